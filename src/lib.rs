@@ -1,0 +1,37 @@
+//! rollgate releases a service that runs on plain servers behind dynamic-upstream gateways, without dropping a
+//! request.
+//!
+//! In reading order:
+//!
+//! * [`playbook`]: the file, every problem of it at once ([`diagnostic`] shows them);
+//! * [`spec`]: the playbook with every name filled in, node by node; [`artifact`] is what it brings;
+//! * [`survey`]: one look at everything before anything is changed; [`plan`]: what would happen, and why not;
+//! * [`event`]: what can happen; [`engine`]: how a release comes about, event by event; [`next`]: what to type
+//!   when it has ended;
+//! * [`gateway`], [`registry`], [`health`], [`node`]: the gateways' views, the nodes' keys, the new process, and
+//!   what a node is asked;
+//! * [`consul`]: a thin client; [`world`]: the one port to the outside;
+//! * [`report`]: what people and programs see; [`cli`]: the command line;
+//! * [`secret`], [`shell`], [`table`], [`text`]: values that are never shown, quoting, tables, wording.
+
+pub mod artifact;
+pub mod cli;
+pub mod consul;
+pub mod diagnostic;
+pub mod engine;
+pub mod event;
+pub mod gateway;
+pub mod health;
+pub mod next;
+pub mod node;
+pub mod plan;
+pub mod playbook;
+pub mod registry;
+pub mod report;
+pub mod secret;
+pub mod shell;
+pub mod spec;
+pub mod survey;
+pub mod table;
+pub mod text;
+pub mod world;

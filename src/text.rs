@@ -1,0 +1,124 @@
+//! Wording shared by everything that speaks to people: durations, plurals, sizes, harmless text.
+
+use std::time::Duration;
+
+/// Renders a duration as people say it: `350ms`, `4.2s`, `48s`, `1m31s`, `2h05m`.
+#[must_use]
+pub fn duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let seconds = (millis + 500) / 1000;
+    match millis {
+        0..1_000 => format!("{millis}ms"),
+        1_000..9_950 if millis.is_multiple_of(1000) => format!("{}s", millis / 1000),
+        1_000..9_950 => format!("{}.{}s", (millis + 50) / 1000, (millis + 50) % 1000 / 100),
+        _ if seconds < 60 => format!("{seconds}s"),
+        _ if seconds < 3600 && seconds % 60 == 0 => format!("{}m", seconds / 60),
+        _ if seconds < 3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// Renders a count with its noun: `1 node`, `3 nodes`.
+#[must_use]
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// Renders a size in binary units: `812 B`, `38.2 MiB`.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "one decimal of a size needs no more")]
+pub fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < 1024.0 {
+            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} TiB")
+}
+
+/// Renders an ordinal: `1st`, `2nd`, `3rd`, `11th`.
+#[must_use]
+pub fn ordinal(number: u64) -> String {
+    let suffix = match (number % 10, number % 100) {
+        (1, rest) if rest != 11 => "st",
+        (2, rest) if rest != 12 => "nd",
+        (3, rest) if rest != 13 => "rd",
+        _ => "th",
+    };
+    format!("{number}{suffix}")
+}
+
+/// Makes foreign text safe to print: control characters, escape sequences included, become spaces.
+#[must_use]
+pub fn harmless(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
+
+/// Makes foreign text one short harmless line of at most `limit` characters.
+#[must_use]
+pub fn line(text: &str, limit: usize) -> String {
+    let text = harmless(text);
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if text.chars().count() <= limit {
+        return text;
+    }
+    text.chars().take(limit.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// Returns the candidate that `name` was most likely meant to be.
+#[must_use]
+pub fn did_you_mean<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|left, right| left.0.total_cmp(&right.0))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_people_say_them() {
+        let cases = [
+            (350, "350ms"),
+            (2000, "2s"),
+            (4204, "4.2s"),
+            (9949, "9.9s"),
+            (9951, "10s"),
+            (47_600, "48s"),
+            (60_000, "1m"),
+            (91_000, "1m31s"),
+            (7_500_000, "2h05m"),
+        ];
+        for (millis, expected) in cases {
+            assert_eq!(duration(Duration::from_millis(millis)), expected);
+        }
+    }
+
+    #[test]
+    fn foreign_text_cannot_move_the_cursor() {
+        assert_eq!(line("\x1b[2Ja\r\nb  c", 80), "[2Ja b c");
+        assert_eq!(line("abcdef", 4), "abc…");
+    }
+
+    #[test]
+    fn a_typo_finds_its_word() {
+        assert_eq!(did_you_mean("timeoout", ["run", "timeout", "sudo"]), Some("timeout"));
+        assert_eq!(did_you_mean("zzz", ["run", "timeout"]), None);
+    }
+
+    #[test]
+    fn counts_sizes_and_ordinals() {
+        assert_eq!((count(1, "node"), count(0, "node")), ("1 node".into(), "0 nodes".into()));
+        assert_eq!((size(812), size(40_055_603)), ("812 B".into(), "38.2 MiB".into()));
+        assert_eq!([1, 2, 3, 4, 11, 21].map(ordinal), ["1st", "2nd", "3rd", "4th", "11th", "21st"]);
+    }
+}
