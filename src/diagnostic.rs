@@ -1,0 +1,269 @@
+//! Problems of a file and how they are shown: as rustc does, with the place, a snippet and advice.
+//!
+//! The file is foreign: its lines may be huge and full of control characters. Each snippet is therefore cut
+//! out and cleaned here before the renderer sees it.
+
+mod excerpt;
+
+use std::fmt::{self, Write as _};
+use std::ops::Range;
+
+use annotate_snippets::{
+    Annotation, AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet,
+};
+
+use self::excerpt::{Lines, Window, window};
+use crate::text;
+
+/// A file as it was read: its name as the user gave it, and its text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Source {
+    /// How the user calls it.
+    pub name: String,
+    /// What it says; empty where it could not be read.
+    pub text: String,
+}
+
+/// One thing that is wrong, where, and what to do about it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong: lower case, no final period.
+    pub message: String,
+    /// The key it is about: `nodes[1].address`.
+    pub path: Option<String>,
+    /// Its bytes in the file.
+    pub span: Option<Range<usize>>,
+    /// A few words under the place.
+    pub label: Option<String>,
+    /// Other places that matter, and why.
+    pub related: Vec<(Range<usize>, String)>,
+    /// What to do.
+    pub help: Vec<String>,
+}
+
+impl Problem {
+    /// Says what is wrong.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..Self::default() }
+    }
+
+    /// Says where, in bytes of the file.
+    #[must_use]
+    pub fn at(mut self, span: Range<usize>) -> Self {
+        self.span = Some(span);
+        self
+    }
+
+    /// Says which key it is about.
+    #[must_use]
+    pub fn on(mut self, path: impl Into<String>) -> Self {
+        self.path = Some(path.into()).filter(|path: &String| !path.is_empty());
+        self
+    }
+
+    /// Puts a few words under the place.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Shows another place that matters.
+    #[must_use]
+    pub fn related(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
+        self.related.push((span, label.into()));
+        self
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+
+    /// Says what to do, where there is something to say.
+    #[must_use]
+    pub fn helps(mut self, help: impl IntoIterator<Item = String>) -> Self {
+        self.help.extend(help);
+        self
+    }
+}
+
+/// A file that cannot be used, with all that is wrong with it, in the file's order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// The file.
+    pub source: Source,
+    /// What is wrong; never empty.
+    pub problems: Vec<Problem>,
+    /// How many more there are, beyond those kept.
+    pub more: usize,
+}
+
+impl Invalid {
+    /// Puts problems in the file's order; those without a place come first.
+    #[must_use]
+    pub fn new(source: Source, mut problems: Vec<Problem>, more: usize) -> Self {
+        problems.sort_by_key(|problem| problem.span.as_ref().map(|span| (span.start, span.end)));
+        Self { source, problems, more }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(render(self, false).trim_end())
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// Problems that are shown.
+const SHOWN: usize = 50;
+
+/// Renders all problems of a file, ending with their count.
+#[must_use]
+pub fn render(invalid: &Invalid, colour: bool) -> String {
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let name = text::harmless(&invalid.source.name);
+    let lines = Lines::new(&invalid.source.text);
+    let mut out = String::new();
+    for problem in invalid.problems.iter().take(SHOWN) {
+        out.push_str(&renderer.render(&[group(problem, &name, &lines)]));
+        out.push_str("\n\n");
+    }
+    let total = invalid.problems.len() + invalid.more;
+    if total > SHOWN {
+        let _ = writeln!(out, "… and {} more\n", total - SHOWN);
+    }
+    let _ = writeln!(out, "{} in {name}", text::count(total, "problem"));
+    out
+}
+
+fn group<'a>(problem: &'a Problem, name: &str, lines: &Lines<'_>) -> Group<'a> {
+    let mut elements: Vec<Element<'a>> = Vec::new();
+    match problem.span.clone().filter(|_| !lines.text.is_empty()) {
+        Some(span) => {
+            let (line, column) = lines.position(span.start);
+            let (snippet, cut) = snippet(problem, span, lines);
+            if cut {
+                // The renderer would count columns from the cut.
+                let origin = Origin::path(name.to_owned()).line(line + 1).char_column(column + 1);
+                elements.extend([origin.into(), snippet.into()]);
+            } else {
+                elements.push(snippet.path(name.to_owned()).into());
+            }
+        }
+        None => elements.push(Origin::path(name.to_owned()).into()),
+    }
+    if let Some(path) = &problem.path {
+        let path = format!("`{}`", text::harmless(path));
+        elements.push(Level::NOTE.with_name("in").message(path).into());
+    }
+    for help in &problem.help {
+        elements.push(Level::HELP.message(text::harmless(help)).into());
+    }
+    Level::ERROR.primary_title(text::harmless(&problem.message)).elements(elements)
+}
+
+/// Cuts out the lines from the first to the last place, cleaned and narrowed; says whether a line lost its start.
+fn snippet<'a>(
+    problem: &Problem,
+    span: Range<usize>,
+    lines: &Lines<'_>,
+) -> (Snippet<'a, Annotation<'a>>, bool) {
+    let label = problem.label.as_deref().map(text::harmless);
+    let mut marks = vec![(AnnotationKind::Primary, span, label)];
+    for (span, label) in &problem.related {
+        marks.push((AnnotationKind::Context, span.clone(), Some(text::harmless(label))));
+    }
+    // Lines between places far apart are not needed, but keep the numbers of those that are right.
+    let numbers: Vec<usize> =
+        marks.iter().map(|(_, span, _)| lines.position(span.start).0).collect();
+    let first = numbers.iter().min().copied().unwrap_or_default().saturating_sub(1);
+    let last = numbers.iter().max().copied().unwrap_or_default();
+
+    let mut shown = String::new();
+    let mut annotations = Vec::new();
+    let mut cut = false;
+    for number in first..=last {
+        let (start, line) = lines.line(number);
+        let here: Vec<usize> = (0..marks.len()).filter(|mark| numbers[*mark] == number).collect();
+        let near = number + 1 >= last || number <= first + 2 || !here.is_empty();
+        let focus = here.first().map_or(start, |mark| marks[*mark].1.start);
+        let window = if near { window(line, focus - start) } else { Window::default() };
+        for mark in here {
+            let (kind, span, label) = &marks[mark];
+            let from = shown.len() + window.place(span.start - start);
+            let to = shown.len() + window.place(span.end.min(start + line.len()) - start);
+            annotations.push(kind.span(from..to.max(from)).label(label.clone()));
+        }
+        cut |= window.text.starts_with('…') && !line.starts_with('…');
+        shown.push_str(&window.text);
+        shown.push('\n');
+    }
+    let snippet = Snippet::source(shown).line_start(first + 1).annotations(annotations);
+    (snippet, cut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn invalid(text: &str, problems: Vec<Problem>) -> Invalid {
+        Invalid::new(Source { name: "app.yaml".into(), text: text.into() }, problems, 0)
+    }
+
+    #[test]
+    fn a_control_character_never_reaches_the_terminal() {
+        let text = "a: \x1b[2J\u{202e}b\r\n";
+        let problem = Problem::new("bad \x1b[1m").at(3..10).label("\x07").help("\x1b").on("a\x1b");
+        let shown = render(&invalid(text, vec![problem]), false);
+        assert!(!shown.chars().any(|shown| shown != '\n' && shown.is_control()), "{shown:?}");
+        assert!(!shown.contains('\u{202e}'), "{shown:?}");
+    }
+
+    #[test]
+    fn a_huge_line_is_cut_around_the_place() {
+        let text = format!("a: {}é{}", "x".repeat(500_000), "y".repeat(500_000));
+        let problem = Problem::new("here").at(500_003..500_005).label("this");
+        insta::assert_snapshot!(render(&invalid(&text, vec![problem]), false), @r#"
+        error: here
+         --> app.yaml:1:500004
+          |
+         ::: 
+        1 | …xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxéyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy…
+          |                                          ^ this
+
+        1 problem in app.yaml
+        "#);
+    }
+
+    #[test]
+    fn far_places_of_one_problem_are_shown_together() {
+        let text = format!("first: 1\n{}first: 2\n", "other: 1\n".repeat(40));
+        let at = text.rfind("first").expect("it is there");
+        let problem = Problem::new("duplicate").at(at..at + 5).related(0..5, "first given here");
+        insta::assert_snapshot!(render(&invalid(&text, vec![problem]), false), @r#"
+        error: duplicate
+          --> app.yaml:42:1
+           |
+         1 | first: 1
+           | ----- first given here
+        ...
+        42 | first: 2
+           | ^^^^^
+
+        1 problem in app.yaml
+        "#);
+    }
+
+    #[test]
+    fn of_very_many_problems_the_first_are_shown_and_all_are_counted() {
+        let problems = (0..70).map(|number| Problem::new(format!("no {number}"))).collect();
+        let shown = render(&invalid("", problems), false);
+        assert_eq!(shown.matches("error:").count(), 50);
+        assert!(shown.ends_with("… and 20 more\n\n70 problems in app.yaml\n"), "{shown}");
+    }
+}

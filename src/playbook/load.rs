@@ -1,0 +1,205 @@
+//! A file → a playbook, or everything that is wrong with it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::findings::Findings;
+use super::tree::Tree;
+use super::{Playbook, rules, structure, yaml};
+use crate::diagnostic::{Invalid, Problem, Source};
+use crate::text;
+
+/// Files beyond this are not playbooks, and are not read.
+const MAX_SIZE: u64 = 1 << 20;
+
+/// A playbook that makes sense as a file, with the file for what is found out later.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What it says.
+    pub playbook: Playbook,
+    /// The file.
+    pub source: Source,
+    tree: Tree,
+}
+
+impl Loaded {
+    /// Returns a problem with the place of a key like `nodes[1].address`, or of what comes nearest to it.
+    #[must_use]
+    pub fn problem(&self, key_path: &str, message: impl Into<String>) -> Problem {
+        let (_, span, _) = self.tree.locate(key_path);
+        Problem::new(message).at(span).on(key_path)
+    }
+
+    /// Returns these problems as the reason to refuse the file.
+    #[must_use]
+    pub fn invalid(&self, problems: Vec<Problem>) -> Invalid {
+        Invalid::new(self.source.clone(), problems, 0)
+    }
+}
+
+/// Reads a playbook from a file.
+///
+/// # Errors
+///
+/// Everything that is wrong with the file, or why it cannot be read.
+pub fn load(path: &Path) -> Result<Loaded, Invalid> {
+    let name = path.display().to_string();
+    match read(path) {
+        Ok(text) => load_text(name, text),
+        Err(Unread { problem, text }) => {
+            Err(Invalid::new(Source { name, text }, vec![*problem], 0))
+        }
+    }
+}
+
+/// Reads a playbook from a text that is known by a name.
+///
+/// # Errors
+///
+/// Everything that is wrong with the text.
+pub fn load_text(name: impl Into<String>, text: impl Into<String>) -> Result<Loaded, Invalid> {
+    let mut text = text.into();
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
+    let source = Source { name: name.into(), text };
+    let mut findings = Findings::default();
+    let found = understand(&source, &mut findings);
+    match found {
+        Some((playbook, tree)) if findings.is_empty() => Ok(Loaded { playbook, source, tree }),
+        _ => {
+            let (problems, more) = findings.into_parts();
+            Err(Invalid::new(source, problems, more))
+        }
+    }
+}
+
+fn understand(source: &Source, findings: &mut Findings) -> Option<(Playbook, Tree)> {
+    if source.text.len() as u64 > MAX_SIZE {
+        findings.add(|| too_large(source.text.len() as u64));
+        return None;
+    }
+    let tree = yaml::parse(&source.text, findings)?;
+    let schema = schema();
+    let outcome = structure::walk(&tree, &source.text, &schema, findings);
+    match Playbook::deserialize(&outcome.value) {
+        Ok(playbook) => {
+            rules::check(&playbook, &tree, &source.text, &outcome.broken, findings);
+            Some((playbook, tree))
+        }
+        Err(error) => {
+            // The walk has said why, or the two disagree; then this is better than a wrong playbook.
+            if findings.is_empty() {
+                findings.add(|| Problem::new(format!("this is not a playbook: {error}")));
+            }
+            None
+        }
+    }
+}
+
+struct Unread {
+    problem: Box<Problem>,
+    text: String,
+}
+
+impl From<Problem> for Unread {
+    fn from(problem: Problem) -> Self {
+        Self { problem: Box::new(problem), text: String::new() }
+    }
+}
+
+fn read(path: &Path) -> Result<String, Unread> {
+    let unreadable = |error: io::Error| {
+        let problem = Problem::new(format!("could not read the playbook: {error}"));
+        match error.kind() {
+            io::ErrorKind::NotFound => {
+                Problem::new("no such file").help("the name is taken from the current folder")
+            }
+            io::ErrorKind::PermissionDenied => Problem::new("no permission to read this file"),
+            io::ErrorKind::IsADirectory => Problem::new("this is a folder, not a file"),
+            _ => problem,
+        }
+    };
+    // A folder can be opened, and a huge file need not be.
+    let kind = std::fs::metadata(path).map_err(unreadable)?;
+    if kind.is_dir() {
+        return Err(Problem::new("this is a folder, not a file").into());
+    }
+    if kind.is_file() && kind.len() > MAX_SIZE {
+        return Err(too_large(kind.len()).into());
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_SIZE {
+        return Err(Problem::new("larger than 1.0 MiB, the most a playbook may have").into());
+    }
+    decode(bytes)
+}
+
+fn too_large(size: u64) -> Problem {
+    let (size, most) = (text::size(size), text::size(MAX_SIZE));
+    Problem::new(format!("this file has {size}; a playbook may have {most}"))
+        .help("is this the right file?")
+}
+
+fn decode(bytes: Vec<u8>) -> Result<String, Unread> {
+    if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
+        return Err(Problem::new(format!("this is a binary file: byte {at} is 0"))
+            .help("a playbook is a YAML file in UTF-8")
+            .into());
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(&error.as_bytes()[..at]).into_owned();
+        let line = text.matches('\n').count() + 1;
+        let problem = Problem::new(format!("not UTF-8 at byte {at}, in line {line}"))
+            .at(at..at)
+            .help("save the file as UTF-8");
+        Unread { problem: Box::new(problem), text }
+    })
+}
+
+/// Returns the JSON Schema of a playbook, for editors: it is what [`load`] itself goes by.
+#[must_use]
+pub fn schema() -> Value {
+    let mut schema = Value::from(schemars::schema_for!(Playbook));
+    without_null(&mut schema);
+    schema["title"] = json!("rollgate playbook");
+    schema["$comment"] = json!(
+        "formats: rollgate-duration is a number with its unit (30s, 2m, 500ms); rollgate-amount is a count or a \
+         percentage (2, 25%); rollgate-template is text with ${{ name }}; regex is the syntax of Rust's regex crate"
+    );
+    schema
+}
+
+/// A key without a value is an error in a playbook, so what may be left out is not therefore `null`.
+fn without_null(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(without_null),
+        Value::Object(map) => {
+            map.retain(|key, value| key != "default" || !value.is_null());
+            if let Some(Value::Array(types)) = map.get_mut("type") {
+                types.retain(|name| name != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    map.insert("type".to_owned(), only);
+                }
+            }
+            if let Some(Value::Array(choices)) = map.get_mut("anyOf") {
+                choices.retain(|choice| choice["type"] != "null");
+                if let [Value::Object(only)] = choices.as_slice() {
+                    let only = only.clone();
+                    map.remove("anyOf");
+                    map.extend(only);
+                }
+            }
+            map.values_mut().for_each(without_null);
+        }
+        _ => {}
+    }
+}

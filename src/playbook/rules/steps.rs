@@ -1,0 +1,271 @@
+//! The rules of the steps: what each needs before it, and where its command comes from.
+
+use super::Check;
+use crate::playbook::{CommandSpec, Playbook, StepSpec};
+
+/// What must come before what, why, and the rule's name.
+const ORDER: [(&str, &str, &str, &str); 13] = [
+    (
+        "confirm_out",
+        "drain",
+        "drain-after-confirm-out",
+        "a gateway that still routes here sends new requests",
+    ),
+    (
+        "confirm_out",
+        "stop",
+        "stop-after-confirm-out",
+        "a gateway that still routes here would lose requests",
+    ),
+    ("drain", "stop", "stop-after-drain", "requests in flight would be cut"),
+    (
+        "confirm_out",
+        "restart",
+        "restart-after-confirm-out",
+        "a gateway that still routes here would lose requests",
+    ),
+    ("drain", "restart", "restart-after-drain", "requests in flight would be cut"),
+    ("stop", "activate", "activate-after-stop", "the old process would run on the new files"),
+    ("stop", "start", "start-after-stop", "the old process still has the port"),
+    ("activate", "start", "start-after-activate", "the old release would be started"),
+    ("activate", "restart", "restart-after-activate", "the old release would be started"),
+    ("start", "health", "health-after-start", "the old process would be checked"),
+    ("restart", "health", "health-after-restart", "the old process would be checked"),
+    ("health", "enable", "enable-after-health", "requests would go to a process that is not ready"),
+    ("enable", "confirm_in", "confirm-in-after-enable", "nothing routes here before that"),
+];
+
+/// Steps that no release is safe without, and why.
+const NEEDED: [(&str, &str); 5] = [
+    ("confirm_out", "it proves that every gateway let go of the node"),
+    ("drain", "it lets the requests in flight finish"),
+    ("health", "it proves that the new process can serve"),
+    ("enable", "it marks the node up again"),
+    ("confirm_in", "it proves that every gateway routes to the node again"),
+];
+
+const WITH_COMMAND: [&str; 3] = ["stop", "start", "restart"];
+
+impl Playbook {
+    /// Returns the steps of one node in order, each with its command: those given, or the default list.
+    #[must_use]
+    pub fn effective_steps(&self) -> Vec<StepSpec> {
+        let Some(steps) = &self.steps else {
+            return self.default_steps();
+        };
+        let filled = steps.iter().cloned().map(|step| match step {
+            StepSpec::Stop(None) => StepSpec::Stop(self.stop.clone()),
+            StepSpec::Start(None) => StepSpec::Start(self.start.clone()),
+            StepSpec::Restart(None) => StepSpec::Restart(self.restart.clone()),
+            other => other,
+        });
+        filled.collect()
+    }
+
+    fn default_steps(&self) -> Vec<StepSpec> {
+        let activate = self.artifact.as_ref().map(|_| StepSpec::Activate);
+        let mut steps = vec![StepSpec::ConfirmOut, StepSpec::Drain];
+        if self.restart.is_some() {
+            steps.extend(activate);
+            steps.push(StepSpec::Restart(self.restart.clone()));
+        } else {
+            steps.push(StepSpec::Stop(self.stop.clone()));
+            steps.extend(activate);
+            steps.push(StepSpec::Start(self.start.clone()));
+        }
+        steps.extend([StepSpec::Health, StepSpec::Enable, StepSpec::ConfirmIn]);
+        steps
+    }
+
+    /// Returns the top-level command of a step's word.
+    pub(super) fn command(&self, word: &str) -> Option<&CommandSpec> {
+        match word {
+            "stop" => self.stop.as_ref(),
+            "start" => self.start.as_ref(),
+            "restart" => self.restart.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the command that stands in the step itself.
+pub(super) fn inline(step: &StepSpec) -> Option<&CommandSpec> {
+    match step {
+        StepSpec::Stop(command) | StepSpec::Start(command) | StepSpec::Restart(command) => {
+            command.as_ref()
+        }
+        StepSpec::Run(command) => Some(command),
+        StepSpec::ConfirmOut
+        | StepSpec::Drain
+        | StepSpec::Activate
+        | StepSpec::Health
+        | StepSpec::Enable
+        | StepSpec::ConfirmIn => None,
+    }
+}
+
+impl Check<'_> {
+    pub(super) fn steps(&mut self) {
+        if !self.sound(&["steps", "stop", "start", "restart", "artifact"]) {
+            return;
+        }
+        if self.playbook.restart.is_some() {
+            for word in ["stop", "start"] {
+                if self.playbook.command(word).is_some() {
+                    self.add(word, format!("both `{word}` and `restart` are given"), |problem| {
+                        problem.help(
+                            "`restart` is in place of `stop` and `start`: keep one or the other",
+                        )
+                    });
+                }
+            }
+        }
+        match &self.playbook.steps {
+            Some(steps) => self.given_steps(steps),
+            None => self.default_commands(),
+        }
+    }
+
+    fn default_commands(&mut self) {
+        let playbook = self.playbook;
+        match (&playbook.restart, &playbook.stop, &playbook.start) {
+            (Some(_), ..) | (None, Some(_), Some(_)) => {}
+            (None, None, None) => self.add("", "nothing stops and starts the service", |problem| {
+                problem.help(
+                    "give `stop` and `start`, or `restart`: the commands that do it on a node",
+                )
+            }),
+            (None, Some(_), None) => self.add("stop", "`stop` without `start`", |problem| {
+                problem.help("give `start`, the command that starts the service again")
+            }),
+            (None, None, Some(_)) => self.add("start", "`start` without `stop`", |problem| {
+                problem
+                    .help("give `stop`, the command that ends the service first; or use `restart`")
+            }),
+        }
+    }
+
+    fn given_steps(&mut self, steps: &[StepSpec]) {
+        let first = |word: &str| steps.iter().position(|step| step.word() == word);
+        for (index, step) in steps.iter().enumerate() {
+            let word = step.word();
+            let earlier = first(word).filter(|earlier| *earlier < index && word != "run");
+            if let Some(earlier) = earlier {
+                let (_, place, _) = self.tree.locate(&format!("steps[{earlier}]"));
+                self.add(
+                    &format!("steps[{index}]"),
+                    format!("step `{word}` comes twice (rule `step-once`)"),
+                    |problem| problem.related(place, "first here"),
+                );
+            }
+            self.command_of(index, step);
+        }
+        for (earlier, later, rule, why) in ORDER {
+            if let (Some(before), Some(at)) = (first(earlier), first(later))
+                && at < before
+            {
+                let (_, place, _) = self.tree.locate(&format!("steps[{before}]"));
+                self.add(
+                    &format!("steps[{at}]"),
+                    format!("unsafe step order: `{later}` before `{earlier}` (rule `{rule}`)"),
+                    |problem| {
+                        problem.related(place, format!("`{earlier}` comes only here")).help(why)
+                    },
+                );
+            }
+        }
+        for (word, why) in NEEDED {
+            if first(word).is_none() {
+                self.add(
+                    "steps",
+                    format!("missing step `{word}` (rule `step-missing`)"),
+                    |problem| problem.help(format!("{why}; no playbook is safe without")),
+                );
+            }
+        }
+        self.pairs(steps);
+        let has_artifact = self.playbook.artifact.is_some();
+        match (first("activate"), has_artifact) {
+            (Some(at), false) => {
+                self.add(&format!("steps[{at}]"), "`activate` without `artifact`", |problem| {
+                    problem.help("there is nothing to switch to: give `artifact`, or remove the step")
+                });
+            }
+            (None, true) => self.add("steps", "`artifact` is given, but no step `activate`", |problem| {
+                problem.help("add `- activate` before the service starts; it switches to the new release")
+            }),
+            _ => {}
+        }
+    }
+
+    /// Either `stop` and `start`, or `restart`.
+    fn pairs(&mut self, steps: &[StepSpec]) {
+        let first = |word: &str| steps.iter().position(|step| step.word() == word);
+        let (stop, start, restart) = (first("stop"), first("start"), first("restart"));
+        match (stop, start, restart) {
+            (Some(_), Some(_), None) | (None, None, Some(_)) => {}
+            (Some(at), _, Some(_)) | (None, Some(at), Some(_)) => {
+                let word = if stop.is_some() { "stop" } else { "start" };
+                self.add(
+                    &format!("steps[{at}]"),
+                    format!("both `{word}` and `restart` among the steps"),
+                    |problem| {
+                        problem.help(
+                            "`restart` is in place of `stop` and `start`: keep one or the other",
+                        )
+                    },
+                );
+            }
+            (Some(at), None, None) => {
+                self.add(
+                    &format!("steps[{at}]"),
+                    "`stop` without `start` (rule `stop-needs-start`)",
+                    |problem| problem.help("add `- start`, or use `- restart` in place of both"),
+                );
+            }
+            (None, Some(at), None) => {
+                self.add(
+                    &format!("steps[{at}]"),
+                    "`start` without `stop` (rule `start-needs-stop`)",
+                    |problem| problem.help("add `- stop`, or use `- restart` in place of both"),
+                );
+            }
+            (None, None, None) => {
+                self.add("steps", "no step stops and starts the service", |problem| {
+                    problem.help("add `- stop` and `- start`, or `- restart`")
+                });
+            }
+        }
+        for word in WITH_COMMAND {
+            if self.playbook.command(word).is_some() && first(word).is_none() {
+                self.add(
+                    word,
+                    format!("`{word}` is given, but `steps` has no such step"),
+                    |problem| problem.help(format!("add `- {word}` to `steps`, or remove this")),
+                );
+            }
+        }
+    }
+
+    fn command_of(&mut self, index: usize, step: &StepSpec) {
+        let word = step.word();
+        if !WITH_COMMAND.contains(&word) {
+            return;
+        }
+        let path = format!("steps[{index}]");
+        match (inline(step), self.playbook.command(word)) {
+            (Some(_), Some(_)) => {
+                let (_, place, _) = self.tree.locate(word);
+                self.add(&path, format!("`{word}` has two commands"), |problem| {
+                    problem.related(place, "another here").help("keep one of them")
+                });
+            }
+            (None, None) => self.add(&path, format!("`{word}` has no command"), |problem| {
+                problem.help(format!(
+                    "write `- {word}: COMMAND` here, or `{word}: COMMAND` at the top level"
+                ))
+            }),
+            (Some(_), None) | (None, Some(_)) => {}
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The rules of `${{ name }}`: each name must be known where it stands.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Check;
+use super::steps::inline;
+use crate::playbook::findings::{known, quoted};
+use crate::playbook::{Gateway, InFlight, Playbook, Registry, Template};
+
+const NODE: [&str; 5] = ["node.name", "node.address", "node.host", "node.port", "node.ssh"];
+const RELEASE: [&str; 2] = ["release.id", "release.service"];
+
+/// What a place lets one name, besides variables and the release.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// The same for the whole release.
+    Release,
+    /// Filled in for each node.
+    Node,
+    /// As the whole release, and secrets.
+    Secret,
+}
+
+/// Returns every template of a playbook with its key path and scope.
+fn all(playbook: &Playbook) -> Vec<(String, &Template, Scope)> {
+    let mut all = Vec::new();
+    if let Some(consul) = &playbook.consul {
+        let addresses = consul.addresses.iter().enumerate();
+        all.extend(
+            addresses
+                .map(|(index, url)| (format!("consul.addresses[{index}]"), url, Scope::Release)),
+        );
+        all.extend(consul.token.iter().map(|token| ("consul.token".into(), token, Scope::Secret)));
+        all.extend(
+            consul.datacenter.iter().map(|name| ("consul.datacenter".into(), name, Scope::Release)),
+        );
+    }
+    let Registry::ConsulKv { prefix } = &playbook.registry;
+    all.push(("registry.prefix".into(), prefix, Scope::Release));
+    for (index, gateway) in playbook.gateways.iter().enumerate() {
+        let mut add = |key: &str, template| {
+            all.push((format!("gateways[{index}].{key}"), template, Scope::Release));
+        };
+        match gateway {
+            Gateway::NginxUpsync(gateway) => {
+                add("upstream", &gateway.upstream);
+                add("status_url", &gateway.status_url);
+                gateway.check_url.iter().for_each(|url| add("check_url", url));
+            }
+            Gateway::HttpTable(gateway) => add("url", &gateway.url),
+        }
+    }
+    if let Some(artifact) = &playbook.artifact {
+        all.push(("artifact.source".into(), &artifact.source, Scope::Release));
+        all.extend(
+            artifact.sha256.iter().map(|sum| ("artifact.sha256".into(), sum, Scope::Release)),
+        );
+        all.push(("artifact.releases".into(), &artifact.releases, Scope::Node));
+        all.push(("artifact.current".into(), &artifact.current, Scope::Node));
+    }
+    if let Some(InFlight::Http(metric)) = &playbook.drain.in_flight {
+        all.push(("drain.in_flight.http.url".into(), &metric.url, Scope::Node));
+    }
+    for word in ["stop", "start", "restart"] {
+        let command = playbook.command(word);
+        all.extend(command.map(|command| (format!("{word}.run"), &command.run, Scope::Node)));
+    }
+    for (index, step) in playbook.steps.iter().flatten().enumerate() {
+        let path = format!("steps[{index}].{}.run", step.word());
+        all.extend(inline(step).map(|command| (path, &command.run, Scope::Node)));
+    }
+    let health = &playbook.health;
+    if let Some(http) = &health.http {
+        all.push(("health.http.url".into(), &http.url, Scope::Node));
+        all.extend(http.body.iter().map(|body| ("health.http.body".into(), body, Scope::Node)));
+    }
+    all.extend(health.tcp.iter().map(|tcp| ("health.tcp".into(), &tcp.0, Scope::Node)));
+    all.extend(
+        health.run.iter().map(|command| ("health.run.run".into(), &command.run, Scope::Node)),
+    );
+    let service = health.consul.iter();
+    all.extend(
+        service.map(|consul| ("health.consul.service".into(), &consul.service, Scope::Node)),
+    );
+    let identity = health.identity.iter();
+    all.extend(
+        identity.map(|identity| ("health.identity.equals".into(), &identity.equals, Scope::Node)),
+    );
+    let hook = playbook.hooks.on_failure.iter();
+    all.extend(hook.map(|hook| ("hooks.on_failure.run".into(), &hook.run, Scope::Node)));
+    all
+}
+
+/// Why a name is wrong in its place, as the advice needs it.
+enum Wrong {
+    /// Secrets may not stand here.
+    Secret,
+    /// It is known for each node, but this is not filled in for each node.
+    PerNode,
+    /// Some nodes lack the var.
+    Lacking,
+    Unknown,
+}
+
+/// Names that may stand somewhere, and what advice on them needs.
+struct Names<'a> {
+    playbook: &'a Playbook,
+    /// How many nodes have each var.
+    vars: BTreeMap<&'a str, usize>,
+}
+
+impl Check<'_> {
+    pub(super) fn templates(&mut self) {
+        // Half a list of names would make the other half unknown.
+        if !self.sound(&["variables", "secrets", "nodes"]) {
+            return;
+        }
+        let names = Names::new(self.playbook);
+        let (tree, source) = (self.tree, self.source);
+        for (path, template, scope) in all(self.playbook) {
+            let part = path.split(['.', '[']).next().unwrap_or_default();
+            if !self.sound(&[part]) {
+                continue;
+            }
+            for (name, at) in template.names().0 {
+                let Err(wrong) = names.judge(name, scope) else {
+                    continue;
+                };
+                self.add(&path, wrong.message(name), |problem| {
+                    let (value, _, _) = tree.locate(&path);
+                    problem.at(value.part(source, at)).helps(names.advice(name, scope, &wrong))
+                });
+            }
+        }
+    }
+}
+
+impl Wrong {
+    fn message(&self, name: &str) -> String {
+        let name = quoted(name);
+        match self {
+            Self::Secret => format!("`{name}` may not be used here"),
+            Self::PerNode => format!("`{name}` differs from node to node"),
+            Self::Lacking => format!("not every node has `{name}`"),
+            Self::Unknown => format!("unknown name `{name}`"),
+        }
+    }
+}
+
+impl<'a> Names<'a> {
+    fn new(playbook: &'a Playbook) -> Self {
+        let mut vars: BTreeMap<&str, usize> = BTreeMap::new();
+        for name in playbook.nodes.iter().flat_map(|node| node.vars.keys()) {
+            *vars.entry(name).or_default() += 1;
+        }
+        Self { playbook, vars }
+    }
+
+    fn judge(&self, name: &str, scope: Scope) -> Result<(), Wrong> {
+        if self.playbook.variables.contains_key(name) || RELEASE.contains(&name) {
+            return Ok(());
+        }
+        if let Some(secret) = name.strip_prefix("secrets.") {
+            return match scope {
+                Scope::Secret if self.playbook.secrets.contains_key(secret) => Ok(()),
+                Scope::Secret => Err(Wrong::Unknown),
+                Scope::Release | Scope::Node => Err(Wrong::Secret),
+            };
+        }
+        let count = self.vars.get(var(name)).copied();
+        let builtin = NODE.contains(&name);
+        if scope != Scope::Node && (builtin || count.is_some()) {
+            return Err(Wrong::PerNode);
+        }
+        match count {
+            _ if builtin => Ok(()),
+            Some(count) if count == self.playbook.nodes.len() => Ok(()),
+            Some(_) => Err(Wrong::Lacking),
+            None => Err(Wrong::Unknown),
+        }
+    }
+
+    fn advice(&self, name: &str, scope: Scope, wrong: &Wrong) -> Vec<String> {
+        match wrong {
+            Wrong::Secret => {
+                vec!["secrets may be used in `consul.token` only: elsewhere they would be shown".into()]
+            }
+            Wrong::PerNode => vec![
+                "this is filled in once for the release; what differs may be used in commands, `health`, \
+                 `drain`, `hooks`, `artifact.releases` and `artifact.current`"
+                    .into(),
+            ],
+            Wrong::Lacking => {
+                let nodes = self.playbook.nodes.iter();
+                let lacking = nodes.filter(|node| !node.vars.contains_key(var(name)));
+                let names = lacking.map(|node| format!("`{}`", quoted(node.display_name())));
+                let names: Vec<String> = names.take(10).collect();
+                vec![
+                    format!("it is missing on {}", names.join(", ")),
+                    format!("`variables` can give `{}` a default for all", quoted(var(name))),
+                ]
+            }
+            Wrong::Unknown => {
+                let listed = self.listed(scope);
+                known(name, "known here", listed.iter().map(String::as_str))
+            }
+        }
+    }
+
+    fn listed(&self, scope: Scope) -> BTreeSet<String> {
+        let mut names: BTreeSet<String> = self.playbook.variables.keys().cloned().collect();
+        names.extend(RELEASE.map(str::to_owned));
+        match scope {
+            Scope::Release => {}
+            Scope::Node => {
+                names.extend(NODE.map(str::to_owned));
+                names.extend(self.vars.keys().map(|name| format!("node.vars.{name}")));
+            }
+            Scope::Secret => {
+                names.extend(self.playbook.secrets.keys().map(|name| format!("secrets.{name}")));
+            }
+        }
+        names
+    }
+}
+
+/// Returns the name of the var that a name may stand for.
+fn var(name: &str) -> &str {
+    name.strip_prefix("node.vars.").unwrap_or(name)
+}

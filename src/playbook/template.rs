@@ -1,0 +1,190 @@
+//! `${{ name }}`: the only templating there is. Names only, no expressions; an unknown name is an error.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// Text with names to be filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Template(String);
+
+/// What names stand for.
+pub type Names = BTreeMap<String, String>;
+
+/// Why a template cannot be filled in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// `${{` without `}}`.
+    #[error("`${{{{` is never closed by `}}}}`")]
+    Unclosed {
+        /// Where, in bytes of the template.
+        at: Range<usize>,
+    },
+    /// What stands between the braces is not a name.
+    #[error("`{text}` is not a name: only names are filled in, there are no expressions")]
+    NotAName {
+        /// What stands there.
+        text: String,
+        /// Where, in bytes of the template.
+        at: Range<usize>,
+    },
+    /// The name stands for nothing.
+    #[error("`{name}` is not known here")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// Where, in bytes of the template.
+        at: Range<usize>,
+    },
+}
+
+impl TemplateError {
+    /// Where in the template, in bytes.
+    #[must_use]
+    pub fn at(&self) -> Range<usize> {
+        match self {
+            Self::Unclosed { at } | Self::NotAName { at, .. } | Self::Unknown { at, .. } => {
+                at.clone()
+            }
+        }
+    }
+}
+
+const OPEN: &str = "${{";
+const CLOSE: &str = "}}";
+
+enum Part<'a> {
+    Text(&'a str),
+    Name(&'a str, Range<usize>),
+}
+
+impl Template {
+    /// Wraps a text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text as written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns every name in it with its place, and every error of form.
+    #[must_use]
+    pub fn names(&self) -> (Vec<(&str, Range<usize>)>, Vec<TemplateError>) {
+        let (mut names, mut errors) = (Vec::new(), Vec::new());
+        for part in self.parts() {
+            match part {
+                Ok(Part::Name(name, at)) => names.push((name, at)),
+                Ok(Part::Text(_)) => {}
+                Err(error) => errors.push(error),
+            }
+        }
+        (names, errors)
+    }
+
+    /// Fills in the names.
+    ///
+    /// # Errors
+    ///
+    /// The first name that is unknown, or is none.
+    pub fn fill(&self, names: &Names) -> Result<String, TemplateError> {
+        let mut filled = String::with_capacity(self.0.len());
+        for part in self.parts() {
+            match part? {
+                Part::Text(text) => filled.push_str(text),
+                Part::Name(name, at) => match names.get(name) {
+                    Some(value) => filled.push_str(value),
+                    None => {
+                        return Err(TemplateError::Unknown { name: name.into(), at });
+                    }
+                },
+            }
+        }
+        Ok(filled)
+    }
+
+    fn parts(&self) -> Vec<Result<Part<'_>, TemplateError>> {
+        let mut parts = Vec::new();
+        let mut at = 0;
+        while let Some(start) = self.0[at..].find(OPEN).map(|offset| at + offset) {
+            parts.push(Ok(Part::Text(&self.0[at..start])));
+            let inner = start + OPEN.len();
+            let Some(end) = self.0[inner..].find(CLOSE).map(|offset| inner + offset) else {
+                parts.push(Err(TemplateError::Unclosed { at: start..inner }));
+                return parts;
+            };
+            let name = self.0[inner..end].trim();
+            let place = start..end + CLOSE.len();
+            parts.push(if is_name(name) {
+                Ok(Part::Name(name, place))
+            } else {
+                Err(TemplateError::NotAName { text: name.into(), at: place })
+            });
+            at = end + CLOSE.len();
+        }
+        parts.push(Ok(Part::Text(&self.0[at..])));
+        parts
+    }
+}
+
+/// Returns whether `text` may be a name: words of letters, digits, `_`, `-`, joined by dots.
+fn is_name(text: &str) -> bool {
+    text.split('.').all(|word| {
+        word.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && word.chars().all(|rest| rest.is_ascii_alphanumeric() || "_-".contains(rest))
+    })
+}
+
+impl JsonSchema for Template {
+    fn schema_name() -> Cow<'static, str> {
+        "Template".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Text in which `${{ name }}` is filled in.",
+            "type": "string",
+            "format": "rollgate-template",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        Names::from([
+            ("version".into(), "2".into()),
+            ("node.address".into(), "10.0.0.1:80".into()),
+            ("tricky".into(), "${{ version }}".into()),
+        ])
+    }
+
+    #[test]
+    fn names_are_filled_in_and_the_shell_keeps_its_own() {
+        let template =
+            Template::new("${HOME} ${{version}} http://${{ node.address }}/ $$ ${{ tricky }}");
+        assert_eq!(
+            template.fill(&names()).as_deref(),
+            Ok("${HOME} 2 http://10.0.0.1:80/ $$ ${{ version }}")
+        );
+    }
+
+    #[test]
+    fn what_is_no_known_name_is_an_error_with_its_place() {
+        let unknown = Template::new("v${{ verison }}").fill(&names());
+        assert_eq!(unknown, Err(TemplateError::Unknown { name: "verison".into(), at: 1..15 }));
+        let (_, errors) = Template::new("${{ a + 1 }} ${{").names();
+        assert_eq!(errors.len(), 2);
+        assert_eq!(errors[0].at(), 0..12);
+        assert_eq!(errors[1].to_string(), "`${{` is never closed by `}}`");
+    }
+}
