@@ -1,0 +1,164 @@
+//! Who listens on a port, since when: the proof that the process that answers is a new one.
+
+use serde::{Deserialize, Serialize};
+
+/// What a node tells about a port's listeners, read from [`Operation::Listener`](super::Operation).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// The node's clock when it looked.
+    pub mark: Mark,
+    /// Whether anything listens on the port.
+    pub bound: bool,
+    /// The processes that hold the listening socket, as far as they can be seen.
+    pub owners: Vec<Process>,
+}
+
+/// A point in time on a node's own clock, in hundredths of a second since it booted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Mark(pub u64);
+
+/// A process on a node. A pid alone may be reused; with its start it is unique until a reboot.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Process {
+    /// The process id.
+    pub pid: u32,
+    /// When it started.
+    pub started: Mark,
+    /// The start of its command line.
+    pub command: String,
+}
+
+impl Process {
+    /// Seconds between its start and `now`.
+    #[must_use]
+    pub fn age(&self, now: Mark) -> std::time::Duration {
+        std::time::Duration::from_millis(now.0.saturating_sub(self.started.0) * 10)
+    }
+}
+
+impl Listener {
+    /// Returns the owners that were running before `mark`.
+    pub fn older_than(&self, mark: Mark) -> impl Iterator<Item = &Process> {
+        self.owners.iter().filter(move |process| process.started < mark)
+    }
+
+    /// Reads the answer of [`script`], keeping the sockets that serve `address` (`ip` or a wildcard;
+    /// a host name matches any socket of the port).
+    #[must_use]
+    pub fn parse(text: &str, address: &str) -> Self {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        let host = host.trim_matches(['[', ']']);
+        let mut listener = Self::default();
+        let mut pids = Vec::new();
+        for line in text.lines() {
+            if let Some(uptime) = line.strip_prefix("uptime=") {
+                listener.mark = mark(uptime);
+            } else if let Some(socket) = line.strip_prefix("listen=") {
+                if serves(socket, host) {
+                    listener.bound = true;
+                    pids.extend(socket.split("pid=").skip(1).filter_map(leading_number));
+                }
+            } else if let Some(process) = line.strip_prefix("process=") {
+                let mut words = process.splitn(3, ' ');
+                let pid = words.next().and_then(|word| word.parse().ok());
+                let started = words.next().and_then(|word| word.parse().ok());
+                // Process 1 holds the sockets of socket-activated units; it serves none of them.
+                if let (Some(pid), Some(started)) = (pid, started)
+                    && pid != 1
+                    && pids.contains(&pid)
+                {
+                    let command = crate::text::line(words.next().unwrap_or(""), 120);
+                    listener.owners.push(Process { pid, started: Mark(started), command });
+                }
+            }
+        }
+        listener
+    }
+}
+
+/// `12345.67` seconds, as `/proc/uptime` has it.
+pub(super) fn mark(uptime: &str) -> Mark {
+    let (seconds, hundredths) = uptime.trim().split_once('.').unwrap_or((uptime.trim(), "0"));
+    let seconds: u64 = seconds.parse().unwrap_or(0);
+    Mark(seconds * 100 + hundredths.parse::<u64>().unwrap_or(0))
+}
+
+fn leading_number(text: &str) -> Option<u32> {
+    text.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// `LISTEN 0 128 127.0.0.1:9000 0.0.0.0:* users:(…)`: does that socket answer for `host`?
+fn serves(socket: &str, host: &str) -> bool {
+    let Some(local) = socket.split_whitespace().nth(3) else { return false };
+    let bound = local.rsplit_once(':').map_or(local, |(bound, _)| bound);
+    let bound = bound.split('%').next().unwrap_or(bound).trim_matches(['[', ']']);
+    let wildcard = matches!(bound, "*" | "0.0.0.0" | "::");
+    let named = host.parse::<std::net::IpAddr>().is_err();
+    wildcard || named || bound == host || bound.strip_prefix("::ffff:") == Some(host)
+}
+
+/// Clock ticks are hundredths of a second on every Linux that userland sees (`USER_HZ`).
+pub(super) fn script(port: u16) -> String {
+    format!(
+        "command -v ss >/dev/null || {{ echo 'ss (iproute2) is not installed' >&2; exit 69; }}; \
+         read -r u _ </proc/uptime; echo \"uptime=$u\"; \
+         l=$(ss -Hltnp 'sport = :{port}'); \
+         printf '%s\\n' \"$l\" | while read -r x; do [ -z \"$x\" ] || echo \"listen=$x\"; done; \
+         for p in $(printf '%s' \"$l\" | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u); do \
+         s=$(sed 's/^.*) //' \"/proc/$p/stat\" 2>/dev/null | cut -d' ' -f20); \
+         [ -n \"$s\" ] && echo \"process=$p $s $(tr '\\0' ' ' <\"/proc/$p/cmdline\" 2>/dev/null | head -c 200)\"; \
+         done; :"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str = "uptime=5000.25
+listen=LISTEN 0 511 10.0.0.1:9000 0.0.0.0:* users:((\"app\",pid=22,fd=9),(\"app\",pid=23,fd=9))
+listen=LISTEN 0 511 10.0.0.2:9000 0.0.0.0:* users:((\"app\",pid=24,fd=9))
+listen=LISTEN 0 511 10.0.0.1:9000 0.0.0.0:* users:((\"systemd\",pid=1,fd=9))
+process=1 2 /sbin/init
+process=22 499000 /srv/app --listen
+process=23 500020 /srv/app worker
+process=24 1 other
+";
+
+    #[test]
+    fn only_owners_of_the_nodes_own_address_count() {
+        let listener = Listener::parse(ANSWER, "10.0.0.1:9000");
+        assert!(listener.bound);
+        assert_eq!(listener.mark, Mark(500_025));
+        assert_eq!(listener.owners.iter().map(|owner| owner.pid).collect::<Vec<_>>(), [22, 23]);
+        let old: Vec<_> = listener.older_than(Mark(500_000)).map(|owner| owner.pid).collect();
+        assert_eq!(old, [22]);
+        assert_eq!(listener.owners[0].age(listener.mark).as_millis(), 10_250);
+    }
+
+    #[test]
+    fn a_wildcard_socket_serves_every_address() {
+        for local in ["*:9000", "0.0.0.0:9000", "[::]:9000", "[::ffff:10.0.0.1]:9000"] {
+            let text = format!("uptime=1.00\nlisten=LISTEN 0 1 {local} *:*\n");
+            assert!(Listener::parse(&text, "10.0.0.1:9000").bound, "{local}");
+        }
+        let text = "uptime=1.00\nlisten=LISTEN 0 1 127.0.0.1:9000 *:*\n";
+        assert!(!Listener::parse(text, "10.0.0.1:9000").bound);
+        assert!(Listener::parse(text, "app-1.internal:9000").bound);
+    }
+
+    #[test]
+    fn the_script_sees_a_real_listener() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let address = socket.local_addr().expect("address");
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script(address.port())])
+            .output()
+            .expect("sh runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let listener = Listener::parse(&text, &address.to_string());
+        assert!(listener.bound, "{text}");
+        assert!(listener.owners.iter().any(|owner| owner.pid == std::process::id()), "{text}");
+        assert!(listener.owners.iter().all(|owner| owner.started <= listener.mark), "{text}");
+    }
+}

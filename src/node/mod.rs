@@ -1,0 +1,277 @@
+//! What is asked of a node: each operation as data, as a shell script, and its answer read back.
+//!
+//! Pure: nothing here awaits. The live world runs [`Operation::script`]; a simulated one looks at the
+//! operation itself. Scripts need a POSIX shell and what every Linux server has (coreutils, tar, gzip,
+//! procps-free `/proc`); `ss` (iproute2) only where sockets or listeners are looked at.
+
+mod listener;
+mod sockets;
+mod survey;
+
+use crate::shell::quote;
+
+pub use listener::{Listener, Mark, Process};
+pub use sockets::{Connection, in_flight};
+pub use survey::Survey;
+
+/// Something a node is asked to do or to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// A command of the user's.
+    User {
+        /// As written in the playbook, names filled in.
+        command: String,
+    },
+    /// Tells what a release needs to know; changes nothing.
+    Survey {
+        /// Port of the service.
+        port: u16,
+        /// Where releases are kept, if there is an artifact.
+        layout: Option<Layout>,
+    },
+    /// Receives the artifact on standard input and keeps it only if the checksum is right.
+    Upload {
+        /// Where to.
+        layout: Layout,
+    },
+    /// Unpacks the uploaded artifact and gives it its final name only when it is complete.
+    Unpack {
+        /// Where to.
+        layout: Layout,
+    },
+    /// Points the `current` link at the release, atomically.
+    Activate {
+        /// What and where.
+        layout: Layout,
+    },
+    /// Deletes the oldest releases, never the running one.
+    Prune {
+        /// Where.
+        layout: Layout,
+        /// How many to keep besides the running one's own place.
+        keep: u32,
+    },
+    /// Tells who listens on a port, and the node's own clock.
+    Listener {
+        /// The port.
+        port: u16,
+    },
+    /// Lists the established connections to a port.
+    Sockets {
+        /// The port.
+        port: u16,
+    },
+}
+
+/// Where an artifact lives on a node.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Layout {
+    /// The folder with one folder per release.
+    pub releases: String,
+    /// The symlink to the running release.
+    pub current: String,
+    /// Name of this release's folder: the artifact's name and the start of its checksum.
+    pub name: String,
+    /// SHA-256 of the artifact, in lower-case hex.
+    pub sha256: String,
+    /// How the artifact is unpacked.
+    pub packing: Packing,
+}
+
+impl Layout {
+    /// The folder of this release.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        format!("{}/{}", self.releases.trim_end_matches('/'), self.name)
+    }
+
+    /// The uploaded, not yet unpacked artifact; nobody would take it for a release.
+    fn upload(&self) -> String {
+        format!("{}/.staging/{}", self.releases.trim_end_matches('/'), self.name)
+    }
+}
+
+/// How an artifact is packed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Packing {
+    /// A gzipped tar archive.
+    TarGz,
+    /// One file, put into the release's folder under this name.
+    File(String),
+}
+
+/// Exit status of [`Operation::Upload`] and [`Operation::Unpack`] for a wrong checksum.
+pub const CHECKSUM_MISMATCH: i32 = 65;
+
+impl Operation {
+    /// Returns the POSIX shell script that does it.
+    #[must_use]
+    pub fn script(&self) -> String {
+        match self {
+            Self::User { command } => command.clone(),
+            Self::Survey { port, layout } => survey::script(*port, layout.as_ref()),
+            Self::Upload { layout } => upload(layout),
+            Self::Unpack { layout } => unpack(layout),
+            Self::Activate { layout } => activate(layout),
+            Self::Prune { layout, keep } => prune(layout, *keep),
+            Self::Listener { port } => listener::script(*port),
+            Self::Sockets { port } => sockets::script(*port),
+        }
+    }
+}
+
+fn upload(layout: &Layout) -> String {
+    let file = layout.upload();
+    format!(
+        "set -e; umask 022; f={file}; \
+         mkdir -p \"$(dirname \"$f\")\"; trap 'rm -f \"$f.part\"' EXIT; trap 'exit 143' HUP INT TERM; \
+         cat >\"$f.part\"; \
+         s=$(sha256sum <\"$f.part\" | cut -d' ' -f1); \
+         [ \"$s\" = {sum} ] || {{ echo \"sha256 is $s\" >&2; exit {CHECKSUM_MISMATCH}; }}; \
+         mv \"$f.part\" \"$f\"",
+        file = quote(&file),
+        sum = layout.sha256,
+    )
+}
+
+fn unpack(layout: &Layout) -> String {
+    let place = match &layout.packing {
+        Packing::TarGz => "tar -xzf \"$f\" -C \"$t\" --no-same-owner".to_owned(),
+        Packing::File(name) => format!("cp \"$f\" \"$t\"/{}; chmod a+rx \"$t\"/*", quote(name)),
+    };
+    format!(
+        "set -e; umask 022; f={file}; t=\"$f.tree\"; d={folder}; \
+         [ -d \"$d\" ] && {{ rm -rf \"$f\" \"$t\"; exit 0; }}; \
+         s=$(sha256sum <\"$f\" | cut -d' ' -f1); \
+         [ \"$s\" = {sum} ] || {{ echo \"sha256 is $s\" >&2; exit {CHECKSUM_MISMATCH}; }}; \
+         rm -rf \"$t\"; mkdir \"$t\"; {place}; touch \"$t\"; \
+         sync -f \"$t\" 2>/dev/null || sync; mv -T \"$t\" \"$d\"; rm -f \"$f\"",
+        file = quote(&layout.upload()),
+        folder = quote(&layout.folder()),
+        sum = layout.sha256,
+    )
+}
+
+fn activate(layout: &Layout) -> String {
+    format!(
+        "set -e; c={current}; d={folder}; \
+         [ -d \"$d\" ] || {{ echo \"$d does not exist\" >&2; exit 1; }}; \
+         ln -sfn \"$d\" \"$c.rollgate\"; mv -T \"$c.rollgate\" \"$c\"; \
+         sync -f \"$(dirname \"$c\")\" 2>/dev/null || sync",
+        current = quote(&layout.current),
+        folder = quote(&layout.folder()),
+    )
+}
+
+/// Only folders whose name ends in `-` and eight hex digits are ours to delete.
+fn prune(layout: &Layout, keep: u32) -> String {
+    let hex = "[0-9a-f]".repeat(8);
+    format!(
+        "cd {releases} || exit 1; r=$(basename \"$(readlink {current})\"); n=0; \
+         for d in $(ls -1t); do \
+         case \"$d\" in *-{hex}) ;; *) continue ;; esac; \
+         [ -d \"$d\" ] && [ ! -L \"$d\" ] || continue; n=$((n+1)); \
+         [ \"$d\" = \"$r\" ] && continue; [ \"$n\" -gt {keep} ] || continue; \
+         rm -rf -- \"./$d\" && echo \"$d\"; done; \
+         find .staging -mindepth 1 -maxdepth 1 -mmin +1440 -exec rm -rf {{}} + 2>/dev/null; :",
+        releases = quote(&layout.releases),
+        current = quote(&layout.current),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::{Command, Output, Stdio};
+
+    use super::*;
+
+    /// Runs an operation with the real shell on real folders.
+    fn run(operation: &Operation, stdin: Option<&Path>) -> Output {
+        let stdin = stdin
+            .map_or_else(Stdio::null, |path| std::fs::File::open(path).expect("file opens").into());
+        Command::new("sh").args(["-c", &operation.script()]).stdin(stdin).output().expect("sh runs")
+    }
+
+    fn layout(root: &Path, name: &str, sha256: &str, packing: Packing) -> Layout {
+        Layout {
+            releases: root.join("rel eases").display().to_string(),
+            current: root.join("current").display().to_string(),
+            name: name.into(),
+            sha256: sha256.into(),
+            packing,
+        }
+    }
+
+    const HELLO: &str = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+
+    #[test]
+    fn an_artifact_is_staged_activated_and_pruned() {
+        let root = tempfile::tempdir().expect("temp dir");
+        let file = root.path().join("hello");
+        std::fs::write(&file, "hello\n").expect("write");
+        let releases = root.path().join("rel eases");
+        for number in 1..=4 {
+            let layout = layout(
+                root.path(),
+                &format!("app-{number}-0000000{number}"),
+                HELLO,
+                Packing::File("hello".into()),
+            );
+            assert!(
+                run(&Operation::Upload { layout: layout.clone() }, Some(&file)).status.success()
+            );
+            assert!(!Path::new(&layout.folder()).exists(), "an upload is not a release yet");
+            assert!(run(&Operation::Unpack { layout: layout.clone() }, None).status.success());
+            let again = run(&Operation::Unpack { layout: layout.clone() }, None);
+            assert!(again.status.success(), "a step may run twice");
+            if number == 1 {
+                assert!(run(&Operation::Activate { layout }, None).status.success());
+            }
+        }
+        std::fs::create_dir(releases.join("precious")).expect("mkdir");
+        assert_eq!(
+            std::fs::read_to_string(root.path().join("current/hello")).expect("read"),
+            "hello\n"
+        );
+        let last = layout(root.path(), "app-4-00000004", HELLO, Packing::TarGz);
+        let output = run(&Operation::Prune { layout: last, keep: 2 }, None);
+        assert!(output.status.success());
+        let mut left: Vec<_> = std::fs::read_dir(&releases)
+            .expect("read dir")
+            .map(|entry| entry.expect("entry").file_name().into_string().expect("utf-8"))
+            .collect();
+        left.sort();
+        // `ls -t` orders equal times by name, so which two are newest depends on the clock's grain;
+        // the running one and the foreign folder stay in any case.
+        assert!(left.contains(&"app-1-00000001".into()), "the running release stays: {left:?}");
+        assert!(left.contains(&"precious".into()), "what is not ours stays: {left:?}");
+        assert!(left.iter().filter(|name| name.starts_with("app-")).count() <= 3, "{left:?}");
+    }
+
+    #[test]
+    fn a_damaged_or_interrupted_upload_leaves_nothing_behind() {
+        let root = tempfile::tempdir().expect("temp dir");
+        let file = root.path().join("hell");
+        std::fs::write(&file, "hell").expect("write");
+        let layout = layout(root.path(), "app-1-00000001", HELLO, Packing::File("hello".into()));
+        let output = run(&Operation::Upload { layout: layout.clone() }, Some(&file));
+        assert_eq!(output.status.code(), Some(CHECKSUM_MISMATCH));
+        let staging = root.path().join("rel eases/.staging");
+        assert_eq!(std::fs::read_dir(staging).expect("read dir").count(), 0);
+        assert!(!run(&Operation::Unpack { layout: layout.clone() }, None).status.success());
+        assert!(!Path::new(&layout.folder()).exists());
+    }
+
+    #[test]
+    fn activate_refuses_to_point_at_nothing_or_to_replace_a_real_folder() {
+        let root = tempfile::tempdir().expect("temp dir");
+        let layout = layout(root.path(), "app-1-00000001", HELLO, Packing::TarGz);
+        assert!(!run(&Operation::Activate { layout: layout.clone() }, None).status.success());
+        std::fs::create_dir_all(layout.folder()).expect("mkdir");
+        std::fs::create_dir(&layout.current).expect("mkdir");
+        assert!(!run(&Operation::Activate { layout: layout.clone() }, None).status.success());
+        assert!(Path::new(&layout.current).is_dir());
+    }
+}

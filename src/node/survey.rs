@@ -1,0 +1,112 @@
+//! One look at a node before anything is changed.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Layout, Listener, listener};
+use crate::shell::quote;
+
+/// What [`Operation::Survey`](super::Operation::Survey) found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Survey {
+    /// Which of the tools that rollgate may need are there.
+    pub tools: BTreeSet<String>,
+    /// Who listens on the service's port.
+    pub listener: Listener,
+    /// Where the `current` link points, if it is one.
+    pub current: Option<String>,
+    /// There is something at `current` that is not a symlink.
+    pub current_is_no_link: bool,
+    /// Free space where releases go, in bytes.
+    pub free: Option<u64>,
+    /// Whether the releases folder can be written or made.
+    pub writable: bool,
+    /// Whether this very release is already staged.
+    pub staged: bool,
+}
+
+impl Survey {
+    /// Reads the answer of [`script`]; `address` is the node's own.
+    #[must_use]
+    pub fn parse(text: &str, address: &str) -> Self {
+        let mut survey = Self { listener: Listener::parse(text, address), ..Self::default() };
+        for line in text.lines() {
+            let Some((name, value)) = line.split_once('=') else { continue };
+            match name {
+                "tool" => {
+                    survey.tools.insert(value.into());
+                }
+                "current" if !value.is_empty() => {
+                    survey.current = Some(crate::text::harmless(value))
+                }
+                "current_is_no_link" => survey.current_is_no_link = true,
+                "free_kib" => {
+                    survey.free = value.parse::<u64>().ok().map(|kib| kib.saturating_mul(1024));
+                }
+                "writable" => survey.writable = true,
+                "staged" => survey.staged = true,
+                _ => {}
+            }
+        }
+        survey
+    }
+}
+
+pub(super) fn script(port: u16, layout: Option<&Layout>) -> String {
+    let mut script = "for t in ss tar gzip sha256sum timeout setsid; do \
+         command -v \"$t\" >/dev/null && echo \"tool=$t\"; done; "
+        .to_owned();
+    if let Some(layout) = layout {
+        script += &format!(
+            "r={releases}; c={current}; d=\"$r\"; \
+             while [ ! -d \"$d\" ] && [ \"$d\" != / ] && [ \"$d\" != . ]; do d=$(dirname \"$d\"); done; \
+             [ -w \"$d\" ] && echo writable=yes; \
+             df -Pk \"$d\" 2>/dev/null | {{ read -r _; read -r _ _ _ a _; echo \"free_kib=$a\"; }}; \
+             if [ -L \"$c\" ]; then echo \"current=$(readlink \"$c\")\"; \
+             elif [ -e \"$c\" ]; then echo current_is_no_link=yes; fi; \
+             [ -d {folder} ] && echo staged=yes; ",
+            releases = quote(&layout.releases),
+            current = quote(&layout.current),
+            folder = quote(&layout.folder()),
+        );
+    }
+    script + "command -v ss >/dev/null || exit 0; " + &listener::script(port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::Packing;
+
+    #[test]
+    fn a_real_folder_is_surveyed() {
+        let root = tempfile::tempdir().expect("temp dir");
+        let layout = Layout {
+            releases: root.path().join("a/b").display().to_string(),
+            current: root.path().join("current").display().to_string(),
+            name: "app-1-00000000".into(),
+            sha256: String::new(),
+            packing: Packing::TarGz,
+        };
+        let look = || {
+            let output = std::process::Command::new("sh")
+                .args(["-c", &script(1, Some(&layout))])
+                .output()
+                .expect("sh runs");
+            Survey::parse(&String::from_utf8_lossy(&output.stdout), "127.0.0.1:1")
+        };
+        let empty = look();
+        assert!(empty.writable && !empty.staged && empty.current.is_none());
+        assert!(empty.tools.contains("tar") && empty.free > Some(0));
+        assert!(!empty.listener.bound);
+        std::fs::create_dir_all(layout.folder()).expect("mkdir");
+        std::os::unix::fs::symlink(layout.folder(), &layout.current).expect("symlink");
+        let staged = look();
+        assert!(staged.staged);
+        assert_eq!(staged.current, Some(layout.folder()));
+        std::fs::remove_file(&layout.current).expect("remove");
+        std::fs::create_dir(&layout.current).expect("mkdir");
+        assert!(look().current_is_no_link);
+    }
+}

@@ -1,0 +1,308 @@
+//! The ssh processes of one run: their configuration, their sockets, and their certain end.
+//!
+//! Everything lives in one private folder. A guardian, a small shell process outside the terminal's
+//! foreground group, holds the other end of a pipe: when rollgate ends, by `close`, by a panic or by
+//! `kill -9`, it ends every ssh process of the folder and removes it. `ControlPersist` is the second
+//! net, for the case that the guardian is killed too.
+
+use std::fmt::Write as _;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use openssh::Session;
+use tokio::process::{Child, ChildStdin, Command as Process};
+use tokio::time::timeout;
+
+use super::LiveSettings;
+use super::destination::{Destination, problem};
+use super::refusal::explain;
+
+/// An idle master ends by itself after this many seconds.
+const IDLE: u32 = 60;
+/// A socket's path must be shorter than this, `ssh`'s temporary suffix included (macOS: 104).
+const FOLDER_LIMIT: usize = 60;
+/// For the guardian to end everything.
+const ENDING: Duration = Duration::from_secs(10);
+
+/// First the signals of a closing terminal are ignored, then the pipe is read to its end.
+const GUARDIAN: &str = "trap '' HUP INT QUIT TERM; cd /; cat >/dev/null; n=0; \
+     for p in \"$1\"/*.pid; do [ -e \"$p\" ] && read -r g <\"$p\" && kill -KILL -\"$g\"; done; \
+     for s in \"$1\"/*.socket; do [ -S \"$s\" ] || continue; \
+     ssh -F /dev/null -S \"$s\" -O exit x & n=$((n+1)); [ $((n % 50)) -eq 0 ] && wait; done; \
+     wait; rm -rf \"$1\"";
+
+/// The process group is known to the guardian before `ssh` exists.
+const CONNECT: &str = "exec 2>>\"$1.log\"; echo $$ >\"$1.pid\"; shift; exec ssh \"$@\"";
+
+/// What the configuration is made of; checked before anything is connected.
+#[derive(Debug)]
+pub(super) struct Configuration {
+    text: String,
+    /// The user's own file, copied: an `Include` would refuse one that the group may write, which
+    /// `ssh -F` accepts and every checkout has.
+    own: Option<String>,
+    connect_timeout: Duration,
+}
+
+impl Configuration {
+    pub(super) fn new(settings: &LiveSettings) -> anyhow::Result<Self> {
+        let own = settings.ssh_config.as_deref().map(read).transpose()?;
+        let text = configuration(settings)?;
+        Ok(Self { text, own, connect_timeout: settings.connect_timeout })
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path)
+        .map_err(|error| anyhow::anyhow!("could not read `{}`: {error}", path.display()))
+}
+
+/// Of several values ssh takes the first: what must hold comes before the user's file, what is only
+/// a default after it. `<folder>` is filled in later.
+fn configuration(settings: &LiveSettings) -> anyhow::Result<String> {
+    let strict = if settings.accept_new { "accept-new" } else { "yes" };
+    let seconds = settings.connect_timeout.as_secs().max(1);
+    let mut text = format!(
+        "BatchMode yes\nStrictHostKeyChecking {strict}\nConnectTimeout {seconds}\n\
+         ServerAliveInterval 5\nServerAliveCountMax 3\nControlMaster no\nClearAllForwardings yes\n\
+         ForwardX11 no\nPermitLocalCommand no\nRemoteCommand none\nRequestTTY no\nLogLevel INFO\n"
+    );
+    if let Some(jump) = &settings.jump {
+        let mut hosts = String::new();
+        for hop in jump.split(',') {
+            let hop = Destination::parse(hop).map_err(anyhow::Error::msg)?;
+            let _ = write!(hosts, " !{}", hop.host);
+        }
+        let _ = write!(text, "Host *{hosts}\n  ProxyJump {jump}\nHost *\n");
+    }
+    let own =
+        if settings.ssh_config.is_some() { "\"<folder>/own_config\"" } else { "~/.ssh/config" };
+    let _ = write!(text, "Include {own}\nHost *\nInclude /etc/ssh/ssh_config\nHost *\n");
+    if let Some(user) = &settings.user {
+        if let Some(problem) = problem(user) {
+            anyhow::bail!("`{}` is not a user name: {problem}", crate::text::line(user, 80));
+        }
+        let _ = writeln!(text, "User {user}");
+    }
+    Ok(text)
+}
+
+/// The folder with its guardian; dropping it ends everything, [`Control::close`] also waits.
+#[derive(Debug)]
+pub(super) struct Control {
+    folder: PathBuf,
+    connect_timeout: Duration,
+    next: AtomicU32,
+    guardian: Mutex<Option<(Child, ChildStdin)>>,
+}
+
+impl Control {
+    /// Makes the folder and starts its guardian. Needs a tokio runtime.
+    pub(super) fn open(configuration: &Configuration) -> io::Result<Self> {
+        let folder = folder()?;
+        let mut guardian = Process::new("sh")
+            .args(["-c", GUARDIAN, "rollgate-guardian"])
+            .arg(&folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .inspect_err(|_| drop(std::fs::remove_dir_all(&folder)))?;
+        let life = guardian.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let control = Self {
+            connect_timeout: configuration.connect_timeout,
+            next: AtomicU32::new(0),
+            guardian: Mutex::new(Some((guardian, life))),
+            folder,
+        };
+        let text = configuration.text.replace("<folder>", &control.folder.display().to_string());
+        control.write("config", &text)?;
+        if let Some(own) = &configuration.own {
+            control.write("own_config", own)?;
+        }
+        Ok(control)
+    }
+
+    fn write(&self, name: &str, text: &str) -> io::Result<()> {
+        let path = self.folder.join(name);
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        io::Write::write_all(&mut file, text.as_bytes())
+    }
+
+    /// Connects; the error says in one line why not. Dropping the future ends the `ssh` under way.
+    pub(super) async fn connect(
+        &self,
+        place: &str,
+        destination: &Destination,
+    ) -> Result<Master, String> {
+        if self.guardian.lock().is_ok_and(|guardian| guardian.is_none()) {
+            return Err(format!("{place}: rollgate is ending, no new connection is made"));
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let files = Files(self.folder.join(number.to_string()));
+        let log = files.with("log");
+        let socket = files.with("socket");
+        let master = ["-M".into(), "-f".into(), "-N".into()];
+        let persist = ["-o".into(), format!("ControlPersist={IDLE}")];
+        let arguments = [&master[..], &persist[..], &destination.arguments()[..]].concat();
+        if self.ssh(&files, &socket, &arguments).await? {
+            return Ok(Master { session: Session::resume_mux(socket.into(), None), log });
+        }
+        let said = || std::fs::read_to_string(&log).unwrap_or_default();
+        if said().contains("UNKNOWN port 65535") {
+            // It failed at a jump host, whose words ssh keeps only without `ControlPersist`.
+            let arguments = [&destination.arguments()[..], &["true".into()]].concat();
+            self.ssh(&files, Path::new("none"), &arguments).await?;
+        }
+        let said = said();
+        if said.contains("ssh: not found") || said.contains("ssh: command not found") {
+            return Err("`ssh` is not installed on this machine".into());
+        }
+        Err(explain(place, &said, self.connect_timeout))
+    }
+
+    /// Runs `ssh` until it exits, and says whether it succeeded; what it says goes to the log.
+    async fn ssh(&self, files: &Files, socket: &Path, words: &[String]) -> Result<bool, String> {
+        let (config, log) = (self.folder.join("config"), files.with("log"));
+        let child = Process::new("sh")
+            .args(["-c", CONNECT, "rollgate-connect"])
+            .args([files.0.as_os_str(), "-F".as_ref(), config.as_os_str()])
+            .args(["-E".as_ref(), log.as_os_str(), "-S".as_ref(), socket.as_os_str()])
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("could not start `ssh`: {error}"))?;
+        let mut connecting = Connecting { group: child.id(), child, files };
+        // `ssh` has the same limit for TCP and key exchange and words it better; the second more is
+        // for it to speak first. Name resolution and authentication have no limit but this one.
+        let limit = self.connect_timeout.max(Duration::from_secs(1)) + Duration::from_secs(1);
+        match timeout(limit, connecting.child.wait()).await {
+            Ok(Ok(status)) => {
+                if status.success() {
+                    connecting.group = None;
+                }
+                Ok(status.success())
+            }
+            Ok(Err(error)) => Err(format!("could not wait for `ssh`: {error}")),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Ends every ssh process, removes the folder, and waits until that is done.
+    pub(super) async fn close(&self) {
+        let guardian = self.guardian.lock().ok().and_then(|mut guardian| guardian.take());
+        if let Some((mut guardian, life)) = guardian {
+            drop(life);
+            let _ = timeout(ENDING, guardian.wait()).await;
+        }
+    }
+}
+
+/// A connected master.
+#[derive(Debug)]
+pub(super) struct Master {
+    pub(super) session: Session,
+    log: PathBuf,
+}
+
+impl Master {
+    /// The last thing the master said, usually why it ended.
+    pub(super) fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let last = log.lines().rev().find(|line| !line.trim().is_empty());
+        last.map_or_else(|| "the ssh connection ended".into(), |last| crate::text::line(last, 200))
+    }
+}
+
+/// The files of one connection: one path, several extensions.
+#[derive(Debug)]
+struct Files(PathBuf);
+
+impl Files {
+    fn with(&self, extension: &str) -> PathBuf {
+        self.0.with_extension(extension)
+    }
+}
+
+/// An `ssh` that is connecting, and a jump host's `ssh` below it: killed together unless it arrives.
+struct Connecting<'a> {
+    group: Option<u32>,
+    child: Child,
+    files: &'a Files,
+}
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        if let Some(group) = self.group {
+            let script = format!("kill -KILL -{group}");
+            let _ = std::process::Command::new("sh")
+                .args(["-c", &script])
+                .stderr(Stdio::null())
+                .status();
+        }
+        let _ = std::fs::remove_file(self.files.with("pid"));
+    }
+}
+
+/// Makes a private folder whose path is short enough for sockets.
+fn folder() -> io::Result<PathBuf> {
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.prefix("rollgate-");
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let short = |path: &PathBuf| {
+        path.is_absolute()
+            && path.as_os_str().len() < FOLDER_LIMIT
+            && path.to_str().is_some_and(|path| !path.contains(|c: char| " \"'%\\".contains(c)))
+    };
+    if let Some(runtime) = runtime.filter(short)
+        && let Ok(folder) = make(builder, &runtime)
+    {
+        return Ok(folder);
+    }
+    make(builder, Path::new("/tmp"))
+}
+
+fn make(builder: &tempfile::Builder<'_, '_>, parent: &Path) -> io::Result<PathBuf> {
+    builder
+        .make_in(parent, |path| std::fs::DirBuilder::new().mode(0o700).create(path))
+        .map(|folder| folder.into_temp_path().keep().map_err(io::Error::from))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_must_hold_comes_first_and_defaults_come_last() {
+        let settings = LiveSettings {
+            user: Some("deploy".into()),
+            jump: Some("me@bastion:2222".into()),
+            ..LiveSettings::default()
+        };
+        let text = configuration(&settings).expect("valid");
+        let place = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what}: {text}"));
+        assert!(place("StrictHostKeyChecking yes") < place("Include ~/.ssh/config"));
+        assert!(place("Host * !bastion\n  ProxyJump me@bastion:2222") < place("Include"));
+        assert!(place("Include /etc/ssh/ssh_config") < place("User deploy"));
+    }
+
+    #[test]
+    fn a_setting_cannot_smuggle_in_another_one() {
+        let evil = Some("a\nProxyCommand x".to_owned());
+        let settings = LiveSettings { user: evil.clone(), ..LiveSettings::default() };
+        assert!(configuration(&settings).is_err());
+        let settings = LiveSettings { jump: evil, ..LiveSettings::default() };
+        assert!(configuration(&settings).is_err());
+    }
+}

@@ -1,0 +1,233 @@
+//! HTTP as gateways, services and Consul are asked: directly, once, and within a given time.
+//!
+//! No proxy, no redirect followed, nothing decompressed, no request repeated: what the caller sees
+//! is what one server answered.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{CONNECTION, HeaderMap, HeaderValue};
+use reqwest::{Client, ClientBuilder, Url, redirect, retry};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+
+use super::tls::{ConsulTls, Tls};
+use super::{BODY_LIMIT, Channel, HttpError, Method, Reply, Request};
+
+/// An unused connection is closed before most servers close it, lest a request meets the closing.
+const POOL_IDLE: Duration = Duration::from_secs(20);
+
+/// Where a client's connections go when the URL alone does not say it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Route {
+    /// To the URL's host.
+    Url,
+    /// To this unix socket.
+    Socket(String),
+    /// To this host, while TLS expects the configured server name.
+    Host(String),
+}
+
+/// The HTTP clients, made when first needed.
+#[derive(Debug)]
+pub(super) struct Http {
+    tls: Tls,
+    server_name: Option<String>,
+    clients: Mutex<BTreeMap<(Channel, Route), Client>>,
+}
+
+impl Http {
+    pub(super) fn new(settings: ConsulTls) -> anyhow::Result<Self> {
+        // An error means that a provider is already installed, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = Self {
+            tls: Tls::read(&settings)?,
+            server_name: settings.server_name,
+            clients: Mutex::default(),
+        };
+        if !http.tls.is_default() {
+            http.tls.apply(Client::builder()).build()?;
+        }
+        Ok(http)
+    }
+
+    /// Sends one request and reads the whole reply.
+    pub(super) async fn send(&self, request: Request) -> Result<Reply, HttpError> {
+        let time = request.timeout;
+        match timeout(time, self.exchange(request)).await {
+            Ok(result) => result,
+            Err(_) => Err(HttpError::TimedOut(time)),
+        }
+    }
+
+    async fn exchange(&self, request: Request) -> Result<Reply, HttpError> {
+        let (route, url) = self.route(request.channel, &request.url)?;
+        let client = self.client(request.channel, route)?;
+        let method = match request.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Put => reqwest::Method::PUT,
+            Method::Post => reqwest::Method::POST,
+            Method::Delete => reqwest::Method::DELETE,
+        };
+        let mut sending = client.request(method, url).headers(headers(&request)?);
+        if let Some(body) = request.body {
+            sending = sending.body(body);
+        }
+        let reply = sending.send().await.map_err(|error| failure(&error))?;
+        read(reply).await
+    }
+
+    fn route(&self, channel: Channel, url: &str) -> Result<(Route, Url), HttpError> {
+        let bad = |why: &str| HttpError::NotSent(format!("not a usable URL: {why}"));
+        let parse = |url: &str| Url::parse(url).map_err(|error| bad(&error.to_string()));
+        if let Some(rest) = url.strip_prefix("unix://") {
+            let (socket, path) =
+                rest.split_once(":/").ok_or_else(|| bad("`unix://` needs `:/path` at its end"))?;
+            let url = parse(&format!("http://localhost/{path}"))?;
+            return Ok((Route::Socket(socket.into()), url));
+        }
+        let mut url = parse(url)?;
+        if channel == Channel::Consul
+            && url.scheme() == "https"
+            && let (Some(name), Some(host)) = (&self.server_name, url.host_str())
+        {
+            let host = host.trim_matches(['[', ']']).to_owned();
+            url.set_host(Some(name)).map_err(|error| bad(&error.to_string()))?;
+            return Ok((Route::Host(host), url));
+        }
+        Ok((Route::Url, url))
+    }
+
+    fn client(&self, channel: Channel, route: Route) -> Result<Client, HttpError> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&(channel, route.clone())) {
+            return Ok(client.clone());
+        }
+        let build = || configure(channel, &self.tls, &route);
+        let client = build()
+            .build()
+            // A machine without any CA certificate can still speak plain HTTP.
+            .or_else(|_| build().tls_certs_only([]).build())
+            .map_err(|error| HttpError::NotSent(cause(&error)))?;
+        clients.insert((channel, route), client.clone());
+        Ok(client)
+    }
+}
+
+fn configure(channel: Channel, tls: &Tls, route: &Route) -> ClientBuilder {
+    let mut builder = Client::builder()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .pool_idle_timeout(POOL_IDLE)
+        .tcp_nodelay(true);
+    match channel {
+        Channel::Direct => {}
+        Channel::Fresh => builder = builder.pool_max_idle_per_host(0),
+        Channel::Consul => builder = tls.apply(builder),
+    }
+    match route {
+        Route::Url => builder,
+        Route::Socket(path) => builder.unix_socket(path.as_str()),
+        Route::Host(host) => builder.dns_resolver(Fixed(host.clone())),
+    }
+}
+
+/// Resolves every name to the addresses of one host.
+struct Fixed(String);
+
+impl Resolve for Fixed {
+    fn resolve(&self, _: Name) -> Resolving {
+        let host = self.0.clone();
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = lookup_host((host, 0)).await?.collect();
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
+fn headers(request: &Request) -> Result<HeaderMap, HttpError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &request.headers {
+        let mut value = HeaderValue::from_str(value.expose()).map_err(|error| {
+            HttpError::NotSent(format!("the value of header `{name}` cannot be sent: {error}"))
+        })?;
+        value.set_sensitive(true);
+        let name = reqwest::header::HeaderName::from_bytes(name.as_bytes())
+            .map_err(|error| HttpError::NotSent(format!("header `{name}`: {error}")))?;
+        headers.append(name, value);
+    }
+    if request.channel == Channel::Fresh {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(headers)
+}
+
+async fn read(mut reply: reqwest::Response) -> Result<Reply, HttpError> {
+    let mut headers = BTreeMap::new();
+    for (name, value) in reply.headers() {
+        headers
+            .entry(name.as_str().to_owned())
+            .or_insert_with(|| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    }
+    let status = reply.status().as_u16();
+    let mut body = Vec::new();
+    while let Some(chunk) = reply.chunk().await.map_err(|error| HttpError::Broken(cause(&error)))? {
+        if body.len() + chunk.len() > BODY_LIMIT {
+            let limit = crate::text::size(BODY_LIMIT as u64);
+            return Err(HttpError::Broken(format!("the reply is larger than {limit}")));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Reply { status, headers, body })
+}
+
+fn failure(error: &reqwest::Error) -> HttpError {
+    let text = cause(error);
+    // With TLS 1.3 a server refuses a client certificate only after the handshake, but before it
+    // reads the request.
+    let not_let_in = text.contains("fatal alert") && text.contains("Certificate");
+    if error.is_connect() || error.is_builder() || not_let_in {
+        HttpError::NotSent(text)
+    } else {
+        HttpError::Broken(text)
+    }
+}
+
+/// The innermost cause. Only the outer ones name the URL, which may hold a secret.
+fn cause(error: &reqwest::Error) -> String {
+    let Some(mut inner) = error.source() else {
+        return "the request cannot be sent".into();
+    };
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    let text = crate::text::line(&inner.to_string(), 300);
+    let text = text.split_once(" (os error").map_or(text.as_str(), |(text, _)| text).to_owned();
+    let text = text.strip_prefix("failed to lookup address information: ").map_or_else(
+        || text.clone(),
+        |reason| format!("the host's name cannot be resolved: {reason}"),
+    );
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => "the connection failed".into(),
+    }
+}
+
+/// Opens and closes a TCP connection.
+pub(super) async fn connect(address: &str, time: Duration) -> Result<(), HttpError> {
+    match timeout(time, TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => {
+            let text = error.to_string();
+            let text = text.split_once(" (os error").map_or(text.as_str(), |(text, _)| text);
+            Err(HttpError::NotSent(text.to_lowercase()))
+        }
+        Err(_) => Err(HttpError::TimedOut(time)),
+    }
+}

@@ -1,0 +1,93 @@
+//! The real world: HTTP by reqwest, commands by the user's own `ssh`, the real clock.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::control::Configuration;
+use super::http::{self, Http};
+use super::ssh::Ssh;
+use super::tls::ConsulTls;
+use super::{Command, Host, HttpError, Output, Reply, Request, RunError, World, local};
+
+/// How the real world is reached.
+#[derive(Debug, Clone)]
+pub struct LiveSettings {
+    /// Read instead of `~/.ssh/config`.
+    pub ssh_config: Option<PathBuf>,
+    /// The user where neither the destination nor the configuration names one.
+    pub user: Option<String>,
+    /// Jump hosts for every connection, as `ssh -J` takes them.
+    pub jump: Option<String>,
+    /// Accept and remember unknown host keys; changed ones are refused all the same.
+    pub accept_new: bool,
+    /// For an ssh connection to be up, authentication included.
+    pub connect_timeout: Duration,
+    /// For requests on [`Channel::Consul`](super::Channel::Consul).
+    pub consul_tls: ConsulTls,
+    /// How many ssh connections may be in the making at once.
+    pub max_connections: usize,
+}
+
+impl Default for LiveSettings {
+    fn default() -> Self {
+        Self {
+            ssh_config: None,
+            user: None,
+            jump: None,
+            accept_new: false,
+            connect_timeout: Duration::from_secs(10),
+            consul_tls: ConsulTls::default(),
+            max_connections: 32,
+        }
+    }
+}
+
+/// The live [`World`]. Clones share everything; when the last one is gone, so is every connection.
+#[derive(Debug, Clone)]
+pub struct Live(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    http: Http,
+    ssh: Ssh,
+}
+
+impl Live {
+    /// Reads what the settings name; connects to nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read or used, a user or a jump host that ssh would misread.
+    pub fn new(settings: LiveSettings) -> anyhow::Result<Self> {
+        let ssh = Ssh::new(Configuration::new(&settings)?, settings.max_connections);
+        let http = Http::new(settings.consul_tls)?;
+        Ok(Self(Arc::new(Inner { http, ssh })))
+    }
+
+    /// Ends every ssh connection, removes what was made for them, and waits until that is done.
+    pub async fn close(&self) {
+        self.0.ssh.close().await;
+    }
+}
+
+impl World for Live {
+    async fn http(&self, request: Request) -> Result<Reply, HttpError> {
+        self.0.http.send(request).await
+    }
+
+    async fn run(&self, host: &Host, command: Command) -> Result<Output, RunError> {
+        match host {
+            Host::Local => local::run(command).await,
+            Host::Ssh(destination) => self.0.ssh.run(destination, command).await,
+        }
+    }
+
+    async fn connect(&self, address: &str, timeout: Duration) -> Result<(), HttpError> {
+        http::connect(address, timeout).await
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::now()
+    }
+}

@@ -1,0 +1,248 @@
+//! The port to the world: everything a release does to, or learns from, the outside.
+//!
+//! Four methods and nothing else. Whatever stands above (Consul client, gateway drivers, drain,
+//! health, engine) runs unchanged over a simulated world, because it can reach the outside only
+//! through [`World`]. The real one is [`Live`].
+
+mod control;
+mod destination;
+mod exchange;
+mod http;
+mod live;
+mod local;
+mod refusal;
+mod script;
+mod ssh;
+mod tls;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::secret::Secret;
+
+pub use live::{Live, LiveSettings};
+pub use tls::ConsulTls;
+
+/// The outside world. Cheap to share; every method may be called concurrently.
+///
+/// Dropping a returned future abandons the call: a request is closed, and a command is ended on its
+/// node together with everything it started.
+pub trait World: Send + Sync + 'static {
+    /// Sends one HTTP request and reads the whole reply.
+    fn http(&self, request: Request) -> impl Future<Output = Result<Reply, HttpError>> + Send;
+
+    /// Runs one command on a node, or on this machine.
+    fn run(
+        &self,
+        host: &Host,
+        command: Command,
+    ) -> impl Future<Output = Result<Output, RunError>> + Send;
+
+    /// Opens and closes a TCP connection to `address` (`host:port`).
+    fn connect(
+        &self,
+        address: &str,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<(), HttpError>> + Send;
+
+    /// The wall clock, for time stamps only. Waiting uses `tokio::time`.
+    fn now(&self) -> jiff::Timestamp;
+}
+
+/// An HTTP method that rollgate uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `PUT`
+    Put,
+    /// `POST`
+    Post,
+    /// `DELETE`
+    Delete,
+}
+
+/// Which HTTP client settings a request is sent with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Channel {
+    /// A kept-alive connection, never through a proxy: health checks, metrics.
+    Direct,
+    /// A connection of its own for this one request: each may reach another worker of a gateway.
+    Fresh,
+    /// Consul's TLS settings (CA, client certificate, server name); never through a proxy.
+    Consul,
+}
+
+/// One HTTP request.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// `http://`, `https://`, or `unix:///path/to/socket` followed by `:/path?query`.
+    pub url: String,
+    /// Header values may be secret and are never shown.
+    pub headers: Vec<(&'static str, Secret)>,
+    /// The body, if any.
+    pub body: Option<Vec<u8>>,
+    /// For the whole exchange.
+    pub timeout: Duration,
+    /// Connection settings.
+    pub channel: Channel,
+}
+
+impl Request {
+    /// A `GET` on a kept-alive connection.
+    #[must_use]
+    pub fn get(url: impl Into<String>, timeout: Duration) -> Self {
+        Self {
+            method: Method::Get,
+            url: url.into(),
+            headers: Vec::new(),
+            body: None,
+            timeout,
+            channel: Channel::Direct,
+        }
+    }
+
+    /// The same request on a connection of its own.
+    #[must_use]
+    pub fn fresh(mut self) -> Self {
+        self.channel = Channel::Fresh;
+        self
+    }
+}
+
+/// The reply to a [`Request`], of any status.
+#[derive(Debug, Clone, Default)]
+pub struct Reply {
+    /// The status code.
+    pub status: u16,
+    /// Headers, names in lower case; of equal names the first counts.
+    pub headers: BTreeMap<String, String>,
+    /// The body, cut at [`BODY_LIMIT`].
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// The body as text, with invalid UTF-8 replaced.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// A header's value; `name` in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+}
+
+/// The largest reply body that is read, in bytes; a longer one is an error.
+pub const BODY_LIMIT: usize = 16 * 1024 * 1024;
+
+/// Why there is no reply.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum HttpError {
+    /// The request did not reach the server: it had no effect.
+    #[error("{0}")]
+    NotSent(String),
+    /// No reply within the time given: the effect is unknown.
+    #[error("no answer within {}", crate::text::duration(*.0))]
+    TimedOut(Duration),
+    /// The exchange broke off after the request may have been received: the effect is unknown.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// Where commands run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Host {
+    /// This machine (`ssh: local`).
+    Local,
+    /// An ssh destination as the user's own ssh understands it: `[user@]host-or-alias[:port]`.
+    Ssh(String),
+}
+
+impl std::fmt::Display for Host {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Local => formatter.write_str("this machine"),
+            Self::Ssh(destination) => formatter.write_str(destination),
+        }
+    }
+}
+
+/// One command for a [`Host`].
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// What is to be done; the live world runs its [`script`](crate::node::Operation::script).
+    pub operation: crate::node::Operation,
+    /// What the command reads.
+    pub stdin: Stdin,
+    /// After this time the command and all it started are ended.
+    pub timeout: Duration,
+    /// Run as root through `sudo -n`.
+    pub sudo: bool,
+}
+
+/// The standard input of a [`Command`].
+#[derive(Debug, Clone)]
+pub enum Stdin {
+    /// Nothing. The connection then serves as a life line: when it breaks, the command is ended.
+    Empty,
+    /// The bytes of a local file.
+    File(PathBuf),
+}
+
+/// What a finished command left. Output beyond [`OUTPUT_LIMIT`] is dropped from the front.
+#[derive(Debug, Clone, Default)]
+pub struct Output {
+    /// The exit status, or `None` when a signal ended the command.
+    pub status: Option<i32>,
+    /// The last part of standard output.
+    pub stdout: Vec<u8>,
+    /// The last part of standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Output {
+    /// Returns whether the command exited with 0.
+    #[must_use]
+    pub fn success(&self) -> bool {
+        self.status == Some(0)
+    }
+
+    /// Standard output as text.
+    #[must_use]
+    pub fn stdout_text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// Standard error as text.
+    #[must_use]
+    pub fn stderr_text(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+}
+
+/// How much of each output stream is kept, in bytes.
+pub const OUTPUT_LIMIT: usize = 1024 * 1024;
+
+/// Why a command has no result.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RunError {
+    /// The command was never started: nothing has changed on the node.
+    #[error("{0}")]
+    NotStarted(String),
+    /// The time ran out; the command and all it started were ended.
+    #[error("not finished within {}", crate::text::duration(*.0))]
+    TimedOut(Duration),
+    /// The connection was lost while the command ran: its effect is unknown, look before acting.
+    #[error("connection lost while the command ran: {0}")]
+    Lost(String),
+}

@@ -1,0 +1,118 @@
+//! Why ssh could not connect, in one clear line with what to do about it.
+//!
+//! Reads what OpenSSH logged; anything it does not recognise is passed on, condensed. Pure.
+
+use std::time::Duration;
+
+use crate::text::{duration, line};
+
+/// Says why `place` could not be connected to, from the log of `ssh`.
+pub(super) fn explain(place: &str, log: &str, time: Duration) -> String {
+    let quoted = |what: &str| {
+        let found = log.lines().find(|line| line.contains(what)).unwrap_or(log);
+        line(found.trim_start_matches("ssh: "), 200)
+    };
+    if log.contains("HOST IDENTIFICATION HAS CHANGED") {
+        let name = between(log, "Host key for ", " has changed").unwrap_or(place);
+        let known = between(log, "key in ", "\n").map(|at| format!(" ({})", line(at, 120)));
+        return format!(
+            "the host key of {} is not the known one{}: another machine may be answering; if the \
+             change is wanted, remove the old key with `ssh-keygen -R '{}'` and add the new one",
+            line(name, 80),
+            known.unwrap_or_default(),
+            line(name, 80),
+        );
+    }
+    if log.contains("REVOKED HOST KEY") {
+        return format!("the host key of {place} is revoked in known_hosts: do not connect");
+    }
+    if log.contains("Host key verification failed") || log.contains("host key is known for") {
+        let name = line(between(log, "host key is known for ", " and you").unwrap_or(place), 80);
+        return format!(
+            "the host key of {name} is not known; check it and add it to known_hosts \
+             (`{}`), or set `host_keys: accept-new`",
+            keyscan(&name)
+        );
+    }
+    if log.contains("Could not resolve hostname") {
+        return format!(
+            "{place}: {}; check the name, or its HostName in ssh_config",
+            quoted("Could not resolve hostname")
+        );
+    }
+    if log.contains("Permission denied (") {
+        return format!(
+            "{place} does not let us in: {}; load the key into ssh-agent or name it by \
+             IdentityFile in ssh_config, and check the user",
+            quoted("Permission denied (")
+        );
+    }
+    if log.contains("Connection refused") {
+        return format!(
+            "{place}: {}; is sshd running there, is the port right?",
+            quoted("Connection refused")
+        );
+    }
+    if log.contains("timed out") {
+        return format!("{place}: {}; is it up and reachable from here?", quoted("timed out"));
+    }
+    if log.contains("Bad owner or permissions") || log.contains("Bad configuration option") {
+        return format!("ssh cannot use its configuration: {}", quoted("Bad "));
+    }
+    let log = line(log, 300);
+    if log.is_empty() {
+        return format!("{place} gave no ssh connection within {}", duration(time));
+    }
+    format!("could not connect to {place}: {log}")
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let rest = text.split_once(before)?.1;
+    Some(rest.split_once(after)?.0.trim())
+}
+
+/// The command that fetches the key of `name`, which may be `[host]:port`.
+fn keyscan(name: &str) -> String {
+    match name.strip_prefix('[').and_then(|name| name.split_once("]:")) {
+        Some((host, port)) => format!("ssh-keyscan -p {port} {host}"),
+        None => format!("ssh-keyscan {name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explained(log: &str) -> String {
+        explain("web-1", log, Duration::from_secs(10))
+    }
+
+    #[test]
+    fn each_refusal_is_one_line_that_says_what_to_do() {
+        let unknown = explained(
+            "No ED25519 host key is known for [10.0.0.1]:2222 and you have requested strict \
+             checking.\r\nHost key verification failed.\r\n",
+        );
+        assert!(unknown.contains("`ssh-keyscan -p 2222 10.0.0.1`"), "{unknown}");
+        let banner = "@@@@@@@\r\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r\n\
+             @@@@@@@\r\nOffending ED25519 key in /home/me/known_hosts:3\r\n\
+             Host key for [10.0.0.1]:2222 has changed and you have requested strict checking.\r\n\
+             Host key verification failed.\r\n";
+        let changed = explained(banner);
+        assert!(changed.contains("`ssh-keygen -R '[10.0.0.1]:2222'`"), "{changed}");
+        assert!(
+            changed.contains("(/home/me/known_hosts:3)") && !changed.contains('@'),
+            "{changed}"
+        );
+        let odd = explained("one\r\n\x1b[2Jtwo\r\n");
+        assert_eq!(odd, "could not connect to web-1: one [2Jtwo");
+        for text in [
+            unknown,
+            changed,
+            explained(""),
+            explained("ssh: connect to host a port 1: x timed out"),
+        ] {
+            assert!(!text.contains(char::is_control), "{text:?}");
+        }
+    }
+}

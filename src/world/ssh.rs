@@ -1,0 +1,241 @@
+//! Commands on nodes, over the user's own OpenSSH: one connection a host for the whole run.
+//!
+//! The first command connects, the others share; a connection found dead is replaced. A command is
+//! tried again only if it was certainly not started, which the go-ahead of the script decides.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+
+use openssh::{Child, Error, Session, Stdio};
+use tokio::sync::{Mutex, OnceCell, Semaphore};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::control::{Configuration, Control, Master};
+use super::destination::Destination;
+use super::exchange::{Exchange, converse, open};
+use super::local::{conclude, refused, within};
+use super::script;
+use super::{Command, Output, RunError};
+
+/// Channels at once on one connection; sshd's `MaxSessions` is 10 by default and often less.
+const CHANNELS: usize = 4;
+/// For a channel to open. A dead peer is noticed by keep-alives within 15 s.
+const OPENING: Duration = Duration::from_secs(20);
+/// For the exit message, and for a check of the master, which is on this machine.
+const ANSWERING: Duration = Duration::from_secs(2);
+/// Pause before a channel that the node refused is asked for again, and how often that is done.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+const BUSY_LIMIT: u32 = 50;
+
+/// All connections of one run.
+#[derive(Debug)]
+pub(super) struct Ssh {
+    configuration: Configuration,
+    control: OnceCell<Control>,
+    connecting: Semaphore,
+    nodes: StdMutex<BTreeMap<String, Arc<Node>>>,
+}
+
+/// One destination.
+#[derive(Debug)]
+struct Node {
+    place: String,
+    destination: Destination,
+    channels: Semaphore,
+    link: Mutex<Link>,
+}
+
+#[derive(Debug, Default)]
+struct Link {
+    master: Option<Arc<Master>>,
+    /// The last failure to connect: it also answers those who were already waiting.
+    failure: Option<(Instant, String)>,
+}
+
+/// Why an attempt gave no result.
+enum Failure {
+    /// Nothing was started, and the connection is dead.
+    Dead(String),
+    /// Nothing was started: the node has no channel free.
+    Busy(String),
+    /// Final.
+    Final(RunError),
+}
+
+impl Ssh {
+    pub(super) fn new(configuration: Configuration, max_connections: usize) -> Self {
+        Self {
+            configuration,
+            control: OnceCell::new(),
+            connecting: Semaphore::new(max_connections.max(1)),
+            nodes: StdMutex::default(),
+        }
+    }
+
+    /// Runs a command on a node.
+    pub(super) async fn run(&self, place: &str, command: Command) -> Result<Output, RunError> {
+        let node = self.node(place)?;
+        let _channel = node
+            .channels
+            .acquire()
+            .await
+            .map_err(|error| RunError::NotStarted(error.to_string()))?;
+        let (mut retried, mut busy) = (false, 0);
+        loop {
+            let master = self.master(&node).await.map_err(RunError::NotStarted)?;
+            let failure = match attempt(&master, place, &command).await {
+                Ok(output) => return Ok(output),
+                Err(failure) => failure,
+            };
+            match failure {
+                Failure::Busy(_) if busy < BUSY_LIMIT => {
+                    busy += 1;
+                    sleep(BUSY_PAUSE).await;
+                }
+                Failure::Dead(_) if !retried => {
+                    retried = true;
+                    node.forget(&master).await;
+                }
+                Failure::Dead(text) | Failure::Busy(text) => {
+                    node.forget(&master).await;
+                    return Err(RunError::NotStarted(format!("{place}: {text}")));
+                }
+                Failure::Final(error) => {
+                    if matches!(error, RunError::Lost(_)) {
+                        node.forget(&master).await;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Ends every connection and removes the private folder.
+    pub(super) async fn close(&self) {
+        if let Some(control) = self.control.get() {
+            control.close().await;
+        }
+    }
+
+    fn node(&self, place: &str) -> Result<Arc<Node>, RunError> {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(node) = nodes.get(place) {
+            return Ok(Arc::clone(node));
+        }
+        let node = Arc::new(Node {
+            place: crate::text::line(place, 120),
+            destination: Destination::parse(place).map_err(RunError::NotStarted)?,
+            channels: Semaphore::new(CHANNELS),
+            link: Mutex::default(),
+        });
+        nodes.insert(place.to_owned(), Arc::clone(&node));
+        Ok(node)
+    }
+
+    /// Returns the node's connection, made now if there is none.
+    async fn master(&self, node: &Node) -> Result<Arc<Master>, String> {
+        let asked = Instant::now();
+        let mut link = node.link.lock().await;
+        if let Some(master) = &link.master {
+            return Ok(Arc::clone(master));
+        }
+        if let Some((at, text)) = &link.failure
+            && *at > asked
+        {
+            return Err(text.clone());
+        }
+        let _turn = self.connecting.acquire().await.map_err(|error| error.to_string())?;
+        let control = self
+            .control
+            .get_or_try_init(|| async { Control::open(&self.configuration) })
+            .await
+            .map_err(|error| format!("could not prepare a private folder for ssh: {error}"))?;
+        match control.connect(&node.place, &node.destination).await {
+            Ok(master) => Ok(Arc::clone(link.master.insert(Arc::new(master)))),
+            Err(text) => {
+                link.failure = Some((Instant::now(), text.clone()));
+                Err(text)
+            }
+        }
+    }
+}
+
+impl Node {
+    /// Lets the next command connect anew, unless another one already did.
+    async fn forget(&self, dead: &Arc<Master>) {
+        let mut link = self.link.lock().await;
+        if link.master.as_ref().is_some_and(|master| Arc::ptr_eq(master, dead)) {
+            link.master = None;
+        }
+    }
+}
+
+async fn attempt(master: &Master, place: &str, command: &Command) -> Result<Output, Failure> {
+    let mut file = open(&command.stdin).await.map_err(Failure::Final)?;
+    let mark = script::mark();
+    let line = script::command_line(command, &mark);
+    let mut child = spawn(master, &line).await?;
+    let (Some(stdin), Some(stdout), Some(stderr)) =
+        (child.stdin().take(), child.stdout().take(), child.stderr().take())
+    else {
+        return Err(Failure::Dead("ssh gave no streams".into()));
+    };
+    let talk = converse(stdin, stdout, stderr, file.as_mut(), &mark);
+    let exchange = within(command, talk).await.map_err(Failure::Final)?;
+    // Waiting also keeps the channel counted until the node has really ended it.
+    let status = timeout(ANSWERING, child.wait()).await.ok().and_then(|result| match result {
+        Ok(status) => status.code(),
+        Err(Error::Remote(_)) => Some(127),
+        Err(_) => None,
+    });
+    if let Some(end) = exchange.end.clone() {
+        return conclude(end, exchange, command, place).map_err(Failure::Final);
+    }
+    silent(master, place, exchange, status).await
+}
+
+async fn spawn<'a>(master: &'a Master, line: &str) -> Result<Child<&'a Session>, Failure> {
+    let mut process = master.session.raw_command(line);
+    process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let text = match timeout(OPENING, process.spawn()).await {
+        Ok(Ok(child)) => return Ok(child),
+        Ok(Err(error)) => cause(&error),
+        Err(_) => return Err(Failure::Dead("no answer to a new ssh channel".into())),
+    };
+    if alive(master).await { Err(Failure::Busy(text)) } else { Err(Failure::Dead(text)) }
+}
+
+/// Judges a conversation that ended without a word about the command.
+async fn silent(
+    master: &Master,
+    place: &str,
+    exchange: Exchange,
+    status: Option<i32>,
+) -> Result<Output, Failure> {
+    let alive = alive(master).await;
+    Err(match (alive, exchange.sent, exchange.started) {
+        (false, false, _) => Failure::Dead(master.last_words()),
+        (false, true, _) => Failure::Final(RunError::Lost(master.last_words())),
+        (true, _, false) => Failure::Final(refused(place, &exchange, status)),
+        // The guard itself was ended, and its end of the line took the command along.
+        (true, _, true) => {
+            return Ok(Output { status: None, ..exchange.output });
+        }
+    })
+}
+
+fn alive(master: &Master) -> impl Future<Output = bool> {
+    let check = timeout(ANSWERING, master.session.check());
+    async { matches!(check.await, Ok(Ok(()))) }
+}
+
+/// The innermost cause of an error.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    crate::text::line(&error.to_string(), 200)
+}

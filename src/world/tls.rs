@@ -1,0 +1,110 @@
+//! Consul's TLS settings, read from their files into the form that the HTTP client takes.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use reqwest::{Certificate, ClientBuilder, Identity};
+
+/// How Consul's certificate is checked, and who we are to it.
+#[derive(Debug, Clone)]
+pub struct ConsulTls {
+    /// `CONSUL_CACERT`: a file of certificates that alone are trusted.
+    pub ca: Option<PathBuf>,
+    /// `CONSUL_CAPATH`: a folder of such files.
+    pub ca_dir: Option<PathBuf>,
+    /// `CONSUL_CLIENT_CERT`.
+    pub client_cert: Option<PathBuf>,
+    /// `CONSUL_CLIENT_KEY`.
+    pub client_key: Option<PathBuf>,
+    /// `CONSUL_TLS_SERVER_NAME`: the name the certificate must have, if not the address's.
+    pub server_name: Option<String>,
+    /// `CONSUL_HTTP_SSL_VERIFY`: `false` accepts any certificate.
+    pub verify: bool,
+}
+
+impl Default for ConsulTls {
+    fn default() -> Self {
+        Self {
+            ca: None,
+            ca_dir: None,
+            client_cert: None,
+            client_key: None,
+            server_name: None,
+            verify: true,
+        }
+    }
+}
+
+/// The contents of the files.
+#[derive(Debug, Clone)]
+pub(super) struct Tls {
+    trusted: Option<Vec<Certificate>>,
+    identity: Option<Identity>,
+    verify: bool,
+}
+
+impl Tls {
+    /// Reads the files; an unusable one is an error now, not at the first request.
+    pub(super) fn read(settings: &ConsulTls) -> anyhow::Result<Self> {
+        let mut trusted = None;
+        let ca = settings.ca.iter().cloned();
+        let folder = settings.ca_dir.as_deref().map(files).transpose()?.unwrap_or_default();
+        for path in ca.chain(folder) {
+            let found = Certificate::from_pem_bundle(&read(&path)?)
+                .with_context(|| format!("`{}` is no PEM certificate file", path.display()))?;
+            anyhow::ensure!(!found.is_empty(), "`{}` holds no certificate", path.display());
+            trusted.get_or_insert_with(Vec::new).extend(found);
+        }
+        let identity = match (&settings.client_cert, &settings.client_key) {
+            (Some(certificate), Some(key)) => {
+                let mut pem = read(certificate)?;
+                pem.push(b'\n');
+                pem.extend(read(key)?);
+                Some(Identity::from_pem(&pem).with_context(|| {
+                    format!(
+                        "`{}` and `{}` are no PEM certificate and key",
+                        certificate.display(),
+                        key.display()
+                    )
+                })?)
+            }
+            (None, None) => None,
+            _ => anyhow::bail!("a Consul client certificate and its key must be given together"),
+        };
+        Ok(Self { trusted, identity, verify: settings.verify })
+    }
+
+    /// Returns whether nothing was set, so that there is nothing to be wrong about.
+    pub(super) fn is_default(&self) -> bool {
+        self.trusted.is_none() && self.identity.is_none()
+    }
+
+    /// Applies them.
+    pub(super) fn apply(&self, mut builder: ClientBuilder) -> ClientBuilder {
+        if let Some(trusted) = &self.trusted {
+            builder = builder.tls_certs_only(trusted.iter().cloned());
+        }
+        if let Some(identity) = &self.identity {
+            builder = builder.identity(identity.clone());
+        }
+        builder.tls_danger_accept_invalid_certs(!self.verify)
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("could not read `{}`", path.display()))
+}
+
+fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let context = || format!("could not read `{}`", folder.display());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(context)? {
+        let path = entry.with_context(context)?.path();
+        if path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    anyhow::ensure!(!files.is_empty(), "`{}` holds no certificate file", folder.display());
+    Ok(files)
+}
