@@ -1,0 +1,270 @@
+//! A thin Consul client over the port: what rollgate needs of the HTTP API and nothing more.
+//!
+//! Several addresses are tried in turn: a refused connection, a 5xx and `No cluster leader` go on to the next
+//! one, round after round, until the patience is over. A request that may have been received but was not
+//! answered is repeated only if it reads; a write is then *unknown* and the caller looks before it acts again.
+
+mod kv;
+mod settings;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use crate::secret::Secret;
+use crate::world::{Channel, HttpError, Method, Reply, Request, World};
+
+pub use kv::{Entry, KvWrite};
+pub use settings::{Settings, tls_from_environment};
+
+/// For one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For an answer by any of the servers: long enough for an election.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The pause after a round in which no server could answer; it doubles up to a second.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why Consul did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// No server answered in time; nothing was done.
+    #[error("Consul cannot be reached: {0}")]
+    Unreachable(String),
+    /// A write may or may not have been done.
+    #[error("Consul did not answer a write, whether it was done is unknown: {0}")]
+    Unknown(String),
+    /// Consul answered no.
+    #[error("Consul refuses {what}: {status} {message}{}", hint(*.status))]
+    Refused {
+        /// The request.
+        what: String,
+        /// The HTTP status.
+        status: u16,
+        /// Its words.
+        message: String,
+    },
+    /// Consul's answer cannot be understood.
+    #[error("Consul's answer to {what} cannot be read: {message}")]
+    Unreadable {
+        /// The request.
+        what: String,
+        /// Why.
+        message: String,
+    },
+}
+
+fn hint(status: u16) -> &'static str {
+    match status {
+        401 | 403 => " (the token lacks a right; `consul.token` or CONSUL_HTTP_TOKEN names it)",
+        _ => "",
+    }
+}
+
+/// A client for one Consul datacenter.
+#[derive(Debug)]
+pub struct Client<W> {
+    world: Arc<W>,
+    settings: Settings,
+    /// The address that answered last.
+    preferred: AtomicUsize,
+    patience: Duration,
+}
+
+/// The place of a blocking query in the sequence of changes.
+///
+/// Consul's rules: go on from the index of the last answer, begin anew when it goes backwards, and never ask
+/// with 0 in a loop, which would not block.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Index(u64);
+
+impl Index {
+    /// The index for the next query after an answer with `seen`.
+    #[must_use]
+    pub fn after(self, seen: u64) -> Self {
+        if seen < self.0 { Self(0) } else { Self(seen.max(1)) }
+    }
+}
+
+impl<W: World> Client<W> {
+    /// A client that uses `settings` over `world`.
+    #[must_use]
+    pub fn new(world: Arc<W>, settings: Settings) -> Self {
+        Self { world, settings, preferred: AtomicUsize::new(0), patience: PATIENCE }
+    }
+
+    /// The same client with another patience for unreachable servers.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// The leader's address, or an empty text while there is none.
+    ///
+    /// # Errors
+    ///
+    /// When Consul cannot be asked.
+    pub async fn leader(&self) -> Result<String, Error> {
+        let reply = self.call(Method::Get, "/v1/status/leader", &[], None, REQUEST_TIMEOUT).await?;
+        decode("/v1/status/leader", &reply)
+    }
+
+    /// Returns whether the instance of `service` at `address` passes all its checks. With an index, the call
+    /// waits up to `wait` for a change.
+    ///
+    /// # Errors
+    ///
+    /// When Consul cannot be asked.
+    pub async fn is_passing(
+        &self,
+        service: &str,
+        address: &str,
+        index: &mut Index,
+        wait: Duration,
+    ) -> Result<bool, Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Instance {
+            node: InstanceNode,
+            service: InstanceService,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct InstanceNode {
+            address: String,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct InstanceService {
+            address: String,
+            port: u16,
+        }
+        let path = format!("/v1/health/service/{}", kv::encode(service));
+        let mut query = vec![("passing", String::new())];
+        let mut timeout = REQUEST_TIMEOUT;
+        if index.0 > 0 {
+            query.push(("index", index.0.to_string()));
+            query.push(("wait", format!("{}ms", wait.as_millis().max(1))));
+            // The server itself adds up to a sixteenth, so that its clients do not all come back at once.
+            timeout = wait + wait / 16 + Duration::from_secs(5);
+        }
+        let reply = self.call(Method::Get, &path, &query, None, timeout).await?;
+        let seen = reply.header("x-consul-index").and_then(|index| index.parse().ok());
+        *index = index.after(seen.unwrap_or(0));
+        let instances: Vec<Instance> = decode(&path, &reply)?;
+        Ok(instances.iter().any(|instance| {
+            let host = match instance.service.address.as_str() {
+                "" => &instance.node.address,
+                own => own,
+            };
+            format!("{host}:{}", instance.service.port) == address
+        }))
+    }
+
+    /// Sends one request to the first server that can answer it.
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, String)],
+        body: Option<Vec<u8>>,
+        timeout: Duration,
+    ) -> Result<Reply, Error> {
+        let deadline = Instant::now() + self.patience;
+        let mut pause = FIRST_PAUSE;
+        let addresses = &self.settings.addresses;
+        loop {
+            let mut problems = Vec::new();
+            for turn in 0..addresses.len() {
+                let at = (self.preferred.load(Ordering::Relaxed) + turn) % addresses.len();
+                let request =
+                    self.request(method, &addresses[at], path, query, body.clone(), timeout);
+                let problem = match self.world.http(request).await {
+                    Ok(reply) if is_passing_trouble(&reply) => {
+                        format!("{} {}", reply.status, crate::text::line(&reply.text(), 120))
+                    }
+                    Ok(reply) if matches!(reply.status, 200 | 404 | 409) => {
+                        self.preferred.store(at, Ordering::Relaxed);
+                        return Ok(reply);
+                    }
+                    Ok(reply) => {
+                        return Err(Error::Refused {
+                            what: path.to_owned(),
+                            status: reply.status,
+                            message: crate::text::line(&reply.text(), 200),
+                        });
+                    }
+                    Err(HttpError::NotSent(problem)) => problem,
+                    Err(error) if method == Method::Get => error.to_string(),
+                    Err(error) => {
+                        return Err(Error::Unknown(format!("{}: {error}", addresses[at])));
+                    }
+                };
+                problems.push(format!("{}: {problem}", addresses[at]));
+            }
+            if Instant::now() + pause >= deadline {
+                return Err(Error::Unreachable(problems.join("; ")));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        address: &str,
+        path: &str,
+        query: &[(&str, String)],
+        body: Option<Vec<u8>>,
+        timeout: Duration,
+    ) -> Request {
+        let mut url = match address.strip_prefix("unix://") {
+            Some(socket) => format!("unix://{socket}:{path}"),
+            None => format!("{}{path}", address.trim_end_matches('/')),
+        };
+        let own = [
+            ("dc", self.settings.datacenter.as_ref()),
+            ("ns", self.settings.namespace.as_ref()),
+            ("partition", self.settings.partition.as_ref()),
+        ];
+        let own = own.into_iter().filter_map(|(name, value)| Some((name, value?.clone())));
+        let mut separator = '?';
+        for (name, value) in query.iter().cloned().chain(own) {
+            url.push(separator);
+            url += name;
+            if !value.is_empty() {
+                url.push('=');
+                url += &kv::encode(&value);
+            }
+            separator = '&';
+        }
+        let mut headers = Vec::new();
+        if let Some(token) = &self.settings.token {
+            headers.push(("X-Consul-Token", token.clone()));
+        }
+        if let Some(login) = &self.settings.basic_auth {
+            let login = crate::consul::kv::base64(login.expose().as_bytes());
+            headers.push(("Authorization", Secret::new(format!("Basic {login}"))));
+        }
+        Request { method, url, headers, body, timeout, channel: Channel::Consul }
+    }
+}
+
+/// An election, a server that is starting or shutting down: another one, or a moment later, may do better.
+fn is_passing_trouble(reply: &Reply) -> bool {
+    reply.status >= 500 || reply.text().contains("No cluster leader")
+}
+
+fn decode<T: serde::de::DeserializeOwned>(what: &str, reply: &Reply) -> Result<T, Error> {
+    serde_json::from_slice(&reply.body)
+        .map_err(|error| Error::Unreadable { what: what.into(), message: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests;

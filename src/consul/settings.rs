@@ -1,0 +1,139 @@
+//! Where Consul is and who we are to it: the playbook's settings on top of Consul's own variables.
+
+use std::path::PathBuf;
+
+use crate::secret::Secret;
+use crate::world::ConsulTls;
+
+/// How Consul is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `http://`, `https://` or `unix://`, tried in turn. Never empty.
+    pub addresses: Vec<String>,
+    /// The ACL token.
+    pub token: Option<Secret>,
+    /// `user:password` of a proxy in front of Consul.
+    pub basic_auth: Option<Secret>,
+    /// The datacenter.
+    pub datacenter: Option<String>,
+    /// The namespace (Consul Enterprise).
+    pub namespace: Option<String>,
+    /// The admin partition (Consul Enterprise).
+    pub partition: Option<String>,
+}
+
+/// Where an agent is when nobody says otherwise.
+const DEFAULT_ADDRESS: &str = "http://127.0.0.1:8500";
+
+impl Settings {
+    /// Reads Consul's own environment variables.
+    ///
+    /// The names and their meaning are those of Consul's command line:
+    /// <https://developer.hashicorp.com/consul/commands#environment-variables>.
+    ///
+    /// # Errors
+    ///
+    /// When `CONSUL_HTTP_TOKEN_FILE` cannot be read.
+    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let tls = variable("CONSUL_HTTP_SSL").is_some_and(|value| is_true(&value));
+        let address = variable("CONSUL_HTTP_ADDR");
+        let address =
+            address.map_or_else(|| DEFAULT_ADDRESS.to_owned(), |address| full(&address, tls));
+        let token = match (variable("CONSUL_HTTP_TOKEN"), variable("CONSUL_HTTP_TOKEN_FILE")) {
+            (Some(token), _) => Some(token),
+            (None, Some(file)) => {
+                let text = std::fs::read_to_string(&file).map_err(|error| {
+                    format!("cannot read CONSUL_HTTP_TOKEN_FILE {file}: {error}")
+                })?;
+                Some(text.trim().to_owned())
+            }
+            (None, None) => None,
+        };
+        Ok(Self {
+            addresses: vec![address],
+            token: token.map(Secret::new),
+            basic_auth: variable("CONSUL_HTTP_AUTH").map(Secret::new),
+            datacenter: variable("CONSUL_DATACENTER"),
+            namespace: variable("CONSUL_NAMESPACE"),
+            partition: variable("CONSUL_PARTITION"),
+        })
+    }
+}
+
+/// Reads Consul's own environment variables for TLS.
+#[must_use]
+pub fn tls_from_environment(variable: impl Fn(&str) -> Option<String>) -> ConsulTls {
+    let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+    let file = |name: &str| variable(name).map(PathBuf::from);
+    ConsulTls {
+        ca: file("CONSUL_CACERT"),
+        ca_dir: file("CONSUL_CAPATH"),
+        client_cert: file("CONSUL_CLIENT_CERT"),
+        client_key: file("CONSUL_CLIENT_KEY"),
+        server_name: variable("CONSUL_TLS_SERVER_NAME"),
+        verify: variable("CONSUL_HTTP_SSL_VERIFY").is_none_or(|value| is_true(&value)),
+    }
+}
+
+fn is_true(value: &str) -> bool {
+    matches!(value.to_ascii_lowercase().as_str(), "1" | "t" | "true")
+}
+
+/// Consul allows `host:port` without a scheme.
+fn full(address: &str, tls: bool) -> String {
+    match address.split_once("://") {
+        Some(_) => address.to_owned(),
+        None if tls => format!("https://{address}"),
+        None => format!("http://{address}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(variables: &[(&str, &str)]) -> Settings {
+        let find = |name: &str| {
+            let found = variables.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        Settings::from_environment(find).expect("settings")
+    }
+
+    #[test]
+    fn consuls_own_variables_are_honoured() {
+        assert_eq!(settings(&[]).addresses, [DEFAULT_ADDRESS]);
+        assert_eq!(settings(&[("CONSUL_HTTP_ADDR", "a:1")]).addresses, ["http://a:1"]);
+        let tls = [("CONSUL_HTTP_ADDR", "a:1"), ("CONSUL_HTTP_SSL", "true")];
+        assert_eq!(settings(&tls).addresses, ["https://a:1"]);
+        let socket = settings(&[("CONSUL_HTTP_ADDR", "unix:///run/consul.sock")]);
+        assert_eq!(socket.addresses, ["unix:///run/consul.sock"]);
+        let full = settings(&[("CONSUL_HTTP_TOKEN", "t"), ("CONSUL_NAMESPACE", "n")]);
+        assert_eq!(full.token, Some(Secret::new("t")));
+        assert_eq!(full.namespace.as_deref(), Some("n"));
+    }
+
+    #[test]
+    fn a_token_may_stand_in_a_file() {
+        let file = tempfile::NamedTempFile::new().expect("temp file");
+        std::fs::write(file.path(), "from-file\n").expect("write");
+        let path = file.path().display().to_string();
+        let found = settings(&[("CONSUL_HTTP_TOKEN_FILE", &path)]);
+        assert_eq!(found.token, Some(Secret::new("from-file")));
+        let missing = |name: &str| (name == "CONSUL_HTTP_TOKEN_FILE").then(|| "/none".to_owned());
+        assert!(Settings::from_environment(missing).is_err());
+    }
+
+    #[test]
+    fn verification_is_on_unless_it_is_switched_off() {
+        let verify = |value: Option<&str>| {
+            let variable =
+                |name: &str| value.filter(|_| name == "CONSUL_HTTP_SSL_VERIFY").map(Into::into);
+            tls_from_environment(variable).verify
+        };
+        assert!(verify(None));
+        assert!(verify(Some("true")));
+        assert!(!verify(Some("false")));
+    }
+}

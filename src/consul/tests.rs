@@ -1,0 +1,164 @@
+//! The client against a scripted world.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use super::*;
+use crate::world::{Command, Host, Output, RunError};
+
+/// Answers requests from a list and remembers them.
+struct Script {
+    replies: Mutex<VecDeque<Result<Reply, HttpError>>>,
+    requests: Mutex<Vec<Request>>,
+}
+
+impl World for Script {
+    async fn http(&self, request: Request) -> Result<Reply, HttpError> {
+        self.requests.lock().expect("lock").push(request);
+        let reply = self.replies.lock().expect("lock").pop_front();
+        reply.unwrap_or_else(|| Err(HttpError::NotSent("connection refused".into())))
+    }
+
+    async fn run(&self, _: &Host, _: Command) -> Result<Output, RunError> {
+        unreachable!("the client runs no commands")
+    }
+
+    async fn connect(&self, _: &str, _: Duration) -> Result<(), HttpError> {
+        unreachable!("the client opens no connections of its own")
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::UNIX_EPOCH
+    }
+}
+
+fn client(replies: Vec<Result<Reply, HttpError>>) -> (Arc<Script>, Client<Script>) {
+    let world =
+        Arc::new(Script { replies: Mutex::new(replies.into()), requests: Mutex::default() });
+    let settings = Settings {
+        addresses: vec!["http://a:1".into(), "unix:///run/consul.sock".into()],
+        token: Some(Secret::new("token-1")),
+        basic_auth: None,
+        datacenter: Some("dc1".into()),
+        namespace: None,
+        partition: None,
+    };
+    (world.clone(), Client::new(world, settings))
+}
+
+fn reply(status: u16, body: &str) -> Result<Reply, HttpError> {
+    Ok(Reply { status, headers: std::collections::BTreeMap::default(), body: body.into() })
+}
+
+fn urls(world: &Script) -> Vec<String> {
+    world.requests.lock().expect("lock").iter().map(|request| request.url.clone()).collect()
+}
+
+fn entry() -> Entry {
+    Entry { key: "k/1.2.3.4:80".into(), value: b"{}".to_vec(), flags: 7, modify_index: 5 }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_address_is_tried_on_refusal_5xx_and_elections() {
+    let value = r#"[{"Key":"k","Value":"e30=","Flags":0,"ModifyIndex":9}]"#;
+    let (world, client) = client(vec![
+        Err(HttpError::NotSent("connection refused".into())),
+        reply(500, "No cluster leader"),
+        reply(503, ""),
+        reply(200, value),
+        reply(404, ""),
+    ]);
+    let entry = client.kv_get("up stream/k").await.expect("read").expect("found");
+    assert_eq!((entry.value.as_slice(), entry.modify_index), (b"{}".as_slice(), 9));
+    assert_eq!(client.kv_get("gone").await.expect("read"), None);
+    assert_eq!(
+        urls(&world),
+        [
+            "http://a:1/v1/kv/up%20stream/k?consistent&dc=dc1",
+            "unix:///run/consul.sock:/v1/kv/up%20stream/k?consistent&dc=dc1",
+            "http://a:1/v1/kv/up%20stream/k?consistent&dc=dc1",
+            "unix:///run/consul.sock:/v1/kv/up%20stream/k?consistent&dc=dc1",
+            // The address that answered is asked first from then on.
+            "unix:///run/consul.sock:/v1/kv/gone?consistent&dc=dc1",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreachable_consul_is_given_up_in_bounded_time_and_names_every_address() {
+    let (world, client) = client(Vec::new());
+    let begun = Instant::now();
+    let error = client.kv_get("k").await.expect_err("nobody answers").to_string();
+    assert!(begun.elapsed() <= PATIENCE, "{:?}", begun.elapsed());
+    assert!(error.contains("http://a:1: connection refused; unix://"), "{error}");
+    assert!(urls(&world).len() > 10, "it was tried again and again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_without_an_answer_is_unknown_and_never_repeated() {
+    let (world, client) = client(vec![Err(HttpError::Broken("reset".into()))]);
+    let error = client.kv_compare_and_set(&entry(), b"{}").await.expect_err("unknown");
+    assert!(matches!(error, Error::Unknown(_)), "{error}");
+    assert_eq!(urls(&world).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_is_one_transaction_that_depends_on_the_index() {
+    let done = r#"{"Results":[{"KV":{"Key":"k","Flags":7,"ModifyIndex":6}}],"Errors":null}"#;
+    let conflict = r#"{"Results":null,"Errors":[{"OpIndex":0,"What":"index is stale"}]}"#;
+    let (world, client) = client(vec![reply(200, done), reply(409, conflict)]);
+    assert_eq!(client.kv_compare_and_set(&entry(), b"x").await.expect("done"), KvWrite::Done(6));
+    let again = client.kv_compare_and_set(&entry(), b"x").await.expect("answered");
+    assert_eq!(again, KvWrite::Conflict);
+    let requests = world.requests.lock().expect("lock");
+    let body: serde_json::Value =
+        serde_json::from_slice(requests[0].body.as_deref().unwrap_or_default()).expect("json");
+    assert_eq!(
+        body[0]["KV"],
+        serde_json::json!({ "Verb": "cas", "Key": "k/1.2.3.4:80", "Value": "eA==", "Flags": 7, "Index": 5 })
+    );
+    assert_eq!(requests[0].headers, [("X-Consul-Token", Secret::new("token-1"))]);
+    assert!(!requests[0].url.contains("token"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_right_is_said_at_once() {
+    let (world, client) = client(vec![reply(403, "Permission denied")]);
+    let error = client.kv_get("k").await.expect_err("refused").to_string();
+    assert!(
+        error.contains("403 Permission denied") && error.contains("CONSUL_HTTP_TOKEN"),
+        "{error}"
+    );
+    assert_eq!(urls(&world).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocking_query_follows_the_index_rules() {
+    let answer = |index: &str, body: &str| {
+        let mut reply = reply(200, body).expect("reply");
+        reply.headers.insert("x-consul-index".into(), index.into());
+        Ok(reply)
+    };
+    let there = r#"[{"Node":{"Address":"1.2.3.4"},"Service":{"Address":"","Port":80}}]"#;
+    let (world, client) = client(vec![
+        answer("20", "[]"),
+        answer("25", there),
+        answer("3", there),
+        answer("4", "[]"),
+    ]);
+    let mut index = Index::default();
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let wait = Duration::from_millis(100);
+        let passing = client.is_passing("app", "1.2.3.4:80", &mut index, wait).await;
+        seen.push(passing.expect("answered"));
+    }
+    assert_eq!(seen, [false, true, true, false]);
+    let url = |extra: &str| format!("http://a:1/v1/health/service/app?passing{extra}&dc=dc1");
+    // It went backwards with the third answer: the fourth query begins anew.
+    assert_eq!(
+        urls(&world),
+        [url(""), url("&index=20&wait=100ms"), url("&index=25&wait=100ms"), url("")]
+    );
+    assert_eq!(Index::default().after(0), Index(1), "never 0 in a loop");
+}

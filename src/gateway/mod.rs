@@ -1,0 +1,110 @@
+//! Gateways: what each kind shows of its peers, and what proves that it let go of a node or took it back.
+//!
+//! A driver is one file and pure: what to ask, and how to read the reply. It never awaits. [`Watcher`] sends,
+//! reads again and again, and decides with [`Proof`] when enough was seen.
+//!
+//! A new driver is a file here, a variant of [`playbook::Gateway`](crate::playbook::Gateway), and an arm in
+//! [`driver`].
+
+mod http_table;
+mod proof;
+mod upsync;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::playbook::Gateway;
+use crate::spec::GatewaySpec;
+use crate::world::{Reply, Request};
+
+pub use proof::{Method, Proof, Rule, Verdict, reads_for};
+pub use watch::{Confirmation, Observation, Watcher};
+
+/// For one read of a gateway.
+const READ_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How a worker names itself when the playbook gives no other header.
+const WORKER_HEADER: &str = "x-worker";
+
+/// Workers that are assumed where the playbook gives no number.
+const ASSUMED_WORKERS: u32 = 16;
+
+/// What one worker of a gateway shows, at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// Its peers, by address.
+    pub peers: BTreeMap<String, Peer>,
+}
+
+/// A peer as a worker shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Its list says that requests may go there.
+    pub up: bool,
+    /// An active check of the gateway's own keeps requests away.
+    pub held_down: bool,
+    /// Requests in flight there, where the gateway counts them.
+    pub in_flight: Option<u64>,
+}
+
+impl Peer {
+    /// Returns whether new requests go there now.
+    #[must_use]
+    pub fn routed(&self) -> bool {
+        self.up && !self.held_down
+    }
+}
+
+impl View {
+    /// Returns whether new requests go to `address` now.
+    #[must_use]
+    pub fn routes_to(&self, address: &str) -> bool {
+        self.peers.get(address).is_some_and(Peer::routed)
+    }
+
+    /// Returns whether the list lets go of `address`, whatever a check may say: a check can change its mind.
+    #[must_use]
+    pub fn lets_go_of(&self, address: &str) -> bool {
+        self.peers.get(address).is_none_or(|peer| !peer.up)
+    }
+}
+
+/// How one kind of gateway is asked and understood.
+pub trait Driver: Send + Sync {
+    /// What to send for one look; each request goes over a connection of its own.
+    fn requests(&self) -> Vec<Request>;
+
+    /// Reads the replies to [`Driver::requests`], in the same order.
+    ///
+    /// # Errors
+    ///
+    /// Says what cannot be understood; that is never proof of anything.
+    fn read(&self, replies: &[Reply]) -> Result<View, String>;
+
+    /// The write's longest way into the gateway.
+    fn lag(&self) -> Duration;
+
+    /// How many workers follow on their own, if it is known.
+    fn workers(&self) -> Option<u32>;
+
+    /// The reply header that names the worker, in lower case.
+    fn worker_header(&self) -> &str;
+}
+
+/// The driver of a gateway.
+#[must_use]
+pub fn driver(gateway: &GatewaySpec) -> Box<dyn Driver> {
+    match &gateway.settings {
+        Gateway::NginxUpsync(settings) => Box::new(upsync::Upsync::new(settings)),
+        Gateway::HttpTable(settings) => Box::new(http_table::HttpTable::new(settings)),
+    }
+}
+
+/// A reply that must be 200.
+fn ok(reply: &Reply) -> Result<&Reply, String> {
+    match reply.status {
+        200 => Ok(reply),
+        status => Err(format!("answered {status} {}", crate::text::line(&reply.text(), 80))),
+    }
+}

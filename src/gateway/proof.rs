@@ -1,0 +1,220 @@
+//! When enough was seen to say that every worker of a gateway agrees.
+//!
+//! One reply proves one worker. The rules:
+//!
+//! * **workers**: where replies name their worker and the number of workers is known, that many different ones
+//!   must have answered, and the last answer of each must agree;
+//! * **samples**: otherwise so many fresh connections in a row must agree that a single stale worker is missed
+//!   with a probability below 0.001, *and* the gateway's lag must have passed since the write;
+//! * a worker that disagreed and then answers no more of that many reads is gone (it was reloaded or died);
+//! * an answer that cannot be had or read proves nothing and starts the row anew.
+//!
+//! Pure: no clock, no I/O.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What counts as enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// How many workers there are, if it is known.
+    pub workers: Option<u32>,
+    /// Fresh reads in a row that leave no worker out.
+    pub reads: u32,
+    /// How long after the write the last worker may still be behind.
+    pub lag: Duration,
+}
+
+/// How many fresh connections in a row reach each of `workers` workers with a probability above 0.999, when
+/// each is as likely as the others.
+#[must_use]
+pub fn reads_for(workers: u32) -> u32 {
+    if workers <= 1 {
+        return 1;
+    }
+    // (1 - 1/workers)^reads < 0.001, counted up without logarithms.
+    let miss = 1.0 - 1.0 / f64::from(workers);
+    let mut left = 1.0;
+    let mut reads = 0;
+    while left >= 0.001 {
+        left *= miss;
+        reads += 1;
+    }
+    reads
+}
+
+/// What has been seen so far.
+#[derive(Debug, Clone)]
+pub struct Proof {
+    rule: Rule,
+    reads: u32,
+    row: u32,
+    workers: BTreeMap<String, Worker>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Worker {
+    agrees: bool,
+    /// The read that showed it.
+    seen: u32,
+}
+
+/// How a proof came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Every worker by its name.
+    Workers,
+    /// Enough reads in a row, late enough.
+    Samples,
+}
+
+/// Where a proof stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Proven.
+    Proven(Method),
+    /// Some worker disagrees.
+    Disagrees,
+    /// All agree so far, not enough was seen.
+    Open,
+}
+
+impl Proof {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(rule: Rule) -> Self {
+        Self { rule, reads: 0, row: 0, workers: BTreeMap::new() }
+    }
+
+    /// Takes in one reply: which worker it came from, if it said so, and whether it agrees.
+    pub fn see(&mut self, worker: Option<&str>, agrees: bool) {
+        self.reads += 1;
+        self.row = if agrees { self.row + 1 } else { 0 };
+        if let Some(worker) = worker {
+            self.workers.insert(worker.to_owned(), Worker { agrees, seen: self.reads });
+        }
+        let (reads, patience) = (self.reads, self.rule.reads);
+        self.workers.retain(|_, worker| worker.agrees || reads - worker.seen < patience);
+    }
+
+    /// Takes in a reply that could not be had or read.
+    pub fn fail(&mut self) {
+        self.reads += 1;
+        self.row = 0;
+    }
+
+    /// Decides, `since` the write.
+    #[must_use]
+    pub fn verdict(&self, since: Duration) -> Verdict {
+        let agreeing = self.workers.values().filter(|worker| worker.agrees).count();
+        if agreeing < self.workers.len() || (self.reads > 0 && self.row == 0) {
+            return Verdict::Disagrees;
+        }
+        if self.rule.workers.is_some_and(|workers| agreeing >= workers as usize) {
+            return Verdict::Proven(Method::Workers);
+        }
+        if self.row >= self.rule.reads && since >= self.rule.lag {
+            return Verdict::Proven(Method::Samples);
+        }
+        Verdict::Open
+    }
+
+    /// How many replies were asked for.
+    #[must_use]
+    pub fn reads(&self) -> u32 {
+        self.reads
+    }
+
+    /// How many agreeing replies came in a row.
+    #[must_use]
+    pub fn row(&self) -> u32 {
+        self.row
+    }
+
+    /// How many workers agree, and how many were told apart.
+    #[must_use]
+    pub fn workers(&self) -> (usize, usize) {
+        (self.workers.values().filter(|worker| worker.agrees).count(), self.workers.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAG: Duration = Duration::from_secs(2);
+
+    fn proof(workers: Option<u32>) -> Proof {
+        Proof::new(Rule { workers, reads: reads_for(workers.unwrap_or(4)), lag: LAG })
+    }
+
+    #[test]
+    fn the_number_of_reads_leaves_one_stale_worker_out_less_than_once_in_a_thousand() {
+        assert_eq!([1, 2, 4, 8, 16].map(reads_for), [1, 10, 25, 52, 108]);
+    }
+
+    #[test]
+    fn one_worker_that_lets_go_proves_nothing_about_the_others() {
+        let mut proof = proof(Some(4));
+        for _ in 0..24 {
+            proof.see(Some("1"), true);
+            assert_eq!(proof.verdict(Duration::ZERO), Verdict::Open);
+        }
+        for worker in ["2", "3"] {
+            proof.see(Some(worker), true);
+            assert_eq!(proof.verdict(Duration::ZERO), Verdict::Open);
+        }
+        proof.see(Some("4"), false);
+        assert_eq!(proof.verdict(LAG), Verdict::Disagrees);
+        proof.see(Some("1"), true);
+        assert_eq!(proof.verdict(LAG), Verdict::Disagrees, "4 has not answered again");
+        proof.see(Some("4"), true);
+        assert_eq!(proof.verdict(Duration::ZERO), Verdict::Proven(Method::Workers));
+    }
+
+    #[test]
+    fn nameless_replies_need_a_row_and_the_lag() {
+        let mut proof = proof(None);
+        for _ in 0..25 {
+            assert_ne!(proof.verdict(LAG), Verdict::Proven(Method::Samples));
+            proof.see(None, true);
+        }
+        assert_eq!(proof.verdict(LAG / 2), Verdict::Open);
+        assert_eq!(proof.verdict(LAG), Verdict::Proven(Method::Samples));
+        proof.fail();
+        assert_eq!(proof.verdict(LAG), Verdict::Disagrees);
+        proof.see(None, true);
+        assert_eq!(proof.verdict(LAG), Verdict::Open, "the row starts anew");
+    }
+
+    #[test]
+    fn more_workers_than_the_playbook_says_must_all_agree() {
+        let mut proof = proof(Some(2));
+        for (worker, agrees) in [("1", true), ("2", true), ("3", false)] {
+            proof.see(Some(worker), agrees);
+        }
+        assert_eq!(proof.verdict(LAG), Verdict::Disagrees);
+    }
+
+    #[test]
+    fn a_worker_that_is_gone_is_forgotten_and_a_live_one_never() {
+        let mut proof = proof(Some(4));
+        proof.see(Some("old"), false);
+        for read in 1..25 {
+            proof.see(Some(["1", "2", "3", "4"][read % 4]), true);
+            assert_eq!(proof.verdict(LAG), Verdict::Disagrees, "read {read}");
+        }
+        proof.see(Some("1"), true);
+        assert_eq!(proof.verdict(LAG), Verdict::Proven(Method::Workers));
+    }
+
+    #[test]
+    fn fewer_workers_than_the_playbook_says_are_proven_by_samples() {
+        let mut proof = proof(Some(4));
+        for read in 0..25 {
+            assert_eq!(proof.verdict(LAG), Verdict::Open);
+            proof.see(Some(["1", "2"][read % 2]), true);
+        }
+        assert_eq!(proof.verdict(LAG), Verdict::Proven(Method::Samples));
+    }
+}

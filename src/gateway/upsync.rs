@@ -1,0 +1,249 @@
+//! nginx-upsync-module, and nginx_upstream_check_module where it is used.
+//!
+//! `upstream_show` is the view of the worker that happens to answer. An unknown upstream is a 200 with a
+//! sentence. `check_status` is shared by all workers; it does not know `down`, and it forgets a peer that was
+//! down during a reload: a peer it does not list is not held down by it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{Driver, Peer, READ_TIMEOUT, View, WORKER_HEADER, ok};
+use crate::playbook::NginxUpsync;
+use crate::world::{Reply, Request};
+
+/// nginx-upsync's own default for `upsync_interval` is 5 s; the playbook's default is what people set.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// After every answer a worker sleeps its interval and up to a second more.
+const SPREAD: Duration = Duration::from_millis(1500);
+
+/// A gateway of this kind.
+pub(super) struct Upsync {
+    upstream: String,
+    status_url: String,
+    check_url: Option<String>,
+    workers: Option<u32>,
+    worker_header: String,
+    interval: Duration,
+}
+
+impl Upsync {
+    pub(super) fn new(settings: &NginxUpsync) -> Self {
+        Self {
+            upstream: settings.upstream.as_str().to_owned(),
+            status_url: settings.status_url.as_str().to_owned(),
+            check_url: settings.check_url.as_ref().map(|url| url.as_str().to_owned()),
+            workers: settings.workers,
+            worker_header: settings
+                .worker_header
+                .as_deref()
+                .unwrap_or(WORKER_HEADER)
+                .to_ascii_lowercase(),
+            interval: settings.sync_interval.map_or(INTERVAL, |period| period.0),
+        }
+    }
+}
+
+impl Driver for Upsync {
+    fn requests(&self) -> Vec<Request> {
+        let mut requests = vec![Request::get(&self.status_url, READ_TIMEOUT).fresh()];
+        if let Some(url) = &self.check_url {
+            requests.push(Request::get(url, READ_TIMEOUT).fresh());
+        }
+        requests
+    }
+
+    fn read(&self, replies: &[Reply]) -> Result<View, String> {
+        let [status, check @ ..] = replies else { return Err("no reply".into()) };
+        let mut view = parse_show(&ok(status)?.text(), &self.upstream)?;
+        if let [check, ..] = check {
+            let held_down = parse_check(&ok(check)?.text(), &self.upstream)?;
+            for (address, down) in held_down {
+                if let Some(peer) = view.peers.get_mut(&address) {
+                    peer.held_down = down;
+                }
+            }
+        }
+        Ok(view)
+    }
+
+    fn lag(&self) -> Duration {
+        self.interval + SPREAD
+    }
+
+    fn workers(&self) -> Option<u32> {
+        self.workers
+    }
+
+    fn worker_header(&self) -> &str {
+        &self.worker_header
+    }
+}
+
+/// Reads `upstream_show`'s text: one block per upstream.
+fn parse_show(text: &str, upstream: &str) -> Result<View, String> {
+    if text.starts_with("The upstream you requested does not exist") {
+        return Err(format!("the gateway has no upstream `{upstream}`"));
+    }
+    let mut view = View::default();
+    let mut expected = None;
+    let mut inside = false;
+    for line in text.lines() {
+        if let Some(header) = line.strip_prefix("Upstream name: ") {
+            let (name, count) =
+                header.split_once("; Backend server count: ").ok_or_else(|| unreadable(line))?;
+            inside = name.eq_ignore_ascii_case(upstream);
+            if inside {
+                expected = Some(count.trim().parse::<usize>().map_err(|_| unreadable(line))?);
+            }
+        } else if inside && let Some(server) = line.trim().strip_prefix("server ") {
+            let server = server.strip_suffix(';').ok_or_else(|| unreadable(line))?;
+            let mut words = server.split_whitespace();
+            let address = words.next().ok_or_else(|| unreadable(line))?;
+            let up = !words.any(|word| word == "down");
+            // A second entry for the same address routes as long as one of them is up.
+            let peer = view.peers.entry(address.to_owned()).or_insert(Peer {
+                up: false,
+                held_down: false,
+                in_flight: None,
+            });
+            peer.up |= up;
+            expected = expected.map(|count| count.wrapping_sub(1));
+        } else if inside && !line.trim().is_empty() {
+            return Err(unreadable(line));
+        }
+    }
+    match expected {
+        None => Err(format!("the reply does not show an upstream `{upstream}`")),
+        Some(0) => Ok(view),
+        Some(_) => Err(format!("the reply does not show all servers of `{upstream}`")),
+    }
+}
+
+/// Reads `check_status?format=json` and returns which addresses it holds down.
+fn parse_check(text: &str, upstream: &str) -> Result<BTreeMap<String, bool>, String> {
+    #[derive(Deserialize)]
+    struct Document {
+        servers: Servers,
+    }
+    #[derive(Deserialize)]
+    struct Servers {
+        server: Vec<Server>,
+    }
+    #[derive(Deserialize)]
+    struct Server {
+        upstream: String,
+        name: String,
+        status: String,
+    }
+    let document: Document = serde_json::from_str(text)
+        .map_err(|error| format!("check_status cannot be read as JSON: {error}"))?;
+    let mut held_down = BTreeMap::new();
+    for server in document.servers.server {
+        if server.upstream.eq_ignore_ascii_case(upstream) {
+            *held_down.entry(server.name).or_insert(false) |= server.status != "up";
+        }
+    }
+    Ok(held_down)
+}
+
+fn unreadable(line: &str) -> String {
+    format!("cannot read this line of upstream_show: {}", crate::text::line(line, 100))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SHOW: &str = "Upstream name: 127.0.0.1; Backend server count: 1
+        server 127.0.0.1:80 weight=1 max_fails=1 fail_timeout=10s;
+
+Upstream name: app; Backend server count: 3
+        server 127.0.0.1:18001 weight=1 max_fails=2 fail_timeout=10s;
+        server 127.0.0.1:18002 weight=1 max_fails=2 fail_timeout=10s down;
+        server 127.0.0.1:18003 weight=1 max_fails=2 fail_timeout=10s;
+";
+
+    const CHECK: &str = r#"{"servers": {"total": 3, "generation": 1, "server": [
+        {"index": 0, "upstream": "app", "name": "127.0.0.1:18001", "status": "up", "rise": 20, "fall": 0, "type": "http", "port": 0},
+        {"index": 1, "upstream": "app", "name": "127.0.0.1:18002", "status": "up", "rise": 20, "fall": 0, "type": "http", "port": 0},
+        {"index": 2, "upstream": "other", "name": "127.0.0.1:18003", "status": "down", "rise": 0, "fall": 9, "type": "http", "port": 0}]}}"#;
+
+    fn reply(text: &str) -> Reply {
+        Reply { status: 200, body: text.into(), ..Reply::default() }
+    }
+
+    fn upsync(check: bool) -> Upsync {
+        Upsync {
+            upstream: "App".into(),
+            status_url: "http://gw/list?app".into(),
+            check_url: check.then(|| "http://gw/check".into()),
+            workers: None,
+            worker_header: "x-worker".into(),
+            interval: INTERVAL,
+        }
+    }
+
+    #[test]
+    fn peers_are_read_from_the_right_upstream_only() {
+        let view = upsync(false).read(&[reply(SHOW)]).expect("readable");
+        assert_eq!(view.peers.len(), 3);
+        assert!(view.routes_to("127.0.0.1:18001") && view.routes_to("127.0.0.1:18003"));
+        assert!(view.lets_go_of("127.0.0.1:18002") && view.lets_go_of("127.0.0.1:80"));
+    }
+
+    #[test]
+    fn the_check_module_can_hold_a_node_out_but_never_proves_it_out() {
+        let down = CHECK.replacen("\"up\"", "\"down\"", 1);
+        let view = upsync(true).read(&[reply(SHOW), reply(&down)]).expect("readable");
+        assert!(!view.routes_to("127.0.0.1:18001"));
+        assert!(!view.lets_go_of("127.0.0.1:18001"));
+        assert!(view.lets_go_of("127.0.0.1:18002"), "its `up` says nothing about `down=1`");
+        assert!(
+            view.routes_to("127.0.0.1:18003"),
+            "forgotten by the check, or of another upstream"
+        );
+    }
+
+    #[test]
+    fn a_200_that_does_not_show_the_upstream_is_an_error() {
+        let unknown = "The upstream you requested does not exist. Please double-check the name";
+        for text in [
+            unknown,
+            "",
+            "<html>",
+            "Upstream name: apple; Backend server count: 0\n",
+            "Upstream name: app; Backend server count: 2\n        server 1.2.3.4:1 weight=1;\n",
+            "Upstream name: app; Backend server count: 1\n        server 1.2.3.4:1 wei",
+            "Upstream name: app; Backend server count: x\n",
+        ] {
+            assert!(upsync(false).read(&[reply(text)]).is_err(), "{text}");
+        }
+        let bad_status = Reply { status: 502, ..reply(SHOW) };
+        assert!(upsync(false).read(&[bad_status]).is_err());
+        let trailing_comma = CHECK.replace("}]}}", "},]}}");
+        assert!(upsync(true).read(&[reply(SHOW), reply(&trailing_comma)]).is_err());
+    }
+
+    #[test]
+    fn a_second_entry_of_the_same_address_keeps_it_routed() {
+        let text = "Upstream name: app; Backend server count: 2
+        server 1.2.3.4:80 weight=1 max_fails=2 fail_timeout=10s down;
+        server 1.2.3.4:80 weight=1 max_fails=2 fail_timeout=10s;
+";
+        let view = upsync(false).read(&[reply(text)]).expect("readable");
+        assert!(!view.lets_go_of("1.2.3.4:80"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_reply_makes_it_panic(text in "(?s).{0,300}", check in "(?s).{0,100}") {
+            let _ = upsync(true).read(&[reply(&text), reply(&check)]);
+            let _ = upsync(false).read(&[reply(&format!("{SHOW}{text}"))]);
+        }
+    }
+}

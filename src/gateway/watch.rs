@@ -1,0 +1,249 @@
+//! Looking at a gateway until enough was seen.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::{ASSUMED_WORKERS, Driver, Method, Proof, Rule, Verdict, View, driver, reads_for};
+use crate::spec::GatewaySpec;
+use crate::world::{Reply, World};
+
+/// Looks at a gateway at the same time: several connections at once reach more workers than one by one.
+const AT_ONCE: usize = 4;
+
+/// The pause after a look that showed a worker behind.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A gateway under observation.
+pub struct Watcher<W> {
+    world: Arc<W>,
+    name: String,
+    driver: Arc<dyn Driver>,
+}
+
+impl<W> Clone for Watcher<W> {
+    fn clone(&self) -> Self {
+        Self { world: self.world.clone(), name: self.name.clone(), driver: self.driver.clone() }
+    }
+}
+
+/// What was seen of a gateway when nothing is being waited for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// By address: whether every worker that answered routes there.
+    pub routed: BTreeMap<String, bool>,
+    /// By address: whether every worker's list lets go.
+    pub out: BTreeMap<String, bool>,
+    /// How many workers were told apart.
+    pub workers: usize,
+    /// How many replies were read.
+    pub reads: u32,
+}
+
+impl Observation {
+    /// Returns whether every worker routes to `address`.
+    #[must_use]
+    pub fn routes_to(&self, address: &str) -> bool {
+        self.routed.get(address).copied().unwrap_or(false)
+    }
+
+    /// Returns whether every worker's list has let go of `address`.
+    #[must_use]
+    pub fn lets_go_of(&self, address: &str) -> bool {
+        self.out.get(address).copied().unwrap_or(true)
+    }
+}
+
+/// A proof that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confirmation {
+    /// How.
+    pub method: Method,
+    /// How many replies it took.
+    pub reads: u32,
+    /// How many workers were told apart.
+    pub workers: usize,
+}
+
+impl<W: World> Watcher<W> {
+    /// Observes `gateway` over `world`.
+    #[must_use]
+    pub fn new(world: Arc<W>, gateway: &GatewaySpec) -> Self {
+        Self { world, name: gateway.name.clone(), driver: driver(gateway).into() }
+    }
+
+    /// What the gateway is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How long a write may take to reach every worker.
+    #[must_use]
+    pub fn lag(&self) -> Duration {
+        self.driver.lag()
+    }
+
+    fn rule(&self) -> Rule {
+        let workers = self.driver.workers();
+        Rule {
+            workers,
+            reads: reads_for(workers.unwrap_or(ASSUMED_WORKERS)),
+            lag: self.driver.lag(),
+        }
+    }
+
+    /// Waits until the gateway is proven to route to `address`, or to have let go of it.
+    ///
+    /// `written` is when the registry took the change; `tell` hears how it stands, in words.
+    ///
+    /// # Errors
+    ///
+    /// At `deadline`: what was seen last.
+    pub async fn confirm(
+        &self,
+        address: &str,
+        routed: bool,
+        written: Instant,
+        deadline: Instant,
+        tell: impl Fn(String),
+    ) -> Result<Confirmation, String> {
+        let mut proof = Proof::new(self.rule());
+        let mut looks = JoinSet::new();
+        let mut trouble = None;
+        loop {
+            while looks.len() < AT_ONCE {
+                looks.spawn(look(self.world.clone(), self.driver.clone()));
+            }
+            let seen = tokio::time::timeout_at(deadline, looks.join_next()).await;
+            match seen {
+                Err(_) => break,
+                Ok(Some(Ok(Ok((worker, view))))) => {
+                    let agrees =
+                        if routed { view.routes_to(address) } else { view.lets_go_of(address) };
+                    if !agrees {
+                        trouble = Some(disagreement(address, routed, &view, worker.as_deref()));
+                    }
+                    proof.see(worker.as_deref(), agrees);
+                }
+                Ok(Some(Ok(Err(problem)))) => {
+                    proof.fail();
+                    trouble = Some(problem);
+                }
+                Ok(Some(Err(_)) | None) => proof.fail(),
+            }
+            let verdict = proof.verdict(written.elapsed());
+            if let Verdict::Proven(method) = verdict {
+                let (workers, _) = proof.workers();
+                return Ok(Confirmation { method, reads: proof.reads(), workers });
+            }
+            tell(
+                self.standing(&proof, trouble.as_deref().filter(|_| verdict == Verdict::Disagrees)),
+            );
+            // While somebody is behind, or only time is missing, there is no use in asking at full speed.
+            if verdict == Verdict::Disagrees || proof.row() >= self.rule().reads {
+                tokio::time::sleep_until(deadline.min(Instant::now() + PAUSE)).await;
+            }
+        }
+        Err(self.standing(&proof, trouble.as_deref()))
+    }
+
+    fn standing(&self, proof: &Proof, trouble: Option<&str>) -> String {
+        let progress = match (self.driver.workers(), proof.workers()) {
+            (Some(all), (agreeing, seen)) if seen > 0 => format!("{agreeing} of {all} workers"),
+            _ => format!(
+                "{} of {} reads in a row",
+                proof.row().min(self.rule().reads),
+                self.rule().reads
+            ),
+        };
+        match trouble {
+            Some(trouble) => format!("{}: {progress}; {trouble}", self.name),
+            None => format!("{}: {progress}", self.name),
+        }
+    }
+
+    /// Looks at every worker once, as far as they can be told apart or reached.
+    ///
+    /// # Errors
+    ///
+    /// When a look fails or cannot be understood: says what.
+    pub async fn observe(&self) -> Result<Observation, String> {
+        let rule = self.rule();
+        let mut observation = Observation::default();
+        let mut workers = std::collections::BTreeSet::new();
+        let mut looks = JoinSet::new();
+        let mut begun = 0;
+        loop {
+            while looks.len() < AT_ONCE && begun < rule.reads {
+                begun += 1;
+                looks.spawn(look(self.world.clone(), self.driver.clone()));
+            }
+            let Some(seen) = looks.join_next().await else { break };
+            let (worker, view) = seen.map_err(|error| error.to_string())??;
+            observation.reads += 1;
+            let first = observation.reads == 1;
+            for (address, peer) in &view.peers {
+                let routed = observation.routed.entry(address.clone()).or_insert(first);
+                *routed &= peer.routed();
+                let out = observation.out.entry(address.clone()).or_insert(true);
+                *out &= !peer.up;
+            }
+            // A peer that only some workers list is not routed by all.
+            for (address, routed) in &mut observation.routed {
+                *routed &= view.peers.contains_key(address);
+            }
+            workers.extend(worker);
+            if rule.workers.is_some_and(|all| workers.len() >= all as usize) {
+                break;
+            }
+        }
+        observation.workers = workers.len();
+        Ok(observation)
+    }
+
+    /// Counts the requests in flight at `address`, where the gateway tells.
+    ///
+    /// # Errors
+    ///
+    /// When it does not, or cannot be read.
+    pub async fn in_flight(&self, address: &str) -> Result<u64, String> {
+        let (_, view) = look(self.world.clone(), self.driver.clone()).await?;
+        match view.peers.get(address) {
+            Some(peer) => {
+                peer.in_flight.ok_or_else(|| format!("{} tells no requests in flight", self.name))
+            }
+            None => Err(format!("{} does not list {address}", self.name)),
+        }
+    }
+}
+
+fn disagreement(address: &str, routed: bool, view: &View, worker: Option<&str>) -> String {
+    let worker = worker
+        .map_or("a worker".into(), |worker| format!("worker {}", crate::text::line(worker, 20)));
+    match (routed, view.peers.get(address)) {
+        (false, _) => format!("{worker} still routes to {address}"),
+        (true, None) => format!("{worker} does not list {address}"),
+        (true, Some(peer)) if peer.up => format!("its own check holds {address} down"),
+        (true, Some(_)) => format!("{worker} has {address} down"),
+    }
+}
+
+/// One look: every request of the driver on a connection of its own, one after the other.
+async fn look<W: World>(
+    world: Arc<W>,
+    driver: Arc<dyn Driver>,
+) -> Result<(Option<String>, View), String> {
+    let mut replies: Vec<Reply> = Vec::new();
+    for request in driver.requests() {
+        let url = request.url.clone();
+        let reply = world.http(request).await;
+        replies.push(reply.map_err(|error| format!("{url}: {error}"))?);
+    }
+    let worker = replies.first().and_then(|reply| reply.header(driver.worker_header()));
+    let worker = worker.map(ToOwned::to_owned);
+    Ok((worker, driver.read(&replies)?))
+}

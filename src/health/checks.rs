@@ -1,0 +1,216 @@
+//! One try of every check that a playbook has.
+
+use std::time::Duration;
+
+use super::Gate;
+use crate::consul::Index;
+use crate::node::Operation;
+use crate::spec::{HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, Shell};
+use crate::text;
+use crate::world::{Command, Host, Reply, Request, Stdin, World};
+
+/// What one try found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Try {
+    /// Why it is no success, whatever version answered.
+    pub problem: Option<String>,
+    /// Why the version that answered is the wrong one.
+    pub wrong_version: Option<String>,
+    /// What the HTTP check's reply said, or the command printed, when it was wrong.
+    pub body: Option<String>,
+    /// The version that the HTTP check's reply told.
+    pub version: Option<String>,
+}
+
+impl Try {
+    fn wrong(problem: impl Into<String>, body: Option<String>) -> Self {
+        Self { problem: Some(problem.into()), body, ..Self::default() }
+    }
+}
+
+/// Says in words what is checked.
+pub(super) fn describe(health: &HealthSpec) -> String {
+    let mut checks = Vec::new();
+    if let Some(http) = &health.http {
+        checks.push(format!("GET {}", http.url));
+    }
+    if let Some(address) = &health.tcp {
+        checks.push(format!("tcp {address}"));
+    }
+    if let Some(command) = &health.run {
+        checks.push(format!("`{}`", text::line(&command.run, 60)));
+    }
+    if let Some(service) = &health.consul {
+        checks.push(format!("service {service} in Consul"));
+    }
+    checks.join(", ")
+}
+
+/// Returns the version that a reply tells.
+#[must_use]
+pub fn identity_of(place: &IdentityPlace, reply: &Reply) -> Option<String> {
+    match place {
+        IdentityPlace::Header(name) => reply.header(name).map(ToOwned::to_owned),
+        IdentityPlace::Pointer(pointer) => {
+            let document: serde_json::Value = serde_json::from_slice(&reply.body).ok()?;
+            match document.pointer(pointer)? {
+                serde_json::Value::String(text) => Some(text.clone()),
+                serde_json::Value::Number(number) => Some(number.to_string()),
+                _ => None,
+            }
+        }
+    }
+}
+
+impl<W: World> Gate<W> {
+    /// Asks every check once, all at the same time; the first problem in the playbook's order counts.
+    pub async fn attempt(&self, index: &mut Index) -> Try {
+        let health = &self.node.health;
+        let http = async {
+            match &health.http {
+                Some(check) => self.try_http(check, health.identity.as_ref(), health.timeout).await,
+                None => Try::default(),
+            }
+        };
+        let tcp = async {
+            let Some(address) = &health.tcp else { return Try::default() };
+            match self.world.connect(address, health.timeout).await {
+                Ok(()) => Try::default(),
+                Err(error) => Try::wrong(error.to_string(), None),
+            }
+        };
+        let run = async {
+            match &health.run {
+                Some(command) => self.try_command(&self.node.host, command, health.timeout).await,
+                None => Try::default(),
+            }
+        };
+        let consul = async {
+            let Some(service) = &health.consul else { return Try::default() };
+            let address = &self.node.address;
+            let passing = self.consul.is_passing(service, address, index, health.interval).await;
+            match passing {
+                Ok(true) => Try::default(),
+                Ok(false) => Try::wrong(format!("{service} at {address} is not passing"), None),
+                Err(error) => Try::wrong(error.to_string(), None),
+            }
+        };
+        let (http, tcp, run, consul) = tokio::join!(http, tcp, run, consul);
+        let (version, wrong_version) = (http.version.clone(), http.wrong_version.clone());
+        let body = http.body.clone();
+        let wrong = [http, tcp, run, consul].into_iter().find(|result| result.problem.is_some());
+        Try { version, wrong_version, ..wrong.unwrap_or(Try { body, ..Try::default() }) }
+    }
+
+    async fn try_http(
+        &self,
+        check: &HttpCheck,
+        identity: Option<&IdentitySpec>,
+        timeout: Duration,
+    ) -> Try {
+        // A connection of its own: a kept one could lead to a process that no longer listens.
+        let reply = match self.world.http(Request::get(&check.url, timeout).fresh()).await {
+            Ok(reply) => reply,
+            Err(error) => return Try::wrong(error.to_string(), None),
+        };
+        judge(check, identity, &reply)
+    }
+
+    async fn try_command(&self, host: &Host, shell: &Shell, timeout: Duration) -> Try {
+        let command = Command {
+            operation: Operation::User { command: shell.run.clone() },
+            stdin: Stdin::Empty,
+            timeout: timeout.min(shell.timeout),
+            sudo: shell.sudo,
+        };
+        match self.world.run(host, command).await {
+            Ok(output) if output.success() => Try::default(),
+            Ok(output) => {
+                let status = output.status.map_or("a signal".into(), |status| status.to_string());
+                let said = format!("{}{}", output.stdout_text(), output.stderr_text());
+                Try::wrong(format!("exit {status}"), Some(said))
+            }
+            Err(error) => Try::wrong(error.to_string(), None),
+        }
+    }
+}
+
+fn judge(check: &HttpCheck, identity: Option<&IdentitySpec>, reply: &Reply) -> Try {
+    let wrong = |problem: String| Try::wrong(problem, Some(reply.text()));
+    let expected = match check.expect.as_slice() {
+        [] => (200..300).contains(&reply.status),
+        list => list.contains(&reply.status),
+    };
+    if !expected {
+        return wrong(reply.status.to_string());
+    }
+    if let Some(body) = &check.body
+        && !reply.text().contains(body)
+    {
+        return wrong(format!("{} without `{}` in its body", reply.status, text::line(body, 40)));
+    }
+    let Some(identity) = identity else { return Try::default() };
+    let version = identity_of(&identity.place, reply);
+    let wrong_version = match &version {
+        Some(version) if *version == identity.equals => None,
+        Some(version) => Some(format!(
+            "{} from version {}, not {}",
+            reply.status,
+            text::line(version, 40),
+            identity.equals
+        )),
+        None => Some(format!("{} that tells no version", reply.status)),
+    };
+    let body = wrong_version.is_some().then(|| reply.text());
+    Try { problem: None, wrong_version, body, version }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(status: u16, body: &str) -> Reply {
+        let headers = [("x-app-version".to_owned(), "2".to_owned())].into();
+        Reply { status, headers, body: body.into() }
+    }
+
+    fn check(expect: &[u16], body: Option<&str>) -> HttpCheck {
+        let body = body.map(Into::into);
+        HttpCheck { url: "http://a/ping".into(), expect: expect.to_vec(), body }
+    }
+
+    fn problem(
+        check: &HttpCheck,
+        identity: Option<&IdentitySpec>,
+        reply: &Reply,
+    ) -> Option<String> {
+        let result = judge(check, identity, reply);
+        result.problem.or(result.wrong_version)
+    }
+
+    #[test]
+    fn status_and_body_must_be_right() {
+        assert_eq!(problem(&check(&[], None), None, &reply(204, "")), None);
+        assert_eq!(problem(&check(&[], None), None, &reply(301, "")), Some("301".into()));
+        assert_eq!(problem(&check(&[301], None), None, &reply(301, "")), None);
+        assert_eq!(problem(&check(&[], Some("pong")), None, &reply(200, "a pong b")), None);
+        let wrong = problem(&check(&[], Some("pong")), None, &reply(200, "welcome"));
+        assert_eq!(wrong, Some("200 without `pong` in its body".into()));
+    }
+
+    #[test]
+    fn the_version_must_be_told_and_be_the_new_one() {
+        let header = |equals: &str| IdentitySpec {
+            place: IdentityPlace::Header("x-app-version".into()),
+            equals: equals.into(),
+        };
+        let check = check(&[], None);
+        assert_eq!(problem(&check, Some(&header("2")), &reply(200, "")), None);
+        let old = problem(&check, Some(&header("3")), &reply(200, ""));
+        assert_eq!(old, Some("200 from version 2, not 3".into()));
+        let body = IdentitySpec { place: IdentityPlace::Pointer("/v".into()), equals: "7".into() };
+        assert_eq!(problem(&check, Some(&body), &reply(200, r#"{"v":7}"#)), None);
+        let silent = problem(&check, Some(&body), &reply(200, "pong"));
+        assert_eq!(silent, Some("200 that tells no version".into()));
+    }
+}

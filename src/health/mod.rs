@@ -1,0 +1,238 @@
+//! Health: what proves that a node's *new* process can serve.
+//!
+//! Every try asks all checks at once. `rise` successes in a row make the node healthy, `fall` failures in a row
+//! unmake it, and it must stay healthy for `min_healthy_time`. A success counts only if the answer came from the
+//! process that this release started: told by `identity` where the playbook has one, else by the process that
+//! listens on the node's port, which must be younger than the mark taken before the start.
+
+mod checks;
+mod streak;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::consul::{Client, Index};
+use crate::event::Failure;
+use crate::node::{Listener, Mark, Operation};
+use crate::spec::NodeSpec;
+use crate::text;
+use crate::world::{Command, Stdin, World};
+
+pub use checks::{Try, identity_of};
+pub use streak::{Change, Streak};
+
+/// For looking at a node's listener.
+const LISTENER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much of a body is kept for the report, in characters.
+const BODY_SHOWN: usize = 1024;
+
+/// A node being watched until it is healthy.
+pub struct Gate<W> {
+    /// The world.
+    pub world: Arc<W>,
+    /// Consul, for the check of that kind.
+    pub consul: Arc<Client<W>>,
+    /// The node.
+    pub node: NodeSpec,
+    /// The process must be younger than this; `None` when nothing was started by us (`node in`).
+    pub mark: Option<Mark>,
+    /// Commands run through `sudo -n`.
+    pub sudo: bool,
+    /// Any version will do (`node in`).
+    pub any_version: bool,
+}
+
+/// A node that is healthy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Healthy {
+    /// In words: how many tries, which process.
+    pub message: String,
+}
+
+/// What the tries have seen, for the report.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    tries: u32,
+    successes: u32,
+    best: u32,
+    reasons: BTreeMap<String, u32>,
+    last: Option<Try>,
+    process: Option<String>,
+}
+
+impl<W: World> Gate<W> {
+    /// Waits until the node is healthy; `tell` hears how it stands after each try, in words.
+    ///
+    /// # Errors
+    ///
+    /// At the deadline: what was seen.
+    pub async fn wait(&self, tell: impl Fn(String)) -> Result<Healthy, Failure> {
+        let health = &self.node.health;
+        let begun = Instant::now();
+        let deadline = begun + health.deadline;
+        let mut streak = Streak::new(health.rise, health.fall);
+        let mut seen = Seen::default();
+        let mut index = Index::default();
+        let mut healthy_since: Option<Instant> = None;
+        loop {
+            let next = Instant::now() + health.interval;
+            let result = tokio::time::timeout_at(deadline, self.attempt(&mut index)).await;
+            let Ok(mut result) = result else { break };
+            if !self.any_version {
+                result.problem = result.problem.or(result.wrong_version.take());
+            }
+            if result.problem.is_none()
+                && (health.identity.is_none() || self.any_version)
+                && streak.would_be_healthy()
+                && healthy_since.is_none_or(|since| since.elapsed() >= health.min_healthy_time)
+            {
+                let process = tokio::time::timeout_at(deadline, self.process()).await;
+                match process.unwrap_or_else(|_| Err("its process could not be looked at".into())) {
+                    Ok(process) => seen.process = Some(process),
+                    Err(problem) => {
+                        seen.process = Some(problem.clone());
+                        result.problem = Some(problem);
+                    }
+                }
+            }
+            seen.take(&result);
+            match streak.next(result.problem.is_none()) {
+                Change::None => {}
+                Change::Healthy => healthy_since = Some(Instant::now()),
+                Change::Unhealthy => healthy_since = None,
+            }
+            seen.best = seen.best.max(streak.successes());
+            if streak.is_healthy()
+                && result.problem.is_none()
+                && healthy_since.is_some_and(|since| since.elapsed() >= health.min_healthy_time)
+            {
+                return Ok(Healthy { message: seen.success(health.rise) });
+            }
+            let left = text::duration(deadline.saturating_duration_since(Instant::now()));
+            let streak = streak.successes().min(health.rise);
+            let what = result.problem.as_deref().unwrap_or("ok");
+            tell(format!("{what}, streak {streak}/{}, {left} left", health.rise));
+            if next >= deadline {
+                tokio::time::sleep_until(deadline).await;
+                break;
+            }
+            tokio::time::sleep_until(next).await;
+        }
+        // Whoever still holds the port is part of the answer, also when the checks never got that far.
+        if seen.process.is_none()
+            && let Ok(Ok(process) | Err(process)) =
+                tokio::time::timeout(LISTENER_TIMEOUT, self.process()).await
+        {
+            seen.process = Some(process);
+        }
+        Err(seen.failure(&self.node, begun.elapsed()))
+    }
+
+    /// Looks at the process that listens on the node's port: words if it is new, the problem if not.
+    async fn process(&self) -> Result<String, String> {
+        let listener = self.listener().await?;
+        let port = self.node.port();
+        if !listener.bound {
+            return Err(format!("nothing listens on :{port}"));
+        }
+        let Some(mark) = self.mark else {
+            return Ok(listener.owners.first().map_or_else(
+                || format!("something listens on :{port}"),
+                |process| format!("pid {} owns :{port}", process.pid),
+            ));
+        };
+        if listener.owners.is_empty() {
+            return Err(format!(
+                "the process that owns :{port} cannot be seen (set `health.identity` or `ssh.sudo`)"
+            ));
+        }
+        match listener.older_than(mark).next() {
+            Some(old) => Err(format!(
+                "pid {}, started {} ago, before this release, still owns :{port}",
+                old.pid,
+                text::duration(old.age(listener.mark)),
+            )),
+            None => {
+                let process = &listener.owners[0];
+                let age = text::duration(process.age(listener.mark));
+                Ok(format!("pid {}, started {age} ago by this release, owns :{port}", process.pid))
+            }
+        }
+    }
+
+    async fn listener(&self) -> Result<Listener, String> {
+        let command = Command {
+            operation: Operation::Listener { port: self.node.port() },
+            stdin: Stdin::Empty,
+            timeout: LISTENER_TIMEOUT,
+            sudo: self.sudo,
+        };
+        let output = self.world.run(&self.node.host, command).await;
+        let output = output.map_err(|error| format!("its process cannot be looked at: {error}"))?;
+        if !output.success() {
+            let problem = text::line(&output.stderr_text(), 200);
+            return Err(format!("its process cannot be looked at: {problem}"));
+        }
+        Ok(Listener::parse(&output.stdout_text(), &self.node.address))
+    }
+}
+
+impl Seen {
+    fn take(&mut self, result: &Try) {
+        self.tries += 1;
+        match &result.problem {
+            None => self.successes += 1,
+            Some(problem) => *self.reasons.entry(problem.clone()).or_default() += 1,
+        }
+        // The last answer that explains something is worth more than a later refused connection.
+        if result.body.is_some() || self.last.as_ref().is_none_or(|last| last.body.is_none()) {
+            self.last = Some(result.clone());
+        }
+    }
+
+    fn success(&self, rise: u32) -> String {
+        let mut message = format!("healthy={rise}/{rise}");
+        if self.tries > self.successes {
+            message += &format!(" after {} tries", self.tries);
+        }
+        if let Some(process) = &self.process {
+            message += &format!(", {process}");
+        }
+        message
+    }
+
+    fn failure(&self, node: &NodeSpec, elapsed: Duration) -> Failure {
+        let health = &node.health;
+        let mut failure = Failure {
+            reason: format!("not healthy within {}", text::duration(elapsed.max(health.deadline))),
+            ..Failure::default()
+        };
+        let checks = checks::describe(health);
+        let mut reasons: Vec<_> = self.reasons.iter().collect();
+        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let reasons: Vec<_> = reasons
+            .iter()
+            .take(3)
+            .map(|(reason, count)| format!("{reason} in {count} of {} tries", self.tries))
+            .collect();
+        let reasons = if reasons.is_empty() { "no try ended".into() } else { reasons.join("; ") };
+        failure.seen.push((
+            "check".into(),
+            format!("{checks}: {reasons}; needed {} in a row, best {}", health.rise, self.best),
+        ));
+        if let Some(body) = self.last.as_ref().and_then(|last| last.body.as_ref()) {
+            failure.seen.push(("last body".into(), text::line(body, BODY_SHOWN)));
+        }
+        if let Some(process) = &self.process {
+            failure.seen.push(("process".into(), process.clone()));
+        }
+        failure
+    }
+}
+
+#[cfg(test)]
+mod tests;

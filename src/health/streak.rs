@@ -1,0 +1,86 @@
+//! The rise and fall of a node's health. Pure.
+
+/// Successes and failures in a row.
+#[derive(Debug, Clone)]
+pub struct Streak {
+    rise: u32,
+    fall: u32,
+    successes: u32,
+    failures: u32,
+    healthy: bool,
+}
+
+/// What a result changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing.
+    None,
+    /// The node became healthy.
+    Healthy,
+    /// The node is not healthy any more.
+    Unhealthy,
+}
+
+impl Streak {
+    /// An unhealthy node that needs `rise` successes in a row; once healthy, `fall` failures in a row.
+    #[must_use]
+    pub fn new(rise: u32, fall: u32) -> Self {
+        Self { rise: rise.max(1), fall: fall.max(1), successes: 0, failures: 0, healthy: false }
+    }
+
+    /// Takes in one result.
+    pub fn next(&mut self, success: bool) -> Change {
+        if success {
+            self.successes = self.successes.saturating_add(1);
+            self.failures = 0;
+        } else {
+            self.failures = self.failures.saturating_add(1);
+            self.successes = 0;
+        }
+        let before = self.healthy;
+        self.healthy = if before { self.failures < self.fall } else { self.successes >= self.rise };
+        match (before, self.healthy) {
+            (false, true) => Change::Healthy,
+            (true, false) => Change::Unhealthy,
+            (false, false) | (true, true) => Change::None,
+        }
+    }
+
+    /// Returns whether the node is healthy.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.healthy
+    }
+
+    /// Returns whether one more success leaves, or makes, the node healthy.
+    #[must_use]
+    pub fn would_be_healthy(&self) -> bool {
+        self.healthy || self.successes + 1 >= self.rise
+    }
+
+    /// Successes in a row.
+    #[must_use]
+    pub fn successes(&self) -> u32 {
+        self.successes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn story(rise: u32, fall: u32, results: &str) -> String {
+        let mut streak = Streak::new(rise, fall);
+        let healthy = |result| {
+            streak.next(result == '+');
+            if streak.is_healthy() { 'H' } else { '.' }
+        };
+        results.chars().map(healthy).collect()
+    }
+
+    #[test]
+    fn it_rises_and_falls_by_results_in_a_row() {
+        assert_eq!(story(1, 1, "+-+"), "H.H");
+        assert_eq!(story(3, 2, "++-+++-+--+++"), ".....HHHH.");
+    }
+}

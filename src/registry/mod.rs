@@ -1,0 +1,67 @@
+//! The registry: where a node's availability is written. Here: Consul KV, as nginx-upsync reads it.
+//!
+//! A write changes one field. It is a compare-and-set on the value as it was read, so that whatever somebody
+//! else wrote meanwhile survives.
+
+mod value;
+
+use std::sync::Arc;
+
+use crate::consul::{Client, Entry, Error, KvWrite};
+use crate::world::World;
+
+pub use value::{SIZE_LIMIT, ValueError, is_down, with_down};
+
+/// The nodes' keys below one prefix.
+#[derive(Debug)]
+pub struct Kv<W> {
+    client: Arc<Client<W>>,
+    prefix: String,
+}
+
+impl<W> Clone for Kv<W> {
+    fn clone(&self) -> Self {
+        Self { client: self.client.clone(), prefix: self.prefix.clone() }
+    }
+}
+
+impl<W: World> Kv<W> {
+    /// The keys below `prefix`.
+    #[must_use]
+    pub fn new(client: Arc<Client<W>>, prefix: impl Into<String>) -> Self {
+        Self { client, prefix: prefix.into() }
+    }
+
+    /// The key of the node at `address`.
+    #[must_use]
+    pub fn key(&self, address: &str) -> String {
+        format!("{}{address}", self.prefix)
+    }
+
+    /// Every key below the prefix.
+    ///
+    /// # Errors
+    ///
+    /// When Consul cannot be asked.
+    pub async fn list(&self) -> Result<Vec<Entry>, Error> {
+        self.client.kv_list(&self.prefix).await
+    }
+
+    /// The key of the node at `address`, as it is now.
+    ///
+    /// # Errors
+    ///
+    /// When Consul cannot be asked.
+    pub async fn read(&self, address: &str) -> Result<Option<Entry>, Error> {
+        self.client.kv_get(&self.key(address)).await
+    }
+
+    /// Writes `value` if nobody wrote since `entry` was read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::kv_compare_and_set`].
+    pub async fn write(&self, entry: &Entry, value: &str) -> Result<KvWrite, Error> {
+        self.client.kv_compare_and_set(entry, value.as_bytes()).await
+    }
+}

@@ -1,0 +1,609 @@
+//! The playbook with every name filled in: what one release does, node by node.
+//!
+//! Pure and repeatable: the journal keeps the playbook and the variables, and this is made anew from them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Step;
+use crate::node::{Layout, Packing};
+use crate::playbook::{
+    Amount, Batches, CommandSpec, Gateway, HookPlace, InFlight, Names, OnTimeout, Order, Playbook,
+    Registry, StepSpec, Template, TemplateError,
+};
+use crate::secret::Secret;
+use crate::world::Host;
+
+/// A command's time when the playbook gives none.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a release is made of, beyond the playbook.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// The release's id.
+    pub release: String,
+    /// The playbook's folder, to which its paths are relative.
+    pub folder: PathBuf,
+    /// Variables from the environment, files and the command line; defaults are the playbook's.
+    pub variables: BTreeMap<String, String>,
+    /// The artifact's digest and size, once it was read.
+    pub artifact: Option<Digest>,
+}
+
+/// What is known of an artifact's bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// SHA-256 in lower-case hex.
+    pub sha256: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// Size when unpacked, as far as the file tells.
+    pub unpacked: u64,
+}
+
+/// One release, node by node.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The service.
+    pub service: String,
+    /// The version that the release brings, as far as the playbook tells one.
+    pub version: Option<String>,
+    /// The KV prefix of the nodes' keys.
+    pub prefix: String,
+    /// The gateways.
+    pub gateways: Vec<GatewaySpec>,
+    /// The nodes, as in the playbook.
+    pub nodes: Vec<NodeSpec>,
+    /// The artifact.
+    pub artifact: Option<ArtifactSpec>,
+    /// Batch sizes.
+    pub batches: Batches,
+    /// Who goes first.
+    pub order: Order,
+    /// The least number of routed nodes.
+    pub min_available: Amount,
+    /// Failures that do not stop the release.
+    pub max_failures: u32,
+    /// How requests in flight are awaited.
+    pub drain: DrainSpec,
+    /// Whether health is told by an identity rather than by the listening process.
+    pub has_identity: bool,
+    /// Whether commands run through `sudo -n`.
+    pub sudo: bool,
+}
+
+/// A gateway with its URLs filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GatewaySpec {
+    /// What it is called.
+    pub name: String,
+    /// The playbook's settings, names filled in.
+    pub settings: Gateway,
+}
+
+/// The artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArtifactSpec {
+    /// The local file.
+    pub file: PathBuf,
+    /// The digest that the playbook demands.
+    pub expected: Option<String>,
+    /// The digest of the file, once it was read.
+    pub digest: Option<Digest>,
+    /// How many releases stay on a node.
+    pub keep: u32,
+}
+
+/// How requests in flight are awaited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrainSpec {
+    /// How long the count stays at 0.
+    pub settle: Duration,
+    /// How long to wait.
+    pub timeout: Duration,
+    /// And then.
+    pub on_timeout: OnTimeout,
+}
+
+/// One node.
+#[derive(Debug, Clone)]
+pub struct NodeSpec {
+    /// What it is called.
+    pub name: String,
+    /// Where its commands run.
+    pub host: Host,
+    /// What gateways know it by.
+    pub address: String,
+    /// Free labels.
+    pub tags: Vec<String>,
+    /// What is done to it, in order, `disable` included.
+    pub steps: Vec<Action>,
+    /// Where the artifact goes.
+    pub layout: Option<Layout>,
+    /// What proves its health.
+    pub health: HealthSpec,
+    /// How its requests in flight are counted.
+    pub in_flight: CountSpec,
+    /// What tells more about a failure.
+    pub on_failure: Option<HookSpec>,
+}
+
+/// A step of a node, with its command where it has one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Action {
+    /// Which step.
+    pub step: Step,
+    /// Its command.
+    pub command: Option<Shell>,
+}
+
+/// A command with its settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shell {
+    /// What `sh` runs.
+    pub run: String,
+    /// For all of it.
+    pub timeout: Duration,
+    /// Through `sudo -n`.
+    pub sudo: bool,
+}
+
+/// What proves a node's health.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HealthSpec {
+    /// The HTTP check.
+    pub http: Option<HttpCheck>,
+    /// The TCP check's address.
+    pub tcp: Option<String>,
+    /// The command check.
+    pub run: Option<Shell>,
+    /// The service's name in Consul.
+    pub consul: Option<String>,
+    /// How the version is told.
+    pub identity: Option<IdentitySpec>,
+    /// Between two tries.
+    pub interval: Duration,
+    /// For one try.
+    pub timeout: Duration,
+    /// Successes in a row.
+    pub rise: u32,
+    /// Failures in a row.
+    pub fall: u32,
+    /// How long to stay healthy.
+    pub min_healthy_time: Duration,
+    /// For all of it.
+    pub deadline: Duration,
+}
+
+/// An HTTP check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpCheck {
+    /// What is asked.
+    pub url: String,
+    /// The right statuses; empty means 2xx.
+    pub expect: Vec<u16>,
+    /// Text that the body must contain.
+    pub body: Option<String>,
+}
+
+/// How the version is told by the HTTP check's reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentitySpec {
+    /// Where it stands.
+    pub place: IdentityPlace,
+    /// What it must be.
+    pub equals: String,
+}
+
+/// Where a reply tells the version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdentityPlace {
+    /// In a header.
+    Header(String),
+    /// In the JSON body, at this pointer.
+    Pointer(String),
+}
+
+/// How requests in flight are counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CountSpec {
+    /// The service tells.
+    Metric {
+        /// Where.
+        url: String,
+        /// How the number is found.
+        number: NumberPlace,
+    },
+    /// The node's connections, idle after this long.
+    Sockets(Duration),
+    /// The gateways tell.
+    Gateways,
+}
+
+/// Where a reply tells a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NumberPlace {
+    /// At a JSON pointer.
+    Pointer(String),
+    /// In the first group of a regular expression.
+    Pattern(String),
+}
+
+/// A hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookSpec {
+    /// The command.
+    pub command: Shell,
+    /// Where it runs.
+    pub host: Host,
+}
+
+/// A template that cannot be filled in, with its place in the playbook.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{path}: {error}")]
+pub struct SpecError {
+    /// Key path in the playbook.
+    pub path: String,
+    /// What is wrong.
+    pub error: TemplateError,
+}
+
+impl Spec {
+    /// Fills in every name.
+    ///
+    /// # Errors
+    ///
+    /// The first name that stands for nothing; [`crate::playbook::load`] has refused those that can be
+    /// known without variables.
+    pub fn new(playbook: &Playbook, inputs: &Inputs) -> Result<Self, SpecError> {
+        let names = release_names(playbook, inputs);
+        let filler = Filler { names: &names };
+        let artifact = playbook.artifact.as_ref();
+        let artifact = artifact.map(|settings| filler.artifact(settings, inputs)).transpose()?;
+        let Registry::ConsulKv { prefix } = &playbook.registry;
+        let mut spec = Self {
+            service: playbook.service.clone(),
+            version: None,
+            prefix: filler.fill("registry.prefix", prefix)?,
+            gateways: filler.gateways(&playbook.gateways)?,
+            nodes: Vec::new(),
+            artifact,
+            batches: playbook.strategy.batches.clone(),
+            order: playbook.strategy.order,
+            min_available: playbook.strategy.min_available,
+            max_failures: playbook.strategy.max_failures,
+            drain: DrainSpec {
+                settle: playbook.drain.settle.0,
+                timeout: playbook.drain.timeout.0,
+                on_timeout: playbook.drain.on_timeout,
+            },
+            has_identity: playbook.health.identity.is_some(),
+            sudo: playbook.ssh.sudo,
+        };
+        let steps = playbook.effective_steps();
+        for node in &playbook.nodes {
+            let mut names = names.clone();
+            let (host, port) = node.address.rsplit_once(':').unwrap_or((&node.address, ""));
+            for (key, value) in &node.vars {
+                names.entry(key.clone()).or_insert_with(|| value.clone());
+                // A node's own value goes before a default, but not before what was given for this run.
+                if playbook.variables.contains_key(key) && !inputs.variables.contains_key(key) {
+                    names.insert(key.clone(), value.clone());
+                }
+                names.insert(format!("node.vars.{key}"), value.clone());
+            }
+            for (key, value) in [
+                ("name", node.display_name()),
+                ("address", &node.address),
+                ("host", host),
+                ("port", port),
+                ("ssh", &node.ssh),
+            ] {
+                names.insert(format!("node.{key}"), value.to_owned());
+            }
+            let filler = Filler { names: &names };
+            spec.nodes.push(filler.node(playbook, node, &steps, spec.artifact.as_ref())?);
+        }
+        spec.version = spec
+            .nodes
+            .first()
+            .and_then(|node| node.health.identity.as_ref())
+            .map(|identity| identity.equals.clone())
+            .or_else(|| names.get("version").cloned())
+            .or_else(|| spec.nodes.first()?.layout.as_ref().map(|layout| layout.name.clone()));
+        Ok(spec)
+    }
+
+    /// The node of that name.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<&NodeSpec> {
+        self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// The least number of nodes that must stay routed; at least 1.
+    #[must_use]
+    pub fn floor(&self) -> usize {
+        self.min_available.of(self.nodes.len()).max(1)
+    }
+
+    /// The KV key of a node.
+    #[must_use]
+    pub fn key(&self, node: &NodeSpec) -> String {
+        format!("{}{}", self.prefix, node.address)
+    }
+}
+
+impl NodeSpec {
+    /// The port that gateways know.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0)
+    }
+
+    /// The step's action.
+    #[must_use]
+    pub fn action(&self, step: Step) -> Option<&Action> {
+        self.steps.iter().find(|action| action.step == step)
+    }
+}
+
+/// The names that stand for something in the whole release: defaults, given variables, `release.*`.
+#[must_use]
+pub fn release_names(playbook: &Playbook, inputs: &Inputs) -> Names {
+    let mut names = Names::new();
+    for (name, variable) in &playbook.variables {
+        if let Some(default) = &variable.default {
+            names.insert(name.clone(), default.clone());
+        }
+    }
+    for (name, value) in &inputs.variables {
+        names.insert(name.clone(), value.clone());
+    }
+    // A default may use other variables; one round is enough for the depth people write.
+    let given: BTreeSet<_> = inputs.variables.keys().cloned().collect();
+    let plain = names.clone();
+    for (name, value) in &mut names {
+        if !given.contains(name)
+            && let Ok(filled) = Template::new(value.clone()).fill(&plain)
+        {
+            *value = filled;
+        }
+    }
+    names.insert("release.id".into(), inputs.release.clone());
+    names.insert("release.service".into(), playbook.service.clone());
+    names
+}
+
+/// Returns what a secret of the playbook is, as far as it can be read.
+///
+/// # Errors
+///
+/// Says which secret cannot be read and why.
+pub fn read_secrets(
+    playbook: &Playbook,
+    folder: &Path,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, Secret>, String> {
+    let mut secrets = BTreeMap::new();
+    for (name, source) in &playbook.secrets {
+        let value = match (&source.env, &source.file) {
+            (Some(variable), _) => environment(variable)
+                .ok_or(format!("secret `{name}`: the environment has no variable `{variable}`"))?,
+            (None, Some(file)) => std::fs::read_to_string(folder.join(file))
+                .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
+                .map_err(|error| {
+                    format!("secret `{name}`: cannot read {}: {error}", file.display())
+                })?,
+            (None, None) => return Err(format!("secret `{name}` has no source")),
+        };
+        secrets.insert(name.clone(), Secret::new(value));
+    }
+    Ok(secrets)
+}
+
+/// Fills templates and names the place of what cannot be filled.
+struct Filler<'a> {
+    names: &'a Names,
+}
+
+impl Filler<'_> {
+    fn fill(&self, path: &str, template: &Template) -> Result<String, SpecError> {
+        template.fill(self.names).map_err(|error| SpecError { path: path.into(), error })
+    }
+
+    fn template(&self, path: &str, template: &Template) -> Result<Template, SpecError> {
+        self.fill(path, template).map(Template::new)
+    }
+
+    fn option(&self, path: &str, template: Option<&Template>) -> Result<Option<String>, SpecError> {
+        template.map(|template| self.fill(path, template)).transpose()
+    }
+
+    fn gateways(&self, gateways: &[Gateway]) -> Result<Vec<GatewaySpec>, SpecError> {
+        gateways
+            .iter()
+            .enumerate()
+            .map(|(index, gateway)| {
+                let path = format!("gateways[{index}]");
+                let mut settings = gateway.clone();
+                match &mut settings {
+                    Gateway::NginxUpsync(upsync) => {
+                        upsync.upstream = self.template(&path, &upsync.upstream)?;
+                        upsync.status_url = self.template(&path, &upsync.status_url)?;
+                        if let Some(url) = &mut upsync.check_url {
+                            *url = self.template(&path, url)?;
+                        }
+                    }
+                    Gateway::HttpTable(table) => table.url = self.template(&path, &table.url)?,
+                }
+                Ok(GatewaySpec { name: gateway.display_name().to_owned(), settings })
+            })
+            .collect()
+    }
+
+    fn artifact(
+        &self,
+        settings: &crate::playbook::Artifact,
+        inputs: &Inputs,
+    ) -> Result<ArtifactSpec, SpecError> {
+        Ok(ArtifactSpec {
+            file: inputs.folder.join(self.fill("artifact.source", &settings.source)?),
+            expected: self
+                .option("artifact.sha256", settings.sha256.as_ref())?
+                .map(|sha256| sha256.to_ascii_lowercase()),
+            digest: inputs.artifact.clone(),
+            keep: settings.keep,
+        })
+    }
+
+    fn shell(&self, path: &str, command: &CommandSpec, sudo: bool) -> Result<Shell, SpecError> {
+        Ok(Shell {
+            run: self.fill(path, &command.run)?,
+            timeout: command.timeout.map_or(COMMAND_TIMEOUT, |period| period.0),
+            sudo: command.sudo.unwrap_or(sudo),
+        })
+    }
+
+    fn node(
+        &self,
+        playbook: &Playbook,
+        node: &crate::playbook::Node,
+        steps: &[StepSpec],
+        artifact: Option<&ArtifactSpec>,
+    ) -> Result<NodeSpec, SpecError> {
+        let host = match node.ssh.as_str() {
+            "local" => Host::Local,
+            destination => Host::Ssh(destination.to_owned()),
+        };
+        let layout = match (&playbook.artifact, artifact) {
+            (Some(settings), Some(artifact)) => Some(self.layout(settings, artifact)?),
+            _ => None,
+        };
+        let on_failure = playbook.hooks.on_failure.as_ref().map(|hook| {
+            let host = match hook.on {
+                HookPlace::Node => host.clone(),
+                HookPlace::Local => Host::Local,
+            };
+            let sudo = playbook.ssh.sudo && hook.on == HookPlace::Node;
+            let run = self.fill("hooks.on_failure.run", &hook.run)?;
+            Ok(HookSpec { command: Shell { run, timeout: hook.timeout.0, sudo }, host })
+        });
+        Ok(NodeSpec {
+            name: node.display_name().to_owned(),
+            address: node.address.clone(),
+            tags: node.tags.clone(),
+            steps: self.actions(steps, playbook.ssh.sudo)?,
+            layout,
+            health: self.health(&playbook.health, playbook.ssh.sudo)?,
+            in_flight: self.count(playbook)?,
+            on_failure: on_failure.transpose()?,
+            host,
+        })
+    }
+
+    fn layout(
+        &self,
+        settings: &crate::playbook::Artifact,
+        artifact: &ArtifactSpec,
+    ) -> Result<Layout, SpecError> {
+        let file = artifact.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let archive = file.strip_suffix(".tar.gz").or_else(|| file.strip_suffix(".tgz"));
+        let sha256 = artifact.digest.as_ref().map_or("", |digest| digest.sha256.as_str());
+        let stem = archive.unwrap_or(&file);
+        Ok(Layout {
+            releases: self.fill("artifact.releases", &settings.releases)?,
+            current: self.fill("artifact.current", &settings.current)?,
+            name: format!("{stem}-{}", &sha256[..sha256.len().min(8)]),
+            sha256: sha256.to_owned(),
+            packing: if archive.is_some() { Packing::TarGz } else { Packing::File(file) },
+        })
+    }
+
+    /// The playbook's steps, with `disable` in front of `confirm_out` and each `run` numbered.
+    fn actions(&self, steps: &[StepSpec], sudo: bool) -> Result<Vec<Action>, SpecError> {
+        let mut actions = Vec::new();
+        let mut runs = 0;
+        for (index, spec) in steps.iter().enumerate() {
+            let path = format!("steps[{index}]");
+            let (step, command) = match spec {
+                StepSpec::ConfirmOut => {
+                    actions.push(Action { step: Step::Disable, command: None });
+                    (Step::ConfirmOut, None)
+                }
+                StepSpec::Drain => (Step::Drain, None),
+                StepSpec::Stop(command) => (Step::Stop, command.as_ref()),
+                StepSpec::Activate => (Step::Activate, None),
+                StepSpec::Start(command) => (Step::Start, command.as_ref()),
+                StepSpec::Restart(command) => (Step::Restart, command.as_ref()),
+                StepSpec::Run(command) => {
+                    runs += 1;
+                    (Step::Run(runs), Some(command))
+                }
+                StepSpec::Health => (Step::Health, None),
+                StepSpec::Enable => (Step::Enable, None),
+                StepSpec::ConfirmIn => (Step::ConfirmIn, None),
+            };
+            let command = command.map(|command| self.shell(&path, command, sudo)).transpose()?;
+            actions.push(Action { step, command });
+        }
+        Ok(actions)
+    }
+
+    fn health(
+        &self,
+        health: &crate::playbook::Health,
+        sudo: bool,
+    ) -> Result<HealthSpec, SpecError> {
+        let http = health.http.as_ref().map(|check| {
+            Ok(HttpCheck {
+                url: self.fill("health.http", &check.url)?,
+                expect: check.expect.clone(),
+                body: self.option("health.http.body", check.body.as_ref())?,
+            })
+        });
+        let identity = health.identity.as_ref().map(|identity| {
+            let place = match (&identity.header, &identity.pointer) {
+                (Some(header), _) => IdentityPlace::Header(header.to_ascii_lowercase()),
+                (None, pointer) => IdentityPlace::Pointer(pointer.clone().unwrap_or_default()),
+            };
+            Ok(IdentitySpec {
+                place,
+                equals: self.fill("health.identity.equals", &identity.equals)?,
+            })
+        });
+        let run = health.run.as_ref().map(|command| self.shell("health.run", command, sudo));
+        Ok(HealthSpec {
+            http: http.transpose()?,
+            tcp: self.option("health.tcp", health.tcp.as_ref().map(|check| &check.0))?,
+            run: run.transpose()?,
+            consul: self
+                .option("health.consul", health.consul.as_ref().map(|check| &check.service))?,
+            identity: identity.transpose()?,
+            interval: health.interval.0,
+            timeout: health.timeout.0,
+            rise: health.rise,
+            fall: health.fall,
+            min_healthy_time: health.min_healthy_time.0,
+            deadline: health.deadline.0,
+        })
+    }
+
+    fn count(&self, playbook: &Playbook) -> Result<CountSpec, SpecError> {
+        Ok(match &playbook.drain.in_flight {
+            Some(InFlight::Http(metric)) => CountSpec::Metric {
+                url: self.fill("drain.in_flight.http.url", &metric.url)?,
+                number: match (&metric.pointer, &metric.pattern) {
+                    (Some(pointer), _) => NumberPlace::Pointer(pointer.clone()),
+                    (None, pattern) => NumberPlace::Pattern(pattern.clone().unwrap_or_default()),
+                },
+            },
+            Some(InFlight::Sockets(sockets)) => CountSpec::Sockets(sockets.idle.0),
+            Some(InFlight::Gateways) => CountSpec::Gateways,
+            None if playbook.gateways.iter().all(Gateway::counts_in_flight) => CountSpec::Gateways,
+            None => CountSpec::Sockets(crate::playbook::Sockets::default().idle.0),
+        })
+    }
+}

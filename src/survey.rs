@@ -1,0 +1,249 @@
+//! One look at everything before anything is changed: nodes, registry, gateways.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::consul::{Client, Index};
+use crate::gateway::{Observation, Watcher};
+use crate::health::{Gate, Try};
+use crate::node::{Operation, Survey};
+use crate::registry::{Kv, is_down, with_down};
+use crate::spec::{NodeSpec, Spec};
+use crate::text;
+use crate::world::{Command, RunError, Stdin, World};
+
+/// How many nodes are looked at together.
+const AT_ONCE: usize = 32;
+
+/// For one node's answer, beyond connecting to it.
+const NODE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long gateways that disagree with the registry are looked at again, beyond their own lag: a write may be on
+/// its way.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// What was found.
+#[derive(Debug, Clone, Default)]
+pub struct Fleet {
+    /// The nodes, by name.
+    pub nodes: BTreeMap<String, NodeFacts>,
+    /// The gateways, in the playbook's order: what they show, or why that is not known.
+    pub gateways: Vec<(String, Result<Observation, String>)>,
+    /// Why the registry could not be read.
+    pub registry_problem: Option<String>,
+}
+
+/// What was found of a node.
+#[derive(Debug, Clone, Default)]
+pub struct NodeFacts {
+    /// What the node told.
+    pub survey: Option<Survey>,
+    /// Why it could not be asked, or cannot be used.
+    pub problem: Option<String>,
+    /// What its health check says.
+    pub health: Try,
+    /// Whether its key says down.
+    pub down: Option<bool>,
+    /// Why its key cannot be used.
+    pub registry_problem: Option<String>,
+}
+
+/// Looks at everything.
+pub async fn survey<W: World>(world: &Arc<W>, consul: &Arc<Client<W>>, spec: &Arc<Spec>) -> Fleet {
+    let kv = Kv::new(consul.clone(), spec.prefix.clone());
+    let (nodes, entries, gateways) =
+        tokio::join!(survey_nodes(world, consul, spec), kv.list(), survey_gateways(world, spec));
+    let mut fleet = Fleet { nodes, gateways, registry_problem: None };
+    match entries {
+        Err(error) => fleet.registry_problem = Some(error.to_string()),
+        Ok(entries) if entries.is_empty() => {
+            fleet.registry_problem = Some(format!("Consul has no key below {}", spec.prefix));
+        }
+        Ok(entries) => {
+            for node in &spec.nodes {
+                let facts = fleet.nodes.entry(node.name.clone()).or_default();
+                read_key(spec, node, &entries, facts);
+            }
+        }
+    }
+    settle(world, spec, &mut fleet).await;
+    fleet
+}
+
+/// What the node's key says, and whether it can be written.
+fn read_key(spec: &Spec, node: &NodeSpec, entries: &[crate::consul::Entry], facts: &mut NodeFacts) {
+    let own = spec.key(node);
+    let same_address = |key: &str| key.rsplit('/').next() == Some(node.address.as_str());
+    let double = entries.iter().find(|entry| entry.key != own && same_address(&entry.key));
+    let Some(entry) = entries.iter().find(|entry| entry.key == own) else {
+        facts.registry_problem = Some(format!("Consul has no key {own}"));
+        return;
+    };
+    if let Some(double) = double {
+        let other = text::line(&double.key, 120);
+        facts.registry_problem = Some(format!(
+            "{other} is a second entry for the same address and would keep it routed"
+        ));
+    }
+    match is_down(&entry.value).and_then(|down| with_down(&entry.value, !down).map(|_| down)) {
+        Ok(down) => facts.down = Some(down),
+        Err(error) => facts.registry_problem = Some(format!("{own}: {error}")),
+    }
+}
+
+/// Gateways that disagree with the registry are looked at again until they had the time to follow.
+async fn settle<W: World>(world: &Arc<W>, spec: &Arc<Spec>, fleet: &mut Fleet) {
+    let watchers: Vec<_> =
+        spec.gateways.iter().map(|gateway| Watcher::new(world.clone(), gateway)).collect();
+    let lag = watchers.iter().map(Watcher::lag).max().unwrap_or_default();
+    let deadline = Instant::now() + lag + SETTLE;
+    while disagree(spec, fleet) && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        fleet.gateways = survey_gateways(world, spec).await;
+    }
+}
+
+fn disagree(spec: &Spec, fleet: &Fleet) -> bool {
+    fleet.gateways.iter().any(|(_, seen)| {
+        let Ok(seen) = seen else { return false };
+        spec.nodes.iter().any(|node| {
+            let down = fleet.nodes.get(&node.name).and_then(|facts| facts.down);
+            down.is_some_and(|down| seen.lets_go_of(&node.address) != down)
+        })
+    })
+}
+
+async fn survey_gateways<W: World>(
+    world: &Arc<W>,
+    spec: &Spec,
+) -> Vec<(String, Result<Observation, String>)> {
+    let mut tasks = JoinSet::new();
+    for (index, gateway) in spec.gateways.iter().enumerate() {
+        let watcher = Watcher::new(world.clone(), gateway);
+        tasks.spawn(async move { (index, watcher.name().to_owned(), watcher.observe().await) });
+    }
+    let mut gateways = Vec::new();
+    while let Some(ended) = tasks.join_next().await {
+        gateways.extend(ended);
+    }
+    gateways.sort_by_key(|(index, ..)| *index);
+    gateways.into_iter().map(|(_, name, seen)| (name, seen)).collect()
+}
+
+async fn survey_nodes<W: World>(
+    world: &Arc<W>,
+    consul: &Arc<Client<W>>,
+    spec: &Arc<Spec>,
+) -> BTreeMap<String, NodeFacts> {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut tasks = JoinSet::new();
+    for node in &spec.nodes {
+        let (world, consul, spec) = (world.clone(), consul.clone(), spec.clone());
+        let (node, places) = (node.clone(), places.clone());
+        tasks.spawn(async move {
+            let _place = places.acquire().await;
+            let gate = Gate { world, consul, node, mark: None, sudo: spec.sudo, any_version: true };
+            let mut index = Index::default();
+            let (survey, health) =
+                tokio::join!(survey_node(&gate.world, &spec, &gate.node), gate.attempt(&mut index));
+            let mut facts = NodeFacts { health, ..NodeFacts::default() };
+            match survey {
+                Ok(survey) => {
+                    facts.problem = unusable(&spec, &gate.node, &survey);
+                    facts.survey = Some(survey);
+                }
+                Err(problem) => facts.problem = Some(problem),
+            }
+            (gate.node.name, facts)
+        });
+    }
+    let mut nodes = BTreeMap::new();
+    while let Some(ended) = tasks.join_next().await {
+        nodes.extend(ended);
+    }
+    nodes
+}
+
+async fn survey_node<W: World>(
+    world: &Arc<W>,
+    spec: &Spec,
+    node: &NodeSpec,
+) -> Result<Survey, String> {
+    let sudo_somewhere =
+        node.steps.iter().filter_map(|action| action.command.as_ref()).any(|command| command.sudo);
+    if sudo_somewhere && !spec.sudo {
+        ask(world, node, Operation::User { command: "true".into() }, true).await?;
+    }
+    let operation = Operation::Survey { port: node.port(), layout: node.layout.clone() };
+    let answer = ask(world, node, operation, spec.sudo).await?;
+    Ok(Survey::parse(&answer, &node.address))
+}
+
+async fn ask<W: World>(
+    world: &Arc<W>,
+    node: &NodeSpec,
+    operation: Operation,
+    sudo: bool,
+) -> Result<String, String> {
+    let command = Command { operation, stdin: Stdin::Empty, timeout: NODE_TIMEOUT, sudo };
+    match world.run(&node.host, command).await {
+        Ok(output) if output.success() => Ok(output.stdout_text()),
+        Ok(output) => {
+            let said = text::line(&output.stderr_text(), 160);
+            Err(if sudo && said.contains("sudo") {
+                format!("`sudo -n` is not permitted on {}: {said}", node.host)
+            } else {
+                let status = output.status.map_or("a signal".into(), |status| status.to_string());
+                format!("it could not be looked at: exit {status}: {said}")
+            })
+        }
+        Err(RunError::NotStarted(problem)) => Err(problem),
+        Err(error) => Err(format!("it could not be looked at: {error}")),
+    }
+}
+
+/// Says why a node that answers cannot be used all the same.
+fn unusable(spec: &Spec, node: &NodeSpec, survey: &Survey) -> Option<String> {
+    let mut needed = BTreeSet::new();
+    if node.layout.is_some() {
+        needed.extend(["sha256sum", "tar", "gzip"]);
+    }
+    let counts_sockets = matches!(node.in_flight, crate::spec::CountSpec::Sockets(_));
+    if !spec.has_identity || counts_sockets {
+        needed.insert("ss");
+    }
+    let missing: Vec<_> = needed.into_iter().filter(|tool| !survey.tools.contains(*tool)).collect();
+    if !missing.is_empty() {
+        return Some(format!("it lacks {}", missing.join(", ")));
+    }
+    if survey.listener.bound && survey.listener.owners.is_empty() && !spec.has_identity {
+        return Some(format!(
+            "the process that listens on :{} cannot be seen, so a new one could not be told from it; \
+             set `health.identity` or `ssh.sudo`",
+            node.port()
+        ));
+    }
+    let layout = node.layout.as_ref()?;
+    if survey.current_is_no_link {
+        return Some(format!("{} is there and is not a symlink", layout.current));
+    }
+    if !survey.writable {
+        return Some(format!("{} cannot be written", layout.releases));
+    }
+    let digest = spec.artifact.as_ref()?.digest.as_ref()?;
+    let needed = digest.size + digest.unpacked;
+    match survey.free {
+        Some(free) if free < needed && !survey.staged => Some(format!(
+            "its disk is too full: {} free at {}, {} needed",
+            text::size(free),
+            layout.releases,
+            text::size(needed)
+        )),
+        _ => None,
+    }
+}
