@@ -1,0 +1,96 @@
+//! Capacity, as the gateways see it, looked at right before each removal.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::node::{NodeRun, Trouble};
+use crate::event::Step;
+use crate::gateway::Observation;
+use crate::spec::Spec;
+use crate::text::count;
+use crate::world::World;
+
+/// How long to wait for nodes that a gateway holds out for the moment.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Nodes that this release has taken and not yet seen back, although a gateway may still show them.
+#[derive(Debug, Default)]
+pub(super) struct Capacity {
+    leaving: BTreeSet<String>,
+}
+
+impl Capacity {
+    /// The node at `address` is in rotation again.
+    pub(super) fn is_back(&mut self, address: &str) {
+        self.leaving.remove(address);
+    }
+}
+
+/// Returns why the node at `address` may not be taken, judged by what one gateway shows.
+pub(super) fn objection(
+    spec: &Spec,
+    gateway: &str,
+    seen: &Observation,
+    leaving: &BTreeSet<String>,
+    address: &str,
+) -> Option<String> {
+    let routed = |other: &str| seen.routes_to(other) && !leaving.contains(other);
+    if !routed(address) {
+        return None;
+    }
+    let others = spec.nodes.iter().filter(|node| node.address != address);
+    let (stay, gone): (Vec<_>, Vec<_>) = others.partition(|node| routed(&node.address));
+    let floor = spec.floor();
+    if stay.len() >= floor {
+        return None;
+    }
+    let gone: Vec<_> = gone.iter().map(|node| node.name.as_str()).collect();
+    let because = match gone.as_slice() {
+        [] => String::new(),
+        names => format!(" ({} not routed there)", names.join(", ")),
+    };
+    Some(format!(
+        "{gateway} would route to {} only, fewer than {floor}{because}",
+        count(stay.len(), "node"),
+    ))
+}
+
+impl<W: World> NodeRun<W> {
+    /// Waits until the node may be taken without leaving too few at any gateway, and takes it.
+    pub(super) async fn take(&self, step: Step) -> Result<(), Trouble> {
+        let mut capacity = self.shared.capacity.lock().await;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut problem = None;
+            for gateway in &self.shared.gateways {
+                problem = match gateway.observe().await {
+                    Ok(seen) => objection(
+                        &self.shared.spec,
+                        gateway.name(),
+                        &seen,
+                        &capacity.leaving,
+                        &self.node.address,
+                    ),
+                    Err(error) => Some(format!("{} cannot be read: {error}", gateway.name())),
+                };
+                if problem.is_some() {
+                    break;
+                }
+            }
+            let Some(problem) = problem else { break };
+            if Instant::now() + PAUSE >= deadline {
+                return Err(Trouble::from(format!("not taken: {problem}")));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.tell(step, format!("waits for capacity: {problem}"), None, left);
+            tokio::time::sleep(PAUSE).await;
+        }
+        capacity.leaving.insert(self.node.address.clone());
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! The journal: a release's events on disk, one line of JSON each, written before anything is done.
+//!
+//! `<state folder>/<release id>/journal.jsonl`. Each line is flushed to the disk before the engine goes on.
+//! A line that was torn by a crash is the last one and is dropped when the journal is read.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::release::Release;
+use crate::event::Event;
+
+/// The name of the file within a release's folder.
+const FILE: &str = "journal.jsonl";
+
+/// A journal that is being written.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+}
+
+impl Journal {
+    /// Makes the folder of a new release and its empty journal.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses, or the release exists.
+    pub fn create(state: &Path, release: &str) -> Result<Self> {
+        let folder = state.join(release);
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make the state folder {}", folder.display()))?;
+        let path = folder.join(FILE);
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .open(&path)
+            .with_context(|| format!("cannot make the journal {}", path.display()))?;
+        // The names of new files are data of their folder.
+        for folder in [folder.as_path(), state] {
+            File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .with_context(|| format!("cannot flush {}", folder.display()))?;
+        }
+        Ok(Self { file, path })
+    }
+
+    /// Writes one event and returns when it is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses; the event then counts as not having happened.
+    pub fn append(&mut self, event: &Event) -> Result<()> {
+        let mut line = event.to_line();
+        line.push('\n');
+        self.file
+            .write_all(line.as_bytes())
+            .and_then(|()| self.file.sync_data())
+            .with_context(|| format!("cannot write the journal {}", self.path.display()))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Reads a journal back.
+///
+/// # Errors
+///
+/// When it cannot be read, or a line other than a torn last one is not an event that may follow.
+pub fn read(path: &Path) -> Result<(Vec<Event>, Release)> {
+    let bytes =
+        fs::read(path).with_context(|| format!("cannot read the journal {}", path.display()))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let mut events = Vec::new();
+    let mut release = Release::default();
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let Some(line) = line.strip_suffix('\n') else { break };
+        let number = index + 1;
+        let event = match Event::from_line(line) {
+            Ok(event) => event,
+            Err(error) => bail!("{}:{number}: not an event: {error}", path.display()),
+        };
+        release.apply(&event).with_context(|| format!("{}:{number}", path.display()))?;
+        events.push(event);
+    }
+    Ok((events, release))
+}
+
+/// Finds the journal of the release that was begun last.
+#[must_use]
+pub fn latest(state: &Path) -> Option<PathBuf> {
+    fs::read_dir(state)
+        .ok()?
+        .filter_map(|entry| {
+            let path = entry.ok()?.path().join(FILE);
+            let first = fs::read_to_string(&path).ok()?;
+            let begun = Event::from_line(first.lines().next()?).ok()?.at;
+            Some((begun, path))
+        })
+        .max()
+        .map(|(_, path)| path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Fact;
+
+    fn warning(seq: u64, message: &str) -> Event {
+        Event {
+            seq,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            release: "r1".into(),
+            node: None,
+            step: None,
+            fact: Fact::Warning { message: message.into() },
+        }
+    }
+
+    fn started(seq: u64) -> Event {
+        let started = serde_json::json!({ "type": "release.started", "data": {
+            "service": "app", "command": "deploy", "actor": "me", "file": "app.yaml",
+            "playbook": null, "nodes": [],
+            "inputs": { "release": "r1", "folder": "", "variables": {}, "artifact": null },
+        }});
+        Event { fact: serde_json::from_value(started).expect("fact"), ..warning(seq, "") }
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_and_a_torn_line_is_dropped() {
+        let state = tempfile::tempdir().expect("temp dir");
+        let mut journal = Journal::create(state.path(), "r1").expect("journal");
+        let events = [started(1), warning(2, "first"), warning(3, "second")];
+        for event in &events {
+            journal.append(event).expect("append");
+        }
+        let (read_back, release) = read(journal.path()).expect("reads");
+        assert_eq!(read_back, events);
+        assert_eq!(release.seq, 3);
+        assert_eq!(latest(state.path()).as_deref(), Some(journal.path()));
+
+        let bytes = fs::read(journal.path()).expect("read");
+        let whole = bytes.len() - warning(3, "second").to_line().len() - 1;
+        for cut in whole..bytes.len() {
+            fs::write(journal.path(), &bytes[..cut]).expect("write");
+            assert_eq!(read(journal.path()).expect("reads").0, events[..2], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_line_before_the_end_is_an_error_with_its_number() {
+        let state = tempfile::tempdir().expect("temp dir");
+        let mut journal = Journal::create(state.path(), "r1").expect("journal");
+        journal.append(&started(1)).expect("append");
+        journal.file.write_all(b"garbage\n").expect("write");
+        journal.append(&warning(2, "later")).expect("append");
+        let error = read(journal.path()).expect_err("damaged");
+        assert!(error.to_string().contains("journal.jsonl:2: not an event"), "{error}");
+    }
+
+    #[test]
+    fn a_release_is_never_written_over() {
+        let state = tempfile::tempdir().expect("temp dir");
+        Journal::create(state.path(), "r1").expect("journal");
+        assert!(Journal::create(state.path(), "r1").is_err());
+    }
+}

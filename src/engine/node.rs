@@ -1,0 +1,279 @@
+//! One node's way through its steps: to the end, into a failure, or to a safe place when the release stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
+
+use super::release::Release;
+use super::run::{Record, Shared, Stop};
+use crate::event::{Drained, Fact, Failure, Step};
+use crate::node::Mark;
+use crate::spec::NodeSpec;
+use crate::world::World;
+
+/// How long a registry write that is under way may still take once the release is to stop.
+const WRITE_GRACE: Duration = Duration::from_millis(1500);
+
+/// How long a node that is put back may take to be proven in, once the release is to stop: the whole must fit
+/// into the five seconds that a cancelled CI job has.
+const PUT_BACK_GRACE: Duration = Duration::from_millis(2500);
+
+/// A node on its way.
+pub(super) struct NodeRun<W> {
+    pub(super) shared: Arc<Shared<W>>,
+    pub(super) node: NodeSpec,
+    /// It was out of rotation before the release: nobody has proven that it can serve.
+    was_out: bool,
+    /// When the registry took the last write.
+    pub(super) written: Instant,
+    /// Processes of this release are younger than this.
+    pub(super) mark: Option<Mark>,
+    /// Marked down by this release, or perhaps.
+    pub(super) down: bool,
+    /// The service was ended by this release, or perhaps.
+    stopped: bool,
+}
+
+/// Why a step did not end well.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// It failed.
+    Failed(Failure),
+    /// The link to the node was lost while a command ran: its effect is unknown.
+    Lost(String),
+    /// The journal cannot be written: nothing may be done any more.
+    Halt,
+}
+
+impl Trouble {
+    /// The failure that it amounts to for the node.
+    pub(super) fn into_failure(self) -> Failure {
+        let reason = match self {
+            Self::Failed(failure) => return failure,
+            Self::Lost(problem) => format!("{problem}; whether it took effect is unknown"),
+            Self::Halt => "the journal cannot be written".to_owned(),
+        };
+        Failure { reason, ..Failure::default() }
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<String> for Trouble {
+    fn from(reason: String) -> Self {
+        Self::Failed(Failure { reason, ..Failure::default() })
+    }
+}
+
+/// What a step found, in words, and what a drain saw.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) message: String,
+    pub(super) drained: Option<Drained>,
+}
+
+impl From<String> for Found {
+    fn from(message: String) -> Self {
+        Self { message, drained: None }
+    }
+}
+
+/// How a step ended for the node.
+enum Ending {
+    Done,
+    Trouble(Trouble),
+    Interrupted,
+}
+
+impl<W: World> NodeRun<W> {
+    pub(super) fn new(shared: &Arc<Shared<W>>, release: &Release, name: &str) -> Option<Self> {
+        Some(Self {
+            shared: shared.clone(),
+            node: shared.spec.node(name)?.clone(),
+            was_out: release.planned().iter().any(|plan| plan.node == name && plan.was_out),
+            written: Instant::now(),
+            mark: None,
+            down: false,
+            stopped: false,
+        })
+    }
+
+    /// Goes through every step.
+    pub(super) async fn go(mut self) {
+        let begun = Instant::now();
+        let mode = self.shared.mode;
+        let steps = self.node.steps.clone();
+        for action in steps.iter().filter(|action| mode.includes(action.step)) {
+            let ending = if self.stop_requested() {
+                Ending::Interrupted
+            } else {
+                self.step(action.step, action.command.as_ref()).await
+            };
+            match ending {
+                Ending::Done => {}
+                Ending::Trouble(Trouble::Halt) => return,
+                Ending::Trouble(trouble) => {
+                    return self.fail(action.step, trouble.into_failure()).await;
+                }
+                Ending::Interrupted => return self.interrupt(action.step).await,
+            }
+        }
+        let elapsed_ms = millis(begun);
+        if self.record(None, Fact::NodeDone { elapsed_ms }).await.is_ok() {
+            self.prune().await;
+        }
+    }
+
+    /// Brings the artifact to the node, when there is a place.
+    pub(super) async fn stage(mut self, places: Arc<Semaphore>) {
+        let stop = stopped_for(self.shared.stop.clone(), Duration::ZERO);
+        let place = tokio::select! {
+            biased;
+            place = places.acquire() => place,
+            () = stop => return,
+        };
+        if place.is_err() {
+            return;
+        }
+        match self.step(Step::Stage, None).await {
+            Ending::Done | Ending::Interrupted | Ending::Trouble(Trouble::Halt) => {}
+            Ending::Trouble(trouble) => {
+                let failed = Fact::NodeFailed(Box::new(trouble.into_failure()));
+                let _ = self.record(Some(Step::Stage), failed).await;
+            }
+        }
+    }
+
+    async fn step(&mut self, step: Step, command: Option<&crate::spec::Shell>) -> Ending {
+        if self.record(Some(step), Fact::StepStarted {}).await.is_err() {
+            return Ending::Trouble(Trouble::Halt);
+        }
+        self.down |= step == Step::Disable;
+        self.stopped |= matches!(step, Step::Stop | Step::Restart | Step::Activate | Step::Start);
+        let begun = Instant::now();
+        // A write that is under way gets a moment: its result is worth more than the moment.
+        let grace = match step {
+            Step::Disable | Step::Enable => WRITE_GRACE,
+            _ => Duration::ZERO,
+        };
+        let stop = stopped_for(self.shared.stop.clone(), grace);
+        let result = tokio::select! {
+            biased;
+            result = self.act(step, command) => result,
+            () = stop => return Ending::Interrupted,
+        };
+        match result {
+            Ok(found) => {
+                let finished = Fact::StepFinished {
+                    elapsed_ms: millis(begun),
+                    message: found.message,
+                    drained: found.drained,
+                };
+                match self.record(Some(step), finished).await {
+                    Ok(()) => Ending::Done,
+                    Err(halt) => Ending::Trouble(halt),
+                }
+            }
+            Err(trouble) => Ending::Trouble(trouble),
+        }
+    }
+
+    /// The node has failed: what was only marked down is put back, everything else stays as it is.
+    async fn fail(mut self, step: Step, mut failure: Failure) {
+        failure.put_back = self.may_be_put_back();
+        if !failure.put_back {
+            failure.log = self.last_log_lines(step).await;
+        }
+        let put_back = failure.put_back;
+        let failed = Fact::NodeFailed(Box::new(failure));
+        if self.record(Some(step), failed).await.is_err() || !put_back {
+            return;
+        }
+        let deadline = Instant::now() + self.confirm_time();
+        let stop = stopped_for(self.shared.stop.clone(), PUT_BACK_GRACE);
+        tokio::select! {
+            biased;
+            () = self.put_back(step, deadline) => {}
+            () = stop => {}
+        }
+    }
+
+    /// The release is to stop: go where the pool is safe, at once.
+    async fn interrupt(mut self, step: Step) {
+        if self.may_be_put_back() {
+            self.put_back(step, Instant::now() + PUT_BACK_GRACE).await;
+        }
+        let _ = self.record(Some(step), Fact::NodeInterrupted {}).await;
+    }
+
+    /// Only what served before and was not touched since goes back without a proof of health.
+    fn may_be_put_back(&self) -> bool {
+        self.down && !self.stopped && !self.was_out
+    }
+
+    async fn put_back(&mut self, step: Step, deadline: Instant) {
+        let written = tokio::time::timeout_at(deadline, self.set_down(step, false)).await;
+        match written {
+            Ok(Ok(_)) => {}
+            Ok(Err(Trouble::Halt)) => return,
+            Ok(Err(trouble)) => {
+                let reason = trouble.into_failure().reason;
+                let message = format!("{} could not be put back: {reason}", self.node.name);
+                let _ = self.record(None, Fact::Warning { message }).await;
+                return;
+            }
+            Err(_) => {
+                let message = format!("{} could not be put back in time", self.node.name);
+                let _ = self.record(None, Fact::Warning { message }).await;
+                return;
+            }
+        }
+        self.shared.capacity.lock().await.is_back(&self.node.address);
+        let proven = self.confirm(step, true, deadline).await;
+        if let Err(Trouble::Failed(failure)) = &proven {
+            let message = format!("{} is marked up; {}", self.node.name, failure.reason);
+            let _ = self.record(None, Fact::Warning { message }).await;
+        }
+        let _ = self.record(Some(step), Fact::NodePutBack { proven: proven.is_ok() }).await;
+    }
+
+    fn stop_requested(&self) -> bool {
+        matches!(*self.shared.stop.borrow(), Stop::Requested(_))
+    }
+
+    /// Records a fact and returns when it is on the disk.
+    pub(super) async fn record(&self, step: Option<Step>, fact: Fact) -> Result<(), Trouble> {
+        let (written, answer) = oneshot::channel();
+        let record =
+            Record { node: Some(self.node.name.clone()), step, fact, written: Some(written) };
+        self.shared.records.send(record).await.map_err(|_| Trouble::Halt)?;
+        answer.await.map_err(|_| Trouble::Halt)
+    }
+
+    /// Tells how a step goes on. Lost when nobody has time to listen.
+    pub(super) fn tell(&self, step: Step, message: String, in_flight: Option<u64>, left: Duration) {
+        let fact = Fact::StepProgress { message, in_flight, deadline_s: Some(left.as_secs()) };
+        let record =
+            Record { node: Some(self.node.name.clone()), step: Some(step), fact, written: None };
+        let _ = self.shared.records.try_send(record);
+    }
+}
+
+/// Returns once the release is to stop, and then some.
+async fn stopped_for(mut stop: tokio::sync::watch::Receiver<Stop>, grace: Duration) {
+    if stop.wait_for(|stop| matches!(stop, Stop::Requested(_))).await.is_err() {
+        // Nobody is left who could ask.
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(grace).await;
+}
+
+fn millis(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

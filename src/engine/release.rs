@@ -1,0 +1,563 @@
+//! The state of a release: the fold of its events.
+//!
+//! [`Release::apply`] is the only place where it changes, [`Release::next_batch`] says what may be taken
+//! next. Both are pure: no clock, no I/O. An event that cannot follow what happened is an error and never
+//! reaches the journal; so the rules that keep users safe are kept here once, whoever drives the engine:
+//!
+//! * nothing is stopped before it was proven out and drained;
+//! * nothing is enabled before its new process was proven healthy;
+//! * nothing is done that was not proven to be back in;
+//! * nothing happens after the end.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::event::{Drained, Event, Fact, Failure, Finished, Planned, Started, Step, Will};
+use crate::node::Mark;
+
+/// A release, as far as it has come.
+#[derive(Debug, Clone, Default)]
+pub struct Release {
+    /// What it started with.
+    pub started: Option<Started>,
+    /// Every node, by name.
+    pub nodes: BTreeMap<String, NodeState>,
+    /// The batch that was taken last, counted from 1.
+    pub batch: usize,
+    /// Why no more nodes are taken.
+    pub stopping: Option<String>,
+    /// How it ended.
+    pub finished: Option<Finished>,
+    /// The last event's number.
+    pub seq: u64,
+}
+
+/// A node within a release.
+#[derive(Debug, Clone, Default)]
+pub struct NodeState {
+    /// How far it is.
+    pub phase: Phase,
+    /// The step that is being done.
+    pub step: Option<Step>,
+    /// The steps that were done, in order.
+    pub done: Vec<Step>,
+    /// The last thing written to the registry: down (`true`) or up; `None` when nothing was written.
+    pub down: Option<bool>,
+    /// A registry write was begun and its result is not known.
+    pub writing: bool,
+    /// The service was ended, or may have been.
+    pub stopped: bool,
+    /// Processes of this release are younger than this.
+    pub mark: Option<Mark>,
+    /// Gateways proven since the last confirming step began.
+    pub proven: usize,
+    /// What the drain saw.
+    pub drained: Option<Drained>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// How long it took, once it is done.
+    pub elapsed_ms: u64,
+}
+
+/// How far a node is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Its turn has not come.
+    #[default]
+    Waiting,
+    /// Its steps are being done.
+    Taken,
+    /// On the new version and back in.
+    Done,
+    /// As it should be from the start.
+    Skipped,
+    /// Left out by the operator.
+    LeftOut,
+    /// Could not be used from the start; counts as failed.
+    Blocked,
+    /// Failed.
+    Failed,
+    /// Stopped where it was, on request.
+    Interrupted,
+}
+
+/// Where a node stands with its users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// As before the release.
+    Untouched,
+    /// In rotation again, or still, with what ran before.
+    PutBack,
+    /// In rotation with the new version.
+    Updated,
+    /// Marked up with the new version, not yet seen at every gateway.
+    Enabled,
+    /// Out of rotation.
+    Out,
+    /// A write was begun whose result is not known.
+    Unknown,
+}
+
+impl Release {
+    /// Folds a list of events.
+    ///
+    /// # Errors
+    ///
+    /// When an event cannot follow the ones before it.
+    pub fn replay<'a>(events: impl IntoIterator<Item = &'a Event>) -> Result<Self> {
+        let mut release = Self::default();
+        for event in events {
+            release.apply(event)?;
+        }
+        Ok(release)
+    }
+
+    /// Takes in one event.
+    ///
+    /// # Errors
+    ///
+    /// When the event cannot follow what happened so far; the release is then as it was.
+    pub fn apply(&mut self, event: &Event) -> Result<()> {
+        ensure!(self.finished.is_none(), "event {} after the end of the release", event.seq);
+        // Progress has numbers too but is not journalled, so a journal has gaps.
+        ensure!(event.seq > self.seq, "event {} after event {}", event.seq, self.seq);
+        let starts = matches!(event.fact, Fact::ReleaseStarted(_));
+        ensure!(starts != self.started.is_some(), "event {}: a release starts once", event.seq);
+        self.apply_fact(event)?;
+        self.seq = event.seq;
+        Ok(())
+    }
+
+    fn apply_fact(&mut self, event: &Event) -> Result<()> {
+        match &event.fact {
+            Fact::ReleaseStarted(started) => {
+                self.nodes = started.nodes.iter().map(initial).collect();
+                self.started = Some(started.as_ref().clone());
+                Ok(())
+            }
+            Fact::StepProgress { .. } | Fact::Warning { .. } => Ok(()),
+            Fact::BatchStarted { number, nodes } => self.take_batch(*number, nodes),
+            Fact::ReleaseStopping { reason } => {
+                self.stopping.get_or_insert_with(|| reason.clone());
+                Ok(())
+            }
+            Fact::ReleaseFinished(finished) => {
+                let busy = self.nodes.iter().find(|(_, node)| node.phase == Phase::Taken);
+                ensure!(
+                    busy.is_none(),
+                    "the release ends while `{}` is under way",
+                    busy.map_or("", |(name, _)| name)
+                );
+                self.finished = Some(finished.clone());
+                Ok(())
+            }
+            Fact::StepStarted {}
+            | Fact::RegistryWriting { .. }
+            | Fact::RegistryWritten { .. }
+            | Fact::NodeMarked { .. }
+            | Fact::GatewayProven { .. }
+            | Fact::StepFinished { .. }
+            | Fact::NodeFailed(_)
+            | Fact::NodePutBack { .. }
+            | Fact::NodeInterrupted {}
+            | Fact::NodeDone { .. } => {
+                let Some(name) = &event.node else { bail!("event {} names no node", event.seq) };
+                let Some(node) = self.nodes.get_mut(name) else {
+                    bail!("there is no node `{name}`")
+                };
+                let mut after = node.clone();
+                after.apply(event.step, &event.fact).map_err(|error| {
+                    error.context(format!("node `{name}`, event {}", event.seq))
+                })?;
+                *node = after;
+                Ok(())
+            }
+        }
+    }
+
+    fn take_batch(&mut self, number: usize, nodes: &[String]) -> Result<()> {
+        ensure!(self.stopping.is_none(), "no node is taken while the release stops");
+        ensure!(number == self.batch + 1, "batch {number} after batch {}", self.batch);
+        for name in nodes {
+            let Some(node) = self.nodes.get(name) else { bail!("there is no node `{name}`") };
+            ensure!(node.phase == Phase::Waiting, "node `{name}` is taken twice");
+        }
+        for name in nodes {
+            self.nodes.entry(name.clone()).or_default().phase = Phase::Taken;
+        }
+        self.batch = number;
+        Ok(())
+    }
+
+    /// The nodes whose turn comes next, at most `size`; none when the release stops or nothing is left.
+    #[must_use]
+    pub fn next_batch(&self, size: usize) -> Vec<String> {
+        if self.stopping.is_some() {
+            return Vec::new();
+        }
+        self.in_order()
+            .filter(|(_, node)| node.phase == Phase::Waiting)
+            .take(size)
+            .map(|(name, _)| name.to_owned())
+            .collect()
+    }
+
+    /// Every node in the release's order.
+    pub fn in_order(&self) -> impl Iterator<Item = (&str, &NodeState)> {
+        self.planned().iter().filter_map(|planned| {
+            self.nodes.get_key_value(&planned.node).map(|(name, node)| (name.as_str(), node))
+        })
+    }
+
+    /// What was planned for each node, in order.
+    #[must_use]
+    pub fn planned(&self) -> &[Planned] {
+        self.started.as_ref().map_or(&[], |started| &started.nodes)
+    }
+
+    /// How many nodes have failed, those that could not be used from the start included.
+    #[must_use]
+    pub fn failures(&self) -> usize {
+        self.count(|node| matches!(node.phase, Phase::Failed | Phase::Blocked))
+    }
+
+    /// How many nodes fulfil a condition.
+    pub fn count(&self, condition: impl Fn(&NodeState) -> bool) -> usize {
+        self.nodes.values().filter(|node| condition(node)).count()
+    }
+
+    /// The place of a node among those that are updated, from 1, and their number.
+    #[must_use]
+    pub fn turn(&self, name: &str) -> (usize, usize) {
+        let updated = || self.planned().iter().filter(|planned| planned.will == Will::Update);
+        let place = updated().position(|planned| planned.node == name).map_or(0, |at| at + 1);
+        (place, updated().count())
+    }
+}
+
+fn initial(planned: &Planned) -> (String, NodeState) {
+    let phase = match planned.will {
+        Will::Update => Phase::Waiting,
+        Will::Skip => Phase::Skipped,
+        Will::LeftOut => Phase::LeftOut,
+        Will::Blocked => Phase::Blocked,
+    };
+    (planned.node.clone(), NodeState { phase, ..NodeState::default() })
+}
+
+impl NodeState {
+    fn apply(&mut self, step: Option<Step>, fact: &Fact) -> Result<()> {
+        match fact {
+            Fact::StepStarted {} => {
+                let Some(step) = step else { bail!("a step begins without a name") };
+                self.begin(step)
+            }
+            Fact::StepFinished { drained, .. } => {
+                ensure!(self.step.is_some() && self.step == step, "a step ends that was not begun");
+                if let Some(step @ (Step::ConfirmOut | Step::ConfirmIn)) = step {
+                    ensure!(self.proven > 0, "`{step}` ends without a proof");
+                }
+                if let Some(drained) = drained {
+                    self.drained = Some(*drained);
+                }
+                self.done.extend(self.step.take());
+                Ok(())
+            }
+            Fact::RegistryWriting { .. } => {
+                self.writing = true;
+                Ok(())
+            }
+            Fact::RegistryWritten { down, .. } => {
+                self.writing = false;
+                self.down = Some(*down);
+                Ok(())
+            }
+            Fact::NodeMarked { listener } => {
+                self.mark = Some(listener.mark);
+                Ok(())
+            }
+            Fact::GatewayProven { .. } => {
+                self.proven += 1;
+                Ok(())
+            }
+            Fact::NodeFailed(failure) => {
+                ensure!(
+                    matches!(self.phase, Phase::Taken | Phase::Waiting),
+                    "a node fails that is not under way"
+                );
+                self.failure = Some(failure.as_ref().clone());
+                self.phase = Phase::Failed;
+                Ok(())
+            }
+            Fact::NodePutBack { .. } => {
+                ensure!(!self.stopped, "a node is put back whose service was stopped");
+                ensure!(self.down == Some(false), "a node is put back that was not marked up");
+                Ok(())
+            }
+            Fact::NodeInterrupted {} => {
+                ensure!(
+                    matches!(self.phase, Phase::Taken),
+                    "a node is interrupted that is not under way"
+                );
+                self.phase = Phase::Interrupted;
+                Ok(())
+            }
+            Fact::NodeDone { elapsed_ms } => {
+                ensure!(self.phase == Phase::Taken, "a node is done that is not under way");
+                self.phase = Phase::Done;
+                self.elapsed_ms = *elapsed_ms;
+                Ok(())
+            }
+            Fact::ReleaseStarted(_)
+            | Fact::BatchStarted { .. }
+            | Fact::StepProgress { .. }
+            | Fact::Warning { .. }
+            | Fact::ReleaseStopping { .. }
+            | Fact::ReleaseFinished(_) => bail!("not an event of a node"),
+        }
+    }
+
+    fn begin(&mut self, step: Step) -> Result<()> {
+        let has = |wanted: Step| self.done.contains(&wanted);
+        match step {
+            Step::Stage => ensure!(self.phase == Phase::Waiting, "staged after it was taken"),
+            Step::Prune => ensure!(self.phase == Phase::Done, "pruned before it is done"),
+            Step::Stop | Step::Restart => {
+                ensure!(has(Step::ConfirmOut), "stopped before it was proven out");
+                ensure!(has(Step::Drain), "stopped before it was drained");
+            }
+            Step::Enable => ensure!(has(Step::Health), "enabled before it was proven healthy"),
+            Step::ConfirmIn => ensure!(has(Step::Enable), "confirmed before it was enabled"),
+            Step::Disable
+            | Step::ConfirmOut
+            | Step::Drain
+            | Step::Activate
+            | Step::Run(_)
+            | Step::Start
+            | Step::Health => {}
+        }
+        if !matches!(step, Step::Stage | Step::Prune) {
+            ensure!(self.phase == Phase::Taken, "`{step}` on a node that is not under way");
+        }
+        ensure!(self.step.is_none(), "`{step}` begins within another step");
+        if matches!(step, Step::Stop | Step::Restart | Step::Activate | Step::Start) {
+            self.stopped = true;
+        }
+        self.step = Some(step);
+        self.proven = 0;
+        Ok(())
+    }
+
+    /// Where the node stands with its users.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        if self.writing {
+            return Standing::Unknown;
+        }
+        match self.down {
+            None => Standing::Untouched,
+            Some(true) => Standing::Out,
+            Some(false)
+                if !self.done.contains(&Step::Enable) && self.step != Some(Step::Enable) =>
+            {
+                Standing::PutBack
+            }
+            Some(false) if self.done.contains(&Step::ConfirmIn) => Standing::Updated,
+            Some(false) => Standing::Enabled,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Inputs;
+
+    /// A release of nodes `a` and `b` and the numbering of its events.
+    struct Story {
+        release: Release,
+    }
+
+    impl Story {
+        fn new() -> Self {
+            let planned = |node: &str, will| Planned {
+                node: node.into(),
+                will,
+                why: String::new(),
+                runs: None,
+                was_out: false,
+            };
+            let mut story = Self { release: Release::default() };
+            let started = Started {
+                service: "app".into(),
+                command: "deploy".into(),
+                from: None,
+                to: None,
+                actor: "me".into(),
+                file: "app.yaml".into(),
+                arguments: Vec::new(),
+                playbook: serde_json::Value::Null,
+                inputs: Inputs::default(),
+                nodes: vec![
+                    planned("b", Will::Update),
+                    planned("a", Will::Update),
+                    planned("c", Will::Skip),
+                ],
+            };
+            story.tell(None, None, Fact::ReleaseStarted(Box::new(started))).expect("starts");
+            story
+        }
+
+        fn tell(&mut self, node: Option<&str>, step: Option<Step>, fact: Fact) -> Result<()> {
+            let event = Event {
+                seq: self.release.seq + 1,
+                at: jiff::Timestamp::UNIX_EPOCH,
+                release: "r".into(),
+                node: node.map(Into::into),
+                step,
+                fact,
+            };
+            self.release.apply(&event)
+        }
+
+        fn batch(&mut self, nodes: &[&str]) -> Result<()> {
+            let number = self.release.batch + 1;
+            let nodes = nodes.iter().map(ToString::to_string).collect();
+            self.tell(None, None, Fact::BatchStarted { number, nodes })
+        }
+
+        fn step(&mut self, step: Step) -> Result<()> {
+            self.tell(Some("b"), Some(step), Fact::StepStarted {})?;
+            if matches!(step, Step::ConfirmOut | Step::ConfirmIn) {
+                let proven = Fact::GatewayProven {
+                    gateway: "gw".into(),
+                    routed: step == Step::ConfirmIn,
+                    reads: 1,
+                    workers: 1,
+                    method: "workers".into(),
+                };
+                self.tell(Some("b"), Some(step), proven)?;
+            }
+            if matches!(step, Step::Disable | Step::Enable) {
+                self.write(step == Step::Disable)?;
+            }
+            let finished =
+                Fact::StepFinished { elapsed_ms: 1, message: String::new(), drained: None };
+            self.tell(Some("b"), Some(step), finished)
+        }
+
+        fn write(&mut self, down: bool) -> Result<()> {
+            let key = || "upstreams/app/b".to_owned();
+            let writing =
+                Fact::RegistryWriting { key: key(), down, original: "{}".into(), modify_index: 1 };
+            self.tell(Some("b"), None, writing)?;
+            assert_eq!(self.release.nodes["b"].standing(), Standing::Unknown);
+            self.tell(Some("b"), None, Fact::RegistryWritten { key: key(), down, modify_index: 2 })
+        }
+    }
+
+    const FULL: [Step; 9] = [
+        Step::Disable,
+        Step::ConfirmOut,
+        Step::Drain,
+        Step::Stop,
+        Step::Activate,
+        Step::Start,
+        Step::Health,
+        Step::Enable,
+        Step::ConfirmIn,
+    ];
+
+    #[test]
+    fn nodes_are_taken_in_the_planned_order_and_skipped_ones_never() {
+        let mut story = Story::new();
+        assert_eq!(story.release.next_batch(1), ["b"]);
+        assert_eq!(story.release.next_batch(5), ["b", "a"]);
+        story.batch(&["b"]).expect("taken");
+        assert_eq!(story.release.next_batch(5), ["a"]);
+        assert!(story.batch(&["c"]).is_err(), "a skipped node is not taken");
+        let stopping = Fact::ReleaseStopping { reason: "SIGINT".into() };
+        story.tell(None, None, stopping).expect("stops");
+        assert!(story.release.next_batch(5).is_empty());
+        assert!(story.batch(&["a"]).is_err(), "nothing is taken while it stops");
+    }
+
+    #[test]
+    fn a_whole_node_passes_and_its_standing_follows() {
+        let mut story = Story::new();
+        assert!(story.step(Step::Disable).is_err(), "not taken yet");
+        story.batch(&["b"]).expect("taken");
+        for step in FULL {
+            let before = story.release.nodes["b"].standing();
+            story.step(step).unwrap_or_else(|error| panic!("{step}: {error:#}"));
+            let after = story.release.nodes["b"].standing();
+            match step {
+                Step::Disable => assert_eq!((before, after), (Standing::Untouched, Standing::Out)),
+                Step::Enable => assert_eq!((before, after), (Standing::Out, Standing::Enabled)),
+                Step::ConfirmIn => assert_eq!(after, Standing::Updated),
+                _ => assert_eq!((before, after), (Standing::Out, Standing::Out)),
+            }
+        }
+        story.tell(Some("b"), None, Fact::NodeDone { elapsed_ms: 5 }).expect("done");
+        assert_eq!(story.release.nodes["b"].phase, Phase::Done);
+    }
+
+    #[test]
+    fn leaving_out_any_proof_makes_the_next_dangerous_step_illegal() {
+        for (missing, refused) in [
+            (Step::ConfirmOut, Step::Stop),
+            (Step::Drain, Step::Stop),
+            (Step::Health, Step::Enable),
+            (Step::Enable, Step::ConfirmIn),
+        ] {
+            let mut story = Story::new();
+            story.batch(&["b"]).expect("taken");
+            for step in FULL.into_iter().filter(|step| *step != missing) {
+                let result = story.step(step);
+                if step == refused {
+                    assert!(result.is_err(), "{refused} without {missing}");
+                    break;
+                }
+                result.unwrap_or_else(|error| panic!("{step}: {error:#}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_stopped_node_cannot_be_put_back_unproven() {
+        let mut story = Story::new();
+        story.batch(&["b"]).expect("taken");
+        story.step(Step::Disable).expect("disabled");
+        let mut put_back = story.release.clone();
+        std::mem::swap(&mut story.release, &mut put_back);
+        story.write(false).expect("written");
+        story.tell(Some("b"), None, Fact::NodePutBack { proven: true }).expect("put back");
+        assert_eq!(story.release.nodes["b"].standing(), Standing::PutBack);
+        std::mem::swap(&mut story.release, &mut put_back);
+        for step in [Step::ConfirmOut, Step::Drain, Step::Stop] {
+            story.step(step).expect("legal");
+        }
+        story.write(false).expect("written");
+        assert!(story.tell(Some("b"), None, Fact::NodePutBack { proven: true }).is_err());
+    }
+
+    #[test]
+    fn nothing_follows_the_end_and_the_end_waits_for_every_node() {
+        let mut story = Story::new();
+        let finished = || {
+            Fact::ReleaseFinished(Finished {
+                result: crate::event::Outcome::Done,
+                exit_code: 0,
+                nodes: BTreeMap::new(),
+                next: Vec::new(),
+                elapsed_ms: 1,
+            })
+        };
+        story.batch(&["b"]).expect("taken");
+        assert!(story.tell(None, None, finished()).is_err(), "b is under way");
+        story.tell(Some("b"), None, Fact::NodeInterrupted {}).expect("interrupted");
+        story.tell(None, None, finished()).expect("ends");
+        assert!(story.batch(&["a"]).is_err());
+    }
+}

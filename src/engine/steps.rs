@@ -1,0 +1,333 @@
+//! What each step does to a node. Every step may run twice.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::node::{Found, NodeRun, Trouble};
+use crate::event::{Fact, Failure, Step};
+use crate::health::Gate;
+use crate::node::Operation;
+use crate::spec::Shell;
+use crate::text;
+use crate::world::{Command, Host, Output, RunError, Stdin, World};
+
+/// For operations of our own on a node.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a node may be out of reach before the step fails.
+const LINK_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two attempts to reach it.
+const LINK_PAUSE: Duration = Duration::from_secs(1);
+
+/// How many of the last log lines go into the report.
+const LOG_LINES: usize = 20;
+
+impl<W: World> NodeRun<W> {
+    /// Does one step.
+    pub(super) async fn act(
+        &mut self,
+        step: Step,
+        shell: Option<&Shell>,
+    ) -> Result<Found, Trouble> {
+        match step {
+            Step::Stage => self.put_artifact(step).await,
+            Step::Disable => {
+                self.take(step).await?;
+                self.set_down(step, true).await
+            }
+            Step::ConfirmOut => {
+                self.confirm(step, false, Instant::now() + self.confirm_time()).await
+            }
+            Step::Drain => self.drain(step).await,
+            Step::Stop => self.end_service(step, shell).await,
+            Step::Activate => {
+                let layout = self.layout()?;
+                let name = layout.name.clone();
+                self.operate(Operation::Activate { layout }).await?;
+                Ok(Found::from(format!("current -> {name}")))
+            }
+            Step::Run(_) => self.command(shell).await,
+            Step::Start | Step::Restart => self.begin_service(step, shell).await,
+            Step::Health => self.prove_healthy(step).await,
+            Step::Enable => self.set_down(step, false).await,
+            Step::ConfirmIn => {
+                let deadline = Instant::now() + self.confirm_time();
+                let found = self.confirm(step, true, deadline).await?;
+                self.shared.capacity.lock().await.is_back(&self.node.address);
+                Ok(found)
+            }
+            Step::Prune => Ok(Found::default()),
+        }
+    }
+
+    /// Ends the service. When the link is lost on the way, the node is looked at before anything else.
+    async fn end_service(&mut self, step: Step, shell: Option<&Shell>) -> Result<Found, Trouble> {
+        match self.command(shell).await {
+            Err(Trouble::Lost(_)) => {}
+            result => return result,
+        }
+        let lost = "the connection was lost";
+        match self.look_again(step).await? {
+            listener if !listener.bound => {
+                Ok(Found::from(format!("{lost}; the service is seen to be gone")))
+            }
+            _ => self.command(shell).await,
+        }
+    }
+
+    /// Starts the service, or ends and starts it, after a mark that tells old processes from new ones.
+    async fn begin_service(&mut self, step: Step, shell: Option<&Shell>) -> Result<Found, Trouble> {
+        // Without a look at its listener the new process can only be told by its identity.
+        match self.listener().await {
+            Ok(listener) => {
+                self.mark = Some(listener.mark);
+                self.record(Some(step), Fact::NodeMarked { listener }).await?;
+            }
+            Err(_) if self.shared.spec.has_identity => {}
+            Err(problem) => {
+                let reason = format!("the node's listener cannot be looked at: {problem}");
+                return Err(Trouble::from(reason));
+            }
+        }
+        match self.command(shell).await {
+            Err(Trouble::Lost(_)) => {}
+            result => return result,
+        }
+        let listener = self.look_again(step).await?;
+        let new = self.mark.is_some_and(|mark| {
+            !listener.owners.is_empty() && listener.older_than(mark).next().is_none()
+        });
+        if new {
+            return Ok(Found::from("the connection was lost; a new process is seen".to_owned()));
+        }
+        self.command(shell).await
+    }
+
+    /// After a lost link: reaches the node again and looks.
+    async fn look_again(&self, step: Step) -> Result<crate::node::Listener, Trouble> {
+        let deadline = Instant::now() + LINK_PATIENCE;
+        loop {
+            match self.listener().await {
+                Ok(listener) => return Ok(listener),
+                Err(problem) if Instant::now() + LINK_PAUSE >= deadline => {
+                    let reason = format!(
+                        "connection lost during `{step}`, and the node cannot be looked at: {problem}"
+                    );
+                    return Err(Trouble::from(reason));
+                }
+                Err(problem) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    self.tell(
+                        step,
+                        format!("connection lost, looking again: {problem}"),
+                        None,
+                        left,
+                    );
+                }
+            }
+            tokio::time::sleep(LINK_PAUSE).await;
+        }
+    }
+
+    async fn prove_healthy(&self, step: Step) -> Result<Found, Trouble> {
+        let gate = Gate {
+            world: self.shared.world.clone(),
+            consul: self.shared.consul.clone(),
+            node: self.node.clone(),
+            mark: self.mark,
+            sudo: self.shared.spec.sudo,
+            any_version: self.shared.mode == super::Mode::In,
+        };
+        let begun = Instant::now();
+        let deadline = self.node.health.deadline;
+        let tell = |message| {
+            self.tell(step, message, None, deadline.saturating_sub(begun.elapsed()));
+        };
+        let healthy = gate.wait(tell).await?;
+        Ok(Found::from(healthy.message))
+    }
+
+    /// Deletes the oldest releases. The node is done: trouble with it is worth a warning only.
+    pub(super) async fn prune(&mut self) {
+        let (Some(layout), Some(artifact)) = (&self.node.layout, &self.shared.spec.artifact) else {
+            return;
+        };
+        if self.shared.mode != super::Mode::Deploy {
+            return;
+        }
+        let operation = Operation::Prune { layout: layout.clone(), keep: artifact.keep };
+        if self.record(Some(Step::Prune), Fact::StepStarted {}).await.is_err() {
+            return;
+        }
+        let begun = Instant::now();
+        let message = match self.operate(operation).await {
+            Ok(output) => {
+                let deleted: Vec<_> = output.lines().map(str::to_owned).collect();
+                if deleted.is_empty() {
+                    String::new()
+                } else {
+                    format!("deleted {}", deleted.join(", "))
+                }
+            }
+            Err(Trouble::Halt) => return,
+            Err(trouble) => {
+                let reason = trouble.into_failure().reason;
+                let message = format!("{}: old releases stay: {reason}", self.node.name);
+                let _ = self.record(Some(Step::Prune), Fact::Warning { message }).await;
+                String::new()
+            }
+        };
+        let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let finished = Fact::StepFinished { elapsed_ms, message, drained: None };
+        let _ = self.record(Some(Step::Prune), finished).await;
+    }
+
+    pub(super) fn layout(&self) -> Result<crate::node::Layout, Trouble> {
+        self.node.layout.clone().ok_or_else(|| Trouble::from("there is no artifact".to_owned()))
+    }
+
+    /// Runs a command of the user's.
+    async fn command(&self, shell: Option<&Shell>) -> Result<Found, Trouble> {
+        let Some(shell) = shell else { return Err(Trouble::from("it has no command".to_owned())) };
+        let output = self.run(&self.node.host, shell).await?;
+        if output.success() {
+            return Ok(Found::default());
+        }
+        Err(Trouble::Failed(command_failure(&output)))
+    }
+
+    async fn run(&self, host: &Host, shell: &Shell) -> Result<Output, Trouble> {
+        let command = Command {
+            operation: Operation::User { command: shell.run.clone() },
+            stdin: Stdin::Empty,
+            timeout: shell.timeout,
+            sudo: shell.sudo,
+        };
+        self.reach(host, command).await
+    }
+
+    /// Runs an operation of our own that may be repeated.
+    pub(super) async fn operate(&self, operation: Operation) -> Result<String, Trouble> {
+        let command = Command {
+            operation,
+            stdin: Stdin::Empty,
+            timeout: OPERATION_TIMEOUT,
+            sudo: self.shared.spec.sudo,
+        };
+        let mut result = self.reach(&self.node.host, command.clone()).await;
+        if matches!(&result, Err(Trouble::Lost(_))) {
+            result = self.reach(&self.node.host, command).await;
+        }
+        let output = result?;
+        if output.success() {
+            return Ok(output.stdout_text());
+        }
+        Err(Trouble::Failed(command_failure(&output)))
+    }
+
+    /// Runs a command; while it cannot be started, because the node is out of reach, tries again.
+    async fn reach(&self, host: &Host, command: Command) -> Result<Output, Trouble> {
+        let deadline = Instant::now() + LINK_PATIENCE;
+        loop {
+            match self.shared.world.run(host, command.clone()).await {
+                Ok(output) => return Ok(output),
+                Err(RunError::NotStarted(_)) if Instant::now() + LINK_PAUSE < deadline => {
+                    tokio::time::sleep(LINK_PAUSE).await;
+                }
+                Err(RunError::NotStarted(problem)) => {
+                    return Err(Trouble::from(format!("{host} cannot be reached: {problem}")));
+                }
+                Err(error @ RunError::TimedOut(_)) => {
+                    return Err(Trouble::from(format!("{error}; it was ended")));
+                }
+                Err(error @ RunError::Lost(_)) => {
+                    return Err(Trouble::Lost(error.to_string()));
+                }
+            }
+        }
+    }
+
+    /// What the service said last, for the report.
+    pub(super) async fn last_log_lines(&self, step: Step) -> Vec<String> {
+        let (host, shell) = match (&self.node.on_failure, self.unit_log()) {
+            (Some(hook), _) => (&hook.host, hook.command.clone()),
+            (None, Some(shell)) => (&self.node.host, shell),
+            (None, None) => return Vec::new(),
+        };
+        self.tell(step, "fetching the last log lines".into(), None, shell.timeout);
+        let output = tokio::time::timeout(shell.timeout, self.run(host, &shell)).await;
+        let Ok(Ok(output)) = output else {
+            return vec!["(the log could not be fetched)".into()];
+        };
+        let text = format!("{}{}", output.stdout_text(), output.stderr_text());
+        let lines: Vec<_> = text.lines().map(|line| text::line(line, 400)).collect();
+        lines[lines.len().saturating_sub(LOG_LINES)..].to_vec()
+    }
+
+    /// The journal of the unit, where the service is started by `systemctl`.
+    fn unit_log(&self) -> Option<Shell> {
+        let start = self.node.action(Step::Start).or(self.node.action(Step::Restart))?;
+        let command = start.command.as_ref()?;
+        let unit = unit_of(&command.run)?;
+        Some(Shell {
+            run: format!("journalctl -u {} -n {LOG_LINES} --no-pager", crate::shell::quote(unit)),
+            timeout: Duration::from_secs(10),
+            sudo: command.sudo,
+        })
+    }
+}
+
+/// The unit that a `systemctl start` or `restart` is about.
+fn unit_of(command: &str) -> Option<&str> {
+    let mut words =
+        command.split_whitespace().skip_while(|word| !word.ends_with("systemctl")).skip(1);
+    words.find(|word| matches!(*word, "start" | "restart" | "reload-or-restart"))?;
+    words.find(|word| !word.starts_with('-'))
+}
+
+fn command_failure(output: &Output) -> Failure {
+    let status = match output.status {
+        Some(status) => format!("exit {status}"),
+        None => "ended by a signal".to_owned(),
+    };
+    let said = format!("{}\n{}", output.stdout_text(), output.stderr_text());
+    let last = said.lines().rev().find(|line| !line.trim().is_empty());
+    let reason = match last {
+        Some(line) => format!("{status}: {}", text::line(line, 200)),
+        None => status,
+    };
+    let lines: Vec<_> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+    let tail = lines[lines.len().saturating_sub(LOG_LINES)..].iter();
+    let mut failure = Failure { reason, ..Failure::default() };
+    failure.seen.extend(tail.map(|line| ("output".to_owned(), text::line(line, 400))));
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_is_found_in_the_start_command() {
+        assert_eq!(unit_of("systemctl start app"), Some("app"));
+        assert_eq!(
+            unit_of("sudo /bin/systemctl --no-block restart app.service"),
+            Some("app.service")
+        );
+        assert_eq!(unit_of("/srv/app/ctl start"), None);
+    }
+
+    #[test]
+    fn a_failed_command_says_its_last_word() {
+        let output = Output {
+            status: Some(3),
+            stdout: b"trying\n".to_vec(),
+            stderr: b"first\nno such unit\n\n".to_vec(),
+        };
+        let failure = command_failure(&output);
+        assert_eq!(failure.reason, "exit 3: no such unit");
+        assert_eq!(failure.seen.len(), 3);
+    }
+}

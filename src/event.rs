@@ -1,0 +1,464 @@
+//! Events: what happened in a release. The journal is a list of them, `jsonl` output prints them, and the
+//! state of a release is their fold.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::node::{Listener, Mark};
+use crate::spec::Inputs;
+
+/// The version of the events' form. Fields are only ever added to it.
+pub const FORM: u32 = 1;
+
+/// One thing done to one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    /// The artifact is brought to the node, beside what runs there.
+    Stage,
+    /// The node is marked down.
+    Disable,
+    /// Every gateway has let go.
+    ConfirmOut,
+    /// No request is in flight.
+    Drain,
+    /// The service is ended.
+    Stop,
+    /// The new release is switched to.
+    Activate,
+    /// A command of the user's, counted from 1.
+    Run(u32),
+    /// The service is started.
+    Start,
+    /// The service is ended and started in one.
+    Restart,
+    /// The new process is healthy.
+    Health,
+    /// The node is marked up.
+    Enable,
+    /// Every gateway routes to it again.
+    ConfirmIn,
+    /// Old releases are deleted.
+    Prune,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self {
+            Self::Run(number) => return write!(formatter, "run-{number}"),
+            Self::Stage => "stage",
+            Self::Disable => "disable",
+            Self::ConfirmOut => "confirm_out",
+            Self::Drain => "drain",
+            Self::Stop => "stop",
+            Self::Activate => "activate",
+            Self::Start => "start",
+            Self::Restart => "restart",
+            Self::Health => "health",
+            Self::Enable => "enable",
+            Self::ConfirmIn => "confirm_in",
+            Self::Prune => "prune",
+        };
+        formatter.pad(word)
+    }
+}
+
+impl FromStr for Step {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        if let Some(number) = word.strip_prefix("run-") {
+            return number.parse().map(Self::Run).map_err(|_| format!("no step `{word}`"));
+        }
+        [
+            Self::Stage,
+            Self::Disable,
+            Self::ConfirmOut,
+            Self::Drain,
+            Self::Stop,
+            Self::Activate,
+            Self::Start,
+            Self::Restart,
+            Self::Health,
+            Self::Enable,
+            Self::ConfirmIn,
+            Self::Prune,
+        ]
+        .into_iter()
+        .find(|step| step.to_string() == word)
+        .ok_or_else(|| format!("no step `{word}`"))
+    }
+}
+
+impl Serialize for Step {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Step {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// One event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Counted from 1 within a release.
+    pub seq: u64,
+    /// When, by this machine's clock; for people, never for decisions.
+    pub at: jiff::Timestamp,
+    /// The release's id.
+    pub release: String,
+    /// The node it is about.
+    pub node: Option<String>,
+    /// The step it is about.
+    pub step: Option<Step>,
+    /// What happened.
+    pub fact: Fact,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum Fact {
+    /// A release begins. From here on it has a journal.
+    #[serde(rename = "release.started")]
+    ReleaseStarted(Box<Started>),
+    /// A batch is taken.
+    #[serde(rename = "batch.started")]
+    BatchStarted {
+        /// Counted from 1.
+        number: usize,
+        /// Its nodes.
+        nodes: Vec<String>,
+    },
+    /// A step is about to be done.
+    #[serde(rename = "step.started")]
+    StepStarted {},
+    /// A registry write is about to be done.
+    #[serde(rename = "registry.writing")]
+    RegistryWriting {
+        /// The key.
+        key: String,
+        /// What the node becomes.
+        down: bool,
+        /// The value before, as it was, if it is text.
+        original: String,
+        /// The index that the write depends on.
+        modify_index: u64,
+    },
+    /// A registry write was done, or found to be done.
+    #[serde(rename = "registry.written")]
+    RegistryWritten {
+        /// The key.
+        key: String,
+        /// What the node is now.
+        down: bool,
+        /// The key's index now.
+        modify_index: u64,
+    },
+    /// Before the service is started: the node's clock, and who listens.
+    #[serde(rename = "node.marked")]
+    NodeMarked {
+        /// What was seen.
+        listener: Listener,
+    },
+    /// A gateway has shown the node out, or routed, by a method fit for it.
+    #[serde(rename = "gateway.proven")]
+    GatewayProven {
+        /// Which gateway.
+        gateway: String,
+        /// Routed, or out.
+        routed: bool,
+        /// How many reads it took.
+        reads: u32,
+        /// How many workers were told apart.
+        workers: usize,
+        /// `workers`: each worker by its name; `samples`: enough fresh reads in a row, late enough.
+        method: String,
+    },
+    /// A step goes on. Never journalled.
+    #[serde(rename = "step.progress")]
+    StepProgress {
+        /// In words.
+        message: String,
+        /// Requests in flight, while draining.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        in_flight: Option<u64>,
+        /// Seconds until the step gives up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline_s: Option<u64>,
+    },
+    /// A step was done.
+    #[serde(rename = "step.finished")]
+    StepFinished {
+        /// How long it took.
+        elapsed_ms: u64,
+        /// What it found, in words.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        message: String,
+        /// Requests in flight at most, and at the end, of a drain.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        drained: Option<Drained>,
+    },
+    /// Something that people should know and that stops nothing.
+    #[serde(rename = "warning")]
+    Warning {
+        /// What.
+        message: String,
+    },
+    /// A node has failed.
+    #[serde(rename = "node.failed")]
+    NodeFailed(Box<Failure>),
+    /// A node that was only marked down was marked up again.
+    #[serde(rename = "node.put_back")]
+    NodePutBack {
+        /// Whether every gateway was seen to route to it again.
+        proven: bool,
+    },
+    /// A node was left as it is because the release stops.
+    #[serde(rename = "node.interrupted")]
+    NodeInterrupted {},
+    /// A node is on the new version and back in rotation.
+    #[serde(rename = "node.done")]
+    NodeDone {
+        /// Since it was taken.
+        elapsed_ms: u64,
+    },
+    /// The release will take no more nodes.
+    #[serde(rename = "release.stopping")]
+    ReleaseStopping {
+        /// Why.
+        reason: String,
+    },
+    /// The end. Always the last event.
+    #[serde(rename = "release.finished")]
+    ReleaseFinished(Finished),
+}
+
+/// The beginning of a release.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Started {
+    /// The service.
+    pub service: String,
+    /// What is done: `deploy`, `node out`, `node in`.
+    pub command: String,
+    /// The version before, where it is the same everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The version after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Who.
+    pub actor: String,
+    /// The playbook's file, as given.
+    pub file: String,
+    /// Further arguments that a command needs to mean the same again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<String>,
+    /// The playbook itself: what a release does comes from its journal.
+    pub playbook: serde_json::Value,
+    /// The rest of what it was made of.
+    pub inputs: Inputs,
+    /// The nodes in their order, and what becomes of each.
+    pub nodes: Vec<Planned>,
+}
+
+/// What a release means to do with a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    /// The node.
+    pub node: String,
+    /// What becomes of it.
+    pub will: Will,
+    /// Why, where it is not plain.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// The version it runs, as far as it can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<String>,
+    /// Whether it was out of rotation.
+    #[serde(default)]
+    pub was_out: bool,
+}
+
+/// What becomes of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Will {
+    /// It is updated.
+    Update,
+    /// Nothing: it is as it should be.
+    Skip,
+    /// Nothing: the operator left it out.
+    LeftOut,
+    /// Nothing: it cannot be reached or used; it counts as failed.
+    Blocked,
+}
+
+/// What a drain saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drained {
+    /// Requests in flight at most.
+    pub from: u64,
+    /// Requests in flight at its end; these are cut.
+    pub cut: u64,
+}
+
+/// Why a node failed, and what was seen.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// In one line.
+    pub reason: String,
+    /// What was seen, as label and text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seen: Vec<(String, String)>,
+    /// The last lines of the service's log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
+    /// Whether the node will be put back: it was only marked down.
+    #[serde(default)]
+    pub put_back: bool,
+}
+
+/// The end of a release.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finished {
+    /// How it ended.
+    pub result: Outcome,
+    /// The exit code.
+    pub exit_code: u8,
+    /// Nodes by what became of them.
+    pub nodes: BTreeMap<String, Vec<String>>,
+    /// The commands that go on from here, with what each is for.
+    pub next: Vec<(String, String)>,
+    /// How long it took.
+    pub elapsed_ms: u64,
+}
+
+/// How a release ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every node is as planned.
+    Done,
+    /// There was nothing to do.
+    Nothing,
+    /// Refused before any node left rotation.
+    Refused,
+    /// Stopped on request.
+    Stopped,
+    /// A node failed; the others serve.
+    Failed,
+    /// Fewer nodes than allowed serve, or a state is unknown.
+    Degraded,
+}
+
+/// The mark that a process must be younger than, if one was taken.
+#[must_use]
+pub fn mark_of(fact: &Fact) -> Option<Mark> {
+    match fact {
+        Fact::NodeMarked { listener } => Some(listener.mark),
+        _ => None,
+    }
+}
+
+impl Event {
+    /// Returns whether it belongs into the journal.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        !matches!(self.fact, Fact::StepProgress { .. })
+    }
+
+    /// Renders it as one line of JSON, without a line break.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        let mut fact = serde_json::to_value(&self.fact).expect("facts have only string keys");
+        let mut line = serde_json::Map::new();
+        line.insert("v".into(), FORM.into());
+        line.insert("seq".into(), self.seq.into());
+        line.insert("ts".into(), format!("{:.3}", self.at).into());
+        line.insert("type".into(), fact["type"].take());
+        line.insert("release".into(), self.release.clone().into());
+        if let Some(node) = &self.node {
+            line.insert("node".into(), node.clone().into());
+        }
+        if let Some(step) = self.step {
+            line.insert("step".into(), step.to_string().into());
+        }
+        line.insert("data".into(), fact["data"].take());
+        serde_json::Value::Object(line).to_string()
+    }
+
+    /// Reads one line.
+    ///
+    /// # Errors
+    ///
+    /// When it is not an event of this form.
+    pub fn from_line(line: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Line {
+            v: u32,
+            seq: u64,
+            ts: jiff::Timestamp,
+            r#type: String,
+            release: String,
+            node: Option<String>,
+            step: Option<Step>,
+            data: serde_json::Value,
+        }
+        let line: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        if line.v != FORM {
+            return Err(format!("events of form {} need a newer rollgate", line.v));
+        }
+        let fact = serde_json::json!({ "type": line.r#type, "data": line.data });
+        Ok(Self {
+            seq: line.seq,
+            at: line.ts,
+            release: line.release,
+            node: line.node,
+            step: line.step,
+            fact: serde_json::from_value(fact).map_err(|error| error.to_string())?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_survives_its_line() {
+        let event = Event {
+            seq: 22,
+            at: "2026-06-12T14:03:02.137Z".parse().expect("time"),
+            release: "7f3a".into(),
+            node: Some("app-1".into()),
+            step: Some(Step::Run(2)),
+            fact: Fact::GatewayProven {
+                gateway: "gw-2".into(),
+                routed: false,
+                reads: 25,
+                workers: 4,
+                method: "workers".into(),
+            },
+        };
+        let line = event.to_line();
+        assert_eq!(
+            line,
+            r#"{"v":1,"seq":22,"ts":"2026-06-12T14:03:02.137Z","type":"gateway.proven","release":"7f3a","node":"app-1","step":"run-2","data":{"gateway":"gw-2","routed":false,"reads":25,"workers":4,"method":"workers"}}"#
+        );
+        assert_eq!(Event::from_line(&line), Ok(event));
+    }
+
+    #[test]
+    fn an_event_of_another_form_is_refused() {
+        let line =
+            r#"{"v":2,"seq":1,"ts":"2026-06-12T14:03:02.137Z","type":"x","release":"a","data":{}}"#;
+        assert_eq!(Event::from_line(line), Err("events of form 2 need a newer rollgate".into()));
+    }
+}

@@ -1,0 +1,431 @@
+//! The plan: what would happen to each node, and why; or why nothing may happen. Pure.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use crate::event::{Planned, Will};
+use crate::gateway::Observation;
+use crate::playbook::Order;
+use crate::spec::{NodeSpec, Spec};
+use crate::survey::{Fleet, NodeFacts};
+use crate::table::Table;
+use crate::text::{self, count};
+
+/// Which nodes the operator means.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Only these, by name or tag; all when empty.
+    pub only: Vec<String>,
+    /// Not these, by name or tag.
+    pub skip: Vec<String>,
+    /// At most so many updates.
+    pub limit: Option<usize>,
+}
+
+/// What would happen.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The nodes in their order.
+    pub rows: Vec<Row>,
+    /// Why nothing may happen; empty when it may.
+    pub refusals: Vec<String>,
+    /// The version before: the only one, or several.
+    pub from: Option<String>,
+    /// The lowest number of routed nodes on the way.
+    pub lowest: usize,
+    /// How many are routed now, at the gateway that has the fewest.
+    pub routed_now: usize,
+}
+
+/// One node of the plan.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// What becomes of it.
+    pub planned: Planned,
+    /// Its address.
+    pub address: String,
+    /// What its key says.
+    pub down: Option<bool>,
+    /// How many gateways route to it.
+    pub routed: usize,
+}
+
+impl Selection {
+    /// Returns the names that are neither a node nor a tag.
+    #[must_use]
+    pub fn unknown(&self, spec: &Spec) -> Vec<String> {
+        let known = |name: &&String| {
+            spec.nodes.iter().any(|node| node.name == **name || node.tags.contains(name))
+        };
+        self.only.iter().chain(&self.skip).filter(|name| !known(name)).cloned().collect()
+    }
+
+    fn includes(&self, node: &NodeSpec) -> bool {
+        let named = |list: &[String]| {
+            list.iter().any(|name| *name == node.name || node.tags.contains(name))
+        };
+        (self.only.is_empty() || named(&self.only)) && !named(&self.skip)
+    }
+}
+
+impl Plan {
+    /// Decides what would happen.
+    #[must_use]
+    pub fn new(spec: &Spec, fleet: &Fleet, selection: &Selection) -> Self {
+        let mut plan = Self {
+            rows: spec.nodes.iter().map(|node| row(spec, fleet, selection, node)).collect(),
+            refusals: Vec::new(),
+            from: None,
+            lowest: 0,
+            routed_now: 0,
+        };
+        if spec.order == Order::OutFirst {
+            plan.rows.sort_by_key(|row| row.routed > 0 || row.planned.will != Will::Update);
+        }
+        if let Some(limit) = selection.limit {
+            let updates = plan.rows.iter_mut().filter(|row| row.planned.will == Will::Update);
+            for row in updates.skip(limit) {
+                row.planned.will = Will::LeftOut;
+                row.planned.why = "beyond --limit".into();
+            }
+        }
+        plan.from = version_before(&plan.rows);
+        plan.refuse(spec, fleet);
+        plan.weigh(spec, fleet);
+        plan
+    }
+
+    /// How many nodes have that in store.
+    #[must_use]
+    pub fn count(&self, will: Will) -> usize {
+        self.rows.iter().filter(|row| row.planned.will == will).count()
+    }
+
+    /// The nodes as the release takes them.
+    #[must_use]
+    pub fn planned(&self) -> Vec<Planned> {
+        self.rows.iter().map(|row| row.planned.clone()).collect()
+    }
+
+    /// Finds what stands against any change.
+    fn refuse(&mut self, spec: &Spec, fleet: &Fleet) {
+        if let Some(problem) = &fleet.registry_problem {
+            self.refusals.push(problem.clone());
+        }
+        for (name, seen) in &fleet.gateways {
+            if let Err(problem) = seen {
+                self.refusals.push(format!("gateway {name} cannot be read: {problem}"));
+            }
+        }
+        if fleet.registry_problem.is_some() {
+            return;
+        }
+        let blocked: Vec<_> =
+            self.rows.iter().filter(|row| row.planned.will == Will::Blocked).collect();
+        if blocked.len() > spec.max_failures as usize {
+            let problems =
+                blocked.iter().map(|row| format!("{}: {}", row.planned.node, row.planned.why));
+            self.refusals.extend(problems);
+        }
+    }
+
+    /// Finds the lowest number of routed nodes on the way, and whether that is too low.
+    fn weigh(&mut self, spec: &Spec, fleet: &Fleet) {
+        let floor = spec.floor();
+        let mut lowest = usize::MAX;
+        let mut now = usize::MAX;
+        let updates: Vec<_> =
+            self.rows.iter().filter(|row| row.planned.will == Will::Update).cloned().collect();
+        for (name, seen) in &fleet.gateways {
+            let Ok(seen) = seen else { continue };
+            let mut routed: BTreeSet<_> = spec
+                .nodes
+                .iter()
+                .filter(|node| seen.routes_to(&node.address))
+                .map(|node| node.address.as_str())
+                .collect();
+            now = now.min(routed.len());
+            lowest = lowest.min(routed.len());
+            let (mut rest, mut batch, mut refused) = (updates.as_slice(), 0, false);
+            while !rest.is_empty() {
+                let size = spec.batches.size(batch, spec.nodes.len()).min(rest.len());
+                let (taken, later) = rest.split_at(size);
+                let costs = taken.iter().any(|row| routed.contains(row.address.as_str()));
+                let left = routed
+                    .iter()
+                    .filter(|address| taken.iter().all(|row| row.address != **address))
+                    .count();
+                lowest = lowest.min(left);
+                if costs && left < floor && !refused {
+                    refused = true;
+                    self.refusals.push(too_few(spec, name, seen, taken, left, floor));
+                }
+                routed.extend(taken.iter().map(|row| row.address.as_str()));
+                (rest, batch) = (later, batch + 1);
+            }
+        }
+        if now != usize::MAX {
+            (self.lowest, self.routed_now) = (lowest, now);
+        }
+    }
+
+    /// Renders the plan as `rollgate plan` prints it.
+    #[must_use]
+    pub fn render(&self, spec: &Spec, file: &str) -> String {
+        let mut text = String::new();
+        let from = self.from.as_deref().unwrap_or("?");
+        let to = spec.version.as_deref().unwrap_or("?");
+        let _ = write!(text, "{}  {from} -> {to}   ({file}", spec.service);
+        if let Some(digest) = spec.artifact.as_ref().and_then(|artifact| artifact.digest.as_ref()) {
+            let name = spec.artifact.as_ref().and_then(|artifact| artifact.file.file_name());
+            let name = name.unwrap_or_default().to_string_lossy();
+            let sha256 = &digest.sha256[..digest.sha256.len().min(8)];
+            let _ = write!(text, ", artifact {name} {} sha256 {sha256}", text::size(digest.size));
+        }
+        text += ")\n\n";
+        text += &self.table(spec);
+        text.push('\n');
+        for (label, line) in self.facts(spec) {
+            let _ = writeln!(text, "{label:<10} {line}");
+        }
+        text.push('\n');
+        let _ = writeln!(
+            text,
+            "Plan: {} to update, {} to skip, {} left out, {} blocked.",
+            self.count(Will::Update),
+            self.count(Will::Skip),
+            self.count(Will::LeftOut),
+            self.count(Will::Blocked)
+        );
+        for refusal in &self.refusals {
+            let _ = writeln!(text, "Refused: {}", text::harmless(refusal));
+        }
+        text
+    }
+
+    fn table(&self, spec: &Spec) -> String {
+        let mut table =
+            Table::new(&["#", "NODE", "ADDRESS", "RUNS", "KEY", "GATEWAYS", "WILL", "WHY"]);
+        let mut number = 0;
+        for row in &self.rows {
+            let will = match row.planned.will {
+                Will::Update => "update",
+                Will::Skip => "skip",
+                Will::LeftOut => "left out",
+                Will::Blocked => "BLOCKED",
+            };
+            let place = if row.planned.will == Will::Update {
+                number += 1;
+                number.to_string()
+            } else {
+                "-".to_owned()
+            };
+            table.row(&[
+                &place,
+                &row.planned.node,
+                &row.address,
+                row.planned.runs.as_deref().unwrap_or("?"),
+                match row.down {
+                    Some(true) => "down",
+                    Some(false) => "up",
+                    None => "?",
+                },
+                &routed(row.routed, spec.gateways.len()),
+                will,
+                &row.planned.why,
+            ]);
+        }
+        table.render()
+    }
+
+    fn facts(&self, spec: &Spec) -> Vec<(&'static str, String)> {
+        let total = spec.nodes.len();
+        let sizes: Vec<_> = spec.batches.0.iter().map(ToString::to_string).collect();
+        let failures = u64::from(spec.max_failures) + 1;
+        let mut facts = vec![(
+            "Order",
+            format!(
+                "batches of {}; stops after the {} failed node",
+                sizes.join(", "),
+                text::ordinal(failures)
+            ),
+        )];
+        facts.push((
+            "Capacity",
+            format!(
+                "{} of {total} routed now; never fewer than {} (min_available {}); lowest in this plan {}",
+                self.routed_now,
+                spec.floor(),
+                spec.min_available,
+                self.lowest
+            ),
+        ));
+        let names: Vec<_> = spec.gateways.iter().map(|gateway| gateway.name.as_str()).collect();
+        facts.push(("Gateways", format!("{}; each must agree, out and in", names.join(", "))));
+        let mut writes = vec![format!("consul {}<address> down 0->1->0", spec.prefix)];
+        if let Some(node) = spec.nodes.first() {
+            if let Some(layout) = &node.layout {
+                writes.push(format!("upload to {}", layout.folder()));
+            }
+            for action in &node.steps {
+                match (&action.command, &node.layout) {
+                    (Some(command), _) => {
+                        writes.push(format!("{}: {}", action.step, text::line(&command.run, 60)));
+                    }
+                    (None, Some(layout)) if action.step == crate::event::Step::Activate => {
+                        writes.push(format!("{} -> {}", layout.current, layout.name));
+                    }
+                    (None, _) => {}
+                }
+            }
+            if let Some(artifact) = &spec.artifact {
+                writes.push(format!("releases beyond {} deleted", artifact.keep));
+            }
+        }
+        facts.push(("Writes", format!("per node: {}", writes.join(" · "))));
+        facts
+    }
+}
+
+/// `routed 2/2`, `out 2/2`, or `routed 1/2`.
+#[must_use]
+pub fn routed(routed: usize, gateways: usize) -> String {
+    match routed {
+        0 => format!("out {gateways}/{gateways}"),
+        some => format!("routed {some}/{gateways}"),
+    }
+}
+
+fn row(spec: &Spec, fleet: &Fleet, selection: &Selection, node: &NodeSpec) -> Row {
+    let nothing = NodeFacts::default();
+    let facts = fleet.nodes.get(&node.name).unwrap_or(&nothing);
+    let gateways: Vec<&Observation> =
+        fleet.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok()).collect();
+    let routed = gateways.iter().filter(|seen| seen.routes_to(&node.address)).count();
+    let was_out = facts.down == Some(true);
+    let (will, why) = if !selection.includes(node) {
+        (Will::LeftOut, "not selected".to_owned())
+    } else if let Some(problem) = facts.problem.clone().or(facts.registry_problem.clone()) {
+        (Will::Blocked, problem)
+    } else if let Some(problem) = contradiction(fleet, node, facts) {
+        (Will::Blocked, problem)
+    } else if is_on_target(spec, facts, node) && !was_out && routed == fleet.gateways.len() {
+        let version = spec.version.as_deref().unwrap_or("the target");
+        (Will::Skip, format!("on {version}, healthy, routed"))
+    } else if routed == 0 {
+        (Will::Update, "first: already out of rotation".to_owned())
+    } else if routed < fleet.gateways.len() {
+        let seen = fleet
+            .gateways
+            .iter()
+            .find(|(_, seen)| seen.as_ref().is_ok_and(|seen| !seen.routes_to(&node.address)));
+        let name = seen.map_or("", |(name, _)| name.as_str());
+        (Will::Update, format!("held out by {name}"))
+    } else {
+        (Will::Update, String::new())
+    };
+    Row {
+        planned: Planned {
+            node: node.name.clone(),
+            will,
+            why: text::line(&why, 300),
+            runs: version_of(facts),
+            was_out,
+        },
+        address: node.address.clone(),
+        down: facts.down,
+        routed,
+    }
+}
+
+/// A gateway that does not do what the key says cannot be switched by it.
+fn contradiction(fleet: &Fleet, node: &NodeSpec, facts: &NodeFacts) -> Option<String> {
+    let down = facts.down?;
+    fleet.gateways.iter().find_map(|(name, seen)| {
+        let seen = seen.as_ref().ok()?;
+        if down && !seen.lets_go_of(&node.address) {
+            return Some(format!(
+                "{name} still routes to it although its key says down: \
+                                 does {name} follow this registry?"
+            ));
+        }
+        if !down && seen.lets_go_of(&node.address) {
+            return Some(format!(
+                "{name} does not route to it although its key says up: \
+                                 does {name} follow this registry?"
+            ));
+        }
+        None
+    })
+}
+
+/// Whether the node runs what the release would bring; never, where nothing tells.
+fn is_on_target(spec: &Spec, facts: &NodeFacts, node: &NodeSpec) -> bool {
+    let Some(survey) = &facts.survey else { return false };
+    if node.layout.is_none() && !spec.has_identity {
+        return false;
+    }
+    let activated = node.layout.as_ref().is_none_or(|layout| {
+        survey.current.as_deref().is_some_and(|current| {
+            current.trim_end_matches('/') == layout.folder()
+                || (!current.starts_with('/') && current.ends_with(&format!("/{}", layout.name)))
+        })
+    });
+    activated && facts.health.problem.is_none() && facts.health.wrong_version.is_none()
+}
+
+/// What the node runs: what it tells, or what its link points at.
+fn version_of(facts: &NodeFacts) -> Option<String> {
+    let told = facts.health.version.clone();
+    let linked = || {
+        let current = facts.survey.as_ref()?.current.as_ref()?;
+        current.rsplit('/').find(|part| !part.is_empty()).map(ToOwned::to_owned)
+    };
+    told.or_else(linked).map(|version| text::line(&version, 60))
+}
+
+fn version_before(rows: &[Row]) -> Option<String> {
+    let versions: BTreeSet<_> = rows
+        .iter()
+        .filter(|row| row.planned.will == Will::Update)
+        .filter_map(|row| row.planned.runs.clone())
+        .collect();
+    let all = if versions.is_empty() {
+        rows.iter().filter_map(|row| row.planned.runs.clone()).collect()
+    } else {
+        versions
+    };
+    let joined = all.into_iter().collect::<Vec<_>>().join(", ");
+    (!joined.is_empty()).then_some(joined)
+}
+
+fn too_few(
+    spec: &Spec,
+    gateway: &str,
+    seen: &Observation,
+    taken: &[Row],
+    left: usize,
+    floor: usize,
+) -> String {
+    let taken: Vec<_> = taken.iter().map(|row| row.planned.node.as_str()).collect();
+    let missing: Vec<_> = spec
+        .nodes
+        .iter()
+        .filter(|node| !seen.routes_to(&node.address) && !taken.contains(&node.name.as_str()))
+        .map(|node| node.name.as_str())
+        .collect();
+    let because = if missing.is_empty() {
+        String::new()
+    } else {
+        format!(" ({} not routed there)", missing.join(", "))
+    };
+    format!(
+        "without {}, gateway {gateway} would route to {} of {} only, fewer than {floor}{because}",
+        taken.join(", "),
+        left,
+        count(spec.nodes.len(), "node"),
+    )
+}
+
+#[cfg(test)]
+mod tests;
