@@ -1,0 +1,169 @@
+//! The command line: arguments, one file per command, exit codes.
+
+mod check;
+mod completions;
+mod deploy;
+mod node;
+mod open;
+mod output;
+mod plan;
+mod schema;
+mod signals;
+mod status;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use completions::generate as generate_completions;
+
+/// Releases a service behind dynamic-upstream gateways without dropping a request.
+///
+/// Each node is marked down, proven out at every gateway, drained, replaced, restarted, proven healthy, marked up and
+/// proven in, before the next one leaves.
+#[derive(Debug, Parser)]
+#[command(name = "rollgate", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+struct Global {
+    /// How to tell what happens: a live view, plain lines, or one JSON event a line on stdout
+    #[arg(long, global = true, value_enum, default_value_t = Output::Auto, value_name = "FORM")]
+    output: Output,
+    /// When to use colour; NO_COLOR is honoured
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    color: Colour,
+    /// Only warnings and failures
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Every step
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    /// Where journals are kept [default: `.rollgate` beside the playbook]
+    #[arg(long, global = true, env = "ROLLGATE_STATE_DIR", value_name = "FOLDER")]
+    state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// A live view on a terminal, plain lines elsewhere
+    Auto,
+    /// The live view
+    Tty,
+    /// One line a change
+    Plain,
+    /// One JSON event a line on stdout
+    Jsonl,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Colour {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check a playbook alone: every problem at once
+    Check(check::Arguments),
+    /// Say what would happen to each node, and why; changes nothing
+    Plan(plan::Arguments),
+    /// Release
+    Deploy(deploy::Arguments),
+    /// Tell each node's state: version, process, registry, gateways
+    Status(status::Arguments),
+    /// Take a node out of rotation, or bring it back in, by hand, with the same proofs
+    #[command(subcommand)]
+    Node(node::Arguments),
+    /// Print the JSON Schema of playbooks, for editors
+    Schema,
+    /// Print the completions for a shell
+    Completions(completions::Arguments),
+}
+
+/// The playbook and its variables.
+#[derive(Debug, Clone, Args)]
+struct PlaybookArguments {
+    /// The playbook
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    file: PathBuf,
+    /// A variable; goes before --var-file and ROLLGATE_VAR_<name>
+    #[arg(long = "var", value_name = "NAME=VALUE")]
+    variables: Vec<String>,
+    /// A file with a line `name=value` per variable
+    #[arg(long = "var-file", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    variable_files: Vec<PathBuf>,
+}
+
+/// Which nodes are meant.
+#[derive(Debug, Clone, Args)]
+struct SelectionArguments {
+    /// Only these nodes, by name or tag
+    #[arg(long, value_name = "NODE", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Not these nodes, by name or tag
+    #[arg(long, value_name = "NODE", value_delimiter = ',')]
+    skip: Vec<String>,
+    /// At most so many nodes
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<usize>,
+}
+
+/// How a command ends. The codes are a promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit(pub u8);
+
+impl Exit {
+    /// Done, or nothing to do.
+    pub const DONE: Self = Self(0);
+    /// Something went wrong within.
+    pub const INTERNAL: Self = Self(1);
+    /// Usage, or an invalid playbook; nothing was changed.
+    pub const INVALID: Self = Self(2);
+    /// Refused before anything was changed.
+    pub const REFUSED: Self = Self(3);
+    /// `plan --detailed-exitcode`: there are changes.
+    pub const CHANGES: Self = Self(6);
+    /// Stopped on request; safe.
+    pub const STOPPED: Self = Self(10);
+}
+
+/// Runs the command line and says how it ended.
+#[must_use]
+pub fn run() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // `--help` and `--version` are no errors; clap knows which stream is right.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::INVALID } else { Exit::DONE };
+        }
+    };
+    let global = &cli.global;
+    match cli.command {
+        Command::Check(arguments) => check::run(&arguments, global),
+        Command::Plan(arguments) => plan::run(&arguments, global),
+        Command::Deploy(arguments) => deploy::run(&arguments, global),
+        Command::Status(arguments) => status::run(&arguments, global),
+        Command::Node(arguments) => node::run(&arguments, global),
+        Command::Schema => schema::run(),
+        Command::Completions(arguments) => completions::run(&arguments),
+    }
+}
+
+impl From<&SelectionArguments> for crate::plan::Selection {
+    fn from(arguments: &SelectionArguments) -> Self {
+        Self { only: arguments.only.clone(), skip: arguments.skip.clone(), limit: arguments.limit }
+    }
+}

@@ -1,0 +1,106 @@
+//! `node out` and `node in`: the two halves of a release, by hand, with the same proofs.
+
+use clap::{Args, Subcommand};
+
+use super::open::{Missing, Opened, block_on};
+use super::output::{self, Refusal};
+use super::{Exit, Global, PlaybookArguments, deploy, signals};
+use crate::engine::Mode;
+use crate::event::{Outcome, Started};
+use crate::survey::{Fleet, survey};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Arguments {
+    /// Take nodes out of rotation: marked down, proven out, drained; the service keeps running
+    Out(Nodes),
+    /// Bring nodes back into rotation: proven healthy, marked up, proven in
+    In(Nodes),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Nodes {
+    #[command(flatten)]
+    playbook: PlaybookArguments,
+    /// The nodes
+    #[arg(value_name = "NODE", required = true)]
+    nodes: Vec<String>,
+    /// Accepted for scripts; these commands never ask
+    #[arg(short, long, hide = true)]
+    yes: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
+    let (mode, nodes) = match arguments {
+        Arguments::Out(nodes) => (Mode::Out, nodes),
+        Arguments::In(nodes) => (Mode::In, nodes),
+    };
+    attempt(mode, nodes, global).unwrap_or_else(|refusal| {
+        let exit = output::complain(&refusal);
+        output::end_unstarted(global, Outcome::Refused, exit)
+    })
+}
+
+fn attempt(mode: Mode, arguments: &Nodes, global: &Global) -> Result<Exit, Refusal> {
+    let opened = Opened::new(&arguments.playbook, global, Missing::FromLast)?;
+    let spec = opened.spec()?;
+    let unknown: Vec<_> =
+        arguments.nodes.iter().filter(|name| spec.node(name).is_none()).cloned().collect();
+    if !unknown.is_empty() {
+        let names: Vec<_> = spec.nodes.iter().map(|node| node.name.as_str()).collect();
+        let message = format!("no node is called {}", unknown.join(", "));
+        return Err(Refusal::new(Exit::INVALID, message)
+            .hint(format!("the nodes are {}", names.join(", "))));
+    }
+    block_on(async {
+        let mut stop = signals::listen()
+            .map_err(|error| Refusal::new(Exit::INTERNAL, format!("no signals: {error}")))?;
+        let reach = opened.reach()?;
+        let fleet = tokio::select! {
+            biased;
+            _ = stop.changed() => {
+                return Err(Refusal::new(Exit::STOPPED, "stopped on request; nothing was changed"));
+            }
+            fleet = survey(&reach.world, &reach.consul, &spec) => fleet,
+        };
+        let result = match objection(&fleet, &arguments.nodes) {
+            Some(problem) => Err(Refusal::new(Exit::REFUSED, reach.redactor.redact(&problem))
+                .hint("nothing was changed")),
+            None => {
+                let was_out = |name: &str| {
+                    fleet.nodes.get(name).is_some_and(|facts| facts.down == Some(true))
+                };
+                let started = Started {
+                    service: spec.service.clone(),
+                    command: if mode == Mode::Out { "node out" } else { "node in" }.into(),
+                    from: None,
+                    to: None,
+                    actor: deploy::actor(),
+                    file: opened.file.display().to_string(),
+                    arguments: deploy::repeated(global, false),
+                    playbook: serde_json::to_value(&opened.loaded.playbook).unwrap_or_default(),
+                    inputs: opened.inputs.clone(),
+                    nodes: deploy::only(&spec, &arguments.nodes, was_out),
+                };
+                deploy::release(global, &opened, &spec, &reach, stop, mode, started).await
+            }
+        };
+        reach.world.close().await;
+        result
+    })?
+}
+
+/// What stands against touching these nodes: only what is needed to switch them, not what a release needs.
+fn objection(fleet: &Fleet, nodes: &[String]) -> Option<String> {
+    if let Some(problem) = &fleet.registry_problem {
+        return Some(problem.clone());
+    }
+    let unreadable = fleet.gateways.iter().find_map(|(name, seen)| {
+        seen.as_ref().err().map(|problem| format!("gateway {name} cannot be read: {problem}"))
+    });
+    unreadable.or_else(|| {
+        nodes.iter().find_map(|name| {
+            let problem = fleet.nodes.get(name)?.registry_problem.as_ref()?;
+            Some(format!("{name}: {problem}"))
+        })
+    })
+}

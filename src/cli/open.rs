@@ -1,0 +1,259 @@
+//! From arguments to what a command works with: the playbook, its variables, the world, Consul.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::output::{Refusal, colour};
+use super::{Exit, Global, PlaybookArguments};
+use crate::consul::{Client, Settings, tls_from_environment};
+use crate::diagnostic::{Problem, render};
+use crate::engine::journal;
+use crate::event::{Fact, Started};
+use crate::playbook::{HostKeys, Loaded, Template};
+use crate::secret::{Redactor, Secret};
+use crate::spec::{Inputs, Spec, read_secrets, release_names};
+use crate::text::did_you_mean;
+use crate::world::{Live, LiveSettings};
+
+/// How many nodes are connected to at the same time.
+const CONNECTIONS: usize = 32;
+
+/// The environment's prefix for variables.
+const VARIABLE_PREFIX: &str = "ROLLGATE_VAR_";
+
+/// What to do when a required variable has no value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// Refuse.
+    Refuse,
+    /// Take it from the last release, or refuse.
+    FromLast,
+    /// Take it from the last release, or leave it open: nothing is changed.
+    Open,
+}
+
+/// A playbook with everything that it needs.
+pub(super) struct Opened {
+    pub(super) loaded: Loaded,
+    pub(super) file: PathBuf,
+    pub(super) inputs: Inputs,
+    pub(super) state: PathBuf,
+    secrets: BTreeMap<String, Secret>,
+}
+
+/// The world behind a playbook.
+pub(super) struct Reach {
+    pub(super) world: Arc<Live>,
+    pub(super) consul: Arc<Client<Live>>,
+    pub(super) redactor: Redactor,
+}
+
+/// Reads a playbook and says every problem of it.
+pub(super) fn load(file: &Path, global: &Global) -> Result<Loaded, Refusal> {
+    crate::playbook::load(file)
+        .map_err(|invalid| Refusal { exit: Exit::INVALID, text: render(&invalid, colour(global)) })
+}
+
+impl Opened {
+    pub(super) fn new(
+        arguments: &PlaybookArguments,
+        global: &Global,
+        missing: Missing,
+    ) -> Result<Self, Refusal> {
+        let loaded = load(&arguments.file, global)?;
+        let folder = arguments.file.parent().unwrap_or(Path::new(""));
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let state = global.state_dir.clone().unwrap_or_else(|| folder.join(".rollgate"));
+        let state = state.join(&loaded.playbook.service);
+        let mut variables = given_variables(arguments)?;
+        if missing != Missing::Refuse {
+            let last = last_release(&state).map(|(_, started)| started.inputs.variables);
+            for (name, value) in last.unwrap_or_default() {
+                if loaded.playbook.variables.contains_key(&name) {
+                    variables.entry(name).or_insert(value);
+                }
+            }
+        }
+        if missing == Missing::Open {
+            for (name, variable) in &loaded.playbook.variables {
+                if variable.required {
+                    variables.entry(name.clone()).or_insert_with(|| "?".into());
+                }
+            }
+        }
+        let problems = wrong_variables(&loaded, &variables, missing == Missing::Open);
+        if !problems.is_empty() {
+            let invalid = loaded.invalid(problems);
+            return Err(Refusal { exit: Exit::INVALID, text: render(&invalid, colour(global)) });
+        }
+        let environment = |name: &str| std::env::var(name).ok();
+        let secrets = read_secrets(&loaded.playbook, &folder, environment)
+            .map_err(|problem| Refusal::new(Exit::INVALID, problem))?;
+        // Eight hex digits: short enough to type, and unlike any other in a service's history.
+        let release = format!("{:08x}", fastrand::u32(..));
+        let inputs = Inputs { release, folder, variables, artifact: None };
+        Ok(Self { loaded, file: arguments.file.clone(), inputs, state, secrets })
+    }
+
+    /// Fills in every name.
+    pub(super) fn spec(&self) -> Result<Arc<Spec>, Refusal> {
+        Spec::new(&self.loaded.playbook, &self.inputs)
+            .map(Arc::new)
+            .map_err(|error| Refusal::new(Exit::INVALID, error.to_string()))
+    }
+
+    /// Reads the artifact, then fills in every name.
+    pub(super) fn spec_with_artifact(&mut self) -> Result<Arc<Spec>, Refusal> {
+        let spec = self.spec()?;
+        let Some(artifact) = &spec.artifact else { return Ok(spec) };
+        let digest = crate::artifact::read(artifact)
+            .map_err(|problem| Refusal::new(Exit::REFUSED, problem).hint("nothing was changed"))?;
+        self.inputs.artifact = Some(digest);
+        self.spec()
+    }
+
+    /// The world as the playbook and the environment say. Within a runtime.
+    pub(super) fn reach(&self) -> Result<Reach, Refusal> {
+        let invalid = |problem: String| Refusal::new(Exit::INVALID, problem);
+        let environment = |name: &str| std::env::var(name).ok();
+        let mut settings = Settings::from_environment(environment).map_err(invalid)?;
+        if let Some(consul) = &self.loaded.playbook.consul {
+            let mut names = release_names(&self.loaded.playbook, &self.inputs);
+            let fill = |template: &Template, names: &_| {
+                template.fill(names).map_err(|error| invalid(format!("consul: {error}")))
+            };
+            if !consul.addresses.is_empty() {
+                let addresses = consul.addresses.iter().map(|address| fill(address, &names));
+                settings.addresses = addresses.collect::<Result<_, _>>()?;
+            }
+            if let Some(datacenter) = &consul.datacenter {
+                settings.datacenter = Some(fill(datacenter, &names)?);
+            }
+            if let Some(token) = &consul.token {
+                for (name, secret) in &self.secrets {
+                    names.insert(format!("secrets.{name}"), secret.expose().to_owned());
+                }
+                settings.token = Some(Secret::new(fill(token, &names)?));
+            }
+        }
+        let token = settings.token.iter().chain(&settings.basic_auth).cloned();
+        let redactor = Redactor::new(self.secrets.values().cloned().chain(token));
+        let ssh = &self.loaded.playbook.ssh;
+        let settings_of_world = LiveSettings {
+            ssh_config: ssh.config.as_ref().map(|config| self.inputs.folder.join(config)),
+            user: ssh.user.clone(),
+            jump: ssh.jump.clone(),
+            accept_new: ssh.host_keys == HostKeys::AcceptNew,
+            connect_timeout: ssh.connect_timeout.0.max(Duration::from_secs(1)),
+            consul_tls: tls_from_environment(environment),
+            max_connections: CONNECTIONS,
+        };
+        let world = Live::new(settings_of_world)
+            .map_err(|error| Refusal::new(Exit::INTERNAL, format!("{error:#}")))?;
+        let world = Arc::new(world);
+        let consul = Arc::new(Client::new(world.clone(), settings));
+        Ok(Reach { world, consul, redactor })
+    }
+}
+
+/// Runs a command's asynchronous part on one thread: what is tested is what runs.
+pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Refusal> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map(|runtime| runtime.block_on(work))
+        .map_err(|error| Refusal::new(Exit::INTERNAL, format!("no runtime: {error}")))
+}
+
+/// The state of the last release of a service, and what it started with.
+pub(super) fn last_release(state: &Path) -> Option<(crate::engine::release::Release, Started)> {
+    let path = journal::latest(state)?;
+    let (events, release) = journal::read(&path).ok()?;
+    match events.into_iter().next()?.fact {
+        Fact::ReleaseStarted(started) => Some((release, *started)),
+        _ => None,
+    }
+}
+
+/// Low to high: the environment, files, the command line. The playbook's defaults are below all of them.
+fn given_variables(arguments: &PlaybookArguments) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut variables = BTreeMap::new();
+    for (name, value) in std::env::vars() {
+        if let Some(name) = name.strip_prefix(VARIABLE_PREFIX) {
+            variables.insert(name.to_owned(), value);
+        }
+    }
+    for file in &arguments.variable_files {
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            Refusal::new(
+                Exit::INVALID,
+                format!("cannot read --var-file {}: {error}", file.display()),
+            )
+        })?;
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (name, value) = assignment(line).ok_or_else(|| {
+                let place = format!("{}:{}", file.display(), number + 1);
+                Refusal::new(Exit::INVALID, format!("{place}: expected `name=value`"))
+            })?;
+            variables.insert(name, value);
+        }
+    }
+    for variable in &arguments.variables {
+        let (name, value) = assignment(variable).ok_or_else(|| {
+            Refusal::new(Exit::INVALID, format!("--var {variable}: expected NAME=VALUE"))
+        })?;
+        variables.insert(name, value);
+    }
+    Ok(variables)
+}
+
+fn assignment(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once('=')?;
+    let name = name.trim();
+    (!name.is_empty()).then(|| (name.to_owned(), value.trim().to_owned()))
+}
+
+/// Every variable that is unknown, missing, or not as the playbook wants it.
+fn wrong_variables(loaded: &Loaded, given: &BTreeMap<String, String>, open: bool) -> Vec<Problem> {
+    let declared = &loaded.playbook.variables;
+    let mut problems = Vec::new();
+    for name in given.keys().filter(|name| !declared.contains_key(*name)) {
+        // The environment may hold variables of other playbooks; only what was typed is surely meant.
+        if std::env::var_os(format!("{VARIABLE_PREFIX}{name}")).is_some() {
+            continue;
+        }
+        let mut message = format!("the playbook has no variable `{name}`");
+        if let Some(meant) = did_you_mean(name, declared.keys().map(String::as_str)) {
+            let _ = write!(message, ", did you mean `{meant}`?");
+        }
+        problems.push(Problem::new(message));
+    }
+    for (name, variable) in declared {
+        let path = format!("variables.{name}");
+        match given.get(name) {
+            None if variable.required => problems.push(
+                loaded
+                    .problem(&path, format!("variable `{name}` is required and has no value"))
+                    .help(format!("give it with --var {name}=VALUE or {VARIABLE_PREFIX}{name}")),
+            ),
+            Some(value) if !open => {
+                let pattern = variable.pattern.as_deref();
+                let pattern = pattern.and_then(|pattern| regex_lite::Regex::new(pattern).ok());
+                if let Some(pattern) = pattern.filter(|pattern| !pattern.is_match(value)) {
+                    let message =
+                        format!("`{value}` is no value for `{name}`: it must match {pattern}");
+                    problems.push(loaded.problem(&path, message));
+                }
+            }
+            None | Some(_) => {}
+        }
+    }
+    problems
+}

@@ -1,0 +1,74 @@
+//! `plan`: what would happen; changes nothing anywhere.
+
+use clap::Args;
+
+use super::open::{Missing, Opened, Reach, block_on};
+use super::output::{self, Refusal};
+use super::{Exit, Global, PlaybookArguments, SelectionArguments};
+use crate::event::Will;
+use crate::plan::{Plan, Selection};
+use crate::report::put;
+use crate::spec::Spec;
+use crate::survey::{Fleet, survey};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    playbook: PlaybookArguments,
+    #[command(flatten)]
+    selection: SelectionArguments,
+    /// Exit with 6 when there is something to do
+    #[arg(long)]
+    detailed_exitcode: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
+    attempt(arguments, global).unwrap_or_else(|refusal| output::complain(&refusal))
+}
+
+fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
+    let mut opened = Opened::new(&arguments.playbook, global, Missing::Refuse)?;
+    let spec = opened.spec_with_artifact()?;
+    let selection = checked(&arguments.selection, &spec)?;
+    let (fleet, redactor) = block_on(async {
+        let reach = opened.reach()?;
+        let fleet = look(&reach, &spec).await;
+        reach.world.close().await;
+        fleet.map(|fleet| (fleet, reach.redactor))
+    })??;
+    let plan = Plan::new(&spec, &fleet, &selection);
+    let file = opened.file.display().to_string();
+    let mut text = plan.render(&spec, &file);
+    if plan.refusals.is_empty() {
+        text += "Nothing was changed.\n";
+    }
+    put(&redactor.redact(&text));
+    Ok(match plan.refusals.is_empty() {
+        false => Exit::REFUSED,
+        true if arguments.detailed_exitcode && plan.count(Will::Update) > 0 => Exit::CHANGES,
+        true => Exit::DONE,
+    })
+}
+
+/// Looks at everything, unless somebody wants it to stop.
+pub(super) async fn look(reach: &Reach, spec: &std::sync::Arc<Spec>) -> Result<Fleet, Refusal> {
+    let mut stop = super::signals::listen()
+        .map_err(|error| Refusal::new(Exit::INTERNAL, format!("no signals: {error}")))?;
+    tokio::select! {
+        biased;
+        _ = stop.changed() => Err(Refusal::new(Exit::STOPPED, "stopped on request; nothing was changed")),
+        fleet = survey(&reach.world, &reach.consul, spec) => Ok(fleet),
+    }
+}
+
+/// The selection, if every name in it means something.
+pub(super) fn checked(arguments: &SelectionArguments, spec: &Spec) -> Result<Selection, Refusal> {
+    let selection = Selection::from(arguments);
+    let unknown = selection.unknown(spec);
+    if unknown.is_empty() {
+        return Ok(selection);
+    }
+    let names: Vec<_> = spec.nodes.iter().map(|node| node.name.as_str()).collect();
+    let message = format!("no node or tag is called {}", unknown.join(", "));
+    Err(Refusal::new(Exit::INVALID, message).hint(format!("the nodes are {}", names.join(", "))))
+}

@@ -1,0 +1,29 @@
+//! One event a line on stdout, for programs. The form is a promise: fields are only ever added.
+
+use std::collections::BTreeMap;
+
+use crate::engine::Sink;
+use crate::engine::release::Release;
+use crate::event::{Event, Fact};
+
+/// Progress of a step is told this often at most, in seconds.
+const EVERY: i64 = 1;
+
+/// Prints every event.
+#[derive(Debug, Default)]
+pub struct Json {
+    told: BTreeMap<String, jiff::Timestamp>,
+}
+
+impl Sink for Json {
+    fn event(&mut self, event: &Event, _: &Release) {
+        if let (Fact::StepProgress { .. }, Some(node)) = (&event.fact, &event.node) {
+            let last = self.told.get(node);
+            if last.is_some_and(|last| event.at.as_second() - last.as_second() < EVERY) {
+                return;
+            }
+            self.told.insert(node.clone(), event.at);
+        }
+        super::put(&format!("{}\n", event.to_line()));
+    }
+}

@@ -1,0 +1,229 @@
+//! The live view on a terminal: finished nodes scroll up and stay, nodes under way are redrawn in place.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::engine::Sink;
+use crate::engine::release::{Phase, Release};
+use crate::event::{Drained, Event, Fact, Will};
+use crate::text;
+
+/// How often the spinners turn.
+const TICK: Duration = Duration::from_millis(120);
+
+/// Draws on a terminal.
+pub struct Live {
+    screen: MultiProgress,
+    title: ProgressBar,
+    foot: ProgressBar,
+    nodes: BTreeMap<String, Line>,
+    width: usize,
+    colour: bool,
+    total: usize,
+}
+
+/// A node under way.
+struct Line {
+    bar: ProgressBar,
+    drained: Option<Drained>,
+    proven: usize,
+}
+
+impl Live {
+    /// Draws to `target`, usually the terminal behind stderr.
+    #[must_use]
+    pub fn new(target: ProgressDrawTarget, colour: bool) -> Self {
+        let screen = MultiProgress::with_draw_target(target);
+        let plain =
+            ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+        let add = || screen.add(ProgressBar::new_spinner().with_style(plain.clone()));
+        let (title, foot) = (add(), add());
+        Self { title, foot, screen, nodes: BTreeMap::new(), width: 7, colour, total: 0 }
+    }
+
+    /// Something that stays on the screen, above what is redrawn.
+    fn print(&self, line: &str) {
+        let _ = self.screen.println(line);
+    }
+
+    fn paint(&self, code: &str, symbol: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{symbol}\x1b[0m") } else { symbol.to_owned() }
+    }
+
+    fn settle(&mut self, node: &str, symbol: &str, code: &str, rest: &str) {
+        if let Some(line) = self.nodes.remove(node) {
+            line.bar.finish_and_clear();
+        }
+        let symbol = self.paint(code, symbol);
+        self.print(&format!(
+            "  {symbol} {node:<width$}  {}",
+            text::harmless(rest),
+            width = self.width
+        ));
+    }
+
+    fn under_way(&mut self, event: &Event, message: &str) {
+        let Some(node) = event.node.clone() else { return };
+        let step = event.step.map_or(String::new(), |step| step.to_string());
+        let message =
+            format!("{node:<width$}  {step:<11}  {}", text::harmless(message), width = self.width);
+        let (screen, foot) = (&self.screen, &self.foot);
+        let line = self.nodes.entry(node).or_insert_with(|| {
+            let bar = screen.insert_before(foot, ProgressBar::new_spinner());
+            let style = ProgressStyle::with_template("  {spinner} {wide_msg} {elapsed:>4} ")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
+            bar.set_style(style);
+            bar.enable_steady_tick(TICK);
+            Line { bar, drained: None, proven: 0 }
+        });
+        match &event.fact {
+            Fact::GatewayProven { .. } => line.proven += 1,
+            Fact::StepFinished { drained: Some(drained), .. } => line.drained = Some(*drained),
+            _ => {}
+        }
+        line.bar.set_message(message);
+    }
+
+    fn refresh(&self, release: &Release) {
+        let Some(started) = &release.started else { return };
+        let (done, all) = super::progress(release);
+        let versions = match (&started.from, &started.to) {
+            (Some(from), Some(to)) if started.command == "deploy" => format!(" {from} -> {to}"),
+            _ => String::new(),
+        };
+        self.title.set_message(format!(
+            "{} {}{versions} · release {} · {done} of {all} done",
+            started.command, started.service, started.inputs.release
+        ));
+        let out = release.count(|node| node.down == Some(true));
+        let last = match &release.stopping {
+            Some(reason) => format!("Stopping ({reason}): no more nodes are taken."),
+            None => "Ctrl-C stops and leaves the pool safe.".to_owned(),
+        };
+        self.foot.set_message(format!(
+            "  Pool  {} of {} not marked down    {last}",
+            self.total - out,
+            self.total
+        ));
+    }
+
+    fn summary(&self, node: &str, release: &Release, elapsed_ms: u64) -> String {
+        let version =
+            release.started.as_ref().and_then(|started| started.to.clone()).unwrap_or_default();
+        let took = text::duration(Duration::from_millis(elapsed_ms));
+        let state = release.nodes.get(node);
+        let drained = match state.and_then(|state| state.drained) {
+            Some(Drained { from, cut: 0 }) => format!("drained {from} -> 0"),
+            Some(Drained { from, cut }) => format!("drained {from} -> {cut}, {cut} CUT"),
+            None => String::new(),
+        };
+        format!("done  {version:<8}  {took:>6}  {drained}")
+    }
+}
+
+impl Sink for Live {
+    fn event(&mut self, event: &Event, release: &Release) {
+        let node = event.node.clone().unwrap_or_default();
+        match &event.fact {
+            Fact::ReleaseStarted(started) => {
+                self.total = started.nodes.len();
+                let widest = started.nodes.iter().map(|planned| planned.node.chars().count()).max();
+                self.width = widest.unwrap_or(0).max(7);
+                for planned in &started.nodes {
+                    let (symbol, code, word) = match planned.will {
+                        Will::Update => continue,
+                        Will::Skip => ("-", "2", "skipped"),
+                        Will::LeftOut => ("-", "2", "left out"),
+                        Will::Blocked => ("x", "31", "not usable"),
+                    };
+                    self.settle(&planned.node, symbol, code, &format!("{word}: {}", planned.why));
+                }
+            }
+            Fact::StepStarted {} => self.under_way(event, ""),
+            Fact::StepProgress { message, .. } => self.under_way(event, message),
+            Fact::StepFinished { message, .. } => {
+                let done = release
+                    .nodes
+                    .get(&node)
+                    .is_some_and(|state| matches!(state.phase, Phase::Done | Phase::Waiting));
+                if !done {
+                    self.under_way(event, message);
+                } else if let Some(line) = self.nodes.remove(&node) {
+                    // Staged, or pruned: the node is not under way.
+                    line.bar.finish_and_clear();
+                }
+            }
+            Fact::Warning { message } => {
+                let mark = self.paint("33", "!");
+                self.print(&format!("  {mark} {}", text::harmless(message)));
+            }
+            Fact::NodeFailed(failure) => {
+                let step = event.step.map_or(String::new(), |step| format!("{step}: "));
+                self.settle(&node, "x", "31", &format!("FAILED  {step}{}", failure.reason));
+            }
+            Fact::NodePutBack { proven } => {
+                let proven = if *proven {
+                    "put back, in rotation again"
+                } else {
+                    "marked up, not proven yet"
+                };
+                self.settle(&node, "-", "33", proven);
+            }
+            Fact::NodeInterrupted {} => {
+                let state = release.nodes.get(&node).map_or("", super::state_of);
+                self.settle(&node, "-", "33", &format!("stopped: {state}"));
+            }
+            Fact::NodeDone { elapsed_ms } => {
+                let rest = self.summary(&node, release, *elapsed_ms);
+                self.settle(&node, "✓", "32", &rest);
+            }
+            Fact::ReleaseFinished(_) => {
+                for line in std::mem::take(&mut self.nodes).into_values() {
+                    line.bar.finish_and_clear();
+                }
+                self.title.finish_and_clear();
+                self.foot.finish_and_clear();
+                return;
+            }
+            Fact::GatewayProven { gateway, .. } => {
+                self.under_way(event, &format!("{gateway}: proven"))
+            }
+            Fact::BatchStarted { .. }
+            | Fact::RegistryWriting { .. }
+            | Fact::RegistryWritten { .. }
+            | Fact::NodeMarked { .. }
+            | Fact::ReleaseStopping { .. } => {}
+        }
+        self.refresh(release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use indicatif::InMemoryTerm;
+
+    use super::*;
+
+    #[test]
+    fn foreign_text_and_colour_never_reach_the_screen_unasked() {
+        let terminal = InMemoryTerm::new(24, 100);
+        let mut live = Live::new(ProgressDrawTarget::term_like(Box::new(terminal.clone())), false);
+        let event = |fact| Event {
+            seq: 1,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            release: "r".into(),
+            node: Some("app-1".into()),
+            step: None,
+            fact,
+        };
+        let release = Release::default();
+        let message = "evil \x1b[2J text".to_owned();
+        live.event(&event(Fact::Warning { message }), &release);
+        live.event(&event(Fact::NodePutBack { proven: true }), &release);
+        let screen = terminal.contents();
+        assert!(screen.contains("! evil  [2J text"), "{screen}");
+        assert!(screen.contains("app-1    put back, in rotation again"), "{screen}");
+    }
+}

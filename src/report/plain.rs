@@ -1,0 +1,173 @@
+//! One line a change, for CI and logs: no escape codes, no carriage returns, and a heartbeat while waiting.
+
+use std::collections::BTreeMap;
+
+use crate::engine::Sink;
+use crate::engine::release::Release;
+use crate::event::{Event, Fact, Step, Will};
+use crate::text::{self, count};
+
+/// While a step waits, a line comes this often, in seconds.
+const HEARTBEAT: i64 = 15;
+
+/// Prints lines.
+pub struct Plain {
+    quiet: bool,
+    verbose: bool,
+    width: usize,
+    /// Since when, and when the last line came, of each node's step.
+    waits: BTreeMap<String, Wait>,
+    /// In GitHub's log, a failure is marked as such.
+    github: bool,
+    print: Box<dyn FnMut(&str) + Send>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    since: jiff::Timestamp,
+    told: jiff::Timestamp,
+}
+
+impl Plain {
+    /// Prints to people; `quiet` leaves out all but warnings and failures, `verbose` tells of every step.
+    #[must_use]
+    pub fn new(quiet: bool, verbose: bool, github: bool) -> Self {
+        Self::to(Box::new(super::say), quiet, verbose, github)
+    }
+
+    fn to(print: Box<dyn FnMut(&str) + Send>, quiet: bool, verbose: bool, github: bool) -> Self {
+        Self { quiet, verbose, width: 8, waits: BTreeMap::new(), github, print }
+    }
+
+    fn line(&mut self, event: &Event, release: &Release, word: &str, rest: &str) {
+        let time = event.at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S");
+        let (who, place) = match &event.node {
+            Some(node) => {
+                let (turn, all) = release.turn(node);
+                (node.as_str(), format!("{turn}/{all}"))
+            }
+            None => ("release", String::new()),
+        };
+        let line = format!("{time} {who:<width$} {place:>5} {word:<11} {rest}", width = self.width);
+        (self.print)(&format!("{}\n", text::harmless(line.trim_end())));
+    }
+}
+
+impl Sink for Plain {
+    fn event(&mut self, event: &Event, release: &Release) {
+        if let Some(node) = &event.node {
+            let beat = Wait { since: event.at, told: event.at };
+            match &event.fact {
+                Fact::StepStarted {} => {
+                    self.waits.insert(node.clone(), beat);
+                }
+                Fact::StepProgress { message, .. } => {
+                    let wait = self.waits.entry(node.clone()).or_insert(beat);
+                    if event.at.as_second() - wait.told.as_second() < HEARTBEAT {
+                        return;
+                    }
+                    wait.told = event.at;
+                    let waited = event.at.as_second() - wait.since.as_second();
+                    let word = event.step.map_or(String::new(), |step| step.to_string());
+                    let rest = format!("still waiting {waited}s: {message}");
+                    return self.line(event, release, &word, &rest);
+                }
+                _ => {}
+            }
+        }
+        let Some((word, rest, loud)) = wording(event, release, self.verbose) else { return };
+        if self.quiet && !loud {
+            return;
+        }
+        if let Fact::ReleaseStarted(started) = &event.fact {
+            self.width =
+                started.nodes.iter().map(|planned| planned.node.len()).max().unwrap_or(0).max(7);
+        }
+        self.line(event, release, &word, &rest);
+        if self.github && matches!(event.fact, Fact::NodeFailed(_)) {
+            let node = event.node.as_deref().unwrap_or("");
+            (self.print)(&format!("::error::{}\n", text::harmless(&format!("{node}: {rest}"))));
+        }
+    }
+}
+
+/// The word and the rest of an event's line, and whether it is printed even when quiet.
+fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, String, bool)> {
+    let quietly = |word: &str, rest: String| Some((word.to_owned(), rest, false));
+    match &event.fact {
+        Fact::ReleaseStarted(started) => {
+            let versions = match (&started.from, &started.to) {
+                (Some(from), Some(to)) if started.command == "deploy" => format!(" {from} -> {to}"),
+                _ => String::new(),
+            };
+            let nodes = started.nodes.iter().filter(|planned| planned.will == Will::Update).count();
+            let rest = format!(
+                "{} {}{versions}, {}, release {} by {}",
+                started.command,
+                started.service,
+                count(nodes, "node"),
+                event.release,
+                started.actor
+            );
+            quietly("start", rest)
+        }
+        Fact::BatchStarted { number, nodes } => {
+            let several = nodes.len() > 1;
+            (several || verbose)
+                .then(|| ("batch".into(), format!("{number}: {}", nodes.join(", ")), false))
+        }
+        Fact::StepStarted {} => {
+            let step = event.step?;
+            let tells =
+                verbose || matches!(step, Step::Stop | Step::Restart | Step::Start | Step::Run(_));
+            (tells && !matches!(step, Step::Stage | Step::Prune))
+                .then(|| (step.to_string(), "...".into(), false))
+        }
+        Fact::StepFinished { message, elapsed_ms, .. } => {
+            let step = event.step?;
+            let took = text::duration(std::time::Duration::from_millis(*elapsed_ms));
+            let rest = if message.is_empty() { took } else { format!("{message} ({took})") };
+            match step {
+                Step::Prune if message.is_empty() && !verbose => None,
+                Step::ConfirmOut => quietly("out", rest),
+                Step::Drain => quietly("drained", rest),
+                Step::ConfirmIn => quietly("in", rest),
+                _ => quietly(&step.to_string(), rest),
+            }
+        }
+        Fact::GatewayProven { gateway, routed, reads, workers, method } => verbose.then(|| {
+            let what = if *routed { "routes to it" } else { "let go" };
+            (
+                "proven".into(),
+                format!("{gateway} {what}: {method}, {reads} reads, {workers} workers"),
+                false,
+            )
+        }),
+        Fact::Warning { message } => Some(("WARNING".into(), message.clone(), true)),
+        Fact::NodeFailed(failure) => {
+            let step = event.step.map_or(String::new(), |step| format!("{step}: "));
+            Some(("FAILED".into(), format!("{step}{}", failure.reason), true))
+        }
+        Fact::NodePutBack { proven } => {
+            let rest =
+                if *proven { "in rotation again, proven" } else { "marked up, not proven yet" };
+            quietly("put back", rest.into())
+        }
+        Fact::NodeInterrupted {} => {
+            let state = release.nodes.get(event.node.as_deref()?).map(super::state_of)?;
+            quietly("stopped", state.into())
+        }
+        Fact::NodeDone { elapsed_ms } => {
+            let took = text::duration(std::time::Duration::from_millis(*elapsed_ms));
+            quietly("done", took)
+        }
+        Fact::ReleaseStopping { reason } => {
+            Some(("stopping".into(), format!("no more nodes are taken: {reason}"), true))
+        }
+        Fact::RegistryWriting { .. }
+        | Fact::RegistryWritten { .. }
+        | Fact::NodeMarked { .. }
+        | Fact::StepProgress { .. }
+        | Fact::ReleaseFinished(_) => None,
+    }
+}
