@@ -1,0 +1,199 @@
+//! Consul: one real server, or three with a leader to kill.
+
+use std::ffi::OsString;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::home::Home;
+use crate::http::{Reply, request};
+use crate::process::{Contained, Nursery};
+use crate::tools;
+use crate::wait::until;
+
+/// The last number of the first server's address.
+const FIRST_HOST: u8 = 5;
+
+/// How long an election, or a lone server's start, may take.
+const ELECTION: Duration = Duration::from_secs(30);
+
+/// Quick elections, and no traffic that leaves the machine.
+const SETTINGS: &str = "performance { raft_multiplier = 1 } \
+    ports { dns = -1 serf_wan = -1 } \
+    disable_update_check = true";
+
+#[derive(Debug)]
+struct Server {
+    name: String,
+    address: Ipv4Addr,
+    directory: PathBuf,
+    process: Option<Contained>,
+}
+
+/// The lab's Consul servers.
+#[derive(Debug)]
+pub struct Consul {
+    nursery: Nursery,
+    servers: Vec<Server>,
+}
+
+impl Consul {
+    /// Starts the servers; [`Consul::wait_for_leader`] tells when they can be used.
+    pub(crate) fn start_all(nursery: &Nursery, home: &Home, servers: u8) -> Result<Self> {
+        ensure!((1..=3).contains(&servers), "the lab has one to three Consul servers");
+        let servers = (0..servers)
+            .map(|index| {
+                let name = format!("consul-{}", index + 1);
+                let directory = home.directory().join(&name);
+                std::fs::create_dir(&directory)?;
+                let address = home.address(FIRST_HOST + index);
+                Ok(Server { name, address, directory, process: None })
+            })
+            .collect::<Result<_>>()?;
+        let mut consul = Self { nursery: nursery.clone(), servers };
+        for index in 0..consul.servers.len() {
+            consul.start(index)?;
+        }
+        Ok(consul)
+    }
+
+    /// Starts a server that is not running; it still has its data.
+    ///
+    /// # Errors
+    ///
+    /// When the process cannot be started.
+    pub fn start(&mut self, index: usize) -> Result<()> {
+        let expected = self.servers.len();
+        let others: Vec<String> = self
+            .servers
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != index)
+            .map(|(_, server)| format!("-retry-join={}", server.address))
+            .collect();
+        let server = self.servers.get_mut(index).context("no such Consul server")?;
+        let mut argv: Vec<OsString> = vec![tools::find("consul")?.into()];
+        let directory = server.directory.join("data");
+        let options = [
+            "agent".to_owned(),
+            "-server".to_owned(),
+            format!("-bootstrap-expect={expected}"),
+            format!("-node={}", server.name),
+            format!("-bind={}", server.address),
+            format!("-client={}", server.address),
+            format!("-data-dir={}", directory.display()),
+            "-retry-interval=250ms".to_owned(),
+            "-log-level=warn".to_owned(),
+            "-hcl".to_owned(),
+            SETTINGS.to_owned(),
+        ];
+        argv.extend(options.into_iter().chain(others).map(OsString::from));
+        let log = server.directory.join("log");
+        server.process = Some(Contained::start(&self.nursery, &server.name, &log, &[], &argv)?);
+        Ok(())
+    }
+
+    /// Kills a server; its data stays.
+    pub fn stop(&mut self, index: usize) {
+        if let Some(server) = self.servers.get_mut(index) {
+            server.process = None;
+        }
+    }
+
+    /// Kills the leader and returns its index; an election follows where servers are left.
+    ///
+    /// # Errors
+    ///
+    /// When there is no leader to kill.
+    pub fn kill_leader(&mut self) -> Result<usize> {
+        let leader = self.leader()?.context("there is no Consul leader to kill")?;
+        self.stop(leader);
+        Ok(leader)
+    }
+
+    /// Returns the index of the leading server, as far as the running ones know.
+    ///
+    /// # Errors
+    ///
+    /// When no server is running.
+    pub fn leader(&self) -> Result<Option<usize>> {
+        let reply = self.ask("GET", "v1/status/leader", "")?;
+        let address = reply.body.trim().trim_matches('"').split(':').next().unwrap_or_default();
+        Ok(self.servers.iter().position(|server| server.address.to_string() == address))
+    }
+
+    /// Returns once the servers agree on a leader that answers consistent reads.
+    ///
+    /// # Errors
+    ///
+    /// When a server that should run has ended, or the election takes too long.
+    pub fn wait_for_leader(&mut self) -> Result<()> {
+        until("a Consul leader", ELECTION, || {
+            for server in &mut self.servers {
+                if let Some(process) = &mut server.process {
+                    process.require_running()?;
+                }
+            }
+            let reply = self.ask("GET", "v1/kv/any?consistent", "");
+            Ok(reply.is_ok_and(|reply| [200, 404].contains(&reply.status)).then_some(()))
+        })
+    }
+
+    /// Writes a key.
+    ///
+    /// # Errors
+    ///
+    /// When no server takes it within the time of an election.
+    pub fn put(&self, key: &str, value: &str) -> Result<()> {
+        self.insist("PUT", &format!("v1/kv/{key}"), value).map(|_| ())
+    }
+
+    /// Reads a key.
+    ///
+    /// # Errors
+    ///
+    /// When no server answers within the time of an election.
+    pub fn get(&self, key: &str) -> Result<Option<String>> {
+        let reply = self.insist("GET", &format!("v1/kv/{key}?raw"), "")?;
+        Ok((reply.status == 200).then_some(reply.body))
+    }
+
+    /// Deletes a key.
+    ///
+    /// # Errors
+    ///
+    /// When no server does it within the time of an election.
+    pub fn delete(&self, key: &str) -> Result<()> {
+        self.insist("DELETE", &format!("v1/kv/{key}"), "").map(|_| ())
+    }
+
+    /// Returns every server's `http://ip:port`, running or not.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        self.servers.iter().map(|server| format!("http://{}:8500", server.address)).collect()
+    }
+
+    fn insist(&self, method: &str, path: &str, body: &str) -> Result<Reply> {
+        until(&format!("Consul to answer {method} {path}"), ELECTION, || {
+            let reply = self.ask(method, path, body).ok();
+            Ok(reply.filter(|reply| reply.status < 500))
+        })
+    }
+
+    /// Asks the first running server that answers.
+    fn ask(&self, method: &str, path: &str, body: &str) -> Result<Reply> {
+        let mut last = None;
+        for server in self.servers.iter().filter(|server| server.process.is_some()) {
+            match request(method, &format!("http://{}:8500/{path}", server.address), body) {
+                Ok(reply) => return Ok(reply),
+                Err(error) => last = Some(error),
+            }
+        }
+        match last {
+            Some(error) => Err(error),
+            None => bail!("no Consul server is running"),
+        }
+    }
+}

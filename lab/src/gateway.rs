@@ -1,0 +1,239 @@
+//! Gateways: Debian's nginx with Lua, following Consul KV the way nginx-upsync does.
+//!
+//! Every worker follows on its own and sleeps after every answer, so that workers lag and disagree
+//! right after a write; see `lua/follow.lua`. `lua/peers.lua` notes every change of what a worker
+//! routes to, for the auditor.
+
+mod config;
+mod files;
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+pub use config::{ActiveCheck, Follow, GatewayConfig, Include};
+use files::Files;
+
+use crate::http;
+use crate::process::{Contained, Nursery, children};
+use crate::tools;
+use crate::wait::until;
+
+/// The gateways' name for the pool, and the registry's prefix for it.
+pub(crate) const UPSTREAM: &str = "app";
+pub(crate) const PREFIX: &str = "upstreams/app/";
+
+/// Where every gateway listens on its own address.
+const PORT: u16 = 8000;
+
+/// How long nginx may take to listen, or to replace its workers.
+const START: Duration = Duration::from_secs(10);
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    nursery: Nursery,
+    name: String,
+    address: SocketAddr,
+    directory: PathBuf,
+    config: GatewayConfig,
+    process: Option<Contained>,
+}
+
+impl Gateway {
+    /// Writes the gateway's files; [`Gateway::start`] starts it.
+    pub(crate) fn prepare(
+        nursery: &Nursery,
+        lab: &Path,
+        name: String,
+        ip: Ipv4Addr,
+        config: GatewayConfig,
+        (consul, nodes): (&[String], &[SocketAddr]),
+    ) -> Result<Self> {
+        let directory = lab.join(&name);
+        let address = SocketAddr::from((ip, PORT));
+        let files =
+            Files { directory: &directory, listen: address, config: &config, consul, nodes };
+        files.write().with_context(|| format!("could not write the files of {name}"))?;
+        Ok(Self { nursery: nursery.clone(), name, address, directory, config, process: None })
+    }
+
+    /// Starts a gateway that is not running, and returns when it answers.
+    ///
+    /// # Errors
+    ///
+    /// When nginx does not start.
+    pub fn start(&mut self) -> Result<()> {
+        self.note("start")?;
+        let argv: Vec<OsString> = vec![
+            tools::find("nginx")?.into(),
+            "-p".into(),
+            self.directory.clone().into(),
+            "-e".into(),
+            "error.log".into(),
+            "-c".into(),
+            "nginx.conf".into(),
+        ];
+        let log = self.directory.join("console.log");
+        let mut process = Contained::start(&self.nursery, &self.name, &log, &[], &argv)?;
+        until(&format!("{} to answer", self.name), START, || {
+            process.require_running()?;
+            Ok(http::get(&self.peers_url()).ok())
+        })?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Kills the gateway, with every connection it has.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be noted for the auditor.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process = None;
+        self.note("stop")
+    }
+
+    /// Kills the gateway and starts it again.
+    ///
+    /// # Errors
+    ///
+    /// When nginx does not start again.
+    pub fn restart(&mut self) -> Result<()> {
+        self.stop()?;
+        self.start()
+    }
+
+    /// Reloads the configuration, as `nginx -s reload` does, and returns when only new workers take
+    /// requests. nginx lets both take them for a tenth of a second.
+    ///
+    /// # Errors
+    ///
+    /// When the gateway is not running, or its workers do not change.
+    pub fn reload(&self) -> Result<()> {
+        let process = self.running()?;
+        let old: Vec<u64> =
+            children(process.pid()).into_iter().map(pid_inside).collect::<Result<_>>()?;
+        process.signal(Signal::HUP)?;
+        until(&format!("the old workers of {} to leave", self.name), START, || {
+            let left = self.left_workers()?;
+            Ok(old.iter().all(|worker| left.contains(worker)).then_some(()))
+        })
+    }
+
+    /// Returns the workers that have noted their end.
+    fn left_workers(&self) -> Result<Vec<u64>> {
+        let views = fs::read_to_string(self.views_file()).context("could not read views.log")?;
+        let lines = views.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        Ok(lines
+            .filter(|line| line["event"] == "exit")
+            .filter_map(|line| line["worker"].as_u64())
+            .collect())
+    }
+
+    /// Kills one worker, as a crash would; nginx starts another one.
+    ///
+    /// # Errors
+    ///
+    /// When the gateway is not running, or no other worker appears.
+    pub fn kill_worker(&self) -> Result<()> {
+        let process = self.running()?;
+        let before = children(process.pid());
+        let victim = *before.last().with_context(|| format!("{} has no worker", self.name))?;
+        let inside = pid_inside(victim)?;
+        kill_process(victim, Signal::KILL).context("could not kill a worker")?;
+        self.append(&json!({ "t": now_ms(), "worker": inside, "event": "exit" }))?;
+        until(&format!("another worker of {}", self.name), START, || {
+            let now = children(process.pid());
+            Ok(now.iter().any(|worker| !before.contains(worker)).then_some(()))
+        })
+    }
+
+    fn running(&self) -> Result<&Contained> {
+        self.process.as_ref().with_context(|| format!("{} is not running", self.name))
+    }
+
+    /// Returns the gateway's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns what the gateway is like.
+    #[must_use]
+    pub fn config(&self) -> &GatewayConfig {
+        &self.config
+    }
+
+    /// Returns the URL of a path behind the gateway; an empty path gives its base.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Returns the URL of upsync's list.
+    #[must_use]
+    pub fn status_url(&self) -> String {
+        self.url("/upstream_list?app")
+    }
+
+    /// Returns the URL of the active check's JSON.
+    #[must_use]
+    pub fn check_url(&self) -> String {
+        self.url("/upstream_status?format=json")
+    }
+
+    /// Returns the URL of the JSON table of peers.
+    #[must_use]
+    pub fn peers_url(&self) -> String {
+        self.url("/peers")
+    }
+
+    /// Returns the file in which workers note what they route to.
+    pub(crate) fn views_file(&self) -> PathBuf {
+        views_file(&self.directory)
+    }
+
+    fn note(&self, event: &str) -> Result<()> {
+        self.append(&json!({ "t": now_ms(), "event": event }))
+    }
+
+    fn append(&self, line: &Value) -> Result<()> {
+        let path = self.views_file();
+        let mut file = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .with_context(|| format!("could not open {}", path.display()))?;
+        file.write_all(format!("{line}\n").as_bytes())?;
+        Ok(())
+    }
+}
+
+fn views_file(directory: &Path) -> PathBuf {
+    directory.join("views.log")
+}
+
+/// Returns the time as the audit files have it.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Returns the process id that a process has in its own namespace.
+fn pid_inside(pid: Pid) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))
+        .and_then(|pids| pids.split_whitespace().last())
+        .and_then(|pid| pid.parse().ok())
+        .with_context(|| format!("process {pid} has no id in its namespace"))
+}

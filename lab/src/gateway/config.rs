@@ -1,0 +1,95 @@
+//! What a gateway is like.
+
+use std::time::Duration;
+
+/// How a gateway's workers learn of a change in the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// Each by itself with a blocking query, asleep for this and 0–999 ms after every answer.
+    Upsync(Duration),
+    /// One worker reads every so often, for all of them.
+    Poll(Duration),
+    /// Each by itself with a blocking query, never asleep.
+    Immediate,
+}
+
+/// What a worker knows before its first answer from Consul.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Include {
+    /// The last list that any worker saw.
+    #[default]
+    Dump,
+    /// The list at the start of the lab, all up: a new worker routes to a drained node for a while.
+    Static,
+}
+
+/// The gateway's own health check, which can hold out a node that the registry calls up.
+#[derive(Clone, Copy, Debug)]
+pub struct ActiveCheck {
+    /// How often each node is asked.
+    pub interval: Duration,
+    /// How many successes in a row bring a node back.
+    pub rise: u32,
+    /// How many failures in a row take a node out.
+    pub fall: u32,
+}
+
+/// What a gateway is like.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// The number of workers.
+    pub workers: u32,
+    /// How they follow the registry.
+    pub follow: Follow,
+    /// What a new worker starts from.
+    pub include: Include,
+    /// Whether connections to nodes are kept and used again.
+    pub keepalive_upstream: bool,
+    /// The gateway's own check, if it has one.
+    pub check: Option<ActiveCheck>,
+    /// Whether status pages tell which worker answered, in `X-Worker`.
+    pub worker_header: bool,
+    /// Whether each worker has a listening socket of its own, which spreads new connections evenly.
+    pub reuseport: bool,
+}
+
+impl GatewayConfig {
+    /// Returns a gateway whose workers follow in this way, with nothing else switched on.
+    #[must_use]
+    pub fn new(workers: u32, follow: Follow) -> Self {
+        Self {
+            workers,
+            follow,
+            include: Include::Dump,
+            keepalive_upstream: false,
+            check: None,
+            worker_header: false,
+            reuseport: true,
+        }
+    }
+
+    /// Returns a gateway that follows as nginx-upsync with this interval does.
+    #[must_use]
+    pub fn upsync(workers: u32, interval_ms: u64) -> Self {
+        Self::new(workers, Follow::Upsync(Duration::from_millis(interval_ms)))
+    }
+
+    /// Returns a gateway that reads the registry at this interval.
+    #[must_use]
+    pub fn poll(workers: u32, interval_ms: u64) -> Self {
+        Self::new(workers, Follow::Poll(Duration::from_millis(interval_ms)))
+    }
+
+    /// Returns a gateway that follows without lag.
+    #[must_use]
+    pub fn immediate(workers: u32) -> Self {
+        Self::new(workers, Follow::Immediate)
+    }
+
+    /// Returns the same gateway with a check of its own.
+    #[must_use]
+    pub fn with_check(mut self, interval_ms: u64, rise: u32, fall: u32) -> Self {
+        self.check = Some(ActiveCheck { interval: Duration::from_millis(interval_ms), rise, fall });
+        self
+    }
+}

@@ -1,0 +1,268 @@
+//! The lab itself: starts the parts in order, writes the registry, and takes everything down.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::{env, fs};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::artifact::{Fault, Release};
+use crate::audit::Audit;
+use crate::consul::Consul;
+use crate::gateway::{Gateway, GatewayConfig, PREFIX};
+use crate::home::Home;
+use crate::node::{Node, NodeConfig};
+use crate::playbook;
+use crate::process::Nursery;
+use crate::ssh::Client;
+use crate::tools;
+
+/// The last numbers of the first gateway's and the first node's address.
+const FIRST_GATEWAY: u8 = 11;
+const FIRST_NODE: u8 = 101;
+
+/// What every node's value in the registry is at the start.
+const UP: &str = r#"{"weight":1,"max_fails":2,"fail_timeout":10,"down":0}"#;
+
+/// What a lab consists of.
+#[derive(Clone, Debug)]
+pub struct LabConfig {
+    /// The SSH hosts.
+    pub nodes: Vec<NodeConfig>,
+    /// The number of Consul servers: one, or three for an election.
+    pub consul_servers: u8,
+    /// The gateways.
+    pub gateways: Vec<GatewayConfig>,
+    /// The release that runs at the start; later ones have its delays.
+    pub service: Release,
+}
+
+impl LabConfig {
+    /// Returns a lab of ordinary nodes that run version 1, one Consul server, and these gateways.
+    #[must_use]
+    pub fn new(nodes: usize, gateways: Vec<GatewayConfig>) -> Self {
+        Self {
+            nodes: vec![NodeConfig::default(); nodes],
+            consul_servers: 1,
+            gateways,
+            service: Release::new("1"),
+        }
+    }
+}
+
+/// A running lab. Dropping it ends every process and removes its directory, unless `LAB_KEEP=1`
+/// is set or the thread panics.
+#[derive(Debug)]
+pub struct Lab {
+    // Parts are dropped in this order: first what uses others, the directory last.
+    /// The gateways.
+    pub gateways: Vec<Gateway>,
+    /// The SSH hosts.
+    pub nodes: Vec<Node>,
+    /// The registry.
+    pub consul: Consul,
+    client: Client,
+    service: Release,
+    // Every process dies with this one's thread, so it outlasts those who end theirs in order.
+    _nursery: Nursery,
+    home: Home,
+}
+
+impl Lab {
+    /// Starts a lab and returns when every part answers.
+    ///
+    /// # Errors
+    ///
+    /// When a program is missing, the user is not root, or a part does not come up.
+    pub fn start(config: LabConfig) -> Result<Self> {
+        tools::require_root()?;
+        ensure!(config.nodes.len() <= usize::from(u8::MAX - FIRST_NODE), "too many nodes");
+        ensure!(
+            config.gateways.len() <= usize::from(FIRST_NODE - FIRST_GATEWAY),
+            "too many gateways"
+        );
+        let home = Home::claim()?;
+        let directory = home.directory();
+        let nursery = Nursery::start()?;
+        let mut consul = Consul::start_all(&nursery, &home, config.consul_servers)?;
+
+        for name in ["bin", "dist", "home"] {
+            fs::create_dir(directory.join(name))?;
+        }
+        fs::copy(tools::lab_binary()?, directory.join("bin/lab"))
+            .context("could not copy the lab binary")?;
+        let client = Client::create(directory)?;
+        let mut nodes = Vec::new();
+        for (host, node) in (FIRST_NODE..).zip(config.nodes) {
+            let installed = node.release.clone().unwrap_or_else(|| config.service.clone());
+            let archive = installed.pack(&directory.join("dist"))?;
+            let name = format!("node-{}", host - FIRST_NODE + 1);
+            let ip = home.address(host);
+            let mut node =
+                Node::prepare(&nursery, directory, name, ip, node, (installed, &archive))?;
+            node.boot()?;
+            nodes.push(node);
+        }
+        client.write_config(&nodes)?;
+        client.write_known_hosts(&nodes)?;
+
+        consul.wait_for_leader()?;
+        for node in &nodes {
+            consul.put(&format!("{PREFIX}{}", node.address()), UP)?;
+        }
+        for node in &mut nodes {
+            node.wait_until_up()?;
+        }
+        let addresses: Vec<_> = nodes.iter().map(Node::address).collect();
+        let mut gateways = Vec::new();
+        for (host, gateway) in (FIRST_GATEWAY..).zip(config.gateways) {
+            let name = format!("gw-{}", host - FIRST_GATEWAY + 1);
+            let ip = home.address(host);
+            let lists = (&consul.addresses()[..], &addresses[..]);
+            let mut gateway = Gateway::prepare(&nursery, directory, name, ip, gateway, lists)?;
+            gateway.start()?;
+            gateways.push(gateway);
+        }
+        let service = config.service;
+        Ok(Self { gateways, nodes, consul, client, service, _nursery: nursery, home })
+    }
+
+    /// Returns the directory that holds everything the lab writes.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.home.directory()
+    }
+
+    /// Returns the configuration file for `ssh -F`.
+    #[must_use]
+    pub fn ssh_config(&self) -> PathBuf {
+        self.client.config()
+    }
+
+    /// Makes a node a host whose key nobody has seen yet.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such node, or the file of known hosts cannot be written.
+    pub fn forget_host_key(&self, index: usize) -> Result<()> {
+        self.client.forget(self.nodes.get(index).context("no such node")?)
+    }
+
+    /// Makes a node a host whose key differs from the known one.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such node, or the file of known hosts cannot be written.
+    pub fn spoil_host_key(&self, index: usize) -> Result<()> {
+        self.client.spoil(self.nodes.get(index).context("no such node")?)
+    }
+
+    /// Puts the true host keys of all nodes back.
+    ///
+    /// # Errors
+    ///
+    /// When the file of known hosts cannot be written.
+    pub fn restore_host_keys(&self) -> Result<()> {
+        self.client.write_known_hosts(&self.nodes)
+    }
+
+    /// Builds `dist/app-<version>.tar.gz`, with the delays of the lab's service and this fault.
+    ///
+    /// # Errors
+    ///
+    /// When the archive cannot be written.
+    pub fn artifact(&self, version: &str, fault: Fault) -> Result<PathBuf> {
+        self.artifact_of(&Release { version: version.to_owned(), fault, ..self.service.clone() })
+    }
+
+    /// Builds `dist/app-<version>.tar.gz` for a release.
+    ///
+    /// # Errors
+    ///
+    /// When the archive cannot be written.
+    pub fn artifact_of(&self, release: &Release) -> Result<PathBuf> {
+        release.pack(&self.directory().join("dist"))
+    }
+
+    /// Returns the registry's key of a node.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such node.
+    pub fn registry_key(&self, index: usize) -> Result<String> {
+        let node = self.nodes.get(index).context("no such node")?;
+        Ok(format!("{PREFIX}{}", node.address()))
+    }
+
+    /// Writes a node's `down` field by hand, with the other fields at their defaults.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such node, or Consul does not take it.
+    pub fn mark(&self, index: usize, down: bool) -> Result<()> {
+        let value = if down { UP.replace(r#""down":0"#, r#""down":1"#) } else { UP.to_owned() };
+        self.consul.put(&self.registry_key(index)?, &value)
+    }
+
+    /// Writes `app.yaml`, a playbook for this lab, after `edit` has changed it.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn playbook(&self, edit: impl FnOnce(&mut Value)) -> Result<PathBuf> {
+        self.playbook_named("app.yaml", edit)
+    }
+
+    /// Writes a playbook under a name of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn playbook_named(&self, name: &str, edit: impl FnOnce(&mut Value)) -> Result<PathBuf> {
+        let mut playbook = playbook::describe(self);
+        edit(&mut playbook);
+        let path = self.directory().join(name);
+        fs::write(&path, format!("{playbook:#}\n"))
+            .with_context(|| format!("could not write {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// Returns a command that runs in the lab's directory, without the user's own settings for
+    /// Consul, rollgate or SSH.
+    #[must_use]
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.directory()).env("HOME", self.directory().join("home"));
+        for (name, _) in env::vars_os() {
+            let text = name.to_string_lossy();
+            let foreign = ["CONSUL_", "ROLLGATE_", "RUST_", "SSH_"];
+            let proxy = text.to_ascii_lowercase().ends_with("_proxy");
+            if proxy || foreign.iter().any(|prefix| text.starts_with(prefix)) {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    /// Runs a program, such as rollgate, to its end.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn run(&self, program: &Path, arguments: &[&str]) -> Result<Output> {
+        self.command(program)
+            .args(arguments)
+            .output()
+            .with_context(|| format!("could not run {}", program.display()))
+    }
+
+    /// Reads what services and gateways noted, and compares.
+    ///
+    /// # Errors
+    ///
+    /// When a file is missing or unreadable.
+    pub fn audit(&self) -> Result<Audit> {
+        Audit::read(&self.nodes, &self.gateways)
+    }
+}

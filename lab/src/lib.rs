@@ -1,0 +1,33 @@
+//! A laboratory of real parts, used by the demo, the end-to-end tests and the benchmarks.
+//!
+//! [`Lab::start`] brings up Consul, SSH hosts with a small service, and nginx gateways that follow
+//! Consul, all as child processes on addresses of 127.0.0.0/8. [`Load`] sends requests through the
+//! gateways and counts every failure; [`Lab::audit`] tells afterwards whether a service was stopped
+//! while anyone still sent to it. Nothing outside the lab's own directory is changed, and nothing
+//! survives the lab, not even when its process is killed.
+
+mod artifact;
+mod audit;
+mod consul;
+mod gateway;
+mod home;
+mod http;
+mod lab;
+mod load;
+mod node;
+mod playbook;
+mod process;
+pub mod service;
+mod ssh;
+mod tools;
+mod wait;
+
+pub use artifact::{Fault, Release};
+pub use audit::{Audit, Ending, Routed, Stop, When};
+pub use consul::Consul;
+pub use gateway::{ActiveCheck, Follow, Gateway, GatewayConfig, Include};
+pub use http::{Reply, get, request};
+pub use lab::{Lab, LabConfig};
+pub use load::{Failure, Load, LoadConfig, Totals};
+pub use node::{Node, NodeConfig};
+pub use wait::until;

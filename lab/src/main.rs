@@ -1,0 +1,49 @@
+//! The `lab` binary: the demo service that nodes run, the demo, and a lab to play with.
+
+mod demo;
+mod interrupt;
+mod shape;
+mod up;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use rollgate_lab::service::{self, ServiceOptions};
+
+/// A laboratory of real parts for rollgate.
+#[derive(Parser)]
+#[command(name = "lab", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the demo service, as the lab's nodes do.
+    Service(ServiceOptions),
+    /// Release the demo service under load, and count the failed requests.
+    Demo(demo::DemoOptions),
+    /// Start a lab, tell where everything is, and stay until Ctrl-C or the end of standard input.
+    Up(up::UpOptions),
+}
+
+#[expect(clippy::print_stderr, reason = "this is the place where errors are told")]
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        Command::Service(options) => service::run(options),
+        Command::Demo(options) => demo::run(&options),
+        Command::Up(options) => up::run(&options),
+    }
+}

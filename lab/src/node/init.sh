@@ -1,0 +1,42 @@
+#!/bin/sh
+# First process of a node. It arranges the node's own view of the file system, starts the service
+# and sshd, and stays to reap what loses its parent.
+# Arguments: node directory, directory of the lab binary, host name, size of /srv in MiB (0: no limit),
+# path of sshd.
+set -e
+node=$1
+bin=$2
+name=$3
+disk=$4
+sshd=$5
+
+hostname "$name"
+# Before /run and /tmp are covered: the node may be described below either of them.
+for file in passwd shadow group hosts sudoers; do
+  mount -n --bind "$node/etc/$file" "/etc/$file"
+done
+if [ "$disk" -gt 0 ]; then
+  mount -n -t tmpfs -o "mode=755,size=${disk}m" node-disk /srv
+  cp -a "$node/srv/." /srv/
+else
+  mount -n --bind "$node/srv" /srv
+fi
+mount -n -t tmpfs -o mode=755 node-tools /media
+mkdir /media/node /media/lab /media/sshd
+mount -n --bind "$node" /media/node
+mount -n --bind "$bin" /media/lab
+mount -n --move /media /run
+mount -n -t tmpfs -o mode=1777 node-tmp /tmp
+cd /
+set +e
+# Process ids of an earlier boot mean nothing now.
+rm -f /srv/app/pid
+if [ -e /srv/app/current ]; then
+  setpriv --reuid=deploy --regid=deploy --init-groups --reset-env /srv/app/ctl start
+fi
+"$sshd" -D -e -f /run/node/sshd_config &
+# While it waits for this child, the shell also reaps the orphans of the namespace.
+exec 2>/dev/null
+while :; do
+  sleep 86400
+done

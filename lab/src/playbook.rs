@@ -1,0 +1,79 @@
+//! A rollgate playbook for a lab, as a JSON value that tests can change before it is written.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::gateway::{Follow, Gateway, PREFIX, UPSTREAM};
+use crate::lab::Lab;
+
+/// Returns the playbook that fits this lab as it was started.
+pub(crate) fn describe(lab: &Lab) -> Value {
+    let nodes: Vec<Value> = lab
+        .nodes
+        .iter()
+        .map(|node| {
+            json!({
+                "name": node.name(), "ssh": node.name(), "address": node.address().to_string(),
+            })
+        })
+        .collect();
+    json!({
+        "service": "app",
+        "variables": { "version": { "required": true } },
+        "consul": { "addresses": lab.consul.addresses() },
+        "registry": { "type": "consul-kv", "prefix": PREFIX },
+        "gateways": lab.gateways.iter().map(gateway).collect::<Vec<_>>(),
+        "ssh": { "config": lab.ssh_config() },
+        "nodes": nodes,
+        "artifact": {
+            "source": "dist/app-${{ version }}.tar.gz",
+            "releases": "/srv/app/releases",
+            "current": "/srv/app/current",
+            "keep": 3,
+        },
+        "stop": "/srv/app/ctl stop",
+        "start": "/srv/app/ctl start",
+        "health": {
+            "http": { "url": "http://${{ node.address }}/ping", "body": "pong" },
+            "identity": { "header": "X-App-Version", "equals": "${{ version }}" },
+            "interval": "100ms",
+            "rise": 2,
+            "deadline": "15s",
+        },
+        "drain": {
+            "in_flight": {
+                "http": {
+                    "url": "http://${{ node.address }}/metrics",
+                    "pattern": r"in_flight (\d+)",
+                },
+            },
+            "timeout": "30s",
+        },
+    })
+}
+
+fn gateway(gateway: &Gateway) -> Value {
+    let config = gateway.config();
+    let mut entry = json!({ "name": gateway.name(), "workers": config.workers });
+    let interval = match config.follow {
+        Follow::Upsync(interval) | Follow::Poll(interval) => interval,
+        Follow::Immediate => Duration::ZERO,
+    };
+    entry["sync_interval"] = json!(format!("{}ms", interval.as_millis()));
+    if let Follow::Poll(_) = config.follow {
+        entry["type"] = json!("http-table");
+        entry["url"] = json!(gateway.peers_url());
+        entry["list"] = json!("/peers");
+        entry["address"] = json!("/address");
+        entry["routed"] = json!("/routed");
+    } else {
+        entry["type"] = json!("nginx-upsync");
+        entry["upstream"] = json!(UPSTREAM);
+        entry["status_url"] = json!(gateway.status_url());
+        if config.check.is_some() {
+            entry["check_url"] = json!(gateway.check_url());
+        }
+    }
+    entry
+}

@@ -1,0 +1,170 @@
+//! Child processes that cannot outlive the lab.
+//!
+//! Every child is the first process of a process namespace of its own: when it dies, the kernel
+//! ends whatever it started. The kernel also kills it when the lab's process disappears. That
+//! signal is tied to the *thread* that started the child, so one thread, the [`Nursery`], starts
+//! them all and lives as long as the lab.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::tools;
+use crate::wait::until;
+
+/// How long a child may take to get its namespace.
+const BIRTH: Duration = Duration::from_secs(10);
+
+struct Order {
+    command: Command,
+    reply: mpsc::Sender<io::Result<Child>>,
+}
+
+/// The thread that starts every child of a lab.
+#[derive(Clone, Debug)]
+pub(crate) struct Nursery {
+    orders: mpsc::Sender<Order>,
+}
+
+impl Nursery {
+    /// Starts the thread; it ends when the last clone of the nursery is gone.
+    pub(crate) fn start() -> Result<Self> {
+        let (orders, inbox) = mpsc::channel::<Order>();
+        thread::Builder::new()
+            .name("lab-nursery".into())
+            .spawn(move || {
+                for mut order in inbox {
+                    // Whoever asked may have given up; the child is then dropped, and dies with us.
+                    let _ = order.reply.send(order.command.spawn());
+                }
+            })
+            .context("could not start the lab's nursery thread")?;
+        Ok(Self { orders })
+    }
+
+    fn spawn(&self, command: Command) -> Result<Child> {
+        let (reply, answer) = mpsc::channel();
+        let order = Order { command, reply };
+        if self.orders.send(order).is_err() {
+            bail!("the lab's nursery thread has ended");
+        }
+        let child = answer.recv().context("the lab's nursery thread has ended")?;
+        child.context("could not start a process")
+    }
+}
+
+/// A process, and everything it starts, in a process namespace of its own.
+#[derive(Debug)]
+pub(crate) struct Contained {
+    name: String,
+    outer: Child,
+    inner: Pid,
+    log: PathBuf,
+}
+
+impl Contained {
+    /// Starts `argv` with its output appended to `log`; `namespaces` are further `unshare` options.
+    pub(crate) fn start(
+        nursery: &Nursery,
+        name: &str,
+        log: &Path,
+        namespaces: &[&str],
+        argv: &[OsString],
+    ) -> Result<Self> {
+        let output = File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .with_context(|| format!("could not open {}", log.display()))?;
+        let mut command = Command::new(tools::find("setpriv")?);
+        command
+            .args(["--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child"])
+            .args(namespaces)
+            .arg("--")
+            .args(argv)
+            // A Ctrl-C in the terminal is for the lab, which ends its children in order.
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().context("could not share a log file")?)
+            .stderr(output);
+        let mut outer =
+            nursery.spawn(command).with_context(|| format!("could not start {name}"))?;
+        let born = until(&format!("{name} to start"), BIRTH, || {
+            if let Some(status) = outer.try_wait()? {
+                bail!("{name} ended with {status}:\n{}", tools::tail(log));
+            }
+            Ok(first_child(outer.id()))
+        });
+        match born {
+            Ok(inner) => Ok(Self { name: name.to_owned(), outer, inner, log: log.to_owned() }),
+            Err(error) => {
+                let _ = outer.kill();
+                let _ = outer.wait();
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns the process id, as the lab sees it, of the namespace's first process.
+    pub(crate) fn pid(&self) -> Pid {
+        self.inner
+    }
+
+    /// Fails with the end of its log when the process is no longer there.
+    pub(crate) fn require_running(&mut self) -> Result<()> {
+        if let Some(status) = self.outer.try_wait()? {
+            bail!("{} ended with {status}:\n{}", self.name, tools::tail(&self.log));
+        }
+        Ok(())
+    }
+
+    /// Sends a signal to the namespace's first process.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(self.inner, signal)
+            .with_context(|| format!("could not signal {} (pid {})", self.name, self.inner))
+    }
+
+    /// Kills everything in the namespace and returns when all of it is gone.
+    pub(crate) fn kill(&mut self) {
+        if matches!(self.outer.try_wait(), Ok(None)) {
+            // The outer process ends by itself once the last process inside is dead. When the
+            // inner one cannot be signalled it is gone, and killing the outer one does no harm.
+            if kill_process(self.inner, Signal::KILL).is_err() {
+                let _ = self.outer.kill();
+            }
+            let _ = self.outer.wait();
+        }
+    }
+}
+
+impl Drop for Contained {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Returns the children of a process.
+pub(crate) fn children(pid: Pid) -> Vec<Pid> {
+    children_of(pid.as_raw_nonzero().get().unsigned_abs())
+}
+
+fn first_child(pid: u32) -> Option<Pid> {
+    children_of(pid).first().copied()
+}
+
+fn children_of(pid: u32) -> Vec<Pid> {
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
+        .unwrap_or_default()
+        .split_whitespace()
+        .filter_map(|child| child.parse().ok().and_then(Pid::from_raw))
+        .collect()
+}

@@ -1,0 +1,31 @@
+//! Waiting for a condition, with a deadline and a name for the error.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// How long to pause between two looks.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Returns what `probe` finds, asking again until it finds something, fails, or `limit` is over.
+///
+/// # Errors
+///
+/// The probe's own error, or one that names `what` was waited for.
+pub fn until<T>(
+    what: &str,
+    limit: Duration,
+    mut probe: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(found) = probe()? {
+            return Ok(found);
+        }
+        if Instant::now() >= deadline {
+            bail!("waited {limit:?} in vain for {what}");
+        }
+        thread::sleep(PAUSE);
+    }
+}
