@@ -22,7 +22,7 @@ pub fn read(artifact: &ArtifactSpec) -> Result<Digest, String> {
     }
     let mut hasher = Sha256::new();
     let size = std::io::copy(&mut file, &mut hasher).map_err(trouble)?;
-    let sha256: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = format!("{:x}", hasher.finalize());
     if let Some(expected) = &artifact.expected
         && *expected != sha256
     {

@@ -375,6 +375,10 @@ impl Event {
     }
 
     /// Renders it as one line of JSON, without a line break.
+    ///
+    /// # Panics
+    ///
+    /// Never: facts have only string keys, which is all that JSON asks for.
     #[must_use]
     pub fn to_line(&self) -> String {
         let mut fact = serde_json::to_value(&self.fact).expect("facts have only string keys");

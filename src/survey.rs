@@ -195,12 +195,11 @@ async fn ask<W: World>(
         Ok(output) if output.success() => Ok(output.stdout_text()),
         Ok(output) => {
             let said = text::line(&output.stderr_text(), 160);
-            Err(if sudo && said.contains("sudo") {
-                format!("`sudo -n` is not permitted on {}: {said}", node.host)
-            } else {
-                let status = output.status.map_or("a signal".into(), |status| status.to_string());
-                format!("it could not be looked at: exit {status}: {said}")
-            })
+            let status = output.status.map_or("a signal".into(), |status| status.to_string());
+            Err(format!("it could not be looked at: exit {status}: {said}"))
+        }
+        Err(RunError::NotStarted(problem)) if sudo && problem.contains("sudo:") => {
+            Err(format!("`sudo -n` is not permitted: {problem}"))
         }
         Err(RunError::NotStarted(problem)) => Err(problem),
         Err(error) => Err(format!("it could not be looked at: {error}")),

@@ -12,7 +12,7 @@ pub fn duration(duration: Duration) -> String {
         1_000..9_950 if millis.is_multiple_of(1000) => format!("{}s", millis / 1000),
         1_000..9_950 => format!("{}.{}s", (millis + 50) / 1000, (millis + 50) % 1000 / 100),
         _ if seconds < 60 => format!("{seconds}s"),
-        _ if seconds < 3600 && seconds % 60 == 0 => format!("{}m", seconds / 60),
+        _ if seconds < 3600 && seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
         _ if seconds < 3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
         _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
     }

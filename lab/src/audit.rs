@@ -40,6 +40,8 @@ pub struct Stop {
     pub late_requests: u64,
     /// Requests in flight when it ended, as far as it could tell.
     pub cut: u64,
+    /// When the next process of the node started, if one did, in Unix milliseconds.
+    pub next_started: Option<u64>,
     /// How it ended.
     pub ending: Ending,
 }
@@ -198,6 +200,7 @@ impl Life<'_> {
             in_flight_at_term: term.map_or(0, |term| term.in_flight),
             late_requests: u64::try_from(count(Event::Late)).unwrap_or(u64::MAX),
             cut: find(Event::Cut).map_or(0, |cut| cut.in_flight),
+            next_started: self.until,
             ending,
         })
     }

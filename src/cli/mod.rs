@@ -37,7 +37,7 @@ struct Global {
     /// How to tell what happens: a live view, plain lines, or one JSON event a line on stdout
     #[arg(long, global = true, value_enum, default_value_t = Output::Auto, value_name = "FORM")]
     output: Output,
-    /// When to use colour; NO_COLOR is honoured
+    /// When to use colour; `NO_COLOR` is honoured
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     color: Colour,
     /// Only warnings and failures
@@ -98,7 +98,7 @@ struct PlaybookArguments {
     /// The playbook
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     file: PathBuf,
-    /// A variable; goes before --var-file and ROLLGATE_VAR_<name>
+    /// A variable; goes before --var-file and `ROLLGATE_VAR_<name>`
     #[arg(long = "var", value_name = "NAME=VALUE")]
     variables: Vec<String>,
     /// A file with a line `name=value` per variable

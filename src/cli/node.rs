@@ -23,7 +23,7 @@ pub(super) struct Nodes {
     playbook: PlaybookArguments,
     /// The nodes
     #[arg(value_name = "NODE", required = true)]
-    nodes: Vec<String>,
+    names: Vec<String>,
     /// Accepted for scripts; these commands never ask
     #[arg(short, long, hide = true)]
     yes: bool,
@@ -44,7 +44,7 @@ fn attempt(mode: Mode, arguments: &Nodes, global: &Global) -> Result<Exit, Refus
     let opened = Opened::new(&arguments.playbook, global, Missing::FromLast)?;
     let spec = opened.spec()?;
     let unknown: Vec<_> =
-        arguments.nodes.iter().filter(|name| spec.node(name).is_none()).cloned().collect();
+        arguments.names.iter().filter(|name| spec.node(name).is_none()).cloned().collect();
     if !unknown.is_empty() {
         let names: Vec<_> = spec.nodes.iter().map(|node| node.name.as_str()).collect();
         let message = format!("no node is called {}", unknown.join(", "));
@@ -62,27 +62,25 @@ fn attempt(mode: Mode, arguments: &Nodes, global: &Global) -> Result<Exit, Refus
             }
             fleet = survey(&reach.world, &reach.consul, &spec) => fleet,
         };
-        let result = match objection(&fleet, &arguments.nodes) {
-            Some(problem) => Err(Refusal::new(Exit::REFUSED, reach.redactor.redact(&problem))
-                .hint("nothing was changed")),
-            None => {
-                let was_out = |name: &str| {
-                    fleet.nodes.get(name).is_some_and(|facts| facts.down == Some(true))
-                };
-                let started = Started {
-                    service: spec.service.clone(),
-                    command: if mode == Mode::Out { "node out" } else { "node in" }.into(),
-                    from: None,
-                    to: None,
-                    actor: deploy::actor(),
-                    file: opened.file.display().to_string(),
-                    arguments: deploy::repeated(global, false),
-                    playbook: serde_json::to_value(&opened.loaded.playbook).unwrap_or_default(),
-                    inputs: opened.inputs.clone(),
-                    nodes: deploy::only(&spec, &arguments.nodes, was_out),
-                };
-                deploy::release(global, &opened, &spec, &reach, stop, mode, started).await
-            }
+        let result = if let Some(problem) = objection(&fleet, &arguments.names) {
+            Err(Refusal::new(Exit::REFUSED, reach.redactor.redact(&problem))
+                .hint("nothing was changed"))
+        } else {
+            let was_out =
+                |name: &str| fleet.nodes.get(name).is_some_and(|facts| facts.down == Some(true));
+            let started = Started {
+                service: spec.service.clone(),
+                command: if mode == Mode::Out { "node out" } else { "node in" }.into(),
+                from: None,
+                to: None,
+                actor: deploy::actor(),
+                file: opened.file.display().to_string(),
+                arguments: deploy::repeated(global, false),
+                playbook: serde_json::to_value(&opened.loaded.playbook).unwrap_or_default(),
+                inputs: opened.inputs.clone(),
+                nodes: deploy::only(&spec, &arguments.names, was_out),
+            };
+            deploy::release(global, &opened, &spec, &reach, stop, mode, started).await
         };
         reach.world.close().await;
         result

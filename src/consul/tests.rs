@@ -46,6 +46,7 @@ fn client(replies: Vec<Result<Reply, HttpError>>) -> (Arc<Script>, Client<Script
     (world.clone(), Client::new(world, settings))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "an element of a list of results")]
 fn reply(status: u16, body: &str) -> Result<Reply, HttpError> {
     Ok(Reply { status, headers: std::collections::BTreeMap::default(), body: body.into() })
 }

@@ -94,3 +94,48 @@ impl<W: World> NodeRun<W> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::playbook::load_text;
+    use crate::spec::Inputs;
+
+    fn spec(min_available: u32) -> Spec {
+        let text = format!(
+            "service: app
+registry: {{ type: consul-kv, prefix: upstreams/app/ }}
+gateways: [{{ type: nginx-upsync, status_url: 'http://10.0.0.1/l?app', upstream: app }}]
+nodes: [{{ ssh: a, address: '10.0.1.1:80' }}, {{ ssh: b, address: '10.0.1.2:80' }}, {{ ssh: c, address: '10.0.1.3:80' }}]
+stop: stop-it
+start: start-it
+health: {{ tcp: '${{{{ node.address }}}}' }}
+strategy: {{ min_available: {min_available} }}"
+        );
+        let loaded = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
+        Spec::new(&loaded.playbook, &Inputs::default()).expect("complete")
+    }
+
+    #[test]
+    fn a_node_may_leave_only_if_enough_others_stay() {
+        let spec = spec(2);
+        let mut seen = Observation::default();
+        for node in &spec.nodes {
+            seen.routed.insert(node.address.clone(), true);
+        }
+        let objection = |seen: &Observation, leaving: &[&str]| {
+            let leaving = leaving.iter().map(ToString::to_string).collect();
+            objection(&spec, "gw", seen, &leaving, "10.0.1.1:80")
+        };
+        assert_eq!(objection(&seen, &[]), None);
+        // A gateway that has not noticed yet that `b` is leaving does not count it as staying.
+        assert_eq!(
+            objection(&seen, &["10.0.1.2:80"]).as_deref(),
+            Some("gw would route to 1 node only, fewer than 2 (b not routed there)")
+        );
+        seen.routed.insert("10.0.1.3:80".into(), false);
+        assert!(objection(&seen, &[]).is_some());
+        seen.routed.insert("10.0.1.1:80".into(), false);
+        assert_eq!(objection(&seen, &[]), None, "who is out costs nothing");
+    }
+}

@@ -162,11 +162,11 @@ impl<W: World> NodeRun<W> {
             Step::Disable | Step::Enable => WRITE_GRACE,
             _ => Duration::ZERO,
         };
-        let stop = stopped_for(self.shared.stop.clone(), grace);
+        let interrupted = stopped_for(self.shared.stop.clone(), grace);
         let result = tokio::select! {
             biased;
             result = self.act(step, command) => result,
-            () = stop => return Ending::Interrupted,
+            () = interrupted => return Ending::Interrupted,
         };
         match result {
             Ok(found) => {
@@ -196,11 +196,11 @@ impl<W: World> NodeRun<W> {
             return;
         }
         let deadline = Instant::now() + self.confirm_time();
-        let stop = stopped_for(self.shared.stop.clone(), PUT_BACK_GRACE);
+        let interrupted = stopped_for(self.shared.stop.clone(), PUT_BACK_GRACE);
         tokio::select! {
             biased;
             () = self.put_back(step, deadline) => {}
-            () = stop => {}
+            () = interrupted => {}
         }
     }
 

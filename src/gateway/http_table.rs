@@ -36,7 +36,7 @@ impl HttpTable {
         }
     }
 
-    fn read_text(&self, pattern: &Regex, text: &str) -> Result<View, String> {
+    fn read_text(pattern: &Regex, text: &str) -> Result<View, String> {
         let mut view = View::default();
         for found in pattern.captures_iter(text) {
             let address = found.name("address").ok_or("the pattern has no group `address`")?;
@@ -133,7 +133,7 @@ impl Driver for HttpTable {
         let [reply, ..] = replies else { return Err("no reply".into()) };
         let text = ok(reply)?.text();
         match &self.pattern {
-            Some(pattern) => self.read_text(pattern, &text),
+            Some(pattern) => Self::read_text(pattern, &text),
             None => self.read_json(&text),
         }
     }

@@ -1,4 +1,4 @@
-//! nginx-upsync-module, and nginx_upstream_check_module where it is used.
+//! nginx-upsync-module, and `nginx_upstream_check_module` where it is used.
 //!
 //! `upstream_show` is the view of the worker that happens to answer. An unknown upstream is a 200 with a
 //! sentence. `check_status` is shared by all workers; it does not know `down`, and it forgets a peer that was

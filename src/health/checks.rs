@@ -99,7 +99,7 @@ impl<W: World> Gate<W> {
         let (version, wrong_version) = (http.version.clone(), http.wrong_version.clone());
         let body = http.body.clone();
         let wrong = [http, tcp, run, consul].into_iter().find(|result| result.problem.is_some());
-        Try { version, wrong_version, ..wrong.unwrap_or(Try { body, ..Try::default() }) }
+        Try { wrong_version, version, ..wrong.unwrap_or(Try { body, ..Try::default() }) }
     }
 
     async fn try_http(

@@ -150,18 +150,16 @@ impl<W: World> Gate<W> {
                 "the process that owns :{port} cannot be seen (set `health.identity` or `ssh.sudo`)"
             ));
         }
-        match listener.older_than(mark).next() {
-            Some(old) => Err(format!(
+        if let Some(old) = listener.older_than(mark).next() {
+            return Err(format!(
                 "pid {}, started {} ago, before this release, still owns :{port}",
                 old.pid,
                 text::duration(old.age(listener.mark)),
-            )),
-            None => {
-                let process = &listener.owners[0];
-                let age = text::duration(process.age(listener.mark));
-                Ok(format!("pid {}, started {age} ago by this release, owns :{port}", process.pid))
-            }
+            ));
         }
+        let process = &listener.owners[0];
+        let age = text::duration(process.age(listener.mark));
+        Ok(format!("pid {}, started {age} ago by this release, owns :{port}", process.pid))
     }
 
     async fn listener(&self) -> Result<Listener, String> {

@@ -138,14 +138,19 @@ fn upload(layout: &Layout) -> String {
 fn unpack(layout: &Layout) -> String {
     let place = match &layout.packing {
         Packing::TarGz => "tar -xzf \"$f\" -C \"$t\" --no-same-owner".to_owned(),
-        Packing::File(name) => format!("cp \"$f\" \"$t\"/{}; chmod a+rx \"$t\"/*", quote(name)),
+        Packing::File(name) => {
+            let name = quote(name);
+            format!("cp \"$f\" \"$t\"/{name} && chmod a+rx \"$t\"/{name}")
+        }
     };
     format!(
         "set -e; umask 022; f={file}; t=\"$f.tree\"; d={folder}; \
          [ -d \"$d\" ] && {{ rm -rf \"$f\" \"$t\"; exit 0; }}; \
          s=$(sha256sum <\"$f\" | cut -d' ' -f1); \
          [ \"$s\" = {sum} ] || {{ echo \"sha256 is $s\" >&2; exit {CHECKSUM_MISMATCH}; }}; \
-         rm -rf \"$t\"; mkdir \"$t\"; {place}; touch \"$t\"; \
+         rm -rf \"$t\"; trap 'rm -rf \"$t\"' EXIT; trap 'exit 143' HUP INT TERM; mkdir \"$t\"; \
+         {place} || {{ e=$?; a=$(df -Pk \"$t\" | {{ read -r _; read -r _ _ _ a _; echo \"$a\"; }}); \
+         [ \"$a\" -ge 64 ] || echo \"No space left at $t\" >&2; exit $e; }}; touch \"$t\"; \
          sync -f \"$t\" 2>/dev/null || sync; mv -T \"$t\" \"$d\"; rm -f \"$f\"",
         file = quote(&layout.upload()),
         folder = quote(&layout.folder()),

@@ -38,7 +38,7 @@ impl Survey {
                     survey.tools.insert(value.into());
                 }
                 "current" if !value.is_empty() => {
-                    survey.current = Some(crate::text::harmless(value))
+                    survey.current = Some(crate::text::harmless(value));
                 }
                 "current_is_no_link" => survey.current_is_no_link = true,
                 "free_kib" => {

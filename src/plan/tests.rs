@@ -1,1 +1,181 @@
 //! Plans over made-up fleets.
+
+use super::*;
+use crate::health::Try;
+use crate::node::Survey;
+use crate::playbook::load_text;
+use crate::spec::Inputs;
+
+/// A playbook of three nodes `a`, `b`, `c` behind two gateways.
+fn spec(strategy: &str) -> Spec {
+    let text = format!(
+        "service: app
+registry: {{ type: consul-kv, prefix: upstreams/app/ }}
+gateways:
+  - {{ name: gw-1, type: nginx-upsync, status_url: 'http://10.0.0.1/l?app', upstream: app }}
+  - {{ name: gw-2, type: nginx-upsync, status_url: 'http://10.0.0.2/l?app', upstream: app }}
+nodes:
+  - {{ ssh: a, address: '10.0.1.1:80' }}
+  - {{ ssh: b, address: '10.0.1.2:80', tags: [canary] }}
+  - {{ ssh: c, address: '10.0.1.3:80' }}
+stop: stop-it
+start: start-it
+health:
+  http: 'http://${{{{ node.address }}}}/ping'
+  identity: {{ header: x-version, equals: '2' }}
+{strategy}"
+    );
+    let loaded = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
+    Spec::new(&loaded.playbook, &Inputs::default()).expect("complete")
+}
+
+/// Everything up, healthy, routed, on version 1.
+fn fleet(spec: &Spec) -> Fleet {
+    let mut seen = Observation::default();
+    let mut fleet = Fleet::default();
+    for node in &spec.nodes {
+        seen.routed.insert(node.address.clone(), true);
+        seen.out.insert(node.address.clone(), false);
+        let wrong_version = Some("200 from version 1, not 2".into());
+        let health = Try { version: Some("1".into()), wrong_version, ..Try::default() };
+        let facts = NodeFacts {
+            survey: Some(Survey::default()),
+            health,
+            down: Some(false),
+            ..NodeFacts::default()
+        };
+        fleet.nodes.insert(node.name.clone(), facts);
+    }
+    fleet.gateways = ["gw-1", "gw-2"].map(|name| (name.to_owned(), Ok(seen.clone()))).into();
+    fleet
+}
+
+/// Takes a node out at some of the gateways; at both, its key says so too.
+fn take_out(fleet: &mut Fleet, spec: &Spec, name: &str, gateways: &[usize], by_key: bool) {
+    let address = &spec.node(name).expect("known").address;
+    for index in gateways {
+        let seen = fleet.gateways[*index].1.as_mut().expect("readable");
+        seen.routed.insert(address.clone(), false);
+        seen.out.insert(address.clone(), by_key);
+    }
+    if by_key {
+        fleet.nodes.get_mut(name).expect("known").down = Some(true);
+    }
+}
+
+fn order(plan: &Plan) -> Vec<(&str, Will)> {
+    plan.rows.iter().map(|row| (row.planned.node.as_str(), row.planned.will)).collect()
+}
+
+fn plan(spec: &Spec, fleet: &Fleet) -> Plan {
+    Plan::new(spec, fleet, &Selection::default())
+}
+
+#[test]
+fn nodes_that_are_out_go_first_and_cost_no_capacity() {
+    let spec = spec("strategy: { min_available: 2 }");
+    let mut fleet = fleet(&spec);
+    take_out(&mut fleet, &spec, "c", &[0, 1], true);
+    let plan = plan(&spec, &fleet);
+    assert_eq!(order(&plan), [("c", Will::Update), ("a", Will::Update), ("b", Will::Update)]);
+    assert!(plan.rows[0].planned.was_out);
+    assert_eq!((plan.routed_now, plan.lowest), (2, 2));
+    assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
+}
+
+#[test]
+fn a_node_on_the_new_version_is_skipped_only_when_it_also_serves() {
+    let spec = spec("");
+    let mut fleet = fleet(&spec);
+    for name in ["a", "b"] {
+        let health = Try { version: Some("2".into()), ..Try::default() };
+        fleet.nodes.get_mut(name).expect("known").health = health;
+    }
+    take_out(&mut fleet, &spec, "b", &[0, 1], true);
+    assert_eq!(
+        order(&plan(&spec, &fleet)),
+        [("b", Will::Update), ("a", Will::Skip), ("c", Will::Update)]
+    );
+}
+
+#[test]
+fn capacity_is_judged_at_the_gateway_that_has_the_fewest() {
+    let spec = spec("strategy: { min_available: 2 }");
+    let mut fleet = fleet(&spec);
+    // Held down by gw-2's own check: its key says up, and gw-1 routes to it.
+    take_out(&mut fleet, &spec, "b", &[1], false);
+    let plan = plan(&spec, &fleet);
+    assert_eq!(plan.refusals.len(), 1);
+    assert_eq!(
+        plan.refusals[0],
+        "without a, gateway gw-2 would route to 1 of 3 nodes only, fewer than 2 (b not routed there)"
+    );
+    assert_eq!((plan.routed_now, plan.lowest), (2, 1));
+}
+
+#[test]
+fn batches_are_weighed_as_a_whole() {
+    let plan_of = |strategy: &str| {
+        let spec = spec(strategy);
+        let plan = plan(&spec, &fleet(&spec));
+        (plan.lowest, plan.refusals.len())
+    };
+    assert_eq!(plan_of("strategy: { batches: 2 }"), (1, 0));
+    assert_eq!(
+        plan_of("strategy: { batches: 2, min_available: 2 }"),
+        (1, 2),
+        "both gateways say no"
+    );
+    assert_eq!(plan_of("strategy: { batches: [1, '100%'] }"), (1, 0));
+    assert_eq!(plan_of("strategy: { batches: '100%' }"), (0, 2), "never the last one");
+}
+
+#[test]
+fn what_cannot_be_known_is_refused_and_never_taken_for_fine() {
+    let spec = spec("");
+    let mut blind = fleet(&spec);
+    blind.gateways[1].1 = Err("connection refused".into());
+    let refusals = plan(&spec, &blind).refusals;
+    assert_eq!(refusals, ["gateway gw-2 cannot be read: connection refused"]);
+
+    let mut lost = fleet(&spec);
+    lost.nodes.get_mut("b").expect("known").problem = Some("no route".into());
+    assert_eq!(plan(&spec, &lost).refusals, ["b: no route"]);
+
+    let mut deaf = fleet(&spec);
+    deaf.nodes.get_mut("b").expect("known").down = Some(true);
+    let refusals = plan(&spec, &deaf).refusals;
+    assert!(refusals[0].starts_with("b: gw-1 still routes to it although its key says down"));
+
+    let mut other = fleet(&spec);
+    take_out(&mut other, &spec, "c", &[0], true);
+    other.nodes.get_mut("c").expect("known").down = Some(false);
+    let refusals = plan(&spec, &other).refusals;
+    assert!(refusals[0].starts_with("c: gw-1 does not route to it although its key says up"));
+}
+
+#[test]
+fn failures_that_are_allowed_leave_the_others_to_go_on() {
+    let spec = spec("strategy: { max_failures: 1 }");
+    let mut fleet = fleet(&spec);
+    fleet.nodes.get_mut("b").expect("known").problem = Some("no route".into());
+    let plan = plan(&spec, &fleet);
+    assert_eq!(order(&plan)[1], ("b", Will::Blocked));
+    assert!(plan.refusals.is_empty());
+    assert!(plan.render(&spec, "app.yaml").contains("stops after the 2nd failed node"));
+}
+
+#[test]
+fn the_operator_chooses_by_name_by_tag_and_by_number() {
+    let spec = spec("");
+    let fleet = fleet(&spec);
+    let wills = |selection: &Selection| -> Vec<Will> {
+        Plan::new(&spec, &fleet, selection).rows.iter().map(|row| row.planned.will).collect()
+    };
+    let only = Selection { only: vec!["canary".into()], ..Selection::default() };
+    assert_eq!(wills(&only), [Will::LeftOut, Will::Update, Will::LeftOut]);
+    let skip = Selection { skip: vec!["a".into()], limit: Some(1), ..Selection::default() };
+    assert_eq!(wills(&skip), [Will::LeftOut, Will::Update, Will::LeftOut]);
+    let unknown = Selection { only: vec!["x".into(), "a".into()], ..Selection::default() };
+    assert_eq!(unknown.unknown(&spec), ["x"]);
+}

@@ -48,7 +48,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-fn members(value: &[u8]) -> Result<(&str, Vec<(String, &RawValue)>), ValueError> {
+type Member<'a> = (String, &'a RawValue);
+
+fn members(value: &[u8]) -> Result<(&str, Vec<Member<'_>>), ValueError> {
     let text =
         std::str::from_utf8(value).map_err(|error| ValueError::NotAnObject(error.to_string()))?;
     let Members(members) =
@@ -56,7 +58,7 @@ fn members(value: &[u8]) -> Result<(&str, Vec<(String, &RawValue)>), ValueError>
     Ok((text, members))
 }
 
-fn find<'a>(members: &[(String, &'a RawValue)]) -> Option<&'a RawValue> {
+fn find<'a>(members: &[Member<'a>]) -> Option<&'a RawValue> {
     members.iter().find(|(name, _)| name.eq_ignore_ascii_case("down")).map(|(_, value)| *value)
 }
 

@@ -109,7 +109,7 @@ impl Live {
         ));
     }
 
-    fn summary(&self, node: &str, release: &Release, elapsed_ms: u64) -> String {
+    fn summary(node: &str, release: &Release, elapsed_ms: u64) -> String {
         let version =
             release.started.as_ref().and_then(|started| started.to.clone()).unwrap_or_default();
         let took = text::duration(Duration::from_millis(elapsed_ms));
@@ -176,7 +176,7 @@ impl Sink for Live {
                 self.settle(&node, "-", "33", &format!("stopped: {state}"));
             }
             Fact::NodeDone { elapsed_ms } => {
-                let rest = self.summary(&node, release, *elapsed_ms);
+                let rest = Self::summary(&node, release, *elapsed_ms);
                 self.settle(&node, "✓", "32", &rest);
             }
             Fact::ReleaseFinished(_) => {
@@ -188,7 +188,7 @@ impl Sink for Live {
                 return;
             }
             Fact::GatewayProven { gateway, .. } => {
-                self.under_way(event, &format!("{gateway}: proven"))
+                self.under_way(event, &format!("{gateway}: proven"));
             }
             Fact::BatchStarted { .. }
             | Fact::RegistryWriting { .. }

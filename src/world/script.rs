@@ -59,7 +59,7 @@ fn guarded(command: &Command, mark: &str) -> String {
          exec 3<&0 </dev/null; printf '{mark} started\\n' >&2; \
          setsid sh -c {script} {input} & c=$!; {END}; \
          ( s=; trap '[ -z \"$s\" ] || kill $s; exit {NOT_NEEDED}' TERM; {watch}; trap '' TERM; \
-         k TERM; sleep 5 & i=$!; while kill -0 $i && k 0; do sleep 0.1; done; kill $i; k KILL; \
+         k TERM; sleep 5 & i=$!; while kill -0 $i && k 0; do sleep 0.1; done; kill -KILL $i; k KILL; \
          exit $e ) >/dev/null 2>&1 & w=$!; exec 3<&-; \
          wait $c 2>/dev/null; r=$?; kill $w 2>/dev/null; wait $w 2>/dev/null; \
          printf '{mark} ended %s %s\\n' $r $? >&2; exit $r"

@@ -1,0 +1,181 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_rollgate_global_optspecs
+    string join \n output= color= q/quiet v/verbose state-dir= h/help V/version
+end
+
+function __fish_rollgate_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_rollgate_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_rollgate_using_subcommand
+    set -l cmd (__fish_rollgate_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c rollgate -n "__fish_rollgate_needs_command" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+tty\t'The live view'
+plain\t'One line a change'
+jsonl\t'One JSON event a line on stdout'"
+complete -c rollgate -n "__fish_rollgate_needs_command" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_needs_command" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
+complete -c rollgate -n "__fish_rollgate_needs_command" -s q -l quiet -d 'Only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_needs_command" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rollgate -n "__fish_rollgate_needs_command" -s V -l version -d 'Print version'
+complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "check" -d 'Check a playbook alone: every problem at once'
+complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "plan" -d 'Say what would happen to each node, and why; changes nothing'
+complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "deploy" -d 'Release'
+complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "status" -d 'Tell each node\'s state: version, process, registry, gateways'
+complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "node" -d 'Take a node out of rotation, or bring it back in, by hand, with the same proofs'
+complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "schema" -d 'Print the JSON Schema of playbooks, for editors'
+complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "completions" -d 'Print the completions for a shell'
+complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rollgate -n "__fish_rollgate_using_subcommand check" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+tty\t'The live view'
+plain\t'One line a change'
+jsonl\t'One JSON event a line on stdout'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand check" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand check" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand check" -s q -l quiet -d 'Only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand check" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l var -d 'A variable; goes before --var-file and `ROLLGATE_VAR_<name>`' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l var-file -d 'A file with a line `name=value` per variable' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l only -d 'Only these nodes, by name or tag' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l skip -d 'Not these nodes, by name or tag' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l limit -d 'At most so many nodes' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+tty\t'The live view'
+plain\t'One line a change'
+jsonl\t'One JSON event a line on stdout'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l detailed-exitcode -d 'Exit with 6 when there is something to do'
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s q -l quiet -d 'Only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l var -d 'A variable; goes before --var-file and `ROLLGATE_VAR_<name>`' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l var-file -d 'A file with a line `name=value` per variable' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l only -d 'Only these nodes, by name or tag' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l skip -d 'Not these nodes, by name or tag' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l limit -d 'At most so many nodes' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+tty\t'The live view'
+plain\t'One line a change'
+jsonl\t'One JSON event a line on stdout'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s y -l yes -d 'Do not ask'
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s q -l quiet -d 'Only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l var -d 'A variable; goes before --var-file and `ROLLGATE_VAR_<name>`' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l var-file -d 'A file with a line `name=value` per variable' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+tty\t'The live view'
+plain\t'One line a change'
+jsonl\t'One JSON event a line on stdout'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand status" -s q -l quiet -d 'Only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand status" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+tty\t'The live view'
+plain\t'One line a change'
+jsonl\t'One JSON event a line on stdout'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -s q -l quiet -d 'Only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -f -a "out" -d 'Take nodes out of rotation: marked down, proven out, drained; the service keeps running'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -f -a "in" -d 'Bring nodes back into rotation: proven healthy, marked up, proven in'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l var -d 'A variable; goes before --var-file and `ROLLGATE_VAR_<name>`' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l var-file -d 'A file with a line `name=value` per variable' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+tty\t'The live view'
+plain\t'One line a change'
+jsonl\t'One JSON event a line on stdout'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -s y -l yes -d 'Accepted for scripts; these commands never ask'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -s q -l quiet -d 'Only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l var -d 'A variable; goes before --var-file and `ROLLGATE_VAR_<name>`' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l var-file -d 'A file with a line `name=value` per variable' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+tty\t'The live view'
+plain\t'One line a change'
+jsonl\t'One JSON event a line on stdout'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -s y -l yes -d 'Accepted for scripts; these commands never ask'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -s q -l quiet -d 'Only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from help" -f -a "out" -d 'Take nodes out of rotation: marked down, proven out, drained; the service keeps running'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from help" -f -a "in" -d 'Bring nodes back into rotation: proven healthy, marked up, proven in'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+tty\t'The live view'
+plain\t'One line a change'
+jsonl\t'One JSON event a line on stdout'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -s q -l quiet -d 'Only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+tty\t'The live view'
+plain\t'One line a change'
+jsonl\t'One JSON event a line on stdout'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s q -l quiet -d 'Only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node schema completions help" -f -a "check" -d 'Check a playbook alone: every problem at once'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node schema completions help" -f -a "plan" -d 'Say what would happen to each node, and why; changes nothing'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node schema completions help" -f -a "deploy" -d 'Release'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node schema completions help" -f -a "status" -d 'Tell each node\'s state: version, process, registry, gateways'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node schema completions help" -f -a "node" -d 'Take a node out of rotation, or bring it back in, by hand, with the same proofs'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node schema completions help" -f -a "schema" -d 'Print the JSON Schema of playbooks, for editors'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node schema completions help" -f -a "completions" -d 'Print the completions for a shell'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node schema completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from node" -f -a "out" -d 'Take nodes out of rotation: marked down, proven out, drained; the service keeps running'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from node" -f -a "in" -d 'Bring nodes back into rotation: proven healthy, marked up, proven in'

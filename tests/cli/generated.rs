@@ -1,0 +1,80 @@
+//! Files that are made from the code: `UPDATE=1` writes them anew, without it they must be as they would be made.
+
+use std::path::Path;
+
+use clap_complete::Shell;
+
+use crate::support::{Case, root};
+
+#[track_caller]
+fn is_true(path: &Path, made: &str) {
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, made).expect("written");
+    }
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        kept == made,
+        "{} is not as the code makes it: run the tests with UPDATE=1",
+        path.display()
+    );
+}
+
+#[test]
+fn completions_are_as_the_command_line_makes_them() {
+    for (shell, file) in
+        [(Shell::Bash, "rollgate.bash"), (Shell::Zsh, "_rollgate"), (Shell::Fish, "rollgate.fish")]
+    {
+        is_true(
+            &root().join("completions").join(file),
+            &rollgate::cli::generate_completions(shell),
+        );
+    }
+}
+
+#[test]
+fn the_schema_is_as_the_types_make_it() {
+    let (stdout, _) = Case::new(&[]).exits(0, &["schema"]);
+    is_true(&root().join("docs/playbook.schema.json"), &stdout);
+    let schema: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!(schema["additionalProperties"], false);
+    assert_eq!(schema["properties"]["nodes"]["minItems"], 1);
+}
+
+#[test]
+fn every_playbook_of_the_repository_is_valid() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(root().join("playbooks")).expect("playbooks").flatten() {
+        let path = entry.path().display().to_string();
+        Case::new(&[]).exits(0, &["check", &path]);
+        count += 1;
+    }
+    assert!(count >= 3, "there are playbooks");
+}
+
+#[test]
+fn the_readme_tells_every_command_and_every_exit_code() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("a README");
+    let (help, _) = Case::new(&[]).exits(0, &["--help"]);
+    let commands = help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
+    let commands = commands.take_while(|line| !line.is_empty());
+    for name in
+        commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help")
+    {
+        assert!(readme.contains(&format!("`{name}")), "README.md does not tell of `{name}`");
+    }
+    for code in ["0", "1", "2", "3", "6", "10", "20", "22", "130, 143"] {
+        assert!(
+            readme.contains(&format!("| {code} |")),
+            "README.md does not tell of exit code {code}"
+        );
+    }
+}
+
+#[test]
+fn the_first_playbook_of_the_readme_is_valid() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("a README");
+    let mut blocks =
+        readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or(""));
+    let first = blocks.next().expect("a playbook");
+    Case::new(&[("app.yaml", first.as_bytes())]).exits(0, &["check", "app.yaml"]);
+}

@@ -1,0 +1,92 @@
+//! What may be named where: the architecture as a list of greps.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::root;
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// Asserts that `word` stands only in files whose path begins with one of `places`.
+#[track_caller]
+fn only_in(word: &str, places: &[&str]) {
+    let source = root().join("src");
+    for file in sources(&source) {
+        let path = file.strip_prefix(&source).expect("below src").display().to_string();
+        if places.iter().any(|place| path.starts_with(place)) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).expect("a source");
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            assert!(!line.contains(word), "{path} names `{word}`: {line}");
+        }
+    }
+}
+
+#[test]
+fn the_outside_is_reached_through_the_world_alone() {
+    only_in("reqwest", &["world/"]);
+    only_in("openssh", &["world/"]);
+    only_in(
+        "std::process::Command",
+        &[
+            "world/",
+            "node/mod.rs",
+            "node/listener.rs",
+            "node/sockets.rs",
+            "node/survey.rs",
+            "shell.rs",
+        ],
+    );
+    only_in("TcpStream", &["world/", "node/sockets.rs"]);
+}
+
+#[test]
+fn the_command_line_and_the_terminal_stay_at_the_edge() {
+    only_in("clap", &["cli/", "main.rs"]);
+    only_in("dialoguer", &["cli/"]);
+    only_in("indicatif", &["report/live.rs", "cli/output.rs"]);
+    only_in("std::io::stdout", &["report/mod.rs"]);
+    only_in("crate::cli", &["cli/", "main.rs"]);
+    only_in("crate::report", &["cli/", "report/"]);
+}
+
+#[test]
+fn what_decides_knows_no_clock_and_no_runtime() {
+    for pure in [
+        "playbook",
+        "plan.rs",
+        "event.rs",
+        "spec.rs",
+        "next.rs",
+        "node",
+        "engine/release.rs",
+        "gateway/proof.rs",
+        "gateway/upsync.rs",
+        "gateway/http_table.rs",
+        "registry/value.rs",
+        "health/streak.rs",
+    ] {
+        let source = root().join("src").join(pure);
+        let files = if source.is_dir() { sources(&source) } else { vec![source] };
+        for file in files {
+            let text = std::fs::read_to_string(&file).expect("a source");
+            let code = text.split("#[cfg(test)]").next().unwrap_or("");
+            for word in ["tokio", "Instant", "SystemTime", ".await"] {
+                assert!(!code.contains(word), "{} names `{word}`", file.display());
+            }
+        }
+    }
+    only_in("HashMap", &[]);
+}

@@ -1,0 +1,8 @@
+//! The binary without any server: what it prints for files, arguments and mistakes; and what must be kept true
+//! in the repository.
+
+mod check;
+mod generated;
+mod layering;
+mod support;
+mod usage;

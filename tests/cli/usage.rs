@@ -1,0 +1,97 @@
+//! Arguments, variables, and what cannot be reached: exit codes and messages.
+
+use crate::support::{Case, SMALL};
+
+fn case() -> Case {
+    Case::new(&[("app.yaml", SMALL.as_bytes()), ("vars", b"# a comment\nversion = 7\n")])
+}
+
+#[test]
+fn mistakes_in_variables_are_told_all_at_once_with_exit_2() {
+    let (_, stderr) = case().exits(2, &["plan", "app.yaml", "--var", "verison=2"]);
+    assert!(stderr.contains("no variable `verison`, did you mean `version`?"), "{stderr}");
+    assert!(stderr.contains("variable `version` is required and has no value"), "{stderr}");
+    assert!(stderr.contains("app.yaml:3:"), "{stderr}");
+    let (_, stderr) = case().exits(2, &["plan", "app.yaml", "--var", "version=x"]);
+    assert!(stderr.contains("`x` is no value for `version`"), "{stderr}");
+    let (_, stderr) = case().exits(2, &["plan", "app.yaml", "--var", "version"]);
+    assert!(stderr.contains("expected NAME=VALUE"), "{stderr}");
+    let (_, stderr) = case().exits(2, &["plan", "app.yaml", "--var-file", "app.yaml"]);
+    assert!(stderr.contains("app.yaml:1: expected `name=value`"), "{stderr}");
+}
+
+#[test]
+fn the_command_line_goes_before_files_and_those_before_the_environment() {
+    // `x` would not match the pattern, so who wins is seen by who is complained of.
+    let plan = |case: &Case, arguments: &[&str]| {
+        let arguments: Vec<_> = ["plan", "app.yaml"].iter().chain(arguments).copied().collect();
+        case.run(&arguments).status.code()
+    };
+    let bad = case().env("ROLLGATE_VAR_version", "x");
+    assert_eq!(plan(&bad, &[]), Some(2));
+    assert_eq!(plan(&bad, &["--var-file", "vars"]), Some(3), "the file's value is used");
+    let good = case().env("ROLLGATE_VAR_version", "7");
+    assert_eq!(plan(&good, &[]), Some(3), "the environment's value is used");
+    assert_eq!(plan(&good, &["--var-file", "vars", "--var", "version=x"]), Some(2));
+}
+
+#[test]
+fn what_cannot_be_reached_is_named_and_nothing_is_written() {
+    let (stdout, _) = case().exits(3, &["plan", "app.yaml", "--var", "version=2"]);
+    assert!(stdout.contains("Refused: Consul cannot be reached: http://127.0.0.1:1: "), "{stdout}");
+    assert!(stdout.contains("Refused: gateway 127.0.0.1:1 cannot be read"), "{stdout}");
+}
+
+#[test]
+fn usage_errors_exit_with_2_and_help_with_0() {
+    for arguments in [&["deploy"][..], &["nonsense"], &["deploy", "app.yaml", "--frobnicate"], &[]]
+    {
+        let (stdout, stderr) = case().exits(2, arguments);
+        assert!(stdout.is_empty() && stderr.contains("Usage: rollgate"), "{stderr}");
+    }
+    for arguments in
+        [&["--help"][..], &["deploy", "--help"], &["node", "out", "--help"], &["--version"]]
+    {
+        let (stdout, stderr) = case().exits(0, arguments);
+        assert!(!stdout.is_empty() && stderr.is_empty(), "{stderr}");
+    }
+    let (_, stderr) =
+        case().exits(2, &["plan", "app.yaml", "--var", "version=2", "--only", "app-9"]);
+    assert!(
+        stderr.contains("no node or tag is called app-9") && stderr.contains("app-1, app-2"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_secret_that_cannot_be_read_is_named_without_its_value() {
+    let playbook = SMALL.replace(
+        "consul: { addresses: ['http://127.0.0.1:1'] }",
+        "secrets: { token: { env: MY_TOKEN } }\n\
+         consul: { addresses: ['http://127.0.0.1:1'], token: '${{ secrets.token }}' }",
+    );
+    let case = Case::new(&[("app.yaml", playbook.as_bytes())]);
+    let arguments = ["plan", "app.yaml", "--var", "version=2"];
+    let (_, stderr) = case.exits(2, &arguments);
+    assert!(
+        stderr.contains("secret `token`: the environment has no variable `MY_TOKEN`"),
+        "{stderr}"
+    );
+    let case = case.env("MY_TOKEN", "hunter22");
+    let (stdout, stderr) = case.exits(3, &arguments);
+    assert!(!stdout.contains("hunter22") && !stderr.contains("hunter22"));
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_rollgate"))
+        .arg("schema")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("rollgate runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,141 @@
+//! The other commands, and what they print.
+
+use rollgate_lab::GatewayConfig;
+
+use crate::harness::{Bench, events, journals};
+
+fn bench() -> Bench {
+    Bench::new(3, vec![GatewayConfig::immediate(2), GatewayConfig::immediate(2)])
+}
+
+#[test]
+fn a_plan_writes_nothing_anywhere_and_says_what_would_happen() {
+    let bench = bench();
+    let keys = bench.keys();
+    let listing = |bench: &Bench| -> Vec<String> {
+        let look = |node: &rollgate_lab::Node| {
+            let output = node.exec(
+                "find /srv/app /tmp /home -newer /srv/app/current -o -ls | md5sum; find /srv/app",
+            );
+            String::from_utf8_lossy(&output.expect("the node answers").stdout).into_owned()
+        };
+        bench
+            .lab
+            .nodes
+            .iter()
+            .map(|node| look(node).lines().skip(1).map(str::to_owned).collect())
+            .collect()
+    };
+    let before = listing(&bench);
+    let plan = bench.run(&["plan"], &["--var", "version=2"]).exits(0).stdout();
+    for expected in [
+        "app  1 -> 2   (",
+        "sha256 ",
+        " 1  node-1  ",
+        "routed 2/2",
+        "never fewer than 1 (min_available 1); lowest in this plan 2",
+        "down 0->1->0",
+        "stop: /srv/app/ctl stop",
+        "Plan: 3 to update, 0 to skip, 0 left out, 0 blocked.",
+        "Nothing was changed.",
+    ] {
+        assert!(plan.contains(expected), "`{expected}` is missing in:\n{plan}");
+    }
+    assert_eq!(bench.keys(), keys);
+    assert_eq!(listing(&bench), before);
+    assert!(journals(&bench.playbook).is_empty());
+    assert!(!bench.lab.directory().join(".rollgate").exists());
+}
+
+#[test]
+fn nodes_go_out_and_in_by_hand_with_the_same_proofs() {
+    let bench = bench();
+    let load = bench.load();
+    bench.run(&["node", "out"], &["node-2", "--var", "version=1"]).exits(0).says("proven: gw-1");
+    assert!(bench.is_down(1) && bench.versions()[1].is_some(), "out, and still running");
+    let status = bench.run(&["status"], &[]).exits(0).stdout();
+    let line = status.lines().find(|line| line.contains("node-2")).unwrap_or("");
+    assert!(
+        line.contains("down") && line.contains("out 2/2") && line.contains("healthy"),
+        "{status}"
+    );
+    // Nobody may take the last ones: 2 are left, and both at once would leave none.
+    bench.run(&["node", "out"], &["node-1", "node-3"]).exits(20).says("fewer than 1");
+    let out: Vec<_> = (0..3).filter(|index| bench.is_down(*index)).collect();
+    assert_eq!(out.len(), 2, "{out:?}");
+    bench.run(&["node", "in"], &["node-1", "node-2", "node-3"]).exits(0).says("healthy=2/2");
+    assert!((0..3).all(|index| !bench.is_down(index)));
+    let totals = load.stop();
+    assert_eq!(totals.failed, 0, "{totals}");
+    bench.run(&["node", "out"], &["nobody"]).exits(2).says("no node is called nobody");
+}
+
+#[test]
+fn programs_get_one_event_a_line_and_the_end_last() {
+    let bench = bench();
+    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
+    let ran = bench.run(&["deploy"], &arguments).exits(0);
+    let seen = events(&ran.stdout());
+    let numbers: Vec<_> = seen.iter().filter_map(|event| event["seq"].as_u64()).collect();
+    assert!(numbers.is_sorted() && numbers.len() == seen.len());
+    assert_eq!(seen[0]["type"], "release.started");
+    let last = seen.last().expect("events");
+    assert_eq!(last["type"], "release.finished");
+    assert_eq!(
+        (last["data"]["result"].as_str(), last["data"]["exit_code"].as_u64()),
+        (Some("done"), Some(0))
+    );
+    assert_eq!(last["data"]["nodes"]["done"].as_array().map(Vec::len), Some(3));
+    // The journal holds the same events but for progress.
+    let journal = std::fs::read_to_string(&journals(&bench.playbook)[0]).expect("a journal");
+    let durable: Vec<_> = seen.iter().filter(|event| event["type"] != "step.progress").collect();
+    assert_eq!(events(&journal).iter().collect::<Vec<_>>(), durable);
+    // Also what never becomes a release ends with that line.
+    let ran = bench.run(&["deploy"], &arguments).exits(0);
+    assert_eq!(events(&ran.stdout()).last().expect("an event")["data"]["result"], "nothing");
+    let ran = bench.run(&["deploy"], &["--yes", "--output", "jsonl"]).exits(2);
+    assert_eq!(events(&ran.stdout()).last().expect("an event")["data"]["exit_code"], 2);
+}
+
+#[test]
+fn a_log_has_no_escape_codes_and_a_heartbeat_while_it_waits() {
+    let config = rollgate_lab::LabConfig::new(2, vec![GatewayConfig::immediate(1)]);
+    let bench = Bench::with(config, |playbook| {
+        playbook["health"]["min_healthy_time"] = "17s".into();
+        playbook["health"]["deadline"] = "30s".into();
+    });
+    let ran = bench.run(&["deploy"], &["--var", "version=2", "--yes", "--only", "node-1"]).exits(0);
+    let text = ran.stderr();
+    assert!(!text.contains('\x1b') && !text.contains('\r'), "{text}");
+    assert!(text.contains("still waiting 15s"), "{text}");
+    assert!(ran.stdout().is_empty(), "stdout is data");
+}
+
+#[test]
+fn without_a_terminal_nothing_is_released_unasked() {
+    let bench = bench();
+    let keys = bench.keys();
+    bench.run(&["deploy"], &["--var", "version=2"]).exits(2).says("pass --yes");
+    assert_eq!(bench.keys(), keys);
+}
+
+#[test]
+fn only_the_field_that_is_ours_changes_and_what_others_write_meanwhile_survives() {
+    let bench = bench();
+    let odd = r#"{"weight":5,"max_fails":"3", "x":[1],"down":0,"n":1.50}"#;
+    let key = bench.lab.registry_key(0).expect("a key");
+    bench.lab.consul.put(&key, odd).expect("put");
+    bench.run(&["node", "out"], &["node-1", "--var", "version=1"]).exits(0);
+    let down = odd.replace(r#""down":0"#, r#""down":1"#);
+    assert_eq!(bench.keys()[0].as_deref(), Some(down.as_str()));
+    let heavier = down.replace(r#""weight":5"#, r#""weight":7"#);
+    bench.lab.consul.put(&key, &heavier).expect("put");
+    bench.run(&["node", "in"], &["node-1"]).exits(0);
+    let up = heavier.replace(r#""down":1"#, r#""down":0"#);
+    assert_eq!(bench.keys()[0].as_deref(), Some(up.as_str()));
+    let journal = journals(&bench.playbook);
+    let texts: Vec<_> =
+        journal.iter().map(|path| std::fs::read_to_string(path).expect("a journal")).collect();
+    let original = serde_json::to_string(odd).expect("JSON");
+    assert!(texts.iter().any(|text| text.contains(&original)), "the original is in the journal");
+}

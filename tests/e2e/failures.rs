@@ -1,0 +1,134 @@
+//! Versions that are no good: the release stops, the node stays out, everybody else serves.
+
+use rollgate_lab::{Fault, GatewayConfig, LabConfig, Release, until};
+use serde_json::Value;
+
+use crate::harness::{Bench, Ran};
+
+fn bench(edit: impl FnOnce(&mut Value)) -> Bench {
+    let config = LabConfig::new(3, vec![GatewayConfig::immediate(2), GatewayConfig::immediate(2)]);
+    Bench::with(config, |playbook| {
+        playbook["health"]["deadline"] = "3s".into();
+        playbook["hooks"] =
+            serde_json::json!({ "on_failure": { "run": "tail -n 20 /srv/app/log", "on": "node" } });
+        edit(playbook);
+    })
+}
+
+/// Releases version 9 with a fault under load: exit 20, node-1 out, the others untouched, nobody notices.
+#[track_caller]
+fn fails(bench: &Bench, fault: Fault) -> Ran {
+    bench.lab.artifact("9", fault).expect("an artifact");
+    let load = bench.load();
+    let ran = bench.deploy("9").exits(20).says("FAILED  release");
+    let totals = load.stop();
+    assert_eq!(totals.failed, 0, "{totals}\n{:?}", totals.failures);
+    assert!(bench.is_down(0) && !bench.is_down(1) && !bench.is_down(2));
+    assert_eq!(bench.versions()[1..], [Some("1".into()), Some("1".into())]);
+    let ran = ran.says("node-1").says("OUT OF ROTATION, needs you");
+    ran.says("Users are served by 2 of 3 nodes (min 1).")
+}
+
+#[test]
+fn a_version_that_never_gets_ready_leaves_its_node_out_and_says_what_it_saw() {
+    let bench = bench(|_| {});
+    let ran = fails(&bench, Fault::NeverReady)
+        .says("node-1, health: not healthy within")
+        .says("503 in ")
+        .says(r#"last body   {"status":"DOWN","db":"connect timeout 10.0.9.5:5432"}"#)
+        .says("log         ")
+        .says("ERROR");
+    let next = ran.next("back to 1 on node-1 only");
+    let next: Vec<_> = next.iter().map(String::as_str).collect();
+    let ran = Ran(bench.lab.run(&crate::harness::rollgate(), &next).expect("runs")).exits(0);
+    assert!(ran.stderr().contains("DONE"));
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));
+    assert!(!bench.is_down(0));
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_version_that_crashes_is_told_by_its_log() {
+    let bench = bench(|_| {});
+    fails(&bench, Fault::CrashOnStart).says("not listening").says("log         ");
+}
+
+#[test]
+fn a_version_that_is_ready_and_then_crashes_does_not_pass() {
+    let bench = bench(|playbook| {
+        playbook["health"]["min_healthy_time"] = "1s".into();
+    });
+    fails(&bench, Fault::ReadyThenCrash(std::time::Duration::from_millis(500)));
+}
+
+#[test]
+fn an_old_process_that_keeps_the_port_is_not_taken_for_the_new_one() {
+    let config = LabConfig {
+        service: Release::new("1").with_fault(Fault::KeepsPort),
+        ..LabConfig::new(3, vec![GatewayConfig::immediate(2)])
+    };
+    let bench = Bench::with(config, |playbook| {
+        playbook["health"]["deadline"] = "3s".into();
+        playbook["health"].as_object_mut().expect("a map").remove("identity");
+    });
+    let ran = bench.deploy("2").exits(20);
+    ran.says("before this release, still owns :9000").says("OUT OF ROTATION");
+}
+
+#[test]
+fn a_service_that_does_not_stop_is_reported_and_left_out() {
+    let config = LabConfig {
+        service: Release::new("1").with_fault(Fault::IgnoreTerm),
+        ..LabConfig::new(3, vec![GatewayConfig::immediate(2)])
+    };
+    let bench = Bench::with(config, |playbook| playbook["stop"] = "/srv/app/ctl stop 1".into());
+    let ran = bench.deploy("2").exits(20).says("node-1, stop: exit 1: ctl: pid");
+    ran.says("OUT OF ROTATION");
+    assert!(bench.is_down(0) && !bench.is_down(1));
+}
+
+#[test]
+fn a_command_that_hangs_is_ended_with_all_it_started() {
+    let bench = bench(|playbook| {
+        playbook["stop"] = serde_json::json!({
+            "run": "trap '' TERM; sleep 4242 & sleep 4243", "timeout": "1s"
+        });
+    });
+    bench.deploy("2").exits(20).says("stop: not finished within 1s; it was ended");
+    let gone = until("the command is gone", std::time::Duration::from_secs(8), || {
+        let output = bench.lab.nodes[0].exec("ps -eo args")?;
+        Ok((!String::from_utf8_lossy(&output.stdout).contains("sleep 424")).then_some(()))
+    });
+    assert!(gone.is_ok(), "{gone:?}");
+}
+
+#[test]
+fn a_drain_that_does_not_end_puts_the_node_back_or_cuts_as_the_playbook_says() {
+    let bench = bench(|playbook| {
+        // A number that never falls.
+        playbook["drain"] = serde_json::json!({
+            "in_flight": { "http": {
+                "url": "http://${{ node.address }}/status", "pattern": r#""pid": ?(\d+)"# } },
+            "timeout": "500ms",
+        });
+    });
+    let load = bench.load();
+    bench.deploy("2").exits(20).says("not drained within 500ms").says("failed, put back");
+    assert!(!bench.is_down(0), "only marked down: put back");
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));
+    let proceed = bench.lab.playbook_named("proceed.yaml", |playbook| {
+        playbook["drain"] = serde_json::json!({
+            "in_flight": { "http": {
+                "url": "http://${{ node.address }}/status", "pattern": r#""pid": ?(\d+)"# } },
+            "timeout": "500ms",
+            "on_timeout": "proceed",
+        });
+    });
+    let proceed = proceed.expect("a playbook");
+    let proceed = proceed.to_str().expect("UTF-8");
+    let arguments = ["--var", "version=2", "--yes"];
+    let ran = bench.run_on(proceed, &["deploy"], &arguments).exits(0);
+    assert!(ran.stderr().contains(" cut ("), "the number is told:\n{}", ran.stderr());
+    let totals = load.stop();
+    assert_eq!(totals.failed, 0, "the count was a lie, the service ends gracefully: {totals}");
+}

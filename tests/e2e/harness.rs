@@ -1,0 +1,194 @@
+//! What the tests share: a lab with a playbook, releases under load, and what must be true afterwards.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use rollgate_lab::{Fault, GatewayConfig, Lab, LabConfig, Load, LoadConfig, Totals};
+use serde_json::Value;
+
+/// The binary under test.
+pub(crate) fn rollgate() -> PathBuf {
+    env!("CARGO_BIN_EXE_rollgate").into()
+}
+
+/// A lab with its playbook and the artifacts of versions 2 and 3.
+pub(crate) struct Bench {
+    pub(crate) lab: Lab,
+    pub(crate) playbook: PathBuf,
+}
+
+impl Bench {
+    pub(crate) fn new(nodes: usize, gateways: Vec<GatewayConfig>) -> Self {
+        Self::with(LabConfig::new(nodes, gateways), |_| {})
+    }
+
+    pub(crate) fn with(config: LabConfig, edit: impl FnOnce(&mut Value)) -> Self {
+        let lab = Lab::start(config).expect("the lab starts");
+        for version in ["1", "2", "3"] {
+            lab.artifact(version, Fault::None).expect("an artifact");
+        }
+        let playbook = lab.playbook(edit).expect("a playbook");
+        Self { lab, playbook }
+    }
+
+    pub(crate) fn file(&self) -> &str {
+        self.playbook.to_str().expect("a path in UTF-8")
+    }
+
+    /// Runs rollgate with the playbook as its first positional argument.
+    pub(crate) fn run(&self, command: &[&str], rest: &[&str]) -> Ran {
+        self.run_on(self.file(), command, rest)
+    }
+
+    pub(crate) fn run_on(&self, file: &str, command: &[&str], rest: &[&str]) -> Ran {
+        let arguments: Vec<_> = command.iter().chain([&file]).chain(rest).copied().collect();
+        Ran(self.lab.run(&rollgate(), &arguments).expect("rollgate runs"))
+    }
+
+    pub(crate) fn deploy(&self, version: &str) -> Ran {
+        self.run(&["deploy"], &["--var", &format!("version={version}"), "--yes"])
+    }
+
+    /// Requests through every gateway, until it is stopped.
+    pub(crate) fn load(&self) -> Load {
+        let targets = self.lab.gateways.iter().map(|gateway| gateway.url("")).collect();
+        Load::start(&LoadConfig::new(targets)).expect("the load starts")
+    }
+
+    pub(crate) fn versions(&self) -> Vec<Option<String>> {
+        self.lab.nodes.iter().map(rollgate_lab::Node::version).collect()
+    }
+
+    /// Every key and its value, to see that nothing was written.
+    pub(crate) fn keys(&self) -> Vec<Option<String>> {
+        (0..self.lab.nodes.len())
+            .map(|index| {
+                let key = self.lab.registry_key(index).expect("a key");
+                self.lab.consul.get(&key).expect("Consul answers")
+            })
+            .collect()
+    }
+
+    pub(crate) fn is_down(&self, index: usize) -> bool {
+        let value = self.keys()[index].clone().expect("the key is there");
+        let value: Value = serde_json::from_str(&value).expect("JSON");
+        value["down"] == 1
+    }
+
+    /// What a node has under `/srv/app/releases`, hidden files included.
+    pub(crate) fn releases(&self, index: usize) -> Vec<String> {
+        let output =
+            self.lab.nodes[index].exec("ls -A /srv/app/releases").expect("the node answers");
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    }
+
+    /// Asserts that no user noticed, no service was stopped while it was routed to, and no request was cut.
+    #[track_caller]
+    pub(crate) fn assert_unnoticed(&self, load: Load) -> Totals {
+        let totals = load.stop();
+        assert_eq!(totals.failed, 0, "{totals}\n{:?}", totals.failures);
+        assert!(totals.sent > 100, "the load was real: {totals}");
+        let audit = self.lab.audit().expect("an audit");
+        assert!(audit.is_clean(), "{audit}");
+        println!("{totals}\n{audit}");
+        totals
+    }
+
+    /// Asserts that no ssh connection of this lab is left, nor any process on its nodes but the service's own.
+    #[track_caller]
+    pub(crate) fn assert_nothing_left(&self) {
+        let config = self.lab.directory().display().to_string();
+        let left =
+            rollgate_lab::until("no ssh master is left", std::time::Duration::from_secs(8), || {
+                Ok(processes_with(&config)
+                    .into_iter()
+                    .find(|line| line.contains("ssh"))
+                    .is_none()
+                    .then_some(()))
+            });
+        assert!(left.is_ok(), "{left:?}: {:?}", processes_with(&config));
+        for node in &self.lab.nodes {
+            let probe = || {
+                let output = node.exec("ps -eo args")?;
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                let foreign = text.lines().find(|line| {
+                    line.contains("ctl ") || line.contains("cat >") || line.contains("tar -x")
+                });
+                Ok(foreign.is_none().then_some(()))
+            };
+            let limit = std::time::Duration::from_secs(8);
+            let clean = rollgate_lab::until("no command is left on the node", limit, probe);
+            assert!(clean.is_ok(), "{}: {clean:?}", node.name());
+        }
+    }
+}
+
+/// Lines of the process table that mention `text`, without those of the lab's own servers.
+fn processes_with(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+        if let Ok(arguments) = std::fs::read(entry.path().join("cmdline")) {
+            let line = String::from_utf8_lossy(&arguments).replace('\0', " ");
+            // ssh masters name the generated configuration's socket folder; servers are `sshd`.
+            if line.starts_with("ssh") && !line.starts_with("sshd") && line.contains(text) {
+                lines.push(line);
+            }
+        }
+    }
+    lines
+}
+
+/// A finished run of rollgate.
+pub(crate) struct Ran(pub(crate) Output);
+
+impl Ran {
+    pub(crate) fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.0.stdout).into_owned()
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.0.stderr).into_owned()
+    }
+
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.0.status.code()
+    }
+
+    /// Asserts the exit code; shows everything if it is another.
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code(), Some(code), "{}\n{}", self.stdout(), self.stderr());
+        self
+    }
+
+    /// Asserts that stderr says something.
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Self {
+        assert!(self.stderr().contains(text), "`{text}` is missing in:\n{}", self.stderr());
+        self
+    }
+
+    /// The command that the report prints for a purpose.
+    #[track_caller]
+    pub(crate) fn next(&self, purpose: &str) -> Vec<String> {
+        let text = self.stderr();
+        let line = text.lines().find(|line| line.contains(purpose) && line.contains("  rollgate "));
+        let line = line.unwrap_or_else(|| panic!("no next command for `{purpose}` in:\n{text}"));
+        let command = &line[line.find("  rollgate ").expect("found above") + 2..];
+        command.split_whitespace().skip(1).map(str::to_owned).collect()
+    }
+}
+
+/// Every event of a `jsonl` run.
+#[track_caller]
+pub(crate) fn events(stdout: &str) -> Vec<Value> {
+    stdout.lines().map(|line| serde_json::from_str(line).expect("an event a line")).collect()
+}
+
+/// The journal of the only release in the state folder of `playbook`.
+pub(crate) fn journals(playbook: &Path) -> Vec<PathBuf> {
+    let state = playbook.parent().expect("a folder").join(".rollgate/app");
+    let entries = std::fs::read_dir(state).map(|entries| entries.flatten().collect());
+    let entries: Vec<std::fs::DirEntry> = entries.unwrap_or_default();
+    entries.into_iter().map(|entry| entry.path().join("journal.jsonl")).collect()
+}

@@ -1,0 +1,13 @@
+//! rollgate against real parts: Consul, sshd, nginx, a service under load. Every test has a lab of its own.
+
+#![expect(clippy::print_stdout, reason = "figures for whoever runs the tests by hand")]
+
+mod commands;
+mod consul;
+mod failures;
+mod harness;
+mod overhead;
+mod refusals;
+mod releases;
+mod signals;
+mod terminal;

@@ -1,0 +1,100 @@
+//! Releases that go well, under load, behind gateways that lag and disagree.
+
+use rollgate_lab::GatewayConfig;
+
+use crate::harness::{Bench, journals};
+
+/// How many releases in a row; more when somebody wants to be sure.
+fn rounds(default: usize) -> usize {
+    std::env::var("ROLLGATE_E2E_ROUNDS")
+        .ok()
+        .and_then(|rounds| rounds.parse().ok())
+        .unwrap_or(default)
+}
+
+#[track_caller]
+fn release_in_a_row(bench: &Bench, rounds: usize) {
+    let load = bench.load();
+    for round in 0..rounds {
+        let version = if round % 2 == 0 { "2" } else { "1" };
+        bench.deploy(version).exits(0).says("DONE");
+        assert!(bench.versions().iter().all(|seen| seen.as_deref() == Some(version)));
+    }
+    bench.assert_unnoticed(load);
+}
+
+#[test]
+fn no_request_fails_behind_gateways_whose_workers_lag() {
+    let bench = Bench::new(3, vec![GatewayConfig::upsync(4, 500), GatewayConfig::upsync(4, 500)]);
+    release_in_a_row(&bench, rounds(1));
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn no_request_fails_behind_gateways_that_poll_every_five_seconds() {
+    let bench = Bench::new(3, vec![GatewayConfig::poll(4, 5000), GatewayConfig::poll(4, 5000)]);
+    release_in_a_row(&bench, rounds(1));
+}
+
+#[test]
+fn no_request_fails_with_connections_kept_alive_to_the_nodes_and_workers_told_apart() {
+    let mut gateway = GatewayConfig::upsync(4, 500);
+    gateway.keepalive_upstream = true;
+    gateway.worker_header = true;
+    let bench = Bench::new(3, vec![gateway.clone(), gateway]);
+    release_in_a_row(&bench, rounds(1));
+    let journal = &journals(&bench.playbook)[0];
+    let text = std::fs::read_to_string(journal).expect("a journal");
+    assert!(text.contains(r#""method":"workers""#), "proven by the workers' names");
+}
+
+#[test]
+fn with_two_nodes_the_second_waits_for_the_gateways_own_check_of_the_first() {
+    let checked = || GatewayConfig::upsync(4, 500).with_check(1000, 2, 2);
+    let bench = Bench::new(2, vec![checked(), checked()]);
+    release_in_a_row(&bench, rounds(1));
+}
+
+#[test]
+fn requests_in_flight_are_told_from_the_nodes_sockets() {
+    let mut gateway = GatewayConfig::upsync(2, 100);
+    gateway.keepalive_upstream = true;
+    let config = rollgate_lab::LabConfig::new(2, vec![gateway]);
+    let bench = Bench::with(config, |playbook| {
+        playbook["drain"] = serde_json::json!({ "in_flight": { "sockets": { "idle": "300ms" } } });
+        // The new process is told by its listener, not by a header.
+        let health = playbook["health"].as_object_mut().expect("a map");
+        health.remove("identity");
+    });
+    release_in_a_row(&bench, rounds(1));
+}
+
+#[test]
+fn several_nodes_leave_together_when_the_playbook_says_so() {
+    let config = rollgate_lab::LabConfig::new(4, vec![GatewayConfig::upsync(2, 100)]);
+    let bench = Bench::with(config, |playbook| {
+        playbook["strategy"] = serde_json::json!({ "batches": [1, "50%"], "min_available": 2 });
+    });
+    let load = bench.load();
+    bench.deploy("2").exits(0).says("batch       2: node-2, node-3");
+    bench.assert_unnoticed(load);
+}
+
+#[test]
+fn a_rerun_finds_nothing_to_do_and_old_releases_are_pruned() {
+    let config = rollgate_lab::LabConfig::new(2, vec![GatewayConfig::immediate(1)]);
+    let bench = Bench::with(config, |playbook| playbook["artifact"]["keep"] = 2.into());
+    bench.deploy("2").exits(0);
+    let journals_before = journals(&bench.playbook).len();
+    let keys = bench.keys();
+    bench.deploy("2").exits(0).says("Nothing to do: 2 nodes as it should be.");
+    assert_eq!(bench.keys(), keys);
+    assert_eq!(journals(&bench.playbook).len(), journals_before);
+    bench.deploy("3").exits(0);
+    for node in 0..2 {
+        let releases = bench.releases(node);
+        let kept: Vec<_> = releases.iter().filter(|name| name.starts_with("app-")).collect();
+        assert_eq!(kept.len(), 2, "{releases:?}");
+        assert!(kept.iter().all(|name| !name.starts_with("app-1-")), "{releases:?}");
+    }
+}

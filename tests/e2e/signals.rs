@@ -1,0 +1,120 @@
+//! A release that is told to stop, in every step: the pool is safe, within five seconds, and nothing is left.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rollgate_lab::{GatewayConfig, LabConfig};
+use serde_json::Value;
+
+use crate::harness::{Bench, rollgate};
+
+/// Steps that last long enough to be interrupted for sure.
+fn slow(playbook: &mut Value) {
+    playbook["stop"] = "sleep 0.7; /srv/app/ctl stop".into();
+    playbook["start"] = "sleep 0.7; /srv/app/ctl start".into();
+    playbook["health"]["min_healthy_time"] = "1s".into();
+    playbook["drain"]["settle"] = "700ms".into();
+}
+
+/// How a run ended that got a signal when the first node reached `step`.
+struct Interrupted {
+    code: Option<i32>,
+    took: Duration,
+    events: Vec<Value>,
+    stderr: String,
+}
+
+fn interrupt_at(bench: &Bench, version: &str, step: &str, signals: &[&str]) -> Interrupted {
+    let mut command = bench.lab.command(&rollgate());
+    let version = format!("version={version}");
+    command.args(["deploy", bench.file(), "--var", &version, "--yes", "--output", "jsonl"]);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("rollgate starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut events = Vec::new();
+    let mut sent = None;
+    for line in &mut lines {
+        let event: Value = serde_json::from_str(&line.expect("a line")).expect("an event");
+        let reached = event["type"] == "step.started" && event["step"] == step;
+        events.push(event);
+        if reached && sent.is_none() {
+            sent = Some(Instant::now());
+            for signal in signals {
+                let pid = child.id().to_string();
+                let status =
+                    std::process::Command::new("kill").args([signal, pid.as_str()]).status();
+                assert!(status.expect("kill runs").success());
+            }
+        }
+    }
+    let status = child.wait().expect("rollgate ends");
+    let took = sent.expect("the step was reached").elapsed();
+    let mut stderr = String::new();
+    child.stderr.take().expect("piped").read_to_string(&mut stderr).expect("text");
+    Interrupted { code: status.code(), took, events, stderr }
+}
+
+#[test]
+fn a_signal_before_the_service_is_stopped_leaves_the_pool_safe_and_a_rerun_completes() {
+    safe_after_a_signal(&["stage", "disable", "confirm_out", "drain"]);
+}
+
+#[test]
+fn a_signal_while_the_service_is_replaced_leaves_the_pool_safe_and_a_rerun_completes() {
+    safe_after_a_signal(&["stop", "activate", "start"]);
+}
+
+#[test]
+fn a_signal_while_the_node_comes_back_leaves_the_pool_safe_and_a_rerun_completes() {
+    safe_after_a_signal(&["health", "enable", "confirm_in"]);
+}
+
+#[track_caller]
+fn safe_after_a_signal(steps: &[&str]) {
+    let config =
+        LabConfig::new(3, vec![GatewayConfig::upsync(2, 200), GatewayConfig::upsync(2, 200)]);
+    let bench = Bench::with(config, slow);
+    for (round, step) in steps.iter().enumerate() {
+        let version = if round % 2 == 0 { "2" } else { "3" };
+        let load = bench.load();
+        let signal = if round % 2 == 0 { "-INT" } else { "-TERM" };
+        let ended = interrupt_at(&bench, version, step, &[signal]);
+        let told = format!("{step}: {}\n{:#?}", ended.stderr, ended.events.last());
+        assert_eq!(ended.code, Some(10), "{told}");
+        assert!(ended.took < Duration::from_secs(5), "{step} took {:?}\n{told}", ended.took);
+        let last = ended.events.last().expect("events");
+        assert_eq!(last["type"], "release.finished", "{told}");
+        assert_eq!(last["data"]["result"], "stopped", "{told}");
+        let out = (0..3).filter(|index| bench.is_down(*index)).count();
+        match *step {
+            "stage" | "disable" | "confirm_out" | "drain" | "enable" | "confirm_in" => {
+                assert_eq!(out, 0, "{told}");
+            }
+            _ => assert_eq!(out, 1, "what was stopped is left out: {told}"),
+        }
+        bench.assert_nothing_left();
+        bench.deploy(version).exits(0);
+        let versions = bench.versions();
+        assert!(versions.iter().all(|seen| seen.as_deref() == Some(version)), "{versions:?}");
+        let totals = load.stop();
+        assert_eq!(totals.failed, 0, "{step}: {totals}\n{:?}", totals.failures);
+    }
+}
+
+#[test]
+fn a_second_signal_ends_at_once_and_the_journal_is_true() {
+    let config = LabConfig::new(3, vec![GatewayConfig::immediate(2)]);
+    let bench = Bench::with(config, slow);
+    let ended = interrupt_at(&bench, "2", "stop", &["-TERM", "-TERM"]);
+    // Both may be delivered as one: then it stopped safely.
+    assert!(matches!(ended.code, Some(143 | 10)), "{:?}\n{}", ended.code, ended.stderr);
+    let status = bench.run(&["status"], &[]).exits(0);
+    assert!(status.stdout().contains("node-1"), "{}", status.stdout());
+    bench.assert_nothing_left();
+    bench.deploy("2").exits(0);
+}

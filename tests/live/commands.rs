@@ -1,0 +1,158 @@
+//! What a command returns, and that nothing of it survives where nothing may; on a node and here.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rollgate::world::{Host, Live, OUTPUT_LIMIT, RunError, Stdin, World as _};
+
+use super::harness::{Sshd, alive, command, node, pid, sh, until_async};
+
+/// Runs the body once over ssh and once locally.
+macro_rules! on_both {
+    ($name:ident, |$live:ident, $host:ident, $folder:ident| $body:block) => {
+        #[tokio::test]
+        async fn $name() {
+            let sshd = Sshd::start("");
+            let live = sshd.live();
+            for host in [node(), Host::Local] {
+                let folder = tempfile::tempdir().expect("temp dir");
+                let check = async |$live: &Live, $host: &Host, $folder: PathBuf| $body;
+                check(&live, &host, folder.path().into()).await;
+            }
+            live.close().await;
+        }
+    };
+}
+
+on_both!(output_and_status_come_back_as_they_were, |live, host, _folder| {
+    let output = sh(live, host, "printf 'a\\nb'; printf \"it's\" >&2; exit 3").await.expect("runs");
+    assert_eq!(output.status, Some(3));
+    assert_eq!((output.stdout_text(), output.stderr_text()), ("a\nb".into(), "it's".into()));
+    for (script, status) in [
+        ("exit 0", Some(0)),
+        ("exit 124", Some(124)),
+        ("exit 255", Some(255)),
+        ("kill -9 $$", None),
+        ("kill -TERM $$", None),
+    ] {
+        assert_eq!(sh(live, host, script).await.expect(script).status, status, "{script}");
+    }
+    let output = sh(live, host, "no-such-tool").await.expect("runs");
+    assert_eq!(output.status, Some(127));
+    assert!(output.stderr_text().contains("no-such-tool"), "{:?}", output.stderr_text());
+    assert_eq!(sh(live, host, "cat; echo end").await.expect("runs").stdout_text(), "end\n");
+});
+
+on_both!(of_much_output_the_end_is_kept, |live, host, _folder| {
+    let script = "seq 1 1000000; echo last; seq 1 500000 >&2; echo LAST >&2";
+    let output = sh(live, host, script).await.expect("runs");
+    assert_eq!((output.stdout.len(), output.stderr.len()), (OUTPUT_LIMIT, OUTPUT_LIMIT));
+    assert!(output.stdout.ends_with(b"999999\n1000000\nlast\n"));
+    assert!(output.stderr.ends_with(b"500000\nLAST\n"));
+});
+
+on_both!(a_daemon_neither_holds_the_command_nor_dies_with_it, |live, host, folder| {
+    let file = folder.join("pid");
+    let start = Instant::now();
+    let script = format!("sleep 60 & echo $! > {}; echo started", file.display());
+    let output = sh(live, host, &script).await.expect("runs");
+    assert_eq!(output.stdout_text(), "started\n");
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    let daemon = pid(&file).await;
+    // Whatever would end it has had its chance when another command has come and gone.
+    assert!(sh(live, host, "sleep 0.5").await.expect("runs").success());
+    assert!(alive(daemon), "a daemon that was started must stay");
+    super::harness::run(&["kill", &daemon.to_string()]);
+});
+
+on_both!(a_timeout_ends_all_that_was_started, |live, host, folder| {
+    let file = |name: &str| folder.join(name);
+    let write = |name: &str| file(name).display().to_string();
+    let script = format!(
+        "echo $$ > {}; sleep 61 & echo $! > {}; \
+         timeout 60 sh -c 'echo $$ > {}; sleep 60'; sleep 60",
+        write("a"),
+        write("b"),
+        write("c")
+    );
+    let start = Instant::now();
+    let error = live.run(host, command(&script, 1)).await.expect_err("time runs out");
+    assert!(matches!(error, RunError::TimedOut(_)), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    for name in ["a", "b", "c"] {
+        assert!(!alive(pid(&file(name)).await), "{name} is still there");
+    }
+});
+
+on_both!(a_timeout_ends_what_ignores_term, |live, host, folder| {
+    let file = folder.join("pid");
+    let script = format!("trap '' TERM; echo $$ > {}; while :; do sleep 1; done", file.display());
+    let start = Instant::now();
+    let error = live.run(host, command(&script, 1)).await.expect_err("time runs out");
+    assert!(matches!(error, RunError::TimedOut(_)), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
+    let process = pid(&file).await;
+    until_async("killed", || !alive(process)).await;
+});
+
+on_both!(a_dropped_command_is_ended_also_when_it_ignores_term, |live, host, folder| {
+    let file = folder.join("pid");
+    let script = format!(
+        "trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > {}; while :; do sleep 1; done'",
+        file.display()
+    );
+    let run = live.run(host, command(&script, 60));
+    let process = tokio::select! {
+        _ = run => panic!("it does not end"),
+        process = pid(&file) => process,
+    };
+    until_async("killed", || !alive(process)).await;
+});
+
+on_both!(a_file_is_streamed_and_an_early_exit_does_not_hang, |live, host, folder| {
+    let file = folder.join("data");
+    let data: Vec<u8> = (0..20_000_000_u32).map(|number| (number % 251) as u8).collect();
+    std::fs::write(&file, &data).expect("write");
+    let copy = folder.join("copy");
+    let mut upload = command(&format!("cat > {}; echo done", copy.display()), 30);
+    upload.stdin = Stdin::File(file.clone());
+    let output = live.run(host, upload.clone()).await.expect("runs");
+    assert_eq!(output.stdout_text(), "done\n");
+    assert!(std::fs::read(copy).expect("copy") == data, "the copy differs");
+
+    upload.operation = rollgate::node::Operation::User { command: "head -c 3; exit 9".into() };
+    let start = Instant::now();
+    assert_eq!(live.run(host, upload.clone()).await.expect("runs").status, Some(9));
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+
+    upload.operation = rollgate::node::Operation::User { command: "sleep 60".into() };
+    upload.timeout = Duration::from_secs(1);
+    let error = live.run(host, upload.clone()).await.expect_err("time runs out");
+    assert!(matches!(error, RunError::TimedOut(_)), "{error}");
+
+    upload.stdin = Stdin::File(folder.join("missing"));
+    let error = live.run(host, upload).await.expect_err("no file");
+    assert!(matches!(&error, RunError::NotStarted(text) if text.contains("missing")), "{error}");
+});
+
+on_both!(sudo_runs_the_guard_too, |live, host, _folder| {
+    let mut id = command("id -u", 10);
+    id.sudo = true;
+    match live.run(host, id).await {
+        Ok(output) => assert_eq!(output.stdout_text(), "0\n"),
+        Err(error) => panic!("{error}"),
+    }
+    let mut slow = command("sleep 60", 1);
+    slow.sudo = true;
+    let error = live.run(host, slow).await.expect_err("time runs out");
+    assert!(matches!(error, RunError::TimedOut(_)), "{error}");
+});
+
+#[tokio::test]
+async fn a_refusing_shell_is_not_a_failed_command() {
+    let sshd = Sshd::start("ForceCommand echo no entry >&2; exit 1");
+    let live = sshd.live();
+    let error = sh(&live, &node(), "true").await.expect_err("refused");
+    assert!(matches!(&error, RunError::NotStarted(text) if text.contains("no entry")), "{error:?}");
+    live.close().await;
+}

@@ -1,0 +1,282 @@
+//! HTTP against small servers that answer exactly as each test needs.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command as Process, Stdio as Pipe};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rollgate::world::{
+    Channel, ConsulTls, HttpError, Live, LiveSettings, Method, Request, World as _,
+};
+
+use super::harness::{run, until};
+
+const TIME: Duration = Duration::from_secs(5);
+
+fn live() -> Live {
+    Live::new(LiveSettings::default()).expect("settings")
+}
+
+/// Reads one request's head; empty at the end of the connection.
+fn head(stream: &mut impl std::io::Read) -> String {
+    let (mut text, mut byte) = (Vec::new(), [0]);
+    while !text.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
+        text.push(byte[0]);
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Serves every connection with `answer` until it returns false; counts connections.
+fn serve(
+    answer: impl Fn(&str, &mut TcpStream) -> bool + Send + Sync + 'static,
+) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let url = format!("http://{}", listener.local_addr().expect("address"));
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&count);
+    let answer = Arc::new(answer);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            counter.fetch_add(1, Ordering::SeqCst);
+            let answer = Arc::clone(&answer);
+            std::thread::spawn(move || {
+                loop {
+                    let head = head(&mut stream);
+                    if head.is_empty() || !answer(&head, &mut stream) {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (url, count)
+}
+
+fn ok(_: &str, stream: &mut TcpStream) -> bool {
+    stream.write_all(b"HTTP/1.1 302 Found\r\nLocation: /x\r\nX-A: 1\r\nX-A: 2\r\nContent-Length: 2\r\n\r\nok").is_ok()
+}
+
+#[tokio::test]
+async fn fresh_connections_are_fresh_and_redirects_are_replies() {
+    let (url, count) = serve(ok);
+    let live = live();
+    for _ in 0..3 {
+        let reply = live.http(Request::get(&url, TIME)).await.expect("reply");
+        assert_eq!((reply.status, reply.text().as_str()), (302, "ok"));
+        assert_eq!(reply.header("x-a"), Some("1"));
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 1, "kept alive");
+    for _ in 0..3 {
+        live.http(Request::get(&url, TIME).fresh()).await.expect("reply");
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 4, "one connection for each");
+}
+
+#[tokio::test]
+async fn a_time_limit_covers_the_body_too() {
+    let (url, _) = serve(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\na");
+        let _ = stream.read(&mut [0]);
+        false
+    });
+    let start = Instant::now();
+    let error = live().http(Request::get(&url, Duration::from_millis(300))).await;
+    assert!(matches!(error, Err(HttpError::TimedOut(_))), "{error:?}");
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn a_huge_body_a_broken_reply_and_a_closed_port_are_told_apart() {
+    let (huge, _) = serve(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        while stream.write_all(&[b'x'; 8192]).is_ok() {}
+        false
+    });
+    let live = live();
+    let error = live.http(Request::get(&huge, TIME)).await.expect_err("too large");
+    assert!(matches!(&error, HttpError::Broken(text) if text.contains("16.0 MiB")), "{error:?}");
+    let (broken, _) = serve(|_, _| false);
+    let error = live.http(Request::get(&broken, TIME)).await.expect_err("broken");
+    assert!(matches!(&error, HttpError::Broken(_)), "{error:?}");
+    let closed = TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address");
+    let secret = format!("http://{closed}/hook/s3cret");
+    let error = live.http(Request::get(secret, TIME)).await.expect_err("closed");
+    assert!(
+        matches!(&error, HttpError::NotSent(text) if text == "connection refused"),
+        "{error:?}"
+    );
+    let error = live.connect(&closed.to_string(), TIME).await.expect_err("closed");
+    assert!(matches!(error, HttpError::NotSent(_)), "{error:?}");
+    for url in ["no url s3cret", "unix:///a/b", "http://", "ftp://x/s3cret"] {
+        let error = live.http(Request::get(url, TIME)).await.expect_err(url);
+        assert!(
+            matches!(&error, HttpError::NotSent(text) if !text.contains("s3cret")),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_reached_by_its_path() {
+    let folder = tempfile::tempdir().expect("temp dir");
+    let path = folder.path().join("http.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("bind");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let line = head(&mut stream).lines().next().unwrap_or_default().to_owned();
+            let _ =
+                write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{line}", line.len());
+        }
+    });
+    let mut request = Request::get(format!("unix://{}:/v1/kv/a?b=c", path.display()), TIME);
+    request.channel = Channel::Consul;
+    request.method = Method::Put;
+    let reply = live().http(request).await.expect("reply");
+    assert_eq!(reply.text(), "PUT /v1/kv/a?b=c HTTP/1.1");
+}
+
+/// Run again with proxies in the environment, which cannot be set from within.
+#[tokio::test]
+async fn proxies_are_ignored() {
+    if std::env::var_os("ROLLGATE_TEST_PROXY").is_none() {
+        let status = Process::new(std::env::current_exe().expect("own path"))
+            .args(["--exact", "http::proxies_are_ignored"])
+            .envs([("ROLLGATE_TEST_PROXY", "1"), ("HTTP_PROXY", "http://127.0.0.1:1")])
+            .envs([("http_proxy", "http://127.0.0.1:1"), ("ALL_PROXY", "http://127.0.0.1:1")])
+            .stdout(Pipe::null())
+            .status()
+            .expect("runs");
+        assert!(status.success());
+        return;
+    }
+    let (url, _) = serve(ok);
+    for channel in [Channel::Direct, Channel::Fresh, Channel::Consul] {
+        let mut request = Request::get(&url, TIME);
+        request.channel = channel;
+        assert_eq!(live().http(request).await.expect("direct").status, 302);
+    }
+}
+
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A CA, a server certificate for `consul.test` and a client certificate.
+fn certificates(folder: &Path) {
+    let at = |name: &str| folder.join(name).display().to_string();
+    run(&[
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=ca",
+        "-keyout",
+        &at("ca.key"),
+        "-out",
+        &at("ca.pem"),
+    ]);
+    std::fs::write(
+        folder.join("ext"),
+        "subjectAltName=DNS:consul.test\nbasicConstraints=CA:FALSE\n",
+    )
+    .expect("write");
+    for name in ["server", "client"] {
+        run(&[
+            "openssl",
+            "req",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            &format!("/CN={name}"),
+            "-keyout",
+            &at(&format!("{name}.key")),
+            "-out",
+            &at(&format!("{name}.csr")),
+        ]);
+        run(&[
+            "openssl",
+            "x509",
+            "-req",
+            "-days",
+            "2",
+            "-in",
+            &at(&format!("{name}.csr")),
+            "-CA",
+            &at("ca.pem"),
+            "-CAkey",
+            &at("ca.key"),
+            "-CAcreateserial",
+            "-extfile",
+            &at("ext"),
+            "-out",
+            &at(&format!("{name}.pem")),
+        ]);
+    }
+}
+
+#[tokio::test]
+async fn consul_over_tls_with_its_own_ca_and_a_client_certificate() {
+    let folder = tempfile::tempdir().expect("temp dir");
+    certificates(folder.path());
+    let at = |name: &str| folder.path().join(name);
+    let port =
+        TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address").port();
+    let _server = Server(
+        Process::new("openssl")
+            .args(["s_server", "-www", "-quiet", "-Verify", "1", "-verify_return_error"])
+            .args(["-accept", &format!("127.0.0.1:{port}")])
+            .args(["-CAfile".as_ref(), at("ca.pem").as_os_str()])
+            .args(["-cert".as_ref(), at("server.pem").as_os_str()])
+            .args(["-key".as_ref(), at("server.key").as_os_str()])
+            .stdin(Pipe::null())
+            .stdout(Pipe::null())
+            .stderr(Pipe::null())
+            .spawn()
+            .expect("openssl starts"),
+    );
+    until("server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let get = async |tls: ConsulTls| {
+        let live = Live::new(LiveSettings { consul_tls: tls, ..LiveSettings::default() });
+        let mut request = Request::get(format!("https://127.0.0.1:{port}/"), TIME);
+        request.channel = Channel::Consul;
+        live.expect("settings").http(request).await
+    };
+    let full = ConsulTls {
+        ca: Some(at("ca.pem")),
+        client_cert: Some(at("client.pem")),
+        client_key: Some(at("client.key")),
+        server_name: Some("consul.test".into()),
+        ..ConsulTls::default()
+    };
+    assert_eq!(get(full.clone()).await.expect("reply").status, 200);
+    let cases = [
+        ("no ca", ConsulTls { ca: None, ..full.clone() }),
+        ("wrong name", ConsulTls { server_name: None, ..full.clone() }),
+        (
+            "no client certificate",
+            ConsulTls { client_cert: None, client_key: None, ..full.clone() },
+        ),
+    ];
+    for (what, tls) in cases {
+        let error = get(tls).await.expect_err(what);
+        assert!(matches!(error, HttpError::NotSent(_)), "{what}: {error:?}");
+    }
+    let lax = ConsulTls { ca: None, server_name: None, verify: false, ..full.clone() };
+    assert_eq!(get(lax).await.expect("reply").status, 200);
+    let broken = ConsulTls { ca: Some(at("ext")), ..ConsulTls::default() };
+    assert!(Live::new(LiveSettings { consul_tls: broken, ..LiveSettings::default() }).is_err());
+}

@@ -1,0 +1,11 @@
+//! The live world against a real sshd, real processes and real sockets, all on the loopback.
+//!
+//! Needs root, sshd and openssl; fails where they are missing.
+
+#![expect(clippy::print_stdout, reason = "figures for whoever runs the tests by hand")]
+
+mod commands;
+mod connections;
+mod ends;
+mod harness;
+mod http;
