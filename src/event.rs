@@ -1,108 +1,19 @@
 //! Events: what happened in a release. The journal is a list of them, `jsonl` output prints them, and the
 //! state of a release is their fold.
 
+mod step;
+
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
-use crate::node::{Listener, Mark};
+use crate::node::Listener;
 use crate::spec::Inputs;
+
+pub use step::Step;
 
 /// The version of the events' form. Fields are only ever added to it.
 pub const FORM: u32 = 1;
-
-/// One thing done to one node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Step {
-    /// The artifact is brought to the node, beside what runs there.
-    Stage,
-    /// The node is marked down.
-    Disable,
-    /// Every gateway has let go.
-    ConfirmOut,
-    /// No request is in flight.
-    Drain,
-    /// The service is ended.
-    Stop,
-    /// The new release is switched to.
-    Activate,
-    /// A command of the user's, counted from 1.
-    Run(u32),
-    /// The service is started.
-    Start,
-    /// The service is ended and started in one.
-    Restart,
-    /// The new process is healthy.
-    Health,
-    /// The node is marked up.
-    Enable,
-    /// Every gateway routes to it again.
-    ConfirmIn,
-    /// Old releases are deleted.
-    Prune,
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = match self {
-            Self::Run(number) => return write!(formatter, "run-{number}"),
-            Self::Stage => "stage",
-            Self::Disable => "disable",
-            Self::ConfirmOut => "confirm_out",
-            Self::Drain => "drain",
-            Self::Stop => "stop",
-            Self::Activate => "activate",
-            Self::Start => "start",
-            Self::Restart => "restart",
-            Self::Health => "health",
-            Self::Enable => "enable",
-            Self::ConfirmIn => "confirm_in",
-            Self::Prune => "prune",
-        };
-        formatter.pad(word)
-    }
-}
-
-impl FromStr for Step {
-    type Err = String;
-
-    fn from_str(word: &str) -> Result<Self, String> {
-        if let Some(number) = word.strip_prefix("run-") {
-            return number.parse().map(Self::Run).map_err(|_| format!("no step `{word}`"));
-        }
-        [
-            Self::Stage,
-            Self::Disable,
-            Self::ConfirmOut,
-            Self::Drain,
-            Self::Stop,
-            Self::Activate,
-            Self::Start,
-            Self::Restart,
-            Self::Health,
-            Self::Enable,
-            Self::ConfirmIn,
-            Self::Prune,
-        ]
-        .into_iter()
-        .find(|step| step.to_string() == word)
-        .ok_or_else(|| format!("no step `{word}`"))
-    }
-}
-
-impl Serialize for Step {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Step {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
 
 /// One event.
 #[derive(Debug, Clone, PartialEq)]
@@ -356,15 +267,6 @@ pub enum Outcome {
     Failed,
     /// Fewer nodes than allowed serve, or a state is unknown.
     Degraded,
-}
-
-/// The mark that a process must be younger than, if one was taken.
-#[must_use]
-pub fn mark_of(fact: &Fact) -> Option<Mark> {
-    match fact {
-        Fact::NodeMarked { listener } => Some(listener.mark),
-        _ => None,
-    }
 }
 
 impl Event {

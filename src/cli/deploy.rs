@@ -25,7 +25,7 @@ use crate::world::Live;
 const LAST_LOOK: Duration = Duration::from_secs(5);
 
 /// The same when somebody waits for the end.
-const HURRIED_LOOK: Duration = Duration::from_millis(700);
+const HURRIED_LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -140,6 +140,9 @@ fn confirm(arguments: &Arguments, plan: &Plan, spec: &Spec, file: &str) -> Resul
         Ok(Some(true)) => Ok(()),
         Ok(Some(false) | None) => {
             Err(Refusal { exit: Exit::STOPPED, text: "Nothing was changed.\n".into() })
+        }
+        Err(dialoguer::Error::IO(error)) if error.kind() == std::io::ErrorKind::Interrupted => {
+            Err(Refusal { exit: Exit::STOPPED, text: "\nNothing was changed.\n".into() })
         }
         Err(error) => Err(Refusal::new(Exit::INTERNAL, format!("cannot ask: {error}"))),
     }

@@ -14,11 +14,14 @@ use crate::spec::NodeSpec;
 use crate::world::World;
 
 /// How long a registry write that is under way may still take once the release is to stop.
-const WRITE_GRACE: Duration = Duration::from_millis(1500);
+const WRITE_GRACE: Duration = Duration::from_secs(1);
 
 /// How long a node that is put back may take to be proven in, once the release is to stop: the whole must fit
 /// into the five seconds that a cancelled CI job has.
-const PUT_BACK_GRACE: Duration = Duration::from_millis(2500);
+const PUT_BACK_GRACE: Duration = Duration::from_secs(2);
+
+/// How long the last log lines of a failed node, or the deletion of old releases, may still take then.
+const COURTESY_GRACE: Duration = Duration::from_millis(500);
 
 /// A node on its way.
 pub(super) struct NodeRun<W> {
@@ -126,7 +129,12 @@ impl<W: World> NodeRun<W> {
         }
         let elapsed_ms = millis(begun);
         if self.record(None, Fact::NodeDone { elapsed_ms }).await.is_ok() {
-            self.prune().await;
+            let interrupted = stopped_for(self.shared.stop.clone(), COURTESY_GRACE);
+            tokio::select! {
+                biased;
+                () = self.prune() => {}
+                () = interrupted => {}
+            }
         }
     }
 
@@ -188,7 +196,12 @@ impl<W: World> NodeRun<W> {
     async fn fail(mut self, step: Step, mut failure: Failure) {
         failure.put_back = self.may_be_put_back();
         if !failure.put_back {
-            failure.log = self.last_log_lines(step).await;
+            let interrupted = stopped_for(self.shared.stop.clone(), COURTESY_GRACE);
+            failure.log = tokio::select! {
+                biased;
+                log = self.last_log_lines(step) => log,
+                () = interrupted => Vec::new(),
+            };
         }
         let put_back = failure.put_back;
         let failed = Fact::NodeFailed(Box::new(failure));

@@ -1,0 +1,190 @@
+//! What may follow what.
+
+use super::*;
+use crate::spec::Inputs;
+
+/// A release of nodes `a` and `b` and the numbering of its events.
+struct Story {
+    release: Release,
+}
+
+impl Story {
+    fn new() -> Self {
+        let planned = |node: &str, will| Planned {
+            node: node.into(),
+            will,
+            why: String::new(),
+            runs: None,
+            was_out: false,
+        };
+        let mut story = Self { release: Release::default() };
+        let started = Started {
+            service: "app".into(),
+            command: "deploy".into(),
+            from: None,
+            to: None,
+            actor: "me".into(),
+            file: "app.yaml".into(),
+            arguments: Vec::new(),
+            playbook: serde_json::Value::Null,
+            inputs: Inputs::default(),
+            nodes: vec![
+                planned("b", Will::Update),
+                planned("a", Will::Update),
+                planned("c", Will::Skip),
+            ],
+        };
+        story.tell(None, None, Fact::ReleaseStarted(Box::new(started))).expect("starts");
+        story
+    }
+
+    fn tell(&mut self, node: Option<&str>, step: Option<Step>, fact: Fact) -> Result<()> {
+        let event = Event {
+            seq: self.release.seq + 1,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            release: "r".into(),
+            node: node.map(Into::into),
+            step,
+            fact,
+        };
+        self.release.apply(&event)
+    }
+
+    fn batch(&mut self, nodes: &[&str]) -> Result<()> {
+        let number = self.release.batch + 1;
+        let nodes = nodes.iter().map(ToString::to_string).collect();
+        self.tell(None, None, Fact::BatchStarted { number, nodes })
+    }
+
+    fn step(&mut self, step: Step) -> Result<()> {
+        self.tell(Some("b"), Some(step), Fact::StepStarted {})?;
+        if matches!(step, Step::ConfirmOut | Step::ConfirmIn) {
+            let proven = Fact::GatewayProven {
+                gateway: "gw".into(),
+                routed: step == Step::ConfirmIn,
+                reads: 1,
+                workers: 1,
+                method: "workers".into(),
+            };
+            self.tell(Some("b"), Some(step), proven)?;
+        }
+        if matches!(step, Step::Disable | Step::Enable) {
+            self.write(step == Step::Disable)?;
+        }
+        let finished = Fact::StepFinished { elapsed_ms: 1, message: String::new(), drained: None };
+        self.tell(Some("b"), Some(step), finished)
+    }
+
+    fn write(&mut self, down: bool) -> Result<()> {
+        let key = || "upstreams/app/b".to_owned();
+        let writing =
+            Fact::RegistryWriting { key: key(), down, original: "{}".into(), modify_index: 1 };
+        self.tell(Some("b"), None, writing)?;
+        assert_eq!(self.release.nodes["b"].standing(), Standing::Unknown);
+        self.tell(Some("b"), None, Fact::RegistryWritten { key: key(), down, modify_index: 2 })
+    }
+}
+
+const FULL: [Step; 9] = [
+    Step::Disable,
+    Step::ConfirmOut,
+    Step::Drain,
+    Step::Stop,
+    Step::Activate,
+    Step::Start,
+    Step::Health,
+    Step::Enable,
+    Step::ConfirmIn,
+];
+
+#[test]
+fn nodes_are_taken_in_the_planned_order_and_skipped_ones_never() {
+    let mut story = Story::new();
+    assert_eq!(story.release.next_batch(1), ["b"]);
+    assert_eq!(story.release.next_batch(5), ["b", "a"]);
+    story.batch(&["b"]).expect("taken");
+    assert_eq!(story.release.next_batch(5), ["a"]);
+    assert!(story.batch(&["c"]).is_err(), "a skipped node is not taken");
+    let stopping = Fact::ReleaseStopping { reason: "SIGINT".into() };
+    story.tell(None, None, stopping).expect("stops");
+    assert!(story.release.next_batch(5).is_empty());
+    assert!(story.batch(&["a"]).is_err(), "nothing is taken while it stops");
+}
+
+#[test]
+fn a_whole_node_passes_and_its_standing_follows() {
+    let mut story = Story::new();
+    assert!(story.step(Step::Disable).is_err(), "not taken yet");
+    story.batch(&["b"]).expect("taken");
+    for step in FULL {
+        let before = story.release.nodes["b"].standing();
+        story.step(step).unwrap_or_else(|error| panic!("{step}: {error:#}"));
+        let after = story.release.nodes["b"].standing();
+        match step {
+            Step::Disable => assert_eq!((before, after), (Standing::Untouched, Standing::Out)),
+            Step::Enable => assert_eq!((before, after), (Standing::Out, Standing::Enabled)),
+            Step::ConfirmIn => assert_eq!(after, Standing::Updated),
+            _ => assert_eq!((before, after), (Standing::Out, Standing::Out)),
+        }
+    }
+    story.tell(Some("b"), None, Fact::NodeDone { elapsed_ms: 5 }).expect("done");
+    assert_eq!(story.release.nodes["b"].phase, Phase::Done);
+}
+
+#[test]
+fn leaving_out_any_proof_makes_the_next_dangerous_step_illegal() {
+    for (missing, refused) in [
+        (Step::ConfirmOut, Step::Stop),
+        (Step::Drain, Step::Stop),
+        (Step::Health, Step::Enable),
+        (Step::Enable, Step::ConfirmIn),
+    ] {
+        let mut story = Story::new();
+        story.batch(&["b"]).expect("taken");
+        for step in FULL.into_iter().filter(|step| *step != missing) {
+            let result = story.step(step);
+            if step == refused {
+                assert!(result.is_err(), "{refused} without {missing}");
+                break;
+            }
+            result.unwrap_or_else(|error| panic!("{step}: {error:#}"));
+        }
+    }
+}
+
+#[test]
+fn a_stopped_node_cannot_be_put_back_unproven() {
+    let mut story = Story::new();
+    story.batch(&["b"]).expect("taken");
+    story.step(Step::Disable).expect("disabled");
+    let mut put_back = story.release.clone();
+    std::mem::swap(&mut story.release, &mut put_back);
+    story.write(false).expect("written");
+    story.tell(Some("b"), None, Fact::NodePutBack { proven: true }).expect("put back");
+    assert_eq!(story.release.nodes["b"].standing(), Standing::PutBack);
+    std::mem::swap(&mut story.release, &mut put_back);
+    for step in [Step::ConfirmOut, Step::Drain, Step::Stop] {
+        story.step(step).expect("legal");
+    }
+    story.write(false).expect("written");
+    assert!(story.tell(Some("b"), None, Fact::NodePutBack { proven: true }).is_err());
+}
+
+#[test]
+fn nothing_follows_the_end_and_the_end_waits_for_every_node() {
+    let mut story = Story::new();
+    let finished = || {
+        Fact::ReleaseFinished(Finished {
+            result: crate::event::Outcome::Done,
+            exit_code: 0,
+            nodes: BTreeMap::new(),
+            next: Vec::new(),
+            elapsed_ms: 1,
+        })
+    };
+    story.batch(&["b"]).expect("taken");
+    assert!(story.tell(None, None, finished()).is_err(), "b is under way");
+    story.tell(Some("b"), None, Fact::NodeInterrupted {}).expect("interrupted");
+    story.tell(None, None, finished()).expect("ends");
+    assert!(story.batch(&["a"]).is_err());
+}

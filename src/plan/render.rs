@@ -1,0 +1,128 @@
+//! The plan as `rollgate plan` prints it, and as the operator confirms it.
+
+use std::fmt::Write;
+
+use super::{Plan, routed};
+use crate::event::{Step, Will};
+use crate::spec::Spec;
+use crate::table::Table;
+use crate::text;
+
+impl Plan {
+    /// Renders the plan as `rollgate plan` prints it.
+    #[must_use]
+    pub fn render(&self, spec: &Spec, file: &str) -> String {
+        let mut text = String::new();
+        let from = self.from.as_deref().unwrap_or("?");
+        let to = spec.version.as_deref().unwrap_or("?");
+        let _ = write!(text, "{}  {from} -> {to}   ({file}", spec.service);
+        if let Some(digest) = spec.artifact.as_ref().and_then(|artifact| artifact.digest.as_ref()) {
+            let name = spec.artifact.as_ref().and_then(|artifact| artifact.file.file_name());
+            let name = name.unwrap_or_default().to_string_lossy();
+            let sha256 = &digest.sha256[..digest.sha256.len().min(8)];
+            let _ = write!(text, ", artifact {name} {} sha256 {sha256}", text::size(digest.size));
+        }
+        text += ")\n\n";
+        text += &self.table(spec);
+        text.push('\n');
+        for (label, line) in self.facts(spec) {
+            let _ = writeln!(text, "{label:<10} {line}");
+        }
+        text.push('\n');
+        let _ = writeln!(
+            text,
+            "Plan: {} to update, {} to skip, {} left out, {} blocked.",
+            self.count(Will::Update),
+            self.count(Will::Skip),
+            self.count(Will::LeftOut),
+            self.count(Will::Blocked)
+        );
+        for refusal in &self.refusals {
+            let _ = writeln!(text, "Refused: {}", text::harmless(refusal));
+        }
+        text
+    }
+
+    fn table(&self, spec: &Spec) -> String {
+        let mut table =
+            Table::new(&["#", "NODE", "ADDRESS", "RUNS", "KEY", "GATEWAYS", "WILL", "WHY"]);
+        let mut number = 0;
+        for row in &self.rows {
+            let will = match row.planned.will {
+                Will::Update => "update",
+                Will::Skip => "skip",
+                Will::LeftOut => "left out",
+                Will::Blocked => "BLOCKED",
+            };
+            let place = if row.planned.will == Will::Update {
+                number += 1;
+                number.to_string()
+            } else {
+                "-".to_owned()
+            };
+            table.row(&[
+                &place,
+                &row.planned.node,
+                &row.address,
+                row.planned.runs.as_deref().unwrap_or("?"),
+                match row.down {
+                    Some(true) => "down",
+                    Some(false) => "up",
+                    None => "?",
+                },
+                &routed(row.routed, spec.gateways.len()),
+                will,
+                &row.planned.why,
+            ]);
+        }
+        table.render()
+    }
+
+    fn facts(&self, spec: &Spec) -> Vec<(&'static str, String)> {
+        let total = spec.nodes.len();
+        let sizes: Vec<_> = spec.batches.0.iter().map(ToString::to_string).collect();
+        let failures = u64::from(spec.max_failures) + 1;
+        let mut facts = vec![(
+            "Order",
+            format!(
+                "batches of {}; stops after the {} failed node",
+                sizes.join(", "),
+                text::ordinal(failures)
+            ),
+        )];
+        facts.push((
+            "Capacity",
+            format!(
+                "{} of {total} routed now; never fewer than {} (min_available {}); lowest in this plan {}",
+                self.routed_now,
+                spec.floor(),
+                spec.min_available,
+                self.lowest
+            ),
+        ));
+        let names: Vec<_> = spec.gateways.iter().map(|gateway| gateway.name.as_str()).collect();
+        facts.push(("Gateways", format!("{}; each must agree, out and in", names.join(", "))));
+        let mut writes = vec![format!("consul {}<address> down 0->1->0", spec.prefix)];
+        if let Some(node) = spec.nodes.first() {
+            if let Some(layout) = &node.layout {
+                writes.push(format!("upload to {}", layout.folder()));
+            }
+            for action in &node.steps {
+                match (&action.command, &node.layout) {
+                    (Some(command), _) => {
+                        writes.push(format!("{}: {}", action.step, text::line(&command.run, 60)));
+                    }
+                    (None, Some(layout)) if action.step == Step::Activate => {
+                        writes.push(format!("{} -> {}", layout.current, layout.name));
+                    }
+                    (None, _) => {}
+                }
+            }
+            if let Some(artifact) = &spec.artifact {
+                writes.push(format!("releases beyond {} deleted", artifact.keep));
+            }
+        }
+        facts.push(("Writes", format!("per node: {}", writes.join(" · "))));
+        facts
+    }
+}

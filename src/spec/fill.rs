@@ -1,0 +1,221 @@
+//! Filling in the names of a playbook's parts.
+
+use std::time::Duration;
+
+use super::{
+    Action, ArtifactSpec, CountSpec, GatewaySpec, HealthSpec, HookSpec, HttpCheck, IdentityPlace,
+    IdentitySpec, Inputs, NodeSpec, NumberPlace, Shell, SpecError,
+};
+use crate::event::Step;
+use crate::node::{Layout, Packing};
+use crate::playbook::{
+    CommandSpec, Gateway, HookPlace, InFlight, Names, Playbook, StepSpec, Template,
+};
+use crate::world::Host;
+
+/// A command's time when the playbook gives none.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Fills templates and names the place of what cannot be filled.
+pub(super) struct Filler<'a> {
+    pub(super) names: &'a Names,
+}
+
+impl Filler<'_> {
+    pub(super) fn fill(&self, path: &str, template: &Template) -> Result<String, SpecError> {
+        template.fill(self.names).map_err(|error| SpecError { path: path.into(), error })
+    }
+
+    fn template(&self, path: &str, template: &Template) -> Result<Template, SpecError> {
+        self.fill(path, template).map(Template::new)
+    }
+
+    fn option(&self, path: &str, template: Option<&Template>) -> Result<Option<String>, SpecError> {
+        template.map(|template| self.fill(path, template)).transpose()
+    }
+
+    pub(super) fn gateways(&self, gateways: &[Gateway]) -> Result<Vec<GatewaySpec>, SpecError> {
+        gateways
+            .iter()
+            .enumerate()
+            .map(|(index, gateway)| {
+                let path = format!("gateways[{index}]");
+                let mut settings = gateway.clone();
+                match &mut settings {
+                    Gateway::NginxUpsync(upsync) => {
+                        upsync.upstream = self.template(&path, &upsync.upstream)?;
+                        upsync.status_url = self.template(&path, &upsync.status_url)?;
+                        if let Some(url) = &mut upsync.check_url {
+                            *url = self.template(&path, url)?;
+                        }
+                    }
+                    Gateway::HttpTable(table) => table.url = self.template(&path, &table.url)?,
+                }
+                Ok(GatewaySpec { name: gateway.display_name().to_owned(), settings })
+            })
+            .collect()
+    }
+
+    pub(super) fn artifact(
+        &self,
+        settings: &crate::playbook::Artifact,
+        inputs: &Inputs,
+    ) -> Result<ArtifactSpec, SpecError> {
+        Ok(ArtifactSpec {
+            file: inputs.folder.join(self.fill("artifact.source", &settings.source)?),
+            expected: self
+                .option("artifact.sha256", settings.sha256.as_ref())?
+                .map(|sha256| sha256.to_ascii_lowercase()),
+            digest: inputs.artifact.clone(),
+            keep: settings.keep,
+        })
+    }
+
+    fn shell(&self, path: &str, command: &CommandSpec, sudo: bool) -> Result<Shell, SpecError> {
+        Ok(Shell {
+            run: self.fill(path, &command.run)?,
+            timeout: command.timeout.map_or(COMMAND_TIMEOUT, |period| period.0),
+            sudo: command.sudo.unwrap_or(sudo),
+        })
+    }
+
+    pub(super) fn node(
+        &self,
+        playbook: &Playbook,
+        node: &crate::playbook::Node,
+        steps: &[StepSpec],
+        artifact: Option<&ArtifactSpec>,
+    ) -> Result<NodeSpec, SpecError> {
+        let host = match node.ssh.as_str() {
+            "local" => Host::Local,
+            destination => Host::Ssh(destination.to_owned()),
+        };
+        let layout = match (&playbook.artifact, artifact) {
+            (Some(settings), Some(artifact)) => Some(self.layout(settings, artifact)?),
+            _ => None,
+        };
+        let on_failure = playbook.hooks.on_failure.as_ref().map(|hook| {
+            let host = match hook.on {
+                HookPlace::Node => host.clone(),
+                HookPlace::Local => Host::Local,
+            };
+            let sudo = playbook.ssh.sudo && hook.on == HookPlace::Node;
+            let run = self.fill("hooks.on_failure.run", &hook.run)?;
+            Ok(HookSpec { command: Shell { run, timeout: hook.timeout.0, sudo }, host })
+        });
+        Ok(NodeSpec {
+            name: node.display_name().to_owned(),
+            address: node.address.clone(),
+            tags: node.tags.clone(),
+            steps: self.actions(steps, playbook.ssh.sudo)?,
+            layout,
+            health: self.health(&playbook.health, playbook.ssh.sudo)?,
+            in_flight: self.count(playbook)?,
+            on_failure: on_failure.transpose()?,
+            host,
+        })
+    }
+
+    fn layout(
+        &self,
+        settings: &crate::playbook::Artifact,
+        artifact: &ArtifactSpec,
+    ) -> Result<Layout, SpecError> {
+        let file = artifact.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let archive = file.strip_suffix(".tar.gz").or_else(|| file.strip_suffix(".tgz"));
+        let sha256 = artifact.digest.as_ref().map_or("", |digest| digest.sha256.as_str());
+        let stem = archive.unwrap_or(&file);
+        Ok(Layout {
+            releases: self.fill("artifact.releases", &settings.releases)?,
+            current: self.fill("artifact.current", &settings.current)?,
+            name: format!("{stem}-{}", &sha256[..sha256.len().min(8)]),
+            sha256: sha256.to_owned(),
+            packing: if archive.is_some() { Packing::TarGz } else { Packing::File(file) },
+        })
+    }
+
+    /// The playbook's steps, with `disable` in front of `confirm_out` and each `run` numbered.
+    fn actions(&self, steps: &[StepSpec], sudo: bool) -> Result<Vec<Action>, SpecError> {
+        let mut actions = Vec::new();
+        let mut runs = 0;
+        for (index, spec) in steps.iter().enumerate() {
+            let path = format!("steps[{index}]");
+            let (step, command) = match spec {
+                StepSpec::ConfirmOut => {
+                    actions.push(Action { step: Step::Disable, command: None });
+                    (Step::ConfirmOut, None)
+                }
+                StepSpec::Drain => (Step::Drain, None),
+                StepSpec::Stop(command) => (Step::Stop, command.as_ref()),
+                StepSpec::Activate => (Step::Activate, None),
+                StepSpec::Start(command) => (Step::Start, command.as_ref()),
+                StepSpec::Restart(command) => (Step::Restart, command.as_ref()),
+                StepSpec::Run(command) => {
+                    runs += 1;
+                    (Step::Run(runs), Some(command))
+                }
+                StepSpec::Health => (Step::Health, None),
+                StepSpec::Enable => (Step::Enable, None),
+                StepSpec::ConfirmIn => (Step::ConfirmIn, None),
+            };
+            let command = command.map(|command| self.shell(&path, command, sudo)).transpose()?;
+            actions.push(Action { step, command });
+        }
+        Ok(actions)
+    }
+
+    fn health(
+        &self,
+        health: &crate::playbook::Health,
+        sudo: bool,
+    ) -> Result<HealthSpec, SpecError> {
+        let http = health.http.as_ref().map(|check| {
+            Ok(HttpCheck {
+                url: self.fill("health.http", &check.url)?,
+                expect: check.expect.clone(),
+                body: self.option("health.http.body", check.body.as_ref())?,
+            })
+        });
+        let identity = health.identity.as_ref().map(|identity| {
+            let place = match (&identity.header, &identity.pointer) {
+                (Some(header), _) => IdentityPlace::Header(header.to_ascii_lowercase()),
+                (None, pointer) => IdentityPlace::Pointer(pointer.clone().unwrap_or_default()),
+            };
+            Ok(IdentitySpec {
+                place,
+                equals: self.fill("health.identity.equals", &identity.equals)?,
+            })
+        });
+        let run = health.run.as_ref().map(|command| self.shell("health.run", command, sudo));
+        Ok(HealthSpec {
+            http: http.transpose()?,
+            tcp: self.option("health.tcp", health.tcp.as_ref().map(|check| &check.0))?,
+            run: run.transpose()?,
+            consul: self
+                .option("health.consul", health.consul.as_ref().map(|check| &check.service))?,
+            identity: identity.transpose()?,
+            interval: health.interval.0,
+            timeout: health.timeout.0,
+            rise: health.rise,
+            fall: health.fall,
+            min_healthy_time: health.min_healthy_time.0,
+            deadline: health.deadline.0,
+        })
+    }
+
+    fn count(&self, playbook: &Playbook) -> Result<CountSpec, SpecError> {
+        Ok(match &playbook.drain.in_flight {
+            Some(InFlight::Http(metric)) => CountSpec::Metric {
+                url: self.fill("drain.in_flight.http.url", &metric.url)?,
+                number: match (&metric.pointer, &metric.pattern) {
+                    (Some(pointer), _) => NumberPlace::Pointer(pointer.clone()),
+                    (None, pattern) => NumberPlace::Pattern(pattern.clone().unwrap_or_default()),
+                },
+            },
+            Some(InFlight::Sockets(sockets)) => CountSpec::Sockets(sockets.idle.0),
+            Some(InFlight::Gateways) => CountSpec::Gateways,
+            None if playbook.gateways.iter().all(Gateway::counts_in_flight) => CountSpec::Gateways,
+            None => CountSpec::Sockets(crate::playbook::Sockets::default().idle.0),
+        })
+    }
+}
