@@ -72,6 +72,9 @@ pub enum Fact {
         /// The key's index now.
         modify_index: u64,
     },
+    /// A registry write that was begun was not done: somebody else was first, or Consul said no.
+    #[serde(rename = "registry.refused")]
+    RegistryRefused {},
     /// Before the service is started: the node's clock, and who listens.
     #[serde(rename = "node.marked")]
     NodeMarked {
@@ -168,6 +171,9 @@ pub struct Started {
     pub actor: String,
     /// The playbook's file, as given.
     pub file: String,
+    /// Which nodes were meant, as arguments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub selection: Vec<String>,
     /// Further arguments that a command needs to mean the same again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arguments: Vec<String>,

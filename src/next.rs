@@ -37,7 +37,11 @@ pub fn commands(release: &Release, spec: &Spec, outcome: Outcome) -> Vec<(String
         [name] => format!("fixed it: try {name}, go on"),
         _ => "fixed it: try them, go on".to_owned(),
     };
-    commands.push((go_on, deploy(started, None)));
+    let mut again = deploy(started, None);
+    for argument in &started.selection {
+        again += &format!(" {}", quote_option(argument));
+    }
+    commands.push((go_on, again));
     let out = |node: &NodeState| node.standing() == Standing::Out;
     for (name, _) in release.in_order().filter(|(_, node)| out(node)) {
         let put_in = format!("rollgate node in {} {}", quote(&started.file), quote(name));

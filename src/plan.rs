@@ -46,8 +46,8 @@ pub struct Row {
     pub address: String,
     /// What its key says.
     pub down: Option<bool>,
-    /// How many gateways route to it.
-    pub routed: usize,
+    /// How many gateways route to it, if all could be read.
+    pub routed: Option<usize>,
 }
 
 impl Selection {
@@ -80,7 +80,7 @@ impl Plan {
             routed_now: 0,
         };
         if spec.order == Order::OutFirst {
-            plan.rows.sort_by_key(|row| row.routed > 0 || row.planned.will != Will::Update);
+            plan.rows.sort_by_key(|row| row.routed != Some(0) || row.planned.will != Will::Update);
         }
         if let Some(limit) = selection.limit {
             let updates = plan.rows.iter_mut().filter(|row| row.planned.will == Will::Update);
@@ -150,7 +150,9 @@ impl Plan {
             while !rest.is_empty() {
                 let size = spec.batches.size(batch, spec.nodes.len()).min(rest.len());
                 let (taken, later) = rest.split_at(size);
-                let costs = taken.iter().any(|row| routed.contains(row.address.as_str()));
+                let costs = taken.iter().any(|row| {
+                    routed.contains(row.address.as_str()) || seen.routes_somewhere_to(&row.address)
+                });
                 let left = routed
                     .iter()
                     .filter(|address| taken.iter().all(|row| row.address != **address))
@@ -170,12 +172,13 @@ impl Plan {
     }
 }
 
-/// `routed 2/2`, `out 2/2`, or `routed 1/2`.
+/// `routed 2/2`, `out 2/2`, `routed 1/2`, or `?`.
 #[must_use]
-pub fn routed(routed: usize, gateways: usize) -> String {
+pub fn routed(routed: Option<usize>, gateways: usize) -> String {
     match routed {
-        0 => format!("out {gateways}/{gateways}"),
-        some => format!("routed {some}/{gateways}"),
+        None => "?".into(),
+        Some(0) => format!("out {gateways}/{gateways}"),
+        Some(some) => format!("routed {some}/{gateways}"),
     }
 }
 
@@ -185,6 +188,8 @@ fn row(spec: &Spec, fleet: &Fleet, selection: &Selection, node: &NodeSpec) -> Ro
     let gateways: Vec<&Observation> =
         fleet.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok()).collect();
     let routed = gateways.iter().filter(|seen| seen.routes_to(&node.address)).count();
+    let routed = (gateways.len() == fleet.gateways.len()).then_some(routed);
+    let all = Some(fleet.gateways.len());
     let was_out = facts.down == Some(true);
     let (will, why) = if !selection.includes(node) {
         (Will::LeftOut, "not selected".to_owned())
@@ -192,12 +197,12 @@ fn row(spec: &Spec, fleet: &Fleet, selection: &Selection, node: &NodeSpec) -> Ro
         (Will::Blocked, problem)
     } else if let Some(problem) = contradiction(fleet, node, facts) {
         (Will::Blocked, problem)
-    } else if is_on_target(spec, facts, node) && !was_out && routed == fleet.gateways.len() {
+    } else if is_on_target(spec, facts, node) && !was_out && routed == all {
         let version = spec.version.as_deref().unwrap_or("the target");
         (Will::Skip, format!("on {version}, healthy, routed"))
-    } else if routed == 0 {
+    } else if routed == Some(0) {
         (Will::Update, "first: already out of rotation".to_owned())
-    } else if routed < fleet.gateways.len() {
+    } else if routed.is_some() && routed < all {
         let seen = fleet
             .gateways
             .iter()

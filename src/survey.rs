@@ -62,7 +62,9 @@ pub async fn survey<W: World>(world: &Arc<W>, consul: &Arc<Client<W>>, spec: &Ar
     match entries {
         Err(error) => fleet.registry_problem = Some(error.to_string()),
         Ok(entries) if entries.is_empty() => {
-            fleet.registry_problem = Some(format!("Consul has no key below {}", spec.prefix));
+            let prefix = &spec.prefix;
+            fleet.registry_problem =
+                Some(format!("Consul has no key below {prefix}, or the token may not read it"));
         }
         Ok(entries) => {
             for node in &spec.nodes {
@@ -147,14 +149,23 @@ async fn survey_nodes<W: World>(
         let (node, places) = (node.clone(), places.clone());
         tasks.spawn(async move {
             let _place = places.acquire().await;
-            let gate = Gate { world, consul, node, mark: None, sudo: spec.sudo, any_version: true };
+            let gate = Gate {
+                world,
+                consul,
+                node,
+                mark: None,
+                sudo: spec.sudo,
+                any_version: true,
+                same_version: false,
+            };
             let mut index = Index::default();
             let (survey, health) =
                 tokio::join!(survey_node(&gate.world, &spec, &gate.node), gate.attempt(&mut index));
             let mut facts = NodeFacts { health, ..NodeFacts::default() };
             match survey {
                 Ok(survey) => {
-                    facts.problem = unusable(&spec, &gate.node, &survey);
+                    facts.problem = unusable(&spec, &gate.node, &survey, &facts.health)
+                        .or_else(|| unplaceable(&spec, &gate.node, &survey));
                     facts.survey = Some(survey);
                 }
                 Err(problem) => facts.problem = Some(problem),
@@ -207,7 +218,7 @@ async fn ask<W: World>(
 }
 
 /// Says why a node that answers cannot be used all the same.
-fn unusable(spec: &Spec, node: &NodeSpec, survey: &Survey) -> Option<String> {
+fn unusable(spec: &Spec, node: &NodeSpec, survey: &Survey, health: &Try) -> Option<String> {
     let mut needed = BTreeSet::new();
     if node.layout.is_some() {
         needed.extend(["sha256sum", "tar", "gzip"]);
@@ -220,6 +231,13 @@ fn unusable(spec: &Spec, node: &NodeSpec, survey: &Survey) -> Option<String> {
     if !missing.is_empty() {
         return Some(format!("it lacks {}", missing.join(", ")));
     }
+    if counts_sockets && !survey.listener.bound && health.problem.is_none() {
+        return Some(format!(
+            "it serves, but nothing on it listens on :{} (published by a container?), so its connections \
+             cannot be counted; set `drain.in_flight: {{ http: … }}`",
+            node.port()
+        ));
+    }
     if survey.listener.bound && survey.listener.owners.is_empty() && !spec.has_identity {
         return Some(format!(
             "the process that listens on :{} cannot be seen, so a new one could not be told from it; \
@@ -227,12 +245,20 @@ fn unusable(spec: &Spec, node: &NodeSpec, survey: &Survey) -> Option<String> {
             node.port()
         ));
     }
+    None
+}
+
+/// Says why the artifact could not be put on a node.
+fn unplaceable(spec: &Spec, node: &NodeSpec, survey: &Survey) -> Option<String> {
     let layout = node.layout.as_ref()?;
     if survey.current_is_no_link {
         return Some(format!("{} is there and is not a symlink", layout.current));
     }
     if !survey.writable {
-        return Some(format!("{} cannot be written", layout.releases));
+        return Some(format!(
+            "{} or the folder of {} cannot be written",
+            layout.releases, layout.current
+        ));
     }
     let digest = spec.artifact.as_ref()?.digest.as_ref()?;
     let needed = digest.size + digest.unpacked;

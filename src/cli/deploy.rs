@@ -15,7 +15,8 @@ use crate::engine::journal::Journal;
 use crate::engine::{Engine, Mode, Stop};
 use crate::event::{Outcome, Planned, Started, Will};
 use crate::plan::Plan;
-use crate::report::{Report, say};
+use crate::registry::Kv;
+use crate::report::{Report, say, say_in_time};
 use crate::spec::Spec;
 use crate::survey::survey;
 use crate::text::count;
@@ -41,8 +42,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
     attempt(arguments, global).unwrap_or_else(|refusal| {
         let exit = output::complain(&refusal);
-        let result = if exit == Exit::STOPPED { Outcome::Stopped } else { Outcome::Refused };
-        output::end_unstarted(global, result, exit)
+        output::end_unstarted(global, output::outcome_of(exit), exit)
     })
 }
 
@@ -91,7 +91,14 @@ async fn prepare(
         }
         return Ok(output::end_unstarted(global, Outcome::Nothing, Exit::DONE));
     }
-    confirm(arguments, &plan, spec, &file)?;
+    may_write(reach, spec, &plan).await?;
+    tokio::select! {
+        biased;
+        _ = stop.changed() => {
+            return Err(Refusal::new(Exit::STOPPED, "stopped on request; nothing was changed"));
+        }
+        confirmed = confirm(arguments, &plan, spec, &file) => confirmed?,
+    }
     let started = Started {
         service: spec.service.clone(),
         command: "deploy".into(),
@@ -100,6 +107,7 @@ async fn prepare(
         actor: actor(),
         file,
         arguments: repeated(global, arguments.yes),
+        selection: selected(&arguments.selection),
         playbook: serde_json::to_value(&opened.loaded.playbook).unwrap_or_default(),
         inputs: opened.inputs.clone(),
         nodes: plan.planned(),
@@ -118,7 +126,23 @@ fn idle(plan: &Plan) -> String {
     parts.join(", ")
 }
 
-fn confirm(arguments: &Arguments, plan: &Plan, spec: &Spec, file: &str) -> Result<(), Refusal> {
+/// Refuses a token that may read and not write, before anything depends on it.
+async fn may_write(reach: &Reach, spec: &Spec, plan: &Plan) -> Result<(), Refusal> {
+    let refused = |problem: String| {
+        Refusal::new(Exit::REFUSED, reach.redactor.redact(&problem)).hint("nothing was changed")
+    };
+    let kv = Kv::new(reach.consul.clone(), spec.prefix.clone());
+    let first = plan.rows.iter().find(|row| row.planned.will == Will::Update);
+    let Some(first) = first else { return Ok(()) };
+    kv.may_write(&first.address).await.map_err(|error| refused(error.to_string()))
+}
+
+async fn confirm(
+    arguments: &Arguments,
+    plan: &Plan,
+    spec: &Spec,
+    file: &str,
+) -> Result<(), Refusal> {
     if arguments.yes {
         return Ok(());
     }
@@ -136,7 +160,11 @@ fn confirm(arguments: &Arguments, plan: &Plan, spec: &Spec, file: &str) -> Resul
         spec.version.as_deref().unwrap_or(""),
         count(plan.count(Will::Update), "node")
     );
-    match Confirm::new().with_prompt(question).default(false).interact_opt() {
+    // Signals are heard while somebody thinks it over.
+    let ask = || Confirm::new().with_prompt(question).default(false).interact_opt();
+    let answer = tokio::task::spawn_blocking(ask).await;
+    let answer = answer.map_err(|error| Refusal::new(Exit::INTERNAL, error.to_string()))?;
+    match answer {
         Ok(Some(true)) => Ok(()),
         Ok(Some(false) | None) => {
             Err(Refusal { exit: Exit::STOPPED, text: "Nothing was changed.\n".into() })
@@ -156,6 +184,21 @@ pub(super) fn repeated(global: &Global, yes: bool) -> Vec<String> {
     }
     if yes {
         arguments.push("--yes".into());
+    }
+    arguments
+}
+
+/// The selection as it was given.
+fn selected(selection: &SelectionArguments) -> Vec<String> {
+    let lists = [("--only", &selection.only), ("--skip", &selection.skip)];
+    let mut arguments = Vec::new();
+    for (option, names) in lists {
+        if !names.is_empty() {
+            arguments.extend([option.to_owned(), names.join(",")]);
+        }
+    }
+    if let Some(limit) = selection.limit {
+        arguments.extend(["--limit".to_owned(), limit.to_string()]);
     }
     arguments
 }
@@ -202,6 +245,7 @@ pub(super) async fn release(
     };
     let mut sinks = output::sinks(global);
     let ended = engine.run(&id, started, journal, &mut sinks).await.map_err(refused)?;
+    // The live view leaves the terminal before anything else is said.
     drop(sinks);
     let Some(finished) = &ended.release.finished else {
         let why = ended.journal_failed.map_or(String::new(), |error| format!(": {error:#}"));
@@ -220,7 +264,7 @@ pub(super) async fn release(
         if finished.result != Outcome::Done {
             text += &format!("\njournal {path}\nexit {}\n", exit.0);
         }
-        say(&text);
+        say_in_time(text);
     }
     Ok(exit)
 }

@@ -6,7 +6,7 @@ use super::open::{Missing, Opened, block_on};
 use super::output::{self, Refusal};
 use super::{Exit, Global, PlaybookArguments, deploy, signals};
 use crate::engine::Mode;
-use crate::event::{Outcome, Started};
+use crate::event::Started;
 use crate::survey::{Fleet, survey};
 
 #[derive(Debug, Subcommand)]
@@ -36,7 +36,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
     };
     attempt(mode, nodes, global).unwrap_or_else(|refusal| {
         let exit = output::complain(&refusal);
-        output::end_unstarted(global, Outcome::Refused, exit)
+        output::end_unstarted(global, output::outcome_of(exit), exit)
     })
 }
 
@@ -58,6 +58,7 @@ fn attempt(mode: Mode, arguments: &Nodes, global: &Global) -> Result<Exit, Refus
         let fleet = tokio::select! {
             biased;
             _ = stop.changed() => {
+                reach.world.close().await;
                 return Err(Refusal::new(Exit::STOPPED, "stopped on request; nothing was changed"));
             }
             fleet = survey(&reach.world, &reach.consul, &spec) => fleet,
@@ -76,6 +77,7 @@ fn attempt(mode: Mode, arguments: &Nodes, global: &Global) -> Result<Exit, Refus
                 actor: deploy::actor(),
                 file: opened.file.display().to_string(),
                 arguments: deploy::repeated(global, false),
+                selection: Vec::new(),
                 playbook: serde_json::to_value(&opened.loaded.playbook).unwrap_or_default(),
                 inputs: opened.inputs.clone(),
                 nodes: deploy::only(&spec, &arguments.names, was_out),

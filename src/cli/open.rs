@@ -12,7 +12,7 @@ use crate::consul::{Client, Settings, tls_from_environment};
 use crate::diagnostic::{Problem, render};
 use crate::engine::journal;
 use crate::event::{Fact, Started};
-use crate::playbook::{HostKeys, Loaded, Template};
+use crate::playbook::{HostKeys, Loaded, Playbook, Template};
 use crate::secret::{Redactor, Secret};
 use crate::spec::{Inputs, Spec, read_secrets, release_names};
 use crate::text::did_you_mean;
@@ -68,7 +68,7 @@ impl Opened {
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         let state = global.state_dir.clone().unwrap_or_else(|| folder.join(".rollgate"));
         let state = state.join(&loaded.playbook.service);
-        let mut variables = given_variables(arguments)?;
+        let mut variables = given_variables(arguments, &loaded.playbook)?;
         if missing != Missing::Refuse {
             let last = last_release(&state).map(|(_, started)| started.inputs.variables);
             for (name, value) in last.unwrap_or_default() {
@@ -161,11 +161,14 @@ impl Opened {
 
 /// Runs a command's asynchronous part on one thread: what is tested is what runs.
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Refusal> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map(|runtime| runtime.block_on(work))
-        .map_err(|error| Refusal::new(Exit::INTERNAL, format!("no runtime: {error}")))
+        .map_err(|error| Refusal::new(Exit::INTERNAL, format!("no runtime: {error}")))?;
+    let result = runtime.block_on(work);
+    // A name that is still being resolved, or a terminal that takes no more, holds nobody up.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    Ok(result)
 }
 
 /// The state of the last release of a service, and what it started with.
@@ -179,11 +182,15 @@ pub(super) fn last_release(state: &Path) -> Option<(crate::engine::release::Rele
 }
 
 /// Low to high: the environment, files, the command line. The playbook's defaults are below all of them.
-fn given_variables(arguments: &PlaybookArguments) -> Result<BTreeMap<String, String>, Refusal> {
+fn given_variables(
+    arguments: &PlaybookArguments,
+    playbook: &Playbook,
+) -> Result<BTreeMap<String, String>, Refusal> {
     let mut variables = BTreeMap::new();
-    for (name, value) in std::env::vars() {
-        if let Some(name) = name.strip_prefix(VARIABLE_PREFIX) {
-            variables.insert(name.to_owned(), value);
+    // The environment may hold variables of other playbooks, too.
+    for name in playbook.variables.keys() {
+        if let Ok(value) = std::env::var(format!("{VARIABLE_PREFIX}{name}")) {
+            variables.insert(name.clone(), value);
         }
     }
     for file in &arguments.variable_files {
@@ -225,10 +232,6 @@ fn wrong_variables(loaded: &Loaded, given: &BTreeMap<String, String>, open: bool
     let declared = &loaded.playbook.variables;
     let mut problems = Vec::new();
     for name in given.keys().filter(|name| !declared.contains_key(*name)) {
-        // The environment may hold variables of other playbooks; only what was typed is surely meant.
-        if std::env::var_os(format!("{VARIABLE_PREFIX}{name}")).is_some() {
-            continue;
-        }
         let mut message = format!("the playbook has no variable `{name}`");
         if let Some(meant) = did_you_mean(name, declared.keys().map(String::as_str)) {
             let _ = write!(message, ", did you mean `{meant}`?");

@@ -7,7 +7,7 @@ use indicatif::ProgressDrawTarget;
 use super::{Colour, Exit, Global, Output};
 use crate::engine::Sink;
 use crate::event::{Event, Fact, Finished, Outcome};
-use crate::report::{Json, Live, Plain, put, say};
+use crate::report::{Background, Json, Live, Plain, put, say};
 
 /// Something that ends a command before it began.
 #[derive(Debug, Clone)]
@@ -64,16 +64,22 @@ pub(super) fn colour(global: &Global) -> bool {
 }
 
 /// Who hears of a release's events.
-pub(super) fn sinks(global: &Global) -> Vec<Box<dyn Sink>> {
+pub(super) fn sinks(global: &Global) -> Background {
     let github = std::env::var_os("GITHUB_ACTIONS").is_some();
     let plain = || Plain::new(global.quiet, global.verbose, github);
-    match form(global) {
+    let sinks: Vec<Box<dyn Sink>> = match form(global) {
         Output::Tty if !global.quiet => {
             vec![Box::new(Live::new(ProgressDrawTarget::stderr(), colour(global)))]
         }
         Output::Jsonl => vec![Box::new(Json::default())],
         Output::Auto | Output::Tty | Output::Plain => vec![Box::new(plain())],
-    }
+    };
+    Background::new(sinks)
+}
+
+/// How a command ended that never became a release.
+pub(super) fn outcome_of(exit: Exit) -> Outcome {
+    if exit == Exit::STOPPED { Outcome::Stopped } else { Outcome::Refused }
 }
 
 /// Ends a command that never became a release; a program that reads events hears of the end all the same.

@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::{Client, Error, decode};
+use crate::text;
 use crate::world::{Method, World};
 
 /// For one request.
@@ -117,6 +118,12 @@ impl<W: World> Client<W> {
         #[serde(rename_all = "PascalCase")]
         struct Answer {
             results: Option<Vec<Applied>>,
+            errors: Option<Vec<Problem>>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Problem {
+            what: String,
         }
         #[derive(Deserialize)]
         struct Applied {
@@ -132,13 +139,36 @@ impl<W: World> Client<W> {
         }}]);
         let body = Some(body.to_string().into_bytes());
         let reply = self.call(Method::Put, "/v1/txn", &[], body, TIMEOUT).await?;
+        let answer: Answer = decode("/v1/txn", &reply)?;
+        // A missing right comes with the same status as a lost race.
+        let problems = answer.errors.unwrap_or_default();
+        if let Some(denied) =
+            problems.iter().find(|problem| problem.what.contains("ermission denied"))
+        {
+            let what = format!("a write to {}", entry.key);
+            return Err(Error::Refused {
+                what,
+                status: 403,
+                message: text::line(&denied.what, 200),
+            });
+        }
         if reply.status == 409 {
             return Ok(KvWrite::Conflict);
         }
-        let answer: Answer = decode("/v1/txn", &reply)?;
         match answer.results.as_deref() {
             Some([Applied { kv }, ..]) => Ok(KvWrite::Done(kv.modify_index)),
             _ => Err(Error::Unreadable { what: "/v1/txn".into(), message: "no result".into() }),
         }
+    }
+
+    /// Asks whether the key may be written, by a write that cannot succeed: its index lies in the past.
+    ///
+    /// # Errors
+    ///
+    /// When the token lacks the right, or Consul cannot be asked.
+    pub async fn kv_may_write(&self, entry: &Entry) -> Result<(), Error> {
+        let past =
+            Entry { modify_index: entry.modify_index.saturating_sub(1).max(1), ..entry.clone() };
+        self.kv_compare_and_set(&past, &entry.value).await.map(|_| ())
     }
 }

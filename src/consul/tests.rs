@@ -123,6 +123,14 @@ async fn a_write_is_one_transaction_that_depends_on_the_index() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_without_the_right_is_no_lost_race() {
+    let denied = r#"{"Results":null,"Errors":[{"OpIndex":0,"What":"Permission denied"}]}"#;
+    let (_, client) = client(vec![reply(409, denied)]);
+    let error = client.kv_may_write(&entry()).await.expect_err("refused").to_string();
+    assert!(error.contains("a write to k/1.2.3.4:80: 403 Permission denied"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_missing_right_is_said_at_once() {
     let (world, client) = client(vec![reply(403, "Permission denied")]);
     let error = client.kv_get("k").await.expect_err("refused").to_string();

@@ -36,6 +36,7 @@ impl<W: World> NodeRun<W> {
             let modify_index = entry.modify_index;
             if is_down(&entry.value).map_err(wrong)? == down {
                 self.written = Instant::now();
+                self.unanswered = false;
                 let written = Fact::RegistryWritten { key: key.clone(), down, modify_index };
                 self.record(Some(step), written).await?;
                 return Ok(said(&key, down, modify_index));
@@ -44,27 +45,41 @@ impl<W: World> NodeRun<W> {
             let original = String::from_utf8_lossy(&entry.value).into_owned();
             let writing = Fact::RegistryWriting { key: key.clone(), down, original, modify_index };
             self.record(Some(step), writing).await?;
+            self.down |= down;
+            self.unanswered = true;
             match self.shared.kv.write(&entry, &value).await {
                 Ok(KvWrite::Done(modify_index)) => {
                     self.written = Instant::now();
+                    self.unanswered = false;
                     let written = Fact::RegistryWritten { key: key.clone(), down, modify_index };
                     self.record(Some(step), written).await?;
                     return Ok(said(&key, down, modify_index));
                 }
                 // Somebody else changed the key meanwhile: their change stays, ours is made on top of it.
-                Ok(KvWrite::Conflict) => unanswered = None,
+                Ok(KvWrite::Conflict) => {
+                    unanswered = None;
+                    self.not_written(step).await?;
+                }
                 // It may or may not have been done: look.
                 Err(error @ Error::Unknown(_)) => {
                     unanswered = Some(error);
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
-                Err(error) => return Err(Trouble::from(error.to_string())),
+                Err(error) => {
+                    self.not_written(step).await?;
+                    return Err(Trouble::from(error.to_string()));
+                }
             }
         }
         Err(Trouble::from(match unanswered {
             Some(error) => error.to_string(),
             None => format!("{key} was changed by somebody else {ATTEMPTS} times in a row"),
         }))
+    }
+
+    async fn not_written(&mut self, step: Step) -> Result<(), Trouble> {
+        self.unanswered = false;
+        self.record(Some(step), Fact::RegistryRefused {}).await
     }
 
     /// How long the gateways may take to follow.
@@ -82,15 +97,19 @@ impl<W: World> NodeRun<W> {
     ) -> Result<Found, Trouble> {
         let (sender, mut receiver) = tokio::sync::mpsc::channel::<String>(16);
         let mut tasks = JoinSet::new();
+        let nodes = self.shared.spec.nodes.iter();
+        let pool: Vec<String> = nodes.map(|node| node.address.clone()).collect();
         for gateway in &self.shared.gateways {
             let gateway = gateway.clone();
             let (address, written, sender) =
                 (self.node.address.clone(), self.written, sender.clone());
+            let pool = pool.clone();
             tasks.spawn(async move {
                 let tell = |message| {
                     let _ = sender.try_send(message);
                 };
-                let result = gateway.confirm(&address, routed, written, deadline, tell).await;
+                let result =
+                    gateway.confirm(&address, routed, &pool, written, deadline, tell).await;
                 (gateway.name().to_owned(), result)
             });
         }

@@ -40,7 +40,8 @@ pub(super) fn objection(
     address: &str,
 ) -> Option<String> {
     let routed = |other: &str| seen.routes_to(other) && !leaving.contains(other);
-    if !routed(address) {
+    // A node that any worker still routes to serves somebody; one that stays must be routed to by all.
+    if leaving.contains(address) || !seen.routes_somewhere_to(address) {
         return None;
     }
     let others = spec.nodes.iter().filter(|node| node.address != address);
@@ -63,26 +64,12 @@ pub(super) fn objection(
 impl<W: World> NodeRun<W> {
     /// Waits until the node may be taken without leaving too few at any gateway, and takes it.
     pub(super) async fn take(&self, step: Step) -> Result<(), Trouble> {
-        let mut capacity = self.shared.capacity.lock().await;
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let mut problem = None;
-            for gateway in &self.shared.gateways {
-                problem = match gateway.observe().await {
-                    Ok(seen) => objection(
-                        &self.shared.spec,
-                        gateway.name(),
-                        &seen,
-                        &capacity.leaving,
-                        &self.node.address,
-                    ),
-                    Err(error) => Some(format!("{} cannot be read: {error}", gateway.name())),
-                };
-                if problem.is_some() {
-                    break;
-                }
+            if self.shared.too_many_failed() {
+                return Err(Trouble::NotTaken);
             }
-            let Some(problem) = problem else { break };
+            let Some(problem) = self.try_to_take().await else { return Ok(()) };
             if Instant::now() + PAUSE >= deadline {
                 return Err(Trouble::from(format!("not taken: {problem}")));
             }
@@ -90,8 +77,28 @@ impl<W: World> NodeRun<W> {
             self.tell(step, format!("waits for capacity: {problem}"), None, left);
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Looks at every gateway and takes the node, or returns what stands against it. One node at a time.
+    async fn try_to_take(&self) -> Option<String> {
+        let mut capacity = self.shared.capacity.lock().await;
+        for gateway in &self.shared.gateways {
+            let problem = match gateway.observe().await {
+                Ok(seen) => objection(
+                    &self.shared.spec,
+                    gateway.name(),
+                    &seen,
+                    &capacity.leaving,
+                    &self.node.address,
+                ),
+                Err(error) => Some(format!("{} cannot be read: {error}", gateway.name())),
+            };
+            if problem.is_some() {
+                return problem;
+            }
+        }
         capacity.leaving.insert(self.node.address.clone());
-        Ok(())
+        None
     }
 }
 
@@ -122,6 +129,7 @@ strategy: {{ min_available: {min_available} }}"
         let mut seen = Observation::default();
         for node in &spec.nodes {
             seen.routed.insert(node.address.clone(), true);
+            seen.routed_somewhere.insert(node.address.clone(), true);
         }
         let objection = |seen: &Observation, leaving: &[&str]| {
             let leaving = leaving.iter().map(ToString::to_string).collect();
@@ -136,6 +144,8 @@ strategy: {{ min_available: {min_available} }}"
         seen.routed.insert("10.0.1.3:80".into(), false);
         assert!(objection(&seen, &[]).is_some());
         seen.routed.insert("10.0.1.1:80".into(), false);
+        assert!(objection(&seen, &[]).is_some(), "some worker still routes to it");
+        seen.routed_somewhere.insert("10.0.1.1:80".into(), false);
         assert_eq!(objection(&seen, &[]), None, "who is out costs nothing");
     }
 }

@@ -90,8 +90,8 @@ impl<W: World> NodeRun<W> {
             }
             CountSpec::Sockets(idle) => {
                 let output = self.ask(Operation::Sockets { port: self.node.port() }).await?;
-                let connections = Connection::parse(&output)?;
-                Ok(in_flight(&connections, &self.node.address, *idle) as u64)
+                let connections = Connection::parse(&output, &self.node.address)?;
+                Ok(in_flight(&connections, *idle) as u64)
             }
             CountSpec::Gateways => {
                 let mut sum = 0;

@@ -1,6 +1,7 @@
 //! One node's way through its steps: to the end, into a failure, or to a safe place when the release stops.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
@@ -8,7 +9,7 @@ use tokio::time::Instant;
 
 use super::release::Release;
 use super::run::{Record, Shared, Stop};
-use crate::event::{Drained, Fact, Failure, Step};
+use crate::event::{Drained, Fact, Failure, Planned, Step};
 use crate::node::Mark;
 use crate::spec::NodeSpec;
 use crate::world::World;
@@ -27,15 +28,17 @@ const COURTESY_GRACE: Duration = Duration::from_millis(500);
 pub(super) struct NodeRun<W> {
     pub(super) shared: Arc<Shared<W>>,
     pub(super) node: NodeSpec,
-    /// It was out of rotation before the release: nobody has proven that it can serve.
-    was_out: bool,
+    /// What was planned for it.
+    pub(super) planned: Planned,
     /// When the registry took the last write.
     pub(super) written: Instant,
     /// Processes of this release are younger than this.
     pub(super) mark: Option<Mark>,
     /// Marked down by this release, or perhaps.
     pub(super) down: bool,
-    /// The service was ended by this release, or perhaps.
+    /// A write was begun and its result is not known: it may still be done later.
+    pub(super) unanswered: bool,
+    /// The service was ended or changed by this release, or perhaps.
     stopped: bool,
 }
 
@@ -46,6 +49,8 @@ pub(super) enum Trouble {
     Failed(Failure),
     /// The link to the node was lost while a command ran: its effect is unknown.
     Lost(String),
+    /// Others have failed meanwhile: the node is not taken.
+    NotTaken,
     /// The journal cannot be written: nothing may be done any more.
     Halt,
 }
@@ -56,6 +61,7 @@ impl Trouble {
         let reason = match self {
             Self::Failed(failure) => return failure,
             Self::Lost(problem) => format!("{problem}; whether it took effect is unknown"),
+            Self::NotTaken => "too many others have failed".to_owned(),
             Self::Halt => "the journal cannot be written".to_owned(),
         };
         Failure { reason, ..Failure::default() }
@@ -96,13 +102,15 @@ enum Ending {
 
 impl<W: World> NodeRun<W> {
     pub(super) fn new(shared: &Arc<Shared<W>>, release: &Release, name: &str) -> Option<Self> {
+        let planned = release.planned().iter().find(|plan| plan.node == name)?;
         Some(Self {
             shared: shared.clone(),
             node: shared.spec.node(name)?.clone(),
-            was_out: release.planned().iter().any(|plan| plan.node == name && plan.was_out),
+            planned: planned.clone(),
             written: Instant::now(),
             mark: None,
             down: false,
+            unanswered: false,
             stopped: false,
         })
     }
@@ -162,8 +170,7 @@ impl<W: World> NodeRun<W> {
         if self.record(Some(step), Fact::StepStarted {}).await.is_err() {
             return Ending::Trouble(Trouble::Halt);
         }
-        self.down |= step == Step::Disable;
-        self.stopped |= matches!(step, Step::Stop | Step::Restart | Step::Activate | Step::Start);
+        self.stopped |= step.touches_service() && (!matches!(step, Step::Run(_)) || self.down);
         let begun = Instant::now();
         // A write that is under way gets a moment: its result is worth more than the moment.
         let grace = match step {
@@ -188,12 +195,14 @@ impl<W: World> NodeRun<W> {
                     Err(halt) => Ending::Trouble(halt),
                 }
             }
+            Err(Trouble::NotTaken) => Ending::Interrupted,
             Err(trouble) => Ending::Trouble(trouble),
         }
     }
 
     /// The node has failed: what was only marked down is put back, everything else stays as it is.
     async fn fail(mut self, step: Step, mut failure: Failure) {
+        self.shared.failures.fetch_add(1, Ordering::Relaxed);
         failure.put_back = self.may_be_put_back();
         if !failure.put_back {
             let interrupted = stopped_for(self.shared.stop.clone(), COURTESY_GRACE);
@@ -227,11 +236,19 @@ impl<W: World> NodeRun<W> {
 
     /// Only what served before and was not touched since goes back without a proof of health.
     fn may_be_put_back(&self) -> bool {
-        self.down && !self.stopped && !self.was_out
+        self.down && !self.stopped && !self.planned.was_out
     }
 
     async fn put_back(&mut self, step: Step, deadline: Instant) {
-        let written = tokio::time::timeout_at(deadline, self.set_down(step, false)).await;
+        // A write without an answer may still be done after ours; one more of the same kind, which it then
+        // cannot follow, settles that.
+        let settled = async {
+            if self.unanswered {
+                self.set_down(step, true).await?;
+            }
+            self.set_down(step, false).await
+        };
+        let written = tokio::time::timeout_at(deadline, settled).await;
         match written {
             Ok(Ok(_)) => {}
             Ok(Err(Trouble::Halt)) => return,

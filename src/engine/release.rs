@@ -46,7 +46,7 @@ pub struct NodeState {
     pub down: Option<bool>,
     /// A registry write was begun and its result is not known.
     pub writing: bool,
-    /// The service was ended, or may have been.
+    /// The service was ended or changed, or may have been.
     pub stopped: bool,
     /// Processes of this release are younger than this.
     pub mark: Option<Mark>,
@@ -155,6 +155,7 @@ impl Release {
             Fact::StepStarted {}
             | Fact::RegistryWriting { .. }
             | Fact::RegistryWritten { .. }
+            | Fact::RegistryRefused {}
             | Fact::NodeMarked { .. }
             | Fact::GatewayProven { .. }
             | Fact::StepFinished { .. }
@@ -268,6 +269,10 @@ impl NodeState {
                 self.writing = true;
                 Ok(())
             }
+            Fact::RegistryRefused {} => {
+                self.writing = false;
+                Ok(())
+            }
             Fact::RegistryWritten { down, .. } => {
                 self.writing = false;
                 self.down = Some(*down);
@@ -341,7 +346,8 @@ impl NodeState {
             ensure!(self.phase == Phase::Taken, "`{step}` on a node that is not under way");
         }
         ensure!(self.step.is_none(), "`{step}` begins within another step");
-        if matches!(step, Step::Stop | Step::Restart | Step::Activate | Step::Start) {
+        // Whatever was done to a node while it was out, only a proof of health brings it back.
+        if step.touches_service() && (!matches!(step, Step::Run(_)) || self.down == Some(true)) {
             self.stopped = true;
         }
         self.step = Some(step);

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, anyhow};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
@@ -96,8 +97,17 @@ pub(super) struct Shared<W> {
     pub(super) spec: Arc<Spec>,
     pub(super) mode: Mode,
     pub(super) capacity: Mutex<Capacity>,
+    /// How many nodes have failed, those that could not be used from the start included.
+    pub(super) failures: AtomicUsize,
     pub(super) stop: watch::Receiver<Stop>,
     pub(super) records: mpsc::Sender<Record>,
+}
+
+impl<W> Shared<W> {
+    /// Returns whether so many have failed that no more nodes may be taken.
+    pub(super) fn too_many_failed(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) > self.spec.max_failures as usize
+    }
 }
 
 /// A wish to record a fact.
@@ -115,7 +125,7 @@ struct Book<'a, W> {
     id: String,
     release: Release,
     journal: Journal,
-    sinks: &'a mut [Box<dyn Sink>],
+    sink: &'a mut dyn Sink,
     redactor: &'a Redactor,
     failed: Option<anyhow::Error>,
 }
@@ -142,9 +152,7 @@ impl<W: World> Book<'_, W> {
             self.failed = Some(anyhow!("{error:#}"));
             return Err(error);
         }
-        for sink in &mut *self.sinks {
-            sink.event(&event, &self.release);
-        }
+        self.sink.event(&event, &self.release);
         Ok(())
     }
 
@@ -200,7 +208,7 @@ impl<W: World> Engine<W> {
         id: &str,
         started: Started,
         journal: Journal,
-        sinks: &mut [Box<dyn Sink>],
+        sink: &mut dyn Sink,
     ) -> Result<Ended> {
         let begun = Instant::now();
         let (sender, mut receiver) = mpsc::channel(256);
@@ -214,6 +222,7 @@ impl<W: World> Engine<W> {
             spec: self.spec,
             mode: self.mode,
             capacity: Mutex::new(Capacity::default()),
+            failures: AtomicUsize::new(0),
             stop: self.stop,
             records: sender,
         });
@@ -222,11 +231,12 @@ impl<W: World> Engine<W> {
             id: id.to_owned(),
             release: Release::default(),
             journal,
-            sinks,
+            sink,
             redactor: &self.redactor,
             failed: None,
         };
         book.record(None, None, Fact::ReleaseStarted(Box::new(started)))?;
+        shared.failures.store(book.release.failures(), Ordering::Relaxed);
 
         let staged = !matches!(self.mode, Mode::Deploy)
             || stage(&shared, &mut book, &mut receiver, &mut stop).await;
@@ -340,33 +350,35 @@ fn conclude<W: World>(
 ) -> Finished {
     let release = &book.release;
     let count = |standing: Standing| release.count(|node| node.standing() == standing);
+    // Nodes that the release has nothing to do with serve as before.
+    let others = spec.nodes.len() - release.nodes.len();
     let serving = release
         .in_order()
         .filter(|(name, node)| match node.standing() {
             Standing::Untouched => {
-                let was_out =
-                    release.planned().iter().any(|plan| plan.node == *name && plan.was_out);
-                !was_out && node.phase != Phase::Blocked
+                !release.planned().iter().any(|plan| plan.node == *name && plan.was_out)
             }
             Standing::PutBack | Standing::Updated | Standing::Enabled => true,
             Standing::Out | Standing::Unknown => false,
         })
-        .count();
+        .count()
+        + others;
     let stopped = matches!(*stop.borrow(), Stop::Requested(_));
     let untouched = release.nodes.values().all(|node| node.standing() == Standing::Untouched);
-    let blocked = release.count(|node| node.phase == Phase::Blocked);
+    let left = release.count(|node| matches!(node.phase, Phase::Waiting | Phase::Interrupted));
+    let complete = release.failures() == 0 && !(stopped && left > 0);
     let (result, exit_code) = if book.failed.is_some() || count(Standing::Unknown) > 0 {
         (Outcome::Degraded, 22)
-    } else if stopped {
-        (Outcome::Stopped, 10)
-    } else if release.failures() == 0 {
+    } else if complete {
         (Outcome::Done, 0)
-    } else if !staged && untouched {
+    } else if !staged && untouched && !stopped {
         (Outcome::Refused, 3)
-    } else if serving + blocked < spec.floor() {
+    } else if serving < spec.floor() && !untouched {
         (Outcome::Degraded, 22)
-    } else {
+    } else if release.failures() > 0 {
         (Outcome::Failed, 20)
+    } else {
+        (Outcome::Stopped, 10)
     };
     let mut nodes: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, node) in release.in_order() {

@@ -139,6 +139,7 @@ impl<W: World> NodeRun<W> {
             mark: self.mark,
             sudo: self.shared.spec.sudo,
             any_version: self.shared.mode == super::Mode::In,
+            same_version: self.same_version(),
         };
         let begun = Instant::now();
         let deadline = self.node.health.deadline;
@@ -182,6 +183,12 @@ impl<W: World> NodeRun<W> {
         let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let finished = Fact::StepFinished { elapsed_ms, message, drained: None };
         let _ = self.record(Some(Step::Prune), finished).await;
+    }
+
+    /// Whether the node ran the version before that the release brings.
+    fn same_version(&self) -> bool {
+        let brings = self.node.health.identity.as_ref().map(|identity| &identity.equals);
+        brings.is_some() && brings == self.planned.runs.as_ref()
     }
 
     pub(super) fn layout(&self) -> Result<crate::node::Layout, Trouble> {

@@ -36,6 +36,14 @@ pub enum Step {
     Prune,
 }
 
+impl Step {
+    /// Returns whether it changes what runs on the node.
+    #[must_use]
+    pub fn touches_service(self) -> bool {
+        matches!(self, Self::Stop | Self::Activate | Self::Run(_) | Self::Start | Self::Restart)
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = match self {

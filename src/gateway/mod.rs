@@ -63,6 +63,12 @@ impl View {
         self.peers.get(address).is_some_and(Peer::routed)
     }
 
+    /// Returns whether it lists any address of `pool` but this one.
+    #[must_use]
+    pub fn shows_any(&self, pool: &[String], but: &str) -> bool {
+        pool.iter().any(|address| address != but && self.peers.contains_key(address))
+    }
+
     /// Returns whether the list lets go of `address`, whatever a check may say: a check can change its mind.
     #[must_use]
     pub fn lets_go_of(&self, address: &str) -> bool {

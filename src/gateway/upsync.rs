@@ -13,11 +13,11 @@ use super::{Driver, Peer, READ_TIMEOUT, View, WORKER_HEADER, ok};
 use crate::playbook::NginxUpsync;
 use crate::world::{Reply, Request};
 
-/// nginx-upsync's own default for `upsync_interval` is 5 s; the playbook's default is what people set.
-const INTERVAL: Duration = Duration::from_millis(500);
+/// nginx-upsync's own default for `upsync_interval`.
+const INTERVAL: Duration = Duration::from_secs(5);
 
-/// After every answer a worker sleeps its interval and up to a second more.
-const SPREAD: Duration = Duration::from_millis(1500);
+/// After every answer a worker sleeps its interval and up to a second more; 6.5 s were seen with 5 s.
+const SPREAD: Duration = Duration::from_secs(2);
 
 /// A gateway of this kind.
 pub(super) struct Upsync {

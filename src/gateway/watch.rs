@@ -35,8 +35,12 @@ impl<W> Clone for Watcher<W> {
 pub struct Observation {
     /// By address: whether every worker that answered routes there.
     pub routed: BTreeMap<String, bool>,
+    /// By address: whether any worker that answered routes there.
+    pub routed_somewhere: BTreeMap<String, bool>,
     /// By address: whether every worker's list lets go.
     pub out: BTreeMap<String, bool>,
+    /// By address: the most requests in flight that any worker told.
+    pub in_flight: BTreeMap<String, u64>,
     /// How many workers were told apart.
     pub workers: usize,
     /// How many replies were read.
@@ -48,6 +52,12 @@ impl Observation {
     #[must_use]
     pub fn routes_to(&self, address: &str) -> bool {
         self.routed.get(address).copied().unwrap_or(false)
+    }
+
+    /// Returns whether any worker routes to `address`: then its users would miss it.
+    #[must_use]
+    pub fn routes_somewhere_to(&self, address: &str) -> bool {
+        self.routed_somewhere.get(address).copied().unwrap_or(false)
     }
 
     /// Returns whether every worker's list has let go of `address`.
@@ -98,7 +108,9 @@ impl<W: World> Watcher<W> {
 
     /// Waits until the gateway is proven to route to `address`, or to have let go of it.
     ///
-    /// `written` is when the registry took the change; `tell` hears how it stands, in words.
+    /// `pool` is every address of the playbook: a reply that lists none of the others shows nothing at all, and
+    /// least of all that this one is out. `written` is when the registry took the change; `tell` hears how it
+    /// stands, in words.
     ///
     /// # Errors
     ///
@@ -107,6 +119,7 @@ impl<W: World> Watcher<W> {
         &self,
         address: &str,
         routed: bool,
+        pool: &[String],
         written: Instant,
         deadline: Instant,
         tell: impl Fn(String),
@@ -121,6 +134,10 @@ impl<W: World> Watcher<W> {
             let seen = tokio::time::timeout_at(deadline, looks.join_next()).await;
             match seen {
                 Err(_) => break,
+                Ok(Some(Ok(Ok((_, view))))) if !view.shows_any(pool, address) => {
+                    proof.fail();
+                    trouble = Some("the reply lists none of the playbook's other nodes".into());
+                }
                 Ok(Some(Ok(Ok((worker, view))))) => {
                     let agrees =
                         if routed { view.routes_to(address) } else { view.lets_go_of(address) };
@@ -189,8 +206,15 @@ impl<W: World> Watcher<W> {
             for (address, peer) in &view.peers {
                 let routed = observation.routed.entry(address.clone()).or_insert(first);
                 *routed &= peer.routed();
+                let somewhere =
+                    observation.routed_somewhere.entry(address.clone()).or_insert(false);
+                *somewhere |= peer.routed();
                 let out = observation.out.entry(address.clone()).or_insert(true);
                 *out &= !peer.up;
+                if let Some(told) = peer.in_flight {
+                    let most = observation.in_flight.entry(address.clone()).or_insert(0);
+                    *most = (*most).max(told);
+                }
             }
             // A peer that only some workers list is not routed by all.
             for (address, routed) in &mut observation.routed {
@@ -205,19 +229,15 @@ impl<W: World> Watcher<W> {
         Ok(observation)
     }
 
-    /// Counts the requests in flight at `address`, where the gateway tells.
+    /// Counts the requests in flight at `address`, where the gateway tells: the most that any worker told.
     ///
     /// # Errors
     ///
     /// When it does not, or cannot be read.
     pub async fn in_flight(&self, address: &str) -> Result<u64, String> {
-        let (_, view) = look(self.world.clone(), self.driver.clone()).await?;
-        match view.peers.get(address) {
-            Some(peer) => {
-                peer.in_flight.ok_or_else(|| format!("{} tells no requests in flight", self.name))
-            }
-            None => Err(format!("{} does not list {address}", self.name)),
-        }
+        let seen = self.observe().await?;
+        let told = seen.in_flight.get(address).copied();
+        told.ok_or_else(|| format!("{} tells no requests in flight at {address}", self.name))
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Gate<W> {
     pub sudo: bool,
     /// Any version will do (`node in`).
     pub any_version: bool,
+    /// The version cannot tell the new process from the old one: the same was running before.
+    pub same_version: bool,
 }
 
 /// A node that is healthy.
@@ -86,7 +88,7 @@ impl<W: World> Gate<W> {
                 result.problem = result.problem.or(result.wrong_version.take());
             }
             if result.problem.is_none()
-                && (health.identity.is_none() || self.any_version)
+                && (health.identity.is_none() || self.any_version || self.same_version)
                 && streak.would_be_healthy()
                 && healthy_since.is_none_or(|since| since.elapsed() >= health.min_healthy_time)
             {

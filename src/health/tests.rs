@@ -49,7 +49,7 @@ const MARK: Mark = Mark(1000);
 /// What the node says when process 7, started at `started`, listens.
 fn listener(started: u64) -> String {
     format!(
-        "uptime=20.00\nlisten=LISTEN 0 1 10.0.1.1:80 *:* users:((\"x\",pid=7))\nprocess=7 {started} x\n"
+        "mark=2000\nlisten=LISTEN 0 1 10.0.1.1:80 *:* users:((\"x\",pid=7))\nprocess=7 {started} x\n"
     )
 }
 
@@ -77,6 +77,7 @@ health: {{ http: 'http://${{{{ node.address }}}}/ping', interval: 100ms, {health
         mark: Some(MARK),
         sudo: false,
         any_version: false,
+        same_version: false,
     }
 }
 

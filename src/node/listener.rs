@@ -13,7 +13,7 @@ pub struct Listener {
     pub owners: Vec<Process>,
 }
 
-/// A point in time on a node's own clock, in hundredths of a second since it booted.
+/// A point in time on a node's own clock, in clock ticks (hundredths of a second) since it booted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Mark(pub u64);
 
@@ -51,8 +51,8 @@ impl Listener {
         let mut listener = Self::default();
         let mut pids = Vec::new();
         for line in text.lines() {
-            if let Some(uptime) = line.strip_prefix("uptime=") {
-                listener.mark = mark(uptime);
+            if let Some(ticks) = line.strip_prefix("mark=") {
+                listener.mark = Mark(ticks.trim().parse().unwrap_or(0));
             } else if let Some(socket) = line.strip_prefix("listen=") {
                 if serves(socket, host) {
                     listener.bound = true;
@@ -76,13 +76,6 @@ impl Listener {
     }
 }
 
-/// `12345.67` seconds, as `/proc/uptime` has it.
-pub(super) fn mark(uptime: &str) -> Mark {
-    let (seconds, hundredths) = uptime.trim().split_once('.').unwrap_or((uptime.trim(), "0"));
-    let seconds: u64 = seconds.parse().unwrap_or(0);
-    Mark(seconds * 100 + hundredths.parse::<u64>().unwrap_or(0))
-}
-
 fn leading_number(text: &str) -> Option<u32> {
     text.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
 }
@@ -97,11 +90,13 @@ fn serves(socket: &str, host: &str) -> bool {
     wildcard || named || bound == host || bound.strip_prefix("::ffff:") == Some(host)
 }
 
-/// Clock ticks are hundredths of a second on every Linux that userland sees (`USER_HZ`).
+/// The mark is the start of the script's own shell, by the very clock that tells the start of every other
+/// process; `/proc/uptime` may be another one in a container. Clock ticks are hundredths of a second on every
+/// Linux that userland sees (`USER_HZ`).
 pub(super) fn script(port: u16) -> String {
     format!(
         "command -v ss >/dev/null || {{ echo 'ss (iproute2) is not installed' >&2; exit 69; }}; \
-         read -r u _ </proc/uptime; echo \"uptime=$u\"; \
+         echo \"mark=$(sed 's/^.*) //' /proc/$$/stat | cut -d' ' -f20)\"; \
          l=$(ss -Hltnp 'sport = :{port}'); \
          printf '%s\\n' \"$l\" | while read -r x; do [ -z \"$x\" ] || echo \"listen=$x\"; done; \
          for p in $(printf '%s' \"$l\" | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u); do \
@@ -115,7 +110,7 @@ pub(super) fn script(port: u16) -> String {
 mod tests {
     use super::*;
 
-    const ANSWER: &str = "uptime=5000.25
+    const ANSWER: &str = "mark=500025
 listen=LISTEN 0 511 10.0.0.1:9000 0.0.0.0:* users:((\"app\",pid=22,fd=9),(\"app\",pid=23,fd=9))
 listen=LISTEN 0 511 10.0.0.2:9000 0.0.0.0:* users:((\"app\",pid=24,fd=9))
 listen=LISTEN 0 511 10.0.0.1:9000 0.0.0.0:* users:((\"systemd\",pid=1,fd=9))
@@ -139,10 +134,10 @@ process=24 1 other
     #[test]
     fn a_wildcard_socket_serves_every_address() {
         for local in ["*:9000", "0.0.0.0:9000", "[::]:9000", "[::ffff:10.0.0.1]:9000"] {
-            let text = format!("uptime=1.00\nlisten=LISTEN 0 1 {local} *:*\n");
+            let text = format!("mark=100\nlisten=LISTEN 0 1 {local} *:*\n");
             assert!(Listener::parse(&text, "10.0.0.1:9000").bound, "{local}");
         }
-        let text = "uptime=1.00\nlisten=LISTEN 0 1 127.0.0.1:9000 *:*\n";
+        let text = "mark=100\nlisten=LISTEN 0 1 127.0.0.1:9000 *:*\n";
         assert!(!Listener::parse(text, "10.0.0.1:9000").bound);
         assert!(Listener::parse(text, "app-1.internal:9000").bound);
     }

@@ -76,6 +76,8 @@ pub struct Layout {
     pub sha256: String,
     /// How the artifact is unpacked.
     pub packing: Packing,
+    /// The node's address: several nodes may share a host and its folders.
+    pub node: String,
 }
 
 impl Layout {
@@ -85,9 +87,15 @@ impl Layout {
         format!("{}/{}", self.releases.trim_end_matches('/'), self.name)
     }
 
+    /// The folder that notes which releases rollgate has put there.
+    fn ledger(&self) -> String {
+        format!("{}/.rollgate", self.releases.trim_end_matches('/'))
+    }
+
     /// The uploaded, not yet unpacked artifact; nobody would take it for a release.
     fn upload(&self) -> String {
-        format!("{}/.staging/{}", self.releases.trim_end_matches('/'), self.name)
+        let releases = self.releases.trim_end_matches('/');
+        format!("{releases}/.staging/{}@{}", self.name, self.node)
     }
 }
 
@@ -144,14 +152,17 @@ fn unpack(layout: &Layout) -> String {
         }
     };
     format!(
-        "set -e; umask 022; f={file}; t=\"$f.tree\"; d={folder}; \
+        "set -e; umask 022; f={file}; t=\"$f.tree\"; d={folder}; l={ledger}; \
          [ -d \"$d\" ] && {{ rm -rf \"$f\" \"$t\"; exit 0; }}; \
          s=$(sha256sum <\"$f\" | cut -d' ' -f1); \
          [ \"$s\" = {sum} ] || {{ echo \"sha256 is $s\" >&2; exit {CHECKSUM_MISMATCH}; }}; \
          rm -rf \"$t\"; trap 'rm -rf \"$t\"' EXIT; trap 'exit 143' HUP INT TERM; mkdir \"$t\"; \
          {place} || {{ e=$?; a=$(df -Pk \"$t\" | {{ read -r _; read -r _ _ _ a _; echo \"$a\"; }}); \
          [ \"$a\" -ge 64 ] || echo \"No space left at $t\" >&2; exit $e; }}; touch \"$t\"; \
-         sync -f \"$t\" 2>/dev/null || sync; mv -T \"$t\" \"$d\"; rm -f \"$f\"",
+         sync -f \"$t\" 2>/dev/null || sync; mkdir -p \"$l\"; : >\"$l\"/{name}; \
+         mv -T \"$t\" \"$d\" || [ -d \"$d\" ]; rm -f \"$f\"",
+        name = quote(&layout.name),
+        ledger = quote(&layout.ledger()),
         file = quote(&layout.upload()),
         folder = quote(&layout.folder()),
         sum = layout.sha256,
@@ -160,25 +171,24 @@ fn unpack(layout: &Layout) -> String {
 
 fn activate(layout: &Layout) -> String {
     format!(
-        "set -e; c={current}; d={folder}; \
+        "set -e; c={current}; d={folder}; p=$(dirname \"$c\"); \
          [ -d \"$d\" ] || {{ echo \"$d does not exist\" >&2; exit 1; }}; \
-         ln -sfn \"$d\" \"$c.rollgate\"; mv -T \"$c.rollgate\" \"$c\"; \
-         sync -f \"$(dirname \"$c\")\" 2>/dev/null || sync",
+         mkdir -p \"$p\"; ln -sfn \"$d\" \"$c.rollgate\"; mv -T \"$c.rollgate\" \"$c\"; \
+         sync \"$p\" 2>/dev/null || :",
         current = quote(&layout.current),
         folder = quote(&layout.folder()),
     )
 }
 
-/// Only folders whose name ends in `-` and eight hex digits are ours to delete.
+/// Only what rollgate has put there is rollgate's to delete.
 fn prune(layout: &Layout, keep: u32) -> String {
-    let hex = "[0-9a-f]".repeat(8);
     format!(
-        "cd {releases} || exit 1; r=$(basename \"$(readlink {current})\"); n=0; \
+        "cd {releases} || exit 1; r=$(readlink {current}); r=$(basename \"$r\"); \
+         [ -n \"$r\" ] || exit 0; n=0; \
          for d in $(ls -1t); do \
-         case \"$d\" in *-{hex}) ;; *) continue ;; esac; \
-         [ -d \"$d\" ] && [ ! -L \"$d\" ] || continue; n=$((n+1)); \
+         [ -e \".rollgate/$d\" ] && [ -d \"$d\" ] && [ ! -L \"$d\" ] || continue; n=$((n+1)); \
          [ \"$d\" = \"$r\" ] && continue; [ \"$n\" -gt {keep} ] || continue; \
-         rm -rf -- \"./$d\" && echo \"$d\"; done; \
+         rm -rf -- \"./$d\" && rm -f \".rollgate/$d\" && echo \"$d\"; done; \
          find .staging -mindepth 1 -maxdepth 1 -mmin +1440 -exec rm -rf {{}} + 2>/dev/null; :",
         releases = quote(&layout.releases),
         current = quote(&layout.current),
@@ -206,6 +216,7 @@ mod tests {
             name: name.into(),
             sha256: sha256.into(),
             packing,
+            node: "10.0.0.1:80".into(),
         }
     }
 
@@ -235,7 +246,8 @@ mod tests {
                 assert!(run(&Operation::Activate { layout }, None).status.success());
             }
         }
-        std::fs::create_dir(releases.join("precious")).expect("mkdir");
+        // A folder that looks like one of ours and is not.
+        std::fs::create_dir(releases.join("backup-20240101")).expect("mkdir");
         assert_eq!(
             std::fs::read_to_string(root.path().join("current/hello")).expect("read"),
             "hello\n"
@@ -251,7 +263,7 @@ mod tests {
         // `ls -t` orders equal times by name, so which two are newest depends on the clock's grain;
         // the running one and the foreign folder stay in any case.
         assert!(left.contains(&"app-1-00000001".into()), "the running release stays: {left:?}");
-        assert!(left.contains(&"precious".into()), "what is not ours stays: {left:?}");
+        assert!(left.contains(&"backup-20240101".into()), "what is not ours stays: {left:?}");
         assert!(left.iter().filter(|name| name.starts_with("app-")).count() <= 3, "{left:?}");
     }
 

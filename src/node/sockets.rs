@@ -10,7 +10,8 @@
 //!
 //! The kernel's clock for this ticks every few milliseconds. When a request arrives in the very tick in
 //! which the answer before it left, the two cannot be told apart; such a connection counts as busy
-//! until `idle` has passed.
+//! until `idle` has passed, and so does an answer that pauses on its way: `idle` should be longer than any
+//! usual request.
 
 use std::time::Duration;
 
@@ -31,9 +32,6 @@ pub struct Connection {
     pub last_received: Duration,
 }
 
-/// Two readings closer than this may be of the same kernel tick.
-const TICK: Duration = Duration::from_millis(10);
-
 impl Connection {
     /// Returns whether a request may be in flight on it.
     #[must_use]
@@ -43,18 +41,28 @@ impl Connection {
             return self.last_received < idle && self.sent == 0;
         }
         self.sent == 0
-            || self.last_received + TICK <= self.last_sent
+            || self.last_received < self.last_sent
             || self.last_sent.min(self.last_received) < idle
     }
 
-    /// Reads the answer of [`script`].
+    /// Reads the answer of [`script`] and returns the connections that belong to `address`.
+    ///
+    /// Where the service listens on that very address, only its connections count: another instance may share
+    /// the port. Where it listens on all, the address may be one that the node itself does not know (NAT), and
+    /// every connection of the port counts.
     ///
     /// # Errors
     ///
     /// Names the line that cannot be understood: what cannot be read is not "no request".
-    pub fn parse(text: &str) -> Result<Vec<Self>, String> {
+    pub fn parse(text: &str, address: &str) -> Result<Vec<Self>, String> {
+        let own = host_of(address);
+        let mut exact = false;
         let mut connections: Vec<Self> = Vec::new();
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            if let Some(listener) = line.strip_prefix("listen=") {
+                exact |= listener.split_whitespace().nth(3).is_some_and(|at| host_of(at) == own);
+                continue;
+            }
             let words: Vec<_> = line.split_whitespace().collect();
             if line.starts_with(char::is_whitespace) {
                 let connection = connections.last_mut().ok_or_else(|| unreadable(line))?;
@@ -71,6 +79,7 @@ impl Connection {
                 });
             }
         }
+        connections.retain(|connection| !exact || host_of(&connection.local) == own);
         Ok(connections)
     }
 
@@ -93,26 +102,22 @@ fn unreadable(line: &str) -> String {
     format!("cannot read this line of `ss`: {}", crate::text::line(line, 100))
 }
 
-/// Counts the connections of `address` on which a request may be in flight.
+/// The host of `host:port`, without what IPv6 puts around it.
+fn host_of(address: &str) -> &str {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
+    host.strip_prefix("::ffff:").unwrap_or(host)
+}
+
+/// Counts the connections on which a request may be in flight.
 #[must_use]
-pub fn in_flight(connections: &[Connection], address: &str, idle: Duration) -> usize {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let by_address = host.parse::<std::net::IpAddr>().is_ok();
-    connections
-        .iter()
-        .filter(|connection| {
-            let local = connection.local.rsplit_once(':').map_or("", |(local, _)| local);
-            let local = local.trim_matches(['[', ']']);
-            let local = local.strip_prefix("::ffff:").unwrap_or(local);
-            !by_address || local == host.trim_matches(['[', ']'])
-        })
-        .filter(|connection| connection.busy(idle))
-        .count()
+pub fn in_flight(connections: &[Connection], idle: Duration) -> usize {
+    connections.iter().filter(|connection| connection.busy(idle)).count()
 }
 
 pub(super) fn script(port: u16) -> String {
     format!(
         "command -v ss >/dev/null || {{ echo 'ss (iproute2) is not installed' >&2; exit 69; }}; \
+         ss -Hltn 'sport = :{port}' | while read -r x; do echo \"listen=$x\"; done; \
          ss -Htni state established 'sport = :{port}'"
     )
 }
@@ -159,12 +164,15 @@ mod tests {
                     bytes_sent:185 bytes_acked:185 bytes_received:77 lastsnd:1240 lastrcv:12 lastack:4\n\
                     0      0      [::ffff:127.0.0.2]:8080   [::ffff:127.0.0.1]:40313\n\t cubic \
                     lastsnd:9000 lastrcv:9000\n";
-        let connections = Connection::parse(text).expect("readable");
-        assert_eq!(connections.len(), 2);
+        let connections = Connection::parse(text, "127.0.0.1:8080").expect("readable");
+        assert_eq!(connections.len(), 2, "nothing listens on the very address: all count");
         assert_eq!((connections[0].sent, connections[0].received), (185, 77));
-        assert_eq!(in_flight(&connections, "127.0.0.1:8080", SECOND), 1);
-        assert_eq!(in_flight(&connections, "127.0.0.2:8080", SECOND), 0);
-        assert!(Connection::parse("garbage").is_err());
+        assert_eq!(in_flight(&connections, SECOND), 1);
+        let exact = format!("listen=LISTEN 0 511 127.0.0.2:8080 0.0.0.0:*\n{text}");
+        let connections = Connection::parse(&exact, "127.0.0.2:8080").expect("readable");
+        assert_eq!(connections.len(), 1);
+        assert_eq!(in_flight(&connections, SECOND), 0);
+        assert!(Connection::parse("garbage", "127.0.0.1:8080").is_err());
     }
 
     #[test]
@@ -178,8 +186,8 @@ mod tests {
                 .output()
                 .expect("sh runs");
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            let connections = Connection::parse(&text).expect("readable");
-            in_flight(&connections, &address.to_string(), Duration::from_millis(1))
+            let connections = Connection::parse(&text, &address.to_string()).expect("readable");
+            in_flight(&connections, Duration::from_millis(1))
         };
         let mut client = std::net::TcpStream::connect(address).expect("connect");
         let (mut accepted, _) = server.accept().expect("accept");

@@ -20,7 +20,7 @@ pub struct Survey {
     pub current_is_no_link: bool,
     /// Free space where releases go, in bytes.
     pub free: Option<u64>,
-    /// Whether the releases folder can be written or made.
+    /// Whether the releases folder and that of the link can be written or made.
     pub writable: bool,
     /// Whether this very release is already staged.
     pub staged: bool,
@@ -61,7 +61,9 @@ pub(super) fn script(port: u16, layout: Option<&Layout>) -> String {
         script += &format!(
             "r={releases}; c={current}; d=\"$r\"; \
              while [ ! -d \"$d\" ] && [ \"$d\" != / ] && [ \"$d\" != . ]; do d=$(dirname \"$d\"); done; \
-             [ -w \"$d\" ] && echo writable=yes; \
+             p=$(dirname \"$c\"); \
+             while [ ! -d \"$p\" ] && [ \"$p\" != / ] && [ \"$p\" != . ]; do p=$(dirname \"$p\"); done; \
+             [ -w \"$d\" ] && [ -w \"$p\" ] && echo writable=yes; \
              df -Pk \"$d\" 2>/dev/null | {{ read -r _; read -r _ _ _ a _; echo \"free_kib=$a\"; }}; \
              if [ -L \"$c\" ]; then echo \"current=$(readlink \"$c\")\"; \
              elif [ -e \"$c\" ]; then echo current_is_no_link=yes; fi; \
@@ -88,6 +90,7 @@ mod tests {
             name: "app-1-00000000".into(),
             sha256: String::new(),
             packing: Packing::TarGz,
+            node: "127.0.0.1:1".into(),
         };
         let look = || {
             let output = std::process::Command::new("sh")

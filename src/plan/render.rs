@@ -90,7 +90,8 @@ impl Plan {
                 text::ordinal(failures)
             ),
         )];
-        facts.push((
+        let unknown = self.rows.iter().any(|row| row.routed.is_none());
+        let capacity = (
             "Capacity",
             format!(
                 "{} of {total} routed now; never fewer than {} (min_available {}); lowest in this plan {}",
@@ -99,7 +100,10 @@ impl Plan {
                 spec.min_available,
                 self.lowest
             ),
-        ));
+        );
+        if !unknown {
+            facts.push(capacity);
+        }
         let names: Vec<_> = spec.gateways.iter().map(|gateway| gateway.name.as_str()).collect();
         facts.push(("Gateways", format!("{}; each must agree, out and in", names.join(", "))));
         let mut writes = vec![format!("consul {}<address> down 0->1->0", spec.prefix)];

@@ -53,7 +53,7 @@ pub struct Metric {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sockets {
-    /// An answered connection is idle after this long without a byte.
+    /// An answered connection is idle after this long without a byte; longer than any usual request. Default: 5s.
     pub idle: Period,
 }
 
@@ -147,7 +147,7 @@ impl Default for Drain {
 
 impl Default for Sockets {
     fn default() -> Self {
-        Self { idle: Period::seconds(1) }
+        Self { idle: Period::seconds(5) }
     }
 }
 

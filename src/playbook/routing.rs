@@ -75,7 +75,7 @@ pub struct NginxUpsync {
     /// found. Default: `X-Worker`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_header: Option<String>,
-    /// How long it may take to follow a write: its polling interval. Default: 500ms, as nginx-upsync.
+    /// How long it may take to follow a write: its `upsync_interval`. Default: 5s, as nginx-upsync.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_interval: Option<Period>,
 }

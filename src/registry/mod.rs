@@ -56,6 +56,18 @@ impl<W: World> Kv<W> {
         self.client.kv_get(&self.key(address)).await
     }
 
+    /// Asks whether the key of the node at `address` may be written; writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the token lacks the right, or Consul cannot be asked.
+    pub async fn may_write(&self, address: &str) -> Result<(), Error> {
+        match self.read(address).await? {
+            Some(entry) => self.client.kv_may_write(&entry).await,
+            None => Ok(()),
+        }
+    }
+
     /// Writes `value` if nobody wrote since `entry` was read.
     ///
     /// # Errors

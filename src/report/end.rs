@@ -63,8 +63,8 @@ impl NodeView {
                 None => "?",
             },
             gateways: match fleet.gateways.len() - seen.len() {
-                0 => routed(count, seen.len()),
-                unknown => format!("{}, {unknown} unknown", routed(count, seen.len())),
+                0 => routed(Some(count), seen.len()),
+                unknown => format!("{}, {unknown} unknown", routed(Some(count), seen.len())),
             },
         }
     }

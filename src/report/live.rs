@@ -193,6 +193,7 @@ impl Sink for Live {
             Fact::BatchStarted { .. }
             | Fact::RegistryWriting { .. }
             | Fact::RegistryWritten { .. }
+            | Fact::RegistryRefused {}
             | Fact::NodeMarked { .. }
             | Fact::ReleaseStopping { .. } => {}
         }

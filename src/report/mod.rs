@@ -1,5 +1,6 @@
 //! Reporters: what people and programs see of a release. They hear events and see the state; nothing else.
 
+mod background;
 mod end;
 mod json;
 mod live;
@@ -9,6 +10,8 @@ use std::io::Write;
 
 use crate::engine::release::{NodeState, Phase, Release, Standing};
 
+pub use background::Background;
+pub(crate) use background::say_in_time;
 pub use end::{NodeView, Report};
 pub use json::Json;
 pub use live::Live;

@@ -166,6 +166,7 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
         }
         Fact::RegistryWriting { .. }
         | Fact::RegistryWritten { .. }
+        | Fact::RegistryRefused {}
         | Fact::NodeMarked { .. }
         | Fact::StepProgress { .. }
         | Fact::ReleaseFinished(_) => None,

@@ -91,7 +91,9 @@ impl Filler<'_> {
             destination => Host::Ssh(destination.to_owned()),
         };
         let layout = match (&playbook.artifact, artifact) {
-            (Some(settings), Some(artifact)) => Some(self.layout(settings, artifact)?),
+            (Some(settings), Some(artifact)) => {
+                Some(self.layout(settings, artifact, &node.address)?)
+            }
             _ => None,
         };
         let on_failure = playbook.hooks.on_failure.as_ref().map(|hook| {
@@ -120,6 +122,7 @@ impl Filler<'_> {
         &self,
         settings: &crate::playbook::Artifact,
         artifact: &ArtifactSpec,
+        node: &str,
     ) -> Result<Layout, SpecError> {
         let file = artifact.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let archive = file.strip_suffix(".tar.gz").or_else(|| file.strip_suffix(".tgz"));
@@ -131,6 +134,7 @@ impl Filler<'_> {
             name: format!("{stem}-{}", &sha256[..sha256.len().min(8)]),
             sha256: sha256.to_owned(),
             packing: if archive.is_some() { Packing::TarGz } else { Packing::File(file) },
+            node: node.to_owned(),
         })
     }
 

@@ -18,6 +18,9 @@ use tokio::time::timeout;
 use super::tls::{ConsulTls, Tls};
 use super::{BODY_LIMIT, Channel, HttpError, Method, Reply, Request};
 
+/// For connecting alone: a host that is switched off must not use up the time of those after it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// An unused connection is closed before most servers close it, lest a request meets the closing.
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
@@ -124,6 +127,7 @@ fn configure(channel: Channel, tls: &Tls, route: &Route) -> ClientBuilder {
         .redirect(redirect::Policy::none())
         .retry(retry::never())
         .pool_idle_timeout(POOL_IDLE)
+        .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true);
     match channel {
         Channel::Direct => {}

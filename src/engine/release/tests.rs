@@ -26,6 +26,7 @@ impl Story {
             actor: "me".into(),
             file: "app.yaml".into(),
             arguments: Vec::new(),
+            selection: Vec::new(),
             playbook: serde_json::Value::Null,
             inputs: Inputs::default(),
             nodes: vec![
