@@ -1,11 +1,9 @@
 //! The other commands, and what they print.
 
-use rollgate_lab::GatewayConfig;
-
-use crate::harness::{Bench, events, journals};
+use crate::harness::{Bench, events, journals, quick};
 
 fn bench() -> Bench {
-    Bench::new(3, vec![GatewayConfig::immediate(2), GatewayConfig::immediate(2)])
+    Bench::new(3, vec![quick(2), quick(2)])
 }
 
 #[test]
@@ -99,7 +97,7 @@ fn programs_get_one_event_a_line_and_the_end_last() {
 
 #[test]
 fn a_log_has_no_escape_codes_and_a_heartbeat_while_it_waits() {
-    let config = rollgate_lab::LabConfig::new(2, vec![GatewayConfig::immediate(1)]);
+    let config = rollgate_lab::LabConfig::new(2, vec![quick(1)]);
     let bench = Bench::with(config, |playbook| {
         playbook["health"]["min_healthy_time"] = "17s".into();
         playbook["health"]["deadline"] = "30s".into();

@@ -1,12 +1,12 @@
 //! Versions that are no good: the release stops, the node stays out, everybody else serves.
 
-use rollgate_lab::{Fault, GatewayConfig, LabConfig, Release, until};
+use rollgate_lab::{Fault, LabConfig, Release, until};
 use serde_json::Value;
 
-use crate::harness::{Bench, Ran};
+use crate::harness::{Bench, Ran, quick};
 
 fn bench(edit: impl FnOnce(&mut Value)) -> Bench {
-    let config = LabConfig::new(3, vec![GatewayConfig::immediate(2), GatewayConfig::immediate(2)]);
+    let config = LabConfig::new(3, vec![quick(2), quick(2)]);
     Bench::with(config, |playbook| {
         playbook["health"]["deadline"] = "3s".into();
         playbook["hooks"] =
@@ -65,7 +65,7 @@ fn a_version_that_is_ready_and_then_crashes_does_not_pass() {
 fn an_old_process_that_keeps_the_port_is_not_taken_for_the_new_one() {
     let config = LabConfig {
         service: Release::new("1").with_fault(Fault::KeepsPort),
-        ..LabConfig::new(3, vec![GatewayConfig::immediate(2)])
+        ..LabConfig::new(3, vec![quick(2)])
     };
     let bench = Bench::with(config, |playbook| {
         playbook["health"]["deadline"] = "3s".into();
@@ -79,7 +79,7 @@ fn an_old_process_that_keeps_the_port_is_not_taken_for_the_new_one() {
 fn a_service_that_does_not_stop_is_reported_and_left_out() {
     let config = LabConfig {
         service: Release::new("1").with_fault(Fault::IgnoreTerm),
-        ..LabConfig::new(3, vec![GatewayConfig::immediate(2)])
+        ..LabConfig::new(3, vec![quick(2)])
     };
     let bench = Bench::with(config, |playbook| playbook["stop"] = "/srv/app/ctl stop 1".into());
     let ran = bench.deploy("2").exits(20).says("node-1, stop: exit 1: ctl: pid");

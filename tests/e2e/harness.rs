@@ -11,6 +11,16 @@ pub(crate) fn rollgate() -> PathBuf {
     env!("CARGO_BIN_EXE_rollgate").into()
 }
 
+/// A gateway that follows at once and names its workers, for tests that are about something else.
+pub(crate) fn quick(workers: u32) -> GatewayConfig {
+    GatewayConfig { worker_header: true, ..GatewayConfig::immediate(workers) }
+}
+
+/// A gateway that lags a little and names its workers.
+pub(crate) fn lagging() -> GatewayConfig {
+    GatewayConfig { worker_header: true, ..GatewayConfig::upsync(2, 200) }
+}
+
 /// A lab with its playbook and the artifacts of versions 2 and 3.
 pub(crate) struct Bench {
     pub(crate) lab: Lab,

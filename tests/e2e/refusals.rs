@@ -1,11 +1,11 @@
 //! What stands in the way is found before anything is changed, and said in one clear message each.
 
-use rollgate_lab::{Fault, GatewayConfig, LabConfig, NodeConfig, Release};
+use rollgate_lab::{Fault, LabConfig, NodeConfig, Release};
 
-use crate::harness::{Bench, journals};
+use crate::harness::{Bench, journals, quick};
 
 fn bench() -> Bench {
-    Bench::new(3, vec![GatewayConfig::immediate(2), GatewayConfig::immediate(2)])
+    Bench::new(3, vec![quick(2), quick(2)])
 }
 
 /// Asserts that a release of version 2 is refused with exit 3, says why, and changes nothing.
@@ -62,7 +62,7 @@ fn a_node_that_cannot_be_reached_or_trusted_is_refused() {
 
 #[test]
 fn a_full_disk_a_wrong_checksum_or_a_missing_artifact_is_refused() {
-    let mut config = LabConfig::new(3, vec![GatewayConfig::immediate(2)]);
+    let mut config = LabConfig::new(3, vec![quick(2)]);
     config.nodes[2] = NodeConfig { disk_mib: Some(4), ..config.nodes[2].clone() };
     let bench = Bench::with(config, |_| {});
     let file = bench.file().to_owned();
@@ -83,7 +83,7 @@ fn a_full_disk_a_wrong_checksum_or_a_missing_artifact_is_refused() {
 
 #[test]
 fn a_disk_that_fills_while_staging_ends_the_release_before_any_node_leaves() {
-    let mut config = LabConfig::new(3, vec![GatewayConfig::immediate(2)]);
+    let mut config = LabConfig::new(3, vec![quick(2)]);
     config.nodes[2] = NodeConfig { disk_mib: Some(4), ..config.nodes[2].clone() };
     let bench = Bench::with(config, |_| {});
     // Two gzip members: the size at the file's end is that of the last one, which misleads the estimate.
@@ -106,7 +106,7 @@ fn a_disk_that_fills_while_staging_ends_the_release_before_any_node_leaves() {
 
 #[test]
 fn a_missing_sudo_right_is_refused() {
-    let mut config = LabConfig::new(3, vec![GatewayConfig::immediate(2)]);
+    let mut config = LabConfig::new(3, vec![quick(2)]);
     config.nodes[1] = NodeConfig { sudo: false, ..config.nodes[1].clone() };
     let bench = Bench::with(config, |playbook| {
         playbook["ssh"]["sudo"] = true.into();
@@ -168,8 +168,8 @@ fn a_dead_consul_a_missing_key_or_a_value_that_cannot_be_written_is_refused() {
 
 #[test]
 fn too_little_capacity_is_refused_and_the_gateway_and_the_node_are_named() {
-    let checked = GatewayConfig::immediate(2).with_check(200, 2, 2);
-    let mut config = LabConfig::new(2, vec![GatewayConfig::immediate(2), checked]);
+    let checked = quick(2).with_check(200, 2, 2);
+    let mut config = LabConfig::new(2, vec![quick(2), checked]);
     config.nodes[1] = NodeConfig {
         release: Some(Release::new("1").with_fault(Fault::NeverReady)),
         ..config.nodes[1].clone()

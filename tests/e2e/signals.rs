@@ -4,10 +4,10 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use rollgate_lab::{GatewayConfig, LabConfig};
+use rollgate_lab::LabConfig;
 use serde_json::Value;
 
-use crate::harness::{Bench, rollgate};
+use crate::harness::{Bench, lagging, quick, rollgate};
 
 /// Steps that last long enough to be interrupted for sure.
 fn slow(playbook: &mut Value) {
@@ -76,8 +76,7 @@ fn a_signal_while_the_node_comes_back_leaves_the_pool_safe_and_a_rerun_completes
 
 #[track_caller]
 fn safe_after_a_signal(steps: &[&str]) {
-    let config =
-        LabConfig::new(3, vec![GatewayConfig::upsync(2, 200), GatewayConfig::upsync(2, 200)]);
+    let config = LabConfig::new(3, vec![lagging(), lagging()]);
     let bench = Bench::with(config, slow);
     for (round, step) in steps.iter().enumerate() {
         let version = if round % 2 == 0 { "2" } else { "3" };
@@ -108,7 +107,7 @@ fn safe_after_a_signal(steps: &[&str]) {
 
 #[test]
 fn a_second_signal_ends_at_once_and_the_journal_is_true() {
-    let config = LabConfig::new(3, vec![GatewayConfig::immediate(2)]);
+    let config = LabConfig::new(3, vec![quick(2)]);
     let bench = Bench::with(config, slow);
     let ended = interrupt_at(&bench, "2", "stop", &["-TERM", "-TERM"]);
     // Both may be delivered as one: then it stopped safely.

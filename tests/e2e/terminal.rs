@@ -3,13 +3,12 @@
 use std::io::Read;
 
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
-use rollgate_lab::GatewayConfig;
 
-use crate::harness::{Bench, rollgate};
+use crate::harness::{Bench, quick, rollgate};
 
 #[test]
 fn the_live_view_keeps_finished_nodes_and_cleans_up_after_itself() {
-    let bench = Bench::new(3, vec![GatewayConfig::immediate(2)]);
+    let bench = Bench::new(3, vec![quick(2)]);
     let size = PtySize { rows: 30, cols: 110, pixel_width: 0, pixel_height: 0 };
     let pair = native_pty_system().openpty(size).expect("a terminal");
     let mut command = CommandBuilder::new(rollgate());
