@@ -44,9 +44,10 @@ impl<W: World> NodeRun<W> {
             let value = with_down(&entry.value, down).map_err(wrong)?;
             let original = String::from_utf8_lossy(&entry.value).into_owned();
             let writing = Fact::RegistryWriting { key: key.clone(), down, original, modify_index };
-            self.record(Some(step), writing).await?;
+            // Noted before anything else can happen: whoever is interrupted from here on has to look.
             self.down |= down;
             self.unanswered = true;
+            self.record(Some(step), writing).await?;
             match self.shared.kv.write(&entry, &value).await {
                 Ok(KvWrite::Done(modify_index)) => {
                     self.written = Instant::now();
