@@ -35,6 +35,8 @@ pub struct Plan {
     pub lowest: usize,
     /// How many are routed now, at the gateway that has the fewest.
     pub routed_now: usize,
+    /// How many gateways could be read.
+    pub readable: usize,
 }
 
 /// One node of the plan.
@@ -78,6 +80,7 @@ impl Plan {
             from: None,
             lowest: 0,
             routed_now: 0,
+            readable: fleet.gateways.iter().filter(|(_, seen)| seen.is_ok()).count(),
         };
         if spec.order == Order::OutFirst {
             plan.rows.sort_by_key(|row| row.routed != Some(0) || row.planned.will != Will::Update);

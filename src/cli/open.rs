@@ -14,6 +14,7 @@ use crate::engine::journal;
 use crate::event::{Fact, Started};
 use crate::playbook::{HostKeys, Loaded, Playbook, Template};
 use crate::secret::{Redactor, Secret};
+use crate::shell::quote;
 use crate::spec::{Inputs, Spec, read_secrets, release_names};
 use crate::text::did_you_mean;
 use crate::world::{Live, LiveSettings};
@@ -96,6 +97,15 @@ impl Opened {
         let release = format!("{:08x}", fastrand::u32(..));
         let inputs = Inputs { release, folder, variables, artifact: None };
         Ok(Self { loaded, file: arguments.file.clone(), inputs, state, secrets })
+    }
+
+    /// The command line that does `command` with the same playbook and variables.
+    pub(super) fn command(&self, command: &str) -> String {
+        let file = quote(&self.file.display().to_string());
+        let variables = self.inputs.variables.iter();
+        let variables =
+            variables.map(|(name, value)| format!(" --var {}", quote(&format!("{name}={value}"))));
+        format!("rollgate {command} {file}{}", variables.collect::<String>())
     }
 
     /// Fills in every name.

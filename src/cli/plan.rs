@@ -40,7 +40,8 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let file = opened.file.display().to_string();
     let mut text = plan.render(&spec, &file);
     if plan.refusals.is_empty() {
-        text += "Nothing was changed.\n";
+        text += "Nothing was changed. ";
+        text += &format!("To release: {}\n", opened.command("deploy"));
     }
     put(&redactor.redact(&text));
     Ok(match plan.refusals.is_empty() {

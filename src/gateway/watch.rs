@@ -179,6 +179,10 @@ impl<W: World> Watcher<W> {
         };
         match trouble {
             Some(trouble) => format!("{}: {progress}; {trouble}", self.name),
+            None if proof.row() >= self.rule().reads => {
+                let lag = crate::text::duration(self.lag());
+                format!("{}: {progress}, until its lag of {lag} is over", self.name)
+            }
             None => format!("{}: {progress}", self.name),
         }
     }

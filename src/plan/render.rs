@@ -126,6 +126,15 @@ impl Plan {
                 writes.push(format!("releases beyond {} deleted", artifact.keep));
             }
         }
+        let usable = self.rows.len() - self.count(Will::Blocked);
+        facts.push((
+            "Checks",
+            format!(
+                "{usable} of {total} nodes usable (ssh, tools, rights, disk, key) · {} of {} gateways readable",
+                self.readable,
+                spec.gateways.len()
+            ),
+        ));
         facts.push(("Writes", format!("per node: {}", writes.join(" · "))));
         facts
     }

@@ -10,6 +10,9 @@ use crate::engine::release::{Phase, Release};
 use crate::event::{Drained, Event, Fact, Will};
 use crate::text;
 
+/// How many waiting nodes are named.
+const WAITING_SHOWN: usize = 6;
+
 /// How often the spinners turn.
 const TICK: Duration = Duration::from_millis(120);
 
@@ -22,6 +25,7 @@ pub struct Live {
     width: usize,
     colour: bool,
     total: usize,
+    begun: Option<jiff::Timestamp>,
 }
 
 /// A node under way.
@@ -40,7 +44,16 @@ impl Live {
             ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
         let add = || screen.add(ProgressBar::new_spinner().with_style(plain.clone()));
         let (title, foot) = (add(), add());
-        Self { title, foot, screen, nodes: BTreeMap::new(), width: 7, colour, total: 0 }
+        Self {
+            title,
+            foot,
+            screen,
+            nodes: BTreeMap::new(),
+            width: 7,
+            colour,
+            total: 0,
+            begun: None,
+        }
     }
 
     /// Something that stays on the screen, above what is redrawn.
@@ -86,7 +99,23 @@ impl Live {
         line.bar.set_message(message);
     }
 
-    fn refresh(&self, release: &Release) {
+    /// How long the release has taken, and about how long the rest will.
+    fn times(&self, now: jiff::Timestamp, done: usize, all: usize) -> String {
+        let Some(begun) = self.begun else { return String::new() };
+        let elapsed = Duration::try_from(now.duration_since(begun)).unwrap_or_default();
+        let mut times = format!(" · {}", text::duration(Duration::from_secs(elapsed.as_secs())));
+        let (Ok(done), Ok(left)) = (u32::try_from(done), u32::try_from(all.saturating_sub(done)))
+        else {
+            return times;
+        };
+        if done > 0 && left > 0 {
+            let rest = Duration::from_secs((elapsed / done * left).as_secs());
+            times += &format!(" · about {} left", text::duration(rest));
+        }
+        times
+    }
+
+    fn refresh(&self, release: &Release, now: jiff::Timestamp) {
         let Some(started) = &release.started else { return };
         let (done, all) = super::progress(release);
         let versions = match (&started.from, &started.to) {
@@ -94,16 +123,32 @@ impl Live {
             _ => String::new(),
         };
         self.title.set_message(format!(
-            "{} {}{versions} · release {} · {done} of {all} done",
-            started.command, started.service, started.inputs.release
+            "{} {}{versions} · release {} · {done} of {all} done{}",
+            started.command,
+            started.service,
+            started.inputs.release,
+            self.times(now, done, all)
         ));
         let out = release.count(|node| node.down == Some(true));
+        let waiting: Vec<_> = release
+            .in_order()
+            .filter(|(_, node)| node.phase == Phase::Waiting)
+            .map(|(name, _)| name)
+            .collect();
+        let waiting = match waiting.as_slice() {
+            [] => String::new(),
+            names if names.len() <= WAITING_SHOWN => format!("  · {} waiting\n", names.join(", ")),
+            names => {
+                let more = names.len() - WAITING_SHOWN;
+                format!("  · {} and {more} more waiting\n", names[..WAITING_SHOWN].join(", "))
+            }
+        };
         let last = match &release.stopping {
             Some(reason) => format!("Stopping ({reason}): no more nodes are taken."),
             None => "Ctrl-C stops and leaves the pool safe.".to_owned(),
         };
         self.foot.set_message(format!(
-            "  Pool  {} of {} not marked down    {last}",
+            "{waiting}  Pool  {} of {} not marked down    {last}",
             self.total - out,
             self.total
         ));
@@ -119,7 +164,8 @@ impl Live {
             Some(Drained { from, cut }) => format!("drained {from} -> {cut}, {cut} CUT"),
             None => String::new(),
         };
-        format!("done  {version:<8}  {took:>6}  {drained}")
+        let proven = state.map_or(0, |state| state.proven);
+        format!("done  {version:<8}  {took:>6}  {drained:<18}  routed {proven}/{proven}")
     }
 }
 
@@ -129,6 +175,7 @@ impl Sink for Live {
         match &event.fact {
             Fact::ReleaseStarted(started) => {
                 self.total = started.nodes.len();
+                self.begun = Some(event.at);
                 let widest = started.nodes.iter().map(|planned| planned.node.chars().count()).max();
                 self.width = widest.unwrap_or(0).max(7);
                 for planned in &started.nodes {
@@ -197,7 +244,7 @@ impl Sink for Live {
             | Fact::NodeMarked { .. }
             | Fact::ReleaseStopping { .. } => {}
         }
-        self.refresh(release);
+        self.refresh(release, event.at);
     }
 }
 
