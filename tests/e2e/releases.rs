@@ -98,3 +98,55 @@ fn a_rerun_finds_nothing_to_do_and_old_releases_are_pruned() {
         assert!(kept("app-1-"), "what somebody else has put there stays: {releases:?}");
     }
 }
+
+#[test]
+fn the_gateways_own_count_ends_the_drain() {
+    let polling = || GatewayConfig { worker_header: true, ..GatewayConfig::poll(2, 300) };
+    let config = rollgate_lab::LabConfig::new(2, vec![polling(), polling()]);
+    let bench = Bench::with(config, |playbook| {
+        for gateway in 0..2 {
+            playbook["gateways"][gateway]["in_flight"] = "/in_flight".into();
+        }
+        playbook["drain"] = serde_json::json!({ "in_flight": "gateways" });
+    });
+    release_in_a_row(&bench, rounds(1));
+    // Two gateways that send a tenth of 300 requests a second for 800 ms each: some were in flight.
+    let journal = std::fs::read_to_string(&journals(&bench.playbook)[0]).expect("a journal");
+    let counts = journal.split(r#""drained":{"from":"#).skip(1);
+    let counts: Vec<u32> = counts.filter_map(|rest| rest.split(',').next()?.parse().ok()).collect();
+    assert!(counts.len() == 2 && counts.iter().any(|count| *count > 0), "{counts:?}");
+}
+
+#[test]
+fn every_kind_of_check_must_agree_before_a_node_comes_back() {
+    let bench = Bench::with(rollgate_lab::LabConfig::new(2, vec![quick(2)]), |playbook| {
+        playbook["health"]["tcp"] = "${{ node.address }}".into();
+        playbook["health"]["run"] = "/srv/app/ctl status".into();
+        playbook["health"]["consul"] = serde_json::json!({ "service": "app" });
+    });
+    let consul = bench.lab.consul.addresses().remove(0);
+    for node in &bench.lab.nodes {
+        let (name, address) = (node.name(), node.address());
+        let registration = serde_json::json!({
+            "ID": name, "Name": "app", "Address": address.ip().to_string(), "Port": address.port(),
+            "Check": { "HTTP": node.service_url("/ping"), "Interval": "300ms" },
+        });
+        let url = format!("{consul}/v1/agent/service/register");
+        let reply = rollgate_lab::request("PUT", &url, &registration.to_string());
+        assert_eq!(reply.expect("Consul answers").status, 200);
+    }
+    release_in_a_row(&bench, rounds(1));
+    // An instance that Consul does not know can never pass.
+    let url = format!("{consul}/v1/agent/service/deregister/node-2");
+    assert_eq!(rollgate_lab::request("PUT", &url, "").expect("Consul answers").status, 200);
+    let strict = bench.lab.playbook_named("strict.yaml", |playbook| {
+        playbook["health"]["consul"] = serde_json::json!({ "service": "app" });
+        playbook["health"]["deadline"] = "2s".into();
+    });
+    let strict = strict.expect("a playbook");
+    let arguments = ["--var", "version=3", "--yes"];
+    let ran = bench.run_on(strict.to_str().expect("UTF-8"), &["deploy"], &arguments).exits(20);
+    ran.says("app at 127.77.").says("is not passing");
+    let versions = bench.versions();
+    assert_eq!(versions[0].as_deref(), Some("3"), "Consul knows node-1");
+}

@@ -27,8 +27,18 @@ function M.pick()
     return ngx.exit(ngx.ERROR)
   end
   best.current = best.current - total
+  -- Counted over all workers until the reply is through, see `settle`.
+  ngx.ctx.counted = best.address
+  ngx.shared.flights:incr(best.address, 1, 0)
   local host, port = best.address:match("^(.*):(%d+)$")
   balancer.set_current_peer(host, tonumber(port))
+end
+
+-- The request is over, however it ended.
+function M.settle()
+  if ngx.ctx.counted then
+    ngx.shared.flights:incr(ngx.ctx.counted, -1, 0)
+  end
 end
 
 return M

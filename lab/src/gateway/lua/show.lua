@@ -58,7 +58,8 @@ function M.peers()
   local rows = {}
   for index, peer in ipairs(peers.all()) do
     rows[index] = string.format(
-      '{"address":"%s","routed":%s,"weight":%d}', peer.address, tostring(peer.routed), peer.weight
+      '{"address":"%s","routed":%s,"weight":%d,"in_flight":%d}',
+      peer.address, tostring(peer.routed), peer.weight, ngx.shared.flights:get(peer.address) or 0
     )
   end
   ngx.say('{"peers":[', table.concat(rows, ","), "]}")
