@@ -237,6 +237,9 @@ pub struct Failure {
     /// The last lines of the service's log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
+    /// Whether what the node runs is not known: the link was lost and it cannot be looked at.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
     /// Whether the node will be put back: it was only marked down.
     #[serde(default)]
     pub put_back: bool,

@@ -60,6 +60,10 @@ fn back_to_old(
     started: &Started,
     name: &str,
 ) -> Option<(String, String)> {
+    // Without an identity what ran before is only a folder's name, not a variable's value.
+    if !spec.has_identity {
+        return None;
+    }
     let planned = release.planned().iter().find(|planned| planned.node == name)?;
     let (old, new) = (planned.runs.as_ref().or(started.from.as_ref())?, spec.version.as_ref()?);
     let (variable, _) = started.inputs.variables.iter().find(|(_, value)| *value == new)?;

@@ -262,7 +262,17 @@ fn is_on_target(spec: &Spec, facts: &NodeFacts, node: &NodeSpec) -> bool {
                 || (!current.starts_with('/') && current.ends_with(&format!("/{}", layout.name)))
         })
     });
-    activated && facts.health.problem.is_none() && facts.health.wrong_version.is_none()
+    // Without an identity the process must at least be younger than the link that it was started through.
+    let new_process = spec.has_identity || {
+        let link = survey.current_age.map(|age| std::time::Duration::from_secs(age + 1));
+        let owners = &survey.listener.owners;
+        !owners.is_empty()
+            && owners.iter().all(|owner| Some(owner.age(survey.listener.mark)) <= link)
+    };
+    activated
+        && new_process
+        && facts.health.problem.is_none()
+        && facts.health.wrong_version.is_none()
 }
 
 /// What the node runs: what it tells, or what its link points at.

@@ -53,14 +53,32 @@ pub struct NodeFacts {
     pub registry_problem: Option<String>,
 }
 
-/// Looks at everything.
-pub async fn survey<W: World>(world: &Arc<W>, consul: &Arc<Client<W>>, spec: &Arc<Spec>) -> Fleet {
+/// How long each part may take before a release.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks at everything; what does not answer within `patience` is unknown, the rest is not.
+pub async fn survey<W: World>(
+    world: &Arc<W>,
+    consul: &Arc<Client<W>>,
+    spec: &Arc<Spec>,
+    patience: Duration,
+) -> Fleet {
     let kv = Kv::new(consul.clone(), spec.prefix.clone());
-    let (nodes, entries, gateways) =
-        tokio::join!(survey_nodes(world, consul, spec), kv.list(), survey_gateways(world, spec));
+    let entries = async {
+        let silent = || format!("Consul does not answer within {}", text::duration(patience));
+        match tokio::time::timeout(patience, kv.list()).await {
+            Ok(entries) => entries.map_err(|error| error.to_string()),
+            Err(_) => Err(silent()),
+        }
+    };
+    let (nodes, entries, gateways) = tokio::join!(
+        survey_nodes(world, consul, spec, patience),
+        entries,
+        survey_gateways(world, spec, patience)
+    );
     let mut fleet = Fleet { nodes, gateways, registry_problem: None };
     match entries {
-        Err(error) => fleet.registry_problem = Some(error.to_string()),
+        Err(problem) => fleet.registry_problem = Some(problem),
         Ok(entries) if entries.is_empty() => {
             let prefix = &spec.prefix;
             fleet.registry_problem =
@@ -73,7 +91,9 @@ pub async fn survey<W: World>(world: &Arc<W>, consul: &Arc<Client<W>>, spec: &Ar
             }
         }
     }
-    settle(world, spec, &mut fleet).await;
+    if patience >= PATIENCE {
+        settle(world, spec, &mut fleet).await;
+    }
     fleet
 }
 
@@ -106,7 +126,7 @@ async fn settle<W: World>(world: &Arc<W>, spec: &Arc<Spec>, fleet: &mut Fleet) {
     let deadline = Instant::now() + lag + SETTLE;
     while disagree(spec, fleet) && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        fleet.gateways = survey_gateways(world, spec).await;
+        fleet.gateways = survey_gateways(world, spec, PATIENCE).await;
     }
 }
 
@@ -123,11 +143,16 @@ fn disagree(spec: &Spec, fleet: &Fleet) -> bool {
 async fn survey_gateways<W: World>(
     world: &Arc<W>,
     spec: &Spec,
+    patience: Duration,
 ) -> Vec<(String, Result<Observation, String>)> {
     let mut tasks = JoinSet::new();
     for (index, gateway) in spec.gateways.iter().enumerate() {
         let watcher = Watcher::new(world.clone(), gateway);
-        tasks.spawn(async move { (index, watcher.name().to_owned(), watcher.observe().await) });
+        tasks.spawn(async move {
+            let seen = tokio::time::timeout(patience, watcher.observe()).await;
+            let silent = || Err(format!("no answer within {}", text::duration(patience)));
+            (index, watcher.name().to_owned(), seen.unwrap_or_else(|_| silent()))
+        });
     }
     let mut gateways = Vec::new();
     while let Some(ended) = tasks.join_next().await {
@@ -141,6 +166,7 @@ async fn survey_nodes<W: World>(
     world: &Arc<W>,
     consul: &Arc<Client<W>>,
     spec: &Arc<Spec>,
+    patience: Duration,
 ) -> BTreeMap<String, NodeFacts> {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut tasks = JoinSet::new();
@@ -159,8 +185,17 @@ async fn survey_nodes<W: World>(
                 same_version: false,
             };
             let mut index = Index::default();
-            let (survey, health) =
-                tokio::join!(survey_node(&gate.world, &spec, &gate.node), gate.attempt(&mut index));
+            let survey = async {
+                let survey = survey_node(&gate.world, &spec, &gate.node);
+                let silent = || Err(format!("no answer within {}", text::duration(patience)));
+                tokio::time::timeout(patience, survey).await.unwrap_or_else(|_| silent())
+            };
+            let health = async {
+                let silent = || Try { problem: Some("no answer".into()), ..Try::default() };
+                let attempt = tokio::time::timeout(patience, gate.attempt(&mut index)).await;
+                attempt.unwrap_or_else(|_| silent())
+            };
+            let (survey, health) = tokio::join!(survey, health);
             let mut facts = NodeFacts { health, ..NodeFacts::default() };
             match survey {
                 Ok(survey) => {

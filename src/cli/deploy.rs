@@ -18,12 +18,12 @@ use crate::plan::Plan;
 use crate::registry::Kv;
 use crate::report::{Report, say, say_in_time};
 use crate::spec::Spec;
-use crate::survey::survey;
+use crate::survey::{PATIENCE, survey};
 use crate::text::count;
 use crate::world::Live;
 
 /// For the look at everything after a release that did not go well.
-const LAST_LOOK: Duration = Duration::from_secs(5);
+const LAST_LOOK: Duration = Duration::from_secs(3);
 
 /// The same when somebody waits for the end.
 const HURRIED_LOOK: Duration = Duration::from_millis(500);
@@ -74,7 +74,7 @@ async fn prepare(
         _ = stop.changed() => {
             return Err(Refusal::new(Exit::STOPPED, "stopped on request; nothing was changed"));
         }
-        fleet = survey(&reach.world, &reach.consul, spec) => fleet,
+        fleet = survey(&reach.world, &reach.consul, spec, PATIENCE) => fleet,
     };
     let plan = Plan::new(spec, &fleet, selection);
     let file = opened.file.display().to_string();
@@ -83,7 +83,7 @@ async fn prepare(
             plan.refusals.iter().map(|refusal| format!("  {refusal}\n")).collect();
         let text = format!("error: refused, nothing was changed:\n{}", refusals.concat());
         return Err(Refusal { exit: Exit::REFUSED, text: reach.redactor.redact(&text) }
-            .hint(format!("`rollgate plan {file}` shows every node")));
+            .hint(format!("`{}` shows every node", opened.command("plan"))));
     }
     if plan.count(Will::Update) == 0 {
         if !global.quiet {
@@ -282,7 +282,7 @@ async fn last_look(
     let hurried = matches!(*stop.borrow(), Stop::Requested(_));
     let time = if hurried { HURRIED_LOOK } else { LAST_LOOK };
     let world: &Arc<Live> = &reach.world;
-    tokio::time::timeout(time, survey(world, &reach.consul, spec)).await.ok()
+    Some(survey(world, &reach.consul, spec, time).await)
 }
 
 /// Every node as it is, but for those that are named.

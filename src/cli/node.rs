@@ -7,7 +7,9 @@ use super::output::{self, Refusal};
 use super::{Exit, Global, PlaybookArguments, deploy, signals};
 use crate::engine::Mode;
 use crate::event::Started;
-use crate::survey::{Fleet, survey};
+use crate::spec::Spec;
+use crate::survey::{Fleet, PATIENCE, survey};
+use crate::text::count;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Arguments {
@@ -61,9 +63,9 @@ fn attempt(mode: Mode, arguments: &Nodes, global: &Global) -> Result<Exit, Refus
                 reach.world.close().await;
                 return Err(Refusal::new(Exit::STOPPED, "stopped on request; nothing was changed"));
             }
-            fleet = survey(&reach.world, &reach.consul, &spec) => fleet,
+            fleet = survey(&reach.world, &reach.consul, &spec, PATIENCE) => fleet,
         };
-        let result = if let Some(problem) = objection(&fleet, &arguments.names) {
+        let result = if let Some(problem) = objection(mode, &spec, &fleet, &arguments.names) {
             Err(Refusal::new(Exit::REFUSED, reach.redactor.redact(&problem))
                 .hint("nothing was changed"))
         } else {
@@ -90,9 +92,14 @@ fn attempt(mode: Mode, arguments: &Nodes, global: &Global) -> Result<Exit, Refus
 }
 
 /// What stands against touching these nodes: only what is needed to switch them, not what a release needs.
-fn objection(fleet: &Fleet, nodes: &[String]) -> Option<String> {
+fn objection(mode: Mode, spec: &Spec, fleet: &Fleet, nodes: &[String]) -> Option<String> {
     if let Some(problem) = &fleet.registry_problem {
         return Some(problem.clone());
+    }
+    if mode == Mode::Out
+        && let Some(problem) = too_few(spec, fleet, nodes)
+    {
+        return Some(problem);
     }
     let unreadable = fleet.gateways.iter().find_map(|(name, seen)| {
         seen.as_ref().err().map(|problem| format!("gateway {name} cannot be read: {problem}"))
@@ -101,6 +108,24 @@ fn objection(fleet: &Fleet, nodes: &[String]) -> Option<String> {
         nodes.iter().find_map(|name| {
             let problem = fleet.nodes.get(name)?.registry_problem.as_ref()?;
             Some(format!("{name}: {problem}"))
+        })
+    })
+}
+
+/// Whether a gateway would be left with too few nodes once all of these are out.
+fn too_few(spec: &Spec, fleet: &Fleet, nodes: &[String]) -> Option<String> {
+    let floor = spec.floor();
+    fleet.gateways.iter().find_map(|(name, seen)| {
+        let seen = seen.as_ref().ok()?;
+        let (leave, stay): (Vec<_>, Vec<_>) =
+            spec.nodes.iter().partition(|node| nodes.contains(&node.name));
+        let costs = leave.iter().any(|node| seen.routes_somewhere_to(&node.address));
+        let left = stay.iter().filter(|node| seen.routes_to(&node.address)).count();
+        (costs && left < floor).then(|| {
+            format!(
+                "gateway {name} would route to {} only, fewer than {floor}",
+                count(left, "node")
+            )
         })
     })
 }

@@ -25,6 +25,9 @@ const CONNECTIONS: usize = 32;
 /// The environment's prefix for variables.
 const VARIABLE_PREFIX: &str = "ROLLGATE_VAR_";
 
+/// Stands for a value that nobody has given and nothing depends on.
+const OPEN: &str = "?";
+
 /// What to do when a required variable has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
@@ -81,7 +84,7 @@ impl Opened {
         if missing == Missing::Open {
             for (name, variable) in &loaded.playbook.variables {
                 if variable.required {
-                    variables.entry(name.clone()).or_insert_with(|| "?".into());
+                    variables.entry(name.clone()).or_insert_with(|| OPEN.into());
                 }
             }
         }
@@ -102,7 +105,8 @@ impl Opened {
     /// The command line that does `command` with the same playbook and variables.
     pub(super) fn command(&self, command: &str) -> String {
         let file = quote(&self.file.display().to_string());
-        let variables = self.inputs.variables.iter();
+        // What was left open is for the operator to fill in.
+        let variables = self.inputs.variables.iter().filter(|(_, value)| *value != OPEN);
         let variables =
             variables.map(|(name, value)| format!(" --var {}", quote(&format!("{name}={value}"))));
         format!("rollgate {command} {file}{}", variables.collect::<String>())

@@ -46,6 +46,8 @@ pub(super) fn form(global: &Global) -> Output {
                 Output::Plain
             }
         }
+        // A view that redraws itself is of no use in a pipe.
+        Output::Tty if !std::io::stderr().is_terminal() => Output::Plain,
         form => form,
     }
 }

@@ -9,7 +9,7 @@ use crate::event::Will;
 use crate::plan::{Plan, Selection};
 use crate::report::put;
 use crate::spec::Spec;
-use crate::survey::{Fleet, survey};
+use crate::survey::{Fleet, PATIENCE, survey};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -58,7 +58,7 @@ pub(super) async fn look(reach: &Reach, spec: &std::sync::Arc<Spec>) -> Result<F
     tokio::select! {
         biased;
         _ = stop.changed() => Err(Refusal::new(Exit::STOPPED, "stopped on request; nothing was changed")),
-        fleet = survey(&reach.world, &reach.consul, spec) => Ok(fleet),
+        fleet = survey(&reach.world, &reach.consul, spec, PATIENCE) => Ok(fleet),
     }
 }
 

@@ -37,13 +37,13 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let last = last_release(&opened.state);
     let text = match output::form(global) {
         Output::Jsonl => lines(&fleet, &spec, last.as_ref()),
-        Output::Auto | Output::Tty | Output::Plain => page(&fleet, &spec, last.as_ref()),
+        Output::Auto | Output::Tty | Output::Plain => page(&opened, &fleet, &spec, last.as_ref()),
     };
     put(&redactor.redact(&text));
     Ok(Exit::DONE)
 }
 
-fn page(fleet: &Fleet, spec: &Spec, last: Option<&(Release, Started)>) -> String {
+fn page(opened: &Opened, fleet: &Fleet, spec: &Spec, last: Option<&(Release, Started)>) -> String {
     let mut text = String::new();
     let headings = ["NODE", "ADDRESS", "VERSION", "PROCESS", "KEY", "GATEWAYS", "LAST RELEASE"];
     let mut table = Table::new(&headings);
@@ -88,6 +88,17 @@ fn page(fleet: &Fleet, spec: &Spec, last: Option<&(Release, Started)>) -> String
                 let _ = writeln!(text, "Next  {what}: {command}");
             }
         }
+    }
+    for node in &spec.nodes {
+        if fleet.nodes.get(&node.name).is_some_and(|facts| facts.down == Some(true)) {
+            let command = opened.command("node in");
+            let _ =
+                writeln!(text, "Next  bring {} back as it is: {command} {}", node.name, node.name);
+        }
+    }
+    if last.is_some_and(|(release, _)| release.finished.is_none()) {
+        let _ =
+            writeln!(text, "Next  if nobody runs it any more, go on: {}", opened.command("deploy"));
     }
     text
 }

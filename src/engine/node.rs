@@ -24,6 +24,9 @@ const PUT_BACK_GRACE: Duration = Duration::from_secs(2);
 /// How long the last log lines of a failed node, or the deletion of old releases, may still take then.
 const COURTESY_GRACE: Duration = Duration::from_millis(500);
 
+/// Between two signs of life of a command.
+const BEAT: Duration = Duration::from_secs(5);
+
 /// A node on its way.
 pub(super) struct NodeRun<W> {
     pub(super) shared: Arc<Shared<W>>,
@@ -58,13 +61,14 @@ pub(super) enum Trouble {
 impl Trouble {
     /// The failure that it amounts to for the node.
     pub(super) fn into_failure(self) -> Failure {
+        let unknown = matches!(self, Self::Lost(_));
         let reason = match self {
             Self::Failed(failure) => return failure,
             Self::Lost(problem) => format!("{problem}; whether it took effect is unknown"),
             Self::NotTaken => "too many others have failed".to_owned(),
             Self::Halt => "the journal cannot be written".to_owned(),
         };
-        Failure { reason, ..Failure::default() }
+        Failure { reason, unknown, ..Failure::default() }
     }
 }
 
@@ -178,10 +182,12 @@ impl<W: World> NodeRun<W> {
             _ => Duration::ZERO,
         };
         let interrupted = stopped_for(self.shared.stop.clone(), grace);
+        let beat = beat(self.shared.records.clone(), self.node.name.clone(), step);
         let result = tokio::select! {
             biased;
             result = self.act(step, command) => result,
             () = interrupted => return Ending::Interrupted,
+            () = beat => return Ending::Interrupted,
         };
         match result {
             Ok(found) => {
@@ -292,6 +298,20 @@ impl<W: World> NodeRun<W> {
         let record =
             Record { node: Some(self.node.name.clone()), step: Some(step), fact, written: None };
         let _ = self.shared.records.try_send(record);
+    }
+}
+
+/// Tells now and then that a command still runs, for as long as it does; other steps tell more themselves.
+async fn beat(records: tokio::sync::mpsc::Sender<Record>, node: String, step: Step) {
+    if !step.touches_service() {
+        std::future::pending::<()>().await;
+    }
+    loop {
+        tokio::time::sleep(BEAT).await;
+        let message = "the command still runs".to_owned();
+        let fact = Fact::StepProgress { message, in_flight: None, deadline_s: None };
+        let record = Record { node: Some(node.clone()), step: Some(step), fact, written: None };
+        let _ = records.try_send(record);
     }
 }
 

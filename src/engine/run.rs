@@ -349,7 +349,6 @@ fn conclude<W: World>(
     elapsed_ms: u64,
 ) -> Finished {
     let release = &book.release;
-    let count = |standing: Standing| release.count(|node| node.standing() == standing);
     // Nodes that the release has nothing to do with serve as before.
     let others = spec.nodes.len() - release.nodes.len();
     let serving = release
@@ -367,7 +366,11 @@ fn conclude<W: World>(
     let untouched = release.nodes.values().all(|node| node.standing() == Standing::Untouched);
     let left = release.count(|node| matches!(node.phase, Phase::Waiting | Phase::Interrupted));
     let complete = release.failures() == 0 && !(stopped && left > 0);
-    let (result, exit_code) = if book.failed.is_some() || count(Standing::Unknown) > 0 {
+    let unknown = release.count(|node| {
+        node.standing() == Standing::Unknown
+            || node.failure.as_ref().is_some_and(|failure| failure.unknown)
+    });
+    let (result, exit_code) = if book.failed.is_some() || unknown > 0 {
         (Outcome::Degraded, 22)
     } else if complete {
         (Outcome::Done, 0)

@@ -115,7 +115,7 @@ impl<W: World> NodeRun<W> {
                     let reason = format!(
                         "connection lost during `{step}`, and the node cannot be looked at: {problem}"
                     );
-                    return Err(Trouble::from(reason));
+                    return Err(Trouble::Lost(reason));
                 }
                 Err(problem) => {
                     let left = deadline.saturating_duration_since(Instant::now());

@@ -112,7 +112,11 @@ impl<W: World> Gate<W> {
                 && result.problem.is_none()
                 && healthy_since.is_some_and(|since| since.elapsed() >= health.min_healthy_time)
             {
-                return Ok(Healthy { message: seen.success(health.rise) });
+                let mut message = seen.success(health.rise);
+                if let Some(version) = &result.wrong_version {
+                    message += &format!(", {version}");
+                }
+                return Ok(Healthy { message });
             }
             let left = text::duration(deadline.saturating_duration_since(Instant::now()));
             let streak = streak.successes().min(health.rise);

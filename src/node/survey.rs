@@ -16,6 +16,8 @@ pub struct Survey {
     pub listener: Listener,
     /// Where the `current` link points, if it is one.
     pub current: Option<String>,
+    /// Seconds since the `current` link was made.
+    pub current_age: Option<u64>,
     /// There is something at `current` that is not a symlink.
     pub current_is_no_link: bool,
     /// Free space where releases go, in bytes.
@@ -40,6 +42,7 @@ impl Survey {
                 "current" if !value.is_empty() => {
                     survey.current = Some(crate::text::harmless(value));
                 }
+                "current_age" => survey.current_age = value.parse().ok(),
                 "current_is_no_link" => survey.current_is_no_link = true,
                 "free_kib" => {
                     survey.free = value.parse::<u64>().ok().map(|kib| kib.saturating_mul(1024));
@@ -66,6 +69,7 @@ pub(super) fn script(port: u16, layout: Option<&Layout>) -> String {
              [ -w \"$d\" ] && [ -w \"$p\" ] && echo writable=yes; \
              df -Pk \"$d\" 2>/dev/null | {{ read -r _; read -r _ _ _ a _; echo \"free_kib=$a\"; }}; \
              if [ -L \"$c\" ]; then echo \"current=$(readlink \"$c\")\"; \
+             echo \"current_age=$(($(date +%s) - $(stat -c %Y \"$c\")))\"; \
              elif [ -e \"$c\" ]; then echo current_is_no_link=yes; fi; \
              [ -d {folder} ] && echo staged=yes; ",
             releases = quote(&layout.releases),

@@ -61,8 +61,15 @@ impl Bench {
 
     /// Requests through every gateway, until it is stopped.
     pub(crate) fn load(&self) -> Load {
+        self.load_with(|_| {})
+    }
+
+    /// The same with other settings.
+    pub(crate) fn load_with(&self, edit: impl FnOnce(&mut LoadConfig)) -> Load {
         let targets = self.lab.gateways.iter().map(|gateway| gateway.url("")).collect();
-        Load::start(&LoadConfig::new(targets)).expect("the load starts")
+        let mut config = LoadConfig::new(targets);
+        edit(&mut config);
+        Load::start(&config).expect("the load starts")
     }
 
     pub(crate) fn versions(&self) -> Vec<Option<String>> {
