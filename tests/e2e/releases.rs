@@ -62,6 +62,14 @@ fn with_two_nodes_the_second_waits_for_the_gateways_own_check_of_the_first() {
     // They follow at once, so that nothing but their check holds the first node out.
     let checked = || quick(4).with_check(1000, 2, 2);
     let bench = Bench::new(2, vec![checked(), checked()]);
+    // Away for so long that the check notices, and needs its two successes afterwards.
+    for version in ["1", "2"] {
+        let slow = rollgate_lab::Release {
+            start_delay: std::time::Duration::from_secs(4),
+            ..rollgate_lab::Release::new(version)
+        };
+        bench.lab.artifact_of(&slow).expect("an artifact");
+    }
     release_in_a_row(&bench, rounds(1));
 }
 
