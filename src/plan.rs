@@ -277,12 +277,7 @@ fn is_on_target(spec: &Spec, facts: &NodeFacts, node: &NodeSpec) -> bool {
 
 /// What the node runs: what it tells, or what its link points at.
 fn version_of(facts: &NodeFacts) -> Option<String> {
-    let told = facts.health.version.clone();
-    let linked = || {
-        let current = facts.survey.as_ref()?.current.as_ref()?;
-        current.rsplit('/').find(|part| !part.is_empty()).map(ToOwned::to_owned)
-    };
-    told.or_else(linked).map(|version| text::line(&version, 60))
+    facts.version().map(|version| text::line(&version, 60))
 }
 
 fn version_before(rows: &[Row]) -> Option<String> {

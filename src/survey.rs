@@ -53,6 +53,18 @@ pub struct NodeFacts {
     pub registry_problem: Option<String>,
 }
 
+impl NodeFacts {
+    /// The version that the node runs: what it tells, or else the release that its link points at.
+    #[must_use]
+    pub fn version(&self) -> Option<String> {
+        let linked = || {
+            let current = self.survey.as_ref()?.current.as_ref()?;
+            current.rsplit('/').find(|part| !part.is_empty()).map(ToOwned::to_owned)
+        };
+        self.health.version.clone().or_else(linked)
+    }
+}
+
 /// How long each part may take before a release.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 

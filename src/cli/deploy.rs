@@ -72,7 +72,7 @@ async fn prepare(
     let fleet = tokio::select! {
         biased;
         _ = stop.changed() => {
-            return Err(Refusal::new(Exit::STOPPED, "stopped on request; nothing was changed"));
+            return Err(Refusal::stopped());
         }
         fleet = survey(&reach.world, &reach.consul, spec, PATIENCE) => fleet,
     };
@@ -95,7 +95,7 @@ async fn prepare(
     tokio::select! {
         biased;
         _ = stop.changed() => {
-            return Err(Refusal::new(Exit::STOPPED, "stopped on request; nothing was changed"));
+            return Err(Refusal::stopped());
         }
         confirmed = confirm(arguments, &plan, spec, &file) => confirmed?,
     }

@@ -61,7 +61,7 @@ fn attempt(mode: Mode, arguments: &Nodes, global: &Global) -> Result<Exit, Refus
             biased;
             _ = stop.changed() => {
                 reach.world.close().await;
-                return Err(Refusal::new(Exit::STOPPED, "stopped on request; nothing was changed"));
+                return Err(Refusal::stopped());
             }
             fleet = survey(&reach.world, &reach.consul, &spec, PATIENCE) => fleet,
         };

@@ -22,6 +22,11 @@ impl Refusal {
         Self { exit, text: format!("error: {}\n", message.as_ref()) }
     }
 
+    /// Somebody wanted it to stop before it began.
+    pub(super) fn stopped() -> Self {
+        Self::new(Exit::STOPPED, "stopped on request; nothing was changed")
+    }
+
     pub(super) fn hint(mut self, hint: impl AsRef<str>) -> Self {
         self.text += &format!("hint: {}\n", hint.as_ref());
         self

@@ -57,7 +57,7 @@ pub(super) async fn look(reach: &Reach, spec: &std::sync::Arc<Spec>) -> Result<F
         .map_err(|error| Refusal::new(Exit::INTERNAL, format!("no signals: {error}")))?;
     tokio::select! {
         biased;
-        _ = stop.changed() => Err(Refusal::new(Exit::STOPPED, "stopped on request; nothing was changed")),
+        _ = stop.changed() => Err(Refusal::stopped()),
         fleet = survey(&reach.world, &reach.consul, spec, PATIENCE) => Ok(fleet),
     }
 }

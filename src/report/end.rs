@@ -46,10 +46,7 @@ impl NodeView {
             fleet.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok()).collect();
         let count = seen.iter().filter(|seen| seen.routes_to(&node.address)).count();
         Self {
-            version: facts.health.version.clone().or_else(|| {
-                let current = facts.survey.as_ref()?.current.as_ref()?;
-                current.rsplit('/').find(|part| !part.is_empty()).map(ToOwned::to_owned)
-            }),
+            version: facts.version(),
             process: match (&facts.health.problem, &facts.survey) {
                 (None, _) => "healthy",
                 (Some(_), Some(survey)) if !survey.tools.contains("ss") => "unhealthy",
