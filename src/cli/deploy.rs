@@ -248,11 +248,10 @@ pub(super) async fn release(
     // The live view leaves the terminal before anything else is said.
     drop(sinks);
     let Some(finished) = &ended.release.finished else {
-        let why = ended.journal_failed.map_or(String::new(), |error| format!(": {error:#}"));
+        let why = ended.failed.map_or(String::new(), |error| format!(": {error:#}"));
+        let look = opened.command("status");
         say(&format!(
-            "error: the release ended because its journal could not be written{why}\n\
-             hint: make room, then `rollgate status {}` tells where each node stands\n",
-            opened.file.display()
+            "error: the release broke off{why}\nhint: `{look}` tells where each node stands\n"
         ));
         return Ok(output::end_unstarted(global, Outcome::Degraded, Exit(22)));
     };
@@ -262,7 +261,8 @@ pub(super) async fn release(
         let report = Report { release: &ended.release, spec, fleet: fleet.as_ref() };
         let mut text = reach.redactor.redact(&report.render());
         if finished.result != Outcome::Done {
-            text += &format!("\njournal {path}\nexit {}\n", exit.0);
+            let torn = if ended.unwritten.is_some() { " (its end is missing)" } else { "" };
+            text += &format!("\njournal {path}{torn}\nexit {}\n", exit.0);
         }
         say_in_time(text);
     }

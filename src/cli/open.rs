@@ -45,6 +45,8 @@ pub(super) struct Opened {
     pub(super) file: PathBuf,
     pub(super) inputs: Inputs,
     pub(super) state: PathBuf,
+    /// The state folder as it was asked for.
+    state_dir: Option<PathBuf>,
     secrets: BTreeMap<String, Secret>,
 }
 
@@ -99,7 +101,8 @@ impl Opened {
         // Eight hex digits: short enough to type, and unlike any other in a service's history.
         let release = format!("{:08x}", fastrand::u32(..));
         let inputs = Inputs { release, folder, variables, artifact: None };
-        Ok(Self { loaded, file: arguments.file.clone(), inputs, state, secrets })
+        let state_dir = global.state_dir.clone();
+        Ok(Self { loaded, file: arguments.file.clone(), inputs, state, state_dir, secrets })
     }
 
     /// The command line that does `command` with the same playbook and variables.
@@ -109,7 +112,10 @@ impl Opened {
         let variables = self.inputs.variables.iter().filter(|(_, value)| *value != OPEN);
         let variables =
             variables.map(|(name, value)| format!(" --var {}", quote(&format!("{name}={value}"))));
-        format!("rollgate {command} {file}{}", variables.collect::<String>())
+        let state = self.state_dir.as_ref().map_or(String::new(), |folder| {
+            format!(" --state-dir {}", quote(&folder.display().to_string()))
+        });
+        format!("rollgate {command} {file}{}{state}", variables.collect::<String>())
     }
 
     /// Fills in every name.

@@ -2,12 +2,14 @@
 //!
 //! * [`release`]: the state, a fold of events; what may follow what. Pure.
 //! * [`journal`]: the events on disk.
-//! * [`run`]: the loop that takes batches, writes events before anything acts on them, and ends the release.
+//! * [`book`]: an event is written before it counts.
+//! * [`run`]: the loop that takes batches, and ends the release.
 //! * [`node`]: one node's way through its steps, to the end, a failure, or a stop on request.
 //! * [`steps`]: what each step does. Reads like the runbook.
 //! * [`capacity`], [`drain`], [`availability`]: the three things a step can be too careless about.
 
 mod availability;
+mod book;
 mod capacity;
 mod drain;
 pub mod journal;

@@ -54,7 +54,7 @@ pub(super) enum Trouble {
     Lost(String),
     /// Others have failed meanwhile: the node is not taken.
     NotTaken,
-    /// The journal cannot be written: nothing may be done any more.
+    /// The journal cannot be written: nothing new may be begun.
     Halt,
 }
 
@@ -132,11 +132,12 @@ impl<W: World> NodeRun<W> {
             };
             match ending {
                 Ending::Done => {}
-                Ending::Trouble(Trouble::Halt) => return,
+                Ending::Interrupted | Ending::Trouble(Trouble::Halt) => {
+                    return self.interrupt(action.step).await;
+                }
                 Ending::Trouble(trouble) => {
                     return self.fail(action.step, trouble.into_failure()).await;
                 }
-                Ending::Interrupted => return self.interrupt(action.step).await,
             }
         }
         let elapsed_ms = millis(begun);
@@ -280,7 +281,7 @@ impl<W: World> NodeRun<W> {
     }
 
     fn stop_requested(&self) -> bool {
-        matches!(*self.shared.stop.borrow(), Stop::Requested(_))
+        *self.shared.stop.borrow() != Stop::No
     }
 
     /// Records a fact and returns when it is on the disk.
@@ -317,7 +318,7 @@ async fn beat(records: tokio::sync::mpsc::Sender<Record>, node: String, step: St
 
 /// Returns once the release is to stop, and then some.
 async fn stopped_for(mut stop: tokio::sync::watch::Receiver<Stop>, grace: Duration) {
-    if stop.wait_for(|stop| matches!(stop, Stop::Requested(_))).await.is_err() {
+    if stop.wait_for(|stop| *stop != Stop::No).await.is_err() {
         // Nobody is left who could ask.
         std::future::pending::<()>().await;
     }

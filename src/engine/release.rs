@@ -82,6 +82,23 @@ pub enum Phase {
     Interrupted,
 }
 
+/// What an event changes.
+#[derive(Debug)]
+pub enum Change {
+    /// It is only told.
+    Nothing,
+    /// The release begins.
+    Started(Box<Started>),
+    /// A node's state.
+    Node(String, Box<NodeState>),
+    /// These nodes are taken.
+    Batch(usize, Vec<String>),
+    /// No more nodes are taken.
+    Stopping(String),
+    /// The end.
+    Finished(Box<Finished>),
+}
+
 /// Where a node stands with its users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -119,29 +136,30 @@ impl Release {
     ///
     /// When the event cannot follow what happened so far; the release is then as it was.
     pub fn apply(&mut self, event: &Event) -> Result<()> {
+        let change = self.change(event)?;
+        self.commit(event.seq, change);
+        Ok(())
+    }
+
+    /// Returns what an event changes, so that it can be written down before it counts.
+    ///
+    /// # Errors
+    ///
+    /// When the event cannot follow what happened so far.
+    pub fn change(&self, event: &Event) -> Result<Change> {
         ensure!(self.finished.is_none(), "event {} after the end of the release", event.seq);
         // Progress has numbers too but is not journalled, so a journal has gaps.
         ensure!(event.seq > self.seq, "event {} after event {}", event.seq, self.seq);
         let starts = matches!(event.fact, Fact::ReleaseStarted(_));
         ensure!(starts != self.started.is_some(), "event {}: a release starts once", event.seq);
-        self.apply_fact(event)?;
-        self.seq = event.seq;
-        Ok(())
-    }
-
-    fn apply_fact(&mut self, event: &Event) -> Result<()> {
         match &event.fact {
-            Fact::ReleaseStarted(started) => {
-                self.nodes = started.nodes.iter().map(initial).collect();
-                self.started = Some(started.as_ref().clone());
-                Ok(())
+            Fact::ReleaseStarted(started) => Ok(Change::Started(started.clone())),
+            Fact::StepProgress { .. } | Fact::Warning { .. } => Ok(Change::Nothing),
+            Fact::BatchStarted { number, nodes } => {
+                self.may_take(*number, nodes)?;
+                Ok(Change::Batch(*number, nodes.clone()))
             }
-            Fact::StepProgress { .. } | Fact::Warning { .. } => Ok(()),
-            Fact::BatchStarted { number, nodes } => self.take_batch(*number, nodes),
-            Fact::ReleaseStopping { reason } => {
-                self.stopping.get_or_insert_with(|| reason.clone());
-                Ok(())
-            }
+            Fact::ReleaseStopping { reason } => Ok(Change::Stopping(reason.clone())),
             Fact::ReleaseFinished(finished) => {
                 let busy = self.nodes.iter().find(|(_, node)| node.phase == Phase::Taken);
                 ensure!(
@@ -149,8 +167,7 @@ impl Release {
                     "the release ends while `{}` is under way",
                     busy.map_or("", |(name, _)| name)
                 );
-                self.finished = Some(finished.clone());
-                Ok(())
+                Ok(Change::Finished(Box::new(finished.clone())))
             }
             Fact::StepStarted {}
             | Fact::RegistryWriting { .. }
@@ -164,30 +181,48 @@ impl Release {
             | Fact::NodeInterrupted {}
             | Fact::NodeDone { .. } => {
                 let Some(name) = &event.node else { bail!("event {} names no node", event.seq) };
-                let Some(node) = self.nodes.get_mut(name) else {
-                    bail!("there is no node `{name}`")
-                };
+                let Some(node) = self.nodes.get(name) else { bail!("there is no node `{name}`") };
                 let mut after = node.clone();
                 after.apply(event.step, &event.fact).map_err(|error| {
                     error.context(format!("node `{name}`, event {}", event.seq))
                 })?;
-                *node = after;
-                Ok(())
+                Ok(Change::Node(name.clone(), Box::new(after)))
             }
         }
     }
 
-    fn take_batch(&mut self, number: usize, nodes: &[String]) -> Result<()> {
+    /// Makes a change that [`change`](Self::change) has allowed; nothing may have happened in between.
+    pub fn commit(&mut self, seq: u64, change: Change) {
+        match change {
+            Change::Nothing => {}
+            Change::Started(started) => {
+                self.nodes = started.nodes.iter().map(initial).collect();
+                self.started = Some(*started);
+            }
+            Change::Node(name, node) => {
+                self.nodes.insert(name, *node);
+            }
+            Change::Batch(number, nodes) => {
+                for name in nodes {
+                    self.nodes.entry(name).or_default().phase = Phase::Taken;
+                }
+                self.batch = number;
+            }
+            Change::Stopping(reason) => {
+                self.stopping.get_or_insert(reason);
+            }
+            Change::Finished(finished) => self.finished = Some(*finished),
+        }
+        self.seq = seq;
+    }
+
+    fn may_take(&self, number: usize, nodes: &[String]) -> Result<()> {
         ensure!(self.stopping.is_none(), "no node is taken while the release stops");
         ensure!(number == self.batch + 1, "batch {number} after batch {}", self.batch);
         for name in nodes {
             let Some(node) = self.nodes.get(name) else { bail!("there is no node `{name}`") };
             ensure!(node.phase == Phase::Waiting, "node `{name}` is taken twice");
         }
-        for name in nodes {
-            self.nodes.entry(name.clone()).or_default().phase = Phase::Taken;
-        }
-        self.batch = number;
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::book::Book;
 use super::capacity::Capacity;
 use super::journal::Journal;
 use super::node::NodeRun;
@@ -24,7 +25,7 @@ use crate::secret::Redactor;
 use crate::spec::Spec;
 use crate::world::World;
 
-/// Why a release is to stop, once somebody asks.
+/// Why a release is to stop, once somebody or something asks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Stop {
     /// Nobody asked.
@@ -32,6 +33,20 @@ pub enum Stop {
     No,
     /// Somebody did: the signal's name.
     Requested(&'static str),
+    /// Nothing can be written down any more: nothing new begins, and what was only marked down is put back.
+    Unwritten(String),
+}
+
+impl Stop {
+    /// Returns why, if it is to stop.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::No => None,
+            Self::Requested(signal) => Some(signal),
+            Self::Unwritten(reason) => Some(reason),
+        }
+    }
 }
 
 /// What is done to each node.
@@ -84,8 +99,10 @@ pub struct Engine<W> {
 pub struct Ended {
     /// Its state.
     pub release: Release,
-    /// Why it could not be written to its journal any more, if that is why it ended.
-    pub journal_failed: Option<anyhow::Error>,
+    /// What went wrong within, if that is why it ended.
+    pub failed: Option<anyhow::Error>,
+    /// Why its journal does not have all of it.
+    pub unwritten: Option<anyhow::Error>,
 }
 
 /// What the nodes' tasks share.
@@ -119,84 +136,6 @@ pub(super) struct Record {
     pub(super) written: Option<oneshot::Sender<()>>,
 }
 
-/// The one place where a running release changes.
-struct Book<'a, W> {
-    world: &'a W,
-    id: String,
-    release: Release,
-    journal: Journal,
-    sink: &'a mut dyn Sink,
-    redactor: &'a Redactor,
-    failed: Option<anyhow::Error>,
-}
-
-impl<W: World> Book<'_, W> {
-    /// Write ahead: an event counts only once it is on the disk.
-    fn record(&mut self, node: Option<String>, step: Option<Step>, fact: Fact) -> Result<()> {
-        if self.failed.is_some() {
-            return Err(anyhow!("the journal can no longer be written"));
-        }
-        let event = Event {
-            seq: self.release.seq + 1,
-            at: self.world.now(),
-            release: self.id.clone(),
-            node,
-            step,
-            fact: self.redacted(fact),
-        };
-        self.release.apply(&event)?;
-        if event.is_durable()
-            && let Err(error) = self.journal.append(&event)
-        {
-            // What is not on the disk is not acted on: from here on nothing is recorded or begun.
-            self.failed = Some(anyhow!("{error:#}"));
-            return Err(error);
-        }
-        self.sink.event(&event, &self.release);
-        Ok(())
-    }
-
-    fn redacted(&self, fact: Fact) -> Fact {
-        let clean = |text: &mut String| *text = self.redactor.redact(text);
-        match fact {
-            Fact::NodeFailed(mut failure) => {
-                clean(&mut failure.reason);
-                failure.log.iter_mut().for_each(clean);
-                failure.seen.iter_mut().for_each(|(_, text)| clean(text));
-                Fact::NodeFailed(failure)
-            }
-            Fact::Warning { mut message } => {
-                clean(&mut message);
-                Fact::Warning { message }
-            }
-            Fact::StepProgress { mut message, in_flight, deadline_s } => {
-                clean(&mut message);
-                Fact::StepProgress { message, in_flight, deadline_s }
-            }
-            Fact::StepFinished { elapsed_ms, mut message, drained } => {
-                clean(&mut message);
-                Fact::StepFinished { elapsed_ms, message, drained }
-            }
-            other => other,
-        }
-    }
-
-    fn take(&mut self, record: Record) {
-        // A fact that cannot be recorded leaves `written` unanswered, and its task ends without acting.
-        let written = self.record(record.node, record.step, record.fact);
-        match (written, record.written) {
-            (Ok(()), Some(answer)) => {
-                // The task may have been stopped meanwhile.
-                let _ = answer.send(());
-            }
-            (Err(error), Some(_)) if self.failed.is_none() => {
-                self.failed = Some(error.context("an event that may not follow"));
-            }
-            (Ok(()) | Err(_), _) => {}
-        }
-    }
-}
-
 impl<W: World> Engine<W> {
     /// Runs a release to its end: done, failed, or stopped on request.
     ///
@@ -212,7 +151,9 @@ impl<W: World> Engine<W> {
     ) -> Result<Ended> {
         let begun = Instant::now();
         let (sender, mut receiver) = mpsc::channel(256);
-        let mut stop = self.stop.clone();
+        let (halt, mut stop) = watch::channel(Stop::No);
+        let halt = Arc::new(halt);
+        let asked = tokio::spawn(pass_on(self.stop, halt.clone()));
         let gateways = self.spec.gateways.iter();
         let shared = Arc::new(Shared {
             kv: Kv::new(self.consul.clone(), self.spec.prefix.clone()),
@@ -223,7 +164,7 @@ impl<W: World> Engine<W> {
             mode: self.mode,
             capacity: Mutex::new(Capacity::default()),
             failures: AtomicUsize::new(0),
-            stop: self.stop,
+            stop: stop.clone(),
             records: sender,
         });
         let mut book = Book {
@@ -233,6 +174,8 @@ impl<W: World> Engine<W> {
             journal,
             sink,
             redactor: &self.redactor,
+            halt,
+            unwritten: None,
             failed: None,
         };
         book.record(None, None, Fact::ReleaseStarted(Box::new(started)))?;
@@ -271,7 +214,8 @@ impl<W: World> Engine<W> {
         let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let finished = conclude(&book, &shared.spec, staged, &stop, elapsed_ms);
         let _ = book.record(None, None, Fact::ReleaseFinished(finished));
-        Ok(Ended { release: book.release, journal_failed: book.failed })
+        asked.abort();
+        Ok(Ended { release: book.release, failed: book.failed, unwritten: book.unwritten })
     }
 }
 
@@ -332,12 +276,31 @@ async fn drive<W: World>(
 }
 
 fn note_stop<W: World>(book: &mut Book<'_, W>, stop: &watch::Receiver<Stop>) {
-    let requested = stop.borrow().clone();
-    if let Stop::Requested(signal) = requested
+    let reason = stop.borrow().reason().map(str::to_owned);
+    if let Some(reason) = reason
         && book.release.stopping.is_none()
     {
-        let _ = book.record(None, None, Fact::ReleaseStopping { reason: signal.to_owned() });
+        let _ = book.record(None, None, Fact::ReleaseStopping { reason });
     }
+}
+
+/// Passes on that somebody asks the release to stop; what it stops for already stays.
+async fn pass_on(mut asked: watch::Receiver<Stop>, halt: Arc<watch::Sender<Stop>>) {
+    while asked.wait_for(|stop| *stop != Stop::No).await.is_ok() {
+        let reason = asked.borrow_and_update().clone();
+        halt.send_if_modified(|stop| {
+            let first = *stop == Stop::No;
+            if first {
+                *stop = reason;
+            }
+            first
+        });
+        if asked.changed().await.is_err() {
+            break;
+        }
+    }
+    // As long as the release goes on, it can be told.
+    std::future::pending::<()>().await;
 }
 
 /// Says how the release ended.
@@ -365,7 +328,7 @@ fn conclude<W: World>(
     let stopped = matches!(*stop.borrow(), Stop::Requested(_));
     let untouched = release.nodes.values().all(|node| node.standing() == Standing::Untouched);
     let left = release.count(|node| matches!(node.phase, Phase::Waiting | Phase::Interrupted));
-    let complete = release.failures() == 0 && !(stopped && left > 0);
+    let complete = release.failures() == 0 && left == 0 && book.unwritten.is_none();
     let unknown = release.count(|node| {
         node.standing() == Standing::Unknown
             || node.failure.as_ref().is_some_and(|failure| failure.unknown)
@@ -378,7 +341,7 @@ fn conclude<W: World>(
         (Outcome::Refused, 3)
     } else if serving < spec.floor() && !untouched {
         (Outcome::Degraded, 22)
-    } else if release.failures() > 0 {
+    } else if release.failures() > 0 || book.unwritten.is_some() {
         (Outcome::Failed, 20)
     } else {
         (Outcome::Stopped, 10)

@@ -143,6 +143,10 @@ impl Report<'_> {
                     count(done, "node")
                 )
             }
+            Outcome::Failed if self.release.failures() == 0 => {
+                let reason = self.release.stopping.as_deref().unwrap_or("stopped");
+                format!("FAILED  release {id} after {took}: {}\n", text::harmless(reason))
+            }
             Outcome::Failed => {
                 let limit = self.spec.max_failures;
                 let at: Vec<_> = self

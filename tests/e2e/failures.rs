@@ -1,5 +1,8 @@
 //! Versions that are no good: the release stops, the node stays out, everybody else serves.
 
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
 use rollgate_lab::{Fault, LabConfig, Release, until};
 use serde_json::Value;
 
@@ -131,4 +134,72 @@ fn a_drain_that_does_not_end_puts_the_node_back_or_cuts_as_the_playbook_says() {
     assert!(ran.stderr().contains(" cut ("), "the number is told:\n{}", ran.stderr());
     let totals = load.stop();
     assert_eq!(totals.failed, 0, "the count was a lie, the service ends gracefully: {totals}");
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_any_more_stops_the_release_where_the_pool_is_safe() {
+    let bench = bench(|playbook| {
+        playbook["drain"]["settle"] = "2s".into();
+    });
+    // A disk of its own for the state folder, so small that one file fills it.
+    let state = bench.lab.directory().join("state");
+    let disk = SmallDisk::mount(&state);
+    let mut command = bench.lab.command(&crate::harness::rollgate());
+    let folder = state.to_str().expect("UTF-8");
+    command.args(["deploy", bench.file(), "--var", "version=2", "--yes", "--output", "jsonl"]);
+    let mut child = command
+        .args(["--state-dir", folder])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("rollgate starts");
+    let mut events = Vec::new();
+    for line in BufReader::new(child.stdout.take().expect("piped")).lines() {
+        let event: Value = serde_json::from_str(&line.expect("a line")).expect("an event");
+        if event["type"] == "step.started" && event["step"] == "drain" {
+            disk.fill();
+        }
+        events.push(event);
+    }
+    let ran = Ran(child.wait_with_output().expect("rollgate ends"));
+    let ran = ran.exits(20).says("No space left on device").says("put back");
+    ran.says("--state-dir").says("(its end is missing)");
+    let last = events.last().expect("events");
+    assert_eq!(last["type"], "release.finished");
+    assert_eq!(last["data"]["result"], "failed", "{last}");
+    assert!((0..3).all(|index| !bench.is_down(index)), "only marked down: put back");
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));
+    drop(disk);
+    bench.deploy("2").exits(0);
+}
+
+/// A file system in memory with room for a journal, and a way to leave none.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(folder: &std::path::Path) -> Self {
+        std::fs::create_dir_all(folder).expect("a folder");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+            .arg(folder)
+            .status();
+        assert!(mount.expect("mount runs").success());
+        Self(folder.to_owned())
+    }
+
+    fn fill(&self) {
+        let full = std::fs::write(self.0.join("ballast"), vec![0; 2 << 20]);
+        assert!(full.is_err(), "the disk is larger than it was made");
+        // The journal's own last page still has room.
+        let journal = std::fs::read_dir(self.0.join("app")).expect("a state folder");
+        let journal = journal.flatten().next().expect("a release").path().join("journal.jsonl");
+        let mut journal = std::fs::OpenOptions::new().append(true).open(journal).expect("opens");
+        while journal.write_all(b"\n").is_ok() {}
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
 }
