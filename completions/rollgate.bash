@@ -28,6 +28,9 @@ _rollgate() {
             rollgate,help)
                 cmd="rollgate__subcmd__help"
                 ;;
+            rollgate,lock)
+                cmd="rollgate__subcmd__lock"
+                ;;
             rollgate,node)
                 cmd="rollgate__subcmd__node"
                 ;;
@@ -52,6 +55,9 @@ _rollgate() {
             rollgate__subcmd__help,help)
                 cmd="rollgate__subcmd__help__subcmd__help"
                 ;;
+            rollgate__subcmd__help,lock)
+                cmd="rollgate__subcmd__help__subcmd__lock"
+                ;;
             rollgate__subcmd__help,node)
                 cmd="rollgate__subcmd__help__subcmd__node"
                 ;;
@@ -64,11 +70,35 @@ _rollgate() {
             rollgate__subcmd__help,status)
                 cmd="rollgate__subcmd__help__subcmd__status"
                 ;;
+            rollgate__subcmd__help__subcmd__lock,break)
+                cmd="rollgate__subcmd__help__subcmd__lock__subcmd__break"
+                ;;
+            rollgate__subcmd__help__subcmd__lock,show)
+                cmd="rollgate__subcmd__help__subcmd__lock__subcmd__show"
+                ;;
             rollgate__subcmd__help__subcmd__node,in)
                 cmd="rollgate__subcmd__help__subcmd__node__subcmd__in"
                 ;;
             rollgate__subcmd__help__subcmd__node,out)
                 cmd="rollgate__subcmd__help__subcmd__node__subcmd__out"
+                ;;
+            rollgate__subcmd__lock,break)
+                cmd="rollgate__subcmd__lock__subcmd__break"
+                ;;
+            rollgate__subcmd__lock,help)
+                cmd="rollgate__subcmd__lock__subcmd__help"
+                ;;
+            rollgate__subcmd__lock,show)
+                cmd="rollgate__subcmd__lock__subcmd__show"
+                ;;
+            rollgate__subcmd__lock__subcmd__help,break)
+                cmd="rollgate__subcmd__lock__subcmd__help__subcmd__break"
+                ;;
+            rollgate__subcmd__lock__subcmd__help,help)
+                cmd="rollgate__subcmd__lock__subcmd__help__subcmd__help"
+                ;;
+            rollgate__subcmd__lock__subcmd__help,show)
+                cmd="rollgate__subcmd__lock__subcmd__help__subcmd__show"
                 ;;
             rollgate__subcmd__node,help)
                 cmd="rollgate__subcmd__node__subcmd__help"
@@ -95,7 +125,7 @@ _rollgate() {
 
     case "${cmd}" in
         rollgate)
-            opts="-q -v -h -V --output --color --quiet --verbose --state-dir --help --version check plan deploy status node schema completions help"
+            opts="-q -v -h -V --output --color --quiet --verbose --state-dir --help --version check plan deploy status node lock schema completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -173,7 +203,7 @@ _rollgate() {
             return 0
             ;;
         rollgate__subcmd__deploy)
-            opts="-y -q -v -h --var --var-file --only --skip --limit --yes --output --color --quiet --verbose --state-dir --help"
+            opts="-y -q -v -h --var --var-file --only --skip --limit --lock-wait --yes --output --color --quiet --verbose --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -210,6 +240,10 @@ _rollgate() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --lock-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "auto tty plain jsonl" -- "${cur}"))
                     return 0
@@ -230,7 +264,7 @@ _rollgate() {
             return 0
             ;;
         rollgate__subcmd__help)
-            opts="check plan deploy status node schema completions help"
+            opts="check plan deploy status node lock schema completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -288,6 +322,48 @@ _rollgate() {
         rollgate__subcmd__help__subcmd__help)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rollgate__subcmd__help__subcmd__lock)
+            opts="show break"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rollgate__subcmd__help__subcmd__lock__subcmd__break)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rollgate__subcmd__help__subcmd__lock__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -383,6 +459,178 @@ _rollgate() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        rollgate__subcmd__lock)
+            opts="-q -v -h --output --color --quiet --verbose --state-dir --help show break help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "auto tty plain jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rollgate__subcmd__lock__subcmd__break)
+            opts="-y -q -v -h --var --var-file --yes --output --color --quiet --verbose --state-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --var)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --var-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "auto tty plain jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rollgate__subcmd__lock__subcmd__help)
+            opts="show break help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rollgate__subcmd__lock__subcmd__help__subcmd__break)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rollgate__subcmd__lock__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rollgate__subcmd__lock__subcmd__help__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rollgate__subcmd__lock__subcmd__show)
+            opts="-q -v -h --var --var-file --output --color --quiet --verbose --state-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --var)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --var-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "auto tty plain jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         rollgate__subcmd__node)
             opts="-q -v -h --output --color --quiet --verbose --state-dir --help out in help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -466,7 +714,7 @@ _rollgate() {
             return 0
             ;;
         rollgate__subcmd__node__subcmd__in)
-            opts="-y -q -v -h --var --var-file --yes --output --color --quiet --verbose --state-dir --help"
+            opts="-y -q -v -h --var --var-file --lock-wait --yes --output --color --quiet --verbose --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -489,6 +737,10 @@ _rollgate() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
                     fi
+                    return 0
+                    ;;
+                --lock-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --output)
@@ -511,7 +763,7 @@ _rollgate() {
             return 0
             ;;
         rollgate__subcmd__node__subcmd__out)
-            opts="-y -q -v -h --var --var-file --yes --output --color --quiet --verbose --state-dir --help"
+            opts="-y -q -v -h --var --var-file --lock-wait --yes --output --color --quiet --verbose --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -534,6 +786,10 @@ _rollgate() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
                     fi
+                    return 0
+                    ;;
+                --lock-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --output)

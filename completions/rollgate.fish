@@ -41,6 +41,7 @@ complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "plan" -d 'Say wha
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "deploy" -d 'Release'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "status" -d 'Tell each node\'s state: version, process, registry, gateways'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "node" -d 'Take a node out of rotation, or bring it back in, by hand, with the same proofs'
+complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "lock" -d 'See who holds the lock, or break it'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "schema" -d 'Print the JSON Schema of playbooks, for editors'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -77,6 +78,7 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l var-file -d
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l only -d 'Only these nodes, by name or tag' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l skip -d 'Not these nodes, by name or tag' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l limit -d 'At most so many nodes' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l lock-wait -d 'How long to wait while another release holds the lock, like 10m [default: not at all]' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
 plain\t'One line a change'
@@ -118,6 +120,7 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_s
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l var -d 'A variable; goes before --var-file and `ROLLGATE_VAR_<name>`' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l var-file -d 'A file with a line `name=value` per variable' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l lock-wait -d 'How long to wait while another release holds the lock, like 10m [default: not at all]' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
 plain\t'One line a change'
@@ -132,6 +135,7 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l var -d 'A variable; goes before --var-file and `ROLLGATE_VAR_<name>`' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l var-file -d 'A file with a line `name=value` per variable' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l lock-wait -d 'How long to wait while another release holds the lock, like 10m [default: not at all]' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
 plain\t'One line a change'
@@ -147,6 +151,50 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from help" -f -a "out" -d 'Take nodes out of rotation: marked down, proven out, drained; the service keeps running'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from help" -f -a "in" -d 'Bring nodes back into rotation: proven healthy, marked up, proven in'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+tty\t'The live view'
+plain\t'One line a change'
+jsonl\t'One JSON event a line on stdout'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -s q -l quiet -d 'Only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -f -a "show" -d 'Say who holds the lock, since when, and what they do'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -f -a "break" -d 'Take the lock away from its holder, who then writes nothing any more'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l var -d 'A variable; goes before --var-file and `ROLLGATE_VAR_<name>`' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l var-file -d 'A file with a line `name=value` per variable' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+tty\t'The live view'
+plain\t'One line a change'
+jsonl\t'One JSON event a line on stdout'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l var -d 'A variable; goes before --var-file and `ROLLGATE_VAR_<name>`' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l var-file -d 'A file with a line `name=value` per variable' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+tty\t'The live view'
+plain\t'One line a change'
+jsonl\t'One JSON event a line on stdout'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -s y -l yes -d 'Do not ask'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -s q -l quiet -d 'Only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from help" -f -a "show" -d 'Say who holds the lock, since when, and what they do'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from help" -f -a "break" -d 'Take the lock away from its holder, who then writes nothing any more'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
 plain\t'One line a change'
@@ -169,13 +217,16 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -l state-
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s v -l verbose -d 'Every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node schema completions help" -f -a "check" -d 'Check a playbook alone: every problem at once'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node schema completions help" -f -a "plan" -d 'Say what would happen to each node, and why; changes nothing'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node schema completions help" -f -a "deploy" -d 'Release'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node schema completions help" -f -a "status" -d 'Tell each node\'s state: version, process, registry, gateways'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node schema completions help" -f -a "node" -d 'Take a node out of rotation, or bring it back in, by hand, with the same proofs'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node schema completions help" -f -a "schema" -d 'Print the JSON Schema of playbooks, for editors'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node schema completions help" -f -a "completions" -d 'Print the completions for a shell'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node schema completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node lock schema completions help" -f -a "check" -d 'Check a playbook alone: every problem at once'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node lock schema completions help" -f -a "plan" -d 'Say what would happen to each node, and why; changes nothing'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node lock schema completions help" -f -a "deploy" -d 'Release'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node lock schema completions help" -f -a "status" -d 'Tell each node\'s state: version, process, registry, gateways'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node lock schema completions help" -f -a "node" -d 'Take a node out of rotation, or bring it back in, by hand, with the same proofs'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node lock schema completions help" -f -a "lock" -d 'See who holds the lock, or break it'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node lock schema completions help" -f -a "schema" -d 'Print the JSON Schema of playbooks, for editors'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node lock schema completions help" -f -a "completions" -d 'Print the completions for a shell'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy status node lock schema completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from node" -f -a "out" -d 'Take nodes out of rotation: marked down, proven out, drained; the service keeps running'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from node" -f -a "in" -d 'Bring nodes back into rotation: proven healthy, marked up, proven in'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from lock" -f -a "show" -d 'Say who holds the lock, since when, and what they do'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from lock" -f -a "break" -d 'Take the lock away from its holder, who then writes nothing any more'

@@ -274,6 +274,8 @@ pub enum Outcome {
     Stopped,
     /// A node failed; the others serve.
     Failed,
+    /// Another release has the lock.
+    LockLost,
     /// Fewer nodes than allowed serve, or a state is unknown.
     Degraded,
 }

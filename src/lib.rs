@@ -10,7 +10,7 @@
 //!   when it has ended;
 //! * [`gateway`], [`registry`], [`health`], [`node`]: the gateways' views, the nodes' keys, the new process, and
 //!   what a node is asked;
-//! * [`consul`]: a thin client; [`world`]: the one port to the outside;
+//! * [`lock`]: one release at a time; [`consul`]: a thin client; [`world`]: the one port to the outside;
 //! * [`report`]: what people and programs see; [`cli`]: the command line;
 //! * [`secret`], [`shell`], [`table`], [`text`]: values that are never shown, quoting, tables, wording.
 
@@ -22,6 +22,7 @@ pub mod engine;
 pub mod event;
 pub mod gateway;
 pub mod health;
+pub mod lock;
 pub mod next;
 pub mod node;
 pub mod plan;

@@ -2,31 +2,22 @@
 
 use std::io::IsTerminal;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use dialoguer::Confirm;
-use tokio::sync::watch;
 
+use super::hold::{self, LockArguments};
 use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
-use super::{Exit, Global, PlaybookArguments, SelectionArguments, plan, signals};
-use crate::engine::journal::Journal;
-use crate::engine::{Engine, Mode, Stop};
+use super::work::Work;
+use super::{Exit, Global, PlaybookArguments, SelectionArguments, plan};
+use crate::engine::Mode;
 use crate::event::{Outcome, Planned, Started, Will};
 use crate::plan::Plan;
 use crate::registry::Kv;
-use crate::report::{Report, say, say_in_time};
+use crate::report::say;
 use crate::spec::Spec;
-use crate::survey::{PATIENCE, survey};
 use crate::text::count;
-use crate::world::Live;
-
-/// For the look at everything after a release that did not go well.
-const LAST_LOOK: Duration = Duration::from_secs(3);
-
-/// The same when somebody waits for the end.
-const HURRIED_LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -34,6 +25,8 @@ pub(super) struct Arguments {
     playbook: PlaybookArguments,
     #[command(flatten)]
     selection: SelectionArguments,
+    #[command(flatten)]
+    lock: LockArguments,
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
@@ -51,10 +44,17 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let spec = opened.spec_with_artifact()?;
     let selection = plan::checked(&arguments.selection, &spec)?;
     block_on(async {
-        let stop = signals::listen()
-            .map_err(|error| Refusal::new(Exit::INTERNAL, format!("no signals: {error}")))?;
         let reach = opened.reach()?;
-        let result = prepare(arguments, global, &opened, &spec, &selection, &reach, stop).await;
+        let work = Work::begin("deploy", global, &opened, &reach, &arguments.lock);
+        let result = match work.await {
+            Ok(work) => {
+                let lock = work.lock.clone();
+                let result = prepare(arguments, work, &spec, &selection).await;
+                lock.release().await;
+                result
+            }
+            Err(refusal) => Err(refusal),
+        };
         reach.world.close().await;
         result
     })?
@@ -62,20 +62,12 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
 
 async fn prepare(
     arguments: &Arguments,
-    global: &Global,
-    opened: &Opened,
+    mut work: Work<'_>,
     spec: &Arc<Spec>,
     selection: &crate::plan::Selection,
-    reach: &Reach,
-    mut stop: watch::Receiver<Stop>,
 ) -> Result<Exit, Refusal> {
-    let fleet = tokio::select! {
-        biased;
-        _ = stop.changed() => {
-            return Err(Refusal::stopped());
-        }
-        fleet = survey(&reach.world, &reach.consul, spec, PATIENCE) => fleet,
-    };
+    let (global, opened, reach) = (work.global, work.opened, work.reach);
+    let fleet = work.look(spec).await?;
     let plan = Plan::new(spec, &fleet, selection);
     let file = opened.file.display().to_string();
     if !plan.refusals.is_empty() {
@@ -92,19 +84,13 @@ async fn prepare(
         return Ok(output::end_unstarted(global, Outcome::Nothing, Exit::DONE));
     }
     may_write(reach, spec, &plan).await?;
-    tokio::select! {
-        biased;
-        _ = stop.changed() => {
-            return Err(Refusal::stopped());
-        }
-        confirmed = confirm(arguments, &plan, spec, &file) => confirmed?,
-    }
+    work.unless_stopped(confirm(arguments, &plan, spec, &file)).await??;
     let started = Started {
         service: spec.service.clone(),
         command: "deploy".into(),
         from: plan.from.clone(),
         to: spec.version.clone(),
-        actor: actor(),
+        actor: hold::actor(),
         file,
         arguments: repeated(global, arguments.yes),
         selection: selected(&arguments.selection),
@@ -112,7 +98,7 @@ async fn prepare(
         inputs: opened.inputs.clone(),
         nodes: plan.planned(),
     };
-    release(global, opened, spec, reach, stop, Mode::Deploy, started).await
+    work.release(spec, Mode::Deploy, started).await
 }
 
 fn idle(plan: &Plan) -> String {
@@ -201,88 +187,6 @@ fn selected(selection: &SelectionArguments) -> Vec<String> {
         arguments.extend(["--limit".to_owned(), limit.to_string()]);
     }
     arguments
-}
-
-/// Who releases: the CI job, or the user on this machine.
-pub(super) fn actor() -> String {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    if let Some(url) = variable("CI_JOB_URL").or_else(|| variable("BUILD_URL")) {
-        return format!("ci:{url}");
-    }
-    if let (Some(server), Some(repository), Some(run)) =
-        (variable("GITHUB_SERVER_URL"), variable("GITHUB_REPOSITORY"), variable("GITHUB_RUN_ID"))
-    {
-        return format!("ci:{server}/{repository}/actions/runs/{run}");
-    }
-    let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".into());
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{user}@{}", host.trim())
-}
-
-/// Runs a release to its end and reports it.
-pub(super) async fn release(
-    global: &Global,
-    opened: &Opened,
-    spec: &Arc<Spec>,
-    reach: &Reach,
-    stop: watch::Receiver<Stop>,
-    mode: Mode,
-    started: Started,
-) -> Result<Exit, Refusal> {
-    let id = opened.inputs.release.clone();
-    let refused = |error: anyhow::Error| {
-        Refusal::new(Exit::REFUSED, format!("{error:#}")).hint("nothing was changed")
-    };
-    let journal = Journal::create(&opened.state, &id).map_err(refused)?;
-    let path = journal.path().display().to_string();
-    let engine = Engine {
-        world: reach.world.clone(),
-        consul: reach.consul.clone(),
-        spec: spec.clone(),
-        mode,
-        stop: stop.clone(),
-        redactor: reach.redactor.clone(),
-    };
-    let mut sinks = output::sinks(global);
-    let ended = engine.run(&id, started, journal, &mut sinks).await.map_err(refused)?;
-    // The live view leaves the terminal before anything else is said.
-    drop(sinks);
-    let Some(finished) = &ended.release.finished else {
-        let why = ended.failed.map_or(String::new(), |error| format!(": {error:#}"));
-        let look = opened.command("status");
-        say(&format!(
-            "error: the release broke off{why}\nhint: `{look}` tells where each node stands\n"
-        ));
-        return Ok(output::end_unstarted(global, Outcome::Degraded, Exit(22)));
-    };
-    let exit = Exit(finished.exit_code);
-    if finished.result != Outcome::Done || !global.quiet {
-        let fleet = last_look(finished.result, reach, spec, &stop).await;
-        let report = Report { release: &ended.release, spec, fleet: fleet.as_ref() };
-        let mut text = reach.redactor.redact(&report.render());
-        if finished.result != Outcome::Done {
-            let torn = if ended.unwritten.is_some() { " (its end is missing)" } else { "" };
-            text += &format!("\njournal {path}{torn}\nexit {}\n", exit.0);
-        }
-        say_in_time(text);
-    }
-    Ok(exit)
-}
-
-/// Looks at everything once more, so that the report says what is, not what should be.
-async fn last_look(
-    result: Outcome,
-    reach: &Reach,
-    spec: &Arc<Spec>,
-    stop: &watch::Receiver<Stop>,
-) -> Option<crate::survey::Fleet> {
-    if result == Outcome::Done {
-        return None;
-    }
-    let hurried = matches!(*stop.borrow(), Stop::Requested(_));
-    let time = if hurried { HURRIED_LOOK } else { LAST_LOOK };
-    let world: &Arc<Live> = &reach.world;
-    Some(survey(world, &reach.consul, spec, time).await)
 }
 
 /// Every node as it is, but for those that are named.

@@ -3,6 +3,8 @@
 mod check;
 mod completions;
 mod deploy;
+mod hold;
+mod lock;
 mod node;
 mod open;
 mod output;
@@ -10,6 +12,7 @@ mod plan;
 mod schema;
 mod signals;
 mod status;
+mod work;
 
 use std::path::PathBuf;
 
@@ -86,6 +89,9 @@ enum Command {
     /// Take a node out of rotation, or bring it back in, by hand, with the same proofs
     #[command(subcommand)]
     Node(node::Arguments),
+    /// See who holds the lock, or break it
+    #[command(subcommand)]
+    Lock(lock::Arguments),
     /// Print the JSON Schema of playbooks, for editors
     Schema,
     /// Print the completions for a shell
@@ -133,6 +139,8 @@ impl Exit {
     pub const INVALID: Self = Self(2);
     /// Refused before anything was changed.
     pub const REFUSED: Self = Self(3);
+    /// The lock is held by another release, or was lost to it.
+    pub const LOCKED: Self = Self(4);
     /// `plan --detailed-exitcode`: there are changes.
     pub const CHANGES: Self = Self(6);
     /// Stopped on request; safe.
@@ -157,6 +165,7 @@ pub fn run() -> Exit {
         Command::Deploy(arguments) => deploy::run(&arguments, global),
         Command::Status(arguments) => status::run(&arguments, global),
         Command::Node(arguments) => node::run(&arguments, global),
+        Command::Lock(arguments) => lock::run(&arguments, global),
         Command::Schema => schema::run(),
         Command::Completions(arguments) => completions::run(&arguments),
     }

@@ -1,14 +1,18 @@
 //! `node out` and `node in`: the two halves of a release, by hand, with the same proofs.
 
+use std::sync::Arc;
+
 use clap::{Args, Subcommand};
 
+use super::hold::{self, LockArguments};
 use super::open::{Missing, Opened, block_on};
 use super::output::{self, Refusal};
-use super::{Exit, Global, PlaybookArguments, deploy, signals};
+use super::work::Work;
+use super::{Exit, Global, PlaybookArguments, deploy};
 use crate::engine::Mode;
 use crate::event::Started;
 use crate::spec::Spec;
-use crate::survey::{Fleet, PATIENCE, survey};
+use crate::survey::Fleet;
 use crate::text::count;
 
 #[derive(Debug, Subcommand)]
@@ -26,6 +30,8 @@ pub(super) struct Nodes {
     /// The nodes
     #[arg(value_name = "NODE", required = true)]
     names: Vec<String>,
+    #[command(flatten)]
+    lock: LockArguments,
     /// Accepted for scripts; these commands never ask
     #[arg(short, long, hide = true)]
     yes: bool,
@@ -54,41 +60,51 @@ fn attempt(mode: Mode, arguments: &Nodes, global: &Global) -> Result<Exit, Refus
             .hint(format!("the nodes are {}", names.join(", "))));
     }
     block_on(async {
-        let mut stop = signals::listen()
-            .map_err(|error| Refusal::new(Exit::INTERNAL, format!("no signals: {error}")))?;
         let reach = opened.reach()?;
-        let fleet = tokio::select! {
-            biased;
-            _ = stop.changed() => {
-                reach.world.close().await;
-                return Err(Refusal::stopped());
+        let command = if mode == Mode::Out { "node out" } else { "node in" };
+        let work = Work::begin(command, global, &opened, &reach, &arguments.lock);
+        let result = match work.await {
+            Ok(work) => {
+                let lock = work.lock.clone();
+                let result = switch(mode, command, arguments, work, &spec).await;
+                lock.release().await;
+                result
             }
-            fleet = survey(&reach.world, &reach.consul, &spec, PATIENCE) => fleet,
-        };
-        let result = if let Some(problem) = objection(mode, &spec, &fleet, &arguments.names) {
-            Err(Refusal::new(Exit::REFUSED, reach.redactor.redact(&problem))
-                .hint("nothing was changed"))
-        } else {
-            let was_out =
-                |name: &str| fleet.nodes.get(name).is_some_and(|facts| facts.down == Some(true));
-            let started = Started {
-                service: spec.service.clone(),
-                command: if mode == Mode::Out { "node out" } else { "node in" }.into(),
-                from: None,
-                to: None,
-                actor: deploy::actor(),
-                file: opened.file.display().to_string(),
-                arguments: deploy::repeated(global, false),
-                selection: Vec::new(),
-                playbook: serde_json::to_value(&opened.loaded.playbook).unwrap_or_default(),
-                inputs: opened.inputs.clone(),
-                nodes: deploy::only(&spec, &arguments.names, was_out),
-            };
-            deploy::release(global, &opened, &spec, &reach, stop, mode, started).await
+            Err(refusal) => Err(refusal),
         };
         reach.world.close().await;
         result
     })?
+}
+
+async fn switch(
+    mode: Mode,
+    command: &str,
+    arguments: &Nodes,
+    mut work: Work<'_>,
+    spec: &Arc<Spec>,
+) -> Result<Exit, Refusal> {
+    let (global, opened) = (work.global, work.opened);
+    let fleet = work.look(spec).await?;
+    if let Some(problem) = objection(mode, spec, &fleet, &arguments.names) {
+        return Err(Refusal::new(Exit::REFUSED, work.reach.redactor.redact(&problem))
+            .hint("nothing was changed"));
+    }
+    let was_out = |name: &str| fleet.nodes.get(name).is_some_and(|facts| facts.down == Some(true));
+    let started = Started {
+        service: spec.service.clone(),
+        command: command.into(),
+        from: None,
+        to: None,
+        actor: hold::actor(),
+        file: opened.file.display().to_string(),
+        arguments: deploy::repeated(global, false),
+        selection: Vec::new(),
+        playbook: serde_json::to_value(&opened.loaded.playbook).unwrap_or_default(),
+        inputs: opened.inputs.clone(),
+        nodes: deploy::only(spec, &arguments.names, was_out),
+    };
+    work.release(spec, mode, started).await
 }
 
 /// What stands against touching these nodes: only what is needed to switch them, not what a release needs.

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::{Client, Error, decode};
 use crate::text;
@@ -38,15 +39,52 @@ pub struct Entry {
     pub flags: u64,
     /// Changes with every write.
     pub modify_index: u64,
+    /// The session that holds it as a lock.
+    pub session: Option<String>,
 }
 
-/// How a compare-and-set ended.
+/// One operation of a transaction.
+#[derive(Debug, Clone, Copy)]
+pub enum Write<'a> {
+    /// A key's new value, if it has not changed since it was read.
+    CompareAndSet {
+        /// The key as it was read.
+        entry: &'a Entry,
+        /// Its new value.
+        value: &'a [u8],
+    },
+    /// A key's value, whatever it was.
+    Set {
+        /// The key.
+        key: &'a str,
+        /// Its value.
+        value: &'a [u8],
+    },
+    /// A key, and all below it, goes.
+    DeleteTree {
+        /// The prefix.
+        prefix: &'a str,
+    },
+}
+
+/// A lock that must be held for a transaction to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    /// The lock's key.
+    pub key: String,
+    /// The session that must hold it.
+    pub session: String,
+}
+
+/// How a transaction ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KvWrite {
-    /// Written; the key's index now.
+    /// Done; the index of the last key that was written.
     Done(u64),
     /// Somebody else wrote in between; nothing was changed.
     Conflict,
+    /// The guard's session does not hold the lock; nothing was changed.
+    NotHeld,
 }
 
 #[derive(Deserialize)]
@@ -58,6 +96,32 @@ struct Pair {
     #[serde(default)]
     flags: u64,
     modify_index: u64,
+    #[serde(default)]
+    session: Option<String>,
+}
+
+impl Write<'_> {
+    fn key(&self) -> &str {
+        match self {
+            Self::CompareAndSet { entry, .. } => &entry.key,
+            Self::Set { key, .. } => key,
+            Self::DeleteTree { prefix } => prefix,
+        }
+    }
+
+    fn to_json(self) -> Value {
+        json!({ "KV": match self {
+            Self::CompareAndSet { entry, value } => json!({
+                "Verb": "cas",
+                "Key": entry.key,
+                "Value": base64(value),
+                "Flags": entry.flags,
+                "Index": entry.modify_index,
+            }),
+            Self::Set { key, value } => json!({ "Verb": "set", "Key": key, "Value": base64(value) }),
+            Self::DeleteTree { prefix } => json!({ "Verb": "delete-tree", "Key": prefix }),
+        }})
+    }
 }
 
 impl<W: World> Client<W> {
@@ -103,17 +167,34 @@ impl<W: World> Client<W> {
                     value,
                     flags: pair.flags,
                     modify_index: pair.modify_index,
+                    session: pair.session,
                 })
             })
             .collect()
     }
 
-    /// Writes `value` if the key has not changed since `entry` was read.
+    /// Lists the names of all keys below a prefix.
+    ///
+    /// # Errors
+    ///
+    /// When Consul cannot be asked.
+    pub async fn kv_keys(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        let path = format!("/v1/kv/{}", encode(prefix));
+        let query = [("consistent", String::new()), ("keys", String::new())];
+        let reply = self.call(Method::Get, &path, &query, None, TIMEOUT).await?;
+        if reply.status == 404 { Ok(Vec::new()) } else { decode(&path, &reply) }
+    }
+
+    /// Does all of it or nothing, and with a guard only while its session holds its lock.
     ///
     /// # Errors
     ///
     /// When Consul refuses, cannot be reached, or its answer was lost ([`Error::Unknown`]).
-    pub async fn kv_compare_and_set(&self, entry: &Entry, value: &[u8]) -> Result<KvWrite, Error> {
+    pub async fn transact(
+        &self,
+        guard: Option<&Guard>,
+        writes: &[Write<'_>],
+    ) -> Result<KvWrite, Error> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Answer {
@@ -123,6 +204,7 @@ impl<W: World> Client<W> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Problem {
+            op_index: usize,
             what: String,
         }
         #[derive(Deserialize)]
@@ -130,14 +212,13 @@ impl<W: World> Client<W> {
             #[serde(rename = "KV")]
             kv: Pair,
         }
-        let body = serde_json::json!([{ "KV": {
-            "Verb": "cas",
-            "Key": entry.key,
-            "Value": base64(value),
-            "Flags": entry.flags,
-            "Index": entry.modify_index,
-        }}]);
-        let body = Some(body.to_string().into_bytes());
+        let held = guard.map(|guard| {
+            json!({ "KV": { "Verb": "check-session", "Key": guard.key, "Session": guard.session } })
+        });
+        let guards = usize::from(held.is_some());
+        let operations: Vec<Value> =
+            held.into_iter().chain(writes.iter().map(|write| write.to_json())).collect();
+        let body = Some(Value::from(operations).to_string().into_bytes());
         let reply = self.call(Method::Put, "/v1/txn", &[], body, TIMEOUT).await?;
         let answer: Answer = decode("/v1/txn", &reply)?;
         // A missing right comes with the same status as a lost race.
@@ -145,20 +226,42 @@ impl<W: World> Client<W> {
         if let Some(denied) =
             problems.iter().find(|problem| problem.what.contains("ermission denied"))
         {
-            let what = format!("a write to {}", entry.key);
+            let key = match denied.op_index.checked_sub(guards) {
+                Some(index) => writes.get(index).map_or("", Write::key),
+                None => guard.map_or("", |guard| &guard.key),
+            };
             return Err(Error::Refused {
-                what,
+                what: format!("a write to {key}"),
                 status: 403,
                 message: text::line(&denied.what, 200),
             });
         }
         if reply.status == 409 {
-            return Ok(KvWrite::Conflict);
+            let not_held = problems.iter().any(|problem| problem.op_index < guards);
+            return Ok(if not_held { KvWrite::NotHeld } else { KvWrite::Conflict });
         }
-        match answer.results.as_deref() {
-            Some([Applied { kv }, ..]) => Ok(KvWrite::Done(kv.modify_index)),
-            _ => Err(Error::Unreadable { what: "/v1/txn".into(), message: "no result".into() }),
+        // A deletion has no result.
+        let last = answer.results.unwrap_or_default().pop();
+        let deletes = writes.iter().all(|write| matches!(write, Write::DeleteTree { .. }));
+        match last {
+            Some(Applied { kv }) => Ok(KvWrite::Done(kv.modify_index)),
+            None if deletes => Ok(KvWrite::Done(0)),
+            None => Err(Error::Unreadable { what: "/v1/txn".into(), message: "no result".into() }),
         }
+    }
+
+    /// Writes `value` if the key has not changed since `entry` was read.
+    ///
+    /// # Errors
+    ///
+    /// As [`transact`](Self::transact).
+    pub async fn kv_compare_and_set(
+        &self,
+        guard: Option<&Guard>,
+        entry: &Entry,
+        value: &[u8],
+    ) -> Result<KvWrite, Error> {
+        self.transact(guard, &[Write::CompareAndSet { entry, value }]).await
     }
 
     /// Asks whether the key may be written, by a write that cannot succeed: its index lies in the past.
@@ -169,6 +272,6 @@ impl<W: World> Client<W> {
     pub async fn kv_may_write(&self, entry: &Entry) -> Result<(), Error> {
         let past =
             Entry { modify_index: entry.modify_index.saturating_sub(1).max(1), ..entry.clone() };
-        self.kv_compare_and_set(&past, &entry.value).await.map(|_| ())
+        self.kv_compare_and_set(None, &past, &entry.value).await.map(|_| ())
     }
 }

@@ -5,6 +5,7 @@
 //! answered is repeated only if it reads; a write is then *unknown* and the caller looks before it acts again.
 
 mod kv;
+mod session;
 mod settings;
 
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use tokio::time::Instant;
 use crate::secret::Secret;
 use crate::world::{Channel, HttpError, Method, Reply, Request, World};
 
-pub use kv::{Entry, KvWrite};
+pub use kv::{Entry, Guard, KvWrite, Write};
+pub use session::SessionSettings;
 pub use settings::{Settings, tls_from_environment};
 
 /// For one request.
@@ -102,6 +104,18 @@ impl<W: World> Client<W> {
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
+    }
+
+    /// A client of its own that asks the same servers and gives up sooner.
+    #[must_use]
+    pub fn hurried(&self, patience: Duration) -> Self {
+        Self::new(self.world.clone(), self.settings.clone()).with_patience(patience)
+    }
+
+    /// The wall clock, for time stamps only.
+    #[must_use]
+    pub fn now(&self) -> jiff::Timestamp {
+        self.world.now()
     }
 
     /// The leader's address, or an empty text while there is none.
@@ -258,7 +272,9 @@ impl<W: World> Client<W> {
 
 /// An election, a server that is starting or shutting down: another one, or a moment later, may do better.
 fn is_passing_trouble(reply: &Reply) -> bool {
-    reply.status >= 500 || reply.text().contains("No cluster leader")
+    let text = reply.text();
+    // A session that has ended is an answer, though it comes as a failure.
+    (reply.status >= 500 && !text.contains("invalid session")) || text.contains("No cluster leader")
 }
 
 fn decode<T: serde::de::DeserializeOwned>(what: &str, reply: &Reply) -> Result<T, Error> {

@@ -56,7 +56,13 @@ fn urls(world: &Script) -> Vec<String> {
 }
 
 fn entry() -> Entry {
-    Entry { key: "k/1.2.3.4:80".into(), value: b"{}".to_vec(), flags: 7, modify_index: 5 }
+    Entry {
+        key: "k/1.2.3.4:80".into(),
+        value: b"{}".to_vec(),
+        flags: 7,
+        modify_index: 5,
+        session: None,
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,7 +104,7 @@ async fn an_unreachable_consul_is_given_up_in_bounded_time_and_names_every_addre
 #[tokio::test(start_paused = true)]
 async fn a_write_without_an_answer_is_unknown_and_never_repeated() {
     let (world, client) = client(vec![Err(HttpError::Broken("reset".into()))]);
-    let error = client.kv_compare_and_set(&entry(), b"{}").await.expect_err("unknown");
+    let error = client.kv_compare_and_set(None, &entry(), b"{}").await.expect_err("unknown");
     assert!(matches!(error, Error::Unknown(_)), "{error}");
     assert_eq!(urls(&world).len(), 1);
 }
@@ -108,8 +114,11 @@ async fn a_write_is_one_transaction_that_depends_on_the_index() {
     let done = r#"{"Results":[{"KV":{"Key":"k","Flags":7,"ModifyIndex":6}}],"Errors":null}"#;
     let conflict = r#"{"Results":null,"Errors":[{"OpIndex":0,"What":"index is stale"}]}"#;
     let (world, client) = client(vec![reply(200, done), reply(409, conflict)]);
-    assert_eq!(client.kv_compare_and_set(&entry(), b"x").await.expect("done"), KvWrite::Done(6));
-    let again = client.kv_compare_and_set(&entry(), b"x").await.expect("answered");
+    assert_eq!(
+        client.kv_compare_and_set(None, &entry(), b"x").await.expect("done"),
+        KvWrite::Done(6)
+    );
+    let again = client.kv_compare_and_set(None, &entry(), b"x").await.expect("answered");
     assert_eq!(again, KvWrite::Conflict);
     let requests = world.requests.lock().expect("lock");
     let body: serde_json::Value =

@@ -48,7 +48,7 @@ impl<W: World> NodeRun<W> {
             self.down |= down;
             self.unanswered = true;
             self.record(Some(step), writing).await?;
-            match self.shared.kv.write(&entry, &value).await {
+            match self.shared.kv.write(self.shared.lock.guard(), &entry, &value).await {
                 Ok(KvWrite::Done(modify_index)) => {
                     self.written = Instant::now();
                     self.unanswered = false;
@@ -60,6 +60,11 @@ impl<W: World> NodeRun<W> {
                 Ok(KvWrite::Conflict) => {
                     unanswered = None;
                     self.not_written(step).await?;
+                }
+                Ok(KvWrite::NotHeld) => {
+                    self.shared.lock.lose("a write was refused because somebody else has it");
+                    self.not_written(step).await?;
+                    return Err(Trouble::Halt);
                 }
                 // It may or may not have been done: look.
                 Err(error @ Error::Unknown(_)) => {

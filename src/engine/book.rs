@@ -9,6 +9,7 @@ use super::journal::Journal;
 use super::release::Release;
 use super::run::{Record, Sink, Stop};
 use crate::event::{Event, Fact, Step};
+use crate::lock::Lock;
 use crate::secret::Redactor;
 use crate::world::World;
 
@@ -20,6 +21,8 @@ pub(super) struct Book<'a, W> {
     pub(super) journal: Journal,
     pub(super) sink: &'a mut dyn Sink,
     pub(super) redactor: &'a Redactor,
+    /// Tells whoever waits what is being done.
+    pub(super) lock: &'a Lock<W>,
     /// Tells everybody to stop.
     pub(super) halt: Arc<watch::Sender<Stop>>,
     /// Why the journal cannot be written any more. From then on nothing new begins; what leads back to a safe
@@ -61,6 +64,11 @@ impl<W: World> Book<'_, W> {
             }
         }
         self.release.commit(event.seq, change);
+        if let (Some(node), Some(step), Fact::StepStarted {}) =
+            (&event.node, event.step, &event.fact)
+        {
+            self.lock.doing(format!("{node} {step}"));
+        }
         self.sink.event(&event, &self.release);
         Ok(())
     }

@@ -54,7 +54,7 @@ pub(super) enum Trouble {
     Lost(String),
     /// Others have failed meanwhile: the node is not taken.
     NotTaken,
-    /// The journal cannot be written: nothing new may be begun.
+    /// The journal cannot be written, or the lock is lost: nothing new may be begun.
     Halt,
 }
 
@@ -66,7 +66,7 @@ impl Trouble {
             Self::Failed(failure) => return failure,
             Self::Lost(problem) => format!("{problem}; whether it took effect is unknown"),
             Self::NotTaken => "too many others have failed".to_owned(),
-            Self::Halt => "the journal cannot be written".to_owned(),
+            Self::Halt => "nothing new may be begun".to_owned(),
         };
         Failure { reason, unknown, ..Failure::default() }
     }
@@ -241,9 +241,10 @@ impl<W: World> NodeRun<W> {
         let _ = self.record(Some(step), Fact::NodeInterrupted {}).await;
     }
 
-    /// Only what served before and was not touched since goes back without a proof of health.
+    /// Only what served before and was not touched since goes back without a proof of health, and only by us.
     fn may_be_put_back(&self) -> bool {
-        self.down && !self.stopped && !self.planned.was_out
+        let ours = !matches!(*self.shared.stop.borrow(), Stop::LockLost(_));
+        ours && self.down && !self.stopped && !self.planned.was_out
     }
 
     async fn put_back(&mut self, step: Step, deadline: Instant) {

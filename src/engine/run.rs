@@ -20,6 +20,7 @@ use super::release::{Phase, Release, Standing};
 use crate::consul::Client;
 use crate::event::{Event, Fact, Finished, Outcome, Started, Step};
 use crate::gateway::Watcher;
+use crate::lock::Lock;
 use crate::registry::Kv;
 use crate::secret::Redactor;
 use crate::spec::Spec;
@@ -35,6 +36,8 @@ pub enum Stop {
     Requested(&'static str),
     /// Nothing can be written down any more: nothing new begins, and what was only marked down is put back.
     Unwritten(String),
+    /// The lock is not ours any more: nothing is done at all.
+    LockLost(String),
 }
 
 impl Stop {
@@ -44,7 +47,7 @@ impl Stop {
         match self {
             Self::No => None,
             Self::Requested(signal) => Some(signal),
-            Self::Unwritten(reason) => Some(reason),
+            Self::Unwritten(reason) | Self::LockLost(reason) => Some(reason),
         }
     }
 }
@@ -92,6 +95,8 @@ pub struct Engine<W> {
     pub stop: watch::Receiver<Stop>,
     /// Takes secrets out of events.
     pub redactor: Redactor,
+    /// What keeps other releases away.
+    pub lock: Arc<Lock<W>>,
 }
 
 /// A release that has ended.
@@ -113,6 +118,7 @@ pub(super) struct Shared<W> {
     pub(super) gateways: Vec<Watcher<W>>,
     pub(super) spec: Arc<Spec>,
     pub(super) mode: Mode,
+    pub(super) lock: Arc<Lock<W>>,
     pub(super) capacity: Mutex<Capacity>,
     /// How many nodes have failed, those that could not be used from the start included.
     pub(super) failures: AtomicUsize,
@@ -153,7 +159,7 @@ impl<W: World> Engine<W> {
         let (sender, mut receiver) = mpsc::channel(256);
         let (halt, mut stop) = watch::channel(Stop::No);
         let halt = Arc::new(halt);
-        let asked = tokio::spawn(pass_on(self.stop, halt.clone()));
+        let asked = tokio::spawn(pass_on(self.stop, self.lock.lost(), halt.clone()));
         let gateways = self.spec.gateways.iter();
         let shared = Arc::new(Shared {
             kv: Kv::new(self.consul.clone(), self.spec.prefix.clone()),
@@ -162,6 +168,7 @@ impl<W: World> Engine<W> {
             consul: self.consul,
             spec: self.spec,
             mode: self.mode,
+            lock: self.lock.clone(),
             capacity: Mutex::new(Capacity::default()),
             failures: AtomicUsize::new(0),
             stop: stop.clone(),
@@ -174,6 +181,7 @@ impl<W: World> Engine<W> {
             journal,
             sink,
             redactor: &self.redactor,
+            lock: &self.lock,
             halt,
             unwritten: None,
             failed: None,
@@ -284,23 +292,36 @@ fn note_stop<W: World>(book: &mut Book<'_, W>, stop: &watch::Receiver<Stop>) {
     }
 }
 
-/// Passes on that somebody asks the release to stop; what it stops for already stays.
-async fn pass_on(mut asked: watch::Receiver<Stop>, halt: Arc<watch::Sender<Stop>>) {
-    while asked.wait_for(|stop| *stop != Stop::No).await.is_ok() {
-        let reason = asked.borrow_and_update().clone();
-        halt.send_if_modified(|stop| {
-            let first = *stop == Stop::No;
-            if first {
-                *stop = reason;
+/// Passes on that somebody asks the release to stop, or that the lock is lost, which outweighs everything.
+async fn pass_on(
+    mut asked: watch::Receiver<Stop>,
+    mut lost: watch::Receiver<Option<String>>,
+    halt: Arc<watch::Sender<Stop>>,
+) {
+    let asked_to = async {
+        match asked.wait_for(|stop| *stop != Stop::No).await.map(|stop| stop.clone()) {
+            Ok(reason) => {
+                halt.send_if_modified(|stop| {
+                    let first = *stop == Stop::No;
+                    if first {
+                        *stop = reason;
+                    }
+                    first
+                });
             }
-            first
-        });
-        if asked.changed().await.is_err() {
-            break;
+            // Nobody is left who could ask.
+            Err(_) => std::future::pending().await,
         }
-    }
-    // As long as the release goes on, it can be told.
-    std::future::pending::<()>().await;
+    };
+    let dispossessed = async {
+        match lost.wait_for(Option::is_some).await.map(|reason| reason.clone()) {
+            Ok(reason) => {
+                halt.send_replace(Stop::LockLost(reason.unwrap_or_default()));
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::join!(asked_to, dispossessed);
 }
 
 /// Says how the release ended.
@@ -333,7 +354,9 @@ fn conclude<W: World>(
         node.standing() == Standing::Unknown
             || node.failure.as_ref().is_some_and(|failure| failure.unknown)
     });
-    let (result, exit_code) = if book.failed.is_some() || unknown > 0 {
+    let (result, exit_code) = if let Stop::LockLost(_) = *stop.borrow() {
+        (Outcome::LockLost, 4)
+    } else if book.failed.is_some() || unknown > 0 {
         (Outcome::Degraded, 22)
     } else if complete {
         (Outcome::Done, 0)

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::node::{Found, NodeRun, Trouble};
 use crate::event::{Fact, Failure, Step};
 use crate::health::Gate;
+use crate::lock::NotHeld;
 use crate::node::Operation;
 use crate::spec::Shell;
 use crate::text;
@@ -45,6 +46,7 @@ impl<W: World> NodeRun<W> {
             Step::Activate => {
                 let layout = self.layout()?;
                 let name = layout.name.clone();
+                self.still_ours().await?;
                 self.operate(Operation::Activate { layout }).await?;
                 Ok(Found::from(format!("current -> {name}")))
             }
@@ -198,11 +200,21 @@ impl<W: World> NodeRun<W> {
     /// Runs a command of the user's.
     async fn command(&self, shell: Option<&Shell>) -> Result<Found, Trouble> {
         let Some(shell) = shell else { return Err(Trouble::from("it has no command".to_owned())) };
+        self.still_ours().await?;
         let output = self.run(&self.node.host, shell).await?;
         if output.success() {
             return Ok(Found::default());
         }
         Err(Trouble::Failed(command_failure(&output)))
+    }
+
+    /// Asks whether the lock is still ours, right before something that only we may do and Consul cannot refuse.
+    async fn still_ours(&self) -> Result<(), Trouble> {
+        match self.shared.lock.verify().await {
+            Ok(()) => Ok(()),
+            Err(NotHeld::Lost(_)) => Err(Trouble::Halt),
+            Err(error @ NotHeld::Unsure(_)) => Err(Trouble::from(error.to_string())),
+        }
     }
 
     async fn run(&self, host: &Host, shell: &Shell) -> Result<Output, Trouble> {

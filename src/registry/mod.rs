@@ -7,7 +7,7 @@ mod value;
 
 use std::sync::Arc;
 
-use crate::consul::{Client, Entry, Error, KvWrite};
+use crate::consul::{Client, Entry, Error, Guard, KvWrite};
 use crate::world::World;
 
 pub use value::{SIZE_LIMIT, ValueError, is_down, with_down};
@@ -68,12 +68,12 @@ impl<W: World> Kv<W> {
         }
     }
 
-    /// Writes `value` if nobody wrote since `entry` was read.
+    /// Writes `value` if nobody wrote since `entry` was read, and while the guard's lock is held.
     ///
     /// # Errors
     ///
-    /// As [`Client::kv_compare_and_set`].
-    pub async fn write(&self, entry: &Entry, value: &str) -> Result<KvWrite, Error> {
-        self.client.kv_compare_and_set(entry, value.as_bytes()).await
+    /// As [`Client::transact`].
+    pub async fn write(&self, guard: &Guard, entry: &Entry, value: &str) -> Result<KvWrite, Error> {
+        self.client.kv_compare_and_set(Some(guard), entry, value.as_bytes()).await
     }
 }

@@ -160,6 +160,13 @@ impl Report<'_> {
                     at.join(", ")
                 )
             }
+            Outcome::LockLost => {
+                let reason = self.release.stopping.as_deref().unwrap_or("lost");
+                format!(
+                    "LOCK LOST  release {id} after {took}: {}; nothing was done from then on\n",
+                    text::harmless(reason)
+                )
+            }
             Outcome::Degraded => format!(
                 "DEGRADED  release {id}: too few nodes serve, or a state is unknown; page someone\n"
             ),

@@ -207,5 +207,6 @@ pub(crate) fn journals(playbook: &Path) -> Vec<PathBuf> {
     let state = playbook.parent().expect("a folder").join(".rollgate/app");
     let entries = std::fs::read_dir(state).map(|entries| entries.flatten().collect());
     let entries: Vec<std::fs::DirEntry> = entries.unwrap_or_default();
-    entries.into_iter().map(|entry| entry.path().join("journal.jsonl")).collect()
+    let paths = entries.into_iter().map(|entry| entry.path().join("journal.jsonl"));
+    paths.filter(|path| path.exists()).collect()
 }

@@ -6,6 +6,7 @@ mod commands;
 mod consul;
 mod failures;
 mod harness;
+mod lock;
 mod overhead;
 mod refusals;
 mod releases;

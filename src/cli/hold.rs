@@ -1,0 +1,150 @@
+//! Taking the lock before anything is looked at, and giving it back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Exit;
+use super::open::{Opened, Reach};
+use super::output::Refusal;
+use crate::consul;
+use crate::engine::Stop;
+use crate::lock::{FileLock, Holder, Lock, LockError};
+use crate::report::say;
+use crate::world::{Live, World};
+
+/// Between two lines about a lock that is waited for.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// How the lock is waited for.
+#[derive(Debug, Clone, Args)]
+pub(super) struct LockArguments {
+    /// How long to wait while another release holds the lock, like 10m [default: not at all]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    lock_wait: Option<Duration>,
+}
+
+/// Takes the lock of the playbook's service.
+pub(super) async fn take(
+    arguments: &LockArguments,
+    opened: &Opened,
+    reach: &Reach,
+    command: &str,
+    stop: &mut watch::Receiver<Stop>,
+) -> Result<Arc<Lock<Live>>, Refusal> {
+    let deadline = Instant::now() + arguments.lock_wait.unwrap_or_default();
+    let work = async {
+        let file = take_file(opened, reach, deadline).await?;
+        let now = reach.world.now();
+        let holder = Holder {
+            release: opened.inputs.release.clone(),
+            command: command.to_owned(),
+            by: actor(),
+            host: hostname(),
+            pid: std::process::id(),
+            since: now,
+            seen: now,
+            doing: String::new(),
+            file: None,
+            released: false,
+        };
+        let mut told: Option<Instant> = None;
+        let waiting = |error: &LockError| {
+            if told.is_none_or(|told| told.elapsed() >= HEARTBEAT) {
+                told = Some(Instant::now());
+                say(&reach.redactor.redact(&format!("waiting: {}\n", who(error, reach))));
+            }
+        };
+        let service = &opened.loaded.playbook.service;
+        Lock::acquire(&reach.consul, service, holder, Some(file), deadline, waiting)
+            .await
+            .map_err(|error| refusal(&error, opened, reach))
+    };
+    tokio::select! {
+        biased;
+        _ = stop.changed() => Err(Refusal::stopped()),
+        lock = work => lock,
+    }
+}
+
+/// Locks the state folder on this machine.
+async fn take_file(opened: &Opened, reach: &Reach, deadline: Instant) -> Result<FileLock, Refusal> {
+    loop {
+        match FileLock::take(&opened.state) {
+            Ok(Ok(file)) => return Ok(file),
+            Ok(Err(holder)) if Instant::now() >= deadline => {
+                return Err(refusal(&LockError::Held(holder.map(Box::new)), opened, reach));
+            }
+            Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(500)).await,
+            Err(error) => {
+                return Err(
+                    Refusal::new(Exit::REFUSED, format!("{error:#}")).hint("nothing was changed")
+                );
+            }
+        }
+    }
+}
+
+fn who(error: &LockError, reach: &Reach) -> String {
+    let described = |holder: &Option<Box<Holder>>| match holder {
+        Some(holder) => holder.describe(reach.world.now()),
+        None => "somebody unknown".to_owned(),
+    };
+    match error {
+        LockError::Held(holder) => format!("the lock is held by {}", described(holder)),
+        LockError::Closed(None) => "the lock is closed for some seconds".to_owned(),
+        LockError::Closed(holder) => {
+            format!(
+                "the lock is closed for some seconds, its holder vanished: {}",
+                described(holder)
+            )
+        }
+        LockError::Consul(error) => format!("the lock cannot be taken: {error}"),
+    }
+}
+
+fn refusal(error: &LockError, opened: &Opened, reach: &Reach) -> Refusal {
+    let message = reach.redactor.redact(&who(error, reach));
+    match error {
+        LockError::Held(_) | LockError::Closed(_) => {
+            let hint = format!(
+                "nothing was changed; wait with --lock-wait 10m, or if you know that it is gone: `{}`",
+                opened.command("lock break")
+            );
+            Refusal::new(Exit::LOCKED, message).hint(hint)
+        }
+        LockError::Consul(consul::Error::Refused { status: 403, .. }) => {
+            let prefix = crate::lock::shared_prefix(&opened.loaded.playbook.service);
+            let hint = format!(
+                "nothing was changed; the token needs `key_prefix \"{prefix}\"` and `session_prefix \"\"` with \
+                 policy write"
+            );
+            Refusal::new(Exit::REFUSED, message).hint(hint)
+        }
+        LockError::Consul(_) => Refusal::new(Exit::REFUSED, message).hint("nothing was changed"),
+    }
+}
+
+/// The name of this machine.
+fn hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+/// Who releases: the CI job, or the user on this machine.
+pub(super) fn actor() -> String {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    if let Some(url) = variable("CI_JOB_URL").or_else(|| variable("BUILD_URL")) {
+        return format!("ci:{url}");
+    }
+    if let (Some(server), Some(repository), Some(run)) =
+        (variable("GITHUB_SERVER_URL"), variable("GITHUB_REPOSITORY"), variable("GITHUB_RUN_ID"))
+    {
+        return format!("ci:{server}/{repository}/actions/runs/{run}");
+    }
+    let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".into());
+    format!("{user}@{}", hostname())
+}

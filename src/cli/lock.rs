@@ -1,0 +1,102 @@
+//! `lock show` and `lock break`.
+
+use std::io::IsTerminal;
+
+use clap::{Args, Subcommand};
+use dialoguer::Confirm;
+
+use super::open::{Missing, Opened, Reach, block_on};
+use super::output::{self, Refusal};
+use super::{Exit, Global, PlaybookArguments};
+use crate::lock::{Holder, force_open, look};
+use crate::report::{put, say};
+use crate::world::World;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Arguments {
+    /// Say who holds the lock, since when, and what they do
+    Show(Which),
+    /// Take the lock away from its holder, who then writes nothing any more
+    Break(Break),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Which {
+    #[command(flatten)]
+    playbook: PlaybookArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Break {
+    #[command(flatten)]
+    playbook: PlaybookArguments,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
+    let result = match arguments {
+        Arguments::Show(which) => show(&which.playbook, global),
+        Arguments::Break(which) => break_it(which, global),
+    };
+    result.unwrap_or_else(|refusal| output::complain(&refusal))
+}
+
+fn show(playbook: &PlaybookArguments, global: &Global) -> Result<Exit, Refusal> {
+    let opened = Opened::new(playbook, global, Missing::Open)?;
+    let service = &opened.loaded.playbook.service;
+    let (seen, reach) = block_on(async {
+        let reach = opened.reach()?;
+        let seen = look(&reach.consul, service).await.map_err(|error| unknown(&error, &reach))?;
+        Ok::<_, Refusal>((seen, reach))
+    })??;
+    let text = match seen {
+        Some(seen) if seen.session.is_some() => format!("held by {}\n", who(seen.holder, &reach)),
+        Some(seen) => format!("free; last held by {}\n", who(seen.holder, &reach)),
+        None => "free\n".to_owned(),
+    };
+    put(&reach.redactor.redact(&text));
+    Ok(Exit::DONE)
+}
+
+fn break_it(arguments: &Break, global: &Global) -> Result<Exit, Refusal> {
+    let opened = Opened::new(&arguments.playbook, global, Missing::Open)?;
+    let service = &opened.loaded.playbook.service;
+    block_on(async {
+        let reach = opened.reach()?;
+        let seen = look(&reach.consul, service).await.map_err(|error| unknown(&error, &reach))?;
+        let Some(seen) = seen.filter(|seen| seen.session.is_some()) else {
+            say("The lock is free.\n");
+            return Ok(Exit::DONE);
+        };
+        let who = who(seen.holder, &reach);
+        if !arguments.yes && !agreed(&who).await? {
+            say("Nothing was changed.\n");
+            return Ok(Exit::STOPPED);
+        }
+        force_open(&reach.consul, service).await.map_err(|error| unknown(&error, &reach))?;
+        say(&format!("The lock was taken from {who}.\n"));
+        Ok(Exit::DONE)
+    })?
+}
+
+async fn agreed(who: &str) -> Result<bool, Refusal> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(Refusal::new(Exit::INVALID, format!("the lock is held by {who}"))
+            .hint("pass --yes to break it without being asked"));
+    }
+    let question = format!("Held by {who}. Break the lock?");
+    let ask = move || Confirm::new().with_prompt(question).default(false).interact_opt();
+    let answer = tokio::task::spawn_blocking(ask).await;
+    Ok(matches!(answer, Ok(Ok(Some(true)))))
+}
+
+fn who(holder: Option<Holder>, reach: &Reach) -> String {
+    holder
+        .map_or_else(|| "somebody unknown".to_owned(), |holder| holder.describe(reach.world.now()))
+}
+
+fn unknown(error: &crate::consul::Error, reach: &Reach) -> Refusal {
+    Refusal::new(Exit::REFUSED, reach.redactor.redact(&error.to_string()))
+}

@@ -1,0 +1,133 @@
+//! A command that changes something: it holds the lock, hears signals, and runs a release to its report.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::hold::{self, LockArguments};
+use super::open::{Opened, Reach};
+use super::output::{self, Refusal};
+use super::{Exit, Global, signals};
+use crate::engine::journal::Journal;
+use crate::engine::{Engine, Mode, Stop};
+use crate::event::{Outcome, Started};
+use crate::lock::Lock;
+use crate::report::{Report, say, say_in_time};
+use crate::spec::Spec;
+use crate::survey::{Fleet, PATIENCE, survey};
+use crate::world::Live;
+
+/// For the look at everything after a release that did not go well.
+const LAST_LOOK: Duration = Duration::from_secs(3);
+
+/// The same when somebody waits for the end.
+const HURRIED_LOOK: Duration = Duration::from_millis(500);
+
+/// What such a command works with.
+pub(super) struct Work<'a> {
+    pub(super) global: &'a Global,
+    pub(super) opened: &'a Opened,
+    pub(super) reach: &'a Reach,
+    pub(super) lock: Arc<Lock<Live>>,
+    stop: watch::Receiver<Stop>,
+}
+
+impl<'a> Work<'a> {
+    /// Hears signals from now on, and takes the lock.
+    pub(super) async fn begin(
+        command: &str,
+        global: &'a Global,
+        opened: &'a Opened,
+        reach: &'a Reach,
+        arguments: &LockArguments,
+    ) -> Result<Self, Refusal> {
+        let mut stop = signals::listen()
+            .map_err(|error| Refusal::new(Exit::INTERNAL, format!("no signals: {error}")))?;
+        let lock = hold::take(arguments, opened, reach, command, &mut stop).await?;
+        Ok(Self { global, opened, reach, lock, stop })
+    }
+
+    /// Does something that changes nothing, unless somebody wants it to stop.
+    pub(super) async fn unless_stopped<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Refusal> {
+        tokio::select! {
+            biased;
+            _ = self.stop.changed() => Err(Refusal::stopped()),
+            result = work => Ok(result),
+        }
+    }
+
+    /// Looks at everything.
+    pub(super) async fn look(&mut self, spec: &Arc<Spec>) -> Result<Fleet, Refusal> {
+        let reach = self.reach;
+        self.unless_stopped(survey(&reach.world, &reach.consul, spec, PATIENCE)).await
+    }
+
+    /// Runs a release to its end and reports it.
+    pub(super) async fn release(
+        self,
+        spec: &Arc<Spec>,
+        mode: Mode,
+        started: Started,
+    ) -> Result<Exit, Refusal> {
+        let Self { global, opened, reach, lock, stop } = self;
+        let id = opened.inputs.release.clone();
+        let refused = |error: anyhow::Error| {
+            Refusal::new(Exit::REFUSED, format!("{error:#}")).hint("nothing was changed")
+        };
+        let journal = Journal::create(&opened.state, &id).map_err(refused)?;
+        let path = journal.path().display().to_string();
+        let engine = Engine {
+            world: reach.world.clone(),
+            consul: reach.consul.clone(),
+            spec: spec.clone(),
+            mode,
+            stop: stop.clone(),
+            redactor: reach.redactor.clone(),
+            lock: lock.clone(),
+        };
+        let mut sinks = output::sinks(global);
+        let ended = engine.run(&id, started, journal, &mut sinks).await.map_err(refused)?;
+        lock.release().await;
+        // The live view leaves the terminal before anything else is said.
+        drop(sinks);
+        let Some(finished) = &ended.release.finished else {
+            let why = ended.failed.map_or(String::new(), |error| format!(": {error:#}"));
+            let look = opened.command("status");
+            say(&format!(
+                "error: the release broke off{why}\nhint: `{look}` tells where each node stands\n"
+            ));
+            return Ok(output::end_unstarted(global, Outcome::Degraded, Exit(22)));
+        };
+        let exit = Exit(finished.exit_code);
+        if finished.result != Outcome::Done || !global.quiet {
+            let fleet = last_look(finished.result, reach, spec, &stop).await;
+            let report = Report { release: &ended.release, spec, fleet: fleet.as_ref() };
+            let mut text = reach.redactor.redact(&report.render());
+            if finished.result != Outcome::Done {
+                let torn = if ended.unwritten.is_some() { " (its end is missing)" } else { "" };
+                text += &format!("\njournal {path}{torn}\nexit {}\n", exit.0);
+            }
+            say_in_time(text);
+        }
+        Ok(exit)
+    }
+}
+
+/// Looks at everything once more, so that the report says what is, not what should be.
+async fn last_look(
+    result: Outcome,
+    reach: &Reach,
+    spec: &Arc<Spec>,
+    stop: &watch::Receiver<Stop>,
+) -> Option<Fleet> {
+    if result == Outcome::Done {
+        return None;
+    }
+    let hurried = matches!(*stop.borrow(), Stop::Requested(_));
+    let time = if hurried { HURRIED_LOOK } else { LAST_LOOK };
+    Some(survey(&reach.world, &reach.consul, spec, time).await)
+}

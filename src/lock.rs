@@ -1,0 +1,333 @@
+//! One release at a time: a Consul session that holds a key, and that every registry write is fenced with.
+//!
+//! The session is renewed while the release lives. When it is lost (this process slept too long, Consul was not
+//! reachable for longer than a session lives, somebody broke the lock), nothing is written any more: the registry
+//! refuses, because each write is a transaction that checks the session, and whatever is not Consul's is only done
+//! after [`Lock::verify`].
+
+mod file;
+mod holder;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::consul::{Client, Error, Guard, KvWrite, SessionSettings, Write};
+use crate::world::World;
+
+pub use file::FileLock;
+pub use holder::Holder;
+
+/// The session ends when it was not renewed for so long, or up to twice that.
+pub const TTL: Duration = Duration::from_secs(15);
+
+/// How long the lock stays closed when its holder vanished: what it had under way comes to its end meanwhile.
+pub const LOCK_DELAY: Duration = Duration::from_secs(10);
+
+/// Between two renewals.
+const RENEWAL: Duration = Duration::from_secs(5);
+
+/// Between two attempts to get a lock that is held.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long Consul may take to confirm the lock right before a step, beyond the time in which it cannot have ended.
+const VERIFY_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long giving the lock back may take; it ends by itself otherwise.
+const RELEASE_TIME: Duration = Duration::from_secs(1);
+
+/// For one question of a lock that is held: there is another chance soon.
+const QUESTION_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where what operators share is kept, for one service: never below a prefix that a gateway reads.
+#[must_use]
+pub fn shared_prefix(service: &str) -> String {
+    format!("rollgate/{service}/")
+}
+
+fn key(service: &str) -> String {
+    format!("{}lock", shared_prefix(service))
+}
+
+/// Why there is no lock.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else has it.
+    #[error("the lock is held by {}", .0.as_ref().map_or("somebody unknown", |_| "another release"))]
+    Held(Option<Box<Holder>>),
+    /// Its holder vanished a moment ago; it stays closed for the lock-delay.
+    #[error("the lock is closed for a moment: its holder vanished")]
+    Closed(Option<Box<Holder>>),
+    /// Consul cannot be asked, or says no.
+    #[error(transparent)]
+    Consul(#[from] Error),
+}
+
+/// The lock is not ours any more, or that cannot be told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotHeld {
+    /// It is lost.
+    #[error("the lock is lost: {0}")]
+    Lost(String),
+    /// Consul cannot be asked, and for so long that the session may have ended.
+    #[error("whether the lock is still held cannot be told: {0}")]
+    Unsure(String),
+}
+
+/// The lock, while it is held.
+#[derive(Debug)]
+pub struct Lock<W> {
+    client: Client<W>,
+    guard: Guard,
+    state: Mutex<State>,
+    lost: watch::Sender<Option<String>>,
+    /// Ours as long as this is.
+    _file: Option<FileLock>,
+}
+
+#[derive(Debug)]
+struct State {
+    holder: Holder,
+    /// The session lives at least for its TTL from here.
+    renewed: Instant,
+    renewal: Option<JoinHandle<()>>,
+}
+
+impl<W: World> Lock<W> {
+    /// Takes the lock of a service, waiting for it until `deadline`. `waiting` hears now and then who holds it.
+    ///
+    /// With a lock file, a holder that had the same one and is gone is known to be gone: nobody waits for it.
+    ///
+    /// # Errors
+    ///
+    /// When somebody else holds it, or Consul cannot be asked.
+    pub async fn acquire(
+        client: &Client<W>,
+        service: &str,
+        mut holder: Holder,
+        file: Option<FileLock>,
+        deadline: Instant,
+        mut waiting: impl FnMut(&LockError),
+    ) -> Result<Arc<Self>, LockError> {
+        let client = client.hurried(QUESTION_PATIENCE.max(PAUSE));
+        holder.file = file.as_ref().map(|file| file.identity().to_owned());
+        let settings = SessionSettings {
+            name: format!("rollgate {service} {}", holder.release),
+            ttl: TTL,
+            lock_delay: LOCK_DELAY,
+        };
+        let mut renewed = Instant::now();
+        let session = client.session_create(&settings).await?;
+        let guard = Guard { key: key(service), session };
+        loop {
+            let refused = match attempt(&client, &guard, &holder).await {
+                Ok(()) => break,
+                Err(LockError::Consul(error)) => {
+                    let _ = client.session_destroy(&guard.session).await;
+                    return Err(error.into());
+                }
+                Err(refused) => refused,
+            };
+            if Instant::now() + PAUSE >= deadline {
+                let _ = client.session_destroy(&guard.session).await;
+                return Err(refused);
+            }
+            waiting(&refused);
+            tokio::time::sleep(PAUSE).await;
+            if renewed.elapsed() >= RENEWAL {
+                renewed = Instant::now();
+                client.session_renew(&guard.session).await?;
+            }
+        }
+        let mut file = file;
+        if let Some(file) = &mut file {
+            // Others learn from it who has the folder; without it they learn from Consul.
+            let _ = file.sign(&holder);
+        }
+        let state = Mutex::new(State { holder, renewed, renewal: None });
+        let lock =
+            Arc::new(Self { client, guard, state, lost: watch::Sender::new(None), _file: file });
+        let renewal = tokio::spawn(lock.clone().keep());
+        lock.state().renewal = Some(renewal);
+        Ok(lock)
+    }
+
+    /// What every registry write is done with.
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Turns to the reason when the lock is lost.
+    #[must_use]
+    pub fn lost(&self) -> watch::Receiver<Option<String>> {
+        self.lost.subscribe()
+    }
+
+    /// Notes what is being done, for whoever waits. Told with the next renewal.
+    pub fn doing(&self, what: String) {
+        self.state().holder.doing = what;
+    }
+
+    /// Notes that Consul has refused a write because the lock is not ours.
+    pub fn lose(&self, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.lost.send_if_modified(|lost| {
+            let first = lost.is_none();
+            lost.get_or_insert(reason);
+            first
+        });
+    }
+
+    /// Asks whether the lock is held, right before something that Consul cannot refuse.
+    ///
+    /// # Errors
+    ///
+    /// When it is lost, or that cannot be told any more.
+    pub async fn verify(&self) -> Result<(), NotHeld> {
+        let deadline = Instant::now() + VERIFY_PATIENCE;
+        loop {
+            if let Some(reason) = self.lost.borrow().clone() {
+                return Err(NotHeld::Lost(reason));
+            }
+            match self.client.kv_get(&self.guard.key).await {
+                Ok(entry) => {
+                    let entry = entry.filter(|entry| {
+                        entry.session.as_deref() == Some(self.guard.session.as_str())
+                    });
+                    if entry.is_some() {
+                        return Ok(());
+                    }
+                    self.lose("Consul gave it to nobody or to somebody else");
+                }
+                // Consul does not end a session before its TTL is over.
+                Err(_) if self.state().renewed.elapsed() < TTL => return Ok(()),
+                Err(error) if Instant::now() >= deadline => {
+                    return Err(NotHeld::Unsure(error.to_string()));
+                }
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+
+    /// Gives the lock back, so that the next one need not wait.
+    pub async fn release(&self) {
+        if let Some(renewal) = self.state().renewal.take() {
+            renewal.abort();
+        }
+        if self.lost.borrow().is_some() {
+            return;
+        }
+        let bytes = Holder {
+            released: true,
+            seen: self.client.now(),
+            doing: String::new(),
+            ..self.state().holder.clone()
+        }
+        .to_bytes();
+        let give_back = async {
+            let _ = self.client.kv_release(&self.guard.key, &self.guard.session, &bytes).await;
+            let _ = self.client.session_destroy(&self.guard.session).await;
+        };
+        let _ = tokio::time::timeout(RELEASE_TIME, give_back).await;
+    }
+
+    /// Renews the session and tells what is being done, until the lock is lost or given back.
+    async fn keep(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(RENEWAL).await;
+            let asked = Instant::now();
+            match self.client.session_renew(&self.guard.session).await {
+                Ok(true) => self.state().renewed = asked,
+                Ok(false) => return self.lose("its session has ended"),
+                Err(_) => continue,
+            }
+            let bytes = {
+                let mut state = self.state();
+                state.holder.seen = self.client.now();
+                state.holder.to_bytes()
+            };
+            let told = [Write::Set { key: &self.guard.key, value: &bytes }];
+            if let Ok(KvWrite::NotHeld) = self.client.transact(Some(&self.guard), &told).await {
+                return self.lose("somebody else took it");
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Tries once.
+async fn attempt<W: World>(
+    client: &Client<W>,
+    guard: &Guard,
+    holder: &Holder,
+) -> Result<(), LockError> {
+    match client.kv_acquire(&guard.key, &guard.session, &holder.to_bytes()).await {
+        Ok(true) => return Ok(()),
+        // Whether it was done shows in the key.
+        Ok(false) | Err(Error::Unknown(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let Some(entry) = client.kv_get(&guard.key).await? else {
+        return Err(LockError::Closed(None));
+    };
+    let other = Holder::from_bytes(&entry.value);
+    match &entry.session {
+        Some(session) if *session == guard.session => Ok(()),
+        Some(session) => {
+            let gone = other
+                .as_ref()
+                .is_some_and(|other| other.file.is_some() && other.file == holder.file);
+            if gone {
+                // It had the lock file that we have now, so its process has ended.
+                client.kv_release(&guard.key, session, &entry.value).await?;
+                client.session_destroy(session).await?;
+                if client.kv_acquire(&guard.key, &guard.session, &holder.to_bytes()).await? {
+                    return Ok(());
+                }
+            }
+            Err(LockError::Held(other.map(Box::new)))
+        }
+        None => Err(LockError::Closed(other.filter(|other| !other.released).map(Box::new))),
+    }
+}
+
+/// The lock of a service as Consul has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The session that holds it.
+    pub session: Option<String>,
+    /// Who holds it, or held it last.
+    pub holder: Option<Holder>,
+}
+
+/// Looks at the lock of a service; nothing when nobody ever had it.
+///
+/// # Errors
+///
+/// When Consul cannot be asked.
+pub async fn look<W: World>(client: &Client<W>, service: &str) -> Result<Option<Seen>, Error> {
+    let entry = client.kv_get(&key(service)).await?;
+    Ok(entry.map(|entry| Seen { holder: Holder::from_bytes(&entry.value), session: entry.session }))
+}
+
+/// Takes the lock away from whoever holds it: they write nothing from then on. Returns whether anybody did.
+///
+/// # Errors
+///
+/// When Consul cannot be asked, or refuses.
+pub async fn force_open<W: World>(client: &Client<W>, service: &str) -> Result<bool, Error> {
+    let key = key(service);
+    let Some(entry) = client.kv_get(&key).await? else { return Ok(false) };
+    let Some(session) = entry.session else { return Ok(false) };
+    // Released first, so that the lock-delay of a session that is ended does not close it for the next one.
+    client.kv_release(&key, &session, &entry.value).await?;
+    client.session_destroy(&session).await?;
+    Ok(true)
+}

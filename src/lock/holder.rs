@@ -1,0 +1,103 @@
+//! Who holds the lock, for whoever waits.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::text;
+
+/// Who holds a lock, and what they do with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The release.
+    pub release: String,
+    /// The command: `deploy`, `node out` …
+    pub command: String,
+    /// The user on their machine, or the CI job.
+    pub by: String,
+    /// The machine.
+    #[serde(default)]
+    pub host: String,
+    /// The process there.
+    #[serde(default)]
+    pub pid: u32,
+    /// Since when.
+    pub since: jiff::Timestamp,
+    /// The last sign of life.
+    pub seen: jiff::Timestamp,
+    /// What is being done: `node-2 drain`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub doing: String,
+    /// Which lock file the holder has locked as well: who can lock the same one knows that it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Given back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub released: bool,
+}
+
+impl Holder {
+    /// Reads what a holder has written; foreign bytes are nobody.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
+    /// What it writes.
+    ///
+    /// # Panics
+    ///
+    /// Never: it is plain data.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("plain data")
+    }
+
+    /// Says who it is, in one line: `deploy@ci-7, deploy, release 7f3a, node-2 drain, for 3m, seen 2s ago`.
+    #[must_use]
+    pub fn describe(&self, now: jiff::Timestamp) -> String {
+        let ago = |then: jiff::Timestamp| {
+            let seconds = (now.as_second() - then.as_second()).max(0);
+            text::duration(Duration::from_secs(seconds.unsigned_abs()))
+        };
+        let mut parts = vec![self.by.clone()];
+        if !self.by.contains(&self.host) {
+            parts.push(format!("on {}", self.host));
+        }
+        parts.extend([format!("`{}`", self.command), format!("release {}", self.release)]);
+        if !self.doing.is_empty() {
+            parts.push(self.doing.clone());
+        }
+        parts.push(format!("for {}", ago(self.since)));
+        parts.push(format!("last seen {} ago", ago(self.seen)));
+        text::harmless(&parts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_survives_its_bytes_and_is_told_in_one_line() {
+        let holder = Holder {
+            release: "7f3a".into(),
+            command: "deploy".into(),
+            by: "ci:https://ci.example/jobs/9".into(),
+            host: "runner-7".into(),
+            pid: 42,
+            since: "2026-06-12T14:00:00Z".parse().expect("time"),
+            seen: "2026-06-12T14:03:10Z".parse().expect("time"),
+            doing: "node-2 drain\x1b[2J".into(),
+            file: Some("x".into()),
+            released: false,
+        };
+        assert_eq!(Holder::from_bytes(&holder.to_bytes()), Some(holder.clone()));
+        assert_eq!(
+            holder.describe("2026-06-12T14:03:12Z".parse().expect("time")),
+            "ci:https://ci.example/jobs/9, on runner-7, `deploy`, release 7f3a, node-2 drain [2J, \
+             for 3m12s, last seen 2s ago"
+        );
+        assert_eq!(Holder::from_bytes(b"not ours"), None);
+    }
+}
