@@ -3,7 +3,6 @@
 use clap::Args;
 
 use super::{Exit, Global, open, output};
-use crate::report::put;
 use crate::text::count;
 
 #[derive(Debug, Args)]
@@ -17,16 +16,17 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
     match open::load(&arguments.file, global) {
         Ok(loaded) => {
             let playbook = &loaded.playbook;
-            if !global.quiet {
-                put(&format!(
-                    "{}: ok, service {}, {}, {}\n",
-                    arguments.file.display(),
-                    playbook.service,
-                    count(playbook.nodes.len(), "node"),
-                    count(playbook.gateways.len(), "gateway"),
-                ));
+            if global.quiet {
+                return Exit::DONE;
             }
-            Exit::DONE
+            let text = format!(
+                "{}: ok, service {}, {}, {}\n",
+                arguments.file.display(),
+                playbook.service,
+                count(playbook.nodes.len(), "node"),
+                count(playbook.gateways.len(), "gateway"),
+            );
+            output::print(&text, Exit::DONE)
         }
         Err(problem) => output::complain(&problem),
     }

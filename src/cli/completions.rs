@@ -3,8 +3,7 @@
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::{Cli, Exit};
-use crate::report::put;
+use super::{Cli, Exit, output};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -14,8 +13,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    put(&generate(arguments.shell));
-    Exit::DONE
+    output::print(&generate(arguments.shell), Exit::DONE)
 }
 
 /// Returns the completions for a shell.

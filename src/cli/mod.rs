@@ -154,8 +154,14 @@ pub fn run() -> Exit {
         Ok(cli) => cli,
         Err(error) => {
             // `--help` and `--version` are no errors; clap knows which stream is right.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::INVALID } else { Exit::DONE };
+            let printed = error.print();
+            return match (error.use_stderr(), printed) {
+                (true, _) => Exit::INVALID,
+                (false, Err(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    Exit::INTERNAL
+                }
+                (false, _) => Exit::DONE,
+            };
         }
     };
     let global = &cli.global;

@@ -39,6 +39,16 @@ pub(super) fn complain(refusal: &Refusal) -> Exit {
     refusal.exit
 }
 
+/// Prints what a command was run for, and ends it; what nobody could get was not done.
+pub(super) fn print(text: &str, exit: Exit) -> Exit {
+    match put(text) {
+        Ok(()) => exit,
+        Err(error) => {
+            complain(&Refusal::new(Exit::INTERNAL, format!("cannot write to stdout: {error}")))
+        }
+    }
+}
+
 /// The form that is meant.
 pub(super) fn form(global: &Global) -> Output {
     match global.output {
@@ -106,7 +116,7 @@ pub(super) fn end_unstarted(global: &Global, result: Outcome, exit: Exit) -> Exi
                 elapsed_ms: 0,
             }),
         };
-        put(&format!("{}\n", event.to_line()));
+        return print(&format!("{}\n", event.to_line()), exit);
     }
     exit
 }

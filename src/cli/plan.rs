@@ -7,7 +7,6 @@ use super::output::{self, Refusal};
 use super::{Exit, Global, PlaybookArguments, SelectionArguments};
 use crate::event::Will;
 use crate::plan::{Plan, Selection};
-use crate::report::put;
 use crate::spec::Spec;
 use crate::survey::{Fleet, PATIENCE, survey};
 
@@ -43,12 +42,12 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
         text += "Nothing was changed. ";
         text += &format!("To release: {}\n", opened.command("deploy"));
     }
-    put(&redactor.redact(&text));
-    Ok(match plan.refusals.is_empty() {
+    let exit = match plan.refusals.is_empty() {
         false => Exit::REFUSED,
         true if arguments.detailed_exitcode && plan.count(Will::Update) > 0 => Exit::CHANGES,
         true => Exit::DONE,
-    })
+    };
+    Ok(output::print(&redactor.redact(&text), exit))
 }
 
 /// Looks at everything, unless somebody wants it to stop.

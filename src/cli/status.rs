@@ -9,7 +9,7 @@ use super::output::{self, Refusal};
 use super::{Exit, Global, Output, PlaybookArguments, plan};
 use crate::engine::release::Release;
 use crate::event::Started;
-use crate::report::{NodeView, put, state_of};
+use crate::report::{NodeView, state_of};
 use crate::spec::Spec;
 use crate::survey::Fleet;
 use crate::table::Table;
@@ -39,8 +39,7 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
         Output::Jsonl => lines(&fleet, &spec, last.as_ref()),
         Output::Auto | Output::Tty | Output::Plain => page(&opened, &fleet, &spec, last.as_ref()),
     };
-    put(&redactor.redact(&text));
-    Ok(Exit::DONE)
+    Ok(output::print(&redactor.redact(&text), Exit::DONE))
 }
 
 fn page(opened: &Opened, fleet: &Fleet, spec: &Spec, last: Option<&(Release, Started)>) -> String {

@@ -13,6 +13,8 @@ const EVERY: i64 = 1;
 #[derive(Debug, Default)]
 pub struct Json {
     told: BTreeMap<String, jiff::Timestamp>,
+    /// That nobody hears was said.
+    unheard: bool,
 }
 
 impl Sink for Json {
@@ -24,6 +26,12 @@ impl Sink for Json {
             }
             self.told.insert(node.clone(), event.at);
         }
-        super::put(&format!("{}\n", event.to_line()));
+        if let Err(error) = super::put(&format!("{}\n", event.to_line()))
+            && !self.unheard
+        {
+            // No reason to stop a release.
+            self.unheard = true;
+            super::say(&format!("warning: events cannot be written to stdout: {error}\n"));
+        }
     }
 }

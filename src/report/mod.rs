@@ -22,11 +22,17 @@ pub(crate) fn say(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Writes data. As [`say`].
-pub(crate) fn put(text: &str) {
+/// Writes data. A reader that has seen enough is no error.
+///
+/// # Errors
+///
+/// When it cannot be written for another reason, such as a full disk.
+pub(crate) fn put(text: &str) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes());
-    let _ = stdout.flush();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
 }
 
 /// In which state a node is, in a word or two, for the tables at the end.

@@ -83,6 +83,24 @@ fn a_secret_that_cannot_be_read_is_named_without_its_value() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    let case = case();
+    for arguments in [
+        &["schema"][..],
+        &["completions", "bash"],
+        &["check", "app.yaml"],
+        &["status", "app.yaml"],
+        &["plan", "app.yaml", "--var", "version=2"],
+    ] {
+        let output = case.command(arguments).stdout(full()).output().expect("rollgate runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
+        assert!(stderr.starts_with("error: cannot write to stdout: No space left"), "{stderr}");
+    }
+}
+
+#[test]
 fn a_closed_pipe_is_no_error() {
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_rollgate"))
         .arg("schema")
