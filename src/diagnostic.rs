@@ -12,8 +12,10 @@ use annotate_snippets::{
     Annotation, AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet,
 };
 
+use serde_json::json;
+
 use self::excerpt::{Lines, Window, window};
-use crate::text;
+use crate::{event, text};
 
 /// A file as it was read: its name as the user gave it, and its text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -108,6 +110,43 @@ impl Invalid {
     pub fn new(source: Source, mut problems: Vec<Problem>, more: usize) -> Self {
         problems.sort_by_key(|problem| problem.span.as_ref().map(|span| (span.start, span.end)));
         Self { source, problems, more }
+    }
+
+    /// Says how many problems there are, or the only one.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let name = text::harmless(&self.source.name);
+        match self.problems.as_slice() {
+            [problem] if self.more == 0 => format!("{name}: {}", text::harmless(&problem.message)),
+            problems => format!("{} in {name}", text::count(problems.len() + self.more, "problem")),
+        }
+    }
+
+    /// Tells a program each problem with its place, counted from 1.
+    pub fn tell(&self, lines: &mut event::Lines) {
+        let text = Lines::new(&self.source.text);
+        let place = |span: &Range<usize>| {
+            let (line, column) = text.position(span.start);
+            (line + 1, column + 1)
+        };
+        for problem in &self.problems {
+            let (line, column) = problem.span.as_ref().map(place).unzip();
+            let related = problem.related.iter().map(|(span, message)| {
+                let (line, column) = place(span);
+                json!({ "line": line, "column": column, "message": message })
+            });
+            let data = json!({
+                "file": self.source.name,
+                "line": line,
+                "column": column,
+                "key": problem.path,
+                "message": problem.message,
+                "label": problem.label,
+                "help": problem.help,
+                "related": related.collect::<Vec<_>>(),
+            });
+            lines.tell("check.problem", None, None, data);
+        }
     }
 }
 

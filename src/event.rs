@@ -1,6 +1,7 @@
 //! Events: what happened in a release. The journal is a list of them, `jsonl` output prints them, and the
 //! state of a release is their fold.
 
+mod line;
 mod step;
 
 use std::collections::BTreeMap;
@@ -10,10 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::node::Listener;
 use crate::spec::Inputs;
 
+pub use line::{Line, Lines};
 pub use step::Step;
-
-/// The version of the events' form. Fields are only ever added to it.
-pub const FORM: u32 = 1;
 
 /// One event.
 #[derive(Debug, Clone, PartialEq)]
@@ -252,12 +251,24 @@ pub struct Finished {
     pub result: Outcome,
     /// The exit code.
     pub exit_code: u8,
+    /// Why it is not done, in one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Nodes by what became of them.
     pub nodes: BTreeMap<String, Vec<String>>,
     /// The commands that go on from here, with what each is for.
     pub next: Vec<(String, String)>,
     /// How long it took.
     pub elapsed_ms: u64,
+}
+
+impl Finished {
+    /// The end of a command that never became a release.
+    #[must_use]
+    pub fn unstarted(result: Outcome, exit_code: u8, reason: Option<String>) -> Self {
+        let (nodes, next) = (BTreeMap::new(), Vec::new());
+        Self { result, exit_code, reason, nodes, next, elapsed_ms: 0 }
+    }
 }
 
 /// How a release ended.
@@ -285,97 +296,5 @@ impl Event {
     #[must_use]
     pub fn is_durable(&self) -> bool {
         !matches!(self.fact, Fact::StepProgress { .. })
-    }
-
-    /// Renders it as one line of JSON, without a line break.
-    ///
-    /// # Panics
-    ///
-    /// Never: facts have only string keys, which is all that JSON asks for.
-    #[must_use]
-    pub fn to_line(&self) -> String {
-        let mut fact = serde_json::to_value(&self.fact).expect("facts have only string keys");
-        let mut line = serde_json::Map::new();
-        line.insert("v".into(), FORM.into());
-        line.insert("seq".into(), self.seq.into());
-        line.insert("ts".into(), format!("{:.3}", self.at).into());
-        line.insert("type".into(), fact["type"].take());
-        line.insert("release".into(), self.release.clone().into());
-        if let Some(node) = &self.node {
-            line.insert("node".into(), node.clone().into());
-        }
-        if let Some(step) = self.step {
-            line.insert("step".into(), step.to_string().into());
-        }
-        line.insert("data".into(), fact["data"].take());
-        serde_json::Value::Object(line).to_string()
-    }
-
-    /// Reads one line.
-    ///
-    /// # Errors
-    ///
-    /// When it is not an event of this form.
-    pub fn from_line(line: &str) -> Result<Self, String> {
-        #[derive(Deserialize)]
-        struct Line {
-            v: u32,
-            seq: u64,
-            ts: jiff::Timestamp,
-            r#type: String,
-            release: String,
-            node: Option<String>,
-            step: Option<Step>,
-            data: serde_json::Value,
-        }
-        let line: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
-        if line.v != FORM {
-            return Err(format!("events of form {} need a newer rollgate", line.v));
-        }
-        let fact = serde_json::json!({ "type": line.r#type, "data": line.data });
-        Ok(Self {
-            seq: line.seq,
-            at: line.ts,
-            release: line.release,
-            node: line.node,
-            step: line.step,
-            fact: serde_json::from_value(fact).map_err(|error| error.to_string())?,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_survives_its_line() {
-        let event = Event {
-            seq: 22,
-            at: "2026-06-12T14:03:02.137Z".parse().expect("time"),
-            release: "7f3a".into(),
-            node: Some("app-1".into()),
-            step: Some(Step::Run(2)),
-            fact: Fact::GatewayProven {
-                gateway: "gw-2".into(),
-                routed: false,
-                reads: 25,
-                workers: 4,
-                method: "workers".into(),
-            },
-        };
-        let line = event.to_line();
-        assert_eq!(
-            line,
-            r#"{"v":1,"seq":22,"ts":"2026-06-12T14:03:02.137Z","type":"gateway.proven","release":"7f3a","node":"app-1","step":"run-2","data":{"gateway":"gw-2","routed":false,"reads":25,"workers":4,"method":"workers"}}"#
-        );
-        assert_eq!(Event::from_line(&line), Ok(event));
-    }
-
-    #[test]
-    fn an_event_of_another_form_is_refused() {
-        let line =
-            r#"{"v":2,"seq":1,"ts":"2026-06-12T14:03:02.137Z","type":"x","release":"a","data":{}}"#;
-        assert_eq!(Event::from_line(line), Err("events of form 2 need a newer rollgate".into()));
     }
 }

@@ -1,4 +1,4 @@
-//! What to type next: the exact commands that go on from where a release ended.
+//! What to know and to type next: why a release ended as it did, and the exact commands that go on from there.
 
 use crate::engine::release::{NodeState, Phase, Release, Standing};
 use crate::event::{Outcome, Started};
@@ -51,6 +51,40 @@ pub fn commands(release: &Release, spec: &Spec, outcome: Outcome) -> Vec<(String
         ));
     }
     commands
+}
+
+/// How many failed nodes are told in one line.
+const NODES_TOLD: usize = 3;
+
+/// Returns why a release is not done, in one line.
+#[must_use]
+pub fn reason(release: &Release, outcome: Outcome) -> Option<String> {
+    if matches!(outcome, Outcome::Done | Outcome::Nothing) {
+        return None;
+    }
+    let told = |(name, node): (&str, &NodeState)| {
+        let planned = || release.planned().iter().find(|planned| planned.node == name);
+        let step = node.step.map_or(String::new(), |step| format!(", {step}"));
+        match (&node.failure, node.phase, node.standing()) {
+            (Some(failure), _, _) => Some(format!("{name}{step}: {}", failure.reason)),
+            (None, Phase::Blocked, _) => Some(format!("{name}: {}", planned()?.why)),
+            (None, _, Standing::Unknown) => {
+                Some(format!("{name}: whether its key was written is unknown"))
+            }
+            (None, _, _) => None,
+        }
+    };
+    let mut problems: Vec<_> = release.in_order().filter_map(told).collect();
+    let more = problems.len().saturating_sub(NODES_TOLD);
+    problems.truncate(NODES_TOLD);
+    if more > 0 {
+        problems.push(format!("and {more} more"));
+    }
+    if outcome == Outcome::Stopped || problems.is_empty() {
+        let stopping = release.stopping.as_deref().unwrap_or("on request");
+        problems.insert(0, format!("stopped: {stopping}"));
+    }
+    Some(problems.join("; "))
 }
 
 /// The command that deploys the version that the node ran before, to that node alone.
@@ -116,5 +150,53 @@ fn quote_option(argument: &str) -> String {
             argument.to_owned()
         }
         _ => quote(argument),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Failure, Step};
+
+    fn release(nodes: &[(&str, NodeState)]) -> Release {
+        let planned = nodes.iter().map(|(name, node)| {
+            let blocked = node.phase == Phase::Blocked;
+            serde_json::json!({ "node": name, "will": if blocked { "blocked" } else { "update" }, "why": "no route" })
+        });
+        let started = serde_json::json!({
+            "service": "app", "command": "deploy", "actor": "me", "file": "app.yaml", "playbook": null,
+            "nodes": planned.collect::<Vec<_>>(),
+            "inputs": { "release": "r1", "folder": "", "variables": {}, "artifact": null },
+        });
+        Release {
+            started: Some(serde_json::from_value(started).expect("a start")),
+            nodes: nodes.iter().map(|(name, node)| ((*name).to_owned(), node.clone())).collect(),
+            ..Release::default()
+        }
+    }
+
+    fn failed(step: Step, reason: &str) -> NodeState {
+        let failure = Failure { reason: reason.into(), ..Failure::default() };
+        let (step, failure) = (Some(step), Some(failure));
+        NodeState { phase: Phase::Failed, step, failure, ..NodeState::default() }
+    }
+
+    #[test]
+    fn the_reason_names_the_nodes_and_what_stopped_the_others() {
+        let late = failed(Step::Health, "not healthy within 90s");
+        let mut release = release(&[
+            ("b", late),
+            ("a", NodeState { phase: Phase::Blocked, ..NodeState::default() }),
+            ("c", NodeState { phase: Phase::Interrupted, writing: true, ..NodeState::default() }),
+            ("d", failed(Step::Stop, "exit 1")),
+            ("e", NodeState::default()),
+        ]);
+        let told = "b, health: not healthy within 90s; a: no route; \
+                    c: whether its key was written is unknown; and 1 more";
+        assert_eq!(reason(&release, Outcome::Failed).as_deref(), Some(told));
+        release.stopping = Some("SIGTERM".into());
+        let stopped = format!("stopped: SIGTERM; {told}");
+        assert_eq!(reason(&release, Outcome::Stopped), Some(stopped));
+        assert_eq!(reason(&release, Outcome::Done), None);
     }
 }

@@ -1,5 +1,6 @@
 //! The plan: what would happen to each node, and why; or why nothing may happen. Pure.
 
+mod lines;
 mod render;
 
 use std::collections::BTreeSet;
@@ -35,8 +36,8 @@ pub struct Plan {
     pub lowest: usize,
     /// How many are routed now, at the gateway that has the fewest.
     pub routed_now: usize,
-    /// How many gateways could be read.
-    pub readable: usize,
+    /// Why each gateway could not be read, in the playbook's order; `None` for those that could.
+    pub gateways: Vec<Option<String>>,
 }
 
 /// One node of the plan.
@@ -80,7 +81,7 @@ impl Plan {
             from: None,
             lowest: 0,
             routed_now: 0,
-            readable: fleet.gateways.iter().filter(|(_, seen)| seen.is_ok()).count(),
+            gateways: fleet.gateways.iter().map(|(_, seen)| seen.clone().err()).collect(),
         };
         if spec.order == Order::OutFirst {
             plan.rows.sort_by_key(|row| row.routed != Some(0) || row.planned.will != Will::Update);
@@ -102,6 +103,19 @@ impl Plan {
     #[must_use]
     pub fn count(&self, will: Will) -> usize {
         self.rows.iter().filter(|row| row.planned.will == will).count()
+    }
+
+    /// Says of a plan without updates why there is nothing to do.
+    #[must_use]
+    pub fn idle(&self) -> String {
+        let parts =
+            [(self.count(Will::Skip), "as it should be"), (self.count(Will::LeftOut), "left out")];
+        let parts: Vec<_> = parts
+            .iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, what)| format!("{} {what}", count(*number, "node")))
+            .collect();
+        parts.join(", ")
     }
 
     /// The nodes as the release takes them.

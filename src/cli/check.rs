@@ -2,7 +2,9 @@
 
 use clap::Args;
 
-use super::{Exit, Global, open, output};
+use super::{Exit, Global, Output, open, output};
+use crate::event::{Finished, Outcome};
+use crate::secret::Redactor;
 use crate::text::count;
 
 #[derive(Debug, Args)]
@@ -16,6 +18,10 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
     match open::load(&arguments.file, global) {
         Ok(loaded) => {
             let playbook = &loaded.playbook;
+            if output::form(global) == Output::Jsonl {
+                let finished = Finished::unstarted(Outcome::Done, Exit::DONE.0, None);
+                return output::end(finished, output::lines(&Redactor::default()), global);
+            }
             if global.quiet {
                 return Exit::DONE;
             }
@@ -28,6 +34,6 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
             );
             output::print(&text, Exit::DONE)
         }
-        Err(problem) => output::complain(&problem),
+        Err(refusal) => output::refuse(refusal, global),
     }
 }

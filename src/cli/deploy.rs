@@ -12,7 +12,7 @@ use super::output::{self, Refusal};
 use super::work::Work;
 use super::{Exit, Global, PlaybookArguments, SelectionArguments, plan};
 use crate::engine::Mode;
-use crate::event::{Outcome, Planned, Started, Will};
+use crate::event::{Finished, Outcome, Planned, Started, Will};
 use crate::plan::Plan;
 use crate::registry::Kv;
 use crate::report::say;
@@ -33,10 +33,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
-    attempt(arguments, global).unwrap_or_else(|refusal| {
-        let exit = output::complain(&refusal);
-        output::end_unstarted(global, output::outcome_of(exit), exit)
-    })
+    attempt(arguments, global).unwrap_or_else(|refusal| output::refuse(refusal, global))
 }
 
 fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
@@ -71,17 +68,20 @@ async fn prepare(
     let plan = Plan::new(spec, &fleet, selection);
     let file = opened.file.display().to_string();
     if !plan.refusals.is_empty() {
+        let reason = reach.redactor.redact(&plan.refusals.join("; "));
         let refusals: Vec<_> =
             plan.refusals.iter().map(|refusal| format!("  {refusal}\n")).collect();
         let text = format!("error: refused, nothing was changed:\n{}", refusals.concat());
-        return Err(Refusal { exit: Exit::REFUSED, text: reach.redactor.redact(&text) }
-            .hint(format!("`{}` shows every node", opened.command("plan"))));
+        return Err(Refusal::told(Exit::REFUSED, reason, reach.redactor.redact(&text))
+            .hint_at("shows every node", opened.command("plan")));
     }
     if plan.count(Will::Update) == 0 {
+        let idle = plan.idle();
         if !global.quiet {
-            say(&format!("Nothing to do: {}.\n", idle(&plan)));
+            say(&format!("Nothing to do: {idle}.\n"));
         }
-        return Ok(output::end_unstarted(global, Outcome::Nothing, Exit::DONE));
+        let finished = Finished::unstarted(Outcome::Nothing, Exit::DONE.0, Some(idle));
+        return Ok(output::end(finished, output::lines(&reach.redactor), global));
     }
     may_write(reach, spec, &plan).await?;
     work.unless_stopped(confirm(arguments, &plan, spec, &file)).await??;
@@ -99,17 +99,6 @@ async fn prepare(
         nodes: plan.planned(),
     };
     work.release(spec, Mode::Deploy, started).await
-}
-
-fn idle(plan: &Plan) -> String {
-    let parts =
-        [(plan.count(Will::Skip), "as it should be"), (plan.count(Will::LeftOut), "left out")];
-    let parts: Vec<_> = parts
-        .iter()
-        .filter(|(number, _)| *number > 0)
-        .map(|(number, what)| format!("{} {what}", count(*number, "node")))
-        .collect();
-    parts.join(", ")
 }
 
 /// Refuses a token that may read and not write, before anything depends on it.
@@ -153,10 +142,10 @@ async fn confirm(
     match answer {
         Ok(Some(true)) => Ok(()),
         Ok(Some(false) | None) => {
-            Err(Refusal { exit: Exit::STOPPED, text: "Nothing was changed.\n".into() })
+            Err(Refusal::told(Exit::STOPPED, "not confirmed", "Nothing was changed.\n"))
         }
         Err(dialoguer::Error::IO(error)) if error.kind() == std::io::ErrorKind::Interrupted => {
-            Err(Refusal { exit: Exit::STOPPED, text: "\nNothing was changed.\n".into() })
+            Err(Refusal::told(Exit::STOPPED, "not confirmed", "\nNothing was changed.\n"))
         }
         Err(error) => Err(Refusal::new(Exit::INTERNAL, format!("cannot ask: {error}"))),
     }

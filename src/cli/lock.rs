@@ -9,7 +9,7 @@ use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
 use super::{Exit, Global, PlaybookArguments};
 use crate::lock::{Holder, force_open, look};
-use crate::report::{put, say};
+use crate::report::say;
 use crate::world::World;
 
 #[derive(Debug, Subcommand)]
@@ -40,7 +40,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
         Arguments::Show(which) => show(&which.playbook, global),
         Arguments::Break(which) => break_it(which, global),
     };
-    result.unwrap_or_else(|refusal| output::complain(&refusal))
+    result.unwrap_or_else(|refusal| output::refuse(refusal, global))
 }
 
 fn show(playbook: &PlaybookArguments, global: &Global) -> Result<Exit, Refusal> {
@@ -56,8 +56,7 @@ fn show(playbook: &PlaybookArguments, global: &Global) -> Result<Exit, Refusal> 
         Some(seen) => format!("free; last held by {}\n", who(seen.holder, &reach)),
         None => "free\n".to_owned(),
     };
-    put(&reach.redactor.redact(&text));
-    Ok(Exit::DONE)
+    Ok(output::print(&reach.redactor.redact(&text), Exit::DONE))
 }
 
 fn break_it(arguments: &Break, global: &Global) -> Result<Exit, Refusal> {

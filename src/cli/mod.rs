@@ -156,7 +156,7 @@ pub fn run() -> Exit {
             // `--help` and `--version` are no errors; clap knows which stream is right.
             let printed = error.print();
             return match (error.use_stderr(), printed) {
-                (true, _) => Exit::INVALID,
+                (true, _) => output::misused(&error, meant_for_programs()),
                 (false, Err(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => {
                     Exit::INTERNAL
                 }
@@ -175,6 +175,13 @@ pub fn run() -> Exit {
         Command::Schema => schema::run(),
         Command::Completions(arguments) => completions::run(&arguments),
     }
+}
+
+/// Whether a command line that cannot be understood asks for `jsonl` all the same.
+fn meant_for_programs() -> bool {
+    let arguments: Vec<_> = std::env::args().collect();
+    let pairs = arguments.windows(2).any(|pair| pair == ["--output", "jsonl"]);
+    pairs || arguments.iter().any(|argument| argument == "--output=jsonl")
 }
 
 impl From<&SelectionArguments> for crate::plan::Selection {

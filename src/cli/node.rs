@@ -42,10 +42,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
         Arguments::Out(nodes) => (Mode::Out, nodes),
         Arguments::In(nodes) => (Mode::In, nodes),
     };
-    attempt(mode, nodes, global).unwrap_or_else(|refusal| {
-        let exit = output::complain(&refusal);
-        output::end_unstarted(global, output::outcome_of(exit), exit)
-    })
+    attempt(mode, nodes, global).unwrap_or_else(|refusal| output::refuse(refusal, global))
 }
 
 fn attempt(mode: Mode, arguments: &Nodes, global: &Global) -> Result<Exit, Refusal> {

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::output::{Refusal, colour};
+use super::output::Refusal;
 use super::{Exit, Global, PlaybookArguments};
 use crate::consul::{Client, Settings, tls_from_environment};
-use crate::diagnostic::{Problem, render};
+use crate::diagnostic::Problem;
 use crate::engine::journal;
 use crate::event::{Fact, Started};
 use crate::playbook::{HostKeys, Loaded, Playbook, Template};
@@ -59,8 +59,7 @@ pub(super) struct Reach {
 
 /// Reads a playbook and says every problem of it.
 pub(super) fn load(file: &Path, global: &Global) -> Result<Loaded, Refusal> {
-    crate::playbook::load(file)
-        .map_err(|invalid| Refusal { exit: Exit::INVALID, text: render(&invalid, colour(global)) })
+    crate::playbook::load(file).map_err(|invalid| Refusal::invalid(invalid, global))
 }
 
 impl Opened {
@@ -92,8 +91,7 @@ impl Opened {
         }
         let problems = wrong_variables(&loaded, &variables, missing == Missing::Open);
         if !problems.is_empty() {
-            let invalid = loaded.invalid(problems);
-            return Err(Refusal { exit: Exit::INVALID, text: render(&invalid, colour(global)) });
+            return Err(Refusal::invalid(loaded.invalid(problems), global));
         }
         let environment = |name: &str| std::env::var(name).ok();
         let secrets = read_secrets(&loaded.playbook, &folder, environment)

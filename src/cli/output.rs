@@ -5,21 +5,42 @@ use std::io::IsTerminal;
 use indicatif::ProgressDrawTarget;
 
 use super::{Colour, Exit, Global, Output};
+use crate::diagnostic::{Invalid, render};
 use crate::engine::Sink;
-use crate::event::{Event, Fact, Finished, Outcome};
+use crate::event::{Finished, Lines, Outcome};
 use crate::report::{Background, Json, Live, Plain, put, say};
+use crate::secret::Redactor;
 
 /// Something that ends a command before it began.
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
     pub(super) exit: Exit,
-    /// Ready to print.
-    pub(super) text: String,
+    /// Why, in one line, for programs.
+    reason: String,
+    /// The same for people, ready to print.
+    text: String,
+    /// What is wrong with the playbook, one by one.
+    invalid: Option<Box<Invalid>>,
+    /// The command that tells more, and what it is for.
+    next: Option<(String, String)>,
 }
 
 impl Refusal {
     pub(super) fn new(exit: Exit, message: impl AsRef<str>) -> Self {
-        Self { exit, text: format!("error: {}\n", message.as_ref()) }
+        let message = message.as_ref();
+        Self::told(exit, message, format!("error: {message}\n"))
+    }
+
+    /// A refusal whose text for people has a form of its own.
+    pub(super) fn told(exit: Exit, reason: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { exit, reason: reason.into(), text: text.into(), invalid: None, next: None }
+    }
+
+    /// The playbook is no good.
+    pub(super) fn invalid(invalid: Invalid, global: &Global) -> Self {
+        let text = render(&invalid, colour(global));
+        let refusal = Self::told(Exit::INVALID, invalid.summary(), text);
+        Self { invalid: Some(Box::new(invalid)), ..refusal }
     }
 
     /// Somebody wanted it to stop before it began.
@@ -31,12 +52,53 @@ impl Refusal {
         self.text += &format!("hint: {}\n", hint.as_ref());
         self
     }
+
+    /// Hints at a command that tells more.
+    pub(super) fn hint_at(mut self, what: &str, command: String) -> Self {
+        self = self.hint(format!("`{command}` {what}"));
+        self.next = Some((what.to_owned(), command));
+        self
+    }
 }
 
-/// Says why a command does not begin.
-pub(super) fn complain(refusal: &Refusal) -> Exit {
+/// Says why a command does not begin, and ends it. Programs hear of every problem of a playbook, and of the end.
+pub(super) fn refuse(refusal: Refusal, global: &Global) -> Exit {
     say(&refusal.text);
-    refusal.exit
+    if form(global) != Output::Jsonl {
+        return refusal.exit;
+    }
+    let mut lines = lines(&Redactor::default());
+    if let Some(invalid) = &refusal.invalid {
+        invalid.tell(&mut lines);
+    }
+    let stopped = refusal.exit == Exit::STOPPED;
+    let result = if stopped { Outcome::Stopped } else { Outcome::Refused };
+    let next = refusal.next.into_iter().collect();
+    let finished = Finished::unstarted(result, refusal.exit.0, Some(refusal.reason));
+    print(&lines.finish(Finished { next, ..finished }), refusal.exit)
+}
+
+/// Ends a command line that could not be understood; people were told why.
+pub(super) fn misused(error: &clap::Error, lines_wanted: bool) -> Exit {
+    if !lines_wanted {
+        return Exit::INVALID;
+    }
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let reason = first.strip_prefix("error: ").unwrap_or(first).to_owned();
+    let finished = Finished::unstarted(Outcome::Refused, Exit::INVALID.0, Some(reason));
+    print(&lines(&Redactor::default()).finish(finished), Exit::INVALID)
+}
+
+/// Ends a command whose release has no last event of its own; a program hears of the end all the same.
+pub(super) fn end(finished: Finished, lines: Lines, global: &Global) -> Exit {
+    let exit = Exit(finished.exit_code);
+    if form(global) == Output::Jsonl { print(&lines.finish(finished), exit) } else { exit }
+}
+
+/// Lines for a program, of now.
+pub(super) fn lines(redactor: &Redactor) -> Lines {
+    Lines::new(jiff::Timestamp::now(), redactor.clone())
 }
 
 /// Prints what a command was run for, and ends it; what nobody could get was not done.
@@ -44,7 +106,8 @@ pub(super) fn print(text: &str, exit: Exit) -> Exit {
     match put(text) {
         Ok(()) => exit,
         Err(error) => {
-            complain(&Refusal::new(Exit::INTERNAL, format!("cannot write to stdout: {error}")))
+            say(&format!("error: cannot write to stdout: {error}\n"));
+            Exit::INTERNAL
         }
     }
 }
@@ -92,31 +155,4 @@ pub(super) fn sinks(global: &Global) -> Background {
         Output::Auto | Output::Tty | Output::Plain => vec![Box::new(plain())],
     };
     Background::new(sinks)
-}
-
-/// How a command ended that never became a release.
-pub(super) fn outcome_of(exit: Exit) -> Outcome {
-    if exit == Exit::STOPPED { Outcome::Stopped } else { Outcome::Refused }
-}
-
-/// Ends a command that never became a release; a program that reads events hears of the end all the same.
-pub(super) fn end_unstarted(global: &Global, result: Outcome, exit: Exit) -> Exit {
-    if form(global) == Output::Jsonl {
-        let event = Event {
-            seq: 1,
-            at: jiff::Timestamp::now(),
-            release: String::new(),
-            node: None,
-            step: None,
-            fact: Fact::ReleaseFinished(Finished {
-                result,
-                exit_code: exit.0,
-                nodes: std::collections::BTreeMap::new(),
-                next: Vec::new(),
-                elapsed_ms: 0,
-            }),
-        };
-        return print(&format!("{}\n", event.to_line()), exit);
-    }
-    exit
 }

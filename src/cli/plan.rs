@@ -4,9 +4,10 @@ use clap::Args;
 
 use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
-use super::{Exit, Global, PlaybookArguments, SelectionArguments};
-use crate::event::Will;
+use super::{Exit, Global, Output, PlaybookArguments, SelectionArguments};
+use crate::event::{Finished, Outcome, Will};
 use crate::plan::{Plan, Selection};
+use crate::secret::Redactor;
 use crate::spec::Spec;
 use crate::survey::{Fleet, PATIENCE, survey};
 
@@ -22,7 +23,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
-    attempt(arguments, global).unwrap_or_else(|refusal| output::complain(&refusal))
+    attempt(arguments, global).unwrap_or_else(|refusal| output::refuse(refusal, global))
 }
 
 fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
@@ -37,17 +38,39 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     })??;
     let plan = Plan::new(&spec, &fleet, &selection);
     let file = opened.file.display().to_string();
-    let mut text = plan.render(&spec, &file);
-    if plan.refusals.is_empty() {
-        text += "Nothing was changed. ";
-        text += &format!("To release: {}\n", opened.command("deploy"));
-    }
     let exit = match plan.refusals.is_empty() {
         false => Exit::REFUSED,
         true if arguments.detailed_exitcode && plan.count(Will::Update) > 0 => Exit::CHANGES,
         true => Exit::DONE,
     };
-    Ok(output::print(&redactor.redact(&text), exit))
+    let text = match output::form(global) {
+        Output::Jsonl => lines(&plan, &opened, &spec, &redactor, exit),
+        Output::Auto | Output::Tty | Output::Plain => {
+            let mut text = plan.render(&spec, &file);
+            if plan.refusals.is_empty() {
+                text += "Nothing was changed. ";
+                text += &format!("To release: {}\n", opened.command("deploy"));
+            }
+            redactor.redact(&text)
+        }
+    };
+    Ok(output::print(&text, exit))
+}
+
+fn lines(plan: &Plan, opened: &Opened, spec: &Spec, redactor: &Redactor, exit: Exit) -> String {
+    let mut lines = output::lines(redactor);
+    plan.tell(spec, &opened.file.display().to_string(), &mut lines);
+    let (result, reason) = match (plan.refusals.as_slice(), plan.count(Will::Update)) {
+        ([], 0) => (Outcome::Nothing, Some(plan.idle())),
+        ([], _) => (Outcome::Done, None),
+        (refusals, _) => (Outcome::Refused, Some(refusals.join("; "))),
+    };
+    let next = match result {
+        Outcome::Done => vec![("release".to_owned(), opened.command("deploy"))],
+        _ => Vec::new(),
+    };
+    let finished = Finished::unstarted(result, exit.0, reason);
+    lines.finish(Finished { nodes: plan.by_will(), next, ..finished })
 }
 
 /// Looks at everything, unless somebody wants it to stop.

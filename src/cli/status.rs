@@ -1,17 +1,21 @@
 //! `status`: each node as it is now, the last release, and what to type next. Changes nothing.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use clap::Args;
+use serde_json::json;
 
 use super::open::{Missing, Opened, block_on, last_release};
 use super::output::{self, Refusal};
 use super::{Exit, Global, Output, PlaybookArguments, plan};
 use crate::engine::release::Release;
-use crate::event::Started;
+use crate::event::{Finished, Lines, Outcome, Started};
+use crate::gateway::Observation;
 use crate::report::{NodeView, state_of};
+use crate::shell::quote;
 use crate::spec::Spec;
-use crate::survey::Fleet;
+use crate::survey::{Fleet, NodeFacts};
 use crate::table::Table;
 use crate::text;
 
@@ -22,7 +26,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
-    attempt(arguments, global).unwrap_or_else(|refusal| output::complain(&refusal))
+    attempt(arguments, global).unwrap_or_else(|refusal| output::refuse(refusal, global))
 }
 
 fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
@@ -35,120 +39,165 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
         fleet.map(|fleet| (fleet, reach.redactor))
     })??;
     let last = last_release(&opened.state);
+    let seen = Seen { fleet: &fleet, spec: &spec, last: last.as_ref() };
+    let next = seen.next(&opened);
     let text = match output::form(global) {
-        Output::Jsonl => lines(&fleet, &spec, last.as_ref()),
-        Output::Auto | Output::Tty | Output::Plain => page(&opened, &fleet, &spec, last.as_ref()),
+        Output::Jsonl => {
+            let mut lines = output::lines(&redactor);
+            seen.tell(&mut lines);
+            let finished = Finished::unstarted(Outcome::Done, Exit::DONE.0, None);
+            lines.finish(Finished { next, ..finished })
+        }
+        Output::Auto | Output::Tty | Output::Plain => redactor.redact(&seen.page(&next)),
     };
-    Ok(output::print(&redactor.redact(&text), Exit::DONE))
+    Ok(output::print(&text, Exit::DONE))
 }
 
-fn page(opened: &Opened, fleet: &Fleet, spec: &Spec, last: Option<&(Release, Started)>) -> String {
-    let mut text = String::new();
-    let headings = ["NODE", "ADDRESS", "VERSION", "PROCESS", "KEY", "GATEWAYS", "LAST RELEASE"];
-    let mut table = Table::new(&headings);
-    for node in &spec.nodes {
-        let view = NodeView::of(fleet, spec, &node.name);
-        let state =
-            last.and_then(|(release, _)| release.nodes.get(&node.name)).map_or("-", state_of);
-        let version = view.version.as_deref().unwrap_or("?");
-        table.row(&[
-            &node.name,
-            &node.address,
-            version,
-            view.process,
-            view.key,
-            &view.gateways,
-            state,
-        ]);
-    }
-    text += &table.render();
-    for (name, problem) in problems(fleet, spec) {
-        let _ = writeln!(text, "\n{name}: {}", text::line(&problem, 300));
-    }
-    match last {
-        None => text += "\nNo release is known here.\n",
-        Some((release, started)) => {
-            let versions = match (&started.from, &started.to) {
-                (Some(from), Some(to)) => format!(" {from} -> {to}"),
-                _ => String::new(),
-            };
-            let how = match &release.finished {
-                Some(finished) => {
-                    format!("{:?}, exit {}", finished.result, finished.exit_code).to_lowercase()
-                }
-                None => "not ended: it was cut off, or it is still running".to_owned(),
-            };
-            let _ = writeln!(
-                text,
-                "\nLast release {}: {}{versions} by {}: {how}",
-                started.inputs.release, started.command, started.actor
-            );
-            for (what, command) in release.finished.iter().flat_map(|finished| &finished.next) {
-                let _ = writeln!(text, "Next  {what}: {command}");
+/// What there is to tell.
+struct Seen<'a> {
+    fleet: &'a Fleet,
+    spec: &'a Spec,
+    last: Option<&'a (Release, Started)>,
+}
+
+impl Seen<'_> {
+    fn page(&self, next: &[(String, String)]) -> String {
+        let headings = ["NODE", "ADDRESS", "VERSION", "PROCESS", "KEY", "GATEWAYS", "LAST RELEASE"];
+        let mut table = Table::new(&headings);
+        for node in &self.spec.nodes {
+            let view = NodeView::of(self.fleet, self.spec, &node.name);
+            table.row(&[
+                &node.name,
+                &node.address,
+                view.version.as_deref().unwrap_or("?"),
+                view.process,
+                view.key,
+                &view.gateways,
+                self.state(&node.name).unwrap_or("-"),
+            ]);
+        }
+        let mut text = table.render();
+        for (name, problem) in self.problems() {
+            let _ = writeln!(text, "\n{name}: {}", text::line(&problem, 300));
+        }
+        match self.last {
+            None => text += "\nNo release is known here.\n",
+            Some((release, started)) => {
+                let versions = match (&started.from, &started.to) {
+                    (Some(from), Some(to)) => format!(" {from} -> {to}"),
+                    _ => String::new(),
+                };
+                let how = match &release.finished {
+                    Some(finished) => {
+                        format!("{:?}, exit {}", finished.result, finished.exit_code).to_lowercase()
+                    }
+                    None => "not ended: it was cut off, or it is still running".to_owned(),
+                };
+                let _ = writeln!(
+                    text,
+                    "\nLast release {}: {}{versions} by {}: {how}",
+                    started.inputs.release, started.command, started.actor
+                );
             }
         }
-    }
-    for node in &spec.nodes {
-        if fleet.nodes.get(&node.name).is_some_and(|facts| facts.down == Some(true)) {
-            let command = opened.command("node in");
-            let _ =
-                writeln!(text, "Next  bring {} back as it is: {command} {}", node.name, node.name);
+        for (what, command) in next {
+            let _ = writeln!(text, "Next  {what}: {command}");
         }
+        text
     }
-    if last.is_some_and(|(release, _)| release.finished.is_none()) {
-        let _ =
-            writeln!(text, "Next  if nobody runs it any more, go on: {}", opened.command("deploy"));
-    }
-    text
-}
 
-fn problems(fleet: &Fleet, spec: &Spec) -> Vec<(String, String)> {
-    let mut problems = Vec::new();
-    if let Some(problem) = &fleet.registry_problem {
-        problems.push(("registry".to_owned(), problem.clone()));
+    /// What the last release made of a node.
+    fn state(&self, node: &str) -> Option<&'static str> {
+        let (release, _) = self.last?;
+        release.nodes.get(node).map(state_of)
     }
-    for (name, seen) in &fleet.gateways {
-        if let Err(problem) = seen {
-            problems.push((name.clone(), problem.clone()));
+
+    fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Vec::new();
+        if let Some(problem) = &self.fleet.registry_problem {
+            problems.push(("registry".to_owned(), problem.clone()));
         }
+        for (name, seen) in &self.fleet.gateways {
+            if let Err(problem) = seen {
+                problems.push((name.clone(), problem.clone()));
+            }
+        }
+        for node in &self.spec.nodes {
+            let Some(facts) = self.fleet.nodes.get(&node.name) else { continue };
+            let found = [&facts.problem, &facts.registry_problem, &facts.health.problem];
+            problems.extend(
+                found.into_iter().flatten().map(|problem| (node.name.clone(), problem.clone())),
+            );
+        }
+        problems
     }
-    for node in &spec.nodes {
-        let Some(facts) = fleet.nodes.get(&node.name) else { continue };
-        let found = [&facts.problem, &facts.registry_problem, &facts.health.problem];
-        problems.extend(
-            found.into_iter().flatten().map(|problem| (node.name.clone(), problem.clone())),
-        );
-    }
-    problems
-}
 
-fn lines(fleet: &Fleet, spec: &Spec, last: Option<&(Release, Started)>) -> String {
-    let mut text = String::new();
-    for node in &spec.nodes {
-        let view = NodeView::of(fleet, spec, &node.name);
-        let facts = fleet.nodes.get(&node.name);
-        let routed: std::collections::BTreeMap<_, _> = fleet
-            .gateways
-            .iter()
-            .map(|(name, seen)| {
-                (name, seen.as_ref().ok().map(|seen| seen.routes_to(&node.address)))
-            })
-            .collect();
-        let line = serde_json::json!({
-            "v": crate::event::FORM,
-            "type": "node.status",
-            "node": node.name,
-            "data": {
+    /// What to type next, and what for.
+    fn next(&self, opened: &Opened) -> Vec<(String, String)> {
+        let finished = self.last.and_then(|(release, _)| release.finished.as_ref());
+        let mut next = finished.map_or_else(Vec::new, |finished| finished.next.clone());
+        for node in &self.spec.nodes {
+            if self.fleet.nodes.get(&node.name).is_some_and(|facts| facts.down == Some(true)) {
+                let command = format!("{} {}", opened.command("node in"), quote(&node.name));
+                next.push((format!("bring {} back as it is", node.name), command));
+            }
+        }
+        if self.last.is_some() && finished.is_none() {
+            next.push(("if nobody runs it any more, go on".into(), opened.command("deploy")));
+        }
+        next
+    }
+
+    /// The same for programs.
+    fn tell(&self, lines: &mut Lines) {
+        let problem = &self.fleet.registry_problem;
+        lines.tell("registry.status", None, None, json!({ "problem": problem }));
+        for (name, seen) in &self.fleet.gateways {
+            let data = match seen {
+                Ok(seen) => json!({
+                    "gateway": name,
+                    "routed": self.spec.nodes.iter().filter(|node| seen.routes_to(&node.address)).count(),
+                    "workers": seen.workers,
+                    "reads": seen.reads,
+                }),
+                Err(problem) => json!({ "gateway": name, "problem": problem }),
+            };
+            lines.tell("gateway.status", None, None, data);
+        }
+        let nothing = NodeFacts::default();
+        for node in &self.spec.nodes {
+            let view = NodeView::of(self.fleet, self.spec, &node.name);
+            let facts = self.fleet.nodes.get(&node.name).unwrap_or(&nothing);
+            let seen_by = |seen: &Observation| seen.routes_to(&node.address);
+            let gateways = self.fleet.gateways.iter();
+            let routed: BTreeMap<_, _> =
+                gateways.map(|(name, seen)| (name, seen.as_ref().ok().map(seen_by))).collect();
+            let data = json!({
                 "address": node.address,
                 "version": view.version,
                 "process": view.process,
-                "down": facts.and_then(|facts| facts.down),
+                "down": facts.down,
                 "routed": routed,
-                "problem": facts.and_then(|facts| facts.problem.clone()),
-                "last_release": last.and_then(|(release, _)| release.nodes.get(&node.name)).map(state_of),
-            },
-        });
-        let _ = writeln!(text, "{line}");
+                "problem": facts.problem,
+                "registry_problem": facts.registry_problem,
+                "health_problem": facts.health.problem,
+                "last_release": self.state(&node.name),
+            });
+            lines.tell("node.status", Some(&node.name), None, data);
+        }
+        if let Some((release, started)) = self.last {
+            let finished = release.finished.as_ref();
+            let data = json!({
+                "id": started.inputs.release,
+                "command": started.command,
+                "actor": started.actor,
+                "from": started.from,
+                "to": started.to,
+                "result": finished.map(|finished| finished.result),
+                "exit_code": finished.map(|finished| finished.exit_code),
+                "reason": finished.and_then(|finished| finished.reason.as_ref()),
+            });
+            lines.tell("release.status", None, None, data);
+        }
     }
-    text
 }

@@ -11,7 +11,7 @@ use super::output::{self, Refusal};
 use super::{Exit, Global, signals};
 use crate::engine::journal::Journal;
 use crate::engine::{Engine, Mode, Stop};
-use crate::event::{Outcome, Started};
+use crate::event::{Finished, Outcome, Started};
 use crate::lock::Lock;
 use crate::report::{Report, say, say_in_time};
 use crate::spec::Spec;
@@ -96,11 +96,13 @@ impl<'a> Work<'a> {
         drop(sinks);
         let Some(finished) = &ended.release.finished else {
             let why = ended.failed.map_or(String::new(), |error| format!(": {error:#}"));
-            let look = opened.command("status");
-            say(&format!(
-                "error: the release broke off{why}\nhint: `{look}` tells where each node stands\n"
-            ));
-            return Ok(output::end_unstarted(global, Outcome::Degraded, Exit(22)));
+            let reason = format!("the release broke off{why}");
+            let status = opened.command("status");
+            say(&format!("error: {reason}\nhint: `{status}` tells where each node stands\n"));
+            let finished = Finished::unstarted(Outcome::Degraded, 22, Some(reason));
+            let next = vec![("look at every node".to_owned(), status)];
+            let lines = output::lines(&reach.redactor).after(&id, ended.release.seq);
+            return Ok(output::end(Finished { next, ..finished }, lines, global));
         };
         let exit = Exit(finished.exit_code);
         if finished.result != Outcome::Done || !global.quiet {

@@ -115,6 +115,10 @@ impl<W: World> Book<'_, W> {
                 clean(&mut message);
                 Fact::StepFinished { elapsed_ms, message, drained }
             }
+            Fact::ReleaseFinished(mut finished) => {
+                finished.reason.iter_mut().for_each(clean);
+                Fact::ReleaseFinished(finished)
+            }
             other => other,
         }
     }

@@ -382,6 +382,7 @@ fn conclude<W: World>(
         };
         nodes.entry(word.into()).or_default().push(name.to_owned());
     }
+    let reason = crate::next::reason(release, result);
     let next = crate::next::commands(release, spec, result);
-    Finished { result, exit_code, nodes, next, elapsed_ms }
+    Finished { result, exit_code, reason, nodes, next, elapsed_ms }
 }

@@ -138,8 +138,12 @@ impl Driver for HttpTable {
         }
     }
 
+    fn interval(&self) -> Duration {
+        self.settings.sync_interval.map_or(INTERVAL, |period| period.0)
+    }
+
     fn lag(&self) -> Duration {
-        self.settings.sync_interval.map_or(INTERVAL, |period| period.0) + SPREAD
+        self.interval() + SPREAD
     }
 
     fn workers(&self) -> Option<u32> {

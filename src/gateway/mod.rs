@@ -88,6 +88,9 @@ pub trait Driver: Send + Sync {
     /// Says what cannot be understood; that is never proof of anything.
     fn read(&self, replies: &[Reply]) -> Result<View, String>;
 
+    /// How often the gateway looks at the registry.
+    fn interval(&self) -> Duration;
+
     /// The write's longest way into the gateway.
     fn lag(&self) -> Duration;
 
@@ -104,6 +107,35 @@ pub fn driver(gateway: &GatewaySpec) -> Box<dyn Driver> {
     match &gateway.settings {
         Gateway::NginxUpsync(settings) => Box::new(upsync::Upsync::new(settings)),
         Gateway::HttpTable(settings) => Box::new(http_table::HttpTable::new(settings)),
+    }
+}
+
+/// What a proof at a gateway rests on, for the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Following {
+    /// Its `type`.
+    pub kind: &'static str,
+    /// How many workers follow on their own, if it is known.
+    pub workers: Option<u32>,
+    /// How often it looks at the registry.
+    pub interval: Duration,
+    /// How long a write may take to reach every worker.
+    pub lag: Duration,
+    /// How many fresh reads in a row leave no worker out, where none tells its name.
+    pub reads: u32,
+}
+
+/// Says how a gateway follows the registry.
+#[must_use]
+pub fn following(gateway: &GatewaySpec) -> Following {
+    let driver = driver(gateway);
+    let workers = driver.workers();
+    Following {
+        kind: gateway.settings.kind(),
+        workers,
+        interval: driver.interval(),
+        lag: driver.lag(),
+        reads: reads_for(workers.unwrap_or(ASSUMED_WORKERS)),
     }
 }
 

@@ -69,6 +69,10 @@ impl Driver for Upsync {
         Ok(view)
     }
 
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
     fn lag(&self) -> Duration {
         self.interval + SPREAD
     }

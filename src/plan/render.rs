@@ -131,7 +131,7 @@ impl Plan {
             "Checks",
             format!(
                 "{usable} of {total} nodes usable (ssh, tools, rights, disk, key) · {} of {} gateways readable",
-                self.readable,
+                self.gateways.iter().filter(|problem| problem.is_none()).count(),
                 spec.gateways.len()
             ),
         ));

@@ -1,9 +1,11 @@
 //! Plans over made-up fleets.
 
 use super::*;
+use crate::event::{Finished, Lines, Outcome};
 use crate::health::Try;
 use crate::node::Survey;
 use crate::playbook::load_text;
+use crate::secret::Redactor;
 use crate::spec::Inputs;
 
 /// A playbook of three nodes `a`, `b`, `c` behind two gateways.
@@ -178,4 +180,35 @@ fn the_operator_chooses_by_name_by_tag_and_by_number() {
     assert_eq!(wills(&skip), [Will::LeftOut, Will::Update, Will::LeftOut]);
     let unknown = Selection { only: vec!["x".into(), "a".into()], ..Selection::default() };
     assert_eq!(unknown.unknown(&spec), ["x"]);
+}
+
+#[test]
+fn programs_hear_of_every_node_gateway_and_write() {
+    let spec = spec("");
+    let mut fleet = fleet(&spec);
+    take_out(&mut fleet, &spec, "c", &[0, 1], true);
+    let selection = Selection { skip: vec!["b".into()], ..Selection::default() };
+    let plan = Plan::new(&spec, &fleet, &selection);
+    let mut lines = Lines::new(jiff::Timestamp::UNIX_EPOCH, Redactor::default());
+    plan.tell(&spec, "app.yaml", &mut lines);
+    let text = lines.finish(Finished::unstarted(Outcome::Done, 0, None));
+    let form = r#"{"v":1,"seq":"#;
+    let data = text.lines().filter_map(|line| line.strip_prefix(form)?.split_once("\"type\":"));
+    let data: Vec<_> = data.map(|(_, data)| data.replace(r#","release":"""#, "")).collect();
+    insta::assert_snapshot!(data.join("\n"), @r#"
+    "plan.started","data":{"service":"app","file":"app.yaml","from":"1","to":"2","artifact":null,"batches":["1"],"max_failures":0,"pool":{"nodes":3,"routed":2,"min":1},"lowest":2}}
+    "plan.gateway","data":{"gateway":"gw-1","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":108,"problem":null}}
+    "plan.gateway","data":{"gateway":"gw-2","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":108,"problem":null}}
+    "plan.node","node":"c","data":{"will":"update","turn":1,"why":"first: already out of rotation","from":"1","to":"2","address":"10.0.1.3:80","down":true,"was_out":true,"routed":0,"gateways":2}}
+    "plan.node","node":"a","data":{"will":"update","turn":2,"why":"","from":"1","to":"2","address":"10.0.1.1:80","down":false,"was_out":false,"routed":2,"gateways":2}}
+    "plan.node","node":"b","data":{"will":"left_out","turn":null,"why":"not selected","from":"1","to":null,"address":"10.0.1.2:80","down":false,"was_out":false,"routed":2,"gateways":2}}
+    "plan.write","node":"c","step":"stop","data":{"command":"stop-it","sudo":false}}
+    "plan.write","node":"c","step":"start","data":{"command":"start-it","sudo":false}}
+    "plan.write","node":"c","step":"enable","data":{"key":"upstreams/app/10.0.1.3:80","down":false}}
+    "plan.write","node":"a","step":"disable","data":{"key":"upstreams/app/10.0.1.1:80","down":true}}
+    "plan.write","node":"a","step":"stop","data":{"command":"stop-it","sudo":false}}
+    "plan.write","node":"a","step":"start","data":{"command":"start-it","sudo":false}}
+    "plan.write","node":"a","step":"enable","data":{"key":"upstreams/app/10.0.1.1:80","down":false}}
+    "release.finished","data":{"result":"done","exit_code":0,"nodes":{},"next":[],"elapsed_ms":0}}
+    "#);
 }

@@ -42,6 +42,15 @@ pub enum Gateway {
 }
 
 impl Gateway {
+    /// Its `type`, as the playbook writes it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NginxUpsync(_) => "nginx-upsync",
+            Self::HttpTable(_) => "http-table",
+        }
+    }
+
     /// Returns whether it tells the requests in flight at each peer.
     #[must_use]
     pub fn counts_in_flight(&self) -> bool {

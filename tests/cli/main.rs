@@ -4,5 +4,6 @@
 mod check;
 mod generated;
 mod layering;
+mod lines;
 mod support;
 mod usage;

@@ -93,6 +93,22 @@ fn programs_get_one_event_a_line_and_the_end_last() {
     assert_eq!(events(&ran.stdout()).last().expect("an event")["data"]["result"], "nothing");
     let ran = bench.run(&["deploy"], &["--yes", "--output", "jsonl"]).exits(2);
     assert_eq!(events(&ran.stdout()).last().expect("an event")["data"]["exit_code"], 2);
+    let plan = ["--var", "version=3", "--output", "jsonl", "--only", "node-2"];
+    let ran = bench.run(&["plan"], &plan).exits(0);
+    let seen = events(&ran.stdout());
+    let writes: Vec<_> = seen.iter().filter(|line| line["type"] == "plan.write").collect();
+    let steps: Vec<_> = writes.iter().filter_map(|line| line["step"].as_str()).collect();
+    assert_eq!(steps, ["stage", "disable", "stop", "activate", "start", "enable", "prune"]);
+    let last = &seen.last().expect("a line")["data"];
+    assert_eq!((&last["result"], &last["nodes"]["update"][0]), (&"done".into(), &"node-2".into()));
+    let ran = bench.run(&["status"], &["--output", "jsonl"]).exits(0);
+    let seen = events(&ran.stdout());
+    let node = seen.iter().find(|line| line["node"] == "node-3").expect("its line");
+    assert_eq!(
+        (&node["data"]["version"], &node["data"]["routed"]["gw-2"]),
+        (&"2".into(), &true.into())
+    );
+    assert_eq!(seen.last().expect("a line")["type"], "release.finished");
 }
 
 #[test]

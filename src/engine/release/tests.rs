@@ -178,6 +178,7 @@ fn nothing_follows_the_end_and_the_end_waits_for_every_node() {
         Fact::ReleaseFinished(Finished {
             result: crate::event::Outcome::Done,
             exit_code: 0,
+            reason: None,
             nodes: BTreeMap::new(),
             next: Vec::new(),
             elapsed_ms: 1,

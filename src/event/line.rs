@@ -1,0 +1,211 @@
+//! The form of a line: the same around every event of a release and around what other commands tell programs.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{Event, Fact, Finished, Step};
+use crate::secret::Redactor;
+
+/// The version of the form. Fields are only ever added to it.
+const FORM: u32 = 1;
+
+/// One line, before it is text.
+#[derive(Debug, Clone)]
+pub struct Line<'a> {
+    /// Counted from 1 within a release, or a command.
+    pub seq: u64,
+    /// When.
+    pub at: jiff::Timestamp,
+    /// What it tells: `step.finished`.
+    pub kind: &'a str,
+    /// The release that it belongs to; empty where it belongs to none.
+    pub release: &'a str,
+    /// The node it is about.
+    pub node: Option<&'a str>,
+    /// The step it is about.
+    pub step: Option<Step>,
+    /// The rest.
+    pub data: Value,
+}
+
+impl Line<'_> {
+    /// Renders it as one line of JSON, without a line break.
+    #[must_use]
+    pub fn render(self) -> String {
+        let mut line = Map::new();
+        line.insert("v".into(), FORM.into());
+        line.insert("seq".into(), self.seq.into());
+        line.insert("ts".into(), format!("{:.3}", self.at).into());
+        line.insert("type".into(), self.kind.into());
+        line.insert("release".into(), self.release.into());
+        if let Some(node) = self.node {
+            line.insert("node".into(), node.into());
+        }
+        if let Some(step) = self.step {
+            line.insert("step".into(), step.to_string().into());
+        }
+        line.insert("data".into(), self.data);
+        Value::Object(line).to_string()
+    }
+}
+
+impl Event {
+    /// Renders it as one line of JSON, without a line break.
+    ///
+    /// # Panics
+    ///
+    /// Never: facts have only string keys, which is all that JSON asks for.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        let mut fact = serde_json::to_value(&self.fact).expect("facts have only string keys");
+        let data = fact["data"].take();
+        Line {
+            seq: self.seq,
+            at: self.at,
+            kind: fact["type"].as_str().unwrap_or_default(),
+            release: &self.release,
+            node: self.node.as_deref(),
+            step: self.step,
+            data,
+        }
+        .render()
+    }
+
+    /// Reads one line.
+    ///
+    /// # Errors
+    ///
+    /// When it is not an event of this form.
+    pub fn from_line(line: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Read {
+            v: u32,
+            seq: u64,
+            ts: jiff::Timestamp,
+            r#type: String,
+            release: String,
+            node: Option<String>,
+            step: Option<Step>,
+            data: Value,
+        }
+        let line: Read = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        if line.v != FORM {
+            return Err(format!("events of form {} need a newer rollgate", line.v));
+        }
+        let fact = serde_json::json!({ "type": line.r#type, "data": line.data });
+        Ok(Self {
+            seq: line.seq,
+            at: line.ts,
+            release: line.release,
+            node: line.node,
+            step: line.step,
+            fact: serde_json::from_value(fact).map_err(|error| error.to_string())?,
+        })
+    }
+}
+
+/// What a command that releases nothing tells a program: lines of its own, and the same last line as a release.
+#[derive(Debug)]
+pub struct Lines {
+    at: jiff::Timestamp,
+    redactor: Redactor,
+    release: String,
+    seq: u64,
+    text: String,
+}
+
+impl Lines {
+    /// No lines yet; all will be of the same time and without secrets.
+    #[must_use]
+    pub fn new(at: jiff::Timestamp, redactor: Redactor) -> Self {
+        Self { at, redactor, release: String::new(), seq: 0, text: String::new() }
+    }
+
+    /// The same after the events of a release that ended without its last one.
+    #[must_use]
+    pub fn after(mut self, release: &str, seq: u64) -> Self {
+        (self.release, self.seq) = (release.to_owned(), seq);
+        self
+    }
+
+    /// Adds a line.
+    pub fn tell(&mut self, kind: &str, node: Option<&str>, step: Option<Step>, mut data: Value) {
+        self.seq += 1;
+        self.redactor.redact_value(&mut data);
+        let line =
+            Line { seq: self.seq, at: self.at, kind, release: &self.release, node, step, data };
+        self.text += &line.render();
+        self.text.push('\n');
+    }
+
+    /// Adds the last line and returns all.
+    #[must_use]
+    pub fn finish(mut self, mut finished: Finished) -> String {
+        if let Some(reason) = &mut finished.reason {
+            *reason = self.redactor.redact(reason);
+        }
+        let event = Event {
+            seq: self.seq + 1,
+            at: self.at,
+            release: self.release,
+            node: None,
+            step: None,
+            fact: Fact::ReleaseFinished(finished),
+        };
+        self.text += &event.to_line();
+        self.text.push('\n');
+        self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Outcome;
+    use crate::secret::Secret;
+
+    #[test]
+    fn an_event_survives_its_line() {
+        let event = Event {
+            seq: 22,
+            at: "2026-06-12T14:03:02.137Z".parse().expect("time"),
+            release: "7f3a".into(),
+            node: Some("app-1".into()),
+            step: Some(Step::Run(2)),
+            fact: Fact::GatewayProven {
+                gateway: "gw-2".into(),
+                routed: false,
+                reads: 25,
+                workers: 4,
+                method: "workers".into(),
+            },
+        };
+        let line = event.to_line();
+        assert_eq!(
+            line,
+            r#"{"v":1,"seq":22,"ts":"2026-06-12T14:03:02.137Z","type":"gateway.proven","release":"7f3a","node":"app-1","step":"run-2","data":{"gateway":"gw-2","routed":false,"reads":25,"workers":4,"method":"workers"}}"#
+        );
+        assert_eq!(Event::from_line(&line), Ok(event));
+    }
+
+    #[test]
+    fn an_event_of_another_form_is_refused() {
+        let line =
+            r#"{"v":2,"seq":1,"ts":"2026-06-12T14:03:02.137Z","type":"x","release":"a","data":{}}"#;
+        assert_eq!(Event::from_line(line), Err("events of form 2 need a newer rollgate".into()));
+    }
+
+    #[test]
+    fn other_commands_tell_lines_of_the_same_form_and_no_secrets() {
+        let at = "2026-06-12T14:03:02.137Z".parse().expect("time");
+        let mut lines = Lines::new(at, Redactor::new([Secret::new("hun\"ter")]));
+        let data = serde_json::json!({ "why": ["say hun\"ter"] });
+        lines.tell("plan.node", Some("app-1"), None, data);
+        let reason = Some("no hun\"ter".to_owned());
+        let text = lines.finish(Finished::unstarted(Outcome::Refused, 3, reason));
+        insta::assert_snapshot!(text, @r#"
+        {"v":1,"seq":1,"ts":"2026-06-12T14:03:02.137Z","type":"plan.node","release":"","node":"app-1","data":{"why":["say ***"]}}
+        {"v":1,"seq":2,"ts":"2026-06-12T14:03:02.137Z","type":"release.finished","release":"","data":{"result":"refused","exit_code":3,"reason":"no ***","nodes":{},"next":[],"elapsed_ms":0}}
+        "#);
+    }
+}

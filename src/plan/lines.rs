@@ -1,0 +1,130 @@
+//! The plan for programs: a line for each node, each gateway, each write and each refusal.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{Plan, Row};
+use crate::event::{Lines, Step, Will};
+use crate::gateway::following;
+use crate::spec::{GatewaySpec, NodeSpec, Spec};
+
+impl Plan {
+    /// Tells what would happen, and to what.
+    pub fn tell(&self, spec: &Spec, file: &str, lines: &mut Lines) {
+        lines.tell("plan.started", None, None, self.head(spec, file));
+        for (gateway, problem) in spec.gateways.iter().zip(&self.gateways) {
+            lines.tell("plan.gateway", None, None, described(gateway, problem.as_deref()));
+        }
+        let mut turn = 0;
+        for row in &self.rows {
+            let updated = row.planned.will == Will::Update;
+            turn += usize::from(updated);
+            let data = json!({
+                "will": row.planned.will,
+                "turn": updated.then_some(turn),
+                "why": row.planned.why,
+                "from": row.planned.runs,
+                "to": spec.version.as_ref().filter(|_| updated),
+                "address": row.address,
+                "down": row.down,
+                "was_out": row.planned.was_out,
+                "routed": row.routed,
+                "gateways": spec.gateways.len(),
+            });
+            lines.tell("plan.node", Some(&row.planned.node), None, data);
+        }
+        for row in self.rows.iter().filter(|row| row.planned.will == Will::Update) {
+            let Some(node) = spec.node(&row.planned.node) else { continue };
+            for (step, data) in writes(spec, node, row) {
+                lines.tell("plan.write", Some(&node.name), Some(step), data);
+            }
+        }
+        for refusal in &self.refusals {
+            lines.tell("plan.refused", None, None, json!({ "reason": refusal }));
+        }
+    }
+
+    /// The nodes by what becomes of them.
+    #[must_use]
+    pub fn by_will(&self) -> BTreeMap<String, Vec<String>> {
+        let mut nodes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for row in &self.rows {
+            let word = match row.planned.will {
+                Will::Update => "update",
+                Will::Skip => "skip",
+                Will::LeftOut => "left_out",
+                Will::Blocked => "blocked",
+            };
+            nodes.entry(word.into()).or_default().push(row.planned.node.clone());
+        }
+        nodes
+    }
+
+    fn head(&self, spec: &Spec, file: &str) -> Value {
+        let artifact = spec.artifact.as_ref().map(|artifact| {
+            let digest = artifact.digest.as_ref();
+            json!({
+                "file": artifact.file.display().to_string(),
+                "sha256": digest.map(|digest| &digest.sha256),
+                "size": digest.map(|digest| digest.size),
+            })
+        });
+        let batches: Vec<_> = spec.batches.0.iter().map(ToString::to_string).collect();
+        // Of what no gateway shows nothing is known.
+        let known = self.gateways.iter().all(Option::is_none);
+        let (routed, lowest) = (known.then_some(self.routed_now), known.then_some(self.lowest));
+        json!({
+            "service": spec.service,
+            "file": file,
+            "from": self.from,
+            "to": spec.version,
+            "artifact": artifact,
+            "batches": batches,
+            "max_failures": spec.max_failures,
+            "pool": { "nodes": spec.nodes.len(), "routed": routed, "min": spec.floor() },
+            "lowest": lowest,
+        })
+    }
+}
+
+fn described(gateway: &GatewaySpec, problem: Option<&str>) -> Value {
+    let following = following(gateway);
+    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    json!({
+        "gateway": gateway.name,
+        "type": following.kind,
+        "workers": following.workers,
+        "sync_interval_ms": millis(following.interval),
+        "lag_ms": millis(following.lag),
+        "reads": following.reads,
+        "problem": problem,
+    })
+}
+
+/// Everything that is written for a node, in order.
+fn writes(spec: &Spec, node: &NodeSpec, row: &Row) -> Vec<(Step, Value)> {
+    let mut writes = Vec::new();
+    if let Some(layout) = &node.layout {
+        writes.push((Step::Stage, json!({ "folder": layout.folder() })));
+    }
+    for action in &node.steps {
+        let data = match (action.step, &action.command, &node.layout) {
+            // Its key says so already.
+            (Step::Disable, _, _) if row.down == Some(true) => continue,
+            (step @ (Step::Disable | Step::Enable), _, _) => {
+                json!({ "key": spec.key(node), "down": step == Step::Disable })
+            }
+            (Step::Activate, None, Some(layout)) => {
+                json!({ "link": layout.current, "to": layout.folder() })
+            }
+            (_, Some(command), _) => json!({ "command": command.run, "sudo": command.sudo }),
+            (_, None, _) => continue,
+        };
+        writes.push((action.step, data));
+    }
+    if let Some(artifact) = &spec.artifact {
+        writes.push((Step::Prune, json!({ "keep": artifact.keep })));
+    }
+    writes
+}
