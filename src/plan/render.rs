@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use super::{Plan, routed};
 use crate::event::{Step, Will};
+use crate::gateway::{Following, following};
 use crate::spec::Spec;
 use crate::table::Table;
-use crate::text;
+use crate::text::{self, count};
 
 impl Plan {
     /// Renders the plan as `rollgate plan` prints it.
@@ -104,8 +105,7 @@ impl Plan {
         if !unknown {
             facts.push(capacity);
         }
-        let names: Vec<_> = spec.gateways.iter().map(|gateway| gateway.name.as_str()).collect();
-        facts.push(("Gateways", format!("{}; each must agree, out and in", names.join(", "))));
+        facts.push(("Gateways", format!("{}; each must agree, out and in", gateways(spec))));
         let mut writes = vec![format!("consul {}<address> down 0->1->0", spec.prefix)];
         if let Some(node) = spec.nodes.first() {
             if let Some(layout) = &node.layout {
@@ -138,4 +138,29 @@ impl Plan {
         facts.push(("Writes", format!("per node: {}", writes.join(" · "))));
         facts
     }
+}
+
+/// The gateways with what a proof at each rests on; those of the same kind together.
+fn gateways(spec: &Spec) -> String {
+    let mut kinds: Vec<(Following, Vec<&str>)> = Vec::new();
+    for gateway in &spec.gateways {
+        let following = following(gateway);
+        match kinds.iter_mut().find(|(kind, _)| *kind == following) {
+            Some((_, names)) => names.push(&gateway.name),
+            None => kinds.push((following, vec![&gateway.name])),
+        }
+    }
+    let told = kinds.iter().map(|(following, names)| {
+        let reads = format!("{} in a row", count(following.reads as usize, "read"));
+        let (workers, proof) = match following.workers {
+            Some(number) => {
+                (count(number as usize, "worker"), format!("every worker by its name, or {reads}"))
+            }
+            None => ("workers unknown".to_owned(), reads),
+        };
+        let interval = text::duration(following.interval);
+        let (names, kind) = (names.join(", "), following.kind);
+        format!("{names} {kind}, {workers}, interval {interval}: {proof}")
+    });
+    told.collect::<Vec<_>>().join(" · ")
 }

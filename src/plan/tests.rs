@@ -212,3 +212,25 @@ fn programs_hear_of_every_node_gateway_and_write() {
     "release.finished","data":{"result":"done","exit_code":0,"nodes":{},"next":[],"elapsed_ms":0}}
     "#);
 }
+
+#[test]
+fn the_plan_says_what_a_proof_at_each_gateway_rests_on() {
+    let mut spec = spec("");
+    let crate::playbook::Gateway::NginxUpsync(second) = &mut spec.gateways[1].settings else {
+        panic!("another kind")
+    };
+    let told = |spec: &Spec| {
+        let text = plan(spec, &fleet(spec)).render(spec, "app.yaml");
+        text.lines().find(|line| line.starts_with("Gateways")).expect("the fact").to_owned()
+    };
+    second.workers = Some(4);
+    second.sync_interval = Some(crate::playbook::Period(std::time::Duration::from_millis(500)));
+    assert_eq!(
+        told(&spec),
+        "Gateways   gw-1 nginx-upsync, workers unknown, interval 5s: 108 reads in a row · \
+         gw-2 nginx-upsync, 4 workers, interval 500ms: every worker by its name, or 25 reads in a row; \
+         each must agree, out and in"
+    );
+    spec.gateways[0].settings = spec.gateways[1].settings.clone();
+    assert!(told(&spec).starts_with("Gateways   gw-1, gw-2 nginx-upsync, 4 workers, "));
+}
