@@ -1,6 +1,7 @@
 //! The report at the end: how it ended, why, every node's state, and what to type next. The same text on a
 //! terminal and in a log.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -8,9 +9,12 @@ use crate::engine::release::{Phase, Release, Standing};
 use crate::event::{Drained, Finished, Outcome};
 use crate::plan::routed;
 use crate::spec::Spec;
-use crate::survey::Fleet;
+use crate::survey::{Fleet, NodeFacts};
 use crate::table::Table;
 use crate::text::{self, count};
+
+/// The version of a node that tells none.
+const UNKNOWN: &str = "unknown";
 
 /// What is known of a node at the end, beyond the release's own state.
 #[derive(Debug, Clone, Default)]
@@ -207,18 +211,94 @@ impl Report<'_> {
         };
         let seen: Vec<_> =
             fleet.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok()).collect();
-        let serving = self
-            .spec
-            .nodes
-            .iter()
-            .filter(|node| {
-                !seen.is_empty() && seen.iter().all(|seen| seen.routes_to(&node.address))
-            })
-            .count();
-        format!("Users are served by {serving} of {} (min {floor}).", count(total, "node"))
+        if seen.is_empty() {
+            return format!(
+                "No gateway can be read: who serves the users is unknown (min {floor})."
+            );
+        }
+        let serves = |address: &str| seen.iter().all(|seen| seen.routes_to(address));
+        let serving: Vec<_> = self.spec.nodes.iter().filter(|node| serves(&node.address)).collect();
+        let mut versions: BTreeMap<String, usize> = BTreeMap::new();
+        for node in &serving {
+            let version = fleet.nodes.get(&node.name).and_then(NodeFacts::version);
+            *versions.entry(version.unwrap_or_else(|| UNKNOWN.into())).or_default() += 1;
+        }
+        // Of a service that tells no version there is nothing to say.
+        versions.retain(|version, count| version != UNKNOWN || *count < serving.len());
+        let mut versions: Vec<_> = versions.into_iter().collect();
+        versions.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let versions: Vec<_> =
+            versions.iter().map(|(version, count)| format!("{version} on {count}")).collect();
+        let versions = match versions.join(", ") {
+            none if none.is_empty() => none,
+            versions => format!(": {}", text::harmless(&versions)),
+        };
+        let serving = serving.len();
+        format!(
+            "Users are served by {serving} of {} (min {floor}){versions}.",
+            count(total, "node")
+        )
     }
 }
 
 fn section(text: &mut String, label: &str, rest: &str) {
     let _ = writeln!(text, "\n{}", format!("{label:<7} {}", text::harmless(rest)).trim_end());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::Observation;
+    use crate::health::Try;
+    use crate::playbook::load_text;
+    use crate::spec::Inputs;
+
+    /// Five nodes behind one gateway.
+    fn spec() -> Spec {
+        let nodes = (1..=5).map(|number| {
+            format!("{{ name: app-{number}, ssh: local, address: '10.0.1.{number}:80' }}")
+        });
+        let text = format!(
+            "service: app
+registry: {{ type: consul-kv, prefix: upstreams/app/ }}
+gateways: [{{ type: nginx-upsync, status_url: 'http://10.0.0.1/l?app', upstream: app }}]
+nodes: [{}]
+stop: stop-it
+start: start-it
+health: {{ tcp: '${{{{ node.address }}}}' }}
+strategy: {{ min_available: 3 }}",
+            nodes.collect::<Vec<_>>().join(", ")
+        );
+        let loaded = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
+        Spec::new(&loaded.playbook, &Inputs::default()).expect("complete")
+    }
+
+    #[test]
+    fn who_serves_is_told_by_version_and_a_node_that_is_out_does_not_count() {
+        let spec = spec();
+        let mut fleet = Fleet::default();
+        let mut seen = Observation::default();
+        for (node, version) in spec.nodes.iter().zip(["2.7.1", "2.7.1", "9", "2.7.0", "2.7.1"]) {
+            let health = Try { version: Some(version.into()), ..Try::default() };
+            fleet.nodes.insert(node.name.clone(), NodeFacts { health, ..NodeFacts::default() });
+            seen.routed.insert(node.address.clone(), node.name != "app-3");
+        }
+        fleet.gateways = vec![("gw".into(), Ok(seen))];
+        let release = Release::default();
+        let told =
+            |fleet: &Fleet| Report { release: &release, spec: &spec, fleet: Some(fleet) }.serving();
+        assert_eq!(
+            told(&fleet),
+            "Users are served by 4 of 5 nodes (min 3): 2.7.1 on 3, 2.7.0 on 1."
+        );
+        fleet.nodes.remove("app-4");
+        assert!(told(&fleet).ends_with(": 2.7.1 on 3, unknown on 1."));
+        fleet.nodes.clear();
+        assert!(told(&fleet).ends_with(" (min 3)."), "{}", told(&fleet));
+        fleet.gateways[0].1 = Err("connection refused".into());
+        assert_eq!(
+            told(&fleet),
+            "No gateway can be read: who serves the users is unknown (min 3)."
+        );
+    }
 }

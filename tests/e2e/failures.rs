@@ -29,7 +29,7 @@ fn fails(bench: &Bench, fault: Fault) -> Ran {
     assert!(bench.is_down(0) && !bench.is_down(1) && !bench.is_down(2));
     assert_eq!(bench.versions()[1..], [Some("1".into()), Some("1".into())]);
     let ran = ran.says("node-1").says("OUT OF ROTATION, needs you");
-    ran.says("Users are served by 2 of 3 nodes (min 1).")
+    ran.says("Users are served by 2 of 3 nodes (min 1): 1 on 2.")
 }
 
 #[test]
