@@ -55,6 +55,21 @@ pub struct Healthy {
     pub message: String,
 }
 
+/// Why the process that listens is not proven to be the new one.
+#[derive(Debug)]
+struct Unproven {
+    /// The same at every try, so that tries can be counted by it.
+    cause: String,
+    /// With what passes, such as the process's age.
+    seen: String,
+}
+
+impl From<String> for Unproven {
+    fn from(cause: String) -> Self {
+        Self { seen: cause.clone(), cause }
+    }
+}
+
 /// What the tries have seen, for the report.
 #[derive(Debug, Clone, Default)]
 struct Seen {
@@ -93,11 +108,12 @@ impl<W: World> Gate<W> {
                 && healthy_since.is_none_or(|since| since.elapsed() >= health.min_healthy_time)
             {
                 let process = tokio::time::timeout_at(deadline, self.process()).await;
-                match process.unwrap_or_else(|_| Err("its process could not be looked at".into())) {
+                let late = |_| Err(Unproven::from("its process could not be looked at".to_owned()));
+                match process.unwrap_or_else(late) {
                     Ok(process) => seen.process = Some(process),
-                    Err(problem) => {
-                        seen.process = Some(problem.clone());
-                        result.problem = Some(problem);
+                    Err(unproven) => {
+                        seen.process = Some(unproven.seen);
+                        result.problem = Some(unproven.cause);
                     }
                 }
             }
@@ -130,20 +146,19 @@ impl<W: World> Gate<W> {
         }
         // Whoever still holds the port is part of the answer, also when the checks never got that far.
         if seen.process.is_none()
-            && let Ok(Ok(process) | Err(process)) =
-                tokio::time::timeout(LISTENER_TIMEOUT, self.process()).await
+            && let Ok(process) = tokio::time::timeout(LISTENER_TIMEOUT, self.process()).await
         {
-            seen.process = Some(process);
+            seen.process = Some(process.unwrap_or_else(|unproven| unproven.seen));
         }
         Err(seen.failure(&self.node, begun.elapsed()))
     }
 
     /// Looks at the process that listens on the node's port: words if it is new, the problem if not.
-    async fn process(&self) -> Result<String, String> {
+    async fn process(&self) -> Result<String, Unproven> {
         let listener = self.listener().await?;
         let port = self.node.port();
         if !listener.bound {
-            return Err(format!("nothing listens on :{port}"));
+            return Err(format!("nothing listens on :{port}").into());
         }
         let Some(mark) = self.mark else {
             return Ok(listener.owners.first().map_or_else(
@@ -154,14 +169,15 @@ impl<W: World> Gate<W> {
         if listener.owners.is_empty() {
             return Err(format!(
                 "the process that owns :{port} cannot be seen (set `health.identity` or `ssh.sudo`)"
-            ));
+            )
+            .into());
         }
         if let Some(old) = listener.older_than(mark).next() {
-            return Err(format!(
-                "pid {}, started {} ago, before this release, still owns :{port}",
-                old.pid,
-                text::duration(old.age(listener.mark)),
-            ));
+            let (pid, age) = (old.pid, text::duration(old.age(listener.mark)));
+            let told = |since: &str| {
+                format!("pid {pid}, started {since}before this release, still owns :{port}")
+            };
+            return Err(Unproven { cause: told(""), seen: told(&format!("{age} ago, ")) });
         }
         let process = &listener.owners[0];
         let age = text::duration(process.age(listener.mark));

@@ -100,11 +100,20 @@ async fn it_opens_at_the_very_try_that_completes_the_row() {
 
 #[tokio::test(start_paused = true)]
 async fn a_success_by_the_old_process_is_none() {
-    let failure = outcome(gate("rise: 1, deadline: 2s", &[Ok(200)], &[listener(900)]))
-        .await
-        .expect_err("old");
-    let seen = format!("{:?}", failure.seen);
-    assert!(seen.contains("pid 7, started 11s ago, before this release, still owns :80"), "{seen}");
+    // It gets older from look to look, and is still one cause.
+    let older: Vec<_> = (2000..4000)
+        .step_by(100)
+        .map(|now| listener(900).replace("mark=2000", &format!("mark={now}")))
+        .collect();
+    let failure =
+        outcome(gate("rise: 1, deadline: 2s", &[Ok(200)], &older)).await.expect_err("old");
+    assert_eq!(
+        failure.seen[0].1,
+        "GET http://10.0.1.1:80/ping: pid 7, started before this release, still owns :80 in 20 of 20 tries; \
+         needed 1 in a row, best 0"
+    );
+    let process = &failure.seen.last().expect("the process").1;
+    assert_eq!(process, "pid 7, started 30s ago, before this release, still owns :80");
     let taken_over = [listener(900), listener(900), listener(1001)];
     let took =
         outcome(gate("rise: 1", &[Ok(200)], &taken_over)).await.expect("the new one took over");
