@@ -37,6 +37,12 @@ pub enum Error {
     /// No server answered in time; nothing was done.
     #[error("Consul cannot be reached: {0}")]
     Unreachable(String),
+    /// One side does not accept the other's certificate; nothing was done.
+    #[error(
+        "Consul cannot be trusted, or does not trust us: {0} (CONSUL_CACERT names the authority, \
+         CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY our own certificate)"
+    )]
+    Untrusted(String),
     /// A write may or may not have been done.
     #[error("Consul did not answer a write, whether it was done is unknown: {0}")]
     Unknown(String),
@@ -194,6 +200,7 @@ impl<W: World> Client<W> {
         let addresses = &self.settings.addresses;
         loop {
             let mut problems = Vec::new();
+            let mut untrusted = 0;
             for turn in 0..addresses.len() {
                 let at = (self.preferred.load(Ordering::Relaxed) + turn) % addresses.len();
                 let request =
@@ -214,12 +221,20 @@ impl<W: World> Client<W> {
                         });
                     }
                     Err(HttpError::NotSent(problem)) => problem,
+                    Err(HttpError::Untrusted(problem)) => {
+                        untrusted += 1;
+                        problem
+                    }
                     Err(error) if method == Method::Get => error.to_string(),
                     Err(error) => {
                         return Err(Error::Unknown(format!("{}: {error}", addresses[at])));
                     }
                 };
                 problems.push(format!("{}: {problem}", addresses[at]));
+            }
+            // No election and no restart changes a certificate.
+            if untrusted == addresses.len() {
+                return Err(Error::Untrusted(problems.join("; ")));
             }
             if Instant::now() + pause >= deadline {
                 return Err(Error::Unreachable(problems.join("; ")));

@@ -102,6 +102,20 @@ async fn an_unreachable_consul_is_given_up_in_bounded_time_and_names_every_addre
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_certificate_is_not_tried_again_where_no_other_address_may_do_better() {
+    let untrusted = || Err(HttpError::Untrusted("UnknownIssuer".into()));
+    let (world, client) = client(vec![untrusted(), untrusted()]);
+    let error = client.kv_get("k").await.expect_err("untrusted").to_string();
+    assert!(error.contains("http://a:1: UnknownIssuer; unix:///run"), "{error}");
+    assert!(error.contains("CONSUL_CACERT"), "{error}");
+    assert_eq!(urls(&world).len(), 2);
+    let (world, client) =
+        self::client(vec![untrusted(), reply(500, ""), untrusted(), reply(404, "")]);
+    assert_eq!(client.kv_get("k").await.expect("read"), None);
+    assert_eq!(urls(&world).len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_without_an_answer_is_unknown_and_never_repeated() {
     let (world, client) = client(vec![Err(HttpError::Broken("reset".into()))]);
     let error = client.kv_compare_and_set(None, &entry(), b"{}").await.expect_err("unknown");

@@ -15,7 +15,7 @@ use reqwest::{Client, ClientBuilder, Url, redirect, retry};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-use super::tls::{ConsulTls, Tls};
+use super::tls::{ConsulTls, Tls, distrust};
 use super::{BODY_LIMIT, Channel, HttpError, Method, Reply, Request};
 
 /// For connecting alone: a host that is switched off must not use up the time of those after it.
@@ -191,14 +191,12 @@ async fn read(mut reply: reqwest::Response) -> Result<Reply, HttpError> {
 }
 
 fn failure(error: &reqwest::Error) -> HttpError {
-    let text = cause(error);
-    // With TLS 1.3 a server refuses a client certificate only after the handshake, but before it
-    // reads the request.
-    let not_let_in = text.contains("fatal alert") && text.contains("Certificate");
-    if error.is_connect() || error.is_builder() || not_let_in {
-        HttpError::NotSent(text)
+    if let Some(problem) = distrust(error) {
+        HttpError::Untrusted(problem)
+    } else if error.is_connect() || error.is_builder() {
+        HttpError::NotSent(cause(error))
     } else {
-        HttpError::Broken(text)
+        HttpError::Broken(cause(error))
     }
 }
 

@@ -150,6 +150,9 @@ pub enum HttpError {
     /// The request did not reach the server: it had no effect.
     #[error("{0}")]
     NotSent(String),
+    /// One side does not accept the other's certificate: the request had no effect, and another try has none.
+    #[error("{0}")]
+    Untrusted(String),
     /// No reply within the time given: the effect is unknown.
     #[error("no answer within {}", crate::text::duration(*.0))]
     TimedOut(Duration),

@@ -1,9 +1,12 @@
 //! Consul's TLS settings, read from their files into the form that the HTTP client takes.
 
+use std::error::Error;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use reqwest::{Certificate, ClientBuilder, Identity};
+use rustls::AlertDescription;
 
 /// How Consul's certificate is checked, and who we are to it.
 #[derive(Debug, Clone)]
@@ -89,6 +92,38 @@ impl Tls {
         }
         builder.tls_danger_accept_invalid_certs(!self.verify)
     }
+}
+
+/// Which side does not accept the other's certificate, if that is why there is no reply.
+///
+/// With TLS 1.3 a server refuses a client's certificate only after the handshake, but before it reads the request.
+pub(super) fn distrust(error: &reqwest::Error) -> Option<String> {
+    match tls_error(error)? {
+        rustls::Error::InvalidCertificate(why) => {
+            Some(format!("its certificate is not trusted: {why}"))
+        }
+        rustls::Error::AlertReceived(
+            alert @ (AlertDescription::NoCertificate
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::CertificateRequired),
+        ) => Some(format!("it does not accept our client certificate, or wants one: {alert:?}")),
+        _ => None,
+    }
+}
+
+/// TLS's own error, which an I/O error holds without being caused by it.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let inner = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(held) => held,
+        None => error.source()?,
+    };
+    inner.downcast_ref().or_else(|| tls_error(inner))
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
