@@ -11,6 +11,7 @@ use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
 use super::work::Work;
 use super::{Exit, Global, PlaybookArguments, SelectionArguments, plan};
+use crate::consul::Error;
 use crate::engine::Mode;
 use crate::event::{Finished, Outcome, Planned, Started, Will};
 use crate::plan::Plan;
@@ -103,13 +104,20 @@ async fn prepare(
 
 /// Refuses a token that may read and not write, before anything depends on it.
 async fn may_write(reach: &Reach, spec: &Spec, plan: &Plan) -> Result<(), Refusal> {
-    let refused = |problem: String| {
-        Refusal::new(Exit::REFUSED, reach.redactor.redact(&problem)).hint("nothing was changed")
-    };
     let kv = Kv::new(reach.consul.clone(), spec.prefix.clone());
-    let first = plan.rows.iter().find(|row| row.planned.will == Will::Update);
-    let Some(first) = first else { return Ok(()) };
-    kv.may_write(&first.address).await.map_err(|error| refused(error.to_string()))
+    let updates = plan.rows.iter().filter(|row| row.planned.will == Will::Update);
+    let addresses = updates.map(|row| row.address.as_str()).collect();
+    kv.may_write(&addresses).await.map_err(|error| {
+        let refusal = Refusal::new(Exit::REFUSED, reach.redactor.redact(&error.to_string()));
+        let refusal = match error {
+            Error::Refused { status: 403, .. } => refusal.hint(format!(
+                "the token needs the rule key_prefix \"{}\" {{ policy = \"write\" }}",
+                spec.prefix
+            )),
+            _ => refusal,
+        };
+        refusal.hint("nothing was changed")
+    })
 }
 
 async fn confirm(

@@ -15,6 +15,9 @@ use crate::world::{Method, World};
 /// For one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Consul takes no more operations in one transaction.
+const TRANSACTION_LIMIT: usize = 64;
+
 /// What stays as it is in a URL's path; the slash separates a key's parts.
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':');
@@ -124,6 +127,28 @@ impl Write<'_> {
     }
 }
 
+/// What a transaction answers.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    results: Option<Vec<Applied>>,
+    errors: Option<Vec<Problem>>,
+}
+
+#[derive(Deserialize)]
+struct Applied {
+    #[serde(rename = "KV")]
+    kv: Pair,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Problem {
+    #[serde(default)]
+    op_index: usize,
+    what: String,
+}
+
 impl<W: World> Client<W> {
     /// Reads one key, as the leader knows it now.
     ///
@@ -195,23 +220,6 @@ impl<W: World> Client<W> {
         guard: Option<&Guard>,
         writes: &[Write<'_>],
     ) -> Result<KvWrite, Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Answer {
-            results: Option<Vec<Applied>>,
-            errors: Option<Vec<Problem>>,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Problem {
-            op_index: usize,
-            what: String,
-        }
-        #[derive(Deserialize)]
-        struct Applied {
-            #[serde(rename = "KV")]
-            kv: Pair,
-        }
         let held = guard.map(|guard| {
             json!({ "KV": { "Verb": "check-session", "Key": guard.key, "Session": guard.session } })
         });
@@ -264,14 +272,21 @@ impl<W: World> Client<W> {
         self.transact(guard, &[Write::CompareAndSet { entry, value }]).await
     }
 
-    /// Asks whether the key may be written, by a write that cannot succeed: its index lies in the past.
+    /// Asks whether the keys may be written, by writes that cannot succeed: their indexes lie in the past.
     ///
     /// # Errors
     ///
-    /// When the token lacks the right, or Consul cannot be asked.
-    pub async fn kv_may_write(&self, entry: &Entry) -> Result<(), Error> {
-        let past =
-            Entry { modify_index: entry.modify_index.saturating_sub(1).max(1), ..entry.clone() };
-        self.kv_compare_and_set(None, &past, &entry.value).await.map(|_| ())
+    /// When the token lacks the right to one of them, or Consul cannot be asked.
+    pub async fn kv_may_write(&self, entries: &[&Entry]) -> Result<(), Error> {
+        for entries in entries.chunks(TRANSACTION_LIMIT) {
+            let past = |entry: &&Entry| Entry {
+                modify_index: entry.modify_index.saturating_sub(1).max(1),
+                ..(*entry).clone()
+            };
+            let entries: Vec<_> = entries.iter().map(past).collect();
+            let write = |entry| Write::CompareAndSet { entry, value: &entry.value };
+            self.transact(None, &entries.iter().map(write).collect::<Vec<_>>()).await?;
+        }
+        Ok(())
     }
 }

@@ -47,7 +47,7 @@ pub enum Error {
     #[error("Consul did not answer a write, whether it was done is unknown: {0}")]
     Unknown(String),
     /// Consul answered no.
-    #[error("Consul refuses {what}: {status} {message}{}", hint(*.status))]
+    #[error("Consul refuses {what}: {status} {message}{}", hint(*.status, message))]
     Refused {
         /// The request.
         what: String,
@@ -66,8 +66,11 @@ pub enum Error {
     },
 }
 
-fn hint(status: u16) -> &'static str {
+fn hint(status: u16, message: &str) -> &'static str {
     match status {
+        403 if message.contains("ACL not found") => {
+            " (it does not know the token of `consul.token` or CONSUL_HTTP_TOKEN)"
+        }
         401 | 403 => " (the token lacks a right; `consul.token` or CONSUL_HTTP_TOKEN names it)",
         _ => "",
     }

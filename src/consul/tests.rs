@@ -147,21 +147,39 @@ async fn a_write_is_one_transaction_that_depends_on_the_index() {
 
 #[tokio::test(start_paused = true)]
 async fn a_write_without_the_right_is_no_lost_race() {
-    let denied = r#"{"Results":null,"Errors":[{"OpIndex":0,"What":"Permission denied"}]}"#;
+    let denied = r#"{"Results":null,"Errors":[{"OpIndex":1,"What":"Permission denied"}]}"#;
     let (_, client) = client(vec![reply(409, denied)]);
-    let error = client.kv_may_write(&entry()).await.expect_err("refused").to_string();
-    assert!(error.contains("a write to k/1.2.3.4:80: 403 Permission denied"), "{error}");
+    let other = Entry { key: "k/1.2.3.5:80".into(), ..entry() };
+    let error = client.kv_may_write(&[&entry(), &other]).await.expect_err("refused").to_string();
+    assert!(error.contains("a write to k/1.2.3.5:80: 403 Permission denied"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rights_to_many_keys_are_asked_by_writes_that_cannot_succeed() {
+    let stale = r#"{"Results":null,"Errors":[{"OpIndex":0,"What":"index is stale"}]}"#;
+    let (world, client) = client(vec![reply(409, stale), reply(409, stale)]);
+    let entry = entry();
+    client.kv_may_write(&[&entry; 65]).await.expect("allowed");
+    let requests = world.requests.lock().expect("lock");
+    let bodies = requests.iter().map(|request| request.body.as_deref().unwrap_or_default());
+    let asked: Vec<Vec<serde_json::Value>> =
+        bodies.map(|body| serde_json::from_slice(body).expect("json")).collect();
+    assert_eq!(asked.iter().map(Vec::len).collect::<Vec<_>>(), [64, 1]);
+    assert!(asked.concat().iter().all(|write| write["KV"]["Index"] == 4), "{asked:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_missing_right_is_said_at_once() {
-    let (world, client) = client(vec![reply(403, "Permission denied")]);
+    let denied = [reply(403, "Permission denied"), reply(403, "ACL not found")];
+    let (world, client) = client(denied.into());
     let error = client.kv_get("k").await.expect_err("refused").to_string();
     assert!(
         error.contains("403 Permission denied") && error.contains("CONSUL_HTTP_TOKEN"),
         "{error}"
     );
     assert_eq!(urls(&world).len(), 1);
+    let error = client.kv_get("k").await.expect_err("refused").to_string();
+    assert!(error.contains("it does not know the token"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

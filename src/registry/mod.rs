@@ -5,6 +5,7 @@
 
 mod value;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::consul::{Client, Entry, Error, Guard, KvWrite};
@@ -56,16 +57,18 @@ impl<W: World> Kv<W> {
         self.client.kv_get(&self.key(address)).await
     }
 
-    /// Asks whether the key of the node at `address` may be written; writes nothing.
+    /// Asks whether the keys of the nodes at `addresses` may be written; writes nothing.
     ///
     /// # Errors
     ///
     /// When the token lacks the right, or Consul cannot be asked.
-    pub async fn may_write(&self, address: &str) -> Result<(), Error> {
-        match self.read(address).await? {
-            Some(entry) => self.client.kv_may_write(&entry).await,
-            None => Ok(()),
-        }
+    pub async fn may_write(&self, addresses: &BTreeSet<&str>) -> Result<(), Error> {
+        let entries = self.list().await?;
+        let address = |entry: &Entry| entry.key.strip_prefix(&self.prefix).map(ToOwned::to_owned);
+        let wanted =
+            |entry: &&Entry| address(entry).is_some_and(|address| addresses.contains(&*address));
+        let entries: Vec<_> = entries.iter().filter(wanted).collect();
+        self.client.kv_may_write(&entries).await
     }
 
     /// Writes `value` if nobody wrote since `entry` was read, and while the guard's lock is held.
