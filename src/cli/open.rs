@@ -11,7 +11,7 @@ use super::{Exit, Global, PlaybookArguments};
 use crate::consul::{Client, Settings, tls_from_environment};
 use crate::diagnostic::Problem;
 use crate::engine::journal;
-use crate::event::{Fact, Started};
+use crate::event::Started;
 use crate::playbook::{HostKeys, Loaded, Playbook, Template};
 use crate::secret::{Redactor, Secret};
 use crate::shell::quote;
@@ -75,7 +75,7 @@ impl Opened {
         let state = state.join(&loaded.playbook.service);
         let mut variables = given_variables(arguments, &loaded.playbook)?;
         if missing != Missing::Refuse {
-            let last = last_release(&state).map(|(_, started)| started.inputs.variables);
+            let last = last_started(&state).map(|started| started.inputs.variables);
             for (name, value) in last.unwrap_or_default() {
                 if loaded.playbook.variables.contains_key(&name) {
                     variables.entry(name).or_insert(value);
@@ -189,14 +189,10 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Refusal> {
     Ok(result)
 }
 
-/// The state of the last release of a service, and what it started with.
-pub(super) fn last_release(state: &Path) -> Option<(crate::engine::release::Release, Started)> {
-    let path = journal::latest(state)?;
-    let (events, release) = journal::read(&path).ok()?;
-    match events.into_iter().next()?.fact {
-        Fact::ReleaseStarted(started) => Some((release, *started)),
-        _ => None,
-    }
+/// What a service's last release started with.
+fn last_started(state: &Path) -> Option<Started> {
+    let (_, release) = journal::read(&journal::latest(state)?).ok()?;
+    release.started
 }
 
 /// Low to high: the environment, files, the command line. The playbook's defaults are below all of them.

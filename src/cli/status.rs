@@ -6,13 +6,14 @@ use std::fmt::Write;
 use clap::Args;
 use serde_json::json;
 
-use super::open::{Missing, Opened, block_on, last_release};
+use super::history::History;
+use super::open::{Missing, Opened, block_on};
 use super::output::{self, Refusal};
 use super::{Exit, Global, Output, PlaybookArguments, plan};
 use crate::engine::release::Release;
 use crate::event::{Finished, Lines, Outcome, Started};
 use crate::gateway::Observation;
-use crate::report::{NodeView, state_of};
+use crate::report::{NodeView, Place, state_now};
 use crate::shell::quote;
 use crate::spec::Spec;
 use crate::survey::{Fleet, NodeFacts};
@@ -38,8 +39,8 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
         reach.world.close().await;
         fleet.map(|fleet| (fleet, reach.redactor))
     })??;
-    let last = last_release(&opened.state);
-    let seen = Seen { fleet: &fleet, spec: &spec, last: last.as_ref() };
+    let history = History::read(&opened.state);
+    let seen = Seen { fleet: &fleet, spec: &spec, history: &history };
     let next = seen.next(&opened);
     let text = match output::form(global) {
         Output::Jsonl => {
@@ -57,12 +58,12 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
 struct Seen<'a> {
     fleet: &'a Fleet,
     spec: &'a Spec,
-    last: Option<&'a (Release, Started)>,
+    history: &'a History,
 }
 
 impl Seen<'_> {
     fn page(&self, next: &[(String, String)]) -> String {
-        let headings = ["NODE", "ADDRESS", "VERSION", "PROCESS", "KEY", "GATEWAYS", "LAST RELEASE"];
+        let headings = ["NODE", "ADDRESS", "VERSION", "PROCESS", "KEY", "GATEWAYS", "STATE"];
         let mut table = Table::new(&headings);
         for node in &self.spec.nodes {
             let view = NodeView::of(self.fleet, self.spec, &node.name);
@@ -73,14 +74,14 @@ impl Seen<'_> {
                 view.process,
                 view.key,
                 &view.gateways,
-                self.state(&node.name).unwrap_or("-"),
+                &self.state(&node.name, view.place).unwrap_or_else(|| "-".into()),
             ]);
         }
         let mut text = table.render();
         for (name, problem) in self.problems() {
             let _ = writeln!(text, "\n{name}: {}", text::line(&problem, 300));
         }
-        match self.last {
+        match self.last() {
             None => text += "\nNo release is known here.\n",
             Some((release, started)) => {
                 let versions = match (&started.from, &started.to) {
@@ -106,14 +107,26 @@ impl Seen<'_> {
         text
     }
 
-    /// What the last release made of a node.
-    fn state(&self, node: &str) -> Option<&'static str> {
-        let (release, _) = self.last?;
-        release.nodes.get(node).map(state_of)
+    /// The last release, and what it started with.
+    fn last(&self) -> Option<(&Release, &Started)> {
+        let release = self.history.releases.first()?;
+        Some((release, release.started.as_ref()?))
+    }
+
+    /// What became of a node, and in which release if that is not the last.
+    fn state(&self, node: &str, place: Place) -> Option<String> {
+        let (release, state) = self.history.of(node)?;
+        let told = state_now(state, place);
+        let started = release.started.as_ref()?;
+        let id = &started.inputs.release;
+        let last = self.last().is_some_and(|(_, last)| last.inputs.release == *id);
+        Some(if last { told } else { format!("{told} ({} {id})", started.command) })
     }
 
     fn problems(&self) -> Vec<(String, String)> {
-        let mut problems = Vec::new();
+        let unread = self.history.problems.iter();
+        let mut problems: Vec<_> =
+            unread.map(|problem| ("a past release".to_owned(), problem.clone())).collect();
         if let Some(problem) = &self.fleet.registry_problem {
             problems.push(("registry".to_owned(), problem.clone()));
         }
@@ -134,7 +147,7 @@ impl Seen<'_> {
 
     /// What to type next, and what for.
     fn next(&self, opened: &Opened) -> Vec<(String, String)> {
-        let finished = self.last.and_then(|(release, _)| release.finished.as_ref());
+        let finished = self.last().and_then(|(release, _)| release.finished.as_ref());
         let mut next = finished.map_or_else(Vec::new, |finished| finished.next.clone());
         for node in &self.spec.nodes {
             if self.fleet.nodes.get(&node.name).is_some_and(|facts| facts.down == Some(true)) {
@@ -142,7 +155,7 @@ impl Seen<'_> {
                 next.push((format!("bring {} back as it is", node.name), command));
             }
         }
-        if self.last.is_some() && finished.is_none() {
+        if self.last().is_some() && finished.is_none() {
             next.push(("if nobody runs it any more, go on".into(), opened.command("deploy")));
         }
         next
@@ -168,6 +181,7 @@ impl Seen<'_> {
         for node in &self.spec.nodes {
             let view = NodeView::of(self.fleet, self.spec, &node.name);
             let facts = self.fleet.nodes.get(&node.name).unwrap_or(&nothing);
+            let part = self.history.of(&node.name);
             let seen_by = |seen: &Observation| seen.routes_to(&node.address);
             let gateways = self.fleet.gateways.iter();
             let routed: BTreeMap<_, _> =
@@ -181,11 +195,16 @@ impl Seen<'_> {
                 "problem": facts.problem,
                 "registry_problem": facts.registry_problem,
                 "health_problem": facts.health.problem,
-                "last_release": self.state(&node.name),
+                "last_release": self.state(&node.name, view.place),
+                "last_release_id": part.and_then(|(release, _)| release.started.as_ref())
+                    .map(|started| &started.inputs.release),
             });
             lines.tell("node.status", Some(&node.name), None, data);
         }
-        if let Some((release, started)) = self.last {
+        for problem in &self.history.problems {
+            lines.tell("journal.status", None, None, json!({ "problem": problem }));
+        }
+        if let Some((release, started)) = self.last() {
             let finished = release.finished.as_ref();
             let data = json!({
                 "id": started.inputs.release,

@@ -4,7 +4,7 @@
 //! A line that was torn by a crash is the last one and is dropped when the journal is read.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -95,16 +95,24 @@ pub fn read(path: &Path) -> Result<(Vec<Event>, Release)> {
 /// Finds the journal of the release that was begun last.
 #[must_use]
 pub fn latest(state: &Path) -> Option<PathBuf> {
-    fs::read_dir(state)
-        .ok()?
+    recent(state, 1).pop()
+}
+
+/// Finds the journals of the releases that were begun last, at most so many, the newest first.
+#[must_use]
+pub fn recent(state: &Path, most: usize) -> Vec<PathBuf> {
+    let entries = fs::read_dir(state).into_iter().flatten();
+    let mut journals: Vec<_> = entries
         .filter_map(|entry| {
             let path = entry.ok()?.path().join(FILE);
-            let first = fs::read_to_string(&path).ok()?;
-            let begun = Event::from_line(first.lines().next()?).ok()?.at;
+            let mut first = String::new();
+            BufReader::new(File::open(&path).ok()?).read_line(&mut first).ok()?;
+            let begun = Event::from_line(&first).ok()?.at;
             Some((begun, path))
         })
-        .max()
-        .map(|(_, path)| path)
+        .collect();
+    journals.sort();
+    journals.into_iter().rev().take(most).map(|(_, path)| path).collect()
 }
 
 #[cfg(test)]
@@ -162,6 +170,23 @@ mod tests {
         journal.append(&warning(2, "later")).expect("append");
         let error = read(journal.path()).expect_err("damaged");
         assert!(error.to_string().contains("journal.jsonl:2: not an event"), "{error}");
+    }
+
+    #[test]
+    fn journals_are_found_the_newest_first() {
+        let state = tempfile::tempdir().expect("temp dir");
+        let mut paths = Vec::new();
+        for (second, id) in [(30, "a"), (10, "b"), (20, "c")] {
+            let mut journal = Journal::create(state.path(), id).expect("journal");
+            let at = jiff::Timestamp::from_second(second).expect("time");
+            journal.append(&Event { at, ..started(1) }).expect("append");
+            paths.push(journal.path().to_owned());
+        }
+        Journal::create(state.path(), "empty").expect("journal");
+        assert_eq!(recent(state.path(), 20), [0, 2, 1].map(|index| paths[index].clone()));
+        assert_eq!(recent(state.path(), 2).len(), 2);
+        assert_eq!(latest(state.path()), Some(paths[0].clone()));
+        assert!(recent(&state.path().join("none"), 20).is_empty());
     }
 
     #[test]

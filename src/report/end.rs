@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::{Place, state_now};
 use crate::engine::release::{Phase, Release, Standing};
 use crate::event::{Drained, Finished, Outcome};
 use crate::plan::routed;
@@ -27,6 +28,8 @@ pub struct NodeView {
     pub key: &'static str,
     /// `routed 2/2`.
     pub gateways: String,
+    /// What that amounts to.
+    pub place: Place,
 }
 
 /// Everything that the report is made of.
@@ -66,6 +69,11 @@ impl NodeView {
             gateways: match fleet.gateways.len() - seen.len() {
                 0 => routed(Some(count), seen.len()),
                 unknown => format!("{}, {unknown} unknown", routed(Some(count), seen.len())),
+            },
+            place: match facts.down {
+                Some(true) => Place::Out,
+                Some(false) if count == fleet.gateways.len() => Place::In,
+                Some(false) | None => Place::Unclear,
             },
         }
     }
@@ -192,7 +200,7 @@ impl Report<'_> {
                 &unknown(view.process),
                 &unknown(view.key),
                 &unknown(&view.gateways),
-                super::state_of(node),
+                &state_now(node, view.place),
             ]);
         }
         table.render()

@@ -58,10 +58,80 @@ pub fn state_of(node: &NodeState) -> &'static str {
     }
 }
 
+/// Where a node is seen to be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Marked up, and every gateway routes to it.
+    In,
+    /// Marked down.
+    Out,
+    /// Neither is seen.
+    #[default]
+    Unclear,
+}
+
+/// In which state a node is: what became of it, as far as that is not at odds with where it is seen now.
+#[must_use]
+pub fn state_now(node: &NodeState, place: Place) -> String {
+    let told = state_of(node);
+    match (node.standing(), place) {
+        (Standing::Unknown, Place::In) => "was unknown, in rotation now".into(),
+        (Standing::Unknown, Place::Out) => "was unknown, OUT OF ROTATION, needs you".into(),
+        (Standing::Out | Standing::Enabled, Place::In) => match node.phase {
+            Phase::Failed => "failed, in rotation now".into(),
+            Phase::Done => "was out, in rotation now".into(),
+            _ => "was stopped, in rotation now".into(),
+        },
+        (Standing::Out, Place::Out) | (_, Place::In | Place::Unclear) => told.into(),
+        (_, Place::Out) => format!("{told}, OUT OF ROTATION now"),
+    }
+}
+
 /// How many nodes are settled, and how many there are to settle.
 #[must_use]
 pub fn progress(release: &Release) -> (usize, usize) {
     let done = release.count(|node| node.phase == Phase::Done);
     let (_, all) = release.turn("");
     (done, all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Step;
+
+    #[test]
+    fn what_is_seen_now_wins_over_what_the_journal_says() {
+        let node = |phase, down: Option<bool>, writing| NodeState {
+            phase,
+            down,
+            writing,
+            done: vec![Step::Enable, Step::ConfirmIn],
+            ..NodeState::default()
+        };
+        let failed = node(Phase::Failed, Some(true), false);
+        let states = |node: &NodeState| {
+            [Place::In, Place::Out, Place::Unclear].map(|place| state_now(node, place))
+        };
+        assert_eq!(
+            states(&failed),
+            ["failed, in rotation now", "OUT OF ROTATION, needs you", "OUT OF ROTATION, needs you"]
+        );
+        assert_eq!(
+            states(&node(Phase::Done, Some(false), false)),
+            ["done", "done, OUT OF ROTATION now", "done"]
+        );
+        assert_eq!(
+            states(&node(Phase::Interrupted, Some(true), true)),
+            [
+                "was unknown, in rotation now",
+                "was unknown, OUT OF ROTATION, needs you",
+                "UNKNOWN, needs you"
+            ]
+        );
+        assert_eq!(
+            states(&node(Phase::Done, Some(true), false)),
+            ["was out, in rotation now", "out, as asked", "out, as asked"]
+        );
+    }
 }

@@ -137,6 +137,32 @@ fn a_drain_that_does_not_end_puts_the_node_back_or_cuts_as_the_playbook_says() {
 }
 
 #[test]
+fn status_remembers_a_failure_until_it_sees_the_node_back() {
+    let bench = bench(|_| {});
+    fails(&bench, Fault::NeverReady);
+    for word in ["out", "in"] {
+        bench.run(&["node", word], &["node-2"]).exits(0);
+    }
+    let line = || {
+        let status = bench.run(&["status"], &[]).exits(0).stdout();
+        let line = status.lines().find(|line| line.trim_start().starts_with("node-1 "));
+        line.unwrap_or_else(|| panic!("no node-1 in:\n{status}")).to_owned()
+    };
+    let told = line();
+    assert!(
+        told.contains("out 2/2") && told.contains("OUT OF ROTATION, needs you (deploy "),
+        "{told}"
+    );
+    // Another writer sets its key back.
+    bench.lab.mark(0, false).expect("marked");
+    let told = line();
+    assert!(
+        told.contains("routed 2/2") && told.contains("failed, in rotation now (deploy "),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_journal_that_cannot_be_written_any_more_stops_the_release_where_the_pool_is_safe() {
     let bench = bench(|playbook| {
         playbook["drain"]["settle"] = "2s".into();
@@ -191,8 +217,9 @@ impl SmallDisk {
         let full = std::fs::write(self.0.join("ballast"), vec![0; 2 << 20]);
         assert!(full.is_err(), "the disk is larger than it was made");
         // The journal's own last page still has room.
-        let journal = std::fs::read_dir(self.0.join("app")).expect("a state folder");
-        let journal = journal.flatten().next().expect("a release").path().join("journal.jsonl");
+        let releases = std::fs::read_dir(self.0.join("app")).expect("a state folder");
+        let journals = releases.flatten().map(|release| release.path().join("journal.jsonl"));
+        let journal = journals.into_iter().find(|path| path.exists()).expect("a journal");
         let mut journal = std::fs::OpenOptions::new().append(true).open(journal).expect("opens");
         while journal.write_all(b"\n").is_ok() {}
     }

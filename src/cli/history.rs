@@ -1,0 +1,83 @@
+//! A service's past releases, as far as `status` looks back.
+
+use std::path::Path;
+
+use crate::engine::journal;
+use crate::engine::release::{NodeState, Phase, Release, Standing};
+
+/// How many releases are looked at.
+const RELEASES: usize = 20;
+
+/// The last releases, `node out` and `node in` included.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// The newest first.
+    pub(super) releases: Vec<Release>,
+    /// Why others cannot be read.
+    pub(super) problems: Vec<String>,
+}
+
+impl History {
+    /// Reads the journals in a service's state folder.
+    pub(super) fn read(state: &Path) -> Self {
+        let mut history = Self::default();
+        for path in journal::recent(state, RELEASES) {
+            match journal::read(&path) {
+                Ok((_, release)) => history.releases.push(release),
+                Err(error) => history.problems.push(format!("{error:#}")),
+            }
+        }
+        history
+    }
+
+    /// The newest release that did something to a node, and what became of the node in it.
+    ///
+    /// A release that never got as far as the node tells only if no trouble is left from before.
+    pub(super) fn of(&self, node: &str) -> Option<(&Release, &NodeState)> {
+        let parts =
+            || self.releases.iter().filter_map(|release| Some((release, release.nodes.get(node)?)));
+        let left_out = |state: &NodeState| state.phase == Phase::LeftOut;
+        let newest = parts().find(|(_, state)| !left_out(state)).or_else(|| parts().next())?;
+        if newest.1.phase != Phase::Waiting {
+            return Some(newest);
+        }
+        let before = parts()
+            .find(|(_, state)| !left_out(state) && state.phase != Phase::Waiting)
+            .filter(|(_, state)| {
+                matches!(state.standing(), Standing::Out | Standing::Enabled | Standing::Unknown)
+            });
+        Some(before.unwrap_or(newest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release(batch: usize, nodes: &[(&str, Phase, Option<bool>)]) -> Release {
+        let state = |phase, down| NodeState { phase, down, ..NodeState::default() };
+        let nodes = nodes.iter().map(|(name, phase, down)| ((*name).into(), state(*phase, *down)));
+        Release { batch, nodes: nodes.collect(), ..Release::default() }
+    }
+
+    #[test]
+    fn a_node_is_told_by_the_newest_release_in_which_it_took_part() {
+        let (out, up) = (Some(true), Some(false));
+        let history = History {
+            releases: vec![
+                release(4, &[("a", Phase::Done, out)]),
+                release(3, &[("b", Phase::Waiting, None), ("c", Phase::Waiting, None)]),
+                release(2, &[("b", Phase::LeftOut, None), ("d", Phase::LeftOut, None)]),
+                release(1, &[("a", Phase::Failed, out), ("b", Phase::Failed, out)]),
+                release(0, &[("c", Phase::Done, up), ("b", Phase::Done, up)]),
+            ],
+            problems: Vec::new(),
+        };
+        let of = |node| history.of(node).map(|(release, state)| (release.batch, state.phase));
+        assert_eq!(of("a"), Some((4, Phase::Done)), "the newest");
+        assert_eq!(of("b"), Some((1, Phase::Failed)), "what is left of an earlier failure");
+        assert_eq!(of("c"), Some((3, Phase::Waiting)), "nothing is left");
+        assert_eq!(of("d"), Some((2, Phase::LeftOut)), "nothing else is known");
+        assert_eq!(of("e"), None);
+    }
+}
