@@ -1,5 +1,7 @@
 //! Consul: one real server, or three with a leader to kill.
 
+mod access;
+
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -7,11 +9,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::authority::Authority;
 use crate::home::Home;
-use crate::http::{Reply, request};
+use crate::http::{Reply, request_as};
 use crate::process::{Contained, Nursery};
 use crate::tools;
 use crate::wait::until;
+
+pub use access::Access;
 
 /// The last number of the first server's address.
 const FIRST_HOST: u8 = 5;
@@ -29,6 +34,8 @@ struct Server {
     name: String,
     address: Ipv4Addr,
     directory: PathBuf,
+    /// What its way of access adds to the settings.
+    settings: String,
     process: Option<Contained>,
 }
 
@@ -37,22 +44,33 @@ struct Server {
 pub struct Consul {
     nursery: Nursery,
     servers: Vec<Server>,
+    access: Access,
+    authority: Option<Authority>,
 }
 
 impl Consul {
     /// Starts the servers; [`Consul::wait_for_leader`] tells when they can be used.
-    pub(crate) fn start_all(nursery: &Nursery, home: &Home, servers: u8) -> Result<Self> {
+    pub(crate) fn start_all(
+        nursery: &Nursery,
+        home: &Home,
+        servers: u8,
+        access: Access,
+    ) -> Result<Self> {
         ensure!((1..=3).contains(&servers), "the lab has one to three Consul servers");
+        let authority = (access == Access::Tls)
+            .then(|| Authority::create(&home.directory().join("authority")))
+            .transpose()?;
         let servers = (0..servers)
             .map(|index| {
                 let name = format!("consul-{}", index + 1);
                 let directory = home.directory().join(&name);
                 std::fs::create_dir(&directory)?;
                 let address = home.address(FIRST_HOST + index);
-                Ok(Server { name, address, directory, process: None })
+                let settings = access.settings(address, &directory, authority.as_ref())?;
+                Ok(Server { name, address, directory, settings, process: None })
             })
             .collect::<Result<_>>()?;
-        let mut consul = Self { nursery: nursery.clone(), servers };
+        let mut consul = Self { nursery: nursery.clone(), servers, access, authority };
         for index in 0..consul.servers.len() {
             consul.start(index)?;
         }
@@ -86,8 +104,8 @@ impl Consul {
             format!("-data-dir={}", directory.display()),
             "-retry-interval=250ms".to_owned(),
             "-log-level=warn".to_owned(),
-            "-hcl".to_owned(),
-            SETTINGS.to_owned(),
+            format!("-hcl={SETTINGS}"),
+            format!("-hcl={}", server.settings),
         ];
         argv.extend(options.into_iter().chain(others).map(OsString::from));
         let log = server.directory.join("log");
@@ -175,7 +193,12 @@ impl Consul {
         self.servers.iter().map(|server| format!("http://{}:8500", server.address)).collect()
     }
 
-    fn insist(&self, method: &str, path: &str, body: &str) -> Result<Reply> {
+    /// Sends a request to any part of the API, as one who may do everything.
+    ///
+    /// # Errors
+    ///
+    /// When no server answers within the time of an election.
+    pub fn insist(&self, method: &str, path: &str, body: &str) -> Result<Reply> {
         until(&format!("Consul to answer {method} {path}"), ELECTION, || {
             let reply = self.ask(method, path, body).ok();
             Ok(reply.filter(|reply| reply.status < 500))
@@ -186,7 +209,8 @@ impl Consul {
     fn ask(&self, method: &str, path: &str, body: &str) -> Result<Reply> {
         let mut last = None;
         for server in self.servers.iter().filter(|server| server.process.is_some()) {
-            match request(method, &format!("http://{}:8500/{path}", server.address), body) {
+            let url = format!("http://{}:8500/{path}", server.address);
+            match request_as(self.access.token(), method, &url, body) {
                 Ok(reply) => return Ok(reply),
                 Err(error) => last = Some(error),
             }

@@ -49,10 +49,20 @@ pub fn get(url: &str) -> Result<Reply> {
 ///
 /// When there is no connection, no answer in time, or no HTTP in it.
 pub fn request(method: &str, url: &str, body: &str) -> Result<Reply> {
-    exchange(method, url, body).with_context(|| format!("no answer to {method} {url}"))
+    request_as(None, method, url, body)
 }
 
-fn exchange(method: &str, url: &str, body: &str) -> Result<Reply> {
+/// The same with a token for Consul.
+pub(crate) fn request_as(
+    token: Option<&str>,
+    method: &str,
+    url: &str,
+    body: &str,
+) -> Result<Reply> {
+    exchange(token, method, url, body).with_context(|| format!("no answer to {method} {url}"))
+}
+
+fn exchange(token: Option<&str>, method: &str, url: &str, body: &str) -> Result<Reply> {
     let rest = url.strip_prefix("http://").context("not an http:// address")?;
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let address = host.parse().with_context(|| format!("`{host}` is not ip:port"))?;
@@ -60,8 +70,9 @@ fn exchange(method: &str, url: &str, body: &str) -> Result<Reply> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let length = body.len();
+    let token = token.map_or(String::new(), |token| format!("X-Consul-Token: {token}\r\n"));
     let request = format!(
-        "{method} /{path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n{body}"
+        "{method} /{path} HTTP/1.0\r\nHost: {host}\r\n{token}Content-Length: {length}\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();

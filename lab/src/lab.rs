@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::artifact::{Fault, Release};
 use crate::audit::Audit;
-use crate::consul::Consul;
+use crate::consul::{Access, Consul};
 use crate::gateway::{Gateway, GatewayConfig, PREFIX};
 use crate::home::Home;
 use crate::node::{Node, NodeConfig};
@@ -32,6 +32,8 @@ pub struct LabConfig {
     pub nodes: Vec<NodeConfig>,
     /// The number of Consul servers: one, or three for an election.
     pub consul_servers: u8,
+    /// How Consul is guarded and reached.
+    pub consul_access: Access,
     /// The gateways.
     pub gateways: Vec<GatewayConfig>,
     /// The release that runs at the start; later ones have its delays.
@@ -45,6 +47,7 @@ impl LabConfig {
         Self {
             nodes: vec![NodeConfig::default(); nodes],
             consul_servers: 1,
+            consul_access: Access::Open,
             gateways,
             service: Release::new("1"),
         }
@@ -85,7 +88,8 @@ impl Lab {
         let home = Home::claim()?;
         let directory = home.directory();
         let nursery = Nursery::start()?;
-        let mut consul = Consul::start_all(&nursery, &home, config.consul_servers)?;
+        let mut consul =
+            Consul::start_all(&nursery, &home, config.consul_servers, config.consul_access)?;
 
         for name in ["bin", "dist", "home"] {
             fs::create_dir(directory.join(name))?;
@@ -108,6 +112,7 @@ impl Lab {
         client.write_known_hosts(&nodes)?;
 
         consul.wait_for_leader()?;
+        consul.let_gateways_read()?;
         for node in &nodes {
             consul.put(&format!("{PREFIX}{}", node.address()), UP)?;
         }

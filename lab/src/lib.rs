@@ -8,6 +8,7 @@
 
 mod artifact;
 mod audit;
+mod authority;
 mod consul;
 mod gateway;
 mod home;
@@ -24,7 +25,8 @@ mod wait;
 
 pub use artifact::{Fault, Release};
 pub use audit::{Audit, Ending, Routed, Stop, When};
-pub use consul::Consul;
+pub use authority::{Authority, Identity};
+pub use consul::{Access, Consul};
 pub use gateway::{ActiveCheck, Follow, Gateway, GatewayConfig, Include};
 pub use http::{Reply, get, request};
 pub use lab::{Lab, LabConfig};

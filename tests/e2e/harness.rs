@@ -55,6 +55,13 @@ impl Bench {
         Ran(self.lab.run(&rollgate(), &arguments).expect("rollgate runs"))
     }
 
+    /// Runs rollgate with these variables in its environment.
+    pub(crate) fn run_with(&self, environment: &[(&str, &str)], command: &[&str]) -> Ran {
+        let mut run = self.lab.command(&rollgate());
+        run.envs(environment.iter().copied()).args(command);
+        Ran(run.output().expect("rollgate runs"))
+    }
+
     pub(crate) fn deploy(&self, version: &str) -> Ran {
         self.run(&["deploy"], &["--var", &format!("version={version}"), "--yes"])
     }
@@ -109,6 +116,22 @@ impl Bench {
         assert!(audit.is_clean(), "{audit}");
         println!("{totals}\n{audit}");
         totals
+    }
+
+    /// Asserts that `run` is refused with exit 3, says why, and changes nothing.
+    #[track_caller]
+    pub(crate) fn assert_refused(&self, why: &str, run: impl FnOnce() -> Ran) -> Ran {
+        let keys = self.keys();
+        let journals_before = journals(&self.playbook).len();
+        let seen = || (0..self.lab.nodes.len()).map(|index| self.releases(index)).collect();
+        let (versions, releases): (_, Vec<Vec<String>>) = (self.versions(), seen());
+        let ran = run().exits(3).says(why);
+        assert!(ran.stderr().contains("nothing was changed"), "{}", ran.stderr());
+        assert_eq!(self.keys(), keys);
+        assert_eq!(journals(&self.playbook).len(), journals_before);
+        assert_eq!(self.versions(), versions);
+        assert_eq!(seen(), releases, "nothing is staged");
+        ran
     }
 
     /// Asserts that no ssh connection of this lab is left, nor any process on its nodes but the service's own.

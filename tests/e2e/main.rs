@@ -4,6 +4,7 @@
 
 mod commands;
 mod consul;
+mod consul_access;
 mod failures;
 mod harness;
 mod lock;

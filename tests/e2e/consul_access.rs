@@ -1,0 +1,156 @@
+//! The ways to a real Consul: https with certificates, a unix socket, tokens with as few rights as can be.
+
+use rollgate_lab::{Access, Authority, Fault, Identity, LabConfig};
+
+use crate::harness::{Bench, Ran, journals, quick};
+
+/// A lab whose playbook leaves Consul to the environment.
+fn bench(access: Access) -> Bench {
+    let config = LabConfig { consul_access: access, ..LabConfig::new(2, vec![quick(2)]) };
+    Bench::with(config, |playbook| {
+        playbook.as_object_mut().expect("a map").remove("consul");
+    })
+}
+
+fn deploy(bench: &Bench, version: &str, environment: &[(&str, &str)]) -> Ran {
+    let version = format!("version={version}");
+    bench.run_with(environment, &["deploy", bench.file(), "--var", &version, "--yes"])
+}
+
+/// Asserts that a whole release goes unnoticed with this environment.
+#[track_caller]
+fn releases(bench: &Bench, environment: &[(&str, &str)]) -> Ran {
+    let load = bench.load();
+    let ran = deploy(bench, "2", environment).exits(0).says("DONE");
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+    bench.assert_unnoticed(load);
+    ran
+}
+
+#[test]
+fn a_release_over_https_needs_consuls_authority_and_a_certificate_of_its_own() {
+    let bench = bench(Access::Tls);
+    let text = |path: std::path::PathBuf| path.to_str().expect("UTF-8").to_owned();
+    let address = bench.lab.consul.https_addresses().remove(0);
+    let authority = bench.lab.consul.authority().expect("an authority");
+    let Identity { certificate, key } =
+        authority.issue("rollgate", "DNS:rollgate").expect("issued");
+    let other = Authority::create(&bench.lab.directory().join("other")).expect("made");
+    let foreign = other.issue("rollgate", "DNS:rollgate").expect("issued");
+
+    let at = ("CONSUL_HTTP_ADDR", address.as_str());
+    let (ours, theirs) = (text(authority.certificate()), text(other.certificate()));
+    let ca = ("CONSUL_CACERT", ours.as_str());
+    let (certificate, key) = (text(certificate), text(key));
+    let client = [("CONSUL_CLIENT_CERT", &*certificate), ("CONSUL_CLIENT_KEY", &*key)];
+    let (certificate, key) = (text(foreign.certificate), text(foreign.key));
+    let stranger = [("CONSUL_CLIENT_CERT", &*certificate), ("CONSUL_CLIENT_KEY", &*key)];
+
+    let refused = |why: &str, environment: &[(&str, &str)]| {
+        let ran = bench.assert_refused(why, || deploy(&bench, "2", environment));
+        assert_eq!(ran.stderr().matches(&address).count(), 1, "said once:\n{}", ran.stderr());
+        assert!(ran.stderr().contains("CONSUL_CLIENT_CERT"), "{}", ran.stderr());
+    };
+    refused("it does not accept our client certificate, or wants one", &[at, ca]);
+    refused("it does not accept our client certificate", &[at, ca, stranger[0], stranger[1]]);
+    let other_ca = ("CONSUL_CACERT", theirs.as_str());
+    refused("its certificate is not trusted: UnknownIssuer", &[at, other_ca, client[0], client[1]]);
+    let name = ("CONSUL_TLS_SERVER_NAME", "server.dc2.consul");
+    refused("not valid for name \"server.dc2.consul\"", &[at, ca, client[0], client[1], name]);
+    let name = ("CONSUL_TLS_SERVER_NAME", "server.dc1.consul");
+    releases(&bench, &[at, ca, client[0], client[1], name]);
+    // By the name of the address itself, with nothing left to do.
+    deploy(&bench, "2", &[at, ca, client[0], client[1]]).exits(0).says("Nothing to do");
+}
+
+#[test]
+fn a_release_reaches_consul_by_its_unix_socket() {
+    let bench = bench(Access::Socket);
+    let address = bench.lab.consul.socket_addresses().remove(0);
+    releases(&bench, &[("CONSUL_HTTP_ADDR", &address)]);
+}
+
+/// The policies that the documentation gives, for the lab's prefix and service: for the registry, for
+/// `health.consul`, …
+fn documented_policies() -> Vec<&'static str> {
+    let text = include_str!("../../docs/playbook.md");
+    text.split("```hcl\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn a_token_with_the_documented_rights_releases_and_one_with_fewer_is_refused() {
+    let config = LabConfig { consul_access: Access::Acl, ..LabConfig::new(2, vec![quick(2)]) };
+    let bench = Bench::with(config, |playbook| {
+        playbook.as_object_mut().expect("a map").remove("consul");
+        playbook["health"]["consul"] = serde_json::json!({ "service": "app" });
+    });
+    for node in &bench.lab.nodes {
+        let (name, address) = (node.name(), node.address());
+        let registration = serde_json::json!({
+            "ID": name, "Name": "app", "Address": address.ip().to_string(), "Port": address.port(),
+            "Check": { "HTTP": node.service_url("/ping"), "Interval": "300ms" },
+        });
+        let reply =
+            bench.lab.consul.insist("PUT", "v1/agent/service/register", &registration.to_string());
+        assert_eq!(reply.expect("Consul answers").status, 200);
+    }
+    let token = |policy: &str, rules: &str| bench.lab.consul.token(policy, rules).expect("a token");
+    let writer = token("releases", &documented_policies()[..2].concat());
+    let reader = token("reads", r#"key_prefix "upstreams/app/" { policy = "read" }"#);
+    let foreign = token("other", r#"key_prefix "upstreams/other/" { policy = "write" }"#);
+    let first = bench.lab.registry_key(0).expect("a key");
+    let partly = format!(
+        r#"key_prefix "upstreams/app/" {{ policy = "read" }} key "{first}" {{ policy = "write" }}"#
+    );
+    let partly = token("partly", &partly);
+    let unknown = "0b2d6a1c-5a53-4f1e-8f0c-6f1f2f4f9d11";
+
+    let address = bench.lab.consul.addresses().remove(0);
+    let at = ("CONSUL_HTTP_ADDR", address.as_str());
+    let refused = |why: &str, token: &str| {
+        let environment = [at, ("CONSUL_HTTP_TOKEN", token)];
+        let ran = bench.assert_refused(why, || deploy(&bench, "2", &environment));
+        assert_hidden(&bench, &ran, token);
+        ran
+    };
+    let rule = r#"the token needs the rule key_prefix "upstreams/app/" { policy = "write" }"#;
+    refused(&format!("a write to {first}: 403 Permission denied"), &reader).says(rule);
+    let second = bench.lab.registry_key(1).expect("a key");
+    refused(&format!("a write to {second}: 403 Permission denied"), &partly).says(rule);
+    refused("no key below upstreams/app/, or the token may not read it", &foreign);
+    refused("403 ACL not found (it does not know the token", unknown);
+
+    let ran = releases(&bench, &[at, ("CONSUL_HTTP_TOKEN", &writer)]);
+    assert_eq!(journals(&bench.playbook).len(), 1);
+    assert_hidden(&bench, &ran, &writer);
+}
+
+/// Asserts that a token is in no output and no journal.
+#[track_caller]
+fn assert_hidden(bench: &Bench, ran: &Ran, token: &str) {
+    let journals = journals(&bench.playbook);
+    let written = journals.iter().map(|path| std::fs::read_to_string(path).expect("a journal"));
+    for text in written.chain([ran.stdout(), ran.stderr()]) {
+        assert!(!text.contains(token), "the token is shown:\n{text}");
+    }
+}
+
+#[test]
+fn a_token_stays_hidden_when_the_playbooks_own_command_prints_it() {
+    let config = LabConfig { consul_access: Access::Acl, ..LabConfig::new(2, vec![quick(1)]) };
+    let bench = Bench::with(config, |playbook| {
+        playbook["secrets"] = serde_json::json!({ "consul": { "env": "CONSUL_HTTP_TOKEN" } });
+        playbook["consul"]["token"] = "${{ secrets.consul }}".into();
+        playbook["health"]["deadline"] = "1s".into();
+        playbook["hooks"] = serde_json::json!({ "on_failure": { "run": "echo seen; printenv CONSUL_HTTP_TOKEN", "on": "local" } });
+    });
+    let token = bench.lab.consul.token("releases", documented_policies()[0]).expect("a token");
+    bench.lab.artifact("2", Fault::NeverReady).expect("an artifact");
+    for form in ["plain", "jsonl"] {
+        let options = ["deploy", bench.file(), "--var", "version=2", "--yes", "--output", form];
+        let ran = bench.run_with(&[("CONSUL_HTTP_TOKEN", &token)], &options).exits(20);
+        let text = ran.stdout() + &ran.stderr();
+        assert!(text.contains("***"), "{text}");
+        assert_hidden(&bench, &ran, &token);
+    }
+}
