@@ -92,14 +92,21 @@ impl Release {
         )
     }
 
+    /// Writes the script into `directory`, as `run`, for its owner to read and write.
+    pub(crate) fn write_script(&self, directory: &Path) -> Result<PathBuf> {
+        fs::create_dir_all(directory)
+            .with_context(|| format!("could not create {}", directory.display()))?;
+        let run = directory.join("run");
+        fs::write(&run, self.script())?;
+        fs::set_permissions(&run, Permissions::from_mode(0o600))?;
+        Ok(run)
+    }
+
     /// Writes `app-<version>.tar.gz` into `directory`; the same release gives the same bytes.
     pub(crate) fn pack(&self, directory: &Path) -> Result<PathBuf> {
         let name = format!("app-{}", self.version);
         let content = directory.join(&name);
-        fs::create_dir_all(&content)
-            .with_context(|| format!("could not create {}", content.display()))?;
-        let run = content.join("run");
-        fs::write(&run, self.script())?;
+        let run = self.write_script(&content)?;
         fs::set_permissions(&run, Permissions::from_mode(0o755))?;
         let version = content.join("VERSION");
         fs::write(&version, format!("{}\n", self.version))?;

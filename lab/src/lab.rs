@@ -190,6 +190,16 @@ impl Lab {
         release.pack(&self.directory().join("dist"))
     }
 
+    /// Writes `dist/<version>/run`, a release that is a single file, without a right to execute it.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn single_file(&self, version: &str) -> Result<PathBuf> {
+        let release = Release { version: version.to_owned(), ..self.service.clone() };
+        release.write_script(&self.directory().join("dist").join(version))
+    }
+
     /// Returns the registry's key of a node.
     ///
     /// # Errors
