@@ -37,6 +37,9 @@ _rollgate() {
             rollgate,plan)
                 cmd="rollgate__subcmd__plan"
                 ;;
+            rollgate,resume)
+                cmd="rollgate__subcmd__resume"
+                ;;
             rollgate,schema)
                 cmd="rollgate__subcmd__schema"
                 ;;
@@ -63,6 +66,9 @@ _rollgate() {
                 ;;
             rollgate__subcmd__help,plan)
                 cmd="rollgate__subcmd__help__subcmd__plan"
+                ;;
+            rollgate__subcmd__help,resume)
+                cmd="rollgate__subcmd__help__subcmd__resume"
                 ;;
             rollgate__subcmd__help,schema)
                 cmd="rollgate__subcmd__help__subcmd__schema"
@@ -125,7 +131,7 @@ _rollgate() {
 
     case "${cmd}" in
         rollgate)
-            opts="-q -v -h -V --output --color --quiet --verbose --state-dir --help --version check plan deploy status node lock schema completions help"
+            opts="-q -v -h -V --output --color --quiet --verbose --state-dir --help --version check plan deploy resume status node lock schema completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -264,7 +270,7 @@ _rollgate() {
             return 0
             ;;
         rollgate__subcmd__help)
-            opts="check plan deploy status node lock schema completions help"
+            opts="check plan deploy resume status node lock schema completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -418,6 +424,20 @@ _rollgate() {
             return 0
             ;;
         rollgate__subcmd__help__subcmd__plan)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rollgate__subcmd__help__subcmd__resume)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -846,6 +866,36 @@ _rollgate() {
                     return 0
                     ;;
                 --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "auto tty plain jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rollgate__subcmd__resume)
+            opts="-y -q -v -h --lock-wait --yes --output --color --quiet --verbose --state-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --lock-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

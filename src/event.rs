@@ -38,6 +38,9 @@ pub enum Fact {
     /// A release begins. From here on it has a journal.
     #[serde(rename = "release.started")]
     ReleaseStarted(Box<Started>),
+    /// A release is taken up again where it ended or broke off.
+    #[serde(rename = "release.resumed")]
+    ReleaseResumed(Resumed),
     /// A batch is taken.
     #[serde(rename = "batch.started")]
     BatchStarted {
@@ -182,6 +185,26 @@ pub struct Started {
     pub inputs: Inputs,
     /// The nodes in their order, and what becomes of each.
     pub nodes: Vec<Planned>,
+}
+
+/// A release that is taken up again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// Who.
+    pub actor: String,
+    /// The nodes that did not come to their end, as they were found.
+    pub nodes: Vec<Resumption>,
+}
+
+/// A node that is taken up again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumption {
+    /// The node.
+    pub node: String,
+    /// Whether its key says down.
+    pub down: bool,
+    /// The steps that need not be done again.
+    pub done: Vec<Step>,
 }
 
 /// What a release means to do with a node.

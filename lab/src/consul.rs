@@ -178,6 +178,16 @@ impl Consul {
         Ok((reply.status == 200).then_some(reply.body))
     }
 
+    /// Lists the keys below a prefix.
+    ///
+    /// # Errors
+    ///
+    /// When no server answers within the time of an election.
+    pub fn keys(&self, prefix: &str) -> Result<Vec<String>> {
+        let reply = self.insist("GET", &format!("v1/kv/{prefix}?keys"), "")?;
+        if reply.status == 404 { Ok(Vec::new()) } else { Ok(serde_json::from_str(&reply.body)?) }
+    }
+
     /// Deletes a key.
     ///
     /// # Errors

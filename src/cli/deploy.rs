@@ -129,20 +129,32 @@ async fn confirm(
     if arguments.yes {
         return Ok(());
     }
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Refusal::new(
-            Exit::INVALID,
-            "there is no terminal to ask on; nothing was changed",
-        )
-        .hint("pass --yes to release without being asked"));
+    if on_terminal() {
+        say(&plan.render(spec, file));
     }
-    say(&plan.render(spec, file));
-    let question = format!(
+    agreed(&format!(
         "Release {} {} to {}?",
         spec.service,
         spec.version.as_deref().unwrap_or(""),
         count(plan.count(Will::Update), "node")
-    );
+    ))
+    .await
+}
+
+fn on_terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// Asks a person; whoever does not agree, or cannot, changes nothing.
+pub(super) async fn agreed(question: &str) -> Result<(), Refusal> {
+    if !on_terminal() {
+        return Err(Refusal::new(
+            Exit::INVALID,
+            "there is no terminal to ask on; nothing was changed",
+        )
+        .hint("pass --yes to go on without being asked"));
+    }
+    let question = question.to_owned();
     // Signals are heard while somebody thinks it over.
     let ask = || Confirm::new().with_prompt(question).default(false).interact_opt();
     let answer = tokio::task::spawn_blocking(ask).await;

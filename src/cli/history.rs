@@ -1,12 +1,16 @@
 //! A service's past releases, as far as `status` looks back.
 
-use std::path::Path;
+use std::time::Duration;
 
-use crate::engine::journal;
+use super::open::{Opened, Reach};
+use crate::engine::past;
 use crate::engine::release::{NodeState, Phase, Release, Standing};
 
 /// How many releases are looked at.
 const RELEASES: usize = 20;
+
+/// How long Consul may take to tell of them.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The last releases, `node out` and `node in` included.
 #[derive(Debug, Default)]
@@ -18,16 +22,12 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Reads the journals in a service's state folder.
-    pub(super) fn read(state: &Path) -> Self {
-        let mut history = Self::default();
-        for path in journal::recent(state, RELEASES) {
-            match journal::read(&path) {
-                Ok((_, release)) => history.releases.push(release),
-                Err(error) => history.problems.push(format!("{error:#}")),
-            }
-        }
-        history
+    /// Reads the journals in a service's state folder and in Consul.
+    pub(super) async fn read(opened: &Opened, reach: &Reach) -> Self {
+        let service = &opened.loaded.playbook.service;
+        let client = reach.consul.hurried(PATIENCE);
+        let (past, problems) = past::recent(&opened.state, &client, service, RELEASES).await;
+        Self { releases: past.into_iter().map(|past| past.release).collect(), problems }
     }
 
     /// The newest release that did something to a node, and what became of the node in it.

@@ -1,10 +1,8 @@
 //! `lock show` and `lock break`.
 
-use std::io::IsTerminal;
-
 use clap::{Args, Subcommand};
-use dialoguer::Confirm;
 
+use super::deploy::agreed;
 use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
 use super::{Exit, Global, PlaybookArguments};
@@ -70,25 +68,13 @@ fn break_it(arguments: &Break, global: &Global) -> Result<Exit, Refusal> {
             return Ok(Exit::DONE);
         };
         let who = who(seen.holder, &reach);
-        if !arguments.yes && !agreed(&who).await? {
-            say("Nothing was changed.\n");
-            return Ok(Exit::STOPPED);
+        if !arguments.yes {
+            agreed(&format!("Held by {who}. Break the lock?")).await?;
         }
         force_open(&reach.consul, service).await.map_err(|error| unknown(&error, &reach))?;
         say(&format!("The lock was taken from {who}.\n"));
         Ok(Exit::DONE)
     })?
-}
-
-async fn agreed(who: &str) -> Result<bool, Refusal> {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Refusal::new(Exit::INVALID, format!("the lock is held by {who}"))
-            .hint("pass --yes to break it without being asked"));
-    }
-    let question = format!("Held by {who}. Break the lock?");
-    let ask = move || Confirm::new().with_prompt(question).default(false).interact_opt();
-    let answer = tokio::task::spawn_blocking(ask).await;
-    Ok(matches!(answer, Ok(Ok(Some(true)))))
 }
 
 fn who(holder: Option<Holder>, reach: &Reach) -> String {

@@ -10,6 +10,7 @@ mod node;
 mod open;
 mod output;
 mod plan;
+mod resume;
 mod schema;
 mod signals;
 mod status;
@@ -85,6 +86,8 @@ enum Command {
     Plan(plan::Arguments),
     /// Release
     Deploy(deploy::Arguments),
+    /// Go on with a release that was stopped, failed or broke off
+    Resume(resume::Arguments),
     /// Tell each node's state: version, process, registry, gateways
     Status(status::Arguments),
     /// Take a node out of rotation, or bring it back in, by hand, with the same proofs
@@ -111,6 +114,13 @@ struct PlaybookArguments {
     /// A file with a line `name=value` per variable
     #[arg(long = "var-file", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     variable_files: Vec<PathBuf>,
+}
+
+impl PlaybookArguments {
+    /// A playbook without variables.
+    fn of(file: &std::path::Path) -> Self {
+        Self { file: file.to_owned(), variables: Vec::new(), variable_files: Vec::new() }
+    }
 }
 
 /// Which nodes are meant.
@@ -170,6 +180,7 @@ pub fn run() -> Exit {
         Command::Check(arguments) => check::run(&arguments, global),
         Command::Plan(arguments) => plan::run(&arguments, global),
         Command::Deploy(arguments) => deploy::run(&arguments, global),
+        Command::Resume(arguments) => resume::run(&arguments, global),
         Command::Status(arguments) => status::run(&arguments, global),
         Command::Node(arguments) => node::run(&arguments, global),
         Command::Lock(arguments) => lock::run(&arguments, global),

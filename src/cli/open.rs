@@ -40,6 +40,7 @@ pub(super) enum Missing {
 }
 
 /// A playbook with everything that it needs.
+#[derive(Clone)]
 pub(super) struct Opened {
     pub(super) loaded: Loaded,
     pub(super) file: PathBuf,
@@ -101,6 +102,13 @@ impl Opened {
         let inputs = Inputs { release, folder, variables, artifact: None };
         let state_dir = global.state_dir.clone();
         Ok(Self { loaded, file: arguments.file.clone(), inputs, state, state_dir, secrets })
+    }
+
+    /// The same with another playbook.
+    pub(super) fn with_playbook(&self, playbook: Playbook) -> Self {
+        let mut other = self.clone();
+        other.loaded.playbook = playbook;
+        other
     }
 
     /// The command line that does `command` with the same playbook and variables.

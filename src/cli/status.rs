@@ -33,13 +33,13 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
 fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let opened = Opened::new(&arguments.playbook, global, Missing::Open)?;
     let spec = opened.spec()?;
-    let (fleet, redactor) = block_on(async {
+    let (fleet, history, redactor) = block_on(async {
         let reach = opened.reach()?;
         let fleet = plan::look(&reach, &spec).await;
+        let history = History::read(&opened, &reach).await;
         reach.world.close().await;
-        fleet.map(|fleet| (fleet, reach.redactor))
+        fleet.map(|fleet| (fleet, history, reach.redactor))
     })??;
-    let history = History::read(&opened.state);
     let seen = Seen { fleet: &fleet, spec: &spec, history: &history };
     let next = seen.next(&opened);
     let text = match output::form(global) {

@@ -9,14 +9,16 @@ use super::hold::{self, LockArguments};
 use super::open::{Opened, Reach};
 use super::output::{self, Refusal};
 use super::{Exit, Global, signals};
+use crate::engine::copy::Copy;
 use crate::engine::journal::Journal;
-use crate::engine::{Engine, Mode, Stop};
-use crate::event::{Finished, Outcome, Started};
+use crate::engine::past::Past;
+use crate::engine::{Begin, Engine, Mode, Stop};
+use crate::event::{Finished, Outcome, Resumed, Started};
 use crate::lock::Lock;
 use crate::report::{Report, say, say_in_time};
 use crate::spec::Spec;
 use crate::survey::{Fleet, PATIENCE, survey};
-use crate::world::Live;
+use crate::world::{Live, World};
 
 /// For the look at everything after a release that did not go well.
 const LAST_LOOK: Duration = Duration::from_secs(3);
@@ -48,6 +50,22 @@ impl<'a> Work<'a> {
         Ok(Self { global, opened, reach, lock, stop })
     }
 
+    /// Takes it apart, to go on with another playbook under the same lock.
+    pub(super) fn into_parts(self) -> (Arc<Lock<Live>>, watch::Receiver<Stop>) {
+        (self.lock, self.stop)
+    }
+
+    /// Puts it together again.
+    pub(super) fn from_parts(
+        global: &'a Global,
+        opened: &'a Opened,
+        reach: &'a Reach,
+        lock: Arc<Lock<Live>>,
+        stop: watch::Receiver<Stop>,
+    ) -> Self {
+        Self { global, opened, reach, lock, stop }
+    }
+
     /// Does something that changes nothing, unless somebody wants it to stop.
     pub(super) async fn unless_stopped<T>(
         &mut self,
@@ -66,20 +84,48 @@ impl<'a> Work<'a> {
         self.unless_stopped(survey(&reach.world, &reach.consul, spec, PATIENCE)).await
     }
 
-    /// Runs a release to its end and reports it.
+    /// Runs a new release to its end and reports it.
     pub(super) async fn release(
         self,
         spec: &Arc<Spec>,
         mode: Mode,
         started: Started,
     ) -> Result<Exit, Refusal> {
+        let journal = Journal::create(&self.opened.state, &self.opened.inputs.release);
+        let begin = Begin::Started(Box::new(started));
+        self.run(spec, mode, begin, journal.map_err(|error| refused(&error))?, Vec::new()).await
+    }
+
+    /// Goes on with a release that ended or broke off before.
+    pub(super) async fn resume(
+        self,
+        spec: &Arc<Spec>,
+        past: Past,
+        resumed: Resumed,
+    ) -> Result<Exit, Refusal> {
+        let journal = Journal::take_over(&self.opened.state, &past.id, &past.bytes);
+        let begin = Begin::Resumed(Box::new(past.release), resumed);
+        let journal = journal.map_err(|error| refused(&error))?;
+        self.run(spec, Mode::Deploy, begin, journal, past.bytes).await
+    }
+
+    async fn run(
+        self,
+        spec: &Arc<Spec>,
+        mode: Mode,
+        begin: Begin,
+        journal: Journal,
+        so_far: Vec<u8>,
+    ) -> Result<Exit, Refusal> {
         let Self { global, opened, reach, lock, stop } = self;
         let id = opened.inputs.release.clone();
-        let refused = |error: anyhow::Error| {
-            Refusal::new(Exit::REFUSED, format!("{error:#}")).hint("nothing was changed")
-        };
-        let journal = Journal::create(&opened.state, &id).map_err(refused)?;
         let path = journal.path().display().to_string();
+        let since = match &begin {
+            Begin::Resumed(release, _) => release.begun,
+            Begin::Started(_) => None,
+        };
+        let since = since.unwrap_or_else(|| reach.world.now());
+        let copy = Copy::new(&reach.consul, lock.guard(), &spec.service, &id, since, so_far);
         let engine = Engine {
             world: reach.world.clone(),
             consul: reach.consul.clone(),
@@ -88,9 +134,11 @@ impl<'a> Work<'a> {
             stop: stop.clone(),
             redactor: reach.redactor.clone(),
             lock: lock.clone(),
+            copy: Some(copy),
         };
         let mut sinks = output::sinks(global);
-        let ended = engine.run(&id, started, journal, &mut sinks).await.map_err(refused)?;
+        let ended = engine.run(&id, begin, journal, &mut sinks).await;
+        let ended = ended.map_err(|error| refused(&error))?;
         lock.release().await;
         // The live view leaves the terminal before anything else is said.
         drop(sinks);
@@ -117,6 +165,10 @@ impl<'a> Work<'a> {
         }
         Ok(exit)
     }
+}
+
+fn refused(error: &anyhow::Error) -> Refusal {
+    Refusal::new(Exit::REFUSED, format!("{error:#}")).hint("nothing was changed")
 }
 
 /// Looks at everything once more, so that the report says what is, not what should be.

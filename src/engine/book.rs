@@ -1,10 +1,12 @@
 //! The one place where a running release changes: an event is written before it counts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
+use super::copy::Copy;
 use super::journal::Journal;
 use super::release::Release;
 use super::run::{Record, Sink, Stop};
@@ -13,12 +15,20 @@ use crate::lock::Lock;
 use crate::secret::Redactor;
 use crate::world::World;
 
+/// How long the copy of a finished journal may take to be put in order.
+const CLOSING_TIME: Duration = Duration::from_secs(1);
+
 /// A running release with its journal and its audience.
 pub(super) struct Book<'a, W> {
     pub(super) world: &'a W,
     pub(super) id: String,
     pub(super) release: Release,
     pub(super) journal: Journal,
+    /// The journal's copy in Consul, and the lines that it does not have yet.
+    pub(super) copy: Option<Copy<W>>,
+    pub(super) lines: String,
+    /// Those who may go on when everything is written.
+    pub(super) waiting: Vec<oneshot::Sender<()>>,
     pub(super) sink: &'a mut dyn Sink,
     pub(super) redactor: &'a Redactor,
     /// Tells whoever waits what is being done.
@@ -52,18 +62,20 @@ impl<W: World> Book<'_, W> {
             fact: self.redacted(fact),
         };
         let change = self.release.change(&event)?;
-        if event.is_durable()
-            && self.unwritten.is_none()
-            && let Err(error) = self.journal.append(&event)
+        let line = if event.is_durable() { event.to_line() + "\n" } else { String::new() };
+        if self.unwritten.is_none()
+            && let Err(error) = self.journal.append(&line)
         {
             self.stop_unwritten(&error);
             // What takes a node further from its users is not done unless it is written down.
             let leaves = matches!(event.fact, Fact::RegistryWriting { down: true, .. });
-            if self.release.started.is_none() || leaves || begins(&event.fact) {
+            let first = matches!(event.fact, Fact::ReleaseStarted(_) | Fact::ReleaseResumed(_));
+            if first || leaves || begins(&event.fact) {
                 return Err(error);
             }
         }
-        self.release.commit(event.seq, change);
+        self.lines += &line;
+        self.release.commit(&event, change);
         if let (Some(node), Some(step), Fact::StepStarted {}) =
             (&event.node, event.step, &event.fact)
         {
@@ -78,19 +90,50 @@ impl<W: World> Book<'_, W> {
         self.halt.send_replace(Stop::Unwritten(format!("{error:#}")));
     }
 
-    /// Records what a node asks for and answers when it may go on.
+    /// Brings the copy up to date, and lets those go on who wait for it.
+    pub(super) async fn settle(&mut self) {
+        let lines = std::mem::take(&mut self.lines);
+        if let Some(copy) = &mut self.copy
+            && !lines.is_empty()
+            && let Err(error) = copy.append(lines.as_bytes()).await
+        {
+            let message = format!("the journal's copy in Consul is behind: {error}");
+            let _ = self.record(None, None, Fact::Warning { message });
+        }
+        for answer in self.waiting.drain(..) {
+            // The task may have been stopped meanwhile.
+            let _ = answer.send(());
+        }
+    }
+
+    /// Records one fact of the release itself, and waits until it is written everywhere.
+    pub(super) async fn tell(&mut self, fact: Fact) -> Result<()> {
+        let result = self.record(None, None, fact);
+        self.settle().await;
+        result
+    }
+
+    /// Records what a node asks for; [`settle`](Self::settle) lets it go on.
     pub(super) fn take(&mut self, record: Record) {
         // A fact that cannot be recorded leaves `written` unanswered, and its task does not act.
         let written = self.record(record.node, record.step, record.fact);
         match (written, record.written) {
-            (Ok(()), Some(answer)) => {
-                // The task may have been stopped meanwhile.
-                let _ = answer.send(());
-            }
+            (Ok(()), Some(answer)) => self.waiting.push(answer),
             (Err(error), Some(_)) if self.failed.is_none() && self.unwritten.is_none() => {
                 self.failed = Some(error.context("an event that may not follow"));
             }
             (Ok(()) | Err(_), _) => {}
+        }
+    }
+
+    /// Leaves the finished journal where others find it, in the time that a cancelled job has left.
+    pub(super) async fn close(&mut self) {
+        if let Some(copy) = &mut self.copy
+            && self.unwritten.is_none()
+            && let Ok(whole) = std::fs::read(self.journal.path())
+        {
+            // As it is it can be read as well.
+            let _ = tokio::time::timeout(CLOSING_TIME, copy.close(&whole)).await;
         }
     }
 

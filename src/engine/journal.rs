@@ -38,23 +38,40 @@ impl Journal {
             .create_new(true)
             .open(&path)
             .with_context(|| format!("cannot make the journal {}", path.display()))?;
-        // The names of new files are data of their folder.
-        for folder in [folder.as_path(), state] {
-            File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .with_context(|| format!("cannot flush {}", folder.display()))?;
-        }
+        flush_names(&[&folder, state])?;
         Ok(Self { file, path })
     }
 
-    /// Writes one event and returns when it is on the disk.
+    /// Takes over the journal of a release, with these bytes as all that was written so far; a torn line at their
+    /// end is cut off.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses; what was there stays then.
+    pub fn take_over(state: &Path, release: &str, so_far: &[u8]) -> Result<Self> {
+        let folder = state.join(release);
+        let path = folder.join(FILE);
+        let trouble = || format!("cannot take over the journal {}", path.display());
+        fs::create_dir_all(&folder).with_context(trouble)?;
+        // In one go: whoever reads it finds the old journal or the new one.
+        let mut file = tempfile::NamedTempFile::new_in(&folder).with_context(trouble)?;
+        let whole = so_far.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        file.write_all(&so_far[..whole]).with_context(trouble)?;
+        file.as_file().sync_all().with_context(trouble)?;
+        let file = file.persist(&path).with_context(trouble)?;
+        flush_names(&[&folder, state])?;
+        Ok(Self { file, path })
+    }
+
+    /// Writes an event's line, or nothing, and returns when it is on the disk.
     ///
     /// # Errors
     ///
     /// When the disk refuses; the event then counts as not having happened.
-    pub fn append(&mut self, event: &Event) -> Result<()> {
-        let mut line = event.to_line();
-        line.push('\n');
+    pub fn append(&mut self, line: &str) -> Result<()> {
+        if line.is_empty() {
+            return Ok(());
+        }
         self.file
             .write_all(line.as_bytes())
             .and_then(|()| self.file.sync_data())
@@ -68,6 +85,16 @@ impl Journal {
     }
 }
 
+/// The names of new files are data of their folder.
+fn flush_names(folders: &[&Path]) -> Result<()> {
+    for folder in folders {
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .with_context(|| format!("cannot flush {}", folder.display()))?;
+    }
+    Ok(())
+}
+
 /// Reads a journal back.
 ///
 /// # Errors
@@ -76,7 +103,16 @@ impl Journal {
 pub fn read(path: &Path) -> Result<(Vec<Event>, Release)> {
     let bytes =
         fs::read(path).with_context(|| format!("cannot read the journal {}", path.display()))?;
-    let text = String::from_utf8_lossy(&bytes);
+    parse(&bytes, &path.display().to_string())
+}
+
+/// Understands a journal's bytes; `name` is where they are from.
+///
+/// # Errors
+///
+/// When a line other than a torn last one is not an event that may follow.
+pub fn parse(bytes: &[u8], name: &str) -> Result<(Vec<Event>, Release)> {
+    let text = String::from_utf8_lossy(bytes);
     let mut events = Vec::new();
     let mut release = Release::default();
     for (index, line) in text.split_inclusive('\n').enumerate() {
@@ -84,9 +120,9 @@ pub fn read(path: &Path) -> Result<(Vec<Event>, Release)> {
         let number = index + 1;
         let event = match Event::from_line(line) {
             Ok(event) => event,
-            Err(error) => bail!("{}:{number}: not an event: {error}", path.display()),
+            Err(error) => bail!("{name}:{number}: not an event: {error}"),
         };
-        release.apply(&event).with_context(|| format!("{}:{number}", path.display()))?;
+        release.apply(&event).with_context(|| format!("{name}:{number}"))?;
         events.push(event);
     }
     Ok((events, release))
@@ -101,18 +137,25 @@ pub fn latest(state: &Path) -> Option<PathBuf> {
 /// Finds the journals of the releases that were begun last, at most so many, the newest first.
 #[must_use]
 pub fn recent(state: &Path, most: usize) -> Vec<PathBuf> {
+    let mut journals: Vec<_> =
+        all(state).into_iter().map(|(begun, _, path)| (begun, path)).collect();
+    journals.sort();
+    journals.into_iter().rev().take(most).map(|(_, path)| path).collect()
+}
+
+/// Finds every journal: when its release was begun, the release, and the file.
+#[must_use]
+pub fn all(state: &Path) -> Vec<(jiff::Timestamp, String, PathBuf)> {
     let entries = fs::read_dir(state).into_iter().flatten();
-    let mut journals: Vec<_> = entries
+    entries
         .filter_map(|entry| {
             let path = entry.ok()?.path().join(FILE);
             let mut first = String::new();
             BufReader::new(File::open(&path).ok()?).read_line(&mut first).ok()?;
-            let begun = Event::from_line(&first).ok()?.at;
-            Some((begun, path))
+            let first = Event::from_line(&first).ok()?;
+            Some((first.at, first.release, path))
         })
-        .collect();
-    journals.sort();
-    journals.into_iter().rev().take(most).map(|(_, path)| path).collect()
+        .collect()
 }
 
 #[cfg(test)]
@@ -146,7 +189,7 @@ mod tests {
         let mut journal = Journal::create(state.path(), "r1").expect("journal");
         let events = [started(1), warning(2, "first"), warning(3, "second")];
         for event in &events {
-            journal.append(event).expect("append");
+            journal.append(&(event.to_line() + "\n")).expect("append");
         }
         let (read_back, release) = read(journal.path()).expect("reads");
         assert_eq!(read_back, events);
@@ -165,9 +208,9 @@ mod tests {
     fn a_damaged_line_before_the_end_is_an_error_with_its_number() {
         let state = tempfile::tempdir().expect("temp dir");
         let mut journal = Journal::create(state.path(), "r1").expect("journal");
-        journal.append(&started(1)).expect("append");
+        journal.append(&(started(1).to_line() + "\n")).expect("append");
         journal.file.write_all(b"garbage\n").expect("write");
-        journal.append(&warning(2, "later")).expect("append");
+        journal.append(&(warning(2, "later").to_line() + "\n")).expect("append");
         let error = read(journal.path()).expect_err("damaged");
         assert!(error.to_string().contains("journal.jsonl:2: not an event"), "{error}");
     }
@@ -179,7 +222,7 @@ mod tests {
         for (second, id) in [(30, "a"), (10, "b"), (20, "c")] {
             let mut journal = Journal::create(state.path(), id).expect("journal");
             let at = jiff::Timestamp::from_second(second).expect("time");
-            journal.append(&Event { at, ..started(1) }).expect("append");
+            journal.append(&(Event { at, ..started(1) }.to_line() + "\n")).expect("append");
             paths.push(journal.path().to_owned());
         }
         Journal::create(state.path(), "empty").expect("journal");

@@ -1,8 +1,9 @@
 //! The engine: how a release comes about, event by event.
 //!
 //! * [`release`]: the state, a fold of events; what may follow what. Pure.
-//! * [`journal`]: the events on disk.
+//! * [`journal`]: the events on disk; [`copy`]: the same in Consul.
 //! * [`book`]: an event is written before it counts.
+//! * [`past`]: journals of releases, from here and from Consul; [`resume`]: how one is taken up again.
 //! * [`run`]: the loop that takes batches, and ends the release.
 //! * [`node`]: one node's way through its steps, to the end, a failure, or a stop on request.
 //! * [`steps`]: what each step does. Reads like the runbook.
@@ -11,12 +12,15 @@
 mod availability;
 mod book;
 mod capacity;
+pub mod copy;
 mod drain;
 pub mod journal;
 mod node;
+pub mod past;
 pub mod release;
+pub mod resume;
 mod run;
 mod stage;
 mod steps;
 
-pub use run::{Ended, Engine, Mode, Sink, Stop};
+pub use run::{Begin, Ended, Engine, Mode, Sink, Stop};

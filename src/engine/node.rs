@@ -11,7 +11,7 @@ use super::release::Release;
 use super::run::{Record, Shared, Stop};
 use crate::event::{Drained, Fact, Failure, Planned, Step};
 use crate::node::Mark;
-use crate::spec::NodeSpec;
+use crate::spec::{Action, NodeSpec};
 use crate::world::World;
 
 /// How long a registry write that is under way may still take once the release is to stop.
@@ -43,6 +43,8 @@ pub(super) struct NodeRun<W> {
     pub(super) unanswered: bool,
     /// The service was ended or changed by this release, or perhaps.
     stopped: bool,
+    /// What need not be done again; nothing is known of a node that is not taken up again.
+    done: Option<Vec<Step>>,
 }
 
 /// Why a step did not end well.
@@ -107,15 +109,17 @@ enum Ending {
 impl<W: World> NodeRun<W> {
     pub(super) fn new(shared: &Arc<Shared<W>>, release: &Release, name: &str) -> Option<Self> {
         let planned = release.planned().iter().find(|plan| plan.node == name)?;
+        let state = release.nodes.get(name)?;
         Some(Self {
             shared: shared.clone(),
             node: shared.spec.node(name)?.clone(),
             planned: planned.clone(),
             written: Instant::now(),
-            mark: None,
-            down: false,
+            mark: state.mark,
+            down: state.down == Some(true),
             unanswered: false,
-            stopped: false,
+            stopped: state.stopped,
+            done: state.resumed.then(|| state.done.clone()),
         })
     }
 
@@ -124,7 +128,11 @@ impl<W: World> NodeRun<W> {
         let begun = Instant::now();
         let mode = self.shared.mode;
         let steps = self.node.steps.clone();
-        for action in steps.iter().filter(|action| mode.includes(action.step)) {
+        let left = |action: &&Action| {
+            mode.includes(action.step)
+                && !self.done.iter().flatten().any(|done| *done == action.step)
+        };
+        for action in steps.iter().filter(left).collect::<Vec<_>>() {
             let ending = if self.stop_requested() {
                 Ending::Interrupted
             } else {
@@ -279,6 +287,11 @@ impl<W: World> NodeRun<W> {
             let _ = self.record(None, Fact::Warning { message }).await;
         }
         let _ = self.record(Some(step), Fact::NodePutBack { proven: proven.is_ok() }).await;
+    }
+
+    /// Whether it is taken up again: what is found may be half done.
+    pub(super) fn is_resumed(&self) -> bool {
+        self.done.is_some()
     }
 
     fn stop_requested(&self) -> bool {

@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::event::{Drained, Event, Fact, Failure, Finished, Planned, Started, Step, Will};
+use crate::event::{
+    Drained, Event, Fact, Failure, Finished, Planned, Resumption, Started, Step, Will,
+};
 use crate::node::Mark;
 
 /// A release, as far as it has come.
@@ -31,6 +33,8 @@ pub struct Release {
     pub finished: Option<Finished>,
     /// The last event's number.
     pub seq: u64,
+    /// When it was begun, for people and for names.
+    pub begun: Option<jiff::Timestamp>,
 }
 
 /// A node within a release.
@@ -58,6 +62,8 @@ pub struct NodeState {
     pub failure: Option<Failure>,
     /// How long it took, once it is done.
     pub elapsed_ms: u64,
+    /// Taken up again after it had been begun.
+    pub resumed: bool,
 }
 
 /// How far a node is.
@@ -89,6 +95,8 @@ pub enum Change {
     Nothing,
     /// The release begins.
     Started(Box<Started>),
+    /// The release goes on.
+    Resumed(Vec<Resumption>),
     /// A node's state.
     Node(String, Box<NodeState>),
     /// These nodes are taken.
@@ -137,7 +145,7 @@ impl Release {
     /// When the event cannot follow what happened so far; the release is then as it was.
     pub fn apply(&mut self, event: &Event) -> Result<()> {
         let change = self.change(event)?;
-        self.commit(event.seq, change);
+        self.commit(event, change);
         Ok(())
     }
 
@@ -147,13 +155,18 @@ impl Release {
     ///
     /// When the event cannot follow what happened so far.
     pub fn change(&self, event: &Event) -> Result<Change> {
-        ensure!(self.finished.is_none(), "event {} after the end of the release", event.seq);
+        let goes_on = self.finished.is_none() || matches!(event.fact, Fact::ReleaseResumed(_));
+        ensure!(goes_on, "event {} after the end of the release", event.seq);
         // Progress has numbers too but is not journalled, so a journal has gaps.
         ensure!(event.seq > self.seq, "event {} after event {}", event.seq, self.seq);
         let starts = matches!(event.fact, Fact::ReleaseStarted(_));
         ensure!(starts != self.started.is_some(), "event {}: a release starts once", event.seq);
         match &event.fact {
             Fact::ReleaseStarted(started) => Ok(Change::Started(started.clone())),
+            Fact::ReleaseResumed(resumed) => {
+                self.may_resume(&resumed.nodes)?;
+                Ok(Change::Resumed(resumed.nodes.clone()))
+            }
             Fact::StepProgress { .. } | Fact::Warning { .. } => Ok(Change::Nothing),
             Fact::BatchStarted { number, nodes } => {
                 self.may_take(*number, nodes)?;
@@ -192,12 +205,24 @@ impl Release {
     }
 
     /// Makes a change that [`change`](Self::change) has allowed; nothing may have happened in between.
-    pub fn commit(&mut self, seq: u64, change: Change) {
+    pub fn commit(&mut self, event: &Event, change: Change) {
+        self.begun.get_or_insert(event.at);
         match change {
             Change::Nothing => {}
             Change::Started(started) => {
                 self.nodes = started.nodes.iter().map(initial).collect();
                 self.started = Some(*started);
+            }
+            Change::Resumed(nodes) => {
+                self.finished = None;
+                self.stopping = None;
+                // What was being staged is staged anew.
+                for node in self.nodes.values_mut().filter(|node| node.phase == Phase::Waiting) {
+                    node.step = None;
+                }
+                for found in nodes {
+                    self.nodes.entry(found.node.clone()).or_default().resume(found);
+                }
             }
             Change::Node(name, node) => {
                 self.nodes.insert(name, *node);
@@ -213,7 +238,7 @@ impl Release {
             }
             Change::Finished(finished) => self.finished = Some(*finished),
         }
-        self.seq = seq;
+        self.seq = event.seq;
     }
 
     fn may_take(&self, number: usize, nodes: &[String]) -> Result<()> {
@@ -226,17 +251,37 @@ impl Release {
         Ok(())
     }
 
+    fn may_resume(&self, nodes: &[Resumption]) -> Result<()> {
+        for found in nodes {
+            let Some(node) = self.nodes.get(&found.node) else {
+                bail!("there is no node `{}`", found.node)
+            };
+            ensure!(node.is_unfinished(), "node `{}` has nothing to be resumed", found.node);
+            // What is not done again must have been done.
+            let had = |step: &&Step| !node.done.contains(*step) && node.step != Some(**step);
+            if let Some(step) = found.done.iter().find(had) {
+                bail!("node `{}` never came to `{step}`", found.node);
+            }
+        }
+        let listed = |name: &str| nodes.iter().any(|found| found.node == name);
+        let left =
+            self.nodes.iter().find(|(name, node)| node.phase == Phase::Taken && !listed(name));
+        ensure!(left.is_none(), "node `{}` was under way", left.map_or("", |(name, _)| name));
+        Ok(())
+    }
+
     /// The nodes whose turn comes next, at most `size`; none when the release stops or nothing is left.
     #[must_use]
     pub fn next_batch(&self, size: usize) -> Vec<String> {
         if self.stopping.is_some() {
             return Vec::new();
         }
-        self.in_order()
-            .filter(|(_, node)| node.phase == Phase::Waiting)
-            .take(size)
-            .map(|(name, _)| name.to_owned())
-            .collect()
+        let waiting = |resumed| {
+            self.in_order()
+                .filter(move |(_, node)| node.phase == Phase::Waiting && node.resumed == resumed)
+        };
+        // Nodes that were begun already are most likely out: they go first.
+        waiting(true).chain(waiting(false)).take(size).map(|(name, _)| name.to_owned()).collect()
     }
 
     /// Every node in the release's order.
@@ -350,12 +395,33 @@ impl NodeState {
                 Ok(())
             }
             Fact::ReleaseStarted(_)
+            | Fact::ReleaseResumed(_)
             | Fact::BatchStarted { .. }
             | Fact::StepProgress { .. }
             | Fact::Warning { .. }
             | Fact::ReleaseStopping { .. }
             | Fact::ReleaseFinished(_) => bail!("not an event of a node"),
         }
+    }
+
+    /// Returns whether it was begun, or could not be, and did not come to its end.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        matches!(self.phase, Phase::Taken | Phase::Interrupted | Phase::Failed | Phase::Blocked)
+    }
+
+    fn resume(&mut self, found: Resumption) {
+        let written = self.writing || self.down.is_some();
+        *self = Self {
+            phase: Phase::Waiting,
+            done: found.done,
+            down: (written || found.down).then_some(found.down),
+            stopped: self.stopped,
+            mark: self.mark,
+            drained: self.drained,
+            resumed: true,
+            ..Self::default()
+        };
     }
 
     fn begin(&mut self, step: Step) -> Result<()> {

@@ -14,11 +14,12 @@ use tokio::time::Instant;
 
 use super::book::Book;
 use super::capacity::Capacity;
+use super::copy::Copy;
 use super::journal::Journal;
 use super::node::NodeRun;
 use super::release::{Phase, Release, Standing};
 use crate::consul::Client;
-use crate::event::{Event, Fact, Finished, Outcome, Started, Step};
+use crate::event::{Event, Fact, Finished, Outcome, Resumed, Started, Step};
 use crate::gateway::Watcher;
 use crate::lock::Lock;
 use crate::registry::Kv;
@@ -50,6 +51,15 @@ impl Stop {
             Self::Unwritten(reason) | Self::LockLost(reason) => Some(reason),
         }
     }
+}
+
+/// How a release begins.
+#[derive(Debug)]
+pub enum Begin {
+    /// Anew.
+    Started(Box<Started>),
+    /// Where an earlier run of it ended or broke off.
+    Resumed(Box<Release>, Resumed),
 }
 
 /// What is done to each node.
@@ -97,6 +107,8 @@ pub struct Engine<W> {
     pub redactor: Redactor,
     /// What keeps other releases away.
     pub lock: Arc<Lock<W>>,
+    /// The journal's copy for other machines.
+    pub copy: Option<Copy<W>>,
 }
 
 /// A release that has ended.
@@ -151,11 +163,11 @@ impl<W: World> Engine<W> {
     pub async fn run(
         self,
         id: &str,
-        started: Started,
+        begin: Begin,
         journal: Journal,
         sink: &mut dyn Sink,
     ) -> Result<Ended> {
-        let begun = Instant::now();
+        let clock = Instant::now();
         let (sender, mut receiver) = mpsc::channel(256);
         let (halt, mut stop) = watch::channel(Stop::No);
         let halt = Arc::new(halt);
@@ -174,11 +186,18 @@ impl<W: World> Engine<W> {
             stop: stop.clone(),
             records: sender,
         });
+        let (release, first) = match begin {
+            Begin::Started(started) => (Release::default(), Fact::ReleaseStarted(started)),
+            Begin::Resumed(release, resumed) => (*release, Fact::ReleaseResumed(resumed)),
+        };
         let mut book = Book {
             world: self.world.as_ref(),
             id: id.to_owned(),
-            release: Release::default(),
+            release,
             journal,
+            copy: self.copy,
+            lines: String::new(),
+            waiting: Vec::new(),
             sink,
             redactor: &self.redactor,
             lock: &self.lock,
@@ -186,7 +205,7 @@ impl<W: World> Engine<W> {
             unwritten: None,
             failed: None,
         };
-        book.record(None, None, Fact::ReleaseStarted(Box::new(started)))?;
+        book.tell(first).await?;
         shared.failures.store(book.release.failures(), Ordering::Relaxed);
 
         let staged = !matches!(self.mode, Mode::Deploy)
@@ -200,7 +219,7 @@ impl<W: World> Engine<W> {
             }
             let number = book.release.batch + 1;
             let taken = Fact::BatchStarted { number, nodes: nodes.clone() };
-            if book.record(None, None, taken).is_err() {
+            if book.tell(taken).await.is_err() {
                 break;
             }
             let mut tasks = JoinSet::new();
@@ -219,9 +238,10 @@ impl<W: World> Engine<W> {
             }
         }
         note_stop(&mut book, &stop);
-        let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let elapsed_ms = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
         let finished = conclude(&book, &shared.spec, staged, &stop, elapsed_ms);
-        let _ = book.record(None, None, Fact::ReleaseFinished(finished));
+        let _ = book.tell(Fact::ReleaseFinished(finished)).await;
+        book.close().await;
         asked.abort();
         Ok(Ended { release: book.release, failed: book.failed, unwritten: book.unwritten })
     }
@@ -260,7 +280,14 @@ async fn drive<W: World>(
     loop {
         tokio::select! {
             biased;
-            Some(record) = receiver.recv() => book.take(record),
+            Some(record) = receiver.recv() => {
+                book.take(record);
+                // What came meanwhile is written in one go.
+                while let Ok(record) = receiver.try_recv() {
+                    book.take(record);
+                }
+                book.settle().await;
+            }
             changed = stop.changed(), if listening => {
                 listening = changed.is_ok();
                 note_stop(book, stop);
@@ -281,6 +308,7 @@ async fn drive<W: World>(
     while let Ok(record) = receiver.try_recv() {
         book.take(record);
     }
+    book.settle().await;
 }
 
 fn note_stop<W: World>(book: &mut Book<'_, W>, stop: &watch::Receiver<Stop>) {

@@ -66,8 +66,15 @@ impl<W: World> NodeRun<W> {
 
     /// Ends the service. When the link is lost on the way, the node is looked at before anything else.
     async fn end_service(&mut self, step: Step, shell: Option<&Shell>) -> Result<Found, Trouble> {
+        // On a node that was out already, the service may have ended before.
+        let ended = (self.is_resumed() || self.planned.was_out)
+            && self.listener().await.is_ok_and(|listener| !listener.bound);
         match self.command(shell).await {
             Err(Trouble::Lost(_)) => {}
+            Err(Trouble::Failed(failure)) if ended => {
+                let reason = failure.reason;
+                return Ok(Found::from(format!("nothing was running ({reason})")));
+            }
             result => return result,
         }
         let lost = "the connection was lost";

@@ -7,7 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::engine::Sink;
 use crate::engine::release::{Phase, Release};
-use crate::event::{Drained, Event, Fact, Will};
+use crate::event::{Drained, Event, Fact, Planned, Will};
 use crate::text;
 
 /// How many waiting nodes are named.
@@ -115,6 +115,13 @@ impl Live {
         times
     }
 
+    fn set_up(&mut self, nodes: &[Planned], at: jiff::Timestamp) {
+        self.total = nodes.len();
+        self.begun = Some(at);
+        let widest = nodes.iter().map(|planned| planned.node.chars().count()).max();
+        self.width = widest.unwrap_or(0).max(7);
+    }
+
     fn refresh(&self, release: &Release, now: jiff::Timestamp) {
         let Some(started) = &release.started else { return };
         let (done, all) = super::progress(release);
@@ -173,11 +180,13 @@ impl Sink for Live {
     fn event(&mut self, event: &Event, release: &Release) {
         let node = event.node.clone().unwrap_or_default();
         match &event.fact {
+            Fact::ReleaseResumed(resumed) => {
+                self.set_up(release.planned(), event.at);
+                let names: Vec<_> = resumed.nodes.iter().map(|found| found.node.as_str()).collect();
+                self.print(&format!("  goes on with {}", names.join(", ")));
+            }
             Fact::ReleaseStarted(started) => {
-                self.total = started.nodes.len();
-                self.begun = Some(event.at);
-                let widest = started.nodes.iter().map(|planned| planned.node.chars().count()).max();
-                self.width = widest.unwrap_or(0).max(7);
+                self.set_up(&started.nodes, event.at);
                 for planned in &started.nodes {
                     let (symbol, code, word) = match planned.will {
                         Will::Update => continue,

@@ -79,9 +79,9 @@ impl Sink for Plain {
         if self.quiet && !loud {
             return;
         }
-        if let Fact::ReleaseStarted(started) = &event.fact {
-            self.width =
-                started.nodes.iter().map(|planned| planned.node.len()).max().unwrap_or(0).max(7);
+        if let Fact::ReleaseStarted(_) | Fact::ReleaseResumed(_) = &event.fact {
+            let nodes = release.planned();
+            self.width = nodes.iter().map(|planned| planned.node.len()).max().unwrap_or(0).max(7);
         }
         self.line(event, release, &word, &rest);
         if self.github && matches!(event.fact, Fact::NodeFailed(_)) {
@@ -110,6 +110,11 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
                 started.actor
             );
             quietly("start", rest)
+        }
+        Fact::ReleaseResumed(resumed) => {
+            let names: Vec<_> = resumed.nodes.iter().map(|found| found.node.as_str()).collect();
+            let rest = format!("goes on by {}: {}", resumed.actor, names.join(", "));
+            quietly("resume", rest)
         }
         Fact::BatchStarted { number, nodes } => {
             let several = nodes.len() > 1;

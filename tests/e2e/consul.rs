@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rollgate_lab::{GatewayConfig, LabConfig};
 
-use crate::harness::{Bench, rollgate};
+use crate::harness::{Bench, quick, rollgate};
 
 #[test]
 fn a_release_goes_on_when_consul_elects_a_new_leader() {
@@ -29,4 +29,21 @@ fn a_release_goes_on_when_consul_elects_a_new_leader() {
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
     let totals = load.stop();
     assert_eq!(totals.failed, 0, "{totals}");
+}
+
+#[test]
+fn the_journal_is_in_consul_too_and_only_the_last_releases_stay() {
+    let bench = Bench::new(2, vec![quick(1)]);
+    let key = "rollgate/app/journal/";
+    for turn in 0..25 {
+        let old = format!("{key}20200101T0000{turn:02}Z-0000{turn:04}/z000001");
+        bench.lab.consul.put(&old, "old").expect("Consul answers");
+    }
+    bench.deploy("2").exits(0);
+    let keys = bench.lab.consul.keys(key).expect("Consul answers");
+    assert_eq!(keys.len(), 20, "{keys:?}");
+    assert!(keys.iter().any(|key| key.contains("20200101T000024Z")), "{keys:?}");
+    assert!(!keys.iter().any(|key| key.contains("20200101T000004Z")), "{keys:?}");
+    let own: Vec<_> = keys.iter().filter(|key| !key.contains("20200101T")).collect();
+    assert!(matches!(own.as_slice(), [key] if key.ends_with("/z000001")), "{own:?}");
 }

@@ -95,7 +95,9 @@ fn a_token_with_the_documented_rights_releases_and_one_with_fewer_is_refused() {
         assert_eq!(reply.expect("Consul answers").status, 200);
     }
     let token = |policy: &str, rules: &str| bench.lab.consul.token(policy, rules).expect("a token");
-    let writer = token("releases", &documented_policies()[..2].concat());
+    let writer = token("releases", &documented_policies().concat());
+    let lock = documented_policies()[1];
+    let token = |policy: &str, rules: &str| token(policy, &format!("{rules} {lock}"));
     let reader = token("reads", r#"key_prefix "upstreams/app/" { policy = "read" }"#);
     let foreign = token("other", r#"key_prefix "upstreams/other/" { policy = "write" }"#);
     let first = bench.lab.registry_key(0).expect("a key");
@@ -144,7 +146,8 @@ fn a_token_stays_hidden_when_the_playbooks_own_command_prints_it() {
         playbook["health"]["deadline"] = "1s".into();
         playbook["hooks"] = serde_json::json!({ "on_failure": { "run": "echo seen; printenv CONSUL_HTTP_TOKEN", "on": "local" } });
     });
-    let token = bench.lab.consul.token("releases", documented_policies()[0]).expect("a token");
+    let token = bench.lab.consul.token("releases", &documented_policies()[..2].concat());
+    let token = token.expect("a token");
     bench.lab.artifact("2", Fault::NeverReady).expect("an artifact");
     for form in ["plain", "jsonl"] {
         let options = ["deploy", bench.file(), "--var", "version=2", "--yes", "--output", form];

@@ -1,7 +1,8 @@
 //! What the tests share: a lab with a playbook, releases under load, and what must be true afterwards.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Child, Command, Output, Stdio};
 
 use rollgate_lab::{Fault, GatewayConfig, Lab, LabConfig, Load, LoadConfig, Totals};
 use serde_json::Value;
@@ -64,6 +65,31 @@ impl Bench {
 
     pub(crate) fn deploy(&self, version: &str) -> Ran {
         self.run(&["deploy"], &["--var", &format!("version={version}"), "--yes"])
+    }
+
+    /// Starts a release and returns when it has reached a step of a node, with the events that follow.
+    pub(crate) fn start_until(
+        &self,
+        version: &str,
+        step: &str,
+    ) -> (Child, impl Iterator<Item = std::io::Result<String>> + use<>) {
+        let mut child = self
+            .lab
+            .command(&rollgate())
+            .args(["deploy", self.file(), "--yes", "--output", "jsonl"])
+            .args(["--var", &format!("version={version}")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("rollgate starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let reached = lines.by_ref().map(|line| line.expect("a line")).any(|line| {
+            let event: Value = serde_json::from_str(&line).expect("an event");
+            event["type"] == "step.started" && event["step"] == step
+        });
+        assert!(reached, "{step} was never reached");
+        (child, lines)
     }
 
     /// Requests through every gateway, until it is stopped.
@@ -176,6 +202,12 @@ fn processes_with(text: &str) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Sends a signal by its name, like `-STOP`.
+pub(crate) fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args([name, &pid.to_string()]).status();
+    assert!(status.expect("kill runs").success());
 }
 
 /// A finished run of rollgate.

@@ -1,12 +1,9 @@
 //! One release at a time: who holds the lock is told, a holder that slept too long writes nothing.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-
 use rollgate_lab::LabConfig;
 use serde_json::Value;
 
-use crate::harness::{Bench, Ran, quick, rollgate};
+use crate::harness::{Bench, Ran, quick, signal};
 
 /// A release of version 2 that stays in its first drain for some seconds.
 fn lingering() -> Bench {
@@ -15,35 +12,10 @@ fn lingering() -> Bench {
     })
 }
 
-/// Starts a release and returns when it has reached a step of a node.
-fn start_until(bench: &Bench, step: &str) -> (Child, std::io::Lines<impl BufRead + use<>>) {
-    let mut child = bench
-        .lab
-        .command(&rollgate())
-        .args(["deploy", bench.file(), "--var", "version=2", "--yes", "--output", "jsonl"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("rollgate starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let reached = lines.by_ref().map(|line| line.expect("a line")).any(|line| {
-        let event: Value = serde_json::from_str(&line).expect("an event");
-        event["type"] == "step.started" && event["step"] == step
-    });
-    assert!(reached, "{step} was never reached");
-    (child, lines)
-}
-
-fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").args([name, &child.id().to_string()]).status();
-    assert!(status.expect("kill runs").success());
-}
-
 #[test]
 fn a_second_release_is_told_who_holds_the_lock_and_may_wait_for_it() {
     let bench = lingering();
-    let (first, lines) = start_until(&bench, "drain");
+    let (first, lines) = bench.start_until("2", "drain");
     // The same state folder says so, and another machine's learns it from Consul.
     let keys = bench.keys();
     bench.deploy("3").exits(4).says("the lock is held by ").says("`deploy`");
@@ -66,8 +38,8 @@ fn a_second_release_is_told_who_holds_the_lock_and_may_wait_for_it() {
 #[test]
 fn a_holder_that_slept_too_long_writes_nothing_and_says_so() {
     let bench = lingering();
-    let (first, lines) = start_until(&bench, "drain");
-    signal(&first, "-STOP");
+    let (first, lines) = bench.start_until("2", "drain");
+    signal(first.id(), "-STOP");
     bench.run(&["lock", "break"], &["--yes"]).exits(0).says("The lock was taken from ");
     // The next one takes over what the first has left behind, while the first still sleeps.
     let elsewhere = bench.lab.directory().join("elsewhere");
@@ -75,7 +47,7 @@ fn a_holder_that_slept_too_long_writes_nothing_and_says_so() {
     let version = ["--var", "version=3", "--yes", "--state-dir", elsewhere];
     bench.run(&["deploy"], &version).exits(0);
     let keys = bench.keys();
-    signal(&first, "-CONT");
+    signal(first.id(), "-CONT");
     let events: Vec<Value> =
         lines.map(|line| serde_json::from_str(&line.expect("a line")).expect("an event")).collect();
     let ran = Ran(first.wait_with_output().expect("ends")).exits(4).says("LOCK LOST");
@@ -88,8 +60,8 @@ fn a_holder_that_slept_too_long_writes_nothing_and_says_so() {
 #[test]
 fn the_lock_of_a_dead_holder_on_this_machine_is_taken_at_once() {
     let bench = lingering();
-    let (mut first, _lines) = start_until(&bench, "drain");
-    signal(&first, "-KILL");
+    let (mut first, _lines) = bench.start_until("2", "drain");
+    signal(first.id(), "-KILL");
     first.wait().expect("ends");
     bench.deploy("2").exits(0);
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));

@@ -12,5 +12,6 @@ mod lock;
 mod overhead;
 mod refusals;
 mod releases;
+mod resume;
 mod signals;
 mod terminal;

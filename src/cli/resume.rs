@@ -1,0 +1,179 @@
+//! `resume`: goes on with a release that was stopped, failed, or broke off, from any machine that reaches Consul.
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::deploy::agreed;
+use super::hold::{self, LockArguments};
+use super::open::{Missing, Opened, Reach, block_on};
+use super::output::{self, Refusal};
+use super::work::Work;
+use super::{Exit, Global, PlaybookArguments};
+use crate::engine::past::{self, Past};
+use crate::engine::release::Phase;
+use crate::engine::resume::resumptions;
+use crate::event::{Finished, Outcome, Resumed, Resumption};
+use crate::playbook::Playbook;
+use crate::report::say;
+use crate::spec::Spec;
+use crate::survey::Fleet;
+use crate::text::count;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The playbook, which tells where to look; what is done comes from the release's journal
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    file: std::path::PathBuf,
+    /// The release, or an unambiguous start of its id [default: the last one]
+    #[arg(value_name = "ID")]
+    id: Option<String>,
+    #[command(flatten)]
+    lock: LockArguments,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
+    attempt(arguments, global).unwrap_or_else(|refusal| output::refuse(refusal, global))
+}
+
+fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
+    let playbook = PlaybookArguments::of(&arguments.file);
+    let mut opened = Opened::new(&playbook, global, Missing::Open)?;
+    block_on(async {
+        let reach = opened.reach()?;
+        let id = find(&opened, &reach, arguments.id.as_deref()).await?.id;
+        opened.inputs.release.clone_from(&id);
+        let lock = Work::begin("resume", global, &opened, &reach, &arguments.lock).await;
+        let result = match lock {
+            Ok(work) => {
+                let (lock, stop) = work.into_parts();
+                // Whoever had the lock may have gone on meanwhile: the journal counts as it is now.
+                let past = find(&opened, &reach, Some(&id)).await;
+                let result = match past.and_then(|past| Ok((opened.of_release(&past)?, past))) {
+                    Ok((opened, past)) => {
+                        let work = Work::from_parts(global, &opened, &reach, lock.clone(), stop);
+                        go_on(arguments, work, past).await
+                    }
+                    Err(refusal) => Err(refusal),
+                };
+                lock.release().await;
+                result
+            }
+            Err(refusal) => Err(refusal),
+        };
+        reach.world.close().await;
+        result
+    })?
+}
+
+async fn find(opened: &Opened, reach: &Reach, id: Option<&str>) -> Result<Past, Refusal> {
+    let service = &opened.loaded.playbook.service;
+    past::find(&opened.state, &reach.consul, service, id).await.map_err(|error| {
+        Refusal::new(Exit::REFUSED, format!("{error:#}")).hint("nothing was changed")
+    })
+}
+
+async fn go_on(arguments: &Arguments, mut work: Work<'_>, past: Past) -> Result<Exit, Refusal> {
+    let (global, opened, reach) = (work.global, work.opened, work.reach);
+    let refused = |problem: String| {
+        Refusal::new(Exit::REFUSED, reach.redactor.redact(&problem)).hint("nothing was changed")
+    };
+    let Some(started) = past.release.started.clone() else {
+        return Err(refused(format!("release {} never began", past.id)));
+    };
+    if started.command.starts_with("node") {
+        return Err(refused(format!(
+            "release {} is a `{}`: do that again",
+            past.id, started.command
+        )));
+    }
+    if past.release.finished.as_ref().is_some_and(|finished| finished.result == Outcome::Done) {
+        let done = format!("release {} is done", past.id);
+        if !global.quiet {
+            say(&format!("Nothing to do: {done}.\n"));
+        }
+        let finished = Finished::unstarted(Outcome::Nothing, Exit::DONE.0, Some(done));
+        return Ok(output::end(finished, output::lines(&reach.redactor), global));
+    }
+    let spec = opened.spec()?;
+    let fleet = work.look(&spec).await?;
+    let nodes = resumptions(&past.release, &spec, &fleet);
+    let problems = objections(&past, &spec, &fleet, &nodes);
+    if !problems.is_empty() {
+        return Err(refused(problems.join("; ")));
+    }
+    if !arguments.yes {
+        let question = format!("Go on with release {}: {}?", past.id, summary(&past, &nodes));
+        work.unless_stopped(agreed(&question)).await??;
+    }
+    work.resume(&spec, past, Resumed { actor: hold::actor(), nodes }).await
+}
+
+/// What stands against going on: what is unknown of the nodes that were begun, of the registry and of the gateways.
+fn objections(past: &Past, spec: &Spec, fleet: &Fleet, nodes: &[Resumption]) -> Vec<String> {
+    let mut problems: Vec<_> = fleet.registry_problem.iter().cloned().collect();
+    for (name, seen) in &fleet.gateways {
+        if let Err(problem) = seen {
+            problems.push(format!("gateway {name} cannot be read: {problem}"));
+        }
+    }
+    let unstaged = |name: &str| {
+        let survey = fleet.nodes.get(name).and_then(|facts| facts.survey.as_ref());
+        survey.is_some_and(|survey| !survey.staged)
+    };
+    let absent = spec.artifact.as_ref().filter(|artifact| !artifact.file.exists());
+    for (name, state) in past.release.in_order() {
+        let begun = nodes.iter().any(|found| found.node == name);
+        let facts = fleet.nodes.get(name);
+        let problem =
+            facts.and_then(|facts| facts.problem.as_ref().or(facts.registry_problem.as_ref()));
+        if let Some(problem) = problem.filter(|_| begun) {
+            problems.push(format!("{name}: {problem}"));
+        } else if let Some(artifact) = absent
+            && (begun || state.phase == Phase::Waiting)
+            && unstaged(name)
+        {
+            let file = artifact.file.display();
+            problems.push(format!("{name} does not have the artifact yet, and there is no {file}"));
+        }
+    }
+    problems
+}
+
+fn summary(past: &Past, nodes: &[Resumption]) -> String {
+    let mut parts: Vec<_> = nodes
+        .iter()
+        .map(|found| {
+            let from = if found.done.is_empty() { "from its start" } else { "from its health" };
+            format!("{} {from}", found.node)
+        })
+        .collect();
+    let waiting = past.release.count(|node| node.phase == Phase::Waiting);
+    parts.push(format!("{} waiting", count(waiting, "node")));
+    parts.join(", ")
+}
+
+impl Opened {
+    /// The same file's place and secrets, with the playbook and the variables of a release's journal.
+    fn of_release(&self, past: &Past) -> Result<Self, Refusal> {
+        let unreadable = |error: String| {
+            let problem =
+                format!("the playbook in the journal of {} cannot be read: {error}", past.id);
+            Refusal::new(Exit::REFUSED, problem).hint("nothing was changed")
+        };
+        let started = past.release.started.as_ref();
+        let started = started.ok_or_else(|| unreadable("it never began".into()))?;
+        let playbook = Playbook::deserialize(&started.playbook);
+        let mut opened =
+            self.with_playbook(playbook.map_err(|error| unreadable(error.to_string()))?);
+        let folder = std::mem::take(&mut opened.inputs.folder);
+        opened.inputs = started.inputs.clone();
+        // On another machine the playbook lies elsewhere.
+        if !opened.inputs.folder.exists() {
+            opened.inputs.folder = folder;
+        }
+        Ok(opened)
+    }
+}

@@ -1,0 +1,254 @@
+//! The journal's copy in Consul, from which another machine can go on.
+//!
+//! The same bytes as the local file, in pieces: `rollgate/<service>/journal/<time>-<release>/p000001`. Small ones,
+//! because the last piece is written anew with every event. When the release has ended they become few compressed
+//! ones (`z000001`). Every write checks that the lock is still held.
+
+use std::io::{Read, Write as _};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use tokio::time::Instant;
+
+use crate::consul::{Client, Entry, Error, Guard, KvWrite, Write};
+use crate::lock::shared_prefix;
+use crate::world::World;
+
+/// The size of a piece that still grows.
+const PIECE: usize = 8 * 1024;
+
+/// The size of a compressed piece: with its encoding it stays below the 512 KiB that a transaction may have.
+const COMPRESSED_PIECE: usize = 256 * 1024;
+
+/// How many pieces are written in one transaction.
+const PIECES_AT_ONCE: usize = 32;
+
+/// A compressed journal that would become larger is not one of ours.
+const LARGEST: u64 = 256 * 1024 * 1024;
+
+/// How long one write may take; the release goes on without the copy then.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Before a copy that is behind is tried again.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// How many releases of a service are kept.
+const RELEASES: usize = 20;
+
+/// A copy that is being written.
+#[derive(Debug)]
+pub struct Copy<W> {
+    client: Client<W>,
+    guard: Guard,
+    service: String,
+    folder: String,
+    /// The bytes from the first piece on that may still change.
+    tail: Vec<u8>,
+    /// The number of that piece.
+    first: usize,
+    /// Since when Consul has not taken a write.
+    behind: Option<Instant>,
+}
+
+/// A release of which Consul has a copy.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kept {
+    /// When it was begun, as text that sorts.
+    pub begun: String,
+    /// Its id.
+    pub release: String,
+}
+
+/// A time as text that sorts.
+pub(super) fn begun(at: jiff::Timestamp) -> String {
+    at.strftime("%Y%m%dT%H%M%SZ").to_string()
+}
+
+fn folder(service: &str) -> String {
+    format!("{}journal/", shared_prefix(service))
+}
+
+impl<W: World> Copy<W> {
+    /// A copy of a release's journal that has `so_far` in it already; written with the first append.
+    #[must_use]
+    pub fn new(
+        client: &Client<W>,
+        guard: &Guard,
+        service: &str,
+        release: &str,
+        begun: jiff::Timestamp,
+        so_far: Vec<u8>,
+    ) -> Self {
+        let begun = self::begun(begun);
+        Self {
+            client: client.hurried(PATIENCE),
+            guard: guard.clone(),
+            service: service.to_owned(),
+            folder: format!("{}{begun}-{release}/", folder(service)),
+            tail: so_far,
+            first: 1,
+            behind: None,
+        }
+    }
+
+    /// Appends lines and returns when Consul has them. A copy that is behind is caught up now and then only, so that a
+    /// Consul that cannot be reached holds nobody up.
+    ///
+    /// # Errors
+    ///
+    /// Why Consul has not taken them; the next append tries again. Told once.
+    pub async fn append(&mut self, lines: &[u8]) -> Result<(), Error> {
+        self.tail.extend_from_slice(lines);
+        if self.behind.is_some_and(|behind| behind.elapsed() < PAUSE) {
+            return Ok(());
+        }
+        let was_behind = self.behind.is_some();
+        match tokio::time::timeout(PATIENCE, self.write()).await {
+            Ok(Ok(())) => {
+                self.behind = None;
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                self.behind = Some(Instant::now());
+                if was_behind { Ok(()) } else { Err(error) }
+            }
+            Err(_) => {
+                self.behind = Some(Instant::now());
+                let problem = format!("no answer within {}", crate::text::duration(PATIENCE));
+                if was_behind { Ok(()) } else { Err(Error::Unreachable(problem)) }
+            }
+        }
+    }
+
+    async fn write(&mut self) -> Result<(), Error> {
+        loop {
+            let pieces: Vec<_> = self
+                .tail
+                .chunks(PIECE)
+                .take(PIECES_AT_ONCE)
+                .enumerate()
+                .map(|(index, piece)| (format!("{}p{:06}", self.folder, self.first + index), piece))
+                .collect();
+            let writes: Vec<_> =
+                pieces.iter().map(|(key, value)| Write::Set { key, value }).collect();
+            if writes.is_empty() {
+                return Ok(());
+            }
+            if self.client.transact(Some(&self.guard), &writes).await? == KvWrite::NotHeld {
+                // The lock's own watch stops the release; nothing is to be added here.
+                return Ok(());
+            }
+            let all = pieces.len() * PIECE >= self.tail.len();
+            let full = pieces.iter().filter(|(_, piece)| piece.len() == PIECE).count();
+            self.first += full;
+            self.tail.drain(..full * PIECE);
+            if all {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Puts the finished journal in the place of its pieces, compressed, and deletes the oldest releases.
+    ///
+    /// # Errors
+    ///
+    /// When Consul cannot be asked, or refuses; what is there stays readable.
+    pub async fn close(&mut self, whole: &[u8]) -> Result<()> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(whole)?;
+        let compressed = encoder.finish()?;
+        for (index, value) in compressed.chunks(COMPRESSED_PIECE).enumerate() {
+            let key = format!("{}z{:06}", self.folder, index + 1);
+            self.client.transact(Some(&self.guard), &[Write::Set { key: &key, value }]).await?;
+        }
+        let pieces = format!("{}p", self.folder);
+        let mut gone = vec![pieces];
+        let kept = list(&self.client, &self.service).await?;
+        for old in kept.iter().rev().skip(RELEASES) {
+            gone.push(format!("{}{}-{}/", folder(&self.service), old.begun, old.release));
+        }
+        for prefixes in gone.chunks(PIECES_AT_ONCE) {
+            let writes: Vec<_> =
+                prefixes.iter().map(|prefix| Write::DeleteTree { prefix }).collect();
+            self.client.transact(Some(&self.guard), &writes).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Lists the releases of a service of which Consul has a copy, the oldest first.
+///
+/// # Errors
+///
+/// When Consul cannot be asked.
+pub async fn list<W: World>(client: &Client<W>, service: &str) -> Result<Vec<Kept>, Error> {
+    let folder = folder(service);
+    let keys = client.kv_keys(&folder).await?;
+    let names = keys.iter().filter_map(|key| key.strip_prefix(&folder)?.split('/').next());
+    let mut kept: Vec<_> = names
+        .filter_map(|name| {
+            let (begun, release) = name.split_once('-')?;
+            Some(Kept { begun: begun.to_owned(), release: release.to_owned() })
+        })
+        .collect();
+    kept.sort();
+    kept.dedup();
+    Ok(kept)
+}
+
+/// Reads the bytes of a release's journal.
+///
+/// # Errors
+///
+/// When Consul cannot be asked, or what it has is no journal.
+pub async fn read<W: World>(client: &Client<W>, service: &str, kept: &Kept) -> Result<Vec<u8>> {
+    let folder = format!("{}{}-{}/", folder(service), kept.begun, kept.release);
+    let entries = client.kv_list(&folder).await?;
+    joined(&folder, entries).with_context(|| format!("the journal {folder} in Consul"))
+}
+
+/// Puts pieces together: those that grow, as long as there are any, or else the compressed ones.
+fn joined(folder: &str, mut entries: Vec<Entry>) -> Result<Vec<u8>> {
+    entries.sort_by(|one, other| one.key.cmp(&other.key));
+    let part = |letter: char| {
+        let names = entries.iter().filter(move |entry| {
+            entry.key.strip_prefix(folder).is_some_and(|name| name.starts_with(letter))
+        });
+        names.map(|entry| entry.value.as_slice()).collect::<Vec<_>>().concat()
+    };
+    let plain = part('p');
+    if !plain.is_empty() {
+        return Ok(plain);
+    }
+    let mut bytes = Vec::new();
+    GzDecoder::new(part('z').as_slice()).take(LARGEST + 1).read_to_end(&mut bytes)?;
+    ensure!(bytes.len() as u64 <= LARGEST, "larger than any journal");
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(key: &str, value: &[u8]) -> Entry {
+        Entry { key: key.into(), value: value.into(), flags: 0, modify_index: 1, session: None }
+    }
+
+    #[test]
+    fn pieces_are_put_together_in_their_order_and_growing_ones_go_first() {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(b"compressed").expect("in memory");
+        let compressed = encoder.finish().expect("in memory");
+        let (start, end) = compressed.split_at(7);
+        let compressed = [entry("f/z000002", end), entry("f/z000001", start)];
+        assert_eq!(joined("f/", compressed.to_vec()).expect("readable"), b"compressed");
+        let growing = [entry("f/p000002", b"ne\n"), entry("f/p000001", b"li")];
+        let all = [&compressed[..], &growing[..]].concat();
+        assert_eq!(joined("f/", all).expect("readable"), b"line\n");
+        assert!(joined("f/", vec![entry("f/z000001", b"garbage")]).is_err());
+        assert!(joined("f/", vec![entry("f/z000001", end)]).is_err());
+    }
+}

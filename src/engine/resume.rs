@@ -1,0 +1,111 @@
+//! How a release is taken up again: from where it broke off, as each node is found now. Pure.
+
+use super::release::{NodeState, Phase, Release};
+use crate::event::{Resumption, Step};
+use crate::node::Survey;
+use crate::spec::{NodeSpec, Spec};
+use crate::survey::{Fleet, NodeFacts};
+
+/// Returns what becomes of each node that did not come to its end.
+#[must_use]
+pub fn resumptions(release: &Release, spec: &Spec, fleet: &Fleet) -> Vec<Resumption> {
+    let unfinished = release.in_order().filter(|(_, state)| state.is_unfinished());
+    unfinished
+        .filter_map(|(name, state)| {
+            let (node, facts) = (spec.node(name)?, fleet.nodes.get(name)?);
+            Some(resumption(state, node, facts))
+        })
+        .collect()
+}
+
+/// A node goes on with its proof of health if the new process is seen to run, and from the start otherwise: nothing
+/// is taken as done only because it was done once.
+fn resumption(state: &NodeState, node: &NodeSpec, facts: &NodeFacts) -> Resumption {
+    let runs = facts.survey.as_ref().is_some_and(|survey| runs_new(state, node, survey));
+    let done = if runs { up_to_start(state, node) } else { Vec::new() };
+    Resumption { node: node.name.clone(), down: facts.down == Some(true), done }
+}
+
+/// Whether what listens was started by this release, from the release's own folder.
+fn runs_new(state: &NodeState, node: &NodeSpec, survey: &Survey) -> bool {
+    let Some(mark) = state.mark else { return false };
+    let listener = &survey.listener;
+    let young =
+        listener.bound && !listener.owners.is_empty() && listener.older_than(mark).next().is_none();
+    let linked = node.layout.as_ref().is_none_or(|layout| {
+        let current = survey.current.as_deref().unwrap_or_default();
+        current.trim_end_matches('/').rsplit('/').next() == Some(layout.name.as_str())
+    });
+    // One that failed is begun anew, whatever runs there.
+    state.phase != Phase::Failed && young && linked
+}
+
+/// The node's steps up to its start, if all of them were done, or begun and seen to be done.
+fn up_to_start(state: &NodeState, node: &NodeSpec) -> Vec<Step> {
+    let starts = |step: &Step| matches!(step, Step::Start | Step::Restart);
+    let Some(last) = node.steps.iter().position(|action| starts(&action.step)) else {
+        return Vec::new();
+    };
+    let steps: Vec<_> = node.steps[..=last].iter().map(|action| action.step).collect();
+    let had =
+        |step: &Step| state.done.contains(step) || (starts(step) && state.step == Some(*step));
+    if steps.iter().all(had) { steps } else { Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Failure;
+    use crate::node::{Listener, Mark, Process};
+    use crate::playbook::load_text;
+    use crate::spec::Inputs;
+
+    fn node() -> NodeSpec {
+        let text = "service: app
+registry: { type: consul-kv, prefix: upstreams/app/ }
+gateways: [{ type: nginx-upsync, status_url: 'http://10.0.0.1/l?app', upstream: app }]
+nodes: [{ ssh: a, address: '10.0.1.1:80' }, { ssh: b, address: '10.0.1.2:80' }]
+stop: stop-it
+start: start-it
+health: { tcp: '${{ node.address }}' }";
+        let loaded = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
+        Spec::new(&loaded.playbook, &Inputs::default()).expect("complete").nodes.remove(0)
+    }
+
+    fn facts(started: Option<u64>) -> NodeFacts {
+        let owners: Vec<_> = started
+            .map(|ticks| Process { pid: 7, started: Mark(ticks), command: "app".into() })
+            .into_iter()
+            .collect();
+        let listener = Listener { mark: Mark(500), bound: !owners.is_empty(), owners };
+        let survey = Some(Survey { listener, ..Survey::default() });
+        NodeFacts { survey, down: Some(true), ..NodeFacts::default() }
+    }
+
+    fn broken_off_in(step: Step) -> NodeState {
+        let order = [Step::Disable, Step::ConfirmOut, Step::Drain, Step::Stop, Step::Start];
+        let done = order.into_iter().take_while(|done| *done != step).collect();
+        let mark = (step == Step::Start || step == Step::Health).then_some(Mark(100));
+        NodeState { phase: Phase::Taken, step: Some(step), done, mark, ..NodeState::default() }
+    }
+
+    #[test]
+    fn a_new_process_is_not_started_again_and_everything_else_is_begun_anew() {
+        let done = |state: &NodeState, started| resumption(state, &node(), &facts(started)).done;
+        let all = [Step::Disable, Step::ConfirmOut, Step::Drain, Step::Stop, Step::Start];
+        for (step, started, expected) in [
+            (Step::Health, Some(200), &all[..]),
+            (Step::Start, Some(200), &all[..]),
+            (Step::Start, Some(50), &[]),
+            (Step::Start, None, &[]),
+            (Step::Health, None, &[]),
+            (Step::Stop, Some(50), &[]),
+            (Step::ConfirmOut, Some(50), &[]),
+        ] {
+            assert_eq!(done(&broken_off_in(step), started), expected, "{step}, {started:?}");
+        }
+        let failure = Some(Failure::default());
+        let failed = NodeState { phase: Phase::Failed, failure, ..broken_off_in(Step::Health) };
+        assert_eq!(done(&failed, Some(200)), [], "a version that failed is started again");
+    }
+}
