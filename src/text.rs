@@ -75,10 +75,17 @@ pub fn did_you_mean<'a>(
 ) -> Option<&'a str> {
     candidates
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .map(|candidate| (likeness(name, candidate), candidate))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|left, right| left.0.total_cmp(&right.0))
         .map(|(_, candidate)| candidate)
+}
+
+/// From 0 to 1. Short words with one slip are more alike than their few common letters tell.
+fn likeness(name: &str, other: &str) -> f64 {
+    let short = (3..=5).contains(&name.len()) && name.len().abs_diff(other.len()) <= 1;
+    let slip = short && strsim::osa_distance(name, other) == 1;
+    strsim::jaro_winkler(name, other).max(if slip { 0.85 } else { 0.0 })
 }
 
 #[cfg(test)]
@@ -112,6 +119,7 @@ mod tests {
     #[test]
     fn a_typo_finds_its_word() {
         assert_eq!(did_you_mean("timeoout", ["run", "timeout", "sudo"]), Some("timeout"));
+        assert_eq!(did_you_mean("evn", ["env", "file"]), Some("env"));
         assert_eq!(did_you_mean("zzz", ["run", "timeout"]), None);
     }
 
