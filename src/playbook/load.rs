@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,6 +13,8 @@ use super::tree::Tree;
 use super::{Playbook, rules, structure, yaml};
 use crate::diagnostic::{Invalid, Problem, Source};
 use crate::text;
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(schema);
 
 /// Files beyond this are not playbooks, and are not read.
 const MAX_SIZE: u64 = 1 << 20;
@@ -84,18 +87,15 @@ fn understand(source: &Source, findings: &mut Findings) -> Option<(Playbook, Tre
         return None;
     }
     let tree = yaml::parse(&source.text, findings)?;
-    let schema = schema();
-    let outcome = structure::walk(&tree, &source.text, &schema, findings);
+    let outcome = structure::walk(&tree, &source.text, &SCHEMA, findings);
     match Playbook::deserialize(&outcome.value) {
         Ok(playbook) => {
             rules::check(&playbook, &tree, &source.text, &outcome.broken, findings);
             Some((playbook, tree))
         }
         Err(error) => {
-            // The walk has said why, or the two disagree; then this is better than a wrong playbook.
-            if findings.is_empty() {
-                findings.add(|| Problem::new(format!("this is not a playbook: {error}")));
-            }
+            // The schema and the types disagree; this is better than a wrong playbook.
+            findings.add(|| Problem::new(format!("this is not a playbook: {error}")));
             None
         }
     }

@@ -4,12 +4,14 @@
 //! (`structure`, driven by the schema of these very types) → these types → every problem of meaning at
 //! once (`rules`). What is left is a [`Playbook`] that makes sense as a file.
 
+mod broken;
 mod findings;
 mod load;
 mod proof;
 mod routing;
 mod rules;
 mod scalar;
+mod shape;
 mod step;
 mod structure;
 mod template;
@@ -27,6 +29,7 @@ pub use crate::diagnostic::{Invalid, Problem, Source};
 pub use load::{Loaded, load, load_text, schema};
 pub use proof::{ConsulCheck, Drain, Health, Identity, InFlight, Metric, OnTimeout, Sockets};
 pub use routing::{Consul, Gateway, HttpTable, NginxUpsync, Registry};
+pub use rules::{Misplaced, misplaced};
 pub use step::StepSpec;
 pub use template::{Names, Template, TemplateError};
 pub use values::{Amount, Batches, CommandSpec, HttpCheckSpec, Period, TcpCheckSpec};
@@ -90,7 +93,7 @@ pub struct Playbook {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Variable {
-    /// Refuse to start without a value.
+    /// Refuse to start without a value, or with an empty one that no `pattern` admits.
     #[serde(default)]
     pub required: bool,
     /// The value when none is given.
@@ -178,9 +181,9 @@ pub struct Artifact {
     /// Its SHA-256, when it is known beforehand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Template>,
-    /// The folder on the node with one folder per release; an absolute path.
+    /// The folder on the node with one folder per release; an absolute path, not inside `current`.
     pub releases: Template,
-    /// The symlink on the node to the running release; an absolute path.
+    /// The symlink on the node to the running release; an absolute path, not inside `releases`.
     pub current: Template,
     /// How many releases to keep on the node.
     #[serde(default = "Artifact::default_keep")]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::findings::{known, quoted};
-use super::structure::words;
+use super::shape::words;
 use super::{Amount, Period, Template};
 
 /// Why a scalar is wrong.

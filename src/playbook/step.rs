@@ -34,7 +34,7 @@ pub enum StepSpec {
 }
 
 /// The steps that stand alone, as words.
-const STEP_WORDS: [&str; 9] = [
+pub(super) const STEP_WORDS: [&str; 9] = [
     "confirm_out",
     "drain",
     "stop",

@@ -1,8 +1,10 @@
 //! Tree → JSON value, against the schema of the playbook's types: every problem of structure at once.
 //!
-//! It knows the part of JSON Schema that our types produce and nothing of playbooks, so a new key needs no
-//! line here. What YAML leaves open is settled by what the schema wants: a plain `1.20` where text is wanted
-//! stays the text `1.20`, and `no` is never a boolean.
+//! What is wrong or missing becomes the smallest value that the schema takes, and its path is noted: so the
+//! types take whatever comes out, and all that is right can still be judged.
+//!
+//! It knows nothing of playbooks, so a new key needs no line here. What YAML leaves open is settled by what the
+//! schema wants: a plain `1.20` where text is wanted stays the text `1.20`, and `no` is never a boolean.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -10,23 +12,26 @@ use std::ops::Range;
 
 use serde_json::{Map, Value};
 
+use super::broken::Broken;
 use super::findings::{Findings, known, likely, quoted};
 use super::scalar;
-use super::tree::{Key, Kind, Tree, template_hint};
+use super::shape::{Shape, choices, properties, required, shape, smallest, words};
+use super::tree::{Key, Kind, MERGE_KEY, Tree, template_hint};
 use crate::diagnostic::Problem;
 
 /// What a walk leaves behind, besides its findings.
 pub(super) struct Outcome {
-    /// The file's content; what was wrong is left out.
+    /// The file's content, which the schema takes.
     pub(super) value: Value,
-    /// The top-level keys in which something was wrong.
-    pub(super) broken: BTreeSet<String>,
+    /// Where it is not what the file says.
+    pub(super) broken: Broken,
 }
 
 /// Checks the tree of a file against a schema without `null`.
 pub(super) fn walk(tree: &Tree, source: &str, schema: &Value, findings: &mut Findings) -> Outcome {
-    let mut walk = Walk { source, schema, path: String::new(), broken: BTreeSet::new(), findings };
-    let value = walk.value(tree, schema, &(0..0)).unwrap_or(Value::Null);
+    let mut walk =
+        Walk { source, schema, path: String::new(), broken: Broken::default(), findings };
+    let value = walk.value(tree, schema, &(0..0));
     Outcome { value, broken: walk.broken }
 }
 
@@ -34,23 +39,22 @@ struct Walk<'a> {
     source: &'a str,
     schema: &'a Value,
     path: String,
-    broken: BTreeSet<String>,
+    broken: Broken,
     findings: &'a mut Findings,
 }
 
-/// The objects among which a map chooses.
-enum Shape<'a> {
-    Object(&'a Value),
-    /// One of the schemas, by the value of a key.
-    Tagged(&'a str, Vec<&'a Value>),
-    /// One of the schemas, by its only key.
-    OneKey(Vec<&'a Value>),
-}
-
 impl<'a> Walk<'a> {
-    /// Returns the value, or nothing where it is wrong. `key` is where the value's name stands.
-    fn value(&mut self, tree: &Tree, schema: &'a Value, key: &Range<usize>) -> Option<Value> {
-        let choices = self.choices(schema);
+    /// Returns the value, or the smallest one where it is wrong. `key` is where the value's name stands.
+    fn value(&mut self, tree: &Tree, schema: &'a Value, key: &Range<usize>) -> Value {
+        self.read(tree, schema, key).unwrap_or_else(|| {
+            self.broken.add(&self.path);
+            smallest(self.schema, schema)
+        })
+    }
+
+    /// Returns the value, or nothing where it is wrong.
+    fn read(&mut self, tree: &Tree, schema: &'a Value, key: &Range<usize>) -> Option<Value> {
+        let choices = choices(self.schema, schema);
         match &tree.kind {
             Kind::Map(entries) => match shape(&choices) {
                 Some(shape) => self.map(entries, &shape, &choices, key),
@@ -117,10 +121,9 @@ impl<'a> Walk<'a> {
                 Kind::Map(entries) if !entries.is_empty() => entries[0].0.span.clone(),
                 _ => item.span.clone(),
             };
-            values.extend(self.value(item, &schema["items"], &place));
+            values.push(self.value(item, &schema["items"], &place));
             self.path.truncate(length);
         }
-        // What lost entries is known as broken, so nobody judges it.
         Some(Value::Array(values))
     }
 
@@ -132,43 +135,14 @@ impl<'a> Walk<'a> {
         place: &Range<usize>,
     ) -> Option<Value> {
         match shape {
-            Shape::Object(schema) => self.object(entries, schema, choices, place),
-            Shape::Tagged(tag, schemas) => {
-                let tags =
-                    schemas.iter().filter_map(|schema| schema["properties"][tag]["const"].as_str());
-                let Some((_, tree)) = entries.iter().find(|(key, _)| key.name == *tag) else {
-                    let help = known("", "it is one of", tags);
-                    self.problem(
-                        place.clone(),
-                        |problem| problem.helps(help),
-                        || format!("missing key `{tag}`"),
-                    );
-                    return None;
-                };
-                let Kind::Scalar { text, .. } = &tree.kind else {
-                    return self.wrong_type(tree, &[&schemas[0]["properties"][tag]], &tree.span);
-                };
-                let chosen =
-                    schemas.iter().find(|schema| schema["properties"][tag]["const"] == **text);
-                let Some(schema) = chosen else {
-                    let help = known(text, "it is one of", tags);
-                    let length = self.push(tag);
-                    self.problem(
-                        tree.span.clone(),
-                        |problem| problem.helps(help),
-                        || format!("unknown {tag} `{}`", quoted(text)),
-                    );
-                    self.path.truncate(length);
-                    return None;
-                };
-                self.object(entries, schema, choices, place)
-            }
+            Shape::Object(schema) => self.object(entries, schema, choices, place, None),
+            Shape::Tagged(tag, schemas) => self.tagged(entries, tag, schemas, choices, place),
             Shape::OneKey(schemas) => {
                 let chosen = entries.first().and_then(|(key, _)| {
                     schemas.iter().find(|schema| !schema["properties"][&key.name].is_null())
                 });
                 if let (Some(schema), 1) = (chosen, entries.len()) {
-                    return self.object(entries, schema, choices, place);
+                    return self.object(entries, schema, choices, place, None);
                 }
                 let names: Vec<&str> =
                     schemas.iter().flat_map(|schema| properties(schema)).collect();
@@ -189,25 +163,102 @@ impl<'a> Walk<'a> {
         }
     }
 
+    fn tagged(
+        &mut self,
+        entries: &[(Key, Tree)],
+        tag: &'a str,
+        schemas: &[&'a Value],
+        choices: &[&'a Value],
+        place: &Range<usize>,
+    ) -> Option<Value> {
+        let tag_of = |schema: &'a Value| schema["properties"][tag]["const"].as_str();
+        let tags = || schemas.iter().copied().filter_map(tag_of);
+        let given = entries.iter().find(|(key, _)| key.name == tag).map(|(_, tree)| tree);
+        let text = match given.map(|tree| &tree.kind) {
+            Some(Kind::Scalar { text, .. }) => text.as_str(),
+            Some(Kind::List(_) | Kind::Map(_)) | None => "",
+        };
+        if let Some(schema) = schemas.iter().find(|schema| tag_of(schema) == Some(text)) {
+            return self.object(entries, schema, choices, place, None);
+        }
+        // Judged by what was found before: this problem may be the last that is kept.
+        let meant = self.meant(entries, tag, text, schemas);
+        let length = self.push(tag);
+        match given {
+            Some(tree) if matches!(tree.kind, Kind::Scalar { .. }) => {
+                let help = known(text, "it is one of", tags());
+                let message = || format!("unknown {tag} `{}`", quoted(text));
+                self.problem(tree.span.clone(), |problem| problem.helps(help), message);
+            }
+            Some(tree) => {
+                self.wrong_type(tree, &[&schemas[0]["properties"][tag]], &tree.span);
+            }
+            None => {
+                self.path.truncate(length);
+                if !has_merge_key(entries) {
+                    let help = known("", "it is one of", tags());
+                    let message = || format!("missing key `{tag}`");
+                    self.problem(place.clone(), |problem| problem.helps(help), message);
+                }
+            }
+        }
+        self.path.truncate(length);
+        self.object(entries, meant?, choices, place, Some(tag))
+    }
+
+    /// Returns the schema that a map without a right tag fits: the one whose tag was likely meant, or the only
+    /// one that would have nothing but the tag wrong.
+    fn meant(
+        &self,
+        entries: &[(Key, Tree)],
+        tag: &str,
+        text: &str,
+        schemas: &[&'a Value],
+    ) -> Option<&'a Value> {
+        if self.findings.is_full() {
+            return None;
+        }
+        let fits = |schema: &&Value| {
+            let mut others = entries.iter().map(|(key, _)| key.name.as_str());
+            others.all(|name| {
+                name == tag
+                    || schema["properties"].get(name).is_some()
+                    || likely(name, properties(schema)).is_some()
+            })
+        };
+        let complete = |schema: &&Value| {
+            let given = |name: &str| entries.iter().any(|(key, _)| key.name == name);
+            required(schema).all(|name| name == tag || given(name))
+        };
+        let fitting: Vec<&Value> = schemas.iter().copied().filter(fits).collect();
+        let tag_of = |schema: &'a Value| schema["properties"][tag]["const"].as_str();
+        let likely = likely(text, fitting.iter().copied().filter_map(tag_of));
+        let by_tag = fitting.iter().find(|schema| likely.is_some() && tag_of(schema) == likely);
+        let by_keys = (fitting.len() == 1).then(|| fitting.iter().find(|one| complete(one)));
+        by_tag.or(by_keys.flatten()).copied()
+    }
+
+    /// Reads a map by the schema of its keys, except one that was complained of already.
     fn object(
         &mut self,
         entries: &[(Key, Tree)],
         schema: &'a Value,
         choices: &[&'a Value],
         place: &Range<usize>,
+        settled: Option<&'a str>,
     ) -> Option<Value> {
         let mut map = Map::new();
-        let mut meant = BTreeSet::new();
+        let mut meant: BTreeSet<&str> = settled.into_iter().collect();
         let length = self.path.len();
-        for (key, tree) in entries {
+        for (key, tree) in entries.iter().filter(|(key, _)| Some(key.name.as_str()) != settled) {
             let rest = &schema["additionalProperties"];
             let listed = schema["properties"].get(&key.name);
             let inner = listed.or(Some(rest).filter(|rest| rest.is_object()));
             self.push(&key.name);
-            if let Some(inner) = inner {
-                if let Some(value) = self.value(tree, inner, &key.span) {
-                    map.insert(key.name.clone(), value);
-                }
+            if key.name == MERGE_KEY {
+                // Reported where it was read; any key may be meant to come from there.
+            } else if let Some(inner) = inner {
+                map.insert(key.name.clone(), self.value(tree, inner, &key.span));
             } else {
                 if !self.findings.is_full() {
                     meant.extend(likely(&key.name, properties(schema)));
@@ -216,19 +267,13 @@ impl<'a> Walk<'a> {
             }
             self.path.truncate(length);
         }
-        let mut whole = true;
-        let required = schema["required"].as_array().into_iter().flatten();
-        for name in required.filter_map(Value::as_str) {
-            whole &= map.contains_key(name);
-            let given = entries.iter().any(|(key, _)| key.name == name);
-            if !given && !meant.contains(name) {
-                self.problem(place.clone(), |problem| problem, || format!("missing key `{name}`"));
-            }
+        if has_merge_key(entries) {
+            return None;
         }
         let most = schema["maxProperties"].as_u64().unwrap_or(u64::MAX);
         let least = schema["minProperties"].as_u64().unwrap_or(0);
-        let count = entries.len() as u64;
-        if count < least || (count > most && map.len() as u64 > most) {
+        let (count, right) = (entries.len() as u64, map.len() as u64);
+        if count < least || (count > most && right > most) {
             let at = entries.get(1).map_or(place.clone(), |(key, _)| key.span.clone());
             let valid = known("", "valid keys", properties(schema));
             self.problem(
@@ -239,9 +284,24 @@ impl<'a> Walk<'a> {
                         .to_owned()
                 },
             );
+        }
+        if right < least || right > most {
             return None;
         }
-        whole.then_some(Value::Object(map))
+        for name in required(schema) {
+            if !map.contains_key(name) && !meant.contains(name) {
+                self.problem(place.clone(), |problem| problem, || format!("missing key `{name}`"));
+                meant.insert(name);
+            }
+        }
+        meant.retain(|name| most == u64::MAX && !map.contains_key(*name));
+        for name in meant {
+            self.push(name);
+            self.broken.add(&self.path);
+            self.path.truncate(length);
+            map.insert(name.to_owned(), smallest(self.schema, &schema["properties"][name]));
+        }
+        Some(Value::Object(map))
     }
 
     fn unknown_key(&mut self, key: &Key, schema: &Value, choices: &[&Value]) {
@@ -277,53 +337,11 @@ impl<'a> Walk<'a> {
         finish: impl FnOnce(Problem) -> Problem,
         message: impl FnOnce() -> String,
     ) {
-        let top = self.path.split(['.', '[']).next().unwrap_or_default();
-        let is_key = self.schema["properties"].get(top).is_some();
-        // An unknown key taints the one that was meant.
-        let meant = if is_key {
-            Some(top)
-        } else if self.findings.is_full() {
-            None
-        } else {
-            likely(top, properties(self.schema))
-        };
-        self.broken.extend(meant.map(str::to_owned));
         let path = &self.path;
         self.findings.add(|| finish(Problem::new(message()).at(span).on(path.clone())));
     }
-
-    /// Returns the alternatives of a schema, without references.
-    fn choices(&self, schema: &'a Value) -> Vec<&'a Value> {
-        if let Some(name) = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/")) {
-            return self.choices(&self.schema["$defs"][name]);
-        }
-        match schema.get("anyOf").or(schema.get("oneOf")).and_then(Value::as_array) {
-            Some(inner) => inner.iter().flat_map(|inner| self.choices(inner)).collect(),
-            None => vec![schema],
-        }
-    }
 }
 
-fn shape<'a>(choices: &[&'a Value]) -> Option<Shape<'a>> {
-    let objects: Vec<&Value> =
-        choices.iter().copied().filter(|choice| choice["type"] == "object").collect();
-    let first = objects.first()?;
-    let mut properties = first["properties"].as_object().into_iter().flatten();
-    match properties.find(|(_, schema)| schema.get("const").is_some()) {
-        Some((tag, _)) => Some(Shape::Tagged(tag, objects)),
-        None if objects.len() == 1 => Some(Shape::Object(first)),
-        None => Some(Shape::OneKey(objects)),
-    }
-}
-
-fn properties(schema: &Value) -> impl Iterator<Item = &str> {
-    schema["properties"].as_object().into_iter().flat_map(|map| map.keys().map(String::as_str))
-}
-
-/// Returns the words that the alternatives allow.
-pub(super) fn words<'a>(choices: &[&'a Value]) -> impl Iterator<Item = &'a str> {
-    choices.iter().flat_map(|choice| {
-        let list = choice["enum"].as_array().into_iter().flatten();
-        list.chain(choice.get("const")).filter_map(Value::as_str)
-    })
+fn has_merge_key(entries: &[(Key, Tree)]) -> bool {
+    entries.iter().any(|(key, _)| key.name == MERGE_KEY)
 }

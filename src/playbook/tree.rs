@@ -4,6 +4,10 @@ use std::ops::Range;
 
 use super::findings::quoted;
 
+/// Stands for what another map has; it is reported where it is read, and kept so that what it would have brought
+/// is not missed.
+pub(super) const MERGE_KEY: &str = "<<";
+
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tree {
@@ -20,7 +24,7 @@ pub(super) enum Kind {
         plain: bool,
     },
     List(Vec<Tree>),
-    /// In the file's order; no name comes twice.
+    /// In the file's order; no name comes twice, but for merge keys.
     Map(Vec<(Key, Tree)>),
 }
 
@@ -48,6 +52,15 @@ impl Tree {
             (tree, span, rest) = (found, place, after);
         }
         (tree, span, &path[..path.len() - rest.len()])
+    }
+
+    /// Returns the word that a value is, or that its first key is.
+    pub(super) fn name(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Scalar { text, .. } => Some(text),
+            Kind::List(_) => None,
+            Kind::Map(entries) => entries.first().map(|(key, _)| key.name.as_str()),
+        }
     }
 
     /// Returns the place of a part of a scalar's text: exact where the file has the text as it is, else the

@@ -87,11 +87,18 @@ fn a_file_full_of_mistakes_is_refused_quickly_and_shortly() {
         |count: usize, line: &dyn Fn(usize) -> String| (0..count).map(line).collect::<String>();
     let keys = many(20_000, &|number| format!("servic{number}: 1\n"));
     let node = "  - { ssh: a, address: b }\n";
-    let variables = many(8000, &|number| format!("  version{number}: {{}}\n"));
+    let variables = many(8000, &|number| format!("  version{number}: {{ default: a }}\n"));
     let names = many(8000, &|number| format!("${{{{ versio{number} }}}}"));
     let long = "k".repeat(1_000_000);
+    let secrets = many(8000, &|number| format!("  token{number}: {{ env: a, file: b }}\n"));
+    let gateway = "  - { type: nginx-upsnyc, stats_url: http://a/?b, upsteam: b }\n";
     let cases = [
-        (keys, "20004 problems in app.yaml"),
+        (format!("{SMALLEST}secrets:\n{secrets}"), "8000 problems in app.yaml"),
+        (
+            SMALLEST.replace("gateways:\n", &format!("gateways:\n{}", gateway.repeat(6000))),
+            "6070 problems in app.yaml",
+        ),
+        (keys, "20005 problems in app.yaml"),
         (
             SMALLEST.replace("nodes:\n", &format!("nodes:\n{}", node.repeat(9000))),
             "26998 problems in app.yaml",

@@ -47,7 +47,7 @@ fn spoil(text: &str, edits: &[(usize, usize)]) -> String {
 }
 
 /// A valid file that uses most keys.
-const RICH: &str = include_str!("../fixtures/playbooks/rich.yaml");
+pub(crate) const RICH: &str = include_str!("../fixtures/playbooks/rich.yaml");
 
 #[test]
 fn a_file_with_most_keys_is_valid() {

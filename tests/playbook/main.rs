@@ -5,6 +5,7 @@ use rollgate::playbook::{StepSpec, load_text};
 
 mod files; // Files that cannot be read, and the schema.
 mod generated; // Spoilt and arbitrary files.
+mod pairs; // Any two mistakes are reported together.
 mod rules; // Each rule refuses what it is there for.
 
 /// The smallest useful file, as the documentation has it.
@@ -107,7 +108,7 @@ strategy: { max_failures: many, order: out_frist }
 drain:
   settle:
   in_flight: { http: { url: http://x/, pointer: active, pattern: '(' } }
-steps: [confirm_out, dran, { drain: 5s }]
+steps: [confirm_out, dran, { drain: 5s }, restart: x, health, enable, confirm_in]
 health: { http: 'http://${{ node.address }/' }
 ",
     );
@@ -148,6 +149,15 @@ health: { http: 'http://${{ node.address }/' }
       |
       = in: `gateways[0].workers`
       = help: remove the quotes
+
+    error: with 1 node and `min_available` 1 no node could ever leave
+     --> app.yaml:7:1
+      |
+    7 | nodes:
+      | ^^^^^
+      |
+      = in: `nodes`
+      = help: at least one node must be spare, and one always stays: the last is never taken
 
     error: expected text, found a list
      --> app.yaml:8:40
@@ -201,6 +211,15 @@ health: { http: 'http://${{ node.address }/' }
        = in: `drain.settle`
        = help: expected a duration like `30s`
 
+    error: the number is told by exactly one of `pointer` and `pattern`
+      --> app.yaml:13:16
+       |
+    13 |   in_flight: { http: { url: http://x/, pointer: active, pattern: '(' } }
+       |                ^^^^
+       |
+       = in: `drain.in_flight.http`
+       = help: `pointer` finds it in JSON, `pattern` in text
+
     error: `active` is not a JSON pointer
       --> app.yaml:13:49
        |
@@ -221,7 +240,7 @@ health: { http: 'http://${{ node.address }/' }
     error: unknown word `dran`
       --> app.yaml:14:22
        |
-    14 | steps: [confirm_out, dran, { drain: 5s }]
+    14 | steps: [confirm_out, dran, { drain: 5s }, restart: x, health, enable, confirm_in]
        |                      ^^^^
        |
        = in: `steps[1]`
@@ -231,7 +250,7 @@ health: { http: 'http://${{ node.address }/' }
     error: unknown key `drain`
       --> app.yaml:14:30
        |
-    14 | steps: [confirm_out, dran, { drain: 5s }]
+    14 | steps: [confirm_out, dran, { drain: 5s }, restart: x, health, enable, confirm_in]
        |                              ^^^^^
        |
        = in: `steps[2].drain`
@@ -245,7 +264,7 @@ health: { http: 'http://${{ node.address }/' }
        |
        = in: `health.http`
 
-    15 problems in app.yaml
+    17 problems in app.yaml
     "#);
 }
 

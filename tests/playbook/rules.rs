@@ -275,6 +275,46 @@ fn what_is_wrong_in_one_part_does_not_hide_what_is_wrong_in_another() {
 }
 
 #[test]
+fn what_a_merge_key_would_bring_is_not_missed() {
+    let shown = with("  - { ssh: deploy@10.0.1.12,", "  - { <<: {},");
+    assert_eq!(messages(&shown), ["merge keys (`<<`) are not supported"], "{shown}");
+    let shown = with("{ type: nginx-upsync,", "{ <<: {},");
+    assert_eq!(messages(&shown), ["merge keys (`<<`) are not supported"], "{shown}");
+}
+
+#[test]
+fn places_for_releases_that_cannot_be_are_refused() {
+    let cases = [
+        ("/", "/c", "`/` is the root of the node's file system"),
+        ("/r", "/../.", "`/../.` is the root of the node's file system"),
+        ("/r", "/r/", "`current` and `releases` are the same path"),
+        ("/r", "/x/../r//c", "`current` lies inside `releases`"),
+        ("/srv/app/releases", "/srv/app", "`releases` lies inside `current`"),
+        ("'${{ node.host }}/r'", "'${{ node.host }}'", "`releases` lies inside `current`"),
+    ];
+    for (releases, current, message) in cases {
+        let artifact =
+            format!("artifact: {{ source: a, releases: {releases}, current: {current} }}\n");
+        let shown = refused(&format!("{SMALLEST}{artifact}"));
+        assert_eq!(messages(&shown), [message], "{shown}");
+    }
+    let beside = "artifact: { source: a, releases: /srv/app2, current: /srv/app }\n";
+    assert!(load_text("app.yaml", format!("{SMALLEST}{beside}")).is_ok());
+}
+
+#[test]
+fn a_variable_that_nobody_needs_to_give_must_be_on_every_node() {
+    let text = format!("{SMALLEST}variables: {{ heap: {{}} }}\n");
+    let shown = refused(&text);
+    assert_eq!(messages(&shown), ["variable `heap` has neither `required` nor `default`"]);
+    assert!(shown.contains("app.yaml:11:14"), "{shown}");
+    let text = text.replace(":9000 }", ":9000, vars: { heap: 4g } }");
+    assert!(load_text("app.yaml", text.as_str()).is_ok());
+    let shown = refused(&text.replace("upstreams/app/ ", "'${{ heap }}/' "));
+    assert_eq!(messages(&shown), ["`heap` differs from node to node"], "{shown}");
+}
+
+#[test]
 fn a_number_out_of_range_is_refused() {
     let cases = [
         ("strategy: { max_failures: 4294967296 }", "`4294967296` is out of range"),

@@ -1,10 +1,10 @@
-//! The rules of single parts: variables, secrets, Consul, artifact, health, drain.
+//! The rules of single parts: variables, secrets, Consul, health, drain.
 
 use std::time::Duration;
 
 use super::{Check, fixed};
 use crate::playbook::findings::quoted;
-use crate::playbook::{Artifact, Drain, Health, InFlight, OnTimeout, Template};
+use crate::playbook::{Drain, Health, InFlight, OnTimeout, Template};
 
 /// Shorter pauses would only keep the machine busy.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
@@ -14,32 +14,30 @@ const RESERVED: [&str; 3] = ["node", "release", "secrets"];
 
 impl Check<'_> {
     pub(super) fn parts(&mut self) {
-        if self.sound(&["variables"]) {
-            self.variables();
-        }
-        if self.sound(&["secrets"]) {
-            self.secrets();
-        }
-        if self.sound(&["consul"]) {
-            self.consul();
-        }
-        if self.sound(&["nodes"]) {
-            for (index, node) in self.playbook.nodes.iter().enumerate() {
-                for name in node.vars.keys() {
-                    self.name(&format!("nodes[{index}].vars.{name}"), name);
-                }
+        self.variables();
+        self.secrets();
+        self.consul();
+        for (index, node) in self.playbook.nodes.iter().enumerate() {
+            for name in node.vars.keys() {
+                self.name(&format!("nodes[{index}].vars.{name}"), name);
             }
         }
-        if let Some(artifact) =
-            self.playbook.artifact.as_ref().filter(|_| self.sound(&["artifact"]))
-        {
+        if let Some(artifact) = &self.playbook.artifact {
             self.artifact(artifact);
         }
-        if self.sound(&["health"]) {
-            self.health(&self.playbook.health);
-        }
-        if self.sound(&["drain"]) {
-            self.drain(&self.playbook.drain);
+        self.health(&self.playbook.health);
+        self.drain(&self.playbook.drain);
+    }
+
+    /// Returns whether not exactly one of two keys is there. One whose name had to be guessed is never too many.
+    fn is_not_one(&self, path: &str, keys: [(&str, bool); 2]) -> bool {
+        match keys.map(|(_, present)| present) {
+            [false, false] => true,
+            [true, true] => keys.iter().all(|(key, _)| {
+                let path = format!("{path}.{key}");
+                self.known(&path) || (!self.findings.is_full() && self.given(&path))
+            }),
+            [true, false] | [false, true] => false,
         }
     }
 
@@ -61,10 +59,15 @@ impl Check<'_> {
         for (name, variable) in &self.playbook.variables {
             let path = format!("variables.{name}");
             self.name(&path, name);
+            // As the walk has it, which cuts long names.
+            let key = |key: &str| format!("variables.{}{key}", quoted(name));
             let Some(default) = &variable.default else {
+                if !variable.required && self.known(&key(".required")) {
+                    self.without_value(&path, name);
+                }
                 continue;
             };
-            if variable.required {
+            if variable.required && self.known(&key(".default")) {
                 self.add(
                     &format!("{path}.required"),
                     "both `required` and `default` are given",
@@ -75,6 +78,7 @@ impl Check<'_> {
             }
             // Unanchored, as everywhere that a pattern is matched.
             let pattern = variable.pattern.as_ref();
+            let pattern = pattern.filter(|_| self.sound(&[&key(".default"), &key(".pattern")]));
             let matches = |pattern: &String| {
                 regex_lite::Regex::new(pattern).is_ok_and(|regex| regex.is_match(default))
             };
@@ -86,6 +90,21 @@ impl Check<'_> {
                 );
                 self.add(&format!("{path}.default"), message, |problem| problem);
             }
+        }
+    }
+
+    /// Refuses a variable that nobody needs to give, unless each node has a value of its own.
+    fn without_value(&mut self, path: &str, name: &str) {
+        let nodes = &self.playbook.nodes;
+        let lacking = nodes.iter().position(|node| !node.vars.contains_key(name));
+        if lacking.is_some_and(|index| self.known(&format!("nodes[{index}].vars"))) {
+            let name = quoted(name);
+            let message = format!("variable `{name}` has neither `required` nor `default`");
+            self.add(path, message, |problem| {
+                problem
+                    .help(format!("write `{name}: {{ required: true }}`, or give it a `default`"))
+                    .help("without either, every node must have it in its `vars`")
+            });
         }
     }
 
@@ -101,7 +120,9 @@ impl Check<'_> {
                     problem.help("letters, digits, `_` and `-`, starting with a letter or `_`")
                 });
             }
-            if secret.env.is_some() == secret.file.is_some() {
+            let sources = [("env", secret.env.is_some()), ("file", secret.file.is_some())];
+            let known = self.known(&format!("secrets.{}", quoted(name)));
+            if known && self.is_not_one(&path, sources) {
                 self.add(&path, "a secret comes from exactly one of `env` and `file`", |problem| {
                     problem
                 });
@@ -120,34 +141,6 @@ impl Check<'_> {
         }
     }
 
-    fn artifact(&mut self, artifact: &Artifact) {
-        for (key, path) in [("releases", &artifact.releases), ("current", &artifact.current)] {
-            let text = path.as_str();
-            if !text.starts_with('/') && !text.starts_with("${{") {
-                let message = format!("`{}` is not an absolute path", quoted(text));
-                self.add(&format!("artifact.{key}"), message, |problem| {
-                    problem.help("start it with `/`: it is a path on the node")
-                });
-            }
-        }
-        let folder = artifact.releases.as_str().trim_end_matches('/');
-        let rest = artifact.current.as_str().strip_prefix(folder);
-        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
-            self.add("artifact.current", "`current` lies inside `releases`", |problem| {
-                problem.help("old folders in `releases` are removed: put the symlink beside it")
-            });
-        }
-        if let Some(sum) = artifact.sha256.as_ref().and_then(fixed)
-            && (sum.len() != 64 || !sum.bytes().all(|byte| byte.is_ascii_hexdigit()))
-        {
-            self.add(
-                "artifact.sha256",
-                format!("`{}` is not a SHA-256 sum", quoted(sum)),
-                |problem| problem.help("64 hexadecimal digits, as `sha256sum` prints them"),
-            );
-        }
-    }
-
     fn health(&mut self, health: &Health) {
         let checks = [
             health.http.is_some(),
@@ -156,7 +149,7 @@ impl Check<'_> {
             health.consul.is_some(),
         ];
         if !checks.contains(&true) {
-            self.add("health", "nothing is checked", |problem| {
+            self.wrong("health", "nothing is checked", |problem| {
                 problem.help("give at least one of `http`, `tcp`, `run`, `consul`")
             });
         }
@@ -168,33 +161,36 @@ impl Check<'_> {
             if port.is_none_or(|port| port == 0) {
                 let message =
                     format!("`{}` is not an address like `10.0.1.11:8080`", quoted(address));
-                self.add("health.tcp", message, |problem| problem);
+                self.wrong("health.tcp", message, |problem| problem);
             }
         }
         if let Some(identity) = &health.identity {
-            if health.http.is_none() {
+            if health.http.is_none() && self.given("health.identity") {
                 self.add("health.identity", "`identity` without `http`", |problem| {
                     problem.help("the version is told by the reply of the `http` check: give one")
                 });
             }
-            if identity.header.is_some() == identity.pointer.is_some() {
+            let places =
+                [("header", identity.header.is_some()), ("pointer", identity.pointer.is_some())];
+            if self.is_not_one("health.identity", places) {
                 let message = "`identity` has exactly one of `header` and `pointer`";
-                self.add("health.identity", message, |problem| problem);
+                self.wrong("health.identity", message, |problem| problem);
             }
         }
         if health.interval.0 < SHORTEST_INTERVAL {
-            self.add("health.interval", "the interval is too short", |problem| {
+            self.wrong("health.interval", "the interval is too short", |problem| {
                 problem.help("at least `10ms`")
             });
         }
         if health.timeout.0.is_zero() {
-            self.add("health.timeout", "no reply comes in no time", |problem| {
+            self.wrong("health.timeout", "no reply comes in no time", |problem| {
                 problem.help("as in `3s`")
             });
         }
-        if health.deadline < health.min_healthy_time {
+        let timed = self.sound(&["health.deadline", "health.min_healthy_time"]);
+        if timed && health.deadline < health.min_healthy_time {
             let key = if self.given("health.deadline") { "deadline" } else { "min_healthy_time" };
-            self.add(
+            self.wrong(
                 &format!("health.{key}"),
                 "`deadline` is shorter than `min_healthy_time`",
                 |problem| problem.help("no node could get healthy: the deadline is for all of it"),
@@ -206,25 +202,29 @@ impl Check<'_> {
         if let Some(InFlight::Http(metric)) = &drain.in_flight {
             let path = "drain.in_flight.http";
             self.url(&format!("{path}.url"), &metric.url);
-            if metric.pointer.is_some() == metric.pattern.is_some() {
+            let readings =
+                [("pointer", metric.pointer.is_some()), ("pattern", metric.pattern.is_some())];
+            if self.is_not_one(path, readings) {
                 let message = "the number is told by exactly one of `pointer` and `pattern`";
-                self.add(path, message, |problem| {
+                self.wrong(path, message, |problem| {
                     problem.help("`pointer` finds it in JSON, `pattern` in text")
                 });
             }
             let groups =
                 metric.pattern.as_ref().and_then(|pattern| regex_lite::Regex::new(pattern).ok());
             if groups.is_some_and(|regex| regex.captures_len() < 2) {
-                self.add(&format!("{path}.pattern"), "the pattern has no group", |problem| {
+                self.wrong(&format!("{path}.pattern"), "the pattern has no group", |problem| {
                     problem.help(r"put the number in brackets: `active (\d+)`")
                 });
             }
         }
-        if drain.settle >= drain.timeout
+        let timed = self.sound(&["drain.settle", "drain.timeout", "drain.on_timeout"]);
+        if timed
+            && drain.settle >= drain.timeout
             && !drain.settle.0.is_zero()
             && drain.on_timeout != OnTimeout::Wait
         {
-            self.add("drain.settle", "`settle` is not shorter than `timeout`", |problem| {
+            self.wrong("drain.settle", "`settle` is not shorter than `timeout`", |problem| {
                 problem.help("the count must stay at 0 for that long before the time is over")
             });
         }

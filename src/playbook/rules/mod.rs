@@ -1,30 +1,37 @@
 //! Problems of meaning, all at once: what no schema can say. One file per part of the playbook.
 //!
-//! A part in which the structure is already wrong is not judged: what was left out would only cause
-//! complaints about what the user did write.
+//! A rule is held back where a key that it reads is broken: the structure has been complained of, and what stands in
+//! for it would only cause complaints about what the user did write. A key under a misspelt name counts as given.
 
+mod artifact;
 mod checks;
 mod fleet;
+mod gateways;
 mod steps;
 mod templates;
 
-use std::collections::BTreeSet;
+pub use artifact::{Misplaced, misplaced};
 
+use super::broken::Broken;
 use super::findings::Findings;
 use super::tree::Tree;
 use super::{Playbook, Template};
 use crate::diagnostic::Problem;
 
-/// Adds every problem of meaning to the findings. `broken` are the top-level keys that are wrong already.
+/// Adds every problem of meaning to the findings, but for what is broken already.
 pub(super) fn check(
     playbook: &Playbook,
     tree: &Tree,
     source: &str,
-    broken: &BTreeSet<String>,
+    broken: &Broken,
     findings: &mut Findings,
 ) {
     let mut check = Check { playbook, tree, source, broken, findings };
+    if !check.known("") {
+        return;
+    }
     check.fleet();
+    check.gateways();
     check.parts();
     check.steps();
     check.templates();
@@ -34,22 +41,39 @@ struct Check<'a> {
     playbook: &'a Playbook,
     tree: &'a Tree,
     source: &'a str,
-    broken: &'a BTreeSet<String>,
+    broken: &'a Broken,
     findings: &'a mut Findings,
 }
 
 impl Check<'_> {
-    /// Returns whether these top-level keys have the right structure.
-    fn sound(&self, keys: &[&str]) -> bool {
-        keys.iter().all(|key| !self.broken.contains(*key))
+    /// Returns whether everything at these paths, and in what is there, is as the file says.
+    fn sound(&self, paths: &[&str]) -> bool {
+        !paths.iter().any(|path| self.broken.touches(path))
     }
 
-    /// Returns whether the file has this key.
+    /// Returns whether the value of a path is the file's, whatever may be wrong with what lies in it.
+    fn known(&self, path: &str) -> bool {
+        !self.broken.holds(path)
+    }
+
+    /// Returns whether the file has this key, under its right name.
     fn given(&self, path: &str) -> bool {
         self.tree.locate(path).2 == path
     }
 
-    /// Adds a problem at the key of a path, or at what comes nearest to it.
+    /// Adds a problem of the value at a path, unless the value is broken already.
+    fn wrong(
+        &mut self,
+        path: &str,
+        message: impl Into<String>,
+        finish: impl FnOnce(Problem) -> Problem,
+    ) {
+        if self.known(path) {
+            self.add(path, message, finish);
+        }
+    }
+
+    /// Adds a problem of what is there and what is not, at the key of a path or at what comes nearest to it.
     fn add(
         &mut self,
         path: &str,

@@ -1,6 +1,10 @@
 //! The rules of the steps: what each needs before it, and where its command comes from.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::Check;
+use crate::playbook::findings::likely;
+use crate::playbook::step::STEP_WORDS;
 use crate::playbook::{CommandSpec, Playbook, StepSpec};
 
 /// What must come before what, why, and the rule's name.
@@ -104,14 +108,45 @@ pub(super) fn inline(step: &StepSpec) -> Option<&CommandSpec> {
     }
 }
 
+/// What the given steps are. Those that are not understood may be meant for one.
+struct Steps<'a> {
+    understood: Vec<bool>,
+    first: BTreeMap<&'a str, usize>,
+    meant: BTreeSet<&'static str>,
+}
+
+impl<'a> Steps<'a> {
+    fn new(check: &Check<'_>, steps: &'a [StepSpec]) -> Self {
+        let (mut first, mut meant) = (BTreeMap::new(), BTreeSet::new());
+        let mut understood = Vec::new();
+        for (index, step) in steps.iter().enumerate() {
+            let path = format!("steps[{index}]");
+            understood.push(check.known(&path));
+            if understood[index] {
+                first.entry(step.word()).or_insert(index);
+            } else if !check.findings.is_full() {
+                let (tree, _, _) = check.tree.locate(&path);
+                meant.extend(tree.name().and_then(|name| likely(name, STEP_WORDS)));
+            }
+        }
+        Self { understood, first, meant }
+    }
+
+    fn first(&self, word: &str) -> Option<usize> {
+        self.first.get(word).copied()
+    }
+
+    /// Returns whether no step has this word, nor was likely meant to.
+    fn lacks(&self, word: &str) -> bool {
+        self.first(word).is_none() && !self.meant.contains(word)
+    }
+}
+
 impl Check<'_> {
     pub(super) fn steps(&mut self) {
-        if !self.sound(&["steps", "stop", "start", "restart", "artifact"]) {
-            return;
-        }
-        if self.playbook.restart.is_some() {
+        if self.given("restart") {
             for word in ["stop", "start"] {
-                if self.playbook.command(word).is_some() {
+                if self.given(word) {
                     self.add(word, format!("both `{word}` and `restart` are given"), |problem| {
                         problem.help(
                             "`restart` is in place of `stop` and `start`: keep one or the other",
@@ -121,7 +156,8 @@ impl Check<'_> {
             }
         }
         match &self.playbook.steps {
-            Some(steps) => self.given_steps(steps),
+            Some(steps) if self.known("steps") => self.given_steps(steps),
+            Some(_) => {}
             None => self.default_commands(),
         }
     }
@@ -146,22 +182,25 @@ impl Check<'_> {
     }
 
     fn given_steps(&mut self, steps: &[StepSpec]) {
-        let first = |word: &str| steps.iter().position(|step| step.word() == word);
-        for (index, step) in steps.iter().enumerate() {
+        let list = Steps::new(self, steps);
+        for (index, step) in steps.iter().enumerate().filter(|(index, _)| list.understood[*index]) {
             let word = step.word();
-            let earlier = first(word).filter(|earlier| *earlier < index && word != "run");
+            let earlier = list.first(word).filter(|earlier| *earlier < index && word != "run");
             if let Some(earlier) = earlier {
-                let (_, place, _) = self.tree.locate(&format!("steps[{earlier}]"));
+                let tree = self.tree;
                 self.add(
                     &format!("steps[{index}]"),
                     format!("step `{word}` comes twice (rule `step-once`)"),
-                    |problem| problem.related(place, "first here"),
+                    |problem| {
+                        let (_, place, _) = tree.locate(&format!("steps[{earlier}]"));
+                        problem.related(place, "first here")
+                    },
                 );
             }
             self.command_of(index, step);
         }
         for (earlier, later, rule, why) in ORDER {
-            if let (Some(before), Some(at)) = (first(earlier), first(later))
+            if let (Some(before), Some(at)) = (list.first(earlier), list.first(later))
                 && at < before
             {
                 let (_, place, _) = self.tree.locate(&format!("steps[{before}]"));
@@ -175,7 +214,7 @@ impl Check<'_> {
             }
         }
         for (word, why) in NEEDED {
-            if first(word).is_none() {
+            if list.lacks(word) {
                 self.add(
                     "steps",
                     format!("missing step `{word}` (rule `step-missing`)"),
@@ -183,61 +222,57 @@ impl Check<'_> {
                 );
             }
         }
-        self.pairs(steps);
-        let has_artifact = self.playbook.artifact.is_some();
-        match (first("activate"), has_artifact) {
-            (Some(at), false) => {
-                self.add(&format!("steps[{at}]"), "`activate` without `artifact`", |problem| {
-                    problem.help("there is nothing to switch to: give `artifact`, or remove the step")
-                });
-            }
-            (None, true) => self.add("steps", "`artifact` is given, but no step `activate`", |problem| {
-                problem.help("add `- activate` before the service starts; it switches to the new release")
-            }),
-            _ => {}
+        self.pairs(&list);
+        if let Some(at) = list.first("activate")
+            && self.playbook.artifact.is_none()
+        {
+            self.add(&format!("steps[{at}]"), "`activate` without `artifact`", |problem| {
+                problem.help("there is nothing to switch to: give `artifact`, or remove the step")
+            });
+        } else if list.lacks("activate") && self.given("artifact") {
+            self.add("steps", "`artifact` is given, but no step `activate`", |problem| {
+                problem.help(
+                    "add `- activate` before the service starts; it switches to the new release",
+                )
+            });
         }
     }
 
     /// Either `stop` and `start`, or `restart`.
-    fn pairs(&mut self, steps: &[StepSpec]) {
-        let first = |word: &str| steps.iter().position(|step| step.word() == word);
-        let (stop, start, restart) = (first("stop"), first("start"), first("restart"));
-        match (stop, start, restart) {
-            (Some(_), Some(_), None) | (None, None, Some(_)) => {}
-            (Some(at), _, Some(_)) | (None, Some(at), Some(_)) => {
-                let word = if stop.is_some() { "stop" } else { "start" };
-                self.add(
-                    &format!("steps[{at}]"),
-                    format!("both `{word}` and `restart` among the steps"),
-                    |problem| {
-                        problem.help(
-                            "`restart` is in place of `stop` and `start`: keep one or the other",
-                        )
-                    },
-                );
-            }
-            (Some(at), None, None) => {
-                self.add(
+    fn pairs(&mut self, list: &Steps<'_>) {
+        let (stop, start) = (list.first("stop"), list.first("start"));
+        let stops = stop.map(|at| (at, "stop")).or(start.map(|at| (at, "start")));
+        if let (Some((at, word)), Some(_)) = (stops, list.first("restart")) {
+            self.add(
+                &format!("steps[{at}]"),
+                format!("both `{word}` and `restart` among the steps"),
+                |problem| {
+                    problem
+                        .help("`restart` is in place of `stop` and `start`: keep one or the other")
+                },
+            );
+        } else if list.lacks("restart") {
+            match (stop, start) {
+                (Some(at), None) if list.lacks("start") => self.add(
                     &format!("steps[{at}]"),
                     "`stop` without `start` (rule `stop-needs-start`)",
                     |problem| problem.help("add `- start`, or use `- restart` in place of both"),
-                );
-            }
-            (None, Some(at), None) => {
-                self.add(
+                ),
+                (None, Some(at)) if list.lacks("stop") => self.add(
                     &format!("steps[{at}]"),
                     "`start` without `stop` (rule `start-needs-stop`)",
                     |problem| problem.help("add `- stop`, or use `- restart` in place of both"),
-                );
-            }
-            (None, None, None) => {
-                self.add("steps", "no step stops and starts the service", |problem| {
-                    problem.help("add `- stop` and `- start`, or `- restart`")
-                });
+                ),
+                (None, None) if list.lacks("stop") && list.lacks("start") => {
+                    self.add("steps", "no step stops and starts the service", |problem| {
+                        problem.help("add `- stop` and `- start`, or `- restart`")
+                    });
+                }
+                (Some(_) | None, Some(_) | None) => {}
             }
         }
         for word in WITH_COMMAND {
-            if self.playbook.command(word).is_some() && first(word).is_none() {
+            if list.lacks(word) && self.given(word) {
                 self.add(
                     word,
                     format!("`{word}` is given, but `steps` has no such step"),
@@ -254,6 +289,7 @@ impl Check<'_> {
         }
         let path = format!("steps[{index}]");
         match (inline(step), self.playbook.command(word)) {
+            (Some(_), Some(_)) if !self.given(word) => {}
             (Some(_), Some(_)) => {
                 let (_, place, _) = self.tree.locate(word);
                 self.add(&path, format!("`{word}` has two commands"), |problem| {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Check;
 use super::steps::inline;
 use crate::playbook::findings::{known, quoted};
-use crate::playbook::{Gateway, InFlight, Playbook, Registry, Template};
+use crate::playbook::{Gateway, InFlight, Node, Playbook, Registry, Template};
 
 const NODE: [&str; 5] = ["node.name", "node.address", "node.host", "node.port", "node.ssh"];
 const RELEASE: [&str; 2] = ["release.id", "release.service"];
@@ -105,32 +105,43 @@ enum Wrong {
 /// Names that may stand somewhere, and what advice on them needs.
 struct Names<'a> {
     playbook: &'a Playbook,
-    /// How many nodes have each var.
+    /// Those whose vars are known.
+    nodes: Vec<&'a Node>,
+    /// How many of them have each var.
     vars: BTreeMap<&'a str, usize>,
 }
 
 impl Check<'_> {
     pub(super) fn templates(&mut self) {
-        // Half a list of names would make the other half unknown.
-        if !self.sound(&["variables", "secrets", "nodes"]) {
-            return;
-        }
-        let names = Names::new(self.playbook);
+        let nodes = self.playbook.nodes.iter().enumerate();
+        let nodes = nodes.filter(|(index, _)| self.known(&format!("nodes[{index}].vars")));
+        let names = Names::new(self.playbook, nodes.map(|(_, node)| node).collect());
         let (tree, source) = (self.tree, self.source);
         for (path, template, scope) in all(self.playbook) {
-            let part = path.split(['.', '[']).next().unwrap_or_default();
-            if !self.sound(&[part]) {
-                continue;
-            }
             for (name, at) in template.names().0 {
                 let Err(wrong) = names.judge(name, scope) else {
                     continue;
                 };
-                self.add(&path, wrong.message(name), |problem| {
+                if self.unsure(name, scope, &names) {
+                    continue;
+                }
+                self.wrong(&path, wrong.message(name), |problem| {
                     let (value, _, _) = tree.locate(&path);
                     problem.at(value.part(source, at)).helps(names.advice(name, scope, &wrong))
                 });
             }
+        }
+    }
+
+    /// Returns whether a name that seems wrong may be right: part of what could give it is broken.
+    fn unsure(&self, name: &str, scope: Scope, names: &Names<'_>) -> bool {
+        // If some node's vars are known and lack it, or it differs from node to node, it is wrong in any case.
+        let of_node = scope == Scope::Node && names.nodes.is_empty();
+        match name.split_once('.') {
+            None => of_node || !self.known("variables"),
+            Some(("secrets", _)) => scope == Scope::Secret && !self.known("secrets"),
+            Some(("node", rest)) => of_node && rest.starts_with("vars."),
+            Some(_) => false,
         }
     }
 }
@@ -148,17 +159,27 @@ impl Wrong {
 }
 
 impl<'a> Names<'a> {
-    fn new(playbook: &'a Playbook) -> Self {
+    fn new(playbook: &'a Playbook, nodes: Vec<&'a Node>) -> Self {
         let mut vars: BTreeMap<&str, usize> = BTreeMap::new();
-        for name in playbook.nodes.iter().flat_map(|node| node.vars.keys()) {
+        for name in nodes.iter().flat_map(|node| node.vars.keys()) {
             *vars.entry(name).or_default() += 1;
         }
-        Self { playbook, vars }
+        Self { playbook, nodes, vars }
     }
 
     fn judge(&self, name: &str, scope: Scope) -> Result<(), Wrong> {
-        if self.playbook.variables.contains_key(name) || RELEASE.contains(&name) {
+        if RELEASE.contains(&name) {
             return Ok(());
+        }
+        if let Some(variable) = self.playbook.variables.get(name) {
+            // With neither, it has the value of each node's `vars` alone.
+            let open = !variable.required && variable.default.is_none();
+            return match scope {
+                Scope::Release | Scope::Secret if open && self.vars.contains_key(name) => {
+                    Err(Wrong::PerNode)
+                }
+                Scope::Release | Scope::Secret | Scope::Node => Ok(()),
+            };
         }
         if let Some(secret) = name.strip_prefix("secrets.") {
             return match scope {
@@ -174,7 +195,7 @@ impl<'a> Names<'a> {
         }
         match count {
             _ if builtin => Ok(()),
-            Some(count) if count == self.playbook.nodes.len() => Ok(()),
+            Some(count) if count == self.nodes.len() => Ok(()),
             Some(_) => Err(Wrong::Lacking),
             None => Err(Wrong::Unknown),
         }
@@ -191,7 +212,7 @@ impl<'a> Names<'a> {
                     .into(),
             ],
             Wrong::Lacking => {
-                let nodes = self.playbook.nodes.iter();
+                let nodes = self.nodes.iter();
                 let lacking = nodes.filter(|node| !node.vars.contains_key(var(name)));
                 let names = lacking.map(|node| format!("`{}`", quoted(node.display_name())));
                 let names: Vec<String> = names.take(10).collect();

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::diagnostic::Problem;
 use crate::playbook::findings::{Findings, quoted};
-use crate::playbook::tree::{Key, Kind, Tree};
+use crate::playbook::tree::{Key, Kind, MERGE_KEY, Tree};
 
 /// One line of the flat list.
 #[derive(Debug, Clone)]
@@ -62,12 +62,14 @@ impl<'a> Builder<'a> {
                 });
                 continue;
             };
-            if name == "<<" {
+            if name == MERGE_KEY {
+                let at = place.clone();
                 self.findings.add(|| {
-                    Problem::new("merge keys (`<<`) are not supported").at(place).help(
+                    Problem::new("merge keys (`<<`) are not supported").at(at).help(
                         "write the keys out, or repeat a whole value with `&name` and `*name`",
                     )
                 });
+                entries.push((Key { name, span: place }, value));
                 continue;
             }
             if let Some(earlier) = first.get(&name) {

@@ -1,0 +1,56 @@
+//! Where a file's structure is wrong, so that nobody judges what is not there.
+
+use std::collections::BTreeSet;
+
+/// The key paths whose values are not what the file means: wrong, missing, or under a misspelt name.
+#[derive(Debug, Default)]
+pub(super) struct Broken(BTreeSet<String>);
+
+impl Broken {
+    pub(super) fn add(&mut self, path: &str) {
+        self.0.insert(path.to_owned());
+    }
+
+    /// Returns whether a value is wrong or missing itself, or lies in one that is. What lies in it may be.
+    pub(super) fn holds(&self, path: &str) -> bool {
+        let above = path.match_indices(['.', '[']).map(|(end, _)| &path[..end]);
+        !self.0.is_empty() && above.chain(["", path]).any(|path| self.0.contains(path))
+    }
+
+    /// Returns whether anything is wrong in a value, or with it.
+    pub(super) fn touches(&self, path: &str) -> bool {
+        let within = |separator: char| {
+            let start = format!("{path}{separator}");
+            self.0.range(start.clone()..).next().is_some_and(|next| next.starts_with(&start))
+        };
+        self.holds(path) || within('.') || within('[')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Broken;
+
+    #[test]
+    fn a_wrong_value_taints_what_is_above_it_and_what_is_in_it_and_nothing_beside_it() {
+        let mut broken = Broken::default();
+        assert!(!broken.touches(""));
+        broken.add("nodes[1].ssh");
+        broken.add("drain");
+        let holds = ["nodes[1].ssh", "nodes[1].ssh.user", "drain.in_flight.http.url", "drain"];
+        let above = ["", "nodes", "nodes[1]"];
+        let beside = ["nodes[0]", "nodes[1].address", "nodes[11].ssh", "nodes[1].ss", "drains"];
+        for path in holds {
+            assert!(broken.holds(path) && broken.touches(path), "{path}");
+        }
+        for path in above {
+            assert!(!broken.holds(path), "{path}");
+            assert_eq!(broken.touches(path), !path.is_empty(), "{path}");
+        }
+        for path in beside {
+            assert!(!broken.touches(path), "{path}");
+        }
+        broken.add("");
+        assert!(broken.holds("service") && broken.holds(""));
+    }
+}
