@@ -63,6 +63,12 @@ impl Selection {
         self.only.iter().chain(&self.skip).filter(|name| !known(name)).cloned().collect()
     }
 
+    /// Returns whether its names leave no node of all that there are.
+    #[must_use]
+    pub fn is_empty(&self, spec: &Spec) -> bool {
+        !spec.nodes.iter().any(|node| self.includes(node))
+    }
+
     fn includes(&self, node: &NodeSpec) -> bool {
         let named = |list: &[String]| {
             list.iter().any(|name| *name == node.name || node.tags.contains(name))

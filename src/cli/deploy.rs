@@ -39,8 +39,8 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
 
 fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let mut opened = Opened::new(&arguments.playbook, global, Missing::Refuse)?;
-    let spec = opened.spec_with_artifact()?;
-    let selection = plan::checked(&arguments.selection, &spec)?;
+    let selection = plan::checked(&arguments.selection, &*opened.spec()?)?;
+    let spec = opened.spec_with_artifact(global)?;
     block_on(async {
         let reach = opened.reach()?;
         let work = Work::begin("deploy", global, &opened, &reach, &arguments.lock);

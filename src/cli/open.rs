@@ -12,7 +12,7 @@ use crate::consul::{Client, Settings, tls_from_environment};
 use crate::diagnostic::Problem;
 use crate::engine::journal;
 use crate::event::Started;
-use crate::playbook::{HostKeys, Loaded, Playbook, Template};
+use crate::playbook::{HostKeys, Loaded, Misplaced, Playbook, Template, misplaced};
 use crate::secret::{Redactor, Secret};
 use crate::shell::quote;
 use crate::spec::{Inputs, Spec, read_secrets, release_names};
@@ -132,8 +132,12 @@ impl Opened {
     }
 
     /// Reads the artifact, then fills in every name.
-    pub(super) fn spec_with_artifact(&mut self) -> Result<Arc<Spec>, Refusal> {
+    pub(super) fn spec_with_artifact(&mut self, global: &Global) -> Result<Arc<Spec>, Refusal> {
         let spec = self.spec()?;
+        let problems = wrong_places(&self.loaded, &spec);
+        if !problems.is_empty() {
+            return Err(Refusal::invalid(self.loaded.invalid(problems), global));
+        }
         let Some(artifact) = &spec.artifact else { return Ok(spec) };
         let digest = crate::artifact::read(artifact)
             .map_err(|problem| Refusal::new(Exit::REFUSED, problem).hint("nothing was changed"))?;
@@ -183,6 +187,21 @@ impl Opened {
         let consul = Arc::new(Client::new(world.clone(), settings));
         Ok(Reach { world, consul, redactor })
     }
+}
+
+/// What stands against where the artifact goes, now that every name is filled in: of the first node that has any.
+fn wrong_places(loaded: &Loaded, spec: &Spec) -> Vec<Problem> {
+    let on_nodes = spec.nodes.iter().filter_map(|node| Some((node, node.layout.as_ref()?)));
+    let mut wrong = on_nodes.filter_map(|(node, layout)| {
+        let misplaced = misplaced(&layout.releases, &layout.current);
+        (!misplaced.is_empty()).then_some((node, misplaced))
+    });
+    let Some((node, misplaced)) = wrong.next() else { return Vec::new() };
+    let problem = |wrong: Misplaced| {
+        let message = format!("on {}: {}", node.name, wrong.message);
+        loaded.problem(wrong.key, message).help(wrong.help)
+    };
+    misplaced.into_iter().map(problem).collect()
 }
 
 /// Runs a command's asynchronous part on one thread: what is tested is what runs.
@@ -266,12 +285,19 @@ fn wrong_variables(loaded: &Loaded, given: &BTreeMap<String, String>, open: bool
             None if variable.required => problems.push(
                 loaded
                     .problem(&path, format!("variable `{name}` is required and has no value"))
-                    .help(format!("give it with --var {name}=VALUE or {VARIABLE_PREFIX}{name}")),
+                    .help(how_to_give(name)),
             ),
             Some(value) if !open => {
                 let pattern = variable.pattern.as_deref();
                 let pattern = pattern.and_then(|pattern| regex_lite::Regex::new(pattern).ok());
-                if let Some(pattern) = pattern.filter(|pattern| !pattern.is_match(value)) {
+                let admitted = pattern.as_ref().is_some_and(|pattern| pattern.is_match(value));
+                if variable.required && value.is_empty() && !admitted {
+                    problems.push(
+                        loaded
+                            .problem(&path, format!("variable `{name}` is required and is empty"))
+                            .help(how_to_give(name)),
+                    );
+                } else if let Some(pattern) = pattern.filter(|pattern| !pattern.is_match(value)) {
                     let message =
                         format!("`{value}` is no value for `{name}`: it must match {pattern}");
                     problems.push(loaded.problem(&path, message));
@@ -281,4 +307,8 @@ fn wrong_variables(loaded: &Loaded, given: &BTreeMap<String, String>, open: bool
         }
     }
     problems
+}
+
+fn how_to_give(name: &str) -> String {
+    format!("give it with --var {name}=VALUE or {VARIABLE_PREFIX}{name}")
 }

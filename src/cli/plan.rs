@@ -28,8 +28,8 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
 
 fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let mut opened = Opened::new(&arguments.playbook, global, Missing::Refuse)?;
-    let spec = opened.spec_with_artifact()?;
-    let selection = checked(&arguments.selection, &spec)?;
+    let selection = checked(&arguments.selection, &*opened.spec()?)?;
+    let spec = opened.spec_with_artifact(global)?;
     let (fleet, redactor) = block_on(async {
         let reach = opened.reach()?;
         let fleet = look(&reach, &spec).await;
@@ -84,14 +84,24 @@ pub(super) async fn look(reach: &Reach, spec: &std::sync::Arc<Spec>) -> Result<F
     }
 }
 
-/// The selection, if every name in it means something.
+/// The selection, if every name in it means something and some node is left.
 pub(super) fn checked(arguments: &SelectionArguments, spec: &Spec) -> Result<Selection, Refusal> {
     let selection = Selection::from(arguments);
     let unknown = selection.unknown(spec);
-    if unknown.is_empty() {
+    let message = if !unknown.is_empty() {
+        format!("no node or tag is called {}", unknown.join(", "))
+    } else if selection.limit == Some(0) {
+        return Err(Refusal::new(Exit::INVALID, "`--limit 0` selects no node")
+            .hint("leave it out to take all nodes"));
+    } else if selection.is_empty(spec) {
+        let named = [("only", &selection.only), ("skip", &selection.skip)];
+        let named = named.iter().filter(|(_, names)| !names.is_empty());
+        let named: Vec<_> =
+            named.map(|(name, names)| format!("--{name} {}", names.join(","))).collect();
+        format!("`{}` selects no node", named.join(" "))
+    } else {
         return Ok(selection);
-    }
+    };
     let names: Vec<_> = spec.nodes.iter().map(|node| node.name.as_str()).collect();
-    let message = format!("no node or tag is called {}", unknown.join(", "));
     Err(Refusal::new(Exit::INVALID, message).hint(format!("the nodes are {}", names.join(", "))))
 }

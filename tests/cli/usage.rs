@@ -64,6 +64,68 @@ fn usage_errors_exit_with_2_and_help_with_0() {
 }
 
 #[test]
+fn a_selection_of_no_node_is_a_usage_error() {
+    let cases: [(&[&str], &str); 4] = [
+        (&["--limit", "0"], "`--limit 0` selects no node"),
+        (&["--only", "app-1", "--skip", "app-1"], "`--only app-1 --skip app-1` selects no node"),
+        (&["--skip", "app-1,app-2"], "`--skip app-1,app-2` selects no node"),
+        (&["--limit", "0", "--only", "app-9"], "no node or tag is called app-9"),
+    ];
+    // The artifact is not there: a wrong argument is told before anything is read.
+    let playbook = format!("{SMALL}artifact: {{ source: none, releases: /r, current: /c }}\n");
+    for command in ["plan", "deploy"] {
+        for (arguments, message) in cases {
+            let case = Case::new(&[("app.yaml", playbook.as_bytes())]);
+            let given = [command, "app.yaml", "--var", "version=2"];
+            let arguments: Vec<_> = given.iter().chain(arguments).copied().collect();
+            let (_, stderr) = case.exits(2, &arguments);
+            assert!(stderr.contains(message), "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_value_is_as_good_as_none_unless_the_pattern_takes_it() {
+    let empty = ["plan", "app.yaml", "--var", "version="];
+    for settings in ["required: true", r"required: true, pattern: '^\d+$'"] {
+        let playbook = SMALL.replace(r"required: true, pattern: '^\d+$'", settings);
+        let (_, stderr) = Case::new(&[("app.yaml", playbook.as_bytes())]).exits(2, &empty);
+        assert!(stderr.contains("variable `version` is required and is empty"), "{stderr}");
+        assert!(stderr.contains("app.yaml:3:") && stderr.contains("1 problem"), "{stderr}");
+    }
+    for settings in [r"required: true, pattern: '^\d*$'", "default: a"] {
+        let playbook = SMALL.replace(r"required: true, pattern: '^\d+$'", settings);
+        // Accepted; then the artifact is not there.
+        let artifact = "artifact: { source: none, releases: /r, current: /c }";
+        let playbook = format!("{playbook}{artifact}\n");
+        Case::new(&[("app.yaml", playbook.as_bytes())]).exits(3, &empty);
+    }
+}
+
+#[test]
+fn places_on_a_node_are_checked_again_when_they_are_filled_in() {
+    let artifact = "artifact: { source: none, releases: '${{ root }}/r', current: '${{ link }}' }";
+    let playbook = SMALL.replace(
+        "variables:\n",
+        "variables:\n  root: { required: true }\n  link: { required: true }\n",
+    );
+    let case = Case::new(&[("app.yaml", format!("{playbook}{artifact}\n").as_bytes())]);
+    let plan = |code: i32, root: &str, link: &str| {
+        let (root, link) = (format!("root={root}"), format!("link={link}"));
+        case.exits(
+            code,
+            &["plan", "app.yaml", "--var", "version=2", "--var", &root, "--var", &link],
+        )
+        .1
+    };
+    let stderr = plan(2, "/srv", "/srv/r/c");
+    assert!(stderr.contains("on app-1: `current` lies inside `releases`"), "{stderr}");
+    assert!(stderr.contains("app.yaml:18:"), "{stderr}");
+    assert!(plan(2, "srv", "/c").contains("on app-1: `srv/r` is not an absolute path"));
+    assert!(plan(3, "/srv", "/srv/c").contains("none"));
+}
+
+#[test]
 fn a_secret_that_cannot_be_read_is_named_without_its_value() {
     let playbook = SMALL.replace(
         "consul: { addresses: ['http://127.0.0.1:1'] }",
