@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod deploy;
+mod echo;
 mod history;
 mod hold;
 mod lock;

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use indicatif::ProgressDrawTarget;
 
+use super::echo::Silence;
 use super::{Colour, Exit, Global, Output};
 use crate::diagnostic::{Invalid, render};
 use crate::engine::Sink;
@@ -143,8 +144,14 @@ pub(super) fn colour(global: &Global) -> bool {
     }
 }
 
-/// Who hears of a release's events.
-pub(super) fn sinks(global: &Global) -> Background {
+/// Who hears of a release's events, and a terminal that shows nothing else meanwhile. Ends in this order.
+pub(super) struct View {
+    pub(super) sinks: Background,
+    _silence: Option<Silence>,
+}
+
+/// Begins to tell of a release.
+pub(super) fn view(global: &Global) -> View {
     let github = std::env::var_os("GITHUB_ACTIONS").is_some();
     let plain = || Plain::new(global.quiet, global.verbose, github);
     let sinks: Vec<Box<dyn Sink>> = match form(global) {
@@ -154,5 +161,7 @@ pub(super) fn sinks(global: &Global) -> Background {
         Output::Jsonl => vec![Box::new(Json::default())],
         Output::Auto | Output::Tty | Output::Plain => vec![Box::new(plain())],
     };
-    Background::new(sinks)
+    let live = form(global) == Output::Tty && !global.quiet;
+    let silence = if live { Silence::begin() } else { None };
+    View { sinks: Background::new(sinks), _silence: silence }
 }

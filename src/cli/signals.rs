@@ -3,6 +3,7 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use super::echo;
 use crate::engine::Stop;
 use crate::report::say;
 
@@ -20,6 +21,7 @@ pub(super) fn listen() -> std::io::Result<watch::Receiver<Stop>> {
         let (name, _) = next(&mut interrupt, &mut terminate, &mut hangup).await;
         let _ = sender.send(Stop::Requested(name));
         let (name, code) = next(&mut interrupt, &mut terminate, &mut hangup).await;
+        echo::restore();
         say(&format!("{name} again: ends at once; the journal is true, see `rollgate status`\n"));
         // The ssh connections have a guard of their own that outlives this process.
         std::process::exit(code);

@@ -136,12 +136,12 @@ impl<'a> Work<'a> {
             lock: lock.clone(),
             copy: Some(copy),
         };
-        let mut sinks = output::sinks(global);
-        let ended = engine.run(&id, begin, journal, &mut sinks).await;
+        let mut view = output::view(global);
+        let ended = engine.run(&id, begin, journal, &mut view.sinks).await;
         let ended = ended.map_err(|error| refused(&error))?;
         lock.release().await;
         // The live view leaves the terminal before anything else is said.
-        drop(sinks);
+        drop(view);
         let Some(finished) = &ended.release.finished else {
             let why = ended.failed.map_or(String::new(), |error| format!(": {error:#}"));
             let reason = format!("the release broke off{why}");

@@ -20,7 +20,9 @@ const TICK: Duration = Duration::from_millis(120);
 pub struct Live {
     screen: MultiProgress,
     title: ProgressBar,
-    foot: ProgressBar,
+    waiting: ProgressBar,
+    pool: ProgressBar,
+    hint: ProgressBar,
     nodes: BTreeMap<String, Line>,
     width: usize,
     colour: bool,
@@ -40,13 +42,16 @@ impl Live {
     #[must_use]
     pub fn new(target: ProgressDrawTarget, colour: bool) -> Self {
         let screen = MultiProgress::with_draw_target(target);
-        let plain =
-            ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+        // One line each, cut to the terminal's width.
+        let plain = ProgressStyle::with_template("{wide_msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
         let add = || screen.add(ProgressBar::new_spinner().with_style(plain.clone()));
-        let (title, foot) = (add(), add());
+        let (title, waiting, pool, hint) = (add(), add(), add(), add());
         Self {
             title,
-            foot,
+            waiting,
+            pool,
+            hint,
             screen,
             nodes: BTreeMap::new(),
             width: 7,
@@ -82,9 +87,9 @@ impl Live {
         let step = event.step.map_or(String::new(), |step| step.to_string());
         let message =
             format!("{node:<width$}  {step:<11}  {}", text::harmless(message), width = self.width);
-        let (screen, foot) = (&self.screen, &self.foot);
+        let (screen, waiting) = (&self.screen, &self.waiting);
         let line = self.nodes.entry(node).or_insert_with(|| {
-            let bar = screen.insert_before(foot, ProgressBar::new_spinner());
+            let bar = screen.insert_before(waiting, ProgressBar::new_spinner());
             let style = ProgressStyle::with_template("  {spinner} {wide_msg} {elapsed:>4} ")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner());
             bar.set_style(style);
@@ -130,11 +135,11 @@ impl Live {
             _ => String::new(),
         };
         self.title.set_message(format!(
-            "{} {}{versions} · release {} · {done} of {all} done{}",
+            "{} {}{versions} · {done} of {all} done{} · release {}",
             started.command,
             started.service,
+            self.times(now, done, all),
             started.inputs.release,
-            self.times(now, done, all)
         ));
         let out = release.count(|node| node.down == Some(true));
         let waiting: Vec<_> = release
@@ -144,21 +149,23 @@ impl Live {
             .collect();
         let waiting = match waiting.as_slice() {
             [] => String::new(),
-            names if names.len() <= WAITING_SHOWN => format!("  · {} waiting\n", names.join(", ")),
+            names if names.len() <= WAITING_SHOWN => format!("  · {} waiting", names.join(", ")),
             names => {
                 let more = names.len() - WAITING_SHOWN;
-                format!("  · {} and {more} more waiting\n", names[..WAITING_SHOWN].join(", "))
+                format!("  · {} and {more} more waiting", names[..WAITING_SHOWN].join(", "))
             }
         };
         let last = match &release.stopping {
-            Some(reason) => format!("Stopping ({reason}): no more nodes are taken."),
-            None => "Ctrl-C stops and leaves the pool safe.".to_owned(),
+            Some(reason) => format!("  Stopping ({reason}): no more nodes are taken."),
+            None => "  Ctrl-C stops and leaves the pool safe.".to_owned(),
         };
-        self.foot.set_message(format!(
-            "{waiting}  Pool  {} of {} not marked down    {last}",
+        self.waiting.set_message(waiting);
+        self.pool.set_message(format!(
+            "  Pool  {} of {} not marked down",
             self.total - out,
             self.total
         ));
+        self.hint.set_message(last);
     }
 
     fn summary(node: &str, release: &Release, elapsed_ms: u64) -> String {
@@ -239,8 +246,9 @@ impl Sink for Live {
                 for line in std::mem::take(&mut self.nodes).into_values() {
                     line.bar.finish_and_clear();
                 }
-                self.title.finish_and_clear();
-                self.foot.finish_and_clear();
+                for line in [&self.title, &self.waiting, &self.pool, &self.hint] {
+                    line.finish_and_clear();
+                }
                 return;
             }
             Fact::GatewayProven { gateway, .. } => {
@@ -262,6 +270,7 @@ mod tests {
     use indicatif::InMemoryTerm;
 
     use super::*;
+    use crate::event::Step;
 
     #[test]
     fn foreign_text_and_colour_never_reach_the_screen_unasked() {
@@ -282,5 +291,60 @@ mod tests {
         let screen = terminal.contents();
         assert!(screen.contains("! evil  [2J text"), "{screen}");
         assert!(screen.contains("app-1    put back, in rotation again"), "{screen}");
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_what_is_redrawn_is_cut_and_never_wraps() {
+        let terminal = InMemoryTerm::new(24, 60);
+        let mut live = Live::new(ProgressDrawTarget::term_like(Box::new(terminal.clone())), false);
+        let mut release = Release::default();
+        let mut tell = |fact: Fact, node: Option<&str>, step: Option<Step>| {
+            let event = Event {
+                seq: release.seq + 1,
+                at: jiff::Timestamp::UNIX_EPOCH,
+                release: "7f3a19c2".into(),
+                node: node.map(Into::into),
+                step,
+                fact,
+            };
+            release.apply(&event).expect("it may follow");
+            live.event(&event, &release);
+        };
+        let planned = (1..=9).map(|number| {
+            serde_json::json!({ "node": format!("a-long-name-{number}"), "will": "update" })
+        });
+        let started = serde_json::json!({ "type": "release.started", "data": {
+            "service": "order-api-of-the-shop", "command": "deploy", "actor": "me", "file": "app.yaml",
+            "from": "2.7.0", "to": "2.7.1", "playbook": null, "nodes": planned.collect::<Vec<_>>(),
+            "inputs": { "release": "7f3a19c2", "folder": "", "variables": {}, "artifact": null },
+        }});
+        tell(serde_json::from_value(started).expect("a fact"), None, None);
+        let node = "a-long-name-1";
+        let taken = Fact::BatchStarted { number: 1, nodes: vec![node.into()] };
+        tell(taken, None, None);
+        tell(Fact::StepStarted {}, Some(node), Some(Step::Disable));
+        for _ in 0..3 {
+            let message =
+                "waits for capacity: gw-1 would route to 2 nodes only, fewer than 3".into();
+            let progress = Fact::StepProgress { message, in_flight: None, deadline_s: None };
+            tell(progress, Some(node), Some(Step::Disable));
+        }
+        tell(Fact::ReleaseStopping { reason: "SIGINT".into() }, None, None);
+        let screen = terminal.contents();
+        // The spinner turns and its time passes.
+        let still = |line: &str| match line.trim_start().strip_prefix(|sign| sign > '\u{27ff}') {
+            Some(rest) => {
+                format!("  *{}", rest.trim_end_matches(|end| " 0123456789s".contains(end)))
+            }
+            None => line.to_owned(),
+        };
+        let lines: Vec<_> = screen.lines().map(still).collect();
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        deploy order-api-of-the-shop 2.7.0 -> 2.7.1 · 0 of 9 done ·
+          * a-long-name-1  disable      waits for capacity: gw
+          · a-long-name-2, a-long-name-3, a-long-name-4, a-long-name
+          Pool  9 of 9 not marked down
+          Stopping (SIGINT): no more nodes are taken.
+        "#);
     }
 }

@@ -1,45 +1,97 @@
 //! The live view on a real pseudo-terminal.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
-use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
 use crate::harness::{Bench, quick, rollgate};
+
+const ROWS: u16 = 30;
+
+/// A release on a terminal of its own.
+struct Terminal {
+    master: Box<dyn MasterPty + Send>,
+    reader: Box<dyn Read + Send>,
+    child: Box<dyn Child + Send + Sync>,
+    columns: u16,
+    bytes: Vec<u8>,
+}
+
+impl Terminal {
+    fn deploy(bench: &Bench, columns: u16) -> Self {
+        let size = PtySize { rows: ROWS, cols: columns, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).expect("a terminal");
+        let mut command = CommandBuilder::new(rollgate());
+        command.args(["deploy", bench.file(), "--var", "version=2", "--yes"]);
+        command.cwd(bench.lab.directory());
+        command.env_clear();
+        command.env("TERM", "xterm-256color");
+        command.env("PATH", std::env::var("PATH").expect("a path"));
+        command.env("HOME", bench.lab.directory().join("home"));
+        let child = pair.slave.spawn_command(command).expect("rollgate starts");
+        let reader = pair.master.try_clone_reader().expect("a reader");
+        Self { master: pair.master, reader, child, columns, bytes: Vec::new() }
+    }
+
+    /// Reads what is shown until `text` is on the way, or the end.
+    fn read_until(&mut self, text: &str) {
+        let mut buffer = [0; 4096];
+        // The terminal reports an error instead of an end when its last user is gone.
+        while !String::from_utf8_lossy(&self.bytes).contains(text)
+            && let Ok(read @ 1..) = self.reader.read(&mut buffer)
+        {
+            self.bytes.extend_from_slice(&buffer[..read]);
+        }
+    }
+
+    /// Reads to the end and returns what is on the screen then, and the exit code.
+    fn end(mut self) -> (String, u32, String) {
+        self.read_until("\0never shown");
+        let status = self.child.wait().expect("rollgate ends");
+        let size = |size: u16| std::num::NonZero::new(size).expect("not zero");
+        let mut screen = vt100::Parser::new(size(ROWS), size(self.columns), 200);
+        screen.process(&self.bytes);
+        let raw = String::from_utf8_lossy(&self.bytes).into_owned();
+        (screen.screen().contents(), status.exit_code(), raw)
+    }
+}
 
 #[test]
 fn the_live_view_keeps_finished_nodes_and_cleans_up_after_itself() {
     let bench = Bench::new(3, vec![quick(2)]);
-    let size = PtySize { rows: 30, cols: 110, pixel_width: 0, pixel_height: 0 };
-    let pair = native_pty_system().openpty(size).expect("a terminal");
-    let mut command = CommandBuilder::new(rollgate());
-    command.args(["deploy", bench.file(), "--var", "version=2", "--yes"]);
-    command.cwd(bench.lab.directory());
-    command.env_clear();
-    command.env("TERM", "xterm-256color");
-    command.env("PATH", std::env::var("PATH").expect("a path"));
-    command.env("HOME", bench.lab.directory().join("home"));
-    let mut child = pair.slave.spawn_command(command).expect("rollgate starts");
-    drop(pair.slave);
-    let mut reader = pair.master.try_clone_reader().expect("a reader");
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 4096];
-    // The terminal reports an error instead of an end when its last user is gone.
-    while let Ok(read @ 1..) = reader.read(&mut buffer) {
-        bytes.extend_from_slice(&buffer[..read]);
-    }
-    let status = child.wait().expect("rollgate ends");
-    let size = |size: u16| std::num::NonZero::new(size).expect("not zero");
-    let mut screen = vt100::Parser::new(size(30), size(110), 200);
-    screen.process(&bytes);
-    let text = screen.screen().contents();
-    assert_eq!(status.exit_code(), 0, "{text}");
+    let (text, code, raw) = Terminal::deploy(&bench, 110).end();
+    assert_eq!(code, 0, "{text}");
     for node in ["node-1", "node-2", "node-3"] {
         let line = text.lines().find(|line| line.contains(node)).unwrap_or("");
         assert!(line.contains('✓') && line.contains("done"), "{text}");
     }
     assert!(text.contains("DONE  release"), "{text}");
     assert!(!text.contains("Ctrl-C"), "what was redrawn is gone:\n{text}");
-    let raw = String::from_utf8_lossy(&bytes);
     assert!(raw.contains("Ctrl-C stops and leaves the pool safe."), "it was there on the way");
     assert!(raw.contains("of 3 done"), "so was the title");
+}
+
+#[test]
+fn keys_that_are_pressed_leave_nothing_behind() {
+    let bench = Bench::with(rollgate_lab::LabConfig::new(3, vec![quick(2)]), |playbook| {
+        playbook["health"]["min_healthy_time"] = "5s".into();
+        playbook["health"]["deadline"] = "30s".into();
+    });
+    let mut terminal = Terminal::deploy(&bench, 80);
+    terminal.read_until("health");
+    let echoes = |terminal: &Terminal| {
+        let modes = terminal.master.get_termios().expect("a terminal").local_flags;
+        modes.iter_names().any(|(name, _)| name == "ECHO")
+    };
+    assert!(!echoes(&terminal));
+    let mut keys = terminal.master.take_writer().expect("a writer");
+    keys.write_all(b"\n\nwhat\n").expect("written");
+    terminal.read_until("streak");
+    keys.write_all(b"\x03").expect("Ctrl-C");
+    terminal.read_until("STOPPED");
+    assert!(echoes(&terminal), "the terminal is as it was");
+    let (text, code, _) = terminal.end();
+    assert_eq!(code, 10, "{text}");
+    assert!(!text.contains("deploy app 1 -> 2"), "the title was redrawn and is gone:\n{text}");
+    assert!(!text.contains("^C") && !text.contains("what"), "{text}");
 }
