@@ -52,6 +52,12 @@ pub enum Fact {
     /// A step is about to be done.
     #[serde(rename = "step.started")]
     StepStarted {},
+    /// Every gateway was looked at, and the node may be taken without leaving too few.
+    #[serde(rename = "capacity.seen")]
+    CapacitySeen {
+        /// How many nodes each gateway routes to, this one included.
+        routed: BTreeMap<String, usize>,
+    },
     /// A registry write is about to be done.
     #[serde(rename = "registry.writing")]
     RegistryWriting {
@@ -96,6 +102,9 @@ pub enum Fact {
         workers: usize,
         /// `workers`: each worker by its name; `samples`: enough fresh reads in a row, late enough.
         method: String,
+        /// How many nodes it routes to now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pool: Option<usize>,
     },
     /// A step goes on. Never journalled.
     #[serde(rename = "step.progress")]
@@ -185,6 +194,20 @@ pub struct Started {
     pub inputs: Inputs,
     /// The nodes in their order, and what becomes of each.
     pub nodes: Vec<Planned>,
+    /// Who serves the users before anything is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Pool>,
+}
+
+/// How many nodes serve the users, and how many must.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// All nodes of the playbook.
+    pub nodes: usize,
+    /// Those that the gateway with the fewest routes to.
+    pub routed: usize,
+    /// The least number of routed nodes.
+    pub min: usize,
 }
 
 /// A release that is taken up again.

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::consul::{Client, Index};
+use crate::event::Pool;
 use crate::gateway::{Observation, Watcher};
 use crate::health::{Gate, Try};
 use crate::node::{Operation, Survey};
@@ -36,6 +37,16 @@ pub struct Fleet {
     pub gateways: Vec<(String, Result<Observation, String>)>,
     /// Why the registry could not be read.
     pub registry_problem: Option<String>,
+}
+
+impl Fleet {
+    /// Who serves the users, as far as gateways could be read.
+    #[must_use]
+    pub fn pool(&self, spec: &Spec) -> Option<Pool> {
+        let seen = self.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok());
+        let routed = seen.map(|seen| seen.serving(spec)).min()?;
+        Some(Pool { nodes: spec.nodes.len(), routed, min: spec.floor() })
+    }
 }
 
 /// What was found of a node.

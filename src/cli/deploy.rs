@@ -98,6 +98,7 @@ async fn prepare(
         playbook: serde_json::to_value(&opened.loaded.playbook).unwrap_or_default(),
         inputs: opened.inputs.clone(),
         nodes: plan.planned(),
+        pool: fleet.pool(spec),
     };
     work.release(spec, Mode::Deploy, started).await
 }

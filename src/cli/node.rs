@@ -100,6 +100,7 @@ async fn switch(
         playbook: serde_json::to_value(&opened.loaded.playbook).unwrap_or_default(),
         inputs: opened.inputs.clone(),
         nodes: deploy::only(spec, &arguments.names, was_out),
+        pool: fleet.pool(spec),
     };
     work.release(spec, mode, started).await
 }

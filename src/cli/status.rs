@@ -169,7 +169,7 @@ impl Seen<'_> {
             let data = match seen {
                 Ok(seen) => json!({
                     "gateway": name,
-                    "routed": self.spec.nodes.iter().filter(|node| seen.routes_to(&node.address)).count(),
+                    "routed": seen.serving(self.spec),
                     "workers": seen.workers,
                     "reads": seen.reads,
                 }),

@@ -141,6 +141,7 @@ impl<W: World> NodeRun<W> {
                             reads: confirmation.reads,
                             workers: confirmation.workers,
                             method: method.into(),
+                            pool: Some(confirmation.pool),
                         };
                         self.record(Some(step), fact).await?;
                     }

@@ -1,12 +1,12 @@
 //! Capacity, as the gateways see it, looked at right before each removal.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::node::{NodeRun, Trouble};
-use crate::event::Step;
+use crate::event::{Fact, Step};
 use crate::gateway::Observation;
 use crate::spec::Spec;
 use crate::text::count;
@@ -69,7 +69,10 @@ impl<W: World> NodeRun<W> {
             if self.shared.too_many_failed() {
                 return Err(Trouble::NotTaken);
             }
-            let Some(problem) = self.try_to_take().await else { return Ok(()) };
+            let problem = match self.try_to_take().await {
+                Ok(routed) => return self.record(Some(step), Fact::CapacitySeen { routed }).await,
+                Err(problem) => problem,
+            };
             if Instant::now() + PAUSE >= deadline {
                 return Err(Trouble::from(format!("not taken: {problem}")));
             }
@@ -79,26 +82,21 @@ impl<W: World> NodeRun<W> {
         }
     }
 
-    /// Looks at every gateway and takes the node, or returns what stands against it. One node at a time.
-    async fn try_to_take(&self) -> Option<String> {
+    /// Looks at every gateway and takes the node, or says what stands against it. One node at a time.
+    async fn try_to_take(&self) -> Result<BTreeMap<String, usize>, String> {
+        let (spec, address) = (&self.shared.spec, &self.node.address);
         let mut capacity = self.shared.capacity.lock().await;
+        let mut routed = BTreeMap::new();
         for gateway in &self.shared.gateways {
-            let problem = match gateway.observe().await {
-                Ok(seen) => objection(
-                    &self.shared.spec,
-                    gateway.name(),
-                    &seen,
-                    &capacity.leaving,
-                    &self.node.address,
-                ),
-                Err(error) => Some(format!("{} cannot be read: {error}", gateway.name())),
-            };
-            if problem.is_some() {
-                return problem;
-            }
+            let name = gateway.name();
+            let seen = gateway.observe().await;
+            let seen = seen.map_err(|error| format!("{name} cannot be read: {error}"))?;
+            let problem = objection(spec, name, &seen, &capacity.leaving, address);
+            problem.map_or(Ok(()), Err)?;
+            routed.insert(name.to_owned(), seen.serving(spec));
         }
-        capacity.leaving.insert(self.node.address.clone());
-        None
+        capacity.leaving.insert(address.clone());
+        Ok(routed)
     }
 }
 

@@ -167,7 +167,9 @@ impl Release {
                 self.may_resume(&resumed.nodes)?;
                 Ok(Change::Resumed(resumed.nodes.clone()))
             }
-            Fact::StepProgress { .. } | Fact::Warning { .. } => Ok(Change::Nothing),
+            Fact::StepProgress { .. } | Fact::Warning { .. } | Fact::CapacitySeen { .. } => {
+                Ok(Change::Nothing)
+            }
             Fact::BatchStarted { number, nodes } => {
                 self.may_take(*number, nodes)?;
                 Ok(Change::Batch(*number, nodes.clone()))
@@ -399,6 +401,7 @@ impl NodeState {
             | Fact::BatchStarted { .. }
             | Fact::StepProgress { .. }
             | Fact::Warning { .. }
+            | Fact::CapacitySeen { .. }
             | Fact::ReleaseStopping { .. }
             | Fact::ReleaseFinished(_) => bail!("not an event of a node"),
         }

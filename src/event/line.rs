@@ -178,12 +178,13 @@ mod tests {
                 reads: 25,
                 workers: 4,
                 method: "workers".into(),
+                pool: Some(3),
             },
         };
         let line = event.to_line();
         assert_eq!(
             line,
-            r#"{"v":1,"seq":22,"ts":"2026-06-12T14:03:02.137Z","type":"gateway.proven","release":"7f3a","node":"app-1","step":"run-2","data":{"gateway":"gw-2","routed":false,"reads":25,"workers":4,"method":"workers"}}"#
+            r#"{"v":1,"seq":22,"ts":"2026-06-12T14:03:02.137Z","type":"gateway.proven","release":"7f3a","node":"app-1","step":"run-2","data":{"gateway":"gw-2","routed":false,"reads":25,"workers":4,"method":"workers","pool":3}}"#
         );
         assert_eq!(Event::from_line(&line), Ok(event));
     }

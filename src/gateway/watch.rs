@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{ASSUMED_WORKERS, Driver, Method, Proof, Rule, Verdict, View, driver, reads_for};
-use crate::spec::GatewaySpec;
+use crate::spec::{GatewaySpec, Spec};
 use crate::world::{Reply, World};
 
 /// Looks at a gateway at the same time: several connections at once reach more workers than one by one.
@@ -54,6 +54,12 @@ impl Observation {
         self.routed.get(address).copied().unwrap_or(false)
     }
 
+    /// Returns how many nodes of the playbook every worker routes to.
+    #[must_use]
+    pub fn serving(&self, spec: &Spec) -> usize {
+        spec.nodes.iter().filter(|node| self.routes_to(&node.address)).count()
+    }
+
     /// Returns whether any worker routes to `address`: then its users would miss it.
     #[must_use]
     pub fn routes_somewhere_to(&self, address: &str) -> bool {
@@ -76,6 +82,8 @@ pub struct Confirmation {
     pub reads: u32,
     /// How many workers were told apart.
     pub workers: usize,
+    /// How many of the pool's nodes the last reply routes to.
+    pub pool: usize,
 }
 
 impl<W: World> Watcher<W> {
@@ -127,6 +135,7 @@ impl<W: World> Watcher<W> {
         let mut proof = Proof::new(self.rule());
         let mut looks = JoinSet::new();
         let mut trouble = None;
+        let mut serving = 0;
         loop {
             while looks.len() < AT_ONCE {
                 looks.spawn(look(self.world.clone(), self.driver.clone()));
@@ -144,6 +153,7 @@ impl<W: World> Watcher<W> {
                     if !agrees {
                         trouble = Some(disagreement(address, routed, &view, worker.as_deref()));
                     }
+                    serving = pool.iter().filter(|address| view.routes_to(address)).count();
                     proof.see(worker.as_deref(), agrees);
                 }
                 Ok(Some(Ok(Err(problem)))) => {
@@ -155,7 +165,7 @@ impl<W: World> Watcher<W> {
             let verdict = proof.verdict(written.elapsed());
             if let Verdict::Proven(method) = verdict {
                 let (workers, _) = proof.workers();
-                return Ok(Confirmation { method, reads: proof.reads(), workers });
+                return Ok(Confirmation { method, reads: proof.reads(), workers, pool: serving });
             }
             tell(
                 self.standing(&proof, trouble.as_deref().filter(|_| verdict == Verdict::Disagrees)),

@@ -7,7 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::engine::Sink;
 use crate::engine::release::{Phase, Release};
-use crate::event::{Drained, Event, Fact, Planned, Will};
+use crate::event::{Drained, Event, Fact, Planned, Pool, Will};
 use crate::text;
 
 /// How many waiting nodes are named.
@@ -26,7 +26,8 @@ pub struct Live {
     nodes: BTreeMap<String, Line>,
     width: usize,
     colour: bool,
-    total: usize,
+    /// How many nodes each gateway was last seen to route to.
+    routed: BTreeMap<String, usize>,
     begun: Option<jiff::Timestamp>,
 }
 
@@ -56,7 +57,7 @@ impl Live {
             nodes: BTreeMap::new(),
             width: 7,
             colour,
-            total: 0,
+            routed: BTreeMap::new(),
             begun: None,
         }
     }
@@ -121,7 +122,6 @@ impl Live {
     }
 
     fn set_up(&mut self, nodes: &[Planned], at: jiff::Timestamp) {
-        self.total = nodes.len();
         self.begun = Some(at);
         let widest = nodes.iter().map(|planned| planned.node.chars().count()).max();
         self.width = widest.unwrap_or(0).max(7);
@@ -141,7 +141,6 @@ impl Live {
             self.times(now, done, all),
             started.inputs.release,
         ));
-        let out = release.count(|node| node.down == Some(true));
         let waiting: Vec<_> = release
             .in_order()
             .filter(|(_, node)| node.phase == Phase::Waiting)
@@ -160,11 +159,12 @@ impl Live {
             None => "  Ctrl-C stops and leaves the pool safe.".to_owned(),
         };
         self.waiting.set_message(waiting);
-        self.pool.set_message(format!(
-            "  Pool  {} of {} not marked down",
-            self.total - out,
-            self.total
-        ));
+        // The gateway with the fewest is what counts.
+        let pool = started.pool.map(|Pool { nodes, routed, min }| {
+            let routed = self.routed.values().min().copied().unwrap_or(routed);
+            format!("  Pool  {routed} of {nodes} routed (min {min})")
+        });
+        self.pool.set_message(pool.unwrap_or_default());
         self.hint.set_message(last);
     }
 
@@ -251,7 +251,9 @@ impl Sink for Live {
                 }
                 return;
             }
-            Fact::GatewayProven { gateway, .. } => {
+            Fact::CapacitySeen { routed } => self.routed.extend(routed.clone()),
+            Fact::GatewayProven { gateway, pool, .. } => {
+                self.routed.extend(pool.map(|pool| (gateway.clone(), pool)));
                 self.under_way(event, &format!("{gateway}: proven"));
             }
             Fact::BatchStarted { .. }
@@ -293,44 +295,87 @@ mod tests {
         assert!(screen.contains("app-1    put back, in rotation again"), "{screen}");
     }
 
-    #[test]
-    fn on_a_narrow_terminal_what_is_redrawn_is_cut_and_never_wraps() {
-        let terminal = InMemoryTerm::new(24, 60);
-        let mut live = Live::new(ProgressDrawTarget::term_like(Box::new(terminal.clone())), false);
-        let mut release = Release::default();
-        let mut tell = |fact: Fact, node: Option<&str>, step: Option<Step>| {
+    /// A release of nine nodes as it is drawn.
+    struct Scene {
+        terminal: InMemoryTerm,
+        live: Live,
+        release: Release,
+    }
+
+    impl Scene {
+        fn new(width: u16) -> Self {
+            let terminal = InMemoryTerm::new(24, width);
+            let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+            let (live, release) = (Live::new(target, false), Release::default());
+            let mut scene = Self { terminal, live, release };
+            let planned = (1..=9).map(|number| {
+                serde_json::json!({ "node": format!("a-long-name-{number}"), "will": "update" })
+            });
+            let started = serde_json::json!({ "type": "release.started", "data": {
+                "service": "order-api-of-the-shop", "command": "deploy", "actor": "me", "file": "app.yaml",
+                "from": "2.7.0", "to": "2.7.1", "playbook": null, "nodes": planned.collect::<Vec<_>>(),
+                "inputs": { "release": "7f3a19c2", "folder": "", "variables": {}, "artifact": null },
+                "pool": { "nodes": 9, "routed": 8, "min": 3 },
+            }});
+            scene.tell(serde_json::from_value(started).expect("a fact"), None);
+            let nodes = vec!["a-long-name-1".into()];
+            scene.tell(Fact::BatchStarted { number: 1, nodes }, None);
+            scene.tell(Fact::StepStarted {}, Some(Step::Disable));
+            scene
+        }
+
+        fn tell(&mut self, fact: Fact, step: Option<Step>) {
             let event = Event {
-                seq: release.seq + 1,
+                seq: self.release.seq + 1,
                 at: jiff::Timestamp::UNIX_EPOCH,
                 release: "7f3a19c2".into(),
-                node: node.map(Into::into),
+                node: step.map(|_| "a-long-name-1".into()),
                 step,
                 fact,
             };
-            release.apply(&event).expect("it may follow");
-            live.event(&event, &release);
-        };
-        let planned = (1..=9).map(|number| {
-            serde_json::json!({ "node": format!("a-long-name-{number}"), "will": "update" })
-        });
-        let started = serde_json::json!({ "type": "release.started", "data": {
-            "service": "order-api-of-the-shop", "command": "deploy", "actor": "me", "file": "app.yaml",
-            "from": "2.7.0", "to": "2.7.1", "playbook": null, "nodes": planned.collect::<Vec<_>>(),
-            "inputs": { "release": "7f3a19c2", "folder": "", "variables": {}, "artifact": null },
-        }});
-        tell(serde_json::from_value(started).expect("a fact"), None, None);
-        let node = "a-long-name-1";
-        let taken = Fact::BatchStarted { number: 1, nodes: vec![node.into()] };
-        tell(taken, None, None);
-        tell(Fact::StepStarted {}, Some(node), Some(Step::Disable));
+            self.release.apply(&event).expect("it may follow");
+            self.live.event(&event, &self.release);
+        }
+
+        fn line(&self, start: &str) -> String {
+            let screen = self.terminal.contents();
+            let line = screen.lines().find(|line| line.trim_start().starts_with(start));
+            line.unwrap_or_else(|| panic!("no {start} in:\n{screen}")).trim().to_owned()
+        }
+    }
+
+    #[test]
+    fn the_pool_is_what_the_gateway_with_the_fewest_was_last_seen_to_route() {
+        let mut scene = Scene::new(100);
+        assert_eq!(scene.line("Pool"), "Pool  8 of 9 routed (min 3)");
+        let routed = [("gw-1".to_owned(), 9), ("gw-2".to_owned(), 7)].into();
+        scene.tell(Fact::CapacitySeen { routed }, Some(Step::Disable));
+        assert_eq!(scene.line("Pool"), "Pool  7 of 9 routed (min 3)");
+        for (gateway, pool, least) in [("gw-2", 8, 8), ("gw-1", 6, 6)] {
+            let proven = Fact::GatewayProven {
+                gateway: gateway.into(),
+                routed: false,
+                reads: 9,
+                workers: 1,
+                method: "samples".into(),
+                pool: Some(pool),
+            };
+            scene.tell(proven, Some(Step::Disable));
+            assert_eq!(scene.line("Pool"), format!("Pool  {least} of 9 routed (min 3)"));
+        }
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_what_is_redrawn_is_cut_and_never_wraps() {
+        let mut scene = Scene::new(60);
         for _ in 0..3 {
             let message =
                 "waits for capacity: gw-1 would route to 2 nodes only, fewer than 3".into();
             let progress = Fact::StepProgress { message, in_flight: None, deadline_s: None };
-            tell(progress, Some(node), Some(Step::Disable));
+            scene.tell(progress, Some(Step::Disable));
         }
-        tell(Fact::ReleaseStopping { reason: "SIGINT".into() }, None, None);
-        let screen = terminal.contents();
+        scene.tell(Fact::ReleaseStopping { reason: "SIGINT".into() }, None);
+        let screen = scene.terminal.contents();
         // The spinner turns and its time passes.
         let still = |line: &str| match line.trim_start().strip_prefix(|sign| sign > '\u{27ff}') {
             Some(rest) => {
@@ -343,7 +388,7 @@ mod tests {
         deploy order-api-of-the-shop 2.7.0 -> 2.7.1 · 0 of 9 done ·
           * a-long-name-1  disable      waits for capacity: gw
           · a-long-name-2, a-long-name-3, a-long-name-4, a-long-name
-          Pool  9 of 9 not marked down
+          Pool  8 of 9 routed (min 3)
           Stopping (SIGINT): no more nodes are taken.
         "#);
     }

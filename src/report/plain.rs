@@ -140,13 +140,18 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
                 _ => quietly(&step.to_string(), rest),
             }
         }
-        Fact::GatewayProven { gateway, routed, reads, workers, method } => verbose.then(|| {
+        Fact::GatewayProven { gateway, routed, reads, workers, method, .. } => verbose.then(|| {
             let what = if *routed { "routes to it" } else { "let go" };
             (
                 "proven".into(),
                 format!("{gateway} {what}: {method}, {reads} reads, {workers} workers"),
                 false,
             )
+        }),
+        Fact::CapacitySeen { routed } => verbose.then(|| {
+            let routed: Vec<_> =
+                routed.iter().map(|(gateway, nodes)| format!("{gateway} {nodes}")).collect();
+            ("capacity".into(), format!("nodes routed to: {}", routed.join(", ")), false)
         }),
         Fact::Warning { message } => Some(("WARNING".into(), message.clone(), true)),
         Fact::NodeFailed(failure) => {

@@ -34,6 +34,7 @@ impl Story {
                 planned("a", Will::Update),
                 planned("c", Will::Skip),
             ],
+            pool: None,
         };
         story.tell(None, None, Fact::ReleaseStarted(Box::new(started))).expect("starts");
         story
@@ -66,6 +67,7 @@ impl Story {
                 reads: 1,
                 workers: 1,
                 method: "workers".into(),
+                pool: None,
             };
             self.tell(Some("b"), Some(step), proven)?;
         }
