@@ -1,5 +1,6 @@
 //! What each step does to a node. Every step may run twice.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -155,7 +156,7 @@ impl<W: World> NodeRun<W> {
         let tell = |message| {
             self.tell(step, message, None, deadline.saturating_sub(begun.elapsed()));
         };
-        let healthy = gate.wait(tell).await?;
+        let healthy = Arc::new(gate).wait(tell).await?;
         Ok(Found::from(healthy.message))
     }
 

@@ -23,7 +23,7 @@ pub struct Try {
 }
 
 impl Try {
-    fn wrong(problem: impl Into<String>, body: Option<String>) -> Self {
+    pub(super) fn wrong(problem: impl Into<String>, body: Option<String>) -> Self {
         Self { problem: Some(problem.into()), body, ..Self::default() }
     }
 }

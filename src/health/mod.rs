@@ -7,6 +7,7 @@
 
 mod checks;
 mod streak;
+mod tries;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::consul::{Client, Index};
+use crate::consul::Client;
 use crate::event::Failure;
 use crate::node::{Listener, Mark, Operation};
 use crate::spec::NodeSpec;
@@ -23,6 +24,8 @@ use crate::world::{Command, Stdin, World};
 
 pub use checks::{Try, identity_of};
 pub use streak::{Change, Streak};
+
+use tries::Tries;
 
 /// For looking at a node's listener.
 const LISTENER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -87,17 +90,17 @@ impl<W: World> Gate<W> {
     /// # Errors
     ///
     /// At the deadline: what was seen.
-    pub async fn wait(&self, tell: impl Fn(String)) -> Result<Healthy, Failure> {
+    pub async fn wait(self: Arc<Self>, tell: impl Fn(String)) -> Result<Healthy, Failure> {
         let health = &self.node.health;
         let begun = Instant::now();
         let deadline = begun + health.deadline;
         let mut streak = Streak::new(health.rise, health.fall);
         let mut seen = Seen::default();
-        let mut index = Index::default();
+        let mut tries = Tries::new(self.clone());
         let mut healthy_since: Option<Instant> = None;
         loop {
-            let next = Instant::now() + health.interval;
-            let result = tokio::time::timeout_at(deadline, self.attempt(&mut index)).await;
+            let answers = streak.is_healthy() || streak.successes() > 0;
+            let result = tokio::time::timeout_at(deadline, tries.next(answers)).await;
             let Ok(mut result) = result else { break };
             if !self.any_version {
                 result.problem = result.problem.or(result.wrong_version.take());
@@ -138,11 +141,6 @@ impl<W: World> Gate<W> {
             let streak = streak.successes().min(health.rise);
             let what = result.problem.as_deref().unwrap_or("ok");
             tell(format!("{what}, streak {streak}/{}, {left} left", health.rise));
-            if next >= deadline {
-                tokio::time::sleep_until(deadline).await;
-                break;
-            }
-            tokio::time::sleep_until(next).await;
         }
         // Whoever still holds the port is part of the answer, also when the checks never got that far.
         if seen.process.is_none()

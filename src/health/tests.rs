@@ -13,6 +13,36 @@ use crate::world::{Host, HttpError, Output, Reply, Request, RunError};
 struct Script {
     replies: Mutex<VecDeque<Result<u16, HttpError>>>,
     listeners: Mutex<VecDeque<String>>,
+    /// Requests under way, and the most there were.
+    busy: Mutex<(u32, u32)>,
+    ready: Instant,
+}
+
+/// Stands for an answer that never comes.
+const HANGS: u16 = 0;
+
+/// Stands for an answer that is held back until a second has passed, and then is 200.
+const HELD: u16 = 1;
+
+/// When a request that hangs is given up, as the playbook's default has it.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A request under way, also until it is dropped.
+struct Busy<'a>(&'a Mutex<(u32, u32)>);
+
+impl<'a> Busy<'a> {
+    fn new(busy: &'a Mutex<(u32, u32)>) -> Self {
+        let mut count = busy.lock().expect("lock");
+        count.0 += 1;
+        count.1 = count.1.max(count.0);
+        Self(busy)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.lock().expect("lock").0 -= 1;
+    }
 }
 
 fn next<T: Clone>(list: &Mutex<VecDeque<T>>) -> T {
@@ -26,7 +56,16 @@ fn next<T: Clone>(list: &Mutex<VecDeque<T>>) -> T {
 
 impl World for Script {
     async fn http(&self, _: Request) -> Result<Reply, HttpError> {
-        let status = next(&self.replies)?;
+        let mut status = next(&self.replies)?;
+        if status == HELD {
+            tokio::time::sleep_until(self.ready).await;
+            status = 200;
+        }
+        if status == HANGS {
+            let _busy = Busy::new(&self.busy);
+            tokio::time::sleep(PATIENCE).await;
+            return Err(HttpError::NotSent("no answer".into()));
+        }
         Ok(Reply { status, body: format!("body of {status}").into_bytes(), ..Reply::default() })
     }
 
@@ -68,6 +107,8 @@ health: {{ http: 'http://${{{{ node.address }}}}/ping', interval: 100ms, {health
     let world = Arc::new(Script {
         replies: Mutex::new(replies.iter().cloned().collect()),
         listeners: Mutex::new(listeners.iter().cloned().collect()),
+        busy: Mutex::new((0, 0)),
+        ready: Instant::now() + Duration::from_secs(1),
     });
     let settings = Settings::from_environment(|_| None).expect("settings");
     Gate {
@@ -88,7 +129,7 @@ fn refused() -> Result<u16, HttpError> {
 /// How long the gate took, or how it failed.
 async fn outcome(gate: Gate<Script>) -> Result<u128, Failure> {
     let begun = Instant::now();
-    gate.wait(|_| {}).await.map(|_| begun.elapsed().as_millis())
+    Arc::new(gate).wait(|_| {}).await.map(|_| begun.elapsed().as_millis())
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,4 +185,57 @@ async fn at_the_deadline_it_says_what_it_saw() {
     );
     assert_eq!(failure.seen[1], ("last body".into(), "body of 503".into()));
     assert!(failure.seen[2].1.starts_with("pid 7, started 10s ago by this release"), "{failure:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_that_hangs_delays_no_other_one() {
+    let replies = [Ok(HANGS), Ok(HANGS), Ok(200)];
+    let took = outcome(gate("rise: 2", &replies, &[listener(1001)])).await.expect("healthy");
+    assert_eq!(took, 300, "the third try and the fourth");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_younger_answer_ends_what_hangs() {
+    let settings = "rise: 1, fall: 1, min_healthy_time: 5s";
+    let gate = gate(settings, &[Ok(HANGS), Ok(200)], &[listener(1001)]);
+    assert_eq!(
+        outcome(gate).await.expect("healthy"),
+        5100,
+        "not given up at 3 s, which would be a fall"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_hangs_now_and_then_is_not_healthy() {
+    let replies: Vec<_> = (0..40).map(|turn| Ok([200, HANGS][turn % 2])).collect();
+    let failure = outcome(gate("rise: 2, deadline: 20s", &replies, &[listener(1001)])).await;
+    let seen = failure.expect_err("never twice in a row").seen;
+    assert!(seen[0].1.ends_with("needed 2 in a row, best 1"), "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_all_come_at_the_same_moment_count_once() {
+    let took = outcome(gate("rise: 5", &[Ok(HELD)], &[listener(1001)])).await.expect("healthy");
+    // Ten at 1 s are one, then comes one each interval; whether a try begins at that very moment is open.
+    assert!((1300..=1400).contains(&took), "{took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tries_that_hang_are_so_many_and_no_more() {
+    let mut gate = gate("deadline: 10s", &[Ok(HANGS)], &[listener(1001)]);
+    gate.node.health.interval = Duration::from_millis(10);
+    let world = gate.world.clone();
+    let failure = outcome(gate).await.expect_err("no answer");
+    assert!(failure.seen[0].1.contains("no answer in "), "{failure:?}");
+    assert_eq!(world.busy.lock().expect("lock").1, tries::AT_ONCE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_never_runs_twice_at_the_same_time() {
+    let mut gate = gate("deadline: 4s", &[Ok(HANGS)], &[listener(1001)]);
+    let run = crate::spec::Shell { run: "true".into(), timeout: PATIENCE, sudo: false };
+    gate.node.health.run = Some(run);
+    let world = gate.world.clone();
+    outcome(gate).await.expect_err("no answer");
+    assert_eq!(world.busy.lock().expect("lock").1, 1);
 }

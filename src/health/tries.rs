@@ -1,0 +1,80 @@
+//! Tries of a node's checks, begun in time also while older ones hang: a service that is ready is noticed within one
+//! interval, whatever became of the questions that it was asked before.
+//!
+//! The first answer ends whatever else is under way: all of it was asked before that answer, and several answers of
+//! one moment prove no more than one. Once a service has answered well, a try that hangs is a failure like any other
+//! and is waited for: tries are then made one by one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::{Gate, Try};
+use crate::consul::Index;
+use crate::world::World;
+
+/// How many tries may be under way at the same time.
+pub(super) const AT_ONCE: u32 = 32;
+
+/// The tries of one gate.
+pub(super) struct Tries<W> {
+    gate: Arc<Gate<W>>,
+    under_way: JoinSet<(Index, Try)>,
+    /// How many may be under way.
+    most: u32,
+    /// When the next one begins.
+    next: Instant,
+    /// When the last one began.
+    begun: Instant,
+    index: Index,
+}
+
+impl<W: World> Tries<W> {
+    /// None yet; the first begins at once.
+    pub(super) fn new(gate: Arc<Gate<W>>) -> Self {
+        // A command of the user's need not bear to run twice at the same time.
+        let most = if gate.node.health.run.is_some() { 1 } else { AT_ONCE };
+        let (now, index) = (Instant::now(), Index::default());
+        Self { under_way: JoinSet::new(), most, next: now, begun: now, index, gate }
+    }
+
+    /// Returns the next answer; of tries made `one_by_one`, whatever it is.
+    pub(super) async fn next(&mut self, one_by_one: bool) -> Try {
+        let most = if one_by_one { 1 } else { self.most as usize };
+        loop {
+            tokio::select! {
+                biased;
+                Some(ended) = self.under_way.join_next() => {
+                    self.under_way = JoinSet::new();
+                    self.next = self.begun + self.gate.node.health.interval;
+                    let (index, result) = ended.unwrap_or_else(|error| {
+                        (self.index, Try::wrong(format!("the check crashed: {error}"), None))
+                    });
+                    self.index = index;
+                    return result;
+                }
+                () = tokio::time::sleep_until(self.next), if self.under_way.len() < most => {
+                    self.begin();
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        let (gate, mut index) = (self.gate.clone(), self.index);
+        self.begun = Instant::now();
+        self.next = self.begun + self.pace();
+        self.under_way.spawn(async move {
+            let result = gate.attempt(&mut index).await;
+            (index, result)
+        });
+    }
+
+    /// Between two tries while none answers: so long that the oldest has run into its timeout before there are too many.
+    fn pace(&self) -> Duration {
+        let health = &self.gate.node.health;
+        health.interval.max(health.timeout / self.most)
+    }
+}
