@@ -209,4 +209,12 @@ mod tests {
         {"v":1,"seq":2,"ts":"2026-06-12T14:03:02.137Z","type":"release.finished","release":"","data":{"result":"refused","exit_code":3,"reason":"no ***","nodes":{},"next":[],"elapsed_ms":0}}
         "#);
     }
+
+    #[test]
+    fn the_end_of_a_release_that_could_not_tell_it_goes_on_with_its_numbers() {
+        let lines = Lines::new(jiff::Timestamp::UNIX_EPOCH, Redactor::default()).after("7f3a", 7);
+        let text = lines.finish(Finished::unstarted(Outcome::Degraded, 22, None));
+        let end = Event::from_line(text.trim_end()).expect("an event");
+        assert_eq!((end.seq, end.release.as_str()), (8, "7f3a"));
+    }
 }
