@@ -40,6 +40,9 @@ _rollgate() {
             rollgate,resume)
                 cmd="rollgate__subcmd__resume"
                 ;;
+            rollgate,rollback)
+                cmd="rollgate__subcmd__rollback"
+                ;;
             rollgate,schema)
                 cmd="rollgate__subcmd__schema"
                 ;;
@@ -69,6 +72,9 @@ _rollgate() {
                 ;;
             rollgate__subcmd__help,resume)
                 cmd="rollgate__subcmd__help__subcmd__resume"
+                ;;
+            rollgate__subcmd__help,rollback)
+                cmd="rollgate__subcmd__help__subcmd__rollback"
                 ;;
             rollgate__subcmd__help,schema)
                 cmd="rollgate__subcmd__help__subcmd__schema"
@@ -131,7 +137,7 @@ _rollgate() {
 
     case "${cmd}" in
         rollgate)
-            opts="-q -v -h -V --output --color --quiet --verbose --state-dir --help --version check plan deploy resume status node lock schema completions help"
+            opts="-q -v -h -V --output --color --quiet --verbose --state-dir --help --version check plan deploy resume rollback status node lock schema completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -270,7 +276,7 @@ _rollgate() {
             return 0
             ;;
         rollgate__subcmd__help)
-            opts="check plan deploy resume status node lock schema completions help"
+            opts="check plan deploy resume rollback status node lock schema completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -438,6 +444,20 @@ _rollgate() {
             return 0
             ;;
         rollgate__subcmd__help__subcmd__resume)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rollgate__subcmd__help__subcmd__rollback)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -895,6 +915,40 @@ _rollgate() {
                 return 0
             fi
             case "${prev}" in
+                --lock-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "auto tty plain jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rollgate__subcmd__rollback)
+            opts="-y -q -v -h --only --lock-wait --yes --output --color --quiet --verbose --state-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --lock-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

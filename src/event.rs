@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::node::Listener;
 use crate::spec::Inputs;
+use crate::target::Target;
 
 pub use line::{Line, Lines};
 pub use step::Step;
@@ -48,6 +49,9 @@ pub enum Fact {
         number: usize,
         /// Its nodes.
         nodes: Vec<String>,
+        /// They are updated already, and go back to what they ran before.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        back: bool,
     },
     /// A step is about to be done.
     #[serde(rename = "step.started")]
@@ -148,6 +152,18 @@ pub enum Fact {
     /// A node was left as it is because the release stops.
     #[serde(rename = "node.interrupted")]
     NodeInterrupted {},
+    /// A node that failed begins to go back to what it ran before.
+    #[serde(rename = "node.rolling_back")]
+    NodeRollingBack {
+        /// The version.
+        version: String,
+    },
+    /// A node runs again what it ran before, and is back in rotation.
+    #[serde(rename = "node.rolled_back")]
+    NodeRolledBack {
+        /// Since it began to go back.
+        elapsed_ms: u64,
+    },
     /// A node is on the new version and back in rotation.
     #[serde(rename = "node.done")]
     NodeDone {
@@ -194,6 +210,12 @@ pub struct Started {
     pub inputs: Inputs,
     /// The nodes in their order, and what becomes of each.
     pub nodes: Vec<Planned>,
+    /// What nodes ran before, as far as it can be brought back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<Target>,
+    /// What a rollback brings nodes back to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub toward: Vec<Target>,
     /// Who serves the users before anything is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<Pool>,
@@ -331,6 +353,8 @@ pub enum Outcome {
     Stopped,
     /// A node failed; the others serve.
     Failed,
+    /// A node failed; what ran before serves everywhere.
+    RolledBack,
     /// Another release has the lock.
     LockLost,
     /// Fewer nodes than allowed serve, or a state is unknown.

@@ -5,6 +5,7 @@
 //!
 //! * [`playbook`]: the file, every problem of it at once ([`diagnostic`] shows them);
 //! * [`spec`]: the playbook with every name filled in, node by node; [`artifact`] is what it brings;
+//! * [`target`]: what nodes ran before, and the way back;
 //! * [`survey`]: one look at everything before anything is changed; [`plan`]: what would happen, and why not;
 //! * [`event`]: what can happen; [`engine`]: how a release comes about, event by event; [`next`]: what to type
 //!   when it has ended;
@@ -34,5 +35,6 @@ pub mod shell;
 pub mod spec;
 pub mod survey;
 pub mod table;
+pub mod target;
 pub mod text;
 pub mod world;

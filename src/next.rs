@@ -3,11 +3,10 @@
 use crate::engine::release::{NodeState, Phase, Release, Standing};
 use crate::event::{Outcome, Started};
 use crate::shell::quote;
-use crate::spec::Spec;
 
 /// Returns what each command is for, and the command.
 #[must_use]
-pub fn commands(release: &Release, spec: &Spec, outcome: Outcome) -> Vec<(String, String)> {
+pub fn commands(release: &Release, outcome: Outcome) -> Vec<(String, String)> {
     let Some(started) = &release.started else { return Vec::new() };
     if matches!(outcome, Outcome::Done | Outcome::Nothing) {
         return Vec::new();
@@ -18,7 +17,7 @@ pub fn commands(release: &Release, spec: &Spec, outcome: Outcome) -> Vec<(String
         .filter(|(_, node)| node.phase == Phase::Failed && node.standing() == Standing::Out)
         .map(|(name, _)| name)
         .collect();
-    if outcome == Outcome::Degraded {
+    if matches!(outcome, Outcome::Degraded | Outcome::LockLost) {
         commands.push(("look at every node".into(), status(started)));
     }
     if started.command != "deploy" {
@@ -27,27 +26,38 @@ pub fn commands(release: &Release, spec: &Spec, outcome: Outcome) -> Vec<(String
         commands.push(("try again".into(), with_arguments(format!("{again} {names}"), started)));
         return commands;
     }
+    let id = &started.inputs.release;
+    let of_release = |command: &str, rest: &str| {
+        let file = quote(&started.file);
+        with_arguments(format!("rollgate {command} {file} {id}{rest}"), started)
+    };
+    let known = |name: &str| {
+        let mut nodes =
+            started.before.iter().filter(|target| target.nodes.iter().any(|node| node == name));
+        nodes.next().map(|target| target.version.as_str())
+    };
     for name in &failed {
-        if let Some(back) = back_to_old(release, spec, started, name) {
-            commands.push(back);
+        if let Some(old) = known(name) {
+            let only = format!(" --only {}", quote(name));
+            commands.push((format!("back to {old} on {name} only"), of_release("rollback", &only)));
         }
+    }
+    let changed = release.in_order().any(|(_, node)| node.phase == Phase::Done);
+    if changed && let Some(old) = release.in_order().find_map(|(name, _)| known(name)) {
+        commands.push((format!("back to {old} everywhere"), of_release("rollback", "")));
     }
     let go_on = match failed.as_slice() {
         [] => "go on".to_owned(),
         [name] => format!("fixed it: try {name}, go on"),
         _ => "fixed it: try them, go on".to_owned(),
     };
-    let mut again = deploy(started, None);
-    for argument in &started.selection {
-        again += &format!(" {}", quote_option(argument));
-    }
-    commands.push((go_on, again));
+    commands.push((go_on, of_release("resume", "")));
     let out = |node: &NodeState| node.standing() == Standing::Out;
     for (name, _) in release.in_order().filter(|(_, node)| out(node)) {
         let put_in = format!("rollgate node in {} {}", quote(&started.file), quote(name));
         commands.push((
             format!("{name} is well as it is"),
-            with_arguments(put_in + &variables(started, None), started),
+            with_arguments(put_in + &variables(started), started),
         ));
     }
     commands
@@ -87,50 +97,17 @@ pub fn reason(release: &Release, outcome: Outcome) -> Option<String> {
     Some(problems.join("; "))
 }
 
-/// The command that deploys the version that the node ran before, to that node alone.
-fn back_to_old(
-    release: &Release,
-    spec: &Spec,
-    started: &Started,
-    name: &str,
-) -> Option<(String, String)> {
-    // Without an identity what ran before is only a folder's name, not a variable's value.
-    if !spec.has_identity {
-        return None;
-    }
-    let planned = release.planned().iter().find(|planned| planned.node == name)?;
-    let (old, new) = (planned.runs.as_ref().or(started.from.as_ref())?, spec.version.as_ref()?);
-    let (variable, _) = started.inputs.variables.iter().find(|(_, value)| *value == new)?;
-    (old != new).then(|| {
-        let command = deploy(started, Some((variable, old)));
-        (format!("back to {old} on {name} only"), format!("{command} --only {}", quote(name)))
-    })
-}
-
-fn deploy(started: &Started, instead: Option<(&str, &str)>) -> String {
-    let command =
-        format!("rollgate deploy {}{}", quote(&started.file), variables(started, instead));
-    with_arguments(command, started)
-}
-
 fn status(started: &Started) -> String {
     with_arguments(
-        format!("rollgate status {}{}", quote(&started.file), variables(started, None)),
+        format!("rollgate status {}{}", quote(&started.file), variables(started)),
         started,
     )
 }
 
-fn variables(started: &Started, instead: Option<(&str, &str)>) -> String {
-    let mut text = String::new();
-    for (name, value) in &started.inputs.variables {
-        let value = match instead {
-            Some((other, value)) if other == name => value,
-            _ => value,
-        };
-        text += " --var ";
-        text += &quote(&format!("{name}={value}"));
-    }
-    text
+fn variables(started: &Started) -> String {
+    started.inputs.variables.iter().fold(String::new(), |text, (name, value)| {
+        text + " --var " + &quote(&format!("{name}={value}"))
+    })
 }
 
 fn with_arguments(command: String, started: &Started) -> String {

@@ -10,6 +10,7 @@ use crate::gateway::Observation;
 use crate::playbook::Order;
 use crate::spec::{NodeSpec, Spec};
 use crate::survey::{Fleet, NodeFacts};
+use crate::target::WayBack;
 use crate::text::{self, count};
 
 /// Which nodes the operator means.
@@ -36,6 +37,8 @@ pub struct Plan {
     pub lowest: usize,
     /// How many are routed now, at the gateway that has the fewest.
     pub routed_now: usize,
+    /// What a rollback would do, and what it could not.
+    pub way_back: Vec<String>,
     /// Why each gateway could not be read, in the playbook's order; `None` for those that could.
     pub gateways: Vec<Option<String>>,
 }
@@ -84,6 +87,7 @@ impl Plan {
         let mut plan = Self {
             rows: spec.nodes.iter().map(|node| row(spec, fleet, selection, node)).collect(),
             refusals: Vec::new(),
+            way_back: Vec::new(),
             from: None,
             lowest: 0,
             routed_now: 0,
@@ -103,6 +107,26 @@ impl Plan {
         plan.refuse(spec, fleet);
         plan.weigh(spec, fleet);
         plan
+    }
+
+    /// Takes in how the nodes could be brought back.
+    pub fn tell_way_back(&mut self, way: &WayBack) {
+        let updated = |name: &String| {
+            self.rows
+                .iter()
+                .any(|row| row.planned.node == *name && row.planned.will == Will::Update)
+        };
+        let mut told: Vec<_> = way
+            .targets
+            .iter()
+            .filter_map(|target| {
+                let nodes = target.nodes.iter().filter(|name| updated(name)).count();
+                (nodes > 0).then(|| format!("{} to {}", count(nodes, "node"), target.version))
+            })
+            .collect();
+        let unknown = way.unknown.iter().filter(|(name, _)| updated(name));
+        told.extend(unknown.map(|(name, why)| format!("NOT {name}: {why}")));
+        self.way_back = told;
     }
 
     /// How many nodes have that in store.

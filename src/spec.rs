@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::event::Step;
 use crate::node::Layout;
 use crate::playbook::{
-    Amount, Batches, Gateway, Names, OnTimeout, Order, Playbook, Registry, Template, TemplateError,
+    Amount, Batches, Gateway, Names, OnFailure, OnTimeout, Order, Playbook, Registry, Template,
+    TemplateError,
 };
 use crate::secret::Secret;
 use crate::world::Host;
@@ -73,6 +74,14 @@ pub struct Spec {
     pub has_identity: bool,
     /// Whether commands run through `sudo -n`.
     pub sudo: bool,
+    /// The variables that were given.
+    pub variables: BTreeMap<String, String>,
+    /// What happens when too many nodes have failed.
+    pub on_failure: OnFailure,
+    /// How long a release may take between two steps that end.
+    pub progress_deadline: Duration,
+    /// What brings a node back to what it ran, where that is known.
+    pub back: BTreeMap<String, NodeSpec>,
 }
 
 /// A gateway with its URLs filled in.
@@ -282,6 +291,10 @@ impl Spec {
             },
             has_identity: playbook.health.identity.is_some(),
             sudo: playbook.ssh.sudo,
+            variables: inputs.variables.clone(),
+            on_failure: playbook.strategy.on_failure,
+            progress_deadline: playbook.strategy.progress_deadline.0,
+            back: BTreeMap::new(),
         };
         let steps = playbook.effective_steps();
         for node in &playbook.nodes {
@@ -329,6 +342,12 @@ impl Spec {
         self.min_available.of(self.nodes.len()).max(1)
     }
 
+    /// Returns whether so many failures stop the release.
+    #[must_use]
+    pub fn stops_after(&self, failures: usize) -> bool {
+        self.on_failure != OnFailure::Continue && failures > self.max_failures as usize
+    }
+
     /// The KV key of a node.
     #[must_use]
     pub fn key(&self, node: &NodeSpec) -> String {
@@ -341,6 +360,13 @@ impl NodeSpec {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0)
+    }
+
+    /// The version that it is brought to, as far as its identity or its release's folder tells.
+    #[must_use]
+    pub fn version(&self) -> Option<String> {
+        let identity = self.health.identity.as_ref().map(|identity| identity.equals.clone());
+        identity.or_else(|| self.layout.as_ref().map(|layout| layout.name.clone()))
     }
 
     /// The step's action.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use dialoguer::Confirm;
 
+use super::history;
 use super::hold::{self, LockArguments};
 use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
@@ -18,6 +19,7 @@ use crate::plan::Plan;
 use crate::registry::Kv;
 use crate::report::say;
 use crate::spec::Spec;
+use crate::target::{self, WayBack};
 use crate::text::count;
 
 #[derive(Debug, Args)]
@@ -66,7 +68,10 @@ async fn prepare(
 ) -> Result<Exit, Refusal> {
     let (global, opened, reach) = (work.global, work.opened, work.reach);
     let fleet = work.look(spec).await?;
-    let plan = Plan::new(spec, &fleet, selection);
+    let mut plan = Plan::new(spec, &fleet, selection);
+    let way = history::way_back(opened, reach, spec, &fleet).await;
+    plan.tell_way_back(&way);
+    let spec = &with_way_back(opened, spec, &way)?;
     let file = opened.file.display().to_string();
     if !plan.refusals.is_empty() {
         let reason = reach.redactor.redact(&plan.refusals.join("; "));
@@ -98,9 +103,18 @@ async fn prepare(
         playbook: serde_json::to_value(&opened.loaded.playbook).unwrap_or_default(),
         inputs: opened.inputs.clone(),
         nodes: plan.planned(),
+        before: way.targets,
+        toward: Vec::new(),
         pool: fleet.pool(spec),
     };
     work.release(spec, Mode::Deploy, started).await
+}
+
+/// The same release, with what brings its nodes back.
+fn with_way_back(opened: &Opened, spec: &Arc<Spec>, way: &WayBack) -> Result<Arc<Spec>, Refusal> {
+    let back = target::toward(&opened.loaded.playbook, &opened.inputs, &way.targets)
+        .map_err(|error| Refusal::new(Exit::INVALID, error.to_string()))?;
+    Ok(Arc::new(Spec { back, ..(**spec).clone() }))
 }
 
 /// Refuses a token that may read and not write, before anything depends on it.

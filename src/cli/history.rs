@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::open::{Opened, Reach};
 use crate::engine::past;
 use crate::engine::release::{NodeState, Phase, Release, Standing};
+use crate::spec::Spec;
+use crate::survey::Fleet;
+use crate::target::WayBack;
 
 /// How many releases are looked at.
 const RELEASES: usize = 20;
@@ -23,10 +26,14 @@ pub(super) struct History {
 
 impl History {
     /// Reads the journals in a service's state folder and in Consul.
-    pub(super) async fn read(opened: &Opened, reach: &Reach) -> Self {
+    ///
+    /// When Consul is known to be out of reach, that it cannot tell of releases either goes without saying.
+    pub(super) async fn read(opened: &Opened, reach: &Reach, reachable: bool) -> Self {
         let service = &opened.loaded.playbook.service;
         let client = reach.consul.hurried(PATIENCE);
-        let (past, problems) = past::recent(&opened.state, &client, service, RELEASES).await;
+        let (past, mut problems, unlisted) =
+            past::recent(&opened.state, &client, service, RELEASES).await;
+        problems.extend(unlisted.filter(|_| reachable));
         Self { releases: past.into_iter().map(|past| past.release).collect(), problems }
     }
 
@@ -48,6 +55,19 @@ impl History {
             });
         Some(before.unwrap_or(newest))
     }
+}
+
+/// Finds out what each node runs, and how it could be brought back to it.
+pub(super) async fn way_back(
+    opened: &Opened,
+    reach: &Reach,
+    spec: &Spec,
+    fleet: &Fleet,
+) -> WayBack {
+    let playbook = &opened.loaded.playbook;
+    let client = reach.consul.hurried(PATIENCE);
+    let past = past::beginnings(&opened.state, &client, &playbook.service, RELEASES).await;
+    WayBack::find(spec, playbook, fleet, &past.iter().collect::<Vec<_>>())
 }
 
 #[cfg(test)]

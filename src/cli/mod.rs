@@ -12,6 +12,7 @@ mod open;
 mod output;
 mod plan;
 mod resume;
+mod rollback;
 mod schema;
 mod signals;
 mod status;
@@ -89,6 +90,8 @@ enum Command {
     Deploy(deploy::Arguments),
     /// Go on with a release that was stopped, failed or broke off
     Resume(resume::Arguments),
+    /// Bring nodes back to what they ran before a release
+    Rollback(rollback::Arguments),
     /// Tell each node's state: version, process, registry, gateways
     Status(status::Arguments),
     /// Take a node out of rotation, or bring it back in, by hand, with the same proofs
@@ -182,6 +185,7 @@ pub fn run() -> Exit {
         Command::Plan(arguments) => plan::run(&arguments, global),
         Command::Deploy(arguments) => deploy::run(&arguments, global),
         Command::Resume(arguments) => resume::run(&arguments, global),
+        Command::Rollback(arguments) => rollback::run(&arguments, global),
         Command::Status(arguments) => status::run(&arguments, global),
         Command::Node(arguments) => node::run(&arguments, global),
         Command::Lock(arguments) => lock::run(&arguments, global),

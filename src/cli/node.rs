@@ -101,6 +101,8 @@ async fn switch(
         inputs: opened.inputs.clone(),
         nodes: deploy::only(spec, &arguments.names, was_out),
         pool: fleet.pool(spec),
+        before: Vec::new(),
+        toward: Vec::new(),
     };
     work.release(spec, mode, started).await
 }

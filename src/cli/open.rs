@@ -16,6 +16,7 @@ use crate::playbook::{HostKeys, Loaded, Misplaced, Playbook, Template, misplaced
 use crate::secret::{Redactor, Secret};
 use crate::shell::quote;
 use crate::spec::{Inputs, Spec, read_secrets, release_names};
+use crate::target::{self, Target};
 use crate::text::did_you_mean;
 use crate::world::{Live, LiveSettings};
 
@@ -46,6 +47,9 @@ pub(super) struct Opened {
     pub(super) file: PathBuf,
     pub(super) inputs: Inputs,
     pub(super) state: PathBuf,
+    /// What nodes ran before the release, and what a rollback brings them to.
+    pub(super) before: Vec<Target>,
+    pub(super) toward: Vec<Target>,
     /// The state folder as it was asked for.
     state_dir: Option<PathBuf>,
     secrets: BTreeMap<String, Secret>,
@@ -101,7 +105,16 @@ impl Opened {
         let release = format!("{:08x}", fastrand::u32(..));
         let inputs = Inputs { release, folder, variables, artifact: None };
         let state_dir = global.state_dir.clone();
-        Ok(Self { loaded, file: arguments.file.clone(), inputs, state, state_dir, secrets })
+        Ok(Self {
+            loaded,
+            file: arguments.file.clone(),
+            inputs,
+            state,
+            state_dir,
+            before: Vec::new(),
+            toward: Vec::new(),
+            secrets,
+        })
     }
 
     /// The same with another playbook.
@@ -124,11 +137,17 @@ impl Opened {
         format!("rollgate {command} {file}{}{state}", variables.collect::<String>())
     }
 
-    /// Fills in every name.
+    /// Fills in every name; in a rollback, for what each node ran before.
     pub(super) fn spec(&self) -> Result<Arc<Spec>, Refusal> {
-        Spec::new(&self.loaded.playbook, &self.inputs)
-            .map(Arc::new)
-            .map_err(|error| Refusal::new(Exit::INVALID, error.to_string()))
+        let (playbook, inputs) = (&self.loaded.playbook, &self.inputs);
+        let spec = match self.toward.as_slice() {
+            [] => Spec::new(playbook, inputs),
+            toward => target::rollback(playbook, inputs, toward),
+        };
+        let spec = spec.and_then(|spec| {
+            Ok(Spec { back: target::toward(playbook, inputs, &self.before)?, ..spec })
+        });
+        spec.map(Arc::new).map_err(|error| Refusal::new(Exit::INVALID, error.to_string()))
     }
 
     /// Reads the artifact, then fills in every name.

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::history;
 use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
 use super::{Exit, Global, Output, PlaybookArguments, SelectionArguments};
@@ -10,6 +11,7 @@ use crate::plan::{Plan, Selection};
 use crate::secret::Redactor;
 use crate::spec::Spec;
 use crate::survey::{Fleet, PATIENCE, survey};
+use crate::target::WayBack;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -30,13 +32,18 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let mut opened = Opened::new(&arguments.playbook, global, Missing::Refuse)?;
     let selection = checked(&arguments.selection, &*opened.spec()?)?;
     let spec = opened.spec_with_artifact(global)?;
-    let (fleet, redactor) = block_on(async {
+    let (fleet, way, redactor) = block_on(async {
         let reach = opened.reach()?;
         let fleet = look(&reach, &spec).await;
+        let way = match &fleet {
+            Ok(fleet) => history::way_back(&opened, &reach, &spec, fleet).await,
+            Err(_) => WayBack::default(),
+        };
         reach.world.close().await;
-        fleet.map(|fleet| (fleet, reach.redactor))
+        fleet.map(|fleet| (fleet, way, reach.redactor))
     })??;
-    let plan = Plan::new(&spec, &fleet, &selection);
+    let mut plan = Plan::new(&spec, &fleet, &selection);
+    plan.tell_way_back(&way);
     let file = opened.file.display().to_string();
     let exit = match plan.refusals.is_empty() {
         false => Exit::REFUSED,

@@ -43,14 +43,14 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let mut opened = Opened::new(&playbook, global, Missing::Open)?;
     block_on(async {
         let reach = opened.reach()?;
-        let id = find(&opened, &reach, arguments.id.as_deref()).await?.id;
+        let id = find(&opened, &reach, arguments.id.as_deref(), released).await?.id;
         opened.inputs.release.clone_from(&id);
         let lock = Work::begin("resume", global, &opened, &reach, &arguments.lock).await;
         let result = match lock {
             Ok(work) => {
                 let (lock, stop) = work.into_parts();
                 // Whoever had the lock may have gone on meanwhile: the journal counts as it is now.
-                let past = find(&opened, &reach, Some(&id)).await;
+                let past = find(&opened, &reach, Some(&id), released).await;
                 let result = match past.and_then(|past| Ok((opened.of_release(&past)?, past))) {
                     Ok((opened, past)) => {
                         let work = Work::from_parts(global, &opened, &reach, lock.clone(), stop);
@@ -68,9 +68,20 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     })?
 }
 
-async fn find(opened: &Opened, reach: &Reach, id: Option<&str>) -> Result<Past, Refusal> {
+/// Whether a command is a release, and not one of its halves by hand.
+fn released(command: &str) -> bool {
+    matches!(command, "deploy" | "rollback")
+}
+
+/// Reads the journal of a release; without an id, of the last one whose command is `wanted`.
+pub(super) async fn find(
+    opened: &Opened,
+    reach: &Reach,
+    id: Option<&str>,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Past, Refusal> {
     let service = &opened.loaded.playbook.service;
-    past::find(&opened.state, &reach.consul, service, id).await.map_err(|error| {
+    past::find(&opened.state, &reach.consul, service, id, wanted).await.map_err(|error| {
         Refusal::new(Exit::REFUSED, format!("{error:#}")).hint("nothing was changed")
     })
 }
@@ -157,7 +168,7 @@ fn summary(past: &Past, nodes: &[Resumption]) -> String {
 
 impl Opened {
     /// The same file's place and secrets, with the playbook and the variables of a release's journal.
-    fn of_release(&self, past: &Past) -> Result<Self, Refusal> {
+    pub(super) fn of_release(&self, past: &Past) -> Result<Self, Refusal> {
         let unreadable = |error: String| {
             let problem =
                 format!("the playbook in the journal of {} cannot be read: {error}", past.id);
@@ -170,6 +181,8 @@ impl Opened {
             self.with_playbook(playbook.map_err(|error| unreadable(error.to_string()))?);
         let folder = std::mem::take(&mut opened.inputs.folder);
         opened.inputs = started.inputs.clone();
+        opened.before.clone_from(&started.before);
+        opened.toward.clone_from(&started.toward);
         // On another machine the playbook lies elsewhere.
         if !opened.inputs.folder.exists() {
             opened.inputs.folder = folder;

@@ -36,7 +36,8 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let (fleet, history, redactor) = block_on(async {
         let reach = opened.reach()?;
         let fleet = plan::look(&reach, &spec).await;
-        let history = History::read(&opened, &reach).await;
+        let reachable = fleet.as_ref().is_ok_and(|fleet| fleet.registry_problem.is_none());
+        let history = History::read(&opened, &reach, reachable).await;
         reach.world.close().await;
         fleet.map(|fleet| (fleet, history, reach.redactor))
     })??;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use super::copy::Copy;
 use super::journal::Journal;
@@ -31,6 +32,8 @@ pub(super) struct Book<'a, W> {
     pub(super) waiting: Vec<oneshot::Sender<()>>,
     pub(super) sink: &'a mut dyn Sink,
     pub(super) redactor: &'a Redactor,
+    /// When something came to its end last.
+    pub(super) moved: Instant,
     /// Tells whoever waits what is being done.
     pub(super) lock: &'a Lock<W>,
     /// Tells everybody to stop.
@@ -75,6 +78,9 @@ impl<W: World> Book<'_, W> {
             }
         }
         self.lines += &line;
+        if event.is_durable() {
+            self.moved = Instant::now();
+        }
         self.release.commit(&event, change);
         if let (Some(node), Some(step), Fact::StepStarted {}) =
             (&event.node, event.step, &event.fact)
@@ -83,6 +89,12 @@ impl<W: World> Book<'_, W> {
         }
         self.sink.event(&event, &self.release);
         Ok(())
+    }
+
+    /// Stops a release of which nothing has come to its end for so long.
+    pub(super) fn stall(&self, patience: Duration) {
+        let reason = format!("nothing came to its end for {}", crate::text::duration(patience));
+        self.halt.send_replace(Stop::Stalled(reason));
     }
 
     fn stop_unwritten(&mut self, error: &anyhow::Error) {

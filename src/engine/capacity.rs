@@ -66,7 +66,7 @@ impl<W: World> NodeRun<W> {
     pub(super) async fn take(&self, step: Step) -> Result<(), Trouble> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if self.shared.too_many_failed() {
+            if self.shared.too_many_failed() && !self.goes_back() {
                 return Err(Trouble::NotTaken);
             }
             let problem = match self.try_to_take().await {

@@ -150,12 +150,18 @@ pub fn all(state: &Path) -> Vec<(jiff::Timestamp, String, PathBuf)> {
     entries
         .filter_map(|entry| {
             let path = entry.ok()?.path().join(FILE);
-            let mut first = String::new();
-            BufReader::new(File::open(&path).ok()?).read_line(&mut first).ok()?;
-            let first = Event::from_line(&first).ok()?;
+            let first = first(&path)?;
             Some((first.at, first.release, path))
         })
         .collect()
+}
+
+/// Reads how a release began.
+#[must_use]
+pub fn first(path: &Path) -> Option<Event> {
+    let mut line = String::new();
+    BufReader::new(File::open(path).ok()?).read_line(&mut line).ok()?;
+    Event::from_line(&line).ok()
 }
 
 #[cfg(test)]

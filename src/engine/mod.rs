@@ -5,6 +5,7 @@
 //! * [`book`]: an event is written before it counts.
 //! * [`past`]: journals of releases, from here and from Consul; [`resume`]: how one is taken up again.
 //! * [`run`]: the loop that takes batches, and ends the release.
+//! * [`end`]: how it ended.
 //! * [`node`]: one node's way through its steps, to the end, a failure, or a stop on request.
 //! * [`steps`]: what each step does. Reads like the runbook.
 //! * [`capacity`], [`drain`], [`availability`]: the three things a step can be too careless about.
@@ -14,6 +15,7 @@ mod book;
 mod capacity;
 pub mod copy;
 mod drain;
+mod end;
 pub mod journal;
 mod node;
 pub mod past;

@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
-use super::release::Release;
-use super::run::{Record, Shared, Stop};
+use super::release::{Release, Way};
+use super::run::{Mode, Record, Shared, Stop};
 use crate::event::{Drained, Fact, Failure, Planned, Step};
 use crate::node::Mark;
+use crate::playbook::OnFailure;
 use crate::spec::{Action, NodeSpec};
 use crate::world::World;
 
@@ -43,6 +44,8 @@ pub(super) struct NodeRun<W> {
     pub(super) unanswered: bool,
     /// The service was ended or changed by this release, or perhaps.
     stopped: bool,
+    /// To the release, or back to what it ran before.
+    way: Way,
     /// What need not be done again; nothing is known of a node that is not taken up again.
     done: Option<Vec<Step>>,
 }
@@ -99,6 +102,14 @@ impl From<String> for Found {
     }
 }
 
+/// How the steps ended for the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    Done,
+    Failed,
+    Interrupted,
+}
+
 /// How a step ended for the node.
 enum Ending {
     Done,
@@ -112,7 +123,12 @@ impl<W: World> NodeRun<W> {
         let state = release.nodes.get(name)?;
         Some(Self {
             shared: shared.clone(),
-            node: shared.spec.node(name)?.clone(),
+            node: if state.goes_back() {
+                shared.spec.back.get(name)?.clone()
+            } else {
+                shared.spec.node(name)?.clone()
+            },
+            way: state.way,
             planned: planned.clone(),
             written: Instant::now(),
             mark: state.mark,
@@ -123,8 +139,44 @@ impl<W: World> NodeRun<W> {
         })
     }
 
-    /// Goes through every step.
+    /// Goes through every step, and back to what ran before if that is asked for and the way is known.
     pub(super) async fn go(mut self) {
+        let mut arrived = self.walk().await;
+        if arrived == Arrival::Failed && self.turn_back().await {
+            arrived = self.walk().await;
+        }
+        if arrived == Arrival::Done && !self.goes_back() {
+            let interrupted = stopped_for(self.shared.stop.clone(), COURTESY_GRACE);
+            tokio::select! {
+                biased;
+                () = self.prune() => {}
+                () = interrupted => {}
+            }
+        }
+    }
+
+    /// Turns a failed node around. Returns whether there is a way back, and somebody wants it.
+    async fn turn_back(&mut self) -> bool {
+        let wanted =
+            matches!(self.shared.spec.on_failure, OnFailure::RollbackNode | OnFailure::RollbackAll);
+        let Some(old) = self.shared.spec.back.get(&self.node.name).filter(|_| wanted) else {
+            return false;
+        };
+        if self.goes_back()
+            || !self.stopped
+            || self.shared.mode != Mode::Deploy
+            || self.stop_requested()
+        {
+            return false;
+        }
+        let version = old.version().unwrap_or_default();
+        self.node = old.clone();
+        self.way = Way::Back;
+        self.done = Some(Vec::new());
+        self.record(None, Fact::NodeRollingBack { version }).await.is_ok()
+    }
+
+    async fn walk(&mut self) -> Arrival {
         let begun = Instant::now();
         let mode = self.shared.mode;
         let steps = self.node.steps.clone();
@@ -141,21 +193,24 @@ impl<W: World> NodeRun<W> {
             match ending {
                 Ending::Done => {}
                 Ending::Interrupted | Ending::Trouble(Trouble::Halt) => {
-                    return self.interrupt(action.step).await;
+                    self.interrupt(action.step).await;
+                    return Arrival::Interrupted;
                 }
                 Ending::Trouble(trouble) => {
-                    return self.fail(action.step, trouble.into_failure()).await;
+                    self.fail(action.step, trouble.into_failure()).await;
+                    return Arrival::Failed;
                 }
             }
         }
         let elapsed_ms = millis(begun);
-        if self.record(None, Fact::NodeDone { elapsed_ms }).await.is_ok() {
-            let interrupted = stopped_for(self.shared.stop.clone(), COURTESY_GRACE);
-            tokio::select! {
-                biased;
-                () = self.prune() => {}
-                () = interrupted => {}
-            }
+        let arrived = if self.goes_back() {
+            Fact::NodeRolledBack { elapsed_ms }
+        } else {
+            Fact::NodeDone { elapsed_ms }
+        };
+        match self.record(None, arrived).await {
+            Ok(()) => Arrival::Done,
+            Err(_) => Arrival::Interrupted,
         }
     }
 
@@ -216,8 +271,10 @@ impl<W: World> NodeRun<W> {
     }
 
     /// The node has failed: what was only marked down is put back, everything else stays as it is.
-    async fn fail(mut self, step: Step, mut failure: Failure) {
-        self.shared.failures.fetch_add(1, Ordering::Relaxed);
+    async fn fail(&mut self, step: Step, mut failure: Failure) {
+        if !self.goes_back() {
+            self.shared.failures.fetch_add(1, Ordering::Relaxed);
+        }
         failure.put_back = self.may_be_put_back();
         if !failure.put_back {
             let interrupted = stopped_for(self.shared.stop.clone(), COURTESY_GRACE);
@@ -242,7 +299,7 @@ impl<W: World> NodeRun<W> {
     }
 
     /// The release is to stop: go where the pool is safe, at once.
-    async fn interrupt(mut self, step: Step) {
+    async fn interrupt(&mut self, step: Step) {
         if self.may_be_put_back() {
             self.put_back(step, Instant::now() + PUT_BACK_GRACE).await;
         }
@@ -292,6 +349,11 @@ impl<W: World> NodeRun<W> {
     /// Whether it is taken up again: what is found may be half done.
     pub(super) fn is_resumed(&self) -> bool {
         self.done.is_some()
+    }
+
+    /// Whether it is on its way back to what it ran before.
+    pub(super) fn goes_back(&self) -> bool {
+        self.way == Way::Back
     }
 
     fn stop_requested(&self) -> bool {

@@ -10,7 +10,7 @@ use super::copy::{self, Kept};
 use super::journal;
 use super::release::Release;
 use crate::consul::Client;
-use crate::event::Event;
+use crate::event::{Event, Fact, Started};
 use crate::world::World;
 
 /// A release as its journal tells it.
@@ -36,7 +36,7 @@ struct Places {
     kept: Option<Kept>,
 }
 
-/// Finds a release by its id or an unambiguous start of it; without one, the release that was begun last.
+/// Finds a release by its id or an unambiguous start of it; without one, the last one whose command is `wanted`.
 ///
 /// # Errors
 ///
@@ -46,43 +46,43 @@ pub async fn find<W: World>(
     client: &Client<W>,
     service: &str,
     id: Option<&str>,
+    wanted: impl Fn(&str) -> bool,
 ) -> Result<Past> {
-    let places = places(state, client, service).await?;
-    let wanted: Vec<_> =
-        places.iter().filter(|(name, _)| id.is_none_or(|id| name.starts_with(id))).collect();
-    let newest = wanted.iter().max_by(|one, other| one.1.begun.cmp(&other.1.begun));
-    match (id, wanted.as_slice(), newest) {
-        (_, [], _) | (_, _, None) => {
-            let place = state.display();
-            match id {
-                Some(id) => {
-                    bail!("no release `{id}` of {service} is known in {place} or in Consul")
-                }
-                None => bail!("no release of {service} is known in {place} or in Consul"),
+    let mut places: Vec<_> = places(state, client, service).await?.into_iter().collect();
+    places.sort_by(|one, other| other.1.begun.cmp(&one.1.begun));
+    let place = state.display();
+    let Some(id) = id else {
+        for (name, places) in &places {
+            let past = read(client, service, name, places).await?;
+            if past.release.started.as_ref().is_some_and(|started| wanted(&started.command)) {
+                return Ok(past);
             }
         }
-        (Some(id), [_, _, ..], _) => {
-            let names: Vec<_> = wanted.iter().map(|(name, _)| name.as_str()).collect();
-            bail!("`{id}` may be {}", names.join(", "))
+        bail!("no release of {service} is known in {place} or in Consul");
+    };
+    let named: Vec<_> = places.iter().filter(|(name, _)| name.starts_with(id)).collect();
+    match named.as_slice() {
+        [] => bail!("no release `{id}` of {service} is known in {place} or in Consul"),
+        [(name, places)] => read(client, service, name, places).await,
+        several => {
+            let several: Vec<_> = several.iter().map(|(name, _)| name.as_str()).collect();
+            bail!("`{id}` may be {}", several.join(", "))
         }
-        (_, _, Some((name, places))) => read(client, service, name, places).await,
     }
 }
 
-/// Reads the releases that were begun last, at most so many, the newest first, and what cannot be read.
+/// Reads the releases that were begun last, at most so many, the newest first, and what cannot be read; the trouble
+/// with Consul's own list is told apart.
 pub async fn recent<W: World>(
     state: &Path,
     client: &Client<W>,
     service: &str,
     most: usize,
-) -> (Vec<Past>, Vec<String>) {
+) -> (Vec<Past>, Vec<String>, Option<String>) {
     let mut problems = Vec::new();
-    let places = match places(state, client, service).await {
-        Ok(places) => places,
-        Err(error) => {
-            problems.push(format!("{error:#}"));
-            local(state)
-        }
+    let (places, unlisted) = match places(state, client, service).await {
+        Ok(places) => (places, None),
+        Err(error) => (local(state), Some(format!("{error:#}"))),
     };
     let mut places: Vec<_> = places.into_iter().collect();
     places.sort_by(|one, other| other.1.begun.cmp(&one.1.begun));
@@ -93,7 +93,34 @@ pub async fn recent<W: World>(
             Err(error) => problems.push(format!("{error:#}")),
         }
     }
-    (found, problems)
+    (found, problems, unlisted)
+}
+
+/// Reads how the last releases began, at most so many, the newest first; what cannot be read tells nothing.
+pub async fn beginnings<W: World>(
+    state: &Path,
+    client: &Client<W>,
+    service: &str,
+    most: usize,
+) -> Vec<Started> {
+    let places = places(state, client, service).await.unwrap_or_else(|_| local(state));
+    let mut places: Vec<_> = places.into_iter().collect();
+    places.sort_by(|one, other| other.1.begun.cmp(&one.1.begun));
+    let mut found = Vec::new();
+    for (_, place) in places.into_iter().take(most) {
+        let first = match (&place.path, &place.kept) {
+            (Some(path), _) => journal::first(path),
+            (None, Some(kept)) => copy::read(client, service, kept).await.ok().and_then(|bytes| {
+                let end = bytes.iter().position(|byte| *byte == b'\n')?;
+                Event::from_line(std::str::from_utf8(&bytes[..end]).ok()?).ok()
+            }),
+            (None, None) => None,
+        };
+        if let Some(Event { fact: Fact::ReleaseStarted(started), .. }) = first {
+            found.push(*started);
+        }
+    }
+    found
 }
 
 fn local(state: &Path) -> BTreeMap<String, Places> {

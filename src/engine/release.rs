@@ -9,14 +9,15 @@
 //! * nothing is done that was not proven to be back in;
 //! * nothing happens after the end.
 
+mod node;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::event::{
-    Drained, Event, Fact, Failure, Finished, Planned, Resumption, Started, Step, Will,
-};
-use crate::node::Mark;
+use crate::event::{Event, Fact, Finished, Planned, Resumption, Started, Step, Will};
+
+pub use node::{NodeState, Phase, Standing, Way};
 
 /// A release, as far as it has come.
 #[derive(Debug, Clone, Default)]
@@ -37,57 +38,6 @@ pub struct Release {
     pub begun: Option<jiff::Timestamp>,
 }
 
-/// A node within a release.
-#[derive(Debug, Clone, Default)]
-pub struct NodeState {
-    /// How far it is.
-    pub phase: Phase,
-    /// The step that is being done.
-    pub step: Option<Step>,
-    /// The steps that were done, in order.
-    pub done: Vec<Step>,
-    /// The last thing written to the registry: down (`true`) or up; `None` when nothing was written.
-    pub down: Option<bool>,
-    /// A registry write was begun and its result is not known.
-    pub writing: bool,
-    /// The service was ended or changed, or may have been.
-    pub stopped: bool,
-    /// Processes of this release are younger than this.
-    pub mark: Option<Mark>,
-    /// Gateways proven since the last confirming step began.
-    pub proven: usize,
-    /// What the drain saw.
-    pub drained: Option<Drained>,
-    /// Why it failed.
-    pub failure: Option<Failure>,
-    /// How long it took, once it is done.
-    pub elapsed_ms: u64,
-    /// Taken up again after it had been begun.
-    pub resumed: bool,
-}
-
-/// How far a node is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Phase {
-    /// Its turn has not come.
-    #[default]
-    Waiting,
-    /// Its steps are being done.
-    Taken,
-    /// On the new version and back in.
-    Done,
-    /// As it should be from the start.
-    Skipped,
-    /// Left out by the operator.
-    LeftOut,
-    /// Could not be used from the start; counts as failed.
-    Blocked,
-    /// Failed.
-    Failed,
-    /// Stopped where it was, on request.
-    Interrupted,
-}
-
 /// What an event changes.
 #[derive(Debug)]
 pub enum Change {
@@ -99,29 +49,12 @@ pub enum Change {
     Resumed(Vec<Resumption>),
     /// A node's state.
     Node(String, Box<NodeState>),
-    /// These nodes are taken.
-    Batch(usize, Vec<String>),
+    /// These nodes are taken, to be updated or to go back.
+    Batch(usize, Vec<String>, bool),
     /// No more nodes are taken.
     Stopping(String),
     /// The end.
     Finished(Box<Finished>),
-}
-
-/// Where a node stands with its users.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// As before the release.
-    Untouched,
-    /// In rotation again, or still, with what ran before.
-    PutBack,
-    /// In rotation with the new version.
-    Updated,
-    /// Marked up with the new version, not yet seen at every gateway.
-    Enabled,
-    /// Out of rotation.
-    Out,
-    /// A write was begun whose result is not known.
-    Unknown,
 }
 
 impl Release {
@@ -170,9 +103,9 @@ impl Release {
             Fact::StepProgress { .. } | Fact::Warning { .. } | Fact::CapacitySeen { .. } => {
                 Ok(Change::Nothing)
             }
-            Fact::BatchStarted { number, nodes } => {
-                self.may_take(*number, nodes)?;
-                Ok(Change::Batch(*number, nodes.clone()))
+            Fact::BatchStarted { number, nodes, back } => {
+                self.may_take(*number, nodes, *back)?;
+                Ok(Change::Batch(*number, nodes.clone(), *back))
             }
             Fact::ReleaseStopping { reason } => Ok(Change::Stopping(reason.clone())),
             Fact::ReleaseFinished(finished) => {
@@ -194,6 +127,8 @@ impl Release {
             | Fact::NodeFailed(_)
             | Fact::NodePutBack { .. }
             | Fact::NodeInterrupted {}
+            | Fact::NodeRollingBack { .. }
+            | Fact::NodeRolledBack { .. }
             | Fact::NodeDone { .. } => {
                 let Some(name) = &event.node else { bail!("event {} names no node", event.seq) };
                 let Some(node) = self.nodes.get(name) else { bail!("there is no node `{name}`") };
@@ -229,9 +164,14 @@ impl Release {
             Change::Node(name, node) => {
                 self.nodes.insert(name, *node);
             }
-            Change::Batch(number, nodes) => {
+            Change::Batch(number, nodes, back) => {
                 for name in nodes {
-                    self.nodes.entry(name).or_default().phase = Phase::Taken;
+                    let node = self.nodes.entry(name).or_default();
+                    // One that is taken up again on its way back keeps what was done.
+                    if back && !node.goes_back() {
+                        node.turn_back();
+                    }
+                    node.phase = Phase::Taken;
                 }
                 self.batch = number;
             }
@@ -243,12 +183,14 @@ impl Release {
         self.seq = event.seq;
     }
 
-    fn may_take(&self, number: usize, nodes: &[String]) -> Result<()> {
-        ensure!(self.stopping.is_none(), "no node is taken while the release stops");
+    fn may_take(&self, number: usize, nodes: &[String], back: bool) -> Result<()> {
+        ensure!(back || self.stopping.is_none(), "no node is taken while the release stops");
         ensure!(number == self.batch + 1, "batch {number} after batch {}", self.batch);
         for name in nodes {
             let Some(node) = self.nodes.get(name) else { bail!("there is no node `{name}`") };
-            ensure!(node.phase == Phase::Waiting, "node `{name}` is taken twice");
+            let waits = node.phase == Phase::Waiting || (back && node.phase == Phase::Done);
+            ensure!(waits, "node `{name}` is taken twice");
+            ensure!(back || !node.goes_back(), "node `{name}` goes back, not forward");
         }
         Ok(())
     }
@@ -281,9 +223,24 @@ impl Release {
         let waiting = |resumed| {
             self.in_order()
                 .filter(move |(_, node)| node.phase == Phase::Waiting && node.resumed == resumed)
+                .filter(|(_, node)| !node.goes_back())
         };
         // Nodes that were begun already are most likely out: they go first.
         waiting(true).chain(waiting(false)).take(size).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// The nodes that go back next, at most `size`: those on their way first, then those that were updated last.
+    #[must_use]
+    pub fn next_back(&self, size: usize, updated: bool) -> Vec<String> {
+        let on_their_way =
+            self.in_order().filter(|(_, node)| node.phase == Phase::Waiting && node.goes_back());
+        let done = self.in_order().filter(|(_, node)| updated && node.phase == Phase::Done);
+        let done: Vec<_> = done.collect();
+        on_their_way
+            .chain(done.into_iter().rev())
+            .take(size)
+            .map(|(name, _)| name.to_owned())
+            .collect()
     }
 
     /// Every node in the release's order.
@@ -302,7 +259,9 @@ impl Release {
     /// How many nodes have failed, those that could not be used from the start included.
     #[must_use]
     pub fn failures(&self) -> usize {
-        self.count(|node| matches!(node.phase, Phase::Failed | Phase::Blocked))
+        self.count(|node| {
+            matches!(node.phase, Phase::Failed | Phase::Blocked) || node.failure.is_some()
+        })
     }
 
     /// How many nodes fulfil a condition.
@@ -327,156 +286,6 @@ fn initial(planned: &Planned) -> (String, NodeState) {
         Will::Blocked => Phase::Blocked,
     };
     (planned.node.clone(), NodeState { phase, ..NodeState::default() })
-}
-
-impl NodeState {
-    fn apply(&mut self, step: Option<Step>, fact: &Fact) -> Result<()> {
-        match fact {
-            Fact::StepStarted {} => {
-                let Some(step) = step else { bail!("a step begins without a name") };
-                self.begin(step)
-            }
-            Fact::StepFinished { drained, .. } => {
-                ensure!(self.step.is_some() && self.step == step, "a step ends that was not begun");
-                if let Some(step @ (Step::ConfirmOut | Step::ConfirmIn)) = step {
-                    ensure!(self.proven > 0, "`{step}` ends without a proof");
-                }
-                if let Some(drained) = drained {
-                    self.drained = Some(*drained);
-                }
-                self.done.extend(self.step.take());
-                Ok(())
-            }
-            Fact::RegistryWriting { .. } => {
-                self.writing = true;
-                Ok(())
-            }
-            Fact::RegistryRefused {} => {
-                self.writing = false;
-                Ok(())
-            }
-            Fact::RegistryWritten { down, .. } => {
-                self.writing = false;
-                self.down = Some(*down);
-                Ok(())
-            }
-            Fact::NodeMarked { listener } => {
-                self.mark = Some(listener.mark);
-                Ok(())
-            }
-            Fact::GatewayProven { .. } => {
-                self.proven += 1;
-                Ok(())
-            }
-            Fact::NodeFailed(failure) => {
-                ensure!(
-                    matches!(self.phase, Phase::Taken | Phase::Waiting),
-                    "a node fails that is not under way"
-                );
-                self.failure = Some(failure.as_ref().clone());
-                self.phase = Phase::Failed;
-                Ok(())
-            }
-            Fact::NodePutBack { .. } => {
-                ensure!(!self.stopped, "a node is put back whose service was stopped");
-                ensure!(self.down == Some(false), "a node is put back that was not marked up");
-                Ok(())
-            }
-            Fact::NodeInterrupted {} => {
-                ensure!(
-                    matches!(self.phase, Phase::Taken),
-                    "a node is interrupted that is not under way"
-                );
-                self.phase = Phase::Interrupted;
-                Ok(())
-            }
-            Fact::NodeDone { elapsed_ms } => {
-                ensure!(self.phase == Phase::Taken, "a node is done that is not under way");
-                self.phase = Phase::Done;
-                self.elapsed_ms = *elapsed_ms;
-                Ok(())
-            }
-            Fact::ReleaseStarted(_)
-            | Fact::ReleaseResumed(_)
-            | Fact::BatchStarted { .. }
-            | Fact::StepProgress { .. }
-            | Fact::Warning { .. }
-            | Fact::CapacitySeen { .. }
-            | Fact::ReleaseStopping { .. }
-            | Fact::ReleaseFinished(_) => bail!("not an event of a node"),
-        }
-    }
-
-    /// Returns whether it was begun, or could not be, and did not come to its end.
-    #[must_use]
-    pub fn is_unfinished(&self) -> bool {
-        matches!(self.phase, Phase::Taken | Phase::Interrupted | Phase::Failed | Phase::Blocked)
-    }
-
-    fn resume(&mut self, found: Resumption) {
-        let written = self.writing || self.down.is_some();
-        *self = Self {
-            phase: Phase::Waiting,
-            done: found.done,
-            down: (written || found.down).then_some(found.down),
-            stopped: self.stopped,
-            mark: self.mark,
-            drained: self.drained,
-            resumed: true,
-            ..Self::default()
-        };
-    }
-
-    fn begin(&mut self, step: Step) -> Result<()> {
-        let has = |wanted: Step| self.done.contains(&wanted);
-        match step {
-            Step::Stage => ensure!(self.phase == Phase::Waiting, "staged after it was taken"),
-            Step::Prune => ensure!(self.phase == Phase::Done, "pruned before it is done"),
-            Step::Stop | Step::Restart => {
-                ensure!(has(Step::ConfirmOut), "stopped before it was proven out");
-                ensure!(has(Step::Drain), "stopped before it was drained");
-            }
-            Step::Enable => ensure!(has(Step::Health), "enabled before it was proven healthy"),
-            Step::ConfirmIn => ensure!(has(Step::Enable), "confirmed before it was enabled"),
-            Step::Disable
-            | Step::ConfirmOut
-            | Step::Drain
-            | Step::Activate
-            | Step::Run(_)
-            | Step::Start
-            | Step::Health => {}
-        }
-        if !matches!(step, Step::Stage | Step::Prune) {
-            ensure!(self.phase == Phase::Taken, "`{step}` on a node that is not under way");
-        }
-        ensure!(self.step.is_none(), "`{step}` begins within another step");
-        // Whatever was done to a node while it was out, only a proof of health brings it back.
-        if step.touches_service() && (!matches!(step, Step::Run(_)) || self.down == Some(true)) {
-            self.stopped = true;
-        }
-        self.step = Some(step);
-        self.proven = 0;
-        Ok(())
-    }
-
-    /// Where the node stands with its users.
-    #[must_use]
-    pub fn standing(&self) -> Standing {
-        if self.writing {
-            return Standing::Unknown;
-        }
-        match self.down {
-            None => Standing::Untouched,
-            Some(true) => Standing::Out,
-            Some(false)
-                if !self.done.contains(&Step::Enable) && self.step != Some(Step::Enable) =>
-            {
-                Standing::PutBack
-            }
-            Some(false) if self.done.contains(&Step::ConfirmIn) => Standing::Updated,
-            Some(false) => Standing::Enabled,
-        }
-    }
 }
 
 #[cfg(test)]

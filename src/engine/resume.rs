@@ -12,7 +12,8 @@ pub fn resumptions(release: &Release, spec: &Spec, fleet: &Fleet) -> Vec<Resumpt
     let unfinished = release.in_order().filter(|(_, state)| state.is_unfinished());
     unfinished
         .filter_map(|(name, state)| {
-            let (node, facts) = (spec.node(name)?, fleet.nodes.get(name)?);
+            let node = if state.goes_back() { spec.back.get(name) } else { spec.node(name) };
+            let (node, facts) = (node?, fleet.nodes.get(name)?);
             Some(resumption(state, node, facts))
         })
         .collect()

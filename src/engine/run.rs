@@ -3,9 +3,9 @@
 //! Nodes of a batch go on at the same time. Each asks for its events to be recorded and goes on only when they
 //! are on the disk; so the order in the journal is the order in which things were allowed to happen.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
@@ -15,13 +15,15 @@ use tokio::time::Instant;
 use super::book::Book;
 use super::capacity::Capacity;
 use super::copy::Copy;
+use super::end::conclude;
 use super::journal::Journal;
 use super::node::NodeRun;
-use super::release::{Phase, Release, Standing};
+use super::release::Release;
 use crate::consul::Client;
-use crate::event::{Event, Fact, Finished, Outcome, Resumed, Started, Step};
+use crate::event::{Event, Fact, Resumed, Started, Step};
 use crate::gateway::Watcher;
 use crate::lock::Lock;
+use crate::playbook::OnFailure;
 use crate::registry::Kv;
 use crate::secret::Redactor;
 use crate::spec::Spec;
@@ -37,6 +39,8 @@ pub enum Stop {
     Requested(&'static str),
     /// Nothing can be written down any more: nothing new begins, and what was only marked down is put back.
     Unwritten(String),
+    /// Nothing came to its end for too long.
+    Stalled(String),
     /// The lock is not ours any more: nothing is done at all.
     LockLost(String),
 }
@@ -48,7 +52,9 @@ impl Stop {
         match self {
             Self::No => None,
             Self::Requested(signal) => Some(signal),
-            Self::Unwritten(reason) | Self::LockLost(reason) => Some(reason),
+            Self::Unwritten(reason) | Self::Stalled(reason) | Self::LockLost(reason) => {
+                Some(reason)
+            }
         }
     }
 }
@@ -141,7 +147,7 @@ pub(super) struct Shared<W> {
 impl<W> Shared<W> {
     /// Returns whether so many have failed that no more nodes may be taken.
     pub(super) fn too_many_failed(&self) -> bool {
-        self.failures.load(Ordering::Relaxed) > self.spec.max_failures as usize
+        self.spec.stops_after(self.failures.load(Ordering::Relaxed))
     }
 }
 
@@ -200,6 +206,7 @@ impl<W: World> Engine<W> {
             waiting: Vec::new(),
             sink,
             redactor: &self.redactor,
+            moved: Instant::now(),
             lock: &self.lock,
             halt,
             unwritten: None,
@@ -208,17 +215,27 @@ impl<W: World> Engine<W> {
         book.tell(first).await?;
         shared.failures.store(book.release.failures(), Ordering::Relaxed);
 
+        let patience = shared.spec.progress_deadline;
         let staged = !matches!(self.mode, Mode::Deploy)
             || stage(&shared, &mut book, &mut receiver, &mut stop).await;
         while staged && book.failed.is_none() {
             note_stop(&mut book, &stop);
             let size = shared.spec.batches.size(book.release.batch, shared.spec.nodes.len());
-            let nodes = book.release.next_batch(size);
+            // What is on its way back comes before anything new; everything goes back once the release has failed.
+            let failed = shared.spec.stops_after(book.release.failures());
+            let all = failed && shared.spec.on_failure == OnFailure::RollbackAll;
+            let asked = *stop.borrow() != Stop::No;
+            let mut back = true;
+            let mut nodes = if asked { Vec::new() } else { book.release.next_back(size, all) };
+            if nodes.is_empty() && !failed {
+                back = false;
+                nodes = book.release.next_batch(size);
+            }
             if nodes.is_empty() {
                 break;
             }
             let number = book.release.batch + 1;
-            let taken = Fact::BatchStarted { number, nodes: nodes.clone() };
+            let taken = Fact::BatchStarted { number, nodes: nodes.clone(), back };
             if book.tell(taken).await.is_err() {
                 break;
             }
@@ -228,13 +245,13 @@ impl<W: World> Engine<W> {
                     tasks.spawn(run.go());
                 }
             }
-            drive(&mut tasks, &mut book, &mut receiver, &mut stop).await;
+            drive(&mut tasks, &mut book, &mut receiver, &mut stop, patience).await;
             let failures = book.release.failures();
-            let limit = shared.spec.max_failures as usize;
-            if failures > limit && book.release.stopping.is_none() {
+            if shared.spec.stops_after(failures) && book.release.stopping.is_none() {
                 let failed = crate::text::count(failures, "node");
+                let limit = shared.spec.max_failures;
                 let reason = format!("{failed} failed, the limit is {limit}");
-                let _ = book.record(None, None, Fact::ReleaseStopping { reason });
+                let _ = book.tell(Fact::ReleaseStopping { reason }).await;
             }
         }
         note_stop(&mut book, &stop);
@@ -254,7 +271,8 @@ async fn stage<W: World>(
     receiver: &mut mpsc::Receiver<Record>,
     stop: &mut watch::Receiver<Stop>,
 ) -> bool {
-    if shared.spec.artifact.is_none() {
+    // A release that has failed and is taken up again brings nothing new to any node.
+    if shared.spec.artifact.is_none() || shared.spec.stops_after(book.release.failures()) {
         return true;
     }
     let waiting: Vec<_> = book.release.next_batch(usize::MAX);
@@ -265,8 +283,9 @@ async fn stage<W: World>(
             tasks.spawn(run.stage(places.clone()));
         }
     }
-    drive(&mut tasks, book, receiver, stop).await;
-    book.release.failures() <= shared.spec.max_failures as usize && book.failed.is_none()
+    let patience = shared.spec.progress_deadline;
+    drive(&mut tasks, book, receiver, stop, patience).await;
+    !shared.spec.stops_after(book.release.failures()) && book.failed.is_none()
 }
 
 /// Lets tasks go on and records what they ask for, until all have ended.
@@ -275,9 +294,11 @@ async fn drive<W: World>(
     book: &mut Book<'_, W>,
     receiver: &mut mpsc::Receiver<Record>,
     stop: &mut watch::Receiver<Stop>,
+    patience: Duration,
 ) {
     let mut listening = true;
     loop {
+        let stalled = book.moved + patience;
         tokio::select! {
             biased;
             Some(record) = receiver.recv() => {
@@ -291,6 +312,9 @@ async fn drive<W: World>(
             changed = stop.changed(), if listening => {
                 listening = changed.is_ok();
                 note_stop(book, stop);
+            }
+            () = tokio::time::sleep_until(stalled), if *stop.borrow() == Stop::No => {
+                book.stall(patience);
             }
             ended = tasks.join_next() => match ended {
                 None => break,
@@ -350,67 +374,4 @@ async fn pass_on(
         }
     };
     tokio::join!(asked_to, dispossessed);
-}
-
-/// Says how the release ended.
-fn conclude<W: World>(
-    book: &Book<'_, W>,
-    spec: &Spec,
-    staged: bool,
-    stop: &watch::Receiver<Stop>,
-    elapsed_ms: u64,
-) -> Finished {
-    let release = &book.release;
-    // Nodes that the release has nothing to do with serve as before.
-    let others = spec.nodes.len() - release.nodes.len();
-    let serving = release
-        .in_order()
-        .filter(|(name, node)| match node.standing() {
-            Standing::Untouched => {
-                !release.planned().iter().any(|plan| plan.node == *name && plan.was_out)
-            }
-            Standing::PutBack | Standing::Updated | Standing::Enabled => true,
-            Standing::Out | Standing::Unknown => false,
-        })
-        .count()
-        + others;
-    let stopped = matches!(*stop.borrow(), Stop::Requested(_));
-    let untouched = release.nodes.values().all(|node| node.standing() == Standing::Untouched);
-    let left = release.count(|node| matches!(node.phase, Phase::Waiting | Phase::Interrupted));
-    let complete = release.failures() == 0 && left == 0 && book.unwritten.is_none();
-    let unknown = release.count(|node| {
-        node.standing() == Standing::Unknown
-            || node.failure.as_ref().is_some_and(|failure| failure.unknown)
-    });
-    let (result, exit_code) = if let Stop::LockLost(_) = *stop.borrow() {
-        (Outcome::LockLost, 4)
-    } else if book.failed.is_some() || unknown > 0 {
-        (Outcome::Degraded, 22)
-    } else if complete {
-        (Outcome::Done, 0)
-    } else if !staged && untouched && !stopped {
-        (Outcome::Refused, 3)
-    } else if serving < spec.floor() && !untouched {
-        (Outcome::Degraded, 22)
-    } else if release.failures() > 0 || book.unwritten.is_some() {
-        (Outcome::Failed, 20)
-    } else {
-        (Outcome::Stopped, 10)
-    };
-    let mut nodes: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (name, node) in release.in_order() {
-        let word = match node.phase {
-            Phase::Waiting | Phase::Taken => "not_started",
-            Phase::Done => "done",
-            Phase::Skipped => "skipped",
-            Phase::LeftOut => "left_out",
-            Phase::Blocked => "blocked",
-            Phase::Failed => "failed",
-            Phase::Interrupted => "interrupted",
-        };
-        nodes.entry(word.into()).or_default().push(name.to_owned());
-    }
-    let reason = crate::next::reason(release, result);
-    let next = crate::next::commands(release, spec, result);
-    Finished { result, exit_code, reason, nodes, next, elapsed_ms }
 }

@@ -198,7 +198,7 @@ impl<W: World> NodeRun<W> {
     /// Whether the node ran the version before that the release brings.
     fn same_version(&self) -> bool {
         let brings = self.node.health.identity.as_ref().map(|identity| &identity.equals);
-        brings.is_some() && brings == self.planned.runs.as_ref()
+        brings.is_some() && brings == self.planned.runs.as_ref() && !self.goes_back()
     }
 
     pub(super) fn layout(&self) -> Result<crate::node::Layout, Trouble> {

@@ -105,6 +105,9 @@ impl Plan {
         if !unknown {
             facts.push(capacity);
         }
+        if !self.way_back.is_empty() {
+            facts.push(("Rollback", self.way_back.join("; ")));
+        }
         facts.push(("Gateways", format!("{}; each must agree, out and in", gateways(spec))));
         let mut writes = vec![format!("consul {}<address> down 0->1->0", spec.prefix)];
         if let Some(node) = spec.nodes.first() {

@@ -21,6 +21,7 @@ mod yaml;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -205,6 +206,8 @@ pub struct Strategy {
     pub max_failures: u32,
     /// What happens when more than that have failed.
     pub on_failure: OnFailure,
+    /// How long the release may take between two steps that end before it stops.
+    pub progress_deadline: Period,
 }
 
 /// Which nodes go first.
@@ -225,6 +228,12 @@ pub enum OnFailure {
     /// The failed node stays out, the others serve, a person decides.
     #[default]
     Stop,
+    /// The failed node goes back to what it ran before; the release stops.
+    RollbackNode,
+    /// The failed node and every node that was updated go back to what they ran before.
+    RollbackAll,
+    /// The failed node stays out, and the release goes on as long as enough nodes stay routed.
+    Continue,
 }
 
 /// Commands around the release.
@@ -269,6 +278,7 @@ impl Default for Strategy {
             min_available: Amount::Count(1),
             max_failures: 0,
             on_failure: OnFailure::Stop,
+            progress_deadline: Period(Duration::from_secs(15 * 60)),
         }
     }
 }

@@ -172,6 +172,9 @@ impl Report<'_> {
                     at.join(", ")
                 )
             }
+            Outcome::RolledBack => format!(
+                "ROLLED BACK  release {id} after {took}: {failed} failed; what ran before serves everywhere\n"
+            ),
             Outcome::LockLost => {
                 let reason = self.release.stopping.as_deref().unwrap_or("lost");
                 format!(

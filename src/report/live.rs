@@ -256,6 +256,13 @@ impl Sink for Live {
                 self.routed.extend(pool.map(|pool| (gateway.clone(), pool)));
                 self.under_way(event, &format!("{gateway}: proven"));
             }
+            Fact::NodeRollingBack { version } => {
+                self.under_way(event, &format!("goes back to {version}"));
+            }
+            Fact::NodeRolledBack { elapsed_ms } => {
+                let took = text::duration(Duration::from_millis(*elapsed_ms));
+                self.settle(&node, "<", "33", &format!("rolled back  {took:>6}"));
+            }
             Fact::BatchStarted { .. }
             | Fact::RegistryWriting { .. }
             | Fact::RegistryWritten { .. }
@@ -319,7 +326,7 @@ mod tests {
             }});
             scene.tell(serde_json::from_value(started).expect("a fact"), None);
             let nodes = vec!["a-long-name-1".into()];
-            scene.tell(Fact::BatchStarted { number: 1, nodes }, None);
+            scene.tell(Fact::BatchStarted { number: 1, nodes, back: false }, None);
             scene.tell(Fact::StepStarted {}, Some(Step::Disable));
             scene
         }

@@ -42,13 +42,15 @@ pub fn state_of(node: &NodeState) -> &'static str {
         (_, Standing::Unknown) => "UNKNOWN, needs you",
         (Phase::Done, Standing::Out) => "out, as asked",
         (Phase::Done, _) => "done",
+        (Phase::RolledBack, Standing::PutBack) => "rolled back",
+        (Phase::RolledBack, _) => "rolled back, not yet proven",
         (Phase::Skipped, _) => "skipped",
         (Phase::LeftOut, _) => "left out",
         (Phase::Blocked, _) => "not usable, needs you",
         (Phase::Failed, Standing::Untouched) => "failed, untouched",
         (Phase::Failed, Standing::PutBack) => "failed, put back",
         (Phase::Failed, Standing::Updated | Standing::Enabled) => "failed, marked up, needs you",
-        (Phase::Failed | Phase::Interrupted | Phase::Taken, Standing::Out) => {
+        (Phase::Failed | Phase::Interrupted | Phase::Taken | Phase::Waiting, Standing::Out) => {
             "OUT OF ROTATION, needs you"
         }
         (Phase::Interrupted, Standing::PutBack) => "put back",

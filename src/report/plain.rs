@@ -116,7 +116,17 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
             let rest = format!("goes on by {}: {}", resumed.actor, names.join(", "));
             quietly("resume", rest)
         }
-        Fact::BatchStarted { number, nodes } => {
+        Fact::NodeRollingBack { version } => {
+            Some(("back".into(), format!("goes back to {version}"), true))
+        }
+        Fact::NodeRolledBack { elapsed_ms } => {
+            let took = text::duration(std::time::Duration::from_millis(*elapsed_ms));
+            quietly("rolled back", took)
+        }
+        Fact::BatchStarted { number, nodes, back: true } => {
+            Some(("back".into(), format!("{number}: {}", nodes.join(", ")), true))
+        }
+        Fact::BatchStarted { number, nodes, back: false } => {
             let several = nodes.len() > 1;
             (several || verbose)
                 .then(|| ("batch".into(), format!("{number}: {}", nodes.join(", ")), false))

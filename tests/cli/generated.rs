@@ -62,7 +62,7 @@ fn the_readme_tells_every_command_and_every_exit_code() {
     {
         assert!(readme.contains(&format!("`{name}")), "README.md does not tell of `{name}`");
     }
-    for code in ["0", "1", "2", "3", "4", "6", "10", "20", "22", "130, 143"] {
+    for code in ["0", "1", "2", "3", "4", "6", "10", "20", "21", "22", "130, 143"] {
         assert!(
             readme.contains(&format!("| {code} |")),
             "README.md does not tell of exit code {code}"

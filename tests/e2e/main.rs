@@ -13,5 +13,6 @@ mod overhead;
 mod refusals;
 mod releases;
 mod resume;
+mod rollback;
 mod signals;
 mod terminal;

@@ -61,7 +61,6 @@ fn the_keys_that_do_not_exist_yet_are_unknown_and_nothing_else_is_wrong() {
     unknown key `probe_url`
     unknown type `haproxy`
     unknown key `canary`
-    unknown key `progress_deadline`
     unknown word `bake`
     unknown key `bake`
     unknown key `traffic`

@@ -35,6 +35,8 @@ impl Story {
                 planned("c", Will::Skip),
             ],
             pool: None,
+            before: Vec::new(),
+            toward: Vec::new(),
         };
         story.tell(None, None, Fact::ReleaseStarted(Box::new(started))).expect("starts");
         story
@@ -55,7 +57,7 @@ impl Story {
     fn batch(&mut self, nodes: &[&str]) -> Result<()> {
         let number = self.release.batch + 1;
         let nodes = nodes.iter().map(ToString::to_string).collect();
-        self.tell(None, None, Fact::BatchStarted { number, nodes })
+        self.tell(None, None, Fact::BatchStarted { number, nodes, back: false })
     }
 
     fn step(&mut self, step: Step) -> Result<()> {

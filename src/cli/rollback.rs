@@ -1,0 +1,205 @@
+//! `rollback`: brings nodes back to what they ran before a release, through the same engine and the same proofs.
+
+use clap::Args;
+
+use super::deploy::{agreed, repeated};
+use super::history;
+use super::hold::{self, LockArguments};
+use super::open::{Missing, Opened, block_on};
+use super::output::{self, Refusal};
+use super::resume::find;
+use super::work::Work;
+use super::{Exit, Global, PlaybookArguments};
+use crate::engine::Mode;
+use crate::engine::past::Past;
+use crate::engine::release::Standing;
+use crate::event::{Finished, Outcome, Started, Will};
+use crate::plan::{Plan, Selection};
+use crate::report::say;
+use crate::spec::Spec;
+use crate::survey::Fleet;
+use crate::target::Target;
+use crate::text::count;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The playbook, which tells where to look; what is done comes from the release's journal
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    file: std::path::PathBuf,
+    /// The release that is undone, or an unambiguous start of its id [default: the last `deploy`]
+    #[arg(value_name = "ID")]
+    id: Option<String>,
+    /// Only these nodes
+    #[arg(long, value_name = "NODE", value_delimiter = ',')]
+    only: Vec<String>,
+    #[command(flatten)]
+    lock: LockArguments,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
+    attempt(arguments, global).unwrap_or_else(|refusal| output::refuse(refusal, global))
+}
+
+fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
+    let playbook = PlaybookArguments::of(&arguments.file);
+    let opened = Opened::new(&playbook, global, Missing::Open)?;
+    block_on(async {
+        let reach = opened.reach()?;
+        let result = match Work::begin("rollback", global, &opened, &reach, &arguments.lock).await {
+            Ok(work) => {
+                let (lock, stop) = work.into_parts();
+                let past =
+                    find(&opened, &reach, arguments.id.as_deref(), |command| command == "deploy")
+                        .await;
+                let result = match past
+                    .and_then(|past| Ok((undoing(arguments, &opened, &past)?, past)))
+                {
+                    Ok((opened, past)) => {
+                        let work = Work::from_parts(global, &opened, &reach, lock.clone(), stop);
+                        go_back(arguments, work, &past).await
+                    }
+                    Err(refusal) => Err(refusal),
+                };
+                lock.release().await;
+                result
+            }
+            Err(refusal) => Err(refusal),
+        };
+        reach.world.close().await;
+        result
+    })?
+}
+
+/// What undoes a release: its playbook, filled in for what its nodes ran before.
+fn undoing(arguments: &Arguments, opened: &Opened, past: &Past) -> Result<Opened, Refusal> {
+    let refused =
+        |problem: String| Refusal::new(Exit::REFUSED, problem).hint("nothing was changed");
+    let Some(started) = &past.release.started else {
+        return Err(refused(format!("release {} never began", past.id)));
+    };
+    if started.command.starts_with("node") {
+        let hint = "name the release that is to be undone; `status` lists the last ones";
+        let problem = format!("release {} is a `{}`", past.id, started.command);
+        return Err(Refusal::new(Exit::REFUSED, problem).hint(hint));
+    }
+    let names: Vec<_> = past.release.in_order().map(|(name, _)| name).collect();
+    if let Some(unknown) = arguments.only.iter().find(|only| !names.contains(&only.as_str())) {
+        let problem = format!("release {} has no node `{unknown}`", past.id);
+        return Err(Refusal::new(Exit::INVALID, problem)
+            .hint(format!("its nodes are {}", names.join(", "))));
+    }
+    let touched = |name: &&str| {
+        let node = past.release.nodes.get(*name);
+        let changed =
+            node.is_some_and(|node| node.stopped || node.standing() != Standing::Untouched);
+        changed && (arguments.only.is_empty() || arguments.only.iter().any(|only| only == name))
+    };
+    let wanted: Vec<_> = names.into_iter().filter(touched).collect();
+    let unknown: Vec<_> = wanted
+        .iter()
+        .filter(|name| {
+            !started.before.iter().any(|target| target.nodes.iter().any(|node| node == *name))
+        })
+        .copied()
+        .collect();
+    if !unknown.is_empty() {
+        let names = unknown.join(", ");
+        let problem = format!("what {names} ran before release {} is not known", past.id);
+        return Err(Refusal::new(Exit::REFUSED, problem)
+            .hint("nothing was changed; `deploy` the version that you want, or take the others with --only"));
+    }
+    let toward = started.before.iter().map(|target| Target {
+        nodes: target
+            .nodes
+            .iter()
+            .filter(|name| wanted.contains(&name.as_str()))
+            .cloned()
+            .collect(),
+        ..target.clone()
+    });
+    let toward: Vec<_> = toward.filter(|target| !target.nodes.is_empty()).collect();
+    let mut undoing = opened.of_release(past)?;
+    undoing.inputs.release.clone_from(&opened.inputs.release);
+    // What a later release finds of this one: the variables that it brings back.
+    if let Some(most) = toward.iter().max_by_key(|target| target.nodes.len()) {
+        undoing.inputs.variables.clone_from(&most.variables);
+        undoing.inputs.artifact.clone_from(&most.artifact);
+    }
+    undoing.toward = toward;
+    undoing.before = Vec::new();
+    Ok(undoing)
+}
+
+async fn go_back(arguments: &Arguments, mut work: Work<'_>, past: &Past) -> Result<Exit, Refusal> {
+    let (global, opened, reach) = (work.global, work.opened, work.reach);
+    let nodes: Vec<_> =
+        opened.toward.iter().flat_map(|target| target.nodes.iter().cloned()).collect();
+    if nodes.is_empty() {
+        return Ok(nothing(&work, format!("release {} has changed nothing", past.id)));
+    }
+    let spec = opened.spec()?;
+    let fleet = work.look(&spec).await?;
+    let selection = Selection { only: nodes, ..Selection::default() };
+    let mut plan = Plan::new(&spec, &fleet, &selection);
+    plan.refusals.extend(missing(&spec, &fleet, &plan));
+    if !plan.refusals.is_empty() {
+        let problem = reach.redactor.redact(&plan.refusals.join("; "));
+        return Err(Refusal::new(Exit::REFUSED, problem).hint("nothing was changed"));
+    }
+    if plan.count(Will::Update) == 0 {
+        return Ok(nothing(&work, plan.idle()));
+    }
+    if !arguments.yes {
+        let nodes = count(plan.count(Will::Update), "node");
+        let to = spec.version.clone().unwrap_or_default();
+        let question = format!("Undo release {}: {} {nodes} to {to}?", past.id, spec.service);
+        work.unless_stopped(agreed(&question)).await??;
+    }
+    let way = history::way_back(opened, reach, &spec, &fleet).await;
+    let started = Started {
+        service: spec.service.clone(),
+        command: "rollback".into(),
+        from: plan.from.clone(),
+        to: spec.version.clone(),
+        actor: hold::actor(),
+        file: arguments.file.display().to_string(),
+        arguments: repeated(global, arguments.yes),
+        selection: Vec::new(),
+        playbook: serde_json::to_value(&opened.loaded.playbook).unwrap_or_default(),
+        inputs: opened.inputs.clone(),
+        nodes: plan.planned(),
+        pool: fleet.pool(&spec),
+        before: way.targets,
+        toward: opened.toward.clone(),
+    };
+    work.release(&spec, Mode::Deploy, started).await
+}
+
+/// Nodes from which the release that ran before was deleted meanwhile, and that cannot be brought again.
+fn missing(spec: &Spec, fleet: &Fleet, plan: &Plan) -> Vec<String> {
+    let updated = plan.rows.iter().filter(|row| row.planned.will == Will::Update);
+    updated
+        .filter_map(|row| {
+            let layout = spec.node(&row.planned.node)?.layout.as_ref()?;
+            let survey = fleet.nodes.get(&row.planned.node)?.survey.as_ref()?;
+            let folder = layout.folder();
+            (!survey.staged).then(|| {
+                format!(
+                    "{}: {folder} was deleted meanwhile; `deploy` that version",
+                    row.planned.node
+                )
+            })
+        })
+        .collect()
+}
+
+fn nothing(work: &Work<'_>, why: String) -> Exit {
+    if !work.global.quiet {
+        say(&format!("Nothing to do: {why}.\n"));
+    }
+    let finished = Finished::unstarted(Outcome::Nothing, Exit::DONE.0, Some(why));
+    output::end(finished, output::lines(&work.reach.redactor), work.global)
+}

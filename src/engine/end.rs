@@ -1,0 +1,87 @@
+//! How a release ended: its result, its exit code, and what to type next. Decided by what is written down.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::watch;
+
+use super::book::Book;
+use super::release::{NodeState, Phase, Standing};
+use super::run::Stop;
+use crate::event::{Finished, Outcome};
+use crate::spec::Spec;
+use crate::world::World;
+
+/// Says how the release ended.
+pub(super) fn conclude<W: World>(
+    book: &Book<'_, W>,
+    spec: &Spec,
+    staged: bool,
+    stop: &watch::Receiver<Stop>,
+    elapsed_ms: u64,
+) -> Finished {
+    let release = &book.release;
+    // Nodes that the release has nothing to do with serve as before.
+    let others = spec.nodes.len() - release.nodes.len();
+    let serving = release
+        .in_order()
+        .filter(|(name, node)| match node.standing() {
+            Standing::Untouched => {
+                !release.planned().iter().any(|plan| plan.node == *name && plan.was_out)
+            }
+            Standing::PutBack | Standing::Updated | Standing::Enabled => true,
+            Standing::Out | Standing::Unknown => false,
+        })
+        .count()
+        + others;
+    let stopped = matches!(*stop.borrow(), Stop::Requested(_));
+    let untouched = release.nodes.values().all(|node| node.standing() == Standing::Untouched);
+    let left = release.count(|node| matches!(node.phase, Phase::Waiting | Phase::Interrupted));
+    let complete = release.failures() == 0 && left == 0 && book.unwritten.is_none();
+    let unknown = release.count(|node| {
+        node.standing() == Standing::Unknown
+            || node.failure.as_ref().is_some_and(|failure| failure.unknown)
+    });
+    let stalled = matches!(*stop.borrow(), Stop::Stalled(_));
+    let stuck = release.count(|node| node.goes_back() && node.phase == Phase::Failed);
+    let turned = release.nodes.values().any(NodeState::goes_back);
+    let old = |standing| matches!(standing, Standing::Untouched | Standing::PutBack);
+    let old_everywhere = turned
+        && release.nodes.values().all(|node| old(node.standing()) && node.phase != Phase::Skipped);
+    let (result, exit_code) = if let Stop::LockLost(_) = *stop.borrow() {
+        (Outcome::LockLost, 4)
+    } else if book.failed.is_some() || unknown > 0 {
+        (Outcome::Degraded, 22)
+    } else if complete {
+        (Outcome::Done, 0)
+    } else if !staged && untouched && !stopped {
+        (Outcome::Refused, 3)
+    } else if serving < spec.floor() && !untouched {
+        (Outcome::Degraded, 22)
+    } else if stuck > 0 {
+        // What was to go back could not: nobody knows what it serves.
+        (Outcome::Degraded, 22)
+    } else if release.failures() > 0 && old_everywhere {
+        (Outcome::RolledBack, 21)
+    } else if release.failures() > 0 || book.unwritten.is_some() || stalled {
+        (Outcome::Failed, 20)
+    } else {
+        (Outcome::Stopped, 10)
+    };
+    let mut nodes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, node) in release.in_order() {
+        let word = match node.phase {
+            Phase::Waiting | Phase::Taken => "not_started",
+            Phase::Done => "done",
+            Phase::Skipped => "skipped",
+            Phase::LeftOut => "left_out",
+            Phase::Blocked => "blocked",
+            Phase::Failed => "failed",
+            Phase::Interrupted => "interrupted",
+            Phase::RolledBack => "rolled_back",
+        };
+        nodes.entry(word.into()).or_default().push(name.to_owned());
+    }
+    let reason = crate::next::reason(release, result);
+    let next = crate::next::commands(release, result);
+    Finished { result, exit_code, reason, nodes, next, elapsed_ms }
+}

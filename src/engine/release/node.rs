@@ -1,0 +1,271 @@
+//! A node within a release: the fold of its events, and the rules that keep its users safe.
+
+use anyhow::{Result, bail, ensure};
+
+use crate::event::{Drained, Fact, Failure, Resumption, Step};
+use crate::node::Mark;
+
+/// A node within a release.
+#[derive(Debug, Clone, Default)]
+pub struct NodeState {
+    /// How far it is.
+    pub phase: Phase,
+    /// The step that is being done.
+    pub step: Option<Step>,
+    /// The steps that were done, in order.
+    pub done: Vec<Step>,
+    /// The last thing written to the registry: down (`true`) or up; `None` when nothing was written.
+    pub down: Option<bool>,
+    /// A registry write was begun and its result is not known.
+    pub writing: bool,
+    /// The service was ended or changed, or may have been.
+    pub stopped: bool,
+    /// Processes of this release are younger than this.
+    pub mark: Option<Mark>,
+    /// Gateways proven since the last confirming step began.
+    pub proven: usize,
+    /// What the drain saw.
+    pub drained: Option<Drained>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// How long it took, once it is done.
+    pub elapsed_ms: u64,
+    /// Taken up again after it had been begun.
+    pub resumed: bool,
+    /// Where it is going, or has arrived.
+    pub way: Way,
+}
+
+/// Where a node is going.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Way {
+    /// To what the release brings.
+    #[default]
+    Forward,
+    /// To what it ran before.
+    Back,
+}
+
+/// How far a node is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Its turn has not come.
+    #[default]
+    Waiting,
+    /// Its steps are being done.
+    Taken,
+    /// On the new version and back in.
+    Done,
+    /// As it should be from the start.
+    Skipped,
+    /// Left out by the operator.
+    LeftOut,
+    /// Could not be used from the start; counts as failed.
+    Blocked,
+    /// Failed.
+    Failed,
+    /// Stopped where it was, on request.
+    Interrupted,
+    /// Running again what it ran before, and back in.
+    RolledBack,
+}
+
+/// Where a node stands with its users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// As before the release.
+    Untouched,
+    /// In rotation again, or still, with what ran before.
+    PutBack,
+    /// In rotation with the new version.
+    Updated,
+    /// Marked up with the new version, not yet seen at every gateway.
+    Enabled,
+    /// Out of rotation.
+    Out,
+    /// A write was begun whose result is not known.
+    Unknown,
+}
+
+impl NodeState {
+    pub(super) fn apply(&mut self, step: Option<Step>, fact: &Fact) -> Result<()> {
+        match fact {
+            Fact::StepStarted {} => {
+                let Some(step) = step else { bail!("a step begins without a name") };
+                self.begin(step)
+            }
+            Fact::StepFinished { drained, .. } => {
+                ensure!(self.step.is_some() && self.step == step, "a step ends that was not begun");
+                if let Some(step @ (Step::ConfirmOut | Step::ConfirmIn)) = step {
+                    ensure!(self.proven > 0, "`{step}` ends without a proof");
+                }
+                if let Some(drained) = drained {
+                    self.drained = Some(*drained);
+                }
+                self.done.extend(self.step.take());
+                Ok(())
+            }
+            Fact::RegistryWriting { .. } => {
+                self.writing = true;
+                Ok(())
+            }
+            Fact::RegistryRefused {} => {
+                self.writing = false;
+                Ok(())
+            }
+            Fact::RegistryWritten { down, .. } => {
+                self.writing = false;
+                self.down = Some(*down);
+                Ok(())
+            }
+            Fact::NodeMarked { listener } => {
+                self.mark = Some(listener.mark);
+                Ok(())
+            }
+            Fact::GatewayProven { .. } => {
+                self.proven += 1;
+                Ok(())
+            }
+            Fact::NodeFailed(failure) => {
+                ensure!(
+                    matches!(self.phase, Phase::Taken | Phase::Waiting),
+                    "a node fails that is not under way"
+                );
+                self.failure = Some(failure.as_ref().clone());
+                self.phase = Phase::Failed;
+                Ok(())
+            }
+            Fact::NodePutBack { .. } => {
+                ensure!(!self.stopped, "a node is put back whose service was stopped");
+                ensure!(self.down == Some(false), "a node is put back that was not marked up");
+                Ok(())
+            }
+            Fact::NodeInterrupted {} => {
+                ensure!(
+                    matches!(self.phase, Phase::Taken),
+                    "a node is interrupted that is not under way"
+                );
+                self.phase = Phase::Interrupted;
+                Ok(())
+            }
+            Fact::NodeRollingBack { .. } => {
+                ensure!(self.phase == Phase::Failed, "a node goes back that has not failed");
+                self.turn_back();
+                Ok(())
+            }
+            Fact::NodeRolledBack { elapsed_ms } => {
+                ensure!(self.phase == Phase::Taken, "a node is back that is not under way");
+                ensure!(self.goes_back(), "a node is back that never turned");
+                self.phase = Phase::RolledBack;
+                self.elapsed_ms = *elapsed_ms;
+                Ok(())
+            }
+            Fact::NodeDone { elapsed_ms } => {
+                ensure!(self.phase == Phase::Taken, "a node is done that is not under way");
+                ensure!(!self.goes_back(), "a node is done that goes back");
+                self.phase = Phase::Done;
+                self.elapsed_ms = *elapsed_ms;
+                Ok(())
+            }
+            Fact::ReleaseStarted(_)
+            | Fact::ReleaseResumed(_)
+            | Fact::BatchStarted { .. }
+            | Fact::StepProgress { .. }
+            | Fact::Warning { .. }
+            | Fact::CapacitySeen { .. }
+            | Fact::ReleaseStopping { .. }
+            | Fact::ReleaseFinished(_) => bail!("not an event of a node"),
+        }
+    }
+
+    /// Returns whether it goes, or went, back to what it ran before.
+    #[must_use]
+    pub fn goes_back(&self) -> bool {
+        self.way == Way::Back
+    }
+
+    /// Returns whether it was begun, or could not be, and did not come to its end.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        matches!(self.phase, Phase::Taken | Phase::Interrupted | Phase::Failed | Phase::Blocked)
+    }
+
+    /// Begins to bring back what ran before, from the first step on.
+    pub(super) fn turn_back(&mut self) {
+        self.phase = Phase::Taken;
+        self.way = Way::Back;
+        self.stopped = true;
+        self.step = None;
+        self.done.clear();
+    }
+
+    pub(super) fn resume(&mut self, found: Resumption) {
+        let written = self.writing || self.down.is_some();
+        *self = Self {
+            phase: Phase::Waiting,
+            done: found.done,
+            down: (written || found.down).then_some(found.down),
+            stopped: self.stopped,
+            mark: self.mark,
+            drained: self.drained,
+            resumed: true,
+            way: self.way,
+            failure: self.failure.take().filter(|_| self.goes_back()),
+            ..Self::default()
+        };
+    }
+
+    fn begin(&mut self, step: Step) -> Result<()> {
+        let has = |wanted: Step| self.done.contains(&wanted);
+        match step {
+            Step::Stage => ensure!(self.phase == Phase::Waiting, "staged after it was taken"),
+            Step::Prune => ensure!(self.phase == Phase::Done, "pruned before it is done"),
+            Step::Stop | Step::Restart => {
+                ensure!(has(Step::ConfirmOut), "stopped before it was proven out");
+                ensure!(has(Step::Drain), "stopped before it was drained");
+            }
+            Step::Enable => ensure!(has(Step::Health), "enabled before it was proven healthy"),
+            Step::ConfirmIn => ensure!(has(Step::Enable), "confirmed before it was enabled"),
+            Step::Disable
+            | Step::ConfirmOut
+            | Step::Drain
+            | Step::Activate
+            | Step::Run(_)
+            | Step::Start
+            | Step::Health => {}
+        }
+        if !matches!(step, Step::Stage | Step::Prune) {
+            ensure!(self.phase == Phase::Taken, "`{step}` on a node that is not under way");
+        }
+        ensure!(self.step.is_none(), "`{step}` begins within another step");
+        // Whatever was done to a node while it was out, only a proof of health brings it back.
+        if step.touches_service() && (!matches!(step, Step::Run(_)) || self.down == Some(true)) {
+            self.stopped = true;
+        }
+        self.step = Some(step);
+        self.proven = 0;
+        Ok(())
+    }
+
+    /// Where the node stands with its users.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        if self.writing {
+            return Standing::Unknown;
+        }
+        match self.down {
+            None => Standing::Untouched,
+            Some(true) => Standing::Out,
+            Some(false)
+                if !self.done.contains(&Step::Enable) && self.step != Some(Step::Enable) =>
+            {
+                Standing::PutBack
+            }
+            Some(false) if self.done.contains(&Step::ConfirmIn) && self.goes_back() => {
+                Standing::PutBack
+            }
+            Some(false) if self.done.contains(&Step::ConfirmIn) => Standing::Updated,
+            Some(false) => Standing::Enabled,
+        }
+    }
+}

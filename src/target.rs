@@ -1,0 +1,190 @@
+//! What nodes ran before a release, and how that is brought back. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Started;
+use crate::playbook::{Order, Playbook};
+use crate::spec::{Digest, Inputs, NodeSpec, Spec, SpecError};
+use crate::survey::{Fleet, NodeFacts};
+
+/// What some nodes ran.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// The nodes.
+    pub nodes: Vec<String>,
+    /// The version, for people.
+    pub version: String,
+    /// The name of the release's folder, where there is an artifact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// The variables that the playbook is filled in with.
+    pub variables: BTreeMap<String, String>,
+    /// The artifact, as far as a journal tells of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<Digest>,
+}
+
+/// What is known of the way back.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WayBack {
+    /// What nodes run, as far as it can be brought back.
+    pub targets: Vec<Target>,
+    /// Why a node cannot be brought back to what it runs.
+    pub unknown: Vec<(String, String)>,
+}
+
+impl WayBack {
+    /// Finds out what each node runs: from the release that its link points at and the journals of `past` releases,
+    /// the newest first, or else from the version that it tells.
+    ///
+    /// A node that is out of rotation goes back to what the others run: that is what serves.
+    #[must_use]
+    pub fn find(spec: &Spec, playbook: &Playbook, fleet: &Fleet, past: &[&Started]) -> Self {
+        let mut way = Self::default();
+        let mut waiting = Vec::new();
+        for node in &spec.nodes {
+            let Some(facts) = fleet.nodes.get(&node.name) else { continue };
+            match runs(spec, playbook, node, facts, past) {
+                Ok(target) if facts.down == Some(true) => waiting.push((&node.name, Ok(target))),
+                Err(why) if facts.down == Some(true) => waiting.push((&node.name, Err(why))),
+                Ok(target) => way.add(&node.name, target),
+                Err(why) => way.unknown.push((node.name.clone(), why)),
+            }
+        }
+        let most = way.targets.iter().max_by_key(|target| target.nodes.len()).cloned();
+        for (name, own) in waiting {
+            match most.clone().map_or(own, |target| Ok(Target { nodes: Vec::new(), ..target })) {
+                Ok(target) => way.add(name, target),
+                Err(why) => way.unknown.push((name.clone(), why)),
+            }
+        }
+        way
+    }
+
+    fn add(&mut self, name: &str, target: Target) {
+        let same = |other: &&mut Target| {
+            (&other.version, &other.folder, &other.variables)
+                == (&target.version, &target.folder, &target.variables)
+        };
+        match self.targets.iter_mut().find(same) {
+            Some(other) => other.nodes.push(name.to_owned()),
+            None => self.targets.push(Target { nodes: vec![name.to_owned()], ..target }),
+        }
+    }
+}
+
+/// What one node runs.
+fn runs(
+    spec: &Spec,
+    playbook: &Playbook,
+    node: &NodeSpec,
+    facts: &NodeFacts,
+    past: &[&Started],
+) -> Result<Target, String> {
+    let current = facts.survey.as_ref().and_then(|survey| survey.current.as_deref());
+    let folder = current.and_then(|current| current.rsplit('/').find(|part| !part.is_empty()));
+    let folder = folder.filter(|_| node.layout.is_some());
+    if let Some(folder) = folder
+        && !is_plain(folder)
+    {
+        return Err("its `current` link has a name that rollgate does not take".to_owned());
+    }
+    if node.layout.is_some() && folder.is_none() {
+        return Err("it has no release yet".to_owned());
+    }
+    let told = facts.health.version.as_deref();
+    let brought = |started: &&&Started| match (folder, &started.inputs.artifact) {
+        (Some(folder), Some(digest)) => {
+            let start = &digest.sha256[..digest.sha256.len().min(8)];
+            !start.is_empty() && folder.ends_with(&format!("-{start}"))
+        }
+        (None, _) => told.is_some() && started.to.as_deref() == told,
+        (Some(_), None) => false,
+    };
+    let released = |started: &&&Started| matches!(started.command.as_str(), "deploy" | "rollback");
+    let folder = folder.map(str::to_owned);
+    if let Some(started) = past.iter().filter(released).find(brought) {
+        let declared = |(name, _): &(&String, &String)| playbook.variables.contains_key(*name);
+        let variables = started.inputs.variables.iter().filter(declared);
+        return Ok(Target {
+            nodes: Vec::new(),
+            version: started.to.clone().or_else(|| folder.clone()).unwrap_or_default(),
+            folder,
+            variables: variables.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            artifact: started.inputs.artifact.clone(),
+        });
+    }
+    let Some(old) = told else {
+        return Err("no journal tells of what it runs, and it tells no version".to_owned());
+    };
+    let mut variables = spec.variables.clone();
+    let new = spec.version.as_ref();
+    let Some(value) = variables.values_mut().find(|value| Some(&**value) == new) else {
+        return Err(format!("no journal tells of {old}, and no variable is the version"));
+    };
+    old.clone_into(value);
+    Ok(Target { nodes: Vec::new(), version: old.to_owned(), folder, variables, artifact: None })
+}
+
+/// Whether a name from a node may become a part of a path.
+fn is_plain(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte);
+    !name.is_empty() && name.bytes().all(plain) && name.bytes().any(|byte| byte != b'.')
+}
+
+/// Fills in the playbook for what each node ran.
+///
+/// # Errors
+///
+/// When the playbook does not go with the variables of that time.
+pub fn toward(
+    playbook: &Playbook,
+    inputs: &Inputs,
+    targets: &[Target],
+) -> Result<BTreeMap<String, NodeSpec>, SpecError> {
+    let mut nodes = BTreeMap::new();
+    for target in targets {
+        let inputs = Inputs {
+            variables: target.variables.clone(),
+            artifact: target.artifact.clone(),
+            ..inputs.clone()
+        };
+        let spec = Spec::new(playbook, &inputs)?;
+        for mut node in spec.nodes.into_iter().filter(|node| target.nodes.contains(&node.name)) {
+            if let (Some(layout), Some(folder)) = (&mut node.layout, &target.folder) {
+                layout.name.clone_from(folder);
+            }
+            nodes.insert(node.name.clone(), node);
+        }
+    }
+    Ok(nodes)
+}
+
+/// The release that brings nodes back: the playbook as it was, filled in for what each of them ran.
+///
+/// # Errors
+///
+/// When the playbook does not go with the variables of that time.
+pub fn rollback(
+    playbook: &Playbook,
+    inputs: &Inputs,
+    targets: &[Target],
+) -> Result<Spec, SpecError> {
+    let mut spec = Spec::new(playbook, inputs)?;
+    let mut back = toward(playbook, inputs, targets)?;
+    for node in &mut spec.nodes {
+        if let Some(old) = back.remove(&node.name) {
+            *node = old;
+        }
+    }
+    let versions: std::collections::BTreeSet<_> =
+        targets.iter().map(|target| target.version.as_str()).collect();
+    spec.version = Some(versions.into_iter().collect::<Vec<_>>().join(", "));
+    spec.order = Order::OutFirst;
+    Ok(spec)
+}
+
+#[cfg(test)]
+mod tests;
