@@ -1,0 +1,220 @@
+//! Each rule can be seen to be broken: the world is driven wrongly by hand, and the rule is named.
+
+use std::future::Future;
+use std::time::Duration;
+
+use rollgate::engine::release::{NodeState, Release};
+use rollgate::event::Outcome;
+use rollgate::node::Operation;
+use rollgate::world::{Channel, Command, Host, Method, Reply, Request, Stdin, World};
+
+use crate::faults::Fault;
+use crate::invariants::Rule;
+use crate::operator::{End, judge};
+use crate::schedule::{PREFIX, Schedule};
+use crate::sim::Sim;
+
+/// Runs something over the plain world.
+pub(crate) fn drive<F: Future<Output = ()>>(work: impl FnOnce(std::sync::Arc<Sim>) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async { work(std::sync::Arc::new(Sim::new(&Schedule::plain(), true))).await });
+}
+
+/// Sends a request to Consul.
+pub(crate) async fn consul(sim: &Sim, method: Method, path: &str, body: &str) -> Reply {
+    let url = format!("http://consul-1:8500{path}");
+    let body = Some(body.as_bytes().to_vec()).filter(|body| !body.is_empty());
+    let timeout = Duration::from_secs(60);
+    let channel = Channel::Consul;
+    let request = Request { method, url, headers: Vec::new(), body, timeout, channel };
+    sim.http(request).await.expect("an answer")
+}
+
+async fn mark(sim: &Sim, node: usize, down: u8) {
+    let path = format!("/v1/kv/{PREFIX}10.0.1.{node}:9000");
+    consul(sim, Method::Put, &path, &format!("{{\"down\":{down}}}")).await;
+}
+
+async fn command(sim: &Sim, node: usize, text: &str) {
+    let command = Command {
+        operation: Operation::User { command: text.into() },
+        stdin: Stdin::Empty,
+        timeout: Duration::from_secs(20),
+        sudo: false,
+    };
+    let output = sim.run(&Host::Ssh(format!("node-{node}")), command).await;
+    assert!(output.expect("it runs").success());
+}
+
+async fn pass(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+fn broken(sim: &Sim) -> Vec<Rule> {
+    let mut rules: Vec<Rule> =
+        sim.look(|state| state.watch.violations.iter().map(|violation| violation.rule).collect());
+    rules.dedup();
+    rules
+}
+
+/// A release that says that nothing was done to a node.
+fn untouched(node: &str) -> Release {
+    Release { nodes: [(node.to_owned(), NodeState::default())].into(), ..Release::default() }
+}
+
+#[test]
+fn a_stop_of_a_routed_node_is_seen_and_costs_requests() {
+    drive(async |sim| {
+        pass(2).await;
+        assert_eq!(broken(&sim), []);
+        command(&sim, 1, "svc stop").await;
+        pass(2).await;
+        assert_eq!(broken(&sim), [Rule::StoppedWhileRouted, Rule::RequestLost]);
+    });
+}
+
+#[test]
+fn a_node_that_is_out_may_be_stopped_and_one_worker_behind_is_enough_to_forbid_it() {
+    drive(async |sim| {
+        pass(2).await;
+        sim.look(|state| state.strike(&Fault::Stuck { gateway: 1, worker: 1, lasts: 30_000 }));
+        mark(&sim, 1, 1).await;
+        pass(20).await;
+        command(&sim, 1, "svc stop").await;
+        assert_eq!(broken(&sim)[..1], [Rule::StoppedWhileRouted]);
+    });
+    drive(async |sim| {
+        mark(&sim, 1, 1).await;
+        pass(20).await;
+        command(&sim, 1, "svc stop").await;
+        pass(5).await;
+        assert_eq!(broken(&sim), []);
+    });
+}
+
+#[test]
+fn too_few_routed_nodes_are_seen() {
+    drive(async |sim| {
+        // A look at every gateway, as before each removal.
+        pass(2).await;
+        mark(&sim, 1, 1).await;
+        pass(5).await;
+        assert_eq!(broken(&sim), []);
+        mark(&sim, 2, 1).await;
+        assert_eq!(broken(&sim), [Rule::TooFewRouted]);
+    });
+}
+
+#[test]
+fn a_node_that_is_enabled_without_a_healthy_process_is_seen() {
+    drive(async |sim| {
+        mark(&sim, 1, 1).await;
+        pass(5).await;
+        command(&sim, 1, "svc stop").await;
+        mark(&sim, 1, 0).await;
+        assert_eq!(broken(&sim), [Rule::EnabledUnproven]);
+        pass(5).await;
+        assert_eq!(broken(&sim), [Rule::EnabledUnproven, Rule::RequestLost]);
+    });
+    // It serves again, with the version that it had before.
+    drive(async |sim| {
+        mark(&sim, 1, 1).await;
+        pass(5).await;
+        command(&sim, 1, "svc restart").await;
+        pass(5).await;
+        mark(&sim, 1, 0).await;
+        assert_eq!(broken(&sim), [Rule::EnabledUnproven]);
+    });
+}
+
+#[test]
+fn requests_that_are_cut_and_not_told_are_seen() {
+    drive(async |sim| {
+        sim.look(|state| (state.clients.slow_of, state.clients.slowest) = (1, 30_000));
+        pass(5).await;
+        mark(&sim, 1, 1).await;
+        pass(3).await;
+        command(&sim, 1, "svc stop").await;
+        let mut told = untouched("node-1");
+        let node = told.nodes.get_mut("node-1").expect("the node");
+        (node.down, node.stopped) = (Some(true), true);
+        sim.look(|state| state.check_told(&told, None, false));
+        assert_eq!(broken(&sim), [Rule::CutUntold]);
+    });
+}
+
+#[test]
+fn a_state_that_is_not_as_told_is_seen() {
+    drive(async |sim| {
+        sim.look(|state| state.check_told(&untouched("node-1"), Some(0), false));
+        assert_eq!(broken(&sim), []);
+        mark(&sim, 1, 1).await;
+        sim.look(|state| state.check_told(&untouched("node-1"), Some(0), false));
+        assert_eq!(broken(&sim), [Rule::StateUntrue]);
+    });
+    drive(async |sim| {
+        let mut unknown = untouched("node-1");
+        unknown.nodes.get_mut("node-1").expect("the node").writing = true;
+        sim.look(|state| state.check_told(&unknown, Some(22), false));
+        assert_eq!(broken(&sim), []);
+        sim.look(|state| state.check_told(&unknown, Some(20), false));
+        assert_eq!(broken(&sim), [Rule::StateUntrue]);
+    });
+}
+
+#[test]
+fn a_journal_that_makes_another_release_is_seen() {
+    drive(async |sim| {
+        let empty = tempfile::NamedTempFile::new().expect("a file");
+        sim.look(|state| state.check_journal(empty.path(), &Release::default()));
+        assert_eq!(broken(&sim), []);
+        sim.look(|state| state.check_journal(empty.path(), &untouched("node-1")));
+        assert_eq!(broken(&sim), [Rule::JournalUntrue]);
+    });
+}
+
+#[test]
+fn a_registry_write_without_the_lock_is_seen() {
+    drive(async |sim| {
+        sim.look(|state| state.watch.lock = Some(|key| key == "rollgate/app/lock"));
+        let created =
+            consul(&sim, Method::Put, "/v1/session/create", r#"{"TTL":"15s"}"#).await.text();
+        let session = created.split('"').nth(3).expect("an id").to_owned();
+        let lock = format!("/v1/kv/rollgate/app/lock?acquire={session}");
+        assert_eq!(consul(&sim, Method::Put, &lock, "me").await.text(), "true");
+        let write = |session: &str| {
+            format!(
+                r#"[{{"KV":{{"Verb":"check-session","Key":"rollgate/app/lock","Session":"{session}"}}}},
+                {{"KV":{{"Verb":"set","Key":"{PREFIX}10.0.1.1:9000","Value":"e30="}}}}]"#
+            )
+        };
+        assert_eq!(consul(&sim, Method::Put, "/v1/txn", &write(&session)).await.status, 200);
+        assert_eq!(consul(&sim, Method::Put, "/v1/txn", &write("other")).await.status, 409);
+        assert_eq!(broken(&sim), []);
+        mark(&sim, 1, 0).await;
+        assert_eq!(broken(&sim), [Rule::WrittenWithoutLock]);
+    });
+}
+
+#[test]
+fn an_end_that_is_late_wrong_or_missing_is_seen() {
+    let done = End::Finished(Outcome::Done, 0);
+    drive(async |sim| {
+        let plain = Schedule::plain();
+        sim.look(|state| {
+            state.stopped_at = Some(1_000);
+            judge(state, &plain, done.clone(), None, None, 6_000);
+            assert!(state.watch.violations.is_empty());
+            judge(state, &plain, done, None, None, 6_001);
+        });
+        assert_eq!(broken(&sim), [Rule::StoppedLate]);
+    });
+    drive(async |sim| {
+        sim.look(|state| judge(state, &Schedule::plain(), End::Hangs, None, None, 0));
+        assert_eq!(broken(&sim), [Rule::NeverEnds, Rule::NotDone]);
+    });
+}

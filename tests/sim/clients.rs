@@ -1,0 +1,102 @@
+//! Virtual clients: a steady stream of requests through every worker of every gateway, some of them slow.
+
+use crate::invariants::Rule;
+use crate::process::Cause;
+use crate::world::{Happening, State};
+
+/// How long a fault on a node excuses requests that fail for want of nodes.
+const AFTERMATH: u64 = 30_000;
+
+/// What the clients have seen.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Clients {
+    /// Requests sent.
+    pub(crate) sent: u64,
+    /// Requests that failed by a fault of the schedule.
+    pub(crate) lost_by_faults: u64,
+    /// The longest pause between two requests through a worker.
+    pub(crate) pause: u64,
+    /// One request of so many is slow; none is where it is 0.
+    pub(crate) slow_of: u64,
+    /// How slow, at most.
+    pub(crate) slowest: u64,
+}
+
+impl State {
+    /// A client sends a request through a worker.
+    pub(crate) fn ask(&mut self, gateway: usize, worker: usize) {
+        let pause = self.rng.u64(self.clients.pause / 3..=self.clients.pause);
+        self.after(pause, Happening::Asks { gateway, worker });
+        self.clients.sent += 1;
+        let own = &mut self.gateways[gateway];
+        let astray = own.workers[worker].astray;
+        let list = &own.workers[worker].up;
+        let routed: Vec<_> =
+            (0..list.len()).filter(|node| list[*node] && !own.held(*node)).collect();
+        let turn = own.workers[worker].turn;
+        own.workers[worker].turn = turn.wrapping_add(1);
+        let Some(node) = routed.get(turn % routed.len().max(1)).copied() else {
+            return self.nobody(gateway, worker, astray);
+        };
+        let Some(process) = self.nodes[node].process.as_ref().filter(|_| self.nodes[node].serves())
+        else {
+            return self.refused(gateway, worker, node, astray);
+        };
+        let pid = process.pid;
+        let slow = self.clients.slow_of > 0 && self.rng.u64(0..self.clients.slow_of) == 0;
+        let takes =
+            if slow { self.rng.u64(300..=self.clients.slowest) } else { self.rng.u64(2..=40) };
+        let request = self.clients.sent;
+        self.nodes[node].requests.insert(request, pid);
+        self.after(takes, Happening::Answers { node, request });
+    }
+
+    /// No node is routed to.
+    fn nobody(&mut self, gateway: usize, worker: usize, astray: bool) {
+        let clock = self.clock;
+        let recent = |at: Option<u64>| at.is_some_and(|at| clock - at < AFTERMATH);
+        let by_fault = self
+            .nodes
+            .iter()
+            .any(|node| node.down_by == Some(Cause::Fault) || recent(node.struck_at));
+        let taken = self.nodes.iter().filter(|node| node.deeds.writes > 0);
+        let taken: Vec<_> = taken.map(|node| node.name.clone()).collect();
+        if astray || by_fault || taken.is_empty() {
+            self.clients.lost_by_faults += 1;
+            return;
+        }
+        let text = format!("gw-{} worker {worker} routes to nobody; taken: {taken:?}", gateway + 1);
+        self.violate(Rule::RequestLost, text);
+    }
+
+    /// A request reaches a node that does not serve.
+    fn refused(&mut self, gateway: usize, worker: usize, node: usize, astray: bool) {
+        let own = &self.nodes[node];
+        if astray || own.down_by == Some(Cause::Fault) {
+            self.clients.lost_by_faults += 1;
+            return;
+        }
+        let text = format!(
+            "gw-{} worker {worker} sends a request to {}, which does not serve: {:?}",
+            gateway + 1,
+            own.name,
+            own.process
+        );
+        self.violate(Rule::RequestLost, text);
+    }
+
+    /// The requests that a process works on are lost.
+    pub(crate) fn cut(&mut self, at: usize, pid: u32, cause: Cause) {
+        let node = &mut self.nodes[at];
+        let before = node.requests.len();
+        node.requests.retain(|_, worker| *worker != pid);
+        let lost = (before - node.requests.len()) as u64;
+        match cause {
+            Cause::Release => node.deeds.cut += lost,
+            Cause::Fault => self.clients.lost_by_faults += lost,
+        }
+        if lost > 0 {
+            self.note(|| format!("node-{}: {lost} requests cut ({cause:?})", at + 1));
+        }
+    }
+}

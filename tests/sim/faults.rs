@@ -1,0 +1,187 @@
+//! What goes wrong: the faults of a schedule, when they strike, and what they do to calls.
+
+use rollgate::engine::Stop;
+use rollgate::world::Method;
+
+use crate::gateway::Lie;
+use crate::process::{Cause, Start, StopWay};
+use crate::schedule::PREFIX;
+use crate::world::{State, What};
+
+/// When a fault strikes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum When {
+    /// At this time, in milliseconds.
+    At(u64),
+    /// With this call, counted from 1.
+    Call(u64),
+}
+
+/// What becomes of a call.
+#[derive(Debug, Clone)]
+pub(crate) enum Fate {
+    /// It arrives and is answered.
+    Plain,
+    /// It is never sent.
+    NotSent(String),
+    /// It has no effect, and nobody answers.
+    Vanishes,
+    /// It takes effect; the answer breaks off.
+    AnswerLost,
+    /// It takes effect; nobody answers.
+    AnswerSilent,
+    /// It takes effect so much later, when its caller has given up.
+    Late(u64),
+    /// It takes effect, and the answer is that of a leader that has just lost its place.
+    CommittedThen500,
+}
+
+impl Fate {
+    pub(crate) fn said(&self) -> String {
+        match self {
+            Self::Plain => String::new(),
+            fate => format!(" ({fate:?})"),
+        }
+    }
+}
+
+/// Something that goes wrong. Nodes, gateways, workers and servers are counted from 0.
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    /// Consul has no leader for so long.
+    Election(u64),
+    /// One of Consul's servers does not listen for so long.
+    ServerDown { server: usize, lasts: u64 },
+    /// What becomes of the next write to Consul.
+    NextWrite(Fate),
+    /// What becomes of the next read from Consul.
+    NextRead(Fate),
+    /// Somebody changes another field of a node's key.
+    ForeignEdit(usize),
+    /// Every session ends, as when their node is lost.
+    SessionsLost,
+    /// A worker follows nothing for so long.
+    Stuck { gateway: usize, worker: usize, lasts: u64 },
+    /// A worker dies, and the one after it begins with the list of the configuration.
+    WorkerRestarts { gateway: usize, worker: usize },
+    /// New workers with the list as it is, or that of the configuration.
+    Reload { gateway: usize, old_list: bool },
+    /// What it shows is wrong for so long.
+    Lies { gateway: usize, lie: Lie, lasts: u64 },
+    /// The node's process is gone.
+    Crash(usize),
+    /// The node is gone and comes back.
+    Reboot { node: usize, lasts: u64 },
+    /// Nobody can log in for so long.
+    Unreachable { node: usize, lasts: u64 },
+    /// What becomes of the next command on a node.
+    NextCommand { node: usize, fate: Fate },
+    /// How the service starts the next time.
+    NextStart { node: usize, start: Start },
+    /// How the service ends the next time.
+    NextStop { node: usize, stop: StopWay },
+    /// There is no room left on the node's disk.
+    DiskFull(usize),
+    /// The operator, or the CI job's runner, asks the release to stop.
+    Signal,
+}
+
+impl State {
+    pub(crate) fn strike(&mut self, fault: &Fault) {
+        self.note(|| format!("FAULT {fault:?}"));
+        let clock = self.clock;
+        match fault {
+            Fault::Election(lasts) => self.consul.election_until = clock + lasts,
+            Fault::ServerDown { server, lasts } => {
+                if let Some(until) = self.consul.down_until.get_mut(*server) {
+                    *until = clock + lasts;
+                }
+            }
+            Fault::NextWrite(fate) => self.consul.writes.push_back(fate.clone()),
+            Fault::NextRead(fate) => self.consul.reads.push_back(fate.clone()),
+            Fault::ForeignEdit(node) => self.foreign_edit(*node),
+            Fault::SessionsLost => {
+                let sessions: Vec<_> = self.consul.store.sessions.keys().cloned().collect();
+                for session in sessions {
+                    self.consul.store.invalidate(clock, &session);
+                }
+                self.consul.store.changes.clear();
+            }
+            Fault::Stuck { gateway, worker, lasts } => self.stick(*gateway, *worker, *lasts),
+            Fault::WorkerRestarts { gateway, worker } => self.restart_worker(*gateway, *worker),
+            Fault::Reload { gateway, old_list } => self.reload(*gateway, *old_list),
+            Fault::Lies { gateway, lie, lasts } => {
+                self.gateways[*gateway].lie = Some((*lie, clock + lasts));
+            }
+            Fault::Crash(node) => {
+                if let Some(pid) = self.nodes[*node].process.as_ref().map(|process| process.pid) {
+                    self.exit(*node, pid, Cause::Fault);
+                }
+            }
+            Fault::Reboot { node, lasts } => self.reboot(*node, *lasts),
+            Fault::Unreachable { node, lasts } => {
+                self.nodes[*node].unreachable_until = clock + lasts;
+            }
+            Fault::NextCommand { node, fate } => {
+                self.nodes[*node].next_commands.push_back(fate.clone());
+            }
+            Fault::NextStart { node, start } => self.nodes[*node].next_start = Some(*start),
+            Fault::NextStop { node, stop } => self.nodes[*node].next_stop = Some(*stop),
+            Fault::DiskFull(node) => self.nodes[*node].disk_full = true,
+            Fault::Signal => {
+                self.stopped_at.get_or_insert(clock);
+                let _ = self.stop.send(Stop::Requested("SIGTERM"));
+            }
+        }
+    }
+
+    /// Another operator writes another field.
+    fn foreign_edit(&mut self, node: usize) {
+        let key = format!("{PREFIX}{}", self.nodes[node].address);
+        let Some(pair) = self.consul.store.keys.get(&key).cloned() else { return };
+        let Ok(mut value) = serde_json::from_slice::<serde_json::Value>(&pair.value) else {
+            return;
+        };
+        value["weight"] = self.rng.u32(1..10).into();
+        self.consul.store.set(&key, value.to_string().as_bytes(), pair.flags);
+        self.consul.store.changes.clear();
+        self.registry_changed(&key);
+    }
+
+    /// Decides what becomes of a call.
+    pub(crate) fn fate(&mut self, what: &What) -> Fate {
+        let refused = || Fate::NotSent("connection refused".into());
+        match what {
+            What::Run(node, _) => {
+                let node = &mut self.nodes[*node];
+                if self.clock < node.unreachable_until {
+                    return Fate::NotSent("ssh: connect: Connection refused".into());
+                }
+                node.next_commands.pop_front().unwrap_or(Fate::Plain)
+            }
+            What::Connect(_) => Fate::Plain,
+            What::Http(request) => {
+                let host = request.url.strip_prefix("http://").unwrap_or(&request.url);
+                if let Some(server) = host.strip_prefix("consul-") {
+                    let number = server.split([':', '/']).next().and_then(|at| at.parse().ok());
+                    let server = number.map_or(0, |number: usize| number.saturating_sub(1));
+                    if self.consul.down_until.get(server).is_none_or(|until| self.clock < *until) {
+                        return refused();
+                    }
+                    let fates = match request.method {
+                        Method::Get => &mut self.consul.reads,
+                        Method::Put | Method::Post | Method::Delete => &mut self.consul.writes,
+                    };
+                    return fates.pop_front().unwrap_or(Fate::Plain);
+                }
+                let name = host.split('/').next().unwrap_or("");
+                let gateway = self.gateways.iter().find(|gateway| gateway.name == name);
+                match gateway.and_then(|gateway| gateway.lie) {
+                    Some((Lie::Refuses, until)) if self.clock < until => refused(),
+                    Some((Lie::Silent, until)) if self.clock < until => Fate::Vanishes,
+                    _ => Fate::Plain,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! A gateway: several workers, each of which follows the registry on its own, and now and then lies.
+//!
+//! As nginx-upsync does: a worker with an open question hears of a change at once; after every answer it sleeps its
+//! interval and up to a second more. A polling gateway asks every interval, changed or not.
+
+use rollgate::world::Reply;
+use serde_json::{Value, json};
+
+use crate::schedule::PREFIX;
+use crate::world::{Happening, State};
+
+/// How long a worker that was replaced may still answer.
+const LINGERS: u64 = 20;
+
+/// Between two of the gateway's own checks.
+const CHECK_INTERVAL: u64 = 1_000;
+
+/// Good checks in a row until it trusts a node, bad ones until it does not.
+const RISE: i32 = 2;
+const FALL: i32 = 3;
+
+/// What a gateway shows instead of the truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lie {
+    Refuses,
+    Silent,
+    Status500,
+    Garbage,
+    OtherUpstream,
+    NothingListed,
+}
+
+/// How it shows its peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `upstream_show`, a blocking query.
+    Upsync,
+    /// A table in JSON, with a shared count of requests, asked for every interval.
+    Table,
+}
+
+/// One worker.
+#[derive(Debug, Clone)]
+pub(crate) struct Worker {
+    pub(crate) pid: u32,
+    /// By node: whether its list says up.
+    pub(crate) up: Vec<bool>,
+    /// The registry's index that it has seen.
+    seen: u64,
+    /// It has an open question.
+    waits: bool,
+    /// Its questions are told apart by this: an older one than the last is nobody's.
+    pub(crate) generation: u32,
+    stuck_until: u64,
+    /// It began with the list of the configuration and has not asked yet: a fault that nobody can help.
+    pub(crate) astray: bool,
+    pub(crate) turn: usize,
+}
+
+/// A gateway.
+#[derive(Debug, Clone)]
+pub(crate) struct Gateway {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) interval: u64,
+    /// Whether replies name their worker.
+    pub(crate) named: bool,
+    /// Its own checks: by node the streak of good (positive) or bad (negative) ones, and whether it is held down.
+    pub(crate) checks: Option<Vec<(i32, bool)>>,
+    pub(crate) workers: Vec<Worker>,
+    old: Vec<Worker>,
+    old_until: u64,
+    pub(crate) lie: Option<(Lie, u64)>,
+    /// The list of its configuration.
+    configured: Vec<bool>,
+    next_pid: u32,
+    /// When it was read last.
+    pub(crate) read_at: u64,
+    /// When it last let go of a node without having been told to.
+    pub(crate) shrank_at: Option<u64>,
+}
+
+impl Gateway {
+    pub(crate) fn new(
+        name: String,
+        kind: Kind,
+        interval: u64,
+        workers: usize,
+        up: &[bool],
+    ) -> Self {
+        let mut gateway = Self {
+            name,
+            kind,
+            interval,
+            named: true,
+            checks: None,
+            workers: Vec::new(),
+            old: Vec::new(),
+            old_until: 0,
+            lie: None,
+            configured: vec![true; up.len()],
+            next_pid: 100,
+            read_at: 0,
+            shrank_at: None,
+        };
+        gateway.workers = (0..workers).map(|_| gateway.worker(up)).collect();
+        gateway
+    }
+
+    fn worker(&mut self, up: &[bool]) -> Worker {
+        self.next_pid += 1;
+        Worker {
+            pid: self.next_pid,
+            up: up.to_vec(),
+            seen: 0,
+            waits: false,
+            generation: self.next_pid,
+            stuck_until: 0,
+            astray: false,
+            turn: 0,
+        }
+    }
+
+    pub(crate) fn held(&self, node: usize) -> bool {
+        self.checks.as_ref().is_some_and(|checks| checks[node].1)
+    }
+
+    /// The workers that take requests now, and those that were just replaced.
+    pub(crate) fn living(&self, clock: u64) -> impl Iterator<Item = &Worker> {
+        let old = self.old.iter().filter(move |_| clock < self.old_until);
+        self.workers.iter().chain(old)
+    }
+}
+
+/// As nginx-upsync reads a value: names ignore case, and only these are down.
+pub(crate) fn says_down(value: &[u8]) -> bool {
+    let Ok(Value::Object(members)) = serde_json::from_slice(value) else { return false };
+    let down = members.iter().find(|(name, _)| name.eq_ignore_ascii_case("down"));
+    down.is_some_and(|(_, value)| *value == true || *value == "1" || value.as_f64() == Some(1.0))
+}
+
+impl State {
+    /// What the registry says, by node.
+    pub(crate) fn registry(&self) -> Vec<bool> {
+        let up = |address: &String| {
+            let pair = self.consul.store.keys.get(&format!("{PREFIX}{address}"));
+            pair.is_some_and(|pair| !says_down(&pair.value))
+        };
+        self.nodes.iter().map(|node| up(&node.address)).collect()
+    }
+
+    /// A worker asks the registry.
+    pub(crate) fn follow(&mut self, gateway: usize, worker: usize, generation: u32) {
+        let Some(asker) = self.gateways[gateway].workers.get(worker) else { return };
+        if asker.generation != generation {
+            return;
+        }
+        let again = Happening::Follows { gateway, worker, generation };
+        if self.clock < asker.stuck_until {
+            return self.after(asker.stuck_until - self.clock, again);
+        }
+        if !self.consul.answers(self.clock) {
+            let pause = self.rng.u64(200..=700);
+            return self.after(pause, again);
+        }
+        let index = self.consul.store.index_of(PREFIX, true);
+        let kind = self.gateways[gateway].kind;
+        let up = self.registry();
+        let asker = &mut self.gateways[gateway].workers[worker];
+        if kind == Kind::Upsync && index <= asker.seen {
+            asker.waits = true;
+            return;
+        }
+        let changed = asker.up != up;
+        (asker.seen, asker.astray) = (index, false);
+        asker.up.clone_from(&up);
+        let spread = if kind == Kind::Upsync { 999 } else { 400 };
+        let pause = self.gateways[gateway].interval + self.rng.u64(0..=spread);
+        self.after(pause, again);
+        if changed {
+            self.note(|| format!("gw-{} worker {worker} follows: {up:?}", gateway + 1));
+        }
+    }
+
+    /// Workers with an open question are answered.
+    pub(crate) fn wake_followers(&mut self) {
+        for gateway in 0..self.gateways.len() {
+            for worker in 0..self.gateways[gateway].workers.len() {
+                let asker = &mut self.gateways[gateway].workers[worker];
+                if std::mem::take(&mut asker.waits) {
+                    let generation = asker.generation;
+                    let delay = self.rng.u64(1..=9);
+                    self.after(delay, Happening::Follows { gateway, worker, generation });
+                }
+            }
+        }
+    }
+
+    pub(crate) fn stick(&mut self, gateway: usize, worker: usize, lasts: u64) {
+        let until = self.clock + lasts;
+        if let Some(worker) = self.gateways[gateway].workers.get_mut(worker) {
+            worker.stuck_until = until;
+            if std::mem::take(&mut worker.waits) {
+                let generation = worker.generation;
+                let number = self.gateways[gateway]
+                    .workers
+                    .iter()
+                    .position(|worker| worker.generation == generation);
+                let worker = number.unwrap_or(0);
+                self.after(lasts, Happening::Follows { gateway, worker, generation });
+            }
+        }
+    }
+
+    fn replace(&mut self, gateway: usize, worker: usize, old_list: bool) {
+        let own = &mut self.gateways[gateway];
+        let list = if old_list { own.configured.clone() } else { own.workers[worker].up.clone() };
+        let mut fresh = own.worker(&list);
+        fresh.astray = old_list;
+        let generation = fresh.generation;
+        own.workers[worker] = fresh;
+        // The module reads the registry when a worker begins, and again after its interval.
+        let delay = if old_list { self.rng.u64(800..=1_400) } else { self.rng.u64(1..=30) };
+        self.after(delay, Happening::Follows { gateway, worker, generation });
+    }
+
+    /// A worker dies and is replaced; the configuration that it was started with counts.
+    pub(crate) fn restart_worker(&mut self, gateway: usize, worker: usize) {
+        if worker < self.gateways[gateway].workers.len() {
+            self.replace(gateway, worker, true);
+            self.gateways[gateway].shrank_at = Some(self.clock);
+        }
+    }
+
+    pub(crate) fn reload(&mut self, gateway: usize, old_list: bool) {
+        let own = &mut self.gateways[gateway];
+        own.old = own.workers.clone();
+        own.old_until = self.clock + LINGERS;
+        own.shrank_at = Some(self.clock);
+        if let Some(checks) = &mut own.checks {
+            checks.fill((0, false));
+        }
+        for worker in 0..self.gateways[gateway].workers.len() {
+            self.replace(gateway, worker, old_list);
+        }
+    }
+
+    /// The gateway's own checks look at every node.
+    pub(crate) fn check(&mut self, gateway: usize) {
+        let well: Vec<_> = self.nodes.iter().map(crate::node::Node::serves).collect();
+        let clock = self.clock;
+        let own = &mut self.gateways[gateway];
+        if let Some(checks) = &mut own.checks {
+            for ((streak, held), well) in checks.iter_mut().zip(well) {
+                *streak = if well { (*streak).max(0) + 1 } else { (*streak).min(0) - 1 };
+                if *held && *streak >= RISE {
+                    *held = false;
+                } else if !*held && *streak <= -FALL {
+                    *held = true;
+                    own.shrank_at = Some(clock);
+                }
+            }
+        }
+        self.after(CHECK_INTERVAL, Happening::Checks { gateway });
+    }
+
+    /// What a gateway's status page shows.
+    pub(crate) fn shows(&mut self, gateway: usize, path: &str) -> Reply {
+        self.gateways[gateway].read_at = self.clock;
+        let lie = self.gateways[gateway].lie.filter(|(_, until)| self.clock < *until);
+        let chosen = {
+            let living: Vec<_> = self.gateways[gateway].living(self.clock).collect();
+            // A gateway that is idle favours some of its workers, where it matters to nobody who knows their names.
+            let favoured = self.gateways[gateway].named && self.rng.u8(0..3) == 0;
+            let number = self.rng.usize(0..living.len());
+            living[if favoured { number.min(self.rng.usize(0..living.len())) } else { number }]
+                .clone()
+        };
+        let own = &self.gateways[gateway];
+        let text = match lie {
+            Some((Lie::Status500, _)) => {
+                return Reply { status: 500, ..Reply::default() };
+            }
+            Some((Lie::Garbage, _)) => "<html>welcome</html>".to_owned(),
+            Some((Lie::OtherUpstream, _)) => match own.kind {
+                Kind::Upsync => "The upstream you requested does not exist. \
+                     Please double-check the name"
+                    .to_owned(),
+                Kind::Table => {
+                    r#"{"peers":[{"name":"10.9.9.9:1","up":true,"conns":0}]}"#.to_owned()
+                }
+            },
+            Some((Lie::NothingListed, _)) => match own.kind {
+                Kind::Upsync => "Upstream name: app; Backend server count: 0\n".to_owned(),
+                Kind::Table => r#"{"peers":{}}"#.to_owned(),
+            },
+            Some((Lie::Refuses | Lie::Silent, _)) | None if path.starts_with("/check") => {
+                self.check_status(gateway)
+            }
+            Some((Lie::Refuses | Lie::Silent, _)) | None => self.list(gateway, &chosen),
+        };
+        let mut reply = Reply { status: 200, body: text.into_bytes(), ..Reply::default() };
+        if self.gateways[gateway].named {
+            reply.headers.insert("x-worker".into(), chosen.pid.to_string());
+        }
+        reply
+    }
+
+    fn list(&mut self, gateway: usize, worker: &Worker) -> String {
+        let mut order: Vec<_> = (0..self.nodes.len()).collect();
+        self.rng.shuffle(&mut order);
+        match self.gateways[gateway].kind {
+            Kind::Upsync => {
+                let count = order.len();
+                let servers = order.iter().map(|node| {
+                    let address = &self.nodes[*node].address;
+                    let down = if worker.up[*node] { "" } else { " down" };
+                    format!(
+                        "        server {address} weight=1 max_fails=2 fail_timeout=10s{down};\n"
+                    )
+                });
+                let servers: String = servers.collect();
+                format!("Upstream name: app; Backend server count: {count}\n{servers}")
+            }
+            Kind::Table => {
+                let peers = order.iter().map(|node| {
+                    let conns = self.nodes[*node].requests.len();
+                    json!({ "name": self.nodes[*node].address, "up": worker.up[*node], "conns": conns })
+                });
+                json!({ "peers": peers.collect::<Vec<_>>() }).to_string()
+            }
+        }
+    }
+
+    fn check_status(&self, gateway: usize) -> String {
+        let servers = self.nodes.iter().enumerate().map(|(at, node)| {
+            let status = if self.gateways[gateway].held(at) { "down" } else { "up" };
+            json!({ "index": at, "upstream": "app", "name": node.address, "status": status,
+                "rise": 1, "fall": 0, "type": "http", "port": 0 })
+        });
+        let servers: Vec<_> = servers.collect();
+        let servers = json!({ "total": servers.len(), "generation": 1, "server": servers });
+        json!({ "servers": servers }).to_string()
+    }
+}

@@ -1,0 +1,245 @@
+//! What must never happen, looked at whenever something happens; and what must be true at the end.
+
+use std::fmt;
+use std::path::Path;
+
+use rollgate::engine::journal;
+use rollgate::engine::release::{NodeState, Phase, Release, Standing};
+
+use crate::gateway::says_down;
+use crate::process::Cause;
+use crate::schedule::{PREFIX, Shape};
+use crate::store::Change;
+use crate::world::State;
+
+/// How long before a write a gateway may have shown what is no longer true.
+const STALE: u64 = 1_000;
+
+/// A rule that was broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// Nothing is stopped while any worker of any gateway routes to it.
+    StoppedWhileRouted,
+    /// Never fewer nodes than `min_available` are routed because of us.
+    TooFewRouted,
+    /// Nothing is enabled before the new process was healthy.
+    EnabledUnproven,
+    /// No client's request fails because of us.
+    RequestLost,
+    /// Requests are cut only where the playbook allows it, and then they are told.
+    CutUntold,
+    /// What is told of a node is true.
+    StateUntrue,
+    /// The journal alone makes the same release.
+    JournalUntrue,
+    /// No registry write without the lock.
+    WrittenWithoutLock,
+    /// A release that is asked to stop is safe within five seconds.
+    StoppedLate,
+    /// A release ends.
+    NeverEnds,
+    /// Where nothing goes wrong, the release is done.
+    NotDone,
+}
+
+/// Where and how a rule was broken.
+#[derive(Debug, Clone)]
+pub(crate) struct Violation {
+    pub(crate) rule: Rule,
+    at: u64,
+    text: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, millis) = (self.at / 1000, self.at % 1000);
+        write!(formatter, "{:?} at {seconds}.{millis:03}: {}", self.rule, self.text)
+    }
+}
+
+/// What the invariants know, and what they have found.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Watch {
+    floor: usize,
+    target: Option<String>,
+    /// Tells the key that holds the release's lock; `None` until rollgate takes one. From then on a registry write
+    /// is a violation unless its transaction has a `check-session` of the session that holds that key.
+    pub(crate) lock: Option<fn(&str) -> bool>,
+    pub(crate) violations: Vec<Violation>,
+}
+
+impl Watch {
+    pub(crate) fn new(shape: &Shape) -> Self {
+        let target = shape.artifact.then(|| "2".to_owned());
+        Self { floor: shape.floor(), target, lock: None, violations: Vec::new() }
+    }
+}
+
+impl State {
+    pub(crate) fn violate(&mut self, rule: Rule, text: String) {
+        self.note(|| format!("VIOLATION {rule:?}: {text}"));
+        self.watch.violations.push(Violation { rule, at: self.clock, text });
+    }
+
+    /// The service on a node is about to be ended by a command.
+    pub(crate) fn check_stop(&mut self, node: usize) {
+        if !self.nodes[node].serves() {
+            return;
+        }
+        let mut routing = Vec::new();
+        for gateway in &self.gateways {
+            let workers = gateway.living(self.clock).filter(|worker| !worker.astray);
+            let still = workers.filter(|worker| worker.up[node] && !gateway.held(node));
+            routing.extend(still.map(|worker| format!("{} pid {}", gateway.name, worker.pid)));
+        }
+        if !routing.is_empty() {
+            let text = format!("{} is stopped, routed by {routing:?}", self.nodes[node].name);
+            self.violate(Rule::StoppedWhileRouted, text);
+        }
+    }
+
+    /// rollgate has changed a key.
+    pub(crate) fn registry_written(&mut self, change: &Change) {
+        self.registry_changed(&change.key);
+        let Some(address) = change.key.strip_prefix(PREFIX) else { return };
+        let Some(node) = self.nodes.iter().position(|node| node.address == address) else { return };
+        self.check_lock(change);
+        let down = |value: &Option<Vec<u8>>| value.as_deref().is_none_or(says_down);
+        self.nodes[node].deeds.writes += 1;
+        match (down(&change.before), down(&change.after)) {
+            (false, true) => self.check_floor(node),
+            (true, false) => self.check_enabled(node),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// `change.checked` has every key and session that the same transaction checked.
+    fn check_lock(&mut self, change: &Change) {
+        let Some(is_lock) = self.watch.lock else { return };
+        let store = &self.consul.store;
+        let holds = |key: &str, session: &str| {
+            is_lock(key)
+                && store.keys.get(key).is_some_and(|pair| pair.session.as_deref() == Some(session))
+        };
+        if !change.checked.iter().any(|(key, session)| holds(key, session)) {
+            let text = format!("{} was written without the lock", change.key);
+            self.violate(Rule::WrittenWithoutLock, text);
+        }
+    }
+
+    /// A node was just marked down: enough others must stay at every worker.
+    fn check_floor(&mut self, node: usize) {
+        let registry = self.registry();
+        let mut short = Vec::new();
+        for gateway in &self.gateways {
+            // A node that a gateway let go of by itself, since it was looked at, is nobody's fault.
+            if gateway.shrank_at.is_some_and(|at| at + STALE >= gateway.read_at) {
+                continue;
+            }
+            if !gateway.workers.iter().any(|worker| worker.up[node] && !gateway.held(node)) {
+                continue;
+            }
+            for worker in &gateway.workers {
+                let stays = |other: &usize| {
+                    *other != node && worker.up[*other] && registry[*other] && !gateway.held(*other)
+                };
+                let stay = (0..self.nodes.len()).filter(stays).count();
+                if stay < self.watch.floor {
+                    short.push(format!("{} pid {}: {stay}", gateway.name, worker.pid));
+                }
+            }
+        }
+        if !short.is_empty() {
+            let (name, floor) = (&self.nodes[node].name, self.watch.floor);
+            let text = format!("{name} was marked down, {floor} must stay routed: {short:?}");
+            self.violate(Rule::TooFewRouted, text);
+        }
+    }
+
+    /// A node was just marked up.
+    fn check_enabled(&mut self, at: usize) {
+        let node = &self.nodes[at];
+        if !node.deeds.touched {
+            return;
+        }
+        let process = node.process.as_ref();
+        let new = process.is_some_and(|process| Some(process.pid) != node.deeds.before);
+        let right = self.watch.target.is_none()
+            || process.is_some_and(|process| Some(&process.version) == self.watch.target.as_ref());
+        let healthy = new && right && node.serves();
+        let taken_since = node.deeds.served_since && node.down_by == Some(Cause::Fault);
+        if !healthy && !taken_since {
+            let text = format!("{} was marked up: {process:?}", node.name);
+            self.violate(Rule::EnabledUnproven, text);
+        }
+    }
+
+    /// Compares what the release tells of each node with what is. `exit` is the exit code of one that has ended.
+    pub(crate) fn check_told(&mut self, release: &Release, exit: Option<u8>, may_cut: bool) {
+        let registry = self.registry();
+        let mut untrue = Vec::new();
+        for (name, told) in &release.nodes {
+            let Some(at) = self.nodes.iter().position(|node| node.name == *name) else { continue };
+            if let Some(problem) = self.untrue(at, told, registry[at]) {
+                untrue.push(format!("{name}: {problem}, but {:?}", self.nodes[at]));
+            }
+            let unknown = told.standing() == Standing::Unknown
+                || told.failure.as_ref().is_some_and(|failure| failure.unknown);
+            if unknown && exit.is_some_and(|exit| exit != 22) {
+                untrue.push(format!("{name} is unknown, and the exit code is {exit:?}"));
+            }
+            let cut = self.nodes[at].deeds.cut;
+            let told_cut = told.drained.filter(|_| may_cut).map_or(0, |drained| drained.cut);
+            if cut > told_cut {
+                let text = format!("{name}: {cut} requests were cut, {told_cut} told");
+                self.violate(Rule::CutUntold, text);
+            }
+        }
+        for text in untrue {
+            self.violate(Rule::StateUntrue, text);
+        }
+    }
+
+    /// Why what is told of a node is not true.
+    fn untrue(&self, at: usize, told: &NodeState, up: bool) -> Option<String> {
+        let node = &self.nodes[at];
+        let standing = told.standing();
+        let registry = match standing {
+            Standing::Untouched => node.deeds.writes == 0,
+            Standing::PutBack => up && !node.deeds.touched,
+            Standing::Updated | Standing::Enabled => up,
+            Standing::Out => !up,
+            Standing::Unknown => true,
+        };
+        if !registry {
+            return Some(format!("told {standing:?}"));
+        }
+        if !told.stopped && node.deeds.touched {
+            return Some("told not to be stopped".into());
+        }
+        if told.phase == Phase::Done && node.down_by != Some(Cause::Fault) {
+            let process = node.process.as_ref();
+            let right = process.is_some_and(|process| {
+                Some(process.pid) != node.deeds.before
+                    && self.watch.target.as_ref().is_none_or(|target| process.version == *target)
+            });
+            if !right || !node.serves() {
+                return Some("told to be done".into());
+            }
+        }
+        None
+    }
+
+    /// Reads the journal back: it must make the same release.
+    pub(crate) fn check_journal(&mut self, path: &Path, release: &Release) {
+        let shown = |release: &Release| format!("{release:?}");
+        match journal::read(path) {
+            Ok((_, again)) if shown(&again) == shown(release) => {}
+            Ok((_, again)) => {
+                let text = format!("{}\nis not\n{}", shown(&again), shown(release));
+                self.violate(Rule::JournalUntrue, text);
+            }
+            Err(error) => self.violate(Rule::JournalUntrue, format!("{error:#}")),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The simulator: the whole engine over a simulated world, on a virtual clock, from seeds.
+//!
+//! The Consul client, the gateway drivers, the watchers, the drain, the health gate and the engine are rollgate's
+//! own; only the world below its port is made up. The same seed gives the same events, byte for byte.
+//!
+//! * `ROLLGATE_SIM_SECONDS`: how long random schedules are tried (20 by default);
+//! * `ROLLGATE_SIM_FIRST`: the first seed, for the same schedules again;
+//! * `ROLLGATE_SIM_SEED`: tries this one only, and prints its history.
+
+mod broken;
+mod clients;
+mod consul;
+mod faults;
+mod gateway;
+mod invariants;
+mod node;
+mod operator;
+mod process;
+mod schedule;
+mod sim;
+mod stand_ins;
+mod store;
+mod world;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use operator::{End, Ran, run, scratch};
+use schedule::{Kill, Schedule};
+
+/// How long random schedules are tried when nobody says.
+const SECONDS: u64 = 20;
+
+/// How many lines of history a failure shows.
+const HISTORY: usize = 150;
+
+/// Tells whoever watches.
+#[expect(clippy::print_stdout, reason = "figures, and what helps to understand a failure")]
+fn show(text: &str) {
+    println!("{text}");
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|error| panic!("{variable}={text}: {error}")))
+}
+
+/// Fails with everything that helps to find out why.
+#[track_caller]
+fn judge(schedule: &Schedule, ran: &Ran, scratch: &Path) {
+    if ran.violations.is_empty() {
+        return;
+    }
+    let again = run(schedule, scratch, true);
+    let from = again.history.len().saturating_sub(HISTORY);
+    show(&format!("… {}\n", again.history[from..].join("\n")));
+    show(&format!("{schedule:?}\n-> {:?}", ran.end));
+    for violation in &ran.violations {
+        show(&violation.to_string());
+    }
+    panic!("a rule was broken; see it again:\n  {}", schedule.replay());
+}
+
+#[test]
+fn a_plain_release_of_three_nodes_is_done() {
+    let (schedule, scratch) = (Schedule::plain(), scratch());
+    let ran = run(&schedule, scratch.path(), false);
+    judge(&schedule, &ran, scratch.path());
+    assert!(matches!(ran.end, End::Finished(_, 0)), "{:?}", ran.end);
+    assert!(ran.requests > 1_000, "{} requests", ran.requests);
+    assert_eq!(ran.lost_by_faults, 0);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_events() {
+    let scratch = scratch();
+    for seed in 0..12 {
+        let schedule = Schedule::new(seed);
+        let [first, second] = [(); 2].map(|()| run(&schedule, scratch.path(), true));
+        assert_eq!(first.events, second.events, "seed {seed}");
+        assert_eq!(first.history, second.history, "seed {seed}");
+        assert!(!first.history.is_empty());
+    }
+}
+
+#[test]
+fn a_release_that_is_killed_after_any_event_is_told_by_its_journal() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    let whole = run(&schedule, scratch.path(), false);
+    assert!(whole.durable > 60, "{} events", whole.durable);
+    for event in 1..whole.durable {
+        schedule.kill = Some(Kill::AfterEvent(event));
+        let ran = run(&schedule, scratch.path(), false);
+        judge(&schedule, &ran, scratch.path());
+        assert_eq!((ran.end, ran.durable), (End::Killed, event));
+    }
+}
+
+#[test]
+fn random_schedules_break_no_rule() {
+    let scratch = scratch();
+    if let Some(seed) = number("ROLLGATE_SIM_SEED") {
+        let schedule = Schedule::new(seed);
+        let ran = run(&schedule, scratch.path(), true);
+        show(&format!("{}\n{}", ran.history.join("\n"), schedule.shape.playbook()));
+        show(&format!("{schedule:#?}\n{:?} after {} ms", ran.end, ran.took));
+        return judge(&schedule, &ran, scratch.path());
+    }
+    let time = Duration::from_secs(number("ROLLGATE_SIM_SECONDS").unwrap_or(SECONDS));
+    let first = number("ROLLGATE_SIM_FIRST").unwrap_or_else(|| fastrand::u64(..) >> 24);
+    show(&format!("from seed {first}"));
+    let begun = Instant::now();
+    let mut ends: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut runs, mut requests, mut lost, mut calls, mut virtually) = (0, 0, 0, 0, 0);
+    while begun.elapsed() < time {
+        let schedule = Schedule::new(first + runs);
+        let ran = run(&schedule, scratch.path(), false);
+        judge(&schedule, &ran, scratch.path());
+        *ends.entry(ran.end.to_string()).or_default() += 1;
+        runs += 1;
+        (requests, lost) = (requests + ran.requests, lost + ran.lost_by_faults);
+        (calls, virtually) = (calls + ran.calls, virtually + ran.took / 60_000);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let rate = runs as f64 / begun.elapsed().as_secs_f64();
+    show(&format!("{runs} schedules, seeds {first} to {}, {rate:.1} releases/s", first + runs - 1));
+    show(&format!("{virtually} min of virtual time, {calls} calls"));
+    show(&format!("{requests} requests of clients, {lost} of them lost by faults"));
+    show(&format!("{ends:#?}"));
+}

@@ -1,0 +1,287 @@
+//! A node: its files, its processes, and what the operations do to them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use rollgate::node::Operation;
+use rollgate::world::{Command, HttpError, Output, Reply};
+
+use crate::consul::Reaction;
+use crate::faults::Fate;
+use crate::process::{Cause, Phase, Process, Start, StopWay};
+use crate::world::{Answer, State};
+
+/// Where releases are.
+pub(crate) const RELEASES: &str = "/srv/app/releases";
+
+/// What every node has.
+const TOOLS: &str = "tool=ss\ntool=tar\ntool=gzip\ntool=sha256sum\ntool=timeout\ntool=setsid\n";
+
+/// Clock ticks that a node was up before the world began.
+const UP_BEFORE: u64 = 5_000_000;
+
+/// What the release did to a node, as the world saw it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Deeds {
+    /// Registry writes that changed its key.
+    pub(crate) writes: u32,
+    /// The service, or what it runs, was touched.
+    pub(crate) touched: bool,
+    /// The process that ran before.
+    pub(crate) before: Option<u32>,
+    /// A process that was started since has served.
+    pub(crate) served_since: bool,
+    /// Requests that were cut when it was stopped.
+    pub(crate) cut: u64,
+}
+
+/// A node.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) address: String,
+    pub(crate) process: Option<Process>,
+    pub(crate) releases: BTreeSet<String>,
+    uploads: BTreeSet<String>,
+    pub(crate) current: String,
+    pub(crate) booted: Option<u64>,
+    pub(crate) next_pid: u32,
+    pub(crate) unreachable_until: u64,
+    pub(crate) next_commands: VecDeque<Fate>,
+    pub(crate) next_start: Option<Start>,
+    pub(crate) next_stop: Option<StopWay>,
+    pub(crate) disk_full: bool,
+    /// Why nothing serves, when nothing does.
+    pub(crate) down_by: Option<Cause>,
+    /// When a fault last took what served.
+    pub(crate) struck_at: Option<u64>,
+    /// Requests in flight, and the process that works on each.
+    pub(crate) requests: BTreeMap<u64, u32>,
+    answered_at: u64,
+    pub(crate) deeds: Deeds,
+}
+
+impl Node {
+    /// A node that runs the release of that name.
+    pub(crate) fn new(number: usize, release: &str) -> Self {
+        let pid = 1_000;
+        let version = version_of(release).to_owned();
+        let process = Process { pid, started: 1_000, version, phase: Phase::Ready };
+        Self {
+            name: format!("node-{}", number + 1),
+            address: format!("10.0.1.{}:9000", number + 1),
+            process: Some(process),
+            releases: [release.to_owned()].into(),
+            current: release.to_owned(),
+            next_pid: pid,
+            deeds: Deeds { before: Some(pid), ..Deeds::default() },
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn serves(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.phase == Phase::Ready)
+    }
+
+    pub(crate) fn ticks(&self, clock: u64) -> u64 {
+        match self.booted {
+            Some(booted) => clock.saturating_sub(booted) / 10,
+            None => UP_BEFORE + clock / 10,
+        }
+    }
+
+    fn listener(&self, clock: u64) -> String {
+        let mut text = format!("mark={}\n", self.ticks(clock));
+        // Who ends has let go of the port already.
+        let listening = self.process.as_ref().filter(|process| process.phase != Phase::Ending);
+        if let Some(Process { pid, started, .. }) = listening {
+            let address = &self.address;
+            text += &format!(
+                "listen=LISTEN 0 511 {address} 0.0.0.0:* users:((\"app\",pid={pid},fd=9))\n\
+                 process={pid} {started} /srv/app/current/app\n"
+            );
+        }
+        text
+    }
+
+    fn sockets(&self, clock: u64) -> String {
+        let mut text = format!("listen=LISTEN 0 511 {} 0.0.0.0:*\n", self.address);
+        let mut connection = |port: usize, sent: u64, last_sent: u64, last_received: u64| {
+            text += &format!(
+                "0 0 {} 10.0.0.9:{port}\n\t cubic bytes_sent:{sent} bytes_received:100 \
+                 lastsnd:{last_sent} lastrcv:{last_received}\n",
+                self.address
+            );
+        };
+        for number in 0..self.requests.len() {
+            connection(20_000 + number, 0, 5, 5);
+        }
+        // One that is kept open by a gateway.
+        let since = clock.saturating_sub(self.answered_at);
+        connection(19_999, 200, since, since + 5);
+        text
+    }
+}
+
+/// The version that a release's folder is named after: `app-<version>-<checksum>`.
+pub(crate) fn version_of(folder: &str) -> &str {
+    folder.split('-').nth(1).unwrap_or(folder)
+}
+
+pub(crate) fn output(status: i32, stdout: impl Into<Vec<u8>>, stderr: &str) -> Reaction {
+    let output = Output { status: Some(status), stdout: stdout.into(), stderr: stderr.into() };
+    Reaction::Answer(0, Answer::Run(Ok(output)))
+}
+
+impl State {
+    /// How long a command takes before it has its effect.
+    pub(crate) fn command_takes(&mut self, operation: &Operation) -> u64 {
+        match operation {
+            Operation::Upload { .. } => self.rng.u64(50..=2_000),
+            Operation::Unpack { .. } => self.rng.u64(30..=800),
+            Operation::User { .. }
+            | Operation::Survey { .. }
+            | Operation::Activate { .. }
+            | Operation::Prune { .. }
+            | Operation::Listener { .. }
+            | Operation::Sockets { .. } => self.rng.u64(3..=25),
+        }
+    }
+
+    /// A command on a node has its effect.
+    pub(crate) fn command(&mut self, at: usize, command: &Command) -> Reaction {
+        let clock = self.clock;
+        if clock < self.nodes[at].unreachable_until {
+            return Reaction::Never;
+        }
+        match &command.operation {
+            Operation::User { command } => self.user(at, command.trim()),
+            Operation::Survey { layout, .. } => {
+                let node = &self.nodes[at];
+                let mut text = TOOLS.to_owned();
+                if let Some(layout) = layout {
+                    let free = if node.disk_full { 10 } else { 10_000_000 };
+                    text += &format!(
+                        "writable=yes\nfree_kib={free}\ncurrent={RELEASES}/{}\ncurrent_age=86400\n",
+                        node.current
+                    );
+                    if node.releases.contains(&layout.name) {
+                        text += "staged=yes\n";
+                    }
+                }
+                output(0, text + &node.listener(clock), "")
+            }
+            Operation::Upload { layout } | Operation::Unpack { layout }
+                if self.nodes[at].disk_full =>
+            {
+                output(
+                    1,
+                    "",
+                    &format!("cat: write error at {}: No space left on device", layout.name),
+                )
+            }
+            Operation::Upload { layout } => {
+                self.nodes[at].uploads.insert(layout.name.clone());
+                output(0, "", "")
+            }
+            Operation::Unpack { layout } => {
+                let node = &mut self.nodes[at];
+                if node.uploads.remove(&layout.name) {
+                    node.releases.insert(layout.name.clone());
+                } else if !node.releases.contains(&layout.name) {
+                    return output(1, "", "sh: cannot open the upload: No such file");
+                }
+                output(0, "", "")
+            }
+            Operation::Activate { layout } => {
+                self.touch(at);
+                let node = &mut self.nodes[at];
+                if !node.releases.contains(&layout.name) {
+                    return output(1, "", "the folder does not exist");
+                }
+                node.current.clone_from(&layout.name);
+                output(0, "", "")
+            }
+            Operation::Prune { keep, .. } => {
+                let node = &mut self.nodes[at];
+                let keep = *keep as usize;
+                let old: Vec<_> =
+                    node.releases.iter().filter(|name| **name != node.current).cloned().collect();
+                let gone = &old[..old.len().saturating_sub(keep)];
+                node.releases.retain(|name| !gone.contains(name));
+                output(0, gone.join("\n"), "")
+            }
+            Operation::Listener { .. } => output(0, self.nodes[at].listener(clock), ""),
+            Operation::Sockets { .. } => output(0, self.nodes[at].sockets(clock), ""),
+        }
+    }
+
+    fn user(&mut self, at: usize, command: &str) -> Reaction {
+        match command {
+            "true" => output(0, "", ""),
+            "svc log" => output(0, "app: starting\napp: no database\n", ""),
+            "svc note" => {
+                self.touch(at);
+                output(0, "", "")
+            }
+            "svc stop" => self.end(at, false),
+            "svc restart" => self.end(at, true),
+            "svc start" => {
+                self.touch(at);
+                if self.nodes[at].next_start == Some(Start::Fails) {
+                    self.nodes[at].next_start = None;
+                    return output(1, "", "app: cannot read its configuration");
+                }
+                self.spawn(at, true);
+                output(0, "", "")
+            }
+            _ => output(127, "", "sh: not found"),
+        }
+    }
+
+    pub(crate) fn touch(&mut self, at: usize) {
+        self.nodes[at].deeds.touched = true;
+    }
+
+    /// A node's own HTTP: its check and its count of requests.
+    pub(crate) fn node_serves(&mut self, host: &str, path: &str) -> Result<Reply, HttpError> {
+        self.connects(host)?;
+        let Some(node) = self.nodes.iter().find(|node| node.address == host) else {
+            return Err(HttpError::NotSent("no such host".into()));
+        };
+        let Some(process) = &node.process else {
+            return Err(HttpError::NotSent("connection refused".into()));
+        };
+        let headers = [("x-app-version".to_owned(), process.version.clone())].into();
+        let (status, body) = match (path, process.phase) {
+            ("/metrics", _) => (200, format!("{{\"in_flight\":{}}}", node.requests.len())),
+            (_, Phase::Ready) => (200, "pong".to_owned()),
+            (_, Phase::Starting | Phase::Ending) => (503, "not ready".to_owned()),
+        };
+        Ok(Reply { status, headers, body: body.into_bytes() })
+    }
+
+    pub(crate) fn connects(&self, address: &str) -> Result<(), HttpError> {
+        let node = self.nodes.iter().find(|node| node.address == address);
+        let listens = node.and_then(|node| node.process.as_ref());
+        match listens {
+            Some(process) if process.phase != Phase::Ending => Ok(()),
+            Some(_) | None => Err(HttpError::NotSent("connection refused".into())),
+        }
+    }
+
+    /// Which instances Consul's own checks find passing; asked for only where it matters.
+    pub(crate) fn passing(&self, path: &str) -> Vec<(String, bool)> {
+        if !path.starts_with("/v1/health/") {
+            return Vec::new();
+        }
+        self.nodes.iter().map(|node| (node.address.clone(), node.serves())).collect()
+    }
+
+    pub(crate) fn answered(&mut self, at: usize, request: u64) {
+        let clock = self.clock;
+        let node = &mut self.nodes[at];
+        if node.requests.remove(&request).is_some() {
+            node.answered_at = clock;
+        }
+    }
+}

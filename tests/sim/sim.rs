@@ -1,0 +1,116 @@
+//! The port: rollgate's [`World`] over the simulated [`State`].
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rollgate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, World};
+use tokio::time::Instant;
+
+use crate::schedule::Schedule;
+use crate::world::{Answer, State, What};
+
+/// What the real world adds to a command's time before it gives up on the connection.
+const SSH_GRACE: u64 = 7_000;
+
+/// The world that rollgate is run over.
+pub(crate) struct Sim {
+    begun: Instant,
+    state: Mutex<State>,
+}
+
+/// A call under way; when it is dropped, the call is abandoned.
+struct Waiting<'a> {
+    sim: &'a Sim,
+    id: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.sim.state().abandon(self.id);
+    }
+}
+
+impl Sim {
+    /// A world as the schedule says, within a paused runtime.
+    pub(crate) fn new(schedule: &Schedule, history: bool) -> Self {
+        let state = State::new(schedule, history);
+        Self { begun: Instant::now(), state: Mutex::new(state) }
+    }
+
+    pub(crate) fn clock(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at everything as it is now.
+    pub(crate) fn look<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state();
+        state.advance(self.clock());
+        with(&mut state)
+    }
+
+    /// What happened so far.
+    pub(crate) fn history(&self) -> Vec<String> {
+        self.state().history()
+    }
+
+    /// Sleeps until a moment of the world's clock.
+    pub(crate) async fn until(&self, clock: u64) {
+        tokio::time::sleep_until(self.begun + Duration::from_millis(clock)).await;
+    }
+
+    async fn call(&self, what: What, limit: Duration) -> Option<Answer> {
+        let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        let deadline = self.clock().saturating_add(limit);
+        let waiting = Waiting { sim: self, id: self.look(|state| state.begin(what)) };
+        loop {
+            let next = match self.look(|state| state.take_answer(waiting.id)) {
+                Ok(answer) => return Some(answer),
+                Err(next) => next,
+            };
+            if self.clock() >= deadline {
+                return None;
+            }
+            self.until(next.min(deadline)).await;
+        }
+    }
+}
+
+impl World for Sim {
+    async fn http(&self, request: Request) -> Result<Reply, HttpError> {
+        let timeout = request.timeout;
+        match self.call(What::Http(request), timeout).await {
+            Some(Answer::Http(reply)) => reply,
+            Some(Answer::Run(_)) | None => Err(HttpError::TimedOut(timeout)),
+        }
+    }
+
+    async fn run(&self, host: &Host, command: Command) -> Result<Output, RunError> {
+        let timeout = command.timeout;
+        let name = host.to_string();
+        let node = self.look(|state| state.nodes.iter().position(|node| node.name == name));
+        let Some(node) = node else {
+            return Err(RunError::NotStarted(format!("no host {name}")));
+        };
+        let limit = timeout + Duration::from_millis(SSH_GRACE);
+        match self.call(What::Run(node, command), limit).await {
+            Some(Answer::Run(output)) => output,
+            Some(Answer::Http(_)) | None => Err(RunError::TimedOut(timeout)),
+        }
+    }
+
+    async fn connect(&self, address: &str, timeout: Duration) -> Result<(), HttpError> {
+        match self.call(What::Connect(address.to_owned()), timeout).await {
+            Some(Answer::Http(reply)) => reply.map(|_| ()),
+            Some(Answer::Run(_)) | None => Err(HttpError::TimedOut(timeout)),
+        }
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        let begin = jiff::Timestamp::from_second(1_750_000_000).expect("a time");
+        begin + self.begun.elapsed()
+    }
+}

@@ -1,0 +1,370 @@
+//! The simulated world: one clock, one queue of what is going to happen, one seeded chance.
+//!
+//! Everything happens through the queue, in the order of virtual time; whoever looks first lets it happen. A call
+//! puts its effect into the queue and sleeps until its answer is there. A caller that gives up meanwhile takes
+//! nothing back: what was sent may still arrive.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+use rollgate::engine::Stop;
+use rollgate::world::{Command, HttpError, Method, Output, Reply, Request, RunError};
+use tokio::sync::watch;
+
+use crate::clients::Clients;
+use crate::consul::{Consul, Reaction};
+use crate::faults::{Fate, Fault, When};
+use crate::gateway::Gateway;
+use crate::invariants::Watch;
+use crate::node::Node;
+use crate::process::Cause;
+use crate::schedule::{PREFIX, Schedule};
+
+/// How long a command's connection may be silent before ssh itself gives it up.
+const SSH_SILENCE: u64 = 18_000;
+
+/// How often a blocking query is looked at again.
+const BLOCKED: u64 = 25;
+
+/// Something that will happen.
+#[derive(Debug, Clone)]
+pub(crate) enum Happening {
+    /// A call reaches its target.
+    Arrives(u64),
+    /// A gateway's worker asks the registry.
+    Follows { gateway: usize, worker: usize, generation: u32 },
+    /// A gateway's own checks look at every node.
+    Checks { gateway: usize },
+    /// A client sends a request through a worker.
+    Asks { gateway: usize, worker: usize },
+    /// A node answers a client.
+    Answers { node: usize, request: u64 },
+    /// A process can serve.
+    Ready { node: usize, pid: u32 },
+    /// A process ends.
+    Exits { node: usize, pid: u32, cause: Cause },
+    /// A service is started.
+    Spawns { node: usize, ours: bool },
+    /// A fault of the schedule.
+    Strikes(Fault),
+}
+
+/// What is asked of the world.
+#[derive(Debug, Clone)]
+pub(crate) enum What {
+    Http(Request),
+    Run(usize, Command),
+    Connect(String),
+}
+
+/// What the world answers.
+#[derive(Debug, Clone)]
+pub(crate) enum Answer {
+    Http(Result<Reply, HttpError>),
+    Run(Result<Output, RunError>),
+}
+
+/// A call that has no answer yet, or whose answer is on its way.
+struct Call {
+    what: What,
+    fate: Fate,
+    arrived: bool,
+    abandoned: bool,
+    /// For a blocking query: when it was received.
+    since: Option<u64>,
+    /// When the caller should look again.
+    next: u64,
+    answer: Option<(u64, Answer)>,
+}
+
+/// Everything there is.
+pub(crate) struct State {
+    /// Milliseconds since the world began.
+    pub(crate) clock: u64,
+    pub(crate) rng: Rng,
+    pub(crate) consul: Consul,
+    pub(crate) gateways: Vec<Gateway>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) clients: Clients,
+    pub(crate) watch: Watch,
+    pub(crate) stop: watch::Sender<Stop>,
+    /// When the release was asked to stop.
+    pub(crate) stopped_at: Option<u64>,
+    queue: BTreeMap<(u64, u64), Happening>,
+    queued: u64,
+    calls: BTreeMap<u64, Call>,
+    /// How many calls were made.
+    pub(crate) made: u64,
+    at_call: BTreeMap<u64, Vec<Fault>>,
+    history: Option<Vec<String>>,
+}
+
+impl State {
+    /// The world as a schedule says.
+    pub(crate) fn new(schedule: &Schedule, history: bool) -> Self {
+        let (stop, _) = watch::channel(Stop::No);
+        let mut state = State {
+            clock: 0,
+            rng: Rng::with_seed(schedule.seed ^ 0x005e_ed0f_0cc0_ffee),
+            consul: Consul::new(schedule.shape.servers),
+            gateways: Vec::new(),
+            nodes: Vec::new(),
+            clients: Clients::default(),
+            watch: Watch::new(&schedule.shape),
+            stop,
+            stopped_at: None,
+            queue: BTreeMap::new(),
+            queued: 0,
+            calls: BTreeMap::new(),
+            made: 0,
+            at_call: BTreeMap::new(),
+            history: history.then(Vec::new),
+        };
+        schedule.furnish(&mut state);
+        for (when, fault) in &schedule.faults {
+            match when {
+                When::At(at) => state.after(*at, Happening::Strikes(fault.clone())),
+                When::Call(call) => state.at_call.entry(*call).or_default().push(fault.clone()),
+            }
+        }
+        state
+    }
+
+    /// Puts something into the queue.
+    pub(crate) fn after(&mut self, delay: u64, happening: Happening) {
+        self.queued += 1;
+        self.queue.insert((self.clock + delay, self.queued), happening);
+    }
+
+    /// Writes a line of history, if anybody wants to read it.
+    pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(history) = &mut self.history {
+            let (seconds, millis) = (self.clock / 1000, self.clock % 1000);
+            history.push(format!("{seconds:>5}.{millis:03} {}", line()));
+        }
+    }
+
+    /// What happened so far, if anybody wants to read it.
+    pub(crate) fn history(&self) -> Vec<String> {
+        self.history.clone().unwrap_or_default()
+    }
+
+    /// Lets everything happen up to `now`.
+    pub(crate) fn advance(&mut self, now: u64) {
+        while let Some(entry) = self.queue.first_entry() {
+            let (at, _) = *entry.key();
+            if at > now {
+                break;
+            }
+            let happening = entry.remove();
+            self.clock = self.clock.max(at);
+            self.happen(happening);
+        }
+        self.clock = self.clock.max(now);
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Arrives(call) => self.arrive(call),
+            Happening::Follows { gateway, worker, generation } => {
+                self.follow(gateway, worker, generation);
+            }
+            Happening::Checks { gateway } => self.check(gateway),
+            Happening::Asks { gateway, worker } => self.ask(gateway, worker),
+            Happening::Answers { node, request } => self.answered(node, request),
+            Happening::Ready { node, pid } => self.ready(node, pid),
+            Happening::Exits { node, pid, cause } => self.exit(node, pid, cause),
+            Happening::Spawns { node, ours } => self.spawn(node, ours),
+            Happening::Strikes(fault) => self.strike(&fault),
+        }
+    }
+
+    pub(crate) fn begin(&mut self, what: What) -> u64 {
+        self.made += 1;
+        let id = self.made;
+        for fault in self.at_call.remove(&id).unwrap_or_default() {
+            self.strike(&fault);
+        }
+        let fate = self.fate(&what);
+        self.note(|| format!("call {id}: {}{}", named(&what), fate.said()));
+        let takes = self.takes(&what);
+        let mut call = Call {
+            what,
+            fate,
+            arrived: false,
+            abandoned: false,
+            since: None,
+            next: u64::MAX,
+            answer: None,
+        };
+        match &call.fate {
+            Fate::NotSent(problem) => {
+                let answer = match call.what {
+                    What::Run(..) => Answer::Run(Err(RunError::NotStarted(problem.clone()))),
+                    What::Http(_) | What::Connect(_) => {
+                        Answer::Http(Err(HttpError::NotSent(problem.clone())))
+                    }
+                };
+                call.answer = Some((self.clock + takes, answer));
+            }
+            Fate::Vanishes => self.silent(&mut call),
+            Fate::Plain | Fate::AnswerLost | Fate::AnswerSilent | Fate::CommittedThen500 => {
+                call.next = self.clock + takes;
+                self.after(takes, Happening::Arrives(id));
+            }
+            Fate::Late(delay) => {
+                let delay = *delay;
+                self.silent(&mut call);
+                self.after(delay, Happening::Arrives(id));
+            }
+        }
+        self.calls.insert(id, call);
+        id
+    }
+
+    /// Nobody answers; ssh notices by itself after a while.
+    fn silent(&mut self, call: &mut Call) {
+        if matches!(call.what, What::Run(..)) {
+            let lost = RunError::Lost("Timeout, server not responding".into());
+            call.answer = Some((self.clock + SSH_SILENCE, Answer::Run(Err(lost))));
+        }
+    }
+
+    fn takes(&mut self, what: &What) -> u64 {
+        match what {
+            What::Http(_) | What::Connect(_) => self.rng.u64(1..=4),
+            What::Run(_, command) => self.command_takes(&command.operation),
+        }
+    }
+
+    fn arrive(&mut self, id: u64) {
+        let Some(mut call) = self.calls.remove(&id) else { return };
+        call.arrived = true;
+        call.next = u64::MAX;
+        let reaction = match &call.what {
+            What::Http(request) => self.serve(request, call.since),
+            What::Connect(address) => {
+                let reply = self.connects(address).map(|()| Reply::default());
+                Reaction::Answer(0, Answer::Http(reply))
+            }
+            What::Run(node, command) => self.command(*node, command),
+        };
+        match reaction {
+            Reaction::Blocks => {
+                call.since.get_or_insert(self.clock);
+                if !call.abandoned {
+                    call.next = self.clock + BLOCKED;
+                    self.after(BLOCKED, Happening::Arrives(id));
+                }
+            }
+            Reaction::Never => {}
+            Reaction::Answer(delay, answer) => {
+                let at = self.clock + delay + self.rng.u64(1..=4);
+                self.note(|| format!("call {id}: answer {}", shown(&answer)));
+                match call.fate {
+                    Fate::Plain => call.answer = Some((at, answer)),
+                    Fate::AnswerLost => {
+                        let broken = match answer {
+                            Answer::Run(_) => Answer::Run(Err(RunError::Lost("reset".into()))),
+                            Answer::Http(_) => Answer::Http(Err(HttpError::Broken("reset".into()))),
+                        };
+                        call.answer = Some((at, broken));
+                    }
+                    Fate::CommittedThen500 => {
+                        let body = b"leadership lost while committing log".to_vec();
+                        let reply = Reply { status: 500, body, ..Reply::default() };
+                        call.answer = Some((at, Answer::Http(Ok(reply))));
+                    }
+                    Fate::AnswerSilent => self.silent(&mut call),
+                    // Its answer, if there is one, was decided when it was made.
+                    Fate::NotSent(_) | Fate::Vanishes | Fate::Late(_) => {}
+                }
+            }
+        }
+        if !call.abandoned {
+            self.calls.insert(id, call);
+        }
+    }
+
+    /// Answers an HTTP request.
+    fn serve(&mut self, request: &Request, since: Option<u64>) -> Reaction {
+        let (host, path) = split(&request.url);
+        if host.starts_with("consul-") {
+            let passing = self.passing(path);
+            let clock = self.clock;
+            let reaction = self.consul.handle(clock, &mut self.rng, request, path, since, &passing);
+            for change in self.consul.take_changes() {
+                self.registry_written(&change);
+            }
+            return reaction;
+        }
+        if let Some(gateway) = self.gateways.iter().position(|gateway| gateway.name == host) {
+            return Reaction::Answer(0, Answer::Http(Ok(self.shows(gateway, path))));
+        }
+        Reaction::Answer(0, Answer::Http(self.node_serves(host, path)))
+    }
+
+    /// A change of the registry reaches the gateways that wait for one.
+    pub(crate) fn registry_changed(&mut self, key: &str) {
+        if key.starts_with(PREFIX) {
+            self.wake_followers();
+        }
+    }
+
+    pub(crate) fn take_answer(&mut self, id: u64) -> Result<Answer, u64> {
+        let Some(call) = self.calls.get(&id) else { return Err(u64::MAX) };
+        match &call.answer {
+            Some((at, _)) if *at > self.clock => return Err(*at),
+            Some(_) => {}
+            None => return Err(call.next),
+        }
+        let call = self.calls.remove(&id).and_then(|call| call.answer);
+        call.map(|(_, answer)| answer).ok_or(u64::MAX)
+    }
+
+    /// The caller has given up; what was sent may have left already.
+    pub(crate) fn abandon(&mut self, id: u64) {
+        let Some(mut call) = self.calls.remove(&id) else { return };
+        self.note(|| format!("call {id}: given up"));
+        let pending = !call.arrived || call.since.is_some();
+        let late = matches!(call.fate, Fate::Late(_));
+        if pending && !call.arrived && (late || self.rng.bool()) {
+            call.abandoned = true;
+            self.calls.insert(id, call);
+        }
+    }
+}
+
+/// `http://host[:port]/path?query` → host with its port, the rest.
+fn split(url: &str) -> (&str, &str) {
+    let rest = url.strip_prefix("http://").unwrap_or(url);
+    rest.find('/').map_or((rest, "/"), |at| rest.split_at(at))
+}
+
+fn named(what: &What) -> String {
+    match what {
+        What::Http(request) => {
+            let method = match request.method {
+                Method::Get => "GET",
+                Method::Put => "PUT",
+                Method::Post => "POST",
+                Method::Delete => "DELETE",
+            };
+            let body = request.body.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+            format!("{method} {} {body}", request.url)
+        }
+        What::Connect(address) => format!("connect {address}"),
+        What::Run(node, command) => format!("on node-{}: {:?}", node + 1, command.operation),
+    }
+}
+
+fn shown(answer: &Answer) -> String {
+    match answer {
+        Answer::Http(Ok(reply)) => format!("{} {}", reply.status, reply.text().trim_end()),
+        Answer::Http(Err(error)) => error.to_string(),
+        Answer::Run(Ok(output)) => {
+            format!("{:?} {}{}", output.status, output.stdout_text(), output.stderr_text())
+        }
+        Answer::Run(Err(error)) => error.to_string(),
+    }
+}
