@@ -2,7 +2,9 @@
 //!
 //! Several addresses are tried in turn: a refused connection, a 5xx and `No cluster leader` go on to the next
 //! one, round after round, until the patience is over. A request that may have been received but was not
-//! answered is repeated only if it reads; a write is then *unknown* and the caller looks before it acts again.
+//! answered is repeated only if it reads; a write is then *unknown* and the caller looks before it acts again. So is
+//! one that was answered with a 5xx other than `No cluster leader`: a leader that loses its place while it commits
+//! says 500 of a write that may be kept all the same.
 
 mod kv;
 mod session;
@@ -210,7 +212,12 @@ impl<W: World> Client<W> {
                     self.request(method, &addresses[at], path, query, body.clone(), timeout);
                 let problem = match self.world.http(request).await {
                     Ok(reply) if is_passing_trouble(&reply) => {
-                        format!("{} {}", reply.status, crate::text::line(&reply.text(), 120))
+                        let problem = crate::text::line(&reply.text(), 120);
+                        let problem = format!("{} {problem}", reply.status);
+                        if method != Method::Get && !has_no_leader(&reply) {
+                            return Err(Error::Unknown(format!("{}: {problem}", addresses[at])));
+                        }
+                        problem
                     }
                     Ok(reply) if matches!(reply.status, 200 | 404 | 409) => {
                         self.preferred.store(at, Ordering::Relaxed);
@@ -290,9 +297,13 @@ impl<W: World> Client<W> {
 
 /// An election, a server that is starting or shutting down: another one, or a moment later, may do better.
 fn is_passing_trouble(reply: &Reply) -> bool {
-    let text = reply.text();
     // A session that has ended is an answer, though it comes as a failure.
-    (reply.status >= 500 && !text.contains("invalid session")) || text.contains("No cluster leader")
+    (reply.status >= 500 && !reply.text().contains("invalid session")) || has_no_leader(reply)
+}
+
+/// During an election nothing is even proposed: a write was certainly not done.
+fn has_no_leader(reply: &Reply) -> bool {
+    reply.text().contains("No cluster leader")
 }
 
 fn decode<T: serde::de::DeserializeOwned>(what: &str, reply: &Reply) -> Result<T, Error> {

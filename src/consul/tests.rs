@@ -124,6 +124,20 @@ async fn a_write_without_an_answer_is_unknown_and_never_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_that_a_leader_lost_is_unknown_and_one_without_a_leader_is_repeated() {
+    let done = r#"{"Results":[{"KV":{"Key":"k","Flags":7,"ModifyIndex":6}}],"Errors":null}"#;
+    let (world, client) = client(vec![
+        reply(500, "No cluster leader"),
+        reply(200, done),
+        reply(500, "leadership lost while committing log"),
+    ]);
+    assert_eq!(client.kv_compare_and_set(&entry(), b"x").await.expect("done"), KvWrite::Done(6));
+    let error = client.kv_compare_and_set(&entry(), b"x").await.expect_err("unknown");
+    assert!(matches!(error, Error::Unknown(_)), "{error}");
+    assert_eq!(urls(&world).len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_is_one_transaction_that_depends_on_the_index() {
     let done = r#"{"Results":[{"KV":{"Key":"k","Flags":7,"ModifyIndex":6}}],"Errors":null}"#;
     let conflict = r#"{"Results":null,"Errors":[{"OpIndex":0,"What":"index is stale"}]}"#;
