@@ -4,8 +4,10 @@
 //!
 //! * **workers**: where replies name their worker and the number of workers is known, that many different ones
 //!   must have answered, and the last answer of each must agree;
-//! * **samples**: otherwise so many fresh connections in a row must agree that a single stale worker is missed
-//!   with a probability below 0.001, *and* the gateway's lag must have passed since the write;
+//! * **samples**: otherwise the gateway's lag must have passed since the write, and from then on so many fresh
+//!   connections in a row must agree that a single stale worker is missed with a probability below 0.001;
+//! * once one disagreed that late, three times as many in a row are needed: whoever tries again and again finds a row
+//!   that leaves a stale worker out, so a second try must be far less likely to succeed by chance than the first;
 //! * a worker that answers none of four times as many reads is gone (it was reloaded or died), and so is its word;
 //! * where workers are named, samples count only after four times as many reads: an idle gateway favours some
 //!   workers, and up to 45 connections were seen to be needed for four;
@@ -29,6 +31,10 @@ pub struct Rule {
 
 /// How much longer an unlucky worker may stay unseen than if all were equally likely.
 const FAVOUR: u32 = 4;
+
+/// How much longer a row must be once a worker was late: 0.001 becomes 0.000000001, which all tries together
+/// cannot add up to 0.001.
+const DOUBT: u32 = 3;
 
 /// How many fresh connections in a row reach each of `workers` workers with a probability above 0.999, when
 /// each is as likely as the others.
@@ -54,6 +60,10 @@ pub struct Proof {
     rule: Rule,
     reads: u32,
     row: u32,
+    /// Of the row, what was read when the lag was over.
+    late_row: u32,
+    /// A worker disagreed although the lag was over.
+    doubted: bool,
     workers: BTreeMap<String, Worker>,
 }
 
@@ -88,13 +98,22 @@ impl Proof {
     /// Nothing seen yet.
     #[must_use]
     pub fn new(rule: Rule) -> Self {
-        Self { rule, reads: 0, row: 0, workers: BTreeMap::new() }
+        let workers = BTreeMap::new();
+        Self { rule, reads: 0, row: 0, late_row: 0, doubted: false, workers }
     }
 
-    /// Takes in one reply: which worker it came from, if it said so, and whether it agrees.
-    pub fn see(&mut self, worker: Option<&str>, agrees: bool) {
+    /// Takes in one reply, asked for so long `since` the write: which worker it came from, if it said so, and whether
+    /// it agrees.
+    pub fn see(&mut self, worker: Option<&str>, agrees: bool, since: Duration) {
         self.reads += 1;
-        self.row = if agrees { self.row + 1 } else { 0 };
+        let late = since >= self.rule.lag;
+        if agrees {
+            self.row += 1;
+            self.late_row += u32::from(late);
+        } else {
+            (self.row, self.late_row) = (0, 0);
+            self.doubted |= late;
+        }
         if let Some(worker) = worker {
             self.workers.insert(worker.to_owned(), Worker { agrees, seen: self.reads });
         }
@@ -105,12 +124,21 @@ impl Proof {
     /// Takes in a reply that could not be had or read.
     pub fn fail(&mut self) {
         self.reads += 1;
-        self.row = 0;
+        (self.row, self.late_row) = (0, 0);
     }
 
-    /// Decides, `since` the write.
+    /// How many agreeing replies in a row are enough, where workers cannot all be told apart.
     #[must_use]
-    pub fn verdict(&self, since: Duration) -> Verdict {
+    pub fn enough(&self) -> u32 {
+        let named = self.rule.workers.is_some() && !self.workers.is_empty();
+        let favour = if named { FAVOUR } else { 1 };
+        let doubt = if self.doubted { DOUBT } else { 1 };
+        self.rule.reads * favour * doubt
+    }
+
+    /// Decides.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
         let agreeing = self.workers.values().filter(|worker| worker.agrees).count();
         if agreeing < self.workers.len() || (self.reads > 0 && self.row == 0) {
             return Verdict::Disagrees;
@@ -118,9 +146,7 @@ impl Proof {
         if self.rule.workers.is_some_and(|workers| agreeing >= workers as usize) {
             return Verdict::Proven(Method::Workers);
         }
-        let named = self.rule.workers.is_some() && !self.workers.is_empty();
-        let enough = if named { self.rule.reads * FAVOUR } else { self.rule.reads };
-        if self.row >= enough && since >= self.rule.lag {
+        if self.late_row >= self.enough() {
             return Verdict::Proven(Method::Samples);
         }
         Verdict::Open
@@ -164,78 +190,100 @@ mod tests {
     fn one_worker_that_lets_go_proves_nothing_about_the_others() {
         let mut proof = proof(Some(4));
         for _ in 0..24 {
-            proof.see(Some("1"), true);
-            assert_eq!(proof.verdict(Duration::ZERO), Verdict::Open);
+            proof.see(Some("1"), true, Duration::ZERO);
+            assert_eq!(proof.verdict(), Verdict::Open);
         }
         for worker in ["2", "3"] {
-            proof.see(Some(worker), true);
-            assert_eq!(proof.verdict(Duration::ZERO), Verdict::Open);
+            proof.see(Some(worker), true, Duration::ZERO);
+            assert_eq!(proof.verdict(), Verdict::Open);
         }
-        proof.see(Some("4"), false);
-        assert_eq!(proof.verdict(LAG), Verdict::Disagrees);
-        proof.see(Some("1"), true);
-        assert_eq!(proof.verdict(LAG), Verdict::Disagrees, "4 has not answered again");
-        proof.see(Some("4"), true);
-        assert_eq!(proof.verdict(Duration::ZERO), Verdict::Proven(Method::Workers));
+        proof.see(Some("4"), false, Duration::ZERO);
+        assert_eq!(proof.verdict(), Verdict::Disagrees);
+        proof.see(Some("1"), true, Duration::ZERO);
+        assert_eq!(proof.verdict(), Verdict::Disagrees, "4 has not answered again");
+        proof.see(Some("4"), true, Duration::ZERO);
+        assert_eq!(proof.verdict(), Verdict::Proven(Method::Workers));
     }
 
     #[test]
-    fn nameless_replies_need_a_row_and_the_lag() {
+    fn nameless_replies_need_a_row_that_begins_after_the_lag() {
         let mut proof = proof(None);
-        for _ in 0..25 {
-            assert_ne!(proof.verdict(LAG), Verdict::Proven(Method::Samples));
-            proof.see(None, true);
+        for _ in 0..100 {
+            proof.see(None, true, LAG / 2);
+            assert_eq!(proof.verdict(), Verdict::Open);
         }
-        assert_eq!(proof.verdict(LAG / 2), Verdict::Open);
-        assert_eq!(proof.verdict(LAG), Verdict::Proven(Method::Samples));
+        for _ in 0..25 {
+            assert_eq!(proof.verdict(), Verdict::Open);
+            proof.see(None, true, LAG);
+        }
+        assert_eq!(proof.verdict(), Verdict::Proven(Method::Samples));
         proof.fail();
-        assert_eq!(proof.verdict(LAG), Verdict::Disagrees);
-        proof.see(None, true);
-        assert_eq!(proof.verdict(LAG), Verdict::Open, "the row starts anew");
+        assert_eq!(proof.verdict(), Verdict::Disagrees);
+        proof.see(None, true, LAG);
+        assert_eq!(proof.verdict(), Verdict::Open, "the row starts anew");
+    }
+
+    /// One worker of four does not follow, and a minute is long enough for many rows.
+    #[test]
+    fn a_nameless_worker_that_is_stuck_is_not_overlooked_however_long_it_is_tried() {
+        let mut chance = fastrand::Rng::with_seed(7);
+        let mut overlooked = 0;
+        for _ in 0..1_000 {
+            let mut proof = proof(Some(4));
+            for read in 0..3_000 {
+                let since = if read < 300 { Duration::ZERO } else { LAG };
+                proof.see(None, chance.u8(0..4) != 0, since);
+                if proof.verdict() == Verdict::Proven(Method::Samples) {
+                    overlooked += 1;
+                    break;
+                }
+            }
+        }
+        assert!(overlooked <= 3, "overlooked {overlooked} times in 1000");
     }
 
     #[test]
     fn more_workers_than_the_playbook_says_must_all_agree() {
         let mut proof = proof(Some(2));
         for (worker, agrees) in [("1", true), ("2", true), ("3", false)] {
-            proof.see(Some(worker), agrees);
+            proof.see(Some(worker), agrees, LAG);
         }
-        assert_eq!(proof.verdict(LAG), Verdict::Disagrees);
+        assert_eq!(proof.verdict(), Verdict::Disagrees);
     }
 
     #[test]
     fn a_worker_that_is_gone_is_forgotten_and_a_live_one_never() {
         let mut proof = proof(Some(4));
-        proof.see(Some("old"), false);
+        proof.see(Some("old"), false, LAG);
         for read in 1..100 {
-            proof.see(Some(["1", "2", "3", "4"][read % 4]), true);
-            assert_eq!(proof.verdict(LAG), Verdict::Disagrees, "read {read}");
+            proof.see(Some(["1", "2", "3", "4"][read % 4]), true, LAG);
+            assert_eq!(proof.verdict(), Verdict::Disagrees, "read {read}");
         }
-        proof.see(Some("1"), true);
-        assert_eq!(proof.verdict(LAG), Verdict::Proven(Method::Workers));
+        proof.see(Some("1"), true, LAG);
+        assert_eq!(proof.verdict(), Verdict::Proven(Method::Workers));
     }
 
     #[test]
     fn the_word_of_workers_that_are_gone_completes_no_proof() {
         let mut proof = proof(Some(4));
         for worker in ["1", "2", "3"] {
-            proof.see(Some(worker), true);
+            proof.see(Some(worker), true, Duration::ZERO);
         }
         // A reload: from here on only new workers answer, and only one of them so far.
         for _ in 0..100 {
-            proof.see(None, true);
+            proof.see(None, true, Duration::ZERO);
         }
-        proof.see(Some("5"), true);
-        assert_eq!(proof.verdict(Duration::ZERO), Verdict::Open);
+        proof.see(Some("5"), true, Duration::ZERO);
+        assert_eq!(proof.verdict(), Verdict::Open);
     }
 
     #[test]
     fn fewer_workers_than_the_playbook_says_are_proven_by_samples() {
         let mut proof = proof(Some(4));
         for read in 0..100 {
-            assert_eq!(proof.verdict(LAG), Verdict::Open);
-            proof.see(Some(["1", "2"][read % 2]), true);
+            assert_eq!(proof.verdict(), Verdict::Open);
+            proof.see(Some(["1", "2"][read % 2]), true, LAG);
         }
-        assert_eq!(proof.verdict(LAG), Verdict::Proven(Method::Samples));
+        assert_eq!(proof.verdict(), Verdict::Proven(Method::Samples));
     }
 }

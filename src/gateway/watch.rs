@@ -138,31 +138,33 @@ impl<W: World> Watcher<W> {
         let mut serving = 0;
         loop {
             while looks.len() < AT_ONCE {
-                looks.spawn(look(self.world.clone(), self.driver.clone()));
+                let (since, look) =
+                    (written.elapsed(), look(self.world.clone(), self.driver.clone()));
+                looks.spawn(async move { (since, look.await) });
             }
             let seen = tokio::time::timeout_at(deadline, looks.join_next()).await;
             match seen {
                 Err(_) => break,
-                Ok(Some(Ok(Ok((_, view))))) if !view.shows_any(pool, address) => {
+                Ok(Some(Ok((_, Ok((_, view)))))) if !view.shows_any(pool, address) => {
                     proof.fail();
                     trouble = Some("the reply lists none of the playbook's other nodes".into());
                 }
-                Ok(Some(Ok(Ok((worker, view))))) => {
+                Ok(Some(Ok((since, Ok((worker, view)))))) => {
                     let agrees =
                         if routed { view.routes_to(address) } else { view.lets_go_of(address) };
                     if !agrees {
                         trouble = Some(disagreement(address, routed, &view, worker.as_deref()));
                     }
                     serving = pool.iter().filter(|address| view.routes_to(address)).count();
-                    proof.see(worker.as_deref(), agrees);
+                    proof.see(worker.as_deref(), agrees, since);
                 }
-                Ok(Some(Ok(Err(problem)))) => {
+                Ok(Some(Ok((_, Err(problem))))) => {
                     proof.fail();
                     trouble = Some(problem);
                 }
                 Ok(Some(Err(_)) | None) => proof.fail(),
             }
-            let verdict = proof.verdict(written.elapsed());
+            let verdict = proof.verdict();
             if let Verdict::Proven(method) = verdict {
                 let (workers, _) = proof.workers();
                 return Ok(Confirmation { method, reads: proof.reads(), workers, pool: serving });
@@ -171,7 +173,8 @@ impl<W: World> Watcher<W> {
                 self.standing(&proof, trouble.as_deref().filter(|_| verdict == Verdict::Disagrees)),
             );
             // While somebody is behind, or only time is missing, there is no use in asking at full speed.
-            if verdict == Verdict::Disagrees || proof.row() >= self.rule().reads {
+            let early = proof.row() >= self.rule().reads && written.elapsed() < self.lag();
+            if verdict == Verdict::Disagrees || early {
                 tokio::time::sleep_until(deadline.min(Instant::now() + PAUSE)).await;
             }
         }
@@ -181,15 +184,13 @@ impl<W: World> Watcher<W> {
     fn standing(&self, proof: &Proof, trouble: Option<&str>) -> String {
         let progress = match (self.driver.workers(), proof.workers()) {
             (Some(all), (agreeing, seen)) if seen > 0 => format!("{agreeing} of {all} workers"),
-            _ => format!(
-                "{} of {} reads in a row",
-                proof.row().min(self.rule().reads),
-                self.rule().reads
-            ),
+            _ => {
+                format!("{} of {} reads in a row", proof.row().min(proof.enough()), proof.enough())
+            }
         };
         match trouble {
             Some(trouble) => format!("{}: {progress}; {trouble}", self.name),
-            None if proof.row() >= self.rule().reads => {
+            None if proof.row() >= proof.enough() => {
                 let lag = crate::text::duration(self.lag());
                 format!("{}: {progress}, until its lag of {lag} is over", self.name)
             }
