@@ -59,7 +59,7 @@ impl State {
             .nodes
             .iter()
             .any(|node| node.down_by == Some(Cause::Fault) || recent(node.struck_at));
-        let taken = self.nodes.iter().filter(|node| node.deeds.writes > 0);
+        let taken = self.nodes.iter().filter(|node| node.deeds.taken);
         let taken: Vec<_> = taken.map(|node| node.name.clone()).collect();
         if astray || by_fault || taken.is_empty() {
             self.clients.lost_by_faults += 1;

@@ -32,8 +32,8 @@ pub(crate) enum Fate {
     AnswerSilent,
     /// It takes effect so much later, when its caller has given up.
     Late(u64),
-    /// It takes effect, and the answer is that of a leader that has just lost its place.
-    CommittedThen500,
+    /// It takes effect; the answer is that of a leader that has just lost its place, and for so long there is none.
+    CommittedThen500(u64),
 }
 
 impl Fate {

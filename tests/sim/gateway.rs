@@ -4,7 +4,7 @@
 //! interval and up to a second more. A polling gateway asks every interval, changed or not.
 
 use rollgate::world::Reply;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::schedule::PREFIX;
 use crate::world::{Happening, State};
@@ -324,10 +324,11 @@ impl State {
             }
             Kind::Table => {
                 let peers = order.iter().map(|node| {
-                    let conns = self.nodes[*node].requests.len();
-                    json!({ "name": self.nodes[*node].address, "up": worker.up[*node], "conns": conns })
+                    let (up, own) = (worker.up[*node], &self.nodes[*node]);
+                    let (address, conns) = (&own.address, own.requests.len());
+                    format!("{{\"name\":\"{address}\",\"up\":{up},\"conns\":{conns}}}")
                 });
-                json!({ "peers": peers.collect::<Vec<_>>() }).to_string()
+                format!("{{\"peers\":[{}]}}", peers.collect::<Vec<_>>().join(","))
             }
         }
     }
@@ -335,11 +336,14 @@ impl State {
     fn check_status(&self, gateway: usize) -> String {
         let servers = self.nodes.iter().enumerate().map(|(at, node)| {
             let status = if self.gateways[gateway].held(at) { "down" } else { "up" };
-            json!({ "index": at, "upstream": "app", "name": node.address, "status": status,
-                "rise": 1, "fall": 0, "type": "http", "port": 0 })
+            format!(
+                "{{\"index\":{at},\"upstream\":\"app\",\"name\":\"{}\",\"status\":\"{status}\",\
+                 \"rise\":1,\"fall\":0,\"type\":\"http\",\"port\":0}}",
+                node.address
+            )
         });
         let servers: Vec<_> = servers.collect();
-        let servers = json!({ "total": servers.len(), "generation": 1, "server": servers });
-        json!({ "servers": servers }).to_string()
+        let (total, list) = (servers.len(), servers.join(","));
+        format!("{{\"servers\":{{\"total\":{total},\"generation\":1,\"server\":[{list}]}}}}")
     }
 }

@@ -107,7 +107,10 @@ impl State {
         let down = |value: &Option<Vec<u8>>| value.as_deref().is_none_or(says_down);
         self.nodes[node].deeds.writes += 1;
         match (down(&change.before), down(&change.after)) {
-            (false, true) => self.check_floor(node),
+            (false, true) => {
+                self.nodes[node].deeds.taken = true;
+                self.check_floor(node);
+            }
             (true, false) => self.check_enabled(node),
             (true, true) | (false, false) => {}
         }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rollgate::node::Operation;
-use rollgate::world::{Command, HttpError, Output, Reply};
+use rollgate::world::{Command, HttpError, Output, Reply, RunError};
 
 use crate::consul::Reaction;
 use crate::faults::Fate;
 use crate::process::{Cause, Phase, Process, Start, StopWay};
-use crate::world::{Answer, State};
+use crate::world::{Answer, SSH_SILENCE, State};
 
 /// Where releases are.
 pub(crate) const RELEASES: &str = "/srv/app/releases";
@@ -24,6 +24,8 @@ const UP_BEFORE: u64 = 5_000_000;
 pub(crate) struct Deeds {
     /// Registry writes that changed its key.
     pub(crate) writes: u32,
+    /// It was marked down, and was up before.
+    pub(crate) taken: bool,
     /// The service, or what it runs, was touched.
     pub(crate) touched: bool,
     /// The process that ran before.
@@ -151,7 +153,9 @@ impl State {
     pub(crate) fn command(&mut self, at: usize, command: &Command) -> Reaction {
         let clock = self.clock;
         if clock < self.nodes[at].unreachable_until {
-            return Reaction::Never;
+            // It went away while the command was on its way: ssh notices by itself.
+            let lost = RunError::Lost("Timeout, server not responding".into());
+            return Reaction::Answer(SSH_SILENCE, Answer::Run(Err(lost)));
         }
         match &command.operation {
             Operation::User { command } => self.user(at, command.trim()),

@@ -19,8 +19,10 @@ pub(crate) struct GatewayShape {
     kind: Kind,
     workers: usize,
     interval: u64,
-    /// Replies name their worker, and the playbook says how many there are.
+    /// Replies name their worker.
     named: bool,
+    /// The playbook says how many workers there are.
+    counted: bool,
     checks: bool,
 }
 
@@ -40,6 +42,8 @@ pub(crate) struct Shape {
     drain: &'static str,
     drain_timeout: u64,
     pub(crate) on_timeout: &'static str,
+    /// Its check in Consul counts, too.
+    consul_check: bool,
     rise: u32,
     min_healthy: u64,
     health_interval: u64,
@@ -78,8 +82,14 @@ fn one<T: Clone>(rng: &mut Rng, choices: &[T]) -> T {
 impl Shape {
     /// Three nodes behind two gateways, one after the other, nothing special.
     fn plain() -> Self {
-        let gateway =
-            |kind, named| GatewayShape { kind, workers: 2, interval: 500, named, checks: false };
+        let gateway = |kind, named| GatewayShape {
+            kind,
+            workers: 2,
+            interval: 500,
+            named,
+            counted: named,
+            checks: false,
+        };
         Self {
             nodes: 3,
             gateways: vec![gateway(Kind::Upsync, true), gateway(Kind::Upsync, false)],
@@ -93,6 +103,7 @@ impl Shape {
             drain: "http",
             drain_timeout: 30_000,
             on_timeout: "fail",
+            consul_check: false,
             rise: 2,
             min_healthy: 0,
             health_interval: 500,
@@ -113,6 +124,7 @@ impl Shape {
                 workers: rng.usize(1..=4),
                 interval: one(rng, &[50, 200, 500, 500, 2_000, 5_000]),
                 named: rng.u8(0..3) > 0,
+                counted: rng.u8(0..4) > 0,
                 checks: kind == Kind::Upsync && rng.u8(0..3) == 0,
             }
         });
@@ -144,6 +156,7 @@ impl Shape {
             drain: one(rng, drains),
             drain_timeout: one(rng, &[2_000, 10_000, 30_000]),
             on_timeout: one(rng, &["fail", "fail", "proceed"]),
+            consul_check: rng.u8(0..4) == 0,
             rise: rng.u32(1..=3),
             min_healthy: one(rng, &[0, 0, 1_000, 5_000]),
             health_interval: one(rng, &[200, 500, 1_000]),
@@ -180,7 +193,7 @@ impl Shape {
                 ),
             };
             let mut more = format!(", sync_interval: {}ms", gateway.interval);
-            if gateway.named {
+            if gateway.counted {
                 more += &format!(", workers: {}", gateway.workers);
             }
             if gateway.checks {
@@ -220,6 +233,9 @@ impl Shape {
         );
         if self.identity {
             text += "  identity: { header: X-App-Version, equals: '2' }\n";
+        }
+        if self.consul_check {
+            text += "  consul: { service: app }\n";
         }
         text += "hooks: { on_failure: { run: svc log } }\n";
         text += if self.restart {
@@ -299,6 +315,27 @@ impl Schedule {
         state.clients.slowest = shape.slowest;
     }
 
+    /// Whether there is no reason for the release not to be done.
+    pub(crate) fn nothing_goes_wrong(&self) -> bool {
+        let shape = &self.shape;
+        let drained = shape.slow_of == 0 || shape.slowest + 1_000 < shape.drain_timeout;
+        self.faults.is_empty() && (drained || shape.on_timeout == "proceed")
+    }
+
+    /// When somebody asks the release to stop.
+    pub(crate) fn signals(&self) -> Vec<u64> {
+        let mut times: Vec<_> = self
+            .faults
+            .iter()
+            .filter_map(|(when, fault)| match (when, fault) {
+                (When::At(at), Fault::Signal) => Some(*at),
+                _ => None,
+            })
+            .collect();
+        times.sort_unstable();
+        times
+    }
+
     /// How to see this run again.
     pub(crate) fn replay(&self) -> String {
         format!(
@@ -318,7 +355,8 @@ fn fault(rng: &mut Rng, shape: &Shape) -> Fault {
     let gateway = rng.usize(0..shape.gateways.len());
     let worker = rng.usize(0..shape.gateways[gateway].workers);
     let lasts = one(rng, &[200, 1_000, 3_000, 10_000, 40_000]);
-    let effects = [Fate::AnswerLost, Fate::AnswerSilent, Fate::Vanishes, Fate::CommittedThen500];
+    let effects = [Fate::AnswerLost, Fate::AnswerSilent, Fate::Vanishes];
+    let leader_lost = Fate::CommittedThen500(lasts);
     let lies = [
         Lie::Refuses,
         Lie::Silent,
@@ -330,9 +368,10 @@ fn fault(rng: &mut Rng, shape: &Shape) -> Fault {
     match rng.u8(0..24) {
         0 => Fault::Election(lasts),
         1 => Fault::ServerDown { server: rng.usize(0..shape.servers), lasts },
-        2 | 3 => Fault::NextWrite(one(rng, &effects)),
+        2 => Fault::NextWrite(leader_lost),
+        3 => Fault::NextWrite(one(rng, &effects)),
         4 => Fault::NextWrite(Fate::Late(rng.u64(5_000..20_000))),
-        5 => Fault::NextRead(one(rng, &effects[..3])),
+        5 => Fault::NextRead(one(rng, &effects)),
         6 => Fault::ForeignEdit(node),
         7 => Fault::SessionsLost,
         8 => Fault::Stuck { gateway, worker, lasts: lasts * 3 },
@@ -342,7 +381,7 @@ fn fault(rng: &mut Rng, shape: &Shape) -> Fault {
         13 => Fault::Crash(node),
         14 => Fault::Reboot { node, lasts: rng.u64(5_000..60_000) },
         15 => Fault::Unreachable { node, lasts },
-        16 | 17 => Fault::NextCommand { node, fate: one(rng, &effects[..3]) },
+        16 | 17 => Fault::NextCommand { node, fate: one(rng, &effects) },
         18 | 19 => {
             let start = match rng.u8(0..5) {
                 0 => Start::After(rng.u64(5_000..40_000)),

@@ -131,7 +131,7 @@ fn a_blocking_query_waits_for_a_change_or_its_time() {
 #[test]
 fn a_write_may_take_effect_although_its_answer_is_lost() {
     drive(async |sim| {
-        for (fate, key) in [(Fate::AnswerLost, "a"), (Fate::CommittedThen500, "b")] {
+        for (fate, key) in [(Fate::AnswerLost, "a"), (Fate::CommittedThen500(0), "b")] {
             sim.look(|state| state.strike(&Fault::NextWrite(fate)));
             let url = format!("http://consul-2:8500/v1/kv/{key}");
             let request = Request { method: Put, ..Request::get(url, Duration::from_secs(5)) };

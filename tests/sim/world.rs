@@ -21,7 +21,7 @@ use crate::process::Cause;
 use crate::schedule::{PREFIX, Schedule};
 
 /// How long a command's connection may be silent before ssh itself gives it up.
-const SSH_SILENCE: u64 = 18_000;
+pub(crate) const SSH_SILENCE: u64 = 18_000;
 
 /// How often a blocking query is looked at again.
 const BLOCKED: u64 = 25;
@@ -208,7 +208,7 @@ impl State {
                 call.answer = Some((self.clock + takes, answer));
             }
             Fate::Vanishes => self.silent(&mut call),
-            Fate::Plain | Fate::AnswerLost | Fate::AnswerSilent | Fate::CommittedThen500 => {
+            Fate::Plain | Fate::AnswerLost | Fate::AnswerSilent | Fate::CommittedThen500(_) => {
                 call.next = self.clock + takes;
                 self.after(takes, Happening::Arrives(id));
             }
@@ -270,7 +270,8 @@ impl State {
                         };
                         call.answer = Some((at, broken));
                     }
-                    Fate::CommittedThen500 => {
+                    Fate::CommittedThen500(lasts) => {
+                        self.consul.election_until = self.clock + lasts;
                         let body = b"leadership lost while committing log".to_vec();
                         let reply = Reply { status: 500, body, ..Reply::default() };
                         call.answer = Some((at, Answer::Http(Ok(reply))));
