@@ -47,7 +47,7 @@ impl State {
         let takes =
             if slow { self.rng.u64(300..=self.clients.slowest) } else { self.rng.u64(2..=40) };
         let request = self.clients.sent;
-        self.nodes[node].requests.insert(request, pid);
+        self.nodes[node].requests.insert(request, (pid, astray));
         self.after(takes, Happening::Answers { node, request });
     }
 
@@ -88,13 +88,12 @@ impl State {
     /// The requests that a process works on are lost.
     pub(crate) fn cut(&mut self, at: usize, pid: u32, cause: Cause) {
         let node = &mut self.nodes[at];
-        let before = node.requests.len();
-        node.requests.retain(|_, worker| *worker != pid);
-        let lost = (before - node.requests.len()) as u64;
-        match cause {
-            Cause::Release => node.deeds.cut += lost,
-            Cause::Fault => self.clients.lost_by_faults += lost,
-        }
+        let lost = node.requests.extract_if(.., |_, (worker, _)| *worker == pid);
+        let lost: Vec<_> = lost.map(|(_, (_, astray))| astray).collect();
+        let ours = lost.iter().filter(|astray| !**astray && cause == Cause::Release).count() as u64;
+        let lost = lost.len() as u64;
+        node.deeds.cut += ours;
+        self.clients.lost_by_faults += lost - ours;
         if lost > 0 {
             self.note(|| format!("node-{}: {lost} requests cut ({cause:?})", at + 1));
         }

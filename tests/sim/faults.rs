@@ -15,6 +15,8 @@ pub(crate) enum When {
     At(u64),
     /// With this call, counted from 1.
     Call(u64),
+    /// When this event of the release is on the disk, counted from 1.
+    Event(u64),
 }
 
 /// What becomes of a call.

@@ -53,8 +53,11 @@ fn judge(schedule: &Schedule, ran: &Ran, scratch: &Path) {
         return;
     }
     let again = run(schedule, scratch, true);
-    let from = again.history.len().saturating_sub(HISTORY);
-    show(&format!("… {}\n", again.history[from..].join("\n")));
+    let looks = |line: &&String| line.contains("GET http://gw-") || line.contains("given up");
+    let lines: Vec<_> =
+        again.history.iter().filter(|line| !looks(line)).map(String::as_str).collect();
+    let from = lines.len().saturating_sub(HISTORY);
+    show(&format!("… {}\n", lines[from..].join("\n")));
     show(&format!("{schedule:?}\n-> {:?}", ran.end));
     // The first ones say why, the others are its consequences.
     for violation in ran.violations.iter().take(8) {

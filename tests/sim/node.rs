@@ -56,8 +56,8 @@ pub(crate) struct Node {
     pub(crate) down_by: Option<Cause>,
     /// When a fault last took what served.
     pub(crate) struck_at: Option<u64>,
-    /// Requests in flight, and the process that works on each.
-    pub(crate) requests: BTreeMap<u64, u32>,
+    /// Requests in flight: the process that works on each, and whether a worker sent it that was led astray.
+    pub(crate) requests: BTreeMap<u64, (u32, bool)>,
     answered_at: u64,
     pub(crate) deeds: Deeds,
 }

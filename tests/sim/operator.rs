@@ -54,8 +54,12 @@ pub(crate) enum End {
 impl fmt::Display for End {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // Why it was refused is another thing every time.
-            Self::Refused(_) => formatter.write_str("Refused"),
+            // Names and numbers are others every time.
+            Self::Refused(problems) => {
+                let why = problems.first().map_or("", String::as_str);
+                let why: String = why.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+                write!(formatter, "Refused: {why:.60}")
+            }
             end => write!(formatter, "{end:?}"),
         }
     }
@@ -77,8 +81,8 @@ pub(crate) struct Ran {
 }
 
 /// Hears of events; kills the release after one of them.
-#[derive(Default)]
 struct Ear {
+    sim: Arc<Sim>,
     events: Option<String>,
     durable: u64,
     kill_after: Option<u64>,
@@ -92,8 +96,16 @@ impl Sink for Ear {
         if let Some(events) = &mut self.events {
             let _ = writeln!(events, "{}", event.to_line());
         }
-        self.durable += u64::from(event.is_durable());
-        if event.is_durable() && self.kill_after == Some(self.durable) {
+        if !event.is_durable() {
+            return;
+        }
+        self.durable += 1;
+        let line = || {
+            let step = event.step.map(|step| step.to_string()).unwrap_or_default();
+            format!("EVENT {} {step}: {:?}", event.node.as_deref().unwrap_or(""), event.fact)
+        };
+        self.sim.look(|state| state.written_down(self.durable, line));
+        if self.kill_after == Some(self.durable) {
             // As kill -9 would: nobody hears that the event is on the disk, and nothing else happens.
             resume_unwind(Box::new(Killed));
         }
@@ -157,10 +169,12 @@ pub(crate) fn run(schedule: &Schedule, scratch: &Path, history: bool) -> Ran {
 
 async fn release(schedule: &Schedule, folder: &Path, history: bool) -> Ran {
     let sim = Arc::new(Sim::new(schedule, history));
-    let mut ear = Ear { events: history.then(String::new), ..Ear::default() };
-    if let Some(Kill::AfterEvent(event)) = schedule.kill {
-        ear.kill_after = Some(event);
-    }
+    let kill_after = match schedule.kill {
+        Some(Kill::AfterEvent(event)) => Some(event),
+        Some(Kill::At(_)) | None => None,
+    };
+    let events = history.then(String::new);
+    let mut ear = Ear { sim: sim.clone(), events, durable: 0, kill_after };
     let killed = async {
         match schedule.kill {
             Some(Kill::At(clock)) => sim.until(clock).await,

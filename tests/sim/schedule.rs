@@ -134,15 +134,15 @@ impl Shape {
         let drains: &[_] =
             if counted { &["http", "sockets", "gateways"] } else { &["http", "sockets"] };
         let min_available = rng.usize(1..nodes);
-        let spare = nodes - min_available;
-        let batches = match rng.u8(0..6) {
-            0 => "[1, '50%']".to_owned(),
-            1 => "'100%'".to_owned(),
-            _ => rng.usize(1..=spare).to_string(),
-        };
         let mut some =
             |of: u8| -> Vec<usize> { (0..nodes).filter(|_| rng.u8(0..of) == 0).collect() };
         let (out, done) = (some(10), some(12));
+        let spare = nodes.saturating_sub(min_available + out.len()).max(1);
+        let batches = match rng.u8(0..16) {
+            0 => "'100%'".to_owned(),
+            1..5 => format!("[1, {spare}]"),
+            _ => rng.usize(1..=spare).to_string(),
+        };
         Self {
             nodes,
             gateways,
@@ -262,15 +262,18 @@ impl Schedule {
         let span = 10_000 + 12_000 * shape.nodes as u64;
         let mut faults: Vec<_> = (0..count)
             .map(|_| {
-                let when = match rng.u8(0..3) {
+                let when = match rng.u8(0..4) {
                     0 => When::Call(rng.u64(1..=1_500 * shape.nodes as u64)),
+                    1 => When::Event(rng.u64(1..=30 * shape.nodes as u64)),
                     _ => When::At(rng.u64(0..span)),
                 };
                 (when, fault(&mut rng, &shape))
             })
             .collect();
-        if rng.u8(0..5) == 0 {
-            faults.push((When::At(rng.u64(0..span)), Fault::Signal));
+        match rng.u8(0..10) {
+            0 => faults.push((When::At(rng.u64(0..span)), Fault::Signal)),
+            1 => faults.push((When::Event(rng.u64(1..=30 * shape.nodes as u64)), Fault::Signal)),
+            _ => {}
         }
         let kill = match rng.u8(0..8) {
             0 => Some(Kill::AfterEvent(rng.u64(1..=60 * shape.nodes as u64))),

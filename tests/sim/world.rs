@@ -96,6 +96,7 @@ pub(crate) struct State {
     /// How many calls were made.
     pub(crate) made: u64,
     at_call: BTreeMap<u64, Vec<Fault>>,
+    at_event: BTreeMap<u64, Vec<Fault>>,
     history: Option<Vec<String>>,
 }
 
@@ -118,6 +119,7 @@ impl State {
             calls: BTreeMap::new(),
             made: 0,
             at_call: BTreeMap::new(),
+            at_event: BTreeMap::new(),
             history: history.then(Vec::new),
         };
         schedule.furnish(&mut state);
@@ -125,6 +127,9 @@ impl State {
             match when {
                 When::At(at) => state.after(*at, Happening::Strikes(fault.clone())),
                 When::Call(call) => state.at_call.entry(*call).or_default().push(fault.clone()),
+                When::Event(event) => {
+                    state.at_event.entry(*event).or_default().push(fault.clone());
+                }
             }
         }
         state
@@ -176,6 +181,14 @@ impl State {
             Happening::Exits { node, pid, cause } => self.exit(node, pid, cause),
             Happening::Spawns { node, ours } => self.spawn(node, ours),
             Happening::Strikes(fault) => self.strike(&fault),
+        }
+    }
+
+    /// An event of the release is on the disk.
+    pub(crate) fn written_down(&mut self, number: u64, line: impl FnOnce() -> String) {
+        self.note(line);
+        for fault in self.at_event.remove(&number).unwrap_or_default() {
+            self.strike(&fault);
         }
     }
 
@@ -260,7 +273,9 @@ impl State {
             Reaction::Never => {}
             Reaction::Answer(delay, answer) => {
                 let at = self.clock + delay + self.rng.u64(1..=4);
-                self.note(|| format!("call {id}: answer {}", shown(&answer)));
+                if !matches!(&call.what, What::Http(request) if is_look(request)) {
+                    self.note(|| format!("call {id}: answer {}", shown(&answer)));
+                }
                 match call.fate {
                     Fate::Plain => call.answer = Some((at, answer)),
                     Fate::AnswerLost => {
@@ -340,6 +355,11 @@ impl State {
 fn split(url: &str) -> (&str, &str) {
     let rest = url.strip_prefix("http://").unwrap_or(url);
     rest.find('/').map_or((rest, "/"), |at| rest.split_at(at))
+}
+
+/// Gateways are looked at so often that nobody wants to read it all.
+fn is_look(request: &Request) -> bool {
+    request.url.starts_with("http://gw-")
 }
 
 fn named(what: &What) -> String {
