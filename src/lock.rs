@@ -237,14 +237,20 @@ impl<W: World> Lock<W> {
 
     /// Renews the session and tells what is being done, until the lock is lost or given back.
     async fn keep(self: Arc<Self>) {
+        let mut pause = RENEWAL;
         loop {
-            tokio::time::sleep(RENEWAL).await;
+            tokio::time::sleep(pause).await;
             let asked = Instant::now();
             match self.client.session_renew(&self.guard.session).await {
                 Ok(true) => self.state().renewed = asked,
                 Ok(false) => return self.lose("its session has ended"),
-                Err(_) => continue,
+                // Whoever could not be asked is asked again soon: the session does not wait.
+                Err(_) => {
+                    pause = PAUSE;
+                    continue;
+                }
             }
+            pause = RENEWAL;
             let bytes = {
                 let mut state = self.state();
                 state.holder.seen = self.client.now();

@@ -9,16 +9,21 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rollgate::consul::{Client, Settings};
+use rollgate::engine::copy::Copy;
 use rollgate::engine::journal::{self, Journal};
 use rollgate::engine::release::Release;
-use rollgate::engine::{Ended, Engine, Mode, Sink};
+use rollgate::engine::{Begin, Ended, Engine, Mode, Sink, Stop};
 use rollgate::event::{Event, Outcome, Started, Will};
+use rollgate::lock::{Holder, Lock};
 use rollgate::plan::{Plan, Selection};
 use rollgate::playbook::load_text;
 use rollgate::registry::Kv;
 use rollgate::secret::Redactor;
 use rollgate::spec::{Digest, Inputs, Spec};
 use rollgate::survey::{PATIENCE, survey};
+use rollgate::world::World;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::invariants::{Rule, Violation};
 use crate::schedule::{Kill, Schedule};
@@ -296,64 +301,132 @@ async fn deploy(
     folder: &Path,
     ear: &mut Ear,
 ) -> Result<Ended, End> {
-    let text = schedule.shape.playbook();
-    let loaded = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
-    let (artifact_folder, digest) = artifact();
-    let inputs = Inputs {
-        release: "r1".into(),
-        folder: PathBuf::from(artifact_folder.path()),
-        artifact: schedule.shape.artifact.then(|| digest.clone()),
-        ..Inputs::default()
-    };
-    let spec = Arc::new(Spec::new(&loaded.playbook, &inputs).expect("a complete playbook"));
-    let servers = 1..=schedule.shape.servers;
-    let settings = Settings {
-        addresses: servers.map(|server| format!("http://consul-{server}:8500")).collect(),
-        token: None,
-        basic_auth: None,
-        datacenter: None,
-        namespace: None,
-        partition: None,
-    };
-    let consul = Arc::new(Client::new(sim.clone(), settings));
-    let stop = sim.look(|state| state.stop.subscribe());
-    let mut stopped = stop.clone();
-    let refused = |problems: Vec<String>| End::Refused(problems);
-    let fleet = tokio::select! {
+    let site = Site::new(sim, schedule);
+    let mut stopped = site.stop.clone();
+    let holder = holder(sim);
+    let lock =
+        Lock::acquire(&site.consul, &site.spec.service, holder, None, Instant::now(), |_| {});
+    let lock = tokio::select! {
         biased;
-        _ = stopped.changed() => return Err(refused(vec!["stopped".into()])),
-        fleet = survey(sim, &consul, &spec, PATIENCE) => fleet,
+        _ = stopped.changed() => return Err(End::Refused(vec!["stopped".into()])),
+        lock = lock => lock.map_err(|error| End::Refused(vec![error.to_string()]))?,
     };
-    let plan = Plan::new(&spec, &fleet, &Selection::default());
-    if !plan.refusals.is_empty() {
-        return Err(refused(plan.refusals));
-    }
-    let Some(first) = plan.rows.iter().find(|row| row.planned.will == Will::Update) else {
-        return Err(End::Nothing);
-    };
-    let kv = Kv::new(consul.clone(), spec.prefix.clone());
-    kv.may_write(&first.address).await.map_err(|error| refused(vec![error.to_string()]))?;
-    let started = Started {
-        service: spec.service.clone(),
+    let result = site.release(&lock, folder, ear).await;
+    lock.release().await;
+    result
+}
+
+fn holder(sim: &Sim) -> Holder {
+    let now = sim.now();
+    Holder {
+        release: "r1".into(),
         command: "deploy".into(),
-        from: plan.from.clone(),
-        to: spec.version.clone(),
-        actor: "simulator".into(),
-        file: "app.yaml".into(),
-        selection: Vec::new(),
-        arguments: Vec::new(),
-        playbook: serde_json::to_value(&loaded.playbook).expect("a playbook is JSON"),
-        inputs,
-        nodes: plan.planned(),
-    };
-    let journal = Journal::create(folder, "r1").expect("a journal");
-    let engine = Engine {
-        world: sim.clone(),
-        consul,
-        spec,
-        mode: Mode::Deploy,
-        stop,
-        redactor: Redactor::default(),
-    };
-    Ok(engine.run("r1", started, journal, ear).await.expect("a journal that can be written"))
+        by: "simulator".into(),
+        host: "here".into(),
+        pid: 1,
+        since: now,
+        seen: now,
+        doing: String::new(),
+        file: None,
+        released: false,
+    }
+}
+
+/// A playbook with everything that it needs.
+struct Site {
+    sim: Arc<Sim>,
+    playbook: serde_json::Value,
+    inputs: Inputs,
+    spec: Arc<Spec>,
+    consul: Arc<Client<Sim>>,
+    stop: watch::Receiver<Stop>,
+}
+
+impl Site {
+    fn new(sim: &Arc<Sim>, schedule: &Schedule) -> Self {
+        let text = schedule.shape.playbook();
+        let loaded = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
+        let (artifact_folder, digest) = artifact();
+        let inputs = Inputs {
+            release: "r1".into(),
+            folder: PathBuf::from(artifact_folder.path()),
+            artifact: schedule.shape.artifact.then(|| digest.clone()),
+            ..Inputs::default()
+        };
+        let spec = Arc::new(Spec::new(&loaded.playbook, &inputs).expect("a complete playbook"));
+        let servers = 1..=schedule.shape.servers;
+        let settings = Settings {
+            addresses: servers.map(|server| format!("http://consul-{server}:8500")).collect(),
+            token: None,
+            basic_auth: None,
+            datacenter: None,
+            namespace: None,
+            partition: None,
+        };
+        Self {
+            sim: sim.clone(),
+            playbook: serde_json::to_value(&loaded.playbook).expect("a playbook is JSON"),
+            inputs,
+            spec,
+            consul: Arc::new(Client::new(sim.clone(), settings)),
+            stop: sim.look(|state| state.stop.subscribe()),
+        }
+    }
+
+    async fn release(
+        self,
+        lock: &Arc<Lock<Sim>>,
+        folder: &Path,
+        ear: &mut Ear,
+    ) -> Result<Ended, End> {
+        let Self { sim, playbook, inputs, spec, consul, stop } = self;
+        let mut stopped = stop.clone();
+        let refused = |problems: Vec<String>| End::Refused(problems);
+        let fleet = tokio::select! {
+            biased;
+            _ = stopped.changed() => return Err(refused(vec!["stopped".into()])),
+            fleet = survey(&sim, &consul, &spec, PATIENCE) => fleet,
+        };
+        let plan = Plan::new(&spec, &fleet, &Selection::default());
+        if !plan.refusals.is_empty() {
+            return Err(refused(plan.refusals));
+        }
+        if plan.count(Will::Update) == 0 {
+            return Err(End::Nothing);
+        }
+        let kv = Kv::new(consul.clone(), spec.prefix.clone());
+        let updates = plan.rows.iter().filter(|row| row.planned.will == Will::Update);
+        let addresses = updates.map(|row| row.address.as_str()).collect();
+        kv.may_write(&addresses).await.map_err(|error| refused(vec![error.to_string()]))?;
+        let started = Started {
+            service: spec.service.clone(),
+            command: "deploy".into(),
+            from: plan.from.clone(),
+            to: spec.version.clone(),
+            actor: "simulator".into(),
+            file: "app.yaml".into(),
+            selection: Vec::new(),
+            arguments: Vec::new(),
+            playbook,
+            inputs,
+            nodes: plan.planned(),
+            pool: fleet.pool(&spec),
+            before: Vec::new(),
+            toward: Vec::new(),
+        };
+        let journal = Journal::create(folder, "r1").expect("a journal");
+        let copy = Copy::new(&consul, lock.guard(), &spec.service, "r1", sim.now(), Vec::new());
+        let engine = Engine {
+            world: sim,
+            consul,
+            spec,
+            mode: Mode::Deploy,
+            stop,
+            redactor: Redactor::default(),
+            lock: lock.clone(),
+            copy: Some(copy),
+        };
+        let begin = Begin::Started(Box::new(started));
+        Ok(engine.run("r1", begin, journal, ear).await.expect("a journal that can be written"))
+    }
 }
