@@ -18,6 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// How many looks in a row must find nothing once one of them did: a look may miss a worker, and trying again and
+/// again finds a look that does.
+const LOOKS_IN_DOUBT: u32 = 3;
+
 /// Nodes that this release has taken and not yet seen back, although a gateway may still show them.
 #[derive(Debug, Default)]
 pub(super) struct Capacity {
@@ -65,14 +69,16 @@ impl<W: World> NodeRun<W> {
     /// Waits until the node may be taken without leaving too few at any gateway, and takes it.
     pub(super) async fn take(&self, step: Step) -> Result<(), Trouble> {
         let deadline = Instant::now() + PATIENCE;
+        let mut looks = 1;
         loop {
             if self.shared.too_many_failed() && !self.goes_back() {
                 return Err(Trouble::NotTaken);
             }
-            let problem = match self.try_to_take().await {
+            let problem = match self.try_to_take(looks).await {
                 Ok(routed) => return self.record(Some(step), Fact::CapacitySeen { routed }).await,
                 Err(problem) => problem,
             };
+            looks = LOOKS_IN_DOUBT;
             if Instant::now() + PAUSE >= deadline {
                 return Err(Trouble::from(format!("not taken: {problem}")));
             }
@@ -82,12 +88,12 @@ impl<W: World> NodeRun<W> {
         }
     }
 
-    /// Looks at every gateway and takes the node, or says what stands against it. One node at a time.
-    async fn try_to_take(&self) -> Result<BTreeMap<String, usize>, String> {
+    /// Looks at every gateway so many times and takes the node, or says what stands against it. One node at a time.
+    async fn try_to_take(&self, looks: u32) -> Result<BTreeMap<String, usize>, String> {
         let (spec, address) = (&self.shared.spec, &self.node.address);
         let mut capacity = self.shared.capacity.lock().await;
         let mut routed = BTreeMap::new();
-        for gateway in &self.shared.gateways {
+        for gateway in (0..looks).flat_map(|_| &self.shared.gateways) {
             let name = gateway.name();
             let seen = gateway.observe().await;
             let seen = seen.map_err(|error| format!("{name} cannot be read: {error}"))?;

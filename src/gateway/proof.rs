@@ -30,7 +30,7 @@ pub struct Rule {
 }
 
 /// How much longer an unlucky worker may stay unseen than if all were equally likely.
-const FAVOUR: u32 = 4;
+pub(super) const FAVOUR: u32 = 4;
 
 /// How much longer a row must be once a worker was late: 0.001 becomes 0.000000001, which all tries together
 /// cannot add up to 0.001.

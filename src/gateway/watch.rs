@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::proof::FAVOUR;
 use super::{ASSUMED_WORKERS, Driver, Method, Proof, Rule, Verdict, View, driver, reads_for};
 use crate::spec::{GatewaySpec, Spec};
 use crate::world::{Reply, World};
@@ -210,7 +211,10 @@ impl<W: World> Watcher<W> {
         let mut looks = JoinSet::new();
         let mut begun = 0;
         loop {
-            while looks.len() < AT_ONCE && begun < rule.reads {
+            // Where workers are told apart it is known that one is missing: it is worth some patience.
+            let named = rule.workers.is_some() && !workers.is_empty();
+            let most = if named { rule.reads * FAVOUR } else { rule.reads };
+            while looks.len() < AT_ONCE && begun < most {
                 begun += 1;
                 looks.spawn(look(self.world.clone(), self.driver.clone()));
             }
