@@ -88,10 +88,12 @@ impl State {
     /// The requests that a process works on are lost.
     pub(crate) fn cut(&mut self, at: usize, pid: u32, cause: Cause) {
         let node = &mut self.nodes[at];
-        let lost = node.requests.extract_if(.., |_, (worker, _)| *worker == pid);
-        let lost: Vec<_> = lost.map(|(_, (_, astray))| astray).collect();
-        let ours = lost.iter().filter(|astray| !**astray && cause == Cause::Release).count() as u64;
-        let lost = lost.len() as u64;
+        let (mut lost, mut ours) = (0, 0);
+        node.requests.retain(|_, (worker, astray)| {
+            lost += u64::from(*worker == pid);
+            ours += u64::from(*worker == pid && !*astray && cause == Cause::Release);
+            *worker != pid
+        });
         node.deeds.cut += ours;
         self.clients.lost_by_faults += lost - ours;
         if lost > 0 {

@@ -8,7 +8,8 @@ use rollgate::engine::release::{NodeState, Phase, Release, Standing};
 
 use crate::gateway::says_down;
 use crate::process::Cause;
-use crate::schedule::{PREFIX, Shape};
+use crate::schedule::PREFIX;
+use crate::shape::Shape;
 use crate::store::Change;
 use crate::world::State;
 
