@@ -131,8 +131,11 @@ async fn a_write_that_a_leader_lost_is_unknown_and_one_without_a_leader_is_repea
         reply(200, done),
         reply(500, "leadership lost while committing log"),
     ]);
-    assert_eq!(client.kv_compare_and_set(&entry(), b"x").await.expect("done"), KvWrite::Done(6));
-    let error = client.kv_compare_and_set(&entry(), b"x").await.expect_err("unknown");
+    assert_eq!(
+        client.kv_compare_and_set(None, &entry(), b"x").await.expect("done"),
+        KvWrite::Done(6)
+    );
+    let error = client.kv_compare_and_set(None, &entry(), b"x").await.expect_err("unknown");
     assert!(matches!(error, Error::Unknown(_)), "{error}");
     assert_eq!(urls(&world).len(), 3);
 }

@@ -93,7 +93,10 @@ impl State {
         self.note(|| format!("FAULT {fault:?}"));
         let clock = self.clock;
         match fault {
-            Fault::Election(lasts) => self.consul.election_until = clock + lasts,
+            Fault::Election(lasts) => {
+                self.consul.election_until = clock + lasts;
+                self.consul.store.new_leader(clock + lasts);
+            }
             Fault::ServerDown { server, lasts } => {
                 if let Some(until) = self.consul.down_until.get_mut(*server) {
                     *until = clock + lasts;

@@ -326,6 +326,13 @@ impl Store {
         Some(session.shown(id))
     }
 
+    /// A new leader knows nothing of how long sessions have lived: each gets its whole time again.
+    pub(crate) fn new_leader(&mut self, clock: u64) {
+        for session in self.sessions.values_mut() {
+            session.expires = session.ttl.map_or(u64::MAX, |ttl| clock + ttl);
+        }
+    }
+
     /// Ends the sessions whose time is over.
     pub(crate) fn expire(&mut self, clock: u64) {
         let over = self.sessions.iter().filter(|(_, session)| session.expires <= clock);
