@@ -8,6 +8,7 @@
 //! * [`end`]: how it ended.
 //! * [`node`]: one node's way through its steps, to the end, a failure, or a stop on request.
 //! * [`steps`]: what each step does. Reads like the runbook.
+//! * [`guard`]: what keeps a node out while it is out.
 //! * [`capacity`], [`drain`], [`availability`]: the three things a step can be too careless about.
 
 mod availability;
@@ -16,6 +17,7 @@ mod capacity;
 pub mod copy;
 mod drain;
 mod end;
+mod guard;
 pub mod journal;
 mod node;
 pub mod past;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
+use super::guard::Guard;
 use super::release::{Release, Way};
 use super::run::{Mode, Record, Shared, Stop};
 use crate::event::{Drained, Fact, Failure, Planned, Step};
@@ -46,6 +47,8 @@ pub(super) struct NodeRun<W> {
     stopped: bool,
     /// To the release, or back to what it ran before.
     way: Way,
+    /// Keeps it out while it is out.
+    guard: Option<Guard>,
     /// What need not be done again; nothing is known of a node that is not taken up again.
     done: Option<Vec<Step>>,
 }
@@ -135,6 +138,7 @@ impl<W: World> NodeRun<W> {
             down: state.down == Some(true),
             unanswered: false,
             stopped: state.stopped,
+            guard: None,
             done: state.resumed.then(|| state.done.clone()),
         })
     }
@@ -184,11 +188,16 @@ impl<W: World> NodeRun<W> {
             mode.includes(action.step)
                 && !self.done.iter().flatten().any(|done| *done == action.step)
         };
-        for action in steps.iter().filter(left).collect::<Vec<_>>() {
+        let left: Vec<_> = steps.iter().filter(left).collect();
+        let proven_before = self.done.iter().flatten().any(|done| *done == Step::ConfirmOut);
+        if proven_before && mode == Mode::Deploy {
+            self.guard = Some(Guard::new(&self.shared, &self.node));
+        }
+        for action in left {
             let ending = if self.stop_requested() {
                 Ending::Interrupted
             } else {
-                self.step(action.step, action.command.as_ref()).await
+                self.step_guarded(action).await
             };
             match ending {
                 Ending::Done => {}
@@ -211,6 +220,40 @@ impl<W: World> NodeRun<W> {
         match self.record(None, arrived).await {
             Ok(()) => Arrival::Done,
             Err(_) => Arrival::Interrupted,
+        }
+    }
+
+    /// Does a step; nothing is stopped while a gateway may route to the node again.
+    async fn step_guarded(&mut self, action: &Action) -> Ending {
+        let command = action.command.as_ref();
+        match action.step {
+            Step::Stop | Step::Restart => {
+                while self.guard.as_ref().is_some_and(Guard::was_led_astray) {
+                    for again in [Step::ConfirmOut, Step::Drain] {
+                        match self.step(again, None).await {
+                            Ending::Done => {}
+                            other => return other,
+                        }
+                    }
+                }
+            }
+            Step::Enable => self.end_guard().await,
+            _ => {}
+        }
+        let ending = self.step(action.step, command).await;
+        if action.step == Step::ConfirmOut
+            && self.shared.mode == Mode::Deploy
+            && matches!(ending, Ending::Done)
+        {
+            self.guard = Some(Guard::new(&self.shared, &self.node));
+        }
+        ending
+    }
+
+    /// From here on whoever writes the key is this node's own way.
+    async fn end_guard(&mut self) {
+        if let Some(guard) = self.guard.take() {
+            guard.end().await;
         }
     }
 
@@ -272,6 +315,7 @@ impl<W: World> NodeRun<W> {
 
     /// The node has failed: what was only marked down is put back, everything else stays as it is.
     async fn fail(&mut self, step: Step, mut failure: Failure) {
+        self.end_guard().await;
         if !self.goes_back() {
             self.shared.failures.fetch_add(1, Ordering::Relaxed);
         }
@@ -300,6 +344,7 @@ impl<W: World> NodeRun<W> {
 
     /// The release is to stop: go where the pool is safe, at once.
     async fn interrupt(&mut self, step: Step) {
+        self.end_guard().await;
         if self.may_be_put_back() {
             self.put_back(step, Instant::now() + PUT_BACK_GRACE).await;
         }

@@ -1,0 +1,150 @@
+//! While a node is out: looks again and again whether it still is, and takes it out again when it is not.
+//!
+//! Somebody may edit the key, a gateway may be reloaded or restarted with an old list. The key is set right at once; a
+//! gateway that routes to the node although the key says down is told of, and nothing is stopped before it is proven
+//! out again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, oneshot};
+use tokio::task::JoinHandle;
+
+use super::run::{Record, Shared};
+use crate::consul::KvWrite;
+use crate::event::{Fact, Step};
+use crate::registry::{is_down, with_down};
+use crate::spec::NodeSpec;
+use crate::text;
+use crate::world::World;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a write that is under way may take before the watch is ended all the same.
+const WRITE_GRACE: Duration = Duration::from_secs(1);
+
+/// Watches one node.
+pub(super) struct Guard {
+    task: JoinHandle<()>,
+    state: Arc<State>,
+}
+
+/// What the watch and the node's own way share.
+struct State {
+    /// A gateway routes to the node again, or may have.
+    astray: AtomicBool,
+    /// Held while the key is written.
+    writing: Mutex<()>,
+}
+
+/// The watch itself.
+struct Watch<W> {
+    shared: Arc<Shared<W>>,
+    node: NodeSpec,
+    state: Arc<State>,
+    /// The last trouble that was told.
+    told: Option<String>,
+}
+
+impl Guard {
+    /// Watches a node that was proven out.
+    pub(super) fn new<W: World>(shared: &Arc<Shared<W>>, node: &NodeSpec) -> Self {
+        let state = Arc::new(State { astray: AtomicBool::new(false), writing: Mutex::default() });
+        let watch =
+            Watch { shared: shared.clone(), node: node.clone(), state: state.clone(), told: None };
+        Self { task: tokio::spawn(watch.go()), state }
+    }
+
+    /// Returns whether the node was routed to again since this was asked last: it has to be proven out anew.
+    pub(super) fn was_led_astray(&self) -> bool {
+        self.state.astray.swap(false, Ordering::Relaxed)
+    }
+
+    /// Ends the watch; a write that is under way gets a moment.
+    pub(super) async fn end(self) {
+        let _written = tokio::time::timeout(WRITE_GRACE, self.state.writing.lock()).await;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl<W: World> Watch<W> {
+    async fn go(mut self) {
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            let Some(trouble) = self.look().await else {
+                self.told = None;
+                continue;
+            };
+            self.state.astray.store(true, Ordering::Relaxed);
+            if self.told.as_ref() != Some(&trouble) {
+                let message = format!("{}: {trouble}", self.node.name);
+                let fact = Fact::Warning { message };
+                let node = Some(self.node.name.clone());
+                let record = Record { node, step: None, fact, written: None };
+                let _ = self.shared.records.send(record).await;
+                self.told = Some(trouble);
+            }
+        }
+    }
+
+    /// Looks once; mends what can be mended and returns what was wrong.
+    async fn look(&self) -> Option<String> {
+        if let Some(trouble) = self.set_right().await {
+            return Some(trouble);
+        }
+        for gateway in &self.shared.gateways {
+            // A gateway that cannot be read right now proves nothing either way.
+            let Ok(seen) = gateway.observe().await else { continue };
+            if seen.routes_somewhere_to(&self.node.address) {
+                return Some(format!("{} routes to it again although it is down", gateway.name()));
+            }
+        }
+        None
+    }
+
+    /// Marks the node down again if its key says otherwise.
+    async fn set_right(&self) -> Option<String> {
+        let kv = &self.shared.kv;
+        let entry = kv.read(&self.node.address).await.ok()??;
+        if is_down(&entry.value).ok()? {
+            return None;
+        }
+        let key = text::line(&entry.key, 120);
+        let value = with_down(&entry.value, true).ok()?;
+        let _writing = self.state.writing.lock().await;
+        let original = String::from_utf8_lossy(&entry.value).into_owned();
+        let modify_index = entry.modify_index;
+        let key_name = entry.key.clone();
+        self.record(Fact::RegistryWriting { key: key_name, down: true, original, modify_index })
+            .await?;
+        match kv.write(self.shared.lock.guard(), &entry, &value).await {
+            Ok(KvWrite::Done(modify_index)) => {
+                let key = entry.key.clone();
+                self.record(Fact::RegistryWritten { key, down: true, modify_index }).await?;
+            }
+            Ok(KvWrite::NotHeld) => {
+                self.shared.lock.lose("a write was refused because somebody else has it");
+                self.record(Fact::RegistryRefused {}).await?;
+            }
+            // The next look tells whether it was done.
+            Ok(KvWrite::Conflict) | Err(_) => self.record(Fact::RegistryRefused {}).await?,
+        }
+        Some(format!("somebody set {key} back to up; it was marked down again"))
+    }
+
+    /// Records a fact and returns when it is written down; nothing when it cannot be.
+    async fn record(&self, fact: Fact) -> Option<()> {
+        let (written, answer) = oneshot::channel();
+        let node = Some(self.node.name.clone());
+        let record = Record { node, step: None::<Step>, fact, written: Some(written) };
+        self.shared.records.send(record).await.ok()?;
+        answer.await.ok()
+    }
+}

@@ -1,0 +1,51 @@
+//! Out stays true for as long as a node is out, whoever edits its key.
+
+use std::time::Duration;
+
+use rollgate_lab::{LabConfig, until};
+use serde_json::Value;
+
+use crate::harness::{Bench, Ran, quick};
+
+/// Sets node-1's key back to up when its release reaches `step`, waits until it is down again, and lets the release
+/// end. Returns the events that follow.
+fn set_back(bench: &Bench, step: &str) -> (Vec<Value>, Ran) {
+    let (child, lines) = bench.start_until("2", step);
+    bench.lab.mark(0, false).expect("marked");
+    let down = until("the key is down again", Duration::from_secs(2), || {
+        Ok(bench.is_down(0).then_some(()))
+    });
+    assert!(down.is_ok(), "{down:?}");
+    let events = lines.map(|line| serde_json::from_str(&line.expect("a line")).expect("an event"));
+    let events: Vec<Value> = events.collect();
+    let ran = Ran(child.wait_with_output().expect("ends")).exits(0);
+    let told = events.iter().any(|event| {
+        let message = event["data"]["message"].as_str().unwrap_or_default();
+        event["type"] == "warning" && message.contains("it was marked down again")
+    });
+    assert!(told, "nobody was told:\n{events:#?}");
+    (events, ran)
+}
+
+#[test]
+fn a_node_that_somebody_marks_up_while_it_drains_is_proven_out_again_before_it_is_stopped() {
+    let bench = Bench::with(LabConfig::new(3, vec![quick(2), quick(2)]), |playbook| {
+        playbook["drain"]["settle"] = "3s".into();
+    });
+    let load = bench.load();
+    let (events, _) = set_back(&bench, "drain");
+    let again = events.iter().take_while(|event| event["step"] != "stop");
+    let again =
+        again.filter(|event| event["type"] == "step.started" && event["step"] == "confirm_out");
+    assert_eq!(again.count(), 1, "{events:#?}");
+    bench.assert_unnoticed(load);
+}
+
+#[test]
+fn a_node_that_somebody_marks_up_while_it_is_stopped_is_taken_out_within_two_seconds() {
+    let bench = Bench::with(LabConfig::new(3, vec![quick(2)]), |playbook| {
+        playbook["start"] = "sleep 3; /srv/app/ctl start".into();
+    });
+    set_back(&bench, "start");
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+}
