@@ -199,6 +199,20 @@ fn a_journal_that_cannot_be_written_any_more_stops_the_release_where_the_pool_is
     bench.deploy("2").exits(0);
 }
 
+#[test]
+fn a_release_of_which_nothing_comes_to_its_end_stops_by_itself() {
+    let bench = bench(|playbook| {
+        playbook["strategy"]["progress_deadline"] = "3s".into();
+        playbook["stop"] = serde_json::json!({ "run": "sleep 4244", "timeout": "60s" });
+    });
+    let begun = std::time::Instant::now();
+    let ran = bench.deploy("2").exits(20).says("nothing came to its end for 3s");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{}", ran.stderr());
+    assert!(bench.is_down(0), "what may have been stopped stays out");
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));
+    bench.assert_nothing_left();
+}
+
 /// A file system in memory with room for a journal, and a way to leave none.
 struct SmallDisk(std::path::PathBuf);
 
