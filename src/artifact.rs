@@ -1,60 +1,85 @@
-//! The artifact on this machine: its digest and its sizes.
+//! The artifact on this machine: its digest, its sizes, and whether it may be unpacked on a node.
+
+mod archive;
+mod links;
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::node::Packing;
 use crate::spec::{ArtifactSpec, Digest};
 use crate::text;
 
-/// Reads the artifact and checks it against the playbook's checksum.
+/// Why an artifact is not used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
+pub struct Unfit {
+    /// What is wrong with it.
+    pub problem: String,
+    /// What to do about it.
+    pub mend: Option<&'static str>,
+}
+
+/// Reads the artifact once, checks it against the playbook's checksum, and looks through an archive's entries.
 ///
 /// # Errors
 ///
-/// When it cannot be read, or is another one than the playbook says.
-pub fn read(artifact: &ArtifactSpec) -> Result<Digest, String> {
+/// When it cannot be read, is another one than the playbook says, or would be unpacked beyond its release's folder.
+pub fn read(artifact: &ArtifactSpec) -> Result<Digest, Unfit> {
     let path = artifact.file.display();
-    let trouble = |error: std::io::Error| format!("the artifact {path} cannot be read: {error}");
-    let mut file = File::open(&artifact.file).map_err(trouble)?;
-    if !file.metadata().map_err(trouble)?.is_file() {
-        return Err(format!("the artifact {path} is not a file"));
+    let unfit =
+        |problem: String| Unfit { problem: format!("the artifact {path} {problem}"), mend: None };
+    let trouble = |error: io::Error| unfit(format!("cannot be read: {error}"));
+    let file = File::open(&artifact.file).map_err(trouble)?;
+    let status = file.metadata().map_err(trouble)?;
+    if !status.is_file() {
+        return Err(unfit("is not a file".to_owned()));
     }
-    let mut hasher = Sha256::new();
-    let size = std::io::copy(&mut file, &mut hasher).map_err(trouble)?;
-    let sha256 = format!("{:x}", hasher.finalize());
+    let mut bytes = Hashing { file, hasher: Sha256::new(), size: 0 };
+    let archive = match Packing::of(&artifact.file) {
+        Packing::TarGz => Some(archive::look_through(&mut bytes, status.len())),
+        Packing::File(_) => None,
+    };
+    io::copy(&mut bytes, &mut io::sink()).map_err(trouble)?;
+    let (size, sha256) = (bytes.size, format!("{:x}", bytes.hasher.finalize()));
     if let Some(expected) = &artifact.expected
         && *expected != sha256
     {
-        return Err(format!(
-            "the artifact {path} ({}) has the SHA-256 {sha256}, the playbook wants {expected}",
+        return Err(unfit(format!(
+            "({}) has the SHA-256 {sha256}, the playbook wants {expected}",
             text::size(size)
-        ));
+        )));
     }
-    let unpacked = unpacked_size(&mut file).unwrap_or(size).max(size);
+    let refused =
+        |Unfit { problem, mend }| Unfit { mend, ..unfit(format!("is refused: {problem}")) };
+    let unpacked = archive.transpose().map_err(refused)?.unwrap_or(size);
     Ok(Digest { sha256, size, unpacked })
 }
 
-/// The last four bytes of a gzip file are its content's size, modulo 4 GiB (RFC 1952): good for an estimate.
-fn unpacked_size(file: &mut File) -> Option<u64> {
-    let mut magic = [0; 2];
-    file.seek(SeekFrom::Start(0)).ok()?;
-    file.read_exact(&mut magic).ok()?;
-    if magic != [0x1f, 0x8b] {
-        return None;
+/// A file that is hashed while it is read: what was looked through is what the node will accept.
+struct Hashing {
+    file: File,
+    hasher: Sha256,
+    size: u64,
+}
+
+impl Read for Hashing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        self.size += count as u64;
+        Ok(count)
     }
-    let mut size = [0; 4];
-    file.seek(SeekFrom::End(-4)).ok()?;
-    file.read_exact(&mut size).ok()?;
-    Some(u64::from(u32::from_le_bytes(size)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn artifact(bytes: &[u8], expected: Option<&str>) -> Result<Digest, String> {
-        let file = tempfile::NamedTempFile::new().expect("temp file");
+    fn artifact(ending: &str, bytes: &[u8], expected: Option<&str>) -> Result<Digest, Unfit> {
+        let file = tempfile::Builder::new().suffix(ending).tempfile().expect("temp file");
         std::fs::write(file.path(), bytes).expect("write");
         read(&ArtifactSpec {
             file: file.path().to_owned(),
@@ -67,15 +92,39 @@ mod tests {
     #[test]
     fn digest_and_sizes_are_told() {
         let hello = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
-        let digest = artifact(b"hello\n", Some(hello)).expect("readable");
+        let digest = artifact("", b"hello\n", Some(hello)).expect("readable");
         assert_eq!(digest, Digest { sha256: hello.into(), size: 6, unpacked: 6 });
-        let gzip = [&[0x1f, 0x8b, 8, 0][..], &7_000_u32.to_le_bytes()].concat();
-        assert_eq!(artifact(&gzip, None).expect("readable").unpacked, 7_000);
     }
 
     #[test]
-    fn another_artifact_than_the_playbook_says_is_refused() {
-        let error = artifact(b"hello", Some(&"0".repeat(64))).expect_err("refused");
-        assert!(error.contains("the playbook wants 000000"), "{error}");
+    fn another_artifact_than_the_playbook_says_is_refused_whatever_is_in_it() {
+        for ending in ["", ".tar.gz"] {
+            let error = artifact(ending, b"hello", Some(&"0".repeat(64))).expect_err("refused");
+            assert!(error.problem.contains("the playbook wants 000000"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_archive_is_hashed_to_its_last_byte_and_looked_through() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        std::fs::write(folder.path().join("run"), [7; 5000]).expect("write");
+        let pack = |arguments: &[&str]| {
+            let mut tar = std::process::Command::new("tar");
+            let tar = tar.args(["-C", folder.path().to_str().expect("UTF-8")]).args(arguments);
+            let output = tar.output().expect("tar runs");
+            assert!(output.status.success(), "{output:?}");
+            output.stdout
+        };
+        let bytes = pack(&["-czf", "-", "."]);
+        let sha256 = format!("{:x}", Sha256::digest(&bytes));
+        let digest = artifact(".tgz", &bytes, Some(&sha256)).expect("fit");
+        let size = bytes.len() as u64;
+        assert_eq!(digest, Digest { sha256, size, unpacked: 3 * 4096 });
+
+        let outside = pack(&["-czf", "-", "--transform", "s,run,../run,", "run"]);
+        let error = artifact(".tar.gz", &outside, None).expect_err("refused");
+        assert!(error.problem.contains("is refused: its entry `../run` has `..`"), "{error}");
+        assert!(error.mend.is_some_and(|mend| mend.contains("tar -C FOLDER")), "{error:?}");
+        artifact(".gz", &outside, None).expect("a single file is not unpacked");
     }
 }

@@ -41,7 +41,7 @@ pub struct Digest {
     pub sha256: String,
     /// Size in bytes.
     pub size: u64,
-    /// Size when unpacked, as far as the file tells.
+    /// What it takes of a disk when unpacked.
     pub unpacked: u64,
 }
 

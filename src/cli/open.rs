@@ -158,8 +158,11 @@ impl Opened {
             return Err(Refusal::invalid(self.loaded.invalid(problems), global));
         }
         let Some(artifact) = &spec.artifact else { return Ok(spec) };
-        let digest = crate::artifact::read(artifact)
-            .map_err(|problem| Refusal::new(Exit::REFUSED, problem).hint("nothing was changed"))?;
+        let digest = crate::artifact::read(artifact).map_err(|unfit| {
+            let refusal = Refusal::new(Exit::REFUSED, unfit.to_string());
+            let refusal = unfit.mend.into_iter().fold(refusal, Refusal::hint);
+            refusal.hint("nothing was changed")
+        })?;
         self.inputs.artifact = Some(digest);
         self.spec()
     }

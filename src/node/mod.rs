@@ -8,6 +8,8 @@ mod listener;
 mod sockets;
 mod survey;
 
+use std::path::Path;
+
 use crate::shell::quote;
 
 pub use listener::{Listener, Mark, Process};
@@ -99,6 +101,9 @@ impl Layout {
     }
 }
 
+/// How the names of gzipped tar archives end.
+pub const ARCHIVES: [&str; 2] = [".tar.gz", ".tgz"];
+
 /// How an artifact is packed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -107,6 +112,16 @@ pub enum Packing {
     TarGz,
     /// One file, put into the release's folder under this name.
     File(String),
+}
+
+impl Packing {
+    /// How a file of this name is packed.
+    #[must_use]
+    pub fn of(file: &Path) -> Self {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let archive = ARCHIVES.iter().any(|ending| name.ends_with(ending));
+        if archive { Self::TarGz } else { Self::File(name) }
+    }
 }
 
 /// Exit status of [`Operation::Upload`] and [`Operation::Unpack`] for a wrong checksum.
@@ -197,7 +212,6 @@ fn prune(layout: &Layout, keep: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
     use std::process::{Command, Output, Stdio};
 
     use super::*;

@@ -7,7 +7,7 @@ use super::{
     IdentitySpec, Inputs, NodeSpec, NumberPlace, Shell, SpecError,
 };
 use crate::event::Step;
-use crate::node::{Layout, Packing};
+use crate::node::{ARCHIVES, Layout, Packing};
 use crate::playbook::{
     CommandSpec, Gateway, HookPlace, InFlight, Names, Playbook, StepSpec, Template,
 };
@@ -125,7 +125,7 @@ impl Filler<'_> {
         node: &str,
     ) -> Result<Layout, SpecError> {
         let file = artifact.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let archive = file.strip_suffix(".tar.gz").or_else(|| file.strip_suffix(".tgz"));
+        let archive = ARCHIVES.iter().find_map(|ending| file.strip_suffix(ending));
         let sha256 = artifact.digest.as_ref().map_or("", |digest| digest.sha256.as_str());
         let stem = archive.unwrap_or(&file);
         Ok(Layout {
@@ -133,7 +133,7 @@ impl Filler<'_> {
             current: self.fill("artifact.current", &settings.current)?,
             name: format!("{stem}-{}", &sha256[..sha256.len().min(8)]),
             sha256: sha256.to_owned(),
-            packing: if archive.is_some() { Packing::TarGz } else { Packing::File(file) },
+            packing: Packing::of(&artifact.file),
             node: node.to_owned(),
         })
     }
