@@ -160,7 +160,11 @@ fn upload(layout: &Layout) -> String {
 
 fn unpack(layout: &Layout) -> String {
     let place = match &layout.packing {
-        Packing::TarGz => "tar -xzf \"$f\" -C \"$t\" --no-same-owner".to_owned(),
+        // Rights as any other user would get them: root would keep set-user-id bits and foreign owners. Without
+        // `-P` no name is absolute. What was looked through before it was sent is looked at once more.
+        Packing::TarGz => "{ tar -xzf \"$f\" -C \"$t\" --no-same-owner --no-same-permissions && \
+             ! find \"$t\" ! -type f ! -type d ! -type l -print | head -n 1 | grep . >&2; }"
+            .to_owned(),
         Packing::File(name) => {
             let name = quote(name);
             format!("cp \"$f\" \"$t\"/{name} && chmod a+rx \"$t\"/{name}")
@@ -293,6 +297,38 @@ mod tests {
         assert_eq!(std::fs::read_dir(staging).expect("read dir").count(), 0);
         assert!(!run(&Operation::Unpack { layout: layout.clone() }, None).status.success());
         assert!(!Path::new(&layout.folder()).exists());
+    }
+
+    /// What was put on the node by another hand than rollgate's is not better for it.
+    #[test]
+    fn an_archive_brings_no_rights_no_devices_and_nothing_outside_its_folder() {
+        let root = tempfile::tempdir().expect("temp dir");
+        let sh = |script: &str| {
+            let output = Command::new("sh").args(["-c", script]).current_dir(root.path()).output();
+            let output = output.expect("sh runs");
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        };
+        let staged = |name: &str| {
+            let sum = sh(&format!("sha256sum {name} | cut -d' ' -f1"));
+            let layout = layout(root.path(), name, &sum, Packing::TarGz);
+            let upload = Operation::Upload { layout: layout.clone() };
+            assert!(run(&upload, Some(&root.path().join(name))).status.success());
+            (run(&Operation::Unpack { layout: layout.clone() }, None), layout.folder())
+        };
+        sh("mkdir in && touch in/run && chmod 6777 in/run && tar -C in -czf rights .");
+        let (output, folder) = staged("rights");
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(sh(&format!("stat -c %a '{folder}/run'")), "755");
+        sh("mkfifo in/pipe && tar -C in -czf pipe .");
+        let (output, folder) = staged("pipe");
+        assert!(!output.status.success(), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("/pipe"), "{output:?}");
+        assert!(!Path::new(&folder).exists());
+        sh("touch x && tar -C in --transform 's,run,../x,' -czPf outside run && rm x");
+        let (output, folder) = staged("outside");
+        assert!(!output.status.success(), "{output:?}");
+        assert!(!Path::new(&folder).exists() && !root.path().join("x").exists());
     }
 
     #[test]
