@@ -94,9 +94,9 @@ impl<W: World> NodeRun<W> {
                 Ok(in_flight(&connections, *idle) as u64)
             }
             CountSpec::Gateways => {
-                let mut sum = 0;
+                let mut sum = 0_u64;
                 for gateway in &self.shared.gateways {
-                    sum += gateway.in_flight(&self.node.address).await?;
+                    sum = sum.saturating_add(gateway.in_flight(&self.node.address).await?);
                 }
                 Ok(sum)
             }

@@ -108,7 +108,7 @@ fn add(view: &mut View, address: &str, up: bool, in_flight: Option<u64>) {
     });
     peer.up |= up;
     if let Some(number) = in_flight {
-        peer.in_flight = Some(peer.in_flight.unwrap_or(0) + number);
+        peer.in_flight = Some(peer.in_flight.unwrap_or(0).saturating_add(number));
     }
 }
 
@@ -179,6 +179,14 @@ mod tests {
         let view = view(settings, text).expect("readable");
         assert!(view.routes_to("a:1") && view.lets_go_of("b:1"));
         assert_eq!(view.peers["b:1"].in_flight, Some(1));
+    }
+
+    #[test]
+    fn requests_in_flight_never_add_up_to_none() {
+        let settings = r#"{"address":"/a","in_flight":"/n"}"#;
+        let text = r#"[{"a":"x:1","n":18446744073709551615},{"a":"x:1","n":1}]"#;
+        let view = view(settings, text).expect("readable");
+        assert_eq!(view.peers["x:1"].in_flight, Some(u64::MAX));
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Process {
     /// Seconds between its start and `now`.
     #[must_use]
     pub fn age(&self, now: Mark) -> std::time::Duration {
-        std::time::Duration::from_millis(now.0.saturating_sub(self.started.0) * 10)
+        std::time::Duration::from_millis(now.0.saturating_sub(self.started.0).saturating_mul(10))
     }
 }
 
@@ -129,6 +129,14 @@ process=24 1 other
         let old: Vec<_> = listener.older_than(Mark(500_000)).map(|owner| owner.pid).collect();
         assert_eq!(old, [22]);
         assert_eq!(listener.owners[0].age(listener.mark).as_millis(), 10_250);
+    }
+
+    #[test]
+    fn a_clock_beyond_all_bounds_makes_a_process_old_and_nothing_worse() {
+        let text = "mark=18446744073709551615\nlisten=LISTEN 0 1 *:1 *:* users:((\"a\",pid=2,fd=1))\n\
+                    process=2 0 a\n";
+        let listener = Listener::parse(text, "10.0.0.1:1");
+        assert!(listener.owners[0].age(listener.mark).as_secs() > 1 << 40);
     }
 
     #[test]

@@ -140,8 +140,7 @@ impl Report<'_> {
                     .nodes
                     .values()
                     .filter_map(|node| node.drained)
-                    .map(|Drained { cut, .. }| cut)
-                    .sum();
+                    .fold(0, |sum, Drained { cut, .. }| sum.saturating_add(cut));
                 let cut = count(usize::try_from(cut).unwrap_or(usize::MAX), "request");
                 format!("DONE  release {id}: {} in {took}, {cut} cut\n", count(done, "node"))
             }
