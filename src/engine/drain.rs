@@ -139,7 +139,7 @@ fn number_in(reply: &Reply, place: &NumberPlace) -> Result<u64, String> {
             number.ok_or_else(|| format!("there is no number at `{pointer}`"))
         }
         NumberPlace::Pattern(pattern) => {
-            let text = reply.text();
+            let text = reply.searchable()?;
             let pattern = Regex::new(pattern).map_err(|error| error.to_string())?;
             let found = pattern.captures(&text).and_then(|found| found.get(1));
             let number = found.and_then(|number| number.as_str().parse().ok());
@@ -166,6 +166,8 @@ mod tests {
         assert_eq!(number_in(&reply("up 1\nin_flight 12\n"), &pattern), Ok(12));
         assert!(number_in(&reply("in_flight none"), &pattern).is_err());
         assert!(number_in(&Reply { status: 503, ..reply("in_flight 0") }, &pattern).is_err());
+        let long = reply(&"in_flight 0\n".repeat(1024 * 1024 / 12 + 1));
+        assert!(number_in(&long, &pattern).is_err());
         let pointer = NumberPlace::Pointer("/requests/active".into());
         assert_eq!(number_in(&reply(r#"{"requests":{"active":3}}"#), &pointer), Ok(3));
         assert!(number_in(&reply(r#"{"requests":{"active":-1}}"#), &pointer).is_err());

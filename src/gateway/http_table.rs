@@ -131,10 +131,10 @@ impl Driver for HttpTable {
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
         let [reply, ..] = replies else { return Err("no reply".into()) };
-        let text = ok(reply)?.text();
+        let reply = ok(reply)?;
         match &self.pattern {
-            Some(pattern) => Self::read_text(pattern, &text),
-            None => self.read_json(&text),
+            Some(pattern) => Self::read_text(pattern, &reply.searchable()?),
+            None => self.read_json(&reply.text()),
         }
     }
 
@@ -205,6 +205,14 @@ mod tests {
         let text = "server a:1 addr=a:1 conns=0;\nserver b:1 addr=b:1 conns=2 down;\n";
         let view = view(settings, text).expect("readable");
         assert!(view.routes_to("a:1") && view.lets_go_of("b:1"));
+    }
+
+    #[test]
+    fn a_reply_that_would_take_long_to_search_is_an_error() {
+        let settings = r#"{"pattern":"server (?P<address>\\S+) [^;]*?(?P<down>down)?;"}"#;
+        let text = "server a:1 ".repeat(1024 * 1024 / 11 + 1);
+        let error = view(settings, &text).expect_err("too long");
+        assert!(error.contains("answered 1.0 MiB, too much to search"), "{error}");
     }
 
     #[test]

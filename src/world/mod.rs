@@ -134,6 +134,19 @@ impl Reply {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// The body as text for a pattern of the playbook's.
+    ///
+    /// # Errors
+    ///
+    /// When it is longer than [`PATTERN_LIMIT`].
+    pub fn searchable(&self) -> Result<String, String> {
+        if self.body.len() > PATTERN_LIMIT {
+            let size = crate::text::size(self.body.len() as u64);
+            return Err(format!("answered {size}, too much to search with a pattern"));
+        }
+        Ok(self.text())
+    }
+
     /// A header's value; `name` in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -143,6 +156,10 @@ impl Reply {
 
 /// The largest reply body that is read, in bytes; a longer one is an error.
 pub const BODY_LIMIT: usize = 16 * 1024 * 1024;
+
+/// The largest reply that is searched with a pattern, in bytes. Searching is a hundred times slower than reading, and
+/// nothing else goes on meanwhile.
+pub const PATTERN_LIMIT: usize = 1024 * 1024;
 
 /// Why there is no reply.
 #[derive(Debug, Clone, thiserror::Error)]
