@@ -258,6 +258,22 @@ fn routed(
     at_stop.chain(later).collect()
 }
 
+/// Returns how many workers of a gateway route to `address` now, by their own notes.
+pub(crate) fn routing(views: &Path, address: &str) -> Result<usize> {
+    let mut workers: BTreeMap<u64, bool> = BTreeMap::new();
+    for view in read_lines::<View>(views)? {
+        match (view.event.as_deref(), view.worker) {
+            (Some("exit"), Some(worker)) => drop(workers.remove(&worker)),
+            (Some("start" | "stop"), _) => workers.clear(),
+            (None, Some(worker)) if view.address.as_deref() == Some(address) => {
+                workers.insert(worker, view.routed == Some(true));
+            }
+            _ => {}
+        }
+    }
+    Ok(workers.values().filter(|routed| **routed).count())
+}
+
 /// Reads a file with one JSON object a line; a file that was never written has none.
 fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     let text = match fs::read_to_string(path) {

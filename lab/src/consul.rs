@@ -21,6 +21,9 @@ pub use access::Access;
 /// The last number of the first server's address.
 const FIRST_HOST: u8 = 5;
 
+/// Where every server answers requests, when they are not guarded by TLS.
+const PORT: u16 = 8500;
+
 /// How long an election, or a lone server's start, may take.
 const ELECTION: Duration = Duration::from_secs(30);
 
@@ -120,6 +123,12 @@ impl Consul {
         }
     }
 
+    /// Returns whether a server was started and not stopped.
+    #[must_use]
+    pub fn is_running(&self, index: usize) -> bool {
+        self.servers.get(index).is_some_and(|server| server.process.is_some())
+    }
+
     /// Kills the leader and returns its index; an election follows where servers are left.
     ///
     /// # Errors
@@ -200,7 +209,18 @@ impl Consul {
     /// Returns every server's `http://ip:port`, running or not.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
-        self.servers.iter().map(|server| format!("http://{}:8500", server.address)).collect()
+        self.servers.iter().map(|server| format!("http://{}:{PORT}", server.address)).collect()
+    }
+
+    /// Returns every server's own address, running or not.
+    #[must_use]
+    pub fn ips(&self) -> Vec<Ipv4Addr> {
+        self.servers.iter().map(|server| server.address).collect()
+    }
+
+    /// Returns where every server listens.
+    pub(crate) fn sockets(&self) -> Vec<(Ipv4Addr, u16)> {
+        self.servers.iter().map(|server| (server.address, PORT)).collect()
     }
 
     /// Sends a request to any part of the API, as one who may do everything.
@@ -219,7 +239,7 @@ impl Consul {
     fn ask(&self, method: &str, path: &str, body: &str) -> Result<Reply> {
         let mut last = None;
         for server in self.servers.iter().filter(|server| server.process.is_some()) {
-            let url = format!("http://{}:8500/{path}", server.address);
+            let url = format!("http://{}:{PORT}/{path}", server.address);
             match request_as(self.access.token(), method, &url, body) {
                 Ok(reply) => return Ok(reply),
                 Err(error) => last = Some(error),

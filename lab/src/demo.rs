@@ -1,6 +1,5 @@
 //! `lab demo`: releases of the demo service under load, with a count at the end.
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::interrupt::Interrupt;
 use crate::shape::Shape;
+use crate::tried::rollgate;
 use crate::up;
 
 /// How long a second's worth of requests may take to be sent.
@@ -41,12 +41,7 @@ pub(crate) struct DemoOptions {
 
 /// Runs the demo; the exit status is rollgate's, or 1 when a request failed or the audit objects.
 pub(crate) fn run(options: &DemoOptions) -> Result<ExitCode> {
-    let rollgate = match &options.rollgate {
-        Some(path) => {
-            path.canonicalize().with_context(|| format!("no rollgate at {}", path.display()))?
-        }
-        None => beside()?,
-    };
+    let rollgate = rollgate(options.rollgate.as_deref())?;
     let interrupt = Interrupt::watch()?;
     let config = options.shape.config();
     say(&format!(
@@ -90,15 +85,6 @@ pub(crate) fn run(options: &DemoOptions) -> Result<ExitCode> {
         code = 1;
     }
     Ok(ExitCode::from(code))
-}
-
-/// Returns the rollgate binary that was built together with this program.
-fn beside() -> Result<PathBuf> {
-    let own = env::current_exe().context("could not tell the running program's path")?;
-    let rollgate = own.with_file_name("rollgate");
-    rollgate.is_file().then_some(rollgate).with_context(|| {
-        format!("no rollgate beside {}; build the workspace, or pass --rollgate", own.display())
-    })
 }
 
 /// Runs one release to its end. Ctrl-C reaches rollgate from the terminal; a SIGTERM is passed on.

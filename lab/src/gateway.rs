@@ -10,7 +10,7 @@ mod files;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 pub use config::{ActiveCheck, Follow, GatewayConfig, Include};
 use files::Files;
 
+use crate::audit;
 use crate::http;
 use crate::process::{Contained, Nursery, children};
 use crate::tools;
@@ -41,7 +42,7 @@ const START: Duration = Duration::from_secs(10);
 pub struct Gateway {
     nursery: Nursery,
     name: String,
-    address: SocketAddr,
+    address: SocketAddrV4,
     directory: PathBuf,
     config: GatewayConfig,
     process: Option<Contained>,
@@ -58,9 +59,9 @@ impl Gateway {
         (consul, nodes): (&[String], &[SocketAddr]),
     ) -> Result<Self> {
         let directory = lab.join(&name);
-        let address = SocketAddr::from((ip, PORT));
+        let address = SocketAddrV4::new(ip, PORT);
         let files =
-            Files { directory: &directory, listen: address, config: &config, consul, nodes };
+            Files { directory: &directory, listen: address.into(), config: &config, consul, nodes };
         files.write().with_context(|| format!("could not write the files of {name}"))?;
         Ok(Self { nursery: nursery.clone(), name, address, directory, config, process: None })
     }
@@ -156,6 +157,12 @@ impl Gateway {
         })
     }
 
+    /// Returns whether the gateway was started and not stopped.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
     fn running(&self) -> Result<&Contained> {
         self.process.as_ref().with_context(|| format!("{} is not running", self.name))
     }
@@ -178,6 +185,17 @@ impl Gateway {
         format!("http://{}{path}", self.address)
     }
 
+    /// Returns the gateway's own address.
+    #[must_use]
+    pub fn ip(&self) -> Ipv4Addr {
+        self.socket().0
+    }
+
+    /// Returns where the gateway listens.
+    pub(crate) fn socket(&self) -> (Ipv4Addr, u16) {
+        (*self.address.ip(), self.address.port())
+    }
+
     /// Returns the URL of upsync's list.
     #[must_use]
     pub fn status_url(&self) -> String {
@@ -194,6 +212,15 @@ impl Gateway {
     #[must_use]
     pub fn peers_url(&self) -> String {
         self.url("/peers")
+    }
+
+    /// Returns how many workers route to an address now.
+    ///
+    /// # Errors
+    ///
+    /// When their notes cannot be read.
+    pub fn workers_routing_to(&self, address: &str) -> Result<usize> {
+        audit::routing(&self.views_file(), address)
     }
 
     /// Returns the file in which workers note what they route to.

@@ -3,6 +3,7 @@
 //! A place is claimed with a file lock, so that it becomes free when its lab ends in whatever way.
 
 use std::fs::{self, File, Permissions};
+use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ const KEPT: &str = ".keep";
 pub(crate) struct Home {
     slot: u8,
     directory: PathBuf,
+    kept: bool,
     _lock: File,
 }
 
@@ -43,10 +45,17 @@ impl Home {
             }
             remove_leftovers(&root, slot)?;
             let directory = root.join(format!("{slot}-{}", process::id()));
-            fs::create_dir(&directory)
-                .with_context(|| format!("could not create {}", directory.display()))?;
+            match fs::create_dir(&directory) {
+                Ok(()) => {}
+                // An earlier lab of this process, which was kept.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                Err(error) => {
+                    let problem = format!("could not create {}", directory.display());
+                    return Err(error).context(problem);
+                }
+            }
             fs::set_permissions(&directory, Permissions::from_mode(0o755))?;
-            return Ok(Self { slot, directory, _lock: lock });
+            return Ok(Self { slot, directory, kept: false, _lock: lock });
         }
         bail!("every place below {} is taken by a running lab", root.display());
     }
@@ -54,6 +63,11 @@ impl Home {
     /// Returns the address with this last number in the lab's subnet.
     pub(crate) fn address(&self, host: u8) -> Ipv4Addr {
         Ipv4Addr::new(127, 77, self.slot, host)
+    }
+
+    /// Lets the directory stay for a person to read.
+    pub(crate) fn keep(&mut self) {
+        self.kept = true;
     }
 
     /// Returns the directory that holds everything the lab writes.
@@ -65,7 +79,8 @@ impl Home {
 impl Drop for Home {
     #[expect(clippy::print_stderr, reason = "a person looking for logs has to learn the place")]
     fn drop(&mut self) {
-        if env::var_os("LAB_KEEP").is_some_and(|value| value == "1") || thread::panicking() {
+        let asked = self.kept || env::var_os("LAB_KEEP").is_some_and(|value| value == "1");
+        if asked || thread::panicking() {
             let _ = File::create(self.directory.join(KEPT));
             eprintln!("lab: kept {}", self.directory.display());
         } else {

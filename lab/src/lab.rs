@@ -1,5 +1,6 @@
 //! The lab itself: starts the parts in order, writes the registry, and takes everything down.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::{env, fs};
@@ -17,6 +18,7 @@ use crate::playbook;
 use crate::process::Nursery;
 use crate::ssh::Client;
 use crate::tools;
+use crate::wire::Wires;
 
 /// The last numbers of the first gateway's and the first node's address.
 const FIRST_GATEWAY: u8 = 11;
@@ -38,6 +40,8 @@ pub struct LabConfig {
     pub gateways: Vec<GatewayConfig>,
     /// The release that runs at the start; later ones have its delays.
     pub service: Release,
+    /// Whether rollgate reaches each part by a wire of its own, which can be cut.
+    pub wired: bool,
 }
 
 impl LabConfig {
@@ -50,6 +54,7 @@ impl LabConfig {
             consul_access: Access::Open,
             gateways,
             service: Release::new("1"),
+            wired: false,
         }
     }
 }
@@ -67,6 +72,7 @@ pub struct Lab {
     pub consul: Consul,
     client: Client,
     service: Release,
+    wires: Option<Wires>,
     // Every process dies with this one's thread, so it outlasts those who end theirs in order.
     _nursery: Nursery,
     home: Home,
@@ -96,7 +102,7 @@ impl Lab {
         }
         fs::copy(tools::lab_binary()?, directory.join("bin/lab"))
             .context("could not copy the lab binary")?;
-        let client = Client::create(directory)?;
+        let client = Client::create(directory, config.wired)?;
         let mut nodes = Vec::new();
         for (host, node) in (FIRST_NODE..).zip(config.nodes) {
             let installed = node.release.clone().unwrap_or_else(|| config.service.clone());
@@ -130,7 +136,49 @@ impl Lab {
             gateways.push(gateway);
         }
         let service = config.service;
-        Ok(Self { gateways, nodes, consul, client, service, _nursery: nursery, home })
+        let mut lab =
+            Self { gateways, nodes, consul, client, service, wires: None, _nursery: nursery, home };
+        if config.wired {
+            lab.wires = Some(Wires::lay(&lab.sockets())?);
+        }
+        Ok(lab)
+    }
+
+    /// Every socket of a part that rollgate has to do with.
+    fn sockets(&self) -> Vec<(Ipv4Addr, u16)> {
+        let mut sockets = self.consul.sockets();
+        sockets.extend(self.gateways.iter().map(Gateway::socket));
+        sockets.extend(self.nodes.iter().flat_map(Node::sockets));
+        sockets
+    }
+
+    /// Returns whether rollgate reaches each part by a wire of its own.
+    #[must_use]
+    pub fn is_wired(&self) -> bool {
+        self.wires.is_some()
+    }
+
+    /// Cuts rollgate's wires to the parts at these addresses: nothing passes, and nobody is told.
+    ///
+    /// # Errors
+    ///
+    /// When the lab has no wires, or none to such a part.
+    pub fn cut(&self, parts: &[Ipv4Addr]) -> Result<()> {
+        self.set_wires(parts, true)
+    }
+
+    /// Mends what [`Lab::cut`] has cut; what was under way arrives.
+    ///
+    /// # Errors
+    ///
+    /// When the lab has no wires, or none to such a part.
+    pub fn mend(&self, parts: &[Ipv4Addr]) -> Result<()> {
+        self.set_wires(parts, false)
+    }
+
+    fn set_wires(&self, parts: &[Ipv4Addr], cut: bool) -> Result<()> {
+        let wires = self.wires.as_ref().context("the lab was started without wires")?;
+        parts.iter().try_for_each(|part| wires.cut(*part, cut))
     }
 
     /// Returns the directory that holds everything the lab writes.
@@ -270,6 +318,29 @@ impl Lab {
             .args(arguments)
             .output()
             .with_context(|| format!("could not run {}", program.display()))
+    }
+
+    /// Returns what commands of [`Lab::command`] have left running: here every process, on the nodes those that
+    /// belong to a step.
+    ///
+    /// # Errors
+    ///
+    /// When a node that is on cannot be looked at.
+    pub fn leftovers(&self) -> Result<Vec<String>> {
+        const STEPS: [&str; 3] = ["/srv/app/ctl ", "cat >", "tar -x"];
+        let mut left = tools::processes_with_home(&self.directory().join("home"));
+        for node in self.nodes.iter().filter(|node| node.is_on()) {
+            let output = node.exec("ps -eo args")?;
+            let text = String::from_utf8_lossy(&output.stdout);
+            let lines = text.lines().filter(|line| STEPS.iter().any(|step| line.contains(step)));
+            left.extend(lines.map(|line| format!("{}: {line}", node.name())));
+        }
+        Ok(left)
+    }
+
+    /// Lets the lab's directory stay when the lab ends, for a person to read.
+    pub fn keep(&mut self) {
+        self.home.keep();
     }
 
     /// Reads what services and gateways noted, and compares.

@@ -10,6 +10,7 @@ mod artifact;
 mod audit;
 mod authority;
 mod consul;
+pub mod faults;
 mod gateway;
 mod home;
 mod http;
@@ -22,6 +23,7 @@ pub mod service;
 mod ssh;
 mod tools;
 mod wait;
+mod wire;
 
 pub use artifact::{Fault, Release};
 pub use audit::{Audit, Ending, Routed, Stop, When};

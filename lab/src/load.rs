@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use http_body_util::{BodyExt, Empty};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::{Response, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 pub use totals::{Failure, Totals};
-use totals::{Outcome, Tally};
+use totals::{Lost, Outcome, Tally};
 
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -187,24 +187,37 @@ async fn send_all(plan: Plan, tally: Arc<Mutex<Tally>>, mut stopped: oneshot::Re
 
 async fn send(client: HttpClient, uri: Uri, tally: Arc<Mutex<Tally>>) {
     let begun = Instant::now();
-    let outcome = match tokio::time::timeout(TIMEOUT, exchange(&client, uri.clone())).await {
-        Ok(Ok(outcome)) => Ok(outcome),
-        Ok(Err(error)) => Err(format!("{error:#}")),
-        Err(_) => Err(format!("no answer within {TIMEOUT:?}")),
+    let lost = |reason| {
+        let by = uri.authority().map_or_else(String::new, ToString::to_string);
+        Lost { reason, by }
+    };
+    let outcome = match tokio::time::timeout(TIMEOUT, client.get(uri.clone())).await {
+        Ok(Ok(response)) => {
+            let left = TIMEOUT.saturating_sub(begun.elapsed());
+            let read = tokio::time::timeout(left, read(response)).await;
+            read.unwrap_or_else(|_| Err(lost(format!("no whole answer within {TIMEOUT:?}"))))
+        }
+        Ok(Err(error)) => Err(lost(format!("{:#}", anyhow::Error::from(error)))),
+        Err(_) => Err(lost(format!("no answer within {TIMEOUT:?}"))),
     };
     lock(&tally).add(begun.elapsed(), &uri, outcome);
 }
 
-/// Returns who answered, or an error unless it was the service, with 200 and a whole body.
-async fn exchange(client: &HttpClient, uri: Uri) -> Result<Outcome> {
-    let response = client.get(uri).await?;
+/// Returns who answered, or what was wrong unless it was the service, with 200 and a whole body.
+async fn read(response: Response<Incoming>) -> Result<Outcome, Lost> {
     let status = response.status();
     let outcome =
         Outcome { version: header(&response, "x-app-version"), node: header(&response, "x-node") };
-    response.into_body().collect().await.context("the body ended early")?;
-    ensure!(status == 200, "status {status}");
-    ensure!(!outcome.version.is_empty(), "no X-App-Version in the answer");
-    Ok(outcome)
+    let by = header(&response, "x-upstream");
+    let lost = |reason| Err(Lost { reason, by: by.clone() });
+    if let Err(error) = response.into_body().collect().await {
+        return lost(format!("the body ended early: {error}"));
+    }
+    match (status.as_u16(), outcome.version.is_empty()) {
+        (200, false) => Ok(outcome),
+        (200, true) => lost("no X-App-Version in the answer".to_owned()),
+        _ => lost(format!("status {status}")),
+    }
 }
 
 fn header<T>(response: &Response<T>, name: &str) -> String {

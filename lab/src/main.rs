@@ -1,8 +1,10 @@
-//! The `lab` binary: the demo service that nodes run, the demo, and a lab to play with.
+//! The `lab` binary: the demo service that nodes run, the demo, the table of faults, and a lab to play with.
 
 mod demo;
 mod interrupt;
+mod matrix;
 mod shape;
+mod tried;
 mod up;
 
 use std::process::ExitCode;
@@ -25,6 +27,8 @@ enum Command {
     Service(ServiceOptions),
     /// Release the demo service under load, and count the failed requests.
     Demo(demo::DemoOptions),
+    /// Let every fault happen at every step of a release, and write the table of what became of it.
+    Faults(matrix::MatrixOptions),
     /// Start a lab, tell where everything is, and stay until Ctrl-C or the end of standard input.
     Up(up::UpOptions),
 }
@@ -44,6 +48,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Service(options) => service::run(options),
         Command::Demo(options) => demo::run(&options),
+        Command::Faults(options) => matrix::run(&options),
         Command::Up(options) => up::run(&options),
     }
 }

@@ -141,6 +141,12 @@ impl Node {
         self.process = None;
     }
 
+    /// Returns whether the node is on.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.process.is_some()
+    }
+
     /// Kills everything on the node and starts it again, the service included.
     ///
     /// # Errors
@@ -246,6 +252,11 @@ impl Node {
     #[must_use]
     pub fn ip(&self) -> Ipv4Addr {
         self.ip
+    }
+
+    /// Returns where sshd and the service listen.
+    pub(crate) fn sockets(&self) -> [(Ipv4Addr, u16); 2] {
+        [SSH_PORT, SERVICE_PORT].map(|port| (self.ip, port))
     }
 
     /// Returns the URL of a path of the service, past every gateway.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::{Follow, Gateway, PREFIX, UPSTREAM};
 use crate::lab::Lab;
+use crate::wire::through;
 
 /// Returns the playbook that fits this lab as it was started.
 pub(crate) fn describe(lab: &Lab) -> Value {
@@ -18,7 +19,7 @@ pub(crate) fn describe(lab: &Lab) -> Value {
             })
         })
         .collect();
-    json!({
+    let mut playbook = json!({
         "service": "app",
         "variables": { "version": { "required": true } },
         "consul": { "addresses": lab.consul.addresses() },
@@ -50,7 +51,34 @@ pub(crate) fn describe(lab: &Lab) -> Value {
             },
             "timeout": "30s",
         },
-    })
+    });
+    if lab.is_wired() {
+        by_wires(&mut playbook);
+    }
+    playbook
+}
+
+/// Lets rollgate reach every part by its wire; the address by which gateways know a node stays.
+fn by_wires(playbook: &mut Value) {
+    for part in ["consul", "gateways", "health", "drain"] {
+        reword(&mut playbook[part], &|text| {
+            through(text).replace("${{ node.address }}", "${{ node.vars.wire }}")
+        });
+    }
+    for node in playbook["nodes"].as_array_mut().into_iter().flatten() {
+        let wire = through(node["address"].as_str().unwrap_or_default());
+        node["vars"] = json!({ "wire": wire });
+    }
+}
+
+/// Replaces every text in a value.
+fn reword(value: &mut Value, change: &impl Fn(&str) -> String) {
+    match value {
+        Value::String(text) => *text = change(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| reword(item, change)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| reword(field, change)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 fn gateway(gateway: &Gateway) -> Value {

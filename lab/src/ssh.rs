@@ -9,18 +9,20 @@ use anyhow::{Context, Result};
 
 use crate::node::{Node, SSH_PORT};
 use crate::tools;
+use crate::wire::entrance;
 
 /// Files that `ssh -F` needs to reach the nodes.
 #[derive(Debug)]
 pub(crate) struct Client {
     directory: PathBuf,
+    wired: bool,
 }
 
 impl Client {
-    /// Makes the client's key in the lab's directory.
-    pub(crate) fn create(directory: &Path) -> Result<Self> {
+    /// Makes the client's key in the lab's directory. With wires, nodes are reached by theirs.
+    pub(crate) fn create(directory: &Path, wired: bool) -> Result<Self> {
         generate_key(&directory.join("id"), "lab")?;
-        Ok(Self { directory: directory.to_owned() })
+        Ok(Self { directory: directory.to_owned(), wired })
     }
 
     /// Returns the path of the configuration file.
@@ -32,7 +34,8 @@ impl Client {
     pub(crate) fn write_config(&self, nodes: &[Node]) -> Result<()> {
         let mut text = String::new();
         for node in nodes {
-            writeln!(text, "Host {0} jumped-{0}\n  HostName {1}", node.name(), node.ip())?;
+            let host = if self.wired { entrance(node.ip()) } else { node.ip() };
+            writeln!(text, "Host {0} jumped-{0}\n  HostName {host}", node.name())?;
         }
         if let Some(first) = nodes.first() {
             writeln!(text, "Host jumped-*\n  ProxyJump {}", first.name())?;
@@ -96,5 +99,5 @@ pub(crate) fn generate_key(path: &Path, comment: &str) -> Result<()> {
 }
 
 fn host_pattern(node: &Node) -> String {
-    format!("[{}]:{SSH_PORT}", node.ip())
+    format!("[{}]:{SSH_PORT},[{}]:{SSH_PORT}", node.ip(), entrance(node.ip()))
 }

@@ -61,6 +61,21 @@ pub(crate) fn lab_binary() -> Result<PathBuf> {
         })
 }
 
+/// Returns the command lines of all processes that were given this home.
+pub(crate) fn processes_with_home(home: &Path) -> Vec<String> {
+    let wanted = format!("HOME={}", home.display());
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let text =
+        |path: PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+    entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| text(path.join("environ")).split('\0').any(|variable| variable == wanted))
+        .map(|path| text(path.join("cmdline")).replace('\0', " ").trim().to_owned())
+        .filter(|line| !line.is_empty())
+        .collect()
+}
+
 /// Returns the last lines of a log, for an error message.
 pub(crate) fn tail(log: &Path) -> String {
     const LINES: usize = 15;

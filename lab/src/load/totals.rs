@@ -36,6 +36,8 @@ pub struct Totals {
     pub by_version: BTreeMap<String, u64>,
     /// Good answers by the service's address.
     pub by_node: BTreeMap<String, u64>,
+    /// Failures by who failed: the service that a gateway had chosen, or the gateway that gave no answer.
+    pub failed_by: BTreeMap<String, u64>,
     /// The time that half of the good answers took at most, in microseconds.
     pub p50_us: u64,
     /// The time that 99 % of the good answers took at most, in microseconds.
@@ -69,6 +71,12 @@ pub(super) struct Outcome {
     pub(super) node: String,
 }
 
+/// What went wrong with a request, and at whom.
+pub(super) struct Lost {
+    pub(super) reason: String,
+    pub(super) by: String,
+}
+
 /// The counts behind [`Totals`].
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -80,7 +88,7 @@ pub(super) struct Tally {
 
 impl Tally {
     /// Counts the end of a request.
-    pub(super) fn add(&mut self, took: Duration, uri: &Uri, outcome: Result<Outcome, String>) {
+    pub(super) fn add(&mut self, took: Duration, uri: &Uri, outcome: Result<Outcome, Lost>) {
         match outcome {
             Ok(Outcome { version, node }) => {
                 self.ended.ok += 1;
@@ -88,8 +96,9 @@ impl Tally {
                 *self.ended.by_node.entry(node).or_default() += 1;
                 *self.latencies.entry(rounded(took)).or_default() += 1;
             }
-            Err(reason) => {
+            Err(Lost { reason, by }) => {
                 self.ended.failed += 1;
+                *self.ended.failed_by.entry(by).or_default() += 1;
                 if self.ended.failures.len() < KEPT_FAILURES {
                     self.ended.failures.push(Failure { t: now_ms(), url: uri.to_string(), reason });
                 }
@@ -130,7 +139,7 @@ fn rounded(took: Duration) -> u64 {
 mod tests {
     use std::time::Duration;
 
-    use super::{Outcome, Tally};
+    use super::{Lost, Outcome, Tally};
 
     #[test]
     fn percentiles_are_taken_from_good_answers() {
@@ -140,9 +149,14 @@ mod tests {
             let outcome = Outcome { version: "1".to_owned(), node: "a".to_owned() };
             tally.add(Duration::from_millis(millisecond), &uri, Ok(outcome));
         }
-        tally.add(Duration::from_secs(10), &uri, Err("late".to_owned()));
+        tally.add(
+            Duration::from_secs(10),
+            &uri,
+            Err(Lost { reason: "late".to_owned(), by: "gw".to_owned() }),
+        );
         let totals = tally.totals();
         assert_eq!((totals.p50_us, totals.p99_us), (50_000, 99_000));
         assert_eq!((totals.ok, totals.failed, totals.failures.len()), (100, 1, 1));
+        assert_eq!(totals.failed_by["gw"], 1);
     }
 }

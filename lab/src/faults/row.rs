@@ -1,0 +1,74 @@
+//! What became of one cell.
+
+use std::fmt;
+
+use super::Cell;
+use super::seen::NodeSeen;
+
+/// What became of one cell.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Which one.
+    pub cell: Cell,
+    /// The release's exit code; none when it was killed.
+    pub code: Option<i32>,
+    /// Its result, by its last event.
+    pub result: String,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// Every node at its end, while a lasting fault still lasts.
+    pub nodes: Vec<NodeSeen>,
+    /// Failed requests that belong to the fault itself: sent to the part that it took away.
+    pub failed_by_fault: u64,
+    /// All other failed requests.
+    pub failed: u64,
+    /// Requests that the end of a service cut.
+    pub cut: u64,
+    /// The exit code of `resume`, once all is well again.
+    pub resume: Option<i32>,
+    /// Whether the end is that of an undisturbed release.
+    pub same_end: bool,
+    /// Everything that is not as it must be.
+    pub objections: Vec<String>,
+}
+
+impl Row {
+    /// Returns the exit codes, as a shell would tell them: `0`, `20, then 0`.
+    #[must_use]
+    pub fn codes(&self) -> String {
+        let told = |code: Option<i32>| code.map_or("killed".to_owned(), |code| code.to_string());
+        match (self.code, self.resume) {
+            (Some(0), Some(0)) => "0".to_owned(),
+            (code, None) => told(code),
+            (code, resume) => format!("{} → {}", told(code), told(resume)),
+        }
+    }
+
+    /// Returns whether everything is as it must be.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.objections.is_empty()
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nodes: Vec<_> = self.nodes.iter().map(ToString::to_string).collect();
+        write!(
+            formatter,
+            "{:<28} {:<12} {:>5.1} s  [{}]  failed {} + {} by the fault, cut {}  {}",
+            self.cell.to_string(),
+            self.codes(),
+            self.seconds,
+            nodes.join(" | "),
+            self.failed,
+            self.failed_by_fault,
+            self.cut,
+            if self.is_good() { "ok" } else { "WRONG" },
+        )?;
+        for objection in &self.objections {
+            write!(formatter, "\n    {objection}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,207 @@
+//! What rollgate tells of each node, in its report and by `status`, and whether that is what the lab sees.
+
+use serde_json::Value;
+
+use super::seen::NodeSeen;
+
+/// A node as it is told; what is told to be unknown is left open.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NodeTold {
+    name: String,
+    version: Option<String>,
+    healthy: Option<bool>,
+    down: Option<bool>,
+    /// How many gateways route to it.
+    gateways: Option<usize>,
+    state: String,
+}
+
+/// Reads the table of the report at the end; there is none after a release that was done, or that never began.
+pub(super) fn by_report(text: &str) -> Vec<NodeTold> {
+    const HEADINGS: [&str; 6] = ["NODE ", "VERSION", "PROCESS", "KEY", "GATEWAYS", "STATE"];
+    let mut lines = text.lines();
+    let Some(heading) = lines.find(|line| HEADINGS.iter().all(|heading| line.contains(heading)))
+    else {
+        return Vec::new();
+    };
+    let starts = HEADINGS.map(|name| heading.find(name).unwrap_or_default());
+    let mut nodes = Vec::new();
+    for line in lines.take_while(|line| line.trim_start().starts_with("node-")) {
+        let cell = |index: usize| {
+            let end = starts.get(index + 1).copied().unwrap_or(line.len());
+            line.get(starts[index]..end.min(line.len())).unwrap_or_default().trim().to_owned()
+        };
+        nodes.push(NodeTold {
+            name: cell(0),
+            version: Some(cell(1)).filter(|version| version != "?"),
+            healthy: health(&cell(2)),
+            down: match cell(3).as_str() {
+                "down" => Some(true),
+                "up" => Some(false),
+                _ => None,
+            },
+            gateways: gateways(&cell(4)),
+            state: cell(5),
+        });
+    }
+    nodes
+}
+
+/// Reads what `status --output jsonl` tells.
+pub(super) fn by_status(lines: &str) -> Vec<NodeTold> {
+    let events = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    events
+        .filter(|event| event["type"] == "node.status")
+        .map(|event| {
+            let data = &event["data"];
+            let routed = data["routed"].as_object();
+            let known = routed.filter(|routed| routed.values().all(Value::is_boolean));
+            NodeTold {
+                name: text(&event["node"]).unwrap_or_default(),
+                version: text(&data["version"]),
+                healthy: health(data["process"].as_str().unwrap_or_default()),
+                down: data["down"].as_bool(),
+                gateways: known
+                    .map(|known| known.values().filter(|routed| **routed == true).count()),
+                state: text(&data["last_release"]).unwrap_or_default(),
+            }
+        })
+        .collect()
+}
+
+fn health(word: &str) -> Option<bool> {
+    match word {
+        "healthy" => Some(true),
+        "unhealthy" | "not listening" => Some(false),
+        _ => None,
+    }
+}
+
+fn gateways(words: &str) -> Option<usize> {
+    if words.contains("unknown") {
+        return None;
+    }
+    match words.split_once(' ')? {
+        ("out", _) => Some(0),
+        ("routed", counts) => counts.split('/').next()?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Returns where what is told is not what is seen.
+pub(super) fn contradictions(
+    told: &[NodeTold],
+    seen: &[NodeSeen],
+    old: &str,
+    new: &str,
+) -> Vec<String> {
+    let mut contradictions = Vec::new();
+    for seen in seen {
+        let Some(told) = told.iter().find(|told| told.name == seen.name) else {
+            contradictions.push(format!("nothing is told of {}", seen.name));
+            continue;
+        };
+        let mut differs = |what: String| {
+            contradictions.push(format!("{} is told to be {what}, and is {seen}", seen.name));
+        };
+        // Of a service that does not answer, the version is that of what is installed.
+        if told.healthy != Some(false) && told.version.is_some() && told.version != seen.version {
+            differs(format!("on {}", told.version.as_deref().unwrap_or_default()));
+        }
+        if told.healthy.is_some_and(|healthy| healthy != seen.version.is_some()) {
+            differs(format!("healthy: {:?}", told.healthy));
+        }
+        if told.down.is_some() && seen.down.is_some() && told.down != seen.down {
+            differs(format!("down: {:?}", told.down));
+        }
+        if told.gateways.is_some_and(|gateways| gateways != seen.gateways) {
+            differs(format!("routed by {:?}", told.gateways));
+        }
+        // `done` and `put back` are promises about the version, the rest is about rotation.
+        let version = match told.state.split(", ").next().unwrap_or_default() {
+            "done" => Some(new),
+            "put back" | "not started" => Some(old),
+            "failed" if told.state.contains("put back") || told.state.contains("untouched") => {
+                Some(old)
+            }
+            _ => None,
+        };
+        let other =
+            seen.version.as_deref().filter(|seen| version.is_some_and(|told| told != *seen));
+        if other.is_some() || (told.state.starts_with("OUT") && seen.down == Some(false)) {
+            differs(format!("`{}`", told.state));
+        }
+    }
+    contradictions
+}
+
+/// Returns whose state is not told, or told to be unknown.
+pub(super) fn gaps(told: &[NodeTold]) -> Vec<String> {
+    let open =
+        |told: &&NodeTold| told.healthy.is_none() || told.down.is_none() || told.gateways.is_none();
+    told.iter().filter(open).map(|told| told.name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NodeSeen, by_report, by_status, contradictions, gaps};
+
+    const REPORT: &str = "\
+Nodes
+        NODE    VERSION  PROCESS        KEY   GATEWAYS                STATE
+        node-1  ?        not listening  down  out 2/2                 OUT OF ROTATION, needs you
+        node-2  1        healthy        up    routed 1/1, 1 unknown   not started
+        Users are served by 1 of 2 nodes (min 1): 1 on 1.
+";
+
+    fn seen(name: &str, version: Option<&str>, down: bool, routing: usize) -> NodeSeen {
+        NodeSeen {
+            name: name.to_owned(),
+            version: version.map(str::to_owned),
+            down: Some(down),
+            routing,
+            workers: 4,
+            gateways: routing / 2,
+        }
+    }
+
+    #[test]
+    fn a_report_that_says_what_is_contradicts_nothing() {
+        let told = by_report(REPORT);
+        let truth = [seen("node-1", None, true, 0), seen("node-2", Some("1"), false, 4)];
+        assert_eq!(contradictions(&told, &truth, "1", "2"), [""; 0]);
+        assert_eq!(gaps(&told), ["node-2"]);
+    }
+
+    #[test]
+    fn each_lie_is_found() {
+        let told = by_report(REPORT);
+        let fine = [seen("node-1", None, true, 0), seen("node-2", Some("1"), false, 4)];
+        for lie in [
+            [seen("node-1", Some("1"), true, 0), fine[1].clone()],
+            [seen("node-1", None, false, 0), fine[1].clone()],
+            [seen("node-1", None, true, 2), fine[1].clone()],
+            [fine[0].clone(), seen("node-2", Some("2"), false, 4)],
+            [fine[0].clone(), seen("node-3", Some("1"), false, 4)],
+        ] {
+            assert_ne!(contradictions(&told, &lie, "1", "2"), [""; 0], "{lie:?}");
+        }
+    }
+
+    #[test]
+    fn status_is_read_by_its_fields() {
+        let line = r#"{"type":"node.status","node":"node-1","data":{"version":"2","process":"healthy",
+            "down":false,"routed":{"gw-1":true,"gw-2":true},"last_release":"done"}}"#;
+        let told = by_status(&line.replace('\n', " "));
+        assert_eq!(
+            contradictions(&told, &[seen("node-1", Some("2"), false, 4)], "1", "2"),
+            [""; 0]
+        );
+        assert_ne!(
+            contradictions(&told, &[seen("node-1", Some("1"), false, 4)], "1", "2"),
+            [""; 0]
+        );
+        assert!(gaps(&told).is_empty());
+    }
+}

@@ -1,0 +1,90 @@
+//! `lab faults`: every fault at every step of a release, and the table of what became of it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use rollgate_lab::faults::{Cell, Mishap, Row, Step, page, try_cell};
+
+use crate::tried::rollgate;
+
+/// Options of `lab faults`.
+#[derive(Args, Debug)]
+pub(crate) struct MatrixOptions {
+    /// The rollgate to try; by default the one beside this program.
+    #[arg(long, value_name = "PATH")]
+    rollgate: Option<PathBuf>,
+    /// Only these faults, like `killed,node-off`; all whose name begins so.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    fault: Vec<String>,
+    /// Only these steps, like `drain,stop`.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    step: Vec<String>,
+    /// How many labs at the same time; most of them wait most of the time.
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Write the table to this file.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Tries the cells; the exit status is 1 when any is not as it must be.
+pub(crate) fn run(options: &MatrixOptions) -> Result<ExitCode> {
+    let rollgate = rollgate(options.rollgate.as_deref())?;
+    let cells = options.cells()?;
+    let (next, rows) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+
+    thread::scope(|scope| {
+        for _ in 0..options.jobs.clamp(1, cells.len()) {
+            scope.spawn(|| {
+                while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match try_cell(&rollgate, *cell) {
+                        Ok(row) => {
+                            say(&row.to_string());
+                            rows.lock().expect("nobody panics while adding").push(row);
+                        }
+                        Err(error) => {
+                            say(&format!("{cell}: the lab failed: {error:#}"));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let mut rows = rows.into_inner().expect("nobody panics while adding");
+    rows.sort_by_key(|row: &Row| cells.iter().position(|cell| *cell == row.cell));
+    let good = rows.iter().filter(|row| row.is_good()).count();
+    say(&format!("{good} of {} cells are as they must be", cells.len()));
+    if let Some(out) = &options.out {
+        fs::write(out, page(&rows))
+            .with_context(|| format!("could not write {}", out.display()))?;
+    }
+    Ok(if good == cells.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl MatrixOptions {
+    fn cells(&self) -> Result<Vec<Cell>> {
+        let wanted = |names: &[String], name: &str| {
+            names.is_empty() || names.iter().any(|wanted| name.starts_with(wanted.as_str()))
+        };
+        let mishaps = Mishap::ALL.into_iter().filter(|mishap| wanted(&self.fault, mishap.name()));
+        let cells: Vec<_> = mishaps
+            .flat_map(|mishap| {
+                let steps = Step::ALL.into_iter().filter(|step| wanted(&self.step, step.name()));
+                steps.map(move |step| Cell { mishap, step })
+            })
+            .collect();
+        ensure!(!cells.is_empty(), "no fault or no step has such a name");
+        Ok(cells)
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the command is for")]
+fn say(line: &str) {
+    println!("{line}");
+}

@@ -1,0 +1,145 @@
+//! Wires that can be cut: rollgate's own way to each part, which nobody else uses.
+//!
+//! Behind `127.78.x.y` a relay passes every byte on to `127.77.x.y`. A cut wire behaves as a network that drops
+//! packets: what was connected stays connected and silent, a new connection gets no answer at all, and what was
+//! under way arrives when the wire is mended. It works without a firewall and without rights on the network.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{oneshot, watch};
+
+/// Connections that the kernel answers before the relay does.
+const BACKLOG: u32 = 8;
+
+/// A connection that the kernel has not answered by then, it does not answer at all.
+const ANSWER: Duration = Duration::from_millis(100);
+
+/// Returns the address by which rollgate knows the part at `ip`.
+pub(crate) fn entrance(ip: Ipv4Addr) -> Ipv4Addr {
+    let [first, _, slot, host] = ip.octets();
+    Ipv4Addr::new(first, 78, slot, host)
+}
+
+/// Rewrites the parts' addresses in a text.
+pub(crate) fn through(text: &str) -> String {
+    text.replace("127.77.", "127.78.")
+}
+
+/// All wires of a lab.
+#[derive(Debug)]
+pub(crate) struct Wires {
+    cuts: BTreeMap<Ipv4Addr, watch::Sender<bool>>,
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Wires {
+    /// Lays a wire to each of these sockets.
+    pub(crate) fn lay(sockets: &[(Ipv4Addr, u16)]) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut cuts: BTreeMap<Ipv4Addr, watch::Sender<bool>> = BTreeMap::new();
+        for (ip, port) in sockets {
+            let cut = cuts.entry(*ip).or_insert_with(|| watch::Sender::new(false)).subscribe();
+            let (from, to) = (entrance(*ip), SocketAddr::from((*ip, *port)));
+            let _inside = runtime.enter();
+            let socket = TcpSocket::new_v4()?;
+            socket.set_reuseaddr(true)?;
+            socket.bind((from, *port).into())?;
+            let listener = socket.listen(BACKLOG).with_context(|| format!("no wire to {to}"))?;
+            runtime.spawn(relay(listener, to, cut));
+        }
+        let (end, ended) = oneshot::channel::<()>();
+        let thread = thread::Builder::new()
+            .name("lab-wires".into())
+            .spawn(move || drop(runtime.block_on(ended)))
+            .context("could not start the wires' thread")?;
+        Ok(Self { cuts, end: Some(end), thread: Some(thread) })
+    }
+
+    /// Cuts every wire to the part at `ip`, or mends it.
+    pub(crate) fn cut(&self, ip: Ipv4Addr, cut: bool) -> Result<()> {
+        let wire = self.cuts.get(&ip).with_context(|| format!("there is no wire to {ip}"))?;
+        wire.send_replace(cut);
+        Ok(())
+    }
+}
+
+impl Drop for Wires {
+    fn drop(&mut self) {
+        self.end = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of that thread has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Takes connections while the wire is whole. While it is cut, the kernel's own queue is kept full, so that it
+/// answers nobody.
+async fn relay(listener: TcpListener, to: SocketAddr, mut cut: watch::Receiver<bool>) {
+    loop {
+        let is_cut = *cut.borrow_and_update();
+        if is_cut {
+            let _plugs = plug(&listener).await;
+            if cut.wait_for(|cut| !cut).await.is_err() {
+                return;
+            }
+            continue;
+        }
+        tokio::select! {
+            biased;
+            changed = cut.changed() => if changed.is_err() { return },
+            taken = listener.accept() => if let Ok((client, _)) = taken {
+                tokio::spawn(pass_on(client, to, cut.clone()));
+            }
+        }
+    }
+}
+
+/// Connects until the kernel answers no more.
+async fn plug(listener: &TcpListener) -> Vec<TcpStream> {
+    let mut plugs = Vec::new();
+    let Ok(address) = listener.local_addr() else { return plugs };
+    while let Ok(Ok(plug)) = tokio::time::timeout(ANSWER, TcpStream::connect(address)).await {
+        plugs.push(plug);
+    }
+    plugs
+}
+
+/// Passes bytes on in both directions until both have ended, or either is torn.
+async fn pass_on(client: TcpStream, to: SocketAddr, cut: watch::Receiver<bool>) {
+    // Who is not there is told by the end of the connection; a relay cannot refuse it any more.
+    let Ok(part) = TcpStream::connect(to).await else { return };
+    let _ = (client.set_nodelay(true), part.set_nodelay(true));
+    let (client_in, client_out) = client.into_split();
+    let (part_in, part_out) = part.into_split();
+    let _ =
+        tokio::try_join!(pump(client_in, part_out, cut.clone()), pump(part_in, client_out, cut));
+}
+
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut cut: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let whole = |error: watch::error::RecvError| io::Error::other(error);
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        cut.wait_for(|cut| !cut).await.map_err(whole)?;
+        let read = from.read(&mut buffer).await;
+        // What left one side before the cut may still be on its way.
+        cut.wait_for(|cut| !cut).await.map_err(whole)?;
+        match read? {
+            0 => return to.shutdown().await,
+            length => to.write_all(&buffer[..length]).await?,
+        }
+    }
+}
