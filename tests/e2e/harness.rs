@@ -163,45 +163,14 @@ impl Bench {
     /// Asserts that no ssh connection of this lab is left, nor any process on its nodes but the service's own.
     #[track_caller]
     pub(crate) fn assert_nothing_left(&self) {
-        let config = self.lab.directory().display().to_string();
-        let left =
-            rollgate_lab::until("no ssh master is left", std::time::Duration::from_secs(8), || {
-                Ok(processes_with(&config)
-                    .into_iter()
-                    .find(|line| line.contains("ssh"))
-                    .is_none()
-                    .then_some(()))
-            });
-        assert!(left.is_ok(), "{left:?}: {:?}", processes_with(&config));
-        for node in &self.lab.nodes {
-            let probe = || {
-                let output = node.exec("ps -eo args")?;
-                let text = String::from_utf8_lossy(&output.stdout).into_owned();
-                let foreign = text.lines().find(|line| {
-                    line.contains("ctl ") || line.contains("cat >") || line.contains("tar -x")
-                });
-                Ok(foreign.is_none().then_some(()))
-            };
-            let limit = std::time::Duration::from_secs(8);
-            let clean = rollgate_lab::until("no command is left on the node", limit, probe);
-            assert!(clean.is_ok(), "{}: {clean:?}", node.name());
-        }
+        let mut left = Vec::new();
+        let limit = std::time::Duration::from_secs(8);
+        let clear = rollgate_lab::until("nothing to be left", limit, || {
+            left = self.lab.leftovers()?;
+            Ok(left.is_empty().then_some(()))
+        });
+        assert!(clear.is_ok(), "{clear:?}: {left:?}");
     }
-}
-
-/// Lines of the process table that mention `text`, without those of the lab's own servers.
-fn processes_with(text: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
-        if let Ok(arguments) = std::fs::read(entry.path().join("cmdline")) {
-            let line = String::from_utf8_lossy(&arguments).replace('\0', " ");
-            // ssh masters name the generated configuration's socket folder; servers are `sshd`.
-            if line.starts_with("ssh") && !line.starts_with("sshd") && line.contains(text) {
-                lines.push(line);
-            }
-        }
-    }
-    lines
 }
 
 /// Sends a signal by its name, like `-STOP`.

@@ -7,6 +7,7 @@ mod commands;
 mod consul;
 mod consul_access;
 mod failures;
+mod faults;
 mod guard;
 mod harness;
 mod lock;
