@@ -1,5 +1,5 @@
-//! Faults at every step of a release: what happens when a part fails just then, and whether `resume` reaches the
-//! end of an undisturbed release afterwards. `lab faults` makes the whole table, the end-to-end tests some cells.
+//! Faults at every step of a release: what happens when a part fails just then, and whether `resume`, or
+//! `rollback`, reaches the end of an undisturbed one afterwards. `lab faults` makes the whole table, the end-to-end tests some cells.
 
 mod mishap;
 mod page;
@@ -10,7 +10,7 @@ mod told;
 
 use std::fmt;
 
-pub use mishap::{Lasts, Mishap, Place};
+pub use mishap::{Lasts, Mishap, Place, Then};
 pub use page::page;
 pub use row::Row;
 pub use run::try_cell;

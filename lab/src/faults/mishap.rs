@@ -52,7 +52,7 @@ pub enum Mishap {
     /// The node's disk fills up.
     DiskFull,
     /// rollgate is killed.
-    Killed(Place),
+    Killed(Place, Then),
     /// rollgate is frozen for longer than its lock lives, and goes on.
     Frozen,
     /// Somebody else marks the node up.
@@ -77,11 +77,22 @@ pub enum Place {
     Elsewhere,
 }
 
+/// What is done with a release after the mishap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It goes on.
+    Resume,
+    /// It is undone.
+    Rollback,
+}
+
 impl Mishap {
     /// All of them.
-    pub const ALL: [Self; 23] = [
-        Self::Killed(Place::Here),
-        Self::Killed(Place::Elsewhere),
+    pub const ALL: [Self; 25] = [
+        Self::Killed(Place::Here, Then::Resume),
+        Self::Killed(Place::Elsewhere, Then::Resume),
+        Self::Killed(Place::Here, Then::Rollback),
+        Self::Killed(Place::Elsewhere, Then::Rollback),
         Self::Frozen,
         Self::MarkedUp,
         Self::LeaderKilled,
@@ -128,8 +139,10 @@ impl Mishap {
             Self::NodeRebooted => "node-rebooted",
             Self::NodeOff => "node-off",
             Self::DiskFull => "disk-full",
-            Self::Killed(Place::Here) => "killed",
-            Self::Killed(Place::Elsewhere) => "killed-elsewhere",
+            Self::Killed(Place::Here, Then::Resume) => "killed",
+            Self::Killed(Place::Elsewhere, Then::Resume) => "killed-elsewhere",
+            Self::Killed(Place::Here, Then::Rollback) => "killed-back",
+            Self::Killed(Place::Elsewhere, Then::Rollback) => "killed-elsewhere-back",
             Self::Frozen => "frozen-20s",
             Self::MarkedUp => "marked-up",
         }
@@ -160,9 +173,17 @@ impl Mishap {
             Self::NodeRebooted => "node-1 loses all its processes and boots again",
             Self::NodeOff => "node-1 loses all its processes and stays off",
             Self::DiskFull => "node-1's disk fills up",
-            Self::Killed(Place::Here) => "rollgate gets SIGKILL; the same machine resumes",
-            Self::Killed(Place::Elsewhere) => {
+            Self::Killed(Place::Here, Then::Resume) => {
+                "rollgate gets SIGKILL; the same machine resumes"
+            }
+            Self::Killed(Place::Elsewhere, Then::Resume) => {
                 "rollgate gets SIGKILL; another machine breaks the lock and resumes"
+            }
+            Self::Killed(Place::Here, Then::Rollback) => {
+                "rollgate gets SIGKILL; the same machine rolls back"
+            }
+            Self::Killed(Place::Elsewhere, Then::Rollback) => {
+                "rollgate gets SIGKILL; another machine breaks the lock and rolls back"
             }
             Self::Frozen => "rollgate gets SIGSTOP, and SIGCONT after 20 s",
             Self::MarkedUp => "somebody else writes node-1's key: up",
@@ -204,7 +225,7 @@ impl Mishap {
                 ensure!(!filled.status.success(), "the disk is larger than it was made");
                 Ok(())
             }
-            Self::Killed(_) => signal(rollgate, Signal::KILL),
+            Self::Killed(..) => signal(rollgate, Signal::KILL),
             Self::Frozen => {
                 signal(rollgate, Signal::STOP)?;
                 thread::sleep(SLEEP);
@@ -250,7 +271,7 @@ impl Mishap {
             Self::DiskFull => lab.nodes[NODE].exec("rm -f /srv/ballast").map(drop),
             Self::GatewayReloaded
             | Self::NodeRebooted
-            | Self::Killed(_)
+            | Self::Killed(..)
             | Self::Frozen
             | Self::MarkedUp => Ok(()),
         }
@@ -285,13 +306,32 @@ impl Mishap {
         matches!(self, Self::NodeRebooted | Self::NodeOff)
     }
 
+    /// Returns what is done afterwards.
+    #[must_use]
+    pub fn then(self) -> Then {
+        match self {
+            Self::Killed(_, then) => then,
+            _ => Then::Resume,
+        }
+    }
+
+    /// Returns whether somebody has to be told of it, although all may end well.
+    pub(super) fn calls_for_a_warning(self, step: Step) -> bool {
+        self == Self::MarkedUp
+            && !matches!(step, Step::Stage | Step::Disable | Step::Enable | Step::ConfirmIn)
+    }
+
     /// Returns whether a release may end with this code.
     pub(super) fn allows(self, code: Option<i32>, step: Step) -> bool {
-        let Some(code) = code else { return matches!(self, Self::Killed(_)) };
+        let Some(code) = code else { return matches!(self, Self::Killed(..)) };
         match (self, code) {
-            (Self::Killed(_), _) => false,
-            // A lock that could not be renewed, or was not there any more, is a lost one.
-            (_, 0) | (Self::Frozen | Self::ConsulDown(_) | Self::ConsulCut(_), 4) => true,
+            (Self::Killed(..), _) => false,
+            // A lock that could not be renewed, or was not there any more, is a lost one. With a dead server Consul
+            // removes its node some seconds later, and the sessions that were made there.
+            (_, 0)
+            | (Self::Frozen | Self::LeaderKilled | Self::ConsulDown(_) | Self::ConsulCut(_), 4) => {
+                true
+            }
             // Nothing had left rotation.
             (_, 3) => step == Step::Stage,
             (Self::LeaderKilled | Self::GatewayReloaded | Self::Frozen, _) => false,

@@ -46,7 +46,7 @@ pub fn page(rows: &[Row]) -> String {
     page += "\n## Every cell\n\nA node is shown as version and place at the end of the release, while a lasting fault still lasts.\n";
     for mishap in Mishap::ALL.into_iter().filter(tried) {
         page += &format!("\n### {}: {}\n\n", mishap.name(), mishap.describe());
-        page += "| step | result | exit | s | node-1 | node-2 | node-3 | failed | by the fault | cut | resume | same end |\n";
+        page += "| step | result | exit | s | node-1 | node-2 | node-3 | failed | by the fault | cut | then | same end |\n";
         page += &format!("|{}\n", "---|".repeat(12));
         for row in rows.iter().filter(|row| row.cell.mishap == mishap) {
             page += &line(row);
@@ -68,7 +68,7 @@ fn line(row: &Row) -> String {
         row.failed,
         row.failed_by_fault,
         row.cut,
-        code(row.resume),
+        code(row.then),
         if row.same_end { "yes" } else { "no" },
     )
 }

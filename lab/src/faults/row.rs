@@ -24,8 +24,8 @@ pub struct Row {
     pub failed: u64,
     /// Requests that the end of a service cut.
     pub cut: u64,
-    /// The exit code of `resume`, once all is well again.
-    pub resume: Option<i32>,
+    /// The exit code of `resume` or `rollback`, once all is well again.
+    pub then: Option<i32>,
     /// Whether the end is that of an undisturbed release.
     pub same_end: bool,
     /// Everything that is not as it must be.
@@ -37,10 +37,10 @@ impl Row {
     #[must_use]
     pub fn codes(&self) -> String {
         let told = |code: Option<i32>| code.map_or("killed".to_owned(), |code| code.to_string());
-        match (self.code, self.resume) {
+        match (self.code, self.then) {
             (Some(0), Some(0)) => "0".to_owned(),
             (code, None) => told(code),
-            (code, resume) => format!("{} → {}", told(code), told(resume)),
+            (code, then) => format!("{} → {}", told(code), told(then)),
         }
     }
 

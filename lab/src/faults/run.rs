@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::mishap::Place;
+use super::mishap::{Place, Then};
 use super::seen::{self, NodeSeen};
 use super::told;
 use super::{Cell, Mishap, Row};
@@ -82,6 +82,7 @@ struct Trial {
 struct Ended {
     code: Option<i32>,
     result: String,
+    warned: bool,
     seconds: f64,
     report: String,
 }
@@ -97,10 +98,18 @@ impl Trial {
         let Cell { mishap, step } = self.cell;
         let victim = mishap.victim(step, lab);
         let targets = lab.gateways.iter().map(|gateway| gateway.url("")).collect();
-        let load = Load::start(&LoadConfig { rate: RATE, ..LoadConfig::new(targets) })?;
-        until("the load", LIMIT, || Ok((load.snapshot().ok > 50).then_some(())))?;
+        let mut requests = LoadConfig { rate: RATE, ..LoadConfig::new(targets) };
+        if mishap == Mishap::MarkedUp {
+            // So few and quick ones that a drain ends although users are sent to the node.
+            (requests.rate, requests.slow_share) = (20, 0.0);
+        }
+        let load = Load::start(&requests)?;
+        until("the load", LIMIT, || Ok((load.snapshot().ok > 30).then_some(())))?;
 
         let ended = self.deploy(lab)?;
+        if mishap.calls_for_a_warning(step) && !ended.warned && ended.code == Some(0) {
+            self.objections.push("nobody was told of it".to_owned());
+        }
         if !mishap.allows(ended.code, step) {
             self.objections.push(format!("{:?} is no exit code for this", ended.code));
         }
@@ -111,7 +120,7 @@ impl Trial {
         let status = lab.run(&self.rollgate, &["status", &self.playbook, "--output", "jsonl"])?;
         let status = told::by_status(&String::from_utf8_lossy(&status.stdout));
         self.compare(lab, "status", &status, true)?;
-        let resume = self.resume(lab)?;
+        let then = self.go_on(lab)?;
         let same_end = self.is_undisturbed_end(lab);
         let (totals, audit) = (load.stop(), lab.audit()?);
         let (failed_by_fault, failed) = self.judge_requests(&totals, victim.as_deref());
@@ -125,7 +134,7 @@ impl Trial {
             failed_by_fault,
             failed,
             cut,
-            resume,
+            then,
             same_end,
             objections: self.objections,
         })
@@ -159,22 +168,23 @@ impl Trial {
             let _ = child.kill();
         }
         let status = child.wait()?;
-        let result = result?;
+        let (result, warned) = result?;
         Ok(Ended {
             code: status.code(),
             result,
+            warned,
             seconds: begun.elapsed().as_secs_f64(),
             report: std::fs::read_to_string(&report)?,
         })
     }
 
-    /// Returns the result that the last event tells.
+    /// Returns the result that the last event tells, and whether there was a warning of the node.
     fn disturb(
         &mut self,
         lab: &mut Lab,
         child: &mut Child,
         events: &mpsc::Receiver<Value>,
-    ) -> Result<String> {
+    ) -> Result<(String, bool)> {
         let Cell { mishap, step } = self.cell;
         let reached = |event: &Value| {
             event["type"] == "step.started"
@@ -188,19 +198,20 @@ impl Trial {
             thread::sleep(moment.saturating_sub(struck.elapsed()));
             mishap.heal(lab)?;
         }
-        let mut result = String::new();
+        let (mut result, mut warned) = (String::new(), false);
         loop {
             let left = LIMIT.saturating_sub(struck.elapsed());
             match events.recv_timeout(left) {
                 Ok(event) => {
                     let told = event["data"]["result"].as_str();
                     result = told.map_or(result, str::to_owned);
+                    warned |= event["type"] == "warning" && event["node"] == "node-1";
                 }
-                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(result),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok((result, warned)),
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     self.objections.push(format!("it did not end within {LIMIT:?}"));
                     child.kill()?;
-                    return Ok(result);
+                    return Ok((result, warned));
                 }
             }
         }
@@ -231,11 +242,15 @@ impl Trial {
         agreed.or_else(|_| seen::look(lab))
     }
 
-    /// Goes on, as the report advises, from the place that the cell says.
-    fn resume(&mut self, lab: &Lab) -> Result<Option<i32>> {
-        let mut arguments = vec!["resume", &self.playbook, "--yes", "--lock-wait", "1m"];
+    /// Goes on or back, from the place that the cell says.
+    fn go_on(&mut self, lab: &Lab) -> Result<Option<i32>> {
+        let word = match self.cell.mishap.then() {
+            Then::Resume => "resume",
+            Then::Rollback => "rollback",
+        };
+        let mut arguments = vec![word, &self.playbook, "--yes", "--lock-wait", "1m"];
         let elsewhere = lab.directory().join("elsewhere").display().to_string();
-        if self.cell.mishap == Mishap::Killed(Place::Elsewhere) {
+        if matches!(self.cell.mishap, Mishap::Killed(Place::Elsewhere, _)) {
             arguments.extend(["--state-dir", &elsewhere]);
             let broken = lab.run(&self.rollgate, &["lock", "break", &self.playbook, "--yes"])?;
             if !broken.status.success() {
@@ -243,26 +258,30 @@ impl Trial {
                 self.objections.push(format!("the lock could not be broken: {said}"));
             }
         }
-        let resumed = lab.run(&self.rollgate, &arguments)?;
-        std::fs::write(lab.directory().join("resume.log"), &resumed.stderr)?;
-        let code = resumed.status.code();
+        let done = lab.run(&self.rollgate, &arguments)?;
+        std::fs::write(lab.directory().join("then.log"), &done.stderr)?;
+        let code = done.status.code();
         if code != Some(0) {
-            let said = String::from_utf8_lossy(&resumed.stderr);
+            let said = String::from_utf8_lossy(&done.stderr);
             let said = said.lines().next().unwrap_or_default();
-            self.objections.push(format!("resume ended with {code:?}: {said}"));
+            self.objections.push(format!("{word} ended with {code:?}: {said}"));
         }
         Ok(code)
     }
 
     fn is_undisturbed_end(&mut self, lab: &Lab) -> bool {
+        let version = match self.cell.mishap.then() {
+            Then::Resume => NEW,
+            Then::Rollback => OLD,
+        };
         let mut nodes = Vec::new();
         let same = until("the undisturbed end", SETTLING, || {
             nodes = seen::look(lab)?;
-            Ok(nodes.iter().all(|node| node.serves(NEW)).then_some(()))
+            Ok(nodes.iter().all(|node| node.serves(version)).then_some(()))
         });
         if let Err(error) = &same {
             let nodes: Vec<_> = nodes.iter().map(ToString::to_string).collect();
-            self.objections.push(format!("after resume: {}; {error:#}", nodes.join(" | ")));
+            self.objections.push(format!("in the end: {}; {error:#}", nodes.join(" | ")));
         }
         let mut left = Vec::new();
         let clear = until("nothing to be left", CLEARING, || {
@@ -301,7 +320,8 @@ impl Trial {
                         && stop.next_started == Some(t)
                 })
         };
-        let others_doing = self.cell.mishap == Mishap::MarkedUp && !self.cell.step.may_be_served();
+        let others_doing = self.cell.mishap.victim(self.cell.step, lab).is_some()
+            && self.cell.mishap == Mishap::MarkedUp;
         let routed = audit.routed_at_stop.iter();
         let routed = routed.filter(|routed| !killed(&routed.node, routed.t) && !others_doing);
         let mut objections: Vec<_> = routed
@@ -326,12 +346,14 @@ impl Trial {
 
 #[cfg(test)]
 mod tests {
-    use crate::faults::{Mishap, Place, Step};
+    use crate::faults::{Mishap, Place, Step, Then};
+
+    const KILLED: Mishap = Mishap::Killed(Place::Here, Then::Resume);
 
     #[test]
     fn a_release_that_was_killed_has_no_exit_code() {
-        assert!(Mishap::Killed(Place::Here).allows(None, Step::Drain));
-        assert!(!Mishap::Killed(Place::Here).allows(Some(0), Step::Drain));
+        assert!(KILLED.allows(None, Step::Drain));
+        assert!(!KILLED.allows(Some(0), Step::Drain));
         assert!(!Mishap::LeaderKilled.allows(None, Step::Drain));
     }
 }
