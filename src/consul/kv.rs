@@ -18,6 +18,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Consul takes no more operations in one transaction.
 const TRANSACTION_LIMIT: usize = 64;
 
+/// How often something harmless is asked whose answer was lost.
+const ATTEMPTS: u32 = 3;
+
 /// What stays as it is in a URL's path; the slash separates a key's parts.
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':');
@@ -285,7 +288,17 @@ impl<W: World> Client<W> {
             };
             let entries: Vec<_> = entries.iter().map(past).collect();
             let write = |entry| Write::CompareAndSet { entry, value: &entry.value };
-            self.transact(None, &entries.iter().map(write).collect::<Vec<_>>()).await?;
+            let writes: Vec<_> = entries.iter().map(write).collect();
+            // What cannot succeed may be asked again when its answer was lost.
+            for attempt in 1.. {
+                match self.transact(None, &writes).await {
+                    Err(Error::Unknown(_)) if attempt < ATTEMPTS => {}
+                    result => {
+                        result?;
+                        break;
+                    }
+                }
+            }
         }
         Ok(())
     }

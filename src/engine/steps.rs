@@ -90,7 +90,12 @@ impl<W: World> NodeRun<W> {
     /// Starts the service, or ends and starts it, after a mark that tells old processes from new ones.
     async fn begin_service(&mut self, step: Step, shell: Option<&Shell>) -> Result<Found, Trouble> {
         // Without a look at its listener the new process can only be told by its identity.
-        match self.listener().await {
+        let seen = match self.listener().await {
+            // The service is stopped: one lost answer is no reason to leave it so.
+            Err(_) if !self.shared.spec.has_identity => self.listener().await,
+            seen => seen,
+        };
+        match seen {
             Ok(listener) => {
                 self.mark = Some(listener.mark);
                 self.record(Some(step), Fact::NodeMarked { listener }).await?;

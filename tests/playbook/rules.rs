@@ -134,6 +134,16 @@ fn every_other_rule_refuses() {
             "upstreams/app ",
             "the prefix `upstreams/app` leaks into other upstreams (rule `prefix-leaks`)",
         ),
+        (
+            "upstreams/app/ ",
+            "rollgate/ ",
+            "`rollgate/app/` is where rollgate keeps its lock and its journals",
+        ),
+        (
+            "upstreams/app/ ",
+            "rollgate/app/nodes/ ",
+            "`rollgate/app/` is where rollgate keeps its lock and its journals",
+        ),
         ("upstreams/app/ ", "/upstreams/app/ ", "the prefix `/upstreams/app/` starts with `/`"),
         ("list?app,", "list?other,", "the query must be the upstream's bare name"),
         ("http://10.0.0.11", "http://u:p@10.0.0.11", "a user or password in a URL"),

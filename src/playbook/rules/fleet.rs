@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use super::Check;
+use crate::lock::shared_prefix;
 use crate::playbook::findings::quoted;
 use crate::playbook::{Node, Registry};
 use crate::text;
@@ -180,6 +181,15 @@ impl Check<'_> {
                 "registry.prefix",
                 format!("the prefix `{shown}` starts with `/`"),
                 |problem| problem.help("keys in Consul do not start with `/`: remove it"),
+            );
+        }
+        // A gateway takes every key below its prefix for a server of its own.
+        let shared = shared_prefix(&self.playbook.service);
+        if text.starts_with(&shared) || (text.ends_with('/') && shared.starts_with(text)) {
+            self.wrong(
+                "registry.prefix",
+                format!("`{shared}` is where rollgate keeps its lock and its journals"),
+                |problem| problem.help("write the nodes' keys below another prefix"),
             );
         }
     }
