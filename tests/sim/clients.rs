@@ -1,6 +1,7 @@
 //! Virtual clients: a steady stream of requests through every worker of every gateway, some of them slow.
 
 use crate::invariants::Rule;
+use crate::node::InFlight;
 use crate::process::Cause;
 use crate::world::{Happening, State};
 
@@ -47,7 +48,7 @@ impl State {
         let takes =
             if slow { self.rng.u64(300..=self.clients.slowest) } else { self.rng.u64(2..=40) };
         let request = self.clients.sent;
-        self.nodes[node].requests.insert(request, (pid, astray));
+        self.nodes[node].requests.insert(request, InFlight { pid, astray, since: self.clock });
         self.after(takes, Happening::Answers { node, request });
     }
 
@@ -89,10 +90,11 @@ impl State {
     pub(crate) fn cut(&mut self, at: usize, pid: u32, cause: Cause) {
         let node = &mut self.nodes[at];
         let (mut lost, mut ours) = (0, 0);
-        node.requests.retain(|_, (worker, astray)| {
-            lost += u64::from(*worker == pid);
-            ours += u64::from(*worker == pid && !*astray && cause == Cause::Release);
-            *worker != pid
+        node.requests.retain(|_, request| {
+            let gone = request.pid == pid;
+            lost += u64::from(gone);
+            ours += u64::from(gone && !request.astray && cause == Cause::Release);
+            !gone
         });
         node.deeds.cut += ours;
         self.clients.lost_by_faults += lost - ours;

@@ -6,7 +6,7 @@ use rollgate::world::Method;
 use crate::gateway::Lie;
 use crate::process::{Cause, Start, StopWay};
 use crate::schedule::PREFIX;
-use crate::world::{State, What};
+use crate::world::{Happening, State, What};
 
 /// When a fault strikes.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +86,8 @@ pub(crate) enum Fault {
     DiskFull(usize),
     /// The operator, or the CI job's runner, asks the release to stop.
     Signal,
+    /// The same, so much later.
+    SignalSoon(u64),
 }
 
 impl State {
@@ -133,11 +135,20 @@ impl State {
             Fault::NextStart { node, start } => self.nodes[*node].next_start = Some(*start),
             Fault::NextStop { node, stop } => self.nodes[*node].next_stop = Some(*stop),
             Fault::DiskFull(node) => self.nodes[*node].disk_full = true,
+            Fault::SignalSoon(delay) => self.signal_at(clock + delay),
             Fault::Signal => {
+                self.signals.remove(&clock);
                 self.stopped_at.get_or_insert(clock);
                 let _ = self.stop.send(Stop::Requested("SIGTERM"));
             }
         }
+    }
+
+    /// Somebody will ask the release to stop, and whoever sleeps until then must hear it.
+    pub(crate) fn signal_at(&mut self, at: u64) {
+        self.signals.insert(at);
+        self.after(at.saturating_sub(self.clock), Happening::Strikes(Fault::Signal));
+        self.signals_changed.notify_one();
     }
 
     /// Another operator writes another field.

@@ -36,6 +36,16 @@ pub(crate) struct Deeds {
     pub(crate) cut: u64,
 }
 
+/// A request in flight.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InFlight {
+    /// The process that works on it.
+    pub(crate) pid: u32,
+    /// A worker sent it that was led astray.
+    pub(crate) astray: bool,
+    pub(crate) since: u64,
+}
+
 /// A node.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Node {
@@ -56,8 +66,8 @@ pub(crate) struct Node {
     pub(crate) down_by: Option<Cause>,
     /// When a fault last took what served.
     pub(crate) struck_at: Option<u64>,
-    /// Requests in flight: the process that works on each, and whether a worker sent it that was led astray.
-    pub(crate) requests: BTreeMap<u64, (u32, bool)>,
+    /// Requests in flight.
+    pub(crate) requests: BTreeMap<u64, InFlight>,
     answered_at: u64,
     pub(crate) deeds: Deeds,
 }
@@ -114,8 +124,12 @@ impl Node {
                 self.address
             );
         };
-        for number in 0..self.requests.len() {
-            connection(20_000 + number, 0, 5, 5);
+        for (number, (request, InFlight { since, .. })) in self.requests.iter().enumerate() {
+            let age = clock.saturating_sub(*since);
+            // The first one on its connection, or one more.
+            let (sent, sent_at) =
+                if request.is_multiple_of(2) { (0, age) } else { (200, age + 20) };
+            connection(20_000 + number, sent, sent_at, age);
         }
         // One that is kept open by a gateway.
         let since = clock.saturating_sub(self.answered_at);

@@ -36,6 +36,9 @@ const FOREVER: Duration = Duration::from_secs(6 * 3600);
 /// What may still be on its way when a release has ended.
 const SETTLES: u64 = 30_000;
 
+/// A time that does not come.
+const NEVER: u64 = 1 << 32;
+
 /// How long a release may take to be safe once it is asked to stop.
 const SAFE_WITHIN: u64 = 5_000;
 
@@ -187,12 +190,16 @@ async fn release(schedule: &Schedule, folder: &Path, history: bool) -> Ran {
         }
     };
     // Whoever sleeps hears a signal all the same: somebody must look at the world when it comes.
+    let changed = sim.look(|state| state.signals_changed.clone());
     let signals = async {
-        for at in schedule.signals() {
-            sim.until(at).await;
-            sim.look(|_| {});
+        loop {
+            let next = sim.look(|state| state.signals.first().copied());
+            tokio::select! {
+                biased;
+                () = changed.notified() => {}
+                () = sim.until(next.unwrap_or(NEVER)) => {}
+            }
         }
-        std::future::pending::<()>().await;
     };
     let attempt = {
         let work = tokio::time::timeout(FOREVER, deploy(&sim, schedule, folder, &mut ear));

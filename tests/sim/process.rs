@@ -144,7 +144,10 @@ impl State {
         {
             process.phase = Phase::Ready;
             node.deeds.served_since = true;
-            node.down_by = None;
+            if node.down_by.take() == Some(Cause::Fault) {
+                // Gateways need a while to trust it again.
+                node.struck_at = Some(self.clock);
+            }
             self.note(|| format!("node-{}: pid {pid} serves", at + 1));
         }
     }

@@ -73,6 +73,16 @@ impl Schedule {
             1 => faults.push((When::Event(rng.u64(1..=30 * shape.nodes as u64)), Fault::Signal)),
             _ => {}
         }
+        // Two things at once: a write that hangs, and somebody who does not want to wait for it.
+        if rng.u8(0..12) == 0 {
+            let event = When::Event(rng.u64(1..=30 * shape.nodes as u64));
+            let write = one(
+                &mut rng,
+                &[Fate::Late(9_000), Fate::Late(2_500), Fate::AnswerSilent, Fate::Vanishes],
+            );
+            faults.push((event, Fault::NextWrite(write)));
+            faults.push((event, Fault::SignalSoon(rng.u64(1..3_000))));
+        }
         let kill = match rng.u8(0..8) {
             0 => Some(Kill::AfterEvent(rng.u64(1..=60 * shape.nodes as u64))),
             1 => Some(Kill::At(rng.u64(0..span))),
@@ -121,20 +131,6 @@ impl Schedule {
         let shape = &self.shape;
         let drained = shape.slow_of == 0 || shape.slowest + 1_000 < shape.drain_timeout;
         self.faults.is_empty() && (drained || shape.on_timeout == "proceed")
-    }
-
-    /// When somebody asks the release to stop.
-    pub(crate) fn signals(&self) -> Vec<u64> {
-        let mut times: Vec<_> = self
-            .faults
-            .iter()
-            .filter_map(|(when, fault)| match (when, fault) {
-                (When::At(at), Fault::Signal) => Some(*at),
-                _ => None,
-            })
-            .collect();
-        times.sort_unstable();
-        times
     }
 
     /// How to see this run again.

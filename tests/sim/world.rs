@@ -4,12 +4,13 @@
 //! puts its effect into the queue and sleeps until its answer is there. A caller that gives up meanwhile takes
 //! nothing back: what was sent may still arrive.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use fastrand::Rng;
 use rollgate::engine::Stop;
 use rollgate::world::{Command, HttpError, Method, Output, Reply, Request, RunError};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::clients::Clients;
 use crate::consul::{Consul, Reaction};
@@ -88,6 +89,10 @@ pub(crate) struct State {
     pub(crate) clients: Clients,
     pub(crate) watch: Watch,
     pub(crate) stop: watch::Sender<Stop>,
+    /// When it will be asked to stop.
+    pub(crate) signals: BTreeSet<u64>,
+    /// More signals will come than before.
+    pub(crate) signals_changed: Arc<Notify>,
     /// When the release was asked to stop.
     pub(crate) stopped_at: Option<u64>,
     queue: BTreeMap<(u64, u64), Happening>,
@@ -113,6 +118,8 @@ impl State {
             clients: Clients::default(),
             watch: Watch::new(&schedule.shape),
             stop,
+            signals: BTreeSet::new(),
+            signals_changed: Arc::default(),
             stopped_at: None,
             queue: BTreeMap::new(),
             queued: 0,
@@ -125,6 +132,7 @@ impl State {
         schedule.furnish(&mut state);
         for (when, fault) in &schedule.faults {
             match when {
+                When::At(at) if matches!(fault, Fault::Signal) => state.signal_at(*at),
                 When::At(at) => state.after(*at, Happening::Strikes(fault.clone())),
                 When::Call(call) => state.at_call.entry(*call).or_default().push(fault.clone()),
                 When::Event(event) => {
