@@ -57,9 +57,16 @@ impl Guard {
         Self { task: tokio::spawn(watch.go()), state }
     }
 
-    /// Returns whether the node was routed to again since this was asked last: it has to be proven out anew.
-    pub(super) fn was_led_astray(&self) -> bool {
-        self.state.astray.swap(false, Ordering::Relaxed)
+    /// Looks right now and returns whether the node is out, and was since this was asked last; otherwise it has to be
+    /// proven out anew.
+    pub(super) async fn stayed_out<W: World>(
+        &self,
+        shared: &Arc<Shared<W>>,
+        node: &NodeSpec,
+    ) -> bool {
+        let (shared, node, state) = (shared.clone(), node.clone(), self.state.clone());
+        Watch { shared, node, state, told: None }.look_and_tell().await;
+        !self.state.astray.swap(false, Ordering::Relaxed)
     }
 
     /// Ends the watch; a write that is under way gets a moment.
@@ -78,20 +85,23 @@ impl<W: World> Watch<W> {
     async fn go(mut self) {
         loop {
             tokio::time::sleep(PAUSE).await;
-            let Some(trouble) = self.look().await else {
-                self.told = None;
-                continue;
-            };
+            self.look_and_tell().await;
+        }
+    }
+
+    async fn look_and_tell(&mut self) {
+        let trouble = self.look().await;
+        if let Some(trouble) = trouble.as_ref() {
             self.state.astray.store(true, Ordering::Relaxed);
-            if self.told.as_ref() != Some(&trouble) {
+            if self.told.as_ref() != Some(trouble) {
                 let message = format!("{}: {trouble}", self.node.name);
                 let fact = Fact::Warning { message };
                 let node = Some(self.node.name.clone());
                 let record = Record { node, step: None, fact, written: None };
                 let _ = self.shared.records.send(record).await;
-                self.told = Some(trouble);
             }
         }
+        self.told = trouble;
     }
 
     /// Looks once; mends what can be mended and returns what was wrong.

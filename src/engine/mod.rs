@@ -7,6 +7,7 @@
 //! * [`run`]: the loop that takes batches, and ends the release.
 //! * [`end`]: how it ended.
 //! * [`node`]: one node's way through its steps, to the end, a failure, or a stop on request.
+//! * [`retreat`]: what becomes of a node that does not get to its end.
 //! * [`steps`]: what each step does. Reads like the runbook.
 //! * [`guard`]: what keeps a node out while it is out.
 //! * [`capacity`], [`drain`], [`availability`]: the three things a step can be too careless about.
@@ -23,6 +24,7 @@ mod node;
 pub mod past;
 pub mod release;
 pub mod resume;
+mod retreat;
 mod run;
 mod stage;
 mod steps;

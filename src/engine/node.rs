@@ -1,7 +1,6 @@
 //! One node's way through its steps: to the end, into a failure, or to a safe place when the release stops.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
@@ -19,12 +18,8 @@ use crate::world::World;
 /// How long a registry write that is under way may still take once the release is to stop.
 const WRITE_GRACE: Duration = Duration::from_secs(1);
 
-/// How long a node that is put back may take to be proven in, once the release is to stop: the whole must fit
-/// into the five seconds that a cancelled CI job has.
-const PUT_BACK_GRACE: Duration = Duration::from_secs(2);
-
 /// How long the last log lines of a failed node, or the deletion of old releases, may still take then.
-const COURTESY_GRACE: Duration = Duration::from_millis(500);
+pub(super) const COURTESY_GRACE: Duration = Duration::from_millis(500);
 
 /// Between two signs of life of a command.
 const BEAT: Duration = Duration::from_secs(5);
@@ -44,7 +39,7 @@ pub(super) struct NodeRun<W> {
     /// A write was begun and its result is not known: it may still be done later.
     pub(super) unanswered: bool,
     /// The service was ended or changed by this release, or perhaps.
-    stopped: bool,
+    pub(super) stopped: bool,
     /// To the release, or back to what it ran before.
     way: Way,
     /// Keeps it out while it is out.
@@ -228,7 +223,7 @@ impl<W: World> NodeRun<W> {
         let command = action.command.as_ref();
         match action.step {
             Step::Stop | Step::Restart => {
-                while self.guard.as_ref().is_some_and(Guard::was_led_astray) {
+                while !self.stayed_out().await {
                     for again in [Step::ConfirmOut, Step::Drain] {
                         match self.step(again, None).await {
                             Ending::Done => {}
@@ -250,8 +245,15 @@ impl<W: World> NodeRun<W> {
         ending
     }
 
+    async fn stayed_out(&self) -> bool {
+        match &self.guard {
+            Some(guard) => guard.stayed_out(&self.shared, &self.node).await,
+            None => true,
+        }
+    }
+
     /// From here on whoever writes the key is this node's own way.
-    async fn end_guard(&mut self) {
+    pub(super) async fn end_guard(&mut self) {
         if let Some(guard) = self.guard.take() {
             guard.end().await;
         }
@@ -313,84 +315,6 @@ impl<W: World> NodeRun<W> {
         }
     }
 
-    /// The node has failed: what was only marked down is put back, everything else stays as it is.
-    async fn fail(&mut self, step: Step, mut failure: Failure) {
-        self.end_guard().await;
-        if !self.goes_back() {
-            self.shared.failures.fetch_add(1, Ordering::Relaxed);
-        }
-        failure.put_back = self.may_be_put_back();
-        if !failure.put_back {
-            let interrupted = stopped_for(self.shared.stop.clone(), COURTESY_GRACE);
-            failure.log = tokio::select! {
-                biased;
-                log = self.last_log_lines(step) => log,
-                () = interrupted => Vec::new(),
-            };
-        }
-        let put_back = failure.put_back;
-        let failed = Fact::NodeFailed(Box::new(failure));
-        if self.record(Some(step), failed).await.is_err() || !put_back {
-            return;
-        }
-        let deadline = Instant::now() + self.confirm_time();
-        let interrupted = stopped_for(self.shared.stop.clone(), PUT_BACK_GRACE);
-        tokio::select! {
-            biased;
-            () = self.put_back(step, deadline) => {}
-            () = interrupted => {}
-        }
-    }
-
-    /// The release is to stop: go where the pool is safe, at once.
-    async fn interrupt(&mut self, step: Step) {
-        self.end_guard().await;
-        if self.may_be_put_back() {
-            self.put_back(step, Instant::now() + PUT_BACK_GRACE).await;
-        }
-        let _ = self.record(Some(step), Fact::NodeInterrupted {}).await;
-    }
-
-    /// Only what served before and was not touched since goes back without a proof of health, and only by us.
-    fn may_be_put_back(&self) -> bool {
-        let ours = !matches!(*self.shared.stop.borrow(), Stop::LockLost(_));
-        ours && self.down && !self.stopped && !self.planned.was_out
-    }
-
-    async fn put_back(&mut self, step: Step, deadline: Instant) {
-        // A write without an answer may still be done after ours; one more of the same kind, which it then
-        // cannot follow, settles that.
-        let settled = async {
-            if self.unanswered {
-                self.set_down(step, true).await?;
-            }
-            self.set_down(step, false).await
-        };
-        let written = tokio::time::timeout_at(deadline, settled).await;
-        match written {
-            Ok(Ok(_)) => {}
-            Ok(Err(Trouble::Halt)) => return,
-            Ok(Err(trouble)) => {
-                let reason = trouble.into_failure().reason;
-                let message = format!("{} could not be put back: {reason}", self.node.name);
-                let _ = self.record(None, Fact::Warning { message }).await;
-                return;
-            }
-            Err(_) => {
-                let message = format!("{} could not be put back in time", self.node.name);
-                let _ = self.record(None, Fact::Warning { message }).await;
-                return;
-            }
-        }
-        self.shared.capacity.lock().await.is_back(&self.node.address);
-        let proven = self.confirm(step, true, deadline).await;
-        if let Err(Trouble::Failed(failure)) = &proven {
-            let message = format!("{} is marked up; {}", self.node.name, failure.reason);
-            let _ = self.record(None, Fact::Warning { message }).await;
-        }
-        let _ = self.record(Some(step), Fact::NodePutBack { proven: proven.is_ok() }).await;
-    }
-
     /// Whether it is taken up again: what is found may be half done.
     pub(super) fn is_resumed(&self) -> bool {
         self.done.is_some()
@@ -438,7 +362,7 @@ async fn beat(records: tokio::sync::mpsc::Sender<Record>, node: String, step: St
 }
 
 /// Returns once the release is to stop, and then some.
-async fn stopped_for(mut stop: tokio::sync::watch::Receiver<Stop>, grace: Duration) {
+pub(super) async fn stopped_for(mut stop: tokio::sync::watch::Receiver<Stop>, grace: Duration) {
     if stop.wait_for(|stop| *stop != Stop::No).await.is_err() {
         // Nobody is left who could ask.
         std::future::pending::<()>().await;

@@ -1,0 +1,95 @@
+//! When a node does not get to its end: what was only marked down is put back, everything else stays as it is.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::node::{COURTESY_GRACE, NodeRun, Trouble, stopped_for};
+use super::run::Stop;
+use crate::event::{Fact, Failure, Step};
+use crate::world::World;
+
+/// How long a node that is put back may take to be proven in, once the release is to stop: the whole must fit
+/// into the five seconds that a cancelled CI job has.
+const PUT_BACK_GRACE: Duration = Duration::from_secs(2);
+
+impl<W: World> NodeRun<W> {
+    /// The node has failed: what was only marked down is put back, everything else stays as it is.
+    pub(super) async fn fail(&mut self, step: Step, mut failure: Failure) {
+        self.end_guard().await;
+        if !self.goes_back() {
+            self.shared.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        failure.put_back = self.may_be_put_back();
+        if !failure.put_back {
+            let interrupted = stopped_for(self.shared.stop.clone(), COURTESY_GRACE);
+            failure.log = tokio::select! {
+                biased;
+                log = self.last_log_lines(step) => log,
+                () = interrupted => Vec::new(),
+            };
+        }
+        let put_back = failure.put_back;
+        let failed = Fact::NodeFailed(Box::new(failure));
+        if self.record(Some(step), failed).await.is_err() || !put_back {
+            return;
+        }
+        let deadline = Instant::now() + self.confirm_time();
+        let interrupted = stopped_for(self.shared.stop.clone(), PUT_BACK_GRACE);
+        tokio::select! {
+            biased;
+            () = self.put_back(step, deadline) => {}
+            () = interrupted => {}
+        }
+    }
+
+    /// The release is to stop: go where the pool is safe, at once.
+    pub(super) async fn interrupt(&mut self, step: Step) {
+        self.end_guard().await;
+        if self.may_be_put_back() {
+            self.put_back(step, Instant::now() + PUT_BACK_GRACE).await;
+        }
+        let _ = self.record(Some(step), Fact::NodeInterrupted {}).await;
+    }
+
+    /// Only what served before and was not touched since goes back without a proof of health, and only by us.
+    fn may_be_put_back(&self) -> bool {
+        let ours = !matches!(*self.shared.stop.borrow(), Stop::LockLost(_));
+        ours && self.down && !self.stopped && !self.planned.was_out
+    }
+
+    async fn put_back(&mut self, step: Step, deadline: Instant) {
+        // A write without an answer may still be done after ours; one more of the same kind, which it then
+        // cannot follow, settles that.
+        let settled = async {
+            if self.unanswered {
+                self.set_down(step, true).await?;
+            }
+            self.set_down(step, false).await
+        };
+        let written = tokio::time::timeout_at(deadline, settled).await;
+        match written {
+            Ok(Ok(_)) => {}
+            Ok(Err(Trouble::Halt)) => return,
+            Ok(Err(trouble)) => {
+                let reason = trouble.into_failure().reason;
+                let message = format!("{} could not be put back: {reason}", self.node.name);
+                let _ = self.record(None, Fact::Warning { message }).await;
+                return;
+            }
+            Err(_) => {
+                let message = format!("{} could not be put back in time", self.node.name);
+                let _ = self.record(None, Fact::Warning { message }).await;
+                return;
+            }
+        }
+        self.shared.capacity.lock().await.is_back(&self.node.address);
+        let proven = self.confirm(step, true, deadline).await;
+        if let Err(Trouble::Failed(failure)) = &proven {
+            let message = format!("{} is marked up; {}", self.node.name, failure.reason);
+            let _ = self.record(None, Fact::Warning { message }).await;
+        }
+        let _ = self.record(Some(step), Fact::NodePutBack { proven: proven.is_ok() }).await;
+    }
+}
