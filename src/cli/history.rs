@@ -31,10 +31,10 @@ impl History {
     pub(super) async fn read(opened: &Opened, reach: &Reach, reachable: bool) -> Self {
         let service = &opened.loaded.playbook.service;
         let client = reach.consul.hurried(PATIENCE);
-        let (past, mut problems, unlisted) =
+        let (releases, mut problems, unlisted) =
             past::recent(&opened.state, &client, service, RELEASES).await;
         problems.extend(unlisted.filter(|_| reachable));
-        Self { releases: past.into_iter().map(|past| past.release).collect(), problems }
+        Self { releases, problems }
     }
 
     /// The newest release that did something to a node, and what became of the node in it.

@@ -30,7 +30,7 @@ pub(super) fn encode(key: &str) -> String {
     utf8_percent_encode(key, PATH).to_string()
 }
 
-pub(super) fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     BASE64_STANDARD.encode(bytes)
 }
 

@@ -20,6 +20,8 @@ use tokio::time::Instant;
 use crate::secret::Secret;
 use crate::world::{Channel, HttpError, Method, Reply, Request, World};
 
+#[cfg(test)]
+pub(crate) use kv::base64;
 pub use kv::{Entry, Guard, KvWrite, Write};
 pub use session::SessionSettings;
 pub use settings::{Settings, tls_from_environment};
@@ -288,7 +290,7 @@ impl<W: World> Client<W> {
             headers.push(("X-Consul-Token", token.clone()));
         }
         if let Some(login) = &self.settings.basic_auth {
-            let login = crate::consul::kv::base64(login.expose().as_bytes());
+            let login = kv::base64(login.expose().as_bytes());
             headers.push(("Authorization", Secret::new(format!("Basic {login}"))));
         }
         Request { method, url, headers, body, timeout, channel: Channel::Consul }

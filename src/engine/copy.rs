@@ -4,6 +4,7 @@
 //! because the last piece is written anew with every event. When the release has ended they become few compressed
 //! ones (`z000001`). Every write checks that the lock is still held.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write as _};
 use std::time::Duration;
 
@@ -26,8 +27,12 @@ const COMPRESSED_PIECE: usize = 256 * 1024;
 /// How many pieces are written in one transaction.
 const PIECES_AT_ONCE: usize = 32;
 
-/// A compressed journal that would become larger is not one of ours.
-const LARGEST: u64 = 256 * 1024 * 1024;
+/// Pieces that grow are asked for by the thousand, which is what fits into one reply: by their numbers without so many
+/// digits.
+const DIGITS_AT_ONCE: usize = 3;
+
+/// A journal that is larger is not one of ours: ten thousand nodes need half of it.
+const LARGEST: u64 = 128 * 1024 * 1024;
 
 /// How long one write may take; the release goes on without the copy then.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -191,7 +196,12 @@ pub async fn list<W: World>(client: &Client<W>, service: &str) -> Result<Vec<Kep
     let mut kept: Vec<_> = names
         .filter_map(|name| {
             let (begun, release) = name.split_once('-')?;
-            Some(Kept { begun: begun.to_owned(), release: release.to_owned() })
+            // It names a folder on this machine, too.
+            let plain = |text: &str| {
+                !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            };
+            (plain(begun) && plain(release))
+                .then(|| Kept { begun: begun.to_owned(), release: release.to_owned() })
         })
         .collect();
     kept.sort();
@@ -206,12 +216,27 @@ pub async fn list<W: World>(client: &Client<W>, service: &str) -> Result<Vec<Kep
 /// When Consul cannot be asked, or what it has is no journal.
 pub async fn read<W: World>(client: &Client<W>, service: &str, kept: &Kept) -> Result<Vec<u8>> {
     let folder = format!("{}{}-{}/", folder(service), kept.begun, kept.release);
-    let entries = client.kv_list(&folder).await?;
-    joined(&folder, entries).with_context(|| format!("the journal {folder} in Consul"))
+    let keys = client.kv_keys(&folder).await?;
+    let parts: BTreeSet<_> = keys.iter().map(|key| part(&folder, key)).collect();
+    let (mut entries, mut size) = (Vec::new(), 0);
+    for part in parts {
+        let more = client.kv_list(part).await?;
+        size += more.iter().map(|entry| entry.value.len() as u64).sum::<u64>();
+        ensure!(size <= LARGEST, "the journal {folder} in Consul is larger than any journal");
+        entries.extend(more);
+    }
+    joined(&folder, entries, LARGEST).with_context(|| format!("the journal {folder} in Consul"))
+}
+
+/// What a piece is asked for by, together with others where they are small.
+fn part<'a>(folder: &str, key: &'a str) -> &'a str {
+    let grows = key.strip_prefix(folder).is_some_and(|name| name.starts_with('p'));
+    let shorter = key.len().checked_sub(DIGITS_AT_ONCE).and_then(|end| key.get(..end));
+    shorter.filter(|shorter| grows && shorter.len() > folder.len()).unwrap_or(key)
 }
 
 /// Puts pieces together: those that grow, as long as there are any, or else the compressed ones.
-fn joined(folder: &str, mut entries: Vec<Entry>) -> Result<Vec<u8>> {
+fn joined(folder: &str, mut entries: Vec<Entry>, largest: u64) -> Result<Vec<u8>> {
     entries.sort_by(|one, other| one.key.cmp(&other.key));
     let part = |letter: char| {
         let names = entries.iter().filter(move |entry| {
@@ -224,31 +249,10 @@ fn joined(folder: &str, mut entries: Vec<Entry>) -> Result<Vec<u8>> {
         return Ok(plain);
     }
     let mut bytes = Vec::new();
-    GzDecoder::new(part('z').as_slice()).take(LARGEST + 1).read_to_end(&mut bytes)?;
-    ensure!(bytes.len() as u64 <= LARGEST, "larger than any journal");
+    GzDecoder::new(part('z').as_slice()).take(largest + 1).read_to_end(&mut bytes)?;
+    ensure!(bytes.len() as u64 <= largest, "larger than any journal");
     Ok(bytes)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(key: &str, value: &[u8]) -> Entry {
-        Entry { key: key.into(), value: value.into(), flags: 0, modify_index: 1, session: None }
-    }
-
-    #[test]
-    fn pieces_are_put_together_in_their_order_and_growing_ones_go_first() {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-        encoder.write_all(b"compressed").expect("in memory");
-        let compressed = encoder.finish().expect("in memory");
-        let (start, end) = compressed.split_at(7);
-        let compressed = [entry("f/z000002", end), entry("f/z000001", start)];
-        assert_eq!(joined("f/", compressed.to_vec()).expect("readable"), b"compressed");
-        let growing = [entry("f/p000002", b"ne\n"), entry("f/p000001", b"li")];
-        let all = [&compressed[..], &growing[..]].concat();
-        assert_eq!(joined("f/", all).expect("readable"), b"line\n");
-        assert!(joined("f/", vec![entry("f/z000001", b"garbage")]).is_err());
-        assert!(joined("f/", vec![entry("f/z000001", end)]).is_err());
-    }
-}
+mod tests;

@@ -112,20 +112,33 @@ pub fn read(path: &Path) -> Result<(Vec<Event>, Release)> {
 ///
 /// When a line other than a torn last one is not an event that may follow.
 pub fn parse(bytes: &[u8], name: &str) -> Result<(Vec<Event>, Release)> {
-    let text = String::from_utf8_lossy(bytes);
     let mut events = Vec::new();
+    let release = each(bytes, name, |event| events.push(event))?;
+    Ok((events, release))
+}
+
+/// The same for the release alone, which takes little memory however long the journal is.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub fn fold(bytes: &[u8], name: &str) -> Result<Release> {
+    each(bytes, name, drop)
+}
+
+fn each(bytes: &[u8], name: &str, mut tell: impl FnMut(Event)) -> Result<Release> {
     let mut release = Release::default();
-    for (index, line) in text.split_inclusive('\n').enumerate() {
-        let Some(line) = line.strip_suffix('\n') else { break };
+    for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let Some(line) = line.strip_suffix(b"\n") else { break };
         let number = index + 1;
-        let event = match Event::from_line(line) {
+        let event = match Event::from_line(&String::from_utf8_lossy(line)) {
             Ok(event) => event,
             Err(error) => bail!("{name}:{number}: not an event: {error}"),
         };
         release.apply(&event).with_context(|| format!("{name}:{number}"))?;
-        events.push(event);
+        tell(event);
     }
-    Ok((events, release))
+    Ok(release)
 }
 
 /// Finds the journal of the release that was begun last.

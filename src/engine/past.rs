@@ -10,7 +10,7 @@ use super::copy::{self, Kept};
 use super::journal;
 use super::release::Release;
 use crate::consul::Client;
-use crate::event::{Event, Fact, Started};
+use crate::event::{Event, Fact, Outcome, Started};
 use crate::world::World;
 
 /// A release as its journal tells it.
@@ -18,9 +18,7 @@ use crate::world::World;
 pub struct Past {
     /// Its id.
     pub id: String,
-    /// Its events.
-    pub events: Vec<Event>,
-    /// Their fold.
+    /// The fold of its events.
     pub release: Release,
     /// The journal's bytes.
     pub bytes: Vec<u8>,
@@ -78,7 +76,7 @@ pub async fn recent<W: World>(
     client: &Client<W>,
     service: &str,
     most: usize,
-) -> (Vec<Past>, Vec<String>, Option<String>) {
+) -> (Vec<Release>, Vec<String>, Option<String>) {
     let mut problems = Vec::new();
     let (places, unlisted) = match places(state, client, service).await {
         Ok(places) => (places, None),
@@ -89,7 +87,7 @@ pub async fn recent<W: World>(
     let mut found = Vec::new();
     for (name, places) in places.into_iter().take(most) {
         match read(client, service, &name, &places).await {
-            Ok(past) => found.push(past),
+            Ok(past) => found.push(past.release),
             Err(error) => problems.push(format!("{error:#}")),
         }
     }
@@ -154,26 +152,28 @@ async fn read<W: World>(
     let here = places.path.as_ref().map(|path| {
         let bytes = fs::read(path)
             .with_context(|| format!("cannot read the journal {}", path.display()))?;
-        let (events, release) = journal::parse(&bytes, &path.display().to_string())?;
-        anyhow::Ok((bytes, events, release))
+        let release = journal::fold(&bytes, &path.display().to_string())?;
+        anyhow::Ok((bytes, release))
     });
-    // A finished journal is whole; only one that broke off may go on elsewhere.
-    let whole = matches!(&here, Some(Ok((_, _, release))) if release.finished.is_some());
+    // The journal of a release that is done is whole; any other may have gone on elsewhere.
+    let done = |release: &Release| {
+        release.finished.as_ref().is_some_and(|finished| finished.result == Outcome::Done)
+    };
+    let whole = matches!(&here, Some(Ok((_, release))) if done(release));
     let there = match &places.kept {
         Some(kept) if !whole => Some(
             async {
                 let bytes = copy::read(client, service, kept).await?;
-                let (events, release) =
-                    journal::parse(&bytes, &format!("Consul's journal of {id}"))?;
-                anyhow::Ok((bytes, events, release))
+                let release = journal::fold(&bytes, &format!("Consul's journal of {id}"))?;
+                anyhow::Ok((bytes, release))
             }
             .await,
         ),
         _ => None,
     };
-    let (bytes, events, release) = match (here, there) {
+    let (bytes, release) = match (here, there) {
         (Some(Ok(here)), Some(Ok(there))) => {
-            if there.2.seq > here.2.seq {
+            if there.1.seq > here.1.seq {
                 there
             } else {
                 here
@@ -183,5 +183,5 @@ async fn read<W: World>(
         (Some(Err(error)), _) | (None, Some(Err(error))) => return Err(error),
         (None, None) => bail!("release {id} has no journal"),
     };
-    Ok(Past { id: id.to_owned(), events, release, bytes, path: places.path.clone() })
+    Ok(Past { id: id.to_owned(), release, bytes, path: places.path.clone() })
 }
