@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Started;
+use crate::engine::release::{Release, Standing};
+use crate::event::{Started, Will};
+use crate::plan::Plan;
 use crate::playbook::{Order, Playbook};
 use crate::spec::{Digest, Inputs, NodeSpec, Spec, SpecError};
 use crate::survey::{Fleet, NodeFacts};
@@ -184,6 +186,77 @@ pub fn rollback(
     spec.version = Some(versions.into_iter().collect::<Vec<_>>().join(", "));
     spec.order = Order::OutFirst;
     Ok(spec)
+}
+
+/// Fills in the playbook of a release: for what each node ran, where it goes back there, and with what brings its
+/// nodes back, where it goes on.
+///
+/// # Errors
+///
+/// When the playbook does not go with the variables.
+pub fn spec(
+    playbook: &Playbook,
+    inputs: &Inputs,
+    toward: &[Target],
+    before: &[Target],
+) -> Result<Spec, SpecError> {
+    let spec = match toward {
+        [] => Spec::new(playbook, inputs)?,
+        toward => rollback(playbook, inputs, toward)?,
+    };
+    Ok(Spec { back: self::toward(playbook, inputs, before)?, ..spec })
+}
+
+/// What brings the nodes back that a release has changed, or those of them that are named.
+///
+/// # Errors
+///
+/// The nodes of which it is not known what they ran before.
+pub fn undoing(release: &Release, only: &[String]) -> Result<Vec<Target>, Vec<String>> {
+    let touched = |name: &&str| {
+        let node = release.nodes.get(*name);
+        let changed =
+            node.is_some_and(|node| node.stopped || node.standing() != Standing::Untouched);
+        changed && (only.is_empty() || only.iter().any(|only| only == name))
+    };
+    let before = release.started.as_ref().map_or(&[][..], |started| started.before.as_slice());
+    let wanted: Vec<_> = release.in_order().map(|(name, _)| name).filter(touched).collect();
+    let known =
+        |name: &str| before.iter().any(|target| target.nodes.iter().any(|node| node == name));
+    let unknown: Vec<_> =
+        wanted.iter().filter(|name| !known(name)).map(|name| (*name).to_owned()).collect();
+    if !unknown.is_empty() {
+        return Err(unknown);
+    }
+    let toward = before.iter().map(|target| Target {
+        nodes: target
+            .nodes
+            .iter()
+            .filter(|name| wanted.contains(&name.as_str()))
+            .cloned()
+            .collect(),
+        ..target.clone()
+    });
+    Ok(toward.filter(|target| !target.nodes.is_empty()).collect())
+}
+
+/// Says of which nodes the release that ran before was deleted meanwhile, so that it cannot be brought back.
+#[must_use]
+pub fn missing(spec: &Spec, fleet: &Fleet, plan: &Plan) -> Vec<String> {
+    let updated = plan.rows.iter().filter(|row| row.planned.will == Will::Update);
+    updated
+        .filter_map(|row| {
+            let layout = spec.node(&row.planned.node)?.layout.as_ref()?;
+            let survey = fleet.nodes.get(&row.planned.node)?.survey.as_ref()?;
+            let folder = layout.folder();
+            (!survey.staged).then(|| {
+                format!(
+                    "{}: {folder} was deleted meanwhile; `deploy` that version",
+                    row.planned.node
+                )
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]

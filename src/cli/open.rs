@@ -140,13 +140,7 @@ impl Opened {
     /// Fills in every name; in a rollback, for what each node ran before.
     pub(super) fn spec(&self) -> Result<Arc<Spec>, Refusal> {
         let (playbook, inputs) = (&self.loaded.playbook, &self.inputs);
-        let spec = match self.toward.as_slice() {
-            [] => Spec::new(playbook, inputs),
-            toward => target::rollback(playbook, inputs, toward),
-        };
-        let spec = spec.and_then(|spec| {
-            Ok(Spec { back: target::toward(playbook, inputs, &self.before)?, ..spec })
-        });
+        let spec = target::spec(playbook, inputs, &self.toward, &self.before);
         spec.map(Arc::new).map_err(|error| Refusal::new(Exit::INVALID, error.to_string()))
     }
 

@@ -11,12 +11,10 @@ use super::work::Work;
 use super::{Exit, Global, PlaybookArguments};
 use crate::engine::past::{self, Past};
 use crate::engine::release::Phase;
-use crate::engine::resume::resumptions;
+use crate::engine::resume::{objections, resumptions};
 use crate::event::{Finished, Outcome, Resumed, Resumption};
 use crate::playbook::Playbook;
 use crate::report::say;
-use crate::spec::Spec;
-use crate::survey::Fleet;
 use crate::text::count;
 
 #[derive(Debug, Args)]
@@ -111,7 +109,7 @@ async fn go_on(arguments: &Arguments, mut work: Work<'_>, past: Past) -> Result<
     let spec = opened.spec()?;
     let fleet = work.look(&spec).await?;
     let nodes = resumptions(&past.release, &spec, &fleet);
-    let problems = objections(&past, &spec, &fleet, &nodes);
+    let problems = objections(&past.release, &spec, &fleet, &nodes);
     if !problems.is_empty() {
         return Err(refused(problems.join("; ")));
     }
@@ -120,37 +118,6 @@ async fn go_on(arguments: &Arguments, mut work: Work<'_>, past: Past) -> Result<
         work.unless_stopped(agreed(&question)).await??;
     }
     work.resume(&spec, past, Resumed { actor: hold::actor(), nodes }).await
-}
-
-/// What stands against going on: what is unknown of the nodes that were begun, of the registry and of the gateways.
-fn objections(past: &Past, spec: &Spec, fleet: &Fleet, nodes: &[Resumption]) -> Vec<String> {
-    let mut problems: Vec<_> = fleet.registry_problem.iter().cloned().collect();
-    for (name, seen) in &fleet.gateways {
-        if let Err(problem) = seen {
-            problems.push(format!("gateway {name} cannot be read: {problem}"));
-        }
-    }
-    let unstaged = |name: &str| {
-        let survey = fleet.nodes.get(name).and_then(|facts| facts.survey.as_ref());
-        survey.is_some_and(|survey| !survey.staged)
-    };
-    let absent = spec.artifact.as_ref().filter(|artifact| !artifact.file.exists());
-    for (name, state) in past.release.in_order() {
-        let begun = nodes.iter().any(|found| found.node == name);
-        let facts = fleet.nodes.get(name);
-        let problem =
-            facts.and_then(|facts| facts.problem.as_ref().or(facts.registry_problem.as_ref()));
-        if let Some(problem) = problem.filter(|_| begun) {
-            problems.push(format!("{name}: {problem}"));
-        } else if let Some(artifact) = absent
-            && (begun || state.phase == Phase::Waiting)
-            && unstaged(name)
-        {
-            let file = artifact.file.display();
-            problems.push(format!("{name} does not have the artifact yet, and there is no {file}"));
-        }
-    }
-    problems
 }
 
 fn summary(past: &Past, nodes: &[Resumption]) -> String {

@@ -12,13 +12,10 @@ use super::work::Work;
 use super::{Exit, Global, PlaybookArguments};
 use crate::engine::Mode;
 use crate::engine::past::Past;
-use crate::engine::release::Standing;
 use crate::event::{Finished, Outcome, Started, Will};
 use crate::plan::{Plan, Selection};
 use crate::report::say;
-use crate::spec::Spec;
-use crate::survey::Fleet;
-use crate::target::Target;
+use crate::target;
 use crate::text::count;
 
 #[derive(Debug, Args)]
@@ -91,36 +88,12 @@ fn undoing(arguments: &Arguments, opened: &Opened, past: &Past) -> Result<Opened
         return Err(Refusal::new(Exit::INVALID, problem)
             .hint(format!("its nodes are {}", names.join(", "))));
     }
-    let touched = |name: &&str| {
-        let node = past.release.nodes.get(*name);
-        let changed =
-            node.is_some_and(|node| node.stopped || node.standing() != Standing::Untouched);
-        changed && (arguments.only.is_empty() || arguments.only.iter().any(|only| only == name))
-    };
-    let wanted: Vec<_> = names.into_iter().filter(touched).collect();
-    let unknown: Vec<_> = wanted
-        .iter()
-        .filter(|name| {
-            !started.before.iter().any(|target| target.nodes.iter().any(|node| node == *name))
-        })
-        .copied()
-        .collect();
-    if !unknown.is_empty() {
+    let toward = target::undoing(&past.release, &arguments.only).map_err(|unknown| {
         let names = unknown.join(", ");
         let problem = format!("what {names} ran before release {} is not known", past.id);
-        return Err(Refusal::new(Exit::REFUSED, problem)
-            .hint("nothing was changed; `deploy` the version that you want, or take the others with --only"));
-    }
-    let toward = started.before.iter().map(|target| Target {
-        nodes: target
-            .nodes
-            .iter()
-            .filter(|name| wanted.contains(&name.as_str()))
-            .cloned()
-            .collect(),
-        ..target.clone()
-    });
-    let toward: Vec<_> = toward.filter(|target| !target.nodes.is_empty()).collect();
+        Refusal::new(Exit::REFUSED, problem)
+            .hint("nothing was changed; `deploy` the version that you want, or take the others with --only")
+    })?;
     let mut undoing = opened.of_release(past)?;
     undoing.inputs.release.clone_from(&opened.inputs.release);
     // What a later release finds of this one: the variables that it brings back.
@@ -144,7 +117,7 @@ async fn go_back(arguments: &Arguments, mut work: Work<'_>, past: &Past) -> Resu
     let fleet = work.look(&spec).await?;
     let selection = Selection { only: nodes, ..Selection::default() };
     let mut plan = Plan::new(&spec, &fleet, &selection);
-    plan.refusals.extend(missing(&spec, &fleet, &plan));
+    plan.refusals.extend(target::missing(&spec, &fleet, &plan));
     if !plan.refusals.is_empty() {
         let problem = reach.redactor.redact(&plan.refusals.join("; "));
         return Err(Refusal::new(Exit::REFUSED, problem).hint("nothing was changed"));
@@ -176,24 +149,6 @@ async fn go_back(arguments: &Arguments, mut work: Work<'_>, past: &Past) -> Resu
         toward: opened.toward.clone(),
     };
     work.release(&spec, Mode::Deploy, started).await
-}
-
-/// Nodes from which the release that ran before was deleted meanwhile, and that cannot be brought again.
-fn missing(spec: &Spec, fleet: &Fleet, plan: &Plan) -> Vec<String> {
-    let updated = plan.rows.iter().filter(|row| row.planned.will == Will::Update);
-    updated
-        .filter_map(|row| {
-            let layout = spec.node(&row.planned.node)?.layout.as_ref()?;
-            let survey = fleet.nodes.get(&row.planned.node)?.survey.as_ref()?;
-            let folder = layout.folder();
-            (!survey.staged).then(|| {
-                format!(
-                    "{}: {folder} was deleted meanwhile; `deploy` that version",
-                    row.planned.node
-                )
-            })
-        })
-        .collect()
 }
 
 fn nothing(work: &Work<'_>, why: String) -> Exit {

@@ -1,4 +1,4 @@
-//! How a release is taken up again: from where it broke off, as each node is found now. Pure.
+//! How a release is taken up again: from where it broke off, as each node is found now. Changes nothing.
 
 use super::release::{NodeState, Phase, Release};
 use crate::event::{Resumption, Step};
@@ -17,6 +17,44 @@ pub fn resumptions(release: &Release, spec: &Spec, fleet: &Fleet) -> Vec<Resumpt
             Some(resumption(state, node, facts))
         })
         .collect()
+}
+
+/// Returns what stands against going on: what is unknown of the nodes that were begun, of the registry and of the
+/// gateways.
+#[must_use]
+pub fn objections(
+    release: &Release,
+    spec: &Spec,
+    fleet: &Fleet,
+    nodes: &[Resumption],
+) -> Vec<String> {
+    let mut problems: Vec<_> = fleet.registry_problem.iter().cloned().collect();
+    for (name, seen) in &fleet.gateways {
+        if let Err(problem) = seen {
+            problems.push(format!("gateway {name} cannot be read: {problem}"));
+        }
+    }
+    let unstaged = |name: &str| {
+        let survey = fleet.nodes.get(name).and_then(|facts| facts.survey.as_ref());
+        survey.is_some_and(|survey| !survey.staged)
+    };
+    let absent = spec.artifact.as_ref().filter(|artifact| !artifact.file.exists());
+    for (name, state) in release.in_order() {
+        let begun = nodes.iter().any(|found| found.node == name);
+        let facts = fleet.nodes.get(name);
+        let problem =
+            facts.and_then(|facts| facts.problem.as_ref().or(facts.registry_problem.as_ref()));
+        if let Some(problem) = problem.filter(|_| begun) {
+            problems.push(format!("{name}: {problem}"));
+        } else if let Some(artifact) = absent
+            && (begun || state.phase == Phase::Waiting)
+            && unstaged(name)
+        {
+            let file = artifact.file.display();
+            problems.push(format!("{name} does not have the artifact yet, and there is no {file}"));
+        }
+    }
+    problems
 }
 
 /// A node goes on with its proof of health if the new process is seen to run, and from the start otherwise: nothing
