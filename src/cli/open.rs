@@ -127,8 +127,10 @@ impl Opened {
     /// The command line that does `command` with the same playbook and variables.
     pub(super) fn command(&self, command: &str) -> String {
         let file = quote(&self.file.display().to_string());
-        // What was left open is for the operator to fill in.
-        let variables = self.inputs.variables.iter().filter(|(_, value)| *value != OPEN);
+        // What was left open is for the operator to fill in; a release's journal has its own.
+        let journalled = matches!(command, "resume" | "rollback");
+        let given = |value: &str| value != OPEN && !journalled;
+        let variables = self.inputs.variables.iter().filter(|(_, value)| given(value));
         let variables =
             variables.map(|(name, value)| format!(" --var {}", quote(&format!("{name}={value}"))));
         let state = self.state_dir.as_ref().map_or(String::new(), |folder| {

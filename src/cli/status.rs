@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 
 use super::history::History;
-use super::open::{Missing, Opened, block_on};
+use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
 use super::{Exit, Global, Output, PlaybookArguments, plan};
 use crate::engine::release::Release;
 use crate::event::{Finished, Lines, Outcome, Started};
 use crate::gateway::Observation;
+use crate::lock::Holder;
 use crate::report::{NodeView, Place, state_now};
 use crate::shell::quote;
 use crate::spec::Spec;
@@ -33,15 +35,16 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
 fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let opened = Opened::new(&arguments.playbook, global, Missing::Open)?;
     let spec = opened.spec()?;
-    let (fleet, history, redactor) = block_on(async {
+    let (fleet, history, lock, redactor) = block_on(async {
         let reach = opened.reach()?;
         let fleet = plan::look(&reach, &spec).await;
         let reachable = fleet.as_ref().is_ok_and(|fleet| fleet.registry_problem.is_none());
         let history = History::read(&opened, &reach, reachable).await;
+        let lock = holder(&opened, &reach).await;
         reach.world.close().await;
-        fleet.map(|fleet| (fleet, history, reach.redactor))
+        fleet.map(|fleet| (fleet, history, lock, reach.redactor))
     })??;
-    let seen = Seen { fleet: &fleet, spec: &spec, history: &history };
+    let seen = Seen { fleet: &fleet, spec: &spec, history: &history, lock: lock.as_ref() };
     let next = seen.next(&opened);
     let text = match output::form(global) {
         Output::Jsonl => {
@@ -60,6 +63,15 @@ struct Seen<'a> {
     fleet: &'a Fleet,
     spec: &'a Spec,
     history: &'a History,
+    /// Who holds the lock.
+    lock: Option<&'a Holder>,
+}
+
+/// Who holds the lock, if anybody does and Consul tells.
+async fn holder(opened: &Opened, reach: &Reach) -> Option<Holder> {
+    let client = reach.consul.hurried(Duration::from_secs(2));
+    let seen = crate::lock::look(&client, &opened.loaded.playbook.service).await.ok()??;
+    seen.holder.filter(|_| seen.session.is_some())
 }
 
 impl Seen<'_> {
@@ -93,7 +105,8 @@ impl Seen<'_> {
                     Some(finished) => {
                         format!("{:?}, exit {}", finished.result, finished.exit_code).to_lowercase()
                     }
-                    None => "not ended: it was cut off, or it is still running".to_owned(),
+                    None if self.runs(started) => "under way".to_owned(),
+                    None => "not ended: it was cut off".to_owned(),
                 };
                 let _ = writeln!(
                     text,
@@ -101,6 +114,10 @@ impl Seen<'_> {
                     started.inputs.release, started.command, started.actor
                 );
             }
+        }
+        if let Some(holder) = self.lock {
+            let who = holder.describe(jiff::Timestamp::now());
+            let _ = writeln!(text, "Lock  held by {who}");
         }
         for (what, command) in next {
             let _ = writeln!(text, "Next  {what}: {command}");
@@ -112,6 +129,11 @@ impl Seen<'_> {
     fn last(&self) -> Option<(&Release, &Started)> {
         let release = self.history.releases.first()?;
         Some((release, release.started.as_ref()?))
+    }
+
+    /// Whether somebody is at work on this very release.
+    fn runs(&self, started: &Started) -> bool {
+        self.lock.is_some_and(|holder| holder.release == started.inputs.release)
     }
 
     /// What became of a node, and in which release if that is not the last.
@@ -156,8 +178,10 @@ impl Seen<'_> {
                 next.push((format!("bring {} back as it is", node.name), command));
             }
         }
-        if self.last().is_some() && finished.is_none() {
-            next.push(("if nobody runs it any more, go on".into(), opened.command("deploy")));
+        if let Some((_, started)) = self.last().filter(|_| finished.is_none())
+            && !self.runs(started)
+        {
+            next.push(("go on with it".into(), opened.command("resume")));
         }
         next
     }
@@ -204,6 +228,10 @@ impl Seen<'_> {
         }
         for problem in &self.history.problems {
             lines.tell("journal.status", None, None, json!({ "problem": problem }));
+        }
+        if let Some(holder) = self.lock {
+            let data = serde_json::to_value(holder).unwrap_or_default();
+            lines.tell("lock.status", None, None, data);
         }
         if let Some((release, started)) = self.last() {
             let finished = release.finished.as_ref();

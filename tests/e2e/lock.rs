@@ -26,6 +26,8 @@ fn a_second_release_is_told_who_holds_the_lock_and_may_wait_for_it() {
     assert_eq!(bench.keys(), keys, "who waits writes nothing");
     let shown = bench.run(&["lock", "show"], &[]).exits(0).stdout();
     assert!(shown.starts_with("held by ") && shown.contains("release "), "{shown}");
+    let status = bench.run(&["status"], &[]).exits(0).stdout();
+    assert!(status.contains("under way") && status.contains("Lock  held by "), "{status}");
     let waiting = [&version[..], &["--lock-wait", "1m"]].concat();
     bench.run(&["deploy"], &waiting).exits(0).says("waiting: the lock is held by ");
     drop(lines);

@@ -45,6 +45,9 @@ fn goes_on_after_a_kill(steps: &[&str]) {
             bench.run(&["resume"], &["--yes"]).exits(0).says("DONE");
         } else {
             bench.run(&["lock", "break"], &["--yes"]).exits(0);
+            let status = bench.run(&["status"], &["--state-dir", elsewhere]).exits(0).stdout();
+            assert!(status.contains("it was cut off"), "{status}");
+            assert!(status.contains("Next  go on with it: rollgate resume "), "{status}");
             bench.run(&["resume"], &["--yes", "--state-dir", elsewhere]).exits(0).says("DONE");
         }
         let versions = bench.versions();
