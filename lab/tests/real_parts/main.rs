@@ -11,3 +11,5 @@ mod node;
 // The demo service's ways to stop and to fail.
 mod service;
 mod support;
+// Wires that can be cut, and what commands leave behind.
+mod wires;
