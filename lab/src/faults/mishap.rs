@@ -315,10 +315,11 @@ impl Mishap {
         }
     }
 
-    /// Returns whether somebody has to be told of it, although all may end well.
+    /// Returns whether somebody has to be told of it, although all may end well: rollgate looks once a second, and
+    /// `health` is over sooner here.
     pub(super) fn calls_for_a_warning(self, step: Step) -> bool {
-        self == Self::MarkedUp
-            && !matches!(step, Step::Stage | Step::Disable | Step::Enable | Step::ConfirmIn)
+        let long_out = [Step::ConfirmOut, Step::Drain, Step::Stop, Step::Activate, Step::Start];
+        self == Self::MarkedUp && long_out.contains(&step)
     }
 
     /// Returns whether a release may end with this code.
