@@ -188,7 +188,7 @@ impl<W: World> Client<W> {
                 let value = BASE64_STANDARD.decode(pair.value.unwrap_or_default());
                 let value = value.map_err(|error| Error::Unreadable {
                     what: path.clone(),
-                    message: format!("value of {}: {error}", pair.key),
+                    message: format!("value of {}: {error}", text::line(&pair.key, 120)),
                 })?;
                 Ok(Entry {
                     key: pair.key,

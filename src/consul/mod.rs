@@ -309,8 +309,10 @@ fn has_no_leader(reply: &Reply) -> bool {
 }
 
 fn decode<T: serde::de::DeserializeOwned>(what: &str, reply: &Reply) -> Result<T, Error> {
-    serde_json::from_slice(&reply.body)
-        .map_err(|error| Error::Unreadable { what: what.into(), message: error.to_string() })
+    serde_json::from_slice(&reply.body).map_err(|error| Error::Unreadable {
+        what: what.into(),
+        message: crate::text::line(&error.to_string(), 200),
+    })
 }
 
 #[cfg(test)]

@@ -217,7 +217,7 @@ pub async fn list<W: World>(client: &Client<W>, service: &str) -> Result<Vec<Kep
 pub async fn read<W: World>(client: &Client<W>, service: &str, kept: &Kept) -> Result<Vec<u8>> {
     let folder = format!("{}{}-{}/", folder(service), kept.begun, kept.release);
     let keys = client.kv_keys(&folder).await?;
-    let parts: BTreeSet<_> = keys.iter().map(|key| part(&folder, key)).collect();
+    let parts: BTreeSet<_> = keys.iter().filter_map(|key| part(&folder, key)).collect();
     let (mut entries, mut size) = (Vec::new(), 0);
     for part in parts {
         let more = client.kv_list(part).await?;
@@ -228,11 +228,13 @@ pub async fn read<W: World>(client: &Client<W>, service: &str, kept: &Kept) -> R
     joined(&folder, entries, LARGEST).with_context(|| format!("the journal {folder} in Consul"))
 }
 
-/// What a piece is asked for by, together with others where they are small.
-fn part<'a>(folder: &str, key: &'a str) -> &'a str {
-    let grows = key.strip_prefix(folder).is_some_and(|name| name.starts_with('p'));
-    let shorter = key.len().checked_sub(DIGITS_AT_ONCE).and_then(|end| key.get(..end));
-    shorter.filter(|shorter| grows && shorter.len() > folder.len()).unwrap_or(key)
+/// What a piece is asked for by, together with others where they are small. Other keys are none of ours.
+fn part<'a>(folder: &str, key: &'a str) -> Option<&'a str> {
+    let name = key.strip_prefix(folder)?;
+    let digits = name.strip_prefix(['p', 'z']).filter(|digits| digits.len() > DIGITS_AT_ONCE)?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(())?;
+    let together = if name.starts_with('p') { DIGITS_AT_ONCE } else { 0 };
+    Some(&key[..key.len() - together])
 }
 
 /// Puts pieces together: those that grow, as long as there are any, or else the compressed ones.

@@ -7,10 +7,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 
 use super::release::Release;
 use crate::event::Event;
+use crate::text;
 
 /// The name of the file within a release's folder.
 const FILE: &str = "journal.jsonl";
@@ -130,12 +131,11 @@ fn each(bytes: &[u8], name: &str, mut tell: impl FnMut(Event)) -> Result<Release
     let mut release = Release::default();
     for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
         let Some(line) = line.strip_suffix(b"\n") else { break };
-        let number = index + 1;
-        let event = match Event::from_line(&String::from_utf8_lossy(line)) {
-            Ok(event) => event,
-            Err(error) => bail!("{name}:{number}: not an event: {error}"),
-        };
-        release.apply(&event).with_context(|| format!("{name}:{number}"))?;
+        // What somebody else wrote is quoted in it.
+        let refused = |why: &str| anyhow!("{name}:{}: {}", index + 1, text::line(why, 300));
+        let event = Event::from_line(&String::from_utf8_lossy(line))
+            .map_err(|error| refused(&format!("not an event: {error}")))?;
+        release.apply(&event).map_err(|error| refused(&format!("{error:#}")))?;
         tell(event);
     }
     Ok(release)

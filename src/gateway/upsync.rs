@@ -142,8 +142,10 @@ fn parse_check(text: &str, upstream: &str) -> Result<BTreeMap<String, bool>, Str
         name: String,
         status: String,
     }
-    let document: Document = serde_json::from_str(text)
-        .map_err(|error| format!("check_status cannot be read as JSON: {error}"))?;
+    let document: Document = serde_json::from_str(text).map_err(|error| {
+        let why = crate::text::line(&error.to_string(), 200);
+        format!("check_status cannot be read as JSON: {why}")
+    })?;
     let mut held_down = BTreeMap::new();
     for server in document.servers.server {
         if server.upstream.eq_ignore_ascii_case(upstream) {

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::text;
 
+/// A longer description is cut: others have written what it is made of.
+const LONGEST: usize = 400;
+
 /// Who holds a lock, and what they do with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -70,7 +73,7 @@ impl Holder {
         }
         parts.push(format!("for {}", ago(self.since)));
         parts.push(format!("last seen {} ago", ago(self.seen)));
-        text::harmless(&parts.join(", "))
+        text::line(&parts.join(", "), LONGEST)
     }
 }
 
