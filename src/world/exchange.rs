@@ -158,3 +158,31 @@ fn tail(text: Option<Vec<u8>>) -> Vec<u8> {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(20) })]
+
+        #[test]
+        fn however_much_is_said_only_its_end_is_kept_and_the_last_word_is_heard(
+            noise in prop::collection::vec(any::<u8>(), 1..5000),
+            times in 1_usize..1000,
+        ) {
+            let out = noise.repeat(times);
+            let mut said = out.clone();
+            said.extend_from_slice(b"\nMARK ended 3 143\n");
+            let talk = converse(tokio::io::sink(), &out[..], &said[..], None, "MARK");
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            let exchange = runtime.expect("a runtime").block_on(talk).expect("no trouble");
+            prop_assert_eq!(exchange.end, Some(Word::Exited(Some(3))));
+            prop_assert!(exchange.output.stdout.len() <= OUTPUT_LIMIT);
+            prop_assert!(exchange.output.stderr.len() <= OUTPUT_LIMIT);
+            prop_assert!(out.ends_with(&exchange.output.stdout));
+        }
+    }
+}

@@ -81,6 +81,8 @@ fn keyscan(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn explained(log: &str) -> String {
@@ -113,6 +115,30 @@ mod tests {
             explained("ssh: connect to host a port 1: x timed out"),
         ] {
             assert!(!text.contains(char::is_control), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_a_host_says_is_explained_in_one_harmless_line(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    any::<String>(),
+                    prop::sample::select(vec![
+                        "HOST IDENTIFICATION HAS CHANGED", "Host key for ", " has changed", "key in ", "\n",
+                        "host key is known for ", " and you", "Host key verification failed", "[", "]:",
+                        "Could not resolve hostname", "Permission denied (", "Connection refused", "timed out",
+                    ])
+                    .prop_map(str::to_owned),
+                ],
+                0..8,
+            ),
+        ) {
+            let said = explained(&parts.concat());
+            prop_assert_eq!(&said, &crate::text::harmless(&said));
+            prop_assert!(said.len() < 3000);
         }
     }
 }

@@ -125,6 +125,8 @@ fn find(text: &[u8], what: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::node::Operation;
 
@@ -186,6 +188,25 @@ mod tests {
         assert_eq!(seconds(Duration::ZERO), "0.001");
         assert_eq!(seconds(Duration::from_millis(1500)), "1.500");
         assert_eq!(seconds(Duration::from_mins(1)), "60");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn words_among_any_output_are_taken_and_the_rest_stays(
+            parts in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..30), "M?( (started|ended|missing)( -?[0-9]{0,25}){0,3}\n?)?"), 0..6),
+            from in 0_usize..40,
+        ) {
+            let mut text: Vec<u8> =
+                parts.into_iter().flat_map(|(noise, word)| [noise, word.into_bytes()].concat()).collect();
+            let lines = text.split(|byte| *byte == b'\n').count();
+            let mut words = 0;
+            while take_word(&mut text, from, "M").is_some() {
+                words += 1;
+            }
+            prop_assert!(words <= lines);
+        }
     }
 
     #[test]

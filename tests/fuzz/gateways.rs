@@ -1,0 +1,116 @@
+//! Replies of gateways, by the drivers that read them.
+
+use proptest::prelude::*;
+use rollgate::gateway::{Driver, View, driver};
+use rollgate::playbook::Gateway;
+use rollgate::spec::GatewaySpec;
+use rollgate::world::Reply;
+use serde_json::json;
+
+use crate::spoilt::{assert_printable, bytes, cases};
+
+/// As real gateways of several kinds have shown them.
+const SHOWN: [&str; 8] = [
+    "Upstream name: 127.0.0.1; Backend server count: 1
+        server 127.0.0.1:80 weight=1 max_fails=1 fail_timeout=10s;
+
+Upstream name: app; Backend server count: 3
+        server 127.0.0.1:18001 weight=1 max_fails=2 fail_timeout=10s;
+        server 127.0.0.1:18002 weight=1 max_fails=2 fail_timeout=10s down;
+        server 127.0.0.1:18003 weight=1 max_fails=2 fail_timeout=10s;
+",
+    "The upstream you requested does not exist. Please double-check the name",
+    r#"{"servers": {"total": 2, "generation": 1, "server": [{"index": 0, "upstream": "app", "name": "127.0.0.1:18001", "status": "up", "rise": 20, "fall": 0, "type": "http", "port": 0}, {"index": 1, "upstream": "app", "name": "127.0.0.1:18002", "status": "down", "rise": 0, "fall": 9, "type": "http", "port": 0}]}}"#,
+    "host1\nserver 127.0.0.1:19003 weight=1 max_conns=0 max_fails=1 fail_timeout=10 backup=0 down=0\n\napp\nserver 127.0.0.1:19001 weight=5 max_conns=0 max_fails=3 fail_timeout=7 backup=0 down=1\n",
+    "server 127.0.0.1:19001 addr=127.0.0.1:19001 weight=1 max_fails=1 fail_timeout=10 max_conns=0 conns=2 down;\n",
+    r#"{"peers":[{"max_fails":1,"weight":1,"name":"127.0.0.1:19003","server":"127.0.0.1:19003","fail_timeout":10,"backup":false,"conns":0,"down":true},{"name":"127.0.0.1:19001","conns":18446744073709551615,"down":false}]}"#,
+    r#"{"shd_config_version":0,"peers":[[{"weight":1,"msg":null,"status":"ok","server":"node-dev.example:127.0.0.1:19001"}]],"checkup_timer_alive":true}"#,
+    r#"{"app":{"enable":true,"cluster":[{"servers":[{"host":"127.0.0.1","port":19001}]}],"keepalive":20}}"#,
+];
+
+fn read_by(settings: serde_json::Value) -> Box<dyn Driver> {
+    let settings: Gateway = serde_json::from_value(settings).expect("settings");
+    driver(&GatewaySpec { name: "gw".into(), settings })
+}
+
+fn upsync() -> Box<dyn Driver> {
+    read_by(json!({
+        "type": "nginx-upsync", "upstream": "app", "status_url": "http://gw/l?app", "check_url": "http://gw/c",
+    }))
+}
+
+fn tables() -> Vec<Box<dyn Driver>> {
+    let table = |settings: serde_json::Value| {
+        let mut settings = settings;
+        settings["type"] = "http-table".into();
+        settings["url"] = "http://gw/peers".into();
+        read_by(settings)
+    };
+    vec![
+        table(json!({})),
+        table(
+            json!({ "list": "/peers", "address": "/name", "routed": "/down", "in_flight": "/conns" }),
+        ),
+        table(json!({ "list": "/peers/0", "address": "/server", "routed": "/status" })),
+        table(json!({ "routed": "/enable" })),
+        table(json!({ "pattern": r"server (?P<address>\S+) [^;]*?(?P<down>down)?;" })),
+        table(json!({ "pattern": r"(?m)^server (?P<address>\S+) .*down=(?:(?P<routed>0)|1)$" })),
+    ]
+}
+
+fn reply(status: u16, body: &[u8]) -> Reply {
+    Reply { status, body: body.into(), ..Reply::default() }
+}
+
+/// Reads a reply; what cannot be read must be sayable.
+fn read(driver: &dyn Driver, replies: &[Reply]) -> Option<View> {
+    driver.read(replies).inspect_err(|error| assert_printable(error)).ok()
+}
+
+proptest! {
+    #![proptest_config(cases(100))]
+
+    #[test]
+    fn any_reply_is_read_or_refused(one in bytes(&SHOWN), other in bytes(&SHOWN), status in 0_u16..700) {
+        for status in [200, status] {
+            let replies = [reply(status, &one.0), reply(200, &other.0)];
+            read(&*upsync(), &replies);
+            read(&*upsync(), &[reply(200, SHOWN[0].as_bytes()), reply(status, &other.0)]);
+            for table in tables() {
+                read(&*table, &replies);
+            }
+        }
+        for driver in tables().into_iter().chain([upsync()]) {
+            read(&*driver, &[]);
+        }
+    }
+
+    #[test]
+    fn a_reply_that_was_cut_short_never_shows_other_peers(at in any::<prop::sample::Index>()) {
+        let check = || reply(200, SHOWN[2].as_bytes());
+        let whole = read(&*upsync(), &[reply(200, SHOWN[0].as_bytes()), check()]);
+        prop_assert!(whole.is_some());
+        let cut = at.index(SHOWN[0].len());
+        let view = read(&*upsync(), &[reply(200, &SHOWN[0].as_bytes()[..cut]), check()]);
+        prop_assert!(view.is_none() || view == whole, "cut at {cut}: {view:?}");
+        let cut = at.index(SHOWN[5].len());
+        let table = &tables()[1];
+        prop_assert!(read(&**table, &[reply(200, SHOWN[5].as_bytes())]).is_some());
+        prop_assert_eq!(read(&**table, &[reply(200, &SHOWN[5].as_bytes()[..cut])]), None);
+    }
+}
+
+#[test]
+fn long_replies_are_read_or_refused_in_no_time() {
+    let begun = std::time::Instant::now();
+    let long = |text: &str| text.repeat((1 << 19) / text.len());
+    for text in ["[", "{\"a\":", "\"", "server ", "server a:1 x", "Upstream name: ", "\n", " ", "9"]
+    {
+        let replies = [reply(200, long(text).as_bytes()), reply(200, long(text).as_bytes())];
+        read(&*upsync(), &replies);
+        for table in tables().iter().take(4) {
+            read(&**table, &replies);
+        }
+    }
+    assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
+}

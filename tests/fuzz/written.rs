@@ -1,0 +1,138 @@
+//! What rollgate writes for itself: journals, and who holds the lock.
+
+use proptest::prelude::*;
+use rollgate::engine::journal;
+use rollgate::engine::release::Release;
+use rollgate::event::{Drained, Event, Fact, Failure, Step};
+use rollgate::lock::Holder;
+
+use crate::spoilt::{assert_printable, bytes, cases};
+
+/// A whole release, as it was journalled.
+pub(crate) const JOURNAL: &str = include_str!("../fixtures/journals/v1-deploy.jsonl");
+
+pub(crate) const HOLDER: &str = r#"{"release":"7f3a19c2","command":"deploy","by":"me@ci-7","host":"ci-7","pid":42,"since":"2026-06-12T14:00:00Z","seen":"2026-06-12T14:03:10Z","doing":"node-2 drain","file":"b:1:2"}"#;
+
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<String>(),
+        "[ -~]{0,20}",
+        Just("\u{9b}2J\u{202e}\r\n\0\u{2028}\"\\".to_owned())
+    ]
+}
+
+fn time() -> impl Strategy<Value = jiff::Timestamp> {
+    // A line tells milliseconds.
+    (0..4_000_000_000_000_i64)
+        .prop_map(|millis| jiff::Timestamp::from_millisecond(millis).expect("a time"))
+}
+
+fn fact() -> impl Strategy<Value = Fact> {
+    let failure = (any_text(), prop::collection::vec((any_text(), any_text()), 0..3), any_text());
+    prop_oneof![
+        any_text().prop_map(|message| Fact::Warning { message }),
+        any_text().prop_map(|reason| Fact::ReleaseStopping { reason }),
+        (any::<u64>(), any_text(), any::<Option<(u64, u64)>>()).prop_map(
+            |(elapsed_ms, message, drained)| {
+                let drained = drained.map(|(from, cut)| Drained { from, cut });
+                Fact::StepFinished { elapsed_ms, message, drained }
+            }
+        ),
+        (any_text(), any::<bool>(), any_text(), any::<u64>()).prop_map(
+            |(key, down, original, modify_index)| Fact::RegistryWriting {
+                key,
+                down,
+                original,
+                modify_index
+            }
+        ),
+        failure.prop_map(|(reason, seen, log)| {
+            Fact::NodeFailed(Box::new(Failure {
+                reason,
+                seen,
+                log: vec![log],
+                ..Failure::default()
+            }))
+        }),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let step = prop::option::of(prop_oneof![
+        any::<u32>().prop_map(Step::Run),
+        Just(Step::Drain),
+        Just(Step::ConfirmIn)
+    ]);
+    (any::<u64>(), time(), any_text(), prop::option::of(any_text()), step, fact()).prop_map(
+        |(seq, at, release, node, step, fact)| Event { seq, at, release, node, step, fact },
+    )
+}
+
+proptest! {
+    #![proptest_config(cases(300))]
+
+    #[test]
+    fn an_event_of_any_text_is_one_line_and_is_read_back(event in event()) {
+        let line = event.to_line();
+        prop_assert!(!line.contains('\n'));
+        prop_assert_eq!(Event::from_line(&line), Ok(event));
+    }
+
+    #[test]
+    fn a_holder_of_any_text_is_read_back_and_told_in_one_line(
+        [release, command, by, host, doing] in prop::array::uniform5(any_text()),
+        pid in any::<u32>(), since in time(), seen in time(), now in time(),
+        file in prop::option::of(any_text()), released in any::<bool>(),
+    ) {
+        let holder = Holder { release, command, by, host, pid, since, seen, doing, file, released };
+        prop_assert_eq!(Holder::from_bytes(&holder.to_bytes()), Some(holder.clone()));
+        assert_printable(&holder.describe(now));
+    }
+
+    #[test]
+    fn any_bytes_are_a_holder_that_can_be_told_or_nobody(bytes in bytes(&[HOLDER])) {
+        if let Some(holder) = Holder::from_bytes(&bytes.0) {
+            assert_printable(&holder.describe(jiff::Timestamp::UNIX_EPOCH));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_an_event_or_an_error_that_can_be_told(bytes in bytes(&[HOLDER])) {
+        if let Err(error) = Event::from_line(&String::from_utf8_lossy(&bytes.0)) {
+            assert_printable(&error);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(100))]
+
+    #[test]
+    fn a_spoilt_journal_is_read_or_refused_at_a_line(bytes in bytes(&[JOURNAL])) {
+        match journal::parse(&bytes.0, "journal") {
+            Ok((events, release)) => {
+                let again = Release::replay(&events).expect("it was read in this order");
+                prop_assert_eq!(again.seq, release.seq);
+                prop_assert_eq!(journal::fold(&bytes.0, "journal").expect("the same").seq, release.seq);
+            }
+            Err(error) => {
+                assert_printable(&format!("{error:#}"));
+                prop_assert!(error.to_string().starts_with("journal:"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_journal_cut_anywhere_is_what_was_written_until_then(cut in 0..JOURNAL.len()) {
+        let (events, _) = journal::parse(&JOURNAL.as_bytes()[..cut], "journal").expect("torn at its end only");
+        prop_assert_eq!(events.len(), JOURNAL[..cut].matches('\n').count());
+    }
+}
+
+#[test]
+fn the_transcript_is_a_whole_journal() {
+    let (events, release) = journal::parse(JOURNAL.as_bytes(), "journal").expect("whole");
+    assert!(events.len() > 50 && release.finished.is_some());
+    let again: String = events.iter().map(|event| event.to_line() + "\n").collect();
+    assert_eq!(again, JOURNAL);
+}
