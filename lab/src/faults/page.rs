@@ -6,7 +6,7 @@ const HEAD: &str = "\
 # Faults at every step
 
 Made by `scripts/faults`; do not edit. Each cell is a release from version 1 to 2 on a lab of its own: three nodes,
-two gateways with two workers each, one Consul (three for `leader-killed`), under 150 requests a second. When node-1
+two gateways with two workers each, one Consul (three for `leader-killed`), under 80 requests a second. When node-1
 reaches the step, the fault happens. When the release has ended and everything is well again, `resume` goes on.
 
 Checked in every cell: the exit code is one that the fault allows; no request fails but those that were sent to the part

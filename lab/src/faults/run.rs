@@ -36,7 +36,7 @@ const SETTLING: Duration = Duration::from_secs(3);
 const CLEARING: Duration = Duration::from_secs(15);
 
 /// Requests a second.
-const RATE: u32 = 150;
+const RATE: u32 = 80;
 
 /// Tries one cell with a lab of its own. A lab that shows something wrong is kept.
 ///
@@ -67,7 +67,7 @@ fn adjust(playbook: &mut Value) {
     playbook["health"]["deadline"] = json!("10s");
     playbook["drain"]["settle"] = json!("500ms");
     playbook["drain"]["timeout"] = json!("15s");
-    playbook["ssh"]["connect_timeout"] = json!("3s");
+    playbook["ssh"]["connect_timeout"] = json!("6s");
 }
 
 /// What a cell is tried with.
