@@ -7,8 +7,8 @@ use std::time::Duration;
 use rollgate_lab::{GatewayConfig, Lab, LabConfig};
 
 /// Connects to a part by its wire.
-fn connect(part: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
-    let [_, _, slot, host] = part.octets();
+fn connect(address: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
+    let [_, _, slot, host] = address.octets();
     let stream = TcpStream::connect_timeout(
         &(Ipv4Addr::new(127, 78, slot, host), port).into(),
         Duration::from_millis(500),
