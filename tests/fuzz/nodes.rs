@@ -23,7 +23,7 @@ const TOLD: [&str; 4] = [
 ];
 
 proptest! {
-    #![proptest_config(cases(500))]
+    #![proptest_config(cases(2000))]
 
     #[test]
     fn any_answer_of_a_node_is_read_or_refused(text in text(&TOLD), host in r"(10\.0\.0\.1|\[::1\]|[a-z]{0,3}):?[0-9]{0,4}") {
