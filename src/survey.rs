@@ -49,6 +49,9 @@ impl Fleet {
     }
 }
 
+/// How much of a version is taken for one; nodes tell what they like.
+const VERSION_LIMIT: usize = 200;
+
 /// What was found of a node.
 #[derive(Debug, Clone, Default)]
 pub struct NodeFacts {
@@ -72,7 +75,8 @@ impl NodeFacts {
             let current = self.survey.as_ref()?.current.as_ref()?;
             current.rsplit('/').find(|part| !part.is_empty()).map(ToOwned::to_owned)
         };
-        self.health.version.clone().or_else(linked)
+        let told = self.health.version.clone().or_else(linked)?;
+        Some(text::harmless(&told).chars().take(VERSION_LIMIT).collect())
     }
 }
 

@@ -50,10 +50,31 @@ pub fn ordinal(number: u64) -> String {
     format!("{number}{suffix}")
 }
 
+/// Whether a character does more than be seen, or takes no room: moves the cursor or changes the terminal, breaks a
+/// line, turns the direction of what follows. Any of them can make a line lie.
+#[must_use]
+pub fn is_harmful(character: char) -> bool {
+    let invisible = matches!(
+        character,
+        '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{feff}'
+    );
+    character.is_control() || invisible
+}
+
 /// Makes foreign text safe to print: control characters, escape sequences included, become spaces.
 #[must_use]
 pub fn harmless(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+    text.chars().map(|character| if is_harmful(character) { ' ' } else { character }).collect()
+}
+
+/// Makes a page of our own, with foreign text in it, safe to print: only its line breaks stay.
+#[must_use]
+pub fn page(text: &str) -> String {
+    text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
 }
 
 /// Makes foreign text one short harmless line of at most `limit` characters.
@@ -114,6 +135,8 @@ mod tests {
     fn foreign_text_cannot_move_the_cursor() {
         assert_eq!(line("\x1b[2Ja\r\nb  c", 80), "[2Ja b c");
         assert_eq!(line("abcdef", 4), "abc…");
+        assert_eq!(harmless("a\u{9b}31mb\u{202e}c\u{2066}d\u{2028}e\u{7f}f"), "a 31mb c d e f");
+        assert_eq!(page("a\x1b[2Jb\r\n\u{9d}c\n"), "a [2Jb \n c\n");
     }
 
     #[test]

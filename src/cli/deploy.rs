@@ -20,7 +20,7 @@ use crate::registry::Kv;
 use crate::report::say;
 use crate::spec::Spec;
 use crate::target::{self, WayBack};
-use crate::text::count;
+use crate::text::{count, harmless};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -76,7 +76,7 @@ async fn prepare(
     if !plan.refusals.is_empty() {
         let reason = reach.redactor.redact(&plan.refusals.join("; "));
         let refusals: Vec<_> =
-            plan.refusals.iter().map(|refusal| format!("  {refusal}\n")).collect();
+            plan.refusals.iter().map(|refusal| format!("  {}\n", harmless(refusal))).collect();
         let text = format!("error: refused, nothing was changed:\n{}", refusals.concat());
         return Err(Refusal::told(Exit::REFUSED, reason, reach.redactor.redact(&text))
             .hint_at("shows every node", opened.command("plan")));
@@ -84,7 +84,7 @@ async fn prepare(
     if plan.count(Will::Update) == 0 {
         let idle = plan.idle();
         if !global.quiet {
-            say(&format!("Nothing to do: {idle}.\n"));
+            say(&format!("Nothing to do: {}.\n", harmless(&idle)));
         }
         let finished = Finished::unstarted(Outcome::Nothing, Exit::DONE.0, Some(idle));
         return Ok(output::end(finished, output::lines(&reach.redactor), global));
@@ -169,7 +169,7 @@ pub(super) async fn agreed(question: &str) -> Result<(), Refusal> {
         )
         .hint("pass --yes to go on without being asked"));
     }
-    let question = question.to_owned();
+    let question = harmless(question);
     // Signals are heard while somebody thinks it over.
     let ask = || Confirm::new().with_prompt(question).default(false).interact_opt();
     let answer = tokio::task::spawn_blocking(ask).await;

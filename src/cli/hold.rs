@@ -14,6 +14,7 @@ use crate::consul;
 use crate::engine::Stop;
 use crate::lock::{FileLock, Holder, Lock, LockError};
 use crate::report::say;
+use crate::text;
 use crate::world::{Live, World};
 
 /// Between two lines about a lock that is waited for.
@@ -55,7 +56,8 @@ pub(super) async fn take(
         let waiting = |error: &LockError| {
             if told.is_none_or(|told| told.elapsed() >= HEARTBEAT) {
                 told = Some(Instant::now());
-                say(&reach.redactor.redact(&format!("waiting: {}\n", who(error, reach))));
+                let who = text::harmless(&who(error, reach));
+                say(&reach.redactor.redact(&format!("waiting: {who}\n")));
             }
         };
         let service = &opened.loaded.playbook.service;

@@ -11,6 +11,7 @@ use crate::engine::Sink;
 use crate::event::{Finished, Lines, Outcome};
 use crate::report::{Background, Json, Live, Plain, put, say};
 use crate::secret::Redactor;
+use crate::text;
 
 /// Something that ends a command before it began.
 #[derive(Debug, Clone)]
@@ -28,20 +29,23 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(exit: Exit, message: impl AsRef<str>) -> Self {
-        let message = message.as_ref();
-        Self::told(exit, message, format!("error: {message}\n"))
+        let message = text::harmless(message.as_ref());
+        let text = format!("error: {message}\n");
+        Self::told(exit, message, text)
     }
 
     /// A refusal whose text for people has a form of its own.
     pub(super) fn told(exit: Exit, reason: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { exit, reason: reason.into(), text: text.into(), invalid: None, next: None }
+        let text = text::page(&text.into());
+        Self { exit, reason: reason.into(), text, invalid: None, next: None }
     }
 
     /// The playbook is no good.
     pub(super) fn invalid(invalid: Invalid, global: &Global) -> Self {
+        // Its colours stay.
         let text = render(&invalid, colour(global));
-        let refusal = Self::told(Exit::INVALID, invalid.summary(), text);
-        Self { invalid: Some(Box::new(invalid)), ..refusal }
+        let refusal = Self::told(Exit::INVALID, invalid.summary(), "");
+        Self { text, invalid: Some(Box::new(invalid)), ..refusal }
     }
 
     /// Somebody wanted it to stop before it began.
@@ -50,7 +54,7 @@ impl Refusal {
     }
 
     pub(super) fn hint(mut self, hint: impl AsRef<str>) -> Self {
-        self.text += &format!("hint: {}\n", hint.as_ref());
+        self.text += &format!("hint: {}\n", text::harmless(hint.as_ref()));
         self
     }
 

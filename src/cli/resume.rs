@@ -15,7 +15,7 @@ use crate::engine::resume::{objections, resumptions};
 use crate::event::{Finished, Outcome, Resumed, Resumption};
 use crate::playbook::Playbook;
 use crate::report::say;
-use crate::text::count;
+use crate::text::{count, harmless};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -101,7 +101,7 @@ async fn go_on(arguments: &Arguments, mut work: Work<'_>, past: Past) -> Result<
     if past.release.finished.as_ref().is_some_and(|finished| finished.result == Outcome::Done) {
         let done = format!("release {} is done", past.id);
         if !global.quiet {
-            say(&format!("Nothing to do: {done}.\n"));
+            say(&format!("Nothing to do: {}.\n", harmless(&done)));
         }
         let finished = Finished::unstarted(Outcome::Nothing, Exit::DONE.0, Some(done));
         return Ok(output::end(finished, output::lines(&reach.redactor), global));

@@ -16,7 +16,7 @@ use crate::event::{Finished, Outcome, Started, Will};
 use crate::plan::{Plan, Selection};
 use crate::report::say;
 use crate::target;
-use crate::text::count;
+use crate::text::{count, harmless};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -153,7 +153,7 @@ async fn go_back(arguments: &Arguments, mut work: Work<'_>, past: &Past) -> Resu
 
 fn nothing(work: &Work<'_>, why: String) -> Exit {
     if !work.global.quiet {
-        say(&format!("Nothing to do: {why}.\n"));
+        say(&format!("Nothing to do: {}.\n", harmless(&why)));
     }
     let finished = Finished::unstarted(Outcome::Nothing, Exit::DONE.0, Some(why));
     output::end(finished, output::lines(&work.reach.redactor), work.global)

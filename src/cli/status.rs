@@ -53,7 +53,9 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
             let finished = Finished::unstarted(Outcome::Done, Exit::DONE.0, None);
             lines.finish(Finished { next, ..finished })
         }
-        Output::Auto | Output::Tty | Output::Plain => redactor.redact(&seen.page(&next)),
+        Output::Auto | Output::Tty | Output::Plain => {
+            redactor.redact(&text::page(&seen.page(&next)))
+        }
     };
     Ok(output::print(&text, Exit::DONE))
 }
@@ -108,11 +110,9 @@ impl Seen<'_> {
                     None if self.runs(started) => "under way".to_owned(),
                     None => "not ended: it was cut off".to_owned(),
                 };
-                let _ = writeln!(
-                    text,
-                    "\nLast release {}: {}{versions} by {}: {how}",
-                    started.inputs.release, started.command, started.actor
-                );
+                let (id, command) = (&started.inputs.release, &started.command);
+                let last = format!("{id}: {command}{versions} by {}: {how}", started.actor);
+                let _ = writeln!(text, "\nLast release {}", text::line(&last, 400));
             }
         }
         if let Some(holder) = self.lock {
@@ -120,7 +120,8 @@ impl Seen<'_> {
             let _ = writeln!(text, "Lock  held by {who}");
         }
         for (what, command) in next {
-            let _ = writeln!(text, "Next  {what}: {command}");
+            let next = text::harmless(&format!("{what}: {command}"));
+            let _ = writeln!(text, "Next  {next}");
         }
         text
     }

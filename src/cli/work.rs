@@ -18,6 +18,7 @@ use crate::lock::Lock;
 use crate::report::{Report, say, say_in_time};
 use crate::spec::Spec;
 use crate::survey::{Fleet, PATIENCE, survey};
+use crate::text;
 use crate::world::{Live, World};
 
 /// For the look at everything after a release that did not go well.
@@ -144,7 +145,7 @@ impl<'a> Work<'a> {
         drop(view);
         let Some(finished) = &ended.release.finished else {
             let why = ended.failed.map_or(String::new(), |error| format!(": {error:#}"));
-            let reason = format!("the release broke off{why}");
+            let reason = text::harmless(&format!("the release broke off{why}"));
             let status = opened.command("status");
             say(&format!("error: {reason}\nhint: `{status}` tells where each node stands\n"));
             let finished = Finished::unstarted(Outcome::Degraded, 22, Some(reason));

@@ -1,5 +1,7 @@
 //! Lines of a foreign file as they may be shown: found, cleaned of what moves a cursor, cut to a width.
 
+use crate::text;
+
 /// Characters of a line that are shown.
 const WIDTH: usize = 120;
 /// Of those, how many before the place.
@@ -39,16 +41,11 @@ pub(super) fn window(line: &str, focus: usize) -> Window {
         window.map.push((byte, window.text.len()));
         window.text.push(match character {
             '\t' => ' ',
-            control if control.is_control() || is_invisible(control) => '\u{fffd}',
+            harmful if text::is_harmful(harmful) => '\u{fffd}',
             other => other,
         });
     }
     window
-}
-
-/// Returns whether a character changes the direction of text or takes no room: both can make a line lie.
-fn is_invisible(character: char) -> bool {
-    matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A text with the starts of its lines.

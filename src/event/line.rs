@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{Event, Fact, Finished, Step};
 use crate::secret::Redactor;
+use crate::text;
 
 /// The version of the form. Fields are only ever added to it.
 const FORM: u32 = 1;
@@ -45,8 +46,21 @@ impl Line<'_> {
             line.insert("step".into(), step.to_string().into());
         }
         line.insert("data".into(), self.data);
-        Value::Object(line).to_string()
+        plain(&Value::Object(line).to_string())
     }
+}
+
+/// The same JSON without a character that a terminal would obey; JSON itself lets many pass.
+fn plain(json: &str) -> String {
+    let mut plain = String::with_capacity(json.len());
+    for character in json.chars() {
+        if text::is_harmful(character) {
+            plain += &format!("\\u{:04x}", u32::from(character));
+        } else {
+            plain.push(character);
+        }
+    }
+    plain
 }
 
 impl Event {

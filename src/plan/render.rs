@@ -13,6 +13,10 @@ impl Plan {
     /// Renders the plan as `rollgate plan` prints it.
     #[must_use]
     pub fn render(&self, spec: &Spec, file: &str) -> String {
+        text::page(&self.text(spec, file))
+    }
+
+    fn text(&self, spec: &Spec, file: &str) -> String {
         let mut text = String::new();
         let from = self.from.as_deref().unwrap_or("?");
         let to = spec.version.as_deref().unwrap_or("?");

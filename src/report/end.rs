@@ -83,12 +83,17 @@ impl Report<'_> {
     /// Renders it.
     #[must_use]
     pub fn render(&self) -> String {
+        text::page(&self.text())
+    }
+
+    fn text(&self) -> String {
         let Some((finished, started)) =
             self.release.finished.as_ref().zip(self.release.started.as_ref())
         else {
             return String::new();
         };
-        let mut text = self.headline(finished, &started.inputs.release);
+        let headline = self.headline(finished, &started.inputs.release);
+        let mut text = format!("{}\n", text::harmless(headline.trim_end()));
         if finished.result == Outcome::Done {
             return text;
         }
@@ -97,7 +102,8 @@ impl Report<'_> {
                 let step = node.step.map_or(String::new(), |step| format!("{step}: "));
                 section(&mut text, "Why", &format!("{name}, {step}{}", failure.reason));
                 for (label, line) in &failure.seen {
-                    let _ = writeln!(text, "        {label:<11} {}", text::harmless(line));
+                    let (label, line) = (text::harmless(label), text::harmless(line));
+                    let _ = writeln!(text, "        {label:<11} {line}");
                 }
                 for line in &failure.log {
                     let _ = writeln!(text, "        log         {}", text::harmless(line));
@@ -122,6 +128,7 @@ impl Report<'_> {
                 finished.next.iter().map(|(what, _)| what.chars().count()).max().unwrap_or(0);
             for (index, (what, command)) in finished.next.iter().enumerate() {
                 let label = if index == 0 { "\nNext   " } else { "       " };
+                let (what, command) = (text::harmless(what), text::harmless(command));
                 let _ = writeln!(text, "{label} {what:<widest$}  {command}");
             }
         }
@@ -150,7 +157,8 @@ impl Report<'_> {
             Outcome::Stopped => {
                 let reason = self.release.stopping.as_deref().unwrap_or("on request");
                 format!(
-                    "STOPPED  release {id} after {took}: {reason}; {} done\n",
+                    "STOPPED  release {id} after {took}: {}; {} done\n",
+                    text::harmless(reason),
                     count(done, "node")
                 )
             }
@@ -258,9 +266,11 @@ fn section(text: &mut String, label: &str, rest: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Event;
     use crate::gateway::Observation;
     use crate::health::Try;
     use crate::playbook::load_text;
+    use crate::report::hostile;
     use crate::spec::Inputs;
 
     /// Five nodes behind one gateway.
@@ -281,6 +291,28 @@ strategy: {{ min_available: 3 }}",
         );
         let loaded = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
         Spec::new(&loaded.playbook, &Inputs::default()).expect("complete")
+    }
+
+    #[test]
+    fn nothing_hostile_gets_beyond_its_line() {
+        let events = hostile::release();
+        let release = Release::replay(&events).expect("they may follow");
+        let spec = spec();
+        let mut fleet = Fleet::default();
+        for node in &spec.nodes {
+            let health = Try { version: Some("2\n\x1b[2J\u{202e}".into()), ..Try::default() };
+            fleet.nodes.insert(node.name.clone(), NodeFacts { health, ..NodeFacts::default() });
+        }
+        for fleet in [None, Some(&fleet)] {
+            let text = Report { release: &release, spec: &spec, fleet }.render();
+            hostile::assert_tame(&text);
+            assert!(text.contains("[2J") && text.contains("Next"), "{text}");
+        }
+        for event in events {
+            let line = event.to_line();
+            hostile::assert_tame(&line);
+            assert_eq!(Event::from_line(&line), Ok(event));
+        }
     }
 
     #[test]

@@ -76,18 +76,14 @@ impl Live {
             line.bar.finish_and_clear();
         }
         let symbol = self.paint(code, symbol);
-        self.print(&format!(
-            "  {symbol} {node:<width$}  {}",
-            text::harmless(rest),
-            width = self.width
-        ));
+        let told = text::harmless(&format!("{node:<width$}  {rest}", width = self.width));
+        self.print(&format!("  {symbol} {told}"));
     }
 
     fn under_way(&mut self, event: &Event, message: &str) {
         let Some(node) = event.node.clone() else { return };
         let step = event.step.map_or(String::new(), |step| step.to_string());
-        let message =
-            format!("{node:<width$}  {step:<11}  {}", text::harmless(message), width = self.width);
+        let message = format!("{node:<width$}  {step:<11}  {message}", width = self.width);
         let (screen, waiting) = (&self.screen, &self.waiting);
         let line = self.nodes.entry(node).or_insert_with(|| {
             let bar = screen.insert_before(waiting, ProgressBar::new_spinner());
@@ -102,7 +98,7 @@ impl Live {
             Fact::StepFinished { drained: Some(drained), .. } => line.drained = Some(*drained),
             _ => {}
         }
-        line.bar.set_message(message);
+        line.bar.set_message(text::harmless(&message));
     }
 
     /// How long the release has taken, and about how long the rest will.
@@ -134,13 +130,14 @@ impl Live {
             (Some(from), Some(to)) if started.command == "deploy" => format!(" {from} -> {to}"),
             _ => String::new(),
         };
-        self.title.set_message(format!(
+        let title = format!(
             "{} {}{versions} · {done} of {all} done{} · release {}",
             started.command,
             started.service,
             self.times(now, done, all),
             started.inputs.release,
-        ));
+        );
+        self.title.set_message(text::harmless(&title));
         let waiting: Vec<_> = release
             .in_order()
             .filter(|(_, node)| node.phase == Phase::Waiting)
@@ -158,14 +155,14 @@ impl Live {
             Some(reason) => format!("  Stopping ({reason}): no more nodes are taken."),
             None => "  Ctrl-C stops and leaves the pool safe.".to_owned(),
         };
-        self.waiting.set_message(waiting);
+        self.waiting.set_message(text::harmless(&waiting));
         // The gateway with the fewest is what counts.
         let pool = started.pool.map(|Pool { nodes, routed, min }| {
             let routed = self.routed.values().min().copied().unwrap_or(routed);
             format!("  Pool  {routed} of {nodes} routed (min {min})")
         });
         self.pool.set_message(pool.unwrap_or_default());
-        self.hint.set_message(last);
+        self.hint.set_message(text::harmless(&last));
     }
 
     fn summary(node: &str, release: &Release, elapsed_ms: u64) -> String {
@@ -190,7 +187,7 @@ impl Sink for Live {
             Fact::ReleaseResumed(resumed) => {
                 self.set_up(release.planned(), event.at);
                 let names: Vec<_> = resumed.nodes.iter().map(|found| found.node.as_str()).collect();
-                self.print(&format!("  goes on with {}", names.join(", ")));
+                self.print(&text::harmless(&format!("  goes on with {}", names.join(", "))));
             }
             Fact::ReleaseStarted(started) => {
                 self.set_up(&started.nodes, event.at);
@@ -275,128 +272,4 @@ impl Sink for Live {
 }
 
 #[cfg(test)]
-mod tests {
-    use indicatif::InMemoryTerm;
-
-    use super::*;
-    use crate::event::Step;
-
-    #[test]
-    fn foreign_text_and_colour_never_reach_the_screen_unasked() {
-        let terminal = InMemoryTerm::new(24, 100);
-        let mut live = Live::new(ProgressDrawTarget::term_like(Box::new(terminal.clone())), false);
-        let event = |fact| Event {
-            seq: 1,
-            at: jiff::Timestamp::UNIX_EPOCH,
-            release: "r".into(),
-            node: Some("app-1".into()),
-            step: None,
-            fact,
-        };
-        let release = Release::default();
-        let message = "evil \x1b[2J text".to_owned();
-        live.event(&event(Fact::Warning { message }), &release);
-        live.event(&event(Fact::NodePutBack { proven: true }), &release);
-        let screen = terminal.contents();
-        assert!(screen.contains("! evil  [2J text"), "{screen}");
-        assert!(screen.contains("app-1    put back, in rotation again"), "{screen}");
-    }
-
-    /// A release of nine nodes as it is drawn.
-    struct Scene {
-        terminal: InMemoryTerm,
-        live: Live,
-        release: Release,
-    }
-
-    impl Scene {
-        fn new(width: u16) -> Self {
-            let terminal = InMemoryTerm::new(24, width);
-            let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
-            let (live, release) = (Live::new(target, false), Release::default());
-            let mut scene = Self { terminal, live, release };
-            let planned = (1..=9).map(|number| {
-                serde_json::json!({ "node": format!("a-long-name-{number}"), "will": "update" })
-            });
-            let started = serde_json::json!({ "type": "release.started", "data": {
-                "service": "order-api-of-the-shop", "command": "deploy", "actor": "me", "file": "app.yaml",
-                "from": "2.7.0", "to": "2.7.1", "playbook": null, "nodes": planned.collect::<Vec<_>>(),
-                "inputs": { "release": "7f3a19c2", "folder": "", "variables": {}, "artifact": null },
-                "pool": { "nodes": 9, "routed": 8, "min": 3 },
-            }});
-            scene.tell(serde_json::from_value(started).expect("a fact"), None);
-            let nodes = vec!["a-long-name-1".into()];
-            scene.tell(Fact::BatchStarted { number: 1, nodes, back: false }, None);
-            scene.tell(Fact::StepStarted {}, Some(Step::Disable));
-            scene
-        }
-
-        fn tell(&mut self, fact: Fact, step: Option<Step>) {
-            let event = Event {
-                seq: self.release.seq + 1,
-                at: jiff::Timestamp::UNIX_EPOCH,
-                release: "7f3a19c2".into(),
-                node: step.map(|_| "a-long-name-1".into()),
-                step,
-                fact,
-            };
-            self.release.apply(&event).expect("it may follow");
-            self.live.event(&event, &self.release);
-        }
-
-        fn line(&self, start: &str) -> String {
-            let screen = self.terminal.contents();
-            let line = screen.lines().find(|line| line.trim_start().starts_with(start));
-            line.unwrap_or_else(|| panic!("no {start} in:\n{screen}")).trim().to_owned()
-        }
-    }
-
-    #[test]
-    fn the_pool_is_what_the_gateway_with_the_fewest_was_last_seen_to_route() {
-        let mut scene = Scene::new(100);
-        assert_eq!(scene.line("Pool"), "Pool  8 of 9 routed (min 3)");
-        let routed = [("gw-1".to_owned(), 9), ("gw-2".to_owned(), 7)].into();
-        scene.tell(Fact::CapacitySeen { routed }, Some(Step::Disable));
-        assert_eq!(scene.line("Pool"), "Pool  7 of 9 routed (min 3)");
-        for (gateway, pool, least) in [("gw-2", 8, 8), ("gw-1", 6, 6)] {
-            let proven = Fact::GatewayProven {
-                gateway: gateway.into(),
-                routed: false,
-                reads: 9,
-                workers: 1,
-                method: "samples".into(),
-                pool: Some(pool),
-            };
-            scene.tell(proven, Some(Step::Disable));
-            assert_eq!(scene.line("Pool"), format!("Pool  {least} of 9 routed (min 3)"));
-        }
-    }
-
-    #[test]
-    fn on_a_narrow_terminal_what_is_redrawn_is_cut_and_never_wraps() {
-        let mut scene = Scene::new(60);
-        for _ in 0..3 {
-            let message =
-                "waits for capacity: gw-1 would route to 2 nodes only, fewer than 3".into();
-            let progress = Fact::StepProgress { message, in_flight: None, deadline_s: None };
-            scene.tell(progress, Some(Step::Disable));
-        }
-        scene.tell(Fact::ReleaseStopping { reason: "SIGINT".into() }, None);
-        let screen = scene.terminal.contents();
-        // The spinner turns and its time passes.
-        let still = |line: &str| match line.trim_start().strip_prefix(|sign| sign > '\u{27ff}') {
-            Some(rest) => {
-                format!("  *{}", rest.trim_end_matches(|end| " 0123456789s".contains(end)))
-            }
-            None => line.to_owned(),
-        };
-        let lines: Vec<_> = screen.lines().map(still).collect();
-        insta::assert_snapshot!(lines.join("\n"), @r#"
-        deploy order-api-of-the-shop 2.7.0 -> 2.7.1 · 0 of 9 done ·
-          * a-long-name-1  disable      waits for capacity: gw
-          · a-long-name-2, a-long-name-3, a-long-name-4, a-long-name
-          Pool  8 of 9 routed (min 3)
-          Stopping (SIGINT): no more nodes are taken.
-        "#);
-    }
-}
+mod tests;

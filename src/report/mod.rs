@@ -2,6 +2,8 @@
 
 mod background;
 mod end;
+#[cfg(test)]
+mod hostile;
 mod json;
 mod live;
 mod plain;

@@ -192,3 +192,30 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
         | Fact::ReleaseFinished(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::report::hostile;
+
+    #[test]
+    fn nothing_hostile_gets_beyond_its_line() {
+        let told = Arc::new(Mutex::new(String::new()));
+        let heard = told.clone();
+        let print = move |line: &str| {
+            hostile::assert_tame(line);
+            assert_eq!(line.matches('\n').count(), 1, "{line}");
+            *heard.lock().expect("lock") += line;
+        };
+        let mut plain = Plain::to(Box::new(print), false, true, true);
+        let mut release = Release::default();
+        for event in hostile::release() {
+            release.apply(&event).expect("it may follow");
+            plain.event(&event, &release);
+        }
+        let told = told.lock().expect("lock");
+        assert!(told.lines().count() > 10 && told.contains("\n::error::nx"), "{told}");
+    }
+}

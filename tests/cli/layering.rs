@@ -42,6 +42,7 @@ fn the_outside_is_reached_through_the_world_alone() {
         "std::process::Command",
         &[
             "world/",
+            "artifact",
             "node/mod.rs",
             "node/listener.rs",
             "node/sockets.rs",
@@ -56,7 +57,7 @@ fn the_outside_is_reached_through_the_world_alone() {
 fn the_command_line_and_the_terminal_stay_at_the_edge() {
     only_in("clap", &["cli/", "main.rs"]);
     only_in("dialoguer", &["cli/"]);
-    only_in("indicatif", &["report/live.rs", "cli/output.rs"]);
+    only_in("indicatif", &["report/live", "cli/output.rs"]);
     only_in("std::io::stdout", &["report/mod.rs"]);
     only_in("crate::cli", &["cli/", "main.rs"]);
     only_in("crate::report", &["cli/", "report/"]);

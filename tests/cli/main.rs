@@ -4,6 +4,7 @@
 mod artifacts;
 mod check;
 mod generated;
+mod hostile;
 mod layering;
 mod lines;
 mod support;

@@ -1,0 +1,142 @@
+//! What is seen on the screen.
+
+use indicatif::InMemoryTerm;
+
+use super::*;
+use crate::event::Step;
+use crate::report::hostile;
+
+#[test]
+fn foreign_text_and_colour_never_reach_the_screen_unasked() {
+    let terminal = InMemoryTerm::new(24, 100);
+    let mut live = Live::new(ProgressDrawTarget::term_like(Box::new(terminal.clone())), false);
+    let event = |fact| Event {
+        seq: 1,
+        at: jiff::Timestamp::UNIX_EPOCH,
+        release: "r".into(),
+        node: Some("app-1".into()),
+        step: None,
+        fact,
+    };
+    let release = Release::default();
+    let message = "evil \x1b[2J text".to_owned();
+    live.event(&event(Fact::Warning { message }), &release);
+    live.event(&event(Fact::NodePutBack { proven: true }), &release);
+    let screen = terminal.contents();
+    assert!(screen.contains("! evil  [2J text"), "{screen}");
+    assert!(screen.contains("app-1    put back, in rotation again"), "{screen}");
+}
+
+#[test]
+fn nothing_hostile_reaches_the_screen_from_anywhere_in_a_release() {
+    let terminal = InMemoryTerm::new(60, 200);
+    let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+    let (mut live, mut release) = (Live::new(target, false), Release::default());
+    for event in hostile::release() {
+        release.apply(&event).expect("it may follow");
+        live.event(&event, &release);
+        let screen = terminal.contents();
+        hostile::assert_tame(&screen);
+        // What would have coloured, hidden or cleared it is to be seen as text.
+        let drawn = String::from_utf8_lossy(&terminal.contents_formatted()).into_owned();
+        assert!(!drawn.contains("\x1b[31m") && !drawn.contains("\x1b[8m"), "{drawn:?}");
+    }
+    assert!(terminal.contents().contains("[2J"), "{}", terminal.contents());
+}
+
+/// A release of nine nodes as it is drawn.
+struct Scene {
+    terminal: InMemoryTerm,
+    live: Live,
+    release: Release,
+}
+
+impl Scene {
+    fn new(width: u16) -> Self {
+        let terminal = InMemoryTerm::new(24, width);
+        let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+        let (live, release) = (Live::new(target, false), Release::default());
+        let mut scene = Self { terminal, live, release };
+        let planned = (1..=9).map(|number| {
+            serde_json::json!({ "node": format!("a-long-name-{number}"), "will": "update" })
+        });
+        let started = serde_json::json!({ "type": "release.started", "data": {
+            "service": "order-api-of-the-shop", "command": "deploy", "actor": "me", "file": "app.yaml",
+            "from": "2.7.0", "to": "2.7.1", "playbook": null, "nodes": planned.collect::<Vec<_>>(),
+            "inputs": { "release": "7f3a19c2", "folder": "", "variables": {}, "artifact": null },
+            "pool": { "nodes": 9, "routed": 8, "min": 3 },
+        }});
+        scene.tell(serde_json::from_value(started).expect("a fact"), None);
+        let nodes = vec!["a-long-name-1".into()];
+        scene.tell(Fact::BatchStarted { number: 1, nodes, back: false }, None);
+        scene.tell(Fact::StepStarted {}, Some(Step::Disable));
+        scene
+    }
+
+    fn tell(&mut self, fact: Fact, step: Option<Step>) {
+        let event = Event {
+            seq: self.release.seq + 1,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            release: "7f3a19c2".into(),
+            node: step.map(|_| "a-long-name-1".into()),
+            step,
+            fact,
+        };
+        self.release.apply(&event).expect("it may follow");
+        self.live.event(&event, &self.release);
+    }
+
+    fn line(&self, start: &str) -> String {
+        let screen = self.terminal.contents();
+        let line = screen.lines().find(|line| line.trim_start().starts_with(start));
+        line.unwrap_or_else(|| panic!("no {start} in:\n{screen}")).trim().to_owned()
+    }
+}
+
+#[test]
+fn the_pool_is_what_the_gateway_with_the_fewest_was_last_seen_to_route() {
+    let mut scene = Scene::new(100);
+    assert_eq!(scene.line("Pool"), "Pool  8 of 9 routed (min 3)");
+    let routed = [("gw-1".to_owned(), 9), ("gw-2".to_owned(), 7)].into();
+    scene.tell(Fact::CapacitySeen { routed }, Some(Step::Disable));
+    assert_eq!(scene.line("Pool"), "Pool  7 of 9 routed (min 3)");
+    for (gateway, pool, least) in [("gw-2", 8, 8), ("gw-1", 6, 6)] {
+        let proven = Fact::GatewayProven {
+            gateway: gateway.into(),
+            routed: false,
+            reads: 9,
+            workers: 1,
+            method: "samples".into(),
+            pool: Some(pool),
+        };
+        scene.tell(proven, Some(Step::Disable));
+        assert_eq!(scene.line("Pool"), format!("Pool  {least} of 9 routed (min 3)"));
+    }
+}
+
+#[test]
+fn on_a_narrow_terminal_what_is_redrawn_is_cut_and_never_wraps() {
+    let mut scene = Scene::new(60);
+    for _ in 0..3 {
+        let message = "waits for capacity: gw-1 would route to 2 nodes only, fewer than 3".into();
+        let progress = Fact::StepProgress { message, in_flight: None, deadline_s: None };
+        scene.tell(progress, Some(Step::Disable));
+    }
+    scene.tell(Fact::ReleaseStopping { reason: "SIGINT".into() }, None);
+    let screen = scene.terminal.contents();
+    // The spinner turns and its time passes.
+    let still = |line: &str| match line.trim_start().strip_prefix(|sign| sign > '\u{27ff}') {
+        Some(rest) => {
+            format!("  *{}", rest.trim_end_matches(|end| " 0123456789s".contains(end)))
+        }
+        None => line.to_owned(),
+    };
+    let lines: Vec<_> = screen.lines().map(still).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    deploy order-api-of-the-shop 2.7.0 -> 2.7.1 · 0 of 9 done ·
+      * a-long-name-1  disable      waits for capacity: gw
+      · a-long-name-2, a-long-name-3, a-long-name-4, a-long-name
+      Pool  8 of 9 routed (min 3)
+      Stopping (SIGINT): no more nodes are taken.
+    "#);
+}
