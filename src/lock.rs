@@ -11,7 +11,7 @@ mod holder;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -38,6 +38,9 @@ const VERIFY_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long giving the lock back may take; it ends by itself otherwise.
 const RELEASE_TIME: Duration = Duration::from_secs(1);
+
+/// Between two looks at what becomes of the lock.
+const QUESTION_PAUSE: Duration = Duration::from_millis(200);
 
 /// For one question of a lock that is held: there is another chance soon.
 const QUESTION_PATIENCE: Duration = Duration::from_secs(2);
@@ -77,13 +80,32 @@ pub enum NotHeld {
     Unsure(String),
 }
 
+/// What writes are fenced with: the session that holds the lock now.
+#[derive(Debug, Clone)]
+pub struct Fence(Arc<Mutex<Guard>>);
+
+impl Fence {
+    /// The guard for a write right now.
+    #[must_use]
+    pub fn now(&self) -> Guard {
+        self.guard().clone()
+    }
+
+    fn guard(&self) -> MutexGuard<'_, Guard> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
 /// The lock, while it is held.
 #[derive(Debug)]
 pub struct Lock<W> {
     client: Client<W>,
-    guard: Guard,
+    service: String,
+    fence: Fence,
     state: Mutex<State>,
     lost: watch::Sender<Option<String>>,
+    /// Wakes the renewal before its time.
+    hurry: Notify,
     /// Ours as long as this is.
     _file: Option<FileLock>,
 }
@@ -114,11 +136,7 @@ impl<W: World> Lock<W> {
     ) -> Result<Arc<Self>, LockError> {
         let client = client.hurried(QUESTION_PATIENCE.max(PAUSE));
         holder.file = file.as_ref().map(|file| file.identity().to_owned());
-        let settings = SessionSettings {
-            name: format!("rollgate {service} {}", holder.release),
-            ttl: TTL,
-            lock_delay: LOCK_DELAY,
-        };
+        let settings = settings(service, &holder);
         let mut renewed = Instant::now();
         let session = client.session_create(&settings).await?;
         let guard = Guard { key: key(service), session };
@@ -148,8 +166,15 @@ impl<W: World> Lock<W> {
             let _ = file.sign(&holder);
         }
         let state = Mutex::new(State { holder, renewed, renewal: None });
-        let lock =
-            Arc::new(Self { client, guard, state, lost: watch::Sender::new(None), _file: file });
+        let lock = Arc::new(Self {
+            client,
+            service: service.to_owned(),
+            fence: Fence(Arc::new(Mutex::new(guard))),
+            state,
+            lost: watch::Sender::new(None),
+            hurry: Notify::new(),
+            _file: file,
+        });
         let renewal = tokio::spawn(lock.clone().keep());
         lock.state().renewal = Some(renewal);
         Ok(lock)
@@ -157,8 +182,8 @@ impl<W: World> Lock<W> {
 
     /// What every registry write is done with.
     #[must_use]
-    pub fn guard(&self) -> &Guard {
-        &self.guard
+    pub fn guard(&self) -> &Fence {
+        &self.fence
     }
 
     /// Turns to the reason when the lock is lost.
@@ -172,7 +197,29 @@ impl<W: World> Lock<W> {
         self.state().holder.doing = what;
     }
 
-    /// Notes that Consul has refused a write because the lock is not ours.
+    /// Waits for what becomes of the lock after Consul has refused a write with this guard.
+    ///
+    /// # Errors
+    ///
+    /// When the lock is lost; otherwise there is another guard, and the write may be tried again.
+    pub async fn refused(&self, guard: &Guard) -> Result<(), NotHeld> {
+        let deadline = Instant::now() + LOCK_DELAY + VERIFY_PATIENCE;
+        loop {
+            if let Some(reason) = self.lost.borrow().clone() {
+                return Err(NotHeld::Lost(reason));
+            }
+            if self.fence.now() != *guard {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                self.lose("a write was refused because somebody else has it");
+            }
+            self.hurry.notify_one();
+            tokio::time::sleep(QUESTION_PAUSE).await;
+        }
+    }
+
+    /// Notes that the lock is not ours any more.
     pub fn lose(&self, reason: impl Into<String>) {
         let reason = reason.into();
         self.lost.send_if_modified(|lost| {
@@ -188,21 +235,17 @@ impl<W: World> Lock<W> {
     ///
     /// When it is lost, or that cannot be told any more.
     pub async fn verify(&self) -> Result<(), NotHeld> {
-        let deadline = Instant::now() + VERIFY_PATIENCE;
+        let deadline = Instant::now() + LOCK_DELAY + VERIFY_PATIENCE;
         loop {
             if let Some(reason) = self.lost.borrow().clone() {
                 return Err(NotHeld::Lost(reason));
             }
-            match self.client.kv_get(&self.guard.key).await {
-                Ok(entry) => {
-                    let entry = entry.filter(|entry| {
-                        entry.session.as_deref() == Some(self.guard.session.as_str())
-                    });
-                    if entry.is_some() {
-                        return Ok(());
-                    }
-                    self.lose("Consul gave it to nobody or to somebody else");
+            let guard = self.fence.now();
+            match self.client.kv_get(&guard.key).await {
+                Ok(Some(entry)) if entry.session.as_deref() == Some(guard.session.as_str()) => {
+                    return Ok(());
                 }
+                Ok(_) => self.refused(&guard).await?,
                 // Consul does not end a session before its TTL is over.
                 Err(_) if self.state().renewed.elapsed() < TTL => return Ok(()),
                 Err(error) if Instant::now() >= deadline => {
@@ -229,8 +272,9 @@ impl<W: World> Lock<W> {
         }
         .to_bytes();
         let give_back = async {
-            let _ = self.client.kv_release(&self.guard.key, &self.guard.session, &bytes).await;
-            let _ = self.client.session_destroy(&self.guard.session).await;
+            let guard = self.fence.now();
+            let _ = self.client.kv_release(&guard.key, &guard.session, &bytes).await;
+            let _ = self.client.session_destroy(&guard.session).await;
         };
         let _ = tokio::time::timeout(RELEASE_TIME, give_back).await;
     }
@@ -239,11 +283,15 @@ impl<W: World> Lock<W> {
     async fn keep(self: Arc<Self>) {
         let mut pause = RENEWAL;
         loop {
-            tokio::time::sleep(pause).await;
+            let _ = tokio::time::timeout(pause, self.hurry.notified()).await;
             let asked = Instant::now();
-            match self.client.session_renew(&self.guard.session).await {
+            let guard = self.fence.now();
+            match self.client.session_renew(&guard.session).await {
                 Ok(true) => self.state().renewed = asked,
-                Ok(false) => return self.lose("its session has ended"),
+                Ok(false) => match self.regain(asked).await {
+                    Ok(()) => continue,
+                    Err(reason) => return self.lose(reason),
+                },
                 // Whoever could not be asked is asked again soon: the session does not wait.
                 Err(_) => {
                     pause = PAUSE;
@@ -256,15 +304,63 @@ impl<W: World> Lock<W> {
                 state.holder.seen = self.client.now();
                 state.holder.to_bytes()
             };
-            let told = [Write::Set { key: &self.guard.key, value: &bytes }];
-            if let Ok(KvWrite::NotHeld) = self.client.transact(Some(&self.guard), &told).await {
+            let told = [Write::Set { key: &guard.key, value: &bytes }];
+            if let Ok(KvWrite::NotHeld) = self.client.transact(Some(&guard), &told).await {
                 return self.lose("somebody else took it");
             }
         }
     }
 
+    /// Takes the lock again after Consul has ended the session before its time: the server or agent that it was made
+    /// at is gone. Whoever was late, or has lost the lock to somebody, does not get it back.
+    async fn regain(&self, asked: Instant) -> Result<(), String> {
+        let old = self.fence.now();
+        let (holder, renewed) = {
+            let state = self.state();
+            (state.holder.clone(), state.renewed)
+        };
+        if asked.duration_since(renewed) >= TTL {
+            return Err("its session has ended".to_owned());
+        }
+        let deadline = Instant::now() + LOCK_DELAY + VERIFY_PATIENCE;
+        let mut session: Option<(String, Instant)> = None;
+        while Instant::now() < deadline {
+            if let Ok(entry) = self.client.kv_get(&old.key).await {
+                let last = entry.as_ref().and_then(|entry| Holder::from_bytes(&entry.value));
+                let ours =
+                    last.is_some_and(|last| last.release == holder.release && !last.released);
+                if !ours || entry.is_some_and(|entry| entry.session.is_some()) {
+                    return Err("somebody else took it".to_owned());
+                }
+                if session.is_none() {
+                    let since = Instant::now();
+                    let made = self.client.session_create(&settings(&self.service, &holder)).await;
+                    session = made.ok().map(|made| (made, since));
+                }
+                if let Some((made, since)) = &session
+                    && let Ok(true) =
+                        self.client.kv_acquire(&old.key, made, &holder.to_bytes()).await
+                {
+                    self.state().renewed = *since;
+                    *self.fence.guard() = Guard { key: old.key, session: made.clone() };
+                    return Ok(());
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err("its session has ended, and it cannot be taken again".to_owned())
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn settings(service: &str, holder: &Holder) -> SessionSettings {
+    SessionSettings {
+        name: format!("rollgate {service} {}", holder.release),
+        ttl: TTL,
+        lock_delay: LOCK_DELAY,
     }
 }
 
@@ -332,8 +428,12 @@ pub async fn force_open<W: World>(client: &Client<W>, service: &str) -> Result<b
     let key = key(service);
     let Some(entry) = client.kv_get(&key).await? else { return Ok(false) };
     let Some(session) = entry.session else { return Ok(false) };
-    // Released first, so that the lock-delay of a session that is ended does not close it for the next one.
-    client.kv_release(&key, &session, &entry.value).await?;
+    // Released first, so that the lock-delay of a session that is ended does not close it for the next one; and as
+    // released by its holder, who must not take it for a lock that went by accident.
+    let holder = Holder::from_bytes(&entry.value);
+    let value =
+        holder.map_or_else(Vec::new, |holder| Holder { released: true, ..holder }.to_bytes());
+    client.kv_release(&key, &session, &value).await?;
     client.session_destroy(&session).await?;
     Ok(true)
 }

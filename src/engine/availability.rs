@@ -48,7 +48,8 @@ impl<W: World> NodeRun<W> {
             self.down |= down;
             self.unanswered = true;
             self.record(Some(step), writing).await?;
-            match self.shared.kv.write(self.shared.lock.guard(), &entry, &value).await {
+            let guard = self.shared.lock.guard().now();
+            match self.shared.kv.write(&guard, &entry, &value).await {
                 Ok(KvWrite::Done(modify_index)) => {
                     self.written = Instant::now();
                     self.unanswered = false;
@@ -62,9 +63,10 @@ impl<W: World> NodeRun<W> {
                     self.not_written(step).await?;
                 }
                 Ok(KvWrite::NotHeld) => {
-                    self.shared.lock.lose("a write was refused because somebody else has it");
                     self.not_written(step).await?;
-                    return Err(Trouble::Halt);
+                    if self.shared.lock.refused(&guard).await.is_err() {
+                        return Err(Trouble::Halt);
+                    }
                 }
                 // It may or may not have been done: look.
                 Err(error @ Error::Unknown(_)) => {

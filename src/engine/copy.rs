@@ -14,8 +14,8 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use tokio::time::Instant;
 
-use crate::consul::{Client, Entry, Error, Guard, KvWrite, Write};
-use crate::lock::shared_prefix;
+use crate::consul::{Client, Entry, Error, KvWrite, Write};
+use crate::lock::{Fence, shared_prefix};
 use crate::world::World;
 
 /// The size of a piece that still grows.
@@ -47,7 +47,7 @@ const RELEASES: usize = 20;
 #[derive(Debug)]
 pub struct Copy<W> {
     client: Client<W>,
-    guard: Guard,
+    fence: Fence,
     service: String,
     folder: String,
     /// The bytes from the first piece on that may still change.
@@ -81,7 +81,7 @@ impl<W: World> Copy<W> {
     #[must_use]
     pub fn new(
         client: &Client<W>,
-        guard: &Guard,
+        fence: &Fence,
         service: &str,
         release: &str,
         begun: jiff::Timestamp,
@@ -90,7 +90,7 @@ impl<W: World> Copy<W> {
         let begun = self::begun(begun);
         Self {
             client: client.hurried(PATIENCE),
-            guard: guard.clone(),
+            fence: fence.clone(),
             service: service.to_owned(),
             folder: format!("{}{begun}-{release}/", folder(service)),
             tail: so_far,
@@ -142,7 +142,7 @@ impl<W: World> Copy<W> {
             if writes.is_empty() {
                 return Ok(());
             }
-            if self.client.transact(Some(&self.guard), &writes).await? == KvWrite::NotHeld {
+            if self.client.transact(Some(&self.fence.now()), &writes).await? == KvWrite::NotHeld {
                 // The lock's own watch stops the release; nothing is to be added here.
                 return Ok(());
             }
@@ -167,7 +167,9 @@ impl<W: World> Copy<W> {
         let compressed = encoder.finish()?;
         for (index, value) in compressed.chunks(COMPRESSED_PIECE).enumerate() {
             let key = format!("{}z{:06}", self.folder, index + 1);
-            self.client.transact(Some(&self.guard), &[Write::Set { key: &key, value }]).await?;
+            self.client
+                .transact(Some(&self.fence.now()), &[Write::Set { key: &key, value }])
+                .await?;
         }
         let pieces = format!("{}p", self.folder);
         let mut gone = vec![pieces];
@@ -178,7 +180,7 @@ impl<W: World> Copy<W> {
         for prefixes in gone.chunks(PIECES_AT_ONCE) {
             let writes: Vec<_> =
                 prefixes.iter().map(|prefix| Write::DeleteTree { prefix }).collect();
-            self.client.transact(Some(&self.guard), &writes).await?;
+            self.client.transact(Some(&self.fence.now()), &writes).await?;
         }
         Ok(())
     }

@@ -134,17 +134,16 @@ impl<W: World> Watch<W> {
         let key_name = entry.key.clone();
         self.record(Fact::RegistryWriting { key: key_name, down: true, original, modify_index })
             .await?;
-        match kv.write(self.shared.lock.guard(), &entry, &value).await {
+        let fence = self.shared.lock.guard().now();
+        match kv.write(&fence, &entry, &value).await {
             Ok(KvWrite::Done(modify_index)) => {
                 let key = entry.key.clone();
                 self.record(Fact::RegistryWritten { key, down: true, modify_index }).await?;
             }
-            Ok(KvWrite::NotHeld) => {
-                self.shared.lock.lose("a write was refused because somebody else has it");
+            // The next look tells whether it was done, and the lock's own watch whether it is ours.
+            Ok(KvWrite::NotHeld | KvWrite::Conflict) | Err(_) => {
                 self.record(Fact::RegistryRefused {}).await?;
             }
-            // The next look tells whether it was done.
-            Ok(KvWrite::Conflict) | Err(_) => self.record(Fact::RegistryRefused {}).await?,
         }
         Some(format!("somebody set {key} back to up; it was marked down again"))
     }

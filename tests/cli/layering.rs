@@ -48,6 +48,7 @@ fn the_outside_is_reached_through_the_world_alone() {
             "node/sockets.rs",
             "node/survey.rs",
             "shell.rs",
+            "artifact.rs",
         ],
     );
     only_in("TcpStream", &["world/", "node/sockets.rs"]);

@@ -68,3 +68,18 @@ fn the_lock_of_a_dead_holder_on_this_machine_is_taken_at_once() {
     bench.deploy("2").exits(0);
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
 }
+
+#[test]
+fn a_session_that_ends_before_its_time_costs_a_wait_and_not_the_release() {
+    let bench = lingering();
+    let (first, lines) = bench.start_until("2", "drain");
+    let held = bench.lab.consul.insist("GET", "v1/kv/rollgate/app/lock", "").expect("Consul");
+    let held: Value = serde_json::from_str(&held.body).expect("JSON");
+    // As when the server is gone at which the session was made.
+    let session = held[0]["Session"].as_str().expect("a session");
+    bench.lab.consul.insist("PUT", &format!("v1/session/destroy/{session}"), "").expect("Consul");
+    let lines: Vec<String> = lines.map(|line| line.expect("a line")).collect();
+    assert!(lines.len() > 10, "it goes on: {lines:#?}");
+    Ran(first.wait_with_output().expect("ends")).exits(0);
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+}
