@@ -148,11 +148,22 @@ fn artifact() -> &'static (tempfile::TempDir, Digest) {
     ARTIFACT.get_or_init(|| {
         let folder = scratch();
         let file = folder.path().join("app-2.tar.gz");
-        std::fs::write(&file, b"version 2").expect("an artifact");
+        std::fs::write(&file, archive()).expect("an artifact");
         let settings = rollgate::spec::ArtifactSpec { file, expected: None, digest: None, keep: 2 };
         let digest = rollgate::artifact::read(&settings).expect("a digest");
         (folder, digest)
     })
+}
+
+/// An archive with one small file, the same every time.
+fn archive() -> Vec<u8> {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(9);
+    header.set_mode(0o755);
+    let encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut archive = tar::Builder::new(encoder);
+    archive.append_data(&mut header, "run", b"version 2".as_slice()).expect("in memory");
+    archive.into_inner().and_then(flate2::write::GzEncoder::finish).expect("in memory")
 }
 
 /// The folder of the new release on a node.
