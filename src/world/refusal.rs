@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::shell::quote;
 use crate::text::{duration, line};
 
 /// Says why `place` could not be connected to, from the log of `ssh`.
@@ -17,10 +18,10 @@ pub(super) fn explain(place: &str, log: &str, time: Duration) -> String {
         let known = between(log, "key in ", "\n").map(|at| format!(" ({})", line(at, 120)));
         return format!(
             "the host key of {} is not the known one{}: another machine may be answering; if the \
-             change is wanted, remove the old key with `ssh-keygen -R '{}'` and add the new one",
+             change is wanted, remove the old key with `ssh-keygen -R {}` and add the new one",
             line(name, 80),
             known.unwrap_or_default(),
-            line(name, 80),
+            quote(&line(name, 80)),
         );
     }
     if log.contains("REVOKED HOST KEY") {
@@ -74,8 +75,8 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
 /// The command that fetches the key of `name`, which may be `[host]:port`.
 fn keyscan(name: &str) -> String {
     match name.strip_prefix('[').and_then(|name| name.split_once("]:")) {
-        Some((host, port)) => format!("ssh-keyscan -p {port} {host}"),
-        None => format!("ssh-keyscan {name}"),
+        Some((host, port)) => format!("ssh-keyscan -p {} {}", quote(port), quote(host)),
+        None => format!("ssh-keyscan {}", quote(name)),
     }
 }
 
@@ -96,6 +97,8 @@ mod tests {
              checking.\r\nHost key verification failed.\r\n",
         );
         assert!(unknown.contains("`ssh-keyscan -p 2222 10.0.0.1`"), "{unknown}");
+        let evil = explained("host key is known for a;reboot and you have requested strict");
+        assert!(evil.contains("`ssh-keyscan 'a;reboot'`"), "{evil}");
         let banner = "@@@@@@@\r\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r\n\
              @@@@@@@\r\nOffending ED25519 key in /home/me/known_hosts:3\r\n\
              Host key for [10.0.0.1]:2222 has changed and you have requested strict checking.\r\n\

@@ -92,3 +92,21 @@ fn what_decides_knows_no_clock_and_no_runtime() {
     }
     only_in("HashMap", &[]);
 }
+
+#[test]
+fn one_place_quotes_for_the_shell() {
+    for escape in [r#"r"'\''""#, r"'\\''"] {
+        only_in(escape, &["shell.rs"]);
+    }
+    // A value between quotes of the script's own would end them.
+    for folder in ["node", "world", "engine"] {
+        for file in sources(&root().join("src").join(folder)) {
+            let text = std::fs::read_to_string(&file).expect("a source");
+            let code = text.split("#[cfg(test)]").next().unwrap_or("");
+            for (at, _) in code.match_indices("'{") {
+                let value = code[at + 2..].split('}').next().unwrap_or("");
+                assert!(value == "mark", "{} puts `{value}` between quotes", file.display());
+            }
+        }
+    }
+}
