@@ -187,8 +187,8 @@ impl Opened {
                 settings.token = Some(Secret::new(fill(token, &names)?));
             }
         }
-        let token = settings.token.iter().chain(&settings.basic_auth).cloned();
-        let redactor = Redactor::new(self.secrets.values().cloned().chain(token));
+        settings.check().map_err(invalid)?;
+        let redactor = Redactor::new(self.secrets.values().cloned().chain(settings.secrets()));
         let ssh = &self.loaded.playbook.ssh;
         let settings_of_world = LiveSettings {
             ssh_config: ssh.config.as_ref().map(|config| self.inputs.folder.join(config)),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::kv::base64;
 use crate::secret::Secret;
 use crate::world::ConsulTls;
 
@@ -21,6 +22,10 @@ pub struct Settings {
     /// The admin partition (Consul Enterprise).
     pub partition: Option<String>,
 }
+
+/// Why an address is not used. The address is not told: a part of it is a secret.
+const LOGIN_IN_ADDRESS: &str = "an address of Consul has a user or a password in it, and addresses are printed; give \
+     them by CONSUL_HTTP_AUTH=user:password";
 
 /// Where an agent is when nobody says otherwise.
 const DEFAULT_ADDRESS: &str = "http://127.0.0.1:8500";
@@ -58,6 +63,32 @@ impl Settings {
             namespace: variable("CONSUL_NAMESPACE"),
             partition: variable("CONSUL_PARTITION"),
         })
+    }
+
+    /// Refuses what would be shown though it is secret.
+    ///
+    /// # Errors
+    ///
+    /// When an address has a login in it.
+    pub fn check(&self) -> Result<(), String> {
+        let login = |address: &String| {
+            let rest = address.split_once("://").map_or(address.as_str(), |(_, rest)| rest);
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+            !address.starts_with("unix://") && authority.contains('@')
+        };
+        if self.addresses.iter().any(login) { Err(LOGIN_IN_ADDRESS.into()) } else { Ok(()) }
+    }
+
+    /// Everything of it that must never be shown.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<Secret> {
+        let mut secrets: Vec<_> = self.token.iter().chain(&self.basic_auth).cloned().collect();
+        if let Some(login) = &self.basic_auth {
+            // Alone, and as it is sent.
+            let (_, password) = login.expose().split_once(':').unwrap_or_default();
+            secrets.extend([Secret::new(password), Secret::new(base64(login.expose().as_bytes()))]);
+        }
+        secrets
     }
 }
 
@@ -112,6 +143,26 @@ mod tests {
         let full = settings(&[("CONSUL_HTTP_TOKEN", "t"), ("CONSUL_NAMESPACE", "n")]);
         assert_eq!(full.token, Some(Secret::new("t")));
         assert_eq!(full.namespace.as_deref(), Some("n"));
+    }
+
+    #[test]
+    fn a_login_in_an_address_is_refused_without_telling_it() {
+        for address in ["http://me:hunter22@a:1", "me:hunter22@a:1", "https://hunter22@[::1]:1/x"] {
+            let error = settings(&[("CONSUL_HTTP_ADDR", address)]).check().expect_err("refused");
+            assert!(error.contains("CONSUL_HTTP_AUTH") && !error.contains("hunter22"), "{error}");
+        }
+        for address in ["http://a:1", "a:1/x@y", "unix:///run/a@b.sock"] {
+            settings(&[("CONSUL_HTTP_ADDR", address)]).check().expect(address);
+        }
+    }
+
+    #[test]
+    fn a_token_a_login_and_its_parts_are_secrets() {
+        let secrets =
+            settings(&[("CONSUL_HTTP_TOKEN", "token-1"), ("CONSUL_HTTP_AUTH", "me:hunter22")]);
+        let redactor = crate::secret::Redactor::new(secrets.secrets());
+        let shown = redactor.redact("token-1 me:hunter22 hunter22 bWU6aHVudGVyMjI= me");
+        assert_eq!(shown, "*** *** *** *** me");
     }
 
     #[test]

@@ -43,6 +43,21 @@ fn what_cannot_be_reached_is_named_and_nothing_is_written() {
 }
 
 #[test]
+fn a_login_in_consuls_address_is_refused_and_not_told() {
+    let playbook = SMALL.replace("consul: { addresses: ['http://127.0.0.1:1'] }\n", "");
+    for address in ["http://me:hunter22@127.0.0.1:1", "me:hunter22@127.0.0.1:1"] {
+        for command in ["plan", "deploy", "status"] {
+            let case =
+                Case::new(&[("app.yaml", playbook.as_bytes())]).env("CONSUL_HTTP_ADDR", address);
+            let arguments = [command, "app.yaml", "--var", "version=2", "--output", "jsonl"];
+            let (stdout, stderr) = case.exits(2, &arguments);
+            assert!(stderr.contains("CONSUL_HTTP_AUTH"), "{stderr}");
+            assert!(!(stdout + &stderr).contains("hunter22"));
+        }
+    }
+}
+
+#[test]
 fn usage_errors_exit_with_2_and_help_with_0() {
     for arguments in [&["deploy"][..], &["nonsense"], &["deploy", "app.yaml", "--frobnicate"], &[]]
     {

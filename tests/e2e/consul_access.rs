@@ -1,5 +1,11 @@
 //! The ways to a real Consul: https with certificates, a unix socket, tokens with as few rights as can be.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
 use rollgate_lab::{Access, Authority, Fault, Identity, LabConfig};
 
 use crate::harness::{Bench, Ran, journals, quick};
@@ -125,6 +131,72 @@ fn a_token_with_the_documented_rights_releases_and_one_with_fewer_is_refused() {
     let ran = releases(&bench, &[at, ("CONSUL_HTTP_TOKEN", &writer)]);
     assert_eq!(journals(&bench.playbook).len(), 1);
     assert_hidden(&bench, &ran, &writer);
+}
+
+/// Looks at the command line of every process on this machine, and so of the lab's nodes, without a pause.
+struct Watch {
+    end: Arc<AtomicBool>,
+    looks: JoinHandle<BTreeSet<String>>,
+}
+
+impl Watch {
+    fn start() -> Self {
+        let end = Arc::new(AtomicBool::new(false));
+        let over = end.clone();
+        let looks = std::thread::spawn(move || {
+            let mut seen = BTreeSet::new();
+            while !over.load(Ordering::Relaxed) {
+                for process in std::fs::read_dir("/proc").expect("/proc").flatten() {
+                    let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+                    seen.insert(String::from_utf8_lossy(&line).replace('\0', " "));
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            seen
+        });
+        Self { end, looks }
+    }
+
+    fn end(self) -> BTreeSet<String> {
+        self.end.store(true, Ordering::Relaxed);
+        self.looks.join().expect("no panic")
+    }
+}
+
+#[test]
+fn no_secret_is_in_any_process_list_output_or_journal_while_a_release_runs() {
+    let config = LabConfig { consul_access: Access::Acl, ..LabConfig::new(2, vec![quick(1)]) };
+    let bench = Bench::with(config, |playbook| {
+        playbook["secrets"] = serde_json::json!({ "consul": { "file": "token" } });
+        playbook["consul"]["token"] = "${{ secrets.consul }}".into();
+        // A command that is long enough to be seen, here and on the nodes.
+        playbook["hooks"] =
+            serde_json::json!({ "on_failure": { "run": "sleep 0.2", "on": "local" } });
+    });
+    let token = bench.lab.consul.token("releases", &documented_policies()[..2].concat());
+    let token = token.expect("a token");
+    let login = "somebody:Tr0ub4dor";
+    std::fs::write(bench.playbook.with_file_name("token"), format!("{token}\n")).expect("written");
+    bench.lab.artifact("3", Fault::NeverReady).expect("an artifact");
+    let watch = Watch::start();
+    for (version, code) in [("2", 0), ("3", 20)] {
+        let version = format!("version={version}");
+        let ran = bench.run_with(
+            &[("CONSUL_HTTP_AUTH", login)],
+            &["deploy", bench.file(), "--var", &version, "--yes", "-v"],
+        );
+        let ran = ran.exits(code);
+        assert_hidden(&bench, &ran, &token);
+        assert_hidden(&bench, &ran, "Tr0ub4dor");
+    }
+    let seen = watch.end();
+    let has = |what: &str| seen.iter().any(|line| line.contains(what));
+    // It sees rollgate, its ssh, and what runs on the nodes.
+    assert!(has(&format!("deploy {}", bench.file())), "{seen:#?}");
+    assert!(has("ControlPersist=") && has("sha256sum") && has("sleep 0.2"), "{seen:#?}");
+    for secret in [&token, "Tr0ub4dor"] {
+        assert!(!has(secret), "a secret is in a process list");
+    }
 }
 
 /// Asserts that a token is in no output and no journal.

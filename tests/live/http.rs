@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use rollgate::secret::Secret;
 use rollgate::world::{
     Channel, ConsulTls, HttpError, Live, LiveSettings, Method, Request, World as _,
 };
@@ -73,6 +74,27 @@ async fn fresh_connections_are_fresh_and_redirects_are_replies() {
         live.http(Request::get(&url, TIME).fresh()).await.expect("reply");
     }
     assert_eq!(count.load(Ordering::SeqCst), 4, "one connection for each");
+}
+
+#[tokio::test]
+async fn a_token_goes_to_the_host_that_was_asked_and_to_no_other() {
+    let (elsewhere, visits) = serve(|_, _| false);
+    let (url, asked) = serve(move |head, stream| {
+        assert!(head.contains("x-consul-token: token-1"), "{head}");
+        let found =
+            format!("HTTP/1.1 307 Moved\r\nLocation: {elsewhere}/v1\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(found.as_bytes()).is_ok()
+    });
+    let live = live();
+    for method in [Method::Get, Method::Put] {
+        let headers = vec![("X-Consul-Token", Secret::new("token-1"))];
+        let request = Request::get(format!("{url}/v1/kv/a"), TIME);
+        let request = Request { method, headers, channel: Channel::Consul, ..request };
+        assert!(!format!("{request:?}").contains("token-1"));
+        assert_eq!(live.http(request).await.expect("a reply").status, 307);
+    }
+    assert!(asked.load(Ordering::SeqCst) > 0);
+    assert_eq!(visits.load(Ordering::SeqCst), 0, "a redirect is not followed");
 }
 
 #[tokio::test]
