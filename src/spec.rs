@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::event::Step;
 use crate::node::Layout;
 use crate::playbook::{
-    Amount, Batches, Gateway, Names, OnFailure, OnTimeout, Order, Playbook, Registry, Template,
-    TemplateError,
+    Amount, Batches, ConsulPassing, Gateway, Names, OnFailure, OnTimeout, Order, Playbook,
+    Registry, Template, TemplateError,
 };
 use crate::secret::Secret;
 use crate::world::Host;
@@ -52,8 +52,10 @@ pub struct Spec {
     pub service: String,
     /// The version that the release brings, as far as the playbook tells one.
     pub version: Option<String>,
-    /// The KV prefix of the nodes' keys.
-    pub prefix: String,
+    /// The release's id.
+    pub release: String,
+    /// Where nodes are marked.
+    pub registry: RegistrySpec,
     /// The gateways.
     pub gateways: Vec<GatewaySpec>,
     /// The nodes, as in the playbook.
@@ -82,6 +84,53 @@ pub struct Spec {
     pub progress_deadline: Duration,
     /// What brings a node back to what it ran, where that is known.
     pub back: BTreeMap<String, NodeSpec>,
+}
+
+/// Where nodes are marked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegistrySpec {
+    /// In Consul KV, below a prefix.
+    ConsulKv {
+        /// The folder of the keys.
+        prefix: String,
+    },
+    /// By the maintenance mode of their instances in Consul.
+    ConsulService {
+        /// The service's name.
+        service: String,
+    },
+    /// At each gateway.
+    Gateway,
+}
+
+impl RegistrySpec {
+    /// What is written for the node at `address`, for people.
+    #[must_use]
+    pub fn place(&self, address: &str) -> String {
+        match self {
+            Self::ConsulKv { prefix } => format!("{prefix}{address}"),
+            Self::ConsulService { service } => format!("{service} at {address}"),
+            Self::Gateway => format!("{address} at every gateway"),
+        }
+    }
+
+    /// What shows that a switch was turned, where no gateway of the playbook shows just that: Consul's list of passing
+    /// instances. Maintenance that ends is not yet an instance that passes.
+    fn witness(&self, gateways: &[GatewaySpec]) -> Option<GatewaySpec> {
+        let Self::ConsulService { service } = self else { return None };
+        let is_there = gateways.iter().any(|gateway| match &gateway.settings {
+            Gateway::ConsulPassing(own) => own.service.as_str() == service,
+            _ => false,
+        });
+        (!is_there).then(|| GatewaySpec {
+            name: "consul".to_owned(),
+            settings: Gateway::ConsulPassing(ConsulPassing {
+                name: None,
+                service: Template::new(service.clone()),
+                sync_interval: None,
+            }),
+        })
+    }
 }
 
 /// A gateway with its URLs filled in.
@@ -126,6 +175,8 @@ pub struct NodeSpec {
     pub host: Host,
     /// What gateways know it by.
     pub address: String,
+    /// The Consul agent that owns its instance, where the playbook tells.
+    pub agent: Option<String>,
     /// Free labels.
     pub tags: Vec<String>,
     /// What is done to it, in order, `disable` included.
@@ -272,12 +323,23 @@ impl Spec {
         let filler = Filler { names: &names };
         let artifact = playbook.artifact.as_ref();
         let artifact = artifact.map(|settings| filler.artifact(settings, inputs)).transpose()?;
-        let Registry::ConsulKv { prefix } = &playbook.registry;
+        let registry = match &playbook.registry {
+            Registry::ConsulKv { prefix } => {
+                RegistrySpec::ConsulKv { prefix: filler.fill("registry.prefix", prefix)? }
+            }
+            Registry::ConsulService { service, .. } => {
+                RegistrySpec::ConsulService { service: filler.fill("registry.service", service)? }
+            }
+            Registry::Gateway {} => RegistrySpec::Gateway,
+        };
+        let mut gateways = filler.gateways(&playbook.gateways)?;
+        gateways.extend(registry.witness(&gateways));
         let mut spec = Self {
             service: playbook.service.clone(),
             version: None,
-            prefix: filler.fill("registry.prefix", prefix)?,
-            gateways: filler.gateways(&playbook.gateways)?,
+            release: inputs.release.clone(),
+            registry,
+            gateways,
             nodes: Vec::new(),
             artifact,
             batches: playbook.strategy.batches.clone(),
@@ -346,12 +408,6 @@ impl Spec {
     #[must_use]
     pub fn stops_after(&self, failures: usize) -> bool {
         self.on_failure != OnFailure::Continue && failures > self.max_failures as usize
-    }
-
-    /// The KV key of a node.
-    #[must_use]
-    pub fn key(&self, node: &NodeSpec) -> String {
-        format!("{}{}", self.prefix, node.address)
     }
 }
 

@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use crate::consul::{Client, Index};
 use crate::event::Pool;
-use crate::gateway::{Observation, Watcher};
+use crate::gateway::{Asker, Observation, Watcher};
 use crate::health::{Gate, Try};
 use crate::node::{Operation, Survey};
-use crate::registry::{Kv, is_down, with_down};
+use crate::registry::Registry;
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
 use crate::world::{Command, RunError, Stdin, World};
@@ -61,9 +61,9 @@ pub struct NodeFacts {
     pub problem: Option<String>,
     /// What its health check says.
     pub health: Try,
-    /// Whether its key says down.
+    /// Whether its switch says down.
     pub down: Option<bool>,
-    /// Why its key cannot be used.
+    /// Why its switch cannot be used.
     pub registry_problem: Option<String>,
 }
 
@@ -90,70 +90,46 @@ pub async fn survey<W: World>(
     spec: &Arc<Spec>,
     patience: Duration,
 ) -> Fleet {
-    let kv = Kv::new(consul.clone(), spec.prefix.clone());
-    let entries = async {
-        let silent = || format!("Consul does not answer within {}", text::duration(patience));
-        match tokio::time::timeout(patience, kv.list()).await {
-            Ok(entries) => entries.map_err(|error| error.to_string()),
-            Err(_) => Err(silent()),
-        }
+    let registry = Registry::new(world, consul, spec);
+    let asker = Asker::new(world.clone(), Some(consul));
+    let looks = async {
+        let silent = || format!("the registry does not answer within {}", text::duration(patience));
+        let looks = tokio::time::timeout(patience, registry.look(spec)).await;
+        looks.unwrap_or_else(|_| Err(silent()))
     };
-    let (nodes, entries, gateways) = tokio::join!(
+    let (nodes, looks, gateways) = tokio::join!(
         survey_nodes(world, consul, spec, patience),
-        entries,
-        survey_gateways(world, spec, patience)
+        looks,
+        survey_gateways(&asker, spec, patience)
     );
     let mut fleet = Fleet { nodes, gateways, registry_problem: None };
-    match entries {
+    match looks {
         Err(problem) => fleet.registry_problem = Some(problem),
-        Ok(entries) if entries.is_empty() => {
-            let prefix = &spec.prefix;
-            fleet.registry_problem =
-                Some(format!("Consul has no key below {prefix}, or the token may not read it"));
-        }
-        Ok(entries) => {
-            for node in &spec.nodes {
-                let facts = fleet.nodes.entry(node.name.clone()).or_default();
-                read_key(spec, node, &entries, facts);
+        Ok(looks) => {
+            for (name, look) in looks {
+                let facts = fleet.nodes.entry(name).or_default();
+                match look {
+                    Ok(down) => facts.down = down,
+                    Err(problem) => facts.registry_problem = Some(problem),
+                }
             }
         }
     }
     if patience >= PATIENCE {
-        settle(world, spec, &mut fleet).await;
+        settle(&asker, spec, &mut fleet).await;
     }
     fleet
 }
 
-/// What the node's key says, and whether it can be written.
-fn read_key(spec: &Spec, node: &NodeSpec, entries: &[crate::consul::Entry], facts: &mut NodeFacts) {
-    let own = spec.key(node);
-    let same_address = |key: &str| key.rsplit('/').next() == Some(node.address.as_str());
-    let double = entries.iter().find(|entry| entry.key != own && same_address(&entry.key));
-    let Some(entry) = entries.iter().find(|entry| entry.key == own) else {
-        facts.registry_problem = Some(format!("Consul has no key {own}"));
-        return;
-    };
-    if let Some(double) = double {
-        let other = text::line(&double.key, 120);
-        facts.registry_problem = Some(format!(
-            "{other} is a second entry for the same address and would keep it routed"
-        ));
-    }
-    match is_down(&entry.value).and_then(|down| with_down(&entry.value, !down).map(|_| down)) {
-        Ok(down) => facts.down = Some(down),
-        Err(error) => facts.registry_problem = Some(format!("{own}: {error}")),
-    }
-}
-
 /// Gateways that disagree with the registry are looked at again until they had the time to follow.
-async fn settle<W: World>(world: &Arc<W>, spec: &Arc<Spec>, fleet: &mut Fleet) {
+async fn settle<W: World>(asker: &Asker<W>, spec: &Arc<Spec>, fleet: &mut Fleet) {
     let watchers: Vec<_> =
-        spec.gateways.iter().map(|gateway| Watcher::new(world.clone(), gateway)).collect();
+        spec.gateways.iter().map(|gateway| Watcher::new(asker.clone(), gateway)).collect();
     let lag = watchers.iter().map(Watcher::lag).max().unwrap_or_default();
     let deadline = Instant::now() + lag + SETTLE;
     while disagree(spec, fleet) && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        fleet.gateways = survey_gateways(world, spec, PATIENCE).await;
+        fleet.gateways = survey_gateways(asker, spec, PATIENCE).await;
     }
 }
 
@@ -168,13 +144,13 @@ fn disagree(spec: &Spec, fleet: &Fleet) -> bool {
 }
 
 async fn survey_gateways<W: World>(
-    world: &Arc<W>,
+    asker: &Asker<W>,
     spec: &Spec,
     patience: Duration,
 ) -> Vec<(String, Result<Observation, String>)> {
     let mut tasks = JoinSet::new();
     for (index, gateway) in spec.gateways.iter().enumerate() {
-        let watcher = Watcher::new(world.clone(), gateway);
+        let watcher = Watcher::new(asker.clone(), gateway);
         tasks.spawn(async move {
             let seen = tokio::time::timeout(patience, watcher.observe()).await;
             let silent = || Err(format!("no answer within {}", text::duration(patience)));

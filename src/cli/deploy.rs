@@ -16,9 +16,9 @@ use crate::consul::Error;
 use crate::engine::Mode;
 use crate::event::{Finished, Outcome, Planned, Started, Will};
 use crate::plan::Plan;
-use crate::registry::Kv;
+use crate::registry::Registry;
 use crate::report::say;
-use crate::spec::Spec;
+use crate::spec::{RegistrySpec, Spec};
 use crate::target::{self, WayBack};
 use crate::text::{count, harmless};
 
@@ -119,16 +119,16 @@ fn with_way_back(opened: &Opened, spec: &Arc<Spec>, way: &WayBack) -> Result<Arc
 
 /// Refuses a token that may read and not write, before anything depends on it.
 async fn may_write(reach: &Reach, spec: &Spec, plan: &Plan) -> Result<(), Refusal> {
-    let kv = Kv::new(reach.consul.clone(), spec.prefix.clone());
+    let registry = Registry::new(&reach.world, &reach.consul, spec);
     let updates = plan.rows.iter().filter(|row| row.planned.will == Will::Update);
     let addresses = updates.map(|row| row.address.as_str()).collect();
-    kv.may_write(&addresses).await.map_err(|error| {
+    registry.may_write(&addresses).await.map_err(|error| {
         let refusal = Refusal::new(Exit::REFUSED, reach.redactor.redact(&error.to_string()));
-        let refusal = match error {
-            Error::Refused { status: 403, .. } => refusal.hint(format!(
-                "the token needs the rule key_prefix \"{}\" {{ policy = \"write\" }}",
-                spec.prefix
-            )),
+        let refusal = match (error, &spec.registry) {
+            (Error::Refused { status: 403, .. }, RegistrySpec::ConsulKv { prefix }) => refusal
+                .hint(format!(
+                    "the token needs the rule key_prefix \"{prefix}\" {{ policy = \"write\" }}"
+                )),
             _ => refusal,
         };
         refusal.hint("nothing was changed")

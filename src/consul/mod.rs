@@ -7,6 +7,7 @@
 //! says 500 of a write that may be kept all the same.
 
 mod kv;
+mod service;
 mod session;
 mod settings;
 
@@ -14,7 +15,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::secret::Secret;
@@ -23,6 +23,7 @@ use crate::world::{Channel, HttpError, Method, Reply, Request, World};
 #[cfg(test)]
 pub(crate) use kv::base64;
 pub use kv::{Entry, Guard, KvWrite, Write};
+pub use service::{Instance, Maintenance, passing};
 pub use session::SessionSettings;
 pub use settings::{Settings, tls_from_environment};
 
@@ -103,6 +104,22 @@ impl Index {
     pub fn after(self, seen: u64) -> Self {
         if seen < self.0 { Self(0) } else { Self(seen.max(1)) }
     }
+
+    /// What asks for a change since then, at most for so long, and how long the answer may take.
+    fn query(self, wait: Duration) -> (Vec<(&'static str, String)>, Duration) {
+        if self.0 == 0 {
+            return (Vec::new(), REQUEST_TIMEOUT);
+        }
+        let wanted =
+            vec![("index", self.0.to_string()), ("wait", format!("{}ms", wait.as_millis().max(1)))];
+        // The server itself adds up to a sixteenth, so that its clients do not all come back at once.
+        (wanted, wait + wait / 16 + Duration::from_secs(5))
+    }
+
+    fn note(&mut self, reply: &Reply) {
+        let seen = reply.header("x-consul-index").and_then(|index| index.parse().ok());
+        *self = self.after(seen.unwrap_or(0));
+    }
 }
 
 impl<W: World> Client<W> {
@@ -141,56 +158,26 @@ impl<W: World> Client<W> {
         decode("/v1/status/leader", &reply)
     }
 
-    /// Returns whether the instance of `service` at `address` passes all its checks. With an index, the call
-    /// waits up to `wait` for a change.
+    /// The same rights at one address only: that of the agent which owns an instance.
+    #[must_use]
+    pub fn at(&self, address: &str) -> Self {
+        let settings = Settings { addresses: vec![address.to_owned()], ..self.settings.clone() };
+        Self::new(self.world.clone(), settings).with_patience(self.patience)
+    }
+
+    /// The addresses that are asked.
+    #[must_use]
+    pub fn addresses(&self) -> &[String] {
+        &self.settings.addresses
+    }
+
+    /// Reads a path, from whichever server answers.
     ///
     /// # Errors
     ///
     /// When Consul cannot be asked.
-    pub async fn is_passing(
-        &self,
-        service: &str,
-        address: &str,
-        index: &mut Index,
-        wait: Duration,
-    ) -> Result<bool, Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Instance {
-            node: InstanceNode,
-            service: InstanceService,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct InstanceNode {
-            address: String,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct InstanceService {
-            address: String,
-            port: u16,
-        }
-        let path = format!("/v1/health/service/{}", kv::encode(service));
-        let mut query = vec![("passing", String::new())];
-        let mut timeout = REQUEST_TIMEOUT;
-        if index.0 > 0 {
-            query.push(("index", index.0.to_string()));
-            query.push(("wait", format!("{}ms", wait.as_millis().max(1))));
-            // The server itself adds up to a sixteenth, so that its clients do not all come back at once.
-            timeout = wait + wait / 16 + Duration::from_secs(5);
-        }
-        let reply = self.call(Method::Get, &path, &query, None, timeout).await?;
-        let seen = reply.header("x-consul-index").and_then(|index| index.parse().ok());
-        *index = index.after(seen.unwrap_or(0));
-        let instances: Vec<Instance> = decode(&path, &reply)?;
-        Ok(instances.iter().any(|instance| {
-            let host = match instance.service.address.as_str() {
-                "" => &instance.node.address,
-                own => own,
-            };
-            format!("{host}:{}", instance.service.port) == address
-        }))
+    pub async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Reply, Error> {
+        self.call(Method::Get, path, query, None, REQUEST_TIMEOUT).await
     }
 
     /// Sends one request to the first server that can answer it.

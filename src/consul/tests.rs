@@ -23,7 +23,7 @@ impl World for Script {
         unreachable!("the client runs no commands")
     }
 
-    async fn connect(&self, _: &str, _: Duration) -> Result<(), HttpError> {
+    async fn exchange(&self, _: &str, _: &[u8], _: Duration) -> Result<Vec<u8>, HttpError> {
         unreachable!("the client opens no connections of its own")
     }
 

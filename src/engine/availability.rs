@@ -6,10 +6,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::node::{Found, NodeRun, Trouble};
-use crate::consul::{Error, KvWrite};
 use crate::event::{Fact, Step};
 use crate::gateway::Method;
-use crate::registry::{is_down, with_down};
+use crate::registry::{Error, Switch, Written};
+use crate::spec::RegistrySpec;
 use crate::world::World;
 
 /// How often a write is tried while others write the same key.
@@ -18,71 +18,95 @@ const ATTEMPTS: u32 = 5;
 /// The pause before looking at a key again whose write got no answer.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
+/// How long an instance may be unknown to Consul after its service was started.
+const COMES_BACK: Duration = Duration::from_secs(30);
+
 /// For a gateway to follow, beyond twice its own lag: its active checks need their time.
 const CONFIRM_TIME: Duration = Duration::from_secs(60);
 
 impl<W: World> NodeRun<W> {
-    /// Marks the node down or up: one field, compare-and-set, the original in the journal.
+    /// Marks the node down or up: what was there is in the journal before it is changed.
     pub(super) async fn set_down(&mut self, step: Step, down: bool) -> Result<Found, Trouble> {
-        let key = self.shared.kv.key(&self.node.address);
+        let shared = self.shared.clone();
+        let registry = &shared.registry;
         let mut unanswered = None;
         for _ in 0..ATTEMPTS {
-            let entry = self.shared.kv.read(&self.node.address).await;
-            let entry = entry.map_err(|error| error.to_string())?;
-            let Some(entry) = entry else {
-                return Err(Trouble::from(format!("Consul has no key {key} any more")));
-            };
-            let wrong = |error: crate::registry::ValueError| format!("{key}: {error}");
-            let modify_index = entry.modify_index;
-            if is_down(&entry.value).map_err(wrong)? == down {
+            let switch = self.find_switch(step).await?;
+            let (key, modify_index) = (switch.name.clone(), switch.modify_index);
+            if switch.down == Some(down) {
                 self.written = Instant::now();
                 self.unanswered = false;
                 let written = Fact::RegistryWritten { key: key.clone(), down, modify_index };
                 self.record(Some(step), written).await?;
-                return Ok(said(&key, down, modify_index));
+                return Ok(self.said(&key, down, modify_index));
             }
-            let value = with_down(&entry.value, down).map_err(wrong)?;
-            let original = String::from_utf8_lossy(&entry.value).into_owned();
+            if !registry.is_fenced() {
+                self.still_ours().await?;
+            }
+            let original = switch.original.clone();
             let writing = Fact::RegistryWriting { key: key.clone(), down, original, modify_index };
             // Noted before anything else can happen: whoever is interrupted from here on has to look.
             self.down |= down;
             self.unanswered = true;
             self.record(Some(step), writing).await?;
-            let guard = self.shared.lock.guard().now();
-            match self.shared.kv.write(&guard, &entry, &value).await {
-                Ok(KvWrite::Done(modify_index)) => {
+            let guard = shared.lock.guard().now();
+            match registry.write(&guard, &self.node, &switch, down).await {
+                Ok(Written::Done(modify_index)) => {
                     self.written = Instant::now();
                     self.unanswered = false;
                     let written = Fact::RegistryWritten { key: key.clone(), down, modify_index };
                     self.record(Some(step), written).await?;
-                    return Ok(said(&key, down, modify_index));
+                    return Ok(self.said(&key, down, modify_index));
                 }
                 // Somebody else changed the key meanwhile: their change stays, ours is made on top of it.
-                Ok(KvWrite::Conflict) => {
+                Ok(Written::Conflict) => {
                     unanswered = None;
                     self.not_written(step).await?;
                 }
-                Ok(KvWrite::NotHeld) => {
+                Ok(Written::NotHeld) => {
                     self.not_written(step).await?;
-                    if self.shared.lock.refused(&guard).await.is_err() {
+                    if shared.lock.refused(&guard).await.is_err() {
                         return Err(Trouble::Halt);
                     }
                 }
                 // It may or may not have been done: look.
-                Err(error @ Error::Unknown(_)) => {
-                    unanswered = Some(error);
+                Err(Error::Unknown(problem)) => {
+                    unanswered = Some(problem);
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
-                Err(error) => {
+                Err(Error::Gone(problem) | Error::Failed(problem)) => {
                     self.not_written(step).await?;
-                    return Err(Trouble::from(error.to_string()));
+                    return Err(Trouble::from(problem));
                 }
             }
         }
-        Err(Trouble::from(match unanswered {
-            Some(error) => error.to_string(),
-            None => format!("{key} was changed by somebody else {ATTEMPTS} times in a row"),
-        }))
+        Err(Trouble::from(unanswered.unwrap_or_else(|| {
+            let key = shared.spec.registry.place(&self.node.address);
+            format!("{key} was changed by somebody else {ATTEMPTS} times in a row")
+        })))
+    }
+
+    /// Reads the node's switch. An instance that has deregistered itself while it restarts gets the time to come back.
+    async fn find_switch(&self, step: Step) -> Result<Switch, Trouble> {
+        let deadline = Instant::now() + COMES_BACK;
+        loop {
+            match self.shared.registry.read(&self.node).await {
+                Ok(switch) => return Ok(switch),
+                Err(Error::Gone(problem)) if self.stopped && Instant::now() < deadline => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    self.tell(step, format!("waits for it to come back: {problem}"), None, left);
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                Err(error) => return Err(Trouble::from(error.to_string())),
+            }
+        }
+    }
+
+    fn said(&self, key: &str, down: bool, index: u64) -> Found {
+        let consul =
+            if self.shared.spec.registry == RegistrySpec::Gateway { "" } else { "consul " };
+        let index = if index == 0 { String::new() } else { format!(" (index {index})") };
+        Found::from(format!("{consul}{key} down={}{index}", u8::from(down)))
     }
 
     async fn not_written(&mut self, step: Step) -> Result<(), Trouble> {
@@ -162,8 +186,4 @@ impl<W: World> NodeRun<W> {
         proven.sort();
         Ok(Found::from(format!("proven: {}", proven.join(", "))))
     }
-}
-
-fn said(key: &str, down: bool, index: u64) -> Found {
-    Found::from(format!("consul {key} down={} (index {index})", u8::from(down)))
 }

@@ -12,9 +12,9 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinHandle;
 
 use super::run::{Record, Shared};
-use crate::consul::KvWrite;
+use crate::consul::Index;
 use crate::event::{Fact, Step};
-use crate::registry::{is_down, with_down};
+use crate::registry::Written;
 use crate::spec::NodeSpec;
 use crate::text;
 use crate::world::World;
@@ -83,8 +83,12 @@ impl Drop for Guard {
 
 impl<W: World> Watch<W> {
     async fn go(mut self) {
+        let mut since = Index::default();
         loop {
-            tokio::time::sleep(PAUSE).await;
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = self.shared.registry.changed(&mut since) => {}
+            }
             self.look_and_tell().await;
         }
     }
@@ -119,33 +123,39 @@ impl<W: World> Watch<W> {
         None
     }
 
-    /// Marks the node down again if its key says otherwise.
+    /// Marks the node down again if its switch says otherwise.
     async fn set_right(&self) -> Option<String> {
-        let kv = &self.shared.kv;
-        let entry = kv.read(&self.node.address).await.ok()??;
-        if is_down(&entry.value).ok()? {
+        let registry = &self.shared.registry;
+        // What cannot be read right now proves nothing either way; an instance that is gone is out.
+        let switch = registry.read(&self.node).await.ok()?;
+        if switch.down == Some(true) {
             return None;
         }
-        let key = text::line(&entry.key, 120);
-        let value = with_down(&entry.value, true).ok()?;
+        if !registry.is_fenced() && self.shared.lock.verify().await.is_err() {
+            return None;
+        }
+        let (key, modify_index) = (switch.name.clone(), switch.modify_index);
         let _writing = self.state.writing.lock().await;
-        let original = String::from_utf8_lossy(&entry.value).into_owned();
-        let modify_index = entry.modify_index;
-        let key_name = entry.key.clone();
-        self.record(Fact::RegistryWriting { key: key_name, down: true, original, modify_index })
+        let original = switch.original.clone();
+        self.record(Fact::RegistryWriting { key: key.clone(), down: true, original, modify_index })
             .await?;
         let fence = self.shared.lock.guard().now();
-        match kv.write(&fence, &entry, &value).await {
-            Ok(KvWrite::Done(modify_index)) => {
-                let key = entry.key.clone();
+        match registry.write(&fence, &self.node, &switch, true).await {
+            Ok(Written::Done(modify_index)) => {
+                let key = key.clone();
                 self.record(Fact::RegistryWritten { key, down: true, modify_index }).await?;
             }
             // The next look tells whether it was done, and the lock's own watch whether it is ours.
-            Ok(KvWrite::NotHeld | KvWrite::Conflict) | Err(_) => {
+            Ok(Written::NotHeld | Written::Conflict) | Err(_) => {
                 self.record(Fact::RegistryRefused {}).await?;
             }
         }
-        Some(format!("somebody set {key} back to up; it was marked down again"))
+        let key = text::line(&key, 120);
+        Some(if registry.is_fenced() {
+            format!("somebody set {key} back to up; it was marked down again")
+        } else {
+            format!("{key} was up again; it was marked down again")
+        })
     }
 
     /// Records a fact and returns when it is written down; nothing when it cannot be.

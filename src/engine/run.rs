@@ -21,10 +21,10 @@ use super::node::NodeRun;
 use super::release::Release;
 use crate::consul::Client;
 use crate::event::{Event, Fact, Resumed, Started, Step};
-use crate::gateway::Watcher;
+use crate::gateway::{Asker, Watcher};
 use crate::lock::Lock;
 use crate::playbook::OnFailure;
-use crate::registry::Kv;
+use crate::registry::Registry;
 use crate::secret::Redactor;
 use crate::spec::Spec;
 use crate::world::World;
@@ -132,7 +132,7 @@ pub struct Ended {
 pub(super) struct Shared<W> {
     pub(super) world: Arc<W>,
     pub(super) consul: Arc<Client<W>>,
-    pub(super) kv: Kv<W>,
+    pub(super) registry: Registry<W>,
     pub(super) gateways: Vec<Watcher<W>>,
     pub(super) spec: Arc<Spec>,
     pub(super) mode: Mode,
@@ -178,10 +178,11 @@ impl<W: World> Engine<W> {
         let (halt, mut stop) = watch::channel(Stop::No);
         let halt = Arc::new(halt);
         let asked = tokio::spawn(pass_on(self.stop, self.lock.lost(), halt.clone()));
+        let questions = Asker::new(self.world.clone(), Some(&self.consul));
         let gateways = self.spec.gateways.iter();
         let shared = Arc::new(Shared {
-            kv: Kv::new(self.consul.clone(), self.spec.prefix.clone()),
-            gateways: gateways.map(|gateway| Watcher::new(self.world.clone(), gateway)).collect(),
+            registry: Registry::new(&self.world, &self.consul, &self.spec),
+            gateways: gateways.map(|gateway| Watcher::new(questions.clone(), gateway)).collect(),
             world: self.world.clone(),
             consul: self.consul,
             spec: self.spec,

@@ -222,7 +222,7 @@ impl<W: World> NodeRun<W> {
     }
 
     /// Asks whether the lock is still ours, right before something that only we may do and Consul cannot refuse.
-    async fn still_ours(&self) -> Result<(), Trouble> {
+    pub(super) async fn still_ours(&self) -> Result<(), Trouble> {
         match self.shared.lock.verify().await {
             Ok(()) => Ok(()),
             Err(NotHeld::Lost(_)) => Err(Trouble::Halt),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use regex_lite::Regex;
 use serde_json::Value;
 
-use super::{Driver, Peer, READ_TIMEOUT, View, WORKER_HEADER, ok};
+use super::{Ask, Driver, Peer, View, WORKER_HEADER, get, ok};
 use crate::playbook;
-use crate::world::{Reply, Request};
+use crate::world::Reply;
 
 /// How long a write may take when the playbook does not say.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -125,8 +125,8 @@ fn means_routed(value: &Value) -> bool {
 }
 
 impl Driver for HttpTable {
-    fn requests(&self) -> Vec<Request> {
-        vec![Request::get(self.settings.url.as_str(), READ_TIMEOUT).fresh()]
+    fn asks(&self) -> Vec<Ask> {
+        vec![Ask::Http(get(self.settings.url.as_str()))]
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {

@@ -6,6 +6,8 @@
 //! A new driver is a file here, a variant of [`playbook::Gateway`](crate::playbook::Gateway), and an arm in
 //! [`driver`].
 
+mod ask;
+mod consul_passing;
 mod http_table;
 mod proof;
 mod upsync;
@@ -18,6 +20,7 @@ use crate::playbook::Gateway;
 use crate::spec::GatewaySpec;
 use crate::world::{Reply, Request};
 
+pub use ask::{Ask, AskError, Asker};
 pub use proof::{Method, Proof, Rule, Verdict, reads_for};
 pub use watch::{Confirmation, Observation, Watcher};
 
@@ -78,10 +81,10 @@ impl View {
 
 /// How one kind of gateway is asked and understood.
 pub trait Driver: Send + Sync {
-    /// What to send for one look; each request goes over a connection of its own.
-    fn requests(&self) -> Vec<Request>;
+    /// What to ask for one look; each request goes over a connection of its own.
+    fn asks(&self) -> Vec<Ask>;
 
-    /// Reads the replies to [`Driver::requests`], in the same order.
+    /// Reads the replies to [`Driver::asks`], in the same order.
     ///
     /// # Errors
     ///
@@ -98,7 +101,41 @@ pub trait Driver: Send + Sync {
     fn workers(&self) -> Option<u32>;
 
     /// The reply header that names the worker, in lower case.
-    fn worker_header(&self) -> &str;
+    fn worker_header(&self) -> &str {
+        WORKER_HEADER
+    }
+
+    /// How the gateway's own API marks a node, where it has one.
+    fn switch(&self) -> Option<&dyn Switch> {
+        None
+    }
+}
+
+/// How a gateway's own API marks a node down and up.
+pub trait Switch: Send + Sync {
+    /// What to ask to learn what the gateway was told last.
+    fn asks(&self) -> Vec<Ask>;
+
+    /// Reads from the replies to [`Switch::asks`] whether the node at `address` is marked down.
+    ///
+    /// # Errors
+    ///
+    /// When the replies cannot be understood, or the gateway does not know the node.
+    fn is_down(&self, replies: &[Reply], address: &str) -> Result<bool, String>;
+
+    /// What marks the node at `address`, on top of what the replies to [`Switch::asks`] say.
+    ///
+    /// # Errors
+    ///
+    /// Why that must not be written.
+    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String>;
+
+    /// Reads the replies to [`Switch::turn`].
+    ///
+    /// # Errors
+    ///
+    /// What the gateway says against it.
+    fn is_done(&self, replies: &[Reply]) -> Result<(), String>;
 }
 
 /// The driver of a gateway.
@@ -107,6 +144,7 @@ pub fn driver(gateway: &GatewaySpec) -> Box<dyn Driver> {
     match &gateway.settings {
         Gateway::NginxUpsync(settings) => Box::new(upsync::Upsync::new(settings)),
         Gateway::HttpTable(settings) => Box::new(http_table::HttpTable::new(settings)),
+        Gateway::ConsulPassing(settings) => Box::new(consul_passing::ConsulPassing::new(settings)),
     }
 }
 
@@ -137,6 +175,11 @@ pub fn following(gateway: &GatewaySpec) -> Following {
         lag: driver.lag(),
         reads: reads_for(workers.unwrap_or(ASSUMED_WORKERS)),
     }
+}
+
+/// A request on a connection of its own.
+fn get(url: &str) -> Request {
+    Request::get(url, READ_TIMEOUT).fresh()
 }
 
 /// A reply that must be 200.

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Driver, Peer, READ_TIMEOUT, View, WORKER_HEADER, ok};
+use super::{Ask, Driver, Peer, View, WORKER_HEADER, get, ok};
 use crate::playbook::NginxUpsync;
-use crate::world::{Reply, Request};
+use crate::world::Reply;
 
 /// nginx-upsync's own default for `upsync_interval`.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -47,12 +47,9 @@ impl Upsync {
 }
 
 impl Driver for Upsync {
-    fn requests(&self) -> Vec<Request> {
-        let mut requests = vec![Request::get(&self.status_url, READ_TIMEOUT).fresh()];
-        if let Some(url) = &self.check_url {
-            requests.push(Request::get(url, READ_TIMEOUT).fresh());
-        }
-        requests
+    fn asks(&self) -> Vec<Ask> {
+        let urls = [Some(&self.status_url), self.check_url.as_ref()];
+        urls.into_iter().flatten().map(|url| Ask::Http(get(url))).collect()
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {

@@ -8,9 +8,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::proof::FAVOUR;
-use super::{ASSUMED_WORKERS, Driver, Method, Proof, Rule, Verdict, View, driver, reads_for};
+use super::{
+    ASSUMED_WORKERS, Asker, Driver, Method, Proof, Rule, Verdict, View, driver, reads_for,
+};
 use crate::spec::{GatewaySpec, Spec};
-use crate::world::{Reply, World};
+use crate::world::World;
 
 /// Looks at a gateway at the same time: several connections at once reach more workers than one by one.
 const AT_ONCE: usize = 4;
@@ -20,14 +22,14 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// A gateway under observation.
 pub struct Watcher<W> {
-    world: Arc<W>,
+    asker: Asker<W>,
     name: String,
     driver: Arc<dyn Driver>,
 }
 
 impl<W> Clone for Watcher<W> {
     fn clone(&self) -> Self {
-        Self { world: self.world.clone(), name: self.name.clone(), driver: self.driver.clone() }
+        Self { asker: self.asker.clone(), name: self.name.clone(), driver: self.driver.clone() }
     }
 }
 
@@ -88,10 +90,10 @@ pub struct Confirmation {
 }
 
 impl<W: World> Watcher<W> {
-    /// Observes `gateway` over `world`.
+    /// Observes `gateway`.
     #[must_use]
-    pub fn new(world: Arc<W>, gateway: &GatewaySpec) -> Self {
-        Self { world, name: gateway.name.clone(), driver: driver(gateway).into() }
+    pub fn new(asker: Asker<W>, gateway: &GatewaySpec) -> Self {
+        Self { asker, name: gateway.name.clone(), driver: driver(gateway).into() }
     }
 
     /// What the gateway is called.
@@ -140,7 +142,7 @@ impl<W: World> Watcher<W> {
         loop {
             while looks.len() < AT_ONCE {
                 let (since, look) =
-                    (written.elapsed(), look(self.world.clone(), self.driver.clone()));
+                    (written.elapsed(), look(self.asker.clone(), self.driver.clone()));
                 looks.spawn(async move { (since, look.await) });
             }
             let seen = tokio::time::timeout_at(deadline, looks.join_next()).await;
@@ -216,7 +218,7 @@ impl<W: World> Watcher<W> {
             let most = if named { rule.reads * FAVOUR } else { rule.reads };
             while looks.len() < AT_ONCE && begun < most {
                 begun += 1;
-                looks.spawn(look(self.world.clone(), self.driver.clone()));
+                looks.spawn(look(self.asker.clone(), self.driver.clone()));
             }
             let Some(seen) = looks.join_next().await else { break };
             let (worker, view) = seen.map_err(|error| error.to_string())??;
@@ -273,15 +275,10 @@ fn disagreement(address: &str, routed: bool, view: &View, worker: Option<&str>) 
 
 /// One look: every request of the driver on a connection of its own, one after the other.
 async fn look<W: World>(
-    world: Arc<W>,
+    asker: Asker<W>,
     driver: Arc<dyn Driver>,
 ) -> Result<(Option<String>, View), String> {
-    let mut replies: Vec<Reply> = Vec::new();
-    for request in driver.requests() {
-        let url = request.url.clone();
-        let reply = world.http(request).await;
-        replies.push(reply.map_err(|error| format!("{url}: {error}"))?);
-    }
+    let replies = asker.ask_all(&driver.asks()).await.map_err(|error| error.to_string())?;
     let worker = replies.first().and_then(|reply| reply.header(driver.worker_header()));
     let worker = worker.map(ToOwned::to_owned);
     Ok((worker, driver.read(&replies)?))

@@ -74,8 +74,8 @@ impl<W: World> Gate<W> {
         };
         let tcp = async {
             let Some(address) = &health.tcp else { return Try::default() };
-            match self.world.connect(address, health.timeout).await {
-                Ok(()) => Try::default(),
+            match self.world.exchange(address, &[], health.timeout).await {
+                Ok(_) => Try::default(),
                 Err(error) => Try::wrong(error.to_string(), None),
             }
         };

@@ -74,8 +74,8 @@ impl World for Script {
         Ok(Output { status: Some(0), stdout, stderr: Vec::new() })
     }
 
-    async fn connect(&self, _: &str, _: Duration) -> Result<(), HttpError> {
-        Ok(())
+    async fn exchange(&self, _: &str, _: &[u8], _: Duration) -> Result<Vec<u8>, HttpError> {
+        Ok(Vec::new())
     }
 
     fn now(&self) -> jiff::Timestamp {

@@ -113,7 +113,7 @@ fn writes(spec: &Spec, node: &NodeSpec, row: &Row) -> Vec<(Step, Value)> {
             // Its key says so already.
             (Step::Disable, _, _) if row.down == Some(true) => continue,
             (step @ (Step::Disable | Step::Enable), _, _) => {
-                json!({ "key": spec.key(node), "down": step == Step::Disable })
+                json!({ "key": spec.registry.place(&node.address), "down": step == Step::Disable })
             }
             (Step::Activate, None, Some(layout)) => {
                 json!({ "link": layout.current, "to": layout.folder() })

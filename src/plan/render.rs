@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{Plan, routed};
 use crate::event::{Step, Will};
 use crate::gateway::{Following, following};
-use crate::spec::Spec;
+use crate::spec::{RegistrySpec, Spec};
 use crate::table::Table;
 use crate::text::{self, count};
 
@@ -113,7 +113,12 @@ impl Plan {
             facts.push(("Rollback", self.way_back.join("; ")));
         }
         facts.push(("Gateways", format!("{}; each must agree, out and in", gateways(spec))));
-        let mut writes = vec![format!("consul {}<address> down 0->1->0", spec.prefix)];
+        let marks = spec.registry.place("<address>");
+        let mut writes = vec![match spec.registry {
+            RegistrySpec::ConsulKv { .. } => format!("consul {marks} down 0->1->0"),
+            RegistrySpec::ConsulService { .. } => format!("consul maintenance of {marks} on, off"),
+            RegistrySpec::Gateway => format!("{marks} down, up"),
+        }];
         if let Some(node) = spec.nodes.first() {
             if let Some(layout) = &node.layout {
                 writes.push(format!("upload to {}", layout.folder()));

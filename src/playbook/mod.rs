@@ -6,6 +6,7 @@
 
 mod broken;
 mod findings;
+mod gateway;
 mod load;
 mod proof;
 mod routing;
@@ -27,9 +28,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::diagnostic::{Invalid, Problem, Source};
+pub use gateway::{ConsulPassing, Gateway, HttpTable, NginxUpsync, Settings, Wrong};
 pub use load::{Loaded, load, load_text, schema};
 pub use proof::{ConsulCheck, Drain, Health, Identity, InFlight, Metric, OnTimeout, Sockets};
-pub use routing::{Consul, Gateway, HttpTable, NginxUpsync, Registry};
+pub use routing::{Consul, Registry};
 pub use rules::{Misplaced, misplaced};
 pub use step::StepSpec;
 pub use template::{Names, Template, TemplateError};

@@ -89,6 +89,13 @@ impl Template {
         (names, errors)
     }
 
+    /// The text, if it has no names to fill in.
+    #[must_use]
+    pub fn fixed(&self) -> Option<&str> {
+        let (names, errors) = self.names();
+        (names.is_empty() && errors.is_empty()).then(|| self.as_str())
+    }
+
     /// Fills in the names.
     ///
     /// # Errors

@@ -1,82 +1,178 @@
-//! The registry: where a node's availability is written. Here: Consul KV, as nginx-upsync reads it.
+//! The registry: where a node's availability is written, and read back.
 //!
-//! A write changes one field. It is a compare-and-set on the value as it was read, so that whatever somebody
-//! else wrote meanwhile survives.
+//! Each node has a switch: a key in Consul KV, the maintenance mode of its instance in Consul, or its mark at every
+//! gateway. Whatever it is, it is read, turned, and turned only from what was read.
 
+mod gateways;
+mod kv;
+mod service;
 mod value;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::consul::{Client, Entry, Error, Guard, KvWrite};
-use crate::world::World;
+use crate::consul::{self, Client, Entry, Guard};
+use crate::gateway::Asker;
+use crate::spec::{NodeSpec, RegistrySpec, Spec};
+use crate::world::{Reply, World};
+
+use gateways::Gateways;
+use kv::Kv;
+use service::{Owned, Service};
 
 pub use value::{SIZE_LIMIT, ValueError, is_down, with_down};
 
-/// The nodes' keys below one prefix.
+/// By node: whether it is marked down (`None` where gateways differ), or why it cannot be marked.
+pub type Looks = BTreeMap<String, Result<Option<bool>, String>>;
+
+/// Where the nodes of one service are marked.
 #[derive(Debug)]
-pub struct Kv<W> {
-    client: Arc<Client<W>>,
-    prefix: String,
+pub struct Registry<W>(Kind<W>);
+
+#[derive(Debug)]
+enum Kind<W> {
+    Kv(Kv<W>),
+    Service(Service<W>),
+    Gateways(Gateways<W>),
 }
 
-impl<W> Clone for Kv<W> {
-    fn clone(&self) -> Self {
-        Self { client: self.client.clone(), prefix: self.prefix.clone() }
-    }
+/// A node's switch as it was found, and what turning it rests on.
+#[derive(Debug, Clone)]
+pub struct Switch {
+    /// What it is: a key, an instance, gateways.
+    pub name: String,
+    /// Down or up; `None` when its parts differ.
+    pub down: Option<bool>,
+    /// What was there, for the journal.
+    pub original: String,
+    /// The number that the write depends on, where there is one.
+    pub modify_index: u64,
+    basis: Basis,
 }
 
-impl<W: World> Kv<W> {
-    /// The keys below `prefix`.
+#[derive(Debug, Clone)]
+enum Basis {
+    Key(Entry),
+    Instance(Owned),
+    /// For each gateway: whether it is down there, and the replies that say so.
+    Gateways(Vec<(bool, Vec<Reply>)>),
+}
+
+/// How a write ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// Done; Consul's number of the change, where there is one.
+    Done(u64),
+    /// Somebody else wrote in between; nothing was changed.
+    Conflict,
+    /// The lock is not held; nothing was changed.
+    NotHeld,
+}
+
+/// Why a switch could not be read or turned.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A write may or may not have been done.
+    #[error("{0}")]
+    Unknown(String),
+    /// There is no such switch at the moment.
+    #[error("{0}")]
+    Gone(String),
+    /// Nothing was done.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl<W: World> Registry<W> {
+    /// The registry of a release.
     #[must_use]
-    pub fn new(client: Arc<Client<W>>, prefix: impl Into<String>) -> Self {
-        Self { client, prefix: prefix.into() }
+    pub fn new(world: &Arc<W>, consul: &Arc<Client<W>>, spec: &Spec) -> Self {
+        Self(match &spec.registry {
+            RegistrySpec::ConsulKv { prefix } => Kind::Kv(Kv::new(consul.clone(), prefix)),
+            RegistrySpec::ConsulService { service } => {
+                Kind::Service(Service::new(consul.clone(), service, &spec.release))
+            }
+            RegistrySpec::Gateway => {
+                let asker = Asker::new(world.clone(), Some(consul));
+                Kind::Gateways(Gateways::new(asker, &spec.gateways))
+            }
+        })
     }
 
-    /// The key of the node at `address`.
+    /// Returns whether Consul itself refuses a write without the lock. Otherwise the lock has to be asked for right
+    /// before.
     #[must_use]
-    pub fn key(&self, address: &str) -> String {
-        format!("{}{address}", self.prefix)
+    pub fn is_fenced(&self) -> bool {
+        matches!(self.0, Kind::Kv(_))
     }
 
-    /// Every key below the prefix.
+    /// Looks at every node's switch.
     ///
     /// # Errors
     ///
-    /// When Consul cannot be asked.
-    pub async fn list(&self) -> Result<Vec<Entry>, Error> {
-        self.client.kv_list(&self.prefix).await
+    /// When none can be read.
+    pub async fn look(&self, spec: &Spec) -> Result<Looks, String> {
+        match &self.0 {
+            Kind::Kv(kv) => kv.look(spec).await,
+            Kind::Service(service) => service.look(spec).await,
+            Kind::Gateways(gateways) => Ok(gateways.look(spec).await),
+        }
     }
 
-    /// The key of the node at `address`, as it is now.
+    /// Reads a node's switch.
     ///
     /// # Errors
     ///
-    /// When Consul cannot be asked.
-    pub async fn read(&self, address: &str) -> Result<Option<Entry>, Error> {
-        self.client.kv_get(&self.key(address)).await
+    /// When it cannot be read, or must not be turned.
+    pub async fn read(&self, node: &NodeSpec) -> Result<Switch, Error> {
+        match &self.0 {
+            Kind::Kv(kv) => kv.read(&node.address).await,
+            Kind::Service(service) => service.read(node).await,
+            Kind::Gateways(gateways) => gateways.read(&node.address).await,
+        }
     }
 
-    /// Asks whether the keys of the nodes at `addresses` may be written; writes nothing.
+    /// Turns a switch that was [read](Self::read).
+    ///
+    /// # Errors
+    ///
+    /// When that was not done, or it is not known.
+    pub async fn write(
+        &self,
+        guard: &Guard,
+        node: &NodeSpec,
+        switch: &Switch,
+        down: bool,
+    ) -> Result<Written, Error> {
+        match (&self.0, &switch.basis) {
+            (Kind::Kv(kv), Basis::Key(entry)) => kv.write(guard, entry, down).await,
+            (Kind::Service(service), Basis::Instance(owned)) => service.write(owned, down).await,
+            (Kind::Gateways(gateways), Basis::Gateways(found)) => {
+                gateways.write(&node.address, found, down).await
+            }
+            _ => Err(Error::Failed(format!("{} is of another registry", switch.name))),
+        }
+    }
+
+    /// Returns when a node's switch may have changed, or never where that is not told.
+    pub async fn changed(&self, since: &mut consul::Index) {
+        match &self.0 {
+            Kind::Service(service) => service.changed(since).await,
+            Kind::Kv(_) | Kind::Gateways(_) => std::future::pending().await,
+        }
+    }
+
+    /// Asks whether the switches of the nodes at `addresses` may be turned, as far as that can be asked without
+    /// turning them.
     ///
     /// # Errors
     ///
     /// When the token lacks the right, or Consul cannot be asked.
-    pub async fn may_write(&self, addresses: &BTreeSet<&str>) -> Result<(), Error> {
-        let entries = self.list().await?;
-        let address = |entry: &Entry| entry.key.strip_prefix(&self.prefix).map(ToOwned::to_owned);
-        let wanted =
-            |entry: &&Entry| address(entry).is_some_and(|address| addresses.contains(&*address));
-        let entries: Vec<_> = entries.iter().filter(wanted).collect();
-        self.client.kv_may_write(&entries).await
-    }
-
-    /// Writes `value` if nobody wrote since `entry` was read, and while the guard's lock is held.
-    ///
-    /// # Errors
-    ///
-    /// As [`Client::transact`].
-    pub async fn write(&self, guard: &Guard, entry: &Entry, value: &str) -> Result<KvWrite, Error> {
-        self.client.kv_compare_and_set(Some(guard), entry, value.as_bytes()).await
+    pub async fn may_write(&self, addresses: &BTreeSet<&str>) -> Result<(), consul::Error> {
+        match &self.0 {
+            Kind::Kv(kv) => kv.may_write(addresses).await,
+            Kind::Service(service) => service.may_write().await,
+            Kind::Gateways(_) => Ok(()),
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::event::Step;
 use crate::node::{ARCHIVES, Layout, Packing};
 use crate::playbook::{
-    CommandSpec, Gateway, HookPlace, InFlight, Names, Playbook, StepSpec, Template,
+    CommandSpec, Gateway, HookPlace, InFlight, Names, Playbook, Registry, StepSpec, Template,
 };
 use crate::world::Host;
 
@@ -41,15 +41,8 @@ impl Filler<'_> {
             .map(|(index, gateway)| {
                 let path = format!("gateways[{index}]");
                 let mut settings = gateway.clone();
-                match &mut settings {
-                    Gateway::NginxUpsync(upsync) => {
-                        upsync.upstream = self.template(&path, &upsync.upstream)?;
-                        upsync.status_url = self.template(&path, &upsync.status_url)?;
-                        if let Some(url) = &mut upsync.check_url {
-                            *url = self.template(&path, url)?;
-                        }
-                    }
-                    Gateway::HttpTable(table) => table.url = self.template(&path, &table.url)?,
+                for (key, template) in settings.settings_mut().templates_mut() {
+                    *template = self.template(&format!("{path}.{key}"), template)?;
                 }
                 Ok(GatewaySpec { name: gateway.display_name().to_owned(), settings })
             })
@@ -108,6 +101,12 @@ impl Filler<'_> {
         Ok(NodeSpec {
             name: node.display_name().to_owned(),
             address: node.address.clone(),
+            agent: match &playbook.registry {
+                Registry::ConsulService { agent, .. } => {
+                    self.option("registry.agent", agent.as_ref())?
+                }
+                Registry::ConsulKv { .. } | Registry::Gateway {} => None,
+            },
             tags: node.tags.clone(),
             steps: self.actions(steps, playbook.ssh.sudo)?,
             layout,
@@ -218,7 +217,13 @@ impl Filler<'_> {
             },
             Some(InFlight::Sockets(sockets)) => CountSpec::Sockets(sockets.idle.0),
             Some(InFlight::Gateways) => CountSpec::Gateways,
-            None if playbook.gateways.iter().all(Gateway::counts_in_flight) => CountSpec::Gateways,
+            None if playbook
+                .gateways
+                .iter()
+                .all(|gateway| gateway.settings().counts_in_flight()) =>
+            {
+                CountSpec::Gateways
+            }
             None => CountSpec::Sockets(crate::playbook::Sockets::default().idle.0),
         })
     }

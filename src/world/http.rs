@@ -12,7 +12,7 @@ use std::time::Duration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONNECTION, HeaderMap, HeaderValue};
 use reqwest::{Client, ClientBuilder, Url, redirect, retry};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use super::tls::{ConsulTls, Tls, distrust};
@@ -218,18 +218,5 @@ fn cause(error: &reqwest::Error) -> String {
     match letters.next() {
         Some(first) => first.to_lowercase().chain(letters).collect(),
         None => "the connection failed".into(),
-    }
-}
-
-/// Opens and closes a TCP connection.
-pub(super) async fn connect(address: &str, time: Duration) -> Result<(), HttpError> {
-    match timeout(time, TcpStream::connect(address)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => {
-            let text = error.to_string();
-            let text = text.split_once(" (os error").map_or(text.as_str(), |(text, _)| text);
-            Err(HttpError::NotSent(text.to_lowercase()))
-        }
-        Err(_) => Err(HttpError::TimedOut(time)),
     }
 }

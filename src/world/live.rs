@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::control::Configuration;
-use super::http::{self, Http};
+use super::http::Http;
 use super::ssh::Ssh;
 use super::tls::ConsulTls;
-use super::{Command, Host, HttpError, Output, Reply, Request, RunError, World, local};
+use super::{Command, Host, HttpError, Output, Reply, Request, RunError, World, local, tcp};
 
 /// How the real world is reached.
 #[derive(Debug, Clone)]
@@ -83,8 +83,13 @@ impl World for Live {
         }
     }
 
-    async fn connect(&self, address: &str, timeout: Duration) -> Result<(), HttpError> {
-        http::connect(address, timeout).await
+    async fn exchange(
+        &self,
+        address: &str,
+        say: &[u8],
+        timeout: Duration,
+    ) -> Result<Vec<u8>, HttpError> {
+        tcp::exchange(address, say, timeout).await
     }
 
     fn now(&self) -> jiff::Timestamp {

@@ -13,6 +13,7 @@ mod local;
 mod refusal;
 mod script;
 mod ssh;
+mod tcp;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -42,12 +43,14 @@ pub trait World: Send + Sync + 'static {
         command: Command,
     ) -> impl Future<Output = Result<Output, RunError>> + Send;
 
-    /// Opens and closes a TCP connection to `address` (`host:port`).
-    fn connect(
+    /// Opens a TCP connection to `address` (`host:port`), says something, and returns what the other side answers
+    /// until it closes. With nothing to say the connection is closed as soon as it is open.
+    fn exchange(
         &self,
         address: &str,
+        say: &[u8],
         timeout: Duration,
-    ) -> impl Future<Output = Result<(), HttpError>> + Send;
+    ) -> impl Future<Output = Result<Vec<u8>, HttpError>> + Send;
 
     /// The wall clock, for time stamps only. Waiting uses `tokio::time`.
     fn now(&self) -> jiff::Timestamp;
@@ -161,7 +164,7 @@ pub const BODY_LIMIT: usize = 16 * 1024 * 1024;
 /// nothing else goes on meanwhile.
 pub const PATTERN_LIMIT: usize = 1024 * 1024;
 
-/// Why there is no reply.
+/// Why there is no reply, over HTTP or plain TCP.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum HttpError {
     /// The request did not reach the server: it had no effect.

@@ -77,6 +77,7 @@ fn what_decides_knows_no_clock_and_no_runtime() {
         "gateway/proof.rs",
         "gateway/upsync.rs",
         "gateway/http_table.rs",
+        "gateway/consul_passing.rs",
         "registry/value.rs",
         "health/streak.rs",
     ] {

@@ -7,13 +7,12 @@ use proptest::prelude::*;
 use rollgate::consul::{Client, Entry, Guard, Index, SessionSettings, Settings, Write};
 use rollgate::engine::{copy, past};
 use rollgate::lock::look;
-use rollgate::registry::Kv;
 use rollgate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, World};
 
 use crate::spoilt::{assert_printable, bytes, cases};
 use crate::written::{HOLDER, JOURNAL};
 
-const ANSWERS: [&str; 12] = [
+const ANSWERS: [&str; 14] = [
     r#"[{"LockIndex":0,"Key":"rollgate/app/lock","Flags":0,"Value":"eyJkb3duIjoxfQ==","Session":"8b4e","CreateIndex":7,"ModifyIndex":9}]"#,
     r#"[{"Key":"upstreams/app/10.0.0.1:80","Value":null,"Flags":18446744073709551615,"ModifyIndex":1},{"Key":"upstreams/app/10.0.0.2:80","Value":"e30=","Flags":0,"ModifyIndex":2}]"#,
     r#"["rollgate/app/journal/20261121T133449Z-2ace9702/p000001","rollgate/app/journal/20261121T133449Z-2ace9702/p000002"]"#,
@@ -21,6 +20,8 @@ const ANSWERS: [&str; 12] = [
     r#"{"Results":null,"Errors":[{"OpIndex":1,"What":"failed to check session, index is stale"}]}"#,
     r#"{"Results":null,"Errors":[{"OpIndex":0,"What":"Permission denied"}]}"#,
     r#"[{"Node":{"Address":"10.0.0.1"},"Service":{"Address":"","Port":80},"Checks":[]}]"#,
+    r#"[{"ID":"a","Node":"n1","Address":"10.0.0.1","ServiceID":"app-1","ServiceName":"app","ServiceAddress":"","ServicePort":80}]"#,
+    r#"{"_service_maintenance:app-1":{"Node":"n1","CheckID":"_service_maintenance:app-1","Status":"critical","Notes":"rollgate: release 1","ServiceID":"app-1"}}"#,
     r#"{"ID":"adf4238a-882b-9ddc-4a9d-5b6758e4159e"}"#,
     "true",
     "\"10.0.0.5:8300\"",
@@ -40,7 +41,7 @@ impl World for Parrot {
         unreachable!("Consul runs no commands")
     }
 
-    async fn connect(&self, _: &str, _: Duration) -> Result<(), HttpError> {
+    async fn exchange(&self, _: &str, _: &[u8], _: Duration) -> Result<Vec<u8>, HttpError> {
         unreachable!("the client opens no connections of its own")
     }
 
@@ -89,7 +90,9 @@ async fn all(client: &Arc<Client<Parrot>>) {
     told(client.kv_acquire("k", "s", b"x").await);
     told(client.kv_release("k", "s", b"x").await);
     told(client.leader().await);
-    told(Kv::new(client.clone(), "upstreams/app/").list().await);
+    told(client.instances("app").await);
+    told(client.maintenance("app-1").await);
+    told(client.set_maintenance("app-1", true, "rollgate: release 1").await);
     if let Some(Some(seen)) = told(look(client, "app").await)
         && let Some(holder) = seen.holder
     {

@@ -130,7 +130,7 @@ async fn a_huge_body_a_broken_reply_and_a_closed_port_are_told_apart() {
         matches!(&error, HttpError::NotSent(text) if text == "connection refused"),
         "{error:?}"
     );
-    let error = live.connect(&closed.to_string(), TIME).await.expect_err("closed");
+    let error = live.exchange(&closed.to_string(), &[], TIME).await.expect_err("closed");
     assert!(matches!(error, HttpError::NotSent(_)), "{error:?}");
     for url in ["no url s3cret", "unix:///a/b", "http://", "ftp://x/s3cret"] {
         let error = live.http(Request::get(url, TIME)).await.expect_err(url);

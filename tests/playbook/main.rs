@@ -130,7 +130,7 @@ health: { http: 'http://${{ node.address }/' }
       |
       = in: `registry.type`
       = help: did you mean `consul-kv`?
-      = help: it is one of: `consul-kv`
+      = help: it is one of: `consul-kv`, `consul-service`, `gateway`
 
     error: missing key `upstream`
      --> app.yaml:4:5

@@ -17,7 +17,7 @@ use rollgate::event::{Event, Outcome, Started, Will};
 use rollgate::lock::{Holder, Lock};
 use rollgate::plan::{Plan, Selection};
 use rollgate::playbook::load_text;
-use rollgate::registry::Kv;
+use rollgate::registry::Registry;
 use rollgate::secret::Redactor;
 use rollgate::spec::{Digest, Inputs, Spec};
 use rollgate::survey::{PATIENCE, survey};
@@ -412,10 +412,10 @@ impl Site {
         if plan.count(Will::Update) == 0 {
             return Err(End::Nothing);
         }
-        let kv = Kv::new(consul.clone(), spec.prefix.clone());
+        let registry = Registry::new(&sim, &consul, &spec);
         let updates = plan.rows.iter().filter(|row| row.planned.will == Will::Update);
         let addresses = updates.map(|row| row.address.as_str()).collect();
-        kv.may_write(&addresses).await.map_err(|error| refused(vec![error.to_string()]))?;
+        registry.may_write(&addresses).await.map_err(|error| refused(vec![error.to_string()]))?;
         let started = Started {
             service: spec.service.clone(),
             command: "deploy".into(),

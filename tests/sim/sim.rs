@@ -102,9 +102,15 @@ impl World for Sim {
         }
     }
 
-    async fn connect(&self, address: &str, timeout: Duration) -> Result<(), HttpError> {
+    async fn exchange(
+        &self,
+        address: &str,
+        say: &[u8],
+        timeout: Duration,
+    ) -> Result<Vec<u8>, HttpError> {
+        assert!(say.is_empty(), "nothing here understands it");
         match self.call(What::Connect(address.to_owned()), timeout).await {
-            Some(Answer::Http(reply)) => reply.map(|_| ()),
+            Some(Answer::Http(reply)) => reply.map(|_| Vec::new()),
             Some(Answer::Run(_)) | None => Err(HttpError::TimedOut(timeout)),
         }
     }

@@ -1,8 +1,8 @@
 //! The rules of the artifact: where releases and the symlink to the running one may lie on a node.
 
-use super::{Check, fixed};
-use crate::playbook::Artifact;
+use super::Check;
 use crate::playbook::findings::quoted;
+use crate::playbook::{Artifact, Template};
 
 /// A path on the node that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Check<'_> {
         for Misplaced { key, message, help } in problems {
             self.wrong(key, message, |problem| problem.help(help));
         }
-        if let Some(sum) = artifact.sha256.as_ref().and_then(fixed)
+        if let Some(sum) = artifact.sha256.as_ref().and_then(Template::fixed)
             && (sum.len() != 64 || !sum.bytes().all(|byte| byte.is_ascii_hexdigit()))
         {
             self.wrong(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Check, fixed};
+use super::Check;
 use crate::playbook::findings::quoted;
 use crate::playbook::{Drain, Health, InFlight, OnTimeout, Template};
 
@@ -156,7 +156,7 @@ impl Check<'_> {
         if let Some(http) = &health.http {
             self.url("health.http.url", &http.url);
         }
-        if let Some(address) = health.tcp.as_ref().and_then(|tcp| fixed(&tcp.0)) {
+        if let Some(address) = health.tcp.as_ref().and_then(|tcp| tcp.0.fixed()) {
             let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
             if port.is_none_or(|port| port == 0) {
                 let message =

@@ -101,8 +101,9 @@ impl Check<'_> {
             );
             return;
         }
-        let Registry::ConsulKv { .. } = self.playbook.registry;
-        if self.known("registry.type") && host(&node.address).parse::<Ipv4Addr>().is_err() {
+        let follows_keys = matches!(self.playbook.registry, Registry::ConsulKv { .. });
+        let is_named = host(&node.address).parse::<Ipv4Addr>().is_err();
+        if follows_keys && is_named && self.known("registry.type") {
             let message = format!("`{shown}` has a name where the registry needs an IPv4 address");
             self.wrong(&path, message, |problem| {
                 problem.help("gateways that follow Consul's KV store read each key as `IPv4:port`")
@@ -163,7 +164,7 @@ impl Check<'_> {
     }
 
     fn registry(&mut self) {
-        let Registry::ConsulKv { prefix } = &self.playbook.registry;
+        let Registry::ConsulKv { prefix } = &self.playbook.registry else { return };
         let text = prefix.as_str();
         let shown = quoted(text);
         // What a template ends with is known only when it is filled in.

@@ -2,46 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, fixed};
+use super::Check;
 use crate::playbook::findings::quoted;
-use crate::playbook::{Gateway, HttpTable, InFlight, NginxUpsync, Template};
-
-impl Gateway {
-    /// Returns what the gateway is called: its `name`, or the host and port of its URL.
-    #[must_use]
-    pub fn display_name(&self) -> &str {
-        let (name, url) = match self {
-            Self::NginxUpsync(gateway) => (&gateway.name, &gateway.status_url),
-            Self::HttpTable(gateway) => (&gateway.name, &gateway.url),
-        };
-        name.as_deref().unwrap_or_else(|| authority(url.as_str()))
-    }
-
-    /// Returns the key that tells what it is called.
-    fn named_by(&self) -> &'static str {
-        match self {
-            Self::NginxUpsync(NginxUpsync { name: Some(_), .. })
-            | Self::HttpTable(HttpTable { name: Some(_), .. }) => "name",
-            Self::NginxUpsync(_) => "status_url",
-            Self::HttpTable(_) => "url",
-        }
-    }
-}
-
-/// Returns the `user@host:port` of a URL.
-fn authority(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let mut end = 0;
-    // What stands in `${{ … }}` has no say in where the host ends.
-    while let Some(next) = rest[end..].find(['/', '?', '#', '$']).map(|next| end + next) {
-        match rest[next..].starts_with("${{").then(|| rest[next..].find("}}")).flatten() {
-            Some(close) => end = next + close + 2,
-            None if rest[next..].starts_with('$') => end = next + 1,
-            None => return &rest[..next],
-        }
-    }
-    rest
-}
+use crate::playbook::gateway::authority;
+use crate::playbook::{Gateway, InFlight, Template};
 
 impl Check<'_> {
     pub(super) fn gateways(&mut self) {
@@ -51,28 +15,21 @@ impl Check<'_> {
         for (index, gateway) in gateways.iter().enumerate() {
             let path = format!("gateways[{index}]");
             let name = gateway.display_name();
-            let is_named = self.known(&format!("{path}.{}", gateway.named_by()));
+            let settings = gateway.settings();
+            let named_by = settings.name().map_or(settings.place().0, |_| "name");
+            let is_named = self.known(&format!("{path}.{named_by}"));
             if let Some(first) = is_named.then(|| names.insert(name, index)).flatten() {
                 let message = format!("two gateways are called `{}`", quoted(name));
                 self.add(&format!("{path}.name"), message, |problem| {
                     problem.related(other(first), "the other one").help("give each its own `name`")
                 });
             }
-            match gateway {
-                Gateway::NginxUpsync(gateway) => {
-                    self.url(&format!("{path}.status_url"), &gateway.status_url);
-                    if let Some(url) = &gateway.check_url {
-                        self.url(&format!("{path}.check_url"), url);
-                    }
-                    if self.known(&format!("{path}.upstream")) {
-                        self.upsync_query(&path, &gateway.status_url, &gateway.upstream);
-                    }
-                }
-                Gateway::HttpTable(gateway) => {
-                    self.url(&format!("{path}.url"), &gateway.url);
-                    self.table(&path, gateway);
+            for (key, template) in gateway.settings().templates() {
+                if key.ends_with("url") {
+                    self.url(&format!("{path}.{key}"), template);
                 }
             }
+            self.together(&path, gateway);
         }
         self.counts(gateways);
     }
@@ -82,7 +39,7 @@ impl Check<'_> {
             return;
         };
         let silent = gateways.iter().enumerate().find(|(index, gateway)| {
-            !gateway.counts_in_flight() && self.known(&format!("gateways[{index}].type"))
+            !gateway.settings().counts_in_flight() && self.known(&format!("gateways[{index}].type"))
         });
         if let Some((index, gateway)) = silent {
             let tree = self.tree;
@@ -97,58 +54,24 @@ impl Check<'_> {
         }
     }
 
-    fn upsync_query(&mut self, path: &str, url: &Template, upstream: &Template) {
-        let (Some(url), Some(upstream)) = (fixed(url), fixed(upstream)) else {
-            return;
-        };
-        let (base, query) = url.split_once('?').unwrap_or((url, ""));
-        if !query.eq_ignore_ascii_case(upstream) {
-            let message = "the query must be the upstream's bare name";
-            let right = quoted(&format!("{base}?{upstream}"));
-            self.wrong(&format!("{path}.status_url"), message, |problem| {
-                problem
-                    .help(format!("write `{right}`"))
-                    .help("nginx-upsync answers 200 to anything else, with another list or none")
+    /// What is wrong with the keys of a gateway taken together, and with the gateway under this registry.
+    fn together(&mut self, path: &str, gateway: &Gateway) {
+        let known = |key: &str| self.known(&format!("{path}.{key}"));
+        for wrong in gateway.settings().wrong(&known) {
+            self.wrong(&format!("{path}.{}", wrong.key), wrong.message, |problem| {
+                problem.helps(wrong.helps)
             });
         }
-    }
-
-    fn table(&mut self, path: &str, table: &HttpTable) {
-        let Some(pattern) =
-            table.pattern.as_ref().filter(|_| self.known(&format!("{path}.pattern")))
-        else {
-            return;
-        };
-        let pointers = [
-            ("list", &table.list),
-            ("address", &table.address),
-            ("routed", &table.routed),
-            ("in_flight", &table.in_flight),
-        ];
-        for (key, _) in pointers.iter().filter(|(_, pointer)| pointer.is_some()) {
-            self.wrong(
-                &format!("{path}.{key}"),
-                format!("both `{key}` and `pattern` are given"),
-                |problem| {
-                    problem
-                        .help("`pattern` reads text, the pointers read JSON: keep one or the other")
-                },
+        let kind = format!("{path}.type");
+        let disobeys = gateway.settings().disobeys(&self.playbook.registry);
+        if let Some(why) = disobeys.filter(|_| self.known(&kind) && self.known("registry.type")) {
+            let message = format!(
+                "`{}` cannot follow the registry `{}`: {why} (rule `disobeys`)",
+                gateway.kind(),
+                self.playbook.registry.kind()
             );
-        }
-        let Ok(regex) = regex_lite::Regex::new(pattern) else {
-            return;
-        };
-        let has = |group: &str| regex.capture_names().flatten().any(|name| name == group);
-        let path = format!("{path}.pattern");
-        if !has("address") {
-            self.wrong(&path, "the pattern has no group `address`", |problem| {
-                problem.help(r"name the part that is `host:port`: `(?<address>\S+)`")
-            });
-        }
-        if has("routed") && has("down") {
-            self.wrong(&path, "the pattern has both groups `routed` and `down`", |problem| {
-                problem.help("keep the one that takes part in the match only when the peer is so")
-            });
+            let (_, registry, _) = self.tree.locate("registry");
+            self.add(&kind, message, |problem| problem.related(registry, "the registry"));
         }
     }
 

@@ -12,10 +12,10 @@ mod templates;
 
 pub use artifact::{Misplaced, misplaced};
 
+use super::Playbook;
 use super::broken::Broken;
 use super::findings::Findings;
 use super::tree::Tree;
-use super::{Playbook, Template};
 use crate::diagnostic::Problem;
 
 /// Adds every problem of meaning to the findings, but for what is broken already.
@@ -86,10 +86,4 @@ impl Check<'_> {
             finish(Problem::new(message).at(span).on(path))
         });
     }
-}
-
-/// Returns the text of a template that has no names to fill in.
-fn fixed(template: &Template) -> Option<&str> {
-    let (names, errors) = template.names();
-    (names.is_empty() && errors.is_empty()).then(|| template.as_str())
 }

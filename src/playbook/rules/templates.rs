@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Check;
 use super::steps::inline;
 use crate::playbook::findings::{known, quoted};
-use crate::playbook::{Gateway, InFlight, Node, Playbook, Registry, Template};
+use crate::playbook::{InFlight, Node, Playbook, Registry, Template};
 
 const NODE: [&str; 5] = ["node.name", "node.address", "node.host", "node.port", "node.ssh"];
 const RELEASE: [&str; 2] = ["release.id", "release.service"];
@@ -35,20 +35,20 @@ fn all(playbook: &Playbook) -> Vec<(String, &Template, Scope)> {
             consul.datacenter.iter().map(|name| ("consul.datacenter".into(), name, Scope::Release)),
         );
     }
-    let Registry::ConsulKv { prefix } = &playbook.registry;
-    all.push(("registry.prefix".into(), prefix, Scope::Release));
-    for (index, gateway) in playbook.gateways.iter().enumerate() {
-        let mut add = |key: &str, template| {
-            all.push((format!("gateways[{index}].{key}"), template, Scope::Release));
-        };
-        match gateway {
-            Gateway::NginxUpsync(gateway) => {
-                add("upstream", &gateway.upstream);
-                add("status_url", &gateway.status_url);
-                gateway.check_url.iter().for_each(|url| add("check_url", url));
-            }
-            Gateway::HttpTable(gateway) => add("url", &gateway.url),
+    match &playbook.registry {
+        Registry::ConsulKv { prefix } => {
+            all.push(("registry.prefix".into(), prefix, Scope::Release));
         }
+        Registry::ConsulService { service, agent } => {
+            all.push(("registry.service".into(), service, Scope::Release));
+            all.extend(agent.iter().map(|agent| ("registry.agent".into(), agent, Scope::Node)));
+        }
+        Registry::Gateway {} => {}
+    }
+    for (index, gateway) in playbook.gateways.iter().enumerate() {
+        let templates = gateway.settings().templates().into_iter();
+        let path = |key| format!("gateways[{index}].{key}");
+        all.extend(templates.map(|(key, template)| (path(key), template, Scope::Release)));
     }
     if let Some(artifact) = &playbook.artifact {
         all.push(("artifact.source".into(), &artifact.source, Scope::Release));

@@ -1,0 +1,215 @@
+//! Services as Consul's catalog, its health lists and its agents know them.
+//!
+//! Maintenance mode is a matter of the agent that owns an instance: another one answers 404. It is a critical check
+//! more, `_service_maintenance:ID`, whose notes are the reason that was given first (seen on 1.8.7).
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::kv::encode;
+use super::{Client, Error, Index, REQUEST_TIMEOUT, decode};
+use crate::world::{Method, World};
+
+/// An instance of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Its id, unique at its agent.
+    pub id: String,
+    /// The name of the agent's node.
+    pub node: String,
+    /// The address of the agent's node.
+    pub node_address: String,
+    /// `host:port` of the instance.
+    pub address: String,
+}
+
+/// What maintenance an agent knows of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Maintenance {
+    /// None.
+    Off,
+    /// The instance is in maintenance, for this reason.
+    Instance(String),
+    /// Everything at the agent is, for this reason.
+    Node(String),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Healthy {
+    node: HealthyNode,
+    service: HealthyService,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HealthyNode {
+    #[serde(default)]
+    node: String,
+    address: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HealthyService {
+    #[serde(rename = "ID", default)]
+    id: String,
+    address: String,
+    port: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    node: String,
+    address: String,
+    #[serde(rename = "ServiceID")]
+    service_id: String,
+    service_address: String,
+    service_port: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Check {
+    #[serde(rename = "CheckID")]
+    id: String,
+    #[serde(default)]
+    notes: String,
+    #[serde(rename = "ServiceID", default)]
+    service_id: String,
+}
+
+/// An instance without an address of its own has that of its node.
+fn address(own: &str, node: &str, port: u16) -> String {
+    format!("{}:{port}", if own.is_empty() { node } else { own })
+}
+
+impl Instance {
+    /// Reads what `/v1/health/service` answers.
+    ///
+    /// # Errors
+    ///
+    /// When it is no such list.
+    pub fn of_health(body: &[u8]) -> Result<Vec<Self>, String> {
+        let listed: Vec<Healthy> = serde_json::from_slice(body).map_err(|error| {
+            format!("no list of instances: {}", crate::text::line(&error.to_string(), 120))
+        })?;
+        Ok(listed.into_iter().map(Into::into).collect())
+    }
+}
+
+impl From<Healthy> for Instance {
+    fn from(Healthy { node, service }: Healthy) -> Self {
+        let address = address(&service.address, &node.address, service.port);
+        Self { id: service.id, node: node.node, node_address: node.address, address }
+    }
+}
+
+impl From<Listed> for Instance {
+    fn from(listed: Listed) -> Self {
+        let address = address(&listed.service_address, &listed.address, listed.service_port);
+        Self { id: listed.service_id, node: listed.node, node_address: listed.address, address }
+    }
+}
+
+/// The path and query that list the passing instances of a service.
+#[must_use]
+pub fn passing(service: &str) -> (String, Vec<(&'static str, String)>) {
+    let path = format!("/v1/health/service/{}", encode(service));
+    (path, vec![("passing", String::new()), ("consistent", String::new())])
+}
+
+impl<W: World> Client<W> {
+    /// Returns whether the instance of `service` at `address` passes all its checks. With an index, the call
+    /// waits up to `wait` for a change.
+    ///
+    /// # Errors
+    ///
+    /// When Consul cannot be asked.
+    pub async fn is_passing(
+        &self,
+        service: &str,
+        address: &str,
+        index: &mut Index,
+        wait: Duration,
+    ) -> Result<bool, Error> {
+        let path = format!("/v1/health/service/{}", encode(service));
+        let (mut query, timeout) = index.query(wait);
+        query.insert(0, ("passing", String::new()));
+        let reply = self.call(Method::Get, &path, &query, None, timeout).await?;
+        index.note(&reply);
+        let instances: Vec<Healthy> = decode(&path, &reply)?;
+        Ok(instances.into_iter().any(|instance| Instance::from(instance).address == address))
+    }
+
+    /// Every instance of a service in the catalog, whatever its checks say.
+    ///
+    /// # Errors
+    ///
+    /// When Consul cannot be asked.
+    pub async fn instances(&self, service: &str) -> Result<Vec<Instance>, Error> {
+        let path = format!("/v1/catalog/service/{}", encode(service));
+        let reply = self.get(&path, &[("consistent", String::new())]).await?;
+        let listed: Vec<Listed> = decode(&path, &reply)?;
+        Ok(listed.into_iter().map(Into::into).collect())
+    }
+
+    /// Returns when the checks of a service's instances have changed, or `wait` is over.
+    ///
+    /// # Errors
+    ///
+    /// When Consul cannot be asked.
+    pub async fn wait_for_checks(
+        &self,
+        service: &str,
+        index: &mut Index,
+        wait: Duration,
+    ) -> Result<(), Error> {
+        let path = format!("/v1/health/checks/{}", encode(service));
+        let (query, timeout) = index.query(wait);
+        let reply = self.call(Method::Get, &path, &query, None, timeout).await?;
+        index.note(&reply);
+        Ok(())
+    }
+
+    /// Asks the agent that this client is [at](Self::at) for the maintenance of an instance; nothing when it does not
+    /// own it.
+    ///
+    /// # Errors
+    ///
+    /// When the agent cannot be asked.
+    pub async fn maintenance(&self, id: &str) -> Result<Option<Maintenance>, Error> {
+        let path = format!("/v1/agent/service/{}", encode(id));
+        if self.get(&path, &[]).await?.status == 404 {
+            return Ok(None);
+        }
+        let path = "/v1/agent/checks";
+        let reply = self.get(path, &[]).await?;
+        let checks: std::collections::BTreeMap<String, Check> = decode(path, &reply)?;
+        let of = |wanted: &str| checks.values().find(|check| check.id == wanted);
+        if let Some(node) = of("_node_maintenance") {
+            return Ok(Some(Maintenance::Node(node.notes.clone())));
+        }
+        let own = of(&format!("_service_maintenance:{id}")).filter(|check| check.service_id == id);
+        Ok(Some(own.map_or(Maintenance::Off, |own| Maintenance::Instance(own.notes.clone()))))
+    }
+
+    /// Turns maintenance mode on or off at the agent that this client is [at](Self::at). Turned on twice, it keeps
+    /// the first reason.
+    ///
+    /// # Errors
+    ///
+    /// When the agent refuses, cannot be reached, or its answer was lost.
+    pub async fn set_maintenance(&self, id: &str, on: bool, reason: &str) -> Result<(), Error> {
+        let path = format!("/v1/agent/service/maintenance/{}", encode(id));
+        let query = [("enable", on.to_string()), ("reason", reason.to_owned())];
+        let reply = self.call(Method::Put, &path, &query, None, REQUEST_TIMEOUT).await?;
+        if reply.status == 404 {
+            let message = crate::text::line(&reply.text(), 200);
+            return Err(Error::Refused { what: path, status: 404, message });
+        }
+        Ok(())
+    }
+}

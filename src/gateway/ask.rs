@@ -1,0 +1,127 @@
+//! What is asked of a gateway, and who asks it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::consul::Client;
+use crate::text;
+use crate::world::{Command, Host, HttpError, Reply, Request, RunError, World};
+
+/// For one question to Consul about a gateway.
+const CONSUL_PATIENCE: Duration = Duration::from_secs(3);
+
+/// One question to a gateway, or about it.
+#[derive(Debug, Clone)]
+pub enum Ask {
+    /// A request.
+    Http(Request),
+    /// A command on the gateway's machine. Its output is the reply's body.
+    Run(Host, Command),
+    /// Bytes over TCP (`host:port`); all that comes back until the other side closes is the reply's body.
+    Exchange(String, Vec<u8>, Duration),
+    /// A path of Consul's API with its query, read from any of its servers.
+    Consul(String, Vec<(&'static str, String)>),
+}
+
+/// Why there is no reply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// It had no effect.
+    #[error("{0}")]
+    NotSent(String),
+    /// Whether it had an effect is unknown.
+    #[error("{0}")]
+    Unknown(String),
+    /// The command ran and failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Asks gateways over a world, and Consul where there is one. Cheap to clone.
+#[derive(Debug)]
+pub struct Asker<W> {
+    world: Arc<W>,
+    consul: Option<Arc<Client<W>>>,
+}
+
+impl<W> Clone for Asker<W> {
+    fn clone(&self) -> Self {
+        Self { world: self.world.clone(), consul: self.consul.clone() }
+    }
+}
+
+impl<W: World> Asker<W> {
+    /// Asks over `world`.
+    #[must_use]
+    pub fn new(world: Arc<W>, consul: Option<&Client<W>>) -> Self {
+        let consul = consul.map(|consul| Arc::new(consul.hurried(CONSUL_PATIENCE)));
+        Self { world, consul }
+    }
+
+    /// Asks one question.
+    ///
+    /// # Errors
+    ///
+    /// When there is no reply.
+    pub async fn ask(&self, ask: &Ask) -> Result<Reply, AskError> {
+        match ask {
+            Ask::Http(request) => {
+                let url = &request.url;
+                self.world.http(request.clone()).await.map_err(|error| unanswered(url, &error))
+            }
+            Ask::Run(host, command) => {
+                let output = self.world.run(host, command.clone()).await;
+                let output = output.map_err(|error| {
+                    let problem = format!("{host}: {error}");
+                    match error {
+                        RunError::NotStarted(_) => AskError::NotSent(problem),
+                        RunError::TimedOut(_) | RunError::Lost(_) => AskError::Unknown(problem),
+                    }
+                })?;
+                if output.success() {
+                    return Ok(Reply { status: 200, body: output.stdout, ..Reply::default() });
+                }
+                let status = output.status.map_or("a signal".into(), |status| status.to_string());
+                let said = text::line(&output.stderr_text(), 160);
+                Err(AskError::Failed(format!("{host}: exit {status}: {said}")))
+            }
+            Ask::Exchange(address, say, timeout) => {
+                let body = self.world.exchange(address, say, *timeout).await;
+                let body = body.map_err(|error| unanswered(address, &error))?;
+                Ok(Reply { status: 200, body, ..Reply::default() })
+            }
+            Ask::Consul(path, query) => {
+                let Some(consul) = &self.consul else {
+                    return Err(AskError::NotSent("the playbook names no Consul".into()));
+                };
+                let reply = consul.get(path, query).await;
+                reply.map_err(|error| AskError::NotSent(error.to_string()))
+            }
+        }
+    }
+
+    /// Asks one question after the other.
+    ///
+    /// # Errors
+    ///
+    /// At the first that has no reply. When an earlier one had, whether all together had an effect is unknown.
+    pub async fn ask_all(&self, asks: &[Ask]) -> Result<Vec<Reply>, AskError> {
+        let mut replies = Vec::with_capacity(asks.len());
+        for ask in asks {
+            match self.ask(ask).await {
+                Ok(reply) => replies.push(reply),
+                Err(error) if replies.is_empty() => return Err(error),
+                Err(error) => return Err(AskError::Unknown(error.to_string())),
+            }
+        }
+        Ok(replies)
+    }
+}
+
+fn unanswered(place: &str, error: &HttpError) -> AskError {
+    let problem = format!("{place}: {error}");
+    match error {
+        HttpError::NotSent(_) | HttpError::Untrusted(_) => AskError::NotSent(problem),
+        HttpError::TimedOut(_) | HttpError::Broken(_) => AskError::Unknown(problem),
+    }
+}

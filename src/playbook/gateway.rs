@@ -1,0 +1,193 @@
+//! The kinds of gateways that a playbook may name, one file a kind.
+//!
+//! A new kind is a file here with its keys, a variant of [`Gateway`], and a driver in [`crate::gateway`].
+
+mod consul_passing;
+mod http_table;
+mod nginx_upsync;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Registry, Template};
+
+pub use consul_passing::ConsulPassing;
+pub use http_table::HttpTable;
+pub use nginx_upsync::NginxUpsync;
+
+/// A proxy that routes to the nodes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Gateway {
+    /// nginx with nginx-upsync-module.
+    NginxUpsync(NginxUpsync),
+    /// Any gateway with a URL that lists its peers, as JSON or as text.
+    HttpTable(HttpTable),
+    /// Consul's list of passing instances, for gateways that follow it and show nothing of their own.
+    ConsulPassing(ConsulPassing),
+}
+
+impl Gateway {
+    /// Its `type`, as the playbook writes it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NginxUpsync(_) => "nginx-upsync",
+            Self::HttpTable(_) => "http-table",
+            Self::ConsulPassing(_) => "consul-passing",
+        }
+    }
+
+    /// What it has in common with every other kind.
+    #[must_use]
+    pub fn settings(&self) -> &dyn Settings {
+        match self {
+            Self::NginxUpsync(settings) => settings,
+            Self::HttpTable(settings) => settings,
+            Self::ConsulPassing(settings) => settings,
+        }
+    }
+
+    /// The same, to fill in names.
+    pub(crate) fn settings_mut(&mut self) -> &mut dyn Settings {
+        match self {
+            Self::NginxUpsync(settings) => settings,
+            Self::HttpTable(settings) => settings,
+            Self::ConsulPassing(settings) => settings,
+        }
+    }
+
+    /// Returns what the gateway is called: its `name`, or the host and port of where it is.
+    #[must_use]
+    pub fn display_name(&self) -> &str {
+        let settings = self.settings();
+        settings.name().unwrap_or_else(|| authority(settings.place().1))
+    }
+}
+
+/// What every kind of gateway tells of itself.
+pub trait Settings {
+    /// Its `name`.
+    fn name(&self) -> Option<&str>;
+
+    /// The key that tells where it is, and its value.
+    fn place(&self) -> (&'static str, &str);
+
+    /// Every value that may have names to fill in, by its key.
+    fn templates(&self) -> Vec<(&'static str, &Template)>;
+
+    /// The same, to fill them in.
+    fn templates_mut(&mut self) -> Vec<(&'static str, &mut Template)>;
+
+    /// Returns whether it tells the requests in flight at each peer.
+    fn counts_in_flight(&self) -> bool {
+        false
+    }
+
+    /// Returns why it cannot do what this registry says; nothing when it can.
+    fn disobeys(&self, registry: &Registry) -> Option<String>;
+
+    /// What is wrong with its keys taken together. `known` tells whether a key's value is the file's own.
+    fn wrong(&self, known: &dyn Fn(&str) -> bool) -> Vec<Wrong> {
+        let _ = known;
+        Vec::new()
+    }
+}
+
+/// Something wrong with a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    /// The key.
+    pub key: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub helps: Vec<String>,
+}
+
+/// A value of a key that may hold templates.
+pub(super) trait Fillable {
+    fn each(&self) -> Vec<&Template>;
+    fn each_mut(&mut self) -> Vec<&mut Template>;
+}
+
+impl Fillable for Template {
+    fn each(&self) -> Vec<&Template> {
+        vec![self]
+    }
+
+    fn each_mut(&mut self) -> Vec<&mut Template> {
+        vec![self]
+    }
+}
+
+impl<T: Fillable> Fillable for Option<T> {
+    fn each(&self) -> Vec<&Template> {
+        self.iter().flat_map(Fillable::each).collect()
+    }
+
+    fn each_mut(&mut self) -> Vec<&mut Template> {
+        self.iter_mut().flat_map(Fillable::each_mut).collect()
+    }
+}
+
+impl<T: Fillable> Fillable for Vec<T> {
+    fn each(&self) -> Vec<&Template> {
+        self.iter().flat_map(Fillable::each).collect()
+    }
+
+    fn each_mut(&mut self) -> Vec<&mut Template> {
+        self.iter_mut().flat_map(Fillable::each_mut).collect()
+    }
+}
+
+/// The two lists of a kind's templates, from the keys that hold them.
+macro_rules! templates {
+    ($($key:ident),+ $(,)?) => {
+        fn templates(&self) -> Vec<(&'static str, &$crate::playbook::Template)> {
+            use $crate::playbook::gateway::Fillable as _;
+            let mut all = Vec::new();
+            $(all.extend(self.$key.each().into_iter().map(|value| (stringify!($key), value)));)+
+            all
+        }
+
+        fn templates_mut(&mut self) -> Vec<(&'static str, &mut $crate::playbook::Template)> {
+            use $crate::playbook::gateway::Fillable as _;
+            let mut all = Vec::new();
+            $(all.extend(self.$key.each_mut().into_iter().map(|value| (stringify!($key), value)));)+
+            all
+        }
+    };
+}
+use templates;
+
+/// Returns why a gateway that follows Consul's keys does not do what another registry says.
+fn follows_keys(registry: &Registry) -> Option<String> {
+    match registry {
+        Registry::ConsulKv { .. } => None,
+        other => Some(format!("it follows keys in Consul, not `{}`", other.kind())),
+    }
+}
+
+/// Returns why a gateway that follows the health of instances in Consul does not do what another registry says.
+fn follows_health(registry: &Registry) -> Option<String> {
+    match registry {
+        Registry::ConsulService { .. } => None,
+        other => Some(format!("it follows the health of a service, not `{}`", other.kind())),
+    }
+}
+
+/// Returns the `user@host:port` of a URL, or the whole of what is none.
+pub(super) fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let mut end = 0;
+    // What stands in `${{ … }}` has no say in where the host ends.
+    while let Some(next) = rest[end..].find(['/', '?', '#', '$']).map(|next| end + next) {
+        match rest[next..].starts_with("${{").then(|| rest[next..].find("}}")).flatten() {
+            Some(close) => end = next + close + 2,
+            None if rest[next..].starts_with('$') => end = next + 1,
+            None => return &rest[..next],
+        }
+    }
+    rest
+}

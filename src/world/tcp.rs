@@ -1,0 +1,44 @@
+//! Plain TCP: whether a port answers, and short exchanges that are not HTTP.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{BODY_LIMIT, HttpError};
+
+/// Connects, says something, and reads until the other side closes. Nothing to say: only connects.
+pub(super) async fn exchange(
+    address: &str,
+    say: &[u8],
+    time: Duration,
+) -> Result<Vec<u8>, HttpError> {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address)
+            .await
+            .map_err(|error| HttpError::NotSent(in_words(&error)))?;
+        if say.is_empty() {
+            return Ok(Vec::new());
+        }
+        let broken = |error: io::Error| HttpError::Broken(in_words(&error));
+        stream.write_all(say).await.map_err(broken)?;
+        // That there is no more to come makes the other side close when it has answered.
+        stream.shutdown().await.map_err(broken)?;
+        let mut answer = Vec::new();
+        let limit = BODY_LIMIT as u64 + 1;
+        stream.take(limit).read_to_end(&mut answer).await.map_err(broken)?;
+        if answer.len() > BODY_LIMIT {
+            let size = crate::text::size(BODY_LIMIT as u64);
+            return Err(HttpError::Broken(format!("the answer has more than {size}")));
+        }
+        Ok(answer)
+    };
+    timeout(time, exchange).await.unwrap_or(Err(HttpError::TimedOut(time)))
+}
+
+fn in_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error").map_or(text.as_str(), |(text, _)| text).to_lowercase()
+}
