@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::Step;
 use crate::node::Layout;
 use crate::playbook::{
-    Amount, Batches, ConsulPassing, Gateway, Names, OnFailure, OnTimeout, Order, Playbook,
+    Amount, Batches, ConsulPassing, Extent, Gateway, Names, OnFailure, OnTimeout, Order, Playbook,
     Registry, Template, TemplateError,
 };
 use crate::secret::Secret;
@@ -98,6 +98,8 @@ pub enum RegistrySpec {
     ConsulService {
         /// The service's name.
         service: String,
+        /// What is put into maintenance.
+        extent: Extent,
     },
     /// At each gateway.
     Gateway,
@@ -109,7 +111,7 @@ impl RegistrySpec {
     pub fn place(&self, address: &str) -> String {
         match self {
             Self::ConsulKv { prefix } => format!("{prefix}{address}"),
-            Self::ConsulService { service } => format!("{service} at {address}"),
+            Self::ConsulService { service, .. } => format!("{service} at {address}"),
             Self::Gateway => format!("{address} at every gateway"),
         }
     }
@@ -117,7 +119,7 @@ impl RegistrySpec {
     /// What shows that a switch was turned, where no gateway of the playbook shows just that: Consul's list of passing
     /// instances. Maintenance that ends is not yet an instance that passes.
     fn witness(&self, gateways: &[GatewaySpec]) -> Option<GatewaySpec> {
-        let Self::ConsulService { service } = self else { return None };
+        let Self::ConsulService { service, .. } = self else { return None };
         let is_there = gateways.iter().any(|gateway| match &gateway.settings {
             Gateway::ConsulPassing(own) => own.service.as_str() == service,
             _ => false,
@@ -327,9 +329,10 @@ impl Spec {
             Registry::ConsulKv { prefix } => {
                 RegistrySpec::ConsulKv { prefix: filler.fill("registry.prefix", prefix)? }
             }
-            Registry::ConsulService { service, .. } => {
-                RegistrySpec::ConsulService { service: filler.fill("registry.service", service)? }
-            }
+            Registry::ConsulService { service, maintenance, .. } => RegistrySpec::ConsulService {
+                service: filler.fill("registry.service", service)?,
+                extent: *maintenance,
+            },
             Registry::Gateway {} => RegistrySpec::Gateway,
         };
         let mut gateways = filler.gateways(&playbook.gateways)?;
@@ -412,6 +415,14 @@ impl Spec {
 }
 
 impl NodeSpec {
+    /// The longest time for which its service may be away on the way to its health.
+    #[must_use]
+    pub fn longest_absence(&self) -> Duration {
+        let commands = self.steps.iter().filter(|action| action.step.touches_service());
+        let commands = commands.filter_map(|action| action.command.as_ref());
+        commands.map(|command| command.timeout).sum::<Duration>() + self.health.deadline
+    }
+
     /// The port that gateways know.
     #[must_use]
     pub fn port(&self) -> u16 {

@@ -1,6 +1,7 @@
 //! Consul: one real server, or three with a leader to kill.
 
 mod access;
+mod agents;
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
@@ -17,6 +18,7 @@ use crate::tools;
 use crate::wait::until;
 
 pub use access::Access;
+pub use agents::Agent;
 
 /// The last number of the first server's address.
 const FIRST_HOST: u8 = 5;
@@ -27,9 +29,12 @@ const PORT: u16 = 8500;
 /// How long an election, or a lone server's start, may take.
 const ELECTION: Duration = Duration::from_secs(30);
 
+/// Where every server answers DNS.
+pub(crate) const DNS_PORT: u16 = 8600;
+
 /// Quick elections, and no traffic that leaves the machine.
 const SETTINGS: &str = "performance { raft_multiplier = 1 } \
-    ports { dns = -1 serf_wan = -1 } \
+    ports { serf_wan = -1 } \
     disable_update_check = true";
 
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-pub use config::{ActiveCheck, Follow, GatewayConfig, Include};
+pub use config::{ActiveCheck, Follow, GatewayConfig, Include, Source};
 use files::Files;
 
 use crate::audit;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::artifact::{Fault, Release};
 use crate::audit::Audit;
-use crate::consul::{Access, Consul};
+use crate::consul::{Access, Agent, Consul};
 use crate::gateway::{Gateway, GatewayConfig, PREFIX};
 use crate::home::Home;
 use crate::node::{Node, NodeConfig};
@@ -42,6 +42,8 @@ pub struct LabConfig {
     pub service: Release,
     /// Whether rollgate reaches each part by a wire of its own, which can be cut.
     pub wired: bool,
+    /// Whether each node has a Consul agent that owns its instance of the service.
+    pub agents: bool,
 }
 
 impl LabConfig {
@@ -55,6 +57,7 @@ impl LabConfig {
             gateways,
             service: Release::new("1"),
             wired: false,
+            agents: false,
         }
     }
 }
@@ -70,6 +73,8 @@ pub struct Lab {
     pub nodes: Vec<Node>,
     /// The registry.
     pub consul: Consul,
+    /// The agents of the nodes, where they have some.
+    pub agents: Vec<Agent>,
     client: Client,
     service: Release,
     wires: Option<Wires>,
@@ -125,6 +130,12 @@ impl Lab {
         for node in &mut nodes {
             node.wait_until_up()?;
         }
+        let mut agents = Vec::new();
+        for node in nodes.iter().filter(|_| config.agents) {
+            let servers = consul.ips();
+            agents.push(Agent::start(&nursery, directory, node.name(), node.address(), &servers)?);
+        }
+        agents.iter().try_for_each(Agent::register)?;
         let addresses: Vec<_> = nodes.iter().map(Node::address).collect();
         let mut gateways = Vec::new();
         for (host, gateway) in (FIRST_GATEWAY..).zip(config.gateways) {
@@ -136,8 +147,18 @@ impl Lab {
             gateways.push(gateway);
         }
         let service = config.service;
-        let mut lab =
-            Self { gateways, nodes, consul, client, service, wires: None, _nursery: nursery, home };
+        let wires = None;
+        let mut lab = Self {
+            gateways,
+            nodes,
+            consul,
+            agents,
+            client,
+            service,
+            wires,
+            _nursery: nursery,
+            home,
+        };
         if config.wired {
             lab.wires = Some(Wires::lay(&lab.sockets())?);
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::gateway::{Follow, Gateway, PREFIX, UPSTREAM};
+use crate::gateway::{Follow, Gateway, PREFIX, Source, UPSTREAM};
 use crate::lab::Lab;
 use crate::wire::through;
 
@@ -52,6 +52,9 @@ pub(crate) fn describe(lab: &Lab) -> Value {
             "timeout": "30s",
         },
     });
+    if !lab.agents.is_empty() {
+        playbook["registry"] = json!({ "type": "consul-service", "service": UPSTREAM });
+    }
     if lab.is_wired() {
         by_wires(&mut playbook);
     }
@@ -89,7 +92,7 @@ fn gateway(gateway: &Gateway) -> Value {
         Follow::Immediate => Duration::ZERO,
     };
     entry["sync_interval"] = json!(format!("{}ms", interval.as_millis()));
-    if let Follow::Poll(_) = config.follow {
+    if matches!(config.follow, Follow::Poll(_)) || config.source != Source::Keys {
         entry["type"] = json!("http-table");
         entry["url"] = json!(gateway.peers_url());
         entry["list"] = json!("/peers");

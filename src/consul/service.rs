@@ -3,13 +3,21 @@
 //! Maintenance mode is a matter of the agent that owns an instance: another one answers 404. It is a critical check
 //! more, `_service_maintenance:ID`, whose notes are the reason that was given first (seen on 1.8.7).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::kv::encode;
 use super::{Client, Error, Index, REQUEST_TIMEOUT, decode};
 use crate::world::{Method, World};
+
+/// How the check is called that maintenance of an instance adds; its id follows.
+const INSTANCE_MAINTENANCE: &str = "_service_maintenance:";
+
+/// How the check is called that maintenance of an agent adds.
+const NODE_MAINTENANCE: &str = "_node_maintenance";
 
 /// An instance of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,15 +32,25 @@ pub struct Instance {
     pub address: String,
 }
 
-/// What maintenance an agent knows of an instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Maintenance {
-    /// None.
-    Off,
-    /// The instance is in maintenance, for this reason.
-    Instance(String),
-    /// Everything at the agent is, for this reason.
-    Node(String),
+/// What an agent knows of an instance that it owns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Maintenance {
+    /// Why the instance is in maintenance, if it is.
+    pub instance: Option<String>,
+    /// Why everything at the agent is, if it is.
+    pub node: Option<String>,
+    /// The ids of everything else that the agent owns.
+    pub others: Vec<String>,
+}
+
+/// What maintenance is turned on or off for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent<'a> {
+    /// The instance with this id. It ends when the instance is deregistered, or registered anew with
+    /// `replace-existing-checks`.
+    Instance(&'a str),
+    /// Everything that the agent owns. No registration ends it.
+    Node,
 }
 
 #[derive(Deserialize)]
@@ -40,6 +58,23 @@ pub enum Maintenance {
 struct Healthy {
     node: HealthyNode,
     service: HealthyService,
+    #[serde(default)]
+    checks: Vec<HealthyCheck>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HealthyCheck {
+    #[serde(rename = "CheckID", default)]
+    id: String,
+    #[serde(default)]
+    status: String,
+}
+
+impl HealthyCheck {
+    fn is_maintenance(&self) -> bool {
+        self.id == NODE_MAINTENANCE || self.id.starts_with(INSTANCE_MAINTENANCE)
+    }
 }
 
 #[derive(Deserialize)]
@@ -73,12 +108,18 @@ struct Listed {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Check {
-    #[serde(rename = "CheckID")]
-    id: String,
     #[serde(default)]
     notes: String,
     #[serde(rename = "ServiceID", default)]
     service_id: String,
+    definition: Option<Definition>,
+}
+
+/// How a check was registered.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Definition {
+    deregister_critical_service_after: Option<String>,
 }
 
 /// An instance without an address of its own has that of its node.
@@ -101,7 +142,7 @@ impl Instance {
 }
 
 impl From<Healthy> for Instance {
-    fn from(Healthy { node, service }: Healthy) -> Self {
+    fn from(Healthy { node, service, .. }: Healthy) -> Self {
         let address = address(&service.address, &node.address, service.port);
         Self { id: service.id, node: node.node, node_address: node.address, address }
     }
@@ -122,8 +163,8 @@ pub fn passing(service: &str) -> (String, Vec<(&'static str, String)>) {
 }
 
 impl<W: World> Client<W> {
-    /// Returns whether the instance of `service` at `address` passes all its checks. With an index, the call
-    /// waits up to `wait` for a change.
+    /// Returns whether the instance of `service` at `address` passes all its own checks; maintenance is none of them.
+    /// With an index, the call waits up to `wait` for a change.
     ///
     /// # Errors
     ///
@@ -136,12 +177,16 @@ impl<W: World> Client<W> {
         wait: Duration,
     ) -> Result<bool, Error> {
         let path = format!("/v1/health/service/{}", encode(service));
-        let (mut query, timeout) = index.query(wait);
-        query.insert(0, ("passing", String::new()));
+        let (query, timeout) = index.query(wait);
         let reply = self.call(Method::Get, &path, &query, None, timeout).await?;
         index.note(&reply);
         let instances: Vec<Healthy> = decode(&path, &reply)?;
-        Ok(instances.into_iter().any(|instance| Instance::from(instance).address == address))
+        let passes = |instance: &Healthy| {
+            instance.checks.iter().all(|check| check.status == "passing" || check.is_maintenance())
+        };
+        Ok(instances
+            .into_iter()
+            .any(|instance| passes(&instance) && Instance::from(instance).address == address))
     }
 
     /// Every instance of a service in the catalog, whatever its checks say.
@@ -181,19 +226,19 @@ impl<W: World> Client<W> {
     ///
     /// When the agent cannot be asked.
     pub async fn maintenance(&self, id: &str) -> Result<Option<Maintenance>, Error> {
-        let path = format!("/v1/agent/service/{}", encode(id));
-        if self.get(&path, &[]).await?.status == 404 {
+        let path = "/v1/agent/services";
+        let services: BTreeMap<String, Value> = decode(path, &self.get(path, &[]).await?)?;
+        if !services.contains_key(id) {
             return Ok(None);
         }
         let path = "/v1/agent/checks";
-        let reply = self.get(path, &[]).await?;
-        let checks: std::collections::BTreeMap<String, Check> = decode(path, &reply)?;
-        let of = |wanted: &str| checks.values().find(|check| check.id == wanted);
-        if let Some(node) = of("_node_maintenance") {
-            return Ok(Some(Maintenance::Node(node.notes.clone())));
-        }
-        let own = of(&format!("_service_maintenance:{id}")).filter(|check| check.service_id == id);
-        Ok(Some(own.map_or(Maintenance::Off, |own| Maintenance::Instance(own.notes.clone()))))
+        let checks: BTreeMap<String, Check> = decode(path, &self.get(path, &[]).await?)?;
+        let notes = |wanted: &str| Some(checks.get(wanted)?.notes.clone());
+        Ok(Some(Maintenance {
+            instance: notes(&format!("{INSTANCE_MAINTENANCE}{id}")),
+            node: notes(NODE_MAINTENANCE),
+            others: services.into_keys().filter(|other| other != id).collect(),
+        }))
     }
 
     /// Turns maintenance mode on or off at the agent that this client is [at](Self::at). Turned on twice, it keeps
@@ -202,8 +247,16 @@ impl<W: World> Client<W> {
     /// # Errors
     ///
     /// When the agent refuses, cannot be reached, or its answer was lost.
-    pub async fn set_maintenance(&self, id: &str, on: bool, reason: &str) -> Result<(), Error> {
-        let path = format!("/v1/agent/service/maintenance/{}", encode(id));
+    pub async fn set_maintenance(
+        &self,
+        extent: Extent<'_>,
+        on: bool,
+        reason: &str,
+    ) -> Result<(), Error> {
+        let path = match extent {
+            Extent::Instance(id) => format!("/v1/agent/service/maintenance/{}", encode(id)),
+            Extent::Node => "/v1/agent/maintenance".to_owned(),
+        };
         let query = [("enable", on.to_string()), ("reason", reason.to_owned())];
         let reply = self.call(Method::Put, &path, &query, None, REQUEST_TIMEOUT).await?;
         if reply.status == 404 {
@@ -211,5 +264,26 @@ impl<W: World> Client<W> {
             return Err(Error::Refused { what: path, status: 404, message });
         }
         Ok(())
+    }
+
+    /// The shortest time after which Consul removes an instance of a service that stays critical, by the instance's
+    /// id; with it goes its maintenance.
+    ///
+    /// # Errors
+    ///
+    /// When Consul cannot be asked.
+    pub async fn removals(&self, service: &str) -> Result<BTreeMap<String, Duration>, Error> {
+        let path = format!("/v1/health/checks/{}", encode(service));
+        let checks: Vec<Check> = decode(&path, &self.get(&path, &[]).await?)?;
+        let mut removals = BTreeMap::new();
+        for check in checks {
+            let after = check.definition.unwrap_or_default().deregister_critical_service_after;
+            let after = after.and_then(|after| humantime::parse_duration(&after).ok());
+            if let Some(after) = after.filter(|after| !after.is_zero()) {
+                let shortest = removals.entry(check.service_id).or_insert(after);
+                *shortest = after.min(*shortest);
+            }
+        }
+        Ok(removals)
     }
 }

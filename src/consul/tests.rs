@@ -206,13 +206,12 @@ async fn a_blocking_query_follows_the_index_rules() {
         reply.headers.insert("x-consul-index".into(), index.into());
         Ok(reply)
     };
-    let there = r#"[{"Node":{"Address":"1.2.3.4"},"Service":{"Address":"","Port":80}}]"#;
-    let (world, client) = client(vec![
-        answer("20", "[]"),
-        answer("25", there),
-        answer("3", there),
-        answer("4", "[]"),
-    ]);
+    let there = r#"[{"Node":{"Address":"1.2.3.4"},"Service":{"Address":"","Port":80},
+        "Checks":[{"CheckID":"serfHealth","Status":"passing"},{"CheckID":"_service_maintenance:a","Status":"critical"}]}]"#;
+    let ill = r#"[{"Node":{"Address":"1.2.3.4"},"Service":{"Address":"","Port":80},
+        "Checks":[{"CheckID":"serfHealth","Status":"passing"},{"CheckID":"service:a","Status":"warning"}]}]"#;
+    let (world, client) =
+        client(vec![answer("20", ill), answer("25", there), answer("3", there), answer("4", "[]")]);
     let mut index = Index::default();
     let mut seen = Vec::new();
     for _ in 0..4 {
@@ -221,11 +220,11 @@ async fn a_blocking_query_follows_the_index_rules() {
         seen.push(passing.expect("answered"));
     }
     assert_eq!(seen, [false, true, true, false]);
-    let url = |extra: &str| format!("http://a:1/v1/health/service/app?passing{extra}&dc=dc1");
+    let url = |query: &str| format!("http://a:1/v1/health/service/app?{query}dc=dc1");
     // It went backwards with the third answer: the fourth query begins anew.
     assert_eq!(
         urls(&world),
-        [url(""), url("&index=20&wait=100ms"), url("&index=25&wait=100ms"), url("")]
+        [url(""), url("index=20&wait=100ms&"), url("index=25&wait=100ms&"), url("")]
     );
     assert_eq!(Index::default().after(0), Index(1), "never 0 in a loop");
 }

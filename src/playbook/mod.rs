@@ -31,7 +31,7 @@ pub use crate::diagnostic::{Invalid, Problem, Source};
 pub use gateway::{ConsulPassing, Gateway, HttpTable, NginxUpsync, Settings, Wrong};
 pub use load::{Loaded, load, load_text, schema};
 pub use proof::{ConsulCheck, Drain, Health, Identity, InFlight, Metric, OnTimeout, Sockets};
-pub use routing::{Consul, Registry};
+pub use routing::{Consul, Extent, Registry};
 pub use rules::{Misplaced, misplaced};
 pub use step::StepSpec;
 pub use template::{Names, Template, TemplateError};

@@ -37,9 +37,24 @@ pub enum Registry {
         /// address of the agent in Consul's catalog, with the scheme and port of `consul.addresses`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         agent: Option<Template>,
+        /// What is put into maintenance.
+        #[serde(default)]
+        maintenance: Extent,
     },
     /// The gateways' own APIs: a node is marked at each of them.
     Gateway {},
+}
+
+/// What is put into maintenance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Extent {
+    /// The node's instance of the service. A service that deregisters itself, or registers itself with
+    /// `replace-existing-checks`, ends it: it is put back at once, but never before somebody may have noticed.
+    #[default]
+    Instance,
+    /// Everything that the agent owns, which must be nothing but this instance. No registration ends it.
+    Node,
 }
 
 impl Registry {

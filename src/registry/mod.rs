@@ -89,8 +89,8 @@ impl<W: World> Registry<W> {
     pub fn new(world: &Arc<W>, consul: &Arc<Client<W>>, spec: &Spec) -> Self {
         Self(match &spec.registry {
             RegistrySpec::ConsulKv { prefix } => Kind::Kv(Kv::new(consul.clone(), prefix)),
-            RegistrySpec::ConsulService { service } => {
-                Kind::Service(Service::new(consul.clone(), service, &spec.release))
+            RegistrySpec::ConsulService { service, extent } => {
+                Kind::Service(Service::new(consul.clone(), service, *extent, &spec.release))
             }
             RegistrySpec::Gateway => {
                 let asker = Asker::new(world.clone(), Some(consul));

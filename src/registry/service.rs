@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::{Basis, Error, Looks, Switch, Written};
 use crate::consul::{self, Client, Index, Instance, Maintenance};
+use crate::playbook::Extent;
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
 use crate::world::World;
@@ -24,6 +25,7 @@ const WAIT: Duration = Duration::from_secs(60);
 pub(super) struct Service<W> {
     client: Arc<Client<W>>,
     name: String,
+    extent: Extent,
     reason: String,
 }
 
@@ -35,8 +37,13 @@ pub(super) struct Owned {
 }
 
 impl<W: World> Service<W> {
-    pub(super) fn new(client: Arc<Client<W>>, service: &str, release: &str) -> Self {
-        Self { client, name: service.to_owned(), reason: format!("{OURS}{release}") }
+    pub(super) fn new(
+        client: Arc<Client<W>>,
+        service: &str,
+        extent: Extent,
+        release: &str,
+    ) -> Self {
+        Self { client, name: service.to_owned(), extent, reason: format!("{OURS}{release}") }
     }
 
     pub(super) async fn look(&self, spec: &Spec) -> Result<Looks, String> {
@@ -48,10 +55,23 @@ impl<W: World> Service<W> {
                 "Consul knows no instance of the service {service}, or the token may not read it"
             ));
         }
+        let removals = self.client.removals(&self.name).await;
+        let removals = removals.map_err(|error| error.to_string())?;
         let mut looks = BTreeMap::new();
         for node in &spec.nodes {
             let look = self.found(node, &instances).await;
-            let look = look.map(|switch| switch.down).map_err(|error| error.to_string());
+            let look = look.map_err(|error| error.to_string()).and_then(|switch| {
+                let removed = match &switch.basis {
+                    Basis::Instance(owned) if self.extent == Extent::Instance => {
+                        removals.get(&owned.id)
+                    }
+                    _ => None,
+                };
+                match removed {
+                    Some(after) => outlasts(*after, node.longest_absence()).map(|()| switch.down),
+                    None => Ok(switch.down),
+                }
+            });
             looks.insert(node.name.clone(), look);
         }
         Ok(looks)
@@ -77,30 +97,16 @@ impl<W: World> Service<W> {
                 text::line(&instance.id, 60)
             )));
         }
-        let agent = self.agent(node, instance);
+        let own = self.client.addresses().first().map_or("", String::as_str);
+        let agent = node.agent.clone().unwrap_or_else(|| agent(own, &instance.node_address));
         let maintenance = self.client.at(&agent).maintenance(&instance.id).await;
+        let maintenance =
+            maintenance.map_err(|error| Error::Failed(format!("agent {agent}: {error}")))?;
         let id = text::line(&instance.id, 60);
-        let down =
-            match maintenance.map_err(|error| Error::Failed(format!("agent {agent}: {error}")))? {
-                None => {
-                    return Err(Error::Gone(format!("the agent at {agent} does not own {id}")));
-                }
-                Some(Maintenance::Off) => false,
-                Some(Maintenance::Instance(reason)) if reason.starts_with(OURS) => true,
-                Some(Maintenance::Instance(reason)) => {
-                    return Err(Error::Failed(format!(
-                        "{id} is in maintenance by somebody else ({}): it stays so",
-                        text::line(&reason, 80)
-                    )));
-                }
-                Some(Maintenance::Node(reason)) => {
-                    return Err(Error::Failed(format!(
-                        "all of {} is in maintenance by somebody else ({}): it stays so",
-                        text::line(&instance.node, 60),
-                        text::line(&reason, 80)
-                    )));
-                }
-            };
+        let Some(maintenance) = maintenance else {
+            return Err(Error::Gone(format!("the agent at {agent} does not own {id}")));
+        };
+        let down = is_ours(self.extent, &maintenance, &id).map_err(Error::Failed)?;
         Ok(Switch {
             name: format!("{service} {id} at {agent}"),
             down: Some(down),
@@ -110,26 +116,13 @@ impl<W: World> Service<W> {
         })
     }
 
-    /// The agent that owns an instance: what the playbook says, or the node of the catalog with the scheme and port
-    /// by which Consul itself is reached.
-    fn agent(&self, node: &NodeSpec, instance: &Instance) -> String {
-        if let Some(agent) = &node.agent {
-            return agent.clone();
-        }
-        let own = self.client.addresses().first().map_or("", String::as_str);
-        let (scheme, rest) = own.split_once("://").unwrap_or(("http", own));
-        // A unix socket says nothing of where other agents are.
-        let scheme = if scheme == "https" { "https" } else { "http" };
-        let authority = rest.split('/').next().unwrap_or_default();
-        let port = authority.rsplit_once(':').map(|(_, port)| port);
-        let port =
-            port.filter(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
-        format!("{scheme}://{}:{}", instance.node_address, port.unwrap_or("8500"))
-    }
-
     pub(super) async fn write(&self, owned: &Owned, down: bool) -> Result<Written, Error> {
         let agent = self.client.at(&owned.agent);
-        match agent.set_maintenance(&owned.id, down, &self.reason).await {
+        let extent = match self.extent {
+            Extent::Instance => consul::Extent::Instance(&owned.id),
+            Extent::Node => consul::Extent::Node,
+        };
+        match agent.set_maintenance(extent, down, &self.reason).await {
             Ok(()) => Ok(Written::Done(0)),
             Err(error @ consul::Error::Unknown(_)) => Err(Error::Unknown(error.to_string())),
             Err(error) => Err(Error::Failed(format!("agent {}: {error}", owned.agent))),
@@ -147,5 +140,113 @@ impl<W: World> Service<W> {
     /// Whether a token may put instances into maintenance is told by doing so only.
     pub(super) async fn may_write(&self) -> Result<(), consul::Error> {
         self.client.instances(&self.name).await.map(|_| ())
+    }
+}
+
+/// The agent at a node of the catalog: by the scheme and port by which Consul itself is reached.
+fn agent(consul: &str, node: &str) -> String {
+    let (scheme, rest) = consul.split_once("://").unwrap_or(("http", consul));
+    // A unix socket says nothing of where other agents are.
+    let scheme = if scheme == "https" { "https" } else { "http" };
+    let authority = rest.split('/').next().unwrap_or_default();
+    let port = authority.rsplit_once(':').map(|(_, port)| port);
+    let port = port.filter(|port| port.parse::<u16>().is_ok()).unwrap_or("8500");
+    if node.contains(':') {
+        format!("{scheme}://[{node}]:{port}")
+    } else {
+        format!("{scheme}://{node}:{port}")
+    }
+}
+
+/// Returns whether an instance is in maintenance by rollgate; what others have put there stays so.
+fn is_ours(extent: Extent, found: &Maintenance, id: &str) -> Result<bool, String> {
+    let (own, other) = match extent {
+        Extent::Instance => (&found.instance, &found.node),
+        Extent::Node => (&found.node, &found.instance),
+    };
+    let ours = |reason: &&String| reason.starts_with(OURS);
+    if let Some(reason) = own.iter().find(|reason| !ours(reason)).or(other.as_ref()) {
+        return Err(format!(
+            "{id}, or all of its agent, is in maintenance by somebody else ({}): it stays so",
+            text::line(reason, 80)
+        ));
+    }
+    if extent == Extent::Node && !found.others.is_empty() {
+        let others: Vec<_> = found.others.iter().map(|other| text::line(other, 40)).collect();
+        return Err(format!(
+            "the agent of {id} also has {}: `registry.maintenance: node` would take them out, too",
+            others.join(", ")
+        ));
+    }
+    Ok(own.is_some())
+}
+
+/// An instance that Consul removes for being critical too long loses its maintenance with its registration.
+fn outlasts(removed_after: Duration, away: Duration) -> Result<(), String> {
+    if removed_after > away {
+        return Ok(());
+    }
+    Err(format!(
+        "Consul removes its instance, and its maintenance with it, after {} critical, and it may be away for {}: set \
+         DeregisterCriticalServiceAfter higher, or `registry.maintenance: node`",
+        text::duration(removed_after),
+        text::duration(away)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_is_reached_as_consul_itself_is() {
+        for (consul, node, expected) in [
+            ("http://10.0.0.5:8500", "10.0.1.1", "http://10.0.1.1:8500"),
+            ("https://consul.example.com:8501/", "10.0.1.1", "https://10.0.1.1:8501"),
+            ("https://consul.example.com", "10.0.1.1", "https://10.0.1.1:8500"),
+            ("unix:///run/consul.sock", "10.0.1.1", "http://10.0.1.1:8500"),
+            ("http://10.0.0.5:8500", "fd00::1", "http://[fd00::1]:8500"),
+        ] {
+            assert_eq!(agent(consul, node), expected, "{consul}");
+        }
+    }
+
+    fn reasons(instance: Option<&str>, node: Option<&str>) -> Maintenance {
+        let own = |reason: Option<&str>| reason.map(str::to_owned);
+        Maintenance { instance: own(instance), node: own(node), others: Vec::new() }
+    }
+
+    #[test]
+    fn only_what_rollgate_has_put_into_maintenance_is_its_own() {
+        let ours = Some("rollgate: release 1a2b");
+        let by = |extent, found: &Maintenance| is_ours(extent, found, "app-1").ok();
+        let instance = |found: &Maintenance| by(Extent::Instance, found);
+        let node = |found: &Maintenance| by(Extent::Node, found);
+        assert_eq!(instance(&reasons(None, None)), Some(false));
+        assert_eq!(instance(&reasons(ours, None)), Some(true));
+        assert_eq!(node(&reasons(None, ours)), Some(true));
+        for foreign in ["", "disk by ann", "not rollgate: release 1"] {
+            assert_eq!(instance(&reasons(Some(foreign), None)), None, "{foreign}");
+            assert_eq!(instance(&reasons(ours, Some(foreign))), None, "{foreign}");
+            assert_eq!(node(&reasons(Some(foreign), ours)), None, "{foreign}");
+        }
+        // One that another playbook has put there would outlast ours.
+        assert_eq!(instance(&reasons(ours, ours)), None);
+    }
+
+    #[test]
+    fn an_agent_with_other_services_is_not_taken_out_as_a_whole() {
+        let found = Maintenance { others: vec!["redis".into()], ..reasons(None, None) };
+        let error = is_ours(Extent::Node, &found, "app-1").expect_err("others");
+        assert!(error.contains("also has redis"), "{error}");
+        assert_eq!(is_ours(Extent::Instance, &found, "app-1"), Ok(false));
+    }
+
+    #[test]
+    fn an_instance_must_not_be_removed_while_it_is_away() {
+        let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3600));
+        assert_eq!(outlasts(hour, minute), Ok(()));
+        let error = outlasts(minute, minute).expect_err("too short");
+        assert!(error.contains("after 1m critical"), "{error}");
     }
 }

@@ -11,6 +11,7 @@ mod faults;
 mod guard;
 mod harness;
 mod lock;
+mod maintenance;
 mod overhead;
 mod refusals;
 mod releases;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rollgate::consul::{Client, Entry, Guard, Index, SessionSettings, Settings, Write};
+use rollgate::consul::{Client, Entry, Extent, Guard, Index, SessionSettings, Settings, Write};
 use rollgate::engine::{copy, past};
 use rollgate::lock::look;
 use rollgate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, World};
@@ -92,7 +92,8 @@ async fn all(client: &Arc<Client<Parrot>>) {
     told(client.leader().await);
     told(client.instances("app").await);
     told(client.maintenance("app-1").await);
-    told(client.set_maintenance("app-1", true, "rollgate: release 1").await);
+    told(client.removals("app").await);
+    told(client.set_maintenance(Extent::Instance("app-1"), true, "rollgate: release 1").await);
     if let Some(Some(seen)) = told(look(client, "app").await)
         && let Some(holder) = seen.holder
     {

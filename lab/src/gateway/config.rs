@@ -13,6 +13,18 @@ pub enum Follow {
     Immediate,
 }
 
+/// What in Consul tells the pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// The keys below the registry's prefix.
+    #[default]
+    Keys,
+    /// The passing instances of the service.
+    Passing,
+    /// Their SRV records in Consul's DNS.
+    Records,
+}
+
 /// What a worker knows before its first answer from Consul.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Include {
@@ -41,6 +53,8 @@ pub struct GatewayConfig {
     pub workers: u32,
     /// How they follow the registry.
     pub follow: Follow,
+    /// What they follow there.
+    pub source: Source,
     /// What a new worker starts from.
     pub include: Include,
     /// Whether connections to nodes are kept and used again.
@@ -60,6 +74,7 @@ impl GatewayConfig {
         Self {
             workers,
             follow,
+            source: Source::Keys,
             include: Include::Dump,
             keepalive_upstream: false,
             check: None,
@@ -84,6 +99,20 @@ impl GatewayConfig {
     #[must_use]
     pub fn immediate(workers: u32) -> Self {
         Self::new(workers, Follow::Immediate)
+    }
+
+    /// Returns the same gateway, whose status pages tell which worker answered.
+    #[must_use]
+    pub fn naming_workers(mut self) -> Self {
+        self.worker_header = true;
+        self
+    }
+
+    /// Returns the same gateway, following another source.
+    #[must_use]
+    pub fn of(mut self, source: Source) -> Self {
+        self.source = source;
+        self
     }
 
     /// Returns the same gateway with a check of its own.

@@ -8,8 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
-use super::config::{Follow, GatewayConfig, Include};
+use super::config::{Follow, GatewayConfig, Include, Source};
 use super::{PREFIX, UPSTREAM, views_file};
+use crate::consul::DNS_PORT;
 
 const LUA: [(&str, &str); 8] = [
     ("balance", include_str!("lua/balance.lua")),
@@ -81,6 +82,11 @@ impl Files<'_> {
             Follow::Poll(interval) => ("poll", interval),
             Follow::Immediate => ("immediate", Duration::ZERO),
         };
+        let source = match self.config.source {
+            Source::Keys => "keys",
+            Source::Passing => "passing",
+            Source::Records => "srv",
+        };
         let consul: Vec<Value> =
             self.consul.iter().map(|url| server(url)).collect::<Result<_>>()?;
         let mut settings = json!({
@@ -89,6 +95,8 @@ impl Files<'_> {
             "listen": self.listen.to_string(),
             "consul": consul,
             "follow": follow,
+            "source": source,
+            "dns_port": DNS_PORT,
             "interval_ms": milliseconds(interval),
             "include": self.directory.join("include.json"),
             "include_is_static": self.config.include == Include::Static,

@@ -39,7 +39,7 @@ fn all(playbook: &Playbook) -> Vec<(String, &Template, Scope)> {
         Registry::ConsulKv { prefix } => {
             all.push(("registry.prefix".into(), prefix, Scope::Release));
         }
-        Registry::ConsulService { service, agent } => {
+        Registry::ConsulService { service, agent, .. } => {
             all.push(("registry.service".into(), service, Scope::Release));
             all.extend(agent.iter().map(|agent| ("registry.agent".into(), agent, Scope::Node)));
         }

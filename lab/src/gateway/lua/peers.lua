@@ -96,7 +96,7 @@ local function adopt(table_of_peers)
   rebuild()
 end
 
--- Takes the entries of a KV reply. No entries at all change nothing, as in upsync.
+-- Takes the entries of a reply. No keys at all change nothing, as in upsync; no instances are an empty list.
 function M.take(entries)
   local found, any = {}, false
   for _, entry in ipairs(entries or {}) do
@@ -107,7 +107,7 @@ function M.take(entries)
       any = true
     end
   end
-  if any then
+  if any or (entries and settings.source ~= "keys") then
     adopt(found)
     M.dump()
   end

@@ -1,0 +1,178 @@
+//! Releases of services that Consul's maintenance mode takes out, behind gateways that follow their health.
+
+use std::time::Duration;
+
+use rollgate_lab::{GatewayConfig, LabConfig, Source};
+use serde_json::{Value, json};
+
+use crate::harness::{Bench, events};
+
+/// Three nodes with an agent each, behind these gateways.
+fn bench(gateways: Vec<GatewayConfig>, edit: impl FnOnce(&mut Value)) -> Bench {
+    let config = LabConfig { agents: true, ..LabConfig::new(3, gateways) };
+    Bench::with(config, edit)
+}
+
+/// Gateways that ask for changes of the passing instances.
+fn blocking() -> GatewayConfig {
+    GatewayConfig::immediate(2).naming_workers().of(Source::Passing)
+}
+
+/// A shell command that asks the node's own agent; the instance's id is `app-<node>`.
+fn at_the_agent(path: &str, body: &str) -> String {
+    format!(
+        "curl -fsS -X PUT -d '{body}' \"http://${{{{ node.host }}}}:8500/v1/agent/service/{path}\""
+    )
+}
+
+/// How a node's instance is registered, passing at once.
+fn registration() -> String {
+    let registration = json!({
+        "ID": "app-${{ node.name }}",
+        "Name": "app",
+        "Address": "${{ node.host }}",
+        "Port": 9000,
+        "Check": {
+            "HTTP": "http://${{ node.address }}/ping",
+            "Interval": "300ms",
+            "Timeout": "1s",
+            "Status": "passing",
+        },
+    });
+    registration.to_string()
+}
+
+/// The seconds from each write to the proof of each gateway, by gateway and direction.
+fn costs(events: &[Value]) -> Vec<(String, bool, f64)> {
+    let at = |event: &Value| -> jiff::Timestamp {
+        event["ts"].as_str().expect("a time").parse().expect("a time")
+    };
+    let mut written = None;
+    let mut costs = Vec::new();
+    for event in events {
+        if event["type"] == "registry.written" {
+            written = Some(at(event));
+        }
+        if event["type"] == "gateway.proven" {
+            let took = at(event).duration_since(written.expect("after a write"));
+            let gateway = event["data"]["gateway"].as_str().expect("a name").to_owned();
+            let routed = event["data"]["routed"].as_bool().expect("a direction");
+            costs.push((gateway, routed, took.as_secs_f64()));
+        }
+    }
+    costs
+}
+
+#[test]
+fn no_request_fails_behind_gateways_that_follow_health_each_in_its_own_way() {
+    let gateways = vec![
+        blocking(),
+        GatewayConfig::poll(2, 5000).naming_workers().of(Source::Passing),
+        GatewayConfig::poll(2, 1000).naming_workers().of(Source::Records),
+    ];
+    let bench = bench(gateways, |_| {});
+    let load = bench.load();
+    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
+    let ran = bench.run(&["deploy"], &arguments).exits(0);
+    let totals = bench.assert_unnoticed(load);
+    println!("{totals}");
+    for (gateway, routed, seconds) in costs(&events(&ran.stdout())) {
+        println!("{gateway}: {} after {seconds:.3} s", if routed { "in" } else { "out" });
+    }
+    for agent in &bench.lab.agents {
+        assert_eq!(agent.maintenance().expect("an answer"), None);
+    }
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+}
+
+#[test]
+fn a_service_that_registers_itself_anew_while_it_restarts_stays_out_until_it_is_healthy() {
+    let ways = [
+        ("register", at_the_agent("register", &registration()), None),
+        (
+            "replace",
+            at_the_agent("register?replace-existing-checks=true", &registration()),
+            Some("was up again"),
+        ),
+        (
+            "deregister",
+            format!(
+                "{}; {}",
+                at_the_agent("deregister/app-${{ node.name }}", ""),
+                at_the_agent("register", &registration())
+            ),
+            Some("was up again"),
+        ),
+    ];
+    let bench = bench(vec![blocking(), blocking()], |_| {});
+    for (version, (way, command, told)) in ["2", "3", "1"].into_iter().zip(ways) {
+        let playbook = bench.lab.playbook_named(&format!("{way}.yaml"), |playbook| {
+            // It is there before its process can serve, and its first check says so.
+            playbook["start"] = format!("/srv/app/ctl start; {command}").into();
+        });
+        let playbook = playbook.expect("a playbook");
+        let load = bench.load();
+        let version = format!("version={version}");
+        let file = playbook.to_str().expect("UTF-8");
+        let ran = bench.run_on(file, &["deploy"], &["--var", &version, "--yes"]).exits(0);
+        bench.assert_unnoticed(load);
+        if let Some(told) = told {
+            ran.says(told);
+        }
+    }
+}
+
+#[test]
+fn maintenance_of_the_whole_agent_outlasts_every_registration() {
+    let command = format!(
+        "{}; {}",
+        at_the_agent("deregister/app-${{ node.name }}", ""),
+        at_the_agent("register", &registration())
+    );
+    let slow = rollgate_lab::Release {
+        start_delay: Duration::from_secs(2),
+        ..rollgate_lab::Release::new("2")
+    };
+    // Whoever polls would find it in the moment in which it is up.
+    let gateways =
+        vec![GatewayConfig::poll(2, 300).naming_workers().of(Source::Passing), blocking()];
+    let bench = bench(gateways, |playbook| {
+        playbook["registry"]["maintenance"] = "node".into();
+        // Registered as passing, long before it can serve.
+        playbook["start"] = format!("{command}; /srv/app/ctl start").into();
+    });
+    bench.lab.artifact_of(&slow).expect("an artifact");
+    let load = bench.load();
+    let ran = bench.deploy("2").exits(0);
+    bench.assert_unnoticed(load);
+    assert!(!ran.stderr().contains("was up again"), "{}", ran.stderr());
+}
+
+#[test]
+fn what_somebody_else_has_put_into_maintenance_stays_so() {
+    let bench = bench(vec![blocking()], |_| {});
+    let agent = &bench.lab.agents[1];
+    agent.maintain(true, "disk-check-by-ann").expect("maintenance");
+    let version = ["--var", "version=2", "--yes"];
+    let ran = bench.run(&["deploy"], &version).exits(3);
+    ran.says("maintenance by somebody else (disk-check-by-ann): it stays so");
+    assert_eq!(agent.maintenance().expect("an answer").as_deref(), Some("disk-check-by-ann"));
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));
+    agent.maintain(false, "").expect("no maintenance");
+    bench.run(&["node", "out"], &["node-2", "--var", "version=2", "--yes"]).exits(0);
+    let reason = agent.maintenance().expect("an answer").expect("it is out");
+    assert!(reason.starts_with("rollgate: release "), "{reason}");
+    bench.run(&["node", "in"], &["node-2", "--var", "version=1", "--yes"]).exits(0);
+    assert_eq!(agent.maintenance().expect("an answer"), None);
+}
+
+#[test]
+fn an_agent_that_owns_no_instance_here_is_refused() {
+    let bench = bench(vec![blocking()], |playbook| {
+        let addresses = playbook["consul"]["addresses"].clone();
+        playbook["registry"]["agent"] = addresses[0].clone();
+    });
+    let ran = bench.run(&["deploy"], &["--var", "version=2", "--yes"]).exits(3);
+    ran.says("does not own app-node-1");
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));
+}
