@@ -22,6 +22,9 @@ const BACKLOG: u32 = 8;
 /// A connection that the kernel has not answered by then, it does not answer at all.
 const ANSWER: Duration = Duration::from_millis(100);
 
+/// Between two looks whether a part that refused connections takes them again.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Returns the address by which rollgate knows the part at `ip`.
 pub(crate) fn entrance(ip: Ipv4Addr) -> Ipv4Addr {
     let [first, _, slot, host] = ip.octets();
@@ -48,12 +51,9 @@ impl Wires {
         let mut cuts: BTreeMap<Ipv4Addr, watch::Sender<bool>> = BTreeMap::new();
         for (ip, port) in sockets {
             let cut = cuts.entry(*ip).or_insert_with(|| watch::Sender::new(false)).subscribe();
-            let (from, to) = (entrance(*ip), SocketAddr::from((*ip, *port)));
+            let (from, to) = (SocketAddr::from((entrance(*ip), *port)), (*ip, *port).into());
             let _inside = runtime.enter();
-            let socket = TcpSocket::new_v4()?;
-            socket.set_reuseaddr(true)?;
-            socket.bind((from, *port).into())?;
-            let listener = socket.listen(BACKLOG).with_context(|| format!("no wire to {to}"))?;
+            let listener = listen(from).with_context(|| format!("no wire to {to}"))?;
             runtime.spawn(relay(listener, to, cut));
         }
         let (end, ended) = oneshot::channel::<()>();
@@ -82,42 +82,64 @@ impl Drop for Wires {
     }
 }
 
+fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(at)?;
+    socket.listen(BACKLOG)
+}
+
 /// Takes connections while the wire is whole. While it is cut, the kernel's own queue is kept full, so that it
-/// answers nobody.
-async fn relay(listener: TcpListener, to: SocketAddr, mut cut: watch::Receiver<bool>) {
+/// answers nobody. While the part itself refuses connections, so does the wire, from the second one on.
+async fn relay(mut listener: TcpListener, to: SocketAddr, mut cut: watch::Receiver<bool>) {
+    let Ok(at) = listener.local_addr() else { return };
     loop {
         let is_cut = *cut.borrow_and_update();
         if is_cut {
-            let _plugs = plug(&listener).await;
+            let _plugs = plug(at).await;
             if cut.wait_for(|cut| !cut).await.is_err() {
                 return;
             }
             continue;
         }
-        tokio::select! {
+        let client = tokio::select! {
             biased;
-            changed = cut.changed() => if changed.is_err() { return },
-            taken = listener.accept() => if let Ok((client, _)) = taken {
-                tokio::spawn(pass_on(client, to, cut.clone()));
+            changed = cut.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                continue;
             }
+            taken = listener.accept() => match taken {
+                Ok((client, _)) => client,
+                Err(_) => continue,
+            },
+        };
+        if let Ok(part) = TcpStream::connect(to).await {
+            tokio::spawn(pass_on(client, part, cut.clone()));
+            continue;
         }
+        drop((client, listener));
+        while !*cut.borrow() && TcpStream::connect(to).await.is_err() {
+            tokio::time::sleep(LOOK).await;
+        }
+        // Nobody else has this address.
+        let Ok(again) = listen(at) else { return };
+        listener = again;
     }
 }
 
 /// Connects until the kernel answers no more.
-async fn plug(listener: &TcpListener) -> Vec<TcpStream> {
+async fn plug(at: SocketAddr) -> Vec<TcpStream> {
     let mut plugs = Vec::new();
-    let Ok(address) = listener.local_addr() else { return plugs };
-    while let Ok(Ok(plug)) = tokio::time::timeout(ANSWER, TcpStream::connect(address)).await {
+    while let Ok(Ok(plug)) = tokio::time::timeout(ANSWER, TcpStream::connect(at)).await {
         plugs.push(plug);
     }
     plugs
 }
 
 /// Passes bytes on in both directions until both have ended, or either is torn.
-async fn pass_on(client: TcpStream, to: SocketAddr, cut: watch::Receiver<bool>) {
-    // Who is not there is told by the end of the connection; a relay cannot refuse it any more.
-    let Ok(part) = TcpStream::connect(to).await else { return };
+async fn pass_on(client: TcpStream, part: TcpStream, cut: watch::Receiver<bool>) {
     let _ = (client.set_nodelay(true), part.set_nodelay(true));
     let (client_in, client_out) = client.into_split();
     let (part_in, part_out) = part.into_split();

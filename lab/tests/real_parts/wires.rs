@@ -44,6 +44,29 @@ fn a_cut_wire_is_silent_and_a_mended_one_brings_what_was_under_way() {
 }
 
 #[test]
+fn a_wire_to_a_service_that_is_not_there_refuses_and_takes_connections_again_when_it_is() {
+    let lab = Lab::start(LabConfig { wired: true, ..LabConfig::new(1, Vec::new()) }).unwrap();
+    let node = &lab.nodes[0];
+    let limit = Duration::from_secs(5);
+    assert!(node.exec("/srv/app/ctl stop").unwrap().status.success());
+    let refused = rollgate_lab::until("a refusal", limit, || {
+        let error = connect(node.ip(), 9000).err();
+        Ok(error.filter(|error| error.kind() == std::io::ErrorKind::ConnectionRefused))
+    });
+    refused.unwrap();
+    lab.cut(&[node.ip()]).unwrap();
+    let silent = rollgate_lab::until("silence", limit, || {
+        let error = connect(node.ip(), 9000).err();
+        Ok(error.filter(|error| error.kind() == std::io::ErrorKind::TimedOut))
+    });
+    silent.unwrap();
+    lab.mend(&[node.ip()]).unwrap();
+    assert!(node.exec("/srv/app/ctl start").unwrap().status.success());
+    let back = rollgate_lab::until("a connection", limit, || Ok(connect(node.ip(), 9000).ok()));
+    back.unwrap();
+}
+
+#[test]
 fn what_a_command_leaves_running_is_found() {
     let lab = Lab::start(LabConfig::new(1, Vec::new())).unwrap();
     assert_eq!(lab.leftovers().unwrap(), [""; 0]);
