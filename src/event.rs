@@ -143,7 +143,7 @@ pub enum Fact {
     /// A node has failed.
     #[serde(rename = "node.failed")]
     NodeFailed(Box<Failure>),
-    /// A node that was only marked down was marked up again.
+    /// A node whose service was not touched was marked up again.
     #[serde(rename = "node.put_back")]
     NodePutBack {
         /// Whether every gateway was seen to route to it again.
@@ -307,7 +307,10 @@ pub struct Failure {
     /// Whether what the node runs is not known: the link was lost and it cannot be looked at.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unknown: bool,
-    /// Whether the node will be put back: it was only marked down.
+    /// Whether what the step does to the service was certainly never begun: the node could not be reached.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_begun: bool,
+    /// Whether the node will be put back: its service was not touched.
     #[serde(default)]
     pub put_back: bool,
 }

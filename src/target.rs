@@ -216,7 +216,7 @@ pub fn undoing(release: &Release, only: &[String]) -> Result<Vec<Target>, Vec<St
     let touched = |name: &&str| {
         let node = release.nodes.get(*name);
         let changed =
-            node.is_some_and(|node| node.stopped || node.standing() != Standing::Untouched);
+            node.is_some_and(|node| node.is_stopped() || node.standing() != Standing::Untouched);
         changed && (only.is_empty() || only.iter().any(|only| only == name))
     };
     let before = release.started.as_ref().map_or(&[][..], |started| started.before.as_slice());

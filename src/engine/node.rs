@@ -53,6 +53,8 @@ pub(super) struct NodeRun<W> {
 pub(super) enum Trouble {
     /// It failed.
     Failed(Failure),
+    /// The node could not be reached: what was to be done there was certainly never begun.
+    NotBegun(String),
     /// The link to the node was lost while a command ran: its effect is unknown.
     Lost(String),
     /// Others have failed meanwhile: the node is not taken.
@@ -68,10 +70,19 @@ impl Trouble {
         let reason = match self {
             Self::Failed(failure) => return failure,
             Self::Lost(problem) => format!("{problem}; whether it took effect is unknown"),
+            Self::NotBegun(problem) => problem,
             Self::NotTaken => "too many others have failed".to_owned(),
             Self::Halt => "nothing new may be begun".to_owned(),
         };
         Failure { reason, unknown, ..Failure::default() }
+    }
+
+    /// The same of a second try: the first one may have begun it.
+    pub(super) fn of_second_try(self) -> Self {
+        match self {
+            Self::NotBegun(problem) => Self::from(problem),
+            other => other,
+        }
     }
 }
 
@@ -132,7 +143,7 @@ impl<W: World> NodeRun<W> {
             mark: state.mark,
             down: state.down == Some(true),
             unanswered: false,
-            stopped: state.stopped,
+            stopped: state.is_stopped(),
             guard: None,
             done: state.resumed.then(|| state.done.clone()),
         })
@@ -283,6 +294,7 @@ impl<W: World> NodeRun<W> {
         if self.record(Some(step), Fact::StepStarted {}).await.is_err() {
             return Ending::Trouble(Trouble::Halt);
         }
+        let stopped_before = self.stopped;
         self.stopped |= step.touches_service() && (!matches!(step, Step::Run(_)) || self.down);
         let begun = Instant::now();
         // A write that is under way gets a moment: its result is worth more than the moment.
@@ -311,6 +323,10 @@ impl<W: World> NodeRun<W> {
                 }
             }
             Err(Trouble::NotTaken) => Ending::Interrupted,
+            Err(Trouble::NotBegun(reason)) if step.touches_service() => {
+                let failure = self.not_begun(step, stopped_before, reason).await;
+                Ending::Trouble(Trouble::Failed(failure))
+            }
             Err(trouble) => Ending::Trouble(trouble),
         }
     }

@@ -5,6 +5,7 @@
 //! reaches the journal; so the rules that keep users safe are kept here once, whoever drives the engine:
 //!
 //! * nothing is stopped before it was proven out and drained;
+//! * nothing is put back whose service was ended, or may have been;
 //! * nothing is enabled before its new process was proven healthy;
 //! * nothing is done that was not proven to be back in;
 //! * nothing happens after the end.
@@ -17,7 +18,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::event::{Event, Fact, Finished, Planned, Resumption, Started, Step, Will};
 
-pub use node::{NodeState, Phase, Standing, Way};
+pub use node::{NodeState, Phase, Standing, Stopped, Way};
 
 /// A release, as far as it has come.
 #[derive(Debug, Clone, Default)]

@@ -44,6 +44,37 @@ impl<W: World> NodeRun<W> {
         }
     }
 
+    /// What a step to the service was to do was certainly never begun. What served before then still does, unless the
+    /// node cannot be reached because it is dead: only one that is seen to serve counts as not stopped.
+    pub(super) async fn not_begun(
+        &mut self,
+        step: Step,
+        stopped_before: bool,
+        reason: String,
+    ) -> Failure {
+        let mut failure = Failure { reason, not_begun: true, ..Failure::default() };
+        if stopped_before || !self.down || self.planned.was_out {
+            return failure;
+        }
+        let health = &self.node.health;
+        let longest = (health.timeout + health.interval) * health.rise;
+        self.tell(step, format!("{}; does it serve?", failure.reason), None, longest);
+        let gate = self.gate();
+        let interrupted = stopped_for(self.shared.stop.clone(), Duration::ZERO);
+        let serves = tokio::select! {
+            biased;
+            serves = gate.serves() => serves,
+            () = interrupted => Err("the release is to stop".to_owned()),
+        };
+        match serves {
+            Ok(()) => self.stopped = false,
+            Err(problem) => {
+                failure.seen.push(("not put back".into(), format!("health check: {problem}")));
+            }
+        }
+        failure
+    }
+
     /// The release is to stop: go where the pool is safe, at once.
     pub(super) async fn interrupt(&mut self, step: Step) {
         self.end_guard().await;

@@ -83,7 +83,7 @@ impl<W: World> NodeRun<W> {
             listener if !listener.bound => {
                 Ok(Found::from(format!("{lost}; the service is seen to be gone")))
             }
-            _ => self.command(shell).await,
+            _ => self.command(shell).await.map_err(Trouble::of_second_try),
         }
     }
 
@@ -103,7 +103,7 @@ impl<W: World> NodeRun<W> {
             Err(_) if self.shared.spec.has_identity => {}
             Err(problem) => {
                 let reason = format!("the node's listener cannot be looked at: {problem}");
-                return Err(Trouble::from(reason));
+                return Err(Trouble::NotBegun(reason));
             }
         }
         match self.command(shell).await {
@@ -117,7 +117,7 @@ impl<W: World> NodeRun<W> {
         if new {
             return Ok(Found::from("the connection was lost; a new process is seen".to_owned()));
         }
-        self.command(shell).await
+        self.command(shell).await.map_err(Trouble::of_second_try)
     }
 
     /// After a lost link: reaches the node again and looks.
@@ -147,15 +147,7 @@ impl<W: World> NodeRun<W> {
     }
 
     async fn prove_healthy(&self, step: Step) -> Result<Found, Trouble> {
-        let gate = Gate {
-            world: self.shared.world.clone(),
-            consul: self.shared.consul.clone(),
-            node: self.node.clone(),
-            mark: self.mark,
-            sudo: self.shared.spec.sudo,
-            any_version: self.shared.mode == super::Mode::In,
-            same_version: self.same_version(),
-        };
+        let gate = self.gate();
         let begun = Instant::now();
         let deadline = self.node.health.deadline;
         let tell = |message| {
@@ -163,6 +155,18 @@ impl<W: World> NodeRun<W> {
         };
         let healthy = Arc::new(gate).wait(tell).await?;
         Ok(Found::from(healthy.message))
+    }
+
+    pub(super) fn gate(&self) -> Gate<W> {
+        Gate {
+            world: self.shared.world.clone(),
+            consul: self.shared.consul.clone(),
+            node: self.node.clone(),
+            mark: self.mark,
+            sudo: self.shared.spec.sudo,
+            any_version: self.shared.mode == super::Mode::In,
+            same_version: self.same_version(),
+        }
     }
 
     /// Deletes the oldest releases. The node is done: trouble with it is worth a warning only.
@@ -250,7 +254,7 @@ impl<W: World> NodeRun<W> {
         };
         let mut result = self.reach(&self.node.host, command.clone()).await;
         if matches!(&result, Err(Trouble::Lost(_))) {
-            result = self.reach(&self.node.host, command).await;
+            result = self.reach(&self.node.host, command).await.map_err(Trouble::of_second_try);
         }
         let output = result?;
         if output.success() {
@@ -269,7 +273,7 @@ impl<W: World> NodeRun<W> {
                     tokio::time::sleep(LINK_PAUSE).await;
                 }
                 Err(RunError::NotStarted(problem)) => {
-                    return Err(Trouble::from(format!("{host} cannot be reached: {problem}")));
+                    return Err(Trouble::NotBegun(format!("{host} cannot be reached: {problem}")));
                 }
                 Err(error @ RunError::TimedOut(_)) => {
                     return Err(Trouble::from(format!("{error}; it was ended")));

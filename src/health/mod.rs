@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::consul::Client;
+use crate::consul::{Client, Index};
 use crate::event::Failure;
 use crate::node::{Listener, Mark, Operation};
 use crate::spec::NodeSpec;
@@ -149,6 +149,24 @@ impl<W: World> Gate<W> {
             seen.process = Some(process.unwrap_or_else(|unproven| unproven.seen));
         }
         Err(seen.failure(&self.node, begun.elapsed()))
+    }
+
+    /// Asks whether the node serves, whatever process answers: as many good tries in a row as make it healthy.
+    ///
+    /// # Errors
+    ///
+    /// What the first try that is none has seen.
+    pub async fn serves(&self) -> Result<(), String> {
+        let mut index = Index::default();
+        for turn in 0..self.node.health.rise {
+            if turn > 0 {
+                tokio::time::sleep(self.node.health.interval).await;
+            }
+            if let Some(problem) = self.attempt(&mut index).await.problem {
+                return Err(problem);
+            }
+        }
+        Ok(())
     }
 
     /// Looks at the process that listens on the node's port: words if it is new, the problem if not.

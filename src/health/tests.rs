@@ -239,3 +239,13 @@ async fn a_command_never_runs_twice_at_the_same_time() {
     outcome(gate).await.expect_err("no answer");
     assert_eq!(world.busy.lock().expect("lock").1, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_service_serves_as_long_as_no_try_fails_whatever_process_it_is() {
+    let begun = Instant::now();
+    assert_eq!(gate("rise: 3", &[Ok(200)], &[listener(900)]).serves().await, Ok(()));
+    assert_eq!(begun.elapsed().as_millis(), 200, "three tries, the first at once");
+    let dies = [Ok(200), refused(), Ok(200)];
+    let seen = gate("rise: 3", &dies, &[listener(900)]).serves().await;
+    assert_eq!(seen, Err("connection refused".into()));
+}

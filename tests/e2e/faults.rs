@@ -28,6 +28,15 @@ fn an_sshd_that_dies_during_the_stop_is_reached_again() {
 }
 
 #[test]
+fn a_node_whose_sshd_is_gone_before_the_stop_goes_on_serving() {
+    let cell = Cell { mishap: Mishap::SshdKilled(Lasts::Release), step: Step::Drain };
+    let row = try_cell(&rollgate(), cell).expect("the lab works");
+    assert!(row.is_good(), "{row}");
+    assert_eq!((row.code, row.then), (Some(20), Some(0)));
+    assert!(row.nodes.iter().all(|node| node.serves("1")), "{row}");
+}
+
+#[test]
 fn an_sshd_that_hangs_during_the_start_is_reached_again() {
     is_survived(Mishap::SshdHung(Lasts::Moment), Step::Start);
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use rollgate::engine::release::{NodeState, Release};
+use rollgate::engine::release::{NodeState, Release, Stopped};
 use rollgate::event::Outcome;
 use rollgate::node::Operation;
 use rollgate::world::{Channel, Command, Host, Method, Reply, Request, Stdin, World};
@@ -141,7 +141,7 @@ fn requests_that_are_cut_and_not_told_are_seen() {
         command(&sim, 1, "svc stop").await;
         let mut told = untouched("node-1");
         let node = told.nodes.get_mut("node-1").expect("the node");
-        (node.down, node.stopped) = (Some(true), true);
+        (node.down, node.stopped) = (Some(true), Stopped::Yes);
         sim.look(|state| state.check_told(&told, None, false));
         assert_eq!(broken(&sim), [Rule::CutUntold]);
     });

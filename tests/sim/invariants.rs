@@ -218,7 +218,7 @@ impl State {
         if !registry {
             return Some(format!("told {standing:?}"));
         }
-        if !told.stopped && node.deeds.touched {
+        if !told.is_stopped() && node.deeds.touched {
             return Some("told not to be stopped".into());
         }
         if told.phase == Phase::Done && node.down_by != Some(Cause::Fault) {

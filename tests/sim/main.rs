@@ -16,6 +16,7 @@ mod invariants;
 mod node;
 mod operator;
 mod process;
+mod put_back;
 mod schedule;
 mod shape;
 mod sim;

@@ -18,8 +18,8 @@ pub struct NodeState {
     pub down: Option<bool>,
     /// A registry write was begun and its result is not known.
     pub writing: bool,
-    /// The service was ended or changed, or may have been.
-    pub stopped: bool,
+    /// Whether the service was ended or changed.
+    pub stopped: Stopped,
     /// Processes of this release are younger than this.
     pub mark: Option<Mark>,
     /// Gateways proven since the last confirming step began.
@@ -34,6 +34,18 @@ pub struct NodeState {
     pub resumed: bool,
     /// Where it is going, or has arrived.
     pub way: Way,
+}
+
+/// Whether a node's service was ended or changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stopped {
+    /// It is as it was before the release.
+    #[default]
+    No,
+    /// By the step that is being done, or was when the node failed, unless that was never begun.
+    Perhaps,
+    /// It was, or may have been.
+    Yes,
 }
 
 /// Where a node is going.
@@ -103,6 +115,9 @@ impl NodeState {
                     self.drained = Some(*drained);
                 }
                 self.done.extend(self.step.take());
+                if self.stopped == Stopped::Perhaps {
+                    self.stopped = Stopped::Yes;
+                }
                 Ok(())
             }
             Fact::RegistryWriting { .. } => {
@@ -126,17 +141,12 @@ impl NodeState {
                 self.proven += 1;
                 Ok(())
             }
-            Fact::NodeFailed(failure) => {
-                ensure!(
-                    matches!(self.phase, Phase::Taken | Phase::Waiting),
-                    "a node fails that is not under way"
-                );
-                self.failure = Some(failure.as_ref().clone());
-                self.phase = Phase::Failed;
-                Ok(())
-            }
+            Fact::NodeFailed(failure) => self.fail(step, failure),
             Fact::NodePutBack { .. } => {
-                ensure!(!self.stopped, "a node is put back whose service was stopped");
+                ensure!(
+                    self.stopped == Stopped::No,
+                    "a node is put back whose service was stopped"
+                );
                 ensure!(self.down == Some(false), "a node is put back that was not marked up");
                 Ok(())
             }
@@ -184,17 +194,43 @@ impl NodeState {
         self.way == Way::Back
     }
 
+    /// Returns whether the service was ended or changed, or may have been.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped != Stopped::No
+    }
+
     /// Returns whether it was begun, or could not be, and did not come to its end.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
         matches!(self.phase, Phase::Taken | Phase::Interrupted | Phase::Failed | Phase::Blocked)
     }
 
+    fn fail(&mut self, step: Option<Step>, failure: &Failure) -> Result<()> {
+        ensure!(
+            matches!(self.phase, Phase::Taken | Phase::Waiting),
+            "a node fails that is not under way"
+        );
+        if failure.not_begun {
+            ensure!(
+                self.step.is_some() && self.step == step,
+                "a step was never begun that is not under way"
+            );
+            // One that is left out comes back by a proof of health only, whatever became of it.
+            if failure.put_back && self.stopped == Stopped::Perhaps {
+                self.stopped = Stopped::No;
+            }
+        }
+        self.failure = Some(failure.clone());
+        self.phase = Phase::Failed;
+        Ok(())
+    }
+
     /// Begins to bring back what ran before, from the first step on.
     pub(super) fn turn_back(&mut self) {
         self.phase = Phase::Taken;
         self.way = Way::Back;
-        self.stopped = true;
+        self.stopped = Stopped::Yes;
         self.step = None;
         self.done.clear();
     }
@@ -205,7 +241,7 @@ impl NodeState {
             phase: Phase::Waiting,
             done: found.done,
             down: (written || found.down).then_some(found.down),
-            stopped: self.stopped,
+            stopped: if self.is_stopped() { Stopped::Yes } else { Stopped::No },
             mark: self.mark,
             drained: self.drained,
             resumed: true,
@@ -239,8 +275,10 @@ impl NodeState {
         }
         ensure!(self.step.is_none(), "`{step}` begins within another step");
         // Whatever was done to a node while it was out, only a proof of health brings it back.
-        if step.touches_service() && (!matches!(step, Step::Run(_)) || self.down == Some(true)) {
-            self.stopped = true;
+        let touches =
+            step.touches_service() && (!matches!(step, Step::Run(_)) || self.down == Some(true));
+        if touches && self.stopped == Stopped::No {
+            self.stopped = Stopped::Perhaps;
         }
         self.step = Some(step);
         self.proven = 0;

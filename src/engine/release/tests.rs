@@ -1,6 +1,7 @@
 //! What may follow what.
 
 use super::*;
+use crate::event::{Failure, Resumed};
 use crate::spec::Inputs;
 
 /// A release of nodes `a` and `b` and the numbering of its events.
@@ -173,6 +174,84 @@ fn a_stopped_node_cannot_be_put_back_unproven() {
     }
     story.write(false).expect("written");
     assert!(story.tell(Some("b"), None, Fact::NodePutBack { proven: true }).is_err());
+}
+
+impl Story {
+    /// Node `b` is taken and goes as far as this step, which begins.
+    fn up_to(step: Step) -> Self {
+        let mut story = Self::new();
+        story.batch(&["b"]).expect("taken");
+        for before in FULL.into_iter().take_while(|before| *before != step) {
+            story.step(before).expect("legal");
+        }
+        story.tell(Some("b"), Some(step), Fact::StepStarted {}).expect("begins");
+        story
+    }
+
+    /// The step was never begun, and the node is to be put back, or left out.
+    fn never_began(&mut self, step: Step, put_back: bool) -> Result<()> {
+        let failure = Failure { not_begun: true, put_back, ..Failure::default() };
+        self.tell(Some("b"), Some(step), Fact::NodeFailed(Box::new(failure)))
+    }
+
+    fn put_back(&mut self) -> Result<()> {
+        self.write(false)?;
+        self.tell(Some("b"), None, Fact::NodePutBack { proven: true })
+    }
+
+    /// What was left is taken up again, from the first step on.
+    fn resume(&mut self) {
+        let found = Resumption { node: "b".into(), down: true, done: Vec::new() };
+        let resumed = Resumed { actor: "me".into(), nodes: vec![found] };
+        self.tell(None, None, Fact::ReleaseResumed(resumed)).expect("resumed");
+        self.batch(&["b"]).expect("taken");
+    }
+}
+
+#[test]
+fn a_node_whose_stop_was_never_begun_is_put_back() {
+    let mut story = Story::up_to(Step::Stop);
+    assert!(story.release.nodes["b"].is_stopped(), "perhaps, until more is known");
+    story.never_began(Step::Stop, true).expect("fails");
+    story.put_back().expect("put back");
+    assert_eq!(story.release.nodes["b"].standing(), Standing::PutBack);
+    assert!(!story.release.nodes["b"].is_stopped());
+}
+
+#[test]
+fn a_node_that_may_have_been_stopped_before_is_not_put_back_because_a_later_step_was_never_begun() {
+    for later in [Step::Activate, Step::Start] {
+        let mut story = Story::up_to(later);
+        story.never_began(later, true).expect("fails");
+        assert!(story.put_back().is_err(), "{later}");
+    }
+    let mut story = Story::up_to(Step::Stop);
+    story.tell(Some("b"), Some(Step::Stop), Fact::NodeInterrupted {}).expect("interrupted");
+    story.resume();
+    for step in [Step::Disable, Step::ConfirmOut, Step::Drain] {
+        story.step(step).expect("legal");
+    }
+    story.tell(Some("b"), Some(Step::Stop), Fact::StepStarted {}).expect("begins again");
+    story.never_began(Step::Stop, true).expect("fails");
+    assert!(story.put_back().is_err(), "the first try may have ended it");
+}
+
+#[test]
+fn a_node_that_was_left_out_is_not_put_back_later_without_a_proof() {
+    let mut story = Story::up_to(Step::Stop);
+    story.never_began(Step::Stop, false).expect("fails");
+    story.resume();
+    story.step(Step::Disable).expect("legal");
+    assert!(story.put_back().is_err());
+}
+
+#[test]
+fn only_the_step_that_is_being_done_can_be_one_that_was_never_begun() {
+    let mut story = Story::up_to(Step::Stop);
+    assert!(story.never_began(Step::Drain, true).is_err());
+    let finished = Fact::StepFinished { elapsed_ms: 1, message: String::new(), drained: None };
+    story.tell(Some("b"), Some(Step::Stop), finished).expect("done");
+    assert!(story.never_began(Step::Stop, true).is_err());
 }
 
 #[test]

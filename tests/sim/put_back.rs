@@ -1,0 +1,65 @@
+//! When a node does not get to its end: which one goes back to its users.
+
+use crate::faults::{Fate, Fault, When};
+use crate::judge;
+use crate::operator::{End, Ran, run, scratch};
+use crate::schedule::Schedule;
+
+const FOREVER: u64 = 24 * 3_600_000;
+
+const PUT_BACK: &str = r#""type":"node.put_back""#;
+
+/// A plain release with these faults, which breaks no rule and ends because node-1 failed.
+#[track_caller]
+fn failed(faults: Vec<(When, Fault)>) -> Ran {
+    let (schedule, scratch) = (Schedule { faults, ..Schedule::plain() }, scratch());
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    assert!(matches!(ran.end, End::Finished(_, 20)), "{:?}", ran.end);
+    let told = ran.events.lines().filter(|line| !line.contains("step.progress"));
+    Ran { events: told.collect::<Vec<_>>().join("\n"), ..ran }
+}
+
+/// When node-1 begins a step.
+fn begins(step: &str) -> When {
+    let whole = run(&Schedule::plain(), scratch().path(), true);
+    let begins = format!("EVENT node-1 {step}: StepStarted");
+    let mut events = whole.history.iter().filter(|line| line.contains("EVENT "));
+    let place = events.position(|line| line.contains(&begins));
+    When::Event(place.expect("the step begins") as u64 + 1)
+}
+
+#[test]
+fn a_node_that_cannot_be_reached_for_its_stop_and_still_serves_is_put_back() {
+    let unreachable = Fault::Unreachable { node: 0, lasts: FOREVER };
+    let ran = failed(vec![(begins("stop"), unreachable)]);
+    assert!(ran.events.contains(PUT_BACK), "{}", ran.events);
+    assert!(ran.events.contains(r#""not_begun":true,"put_back":true"#), "{}", ran.events);
+    assert_eq!(ran.lost_by_faults, 0);
+}
+
+#[test]
+fn a_node_that_cannot_be_reached_because_it_is_dead_stays_out() {
+    let dead = Fault::Reboot { node: 0, lasts: FOREVER };
+    let ran = failed(vec![(begins("stop"), dead)]);
+    assert!(!ran.events.contains(PUT_BACK), "{}", ran.events);
+    assert!(ran.events.contains("health check: connection refused"), "{}", ran.events);
+}
+
+#[test]
+fn a_node_whose_stop_may_have_begun_before_it_could_not_be_reached_any_more_stays_out() {
+    let lost = (begins("stop"), Fault::NextCommand { node: 0, fate: Fate::Vanishes });
+    let (schedule, scratch) =
+        (Schedule { faults: vec![lost.clone()], ..Schedule::plain() }, scratch());
+    let once = run(&schedule, scratch.path(), true);
+    let mut stops = once.history.iter().filter(|line| {
+        line.contains("on node-1: User") && line.contains("svc stop") && line.contains("call ")
+    });
+    let second = stops.nth(1).expect("it is tried again");
+    let number = second.split("call ").nth(1).and_then(|rest| rest.split(':').next());
+    let second = When::Call(number.and_then(|number| number.parse().ok()).expect("a number"));
+    let unreachable = Fault::Unreachable { node: 0, lasts: FOREVER };
+    let ran = failed(vec![lost, (second, unreachable)]);
+    assert!(!ran.events.contains(PUT_BACK), "{}", ran.events);
+    assert!(ran.events.contains("cannot be reached"), "{}", ran.events);
+}
