@@ -116,8 +116,13 @@ impl<W: World> NodeRun<W> {
 
     /// How long the gateways may take to follow.
     pub(super) fn confirm_time(&self) -> Duration {
-        let lag = self.shared.gateways.iter().map(crate::gateway::Watcher::lag).max();
-        CONFIRM_TIME + 2 * lag.unwrap_or_default()
+        CONFIRM_TIME + 2 * self.lag()
+    }
+
+    /// How long a write may take to reach every worker of every gateway.
+    pub(super) fn lag(&self) -> Duration {
+        let lags = self.shared.gateways.iter().map(crate::gateway::Watcher::lag);
+        lags.max().unwrap_or_default()
     }
 
     /// Waits until every gateway is proven to route to the node, or to have let go of it.
@@ -171,9 +176,11 @@ impl<W: World> NodeRun<W> {
                         };
                         self.record(Some(step), fact).await?;
                     }
-                    Some(Ok((_, Err(seen)))) => {
+                    Some(Ok((_, Err(unproven)))) => {
                         let what = if routed { "is back in" } else { "is out" };
-                        return Err(Trouble::from(format!("not proven that it {what}: {seen}")));
+                        let reason = format!("not proven that it {what}: {}", unproven.seen);
+                        let blind = unproven.unreadable;
+                        return Err(if blind { Trouble::Blind(reason) } else { reason.into() });
                     }
                     Some(Err(error)) => return Err(Trouble::from(error.to_string())),
                 },

@@ -57,6 +57,8 @@ pub(super) enum Trouble {
     NotBegun(String),
     /// The link to the node was lost while a command ran: its effect is unknown.
     Lost(String),
+    /// A gateway could not be read in the end, however long it was asked.
+    Blind(String),
     /// Others have failed meanwhile: the node is not taken.
     NotTaken,
     /// The journal cannot be written, or the lock is lost: nothing new may be begun.
@@ -70,7 +72,7 @@ impl Trouble {
         let reason = match self {
             Self::Failed(failure) => return failure,
             Self::Lost(problem) => format!("{problem}; whether it took effect is unknown"),
-            Self::NotBegun(problem) => problem,
+            Self::NotBegun(problem) | Self::Blind(problem) => problem,
             Self::NotTaken => "too many others have failed".to_owned(),
             Self::Halt => "nothing new may be begun".to_owned(),
         };
@@ -212,7 +214,7 @@ impl<W: World> NodeRun<W> {
                     return Arrival::Interrupted;
                 }
                 Ending::Trouble(trouble) => {
-                    self.fail(action.step, trouble.into_failure()).await;
+                    self.fail(action.step, trouble).await;
                     return Arrival::Failed;
                 }
             }

@@ -10,14 +10,23 @@ use super::run::Stop;
 use crate::event::{Fact, Failure, Step};
 use crate::world::World;
 
+/// How long a node that is put back may take to be proven in, beyond twice the gateways' lag, when the step failed because
+/// one of them could not be read in the end: most likely it cannot be read now.
+const BLIND_TIME: Duration = Duration::from_secs(5);
+
 /// How long a node that is put back may take to be proven in, once the release is to stop: the whole must fit
 /// into the five seconds that a cancelled CI job has.
 const PUT_BACK_GRACE: Duration = Duration::from_secs(2);
 
 impl<W: World> NodeRun<W> {
     /// The node has failed: what was only marked down is put back, everything else stays as it is.
-    pub(super) async fn fail(&mut self, step: Step, mut failure: Failure) {
+    pub(super) async fn fail(&mut self, step: Step, trouble: Trouble) {
         self.end_guard().await;
+        let patience = match trouble {
+            Trouble::Blind(_) => BLIND_TIME + 2 * self.lag(),
+            _ => self.confirm_time(),
+        };
+        let mut failure = trouble.into_failure();
         if !self.goes_back() {
             self.shared.failures.fetch_add(1, Ordering::Relaxed);
         }
@@ -39,7 +48,7 @@ impl<W: World> NodeRun<W> {
         let interrupted = stopped_for(self.shared.stop.clone(), PUT_BACK_GRACE);
         tokio::select! {
             biased;
-            () = self.put_back(step, deadline) => {}
+            () = self.put_back(step, deadline, patience) => {}
             () = interrupted => {}
         }
     }
@@ -79,7 +88,7 @@ impl<W: World> NodeRun<W> {
     pub(super) async fn interrupt(&mut self, step: Step) {
         self.end_guard().await;
         if self.may_be_put_back() {
-            self.put_back(step, Instant::now() + PUT_BACK_GRACE).await;
+            self.put_back(step, Instant::now() + PUT_BACK_GRACE, PUT_BACK_GRACE).await;
         }
         let _ = self.record(Some(step), Fact::NodeInterrupted {}).await;
     }
@@ -90,7 +99,9 @@ impl<W: World> NodeRun<W> {
         ours && self.down && !self.stopped && !self.planned.was_out
     }
 
-    async fn put_back(&mut self, step: Step, deadline: Instant) {
+    /// Marks the node up until `deadline`, and waits so long for the proof that it is back in, but no longer than
+    /// `patience`.
+    async fn put_back(&mut self, step: Step, deadline: Instant, patience: Duration) {
         // A write without an answer may still be done after ours; one more of the same kind, which it then
         // cannot follow, settles that.
         let settled = async {
@@ -116,11 +127,16 @@ impl<W: World> NodeRun<W> {
             }
         }
         self.shared.capacity.lock().await.is_back(&self.node.address);
-        let proven = self.confirm(step, true, deadline).await;
-        if let Err(Trouble::Failed(failure)) = &proven {
-            let message = format!("{} is marked up; {}", self.node.name, failure.reason);
-            let _ = self.record(None, Fact::Warning { message }).await;
-        }
-        let _ = self.record(Some(step), Fact::NodePutBack { proven: proven.is_ok() }).await;
+        let deadline = deadline.min(Instant::now() + patience);
+        let proven = match self.confirm(step, true, deadline).await {
+            Ok(_) => true,
+            Err(Trouble::Failed(Failure { reason, .. }) | Trouble::Blind(reason)) => {
+                let message = format!("{} is marked up; {reason}", self.node.name);
+                let _ = self.record(None, Fact::Warning { message }).await;
+                false
+            }
+            Err(_) => false,
+        };
+        let _ = self.record(Some(step), Fact::NodePutBack { proven }).await;
     }
 }

@@ -22,7 +22,7 @@ use crate::world::{Reply, Request};
 
 pub use ask::{Ask, AskError, Asker};
 pub use proof::{Method, Proof, Rule, Verdict, reads_for};
-pub use watch::{Confirmation, Observation, Watcher};
+pub use watch::{Confirmation, Observation, Unproven, Watcher};
 
 /// For one read of a gateway.
 const READ_TIMEOUT: Duration = Duration::from_secs(3);

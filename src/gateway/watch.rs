@@ -76,6 +76,15 @@ impl Observation {
     }
 }
 
+/// Why there is no proof.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unproven {
+    /// What was seen last, in words.
+    pub seen: String,
+    /// In the end it could not be read at all.
+    pub unreadable: bool,
+}
+
 /// A proof that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Confirmation {
@@ -134,8 +143,9 @@ impl<W: World> Watcher<W> {
         written: Instant,
         deadline: Instant,
         tell: impl Fn(String),
-    ) -> Result<Confirmation, String> {
+    ) -> Result<Confirmation, Unproven> {
         let mut proof = Proof::new(self.rule());
+        let mut unreadable = true;
         let mut looks = JoinSet::new();
         let mut trouble = None;
         let mut serving = 0;
@@ -145,14 +155,16 @@ impl<W: World> Watcher<W> {
                     (written.elapsed(), look(self.asker.clone(), self.driver.clone()));
                 looks.spawn(async move { (since, look.await) });
             }
-            let seen = tokio::time::timeout_at(deadline, looks.join_next()).await;
+            let Ok(seen) = tokio::time::timeout_at(deadline, looks.join_next()).await else {
+                break;
+            };
+            unreadable = !matches!(seen, Some(Ok((_, Ok(_)))));
             match seen {
-                Err(_) => break,
-                Ok(Some(Ok((_, Ok((_, view)))))) if !view.shows_any(pool, address) => {
+                Some(Ok((_, Ok((_, view))))) if !view.shows_any(pool, address) => {
                     proof.fail();
                     trouble = Some("the reply lists none of the playbook's other nodes".into());
                 }
-                Ok(Some(Ok((since, Ok((worker, view)))))) => {
+                Some(Ok((since, Ok((worker, view))))) => {
                     let agrees =
                         if routed { view.routes_to(address) } else { view.lets_go_of(address) };
                     if !agrees {
@@ -161,11 +173,11 @@ impl<W: World> Watcher<W> {
                     serving = pool.iter().filter(|address| view.routes_to(address)).count();
                     proof.see(worker.as_deref(), agrees, since);
                 }
-                Ok(Some(Ok((_, Err(problem))))) => {
+                Some(Ok((_, Err(problem)))) => {
                     proof.fail();
                     trouble = Some(problem);
                 }
-                Ok(Some(Err(_)) | None) => proof.fail(),
+                Some(Err(_)) | None => proof.fail(),
             }
             let verdict = proof.verdict();
             if let Verdict::Proven(method) = verdict {
@@ -181,7 +193,7 @@ impl<W: World> Watcher<W> {
                 tokio::time::sleep_until(deadline.min(Instant::now() + PAUSE)).await;
             }
         }
-        Err(self.standing(&proof, trouble.as_deref()))
+        Err(Unproven { seen: self.standing(&proof, trouble.as_deref()), unreadable })
     }
 
     fn standing(&self, proof: &Proof, trouble: Option<&str>) -> String {

@@ -1,6 +1,7 @@
-//! When a node does not get to its end: which one goes back to its users.
+//! When a node does not get to its end: which one goes back to its users, and how long that takes.
 
 use crate::faults::{Fate, Fault, When};
+use crate::gateway::Lie;
 use crate::judge;
 use crate::operator::{End, Ran, run, scratch};
 use crate::schedule::Schedule;
@@ -62,4 +63,22 @@ fn a_node_whose_stop_may_have_begun_before_it_could_not_be_reached_any_more_stay
     let ran = failed(vec![lost, (second, unreachable)]);
     assert!(!ran.events.contains(PUT_BACK), "{}", ran.events);
     assert!(ran.events.contains("cannot be reached"), "{}", ran.events);
+}
+
+#[test]
+fn a_gateway_that_could_not_be_read_for_a_minute_is_not_waited_for_another_minute() {
+    let dead = Fault::Lies { gateway: 0, lie: Lie::Refuses, lasts: FOREVER };
+    let ran = failed(vec![(begins("confirm_out"), dead)]);
+    assert!(ran.events.contains(PUT_BACK), "{}", ran.events);
+    assert!(ran.events.contains("node-1 is marked up; not proven that it is back in: gw-1"));
+    assert!((60_000..80_000).contains(&ran.took), "{} ms", ran.took);
+}
+
+#[test]
+fn a_gateway_that_can_be_read_and_is_behind_is_waited_for() {
+    let (schedule, scratch) = (Schedule::with_a_worker_that_stays_behind(1), scratch());
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    assert!(ran.events.contains(PUT_BACK));
+    assert!(ran.took > 60_000, "{} ms", ran.took);
 }
