@@ -28,7 +28,7 @@ pub(crate) struct MatrixOptions {
     /// How many labs at the same time; most of them wait most of the time.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// Write the table to this file.
+    /// Write the table to this file; cells that are not tried stay as they are there.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -61,7 +61,8 @@ pub(crate) fn run(options: &MatrixOptions) -> Result<ExitCode> {
     let good = rows.iter().filter(|row| row.is_good()).count();
     say(&format!("{good} of {} cells are as they must be", cells.len()));
     if let Some(out) = &options.out {
-        fs::write(out, page(&rows))
+        let before = fs::read_to_string(out).unwrap_or_default();
+        fs::write(out, page(&cells, &rows, &before))
             .with_context(|| format!("could not write {}", out.display()))?;
     }
     Ok(if good == cells.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

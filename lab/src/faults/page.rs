@@ -1,6 +1,8 @@
 //! The table of all cells, as a page of the documentation.
 
-use super::{Mishap, Row, Step};
+use std::collections::BTreeMap;
+
+use super::{Cell, Mishap, Row, Step};
 
 const HEAD: &str = "\
 # Faults at every step
@@ -15,42 +17,105 @@ the report and `status` say of each node is what the lab sees; `resume` ends wit
 ends with: every node on the new version, up, routed by every worker, and nothing left running.
 ";
 
-/// Returns the page.
+/// A cell of the table, as it is written.
+struct Entry {
+    codes: String,
+    line: String,
+    /// What is wrong with it.
+    wrong: Option<String>,
+}
+
+/// The cells by the places of their fault and step.
+type Entries = BTreeMap<(usize, usize), Entry>;
+
+/// Returns the page: what became of the cells that were tried, and the others as `before`, the page so far, has them.
 #[must_use]
-pub fn page(rows: &[Row]) -> String {
+pub fn page(tried: &[Cell], rows: &[Row], before: &str) -> String {
+    let mut entries = read(before);
+    for cell in tried {
+        entries.remove(&place(*cell));
+    }
+    entries.extend(rows.iter().map(|row| (place(row.cell), entry(row))));
+    write(&entries)
+}
+
+fn place(cell: Cell) -> (usize, usize) {
+    let mishap = Mishap::ALL.iter().position(|mishap| *mishap == cell.mishap);
+    let step = Step::ALL.iter().position(|step| *step == cell.step);
+    (mishap.unwrap_or_default(), step.unwrap_or_default())
+}
+
+fn entry(row: &Row) -> Entry {
+    let mark = if row.is_good() { "" } else { " ✗" };
+    let wrong = (!row.is_good()).then(|| row.objections.join("; "));
+    Entry { codes: format!("{}{mark}", row.codes()), line: line(row), wrong }
+}
+
+/// Reads a page that was written by [`write`].
+fn read(page: &str) -> Entries {
+    let mishap = |name: &str| Mishap::ALL.iter().position(|mishap| mishap.name() == name);
+    let step = |name: &str| Step::ALL.iter().position(|step| step.name() == name);
+    let mut codes = BTreeMap::new();
+    let mut wrong = BTreeMap::new();
+    let mut entries = Entries::new();
+    let mut section = None;
+    for line in page.lines() {
+        let mut cells = line.split('|').map(str::trim).skip(1);
+        let first = cells.next().unwrap_or_default();
+        if let Some(title) = line.strip_prefix("### ") {
+            section = title.split(':').next().and_then(mishap);
+        } else if let (Some(mishap), Some(step)) = (section, step(first)) {
+            let place = (mishap, step);
+            let codes = codes.remove(&place).unwrap_or_default();
+            let wrong = wrong.remove(&place);
+            entries.insert(place, Entry { codes, line: format!("{line}\n"), wrong });
+        } else if let Some(mishap) = mishap(first) {
+            let told = cells.take(Step::ALL.len()).enumerate();
+            codes.extend(told.map(|(step, codes)| ((mishap, step), codes.to_owned())));
+        } else if let Some((cell, problem)) =
+            line.strip_prefix("- ").and_then(|told| told.split_once(": "))
+            && let Some((fault, at)) = cell.split_once(" in ")
+            && let (Some(mishap), Some(step)) = (mishap(fault), step(at))
+        {
+            wrong.insert((mishap, step), problem.to_owned());
+        }
+    }
+    entries
+}
+
+fn write(entries: &Entries) -> String {
     let mut page = HEAD.to_owned();
     page += "\n## Exit codes: of the release, and of `resume` where there was something left to do\n\n| fault |";
     for step in Step::ALL {
         page += &format!(" {} |", step.name());
     }
     page += &format!("\n|---|{}\n", "---|".repeat(Step::ALL.len()));
-    let tried = |mishap: &Mishap| rows.iter().any(|row| row.cell.mishap == *mishap);
-    for mishap in Mishap::ALL.into_iter().filter(tried) {
-        page += &format!("| {} |", mishap.name());
-        for step in Step::ALL {
-            let row = rows.iter().find(|row| row.cell.mishap == mishap && row.cell.step == step);
-            let text = row.map_or(String::new(), |row| {
-                let mark = if row.is_good() { "" } else { " ✗" };
-                format!("{}{mark}", row.codes())
-            });
-            page += &format!(" {text} |");
+    let of = |mishap: usize| entries.range((mishap, 0)..(mishap + 1, 0));
+    let mishaps = Mishap::ALL.into_iter().enumerate();
+    let tried: Vec<_> = mishaps.filter(|(place, _)| of(*place).next().is_some()).collect();
+    for (mishap, named) in &tried {
+        page += &format!("| {} |", named.name());
+        for step in 0..Step::ALL.len() {
+            let codes = entries.get(&(*mishap, step)).map_or("", |entry| entry.codes.as_str());
+            page += &format!(" {codes} |");
         }
         page += "\n";
     }
-    let wrong: Vec<_> = rows.iter().filter(|row| !row.is_good()).collect();
-    page +=
-        &format!("\n{} of {} cells are as they must be.\n", rows.len() - wrong.len(), rows.len());
-    for row in wrong {
-        page += &format!("\n- {}: {}", row.cell, row.objections.join("; "));
+    let wrong = entries.iter().filter_map(|(place, entry)| Some((place, entry.wrong.as_ref()?)));
+    let wrong: Vec<_> = wrong.collect();
+    let good = entries.len() - wrong.len();
+    page += &format!("\n{good} of {} cells are as they must be.\n", entries.len());
+    for (index, ((mishap, step), problem)) in wrong.into_iter().enumerate() {
+        let gap = if index == 0 { "\n" } else { "" };
+        let cell = Cell { mishap: Mishap::ALL[*mishap], step: Step::ALL[*step] };
+        page += &format!("{gap}- {cell}: {problem}\n");
     }
     page += "\n## Every cell\n\nA node is shown as version and place at the end of the release, while a lasting fault still lasts.\n";
-    for mishap in Mishap::ALL.into_iter().filter(tried) {
-        page += &format!("\n### {}: {}\n\n", mishap.name(), mishap.describe());
+    for (mishap, named) in &tried {
+        page += &format!("\n### {}: {}\n\n", named.name(), named.describe());
         page += "| step | result | exit | s | node-1 | node-2 | node-3 | failed | by the fault | cut | then | same end |\n";
         page += &format!("|{}\n", "---|".repeat(12));
-        for row in rows.iter().filter(|row| row.cell.mishap == mishap) {
-            page += &line(row);
-        }
+        page.extend(of(*mishap).map(|(_, entry)| entry.line.as_str()));
     }
     page
 }
@@ -71,4 +136,43 @@ fn line(row: &Row) -> String {
         code(row.then),
         if row.same_end { "yes" } else { "no" },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cell, Mishap, Row, Step, page};
+
+    fn row(mishap: Mishap, step: Step, objections: &[&str]) -> Row {
+        Row {
+            cell: Cell { mishap, step },
+            code: Some(20),
+            result: "failed".into(),
+            seconds: 1.5,
+            nodes: Vec::new(),
+            failed_by_fault: 1,
+            failed: 2,
+            cut: 3,
+            then: Some(0),
+            same_end: true,
+            objections: objections.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn cells_that_are_not_tried_stay_as_they_are() {
+        let rows = [
+            row(Mishap::NodeOff, Step::Drain, &["one: thing", "another"]),
+            row(Mishap::NodeOff, Step::Stop, &[]),
+            row(Mishap::DiskFull, Step::Drain, &["a third"]),
+        ];
+        let cells = rows.each_ref().map(|row| row.cell);
+        let whole = page(&cells, &rows, "");
+        assert!(whole.contains("\n1 of 3 cells"), "{whole}");
+        assert_eq!(page(&[], &[], &whole), whole);
+        let good = [row(Mishap::NodeOff, Step::Drain, &[])];
+        let mended = page(&cells[..1], &good, &whole);
+        assert_eq!(mended, page(&cells, &[good[0].clone(), rows[1].clone(), rows[2].clone()], ""));
+        // One whose lab has failed has no row any more.
+        assert_eq!(page(&cells[..1], &[], &whole), page(&cells, &rows[1..], ""));
+    }
 }
