@@ -1,4 +1,4 @@
-//! Journals of releases, on this machine and in Consul: the fuller one of a release counts.
+//! Journals of releases, on this machine and in Consul: of a release that is in both, the one that is true counts.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -173,10 +173,10 @@ async fn read<W: World>(
     };
     let (bytes, release) = match (here, there) {
         (Some(Ok(here)), Some(Ok(there))) => {
-            if there.1.seq > here.1.seq {
-                there
-            } else {
+            if goes_on(&here.0, &there.0) {
                 here
+            } else {
+                there
             }
         }
         (Some(Ok(one)), _) | (_, Some(Ok(one))) => one,
@@ -184,4 +184,33 @@ async fn read<W: World>(
         (None, None) => bail!("release {id} has no journal"),
     };
     Ok(Past { id: id.to_owned(), release, bytes, path: places.path.clone() })
+}
+
+/// Returns whether the journal of this machine has all of Consul's, and perhaps more: the copy may be behind.
+///
+/// Otherwise somebody went on elsewhere, and Consul took only what the lock's holder wrote: whatever was written down
+/// here since leads nowhere.
+fn goes_on(here: &[u8], there: &[u8]) -> bool {
+    let end = there.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    here.starts_with(&there[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::goes_on;
+
+    #[test]
+    fn the_copy_may_be_behind_but_what_goes_on_elsewhere_counts() {
+        for (here, there, expected) in [
+            ("1\n2\n", "1\n2\n", true),
+            ("1\n2\n3\n", "1\n2\n", true),
+            ("1\n2\n3\n", "1\n2\nto", true),
+            ("1\n2\n", "1\n2\n3\n", false),
+            ("1\n2\nto", "1\n2\n3\n", false),
+            // Who has lost the lock wrote more than whoever took it has so far.
+            ("1\n2\n3\n4\n5\n", "1\n2\nresumed\n", false),
+        ] {
+            assert_eq!(goes_on(here.as_bytes(), there.as_bytes()), expected, "{here:?}, {there:?}");
+        }
+    }
 }
