@@ -138,7 +138,9 @@ fn disagree(spec: &Spec, fleet: &Fleet) -> bool {
         let Ok(seen) = seen else { return false };
         spec.nodes.iter().any(|node| {
             let down = fleet.nodes.get(&node.name).and_then(|facts| facts.down);
-            down.is_some_and(|down| seen.lets_go_of(&node.address) != down)
+            let behind = down.is_some_and(|down| seen.lets_go_of(&node.address) != down);
+            // Some of its workers have followed, others have not.
+            behind || seen.routes_somewhere_to(&node.address) != seen.routes_to(&node.address)
         })
     })
 }
