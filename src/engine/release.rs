@@ -230,12 +230,13 @@ impl Release {
         waiting(true).chain(waiting(false)).take(size).map(|(name, _)| name.to_owned()).collect()
     }
 
-    /// The nodes that go back next, at most `size`: those on their way first, then those that were updated last.
+    /// The nodes that go back next, at most `size`: those on their way first, then those that were updated last and that
+    /// `turns` says to go back, too.
     #[must_use]
-    pub fn next_back(&self, size: usize, updated: bool) -> Vec<String> {
+    pub fn next_back(&self, size: usize, turns: impl Fn(&str) -> bool) -> Vec<String> {
         let on_their_way =
             self.in_order().filter(|(_, node)| node.phase == Phase::Waiting && node.goes_back());
-        let done = self.in_order().filter(|(_, node)| updated && node.phase == Phase::Done);
+        let done = self.in_order().filter(|(name, node)| node.phase == Phase::Done && turns(name));
         let done: Vec<_> = done.collect();
         on_their_way
             .chain(done.into_iter().rev())

@@ -227,7 +227,9 @@ impl<W: World> Engine<W> {
             let all = failed && shared.spec.on_failure == OnFailure::RollbackAll;
             let asked = *stop.borrow() != Stop::No;
             let mut back = true;
-            let mut nodes = if asked { Vec::new() } else { book.release.next_back(size, all) };
+            // Nobody can turn a node around of which it is not known what it ran before.
+            let turns = |name: &str| all && shared.spec.back.contains_key(name);
+            let mut nodes = if asked { Vec::new() } else { book.release.next_back(size, turns) };
             if nodes.is_empty() && !failed {
                 back = false;
                 nodes = book.release.next_batch(size);

@@ -273,3 +273,24 @@ fn nothing_follows_the_end_and_the_end_waits_for_every_node() {
     story.tell(None, None, finished()).expect("ends");
     assert!(story.batch(&["a"]).is_err());
 }
+
+#[test]
+fn an_updated_node_goes_back_only_if_its_way_is_known() {
+    let mut story = Story::new();
+    story.batch(&["b"]).expect("taken");
+    for step in [
+        Step::Disable,
+        Step::ConfirmOut,
+        Step::Drain,
+        Step::Stop,
+        Step::Start,
+        Step::Health,
+        Step::Enable,
+        Step::ConfirmIn,
+    ] {
+        story.step(step).expect("follows");
+    }
+    story.tell(Some("b"), None, Fact::NodeDone { elapsed_ms: 1 }).expect("follows");
+    assert_eq!(story.release.next_back(5, |_| true), ["b"]);
+    assert!(story.release.next_back(5, |name| name != "b").is_empty());
+}
