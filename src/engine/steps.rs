@@ -89,6 +89,7 @@ impl<W: World> NodeRun<W> {
 
     /// Starts the service, or ends and starts it, after a mark that tells old processes from new ones.
     async fn begin_service(&mut self, step: Step, shell: Option<&Shell>) -> Result<Found, Trouble> {
+        self.mark = None;
         // Without a look at its listener the new process can only be told by its identity.
         let seen = match self.listener().await {
             // The service is stopped: one lost answer is no reason to leave it so.

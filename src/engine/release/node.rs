@@ -280,6 +280,10 @@ impl NodeState {
         if touches && self.stopped == Stopped::No {
             self.stopped = Stopped::Perhaps;
         }
+        // Until it is marked anew, nothing tells what this start brings from what an earlier one brought.
+        if matches!(step, Step::Start | Step::Restart) {
+            self.mark = None;
+        }
         self.step = Some(step);
         self.proven = 0;
         Ok(())

@@ -294,3 +294,21 @@ fn an_updated_node_goes_back_only_if_its_way_is_known() {
     assert_eq!(story.release.next_back(5, |_| true), ["b"]);
     assert!(story.release.next_back(5, |name| name != "b").is_empty());
 }
+
+/// Whoever goes on after a crash must not take the process of an earlier start for that of this one.
+#[test]
+fn a_mark_is_for_one_start() {
+    let mut story = Story::new();
+    story.batch(&["b"]).expect("taken");
+    for step in [Step::Disable, Step::ConfirmOut, Step::Drain, Step::Stop] {
+        story.step(step).expect("follows");
+    }
+    story.tell(Some("b"), Some(Step::Start), Fact::StepStarted {}).expect("follows");
+    let listener = crate::node::Listener { mark: crate::node::Mark(7), ..Default::default() };
+    story.tell(Some("b"), Some(Step::Start), Fact::NodeMarked { listener }).expect("follows");
+    assert_eq!(story.release.nodes["b"].mark, Some(crate::node::Mark(7)));
+    let finished = Fact::StepFinished { elapsed_ms: 1, message: String::new(), drained: None };
+    story.tell(Some("b"), Some(Step::Start), finished).expect("follows");
+    story.tell(Some("b"), Some(Step::Restart), Fact::StepStarted {}).expect("follows");
+    assert_eq!(story.release.nodes["b"].mark, None);
+}
