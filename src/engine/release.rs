@@ -221,13 +221,13 @@ impl Release {
         if self.stopping.is_some() {
             return Vec::new();
         }
-        let waiting = |resumed| {
-            self.in_order()
-                .filter(move |(_, node)| node.phase == Phase::Waiting && node.resumed == resumed)
-                .filter(|(_, node)| !node.goes_back())
-        };
-        // Nodes that were begun already are most likely out: they go first.
-        waiting(true).chain(waiting(false)).take(size).map(|(name, _)| name.to_owned()).collect()
+        let rank = |node: &NodeState| (node.down != Some(true), !node.resumed);
+        let waiting =
+            |(_, node): &(&str, &NodeState)| node.phase == Phase::Waiting && !node.goes_back();
+        let mut waiting: Vec<_> = self.in_order().filter(waiting).collect();
+        // Who is out costs no capacity, and others may wait for it; then those that were begun already.
+        waiting.sort_by_key(|(_, node)| rank(node));
+        waiting.into_iter().take(size).map(|(name, _)| name.to_owned()).collect()
     }
 
     /// The nodes that go back next, at most `size`: those on their way first, then those that were updated last and that

@@ -312,3 +312,15 @@ fn a_mark_is_for_one_start() {
     story.tell(Some("b"), Some(Step::Restart), Fact::StepStarted {}).expect("follows");
     assert_eq!(story.release.nodes["b"].mark, None);
 }
+
+#[test]
+fn who_is_out_is_taken_up_first() {
+    let mut story = Story::new();
+    story.batch(&["b", "a"]).expect("taken");
+    let found = |node: &str, down| Resumption { node: node.into(), down, done: Vec::new() };
+    let nodes = vec![found("b", false), found("a", true)];
+    let resumed = crate::event::Resumed { actor: "me".into(), nodes };
+    story.tell(None, None, Fact::ReleaseResumed(resumed)).expect("goes on");
+    assert_eq!(story.release.next_batch(1), ["a"]);
+    assert_eq!(story.release.next_batch(5), ["a", "b"]);
+}
