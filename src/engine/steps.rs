@@ -183,7 +183,11 @@ impl<W: World> NodeRun<W> {
             return;
         }
         let begun = Instant::now();
-        let message = match self.operate(operation).await {
+        let pruned = match self.still_ours().await {
+            Ok(()) => self.operate(operation).await,
+            Err(trouble) => Err(trouble),
+        };
+        let message = match pruned {
             Ok(output) => {
                 let deleted: Vec<_> = output.lines().map(str::to_owned).collect();
                 if deleted.is_empty() {
