@@ -198,7 +198,8 @@ impl<W: World> NodeRun<W> {
         };
         let left: Vec<_> = steps.iter().filter(left).collect();
         let proven_before = self.done.iter().flatten().any(|done| *done == Step::ConfirmOut);
-        if proven_before && mode == Mode::Deploy {
+        // Who broke off after it was enabled is in again, and only what is left is proven.
+        if proven_before && self.down && mode == Mode::Deploy {
             self.guard = Some(Guard::new(&self.shared, &self.node));
         }
         for action in left {
