@@ -10,9 +10,9 @@ use rollgate::world::{Channel, Command, Host, Method, Reply, Request, Stdin, Wor
 
 use crate::faults::Fault;
 use crate::invariants::Rule;
-use crate::operator::{End, judge};
 use crate::schedule::{PREFIX, Schedule};
 use crate::sim::Sim;
+use crate::story::{End, judge};
 
 /// Runs something over the plain world.
 pub(crate) fn drive<F: Future<Output = ()>>(work: impl FnOnce(std::sync::Arc<Sim>) -> F) {
@@ -189,14 +189,14 @@ fn a_registry_write_without_the_lock_is_seen() {
         let write = |session: &str| {
             format!(
                 r#"[{{"KV":{{"Verb":"check-session","Key":"rollgate/app/lock","Session":"{session}"}}}},
-                {{"KV":{{"Verb":"set","Key":"{PREFIX}10.0.1.1:9000","Value":"e30="}}}}]"#
+                {{"KV":{{"Verb":"set","Key":"{PREFIX}10.0.1.1:9000","Value":"eyJ3ZWlnaHQiOjEsIm1heF9mYWlscyI6MiwiZG93biI6MH0="}}}}]"#
             )
         };
         assert_eq!(consul(&sim, Method::Put, "/v1/txn", &write(&session)).await.status, 200);
         assert_eq!(consul(&sim, Method::Put, "/v1/txn", &write("other")).await.status, 409);
         assert_eq!(broken(&sim), []);
         mark(&sim, 1, 0).await;
-        assert_eq!(broken(&sim), [Rule::WrittenWithoutLock]);
+        assert_eq!(broken(&sim), [Rule::WrittenWithoutLock, Rule::ForeignChangeLost]);
     });
 }
 

@@ -1,7 +1,7 @@
 //! What goes wrong: the faults of a schedule, when they strike, and what they do to calls.
 
 use rollgate::engine::Stop;
-use rollgate::world::Method;
+use rollgate::world::{Method, Request};
 
 use crate::gateway::Lie;
 use crate::process::{Cause, Start, StopWay};
@@ -60,6 +60,8 @@ pub(crate) enum Fault {
     NextRead(Fate),
     /// Somebody changes another field of a node's key.
     ForeignEdit(usize),
+    /// Somebody changes another field of a node's key between our look at it and our next write.
+    EditFirst(usize),
     /// Every session ends, as when their node is lost.
     SessionsLost,
     /// A worker follows nothing for so long.
@@ -107,6 +109,7 @@ impl State {
             Fault::NextWrite(fate) => self.consul.writes.push_back(fate.clone()),
             Fault::NextRead(fate) => self.consul.reads.push_back(fate.clone()),
             Fault::ForeignEdit(node) => self.foreign_edit(*node),
+            Fault::EditFirst(node) => self.edits.push(*node),
             Fault::SessionsLost => {
                 let sessions: Vec<_> = self.consul.store.sessions.keys().cloned().collect();
                 for session in sessions {
@@ -149,6 +152,22 @@ impl State {
         self.signals.insert(at);
         self.after(at.saturating_sub(self.clock), Happening::Strikes(Fault::Signal));
         self.signals_changed.notify_one();
+    }
+
+    /// Somebody is quicker than a release that writes a node's key.
+    pub(crate) fn edit_first(&mut self, request: &Request) {
+        if self.edits.is_empty() || !request.url.contains("/v1/txn") {
+            return;
+        }
+        let body = request.body.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+        let writes = |node: &usize| {
+            let key = format!("\"Key\":\"{PREFIX}{}\"", self.nodes[*node].address);
+            body.contains(&key) && body.contains("rollgate/")
+        };
+        if let Some(at) = self.edits.iter().position(writes) {
+            let node = self.edits.swap_remove(at);
+            self.foreign_edit(node);
+        }
     }
 
     /// Another operator writes another field.

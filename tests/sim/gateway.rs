@@ -196,6 +196,21 @@ impl State {
         }
     }
 
+    /// Every worker asks again soon, stuck or not.
+    pub(crate) fn follow_anew(&mut self) {
+        for gateway in 0..self.gateways.len() {
+            for worker in 0..self.gateways[gateway].workers.len() {
+                let own = &mut self.gateways[gateway];
+                own.next_pid += 1;
+                let generation = own.next_pid;
+                let asker = &mut own.workers[worker];
+                (asker.generation, asker.stuck_until, asker.waits) = (generation, 0, false);
+                let delay = self.rng.u64(1..=30);
+                self.after(delay, Happening::Follows { gateway, worker, generation });
+            }
+        }
+    }
+
     pub(crate) fn stick(&mut self, gateway: usize, worker: usize, lasts: u64) {
         let until = self.clock + lasts;
         if let Some(worker) = self.gateways[gateway].workers.get_mut(worker) {

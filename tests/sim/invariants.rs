@@ -35,6 +35,20 @@ pub(crate) enum Rule {
     JournalUntrue,
     /// No registry write without the lock.
     WrittenWithoutLock,
+    /// Nothing is stopped, started or activated by whoever was not just told that the lock is theirs.
+    ActedWithoutLock,
+    /// Who was paused while somebody else took the lock says that it is lost.
+    LossUnnoticed,
+    /// A registry write changes one field.
+    ForeignChangeLost,
+    /// What a release says to be proven is true.
+    ProofUntrue,
+    /// An exit code keeps its promise.
+    ExitUntrue,
+    /// When everything is well again, one more command reaches the end.
+    NotResumed,
+    /// A release that was interrupted in whatever way ends as one that was not.
+    EndDiffers,
     /// A release that is asked to stop is safe within five seconds.
     StoppedLate,
     /// A release ends.
@@ -62,7 +76,14 @@ impl fmt::Display for Violation {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Watch {
     floor: usize,
-    target: Option<String>,
+    /// What the release brings; `None` where nothing tells versions apart.
+    pub(crate) target: Option<String>,
+    /// Whether versions can be told apart at all.
+    pub(crate) versioned: bool,
+    /// Whether the last release undoes another one.
+    pub(crate) undoes: bool,
+    /// Whether a node that fails may go back to what it ran.
+    turns_back: bool,
     /// Tells the key that holds the release's lock; `None` until rollgate takes one. From then on a registry write
     /// is a violation unless its transaction has a `check-session` of the session that holds that key.
     pub(crate) lock: Option<fn(&str) -> bool>,
@@ -72,7 +93,15 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) fn new(shape: &Shape) -> Self {
         let target = shape.artifact.then(|| "2".to_owned());
-        Self { floor: shape.floor(), target, lock: None, violations: Vec::new() }
+        Self {
+            floor: shape.floor(),
+            target,
+            versioned: shape.artifact,
+            undoes: false,
+            turns_back: shape.on_failure.starts_with("rollback"),
+            lock: None,
+            violations: Vec::new(),
+        }
     }
 }
 
@@ -105,6 +134,7 @@ impl State {
         let Some(address) = change.key.strip_prefix(PREFIX) else { return };
         let Some(node) = self.nodes.iter().position(|node| node.address == address) else { return };
         self.check_lock(change);
+        self.check_change(change);
         let down = |value: &Option<Vec<u8>>| value.as_deref().is_none_or(says_down);
         self.nodes[node].deeds.writes += 1;
         match (down(&change.before), down(&change.after)) {
@@ -128,6 +158,19 @@ impl State {
         if !change.checked.iter().any(|(key, session)| holds(key, session)) {
             let text = format!("{} was written without the lock", change.key);
             self.violate(Rule::WrittenWithoutLock, text);
+        }
+    }
+
+    /// Everything but `down` must be as it was.
+    fn check_change(&mut self, change: &Change) {
+        let rest = |value: &Option<Vec<u8>>| {
+            let mut value: serde_json::Value = serde_json::from_slice(value.as_deref()?).ok()?;
+            value.as_object_mut()?.remove("down");
+            Some(value)
+        };
+        if self.watch.lock.is_some() && rest(&change.before) != rest(&change.after) {
+            let text = format!("{}: more than `down` was changed", change.key);
+            self.violate(Rule::ForeignChangeLost, text);
         }
     }
 
@@ -168,14 +211,21 @@ impl State {
         }
         let process = node.process.as_ref();
         let new = process.is_some_and(|process| Some(process.pid) != node.deeds.before);
-        let right = self.watch.target.is_none()
-            || process.is_some_and(|process| Some(&process.version) == self.watch.target.as_ref());
+        let right = process.is_some_and(|process| self.is_right(&process.version));
         let healthy = new && right && node.serves();
         let taken_since = node.deeds.served_since && node.down_by == Some(Cause::Fault);
         if !healthy && !taken_since {
             let text = format!("{} was marked up: {process:?}", node.name);
             self.violate(Rule::EnabledUnproven, text);
         }
+    }
+
+    /// Whether a version may serve after a release touched it.
+    pub(crate) fn is_right(&self, version: &str) -> bool {
+        // A rollback may bring several versions back.
+        let target = self.watch.target.as_deref();
+        target.is_none_or(|target| target.split(", ").any(|target| target == version))
+            || (self.watch.turns_back && version == "1")
     }
 
     /// Compares what the release tells of each node with what is. `exit` is the exit code of one that has ended.
@@ -189,11 +239,11 @@ impl State {
             }
             let unknown = told.standing() == Standing::Unknown
                 || told.failure.as_ref().is_some_and(|failure| failure.unknown);
-            if unknown && exit.is_some_and(|exit| exit != 22) {
+            if unknown && exit.is_some_and(|exit| !matches!(exit, 4 | 22)) {
                 untrue.push(format!("{name} is unknown, and the exit code is {exit:?}"));
             }
             let cut = self.nodes[at].deeds.cut;
-            let told_cut = told.drained.filter(|_| may_cut).map_or(0, |drained| drained.cut);
+            let told_cut = if may_cut { self.nodes[at].deeds.told_cut } else { 0 };
             if cut > told_cut {
                 let text = format!("{name}: {cut} requests were cut, {told_cut} told");
                 self.violate(Rule::CutUntold, text);
@@ -210,7 +260,7 @@ impl State {
         let standing = told.standing();
         let registry = match standing {
             Standing::Untouched => node.deeds.writes == 0,
-            Standing::PutBack => up && !node.deeds.touched,
+            Standing::PutBack => up && (!node.deeds.touched || told.goes_back()),
             Standing::Updated | Standing::Enabled => up,
             Standing::Out => !up,
             Standing::Unknown => true,
@@ -221,14 +271,15 @@ impl State {
         if !told.is_stopped() && node.deeds.touched {
             return Some("told not to be stopped".into());
         }
-        if told.phase == Phase::Done && node.down_by != Some(Cause::Fault) {
+        let arrived = matches!(told.phase, Phase::Done | Phase::RolledBack);
+        if arrived && node.down_by != Some(Cause::Fault) {
             let process = node.process.as_ref();
             let right = process.is_some_and(|process| {
-                Some(process.pid) != node.deeds.before
-                    && self.watch.target.as_ref().is_none_or(|target| process.version == *target)
+                let back = told.phase == Phase::RolledBack && process.version == "1";
+                Some(process.pid) != node.deeds.before && (back || self.is_right(&process.version))
             });
             if !right || !node.serves() {
-                return Some("told to be done".into());
+                return Some(format!("told to be {:?}", told.phase));
             }
         }
         None

@@ -34,6 +34,8 @@ pub(crate) struct Deeds {
     pub(crate) served_since: bool,
     /// Requests that were cut when it was stopped.
     pub(crate) cut: u64,
+    /// Requests that a release said to have cut.
+    pub(crate) told_cut: u64,
 }
 
 /// A request in flight.
@@ -61,7 +63,11 @@ pub(crate) struct Node {
     pub(crate) next_commands: VecDeque<Fate>,
     pub(crate) next_start: Option<Start>,
     pub(crate) next_stop: Option<StopWay>,
+    /// How the new version always starts here, if it is no good.
+    pub(crate) bad_version: Option<Start>,
     pub(crate) disk_full: bool,
+    /// Out of rotation before anybody did anything.
+    pub(crate) was_out: bool,
     /// Why nothing serves, when nothing does.
     pub(crate) down_by: Option<Cause>,
     /// When a fault last took what served.

@@ -110,7 +110,12 @@ impl State {
         if node.process.is_some() {
             return self.note(|| format!("node-{}: the port is taken", at + 1));
         }
-        let start = if ours { node.next_start.take().unwrap_or(quick) } else { quick };
+        let bad = node.bad_version.filter(|_| version_of(&node.current) == "2");
+        let start = match bad {
+            Some(bad) => bad,
+            None if ours => node.next_start.take().unwrap_or(quick),
+            None => quick,
+        };
         node.next_pid += 1;
         let pid = node.next_pid;
         node.process = Some(Process {
@@ -143,6 +148,10 @@ impl State {
             && process.phase == Phase::Starting
         {
             process.phase = Phase::Ready;
+            if node.down_by == Some(Cause::Fault) {
+                // A gateway's own checks need their time to trust it again.
+                node.struck_at = Some(self.clock);
+            }
             node.deeds.served_since = true;
             if node.down_by.take() == Some(Cause::Fault) {
                 // Gateways need a while to trust it again.

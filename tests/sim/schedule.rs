@@ -7,6 +7,7 @@ use fastrand::Rng;
 use crate::faults::{Fate, Fault, When};
 use crate::gateway::{Gateway, Lie};
 use crate::node::Node;
+use crate::operator::Task;
 use crate::process::{Start, StopWay};
 use crate::shape::{Shape, one};
 use crate::world::{Happening, State};
@@ -23,6 +24,42 @@ pub(crate) enum Kill {
     At(u64),
 }
 
+impl Kill {
+    /// The same for a process that begins at `clock`.
+    pub(crate) fn after(self, clock: u64) -> Self {
+        match self {
+            Self::At(at) => Self::At(clock + at),
+            event @ Self::AfterEvent(_) => event,
+        }
+    }
+}
+
+/// What operators do once the first release has ended or was killed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct After {
+    /// How much later.
+    pub(crate) delay: u64,
+    pub(crate) task: Task,
+    /// On the same machine, which is 0, or on another one, which has Consul only.
+    pub(crate) machine: usize,
+    /// When that process is killed, too.
+    pub(crate) kill: Option<Kill>,
+    /// Whether they break the lock instead of waiting for it.
+    pub(crate) breaks: bool,
+    /// Where the last command is given, when nothing is wrong any more.
+    pub(crate) last_machine: usize,
+}
+
+/// What happens while the first release goes on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Meanwhile {
+    /// Somebody else gives a command.
+    Rival { at: u64, waits: bool, task: Task, machine: usize },
+    /// Its process is paused while somebody else goes on with it; its own clock goes on unless its machine is
+    /// suspended.
+    Pause { at: u64, suspends: bool, machine: usize, breaks: bool, kill: Option<Kill> },
+}
+
 /// A whole run.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
@@ -30,12 +67,24 @@ pub(crate) struct Schedule {
     pub(crate) shape: Shape,
     pub(crate) faults: Vec<(When, Fault)>,
     pub(crate) kill: Option<Kill>,
+    pub(crate) after: Option<After>,
+    pub(crate) meanwhile: Option<Meanwhile>,
+    /// Nodes on which the new version is no good, and how it starts there.
+    pub(crate) bad: Vec<(usize, Start)>,
 }
 
 impl Schedule {
     /// A plain release in which nothing goes wrong.
     pub(crate) fn plain() -> Self {
-        Self { seed: 1, shape: Shape::plain(), faults: Vec::new(), kill: None }
+        Self {
+            seed: 1,
+            shape: Shape::plain(),
+            faults: Vec::new(),
+            kill: None,
+            after: None,
+            meanwhile: None,
+            bad: Vec::new(),
+        }
     }
 
     /// The first node is put back because it cannot be drained, but one worker goes on without it.
@@ -88,7 +137,29 @@ impl Schedule {
             1 => Some(Kill::At(rng.u64(0..span))),
             _ => None,
         };
-        Self { seed, shape, faults, kill }
+        let meanwhile = meanwhile(&mut rng, span);
+        // A process that is killed takes part in nothing else.
+        let kill = kill.filter(|_| meanwhile.is_none());
+        let after = Some(after(&mut rng, &shape, span));
+        let bad = bad(&mut rng, &shape);
+        Self { seed, shape, faults, kill, after, meanwhile, bad }
+    }
+
+    /// Whether nothing happens to Consul, or to what is asked of it.
+    pub(crate) fn consul_is_well(&self) -> bool {
+        let quiet = |fault: &Fault| {
+            !matches!(
+                fault,
+                Fault::Election(_)
+                    | Fault::ServerDown { .. }
+                    | Fault::NextWrite(_)
+                    | Fault::NextRead(_)
+                    | Fault::EditFirst(_)
+                    | Fault::ForeignEdit(_)
+                    | Fault::SessionsLost
+            )
+        };
+        self.faults.iter().all(|(_, fault)| quiet(fault)) && self.meanwhile.is_none()
     }
 
     /// Puts the fleet into the world.
@@ -96,9 +167,13 @@ impl Schedule {
         let shape = &self.shape;
         let up: Vec<_> = (0..shape.nodes).map(|node| !shape.out.contains(&node)).collect();
         for (number, up) in up.iter().enumerate() {
-            let new = crate::operator::new_release();
-            let release = if shape.done.contains(&number) { new.as_str() } else { "app-1" };
-            let node = Node::new(number, release);
+            let new = crate::site::new_release();
+            let old = crate::site::old_release();
+            let release = if shape.done.contains(&number) { &new } else { &old };
+            let mut node = Node::new(number, release);
+            node.was_out = !up;
+            let bad = self.bad.iter().find(|(node, _)| *node == number);
+            node.bad_version = bad.map(|(_, start)| *start);
             let value = format!("{{\"weight\":1,\"max_fails\":2,\"down\":{}}}", u8::from(!*up));
             state.consul.store.set(&format!("{PREFIX}{}", node.address), value.as_bytes(), 0);
             state.nodes.push(node);
@@ -130,7 +205,8 @@ impl Schedule {
     pub(crate) fn nothing_goes_wrong(&self) -> bool {
         let shape = &self.shape;
         let drained = shape.slow_of == 0 || shape.slowest + 1_000 < shape.drain_timeout;
-        self.faults.is_empty() && (drained || shape.on_timeout == "proceed")
+        let alone = self.meanwhile.is_none() && self.bad.is_empty();
+        self.faults.is_empty() && alone && (drained || shape.on_timeout == "proceed")
     }
 
     /// How to see this run again.
@@ -145,6 +221,53 @@ impl Schedule {
     pub(crate) fn state_folder(&self, root: &Path) -> std::path::PathBuf {
         root.join(format!("{:x}", self.seed))
     }
+}
+
+fn meanwhile(rng: &mut Rng, span: u64) -> Option<Meanwhile> {
+    let at = rng.u64(500..span);
+    match rng.u8(0..12) {
+        0 => {
+            let task = one(rng, &[Task::Deploy, Task::Resume]);
+            Some(Meanwhile::Rival { at, waits: rng.bool(), task, machine: rng.usize(0..2) })
+        }
+        1 | 2 => {
+            let kill = (rng.u8(0..3) == 0).then(|| Kill::AfterEvent(rng.u64(1..60)));
+            let machine = usize::from(rng.u8(0..5) > 0);
+            let (suspends, breaks) = (rng.bool(), rng.u8(0..3) == 0);
+            Some(Meanwhile::Pause { at, suspends, machine, breaks, kill })
+        }
+        _ => None,
+    }
+}
+
+fn after(rng: &mut Rng, shape: &Shape, span: u64) -> After {
+    let kill = match rng.u8(0..4) {
+        0 => Some(Kill::AfterEvent(rng.u64(1..=40 * shape.nodes as u64))),
+        1 => Some(Kill::At(rng.u64(0..span))),
+        _ => None,
+    };
+    // Without versions nobody knows what ran before.
+    let back = shape.artifact && rng.u8(0..4) == 0;
+    After {
+        delay: one(rng, &[0, 100, 2_000, 20_000, 90_000]),
+        task: if back { Task::Rollback } else { Task::Resume },
+        machine: rng.usize(0..2),
+        kill,
+        breaks: rng.u8(0..6) == 0,
+        last_machine: rng.usize(0..2),
+    }
+}
+
+fn bad(rng: &mut Rng, shape: &Shape) -> Vec<(usize, Start)> {
+    if !shape.artifact || rng.u8(0..4) > 0 {
+        return Vec::new();
+    }
+    let start = match rng.u8(0..3) {
+        0 => Start::Never,
+        1 => Start::Crashes,
+        _ => Start::ServesThenCrashes(rng.u64(50..2_000), rng.u64(100..5_000)),
+    };
+    (0..shape.nodes).filter(|_| rng.bool()).map(|node| (node, start)).collect()
 }
 
 fn fault(rng: &mut Rng, shape: &Shape) -> Fault {
@@ -169,7 +292,8 @@ fn fault(rng: &mut Rng, shape: &Shape) -> Fault {
         3 => Fault::NextWrite(one(rng, &effects)),
         4 => Fault::NextWrite(Fate::Late(rng.u64(5_000..20_000))),
         5 => Fault::NextRead(one(rng, &effects)),
-        6 => Fault::ForeignEdit(node),
+        6 if rng.bool() => Fault::ForeignEdit(node),
+        6 => Fault::EditFirst(node),
         7 => Fault::SessionsLost,
         8 => Fault::Stuck { gateway, worker, lasts: lasts * 3 },
         9 => Fault::WorkerRestarts { gateway, worker },

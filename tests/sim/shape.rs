@@ -41,6 +41,7 @@ pub(crate) struct Shape {
     drain: &'static str,
     pub(crate) drain_timeout: u64,
     pub(crate) on_timeout: &'static str,
+    pub(crate) on_failure: &'static str,
     /// Its check in Consul counts, too.
     consul_check: bool,
     rise: u32,
@@ -85,6 +86,7 @@ impl Shape {
             drain: "http",
             drain_timeout: 30_000,
             on_timeout: "fail",
+            on_failure: "stop",
             consul_check: false,
             rise: 2,
             min_healthy: 0,
@@ -144,6 +146,10 @@ impl Shape {
             drain: one(rng, drains),
             drain_timeout: one(rng, &[2_000, 10_000, 30_000]),
             on_timeout: one(rng, &["fail", "fail", "proceed"]),
+            on_failure: one(
+                rng,
+                &["stop", "stop", "stop", "continue", "rollback_node", "rollback_all"],
+            ),
             consul_check: rng.u8(0..4) == 0,
             rise: rng.u32(1..=3),
             min_healthy: one(rng, &[0, 0, 1_000, 5_000]),
@@ -189,14 +195,14 @@ impl Shape {
             }
             text += &format!("  - {{ name: {name}, type: {kind}, {place}{more} }}\n");
         }
-        text += "nodes:\n";
+        text += "variables:\n  version: { required: true }\nnodes:\n";
         for number in 1..=self.nodes {
             text += &format!(
                 "  - {{ name: node-{number}, ssh: node-{number}, address: '10.0.1.{number}:9000' }}\n"
             );
         }
         if self.artifact {
-            text += "artifact: { source: app-2.tar.gz, releases: /srv/app/releases, \
+            text += "artifact: { source: 'app-${{ version }}.tar.gz', releases: /srv/app/releases, \
                      current: /srv/app/current, keep: 2 }\n";
         }
         let in_flight = match self.drain {
@@ -208,19 +214,21 @@ impl Shape {
         };
         let (min_healthy, interval) = (self.min_healthy, self.health_interval);
         text += &format!(
-            "strategy: {{ batches: {}, min_available: {}, max_failures: {} }}\n\
+            "strategy: {{ batches: {}, min_available: {}, max_failures: {}, \
+             on_failure: {} }}\n\
              drain: {{ in_flight: {in_flight}, timeout: {}ms, on_timeout: {} }}\n\
              health:\n  http: 'http://${{{{ node.address }}}}/ping'\n  interval: {interval}ms\n  timeout: 1s\n  \
              rise: {}\n  min_healthy_time: {min_healthy}ms\n  deadline: 30s\n",
             self.batches,
             self.min_available,
             self.max_failures,
+            self.on_failure,
             self.drain_timeout,
             self.on_timeout,
             self.rise,
         );
         if self.identity {
-            text += "  identity: { header: X-App-Version, equals: '2' }\n";
+            text += "  identity: { header: X-App-Version, equals: '${{ version }}' }\n";
         }
         if self.consul_check {
             text += "  consul: { service: app }\n";

@@ -1,6 +1,7 @@
 //! The port: rollgate's [`World`] over the simulated [`State`].
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rollgate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, World};
@@ -12,10 +13,16 @@ use crate::world::{Answer, State, What};
 /// What the real world adds to a command's time before it gives up on the connection.
 const SSH_GRACE: u64 = 7_000;
 
-/// The world that rollgate is run over.
+/// The world that operators share.
+pub(crate) type Shared = Arc<Mutex<State>>;
+
+/// The world as one operator reaches it, within a runtime of their own.
 pub(crate) struct Sim {
+    pub(crate) operator: usize,
     begun: Instant,
-    state: Mutex<State>,
+    /// The world's clock at `begun`.
+    since: AtomicU64,
+    state: Shared,
 }
 
 /// A call under way; when it is dropped, the call is abandoned.
@@ -33,12 +40,23 @@ impl Drop for Waiting<'_> {
 impl Sim {
     /// A world as the schedule says, within a paused runtime.
     pub(crate) fn new(schedule: &Schedule, history: bool) -> Self {
-        let state = State::new(schedule, history);
-        Self { begun: Instant::now(), state: Mutex::new(state) }
+        Self::reach(&Arc::new(Mutex::new(State::new(schedule, history))), 0, 0)
+    }
+
+    /// The world as an operator reaches it whose time begins at `since`.
+    pub(crate) fn reach(state: &Shared, operator: usize, since: u64) -> Self {
+        let since = AtomicU64::new(since);
+        Self { operator, begun: Instant::now(), since, state: state.clone() }
+    }
+
+    /// The world went on for so long without this operator, whose own clock stood still.
+    pub(crate) fn slept(&self, milliseconds: u64) {
+        self.since.fetch_add(milliseconds, Ordering::Relaxed);
     }
 
     pub(crate) fn clock(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+        let elapsed = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.since.load(Ordering::Relaxed).saturating_add(elapsed)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -52,20 +70,17 @@ impl Sim {
         with(&mut state)
     }
 
-    /// What happened so far.
-    pub(crate) fn history(&self) -> Vec<String> {
-        self.state().history()
-    }
-
     /// Sleeps until a moment of the world's clock.
     pub(crate) async fn until(&self, clock: u64) {
-        tokio::time::sleep_until(self.begun + Duration::from_millis(clock)).await;
+        let after = clock.saturating_sub(self.since.load(Ordering::Relaxed));
+        tokio::time::sleep_until(self.begun + Duration::from_millis(after)).await;
     }
 
     async fn call(&self, what: What, limit: Duration) -> Option<Answer> {
         let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         let deadline = self.clock().saturating_add(limit);
-        let waiting = Waiting { sim: self, id: self.look(|state| state.begin(what)) };
+        let waiting =
+            Waiting { sim: self, id: self.look(|state| state.begin(self.operator, what)) };
         loop {
             let next = match self.look(|state| state.take_answer(waiting.id)) {
                 Ok(answer) => return Some(answer),
@@ -117,6 +132,6 @@ impl World for Sim {
 
     fn now(&self) -> jiff::Timestamp {
         let begin = jiff::Timestamp::from_second(1_750_000_000).expect("a time");
-        begin + self.begun.elapsed()
+        begin + Duration::from_millis(self.clock())
     }
 }

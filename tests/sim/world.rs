@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 use crate::clients::Clients;
 use crate::consul::{Consul, Reaction};
 use crate::faults::{Fate, Fault, When};
+use crate::fence::Fence;
 use crate::gateway::Gateway;
 use crate::invariants::Watch;
 use crate::node::Node;
@@ -67,6 +68,7 @@ pub(crate) enum Answer {
 
 /// A call that has no answer yet, or whose answer is on its way.
 struct Call {
+    operator: usize,
     what: What,
     fate: Fate,
     arrived: bool,
@@ -88,6 +90,11 @@ pub(crate) struct State {
     pub(crate) nodes: Vec<Node>,
     pub(crate) clients: Clients,
     pub(crate) watch: Watch,
+    pub(crate) fence: Fence,
+    /// How many operators there were.
+    pub(crate) operators: usize,
+    /// Nodes whose key somebody edits right before the next write to it.
+    pub(crate) edits: Vec<usize>,
     pub(crate) stop: watch::Sender<Stop>,
     /// When it will be asked to stop.
     pub(crate) signals: BTreeSet<u64>,
@@ -100,6 +107,8 @@ pub(crate) struct State {
     calls: BTreeMap<u64, Call>,
     /// How many calls were made.
     pub(crate) made: u64,
+    /// How many events were written down.
+    durable: u64,
     at_call: BTreeMap<u64, Vec<Fault>>,
     at_event: BTreeMap<u64, Vec<Fault>>,
     history: Option<Vec<String>>,
@@ -117,6 +126,9 @@ impl State {
             nodes: Vec::new(),
             clients: Clients::default(),
             watch: Watch::new(&schedule.shape),
+            fence: Fence::default(),
+            operators: 0,
+            edits: Vec::new(),
             stop,
             signals: BTreeSet::new(),
             signals_changed: Arc::default(),
@@ -125,6 +137,7 @@ impl State {
             queued: 0,
             calls: BTreeMap::new(),
             made: 0,
+            durable: 0,
             at_call: BTreeMap::new(),
             at_event: BTreeMap::new(),
             history: history.then(Vec::new),
@@ -193,23 +206,44 @@ impl State {
     }
 
     /// An event of the release is on the disk.
-    pub(crate) fn written_down(&mut self, number: u64, line: impl FnOnce() -> String) {
+    pub(crate) fn written_down(&mut self, line: impl FnOnce() -> String) {
         self.note(line);
-        for fault in self.at_event.remove(&number).unwrap_or_default() {
+        self.durable += 1;
+        for fault in self.at_event.remove(&self.durable).unwrap_or_default() {
             self.strike(&fault);
         }
     }
 
-    pub(crate) fn begin(&mut self, what: What) -> u64 {
+    /// A new operator hears signals.
+    pub(crate) fn listen(&mut self) {
+        self.stop = watch::channel(Stop::No).0;
+        self.stopped_at = None;
+    }
+
+    /// Whatever was still to go wrong does not.
+    pub(crate) fn cancel_faults(&mut self) {
+        self.at_call.clear();
+        self.at_event.clear();
+        self.queue.retain(|_, happening| {
+            !matches!(
+                happening,
+                Happening::Strikes(_) | Happening::Exits { cause: Cause::Fault, .. }
+            )
+        });
+    }
+
+    pub(crate) fn begin(&mut self, operator: usize, what: What) -> u64 {
         self.made += 1;
         let id = self.made;
         for fault in self.at_call.remove(&id).unwrap_or_default() {
             self.strike(&fault);
         }
         let fate = self.fate(&what);
-        self.note(|| format!("call {id}: {}{}", named(&what), fate.said()));
+        self.note(|| format!("{operator}: call {id}: {}{}", named(&what), fate.said()));
+        self.check_fence(operator, &what, &fate);
         let takes = self.takes(&what);
         let mut call = Call {
+            operator,
             what,
             fate,
             arrived: false,
@@ -263,7 +297,7 @@ impl State {
         call.arrived = true;
         call.next = u64::MAX;
         let reaction = match &call.what {
-            What::Http(request) => self.serve(request, call.since),
+            What::Http(request) => self.serve(call.operator, request, call.since),
             What::Connect(address) => {
                 let reply = self.connects(address).map(|()| Reply::default());
                 Reaction::Answer(0, Answer::Http(reply))
@@ -281,7 +315,8 @@ impl State {
             Reaction::Never => {}
             Reaction::Answer(delay, answer) => {
                 let at = self.clock + delay + self.rng.u64(1..=4);
-                if !matches!(&call.what, What::Http(request) if is_look(request)) {
+                if !matches!(&call.what, What::Http(request) if is_look(request) || is_lock(request))
+                {
                     self.note(|| format!("call {id}: answer {}", shown(&answer)));
                 }
                 match call.fate {
@@ -311,15 +346,17 @@ impl State {
     }
 
     /// Answers an HTTP request.
-    fn serve(&mut self, request: &Request, since: Option<u64>) -> Reaction {
+    fn serve(&mut self, operator: usize, request: &Request, since: Option<u64>) -> Reaction {
         let (host, path) = split(&request.url);
         if host.starts_with("consul-") {
             let passing = self.passing(path);
             let clock = self.clock;
+            self.edit_first(request);
             let reaction = self.consul.handle(clock, &mut self.rng, request, path, since, &passing);
             for change in self.consul.take_changes() {
                 self.registry_written(&change);
             }
+            self.note_fence(operator, path, &reaction);
             return reaction;
         }
         if let Some(gateway) = self.gateways.iter().position(|gateway| gateway.name == host) {
@@ -370,6 +407,13 @@ fn is_look(request: &Request) -> bool {
     request.url.starts_with("http://gw-")
 }
 
+/// Who holds the lock is told with what differs from run to run.
+fn is_lock(request: &Request) -> bool {
+    let body = request.body.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+    request.url.contains("rollgate/app/lock")
+        || body.contains("\"Key\":\"rollgate/app/lock\",\"Value\"")
+}
+
 fn named(what: &What) -> String {
     match what {
         What::Http(request) => {
@@ -380,6 +424,7 @@ fn named(what: &What) -> String {
                 Method::Delete => "DELETE",
             };
             let body = request.body.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+            let body = if is_lock(request) { "(the lock's holder)".into() } else { body };
             format!("{method} {} {body}", request.url)
         }
         What::Connect(address) => format!("connect {address}"),

@@ -1,0 +1,86 @@
+//! Hears of a release's events, and kills it after one of them as `kill -9` would.
+
+use std::fmt::Write;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::Arc;
+use std::task::Poll;
+
+use rollgate::engine::Sink;
+use rollgate::engine::release::Release;
+use rollgate::event::{Event, Fact};
+
+use crate::sim::Sim;
+
+/// Hears of events.
+pub(crate) struct Ear {
+    sim: Arc<Sim>,
+    /// Every event, journalled or not, as one line; where a history is kept.
+    pub(crate) events: Option<String>,
+    /// How many events were written down.
+    pub(crate) durable: u64,
+    kill_after: Option<u64>,
+}
+
+/// The end of a killed release.
+struct Killed;
+
+impl Ear {
+    pub(crate) fn new(sim: &Arc<Sim>, history: bool, kill_after: Option<u64>) -> Self {
+        Self { sim: sim.clone(), events: history.then(String::new), durable: 0, kill_after }
+    }
+}
+
+impl Sink for Ear {
+    fn event(&mut self, event: &Event, _release: &Release) {
+        if let Some(events) = &mut self.events {
+            let _ = writeln!(events, "{}", event.to_line());
+        }
+        if !event.is_durable() {
+            return;
+        }
+        self.durable += 1;
+        let operator = self.sim.operator;
+        let line = || {
+            let step = event.step.map(|step| step.to_string()).unwrap_or_default();
+            let node = event.node.as_deref().unwrap_or("");
+            format!("{operator}: EVENT {node} {step}: {:?}", event.fact)
+        };
+        self.sim.look(|state| {
+            state.written_down(line);
+            if let Some(node) = &event.node {
+                match &event.fact {
+                    Fact::StepFinished { drained: Some(drained), .. } => {
+                        state.told_cut(node, drained.cut);
+                    }
+                    Fact::GatewayProven { gateway, routed, method, .. } => {
+                        state.check_proof(node, Some(gateway), *routed, method == "workers");
+                    }
+                    Fact::NodePutBack { proven: true } => {
+                        state.check_proof(node, None, true, false);
+                    }
+                    _ => {}
+                }
+            }
+        });
+        if self.kill_after == Some(self.durable) {
+            // As kill -9 would: nobody hears that the event is on the disk, and nothing else happens.
+            resume_unwind(Box::new(Killed));
+        }
+    }
+}
+
+/// Lets a future run until it ends or is killed from within.
+pub(crate) async fn until_killed<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = Box::pin(future);
+    std::future::poll_fn(|context| {
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),
+            Err(cause) if cause.is::<Killed>() => Poll::Ready(None),
+            Err(cause) => resume_unwind(cause),
+        }
+    })
+    .await
+}

@@ -1,0 +1,188 @@
+//! What must be true when a release has ended, and when everybody is gone.
+
+use rollgate::engine::journal;
+use rollgate::engine::release::{Phase, Release};
+
+use crate::invariants::Rule;
+use crate::node::Deeds;
+use crate::process::{Cause, Phase::Starting, Process};
+use crate::world::{Happening, State};
+
+/// What ran before a schedule began.
+const OLD: &str = "1";
+
+impl State {
+    /// A new release begins: what earlier ones did to the nodes is what it finds.
+    pub(crate) fn new_release(&mut self, to: Option<&str>) {
+        let target = self.watch.versioned.then(|| to.map(str::to_owned)).flatten();
+        self.watch.undoes = target.as_ref().is_some_and(|target| target.contains(OLD));
+        self.watch.target = target;
+        for node in &mut self.nodes {
+            let before = node.process.as_ref().map(|process| process.pid);
+            node.deeds = Deeds { before, ..Deeds::default() };
+        }
+    }
+
+    /// A release tells how many requests it has cut.
+    pub(crate) fn told_cut(&mut self, name: &str, cut: u64) {
+        if let Some(node) = self.nodes.iter_mut().find(|node| node.name == name) {
+            node.deeds.told_cut += cut;
+        }
+    }
+
+    /// What a release says to be proven is true, of one gateway or of all.
+    pub(crate) fn check_proof(
+        &mut self,
+        name: &str,
+        gateway: Option<&str>,
+        routed: bool,
+        by_name: bool,
+    ) {
+        let Some(node) = self.nodes.iter().position(|node| node.name == name) else { return };
+        let mut wrong = Vec::new();
+        for own in &self.gateways {
+            // Nameless workers are told by samples, of which one in a thousand may be wrong.
+            let told = gateway.is_none_or(|gateway| gateway == own.name);
+            // Whoever asks while workers are replaced may hear an old one and the one in its place.
+            let replaced = own.shrank_at.is_some_and(|at| at + 1_000 >= self.clock);
+            if !told || replaced || (!by_name && !(own.named || own.workers.len() == 1)) {
+                continue;
+            }
+            let others = own.workers.iter().filter(|worker| !worker.astray);
+            let others = others.filter(|worker| worker.up[node] != routed);
+            wrong.extend(others.map(|worker| format!("{} pid {}", own.name, worker.pid)));
+        }
+        if !wrong.is_empty() {
+            let text = format!("{name} routed={routed} was said to be proven, not so {wrong:?}");
+            self.violate(Rule::ProofUntrue, text);
+        }
+    }
+
+    /// What an exit code promises.
+    pub(crate) fn check_exit(&mut self, release: &Release, exit: u8, consul_is_well: bool) {
+        let registry = self.registry();
+        let mut untrue = Vec::new();
+        for (name, told) in &release.nodes {
+            let Some(at) = self.nodes.iter().position(|node| node.name == *name) else { continue };
+            let node = &self.nodes[at];
+            let by_fault = node.down_by == Some(Cause::Fault) || node.struck_at.is_some();
+            let process = node.process.as_ref().filter(|_| node.serves());
+            let planned = told.phase != Phase::LeftOut;
+            match exit {
+                0 if planned => {
+                    if !registry[at]
+                        || !(by_fault || process.is_some_and(|own| self.is_right(&own.version)))
+                    {
+                        untrue.push(format!("{name}: {node:?}"));
+                    }
+                }
+                21 => {
+                    let was_out = told.down.is_none() && !registry[at];
+                    if !by_fault
+                        && !(process.is_some_and(|own| own.version == OLD)
+                            && (registry[at] || was_out))
+                    {
+                        untrue.push(format!("{name}: {node:?}"));
+                    }
+                }
+                // What was only marked down is put back.
+                10 | 20 if consul_is_well => {
+                    let deeds = &node.deeds;
+                    if deeds.taken && !deeds.touched && !registry[at] && !told.stopped {
+                        untrue.push(format!("{name} was left out: {told:?}"));
+                    }
+                }
+                _ => {}
+            }
+        }
+        for text in untrue {
+            self.violate(Rule::ExitUntrue, format!("exit {exit}, but {text}"));
+        }
+    }
+
+    /// Nothing is wrong, and everybody is done: the end must be that of an undisturbed release. Where some nodes
+    /// went back, both versions may serve.
+    pub(crate) fn check_settled(&mut self, mixed: bool) {
+        let registry = self.registry();
+        let mut wrong = Vec::new();
+        for (at, node) in self.nodes.iter().enumerate() {
+            let process = node.process.as_ref().filter(|_| node.serves());
+            // Who ran the new version before the release is not brought to the old one by undoing it.
+            let kept = self.watch.undoes && !node.deeds.touched;
+            let right =
+                process.is_some_and(|process| kept || mixed || self.is_right(&process.version));
+            // Who was out before stays out, unless the new version is brought.
+            let as_before = node.was_out && node.deeds.writes == 0 && (mixed || self.watch.undoes);
+            if !right || !(registry[at] || as_before) {
+                wrong.push(format!("{node:?}, registry {}", registry[at]));
+                continue;
+            }
+            for gateway in self.gateways.iter().filter(|_| registry[at]) {
+                let held = gateway.held(at);
+                if held || gateway.workers.iter().any(|worker| !worker.up[at]) {
+                    wrong.push(format!("{} is not routed by {}", node.name, gateway.name));
+                }
+            }
+        }
+        for text in wrong {
+            self.violate(Rule::EndDiffers, text);
+        }
+    }
+
+    /// Whether what Consul's copy of the last journal tells is true. It must be, where Consul was well.
+    pub(crate) fn check_copy(&mut self, may_cut: bool, well: bool) -> bool {
+        let prefix = "rollgate/app/journal/";
+        let keys = self.consul.store.find(prefix, true);
+        let pieces: Vec<_> = keys.map(|(key, pair)| (key.to_owned(), pair.value.clone())).collect();
+        let Some(folder) = pieces.last().and_then(|(key, _)| key.rsplit_once('/')) else {
+            return false;
+        };
+        let own = pieces.iter().filter(|(key, _)| key.starts_with(folder.0));
+        if folder.1.starts_with('z') {
+            return true;
+        }
+        let bytes: Vec<u8> = own.flat_map(|(_, value)| value.clone()).collect();
+        let Ok((_, release)) = journal::parse(&bytes, "copy") else { return false };
+        let before = self.watch.violations.len();
+        self.check_told(&release, None, may_cut);
+        let fine = self.watch.violations.len() == before;
+        if !well {
+            self.watch.violations.truncate(before);
+        }
+        fine
+    }
+
+    /// Nothing goes wrong any more, and what was down comes up again.
+    pub(crate) fn heal(&mut self) {
+        self.note(|| "--- everything is well again ---".into());
+        self.cancel_faults();
+        let clock = self.clock;
+        let consul = &mut self.consul;
+        consul.writes.clear();
+        consul.reads.clear();
+        consul.down_until.fill(0);
+        consul.election_until = consul.election_until.min(clock);
+        self.edits.clear();
+        self.clients.slow_of = 0;
+        for gateway in &mut self.gateways {
+            gateway.lie = None;
+        }
+        self.follow_anew();
+        for at in 0..self.nodes.len() {
+            let node = &mut self.nodes[at];
+            node.unreachable_until = node.unreachable_until.min(clock);
+            node.next_commands.clear();
+            (node.next_start, node.next_stop) = (None, None);
+            node.disk_full = false;
+            node.bad_version = None;
+            // Whatever kept it from getting ready is gone.
+            if let Some(Process { pid, phase: Starting, .. }) = node.process {
+                self.after(100, Happening::Ready { node: at, pid });
+            }
+            let node = &self.nodes[at];
+            if node.process.is_none() && node.down_by == Some(Cause::Fault) {
+                self.spawn(at, false);
+            }
+        }
+    }
+}

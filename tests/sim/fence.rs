@@ -1,0 +1,132 @@
+//! The lock as the world sees it: whose it is, who asked for it last, and who acts without it.
+
+use std::collections::BTreeMap;
+
+use rollgate::node::Operation;
+
+use crate::consul::Reaction;
+use crate::faults::Fate;
+use crate::invariants::Rule;
+use crate::world::{Answer, State, What};
+
+/// The key of the lock.
+pub(crate) const LOCK: &str = "rollgate/app/lock";
+
+/// Between an answer of Consul and the command that depends on it.
+const AT_ONCE: u64 = 100;
+
+/// How long Consul may be asked in vain before the session's own time must do.
+const ASKED: u64 = 3_000;
+
+/// How long a session lives at least.
+const TTL: u64 = 15_000;
+
+/// What an operator knows of the lock.
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    /// When Consul last told it that the lock is its own.
+    held: Option<u64>,
+    /// When its session was renewed last.
+    renewed: Option<u64>,
+    /// When Consul could not be asked.
+    troubled: Option<u64>,
+}
+
+/// Who holds the lock, and who believes to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Fence {
+    /// Whose session it is.
+    sessions: BTreeMap<String, usize>,
+    known: BTreeMap<usize, Known>,
+    /// When an operator did not live: from, until.
+    asleep: Vec<(usize, u64, u64)>,
+}
+
+impl Fence {
+    /// An operator did nothing at all for a while.
+    pub(crate) fn slept(&mut self, operator: usize, from: u64, until: u64) {
+        self.asleep.push((operator, from, until));
+    }
+
+    /// How long an operator has lived since.
+    fn lived(&self, operator: usize, since: u64, now: u64) -> u64 {
+        let own = self.asleep.iter().filter(|(who, ..)| *who == operator);
+        let slept: u64 =
+            own.map(|(_, from, until)| until.min(&now).saturating_sub(*from.max(&since))).sum();
+        now.saturating_sub(since).saturating_sub(slept)
+    }
+}
+
+/// Whether an operation changes what a node runs, or may run.
+fn touches(operation: &Operation) -> bool {
+    match operation {
+        Operation::User { command } => !matches!(command.trim(), "true" | "svc log"),
+        Operation::Activate { .. } | Operation::Prune { .. } => true,
+        _ => false,
+    }
+}
+
+impl State {
+    /// Who holds the lock.
+    pub(crate) fn holder(&self) -> Option<usize> {
+        let session = self.consul.store.keys.get(LOCK)?.session.as_ref()?;
+        self.fence.sessions.get(session).copied()
+    }
+
+    /// Consul has answered an operator.
+    pub(crate) fn note_fence(&mut self, operator: usize, path: &str, reaction: &Reaction) {
+        let Reaction::Answer(_, Answer::Http(Ok(reply))) = reaction else { return };
+        let clock = self.clock;
+        if let Some((_, session)) = path.split_once("acquire=") {
+            let session = session.split('&').next().unwrap_or(session);
+            self.fence.sessions.insert(session.to_owned(), operator);
+        }
+        let is_own = self.holder() == Some(operator);
+        let known = self.fence.known.entry(operator).or_default();
+        if reply.status >= 500 {
+            known.troubled = Some(clock);
+        } else if path.starts_with("/v1/session/renew/") || path == "/v1/session/create" {
+            known.renewed = Some(clock);
+        } else if path.contains(LOCK) && is_own {
+            known.held = Some(clock);
+        }
+    }
+
+    /// An operator is about to do something: what changes a node is for whoever was just told that the lock is theirs.
+    pub(crate) fn check_fence(&mut self, operator: usize, what: &What, fate: &Fate) {
+        let clock = self.clock;
+        match (what, fate) {
+            (What::Http(request), fate) => {
+                if request.url.contains("/consul-") && !matches!(fate, Fate::Plain) {
+                    self.fence.known.entry(operator).or_default().troubled = Some(clock);
+                }
+            }
+            (What::Run(_, command), Fate::NotSent(_)) if touches(&command.operation) => {}
+            (What::Run(node, command), _) if touches(&command.operation) => {
+                if self.watch.lock.is_none() {
+                    return;
+                }
+                self.consul.store.expire(clock);
+                if self.holder() == Some(operator) {
+                    return;
+                }
+                let known = self.fence.known.get(&operator).copied().unwrap_or_default();
+                let lived = |since: Option<u64>, most: u64| {
+                    since.is_some_and(|since| self.fence.lived(operator, since, clock) <= most)
+                };
+                let in_vain = lived(known.troubled, ASKED)
+                    && known.renewed.is_some_and(|renewed| renewed + TTL >= clock);
+                if lived(known.held, AT_ONCE) || in_vain {
+                    return;
+                }
+                let text = format!(
+                    "operator {operator} begins {:?} on node-{}: {known:?}",
+                    command.operation,
+                    node + 1
+                );
+                self.violate(Rule::ActedWithoutLock, text);
+            }
+            (What::Run(..) | What::Connect(_), _) => {}
+        }
+    }
+}
