@@ -207,14 +207,14 @@ fn an_end_that_is_late_wrong_or_missing_is_seen() {
         let plain = Schedule::plain();
         sim.look(|state| {
             state.stopped_at = Some(1_000);
-            judge(state, &plain, done.clone(), None, None, 6_000);
+            judge(state, &plain, &done, None, None, 6_000);
             assert!(state.watch.violations.is_empty());
-            judge(state, &plain, done, None, None, 6_001);
+            judge(state, &plain, &done, None, None, 6_001);
         });
         assert_eq!(broken(&sim), [Rule::StoppedLate]);
     });
     drive(async |sim| {
-        sim.look(|state| judge(state, &Schedule::plain(), End::Hangs, None, None, 0));
+        sim.look(|state| judge(state, &Schedule::plain(), &End::Hangs, None, None, 0));
         assert_eq!(broken(&sim), [Rule::NeverEnds, Rule::NotDone]);
     });
 }

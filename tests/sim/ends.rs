@@ -45,7 +45,7 @@ impl State {
             let told = gateway.is_none_or(|gateway| gateway == own.name);
             // Whoever asks while workers are replaced may hear an old one and the one in its place.
             let replaced = own.shrank_at.is_some_and(|at| at + 1_000 >= self.clock);
-            if !told || replaced || (!by_name && !(own.named || own.workers.len() == 1)) {
+            if !told || replaced || !(by_name || own.named || own.workers.len() == 1) {
                 continue;
             }
             let others = own.workers.iter().filter(|worker| !worker.astray);
@@ -69,19 +69,16 @@ impl State {
             let process = node.process.as_ref().filter(|_| node.serves());
             let planned = told.phase != Phase::LeftOut;
             match exit {
-                0 if planned => {
-                    if !registry[at]
-                        || !(by_fault || process.is_some_and(|own| self.is_right(&own.version)))
-                    {
+                0 => {
+                    let right = by_fault || process.is_some_and(|own| self.is_right(&own.version));
+                    if planned && !(registry[at] && right) {
                         untrue.push(format!("{name}: {node:?}"));
                     }
                 }
                 21 => {
                     let was_out = told.down.is_none() && !registry[at];
-                    if !by_fault
-                        && !(process.is_some_and(|own| own.version == OLD)
-                            && (registry[at] || was_out))
-                    {
+                    let old = process.is_some_and(|own| own.version == OLD);
+                    if !by_fault && !(old && (registry[at] || was_out)) {
                         untrue.push(format!("{name}: {node:?}"));
                     }
                 }

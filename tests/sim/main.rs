@@ -116,9 +116,8 @@ fn a_release_that_is_killed_after_any_event_is_resumed_or_undone() {
     let whole = run(&schedule, scratch.path(), false);
     for event in 1..whole.durable {
         schedule.kill = Some(Kill::AfterEvent(event));
-        for (task, machine) in
-            [(Task::Resume, 0), (Task::Resume, 1), (Task::Rollback, event as usize % 2)]
-        {
+        let either = usize::from(event % 2 == 0);
+        for (task, machine) in [(Task::Resume, 0), (Task::Resume, 1), (Task::Rollback, either)] {
             let last_machine = 1 - machine;
             let after =
                 After { delay: 100, task, machine, kill: None, breaks: false, last_machine };

@@ -231,9 +231,9 @@ impl Operator {
         }
         let journal = Journal::take_over(&self.folder, &past.id, &past.bytes).expect("a journal");
         let resumed = Resumed { actor: "simulator".into(), nodes };
-        let begun = past.release.begun;
+        let since = past.release.begun;
         let begin = Begin::Resumed(Box::new(past.release), resumed);
-        self.run(lock, &past.id, spec, begin, begun, journal, past.bytes, ear).await
+        self.run(lock, &past.id, spec, begin, since, journal, past.bytes, ear).await
     }
 
     async fn begin(
@@ -257,12 +257,12 @@ impl Operator {
         id: &str,
         spec: Arc<Spec>,
         begin: Begin,
-        begun: Option<jiff::Timestamp>,
+        since: Option<jiff::Timestamp>,
         journal: Journal,
         so_far: Vec<u8>,
         ear: &mut Ear,
     ) -> Work {
-        let since = begun.unwrap_or_else(|| self.sim.now());
+        let since = since.unwrap_or_else(|| self.sim.now());
         let copy = Copy::new(&self.site.consul, lock.guard(), "app", id, since, so_far);
         let engine = Engine {
             world: self.sim.clone(),

@@ -225,7 +225,7 @@ impl Story<'_> {
         let (ended_at, end) = (attempt.ended_at, attempt.end.clone());
         attempt.end = self.look(|state| {
             if told {
-                judge(state, self.schedule, end, attempt.ended.as_ref(), path.as_deref(), ended_at)
+                judge(state, self.schedule, &end, attempt.ended.as_ref(), path.as_deref(), ended_at)
             } else {
                 finished(&end, attempt.ended.as_ref())
             }
@@ -478,13 +478,13 @@ fn finished(end: &End, ended: Option<&Ended>) -> End {
 pub(crate) fn judge(
     state: &mut State,
     schedule: &Schedule,
-    end: End,
+    end: &End,
     ended: Option<&Ended>,
     path: Option<&Path>,
     ended_at: u64,
 ) -> End {
     let may_cut = schedule.shape.on_timeout == "proceed";
-    let end = finished(&end, ended);
+    let end = finished(end, ended);
     if let Some(ended) = ended {
         if let Some(path) = path {
             state.check_journal(path, &ended.release);
