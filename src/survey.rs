@@ -312,3 +312,48 @@ fn unplaceable(spec: &Spec, node: &NodeSpec, survey: &Survey) -> Option<String> 
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::playbook::load_text;
+    use crate::spec::Inputs;
+
+    #[test]
+    fn a_gateway_disagrees_while_one_of_its_workers_is_behind() {
+        let text = "service: app
+registry: { type: consul-kv, prefix: upstreams/app/ }
+gateways: [{ type: nginx-upsync, status_url: 'http://10.0.0.1/l?app', upstream: app }]
+nodes: [{ ssh: a, address: '10.0.1.1:80' }, { ssh: b, address: '10.0.1.2:80' }]
+restart: restart-it
+health: { tcp: '${{ node.address }}' }";
+        let loaded = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
+        let spec = Spec::new(&loaded.playbook, &Inputs::default()).expect("complete");
+        // Whether the key says down, whether some and all workers route, whether all of them let go.
+        for (down, some, all, gone, expected) in [
+            (false, true, true, false, false),
+            (true, false, false, true, false),
+            // Marked up a moment ago.
+            (false, false, false, true, true),
+            (false, true, false, false, true),
+            // Marked down a moment ago.
+            (true, true, true, false, true),
+            (true, true, false, false, true),
+            // Its own check holds it down everywhere: that is no lag.
+            (false, false, false, false, false),
+        ] {
+            let mut seen = Observation::default();
+            let mut fleet = Fleet::default();
+            for node in &spec.nodes {
+                let other = node.name == "b";
+                seen.routed_somewhere.insert(node.address.clone(), other || some);
+                seen.routed.insert(node.address.clone(), other || all);
+                seen.out.insert(node.address.clone(), !other && gone);
+                let down = Some(!other && down);
+                fleet.nodes.insert(node.name.clone(), NodeFacts { down, ..NodeFacts::default() });
+            }
+            fleet.gateways = vec![("gw".into(), Ok(seen))];
+            assert_eq!(disagree(&spec, &fleet), expected, "{down} {some} {all} {gone}");
+        }
+    }
+}
