@@ -327,8 +327,7 @@ impl<W: World> Lock<W> {
         while Instant::now() < deadline {
             if let Ok(entry) = self.client.kv_get(&old.key).await {
                 let last = entry.as_ref().and_then(|entry| Holder::from_bytes(&entry.value));
-                let ours =
-                    last.is_some_and(|last| last.release == holder.release && !last.released);
+                let ours = last.is_some_and(|last| last.is(&holder) && !last.released);
                 if !ours || entry.is_some_and(|entry| entry.session.is_some()) {
                     return Err("somebody else took it".to_owned());
                 }

@@ -46,6 +46,16 @@ impl Holder {
         serde_json::from_slice(bytes).ok()
     }
 
+    /// Whether it is the same process: another one may go on with the same release.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        let own = |holder: &Self| {
+            let Self { release, command, by, host, .. } = holder.clone();
+            (release, command, by, host, holder.pid, holder.since)
+        };
+        own(self) == own(other)
+    }
+
     /// What it writes.
     ///
     /// # Panics
@@ -102,5 +112,15 @@ mod tests {
              for 3m12s, last seen 2s ago"
         );
         assert_eq!(Holder::from_bytes(b"not ours"), None);
+        let later = Holder { doing: "node-3 stop".into(), seen: holder.since, ..holder.clone() };
+        assert!(holder.is(&later), "what it does and when it was seen last is told anew");
+        for other in [
+            Holder { command: "resume".into(), ..holder.clone() },
+            Holder { host: "runner-8".into(), ..holder.clone() },
+            Holder { pid: 43, ..holder.clone() },
+            Holder { since: holder.seen, ..holder.clone() },
+        ] {
+            assert!(!holder.is(&other), "{other:?}");
+        }
     }
 }

@@ -34,7 +34,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use operator::Task;
-use schedule::{After, Kill, Schedule};
+use rollgate::event::Outcome;
+use schedule::{After, Kill, Meanwhile, Schedule};
 use story::{End, Ran, run, scratch};
 
 /// How long random schedules are tried when nobody says.
@@ -145,6 +146,21 @@ fn a_worker_that_stays_behind_counts_at_every_removal() {
         let ran = run(&schedule, scratch.path(), false);
         judge(&schedule, &ran, scratch.path());
         assert!(matches!(ran.end, End::Finished(_, 20)), "{:?}", ran.end);
+    }
+}
+
+/// A machine that slept takes an interval that passed for none: it must not take the lock again.
+#[test]
+fn a_paused_release_whose_successor_was_killed_does_nothing_more() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    for suspends in [true, false] {
+        let kill = Some(Kill::AfterEvent(20));
+        let pause = Meanwhile::Pause { at: 3_000, suspends, machine: 1, breaks: false, kill };
+        schedule.meanwhile = Some(pause);
+        let ran = run(&schedule, scratch.path(), false);
+        judge(&schedule, &ran, scratch.path());
+        assert_eq!(ran.ends[0], (Task::Resume, End::Killed));
+        assert_eq!(ran.ends[1], (Task::Deploy, End::Finished(Outcome::LockLost, 4)));
     }
 }
 
