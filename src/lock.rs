@@ -91,6 +91,12 @@ impl Fence {
         self.guard().clone()
     }
 
+    /// A fence that stays as it is.
+    #[cfg(test)]
+    pub(crate) fn new(guard: Guard) -> Self {
+        Self(Arc::new(Mutex::new(guard)))
+    }
+
     fn guard(&self) -> MutexGuard<'_, Guard> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }

@@ -2,7 +2,8 @@
 //!
 //! The same bytes as the local file, in pieces: `rollgate/<service>/journal/<time>-<release>/p000001`. Small ones,
 //! because the last piece is written anew with every event. When the release has ended they become few compressed
-//! ones (`z000001`). Every write checks that the lock is still held.
+//! ones (`z000001`). Every write checks that the lock is still held, and that no other was done since the one before: one
+//! whose answer was lost may be done late.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write as _};
@@ -54,6 +55,8 @@ pub struct Copy<W> {
     tail: Vec<u8>,
     /// The number of that piece.
     first: usize,
+    /// Its index in Consul, 0 while it is not there; nothing when that has to be asked.
+    index: Option<u64>,
     /// Since when Consul has not taken a write.
     behind: Option<Instant>,
 }
@@ -88,6 +91,7 @@ impl<W: World> Copy<W> {
         so_far: Vec<u8>,
     ) -> Self {
         let begun = self::begun(begun);
+        let index = so_far.is_empty().then_some(0);
         Self {
             client: client.hurried(PATIENCE),
             fence: fence.clone(),
@@ -95,6 +99,7 @@ impl<W: World> Copy<W> {
             folder: format!("{}{begun}-{release}/", folder(service)),
             tail: so_far,
             first: 1,
+            index,
             behind: None,
         }
     }
@@ -137,19 +142,28 @@ impl<W: World> Copy<W> {
                 .enumerate()
                 .map(|(index, piece)| (format!("{}p{:06}", self.folder, self.first + index), piece))
                 .collect();
-            let writes: Vec<_> =
-                pieces.iter().map(|(key, value)| Write::Set { key, value }).collect();
-            if writes.is_empty() {
-                return Ok(());
-            }
-            if self.client.transact(Some(&self.fence.now()), &writes).await? == KvWrite::NotHeld {
+            let Some(((key, value), others)) = pieces.split_first() else { return Ok(()) };
+            // Nobody knows it again before this write is answered.
+            let modify_index = match self.index.take() {
+                Some(index) => index,
+                None => self.client.kv_get(key).await?.map_or(0, |entry| entry.modify_index),
+            };
+            let key = key.clone();
+            let entry = Entry { key, value: Vec::new(), flags: 0, modify_index, session: None };
+            let mut writes = vec![Write::CompareAndSet { entry: &entry, value }];
+            writes.extend(others.iter().map(|(key, value)| Write::Set { key, value }));
+            let index = match self.client.transact(Some(&self.fence.now()), &writes).await? {
+                KvWrite::Done(index) => index,
+                KvWrite::Conflict => continue,
                 // The lock's own watch stops the release; nothing is to be added here.
-                return Ok(());
-            }
+                KvWrite::NotHeld => return Ok(()),
+            };
             let all = pieces.len() * PIECE >= self.tail.len();
             let full = pieces.iter().filter(|(_, piece)| piece.len() == PIECE).count();
+            let grows = full < pieces.len();
             self.first += full;
             self.tail.drain(..full * PIECE);
+            self.index = Some(if grows { index } else { 0 });
             if all {
                 return Ok(());
             }

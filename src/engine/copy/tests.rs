@@ -1,9 +1,14 @@
 //! What a Consul has of journals, ours and others.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
 
 use super::*;
-use crate::consul::{Settings, base64};
+use crate::consul::{Guard, Settings, base64};
 use crate::world::{BODY_LIMIT, Command, Host, HttpError, Output, Reply, Request, RunError};
 
 /// As many small pieces as are ever in one reply.
@@ -106,4 +111,109 @@ fn pieces_are_put_together_in_their_order_and_growing_ones_go_first() {
     assert_eq!(joined(all).expect("readable"), b"line\n");
     assert!(joined(vec![entry("f/z000001", b"garbage")]).is_err());
     assert!(joined(vec![entry("f/z000001", end)]).is_err());
+}
+
+/// A Consul that takes transactions, and loses one for a while when it is told to.
+#[derive(Default)]
+struct Store(Mutex<Kv>);
+
+#[derive(Default)]
+struct Kv {
+    pairs: BTreeMap<String, (Vec<u8>, u64)>,
+    index: u64,
+    loses: bool,
+    lost: Option<Vec<Value>>,
+}
+
+impl Kv {
+    fn answer(&mut self, request: &Request) -> Option<Reply> {
+        if request.url.ends_with("/v1/txn") {
+            let body = request.body.as_deref().unwrap_or_default();
+            let operations: Vec<Value> = serde_json::from_slice(body).expect("operations");
+            if !std::mem::take(&mut self.loses) {
+                return Some(self.apply(&operations));
+            }
+            self.lost = Some(operations);
+            return None;
+        }
+        let (_, key) = request.url.split_once("/v1/kv/").expect("a key");
+        let Some((value, index)) = self.pairs.get(key.split('?').next().unwrap_or_default()) else {
+            return Some(Reply { status: 404, ..Reply::default() });
+        };
+        let pair = json!([{ "Key": "", "Value": base64(value), "ModifyIndex": index }]);
+        let body = pair.to_string().into_bytes();
+        Some(Reply { status: 200, body, ..Reply::default() })
+    }
+
+    fn apply(&mut self, operations: &[Value]) -> Reply {
+        let operations: Vec<_> = operations.iter().map(|one| &one["KV"]).skip(1).collect();
+        let key = |one: &Value| one["Key"].as_str().unwrap_or_default().to_owned();
+        let stale = |one: &&Value| {
+            let index = self.pairs.get(&key(one)).map_or(0, |(_, index)| *index);
+            one["Verb"] == "cas" && one["Index"] != index
+        };
+        if operations.iter().any(stale) {
+            let body = json!({ "Errors": [{ "OpIndex": 1, "What": "index is stale" }] });
+            return Reply { status: 409, body: body.to_string().into_bytes(), ..Reply::default() };
+        }
+        self.index += 1;
+        let mut results = Vec::new();
+        for one in operations {
+            let value = BASE64_STANDARD.decode(one["Value"].as_str().expect("a value"));
+            self.pairs.insert(key(one), (value.expect("base64"), self.index));
+            results.push(json!({ "KV": { "Key": key(one), "ModifyIndex": self.index } }));
+        }
+        let body = json!({ "Results": results }).to_string().into_bytes();
+        Reply { status: 200, body, ..Reply::default() }
+    }
+}
+
+impl World for Store {
+    async fn http(&self, request: Request) -> Result<Reply, HttpError> {
+        let answer = self.0.lock().expect("whole").answer(&request);
+        match answer {
+            Some(reply) => Ok(reply),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn run(&self, _: &Host, _: Command) -> Result<Output, RunError> {
+        unreachable!("no commands")
+    }
+
+    async fn connect(&self, _: &str, _: Duration) -> Result<(), HttpError> {
+        unreachable!("no connections")
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::UNIX_EPOCH
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_done_late_takes_nothing_back() {
+    let store = Arc::new(Store::default());
+    let mut settings = Settings::from_environment(|_| None).expect("settings");
+    settings.addresses = vec!["http://a".into()];
+    let client = Client::new(store.clone(), settings);
+    let fence = Fence::new(Guard { key: "lock".into(), session: "ours".into() });
+    let begun = jiff::Timestamp::UNIX_EPOCH;
+    for (so_far, more) in [(0, 100), (0, PIECE), (PIECE - 50, PIECE * 3), (PIECE * 40, 7)] {
+        let so_far = vec![b'a'; so_far];
+        let mut copy = Copy::new(&client, &fence, "app", "r", begun, so_far.clone());
+        let mut whole = so_far;
+        for (number, loses) in [false, true, false].into_iter().enumerate() {
+            let lines = vec![b'b' + u8::try_from(number).expect("few"); more];
+            whole.extend_from_slice(&lines);
+            store.0.lock().expect("whole").loses = loses;
+            assert_eq!(copy.append(&lines).await.is_err(), loses);
+            tokio::time::sleep(PAUSE).await;
+        }
+        let mut kv = store.0.lock().expect("whole");
+        let late = kv.lost.take().expect("a write that was lost");
+        assert_eq!(kv.apply(&late).status, 409);
+        let there: Vec<_> = kv.pairs.values().flat_map(|(value, _)| value.clone()).collect();
+        assert!(there == whole, "{} bytes, not {}", there.len(), whole.len());
+        kv.pairs.clear();
+    }
 }
