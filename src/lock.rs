@@ -7,6 +7,7 @@
 
 mod file;
 mod holder;
+mod moment;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::world::World;
 
 pub use file::FileLock;
 pub use holder::Holder;
+use moment::Moment;
 
 /// The session ends when it was not renewed for so long, or up to twice that.
 pub const TTL: Duration = Duration::from_secs(15);
@@ -120,7 +122,7 @@ pub struct Lock<W> {
 struct State {
     holder: Holder,
     /// The session lives at least for its TTL from here.
-    renewed: Instant,
+    renewed: Moment,
     renewal: Option<JoinHandle<()>>,
 }
 
@@ -143,7 +145,7 @@ impl<W: World> Lock<W> {
         let client = client.hurried(QUESTION_PATIENCE.max(PAUSE));
         holder.file = file.as_ref().map(|file| file.identity().to_owned());
         let settings = settings(service, &holder);
-        let mut renewed = Instant::now();
+        let mut renewed = Moment::now(client.now());
         let session = client.session_create(&settings).await?;
         let guard = Guard { key: key(service), session };
         loop {
@@ -161,8 +163,9 @@ impl<W: World> Lock<W> {
             }
             waiting(&refused);
             tokio::time::sleep(PAUSE).await;
-            if renewed.elapsed() >= RENEWAL {
-                renewed = Instant::now();
+            let now = Moment::now(client.now());
+            if renewed.until(now) >= RENEWAL {
+                renewed = now;
                 client.session_renew(&guard.session).await?;
             }
         }
@@ -253,7 +256,7 @@ impl<W: World> Lock<W> {
                 }
                 Ok(_) => self.refused(&guard).await?,
                 // Consul does not end a session before its TTL is over.
-                Err(_) if self.state().renewed.elapsed() < TTL => return Ok(()),
+                Err(_) if self.state().renewed.until(self.now()) < TTL => return Ok(()),
                 Err(error) if Instant::now() >= deadline => {
                     return Err(NotHeld::Unsure(error.to_string()));
                 }
@@ -290,7 +293,7 @@ impl<W: World> Lock<W> {
         let mut pause = RENEWAL;
         loop {
             let _ = tokio::time::timeout(pause, self.hurry.notified()).await;
-            let asked = Instant::now();
+            let asked = self.now();
             let guard = self.fence.now();
             match self.client.session_renew(&guard.session).await {
                 Ok(true) => self.state().renewed = asked,
@@ -319,17 +322,17 @@ impl<W: World> Lock<W> {
 
     /// Takes the lock again after Consul has ended the session before its time: the server or agent that it was made
     /// at is gone. Whoever was late, or has lost the lock to somebody, does not get it back.
-    async fn regain(&self, asked: Instant) -> Result<(), String> {
+    async fn regain(&self, asked: Moment) -> Result<(), String> {
         let old = self.fence.now();
         let (holder, renewed) = {
             let state = self.state();
             (state.holder.clone(), state.renewed)
         };
-        if asked.duration_since(renewed) >= TTL {
+        if renewed.until(asked) >= TTL {
             return Err("its session has ended".to_owned());
         }
         let deadline = Instant::now() + LOCK_DELAY + VERIFY_PATIENCE;
-        let mut session: Option<(String, Instant)> = None;
+        let mut session: Option<(String, Moment)> = None;
         while Instant::now() < deadline {
             if let Ok(entry) = self.client.kv_get(&old.key).await {
                 let last = entry.as_ref().and_then(|entry| Holder::from_bytes(&entry.value));
@@ -338,7 +341,7 @@ impl<W: World> Lock<W> {
                     return Err("somebody else took it".to_owned());
                 }
                 if session.is_none() {
-                    let since = Instant::now();
+                    let since = self.now();
                     let made = self.client.session_create(&settings(&self.service, &holder)).await;
                     session = made.ok().map(|made| (made, since));
                 }
@@ -354,6 +357,10 @@ impl<W: World> Lock<W> {
             tokio::time::sleep(PAUSE).await;
         }
         Err("its session has ended, and it cannot be taken again".to_owned())
+    }
+
+    fn now(&self) -> Moment {
+        Moment::now(self.client.now())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -142,7 +142,7 @@ impl<W: World> Client<W> {
         Self::new(self.world.clone(), self.settings.clone()).with_patience(patience)
     }
 
-    /// The wall clock, for time stamps only.
+    /// The wall clock, for time stamps, and for the time that a suspended machine did not see.
     #[must_use]
     pub fn now(&self) -> jiff::Timestamp {
         self.world.now()

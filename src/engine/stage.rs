@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::node::{Found, NodeRun, Trouble};
+use super::steps::Needs;
 use crate::event::Step;
 use crate::node::{CHECKSUM_MISMATCH, Operation};
 use crate::text;
@@ -25,7 +26,10 @@ impl<W: World> NodeRun<W> {
         let Some(artifact) = &self.shared.spec.artifact else { return Ok(Found::default()) };
         let size = artifact.digest.as_ref().map_or(0, |digest| digest.size);
         let survey = Operation::Survey { port: self.node.port(), layout: Some(layout.clone()) };
-        let survey = crate::node::Survey::parse(&self.operate(survey).await?, &self.node.address);
+        let survey = crate::node::Survey::parse(
+            &self.operate(survey, Needs::Nothing).await?,
+            &self.node.address,
+        );
         if survey.staged {
             return Ok(Found::from(format!("{name} was there already")));
         }

@@ -26,6 +26,15 @@ const LINK_PAUSE: Duration = Duration::from_secs(1);
 /// How many of the last log lines go into the report.
 const LOG_LINES: usize = 20;
 
+/// What a command on a node needs, each time that it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// It changes what the node runs.
+    Lock,
+    /// It only looks.
+    Nothing,
+}
+
 impl<W: World> NodeRun<W> {
     /// Does one step.
     pub(super) async fn act(
@@ -47,8 +56,7 @@ impl<W: World> NodeRun<W> {
             Step::Activate => {
                 let layout = self.layout()?;
                 let name = layout.name.clone();
-                self.still_ours().await?;
-                self.operate(Operation::Activate { layout }).await?;
+                self.operate(Operation::Activate { layout }, Needs::Lock).await?;
                 Ok(Found::from(format!("current -> {name}")))
             }
             Step::Run(_) => self.command(shell).await,
@@ -183,11 +191,7 @@ impl<W: World> NodeRun<W> {
             return;
         }
         let begun = Instant::now();
-        let pruned = match self.still_ours().await {
-            Ok(()) => self.operate(operation).await,
-            Err(trouble) => Err(trouble),
-        };
-        let message = match pruned {
+        let message = match self.operate(operation, Needs::Lock).await {
             Ok(output) => {
                 let deleted: Vec<_> = output.lines().map(str::to_owned).collect();
                 if deleted.is_empty() {
@@ -222,8 +226,7 @@ impl<W: World> NodeRun<W> {
     /// Runs a command of the user's.
     async fn command(&self, shell: Option<&Shell>) -> Result<Found, Trouble> {
         let Some(shell) = shell else { return Err(Trouble::from("it has no command".to_owned())) };
-        self.still_ours().await?;
-        let output = self.run(&self.node.host, shell).await?;
+        let output = self.run(&self.node.host, shell, Needs::Lock).await?;
         if output.success() {
             return Ok(Found::default());
         }
@@ -239,27 +242,32 @@ impl<W: World> NodeRun<W> {
         }
     }
 
-    async fn run(&self, host: &Host, shell: &Shell) -> Result<Output, Trouble> {
+    async fn run(&self, host: &Host, shell: &Shell, needs: Needs) -> Result<Output, Trouble> {
         let command = Command {
             operation: Operation::User { command: shell.run.clone() },
             stdin: Stdin::Empty,
             timeout: shell.timeout,
             sudo: shell.sudo,
         };
-        self.reach(host, command).await
+        self.reach(host, command, needs).await
     }
 
     /// Runs an operation of our own that may be repeated.
-    pub(super) async fn operate(&self, operation: Operation) -> Result<String, Trouble> {
+    pub(super) async fn operate(
+        &self,
+        operation: Operation,
+        needs: Needs,
+    ) -> Result<String, Trouble> {
         let command = Command {
             operation,
             stdin: Stdin::Empty,
             timeout: OPERATION_TIMEOUT,
             sudo: self.shared.spec.sudo,
         };
-        let mut result = self.reach(&self.node.host, command.clone()).await;
+        let mut result = self.reach(&self.node.host, command.clone(), needs).await;
         if matches!(&result, Err(Trouble::Lost(_))) {
-            result = self.reach(&self.node.host, command).await.map_err(Trouble::of_second_try);
+            let again = self.reach(&self.node.host, command, needs).await;
+            result = again.map_err(Trouble::of_second_try);
         }
         let output = result?;
         if output.success() {
@@ -269,9 +277,12 @@ impl<W: World> NodeRun<W> {
     }
 
     /// Runs a command; while it cannot be started, because the node is out of reach, tries again.
-    async fn reach(&self, host: &Host, command: Command) -> Result<Output, Trouble> {
+    async fn reach(&self, host: &Host, command: Command, needs: Needs) -> Result<Output, Trouble> {
         let deadline = Instant::now() + LINK_PATIENCE;
         loop {
+            if needs == Needs::Lock {
+                self.still_ours().await?;
+            }
             match self.shared.world.run(host, command.clone()).await {
                 Ok(output) => return Ok(output),
                 Err(RunError::NotStarted(_)) if Instant::now() + LINK_PAUSE < deadline => {
@@ -298,7 +309,8 @@ impl<W: World> NodeRun<W> {
             (None, None) => return Vec::new(),
         };
         self.tell(step, "fetching the last log lines".into(), None, shell.timeout);
-        let output = tokio::time::timeout(shell.timeout, self.run(host, &shell)).await;
+        let output =
+            tokio::time::timeout(shell.timeout, self.run(host, &shell, Needs::Nothing)).await;
         let Ok(Ok(output)) = output else {
             return vec!["(the log could not be fetched)".into()];
         };

@@ -1,0 +1,42 @@
+//! A moment on two clocks: one stands still while the machine is suspended, the other may be set by somebody.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// When something was.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    /// On the clock that only goes on.
+    steady: Instant,
+    /// On the wall clock.
+    wall: jiff::Timestamp,
+}
+
+impl Moment {
+    pub(super) fn now(wall: jiff::Timestamp) -> Self {
+        Self { steady: Instant::now(), wall }
+    }
+
+    /// How much later another moment is, by the clock that says more.
+    pub(super) fn until(self, later: Self) -> Duration {
+        let wall = later.wall.duration_since(self.wall).unsigned_abs();
+        later.steady.duration_since(self.steady).max(wall)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_that_says_more_counts() {
+        let wall = |second| jiff::Timestamp::from_second(second).expect("a time");
+        let begun = Moment::now(wall(1_000));
+        assert_eq!(begun.until(Moment::now(wall(1_060))), Duration::from_secs(60), "suspended");
+        tokio::time::advance(Duration::from_secs(20)).await;
+        assert_eq!(begun.until(Moment::now(wall(1_020))), Duration::from_secs(20));
+        assert_eq!(begun.until(Moment::now(wall(1_000))), Duration::from_secs(20), "set back");
+        assert_eq!(begun.until(Moment::now(wall(910))), Duration::from_secs(90), "far back");
+    }
+}
