@@ -172,6 +172,8 @@ impl Schedule {
             let release = if shape.done.contains(&number) { &new } else { &old };
             let mut node = Node::new(number, release);
             node.was_out = !up;
+            // Whoever has the new one already had the old one before.
+            node.releases.insert(old);
             let bad = self.bad.iter().find(|(node, _)| *node == number);
             node.bad_version = bad.map(|(_, start)| *start);
             let value = format!("{{\"weight\":1,\"max_fails\":2,\"down\":{}}}", u8::from(!*up));

@@ -224,6 +224,7 @@ impl State {
     pub(crate) fn cancel_faults(&mut self) {
         self.at_call.clear();
         self.at_event.clear();
+        self.signals.clear();
         self.queue.retain(|_, happening| {
             !matches!(
                 happening,
