@@ -9,12 +9,16 @@ use tokio::time::Instant;
 
 use super::copy::Copy;
 use super::journal::Journal;
+use super::node::stopped_for;
 use super::release::Release;
 use super::run::{Record, Sink, Stop};
 use crate::event::{Event, Fact, Step};
 use crate::lock::Lock;
 use crate::secret::Redactor;
 use crate::world::World;
+
+/// How long a write of the copy may still take once the release is to stop.
+const COPY_GRACE: Duration = Duration::from_millis(500);
 
 /// How long the copy of a finished journal may take to be put in order.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
@@ -105,9 +109,10 @@ impl<W: World> Book<'_, W> {
     /// Brings the copy up to date, and lets those go on who wait for it.
     pub(super) async fn settle(&mut self) {
         let lines = std::mem::take(&mut self.lines);
+        let stop = stopped_for(self.halt.subscribe(), COPY_GRACE);
         if let Some(copy) = &mut self.copy
             && !lines.is_empty()
-            && let Err(error) = copy.append(lines.as_bytes()).await
+            && let Err(error) = copy.append(lines.as_bytes(), stop).await
         {
             let message = format!("the journal's copy in Consul is behind: {error}");
             let _ = self.record(None, None, Fact::Warning { message });
@@ -142,6 +147,7 @@ impl<W: World> Book<'_, W> {
     pub(super) async fn close(&mut self) {
         if let Some(copy) = &mut self.copy
             && self.unwritten.is_none()
+            && !copy.is_behind()
             && let Ok(whole) = std::fs::read(self.journal.path())
         {
             // As it is it can be read as well.

@@ -105,18 +105,30 @@ impl<W: World> Copy<W> {
     }
 
     /// Appends lines and returns when Consul has them. A copy that is behind is caught up now and then only, so that a
-    /// Consul that cannot be reached holds nobody up.
+    /// Consul that cannot be reached holds nobody up; nor is it waited for once `hurry` is over.
     ///
     /// # Errors
     ///
     /// Why Consul has not taken them; the next append tries again. Told once.
-    pub async fn append(&mut self, lines: &[u8]) -> Result<(), Error> {
+    pub async fn append(
+        &mut self,
+        lines: &[u8],
+        hurry: impl Future<Output = ()>,
+    ) -> Result<(), Error> {
         self.tail.extend_from_slice(lines);
         if self.behind.is_some_and(|behind| behind.elapsed() < PAUSE) {
             return Ok(());
         }
         let was_behind = self.behind.is_some();
-        match tokio::time::timeout(PATIENCE, self.write()).await {
+        let written = async {
+            tokio::select! {
+                biased;
+                written = self.write() => Ok(written),
+                () = hurry => Err(()),
+                () = tokio::time::sleep(PATIENCE) => Err(()),
+            }
+        };
+        match written.await {
             Ok(Ok(())) => {
                 self.behind = None;
                 Ok(())
@@ -125,12 +137,18 @@ impl<W: World> Copy<W> {
                 self.behind = Some(Instant::now());
                 if was_behind { Ok(()) } else { Err(error) }
             }
-            Err(_) => {
+            Err(()) => {
                 self.behind = Some(Instant::now());
-                let problem = format!("no answer within {}", crate::text::duration(PATIENCE));
+                let problem = "no answer in time".to_owned();
                 if was_behind { Ok(()) } else { Err(Error::Unreachable(problem)) }
             }
         }
+    }
+
+    /// Whether Consul has not taken the last lines.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.behind.is_some()
     }
 
     async fn write(&mut self) -> Result<(), Error> {

@@ -237,7 +237,20 @@ impl<W: World> NodeRun<W> {
         let command = action.command.as_ref();
         match action.step {
             Step::Stop | Step::Restart => {
-                while !self.stayed_out().await {
+                loop {
+                    let stop = stopped_for(self.shared.stop.clone(), Duration::ZERO);
+                    let stayed = tokio::select! {
+                        biased;
+                        stayed = self.stayed_out() => stayed,
+                        () = stop => {
+                            // The look may have begun to set the key right.
+                            self.unanswered = true;
+                            return Ending::Interrupted;
+                        }
+                    };
+                    if stayed {
+                        break;
+                    }
                     for again in [Step::ConfirmOut, Step::Drain] {
                         match self.step(again, None).await {
                             Ending::Done => {}

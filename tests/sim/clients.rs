@@ -30,7 +30,7 @@ impl State {
         self.after(pause, Happening::Asks { gateway, worker });
         self.clients.sent += 1;
         let own = &mut self.gateways[gateway];
-        let astray = own.workers[worker].astray;
+        let astray = own.workers[worker].astray.is_some();
         let list = &own.workers[worker].up;
         let routed: Vec<_> =
             (0..list.len()).filter(|node| list[*node] && !own.held(*node)).collect();

@@ -48,7 +48,7 @@ impl State {
             if !told || replaced || !(by_name || own.named || own.workers.len() == 1) {
                 continue;
             }
-            let others = own.workers.iter().filter(|worker| !worker.astray);
+            let others = own.workers.iter().filter(|worker| worker.astray.is_none());
             let others = others.filter(|worker| worker.up[node] != routed);
             wrong.extend(others.map(|worker| format!("{} pid {}", own.name, worker.pid)));
         }

@@ -52,9 +52,16 @@ pub(crate) struct Worker {
     /// Its questions are told apart by this: an older one than the last is nobody's.
     pub(crate) generation: u32,
     stuck_until: u64,
-    /// It began with the list of the configuration and has not asked yet: a fault that nobody can help.
-    pub(crate) astray: bool,
+    /// Since when it goes by the list of the configuration, which it began with: a fault that nobody can help.
+    pub(crate) astray: Option<u64>,
     pub(crate) turn: usize,
+}
+
+impl Worker {
+    /// It was led astray so lately that whoever looked before could not see it.
+    pub(crate) fn strayed_since(&self, looked: u64) -> bool {
+        self.astray.is_some_and(|since| since >= looked)
+    }
 }
 
 /// A gateway.
@@ -116,7 +123,7 @@ impl Gateway {
             waits: false,
             generation: self.next_pid,
             stuck_until: 0,
-            astray: false,
+            astray: None,
             turn: 0,
         }
     }
@@ -172,7 +179,7 @@ impl State {
             return;
         }
         let changed = asker.up != up;
-        (asker.seen, asker.astray) = (index, false);
+        (asker.seen, asker.astray) = (index, None);
         asker.up.clone_from(&up);
         let spread = if kind == Kind::Upsync { 999 } else { 400 };
         let pause = self.gateways[gateway].interval + self.rng.u64(0..=spread);
@@ -228,10 +235,11 @@ impl State {
     }
 
     fn replace(&mut self, gateway: usize, worker: usize, old_list: bool) {
+        let clock = self.clock;
         let own = &mut self.gateways[gateway];
         let list = if old_list { own.configured.clone() } else { own.workers[worker].up.clone() };
         let mut fresh = own.worker(&list);
-        fresh.astray = old_list;
+        fresh.astray = old_list.then_some(clock);
         let generation = fresh.generation;
         own.workers[worker] = fresh;
         // The module reads the registry when a worker begins, and again after its interval.

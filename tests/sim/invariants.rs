@@ -16,6 +16,9 @@ use crate::world::State;
 /// How long before a write a gateway may have shown what is no longer true.
 const STALE: u64 = 1_000;
 
+/// From the last look at the gateways before a stop until it takes effect.
+const LOOK: u64 = 1_000;
+
 /// A rule that was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
@@ -117,8 +120,10 @@ impl State {
             return;
         }
         let mut routing = Vec::new();
+        let looked = self.clock.saturating_sub(LOOK);
         for gateway in &self.gateways {
-            let workers = gateway.living(self.clock).filter(|worker| !worker.astray);
+            let workers = gateway.living(self.clock);
+            let workers = workers.filter(|worker| !worker.strayed_since(looked));
             let still = workers.filter(|worker| worker.up[node] && !gateway.held(node));
             routing.extend(still.map(|worker| format!("{} pid {}", gateway.name, worker.pid)));
         }

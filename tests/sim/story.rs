@@ -217,7 +217,8 @@ impl Story<'_> {
         // Who did something meanwhile may have gone further than this clock.
         self.clock = self.look(|state| {
             state.note(|| format!("--- the {task:?} has ended: {:?} ---", attempt.end));
-            state.clock.max(attempt.ended_at)
+            let others = attempt.others.iter().map(|other| other.ended_at).max();
+            state.clock.max(attempt.ended_at).max(others.unwrap_or(0))
         });
         self.pass(settles);
         let path = journal::latest(&self.folder(act.machine));
@@ -377,8 +378,8 @@ impl Place<'_> {
         };
         let work = tokio::time::timeout(FOREVER, operator.work(act.task, &mut ear));
         let work = async {
-            let (ended, rival) = tokio::join!(work, self.rival(act));
-            (ended, rival)
+            let work = async { (work.await, sim.clock()) };
+            tokio::join!(work, self.rival(act))
         };
         let ended = tokio::select! {
             biased;
@@ -387,8 +388,13 @@ impl Place<'_> {
             () = pause => None,
             ended = until_killed(work) => ended,
         };
-        let (ended, rival) = ended.map_or((None, None), |(ended, rival)| (Some(ended), rival));
-        others.extend(rival);
+        let (ended, ended_at) = match ended {
+            Some(((ended, at), rival)) => {
+                others.extend(rival);
+                (Some(ended), at)
+            }
+            None => (None, sim.clock()),
+        };
         let (end, ended) = match ended {
             None => (End::Killed, None),
             Some(Err(_)) => (End::Hangs, None),
@@ -396,7 +402,7 @@ impl Place<'_> {
             Some(Ok(Ok(ended))) => (End::Unfinished, Some(ended)),
         };
         let (durable, events) = (ear.durable, ear.events.take().unwrap_or_default());
-        Attempt { act, end, ended, events, durable, ended_at: sim.clock(), others }
+        Attempt { act, end, ended, events, durable, ended_at, others }
     }
 
     fn operator(self, act: Act, since: u64) -> (Arc<Sim>, Operator) {

@@ -206,7 +206,7 @@ async fn a_write_that_is_done_late_takes_nothing_back() {
             let lines = vec![b'b' + u8::try_from(number).expect("few"); more];
             whole.extend_from_slice(&lines);
             store.0.lock().expect("whole").loses = loses;
-            assert_eq!(copy.append(&lines).await.is_err(), loses);
+            assert_eq!(copy.append(&lines, std::future::pending()).await.is_err(), loses);
             tokio::time::sleep(PAUSE).await;
         }
         let mut kv = store.0.lock().expect("whole");
