@@ -85,7 +85,7 @@ impl State {
                 // What was only marked down is put back.
                 10 | 20 if consul_is_well => {
                     let deeds = &node.deeds;
-                    if deeds.taken && !deeds.touched && !registry[at] && !told.stopped {
+                    if deeds.taken && !deeds.touched && !registry[at] && !told.is_stopped() {
                         untrue.push(format!("{name} was left out: {told:?}"));
                     }
                 }

@@ -20,7 +20,7 @@ use crate::world::State;
 const FOREVER: Duration = Duration::from_secs(6 * 3600);
 
 /// What may still be on its way when a release has ended.
-const SETTLES: u64 = 30_000;
+pub(crate) const SETTLES: u64 = 30_000;
 
 /// A time that does not come.
 const NEVER: u64 = 1 << 32;

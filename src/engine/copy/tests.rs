@@ -181,7 +181,7 @@ impl World for Store {
         unreachable!("no commands")
     }
 
-    async fn connect(&self, _: &str, _: Duration) -> Result<(), HttpError> {
+    async fn exchange(&self, _: &str, _: &[u8], _: Duration) -> Result<Vec<u8>, HttpError> {
         unreachable!("no connections")
     }
 
