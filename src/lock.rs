@@ -107,7 +107,8 @@ impl Fence {
 /// The lock, while it is held.
 #[derive(Debug)]
 pub struct Lock<W> {
-    client: Client<W>,
+    /// Nothing where operators share no Consul: then the file alone counts.
+    client: Option<Client<W>>,
     service: String,
     fence: Fence,
     state: Mutex<State>,
@@ -115,7 +116,7 @@ pub struct Lock<W> {
     /// Wakes the renewal before its time.
     hurry: Notify,
     /// Ours as long as this is.
-    _file: Option<FileLock>,
+    file: Mutex<Option<FileLock>>,
 }
 
 #[derive(Debug)]
@@ -169,24 +170,39 @@ impl<W: World> Lock<W> {
                 client.session_renew(&guard.session).await?;
             }
         }
-        let mut file = file;
+        let lock = Self::held(Some(client), service, (guard, holder, renewed), file);
+        let renewal = tokio::spawn(lock.clone().keep());
+        lock.state().renewal = Some(renewal);
+        Ok(lock)
+    }
+
+    /// The lock of a service whose operators share no Consul: the file of this machine's state folder.
+    #[must_use]
+    pub fn local(service: &str, holder: Holder, file: FileLock) -> Arc<Self> {
+        let guard = Guard { key: String::new(), session: String::new() };
+        let renewed = Moment::now(holder.seen);
+        Self::held(None, service, (guard, holder, renewed), Some(file))
+    }
+
+    fn held(
+        client: Option<Client<W>>,
+        service: &str,
+        (guard, holder, renewed): (Guard, Holder, Moment),
+        mut file: Option<FileLock>,
+    ) -> Arc<Self> {
         if let Some(file) = &mut file {
             // Others learn from it who has the folder; without it they learn from Consul.
             let _ = file.sign(&holder);
         }
-        let state = Mutex::new(State { holder, renewed, renewal: None });
-        let lock = Arc::new(Self {
+        Arc::new(Self {
             client,
             service: service.to_owned(),
             fence: Fence(Arc::new(Mutex::new(guard))),
-            state,
+            state: Mutex::new(State { holder, renewed, renewal: None }),
             lost: watch::Sender::new(None),
             hurry: Notify::new(),
-            _file: file,
-        });
-        let renewal = tokio::spawn(lock.clone().keep());
-        lock.state().renewal = Some(renewal);
-        Ok(lock)
+            file: Mutex::new(file),
+        })
     }
 
     /// What every registry write is done with.
@@ -249,14 +265,15 @@ impl<W: World> Lock<W> {
             if let Some(reason) = self.lost.borrow().clone() {
                 return Err(NotHeld::Lost(reason));
             }
+            let Some(client) = &self.client else { return Ok(()) };
             let guard = self.fence.now();
-            match self.client.kv_get(&guard.key).await {
+            match client.kv_get(&guard.key).await {
                 Ok(Some(entry)) if entry.session.as_deref() == Some(guard.session.as_str()) => {
                     return Ok(());
                 }
                 Ok(_) => self.refused(&guard).await?,
                 // Consul does not end a session before its TTL is over.
-                Err(_) if self.state().renewed.until(self.now()) < TTL => return Ok(()),
+                Err(_) if self.state().renewed.until(Moment::now(client.now())) < TTL => return Ok(()),
                 Err(error) if Instant::now() >= deadline => {
                     return Err(NotHeld::Unsure(error.to_string()));
                 }
@@ -270,34 +287,38 @@ impl<W: World> Lock<W> {
         if let Some(renewal) = self.state().renewal.take() {
             renewal.abort();
         }
-        if self.lost.borrow().is_some() {
+        // Another process of this machine may have it once nothing is written any more.
+        let _given_back =
+            self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let Some(client) = self.client.as_ref().filter(|_| self.lost.borrow().is_none()) else {
             return;
-        }
+        };
         let bytes = Holder {
             released: true,
-            seen: self.client.now(),
+            seen: client.now(),
             doing: String::new(),
             ..self.state().holder.clone()
         }
         .to_bytes();
         let give_back = async {
             let guard = self.fence.now();
-            let _ = self.client.kv_release(&guard.key, &guard.session, &bytes).await;
-            let _ = self.client.session_destroy(&guard.session).await;
+            let _ = client.kv_release(&guard.key, &guard.session, &bytes).await;
+            let _ = client.session_destroy(&guard.session).await;
         };
         let _ = tokio::time::timeout(RELEASE_TIME, give_back).await;
     }
 
     /// Renews the session and tells what is being done, until the lock is lost or given back.
     async fn keep(self: Arc<Self>) {
+        let Some(client) = &self.client else { return };
         let mut pause = RENEWAL;
         loop {
             let _ = tokio::time::timeout(pause, self.hurry.notified()).await;
-            let asked = self.now();
+            let asked = Moment::now(client.now());
             let guard = self.fence.now();
-            match self.client.session_renew(&guard.session).await {
+            match client.session_renew(&guard.session).await {
                 Ok(true) => self.state().renewed = asked,
-                Ok(false) => match self.regain(asked).await {
+                Ok(false) => match self.regain(client, asked).await {
                     Ok(()) => continue,
                     Err(reason) => return self.lose(reason),
                 },
@@ -310,11 +331,11 @@ impl<W: World> Lock<W> {
             pause = RENEWAL;
             let bytes = {
                 let mut state = self.state();
-                state.holder.seen = self.client.now();
+                state.holder.seen = client.now();
                 state.holder.to_bytes()
             };
             let told = [Write::Set { key: &guard.key, value: &bytes }];
-            if let Ok(KvWrite::NotHeld) = self.client.transact(Some(&guard), &told).await {
+            if let Ok(KvWrite::NotHeld) = client.transact(Some(&guard), &told).await {
                 return self.lose("somebody else took it");
             }
         }
@@ -322,7 +343,7 @@ impl<W: World> Lock<W> {
 
     /// Takes the lock again after Consul has ended the session before its time: the server or agent that it was made
     /// at is gone. Whoever was late, or has lost the lock to somebody, does not get it back.
-    async fn regain(&self, asked: Moment) -> Result<(), String> {
+    async fn regain(&self, client: &Client<W>, asked: Moment) -> Result<(), String> {
         let old = self.fence.now();
         let (holder, renewed) = {
             let state = self.state();
@@ -334,20 +355,19 @@ impl<W: World> Lock<W> {
         let deadline = Instant::now() + LOCK_DELAY + VERIFY_PATIENCE;
         let mut session: Option<(String, Moment)> = None;
         while Instant::now() < deadline {
-            if let Ok(entry) = self.client.kv_get(&old.key).await {
+            if let Ok(entry) = client.kv_get(&old.key).await {
                 let last = entry.as_ref().and_then(|entry| Holder::from_bytes(&entry.value));
                 let ours = last.is_some_and(|last| last.is(&holder) && !last.released);
                 if !ours || entry.is_some_and(|entry| entry.session.is_some()) {
                     return Err("somebody else took it".to_owned());
                 }
                 if session.is_none() {
-                    let since = self.now();
-                    let made = self.client.session_create(&settings(&self.service, &holder)).await;
+                    let since = Moment::now(client.now());
+                    let made = client.session_create(&settings(&self.service, &holder)).await;
                     session = made.ok().map(|made| (made, since));
                 }
                 if let Some((made, since)) = &session
-                    && let Ok(true) =
-                        self.client.kv_acquire(&old.key, made, &holder.to_bytes()).await
+                    && let Ok(true) = client.kv_acquire(&old.key, made, &holder.to_bytes()).await
                 {
                     self.state().renewed = *since;
                     *self.fence.guard() = Guard { key: old.key, session: made.clone() };
@@ -357,10 +377,6 @@ impl<W: World> Lock<W> {
             tokio::time::sleep(PAUSE).await;
         }
         Err("its session has ended, and it cannot be taken again".to_owned())
-    }
-
-    fn now(&self) -> Moment {
-        Moment::now(self.client.now())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

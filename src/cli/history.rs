@@ -30,9 +30,9 @@ impl History {
     /// When Consul is known to be out of reach, that it cannot tell of releases either goes without saying.
     pub(super) async fn read(opened: &Opened, reach: &Reach, reachable: bool) -> Self {
         let service = &opened.loaded.playbook.service;
-        let client = reach.consul.hurried(PATIENCE);
+        let client = reach.shared_in_passing(PATIENCE);
         let (releases, mut problems, unlisted) =
-            past::recent(&opened.state, &client, service, RELEASES).await;
+            past::recent(&opened.state, client.as_ref(), service, RELEASES).await;
         problems.extend(unlisted.filter(|_| reachable));
         Self { releases, problems }
     }
@@ -65,8 +65,8 @@ pub(super) async fn way_back(
     fleet: &Fleet,
 ) -> WayBack {
     let playbook = &opened.loaded.playbook;
-    let client = reach.consul.hurried(PATIENCE);
-    let past = past::beginnings(&opened.state, &client, &playbook.service, RELEASES).await;
+    let client = reach.shared_in_passing(PATIENCE);
+    let past = past::beginnings(&opened.state, client.as_ref(), &playbook.service, RELEASES).await;
     WayBack::find(spec, playbook, fleet, &past.iter().collect::<Vec<_>>())
 }
 

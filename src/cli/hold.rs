@@ -61,7 +61,10 @@ pub(super) async fn take(
             }
         };
         let service = &opened.loaded.playbook.service;
-        Lock::acquire(&reach.consul, service, holder, Some(file), deadline, waiting)
+        let Some(consul) = reach.shared() else {
+            return Ok(Lock::local(service, holder, file));
+        };
+        Lock::acquire(consul, service, holder, Some(file), deadline, waiting)
             .await
             .map_err(|error| refusal(&error, opened, reach))
     };
@@ -112,10 +115,12 @@ fn refusal(error: &LockError, opened: &Opened, reach: &Reach) -> Refusal {
     let message = reach.redactor.redact(&who(error, reach));
     match error {
         LockError::Held(_) | LockError::Closed(_) => {
-            let hint = format!(
-                "nothing was changed; wait with --lock-wait 10m, or if you know that it is gone: `{}`",
-                opened.command("lock break")
-            );
+            let other = if reach.shared().is_some() {
+                format!("if you know that it is gone: `{}`", opened.command("lock break"))
+            } else {
+                "end its process".to_owned()
+            };
+            let hint = format!("nothing was changed; wait with --lock-wait 10m, or {other}");
             Refusal::new(Exit::LOCKED, message).hint(hint)
         }
         LockError::Consul(consul::Error::Refused { status: 403, .. }) => {

@@ -6,7 +6,7 @@ use super::deploy::agreed;
 use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
 use super::{Exit, Global, PlaybookArguments};
-use crate::lock::{Holder, force_open, look};
+use crate::lock::{FileLock, Holder, Seen, force_open, look};
 use crate::report::say;
 use crate::world::World;
 
@@ -46,7 +46,10 @@ fn show(playbook: &PlaybookArguments, global: &Global) -> Result<Exit, Refusal> 
     let service = &opened.loaded.playbook.service;
     let (seen, reach) = block_on(async {
         let reach = opened.reach()?;
-        let seen = look(&reach.consul, service).await.map_err(|error| unknown(&error, &reach))?;
+        let seen = match reach.shared() {
+            Some(consul) => look(consul, service).await.map_err(|error| unknown(&error, &reach))?,
+            None => in_file(&opened)?,
+        };
         Ok::<_, Refusal>((seen, reach))
     })??;
     let text = match seen {
@@ -62,7 +65,16 @@ fn break_it(arguments: &Break, global: &Global) -> Result<Exit, Refusal> {
     let service = &opened.loaded.playbook.service;
     block_on(async {
         let reach = opened.reach()?;
-        let seen = look(&reach.consul, service).await.map_err(|error| unknown(&error, &reach))?;
+        let Some(consul) = reach.shared() else {
+            let Some(seen) = in_file(&opened)? else {
+                say("The lock is free.\n");
+                return Ok(Exit::DONE);
+            };
+            let held = format!("the lock is a file of this machine: {}", who(seen.holder, &reach));
+            let held = Refusal::new(Exit::REFUSED, reach.redactor.redact(&held));
+            return Err(held.hint("it ends with the process that holds it"));
+        };
+        let seen = look(consul, service).await.map_err(|error| unknown(&error, &reach))?;
         let Some(seen) = seen.filter(|seen| seen.session.is_some()) else {
             say("The lock is free.\n");
             return Ok(Exit::DONE);
@@ -71,10 +83,17 @@ fn break_it(arguments: &Break, global: &Global) -> Result<Exit, Refusal> {
         if !arguments.yes {
             agreed(&format!("Held by {who}. Break the lock?")).await?;
         }
-        force_open(&reach.consul, service).await.map_err(|error| unknown(&error, &reach))?;
+        force_open(consul, service).await.map_err(|error| unknown(&error, &reach))?;
         say(&format!("The lock was taken from {who}.\n"));
         Ok(Exit::DONE)
     })?
+}
+
+/// The lock where no Consul is shared: the file of the state folder. A file that was left behind is no lock.
+fn in_file(opened: &Opened) -> Result<Option<Seen>, Refusal> {
+    let found = FileLock::look(&opened.state);
+    let found = found.map_err(|error| Refusal::new(Exit::REFUSED, format!("{error:#}")))?;
+    Ok(found.map(|holder| Seen { session: Some(String::new()), holder }))
 }
 
 fn who(holder: Option<Holder>, reach: &Reach) -> String {

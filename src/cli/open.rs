@@ -59,12 +59,25 @@ pub(super) struct Opened {
 pub(super) struct Reach {
     pub(super) world: Arc<Live>,
     pub(super) consul: Arc<Client<Live>>,
+    is_shared: bool,
     pub(super) redactor: Redactor,
 }
 
 /// Reads a playbook and says every problem of it.
 pub(super) fn load(file: &Path, global: &Global) -> Result<Loaded, Refusal> {
     crate::playbook::load(file).map_err(|invalid| Refusal::invalid(invalid, global))
+}
+
+impl Reach {
+    /// Consul, where the playbook has to do with it: what operators share is there.
+    pub(super) fn shared(&self) -> Option<&Client<Live>> {
+        self.is_shared.then_some(self.consul.as_ref())
+    }
+
+    /// The same for what is only asked in passing.
+    pub(super) fn shared_in_passing(&self, patience: Duration) -> Option<Client<Live>> {
+        self.shared().map(|consul| consul.hurried(patience))
+    }
 }
 
 impl Opened {
@@ -203,7 +216,8 @@ impl Opened {
             .map_err(|error| Refusal::new(Exit::INTERNAL, format!("{error:#}")))?;
         let world = Arc::new(world);
         let consul = Arc::new(Client::new(world.clone(), settings));
-        Ok(Reach { world, consul, redactor })
+        let is_shared = self.loaded.playbook.names_consul();
+        Ok(Reach { world, consul, is_shared, redactor })
     }
 }
 

@@ -79,7 +79,7 @@ pub(super) async fn find(
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Past, Refusal> {
     let service = &opened.loaded.playbook.service;
-    past::find(&opened.state, &reach.consul, service, id, wanted).await.map_err(|error| {
+    past::find(&opened.state, reach.shared(), service, id, wanted).await.map_err(|error| {
         Refusal::new(Exit::REFUSED, format!("{error:#}")).hint("nothing was changed")
     })
 }

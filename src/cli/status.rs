@@ -14,7 +14,7 @@ use super::{Exit, Global, Output, PlaybookArguments, plan};
 use crate::engine::release::Release;
 use crate::event::{Finished, Lines, Outcome, Started};
 use crate::gateway::Observation;
-use crate::lock::Holder;
+use crate::lock::{FileLock, Holder};
 use crate::report::{NodeView, Place, state_now};
 use crate::shell::quote;
 use crate::spec::Spec;
@@ -71,7 +71,9 @@ struct Seen<'a> {
 
 /// Who holds the lock, if anybody does and Consul tells.
 async fn holder(opened: &Opened, reach: &Reach) -> Option<Holder> {
-    let client = reach.consul.hurried(Duration::from_secs(2));
+    let Some(client) = reach.shared_in_passing(Duration::from_secs(2)) else {
+        return FileLock::look(&opened.state).ok()??;
+    };
     let seen = crate::lock::look(&client, &opened.loaded.playbook.service).await.ok()??;
     seen.holder.filter(|_| seen.session.is_some())
 }

@@ -126,7 +126,9 @@ impl<'a> Work<'a> {
             Begin::Started(_) => None,
         };
         let since = since.unwrap_or_else(|| reach.world.now());
-        let copy = Copy::new(&reach.consul, lock.guard(), &spec.service, &id, since, so_far);
+        let copy = reach
+            .shared()
+            .map(|consul| Copy::new(consul, lock.guard(), &spec.service, &id, since, so_far));
         let engine = Engine {
             world: reach.world.clone(),
             consul: reach.consul.clone(),
@@ -135,7 +137,7 @@ impl<'a> Work<'a> {
             stop: stop.clone(),
             redactor: reach.redactor.clone(),
             lock: lock.clone(),
-            copy: Some(copy),
+            copy,
         };
         let mut view = output::view(global);
         let ended = engine.run(&id, begin, journal, &mut view.sinks).await;

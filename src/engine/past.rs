@@ -41,7 +41,7 @@ struct Places {
 /// When there is none or there are several, or its journal cannot be read.
 pub async fn find<W: World>(
     state: &Path,
-    client: &Client<W>,
+    client: Option<&Client<W>>,
     service: &str,
     id: Option<&str>,
     wanted: impl Fn(&str) -> bool,
@@ -56,11 +56,11 @@ pub async fn find<W: World>(
                 return Ok(past);
             }
         }
-        bail!("no release of {service} is known in {place} or in Consul");
+        bail!("no release of {service} is known in {place}{}", or_in_consul(client));
     };
     let named: Vec<_> = places.iter().filter(|(name, _)| name.starts_with(id)).collect();
     match named.as_slice() {
-        [] => bail!("no release `{id}` of {service} is known in {place} or in Consul"),
+        [] => bail!("no release `{id}` of {service} is known in {place}{}", or_in_consul(client)),
         [(name, places)] => read(client, service, name, places).await,
         several => {
             let several: Vec<_> = several.iter().map(|(name, _)| name.as_str()).collect();
@@ -73,7 +73,7 @@ pub async fn find<W: World>(
 /// with Consul's own list is told apart.
 pub async fn recent<W: World>(
     state: &Path,
-    client: &Client<W>,
+    client: Option<&Client<W>>,
     service: &str,
     most: usize,
 ) -> (Vec<Release>, Vec<String>, Option<String>) {
@@ -97,7 +97,7 @@ pub async fn recent<W: World>(
 /// Reads how the last releases began, at most so many, the newest first; what cannot be read tells nothing.
 pub async fn beginnings<W: World>(
     state: &Path,
-    client: &Client<W>,
+    client: Option<&Client<W>>,
     service: &str,
     most: usize,
 ) -> Vec<Started> {
@@ -108,7 +108,7 @@ pub async fn beginnings<W: World>(
     for (_, place) in places.into_iter().take(most) {
         let first = match (&place.path, &place.kept) {
             (Some(path), _) => journal::first(path),
-            (None, Some(kept)) => copy::read(client, service, kept).await.ok().and_then(|bytes| {
+            (None, Some(kept)) => kept_bytes(client, service, kept).await.ok().and_then(|bytes| {
                 let end = bytes.iter().position(|byte| *byte == b'\n')?;
                 Event::from_line(std::str::from_utf8(&bytes[..end]).ok()?).ok()
             }),
@@ -129,13 +129,30 @@ fn local(state: &Path) -> BTreeMap<String, Places> {
     found.collect()
 }
 
+fn or_in_consul<W>(client: Option<&Client<W>>) -> &'static str {
+    if client.is_some() { " or in Consul" } else { "" }
+}
+
+async fn kept_bytes<W: World>(
+    client: Option<&Client<W>>,
+    service: &str,
+    kept: &Kept,
+) -> Result<Vec<u8>> {
+    let client = client.context("the playbook names no Consul")?;
+    copy::read(client, service, kept).await
+}
+
 async fn places<W: World>(
     state: &Path,
-    client: &Client<W>,
+    client: Option<&Client<W>>,
     service: &str,
 ) -> Result<BTreeMap<String, Places>> {
     let mut places = local(state);
-    for kept in copy::list(client, service).await? {
+    let kept = match client {
+        Some(client) => copy::list(client, service).await?,
+        None => Vec::new(),
+    };
+    for kept in kept {
         let place = places.entry(kept.release.clone()).or_default();
         place.begun.clone_from(&kept.begun);
         place.kept = Some(kept);
@@ -144,7 +161,7 @@ async fn places<W: World>(
 }
 
 async fn read<W: World>(
-    client: &Client<W>,
+    client: Option<&Client<W>>,
     service: &str,
     id: &str,
     places: &Places,
@@ -163,7 +180,7 @@ async fn read<W: World>(
     let there = match &places.kept {
         Some(kept) if !whole => Some(
             async {
-                let bytes = copy::read(client, service, kept).await?;
+                let bytes = kept_bytes(client, service, kept).await?;
                 let release = journal::fold(&bytes, &format!("Consul's journal of {id}"))?;
                 anyhow::Ok((bytes, release))
             }

@@ -54,6 +54,18 @@ impl FileLock {
         }
     }
 
+    /// Says who has a state folder, if anybody does.
+    ///
+    /// # Errors
+    ///
+    /// When its file cannot be read or locked.
+    pub fn look(state: &Path) -> Result<Option<Option<Holder>>> {
+        if !state.join(FILE).exists() {
+            return Ok(None);
+        }
+        Ok(Self::take(state)?.err())
+    }
+
     /// What tells this file from every other one, as long as the machine runs.
     #[must_use]
     pub fn identity(&self) -> &str {

@@ -84,6 +84,11 @@ pub trait Settings {
         false
     }
 
+    /// Returns whether Consul is asked about it.
+    fn asks_consul(&self) -> bool {
+        false
+    }
+
     /// Returns why it cannot do what this registry says; nothing when it can.
     fn disobeys(&self, registry: &Registry) -> Option<String>;
 

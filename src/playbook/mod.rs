@@ -272,6 +272,17 @@ pub enum HookPlace {
     Local,
 }
 
+impl Playbook {
+    /// Returns whether it has to do with Consul. Then what operators share is there too: the lock, the journals.
+    #[must_use]
+    pub fn names_consul(&self) -> bool {
+        self.consul.is_some()
+            || !matches!(self.registry, Registry::Gateway {})
+            || self.health.consul.is_some()
+            || self.gateways.iter().any(|gateway| gateway.settings().asks_consul())
+    }
+}
+
 impl Default for Strategy {
     fn default() -> Self {
         Self {

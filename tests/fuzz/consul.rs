@@ -103,8 +103,8 @@ async fn all(client: &Arc<Client<Parrot>>) {
         told(copy::read(client, "app", &kept).await);
     }
     let nowhere = std::path::Path::new("/nonexistent");
-    told(past::find(nowhere, client, "app", None, |_| true).await);
-    let (_, problems, _) = past::recent(nowhere, client, "app", 20).await;
+    told(past::find(nowhere, Some(client.as_ref()), "app", None, |_| true).await);
+    let (_, problems, _) = past::recent(nowhere, Some(client.as_ref()), "app", 20).await;
     for problem in &problems {
         assert_printable(problem);
     }

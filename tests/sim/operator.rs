@@ -142,7 +142,7 @@ impl Operator {
         id: Option<&str>,
         wanted: impl Fn(&str) -> bool,
     ) -> Result<Past, anyhow::Error> {
-        past::find(&self.folder, &self.site.consul, "app", id, wanted).await
+        past::find(&self.folder, Some(&self.site.consul), "app", id, wanted).await
     }
 
     async fn look(&mut self, spec: &Arc<Spec>) -> Result<Fleet, End> {
@@ -154,7 +154,8 @@ impl Operator {
     }
 
     async fn way_back(&self, spec: &Spec, playbook: &Playbook, fleet: &Fleet) -> WayBack {
-        let mut past = past::beginnings(&self.folder, &self.site.hurried(), "app", RELEASES).await;
+        let mut past =
+            past::beginnings(&self.folder, Some(&self.site.hurried()), "app", RELEASES).await;
         past.push(self.site.past());
         WayBack::find(spec, playbook, fleet, &past.iter().collect::<Vec<_>>())
     }

@@ -31,6 +31,10 @@ impl Settings for ConsulPassing {
         ("service", self.service.as_str())
     }
 
+    fn asks_consul(&self) -> bool {
+        true
+    }
+
     fn disobeys(&self, registry: &Registry) -> Option<String> {
         follows_health(registry)
     }
