@@ -7,6 +7,7 @@
 //! * [`spec`]: the playbook with every name filled in, node by node; [`artifact`] is what it brings;
 //! * [`target`]: what nodes ran before, and the way back;
 //! * [`survey`]: one look at everything before anything is changed; [`plan`]: what would happen, and why not;
+//!   [`doctor`]: what stands against a release;
 //! * [`event`]: what can happen; [`engine`]: how a release comes about, event by event; [`next`]: what to type
 //!   when it has ended;
 //! * [`gateway`], [`registry`], [`health`], [`node`]: the gateways' views, the nodes' keys, the new process, and
@@ -19,6 +20,7 @@ pub mod artifact;
 pub mod cli;
 pub mod consul;
 pub mod diagnostic;
+pub mod doctor;
 pub mod engine;
 pub mod event;
 pub mod gateway;

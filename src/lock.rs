@@ -47,6 +47,9 @@ const QUESTION_PAUSE: Duration = Duration::from_millis(200);
 /// For one question of a lock that is held: there is another chance soon.
 const QUESTION_PATIENCE: Duration = Duration::from_secs(2);
 
+/// A session that there never is.
+const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
+
 /// Where what operators share is kept, for one service: never below a prefix that a gateway reads.
 #[must_use]
 pub fn shared_prefix(service: &str) -> String {
@@ -273,7 +276,9 @@ impl<W: World> Lock<W> {
                 }
                 Ok(_) => self.refused(&guard).await?,
                 // Consul does not end a session before its TTL is over.
-                Err(_) if self.state().renewed.until(Moment::now(client.now())) < TTL => return Ok(()),
+                Err(_) if self.state().renewed.until(Moment::now(client.now())) < TTL => {
+                    return Ok(());
+                }
                 Err(error) if Instant::now() >= deadline => {
                     return Err(NotHeld::Unsure(error.to_string()));
                 }
@@ -445,6 +450,18 @@ pub struct Seen {
 pub async fn look<W: World>(client: &Client<W>, service: &str) -> Result<Option<Seen>, Error> {
     let entry = client.kv_get(&key(service)).await?;
     Ok(entry.map(|entry| Seen { holder: Holder::from_bytes(&entry.value), session: entry.session }))
+}
+
+/// Asks whether the lock and the journals of a service may be written, by a write that cannot succeed: it depends on a
+/// session that there is not.
+///
+/// # Errors
+///
+/// When the token lacks the right, or Consul cannot be asked.
+pub async fn may_share<W: World>(client: &Client<W>, service: &str) -> Result<(), Error> {
+    let guard = Guard { key: key(service), session: NOBODY.to_owned() };
+    let write = Write::Set { key: &guard.key, value: b"" };
+    client.transact(Some(&guard), &[write]).await.map(|_| ())
 }
 
 /// Takes the lock away from whoever holds it: they write nothing from then on. Returns whether anybody did.

@@ -280,13 +280,13 @@ fn contradiction(fleet: &Fleet, node: &NodeSpec, facts: &NodeFacts) -> Option<St
         let seen = seen.as_ref().ok()?;
         if down && !seen.lets_go_of(&node.address) {
             return Some(format!(
-                "{name} still routes to it although its key says down: \
+                "{name} still routes to it although it is marked down: \
                                  does {name} follow this registry?"
             ));
         }
         if !down && seen.lets_go_of(&node.address) {
             return Some(format!(
-                "{name} does not route to it although its key says up: \
+                "{name} does not route to it although it is marked up: \
                                  does {name} follow this registry?"
             ));
         }

@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod deploy;
+mod doctor;
 mod echo;
 mod history;
 mod hold;
@@ -84,6 +85,8 @@ enum Colour {
 enum Command {
     /// Check a playbook alone: every problem at once
     Check(check::Arguments),
+    /// Say what stands against a release on the live systems: nodes, gateways, Consul, rights, lock; changes nothing
+    Doctor(doctor::Arguments),
     /// Say what would happen to each node, and why; changes nothing
     Plan(plan::Arguments),
     /// Release
@@ -182,6 +185,7 @@ pub fn run() -> Exit {
     let global = &cli.global;
     match cli.command {
         Command::Check(arguments) => check::run(&arguments, global),
+        Command::Doctor(arguments) => doctor::run(&arguments, global),
         Command::Plan(arguments) => plan::run(&arguments, global),
         Command::Deploy(arguments) => deploy::run(&arguments, global),
         Command::Resume(arguments) => resume::run(&arguments, global),

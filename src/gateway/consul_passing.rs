@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{Ask, Driver, Peer, View, ok};
+use super::{Ask, Driver, Nature, Peer, View, ok};
 use crate::consul::{Instance, passing};
 use crate::playbook;
 use crate::world::Reply;
@@ -36,7 +36,11 @@ impl Driver for ConsulPassing {
         let instances = Instance::of_health(&ok(reply)?.body)?;
         let peer = Peer { up: true, held_down: false, in_flight: None };
         let peers = instances.into_iter().map(|instance| (instance.address, peer)).collect();
-        Ok(View { peers })
+        Ok(View { peers, unsettled: None })
+    }
+
+    fn nature(&self, _: &[Reply]) -> Nature {
+        Nature { is: "Consul's list of passing instances".into(), unfit: Vec::new() }
     }
 
     fn interval(&self) -> Duration {

@@ -36,18 +36,6 @@ impl HttpTable {
         }
     }
 
-    fn read_text(pattern: &Regex, text: &str) -> Result<View, String> {
-        let mut view = View::default();
-        for found in pattern.captures_iter(text) {
-            let address = found.name("address").ok_or("the pattern has no group `address`")?;
-            let named = |name| pattern.capture_names().flatten().any(|group| group == name);
-            let up = found.name("down").is_none()
-                && (!named("routed") || found.name("routed").is_some());
-            add(&mut view, address.as_str(), up, None);
-        }
-        Ok(view)
-    }
-
     fn read_json(&self, text: &str) -> Result<View, String> {
         let document: Value =
             serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
@@ -99,6 +87,19 @@ impl HttpTable {
     }
 }
 
+/// Finds peers in text.
+pub(super) fn peers_in(pattern: &Regex, text: &str) -> Result<View, String> {
+    let mut view = View::default();
+    for found in pattern.captures_iter(text) {
+        let address = found.name("address").ok_or("the pattern has no group `address`")?;
+        let named = |name| pattern.capture_names().flatten().any(|group| group == name);
+        let up =
+            found.name("down").is_none() && (!named("routed") || found.name("routed").is_some());
+        add(&mut view, address.as_str(), up, None);
+    }
+    Ok(view)
+}
+
 /// A second entry of the same address routes as long as one of them is up.
 fn add(view: &mut View, address: &str, up: bool, in_flight: Option<u64>) {
     let peer = view.peers.entry(address.to_owned()).or_insert(Peer {
@@ -133,7 +134,7 @@ impl Driver for HttpTable {
         let [reply, ..] = replies else { return Err("no reply".into()) };
         let reply = ok(reply)?;
         match &self.pattern {
-            Some(pattern) => Self::read_text(pattern, &reply.searchable()?),
+            Some(pattern) => peers_in(pattern, &reply.searchable()?),
             None => self.read_json(&reply.text()),
         }
     }

@@ -7,7 +7,9 @@
 //! [`driver`].
 
 mod ask;
+mod consul_dns;
 mod consul_passing;
+mod consul_template;
 mod http_table;
 mod proof;
 mod upsync;
@@ -38,6 +40,8 @@ const ASSUMED_WORKERS: u32 = 16;
 pub struct View {
     /// Its peers, by address.
     pub peers: BTreeMap<String, Peer>,
+    /// Why somebody may still work with another list; then it proves nobody out.
+    pub unsettled: Option<String>,
 }
 
 /// A peer as a worker shows it.
@@ -105,10 +109,31 @@ pub trait Driver: Send + Sync {
         WORKER_HEADER
     }
 
+    /// What to ask to learn what the gateway is; by default, what every look asks.
+    fn greeting(&self) -> Vec<Ask> {
+        self.asks()
+    }
+
+    /// Reads from the replies to [`Driver::greeting`] what the gateway is, and what keeps it from doing its part.
+    fn nature(&self, replies: &[Reply]) -> Nature {
+        let server = replies.first().and_then(|reply| reply.header("server"));
+        let is = server.map_or("a gateway", |server| server).to_owned();
+        Nature { is: crate::text::line(&is, 60), unfit: Vec::new() }
+    }
+
     /// How the gateway's own API marks a node, where it has one.
     fn switch(&self) -> Option<&dyn Switch> {
         None
     }
+}
+
+/// What a gateway is, as far as it tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Nature {
+    /// Its kind and version.
+    pub is: String,
+    /// What keeps it from doing its part in a release.
+    pub unfit: Vec<String>,
 }
 
 /// How a gateway's own API marks a node down and up.
@@ -144,6 +169,10 @@ pub fn driver(gateway: &GatewaySpec) -> Box<dyn Driver> {
     match &gateway.settings {
         Gateway::NginxUpsync(settings) => Box::new(upsync::Upsync::new(settings)),
         Gateway::HttpTable(settings) => Box::new(http_table::HttpTable::new(settings)),
+        Gateway::ConsulDns(settings) => Box::new(consul_dns::ConsulDns::new(settings)),
+        Gateway::ConsulTemplate(settings) => {
+            Box::new(consul_template::ConsulTemplate::new(settings))
+        }
         Gateway::ConsulPassing(settings) => Box::new(consul_passing::ConsulPassing::new(settings)),
     }
 }

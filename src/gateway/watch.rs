@@ -1,6 +1,6 @@
 //! Looking at a gateway until enough was seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::proof::FAVOUR;
 use super::{
-    ASSUMED_WORKERS, Asker, Driver, Method, Proof, Rule, Verdict, View, driver, reads_for,
+    ASSUMED_WORKERS, Asker, Driver, Method, Nature, Proof, Rule, Verdict, View, driver, reads_for,
 };
 use crate::spec::{GatewaySpec, Spec};
 use crate::world::World;
@@ -165,10 +165,12 @@ impl<W: World> Watcher<W> {
                     trouble = Some("the reply lists none of the playbook's other nodes".into());
                 }
                 Some(Ok((since, Ok((worker, view))))) => {
-                    let agrees =
-                        if routed { view.routes_to(address) } else { view.lets_go_of(address) };
+                    let unsettled = view.unsettled.clone().filter(|_| !routed);
+                    let agrees = unsettled.is_none()
+                        && if routed { view.routes_to(address) } else { view.lets_go_of(address) };
                     if !agrees {
-                        trouble = Some(disagreement(address, routed, &view, worker.as_deref()));
+                        let disagrees = || disagreement(address, routed, &view, worker.as_deref());
+                        trouble = Some(unsettled.unwrap_or_else(disagrees));
                     }
                     serving = pool.iter().filter(|address| view.routes_to(address)).count();
                     proof.see(worker.as_deref(), agrees, since);
@@ -221,7 +223,7 @@ impl<W: World> Watcher<W> {
     pub async fn observe(&self) -> Result<Observation, String> {
         let rule = self.rule();
         let mut observation = Observation::default();
-        let mut workers = std::collections::BTreeSet::new();
+        let mut workers = BTreeSet::new();
         let mut looks = JoinSet::new();
         let mut begun = 0;
         loop {
@@ -260,6 +262,41 @@ impl<W: World> Watcher<W> {
         }
         observation.workers = workers.len();
         Ok(observation)
+    }
+
+    /// Makes its acquaintance: what it is, and whether it has the workers that it should have.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked.
+    pub async fn meet(&self) -> Result<Nature, String> {
+        let replies = self.asker.ask_all(&self.driver.greeting()).await;
+        let mut nature = self.driver.nature(&replies.map_err(|error| error.to_string())?);
+        let Some(expected) = self.driver.workers().filter(|workers| *workers > 1) else {
+            return Ok(nature);
+        };
+        let mut names = BTreeSet::new();
+        let mut looks = JoinSet::new();
+        for _ in 0..reads_for(ASSUMED_WORKERS) {
+            if looks.len() >= AT_ONCE
+                && let Some(Ok(Ok((Some(name), _)))) = looks.join_next().await
+            {
+                names.insert(name);
+            }
+            looks.spawn(look(self.asker.clone(), self.driver.clone()));
+        }
+        while let Some(seen) = looks.join_next().await {
+            names.extend(seen.ok().and_then(Result::ok).and_then(|(name, _)| name));
+        }
+        match names.len() {
+            0 => nature.is += &format!(", {expected} workers that tell no name"),
+            seen if seen > expected as usize => nature.unfit.push(format!(
+                "{seen} workers answer, and the playbook says `workers: {expected}`: the word of {expected} proves \
+                 nothing"
+            )),
+            seen => nature.is += &format!(", {seen} of {expected} workers seen"),
+        }
+        Ok(nature)
     }
 
     /// Counts the requests in flight at `address`, where the gateway tells: the most that any worker told.

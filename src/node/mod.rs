@@ -63,6 +63,13 @@ pub enum Operation {
         /// The port.
         port: u16,
     },
+    /// Tells how many workers an nginx has told to leave, and a file that it was rendered with.
+    Rendered {
+        /// The file.
+        file: String,
+        /// The file with the master's process id.
+        pid_file: String,
+    },
 }
 
 /// Where an artifact lives on a node.
@@ -140,6 +147,7 @@ impl Operation {
             Self::Prune { layout, keep } => prune(layout, *keep),
             Self::Listener { port } => listener::script(*port),
             Self::Sockets { port } => sockets::script(*port),
+            Self::Rendered { file, pid_file } => rendered(file, pid_file),
         }
     }
 }
@@ -185,6 +193,21 @@ fn unpack(layout: &Layout) -> String {
         file = quote(&layout.upload()),
         folder = quote(&layout.folder()),
         sum = layout.sha256,
+    )
+}
+
+/// Workers say themselves that they are leaving, in their command line.
+fn rendered(file: &str, pid_file: &str) -> String {
+    format!(
+        "set -e; m=$(cat {pid_file}); [ -d \"/proc/$m\" ] || \
+         {{ echo \"no nginx with the process id $m\" >&2; exit 1; }}; n=0; \
+         for p in /proc/[0-9]*; do \
+         c=$(tr '\\0' ' ' <\"$p/cmdline\" 2>/dev/null) || continue; \
+         case $c in *'is shutting down'*) \
+         ! grep -q \"^PPid:[[:space:]]*$m\\$\" \"$p/status\" 2>/dev/null || n=$((n+1));; esac; done; \
+         echo \"leaving=$n\"; cat {file}",
+        pid_file = quote(pid_file),
+        file = quote(file),
     )
 }
 
@@ -329,6 +352,33 @@ mod tests {
         let (output, folder) = staged("outside");
         assert!(!output.status.success(), "{output:?}");
         assert!(!Path::new(&folder).exists() && !root.path().join("x").exists());
+    }
+
+    #[test]
+    fn a_rendered_file_comes_with_the_number_of_workers_that_are_leaving() {
+        let root = tempfile::tempdir().expect("temp dir");
+        let path = |name: &str| root.path().join(name).display().to_string();
+        std::fs::write(path("app.conf"), "server 10.0.1.1:80;\n").expect("a file");
+        std::fs::write(path("pid"), format!("{}\n", std::process::id())).expect("a file");
+        let rendered = Operation::Rendered { file: path("app.conf"), pid_file: path("pid") };
+        let told = || String::from_utf8_lossy(&run(&rendered, None).stdout).into_owned();
+        assert_eq!(told(), "leaving=0\nserver 10.0.1.1:80;\n");
+        // A worker that is leaving has it in its command line, and the master for its parent.
+        let mut worker = Command::new("sh")
+            .args(["-c", "read -r _", "nginx: worker process is shutting down"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .expect("sh runs");
+        let seen = told();
+        drop(worker.stdin.take());
+        worker.wait().expect("it ends");
+        assert_eq!(seen, "leaving=1\nserver 10.0.1.1:80;\n");
+        std::fs::write(path("pid"), "999999999\n").expect("a file");
+        let output = run(&rendered, None);
+        assert!(!output.status.success(), "{output:?}");
+        std::fs::remove_file(path("app.conf")).expect("removed");
+        std::fs::write(path("pid"), format!("{}\n", std::process::id())).expect("a file");
+        assert!(!run(&rendered, None).status.success(), "no file is no empty list");
     }
 
     #[test]

@@ -147,13 +147,13 @@ fn what_cannot_be_known_is_refused_and_never_taken_for_fine() {
     let mut deaf = fleet(&spec);
     deaf.nodes.get_mut("b").expect("known").down = Some(true);
     let refusals = plan(&spec, &deaf).refusals;
-    assert!(refusals[0].starts_with("b: gw-1 still routes to it although its key says down"));
+    assert!(refusals[0].starts_with("b: gw-1 still routes to it although it is marked down"));
 
     let mut other = fleet(&spec);
     take_out(&mut other, &spec, "c", &[0], true);
     other.nodes.get_mut("c").expect("known").down = Some(false);
     let refusals = plan(&spec, &other).refusals;
-    assert!(refusals[0].starts_with("c: gw-1 does not route to it although its key says up"));
+    assert!(refusals[0].starts_with("c: gw-1 does not route to it although it is marked up"));
 }
 
 #[test]

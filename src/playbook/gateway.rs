@@ -2,7 +2,9 @@
 //!
 //! A new kind is a file here with its keys, a variant of [`Gateway`], and a driver in [`crate::gateway`].
 
+mod consul_dns;
 mod consul_passing;
+mod consul_template;
 mod http_table;
 mod nginx_upsync;
 
@@ -11,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Registry, Template};
 
+pub use consul_dns::ConsulDns;
 pub use consul_passing::ConsulPassing;
+pub use consul_template::ConsulTemplate;
 pub use http_table::HttpTable;
 pub use nginx_upsync::NginxUpsync;
 
@@ -25,6 +29,10 @@ pub enum Gateway {
     HttpTable(HttpTable),
     /// Consul's list of passing instances, for gateways that follow it and show nothing of their own.
     ConsulPassing(ConsulPassing),
+    /// Consul's DNS, for gateways and other clients that follow it and show nothing of their own.
+    ConsulDns(ConsulDns),
+    /// nginx with a list of servers that consul-template renders, and a reload after each change.
+    ConsulTemplate(ConsulTemplate),
 }
 
 impl Gateway {
@@ -35,6 +43,8 @@ impl Gateway {
             Self::NginxUpsync(_) => "nginx-upsync",
             Self::HttpTable(_) => "http-table",
             Self::ConsulPassing(_) => "consul-passing",
+            Self::ConsulDns(_) => "consul-dns",
+            Self::ConsulTemplate(_) => "consul-template",
         }
     }
 
@@ -45,6 +55,8 @@ impl Gateway {
             Self::NginxUpsync(settings) => settings,
             Self::HttpTable(settings) => settings,
             Self::ConsulPassing(settings) => settings,
+            Self::ConsulDns(settings) => settings,
+            Self::ConsulTemplate(settings) => settings,
         }
     }
 
@@ -54,6 +66,8 @@ impl Gateway {
             Self::NginxUpsync(settings) => settings,
             Self::HttpTable(settings) => settings,
             Self::ConsulPassing(settings) => settings,
+            Self::ConsulDns(settings) => settings,
+            Self::ConsulTemplate(settings) => settings,
         }
     }
 

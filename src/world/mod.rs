@@ -191,6 +191,17 @@ pub enum Host {
     Ssh(String),
 }
 
+impl Host {
+    /// The host of an ssh destination as a playbook writes it; `local` is this machine.
+    #[must_use]
+    pub fn of(destination: &str) -> Self {
+        match destination {
+            "local" => Self::Local,
+            destination => Self::Ssh(destination.to_owned()),
+        }
+    }
+}
+
 impl std::fmt::Display for Host {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -6,6 +6,7 @@ mod artifacts;
 mod commands;
 mod consul;
 mod consul_access;
+mod doctor;
 mod failures;
 mod faults;
 mod guard;

@@ -86,6 +86,25 @@ fn no_request_fails_behind_gateways_that_follow_health_each_in_its_own_way() {
 }
 
 #[test]
+fn no_request_fails_behind_a_gateway_that_follows_consuls_dns_and_shows_nothing() {
+    let gateways = vec![GatewayConfig::poll(2, 1000).of(Source::Records)];
+    let bench = bench(gateways, |playbook| {
+        let server = playbook["consul"]["addresses"][0].as_str().expect("an address");
+        let server = server.trim_start_matches("http://").replace(":8500", ":8600");
+        playbook["gateways"] = json!([
+            { "type": "consul-dns", "server": server, "record": "app.service.consul" },
+        ]);
+    });
+    let load = bench.load();
+    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
+    let ran = bench.run(&["deploy"], &arguments).exits(0);
+    println!("{}", bench.assert_unnoticed(load));
+    for (gateway, routed, seconds) in costs(&events(&ran.stdout())) {
+        println!("{gateway}: {} after {seconds:.3} s", if routed { "in" } else { "out" });
+    }
+}
+
+#[test]
 fn a_service_that_registers_itself_anew_while_it_restarts_stays_out_until_it_is_healthy() {
     let ways = [
         ("register", at_the_agent("register", &registration()), None),

@@ -165,7 +165,8 @@ impl State {
             | Operation::Activate { .. }
             | Operation::Prune { .. }
             | Operation::Listener { .. }
-            | Operation::Sockets { .. } => self.rng.u64(3..=25),
+            | Operation::Sockets { .. }
+            | Operation::Rendered { .. } => self.rng.u64(3..=25),
         }
     }
 
@@ -179,6 +180,7 @@ impl State {
         }
         match &command.operation {
             Operation::User { command } => self.user(at, command.trim()),
+            Operation::Rendered { .. } => output(1, "", "nothing is rendered here"),
             Operation::Survey { layout, .. } => {
                 let node = &self.nodes[at];
                 let mut text = TOOLS.to_owned();

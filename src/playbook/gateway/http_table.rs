@@ -96,7 +96,7 @@ impl Settings for HttpTable {
 }
 
 /// What is wrong with the groups of a pattern that finds peers in text.
-fn wrong_groups(pattern: &str) -> Vec<Wrong> {
+pub(super) fn wrong_groups(pattern: &str) -> Vec<Wrong> {
     let Ok(regex) = regex_lite::Regex::new(pattern) else {
         return Vec::new();
     };

@@ -1,0 +1,133 @@
+//! What stands against a release, looked for on the live systems: nodes, registry, gateways, Consul, the lock.
+//!
+//! Looks only. What is judged here was seen by [`survey`](crate::survey), by
+//! [`Watcher::meet`](crate::gateway::Watcher::meet) and by questions to Consul that change nothing.
+
+use serde_json::json;
+
+use crate::event::Lines;
+use crate::gateway::Nature;
+use crate::plan::{Plan, Selection};
+use crate::spec::Spec;
+use crate::survey::Fleet;
+use crate::table::Table;
+use crate::text::{self, count};
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What kind of thing: `node`, `gateway`, `consul`, `lock`.
+    pub what: &'static str,
+    /// Which one.
+    pub name: String,
+    /// What was seen, or what stands against a release.
+    pub result: Result<String, String>,
+}
+
+impl Finding {
+    /// A finding of something.
+    #[must_use]
+    pub fn new(what: &'static str, name: &str, result: Result<String, String>) -> Self {
+        Self { what, name: name.to_owned(), result }
+    }
+}
+
+/// Everything that was found.
+#[derive(Debug, Clone, Default)]
+pub struct Diagnosis {
+    /// In the order in which a reader would go through it.
+    pub findings: Vec<Finding>,
+}
+
+impl Diagnosis {
+    /// Judges what a survey and a closer look at each gateway have shown.
+    #[must_use]
+    pub fn of(spec: &Spec, fleet: &Fleet, natures: &[Result<Nature, String>]) -> Self {
+        let mut findings = Vec::new();
+        // A plan knows what keeps a node from being used, its gateways' contradictions included.
+        let plan = Plan::new(spec, fleet, &Selection::default());
+        for row in &plan.rows {
+            let planned = &row.planned;
+            let blocked = planned.will == crate::event::Will::Blocked;
+            let result = if blocked {
+                Err(planned.why.clone())
+            } else {
+                let version = planned.runs.as_deref().unwrap_or("an unknown version");
+                let place = if row.down == Some(true) { "down" } else { "up" };
+                Ok(format!("{}, runs {version}, marked {place}", row.address))
+            };
+            findings.push(Finding::new("node", &planned.node, result));
+        }
+        if let Some(problem) = &fleet.registry_problem {
+            findings.push(Finding::new("registry", "", Err(problem.clone())));
+        }
+        for ((name, seen), nature) in fleet.gateways.iter().zip(natures) {
+            let result = match (seen, nature) {
+                (Err(problem), _) | (_, Err(problem)) => Err(problem.clone()),
+                (Ok(_), Ok(nature)) if !nature.unfit.is_empty() => Err(nature.unfit.join("; ")),
+                (Ok(seen), Ok(_)) if seen.routed.is_empty() => {
+                    Err("it lists no peer at all".to_owned())
+                }
+                (Ok(seen), Ok(_)) if listed(seen, spec) == 0 => {
+                    Err("it lists none of the playbook's nodes: is it another upstream?".into())
+                }
+                (Ok(seen), Ok(nature)) => {
+                    let (serving, all) = (seen.serving(spec), spec.nodes.len());
+                    Ok(format!("{}, routes to {serving} of {}", nature.is, count(all, "node")))
+                }
+            };
+            findings.push(Finding::new("gateway", name, result));
+        }
+        Self { findings }
+    }
+
+    /// Returns everything that stands against a release.
+    #[must_use]
+    pub fn objections(&self) -> Vec<String> {
+        let told = self.findings.iter().filter_map(|finding| {
+            let problem = finding.result.as_ref().err()?;
+            Some(format!("{} {}: {problem}", finding.what, finding.name))
+        });
+        told.collect()
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn page(&self) -> String {
+        let mut table = Table::new(&["", "WHAT", "NAME", "SEEN"]);
+        for finding in &self.findings {
+            let (mark, seen) = match &finding.result {
+                Ok(seen) => ("ok", seen),
+                Err(problem) => ("NO", problem),
+            };
+            table.row(&[mark, finding.what, &finding.name, &text::line(seen, 300)]);
+        }
+        let mut page = table.render();
+        page += &match self.objections().len() {
+            0 => "\nNothing stands against a release. Nothing was changed.\n".to_owned(),
+            number => format!(
+                "\n{} against a release. Nothing was changed.\n",
+                count(number, "thing") + if number == 1 { " stands" } else { " stand" }
+            ),
+        };
+        page
+    }
+
+    /// For programs.
+    pub fn tell(&self, lines: &mut Lines) {
+        for finding in &self.findings {
+            let (fit, seen) = match &finding.result {
+                Ok(seen) => (true, seen),
+                Err(problem) => (false, problem),
+            };
+            let data =
+                json!({ "what": finding.what, "name": finding.name, "fit": fit, "seen": seen });
+            lines.tell("doctor.finding", None, None, data);
+        }
+    }
+}
+
+/// How many of the playbook's nodes a gateway lists, routed or not.
+fn listed(seen: &crate::gateway::Observation, spec: &Spec) -> usize {
+    spec.nodes.iter().filter(|node| seen.routed.contains_key(&node.address)).count()
+}

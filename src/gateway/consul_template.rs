@@ -1,0 +1,133 @@
+//! nginx with a rendered list of servers, and a reload after each change.
+//!
+//! Nothing in open-source nginx tells which list is loaded. The file tells what will be; the reload follows at once,
+//! and requests were seen to arrive at a removed server for 85–104 ms after its command had returned. Workers of the
+//! list before leave when their requests are done: until then they are counted.
+
+use std::time::Duration;
+
+use regex_lite::Regex;
+
+use super::http_table::peers_in;
+use super::{Ask, Driver, Nature, READ_TIMEOUT, View};
+use crate::node::Operation;
+use crate::playbook;
+use crate::text::count;
+use crate::world::{Command, Host, Reply, Stdin};
+
+/// For the reload, after the file was rendered.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// A `server` of nginx's upstream block.
+const SERVER: &str = r"(?m)^\s*server\s+(?<address>[^\s;]+)(?:\s+[^;#]*?(?<down>\bdown\b))?[^;#]*;";
+
+/// A gateway of this kind.
+pub(super) struct ConsulTemplate {
+    host: Host,
+    operation: Operation,
+    pattern: Option<Regex>,
+    interval: Duration,
+}
+
+impl ConsulTemplate {
+    pub(super) fn new(settings: &playbook::ConsulTemplate) -> Self {
+        Self {
+            host: Host::of(settings.ssh.as_str()),
+            operation: Operation::Rendered {
+                file: settings.file.as_str().to_owned(),
+                pid_file: settings.pid_file.as_str().to_owned(),
+            },
+            // The playbook's check has refused patterns that do not compile.
+            pattern: Regex::new(settings.pattern.as_deref().unwrap_or(SERVER)).ok(),
+            interval: settings.sync_interval.map_or(INTERVAL, |period| period.0),
+        }
+    }
+}
+
+impl Driver for ConsulTemplate {
+    fn asks(&self) -> Vec<Ask> {
+        let command = Command {
+            operation: self.operation.clone(),
+            stdin: Stdin::Empty,
+            timeout: READ_TIMEOUT,
+            sudo: false,
+        };
+        vec![Ask::Run(self.host.clone(), command)]
+    }
+
+    fn read(&self, replies: &[Reply]) -> Result<View, String> {
+        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let text = reply.searchable()?;
+        let (leaving, file) = text.split_once('\n').unwrap_or((&text, ""));
+        let leaving = leaving.strip_prefix("leaving=").and_then(|number| number.parse().ok());
+        let leaving: usize = leaving.ok_or("nginx's workers cannot be counted")?;
+        let pattern = self.pattern.as_ref().ok_or("the pattern cannot be used")?;
+        let mut view = peers_in(pattern, file)?;
+        if leaving > 0 {
+            let workers = count(leaving, "worker");
+            view.unsettled = Some(format!("{workers} of the list before still at work"));
+        }
+        Ok(view)
+    }
+
+    fn nature(&self, _: &[Reply]) -> Nature {
+        Nature { is: format!("a file at {}", self.host), unfit: Vec::new() }
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    fn lag(&self) -> Duration {
+        self.interval
+    }
+
+    /// One file for everybody.
+    fn workers(&self) -> Option<u32> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(output: &str) -> Result<View, String> {
+        let settings = r#"{"ssh":"gw","file":"/etc/nginx/app.conf","pid_file":"/run/nginx.pid"}"#;
+        let settings = serde_json::from_str(settings).expect("settings");
+        let reply = Reply { status: 200, body: output.into(), ..Reply::default() };
+        ConsulTemplate::new(&settings).read(&[reply])
+    }
+
+    #[test]
+    fn the_servers_of_the_rendered_file_are_routed() {
+        let view = view(
+            "leaving=0\nupstream app {\n  zone app 64k;\n  server 10.0.1.1:80 weight=5 max_fails=0;\n\tserver 10.0.1.2:80;\n\
+             # server 10.0.1.3:80;\n  server 10.0.1.4:80 max_fails=1 down;\n  server 10.0.1.5:80 backup; # down\n}\n",
+        );
+        let view = view.expect("readable");
+        assert_eq!(view.unsettled, None);
+        for (address, routed) in [
+            ("10.0.1.1:80", true),
+            ("10.0.1.2:80", true),
+            ("10.0.1.3:80", false),
+            ("10.0.1.4:80", false),
+            ("10.0.1.5:80", true),
+        ] {
+            assert_eq!(view.routes_to(address), routed, "{address}");
+        }
+    }
+
+    #[test]
+    fn workers_that_were_told_to_leave_are_waited_for() {
+        let view = view("leaving=2\nserver 10.0.1.2:80;\n").expect("readable");
+        assert_eq!(view.unsettled.as_deref(), Some("2 workers of the list before still at work"));
+    }
+
+    #[test]
+    fn without_the_number_of_workers_nothing_is_told() {
+        for output in ["", "server 10.0.1.2:80;\n", "leaving=\nserver 10.0.1.2:80;\n"] {
+            assert!(view(output).is_err(), "{output}");
+        }
+    }
+}

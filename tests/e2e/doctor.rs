@@ -1,0 +1,110 @@
+//! `doctor`: what the live systems would refuse is told beforehand, one case after the other.
+
+use rollgate_lab::{GatewayConfig, LabConfig, Source};
+use serde_json::json;
+
+use crate::harness::{Bench, Ran, events, quick};
+
+fn doctor(bench: &Bench) -> Ran {
+    bench.run(&["doctor"], &["--var", "version=2"])
+}
+
+/// Asserts that one thing stands against a release, and nothing else.
+#[track_caller]
+fn assert_refused(bench: &Bench, why: &str) {
+    let keys = bench.keys();
+    let ran = doctor(bench).exits(3);
+    let page = ran.stdout();
+    let refused: Vec<_> =
+        page.lines().filter(|line| line.trim_start().starts_with("NO ")).collect();
+    assert!(refused.len() == 1 && refused[0].contains(why), "`{why}` is missing in:\n{page}");
+    assert!(page.contains("1 thing stands against a release. Nothing was changed."), "{page}");
+    assert_eq!(bench.keys(), keys);
+}
+
+#[test]
+fn nothing_stands_against_a_release_of_what_is_well() {
+    let bench = Bench::new(2, vec![quick(2)]);
+    let page = doctor(&bench).exits(0).stdout();
+    for seen in [
+        "runs 1, marked up",
+        "2 of 2 workers seen, routes to 2 of 2 nodes",
+        "led by ",
+        "rollgate/app/",
+        "free",
+        "Nothing stands against a release. Nothing was changed.",
+    ] {
+        assert!(page.contains(seen), "`{seen}` is missing in:\n{page}");
+    }
+    let lines = bench.run(&["doctor"], &["--var", "version=2", "--output", "jsonl"]).exits(0);
+    let lines = events(&lines.stdout());
+    let gateway = lines.iter().find(|line| line["data"]["what"] == "gateway").expect("a gateway");
+    assert!(gateway["type"] == "doctor.finding" && gateway["data"]["fit"] == true, "{gateway}");
+    assert_eq!(lines.last().expect("an end")["data"]["result"], "done");
+}
+
+#[test]
+fn each_thing_that_cannot_work_is_refused_by_its_reason() {
+    let bench = Bench::new(2, vec![quick(2), quick(2)]);
+    let edited = |edit: &dyn Fn(&mut serde_json::Value)| {
+        bench.lab.playbook(|playbook| edit(playbook)).expect("a playbook");
+    };
+    edited(&|playbook| playbook["gateways"][1]["workers"] = 1.into());
+    // One worker that is asked once proves one worker.
+    edited(&|playbook| {
+        for gateway in 0..2 {
+            playbook["gateways"][gateway]["workers"] = 2.into();
+        }
+        playbook["gateways"][1]["upstream"] = "nope".into();
+        let url = playbook["gateways"][1]["status_url"].as_str().expect("a URL");
+        let url = url.replace("?app", "?nope");
+        playbook["gateways"][1]["status_url"] = url.into();
+    });
+    assert_refused(&bench, "the gateway has no upstream `nope`");
+    edited(&|_| {});
+    let key = bench.lab.registry_key(1).expect("a key");
+    let double = key.replace("upstreams/app/", "upstreams/app/blue/");
+    bench.lab.consul.put(&double, r#"{"down":0}"#).expect("Consul answers");
+    assert_refused(&bench, "is a second entry for the same address and would keep it routed");
+    bench.lab.consul.delete(&double).expect("Consul answers");
+    edited(&|playbook| {
+        playbook["nodes"][1]["ssh"] = "nobody.invalid".into();
+    });
+    assert_refused(&bench, "Could not resolve hostname");
+    edited(&|playbook| {
+        playbook["gateways"][1] = json!({
+            "type": "http-table", "name": "gw-2", "url": "http://127.0.0.1:9/peers",
+        });
+    });
+    assert_refused(&bench, "connection refused");
+}
+
+#[test]
+fn more_workers_than_the_playbook_says_would_prove_nothing() {
+    let bench = Bench::with(LabConfig::new(2, vec![quick(4)]), |playbook| {
+        playbook["gateways"][0]["workers"] = 2.into();
+    });
+    assert_refused(&bench, "4 workers answer, and the playbook says `workers: 2`");
+}
+
+#[test]
+fn a_gateway_that_does_not_follow_the_registry_is_refused() {
+    // It reads the keys, and the playbook writes maintenance mode.
+    let config = LabConfig {
+        agents: true,
+        ..LabConfig::new(2, vec![quick(2), GatewayConfig::immediate(2).naming_workers()])
+    };
+    let bench = Bench::with(config, |playbook| {
+        for gateway in playbook["gateways"].as_array_mut().expect("gateways") {
+            let url = gateway["status_url"].as_str().expect("a URL");
+            let url = url.replace("/upstream_list?app", "/peers");
+            *gateway = json!({
+                "type": "http-table", "name": gateway["name"], "url": url, "list": "/peers",
+                "address": "/address", "routed": "/routed", "workers": 2, "sync_interval": "0s",
+            });
+        }
+    });
+    bench.lab.agents[0].maintain(true, "rollgate:%20release%20x").expect("maintenance");
+    assert_refused(&bench, "still routes to it although it is marked down");
+    assert_eq!(bench.lab.gateways[0].config().source, Source::Keys);
+}
