@@ -25,6 +25,9 @@ _rollgate() {
             rollgate,deploy)
                 cmd="rollgate__subcmd__deploy"
                 ;;
+            rollgate,doctor)
+                cmd="rollgate__subcmd__doctor"
+                ;;
             rollgate,help)
                 cmd="rollgate__subcmd__help"
                 ;;
@@ -57,6 +60,9 @@ _rollgate() {
                 ;;
             rollgate__subcmd__help,deploy)
                 cmd="rollgate__subcmd__help__subcmd__deploy"
+                ;;
+            rollgate__subcmd__help,doctor)
+                cmd="rollgate__subcmd__help__subcmd__doctor"
                 ;;
             rollgate__subcmd__help,help)
                 cmd="rollgate__subcmd__help__subcmd__help"
@@ -137,7 +143,7 @@ _rollgate() {
 
     case "${cmd}" in
         rollgate)
-            opts="-q -v -h -V --output --color --quiet --verbose --state-dir --help --version check plan deploy resume rollback status node lock schema completions help"
+            opts="-q -v -h -V --output --color --quiet --verbose --state-dir --help --version check doctor plan deploy resume rollback status node lock schema completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -275,8 +281,53 @@ _rollgate() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        rollgate__subcmd__doctor)
+            opts="-q -v -h --var --var-file --output --color --quiet --verbose --state-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --var)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --var-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "auto tty plain jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         rollgate__subcmd__help)
-            opts="check plan deploy resume rollback status node lock schema completions help"
+            opts="check doctor plan deploy resume rollback status node lock schema completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -318,6 +369,20 @@ _rollgate() {
             return 0
             ;;
         rollgate__subcmd__help__subcmd__deploy)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rollgate__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

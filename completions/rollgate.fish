@@ -37,6 +37,7 @@ complete -c rollgate -n "__fish_rollgate_needs_command" -s v -l verbose -d 'Ever
 complete -c rollgate -n "__fish_rollgate_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_needs_command" -s V -l version -d 'Print version'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "check" -d 'Check a playbook alone: every problem at once'
+complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "doctor" -d 'Say what stands against a release on the live systems: nodes, gateways, Consul, rights, lock; changes nothing'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "plan" -d 'Say what would happen to each node, and why; changes nothing'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "deploy" -d 'Release'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "resume" -d 'Go on with a release that was stopped, failed or broke off'
@@ -58,6 +59,19 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand check" -l state-dir -d
 complete -c rollgate -n "__fish_rollgate_using_subcommand check" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand check" -s v -l verbose -d 'Every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l var -d 'A variable; goes before --var-file and `ROLLGATE_VAR_<name>`' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l var-file -d 'A file with a line `name=value` per variable' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+tty\t'The live view'
+plain\t'One line a change'
+jsonl\t'One JSON event a line on stdout'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -s q -l quiet -d 'Only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l var -d 'A variable; goes before --var-file and `ROLLGATE_VAR_<name>`' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l var-file -d 'A file with a line `name=value` per variable' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l only -d 'Only these nodes, by name or tag' -r
@@ -246,17 +260,18 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -l state-
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s v -l verbose -d 'Every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy resume rollback status node lock schema completions help" -f -a "check" -d 'Check a playbook alone: every problem at once'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy resume rollback status node lock schema completions help" -f -a "plan" -d 'Say what would happen to each node, and why; changes nothing'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy resume rollback status node lock schema completions help" -f -a "deploy" -d 'Release'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy resume rollback status node lock schema completions help" -f -a "resume" -d 'Go on with a release that was stopped, failed or broke off'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy resume rollback status node lock schema completions help" -f -a "rollback" -d 'Bring nodes back to what they ran before a release'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy resume rollback status node lock schema completions help" -f -a "status" -d 'Tell each node\'s state: version, process, registry, gateways'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy resume rollback status node lock schema completions help" -f -a "node" -d 'Take a node out of rotation, or bring it back in, by hand, with the same proofs'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy resume rollback status node lock schema completions help" -f -a "lock" -d 'See who holds the lock, or break it'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy resume rollback status node lock schema completions help" -f -a "schema" -d 'Print the JSON Schema of playbooks, for editors'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy resume rollback status node lock schema completions help" -f -a "completions" -d 'Print the completions for a shell'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check plan deploy resume rollback status node lock schema completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "check" -d 'Check a playbook alone: every problem at once'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "doctor" -d 'Say what stands against a release on the live systems: nodes, gateways, Consul, rights, lock; changes nothing'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "plan" -d 'Say what would happen to each node, and why; changes nothing'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "deploy" -d 'Release'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "resume" -d 'Go on with a release that was stopped, failed or broke off'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "rollback" -d 'Bring nodes back to what they ran before a release'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "status" -d 'Tell each node\'s state: version, process, registry, gateways'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "node" -d 'Take a node out of rotation, or bring it back in, by hand, with the same proofs'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "lock" -d 'See who holds the lock, or break it'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "schema" -d 'Print the JSON Schema of playbooks, for editors'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "completions" -d 'Print the completions for a shell'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from node" -f -a "out" -d 'Take nodes out of rotation: marked down, proven out, drained; the service keeps running'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from node" -f -a "in" -d 'Bring nodes back into rotation: proven healthy, marked up, proven in'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from lock" -f -a "show" -d 'Say who holds the lock, since when, and what they do'

@@ -89,7 +89,7 @@ async fn prepare(
         let finished = Finished::unstarted(Outcome::Nothing, Exit::DONE.0, Some(idle));
         return Ok(output::end(finished, output::lines(&reach.redactor), global));
     }
-    may_write(reach, spec, &plan).await?;
+    work.unless_stopped(may_write(reach, spec, &plan)).await??;
     work.unless_stopped(confirm(arguments, &plan, spec, &file)).await??;
     let started = Started {
         service: spec.service.clone(),

@@ -203,7 +203,7 @@ fn rendered(file: &str, pid_file: &str) -> String {
          {{ echo \"no nginx with the process id $m\" >&2; exit 1; }}; n=0; \
          for p in /proc/[0-9]*; do \
          c=$(tr '\\0' ' ' <\"$p/cmdline\" 2>/dev/null) || continue; \
-         case $c in *'is shutting down'*) \
+         case $c in 'nginx: worker process is shutting down'*) \
          ! grep -q \"^PPid:[[:space:]]*$m\\$\" \"$p/status\" 2>/dev/null || n=$((n+1));; esac; done; \
          echo \"leaving=$n\"; cat {file}",
         pid_file = quote(pid_file),
@@ -365,7 +365,8 @@ mod tests {
         assert_eq!(told(), "leaving=0\nserver 10.0.1.1:80;\n");
         // A worker that is leaving has it in its command line, and the master for its parent.
         let mut worker = Command::new("sh")
-            .args(["-c", "read -r _", "nginx: worker process is shutting down"])
+            .arg0("nginx: worker process is shutting down")
+            .args(["-c", "read -r _"])
             .stdin(std::process::Stdio::piped())
             .spawn()
             .expect("sh runs");
