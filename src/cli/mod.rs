@@ -85,7 +85,7 @@ enum Colour {
 enum Command {
     /// Check a playbook alone: every problem at once
     Check(check::Arguments),
-    /// Say what stands against a release on the live systems: nodes, gateways, Consul, rights, lock; changes nothing
+    /// Say what stands against a release on the live systems; changes nothing
     Doctor(doctor::Arguments),
     /// Say what would happen to each node, and why; changes nothing
     Plan(plan::Arguments),

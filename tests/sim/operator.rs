@@ -176,7 +176,12 @@ impl Operator {
         let registry = Registry::new(&self.sim, &self.site.consul, &spec);
         let updates = plan.rows.iter().filter(|row| row.planned.will == Will::Update);
         let addresses = updates.map(|row| row.address.as_str()).collect();
-        registry.may_write(&addresses).await.map_err(|error| refused(error.to_string()))?;
+        let may_write = tokio::select! {
+            biased;
+            _ = self.stop.changed() => return Err(refused("stopped")),
+            may_write = registry.may_write(&addresses) => may_write,
+        };
+        may_write.map_err(|error| refused(error.to_string()))?;
         let started = started(Task::Deploy, &playbook, inputs, &spec, &plan, &fleet);
         let started = Started { before: way.targets, ..started };
         self.begin(lock, spec, started, ear).await
