@@ -5,6 +5,7 @@
 //! procps-free `/proc`); `ss` (iproute2) only where sockets or listeners are looked at.
 
 mod listener;
+mod socket;
 mod sockets;
 mod survey;
 
@@ -62,6 +63,13 @@ pub enum Operation {
     Sockets {
         /// The port.
         port: u16,
+    },
+    /// Says a line to a Unix socket and tells what the other side answers until it closes.
+    UnixSocket {
+        /// The socket's path.
+        path: String,
+        /// What is said, without its line break.
+        say: String,
     },
 }
 
@@ -140,6 +148,7 @@ impl Operation {
             Self::Prune { layout, keep } => prune(layout, *keep),
             Self::Listener { port } => listener::script(*port),
             Self::Sockets { port } => sockets::script(*port),
+            Self::UnixSocket { path, say } => socket::script(path, say),
         }
     }
 }

@@ -45,6 +45,7 @@ fn the_outside_is_reached_through_the_world_alone() {
             "artifact",
             "node/mod.rs",
             "node/listener.rs",
+            "node/socket.rs",
             "node/sockets.rs",
             "node/survey.rs",
             "shell.rs",

@@ -159,7 +159,8 @@ impl State {
             | Operation::Activate { .. }
             | Operation::Prune { .. }
             | Operation::Listener { .. }
-            | Operation::Sockets { .. } => self.rng.u64(3..=25),
+            | Operation::Sockets { .. }
+            | Operation::UnixSocket { .. } => self.rng.u64(3..=25),
         }
     }
 
@@ -230,6 +231,8 @@ impl State {
             }
             Operation::Listener { .. } => output(0, self.nodes[at].listener(clock), ""),
             Operation::Sockets { .. } => output(0, self.nodes[at].sockets(clock), ""),
+            // No gateway of the simulation is reached through its machine.
+            Operation::UnixSocket { .. } => output(1, String::new(), "there is no such socket"),
         }
     }
 
