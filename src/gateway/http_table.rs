@@ -43,7 +43,8 @@ impl HttpTable {
             let named = |name| pattern.capture_names().flatten().any(|group| group == name);
             let up = found.name("down").is_none()
                 && (!named("routed") || found.name("routed").is_some());
-            add(&mut view, address.as_str(), up, None);
+            let peer = Peer { up, held_down: false, in_flight: None };
+            view.add(address.as_str().to_owned(), peer);
         }
         Ok(view)
     }
@@ -94,21 +95,8 @@ impl HttpTable {
             }
             None => None,
         };
-        add(view, address, up, in_flight);
+        view.add(address.to_owned(), Peer { up, held_down: false, in_flight });
         Ok(())
-    }
-}
-
-/// A second entry of the same address routes as long as one of them is up.
-fn add(view: &mut View, address: &str, up: bool, in_flight: Option<u64>) {
-    let peer = view.peers.entry(address.to_owned()).or_insert(Peer {
-        up: false,
-        held_down: false,
-        in_flight: None,
-    });
-    peer.up |= up;
-    if let Some(number) = in_flight {
-        peer.in_flight = Some(peer.in_flight.unwrap_or(0).saturating_add(number));
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod ask;
 mod consul_passing;
+mod haproxy;
 mod http_table;
 mod proof;
 mod upsync;
@@ -60,6 +61,21 @@ impl Peer {
 }
 
 impl View {
+    /// Takes in an entry. A second one of the same address routes as long as one of them does.
+    fn add(&mut self, address: String, peer: Peer) {
+        let Some(known) = self.peers.get_mut(&address) else {
+            self.peers.insert(address, peer);
+            return;
+        };
+        let is_routed = known.routed() || peer.routed();
+        known.up |= peer.up;
+        known.held_down = known.up && !is_routed;
+        known.in_flight = match (known.in_flight, peer.in_flight) {
+            (Some(one), Some(other)) => Some(one.saturating_add(other)),
+            (one, other) => one.or(other),
+        };
+    }
+
     /// Returns whether new requests go to `address` now.
     #[must_use]
     pub fn routes_to(&self, address: &str) -> bool {
@@ -145,6 +161,7 @@ pub fn driver(gateway: &GatewaySpec) -> Box<dyn Driver> {
         Gateway::NginxUpsync(settings) => Box::new(upsync::Upsync::new(settings)),
         Gateway::HttpTable(settings) => Box::new(http_table::HttpTable::new(settings)),
         Gateway::ConsulPassing(settings) => Box::new(consul_passing::ConsulPassing::new(settings)),
+        Gateway::Haproxy(settings) => Box::new(haproxy::Haproxy::new(settings)),
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
 use crate::spec::{GatewaySpec, Spec};
 use crate::world::World;
 
-/// Looks at a gateway at the same time: several connections at once reach more workers than one by one.
+/// Looks at a gateway at the same time, at most: several connections at once reach more workers than one by one.
 const AT_ONCE: usize = 4;
 
 /// The pause after a look that showed a worker behind.
@@ -135,12 +135,14 @@ impl<W: World> Watcher<W> {
         deadline: Instant,
         tell: impl Fn(String),
     ) -> Result<Confirmation, String> {
-        let mut proof = Proof::new(self.rule());
+        let rule = self.rule();
+        let at_once = AT_ONCE.min(rule.reads as usize);
+        let mut proof = Proof::new(rule);
         let mut looks = JoinSet::new();
         let mut trouble = None;
         let mut serving = 0;
         loop {
-            while looks.len() < AT_ONCE {
+            while looks.len() < at_once {
                 let (since, look) =
                     (written.elapsed(), look(self.asker.clone(), self.driver.clone()));
                 looks.spawn(async move { (since, look.await) });
@@ -176,7 +178,7 @@ impl<W: World> Watcher<W> {
                 self.standing(&proof, trouble.as_deref().filter(|_| verdict == Verdict::Disagrees)),
             );
             // While somebody is behind, or only time is missing, there is no use in asking at full speed.
-            let early = proof.row() >= self.rule().reads && written.elapsed() < self.lag();
+            let early = proof.row() >= rule.reads && written.elapsed() < self.lag();
             if verdict == Verdict::Disagrees || early {
                 tokio::time::sleep_until(deadline.min(Instant::now() + PAUSE)).await;
             }

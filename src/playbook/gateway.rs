@@ -3,6 +3,7 @@
 //! A new kind is a file here with its keys, a variant of [`Gateway`], and a driver in [`crate::gateway`].
 
 mod consul_passing;
+mod haproxy;
 mod http_table;
 mod nginx_upsync;
 
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::{Registry, Template};
 
 pub use consul_passing::ConsulPassing;
+pub(crate) use haproxy::is_name as is_haproxy_name;
+pub use haproxy::{Haproxy, HaproxySocket, HaproxyState};
 pub use http_table::HttpTable;
 pub use nginx_upsync::NginxUpsync;
 
@@ -25,6 +28,8 @@ pub enum Gateway {
     HttpTable(HttpTable),
     /// Consul's list of passing instances, for gateways that follow it and show nothing of their own.
     ConsulPassing(ConsulPassing),
+    /// HAProxy.
+    Haproxy(Haproxy),
 }
 
 impl Gateway {
@@ -35,6 +40,7 @@ impl Gateway {
             Self::NginxUpsync(_) => "nginx-upsync",
             Self::HttpTable(_) => "http-table",
             Self::ConsulPassing(_) => "consul-passing",
+            Self::Haproxy(_) => "haproxy",
         }
     }
 
@@ -45,6 +51,7 @@ impl Gateway {
             Self::NginxUpsync(settings) => settings,
             Self::HttpTable(settings) => settings,
             Self::ConsulPassing(settings) => settings,
+            Self::Haproxy(settings) => settings,
         }
     }
 
@@ -54,6 +61,7 @@ impl Gateway {
             Self::NginxUpsync(settings) => settings,
             Self::HttpTable(settings) => settings,
             Self::ConsulPassing(settings) => settings,
+            Self::Haproxy(settings) => settings,
         }
     }
 
@@ -78,6 +86,11 @@ pub trait Settings {
 
     /// The same, to fill them in.
     fn templates_mut(&mut self) -> Vec<(&'static str, &mut Template)>;
+
+    /// The key that tells on which machine it is reached by ssh, and its value.
+    fn destination(&self) -> Option<(&'static str, &str)> {
+        None
+    }
 
     /// Returns whether it tells the requests in flight at each peer.
     fn counts_in_flight(&self) -> bool {

@@ -79,10 +79,7 @@ impl Filler<'_> {
         steps: &[StepSpec],
         artifact: Option<&ArtifactSpec>,
     ) -> Result<NodeSpec, SpecError> {
-        let host = match node.ssh.as_str() {
-            "local" => Host::Local,
-            destination => Host::Ssh(destination.to_owned()),
-        };
+        let host = Host::of(Some(&node.ssh));
         let layout = match (&playbook.artifact, artifact) {
             (Some(settings), Some(artifact)) => {
                 Some(self.layout(settings, artifact, &node.address)?)

@@ -191,6 +191,17 @@ pub enum Host {
     Ssh(String),
 }
 
+impl Host {
+    /// The host of an `ssh` key: `local`, or none at all, is this machine.
+    #[must_use]
+    pub fn of(ssh: Option<&str>) -> Self {
+        match ssh {
+            None | Some("local") => Self::Local,
+            Some(destination) => Self::Ssh(destination.to_owned()),
+        }
+    }
+}
+
 impl std::fmt::Display for Host {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -79,6 +79,8 @@ fn what_decides_knows_no_clock_and_no_runtime() {
         "gateway/upsync.rs",
         "gateway/http_table.rs",
         "gateway/consul_passing.rs",
+        "gateway/haproxy.rs",
+        "gateway/haproxy",
         "registry/value.rs",
         "health/streak.rs",
     ] {

@@ -182,7 +182,7 @@ async fn proves_nothing<W: World>(stage: &Stage<W>) {
     let error = stage.observe().await.expect_err("nothing can be seen");
     assert!(!error.is_empty() && !error.contains(char::is_control), "{name}: {error:?}");
     for routed in [false, true] {
-        stage.confirm(0, routed).await.map(|proof| panic!("{name}: {proof:?}")).unwrap_err();
+        stage.try_to_confirm(0, routed).await.map(|proof| panic!("{name}: {proof:?}")).unwrap_err();
     }
     if let Some(marked) = stage.marked(0).await {
         let error = marked.expect_err("nothing can be seen").to_string();

@@ -12,8 +12,11 @@ use rollgate::world::World;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-/// How long a proof may take that is to succeed, and one that is not.
+/// How long a proof may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a proof is tried that nothing can be seen for.
+const LITTLE: Duration = Duration::from_secs(1);
 
 /// What befalls a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +150,16 @@ impl<W: World> Stage<W> {
     pub(crate) async fn confirm(&self, node: usize, routed: bool) -> Result<Confirmation, String> {
         let now = Instant::now();
         self.confirm_since(node, routed, now).await
+    }
+
+    /// Tries to prove a node out or in, but not for long.
+    pub(crate) async fn try_to_confirm(
+        &self,
+        node: usize,
+        routed: bool,
+    ) -> Result<Confirmation, String> {
+        let (now, address) = (Instant::now(), self.address(node));
+        self.watcher.confirm(address, routed, &self.pool, now, now + LITTLE, |_| {}).await
     }
 
     /// The same, counted from when it was told.

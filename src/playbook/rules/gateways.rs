@@ -27,7 +27,12 @@ impl Check<'_> {
             for (key, template) in gateway.settings().templates() {
                 if key.ends_with("url") {
                     self.url(&format!("{path}.{key}"), template);
+                } else if key == "tcp" {
+                    self.socket_address(&format!("{path}.{key}"), template);
                 }
+            }
+            if let Some((key, destination)) = settings.destination() {
+                self.destination(&format!("{path}.{key}"), destination);
             }
             self.together(&path, gateway);
         }
@@ -72,6 +77,16 @@ impl Check<'_> {
             );
             let (_, registry, _) = self.tree.locate("registry");
             self.add(&kind, message, |problem| problem.related(registry, "the registry"));
+        }
+    }
+
+    /// `host:port` of something that listens on TCP.
+    pub(super) fn socket_address(&mut self, path: &str, address: &Template) {
+        let Some(address) = address.fixed() else { return };
+        let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        if port.is_none_or(|port| port == 0) {
+            let message = format!("`{}` is not an address like `10.0.1.11:8080`", quoted(address));
+            self.wrong(path, message, |problem| problem);
         }
     }
 

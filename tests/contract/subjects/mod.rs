@@ -1,11 +1,18 @@
 //! The kinds of gateways, each in the bytes of a real one.
 
+mod haproxy;
 mod http_table;
 mod nginx_upsync;
 
 use super::replay::Subject;
 
-/// Every kind, and every way of it.
-pub(crate) fn subjects() -> [&'static dyn Subject; 2] {
-    [&nginx_upsync::Upsync, &http_table::HttpTable]
+/// Every kind, and every way to it.
+pub(crate) fn subjects() -> Vec<&'static dyn Subject> {
+    vec![
+        &haproxy::Page,
+        &haproxy::Runtime::Socket,
+        &haproxy::Runtime::Tcp,
+        &http_table::HttpTable,
+        &nginx_upsync::Upsync,
+    ]
 }
