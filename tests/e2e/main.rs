@@ -9,6 +9,7 @@ mod consul_access;
 mod failures;
 mod faults;
 mod guard;
+mod haproxy;
 mod harness;
 mod lock;
 mod maintenance;
