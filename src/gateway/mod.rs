@@ -7,10 +7,12 @@
 //! [`driver`].
 
 mod ask;
+mod command;
 mod consul_passing;
 mod haproxy;
 mod http_table;
 mod proof;
+mod table;
 mod upsync;
 mod watch;
 
@@ -121,6 +123,22 @@ pub trait Driver: Send + Sync {
         WORKER_HEADER
     }
 
+    /// What tells the requests in flight at one node, where the gateway tells them apart from its list.
+    fn count(&self, address: &str) -> Option<Ask> {
+        let _ = address;
+        None
+    }
+
+    /// Reads the reply to [`Driver::count`].
+    ///
+    /// # Errors
+    ///
+    /// When it tells no number.
+    fn read_count(&self, reply: &Reply) -> Result<u64, String> {
+        let _ = reply;
+        Err("it tells no requests in flight".into())
+    }
+
     /// How the gateway's own API marks a node, where it has one.
     fn switch(&self) -> Option<&dyn Switch> {
         None
@@ -161,6 +179,7 @@ pub fn driver(gateway: &GatewaySpec) -> Box<dyn Driver> {
         Gateway::NginxUpsync(settings) => Box::new(upsync::Upsync::new(settings)),
         Gateway::HttpTable(settings) => Box::new(http_table::HttpTable::new(settings)),
         Gateway::ConsulPassing(settings) => Box::new(consul_passing::ConsulPassing::new(settings)),
+        Gateway::Command(settings) => Box::new(command::Commands::new(settings)),
         Gateway::Haproxy(settings) => Box::new(haproxy::Haproxy::new(settings)),
     }
 }

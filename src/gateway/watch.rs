@@ -258,6 +258,11 @@ impl<W: World> Watcher<W> {
     ///
     /// When it does not, or cannot be read.
     pub async fn in_flight(&self, address: &str) -> Result<u64, String> {
+        if let Some(ask) = self.driver.count(address) {
+            let reply = self.asker.ask(&ask).await.map_err(|error| error.to_string());
+            let told = reply.and_then(|reply| self.driver.read_count(&reply));
+            return told.map_err(|problem| format!("{}: {problem}", self.name));
+        }
         let seen = self.observe().await?;
         let told = seen.in_flight.get(address).copied();
         told.ok_or_else(|| format!("{} tells no requests in flight at {address}", self.name))

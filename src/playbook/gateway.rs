@@ -2,6 +2,7 @@
 //!
 //! A new kind is a file here with its keys, a variant of [`Gateway`], and a driver in [`crate::gateway`].
 
+mod command;
 mod consul_passing;
 mod haproxy;
 mod http_table;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Registry, Template};
 
+pub use command::CommandGateway;
 pub use consul_passing::ConsulPassing;
 pub(crate) use haproxy::is_name as is_haproxy_name;
 pub use haproxy::{Haproxy, HaproxySocket, HaproxyState};
@@ -28,6 +30,8 @@ pub enum Gateway {
     HttpTable(HttpTable),
     /// Consul's list of passing instances, for gateways that follow it and show nothing of their own.
     ConsulPassing(ConsulPassing),
+    /// Any gateway, by commands of your own.
+    Command(CommandGateway),
     /// HAProxy.
     Haproxy(Haproxy),
 }
@@ -40,6 +44,7 @@ impl Gateway {
             Self::NginxUpsync(_) => "nginx-upsync",
             Self::HttpTable(_) => "http-table",
             Self::ConsulPassing(_) => "consul-passing",
+            Self::Command(_) => "command",
             Self::Haproxy(_) => "haproxy",
         }
     }
@@ -51,6 +56,7 @@ impl Gateway {
             Self::NginxUpsync(settings) => settings,
             Self::HttpTable(settings) => settings,
             Self::ConsulPassing(settings) => settings,
+            Self::Command(settings) => settings,
             Self::Haproxy(settings) => settings,
         }
     }
@@ -61,6 +67,7 @@ impl Gateway {
             Self::NginxUpsync(settings) => settings,
             Self::HttpTable(settings) => settings,
             Self::ConsulPassing(settings) => settings,
+            Self::Command(settings) => settings,
             Self::Haproxy(settings) => settings,
         }
     }
@@ -154,24 +161,35 @@ impl<T: Fillable> Fillable for Vec<T> {
     }
 }
 
-/// The two lists of a kind's templates, from the keys that hold them.
+/// The two lists of a kind's templates, from the fields that hold them; `field as "key"` where the names differ.
 macro_rules! templates {
-    ($($key:ident),+ $(,)?) => {
+    ($($field:ident $(as $key:literal)?),+ $(,)?) => {
         fn templates(&self) -> Vec<(&'static str, &$crate::playbook::Template)> {
-            use $crate::playbook::gateway::Fillable as _;
+            use $crate::playbook::gateway::{Fillable as _, key};
             let mut all = Vec::new();
-            $(all.extend(self.$key.each().into_iter().map(|value| (stringify!($key), value)));)+
+            $(all.extend(self.$field.each().into_iter().map(|value| (key!($field $($key)?), value)));)+
             all
         }
 
         fn templates_mut(&mut self) -> Vec<(&'static str, &mut $crate::playbook::Template)> {
-            use $crate::playbook::gateway::Fillable as _;
+            use $crate::playbook::gateway::{Fillable as _, key};
             let mut all = Vec::new();
-            $(all.extend(self.$key.each_mut().into_iter().map(|value| (stringify!($key), value)));)+
+            $(all.extend(self.$field.each_mut().into_iter().map(|value| (key!($field $($key)?), value)));)+
             all
         }
     };
 }
+
+/// The key of a field.
+macro_rules! key {
+    ($field:ident) => {
+        stringify!($field)
+    };
+    ($field:ident $key:literal) => {
+        $key
+    };
+}
+use key;
 use templates;
 
 /// Returns why a gateway that follows Consul's keys does not do what another registry says.

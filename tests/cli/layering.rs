@@ -49,6 +49,7 @@ fn the_outside_is_reached_through_the_world_alone() {
             "node/sockets.rs",
             "node/survey.rs",
             "shell.rs",
+            "gateway/command.rs",
             "artifact.rs",
         ],
     );
@@ -78,6 +79,8 @@ fn what_decides_knows_no_clock_and_no_runtime() {
         "gateway/proof.rs",
         "gateway/upsync.rs",
         "gateway/http_table.rs",
+        "gateway/table.rs",
+        "gateway/command.rs",
         "gateway/consul_passing.rs",
         "gateway/haproxy.rs",
         "gateway/haproxy",

@@ -64,6 +64,22 @@ const HAPROXY: [&str; 3] = [
     "app,s1,\"a, \"\"b\"\"\",DOWN 1/2,\"\n",
 ];
 
+/// A gateway of commands that finds its peers as `how` says.
+fn commands(how: &serde_json::Value) -> Box<dyn Driver> {
+    let mut settings = how.clone();
+    for (key, value) in [
+        ("type", "command"),
+        ("name", "lb"),
+        ("list", "l"),
+        ("out", "o"),
+        ("in", "i"),
+        ("in_flight", "n"),
+    ] {
+        settings[key] = value.into();
+    }
+    read_by(settings)
+}
+
 fn haproxies() -> [Box<dyn Driver>; 2] {
     [json!({ "tcp": "h:1" }), json!({ "stats_url": "http://h/s" })].map(|mut settings| {
         settings["type"] = "haproxy".into();
@@ -109,6 +125,23 @@ proptest! {
         read(&*upsync(), &[reply(status, &shown.0), check()]);
         read(&*upsync(), &[show(), reply(status, &checked.0)]);
         read(&*upsync(), &[show()]);
+    }
+
+    #[test]
+    fn whatever_a_command_prints_is_read_or_refused(said in bytes(&SHOWN)) {
+        let json = json!({ "peers": "/peers", "address": "/name", "routed": "/down" });
+        let text = json!({ "pattern": r"server (?P<address>\S+) [^;]*?(?P<down>down)?;" });
+        for how in [json, text] {
+            let commands = commands(&how);
+            let said = reply(200, &said.0);
+            read(&*commands, std::slice::from_ref(&said));
+            let switch = commands.switch().expect("it has one");
+            let down = switch.is_down(std::slice::from_ref(&said), "127.0.0.1:18001");
+            let number = commands.read_count(&said);
+            for error in [down.err(), number.err()].into_iter().flatten() {
+                assert_printable(&error);
+            }
+        }
     }
 
     #[test]

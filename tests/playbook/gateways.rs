@@ -59,3 +59,26 @@ fn haproxy_is_called_by_where_it_is_reached() {
     let page = "type: haproxy, backend: app, stats_url: http://10.0.0.14:8404/stats";
     assert_eq!(name_of(page), "10.0.0.14:8404");
 }
+
+#[test]
+fn commands_take_a_node_out_and_back_or_only_list() {
+    let list = "type: command, name: lb, list: x";
+    let disobeys = "`command` cannot follow the registry `gateway`: it lacks the commands `out` and `in` (rule \
+                    `disobeys`)";
+    assert_refused(&[
+        (list, disobeys),
+        (&format!("{list}, out: x, in: x, ssh: a b"), "`a b` is not an ssh destination"),
+        (
+            &format!("{list}, out: x, in: x, peers: /p, pattern: '(?<address>x)'"),
+            "both `peers` and `pattern` are given",
+        ),
+        (&format!("{list}, out: x, in: x, pattern: x"), "the pattern has no group `address`"),
+        (&format!("{list}, out: x, in: '${{{{ nobody }}}}'"), "unknown name `nobody`"),
+    ]);
+    let shown = refused(&behind(&format!("{list}, in: x")));
+    assert_eq!(messages(&shown), [disobeys, "`in` without `out`"], "{shown}");
+    assert_eq!(name_of(&format!("{list}, out: x, in: x")), "lb");
+    let only_lists = SMALLEST
+        .replace("upstream: app }", "upstream: app }\n  - { type: command, name: lb, list: x }");
+    load_text("app.yaml", only_lists).unwrap_or_else(|error| panic!("{error}"));
+}

@@ -1,5 +1,6 @@
 //! The kinds of gateways, each in the bytes of a real one.
 
+mod command;
 mod haproxy;
 mod http_table;
 mod nginx_upsync;
@@ -9,6 +10,7 @@ use super::replay::Subject;
 /// Every kind, and every way to it.
 pub(crate) fn subjects() -> Vec<&'static dyn Subject> {
     vec![
+        &command::Command,
         &haproxy::Page,
         &haproxy::Runtime::Socket,
         &haproxy::Runtime::Tcp,
