@@ -123,6 +123,11 @@ pub trait Driver: Send + Sync {
         WORKER_HEADER
     }
 
+    /// Whether there are requests at all that it could count.
+    fn has_requests(&self) -> bool {
+        true
+    }
+
     /// What tells the requests in flight at one node, where the gateway tells them apart from its list.
     fn count(&self, address: &str) -> Option<Ask> {
         let _ = address;

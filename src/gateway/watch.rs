@@ -252,6 +252,12 @@ impl<W: World> Watcher<W> {
         Ok(observation)
     }
 
+    /// Returns whether there are requests at all that it could count.
+    #[must_use]
+    pub fn has_requests(&self) -> bool {
+        self.driver.has_requests()
+    }
+
     /// Counts the requests in flight at `address`, where the gateway tells: the most that any worker told.
     ///
     /// # Errors

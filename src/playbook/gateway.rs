@@ -104,6 +104,12 @@ pub trait Settings {
         false
     }
 
+    /// Returns whether it still tells them of a node that this registry has taken out.
+    fn counts_under(&self, registry: &Registry) -> bool {
+        let _ = registry;
+        self.counts_in_flight()
+    }
+
     /// Returns why it cannot do what this registry says; nothing when it can.
     fn disobeys(&self, registry: &Registry) -> Option<String>;
 

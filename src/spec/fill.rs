@@ -217,7 +217,7 @@ impl Filler<'_> {
             None if playbook
                 .gateways
                 .iter()
-                .all(|gateway| gateway.settings().counts_in_flight()) =>
+                .all(|gateway| gateway.settings().counts_under(&playbook.registry)) =>
             {
                 CountSpec::Gateways
             }

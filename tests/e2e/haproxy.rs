@@ -127,3 +127,21 @@ fn a_reload_that_remembers_changes_nothing() {
     let events = reload_at(&bench, "start", true);
     assert_eq!(set_right(&events), 0, "{events:#?}");
 }
+
+/// Consul takes the nodes out; HAProxy follows its DNS and shows when it has.
+#[test]
+fn no_request_fails_behind_an_haproxy_that_follows_consuls_dns() {
+    let template =
+        HaproxyConfig { servers: Servers::Template, ..HaproxyConfig::new(Reach::Socket) };
+    let config =
+        LabConfig { agents: true, haproxies: vec![template], ..LabConfig::new(3, Vec::new()) };
+    let bench = Bench::with(config, |_| {});
+    let load = bench.load();
+    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
+    let ran = bench.run(&["deploy"], &arguments).exits(0);
+    bench.assert_unnoticed(load);
+    for (gateway, routed, seconds) in costs(&events(&ran.stdout())) {
+        println!("{gateway}: {} after {seconds:.3} s", if routed { "in" } else { "out" });
+    }
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+}

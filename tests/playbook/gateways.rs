@@ -51,6 +51,16 @@ fn haproxy_is_reached_in_exactly_one_way() {
 }
 
 #[test]
+fn haproxy_counts_no_requests_of_nodes_that_dns_has_taken_away() {
+    let counted = "type: haproxy, backend: app, tcp: 'h:1' }\ndrain: { in_flight: gateways";
+    let text =
+        behind(counted).replace("{ type: gateway }", "{ type: consul-service, service: app }");
+    assert!(load_text("app.yaml", behind(counted)).is_ok());
+    let shown = refused(&text);
+    assert_eq!(messages(&shown), ["gateway `h:1` does not count requests in flight"], "{shown}");
+}
+
+#[test]
 fn haproxy_is_called_by_where_it_is_reached() {
     let socket = "type: haproxy, backend: app, socket: { path: /run/h.sock";
     assert_eq!(name_of(&format!("{socket} }}")), "app");

@@ -127,7 +127,8 @@ impl Haproxy {
             until(&format!("the servers of {}", self.name), START, || {
                 let all = self.nodes.iter().all(|node| self.admin_state(*node).ok() == Some(0));
                 Ok(all.then_some(()))
-            })?;
+            })
+            .with_context(|| self.says("show servers state;show resolvers").unwrap_or_default())?;
         }
         Ok(())
     }
@@ -192,7 +193,7 @@ impl Haproxy {
         Ok(answer)
     }
 
-    /// Returns what a node's server was told to be, as HAProxy's bits: 0 is nothing.
+    /// Returns what keeps a node's server out, as HAProxy's bits: 0 is nothing.
     ///
     /// # Errors
     ///
@@ -203,7 +204,9 @@ impl Haproxy {
         let rows = answer.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
         let mut rows = rows.filter(|row| row.get(4) == Some(&&*ip) && row.get(18) == Some(&&*port));
         let row = rows.next().with_context(|| format!("no server at {node}:\n{answer}"))?;
-        Ok(row[6].parse()?)
+        // Others tell where its address comes from.
+        const OUT: u64 = 0x3b;
+        Ok(row[6].parse::<u64>()? & OUT)
     }
 
     fn pid(&self) -> Result<String> {

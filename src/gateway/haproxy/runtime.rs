@@ -90,8 +90,9 @@ fn server(state: Row<'_>, stat: Row<'_>) -> Result<Server, String> {
             .map(|host| address(host, port))
             .collect(),
         record: record.map(|record| text::line(record, 120)),
-        // SRV_ADMF_FMAINT; IMAINT, CMAINT, RMAINT and HMAINT.
-        maint: why(has(0x01), has(0x02 | 0x04 | 0x20 | 0x40)),
+        // SRV_ADMF_FMAINT; IMAINT and RMAINT. CMAINT (0x04) says that it began so, HMAINT (0x40) that its name was given
+        // at run time, as DNS does: seen on servers that get requests.
+        maint: why(has(0x01), has(0x02 | 0x20)),
         // SRV_ADMF_FDRAIN; IDRAIN.
         drain: why(has(0x08), has(0x10) || state.number("srv_uweight")? == 0),
         // SRV_ST_RUNNING; 0 is stopped, 1 is a slow start, 3 is asked by its check to go.

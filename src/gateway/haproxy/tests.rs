@@ -144,6 +144,15 @@ fn a_slow_start_a_weight_of_zero_and_what_a_server_inherits_are_not_in() {
     }
 }
 
+/// Seen: 4 on a server that was `disabled` in the configuration and is ready since, 64 on one that DNS has named.
+#[test]
+fn where_a_server_comes_from_does_not_keep_it_out() {
+    for state in [4, 64, 68] {
+        let text = RUNTIME_UP.replace("1 s1 127.0.0.1 2 0", &format!("1 s1 127.0.0.1 2 {state}"));
+        assert!(read(&runtime(), &text).expect("readable").routes_to(S1), "{state}");
+    }
+}
+
 #[test]
 fn requests_that_wait_for_a_server_count() {
     let text = RUNTIME_OUT.replace("app,s1,0,0,2,", "app,s1,3,3,2,");

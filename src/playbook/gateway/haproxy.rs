@@ -100,6 +100,11 @@ impl Settings for Haproxy {
         true
     }
 
+    /// A slot that follows DNS loses its address with the node that leaves, and with it whose requests it has.
+    fn counts_under(&self, registry: &Registry) -> bool {
+        !matches!(registry, Registry::ConsulService { .. })
+    }
+
     /// What it is written to it obeys. Under another registry something else makes it follow (DNS, consul-template),
     /// and it only shows.
     fn disobeys(&self, _: &Registry) -> Option<String> {

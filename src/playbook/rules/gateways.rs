@@ -43,8 +43,13 @@ impl Check<'_> {
         let Some(InFlight::Gateways) = self.playbook.drain.in_flight else {
             return;
         };
+        // Which registry it is decides what they count.
+        if !self.known("registry.type") {
+            return;
+        }
         let silent = gateways.iter().enumerate().find(|(index, gateway)| {
-            !gateway.settings().counts_in_flight() && self.known(&format!("gateways[{index}].type"))
+            !gateway.settings().counts_under(&self.playbook.registry)
+                && self.known(&format!("gateways[{index}].type"))
         });
         if let Some((index, gateway)) = silent {
             let tree = self.tree;
