@@ -15,8 +15,8 @@ use tokio::time::Instant;
 /// How long a proof may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a proof is tried that nothing can be seen for.
-const LITTLE: Duration = Duration::from_secs(1);
+/// How long a proof is tried that nothing can be seen for, beyond three times the gateway's lag.
+const LITTLE: Duration = Duration::from_millis(300);
 
 /// What befalls a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,7 +159,8 @@ impl<W: World> Stage<W> {
         routed: bool,
     ) -> Result<Confirmation, String> {
         let (now, address) = (Instant::now(), self.address(node));
-        self.watcher.confirm(address, routed, &self.pool, now, now + LITTLE, |_| {}).await
+        let deadline = now + self.hands.lag() * 3 + LITTLE;
+        self.watcher.confirm(address, routed, &self.pool, now, deadline, |_| {}).await
     }
 
     /// The same, counted from when it was told.

@@ -6,6 +6,7 @@ mod artifacts;
 mod commands;
 mod consul;
 mod consul_access;
+mod contract;
 mod failures;
 mod faults;
 mod guard;

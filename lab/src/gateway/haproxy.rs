@@ -27,6 +27,9 @@ const PAGE_PORT: u16 = 8404;
 /// How long it may take to answer, or to replace its process.
 const START: Duration = Duration::from_secs(10);
 
+/// Of a server's administrative bits those that keep it out; others tell where its address comes from.
+const OUT: u64 = 0x3b;
+
 /// For one answer of the runtime API.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -204,8 +207,6 @@ impl Haproxy {
         let rows = answer.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
         let mut rows = rows.filter(|row| row.get(4) == Some(&&*ip) && row.get(18) == Some(&&*port));
         let row = rows.next().with_context(|| format!("no server at {node}:\n{answer}"))?;
-        // Others tell where its address comes from.
-        const OUT: u64 = 0x3b;
         Ok(row[6].parse::<u64>()? & OUT)
     }
 
