@@ -145,3 +145,29 @@ fn no_request_fails_behind_an_haproxy_that_follows_consuls_dns() {
     }
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
 }
+
+/// The same HAProxy, of which rollgate knows nothing but four commands.
+#[test]
+fn no_request_fails_behind_a_gateway_of_commands_over_ssh() {
+    const SAY: &str = "say() { echo \"$1\" | socat -t 5 - UNIX-CONNECT:/run/node/ha-1.sock; }; \
+                       servers() { say 'show servers state app'; }";
+    let turn = |state: &str| {
+        format!(
+            "{SAY}; name=$(servers | awk -v node=\"$1\" '$5 \":\" $19 == node {{ print $4 }}'); \
+             said=$(say \"set server app/$name state {state}\"); [ -z \"$said\" ] || {{ echo \"$said\" >&2; exit 1; }}"
+        )
+    };
+    let gateway = json!({
+        "type": "command", "name": "lb", "ssh": "node-1",
+        "list": format!("{SAY}; servers | awk '$2 == \"app\" {{ print $5 \":\" $19, $7 }}'"),
+        "pattern": r"(?m)^(?<address>\S+:\d+) (?:0|(?<down>\d+))$",
+        "out": turn("drain"),
+        "in": turn("ready"),
+        "in_flight": format!(
+            "{SAY}; say 'show servers conn app' | awk -v node=\"$1\" '$3 \":\" $4 == node {{ print $7 }}'"
+        ),
+    });
+    release(&bench(vec![HaproxyConfig::new(Reach::Socket)], |playbook| {
+        playbook["gateways"][0] = gateway;
+    }));
+}
