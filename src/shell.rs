@@ -10,6 +10,16 @@ pub fn quote(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 
+/// A command of the user's with arguments, which it finds as `$1`, `$2` and so on.
+#[must_use]
+pub fn with_arguments(command: &str, arguments: &[&str]) -> String {
+    if arguments.is_empty() {
+        return command.to_owned();
+    }
+    let words: Vec<_> = arguments.iter().map(|argument| quote(argument)).collect();
+    format!("set -- {}; {command}", words.join(" "))
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;

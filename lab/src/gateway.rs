@@ -6,6 +6,7 @@
 
 mod config;
 mod files;
+mod haproxy;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 
 pub use config::{ActiveCheck, Follow, GatewayConfig, Include, Source};
 use files::Files;
+pub use haproxy::{Haproxy, HaproxyConfig, Reach, Servers};
 
 use crate::audit;
 use crate::http;

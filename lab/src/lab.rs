@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::artifact::{Fault, Release};
 use crate::audit::Audit;
-use crate::consul::{Access, Agent, Consul};
-use crate::gateway::{Gateway, GatewayConfig, PREFIX};
+use crate::consul::{Access, Agent, Consul, DNS_PORT};
+use crate::gateway::{Gateway, GatewayConfig, Haproxy, HaproxyConfig, PREFIX};
 use crate::home::Home;
 use crate::node::{Node, NodeConfig};
 use crate::playbook;
@@ -20,8 +20,9 @@ use crate::ssh::Client;
 use crate::tools;
 use crate::wire::Wires;
 
-/// The last numbers of the first gateway's and the first node's address.
+/// The last numbers of the addresses of the first gateway, HAProxy and node.
 const FIRST_GATEWAY: u8 = 11;
+const FIRST_HAPROXY: u8 = 61;
 const FIRST_NODE: u8 = 101;
 
 /// What every node's value in the registry is at the start.
@@ -38,6 +39,8 @@ pub struct LabConfig {
     pub consul_access: Access,
     /// The gateways.
     pub gateways: Vec<GatewayConfig>,
+    /// The other gateways, with HAProxy.
+    pub haproxies: Vec<HaproxyConfig>,
     /// The release that runs at the start; later ones have its delays.
     pub service: Release,
     /// Whether rollgate reaches each part by a wire of its own, which can be cut.
@@ -55,6 +58,7 @@ impl LabConfig {
             consul_servers: 1,
             consul_access: Access::Open,
             gateways,
+            haproxies: Vec::new(),
             service: Release::new("1"),
             wired: false,
             agents: false,
@@ -69,6 +73,8 @@ pub struct Lab {
     // Parts are dropped in this order: first what uses others, the directory last.
     /// The gateways.
     pub gateways: Vec<Gateway>,
+    /// The gateways with HAProxy.
+    pub haproxies: Vec<Haproxy>,
     /// The SSH hosts.
     pub nodes: Vec<Node>,
     /// The registry.
@@ -93,7 +99,7 @@ impl Lab {
         tools::require_root()?;
         ensure!(config.nodes.len() <= usize::from(u8::MAX - FIRST_NODE), "too many nodes");
         ensure!(
-            config.gateways.len() <= usize::from(FIRST_NODE - FIRST_GATEWAY),
+            config.gateways.len() <= usize::from(FIRST_HAPROXY - FIRST_GATEWAY),
             "too many gateways"
         );
         let home = Home::claim()?;
@@ -146,10 +152,23 @@ impl Lab {
             gateway.start()?;
             gateways.push(gateway);
         }
+        let mut haproxies = Vec::new();
+        for (host, haproxy) in (FIRST_HAPROXY..).zip(config.haproxies) {
+            let name = format!("ha-{}", host - FIRST_HAPROXY + 1);
+            let folder = nodes.first().context("HAProxy needs a node")?.directory();
+            let dns = consul.ips().into_iter().map(|ip| (ip, DNS_PORT).into()).collect();
+            let lists = (addresses.clone(), dns);
+            let places = (directory, folder);
+            let ip = home.address(host);
+            let mut haproxy = Haproxy::prepare(&nursery, places, name, ip, haproxy, lists)?;
+            haproxy.start()?;
+            haproxies.push(haproxy);
+        }
         let service = config.service;
         let wires = None;
         let mut lab = Self {
             gateways,
+            haproxies,
             nodes,
             consul,
             agents,

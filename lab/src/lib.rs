@@ -1,7 +1,7 @@
 //! A laboratory of real parts, used by the demo, the end-to-end tests and the benchmarks.
 //!
-//! [`Lab::start`] brings up Consul, SSH hosts with a small service, and nginx gateways that follow
-//! Consul, all as child processes on addresses of 127.0.0.0/8. [`Load`] sends requests through the
+//! [`Lab::start`] brings up Consul, SSH hosts with a small service, nginx gateways that follow Consul, and HAProxy,
+//! all as child processes on addresses of 127.0.0.0/8. [`Load`] sends requests through the
 //! gateways and counts every failure; [`Lab::audit`] tells afterwards whether a service was stopped
 //! while anyone still sent to it. Nothing outside the lab's own directory is changed, and nothing
 //! survives the lab, not even when its process is killed.
@@ -29,7 +29,10 @@ pub use artifact::{Fault, Release};
 pub use audit::{Audit, Ending, Routed, Stop, When};
 pub use authority::{Authority, Identity};
 pub use consul::{Access, Agent, Consul};
-pub use gateway::{ActiveCheck, Follow, Gateway, GatewayConfig, Include, Source};
+pub use gateway::{
+    ActiveCheck, Follow, Gateway, GatewayConfig, Haproxy, HaproxyConfig, Include, Reach, Servers,
+    Source,
+};
 pub use http::{Reply, get, request};
 pub use lab::{Lab, LabConfig};
 pub use load::{Failure, Load, LoadConfig, Totals};

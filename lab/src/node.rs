@@ -282,6 +282,11 @@ impl Node {
         fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))
     }
 
+    /// Returns the folder that the node sees as `/run/node`.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Returns the file in which the service notes its starts and stops.
     pub(crate) fn audit_file(&self) -> PathBuf {
         self.directory.join("audit.jsonl")

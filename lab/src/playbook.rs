@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::gateway::{Follow, Gateway, PREFIX, Source, UPSTREAM};
+use crate::gateway::{Follow, Gateway, Haproxy, PREFIX, Reach, Source, UPSTREAM};
 use crate::lab::Lab;
 use crate::wire::through;
 
@@ -19,12 +19,13 @@ pub(crate) fn describe(lab: &Lab) -> Value {
             })
         })
         .collect();
+    let gateways = lab.gateways.iter().map(gateway);
     let mut playbook = json!({
         "service": "app",
         "variables": { "version": { "required": true } },
         "consul": { "addresses": lab.consul.addresses() },
         "registry": { "type": "consul-kv", "prefix": PREFIX },
-        "gateways": lab.gateways.iter().map(gateway).collect::<Vec<_>>(),
+        "gateways": gateways.chain(lab.haproxies.iter().map(haproxy)).collect::<Vec<_>>(),
         "ssh": { "config": lab.ssh_config() },
         "nodes": nodes,
         "artifact": {
@@ -54,6 +55,9 @@ pub(crate) fn describe(lab: &Lab) -> Value {
     });
     if !lab.agents.is_empty() {
         playbook["registry"] = json!({ "type": "consul-service", "service": UPSTREAM });
+    }
+    if lab.agents.is_empty() && !lab.haproxies.is_empty() {
+        playbook["registry"] = json!({ "type": "gateway" });
     }
     if lab.is_wired() {
         by_wires(&mut playbook);
@@ -105,6 +109,20 @@ fn gateway(gateway: &Gateway) -> Value {
         if config.check.is_some() {
             entry["check_url"] = json!(gateway.check_url());
         }
+    }
+    entry
+}
+
+fn haproxy(haproxy: &Haproxy) -> Value {
+    let mut entry =
+        json!({ "type": "haproxy", "name": haproxy.name(), "backend": haproxy.config.backend });
+    match haproxy.config.reach {
+        Reach::Socket => {
+            let path = format!("/run/node/{}.sock", haproxy.name());
+            entry["socket"] = json!({ "path": path, "ssh": "node-1" });
+        }
+        Reach::Tcp => entry["tcp"] = json!(haproxy.runtime().to_string()),
+        Reach::Page => entry["stats_url"] = json!(format!("http://{}/stats", haproxy.page())),
     }
     entry
 }

@@ -95,7 +95,7 @@ impl<W: World> NodeRun<W> {
             }
             CountSpec::Gateways => {
                 let mut sum = 0_u64;
-                for gateway in &self.shared.gateways {
+                for gateway in self.shared.gateways.iter().filter(|seen| seen.has_requests()) {
                     sum = sum.saturating_add(gateway.in_flight(&self.node.address).await?);
                 }
                 Ok(sum)

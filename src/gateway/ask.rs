@@ -82,7 +82,9 @@ impl<W: World> Asker<W> {
                     return Ok(Reply { status: 200, body: output.stdout, ..Reply::default() });
                 }
                 let status = output.status.map_or("a signal".into(), |status| status.to_string());
-                let said = text::line(&output.stderr_text(), 160);
+                let said = output.stderr_text();
+                let last = said.lines().rev().find(|line| !line.trim().is_empty());
+                let said = text::line(last.unwrap_or("it says nothing on standard error"), 160);
                 Err(AskError::Failed(format!("{host}: exit {status}: {said}")))
             }
             Ask::Exchange(address, say, timeout) => {

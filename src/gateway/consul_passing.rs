@@ -51,6 +51,11 @@ impl Driver for ConsulPassing {
         self.interval
     }
 
+    /// Consul is no gateway.
+    fn has_requests(&self) -> bool {
+        false
+    }
+
     /// One list for everybody.
     fn workers(&self) -> Option<u32> {
         Some(1)

@@ -6,9 +6,7 @@
 
 use std::time::Duration;
 
-use regex_lite::Regex;
-
-use super::http_table::peers_in;
+use super::table::{Place, Table};
 use super::{Ask, Driver, Nature, READ_TIMEOUT, View};
 use crate::node::Operation;
 use crate::playbook;
@@ -25,20 +23,22 @@ const SERVER: &str = r"(?m)^\s*server\s+(?<address>[^\s;]+)(?:\s+[^;#]*?(?<down>
 pub(super) struct ConsulTemplate {
     host: Host,
     operation: Operation,
-    pattern: Option<Regex>,
+    servers: Table,
     interval: Duration,
 }
 
 impl ConsulTemplate {
     pub(super) fn new(settings: &playbook::ConsulTemplate) -> Self {
         Self {
-            host: Host::of(settings.ssh.as_str()),
+            host: Host::of(Some(settings.ssh.as_str())),
             operation: Operation::Rendered {
                 file: settings.file.as_str().to_owned(),
                 pid_file: settings.pid_file.as_str().to_owned(),
             },
-            // The playbook's check has refused patterns that do not compile.
-            pattern: Regex::new(settings.pattern.as_deref().unwrap_or(SERVER)).ok(),
+            servers: Table::new(
+                Some(settings.pattern.as_deref().unwrap_or(SERVER)),
+                Place::default(),
+            ),
             interval: settings.sync_interval.map_or(INTERVAL, |period| period.0),
         }
     }
@@ -61,8 +61,7 @@ impl Driver for ConsulTemplate {
         let (leaving, file) = text.split_once('\n').unwrap_or((&text, ""));
         let leaving = leaving.strip_prefix("leaving=").and_then(|number| number.parse().ok());
         let leaving: usize = leaving.ok_or("nginx's workers cannot be counted")?;
-        let pattern = self.pattern.as_ref().ok_or("the pattern cannot be used")?;
-        let mut view = peers_in(pattern, file)?;
+        let mut view = self.servers.read(&Reply { body: file.into(), ..Reply::default() })?;
         if leaving > 0 {
             let workers = count(leaving, "worker");
             view.unsettled = Some(format!("{workers} of the list before still at work"));

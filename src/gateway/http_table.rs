@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use regex_lite::Regex;
-use serde_json::Value;
-
-use super::{Ask, Driver, Peer, View, WORKER_HEADER, get, ok};
+use super::table::{Place, Table};
+use super::{Ask, Driver, View, WORKER_HEADER, get, ok};
 use crate::playbook;
 use crate::world::Reply;
 
@@ -17,17 +15,26 @@ const SPREAD: Duration = Duration::from_millis(500);
 
 /// A gateway of this kind.
 pub(super) struct HttpTable {
-    settings: playbook::HttpTable,
-    pattern: Option<Regex>,
+    url: String,
+    table: Table,
+    workers: Option<u32>,
+    interval: Duration,
     worker_header: String,
 }
 
 impl HttpTable {
     pub(super) fn new(settings: &playbook::HttpTable) -> Self {
+        let place = Place {
+            list: settings.list.as_deref(),
+            address: settings.address.as_deref(),
+            routed: settings.routed.as_deref(),
+            in_flight: settings.in_flight.as_deref(),
+        };
         Self {
-            settings: settings.clone(),
-            // The playbook's check has refused patterns that do not compile.
-            pattern: settings.pattern.as_deref().and_then(|pattern| Regex::new(pattern).ok()),
+            url: settings.url.as_str().to_owned(),
+            table: Table::new(settings.pattern.as_deref(), place),
+            workers: settings.workers,
+            interval: settings.sync_interval.map_or(INTERVAL, |period| period.0),
             worker_header: settings
                 .worker_header
                 .as_deref()
@@ -35,120 +42,28 @@ impl HttpTable {
                 .to_ascii_lowercase(),
         }
     }
-
-    fn read_json(&self, text: &str) -> Result<View, String> {
-        let document: Value =
-            serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
-        let pointer = self.settings.list.as_deref().unwrap_or("");
-        let list =
-            document.pointer(pointer).ok_or_else(|| format!("there is nothing at `{pointer}`"))?;
-        let mut view = View::default();
-        match list {
-            Value::Array(peers) => {
-                for peer in peers {
-                    self.read_peer(&mut view, None, peer)?;
-                }
-            }
-            Value::Object(peers) => {
-                for (key, peer) in peers {
-                    self.read_peer(&mut view, Some(key), peer)?;
-                }
-            }
-            _ => return Err(format!("what is at `{pointer}` is neither an array nor an object")),
-        }
-        Ok(view)
-    }
-
-    fn read_peer(&self, view: &mut View, key: Option<&str>, peer: &Value) -> Result<(), String> {
-        let unreadable = |what: &str| {
-            format!("a peer has no {what}: {}", crate::text::line(&peer.to_string(), 100))
-        };
-        let address = match (&self.settings.address, key) {
-            (Some(pointer), _) => peer.pointer(pointer).and_then(Value::as_str),
-            (None, Some(key)) => Some(key),
-            (None, None) => peer.as_str(),
-        };
-        let address = address.ok_or_else(|| unreadable("address"))?;
-        let up = match &self.settings.routed {
-            Some(pointer) => {
-                means_routed(peer.pointer(pointer).ok_or_else(|| unreadable("routed"))?)
-            }
-            None => true,
-        };
-        let in_flight = match &self.settings.in_flight {
-            Some(pointer) => {
-                let number = peer.pointer(pointer).and_then(Value::as_u64);
-                Some(number.ok_or_else(|| unreadable("number of requests in flight"))?)
-            }
-            None => None,
-        };
-        add(view, address, up, in_flight);
-        Ok(())
-    }
-}
-
-/// Finds peers in text.
-pub(super) fn peers_in(pattern: &Regex, text: &str) -> Result<View, String> {
-    let mut view = View::default();
-    for found in pattern.captures_iter(text) {
-        let address = found.name("address").ok_or("the pattern has no group `address`")?;
-        let named = |name| pattern.capture_names().flatten().any(|group| group == name);
-        let up =
-            found.name("down").is_none() && (!named("routed") || found.name("routed").is_some());
-        add(&mut view, address.as_str(), up, None);
-    }
-    Ok(view)
-}
-
-/// A second entry of the same address routes as long as one of them is up.
-fn add(view: &mut View, address: &str, up: bool, in_flight: Option<u64>) {
-    let peer = view.peers.entry(address.to_owned()).or_insert(Peer {
-        up: false,
-        held_down: false,
-        in_flight: None,
-    });
-    peer.up |= up;
-    if let Some(number) = in_flight {
-        peer.in_flight = Some(peer.in_flight.unwrap_or(0).saturating_add(number));
-    }
-}
-
-fn means_routed(value: &Value) -> bool {
-    match value {
-        Value::Bool(routed) => *routed,
-        Value::Number(number) => number.as_f64().is_some_and(|number| number != 0.0),
-        Value::String(word) => {
-            ["up", "ok", "true", "1", "yes", "enabled", "healthy", "ready", "active"]
-                .contains(&word.to_ascii_lowercase().as_str())
-        }
-        Value::Null | Value::Array(_) | Value::Object(_) => false,
-    }
 }
 
 impl Driver for HttpTable {
     fn asks(&self) -> Vec<Ask> {
-        vec![Ask::Http(get(self.settings.url.as_str()))]
+        vec![Ask::Http(get(&self.url))]
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
         let [reply, ..] = replies else { return Err("no reply".into()) };
-        let reply = ok(reply)?;
-        match &self.pattern {
-            Some(pattern) => peers_in(pattern, &reply.searchable()?),
-            None => self.read_json(&reply.text()),
-        }
+        self.table.read(ok(reply)?)
     }
 
     fn interval(&self) -> Duration {
-        self.settings.sync_interval.map_or(INTERVAL, |period| period.0)
+        self.interval
     }
 
     fn lag(&self) -> Duration {
-        self.interval() + SPREAD
+        self.interval + SPREAD
     }
 
     fn workers(&self) -> Option<u32> {
-        self.settings.workers
+        self.workers
     }
 
     fn worker_header(&self) -> &str {
@@ -159,6 +74,7 @@ impl Driver for HttpTable {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::Value;
 
     use super::*;
 

@@ -7,11 +7,14 @@
 //! [`driver`].
 
 mod ask;
+mod command;
 mod consul_dns;
 mod consul_passing;
 mod consul_template;
+mod haproxy;
 mod http_table;
 mod proof;
+mod table;
 mod upsync;
 mod watch;
 
@@ -64,6 +67,21 @@ impl Peer {
 }
 
 impl View {
+    /// Takes in an entry. A second one of the same address routes as long as one of them does.
+    fn add(&mut self, address: String, peer: Peer) {
+        let Some(known) = self.peers.get_mut(&address) else {
+            self.peers.insert(address, peer);
+            return;
+        };
+        let is_routed = known.routed() || peer.routed();
+        known.up |= peer.up;
+        known.held_down = known.up && !is_routed;
+        known.in_flight = match (known.in_flight, peer.in_flight) {
+            (Some(one), Some(other)) => Some(one.saturating_add(other)),
+            (one, other) => one.or(other),
+        };
+    }
+
     /// Returns whether new requests go to `address` now.
     #[must_use]
     pub fn routes_to(&self, address: &str) -> bool {
@@ -121,6 +139,27 @@ pub trait Driver: Send + Sync {
         Nature { is: crate::text::line(&is, 60), unfit: Vec::new() }
     }
 
+    /// Whether there are requests at all that it could count.
+    fn has_requests(&self) -> bool {
+        true
+    }
+
+    /// What tells the requests in flight at one node, where the gateway tells them apart from its list.
+    fn count(&self, address: &str) -> Option<Ask> {
+        let _ = address;
+        None
+    }
+
+    /// Reads the reply to [`Driver::count`].
+    ///
+    /// # Errors
+    ///
+    /// When it tells no number.
+    fn read_count(&self, reply: &Reply) -> Result<u64, String> {
+        let _ = reply;
+        Err("it tells no requests in flight".into())
+    }
+
     /// How the gateway's own API marks a node, where it has one.
     fn switch(&self) -> Option<&dyn Switch> {
         None
@@ -174,6 +213,8 @@ pub fn driver(gateway: &GatewaySpec) -> Box<dyn Driver> {
             Box::new(consul_template::ConsulTemplate::new(settings))
         }
         Gateway::ConsulPassing(settings) => Box::new(consul_passing::ConsulPassing::new(settings)),
+        Gateway::Command(settings) => Box::new(command::Commands::new(settings)),
+        Gateway::Haproxy(settings) => Box::new(haproxy::Haproxy::new(settings)),
     }
 }
 

@@ -104,13 +104,7 @@ fn parse_show(text: &str, upstream: &str) -> Result<View, String> {
             let mut words = server.split_whitespace();
             let address = words.next().ok_or_else(|| unreadable(line))?;
             let up = !words.any(|word| word == "down");
-            // A second entry for the same address routes as long as one of them is up.
-            let peer = view.peers.entry(address.to_owned()).or_insert(Peer {
-                up: false,
-                held_down: false,
-                in_flight: None,
-            });
-            peer.up |= up;
+            view.add(address.to_owned(), Peer { up, held_down: false, in_flight: None });
             expected = expected.map(|count| count.wrapping_sub(1));
         } else if inside && !line.trim().is_empty() {
             return Err(unreadable(line));

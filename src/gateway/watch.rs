@@ -14,7 +14,7 @@ use super::{
 use crate::spec::{GatewaySpec, Spec};
 use crate::world::World;
 
-/// Looks at a gateway at the same time: several connections at once reach more workers than one by one.
+/// Looks at a gateway at the same time, at most: several connections at once reach more workers than one by one.
 const AT_ONCE: usize = 4;
 
 /// The pause after a look that showed a worker behind.
@@ -144,13 +144,15 @@ impl<W: World> Watcher<W> {
         deadline: Instant,
         tell: impl Fn(String),
     ) -> Result<Confirmation, Unproven> {
-        let mut proof = Proof::new(self.rule());
+        let rule = self.rule();
+        let at_once = AT_ONCE.min(rule.reads as usize);
+        let mut proof = Proof::new(rule);
         let mut unreadable = true;
         let mut looks = JoinSet::new();
         let mut trouble = None;
         let mut serving = 0;
         loop {
-            while looks.len() < AT_ONCE {
+            while looks.len() < at_once {
                 let (since, look) =
                     (written.elapsed(), look(self.asker.clone(), self.driver.clone()));
                 looks.spawn(async move { (since, look.await) });
@@ -190,7 +192,7 @@ impl<W: World> Watcher<W> {
                 self.standing(&proof, trouble.as_deref().filter(|_| verdict == Verdict::Disagrees)),
             );
             // While somebody is behind, or only time is missing, there is no use in asking at full speed.
-            let early = proof.row() >= self.rule().reads && written.elapsed() < self.lag();
+            let early = proof.row() >= rule.reads && written.elapsed() < self.lag();
             if verdict == Verdict::Disagrees || early {
                 tokio::time::sleep_until(deadline.min(Instant::now() + PAUSE)).await;
             }
@@ -299,12 +301,23 @@ impl<W: World> Watcher<W> {
         Ok(nature)
     }
 
+    /// Returns whether there are requests at all that it could count.
+    #[must_use]
+    pub fn has_requests(&self) -> bool {
+        self.driver.has_requests()
+    }
+
     /// Counts the requests in flight at `address`, where the gateway tells: the most that any worker told.
     ///
     /// # Errors
     ///
     /// When it does not, or cannot be read.
     pub async fn in_flight(&self, address: &str) -> Result<u64, String> {
+        if let Some(ask) = self.driver.count(address) {
+            let reply = self.asker.ask(&ask).await.map_err(|error| error.to_string());
+            let told = reply.and_then(|reply| self.driver.read_count(&reply));
+            return told.map_err(|problem| format!("{}: {problem}", self.name));
+        }
         let seen = self.observe().await?;
         let told = seen.in_flight.get(address).copied();
         told.ok_or_else(|| format!("{} tells no requests in flight at {address}", self.name))

@@ -5,6 +5,7 @@
 //! procps-free `/proc`); `ss` (iproute2) only where sockets or listeners are looked at.
 
 mod listener;
+mod socket;
 mod sockets;
 mod survey;
 
@@ -69,6 +70,13 @@ pub enum Operation {
         file: String,
         /// The file with the master's process id.
         pid_file: String,
+    },
+    /// Says a line to a Unix socket and tells what the other side answers until it closes.
+    UnixSocket {
+        /// The socket's path.
+        path: String,
+        /// What is said, without its line break.
+        say: String,
     },
 }
 
@@ -148,6 +156,7 @@ impl Operation {
             Self::Listener { port } => listener::script(*port),
             Self::Sockets { port } => sockets::script(*port),
             Self::Rendered { file, pid_file } => rendered(file, pid_file),
+            Self::UnixSocket { path, say } => socket::script(path, say),
         }
     }
 }
@@ -239,6 +248,7 @@ fn prune(layout: &Layout, keep: u32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::CommandExt;
     use std::process::{Command, Output, Stdio};
 
     use super::*;

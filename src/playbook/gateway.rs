@@ -2,9 +2,11 @@
 //!
 //! A new kind is a file here with its keys, a variant of [`Gateway`], and a driver in [`crate::gateway`].
 
+mod command;
 mod consul_dns;
 mod consul_passing;
 mod consul_template;
+mod haproxy;
 mod http_table;
 mod nginx_upsync;
 
@@ -13,9 +15,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Registry, Template};
 
+pub use command::CommandGateway;
 pub use consul_dns::ConsulDns;
 pub use consul_passing::ConsulPassing;
 pub use consul_template::ConsulTemplate;
+pub(crate) use haproxy::is_name as is_haproxy_name;
+pub use haproxy::{Haproxy, HaproxySocket, HaproxyState};
 pub use http_table::HttpTable;
 pub use nginx_upsync::NginxUpsync;
 
@@ -33,6 +38,10 @@ pub enum Gateway {
     ConsulDns(ConsulDns),
     /// nginx with a list of servers that consul-template renders, and a reload after each change.
     ConsulTemplate(ConsulTemplate),
+    /// Any gateway, by commands of your own.
+    Command(CommandGateway),
+    /// HAProxy.
+    Haproxy(Haproxy),
 }
 
 impl Gateway {
@@ -45,6 +54,8 @@ impl Gateway {
             Self::ConsulPassing(_) => "consul-passing",
             Self::ConsulDns(_) => "consul-dns",
             Self::ConsulTemplate(_) => "consul-template",
+            Self::Command(_) => "command",
+            Self::Haproxy(_) => "haproxy",
         }
     }
 
@@ -57,6 +68,8 @@ impl Gateway {
             Self::ConsulPassing(settings) => settings,
             Self::ConsulDns(settings) => settings,
             Self::ConsulTemplate(settings) => settings,
+            Self::Command(settings) => settings,
+            Self::Haproxy(settings) => settings,
         }
     }
 
@@ -68,6 +81,8 @@ impl Gateway {
             Self::ConsulPassing(settings) => settings,
             Self::ConsulDns(settings) => settings,
             Self::ConsulTemplate(settings) => settings,
+            Self::Command(settings) => settings,
+            Self::Haproxy(settings) => settings,
         }
     }
 
@@ -93,6 +108,11 @@ pub trait Settings {
     /// The same, to fill them in.
     fn templates_mut(&mut self) -> Vec<(&'static str, &mut Template)>;
 
+    /// The key that tells on which machine it is reached by ssh, and its value.
+    fn destination(&self) -> Option<(&'static str, &str)> {
+        None
+    }
+
     /// Returns whether it tells the requests in flight at each peer.
     fn counts_in_flight(&self) -> bool {
         false
@@ -101,6 +121,12 @@ pub trait Settings {
     /// Returns whether Consul is asked about it.
     fn asks_consul(&self) -> bool {
         false
+    }
+
+    /// Returns whether it still tells them of a node that this registry has taken out.
+    fn counts_under(&self, registry: &Registry) -> bool {
+        let _ = registry;
+        self.counts_in_flight()
     }
 
     /// Returns why it cannot do what this registry says; nothing when it can.
@@ -160,24 +186,35 @@ impl<T: Fillable> Fillable for Vec<T> {
     }
 }
 
-/// The two lists of a kind's templates, from the keys that hold them.
+/// The two lists of a kind's templates, from the fields that hold them; `field as "key"` where the names differ.
 macro_rules! templates {
-    ($($key:ident),+ $(,)?) => {
+    ($($field:ident $(as $key:literal)?),+ $(,)?) => {
         fn templates(&self) -> Vec<(&'static str, &$crate::playbook::Template)> {
-            use $crate::playbook::gateway::Fillable as _;
+            use $crate::playbook::gateway::{Fillable as _, key};
             let mut all = Vec::new();
-            $(all.extend(self.$key.each().into_iter().map(|value| (stringify!($key), value)));)+
+            $(all.extend(self.$field.each().into_iter().map(|value| (key!($field $($key)?), value)));)+
             all
         }
 
         fn templates_mut(&mut self) -> Vec<(&'static str, &mut $crate::playbook::Template)> {
-            use $crate::playbook::gateway::Fillable as _;
+            use $crate::playbook::gateway::{Fillable as _, key};
             let mut all = Vec::new();
-            $(all.extend(self.$key.each_mut().into_iter().map(|value| (stringify!($key), value)));)+
+            $(all.extend(self.$field.each_mut().into_iter().map(|value| (key!($field $($key)?), value)));)+
             all
         }
     };
 }
+
+/// The key of a field.
+macro_rules! key {
+    ($field:ident) => {
+        stringify!($field)
+    };
+    ($field:ident $key:literal) => {
+        $key
+    };
+}
+use key;
 use templates;
 
 /// Returns why a gateway that follows Consul's keys does not do what another registry says.

@@ -28,8 +28,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::diagnostic::{Invalid, Problem, Source};
+pub(crate) use gateway::is_haproxy_name;
 pub use gateway::{
-    ConsulDns, ConsulPassing, ConsulTemplate, Gateway, HttpTable, NginxUpsync, Settings, Wrong,
+    CommandGateway, ConsulDns, ConsulPassing, ConsulTemplate, Gateway, Haproxy, HaproxySocket,
+    HaproxyState, HttpTable, NginxUpsync, Settings, Wrong,
 };
 pub use load::{Loaded, load, load_text, schema};
 pub use proof::{ConsulCheck, Drain, Health, Identity, InFlight, Metric, OnTimeout, Sockets};

@@ -79,7 +79,7 @@ impl Filler<'_> {
         steps: &[StepSpec],
         artifact: Option<&ArtifactSpec>,
     ) -> Result<NodeSpec, SpecError> {
-        let host = Host::of(&node.ssh);
+        let host = Host::of(Some(&node.ssh));
         let layout = match (&playbook.artifact, artifact) {
             (Some(settings), Some(artifact)) => {
                 Some(self.layout(settings, artifact, &node.address)?)
@@ -217,7 +217,7 @@ impl Filler<'_> {
             None if playbook
                 .gateways
                 .iter()
-                .all(|gateway| gateway.settings().counts_in_flight()) =>
+                .all(|gateway| gateway.settings().counts_under(&playbook.registry)) =>
             {
                 CountSpec::Gateways
             }

@@ -192,12 +192,12 @@ pub enum Host {
 }
 
 impl Host {
-    /// The host of an ssh destination as a playbook writes it; `local` is this machine.
+    /// The host of an `ssh` key: `local`, or none at all, is this machine.
     #[must_use]
-    pub fn of(destination: &str) -> Self {
-        match destination {
-            "local" => Self::Local,
-            destination => Self::Ssh(destination.to_owned()),
+    pub fn of(ssh: Option<&str>) -> Self {
+        match ssh {
+            None | Some("local") => Self::Local,
+            Some(destination) => Self::Ssh(destination.to_owned()),
         }
     }
 }

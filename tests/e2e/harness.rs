@@ -99,8 +99,9 @@ impl Bench {
 
     /// The same with other settings.
     pub(crate) fn load_with(&self, edit: impl FnOnce(&mut LoadConfig)) -> Load {
-        let targets = self.lab.gateways.iter().map(|gateway| gateway.url("")).collect();
-        let mut config = LoadConfig::new(targets);
+        let gateways = self.lab.gateways.iter().map(|gateway| gateway.url(""));
+        let haproxies = self.lab.haproxies.iter().map(|haproxy| haproxy.url(""));
+        let mut config = LoadConfig::new(gateways.chain(haproxies).collect());
         edit(&mut config);
         Load::start(&config).expect("the load starts")
     }
@@ -224,6 +225,27 @@ impl Ran {
 #[track_caller]
 pub(crate) fn events(stdout: &str) -> Vec<Value> {
     stdout.lines().map(|line| serde_json::from_str(line).expect("an event a line")).collect()
+}
+
+/// The seconds from each write to the proof of each gateway, by gateway and direction.
+pub(crate) fn costs(events: &[Value]) -> Vec<(String, bool, f64)> {
+    let at = |event: &Value| -> jiff::Timestamp {
+        event["ts"].as_str().expect("a time").parse().expect("a time")
+    };
+    let mut written = None;
+    let mut costs = Vec::new();
+    for event in events {
+        if event["type"] == "registry.written" {
+            written = Some(at(event));
+        }
+        if event["type"] == "gateway.proven" {
+            let took = at(event).duration_since(written.expect("after a write"));
+            let gateway = event["data"]["gateway"].as_str().expect("a name").to_owned();
+            let routed = event["data"]["routed"].as_bool().expect("a direction");
+            costs.push((gateway, routed, took.as_secs_f64()));
+        }
+    }
+    costs
 }
 
 /// The journal of the only release in the state folder of `playbook`.

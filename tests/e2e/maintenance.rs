@@ -5,7 +5,7 @@ use std::time::Duration;
 use rollgate_lab::{GatewayConfig, LabConfig, Source};
 use serde_json::{Value, json};
 
-use crate::harness::{Bench, events};
+use crate::harness::{Bench, costs, events};
 
 /// Three nodes with an agent each, behind these gateways.
 fn bench(gateways: Vec<GatewayConfig>, edit: impl FnOnce(&mut Value)) -> Bench {
@@ -40,27 +40,6 @@ fn registration() -> String {
         },
     });
     registration.to_string()
-}
-
-/// The seconds from each write to the proof of each gateway, by gateway and direction.
-fn costs(events: &[Value]) -> Vec<(String, bool, f64)> {
-    let at = |event: &Value| -> jiff::Timestamp {
-        event["ts"].as_str().expect("a time").parse().expect("a time")
-    };
-    let mut written = None;
-    let mut costs = Vec::new();
-    for event in events {
-        if event["type"] == "registry.written" {
-            written = Some(at(event));
-        }
-        if event["type"] == "gateway.proven" {
-            let took = at(event).duration_since(written.expect("after a write"));
-            let gateway = event["data"]["gateway"].as_str().expect("a name").to_owned();
-            let routed = event["data"]["routed"].as_bool().expect("a direction");
-            costs.push((gateway, routed, took.as_secs_f64()));
-        }
-    }
-    costs
 }
 
 #[test]

@@ -58,6 +58,36 @@ fn tables() -> Vec<Box<dyn Driver>> {
     ]
 }
 
+const HAPROXY: [&str; 3] = [
+    include_str!("../fixtures/gateway/haproxy/runtime-out.txt"),
+    include_str!("../fixtures/gateway/haproxy/page-out.csv"),
+    "app,s1,\"a, \"\"b\"\"\",DOWN 1/2,\"\n",
+];
+
+/// A gateway of commands that finds its peers as `how` says.
+fn commands(how: &serde_json::Value) -> Box<dyn Driver> {
+    let mut settings = how.clone();
+    for (key, value) in [
+        ("type", "command"),
+        ("name", "lb"),
+        ("list", "l"),
+        ("out", "o"),
+        ("in", "i"),
+        ("in_flight", "n"),
+    ] {
+        settings[key] = value.into();
+    }
+    read_by(settings)
+}
+
+fn haproxies() -> [Box<dyn Driver>; 2] {
+    [json!({ "tcp": "h:1" }), json!({ "stats_url": "http://h/s" })].map(|mut settings| {
+        settings["type"] = "haproxy".into();
+        settings["backend"] = "app".into();
+        read_by(settings)
+    })
+}
+
 fn reply(status: u16, body: &[u8]) -> Reply {
     Reply { status, body: body.into(), ..Reply::default() }
 }
@@ -95,6 +125,56 @@ proptest! {
         read(&*upsync(), &[reply(status, &shown.0), check()]);
         read(&*upsync(), &[show(), reply(status, &checked.0)]);
         read(&*upsync(), &[show()]);
+    }
+
+    #[test]
+    fn whatever_a_command_prints_is_read_or_refused(said in bytes(&SHOWN)) {
+        let json = json!({ "peers": "/peers", "address": "/name", "routed": "/down" });
+        let text = json!({ "pattern": r"server (?P<address>\S+) [^;]*?(?P<down>down)?;" });
+        for how in [json, text] {
+            let commands = commands(&how);
+            let said = reply(200, &said.0);
+            read(&*commands, std::slice::from_ref(&said));
+            let switch = commands.switch().expect("it has one");
+            let down = switch.is_down(std::slice::from_ref(&said), "127.0.0.1:18001");
+            let number = commands.read_count(&said);
+            for error in [down.err(), number.err()].into_iter().flatten() {
+                assert_printable(&error);
+            }
+        }
+    }
+
+    #[test]
+    fn any_answer_of_haproxy_is_read_or_refused(said in bytes(&HAPROXY), status in 0_u16..700) {
+        for haproxy in haproxies() {
+            read(&*haproxy, &[reply(200, &said.0)]);
+            read(&*haproxy, &[reply(status, &said.0)]);
+            let switch = haproxy.switch().expect("it has one");
+            let replies = [reply(200, &said.0), reply(200, &said.0)];
+            if let Err(error) = switch.is_down(&replies, "127.0.0.1:19001") {
+                assert_printable(&error);
+            }
+            if let Ok(asks) = switch.turn(&replies, "127.0.0.1:19001", true) {
+                // Whatever HAProxy calls its servers, one line is said to it, with one command.
+                let said = format!("{asks:?}");
+                prop_assert!(said.matches("\\n").count() <= 1 && !said.contains(';'), "{said}");
+            }
+            if let Err(error) = switch.is_done(&replies) {
+                assert_printable(&error);
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_of_haproxy_that_was_cut_short_never_shows_other_peers(
+        at in any::<prop::sample::Index>(),
+    ) {
+        let whole = HAPROXY[0].as_bytes();
+        let runtime = &haproxies()[0];
+        let view = read(&**runtime, &[reply(200, whole)]);
+        prop_assert!(view.is_some());
+        let cut = read(&**runtime, &[reply(200, &whole[..at.index(whole.len())])]);
+        prop_assert_eq!(cut, None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use rollgate::diagnostic::render;
 use rollgate::playbook::{StepSpec, load_text};
 
 mod files; // Files that cannot be read, and the schema.
+mod gateways; // What each kind of gateway needs of its keys.
 mod generated; // Spoilt and arbitrary files.
 mod pairs; // Any two mistakes are reported together.
 mod rules; // Each rule refuses what it is there for.
@@ -59,7 +60,6 @@ fn the_keys_that_do_not_exist_yet_are_unknown_and_nothing_else_is_wrong() {
     let shown = refused(EVERYTHING);
     insta::assert_snapshot!(messages(&shown).join("\n"), @r#"
     unknown key `probe_url`
-    unknown type `haproxy`
     unknown key `canary`
     unknown word `bake`
     unknown key `bake`

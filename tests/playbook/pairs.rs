@@ -29,7 +29,7 @@ const STRUCTURE: [Mistake; 42] = [
     ("name: gw-1", "nmae: gw-1", "unknown key `nmae`"),
     ("name: gw-1", "name: [gw-1]", "expected text, found a list"),
     ("type: nginx-upsync", "type: nginx-upsnyc", "unknown type `nginx-upsnyc`"),
-    ("type: nginx-upsync", "type: haproxy", "unknown type `haproxy`"),
+    ("type: nginx-upsync", "type: envoi", "unknown type `envoi`"),
     ("    upstream: order-api\n", "", "missing key `upstream`"),
     ("workers: 4", "workers: '4'", "expected a whole number, found the text '4'"),
     ("sync_interval: 500ms", "sync_interval: 500", "`500` has no unit; write `500s`"),
@@ -156,7 +156,7 @@ const HIDDEN: [(&str, &str); 6] = [
         "unknown type `consul-vk`",
         "`app-2:8080` has a name where the registry needs an IPv4 address",
     ),
-    ("unknown type `haproxy`", "missing key `upstream`"),
+    ("unknown type `envoi`", "missing key `upstream`"),
     ("missing key `upstream`", "the query must be the upstream's bare name"),
     ("unknown word `stop`", "`settle` is not shorter than `timeout`"),
 ];

@@ -166,7 +166,8 @@ impl State {
             | Operation::Prune { .. }
             | Operation::Listener { .. }
             | Operation::Sockets { .. }
-            | Operation::Rendered { .. } => self.rng.u64(3..=25),
+            | Operation::Rendered { .. }
+            | Operation::UnixSocket { .. } => self.rng.u64(3..=25),
         }
     }
 
@@ -238,6 +239,8 @@ impl State {
             }
             Operation::Listener { .. } => output(0, self.nodes[at].listener(clock), ""),
             Operation::Sockets { .. } => output(0, self.nodes[at].sockets(clock), ""),
+            // No gateway of the simulation is reached through its machine.
+            Operation::UnixSocket { .. } => output(1, String::new(), "there is no such socket"),
         }
     }
 

@@ -71,28 +71,37 @@ impl Settings for HttpTable {
     }
 
     fn wrong(&self, known: &dyn Fn(&str) -> bool) -> Vec<Wrong> {
-        let Some(pattern) = self.pattern.as_ref().filter(|_| known("pattern")) else {
-            return Vec::new();
-        };
         let pointers = [
-            ("list", &self.list),
-            ("address", &self.address),
-            ("routed", &self.routed),
-            ("in_flight", &self.in_flight),
+            ("list", self.list.is_some()),
+            ("address", self.address.is_some()),
+            ("routed", self.routed.is_some()),
+            ("in_flight", self.in_flight.is_some()),
         ];
-        let given = pointers.iter().filter(|(_, pointer)| pointer.is_some());
-        let mut wrong: Vec<_> = given
-            .map(|(key, _)| Wrong {
-                key,
-                message: format!("both `{key}` and `pattern` are given"),
-                helps: vec![
-                    "`pattern` reads text, the pointers read JSON: keep one or the other".into(),
-                ],
-            })
-            .collect();
-        wrong.extend(wrong_groups(pattern));
-        wrong
+        wrong_reading(self.pattern.as_deref(), &pointers, known)
     }
+}
+
+/// What is wrong with how peers are found: by a pattern, or by pointers of which some are given.
+pub(super) fn wrong_reading(
+    pattern: Option<&str>,
+    pointers: &[(&'static str, bool)],
+    known: &dyn Fn(&str) -> bool,
+) -> Vec<Wrong> {
+    let Some(pattern) = pattern.filter(|_| known("pattern")) else {
+        return Vec::new();
+    };
+    let given = pointers.iter().filter(|(_, is_given)| *is_given);
+    let mut wrong: Vec<_> = given
+        .map(|(key, _)| Wrong {
+            key,
+            message: format!("both `{key}` and `pattern` are given"),
+            helps: vec![
+                "`pattern` reads text, the pointers read JSON: keep one or the other".into(),
+            ],
+        })
+        .collect();
+    wrong.extend(wrong_groups(pattern));
+    wrong
 }
 
 /// What is wrong with the groups of a pattern that finds peers in text.

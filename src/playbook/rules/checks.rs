@@ -156,13 +156,8 @@ impl Check<'_> {
         if let Some(http) = &health.http {
             self.url("health.http.url", &http.url);
         }
-        if let Some(address) = health.tcp.as_ref().and_then(|tcp| tcp.0.fixed()) {
-            let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-            if port.is_none_or(|port| port == 0) {
-                let message =
-                    format!("`{}` is not an address like `10.0.1.11:8080`", quoted(address));
-                self.wrong("health.tcp", message, |problem| problem);
-            }
+        if let Some(tcp) = &health.tcp {
+            self.socket_address("health.tcp", &tcp.0);
         }
         if let Some(identity) = &health.identity {
             if health.http.is_none() && self.given("health.identity") {

@@ -66,7 +66,7 @@ impl Check<'_> {
         let other = |first: usize| tree.locate(&format!("nodes[{first}]")).1;
         for (index, node) in nodes.iter().enumerate() {
             self.address(index, node);
-            self.destination(index, node);
+            self.destination(&format!("nodes[{index}].ssh"), &node.ssh);
             let path = |key: &str| format!("nodes[{index}].{key}");
             let key = if node.name.is_some() { "name" } else { "ssh" };
             // What `local` is called is told by its address.
@@ -111,15 +111,13 @@ impl Check<'_> {
         }
     }
 
-    fn destination(&mut self, index: usize, node: &Node) {
-        let path = format!("nodes[{index}].ssh");
-        let host = node.ssh.rsplit_once('@').map_or(node.ssh.as_str(), |(_, host)| host);
+    pub(super) fn destination(&mut self, path: &str, destination: &str) {
+        let host = destination.rsplit_once('@').map_or(destination, |(_, host)| host);
         let why = if host.is_empty() {
             "no host is given"
-        } else if node.ssh.starts_with('-') || host.starts_with('-') {
+        } else if destination.starts_with('-') || host.starts_with('-') {
             "ssh would take it for an option"
-        } else if node
-            .ssh
+        } else if destination
             .contains(|character: char| character.is_whitespace() || character.is_control())
         {
             "it has a blank or a control character"
@@ -127,8 +125,8 @@ impl Check<'_> {
             return;
         };
         self.wrong(
-            &path,
-            format!("`{}` is not an ssh destination", quoted(&node.ssh)),
+            path,
+            format!("`{}` is not an ssh destination", quoted(destination)),
             |problem| {
                 problem.help(why).help(
                     "write `[user@]host[:port]`, an alias of your ssh configuration, or `local`",

@@ -27,7 +27,12 @@ impl Check<'_> {
             for (key, template) in gateway.settings().templates() {
                 if key.ends_with("url") {
                     self.url(&format!("{path}.{key}"), template);
+                } else if key == "tcp" {
+                    self.socket_address(&format!("{path}.{key}"), template);
                 }
+            }
+            if let Some((key, destination)) = settings.destination() {
+                self.destination(&format!("{path}.{key}"), destination);
             }
             self.together(&path, gateway);
         }
@@ -38,8 +43,13 @@ impl Check<'_> {
         let Some(InFlight::Gateways) = self.playbook.drain.in_flight else {
             return;
         };
+        // Which registry it is decides what they count.
+        if !self.known("registry.type") {
+            return;
+        }
         let silent = gateways.iter().enumerate().find(|(index, gateway)| {
-            !gateway.settings().counts_in_flight() && self.known(&format!("gateways[{index}].type"))
+            !gateway.settings().counts_under(&self.playbook.registry)
+                && self.known(&format!("gateways[{index}].type"))
         });
         if let Some((index, gateway)) = silent {
             let tree = self.tree;
@@ -72,6 +82,16 @@ impl Check<'_> {
             );
             let (_, registry, _) = self.tree.locate("registry");
             self.add(&kind, message, |problem| problem.related(registry, "the registry"));
+        }
+    }
+
+    /// `host:port` of something that listens on TCP.
+    pub(super) fn socket_address(&mut self, path: &str, address: &Template) {
+        let Some(address) = address.fixed() else { return };
+        let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        if port.is_none_or(|port| port == 0) {
+            let message = format!("`{}` is not an address like `10.0.1.11:8080`", quoted(address));
+            self.wrong(path, message, |problem| problem);
         }
     }
 

@@ -1,0 +1,285 @@
+//! Debian's HAProxy in front of the nodes, with its runtime API on a Unix socket and on TCP, and its stats page.
+//!
+//! The socket lies in the first node's own folder, so that it can be reached here and through that node's sshd.
+//! It tries nothing twice: what it loses, a client loses.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::{Signal, kill_process};
+
+use crate::gateway::UPSTREAM;
+use crate::process::{Contained, Nursery, children};
+use crate::tools;
+use crate::wait::until;
+
+/// Where clients, the runtime API and the stats page are.
+const PORT: u16 = 8000;
+const RUNTIME_PORT: u16 = 9999;
+const PAGE_PORT: u16 = 8404;
+
+/// How long it may take to answer, or to replace its process.
+const START: Duration = Duration::from_secs(10);
+
+/// Of a server's administrative bits those that keep it out; others tell where its address comes from.
+const OUT: u64 = 0x3b;
+
+/// For one answer of the runtime API.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How rollgate reaches an HAProxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The Unix socket, through the first node's sshd.
+    Socket,
+    /// The runtime API over TCP.
+    Tcp,
+    /// The stats page.
+    Page,
+}
+
+/// Where its servers come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Servers {
+    /// Every node is in the configuration.
+    Listed,
+    /// As listed, and each is checked every 200 ms.
+    Checked,
+    /// Slots that follow the SRV records of Consul's DNS.
+    Template,
+}
+
+/// What an HAProxy is like.
+#[derive(Clone, Debug)]
+pub struct HaproxyConfig {
+    /// How rollgate reaches it.
+    pub reach: Reach,
+    /// Where its servers come from.
+    pub servers: Servers,
+    /// The backend's name.
+    pub backend: String,
+}
+
+impl HaproxyConfig {
+    /// Returns an HAProxy that lists every node.
+    #[must_use]
+    pub fn new(reach: Reach) -> Self {
+        Self { reach, servers: Servers::Listed, backend: UPSTREAM.to_owned() }
+    }
+}
+
+/// A running HAProxy.
+#[derive(Debug)]
+pub struct Haproxy {
+    nursery: Nursery,
+    name: String,
+    ip: Ipv4Addr,
+    directory: PathBuf,
+    socket: PathBuf,
+    /// What it is like; a change is in effect when it is started again.
+    pub config: HaproxyConfig,
+    nodes: Vec<SocketAddr>,
+    dns: Vec<SocketAddr>,
+    process: Option<Contained>,
+}
+
+impl Haproxy {
+    /// Prepares an HAProxy; [`Haproxy::start`] starts it. The socket comes to lie in `folder`.
+    pub(crate) fn prepare(
+        nursery: &Nursery,
+        (lab, folder): (&Path, &Path),
+        name: String,
+        ip: Ipv4Addr,
+        config: HaproxyConfig,
+        (nodes, dns): (Vec<SocketAddr>, Vec<SocketAddr>),
+    ) -> Result<Self> {
+        let directory = lab.join(&name);
+        fs::create_dir(&directory)?;
+        let socket = folder.join(format!("{name}.sock"));
+        let nursery = nursery.clone();
+        Ok(Self { nursery, name, ip, directory, socket, config, nodes, dns, process: None })
+    }
+
+    /// Starts an HAProxy that is not running, and returns when it answers.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start.
+    pub fn start(&mut self) -> Result<()> {
+        fs::write(self.directory.join("haproxy.cfg"), self.settings())?;
+        let argv: Vec<OsString> = vec![
+            tools::find("haproxy")?.into(),
+            "-W".into(),
+            "-f".into(),
+            self.directory.join("haproxy.cfg").into(),
+        ];
+        let log = self.directory.join("log");
+        let mut process = Contained::start(&self.nursery, &self.name, &log, &[], &argv)?;
+        until(&format!("{} to answer", self.name), START, || {
+            process.require_running()?;
+            Ok(self.says("show info").ok().filter(|info| info.contains("Pid: ")))
+        })?;
+        self.process = Some(process);
+        if self.config.servers == Servers::Template {
+            until(&format!("the servers of {}", self.name), START, || {
+                let all = self.nodes.iter().all(|node| self.admin_state(*node).ok() == Some(0));
+                Ok(all.then_some(()))
+            })
+            .with_context(|| self.says("show servers state;show resolvers").unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
+    /// Kills it, with every connection it has.
+    pub fn stop(&mut self) {
+        self.process = None;
+    }
+
+    /// Kills it and starts it again; it has forgotten what it was told.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start again.
+    pub fn restart(&mut self) -> Result<()> {
+        self.stop();
+        self.start()
+    }
+
+    /// Reloads the configuration, and returns when the new process answers. With `remember` the states of the servers
+    /// are written down before, for the new process to begin with.
+    ///
+    /// # Errors
+    ///
+    /// When it is not running, or no new process answers.
+    pub fn reload(&self, remember: bool) -> Result<()> {
+        let process = self.process.as_ref().with_context(|| format!("{} is off", self.name))?;
+        let state = if remember { self.says("show servers state")? } else { String::new() };
+        fs::write(self.state_file(), state)?;
+        let pid = self.pid()?;
+        process.signal(Signal::USR2)?;
+        until(&format!("a new process of {}", self.name), START, || {
+            Ok(self.pid().ok().filter(|new| *new != pid).map(|_| ()))
+        })
+    }
+
+    /// Lets every process of it stand still, or go on: connections are accepted, and nobody answers.
+    ///
+    /// # Errors
+    ///
+    /// When it is not running.
+    pub fn freeze(&self, still: bool) -> Result<()> {
+        let process = self.process.as_ref().with_context(|| format!("{} is off", self.name))?;
+        let signal = if still { Signal::STOP } else { Signal::CONT };
+        for worker in children(process.pid()) {
+            kill_process(worker, signal).with_context(|| format!("could not signal {worker}"))?;
+        }
+        Ok(())
+    }
+
+    /// Says a line to the runtime API.
+    ///
+    /// # Errors
+    ///
+    /// When nobody answers.
+    pub fn says(&self, line: &str) -> Result<String> {
+        let mut stream = UnixStream::connect(&self.socket)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(format!("{line}\n").as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// Returns what keeps a node's server out, as HAProxy's bits: 0 is nothing.
+    ///
+    /// # Errors
+    ///
+    /// When nobody answers, or there is no such server.
+    pub fn admin_state(&self, node: SocketAddr) -> Result<u64> {
+        let answer = self.says(&format!("show servers state {}", self.config.backend))?;
+        let (ip, port) = (node.ip().to_string(), node.port().to_string());
+        let rows = answer.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let mut rows = rows.filter(|row| row.get(4) == Some(&&*ip) && row.get(18) == Some(&&*port));
+        let row = rows.next().with_context(|| format!("no server at {node}:\n{answer}"))?;
+        Ok(row[6].parse::<u64>()? & OUT)
+    }
+
+    fn pid(&self) -> Result<String> {
+        let info = self.says("show info")?;
+        let pid = info.lines().find_map(|line| line.strip_prefix("Pid: "));
+        Ok(pid.context("`show info` tells no pid")?.to_owned())
+    }
+
+    /// Returns its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the URL of a path behind it; an empty path gives its base.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}:{PORT}{path}", self.ip)
+    }
+
+    /// Returns where its runtime API listens on TCP.
+    #[must_use]
+    pub fn runtime(&self) -> SocketAddr {
+        (self.ip, RUNTIME_PORT).into()
+    }
+
+    /// Returns where its stats page listens.
+    #[must_use]
+    pub fn page(&self) -> SocketAddr {
+        (self.ip, PAGE_PORT).into()
+    }
+
+    /// Returns the runtime API's socket, as this machine sees it.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    fn state_file(&self) -> PathBuf {
+        self.directory.join("server-state")
+    }
+
+    fn settings(&self) -> String {
+        let servers = match self.config.servers {
+            Servers::Listed | Servers::Checked => {
+                let checked = self.config.servers == Servers::Checked;
+                let check = if checked { " check inter 200ms fall 2 rise 2" } else { "" };
+                let nodes = (1..).zip(&self.nodes);
+                lines(nodes.map(|(index, node)| format!("    server s{index} {node}{check}")))
+            }
+            Servers::Template => format!(
+                "    server-template slot {} _{UPSTREAM}._tcp.service.consul resolvers consul \
+                 init-addr none",
+                self.nodes.len()
+            ),
+        };
+        let nameservers = (1..).zip(&self.dns);
+        let nameservers =
+            lines(nameservers.map(|(index, dns)| format!("    nameserver consul-{index} {dns}")));
+        include_str!("haproxy.cfg")
+            .replace("@SOCKET@", &self.socket.display().to_string())
+            .replace("@STATE@", &self.state_file().display().to_string())
+            .replace("@IP@", &self.ip.to_string())
+            .replace("@PORT@", &PORT.to_string())
+            .replace("@RUNTIME_PORT@", &RUNTIME_PORT.to_string())
+            .replace("@PAGE_PORT@", &PAGE_PORT.to_string())
+            .replace("@BACKEND@", &self.config.backend)
+            .replace("@NAMESERVERS@", &nameservers)
+            .replace("@SERVERS@", &servers)
+    }
+}
+
+fn lines(lines: impl Iterator<Item = String>) -> String {
+    lines.collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,126 @@
+//! A list of peers in a text: JSON found by pointers, or anything found by a pattern.
+
+use regex_lite::Regex;
+use serde_json::Value;
+
+use super::{Peer, View};
+use crate::world::Reply;
+
+/// Where things are in JSON.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Place<'a> {
+    /// Pointer to the list.
+    pub(super) list: Option<&'a str>,
+    /// From a peer to its address.
+    pub(super) address: Option<&'a str>,
+    /// From a peer to whether it is routed.
+    pub(super) routed: Option<&'a str>,
+    /// From a peer to its requests in flight.
+    pub(super) in_flight: Option<&'a str>,
+}
+
+/// How a list is read.
+pub(super) struct Table {
+    pattern: Option<Regex>,
+    list: String,
+    address: Option<String>,
+    routed: Option<String>,
+    in_flight: Option<String>,
+}
+
+impl Table {
+    pub(super) fn new(pattern: Option<&str>, place: Place<'_>) -> Self {
+        let own = |pointer: Option<&str>| pointer.map(str::to_owned);
+        Self {
+            // The playbook's check has refused patterns that do not compile.
+            pattern: pattern.and_then(|pattern| Regex::new(pattern).ok()),
+            list: own(place.list).unwrap_or_default(),
+            address: own(place.address),
+            routed: own(place.routed),
+            in_flight: own(place.in_flight),
+        }
+    }
+
+    /// Reads the body of a reply.
+    pub(super) fn read(&self, reply: &Reply) -> Result<View, String> {
+        match &self.pattern {
+            Some(pattern) => Self::read_text(pattern, &reply.searchable()?),
+            None => self.read_json(&reply.text()),
+        }
+    }
+
+    fn read_text(pattern: &Regex, text: &str) -> Result<View, String> {
+        let mut view = View::default();
+        for found in pattern.captures_iter(text) {
+            let address = found.name("address").ok_or("the pattern has no group `address`")?;
+            let named = |name| pattern.capture_names().flatten().any(|group| group == name);
+            let up = found.name("down").is_none()
+                && (!named("routed") || found.name("routed").is_some());
+            let peer = Peer { up, held_down: false, in_flight: None };
+            view.add(address.as_str().to_owned(), peer);
+        }
+        Ok(view)
+    }
+
+    fn read_json(&self, text: &str) -> Result<View, String> {
+        let document: Value =
+            serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+        let pointer = self.list.as_str();
+        let list =
+            document.pointer(pointer).ok_or_else(|| format!("there is nothing at `{pointer}`"))?;
+        let mut view = View::default();
+        match list {
+            Value::Array(peers) => {
+                for peer in peers {
+                    self.read_peer(&mut view, None, peer)?;
+                }
+            }
+            Value::Object(peers) => {
+                for (key, peer) in peers {
+                    self.read_peer(&mut view, Some(key), peer)?;
+                }
+            }
+            _ => return Err(format!("what is at `{pointer}` is neither an array nor an object")),
+        }
+        Ok(view)
+    }
+
+    fn read_peer(&self, view: &mut View, key: Option<&str>, peer: &Value) -> Result<(), String> {
+        let unreadable = |what: &str| {
+            format!("a peer has no {what}: {}", crate::text::line(&peer.to_string(), 100))
+        };
+        let address = match (&self.address, key) {
+            (Some(pointer), _) => peer.pointer(pointer).and_then(Value::as_str),
+            (None, Some(key)) => Some(key),
+            (None, None) => peer.as_str(),
+        };
+        let address = address.ok_or_else(|| unreadable("address"))?;
+        let up = match &self.routed {
+            Some(pointer) => {
+                means_routed(peer.pointer(pointer).ok_or_else(|| unreadable("routed"))?)
+            }
+            None => true,
+        };
+        let in_flight = match &self.in_flight {
+            Some(pointer) => {
+                let number = peer.pointer(pointer).and_then(Value::as_u64);
+                Some(number.ok_or_else(|| unreadable("number of requests in flight"))?)
+            }
+            None => None,
+        };
+        view.add(address.to_owned(), Peer { up, held_down: false, in_flight });
+        Ok(())
+    }
+}
+
+fn means_routed(value: &Value) -> bool {
+    match value {
+        Value::Bool(routed) => *routed,
+        Value::Number(number) => number.as_f64().is_some_and(|number| number != 0.0),
+        Value::String(word) => {
+            ["up", "ok", "true", "1", "yes", "enabled", "healthy", "ready", "active"]
+                .contains(&word.to_ascii_lowercase().as_str())
+        }
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
+}

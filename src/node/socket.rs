@@ -1,0 +1,132 @@
+//! A few words with a Unix socket, through whatever tool the machine has for it.
+//!
+//! The other side is to close when it has answered (HAProxy's runtime API does). No tool is asked to close its own half
+//! first: what is said ends with a line break, and that ends it.
+
+use crate::shell::quote;
+
+/// Exit status when the machine has no tool that can do it.
+const NO_TOOL: i32 = 69;
+
+/// Perl's own modules of Debian's `perl-base`, which every Debian has.
+const PERL: &str = r#"use Socket;
+socket(S, PF_UNIX, SOCK_STREAM, 0) && connect(S, sockaddr_un($ARGV[0])) or die "$ARGV[0]: $!\n";
+syswrite(S, "$ARGV[1]\n") or die "$ARGV[0]: $!\n";
+while ($n = sysread(S, $b, 65536)) { print $b } defined $n or die "$ARGV[0]: $!\n";"#;
+
+const PYTHON: &str = r#"import socket, sys;
+sys.excepthook = lambda t, e, b: print(sys.argv[1] + ": " + str(e), file=sys.stderr);
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(sys.argv[2].encode() + b"\n");
+sys.stdout.buffer.write(b"".join(iter(lambda: s.recv(65536), b"")))"#;
+
+pub(super) fn script(path: &str, say: &str) -> String {
+    format!(
+        "s={path}; t={say}; \
+         if command -v perl >/dev/null; then exec perl -e {perl} \"$s\" \"$t\"; fi; \
+         if command -v python3 >/dev/null; then exec python3 -c {python} \"$s\" \"$t\"; fi; \
+         [ -e \"$s\" ] || {{ echo \"$s: there is no such socket\" >&2; exit 1; }}; \
+         if command -v socat >/dev/null; then \
+         printf '%s\\n' \"$t\" | socat -t 60 - {socat}; exit $?; fi; \
+         if command -v nc >/dev/null && nc -h 2>&1 | grep -q -e -U; then \
+         printf '%s\\n' \"$t\" | nc -U \"$s\"; exit $?; fi; \
+         echo 'none of perl, python3, socat and an nc with -U is installed: one is needed to talk to a socket' >&2; \
+         exit {NO_TOOL}",
+        path = quote(path),
+        socat = quote(&format!("UNIX-CONNECT:{}", for_socat(path))),
+        say = quote(say),
+        perl = quote(&PERL.replace('\n', " ")),
+        python = quote(&PYTHON.replace('\n', " ")),
+    )
+}
+
+/// A path as one part of a socat address, in which quotes, colons and more have a meaning.
+fn for_socat(path: &str) -> String {
+    let is_plain = |character: char| character.is_alphanumeric() || "/._-".contains(character);
+    path.chars().fold(String::new(), |mut escaped, character| {
+        escaped.extend((!is_plain(character)).then_some('\\'));
+        escaped.push(character);
+        escaped
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+    use std::path::{Path, PathBuf};
+    use std::process::{Command, Output};
+
+    use super::*;
+
+    /// Answers what it was told, twice as many bytes as a pipe holds, and closes.
+    fn listen(path: &Path) {
+        let listener = UnixListener::bind(path).expect("bind");
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("a connection");
+                let mut line = String::new();
+                BufReader::new(&stream).read_line(&mut line).expect("a line");
+                let answer = format!("{}{line}", "x".repeat(128 << 10));
+                stream.write_all(answer.as_bytes()).expect("written");
+            }
+        });
+    }
+
+    /// The place of a tool, past what stands in for it (version managers).
+    fn find(tool: &str) -> Option<PathBuf> {
+        ["/usr/bin", "/bin"].iter().map(|bin| Path::new(bin).join(tool)).find(|path| path.exists())
+    }
+
+    /// Runs the script where only this tool can be found.
+    fn run(tool: Option<&str>, folder: &Path, socket: &Path, say: &str) -> Option<Output> {
+        let bin = folder.join(format!("bin-{}", tool.unwrap_or("none")));
+        std::fs::create_dir_all(&bin).expect("mkdir");
+        for tool in ["grep"].into_iter().chain(tool) {
+            let _ = std::fs::remove_file(bin.join(tool));
+            symlink(find(tool)?, bin.join(tool)).expect("symlink");
+        }
+        let script = script(&socket.display().to_string(), say);
+        assert!(!script.contains('\n'), "some login shells cannot read a quoted line break");
+        let output = Command::new("/bin/sh").args(["-c", &script]).env("PATH", bin).output();
+        Some(output.expect("sh runs"))
+    }
+
+    #[test]
+    fn every_tool_says_the_same_and_brings_the_whole_answer() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let socket = folder.path().join("it's a socket");
+        listen(&socket);
+        let said = r#"set server app/s1 state 'drain'; "$HOME" %s \n"#;
+        let mut tried = 0;
+        for tool in ["perl", "python3", "socat", "nc"] {
+            let Some(output) = run(Some(tool), folder.path(), &socket, said) else { continue };
+            if output.status.code() == Some(NO_TOOL) {
+                assert_eq!(tool, "nc", "traditional nc knows no sockets");
+                continue;
+            }
+            let answer = String::from_utf8_lossy(&output.stdout);
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(answer.len(), (128 << 10) + said.len() + 1, "{tool}: {error}");
+            assert!(answer.ends_with(&format!("x{said}\n")), "{tool}: {}", &answer[128 << 10..]);
+            tried += 1;
+        }
+        assert!(tried > 0, "this machine has none of the tools");
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let socket = folder.path().join("socket");
+        for tool in ["perl", "python3", "socat", "nc"] {
+            let Some(output) = run(Some(tool), folder.path(), &socket, "x") else { continue };
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success() && error.contains("socket: "), "{tool}: {error}");
+        }
+        std::fs::write(&socket, "").expect("a file");
+        let output = run(None, folder.path(), &socket, "x").expect("runs");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(NO_TOOL));
+        assert!(error.starts_with("none of perl, python3, socat and"), "{error}");
+    }
+}

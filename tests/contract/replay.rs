@@ -1,0 +1,281 @@
+//! A world in which one gateway answers with recorded bytes. Its clock is the paused one of tokio.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use rollgate::node::Operation;
+use rollgate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, World};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::stage::{Ailment, Hands, Stage, spec_of};
+
+/// The nodes that every subject knows.
+pub(crate) const NODES: [&str; 3] = ["127.0.0.1:19001", "127.0.0.1:19002", "127.0.0.1:19003"];
+
+/// One thing that is asked of the gateway.
+#[derive(Debug)]
+pub(crate) enum Question<'a> {
+    Http(&'a Request),
+    Run(&'a Operation),
+    Exchange(&'a [u8]),
+}
+
+impl Question<'_> {
+    /// What is said: the method and URL, the script, or the bytes.
+    pub(crate) fn says(&self) -> String {
+        match self {
+            Self::Http(request) => format!("{:?} {}", request.method, request.url),
+            Self::Run(operation) => operation.script(),
+            Self::Exchange(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        }
+    }
+}
+
+/// How the gateway is when it is asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    /// Which nodes the worker that answers has down.
+    pub(crate) down: [bool; 3],
+    /// Requests in flight at the first node.
+    pub(crate) in_flight: u64,
+    /// Which worker answers.
+    pub(crate) worker: u32,
+    /// Whether it knows the playbook's upstream.
+    pub(crate) knows: bool,
+}
+
+/// What it answers.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) reply: Reply,
+    /// Of a command.
+    pub(crate) exit: i32,
+    pub(crate) stderr: String,
+    /// Which nodes are down from now on, when the question changes that: a subject with an API of its own sets it.
+    pub(crate) effect: Option<[bool; 3]>,
+}
+
+impl Answer {
+    /// An answer of 200, or of a command that went well.
+    pub(crate) fn ok(body: impl Into<Vec<u8>>) -> Self {
+        Self::status(200, body)
+    }
+
+    pub(crate) fn status(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        let reply = Reply { status, body: body.into(), ..Reply::default() };
+        Self { reply, ..Self::default() }
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.reply.headers.insert(name.into(), value.into());
+        self
+    }
+}
+
+/// One kind of gateway, as its driver sees it.
+pub(crate) trait Subject: Send + Sync {
+    /// For messages.
+    fn name(&self) -> &'static str;
+
+    /// Its entry in a playbook.
+    fn gateway(&self) -> Value;
+
+    /// The registry it obeys.
+    fn registry(&self) -> Value {
+        json!({ "type": "gateway" })
+    }
+
+    /// How many workers follow on their own.
+    fn workers(&self) -> u32 {
+        1
+    }
+
+    /// How long the last of them may be behind.
+    fn lag(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Whether it counts requests in flight.
+    fn counts(&self) -> bool {
+        false
+    }
+
+    /// Whether it forgets at a restart what it was told.
+    fn forgets(&self) -> bool {
+        true
+    }
+
+    /// Answers in the bytes of a real one.
+    fn answer(&self, question: &Question<'_>, seen: &Seen) -> Answer;
+}
+
+/// What becomes of a gateway in the course of a scenario.
+struct State {
+    /// Since when which nodes are down, oldest first.
+    told: Vec<(Instant, [bool; 3])>,
+    in_flight: u64,
+    asked: u32,
+    writes: usize,
+    is_stuck: bool,
+    ailment: Option<Ailment>,
+}
+
+pub(crate) struct Replay {
+    subject: &'static dyn Subject,
+    state: Mutex<State>,
+}
+
+/// The stage of a subject.
+pub(crate) fn stage_of(subject: &'static dyn Subject) -> Stage<Replay> {
+    let nodes = NODES.map(str::to_owned);
+    let spec = spec_of(&subject.gateway(), &subject.registry(), &nodes);
+    let state = State {
+        told: vec![(Instant::now(), [false; 3])],
+        in_flight: 0,
+        asked: 0,
+        writes: 0,
+        is_stuck: false,
+        ailment: None,
+    };
+    let world = Arc::new(Replay { subject, state: Mutex::new(state) });
+    Stage::new(&world, spec, Box::new(world.clone()))
+}
+
+impl State {
+    /// What a worker has: the first follows at once, the last after the whole lag.
+    fn has(&self, subject: &dyn Subject, worker: u32) -> [bool; 3] {
+        let last = subject.workers() - 1;
+        if self.is_stuck && worker == last {
+            return self.told[0].1;
+        }
+        let behind = if last == 0 { subject.lag() } else { subject.lag() * worker / last };
+        let known = self.told.iter().rev().find(|(since, _)| since.elapsed() >= behind);
+        known.unwrap_or(&self.told[0]).1
+    }
+}
+
+impl Replay {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no scenario goes on after a panic")
+    }
+
+    /// Answers, or does not, within `timeout`.
+    async fn ask(&self, question: Question<'_>, timeout: Duration) -> Result<Answer, HttpError> {
+        // Every way to a gateway takes some time; without any, a paused clock would never move.
+        sleep(Duration::from_millis(1)).await;
+        let (answer, ailment) = {
+            let mut state = self.state();
+            let worker = state.asked % self.subject.workers();
+            state.asked += 1;
+            let ailment = state.ailment.clone();
+            if ailment == Some(Ailment::Unreachable) {
+                return Err(HttpError::NotSent("connection refused".into()));
+            }
+            let seen = Seen {
+                down: state.has(self.subject, worker),
+                in_flight: state.in_flight,
+                worker,
+                knows: ailment != Some(Ailment::Unknown),
+            };
+            let answer = self.subject.answer(&question, &seen);
+            if let Some(effect) =
+                answer.effect.filter(|_| !matches!(ailment, Some(Ailment::Garbage(_))))
+            {
+                state.told.push((Instant::now(), effect));
+                state.writes += 1;
+            }
+            (answer, ailment)
+        };
+        match ailment {
+            Some(Ailment::Silent) => {
+                sleep(timeout).await;
+                Err(HttpError::TimedOut(timeout))
+            }
+            Some(Ailment::Garbage(garbage)) => Ok(Answer::ok(garbage)),
+            Some(Ailment::Cut(length)) => match question {
+                // HTTP tells how long an answer is.
+                Question::Http(_) => Err(HttpError::Broken("the body ended early".into())),
+                Question::Run(_) | Question::Exchange(_) => {
+                    let mut answer = answer;
+                    answer.reply.body.truncate(length);
+                    Ok(answer)
+                }
+            },
+            _ => Ok(answer),
+        }
+    }
+}
+
+impl World for Replay {
+    async fn http(&self, request: Request) -> Result<Reply, HttpError> {
+        let answer = self.ask(Question::Http(&request), request.timeout).await?;
+        Ok(answer.reply)
+    }
+
+    async fn run(&self, _: &Host, command: Command) -> Result<Output, RunError> {
+        let answer = self.ask(Question::Run(&command.operation), command.timeout).await;
+        let answer = answer.map_err(|error| match error {
+            HttpError::TimedOut(time) => RunError::TimedOut(time),
+            error => RunError::NotStarted(error.to_string()),
+        })?;
+        let stderr = answer.stderr.into_bytes();
+        Ok(Output { status: Some(answer.exit), stdout: answer.reply.body, stderr })
+    }
+
+    async fn exchange(&self, _: &str, say: &[u8], timeout: Duration) -> Result<Vec<u8>, HttpError> {
+        Ok(self.ask(Question::Exchange(say), timeout).await?.reply.body)
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::UNIX_EPOCH
+    }
+}
+
+impl Hands for Arc<Replay> {
+    fn name(&self) -> &str {
+        self.subject.name()
+    }
+
+    fn mark(&self, node: usize, down: bool) {
+        let mut state = self.state();
+        let mut now = state.told.last().expect("never empty").1;
+        now[node] = down;
+        state.told.push((Instant::now(), now));
+    }
+
+    fn hold(&self, requests: u64) -> bool {
+        self.state().in_flight = requests;
+        self.subject.counts()
+    }
+
+    fn restart(&self) -> bool {
+        if self.subject.forgets() {
+            self.state().told = vec![(Instant::now(), [false; 3])];
+        }
+        self.subject.forgets()
+    }
+
+    fn befall(&self, ailment: Ailment) -> bool {
+        self.state().ailment = Some(ailment);
+        true
+    }
+
+    fn stick(&self) -> bool {
+        self.state().is_stuck = true;
+        self.subject.workers() > 1
+    }
+
+    fn everybody_has(&self, node: usize, down: bool) -> bool {
+        let state = self.state();
+        (0..self.subject.workers()).all(|worker| state.has(self.subject, worker)[node] == down)
+    }
+
+    fn lag(&self) -> Duration {
+        self.subject.lag()
+    }
+
+    fn writes(&self) -> usize {
+        self.state().writes
+    }
+}

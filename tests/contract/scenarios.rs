@@ -1,0 +1,191 @@
+//! The contract: what is true of every kind of gateway.
+
+use rollgate::registry::Error;
+use rollgate::world::World;
+use tokio::time::Instant;
+
+use super::stage::{Ailment, Stage};
+
+/// What no gateway says.
+const GARBAGE: [&[u8]; 8] = [
+    b"",
+    b"\n",
+    b"\0\xff\xfe\x1b[2J",
+    b"<html><body><h1>404 Not Found</h1></body></html>",
+    b"null",
+    b"0",
+    b"{}",
+    b"SSH-2.0-OpenSSH_9.2p1\r\n",
+];
+
+pub(crate) async fn a_node_that_is_told_to_leave_is_proven_out_and_the_others_stay<W: World>(
+    stage: &Stage<W>,
+) {
+    let name = stage.hands.name();
+    stage.turn(0, true).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    stage.confirm(0, false).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    let seen = stage.observe().await.expect("readable");
+    assert!(seen.lets_go_of(stage.address(0)), "{name}: {seen:?}");
+    assert!(!seen.routes_somewhere_to(stage.address(0)), "{name}: {seen:?}");
+    for other in [1, 2] {
+        assert!(seen.routes_to(stage.address(other)), "{name}: {seen:?}");
+    }
+    if let Some(marked) = stage.marked(0).await {
+        assert_eq!(marked, Ok(Some(true)), "{name}");
+        // A step may run twice; the second time there is nothing to write.
+        let writes = stage.hands.writes();
+        stage.turn(0, true).await.expect("turned");
+        assert_eq!(stage.hands.writes(), writes, "{name}: written again");
+    }
+}
+
+pub(crate) async fn a_node_that_is_told_to_come_back_is_proven_in<W: World>(stage: &Stage<W>) {
+    let name = stage.hands.name();
+    stage.turn(0, true).await.expect("turned");
+    stage.confirm(0, false).await.expect("out");
+    stage.turn(0, false).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    stage.confirm(0, true).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    let seen = stage.observe().await.expect("readable");
+    assert_eq!(seen.serving(&stage.spec), 3, "{name}: {seen:?}");
+}
+
+pub(crate) async fn requests_in_flight_are_counted_until_the_last<W: World>(stage: &Stage<W>) {
+    let name = stage.hands.name();
+    if !stage.hands.hold(2) {
+        stage.in_flight(0).await.expect_err("it does not count");
+        return;
+    }
+    assert_eq!(stage.in_flight(0).await, Ok(2), "{name}");
+    stage.turn(0, true).await.expect("turned");
+    assert_eq!(stage.in_flight(0).await, Ok(2), "{name}: told to leave, and still busy");
+    assert!(stage.hands.hold(0));
+    assert_eq!(stage.in_flight(0).await, Ok(0), "{name}");
+}
+
+pub(crate) async fn a_worker_that_does_not_follow_forbids_the_proof<W: World>(stage: &Stage<W>) {
+    let name = stage.hands.name();
+    if stage.hands.stick() {
+        // A gateway that says of itself that it did not follow refuses the write; others are found out.
+        if stage.turn(0, true).await.is_ok() {
+            stage.confirm(0, false).await.map(|proof| panic!("{name}: {proof:?}")).unwrap_err();
+        }
+    }
+}
+
+pub(crate) async fn nothing_is_proven_before_the_last_worker_has_followed<W: World>(
+    stage: &Stage<W>,
+) {
+    let name = stage.hands.name();
+    for down in [true, false] {
+        let told = Instant::now();
+        stage.turn(0, down).await.expect("turned");
+        stage.confirm_since(0, !down, told).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(told.elapsed() >= stage.hands.lag(), "{name}: after {:?}", told.elapsed());
+    }
+}
+
+pub(crate) async fn a_restart_in_mid_drain_is_seen_and_set_right<W: World>(stage: &Stage<W>) {
+    let name = stage.hands.name();
+    stage.turn(0, true).await.expect("turned");
+    stage.confirm(0, false).await.expect("out");
+    if stage.hands.restart() {
+        let seen = stage.observe().await.expect("readable");
+        assert!(seen.routes_somewhere_to(stage.address(0)), "{name}: {seen:?}");
+        if let Some(marked) = stage.marked(0).await {
+            assert_eq!(marked, Ok(Some(false)), "{name}");
+        }
+        stage.turn(0, true).await.expect("turned again");
+    }
+    stage.confirm(0, false).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+}
+
+/// No gateway refuses to let the last node go: the release has to know that it is the last.
+pub(crate) async fn the_last_node_is_told_from_one_of_many<W: World>(stage: &Stage<W>) {
+    let name = stage.hands.name();
+    for (node, left) in [(1, 2), (2, 1)] {
+        stage.turn(node, true).await.expect("turned");
+        stage.confirm(node, false).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let seen = stage.observe().await.expect("readable");
+        assert_eq!(seen.serving(&stage.spec), left, "{name}: {seen:?}");
+    }
+}
+
+pub(crate) async fn an_upstream_that_the_gateway_does_not_know_is_an_error_and_nothing_is_written<
+    W: World,
+>(
+    stage: &Stage<W>,
+) {
+    if stage.hands.befall(Ailment::Unknown) {
+        proves_nothing(stage).await;
+        assert_eq!(stage.hands.writes(), 0, "{}", stage.hands.name());
+    }
+}
+
+pub(crate) async fn a_gateway_that_cannot_be_reached_proves_nothing<W: World>(stage: &Stage<W>) {
+    let name = stage.hands.name();
+    if stage.is_switched() {
+        let gone = || assert!(stage.hands.befall(Ailment::Unreachable), "{name}");
+        let error = stage.turn_after(0, true, gone).await.expect_err("nobody took it");
+        // Where it is not known that nothing was written, it is looked at again.
+        assert!(matches!(error, Error::Failed(_) | Error::Unknown(_)), "{name}: {error:?}");
+        assert_eq!(stage.hands.writes(), 0, "{name}");
+    } else {
+        assert!(stage.hands.befall(Ailment::Unreachable), "{name}");
+    }
+    proves_nothing(stage).await;
+}
+
+pub(crate) async fn garbage_proves_nothing<W: World>(stage: &Stage<W>) {
+    for garbage in GARBAGE {
+        if !stage.hands.befall(Ailment::Garbage(garbage.to_vec())) {
+            return;
+        }
+        proves_nothing(stage).await;
+    }
+}
+
+pub(crate) async fn an_answer_that_was_cut_short_shows_nothing_else<W: World>(stage: &Stage<W>) {
+    let name = stage.hands.name();
+    stage.turn(1, true).await.expect("turned");
+    stage.confirm(1, false).await.expect("out");
+    let whole = stage.observe().await.expect("readable");
+    for length in (0..4000).step_by(13) {
+        if !stage.hands.befall(Ailment::Cut(length)) {
+            return;
+        }
+        if let Ok(seen) = stage.observe().await {
+            assert_eq!(seen, whole, "{name}: cut after {length} bytes");
+        }
+        if let Some(Ok(marked)) = stage.marked(0).await {
+            assert_eq!(marked, Some(false), "{name}: cut after {length} bytes");
+        }
+    }
+}
+
+pub(crate) async fn a_slow_answer_proves_nothing_and_leaves_a_write_unknown<W: World>(
+    stage: &Stage<W>,
+) {
+    let name = stage.hands.name();
+    if stage.is_switched() {
+        let silent = || assert!(stage.hands.befall(Ailment::Silent), "{name}");
+        let error = stage.turn_after(0, true, silent).await.expect_err("it never answered");
+        assert!(matches!(error, Error::Unknown(_)), "{name}: {error:?}");
+    } else {
+        assert!(stage.hands.befall(Ailment::Silent), "{name}");
+    }
+    proves_nothing(stage).await;
+}
+
+/// Neither out nor in, and no mark.
+async fn proves_nothing<W: World>(stage: &Stage<W>) {
+    let name = stage.hands.name();
+    let error = stage.observe().await.expect_err("nothing can be seen");
+    assert!(!error.is_empty() && !error.contains(char::is_control), "{name}: {error:?}");
+    for routed in [false, true] {
+        stage.try_to_confirm(0, routed).await.map(|proof| panic!("{name}: {proof:?}")).unwrap_err();
+    }
+    if let Some(marked) = stage.marked(0).await {
+        let error = marked.expect_err("nothing can be seen").to_string();
+        assert!(!error.contains(char::is_control), "{name}: {error:?}");
+    }
+}

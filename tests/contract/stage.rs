@@ -1,0 +1,192 @@
+//! A gateway on which scenarios are played: what rollgate asks of it, and what a scenario does to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollgate::consul::{Client, Guard, Settings};
+use rollgate::gateway::{Asker, Confirmation, Observation, Watcher};
+use rollgate::playbook::load_text;
+use rollgate::registry::{Error, Registry, Written};
+use rollgate::spec::{Inputs, RegistrySpec, Spec};
+use rollgate::world::World;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+/// How long a proof may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a proof is tried that nothing can be seen for, beyond three times the gateway's lag.
+const LITTLE: Duration = Duration::from_millis(300);
+
+/// What befalls a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ailment {
+    /// It has no such upstream.
+    Unknown,
+    /// Nobody listens.
+    Unreachable,
+    /// It takes what is said and never answers.
+    Silent,
+    /// It answers this, whatever is said.
+    Garbage(Vec<u8>),
+    /// Its true answers end after so many bytes, and the connection with them.
+    Cut(usize),
+}
+
+/// What a scenario can do to a gateway, and know of it.
+pub(crate) trait Hands {
+    /// The kind, for messages.
+    fn name(&self) -> &str;
+
+    /// Marks a node where the gateway looks, if it has no API of its own.
+    fn mark(&self, node: usize, down: bool);
+
+    /// Lets so many requests be in flight at the first node; false when the gateway does not count them.
+    fn hold(&self, requests: u64) -> bool;
+
+    /// Restarts the gateway; true when it has forgotten what it was told.
+    fn restart(&self) -> bool;
+
+    /// Lets something befall it from now on; false when that cannot be had.
+    fn befall(&self, ailment: Ailment) -> bool;
+
+    /// Stops one worker from following; false when it has but one.
+    fn stick(&self) -> bool;
+
+    /// Returns whether every worker has the node so, as far as that can be known.
+    fn everybody_has(&self, node: usize, down: bool) -> bool;
+
+    /// How long the last worker may be behind.
+    fn lag(&self) -> Duration;
+
+    /// How many writes have had an effect, as far as that can be known.
+    fn writes(&self) -> usize;
+}
+
+/// A gateway with everything that asks it.
+pub(crate) struct Stage<W> {
+    pub(crate) spec: Spec,
+    pub(crate) hands: Box<dyn Hands>,
+    registry: Registry<W>,
+    watcher: Watcher<W>,
+    pool: Vec<String>,
+}
+
+/// The playbook of a gateway and its nodes.
+pub(crate) fn spec_of(gateway: &Value, registry: &Value, nodes: &[String]) -> Spec {
+    let node = |(index, address): (usize, &String)| json!({ "name": format!("node-{}", index + 1), "ssh": "local", "address": address });
+    let playbook = json!({
+        "service": "app",
+        "registry": registry,
+        "gateways": [gateway],
+        "nodes": nodes.iter().enumerate().map(node).collect::<Vec<_>>(),
+        "restart": "true",
+        "health": { "http": "http://${{ node.address }}/ping" },
+    });
+    let loaded = load_text("app.yaml", format!("{playbook:#}"));
+    let loaded = loaded.unwrap_or_else(|invalid| panic!("{invalid}"));
+    Spec::new(&loaded.playbook, &Inputs::default()).expect("complete")
+}
+
+impl<W: World> Stage<W> {
+    pub(crate) fn new(world: &Arc<W>, spec: Spec, hands: Box<dyn Hands>) -> Self {
+        let settings = Settings::from_environment(|_| None).expect("settings");
+        let consul = Arc::new(Client::new(world.clone(), settings));
+        let asker = Asker::new(world.clone(), Some(&*consul));
+        Self {
+            registry: Registry::new(world, &consul, &spec),
+            watcher: Watcher::new(asker, &spec.gateways[0]),
+            pool: spec.nodes.iter().map(|node| node.address.clone()).collect(),
+            spec,
+            hands,
+        }
+    }
+
+    pub(crate) fn address(&self, node: usize) -> &str {
+        &self.pool[node]
+    }
+
+    /// Returns whether the gateway has an API of its own that marks nodes.
+    pub(crate) fn is_switched(&self) -> bool {
+        self.spec.registry == RegistrySpec::Gateway
+    }
+
+    /// Marks a node the way a release does.
+    pub(crate) async fn turn(&self, node: usize, down: bool) -> Result<(), Error> {
+        self.turn_after(node, down, || {}).await
+    }
+
+    /// The same; something happens between the look and the write.
+    pub(crate) async fn turn_after(
+        &self,
+        node: usize,
+        down: bool,
+        then: impl FnOnce(),
+    ) -> Result<(), Error> {
+        if !self.is_switched() {
+            then();
+            self.hands.mark(node, down);
+            return Ok(());
+        }
+        let node = &self.spec.nodes[node];
+        let switch = self.registry.read(node).await?;
+        then();
+        let nobody = Guard { key: String::new(), session: String::new() };
+        let written = self.registry.write(&nobody, node, &switch, down).await?;
+        assert!(matches!(written, Written::Done(_)), "{written:?}");
+        Ok(())
+    }
+
+    /// What the switch of a node says; nothing where the gateway has none.
+    pub(crate) async fn marked(&self, node: usize) -> Option<Result<Option<bool>, Error>> {
+        if !self.is_switched() {
+            return None;
+        }
+        let switch = self.registry.read(&self.spec.nodes[node]).await;
+        Some(switch.map(|switch| switch.down))
+    }
+
+    /// Proves a node out or in, counted from now.
+    pub(crate) async fn confirm(&self, node: usize, routed: bool) -> Result<Confirmation, String> {
+        let now = Instant::now();
+        self.confirm_since(node, routed, now).await
+    }
+
+    /// Tries to prove a node out or in, but not for long.
+    pub(crate) async fn try_to_confirm(
+        &self,
+        node: usize,
+        routed: bool,
+    ) -> Result<Confirmation, String> {
+        let (now, address) = (Instant::now(), self.address(node));
+        let deadline = now + self.hands.lag() * 3 + LITTLE;
+        let proof = self.watcher.confirm(address, routed, &self.pool, now, deadline, |_| {}).await;
+        proof.map_err(|unproven| unproven.seen)
+    }
+
+    /// The same, counted from when it was told.
+    pub(crate) async fn confirm_since(
+        &self,
+        node: usize,
+        routed: bool,
+        told: Instant,
+    ) -> Result<Confirmation, String> {
+        let (address, deadline) = (self.address(node), Instant::now() + PATIENCE);
+        let proof = self.watcher.confirm(address, routed, &self.pool, told, deadline, |_| {}).await;
+        let proof = proof.map_err(|unproven| unproven.seen)?;
+        let name = self.hands.name();
+        assert!(
+            self.hands.everybody_has(node, !routed),
+            "{name}: a proof, and a worker has {address} otherwise"
+        );
+        Ok(proof)
+    }
+
+    pub(crate) async fn observe(&self) -> Result<Observation, String> {
+        self.watcher.observe().await
+    }
+
+    pub(crate) async fn in_flight(&self, node: usize) -> Result<u64, String> {
+        self.watcher.in_flight(self.address(node)).await
+    }
+}

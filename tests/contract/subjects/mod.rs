@@ -1,0 +1,20 @@
+//! The kinds of gateways, each in the bytes of a real one.
+
+mod command;
+mod haproxy;
+mod http_table;
+mod nginx_upsync;
+
+use super::replay::Subject;
+
+/// Every kind, and every way to it.
+pub(crate) fn subjects() -> Vec<&'static dyn Subject> {
+    vec![
+        &command::Command,
+        &haproxy::Page,
+        &haproxy::Runtime::Socket,
+        &haproxy::Runtime::Tcp,
+        &http_table::HttpTable,
+        &nginx_upsync::Upsync,
+    ]
+}

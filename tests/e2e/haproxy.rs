@@ -1,0 +1,173 @@
+//! Releases behind a real HAProxy, each way to it.
+
+use std::time::Duration;
+
+use rollgate_lab::{HaproxyConfig, LabConfig, Reach, Servers, until};
+use serde_json::{Value, json};
+
+use crate::harness::{Bench, Ran, costs, events};
+
+fn bench(haproxies: Vec<HaproxyConfig>, edit: impl FnOnce(&mut Value)) -> Bench {
+    let config = LabConfig { haproxies, ..LabConfig::new(3, Vec::new()) };
+    Bench::with(config, |playbook| {
+        // Their own count of requests ends the drain.
+        playbook["drain"] = json!({ "in_flight": "gateways", "timeout": "30s" });
+        edit(playbook);
+    })
+}
+
+/// Releases version 2 under load; says what each proof cost.
+#[track_caller]
+fn release(bench: &Bench) {
+    let load = bench.load();
+    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
+    let ran = bench.run(&["deploy"], &arguments).exits(0);
+    bench.assert_unnoticed(load);
+    let events = events(&ran.stdout());
+    for (gateway, routed, seconds) in costs(&events) {
+        println!("{gateway}: {} after {seconds:.3} s", if routed { "in" } else { "out" });
+    }
+    // A tenth of 300 requests a second takes 800 ms: some were in flight.
+    let drained = events.iter().filter_map(|event| event["data"]["drained"]["from"].as_u64());
+    let drained: Vec<u64> = drained.collect();
+    println!("in flight when they were told to leave: {drained:?}");
+    assert!(drained.len() == 3 && drained.iter().any(|count| *count > 0), "{drained:?}");
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+    for (haproxy, node) in bench
+        .lab
+        .haproxies
+        .iter()
+        .flat_map(|haproxy| bench.lab.nodes.iter().map(move |node| (haproxy, node)))
+    {
+        assert_eq!(haproxy.admin_state(node.address()).expect("an answer"), 0);
+    }
+}
+
+#[test]
+fn no_request_fails_behind_haproxy_by_its_socket_over_ssh() {
+    release(&bench(vec![HaproxyConfig::new(Reach::Socket)], |_| {}));
+}
+
+#[test]
+fn no_request_fails_behind_haproxy_by_its_api_over_tcp() {
+    release(&bench(vec![HaproxyConfig::new(Reach::Tcp)], |_| {}));
+}
+
+/// Its checks see each node go and come back, and have to agree before the next one goes.
+#[test]
+fn no_request_fails_behind_an_haproxy_that_checks_its_servers_by_its_stats_page() {
+    let checked = HaproxyConfig { servers: Servers::Checked, ..HaproxyConfig::new(Reach::Page) };
+    release(&bench(vec![checked], |_| {}));
+}
+
+#[test]
+fn no_request_fails_behind_several_haproxies_each_reached_in_its_own_way() {
+    let ways = [Reach::Socket, Reach::Tcp, Reach::Page];
+    release(&bench(ways.map(HaproxyConfig::new).to_vec(), |_| {}));
+}
+
+/// Starts a release, reloads HAProxy when node-1 has reached `step`, and returns what follows.
+fn reload_at(bench: &Bench, step: &str, remember: bool) -> Vec<Value> {
+    let (child, lines) = bench.start_until("2", step);
+    let (haproxy, node) = (&bench.lab.haproxies[0], bench.lab.nodes[0].address());
+    haproxy.reload(remember).expect("a new process");
+    let begun = std::time::Instant::now();
+    let out = until("the node to be out again", Duration::from_secs(2), || {
+        Ok((haproxy.admin_state(node)? != 0).then_some(()))
+    });
+    assert!(out.is_ok(), "{out:?}");
+    println!("out again {:.3} s after the reload", begun.elapsed().as_secs_f64());
+    let events = lines.map(|line| serde_json::from_str(&line.expect("a line")).expect("an event"));
+    let events: Vec<Value> = events.collect();
+    Ran(child.wait_with_output().expect("ends")).exits(0);
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+    events
+}
+
+/// The warnings that a node was up again.
+fn set_right(events: &[Value]) -> usize {
+    let told = |event: &&Value| {
+        let message = event["data"]["message"].as_str().unwrap_or_default();
+        event["type"] == "warning" && message.contains("was up again; it was marked down again")
+    };
+    events.iter().filter(told).count()
+}
+
+#[test]
+fn a_reload_that_forgets_a_stopped_node_is_set_right_within_two_seconds_and_told() {
+    for reach in [Reach::Socket, Reach::Page] {
+        let bench = bench(vec![HaproxyConfig::new(reach)], |playbook| {
+            playbook["start"] = "sleep 3; /srv/app/ctl start".into();
+        });
+        let events = reload_at(&bench, "start", false);
+        assert_eq!(set_right(&events), 1, "{events:#?}");
+    }
+}
+
+#[test]
+fn after_a_reload_in_mid_drain_the_node_is_proven_out_again_before_it_is_stopped() {
+    let bench = bench(vec![HaproxyConfig::new(Reach::Tcp)], |playbook| {
+        playbook["drain"]["settle"] = "3s".into();
+    });
+    let events = reload_at(&bench, "drain", false);
+    assert_eq!(set_right(&events), 1, "{events:#?}");
+    let again = events.iter().take_while(|event| event["step"] != "stop");
+    let again =
+        again.filter(|event| event["type"] == "step.started" && event["step"] == "confirm_out");
+    assert_eq!(again.count(), 1, "{events:#?}");
+    let audit = bench.lab.audit().expect("an audit");
+    assert!(audit.is_clean(), "{audit}");
+}
+
+#[test]
+fn a_reload_that_remembers_changes_nothing() {
+    let bench = bench(vec![HaproxyConfig::new(Reach::Tcp)], |playbook| {
+        playbook["start"] = "sleep 3; /srv/app/ctl start".into();
+    });
+    let events = reload_at(&bench, "start", true);
+    assert_eq!(set_right(&events), 0, "{events:#?}");
+}
+
+/// Consul takes the nodes out; HAProxy follows its DNS and shows when it has.
+#[test]
+fn no_request_fails_behind_an_haproxy_that_follows_consuls_dns() {
+    let template =
+        HaproxyConfig { servers: Servers::Template, ..HaproxyConfig::new(Reach::Socket) };
+    let config =
+        LabConfig { agents: true, haproxies: vec![template], ..LabConfig::new(3, Vec::new()) };
+    let bench = Bench::with(config, |_| {});
+    let load = bench.load();
+    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
+    let ran = bench.run(&["deploy"], &arguments).exits(0);
+    bench.assert_unnoticed(load);
+    for (gateway, routed, seconds) in costs(&events(&ran.stdout())) {
+        println!("{gateway}: {} after {seconds:.3} s", if routed { "in" } else { "out" });
+    }
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+}
+
+/// The same HAProxy, of which rollgate knows nothing but four commands.
+#[test]
+fn no_request_fails_behind_a_gateway_of_commands_over_ssh() {
+    const SAY: &str = "say() { echo \"$1\" | socat -t 5 - UNIX-CONNECT:/run/node/ha-1.sock; }; \
+                       servers() { say 'show servers state app'; }";
+    let turn = |state: &str| {
+        format!(
+            "{SAY}; name=$(servers | awk -v node=\"$1\" '$5 \":\" $19 == node {{ print $4 }}'); \
+             said=$(say \"set server app/$name state {state}\"); [ -z \"$said\" ] || {{ echo \"$said\" >&2; exit 1; }}"
+        )
+    };
+    let gateway = json!({
+        "type": "command", "name": "lb", "ssh": "node-1",
+        "list": format!("{SAY}; servers | awk '$2 == \"app\" {{ print $5 \":\" $19, $7 }}'"),
+        "pattern": r"(?m)^(?<address>\S+:\d+) (?:0|(?<down>\d+))$",
+        "out": turn("drain"),
+        "in": turn("ready"),
+        "in_flight": format!(
+            "{SAY}; say 'show servers conn app' | awk -v node=\"$1\" '$3 \":\" $4 == node {{ print $7 }}'"
+        ),
+    });
+    release(&bench(vec![HaproxyConfig::new(Reach::Socket)], |playbook| {
+        playbook["gateways"][0] = gateway;
+    }));
+}

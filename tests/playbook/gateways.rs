@@ -1,0 +1,94 @@
+//! What each kind of gateway needs of its keys.
+
+use rollgate::playbook::load_text;
+
+use crate::{SMALLEST, messages, refused};
+
+/// The smallest file with another gateway, and the registry that is the gateways themselves.
+fn behind(gateway: &str) -> String {
+    let line = SMALLEST.lines().find(|line| line.contains("nginx-upsync")).expect("a gateway");
+    let registry = "registry: { type: consul-kv, prefix: upstreams/app/ }";
+    assert!(SMALLEST.contains(registry));
+    SMALLEST
+        .replace(line, &format!("  - {{ {gateway} }}"))
+        .replace(registry, "registry: { type: gateway }")
+}
+
+#[track_caller]
+fn assert_refused(cases: &[(&str, &str)]) {
+    for (gateway, message) in cases {
+        let shown = refused(&behind(gateway));
+        assert_eq!(messages(&shown), [*message], "{shown}");
+    }
+}
+
+#[track_caller]
+fn name_of(gateway: &str) -> String {
+    let loaded = load_text("app.yaml", behind(gateway)).unwrap_or_else(|error| panic!("{error}"));
+    loaded.playbook.gateways[0].display_name().to_owned()
+}
+
+#[test]
+fn haproxy_is_reached_in_exactly_one_way() {
+    let one = "HAProxy is reached by exactly one of `socket`, `tcp` and `stats_url`";
+    assert_refused(&[
+        ("type: haproxy, backend: app", one),
+        ("type: haproxy, backend: app, tcp: 'h:1', socket: { path: /s }", one),
+        ("type: haproxy, backend: app, tcp: 'h:1', stats_url: http://h/", one),
+        ("type: haproxy, backend: app, tcp: h", "`h` is not an address like `10.0.1.11:8080`"),
+        ("type: haproxy, backend: app, socket: { path: s }", "`s` is not allowed here"),
+        (
+            "type: haproxy, backend: app, socket: { path: /s, ssh: -oProxyCommand=x }",
+            "`-oProxyCommand=x` is not an ssh destination",
+        ),
+        ("type: haproxy, backend: app, stats_url: h", "`h` is not a URL"),
+        ("type: haproxy, backend: a;b, tcp: 'h:1'", "`a;b` is no name of a backend"),
+        (
+            "type: haproxy, backend: app, stats_url: http://h/, state: drain",
+            "the stats page does not tell a drained server",
+        ),
+    ]);
+}
+
+#[test]
+fn haproxy_counts_no_requests_of_nodes_that_dns_has_taken_away() {
+    let counted = "type: haproxy, backend: app, tcp: 'h:1' }\ndrain: { in_flight: gateways";
+    let text =
+        behind(counted).replace("{ type: gateway }", "{ type: consul-service, service: app }");
+    assert!(load_text("app.yaml", behind(counted)).is_ok());
+    let shown = refused(&text);
+    assert_eq!(messages(&shown), ["gateway `h:1` does not count requests in flight"], "{shown}");
+}
+
+#[test]
+fn haproxy_is_called_by_where_it_is_reached() {
+    let socket = "type: haproxy, backend: app, socket: { path: /run/h.sock";
+    assert_eq!(name_of(&format!("{socket} }}")), "app");
+    assert_eq!(name_of(&format!("{socket}, ssh: ops@10.0.0.12 }}")), "ops@10.0.0.12");
+    assert_eq!(name_of("type: haproxy, backend: app, tcp: '10.0.0.13:9999'"), "10.0.0.13:9999");
+    let page = "type: haproxy, backend: app, stats_url: http://10.0.0.14:8404/stats";
+    assert_eq!(name_of(page), "10.0.0.14:8404");
+}
+
+#[test]
+fn commands_take_a_node_out_and_back_or_only_list() {
+    let list = "type: command, name: lb, list: x";
+    let disobeys = "`command` cannot follow the registry `gateway`: it lacks the commands `out` and `in` (rule \
+                    `disobeys`)";
+    assert_refused(&[
+        (list, disobeys),
+        (&format!("{list}, out: x, in: x, ssh: a b"), "`a b` is not an ssh destination"),
+        (
+            &format!("{list}, out: x, in: x, peers: /p, pattern: '(?<address>x)'"),
+            "both `peers` and `pattern` are given",
+        ),
+        (&format!("{list}, out: x, in: x, pattern: x"), "the pattern has no group `address`"),
+        (&format!("{list}, out: x, in: '${{{{ nobody }}}}'"), "unknown name `nobody`"),
+    ]);
+    let shown = refused(&behind(&format!("{list}, in: x")));
+    assert_eq!(messages(&shown), [disobeys, "`in` without `out`"], "{shown}");
+    assert_eq!(name_of(&format!("{list}, out: x, in: x")), "lb");
+    let only_lists = SMALLEST
+        .replace("upstream: app }", "upstream: app }\n  - { type: command, name: lb, list: x }");
+    load_text("app.yaml", only_lists).unwrap_or_else(|error| panic!("{error}"));
+}
