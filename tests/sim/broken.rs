@@ -8,11 +8,12 @@ use rollgate::event::Outcome;
 use rollgate::node::Operation;
 use rollgate::world::{Channel, Command, Host, Method, Reply, Request, Stdin, World};
 
+use crate::attempt::End;
+use crate::ends::judge;
 use crate::faults::Fault;
 use crate::invariants::Rule;
 use crate::schedule::{PREFIX, Schedule};
 use crate::sim::Sim;
-use crate::story::{End, judge};
 
 /// Runs something over the plain world.
 pub(crate) fn drive<F: Future<Output = ()>>(work: impl FnOnce(std::sync::Arc<Sim>) -> F) {

@@ -1,12 +1,19 @@
 //! What must be true when a release has ended, and when everybody is gone.
 
-use rollgate::engine::journal;
-use rollgate::engine::release::{Phase, Release};
+use std::path::Path;
 
+use rollgate::engine::release::{Phase, Release};
+use rollgate::engine::{Ended, journal};
+
+use crate::attempt::{End, FOREVER, finished};
 use crate::invariants::Rule;
 use crate::node::Deeds;
 use crate::process::{Cause, Phase::Starting, Process};
+use crate::schedule::Schedule;
 use crate::world::{Happening, State};
+
+/// How long a release may take to be safe once it is asked to stop.
+const SAFE_WITHIN: u64 = 5_000;
 
 /// What ran before a schedule began.
 const OLD: &str = "1";
@@ -182,4 +189,52 @@ impl State {
             }
         }
     }
+}
+
+/// Everything that must be true once a release has ended, or was killed.
+pub(crate) fn judge(
+    state: &mut State,
+    schedule: &Schedule,
+    end: &End,
+    ended: Option<&Ended>,
+    path: Option<&Path>,
+    ended_at: u64,
+) -> End {
+    let may_cut = schedule.shape.on_timeout == "proceed";
+    let end = finished(end, ended);
+    if let Some(ended) = ended {
+        if let Some(path) = path {
+            state.check_journal(path, &ended.release);
+        }
+        let finished = ended.release.finished.as_ref();
+        let exit = finished.map_or(22, |finished| finished.exit_code);
+        state.check_told(&ended.release, Some(exit), may_cut);
+        state.check_exit(&ended.release, exit, schedule.consul_is_well());
+    } else if let Some(path) = path
+        && end == End::Killed
+    {
+        // What a successor would go by.
+        match journal::read(path) {
+            Ok((_, release)) => state.check_told(&release, None, may_cut),
+            Err(error) => state.violate(Rule::JournalUntrue, format!("{error:#}")),
+        }
+    }
+    if let Some(asked) = state.stopped_at
+        && ended_at > asked.saturating_add(SAFE_WITHIN)
+        && !matches!(end, End::Killed)
+    {
+        let text = format!("asked at {asked}, ended at {ended_at}");
+        state.violate(Rule::StoppedLate, text);
+    }
+    if end == End::Hangs {
+        state.violate(Rule::NeverEnds, format!("it takes longer than {FOREVER:?}"));
+    }
+    let fine = matches!(
+        end,
+        End::Refused(_) | End::Locked | End::Nothing | End::Finished(_, 0) | End::Killed
+    );
+    if schedule.nothing_goes_wrong() && !fine {
+        state.violate(Rule::NotDone, format!("{end:?}"));
+    }
+    end
 }

@@ -8,6 +8,7 @@
 //! * `ROLLGATE_SIM_FIRST`: the first seed, for the same schedules again;
 //! * `ROLLGATE_SIM_SEED`: tries this one only, and prints its history.
 
+mod attempt;
 mod broken;
 mod clients;
 mod consul;
@@ -28,17 +29,19 @@ mod site;
 mod stand_ins;
 mod store;
 mod story;
+mod told;
 mod world;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use attempt::End;
 use faults::{Fate, Fault, When};
 use operator::Task;
 use rollgate::event::Outcome;
 use schedule::{After, Kill, Meanwhile, Schedule};
-use story::{End, Ran, run, scratch};
+use story::{Ran, run, scratch};
 
 /// How long random schedules are tried when nobody says.
 const SECONDS: u64 = 15;

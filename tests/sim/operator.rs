@@ -23,11 +23,11 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::attempt::End;
 use crate::ear::Ear;
 use crate::schedule::Schedule;
 use crate::sim::Sim;
 use crate::site::{Site, holder};
-use crate::story::End;
 
 /// How many past releases are looked at.
 const RELEASES: usize = 20;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use rollgate::engine::Stop;
-use rollgate::world::{Command, HttpError, Method, Output, Reply, Request, RunError};
+use rollgate::world::{Command, HttpError, Output, Reply, Request, RunError};
 use tokio::sync::{Notify, watch};
 
 use crate::clients::Clients;
@@ -21,6 +21,7 @@ use crate::invariants::Watch;
 use crate::node::Node;
 use crate::process::Cause;
 use crate::schedule::{PREFIX, Schedule};
+use crate::told::{is_lock, is_look, named, shown};
 
 /// How long a command's connection may be silent before ssh itself gives it up.
 pub(crate) const SSH_SILENCE: u64 = 18_000;
@@ -401,45 +402,4 @@ impl State {
 fn split(url: &str) -> (&str, &str) {
     let rest = url.strip_prefix("http://").unwrap_or(url);
     rest.find('/').map_or((rest, "/"), |at| rest.split_at(at))
-}
-
-/// Gateways are looked at so often that nobody wants to read it all.
-fn is_look(request: &Request) -> bool {
-    request.url.starts_with("http://gw-")
-}
-
-/// Who holds the lock is told with what differs from run to run.
-fn is_lock(request: &Request) -> bool {
-    let body = request.body.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
-    request.url.contains("rollgate/app/lock")
-        || body.contains("\"Key\":\"rollgate/app/lock\",\"Value\"")
-}
-
-fn named(what: &What) -> String {
-    match what {
-        What::Http(request) => {
-            let method = match request.method {
-                Method::Get => "GET",
-                Method::Put => "PUT",
-                Method::Post => "POST",
-                Method::Delete => "DELETE",
-            };
-            let body = request.body.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
-            let body = if is_lock(request) { "(the lock's holder)".into() } else { body };
-            format!("{method} {} {body}", request.url)
-        }
-        What::Connect(address) => format!("connect {address}"),
-        What::Run(node, command) => format!("on node-{}: {:?}", node + 1, command.operation),
-    }
-}
-
-fn shown(answer: &Answer) -> String {
-    match answer {
-        Answer::Http(Ok(reply)) => format!("{} {}", reply.status, reply.text().trim_end()),
-        Answer::Http(Err(error)) => error.to_string(),
-        Answer::Run(Ok(output)) => {
-            format!("{:?} {}{}", output.status, output.stdout_text(), output.stderr_text())
-        }
-        Answer::Run(Err(error)) => error.to_string(),
-    }
 }
