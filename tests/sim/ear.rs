@@ -48,7 +48,8 @@ impl Sink for Ear {
         };
         self.sim.look(|state| {
             state.written_down(line);
-            if let Some(node) = &event.node {
+            let woke = state.fence.just_woke(operator, state.clock);
+            if let Some(node) = event.node.as_ref().filter(|_| !woke) {
                 match &event.fact {
                     Fact::StepFinished { drained: Some(drained), .. } => {
                         state.told_cut(node, drained.cut);

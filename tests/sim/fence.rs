@@ -48,6 +48,11 @@ impl Fence {
         self.asleep.push((operator, from, until));
     }
 
+    /// Whether an operator has just woken: what it tells now, it saw before.
+    pub(crate) fn just_woke(&self, operator: usize, now: u64) -> bool {
+        self.asleep.iter().any(|(who, _, until)| *who == operator && *until + AT_ONCE >= now)
+    }
+
     /// How long an operator has lived since.
     fn lived(&self, operator: usize, since: u64, now: u64) -> u64 {
         let own = self.asleep.iter().filter(|(who, ..)| *who == operator);

@@ -299,7 +299,9 @@ impl NodeState {
             None => Standing::Untouched,
             Some(true) => Standing::Out,
             Some(false)
-                if !self.done.contains(&Step::Enable) && self.step != Some(Step::Enable) =>
+                if !self.stopped
+                    && !self.done.contains(&Step::Enable)
+                    && self.step != Some(Step::Enable) =>
             {
                 Standing::PutBack
             }

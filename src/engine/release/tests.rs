@@ -324,3 +324,18 @@ fn who_is_out_is_taken_up_first() {
     assert_eq!(story.release.next_batch(1), ["a"]);
     assert_eq!(story.release.next_batch(5), ["a", "b"]);
 }
+
+/// It was enabled already, and only what is left is proven again.
+#[test]
+fn who_is_in_with_the_new_version_when_taken_up_is_not_told_to_be_put_back() {
+    let mut story = Story::new();
+    story.batch(&["b"]).expect("taken");
+    for step in [Step::Disable, Step::ConfirmOut, Step::Drain, Step::Stop, Step::Start] {
+        story.step(step).expect("follows");
+    }
+    let done = vec![Step::Disable, Step::ConfirmOut, Step::Drain, Step::Stop, Step::Start];
+    let nodes = vec![Resumption { node: "b".into(), down: false, done }];
+    let resumed = crate::event::Resumed { actor: "me".into(), nodes };
+    story.tell(None, None, Fact::ReleaseResumed(resumed)).expect("goes on");
+    assert_eq!(story.release.nodes["b"].standing(), Standing::Enabled);
+}
