@@ -190,8 +190,8 @@ impl Story<'_> {
         let again = after.task == Task::Rollback && !undoes && self.ends.iter().any(known);
         let task = if again { Task::Rollback } else { Task::Resume };
         let was_done = self.ends.iter().any(|(_, end)| end.is_done());
-        // Nobody else knows of a release that was killed before Consul did.
-        let machine = if first.durable > 1 { after.last_machine } else { 0 };
+        // Nobody else knows of a release that ended before Consul had a copy.
+        let machine = if self.look(|state| state.has_copy()) { after.last_machine } else { 0 };
         let act = Act::new(task, machine);
         let last = self.attempt(act, SETTLES / 3, !stale && !crowded);
         // A rollback that finds nothing to do leaves those that were never changed, and those that went back by themselves.
