@@ -23,7 +23,7 @@ const NEVER: u64 = 1 << 32;
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How long a paused operator does nothing, at least.
-const PAUSED: u64 = 60_000;
+pub(crate) const PAUSED: u64 = 60_000;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

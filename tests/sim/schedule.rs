@@ -162,6 +162,12 @@ impl Schedule {
         self.faults.iter().all(|(_, fault)| quiet(fault)) && self.meanwhile.is_none()
     }
 
+    /// Whether some question to Consul may stay without an answer.
+    pub(crate) fn loses_answers(&self) -> bool {
+        let loses = |fault: &Fault| matches!(fault, Fault::NextWrite(_) | Fault::NextRead(_));
+        self.faults.iter().any(|(_, fault)| loses(fault))
+    }
+
     /// Puts the fleet into the world.
     pub(crate) fn furnish(&self, state: &mut State) {
         let shape = &self.shape;
