@@ -1,10 +1,11 @@
 //! When a node does not get to its end: which one goes back to its users, and how long that takes.
 
+use crate::attempt::End;
 use crate::faults::{Fate, Fault, When};
 use crate::gateway::Lie;
 use crate::judge;
 use crate::schedule::Schedule;
-use crate::story::{End, Ran, SETTLES, run, scratch};
+use crate::story::{Ran, SETTLES, run, scratch};
 
 const FOREVER: u64 = 24 * 3_600_000;
 

@@ -299,7 +299,7 @@ impl NodeState {
             None => Standing::Untouched,
             Some(true) => Standing::Out,
             Some(false)
-                if !self.stopped
+                if !self.is_stopped()
                     && !self.done.contains(&Step::Enable)
                     && self.step != Some(Step::Enable) =>
             {
