@@ -147,7 +147,6 @@ impl<W: World> Book<'_, W> {
     pub(super) async fn close(&mut self) {
         if let Some(copy) = &mut self.copy
             && self.unwritten.is_none()
-            && !copy.is_behind()
             && let Ok(whole) = std::fs::read(self.journal.path())
         {
             // As it is it can be read as well.

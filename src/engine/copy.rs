@@ -145,12 +145,6 @@ impl<W: World> Copy<W> {
         }
     }
 
-    /// Whether Consul has not taken the last lines.
-    #[must_use]
-    pub fn is_behind(&self) -> bool {
-        self.behind.is_some()
-    }
-
     async fn write(&mut self) -> Result<(), Error> {
         loop {
             let pieces: Vec<_> = self
