@@ -30,8 +30,8 @@ use serde::{Deserialize, Serialize};
 pub use crate::diagnostic::{Invalid, Problem, Source};
 pub(crate) use gateway::is_haproxy_name;
 pub use gateway::{
-    CommandGateway, ConsulPassing, Gateway, Haproxy, HaproxySocket, HaproxyState, HttpTable,
-    NginxUpsync, Settings, Wrong,
+    CommandGateway, ConsulPassing, DynamicUpstreamVariant, Dyups, DyupsMode, Gateway, Haproxy,
+    HaproxySocket, HaproxyState, HttpTable, NginxUpsync, NgxDynamicUpstream, Settings, Wrong,
 };
 pub use load::{Loaded, load, load_text, schema};
 pub use proof::{ConsulCheck, Drain, Health, Identity, InFlight, Metric, OnTimeout, Sockets};

@@ -84,6 +84,9 @@ fn what_decides_knows_no_clock_and_no_runtime() {
         "gateway/consul_passing.rs",
         "gateway/haproxy.rs",
         "gateway/haproxy",
+        "gateway/dyups.rs",
+        "gateway/dyups/list.rs",
+        "gateway/ngx_dynamic_upstream.rs",
         "registry/value.rs",
         "health/streak.rs",
     ] {

@@ -1,0 +1,82 @@
+//! What is refused of gateways of nginx and Lua, kind by kind, and that nothing else is said.
+
+use rollgate::playbook::load_text;
+
+use crate::{SMALLEST, messages, refused};
+
+const KV: &str = "registry: { type: consul-kv, prefix: upstreams/app/ }";
+const UPSYNC: &str =
+    "{ type: nginx-upsync, status_url: http://10.0.0.11/upstream_list?app, upstream: app }";
+
+/// The smallest file with another gateway and another registry.
+fn with_gateway(registry: &str, gateway: &str) -> String {
+    assert!(SMALLEST.contains(KV) && SMALLEST.contains(UPSYNC));
+    SMALLEST.replace(KV, &format!("registry: {registry}")).replace(UPSYNC, gateway)
+}
+
+#[track_caller]
+fn accepted(registry: &str, gateway: &str) {
+    let text = with_gateway(registry, gateway);
+    load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
+}
+
+#[track_caller]
+fn refused_for(registry: &str, gateway: &str, message: &str) {
+    let shown = refused(&with_gateway(registry, gateway));
+    assert_eq!(messages(&shown), [message], "{shown}");
+}
+
+const GATEWAY: &str = "{ type: gateway }";
+
+#[test]
+fn a_gateway_with_an_api_of_its_own_obeys_nothing_else() {
+    for kind in ["dyups", "ngx-dynamic-upstream"] {
+        let gateway = format!("{{ type: {kind}, upstream: app, url: http://g/api }}");
+        accepted(GATEWAY, &gateway);
+        for registry in ["consul-kv", "consul-service"] {
+            let keys = if registry == "consul-kv" { "prefix: a/" } else { "service: app" };
+            let message = format!(
+                "`{kind}` cannot follow the registry `{registry}`: it does what its own API is told, not \
+                 `{registry}` (rule `disobeys`)"
+            );
+            refused_for(&format!("{{ type: {registry}, {keys} }}"), &gateway, &message);
+        }
+    }
+}
+
+#[test]
+fn the_list_of_a_dyups_is_written_as_nginx_writes_it() {
+    let with = |keys: &str| format!("{{ type: dyups, upstream: app, url: http://g/, {keys} }}");
+    accepted(GATEWAY, &with("server: weight=5, others: ['server 10.9.9.9:80 backup;']"));
+    accepted(GATEWAY, &with("extras: 'keepalive 8; ip_hash;', servers: { '10.0.1.11:9000': '' }"));
+    for (keys, message) in [
+        ("server: weight=5;", "`weight=5;` is more than the parameters of one server"),
+        ("server: weight=5 down", "`down` is what a release changes"),
+        (
+            "servers: { '10.0.1.11:9000': 'a=1 } b' }",
+            "`a=1 } b` is more than the parameters of one server",
+        ),
+        ("servers: { '10.0.1.19:9000': '' }", "`10.0.1.19:9000` is no node's address"),
+        ("others: ['10.9.9.9:80']", "`10.9.9.9:80` is not one `server` of an upstream"),
+        (
+            "others: ['server a:1; server b:1;']",
+            "`server a:1; server b:1;` is not one `server` of an upstream",
+        ),
+        ("extras: keepalive 8", "`keepalive 8` is not what may stand beside servers"),
+        ("extras: 'server a:1;'", "`server a:1;` is not what may stand beside servers"),
+        ("extras: 'keepalive 8; }'", "`keepalive 8; }` is not what may stand beside servers"),
+    ] {
+        refused_for(GATEWAY, &with(keys), message);
+    }
+}
+
+#[test]
+fn what_ngx_dynamic_upstream_would_not_decode_is_refused() {
+    for (keys, message) in [
+        ("upstream: 'a&b', url: http://g/", "`a&b` cannot be said in the module's API"),
+        ("upstream: a b, url: http://g/", "`a b` cannot be said in the module's API"),
+        ("upstream: a, url: 'http://g/d?x=1'", "`http://g/d?x=1` has a query"),
+    ] {
+        refused_for(GATEWAY, &format!("{{ type: ngx-dynamic-upstream, {keys} }}"), message);
+    }
+}
