@@ -14,6 +14,7 @@ mod haproxy;
 mod http_table;
 mod ngx_dynamic_upstream;
 mod proof;
+mod slardar;
 mod table;
 mod upsync;
 mod watch;
@@ -206,6 +207,7 @@ pub fn driver(gateway: &GatewaySpec) -> Box<dyn Driver> {
         Gateway::NgxDynamicUpstream(settings) => {
             Box::new(ngx_dynamic_upstream::NgxDynamicUpstream::new(settings))
         }
+        Gateway::Slardar(settings) => Box::new(slardar::Slardar::new(settings)),
         Gateway::Dyups(settings) => Box::new(dyups::Dyups::new(settings, &gateway.nodes)),
     }
 }

@@ -9,6 +9,7 @@ mod haproxy;
 mod http_table;
 mod nginx_upsync;
 mod ngx_dynamic_upstream;
+mod slardar;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,7 @@ pub use haproxy::{Haproxy, HaproxySocket, HaproxyState};
 pub use http_table::HttpTable;
 pub use nginx_upsync::NginxUpsync;
 pub use ngx_dynamic_upstream::{DynamicUpstreamVariant, NgxDynamicUpstream};
+pub use slardar::{Slardar, SlardarServer};
 
 /// A proxy that routes to the nodes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +46,8 @@ pub enum Gateway {
     Dyups(Dyups),
     /// nginx with `ngx_dynamic_upstream`, through its own API.
     NgxDynamicUpstream(NgxDynamicUpstream),
+    /// Slardar, through its own API and its keys in Consul.
+    Slardar(Slardar),
 }
 
 impl Gateway {
@@ -58,6 +62,7 @@ impl Gateway {
             Self::Haproxy(_) => "haproxy",
             Self::Dyups(_) => "dyups",
             Self::NgxDynamicUpstream(_) => "ngx-dynamic-upstream",
+            Self::Slardar(_) => "slardar",
         }
     }
 
@@ -72,6 +77,7 @@ impl Gateway {
             Self::Haproxy(settings) => settings,
             Self::Dyups(settings) => settings,
             Self::NgxDynamicUpstream(settings) => settings,
+            Self::Slardar(settings) => settings,
         }
     }
 
@@ -85,6 +91,7 @@ impl Gateway {
             Self::Haproxy(settings) => settings,
             Self::Dyups(settings) => settings,
             Self::NgxDynamicUpstream(settings) => settings,
+            Self::Slardar(settings) => settings,
         }
     }
 

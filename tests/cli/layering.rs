@@ -87,6 +87,8 @@ fn what_decides_knows_no_clock_and_no_runtime() {
         "gateway/dyups.rs",
         "gateway/dyups/list.rs",
         "gateway/ngx_dynamic_upstream.rs",
+        "gateway/slardar.rs",
+        "gateway/slardar/list.rs",
         "registry/value.rs",
         "health/streak.rs",
     ] {

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::spoilt::{assert_printable, bytes, cases};
 
 /// As real gateways of several kinds have shown them.
-const SHOWN: [&str; 9] = [
+const SHOWN: [&str; 11] = [
     "Upstream name: 127.0.0.1; Backend server count: 1
         server 127.0.0.1:80 weight=1 max_fails=1 fail_timeout=10s;
 
@@ -27,6 +27,8 @@ Upstream name: app; Backend server count: 3
     r#"{"shd_config_version":0,"peers":[[{"weight":1,"msg":null,"status":"ok","server":"node-dev.example:127.0.0.1:19001"}]],"checkup_timer_alive":true}"#,
     r#"{"app":{"enable":true,"cluster":[{"servers":[{"host":"127.0.0.1","port":19001}]}],"keepalive":20}}"#,
     "upstream app {\nserver 127.0.0.1:19001 weight=5 max_fails=3 fail_timeout=7s;\nserver 127.0.0.1:19002 down;\nkeepalive 8;\n}\nupstream host1 {\nserver 127.0.0.1:19003;\n}\n",
+    r#"{"shd_config_version":0,"cls:app":[[{"weight":1,"msg":null,"status":"ok","server":"app:127.0.0.1:19001"}]],"checkup_timer_alive":true}"#,
+    r#"[{"Key":"config/slardar/upstreams/app","Value":"eyJzZXJ2ZXJzIjpbXX0=","Flags":0,"ModifyIndex":7}]"#,
 ];
 
 fn read_by(settings: serde_json::Value) -> Box<dyn Driver> {
@@ -92,6 +94,8 @@ fn haproxies() -> [Box<dyn Driver>; 2] {
         read_by(settings)
     })
 }
+/// What Consul keeps for Slardar: `{"servers":[{"host":"127.0.0.1","port":19001}]}`.
+const KEY: &str = r#"[{"Key":"config/slardar/upstreams/app","Value":"eyJzZXJ2ZXJzIjpbeyJob3N0IjoiMTI3LjAuMC4xIiwicG9ydCI6MTkwMDF9XX0=","ModifyIndex":7}]"#;
 
 /// Those that are written to through an API of their own.
 fn switched() -> Vec<Box<dyn Driver>> {
@@ -107,7 +111,8 @@ fn switched() -> Vec<Box<dyn Driver>> {
             "type": "ngx-dynamic-upstream", "upstream": "app", "url": url, "variant": variant,
         }))
     };
-    vec![dyups("classic"), dyups("head"), module("zigzagak"), module("cubicdaiya")]
+    let slardar = read_by(json!({ "type": "slardar", "upstream": "app", "url": url }));
+    vec![dyups("classic"), dyups("head"), module("zigzagak"), module("cubicdaiya"), slardar]
 }
 
 fn reply(status: u16, body: &[u8]) -> Reply {
@@ -139,7 +144,14 @@ proptest! {
     fn any_reply_of_an_api_is_read_or_refused(body in bytes(&SHOWN), status in 0_u16..700) {
         for driver in switched() {
             let switch = driver.switch().expect("an API");
-            for replies in [vec![reply(200, &body.0)], vec![reply(status, &body.0)], Vec::new()] {
+            let key = || reply(200, KEY.as_bytes());
+            for replies in [
+                vec![reply(200, &body.0)],
+                vec![reply(status, &body.0)],
+                vec![reply(200, &body.0), key()],
+                vec![reply(200, SHOWN[7].as_bytes()), reply(200, &body.0)],
+                Vec::new(),
+            ] {
                 let view = read(&*driver, &replies);
                 for node in nodes() {
                     let down = switch.is_down(&replies, &node);

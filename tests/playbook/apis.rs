@@ -30,7 +30,7 @@ const GATEWAY: &str = "{ type: gateway }";
 
 #[test]
 fn a_gateway_with_an_api_of_its_own_obeys_nothing_else() {
-    for kind in ["dyups", "ngx-dynamic-upstream"] {
+    for kind in ["dyups", "ngx-dynamic-upstream", "slardar"] {
         let gateway = format!("{{ type: {kind}, upstream: app, url: http://g/api }}");
         accepted(GATEWAY, &gateway);
         for registry in ["consul-kv", "consul-service"] {
@@ -78,5 +78,24 @@ fn what_ngx_dynamic_upstream_would_not_decode_is_refused() {
         ("upstream: a, url: 'http://g/d?x=1'", "`http://g/d?x=1` has a query"),
     ] {
         refused_for(GATEWAY, &format!("{{ type: ngx-dynamic-upstream, {keys} }}"), message);
+    }
+}
+
+#[test]
+fn the_keys_of_a_slardar_say_what_its_lists_can_have() {
+    let with = |keys: &str| format!("{{ type: slardar, url: http://g:1995, {keys} }}");
+    accepted(
+        GATEWAY,
+        &with(
+            "upstream: app.dev, server: { weight: 1 }, servers: { '10.0.1.11:9000': { weight: 5 } }",
+        ),
+    );
+    for (keys, message) in [
+        ("upstream: a/b", "`a/b` cannot be said in Slardar's API"),
+        ("upstream: a, prefix: config", "the prefix `config` does not end in `/`"),
+        ("upstream: a, servers: { '10.0.1.19:9000': {} }", "`10.0.1.19:9000` is no node's address"),
+        ("upstream: a, server: { wieght: 5 }", "unknown key `wieght`"),
+    ] {
+        refused_for(GATEWAY, &with(keys), message);
     }
 }

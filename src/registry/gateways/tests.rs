@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
+use crate::consul::{Client, Settings, base64};
 use crate::world::{Command, Host, HttpError, Method, Output, Request, RunError};
 
 const NODES: [&str; 3] = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"];
@@ -149,4 +150,90 @@ async fn what_is_as_it_should_be_is_not_written() {
         gateways.write(&guard(), NODES[0], true).await.expect("written");
     }
     assert_eq!(*world.writes.lock().expect("lock"), 1);
+}
+
+/// A Slardar with two nodes, and the Consul that keeps its list.
+struct Slardar {
+    /// What Consul answers to a transaction.
+    transaction: Reply,
+    /// What was written, in its order.
+    written: Mutex<Vec<String>>,
+}
+
+impl World for Slardar {
+    async fn http(&self, request: Request) -> Result<Reply, HttpError> {
+        let ok = |body: String| Ok(Reply { status: 200, body: body.into(), ..Reply::default() });
+        let servers = r#"[{"host":"10.0.0.1","port":80},{"host":"10.0.0.2","port":80}]"#;
+        match (request.method, request.url.rsplit('/').next().unwrap_or_default()) {
+            (Method::Get, "upstreams") => {
+                ok(format!(r#"{{"app":{{"cluster":[{{"servers":{servers}}}]}}}}"#))
+            }
+            (Method::Get, _) => {
+                let value = base64(format!(r#"{{"servers":{servers}}}"#).as_bytes());
+                ok(format!(r#"[{{"Key":"k","Value":"{value}","ModifyIndex":7}}]"#))
+            }
+            (_, path) => {
+                let body = String::from_utf8_lossy(&request.body.unwrap_or_default()).into_owned();
+                self.written.lock().expect("lock").push(format!("{path} {body}"));
+                if path == "txn" {
+                    Ok(self.transaction.clone())
+                } else {
+                    ok("{\"status\":200}".into())
+                }
+            }
+        }
+    }
+
+    async fn run(&self, _: &Host, _: Command) -> Result<Output, RunError> {
+        unreachable!("no gateway of these is asked by a command")
+    }
+
+    async fn exchange(&self, _: &str, _: &[u8], _: Duration) -> Result<Vec<u8>, HttpError> {
+        unreachable!("no gateway of these is asked over TCP")
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::UNIX_EPOCH
+    }
+}
+
+async fn write_to_slardar(status: u16, answer: &str) -> (Result<Written, Error>, Vec<String>) {
+    let transaction = Reply { status, body: answer.into(), ..Reply::default() };
+    let world = Arc::new(Slardar { transaction, written: Mutex::default() });
+    let settings = json!({ "type": "slardar", "upstream": "app", "url": "http://gw:1995" });
+    let gateway = GatewaySpec {
+        name: "gw".into(),
+        settings: serde_json::from_value(settings).expect("settings"),
+        nodes: NODES.map(String::from).to_vec(),
+    };
+    let consul =
+        Client::new(world.clone(), Settings::from_environment(|_| None).expect("settings"));
+    let gateways = Gateways::new(Asker::new(world.clone(), Some(&consul)), &[gateway]);
+    let written = gateways.write(&guard(), NODES[0], true).await;
+    (written, world.written.lock().expect("lock").clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_gateway_keeps_in_consul_is_written_first_and_only_under_the_lock() {
+    let (written, asked) =
+        write_to_slardar(200, r#"{"Results":[{"KV":{"Key":"k","ModifyIndex":8}}]}"#).await;
+    // This one shows the same whatever it is told.
+    let told = "gw: it took the change and still shows 10.0.0.1:80 up";
+    assert_eq!(written, Err(Error::Unknown(told.into())));
+    let [transaction, post] = asked.as_slice() else { panic!("{asked:?}") };
+    let held = r#""Verb":"check-session","Key":"rollgate/app/lock","Session":"s""#;
+    assert!(transaction.contains(held) && transaction.contains(r#""Index":7"#), "{transaction}");
+    assert_eq!(post, r#"app {"servers":[{"host":"10.0.0.2","port":80}]}"#);
+
+    for (status, answer, expected) in [
+        (409, r#"{"Errors":[{"OpIndex":0,"What":"session"}]}"#, Ok(Written::NotHeld)),
+        (409, r#"{"Errors":[{"OpIndex":1,"What":"index is stale"}]}"#, Ok(Written::Conflict)),
+    ] {
+        let (written, asked) = write_to_slardar(status, answer).await;
+        assert_eq!((written, asked.len()), (expected, 1), "the gateway is left alone: {asked:?}");
+    }
+    // A leader that lost its place while it committed.
+    let (written, asked) = write_to_slardar(500, "rpc error").await;
+    assert!(matches!(written, Err(Error::Unknown(_))), "{written:?}");
+    assert_eq!(asked.len(), 1, "{asked:?}");
 }

@@ -6,6 +6,7 @@ mod haproxy;
 mod http_table;
 mod nginx_upsync;
 mod ngx_dynamic_upstream;
+mod slardar;
 
 use super::replay::Subject;
 
@@ -22,5 +23,6 @@ pub(crate) fn subjects() -> Vec<&'static dyn Subject> {
         &dyups::Head,
         &ngx_dynamic_upstream::Zigzagak,
         &ngx_dynamic_upstream::Cubicdaiya,
+        &slardar::Slardar,
     ]
 }
