@@ -75,11 +75,12 @@ impl Dyups {
         match (self.mode, reply.status) {
             // There is no list of any name.
             (_, 204) => Ok(None),
-            (DyupsMode::Classic, 404) => Err(format!(
+            (DyupsMode::Classic, 404) => Err(
                 "it has no /detail, as dyups since 2020-04: set `mode: head` if `proxy_pass` names the \
-                 upstream as `$dyups_{}`; otherwise only one of its workers obeys the API",
-                self.upstream
-            )),
+                 upstream by a `$dyups_` variable, like `$dyups_host`; otherwise only one of its workers obeys \
+                 the API"
+                    .into(),
+            ),
             (DyupsMode::Classic, _) => List::parse_detail(&ok(reply)?.text(), &self.upstream),
             (DyupsMode::Head, _) => {
                 let text = ok(reply)?.text();

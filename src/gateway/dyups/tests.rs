@@ -165,7 +165,7 @@ fn a_node_that_is_not_in_the_list_stays_without_requests() {
 fn the_other_program_is_told_by_its_detail() {
     let gone = [reply(404, "")];
     let why = classic().read(&gone).expect_err("no /detail");
-    assert!(why.contains("`mode: head`") && why.contains("$dyups_app"), "{why}");
+    assert!(why.contains("`mode: head`") && why.contains("$dyups_host"), "{why}");
     assert_eq!(classic().is_down(&gone, "127.0.0.1:19001"), Err(why));
     // The classic one has names only.
     let why = head().read(&[reply(200, "host1\napp\n")]).expect_err("names");

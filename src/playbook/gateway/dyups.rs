@@ -20,8 +20,8 @@ pub struct Dyups {
     pub upstream: Template,
     /// Where its API (`dyups_interface`) begins: `/detail` and `/upstream/…` are put behind it.
     pub url: Template,
-    /// Which dyups it is: `classic` until 2020-03, `head` since 2020-04. With `head`, say so only when `proxy_pass` names
-    /// the upstream as `$dyups_<upstream>`: otherwise only one worker does what the API is told. Default: classic.
+    /// Which dyups it is: `classic` until 2020-03, `head` since 2020-04. Say `head` only when `proxy_pass` names the
+    /// upstream by a `$dyups_` variable (`$dyups_host`): otherwise only one worker does what the API is told. Default: classic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<DyupsMode>,
     /// What stands behind each node's address in the list: `weight=5 max_fails=3`. Default: nothing.
