@@ -24,7 +24,7 @@ pub use dyups::{Dyups, DyupsMode};
 pub(crate) use haproxy::is_name as is_haproxy_name;
 pub use haproxy::{Haproxy, HaproxySocket, HaproxyState};
 pub use http_table::HttpTable;
-pub use nginx_upsync::NginxUpsync;
+pub use nginx_upsync::{NginxUpsync, UpsyncType};
 pub use ngx_dynamic_upstream::{DynamicUpstreamVariant, NgxDynamicUpstream};
 pub use slardar::{Slardar, SlardarServer};
 

@@ -32,7 +32,7 @@ pub(crate) use gateway::is_haproxy_name;
 pub use gateway::{
     CommandGateway, ConsulPassing, DynamicUpstreamVariant, Dyups, DyupsMode, Gateway, Haproxy,
     HaproxySocket, HaproxyState, HttpTable, NginxUpsync, NgxDynamicUpstream, Settings, Slardar,
-    SlardarServer, Wrong,
+    SlardarServer, UpsyncType, Wrong,
 };
 pub use load::{Loaded, load, load_text, schema};
 pub use proof::{ConsulCheck, Drain, Health, Identity, InFlight, Metric, OnTimeout, Sockets};

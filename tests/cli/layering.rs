@@ -78,6 +78,7 @@ fn what_decides_knows_no_clock_and_no_runtime() {
         "engine/release.rs",
         "gateway/proof.rs",
         "gateway/upsync.rs",
+        "gateway/upsync/check.rs",
         "gateway/http_table.rs",
         "gateway/table.rs",
         "gateway/command.rs",

@@ -45,6 +45,37 @@ fn a_gateway_with_an_api_of_its_own_obeys_nothing_else() {
 }
 
 #[test]
+fn nginx_upsync_obeys_what_its_type_follows() {
+    let of = |kind: &str| {
+        format!(
+            "{{ type: nginx-upsync, status_url: http://g/l?app, upstream: app, upsync_type: {kind} }}"
+        )
+    };
+    let (keys, service) =
+        ("{ type: consul-kv, prefix: a/ }", "{ type: consul-service, service: app }");
+    accepted(keys, &of("consul"));
+    accepted(service, &of("consul_health"));
+    for (registry, kind, why) in [
+        (keys, "consul_health", "it follows the health of a service, not `consul-kv`"),
+        (service, "consul", "it follows keys in Consul, not `consul-service`"),
+        (service, "consul_services", CATALOG),
+        (keys, "consul_services", CATALOG),
+        (GATEWAY, "consul_services", CATALOG),
+    ] {
+        let kind_of = registry.split([' ', ',']).nth(2).expect("a kind");
+        let message = format!(
+            "`nginx-upsync` cannot follow the registry `{kind_of}`: {why} (rule `disobeys`)"
+        );
+        refused_for(registry, &of(kind), &message);
+    }
+    let filtered = UPSYNC.replace(" }", ", check_url: 'http://g/c?format=json&status=up' }");
+    refused_for(keys, &filtered, "`http://g/c?format=json&status=up` leaves peers out");
+}
+
+const CATALOG: &str = "its `upsync_type` reads the catalog, in which maintenance mode and failing checks have no effect; \
+                       `consul_health` would follow `consul-service`";
+
+#[test]
 fn the_list_of_a_dyups_is_written_as_nginx_writes_it() {
     let with = |keys: &str| format!("{{ type: dyups, upstream: app, url: http://g/, {keys} }}");
     accepted(GATEWAY, &with("server: weight=5, others: ['server 10.9.9.9:80 backup;']"));
