@@ -128,6 +128,18 @@ impl<W: World> Asker<W> {
         }
     }
 
+    /// Asks whether keys in Consul may be written; writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the token lacks the right, or Consul cannot be asked.
+    pub async fn may_write(&self, keys: &[Entry]) -> Result<(), consul::Error> {
+        match &self.consul {
+            Some(consul) => consul.kv_may_write(&keys.iter().collect::<Vec<_>>()).await,
+            None => Ok(()),
+        }
+    }
+
     fn consul(&self) -> Result<&Client<W>, AskError> {
         let consul = self.consul.as_deref();
         consul.ok_or_else(|| AskError::NotSent("the playbook names no Consul".into()))

@@ -22,6 +22,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::consul::Entry;
 use crate::playbook::Gateway;
 use crate::spec::GatewaySpec;
 use crate::world::Method::Post;
@@ -178,6 +179,12 @@ pub trait Switch: Send + Sync {
     fn is_lost(&self, replies: &[Reply]) -> bool {
         let _ = replies;
         false
+    }
+
+    /// The keys in Consul that it writes, as the replies show them.
+    fn keys(&self, replies: &[Reply]) -> Vec<Entry> {
+        let _ = replies;
+        Vec::new()
     }
 
     /// What marks the node at `address`, on top of what the replies to [`Switch::asks`] say.

@@ -169,6 +169,10 @@ impl Switch for Slardar {
         self.listed(replies, address).is_ok_and(|(posted, kept)| posted != kept)
     }
 
+    fn keys(&self, replies: &[Reply]) -> Vec<Entry> {
+        replies.get(1).and_then(|kept| self.entry(kept).ok()).into_iter().collect()
+    }
+
     fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String> {
         let (is_posted, is_kept) = self.listed(replies, address)?;
         let [posted, kept] = replies else { return Err("no reply".into()) };

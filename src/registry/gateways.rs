@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Basis, Error, Looks, Switch, Written};
-use crate::consul::Guard;
+use crate::consul::{self, Guard};
 use crate::gateway::{AskError, Asker, Driver, driver};
 use crate::spec::{GatewaySpec, Spec};
 use crate::world::{Reply, World};
@@ -89,6 +89,18 @@ impl<W: World> Gateways<W> {
             modify_index: 0,
             basis: Basis::Gateways,
         })
+    }
+
+    /// Asks whether what the gateways keep in Consul may be written; writes nothing.
+    pub(super) async fn may_write(&self) -> Result<(), consul::Error> {
+        let mut keys = Vec::new();
+        for switch in self.gateways.iter().filter_map(|gateway| gateway.driver.switch()) {
+            // One that does not answer now is found out by whoever turns it.
+            if let Ok(replies) = self.asker.ask_all(&switch.asks()).await {
+                keys.extend(switch.keys(&replies));
+            }
+        }
+        self.asker.may_write(&keys).await
     }
 
     /// Turns a node at every gateway that has it otherwise. One after the other: where the first says no, the others

@@ -172,7 +172,7 @@ impl<W: World> Registry<W> {
         match &self.0 {
             Kind::Kv(kv) => kv.may_write(addresses).await,
             Kind::Service(service) => service.may_write().await,
-            Kind::Gateways(_) => Ok(()),
+            Kind::Gateways(gateways) => gateways.may_write().await,
         }
     }
 }

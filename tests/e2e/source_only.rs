@@ -7,7 +7,7 @@
 //! | `ROLLGATE_REAL_ZIGZAGAK` | nginx with `ZigzagAK`'s `ngx_dynamic_upstream` |
 //! | `ROLLGATE_REAL_CUBICDAIYA` | nginx with cubicdaiya's |
 //! | `ROLLGATE_REAL_UPSYNC` | nginx with nginx-upsync-module and `nginx_upstream_check_module` |
-//! | `ROLLGATE_REAL_SLARDAR` | nginx with lua-nginx-module, started in Slardar's folder `nginx` |
+//! | `ROLLGATE_REAL_SLARDAR` | not nginx, which is Debian's, but a folder with Slardar's `app`, and `lua` and `so` for what else it requires |
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
@@ -38,6 +38,8 @@ fn named(variable: &str) -> Option<PathBuf> {
 struct Real {
     binary: PathBuf,
     folder: PathBuf,
+    /// What stands before everything else in its configuration.
+    modules: &'static str,
     /// Where users' requests go, and where its API is.
     ports: (u16, u16),
     child: Option<Child>,
@@ -49,7 +51,7 @@ impl Real {
         let (users, api) = (free(), free());
         let port = |listener: &TcpListener| listener.local_addr().expect("bound").port();
         let ports = (port(&users), port(&api));
-        Self { binary, folder: PathBuf::new(), ports, child: None }
+        Self { binary, folder: PathBuf::new(), modules: "", ports, child: None }
     }
 
     fn url(&self, path: &str) -> String {
@@ -60,9 +62,9 @@ impl Real {
     fn configure(&mut self, folder: &Path, http: &str, users: &str, api: &str) {
         self.folder = folder.join("real");
         std::fs::create_dir_all(self.folder.join("logs")).expect("a folder");
-        let (users_port, api_port) = self.ports;
+        let (modules, (users_port, api_port)) = (self.modules, self.ports);
         let text = format!(
-            "worker_processes {WORKERS};\ndaemon off;\nuser root;\npid nginx.pid;\nerror_log logs/error.log warn;\n\
+            "{modules}worker_processes {WORKERS};\ndaemon off;\nuser root;\npid nginx.pid;\nerror_log logs/error.log warn;\n\
              events {{ worker_connections 512; }}\n\
              http {{\n  access_log off;\n  client_body_temp_path body;\n  proxy_temp_path proxy;\n\
              \x20 proxy_next_upstream off;\n{http}\n\
@@ -179,7 +181,7 @@ fn post(real: &Real, path: &str, body: &str) -> u16 {
 }
 
 /// `dyups` of either kind, with its list posted.
-fn dyups(variable: &str, keys: Value, edit: impl FnOnce(&mut Value)) -> Option<Play> {
+fn dyups(variable: &str, keys: &Value, edit: impl FnOnce(&mut Value)) -> Option<Play> {
     let real = Real::new(named(variable)?);
     let mut gateway = json!({
         "type": "dyups", "name": "gw", "upstream": HOST, "url": real.url(""),
@@ -215,14 +217,14 @@ impl Play {
 #[test]
 fn no_request_fails_behind_a_classic_dyups() {
     for keys in [json!({}), json!({ "workers": WORKERS })] {
-        let Some(play) = dyups("ROLLGATE_REAL_DYUPS", keys, |_| {}) else { return };
+        let Some(play) = dyups("ROLLGATE_REAL_DYUPS", &keys, |_| {}) else { return };
         play.release();
     }
 }
 
 #[test]
 fn no_request_fails_behind_a_dyups_of_now() {
-    let Some(play) = dyups("ROLLGATE_REAL_DYUPS_HEAD", json!({ "mode": "head" }), |_| {}) else {
+    let Some(play) = dyups("ROLLGATE_REAL_DYUPS_HEAD", &json!({ "mode": "head" }), |_| {}) else {
         return;
     };
     play.release();
@@ -232,7 +234,7 @@ fn no_request_fails_behind_a_dyups_of_now() {
 #[test]
 fn a_dyups_that_is_restarted_while_a_node_is_out_gets_its_list_back_within_two_seconds() {
     let slow = |playbook: &mut Value| playbook["start"] = "sleep 5; /srv/app/ctl start".into();
-    let Some(mut play) = dyups("ROLLGATE_REAL_DYUPS", json!({ "workers": WORKERS }), slow) else {
+    let Some(mut play) = dyups("ROLLGATE_REAL_DYUPS", &json!({ "workers": WORKERS }), slow) else {
         return;
     };
     let (child, lines) = play.bench.start_until("2", "start");
@@ -283,4 +285,110 @@ fn no_request_fails_behind_ngx_dynamic_upstream() {
         play.served();
         play.release();
     }
+}
+
+#[test]
+fn no_request_fails_behind_nginx_upsync_with_its_check_module() {
+    let Some(binary) = named("ROLLGATE_REAL_UPSYNC") else { return };
+    for form in ["json", "csv", "html"] {
+        let real = Real::new(binary.clone());
+        let gateway = json!({
+            "type": "nginx-upsync", "name": "gw", "upstream": "app", "workers": WORKERS,
+            "status_url": real.url("/upstream_list?app"), "sync_interval": "500ms",
+            "check_url": real.url(&format!("/upstream_status?format={form}")),
+        });
+        let mut play = Play::new(real, &gateway, |playbook| {
+            playbook["registry"] = json!({ "type": "consul-kv", "prefix": "upstreams/app/" });
+        });
+        let folder = play.bench.lab.directory().to_owned();
+        let consul = play.bench.lab.consul.addresses()[0].replace("http://", "");
+        let upstream = format!(
+            "  upstream app {{\n    upsync {consul}/v1/kv/upstreams/app/ upsync_timeout=6m upsync_interval=500ms \
+             upsync_type=consul strong_dependency=off;\n    upsync_dump_path {0};\n    include {0};\n\
+             \x20   check interval=1000 rise=2 fall=2 timeout=1000 default_down=false type=http;\n\
+             \x20   check_http_send \"GET /ping HTTP/1.0\\r\\n\\r\\n\";\n  }}\n",
+            folder.join("dump.conf").display()
+        );
+        std::fs::write(folder.join("dump.conf"), play.servers("")).expect("written");
+        let api = "location = /upstream_list { upstream_show; } location = /upstream_status { check_status; }";
+        play.real.configure(&folder, &upstream, "proxy_pass http://app;", api);
+        play.real.start();
+        play.served();
+        play.release();
+    }
+}
+
+/// Slardar in `folder`, with its list in Consul.
+fn slardar(edit: impl FnOnce(&mut Value)) -> Option<Play> {
+    let folder = named("ROLLGATE_REAL_SLARDAR")?;
+    let mut real = Real::new("/usr/sbin/nginx".into());
+    real.modules = "load_module /usr/lib/nginx/modules/ndk_http_module.so;\n\
+                    load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;\n";
+    let gateway = json!({
+        "type": "slardar", "name": "gw", "upstream": HOST, "url": real.url(""), "workers": WORKERS,
+        "server": { "weight": 1, "max_fails": 6, "fail_timeout": 30 },
+    });
+    let mut play = Play::new(real, &gateway, edit);
+    let own = play.bench.lab.directory().to_owned();
+    let servers = play.bench.lab.nodes.iter().map(|node| {
+        let address = node.address();
+        json!({ "host": address.ip(), "port": address.port(), "weight": 1, "max_fails": 6, "fail_timeout": 30 })
+    });
+    let servers: Vec<_> = servers.collect();
+    let list = json!({ "enable": true, "servers": servers }).to_string();
+    let key = format!("config/slardar/upstreams/{HOST}");
+    play.bench.lab.consul.put(&key, &list).expect("Consul takes it");
+    let consul = play.bench.lab.consul.addresses()[0].replace("http://", "");
+    let (host, port) = consul.split_once(':').expect("an address");
+    let config = format!(
+        "return {{ global = {{ checkup_timer_interval = 1, checkup_timer_overtime = 60, default_heartbeat_enable = true, \
+         checkup_shd_sync_enable = true, shd_config_timer_interval = 1, no_store = false }}, store = {{ type = \
+         \"consul\", timeout = 5, enable = false, config_key_prefix = \"config/slardar/\", config_cache_enable = true, \
+         cluster = {{ {{ servers = {{ {{ host = \"{host}\", port = {port} }} }} }} }} }}, load_init = {{ module_name = \
+         \"resty.store.load\" }} }}\n"
+    );
+    std::fs::write(own.join("config.lua"), config).expect("written");
+    let (own, slardar) = (own.display(), folder.display());
+    let dicts: String = ["state", "locks", "mutex", "cache", "config", "load"]
+        .map(|dict| format!("  lua_shared_dict {dict} 5m;\n"))
+        .concat();
+    let http = format!(
+        "  default_type text/plain;\n{dicts}  lua_package_path \"{own}/?.lua;{slardar}/app/lib/?.lua;\
+         {slardar}/app/src/?.lua;{slardar}/lua/?.lua;;\";\n  lua_package_cpath \"{slardar}/so/?.so;;\";\n\
+         \x20 init_by_lua_file {slardar}/app/src/init.lua;\n\
+         \x20 init_worker_by_lua_file {slardar}/app/src/init_worker.lua;\n\
+         \x20 upstream backend {{ server 0.0.0.1; balancer_by_lua_file {slardar}/app/src/balance.lua; keepalive 20; }}\n"
+    );
+    let api = format!("location / {{ content_by_lua_file {slardar}/app/src/status.lua; }}");
+    let users = "proxy_set_header Host $host; proxy_pass http://backend;";
+    let folder = play.bench.lab.directory().to_owned();
+    play.real.configure(&folder, &http, users, &api);
+    play.real.start();
+    play.served();
+    Some(play)
+}
+
+#[test]
+fn no_request_fails_behind_slardar() {
+    if let Some(play) = slardar(|_| {}) {
+        play.release();
+    }
+}
+
+/// Its API's word is lost by a reload; what Consul keeps is not.
+#[test]
+fn a_slardar_that_is_reloaded_while_a_node_is_out_keeps_it_out() {
+    let slow = |playbook: &mut Value| playbook["start"] = "sleep 4; /srv/app/ctl start".into();
+    let Some(play) = slardar(slow) else { return };
+    let (child, lines) = play.bench.start_until("2", "start");
+    let master = play.real.child.as_ref().expect("it runs").id();
+    signal(master, "-HUP");
+    let out = play.nodes()[0].clone();
+    let until_back = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until_back {
+        let status = get(&play.real.url("/status")).expect("an answer").body;
+        assert!(!status.contains(&out), "{status}");
+    }
+    drop(lines.map(|line| line.expect("a line")).collect::<Vec<_>>());
+    Ran(child.wait_with_output().expect("ends")).exits(0);
 }

@@ -197,7 +197,7 @@ impl World for Slardar {
     }
 }
 
-async fn write_to_slardar(status: u16, answer: &str) -> (Result<Written, Error>, Vec<String>) {
+fn slardar(status: u16, answer: &str) -> (Arc<Slardar>, Gateways<Slardar>) {
     let transaction = Reply { status, body: answer.into(), ..Reply::default() };
     let world = Arc::new(Slardar { transaction, written: Mutex::default() });
     let settings = json!({ "type": "slardar", "upstream": "app", "url": "http://gw:1995" });
@@ -208,7 +208,24 @@ async fn write_to_slardar(status: u16, answer: &str) -> (Result<Written, Error>,
     };
     let consul =
         Client::new(world.clone(), Settings::from_environment(|_| None).expect("settings"));
-    let gateways = Gateways::new(Asker::new(world.clone(), Some(&consul)), &[gateway]);
+    (world.clone(), Gateways::new(Asker::new(world, Some(&consul)), &[gateway]))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_right_to_write_what_a_gateway_keeps_in_consul_is_asked_for_beforehand() {
+    let denied = r#"{"Errors":[{"OpIndex":0,"What":"Permission denied"}]}"#;
+    let (world, gateways) = slardar(409, denied);
+    let error = gateways.may_write().await.expect_err("denied").to_string();
+    assert!(error.contains("a write to k: 403"), "{error}");
+    let asked = world.written.lock().expect("lock").concat();
+    // Of an index in the past nothing comes.
+    assert!(asked.starts_with("txn ") && asked.contains(r#""Index":6"#), "{asked}");
+    let (_, gateways) = slardar(409, r#"{"Errors":[{"OpIndex":0,"What":"index is stale"}]}"#);
+    assert!(gateways.may_write().await.is_ok());
+}
+
+async fn write_to_slardar(status: u16, answer: &str) -> (Result<Written, Error>, Vec<String>) {
+    let (world, gateways) = slardar(status, answer);
     let written = gateways.write(&guard(), NODES[0], true).await;
     (written, world.written.lock().expect("lock").clone())
 }
