@@ -131,6 +131,7 @@ impl RegistrySpec {
                 service: Template::new(service.clone()),
                 sync_interval: None,
             }),
+            nodes: Vec::new(),
         })
     }
 }
@@ -142,6 +143,8 @@ pub struct GatewaySpec {
     pub name: String,
     /// The playbook's settings, names filled in.
     pub settings: Gateway,
+    /// The addresses of all nodes.
+    pub nodes: Vec<String>,
 }
 
 /// The artifact.
@@ -335,7 +338,7 @@ impl Spec {
             },
             Registry::Gateway {} => RegistrySpec::Gateway,
         };
-        let mut gateways = filler.gateways(&playbook.gateways)?;
+        let mut gateways = filler.gateways(playbook)?;
         gateways.extend(registry.witness(&gateways));
         let mut spec = Self {
             service: playbook.service.clone(),

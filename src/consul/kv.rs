@@ -152,6 +152,35 @@ struct Problem {
     what: String,
 }
 
+/// What asks for one key, as the leader knows it now.
+#[must_use]
+pub fn key(key: &str) -> (String, Vec<(&'static str, String)>) {
+    (format!("/v1/kv/{}", encode(key)), vec![("consistent", String::new())])
+}
+
+/// Reads what Consul answers to such a question.
+///
+/// # Errors
+///
+/// Says what cannot be read.
+pub fn entries(body: &[u8]) -> Result<Vec<Entry>, String> {
+    let pairs: Vec<Pair> =
+        serde_json::from_slice(body).map_err(|error| text::line(&error.to_string(), 200))?;
+    let entry = |pair: Pair| {
+        let value = BASE64_STANDARD.decode(pair.value.unwrap_or_default());
+        let value =
+            value.map_err(|error| format!("value of {}: {error}", text::line(&pair.key, 120)))?;
+        Ok(Entry {
+            key: pair.key,
+            value,
+            flags: pair.flags,
+            modify_index: pair.modify_index,
+            session: pair.session,
+        })
+    };
+    pairs.into_iter().map(entry).collect()
+}
+
 impl<W: World> Client<W> {
     /// Reads one key, as the leader knows it now.
     ///
@@ -171,9 +200,8 @@ impl<W: World> Client<W> {
         self.kv_read(prefix, "recurse").await
     }
 
-    async fn kv_read(&self, key: &str, how: &'static str) -> Result<Vec<Entry>, Error> {
-        let path = format!("/v1/kv/{}", encode(key));
-        let mut query = vec![("consistent", String::new())];
+    async fn kv_read(&self, name: &str, how: &'static str) -> Result<Vec<Entry>, Error> {
+        let (path, mut query) = key(name);
         if how == "recurse" {
             query.push(("recurse", String::new()));
         }
@@ -181,24 +209,7 @@ impl<W: World> Client<W> {
         if reply.status == 404 {
             return Ok(Vec::new());
         }
-        let pairs: Vec<Pair> = decode(&path, &reply)?;
-        pairs
-            .into_iter()
-            .map(|pair| {
-                let value = BASE64_STANDARD.decode(pair.value.unwrap_or_default());
-                let value = value.map_err(|error| Error::Unreadable {
-                    what: path.clone(),
-                    message: format!("value of {}: {error}", text::line(&pair.key, 120)),
-                })?;
-                Ok(Entry {
-                    key: pair.key,
-                    value,
-                    flags: pair.flags,
-                    modify_index: pair.modify_index,
-                    session: pair.session,
-                })
-            })
-            .collect()
+        entries(&reply.body).map_err(|message| Error::Unreadable { what: path, message })
     }
 
     /// Lists the names of all keys below a prefix.

@@ -22,7 +22,7 @@ use crate::world::{Channel, HttpError, Method, Reply, Request, World};
 
 #[cfg(test)]
 pub(crate) use kv::base64;
-pub use kv::{Entry, Guard, KvWrite, Write};
+pub use kv::{Entry, Guard, KvWrite, Write, entries, key};
 pub use service::{Extent, Instance, Maintenance, passing};
 pub use session::SessionSettings;
 pub use settings::{Settings, tls_from_environment};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::consul::Client;
+use crate::consul::{self, Client, Entry, Guard, KvWrite};
 use crate::text;
 use crate::world::{Command, Host, HttpError, Reply, Request, RunError, World};
 
@@ -21,6 +21,8 @@ pub enum Ask {
     Exchange(String, Vec<u8>, Duration),
     /// A path of Consul's API with its query, read from any of its servers.
     Consul(String, Vec<(&'static str, String)>),
+    /// A key's new value in Consul, if it has not changed since it was read, and only while the lock is held.
+    CompareAndSet(Entry, Vec<u8>),
 }
 
 /// Why there is no reply.
@@ -35,6 +37,12 @@ pub enum AskError {
     /// The command ran and failed.
     #[error("{0}")]
     Failed(String),
+    /// A key in Consul was changed by somebody else; nothing was written.
+    #[error("somebody else changed the key in Consul")]
+    Conflict,
+    /// The lock is not held; nothing was written.
+    #[error("the lock is not held")]
+    NotHeld,
 }
 
 /// Asks gateways over a world, and Consul where there is one. Cheap to clone.
@@ -42,11 +50,13 @@ pub enum AskError {
 pub struct Asker<W> {
     world: Arc<W>,
     consul: Option<Arc<Client<W>>>,
+    /// What a write to Consul depends on.
+    guard: Option<Guard>,
 }
 
 impl<W> Clone for Asker<W> {
     fn clone(&self) -> Self {
-        Self { world: self.world.clone(), consul: self.consul.clone() }
+        Self { world: self.world.clone(), consul: self.consul.clone(), guard: self.guard.clone() }
     }
 }
 
@@ -55,7 +65,13 @@ impl<W: World> Asker<W> {
     #[must_use]
     pub fn new(world: Arc<W>, consul: Option<&Client<W>>) -> Self {
         let consul = consul.map(|consul| Arc::new(consul.hurried(CONSUL_PATIENCE)));
-        Self { world, consul }
+        Self { world, consul, guard: None }
+    }
+
+    /// Asks the same, and may also write to Consul while the lock of `guard` is held.
+    #[must_use]
+    pub fn guarded(&self, guard: &Guard) -> Self {
+        Self { guard: Some(guard.clone()), ..self.clone() }
     }
 
     /// Asks one question.
@@ -93,13 +109,40 @@ impl<W: World> Asker<W> {
                 Ok(Reply { status: 200, body, ..Reply::default() })
             }
             Ask::Consul(path, query) => {
-                let Some(consul) = &self.consul else {
-                    return Err(AskError::NotSent("the playbook names no Consul".into()));
-                };
-                let reply = consul.get(path, query).await;
+                let reply = self.consul()?.get(path, query).await;
                 reply.map_err(|error| AskError::NotSent(error.to_string()))
             }
+            Ask::CompareAndSet(entry, value) => {
+                // Without a lock nothing is written.
+                let guard = Some(self.guard.as_ref().ok_or(AskError::NotHeld)?);
+                match self.consul()?.kv_compare_and_set(guard, entry, value).await {
+                    Ok(KvWrite::Done(_)) => Ok(Reply { status: 200, ..Reply::default() }),
+                    Ok(KvWrite::Conflict) => Err(AskError::Conflict),
+                    Ok(KvWrite::NotHeld) => Err(AskError::NotHeld),
+                    Err(error @ consul::Error::Unknown(_)) => {
+                        Err(AskError::Unknown(error.to_string()))
+                    }
+                    Err(error) => Err(AskError::NotSent(error.to_string())),
+                }
+            }
         }
+    }
+
+    /// Asks whether keys in Consul may be written; writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the token lacks the right, or Consul cannot be asked.
+    pub async fn may_write(&self, keys: &[Entry]) -> Result<(), consul::Error> {
+        match &self.consul {
+            Some(consul) => consul.kv_may_write(&keys.iter().collect::<Vec<_>>()).await,
+            None => Ok(()),
+        }
+    }
+
+    fn consul(&self) -> Result<&Client<W>, AskError> {
+        let consul = self.consul.as_deref();
+        consul.ok_or_else(|| AskError::NotSent("the playbook names no Consul".into()))
     }
 
     /// Asks one question after the other.

@@ -11,9 +11,12 @@ mod command;
 mod consul_dns;
 mod consul_passing;
 mod consul_template;
+mod dyups;
 mod haproxy;
 mod http_table;
+mod ngx_dynamic_upstream;
 mod proof;
+mod slardar;
 mod table;
 mod upsync;
 mod watch;
@@ -21,8 +24,10 @@ mod watch;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::consul::Entry;
 use crate::playbook::Gateway;
 use crate::spec::GatewaySpec;
+use crate::world::Method::Post;
 use crate::world::{Reply, Request};
 
 pub use ask::{Ask, AskError, Asker};
@@ -187,6 +192,26 @@ pub trait Switch: Send + Sync {
     /// When the replies cannot be understood, or the gateway does not know the node.
     fn is_down(&self, replies: &[Reply], address: &str) -> Result<bool, String>;
 
+    /// Returns whether the places that the node is marked in contradict each other: a write was interrupted, or
+    /// somebody else changed one of them.
+    fn is_half_turned(&self, replies: &[Reply], address: &str) -> bool {
+        let _ = (replies, address);
+        false
+    }
+
+    /// Returns whether the gateway has lost its whole list, by a restart say. What [`Switch::turn`] then builds on are
+    /// the replies from before, where there were any.
+    fn is_lost(&self, replies: &[Reply]) -> bool {
+        let _ = replies;
+        false
+    }
+
+    /// The keys in Consul that it writes, as the replies show them.
+    fn keys(&self, replies: &[Reply]) -> Vec<Entry> {
+        let _ = replies;
+        Vec::new()
+    }
+
     /// What marks the node at `address`, on top of what the replies to [`Switch::asks`] say.
     ///
     /// # Errors
@@ -215,6 +240,11 @@ pub fn driver(gateway: &GatewaySpec) -> Box<dyn Driver> {
         Gateway::ConsulPassing(settings) => Box::new(consul_passing::ConsulPassing::new(settings)),
         Gateway::Command(settings) => Box::new(command::Commands::new(settings)),
         Gateway::Haproxy(settings) => Box::new(haproxy::Haproxy::new(settings)),
+        Gateway::NgxDynamicUpstream(settings) => {
+            Box::new(ngx_dynamic_upstream::NgxDynamicUpstream::new(settings))
+        }
+        Gateway::Slardar(settings) => Box::new(slardar::Slardar::new(settings)),
+        Gateway::Dyups(settings) => Box::new(dyups::Dyups::new(settings, &gateway.nodes)),
     }
 }
 
@@ -250,6 +280,11 @@ pub fn following(gateway: &GatewaySpec) -> Following {
 /// A request on a connection of its own.
 fn get(url: &str) -> Request {
     Request::get(url, READ_TIMEOUT).fresh()
+}
+
+/// The same with a body.
+fn post(url: &str, body: &str) -> Request {
+    Request { method: Post, body: Some(body.as_bytes().to_vec()), ..get(url) }
 }
 
 /// A reply that must be 200.

@@ -4,10 +4,9 @@
 //! sentence. `check_status` is shared by all workers; it does not know `down`, and it forgets a peer that was
 //! down during a reload: a peer it does not list is not held down by it.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+mod check;
 
-use serde::Deserialize;
+use std::time::Duration;
 
 use super::{Ask, Driver, Peer, View, WORKER_HEADER, get, ok};
 use crate::playbook::NginxUpsync;
@@ -56,7 +55,7 @@ impl Driver for Upsync {
         let [status, check @ ..] = replies else { return Err("no reply".into()) };
         let mut view = parse_show(&ok(status)?.text(), &self.upstream)?;
         if let [check, ..] = check {
-            let held_down = parse_check(&ok(check)?.text(), &self.upstream)?;
+            let held_down = check::parse(&ok(check)?.text(), &self.upstream)?;
             for (address, down) in held_down {
                 if let Some(peer) = view.peers.get_mut(&address) {
                     peer.held_down = down;
@@ -115,35 +114,6 @@ fn parse_show(text: &str, upstream: &str) -> Result<View, String> {
         Some(0) => Ok(view),
         Some(_) => Err(format!("the reply does not show all servers of `{upstream}`")),
     }
-}
-
-/// Reads `check_status?format=json` and returns which addresses it holds down.
-fn parse_check(text: &str, upstream: &str) -> Result<BTreeMap<String, bool>, String> {
-    #[derive(Deserialize)]
-    struct Document {
-        servers: Servers,
-    }
-    #[derive(Deserialize)]
-    struct Servers {
-        server: Vec<Server>,
-    }
-    #[derive(Deserialize)]
-    struct Server {
-        upstream: String,
-        name: String,
-        status: String,
-    }
-    let document: Document = serde_json::from_str(text).map_err(|error| {
-        let why = crate::text::line(&error.to_string(), 200);
-        format!("check_status cannot be read as JSON: {why}")
-    })?;
-    let mut held_down = BTreeMap::new();
-    for server in document.servers.server {
-        if server.upstream.eq_ignore_ascii_case(upstream) {
-            *held_down.entry(server.name).or_insert(false) |= server.status != "up";
-        }
-    }
-    Ok(held_down)
 }
 
 fn unreadable(line: &str) -> String {

@@ -6,9 +6,14 @@ mod command;
 mod consul_dns;
 mod consul_passing;
 mod consul_template;
+mod dyups;
 mod haproxy;
 mod http_table;
 mod nginx_upsync;
+mod ngx_dynamic_upstream;
+mod slardar;
+
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,10 +24,13 @@ pub use command::CommandGateway;
 pub use consul_dns::ConsulDns;
 pub use consul_passing::ConsulPassing;
 pub use consul_template::ConsulTemplate;
+pub use dyups::{Dyups, DyupsMode};
 pub(crate) use haproxy::is_name as is_haproxy_name;
 pub use haproxy::{Haproxy, HaproxySocket, HaproxyState};
 pub use http_table::HttpTable;
-pub use nginx_upsync::NginxUpsync;
+pub use nginx_upsync::{NginxUpsync, UpsyncType};
+pub use ngx_dynamic_upstream::{DynamicUpstreamVariant, NgxDynamicUpstream};
+pub use slardar::{Slardar, SlardarServer};
 
 /// A proxy that routes to the nodes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +50,12 @@ pub enum Gateway {
     Command(CommandGateway),
     /// HAProxy.
     Haproxy(Haproxy),
+    /// nginx with `ngx_http_dyups_module`, through its own API.
+    Dyups(Dyups),
+    /// nginx with `ngx_dynamic_upstream`, through its own API.
+    NgxDynamicUpstream(NgxDynamicUpstream),
+    /// Slardar, through its own API and its keys in Consul.
+    Slardar(Slardar),
 }
 
 impl Gateway {
@@ -56,6 +70,9 @@ impl Gateway {
             Self::ConsulTemplate(_) => "consul-template",
             Self::Command(_) => "command",
             Self::Haproxy(_) => "haproxy",
+            Self::Dyups(_) => "dyups",
+            Self::NgxDynamicUpstream(_) => "ngx-dynamic-upstream",
+            Self::Slardar(_) => "slardar",
         }
     }
 
@@ -70,6 +87,9 @@ impl Gateway {
             Self::ConsulTemplate(settings) => settings,
             Self::Command(settings) => settings,
             Self::Haproxy(settings) => settings,
+            Self::Dyups(settings) => settings,
+            Self::NgxDynamicUpstream(settings) => settings,
+            Self::Slardar(settings) => settings,
         }
     }
 
@@ -83,6 +103,9 @@ impl Gateway {
             Self::ConsulTemplate(settings) => settings,
             Self::Command(settings) => settings,
             Self::Haproxy(settings) => settings,
+            Self::Dyups(settings) => settings,
+            Self::NgxDynamicUpstream(settings) => settings,
+            Self::Slardar(settings) => settings,
         }
     }
 
@@ -111,6 +134,11 @@ pub trait Settings {
     /// The key that tells on which machine it is reached by ssh, and its value.
     fn destination(&self) -> Option<(&'static str, &str)> {
         None
+    }
+
+    /// Addresses that must be nodes of the playbook, each with the key it stands under.
+    fn addresses(&self) -> Vec<(&'static str, &str)> {
+        Vec::new()
     }
 
     /// Returns whether it tells the requests in flight at each peer.
@@ -186,6 +214,16 @@ impl<T: Fillable> Fillable for Vec<T> {
     }
 }
 
+impl Fillable for BTreeMap<String, Template> {
+    fn each(&self) -> Vec<&Template> {
+        self.values().collect()
+    }
+
+    fn each_mut(&mut self) -> Vec<&mut Template> {
+        self.values_mut().collect()
+    }
+}
+
 /// The two lists of a kind's templates, from the fields that hold them; `field as "key"` where the names differ.
 macro_rules! templates {
     ($($field:ident $(as $key:literal)?),+ $(,)?) => {
@@ -230,6 +268,14 @@ fn follows_health(registry: &Registry) -> Option<String> {
     match registry {
         Registry::ConsulService { .. } => None,
         other => Some(format!("it follows the health of a service, not `{}`", other.kind())),
+    }
+}
+
+/// Returns why a gateway that is written to through its own API does not do what another registry says.
+fn has_own_api(registry: &Registry) -> Option<String> {
+    match registry {
+        Registry::Gateway {} => None,
+        other => Some(format!("it does what its own API is told, not `{}`", other.kind())),
     }
 }
 

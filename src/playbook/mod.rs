@@ -30,8 +30,9 @@ use serde::{Deserialize, Serialize};
 pub use crate::diagnostic::{Invalid, Problem, Source};
 pub(crate) use gateway::is_haproxy_name;
 pub use gateway::{
-    CommandGateway, ConsulDns, ConsulPassing, ConsulTemplate, Gateway, Haproxy, HaproxySocket,
-    HaproxyState, HttpTable, NginxUpsync, Settings, Wrong,
+    CommandGateway, ConsulDns, ConsulPassing, ConsulTemplate, DynamicUpstreamVariant, Dyups,
+    DyupsMode, Gateway, Haproxy, HaproxySocket, HaproxyState, HttpTable, NginxUpsync,
+    NgxDynamicUpstream, Settings, Slardar, SlardarServer, UpsyncType, Wrong,
 };
 pub use load::{Loaded, load, load_text, schema};
 pub use proof::{ConsulCheck, Drain, Health, Identity, InFlight, Metric, OnTimeout, Sockets};

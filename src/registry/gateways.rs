@@ -1,8 +1,13 @@
 //! The gateways' own APIs: a node is marked at each of them, and read back there.
+//!
+//! Some gateways take whole lists only: a write is then a read, a change and a write, which two nodes' tasks must not do at
+//! the same time, and what such a gateway forgets is given back to it. So each gateway is turned by one task at a time, on
+//! top of what it shows at that moment, and the last list that it showed is remembered.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Basis, Error, Looks, Switch, Written};
+use crate::consul::{self, Guard};
 use crate::gateway::{AskError, Asker, Driver, driver};
 use crate::spec::{GatewaySpec, Spec};
 use crate::world::{Reply, World};
@@ -10,20 +15,46 @@ use crate::world::{Reply, World};
 /// Every gateway of a release.
 pub(super) struct Gateways<W> {
     asker: Asker<W>,
-    gateways: Vec<(String, Arc<dyn Driver>)>,
+    gateways: Vec<One>,
+}
+
+/// One gateway.
+struct One {
+    name: String,
+    driver: Arc<dyn Driver>,
+    /// Held while it is turned.
+    turning: tokio::sync::Mutex<()>,
+    memory: Mutex<Memory>,
+}
+
+/// What a gateway showed last.
+#[derive(Default)]
+struct Memory {
+    /// How often it was turned: what was asked before that tells nothing new.
+    turns: u64,
+    /// Its replies, as long as it knew its list.
+    list: Option<Vec<Reply>>,
+}
+
+/// What a gateway shows now.
+struct Shown {
+    /// Whether the node is down there; `None` where it contradicts itself.
+    down: Option<bool>,
+    /// Its replies, or those from before it lost its list.
+    replies: Vec<Reply>,
 }
 
 impl<W> std::fmt::Debug for Gateways<W> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names = self.gateways.iter().map(|(name, _)| name);
+        let names = self.gateways.iter().map(|gateway| &gateway.name);
         formatter.debug_list().entries(names).finish()
     }
 }
 
 impl<W: World> Gateways<W> {
     pub(super) fn new(asker: Asker<W>, gateways: &[GatewaySpec]) -> Self {
-        let named = |gateway: &GatewaySpec| (gateway.name.clone(), driver(gateway).into());
-        Self { asker, gateways: gateways.iter().map(named).collect() }
+        let one = |gateway: &GatewaySpec| One::new(gateway.name.clone(), driver(gateway).into());
+        Self { asker, gateways: gateways.iter().map(one).collect() }
     }
 
     pub(super) async fn look(&self, spec: &Spec) -> Looks {
@@ -39,86 +70,152 @@ impl<W: World> Gateways<W> {
     pub(super) async fn read(&self, address: &str) -> Result<Switch, Error> {
         let mut found = Vec::new();
         let mut told = Vec::new();
-        for (name, driver) in &self.gateways {
-            let (down, replies) = self.read_one(name, driver.as_ref(), address).await?;
-            told.push(format!("{name} {}", if down { "down" } else { "up" }));
-            found.push((down, replies));
+        for gateway in &self.gateways {
+            let down = gateway.read(&self.asker, address).await?.down;
+            let word = match down {
+                Some(true) => "down",
+                Some(false) => "up",
+                None => "half down",
+            };
+            told.push(format!("{} {word}", gateway.name));
+            found.push(down);
         }
-        let first = found.first().map(|(down, _)| *down);
-        let same = found.iter().all(|(down, _)| Some(*down) == first);
-        let names: Vec<_> = self.gateways.iter().map(|(name, _)| name.as_str()).collect();
+        let first = found.first().copied().flatten();
+        let names: Vec<_> = self.gateways.iter().map(|gateway| gateway.name.as_str()).collect();
         Ok(Switch {
             name: format!("{address} at {}", names.join(", ")),
-            down: first.filter(|_| same),
+            down: first.filter(|_| found.iter().all(|down| *down == first)),
             original: told.join(", "),
             modify_index: 0,
-            basis: Basis::Gateways(found),
+            basis: Basis::Gateways,
         })
     }
 
-    async fn read_one(
-        &self,
-        name: &str,
-        driver: &dyn Driver,
-        address: &str,
-    ) -> Result<(bool, Vec<Reply>), Error> {
-        let failed = |problem: String| Error::Failed(format!("{name}: {problem}"));
-        let switch =
-            driver.switch().ok_or_else(|| failed("nothing can be written to it".into()))?;
-        let replies = self.asker.ask_all(&switch.asks()).await;
-        let replies = replies.map_err(|error| failed(error.to_string()))?;
-        let down = switch.is_down(&replies, address).map_err(failed)?;
-        Ok((down, replies))
+    /// Asks whether what the gateways keep in Consul may be written; writes nothing.
+    pub(super) async fn may_write(&self) -> Result<(), consul::Error> {
+        let mut keys = Vec::new();
+        for switch in self.gateways.iter().filter_map(|gateway| gateway.driver.switch()) {
+            // One that does not answer now is found out by whoever turns it.
+            if let Ok(replies) = self.asker.ask_all(&switch.asks()).await {
+                keys.extend(switch.keys(&replies));
+            }
+        }
+        self.asker.may_write(&keys).await
     }
 
     /// Turns a node at every gateway that has it otherwise. One after the other: where the first says no, the others
     /// are left alone.
     pub(super) async fn write(
         &self,
+        guard: &Guard,
         address: &str,
-        found: &[(bool, Vec<Reply>)],
         down: bool,
     ) -> Result<Written, Error> {
+        let asker = self.asker.guarded(guard);
         let mut begun = false;
-        let left = self.gateways.iter().zip(found).filter(|(_, (is_down, _))| *is_down != down);
-        for ((name, driver), (_, replies)) in left {
-            let turned = self.turn(name, driver.as_ref(), address, replies, down).await;
-            match turned {
-                Ok(()) => begun = true,
-                // What was turned at another gateway meanwhile makes the whole uncertain.
-                Err(Error::Failed(problem)) if begun => return Err(Error::Unknown(problem)),
-                Err(error) => return Err(error),
+        for gateway in &self.gateways {
+            match gateway.turn(&asker, address, down).await {
+                Ok(turned) => begun |= turned,
+                Err(refused) => return refused.told(begun),
             }
         }
         Ok(Written::Done(0))
     }
+}
 
-    async fn turn(
-        &self,
-        name: &str,
-        driver: &dyn Driver,
-        address: &str,
-        found: &[Reply],
-        down: bool,
-    ) -> Result<(), Error> {
-        let failed = |problem: String| Error::Failed(format!("{name}: {problem}"));
-        let unknown = |problem: String| Error::Unknown(format!("{name}: {problem}"));
-        let switch =
-            driver.switch().ok_or_else(|| failed("nothing can be written to it".into()))?;
-        let asks = switch.turn(found, address, down).map_err(failed)?;
-        let replies = self.asker.ask_all(&asks).await.map_err(|error| match error {
-            AskError::NotSent(problem) => failed(problem),
-            AskError::Unknown(problem) | AskError::Failed(problem) => unknown(problem),
-        })?;
-        switch.is_done(&replies).map_err(unknown)?;
-        // What a gateway says it did is one thing, what it then shows another.
-        match self.read_one(name, driver, address).await {
-            Ok((is_down, _)) if is_down == down => Ok(()),
-            Ok(_) => {
-                let what = if down { "up" } else { "down" };
-                Err(unknown(format!("it took the change and still shows {address} {what}")))
-            }
-            Err(error) => Err(Error::Unknown(error.to_string())),
+/// Why a gateway was not turned.
+enum Refused {
+    /// Consul does not have the value any more that the change rests on; nothing was changed.
+    Conflict,
+    /// The lock is not held; nothing was changed.
+    NotHeld,
+    Error(Error),
+}
+
+impl Refused {
+    /// What was turned at another gateway meanwhile makes the whole uncertain.
+    fn told(self, begun: bool) -> Result<Written, Error> {
+        match self {
+            Self::Conflict => Ok(Written::Conflict),
+            Self::NotHeld => Ok(Written::NotHeld),
+            Self::Error(Error::Failed(problem)) if begun => Err(Error::Unknown(problem)),
+            Self::Error(error) => Err(error),
         }
     }
 }
+
+impl One {
+    fn new(name: String, driver: Arc<dyn Driver>) -> Self {
+        Self { name, driver, turning: tokio::sync::Mutex::default(), memory: Mutex::default() }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self, problem: &str) -> Error {
+        Error::Failed(format!("{}: {problem}", self.name))
+    }
+
+    async fn read<W: World>(&self, asker: &Asker<W>, address: &str) -> Result<Shown, Error> {
+        let switch = self.driver.switch();
+        let switch = switch.ok_or_else(|| self.failed("nothing can be written to it"))?;
+        let turns = self.memory().turns;
+        let replies = asker.ask_all(&switch.asks()).await;
+        let replies = replies.map_err(|error| self.failed(&error.to_string()))?;
+        let down = switch.is_down(&replies, address).map_err(|problem| self.failed(&problem))?;
+        let down = (!switch.is_half_turned(&replies, address)).then_some(down);
+        let mut memory = self.memory();
+        let replies = if switch.is_lost(&replies) {
+            memory.list.clone().unwrap_or(replies)
+        } else {
+            if memory.turns == turns {
+                memory.list = Some(replies.clone());
+            }
+            replies
+        };
+        Ok(Shown { down, replies })
+    }
+
+    /// Marks a node on top of what the gateway shows now; returns whether there was anything to do.
+    async fn turn<W: World>(
+        &self,
+        asker: &Asker<W>,
+        address: &str,
+        down: bool,
+    ) -> Result<bool, Refused> {
+        let _turning = self.turning.lock().await;
+        let found = self.read(asker, address).await.map_err(Refused::Error)?;
+        if found.down == Some(down) {
+            return Ok(false);
+        }
+        let failed = |problem: &str| Refused::Error(self.failed(problem));
+        let unknown =
+            |problem: &str| Refused::Error(Error::Unknown(format!("{}: {problem}", self.name)));
+        let switch = self.driver.switch();
+        let switch = switch.ok_or_else(|| failed("nothing can be written to it"))?;
+        let asks = switch.turn(&found.replies, address, down);
+        let asks = asks.map_err(|problem| failed(&problem))?;
+        let replies = asker.ask_all(&asks).await;
+        self.memory().turns += 1;
+        let replies = replies.map_err(|error| match error {
+            AskError::NotSent(problem) => failed(&problem),
+            AskError::Unknown(problem) | AskError::Failed(problem) => unknown(&problem),
+            AskError::Conflict => Refused::Conflict,
+            AskError::NotHeld => Refused::NotHeld,
+        })?;
+        switch.is_done(&replies).map_err(|problem| unknown(&problem))?;
+        // What a gateway says it did is one thing, what it then shows another.
+        match self.read(asker, address).await {
+            Ok(shown) if shown.down == Some(down) => Ok(true),
+            Ok(_) => {
+                let what = if down { "up" } else { "down" };
+                Err(unknown(&format!("it took the change and still shows {address} {what}")))
+            }
+            Err(error) => Err(Refused::Error(Error::Unknown(error.to_string()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::consul::{self, Client, Entry, Guard};
 use crate::gateway::Asker;
 use crate::spec::{NodeSpec, RegistrySpec, Spec};
-use crate::world::{Reply, World};
+use crate::world::World;
 
 use gateways::Gateways;
 use kv::Kv;
@@ -54,8 +54,8 @@ pub struct Switch {
 enum Basis {
     Key(Entry),
     Instance(Owned),
-    /// For each gateway: whether it is down there, and the replies that say so.
-    Gateways(Vec<(bool, Vec<Reply>)>),
+    /// Each gateway is read anew when it is turned.
+    Gateways,
 }
 
 /// How a write ended.
@@ -147,8 +147,8 @@ impl<W: World> Registry<W> {
         match (&self.0, &switch.basis) {
             (Kind::Kv(kv), Basis::Key(entry)) => kv.write(guard, entry, down).await,
             (Kind::Service(service), Basis::Instance(owned)) => service.write(owned, down).await,
-            (Kind::Gateways(gateways), Basis::Gateways(found)) => {
-                gateways.write(&node.address, found, down).await
+            (Kind::Gateways(gateways), Basis::Gateways) => {
+                gateways.write(guard, &node.address, down).await
             }
             _ => Err(Error::Failed(format!("{} is of another registry", switch.name))),
         }
@@ -172,7 +172,7 @@ impl<W: World> Registry<W> {
         match &self.0 {
             Kind::Kv(kv) => kv.may_write(addresses).await,
             Kind::Service(service) => service.may_write().await,
-            Kind::Gateways(_) => Ok(()),
+            Kind::Gateways(gateways) => gateways.may_write().await,
         }
     }
 }

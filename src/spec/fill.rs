@@ -9,7 +9,7 @@ use super::{
 use crate::event::Step;
 use crate::node::{ARCHIVES, Layout, Packing};
 use crate::playbook::{
-    CommandSpec, Gateway, HookPlace, InFlight, Names, Playbook, Registry, StepSpec, Template,
+    CommandSpec, HookPlace, InFlight, Names, Playbook, Registry, StepSpec, Template,
 };
 use crate::world::Host;
 
@@ -34,8 +34,10 @@ impl Filler<'_> {
         template.map(|template| self.fill(path, template)).transpose()
     }
 
-    pub(super) fn gateways(&self, gateways: &[Gateway]) -> Result<Vec<GatewaySpec>, SpecError> {
-        gateways
+    pub(super) fn gateways(&self, playbook: &Playbook) -> Result<Vec<GatewaySpec>, SpecError> {
+        let nodes: Vec<_> = playbook.nodes.iter().map(|node| node.address.clone()).collect();
+        playbook
+            .gateways
             .iter()
             .enumerate()
             .map(|(index, gateway)| {
@@ -44,7 +46,8 @@ impl Filler<'_> {
                 for (key, template) in settings.settings_mut().templates_mut() {
                     *template = self.template(&format!("{path}.{key}"), template)?;
                 }
-                Ok(GatewaySpec { name: gateway.display_name().to_owned(), settings })
+                let name = gateway.display_name().to_owned();
+                Ok(GatewaySpec { name, settings, nodes: nodes.clone() })
             })
             .collect()
     }

@@ -37,6 +37,8 @@ impl Question<'_> {
 pub(crate) struct Seen {
     /// Which nodes the worker that answers has down.
     pub(crate) down: [bool; 3],
+    /// Which nodes it was told last to have down, by whichever worker.
+    pub(crate) told: [bool; 3],
     /// Requests in flight at the first node.
     pub(crate) in_flight: u64,
     /// Which worker answers.
@@ -106,6 +108,11 @@ pub(crate) trait Subject: Send + Sync {
         true
     }
 
+    /// Whether a restart leaves it without any list, as one that never had it.
+    fn loses(&self) -> bool {
+        false
+    }
+
     /// Answers in the bytes of a real one.
     fn answer(&self, question: &Question<'_>, seen: &Seen) -> Answer;
 }
@@ -118,6 +125,7 @@ struct State {
     asked: u32,
     writes: usize,
     is_stuck: bool,
+    has_lost: bool,
     ailment: Option<Ailment>,
 }
 
@@ -136,6 +144,7 @@ pub(crate) fn stage_of(subject: &'static dyn Subject) -> Stage<Replay> {
         asked: 0,
         writes: 0,
         is_stuck: false,
+        has_lost: false,
         ailment: None,
     };
     let world = Arc::new(Replay { subject, state: Mutex::new(state) });
@@ -174,9 +183,10 @@ impl Replay {
             }
             let seen = Seen {
                 down: state.has(self.subject, worker),
+                told: state.told.last().expect("never empty").1,
                 in_flight: state.in_flight,
                 worker,
-                knows: ailment != Some(Ailment::Unknown),
+                knows: ailment != Some(Ailment::Unknown) && !state.has_lost,
             };
             let answer = self.subject.answer(&question, &seen);
             if let Some(effect) =
@@ -184,11 +194,14 @@ impl Replay {
             {
                 state.told.push((Instant::now(), effect));
                 state.writes += 1;
+                state.has_lost = false;
             }
             (answer, ailment)
         };
+        let is_write = answer.effect.is_some();
         match ailment {
-            Some(Ailment::Silent) => {
+            Some(Ailment::Swallowing) if !is_write => Ok(answer),
+            Some(Ailment::Silent | Ailment::Swallowing) => {
                 sleep(timeout).await;
                 Err(HttpError::TimedOut(timeout))
             }
@@ -252,11 +265,20 @@ impl Hands for Arc<Replay> {
     fn restart(&self) -> bool {
         if self.subject.forgets() {
             self.state().told = vec![(Instant::now(), [false; 3])];
+            self.state().has_lost = self.subject.loses();
         }
         self.subject.forgets()
     }
 
+    fn has_lost_its_list(&self) -> bool {
+        self.state().has_lost
+    }
+
     fn befall(&self, ailment: Ailment) -> bool {
+        // One that has lost its list cannot be told from one that never had it.
+        if ailment == Ailment::Unknown && self.subject.loses() {
+            return false;
+        }
         self.state().ailment = Some(ailment);
         true
     }

@@ -27,6 +27,8 @@ pub(crate) enum Ailment {
     Unreachable,
     /// It takes what is said and never answers.
     Silent,
+    /// It answers what is asked; what it is told it does, and never answers.
+    Swallowing,
     /// It answers this, whatever is said.
     Garbage(Vec<u8>),
     /// Its true answers end after so many bytes, and the connection with them.
@@ -46,6 +48,11 @@ pub(crate) trait Hands {
 
     /// Restarts the gateway; true when it has forgotten what it was told.
     fn restart(&self) -> bool;
+
+    /// Returns whether it has lost its whole list by a restart, and nobody has told it anew.
+    fn has_lost_its_list(&self) -> bool {
+        false
+    }
 
     /// Lets something befall it from now on; false when that cannot be had.
     fn befall(&self, ailment: Ailment) -> bool;

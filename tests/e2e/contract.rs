@@ -142,8 +142,8 @@ impl Hands for Haproxy {
                 haproxy.stop();
                 *self.impostor.borrow_mut() = Some(Impostor::new(haproxy, &garbage));
             }
-            // A live one says all that it has to say.
-            Ailment::Cut(_) => return false,
+            // A live one says all that it has to say, and answers what it has done.
+            Ailment::Cut(_) | Ailment::Swallowing => return false,
         }
         true
     }

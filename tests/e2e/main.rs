@@ -21,4 +21,5 @@ mod releases;
 mod resume;
 mod rollback;
 mod signals;
+mod source_only;
 mod terminal;

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::spoilt::{assert_printable, bytes, cases};
 
 /// As real gateways of several kinds have shown them.
-const SHOWN: [&str; 8] = [
+const SHOWN: [&str; 11] = [
     "Upstream name: 127.0.0.1; Backend server count: 1
         server 127.0.0.1:80 weight=1 max_fails=1 fail_timeout=10s;
 
@@ -21,16 +21,23 @@ Upstream name: app; Backend server count: 3
 ",
     "The upstream you requested does not exist. Please double-check the name",
     r#"{"servers": {"total": 2, "generation": 1, "server": [{"index": 0, "upstream": "app", "name": "127.0.0.1:18001", "status": "up", "rise": 20, "fall": 0, "type": "http", "port": 0}, {"index": 1, "upstream": "app", "name": "127.0.0.1:18002", "status": "down", "rise": 0, "fall": 9, "type": "http", "port": 0}]}}"#,
-    "host1\nserver 127.0.0.1:19003 weight=1 max_conns=0 max_fails=1 fail_timeout=10 backup=0 down=0\n\napp\nserver 127.0.0.1:19001 weight=5 max_conns=0 max_fails=3 fail_timeout=7 backup=0 down=1\n",
+    "host1\nserver 127.0.0.1:19003 weight=1 max_conns=0 max_fails=1 fail_timeout=10 backup=0 down=0\n\napp\nserver 127.0.0.1:19001 weight=5 max_conns=0 max_fails=3 fail_timeout=7 backup=0 down=1\n\n",
     "server 127.0.0.1:19001 addr=127.0.0.1:19001 weight=1 max_fails=1 fail_timeout=10 max_conns=0 conns=2 down;\n",
     r#"{"peers":[{"max_fails":1,"weight":1,"name":"127.0.0.1:19003","server":"127.0.0.1:19003","fail_timeout":10,"backup":false,"conns":0,"down":true},{"name":"127.0.0.1:19001","conns":18446744073709551615,"down":false}]}"#,
     r#"{"shd_config_version":0,"peers":[[{"weight":1,"msg":null,"status":"ok","server":"node-dev.example:127.0.0.1:19001"}]],"checkup_timer_alive":true}"#,
     r#"{"app":{"enable":true,"cluster":[{"servers":[{"host":"127.0.0.1","port":19001}]}],"keepalive":20}}"#,
+    "upstream app {\nserver 127.0.0.1:19001 weight=5 max_fails=3 fail_timeout=7s;\nserver 127.0.0.1:19002 down;\nkeepalive 8;\n}\nupstream host1 {\nserver 127.0.0.1:19003;\n}\n",
+    r#"{"shd_config_version":0,"cls:app":[[{"weight":1,"msg":null,"status":"ok","server":"app:127.0.0.1:19001"}]],"checkup_timer_alive":true}"#,
+    r#"[{"Key":"config/slardar/upstreams/app","Value":"eyJzZXJ2ZXJzIjpbXX0=","Flags":0,"ModifyIndex":7}]"#,
 ];
 
 fn read_by(settings: serde_json::Value) -> Box<dyn Driver> {
     let settings: Gateway = serde_json::from_value(settings).expect("settings");
-    driver(&GatewaySpec { name: "gw".into(), settings })
+    driver(&GatewaySpec { name: "gw".into(), settings, nodes: nodes() })
+}
+
+fn nodes() -> Vec<String> {
+    ["127.0.0.1:19001", "127.0.0.1:19002"].map(String::from).to_vec()
 }
 
 fn upsync() -> Box<dyn Driver> {
@@ -87,6 +94,30 @@ fn haproxies() -> [Box<dyn Driver>; 2] {
         read_by(settings)
     })
 }
+/// The other forms of `check_status`.
+const CSV: &str = "0,app,127.0.0.1:18001,up,20,0,http,0\n1,app,127.0.0.1:18002,down,0,9,http,0\n";
+const HTML: &str = "<html>\n<h2>Check upstream server number: 1, generation: 1</h2>\n<table>\n  <tr>\n    <th>Index</th>\n  </tr>\n  <tr>\n    <td>0</td>\n    <td>app</td>\n    <td>127.0.0.1:18001</td>\n    <td>down</td>\n    <td>0</td>\n    <td>9</td>\n    <td>http</td>\n    <td>0</td>\n  </tr>\n</table>\n</html>\n";
+
+/// What Consul keeps for Slardar: `{"servers":[{"host":"127.0.0.1","port":19001}]}`.
+const KEY: &str = r#"[{"Key":"config/slardar/upstreams/app","Value":"eyJzZXJ2ZXJzIjpbeyJob3N0IjoiMTI3LjAuMC4xIiwicG9ydCI6MTkwMDF9XX0=","ModifyIndex":7}]"#;
+
+/// Those that are written to through an API of their own.
+fn switched() -> Vec<Box<dyn Driver>> {
+    let url = "http://gw/api";
+    let dyups = |mode: &str| {
+        read_by(json!({
+            "type": "dyups", "upstream": "app", "url": url, "mode": mode, "extras": "keepalive 8;",
+            "servers": { "127.0.0.1:19001": "weight=5 max_fails=3 fail_timeout=7s" },
+        }))
+    };
+    let module = |variant: &str| {
+        read_by(json!({
+            "type": "ngx-dynamic-upstream", "upstream": "app", "url": url, "variant": variant,
+        }))
+    };
+    let slardar = read_by(json!({ "type": "slardar", "upstream": "app", "url": url }));
+    vec![dyups("classic"), dyups("head"), module("zigzagak"), module("cubicdaiya"), slardar]
+}
 
 fn reply(status: u16, body: &[u8]) -> Reply {
     Reply { status, body: body.into(), ..Reply::default() }
@@ -111,12 +142,44 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(cases(100))]
+
+    #[test]
+    fn any_reply_of_an_api_is_read_or_refused(body in bytes(&SHOWN), status in 0_u16..700) {
+        for driver in switched() {
+            let switch = driver.switch().expect("an API");
+            let key = || reply(200, KEY.as_bytes());
+            for replies in [
+                vec![reply(200, &body.0)],
+                vec![reply(status, &body.0)],
+                vec![reply(200, &body.0), key()],
+                vec![reply(200, SHOWN[7].as_bytes()), reply(200, &body.0)],
+                Vec::new(),
+            ] {
+                let view = read(&*driver, &replies);
+                for node in nodes() {
+                    let down = switch.is_down(&replies, &node);
+                    let turned = switch.turn(&replies, &node, true).map(|_| ());
+                    for error in [down.clone().map(|_| ()), turned, switch.is_done(&replies)] {
+                        let _ = error.inspect_err(|error| assert_printable(error));
+                    }
+                    // What is asked before a write and what proves it say the same.
+                    if let (Some(view), Ok(down)) = (&view, down) {
+                        prop_assert_eq!(down, view.lets_go_of(&node), "{}", node);
+                    }
+                }
+            }
+        }
+    }
+}
+
+proptest! {
     #![proptest_config(cases(1000))]
 
     #[test]
     fn any_reply_of_nginx_upsync_is_read_or_refused(
         shown in bytes(&[SHOWN[0]]),
-        checked in bytes(&[SHOWN[2]]),
+        checked in bytes(&[SHOWN[2], CSV, HTML]),
         status in 0_u16..700,
     ) {
         let (show, check) = (|| reply(200, SHOWN[0].as_bytes()), || reply(200, SHOWN[2].as_bytes()));
@@ -200,7 +263,7 @@ fn long_replies_are_read_or_refused_in_no_time() {
     {
         let replies = [reply(200, long(text).as_bytes()), reply(200, long(text).as_bytes())];
         read(&*upsync(), &replies);
-        for table in tables().iter().take(4) {
+        for table in tables().iter().take(4).chain(&switched()) {
             read(&**table, &replies);
         }
     }

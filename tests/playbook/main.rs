@@ -3,6 +3,7 @@
 use rollgate::diagnostic::render;
 use rollgate::playbook::{StepSpec, load_text};
 
+mod apis; // What is refused of gateways of nginx and Lua.
 mod files; // Files that cannot be read, and the schema.
 mod gateways; // What each kind of gateway needs of its keys.
 mod generated; // Spoilt and arbitrary files.

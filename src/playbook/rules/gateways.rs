@@ -6,6 +6,7 @@ use super::Check;
 use crate::playbook::findings::quoted;
 use crate::playbook::gateway::authority;
 use crate::playbook::{Gateway, InFlight, Template};
+use crate::text;
 
 impl Check<'_> {
     pub(super) fn gateways(&mut self) {
@@ -71,6 +72,17 @@ impl Check<'_> {
             self.wrong(&format!("{path}.{}", wrong.key), wrong.message, |problem| {
                 problem.helps(wrong.helps)
             });
+        }
+        for (key, address) in gateway.settings().addresses() {
+            let nodes = &self.playbook.nodes;
+            if !nodes.iter().any(|node| node.address == address) && self.known("nodes") {
+                let message = format!("`{}` is no node's address", quoted(address));
+                let meant = nodes.iter().map(|node| node.address.as_str());
+                let meant = text::did_you_mean(address, meant).map(quoted);
+                self.wrong(&format!("{path}.{key}"), message, |problem| {
+                    problem.helps(meant.map(|meant| format!("did you mean `{meant}`?")))
+                });
+            }
         }
         let kind = format!("{path}.type");
         let disobeys = gateway.settings().disobeys(&self.playbook.registry);

@@ -1,9 +1,12 @@
 //! The kinds of gateways, each in the bytes of a real one.
 
 mod command;
+mod dyups;
 mod haproxy;
 mod http_table;
 mod nginx_upsync;
+mod ngx_dynamic_upstream;
+mod slardar;
 
 use super::replay::Subject;
 
@@ -16,5 +19,10 @@ pub(crate) fn subjects() -> Vec<&'static dyn Subject> {
         &haproxy::Runtime::Tcp,
         &http_table::HttpTable,
         &nginx_upsync::Upsync,
+        &dyups::Classic,
+        &dyups::Head,
+        &ngx_dynamic_upstream::Zigzagak,
+        &ngx_dynamic_upstream::Cubicdaiya,
+        &slardar::Slardar,
     ]
 }

@@ -1,0 +1,207 @@
+//! Slardar, a gateway in Lua upon lua-resty-checkups (1.1.2).
+//!
+//! There is no `down`: a node is out when it is not in the list. `POST /upstream/<host>` replaces the list, `/upstreams`
+//! shows what was posted last, and each worker follows within `shd_config_timer_interval`; `/status` shows the list of
+//! the worker that answers. What is posted is in memory only: at its start, and at a reload, Slardar reads the list from
+//! Consul. So a node is taken out of both lists, the one in Consul first.
+
+mod list;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Ask, Driver, Peer, Switch, View, WORKER_HEADER, get, ok, post};
+use crate::consul::{Entry, entries, key};
+use crate::playbook::{self, SlardarServer};
+use crate::text;
+use crate::world::Reply;
+
+use list::{Kept, Posted, Servers, intended};
+
+/// Slardar's own default for `shd_config_timer_interval`.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// A worker that finds the list locked looks again after another interval.
+const SPREAD: Duration = Duration::from_secs(1);
+
+/// Slardar's own default for `config_key_prefix`.
+const PREFIX: &str = "config/slardar/";
+
+/// A gateway of this kind.
+pub(super) struct Slardar {
+    upstream: String,
+    url: String,
+    key: String,
+    server: SlardarServer,
+    servers: BTreeMap<String, SlardarServer>,
+    workers: Option<u32>,
+    worker_header: String,
+    interval: Duration,
+}
+
+impl Slardar {
+    pub(super) fn new(settings: &playbook::Slardar) -> Self {
+        let upstream = settings.upstream.as_str().to_owned();
+        let prefix = settings.prefix.as_ref().map_or(PREFIX, |prefix| prefix.as_str());
+        Self {
+            key: format!("{prefix}upstreams/{upstream}"),
+            url: settings.url.as_str().trim_end_matches('/').to_owned(),
+            upstream,
+            server: settings.server,
+            servers: settings.servers.clone(),
+            workers: settings.workers,
+            worker_header: settings
+                .worker_header
+                .as_deref()
+                .unwrap_or(WORKER_HEADER)
+                .to_ascii_lowercase(),
+            interval: settings.sync_interval.map_or(INTERVAL, |period| period.0),
+        }
+    }
+
+    /// A node as it stands in the lists when it is up.
+    fn intended(&self, address: &str) -> Result<String, String> {
+        intended(address, self.servers.get(address).unwrap_or(&self.server))
+    }
+
+    /// What the API was told last.
+    fn posted<'a>(&self, text: &'a str) -> Result<Posted<'a>, String> {
+        Posted::parse(text, &self.upstream).map_err(|problem| format!("/upstreams: {problem}"))
+    }
+
+    /// What Consul keeps.
+    fn entry(&self, reply: &Reply) -> Result<Entry, String> {
+        let key = &self.key;
+        if reply.status == 404 {
+            return Err(format!(
+                "Consul has no key {key}, which Slardar reads at a reload: put the list there as \
+                 {{\"enable\":true,\"servers\":[…]}}, or set `prefix`"
+            ));
+        }
+        let entries = entries(&ok(reply)?.body).map_err(|problem| format!("{key}: {problem}"))?;
+        entries.into_iter().next().ok_or_else(|| format!("Consul has no key {key}"))
+    }
+
+    /// Whether the node stands in what the API was told, and in what Consul keeps.
+    fn listed(&self, replies: &[Reply], address: &str) -> Result<(bool, bool), String> {
+        let [posted, kept] = replies else { return Err("no reply".into()) };
+        let posted = ok(posted)?.text();
+        let posted = self.posted(&posted)?;
+        let entry = self.entry(kept)?;
+        let kept =
+            Kept::parse(&entry.value).map_err(|problem| format!("{}: {problem}", self.key))?;
+        let intended = self.intended(address)?;
+        let is_in = |place: &str, servers: &Servers<'_>| {
+            let is_in = servers.has(address, &intended);
+            is_in.map_err(|problem| format!("{place}: {problem}"))
+        };
+        Ok((is_in("/upstreams", &posted.servers)?, is_in(&self.key, &kept.servers)?))
+    }
+}
+
+impl Driver for Slardar {
+    fn asks(&self) -> Vec<Ask> {
+        vec![Ask::Http(get(&format!("{}/status", self.url)))]
+    }
+
+    fn read(&self, replies: &[Reply]) -> Result<View, String> {
+        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let document: Value = serde_json::from_slice(&ok(reply)?.body)
+            .map_err(|error| format!("/status: not JSON: {error}"))?;
+        let upstream = &self.upstream;
+        let levels = document.get(format!("cls:{upstream}"));
+        let levels = levels.ok_or_else(|| format!("it has no upstream `{upstream}`"))?;
+        let unreadable =
+            |value: &Value| format!("/status: cannot read {}", text::line(&value.to_string(), 100));
+        let mut view = View::default();
+        for level in levels.as_array().ok_or_else(|| unreadable(levels))? {
+            for server in level.as_array().ok_or_else(|| unreadable(level))? {
+                let (name, status) = (server["server"].as_str(), server["status"].as_str());
+                let address = name.and_then(|name| name.strip_prefix(&format!("{upstream}:")));
+                let (Some(address), Some(status)) = (address, status) else {
+                    return Err(unreadable(server));
+                };
+                let none = Peer { up: true, held_down: true, in_flight: None };
+                let peer = view.peers.entry(address.to_owned()).or_insert(none);
+                // A second entry of the same address is routed to as long as one of them is.
+                peer.held_down &= status == "err";
+            }
+        }
+        Ok(view)
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    fn lag(&self) -> Duration {
+        self.interval + SPREAD
+    }
+
+    fn workers(&self) -> Option<u32> {
+        self.workers
+    }
+
+    fn worker_header(&self) -> &str {
+        &self.worker_header
+    }
+
+    fn switch(&self) -> Option<&dyn Switch> {
+        Some(self)
+    }
+}
+
+impl Switch for Slardar {
+    fn asks(&self) -> Vec<Ask> {
+        let (path, query) = key(&self.key);
+        vec![Ask::Http(get(&format!("{}/upstreams", self.url))), Ask::Consul(path, query)]
+    }
+
+    fn is_down(&self, replies: &[Reply], address: &str) -> Result<bool, String> {
+        self.listed(replies, address).map(|(posted, _)| !posted)
+    }
+
+    fn is_half_turned(&self, replies: &[Reply], address: &str) -> bool {
+        self.listed(replies, address).is_ok_and(|(posted, kept)| posted != kept)
+    }
+
+    fn keys(&self, replies: &[Reply]) -> Vec<Entry> {
+        replies.get(1).and_then(|kept| self.entry(kept).ok()).into_iter().collect()
+    }
+
+    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String> {
+        let (is_posted, is_kept) = self.listed(replies, address)?;
+        let [posted, kept] = replies else { return Err("no reply".into()) };
+        let intended = self.intended(address)?;
+        let mut asks = Vec::new();
+        if is_kept == down {
+            let entry = self.entry(kept)?;
+            let value = Kept::parse(&entry.value)?.with(address, &intended, down);
+            let value = value.map_err(|problem| format!("{}: {problem}", self.key))?;
+            asks.push(Ask::CompareAndSet(entry, value.into_bytes()));
+        }
+        if is_posted == down {
+            let text = ok(posted)?.text();
+            let servers = self.posted(&text)?.servers.with(address, &intended, down)?;
+            let url = format!("{}/upstream/{}", self.url, self.upstream);
+            asks.push(Ask::Http(post(&url, &format!("{{\"servers\":{servers}}}"))));
+        }
+        Ok(asks)
+    }
+
+    fn is_done(&self, replies: &[Reply]) -> Result<(), String> {
+        for reply in replies {
+            // A key that was written has nothing to say.
+            let said: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+            if reply.status != 200 || (!reply.body.is_empty() && said["status"] != 200) {
+                let said = text::line(&reply.text(), 80);
+                return Err(format!("it answered {} {said}", reply.status));
+            }
+        }
+        Ok(())
+    }
+}

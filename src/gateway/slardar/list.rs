@@ -1,0 +1,177 @@
+//! Slardar's lists: as its API shows them and as Consul keeps them. A list is changed in its bytes: what others have written
+//! stays as they wrote it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::playbook::SlardarServer;
+use crate::text;
+
+/// The servers of a list, each as it was written.
+#[derive(Debug)]
+pub(super) struct Servers<'a> {
+    servers: Vec<(String, &'a RawValue)>,
+}
+
+/// What `/upstreams` shows of one upstream.
+#[derive(Debug)]
+pub(super) struct Posted<'a> {
+    pub(super) servers: Servers<'a>,
+}
+
+/// What a key in Consul has.
+#[derive(Debug)]
+pub(super) struct Kept<'a> {
+    text: &'a str,
+    pub(super) servers: Servers<'a>,
+}
+
+/// A node as it stands in a list when it is up. The port is a number: of a text `/status` would be no more.
+pub(super) fn intended(address: &str, server: &SlardarServer) -> Result<String, String> {
+    let parts = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    let (host, port): (_, u16) = parts.ok_or_else(|| format!("{address} is no `host:port`"))?;
+    let mut fields = Map::new();
+    fields.insert("host".into(), host.into());
+    fields.insert("port".into(), port.into());
+    let more = [
+        ("weight", server.weight),
+        ("max_fails", server.max_fails),
+        ("fail_timeout", server.fail_timeout),
+    ];
+    for (name, number) in more {
+        if let Some(number) = number {
+            fields.insert(name.into(), number.into());
+        }
+    }
+    Ok(Value::Object(fields).to_string())
+}
+
+fn address(server: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Place {
+        host: String,
+        port: Value,
+    }
+    let place: Place = serde_json::from_str(server.get()).ok()?;
+    match place.port {
+        Value::Number(port) => Some(format!("{}:{port}", place.host)),
+        Value::String(port) => Some(format!("{}:{port}", place.host)),
+        _ => None,
+    }
+}
+
+/// A server's fields, numbers as numbers however they were written.
+fn fields(server: &str) -> BTreeMap<String, String> {
+    let fields: BTreeMap<String, Value> = serde_json::from_str(server).unwrap_or_default();
+    let plain = |value: Value| match value.as_f64() {
+        Some(number) => number.to_string(),
+        None => value.to_string(),
+    };
+    fields.into_iter().map(|(name, value)| (name, plain(value))).collect()
+}
+
+impl<'a> Servers<'a> {
+    fn new(servers: Vec<&'a RawValue>) -> Result<Self, String> {
+        let placed = |server: &'a RawValue| {
+            let unreadable =
+                || format!("a server without place: {}", text::line(server.get(), 100));
+            Ok((address(server).ok_or_else(unreadable)?, server))
+        };
+        let servers = servers.into_iter().map(placed).collect::<Result<_, String>>()?;
+        Ok(Self { servers })
+    }
+
+    /// Returns whether the node is in the list.
+    ///
+    /// It must be there once, and as the playbook would put it there again.
+    pub(super) fn has(&self, node: &str, intended: &str) -> Result<bool, String> {
+        let mut found = self.servers.iter().filter(|(address, _)| address == node);
+        let Some((_, server)) = found.next() else { return Ok(false) };
+        if found.next().is_some() {
+            return Err(format!("{node} is there twice"));
+        }
+        if fields(server.get()) != fields(intended) {
+            return Err(format!(
+                "{node} is there as {}, and would come back as {}: change `server` or `servers`",
+                text::line(server.get(), 100),
+                text::line(intended, 100)
+            ));
+        }
+        Ok(true)
+    }
+
+    /// The servers with the node taken out, or put in.
+    fn joined(&self, node: &str, intended: &str, down: bool) -> Result<String, String> {
+        let kept = self.servers.iter().filter(|(address, _)| address != node);
+        let mut servers: Vec<_> = kept.map(|(_, server)| server.get()).collect();
+        if !down {
+            servers.push(intended);
+        } else if servers.is_empty() {
+            return Err(format!("{node} is the only server, and Slardar takes no empty list"));
+        }
+        Ok(servers.join(","))
+    }
+
+    /// The list with the node taken out, or put in.
+    pub(super) fn with(&self, node: &str, intended: &str, down: bool) -> Result<String, String> {
+        Ok(format!("[{}]", self.joined(node, intended, down)?))
+    }
+}
+
+impl<'a> Posted<'a> {
+    pub(super) fn parse(text: &'a str, upstream: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Upstream<'a> {
+            #[serde(borrow)]
+            cluster: Vec<Level<'a>>,
+        }
+        #[derive(Deserialize)]
+        struct Level<'a> {
+            #[serde(borrow)]
+            servers: Vec<&'a RawValue>,
+        }
+        let unreadable = |error: serde_json::Error| {
+            format!("cannot be read: {}", text::line(&error.to_string(), 100))
+        };
+        let upstreams: BTreeMap<String, &RawValue> =
+            serde_json::from_str(text).map_err(unreadable)?;
+        let own = upstreams.get(upstream);
+        let own = own.ok_or_else(|| format!("there is no upstream `{upstream}`"))?;
+        let Upstream { mut cluster } = serde_json::from_str(own.get()).map_err(unreadable)?;
+        match (cluster.pop(), cluster.len()) {
+            (Some(level), 0) => Ok(Self { servers: Servers::new(level.servers)? }),
+            (_, more) => Err(format!("the upstream has {more} levels more or none, not one")),
+        }
+    }
+}
+
+impl<'a> Kept<'a> {
+    pub(super) fn parse(value: &'a [u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Value<'a> {
+            #[serde(borrow)]
+            servers: Vec<&'a RawValue>,
+        }
+        let unreadable = |error: &dyn std::error::Error| {
+            format!("its value cannot be read: {}", text::line(&error.to_string(), 100))
+        };
+        let text = std::str::from_utf8(value).map_err(|error| unreadable(&error))?;
+        let value: Value<'_> = serde_json::from_str(text).map_err(|error| unreadable(&error))?;
+        Ok(Self { text, servers: Servers::new(value.servers)? })
+    }
+
+    /// The value with the node taken out, or put in; everything else as it was.
+    pub(super) fn with(&self, node: &str, intended: &str, down: bool) -> Result<String, String> {
+        let servers = self.servers.joined(node, intended, down)?;
+        let ends = (self.servers.servers.first(), self.servers.servers.last());
+        let (Some((_, first)), Some((_, last))) = ends else {
+            return Err("its list is empty".into());
+        };
+        let place = |part: &RawValue| part.get().as_ptr() as usize - self.text.as_ptr() as usize;
+        let (start, end) = (place(first), place(last) + last.get().len());
+        Ok(format!("{}{servers}{}", &self.text[..start], &self.text[end..]))
+    }
+}

@@ -1,0 +1,256 @@
+//! Gateways that take whole lists, over a world that is one.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::consul::{Client, Settings, base64};
+use crate::world::{Command, Host, HttpError, Method, Output, Request, RunError};
+
+const NODES: [&str; 3] = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"];
+
+/// A dyups that knows one upstream, `app`; every answer takes a moment.
+#[derive(Default)]
+struct Dyups {
+    posted: Mutex<Option<String>>,
+    /// How much later than usual the next look is answered, after the list was looked up.
+    late: Mutex<Duration>,
+    /// How often it was written to.
+    writes: Mutex<u32>,
+}
+
+impl Dyups {
+    fn set(&self, posted: Option<&str>) {
+        *self.posted.lock().expect("lock") = posted.map(ToOwned::to_owned);
+    }
+
+    fn posted(&self) -> String {
+        self.posted.lock().expect("lock").clone().unwrap_or_default()
+    }
+}
+
+impl World for Dyups {
+    async fn http(&self, request: Request) -> Result<Reply, HttpError> {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let reply = match (request.method, self.posted.lock().expect("lock").as_mut()) {
+            (Method::Post, _) => None,
+            (_, None) => Some(Reply { status: 204, ..Reply::default() }),
+            (_, Some(posted)) => {
+                let text = posted.replace("server ", "\nserver ").replace(" down;", " down=1");
+                let text = text.replace(';', " down=0");
+                let lines = text.lines().filter(|line| !line.is_empty());
+                let body = format!("app\n{}\n\n", lines.collect::<Vec<_>>().join("\n"));
+                Some(Reply { status: 200, body: body.into(), ..Reply::default() })
+            }
+        };
+        if let Some(reply) = reply {
+            let late = std::mem::take(&mut *self.late.lock().expect("lock"));
+            tokio::time::sleep(late + Duration::from_millis(10)).await;
+            return Ok(reply);
+        }
+        *self.writes.lock().expect("lock") += 1;
+        self.set(Some(&String::from_utf8_lossy(&request.body.unwrap_or_default())));
+        Ok(Reply { status: 200, body: "success".into(), ..Reply::default() })
+    }
+
+    async fn run(&self, _: &Host, _: Command) -> Result<Output, RunError> {
+        unreachable!("no gateway of these is asked by a command")
+    }
+
+    async fn exchange(&self, _: &str, _: &[u8], _: Duration) -> Result<Vec<u8>, HttpError> {
+        unreachable!("no gateway of these is asked over TCP")
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::UNIX_EPOCH
+    }
+}
+
+fn gateways() -> (Arc<Dyups>, Gateways<Dyups>) {
+    let world = Arc::new(Dyups::default());
+    world.set(Some("server 10.0.0.1:80;server 10.0.0.2:80;server 10.0.0.3:80;"));
+    let settings = json!({ "type": "dyups", "upstream": "app", "url": "http://gw:8081" });
+    let gateway = GatewaySpec {
+        name: "gw".into(),
+        settings: serde_json::from_value(settings).expect("settings"),
+        nodes: NODES.map(String::from).to_vec(),
+    };
+    (world.clone(), Gateways::new(Asker::new(world, None), &[gateway]))
+}
+
+fn guard() -> Guard {
+    Guard { key: "rollgate/app/lock".into(), session: "s".into() }
+}
+
+async fn is_down(gateways: &Gateways<Dyups>) -> Vec<Option<bool>> {
+    let mut all = Vec::new();
+    for address in NODES {
+        all.push(gateways.read(address).await.expect("readable").down);
+    }
+    all
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_nodes_that_are_turned_at_the_same_time_are_both_turned() {
+    let (_, gateways) = gateways();
+    let guard = guard();
+    let turned = tokio::join!(
+        gateways.write(&guard, NODES[0], true),
+        gateways.write(&guard, NODES[1], true),
+    );
+    assert_eq!(turned, (Ok(Written::Done(0)), Ok(Written::Done(0))));
+    assert_eq!(is_down(&gateways).await, [Some(true), Some(true), Some(false)]);
+    let turned = tokio::join!(
+        gateways.write(&guard, NODES[0], false),
+        gateways.write(&guard, NODES[2], true),
+    );
+    assert_eq!(turned, (Ok(Written::Done(0)), Ok(Written::Done(0))));
+    assert_eq!(is_down(&gateways).await, [Some(false), Some(true), Some(true)]);
+}
+
+/// Two nodes are out when it restarts: whoever sees it first must not let requests to the other one.
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_lost_its_list_gets_back_what_it_showed_last() {
+    let (world, gateways) = gateways();
+    let guard = guard();
+    for address in &NODES[..2] {
+        gateways.write(&guard, address, true).await.expect("written");
+    }
+    world.set(None);
+    assert_eq!(is_down(&gateways).await, [Some(false); 3], "nobody would write it back otherwise");
+    gateways.write(&guard, NODES[0], true).await.expect("written");
+    assert_eq!(is_down(&gateways).await, [Some(true), Some(true), Some(false)]);
+    assert!(world.posted().contains("10.0.0.2:80 down"), "{}", world.posted());
+}
+
+/// What was asked for before a write and arrives after it is not what the gateway showed last.
+#[tokio::test(start_paused = true)]
+async fn a_late_look_does_not_bring_back_what_was_before_a_write() {
+    let (world, gateways) = gateways();
+    let guard = guard();
+    gateways.write(&guard, NODES[0], true).await.expect("written");
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(15)).await;
+        *world.late.lock().expect("lock") = Duration::from_millis(100);
+        gateways.read(NODES[1]).await.expect("readable")
+    };
+    let (late, written) = tokio::join!(late, gateways.write(&guard, NODES[1], true));
+    written.expect("written");
+    assert_eq!(late.down, Some(false), "it shows what was before");
+    world.set(None);
+    gateways.write(&guard, NODES[2], true).await.expect("written");
+    assert_eq!(is_down(&gateways).await, [Some(true); 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_as_it_should_be_is_not_written() {
+    let (world, gateways) = gateways();
+    for _ in 0..2 {
+        gateways.write(&guard(), NODES[0], true).await.expect("written");
+    }
+    assert_eq!(*world.writes.lock().expect("lock"), 1);
+}
+
+/// A Slardar with two nodes, and the Consul that keeps its list.
+struct Slardar {
+    /// What Consul answers to a transaction.
+    transaction: Reply,
+    /// What was written, in its order.
+    written: Mutex<Vec<String>>,
+}
+
+impl World for Slardar {
+    async fn http(&self, request: Request) -> Result<Reply, HttpError> {
+        let ok = |body: String| Ok(Reply { status: 200, body: body.into(), ..Reply::default() });
+        let servers = r#"[{"host":"10.0.0.1","port":80},{"host":"10.0.0.2","port":80}]"#;
+        match (request.method, request.url.rsplit('/').next().unwrap_or_default()) {
+            (Method::Get, "upstreams") => {
+                ok(format!(r#"{{"app":{{"cluster":[{{"servers":{servers}}}]}}}}"#))
+            }
+            (Method::Get, _) => {
+                let value = base64(format!(r#"{{"servers":{servers}}}"#).as_bytes());
+                ok(format!(r#"[{{"Key":"k","Value":"{value}","ModifyIndex":7}}]"#))
+            }
+            (_, path) => {
+                let body = String::from_utf8_lossy(&request.body.unwrap_or_default()).into_owned();
+                self.written.lock().expect("lock").push(format!("{path} {body}"));
+                if path == "txn" {
+                    Ok(self.transaction.clone())
+                } else {
+                    ok("{\"status\":200}".into())
+                }
+            }
+        }
+    }
+
+    async fn run(&self, _: &Host, _: Command) -> Result<Output, RunError> {
+        unreachable!("no gateway of these is asked by a command")
+    }
+
+    async fn exchange(&self, _: &str, _: &[u8], _: Duration) -> Result<Vec<u8>, HttpError> {
+        unreachable!("no gateway of these is asked over TCP")
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::UNIX_EPOCH
+    }
+}
+
+fn slardar(status: u16, answer: &str) -> (Arc<Slardar>, Gateways<Slardar>) {
+    let transaction = Reply { status, body: answer.into(), ..Reply::default() };
+    let world = Arc::new(Slardar { transaction, written: Mutex::default() });
+    let settings = json!({ "type": "slardar", "upstream": "app", "url": "http://gw:1995" });
+    let gateway = GatewaySpec {
+        name: "gw".into(),
+        settings: serde_json::from_value(settings).expect("settings"),
+        nodes: NODES.map(String::from).to_vec(),
+    };
+    let consul =
+        Client::new(world.clone(), Settings::from_environment(|_| None).expect("settings"));
+    (world.clone(), Gateways::new(Asker::new(world, Some(&consul)), &[gateway]))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_right_to_write_what_a_gateway_keeps_in_consul_is_asked_for_beforehand() {
+    let denied = r#"{"Errors":[{"OpIndex":0,"What":"Permission denied"}]}"#;
+    let (world, gateways) = slardar(409, denied);
+    let error = gateways.may_write().await.expect_err("denied").to_string();
+    assert!(error.contains("a write to k: 403"), "{error}");
+    let asked = world.written.lock().expect("lock").concat();
+    // Of an index in the past nothing comes.
+    assert!(asked.starts_with("txn ") && asked.contains(r#""Index":6"#), "{asked}");
+    let (_, gateways) = slardar(409, r#"{"Errors":[{"OpIndex":0,"What":"index is stale"}]}"#);
+    assert!(gateways.may_write().await.is_ok());
+}
+
+async fn write_to_slardar(status: u16, answer: &str) -> (Result<Written, Error>, Vec<String>) {
+    let (world, gateways) = slardar(status, answer);
+    let written = gateways.write(&guard(), NODES[0], true).await;
+    (written, world.written.lock().expect("lock").clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_gateway_keeps_in_consul_is_written_first_and_only_under_the_lock() {
+    let (written, asked) =
+        write_to_slardar(200, r#"{"Results":[{"KV":{"Key":"k","ModifyIndex":8}}]}"#).await;
+    // This one shows the same whatever it is told.
+    let told = "gw: it took the change and still shows 10.0.0.1:80 up";
+    assert_eq!(written, Err(Error::Unknown(told.into())));
+    let [transaction, post] = asked.as_slice() else { panic!("{asked:?}") };
+    let held = r#""Verb":"check-session","Key":"rollgate/app/lock","Session":"s""#;
+    assert!(transaction.contains(held) && transaction.contains(r#""Index":7"#), "{transaction}");
+    assert_eq!(post, r#"app {"servers":[{"host":"10.0.0.2","port":80}]}"#);
+
+    for (status, answer, expected) in [
+        (409, r#"{"Errors":[{"OpIndex":0,"What":"session"}]}"#, Ok(Written::NotHeld)),
+        (409, r#"{"Errors":[{"OpIndex":1,"What":"index is stale"}]}"#, Ok(Written::Conflict)),
+    ] {
+        let (written, asked) = write_to_slardar(status, answer).await;
+        assert_eq!((written, asked.len()), (expected, 1), "the gateway is left alone: {asked:?}");
+    }
+    // A leader that lost its place while it committed.
+    let (written, asked) = write_to_slardar(500, "rpc error").await;
+    assert!(matches!(written, Err(Error::Unknown(_))), "{written:?}");
+    assert_eq!(asked.len(), 1, "{asked:?}");
+}

@@ -1,0 +1,132 @@
+//! What is refused of gateways of nginx and Lua, kind by kind, and that nothing else is said.
+
+use rollgate::playbook::load_text;
+
+use crate::{SMALLEST, messages, refused};
+
+const KV: &str = "registry: { type: consul-kv, prefix: upstreams/app/ }";
+const UPSYNC: &str =
+    "{ type: nginx-upsync, status_url: http://10.0.0.11/upstream_list?app, upstream: app }";
+
+/// The smallest file with another gateway and another registry.
+fn with_gateway(registry: &str, gateway: &str) -> String {
+    assert!(SMALLEST.contains(KV) && SMALLEST.contains(UPSYNC));
+    SMALLEST.replace(KV, &format!("registry: {registry}")).replace(UPSYNC, gateway)
+}
+
+#[track_caller]
+fn accepted(registry: &str, gateway: &str) {
+    let text = with_gateway(registry, gateway);
+    load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
+}
+
+#[track_caller]
+fn refused_for(registry: &str, gateway: &str, message: &str) {
+    let shown = refused(&with_gateway(registry, gateway));
+    assert_eq!(messages(&shown), [message], "{shown}");
+}
+
+const GATEWAY: &str = "{ type: gateway }";
+
+#[test]
+fn a_gateway_with_an_api_of_its_own_obeys_nothing_else() {
+    for kind in ["dyups", "ngx-dynamic-upstream", "slardar"] {
+        let gateway = format!("{{ type: {kind}, upstream: app, url: http://g/api }}");
+        accepted(GATEWAY, &gateway);
+        for registry in ["consul-kv", "consul-service"] {
+            let keys = if registry == "consul-kv" { "prefix: a/" } else { "service: app" };
+            let message = format!(
+                "`{kind}` cannot follow the registry `{registry}`: it does what its own API is told, not \
+                 `{registry}` (rule `disobeys`)"
+            );
+            refused_for(&format!("{{ type: {registry}, {keys} }}"), &gateway, &message);
+        }
+    }
+}
+
+#[test]
+fn nginx_upsync_obeys_what_its_type_follows() {
+    let of = |kind: &str| {
+        format!(
+            "{{ type: nginx-upsync, status_url: http://g/l?app, upstream: app, upsync_type: {kind} }}"
+        )
+    };
+    let (keys, service) =
+        ("{ type: consul-kv, prefix: a/ }", "{ type: consul-service, service: app }");
+    accepted(keys, &of("consul"));
+    accepted(service, &of("consul_health"));
+    for (registry, kind, why) in [
+        (keys, "consul_health", "it follows the health of a service, not `consul-kv`"),
+        (service, "consul", "it follows keys in Consul, not `consul-service`"),
+        (service, "consul_services", CATALOG),
+        (keys, "consul_services", CATALOG),
+        (GATEWAY, "consul_services", CATALOG),
+    ] {
+        let kind_of = registry.split([' ', ',']).nth(2).expect("a kind");
+        let message = format!(
+            "`nginx-upsync` cannot follow the registry `{kind_of}`: {why} (rule `disobeys`)"
+        );
+        refused_for(registry, &of(kind), &message);
+    }
+    let filtered = UPSYNC.replace(" }", ", check_url: 'http://g/c?format=json&status=up' }");
+    refused_for(keys, &filtered, "`http://g/c?format=json&status=up` leaves peers out");
+}
+
+const CATALOG: &str = "its `upsync_type` reads the catalog, in which maintenance mode and failing checks have no effect; \
+                       `consul_health` would follow `consul-service`";
+
+#[test]
+fn the_list_of_a_dyups_is_written_as_nginx_writes_it() {
+    let with = |keys: &str| format!("{{ type: dyups, upstream: app, url: http://g/, {keys} }}");
+    accepted(GATEWAY, &with("server: weight=5, others: ['server 10.9.9.9:80 backup;']"));
+    accepted(GATEWAY, &with("extras: 'keepalive 8; ip_hash;', servers: { '10.0.1.11:9000': '' }"));
+    for (keys, message) in [
+        ("server: weight=5;", "`weight=5;` is more than the parameters of one server"),
+        ("server: weight=5 down", "`down` is what a release changes"),
+        (
+            "servers: { '10.0.1.11:9000': 'a=1 } b' }",
+            "`a=1 } b` is more than the parameters of one server",
+        ),
+        ("servers: { '10.0.1.19:9000': '' }", "`10.0.1.19:9000` is no node's address"),
+        ("others: ['10.9.9.9:80']", "`10.9.9.9:80` is not one `server` of an upstream"),
+        (
+            "others: ['server a:1; server b:1;']",
+            "`server a:1; server b:1;` is not one `server` of an upstream",
+        ),
+        ("extras: keepalive 8", "`keepalive 8` is not what may stand beside servers"),
+        ("extras: 'server a:1;'", "`server a:1;` is not what may stand beside servers"),
+        ("extras: 'keepalive 8; }'", "`keepalive 8; }` is not what may stand beside servers"),
+    ] {
+        refused_for(GATEWAY, &with(keys), message);
+    }
+}
+
+#[test]
+fn what_ngx_dynamic_upstream_would_not_decode_is_refused() {
+    for (keys, message) in [
+        ("upstream: 'a&b', url: http://g/", "`a&b` cannot be said in the module's API"),
+        ("upstream: a b, url: http://g/", "`a b` cannot be said in the module's API"),
+        ("upstream: a, url: 'http://g/d?x=1'", "`http://g/d?x=1` has a query"),
+    ] {
+        refused_for(GATEWAY, &format!("{{ type: ngx-dynamic-upstream, {keys} }}"), message);
+    }
+}
+
+#[test]
+fn the_keys_of_a_slardar_say_what_its_lists_can_have() {
+    let with = |keys: &str| format!("{{ type: slardar, url: http://g:1995, {keys} }}");
+    accepted(
+        GATEWAY,
+        &with(
+            "upstream: app.dev, server: { weight: 1 }, servers: { '10.0.1.11:9000': { weight: 5 } }",
+        ),
+    );
+    for (keys, message) in [
+        ("upstream: a/b", "`a/b` cannot be said in Slardar's API"),
+        ("upstream: a, prefix: config", "the prefix `config` does not end in `/`"),
+        ("upstream: a, servers: { '10.0.1.19:9000': {} }", "`10.0.1.19:9000` is no node's address"),
+        ("upstream: a, server: { wieght: 5 }", "unknown key `wieght`"),
+    ] {
+        refused_for(GATEWAY, &with(keys), message);
+    }
+}
