@@ -250,6 +250,10 @@ pub struct Resumption {
     pub down: bool,
     /// The steps that need not be done again.
     pub done: Vec<Step>,
+    /// What it ran before is not seen to serve any more, whatever the journal knows of it: only a proof of health
+    /// brings it back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
 }
 
 /// What a release means to do with a node.

@@ -320,7 +320,7 @@ fn is_on_target(spec: &Spec, facts: &NodeFacts, node: &NodeSpec) -> bool {
 }
 
 /// What the node runs: what it tells, or what its link points at.
-fn version_of(facts: &NodeFacts) -> Option<String> {
+pub(crate) fn version_of(facts: &NodeFacts) -> Option<String> {
     facts.version().map(|version| text::line(&version, 60))
 }
 

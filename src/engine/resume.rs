@@ -3,6 +3,7 @@
 use super::release::{NodeState, Phase, Release};
 use crate::event::{Resumption, Step};
 use crate::node::Survey;
+use crate::plan::version_of;
 use crate::spec::{NodeSpec, Spec};
 use crate::survey::{Fleet, NodeFacts};
 
@@ -14,7 +15,9 @@ pub fn resumptions(release: &Release, spec: &Spec, fleet: &Fleet) -> Vec<Resumpt
         .filter_map(|(name, state)| {
             let node = if state.goes_back() { spec.back.get(name) } else { spec.node(name) };
             let (node, facts) = (node?, fleet.nodes.get(name)?);
-            Some(resumption(state, node, facts))
+            let planned = release.planned().iter().find(|planned| planned.node == name);
+            let ran = planned.and_then(|planned| planned.runs.as_deref());
+            Some(resumption(state, node, facts, ran))
         })
         .collect()
 }
@@ -59,10 +62,17 @@ pub fn objections(
 
 /// A node goes on with its proof of health if the new process is seen to run, and from the start otherwise: nothing
 /// is taken as done only because it was done once.
-fn resumption(state: &NodeState, node: &NodeSpec, facts: &NodeFacts) -> Resumption {
+fn resumption(
+    state: &NodeState,
+    node: &NodeSpec,
+    facts: &NodeFacts,
+    ran: Option<&str>,
+) -> Resumption {
     let runs = facts.survey.as_ref().is_some_and(|survey| runs_new(state, node, survey));
     let done = if runs { up_to_start(state, node) } else { Vec::new() };
-    Resumption { node: node.name.clone(), down: facts.down == Some(true), done }
+    // A journal that broke off, or a copy that is behind, need not know that the service was stopped.
+    let serves = facts.health.problem.is_none() && version_of(facts).as_deref() == ran;
+    Resumption { node: node.name.clone(), down: facts.down == Some(true), done, gone: !serves }
 }
 
 /// Whether what listens was started by this release, from the release's own folder.
@@ -95,6 +105,7 @@ fn up_to_start(state: &NodeState, node: &NodeSpec) -> Vec<Step> {
 mod tests {
     use super::*;
     use crate::event::Failure;
+    use crate::health::Try;
     use crate::node::{Listener, Mark, Process};
     use crate::playbook::load_text;
     use crate::spec::Inputs;
@@ -130,7 +141,8 @@ health: { tcp: '${{ node.address }}' }";
 
     #[test]
     fn a_new_process_is_not_started_again_and_everything_else_is_begun_anew() {
-        let done = |state: &NodeState, started| resumption(state, &node(), &facts(started)).done;
+        let done =
+            |state: &NodeState, started| resumption(state, &node(), &facts(started), None).done;
         let all = [Step::Disable, Step::ConfirmOut, Step::Drain, Step::Stop, Step::Start];
         for (step, started, expected) in [
             (Step::Health, Some(200), &all[..]),
@@ -146,5 +158,21 @@ health: { tcp: '${{ node.address }}' }";
         let failure = Some(Failure::default());
         let failed = NodeState { phase: Phase::Failed, failure, ..broken_off_in(Step::Health) };
         assert_eq!(done(&failed, Some(200)), [], "a version that failed is started again");
+    }
+
+    #[test]
+    fn what_is_not_seen_to_serve_as_before_is_gone_whatever_the_journal_knows() {
+        let gone = |version: &str, problem: Option<&str>| {
+            let health = Try {
+                version: Some(version.into()),
+                problem: problem.map(str::to_owned),
+                ..Try::default()
+            };
+            let facts = NodeFacts { health, ..facts(Some(50)) };
+            resumption(&broken_off_in(Step::ConfirmOut), &node(), &facts, Some("1")).gone
+        };
+        assert!(!gone("1", None));
+        assert!(gone("2", None), "somebody started another version");
+        assert!(gone("1", Some("connection refused")));
     }
 }

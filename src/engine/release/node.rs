@@ -241,7 +241,7 @@ impl NodeState {
             phase: Phase::Waiting,
             done: found.done,
             down: (written || found.down).then_some(found.down),
-            stopped: if self.is_stopped() { Stopped::Yes } else { Stopped::No },
+            stopped: if self.is_stopped() || found.gone { Stopped::Yes } else { Stopped::No },
             mark: self.mark,
             drained: self.drained,
             resumed: true,

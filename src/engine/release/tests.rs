@@ -201,7 +201,7 @@ impl Story {
 
     /// What was left is taken up again, from the first step on.
     fn resume(&mut self) {
-        let found = Resumption { node: "b".into(), down: true, done: Vec::new() };
+        let found = Resumption { node: "b".into(), down: true, done: Vec::new(), gone: false };
         let resumed = Resumed { actor: "me".into(), nodes: vec![found] };
         self.tell(None, None, Fact::ReleaseResumed(resumed)).expect("resumed");
         self.batch(&["b"]).expect("taken");
@@ -314,10 +314,26 @@ fn a_mark_is_for_one_start() {
 }
 
 #[test]
+fn a_node_whose_service_is_gone_is_not_put_back_by_whoever_takes_it_up() {
+    for gone in [true, false] {
+        let mut story = Story::new();
+        story.batch(&["b"]).expect("taken");
+        // The copy of the journal ends before the stop.
+        story.step(Step::Disable).expect("follows");
+        let nodes = vec![Resumption { node: "b".into(), down: true, done: Vec::new(), gone }];
+        let resumed = crate::event::Resumed { actor: "me".into(), nodes };
+        story.tell(None, None, Fact::ReleaseResumed(resumed)).expect("goes on");
+        story.batch(&["b"]).expect("taken");
+        assert_eq!(story.put_back().is_err(), gone, "gone: {gone}");
+    }
+}
+
+#[test]
 fn who_is_out_is_taken_up_first() {
     let mut story = Story::new();
     story.batch(&["b", "a"]).expect("taken");
-    let found = |node: &str, down| Resumption { node: node.into(), down, done: Vec::new() };
+    let found =
+        |node: &str, down| Resumption { node: node.into(), down, done: Vec::new(), gone: false };
     let nodes = vec![found("b", false), found("a", true)];
     let resumed = crate::event::Resumed { actor: "me".into(), nodes };
     story.tell(None, None, Fact::ReleaseResumed(resumed)).expect("goes on");
@@ -334,7 +350,7 @@ fn who_is_in_with_the_new_version_when_taken_up_is_not_told_to_be_put_back() {
         story.step(step).expect("follows");
     }
     let done = vec![Step::Disable, Step::ConfirmOut, Step::Drain, Step::Stop, Step::Start];
-    let nodes = vec![Resumption { node: "b".into(), down: false, done }];
+    let nodes = vec![Resumption { node: "b".into(), down: false, done, gone: true }];
     let resumed = crate::event::Resumed { actor: "me".into(), nodes };
     story.tell(None, None, Fact::ReleaseResumed(resumed)).expect("goes on");
     assert_eq!(story.release.nodes["b"].standing(), Standing::Enabled);
