@@ -133,11 +133,17 @@ impl Play {
         })
     }
 
-    /// Waits until requests are served by every worker that answers.
+    /// Waits until requests are served, and every worker has had the time to follow: each looks once a second.
     fn served(&self) {
         let users = format!("http://127.0.0.1:{}/ping", self.real.ports.0);
-        let all = || (0..60).all(|_| get(&users).is_ok_and(|reply| reply.status == 200));
-        until("all workers", Duration::from_secs(10), || Ok(all().then_some(()))).expect("served");
+        let mut since = Instant::now();
+        let served = until("all workers", Duration::from_secs(10), || {
+            if !get(&users).is_ok_and(|reply| reply.status == 200) {
+                since = Instant::now();
+            }
+            Ok((since.elapsed() > Duration::from_millis(1500)).then_some(()))
+        });
+        served.expect("served");
     }
 
     /// A release of all nodes, one and then two at a time, in which no request fails.
