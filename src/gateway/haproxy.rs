@@ -12,7 +12,7 @@ mod tests;
 
 use std::time::Duration;
 
-use super::{Ask, Driver, READ_TIMEOUT, Switch, View};
+use super::{Ask, Driver, Nature, READ_TIMEOUT, Switch, View};
 use crate::node::Operation;
 use crate::playbook::{self, HaproxyState, is_haproxy_name};
 use crate::world::{Command, Host, Reply, Stdin};
@@ -143,6 +143,14 @@ impl Driver for Haproxy {
     /// One process.
     fn workers(&self) -> Option<u32> {
         Some(1)
+    }
+
+    fn nature(&self, replies: &[Reply]) -> Nature {
+        let is = match &self.way {
+            Way::Runtime(_) => runtime::version(replies),
+            Way::Page(_) | Way::Nowhere => None,
+        };
+        Nature { is: is.unwrap_or_else(|| "HAProxy".into()), unfit: Vec::new() }
     }
 
     fn switch(&self) -> Option<&dyn Switch> {

@@ -109,6 +109,14 @@ fn address(host: &str, port: u64) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
+/// What it calls itself, and its version.
+pub(super) fn version(replies: &[Reply]) -> Option<String> {
+    let text = body(replies).ok()?;
+    let info = blocks(&text).ok()?.info;
+    let told = |key| info.lines().find_map(|line| line.strip_prefix(key));
+    Some(text::line(&format!("{} {}", told("Name: ")?, told("Version: ")?), 60))
+}
+
 /// Says why nothing could be written, although everything can be read.
 pub(super) fn may_write(replies: &[Reply]) -> Result<(), String> {
     let text = body(replies)?;

@@ -154,6 +154,12 @@ fn where_a_server_comes_from_does_not_keep_it_out() {
 }
 
 #[test]
+fn it_says_what_it_is() {
+    assert_eq!(runtime().nature(&[reply(RUNTIME_UP)]).is, "HAProxy 2.6.12-1+deb12u4");
+    assert_eq!(runtime().nature(&[reply("<html>")]).is, "HAProxy");
+}
+
+#[test]
 fn requests_that_wait_for_a_server_count() {
     let text = RUNTIME_OUT.replace("app,s1,0,0,2,", "app,s1,3,3,2,");
     assert_eq!(read(&runtime(), &text).expect("readable").peers[S1].in_flight, Some(5));
