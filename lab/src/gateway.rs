@@ -4,6 +4,7 @@
 //! right after a write; see `lua/follow.lua`. `lua/peers.lua` notes every change of what a worker
 //! routes to, for the auditor.
 
+mod caddy;
 mod config;
 mod files;
 mod haproxy;
@@ -19,6 +20,7 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+pub use caddy::Caddy;
 pub use config::{ActiveCheck, Follow, GatewayConfig, Include, Source};
 use files::Files;
 pub use haproxy::{Haproxy, HaproxyConfig, Reach, Servers};

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::artifact::{Fault, Release};
 use crate::audit::Audit;
 use crate::consul::{Access, Agent, Consul, DNS_PORT};
-use crate::gateway::{Gateway, GatewayConfig, Haproxy, HaproxyConfig, PREFIX};
+use crate::gateway::{Caddy, Gateway, GatewayConfig, Haproxy, HaproxyConfig, PREFIX};
 use crate::home::Home;
 use crate::node::{Node, NodeConfig};
 use crate::playbook;
@@ -20,9 +20,10 @@ use crate::ssh::Client;
 use crate::tools;
 use crate::wire::Wires;
 
-/// The last numbers of the addresses of the first gateway, HAProxy and node.
+/// The last numbers of the addresses of the first gateway, HAProxy, Caddy and node.
 const FIRST_GATEWAY: u8 = 11;
 const FIRST_HAPROXY: u8 = 61;
+const FIRST_CADDY: u8 = 81;
 const FIRST_NODE: u8 = 101;
 
 /// What every node's value in the registry is at the start.
@@ -41,6 +42,8 @@ pub struct LabConfig {
     pub gateways: Vec<GatewayConfig>,
     /// The other gateways, with HAProxy.
     pub haproxies: Vec<HaproxyConfig>,
+    /// The number of Caddys.
+    pub caddies: u8,
     /// The release that runs at the start; later ones have its delays.
     pub service: Release,
     /// Whether rollgate reaches each part by a wire of its own, which can be cut.
@@ -59,6 +62,7 @@ impl LabConfig {
             consul_access: Access::Open,
             gateways,
             haproxies: Vec::new(),
+            caddies: 0,
             service: Release::new("1"),
             wired: false,
             agents: false,
@@ -75,6 +79,8 @@ pub struct Lab {
     pub gateways: Vec<Gateway>,
     /// The gateways with HAProxy.
     pub haproxies: Vec<Haproxy>,
+    /// The Caddys.
+    pub caddies: Vec<Caddy>,
     /// The SSH hosts.
     pub nodes: Vec<Node>,
     /// The registry.
@@ -164,11 +170,19 @@ impl Lab {
             haproxy.start()?;
             haproxies.push(haproxy);
         }
+        let mut caddies = Vec::new();
+        for index in 0..config.caddies {
+            let (name, ip) = (format!("caddy-{}", index + 1), home.address(FIRST_CADDY + index));
+            let mut caddy = Caddy::prepare(&nursery, directory, name, ip, &addresses)?;
+            caddy.start()?;
+            caddies.push(caddy);
+        }
         let service = config.service;
         let wires = None;
         let mut lab = Self {
             gateways,
             haproxies,
+            caddies,
             nodes,
             consul,
             agents,

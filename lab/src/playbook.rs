@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::gateway::{Follow, Gateway, Haproxy, PREFIX, Reach, Source, UPSTREAM};
+use crate::gateway::{Caddy, Follow, Gateway, Haproxy, PREFIX, Reach, Source, UPSTREAM};
 use crate::lab::Lab;
 use crate::wire::through;
 
@@ -25,7 +25,10 @@ pub(crate) fn describe(lab: &Lab) -> Value {
         "variables": { "version": { "required": true } },
         "consul": { "addresses": lab.consul.addresses() },
         "registry": { "type": "consul-kv", "prefix": PREFIX },
-        "gateways": gateways.chain(lab.haproxies.iter().map(haproxy)).collect::<Vec<_>>(),
+        "gateways": gateways
+            .chain(lab.haproxies.iter().map(haproxy))
+            .chain(lab.caddies.iter().map(caddy))
+            .collect::<Vec<_>>(),
         "ssh": { "config": lab.ssh_config() },
         "nodes": nodes,
         "artifact": {
@@ -56,7 +59,8 @@ pub(crate) fn describe(lab: &Lab) -> Value {
     if !lab.agents.is_empty() {
         playbook["registry"] = json!({ "type": "consul-service", "service": UPSTREAM });
     }
-    if lab.agents.is_empty() && !lab.haproxies.is_empty() {
+    let switched = !lab.haproxies.is_empty() || !lab.caddies.is_empty();
+    if lab.agents.is_empty() && switched {
         playbook["registry"] = json!({ "type": "gateway" });
     }
     if lab.is_wired() {
@@ -125,4 +129,10 @@ fn haproxy(haproxy: &Haproxy) -> Value {
         Reach::Page => entry["stats_url"] = json!(format!("http://{}/stats", haproxy.page())),
     }
     entry
+}
+
+fn caddy(caddy: &Caddy) -> Value {
+    json!({
+        "type": "caddy", "name": caddy.name(), "admin_url": caddy.admin_url(), "handler": UPSTREAM,
+    })
 }

@@ -9,6 +9,10 @@ use anyhow::{Context, Result, bail, ensure};
 /// Where Debian keeps daemons, which many users do not have on their `PATH`.
 const SYSTEM_DIRECTORIES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 
+/// Where `scripts/setup` puts what Debian does not have, unless this variable says otherwise.
+const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/bin");
+const TOOLS_VARIABLE: &str = "ROLLGATE_LAB_TOOLS";
+
 /// Names the binary that nodes run when it is not found beside the running program.
 const LAB_BINARY_VARIABLE: &str = "ROLLGATE_LAB_BIN";
 
@@ -20,6 +24,13 @@ pub(crate) fn find(program: &str) -> Result<PathBuf> {
         .map(|directory| directory.join(program))
         .find(|candidate| candidate.is_file())
         .with_context(|| format!("`{program}` is not installed; run `scripts/setup`"))
+}
+
+/// Returns the path of a program that `scripts/setup` has fetched, or that is installed.
+pub(crate) fn fetched(program: &str) -> Result<PathBuf> {
+    let tools = env::var_os(TOOLS_VARIABLE).map_or_else(|| PathBuf::from(TOOLS), PathBuf::from);
+    let fetched = tools.join(program);
+    if fetched.is_file() { Ok(fetched) } else { find(program) }
 }
 
 /// Runs `command` to its end and fails with what it wrote when it does.

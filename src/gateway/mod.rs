@@ -7,6 +7,7 @@
 //! [`driver`].
 
 mod ask;
+mod caddy;
 mod command;
 mod consul_dns;
 mod consul_passing;
@@ -132,6 +133,11 @@ pub trait Driver: Send + Sync {
         WORKER_HEADER
     }
 
+    /// Whether a peer that it does not list has no requests in flight: those that have stay listed until the last.
+    fn lists_the_busy(&self) -> bool {
+        false
+    }
+
     /// What to ask to learn what the gateway is; by default, what every look asks.
     fn greeting(&self) -> Vec<Ask> {
         self.asks()
@@ -237,6 +243,7 @@ pub fn driver(gateway: &GatewaySpec) -> Box<dyn Driver> {
         Gateway::ConsulTemplate(settings) => {
             Box::new(consul_template::ConsulTemplate::new(settings))
         }
+        Gateway::Caddy(settings) => Box::new(caddy::Caddy::new(settings)),
         Gateway::ConsulPassing(settings) => Box::new(consul_passing::ConsulPassing::new(settings)),
         Gateway::Command(settings) => Box::new(command::Commands::new(settings)),
         Gateway::Haproxy(settings) => Box::new(haproxy::Haproxy::new(settings)),

@@ -319,7 +319,8 @@ impl<W: World> Watcher<W> {
             return told.map_err(|problem| format!("{}: {problem}", self.name));
         }
         let seen = self.observe().await?;
-        let told = seen.in_flight.get(address).copied();
+        let idle = self.driver.lists_the_busy().then_some(0);
+        let told = seen.in_flight.get(address).copied().or(idle);
         told.ok_or_else(|| format!("{} tells no requests in flight at {address}", self.name))
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A new kind is a file here with its keys, a variant of [`Gateway`], and a driver in [`crate::gateway`].
 
+mod caddy;
 mod command;
 mod consul_dns;
 mod consul_passing;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Registry, Template};
 
+pub use caddy::Caddy;
 pub use command::CommandGateway;
 pub use consul_dns::ConsulDns;
 pub use consul_passing::ConsulPassing;
@@ -56,6 +58,8 @@ pub enum Gateway {
     NgxDynamicUpstream(NgxDynamicUpstream),
     /// Slardar, through its own API and its keys in Consul.
     Slardar(Slardar),
+    /// Caddy, by its admin API.
+    Caddy(Caddy),
 }
 
 impl Gateway {
@@ -73,6 +77,7 @@ impl Gateway {
             Self::Dyups(_) => "dyups",
             Self::NgxDynamicUpstream(_) => "ngx-dynamic-upstream",
             Self::Slardar(_) => "slardar",
+            Self::Caddy(_) => "caddy",
         }
     }
 
@@ -90,6 +95,7 @@ impl Gateway {
             Self::Dyups(settings) => settings,
             Self::NgxDynamicUpstream(settings) => settings,
             Self::Slardar(settings) => settings,
+            Self::Caddy(settings) => settings,
         }
     }
 
@@ -106,6 +112,7 @@ impl Gateway {
             Self::Dyups(settings) => settings,
             Self::NgxDynamicUpstream(settings) => settings,
             Self::Slardar(settings) => settings,
+            Self::Caddy(settings) => settings,
         }
     }
 

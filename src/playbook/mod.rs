@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::diagnostic::{Invalid, Problem, Source};
 pub(crate) use gateway::is_haproxy_name;
 pub use gateway::{
-    CommandGateway, ConsulDns, ConsulPassing, ConsulTemplate, DynamicUpstreamVariant, Dyups,
+    Caddy, CommandGateway, ConsulDns, ConsulPassing, ConsulTemplate, DynamicUpstreamVariant, Dyups,
     DyupsMode, Gateway, Haproxy, HaproxySocket, HaproxyState, HttpTable, NginxUpsync,
     NgxDynamicUpstream, Settings, Slardar, SlardarServer, UpsyncType, Wrong,
 };

@@ -65,6 +65,8 @@ pub enum Method {
     Put,
     /// `POST`
     Post,
+    /// `PATCH`
+    Patch,
     /// `DELETE`
     Delete,
 }

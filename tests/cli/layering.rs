@@ -90,6 +90,7 @@ fn what_decides_knows_no_clock_and_no_runtime() {
         "gateway/ngx_dynamic_upstream.rs",
         "gateway/slardar.rs",
         "gateway/slardar/list.rs",
+        "gateway/caddy.rs",
         "registry/value.rs",
         "health/streak.rs",
     ] {

@@ -101,7 +101,8 @@ impl Bench {
     pub(crate) fn load_with(&self, edit: impl FnOnce(&mut LoadConfig)) -> Load {
         let gateways = self.lab.gateways.iter().map(|gateway| gateway.url(""));
         let haproxies = self.lab.haproxies.iter().map(|haproxy| haproxy.url(""));
-        let mut config = LoadConfig::new(gateways.chain(haproxies).collect());
+        let caddies = self.lab.caddies.iter().map(|caddy| caddy.url(""));
+        let mut config = LoadConfig::new(gateways.chain(haproxies).chain(caddies).collect());
         edit(&mut config);
         Load::start(&config).expect("the load starts")
     }

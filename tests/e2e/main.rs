@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "figures for whoever runs the tests by hand")]
 
 mod artifacts;
+mod caddy;
 mod commands;
 mod consul;
 mod consul_access;

@@ -31,6 +31,12 @@ Upstream name: app; Backend server count: 3
     r#"[{"Key":"config/slardar/upstreams/app","Value":"eyJzZXJ2ZXJzIjpbXX0=","Flags":0,"ModifyIndex":7}]"#,
 ];
 
+/// As a real Caddy has shown its handler, and what it counts.
+const CADDY: [&str; 2] = [
+    r#"{"@id":"app","handler":"reverse_proxy","health_checks":{"passive":{"fail_duration":"30s"}},"upstreams":[{"dial":"127.0.0.1:19001"},{"dial":"127.0.0.1:19002","max_requests":100},{"dial":"127.0.0.1:19003"}]}"#,
+    r#"[{"address":"127.0.0.1:19002","num_requests":1,"fails":0},{"address":"127.0.0.1:19003","num_requests":1,"fails":0},{"address":"127.0.0.1:19001","num_requests":1,"fails":0}]"#,
+];
+
 fn read_by(settings: serde_json::Value) -> Box<dyn Driver> {
     let settings: Gateway = serde_json::from_value(settings).expect("settings");
     driver(&GatewaySpec { name: "gw".into(), settings, nodes: nodes() })
@@ -238,6 +244,27 @@ proptest! {
         prop_assert!(view.is_some());
         let cut = read(&**runtime, &[reply(200, &whole[..at.index(whole.len())])]);
         prop_assert_eq!(cut, None);
+    }
+
+    #[test]
+    fn any_reply_of_caddy_is_read_or_refused(
+        handler in bytes(&[CADDY[0]]),
+        counts in bytes(&[CADDY[1]]),
+        status in 0_u16..700,
+    ) {
+        let caddy = read_by(json!({ "type": "caddy", "admin_url": "http://gw", "handler": "app" }));
+        let switch = caddy.switch().expect("it has one");
+        read(&*caddy, &[reply(200, &handler.0), reply(200, CADDY[1].as_bytes())]);
+        read(&*caddy, &[reply(200, CADDY[0].as_bytes()), reply(200, &counts.0)]);
+        read(&*caddy, &[reply(status, &handler.0)]);
+        let mut listed = reply(200, &handler.0);
+        listed.headers.insert("etag".into(), "\"/config 1\"".into());
+        let address = "127.0.0.1:19001";
+        let said = switch.is_down(std::slice::from_ref(&listed), address).err();
+        let refused = switch.turn(&[listed], address, true).err();
+        for error in said.into_iter().chain(refused).chain(switch.is_done(&[reply(status, &counts.0)]).err()) {
+            assert_printable(&error);
+        }
     }
 
     #[test]

@@ -146,7 +146,9 @@ impl Consul {
         if let Some(key) = path.strip_prefix("/v1/kv/") {
             return match request.method {
                 Method::Get => self.get(clock, &decoded(key), &query, since),
-                Method::Put | Method::Post => self.put(clock, &decoded(key), &query, body),
+                Method::Put | Method::Post | Method::Patch => {
+                    self.put(clock, &decoded(key), &query, body)
+                }
                 Method::Delete => self.delete(&decoded(key), &query),
             };
         }

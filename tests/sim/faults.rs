@@ -205,7 +205,9 @@ impl State {
                     }
                     let fates = match request.method {
                         Method::Get => &mut self.consul.reads,
-                        Method::Put | Method::Post | Method::Delete => &mut self.consul.writes,
+                        Method::Put | Method::Post | Method::Patch | Method::Delete => {
+                            &mut self.consul.writes
+                        }
                     };
                     return fates.pop_front().unwrap_or(Fate::Plain);
                 }

@@ -23,6 +23,7 @@ pub(crate) fn named(what: &What) -> String {
                 Method::Get => "GET",
                 Method::Put => "PUT",
                 Method::Post => "POST",
+                Method::Patch => "PATCH",
                 Method::Delete => "DELETE",
             };
             let body = request.body.as_deref().map(String::from_utf8_lossy).unwrap_or_default();

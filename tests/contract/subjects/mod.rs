@@ -1,5 +1,6 @@
 //! The kinds of gateways, each in the bytes of a real one.
 
+mod caddy;
 mod command;
 mod dyups;
 mod haproxy;
@@ -13,6 +14,7 @@ use super::replay::Subject;
 /// Every kind, and every way to it.
 pub(crate) fn subjects() -> Vec<&'static dyn Subject> {
     vec![
+        &caddy::Caddy,
         &command::Command,
         &haproxy::Page,
         &haproxy::Runtime::Socket,

@@ -1,0 +1,143 @@
+//! Caddy in front of the nodes, with its admin API on the same address.
+//!
+//! It tries nothing twice: what it loses, a client loses.
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::gateway::UPSTREAM;
+use crate::http;
+use crate::process::{Contained, Nursery};
+use crate::tools;
+use crate::wait::until;
+
+/// Where clients and rollgate reach it.
+const PORT: u16 = 8000;
+const ADMIN_PORT: u16 = 2019;
+
+/// How long it may take to answer.
+const START: Duration = Duration::from_secs(20);
+
+/// A running Caddy.
+#[derive(Debug)]
+pub struct Caddy {
+    nursery: Nursery,
+    name: String,
+    ip: Ipv4Addr,
+    directory: PathBuf,
+    nodes: Vec<SocketAddr>,
+    process: Option<Contained>,
+}
+
+impl Caddy {
+    /// Prepares a Caddy; [`Caddy::start`] starts it.
+    pub(crate) fn prepare(
+        nursery: &Nursery,
+        lab: &Path,
+        name: String,
+        ip: Ipv4Addr,
+        nodes: &[SocketAddr],
+    ) -> Result<Self> {
+        let directory = lab.join(&name);
+        fs::create_dir(&directory)?;
+        let (nursery, nodes) = (nursery.clone(), nodes.to_vec());
+        Ok(Self { nursery, name, ip, directory, nodes, process: None })
+    }
+
+    /// Starts a Caddy that is not running, and returns when it answers.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start.
+    pub fn start(&mut self) -> Result<()> {
+        let file = self.directory.join("caddy.json");
+        fs::write(&file, self.settings().to_string())?;
+        let home = |name: &str| {
+            let mut word = OsString::from(format!("{name}="));
+            word.push(&self.directory);
+            word
+        };
+        let argv: Vec<OsString> = vec![
+            tools::find("env")?.into(),
+            home("HOME"),
+            home("XDG_CONFIG_HOME"),
+            home("XDG_DATA_HOME"),
+            tools::fetched("caddy")?.into(),
+            "run".into(),
+            "--config".into(),
+            file.into(),
+        ];
+        let log = self.directory.join("log");
+        let mut process = Contained::start(&self.nursery, &self.name, &log, &[], &argv)?;
+        until(&format!("{} to answer", self.name), START, || {
+            process.require_running()?;
+            Ok(http::get(&self.url("/ping")).ok().filter(|reply| reply.status == 200))
+        })?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Kills it and starts it again; it has forgotten what it was told.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start again.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process = None;
+        self.start()
+    }
+
+    /// Returns whether a node is in the list that requests are sent to.
+    ///
+    /// # Errors
+    ///
+    /// When nobody answers.
+    pub fn lists(&self, node: SocketAddr) -> Result<bool> {
+        let list = http::get(&format!("{}/id/{UPSTREAM}/upstreams", self.admin_url()))?.body;
+        Ok(list.contains(&format!("\"{node}\"")))
+    }
+
+    /// Returns its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the URL of a path behind it; an empty path gives its base.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}:{PORT}{path}", self.ip)
+    }
+
+    /// Returns the URL of its admin API.
+    #[must_use]
+    pub fn admin_url(&self) -> String {
+        format!("http://{}:{ADMIN_PORT}", self.ip)
+    }
+
+    fn settings(&self) -> Value {
+        let list: Vec<_> = self.nodes.iter().map(|node| json!({ "dial": node })).collect();
+        let admin = format!("{}:{ADMIN_PORT}", self.ip);
+        let balance = json!({ "selection_policy": { "policy": "round_robin" } });
+        json!({
+            // On a loopback address it lets only those in who call it by a name that it knows.
+            "admin": { "listen": admin, "origins": [admin] },
+            "apps": { "http": { "servers": { "web": {
+                "listen": [format!("{}:{PORT}", self.ip)],
+                "automatic_https": { "disable": true },
+                "routes": [{ "handle": [{
+                    "@id": UPSTREAM,
+                    "handler": "reverse_proxy",
+                    "load_balancing": balance,
+                    "upstreams": list,
+                }] }],
+            } } } },
+        })
+    }
+}

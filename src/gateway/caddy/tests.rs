@@ -1,0 +1,147 @@
+use super::*;
+
+/// As Caddy 2.11 shows a handler, and its counts while a request to the first upstream is in flight.
+const HANDLER: &str = r#"{"@id":"app","handler":"reverse_proxy","upstreams":[{"dial":"127.0.0.1:19001"},{"dial":"127.0.0.1:19002","max_requests":100},{"dial":"127.0.0.1:19003"}]}"#;
+const OUT: &str = r#"{"@id":"app","handler":"reverse_proxy","upstreams":[{"dial":"127.0.0.1:19002","max_requests":100},{"dial":"127.0.0.1:19003"}]}"#;
+const COUNTS: &str = r#"[{"address":"127.0.0.1:19002","num_requests":1,"fails":0},{"address":"127.0.0.1:19003","num_requests":1,"fails":0},{"address":"127.0.0.1:19001","num_requests":1,"fails":0}]"#;
+const COUNTS_LATER: &str = r#"[{"address":"127.0.0.1:19003","num_requests":0,"fails":0},{"address":"127.0.0.1:19002","num_requests":0,"fails":0}]"#;
+const ETAG: &str = "\"/config/apps/http/servers/web/routes/0/handle/0 f7aad6acf1b7ae53\"";
+
+const FIRST: &str = "127.0.0.1:19001";
+const SECOND: &str = "127.0.0.1:19002";
+
+fn caddy(more: &str) -> Caddy {
+    let settings = format!(r#"{{"admin_url":"http://gw:2019/","handler":"app"{more}}}"#);
+    Caddy::new(&serde_json::from_str(&settings).expect("settings"))
+}
+
+fn reply(status: u16, body: &str) -> Reply {
+    let headers = [("etag".to_owned(), ETAG.to_owned())].into();
+    Reply { status, headers, body: body.into() }
+}
+
+fn view(handler: &str, counts: &str) -> View {
+    caddy("").read(&[reply(200, handler), reply(200, counts)]).expect("readable")
+}
+
+/// The one request that turns a node: its URL, `If-Match` and body.
+fn turn(more: &str, handler: &str, address: &str, down: bool) -> Result<String, String> {
+    let asks = caddy(more).turn(&[reply(200, handler)], address, down)?;
+    let [Ask::Http(request)] = &asks[..] else { panic!("{asks:?}") };
+    assert_eq!(request.method, Method::Patch);
+    assert_eq!(request.url, "http://gw:2019/id/app/upstreams");
+    let headers: Vec<_> =
+        request.headers.iter().map(|(name, value)| (*name, value.expose())).collect();
+    assert_eq!(headers, [("content-type", "application/json"), ("if-match", ETAG)]);
+    Ok(String::from_utf8(request.body.clone().expect("a body")).expect("text"))
+}
+
+#[test]
+fn what_the_handler_lists_is_routed_and_counted() {
+    let view = view(HANDLER, COUNTS);
+    for address in [FIRST, SECOND, "127.0.0.1:19003"] {
+        assert_eq!(
+            view.peers[address],
+            Peer { up: true, held_down: false, in_flight: Some(1) },
+            "{address}"
+        );
+    }
+}
+
+#[test]
+fn an_upstream_that_was_taken_out_stays_listed_while_requests_are_in_flight() {
+    let busy = view(OUT, COUNTS);
+    assert!(busy.lets_go_of(FIRST) && !busy.routes_to(FIRST));
+    assert_eq!(busy.peers[FIRST].in_flight, Some(1));
+    let idle = view(OUT, COUNTS_LATER);
+    assert!(idle.lets_go_of(FIRST));
+    assert_eq!(idle.peers.get(FIRST), None);
+}
+
+#[test]
+fn failures_hold_an_upstream_down_where_they_are_counted() {
+    let failed = COUNTS.replacen("\"fails\":0", "\"fails\":1", 1);
+    let with = |passive: &str| {
+        let checks = format!(r#"{{"health_checks":{{"passive":{passive}}},"@id""#);
+        view(&HANDLER.replace("{\"@id\"", &checks), &failed).routes_to(SECOND)
+    };
+    assert!(view(HANDLER, &failed).routes_to(SECOND));
+    assert!(with("{}"));
+    assert!(!with(r#"{"fail_duration":"30s"}"#));
+    assert!(with(r#"{"fail_duration":30000000000,"max_fails":2}"#));
+}
+
+#[test]
+fn the_others_keep_their_very_bytes() {
+    let odd = HANDLER
+        .replace("\"max_requests\":100", "\"max_requests\" : 1e2, \"x\":18446744073709551616");
+    assert_eq!(
+        turn("", &odd, FIRST, true).expect("turned"),
+        r#"[{"dial":"127.0.0.1:19002","max_requests" : 1e2, "x":18446744073709551616},{"dial":"127.0.0.1:19003"}]"#
+    );
+}
+
+#[test]
+fn a_node_comes_back_with_what_the_playbook_says_it_has() {
+    let more = r#","max_requests":100"#;
+    let without = turn(more, HANDLER, SECOND, true).expect("turned");
+    let handler = format!(r#"{{"handler":"reverse_proxy","upstreams":{without}}}"#);
+    assert_eq!(
+        turn(more, &handler, SECOND, false).expect("turned"),
+        r#"[{"dial":"127.0.0.1:19001"},{"dial":"127.0.0.1:19003"},{"dial":"127.0.0.1:19002","max_requests":100}]"#
+    );
+    assert_eq!(
+        turn("", r#"{"handler":"reverse_proxy","upstreams":[]}"#, FIRST, false).as_deref(),
+        Ok(r#"[{"dial":"127.0.0.1:19001"}]"#)
+    );
+}
+
+#[test]
+fn what_could_not_be_given_back_is_not_taken_out() {
+    for (more, address) in
+        [("", SECOND), (r#","max_requests":100"#, FIRST), (r#","max_requests":1"#, SECOND)]
+    {
+        let error = turn(more, HANDLER, address, true).expect_err("refused");
+        assert!(error.contains("would come back as"), "{error}");
+    }
+}
+
+#[test]
+fn nothing_is_written_to_what_is_no_list_of_its_own() {
+    for (handler, why) in [
+        (r#"{"handler":"file_server"}"#, "not `reverse_proxy`"),
+        (r#"{"handler":"reverse_proxy"}"#, "has no `upstreams`"),
+        (
+            r#"{"handler":"reverse_proxy","upstreams":[],"dynamic_upstreams":{"source":"srv"}}"#,
+            "has no effect",
+        ),
+        (r#"{"handler":"reverse_proxy","upstreams":[{}]}"#, "has no `dial`"),
+        (r#"[{"dial":"127.0.0.1:19001"}]"#, "no handler"),
+        ("null", "no handler"),
+    ] {
+        let error = turn("", handler, FIRST, true).expect_err(handler);
+        assert!(error.contains(why), "{handler}: {error}");
+        assert!(caddy("").read(&[reply(200, handler), reply(200, "[]")]).is_err(), "{handler}");
+        assert!(caddy("").is_down(&[reply(200, handler)], FIRST).is_err(), "{handler}");
+    }
+    let unknown = reply(404, r#"{"error":"unknown object ID 'app'"}"#);
+    assert!(caddy("").is_down(std::slice::from_ref(&unknown), FIRST).is_err());
+    let no_etag = Reply { headers: [].into(), ..reply(200, HANDLER) };
+    assert!(caddy("").turn(&[no_etag], FIRST, true).is_err());
+}
+
+#[test]
+fn only_200_is_done() {
+    let done = |status, body| caddy("").is_done(&[reply(status, body)]);
+    assert_eq!(done(200, ""), Ok(()));
+    let stale = r#"{"error":"If-Match header did not match current config hash"}"#;
+    assert!(done(412, stale).expect_err("stale").contains("somebody else"));
+    assert!(
+        done(
+            500,
+            r#"{"error":"decoding request body: unexpected end of JSON input, at offset 9"}"#
+        )
+        .is_err()
+    );
+    assert!(done(400, r#"{"error":"unacceptable content-type: application/x-www-form-urlencoded; 'application/json' required"}"#).is_err());
+}

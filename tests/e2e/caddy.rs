@@ -1,0 +1,66 @@
+//! Releases behind a real Caddy, through its admin API.
+
+use std::time::Duration;
+
+use rollgate_lab::{LabConfig, until};
+use serde_json::{Value, json};
+
+use crate::harness::{Bench, Ran, costs, events};
+
+fn bench(caddies: u8, edit: impl FnOnce(&mut Value)) -> Bench {
+    let config = LabConfig { caddies, ..LabConfig::new(3, Vec::new()) };
+    Bench::with(config, |playbook| {
+        // Their own count of requests ends the drain.
+        playbook["drain"] = json!({ "in_flight": "gateways", "timeout": "30s" });
+        edit(playbook);
+    })
+}
+
+/// Every change closes idle connections of clients, so each request has one of its own.
+#[test]
+fn no_request_fails_behind_caddies() {
+    let bench = bench(2, |_| {});
+    let load = bench.load_with(|load| load.fresh = true);
+    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
+    let ran = bench.run(&["deploy"], &arguments).exits(0);
+    bench.assert_unnoticed(load);
+    let events = events(&ran.stdout());
+    for (gateway, routed, seconds) in costs(&events) {
+        println!("{gateway}: {} after {seconds:.3} s", if routed { "in" } else { "out" });
+    }
+    let drained = events.iter().filter_map(|event| event["data"]["drained"]["from"].as_u64());
+    let drained: Vec<u64> = drained.collect();
+    println!("in flight when they were told to leave: {drained:?}");
+    assert!(drained.len() == 3 && drained.iter().any(|count| *count > 0), "{drained:?}");
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+    for caddy in &bench.lab.caddies {
+        for node in &bench.lab.nodes {
+            assert!(caddy.lists(node.address()).expect("an answer"), "{}", node.name());
+        }
+    }
+}
+
+#[test]
+fn a_caddy_that_forgets_a_stopped_node_at_its_restart_is_set_right_within_two_seconds_and_told() {
+    let mut bench = bench(1, |playbook| {
+        playbook["start"] = "sleep 3; /srv/app/ctl start".into();
+    });
+    let (child, lines) = bench.start_until("2", "start");
+    let node = bench.lab.nodes[0].address();
+    let caddy = &mut bench.lab.caddies[0];
+    caddy.restart().expect("it starts again");
+    let begun = std::time::Instant::now();
+    let out = until("the node to be out again", Duration::from_secs(2), || {
+        Ok((!caddy.lists(node)?).then_some(()))
+    });
+    println!("out again {:.3} s after the restart", begun.elapsed().as_secs_f64());
+    assert!(out.is_ok(), "{out:?}");
+    let events = lines.map(|line| serde_json::from_str(&line.expect("a line")).expect("an event"));
+    let events: Vec<Value> = events.collect();
+    Ran(child.wait_with_output().expect("ends")).exits(0);
+    let set_right = |event: &&Value| {
+        let message = event["data"]["message"].as_str().unwrap_or_default();
+        event["type"] == "warning" && message.contains("was up again; it was marked down again")
+    };
+    assert_eq!(events.iter().filter(set_right).count(), 1, "{events:#?}");
+}
