@@ -29,6 +29,7 @@ mod site;
 mod stand_ins;
 mod store;
 mod story;
+mod taken_up;
 mod told;
 mod world;
 

@@ -45,7 +45,7 @@ pub(crate) struct Shape {
     /// Its check in Consul counts, too.
     consul_check: bool,
     rise: u32,
-    min_healthy: u64,
+    pub(crate) min_healthy: u64,
     health_interval: u64,
     /// Nodes that are out from the start.
     pub(crate) out: Vec<usize>,

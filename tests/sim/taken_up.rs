@@ -1,0 +1,28 @@
+//! What a resume leaves as it is.
+
+use crate::judge;
+use crate::operator::Task;
+use crate::schedule::{After, Kill, Schedule};
+use crate::story::{run, scratch};
+
+/// Killed right after it was enabled, a node is in again: only what is left is proven, and it is not marked down anew.
+#[test]
+fn a_node_that_was_enabled_before_the_kill_stays_in_when_it_is_taken_up() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    // Long enough for whoever watches nodes that are out to look at this one.
+    schedule.shape.min_healthy = 3_000;
+    let whole = run(&schedule, scratch.path(), true);
+    let mut events = whole.history.iter().filter(|line| line.contains("EVENT "));
+    let enabled = events.position(|line| line.contains("EVENT node-1 enable: StepFinished"));
+    schedule.kill = Some(Kill::AfterEvent(enabled.expect("it is enabled") as u64 + 1));
+    let (task, machine) = (Task::Resume, 0);
+    let after = After { delay: 100, task, machine, kill: None, breaks: false, last_machine: 0 };
+    schedule.after = Some(after);
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    let of_the_resume = || ran.history.iter().filter(|line| line.contains("1: EVENT node-1"));
+    assert!(of_the_resume().count() > 0, "it is taken up");
+    let marked = of_the_resume()
+        .find(|line| line.contains("RegistryWriting") && line.contains("down: true"));
+    assert_eq!(marked, None);
+}
