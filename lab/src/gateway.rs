@@ -6,6 +6,7 @@
 
 mod caddy;
 mod config;
+mod envoy;
 mod files;
 mod haproxy;
 
@@ -22,6 +23,7 @@ use serde_json::{Value, json};
 
 pub use caddy::Caddy;
 pub use config::{ActiveCheck, Follow, GatewayConfig, Include, Source};
+pub use envoy::Envoy;
 use files::Files;
 pub use haproxy::{Haproxy, HaproxyConfig, Reach, Servers};
 

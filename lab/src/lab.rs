@@ -1,6 +1,6 @@
 //! The lab itself: starts the parts in order, writes the registry, and takes everything down.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::{env, fs};
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::artifact::{Fault, Release};
 use crate::audit::Audit;
 use crate::consul::{Access, Agent, Consul, DNS_PORT};
-use crate::gateway::{Caddy, Gateway, GatewayConfig, Haproxy, HaproxyConfig, PREFIX};
+use crate::gateway::{Caddy, Envoy, Gateway, GatewayConfig, Haproxy, HaproxyConfig, PREFIX};
 use crate::home::Home;
 use crate::node::{Node, NodeConfig};
 use crate::playbook;
@@ -20,10 +20,11 @@ use crate::ssh::Client;
 use crate::tools;
 use crate::wire::Wires;
 
-/// The last numbers of the addresses of the first gateway, HAProxy, Caddy and node.
+/// The last numbers of the addresses of the first gateway, HAProxy, Caddy, Envoy and node.
 const FIRST_GATEWAY: u8 = 11;
 const FIRST_HAPROXY: u8 = 61;
 const FIRST_CADDY: u8 = 81;
+const FIRST_ENVOY: u8 = 86;
 const FIRST_NODE: u8 = 101;
 
 /// What every node's value in the registry is at the start.
@@ -44,6 +45,8 @@ pub struct LabConfig {
     pub haproxies: Vec<HaproxyConfig>,
     /// The number of Caddys.
     pub caddies: u8,
+    /// The number of Envoys.
+    pub envoys: u8,
     /// The release that runs at the start; later ones have its delays.
     pub service: Release,
     /// Whether rollgate reaches each part by a wire of its own, which can be cut.
@@ -63,6 +66,7 @@ impl LabConfig {
             gateways,
             haproxies: Vec::new(),
             caddies: 0,
+            envoys: 0,
             service: Release::new("1"),
             wired: false,
             agents: false,
@@ -81,6 +85,8 @@ pub struct Lab {
     pub haproxies: Vec<Haproxy>,
     /// The Caddys.
     pub caddies: Vec<Caddy>,
+    /// The Envoys.
+    pub envoys: Vec<Envoy>,
     /// The SSH hosts.
     pub nodes: Vec<Node>,
     /// The registry.
@@ -93,6 +99,21 @@ pub struct Lab {
     // Every process dies with this one's thread, so it outlasts those who end theirs in order.
     _nursery: Nursery,
     home: Home,
+}
+
+fn start_caddies(
+    nursery: &Nursery,
+    home: &Home,
+    number: u8,
+    nodes: &[SocketAddr],
+) -> Result<Vec<Caddy>> {
+    let start = |index| {
+        let (name, ip) = (format!("caddy-{}", index + 1), home.address(FIRST_CADDY + index));
+        let mut caddy = Caddy::prepare(nursery, home.directory(), name, ip, nodes)?;
+        caddy.start()?;
+        Ok(caddy)
+    };
+    (0..number).map(start).collect()
 }
 
 impl Lab {
@@ -170,12 +191,14 @@ impl Lab {
             haproxy.start()?;
             haproxies.push(haproxy);
         }
-        let mut caddies = Vec::new();
-        for index in 0..config.caddies {
-            let (name, ip) = (format!("caddy-{}", index + 1), home.address(FIRST_CADDY + index));
-            let mut caddy = Caddy::prepare(&nursery, directory, name, ip, &addresses)?;
-            caddy.start()?;
-            caddies.push(caddy);
+        let caddies = start_caddies(&nursery, &home, config.caddies, &addresses)?;
+        let mut envoys = Vec::new();
+        for index in 0..config.envoys {
+            let (name, ip) = (format!("envoy-{}", index + 1), home.address(FIRST_ENVOY + index));
+            let folder = nodes.first().context("Envoy needs a node")?.directory();
+            let mut envoy = Envoy::prepare(&nursery, (directory, folder), name, ip, &addresses)?;
+            envoy.start()?;
+            envoys.push(envoy);
         }
         let service = config.service;
         let wires = None;
@@ -183,6 +206,7 @@ impl Lab {
             gateways,
             haproxies,
             caddies,
+            envoys,
             nodes,
             consul,
             agents,

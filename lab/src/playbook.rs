@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::gateway::{Caddy, Follow, Gateway, Haproxy, PREFIX, Reach, Source, UPSTREAM};
+use crate::gateway::{Caddy, Envoy, Follow, Gateway, Haproxy, PREFIX, Reach, Source, UPSTREAM};
 use crate::lab::Lab;
 use crate::wire::through;
 
@@ -20,6 +20,8 @@ pub(crate) fn describe(lab: &Lab) -> Value {
         })
         .collect();
     let gateways = lab.gateways.iter().map(gateway);
+    let gateways = gateways.chain(lab.caddies.iter().map(caddy));
+    let gateways = gateways.chain(lab.envoys.iter().map(envoy));
     let mut playbook = json!({
         "service": "app",
         "variables": { "version": { "required": true } },
@@ -27,7 +29,6 @@ pub(crate) fn describe(lab: &Lab) -> Value {
         "registry": { "type": "consul-kv", "prefix": PREFIX },
         "gateways": gateways
             .chain(lab.haproxies.iter().map(haproxy))
-            .chain(lab.caddies.iter().map(caddy))
             .collect::<Vec<_>>(),
         "ssh": { "config": lab.ssh_config() },
         "nodes": nodes,
@@ -59,7 +60,7 @@ pub(crate) fn describe(lab: &Lab) -> Value {
     if !lab.agents.is_empty() {
         playbook["registry"] = json!({ "type": "consul-service", "service": UPSTREAM });
     }
-    let switched = !lab.haproxies.is_empty() || !lab.caddies.is_empty();
+    let switched = !lab.haproxies.is_empty() || !lab.caddies.is_empty() || !lab.envoys.is_empty();
     if lab.agents.is_empty() && switched {
         playbook["registry"] = json!({ "type": "gateway" });
     }
@@ -134,5 +135,12 @@ fn haproxy(haproxy: &Haproxy) -> Value {
 fn caddy(caddy: &Caddy) -> Value {
     json!({
         "type": "caddy", "name": caddy.name(), "admin_url": caddy.admin_url(), "handler": UPSTREAM,
+    })
+}
+
+fn envoy(envoy: &Envoy) -> Value {
+    json!({
+        "type": "envoy", "name": envoy.name(), "admin_url": envoy.admin_url(), "cluster": UPSTREAM,
+        "ssh": "node-1", "file": envoy.file(), "panic_threshold": 0,
     })
 }

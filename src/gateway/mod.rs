@@ -13,6 +13,7 @@ mod consul_dns;
 mod consul_passing;
 mod consul_template;
 mod dyups;
+mod envoy;
 mod haproxy;
 mod http_table;
 mod ngx_dynamic_upstream;
@@ -244,6 +245,7 @@ pub fn driver(gateway: &GatewaySpec) -> Box<dyn Driver> {
             Box::new(consul_template::ConsulTemplate::new(settings))
         }
         Gateway::Caddy(settings) => Box::new(caddy::Caddy::new(settings)),
+        Gateway::Envoy(settings) => Box::new(envoy::Envoy::new(settings)),
         Gateway::ConsulPassing(settings) => Box::new(consul_passing::ConsulPassing::new(settings)),
         Gateway::Command(settings) => Box::new(command::Commands::new(settings)),
         Gateway::Haproxy(settings) => Box::new(haproxy::Haproxy::new(settings)),

@@ -4,6 +4,7 @@
 //! operation itself. Scripts need a POSIX shell and what every Linux server has (coreutils, tar, gzip,
 //! procps-free `/proc`); `ss` (iproute2) only where sockets or listeners are looked at.
 
+mod file;
 mod listener;
 mod socket;
 mod sockets;
@@ -77,6 +78,20 @@ pub enum Operation {
         path: String,
         /// What is said, without its line break.
         say: String,
+    },
+    /// Prints a file.
+    File {
+        /// Which.
+        path: String,
+    },
+    /// Replaces a file by another one under its name.
+    Replace {
+        /// Which.
+        path: String,
+        /// SHA-256 of what it must still be, in lower-case hex.
+        before: String,
+        /// What it becomes.
+        content: String,
     },
 }
 
@@ -157,6 +172,8 @@ impl Operation {
             Self::Sockets { port } => sockets::script(*port),
             Self::Rendered { file, pid_file } => rendered(file, pid_file),
             Self::UnixSocket { path, say } => socket::script(path, say),
+            Self::File { path } => file::read(path),
+            Self::Replace { path, before, content } => file::replace(path, before, content),
         }
     }
 }

@@ -8,6 +8,7 @@ mod consul_dns;
 mod consul_passing;
 mod consul_template;
 mod dyups;
+mod envoy;
 mod haproxy;
 mod http_table;
 mod nginx_upsync;
@@ -27,6 +28,7 @@ pub use consul_dns::ConsulDns;
 pub use consul_passing::ConsulPassing;
 pub use consul_template::ConsulTemplate;
 pub use dyups::{Dyups, DyupsMode};
+pub use envoy::Envoy;
 pub(crate) use haproxy::is_name as is_haproxy_name;
 pub use haproxy::{Haproxy, HaproxySocket, HaproxyState};
 pub use http_table::HttpTable;
@@ -60,6 +62,8 @@ pub enum Gateway {
     Slardar(Slardar),
     /// Caddy, by its admin API.
     Caddy(Caddy),
+    /// Envoy with its endpoints in a file of JSON that it watches (EDS).
+    Envoy(Envoy),
 }
 
 impl Gateway {
@@ -78,6 +82,7 @@ impl Gateway {
             Self::NgxDynamicUpstream(_) => "ngx-dynamic-upstream",
             Self::Slardar(_) => "slardar",
             Self::Caddy(_) => "caddy",
+            Self::Envoy(_) => "envoy",
         }
     }
 
@@ -96,6 +101,7 @@ impl Gateway {
             Self::NgxDynamicUpstream(settings) => settings,
             Self::Slardar(settings) => settings,
             Self::Caddy(settings) => settings,
+            Self::Envoy(settings) => settings,
         }
     }
 
@@ -113,6 +119,7 @@ impl Gateway {
             Self::NgxDynamicUpstream(settings) => settings,
             Self::Slardar(settings) => settings,
             Self::Caddy(settings) => settings,
+            Self::Envoy(settings) => settings,
         }
     }
 

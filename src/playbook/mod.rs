@@ -31,7 +31,7 @@ pub use crate::diagnostic::{Invalid, Problem, Source};
 pub(crate) use gateway::is_haproxy_name;
 pub use gateway::{
     Caddy, CommandGateway, ConsulDns, ConsulPassing, ConsulTemplate, DynamicUpstreamVariant, Dyups,
-    DyupsMode, Gateway, Haproxy, HaproxySocket, HaproxyState, HttpTable, NginxUpsync,
+    DyupsMode, Envoy, Gateway, Haproxy, HaproxySocket, HaproxyState, HttpTable, NginxUpsync,
     NgxDynamicUpstream, Settings, Slardar, SlardarServer, UpsyncType, Wrong,
 };
 pub use load::{Loaded, load, load_text, schema};

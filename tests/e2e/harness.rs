@@ -102,7 +102,9 @@ impl Bench {
         let gateways = self.lab.gateways.iter().map(|gateway| gateway.url(""));
         let haproxies = self.lab.haproxies.iter().map(|haproxy| haproxy.url(""));
         let caddies = self.lab.caddies.iter().map(|caddy| caddy.url(""));
-        let mut config = LoadConfig::new(gateways.chain(haproxies).chain(caddies).collect());
+        let envoys = self.lab.envoys.iter().map(|envoy| envoy.url(""));
+        let targets = gateways.chain(haproxies).chain(caddies).chain(envoys);
+        let mut config = LoadConfig::new(targets.collect());
         edit(&mut config);
         Load::start(&config).expect("the load starts")
     }

@@ -9,6 +9,7 @@ mod consul;
 mod consul_access;
 mod contract;
 mod doctor;
+mod envoy;
 mod failures;
 mod faults;
 mod guard;

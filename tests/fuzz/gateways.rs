@@ -37,6 +37,9 @@ const CADDY: [&str; 2] = [
     r#"[{"address":"127.0.0.1:19002","num_requests":1,"fails":0},{"address":"127.0.0.1:19003","num_requests":1,"fails":0},{"address":"127.0.0.1:19001","num_requests":1,"fails":0}]"#,
 ];
 
+/// The endpoints of a real Envoy.
+const ENVOY_FILE: &str = r#"{"resources":[{"@type":"type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment","cluster_name":"app","endpoints":[{"lb_endpoints":[{"endpoint":{"address":{"socket_address":{"address":"127.0.0.1","port_value":19001}}}},{"endpoint":{"address":{"socket_address":{"address":"127.0.0.1","port_value":19002}}},"health_status":"DRAINING"}]}]}]}"#;
+
 fn read_by(settings: serde_json::Value) -> Box<dyn Driver> {
     let settings: Gateway = serde_json::from_value(settings).expect("settings");
     driver(&GatewaySpec { name: "gw".into(), settings, nodes: nodes() })
@@ -265,6 +268,24 @@ proptest! {
         for error in said.into_iter().chain(refused).chain(switch.is_done(&[reply(status, &counts.0)]).err()) {
             assert_printable(&error);
         }
+    }
+
+    #[test]
+    fn any_reply_of_envoy_is_read_or_refused(
+        clusters in bytes(&[include_str!("../fixtures/gateway/envoy/clusters.json")]),
+        file in bytes(&[ENVOY_FILE]),
+        status in 0_u16..700,
+    ) {
+        let envoy = read_by(json!({
+            "type": "envoy", "admin_url": "http://gw", "cluster": "app", "ssh": "gw", "file": "/eds",
+        }));
+        let switch = envoy.switch().expect("it has one");
+        read(&*envoy, &[reply(200, &clusters.0)]);
+        read(&*envoy, &[reply(status, &clusters.0)]);
+        let file = [reply(200, &file.0)];
+        let said = switch.is_down(&file, "127.0.0.1:19001").err();
+        let refused = switch.turn(&file, "127.0.0.1:19001", true).err();
+        said.into_iter().chain(refused).for_each(|error| assert_printable(&error));
     }
 
     #[test]

@@ -167,7 +167,9 @@ impl State {
             | Operation::Listener { .. }
             | Operation::Sockets { .. }
             | Operation::Rendered { .. }
-            | Operation::UnixSocket { .. } => self.rng.u64(3..=25),
+            | Operation::UnixSocket { .. }
+            | Operation::File { .. }
+            | Operation::Replace { .. } => self.rng.u64(3..=25),
         }
     }
 
@@ -181,7 +183,9 @@ impl State {
         }
         match &command.operation {
             Operation::User { command } => self.user(at, command.trim()),
-            Operation::Rendered { .. } => output(1, "", "nothing is rendered here"),
+            Operation::Rendered { .. } | Operation::File { .. } | Operation::Replace { .. } => {
+                output(1, "", "nothing is rendered here")
+            }
             Operation::Survey { layout, .. } => {
                 let node = &self.nodes[at];
                 let mut text = TOOLS.to_owned();

@@ -3,6 +3,7 @@
 mod caddy;
 mod command;
 mod dyups;
+mod envoy;
 mod haproxy;
 mod http_table;
 mod nginx_upsync;
@@ -16,6 +17,7 @@ pub(crate) fn subjects() -> Vec<&'static dyn Subject> {
     vec![
         &caddy::Caddy,
         &command::Command,
+        &envoy::Envoy,
         &haproxy::Page,
         &haproxy::Runtime::Socket,
         &haproxy::Runtime::Tcp,

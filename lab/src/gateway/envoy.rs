@@ -1,0 +1,181 @@
+//! Envoy in front of the nodes, with their endpoints in a file of the first node's folder.
+//!
+//! So the file can be written here, and through that node's sshd. It tries nothing twice: what it loses, a client loses.
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::gateway::UPSTREAM;
+use crate::http;
+use crate::process::{Contained, Nursery};
+use crate::tools;
+use crate::wait::until;
+
+/// Where clients and rollgate reach it.
+const PORT: u16 = 8000;
+const ADMIN_PORT: u16 = 9901;
+
+/// How long it may take to answer.
+const START: Duration = Duration::from_secs(20);
+
+/// The file's name.
+const FILE: &str = "endpoints.json";
+
+/// What Envoy calls the types of its settings.
+const TYPES: &str = "type.googleapis.com/envoy";
+
+/// A running Envoy.
+#[derive(Debug)]
+pub struct Envoy {
+    nursery: Nursery,
+    name: String,
+    ip: Ipv4Addr,
+    directory: PathBuf,
+    /// The folder that it watches.
+    watched: PathBuf,
+    nodes: Vec<SocketAddr>,
+    process: Option<Contained>,
+}
+
+impl Envoy {
+    /// Prepares an Envoy; [`Envoy::start`] starts it. The file comes to lie in a folder of `folder`.
+    pub(crate) fn prepare(
+        nursery: &Nursery,
+        (lab, folder): (&Path, &Path),
+        name: String,
+        ip: Ipv4Addr,
+        nodes: &[SocketAddr],
+    ) -> Result<Self> {
+        let (directory, watched) = (lab.join(&name), folder.join(&name));
+        fs::create_dir(&directory)?;
+        fs::create_dir(&watched)?;
+        let (nursery, nodes) = (nursery.clone(), nodes.to_vec());
+        let envoy = Self { nursery, name, ip, directory, watched, nodes, process: None };
+        fs::write(envoy.watched.join(FILE), envoy.endpoints().to_string())?;
+        fs::write(envoy.directory.join("envoy.json"), envoy.settings().to_string())?;
+        Ok(envoy)
+    }
+
+    /// Starts an Envoy that is not running, and returns when it answers.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start.
+    pub fn start(&mut self) -> Result<()> {
+        let argv: Vec<OsString> = vec![
+            tools::fetched("envoy")?.into(),
+            "--use-dynamic-base-id".into(),
+            "--concurrency".into(),
+            "2".into(),
+            "-c".into(),
+            self.directory.join("envoy.json").into(),
+        ];
+        let log = self.directory.join("log");
+        let mut process = Contained::start(&self.nursery, &self.name, &log, &[], &argv)?;
+        until(&format!("{} to answer", self.name), START, || {
+            process.require_running()?;
+            Ok(http::get(&self.url("/ping")).ok().filter(|reply| reply.status == 200))
+        })?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Returns what the file with the endpoints says now.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn says(&self) -> Result<String> {
+        let path = self.watched.join(FILE);
+        fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))
+    }
+
+    /// Returns its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the URL of a path behind it; an empty path gives its base.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}:{PORT}{path}", self.ip)
+    }
+
+    /// Returns the URL of its admin page.
+    #[must_use]
+    pub fn admin_url(&self) -> String {
+        format!("http://{}:{ADMIN_PORT}", self.ip)
+    }
+
+    /// Returns where the file with the endpoints is for the first node.
+    #[must_use]
+    pub fn file(&self) -> String {
+        format!("/run/node/{}/{FILE}", self.name)
+    }
+
+    fn endpoints(&self) -> Value {
+        let endpoints = self.nodes.iter();
+        let endpoints = endpoints.map(|node| json!({ "endpoint": { "address": socket(*node) } }));
+        let endpoints: Vec<_> = endpoints.collect();
+        let assignment = json!({
+            "@type": format!("{TYPES}.config.endpoint.v3.ClusterLoadAssignment"),
+            "cluster_name": UPSTREAM,
+            "endpoints": [{ "lb_endpoints": endpoints }],
+        });
+        json!({ "resources": [assignment] })
+    }
+
+    fn settings(&self) -> Value {
+        let everything = json!([{ "match": { "prefix": "/" }, "route": { "cluster": UPSTREAM } }]);
+        let router = json!({
+            "name": "envoy.filters.http.router",
+            "typed_config": { "@type": format!("{TYPES}.extensions.filters.http.router.v3.Router") },
+        });
+        let manager = json!({
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": {
+                "@type": format!(
+                    "{TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+                ),
+                "stat_prefix": "web",
+                "route_config": {
+                    "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": everything }],
+                },
+                // The lab's own questions.
+                "http_protocol_options": { "accept_http_10": true },
+                "http_filters": [router],
+            },
+        });
+        let source = json!({
+            "path": self.watched.join(FILE), "watched_directory": { "path": self.watched },
+        });
+        json!({
+            "node": { "id": self.name, "cluster": "lab" },
+            "admin": { "address": socket((self.ip, ADMIN_PORT).into()) },
+            "static_resources": {
+                "listeners": [{
+                    "name": "web",
+                    "address": socket((self.ip, PORT).into()),
+                    "filter_chains": [{ "filters": [manager] }],
+                }],
+                "clusters": [{
+                    "name": UPSTREAM,
+                    "type": "EDS",
+                    "eds_cluster_config": { "eds_config": { "path_config_source": source } },
+                    "common_lb_config": { "healthy_panic_threshold": { "value": 0 } },
+                }],
+            },
+        })
+    }
+}
+
+fn socket(address: SocketAddr) -> Value {
+    json!({ "socket_address": { "address": address.ip(), "port_value": address.port() } })
+}

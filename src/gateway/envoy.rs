@@ -1,0 +1,212 @@
+//! Envoy with its endpoints in a file (EDS): what the file says is written, what Envoy shows proves it.
+//!
+//! The file is replaced by another one under its name, which Envoy notices where it watches the directory, and only on
+//! top of what was read. The admin page tells what the main thread knows; it tells its workers at once, but they may be
+//! busy for a moment.
+
+mod file;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::{Ask, Driver, Nature, Peer, Switch, View, get, ok};
+use crate::node::Operation;
+use crate::playbook;
+use crate::world::{Command, Host, Reply, Stdin};
+
+/// For one command on the file's machine, the connection to it included.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// From what the admin page shows to what every worker does.
+const SPREAD: Duration = Duration::from_millis(100);
+
+/// Below so many percent of healthy hosts Envoy sends requests to all, unless it is told otherwise.
+const PANIC_THRESHOLD: u8 = 50;
+
+/// The largest file that is written: it is part of a command line, which Linux limits to 128 KiB.
+const FILE_LIMIT: usize = 48 * 1024;
+
+/// A gateway of this kind.
+pub(super) struct Envoy {
+    admin_url: String,
+    cluster: String,
+    host: Host,
+    file: String,
+    sudo: bool,
+    panic_threshold: usize,
+}
+
+#[derive(Deserialize)]
+struct Clusters {
+    #[serde(default)]
+    cluster_statuses: Vec<Cluster>,
+}
+
+#[derive(Deserialize)]
+struct Cluster {
+    name: String,
+    #[serde(default)]
+    host_statuses: Vec<HostStatus>,
+}
+
+#[derive(Deserialize)]
+struct HostStatus {
+    address: Value,
+    #[serde(default)]
+    stats: Vec<Stat>,
+    /// What the file said, and a `true` for each check that keeps requests away.
+    #[serde(default)]
+    health_status: Map<String, Value>,
+}
+
+/// A number that is 0 is left out.
+#[derive(Deserialize)]
+struct Stat {
+    name: String,
+    value: Option<String>,
+}
+
+impl HostStatus {
+    /// What the file said.
+    fn told(&self) -> Option<&str> {
+        self.health_status.get("eds_health_status").and_then(Value::as_str)
+    }
+
+    fn peer(&self) -> Result<Peer, String> {
+        let active = self.stats.iter().find(|stat| stat.name == "rq_active");
+        let in_flight = active.map(|stat| stat.value.as_deref().unwrap_or("0").parse());
+        let in_flight = in_flight.transpose();
+        Ok(Peer {
+            up: !self.told().is_some_and(file::keeps_away),
+            held_down: self.health_status.values().any(|value| value == true),
+            in_flight: in_flight.map_err(|error| format!("`rq_active` is no number: {error}"))?,
+        })
+    }
+}
+
+impl Envoy {
+    pub(super) fn new(settings: &playbook::Envoy) -> Self {
+        Self {
+            admin_url: settings.admin_url.as_str().trim_end_matches('/').to_owned(),
+            cluster: settings.cluster.as_str().to_owned(),
+            host: Host::of(Some(settings.ssh.as_str())),
+            file: settings.file.as_str().to_owned(),
+            sudo: settings.sudo,
+            panic_threshold: settings.panic_threshold.unwrap_or(PANIC_THRESHOLD).into(),
+        }
+    }
+
+    /// Drained hosts are left out of the account, and get requests with all others when it is too bad.
+    fn panics(&self, hosts: &[HostStatus]) -> Result<Option<String>, String> {
+        let (mut healthy, mut all) = (0, 0);
+        for host in hosts.iter().filter(|host| host.told() != Some(file::DRAINING)) {
+            all += 1;
+            healthy += usize::from(host.peer()?.routed());
+        }
+        let least = self.panic_threshold;
+        let panics = least > 0 && (all == 0 || healthy * 100 < least * all);
+        Ok(panics.then(|| {
+            format!(
+                "only {healthy} of {all} hosts that are not drained are healthy: below {least} % Envoy sends requests \
+                 to all hosts, drained ones too (`healthy_panic_threshold`)"
+            )
+        }))
+    }
+
+    fn run(&self, operation: Operation) -> Ask {
+        let (stdin, sudo) = (Stdin::Empty, self.sudo);
+        let command = Command { operation, stdin, timeout: COMMAND_TIMEOUT, sudo };
+        Ask::Run(self.host.clone(), command)
+    }
+}
+
+impl Driver for Envoy {
+    fn asks(&self) -> Vec<Ask> {
+        vec![Ask::Http(get(&format!("{}/clusters?format=json", self.admin_url)))]
+    }
+
+    fn read(&self, replies: &[Reply]) -> Result<View, String> {
+        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let clusters: Clusters = serde_json::from_slice(&ok(reply)?.body)
+            .map_err(|error| format!("its clusters cannot be read: {error}"))?;
+        let found = clusters.cluster_statuses.iter().find(|cluster| cluster.name == self.cluster);
+        let found = found.ok_or_else(|| {
+            let names = clusters.cluster_statuses.iter().map(|cluster| cluster.name.as_str());
+            let names = crate::text::line(&names.collect::<Vec<_>>().join(", "), 100);
+            format!("it has no cluster `{}`, but: {names}", self.cluster)
+        })?;
+        let mut view = View::default();
+        for host in &found.host_statuses {
+            let address = file::address(&host.address)?;
+            let peer = host.peer()?;
+            // The same address in another locality: routed as long as one of them is.
+            let known = view.peers.entry(address).or_insert(Peer { up: false, ..peer });
+            known.up |= peer.up;
+            known.held_down &= peer.held_down;
+            known.in_flight = known.in_flight.max(peer.in_flight);
+        }
+        view.unsettled = self.panics(&found.host_statuses)?;
+        Ok(view)
+    }
+
+    fn nature(&self, replies: &[Reply]) -> Nature {
+        let unfit = self.read(replies).err().into_iter().collect();
+        Nature { is: "Envoy".into(), unfit }
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn lag(&self) -> Duration {
+        SPREAD
+    }
+
+    /// One list for all its workers.
+    fn workers(&self) -> Option<u32> {
+        Some(1)
+    }
+
+    fn switch(&self) -> Option<&dyn Switch> {
+        Some(self)
+    }
+}
+
+impl Switch for Envoy {
+    fn asks(&self) -> Vec<Ask> {
+        vec![self.run(Operation::File { path: self.file.clone() })]
+    }
+
+    fn is_down(&self, replies: &[Reply], address: &str) -> Result<bool, String> {
+        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let mut document = file::parse(&ok(reply)?.body)?;
+        let endpoints = file::endpoints(&mut document, &self.cluster, address)?;
+        Ok(endpoints.iter().all(|endpoint| file::is_down(endpoint)))
+    }
+
+    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String> {
+        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let before = &ok(reply)?.body;
+        let mut document = file::parse(before)?;
+        for endpoint in file::endpoints(&mut document, &self.cluster, address)? {
+            file::mark(endpoint, down);
+        }
+        let content = format!("{document:#}\n");
+        if content.len() > FILE_LIMIT {
+            let (size, limit) = (content.len(), FILE_LIMIT);
+            return Err(format!("{} would have {size} bytes, more than {limit}", self.file));
+        }
+        let path = self.file.clone();
+        let before = format!("{:x}", Sha256::digest(before));
+        Ok(vec![self.run(Operation::Replace { path, before, content })])
+    }
+
+    fn is_done(&self, _: &[Reply]) -> Result<(), String> {
+        Ok(())
+    }
+}

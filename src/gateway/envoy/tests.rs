@@ -1,0 +1,130 @@
+use super::*;
+
+const FIRST: &str = "127.0.0.1:19001";
+const SECOND: &str = "127.0.0.1:19002";
+
+/// As Envoy 1.40 shows them, while two requests are in flight at the first host. Its stats are shortened.
+const CLUSTERS: &str = include_str!("../../../tests/fixtures/gateway/envoy/clusters.json");
+
+const FILE: &str = r#"{"version_info":"1","resources":[{"@type":"type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment","cluster_name":"app","endpoints":[{"lb_endpoints":[
+{"endpoint":{"address":{"socket_address":{"address":"127.0.0.1","port_value":19001}}}},
+{"endpoint":{"address":{"socket_address":{"address":"127.0.0.1","port_value":19002}}},"health_status":"DRAINING"},
+{"endpoint":{"address":{"socket_address":{"address":"127.0.0.1","port_value":19003}}},"load_balancing_weight":1}]}]}]}
+"#;
+
+fn envoy(more: &str) -> Envoy {
+    let settings = format!(
+        r#"{{"admin_url":"http://gw:9901","cluster":"app","ssh":"gw","file":"/etc/envoy/eds/app.json"{more}}}"#
+    );
+    Envoy::new(&serde_json::from_str(&settings).expect("settings"))
+}
+
+fn reply(body: &str) -> Reply {
+    Reply { status: 200, body: body.into(), ..Reply::default() }
+}
+
+fn view(clusters: &str) -> View {
+    envoy("").read(&[reply(clusters)]).expect("readable")
+}
+
+#[test]
+fn a_draining_host_is_out_and_its_requests_are_counted() {
+    let view = view(CLUSTERS);
+    assert_eq!(view.peers[FIRST], Peer { up: false, held_down: false, in_flight: Some(2) });
+    assert_eq!(view.peers[SECOND], Peer { up: true, held_down: false, in_flight: Some(0) });
+    assert!(view.routes_to("127.0.0.1:19003"));
+    assert_eq!(view.unsettled, None);
+}
+
+#[test]
+fn a_check_of_envoys_own_holds_a_host_down() {
+    let healthy = "\"eds_health_status\": \"HEALTHY\"";
+    let failed = format!("\"failed_active_health_check\": true,\n{healthy}");
+    let view = view(&CLUSTERS.replacen(healthy, &failed, 1));
+    assert!(!view.routes_to(SECOND) && !view.lets_go_of(SECOND));
+}
+
+/// As seen: with one of the others unhealthy the drained host got nothing, with both a third of all requests.
+#[test]
+fn nobody_is_proven_out_while_envoy_sends_requests_to_all() {
+    let unhealthy = |count| CLUSTERS.replacen("HEALTHY", "UNHEALTHY", count);
+    assert_eq!(view(&unhealthy(1)).unsettled, None);
+    assert!(view(&unhealthy(2)).unsettled.is_some_and(|why| why.contains("only 0 of 2")));
+    let drained = |count| CLUSTERS.replacen("\"HEALTHY\"", "\"DRAINING\"", count);
+    assert_eq!(view(&drained(1)).unsettled, None);
+    assert!(view(&drained(2)).unsettled.is_some_and(|why| why.contains("only 0 of 0")));
+    let never = envoy(r#","panic_threshold":0"#).read(&[reply(&drained(2))]).expect("readable");
+    assert_eq!(never.unsettled, None);
+}
+
+#[test]
+fn another_cluster_and_no_clusters_show_nothing() {
+    for (clusters, why) in [
+        (CLUSTERS.replace("\"app\"", "\"other\""), "no cluster `app`, but: other"),
+        ("{}".into(), "no cluster `app`"),
+        ("app::default_priority::max_connections::1024\n".into(), "cannot be read"),
+        (CLUSTERS.replace("\"port_value\"", "\"named_port\""), "no address and port"),
+        (CLUSTERS.replace("\"2\"", "\"x\""), "no number"),
+    ] {
+        let error = envoy("").read(&[reply(&clusters)]).expect_err(why);
+        assert!(error.contains(why), "{error}");
+    }
+}
+
+/// The file as it is to become, when what was read is still there.
+fn turn(file: &str, address: &str, down: bool) -> Result<Value, String> {
+    let asks = envoy("").turn(&[reply(file)], address, down)?;
+    let [Ask::Run(Host::Ssh(_), command)] = &asks[..] else { panic!("{asks:?}") };
+    let Operation::Replace { path, before, content } = &command.operation else {
+        panic!("{command:?}")
+    };
+    assert_eq!(path, "/etc/envoy/eds/app.json");
+    assert_eq!(*before, format!("{:x}", Sha256::digest(file)));
+    Ok(serde_json::from_str(content).expect("JSON"))
+}
+
+#[test]
+fn only_the_health_status_of_the_node_is_written() {
+    let before: Value = serde_json::from_str(FILE).expect("JSON");
+    let mut after = turn(FILE, FIRST, true).expect("turned");
+    let first = "/resources/0/endpoints/0/lb_endpoints/0";
+    let endpoint = after.pointer_mut(first).and_then(Value::as_object_mut).expect("an endpoint");
+    assert_eq!(endpoint.remove("health_status"), Some("DRAINING".into()));
+    assert_eq!(after, before);
+    let after = turn(FILE, SECOND, false).expect("turned");
+    assert_eq!(
+        after.pointer("/resources/0/endpoints/0/lb_endpoints/1/health_status"),
+        Some(&"HEALTHY".into())
+    );
+}
+
+#[test]
+fn a_file_in_camel_case_stays_so() {
+    let camel = FILE
+        .replace("cluster_name", "clusterName")
+        .replace("lb_endpoints", "lbEndpoints")
+        .replace("socket_address", "socketAddress")
+        .replace("port_value", "portValue")
+        .replace("\"health_status\":\"DRAINING\"", "\"healthStatus\":3");
+    let is_down = |address| envoy("").is_down(&[reply(&camel)], address);
+    assert_eq!((is_down(FIRST), is_down(SECOND)), (Ok(false), Ok(true)));
+    let after = turn(&camel, SECOND, false).expect("turned");
+    let endpoint = &after["resources"][0]["endpoints"][0]["lbEndpoints"][1];
+    assert_eq!(endpoint["healthStatus"], "HEALTHY");
+    assert!(endpoint.get("health_status").is_none());
+}
+
+#[test]
+fn what_the_file_does_not_have_is_not_written() {
+    for (file, why) in [
+        (FILE.replace("\"app\"", "\"other\""), "no endpoint"),
+        (FILE.replace("19001", "19009"), "no endpoint"),
+        (FILE.replace("]}]}]}\n", "]}"), "not JSON"),
+        ("resources: []\n".into(), "not JSON"),
+        ("null".into(), "no endpoint"),
+        (FILE.replace("\"1\"", &format!("\"{}\"", "1".repeat(FILE_LIMIT))), "bytes"),
+    ] {
+        let error = turn(&file, FIRST, true).expect_err(why);
+        assert!(error.contains(why), "{error}");
+    }
+}
