@@ -124,6 +124,21 @@ mod tests {
         assert!(view.routes_to("a:1") && view.lets_go_of("b:1"));
     }
 
+    /// Traefik 3.7 shows a server that fails its check as down, and leaves one out that is in maintenance.
+    #[test]
+    fn the_servers_of_traefik_are_found_by_the_pattern_of_the_documentation() {
+        let pattern =
+            r#"{"pattern":"\"https?://(?<address>[^\"/]+)\":\"(?:(?<routed>UP)|DOWN)\""}"#;
+        let text = r#"{"loadBalancer":{"servers":[{"url":"http://127.0.0.1:19002"},{"url":"http://127.0.0.1:19003"}],"strategy":"wrr","passHostHeader":true,"responseForwarding":{"flushInterval":"100ms"}},"status":"enabled","usedBy":["app@file"],"name":"app@file","provider":"file","type":"loadbalancer","serverStatus":{"http://127.0.0.1:19002":"UP","http://127.0.0.1:19003":"DOWN"}}"#;
+        let view = view(pattern, text).expect("readable");
+        assert!(view.routes_to("127.0.0.1:19002"));
+        assert!(!view.routes_to("127.0.0.1:19003"));
+        assert!(view.lets_go_of("127.0.0.1:19001"));
+        let unknown = br#"{"message":"service not found: nope@file"}"#.to_vec();
+        let unknown = Reply { status: 404, body: unknown, ..Reply::default() };
+        assert!(table(pattern).read(&[unknown]).is_err());
+    }
+
     #[test]
     fn a_reply_that_would_take_long_to_search_is_an_error() {
         let settings = r#"{"pattern":"server (?P<address>\\S+) [^;]*?(?P<down>down)?;"}"#;
