@@ -40,15 +40,13 @@ pub struct LoadConfig {
     pub slow_share: f64,
     /// How long those take at the service.
     pub slow: Duration,
-    /// Whether each request has a connection of its own.
-    pub fresh: bool,
 }
 
 impl LoadConfig {
     /// Returns 300 requests a second, a tenth of which take 800 ms.
     #[must_use]
     pub fn new(targets: Vec<String>) -> Self {
-        Self { targets, rate: 300, slow_share: 0.1, slow: Duration::from_millis(800), fresh: false }
+        Self { targets, rate: 300, slow_share: 0.1, slow: Duration::from_millis(800) }
     }
 }
 
@@ -139,7 +137,7 @@ impl Plan {
                         .with_context(|| format!("`{target}` is not a URL"))
                 };
                 lanes.push(Lane {
-                    client: client(config.fresh),
+                    client: client(),
                     slow: uri(&format!("/work?ms={}", config.slow.as_millis()))?,
                     quick: [uri("/work?ms=0")?, uri("/ping")?],
                 });
@@ -150,13 +148,12 @@ impl Plan {
     }
 }
 
-fn client(fresh: bool) -> HttpClient {
+fn client() -> HttpClient {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(Duration::from_secs(3600))
-        .pool_max_idle_per_host(if fresh { 0 } else { usize::MAX })
         .retry_canceled_requests(false)
         .build(connector)
 }

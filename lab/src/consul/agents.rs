@@ -16,7 +16,7 @@ use crate::tools;
 use crate::wait::until;
 
 /// How long an agent may take to join, or its instance to pass.
-const JOIN: Duration = Duration::from_secs(20);
+const JOIN: Duration = Duration::from_secs(60);
 
 /// An agent that owns one instance.
 #[derive(Debug)]
