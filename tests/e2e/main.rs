@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "figures for whoever runs the tests by hand")]
 
+mod alone;
 mod artifacts;
 mod caddy;
 mod commands;

@@ -1,0 +1,40 @@
+//! Without Consul in the playbook, what operators share is in the state folder of one machine.
+
+use rollgate_lab::{HaproxyConfig, LabConfig, Reach};
+
+use crate::harness::{Bench, signal};
+
+#[test]
+fn a_release_without_consul_is_locked_killed_resumed_and_undone_by_the_state_folder_alone() {
+    let config = LabConfig {
+        haproxies: vec![HaproxyConfig::new(Reach::Tcp)],
+        ..LabConfig::new(3, Vec::new())
+    };
+    let mut bench = Bench::with(config, |playbook| {
+        let keys = playbook.as_object_mut().expect("a map");
+        keys.remove("consul");
+        playbook["start"] = "sleep 2; /srv/app/ctl start".into();
+    });
+    // Whoever asked it would wait in vain.
+    bench.lab.consul.stop(0);
+    let version = ["--var", "version=2"];
+    bench.run(&["doctor"], &version).exits(0);
+    let load = bench.load();
+    let (mut killed, events) = bench.start_until("2", "start");
+    let held = bench.run(&["lock", "show"], &version).exits(0).stdout();
+    assert!(held.starts_with("held by ") && held.contains("deploy"), "{held}");
+    let other = bench.deploy("3").exits(4);
+    other.says("the lock is held by").says("end its process");
+    signal(killed.id(), "-KILL");
+    killed.wait().expect("ends");
+    drop(events);
+    let status = bench.run(&["status"], &version).exits(0).stdout();
+    assert!(status.contains("it was cut off"), "{status}");
+    bench.run(&["resume"], &["--yes"]).exits(0).says("DONE");
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+    bench.run(&["rollback"], &["--yes"]).exits(0).says("DONE");
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));
+    assert_eq!(bench.run(&["lock", "show"], &version).exits(0).stdout(), "free\n");
+    bench.assert_unnoticed(load);
+    bench.assert_nothing_left();
+}
