@@ -66,6 +66,26 @@ pub enum Gateway {
     Envoy(Envoy),
 }
 
+/// The settings of a gateway, whatever its kind; borrowed as the gateway is.
+macro_rules! of_any_kind {
+    ($gateway:expr) => {
+        match $gateway {
+            Self::NginxUpsync(settings) => settings,
+            Self::HttpTable(settings) => settings,
+            Self::ConsulPassing(settings) => settings,
+            Self::ConsulDns(settings) => settings,
+            Self::ConsulTemplate(settings) => settings,
+            Self::Command(settings) => settings,
+            Self::Haproxy(settings) => settings,
+            Self::Dyups(settings) => settings,
+            Self::NgxDynamicUpstream(settings) => settings,
+            Self::Slardar(settings) => settings,
+            Self::Caddy(settings) => settings,
+            Self::Envoy(settings) => settings,
+        }
+    };
+}
+
 impl Gateway {
     /// Its `type`, as the playbook writes it.
     #[must_use]
@@ -89,38 +109,12 @@ impl Gateway {
     /// What it has in common with every other kind.
     #[must_use]
     pub fn settings(&self) -> &dyn Settings {
-        match self {
-            Self::NginxUpsync(settings) => settings,
-            Self::HttpTable(settings) => settings,
-            Self::ConsulPassing(settings) => settings,
-            Self::ConsulDns(settings) => settings,
-            Self::ConsulTemplate(settings) => settings,
-            Self::Command(settings) => settings,
-            Self::Haproxy(settings) => settings,
-            Self::Dyups(settings) => settings,
-            Self::NgxDynamicUpstream(settings) => settings,
-            Self::Slardar(settings) => settings,
-            Self::Caddy(settings) => settings,
-            Self::Envoy(settings) => settings,
-        }
+        of_any_kind!(self)
     }
 
     /// The same, to fill in names.
     pub(crate) fn settings_mut(&mut self) -> &mut dyn Settings {
-        match self {
-            Self::NginxUpsync(settings) => settings,
-            Self::HttpTable(settings) => settings,
-            Self::ConsulPassing(settings) => settings,
-            Self::ConsulDns(settings) => settings,
-            Self::ConsulTemplate(settings) => settings,
-            Self::Command(settings) => settings,
-            Self::Haproxy(settings) => settings,
-            Self::Dyups(settings) => settings,
-            Self::NgxDynamicUpstream(settings) => settings,
-            Self::Slardar(settings) => settings,
-            Self::Caddy(settings) => settings,
-            Self::Envoy(settings) => settings,
-        }
+        of_any_kind!(self)
     }
 
     /// Returns what the gateway is called: its `name`, or the host and port of where it is.
