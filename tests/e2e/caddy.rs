@@ -5,7 +5,7 @@ use std::time::Duration;
 use rollgate_lab::{LabConfig, until};
 use serde_json::{Value, json};
 
-use crate::harness::{Bench, Ran, costs, events};
+use crate::harness::{Bench, Ran, events, print_costs};
 
 fn bench(caddies: u8, edit: impl FnOnce(&mut Value)) -> Bench {
     let config = LabConfig { caddies, ..LabConfig::new(3, Vec::new()) };
@@ -22,9 +22,7 @@ fn three_nodes_are_released_behind_two_caddies() {
     let bench = bench(2, |_| {});
     let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
     let ran = bench.run(&["deploy"], &arguments).exits(0);
-    for (gateway, routed, seconds) in costs(&events(&ran.stdout())) {
-        println!("{gateway}: {} after {seconds:.3} s", if routed { "in" } else { "out" });
-    }
+    print_costs(&events(&ran.stdout()));
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
     for caddy in &bench.lab.caddies {
         for node in &bench.lab.nodes {

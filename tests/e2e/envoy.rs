@@ -3,7 +3,7 @@
 use rollgate_lab::LabConfig;
 use serde_json::json;
 
-use crate::harness::{Bench, costs, events};
+use crate::harness::{Bench, assert_counted, events, print_costs};
 
 #[test]
 fn no_request_fails_behind_envoy() {
@@ -17,13 +17,8 @@ fn no_request_fails_behind_envoy() {
     let ran = bench.run(&["deploy"], &arguments).exits(0);
     bench.assert_unnoticed(load);
     let events = events(&ran.stdout());
-    for (gateway, routed, seconds) in costs(&events) {
-        println!("{gateway}: {} after {seconds:.3} s", if routed { "in" } else { "out" });
-    }
-    let drained = events.iter().filter_map(|event| event["data"]["drained"]["from"].as_u64());
-    let drained: Vec<u64> = drained.collect();
-    println!("in flight when they were told to leave: {drained:?}");
-    assert!(drained.len() == 3 && drained.iter().any(|count| *count > 0), "{drained:?}");
+    print_costs(&events);
+    assert_counted(&events, 3);
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
     let file = bench.lab.envoys[0].says().expect("a file");
     assert!(!file.contains("DRAINING") && file.matches("\"HEALTHY\"").count() == 3, "{file}");

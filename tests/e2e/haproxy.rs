@@ -5,7 +5,7 @@ use std::time::Duration;
 use rollgate_lab::{HaproxyConfig, LabConfig, Reach, Servers, until};
 use serde_json::{Value, json};
 
-use crate::harness::{Bench, Ran, costs, events};
+use crate::harness::{Bench, Ran, assert_counted, events, print_costs};
 
 fn bench(haproxies: Vec<HaproxyConfig>, edit: impl FnOnce(&mut Value)) -> Bench {
     let config = LabConfig { haproxies, ..LabConfig::new(3, Vec::new()) };
@@ -24,14 +24,8 @@ fn release(bench: &Bench) {
     let ran = bench.run(&["deploy"], &arguments).exits(0);
     bench.assert_unnoticed(load);
     let events = events(&ran.stdout());
-    for (gateway, routed, seconds) in costs(&events) {
-        println!("{gateway}: {} after {seconds:.3} s", if routed { "in" } else { "out" });
-    }
-    // A tenth of 300 requests a second takes 800 ms: some were in flight.
-    let drained = events.iter().filter_map(|event| event["data"]["drained"]["from"].as_u64());
-    let drained: Vec<u64> = drained.collect();
-    println!("in flight when they were told to leave: {drained:?}");
-    assert!(drained.len() == 3 && drained.iter().any(|count| *count > 0), "{drained:?}");
+    print_costs(&events);
+    assert_counted(&events, 3);
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
     for (haproxy, node) in bench
         .lab
@@ -140,9 +134,7 @@ fn no_request_fails_behind_an_haproxy_that_follows_consuls_dns() {
     let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
     let ran = bench.run(&["deploy"], &arguments).exits(0);
     bench.assert_unnoticed(load);
-    for (gateway, routed, seconds) in costs(&events(&ran.stdout())) {
-        println!("{gateway}: {} after {seconds:.3} s", if routed { "in" } else { "out" });
-    }
+    print_costs(&events(&ran.stdout()));
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
 }
 

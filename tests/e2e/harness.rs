@@ -231,7 +231,7 @@ pub(crate) fn events(stdout: &str) -> Vec<Value> {
 }
 
 /// The seconds from each write to the proof of each gateway, by gateway and direction.
-pub(crate) fn costs(events: &[Value]) -> Vec<(String, bool, f64)> {
+fn costs(events: &[Value]) -> Vec<(String, bool, f64)> {
     let at = |event: &Value| -> jiff::Timestamp {
         event["ts"].as_str().expect("a time").parse().expect("a time")
     };
@@ -249,6 +249,23 @@ pub(crate) fn costs(events: &[Value]) -> Vec<(String, bool, f64)> {
         }
     }
     costs
+}
+
+/// Says what each proof cost.
+pub(crate) fn print_costs(events: &[Value]) {
+    for (gateway, routed, seconds) in costs(events) {
+        println!("{gateway}: {} after {seconds:.3} s", if routed { "in" } else { "out" });
+    }
+}
+
+/// Asserts that each of the nodes' drains was counted, and that there was something to count.
+#[track_caller]
+pub(crate) fn assert_counted(events: &[Value], nodes: usize) {
+    // A tenth of 300 requests a second takes 800 ms: some were in flight.
+    let drained = events.iter().filter_map(|event| event["data"]["drained"]["from"].as_u64());
+    let drained: Vec<u64> = drained.collect();
+    println!("in flight when they were told to leave: {drained:?}");
+    assert!(drained.len() == nodes && drained.iter().any(|count| *count > 0), "{drained:?}");
 }
 
 /// The journal of the only release in the state folder of `playbook`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rollgate_lab::{GatewayConfig, LabConfig, Source};
 use serde_json::{Value, json};
 
-use crate::harness::{Bench, costs, events};
+use crate::harness::{Bench, events, print_costs};
 
 /// Three nodes with an agent each, behind these gateways.
 fn bench(gateways: Vec<GatewayConfig>, edit: impl FnOnce(&mut Value)) -> Bench {
@@ -55,9 +55,7 @@ fn no_request_fails_behind_gateways_that_follow_health_each_in_its_own_way() {
     let ran = bench.run(&["deploy"], &arguments).exits(0);
     let totals = bench.assert_unnoticed(load);
     println!("{totals}");
-    for (gateway, routed, seconds) in costs(&events(&ran.stdout())) {
-        println!("{gateway}: {} after {seconds:.3} s", if routed { "in" } else { "out" });
-    }
+    print_costs(&events(&ran.stdout()));
     for agent in &bench.lab.agents {
         assert_eq!(agent.maintenance().expect("an answer"), None);
     }
@@ -78,9 +76,7 @@ fn no_request_fails_behind_a_gateway_that_follows_consuls_dns_and_shows_nothing(
     let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
     let ran = bench.run(&["deploy"], &arguments).exits(0);
     println!("{}", bench.assert_unnoticed(load));
-    for (gateway, routed, seconds) in costs(&events(&ran.stdout())) {
-        println!("{gateway}: {} after {seconds:.3} s", if routed { "in" } else { "out" });
-    }
+    print_costs(&events(&ran.stdout()));
 }
 
 #[test]
