@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Ask, Driver, Nature, Peer, READ_TIMEOUT, Switch, View, get, ok};
+use super::{Ask, Driver, Peer, READ_TIMEOUT, Switch, View, get, ok};
 use crate::playbook;
 use crate::secret::Secret;
 use crate::text::line;
@@ -136,9 +136,8 @@ impl Driver for Caddy {
         Ok(view)
     }
 
-    fn nature(&self, replies: &[Reply]) -> Nature {
-        let unfit = self.read(replies).err().into_iter().collect();
-        Nature { is: "Caddy".into(), unfit }
+    fn kind(&self) -> String {
+        "Caddy".into()
     }
 
     fn interval(&self) -> Duration {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::table::{Place, Table};
-use super::{Ask, Driver, Nature, Switch, View, ok};
+use super::{Ask, Driver, Switch, View, ok};
 use crate::node::Operation;
 use crate::playbook::{CommandGateway, Template};
 use crate::shell;
@@ -70,9 +70,8 @@ impl Driver for Commands {
         Some(1)
     }
 
-    fn nature(&self, _: &[Reply]) -> Nature {
-        let host = Host::of(self.settings.ssh.as_deref());
-        Nature { is: format!("commands on {host}"), unfit: Vec::new() }
+    fn kind(&self) -> String {
+        format!("commands on {}", Host::of(self.settings.ssh.as_deref()))
     }
 
     fn count(&self, address: &str) -> Option<Ask> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 
-use super::{Ask, Driver, Nature, Peer, READ_TIMEOUT, View};
+use super::{Ask, Driver, Peer, READ_TIMEOUT, View};
 use crate::playbook;
 use crate::text;
 use crate::world::Reply;
@@ -110,8 +110,8 @@ impl Driver for ConsulDns {
         Ok(view)
     }
 
-    fn nature(&self, _: &[Reply]) -> Nature {
-        Nature { is: format!("{} at {}", self.record, self.server), unfit: Vec::new() }
+    fn kind(&self) -> String {
+        format!("{} at {}", self.record, self.server)
     }
 
     fn interval(&self) -> Duration {

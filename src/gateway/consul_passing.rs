@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{Ask, Driver, Nature, Peer, View, ok};
+use super::{Ask, Driver, Peer, View, ok};
 use crate::consul::{Instance, passing};
 use crate::playbook;
 use crate::world::Reply;
@@ -39,8 +39,8 @@ impl Driver for ConsulPassing {
         Ok(View { peers, unsettled: None })
     }
 
-    fn nature(&self, _: &[Reply]) -> Nature {
-        Nature { is: "Consul's list of passing instances".into(), unfit: Vec::new() }
+    fn kind(&self) -> String {
+        "Consul's list of passing instances".into()
     }
 
     fn interval(&self) -> Duration {

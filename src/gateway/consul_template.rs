@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::table::{Place, Table};
-use super::{Ask, Driver, Nature, READ_TIMEOUT, View};
+use super::{Ask, Driver, READ_TIMEOUT, View};
 use crate::node::Operation;
 use crate::playbook;
 use crate::text::count;
@@ -69,8 +69,8 @@ impl Driver for ConsulTemplate {
         Ok(view)
     }
 
-    fn nature(&self, _: &[Reply]) -> Nature {
-        Nature { is: format!("a file at {}", self.host), unfit: Vec::new() }
+    fn kind(&self) -> String {
+        format!("a file at {}", self.host)
     }
 
     fn interval(&self) -> Duration {

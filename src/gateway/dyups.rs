@@ -187,6 +187,13 @@ impl Driver for Dyups {
         Ok(view)
     }
 
+    fn kind(&self) -> String {
+        match self.mode {
+            DyupsMode::Classic => "dyups, classic".into(),
+            DyupsMode::Head => "dyups since 2020-04".into(),
+        }
+    }
+
     fn interval(&self) -> Duration {
         match self.mode {
             DyupsMode::Classic => self.interval,

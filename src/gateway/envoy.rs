@@ -5,6 +5,7 @@
 //! busy for a moment.
 
 mod file;
+mod nature;
 #[cfg(test)]
 mod tests;
 
@@ -154,9 +155,18 @@ impl Driver for Envoy {
         Ok(view)
     }
 
+    /// An older one does not know `resource`, and shows all that it has.
+    fn greeting(&self) -> Vec<Ask> {
+        let paths = ["server_info", "config_dump?resource=static_clusters"];
+        paths.map(|path| Ask::Http(get(&format!("{}/{path}", self.admin_url)))).into()
+    }
+
     fn nature(&self, replies: &[Reply]) -> Nature {
-        let unfit = self.read(replies).err().into_iter().collect();
-        Nature { is: "Envoy".into(), unfit }
+        nature::read(replies, &self.cluster, self.panic_threshold)
+    }
+
+    fn kind(&self) -> String {
+        nature::KIND.into()
     }
 
     fn interval(&self) -> Duration {

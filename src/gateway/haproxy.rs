@@ -150,7 +150,11 @@ impl Driver for Haproxy {
             Way::Runtime(_) => runtime::version(replies),
             Way::Page(_) | Way::Nowhere => None,
         };
-        Nature { is: is.unwrap_or_else(|| "HAProxy".into()), unfit: Vec::new() }
+        Nature { is: is.unwrap_or_else(|| self.kind()), unfit: Vec::new() }
+    }
+
+    fn kind(&self) -> String {
+        "HAProxy".into()
     }
 
     fn switch(&self) -> Option<&dyn Switch> {

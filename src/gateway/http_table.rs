@@ -54,6 +54,10 @@ impl Driver for HttpTable {
         self.table.read(ok(reply)?)
     }
 
+    fn kind(&self) -> String {
+        "a list of peers".into()
+    }
+
     fn interval(&self) -> Duration {
         self.interval
     }

@@ -147,9 +147,12 @@ pub trait Driver: Send + Sync {
     /// Reads from the replies to [`Driver::greeting`] what the gateway is, and what keeps it from doing its part.
     fn nature(&self, replies: &[Reply]) -> Nature {
         let server = replies.first().and_then(|reply| reply.header("server"));
-        let is = server.map_or("a gateway", |server| server).to_owned();
-        Nature { is: crate::text::line(&is, 60), unfit: Vec::new() }
+        let server = server.map_or(String::new(), |server| format!(" in {server}"));
+        Nature { is: crate::text::line(&format!("{}{server}", self.kind()), 80), unfit: Vec::new() }
     }
+
+    /// What the gateway is as its answers have shown it: its name, and its mode where it has several.
+    fn kind(&self) -> String;
 
     /// Whether there are requests at all that it could count.
     fn has_requests(&self) -> bool {

@@ -116,6 +116,14 @@ impl Driver for NgxDynamicUpstream {
         Ok(view)
     }
 
+    fn kind(&self) -> String {
+        let author = match self.variant {
+            DynamicUpstreamVariant::Zigzagak => "ZigzagAK",
+            DynamicUpstreamVariant::Cubicdaiya => "cubicdaiya",
+        };
+        format!("ngx_dynamic_upstream of {author}'s")
+    }
+
     fn interval(&self) -> Duration {
         Duration::ZERO
     }

@@ -134,6 +134,10 @@ impl Driver for Slardar {
         Ok(view)
     }
 
+    fn kind(&self) -> String {
+        "Slardar".into()
+    }
+
     fn interval(&self) -> Duration {
         self.interval
     }

@@ -65,6 +65,11 @@ impl Driver for Upsync {
         Ok(view)
     }
 
+    fn kind(&self) -> String {
+        let check = self.check_url.as_ref().map_or("", |_| " with a check module");
+        format!("nginx-upsync{check}")
+    }
+
     fn interval(&self) -> Duration {
         self.interval
     }

@@ -1,6 +1,6 @@
 //! `doctor`: what the live systems would refuse is told beforehand, one case after the other.
 
-use rollgate_lab::{GatewayConfig, LabConfig, Source};
+use rollgate_lab::{GatewayConfig, HaproxyConfig, LabConfig, Reach, Source};
 use serde_json::json;
 
 use crate::harness::{Bench, Ran, events, quick};
@@ -13,13 +13,21 @@ fn doctor(bench: &Bench) -> Ran {
 #[track_caller]
 fn assert_refused(bench: &Bench, why: &str) {
     let keys = bench.keys();
-    let ran = doctor(bench).exits(3);
-    let page = ran.stdout();
-    let refused: Vec<_> =
-        page.lines().filter(|line| line.trim_start().starts_with("NO ")).collect();
-    assert!(refused.len() == 1 && refused[0].contains(why), "`{why}` is missing in:\n{page}");
+    let page = assert_all_refused(bench, why);
     assert!(page.contains("1 thing stands against a release. Nothing was changed."), "{page}");
     assert_eq!(bench.keys(), keys);
+}
+
+/// Asserts that all that stands against a release does so for one reason; returns the page.
+#[track_caller]
+fn assert_all_refused(bench: &Bench, why: &str) -> String {
+    let page = doctor(bench).exits(3).stdout();
+    let mut refused = page.lines().filter(|line| line.trim_start().starts_with("NO ")).peekable();
+    assert!(
+        refused.peek().is_some() && refused.all(|line| line.contains(why)),
+        "no `{why}` in:\n{page}"
+    );
+    page
 }
 
 #[test]
@@ -107,4 +115,54 @@ fn a_gateway_that_does_not_follow_the_registry_is_refused() {
     bench.lab.agents[0].maintain(true, "rollgate:%20release%20x").expect("maintenance");
     assert_refused(&bench, "still routes to it although it is marked down");
     assert_eq!(bench.lab.gateways[0].config().source, Source::Keys);
+}
+
+/// One gateway of each kind that has an API of its own.
+#[test]
+fn gateways_with_an_api_are_told_by_their_kind_and_refused_each_by_its_reason() {
+    let haproxies = vec![HaproxyConfig::new(Reach::Tcp)];
+    let config = LabConfig { haproxies, caddies: 1, envoys: 1, ..LabConfig::new(2, Vec::new()) };
+    let bench = Bench::with(config, |_| {});
+    let page = doctor(&bench).exits(0).stdout();
+    for kind in ["HAProxy 2.", "Caddy", "Envoy 1."] {
+        let told = page.lines().find(|line| line.contains(kind)).unwrap_or_default();
+        assert!(told.contains("routes to 2 of 2 nodes"), "{kind} is missing in:\n{page}");
+    }
+    let refused = |kind: &str, key: &str, value: serde_json::Value, why: &str| {
+        let edited = bench.lab.playbook(|playbook| {
+            let gateways = playbook["gateways"].as_array_mut().expect("gateways");
+            let gateway = gateways.iter_mut().find(|gateway| gateway["type"] == kind);
+            gateway.expect("one of the kind")[key] = value;
+        });
+        edited.expect("a playbook");
+        // Its nodes cannot be switched either.
+        assert_all_refused(&bench, why);
+    };
+    refused("haproxy", "backend", json!("nope"), "nope");
+    refused("caddy", "handler", json!("nope"), "nope");
+    refused("envoy", "cluster", json!("nope"), "cluster `nope`");
+    refused("envoy", "file", json!("/etc/nope.json"), "nope.json");
+}
+
+#[test]
+fn an_envoy_that_panics_earlier_than_the_playbook_says_is_refused() {
+    let config = LabConfig { envoys: 1, ..LabConfig::new(2, Vec::new()) };
+    let mut bench = Bench::with(config, |_| {});
+    bench.lab.envoys[0].panic_threshold = 50;
+    bench.lab.envoys[0].restart().expect("it starts again");
+    assert_refused(
+        &bench,
+        "`healthy_panic_threshold` 50, and the playbook says `panic_threshold: 0`",
+    );
+}
+
+/// What may be read may not be changed.
+#[test]
+fn an_haproxy_that_takes_no_orders_is_refused() {
+    let haproxies = vec![HaproxyConfig { level: "operator", ..HaproxyConfig::new(Reach::Socket) }];
+    let bench = Bench::with(LabConfig { haproxies, ..LabConfig::new(2, Vec::new()) }, |_| {});
+    assert_all_refused(
+        &bench,
+        "the socket has the level `operator`, and only `admin` may change a server",
+    );
 }

@@ -40,6 +40,8 @@ pub struct Envoy {
     /// The folder that it watches.
     watched: PathBuf,
     nodes: Vec<SocketAddr>,
+    /// Below so many percent of healthy nodes it sends requests to all; a change is in effect when it is started again.
+    pub panic_threshold: u8,
     process: Option<Contained>,
 }
 
@@ -56,9 +58,17 @@ impl Envoy {
         fs::create_dir(&directory)?;
         fs::create_dir(&watched)?;
         let (nursery, nodes) = (nursery.clone(), nodes.to_vec());
-        let envoy = Self { nursery, name, ip, directory, watched, nodes, process: None };
+        let envoy = Self {
+            nursery,
+            name,
+            ip,
+            directory,
+            watched,
+            nodes,
+            panic_threshold: 0,
+            process: None,
+        };
         fs::write(envoy.watched.join(FILE), envoy.endpoints().to_string())?;
-        fs::write(envoy.directory.join("envoy.json"), envoy.settings().to_string())?;
         Ok(envoy)
     }
 
@@ -68,13 +78,15 @@ impl Envoy {
     ///
     /// When it does not start.
     pub fn start(&mut self) -> Result<()> {
+        let settings = self.directory.join("envoy.json");
+        fs::write(&settings, self.settings().to_string())?;
         let argv: Vec<OsString> = vec![
             tools::fetched("envoy")?.into(),
             "--use-dynamic-base-id".into(),
             "--concurrency".into(),
             "2".into(),
             "-c".into(),
-            self.directory.join("envoy.json").into(),
+            settings.into(),
         ];
         let log = self.directory.join("log");
         let mut process = Contained::start(&self.nursery, &self.name, &log, &[], &argv)?;
@@ -84,6 +96,16 @@ impl Envoy {
         })?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Kills it and starts it again; the file is as it was left.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start again.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process = None;
+        self.start()
     }
 
     /// Returns what the file with the endpoints says now.
@@ -169,7 +191,7 @@ impl Envoy {
                     "name": UPSTREAM,
                     "type": "EDS",
                     "eds_cluster_config": { "eds_config": { "path_config_source": source } },
-                    "common_lb_config": { "healthy_panic_threshold": { "value": 0 } },
+                    "common_lb_config": { "healthy_panic_threshold": { "value": self.panic_threshold } },
                 }],
             },
         })

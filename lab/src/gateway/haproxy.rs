@@ -64,13 +64,16 @@ pub struct HaproxyConfig {
     pub servers: Servers,
     /// The backend's name.
     pub backend: String,
+    /// What may be done by the Unix socket: `user`, `operator` or `admin`.
+    pub level: &'static str,
 }
 
 impl HaproxyConfig {
     /// Returns an HAProxy that lists every node.
     #[must_use]
     pub fn new(reach: Reach) -> Self {
-        Self { reach, servers: Servers::Listed, backend: UPSTREAM.to_owned() }
+        let backend = UPSTREAM.to_owned();
+        Self { reach, servers: Servers::Listed, backend, level: "admin" }
     }
 }
 
@@ -275,6 +278,7 @@ impl Haproxy {
             .replace("@RUNTIME_PORT@", &RUNTIME_PORT.to_string())
             .replace("@PAGE_PORT@", &PAGE_PORT.to_string())
             .replace("@BACKEND@", &self.config.backend)
+            .replace("@LEVEL@", self.config.level)
             .replace("@NAMESERVERS@", &nameservers)
             .replace("@SERVERS@", &servers)
     }

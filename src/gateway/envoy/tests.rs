@@ -128,3 +128,35 @@ fn what_the_file_does_not_have_is_not_written() {
         assert!(error.contains(why), "{error}");
     }
 }
+
+/// As Envoy 1.40 answers; without `value` a number is 0.
+const INFO: &str = r#"{"version":"9e5580933739775e8bce696a57a2e1bc99368f23/1.40.0/Clean/RELEASE/BoringSSL","state":"LIVE","hot_restart_version":"11.104"}"#;
+const STATIC: &str = r#"{"configs":[{"@type":"type.googleapis.com/envoy.admin.v3.ClustersConfigDump.StaticCluster","cluster":{"@type":"type.googleapis.com/envoy.config.cluster.v3.Cluster","name":"app","type":"EDS","eds_cluster_config":{"eds_config":{"path_config_source":{"path":"/etc/envoy/eds/app.json","watched_directory":{"path":"/etc/envoy/eds"}}}},"connect_timeout":"1s","common_lb_config":{"healthy_panic_threshold":{"value":20}}},"last_updated":"2026-11-21T20:35:42.801Z"}]}"#;
+
+#[test]
+fn it_says_what_it_is_and_what_its_cluster_would_not_do() {
+    let nature =
+        |more: &str, info: &str, dump: &str| envoy(more).nature(&[reply(info), reply(dump)]);
+    let fit = |is: &str| Nature { is: is.into(), unfit: Vec::new() };
+    let unfit = |more: &str, info: &str, dump: &str| nature(more, info, dump).unfit.join("; ");
+    // Envoy panics later than the playbook fears.
+    assert_eq!(nature("", INFO, STATIC), fit("Envoy 1.40.0"));
+    let calm = STATIC.replace(r#"{"value":20}"#, "{}");
+    assert_eq!(nature(r#","panic_threshold":0"#, INFO, &calm), fit("Envoy 1.40.0"));
+    let early = unfit(r#","panic_threshold":10"#, INFO, STATIC);
+    assert!(early.contains("`healthy_panic_threshold` 20"), "{early}");
+    let unsaid = STATIC.replace(r#"{"healthy_panic_threshold":{"value":20}}"#, "{}");
+    let unsaid = unfit(r#","panic_threshold":49"#, INFO, &unsaid);
+    assert!(unsaid.contains("`healthy_panic_threshold` 50"), "{unsaid}");
+    let resolved = unfit("", INFO, &STATIC.replace("EDS", "STRICT_DNS"));
+    assert!(resolved.contains("does not take its endpoints from a file"), "{resolved}");
+    let managed = STATIC.replace("path_config_source", "api_config_source");
+    assert!(unfit("", INFO, &managed).contains("does not take its endpoints from a file"));
+    let leaving = unfit("", &INFO.replace("LIVE", "DRAINING"), STATIC);
+    assert!(leaving.contains("it is DRAINING"), "{leaving}");
+    // Another cluster, one from elsewhere, and one that shows nothing.
+    let other = STATIC.replace(r#""name":"app""#, r#""name":"web""#).replace("EDS", "STATIC");
+    assert_eq!(nature("", INFO, &other), fit("Envoy 1.40.0"));
+    assert_eq!(nature("", INFO, "{}"), fit("Envoy 1.40.0"));
+    assert_eq!(nature("", "", ""), fit("Envoy"));
+}
