@@ -16,6 +16,7 @@ mod faults;
 mod guard;
 mod haproxy;
 mod harness;
+mod kinds;
 mod lock;
 mod maintenance;
 mod overhead;

@@ -1,0 +1,56 @@
+//! Releases behind gateways of several kinds at once, each proven in its own way.
+
+use std::collections::BTreeSet;
+
+use rollgate_lab::{GatewayConfig, HaproxyConfig, LabConfig, Reach, Servers, Source};
+use serde_json::json;
+
+use crate::harness::{Bench, events, print_costs};
+
+/// Releases version 2 through all gateways under load: every one of them has to prove every node.
+#[track_caller]
+fn release(bench: &Bench, gateways: usize) {
+    let load = bench.load();
+    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
+    let ran = bench.run(&["deploy"], &arguments).exits(0);
+    bench.assert_unnoticed(load);
+    let events = events(&ran.stdout());
+    print_costs(&events);
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+    let proven = events.iter().filter(|event| event["type"] == "gateway.proven");
+    let proven: BTreeSet<_> = proven
+        .map(|event| {
+            let data = &event["data"];
+            format!("{} {} {}", event["node"], data["gateway"], data["routed"])
+        })
+        .collect();
+    assert_eq!(proven.len(), gateways * bench.lab.nodes.len() * 2, "{proven:#?}");
+}
+
+/// What marks a node down differs from one to the next.
+#[test]
+fn no_request_fails_behind_gateways_of_several_kinds_each_written_to_in_its_own_way() {
+    let haproxies = vec![HaproxyConfig::new(Reach::Socket), HaproxyConfig::new(Reach::Page)];
+    let config = LabConfig { haproxies, envoys: 1, ..LabConfig::new(3, Vec::new()) };
+    release(&Bench::with(config, |_| {}), 3);
+}
+
+/// Maintenance mode marks a node down for all of them; Consul's own list is one more.
+#[test]
+fn no_request_fails_behind_gateways_of_several_kinds_that_follow_health() {
+    let gateways = vec![
+        GatewayConfig::immediate(2).naming_workers().of(Source::Passing),
+        GatewayConfig::poll(2, 1000).of(Source::Records),
+    ];
+    let template = HaproxyConfig { servers: Servers::Template, ..HaproxyConfig::new(Reach::Tcp) };
+    let config =
+        LabConfig { agents: true, haproxies: vec![template], ..LabConfig::new(3, gateways) };
+    let bench = Bench::with(config, |playbook| {
+        let server = playbook["consul"]["addresses"][0].as_str().expect("an address");
+        let server = server.trim_start_matches("http://").replace(":8500", ":8600");
+        playbook["gateways"][1] = json!({
+            "type": "consul-dns", "server": server, "record": "app.service.consul",
+        });
+    });
+    release(&bench, 4);
+}
