@@ -8,6 +8,7 @@
 mod file;
 mod holder;
 mod moment;
+mod seen;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::world::World;
 pub use file::FileLock;
 pub use holder::Holder;
 use moment::Moment;
+pub use seen::{Seen, force_open, look, may_share};
 
 /// The session ends when it was not renewed for so long, or up to twice that.
 pub const TTL: Duration = Duration::from_secs(15);
@@ -46,9 +48,6 @@ const QUESTION_PAUSE: Duration = Duration::from_millis(200);
 
 /// For one question of a lock that is held: there is another chance soon.
 const QUESTION_PATIENCE: Duration = Duration::from_secs(2);
-
-/// A session that there never is.
-const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
 
 /// Where what operators share is kept, for one service: never below a prefix that a gateway reads.
 #[must_use]
@@ -431,54 +430,4 @@ async fn attempt<W: World>(
         }
         None => Err(LockError::Closed(other.filter(|other| !other.released).map(Box::new))),
     }
-}
-
-/// The lock of a service as Consul has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
-    /// The session that holds it.
-    pub session: Option<String>,
-    /// Who holds it, or held it last.
-    pub holder: Option<Holder>,
-}
-
-/// Looks at the lock of a service; nothing when nobody ever had it.
-///
-/// # Errors
-///
-/// When Consul cannot be asked.
-pub async fn look<W: World>(client: &Client<W>, service: &str) -> Result<Option<Seen>, Error> {
-    let entry = client.kv_get(&key(service)).await?;
-    Ok(entry.map(|entry| Seen { holder: Holder::from_bytes(&entry.value), session: entry.session }))
-}
-
-/// Asks whether the lock and the journals of a service may be written, by a write that cannot succeed: it depends on a
-/// session that there is not.
-///
-/// # Errors
-///
-/// When the token lacks the right, or Consul cannot be asked.
-pub async fn may_share<W: World>(client: &Client<W>, service: &str) -> Result<(), Error> {
-    let guard = Guard { key: key(service), session: NOBODY.to_owned() };
-    let write = Write::Set { key: &guard.key, value: b"" };
-    client.transact(Some(&guard), &[write]).await.map(|_| ())
-}
-
-/// Takes the lock away from whoever holds it: they write nothing from then on. Returns whether anybody did.
-///
-/// # Errors
-///
-/// When Consul cannot be asked, or refuses.
-pub async fn force_open<W: World>(client: &Client<W>, service: &str) -> Result<bool, Error> {
-    let key = key(service);
-    let Some(entry) = client.kv_get(&key).await? else { return Ok(false) };
-    let Some(session) = entry.session else { return Ok(false) };
-    // Released first, so that the lock-delay of a session that is ended does not close it for the next one; and as
-    // released by its holder, who must not take it for a lock that went by accident.
-    let holder = Holder::from_bytes(&entry.value);
-    let value =
-        holder.map_or_else(Vec::new, |holder| Holder { released: true, ..holder }.to_bytes());
-    client.kv_release(&key, &session, &value).await?;
-    client.session_destroy(&session).await?;
-    Ok(true)
 }

@@ -3,6 +3,8 @@
 //! Pure and repeatable: the journal keeps the playbook and the variables, and this is made anew from them.
 
 mod fill;
+mod gateway;
+mod health;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,13 +15,15 @@ use serde::{Deserialize, Serialize};
 use crate::event::Step;
 use crate::node::Layout;
 use crate::playbook::{
-    Amount, Batches, ConsulPassing, Extent, Gateway, Names, OnFailure, OnTimeout, Order, Playbook,
-    Registry, Template, TemplateError,
+    Amount, Batches, Names, OnFailure, OnTimeout, Order, Playbook, Registry, Template,
+    TemplateError,
 };
 use crate::secret::Secret;
 use crate::world::Host;
 
 use fill::Filler;
+pub use gateway::{GatewaySpec, RegistrySpec};
+pub use health::{CountSpec, HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, NumberPlace};
 
 /// What a release is made of, beyond the playbook.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -84,67 +88,6 @@ pub struct Spec {
     pub progress_deadline: Duration,
     /// What brings a node back to what it ran, where that is known.
     pub back: BTreeMap<String, NodeSpec>,
-}
-
-/// Where nodes are marked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RegistrySpec {
-    /// In Consul KV, below a prefix.
-    ConsulKv {
-        /// The folder of the keys.
-        prefix: String,
-    },
-    /// By the maintenance mode of their instances in Consul.
-    ConsulService {
-        /// The service's name.
-        service: String,
-        /// What is put into maintenance.
-        extent: Extent,
-    },
-    /// At each gateway.
-    Gateway,
-}
-
-impl RegistrySpec {
-    /// What is written for the node at `address`, for people.
-    #[must_use]
-    pub fn place(&self, address: &str) -> String {
-        match self {
-            Self::ConsulKv { prefix } => format!("{prefix}{address}"),
-            Self::ConsulService { service, .. } => format!("{service} at {address}"),
-            Self::Gateway => format!("{address} at every gateway"),
-        }
-    }
-
-    /// What shows that a switch was turned, where no gateway of the playbook shows just that: Consul's list of passing
-    /// instances. Maintenance that ends is not yet an instance that passes.
-    fn witness(&self, gateways: &[GatewaySpec]) -> Option<GatewaySpec> {
-        let Self::ConsulService { service, .. } = self else { return None };
-        let is_there = gateways.iter().any(|gateway| match &gateway.settings {
-            Gateway::ConsulPassing(own) => own.service.as_str() == service,
-            _ => false,
-        });
-        (!is_there).then(|| GatewaySpec {
-            name: "consul".to_owned(),
-            settings: Gateway::ConsulPassing(ConsulPassing {
-                name: None,
-                service: Template::new(service.clone()),
-                sync_interval: None,
-            }),
-            nodes: Vec::new(),
-        })
-    }
-}
-
-/// A gateway with its URLs filled in.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GatewaySpec {
-    /// What it is called.
-    pub name: String,
-    /// The playbook's settings, names filled in.
-    pub settings: Gateway,
-    /// The addresses of all nodes.
-    pub nodes: Vec<String>,
 }
 
 /// The artifact.
@@ -214,87 +157,6 @@ pub struct Shell {
     pub timeout: Duration,
     /// Through `sudo -n`.
     pub sudo: bool,
-}
-
-/// What proves a node's health.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HealthSpec {
-    /// The HTTP check.
-    pub http: Option<HttpCheck>,
-    /// The TCP check's address.
-    pub tcp: Option<String>,
-    /// The command check.
-    pub run: Option<Shell>,
-    /// The service's name in Consul.
-    pub consul: Option<String>,
-    /// How the version is told.
-    pub identity: Option<IdentitySpec>,
-    /// Between two tries.
-    pub interval: Duration,
-    /// For one try.
-    pub timeout: Duration,
-    /// Successes in a row.
-    pub rise: u32,
-    /// Failures in a row.
-    pub fall: u32,
-    /// How long to stay healthy.
-    pub min_healthy_time: Duration,
-    /// For all of it.
-    pub deadline: Duration,
-}
-
-/// An HTTP check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpCheck {
-    /// What is asked.
-    pub url: String,
-    /// The right statuses; empty means 2xx.
-    pub expect: Vec<u16>,
-    /// Text that the body must contain.
-    pub body: Option<String>,
-}
-
-/// How the version is told by the HTTP check's reply.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdentitySpec {
-    /// Where it stands.
-    pub place: IdentityPlace,
-    /// What it must be.
-    pub equals: String,
-}
-
-/// Where a reply tells the version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IdentityPlace {
-    /// In a header.
-    Header(String),
-    /// In the JSON body, at this pointer.
-    Pointer(String),
-}
-
-/// How requests in flight are counted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CountSpec {
-    /// The service tells.
-    Metric {
-        /// Where.
-        url: String,
-        /// How the number is found.
-        number: NumberPlace,
-    },
-    /// The node's connections, idle after this long.
-    Sockets(Duration),
-    /// The gateways tell.
-    Gateways,
-}
-
-/// Where a reply tells a number.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NumberPlace {
-    /// At a JSON pointer.
-    Pointer(String),
-    /// In the first group of a regular expression.
-    Pattern(String),
 }
 
 /// A hook.
