@@ -9,6 +9,7 @@ mod config;
 mod envoy;
 mod files;
 mod haproxy;
+mod resolver;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -26,6 +27,7 @@ pub use config::{ActiveCheck, Follow, GatewayConfig, Include, Source};
 pub use envoy::Envoy;
 use files::Files;
 pub use haproxy::{Haproxy, HaproxyConfig, Reach, Servers};
+pub use resolver::Resolver;
 
 use crate::audit;
 use crate::http;

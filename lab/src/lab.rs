@@ -11,7 +11,9 @@ use serde_json::Value;
 use crate::artifact::{Fault, Release};
 use crate::audit::Audit;
 use crate::consul::{Access, Agent, Consul, DNS_PORT};
-use crate::gateway::{Caddy, Envoy, Gateway, GatewayConfig, Haproxy, HaproxyConfig, PREFIX};
+use crate::gateway::{
+    Caddy, Envoy, Gateway, GatewayConfig, Haproxy, HaproxyConfig, PREFIX, Resolver,
+};
 use crate::home::Home;
 use crate::node::{Node, NodeConfig};
 use crate::playbook;
@@ -47,6 +49,8 @@ pub struct LabConfig {
     pub caddies: u8,
     /// The number of Envoys.
     pub envoys: u8,
+    /// The number of nginx that resolve; they need agents.
+    pub resolvers: u8,
     /// The release that runs at the start; later ones have its delays.
     pub service: Release,
     /// Whether rollgate reaches each part by a wire of its own, which can be cut.
@@ -67,6 +71,7 @@ impl LabConfig {
             haproxies: Vec::new(),
             caddies: 0,
             envoys: 0,
+            resolvers: 0,
             service: Release::new("1"),
             wired: false,
             agents: false,
@@ -87,6 +92,8 @@ pub struct Lab {
     pub caddies: Vec<Caddy>,
     /// The Envoys.
     pub envoys: Vec<Envoy>,
+    /// The nginx that resolve.
+    pub resolvers: Vec<Resolver>,
     /// The SSH hosts.
     pub nodes: Vec<Node>,
     /// The registry.
@@ -200,6 +207,7 @@ impl Lab {
             envoy.start()?;
             envoys.push(envoy);
         }
+        let resolvers = Resolver::start_all(&nursery, &home, config.resolvers, &consul)?;
         let service = config.service;
         let wires = None;
         let mut lab = Self {
@@ -207,6 +215,7 @@ impl Lab {
             haproxies,
             caddies,
             envoys,
+            resolvers,
             nodes,
             consul,
             agents,

@@ -31,7 +31,7 @@ pub use authority::{Authority, Identity};
 pub use consul::{Access, Agent, Consul};
 pub use gateway::{
     ActiveCheck, Caddy, Envoy, Follow, Gateway, GatewayConfig, Haproxy, HaproxyConfig, Include,
-    Reach, Servers, Source,
+    Reach, Resolver, Servers, Source,
 };
 pub use http::{Reply, get, request};
 pub use lab::{Lab, LabConfig};

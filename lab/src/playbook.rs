@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::gateway::{Caddy, Envoy, Follow, Gateway, Haproxy, PREFIX, Reach, Source, UPSTREAM};
+use crate::gateway::{
+    Caddy, Envoy, Follow, Gateway, Haproxy, PREFIX, Reach, Resolver, Source, UPSTREAM,
+};
 use crate::lab::Lab;
 use crate::wire::through;
 
@@ -22,6 +24,7 @@ pub(crate) fn describe(lab: &Lab) -> Value {
     let gateways = lab.gateways.iter().map(gateway);
     let gateways = gateways.chain(lab.caddies.iter().map(caddy));
     let gateways = gateways.chain(lab.envoys.iter().map(envoy));
+    let gateways = gateways.chain(lab.resolvers.iter().map(resolver));
     let mut playbook = json!({
         "service": "app",
         "variables": { "version": { "required": true } },
@@ -142,5 +145,12 @@ fn envoy(envoy: &Envoy) -> Value {
     json!({
         "type": "envoy", "name": envoy.name(), "admin_url": envoy.admin_url(), "cluster": UPSTREAM,
         "ssh": "node-1", "file": envoy.file(), "panic_threshold": 0,
+    })
+}
+
+fn resolver(resolver: &Resolver) -> Value {
+    json!({
+        "type": "consul-dns", "name": resolver.name(), "server": resolver.dns().to_string(),
+        "record": resolver.record(),
     })
 }

@@ -103,7 +103,8 @@ impl Bench {
         let haproxies = self.lab.haproxies.iter().map(|haproxy| haproxy.url(""));
         let caddies = self.lab.caddies.iter().map(|caddy| caddy.url(""));
         let envoys = self.lab.envoys.iter().map(|envoy| envoy.url(""));
-        let targets = gateways.chain(haproxies).chain(caddies).chain(envoys);
+        let resolvers = self.lab.resolvers.iter().map(|resolver| resolver.url(""));
+        let targets = gateways.chain(haproxies).chain(caddies).chain(envoys).chain(resolvers);
         let mut config = LoadConfig::new(targets.collect());
         edit(&mut config);
         Load::start(&config).expect("the load starts")

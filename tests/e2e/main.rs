@@ -22,6 +22,7 @@ mod maintenance;
 mod overhead;
 mod refusals;
 mod releases;
+mod resolver;
 mod resume;
 mod rollback;
 mod signals;

@@ -1,0 +1,121 @@
+//! A newer nginx than Debian's, that asks Consul's DNS for its servers: for HTTP, and for any TCP.
+//!
+//! It shows nothing of what it knows. It tries nothing twice: what it loses, a client loses.
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::consul::{Consul, DNS_PORT};
+use crate::gateway::UPSTREAM;
+use crate::home::Home;
+use crate::http;
+use crate::process::{Contained, Nursery};
+use crate::tools;
+use crate::wait::until;
+
+/// The last number of the first one's address.
+const FIRST_HOST: u8 = 95;
+
+/// Where clients reach it.
+const PORT: u16 = 8000;
+const STREAM_PORT: u16 = 8001;
+
+/// How long it may take to answer.
+const START: Duration = Duration::from_secs(10);
+
+/// A running nginx that resolves.
+#[derive(Debug)]
+pub struct Resolver {
+    name: String,
+    ip: Ipv4Addr,
+    dns: SocketAddr,
+    process: Contained,
+}
+
+impl Resolver {
+    /// Starts so many of them, and returns when each has found a server.
+    pub(crate) fn start_all(
+        nursery: &Nursery,
+        home: &Home,
+        number: u8,
+        consul: &Consul,
+    ) -> Result<Vec<Self>> {
+        let dns = *consul.ips().first().context("there is no Consul server")?;
+        let start = |index| {
+            let (name, ip) = (format!("dns-{}", index + 1), home.address(FIRST_HOST + index));
+            Self::start(nursery, home, name, ip, (dns, DNS_PORT).into())
+        };
+        (0..number).map(start).collect()
+    }
+
+    fn start(
+        nursery: &Nursery,
+        home: &Home,
+        name: String,
+        ip: Ipv4Addr,
+        dns: SocketAddr,
+    ) -> Result<Self> {
+        let directory = home.directory().join(&name);
+        fs::create_dir(&directory)?;
+        let settings = include_str!("resolver.conf")
+            .replace("@DNS@", &dns.to_string())
+            .replace("@SERVICE@", UPSTREAM)
+            .replace("@IP@", &ip.to_string())
+            .replace("@PORT@", &PORT.to_string())
+            .replace("@STREAM_PORT@", &STREAM_PORT.to_string());
+        fs::write(directory.join("nginx.conf"), settings)?;
+        let argv: [OsString; 7] = [
+            tools::fetched("nginx-resolve")?.into(),
+            "-p".into(),
+            directory.clone().into(),
+            "-e".into(),
+            "error.log".into(),
+            "-c".into(),
+            "nginx.conf".into(),
+        ];
+        let log = directory.join("console.log");
+        let process = Contained::start(nursery, &name, &log, &[], &argv)?;
+        let mut resolver = Self { name, ip, dns, process };
+        for url in [resolver.url("/ping"), format!("{}/ping", resolver.stream_url())] {
+            until(&format!("{url} to answer"), START, || {
+                resolver.process.require_running()?;
+                Ok(http::get(&url).ok().filter(|reply| reply.status == 200))
+            })?;
+        }
+        Ok(resolver)
+    }
+
+    /// Returns its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the URL of a path behind it; an empty path gives its base.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}:{PORT}{path}", self.ip)
+    }
+
+    /// Returns the URL of the service behind the port at which it looks into nothing that passes.
+    #[must_use]
+    pub fn stream_url(&self) -> String {
+        format!("http://{}:{STREAM_PORT}", self.ip)
+    }
+
+    /// Returns where it asks.
+    #[must_use]
+    pub fn dns(&self) -> SocketAddr {
+        self.dns
+    }
+
+    /// Returns the name of the records that tell what it knows.
+    #[must_use]
+    pub fn record(&self) -> String {
+        format!("{UPSTREAM}.service.consul")
+    }
+}
