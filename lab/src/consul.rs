@@ -2,6 +2,7 @@
 
 mod access;
 mod agents;
+mod checks;
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
@@ -19,6 +20,7 @@ use crate::wait::until;
 
 pub use access::Access;
 pub use agents::Agent;
+pub use checks::Check;
 
 /// The last number of the first server's address.
 const FIRST_HOST: u8 = 5;

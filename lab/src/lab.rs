@@ -173,7 +173,8 @@ impl Lab {
         let mut agents = Vec::new();
         for node in nodes.iter().filter(|_| config.agents) {
             let servers = consul.ips();
-            agents.push(Agent::start(&nursery, directory, node.name(), node.address(), &servers)?);
+            let service = (node.address(), node.check());
+            agents.push(Agent::start(&nursery, directory, node.name(), service, &servers)?);
         }
         agents.iter().try_for_each(Agent::register)?;
         let addresses: Vec<_> = nodes.iter().map(Node::address).collect();

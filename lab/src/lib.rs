@@ -28,7 +28,7 @@ mod wire;
 pub use artifact::{Fault, Release};
 pub use audit::{Audit, Ending, Routed, Stop, When};
 pub use authority::{Authority, Identity};
-pub use consul::{Access, Agent, Consul};
+pub use consul::{Access, Agent, Check, Consul};
 pub use gateway::{
     ActiveCheck, Caddy, Envoy, Follow, Gateway, GatewayConfig, Haproxy, HaproxyConfig, Include,
     Reach, Resolver, Servers, Source,

@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use rustix::process::Signal;
 
 use crate::artifact::{Fault, Release};
+use crate::consul::Check;
 use crate::http;
 use crate::process::{Contained, Nursery};
 use crate::tools;
@@ -37,11 +38,13 @@ pub struct NodeConfig {
     pub disk_mib: Option<u32>,
     /// The release that runs here, when it is not the lab's.
     pub release: Option<Release>,
+    /// How its agent, if it has one, knows that the service is healthy.
+    pub check: Check,
 }
 
 impl Default for NodeConfig {
     fn default() -> Self {
-        Self { sudo: true, disk_mib: None, release: None }
+        Self { sudo: true, disk_mib: None, release: None, check: Check::default() }
     }
 }
 
@@ -280,6 +283,11 @@ impl Node {
     pub fn service_log(&self) -> Result<String> {
         let path = self.path("/srv/app/log")?;
         fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))
+    }
+
+    /// Returns how Consul is to know that the service is healthy.
+    pub(crate) fn check(&self) -> Check {
+        self.config.check
     }
 
     /// Returns the folder that the node sees as `/run/node`.

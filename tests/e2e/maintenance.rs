@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollgate_lab::{GatewayConfig, LabConfig, Source};
+use rollgate_lab::{Check, GatewayConfig, LabConfig, NodeConfig, Source, get};
 use serde_json::{Value, json};
 
 use crate::harness::{Bench, events, print_costs};
@@ -77,6 +77,30 @@ fn no_request_fails_behind_a_gateway_that_follows_consuls_dns_and_shows_nothing(
     let ran = bench.run(&["deploy"], &arguments).exits(0);
     println!("{}", bench.assert_unnoticed(load));
     print_costs(&events(&ran.stdout()));
+}
+
+#[test]
+fn no_request_fails_whoever_tells_consul_that_an_instance_is_healthy() {
+    let checks = [Check::Http, Check::Tcp, Check::Ttl, Check::Script];
+    let mut config =
+        LabConfig { agents: true, ..LabConfig::new(checks.len(), vec![blocking(), blocking()]) };
+    config.nodes =
+        checks.map(|check| NodeConfig { check, ..NodeConfig::default() }).into_iter().collect();
+    let bench =
+        Bench::with(config, |playbook| playbook["health"]["consul"] = json!({ "service": "app" }));
+    for (agent, kind) in bench.lab.agents.iter().zip(["http", "tcp", "ttl", "script"]) {
+        let checks = get(&format!("{}/v1/agent/checks", agent.url())).expect("an answer").body;
+        assert!(checks.contains(&format!(r#""Type":"{kind}""#)), "{checks}");
+    }
+    let load = bench.load();
+    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
+    let ran = bench.run(&["deploy"], &arguments).exits(0);
+    bench.assert_unnoticed(load);
+    print_costs(&events(&ran.stdout()));
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+    for agent in &bench.lab.agents {
+        assert_eq!(agent.maintenance().expect("an answer"), None);
+    }
 }
 
 #[test]

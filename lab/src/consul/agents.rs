@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{PORT, SETTINGS};
+use super::{Check, PORT, SETTINGS};
 use crate::gateway::UPSTREAM;
 use crate::http::{Reply, request};
 use crate::process::{Contained, Nursery};
@@ -23,17 +23,19 @@ const JOIN: Duration = Duration::from_secs(60);
 pub struct Agent {
     node: String,
     service: SocketAddr,
+    check: Check,
     url: String,
     _process: Contained,
+    _watcher: Option<Contained>,
 }
 
 impl Agent {
-    /// Starts the agent of a node; it joins the servers.
+    /// Starts the agent of a node, for an instance with such a check; it joins the servers.
     pub(crate) fn start(
         nursery: &Nursery,
         lab: &Path,
         node: &str,
-        service: SocketAddr,
+        (service, check): (SocketAddr, Check),
         servers: &[Ipv4Addr],
     ) -> Result<Self> {
         let name = format!("agent-{node}");
@@ -53,17 +55,31 @@ impl Agent {
         ];
         let joins = servers.iter().map(|server| format!("-retry-join={server}"));
         let program = [OsString::from(tools::find("consul")?)];
-        let argv: Vec<OsString> =
+        let mut argv: Vec<OsString> =
             program.into_iter().chain(options.into_iter().chain(joins).map(Into::into)).collect();
-        let process = Contained::start(nursery, &name, &directory.join("log"), &[], &argv)?;
+        let id = instance_of(node);
+        if check == Check::Script {
+            let file = directory.join("instance.json");
+            let instance = json!({ "service": instance(&id, service, check) });
+            std::fs::write(&file, instance.to_string())?;
+            argv.extend(["-enable-local-script-checks".into(), "-config-file".into(), file.into()]);
+        }
+        let log = directory.join("log");
+        let process = Contained::start(nursery, &name, &log, &[], &argv)?;
         let url = format!("http://{ip}:{PORT}");
-        Ok(Self { node: node.to_owned(), service, url, _process: process })
+        let watcher = check.watcher(service, &url, &id).map(|watch| {
+            let argv = ["/bin/sh", "-c", &watch].map(OsString::from);
+            let log = directory.join("watcher.log");
+            Contained::start(nursery, &format!("watcher-{node}"), &log, &[], &argv)
+        });
+        let (node, watcher) = (node.to_owned(), watcher.transpose()?);
+        Ok(Self { node, service, check, url, _process: process, _watcher: watcher })
     }
 
     /// Returns the id of the instance that it owns.
     #[must_use]
     pub fn instance(&self) -> String {
-        format!("{UPSTREAM}-{}", self.node)
+        instance_of(&self.node)
     }
 
     /// Returns its `http://ip:port`.
@@ -72,27 +88,15 @@ impl Agent {
         &self.url
     }
 
-    /// Returns what registers its instance, as the API takes it.
-    #[must_use]
-    pub fn registration(&self) -> String {
-        json!({
-            "ID": self.instance(),
-            "Name": UPSTREAM,
-            "Address": self.service.ip().to_string(),
-            "Port": self.service.port(),
-            "Check": {
-                "HTTP": format!("http://{}/ping", self.service), "Interval": "300ms", "Timeout": "1s",
-            },
-        })
-        .to_string()
-    }
-
-    /// Registers the instance and returns when it passes.
+    /// Registers the instance, where the agent does not know it from its configuration, and returns when it passes.
     pub(crate) fn register(&self) -> Result<()> {
-        until(&format!("the agent of {}", self.node), JOIN, || {
-            let reply = self.ask("PUT", "v1/agent/service/register", &self.registration());
-            Ok(reply.ok().filter(|reply| reply.status == 200))
-        })?;
+        if self.check != Check::Script {
+            let registration = instance(&self.instance(), self.service, self.check).to_string();
+            until(&format!("the agent of {}", self.node), JOIN, || {
+                let reply = self.ask("PUT", "v1/agent/service/register", &registration);
+                Ok(reply.ok().filter(|reply| reply.status == 200))
+            })?;
+        }
         until(&format!("the instance of {}", self.node), JOIN, || {
             let path = format!("v1/health/service/{UPSTREAM}?passing");
             let passing = self.ask("GET", &path, "").map(|reply| reply.body).unwrap_or_default();
@@ -130,4 +134,19 @@ impl Agent {
         request(method, &url, body)
             .with_context(|| format!("no answer by the agent of {}", self.node))
     }
+}
+
+fn instance_of(node: &str) -> String {
+    format!("{UPSTREAM}-{node}")
+}
+
+/// Returns an instance as Consul's API takes it.
+fn instance(id: &str, service: SocketAddr, check: Check) -> Value {
+    json!({
+        "ID": id,
+        "Name": UPSTREAM,
+        "Address": service.ip().to_string(),
+        "Port": service.port(),
+        "Check": check.definition(service),
+    })
 }
