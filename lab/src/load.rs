@@ -40,13 +40,16 @@ pub struct LoadConfig {
     pub slow_share: f64,
     /// How long those take at the service.
     pub slow: Duration,
+    /// Whether clients keep their connections and use them again.
+    pub keepalive: bool,
 }
 
 impl LoadConfig {
     /// Returns 300 requests a second, a tenth of which take 800 ms.
     #[must_use]
     pub fn new(targets: Vec<String>) -> Self {
-        Self { targets, rate: 300, slow_share: 0.1, slow: Duration::from_millis(800) }
+        let slow = Duration::from_millis(800);
+        Self { targets, rate: 300, slow_share: 0.1, slow, keepalive: true }
     }
 }
 
@@ -137,7 +140,7 @@ impl Plan {
                         .with_context(|| format!("`{target}` is not a URL"))
                 };
                 lanes.push(Lane {
-                    client: client(),
+                    client: client(config.keepalive),
                     slow: uri(&format!("/work?ms={}", config.slow.as_millis()))?,
                     quick: [uri("/work?ms=0")?, uri("/ping")?],
                 });
@@ -148,12 +151,13 @@ impl Plan {
     }
 }
 
-fn client() -> HttpClient {
+fn client(keepalive: bool) -> HttpClient {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(Duration::from_secs(3600))
+        .pool_max_idle_per_host(if keepalive { usize::MAX } else { 0 })
         .retry_canceled_requests(false)
         .build(connector)
 }

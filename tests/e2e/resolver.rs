@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use rollgate_lab::{LabConfig, Load};
-use serde_json::Value;
+use rollgate_lab::{Check, LabConfig, Load, NodeConfig};
+use serde_json::{Value, json};
 
-use crate::harness::{Bench, events, print_costs};
+use crate::harness::{Bench, assert_counted, events, print_costs};
 
 fn bench(edit: impl FnOnce(&mut Value)) -> Bench {
     let config = LabConfig { agents: true, resolvers: 1, ..LabConfig::new(3, Vec::new()) };
@@ -44,4 +44,32 @@ fn no_request_fails_behind_an_nginx_that_resolves() {
     println!("the last answer of a node {last:?} after the write");
     assert!(last < Duration::from_secs(2), "rollgate waits for no more than this: {last:?}");
     assert_eq!(load.stop().failed, 0);
+}
+
+/// Nobody but the service and its clients knows what is said: Consul and rollgate connect, and the sockets are counted.
+#[test]
+fn no_connection_fails_of_a_service_over_tcp_behind_an_nginx_that_resolves() {
+    let mut config = LabConfig { agents: true, resolvers: 1, ..LabConfig::new(0, Vec::new()) };
+    config.nodes = vec![NodeConfig { check: Check::Tcp, ..NodeConfig::default() }; 3];
+    let bench = Bench::with(config, |playbook| {
+        playbook["health"] =
+            json!({ "tcp": "${{ node.address }}", "interval": "100ms", "deadline": "15s" });
+        playbook["drain"] =
+            json!({ "in_flight": { "sockets": { "idle": "500ms" } }, "timeout": "30s" });
+    });
+    let load = bench.load_with(|config| {
+        config.targets = vec![bench.lab.resolvers[0].stream_url()];
+        // What nginx has connected once stays at its node.
+        config.keepalive = false;
+        // Longer than the proof takes.
+        config.slow = Duration::from_secs(3);
+    });
+    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
+    let ran = bench.run(&["deploy"], &arguments).exits(0);
+    let totals = bench.assert_unnoticed(load);
+    assert_eq!(totals.by_node.len(), 3, "{totals:?}");
+    let events = events(&ran.stdout());
+    print_costs(&events);
+    assert_counted(&events, 3);
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
 }
