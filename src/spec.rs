@@ -125,6 +125,8 @@ pub struct NodeSpec {
     pub address: String,
     /// The Consul agent that owns its instance, where the playbook tells.
     pub agent: Option<String>,
+    /// Whether that agent is asked from the node itself.
+    pub agent_on_node: bool,
     /// Free labels.
     pub tags: Vec<String>,
     /// What is done to it, in order, `disable` included.

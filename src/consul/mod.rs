@@ -10,6 +10,7 @@ mod kv;
 mod service;
 mod session;
 mod settings;
+mod through;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +19,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::secret::Secret;
-use crate::world::{Channel, HttpError, Method, Reply, Request, World};
+use crate::world::{Channel, Host, HttpError, Method, Reply, Request, World};
 
 #[cfg(test)]
 pub(crate) use kv::base64;
@@ -86,6 +87,8 @@ fn hint(status: u16, message: &str) -> &'static str {
 pub struct Client<W> {
     world: Arc<W>,
     settings: Settings,
+    /// From where it is asked, if not from here.
+    through: Option<Host>,
     /// The address that answered last.
     preferred: AtomicUsize,
     patience: Duration,
@@ -126,7 +129,8 @@ impl<W: World> Client<W> {
     /// A client that uses `settings` over `world`.
     #[must_use]
     pub fn new(world: Arc<W>, settings: Settings) -> Self {
-        Self { world, settings, preferred: AtomicUsize::new(0), patience: PATIENCE }
+        let preferred = AtomicUsize::new(0);
+        Self { world, settings, through: None, preferred, patience: PATIENCE }
     }
 
     /// The same client with another patience for unreachable servers.
@@ -158,11 +162,13 @@ impl<W: World> Client<W> {
         decode("/v1/status/leader", &reply)
     }
 
-    /// The same rights at one address only: that of the agent which owns an instance.
+    /// The same rights at one address only, that of the agent which owns an instance, as it is seen from here or from
+    /// another machine.
     #[must_use]
-    pub fn at(&self, address: &str) -> Self {
+    pub fn at(&self, address: &str, through: Option<&Host>) -> Self {
         let settings = Settings { addresses: vec![address.to_owned()], ..self.settings.clone() };
-        Self::new(self.world.clone(), settings).with_patience(self.patience)
+        let client = Self::new(self.world.clone(), settings).with_patience(self.patience);
+        Self { through: through.cloned(), ..client }
     }
 
     /// The addresses that are asked.
@@ -199,7 +205,11 @@ impl<W: World> Client<W> {
                 let at = (self.preferred.load(Ordering::Relaxed) + turn) % addresses.len();
                 let request =
                     self.request(method, &addresses[at], path, query, body.clone(), timeout);
-                let problem = match self.world.http(request).await {
+                let answer = match &self.through {
+                    None => self.world.http(request).await,
+                    Some(host) => through::http(&*self.world, host, request).await,
+                };
+                let problem = match answer {
                     Ok(reply) if is_passing_trouble(&reply) => {
                         let problem = crate::text::line(&reply.text(), 120);
                         let problem = format!("{} {problem}", reply.status);

@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use super::*;
-use crate::world::{Command, Host, Output, RunError};
+use crate::node::Operation;
+use crate::world::{Command, Host, Output, RunError, Stdin};
 
 /// Answers requests from a list and remembers them.
 struct Script {
     replies: Mutex<VecDeque<Result<Reply, HttpError>>>,
     requests: Mutex<Vec<Request>>,
+    fetched: Mutex<Vec<String>>,
 }
 
 impl World for Script {
@@ -19,8 +21,25 @@ impl World for Script {
         reply.unwrap_or_else(|| Err(HttpError::NotSent("connection refused".into())))
     }
 
-    async fn run(&self, _: &Host, _: Command) -> Result<Output, RunError> {
-        unreachable!("the client runs no commands")
+    /// As `curl` on a host would.
+    async fn run(&self, host: &Host, command: Command) -> Result<Output, RunError> {
+        let (Operation::Fetch { method, url, .. }, Stdin::Text(settings)) =
+            (&command.operation, &command.stdin)
+        else {
+            unreachable!("the client runs nothing else");
+        };
+        let said = format!("{method} {url} from {host} with {}", settings.expose().trim());
+        self.fetched.lock().expect("lock").push(said);
+        let reply = self.replies.lock().expect("lock").pop_front();
+        match reply {
+            Some(Ok(reply)) => {
+                let printed =
+                    format!("HTTP/1.1 {} Word\r\nVary: x\r\n\r\n{}", reply.status, reply.text());
+                Ok(Output { status: Some(0), stdout: printed.into(), ..Output::default() })
+            }
+            Some(Err(_)) => Err(RunError::Lost("ssh".into())),
+            None => Ok(Output { status: Some(7), stderr: "refused".into(), ..Output::default() }),
+        }
     }
 
     async fn exchange(&self, _: &str, _: &[u8], _: Duration) -> Result<Vec<u8>, HttpError> {
@@ -33,8 +52,11 @@ impl World for Script {
 }
 
 fn client(replies: Vec<Result<Reply, HttpError>>) -> (Arc<Script>, Client<Script>) {
-    let world =
-        Arc::new(Script { replies: Mutex::new(replies.into()), requests: Mutex::default() });
+    let world = Arc::new(Script {
+        replies: Mutex::new(replies.into()),
+        requests: Mutex::default(),
+        fetched: Mutex::default(),
+    });
     let settings = Settings {
         addresses: vec!["http://a:1".into(), "unix:///run/consul.sock".into()],
         token: Some(Secret::new("token-1")),
@@ -227,4 +249,25 @@ async fn a_blocking_query_follows_the_index_rules() {
         [url(""), url("index=20&wait=100ms&"), url("index=25&wait=100ms&"), url("")]
     );
     assert_eq!(Index::default().after(0), Index(1), "never 0 in a loop");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_is_asked_from_its_node_with_the_same_rights() {
+    let lost = Err(HttpError::Broken(String::new()));
+    let (world, client) = client(vec![reply(200, ""), lost]);
+    let node = Host::Ssh("app-1".into());
+    let agent = client.at("http://127.0.0.1:8500", Some(&node));
+    let turn = |on| agent.set_maintenance(Extent::Instance("app-1"), on, "why");
+    turn(true).await.expect("done");
+    // Whether it was done before the connection broke nobody knows.
+    assert!(matches!(turn(false).await, Err(Error::Unknown(_))));
+    let error = turn(true).await.expect_err("nobody listens").to_string();
+    assert!(error.contains("cannot be reached") && error.contains("refused"), "{error}");
+    let fetched = world.fetched.lock().expect("lock");
+    assert_eq!(
+        fetched[0],
+        "PUT http://127.0.0.1:8500/v1/agent/service/maintenance/app-1?enable=true&reason=why&dc=dc1 from app-1 with \
+         header = \"X-Consul-Token: token-1\""
+    );
+    assert!(world.requests.lock().expect("lock").is_empty());
 }

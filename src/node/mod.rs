@@ -4,6 +4,7 @@
 //! operation itself. Scripts need a POSIX shell and what every Linux server has (coreutils, tar, gzip,
 //! procps-free `/proc`); `ss` (iproute2) only where sockets or listeners are looked at.
 
+mod fetch;
 mod file;
 mod listener;
 mod socket;
@@ -11,9 +12,11 @@ mod sockets;
 mod survey;
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::shell::quote;
 
+pub use fetch::NO_CURL;
 pub use listener::{Listener, Mark, Process};
 pub use sockets::{Connection, in_flight};
 pub use survey::Survey;
@@ -78,6 +81,15 @@ pub enum Operation {
         path: String,
         /// What is said, without its line break.
         say: String,
+    },
+    /// Sends an HTTP request from there, and prints the whole answer; its headers are read as `curl` reads its settings.
+    Fetch {
+        /// `GET`, `PUT`.
+        method: &'static str,
+        /// Where to.
+        url: String,
+        /// For the whole exchange.
+        timeout: Duration,
     },
     /// Prints a file.
     File {
@@ -172,6 +184,7 @@ impl Operation {
             Self::Sockets { port } => sockets::script(*port),
             Self::Rendered { file, pid_file } => rendered(file, pid_file),
             Self::UnixSocket { path, say } => socket::script(path, say),
+            Self::Fetch { method, url, timeout } => fetch::script(method, url, *timeout),
             Self::File { path } => file::read(path),
             Self::Replace { path, before, content } => file::replace(path, before, content),
         }

@@ -172,6 +172,9 @@ pub struct Node {
     pub ssh: String,
     /// The `host:port` by which gateways know it.
     pub address: String,
+    /// The HTTP address of the Consul agent that owns its instance, in place of `registry.agent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Template>,
     /// Free labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
@@ -260,21 +263,32 @@ pub struct Hook {
     pub run: Template,
     /// Where it runs.
     #[serde(default)]
-    pub on: HookPlace,
+    pub on: On,
     /// After this time it is ended.
     #[serde(default = "Hook::default_timeout")]
     pub timeout: Period,
 }
 
-/// Where a hook runs.
+/// Where something is done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum HookPlace {
-    /// On the node it is about.
+pub enum On {
+    /// On the node that it is about.
     #[default]
     Node,
     /// On this machine.
     Local,
+}
+
+impl On {
+    fn local() -> Self {
+        Self::Local
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    fn is_local(&self) -> bool {
+        *self == Self::Local
+    }
 }
 
 impl Playbook {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Template;
+use super::{On, Template};
 
 /// Where Consul is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +37,10 @@ pub enum Registry {
         /// address of the agent in Consul's catalog, with the scheme and port of `consul.addresses`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         agent: Option<Template>,
+        /// From where the agent is asked: `node` for one that listens on its own machine only, as Consul does by
+        /// default. Then `agent` is `http://127.0.0.1:8500` where nothing else is said, and the node needs `curl`.
+        #[serde(default = "On::local", skip_serializing_if = "On::is_local")]
+        agent_on: On,
         /// What is put into maintenance.
         #[serde(default)]
         maintenance: Extent,

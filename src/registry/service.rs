@@ -7,18 +7,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
 use super::{Basis, Error, Looks, Switch, Written};
 use crate::consul::{self, Client, Index, Instance, Maintenance};
 use crate::playbook::Extent;
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
-use crate::world::World;
+use crate::world::{Host, World};
 
 /// How a reason of ours begins; what follows names the release.
 const OURS: &str = "rollgate: release ";
 
 /// How long a question for changes waits for one.
 const WAIT: Duration = Duration::from_secs(60);
+
+/// How many agents are asked at once.
+const AT_ONCE: usize = 32;
 
 /// The instances of a service.
 #[derive(Debug)]
@@ -33,7 +39,30 @@ pub(super) struct Service<W> {
 #[derive(Debug, Clone)]
 pub(super) struct Owned {
     agent: String,
+    /// From where the agent is asked, if not from here.
+    through: Option<Host>,
     id: String,
+}
+
+impl Owned {
+    fn agent<W: World>(&self, client: &Client<W>) -> Client<W> {
+        client.at(&self.agent, self.through.as_ref())
+    }
+
+    /// Where the agent is, for people.
+    fn place(&self) -> String {
+        match &self.through {
+            Some(host) => format!("{} on {host}", self.agent),
+            None => self.agent.clone(),
+        }
+    }
+}
+
+impl<W> Clone for Service<W> {
+    fn clone(&self) -> Self {
+        let (name, reason) = (self.name.clone(), self.reason.clone());
+        Self { client: self.client.clone(), name, extent: self.extent, reason }
+    }
 }
 
 impl<W: World> Service<W> {
@@ -57,24 +86,37 @@ impl<W: World> Service<W> {
         }
         let removals = self.client.removals(&self.name).await;
         let removals = removals.map_err(|error| error.to_string())?;
-        let mut looks = BTreeMap::new();
+        let (instances, removals) = (Arc::new(instances), Arc::new(removals));
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let mut looks = JoinSet::new();
         for node in &spec.nodes {
-            let look = self.found(node, &instances).await;
-            let look = look.map_err(|error| error.to_string()).and_then(|switch| {
-                let removed = match &switch.basis {
-                    Basis::Instance(owned) if self.extent == Extent::Instance => {
-                        removals.get(&owned.id)
-                    }
-                    _ => None,
-                };
-                match removed {
-                    Some(after) => outlasts(*after, node.longest_absence()).map(|()| switch.down),
-                    None => Ok(switch.down),
-                }
+            let (service, node, places) = (self.clone(), node.clone(), places.clone());
+            let (instances, removals) = (instances.clone(), removals.clone());
+            looks.spawn(async move {
+                let _place = places.acquire().await;
+                let look = service.lasting(&node, &instances, &removals).await;
+                (node.name, look)
             });
-            looks.insert(node.name.clone(), look);
         }
-        Ok(looks)
+        Ok(looks.join_all().await.into_iter().collect())
+    }
+
+    /// Whether a node is in maintenance, if that would outlast its absence.
+    async fn lasting(
+        &self,
+        node: &NodeSpec,
+        instances: &[Instance],
+        removals: &BTreeMap<String, Duration>,
+    ) -> Result<Option<bool>, String> {
+        let switch = self.found(node, instances).await.map_err(|error| error.to_string())?;
+        let removed = match &switch.basis {
+            Basis::Instance(owned) if self.extent == Extent::Instance => removals.get(&owned.id),
+            _ => None,
+        };
+        if let Some(after) = removed {
+            outlasts(*after, node.longest_absence())?;
+        }
+        Ok(switch.down)
     }
 
     pub(super) async fn read(&self, node: &NodeSpec) -> Result<Switch, Error> {
@@ -99,25 +141,28 @@ impl<W: World> Service<W> {
         }
         let own = self.client.addresses().first().map_or("", String::as_str);
         let agent = node.agent.clone().unwrap_or_else(|| agent(own, &instance.node_address));
-        let maintenance = self.client.at(&agent).maintenance(&instance.id).await;
+        let through = node.agent_on_node.then(|| node.host.clone());
+        let owned = Owned { agent, through, id: instance.id.clone() };
+        let place = owned.place();
+        let maintenance = owned.agent(&self.client).maintenance(&owned.id).await;
         let maintenance =
-            maintenance.map_err(|error| Error::Failed(format!("agent {agent}: {error}")))?;
+            maintenance.map_err(|error| Error::Failed(format!("agent {place}: {error}")))?;
         let id = text::line(&instance.id, 60);
         let Some(maintenance) = maintenance else {
-            return Err(Error::Gone(format!("the agent at {agent} does not own {id}")));
+            return Err(Error::Gone(format!("the agent at {place} does not own {id}")));
         };
         let down = is_ours(self.extent, &maintenance, &id).map_err(Error::Failed)?;
         Ok(Switch {
-            name: format!("{service} {id} at {agent}"),
+            name: format!("{service} {id} at {place}"),
             down: Some(down),
             original: if down { "maintenance" } else { "no maintenance" }.into(),
             modify_index: 0,
-            basis: Basis::Instance(Owned { agent, id: instance.id.clone() }),
+            basis: Basis::Instance(owned),
         })
     }
 
     pub(super) async fn write(&self, owned: &Owned, down: bool) -> Result<Written, Error> {
-        let agent = self.client.at(&owned.agent);
+        let agent = owned.agent(&self.client);
         let extent = match self.extent {
             Extent::Instance => consul::Extent::Instance(&owned.id),
             Extent::Node => consul::Extent::Node,
@@ -125,7 +170,7 @@ impl<W: World> Service<W> {
         match agent.set_maintenance(extent, down, &self.reason).await {
             Ok(()) => Ok(Written::Done(0)),
             Err(error @ consul::Error::Unknown(_)) => Err(Error::Unknown(error.to_string())),
-            Err(error) => Err(Error::Failed(format!("agent {}: {error}", owned.agent))),
+            Err(error) => Err(Error::Failed(format!("agent {}: {error}", owned.place()))),
         }
     }
 

@@ -8,13 +8,14 @@ use super::{
 };
 use crate::event::Step;
 use crate::node::{ARCHIVES, Layout, Packing};
-use crate::playbook::{
-    CommandSpec, HookPlace, InFlight, Names, Playbook, Registry, StepSpec, Template,
-};
+use crate::playbook::{CommandSpec, InFlight, Names, On, Playbook, Registry, StepSpec, Template};
 use crate::world::Host;
 
 /// A command's time when the playbook gives none.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Where Consul has its HTTP API by default: on its own machine only.
+const AGENT_ON_NODE: &str = "http://127.0.0.1:8500";
 
 /// Fills templates and names the place of what cannot be filled.
 pub(super) struct Filler<'a> {
@@ -91,22 +92,31 @@ impl Filler<'_> {
         };
         let on_failure = playbook.hooks.on_failure.as_ref().map(|hook| {
             let host = match hook.on {
-                HookPlace::Node => host.clone(),
-                HookPlace::Local => Host::Local,
+                On::Node => host.clone(),
+                On::Local => Host::Local,
             };
-            let sudo = playbook.ssh.sudo && hook.on == HookPlace::Node;
+            let sudo = playbook.ssh.sudo && hook.on == On::Node;
             let run = self.fill("hooks.on_failure.run", &hook.run)?;
             Ok(HookSpec { command: Shell { run, timeout: hook.timeout.0, sudo }, host })
         });
+        let (agent, agent_on_node) = match &playbook.registry {
+            Registry::ConsulService { agent, agent_on, .. } => {
+                let own =
+                    self.option(&format!("{}.agent", node.display_name()), node.agent.as_ref())?;
+                let told = match own {
+                    Some(own) => Some(own),
+                    None => self.option("registry.agent", agent.as_ref())?,
+                };
+                let is_on_node = *agent_on == On::Node;
+                (told.or_else(|| is_on_node.then(|| AGENT_ON_NODE.to_owned())), is_on_node)
+            }
+            Registry::ConsulKv { .. } | Registry::Gateway {} => (None, false),
+        };
         Ok(NodeSpec {
             name: node.display_name().to_owned(),
             address: node.address.clone(),
-            agent: match &playbook.registry {
-                Registry::ConsulService { agent, .. } => {
-                    self.option("registry.agent", agent.as_ref())?
-                }
-                Registry::ConsulKv { .. } | Registry::Gateway {} => None,
-            },
+            agent,
+            agent_on_node,
             tags: node.tags.clone(),
             steps: self.actions(steps, playbook.ssh.sudo)?,
             layout,

@@ -34,15 +34,22 @@ pub(super) struct Exchange {
     pub(super) output: Output,
 }
 
-/// Opens the file that a command is to read, before anything is started.
-pub(super) async fn open(stdin: &Stdin) -> Result<Option<File>, RunError> {
-    let Stdin::File(path) = stdin else {
-        return Ok(None);
-    };
-    let file = File::open(path).await.map_err(|error| {
-        RunError::NotStarted(format!("could not read `{}`: {error}", path.display()))
-    })?;
-    Ok(Some(file))
+/// What a command is to read.
+pub(super) type Input = Box<dyn AsyncRead + Send + Unpin>;
+
+/// Opens what a command is to read, before anything is started.
+pub(super) async fn open(stdin: &Stdin) -> Result<Option<Input>, RunError> {
+    match stdin {
+        Stdin::Empty => Ok(None),
+        Stdin::Text(text) => Ok(Some(Box::new(io::Cursor::new(text.expose().to_owned())))),
+        Stdin::File(path) => match File::open(path).await {
+            Ok(file) => Ok(Some(Box::new(file))),
+            Err(error) => {
+                let place = path.display();
+                Err(RunError::NotStarted(format!("could not read `{place}`: {error}")))
+            }
+        },
+    }
 }
 
 /// Holds the conversation until the command has ended and its output is in.
@@ -52,7 +59,7 @@ pub(super) async fn converse(
     stdin: impl AsyncWrite + Unpin,
     mut stdout: impl AsyncRead + Unpin,
     mut stderr: impl AsyncRead + Unpin,
-    file: Option<&mut File>,
+    input: Option<Input>,
     mark: &str,
 ) -> io::Result<Exchange> {
     let mut exchange = Exchange::default();
@@ -60,7 +67,7 @@ pub(super) async fn converse(
     let (mut out, mut err) = (Some(Vec::new()), Some(Vec::new()));
     let (mut left, mut silence) = (Instant::now(), Instant::now());
     {
-        let mut feeding = std::pin::pin!(feed(stdin, file, &mut sent));
+        let mut feeding = std::pin::pin!(feed(stdin, input, &mut sent));
         let mut fed = false;
         while out.is_some() || err.is_some() {
             let ended = exchange.end.is_some();
@@ -100,24 +107,24 @@ pub(super) async fn converse(
     Ok(exchange)
 }
 
-/// Sends the go-ahead, then the file if there is one; without a file, holds the life line for ever.
+/// Sends the go-ahead, then what is to be read; with nothing to read, holds the life line for ever.
 ///
 /// A reader that has gone away is no error: the command may have exited early.
 async fn feed(
     mut stdin: impl AsyncWrite + Unpin,
-    file: Option<&mut File>,
+    input: Option<Input>,
     sent: &mut bool,
 ) -> io::Result<()> {
     if stdin.write_all(GO).await.is_err() || stdin.flush().await.is_err() {
         return Ok(());
     }
     *sent = true;
-    let Some(file) = file else {
+    let Some(mut input) = input else {
         return std::future::pending().await;
     };
     let mut buffer = vec![0; 128 * 1024];
     loop {
-        let count = file.read(&mut buffer).await?;
+        let count = input.read(&mut buffer).await?;
         if count == 0 || stdin.write_all(&buffer[..count]).await.is_err() {
             return Ok(());
         }

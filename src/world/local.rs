@@ -19,7 +19,7 @@ pub(super) const GRACE: Duration = Duration::from_secs(8);
 
 /// Runs a command on this machine.
 pub(super) async fn run(command: Command) -> Result<Output, RunError> {
-    let mut file = open(&command.stdin).await?;
+    let input = open(&command.stdin).await?;
     let mark = script::mark();
     let mut child = spawn(&script::command_line(&command, &mark))
         .map_err(|error| RunError::NotStarted(format!("could not start `sh`: {error}")))?;
@@ -28,7 +28,7 @@ pub(super) async fn run(command: Command) -> Result<Output, RunError> {
     else {
         return Err(RunError::NotStarted("could not open the streams of `sh`".into()));
     };
-    let talk = converse(stdin, stdout, stderr, file.as_mut(), &mark);
+    let talk = converse(stdin, stdout, stderr, input, &mark);
     let exchange = within(&command, talk).await?;
     if let Some(end) = exchange.end.clone() {
         // Only to collect the process; its word has been heard.

@@ -233,6 +233,8 @@ pub enum Stdin {
     Empty,
     /// The bytes of a local file.
     File(PathBuf),
+    /// A few words, for whoever must not be seen on a command line.
+    Text(Secret),
 }
 
 /// What a finished command left. Output beyond [`OUTPUT_LIMIT`] is dropped from the front.

@@ -48,7 +48,7 @@ fn guarded(command: &Command, mark: &str) -> String {
     let time = seconds(command.timeout);
     let (input, watch) = match command.stdin {
         Stdin::Empty => ("3<&-", format!("timeout {time} cat <&3 & s=$!; wait $s; e=$?")),
-        Stdin::File(_) => {
+        Stdin::File(_) | Stdin::Text(_) => {
             ("<&3 3<&-", format!("exec 3<&-; sleep {time} & s=$!; wait $s; e={TIMED_OUT}"))
         }
     };

@@ -173,7 +173,7 @@ impl Node {
 }
 
 async fn attempt(master: &Master, place: &str, command: &Command) -> Result<Output, Failure> {
-    let mut file = open(&command.stdin).await.map_err(Failure::Final)?;
+    let input = open(&command.stdin).await.map_err(Failure::Final)?;
     let mark = script::mark();
     let line = script::command_line(command, &mark);
     let mut child = spawn(master, &line).await?;
@@ -182,7 +182,7 @@ async fn attempt(master: &Master, place: &str, command: &Command) -> Result<Outp
     else {
         return Err(Failure::Dead("ssh gave no streams".into()));
     };
-    let talk = converse(stdin, stdout, stderr, file.as_mut(), &mark);
+    let talk = converse(stdin, stdout, stderr, input, &mark);
     let exchange = within(command, talk).await.map_err(Failure::Final)?;
     // Waiting also keeps the channel counted until the node has really ended it.
     let status = timeout(ANSWERING, child.wait()).await.ok().and_then(|result| match result {

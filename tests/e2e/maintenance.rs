@@ -194,3 +194,27 @@ fn an_agent_that_owns_no_instance_here_is_refused() {
     ran.says("does not own app-node-1");
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));
 }
+
+/// Consul's own default: here a name that the node alone knows.
+#[test]
+fn an_agent_that_only_its_node_can_reach_is_asked_from_there() {
+    let bench = bench(vec![blocking()], |playbook| {
+        playbook["registry"]["agent"] = "http://itself:8500".into();
+    });
+    let version = ["--var", "version=2", "--yes"];
+    bench.run(&["deploy"], &version).exits(3).says("http://itself:8500");
+    let file = bench.lab.playbook(|playbook| {
+        playbook["registry"]["agent"] = "http://itself:8500".into();
+        playbook["registry"]["agent_on"] = "node".into();
+    });
+    let load = bench.load();
+    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
+    let file = file.expect("a playbook");
+    let ran = bench.run_on(file.to_str().expect("UTF-8"), &["deploy"], &arguments).exits(0);
+    bench.assert_unnoticed(load);
+    print_costs(&events(&ran.stdout()));
+    for agent in &bench.lab.agents {
+        assert_eq!(agent.maintenance().expect("an answer"), None);
+    }
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+}

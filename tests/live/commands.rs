@@ -1,8 +1,11 @@
 //! What a command returns, and that nothing of it survives where nothing may; on a node and here.
 
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use rollgate::node::Operation;
+use rollgate::secret::Secret;
 use rollgate::world::{Host, Live, OUTPUT_LIMIT, RunError, Stdin, World as _};
 
 use super::harness::{Sshd, alive, command, node, pid, sh, until_async};
@@ -120,12 +123,12 @@ on_both!(a_file_is_streamed_and_an_early_exit_does_not_hang, |live, host, folder
     assert_eq!(output.stdout_text(), "done\n");
     assert!(std::fs::read(copy).expect("copy") == data, "the copy differs");
 
-    upload.operation = rollgate::node::Operation::User { command: "head -c 3; exit 9".into() };
+    upload.operation = Operation::User { command: "head -c 3; exit 9".into() };
     let start = Instant::now();
     assert_eq!(live.run(host, upload.clone()).await.expect("runs").status, Some(9));
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
 
-    upload.operation = rollgate::node::Operation::User { command: "sleep 60".into() };
+    upload.operation = Operation::User { command: "sleep 60".into() };
     upload.timeout = Duration::from_secs(1);
     let error = live.run(host, upload.clone()).await.expect_err("time runs out");
     assert!(matches!(error, RunError::TimedOut(_)), "{error}");
@@ -134,6 +137,38 @@ on_both!(a_file_is_streamed_and_an_early_exit_does_not_hang, |live, host, folder
     let error = live.run(host, upload).await.expect_err("no file");
     assert!(matches!(&error, RunError::NotStarted(text) if text.contains("missing")), "{error}");
 });
+
+// Nobody sees the secret: it is on no command line, neither here nor there.
+on_both!(
+    a_request_is_sent_from_the_host_with_headers_from_its_standard_input,
+    |live, host, _folder| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}/v1/x?y=1&z='", listener.local_addr().expect("bound"));
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).expect("a request");
+                request.extend(byte);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").expect("said");
+            String::from_utf8(request).expect("UTF-8")
+        });
+        let operation = Operation::Fetch { method: "PUT", url, timeout: Duration::from_secs(10) };
+        assert!(!operation.script().contains("swordfish"));
+        let mut fetch = command("", 10);
+        fetch.operation = operation;
+        fetch.stdin = Stdin::Text(Secret::new("header = \"X-Consul-Token: swordfish\"\n"));
+        let output = live.run(host, fetch.clone()).await.expect("runs");
+        assert_eq!(output.stdout_text(), "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+        let request = server.join().expect("no panic");
+        assert!(request.starts_with("PUT /v1/x?y=1&z='"), "{request}");
+        assert!(request.contains("X-Consul-Token: swordfish\r\n"), "{request}");
+        // Nobody listens any more.
+        assert_eq!(live.run(host, fetch).await.expect("runs").status, Some(7));
+    }
+);
 
 on_both!(sudo_runs_the_guard_too, |live, host, _folder| {
     let mut id = command("id -u", 10);

@@ -130,3 +130,40 @@ fn the_keys_of_a_slardar_say_what_its_lists_can_have() {
         refused_for(GATEWAY, &with(keys), message);
     }
 }
+
+/// The smallest file with this registry, and this more of its first node.
+fn with_agents(registry: &str, node: &str) -> String {
+    let gateway = "{ type: consul-passing, service: app }";
+    let first = "{ ssh: deploy@10.0.1.11,";
+    let text = with_gateway(registry, gateway);
+    assert!(text.contains(first), "{text}");
+    text.replace(first, &format!("{first} {node}"))
+}
+
+#[test]
+fn an_agent_is_asked_for_instances_only_and_in_a_way_that_there_is() {
+    let service = |more: &str| format!("{{ type: consul-service, service: app{more} }}");
+    for (more, node) in [
+        ("", ""),
+        (", agent_on: node", ""),
+        (", agent_on: node", "agent: 'http://127.0.0.1:8501',"),
+        (", agent: 'https://${{ node.host }}:8501'", "agent: 'http://a:8500',"),
+    ] {
+        let text = with_agents(&service(more), node);
+        load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
+    }
+    let own = "agent: 'https://127.0.0.1:8501',";
+    for (registry, node, message) in [
+        (service(", agent: 127.0.0.1"), "", "`127.0.0.1` is not a URL"),
+        (service(""), "agent: 'unix:///run/consul',", "`unix:///run/consul` is not a URL"),
+        (service(", agent_on: node"), own, "an agent is asked from its node by `http://` only"),
+        (service(", agent_on: here"), own, "unknown word `here`"),
+    ] {
+        let shown = refused(&with_agents(&registry, node));
+        assert_eq!(messages(&shown), [message], "{shown}");
+    }
+    let first = "{ ssh: deploy@10.0.1.11,";
+    let shown = refused(&SMALLEST.replace(first, &format!("{first} {own}")));
+    let message = "no agent is asked under the registry `consul-kv`";
+    assert_eq!(messages(&shown), [message], "{shown}");
+}

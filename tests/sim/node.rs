@@ -168,6 +168,7 @@ impl State {
             | Operation::Sockets { .. }
             | Operation::Rendered { .. }
             | Operation::UnixSocket { .. }
+            | Operation::Fetch { .. }
             | Operation::File { .. }
             | Operation::Replace { .. } => self.rng.u64(3..=25),
         }
@@ -186,6 +187,7 @@ impl State {
             Operation::Rendered { .. } | Operation::File { .. } | Operation::Replace { .. } => {
                 output(1, "", "nothing is rendered here")
             }
+            Operation::Fetch { .. } => output(7, "", "curl: (7) nobody listens"),
             Operation::Survey { layout, .. } => {
                 let node = &self.nodes[at];
                 let mut text = TOOLS.to_owned();

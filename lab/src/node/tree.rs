@@ -58,7 +58,9 @@ impl Layout<'_> {
         )?;
         let group = accounts("/etc/group")?;
         put(&etc.join("group"), &format!("root:x:0:\n{group}deploy:x:{DEPLOY}:\n"), 0o644)?;
-        put(&etc.join("hosts"), &format!("127.0.0.1 localhost {}\n", self.name), 0o644)?;
+        // `itself` is a name that the node alone has for its address.
+        let hosts = format!("127.0.0.1 localhost {}\n{} itself\n", self.name, self.service.ip());
+        put(&etc.join("hosts"), &hosts, 0o644)?;
         let grant = if self.sudo { "deploy ALL=(ALL) NOPASSWD: ALL\n" } else { "" };
         put(&etc.join("sudoers"), &format!("root ALL=(ALL) NOPASSWD: ALL\n{grant}"), 0o440)
     }

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use super::Check;
 use crate::lock::shared_prefix;
 use crate::playbook::findings::quoted;
-use crate::playbook::{Node, Registry};
+use crate::playbook::{Node, On, Registry, Template};
 use crate::text;
 
 impl Node {
@@ -162,7 +162,50 @@ impl Check<'_> {
     }
 
     fn registry(&mut self) {
-        let Registry::ConsulKv { prefix } = &self.playbook.registry else { return };
+        let playbook = self.playbook;
+        match &playbook.registry {
+            Registry::ConsulKv { prefix } => self.prefix(prefix),
+            Registry::ConsulService { .. } | Registry::Gateway {} => {}
+        }
+        self.agents();
+    }
+
+    /// The Consul agents that own the nodes' instances.
+    fn agents(&mut self) {
+        let playbook = self.playbook;
+        let (common, agent_on) = match &playbook.registry {
+            Registry::ConsulService { agent, agent_on, .. } => (agent.as_ref(), Some(*agent_on)),
+            Registry::ConsulKv { .. } | Registry::Gateway {} => (None, None),
+        };
+        let own = playbook.nodes.iter().enumerate();
+        let own = own.filter_map(|(index, node)| {
+            Some((format!("nodes[{index}].agent"), node.agent.as_ref()?))
+        });
+        for (path, agent) in
+            common.map(|agent| ("registry.agent".to_owned(), agent)).into_iter().chain(own)
+        {
+            let Some(agent_on) = agent_on else {
+                let kind = playbook.registry.kind();
+                if self.known("registry") {
+                    self.wrong(&path, format!("no agent is asked under the registry `{kind}`"), |problem| {
+                        problem.help("remove it, or write `registry: { type: consul-service, service: … }`")
+                    });
+                }
+                continue;
+            };
+            self.url(&path, agent);
+            if agent_on == On::Node
+                && agent.as_str().starts_with("https://")
+                && self.known("registry.agent_on")
+            {
+                self.wrong(&path, "an agent is asked from its node by `http://` only", |problem| {
+                    problem.help("from here it may be `https://`: remove `agent_on: node`")
+                });
+            }
+        }
+    }
+
+    fn prefix(&mut self, prefix: &Template) {
         let text = prefix.as_str();
         let shown = quoted(text);
         // What a template ends with is known only when it is filled in.

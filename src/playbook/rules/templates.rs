@@ -45,6 +45,10 @@ fn all(playbook: &Playbook) -> Vec<(String, &Template, Scope)> {
         }
         Registry::Gateway {} => {}
     }
+    for (index, node) in playbook.nodes.iter().enumerate() {
+        let agent = node.agent.as_ref();
+        all.extend(agent.map(|agent| (format!("nodes[{index}].agent"), agent, Scope::Node)));
+    }
     for (index, gateway) in playbook.gateways.iter().enumerate() {
         let templates = gateway.settings().templates().into_iter();
         let path = |key| format!("gateways[{index}].{key}");
