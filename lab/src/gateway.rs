@@ -9,6 +9,7 @@ mod config;
 mod envoy;
 mod files;
 mod haproxy;
+mod rendered;
 mod resolver;
 
 use std::ffi::OsString;
@@ -27,6 +28,7 @@ pub use config::{ActiveCheck, Follow, GatewayConfig, Include, Source};
 pub use envoy::Envoy;
 use files::Files;
 pub use haproxy::{Haproxy, HaproxyConfig, Reach, Servers};
+pub use rendered::{Rendered, Renderer};
 pub use resolver::Resolver;
 
 use crate::audit;

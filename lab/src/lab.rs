@@ -12,7 +12,8 @@ use crate::artifact::{Fault, Release};
 use crate::audit::Audit;
 use crate::consul::{Access, Agent, Consul, DNS_PORT};
 use crate::gateway::{
-    Caddy, Envoy, Gateway, GatewayConfig, Haproxy, HaproxyConfig, PREFIX, Resolver,
+    Caddy, Envoy, Gateway, GatewayConfig, Haproxy, HaproxyConfig, PREFIX, Rendered, Renderer,
+    Resolver,
 };
 use crate::home::Home;
 use crate::node::{Node, NodeConfig};
@@ -51,6 +52,8 @@ pub struct LabConfig {
     pub envoys: u8,
     /// The number of nginx that resolve; they need agents.
     pub resolvers: u8,
+    /// Who renders the list of an nginx; they need agents.
+    pub rendered: Vec<Renderer>,
     /// The release that runs at the start; later ones have its delays.
     pub service: Release,
     /// Whether rollgate reaches each part by a wire of its own, which can be cut.
@@ -72,6 +75,7 @@ impl LabConfig {
             caddies: 0,
             envoys: 0,
             resolvers: 0,
+            rendered: Vec::new(),
             service: Release::new("1"),
             wired: false,
             agents: false,
@@ -94,6 +98,8 @@ pub struct Lab {
     pub envoys: Vec<Envoy>,
     /// The nginx that resolve.
     pub resolvers: Vec<Resolver>,
+    /// The nginx whose list is rendered.
+    pub rendered: Vec<Rendered>,
     /// The SSH hosts.
     pub nodes: Vec<Node>,
     /// The registry.
@@ -209,6 +215,7 @@ impl Lab {
             envoys.push(envoy);
         }
         let resolvers = Resolver::start_all(&nursery, &home, config.resolvers, &consul)?;
+        let rendered = Rendered::start_all(&home, &config.rendered, &nodes, &consul)?;
         let service = config.service;
         let wires = None;
         let mut lab = Self {
@@ -217,6 +224,7 @@ impl Lab {
             caddies,
             envoys,
             resolvers,
+            rendered,
             nodes,
             consul,
             agents,

@@ -19,6 +19,7 @@ mod load;
 mod node;
 mod playbook;
 mod process;
+pub mod render;
 pub mod service;
 mod ssh;
 mod tools;
@@ -31,7 +32,7 @@ pub use authority::{Authority, Identity};
 pub use consul::{Access, Agent, Check, Consul};
 pub use gateway::{
     ActiveCheck, Caddy, Envoy, Follow, Gateway, GatewayConfig, Haproxy, HaproxyConfig, Include,
-    Reach, Resolver, Servers, Source,
+    Reach, Rendered, Renderer, Resolver, Servers, Source,
 };
 pub use http::{Reply, get, request};
 pub use lab::{Lab, LabConfig};

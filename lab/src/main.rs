@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use rollgate_lab::render::{self, RenderOptions};
 use rollgate_lab::service::{self, ServiceOptions};
 
 /// A laboratory of real parts for rollgate.
@@ -25,6 +26,8 @@ struct Cli {
 enum Command {
     /// Run the demo service, as the lab's nodes do.
     Service(ServiceOptions),
+    /// Render nginx's list of servers after each change in Consul and reload nginx, as consul-template does.
+    Render(RenderOptions),
     /// Release the demo service under load, and count the failed requests.
     Demo(demo::DemoOptions),
     /// Let every fault happen at every step of a release, and write the table of what became of it.
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Service(options) => service::run(options),
+        Command::Render(options) => render::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Demo(options) => demo::run(&options),
         Command::Faults(options) => matrix::run(&options),
         Command::Up(options) => up::run(&options),

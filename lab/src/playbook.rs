@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::gateway::{
-    Caddy, Envoy, Follow, Gateway, Haproxy, PREFIX, Reach, Resolver, Source, UPSTREAM,
+    Caddy, Envoy, Follow, Gateway, Haproxy, PREFIX, Reach, Rendered, Resolver, Source, UPSTREAM,
 };
 use crate::lab::Lab;
 use crate::wire::through;
@@ -25,6 +25,7 @@ pub(crate) fn describe(lab: &Lab) -> Value {
     let gateways = gateways.chain(lab.caddies.iter().map(caddy));
     let gateways = gateways.chain(lab.envoys.iter().map(envoy));
     let gateways = gateways.chain(lab.resolvers.iter().map(resolver));
+    let gateways = gateways.chain(lab.rendered.iter().map(rendered));
     let mut playbook = json!({
         "service": "app",
         "variables": { "version": { "required": true } },
@@ -152,5 +153,12 @@ fn resolver(resolver: &Resolver) -> Value {
     json!({
         "type": "consul-dns", "name": resolver.name(), "server": resolver.dns().to_string(),
         "record": resolver.record(),
+    })
+}
+
+fn rendered(rendered: &Rendered) -> Value {
+    json!({
+        "type": "consul-template", "name": rendered.name(), "ssh": "node-1", "file": rendered.file(),
+        "pid_file": rendered.pid_file(),
     })
 }

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use rollgate_lab::{Fault, GatewayConfig, Lab, LabConfig, Load, LoadConfig, Totals};
 use serde_json::Value;
@@ -104,10 +105,29 @@ impl Bench {
         let caddies = self.lab.caddies.iter().map(|caddy| caddy.url(""));
         let envoys = self.lab.envoys.iter().map(|envoy| envoy.url(""));
         let resolvers = self.lab.resolvers.iter().map(|resolver| resolver.url(""));
-        let targets = gateways.chain(haproxies).chain(caddies).chain(envoys).chain(resolvers);
+        let rendered = self.lab.rendered.iter().map(|rendered| rendered.url(""));
+        let targets = gateways.chain(haproxies).chain(caddies).chain(envoys);
+        let targets = targets.chain(resolvers).chain(rendered);
         let mut config = LoadConfig::new(targets.collect());
         edit(&mut config);
         Load::start(&config).expect("the load starts")
+    }
+
+    /// Puts a node's instance into maintenance, and returns when the load's last answer came from it.
+    pub(crate) fn last_answer(&self, load: &Load, index: usize) -> Duration {
+        let node = self.lab.nodes[index].address().to_string();
+        let answers = || load.snapshot().by_node.get(&node).copied();
+        let begun = Instant::now();
+        self.lab.agents[index].maintain(true, "lag").expect("maintenance");
+        let (mut before, mut last) = (answers(), Duration::ZERO);
+        while begun.elapsed() < last + Duration::from_millis(1500) {
+            let now = answers();
+            if now != before {
+                (before, last) = (now, begun.elapsed());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        last
     }
 
     pub(crate) fn versions(&self) -> Vec<Option<String>> {
@@ -169,7 +189,7 @@ impl Bench {
     #[track_caller]
     pub(crate) fn assert_nothing_left(&self) {
         let mut left = Vec::new();
-        let limit = std::time::Duration::from_secs(8);
+        let limit = Duration::from_secs(8);
         let clear = rollgate_lab::until("nothing to be left", limit, || {
             left = self.lab.leftovers()?;
             Ok(left.is_empty().then_some(()))
@@ -232,7 +252,7 @@ pub(crate) fn events(stdout: &str) -> Vec<Value> {
 }
 
 /// The seconds from each write to the proof of each gateway, by gateway and direction.
-fn costs(events: &[Value]) -> Vec<(String, bool, f64)> {
+pub(crate) fn costs(events: &[Value]) -> Vec<(String, bool, f64)> {
     let at = |event: &Value| -> jiff::Timestamp {
         event["ts"].as_str().expect("a time").parse().expect("a time")
     };

@@ -22,6 +22,7 @@ mod maintenance;
 mod overhead;
 mod refusals;
 mod releases;
+mod rendered;
 mod resolver;
 mod resume;
 mod rollback;

@@ -1,8 +1,8 @@
 //! Releases behind an nginx that asks Consul's DNS for its servers and shows nothing of its own.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rollgate_lab::{Check, LabConfig, Load, NodeConfig};
+use rollgate_lab::{Check, LabConfig, NodeConfig};
 use serde_json::{Value, json};
 
 use crate::harness::{Bench, assert_counted, events, print_costs};
@@ -10,23 +10,6 @@ use crate::harness::{Bench, assert_counted, events, print_costs};
 fn bench(edit: impl FnOnce(&mut Value)) -> Bench {
     let config = LabConfig { agents: true, resolvers: 1, ..LabConfig::new(3, Vec::new()) };
     Bench::with(config, edit)
-}
-
-/// Returns when the last answer came from a node that goes into maintenance now, to the gateway's clients.
-fn last_answer(bench: &Bench, load: &Load, index: usize) -> Duration {
-    let node = bench.lab.nodes[index].address().to_string();
-    let answers = || load.snapshot().by_node.get(&node).copied();
-    let begun = Instant::now();
-    bench.lab.agents[index].maintain(true, "lag").expect("maintenance");
-    let (mut before, mut last) = (answers(), Duration::ZERO);
-    while begun.elapsed() < last + Duration::from_millis(1500) {
-        let now = answers();
-        if now != before {
-            (before, last) = (now, begun.elapsed());
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    last
 }
 
 #[test]
@@ -40,7 +23,7 @@ fn no_request_fails_behind_an_nginx_that_resolves() {
     print_costs(&events(&ran.stdout()));
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
     let load = bench.load_with(|config| config.slow_share = 0.0);
-    let last = last_answer(&bench, &load, 1);
+    let last = bench.last_answer(&load, 1);
     println!("the last answer of a node {last:?} after the write");
     assert!(last < Duration::from_secs(2), "rollgate waits for no more than this: {last:?}");
     assert_eq!(load.stop().failed, 0);

@@ -8,6 +8,7 @@
 //! | `ROLLGATE_REAL_CUBICDAIYA` | nginx with cubicdaiya's |
 //! | `ROLLGATE_REAL_UPSYNC` | nginx with nginx-upsync-module and `nginx_upstream_check_module` |
 //! | `ROLLGATE_REAL_SLARDAR` | not nginx, which is Debian's, but a folder with Slardar's `app`, and `lua` and `so` for what else it requires |
+//! | `ROLLGATE_REAL_CONSUL_TEMPLATE` | consul-template itself, which renders for Debian's nginx |
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rollgate_lab::{LabConfig, LoadConfig, get, request, until};
+use rollgate_lab::{LabConfig, LoadConfig, Renderer, get, request, until};
 use serde_json::{Value, json};
 
 use crate::harness::{Bench, Ran, events, signal};
@@ -403,6 +404,13 @@ fn slardar(edit: impl FnOnce(&mut Value)) -> Option<Play> {
 fn no_request_fails_behind_slardar() {
     if let Some(play) = slardar(|_| {}) {
         play.release();
+    }
+}
+
+#[test]
+fn no_request_fails_behind_an_nginx_that_a_real_consul_template_renders() {
+    if let Some(binary) = named("ROLLGATE_REAL_CONSUL_TEMPLATE") {
+        crate::rendered::release(Renderer::Real(binary));
     }
 }
 

@@ -1,0 +1,39 @@
+//! Releases behind an nginx whose list of servers is rendered after each change in Consul, and reloaded.
+
+use std::time::Duration;
+
+use rollgate_lab::{LabConfig, Renderer};
+
+use crate::harness::{Bench, costs, events, print_costs};
+
+/// A release of three nodes, after which it is seen how long the gateway takes.
+pub(crate) fn release(by: Renderer) {
+    let config = LabConfig { agents: true, rendered: vec![by], ..LabConfig::new(3, Vec::new()) };
+    let bench = Bench::with(config, |_| {});
+    // A reload closes the connections that clients keep idle, which is nothing that a release could help.
+    let load = bench.load_with(|config| {
+        config.keepalive = false;
+        // So long do workers of the list before stay, and keep a node from being proven out.
+        config.slow = Duration::from_secs(3);
+    });
+    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
+    let ran = bench.run(&["deploy"], &arguments).exits(0);
+    bench.assert_unnoticed(load);
+    let events = events(&ran.stdout());
+    print_costs(&events);
+    for (gateway, routed, seconds) in costs(&events) {
+        let waited = routed || gateway == "consul" || seconds > 2.5;
+        assert!(waited, "workers of the list before were still at work: out after {seconds} s");
+    }
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+    let load = bench.load_with(|config| (config.keepalive, config.slow_share) = (false, 0.0));
+    let last = bench.last_answer(&load, 1);
+    println!("the last answer of a node {last:?} after the write");
+    assert!(last < Duration::from_secs(2), "rollgate waits for no more than this: {last:?}");
+    assert_eq!(load.stop().failed, 0);
+}
+
+#[test]
+fn no_request_fails_behind_an_nginx_that_is_rendered_and_reloaded() {
+    release(Renderer::StandIn);
+}
