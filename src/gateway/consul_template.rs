@@ -58,8 +58,9 @@ impl Driver for ConsulTemplate {
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
         let [reply, ..] = replies else { return Err("no reply".into()) };
         let text = reply.searchable()?;
-        let (leaving, file) = text.split_once('\n').unwrap_or((&text, ""));
-        let leaving = leaving.strip_prefix("leaving=").and_then(|number| number.parse().ok());
+        // What comes last tells that the file before it is whole.
+        let (file, leaving) = text.rsplit_once("\nleaving=").unwrap_or_default();
+        let leaving = leaving.strip_suffix('\n').and_then(|number| number.parse().ok());
         let leaving: usize = leaving.ok_or("nginx's workers cannot be counted")?;
         let mut view = self.servers.read(&Reply { body: file.into(), ..Reply::default() })?;
         if leaving > 0 {
@@ -104,8 +105,8 @@ mod tests {
     #[test]
     fn the_servers_of_the_rendered_file_are_routed() {
         let view = view(
-            "leaving=0\nupstream app {\n  zone app 64k;\n  server 10.0.1.1:80 weight=5 max_fails=0;\n\tserver 10.0.1.2:80;\n\
-             # server 10.0.1.3:80;\n  server 10.0.1.4:80 max_fails=1 down;\n  server 10.0.1.5:80 backup; # down\n}\n",
+            "upstream app {\n  zone app 64k;\n  server 10.0.1.1:80 weight=5 max_fails=0;\n\tserver 10.0.1.2:80;\n\
+             # server 10.0.1.3:80;\n  server 10.0.1.4:80 max_fails=1 down;\n  server 10.0.1.5:80 backup; # down\n}\n\nleaving=0\n",
         );
         let view = view.expect("readable");
         assert_eq!(view.unsettled, None);
@@ -128,13 +129,19 @@ mod tests {
 
     #[test]
     fn workers_that_were_told_to_leave_are_waited_for() {
-        let view = view("leaving=2\nserver 10.0.1.2:80;\n").expect("readable");
+        let view = view("server 10.0.1.2:80;\n\nleaving=2\n").expect("readable");
         assert_eq!(view.unsettled.as_deref(), Some("2 workers of the list before still at work"));
     }
 
     #[test]
-    fn without_the_number_of_workers_nothing_is_told() {
-        for output in ["", "server 10.0.1.2:80;\n", "leaving=\nserver 10.0.1.2:80;\n"] {
+    fn an_output_that_ends_before_the_number_of_workers_tells_nothing() {
+        for output in [
+            "",
+            "server 10.0.1.2:80;\n",
+            "server 10.0.1.2:80;\n\nleaving=",
+            "server 10.0.1.2:80;\n\nleaving=\n",
+            "server 10.0.1.2:80;\n\nleaving=1",
+        ] {
             assert!(view(output).is_err(), "{output}");
         }
     }

@@ -68,7 +68,7 @@ pub enum Operation {
         /// The port.
         port: u16,
     },
-    /// Tells how many workers an nginx has told to leave, and a file that it was rendered with.
+    /// Tells a file that an nginx was rendered with, and then how many workers it has told to leave.
     Rendered {
         /// The file.
         file: String,
@@ -235,16 +235,17 @@ fn unpack(layout: &Layout) -> String {
     )
 }
 
-/// Workers say themselves that they are leaving, in their command line.
+/// Workers say themselves that they are leaving, in their command line. They are counted after the file was read: those of
+/// the list before it may be told to leave meanwhile.
 fn rendered(file: &str, pid_file: &str) -> String {
     format!(
         "set -e; m=$(cat {pid_file}); [ -d \"/proc/$m\" ] || \
-         {{ echo \"no nginx with the process id $m\" >&2; exit 1; }}; n=0; \
+         {{ echo \"no nginx with the process id $m\" >&2; exit 1; }}; cat {file}; n=0; \
          for p in /proc/[0-9]*; do \
          c=$(tr '\\0' ' ' <\"$p/cmdline\" 2>/dev/null) || continue; \
          case $c in 'nginx: worker process is shutting down'*) \
          ! grep -q \"^PPid:[[:space:]]*$m\\$\" \"$p/status\" 2>/dev/null || n=$((n+1));; esac; done; \
-         echo \"leaving=$n\"; cat {file}",
+         printf '\\nleaving=%s\\n' \"$n\"",
         pid_file = quote(pid_file),
         file = quote(file),
     )
@@ -402,7 +403,7 @@ mod tests {
         std::fs::write(path("pid"), format!("{}\n", std::process::id())).expect("a file");
         let rendered = Operation::Rendered { file: path("app.conf"), pid_file: path("pid") };
         let told = || String::from_utf8_lossy(&run(&rendered, None).stdout).into_owned();
-        assert_eq!(told(), "leaving=0\nserver 10.0.1.1:80;\n");
+        assert_eq!(told(), "server 10.0.1.1:80;\n\nleaving=0\n");
         // A worker that is leaving has it in its command line, and the master for its parent.
         let mut worker = Command::new("sh")
             .arg0("nginx: worker process is shutting down")
@@ -413,7 +414,7 @@ mod tests {
         let seen = told();
         drop(worker.stdin.take());
         worker.wait().expect("it ends");
-        assert_eq!(seen, "leaving=1\nserver 10.0.1.1:80;\n");
+        assert_eq!(seen, "server 10.0.1.1:80;\n\nleaving=1\n");
         std::fs::write(path("pid"), "999999999\n").expect("a file");
         let output = run(&rendered, None);
         assert!(!output.status.success(), "{output:?}");

@@ -29,17 +29,4 @@ macro_rules! contract {
     };
 }
 
-contract!(
-    a_node_that_is_told_to_leave_is_proven_out_and_the_others_stay,
-    a_node_that_is_told_to_come_back_is_proven_in,
-    requests_in_flight_are_counted_until_the_last,
-    a_worker_that_does_not_follow_forbids_the_proof,
-    nothing_is_proven_before_the_last_worker_has_followed,
-    a_restart_in_mid_drain_is_seen_and_set_right,
-    the_last_node_is_told_from_one_of_many,
-    an_upstream_that_the_gateway_does_not_know_is_an_error_and_nothing_is_written,
-    a_gateway_that_cannot_be_reached_proves_nothing,
-    garbage_proves_nothing,
-    an_answer_that_was_cut_short_shows_nothing_else,
-    a_slow_answer_proves_nothing_and_leaves_a_write_unknown,
-);
+scenarios::for_each_scenario!(contract);

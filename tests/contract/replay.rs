@@ -113,6 +113,11 @@ pub(crate) trait Subject: Send + Sync {
         false
     }
 
+    /// Whether it answers otherwise when it has no such upstream than when nobody is in it.
+    fn tells_the_unknown(&self) -> bool {
+        true
+    }
+
     /// Answers in the bytes of a real one.
     fn answer(&self, question: &Question<'_>, seen: &Seen) -> Answer;
 }
@@ -281,6 +286,10 @@ impl Hands for Arc<Replay> {
         }
         self.state().ailment = Some(ailment);
         true
+    }
+
+    fn tells_the_unknown(&self) -> bool {
+        self.subject.tells_the_unknown()
     }
 
     fn stick(&self) -> bool {

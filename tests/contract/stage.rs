@@ -57,6 +57,11 @@ pub(crate) trait Hands {
     /// Lets something befall it from now on; false when that cannot be had.
     fn befall(&self, ailment: Ailment) -> bool;
 
+    /// Returns whether it answers otherwise when it has no such upstream than when nobody is in it.
+    fn tells_the_unknown(&self) -> bool {
+        true
+    }
+
     /// Stops one worker from following; false when it has but one.
     fn stick(&self) -> bool;
 

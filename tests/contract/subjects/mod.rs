@@ -2,6 +2,8 @@
 
 mod caddy;
 mod command;
+mod consul;
+mod consul_template;
 mod dyups;
 mod envoy;
 mod haproxy;
@@ -17,6 +19,9 @@ pub(crate) fn subjects() -> Vec<&'static dyn Subject> {
     vec![
         &caddy::Caddy,
         &command::Command,
+        &consul::Dns,
+        &consul::Passing,
+        &consul_template::ConsulTemplate,
         &envoy::Envoy,
         &haproxy::Page,
         &haproxy::Runtime::Socket,
