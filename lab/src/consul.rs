@@ -130,6 +130,17 @@ impl Consul {
         }
     }
 
+    /// Lets a server stand still, or go on.
+    ///
+    /// # Errors
+    ///
+    /// When it is not running.
+    pub fn freeze(&self, index: usize, still: bool) -> Result<()> {
+        let server = self.servers.get(index).context("no such Consul server")?;
+        let process = server.process.as_ref();
+        process.with_context(|| format!("{} is off", server.name))?.freeze(still)
+    }
+
     /// Returns whether a server was started and not stopped.
     #[must_use]
     pub fn is_running(&self, index: usize) -> bool {

@@ -167,6 +167,38 @@ impl Gateway {
         })
     }
 
+    /// Lets every process of the gateway stand still, or go on: connections are accepted, and nobody answers.
+    ///
+    /// # Errors
+    ///
+    /// When the gateway is not running.
+    pub fn freeze(&self, still: bool) -> Result<()> {
+        self.running()?.freeze(still)
+    }
+
+    /// Lets one worker stand still: it follows nobody, and answers nobody.
+    ///
+    /// # Errors
+    ///
+    /// When the gateway is not running, or has no worker.
+    pub fn freeze_worker(&self) -> Result<()> {
+        let workers = children(self.running()?.pid());
+        let worker = *workers.last().with_context(|| format!("{} has no worker", self.name))?;
+        kill_process(worker, Signal::STOP).context("could not signal a worker")
+    }
+
+    /// Gives its upstream another name, in effect when it is started again.
+    ///
+    /// # Errors
+    ///
+    /// When its settings cannot be written.
+    pub fn rename_upstream(&self, name: &str) -> Result<()> {
+        let path = self.directory.join("settings.json");
+        let mut settings: Value = serde_json::from_slice(&fs::read(&path)?)?;
+        settings["upstream"] = name.into();
+        Ok(fs::write(&path, settings.to_string())?)
+    }
+
     /// Returns whether the gateway was started and not stopped.
     #[must_use]
     pub fn is_running(&self) -> bool {

@@ -133,6 +133,16 @@ impl Contained {
             .with_context(|| format!("could not signal {} (pid {})", self.name, self.inner))
     }
 
+    /// Lets the namespace's first process and its children stand still, or go on: connections are accepted, and nobody
+    /// answers.
+    pub(crate) fn freeze(&self, still: bool) -> Result<()> {
+        let signal = if still { Signal::STOP } else { Signal::CONT };
+        for child in children(self.inner) {
+            kill_process(child, signal).with_context(|| format!("could not signal {child}"))?;
+        }
+        self.signal(signal)
+    }
+
     /// Kills everything in the namespace and returns when all of it is gone.
     pub(crate) fn kill(&mut self) {
         if matches!(self.outer.try_wait(), Ok(None)) {

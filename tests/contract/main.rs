@@ -1,7 +1,7 @@
 //! What every kind of gateway owes to a release, scenario by scenario: each driver over recorded replies.
 //!
 //! A new kind is a file in `subjects/`: its entry in a playbook, and the bytes with which a real one answers, by what
-//! it was told ([`replay::Subject`]). The scenarios know neither kinds nor worlds: `tests/e2e/contract.rs` plays them
+//! it was told ([`replay::Subject`]). The scenarios know neither kinds nor worlds: `tests/e2e/contract/` plays them
 //! on live gateways.
 
 mod replay; // A world of recorded replies.

@@ -13,6 +13,9 @@ use super::stage::{Ailment, Hands, Stage, spec_of};
 /// The nodes that every subject knows.
 pub(crate) const NODES: [&str; 3] = ["127.0.0.1:19001", "127.0.0.1:19002", "127.0.0.1:19003"];
 
+/// Where Consul is.
+const CONSUL: &str = "http://127.0.0.1:8500";
+
 /// One thing that is asked of the gateway.
 #[derive(Debug)]
 pub(crate) enum Question<'a> {
@@ -153,7 +156,7 @@ pub(crate) fn stage_of(subject: &'static dyn Subject) -> Stage<Replay> {
         ailment: None,
     };
     let world = Arc::new(Replay { subject, state: Mutex::new(state) });
-    Stage::new(&world, spec, Box::new(world.clone()))
+    Stage::new(&world, spec, Box::new(world.clone()), CONSUL)
 }
 
 impl State {

@@ -74,7 +74,9 @@ pub(crate) async fn a_node_that_is_told_to_come_back_is_proven_in<W: World>(stag
 pub(crate) async fn requests_in_flight_are_counted_until_the_last<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
     if !stage.hands.hold(2) {
-        stage.in_flight(0).await.expect_err("it does not count");
+        if !stage.hands.forgets_the_busy() {
+            stage.in_flight(0).await.expect_err("it does not count");
+        }
         return;
     }
     assert_eq!(stage.in_flight(0).await, Ok(2), "{name}");
@@ -89,7 +91,8 @@ pub(crate) async fn a_worker_that_does_not_follow_forbids_the_proof<W: World>(st
     if stage.hands.stick() {
         // A gateway that says of itself that it did not follow refuses the write; others are found out.
         if stage.turn(0, true).await.is_ok() {
-            stage.confirm(0, false).await.map(|proof| panic!("{name}: {proof:?}")).unwrap_err();
+            let proof = stage.try_to_confirm(0, false).await;
+            proof.map(|proof| panic!("{name}: {proof:?}")).unwrap_err();
         }
     }
 }

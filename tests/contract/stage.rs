@@ -15,8 +15,8 @@ use tokio::time::Instant;
 /// How long a proof may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a proof is tried that nothing can be seen for, beyond three times the gateway's lag.
-const LITTLE: Duration = Duration::from_millis(300);
+/// How long a proof is tried that nothing can be seen for, beyond the gateway's lag.
+pub(crate) const LITTLE: Duration = Duration::from_millis(300);
 
 /// What befalls a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,11 @@ pub(crate) trait Hands {
     /// Lets so many requests be in flight at the first node; false when the gateway does not count them.
     fn hold(&self, requests: u64) -> bool;
 
+    /// Returns whether it tells requests in flight, but not until the last.
+    fn forgets_the_busy(&self) -> bool {
+        false
+    }
+
     /// Restarts the gateway; true when it has forgotten what it was told.
     fn restart(&self) -> bool;
 
@@ -70,6 +75,11 @@ pub(crate) trait Hands {
 
     /// How long the last worker may be behind.
     fn lag(&self) -> Duration;
+
+    /// How long a proof is tried that nothing can be seen for.
+    fn a_while(&self) -> Duration {
+        self.lag() * 3 + LITTLE
+    }
 
     /// How many writes have had an effect, as far as that can be known.
     fn writes(&self) -> usize;
@@ -101,8 +111,10 @@ pub(crate) fn spec_of(gateway: &Value, registry: &Value, nodes: &[String]) -> Sp
 }
 
 impl<W: World> Stage<W> {
-    pub(crate) fn new(world: &Arc<W>, spec: Spec, hands: Box<dyn Hands>) -> Self {
-        let settings = Settings::from_environment(|_| None).expect("settings");
+    /// The stage of a gateway whose Consul is at this address.
+    pub(crate) fn new(world: &Arc<W>, spec: Spec, hands: Box<dyn Hands>, consul: &str) -> Self {
+        let address = |name: &str| (name == "CONSUL_HTTP_ADDR").then(|| consul.to_owned());
+        let settings = Settings::from_environment(address).expect("settings");
         let consul = Arc::new(Client::new(world.clone(), settings));
         let asker = Asker::new(world.clone(), Some(&*consul));
         Self {
@@ -171,7 +183,7 @@ impl<W: World> Stage<W> {
         routed: bool,
     ) -> Result<Confirmation, String> {
         let (now, address) = (Instant::now(), self.address(node));
-        let deadline = now + self.hands.lag() * 3 + LITTLE;
+        let deadline = now + self.hands.a_while();
         let proof = self.watcher.confirm(address, routed, &self.pool, now, deadline, |_| {}).await;
         proof.map_err(|unproven| unproven.seen)
     }

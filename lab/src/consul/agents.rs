@@ -89,7 +89,11 @@ impl Agent {
     }
 
     /// Registers the instance, where the agent does not know it from its configuration, and returns when it passes.
-    pub(crate) fn register(&self) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// When it does not pass.
+    pub fn register(&self) -> Result<()> {
         if self.check != Check::Script {
             let registration = instance(&self.instance(), self.service, self.check).to_string();
             until(&format!("the agent of {}", self.node), JOIN, || {
@@ -114,6 +118,18 @@ impl Agent {
         let checks: serde_json::Value = serde_json::from_str(&reply.body)?;
         let own = format!("_service_maintenance:{}", self.instance());
         Ok(checks[&own]["Notes"].as_str().map(str::to_owned))
+    }
+
+    /// Takes its instance out of Consul.
+    ///
+    /// # Errors
+    ///
+    /// When the agent does not do so.
+    pub fn deregister(&self) -> Result<()> {
+        let path = format!("v1/agent/service/deregister/{}", self.instance());
+        let reply = self.ask("PUT", &path, "")?;
+        ensure!(reply.status == 200, "{} {}", reply.status, reply.body);
+        Ok(())
     }
 
     /// Puts its instance into maintenance, or takes it out.

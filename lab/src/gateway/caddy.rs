@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::gateway::UPSTREAM;
@@ -32,6 +32,8 @@ pub struct Caddy {
     ip: Ipv4Addr,
     directory: PathBuf,
     nodes: Vec<SocketAddr>,
+    /// The id of its handler; a change is in effect when it is started again.
+    pub handler: String,
     process: Option<Contained>,
 }
 
@@ -46,8 +48,8 @@ impl Caddy {
     ) -> Result<Self> {
         let directory = lab.join(&name);
         fs::create_dir(&directory)?;
-        let (nursery, nodes) = (nursery.clone(), nodes.to_vec());
-        Ok(Self { nursery, name, ip, directory, nodes, process: None })
+        let (nursery, nodes, handler) = (nursery.clone(), nodes.to_vec(), UPSTREAM.to_owned());
+        Ok(Self { nursery, name, ip, directory, nodes, handler, process: None })
     }
 
     /// Starts a Caddy that is not running, and returns when it answers.
@@ -89,8 +91,22 @@ impl Caddy {
     ///
     /// When it does not start again.
     pub fn restart(&mut self) -> Result<()> {
-        self.process = None;
+        self.stop();
         self.start()
+    }
+
+    /// Kills it, with every connection it has.
+    pub fn stop(&mut self) {
+        self.process = None;
+    }
+
+    /// Lets it stand still, or go on: connections are accepted, and nobody answers.
+    ///
+    /// # Errors
+    ///
+    /// When it is not running.
+    pub fn freeze(&self, still: bool) -> Result<()> {
+        self.process.as_ref().with_context(|| format!("{} is off", self.name))?.freeze(still)
     }
 
     /// Returns whether a node is in the list that requests are sent to.
@@ -99,7 +115,7 @@ impl Caddy {
     ///
     /// When nobody answers.
     pub fn lists(&self, node: SocketAddr) -> Result<bool> {
-        let list = http::get(&format!("{}/id/{UPSTREAM}/upstreams", self.admin_url()))?.body;
+        let list = http::get(&format!("{}/id/{}/upstreams", self.admin_url(), self.handler))?.body;
         Ok(list.contains(&format!("\"{node}\"")))
     }
 
@@ -132,7 +148,7 @@ impl Caddy {
                 "listen": [format!("{}:{PORT}", self.ip)],
                 "automatic_https": { "disable": true },
                 "routes": [{ "handle": [{
-                    "@id": UPSTREAM,
+                    "@id": self.handler,
                     "handler": "reverse_proxy",
                     "load_balancing": balance,
                     "upstreams": list,

@@ -4,7 +4,8 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub struct Envoy {
     nodes: Vec<SocketAddr>,
     /// Below so many percent of healthy nodes it sends requests to all; a change is in effect when it is started again.
     pub panic_threshold: u8,
+    /// The name of its cluster; a change is in effect after [`Envoy::renew`] and a start.
+    pub cluster: String,
     process: Option<Contained>,
 }
 
@@ -57,7 +60,7 @@ impl Envoy {
         let (directory, watched) = (lab.join(&name), folder.join(&name));
         fs::create_dir(&directory)?;
         fs::create_dir(&watched)?;
-        let (nursery, nodes) = (nursery.clone(), nodes.to_vec());
+        let (nursery, nodes, cluster) = (nursery.clone(), nodes.to_vec(), UPSTREAM.to_owned());
         let envoy = Self {
             nursery,
             name,
@@ -66,10 +69,29 @@ impl Envoy {
             watched,
             nodes,
             panic_threshold: 0,
+            cluster,
             process: None,
         };
-        fs::write(envoy.watched.join(FILE), envoy.endpoints().to_string())?;
+        envoy.renew()?;
         Ok(envoy)
+    }
+
+    /// Writes the file with the endpoints as it was at first, with every node in.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn renew(&self) -> Result<()> {
+        self.write(self.endpoints().to_string().as_bytes())
+    }
+
+    /// Writes anything into the file with the endpoints.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn write(&self, bytes: &[u8]) -> Result<()> {
+        Ok(fs::write(self.watched.join(FILE), bytes)?)
     }
 
     /// Starts an Envoy that is not running, and returns when it answers.
@@ -104,8 +126,39 @@ impl Envoy {
     ///
     /// When it does not start again.
     pub fn restart(&mut self) -> Result<()> {
-        self.process = None;
+        self.stop();
         self.start()
+    }
+
+    /// Kills it, with every connection it has.
+    pub fn stop(&mut self) {
+        self.process = None;
+    }
+
+    /// Lets it stand still, or go on: connections are accepted, and nobody answers.
+    ///
+    /// # Errors
+    ///
+    /// When it is not running.
+    pub fn freeze(&self, still: bool) -> Result<()> {
+        self.process.as_ref().with_context(|| format!("{} is off", self.name))?.freeze(still)
+    }
+
+    /// Returns whether requests are kept from a node.
+    ///
+    /// # Errors
+    ///
+    /// When nobody answers, or it does not know the node.
+    pub fn drains(&self, node: SocketAddr) -> Result<bool> {
+        // Its admin page does not speak the lab's HTTP/1.0.
+        let mut page = TcpStream::connect((self.ip, ADMIN_PORT))?;
+        page.set_read_timeout(Some(START))?;
+        write!(page, "GET /clusters HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")?;
+        let mut clusters = String::new();
+        page.read_to_string(&mut clusters)?;
+        let flags = format!("{}::{node}::health_flags::", self.cluster);
+        let line = clusters.lines().find(|line| line.starts_with(&flags));
+        Ok(line.with_context(|| format!("no {node} in:\n{clusters}"))?.contains("draining"))
     }
 
     /// Returns what the file with the endpoints says now.
@@ -148,14 +201,15 @@ impl Envoy {
         let endpoints: Vec<_> = endpoints.collect();
         let assignment = json!({
             "@type": format!("{TYPES}.config.endpoint.v3.ClusterLoadAssignment"),
-            "cluster_name": UPSTREAM,
+            "cluster_name": self.cluster,
             "endpoints": [{ "lb_endpoints": endpoints }],
         });
         json!({ "resources": [assignment] })
     }
 
     fn settings(&self) -> Value {
-        let everything = json!([{ "match": { "prefix": "/" }, "route": { "cluster": UPSTREAM } }]);
+        let everything =
+            json!([{ "match": { "prefix": "/" }, "route": { "cluster": self.cluster } }]);
         let router = json!({
             "name": "envoy.filters.http.router",
             "typed_config": { "@type": format!("{TYPES}.extensions.filters.http.router.v3.Router") },
@@ -188,7 +242,7 @@ impl Envoy {
                     "filter_chains": [{ "filters": [manager] }],
                 }],
                 "clusters": [{
-                    "name": UPSTREAM,
+                    "name": self.cluster,
                     "type": "EDS",
                     "eds_cluster_config": { "eds_config": { "path_config_source": source } },
                     "common_lb_config": { "healthy_panic_threshold": { "value": self.panic_threshold } },

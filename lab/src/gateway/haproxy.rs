@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::process::{Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::gateway::UPSTREAM;
-use crate::process::{Contained, Nursery, children};
+use crate::process::{Contained, Nursery};
 use crate::tools;
 use crate::wait::until;
 
@@ -115,6 +115,11 @@ impl Haproxy {
     ///
     /// When it does not start.
     pub fn start(&mut self) -> Result<()> {
+        self.launch(self.nodes.len())
+    }
+
+    /// Starts it, and returns when it answers and, where its servers come from DNS, has at least so many.
+    fn launch(&mut self, servers: usize) -> Result<()> {
         fs::write(self.directory.join("haproxy.cfg"), self.settings())?;
         let argv: Vec<OsString> = vec![
             tools::find("haproxy")?.into(),
@@ -131,8 +136,8 @@ impl Haproxy {
         self.process = Some(process);
         if self.config.servers == Servers::Template {
             until(&format!("the servers of {}", self.name), START, || {
-                let all = self.nodes.iter().all(|node| self.admin_state(*node).ok() == Some(0));
-                Ok(all.then_some(()))
+                let up = |node: &&SocketAddr| self.admin_state(**node).ok() == Some(0);
+                Ok((self.nodes.iter().filter(up).count() >= servers).then_some(()))
             })
             .with_context(|| self.says("show servers state;show resolvers").unwrap_or_default())?;
         }
@@ -151,7 +156,7 @@ impl Haproxy {
     /// When it does not start again.
     pub fn restart(&mut self) -> Result<()> {
         self.stop();
-        self.start()
+        self.launch(1)
     }
 
     /// Reloads the configuration, and returns when the new process answers. With `remember` the states of the servers
@@ -178,11 +183,7 @@ impl Haproxy {
     /// When it is not running.
     pub fn freeze(&self, still: bool) -> Result<()> {
         let process = self.process.as_ref().with_context(|| format!("{} is off", self.name))?;
-        let signal = if still { Signal::STOP } else { Signal::CONT };
-        for worker in children(process.pid()) {
-            kill_process(worker, signal).with_context(|| format!("could not signal {worker}"))?;
-        }
-        Ok(())
+        process.freeze(still)
     }
 
     /// Says a line to the runtime API.

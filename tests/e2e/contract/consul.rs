@@ -1,0 +1,142 @@
+//! Consul in the place of gateways that follow it and show nothing of their own. What can befall them befalls it.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use rollgate_lab::{Agent, GatewayConfig, LabConfig, Source};
+use serde_json::json;
+
+use super::stage::LITTLE;
+use super::{
+    Ailment, Hands, Impostor, Shared, Theatre, every_worker_has, mark, place, wait_for_workers,
+};
+
+/// Where Consul answers DNS.
+const DNS_PORT: u16 = 8600;
+
+/// A live Consul before a live gateway, and what a scenario has done to them.
+struct Consul {
+    lab: Shared,
+    lag: Duration,
+    impostor: RefCell<Option<Impostor>>,
+}
+
+impl Consul {
+    /// Starts it again, if it was stopped, with every instance in.
+    fn new(lab: &Shared, lag: Duration) -> Self {
+        let lab = lab.clone();
+        {
+            let lab = &mut *lab.borrow_mut();
+            if lab.consul.is_running(0) {
+                lab.consul.freeze(0, false).expect("it goes on");
+            } else {
+                lab.consul.start(0).expect("it starts again");
+            }
+            lab.consul.wait_for_leader().expect("it leads itself");
+            for agent in &lab.agents {
+                // One that was deregistered is in no maintenance.
+                if agent.maintenance().expect("an answer").is_some() {
+                    agent.maintain(false, "").expect("it is marked");
+                }
+                agent.register().expect("it passes");
+            }
+            wait_for_workers(lab);
+        }
+        Self { lab, lag, impostor: RefCell::default() }
+    }
+}
+
+impl Hands for Consul {
+    fn name(&self) -> &'static str {
+        "Consul, live"
+    }
+
+    fn mark(&self, node: usize, down: bool) {
+        mark(&self.lab.borrow(), node, down);
+    }
+
+    /// It knows nothing of requests.
+    fn hold(&self, _: u64) -> bool {
+        false
+    }
+
+    fn restart(&self) -> bool {
+        let lab = &mut *self.lab.borrow_mut();
+        lab.gateways[0].restart().expect("it starts again");
+        lab.consul.stop(0);
+        lab.consul.start(0).expect("it starts again");
+        lab.consul.wait_for_leader().expect("it leads itself");
+        false
+    }
+
+    fn befall(&self, ailment: Ailment) -> bool {
+        *self.impostor.borrow_mut() = None;
+        let lab = &mut *self.lab.borrow_mut();
+        match ailment {
+            Ailment::Unknown => {
+                let gone = lab.agents.iter().try_for_each(Agent::deregister);
+                gone.expect("nobody is in it");
+            }
+            Ailment::Unreachable => lab.consul.stop(0),
+            Ailment::Silent => lab.consul.freeze(0, true).expect("it stands still"),
+            Ailment::Garbage(garbage) => {
+                lab.consul.stop(0);
+                let http = place(&lab.consul.addresses()[0]);
+                let impostor = Impostor::default().http(http, &garbage);
+                // With its length in front, as an answer would be.
+                let length = u16::try_from(garbage.len()).expect("short").to_be_bytes();
+                let impostor =
+                    impostor.tcp((http.ip(), DNS_PORT), &[&length, &garbage[..]].concat());
+                *self.impostor.borrow_mut() = Some(impostor);
+            }
+            // A live one says all that it has to say, and is not told by rollgate.
+            Ailment::Cut(_) | Ailment::Swallowing => return false,
+        }
+        true
+    }
+
+    fn tells_the_unknown(&self) -> bool {
+        false
+    }
+
+    /// Who follows it is not seen.
+    fn stick(&self) -> bool {
+        false
+    }
+
+    fn everybody_has(&self, node: usize, down: bool) -> bool {
+        let lab = self.lab.borrow();
+        every_worker_has(&lab.gateways[0], lab.nodes[node].address(), down)
+    }
+
+    fn lag(&self) -> Duration {
+        self.lag
+    }
+
+    /// What garbage proves in the course of time recorded replies show.
+    fn a_while(&self) -> Duration {
+        if self.impostor.borrow().is_some() { LITTLE } else { self.lag + LITTLE }
+    }
+
+    fn writes(&self) -> usize {
+        0
+    }
+}
+
+#[test]
+fn consuls_dns_keeps_the_contract_for_a_gateway_that_polls_it() {
+    let config = GatewayConfig::poll(2, 1000).of(Source::Records);
+    let theatre = Theatre::new(LabConfig { agents: true, ..LabConfig::new(3, vec![config]) });
+    let server = (theatre.lab.borrow().consul.ips()[0], DNS_PORT);
+    let server = std::net::SocketAddr::from(server).to_string();
+    let gateway = json!({ "type": "consul-dns", "server": server, "record": "app.service.consul" });
+    theatre.play(&gateway, || Consul::new(&theatre.lab, Duration::from_secs(2)));
+}
+
+#[test]
+fn consuls_list_keeps_the_contract_for_a_gateway_that_asks_for_its_changes() {
+    let config = GatewayConfig::immediate(2).of(Source::Passing);
+    let theatre = Theatre::new(LabConfig { agents: true, ..LabConfig::new(3, vec![config]) });
+    let gateway = json!({ "type": "consul-passing", "service": "app", "sync_interval": "500ms" });
+    theatre.play(&gateway, || Consul::new(&theatre.lab, Duration::from_millis(500)));
+}

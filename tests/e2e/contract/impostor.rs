@@ -1,0 +1,86 @@
+//! Somebody else who answers in a gateway's place.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// How long whoever comes may say nothing.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Says the same to everybody.
+#[derive(Default)]
+pub(super) struct Impostor {
+    end: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Impostor {
+    /// Also says `garbage` at an address.
+    pub(super) fn tcp(mut self, place: impl Into<SocketAddr>, garbage: &[u8]) -> Self {
+        let tcp = TcpListener::bind(place.into()).expect("bind");
+        tcp.set_nonblocking(true).expect("a setting");
+        let accept = move || {
+            let (stream, _) = tcp.accept()?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            Ok(stream)
+        };
+        self.threads.push(answer(&self.end, garbage.to_vec(), accept));
+        self
+    }
+
+    /// Also says it at an address, as an answer of HTTP that is in order but for its body.
+    pub(super) fn http(self, place: impl Into<SocketAddr>, garbage: &[u8]) -> Self {
+        let length = garbage.len();
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+        self.tcp(place, &[head.as_bytes(), garbage].concat())
+    }
+
+    /// Also says it at a Unix socket.
+    pub(super) fn unix(mut self, place: &Path, garbage: &[u8]) -> Self {
+        let _ = std::fs::remove_file(place);
+        let unix = UnixListener::bind(place).expect("bind");
+        unix.set_nonblocking(true).expect("a setting");
+        let accept = move || {
+            let (stream, _) = unix.accept()?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            Ok(stream)
+        };
+        self.threads.push(answer(&self.end, garbage.to_vec(), accept));
+        self
+    }
+}
+
+fn answer<S: Read + Write>(
+    end: &Arc<AtomicBool>,
+    garbage: Vec<u8>,
+    accept: impl Fn() -> io::Result<S> + Send + 'static,
+) -> JoinHandle<()> {
+    let end = end.clone();
+    thread::spawn(move || {
+        while !end.load(Ordering::Relaxed) {
+            match accept() {
+                Ok(mut stream) => {
+                    // Whoever was there may have gone.
+                    let _ = stream.read(&mut [0; 4096]);
+                    let _ = stream.write_all(&garbage);
+                }
+                Err(_) => thread::sleep(Duration::from_millis(2)),
+            }
+        }
+    })
+}
+
+impl Drop for Impostor {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            thread.join().expect("no panic");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! nginx with Lua in the four ways in which it follows Consul.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use rollgate_lab::{GatewayConfig, LabConfig, Source, until};
+
+use super::stage::LITTLE;
+use super::{
+    Ailment, Hands, Impostor, RENEWAL, Requests, Shared, Theatre, every_worker_has, mark,
+    mark_all_up, place, wait_for_workers,
+};
+
+/// What a gateway shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    /// nginx-upsync's list, by its name.
+    List,
+    /// A table of the registry's keys, with their requests.
+    Keys,
+    /// A table of instances: who is out is not in it.
+    Instances,
+}
+
+/// A live one and what a scenario has done to it.
+struct Nginx {
+    lab: Shared,
+    shows: Shows,
+    lag: Duration,
+    /// What its driver takes for its lag.
+    assumed: Duration,
+    requests: Requests,
+    impostor: RefCell<Option<Impostor>>,
+}
+
+impl Nginx {
+    /// Starts it anew.
+    fn new(lab: &Shared, shows: Shows, (lag, assumed): (Duration, Duration)) -> Self {
+        let lab = lab.clone();
+        {
+            let lab = &mut *lab.borrow_mut();
+            mark_all_up(lab);
+            lab.gateways[0].rename_upstream("app").expect("as it was");
+            lab.gateways[0].restart().expect("it starts anew");
+            wait_for_workers(lab);
+        }
+        Self {
+            lab,
+            shows,
+            lag,
+            assumed,
+            requests: Requests::default(),
+            impostor: RefCell::default(),
+        }
+    }
+}
+
+impl Hands for Nginx {
+    fn name(&self) -> &'static str {
+        "nginx, live"
+    }
+
+    fn mark(&self, node: usize, down: bool) {
+        mark(&self.lab.borrow(), node, down);
+    }
+
+    /// A table of instances loses a node that leaves, and with it whose requests it has.
+    fn hold(&self, requests: u64) -> bool {
+        if self.shows != Shows::Keys {
+            return false;
+        }
+        let lab = self.lab.borrow();
+        self.requests.hold(requests, &lab.gateways[0].url(""), &lab.nodes);
+        true
+    }
+
+    /// What it knows is in Consul, and in a file of its own until Consul has answered.
+    fn restart(&self) -> bool {
+        self.lab.borrow_mut().gateways[0].restart().expect("it starts again");
+        false
+    }
+
+    fn befall(&self, ailment: Ailment) -> bool {
+        *self.impostor.borrow_mut() = None;
+        let lab = &mut *self.lab.borrow_mut();
+        let gateway = &mut lab.gateways[0];
+        match ailment {
+            // What stands below the prefix of another upstream is nothing, and nothing changes nothing.
+            Ailment::Unknown if self.shows == Shows::Keys => return false,
+            Ailment::Unknown => {
+                gateway.rename_upstream("other").expect("another");
+                gateway.restart().expect("it starts again");
+                let gone = until("the list to be empty", RENEWAL, || {
+                    let address = lab.nodes[0].address();
+                    let known =
+                        self.shows == Shows::List || every_worker_has(gateway, address, true);
+                    Ok(known.then_some(()))
+                });
+                gone.expect("nobody is in it");
+            }
+            Ailment::Unreachable => gateway.stop().expect("a note"),
+            Ailment::Silent => gateway.freeze(true).expect("it stands still"),
+            Ailment::Garbage(garbage) => {
+                gateway.stop().expect("a note");
+                let impostor = Impostor::default().http(place(&gateway.url("")), &garbage);
+                *self.impostor.borrow_mut() = Some(impostor);
+            }
+            // A live one says all that it has to say, and takes nothing.
+            Ailment::Cut(_) | Ailment::Swallowing => return false,
+        }
+        true
+    }
+
+    fn tells_the_unknown(&self) -> bool {
+        self.shows == Shows::List
+    }
+
+    /// It holds its connections, too: once it goes on it sends them where it always did.
+    fn stick(&self) -> bool {
+        self.lab.borrow().gateways[0].freeze_worker().expect("it stands still");
+        true
+    }
+
+    fn everybody_has(&self, node: usize, down: bool) -> bool {
+        let lab = self.lab.borrow();
+        every_worker_has(&lab.gateways[0], lab.nodes[node].address(), down)
+    }
+
+    fn lag(&self) -> Duration {
+        self.lag
+    }
+
+    /// What garbage proves in the course of time recorded replies show.
+    fn a_while(&self) -> Duration {
+        if self.impostor.borrow().is_some() { LITTLE } else { self.assumed + LITTLE }
+    }
+
+    fn writes(&self) -> usize {
+        0
+    }
+}
+
+/// Plays on one gateway that lags so much at least, and at most so much.
+fn play(config: GatewayConfig, shows: Shows, lag: (u64, u64)) {
+    let agents = config.source != Source::Keys;
+    let theatre = Theatre::new(LabConfig { agents, ..LabConfig::new(3, vec![config]) });
+    let mut gateway = theatre.playbook()["gateways"][0].take();
+    if shows == Shows::Keys {
+        gateway = serde_json::json!({
+            "type": "http-table", "url": theatre.lab.borrow().gateways[0].peers_url(), "workers": 2,
+            "list": "/peers", "address": "/address", "routed": "/routed", "in_flight": "/in_flight",
+            "sync_interval": "1200ms",
+        });
+    }
+    let lag = (Duration::from_millis(lag.0), Duration::from_millis(lag.1));
+    theatre.play(&gateway, || Nginx::new(&theatre.lab, shows, lag));
+}
+
+/// Four workers, each of which asks for changes of the keys and sleeps up to 1.2 s after every answer.
+#[test]
+fn nginx_that_follows_keys_keeps_the_contract_by_its_list() {
+    play(GatewayConfig::upsync(4, 200).naming_workers(), Shows::List, (0, 2200));
+}
+
+#[test]
+fn nginx_that_follows_keys_keeps_the_contract_by_a_table_with_requests() {
+    play(GatewayConfig::upsync(2, 200).naming_workers(), Shows::Keys, (0, 1700));
+}
+
+#[test]
+fn nginx_that_asks_for_changes_of_the_passing_instances_keeps_the_contract() {
+    let config = GatewayConfig::immediate(2).naming_workers().of(Source::Passing);
+    play(config, Shows::Instances, (0, 500));
+}
+
+#[test]
+fn nginx_that_polls_the_passing_instances_keeps_the_contract() {
+    play(GatewayConfig::poll(2, 1000).of(Source::Passing), Shows::Instances, (1000, 1500));
+}
+
+#[test]
+fn nginx_that_polls_consuls_dns_keeps_the_contract() {
+    play(GatewayConfig::poll(2, 1000).of(Source::Records), Shows::Instances, (1000, 1500));
+}
