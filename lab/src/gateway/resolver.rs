@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -27,13 +28,18 @@ const STREAM_PORT: u16 = 8001;
 /// How long it may take to answer.
 const START: Duration = Duration::from_secs(10);
 
+/// So many requests in a row reach each server that it knows.
+const ROUND: usize = 12;
+
 /// A running nginx that resolves.
 #[derive(Debug)]
 pub struct Resolver {
     name: String,
     ip: Ipv4Addr,
     dns: SocketAddr,
-    process: Contained,
+    nursery: Nursery,
+    directory: PathBuf,
+    process: Option<Contained>,
 }
 
 impl Resolver {
@@ -68,25 +74,53 @@ impl Resolver {
             .replace("@PORT@", &PORT.to_string())
             .replace("@STREAM_PORT@", &STREAM_PORT.to_string());
         fs::write(directory.join("nginx.conf"), settings)?;
+        let nursery = nursery.clone();
+        let mut resolver = Self { name, ip, dns, nursery, directory, process: None };
+        resolver.restart()?;
+        Ok(resolver)
+    }
+
+    /// Kills it, if it is running, starts it again, and returns when it has found a server.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start, or finds none.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process = None;
         let argv: [OsString; 7] = [
             tools::fetched("nginx-resolve")?.into(),
             "-p".into(),
-            directory.clone().into(),
+            self.directory.clone().into(),
             "-e".into(),
             "error.log".into(),
             "-c".into(),
             "nginx.conf".into(),
         ];
-        let log = directory.join("console.log");
-        let process = Contained::start(nursery, &name, &log, &[], &argv)?;
-        let mut resolver = Self { name, ip, dns, process };
-        for url in [resolver.url("/ping"), format!("{}/ping", resolver.stream_url())] {
+        let log = self.directory.join("console.log");
+        let mut process = Contained::start(&self.nursery, &self.name, &log, &[], &argv)?;
+        for url in [self.url("/ping"), format!("{}/ping", self.stream_url())] {
             until(&format!("{url} to answer"), START, || {
-                resolver.process.require_running()?;
+                process.require_running()?;
                 Ok(http::get(&url).ok().filter(|reply| reply.status == 200))
             })?;
         }
-        Ok(resolver)
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Returns whether it sends requests to a node now: all its workers know the same servers, and take turns.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub fn routes_to(&self, node: SocketAddr) -> Result<bool> {
+        for _ in 0..ROUND {
+            let reply = http::get(&self.url("/ping"))?;
+            if reply.header("X-Upstream") == Some(&node.to_string()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Returns its name.

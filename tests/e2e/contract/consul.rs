@@ -1,15 +1,14 @@
 //! Consul in the place of gateways that follow it and show nothing of their own. What can befall them befalls it.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use rollgate_lab::{Agent, GatewayConfig, LabConfig, Source};
+use rollgate_lab::{Agent, GatewayConfig, Lab, LabConfig, Source, until};
 use serde_json::json;
 
 use super::stage::LITTLE;
-use super::{
-    Ailment, Hands, Impostor, Shared, Theatre, every_worker_has, mark, place, wait_for_workers,
-};
+use super::{Ailment, Hands, Impostor, RENEWAL, Shared, Theatre, every_worker_has, mark, place};
 
 /// Where Consul answers DNS.
 const DNS_PORT: u16 = 8600;
@@ -40,9 +39,21 @@ impl Consul {
                 }
                 agent.register().expect("it passes");
             }
-            wait_for_workers(lab);
+            let all = until("every node to be routed to", RENEWAL, || {
+                let mut nodes = lab.nodes.iter();
+                Ok(nodes.all(|node| has(lab, node.address(), false)).then_some(()))
+            });
+            all.expect("as it was");
         }
         Self { lab, lag, impostor: RefCell::default() }
+    }
+}
+
+/// Returns whether the gateway has a node so.
+fn has(lab: &Lab, node: SocketAddr, down: bool) -> bool {
+    match lab.gateways.first() {
+        Some(gateway) => every_worker_has(gateway, node, down),
+        None => lab.resolvers[0].routes_to(node).expect("an answer") != down,
     }
 }
 
@@ -62,10 +73,14 @@ impl Hands for Consul {
 
     fn restart(&self) -> bool {
         let lab = &mut *self.lab.borrow_mut();
-        lab.gateways[0].restart().expect("it starts again");
         lab.consul.stop(0);
         lab.consul.start(0).expect("it starts again");
         lab.consul.wait_for_leader().expect("it leads itself");
+        match lab.gateways.first_mut() {
+            Some(gateway) => gateway.restart(),
+            None => lab.resolvers[0].restart(),
+        }
+        .expect("it starts again");
         false
     }
 
@@ -106,7 +121,7 @@ impl Hands for Consul {
 
     fn everybody_has(&self, node: usize, down: bool) -> bool {
         let lab = self.lab.borrow();
-        every_worker_has(&lab.gateways[0], lab.nodes[node].address(), down)
+        has(&lab, lab.nodes[node].address(), down)
     }
 
     fn lag(&self) -> Duration {
@@ -123,14 +138,24 @@ impl Hands for Consul {
     }
 }
 
+/// Plays on Consul's DNS.
+fn play_on_dns(config: LabConfig) {
+    let theatre = Theatre::new(LabConfig { agents: true, ..config });
+    let server = (theatre.lab.borrow().consul.ips()[0], DNS_PORT);
+    let server = SocketAddr::from(server).to_string();
+    let gateway = json!({ "type": "consul-dns", "server": server, "record": "app.service.consul" });
+    theatre.play(&gateway, || Consul::new(&theatre.lab, Duration::from_secs(2)));
+}
+
 #[test]
 fn consuls_dns_keeps_the_contract_for_a_gateway_that_polls_it() {
     let config = GatewayConfig::poll(2, 1000).of(Source::Records);
-    let theatre = Theatre::new(LabConfig { agents: true, ..LabConfig::new(3, vec![config]) });
-    let server = (theatre.lab.borrow().consul.ips()[0], DNS_PORT);
-    let server = std::net::SocketAddr::from(server).to_string();
-    let gateway = json!({ "type": "consul-dns", "server": server, "record": "app.service.consul" });
-    theatre.play(&gateway, || Consul::new(&theatre.lab, Duration::from_secs(2)));
+    play_on_dns(LabConfig::new(3, vec![config]));
+}
+
+#[test]
+fn consuls_dns_keeps_the_contract_for_an_nginx_that_resolves() {
+    play_on_dns(LabConfig { resolvers: 1, ..LabConfig::new(3, Vec::new()) });
 }
 
 #[test]
