@@ -1,5 +1,6 @@
 //! What the tests share: a lab with a playbook, releases under load, and what must be true afterwards.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -251,19 +252,20 @@ pub(crate) fn events(stdout: &str) -> Vec<Value> {
     stdout.lines().map(|line| serde_json::from_str(line).expect("an event a line")).collect()
 }
 
-/// The seconds from each write to the proof of each gateway, by gateway and direction.
+/// The seconds from each write to the proof of each gateway, by gateway and direction. Nodes of a batch are written one
+/// after the other.
 pub(crate) fn costs(events: &[Value]) -> Vec<(String, bool, f64)> {
     let at = |event: &Value| -> jiff::Timestamp {
         event["ts"].as_str().expect("a time").parse().expect("a time")
     };
-    let mut written = None;
+    let mut written = BTreeMap::new();
     let mut costs = Vec::new();
     for event in events {
+        let node = event["node"].to_string();
         if event["type"] == "registry.written" {
-            written = Some(at(event));
-        }
-        if event["type"] == "gateway.proven" {
-            let took = at(event).duration_since(written.expect("after a write"));
+            written.insert(node, at(event));
+        } else if event["type"] == "gateway.proven" {
+            let took = at(event).duration_since(*written.get(&node).expect("after a write"));
             let gateway = event["data"]["gateway"].as_str().expect("a name").to_owned();
             let routed = event["data"]["routed"].as_bool().expect("a direction");
             costs.push((gateway, routed, took.as_secs_f64()));
