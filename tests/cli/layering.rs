@@ -104,7 +104,8 @@ fn what_decides_knows_no_clock_and_no_runtime() {
         let files = if source.is_dir() { sources(&source) } else { vec![source] };
         for file in files {
             let text = std::fs::read_to_string(&file).expect("a source");
-            let code = text.split("#[cfg(test)]").next().unwrap_or("");
+            // Where tests have a file of their own, the code is behind its name.
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or("");
             for word in ["tokio", "Instant", "SystemTime", ".await"] {
                 assert!(!code.contains(word), "{} names `{word}`", file.display());
             }
