@@ -5,6 +5,9 @@
 //! Instances in maintenance vanish from both. What the gateway still knows is over when the records' time to live and
 //! its own interval are.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -42,13 +45,18 @@ impl ConsulDns {
         }
     }
 
-    /// The question, with its length in front as over TCP; nothing when the record is no name.
-    fn question(&self) -> Option<Vec<u8>> {
+    /// What is asked for; nothing when the record is no name.
+    fn query(&self) -> Option<Query> {
         let name = Name::from_ascii(format!("{}.", self.record.trim_end_matches('.'))).ok()?;
         let kind = if self.port.is_some() { RecordType::A } else { RecordType::SRV };
+        Some(Query::query(name, kind))
+    }
+
+    /// The question, with its length in front as over TCP.
+    fn question(&self) -> Option<Vec<u8>> {
         let mut message = Message::new(ID, MessageType::Query, OpCode::Query);
         message.metadata.recursion_desired = true;
-        message.queries.push(Query::query(name, kind));
+        message.queries.push(self.query()?);
         let message = message.to_vec().ok()?;
         let length = u16::try_from(message.len()).ok()?;
         Some([&length.to_be_bytes()[..], &message].concat())
@@ -62,11 +70,16 @@ impl Driver for ConsulDns {
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
-        if self.question().is_none() {
+        let Some(query) = self.query() else {
             return Err(format!("`{}` is no name of a record", self.record));
-        }
+        };
         let [reply, ..] = replies else { return Err("no reply".into()) };
         let message = parse(&reply.body)?;
+        let answers = message.id == ID && message.message_type == MessageType::Response;
+        // One that says nothing of the question is taken at its id.
+        if !answers || message.queries.iter().any(|of| *of != query) {
+            return Err("an answer to another question".into());
+        }
         match message.response_code {
             ResponseCode::NoError => {}
             // No instance passes, or nobody has heard of the service.
@@ -132,10 +145,5 @@ fn parse(bytes: &[u8]) -> Result<Message, String> {
     let short = || format!("an answer of {} bytes only", bytes.len());
     let (length, rest) = bytes.split_first_chunk::<2>().ok_or_else(short)?;
     let message = rest.get(..usize::from(u16::from_be_bytes(*length))).ok_or_else(short)?;
-    let message =
-        Message::from_vec(message).map_err(|error| text::line(&error.to_string(), 120))?;
-    if message.id != ID {
-        return Err("an answer to another question".into());
-    }
-    Ok(message)
+    Message::from_vec(message).map_err(|error| text::line(&error.to_string(), 120))
 }

@@ -182,8 +182,58 @@ proptest! {
     }
 }
 
+/// As a real Consul answers over TCP: eight instances, nobody, a name without an address, and what was cut short.
+const RECORDS: [&[u8]; 4] = [
+    include_bytes!("../fixtures/gateway/consul-dns/eight.bin"),
+    include_bytes!("../fixtures/gateway/consul-dns/nobody.bin"),
+    include_bytes!("../fixtures/gateway/consul-dns/name.bin"),
+    include_bytes!("../fixtures/gateway/consul-dns/cut.bin"),
+];
+
+fn dns() -> Box<dyn Driver> {
+    read_by(json!({ "type": "consul-dns", "server": "h:8600", "record": "app.service.consul" }))
+}
+
+/// What consul-template renders, behind the number of workers that leave.
+const RENDERED: [&str; 2] = [
+    "leaving=2\nupstream app {\n  server 127.0.0.1:19001 weight=5;\n  server 127.0.0.1:19002 down;\n}\n",
+    "leaving=0\nupstream app {\n  server 127.0.0.1:1 down;\n}\n",
+];
+
 proptest! {
     #![proptest_config(cases(1000))]
+
+    #[test]
+    fn any_answer_of_a_dns_server_is_read_or_refused(
+        which in 0..RECORDS.len(),
+        spoilt in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        tail in prop::collection::vec(any::<u8>(), 0..8),
+        end in any::<prop::sample::Index>(),
+        noise in prop::collection::vec(any::<u8>(), 0..600),
+    ) {
+        let mut answer = RECORDS[which].to_vec();
+        for (at, byte) in spoilt {
+            let at = at.index(answer.len());
+            answer[at] = byte;
+        }
+        answer.extend(tail);
+        read(&*dns(), &[reply(200, &answer)]);
+        answer.truncate(end.index(answer.len()));
+        read(&*dns(), &[reply(200, &answer)]);
+        read(&*dns(), &[reply(200, &noise)]);
+        let cut = &RECORDS[0][..end.index(RECORDS[0].len())];
+        prop_assert_eq!(read(&*dns(), &[reply(200, cut)]), None);
+    }
+
+    #[test]
+    fn whatever_was_rendered_is_read_or_refused(said in bytes(&RENDERED)) {
+        let rendered = read_by(json!({
+            "type": "consul-template", "ssh": "gw", "file": "/app.conf", "pid_file": "/run/nginx.pid",
+        }));
+        let view = read(&*rendered, &[reply(200, &said.0)]);
+        let counted = said.0.starts_with(b"leaving=");
+        prop_assert!(counted || view.is_none(), "{view:?}");
+    }
 
     #[test]
     fn any_reply_of_nginx_upsync_is_read_or_refused(

@@ -1,0 +1,125 @@
+//! Answers of a real Consul 1.8.7, recorded: eight instances, asked for by SRV and by A; the same with the third of them in
+//! maintenance; a service that nobody has; an instance whose address is a name; one whose records live for five
+//! seconds; and what was cut short to fit into UDP (`enable_truncate`).
+
+use super::*;
+
+const EIGHT: &[u8] = include_bytes!("../../../tests/fixtures/gateway/consul-dns/eight.bin");
+const EIGHT_A: &[u8] = include_bytes!("../../../tests/fixtures/gateway/consul-dns/eight-a.bin");
+const ONE_OUT: &[u8] = include_bytes!("../../../tests/fixtures/gateway/consul-dns/one-out.bin");
+const NOBODY: &[u8] = include_bytes!("../../../tests/fixtures/gateway/consul-dns/nobody.bin");
+const NAME: &[u8] = include_bytes!("../../../tests/fixtures/gateway/consul-dns/name.bin");
+const LIVES: &[u8] = include_bytes!("../../../tests/fixtures/gateway/consul-dns/lives.bin");
+const CUT: &[u8] = include_bytes!("../../../tests/fixtures/gateway/consul-dns/cut.bin");
+
+/// Where, behind the length, a message has its id and its flags.
+const MESSAGE_ID: usize = 2;
+const FLAGS: usize = 4;
+const CODE: usize = 5;
+
+fn read_as(settings: &str, answer: &[u8]) -> Result<View, String> {
+    let settings = format!(r#"{{"server":"10.0.0.5:8600","record":{settings}}}"#);
+    let driver = ConsulDns::new(&serde_json::from_str(&settings).expect("settings"));
+    driver.read(&[Reply { status: 200, body: answer.into(), ..Reply::default() }])
+}
+
+fn read(answer: &[u8]) -> Result<View, String> {
+    read_as(r#""app.service.consul""#, answer)
+}
+
+/// An answer with one byte changed.
+fn spoilt(answer: &[u8], at: usize, byte: u8) -> Vec<u8> {
+    let mut answer = answer.to_vec();
+    answer[at] = byte;
+    answer
+}
+
+/// Of the eight addresses those that are routed to.
+fn routed(view: &View) -> Vec<u8> {
+    let address = |number| format!("10.0.1.{number}:9000");
+    (1..=8).filter(|number| view.routes_to(&address(*number))).collect()
+}
+
+#[test]
+fn the_question_is_a_service_record_over_tcp() {
+    let settings = r#"{"server":"10.0.0.5:8600","record":"app.service.consul"}"#;
+    let driver = ConsulDns::new(&serde_json::from_str(settings).expect("settings"));
+    let [Ask::Exchange(server, question, _)] = &driver.asks()[..] else { panic!("one question") };
+    assert_eq!(server, "10.0.0.5:8600");
+    // Consul repeats it; what follows are its flags and counts, and its answers behind it.
+    let name = b"\x03app\x07service\x06consul\x00\x00\x21\x00\x01";
+    assert_eq!(question[..4], [0, 36, 0x52, 0x4f]);
+    assert_eq!(question[14..], name[..]);
+    assert_eq!(EIGHT[14..14 + name.len()], name[..]);
+}
+
+#[test]
+fn every_instance_is_found_with_the_port_of_its_service_and_the_address_of_its_target() {
+    let view = read(EIGHT).expect("readable");
+    assert_eq!((routed(&view), view.peers.len()), ((1..=8).collect(), 8));
+}
+
+#[test]
+fn addresses_alone_get_the_port_of_the_playbook() {
+    let view = read_as(r#""app.service.consul","port":9000"#, EIGHT_A).expect("readable");
+    assert_eq!((routed(&view), view.peers.len()), ((1..=8).collect(), 8));
+}
+
+#[test]
+fn an_instance_in_maintenance_is_out() {
+    let view = read(ONE_OUT).expect("readable");
+    assert_eq!(routed(&view), [1, 2, 4, 5, 6, 7, 8]);
+    assert!(view.lets_go_of("10.0.1.3:9000"));
+}
+
+#[test]
+fn a_service_that_nobody_has_is_an_empty_list() {
+    assert_eq!(read_as(r#""nosuch.service.consul""#, NOBODY), Ok(View::default()));
+}
+
+#[test]
+fn no_other_word_of_a_server_is_an_empty_list() {
+    // As NXDOMAIN is written: `SERVFAIL`, `NOTIMP`, `REFUSED`.
+    for code in [2, 4, 5] {
+        let error = read_as(r#""nosuch.service.consul""#, &spoilt(NOBODY, CODE, 0x80 | code));
+        assert!(error.expect_err("no list").contains("the DNS server answers"));
+    }
+}
+
+#[test]
+fn what_was_cut_short_is_no_list() {
+    let error = read(CUT).expect_err("three of eight");
+    assert_eq!(error, "the answer is cut short although it came over TCP");
+}
+
+#[test]
+fn a_target_without_an_address_is_no_list() {
+    let error = read_as(r#""named.service.consul""#, NAME).expect_err("a name only");
+    assert_eq!(error, "an SRV record whose target has no address");
+}
+
+#[test]
+fn records_that_live_longer_than_the_playbook_says_are_refused() {
+    let error = read_as(r#""lives.service.consul""#, LIVES).expect_err("five seconds");
+    assert_eq!(error, "its records live for 5s: set `ttl` to that");
+    let view = read_as(r#""lives.service.consul","ttl":"5s""#, LIVES).expect("as it says");
+    assert!(view.routes_to("10.0.2.1:9000"));
+}
+
+#[test]
+fn an_answer_to_another_question_is_no_list() {
+    let other = Err("an answer to another question".to_owned());
+    assert_eq!(read(&spoilt(EIGHT, MESSAGE_ID, 0)), other);
+    assert_eq!(read_as(r#""other.service.consul""#, EIGHT), other);
+    assert_eq!(read_as(r#""app.service.consul","port":9000"#, EIGHT), other);
+    // Our own question, sent back.
+    let question = spoilt(NOBODY, FLAGS, 1);
+    assert_eq!(read_as(r#""nosuch.service.consul""#, &spoilt(&question, CODE, 0)), other);
+}
+
+#[test]
+fn an_answer_that_ends_early_is_no_list() {
+    for end in 0..EIGHT.len() {
+        assert!(read(&EIGHT[..end]).is_err(), "{end} bytes");
+    }
+}
