@@ -46,7 +46,7 @@ pub struct LabConfig {
     pub gateways: Vec<GatewayConfig>,
     /// The other gateways, with HAProxy.
     pub haproxies: Vec<HaproxyConfig>,
-    /// The number of Caddys.
+    /// The number of Caddys; where nodes have agents, they follow Consul's DNS.
     pub caddies: u8,
     /// The number of Envoys.
     pub envoys: u8,
@@ -118,7 +118,7 @@ fn start_caddies(
     nursery: &Nursery,
     home: &Home,
     number: u8,
-    nodes: &[SocketAddr],
+    nodes: (&[SocketAddr], Option<SocketAddr>),
 ) -> Result<Vec<Caddy>> {
     let start = |index| {
         let (name, ip) = (format!("caddy-{}", index + 1), home.address(FIRST_CADDY + index));
@@ -205,7 +205,9 @@ impl Lab {
             haproxy.start()?;
             haproxies.push(haproxy);
         }
-        let caddies = start_caddies(&nursery, &home, config.caddies, &addresses)?;
+        let dns = consul.ips().first().map(|ip| (*ip, DNS_PORT).into());
+        let list = (&addresses[..], dns.filter(|_| config.agents));
+        let caddies = start_caddies(&nursery, &home, config.caddies, list)?;
         let mut envoys = Vec::new();
         for index in 0..config.envoys {
             let (name, ip) = (format!("envoy-{}", index + 1), home.address(FIRST_ENVOY + index));

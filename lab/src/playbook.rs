@@ -137,6 +137,12 @@ fn haproxy(haproxy: &Haproxy) -> Value {
 }
 
 fn caddy(caddy: &Caddy) -> Value {
+    if let Some(dns) = caddy.dns() {
+        let record = format!("{UPSTREAM}.service.consul");
+        return json!({
+            "type": "consul-dns", "name": caddy.name(), "server": dns, "record": record,
+        });
+    }
     json!({
         "type": "caddy", "name": caddy.name(), "admin_url": caddy.admin_url(), "handler": UPSTREAM,
     })

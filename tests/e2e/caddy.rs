@@ -5,7 +5,7 @@ use std::time::Duration;
 use rollgate_lab::{LabConfig, until};
 use serde_json::{Value, json};
 
-use crate::harness::{Bench, Ran, events, print_costs};
+use crate::harness::{Bench, Ran, assert_counted, events, print_costs};
 
 fn bench(caddies: u8, edit: impl FnOnce(&mut Value)) -> Bench {
     let config = LabConfig { caddies, ..LabConfig::new(3, Vec::new()) };
@@ -16,19 +16,42 @@ fn bench(caddies: u8, edit: impl FnOnce(&mut Value)) -> Bench {
     })
 }
 
-/// Without users: every change makes Caddy close connections of theirs, which is nothing that a release could help.
+/// Every change makes Caddy close connections on which no answer has begun, new ones too, which is nothing that a release
+/// could help. Whoever was answered was answered well, and no node was stopped with requests.
 #[test]
 fn three_nodes_are_released_behind_two_caddies() {
     let bench = bench(2, |_| {});
+    let load = bench.load();
     let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
     let ran = bench.run(&["deploy"], &arguments).exits(0);
-    print_costs(&events(&ran.stdout()));
+    let totals = load.stop();
+    println!("{totals}");
+    for failure in &totals.failures {
+        assert!(failure.reason.starts_with("client error ("), "{totals}");
+    }
+    let audit = bench.lab.audit().expect("an audit");
+    assert!(audit.is_clean(), "{audit}");
+    let events = events(&ran.stdout());
+    print_costs(&events);
+    assert_counted(&events, 3);
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
     for caddy in &bench.lab.caddies {
         for node in &bench.lab.nodes {
             assert!(caddy.lists(node.address()).expect("an answer"), "{}", node.name());
         }
     }
+}
+
+#[test]
+fn no_request_fails_behind_a_caddy_that_follows_consuls_dns() {
+    let config = LabConfig { caddies: 1, agents: true, ..LabConfig::new(3, Vec::new()) };
+    let bench = Bench::with(config, |_| {});
+    let load = bench.load();
+    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
+    let ran = bench.run(&["deploy"], &arguments).exits(0);
+    bench.assert_unnoticed(load);
+    print_costs(&events(&ran.stdout()));
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
 }
 
 #[test]

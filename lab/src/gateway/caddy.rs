@@ -1,6 +1,7 @@
 //! Caddy in front of the nodes, with its admin API on the same address.
 //!
-//! It tries nothing twice: what it loses, a client loses.
+//! Its list of nodes is its own, to be changed by that API, or Consul's DNS has it. It tries nothing twice: what it
+//! loses, a client loses.
 
 use std::ffi::OsString;
 use std::fs;
@@ -34,22 +35,23 @@ pub struct Caddy {
     nodes: Vec<SocketAddr>,
     /// The id of its handler; a change is in effect when it is started again.
     pub handler: String,
+    dns: Option<SocketAddr>,
     process: Option<Contained>,
 }
 
 impl Caddy {
-    /// Prepares a Caddy; [`Caddy::start`] starts it.
+    /// Prepares a Caddy; [`Caddy::start`] starts it. With `dns` it asks there for its nodes.
     pub(crate) fn prepare(
         nursery: &Nursery,
         lab: &Path,
         name: String,
         ip: Ipv4Addr,
-        nodes: &[SocketAddr],
+        (nodes, dns): (&[SocketAddr], Option<SocketAddr>),
     ) -> Result<Self> {
         let directory = lab.join(&name);
         fs::create_dir(&directory)?;
         let (nursery, nodes, handler) = (nursery.clone(), nodes.to_vec(), UPSTREAM.to_owned());
-        Ok(Self { nursery, name, ip, directory, nodes, handler, process: None })
+        Ok(Self { nursery, name, ip, directory, nodes, handler, dns, process: None })
     }
 
     /// Starts a Caddy that is not running, and returns when it answers.
@@ -137,22 +139,42 @@ impl Caddy {
         format!("http://{}:{ADMIN_PORT}", self.ip)
     }
 
+    /// Returns where it asks for its nodes, if it does.
+    #[must_use]
+    pub fn dns(&self) -> Option<SocketAddr> {
+        self.dns
+    }
+
     fn settings(&self) -> Value {
         let list: Vec<_> = self.nodes.iter().map(|node| json!({ "dial": node })).collect();
         let admin = format!("{}:{ADMIN_PORT}", self.ip);
         let balance = json!({ "selection_policy": { "policy": "round_robin" } });
+        let mut proxy = json!({
+            "@id": self.handler,
+            "handler": "reverse_proxy",
+            "load_balancing": balance,
+        });
+        if let Some(dns) = self.dns {
+            // Over UDP Consul would leave records out.
+            let resolver = json!({ "addresses": [format!("tcp/{dns}")] });
+            proxy["dynamic_upstreams"] = json!({
+                "source": "srv",
+                "name": format!("{UPSTREAM}.service.consul"),
+                "refresh": "1s",
+                "grace_period": "1m",
+                "resolver": resolver,
+            });
+            proxy["transport"] = json!({ "protocol": "http", "resolver": resolver });
+        } else {
+            proxy["upstreams"] = list.into();
+        }
         json!({
             // On a loopback address it lets only those in who call it by a name that it knows.
             "admin": { "listen": admin, "origins": [admin] },
             "apps": { "http": { "servers": { "web": {
                 "listen": [format!("{}:{PORT}", self.ip)],
                 "automatic_https": { "disable": true },
-                "routes": [{ "handle": [{
-                    "@id": self.handler,
-                    "handler": "reverse_proxy",
-                    "load_balancing": balance,
-                    "upstreams": list,
-                }] }],
+                "routes": [{ "handle": [proxy] }],
             } } } },
         })
     }
