@@ -13,15 +13,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
+use super::json_file::{self, JsonFile};
 use super::{Ask, Driver, Nature, Peer, Switch, View, get, ok};
-use crate::node::Operation;
 use crate::playbook;
-use crate::world::{Command, Host, Reply, Stdin};
-
-/// For one command on the file's machine, the connection to it included.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::world::{Host, Reply};
 
 /// From what the admin page shows to what every worker does.
 const SPREAD: Duration = Duration::from_millis(100);
@@ -29,16 +25,11 @@ const SPREAD: Duration = Duration::from_millis(100);
 /// Below so many percent of healthy hosts Envoy sends requests to all, unless it is told otherwise.
 const PANIC_THRESHOLD: u8 = 50;
 
-/// The largest file that is written: it is part of a command line, which Linux limits to 128 KiB.
-const FILE_LIMIT: usize = 48 * 1024;
-
 /// A gateway of this kind.
 pub(super) struct Envoy {
     admin_url: String,
     cluster: String,
-    host: Host,
-    file: String,
-    sudo: bool,
+    file: JsonFile,
     panic_threshold: usize,
 }
 
@@ -95,9 +86,11 @@ impl Envoy {
         Self {
             admin_url: settings.admin_url.as_str().trim_end_matches('/').to_owned(),
             cluster: settings.cluster.as_str().to_owned(),
-            host: Host::of(Some(settings.ssh.as_str())),
-            file: settings.file.as_str().to_owned(),
-            sudo: settings.sudo,
+            file: JsonFile {
+                host: Host::of(Some(settings.ssh.as_str())),
+                path: settings.file.as_str().to_owned(),
+                sudo: settings.sudo,
+            },
             panic_threshold: settings.panic_threshold.unwrap_or(PANIC_THRESHOLD).into(),
         }
     }
@@ -117,12 +110,6 @@ impl Envoy {
                  to all hosts, drained ones too (`healthy_panic_threshold`)"
             )
         }))
-    }
-
-    fn run(&self, operation: Operation) -> Ask {
-        let (stdin, sudo) = (Stdin::Empty, self.sudo);
-        let command = Command { operation, stdin, timeout: COMMAND_TIMEOUT, sudo };
-        Ask::Run(self.host.clone(), command)
     }
 }
 
@@ -189,31 +176,21 @@ impl Driver for Envoy {
 
 impl Switch for Envoy {
     fn asks(&self) -> Vec<Ask> {
-        vec![self.run(Operation::File { path: self.file.clone() })]
+        vec![self.file.ask()]
     }
 
     fn is_down(&self, replies: &[Reply], address: &str) -> Result<bool, String> {
-        let [reply, ..] = replies else { return Err("no reply".into()) };
-        let mut document = file::parse(&ok(reply)?.body)?;
+        let (_, mut document) = json_file::parse(replies)?;
         let endpoints = file::endpoints(&mut document, &self.cluster, address)?;
         Ok(endpoints.iter().all(|endpoint| file::is_down(endpoint)))
     }
 
     fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String> {
-        let [reply, ..] = replies else { return Err("no reply".into()) };
-        let before = &ok(reply)?.body;
-        let mut document = file::parse(before)?;
+        let (reply, mut document) = json_file::parse(replies)?;
         for endpoint in file::endpoints(&mut document, &self.cluster, address)? {
             file::mark(endpoint, down);
         }
-        let content = format!("{document:#}\n");
-        if content.len() > FILE_LIMIT {
-            let (size, limit) = (content.len(), FILE_LIMIT);
-            return Err(format!("{} would have {size} bytes, more than {limit}", self.file));
-        }
-        let path = self.file.clone();
-        let before = format!("{:x}", Sha256::digest(before));
-        Ok(vec![self.run(Operation::Replace { path, before, content })])
+        Ok(vec![self.file.replace(reply, &document)?])
     }
 
     fn is_done(&self, _: &[Reply]) -> Result<(), String> {

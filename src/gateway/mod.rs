@@ -16,6 +16,7 @@ mod dyups;
 mod envoy;
 mod haproxy;
 mod http_table;
+mod json_file;
 mod ngx_dynamic_upstream;
 mod proof;
 mod slardar;

@@ -97,6 +97,7 @@ fn what_decides_knows_no_clock_and_no_runtime() {
         "gateway/caddy.rs",
         "gateway/envoy.rs",
         "gateway/envoy",
+        "gateway/json_file.rs",
         "registry/value.rs",
         "health/streak.rs",
     ] {

@@ -22,11 +22,6 @@ pub(super) fn keeps_away(status: &str) -> bool {
     AWAY.iter().any(|(name, _)| *name == status)
 }
 
-/// Reads the file.
-pub(super) fn parse(bytes: &[u8]) -> Result<Value, String> {
-    serde_json::from_slice(bytes).map_err(|error| format!("the file is not JSON: {error}"))
-}
-
 fn field<'a>(value: &'a Value, names: [&str; 2]) -> &'a Value {
     names.iter().find_map(|name| value.get(name)).unwrap_or(&Value::Null)
 }

@@ -1,4 +1,7 @@
+use sha2::{Digest as _, Sha256};
+
 use super::*;
+use crate::node::Operation;
 
 const FIRST: &str = "127.0.0.1:19001";
 const SECOND: &str = "127.0.0.1:19002";
@@ -122,7 +125,7 @@ fn what_the_file_does_not_have_is_not_written() {
         (FILE.replace("]}]}]}\n", "]}"), "not JSON"),
         ("resources: []\n".into(), "not JSON"),
         ("null".into(), "no endpoint"),
-        (FILE.replace("\"1\"", &format!("\"{}\"", "1".repeat(FILE_LIMIT))), "bytes"),
+        (FILE.replace("\"1\"", &format!("\"{}\"", "1".repeat(json_file::LIMIT))), "bytes"),
     ] {
         let error = turn(&file, FIRST, true).expect_err(why);
         assert!(error.contains(why), "{error}");

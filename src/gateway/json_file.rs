@@ -1,0 +1,56 @@
+//! A gateway's file of JSON on some machine: read, and replaced by another one under its name, only on top of what was
+//! read.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{Ask, ok};
+use crate::node::Operation;
+use crate::world::{Command, Host, Reply, Stdin};
+
+/// For one command on the file's machine, the connection to it included.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The largest file that is written: it is part of a command line, which Linux limits to 128 KiB.
+pub(super) const LIMIT: usize = 48 * 1024;
+
+/// Where such a file is.
+pub(super) struct JsonFile {
+    pub(super) host: Host,
+    pub(super) path: String,
+    pub(super) sudo: bool,
+}
+
+impl JsonFile {
+    /// Asks for what it says.
+    pub(super) fn ask(&self) -> Ask {
+        self.run(Operation::File { path: self.path.clone() })
+    }
+
+    /// Asks to let it say something else than the reply says.
+    pub(super) fn replace(&self, reply: &Reply, document: &Value) -> Result<Ask, String> {
+        let content = format!("{document:#}\n");
+        if content.len() > LIMIT {
+            let (path, size) = (&self.path, content.len());
+            return Err(format!("{path} would have {size} bytes, more than {LIMIT}"));
+        }
+        let path = self.path.clone();
+        let before = format!("{:x}", Sha256::digest(&reply.body));
+        Ok(self.run(Operation::Replace { path, before, content }))
+    }
+
+    fn run(&self, operation: Operation) -> Ask {
+        let (stdin, sudo) = (Stdin::Empty, self.sudo);
+        let command = Command { operation, stdin, timeout: COMMAND_TIMEOUT, sudo };
+        Ask::Run(self.host.clone(), command)
+    }
+}
+
+/// Reads the replies to [`JsonFile::ask`].
+pub(super) fn parse(replies: &[Reply]) -> Result<(&Reply, Value), String> {
+    let [reply, ..] = replies else { return Err("no reply".into()) };
+    let document = serde_json::from_slice(&ok(reply)?.body);
+    Ok((reply, document.map_err(|error| format!("the file is not JSON: {error}"))?))
+}
