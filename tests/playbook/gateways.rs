@@ -51,6 +51,16 @@ fn haproxy_is_reached_in_exactly_one_way() {
 }
 
 #[test]
+fn a_file_lies_on_a_machine_that_ssh_can_reach() {
+    let envoy = "type: envoy, admin_url: http://h, cluster: app, file: /f, ssh:";
+    assert_refused(&[
+        (&format!("{envoy} -oProxyCommand=x"), "`-oProxyCommand=x` is not an ssh destination"),
+        (&format!("{envoy} a b"), "`a b` is not an ssh destination"),
+    ]);
+    assert_eq!(name_of(&format!("{envoy} local")), "h");
+}
+
+#[test]
 fn haproxy_counts_no_requests_of_nodes_that_dns_has_taken_away() {
     let counted = "type: haproxy, backend: app, tcp: 'h:1' }\ndrain: { in_flight: gateways";
     let text =

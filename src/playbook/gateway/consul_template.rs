@@ -41,6 +41,10 @@ impl Settings for ConsulTemplate {
         ("ssh", self.ssh.as_str())
     }
 
+    fn destination(&self) -> Option<(&'static str, &str)> {
+        Some(("ssh", self.ssh.fixed()?))
+    }
+
     fn disobeys(&self, registry: &Registry) -> Option<String> {
         follows_health(registry)
     }

@@ -42,6 +42,10 @@ impl Settings for Envoy {
         ("admin_url", self.admin_url.as_str())
     }
 
+    fn destination(&self) -> Option<(&'static str, &str)> {
+        Some(("ssh", self.ssh.fixed()?))
+    }
+
     fn counts_in_flight(&self) -> bool {
         true
     }
