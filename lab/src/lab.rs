@@ -218,8 +218,6 @@ impl Lab {
         }
         let resolvers = Resolver::start_all(&nursery, &home, config.resolvers, &consul)?;
         let rendered = Rendered::start_all(&home, &config.rendered, &nodes, &consul)?;
-        let service = config.service;
-        let wires = None;
         let mut lab = Self {
             gateways,
             haproxies,
@@ -231,8 +229,8 @@ impl Lab {
             consul,
             agents,
             client,
-            service,
-            wires,
+            service: config.service,
+            wires: None,
             _nursery: nursery,
             home,
         };
