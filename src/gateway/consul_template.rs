@@ -1,8 +1,9 @@
 //! nginx with a rendered list of servers, and a reload after each change.
 //!
-//! Nothing in open-source nginx tells which list is loaded. The file tells what will be; the reload follows at once,
-//! and requests were seen to arrive at a removed server for 85–104 ms after its command had returned, 114–130 ms after
-//! the write. Workers of the list before leave when their requests are done: until then they are counted.
+//! Nothing in open-source nginx tells which list is loaded. The file tells what will be. Workers that are older than the
+//! file have not read it, as when nginx refuses its configuration; else the reload follows at once: requests were seen
+//! to arrive at a removed server for 85–104 ms after its command had returned, 114–130 ms after the write. Workers of
+//! the list before leave when their requests are done: until then they are counted.
 
 use std::time::Duration;
 
@@ -59,9 +60,12 @@ impl Driver for ConsulTemplate {
         let [reply, ..] = replies else { return Err("no reply".into()) };
         let text = reply.searchable()?;
         // What comes last tells that the file before it is whole.
-        let (file, leaving) = text.rsplit_once("\nleaving=").unwrap_or_default();
-        let leaving = leaving.strip_suffix('\n').and_then(|number| number.parse().ok());
-        let leaving: usize = leaving.ok_or("nginx's workers cannot be counted")?;
+        let (file, workers) = text.rsplit_once("\nleaving=").unwrap_or_default();
+        let (leaving, older) = numbers(workers).ok_or("nginx's workers cannot be counted")?;
+        if older > 0 {
+            let workers = count(older, "worker");
+            return Err(format!("the file was written and not loaded: {workers} older than it"));
+        }
         let mut view = self.servers.read(&Reply { body: file.into(), ..Reply::default() })?;
         if leaving > 0 {
             let workers = count(leaving, "worker");
@@ -88,6 +92,12 @@ impl Driver for ConsulTemplate {
     }
 }
 
+/// How many workers are leaving, and how many are older than the file.
+fn numbers(workers: &str) -> Option<(usize, usize)> {
+    let (leaving, older) = workers.strip_suffix('\n')?.split_once(" older=")?;
+    Some((leaving.parse().ok()?, older.parse().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,7 +116,7 @@ mod tests {
     fn the_servers_of_the_rendered_file_are_routed() {
         let view = view(
             "upstream app {\n  zone app 64k;\n  server 10.0.1.1:80 weight=5 max_fails=0;\n\tserver 10.0.1.2:80;\n\
-             # server 10.0.1.3:80;\n  server 10.0.1.4:80 max_fails=1 down;\n  server 10.0.1.5:80 backup; # down\n}\n\nleaving=0\n",
+             # server 10.0.1.3:80;\n  server 10.0.1.4:80 max_fails=1 down;\n  server 10.0.1.5:80 backup; # down\n}\n\nleaving=0 older=0\n",
         );
         let view = view.expect("readable");
         assert_eq!(view.unsettled, None);
@@ -129,18 +139,26 @@ mod tests {
 
     #[test]
     fn workers_that_were_told_to_leave_are_waited_for() {
-        let view = view("server 10.0.1.2:80;\n\nleaving=2\n").expect("readable");
+        let view = view("server 10.0.1.2:80;\n\nleaving=2 older=0\n").expect("readable");
         assert_eq!(view.unsettled.as_deref(), Some("2 workers of the list before still at work"));
     }
 
     #[test]
-    fn an_output_that_ends_before_the_number_of_workers_tells_nothing() {
+    fn a_reload_that_did_not_happen_is_no_proof() {
+        let error = view("server 10.0.1.2:80;\n\nleaving=0 older=4\n").expect_err("not loaded");
+        assert_eq!(error, "the file was written and not loaded: 4 workers older than it");
+    }
+
+    #[test]
+    fn an_output_that_ends_before_the_numbers_of_workers_tells_nothing() {
         for output in [
             "",
             "server 10.0.1.2:80;\n",
             "server 10.0.1.2:80;\n\nleaving=",
             "server 10.0.1.2:80;\n\nleaving=\n",
-            "server 10.0.1.2:80;\n\nleaving=1",
+            "server 10.0.1.2:80;\n\nleaving=0\n",
+            "server 10.0.1.2:80;\n\nleaving=0 older=\n",
+            "server 10.0.1.2:80;\n\nleaving=0 older=1",
         ] {
             assert!(view(output).is_err(), "{output}");
         }

@@ -68,7 +68,8 @@ pub enum Operation {
         /// The port.
         port: u16,
     },
-    /// Tells a file that an nginx was rendered with, and then how many workers it has told to leave.
+    /// Tells a file that an nginx was rendered with, and then how many workers it has told to leave, and how many work since
+    /// before the file was written.
     Rendered {
         /// The file.
         file: String,
@@ -235,17 +236,22 @@ fn unpack(layout: &Layout) -> String {
     )
 }
 
-/// Workers say themselves that they are leaving, in their command line. They are counted after the file was read: those of
-/// the list before it may be told to leave meanwhile.
+/// Workers say themselves that they are leaving, in their command line. One that works since before the file was written
+/// has not read it; both ages are whole seconds, so it must be older by more than one. All are counted after the file was
+/// read: those of the list before it may be told to leave meanwhile.
 fn rendered(file: &str, pid_file: &str) -> String {
     format!(
-        "set -e; m=$(cat {pid_file}); [ -d \"/proc/$m\" ] || \
-         {{ echo \"no nginx with the process id $m\" >&2; exit 1; }}; cat {file}; n=0; \
+        "set -e; f={file}; m=$(cat {pid_file}); [ -d \"/proc/$m\" ] || \
+         {{ echo \"no nginx with the process id $m\" >&2; exit 1; }}; cat \"$f\"; n=0; o=0; \
+         a=$(($(date +%s) - $(stat -L -c %Y \"$f\"))); u=$(cut -d. -f1 /proc/uptime); h=$(getconf CLK_TCK || echo 100); \
          for p in /proc/[0-9]*; do \
          c=$(tr '\\0' ' ' <\"$p/cmdline\" 2>/dev/null) || continue; \
-         case $c in 'nginx: worker process is shutting down'*) \
-         ! grep -q \"^PPid:[[:space:]]*$m\\$\" \"$p/status\" 2>/dev/null || n=$((n+1));; esac; done; \
-         printf '\\nleaving=%s\\n' \"$n\"",
+         case $c in 'nginx: worker process'*) ;; *) continue;; esac; \
+         grep -q \"^PPid:[[:space:]]*$m\\$\" \"$p/status\" 2>/dev/null || continue; \
+         case $c in *'is shutting down'*) n=$((n+1)); continue;; esac; \
+         s=$(sed 's/.*) //' \"$p/stat\" 2>/dev/null | cut -d' ' -f20); \
+         [ -z \"$s\" ] || [ $((u - s / h)) -le $((a + 1)) ] || o=$((o+1)); done; \
+         printf '\\nleaving=%s older=%s\\n' \"$n\" \"$o\"",
         pid_file = quote(pid_file),
         file = quote(file),
     )
@@ -403,18 +409,29 @@ mod tests {
         std::fs::write(path("pid"), format!("{}\n", std::process::id())).expect("a file");
         let rendered = Operation::Rendered { file: path("app.conf"), pid_file: path("pid") };
         let told = || String::from_utf8_lossy(&run(&rendered, None).stdout).into_owned();
-        assert_eq!(told(), "server 10.0.1.1:80;\n\nleaving=0\n");
-        // A worker that is leaving has it in its command line, and the master for its parent.
-        let mut worker = Command::new("sh")
-            .arg0("nginx: worker process is shutting down")
-            .args(["-c", "read -r _"])
-            .stdin(std::process::Stdio::piped())
-            .spawn()
-            .expect("sh runs");
-        let seen = told();
-        drop(worker.stdin.take());
-        worker.wait().expect("it ends");
-        assert_eq!(seen, "server 10.0.1.1:80;\n\nleaving=1\n");
+        assert_eq!(told(), "server 10.0.1.1:80;\n\nleaving=0 older=0\n");
+        // A worker has what it does in its command line, and the master for its parent.
+        let told_with = |title: &str| {
+            let mut worker = Command::new("sh")
+                .arg0(title)
+                .args(["-c", "read -r _"])
+                .stdin(std::process::Stdio::piped())
+                .spawn()
+                .expect("sh runs");
+            let seen = told();
+            drop(worker.stdin.take());
+            worker.wait().expect("it ends");
+            seen
+        };
+        let [leaving, working] =
+            ["nginx: worker process is shutting down", "nginx: worker process"];
+        assert_eq!(told_with(leaving), "server 10.0.1.1:80;\n\nleaving=1 older=0\n");
+        assert_eq!(told_with(working), "server 10.0.1.1:80;\n\nleaving=0 older=0\n");
+        let soon = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+        let file = std::fs::File::options().write(true).open(path("app.conf")).expect("a file");
+        file.set_modified(soon).expect("a time");
+        assert_eq!(told_with(leaving), "server 10.0.1.1:80;\n\nleaving=1 older=0\n");
+        assert_eq!(told_with(working), "server 10.0.1.1:80;\n\nleaving=0 older=1\n");
         std::fs::write(path("pid"), "999999999\n").expect("a file");
         let output = run(&rendered, None);
         assert!(!output.status.success(), "{output:?}");

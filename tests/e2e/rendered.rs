@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollgate_lab::{LabConfig, Renderer};
+use rollgate_lab::{LabConfig, Renderer, until};
 
 use crate::harness::{Bench, costs, events, print_costs};
 
@@ -36,4 +36,26 @@ pub(crate) fn release(by: Renderer) {
 #[test]
 fn no_request_fails_behind_an_nginx_that_is_rendered_and_reloaded() {
     release(Renderer::StandIn);
+}
+
+/// nginx goes on with the list before when it cannot read its configuration, and nobody is told but its log.
+#[test]
+fn a_list_that_nginx_refuses_to_load_stands_against_a_release() {
+    let rendered = vec![Renderer::StandIn];
+    let config = LabConfig { agents: true, rendered, ..LabConfig::new(2, Vec::new()) };
+    let bench = Bench::with(config, |_| {});
+    bench.run(&["doctor"], &[]).exits(0);
+    // Workers are as old as the lab; in whole seconds that must be older than the file.
+    let spoil = "sleep 3; echo broken >>/run/node/tpl-1/nginx.conf";
+    bench.lab.nodes[0].exec(spoil).expect("spoilt");
+    bench.lab.agents[1].maintain(true, "rendered").expect("maintenance");
+    let said = until("the doctor to see it", Duration::from_secs(10), || {
+        let ran = bench.run(&["doctor"], &[]);
+        Ok((ran.code() != Some(0) && ran.stdout().contains("not loaded")).then_some(ran))
+    });
+    let said = said.expect("it is seen").stdout();
+    assert!(
+        said.contains("the file was written and not loaded: 4 workers older than it"),
+        "{said}"
+    );
 }

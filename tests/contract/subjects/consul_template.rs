@@ -42,6 +42,6 @@ impl Subject for ConsulTemplate {
         // What is rendered is not loaded yet, and no worker has been told to leave.
         let left = NODES.into_iter().zip(seen.told).filter(|(_, down)| !down);
         let servers: Vec<_> = left.map(|(node, _)| format!("    server {node};")).collect();
-        Answer::ok(format!("upstream app {{\n{}\n}}\n\nleaving=0\n", servers.join("\n")))
+        Answer::ok(format!("upstream app {{\n{}\n}}\n\nleaving=0 older=0\n", servers.join("\n")))
     }
 }
