@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rollgate_lab::{Agent, GatewayConfig, Lab, LabConfig, Source, until};
+use rollgate_lab::{Agent, GatewayConfig, Lab, LabConfig, Resolver, Source, until};
 use serde_json::json;
 
 use super::stage::LITTLE;
@@ -39,6 +39,9 @@ impl Consul {
                 }
                 agent.register().expect("it passes");
             }
+            // It asks again ten seconds after it heard that there was nobody.
+            let mut resolvers = lab.resolvers.iter_mut();
+            resolvers.try_for_each(Resolver::restart).expect("it starts again");
             let all = until("every node to be routed to", RENEWAL, || {
                 let mut nodes = lab.nodes.iter();
                 Ok(nodes.all(|node| has(lab, node.address(), false)).then_some(()))

@@ -31,6 +31,9 @@ use stage::{Ailment, Hands, Stage, spec_of};
 /// How long a lab may take to be as it was at first.
 const RENEWAL: Duration = Duration::from_secs(60);
 
+/// How long a host may take to answer, here where all of them are near.
+const CONNECT: Duration = Duration::from_secs(3);
+
 type Played<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// A scenario with its name.
@@ -61,7 +64,9 @@ impl Theatre {
         let nodes = lab.nodes.iter().map(Node::address).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let ssh_config = Some(lab.ssh_config());
-        let world = Live::new(LiveSettings { ssh_config, ..LiveSettings::default() });
+        let connect_timeout = CONNECT;
+        let world =
+            Live::new(LiveSettings { ssh_config, connect_timeout, ..LiveSettings::default() });
         let world = Some(Arc::new(world.expect("a world")));
         let lab = Rc::new(RefCell::new(lab));
         Self { lab, nodes, runtime: runtime.expect("a runtime"), world }
