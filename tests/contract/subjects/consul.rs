@@ -91,16 +91,23 @@ impl Subject for Dns {
         let mut answer = message(RECORDS);
         assert_eq!(message(bytes).queries, answer.queries);
         if !seen.knows || seen.told == [true; 3] {
-            return Answer::ok(NO_SUCH_NAME);
+            let mut nobody = message(NO_SUCH_NAME);
+            nobody.queries = answer.queries;
+            return framed(&nobody);
         }
         answer.answers.retain(|record| match &record.data {
             RData::SRV(service) => is_up(seen, &service.port.into()),
             _ => true,
         });
-        let bytes = answer.to_vec().expect("a message");
-        let length = u16::try_from(bytes.len()).expect("short");
-        Answer::ok([&length.to_be_bytes(), &bytes[..]].concat())
+        framed(&answer)
     }
+}
+
+/// With the length in front.
+fn framed(message: &Message) -> Answer {
+    let bytes = message.to_vec().expect("a message");
+    let length = u16::try_from(bytes.len()).expect("short");
+    Answer::ok([&length.to_be_bytes(), &bytes[..]].concat())
 }
 
 fn message(bytes: &[u8]) -> Message {
