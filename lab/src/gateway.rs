@@ -11,6 +11,7 @@ mod files;
 mod haproxy;
 mod rendered;
 mod resolver;
+mod traefik;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -30,6 +31,7 @@ use files::Files;
 pub use haproxy::{Haproxy, HaproxyConfig, Reach, Servers};
 pub use rendered::{Rendered, Renderer};
 pub use resolver::Resolver;
+pub use traefik::Traefik;
 
 use crate::audit;
 use crate::http;

@@ -13,7 +13,7 @@ use crate::audit::Audit;
 use crate::consul::{Access, Agent, Consul, DNS_PORT};
 use crate::gateway::{
     Caddy, Envoy, Gateway, GatewayConfig, Haproxy, HaproxyConfig, PREFIX, Rendered, Renderer,
-    Resolver,
+    Resolver, Traefik,
 };
 use crate::home::Home;
 use crate::node::{Node, NodeConfig};
@@ -23,11 +23,12 @@ use crate::ssh::Client;
 use crate::tools;
 use crate::wire::Wires;
 
-/// The last numbers of the addresses of the first gateway, HAProxy, Caddy, Envoy and node.
+/// The last numbers of the addresses of the first gateway, HAProxy, Caddy, Envoy, Traefik and node.
 const FIRST_GATEWAY: u8 = 11;
 const FIRST_HAPROXY: u8 = 61;
 const FIRST_CADDY: u8 = 81;
 const FIRST_ENVOY: u8 = 86;
+const FIRST_TRAEFIK: u8 = 91;
 const FIRST_NODE: u8 = 101;
 
 /// What every node's value in the registry is at the start.
@@ -54,6 +55,8 @@ pub struct LabConfig {
     pub resolvers: u8,
     /// Who renders the list of an nginx; they need agents.
     pub rendered: Vec<Renderer>,
+    /// The number of Traefiks; where nodes have agents, they follow Consul's catalog.
+    pub traefiks: u8,
     /// The release that runs at the start; later ones have its delays.
     pub service: Release,
     /// Whether rollgate reaches each part by a wire of its own, which can be cut.
@@ -76,6 +79,7 @@ impl LabConfig {
             envoys: 0,
             resolvers: 0,
             rendered: Vec::new(),
+            traefiks: 0,
             service: Release::new("1"),
             wired: false,
             agents: false,
@@ -100,6 +104,8 @@ pub struct Lab {
     pub resolvers: Vec<Resolver>,
     /// The nginx whose list is rendered.
     pub rendered: Vec<Rendered>,
+    /// The Traefiks.
+    pub traefiks: Vec<Traefik>,
     /// The SSH hosts.
     pub nodes: Vec<Node>,
     /// The registry.
@@ -125,6 +131,26 @@ fn start_caddies(
         let mut caddy = Caddy::prepare(nursery, home.directory(), name, ip, nodes)?;
         caddy.start()?;
         Ok(caddy)
+    };
+    (0..number).map(start).collect()
+}
+
+fn start_traefiks(
+    nursery: &Nursery,
+    home: &Home,
+    number: u8,
+    folder: Option<&Path>,
+    (nodes, consul): (&[SocketAddr], Option<&Consul>),
+) -> Result<Vec<Traefik>> {
+    let consul = consul.and_then(|consul| consul.addresses().first().cloned());
+    let catalog = consul.map(|address| address.replace("http://", ""));
+    let start = |index| {
+        let (name, ip) = (format!("traefik-{}", index + 1), home.address(FIRST_TRAEFIK + index));
+        let places = (home.directory(), folder.context("Traefik needs a node")?);
+        let lists = (nodes, catalog.clone());
+        let mut traefik = Traefik::prepare(nursery, places, name, ip, lists)?;
+        traefik.start()?;
+        Ok(traefik)
     };
     (0..number).map(start).collect()
 }
@@ -218,6 +244,9 @@ impl Lab {
         }
         let resolvers = Resolver::start_all(&nursery, &home, config.resolvers, &consul)?;
         let rendered = Rendered::start_all(&home, &config.rendered, &nodes, &consul)?;
+        let list = (&addresses[..], config.agents.then_some(&consul));
+        let folder = nodes.first().map(Node::directory);
+        let traefiks = start_traefiks(&nursery, &home, config.traefiks, folder, list)?;
         let mut lab = Self {
             gateways,
             haproxies,
@@ -225,6 +254,7 @@ impl Lab {
             envoys,
             resolvers,
             rendered,
+            traefiks,
             nodes,
             consul,
             agents,

@@ -1,7 +1,7 @@
 //! A laboratory of real parts, used by the demo, the end-to-end tests and the benchmarks.
 //!
-//! [`Lab::start`] brings up Consul, SSH hosts with a small service, nginx gateways that follow Consul, HAProxy, Caddy
-//! and Envoy, all as child processes on addresses of 127.0.0.0/8. [`Load`] sends requests through the
+//! [`Lab::start`] brings up Consul, SSH hosts with a small service, nginx gateways that follow Consul, HAProxy, Caddy,
+//! Envoy and Traefik, all as child processes on addresses of 127.0.0.0/8. [`Load`] sends requests through the
 //! gateways and counts every failure; [`Lab::audit`] tells afterwards whether a service was stopped
 //! while anyone still sent to it. Nothing outside the lab's own directory is changed, and nothing
 //! survives the lab, not even when its process is killed.
@@ -32,7 +32,7 @@ pub use authority::{Authority, Identity};
 pub use consul::{Access, Agent, Check, Consul};
 pub use gateway::{
     ActiveCheck, Caddy, Envoy, Follow, Gateway, GatewayConfig, Haproxy, HaproxyConfig, Include,
-    Reach, Rendered, Renderer, Resolver, Servers, Source,
+    Reach, Rendered, Renderer, Resolver, Servers, Source, Traefik,
 };
 pub use http::{Reply, get, request};
 pub use lab::{Lab, LabConfig};

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::gateway::{
-    Caddy, Envoy, Follow, Gateway, Haproxy, PREFIX, Reach, Rendered, Resolver, Source, UPSTREAM,
+    Caddy, Envoy, Follow, Gateway, Haproxy, PREFIX, Reach, Rendered, Resolver, Source, Traefik,
+    UPSTREAM,
 };
 use crate::lab::Lab;
 use crate::wire::through;
@@ -26,6 +27,7 @@ pub(crate) fn describe(lab: &Lab) -> Value {
     let gateways = gateways.chain(lab.envoys.iter().map(envoy));
     let gateways = gateways.chain(lab.resolvers.iter().map(resolver));
     let gateways = gateways.chain(lab.rendered.iter().map(rendered));
+    let gateways = gateways.chain(lab.traefiks.iter().map(traefik));
     let mut playbook = json!({
         "service": "app",
         "variables": { "version": { "required": true } },
@@ -64,7 +66,10 @@ pub(crate) fn describe(lab: &Lab) -> Value {
     if !lab.agents.is_empty() {
         playbook["registry"] = json!({ "type": "consul-service", "service": UPSTREAM });
     }
-    let switched = !lab.haproxies.is_empty() || !lab.caddies.is_empty() || !lab.envoys.is_empty();
+    let switched = !lab.haproxies.is_empty()
+        || !lab.caddies.is_empty()
+        || !lab.envoys.is_empty()
+        || !lab.traefiks.is_empty();
     if lab.agents.is_empty() && switched {
         playbook["registry"] = json!({ "type": "gateway" });
     }
@@ -167,4 +172,19 @@ fn rendered(rendered: &Rendered) -> Value {
         "type": "consul-template", "name": rendered.name(), "ssh": "node-1", "file": rendered.file(),
         "pid_file": rendered.pid_file(),
     })
+}
+
+fn traefik(traefik: &Traefik) -> Value {
+    let api = traefik.api_url();
+    match traefik.file() {
+        Some(file) => json!({
+            "type": "traefik", "name": traefik.name(), "api_url": api, "service": UPSTREAM, "ssh": "node-1",
+            "file": file,
+        }),
+        None => json!({
+            "type": "http-table", "name": traefik.name(), "workers": 1, "sync_interval": "0s",
+            "url": format!("{api}/api/http/services/{UPSTREAM}@consulcatalog"),
+            "pattern": r#""https?://(?<address>[^"/]+)":"(?:(?<routed>UP)|DOWN)""#,
+        }),
+    }
 }

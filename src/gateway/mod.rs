@@ -21,6 +21,7 @@ mod ngx_dynamic_upstream;
 mod proof;
 mod slardar;
 mod table;
+mod traefik;
 mod upsync;
 mod watch;
 
@@ -250,6 +251,7 @@ pub fn driver(gateway: &GatewaySpec) -> Box<dyn Driver> {
         }
         Gateway::Caddy(settings) => Box::new(caddy::Caddy::new(settings)),
         Gateway::Envoy(settings) => Box::new(envoy::Envoy::new(settings)),
+        Gateway::Traefik(settings) => Box::new(traefik::Traefik::new(settings)),
         Gateway::ConsulPassing(settings) => Box::new(consul_passing::ConsulPassing::new(settings)),
         Gateway::Command(settings) => Box::new(command::Commands::new(settings)),
         Gateway::Haproxy(settings) => Box::new(haproxy::Haproxy::new(settings)),

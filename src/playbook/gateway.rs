@@ -14,6 +14,7 @@ mod http_table;
 mod nginx_upsync;
 mod ngx_dynamic_upstream;
 mod slardar;
+mod traefik;
 
 use std::collections::BTreeMap;
 
@@ -35,6 +36,7 @@ pub use http_table::HttpTable;
 pub use nginx_upsync::{NginxUpsync, UpsyncType};
 pub use ngx_dynamic_upstream::{DynamicUpstreamVariant, NgxDynamicUpstream};
 pub use slardar::{Slardar, SlardarServer};
+pub use traefik::Traefik;
 
 /// A proxy that routes to the nodes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -64,6 +66,8 @@ pub enum Gateway {
     Caddy(Caddy),
     /// Envoy with its endpoints in a file of JSON that it watches (EDS).
     Envoy(Envoy),
+    /// Traefik with its servers in a file that it watches, written as JSON.
+    Traefik(Traefik),
 }
 
 /// The settings of a gateway, whatever its kind; borrowed as the gateway is.
@@ -82,6 +86,7 @@ macro_rules! of_any_kind {
             Self::Slardar(settings) => settings,
             Self::Caddy(settings) => settings,
             Self::Envoy(settings) => settings,
+            Self::Traefik(settings) => settings,
         }
     };
 }
@@ -103,6 +108,7 @@ impl Gateway {
             Self::Slardar(_) => "slardar",
             Self::Caddy(_) => "caddy",
             Self::Envoy(_) => "envoy",
+            Self::Traefik(_) => "traefik",
         }
     }
 

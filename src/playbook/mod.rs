@@ -32,7 +32,7 @@ pub(crate) use gateway::is_haproxy_name;
 pub use gateway::{
     Caddy, CommandGateway, ConsulDns, ConsulPassing, ConsulTemplate, DynamicUpstreamVariant, Dyups,
     DyupsMode, Envoy, Gateway, Haproxy, HaproxySocket, HaproxyState, HttpTable, NginxUpsync,
-    NgxDynamicUpstream, Settings, Slardar, SlardarServer, UpsyncType, Wrong,
+    NgxDynamicUpstream, Settings, Slardar, SlardarServer, Traefik, UpsyncType, Wrong,
 };
 pub use load::{Loaded, load, load_text, schema};
 pub use proof::{ConsulCheck, Drain, Health, Identity, InFlight, Metric, OnTimeout, Sockets};

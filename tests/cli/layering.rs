@@ -97,6 +97,8 @@ fn what_decides_knows_no_clock_and_no_runtime() {
         "gateway/caddy.rs",
         "gateway/envoy.rs",
         "gateway/envoy",
+        "gateway/traefik.rs",
+        "gateway/traefik",
         "gateway/json_file.rs",
         "registry/value.rs",
         "health/streak.rs",

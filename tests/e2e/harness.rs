@@ -107,8 +107,9 @@ impl Bench {
         let envoys = self.lab.envoys.iter().map(|envoy| envoy.url(""));
         let resolvers = self.lab.resolvers.iter().map(|resolver| resolver.url(""));
         let rendered = self.lab.rendered.iter().map(|rendered| rendered.url(""));
+        let traefiks = self.lab.traefiks.iter().map(|traefik| traefik.url(""));
         let targets = gateways.chain(haproxies).chain(caddies).chain(envoys);
-        let targets = targets.chain(resolvers).chain(rendered);
+        let targets = targets.chain(resolvers).chain(rendered).chain(traefiks);
         let mut config = LoadConfig::new(targets.collect());
         edit(&mut config);
         Load::start(&config).expect("the load starts")

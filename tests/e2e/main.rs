@@ -29,3 +29,4 @@ mod rollback;
 mod signals;
 mod source_only;
 mod terminal;
+mod traefik;

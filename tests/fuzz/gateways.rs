@@ -40,6 +40,9 @@ const CADDY: [&str; 2] = [
 /// The endpoints of a real Envoy.
 const ENVOY_FILE: &str = r#"{"resources":[{"@type":"type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment","cluster_name":"app","endpoints":[{"lb_endpoints":[{"endpoint":{"address":{"socket_address":{"address":"127.0.0.1","port_value":19001}}}},{"endpoint":{"address":{"socket_address":{"address":"127.0.0.1","port_value":19002}}},"health_status":"DRAINING"}]}]}]}"#;
 
+/// The servers of a real Traefik.
+const TRAEFIK_FILE: &str = r#"{"http":{"routers":{"app":{"rule":"PathPrefix(`/`)","service":"app"}},"services":{"app":{"loadBalancer":{"servers":[{"url":"http://127.0.0.1:19001"},{"url":"http://127.0.0.1:19002","weight":-9223372036854775808},{"url":"http://127.0.0.1:19001/a","weight":5}]}}}}}"#;
+
 fn read_by(settings: serde_json::Value) -> Box<dyn Driver> {
     let settings: Gateway = serde_json::from_value(settings).expect("settings");
     driver(&GatewaySpec { name: "gw".into(), settings, nodes: nodes() })
@@ -336,6 +339,28 @@ proptest! {
         let said = switch.is_down(&file, "127.0.0.1:19001").err();
         let refused = switch.turn(&file, "127.0.0.1:19001", true).err();
         said.into_iter().chain(refused).for_each(|error| assert_printable(&error));
+    }
+
+    #[test]
+    fn any_reply_of_traefik_is_read_or_refused(
+        service in bytes(&[include_str!("../fixtures/gateway/traefik/service.json")]),
+        version in bytes(&[r#"{"Version":"3.7.15","Codename":"langres"}"#]),
+        file in bytes(&[TRAEFIK_FILE]),
+        status in 0_u16..700,
+    ) {
+        let traefik = read_by(json!({
+            "type": "traefik", "api_url": "http://gw", "service": "app", "ssh": "gw", "file": "/app.yml",
+        }));
+        let switch = traefik.switch().expect("it has one");
+        read(&*traefik, &[reply(200, &service.0)]);
+        read(&*traefik, &[reply(status, &service.0)]);
+        let nature = traefik.nature(&[reply(200, &service.0), reply(status, &version.0)]);
+        nature.unfit.iter().chain([&nature.is]).for_each(|text| assert_printable(text));
+        let file = [reply(200, &file.0)];
+        let said = switch.is_down(&file, "127.0.0.1:19001").err();
+        let refused = switch.turn(&file, "127.0.0.1:19001", true).err();
+        let back = switch.turn(&file, "127.0.0.1:19002", false).err();
+        said.into_iter().chain(refused).chain(back).for_each(|error| assert_printable(&error));
     }
 
     #[test]

@@ -61,6 +61,23 @@ fn a_file_lies_on_a_machine_that_ssh_can_reach() {
 }
 
 #[test]
+fn the_file_of_traefik_is_one_that_traefik_reads() {
+    let traefik = "type: traefik, api_url: http://h, service: app, ssh: h, file:";
+    assert_refused(&[
+        (&format!("{traefik} app.yml"), "`file` is not an absolute path"),
+        (&format!("{traefik} /app.json"), "Traefik reads no JSON from a file of this name"),
+        (&format!("{traefik} /app.toml"), "Traefik reads no JSON from a file of this name"),
+    ]);
+    for name in ["app.yml", "app.yaml", "${{ release.service }}"] {
+        assert_eq!(name_of(&format!("{traefik} '/{name}'")), "h");
+    }
+    let registry = behind(&format!("{traefik} /app.yml"))
+        .replace("{ type: gateway }", "{ type: consul-service, service: app }");
+    let shown = refused(&registry);
+    assert!(shown.contains("it follows a file of its own"), "{shown}");
+}
+
+#[test]
 fn haproxy_counts_no_requests_of_nodes_that_dns_has_taken_away() {
     let counted = "type: haproxy, backend: app, tcp: 'h:1' }\ndrain: { in_flight: gateways";
     let text =

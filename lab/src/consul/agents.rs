@@ -161,6 +161,7 @@ fn instance(id: &str, service: SocketAddr, check: Check) -> Value {
     json!({
         "ID": id,
         "Name": UPSTREAM,
+        "Tags": ["traefik.enable=true"],
         "Address": service.ip().to_string(),
         "Port": service.port(),
         "Check": check.definition(service),

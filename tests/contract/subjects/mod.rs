@@ -11,6 +11,7 @@ mod http_table;
 mod nginx_upsync;
 mod ngx_dynamic_upstream;
 mod slardar;
+mod traefik;
 
 use super::replay::Subject;
 
@@ -33,5 +34,6 @@ pub(crate) fn subjects() -> Vec<&'static dyn Subject> {
         &ngx_dynamic_upstream::Zigzagak,
         &ngx_dynamic_upstream::Cubicdaiya,
         &slardar::Slardar,
+        &traefik::Traefik,
     ]
 }

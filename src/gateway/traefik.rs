@@ -1,0 +1,173 @@
+//! Traefik with its servers in a file (the `file` provider): what the file says is written, what Traefik's API shows
+//! proves it.
+//!
+//! A server whose weight is below one gets no new requests. So a node is taken out by the sign of its weight, and the
+//! file itself says what it comes back with.
+
+mod file;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::json_file::JsonFile;
+use super::{Ask, Driver, Nature, Peer, Switch, View, get, ok};
+use crate::playbook;
+use crate::text::line;
+use crate::world::{Host, Reply};
+
+/// From what the API shows to what every entry point does.
+const SPREAD: Duration = Duration::from_millis(100);
+
+/// The strategy that knows no weights.
+const WEIGHTLESS: &str = "p2c";
+
+/// A gateway of this kind.
+pub(super) struct Traefik {
+    api_url: String,
+    service: String,
+    file: JsonFile,
+}
+
+/// A service as the API shows it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Service {
+    load_balancer: Option<LoadBalancer>,
+    /// Why it is not what the file says.
+    #[serde(default)]
+    error: Vec<String>,
+    /// `UP` or `DOWN` by its URL, as checks of Traefik's own say.
+    #[serde(default)]
+    server_status: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct LoadBalancer {
+    #[serde(default)]
+    servers: Vec<Server>,
+    #[serde(default)]
+    strategy: String,
+}
+
+#[derive(Deserialize)]
+struct Server {
+    #[serde(default)]
+    url: String,
+    weight: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    #[serde(rename = "Version")]
+    version: String,
+}
+
+impl Traefik {
+    pub(super) fn new(settings: &playbook::Traefik) -> Self {
+        Self {
+            api_url: settings.api_url.as_str().trim_end_matches('/').to_owned(),
+            service: settings.service.as_str().to_owned(),
+            file: JsonFile {
+                host: Host::of(Some(settings.ssh.as_str())),
+                path: settings.file.as_str().to_owned(),
+                sudo: settings.sudo,
+            },
+        }
+    }
+}
+
+impl Driver for Traefik {
+    fn asks(&self) -> Vec<Ask> {
+        let url = format!("{}/api/http/services/{}@file", self.api_url, self.service);
+        vec![Ask::Http(get(&url))]
+    }
+
+    fn read(&self, replies: &[Reply]) -> Result<View, String> {
+        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let name = &self.service;
+        let service: Service = serde_json::from_slice(&ok(reply)?.body)
+            .map_err(|error| format!("its service cannot be read: {error}"))?;
+        if let Some(error) = service.error.first() {
+            return Err(format!("`{name}` is in error: {}", line(error, 200)));
+        }
+        let balancer = service
+            .load_balancer
+            .ok_or_else(|| format!("`{name}` has no servers of its own (`loadBalancer`)"))?;
+        if balancer.strategy == WEIGHTLESS {
+            return Err(format!(
+                "`{name}` has the strategy `{WEIGHTLESS}`, which knows no weights: nobody could be taken out"
+            ));
+        }
+        let mut view = View::default();
+        for server in balancer.servers {
+            let status = service.server_status.get(&server.url).map(String::as_str);
+            let up = server.weight.is_none_or(|weight| weight > 0);
+            let held_down = up && status.is_some_and(|status| status != "UP");
+            view.add(file::address(&server.url)?, Peer { up, held_down, in_flight: None });
+        }
+        Ok(view)
+    }
+
+    fn greeting(&self) -> Vec<Ask> {
+        let version = get(&format!("{}/api/version", self.api_url));
+        Driver::asks(self).into_iter().chain([Ask::Http(version)]).collect()
+    }
+
+    fn nature(&self, replies: &[Reply]) -> Nature {
+        let version = replies.get(1).and_then(|reply| serde_json::from_slice(&reply.body).ok());
+        let is = match version {
+            Some(Version { version }) => format!("Traefik {}", line(&version, 20)),
+            None => self.kind(),
+        };
+        Nature { is, unfit: self.read(replies).err().into_iter().collect() }
+    }
+
+    fn kind(&self) -> String {
+        "Traefik".into()
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn lag(&self) -> Duration {
+        SPREAD
+    }
+
+    /// One process.
+    fn workers(&self) -> Option<u32> {
+        Some(1)
+    }
+
+    fn switch(&self) -> Option<&dyn Switch> {
+        Some(self)
+    }
+}
+
+impl Switch for Traefik {
+    fn asks(&self) -> Vec<Ask> {
+        vec![self.file.ask()]
+    }
+
+    fn is_down(&self, replies: &[Reply], address: &str) -> Result<bool, String> {
+        let (_, mut document) = file::parse(replies)?;
+        let servers = file::servers(&mut document, &self.service, address)?;
+        servers.iter().try_fold(true, |down, server| Ok(down & file::is_down(server)?))
+    }
+
+    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String> {
+        let (reply, mut document) = file::parse(replies)?;
+        for server in file::servers(&mut document, &self.service, address)? {
+            file::mark(server, down)?;
+        }
+        Ok(vec![self.file.replace(reply, &document)?])
+    }
+
+    fn is_done(&self, _: &[Reply]) -> Result<(), String> {
+        Ok(())
+    }
+}
