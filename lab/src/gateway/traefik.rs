@@ -36,6 +36,9 @@ pub struct Traefik {
     directory: PathBuf,
     /// The folder with the file.
     watched: PathBuf,
+    nodes: Vec<SocketAddr>,
+    /// The name of the service in its file; a change is in effect after [`Traefik::renew`].
+    pub service: String,
     catalog: Option<String>,
     process: Option<Contained>,
 }
@@ -53,9 +56,11 @@ impl Traefik {
         let (directory, watched) = (lab.join(&name), folder.join(&name));
         fs::create_dir(&directory)?;
         fs::create_dir(&watched)?;
-        let nursery = nursery.clone();
-        let traefik = Self { nursery, name, ip, directory, watched, catalog, process: None };
-        fs::write(traefik.watched.join(FILE), servers(nodes).to_string())?;
+        let (nursery, nodes, service) = (nursery.clone(), nodes.to_vec(), UPSTREAM.to_owned());
+        let process = None;
+        let traefik =
+            Self { nursery, name, ip, directory, watched, nodes, service, catalog, process };
+        traefik.renew()?;
         fs::write(traefik.directory.join("traefik.yml"), traefik.settings().to_string())?;
         Ok(traefik)
     }
@@ -77,6 +82,48 @@ impl Traefik {
         })?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Kills it and starts it again; the file is as it was left.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start again.
+    pub fn restart(&mut self) -> Result<()> {
+        self.stop();
+        self.start()
+    }
+
+    /// Kills it, with every connection it has.
+    pub fn stop(&mut self) {
+        self.process = None;
+    }
+
+    /// Lets it stand still, or go on: connections are accepted, and nobody answers.
+    ///
+    /// # Errors
+    ///
+    /// When it is not running.
+    pub fn freeze(&self, still: bool) -> Result<()> {
+        self.process.as_ref().with_context(|| format!("{} is off", self.name))?.freeze(still)
+    }
+
+    /// Writes the file with the servers as it was at first, with every node in.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn renew(&self) -> Result<()> {
+        self.write(servers(&self.service, &self.nodes).to_string().as_bytes())
+    }
+
+    /// Writes anything into the file with the servers.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn write(&self, bytes: &[u8]) -> Result<()> {
+        Ok(fs::write(self.watched.join(FILE), bytes)?)
     }
 
     /// Returns what the file with the servers says now.
@@ -137,13 +184,13 @@ impl Traefik {
     }
 }
 
-fn servers(nodes: &[SocketAddr]) -> Value {
+fn servers(service: &str, nodes: &[SocketAddr]) -> Value {
     let servers = nodes.iter().map(|node| json!({ "url": format!("http://{node}") }));
     let balancer = json!({ "servers": servers.collect::<Vec<_>>() });
     let everything =
-        json!({ "rule": "PathPrefix(`/`)", "service": UPSTREAM, "entryPoints": ["web"] });
+        json!({ "rule": "PathPrefix(`/`)", "service": service, "entryPoints": ["web"] });
     json!({ "http": {
         "routers": { UPSTREAM: everything },
-        "services": { UPSTREAM: { "loadBalancer": balancer } },
+        "services": { service: { "loadBalancer": balancer } },
     } })
 }

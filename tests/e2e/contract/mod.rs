@@ -11,6 +11,7 @@ mod requests; // Some that are in flight.
 mod scenarios;
 #[path = "../../contract/stage.rs"]
 mod stage;
+mod traefik;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
