@@ -285,7 +285,7 @@ pub(crate) fn print_costs(events: &[Value]) {
 /// Asserts that each of the nodes' drains was counted, and that there was something to count.
 #[track_caller]
 pub(crate) fn assert_counted(events: &[Value], nodes: usize) {
-    // A tenth of 300 requests a second takes 800 ms: some were in flight.
+    // A tenth of the requests takes 800 ms and more: some were in flight.
     let drained = events.iter().filter_map(|event| event["data"]["drained"]["from"].as_u64());
     let drained: Vec<u64> = drained.collect();
     println!("in flight when they were told to leave: {drained:?}");
