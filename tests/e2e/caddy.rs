@@ -54,6 +54,46 @@ fn no_request_fails_behind_a_caddy_that_follows_consuls_dns() {
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
 }
 
+/// As `docs/gateways.md` has it: Caddy's own check asks whether there is a file, and no configuration is loaded anew.
+#[test]
+fn no_request_fails_behind_a_caddy_whose_check_looks_at_files() {
+    let bench = bench(1, |_| {});
+    let (caddy, folder) = (&bench.lab.caddies[0], bench.lab.directory().join("in"));
+    std::fs::create_dir(&folder).expect("a folder");
+    for node in &bench.lab.nodes {
+        std::fs::write(folder.join(node.address().to_string()), "").expect("a file");
+    }
+    caddy.look_at_files_in(&folder).expect("it takes the check");
+    let folder = folder.display();
+    let playbook = bench.lab.playbook_named("files.yaml", |playbook| {
+        playbook["drain"] = json!({ "in_flight": "gateways", "timeout": "30s" });
+        playbook["gateways"] = json!([{
+            "type": "command",
+            "name": caddy.name(),
+            "list": format!("ls {folder}"),
+            "pattern": r"(?m)^(?<address>\d+\.\d+\.\d+\.\d+:\d+)$",
+            "out": format!("rm -f {folder}/\"$1\""),
+            "in": format!("touch {folder}/\"$1\""),
+            "in_flight": format!(
+                r#"curl -fsS {}/reverse_proxy/upstreams | tr '}}' '\n' | sed -n "s/.*\"$1\",\"num_requests\":\([0-9]*\).*/\1/p""#,
+                caddy.admin_url()
+            ),
+            "sync_interval": "1s",
+        }]);
+    });
+    let playbook = playbook.expect("a playbook");
+    // Some are in flight for longer than the proof takes.
+    let load = bench.load_with(|load| load.slow = Duration::from_secs(2));
+    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
+    let file = playbook.to_str().expect("UTF-8");
+    let ran = bench.run_on(file, &["deploy"], &arguments).exits(0);
+    bench.assert_unnoticed(load);
+    let events = events(&ran.stdout());
+    print_costs(&events);
+    assert_counted(&events, 3);
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+}
+
 #[test]
 fn a_caddy_that_forgets_a_stopped_node_at_its_restart_is_set_right_within_two_seconds_and_told() {
     let mut bench = bench(1, |playbook| {

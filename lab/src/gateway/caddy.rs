@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::gateway::UPSTREAM;
@@ -24,6 +24,9 @@ const ADMIN_PORT: u16 = 2019;
 
 /// How long it may take to answer.
 const START: Duration = Duration::from_secs(20);
+
+/// Where its own check asks.
+const CHECK_PORT: u16 = 2020;
 
 /// A running Caddy.
 #[derive(Debug)]
@@ -111,6 +114,40 @@ impl Caddy {
         self.process.as_ref().with_context(|| format!("{} is off", self.name))?.freeze(still)
     }
 
+    /// Lets its active check ask for a file of each node's name in a folder, until it is restarted.
+    ///
+    /// # Errors
+    ///
+    /// When it does not take that.
+    pub fn look_at_files_in(&self, folder: &Path) -> Result<()> {
+        let check = format!("{}:{CHECK_PORT}", self.ip);
+        let mut settings = self.settings();
+        let servers = &mut settings["apps"]["http"]["servers"];
+        servers["web"]["routes"][0]["handle"][0]["health_checks"]["active"] = json!({
+            "upstream": check,
+            "uri": "/",
+            "interval": "250ms",
+            "timeout": "500ms",
+            // The first check after a start may find nobody to ask.
+            "fails": 2,
+            "headers": { "X-Node": ["{http.reverse_proxy.active.target_upstream}"] },
+        });
+        let file = json!({ "root": folder, "try_files": ["{http.request.header.X-Node}"] });
+        let answer = |status| json!([{ "handler": "static_response", "status_code": status }]);
+        servers["in"] = json!({
+            "listen": [check],
+            "automatic_https": { "disable": true },
+            "routes": [
+                { "match": [{ "file": file }], "handle": answer(200) },
+                { "handle": answer(503) },
+            ],
+        });
+        let url = format!("{}/load", self.admin_url());
+        let reply = http::request("POST", &url, &settings.to_string())?;
+        ensure!(reply.status == 200, "{reply:?}");
+        Ok(())
+    }
+
     /// Returns whether a node is in the list that requests are sent to.
     ///
     /// # Errors
@@ -161,7 +198,6 @@ impl Caddy {
                 "source": "srv",
                 "name": format!("{UPSTREAM}.service.consul"),
                 "refresh": "1s",
-                "grace_period": "1m",
                 "resolver": resolver,
             });
             proxy["transport"] = json!({ "protocol": "http", "resolver": resolver });
