@@ -15,15 +15,13 @@ use crate::authority::Authority;
 use crate::home::Home;
 use crate::http::{Reply, request_as};
 use crate::process::{Contained, Nursery};
+use crate::row;
 use crate::tools;
 use crate::wait::until;
 
 pub use access::Access;
 pub use agents::Agent;
 pub use checks::Check;
-
-/// The last number of the first server's address.
-const FIRST_HOST: u8 = 5;
 
 /// Where every server answers requests, when they are not guarded by TLS.
 const PORT: u16 = 8500;
@@ -70,16 +68,12 @@ impl Consul {
         let authority = (access == Access::Tls)
             .then(|| Authority::create(&home.directory().join("authority")))
             .transpose()?;
-        let servers = (0..servers)
-            .map(|index| {
-                let name = format!("consul-{}", index + 1);
-                let directory = home.directory().join(&name);
-                std::fs::create_dir(&directory)?;
-                let address = home.address(FIRST_HOST + index);
-                let settings = access.settings(address, &directory, authority.as_ref())?;
-                Ok(Server { name, address, directory, settings, process: None })
-            })
-            .collect::<Result<_>>()?;
+        let servers = row::CONSUL.fill(home, 0..servers, |name, address, _| {
+            let directory = home.directory().join(&name);
+            std::fs::create_dir(&directory)?;
+            let settings = access.settings(address, &directory, authority.as_ref())?;
+            Ok(Server { name, address, directory, settings, process: None })
+        })?;
         let mut consul = Self { nursery: nursery.clone(), servers, access, authority };
         for index in 0..consul.servers.len() {
             consul.start(index)?;

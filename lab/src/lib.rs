@@ -20,6 +20,7 @@ mod node;
 mod playbook;
 mod process;
 pub mod render;
+mod row;
 pub mod service;
 mod ssh;
 mod tools;

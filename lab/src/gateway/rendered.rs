@@ -9,16 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::consul::Consul;
 use crate::gateway::UPSTREAM;
-use crate::home::Home;
 use crate::http;
 use crate::node::Node;
 use crate::tools;
 use crate::wait::until;
-
-/// The last number of the first one's address.
-const FIRST_HOST: u8 = 98;
 
 /// Where clients reach it.
 const PORT: u16 = 8000;
@@ -53,23 +48,20 @@ pub struct Rendered {
 }
 
 impl Rendered {
-    /// Starts one for each renderer, and returns when each serves all nodes.
-    pub(crate) fn start_all(
-        home: &Home,
-        renderers: &[Renderer],
+    /// Starts one with a renderer that asks `consul`, and returns when it serves all nodes.
+    pub(crate) fn start(
+        name: String,
+        ip: Ipv4Addr,
+        renderer: &Renderer,
         nodes: &[Node],
-        consul: &Consul,
-    ) -> Result<Vec<Self>> {
-        let start = |(host, renderer)| {
-            let rendered =
-                Self { name: format!("tpl-{}", host - FIRST_HOST + 1), ip: home.address(host) };
-            rendered.start(renderer, nodes, consul)?;
-            Ok(rendered)
-        };
-        (FIRST_HOST..).zip(renderers).map(start).collect()
+        consul: &str,
+    ) -> Result<Self> {
+        let nginx = Self { name, ip };
+        nginx.render(renderer, nodes, consul)?;
+        Ok(nginx)
     }
 
-    fn start(&self, renderer: &Renderer, nodes: &[Node], consul: &Consul) -> Result<()> {
+    fn render(&self, renderer: &Renderer, nodes: &[Node], consul: &str) -> Result<()> {
         let node = nodes.first().context("a rendered list needs a node")?;
         let directory = node.directory().join(&self.name);
         fs::create_dir(&directory)?;
@@ -92,7 +84,6 @@ impl Rendered {
             Ok(exec(&children)?.split_whitespace().map(str::to_owned).collect())
         };
         let first = workers()?;
-        let consul = consul.addresses().first().context("there is no Consul server")?.clone();
         let (file, reload) = (self.file(), format!("{nginx} -s reload"));
         let render = match renderer {
             Renderer::StandIn => format!(

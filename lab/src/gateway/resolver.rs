@@ -5,21 +5,16 @@
 use std::ffi::OsString;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::consul::{Consul, DNS_PORT};
 use crate::gateway::UPSTREAM;
-use crate::home::Home;
 use crate::http;
 use crate::process::{Contained, Nursery};
 use crate::tools;
 use crate::wait::until;
-
-/// The last number of the first one's address.
-const FIRST_HOST: u8 = 95;
 
 /// Where clients reach it.
 const PORT: u16 = 8000;
@@ -43,29 +38,15 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// Starts so many of them, and returns when each has found a server.
-    pub(crate) fn start_all(
+    /// Starts one that asks there, and returns when it has found a server.
+    pub(crate) fn start(
         nursery: &Nursery,
-        home: &Home,
-        number: u8,
-        consul: &Consul,
-    ) -> Result<Vec<Self>> {
-        let dns = *consul.ips().first().context("there is no Consul server")?;
-        let start = |index| {
-            let (name, ip) = (format!("dns-{}", index + 1), home.address(FIRST_HOST + index));
-            Self::start(nursery, home, name, ip, (dns, DNS_PORT).into())
-        };
-        (0..number).map(start).collect()
-    }
-
-    fn start(
-        nursery: &Nursery,
-        home: &Home,
+        lab: &Path,
         name: String,
         ip: Ipv4Addr,
         dns: SocketAddr,
     ) -> Result<Self> {
-        let directory = home.directory().join(&name);
+        let directory = lab.join(&name);
         fs::create_dir(&directory)?;
         let settings = include_str!("resolver.conf")
             .replace("@DNS@", &dns.to_string())
