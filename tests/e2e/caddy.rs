@@ -46,12 +46,7 @@ fn three_nodes_are_released_behind_two_caddies() {
 fn no_request_fails_behind_a_caddy_that_follows_consuls_dns() {
     let config = LabConfig { caddies: 1, agents: true, ..LabConfig::new(3, Vec::new()) };
     let bench = Bench::with(config, |_| {});
-    let load = bench.load();
-    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
-    let ran = bench.run(&["deploy"], &arguments).exits(0);
-    bench.assert_unnoticed(load);
-    print_costs(&events(&ran.stdout()));
-    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+    bench.release();
 }
 
 /// As `docs/gateways.md` has it: Caddy's own check asks whether there is a file, and no configuration is loaded anew.
@@ -84,14 +79,8 @@ fn no_request_fails_behind_a_caddy_whose_check_looks_at_files() {
     let playbook = playbook.expect("a playbook");
     // Some are in flight for longer than the proof takes.
     let load = bench.load_with(|load| load.slow = Duration::from_secs(2));
-    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
     let file = playbook.to_str().expect("UTF-8");
-    let ran = bench.run_on(file, &["deploy"], &arguments).exits(0);
-    bench.assert_unnoticed(load);
-    let events = events(&ran.stdout());
-    print_costs(&events);
-    assert_counted(&events, 3);
-    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+    assert_counted(&bench.release_under(load, file), 3);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rollgate_lab::{HaproxyConfig, LabConfig, Reach, Servers, until};
 use serde_json::{Value, json};
 
-use crate::harness::{Bench, Ran, assert_counted, events, print_costs};
+use crate::harness::{Bench, Ran, assert_counted};
 
 fn bench(haproxies: Vec<HaproxyConfig>, edit: impl FnOnce(&mut Value)) -> Bench {
     let config = LabConfig { haproxies, ..LabConfig::new(3, Vec::new()) };
@@ -19,14 +19,7 @@ fn bench(haproxies: Vec<HaproxyConfig>, edit: impl FnOnce(&mut Value)) -> Bench 
 /// Releases version 2 under load; says what each proof cost.
 #[track_caller]
 fn release(bench: &Bench) {
-    let load = bench.load();
-    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
-    let ran = bench.run(&["deploy"], &arguments).exits(0);
-    bench.assert_unnoticed(load);
-    let events = events(&ran.stdout());
-    print_costs(&events);
-    assert_counted(&events, 3);
-    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+    assert_counted(&bench.release(), 3);
     for (haproxy, node) in bench
         .lab
         .haproxies
@@ -130,12 +123,7 @@ fn no_request_fails_behind_an_haproxy_that_follows_consuls_dns() {
     let config =
         LabConfig { agents: true, haproxies: vec![template], ..LabConfig::new(3, Vec::new()) };
     let bench = Bench::with(config, |_| {});
-    let load = bench.load();
-    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
-    let ran = bench.run(&["deploy"], &arguments).exits(0);
-    bench.assert_unnoticed(load);
-    print_costs(&events(&ran.stdout()));
-    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+    bench.release();
 }
 
 /// The same HAProxy, of which rollgate knows nothing but four commands.

@@ -159,6 +159,26 @@ impl Bench {
         String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
     }
 
+    /// Releases version 2 to all nodes under load, in which all of them serve and no request fails; says what each proof
+    /// cost, and returns the events.
+    #[track_caller]
+    pub(crate) fn release(&self) -> Vec<Value> {
+        self.release_under(self.load(), self.file())
+    }
+
+    /// The same by another playbook, under a load that was begun.
+    #[track_caller]
+    pub(crate) fn release_under(&self, load: Load, file: &str) -> Vec<Value> {
+        let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
+        let ran = self.run_on(file, &["deploy"], &arguments).exits(0);
+        let totals = self.assert_unnoticed(load);
+        assert_eq!(totals.by_node.len(), self.lab.nodes.len(), "{totals:?}");
+        let events = events(&ran.stdout());
+        print_costs(&events);
+        assert!(self.versions().iter().all(|version| version.as_deref() == Some("2")));
+        events
+    }
+
     /// Asserts that no user noticed, no service was stopped while it was routed to, and no request was cut.
     #[track_caller]
     pub(crate) fn assert_unnoticed(&self, load: Load) -> Totals {

@@ -5,18 +5,12 @@ use std::collections::BTreeSet;
 use rollgate_lab::{GatewayConfig, HaproxyConfig, LabConfig, Reach, Servers, Source};
 use serde_json::json;
 
-use crate::harness::{Bench, events, print_costs};
+use crate::harness::Bench;
 
 /// Releases version 2 through all gateways under load: every one of them has to prove every node.
 #[track_caller]
 fn release(bench: &Bench, gateways: usize) {
-    let load = bench.load();
-    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
-    let ran = bench.run(&["deploy"], &arguments).exits(0);
-    bench.assert_unnoticed(load);
-    let events = events(&ran.stdout());
-    print_costs(&events);
-    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+    let events = bench.release();
     let proven = events.iter().filter(|event| event["type"] == "gateway.proven");
     let proven: BTreeSet<_> = proven
         .map(|event| {

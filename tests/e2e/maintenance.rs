@@ -5,7 +5,7 @@ use std::time::Duration;
 use rollgate_lab::{Check, GatewayConfig, LabConfig, NodeConfig, Source, get};
 use serde_json::{Value, json};
 
-use crate::harness::{Bench, events, print_costs};
+use crate::harness::Bench;
 
 /// Three nodes with an agent each, behind these gateways.
 fn bench(gateways: Vec<GatewayConfig>, edit: impl FnOnce(&mut Value)) -> Bench {
@@ -50,16 +50,10 @@ fn no_request_fails_behind_gateways_that_follow_health_each_in_its_own_way() {
         GatewayConfig::poll(2, 1000).naming_workers().of(Source::Records),
     ];
     let bench = bench(gateways, |_| {});
-    let load = bench.load();
-    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
-    let ran = bench.run(&["deploy"], &arguments).exits(0);
-    let totals = bench.assert_unnoticed(load);
-    println!("{totals}");
-    print_costs(&events(&ran.stdout()));
+    bench.release();
     for agent in &bench.lab.agents {
         assert_eq!(agent.maintenance().expect("an answer"), None);
     }
-    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
 }
 
 #[test]
@@ -72,11 +66,7 @@ fn no_request_fails_behind_a_gateway_that_follows_consuls_dns_and_shows_nothing(
             { "type": "consul-dns", "server": server, "record": "app.service.consul" },
         ]);
     });
-    let load = bench.load();
-    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
-    let ran = bench.run(&["deploy"], &arguments).exits(0);
-    println!("{}", bench.assert_unnoticed(load));
-    print_costs(&events(&ran.stdout()));
+    bench.release();
 }
 
 #[test]
@@ -92,12 +82,7 @@ fn no_request_fails_whoever_tells_consul_that_an_instance_is_healthy() {
         let checks = get(&format!("{}/v1/agent/checks", agent.url())).expect("an answer").body;
         assert!(checks.contains(&format!(r#""Type":"{kind}""#)), "{checks}");
     }
-    let load = bench.load();
-    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
-    let ran = bench.run(&["deploy"], &arguments).exits(0);
-    bench.assert_unnoticed(load);
-    print_costs(&events(&ran.stdout()));
-    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+    bench.release();
     for agent in &bench.lab.agents {
         assert_eq!(agent.maintenance().expect("an answer"), None);
     }
@@ -207,14 +192,9 @@ fn an_agent_that_only_its_node_can_reach_is_asked_from_there() {
         playbook["registry"]["agent"] = "http://itself:8500".into();
         playbook["registry"]["agent_on"] = "node".into();
     });
-    let load = bench.load();
-    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
     let file = file.expect("a playbook");
-    let ran = bench.run_on(file.to_str().expect("UTF-8"), &["deploy"], &arguments).exits(0);
-    bench.assert_unnoticed(load);
-    print_costs(&events(&ran.stdout()));
+    bench.release_under(bench.load(), file.to_str().expect("UTF-8"));
     for agent in &bench.lab.agents {
         assert_eq!(agent.maintenance().expect("an answer"), None);
     }
-    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
 }

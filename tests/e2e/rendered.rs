@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rollgate_lab::{LabConfig, Renderer, until};
 
-use crate::harness::{Bench, costs, events, print_costs};
+use crate::harness::{Bench, costs};
 
 /// A release of three nodes, after which it is seen how long the gateway takes.
 pub(crate) fn release(by: Renderer) {
@@ -17,16 +17,11 @@ pub(crate) fn release(by: Renderer) {
         // So long do workers of the list before stay, and keep a node from being proven out.
         config.slow = Duration::from_secs(3);
     });
-    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
-    let ran = bench.run(&["deploy"], &arguments).exits(0);
-    bench.assert_unnoticed(load);
-    let events = events(&ran.stdout());
-    print_costs(&events);
+    let events = bench.release_under(load, bench.file());
     for (gateway, routed, seconds) in costs(&events) {
         let waited = routed || gateway == "consul" || seconds > 2.5;
         assert!(waited, "workers of the list before were still at work: out after {seconds} s");
     }
-    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
     let load = bench.load_with(|config| {
         (config.keepalive, config.rate, config.slow_share) = (false, 100, 0.0);
     });

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rollgate_lab::{Check, LabConfig, NodeConfig};
 use serde_json::{Value, json};
 
-use crate::harness::{Bench, assert_counted, events, print_costs};
+use crate::harness::{Bench, assert_counted};
 
 fn bench(edit: impl FnOnce(&mut Value)) -> Bench {
     let config = LabConfig { agents: true, resolvers: 1, ..LabConfig::new(3, Vec::new()) };
@@ -17,11 +17,7 @@ fn no_request_fails_behind_an_nginx_that_resolves() {
     let bench = bench(|_| {});
     // Requests that take long would keep a node up by themselves until it is out; now its proof alone does.
     let load = bench.load_with(|config| config.slow_share = 0.0);
-    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
-    let ran = bench.run(&["deploy"], &arguments).exits(0);
-    bench.assert_unnoticed(load);
-    print_costs(&events(&ran.stdout()));
-    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+    bench.release_under(load, bench.file());
     let load = bench.load_with(|config| (config.rate, config.slow_share) = (100, 0.0));
     println!("the last answer of a node {:?} after the write", bench.last_answer(&load, 1));
     assert_eq!(load.stop().failed, 0);
@@ -46,12 +42,5 @@ fn no_connection_fails_of_a_service_over_tcp_behind_an_nginx_that_resolves() {
         // Longer than the proof takes.
         config.slow = Duration::from_secs(3);
     });
-    let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
-    let ran = bench.run(&["deploy"], &arguments).exits(0);
-    let totals = bench.assert_unnoticed(load);
-    assert_eq!(totals.by_node.len(), 3, "{totals:?}");
-    let events = events(&ran.stdout());
-    print_costs(&events);
-    assert_counted(&events, 3);
-    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+    assert_counted(&bench.release_under(load, bench.file()), 3);
 }

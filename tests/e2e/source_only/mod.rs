@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use rollgate_lab::{LabConfig, LoadConfig, Renderer, get, until};
 use serde_json::{Value, json};
 
-use crate::harness::{Bench, events, print_costs, signal};
+use crate::harness::{Bench, signal};
 
 const WORKERS: u32 = 4;
 
@@ -163,14 +163,7 @@ impl Play {
     fn release(&self) {
         let target = format!("http://127.0.0.1:{}", self.real.ports.0);
         let load = rollgate_lab::Load::start(&LoadConfig::new(vec![target])).expect("load");
-        let ran =
-            self.bench.run(&["deploy"], &["--var", "version=2", "--yes", "--output", "jsonl"]);
-        println!("{}", ran.stderr());
-        let ran = ran.exits(0);
-        assert!(self.bench.versions().iter().all(|version| version.as_deref() == Some("2")));
-        let totals = self.bench.assert_unnoticed(load);
-        assert_eq!(totals.by_node.len(), 3, "{totals:?}");
-        print_costs(&events(&ran.stdout()));
+        self.bench.release_under(load, self.bench.file());
     }
 }
 
