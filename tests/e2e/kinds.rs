@@ -25,8 +25,8 @@ fn release(bench: &Bench, gateways: usize) {
 #[test]
 fn no_request_fails_behind_gateways_of_several_kinds_each_written_to_in_its_own_way() {
     let haproxies = vec![HaproxyConfig::new(Reach::Socket), HaproxyConfig::new(Reach::Page)];
-    let config = LabConfig { haproxies, envoys: 1, ..LabConfig::new(3, Vec::new()) };
-    release(&Bench::with(config, |_| {}), 3);
+    let config = LabConfig { haproxies, envoys: 1, traefiks: 1, ..LabConfig::new(3, Vec::new()) };
+    release(&Bench::with(config, |_| {}), 4);
 }
 
 /// Maintenance mode marks a node down for all of them; Consul's own list is one more.
@@ -37,8 +37,14 @@ fn no_request_fails_behind_gateways_of_several_kinds_that_follow_health() {
         GatewayConfig::poll(2, 1000).of(Source::Records),
     ];
     let template = HaproxyConfig { servers: Servers::Template, ..HaproxyConfig::new(Reach::Tcp) };
-    let config =
-        LabConfig { agents: true, haproxies: vec![template], ..LabConfig::new(3, gateways) };
+    let config = LabConfig {
+        agents: true,
+        haproxies: vec![template],
+        caddies: 1,
+        traefiks: 1,
+        resolvers: 1,
+        ..LabConfig::new(3, gateways)
+    };
     let bench = Bench::with(config, |playbook| {
         let server = playbook["consul"]["addresses"][0].as_str().expect("an address");
         let server = server.trim_start_matches("http://").replace(":8500", ":8600");
@@ -46,5 +52,5 @@ fn no_request_fails_behind_gateways_of_several_kinds_that_follow_health() {
             "type": "consul-dns", "server": server, "record": "app.service.consul",
         });
     });
-    release(&bench, 4);
+    release(&bench, 7);
 }
