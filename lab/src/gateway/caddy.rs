@@ -5,25 +5,19 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use crate::gateway::UPSTREAM;
+use super::program::Program;
+use super::{PORT, UPSTREAM};
 use crate::http;
-use crate::process::{Contained, Nursery};
 use crate::tools;
-use crate::wait::until;
 
-/// Where clients and rollgate reach it.
-const PORT: u16 = 8000;
+/// Where rollgate reaches it.
 const ADMIN_PORT: u16 = 2019;
-
-/// How long it may take to answer.
-const START: Duration = Duration::from_secs(20);
 
 /// Where its own check asks.
 const CHECK_PORT: u16 = 2020;
@@ -31,46 +25,40 @@ const CHECK_PORT: u16 = 2020;
 /// A running Caddy.
 #[derive(Debug)]
 pub struct Caddy {
-    nursery: Nursery,
-    name: String,
-    ip: Ipv4Addr,
-    directory: PathBuf,
+    program: Program,
     nodes: Vec<SocketAddr>,
     /// The id of its handler; a change is in effect when it is started again.
     pub handler: String,
     dns: Option<SocketAddr>,
-    process: Option<Contained>,
 }
 
 impl Caddy {
-    /// Prepares a Caddy; [`Caddy::start`] starts it. With `dns` it asks there for its nodes.
-    pub(crate) fn prepare(
-        nursery: &Nursery,
-        lab: &Path,
-        name: String,
-        ip: Ipv4Addr,
+    /// Starts a Caddy and returns when it answers. With `dns` it asks there for its nodes.
+    pub(crate) fn start(
+        program: Program,
         (nodes, dns): (&[SocketAddr], Option<SocketAddr>),
     ) -> Result<Self> {
-        let directory = lab.join(&name);
-        fs::create_dir(&directory)?;
-        let (nursery, nodes, handler) = (nursery.clone(), nodes.to_vec(), UPSTREAM.to_owned());
-        Ok(Self { nursery, name, ip, directory, nodes, handler, dns, process: None })
+        let (nodes, handler) = (nodes.to_vec(), UPSTREAM.to_owned());
+        let mut caddy = Self { program, nodes, handler, dns };
+        caddy.restart()?;
+        Ok(caddy)
     }
 
-    /// Starts a Caddy that is not running, and returns when it answers.
+    /// Kills it and starts it again; it has forgotten what it was told.
     ///
     /// # Errors
     ///
-    /// When it does not start.
-    pub fn start(&mut self) -> Result<()> {
-        let file = self.directory.join("caddy.json");
+    /// When it does not start again.
+    pub fn restart(&mut self) -> Result<()> {
+        let directory = self.program.directory();
+        let file = directory.join("caddy.json");
         fs::write(&file, self.settings().to_string())?;
         let home = |name: &str| {
             let mut word = OsString::from(format!("{name}="));
-            word.push(&self.directory);
+            word.push(directory);
             word
         };
-        let argv: Vec<OsString> = vec![
+        let argv: [OsString; 8] = [
             tools::find("env")?.into(),
             home("HOME"),
             home("XDG_CONFIG_HOME"),
@@ -80,29 +68,12 @@ impl Caddy {
             "--config".into(),
             file.into(),
         ];
-        let log = self.directory.join("log");
-        let mut process = Contained::start(&self.nursery, &self.name, &log, &[], &argv)?;
-        until(&format!("{} to answer", self.name), START, || {
-            process.require_running()?;
-            Ok(http::get(&self.url("/ping")).ok().filter(|reply| reply.status == 200))
-        })?;
-        self.process = Some(process);
-        Ok(())
-    }
-
-    /// Kills it and starts it again; it has forgotten what it was told.
-    ///
-    /// # Errors
-    ///
-    /// When it does not start again.
-    pub fn restart(&mut self) -> Result<()> {
-        self.stop();
-        self.start()
+        self.program.start(&argv, Program::serves)
     }
 
     /// Kills it, with every connection it has.
     pub fn stop(&mut self) {
-        self.process = None;
+        self.program.stop();
     }
 
     /// Lets it stand still, or go on: connections are accepted, and nobody answers.
@@ -111,7 +82,7 @@ impl Caddy {
     ///
     /// When it is not running.
     pub fn freeze(&self, still: bool) -> Result<()> {
-        self.process.as_ref().with_context(|| format!("{} is off", self.name))?.freeze(still)
+        self.program.freeze(still)
     }
 
     /// Lets its active check ask for a file of each node's name in a folder, until it is restarted.
@@ -120,7 +91,7 @@ impl Caddy {
     ///
     /// When it does not take that.
     pub fn look_at_files_in(&self, folder: &Path) -> Result<()> {
-        let check = format!("{}:{CHECK_PORT}", self.ip);
+        let check = self.program.socket(CHECK_PORT);
         let mut settings = self.settings();
         let servers = &mut settings["apps"]["http"]["servers"];
         servers["web"]["routes"][0]["handle"][0]["health_checks"]["active"] = json!({
@@ -161,19 +132,19 @@ impl Caddy {
     /// Returns its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        self.program.name()
     }
 
     /// Returns the URL of a path behind it; an empty path gives its base.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}:{PORT}{path}", self.ip)
+        self.program.url(path)
     }
 
     /// Returns the URL of its admin API.
     #[must_use]
     pub fn admin_url(&self) -> String {
-        format!("http://{}:{ADMIN_PORT}", self.ip)
+        format!("http://{}", self.program.socket(ADMIN_PORT))
     }
 
     /// Returns where it asks for its nodes, if it does.
@@ -184,7 +155,7 @@ impl Caddy {
 
     fn settings(&self) -> Value {
         let list: Vec<_> = self.nodes.iter().map(|node| json!({ "dial": node })).collect();
-        let admin = format!("{}:{ADMIN_PORT}", self.ip);
+        let admin = self.program.socket(ADMIN_PORT);
         let balance = json!({ "selection_policy": { "policy": "round_robin" } });
         let mut proxy = json!({
             "@id": self.handler,
@@ -208,7 +179,7 @@ impl Caddy {
             // On a loopback address it lets only those in who call it by a name that it knows.
             "admin": { "listen": admin, "origins": [admin] },
             "apps": { "http": { "servers": { "web": {
-                "listen": [format!("{}:{PORT}", self.ip)],
+                "listen": [self.program.socket(PORT)],
                 "automatic_https": { "disable": true },
                 "routes": [{ "handle": [proxy] }],
             } } } },

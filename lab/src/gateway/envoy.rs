@@ -5,25 +5,22 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::gateway::UPSTREAM;
-use crate::http;
-use crate::process::{Contained, Nursery};
+use super::program::Program;
+use super::{PORT, UPSTREAM};
 use crate::tools;
-use crate::wait::until;
 
-/// Where clients and rollgate reach it.
-const PORT: u16 = 8000;
+/// Where rollgate reaches it.
 const ADMIN_PORT: u16 = 9901;
 
-/// How long it may take to answer.
-const START: Duration = Duration::from_secs(20);
+/// For its whole admin page.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The file's name.
 const FILE: &str = "endpoints.json";
@@ -34,45 +31,25 @@ const TYPES: &str = "type.googleapis.com/envoy";
 /// A running Envoy.
 #[derive(Debug)]
 pub struct Envoy {
-    nursery: Nursery,
-    name: String,
-    ip: Ipv4Addr,
-    directory: PathBuf,
+    program: Program,
     /// The folder that it watches.
     watched: PathBuf,
     nodes: Vec<SocketAddr>,
     /// Below so many percent of healthy nodes it sends requests to all; a change is in effect when it is started again.
     pub panic_threshold: u8,
-    /// The name of its cluster; a change is in effect after [`Envoy::renew`] and a start.
+    /// The name of its cluster; a change is in effect after [`Envoy::renew`] and [`Envoy::restart`].
     pub cluster: String,
-    process: Option<Contained>,
 }
 
 impl Envoy {
-    /// Prepares an Envoy; [`Envoy::start`] starts it. The file comes to lie in a folder of `folder`.
-    pub(crate) fn prepare(
-        nursery: &Nursery,
-        (lab, folder): (&Path, &Path),
-        name: String,
-        ip: Ipv4Addr,
-        nodes: &[SocketAddr],
-    ) -> Result<Self> {
-        let (directory, watched) = (lab.join(&name), folder.join(&name));
-        fs::create_dir(&directory)?;
+    /// Starts an Envoy and returns when it answers. The file comes to lie in a folder of `folder`.
+    pub(crate) fn start(program: Program, folder: &Path, nodes: &[SocketAddr]) -> Result<Self> {
+        let watched = folder.join(program.name());
         fs::create_dir(&watched)?;
-        let (nursery, nodes, cluster) = (nursery.clone(), nodes.to_vec(), UPSTREAM.to_owned());
-        let envoy = Self {
-            nursery,
-            name,
-            ip,
-            directory,
-            watched,
-            nodes,
-            panic_threshold: 0,
-            cluster,
-            process: None,
-        };
+        let (nodes, cluster) = (nodes.to_vec(), UPSTREAM.to_owned());
+        let mut envoy = Self { program, watched, nodes, panic_threshold: 0, cluster };
         envoy.renew()?;
+        envoy.restart()?;
         Ok(envoy)
     }
 
@@ -94,15 +71,15 @@ impl Envoy {
         Ok(fs::write(self.watched.join(FILE), bytes)?)
     }
 
-    /// Starts an Envoy that is not running, and returns when it answers.
+    /// Kills it and starts it again; the file is as it was left.
     ///
     /// # Errors
     ///
-    /// When it does not start.
-    pub fn start(&mut self) -> Result<()> {
-        let settings = self.directory.join("envoy.json");
+    /// When it does not start again.
+    pub fn restart(&mut self) -> Result<()> {
+        let settings = self.program.directory().join("envoy.json");
         fs::write(&settings, self.settings().to_string())?;
-        let argv: Vec<OsString> = vec![
+        let argv: [OsString; 6] = [
             tools::fetched("envoy")?.into(),
             "--use-dynamic-base-id".into(),
             "--concurrency".into(),
@@ -110,29 +87,12 @@ impl Envoy {
             "-c".into(),
             settings.into(),
         ];
-        let log = self.directory.join("log");
-        let mut process = Contained::start(&self.nursery, &self.name, &log, &[], &argv)?;
-        until(&format!("{} to answer", self.name), START, || {
-            process.require_running()?;
-            Ok(http::get(&self.url("/ping")).ok().filter(|reply| reply.status == 200))
-        })?;
-        self.process = Some(process);
-        Ok(())
-    }
-
-    /// Kills it and starts it again; the file is as it was left.
-    ///
-    /// # Errors
-    ///
-    /// When it does not start again.
-    pub fn restart(&mut self) -> Result<()> {
-        self.stop();
-        self.start()
+        self.program.start(&argv, Program::serves)
     }
 
     /// Kills it, with every connection it has.
     pub fn stop(&mut self) {
-        self.process = None;
+        self.program.stop();
     }
 
     /// Lets it stand still, or go on: connections are accepted, and nobody answers.
@@ -141,7 +101,7 @@ impl Envoy {
     ///
     /// When it is not running.
     pub fn freeze(&self, still: bool) -> Result<()> {
-        self.process.as_ref().with_context(|| format!("{} is off", self.name))?.freeze(still)
+        self.program.freeze(still)
     }
 
     /// Returns whether requests are kept from a node.
@@ -151,8 +111,8 @@ impl Envoy {
     /// When nobody answers, or it does not know the node.
     pub fn drains(&self, node: SocketAddr) -> Result<bool> {
         // Its admin page does not speak the lab's HTTP/1.0.
-        let mut page = TcpStream::connect((self.ip, ADMIN_PORT))?;
-        page.set_read_timeout(Some(START))?;
+        let mut page = TcpStream::connect(self.program.socket(ADMIN_PORT))?;
+        page.set_read_timeout(Some(PATIENCE))?;
         write!(page, "GET /clusters HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")?;
         let mut clusters = String::new();
         page.read_to_string(&mut clusters)?;
@@ -174,25 +134,25 @@ impl Envoy {
     /// Returns its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        self.program.name()
     }
 
     /// Returns the URL of a path behind it; an empty path gives its base.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}:{PORT}{path}", self.ip)
+        self.program.url(path)
     }
 
     /// Returns the URL of its admin page.
     #[must_use]
     pub fn admin_url(&self) -> String {
-        format!("http://{}:{ADMIN_PORT}", self.ip)
+        format!("http://{}", self.program.socket(ADMIN_PORT))
     }
 
     /// Returns where the file with the endpoints is for the first node.
     #[must_use]
     pub fn file(&self) -> String {
-        format!("/run/node/{}/{FILE}", self.name)
+        format!("/run/node/{}/{FILE}", self.name())
     }
 
     fn endpoints(&self) -> Value {
@@ -233,12 +193,12 @@ impl Envoy {
             "path": self.watched.join(FILE), "watched_directory": { "path": self.watched },
         });
         json!({
-            "node": { "id": self.name, "cluster": "lab" },
-            "admin": { "address": socket((self.ip, ADMIN_PORT).into()) },
+            "node": { "id": self.name(), "cluster": "lab" },
+            "admin": { "address": socket(self.program.socket(ADMIN_PORT)) },
             "static_resources": {
                 "listeners": [{
                     "name": "web",
-                    "address": socket((self.ip, PORT).into()),
+                    "address": socket(self.program.socket(PORT)),
                     "filter_chains": [{ "filters": [manager] }],
                 }],
                 "clusters": [{

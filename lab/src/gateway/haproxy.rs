@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,17 +14,16 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rustix::process::Signal;
 
-use crate::gateway::UPSTREAM;
-use crate::process::{Contained, Nursery};
+use super::program::Program;
+use super::{PORT, UPSTREAM};
 use crate::tools;
 use crate::wait::until;
 
-/// Where clients, the runtime API and the stats page are.
-const PORT: u16 = 8000;
+/// Where the runtime API and the stats page are.
 const RUNTIME_PORT: u16 = 9999;
 const PAGE_PORT: u16 = 8404;
 
-/// How long it may take to answer, or to replace its process.
+/// How long it may take to know its servers, or to replace its process.
 const START: Duration = Duration::from_secs(10);
 
 /// Of a server's administrative bits those that keep it out; others tell where its address comes from.
@@ -80,62 +79,40 @@ impl HaproxyConfig {
 /// A running HAProxy.
 #[derive(Debug)]
 pub struct Haproxy {
-    nursery: Nursery,
-    name: String,
-    ip: Ipv4Addr,
-    directory: PathBuf,
+    program: Program,
     socket: PathBuf,
     /// What it is like; a change is in effect when it is started again.
     pub config: HaproxyConfig,
     nodes: Vec<SocketAddr>,
     dns: Vec<SocketAddr>,
-    process: Option<Contained>,
 }
 
 impl Haproxy {
-    /// Prepares an HAProxy; [`Haproxy::start`] starts it. The socket comes to lie in `folder`.
-    pub(crate) fn prepare(
-        nursery: &Nursery,
-        (lab, folder): (&Path, &Path),
-        name: String,
-        ip: Ipv4Addr,
+    /// Starts an HAProxy and returns when it answers. The socket comes to lie in `folder`.
+    pub(crate) fn start(
+        program: Program,
+        folder: &Path,
         config: HaproxyConfig,
         (nodes, dns): (Vec<SocketAddr>, Vec<SocketAddr>),
     ) -> Result<Self> {
-        let directory = lab.join(&name);
-        fs::create_dir(&directory)?;
-        let socket = folder.join(format!("{name}.sock"));
-        let nursery = nursery.clone();
-        Ok(Self { nursery, name, ip, directory, socket, config, nodes, dns, process: None })
-    }
-
-    /// Starts an HAProxy that is not running, and returns when it answers.
-    ///
-    /// # Errors
-    ///
-    /// When it does not start.
-    pub fn start(&mut self) -> Result<()> {
-        self.launch(self.nodes.len())
+        let socket = folder.join(format!("{}.sock", program.name()));
+        let servers = nodes.len();
+        let mut haproxy = Self { program, socket, config, nodes, dns };
+        haproxy.launch(servers)?;
+        Ok(haproxy)
     }
 
     /// Starts it, and returns when it answers and, where its servers come from DNS, has at least so many.
     fn launch(&mut self, servers: usize) -> Result<()> {
-        fs::write(self.directory.join("haproxy.cfg"), self.settings())?;
-        let argv: Vec<OsString> = vec![
-            tools::find("haproxy")?.into(),
-            "-W".into(),
-            "-f".into(),
-            self.directory.join("haproxy.cfg").into(),
-        ];
-        let log = self.directory.join("log");
-        let mut process = Contained::start(&self.nursery, &self.name, &log, &[], &argv)?;
-        until(&format!("{} to answer", self.name), START, || {
-            process.require_running()?;
-            Ok(self.says("show info").ok().filter(|info| info.contains("Pid: ")))
-        })?;
-        self.process = Some(process);
+        let file = self.program.directory().join("haproxy.cfg");
+        fs::write(&file, self.settings())?;
+        let argv: [OsString; 4] =
+            [tools::find("haproxy")?.into(), "-W".into(), "-f".into(), file.into()];
+        let socket = self.socket.clone();
+        self.program
+            .start(&argv, |_| say(&socket, "show info").is_ok_and(|info| info.contains("Pid: ")))?;
         if self.config.servers == Servers::Template {
-            until(&format!("the servers of {}", self.name), START, || {
+            until(&format!("the servers of {}", self.name()), START, || {
                 let up = |node: &&SocketAddr| self.admin_state(**node).ok() == Some(0);
                 Ok((self.nodes.iter().filter(up).count() >= servers).then_some(()))
             })
@@ -146,7 +123,7 @@ impl Haproxy {
 
     /// Kills it, with every connection it has.
     pub fn stop(&mut self) {
-        self.process = None;
+        self.program.stop();
     }
 
     /// Kills it and starts it again; it has forgotten what it was told.
@@ -155,7 +132,6 @@ impl Haproxy {
     ///
     /// When it does not start again.
     pub fn restart(&mut self) -> Result<()> {
-        self.stop();
         self.launch(1)
     }
 
@@ -166,12 +142,12 @@ impl Haproxy {
     ///
     /// When it is not running, or no new process answers.
     pub fn reload(&self, remember: bool) -> Result<()> {
-        let process = self.process.as_ref().with_context(|| format!("{} is off", self.name))?;
+        let process = self.program.running()?;
         let state = if remember { self.says("show servers state")? } else { String::new() };
         fs::write(self.state_file(), state)?;
         let pid = self.pid()?;
         process.signal(Signal::USR2)?;
-        until(&format!("a new process of {}", self.name), START, || {
+        until(&format!("a new process of {}", self.name()), START, || {
             Ok(self.pid().ok().filter(|new| *new != pid).map(|_| ()))
         })
     }
@@ -182,8 +158,7 @@ impl Haproxy {
     ///
     /// When it is not running.
     pub fn freeze(&self, still: bool) -> Result<()> {
-        let process = self.process.as_ref().with_context(|| format!("{} is off", self.name))?;
-        process.freeze(still)
+        self.program.freeze(still)
     }
 
     /// Says a line to the runtime API.
@@ -192,12 +167,7 @@ impl Haproxy {
     ///
     /// When nobody answers.
     pub fn says(&self, line: &str) -> Result<String> {
-        let mut stream = UnixStream::connect(&self.socket)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(format!("{line}\n").as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
+        say(&self.socket, line)
     }
 
     /// Returns what keeps a node's server out, as HAProxy's bits: 0 is nothing.
@@ -223,25 +193,25 @@ impl Haproxy {
     /// Returns its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        self.program.name()
     }
 
     /// Returns the URL of a path behind it; an empty path gives its base.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}:{PORT}{path}", self.ip)
+        self.program.url(path)
     }
 
     /// Returns where its runtime API listens on TCP.
     #[must_use]
     pub fn runtime(&self) -> SocketAddr {
-        (self.ip, RUNTIME_PORT).into()
+        self.program.socket(RUNTIME_PORT)
     }
 
     /// Returns where its stats page listens.
     #[must_use]
     pub fn page(&self) -> SocketAddr {
-        (self.ip, PAGE_PORT).into()
+        self.program.socket(PAGE_PORT)
     }
 
     /// Returns the runtime API's socket, as this machine sees it.
@@ -251,7 +221,7 @@ impl Haproxy {
     }
 
     fn state_file(&self) -> PathBuf {
-        self.directory.join("server-state")
+        self.program.directory().join("server-state")
     }
 
     fn settings(&self) -> String {
@@ -274,7 +244,7 @@ impl Haproxy {
         include_str!("haproxy.cfg")
             .replace("@SOCKET@", &self.socket.display().to_string())
             .replace("@STATE@", &self.state_file().display().to_string())
-            .replace("@IP@", &self.ip.to_string())
+            .replace("@IP@", &self.program.ip().to_string())
             .replace("@PORT@", &PORT.to_string())
             .replace("@RUNTIME_PORT@", &RUNTIME_PORT.to_string())
             .replace("@PAGE_PORT@", &PAGE_PORT.to_string())
@@ -283,6 +253,15 @@ impl Haproxy {
             .replace("@NAMESERVERS@", &nameservers)
             .replace("@SERVERS@", &servers)
     }
+}
+
+fn say(socket: &Path, line: &str) -> Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(format!("{line}\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 fn lines(lines: impl Iterator<Item = String>) -> String {

@@ -9,14 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::gateway::UPSTREAM;
+use super::{PORT, UPSTREAM};
 use crate::http;
 use crate::node::Node;
 use crate::tools;
 use crate::wait::until;
-
-/// Where clients reach it.
-const PORT: u16 = 8000;
 
 /// How long it may take to answer.
 const START: Duration = Duration::from_secs(10);

@@ -4,24 +4,17 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use anyhow::Result;
 
-use crate::gateway::UPSTREAM;
+use super::program::Program;
+use super::{PORT, UPSTREAM};
 use crate::http;
-use crate::process::{Contained, Nursery};
 use crate::tools;
-use crate::wait::until;
 
-/// Where clients reach it.
-const PORT: u16 = 8000;
+/// Where clients reach it without its looking into what passes.
 const STREAM_PORT: u16 = 8001;
-
-/// How long it may take to answer.
-const START: Duration = Duration::from_secs(10);
 
 /// So many requests in a row reach each server that it knows.
 const ROUND: usize = 12;
@@ -29,34 +22,21 @@ const ROUND: usize = 12;
 /// A running nginx that resolves.
 #[derive(Debug)]
 pub struct Resolver {
-    name: String,
-    ip: Ipv4Addr,
+    program: Program,
     dns: SocketAddr,
-    nursery: Nursery,
-    directory: PathBuf,
-    process: Option<Contained>,
 }
 
 impl Resolver {
     /// Starts one that asks there, and returns when it has found a server.
-    pub(crate) fn start(
-        nursery: &Nursery,
-        lab: &Path,
-        name: String,
-        ip: Ipv4Addr,
-        dns: SocketAddr,
-    ) -> Result<Self> {
-        let directory = lab.join(&name);
-        fs::create_dir(&directory)?;
+    pub(crate) fn start(program: Program, dns: SocketAddr) -> Result<Self> {
         let settings = include_str!("resolver.conf")
             .replace("@DNS@", &dns.to_string())
             .replace("@SERVICE@", UPSTREAM)
-            .replace("@IP@", &ip.to_string())
+            .replace("@IP@", &program.ip().to_string())
             .replace("@PORT@", &PORT.to_string())
             .replace("@STREAM_PORT@", &STREAM_PORT.to_string());
-        fs::write(directory.join("nginx.conf"), settings)?;
-        let nursery = nursery.clone();
-        let mut resolver = Self { name, ip, dns, nursery, directory, process: None };
+        fs::write(program.directory().join("nginx.conf"), settings)?;
+        let mut resolver = Self { program, dns };
         resolver.restart()?;
         Ok(resolver)
     }
@@ -67,26 +47,16 @@ impl Resolver {
     ///
     /// When it does not start, or finds none.
     pub fn restart(&mut self) -> Result<()> {
-        self.process = None;
         let argv: [OsString; 7] = [
             tools::fetched("nginx-resolve")?.into(),
             "-p".into(),
-            self.directory.clone().into(),
+            self.program.directory().into(),
             "-e".into(),
             "error.log".into(),
             "-c".into(),
             "nginx.conf".into(),
         ];
-        let log = self.directory.join("console.log");
-        let mut process = Contained::start(&self.nursery, &self.name, &log, &[], &argv)?;
-        for url in [self.url("/ping"), format!("{}/ping", self.stream_url())] {
-            until(&format!("{url} to answer"), START, || {
-                process.require_running()?;
-                Ok(http::get(&url).ok().filter(|reply| reply.status == 200))
-            })?;
-        }
-        self.process = Some(process);
-        Ok(())
+        self.program.start(&argv, |nginx| nginx.serves() && nginx.serves_at(STREAM_PORT))
     }
 
     /// Returns whether it sends requests to a node now: all its workers know the same servers, and take turns.
@@ -107,19 +77,19 @@ impl Resolver {
     /// Returns its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        self.program.name()
     }
 
     /// Returns the URL of a path behind it; an empty path gives its base.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}:{PORT}{path}", self.ip)
+        self.program.url(path)
     }
 
     /// Returns the URL of the service behind the port at which it looks into nothing that passes.
     #[must_use]
     pub fn stream_url(&self) -> String {
-        format!("http://{}:{STREAM_PORT}", self.ip)
+        format!("http://{}", self.program.socket(STREAM_PORT))
     }
 
     /// Returns where it asks.

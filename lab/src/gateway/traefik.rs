@@ -4,25 +4,18 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::gateway::UPSTREAM;
-use crate::http;
-use crate::process::{Contained, Nursery};
+use super::program::Program;
+use super::{PORT, UPSTREAM};
 use crate::tools;
-use crate::wait::until;
 
-/// Where clients and rollgate reach it.
-const PORT: u16 = 8000;
+/// Where rollgate reaches it.
 const API_PORT: u16 = 8080;
-
-/// How long it may take to answer.
-const START: Duration = Duration::from_secs(20);
 
 /// The file's name.
 const FILE: &str = "app.yml";
@@ -30,58 +23,30 @@ const FILE: &str = "app.yml";
 /// A running Traefik.
 #[derive(Debug)]
 pub struct Traefik {
-    nursery: Nursery,
-    name: String,
-    ip: Ipv4Addr,
-    directory: PathBuf,
+    program: Program,
     /// The folder with the file.
     watched: PathBuf,
     nodes: Vec<SocketAddr>,
     /// The name of the service in its file; a change is in effect after [`Traefik::renew`].
     pub service: String,
     catalog: Option<String>,
-    process: Option<Contained>,
 }
 
 impl Traefik {
-    /// Prepares a Traefik; [`Traefik::start`] starts it. With a `catalog`, the address of a Consul, it follows that;
+    /// Starts a Traefik and returns when it answers. With a `catalog`, the address of a Consul, it follows that;
     /// otherwise its file comes to lie in a folder of `folder`.
-    pub(crate) fn prepare(
-        nursery: &Nursery,
-        (lab, folder): (&Path, &Path),
-        name: String,
-        ip: Ipv4Addr,
+    pub(crate) fn start(
+        program: Program,
+        folder: &Path,
         (nodes, catalog): (&[SocketAddr], Option<String>),
     ) -> Result<Self> {
-        let (directory, watched) = (lab.join(&name), folder.join(&name));
-        fs::create_dir(&directory)?;
+        let watched = folder.join(program.name());
         fs::create_dir(&watched)?;
-        let (nursery, nodes, service) = (nursery.clone(), nodes.to_vec(), UPSTREAM.to_owned());
-        let process = None;
-        let traefik =
-            Self { nursery, name, ip, directory, watched, nodes, service, catalog, process };
+        let (nodes, service) = (nodes.to_vec(), UPSTREAM.to_owned());
+        let mut traefik = Self { program, watched, nodes, service, catalog };
         traefik.renew()?;
-        fs::write(traefik.directory.join("traefik.yml"), traefik.settings().to_string())?;
+        traefik.restart()?;
         Ok(traefik)
-    }
-
-    /// Starts a Traefik that is not running, and returns when it answers.
-    ///
-    /// # Errors
-    ///
-    /// When it does not start.
-    pub fn start(&mut self) -> Result<()> {
-        let mut file = OsString::from("--configfile=");
-        file.push(self.directory.join("traefik.yml"));
-        let argv: Vec<OsString> = vec![tools::fetched("traefik")?.into(), file];
-        let log = self.directory.join("log");
-        let mut process = Contained::start(&self.nursery, &self.name, &log, &[], &argv)?;
-        until(&format!("{} to answer", self.name), START, || {
-            process.require_running()?;
-            Ok(http::get(&self.url("/ping")).ok().filter(|reply| reply.status == 200))
-        })?;
-        self.process = Some(process);
-        Ok(())
     }
 
     /// Kills it and starts it again; the file is as it was left.
@@ -90,13 +55,16 @@ impl Traefik {
     ///
     /// When it does not start again.
     pub fn restart(&mut self) -> Result<()> {
-        self.stop();
-        self.start()
+        let settings = self.program.directory().join("traefik.yml");
+        fs::write(&settings, self.settings().to_string())?;
+        let mut file = OsString::from("--configfile=");
+        file.push(settings);
+        self.program.start(&[tools::fetched("traefik")?.into(), file], Program::serves)
     }
 
     /// Kills it, with every connection it has.
     pub fn stop(&mut self) {
-        self.process = None;
+        self.program.stop();
     }
 
     /// Lets it stand still, or go on: connections are accepted, and nobody answers.
@@ -105,7 +73,7 @@ impl Traefik {
     ///
     /// When it is not running.
     pub fn freeze(&self, still: bool) -> Result<()> {
-        self.process.as_ref().with_context(|| format!("{} is off", self.name))?.freeze(still)
+        self.program.freeze(still)
     }
 
     /// Writes the file with the servers as it was at first, with every node in.
@@ -139,25 +107,25 @@ impl Traefik {
     /// Returns its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        self.program.name()
     }
 
     /// Returns the URL of a path behind it; an empty path gives its base.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}:{PORT}{path}", self.ip)
+        self.program.url(path)
     }
 
     /// Returns the URL of its API.
     #[must_use]
     pub fn api_url(&self) -> String {
-        format!("http://{}:{API_PORT}", self.ip)
+        format!("http://{}", self.program.socket(API_PORT))
     }
 
     /// Returns where the file with the servers is for the first node, if it has one.
     #[must_use]
     pub fn file(&self) -> Option<String> {
-        self.catalog.is_none().then(|| format!("/run/node/{}/{FILE}", self.name))
+        self.catalog.is_none().then(|| format!("/run/node/{}/{FILE}", self.name()))
     }
 
     fn settings(&self) -> Value {
@@ -174,8 +142,8 @@ impl Traefik {
             "global": { "checkNewVersion": false, "sendAnonymousUsage": false },
             "api": { "insecure": true },
             "entryPoints": {
-                "web": { "address": format!("{}:{PORT}", self.ip) },
-                "traefik": { "address": format!("{}:{API_PORT}", self.ip) },
+                "web": { "address": self.program.socket(PORT) },
+                "traefik": { "address": self.program.socket(API_PORT) },
             },
             "providers": provider,
         });

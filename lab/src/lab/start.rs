@@ -8,7 +8,9 @@ use anyhow::{Context, Result};
 
 use super::{Lab, LabConfig, UP};
 use crate::consul::{Agent, Consul, DNS_PORT};
-use crate::gateway::{Caddy, Envoy, Gateway, Haproxy, PREFIX, Rendered, Resolver, Traefik};
+use crate::gateway::{
+    Caddy, Envoy, Gateway, Haproxy, PREFIX, Program, Rendered, Resolver, Traefik,
+};
 use crate::home::Home;
 use crate::node::Node;
 use crate::process::Nursery;
@@ -94,6 +96,7 @@ impl Lab {
         let lab = home.directory();
         let nodes: Vec<_> = self.nodes.iter().map(Node::address).collect();
         let folder = || self.nodes.first().map(Node::directory).context("a gateway needs a node");
+        let program = |name, ip| Program::new(nursery, lab, name, ip);
         let servers = consul.addresses();
         let server = servers.first().context("there is no Consul server")?;
         let dns = consul.ips().into_iter().map(|ip| (ip, DNS_PORT).into());
@@ -107,34 +110,23 @@ impl Lab {
             Ok(gateway)
         })?;
         self.haproxies = row::HAPROXY.fill(home, config.haproxies, |name, ip, config| {
-            let (places, lists) = ((lab, folder()?), (nodes.clone(), dns.clone()));
-            let mut haproxy = Haproxy::prepare(nursery, places, name, ip, config, lists)?;
-            haproxy.start()?;
-            Ok(haproxy)
+            Haproxy::start(program(name, ip)?, folder()?, config, (nodes.clone(), dns.clone()))
         })?;
         self.caddies = row::CADDY.fill(home, 0..config.caddies, |name, ip, _| {
-            let lists = (&nodes[..], config.agents.then_some(asked));
-            let mut caddy = Caddy::prepare(nursery, lab, name, ip, lists)?;
-            caddy.start()?;
-            Ok(caddy)
+            Caddy::start(program(name, ip)?, (&nodes, config.agents.then_some(asked)))
         })?;
         self.envoys = row::ENVOY.fill(home, 0..config.envoys, |name, ip, _| {
-            let mut envoy = Envoy::prepare(nursery, (lab, folder()?), name, ip, &nodes)?;
-            envoy.start()?;
-            Ok(envoy)
+            Envoy::start(program(name, ip)?, folder()?, &nodes)
         })?;
         self.resolvers = row::RESOLVER.fill(home, 0..config.resolvers, |name, ip, _| {
-            Resolver::start(nursery, lab, name, ip, asked)
+            Resolver::start(program(name, ip)?, asked)
         })?;
         self.rendered = row::RENDERED.fill(home, &config.rendered, |name, ip, renderer| {
             Rendered::start(name, ip, renderer, &self.nodes, server)
         })?;
         self.traefiks = row::TRAEFIK.fill(home, 0..config.traefiks, |name, ip, _| {
             let catalog = config.agents.then(|| server.replace("http://", ""));
-            let lists = (&nodes[..], catalog);
-            let mut traefik = Traefik::prepare(nursery, (lab, folder()?), name, ip, lists)?;
-            traefik.start()?;
-            Ok(traefik)
+            Traefik::start(program(name, ip)?, folder()?, (&nodes, catalog))
         })?;
         Ok(())
     }
