@@ -43,7 +43,6 @@ fn the_outside_is_reached_through_the_world_alone() {
         &[
             "world/",
             "artifact",
-            "node/mod.rs",
             "node/file.rs",
             "node/listener.rs",
             "node/socket.rs",
