@@ -17,8 +17,8 @@ use crate::world::{Command, Host, Reply, Stdin};
 /// For the reload, after the file was rendered.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// A `server` of nginx's upstream block.
-const SERVER: &str = r"(?m)^\s*server\s+(?<address>[^\s;]+)(?:\s+[^;#]*?(?<down>\bdown\b))?[^;#]*;";
+/// A `server` of nginx's upstream block, of which a line may have several: what is overlooked would be out.
+const SERVER: &str = r"(?m)(?:^|[;{])\s*server\s+(?<address>[^\s;{]+)(?:[^;#]*?\s(?<down>down)\b)?";
 
 /// A gateway of this kind.
 pub(super) struct ConsulTemplate {
@@ -129,6 +129,20 @@ mod tests {
         ] {
             assert_eq!(view.routes_to(address), routed, "{address}");
         }
+    }
+
+    /// As `{{ range service "app" }}server {{ .Address }}:{{ .Port }}; {{ end }}` renders it.
+    #[test]
+    fn several_servers_on_a_line_are_all_routed() {
+        let view = view(
+            "upstream app { server 10.0.1.1:80; server 10.0.1.2:80 max_fails=0;server 10.0.1.3:80 down; \
+             server 10.0.1.4:80; # server 10.0.1.5:80;\n}\nserver { listen 80; }\n\nleaving=0 older=0\n",
+        );
+        let view = view.expect("readable");
+        let peers: Vec<_> = view.peers.keys().map(String::as_str).collect();
+        assert_eq!(peers, ["10.0.1.1:80", "10.0.1.2:80", "10.0.1.3:80", "10.0.1.4:80"]);
+        assert!(view.routes_to("10.0.1.2:80") && view.routes_to("10.0.1.4:80"));
+        assert!(view.lets_go_of("10.0.1.3:80"));
     }
 
     /// Many looks at the same file over ssh took seconds.
