@@ -70,6 +70,9 @@ fn answer(output: &Output, timeout: Duration) -> Result<Reply, HttpError> {
         Some(TIMED_OUT) => return Err(HttpError::TimedOut(timeout)),
         _ => return Err(HttpError::Broken(said())),
     }
+    if output.is_cut() {
+        return Err(HttpError::Broken("the answer is longer than 1 MiB".into()));
+    }
     parse(&output.stdout).ok_or_else(|| HttpError::Broken("curl has printed no answer".into()))
 }
 
@@ -90,6 +93,7 @@ fn parse(printed: &[u8]) -> Option<Reply> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::world::OUTPUT_LIMIT;
 
     /// As curl 7.88 prints an answer of Consul 1.8.7.
     const PRINTED: &str = "HTTP/1.1 404 Not Found\r\nVary: Accept-Encoding\r\nX-Consul-Index: 7\r\n\
@@ -120,6 +124,8 @@ mod tests {
             let error = told(status, printed).expect_err("no answer");
             assert!(matches!(error, HttpError::Broken(_)), "{error:?}");
         }
+        let error = told(0, &"x".repeat(OUTPUT_LIMIT)).expect_err("its beginning is lost");
+        assert!(error.to_string().contains("longer than 1 MiB"), "{error}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::consul::{self, Client, Entry, Guard, KvWrite};
 use crate::text;
-use crate::world::{Command, Host, HttpError, Reply, Request, RunError, World};
+use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, World};
 
 /// For one question to Consul about a gateway.
 const CONSUL_PATIENCE: Duration = Duration::from_secs(3);
@@ -94,14 +94,7 @@ impl<W: World> Asker<W> {
                         RunError::TimedOut(_) | RunError::Lost(_) => AskError::Unknown(problem),
                     }
                 })?;
-                if output.success() {
-                    return Ok(Reply { status: 200, body: output.stdout, ..Reply::default() });
-                }
-                let status = output.status.map_or("a signal".into(), |status| status.to_string());
-                let said = output.stderr_text();
-                let last = said.lines().rev().find(|line| !line.trim().is_empty());
-                let said = text::line(last.unwrap_or("it says nothing on standard error"), 160);
-                Err(AskError::Failed(format!("{host}: exit {status}: {said}")))
+                printed(output).map_err(|problem| AskError::Failed(format!("{host}: {problem}")))
             }
             Ask::Exchange(address, say, timeout) => {
                 let body = self.world.exchange(address, say, *timeout).await;
@@ -163,10 +156,41 @@ impl<W: World> Asker<W> {
     }
 }
 
+/// What a command has printed, if it went well.
+fn printed(output: Output) -> Result<Reply, String> {
+    if output.success() && output.is_cut() {
+        return Err("it printed more than 1 MiB, and only the end of it is known".into());
+    }
+    if output.success() {
+        return Ok(Reply { status: 200, body: output.stdout, ..Reply::default() });
+    }
+    let status = output.status.map_or("a signal".into(), |status| status.to_string());
+    let said = output.stderr_text();
+    let last = said.lines().rev().find(|line| !line.trim().is_empty());
+    let said = text::line(last.unwrap_or("it says nothing on standard error"), 160);
+    Err(format!("exit {status}: {said}"))
+}
+
 fn unanswered(place: &str, error: &HttpError) -> AskError {
     let problem = format!("{place}: {error}");
     match error {
         HttpError::NotSent(_) | HttpError::Untrusted(_) => AskError::NotSent(problem),
         HttpError::TimedOut(_) | HttpError::Broken(_) => AskError::Unknown(problem),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::OUTPUT_LIMIT;
+
+    /// Of more than that only the end is kept: whoever stood at the beginning of a list would be out.
+    #[test]
+    fn a_list_without_its_beginning_is_none() {
+        let output =
+            |size| Output { status: Some(0), stdout: vec![b'x'; size], ..Output::default() };
+        assert!(printed(output(OUTPUT_LIMIT - 1)).is_ok());
+        let error = printed(output(OUTPUT_LIMIT)).expect_err("cut");
+        assert_eq!(error, "it printed more than 1 MiB, and only the end of it is known");
     }
 }

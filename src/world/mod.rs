@@ -255,6 +255,12 @@ impl Output {
         self.status == Some(0)
     }
 
+    /// Returns whether standard output may lack its beginning.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.stdout.len() >= OUTPUT_LIMIT
+    }
+
     /// Standard output as text.
     #[must_use]
     pub fn stdout_text(&self) -> String {
