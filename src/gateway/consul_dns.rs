@@ -89,16 +89,15 @@ impl Driver for ConsulDns {
         if message.truncation {
             return Err("the answer is cut short although it came over TCP".into());
         }
-        let addresses: BTreeMap<&Name, String> = message
-            .answers
-            .iter()
-            .chain(&message.additionals)
-            .filter_map(|record| match &record.data {
-                RData::A(address) => Some((&record.name, address.to_string())),
-                RData::AAAA(address) => Some((&record.name, format!("[{address}]"))),
-                _ => None,
-            })
-            .collect();
+        let mut addresses: BTreeMap<&Name, Vec<String>> = BTreeMap::new();
+        for record in message.answers.iter().chain(&message.additionals) {
+            let address = match &record.data {
+                RData::A(address) => address.to_string(),
+                RData::AAAA(address) => format!("[{address}]"),
+                _ => continue,
+            };
+            addresses.entry(&record.name).or_default().push(address);
+        }
         let mut view = View::default();
         for record in &message.answers {
             let lives = Duration::from_secs(u64::from(record.ttl));
@@ -108,17 +107,19 @@ impl Driver for ConsulDns {
                     text::duration(lives)
                 ));
             }
-            let address = match (&record.data, self.port) {
-                (RData::A(address), Some(port)) => format!("{address}:{port}"),
+            let (hosts, port) = match (&record.data, self.port) {
+                (RData::A(address), Some(port)) => (&vec![address.to_string()], port),
                 (RData::SRV(service), None) => {
-                    let host = addresses.get(&service.target);
-                    let host = host.ok_or("an SRV record whose target has no address")?;
-                    format!("{host}:{}", service.port)
+                    let hosts = addresses.get(&service.target);
+                    let hosts = hosts.ok_or("an SRV record whose target has no address")?;
+                    (hosts, service.port)
                 }
                 _ => continue,
             };
             let peer = Peer { up: true, held_down: false, in_flight: None };
-            view.peers.insert(address, peer);
+            for host in hosts {
+                view.peers.insert(format!("{host}:{port}"), peer);
+            }
         }
         Ok(view)
     }

@@ -2,6 +2,9 @@
 //! maintenance; a service that nobody has; an instance whose address is a name; one whose records live for five
 //! seconds; and what was cut short to fit into UDP (`enable_truncate`).
 
+use hickory_proto::rr::Record;
+use hickory_proto::rr::rdata::{A, AAAA, SRV};
+
 use super::*;
 
 const EIGHT: &[u8] = include_bytes!("../../../tests/fixtures/gateway/consul-dns/eight.bin");
@@ -51,6 +54,24 @@ fn the_question_is_a_service_record_over_tcp() {
     assert_eq!(question[..4], [0, 36, 0x52, 0x4f]);
     assert_eq!(question[14..], name[..]);
     assert_eq!(EIGHT[14..14 + name.len()], name[..]);
+}
+
+/// As a DNS server other than Consul's answers for a host that has addresses of both kinds.
+#[test]
+fn a_target_with_several_addresses_is_routed_to_at_each() {
+    let name = |name: &str| Name::from_ascii(name).expect("a name");
+    let mut message = Message::new(ID, MessageType::Response, OpCode::Query);
+    let service = SRV::new(1, 1, 9000, name("one.example."));
+    message.answers.push(Record::from_rdata(name("app.service.consul."), 0, RData::SRV(service)));
+    for address in
+        [RData::A(A::new(10, 0, 1, 1)), RData::AAAA(AAAA::new(0xfd00, 0, 0, 0, 0, 0, 0, 1))]
+    {
+        message.additionals.push(Record::from_rdata(name("one.example."), 0, address));
+    }
+    let message = message.to_vec().expect("a message");
+    let length = u16::try_from(message.len()).expect("short").to_be_bytes();
+    let view = read(&[&length[..], &message].concat()).expect("readable");
+    assert!(view.routes_to("10.0.1.1:9000") && view.routes_to("[fd00::1]:9000"), "{view:?}");
 }
 
 #[test]
