@@ -108,6 +108,9 @@ struct Listed {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Check {
+    /// The agent's.
+    #[serde(default)]
+    node: String,
     #[serde(default)]
     notes: String,
     #[serde(rename = "ServiceID", default)]
@@ -220,12 +223,12 @@ impl<W: World> Client<W> {
     }
 
     /// Asks the agent that this client is [at](Self::at) for the maintenance of an instance; nothing when it does not
-    /// own it.
+    /// own it. Its checks tell whether it is the agent of `node`: another one may have an instance of the same id.
     ///
     /// # Errors
     ///
     /// When the agent cannot be asked.
-    pub async fn maintenance(&self, id: &str) -> Result<Option<Maintenance>, Error> {
+    pub async fn maintenance(&self, id: &str, node: &str) -> Result<Option<Maintenance>, Error> {
         let path = "/v1/agent/services";
         let services: BTreeMap<String, Value> = decode(path, &self.get(path, &[]).await?)?;
         if !services.contains_key(id) {
@@ -233,6 +236,9 @@ impl<W: World> Client<W> {
         }
         let path = "/v1/agent/checks";
         let checks: BTreeMap<String, Check> = decode(path, &self.get(path, &[]).await?)?;
+        if checks.values().any(|check| !check.node.is_empty() && check.node != node) {
+            return Ok(None);
+        }
         let notes = |wanted: &str| Some(checks.get(wanted)?.notes.clone());
         Ok(Some(Maintenance {
             instance: notes(&format!("{INSTANCE_MAINTENANCE}{id}")),

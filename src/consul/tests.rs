@@ -271,3 +271,15 @@ async fn an_agent_is_asked_from_its_node_with_the_same_rights() {
     );
     assert!(world.requests.lock().expect("lock").is_empty());
 }
+
+/// An id is unique at its agent only, and by default the name of the service.
+#[tokio::test]
+async fn an_agent_with_an_instance_of_the_same_id_is_not_taken_for_its_owner() {
+    let services = r#"{"app":{"ID":"app","Service":"app","Address":"","Port":9000}}"#;
+    let checks = r#"{"service:app":{"Node":"agent-1","CheckID":"service:app","Notes":""}}"#;
+    for (node, owns) in [("agent-1", true), ("agent-2", false)] {
+        let (_, client) = client(vec![reply(200, services), reply(200, checks)]);
+        let maintenance = client.maintenance("app", node).await.expect("an answer");
+        assert_eq!(maintenance.is_some(), owns, "{node}");
+    }
+}

@@ -91,7 +91,7 @@ async fn all(client: &Arc<Client<Parrot>>) {
     told(client.kv_release("k", "s", b"x").await);
     told(client.leader().await);
     told(client.instances("app").await);
-    told(client.maintenance("app-1").await);
+    told(client.maintenance("app-1", "agent-1").await);
     told(client.removals("app").await);
     told(client.set_maintenance(Extent::Instance("app-1"), true, "rollgate: release 1").await);
     if let Some(Some(seen)) = told(look(client, "app").await)
