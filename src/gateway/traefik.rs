@@ -80,6 +80,13 @@ impl Traefik {
     }
 }
 
+/// Why a version could not do what is written.
+fn too_old(version: &str) -> Option<String> {
+    let major: u32 = version.trim_start_matches('v').split('.').next()?.parse().ok()?;
+    let why = "before 3.0 it knows no weight of a server, and takes no file that has one";
+    (major < 3).then(|| why.into())
+}
+
 impl Driver for Traefik {
     fn asks(&self) -> Vec<Ask> {
         let url = format!("{}/api/http/services/{}@file", self.api_url, self.service);
@@ -119,11 +126,15 @@ impl Driver for Traefik {
 
     fn nature(&self, replies: &[Reply]) -> Nature {
         let version = replies.get(1).and_then(|reply| serde_json::from_slice(&reply.body).ok());
+        let mut unfit: Vec<_> = self.read(replies).err().into_iter().collect();
         let is = match version {
-            Some(Version { version }) => format!("Traefik {}", line(&version, 20)),
+            Some(Version { version }) => {
+                unfit.extend(too_old(&version));
+                format!("Traefik {}", line(&version, 20))
+            }
             None => self.kind(),
         };
-        Nature { is, unfit: self.read(replies).err().into_iter().collect() }
+        Nature { is, unfit }
     }
 
     fn kind(&self) -> String {

@@ -72,6 +72,9 @@ fn it_tells_its_version() {
     let of = |version: &str| traefik().nature(&[reply(SERVICE), reply(version)]);
     assert_eq!(of(version), Nature { is: "Traefik 3.7.15".into(), unfit: Vec::new() });
     assert_eq!(of("<html>").is, "Traefik");
+    // It takes no file in which a server has a weight.
+    let old = of(r#"{"Version":"2.11.2","Codename":"mimolette"}"#);
+    assert!(old.unfit[0].contains("before 3"), "{old:?}");
     let unfit = traefik().nature(&[reply(&SERVICE.replace("\"wrr\"", "\"p2c\"")), reply(version)]);
     assert!(unfit.unfit[0].contains("p2c"), "{unfit:?}");
     let urls = traefik().greeting().into_iter().map(|ask| match ask {
