@@ -62,9 +62,10 @@ mod tests {
             ["nginx: worker process is shutting down", "nginx: worker process"];
         assert_eq!(told_with(&[leaving, working]), "server 10.0.1.1:80;\n\nleaving=1 older=0\n");
         assert_eq!(told_with(&[working]), "server 10.0.1.1:80;\n\nleaving=0 older=0\n");
-        let soon = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+        // Much later than the workers to come, however long it takes to start them.
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(3600);
         let file = std::fs::File::options().write(true).open(path("app.conf")).expect("a file");
-        file.set_modified(soon).expect("a time");
+        file.set_modified(later).expect("a time");
         assert_eq!(told_with(&[leaving, working]), "server 10.0.1.1:80;\n\nleaving=1 older=1\n");
         // Another process that has got the id, or workers that cannot be seen: nobody tells what is loaded.
         let output = look();
