@@ -68,6 +68,11 @@ fn the_file_of_traefik_is_one_that_traefik_reads() {
         (&format!("{traefik} /app.json"), "Traefik reads no JSON from a file of this name"),
         (&format!("{traefik} /app.toml"), "Traefik reads no JSON from a file of this name"),
     ]);
+    let of = "type: traefik, api_url: http://h, ssh: h, file: /app.yml, service:";
+    for (service, shown) in [("''", "``"), ("app@file", "`app@file`"), ("a/../b?x", "`a/../b?x`")] {
+        let message = format!("{shown} is no name of a service in the file");
+        assert_refused(&[(&format!("{of} {service}"), &message)]);
+    }
     for name in ["app.yml", "app.yaml", "${{ release.service }}"] {
         assert_eq!(name_of(&format!("{traefik} '/{name}'")), "h");
     }

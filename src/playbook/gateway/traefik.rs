@@ -4,10 +4,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Settings, Wrong, templates};
+use crate::playbook::findings::quoted;
 use crate::playbook::{Registry, Template};
 
 /// How the names of the files end that Traefik reads as YAML, of which JSON is a part.
 const ENDINGS: [&str; 2] = [".yml", ".yaml"];
+
+/// What divides a name from its provider, and what would make another path of the API's URL.
+const NO_NAME: [char; 5] = ['@', '/', '?', '#', '%'];
 
 /// Traefik with its servers in a file that it watches (the `file` provider), written as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -52,8 +56,16 @@ impl Settings for Traefik {
     }
 
     fn wrong(&self, known: &dyn Fn(&str) -> bool) -> Vec<Wrong> {
-        let Some(path) = self.file.fixed().filter(|_| known("file")) else { return Vec::new() };
         let mut wrong = Vec::new();
+        let service = self.service.fixed().filter(|_| known("service"));
+        if let Some(service) = service.filter(|name| name.is_empty() || name.contains(NO_NAME)) {
+            wrong.push(Wrong {
+                key: "service",
+                message: format!("`{}` is no name of a service in the file", quoted(service)),
+                helps: vec!["write it as it stands below `http.services`, without `@file`".into()],
+            });
+        }
+        let Some(path) = self.file.fixed().filter(|_| known("file")) else { return wrong };
         if !path.starts_with('/') {
             wrong.push(Wrong {
                 key: "file",
