@@ -73,7 +73,12 @@ impl Diagnosis {
                 }
                 (Ok(seen), Ok(nature)) => {
                     let (serving, all) = (seen.serving(spec), spec.nodes.len());
-                    Ok(format!("{}, routes to {serving} of {}", nature.is, count(all, "node")))
+                    let nodes = count(all, "node");
+                    Ok(format!(
+                        "{}, routes to {serving} of {nodes}{}",
+                        nature.is,
+                        others(seen, spec)
+                    ))
                 }
             };
             findings.push(Finding::new("gateway", name, result));
@@ -130,4 +135,16 @@ impl Diagnosis {
 /// How many of the playbook's nodes a gateway lists, routed or not.
 fn listed(seen: &crate::gateway::Observation, spec: &Spec) -> usize {
     spec.nodes.iter().filter(|node| seen.routed.contains_key(&node.address)).count()
+}
+
+/// Whom else it routes to: backups, another service's nodes, or one of ours under a name that nobody would take for it.
+fn others(seen: &crate::gateway::Observation, spec: &Spec) -> String {
+    let ours = |address: &str| spec.nodes.iter().any(|node| node.address == address);
+    let others = seen.routed.iter().filter(|(address, routed)| **routed && !ours(address));
+    let names: Vec<_> = others.map(|(address, _)| text::line(address, 60)).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [first] => format!(", and to {first}"),
+        [first, ..] => format!(", and to {} others, {first} among them", names.len()),
+    }
 }

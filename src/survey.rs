@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::consul::{Client, Index};
 use crate::event::Pool;
-use crate::gateway::{Asker, Observation, Watcher};
+use crate::gateway::{Asker, Nature, Observation, Watcher};
 use crate::health::{Gate, Try};
 use crate::node::{Operation, Survey};
 use crate::registry::Registry;
@@ -165,6 +165,27 @@ async fn survey_gateways<W: World>(
     }
     gateways.sort_by_key(|(index, ..)| *index);
     gateways.into_iter().map(|(_, name, seen)| (name, seen)).collect()
+}
+
+/// Makes the acquaintance of every gateway, in the playbook's order.
+pub async fn meet<W: World>(
+    world: &Arc<W>,
+    consul: &Arc<Client<W>>,
+    spec: &Spec,
+) -> Vec<Result<Nature, String>> {
+    let asker = Asker::new(world.clone(), Some(consul));
+    let mut tasks = JoinSet::new();
+    for (index, gateway) in spec.gateways.iter().enumerate() {
+        let watcher = Watcher::new(asker.clone(), gateway);
+        tasks.spawn(async move {
+            let nature = tokio::time::timeout(PATIENCE, watcher.meet()).await;
+            let silent = || Err(format!("no answer within {}", text::duration(PATIENCE)));
+            (index, nature.unwrap_or_else(|_| silent()))
+        });
+    }
+    let mut met = tasks.join_all().await;
+    met.sort_by_key(|(index, _)| *index);
+    met.into_iter().map(|(_, nature)| nature).collect()
 }
 
 async fn survey_nodes<W: World>(

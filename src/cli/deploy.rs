@@ -19,6 +19,7 @@ use crate::plan::Plan;
 use crate::registry::Registry;
 use crate::report::say;
 use crate::spec::{RegistrySpec, Spec};
+use crate::survey::meet;
 use crate::target::{self, WayBack};
 use crate::text::{count, harmless};
 
@@ -71,6 +72,10 @@ async fn prepare(
     let mut plan = Plan::new(spec, &fleet, selection);
     let way = history::way_back(opened, reach, spec, &fleet).await;
     plan.tell_way_back(&way);
+    if plan.would_release() {
+        let natures = work.unless_stopped(meet(&reach.world, &reach.consul, spec)).await?;
+        plan.tell_natures(spec, &natures);
+    }
     let spec = &with_way_back(opened, spec, &way)?;
     let file = opened.file.display().to_string();
     if !plan.refusals.is_empty() {

@@ -1,19 +1,16 @@
 //! `doctor`: whether the live systems would let a release go through; changes nothing.
 
-use std::sync::Arc;
-
 use clap::Args;
-use tokio::task::JoinSet;
 
 use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
 use super::{Exit, Global, Output, PlaybookArguments, plan};
 use crate::doctor::{Diagnosis, Finding};
 use crate::event::{Finished, Outcome};
-use crate::gateway::{Asker, Nature, Watcher};
 use crate::lock::{self, FileLock, Holder};
 use crate::registry::Registry;
 use crate::spec::Spec;
+use crate::survey::meet;
 use crate::world::World;
 
 #[derive(Debug, Args)]
@@ -34,7 +31,8 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
         let looked = plan::look(&reach, &spec).await;
         let diagnosis = match &looked {
             Ok(fleet) => {
-                let mut diagnosis = Diagnosis::of(&spec, fleet, &meet(&reach, &spec).await);
+                let mut diagnosis =
+                    Diagnosis::of(&spec, fleet, &meet(&reach.world, &reach.consul, &spec).await);
                 diagnosis.findings.extend(shared(&opened, &reach, &spec).await);
                 diagnosis
             }
@@ -58,19 +56,6 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
         Output::Auto | Output::Tty | Output::Plain => redactor.redact(&diagnosis.page()),
     };
     Ok(output::print(&text, exit))
-}
-
-/// Makes the acquaintance of every gateway.
-async fn meet(reach: &Reach, spec: &Arc<Spec>) -> Vec<Result<Nature, String>> {
-    let asker = Asker::new(reach.world.clone(), Some(&reach.consul));
-    let mut tasks = JoinSet::new();
-    for (index, gateway) in spec.gateways.iter().enumerate() {
-        let watcher = Watcher::new(asker.clone(), gateway);
-        tasks.spawn(async move { (index, watcher.meet().await) });
-    }
-    let mut met: Vec<_> = tasks.join_all().await;
-    met.sort_by_key(|(index, _)| *index);
-    met.into_iter().map(|(_, nature)| nature).collect()
 }
 
 /// What operators share: Consul, its rights, the lock.

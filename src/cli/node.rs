@@ -12,7 +12,7 @@ use super::{Exit, Global, PlaybookArguments, deploy};
 use crate::engine::Mode;
 use crate::event::Started;
 use crate::spec::Spec;
-use crate::survey::Fleet;
+use crate::survey::{Fleet, meet};
 use crate::text::count;
 
 #[derive(Debug, Subcommand)]
@@ -86,6 +86,15 @@ async fn switch(
     if let Some(problem) = objection(mode, spec, &fleet, &arguments.names) {
         return Err(Refusal::new(Exit::REFUSED, work.reach.redactor.redact(&problem))
             .hint("nothing was changed"));
+    }
+    if mode == Mode::Out {
+        let natures =
+            work.unless_stopped(meet(&work.reach.world, &work.reach.consul, spec)).await?;
+        let unfit = natures.iter().flatten().flat_map(|nature| &nature.unfit).next();
+        if let Some(problem) = unfit {
+            return Err(Refusal::new(Exit::REFUSED, work.reach.redactor.redact(problem))
+                .hint("nothing was changed"));
+        }
     }
     let was_out = |name: &str| fleet.nodes.get(name).is_some_and(|facts| facts.down == Some(true));
     let started = Started {

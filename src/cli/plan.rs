@@ -1,5 +1,7 @@
 //! `plan`: what would happen; changes nothing anywhere.
 
+use std::sync::Arc;
+
 use clap::Args;
 
 use super::history;
@@ -10,8 +12,7 @@ use crate::event::{Finished, Outcome, Will};
 use crate::plan::{Plan, Selection};
 use crate::secret::Redactor;
 use crate::spec::Spec;
-use crate::survey::{Fleet, PATIENCE, survey};
-use crate::target::WayBack;
+use crate::survey::{Fleet, PATIENCE, meet, survey};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -32,18 +33,12 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let mut opened = Opened::new(&arguments.playbook, global, Missing::Refuse)?;
     let selection = checked(&arguments.selection, &*opened.spec()?)?;
     let spec = opened.spec_with_artifact(global)?;
-    let (fleet, way, redactor) = block_on(async {
+    let (plan, redactor) = block_on(async {
         let reach = opened.reach()?;
-        let fleet = look(&reach, &spec).await;
-        let way = match &fleet {
-            Ok(fleet) => history::way_back(&opened, &reach, &spec, fleet).await,
-            Err(_) => WayBack::default(),
-        };
+        let plan = planned(&opened, &reach, &spec, &selection).await;
         reach.world.close().await;
-        fleet.map(|fleet| (fleet, way, reach.redactor))
+        plan.map(|plan| (plan, reach.redactor))
     })??;
-    let mut plan = Plan::new(&spec, &fleet, &selection);
-    plan.tell_way_back(&way);
     let file = opened.file.display().to_string();
     let exit = match plan.refusals.is_empty() {
         false => Exit::REFUSED,
@@ -81,14 +76,35 @@ fn lines(plan: &Plan, opened: &Opened, spec: &Spec, redactor: &Redactor, exit: E
 }
 
 /// Looks at everything, unless somebody wants it to stop.
-pub(super) async fn look(reach: &Reach, spec: &std::sync::Arc<Spec>) -> Result<Fleet, Refusal> {
+pub(super) async fn look(reach: &Reach, spec: &Arc<Spec>) -> Result<Fleet, Refusal> {
+    unless_stopped(survey(&reach.world, &reach.consul, spec, PATIENCE)).await
+}
+
+async fn unless_stopped<T>(looking: impl Future<Output = T>) -> Result<T, Refusal> {
     let mut stop = super::signals::listen()
         .map_err(|error| Refusal::new(Exit::INTERNAL, format!("no signals: {error}")))?;
     tokio::select! {
         biased;
         _ = stop.changed() => Err(Refusal::stopped()),
-        fleet = survey(&reach.world, &reach.consul, spec, PATIENCE) => Ok(fleet),
+        seen = looking => Ok(seen),
     }
+}
+
+/// What would happen, by what is seen of everything.
+async fn planned(
+    opened: &Opened,
+    reach: &Reach,
+    spec: &Arc<Spec>,
+    selection: &Selection,
+) -> Result<Plan, Refusal> {
+    let fleet = look(reach, spec).await?;
+    let mut plan = Plan::new(spec, &fleet, selection);
+    plan.tell_way_back(&history::way_back(opened, reach, spec, &fleet).await);
+    if plan.would_release() {
+        let natures = unless_stopped(meet(&reach.world, &reach.consul, spec)).await?;
+        plan.tell_natures(spec, &natures);
+    }
+    Ok(plan)
 }
 
 /// The selection, if every name in it means something and some node is left.

@@ -32,11 +32,11 @@ fn assert_all_refused(bench: &Bench, why: &str) -> String {
 
 #[test]
 fn nothing_stands_against_a_release_of_what_is_well() {
-    let bench = Bench::new(2, vec![quick(2)]);
+    let bench = Bench::new(3, vec![quick(2)]);
     let page = doctor(&bench).exits(0).stdout();
     for seen in [
         "runs 1, marked up",
-        "2 of 2 workers seen, routes to 2 of 2 nodes",
+        "2 of 2 workers seen, routes to 3 of 3 nodes\n",
         "led by ",
         "rollgate/app/",
         "free",
@@ -49,6 +49,13 @@ fn nothing_stands_against_a_release_of_what_is_well() {
     let gateway = lines.iter().find(|line| line["data"]["what"] == "gateway").expect("a gateway");
     assert!(gateway["type"] == "doctor.finding" && gateway["data"]["fit"] == true, "{gateway}");
     assert_eq!(lines.last().expect("an end")["data"]["result"], "done");
+    // One that no playbook knows, or knows by another name.
+    let forgotten = bench.lab.playbook(|playbook| {
+        playbook["nodes"].as_array_mut().expect("nodes").pop();
+    });
+    forgotten.expect("a playbook");
+    let (page, other) = (doctor(&bench).exits(0).stdout(), bench.lab.nodes[2].address());
+    assert!(page.contains(&format!("routes to 2 of 2 nodes, and to {other}\n")), "{page}");
 }
 
 #[test]
@@ -92,7 +99,10 @@ fn more_workers_than_the_playbook_says_would_prove_nothing() {
     let bench = Bench::with(LabConfig::new(2, vec![quick(4)]), |playbook| {
         playbook["gateways"][0]["workers"] = 2.into();
     });
-    assert_refused(&bench, "4 workers answer, and the playbook says `workers: 2`");
+    let why = "4 workers answer, and the playbook says `workers: 2`";
+    assert_refused(&bench, why);
+    bench.run(&["deploy"], &["--var", "version=2", "--yes"]).exits(3).says(why);
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));
 }
 
 #[test]
@@ -150,10 +160,16 @@ fn an_envoy_that_panics_earlier_than_the_playbook_says_is_refused() {
     let mut bench = Bench::with(config, |_| {});
     bench.lab.envoys[0].panic_threshold = 50;
     bench.lab.envoys[0].restart().expect("it starts again");
-    assert_refused(
-        &bench,
-        "`healthy_panic_threshold` 50, and the playbook says `panic_threshold: 0`",
-    );
+    let why = "`healthy_panic_threshold` 50, and the playbook says `panic_threshold: 0`";
+    assert_refused(&bench, why);
+    // Whoever asks no doctor is refused as well.
+    let file = bench.lab.envoys[0].says().expect("a file");
+    let plan = bench.run(&["plan"], &["--var", "version=2"]).exits(3).stdout();
+    assert!(plan.contains(why), "{plan}");
+    bench.run(&["deploy"], &["--var", "version=2", "--yes"]).exits(3).says(why);
+    bench.run(&["node", "out"], &["node-1", "--var", "version=1", "--yes"]).exits(3).says(why);
+    assert_eq!(bench.lab.envoys[0].says().expect("a file"), file);
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));
 }
 
 /// What may be read may not be changed.
