@@ -130,13 +130,8 @@ impl Driver for Envoy {
         })?;
         let mut view = View::default();
         for host in &found.host_statuses {
-            let address = file::address(&host.address)?;
-            let peer = host.peer()?;
-            // The same address in another locality: routed as long as one of them is.
-            let known = view.peers.entry(address).or_insert(Peer { up: false, ..peer });
-            known.up |= peer.up;
-            known.held_down &= peer.held_down;
-            known.in_flight = known.in_flight.max(peer.in_flight);
+            // The same address may be in several localities.
+            view.add(file::address(&host.address)?, host.peer()?);
         }
         view.unsettled = self.panics(&found.host_statuses)?;
         Ok(view)
@@ -161,6 +156,10 @@ impl Driver for Envoy {
     }
 
     fn lag(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn spread(&self) -> Duration {
         SPREAD
     }
 

@@ -128,6 +128,11 @@ pub trait Driver: Send + Sync {
     /// The write's longest way into the gateway.
     fn lag(&self) -> Duration;
 
+    /// From when it shows a change until it acts on it.
+    fn spread(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// How many workers follow on their own, if it is known.
     fn workers(&self) -> Option<u32>;
 

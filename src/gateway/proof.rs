@@ -6,6 +6,7 @@
 //!   must have answered, and the last answer of each must agree;
 //! * **samples**: otherwise the gateway's lag must have passed since the write, and from then on so many fresh
 //!   connections in a row must agree that a single stale worker is missed with a probability below 0.001;
+//! * what a gateway shows before it does it counts once it has been shown for that long;
 //! * once one disagreed that late, three times as many in a row are needed: whoever tries again and again finds a row
 //!   that leaves a stale worker out, so a second try must be far less likely to succeed by chance than the first;
 //! * a worker that answers none of four times as many reads is gone (it was reloaded or died), and so is its word;
@@ -27,6 +28,8 @@ pub struct Rule {
     pub reads: u32,
     /// How long after the write the last worker may still be behind.
     pub lag: Duration,
+    /// How long the gateway may still do otherwise than it shows.
+    pub spread: Duration,
 }
 
 /// How much longer an unlucky worker may stay unseen than if all were equally likely.
@@ -62,6 +65,8 @@ pub struct Proof {
     row: u32,
     /// Of the row, what was read when the lag was over.
     late_row: u32,
+    /// When the row began, counted from the write.
+    begun: Option<Duration>,
     /// A worker disagreed although the lag was over.
     doubted: bool,
     workers: BTreeMap<String, Worker>,
@@ -99,20 +104,20 @@ impl Proof {
     #[must_use]
     pub fn new(rule: Rule) -> Self {
         let workers = BTreeMap::new();
-        Self { rule, reads: 0, row: 0, late_row: 0, doubted: false, workers }
+        Self { rule, reads: 0, row: 0, late_row: 0, begun: None, doubted: false, workers }
     }
 
     /// Takes in one reply, asked for so long `since` the write: which worker it came from, if it said so, and whether
     /// it agrees.
     pub fn see(&mut self, worker: Option<&str>, agrees: bool, since: Duration) {
         self.reads += 1;
-        let late = since >= self.rule.lag;
         if agrees {
+            self.begun.get_or_insert(since);
             self.row += 1;
-            self.late_row += u32::from(late);
+            self.late_row += u32::from(!self.is_early(since));
         } else {
-            (self.row, self.late_row) = (0, 0);
-            self.doubted |= late;
+            self.doubted |= since >= self.rule.lag;
+            self.begin_anew();
         }
         if let Some(worker) = worker {
             self.workers.insert(worker.to_owned(), Worker { agrees, seen: self.reads });
@@ -124,7 +129,18 @@ impl Proof {
     /// Takes in a reply that could not be had or read.
     pub fn fail(&mut self) {
         self.reads += 1;
-        (self.row, self.late_row) = (0, 0);
+        self.begin_anew();
+    }
+
+    fn begin_anew(&mut self) {
+        (self.row, self.late_row, self.begun) = (0, 0, None);
+    }
+
+    /// Returns whether a reply that agrees, asked for so long `since` the write, counts for nothing yet.
+    #[must_use]
+    pub fn is_early(&self, since: Duration) -> bool {
+        let shown = self.begun.map_or(Duration::ZERO, |begun| begun + self.rule.spread);
+        since < self.rule.lag.max(shown)
     }
 
     /// How many agreeing replies in a row are enough, where workers cannot all be told apart.
@@ -178,12 +194,45 @@ mod tests {
     const LAG: Duration = Duration::from_secs(2);
 
     fn proof(workers: Option<u32>) -> Proof {
-        Proof::new(Rule { workers, reads: reads_for(workers.unwrap_or(4)), lag: LAG })
+        Proof::new(Rule {
+            workers,
+            reads: reads_for(workers.unwrap_or(4)),
+            lag: LAG,
+            spread: Duration::ZERO,
+        })
     }
 
     #[test]
     fn the_number_of_reads_leaves_one_stale_worker_out_less_than_once_in_a_thousand() {
         assert_eq!([1, 2, 4, 8, 16].map(reads_for), [1, 10, 25, 52, 108]);
+    }
+
+    /// However late it is shown, what is shown before it is done counts from then on.
+    #[test]
+    fn what_is_shown_before_it_is_done_must_have_been_shown_for_a_while() {
+        let at = Duration::from_millis;
+        let rule = Rule { workers: Some(1), reads: 1, lag: Duration::ZERO, spread: at(100) };
+        let mut proof = Proof::new(rule);
+        proof.see(None, false, at(10));
+        for (since, agrees, verdict) in [
+            (666, true, Verdict::Open),
+            (700, true, Verdict::Open),
+            (720, false, Verdict::Disagrees),
+            (740, true, Verdict::Open),
+            (839, true, Verdict::Open),
+        ] {
+            proof.see(None, agrees, at(since));
+            assert_eq!(proof.verdict(), verdict, "{since}");
+        }
+        proof.see(None, true, at(840));
+        assert_eq!(
+            proof.verdict(),
+            Verdict::Open,
+            "three in a row, once it was late and otherwise"
+        );
+        proof.see(None, true, at(841));
+        proof.see(None, true, at(842));
+        assert_eq!(proof.verdict(), Verdict::Proven(Method::Samples));
     }
 
     #[test]

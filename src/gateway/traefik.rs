@@ -146,6 +146,10 @@ impl Driver for Traefik {
     }
 
     fn lag(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn spread(&self) -> Duration {
         SPREAD
     }
 

@@ -123,6 +123,7 @@ impl<W: World> Watcher<W> {
             workers,
             reads: reads_for(workers.unwrap_or(ASSUMED_WORKERS)),
             lag: self.driver.lag(),
+            spread: self.driver.spread(),
         }
     }
 
@@ -192,7 +193,7 @@ impl<W: World> Watcher<W> {
                 self.standing(&proof, trouble.as_deref().filter(|_| verdict == Verdict::Disagrees)),
             );
             // While somebody is behind, or only time is missing, there is no use in asking at full speed.
-            let early = proof.row() >= rule.reads && written.elapsed() < self.lag();
+            let early = proof.row() >= rule.reads && proof.is_early(written.elapsed());
             if verdict == Verdict::Disagrees || early {
                 tokio::time::sleep_until(deadline.min(Instant::now() + PAUSE)).await;
             }
@@ -210,7 +211,7 @@ impl<W: World> Watcher<W> {
         match trouble {
             Some(trouble) => format!("{}: {progress}; {trouble}", self.name),
             None if proof.row() >= proof.enough() => {
-                let lag = crate::text::duration(self.lag());
+                let lag = crate::text::duration(self.lag() + self.driver.spread());
                 format!("{}: {progress}, until its lag of {lag} is over", self.name)
             }
             None => format!("{}: {progress}", self.name),
