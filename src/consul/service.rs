@@ -223,20 +223,26 @@ impl<W: World> Client<W> {
     }
 
     /// Asks the agent that this client is [at](Self::at) for the maintenance of an instance; nothing when it does not
-    /// own it. Its checks tell whether it is the agent of `node`: another one may have an instance of the same id.
+    /// own it. Another agent may have an instance of the same id: its address tells, and its checks name their node.
     ///
     /// # Errors
     ///
     /// When the agent cannot be asked.
-    pub async fn maintenance(&self, id: &str, node: &str) -> Result<Option<Maintenance>, Error> {
+    pub async fn maintenance(&self, instance: &Instance) -> Result<Option<Maintenance>, Error> {
+        let id = instance.id.as_str();
         let path = "/v1/agent/services";
         let services: BTreeMap<String, Value> = decode(path, &self.get(path, &[]).await?)?;
-        if !services.contains_key(id) {
+        let Some(own) = services.get(id) else { return Ok(None) };
+        // Without an address of its own it is at its agent's.
+        let host = own["Address"].as_str().unwrap_or_default();
+        let port = own["Port"].as_u64().and_then(|port| u16::try_from(port).ok());
+        let own = address(host, &instance.node_address, port.unwrap_or_default());
+        if own != instance.address {
             return Ok(None);
         }
         let path = "/v1/agent/checks";
         let checks: BTreeMap<String, Check> = decode(path, &self.get(path, &[]).await?)?;
-        if checks.values().any(|check| !check.node.is_empty() && check.node != node) {
+        if checks.values().any(|check| !check.node.is_empty() && check.node != instance.node) {
             return Ok(None);
         }
         let notes = |wanted: &str| Some(checks.get(wanted)?.notes.clone());

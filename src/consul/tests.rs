@@ -277,9 +277,22 @@ async fn an_agent_is_asked_from_its_node_with_the_same_rights() {
 async fn an_agent_with_an_instance_of_the_same_id_is_not_taken_for_its_owner() {
     let services = r#"{"app":{"ID":"app","Service":"app","Address":"","Port":9000}}"#;
     let checks = r#"{"service:app":{"Node":"agent-1","CheckID":"service:app","Notes":""}}"#;
-    for (node, owns) in [("agent-1", true), ("agent-2", false)] {
+    for (node, address, checks, owns) in [
+        ("agent-1", "10.0.1.1:9000", checks, true),
+        ("agent-2", "10.0.1.1:9000", checks, false),
+        // Without any check nobody says which agent it is.
+        ("agent-2", "10.0.1.1:9000", "{}", true),
+        ("agent-2", "10.0.1.1:9001", "{}", false),
+        ("agent-2", "10.0.1.2:9000", "{}", false),
+    ] {
         let (_, client) = client(vec![reply(200, services), reply(200, checks)]);
-        let maintenance = client.maintenance("app", node).await.expect("an answer");
-        assert_eq!(maintenance.is_some(), owns, "{node}");
+        let instance = Instance {
+            id: "app".into(),
+            node: node.into(),
+            node_address: "10.0.1.1".into(),
+            address: address.into(),
+        };
+        let maintenance = client.maintenance(&instance).await.expect("an answer");
+        assert_eq!(maintenance.is_some(), owns, "{instance:?}");
     }
 }

@@ -144,7 +144,7 @@ impl<W: World> Service<W> {
         let through = node.agent_on_node.then(|| node.host.clone());
         let owned = Owned { agent, through, id: instance.id.clone() };
         let place = owned.place();
-        let maintenance = owned.agent(&self.client).maintenance(&owned.id, &instance.node).await;
+        let maintenance = owned.agent(&self.client).maintenance(instance).await;
         let maintenance =
             maintenance.map_err(|error| Error::Failed(format!("agent {place}: {error}")))?;
         let id = text::line(&instance.id, 60);

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rollgate::consul::{Client, Entry, Extent, Guard, Index, SessionSettings, Settings, Write};
+use rollgate::consul::{
+    Client, Entry, Extent, Guard, Index, Instance, SessionSettings, Settings, Write,
+};
 use rollgate::engine::{copy, past};
 use rollgate::lock::look;
 use rollgate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, World};
@@ -91,7 +93,13 @@ async fn all(client: &Arc<Client<Parrot>>) {
     told(client.kv_release("k", "s", b"x").await);
     told(client.leader().await);
     told(client.instances("app").await);
-    told(client.maintenance("app-1", "agent-1").await);
+    let instance = Instance {
+        id: "app-1".into(),
+        node: "agent-1".into(),
+        node_address: "10.0.0.1".into(),
+        address: "10.0.0.1:80".into(),
+    };
+    told(client.maintenance(&instance).await);
     told(client.removals("app").await);
     told(client.set_maintenance(Extent::Instance("app-1"), true, "rollgate: release 1").await);
     if let Some(Some(seen)) = told(look(client, "app").await)
