@@ -167,3 +167,24 @@ fn an_agent_is_asked_for_instances_only_and_in_a_way_that_there_is() {
     let message = "no agent is asked under the registry `consul-kv`";
     assert_eq!(messages(&shown), [message], "{shown}");
 }
+
+#[test]
+fn a_dns_server_and_a_record_are_such() {
+    let service = "{ type: consul-service, service: app }";
+    let of = |server: &str, record: &str| {
+        format!("{{ type: consul-dns, server: '{server}', record: '{record}' }}")
+    };
+    for (server, record) in
+        [("10.0.0.5:8600", "app.service.consul."), ("[::1]:53", "_app._tcp.service.consul")]
+    {
+        accepted(service, &of(server, record));
+    }
+    for server in ["10.0.0.5", "http://10.0.0.5:8600", "::1", "x:0", ":8600"] {
+        let message = format!("`{server}` is not an address like `10.0.0.5:8600`");
+        refused_for(service, &of(server, "app.service.consul"), &message);
+    }
+    for record in ["a..b", "-", "app service"] {
+        let message = format!("`{record}` is no name of a record");
+        refused_for(service, &of("10.0.0.5:8600", record), &message);
+    }
+}

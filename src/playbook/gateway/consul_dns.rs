@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Settings, Wrong, follows_health, templates};
+use crate::playbook::findings::quoted;
 use crate::playbook::{Period, Registry, Template};
 
 /// Consul's DNS, for gateways and other clients that follow it and show nothing of their own: nginx with `resolve`,
@@ -46,15 +47,37 @@ impl Settings for ConsulDns {
     }
 
     fn wrong(&self, known: &dyn Fn(&str) -> bool) -> Vec<Wrong> {
-        let Some(server) = self.server.fixed().filter(|_| known("server")) else {
-            return Vec::new();
-        };
-        let port = server.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-        let wrong = port.is_none().then(|| Wrong {
+        let server = self.server.fixed().filter(|_| known("server"));
+        let server = server.filter(|server| !is_place(server)).map(|server| Wrong {
             key: "server",
-            message: "the server has no port".into(),
-            helps: vec![format!("write `{server}:8600`, or the port of yours")],
+            message: format!("`{}` is not an address like `10.0.0.5:8600`", quoted(server)),
+            helps: vec![
+                "Consul answers DNS on port 8600; no scheme stands before the address".into(),
+            ],
         });
-        wrong.into_iter().collect()
+        let record = self.record.fixed().filter(|_| known("record"));
+        let record = record.filter(|record| !is_name(record)).map(|record| Wrong {
+            key: "record",
+            message: format!("`{}` is no name of a record", quoted(record)),
+            helps: vec!["write it as Consul does: `app.service.consul`".into()],
+        });
+        server.into_iter().chain(record).collect()
     }
+}
+
+fn is_place(server: &str) -> bool {
+    let Some((host, port)) = server.rsplit_once(':') else { return false };
+    let is_bare = !host.contains(['/', ':', ' ']) || (host.starts_with('[') && host.ends_with(']'));
+    !host.is_empty() && is_bare && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+fn is_name(record: &str) -> bool {
+    let known = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
+    let is_label = |label: &str| {
+        (1..64).contains(&label.len())
+            && label.chars().all(known)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    record.len() < 254 && record.trim_end_matches('.').split('.').all(is_label)
 }
