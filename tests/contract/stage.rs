@@ -81,6 +81,11 @@ pub(crate) trait Hands {
         self.lag() * 3 + LITTLE
     }
 
+    /// What writes to Consul are fenced with, where the gateway's list is there.
+    fn guard(&self) -> Guard {
+        Guard { key: String::new(), session: String::new() }
+    }
+
     /// How many writes have had an effect, as far as that can be known.
     fn writes(&self) -> usize;
 }
@@ -155,8 +160,7 @@ impl<W: World> Stage<W> {
         let node = &self.spec.nodes[node];
         let switch = self.registry.read(node).await?;
         then();
-        let nobody = Guard { key: String::new(), session: String::new() };
-        let written = self.registry.write(&nobody, node, &switch, down).await?;
+        let written = self.registry.write(&self.hands.guard(), node, &switch, down).await?;
         assert!(matches!(written, Written::Done(_)), "{written:?}");
         Ok(())
     }

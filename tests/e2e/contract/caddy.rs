@@ -95,6 +95,6 @@ impl Hands for Caddy {
 #[test]
 fn caddy_keeps_the_contract() {
     let theatre = Theatre::new(LabConfig { caddies: 1, ..LabConfig::new(3, Vec::new()) });
-    let gateway = &theatre.playbook()["gateways"][0];
+    let gateway = theatre.gateway();
     theatre.play(gateway, || Caddy::new(&theatre.lab));
 }

@@ -124,6 +124,6 @@ impl Hands for Envoy {
 #[test]
 fn envoy_keeps_the_contract() {
     let theatre = Theatre::new(LabConfig { envoys: 1, ..LabConfig::new(3, Vec::new()) });
-    let gateway = &theatre.playbook()["gateways"][0];
+    let gateway = theatre.gateway();
     theatre.play(gateway, || Envoy::new(&theatre.lab));
 }

@@ -125,7 +125,7 @@ fn play(config: &HaproxyConfig) {
     let agents = config.servers == Servers::Template;
     let haproxies = vec![config.clone()];
     let theatre = Theatre::new(LabConfig { agents, haproxies, ..LabConfig::new(3, Vec::new()) });
-    let gateway = &theatre.playbook()["gateways"][0];
+    let gateway = theatre.gateway();
     theatre.play(gateway, || Haproxy::new(&theatre.lab, config.clone()));
 }
 

@@ -14,14 +14,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Says the same to everybody.
 #[derive(Default)]
-pub(super) struct Impostor {
+pub(crate) struct Impostor {
     end: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Impostor {
     /// Also says `garbage` at an address.
-    pub(super) fn tcp(mut self, place: impl Into<SocketAddr>, garbage: &[u8]) -> Self {
+    pub(crate) fn tcp(mut self, place: impl Into<SocketAddr>, garbage: &[u8]) -> Self {
         let tcp = TcpListener::bind(place.into()).expect("bind");
         tcp.set_nonblocking(true).expect("a setting");
         let accept = move || {
@@ -34,7 +34,7 @@ impl Impostor {
     }
 
     /// Also says it at an address, as an answer of HTTP that is in order but for its body.
-    pub(super) fn http(self, place: impl Into<SocketAddr>, garbage: &[u8]) -> Self {
+    pub(crate) fn http(self, place: impl Into<SocketAddr>, garbage: &[u8]) -> Self {
         let length = garbage.len();
         let head =
             format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
@@ -42,7 +42,7 @@ impl Impostor {
     }
 
     /// Also says it at a Unix socket.
-    pub(super) fn unix(mut self, place: &Path, garbage: &[u8]) -> Self {
+    pub(crate) fn unix(mut self, place: &Path, garbage: &[u8]) -> Self {
         let _ = std::fs::remove_file(place);
         let unix = UnixListener::bind(place).expect("bind");
         unix.set_nonblocking(true).expect("a setting");

@@ -15,6 +15,7 @@ mod traefik;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,9 +26,10 @@ use rollgate_lab::{Lab, LabConfig, Node, until};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use impostor::Impostor;
-use requests::Requests;
-use stage::{Ailment, Hands, Stage, spec_of};
+pub(crate) use impostor::Impostor;
+pub(crate) use requests::Requests;
+pub(crate) use stage::{Ailment, Hands};
+use stage::{Stage, spec_of};
 
 /// How long a lab may take to be as it was at first.
 const RENEWAL: Duration = Duration::from_secs(60);
@@ -49,11 +51,12 @@ macro_rules! list {
 const SCENARIOS: &[Scenario] = scenarios::for_each_scenario!(list);
 
 /// A lab that scenarios share with each other.
-type Shared = Rc<RefCell<Lab>>;
+pub(crate) type Shared = Rc<RefCell<Lab>>;
 
-/// A lab, and the world in which rollgate meets it.
-struct Theatre {
-    lab: Shared,
+/// A lab with a playbook, and the world in which rollgate meets it.
+pub(crate) struct Theatre {
+    pub(crate) lab: Shared,
+    playbook: Value,
     nodes: Vec<SocketAddr>,
     runtime: Runtime,
     world: Option<Arc<Live>>,
@@ -62,6 +65,14 @@ struct Theatre {
 impl Theatre {
     fn new(config: LabConfig) -> Self {
         let lab = Lab::start(config).expect("the lab starts");
+        let playbook = lab.playbook(|_| {}).expect("a playbook");
+        Self::of(lab, &playbook)
+    }
+
+    /// The same with a lab that was started, and its playbook.
+    pub(crate) fn of(lab: Lab, playbook: &Path) -> Self {
+        let playbook = std::fs::read_to_string(playbook).expect("a file");
+        let playbook = serde_json::from_str(&playbook).expect("JSON");
         let nodes = lab.nodes.iter().map(Node::address).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let ssh_config = Some(lab.ssh_config());
@@ -70,19 +81,17 @@ impl Theatre {
             Live::new(LiveSettings { ssh_config, connect_timeout, ..LiveSettings::default() });
         let world = Some(Arc::new(world.expect("a world")));
         let lab = Rc::new(RefCell::new(lab));
-        Self { lab, nodes, runtime: runtime.expect("a runtime"), world }
+        Self { lab, playbook, nodes, runtime: runtime.expect("a runtime"), world }
     }
 
-    /// The lab's own playbook.
-    fn playbook(&self) -> Value {
-        let playbook = self.lab.borrow().playbook(|_| {}).expect("a playbook");
-        let playbook = std::fs::read_to_string(playbook).expect("a file");
-        serde_json::from_str(&playbook).expect("JSON")
+    /// The first gateway of the playbook.
+    pub(crate) fn gateway(&self) -> &Value {
+        &self.playbook["gateways"][0]
     }
 
     /// Plays every scenario on a gateway; `hands` renews it before each.
-    fn play<H: Hands + 'static>(&self, gateway: &Value, hands: impl Fn() -> H) {
-        let registry = &self.playbook()["registry"];
+    pub(crate) fn play<H: Hands + 'static>(&self, gateway: &Value, hands: impl Fn() -> H) {
+        let registry = &self.playbook["registry"];
         let consul = self.lab.borrow().consul.addresses().remove(0);
         let nodes: Vec<_> = self.nodes.iter().map(ToString::to_string).collect();
         let all = Instant::now();
@@ -113,7 +122,7 @@ impl Drop for Theatre {
 }
 
 /// Marks a node in Consul: the maintenance of its instance, or its key.
-fn mark(lab: &Lab, node: usize, down: bool) {
+pub(crate) fn mark(lab: &Lab, node: usize, down: bool) {
     match lab.agents.get(node) {
         Some(agent) => agent.maintain(down, "contract").expect("it is marked"),
         None => lab.mark(node, down).expect("it is marked"),
@@ -121,7 +130,7 @@ fn mark(lab: &Lab, node: usize, down: bool) {
 }
 
 /// Marks every node up.
-fn mark_all_up(lab: &Lab) {
+pub(crate) fn mark_all_up(lab: &Lab) {
     (0..lab.nodes.len()).for_each(|node| mark(lab, node, false));
 }
 

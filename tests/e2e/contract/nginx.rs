@@ -144,7 +144,7 @@ impl Hands for Nginx {
 fn play(config: GatewayConfig, shows: Shows, lag: (u64, u64)) {
     let agents = config.source != Source::Keys;
     let theatre = Theatre::new(LabConfig { agents, ..LabConfig::new(3, vec![config]) });
-    let mut gateway = theatre.playbook()["gateways"][0].take();
+    let mut gateway = theatre.gateway().clone();
     if shows == Shows::Keys {
         gateway = serde_json::json!({
             "type": "http-table", "url": theatre.lab.borrow().gateways[0].peers_url(), "workers": 2,

@@ -10,11 +10,11 @@ use rollgate_lab::{Node, get, until};
 const LONG: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
-pub(super) struct Requests(RefCell<Vec<JoinHandle<()>>>);
+pub(crate) struct Requests(RefCell<Vec<JoinHandle<()>>>);
 
 impl Requests {
     /// Sends one after the other until so many are at the first node, or returns when all are answered.
-    pub(super) fn hold(&self, requests: u64, gateway: &str, nodes: &[Node]) {
+    pub(crate) fn hold(&self, requests: u64, gateway: &str, nodes: &[Node]) {
         let mut held = self.0.borrow_mut();
         if requests == 0 {
             held.drain(..).for_each(|request| request.join().expect("answered"));

@@ -128,6 +128,6 @@ impl Hands for Traefik {
 #[test]
 fn traefik_keeps_the_contract() {
     let theatre = Theatre::new(LabConfig { traefiks: 1, ..LabConfig::new(3, Vec::new()) });
-    let gateway = &theatre.playbook()["gateways"][0];
+    let gateway = theatre.gateway();
     theatre.play(gateway, || Traefik::new(&theatre.lab));
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rollgate_lab::{get, request, until};
 use serde_json::{Value, json};
 
-use super::{HOST, Play, Real, WORKERS, named};
+use super::{HOST, Play, Real, WORKERS, named, servers};
 use crate::harness::Ran;
 
 fn post(real: &Real, path: &str, body: &str) -> u16 {
@@ -14,7 +14,7 @@ fn post(real: &Real, path: &str, body: &str) -> u16 {
 }
 
 /// `dyups` of either kind, with its list posted.
-fn dyups(variable: &str, keys: &Value, edit: impl FnOnce(&mut Value)) -> Option<Play> {
+pub(super) fn dyups(variable: &str, keys: &Value, edit: impl FnOnce(&mut Value)) -> Option<Play> {
     let real = Real::new(named(variable)?);
     let mut gateway = json!({
         "type": "dyups", "name": "gw", "upstream": HOST, "url": real.url(""),
@@ -34,17 +34,16 @@ fn dyups(variable: &str, keys: &Value, edit: impl FnOnce(&mut Value)) -> Option<
         "location / { dyups_interface; }",
     );
     play.real.start();
-    play.post_list();
+    post_list(&play.real, &play.nodes());
     Some(play)
 }
 
-impl Play {
-    fn post_list(&self) {
-        let list =
-            self.servers(" weight=5 max_fails=3") + "server 127.0.0.1:9 backup;\nkeepalive 8;\n";
-        assert_eq!(post(&self.real, &format!("/upstream/{HOST}"), &list), 200);
-        self.served();
-    }
+/// Tells the gateway its list, and waits for its workers.
+pub(super) fn post_list(real: &Real, nodes: &[String]) {
+    let list =
+        servers(nodes, " weight=5 max_fails=3") + "server 127.0.0.1:9 backup;\nkeepalive 8;\n";
+    assert_eq!(post(real, &format!("/upstream/{HOST}"), &list), 200);
+    real.served();
 }
 
 #[test]

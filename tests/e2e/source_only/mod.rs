@@ -10,6 +10,7 @@
 //! | `ROLLGATE_REAL_SLARDAR` | not nginx, which is Debian's, but a folder with Slardar's `app`, and `lua` and `so` for what else it requires |
 //! | `ROLLGATE_REAL_CONSUL_TEMPLATE` | consul-template itself, which renders for Debian's nginx |
 
+mod contract;
 mod dyups;
 mod ngx_dynamic_upstream;
 mod slardar;
@@ -80,6 +81,16 @@ impl Real {
         std::fs::write(self.folder.join("nginx.conf"), text).expect("written");
     }
 
+    /// Gives its upstream another name; a change is in effect when it is started again.
+    fn rename(&self, names: [&str; 2]) {
+        let file = self.folder.join("nginx.conf");
+        let text = std::fs::read_to_string(&file).expect("a configuration");
+        let text = ["upstream ", "zone_for_", "http://"].iter().fold(text, |text, before| {
+            text.replace(&format!("{before}{}", names[0]), &format!("{before}{}", names[1]))
+        });
+        std::fs::write(file, text).expect("written");
+    }
+
     fn start(&mut self) {
         let log = std::fs::File::create(self.folder.join("console.log")).expect("a file");
         let child = Command::new(&self.binary)
@@ -96,7 +107,44 @@ impl Real {
         up.unwrap_or_else(|error| panic!("{error}: {console:?}"));
     }
 
+    /// Waits until requests are served, and every worker has had the time to follow: each looks once a second.
+    fn served(&self) {
+        let users = format!("{}/ping", self.users());
+        let mut since = Instant::now();
+        let served = until("all workers", Duration::from_secs(10), || {
+            if !get(&users).is_ok_and(|reply| reply.status == 200) {
+                since = Instant::now();
+            }
+            Ok((since.elapsed() > Duration::from_millis(1500)).then_some(()))
+        });
+        served.expect("served");
+    }
+
+    /// Where users go.
+    fn users(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.0)
+    }
+
+    /// Lets it stand still, with its workers; being stopped ends that.
+    fn freeze(&self) {
+        for process in self.processes() {
+            signal(process, "-STOP");
+        }
+    }
+
+    /// The master and its workers.
+    fn processes(&self) -> Vec<u32> {
+        let Some(master) = self.child.as_ref().map(Child::id) else { return Vec::new() };
+        let children = std::fs::read_to_string(format!("/proc/{master}/task/{master}/children"));
+        let children = children.unwrap_or_default();
+        let children = children.split_whitespace().filter_map(|process| process.parse().ok());
+        children.chain([master]).collect()
+    }
+
     fn stop(&mut self) {
+        for process in self.processes() {
+            signal(process, "-CONT");
+        }
         if let Some(mut child) = self.child.take() {
             signal(child.id(), "-TERM");
             child.wait().expect("it ends");
@@ -108,6 +156,14 @@ impl Drop for Real {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// nginx's `server` for each node.
+fn servers(nodes: &[String], parameters: &str) -> String {
+    nodes.iter().fold(String::new(), |mut text, node| {
+        writeln!(text, "server {node}{parameters};").expect("a string takes everything");
+        text
+    })
 }
 
 /// A lab of three nodes behind one real gateway.
@@ -138,30 +194,9 @@ impl Play {
         self.bench.lab.nodes.iter().map(|node| node.address().to_string()).collect()
     }
 
-    /// nginx's `server` for each node.
-    fn servers(&self, parameters: &str) -> String {
-        self.nodes().iter().fold(String::new(), |mut text, node| {
-            writeln!(text, "server {node}{parameters};").expect("a string takes everything");
-            text
-        })
-    }
-
-    /// Waits until requests are served, and every worker has had the time to follow: each looks once a second.
-    fn served(&self) {
-        let users = format!("http://127.0.0.1:{}/ping", self.real.ports.0);
-        let mut since = Instant::now();
-        let served = until("all workers", Duration::from_secs(10), || {
-            if !get(&users).is_ok_and(|reply| reply.status == 200) {
-                since = Instant::now();
-            }
-            Ok((since.elapsed() > Duration::from_millis(1500)).then_some(()))
-        });
-        served.expect("served");
-    }
-
     /// A release of all nodes, one and then two at a time, in which no request fails.
     fn release(&self) {
-        let target = format!("http://127.0.0.1:{}", self.real.ports.0);
+        let target = self.real.users();
         let load = rollgate_lab::Load::start(&LoadConfig::new(vec![target])).expect("load");
         self.bench.release_under(load, self.bench.file());
     }

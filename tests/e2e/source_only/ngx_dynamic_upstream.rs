@@ -2,33 +2,39 @@
 
 use serde_json::json;
 
-use super::{Play, Real, named};
+use super::{Play, Real, named, servers};
+
+/// What a binary is called, whose it is, and by what its API knows the upstream.
+pub(super) const VARIANTS: [(&str, &str, &str); 2] = [
+    ("ROLLGATE_REAL_ZIGZAGAK", "zigzagak", "app"),
+    ("ROLLGATE_REAL_CUBICDAIYA", "cubicdaiya", "zone_for_app"),
+];
+
+pub(super) fn dynamic((variable, variant, upstream): (&str, &str, &str)) -> Option<Play> {
+    let real = Real::new(named(variable)?);
+    let gateway = json!({
+        "type": "ngx-dynamic-upstream", "name": "gw", "upstream": upstream, "variant": variant,
+        "url": real.url("/dynamic"),
+    });
+    let mut play = Play::new(real, &gateway, |playbook| {
+        // What the gateway counts ends the drain.
+        if variant == "zigzagak" {
+            playbook["drain"]["in_flight"] = "gateways".into();
+        }
+    });
+    let list = servers(&play.nodes(), "");
+    let upstream = format!("  upstream app {{ zone zone_for_app 128k;\n{list}}}\n");
+    let api = "location /dynamic { dynamic_upstream; }";
+    let folder = play.bench.lab.directory().to_owned();
+    play.real.configure(&folder, &upstream, "proxy_pass http://app;", api);
+    play.real.start();
+    play.real.served();
+    Some(play)
+}
 
 #[test]
 fn no_request_fails_behind_ngx_dynamic_upstream() {
-    for (variable, variant, upstream) in [
-        ("ROLLGATE_REAL_ZIGZAGAK", "zigzagak", "app"),
-        ("ROLLGATE_REAL_CUBICDAIYA", "cubicdaiya", "zone_for_app"),
-    ] {
-        let Some(binary) = named(variable) else { continue };
-        let real = Real::new(binary);
-        let gateway = json!({
-            "type": "ngx-dynamic-upstream", "name": "gw", "upstream": upstream, "variant": variant,
-            "url": real.url("/dynamic"),
-        });
-        let mut play = Play::new(real, &gateway, |playbook| {
-            // What the gateway counts ends the drain.
-            if variant == "zigzagak" {
-                playbook["drain"]["in_flight"] = "gateways".into();
-            }
-        });
-        let upstream =
-            format!("  upstream app {{ zone zone_for_app 128k;\n{}}}\n", play.servers(""));
-        let api = "location /dynamic { dynamic_upstream; }";
-        let folder = play.bench.lab.directory().to_owned();
-        play.real.configure(&folder, &upstream, "proxy_pass http://app;", api);
-        play.real.start();
-        play.served();
+    for play in VARIANTS.into_iter().filter_map(dynamic) {
         play.release();
     }
 }

@@ -2,14 +2,34 @@
 
 use std::time::{Duration, Instant};
 
-use rollgate_lab::get;
+use rollgate_lab::{Lab, get};
 use serde_json::{Value, json};
 
 use super::{HOST, Play, Real, WORKERS, named};
 use crate::harness::{Ran, signal};
 
+/// Tells Consul the list that Slardar begins with.
+pub(super) fn put_list(lab: &Lab) {
+    let servers = lab.nodes.iter().map(|node| {
+        let address = node.address();
+        json!({ "host": address.ip(), "port": address.port(), "weight": 1, "max_fails": 6, "fail_timeout": 30 })
+    });
+    let servers: Vec<_> = servers.collect();
+    let list = json!({ "enable": true, "servers": servers }).to_string();
+    lab.consul.put(&key(), &list).expect("Consul takes it");
+}
+
+/// Takes it away.
+pub(super) fn drop_list(lab: &Lab) {
+    lab.consul.delete(&key()).expect("Consul forgets it");
+}
+
+fn key() -> String {
+    format!("config/slardar/upstreams/{HOST}")
+}
+
 /// Slardar in `folder`, with its list in Consul.
-fn slardar(edit: impl FnOnce(&mut Value)) -> Option<Play> {
+pub(super) fn slardar(edit: impl FnOnce(&mut Value)) -> Option<Play> {
     let folder = named("ROLLGATE_REAL_SLARDAR")?;
     let mut real = Real::new("/usr/sbin/nginx".into());
     real.modules = "load_module /usr/lib/nginx/modules/ndk_http_module.so;\n\
@@ -20,14 +40,7 @@ fn slardar(edit: impl FnOnce(&mut Value)) -> Option<Play> {
     });
     let mut play = Play::new(real, &gateway, edit);
     let own = play.bench.lab.directory().to_owned();
-    let servers = play.bench.lab.nodes.iter().map(|node| {
-        let address = node.address();
-        json!({ "host": address.ip(), "port": address.port(), "weight": 1, "max_fails": 6, "fail_timeout": 30 })
-    });
-    let servers: Vec<_> = servers.collect();
-    let list = json!({ "enable": true, "servers": servers }).to_string();
-    let key = format!("config/slardar/upstreams/{HOST}");
-    play.bench.lab.consul.put(&key, &list).expect("Consul takes it");
+    put_list(&play.bench.lab);
     let consul = play.bench.lab.consul.addresses()[0].replace("http://", "");
     let (host, port) = consul.split_once(':').expect("an address");
     let config = format!(
@@ -54,7 +67,7 @@ fn slardar(edit: impl FnOnce(&mut Value)) -> Option<Play> {
     let folder = play.bench.lab.directory().to_owned();
     play.real.configure(&folder, &http, users, &api);
     play.real.start();
-    play.served();
+    play.real.served();
     Some(play)
 }
 

@@ -3,17 +3,16 @@
 use rollgate_lab::LabConfig;
 use serde_json::{Value, json};
 
-use super::{Play, Real, WORKERS, named};
+use super::{Play, Real, WORKERS, named, servers};
 
 /// nginx-upsync that follows `place` in Consul, and checks its servers every second.
-fn release_behind_upsync(
+pub(super) fn upsync(
     config: LabConfig,
     (kind, place): (&str, &str),
     form: &str,
     edit: impl FnOnce(&mut Value),
-) {
-    let Some(binary) = named("ROLLGATE_REAL_UPSYNC") else { return };
-    let real = Real::new(binary);
+) -> Option<Play> {
+    let real = Real::new(named("ROLLGATE_REAL_UPSYNC")?);
     let gateway = json!({
         "type": "nginx-upsync", "name": "gw", "upstream": "app", "workers": WORKERS,
         "status_url": real.url("/upstream_list?app"), "sync_interval": "500ms",
@@ -29,21 +28,26 @@ fn release_behind_upsync(
          \x20   check_http_send \"GET /ping HTTP/1.0\\r\\n\\r\\n\";\n  }}\n",
         folder.join("dump.conf").display()
     );
-    std::fs::write(folder.join("dump.conf"), play.servers("")).expect("written");
+    std::fs::write(folder.join("dump.conf"), servers(&play.nodes(), "")).expect("written");
     let api = "location = /upstream_list { upstream_show; } location = /upstream_status { check_status; }";
     play.real.configure(&folder, &upstream, "proxy_pass http://app;", api);
     play.real.start();
-    play.served();
-    play.release();
+    play.real.served();
+    Some(play)
+}
+
+/// On keys.
+pub(super) fn upsync_on_keys(form: &str) -> Option<Play> {
+    let place = ("consul", "v1/kv/upstreams/app/");
+    upsync(LabConfig::new(3, Vec::new()), place, form, |playbook| {
+        playbook["registry"] = json!({ "type": "consul-kv", "prefix": "upstreams/app/" });
+    })
 }
 
 #[test]
 fn no_request_fails_behind_nginx_upsync_with_its_check_module() {
-    for form in ["json", "csv", "html"] {
-        let place = ("consul", "v1/kv/upstreams/app/");
-        release_behind_upsync(LabConfig::new(3, Vec::new()), place, form, |playbook| {
-            playbook["registry"] = json!({ "type": "consul-kv", "prefix": "upstreams/app/" });
-        });
+    for play in ["json", "csv", "html"].into_iter().filter_map(upsync_on_keys) {
+        play.release();
     }
 }
 
@@ -51,5 +55,7 @@ fn no_request_fails_behind_nginx_upsync_with_its_check_module() {
 fn no_request_fails_behind_nginx_upsync_that_follows_health() {
     let config = LabConfig { agents: true, ..LabConfig::new(3, Vec::new()) };
     let place = ("consul_health", "v1/health/service/app");
-    release_behind_upsync(config, place, "json", |_| {});
+    if let Some(play) = upsync(config, place, "json", |_| {}) {
+        play.release();
+    }
 }
