@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
@@ -15,9 +16,13 @@ use super::program::Program;
 use super::{PORT, UPSTREAM};
 use crate::http;
 use crate::tools;
+use crate::wait::until;
 
 /// Where rollgate reaches it.
 const ADMIN_PORT: u16 = 2019;
+
+/// How long its admin API may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Where its own check asks.
 const CHECK_PORT: u16 = 2020;
@@ -125,8 +130,11 @@ impl Caddy {
     ///
     /// When nobody answers.
     pub fn lists(&self, node: SocketAddr) -> Result<bool> {
-        let list = http::get(&format!("{}/id/{}/upstreams", self.admin_url(), self.handler))?.body;
-        Ok(list.contains(&format!("\"{node}\"")))
+        let url = format!("{}/id/{}/upstreams", self.admin_url(), self.handler);
+        // With each change of its configuration it closes connections that it has not answered yet.
+        let list =
+            until(&format!("{} to answer", self.name()), ANSWER, || Ok(http::get(&url).ok()))?;
+        Ok(list.body.contains(&format!("\"{node}\"")))
     }
 
     /// Returns its name.
