@@ -42,7 +42,7 @@ pub struct Diagnosis {
 impl Diagnosis {
     /// Judges what a survey and a closer look at each gateway have shown.
     #[must_use]
-    pub fn of(spec: &Spec, fleet: &Fleet, natures: &[Result<Nature, String>]) -> Self {
+    pub fn of(spec: &Spec, fleet: &Fleet, natures: &[(String, Result<Nature, String>)]) -> Self {
         let mut findings = Vec::new();
         // A plan knows what keeps a node from being used, its gateways' contradictions included.
         let plan = Plan::new(spec, fleet, &Selection::default());
@@ -61,7 +61,7 @@ impl Diagnosis {
         if let Some(problem) = &fleet.registry_problem {
             findings.push(Finding::new("registry", "", Err(problem.clone())));
         }
-        for ((name, seen), nature) in fleet.gateways.iter().zip(natures) {
+        for ((name, seen), (_, nature)) in fleet.gateways.iter().zip(natures) {
             let result = match (seen, nature) {
                 (Err(problem), _) | (_, Err(problem)) => Err(problem.clone()),
                 (Ok(_), Ok(nature)) if !nature.unfit.is_empty() => Err(nature.unfit.join("; ")),

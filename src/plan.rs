@@ -6,7 +6,6 @@ mod render;
 use std::collections::BTreeSet;
 
 use crate::event::{Planned, Will};
-use crate::gateway::Nature;
 use crate::gateway::Observation;
 use crate::playbook::Order;
 use crate::spec::{NodeSpec, Spec};
@@ -114,14 +113,6 @@ impl Plan {
     #[must_use]
     pub fn would_release(&self) -> bool {
         self.refusals.is_empty() && self.count(Will::Update) > 0
-    }
-
-    /// Takes in what the gateways are, in the order of the playbook's: one that cannot do its part proves nothing.
-    pub fn tell_natures(&mut self, spec: &Spec, natures: &[Result<Nature, String>]) {
-        for (gateway, nature) in spec.gateways.iter().zip(natures) {
-            let unfit = nature.iter().flat_map(|nature| &nature.unfit);
-            self.refusals.extend(unfit.map(|why| format!("gateway {}: {why}", gateway.name)));
-        }
     }
 
     /// Takes in how the nodes could be brought back.

@@ -150,21 +150,33 @@ async fn survey_gateways<W: World>(
     spec: &Spec,
     patience: Duration,
 ) -> Vec<(String, Result<Observation, String>)> {
+    ask_each(asker, spec, patience, |watcher| async move { watcher.observe().await }).await
+}
+
+/// Asks every gateway the same, all at once, and returns what they say in the playbook's order.
+async fn ask_each<W: World, T, F>(
+    asker: &Asker<W>,
+    spec: &Spec,
+    patience: Duration,
+    ask: impl Fn(Watcher<W>) -> F,
+) -> Vec<(String, Result<T, String>)>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, String>> + Send + 'static,
+{
     let mut tasks = JoinSet::new();
     for (index, gateway) in spec.gateways.iter().enumerate() {
         let watcher = Watcher::new(asker.clone(), gateway);
+        let name = watcher.name().to_owned();
+        let answer = tokio::time::timeout(patience, ask(watcher));
         tasks.spawn(async move {
-            let seen = tokio::time::timeout(patience, watcher.observe()).await;
-            let silent = || Err(format!("no answer within {}", text::duration(patience)));
-            (index, watcher.name().to_owned(), seen.unwrap_or_else(|_| silent()))
+            let silent = |_| Err(format!("no answer within {}", text::duration(patience)));
+            (index, name, answer.await.unwrap_or_else(silent))
         });
     }
-    let mut gateways = Vec::new();
-    while let Some(ended) = tasks.join_next().await {
-        gateways.extend(ended);
-    }
-    gateways.sort_by_key(|(index, ..)| *index);
-    gateways.into_iter().map(|(_, name, seen)| (name, seen)).collect()
+    let mut said = tasks.join_all().await;
+    said.sort_by_key(|(index, ..)| *index);
+    said.into_iter().map(|(_, name, said)| (name, said)).collect()
 }
 
 /// Makes the acquaintance of every gateway, in the playbook's order.
@@ -172,20 +184,17 @@ pub async fn meet<W: World>(
     world: &Arc<W>,
     consul: &Arc<Client<W>>,
     spec: &Spec,
-) -> Vec<Result<Nature, String>> {
+) -> Vec<(String, Result<Nature, String>)> {
     let asker = Asker::new(world.clone(), Some(consul));
-    let mut tasks = JoinSet::new();
-    for (index, gateway) in spec.gateways.iter().enumerate() {
-        let watcher = Watcher::new(asker.clone(), gateway);
-        tasks.spawn(async move {
-            let nature = tokio::time::timeout(PATIENCE, watcher.meet()).await;
-            let silent = || Err(format!("no answer within {}", text::duration(PATIENCE)));
-            (index, nature.unwrap_or_else(|_| silent()))
-        });
-    }
-    let mut met = tasks.join_all().await;
-    met.sort_by_key(|(index, _)| *index);
-    met.into_iter().map(|(_, nature)| nature).collect()
+    ask_each(&asker, spec, PATIENCE, |watcher| async move { watcher.meet().await }).await
+}
+
+/// Says what keeps gateways from doing their part: one that cannot proves nothing.
+pub fn unfit(natures: &[(String, Result<Nature, String>)]) -> impl Iterator<Item = String> {
+    natures.iter().flat_map(|(name, nature)| {
+        let unfit = nature.iter().flat_map(|nature| &nature.unfit);
+        unfit.map(move |why| format!("gateway {name}: {why}"))
+    })
 }
 
 async fn survey_nodes<W: World>(

@@ -19,7 +19,7 @@ use crate::plan::Plan;
 use crate::registry::Registry;
 use crate::report::say;
 use crate::spec::{RegistrySpec, Spec};
-use crate::survey::meet;
+use crate::survey::{meet, unfit};
 use crate::target::{self, WayBack};
 use crate::text::{count, harmless};
 
@@ -74,7 +74,7 @@ async fn prepare(
     plan.tell_way_back(&way);
     if plan.would_release() {
         let natures = work.unless_stopped(meet(&reach.world, &reach.consul, spec)).await?;
-        plan.tell_natures(spec, &natures);
+        plan.refusals.extend(unfit(&natures));
     }
     let spec = &with_way_back(opened, spec, &way)?;
     let file = opened.file.display().to_string();

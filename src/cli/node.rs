@@ -12,7 +12,7 @@ use super::{Exit, Global, PlaybookArguments, deploy};
 use crate::engine::Mode;
 use crate::event::Started;
 use crate::spec::Spec;
-use crate::survey::{Fleet, meet};
+use crate::survey::{Fleet, meet, unfit};
 use crate::text::count;
 
 #[derive(Debug, Subcommand)]
@@ -90,9 +90,8 @@ async fn switch(
     if mode == Mode::Out {
         let natures =
             work.unless_stopped(meet(&work.reach.world, &work.reach.consul, spec)).await?;
-        let unfit = natures.iter().flatten().flat_map(|nature| &nature.unfit).next();
-        if let Some(problem) = unfit {
-            return Err(Refusal::new(Exit::REFUSED, work.reach.redactor.redact(problem))
+        if let Some(problem) = unfit(&natures).next() {
+            return Err(Refusal::new(Exit::REFUSED, work.reach.redactor.redact(&problem))
                 .hint("nothing was changed"));
         }
     }

@@ -12,7 +12,7 @@ use crate::event::{Finished, Outcome, Will};
 use crate::plan::{Plan, Selection};
 use crate::secret::Redactor;
 use crate::spec::Spec;
-use crate::survey::{Fleet, PATIENCE, meet, survey};
+use crate::survey::{Fleet, PATIENCE, meet, survey, unfit};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -102,7 +102,7 @@ async fn planned(
     plan.tell_way_back(&history::way_back(opened, reach, spec, &fleet).await);
     if plan.would_release() {
         let natures = unless_stopped(meet(&reach.world, &reach.consul, spec)).await?;
-        plan.tell_natures(spec, &natures);
+        plan.refusals.extend(unfit(&natures));
     }
     Ok(plan)
 }
