@@ -1,7 +1,9 @@
 //! A load generator that tries nothing twice: what fails here would have failed for a client.
 //!
-//! Requests leave at a fixed rate whether or not earlier ones have been answered. It runs on a
-//! thread of its own.
+//! Requests leave at a fixed rate whether or not earlier ones have been answered, up to a number of
+//! outstanding ones: what a busy machine cannot answer in time would look like a request that was
+//! dropped. A gateway that does not answer is still counted, for each request that waits for it.
+//! It runs on a thread of its own.
 
 mod totals;
 
@@ -18,7 +20,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
 pub use totals::{Failure, Totals};
 use totals::{Lost, Outcome, Tally};
@@ -118,6 +120,8 @@ type HttpClient = Client<HttpConnector, Empty<Bytes>>;
 /// Which request goes where, in which order.
 struct Plan {
     period: Duration,
+    /// How many requests may be outstanding: those that take long, and half a second's others.
+    outstanding: usize,
     slow_share: f64,
     lanes: Vec<Lane>,
 }
@@ -147,7 +151,10 @@ impl Plan {
             }
         }
         let period = Duration::from_secs(1) / config.rate;
-        Ok(Self { period, slow_share: config.slow_share, lanes })
+        let in_half_a_second = usize::try_from(config.rate.div_ceil(2))?;
+        let slow = config.slow.mul_f64(f64::from(config.rate) * config.slow_share);
+        let outstanding = in_half_a_second + usize::try_from(slow.as_secs())?;
+        Ok(Self { period, outstanding, slow_share: config.slow_share, lanes })
     }
 }
 
@@ -165,14 +172,14 @@ fn client(keepalive: bool) -> HttpClient {
 /// Sends until told to stop, then waits for what is outstanding.
 async fn send_all(plan: Plan, tally: Arc<Mutex<Tally>>, mut stopped: oneshot::Receiver<()>) {
     let mut ticks = tokio::time::interval(plan.period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut requests = JoinSet::new();
     let mut owed = 0.0;
     for (number, lane) in plan.lanes.iter().cycle().enumerate() {
         tokio::select! {
             biased;
             _ = &mut stopped => break,
-            _ = ticks.tick() => {}
+            () = turn(&mut ticks, &mut requests, plan.outstanding) => {}
         }
         owed += plan.slow_share;
         let uri = if owed >= 1.0 {
@@ -184,9 +191,17 @@ async fn send_all(plan: Plan, tally: Arc<Mutex<Tally>>, mut stopped: oneshot::Re
         };
         lock(&tally).sent += 1;
         requests.spawn(send(lane.client.clone(), uri.clone(), Arc::clone(&tally)));
-        while requests.try_join_next().is_some() {}
     }
     while requests.join_next().await.is_some() {}
+}
+
+/// Waits until the next request may leave.
+async fn turn(ticks: &mut Interval, requests: &mut JoinSet<()>, outstanding: usize) {
+    ticks.tick().await;
+    while requests.try_join_next().is_some() {}
+    while requests.len() >= outstanding {
+        requests.join_next().await;
+    }
 }
 
 async fn send(client: HttpClient, uri: Uri, tally: Arc<Mutex<Tally>>) {

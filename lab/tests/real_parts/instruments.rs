@@ -107,6 +107,20 @@ fn a_dead_gateway_fails_requests() {
 }
 
 #[test]
+fn a_gateway_that_does_not_answer_is_counted_and_not_buried_in_requests() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = format!("http://{}", silent.local_addr().unwrap());
+    let load = Load::start(&LoadConfig { slow_share: 0.0, ..LoadConfig::new(vec![target]) });
+    let load = load.unwrap();
+    wait_for_requests(&load, 150);
+    until("the first failures", LIMIT, || Ok((load.snapshot().failed > 0).then_some(()))).unwrap();
+    let totals = load.stop();
+    assert_eq!((totals.ok, totals.failed), (0, totals.sent), "{totals}");
+    // Half a second's requests wait; each that is given up makes room for another.
+    assert!(totals.sent <= 2 * 150, "{totals}");
+}
+
+#[test]
 fn the_playbook_can_be_changed_before_it_is_written() {
     let lab = lab();
     lab.artifact("2", Fault::None).unwrap();
