@@ -37,7 +37,7 @@ pub use traefik::Traefik;
 
 use crate::audit;
 use crate::http;
-use crate::process::{Contained, Nursery, children};
+use crate::process::{Contained, Nursery, children, halt};
 use crate::tools;
 use crate::wait::until;
 
@@ -188,7 +188,7 @@ impl Gateway {
     pub fn freeze_worker(&self) -> Result<()> {
         let workers = children(self.running()?.pid());
         let worker = *workers.last().with_context(|| format!("{} has no worker", self.name))?;
-        kill_process(worker, Signal::STOP).context("could not signal a worker")
+        halt(worker)
     }
 
     /// Gives its upstream another name, in effect when it is started again.

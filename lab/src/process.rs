@@ -24,6 +24,9 @@ use crate::wait::until;
 /// How long a child may take to get its namespace.
 const BIRTH: Duration = Duration::from_secs(10);
 
+/// How long a process may take to stand still.
+const STANDSTILL: Duration = Duration::from_secs(10);
+
 struct Order {
     command: Command,
     reply: mpsc::Sender<io::Result<Child>>,
@@ -136,11 +139,9 @@ impl Contained {
     /// Lets the namespace's first process and its children stand still, or go on: connections are accepted, and nobody
     /// answers.
     pub(crate) fn freeze(&self, still: bool) -> Result<()> {
-        let signal = if still { Signal::STOP } else { Signal::CONT };
-        for child in children(self.inner) {
-            kill_process(child, signal).with_context(|| format!("could not signal {child}"))?;
-        }
-        self.signal(signal)
+        let turn = if still { halt } else { thaw };
+        children(self.inner).into_iter().try_for_each(turn)?;
+        turn(self.inner).with_context(|| format!("could not signal {}", self.name))
     }
 
     /// Kills everything in the namespace and returns when all of it is gone.
@@ -160,6 +161,31 @@ impl Drop for Contained {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Lets a process stand still, and returns when all of it does: until the one thread that takes the signal runs, the
+/// others go on and answer.
+pub(crate) fn halt(pid: Pid) -> Result<()> {
+    kill_process(pid, Signal::STOP).with_context(|| format!("could not stop {pid}"))?;
+    until(&format!("{pid} to stand still"), STANDSTILL, || Ok(stands_still(pid)?.then_some(())))
+}
+
+fn thaw(pid: Pid) -> Result<()> {
+    kill_process(pid, Signal::CONT).with_context(|| format!("could not let {pid} go on"))
+}
+
+/// Returns whether every thread of a process is stopped.
+fn stands_still(pid: Pid) -> Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // One that has ended meanwhile does nothing, either.
+        let stat = fs::read_to_string(thread?.path().join("stat")).unwrap_or_default();
+        // The state is behind the name, which may be anything.
+        let state = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        if !state.is_empty() && !state.starts_with('T') {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Returns the children of a process.
