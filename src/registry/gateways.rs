@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Basis, Error, Looks, Switch, Written};
 use crate::consul::{self, Guard};
-use crate::gateway::{AskError, Asker, Driver, driver};
+use crate::gateway::{self, AskError, Asker, Driver, driver};
 use crate::spec::{GatewaySpec, Spec};
 use crate::world::{Reply, World};
 
@@ -57,38 +57,55 @@ impl<W: World> Gateways<W> {
         Self { asker, gateways: gateways.iter().map(one).collect() }
     }
 
+    /// Looks at every node's switch; each gateway is asked once, however many nodes there are.
     pub(super) async fn look(&self, spec: &Spec) -> Looks {
-        let mut looks = Looks::new();
-        for node in &spec.nodes {
-            let look = self.read(&node.address).await;
-            let look = look.map(|switch| switch.down).map_err(|error| error.to_string());
-            looks.insert(node.name.clone(), look);
+        let mut shown = Vec::new();
+        for gateway in &self.gateways {
+            shown.push((gateway, gateway.ask(&self.asker).await));
         }
-        looks
+        let look = |address: &str| {
+            let found = shown.iter().map(|(gateway, replies)| {
+                let replies = replies.as_ref().map_err(Clone::clone)?;
+                gateway.judge(replies, address)
+            });
+            let found: Vec<_> = found.collect::<Result<_, Error>>()?;
+            Ok(agreed(&found))
+        };
+        let looks = spec.nodes.iter().map(|node| {
+            let look = look(&node.address).map_err(|error: Error| error.to_string());
+            (node.name.clone(), look)
+        });
+        looks.collect()
     }
 
     pub(super) async fn read(&self, address: &str) -> Result<Switch, Error> {
         let mut found = Vec::new();
-        let mut told = Vec::new();
-        for gateway in &self.gateways {
-            let down = gateway.read(&self.asker, address).await?.down;
+        for (at, gateway) in self.gateways.iter().enumerate() {
+            found.push((at, gateway.read(&self.asker, address).await?.down));
+        }
+        Ok(self.switch(address, &found))
+    }
+
+    /// What gateways were found to say of a node.
+    fn switch(&self, address: &str, found: &[(usize, Option<bool>)]) -> Switch {
+        let name = |at: usize| self.gateways[at].name.as_str();
+        let names: Vec<_> = found.iter().map(|(at, _)| name(*at)).collect();
+        let told = found.iter().map(|(at, down)| {
             let word = match down {
                 Some(true) => "down",
                 Some(false) => "up",
                 None => "half down",
             };
-            told.push(format!("{} {word}", gateway.name));
-            found.push(down);
-        }
-        let first = found.first().copied().flatten();
-        let names: Vec<_> = self.gateways.iter().map(|gateway| gateway.name.as_str()).collect();
-        Ok(Switch {
+            format!("{} {word}", name(*at))
+        });
+        let downs: Vec<_> = found.iter().map(|(_, down)| *down).collect();
+        Switch {
             name: format!("{address} at {}", names.join(", ")),
-            down: first.filter(|_| found.iter().all(|down| *down == first)),
-            original: told.join(", "),
+            down: agreed(&downs),
+            original: told.collect::<Vec<_>>().join(", "),
             modify_index: 0,
             basis: Basis::Gateways,
-        })
+        }
     }
 
     /// Asks whether what the gateways keep in Consul may be written; writes nothing.
@@ -121,6 +138,12 @@ impl<W: World> Gateways<W> {
         }
         Ok(Written::Done(0))
     }
+}
+
+/// What all of them say, if they do.
+fn agreed(found: &[Option<bool>]) -> Option<bool> {
+    let first = found.first().copied().flatten();
+    first.filter(|_| found.iter().all(|down| *down == first))
 }
 
 /// Why a gateway was not turned.
@@ -157,14 +180,28 @@ impl One {
         Error::Failed(format!("{}: {problem}", self.name))
     }
 
+    fn switch(&self) -> Result<&dyn gateway::Switch, Error> {
+        self.driver.switch().ok_or_else(|| self.failed("nothing can be written to it"))
+    }
+
+    /// Asks what it was told last.
+    async fn ask<W: World>(&self, asker: &Asker<W>) -> Result<Vec<Reply>, Error> {
+        let replies = asker.ask_all(&self.switch()?.asks()).await;
+        replies.map_err(|error| self.failed(&error.to_string()))
+    }
+
+    /// Whether a node is down there, as its replies say; `None` where it contradicts itself.
+    fn judge(&self, replies: &[Reply], address: &str) -> Result<Option<bool>, Error> {
+        let switch = self.switch()?;
+        let down = switch.is_down(replies, address).map_err(|problem| self.failed(&problem))?;
+        Ok((!switch.is_half_turned(replies, address)).then_some(down))
+    }
+
     async fn read<W: World>(&self, asker: &Asker<W>, address: &str) -> Result<Shown, Error> {
-        let switch = self.driver.switch();
-        let switch = switch.ok_or_else(|| self.failed("nothing can be written to it"))?;
+        let switch = self.switch()?;
         let turns = self.memory().turns;
-        let replies = asker.ask_all(&switch.asks()).await;
-        let replies = replies.map_err(|error| self.failed(&error.to_string()))?;
-        let down = switch.is_down(&replies, address).map_err(|problem| self.failed(&problem))?;
-        let down = (!switch.is_half_turned(&replies, address)).then_some(down);
+        let replies = self.ask(asker).await?;
+        let down = self.judge(&replies, address)?;
         let mut memory = self.memory();
         let replies = if switch.is_lost(&replies) {
             memory.list.clone().unwrap_or(replies)
@@ -192,8 +229,7 @@ impl One {
         let failed = |problem: &str| Refused::Error(self.failed(problem));
         let unknown =
             |problem: &str| Refused::Error(Error::Unknown(format!("{}: {problem}", self.name)));
-        let switch = self.driver.switch();
-        let switch = switch.ok_or_else(|| failed("nothing can be written to it"))?;
+        let switch = self.switch().map_err(Refused::Error)?;
         let asks = switch.turn(&found.replies, address, down);
         let asks = asks.map_err(|problem| failed(&problem))?;
         let replies = asker.ask_all(&asks).await;

@@ -18,6 +18,8 @@ struct Dyups {
     late: Mutex<Duration>,
     /// How often it was written to.
     writes: Mutex<u32>,
+    /// How often it was asked for its list.
+    looks: Mutex<u32>,
 }
 
 impl Dyups {
@@ -45,6 +47,7 @@ impl World for Dyups {
             }
         };
         if let Some(reply) = reply {
+            *self.looks.lock().expect("lock") += 1;
             let late = std::mem::take(&mut *self.late.lock().expect("lock"));
             tokio::time::sleep(late + Duration::from_millis(10)).await;
             return Ok(reply);
@@ -150,6 +153,33 @@ async fn what_is_as_it_should_be_is_not_written() {
         gateways.write(&guard(), NODES[0], true).await.expect("written");
     }
     assert_eq!(*world.writes.lock().expect("lock"), 1);
+}
+
+/// A release has thousands of nodes, and a minute for this.
+#[tokio::test(start_paused = true)]
+async fn a_gateway_is_asked_once_for_the_marks_of_all_nodes() {
+    let (world, gateways) = gateways();
+    gateways.write(&guard(), NODES[1], true).await.expect("written");
+    *world.looks.lock().expect("lock") = 0;
+    let name = |address: &str| address.replace(['.', ':'], "-");
+    let playbook = json!({
+        "service": "app",
+        "registry": { "type": "gateway" },
+        "gateways": [{ "type": "dyups", "upstream": "app", "url": "http://gw:8081" }],
+        "nodes": NODES.map(|address| json!({ "name": name(address), "ssh": "local", "address": address })),
+        "restart": "true",
+        "health": { "tcp": "${{ node.address }}" },
+    });
+    let loaded = crate::playbook::load_text("app.yaml", format!("{playbook:#}"));
+    let loaded = loaded.unwrap_or_else(|invalid| panic!("{invalid}"));
+    let spec = Spec::new(&loaded.playbook, &crate::spec::Inputs::default()).expect("complete");
+    let looks = gateways.look(&spec).await;
+    let found = NODES.map(|address| looks[&name(address)].clone());
+    assert_eq!(found, [Ok(Some(false)), Ok(Some(true)), Ok(Some(false))]);
+    assert_eq!(*world.looks.lock().expect("lock"), 1);
+    world.set(Some("server 10.0.0.1:80;server 10.9.9.9:80;"));
+    let looks = gateways.look(&spec).await;
+    assert!(looks.values().all(Result::is_err), "{looks:?}");
 }
 
 /// A Slardar with two nodes, and the Consul that keeps its list.
