@@ -127,7 +127,7 @@ impl<W: World> Watch<W> {
     async fn set_right(&self) -> Option<String> {
         let registry = &self.shared.registry;
         // What cannot be read right now proves nothing either way; an instance that is gone is out.
-        let switch = registry.read(&self.node).await.ok()?;
+        let switch = registry.read_of_some(&self.node).await.ok()?;
         if switch.down == Some(true) {
             return None;
         }

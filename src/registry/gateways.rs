@@ -6,6 +6,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::task::JoinSet;
+
 use super::{Basis, Error, Looks, Switch, Written};
 use crate::consul::{self, Guard};
 use crate::gateway::{self, AskError, Asker, Driver, driver};
@@ -15,7 +17,7 @@ use crate::world::{Reply, World};
 /// Every gateway of a release.
 pub(super) struct Gateways<W> {
     asker: Asker<W>,
-    gateways: Vec<One>,
+    gateways: Vec<Arc<One>>,
 }
 
 /// One gateway.
@@ -53,7 +55,9 @@ impl<W> std::fmt::Debug for Gateways<W> {
 
 impl<W: World> Gateways<W> {
     pub(super) fn new(asker: Asker<W>, gateways: &[GatewaySpec]) -> Self {
-        let one = |gateway: &GatewaySpec| One::new(gateway.name.clone(), driver(gateway).into());
+        let one = |gateway: &GatewaySpec| {
+            Arc::new(One::new(gateway.name.clone(), driver(gateway).into()))
+        };
         Self { asker, gateways: gateways.iter().map(one).collect() }
     }
 
@@ -86,6 +90,32 @@ impl<W: World> Gateways<W> {
         Ok(self.switch(address, &found))
     }
 
+    /// Reads the switch of a node that is to stay down, of those gateways that answer. Nobody waits for a slow one when
+    /// another one has to be turned.
+    pub(super) async fn read_of_some(&self, address: &str) -> Result<Switch, Error> {
+        let mut reads = JoinSet::new();
+        for (at, gateway) in self.gateways.iter().cloned().enumerate() {
+            let (asker, address) = (self.asker.clone(), address.to_owned());
+            reads.spawn(async move { (at, gateway.read(&asker, &address).await) });
+        }
+        let mut found = Vec::new();
+        let mut unread = None;
+        while let Some(read) = reads.join_next().await {
+            match read {
+                Ok((at, Ok(shown))) if shown.down != Some(true) => {
+                    return Ok(self.switch(address, &[(at, shown.down)]));
+                }
+                Ok((at, Ok(shown))) => found.push((at, shown.down)),
+                Ok((_, Err(error))) => unread = Some(error),
+                Err(error) => unread = Some(Error::Failed(error.to_string())),
+            }
+        }
+        match unread {
+            Some(error) if found.is_empty() => Err(error),
+            _ => Ok(self.switch(address, &found)),
+        }
+    }
+
     /// What gateways were found to say of a node.
     fn switch(&self, address: &str, found: &[(usize, Option<bool>)]) -> Switch {
         let name = |at: usize| self.gateways[at].name.as_str();
@@ -104,7 +134,7 @@ impl<W: World> Gateways<W> {
             down: agreed(&downs),
             original: told.collect::<Vec<_>>().join(", "),
             modify_index: 0,
-            basis: Basis::Gateways,
+            basis: Basis::Gateways(found.iter().map(|(at, _)| *at).collect()),
         }
     }
 
@@ -120,17 +150,18 @@ impl<W: World> Gateways<W> {
         self.asker.may_write(&keys).await
     }
 
-    /// Turns a node at every gateway that has it otherwise. One after the other: where the first says no, the others
-    /// are left alone.
+    /// Turns a node at each of these gateways that has it otherwise. One after the other: where the first says no, the
+    /// others are left alone.
     pub(super) async fn write(
         &self,
         guard: &Guard,
+        at: &[usize],
         address: &str,
         down: bool,
     ) -> Result<Written, Error> {
         let asker = self.asker.guarded(guard);
         let mut begun = false;
-        for gateway in &self.gateways {
+        for gateway in at.iter().filter_map(|at| self.gateways.get(*at)) {
             match gateway.turn(&asker, address, down).await {
                 Ok(turned) => begun |= turned,
                 Err(refused) => return refused.told(begun),

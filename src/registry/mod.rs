@@ -54,8 +54,8 @@ pub struct Switch {
 enum Basis {
     Key(Entry),
     Instance(Owned),
-    /// Each gateway is read anew when it is turned.
-    Gateways,
+    /// The gateways that were read; each is read anew when it is turned.
+    Gateways(Vec<usize>),
 }
 
 /// How a write ended.
@@ -132,6 +132,18 @@ impl<W: World> Registry<W> {
         }
     }
 
+    /// Reads the switch of a node that is to stay down, as far as it can be read: of several gateways, those that answer.
+    ///
+    /// # Errors
+    ///
+    /// When nothing of it can be read.
+    pub async fn read_of_some(&self, node: &NodeSpec) -> Result<Switch, Error> {
+        match &self.0 {
+            Kind::Gateways(gateways) => gateways.read_of_some(&node.address).await,
+            Kind::Kv(_) | Kind::Service(_) => self.read(node).await,
+        }
+    }
+
     /// Turns a switch that was [read](Self::read).
     ///
     /// # Errors
@@ -147,8 +159,8 @@ impl<W: World> Registry<W> {
         match (&self.0, &switch.basis) {
             (Kind::Kv(kv), Basis::Key(entry)) => kv.write(guard, entry, down).await,
             (Kind::Service(service), Basis::Instance(owned)) => service.write(owned, down).await,
-            (Kind::Gateways(gateways), Basis::Gateways) => {
-                gateways.write(guard, &node.address, down).await
+            (Kind::Gateways(gateways), Basis::Gateways(at)) => {
+                gateways.write(guard, at, &node.address, down).await
             }
             _ => Err(Error::Failed(format!("{} is of another registry", switch.name))),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::consul::{Client, Settings, base64};
@@ -99,14 +99,14 @@ async fn two_nodes_that_are_turned_at_the_same_time_are_both_turned() {
     let (_, gateways) = gateways();
     let guard = guard();
     let turned = tokio::join!(
-        gateways.write(&guard, NODES[0], true),
-        gateways.write(&guard, NODES[1], true),
+        gateways.write(&guard, &[0], NODES[0], true),
+        gateways.write(&guard, &[0], NODES[1], true),
     );
     assert_eq!(turned, (Ok(Written::Done(0)), Ok(Written::Done(0))));
     assert_eq!(is_down(&gateways).await, [Some(true), Some(true), Some(false)]);
     let turned = tokio::join!(
-        gateways.write(&guard, NODES[0], false),
-        gateways.write(&guard, NODES[2], true),
+        gateways.write(&guard, &[0], NODES[0], false),
+        gateways.write(&guard, &[0], NODES[2], true),
     );
     assert_eq!(turned, (Ok(Written::Done(0)), Ok(Written::Done(0))));
     assert_eq!(is_down(&gateways).await, [Some(false), Some(true), Some(true)]);
@@ -118,11 +118,11 @@ async fn a_gateway_that_lost_its_list_gets_back_what_it_showed_last() {
     let (world, gateways) = gateways();
     let guard = guard();
     for address in &NODES[..2] {
-        gateways.write(&guard, address, true).await.expect("written");
+        gateways.write(&guard, &[0], address, true).await.expect("written");
     }
     world.set(None);
     assert_eq!(is_down(&gateways).await, [Some(false); 3], "nobody would write it back otherwise");
-    gateways.write(&guard, NODES[0], true).await.expect("written");
+    gateways.write(&guard, &[0], NODES[0], true).await.expect("written");
     assert_eq!(is_down(&gateways).await, [Some(true), Some(true), Some(false)]);
     assert!(world.posted().contains("10.0.0.2:80 down"), "{}", world.posted());
 }
@@ -132,17 +132,17 @@ async fn a_gateway_that_lost_its_list_gets_back_what_it_showed_last() {
 async fn a_late_look_does_not_bring_back_what_was_before_a_write() {
     let (world, gateways) = gateways();
     let guard = guard();
-    gateways.write(&guard, NODES[0], true).await.expect("written");
+    gateways.write(&guard, &[0], NODES[0], true).await.expect("written");
     let late = async {
         tokio::time::sleep(Duration::from_millis(15)).await;
         *world.late.lock().expect("lock") = Duration::from_millis(100);
         gateways.read(NODES[1]).await.expect("readable")
     };
-    let (late, written) = tokio::join!(late, gateways.write(&guard, NODES[1], true));
+    let (late, written) = tokio::join!(late, gateways.write(&guard, &[0], NODES[1], true));
     written.expect("written");
     assert_eq!(late.down, Some(false), "it shows what was before");
     world.set(None);
-    gateways.write(&guard, NODES[2], true).await.expect("written");
+    gateways.write(&guard, &[0], NODES[2], true).await.expect("written");
     assert_eq!(is_down(&gateways).await, [Some(true); 3]);
 }
 
@@ -150,7 +150,7 @@ async fn a_late_look_does_not_bring_back_what_was_before_a_write() {
 async fn what_is_as_it_should_be_is_not_written() {
     let (world, gateways) = gateways();
     for _ in 0..2 {
-        gateways.write(&guard(), NODES[0], true).await.expect("written");
+        gateways.write(&guard(), &[0], NODES[0], true).await.expect("written");
     }
     assert_eq!(*world.writes.lock().expect("lock"), 1);
 }
@@ -159,7 +159,7 @@ async fn what_is_as_it_should_be_is_not_written() {
 #[tokio::test(start_paused = true)]
 async fn a_gateway_is_asked_once_for_the_marks_of_all_nodes() {
     let (world, gateways) = gateways();
-    gateways.write(&guard(), NODES[1], true).await.expect("written");
+    gateways.write(&guard(), &[0], NODES[1], true).await.expect("written");
     *world.looks.lock().expect("lock") = 0;
     let name = |address: &str| address.replace(['.', ':'], "-");
     let playbook = json!({
@@ -256,7 +256,7 @@ async fn the_right_to_write_what_a_gateway_keeps_in_consul_is_asked_for_beforeha
 
 async fn write_to_slardar(status: u16, answer: &str) -> (Result<Written, Error>, Vec<String>) {
     let (world, gateways) = slardar(status, answer);
-    let written = gateways.write(&guard(), NODES[0], true).await;
+    let written = gateways.write(&guard(), &[0], NODES[0], true).await;
     (written, world.written.lock().expect("lock").clone())
 }
 
@@ -283,4 +283,84 @@ async fn what_a_gateway_keeps_in_consul_is_written_first_and_only_under_the_lock
     let (written, asked) = write_to_slardar(500, "rpc error").await;
     assert!(matches!(written, Err(Error::Unknown(_))), "{written:?}");
     assert_eq!(asked.len(), 1, "{asked:?}");
+}
+
+/// Two dyups, `one` and `two`, of which the first may be away, and a Slardar.
+struct Several {
+    one: Option<Dyups>,
+    two: Dyups,
+    slardar: Slardar,
+}
+
+impl World for Several {
+    async fn http(&self, request: Request) -> Result<Reply, HttpError> {
+        if request.url.starts_with("http://two") {
+            return self.two.http(request).await;
+        }
+        match &self.one {
+            Some(one) if request.url.starts_with("http://one") => one.http(request).await,
+            None if request.url.starts_with("http://one") => {
+                tokio::time::sleep(request.timeout).await;
+                Err(HttpError::TimedOut(request.timeout))
+            }
+            _ => self.slardar.http(request).await,
+        }
+    }
+
+    async fn run(&self, _: &Host, _: Command) -> Result<Output, RunError> {
+        unreachable!("no gateway of these is asked by a command")
+    }
+
+    async fn exchange(&self, _: &str, _: &[u8], _: Duration) -> Result<Vec<u8>, HttpError> {
+        unreachable!("no gateway of these is asked over TCP")
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::UNIX_EPOCH
+    }
+}
+
+fn several(is_there: bool, gateways: &[Value]) -> (Arc<Several>, Gateways<Several>) {
+    let full = || {
+        let dyups = Dyups::default();
+        dyups.set(Some("server 10.0.0.1:80;server 10.0.0.2:80;server 10.0.0.3:80;"));
+        dyups
+    };
+    let not_held = br#"{"Errors":[{"OpIndex":0,"What":"session"}]}"#.to_vec();
+    let transaction = Reply { status: 409, body: not_held, ..Reply::default() };
+    let slardar = Slardar { transaction, written: Mutex::default() };
+    let world = Arc::new(Several { one: is_there.then(full), two: full(), slardar });
+    let specs: Vec<_> = gateways
+        .iter()
+        .map(|settings| GatewaySpec {
+            name: settings["name"].as_str().expect("a name").into(),
+            settings: serde_json::from_value(settings.clone()).expect("settings"),
+            nodes: NODES.map(String::from).to_vec(),
+        })
+        .collect();
+    let consul =
+        Client::new(world.clone(), Settings::from_environment(|_| None).expect("settings"));
+    (world.clone(), Gateways::new(Asker::new(world, Some(&consul)), &specs))
+}
+
+fn dyups(name: &str) -> Value {
+    json!({ "type": "dyups", "name": name, "upstream": "app", "url": format!("http://{name}:8081") })
+}
+
+/// What one gateway has forgotten is told it again, whatever has become of the other.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_out_is_looked_after_at_those_gateways_that_answer() {
+    let (world, gateways) = several(false, &[dyups("one"), dyups("two")]);
+    gateways.read(NODES[0]).await.expect_err("one does not answer, and nothing is begun");
+    let begun = tokio::time::Instant::now();
+    let switch = gateways.read_of_some(NODES[0]).await.expect("two answers");
+    assert!(begun.elapsed() < Duration::from_secs(1), "it waited {:?}", begun.elapsed());
+    assert_eq!((switch.down, switch.original.as_str()), (Some(false), "two up"));
+    let Basis::Gateways(at) = &switch.basis else { panic!("{switch:?}") };
+    let written = gateways.write(&guard(), at, NODES[0], true).await;
+    assert_eq!(written, Ok(Written::Done(0)));
+    assert!(world.two.posted().contains("10.0.0.1:80 down"), "{}", world.two.posted());
+    assert_eq!(gateways.read_of_some(NODES[0]).await.expect("two answers").down, Some(true));
+    let (_, gateways) = several(false, &[dyups("one")]);
+    gateways.read_of_some(NODES[0]).await.expect_err("nobody answers");
 }
