@@ -179,9 +179,9 @@ fn agreed(found: &[Option<bool>]) -> Option<bool> {
 
 /// Why a gateway was not turned.
 enum Refused {
-    /// Consul does not have the value any more that the change rests on; nothing was changed.
+    /// Consul does not have the value any more that the change rests on; nothing was changed here.
     Conflict,
-    /// The lock is not held; nothing was changed.
+    /// The lock is not held; nothing was changed here.
     NotHeld,
     Error(Error),
 }
@@ -190,6 +190,8 @@ impl Refused {
     /// What was turned at another gateway meanwhile makes the whole uncertain.
     fn told(self, begun: bool) -> Result<Written, Error> {
         match self {
+            Self::Conflict if begun => Err(Error::Unknown(AskError::Conflict.to_string())),
+            Self::NotHeld if begun => Err(Error::Unknown(AskError::NotHeld.to_string())),
             Self::Conflict => Ok(Written::Conflict),
             Self::NotHeld => Ok(Written::NotHeld),
             Self::Error(Error::Failed(problem)) if begun => Err(Error::Unknown(problem)),

@@ -364,3 +364,15 @@ async fn a_node_that_is_out_is_looked_after_at_those_gateways_that_answer() {
     let (_, gateways) = several(false, &[dyups("one")]);
     gateways.read_of_some(NODES[0]).await.expect_err("nobody answers");
 }
+
+/// The journal would say that the node is untouched.
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_is_lost_at_the_second_gateway_leaves_the_write_unknown() {
+    let slardar =
+        json!({ "type": "slardar", "name": "gw", "upstream": "app", "url": "http://gw:1995" });
+    let (world, gateways) = several(true, &[dyups("one"), slardar]);
+    let written = gateways.write(&guard(), &[0, 1], NODES[0], true).await;
+    let one = world.one.as_ref().expect("it is there").posted();
+    assert!(one.contains("10.0.0.1:80 down"), "{one}");
+    assert_eq!(written, Err(Error::Unknown("the lock is not held".into())));
+}
