@@ -216,7 +216,8 @@ fn is_ours(extent: Extent, found: &Maintenance, id: &str) -> Result<bool, String
             text::line(reason, 80)
         ));
     }
-    if extent == Extent::Node && !found.others.is_empty() {
+    // What is ours already has to come back, with whoever came there meanwhile.
+    if extent == Extent::Node && own.is_none() && !found.others.is_empty() {
         let others: Vec<_> = found.others.iter().map(|other| text::line(other, 40)).collect();
         return Err(format!(
             "the agent of {id} also has {}: `registry.maintenance: node` would take them out, too",
@@ -285,6 +286,10 @@ mod tests {
         let error = is_ours(Extent::Node, &found, "app-1").expect_err("others");
         assert!(error.contains("also has redis"), "{error}");
         assert_eq!(is_ours(Extent::Instance, &found, "app-1"), Ok(false));
+        // A new version that registers one more service while it is out must not stay out for ever.
+        let ours = Some("rollgate: release 1a2b".to_owned());
+        let found = Maintenance { node: ours, ..found };
+        assert_eq!(is_ours(Extent::Node, &found, "app-1"), Ok(true));
     }
 
     #[test]
