@@ -102,6 +102,27 @@ mod tests {
         assert_eq!(view.peers["b:1"].in_flight, Some(1));
     }
 
+    /// lua-resty-checkups sends requests to a server that is `unstable`; somebody else's word may mean anything.
+    #[test]
+    fn a_word_that_is_not_known_takes_nobody_out() {
+        let settings = r#"{"address":"/a","routed":"/s"}"#;
+        for (state, routed) in
+            [(r#""passing""#, true), (r#""DOWN""#, false), ("1", true), ("0.0", false)]
+        {
+            let text = format!(r#"[{{"a":"x:1","s":{state}}}]"#);
+            assert_eq!(
+                view(settings, &text).expect("readable").routes_to("x:1"),
+                routed,
+                "{state}"
+            );
+        }
+        for state in [r#""unstable""#, r#""up 1/3""#, r#""""#, "null", "[]", "{}"] {
+            let error =
+                view(settings, &format!(r#"[{{"a":"x:1","s":{state}}}]"#)).expect_err(state);
+            assert!(error.contains(state) && error.contains("not known"), "{error}");
+        }
+    }
+
     #[test]
     fn requests_in_flight_never_add_up_to_none() {
         let settings = r#"{"address":"/a","in_flight":"/n"}"#;

@@ -97,7 +97,13 @@ impl Table {
         let address = address.ok_or_else(|| unreadable("address"))?;
         let up = match &self.routed {
             Some(pointer) => {
-                means_routed(peer.pointer(pointer).ok_or_else(|| unreadable("routed"))?)
+                let value = peer.pointer(pointer).ok_or_else(|| unreadable("routed"))?;
+                means_routed(value).ok_or_else(|| {
+                    format!(
+                        "a peer's `routed` is {}, which is not known to mean routed or not: write a `pattern` that tells",
+                        crate::text::line(&value.to_string(), 60)
+                    )
+                })?
             }
             None => true,
         };
@@ -113,14 +119,44 @@ impl Table {
     }
 }
 
-fn means_routed(value: &Value) -> bool {
+/// Words for a peer that gets requests.
+const ROUTED: [&str; 12] = [
+    "up", "ok", "true", "1", "yes", "on", "enabled", "healthy", "passing", "ready", "active", "in",
+];
+
+/// Words for one that gets none.
+const NOT_ROUTED: [&str; 19] = [
+    "down",
+    "false",
+    "0",
+    "no",
+    "off",
+    "disabled",
+    "unhealthy",
+    "critical",
+    "failed",
+    "failing",
+    "err",
+    "error",
+    "drain",
+    "draining",
+    "drained",
+    "maint",
+    "maintenance",
+    "inactive",
+    "out",
+];
+
+/// Whether requests go to a peer; nothing where that is not known: it would be taken for out.
+fn means_routed(value: &Value) -> Option<bool> {
     match value {
-        Value::Bool(routed) => *routed,
-        Value::Number(number) => number.as_f64().is_some_and(|number| number != 0.0),
+        Value::Bool(routed) => Some(*routed),
+        Value::Number(number) => number.as_f64().map(|number| number != 0.0),
         Value::String(word) => {
-            ["up", "ok", "true", "1", "yes", "enabled", "healthy", "ready", "active"]
-                .contains(&word.to_ascii_lowercase().as_str())
+            let word = word.to_ascii_lowercase();
+            let is_in = |words: &[&str]| words.contains(&word.as_str());
+            if is_in(&ROUTED) { Some(true) } else { is_in(&NOT_ROUTED).then_some(false) }
         }
-        Value::Null | Value::Array(_) | Value::Object(_) => false,
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
