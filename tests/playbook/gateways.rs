@@ -124,3 +124,18 @@ fn commands_take_a_node_out_and_back_or_only_list() {
         .replace("upstream: app }", "upstream: app }\n  - { type: command, name: lb, list: x }");
     load_text("app.yaml", only_lists).unwrap_or_else(|error| panic!("{error}"));
 }
+
+/// The drain would run into its timeout at every node.
+#[test]
+fn requests_in_flight_are_not_told_of_a_node_that_is_not_listed() {
+    let table = |keys: &str| {
+        let line = SMALLEST.lines().find(|line| line.contains("nginx-upsync")).expect("a gateway");
+        let gateway = format!("  - {{ type: http-table, url: http://h/, {keys} }}");
+        SMALLEST.replace(line, &gateway)
+    };
+    let shown = refused(&table("address: /a, in_flight: /n"));
+    let message = "`in_flight` without `routed`: a node that is out is not listed";
+    assert_eq!(messages(&shown), [message], "{shown}");
+    let counted = load_text("app.yaml", table("address: /a, routed: /up, in_flight: /n"));
+    assert!(counted.is_ok());
+}

@@ -28,7 +28,8 @@ pub struct HttpTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "json-pointer"))]
     pub routed: Option<String>,
-    /// JSON: pointer from a peer to its number of requests in flight.
+    /// JSON: pointer from a peer to its number of requests in flight. With `routed` only: otherwise a peer that is out is
+    /// not listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "json-pointer"))]
     pub in_flight: Option<String>,
@@ -77,7 +78,20 @@ impl Settings for HttpTable {
             ("routed", self.routed.is_some()),
             ("in_flight", self.in_flight.is_some()),
         ];
-        wrong_reading(self.pattern.as_deref(), &pointers, known)
+        let mut wrong = wrong_reading(self.pattern.as_deref(), &pointers, known);
+        let is_alone = self.in_flight.is_some() && self.routed.is_none() && self.pattern.is_none();
+        if is_alone && known("in_flight") {
+            wrong.push(Wrong {
+                key: "in_flight",
+                message: "`in_flight` without `routed`: a node that is out is not listed".into(),
+                helps: vec![
+                    "where whoever is listed is routed nothing tells the requests of one that is out; use `drain.in_flight` \
+                     with `http` or `sockets`"
+                        .into(),
+                ],
+            });
+        }
+        wrong
     }
 }
 
