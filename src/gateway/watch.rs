@@ -152,6 +152,9 @@ impl<W: World> Watcher<W> {
         let mut looks = JoinSet::new();
         let mut trouble = None;
         let mut serving = 0;
+        // Who is shown to be in is in, though nobody else may be left.
+        let is_ours =
+            |view: &View| view.shows_any(pool, address) || (routed && view.routes_to(address));
         loop {
             while looks.len() < at_once {
                 let (since, look) =
@@ -163,7 +166,7 @@ impl<W: World> Watcher<W> {
             };
             unreadable = !matches!(seen, Some(Ok((_, Ok(_)))));
             match seen {
-                Some(Ok((_, Ok((_, view))))) if !view.shows_any(pool, address) => {
+                Some(Ok((_, Ok((_, view))))) if !is_ours(&view) => {
                     proof.fail();
                     trouble = Some("the reply lists none of the playbook's other nodes".into());
                 }
@@ -347,3 +350,6 @@ async fn look<W: World>(
     let worker = worker.map(ToOwned::to_owned);
     Ok((worker, driver.read(&replies)?))
 }
+
+#[cfg(test)]
+mod tests;

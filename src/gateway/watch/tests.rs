@@ -1,0 +1,75 @@
+//! A gateway with workers that all show the same.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError};
+
+const POOL: [&str; 2] = ["10.0.0.1:80", "10.0.0.2:80"];
+
+/// Its answer, by so many workers in turn, each of which tells its name.
+struct Shows {
+    body: String,
+    workers: u32,
+    asked: AtomicU32,
+}
+
+impl World for Shows {
+    async fn http(&self, _: Request) -> Result<Reply, HttpError> {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let worker = self.asked.fetch_add(1, Ordering::Relaxed) % self.workers;
+        let headers = BTreeMap::from([("x-worker".to_owned(), worker.to_string())]);
+        Ok(Reply { status: 200, headers, body: self.body.clone().into() })
+    }
+
+    async fn run(&self, _: &Host, _: Command) -> Result<Output, RunError> {
+        unreachable!("it is asked by HTTP")
+    }
+
+    async fn exchange(&self, _: &str, _: &[u8], _: Duration) -> Result<Vec<u8>, HttpError> {
+        unreachable!("it is asked by HTTP")
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::UNIX_EPOCH
+    }
+}
+
+fn watcher(settings: Value, workers: u32, body: &str) -> Watcher<Shows> {
+    let world = Shows { body: body.into(), workers, asked: AtomicU32::new(0) };
+    let settings = serde_json::from_value(settings).expect("settings");
+    let gateway = GatewaySpec { name: "gw".into(), settings, nodes: POOL.map(String::from).into() };
+    Watcher::new(Asker::new(Arc::new(world), None), &gateway)
+}
+
+fn table(more: &Value, workers: u32, body: &str) -> Watcher<Shows> {
+    let mut settings =
+        json!({ "type": "http-table", "url": "http://gw/peers", "sync_interval": "0s" });
+    for (key, value) in more.as_object().expect("keys") {
+        settings[key] = value.clone();
+    }
+    watcher(settings, workers, body)
+}
+
+async fn confirm(watcher: &Watcher<Shows>, routed: bool) -> Result<Confirmation, Unproven> {
+    let (pool, now) = (POOL.map(String::from), Instant::now());
+    let deadline = now + Duration::from_secs(30);
+    watcher.confirm(POOL[0], routed, &pool, now, deadline, |_| {}).await
+}
+
+/// The other one has died: whoever brings this one back must not be told that it is not in.
+#[tokio::test(start_paused = true)]
+async fn the_only_node_that_is_left_is_proven_in() {
+    let alone = table(&json!({ "workers": 2 }), 2, r#"["10.0.0.1:80"]"#);
+    let proof = confirm(&alone, true).await.expect("it is in");
+    assert_eq!((proof.method, proof.workers, proof.pool), (Method::Workers, 2, 1));
+    for nobody in ["[]", r#"["10.9.9.9:80"]"#] {
+        let nobody = table(&json!({ "workers": 2 }), 2, nobody);
+        for routed in [true, false] {
+            let unproven = confirm(&nobody, routed).await.expect_err("nothing is shown");
+            assert!(unproven.seen.contains("none of the playbook's other nodes"), "{unproven:?}");
+        }
+    }
+}
