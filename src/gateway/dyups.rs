@@ -216,8 +216,8 @@ impl Driver for Dyups {
         }
     }
 
-    fn worker_header(&self) -> &str {
-        &self.worker_header
+    fn worker_header(&self) -> Option<&str> {
+        (self.mode == DyupsMode::Classic).then_some(&self.worker_header)
     }
 
     fn switch(&self) -> Option<&dyn Switch> {

@@ -70,8 +70,8 @@ impl Driver for HttpTable {
         self.workers
     }
 
-    fn worker_header(&self) -> &str {
-        &self.worker_header
+    fn worker_header(&self) -> Option<&str> {
+        Some(&self.worker_header)
     }
 }
 

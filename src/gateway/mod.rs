@@ -136,9 +136,9 @@ pub trait Driver: Send + Sync {
     /// How many workers follow on their own, if it is known.
     fn workers(&self) -> Option<u32>;
 
-    /// The reply header that names the worker, in lower case.
-    fn worker_header(&self) -> &str {
-        WORKER_HEADER
+    /// The reply header that names the worker, in lower case, where each has a list of its own.
+    fn worker_header(&self) -> Option<&str> {
+        None
     }
 
     /// Whether a peer that it does not list has no requests in flight: those that have stay listed until the last.

@@ -150,8 +150,8 @@ impl Driver for Slardar {
         self.workers
     }
 
-    fn worker_header(&self) -> &str {
-        &self.worker_header
+    fn worker_header(&self) -> Option<&str> {
+        Some(&self.worker_header)
     }
 
     fn switch(&self) -> Option<&dyn Switch> {

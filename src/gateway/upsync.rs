@@ -82,8 +82,8 @@ impl Driver for Upsync {
         self.workers
     }
 
-    fn worker_header(&self) -> &str {
-        &self.worker_header
+    fn worker_header(&self) -> Option<&str> {
+        Some(&self.worker_header)
     }
 }
 

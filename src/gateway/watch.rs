@@ -278,8 +278,12 @@ impl<W: World> Watcher<W> {
     pub async fn meet(&self) -> Result<Nature, String> {
         let replies = self.asker.ask_all(&self.driver.greeting()).await;
         let mut nature = self.driver.nature(&replies.map_err(|error| error.to_string())?);
-        let Some(expected) = self.driver.workers().filter(|workers| *workers > 1) else {
-            return Ok(nature);
+        let told = self.driver.workers();
+        let expected = match told {
+            Some(several) if several > 1 => several,
+            // Without names nobody can be counted.
+            _ if !self.names_workers().await => return Ok(nature),
+            _ => told.unwrap_or(ASSUMED_WORKERS),
         };
         let mut names = BTreeSet::new();
         let mut looks = JoinSet::new();
@@ -294,15 +298,31 @@ impl<W: World> Watcher<W> {
         while let Some(seen) = looks.join_next().await {
             names.extend(seen.ok().and_then(Result::ok).and_then(|(name, _)| name));
         }
-        match names.len() {
-            0 => nature.is += &format!(", {expected} workers that tell no name"),
-            seen if seen > expected as usize => nature.unfit.push(format!(
+        match (names.len(), told) {
+            (0, _) => nature.is += &format!(", {expected} workers that tell no name"),
+            (seen, None) if seen > expected as usize => nature.unfit.push(format!(
+                "{seen} workers answer, and without `workers` in the playbook {expected} are assumed: say how many"
+            )),
+            (seen, Some(1)) if seen > 1 => nature.unfit.push(format!(
+                "{seen} workers answer, and the playbook says `workers: 1`: the word of 1 proves nothing; say how many, \
+                 though they may share one list"
+            )),
+            (seen, Some(_)) if seen > expected as usize => nature.unfit.push(format!(
                 "{seen} workers answer, and the playbook says `workers: {expected}`: the word of {expected} proves \
                  nothing"
             )),
-            seen => nature.is += &format!(", {seen} of {expected} workers seen"),
+            (seen, Some(_)) => nature.is += &format!(", {seen} of {expected} workers seen"),
+            (seen, None) => nature.is += &format!(", {} seen", crate::text::count(seen, "worker")),
         }
         Ok(nature)
+    }
+
+    /// Returns whether a reply names its worker.
+    async fn names_workers(&self) -> bool {
+        self.driver.worker_header().is_some()
+            && look(self.asker.clone(), self.driver.clone())
+                .await
+                .is_ok_and(|(name, _)| name.is_some())
     }
 
     /// Returns whether there are requests at all that it could count.
@@ -346,7 +366,8 @@ async fn look<W: World>(
     driver: Arc<dyn Driver>,
 ) -> Result<(Option<String>, View), String> {
     let replies = asker.ask_all(&driver.asks()).await.map_err(|error| error.to_string())?;
-    let worker = replies.first().and_then(|reply| reply.header(driver.worker_header()));
+    let header = driver.worker_header();
+    let worker = header.and_then(|header| replies.first()?.header(header));
     let worker = worker.map(ToOwned::to_owned);
     Ok((worker, driver.read(&replies)?))
 }

@@ -73,3 +73,28 @@ async fn the_only_node_that_is_left_is_proven_in() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn more_workers_than_the_playbook_knows_of_are_noticed() {
+    let meet = |more: Value, workers| async move {
+        table(&more, workers, r#"["10.0.0.2:80"]"#).meet().await.expect("it answers")
+    };
+    let unfit = |more: Value, workers| async move { meet(more, workers).await.unfit.join("; ") };
+    for (workers, there) in [(1, 4), (2, 4)] {
+        let why = unfit(json!({ "workers": workers }), there).await;
+        let told = format!("4 workers answer, and the playbook says `workers: {workers}`");
+        assert!(why.starts_with(&told), "{why}");
+    }
+    let why = unfit(json!({}), 24).await;
+    assert!(why.starts_with("24 workers answer, and without `workers`"), "{why}");
+    for (more, there) in
+        [(json!({ "workers": 1 }), 1), (json!({ "workers": 4 }), 4), (json!({}), 16)]
+    {
+        assert_eq!(unfit(more, there).await, "");
+    }
+    // One list for all, whoever answers.
+    let shared = json!({ "type": "ngx-dynamic-upstream", "upstream": "app", "url": "http://gw/d" });
+    let list = "server 10.0.0.2:80 addr=10.0.0.2:80 weight=1 conns=0;\n";
+    let nature = watcher(shared, 4, list).meet().await.expect("it answers");
+    assert_eq!(nature.unfit, Vec::<String>::new());
+}
