@@ -284,6 +284,9 @@ fn contradiction(fleet: &Fleet, node: &NodeSpec, facts: &NodeFacts) -> Option<St
     let down = facts.down?;
     fleet.gateways.iter().find_map(|(name, seen)| {
         let seen = seen.as_ref().ok()?;
+        if let Some(why) = seen.disregarded.as_ref().filter(|_| down) {
+            return Some(format!("{name} routes to it although it is marked down: {why}"));
+        }
         if down && !seen.lets_go_of(&node.address) {
             return Some(format!(
                 "{name} still routes to it although it is marked down: \

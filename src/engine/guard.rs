@@ -117,7 +117,9 @@ impl<W: World> Watch<W> {
             // A gateway that cannot be read right now proves nothing either way.
             let Ok(seen) = gateway.observe().await else { continue };
             if seen.routes_somewhere_to(&self.node.address) {
-                return Some(format!("{} routes to it again although it is down", gateway.name()));
+                let why = seen.disregarded.map_or(String::new(), |why| format!(": {why}"));
+                let name = gateway.name();
+                return Some(format!("{name} routes to it again although it is down{why}"));
             }
         }
         None

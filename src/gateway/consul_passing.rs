@@ -36,7 +36,7 @@ impl Driver for ConsulPassing {
         let instances = Instance::of_health(&ok(reply)?.body)?;
         let peer = Peer { up: true, held_down: false, in_flight: None };
         let peers = instances.into_iter().map(|instance| (instance.address, peer)).collect();
-        Ok(View { peers, unsettled: None })
+        Ok(View { peers, ..View::default() })
     }
 
     fn kind(&self) -> String {

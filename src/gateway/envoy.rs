@@ -133,7 +133,7 @@ impl Driver for Envoy {
             // The same address may be in several localities.
             view.add(file::address(&host.address)?, host.peer()?);
         }
-        view.unsettled = self.panics(&found.host_statuses)?;
+        view.disregarded = self.panics(&found.host_statuses)?;
         Ok(view)
     }
 

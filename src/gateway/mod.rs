@@ -54,6 +54,8 @@ pub struct View {
     pub peers: BTreeMap<String, Peer>,
     /// Why somebody may still work with another list; then it proves nobody out.
     pub unsettled: Option<String>,
+    /// Why requests go to everybody in it, whatever it says of them; then nobody is out.
+    pub disregarded: Option<String>,
 }
 
 /// A peer as a worker shows it.

@@ -44,6 +44,8 @@ pub struct Observation {
     pub out: BTreeMap<String, bool>,
     /// By address: the most requests in flight that any worker told.
     pub in_flight: BTreeMap<String, u64>,
+    /// Why requests go to everybody, whatever the list says of them.
+    pub disregarded: Option<String>,
     /// How many workers were told apart.
     pub workers: usize,
     /// How many replies were read.
@@ -171,7 +173,8 @@ impl<W: World> Watcher<W> {
                     trouble = Some("the reply lists none of the playbook's other nodes".into());
                 }
                 Some(Ok((since, Ok((worker, view))))) => {
-                    let unsettled = view.unsettled.clone().filter(|_| !routed);
+                    let unsettled = view.unsettled.as_ref().or(view.disregarded.as_ref());
+                    let unsettled = unsettled.filter(|_| !routed).cloned();
                     let agrees = unsettled.is_none()
                         && if routed { view.routes_to(address) } else { view.lets_go_of(address) };
                     if !agrees {
@@ -249,9 +252,9 @@ impl<W: World> Watcher<W> {
                 *routed &= peer.routed();
                 let somewhere =
                     observation.routed_somewhere.entry(address.clone()).or_insert(false);
-                *somewhere |= peer.routed();
+                *somewhere |= peer.routed() || view.disregarded.is_some();
                 let out = observation.out.entry(address.clone()).or_insert(true);
-                *out &= !peer.up;
+                *out &= !peer.up && view.disregarded.is_none();
                 if let Some(told) = peer.in_flight {
                     let most = observation.in_flight.entry(address.clone()).or_insert(0);
                     *most = (*most).max(told);
@@ -261,6 +264,7 @@ impl<W: World> Watcher<W> {
             for (address, routed) in &mut observation.routed {
                 *routed &= view.peers.contains_key(address);
             }
+            observation.disregarded = observation.disregarded.or(view.disregarded);
             workers.extend(worker);
             if rule.workers.is_some_and(|all| workers.len() >= all as usize) {
                 break;

@@ -36,7 +36,7 @@ fn a_draining_host_is_out_and_its_requests_are_counted() {
     assert_eq!(view.peers[FIRST], Peer { up: false, held_down: false, in_flight: Some(2) });
     assert_eq!(view.peers[SECOND], Peer { up: true, held_down: false, in_flight: Some(0) });
     assert!(view.routes_to("127.0.0.1:19003"));
-    assert_eq!(view.unsettled, None);
+    assert_eq!((view.unsettled, view.disregarded), (None, None));
 }
 
 #[test]
@@ -51,13 +51,13 @@ fn a_check_of_envoys_own_holds_a_host_down() {
 #[test]
 fn nobody_is_proven_out_while_envoy_sends_requests_to_all() {
     let unhealthy = |count| CLUSTERS.replacen("HEALTHY", "UNHEALTHY", count);
-    assert_eq!(view(&unhealthy(1)).unsettled, None);
-    assert!(view(&unhealthy(2)).unsettled.is_some_and(|why| why.contains("only 0 of 2")));
+    assert_eq!(view(&unhealthy(1)).disregarded, None);
+    assert!(view(&unhealthy(2)).disregarded.is_some_and(|why| why.contains("only 0 of 2")));
     let drained = |count| CLUSTERS.replacen("\"HEALTHY\"", "\"DRAINING\"", count);
-    assert_eq!(view(&drained(1)).unsettled, None);
-    assert!(view(&drained(2)).unsettled.is_some_and(|why| why.contains("only 0 of 0")));
+    assert_eq!(view(&drained(1)).disregarded, None);
+    assert!(view(&drained(2)).disregarded.is_some_and(|why| why.contains("only 0 of 0")));
     let never = envoy(r#","panic_threshold":0"#).read(&[reply(&drained(2))]).expect("readable");
-    assert_eq!(never.unsettled, None);
+    assert_eq!(never.disregarded, None);
 }
 
 #[test]

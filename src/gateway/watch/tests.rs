@@ -98,3 +98,28 @@ async fn more_workers_than_the_playbook_knows_of_are_noticed() {
     let nature = watcher(shared, 4, list).meet().await.expect("it answers");
     assert_eq!(nature.unfit, Vec::<String>::new());
 }
+
+/// As Envoy 1.40 shows it, but for the one that is healthy and in.
+#[tokio::test(start_paused = true)]
+async fn nobody_is_out_at_a_gateway_that_sends_requests_to_all() {
+    let host = |number: u8, status: &str| {
+        json!({
+            "address": { "socket_address": { "address": format!("10.0.0.{number}"), "port_value": 80 } },
+            "health_status": { "eds_health_status": status },
+        })
+    };
+    let envoy = |other: &str| {
+        let hosts = [host(1, "DRAINING"), host(2, other)];
+        let clusters = json!({ "cluster_statuses": [{ "name": "app", "host_statuses": hosts }] });
+        let settings = json!({
+            "type": "envoy", "admin_url": "http://gw", "cluster": "app", "ssh": "gw", "file": "/f",
+        });
+        watcher(settings, 1, &clusters.to_string())
+    };
+    let calm = envoy("HEALTHY").observe().await.expect("it answers");
+    assert!(calm.lets_go_of(POOL[0]) && !calm.routes_somewhere_to(POOL[0]));
+    let panics = envoy("UNHEALTHY").observe().await.expect("it answers");
+    assert!(!panics.lets_go_of(POOL[0]) && panics.routes_somewhere_to(POOL[0]), "{panics:?}");
+    assert!(panics.disregarded.is_some_and(|why| why.contains("sends requests to all hosts")));
+    assert!(!panics.routed[POOL[1]], "nobody is counted for it");
+}
