@@ -46,27 +46,34 @@ struct Watch<W> {
     state: Arc<State>,
     /// The last trouble that was told.
     told: Option<String>,
+    /// Why the last look did not see every gateway.
+    unread: Option<String>,
 }
 
 impl Guard {
     /// Watches a node that was proven out.
     pub(super) fn new<W: World>(shared: &Arc<Shared<W>>, node: &NodeSpec) -> Self {
         let state = Arc::new(State { astray: AtomicBool::new(false), writing: Mutex::default() });
-        let watch =
-            Watch { shared: shared.clone(), node: node.clone(), state: state.clone(), told: None };
+        let watch = Watch::new(shared, node, &state);
         Self { task: tokio::spawn(watch.go()), state }
     }
 
-    /// Looks right now and returns whether the node is out, and was since this was asked last; otherwise it has to be
-    /// proven out anew.
+    /// Looks right now and returns whether the node is out at every gateway, and was since this was asked last; otherwise
+    /// it has to be proven out anew. A gateway that cannot be read may be about to begin with an old list.
     pub(super) async fn stayed_out<W: World>(
         &self,
         shared: &Arc<Shared<W>>,
         node: &NodeSpec,
     ) -> bool {
-        let (shared, node, state) = (shared.clone(), node.clone(), self.state.clone());
-        Watch { shared, node, state, told: None }.look_and_tell().await;
-        !self.state.astray.swap(false, Ordering::Relaxed)
+        let mut watch = Watch::new(shared, node, &self.state);
+        watch.look_and_tell().await;
+        if watch.unread.is_some() {
+            watch.look_and_tell().await;
+        }
+        if let Some(problem) = &watch.unread {
+            watch.tell(&format!("{problem}; the node is proven out again")).await;
+        }
+        !self.state.astray.swap(false, Ordering::Relaxed) && watch.unread.is_none()
     }
 
     /// Ends the watch; a write that is under way gets a moment.
@@ -82,6 +89,11 @@ impl Drop for Guard {
 }
 
 impl<W: World> Watch<W> {
+    fn new(shared: &Arc<Shared<W>>, node: &NodeSpec, state: &Arc<State>) -> Self {
+        let (shared, node, state) = (shared.clone(), node.clone(), state.clone());
+        Self { shared, node, state, told: None, unread: None }
+    }
+
     async fn go(mut self) {
         let mut since = Index::default();
         loop {
@@ -98,24 +110,35 @@ impl<W: World> Watch<W> {
         if let Some(trouble) = trouble.as_ref() {
             self.state.astray.store(true, Ordering::Relaxed);
             if self.told.as_ref() != Some(trouble) {
-                let message = format!("{}: {trouble}", self.node.name);
-                let fact = Fact::Warning { message };
-                let node = Some(self.node.name.clone());
-                let record = Record { node, step: None, fact, written: None };
-                let _ = self.shared.records.send(record).await;
+                self.tell(trouble).await;
             }
         }
         self.told = trouble;
     }
 
+    async fn tell(&self, trouble: &str) {
+        let message = format!("{}: {trouble}", self.node.name);
+        let fact = Fact::Warning { message };
+        let node = Some(self.node.name.clone());
+        let record = Record { node, step: None, fact, written: None };
+        let _ = self.shared.records.send(record).await;
+    }
+
     /// Looks once; mends what can be mended and returns what was wrong.
-    async fn look(&self) -> Option<String> {
+    async fn look(&mut self) -> Option<String> {
+        self.unread = None;
         if let Some(trouble) = self.set_right().await {
             return Some(trouble);
         }
         for gateway in &self.shared.gateways {
-            // A gateway that cannot be read right now proves nothing either way.
-            let Ok(seen) = gateway.observe().await else { continue };
+            let seen = match gateway.observe().await {
+                Ok(seen) => seen,
+                // It proves nothing either way.
+                Err(problem) => {
+                    self.unread = Some(format!("{} cannot be read: {problem}", gateway.name()));
+                    continue;
+                }
+            };
             if seen.routes_somewhere_to(&self.node.address) {
                 let why = seen.disregarded.map_or(String::new(), |why| format!(": {why}"));
                 let name = gateway.name();

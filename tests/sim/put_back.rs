@@ -75,6 +75,28 @@ fn a_gateway_that_could_not_be_read_for_a_minute_is_not_waited_for_another_minut
     assert!((60_000..80_000).contains(&(ran.took - SETTLES)), "{} ms", ran.took);
 }
 
+/// It may be about to begin anew with an old list.
+#[test]
+fn nothing_is_stopped_while_a_gateway_cannot_be_read() {
+    let dead = Fault::Lies { gateway: 0, lie: Lie::Refuses, lasts: FOREVER };
+    let ran = failed(vec![(begins("drain"), dead)]);
+    let stop = ran.events.lines().find(|line| {
+        line.contains(r#""type":"step.started""#) && line.contains(r#""step":"stop""#)
+    });
+    assert_eq!(stop, None);
+    assert!(ran.events.contains(PUT_BACK), "{}", ran.events);
+    // One that is back after a moment is proven anew, and the release goes on.
+    let away = Fault::Lies { gateway: 0, lie: Lie::Refuses, lasts: 3_000 };
+    let (schedule, scratch) =
+        (Schedule { faults: vec![(begins("drain"), away)], ..Schedule::plain() }, scratch());
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    assert!(matches!(ran.end, End::Finished(_, 0)), "{:?}", ran.end);
+    let begun =
+        ran.history.iter().filter(|line| line.contains("EVENT node-1 confirm_out: StepStarted"));
+    assert_eq!(begun.count(), 2);
+}
+
 #[test]
 fn a_gateway_that_can_be_read_and_is_behind_is_waited_for() {
     let (schedule, scratch) = (Schedule::with_a_worker_that_stays_behind(1), scratch());
