@@ -296,3 +296,37 @@ async fn an_agent_with_an_instance_of_the_same_id_is_not_taken_for_its_owner() {
         assert_eq!(maintenance.is_some(), owns, "{instance:?}");
     }
 }
+
+/// As Consul 1.8.7 answers, shortened: a service and a check of its files. What its API has registered is not there.
+const SELF: &str = r#"{"Config":{"NodeName":"vm"},"DebugConfig":{"CheckDeregisterIntervalMin":"1m0s",
+    "Checks":[{"DeregisterCriticalServiceAfter":"48h0m0s","ID":"extra","Interval":"10s","Name":"extra","ServiceID":"app-x","Token":"hidden"}],
+    "Services":[
+    {"Check":{"CheckID":"","DeregisterCriticalServiceAfter":"0s"},"Checks":[
+        {"CheckID":"","DeregisterCriticalServiceAfter":"5s","HTTP":"http://127.0.0.1:1/","Interval":"10s"},
+        {"CheckID":"","DeregisterCriticalServiceAfter":"0s","TCP":"127.0.0.1:1","Interval":"10s"}],
+     "ID":"","Name":"app","Port":19009,"Token":"hidden"},
+    {"Check":{"CheckID":"","DeregisterCriticalServiceAfter":"0s"},"Checks":[
+        {"CheckID":"","DeregisterCriticalServiceAfter":"1m30.5s","TCP":"127.0.0.1:1","Interval":"10s"}],
+     "ID":"app-x","Name":"app","Port":19008,"Token":"hidden"}]}}"#;
+
+/// Seen: with 5s an instance is gone after 74 s, and its maintenance with it.
+#[tokio::test]
+async fn how_soon_an_instance_is_removed_stands_in_its_agents_own_files() {
+    let none = SELF.replace("1m30.5s", "0s");
+    for (answer, id, after) in [
+        // It says 5s, and a minute is the least.
+        (SELF, "app", Some(60)),
+        (SELF, "app-x", Some(90)),
+        (&none, "app-x", Some(48 * 3600)),
+        (SELF, "app-1", None),
+        (SELF, "", None),
+        ("{}", "app", None),
+    ] {
+        let (world, client) = client(vec![reply(200, answer)]);
+        let removal = client.removal(id).await.expect("an answer");
+        assert_eq!(removal, after.map(Duration::from_secs), "{id}");
+        assert_eq!(urls(&world), ["http://a:1/v1/agent/self?dc=dc1"]);
+    }
+    let (_, client) = client(vec![reply(403, "Permission denied")]);
+    assert_eq!(client.removal("app").await.expect("no right is no error"), None);
+}

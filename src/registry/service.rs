@@ -3,7 +3,6 @@
 //! Only the agent that owns an instance knows of its maintenance: it is found through the catalog, and asked itself
 //! each time. What somebody else has put into maintenance stays so.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,17 +83,15 @@ impl<W: World> Service<W> {
                 "Consul knows no instance of the service {service}, or the token may not read it"
             ));
         }
-        let removals = self.client.removals(&self.name).await;
-        let removals = removals.map_err(|error| error.to_string())?;
-        let (instances, removals) = (Arc::new(instances), Arc::new(removals));
+        let instances = Arc::new(instances);
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let mut looks = JoinSet::new();
         for node in &spec.nodes {
             let (service, node, places) = (self.clone(), node.clone(), places.clone());
-            let (instances, removals) = (instances.clone(), removals.clone());
+            let instances = instances.clone();
             looks.spawn(async move {
                 let _place = places.acquire().await;
-                let look = service.lasting(&node, &instances, &removals).await;
+                let look = service.lasting(&node, &instances).await;
                 (node.name, look)
             });
         }
@@ -106,15 +103,16 @@ impl<W: World> Service<W> {
         &self,
         node: &NodeSpec,
         instances: &[Instance],
-        removals: &BTreeMap<String, Duration>,
     ) -> Result<Option<bool>, String> {
         let switch = self.found(node, instances).await.map_err(|error| error.to_string())?;
-        let removed = match &switch.basis {
-            Basis::Instance(owned) if self.extent == Extent::Instance => removals.get(&owned.id),
-            _ => None,
-        };
-        if let Some(after) = removed {
-            outlasts(*after, node.longest_absence())?;
+        if let Basis::Instance(owned) = &switch.basis
+            && self.extent == Extent::Instance
+        {
+            let removal = owned.agent(&self.client).removal(&owned.id).await;
+            let removal = removal.map_err(|error| format!("agent {}: {error}", owned.place()))?;
+            if let Some(after) = removal {
+                outlasts(after, node.longest_absence())?;
+            }
         }
         Ok(switch.down)
     }

@@ -86,6 +86,13 @@ fn no_request_fails_whoever_tells_consul_that_an_instance_is_healthy() {
     for agent in &bench.lab.agents {
         assert_eq!(agent.maintenance().expect("an answer"), None);
     }
+    // The last agent's own file says when it removes its instance.
+    let patient = bench.lab.playbook(|playbook| playbook["health"]["deadline"] = "2h".into());
+    patient.expect("a playbook");
+    let page = bench.run(&["doctor"], &["--var", "version=3"]).exits(3).stdout();
+    let refused = |line: &&str| line.contains("after 1h00m critical");
+    let line = page.lines().find(refused).unwrap_or_else(|| panic!("{page}"));
+    assert!(line.contains("node-4") && page.contains("1 thing stands against"), "{page}");
 }
 
 #[test]

@@ -100,7 +100,7 @@ async fn all(client: &Arc<Client<Parrot>>) {
         address: "10.0.0.1:80".into(),
     };
     told(client.maintenance(&instance).await);
-    told(client.removals("app").await);
+    told(client.removal("app-1").await);
     told(client.set_maintenance(Extent::Instance("app-1"), true, "rollgate: release 1").await);
     if let Some(Some(seen)) = told(look(client, "app").await)
         && let Some(holder) = seen.holder

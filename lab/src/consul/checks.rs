@@ -26,7 +26,9 @@ impl Check {
             Self::Http => json!({ "HTTP": url }),
             Self::Tcp => json!({ "TCP": service.to_string() }),
             Self::Ttl => return json!({ "TTL": "1s" }),
-            Self::Script => json!({ "Args": ["curl", "-fsS", url] }),
+            Self::Script => {
+                json!({ "Args": ["curl", "-fsS", url], "DeregisterCriticalServiceAfter": "1h" })
+            }
         };
         check["Interval"] = "300ms".into();
         check["Timeout"] = "1s".into();
