@@ -38,17 +38,12 @@ impl<W: World> Kv<W> {
         }
         let looks = spec.nodes.iter().map(|node| {
             let own = self.key(&node.address);
-            let same_address = |key: &str| key.rsplit('/').next() == Some(node.address.as_str());
-            let double = entries.iter().find(|entry| entry.key != own && same_address(&entry.key));
+            let others = entries.iter().filter(|entry| entry.key != own);
+            let double = { others }.find_map(|entry| double(&entry.key, &node.address));
             let entry = entries.iter().find(|entry| entry.key == own);
             let look = match (entry, double) {
                 (None, _) => Err(format!("Consul has no key {own}")),
-                (Some(_), Some(double)) => {
-                    let other = text::line(&double.key, 120);
-                    Err(format!(
-                        "{other} is a second entry for the same address and would keep it routed"
-                    ))
-                }
+                (Some(_), Some(problem)) => Err(problem),
                 (Some(entry), None) => switch(entry).map(|switch| switch.down),
             };
             (node.name.clone(), look)
@@ -106,9 +101,62 @@ fn switch(entry: &Entry) -> Result<Switch, String> {
     })
 }
 
+/// Says what another key does to the node at an address, if gateways take it for the same one.
+fn double(key: &str, address: &str) -> Option<String> {
+    let last = key.rsplit('/').next().unwrap_or_default();
+    let other = text::line(key, 120);
+    if last == address {
+        Some(format!("{other} is a second entry for the same address and would keep it routed"))
+    } else if place(last).is_some_and(|place| self::place(address) == Some(place)) {
+        Some(format!("{other} is the same address written otherwise: nginx-upsync would lose both"))
+    } else {
+        None
+    }
+}
+
+/// Reads `IPv4:port` as nginx does, which takes zeros in front.
+fn place(text: &str) -> Option<(Vec<u16>, u16)> {
+    let number = |digits: &str| {
+        let is_plain = digits.bytes().all(|digit| digit.is_ascii_digit());
+        digits.parse().ok().filter(|_| is_plain)
+    };
+    let (host, port) = text.split_once(':')?;
+    let host: Vec<u16> = host.split('.').map(number).collect::<Option<_>>()?;
+    Some((host, number(port)?))
+}
+
 fn failed(error: &consul::Error) -> Error {
     match error {
         consul::Error::Unknown(_) => Error::Unknown(error.to_string()),
         _ => Error::Failed(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seen: what stands further below was routed to while the node was down; of two with other zeros both vanished.
+    #[test]
+    fn every_key_that_gateways_take_for_the_same_node_is_found() {
+        for (key, address, why) in [
+            ("upstreams/app/blue/1.2.3.4:80", "1.2.3.4:80", Some("would keep it routed")),
+            ("upstreams/app/meta/1.2.3.4:80", "1.2.3.4:80", Some("would keep it routed")),
+            ("upstreams/app/127.0.0.1:018001", "127.0.0.1:18001", Some("would lose both")),
+            ("upstreams/app/127.00.0.001:18001", "127.0.0.1:18001", Some("would lose both")),
+            ("upstreams/app/127.0.0.1:18002", "127.0.0.1:18001", None),
+            ("upstreams/app/127.0.0.2:18001", "127.0.0.1:18001", None),
+            // What is no address is no server.
+            ("upstreams/app/127.0.0.1:+18001", "127.0.0.1:18001", None),
+            ("upstreams/app/127.0.0.1:18001/", "127.0.0.1:18001", None),
+            ("upstreams/app/app-1:18001", "127.0.0.1:18001", None),
+            ("upstreams/app/[::1]:18001", "127.0.0.1:18001", None),
+            ("upstreams/app/", "127.0.0.1:18001", None),
+        ] {
+            let told = double(key, address);
+            assert_eq!(told.is_some(), why.is_some(), "{key}: {told:?}");
+            let told = told.unwrap_or_default();
+            assert!(told.contains(why.unwrap_or_default()), "{told}");
+        }
     }
 }
