@@ -24,6 +24,7 @@ impl Commands {
             list: settings.peers.as_deref(),
             address: settings.address.as_deref(),
             routed: settings.routed.as_deref(),
+            down: None,
             in_flight: None,
         };
         Self { table: Table::new(settings.pattern.as_deref(), place), settings: settings.clone() }

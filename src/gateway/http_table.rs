@@ -28,6 +28,7 @@ impl HttpTable {
             list: settings.list.as_deref(),
             address: settings.address.as_deref(),
             routed: settings.routed.as_deref(),
+            down: settings.down.as_deref(),
             in_flight: settings.in_flight.as_deref(),
         };
         Self {
@@ -120,6 +121,32 @@ mod tests {
             let error =
                 view(settings, &format!(r#"[{{"a":"x:1","s":{state}}}]"#)).expect_err(state);
             assert!(error.contains(state) && error.contains("not known"), "{error}");
+        }
+    }
+
+    /// As the Lua binding's `get_primary_peers` tells them, which says `down` of such a peer only.
+    #[test]
+    fn the_peers_of_ngx_dynamic_upstreams_lua_binding_are_read_as_the_playbook_says() {
+        let playbook = include_str!("../../playbooks/openresty-blocking.yaml");
+        let loaded = crate::playbook::load_text("openresty-blocking.yaml", playbook);
+        let loaded = loaded.unwrap_or_else(|invalid| panic!("{invalid}"));
+        let crate::playbook::Gateway::HttpTable(settings) = &loaded.playbook.gateways[0] else {
+            panic!("{:?}", loaded.playbook.gateways)
+        };
+        let read = |text: &str| {
+            let body = format!(r#"{{"peers":[{text}]}}"#).into();
+            HttpTable::new(settings).read(&[Reply { status: 200, body, ..Reply::default() }])
+        };
+        let up = r#"{"max_fails":1,"weight":1,"max_conns":0,"name":"127.0.0.1:19003","server":"127.0.0.1:19003","fail_timeout":10,"backup":false,"conns":0}"#;
+        let down = r#"{"max_fails":1,"weight":1,"down":true,"max_conns":0,"name":"127.0.0.1:19001","server":"127.0.0.1:19001","fail_timeout":10,"backup":false,"conns":2}"#;
+        let view = read(&format!("{up},{down}")).expect("readable");
+        assert!(view.routes_to("127.0.0.1:19003") && view.lets_go_of("127.0.0.1:19001"));
+        for (told, out) in [("false", false), ("null", false), ("0", false), ("1", true)] {
+            let view = read(&down.replace("true", told)).expect("readable");
+            assert_eq!(view.lets_go_of("127.0.0.1:19001"), out, "{told}");
+        }
+        for unknown in [r#""no""#, "[]", "{}"] {
+            assert!(read(&down.replace("true", unknown)).is_err(), "{unknown}");
         }
     }
 

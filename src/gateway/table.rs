@@ -15,6 +15,8 @@ pub(super) struct Place<'a> {
     pub(super) address: Option<&'a str>,
     /// From a peer to whether it is routed.
     pub(super) routed: Option<&'a str>,
+    /// From a peer to whether it is down; one that tells nothing of it is not.
+    pub(super) down: Option<&'a str>,
     /// From a peer to its requests in flight.
     pub(super) in_flight: Option<&'a str>,
 }
@@ -25,6 +27,7 @@ pub(super) struct Table {
     list: String,
     address: Option<String>,
     routed: Option<String>,
+    down: Option<String>,
     in_flight: Option<String>,
 }
 
@@ -37,6 +40,7 @@ impl Table {
             list: own(place.list).unwrap_or_default(),
             address: own(place.address),
             routed: own(place.routed),
+            down: own(place.down),
             in_flight: own(place.in_flight),
         }
     }
@@ -95,7 +99,7 @@ impl Table {
             (None, None) => peer.as_str(),
         };
         let address = address.ok_or_else(|| unreadable("address"))?;
-        let up = match &self.routed {
+        let routed = match &self.routed {
             Some(pointer) => {
                 let value = peer.pointer(pointer).ok_or_else(|| unreadable("routed"))?;
                 means_routed(value).ok_or_else(|| {
@@ -107,6 +111,11 @@ impl Table {
             }
             None => true,
         };
+        let down = match self.down.as_ref().and_then(|pointer| peer.pointer(pointer)) {
+            Some(told) => means_down(told).ok_or_else(|| unreadable("down that is known"))?,
+            None => false,
+        };
+        let up = routed && !down;
         let in_flight = match &self.in_flight {
             Some(pointer) => {
                 let number = peer.pointer(pointer).and_then(Value::as_u64);
@@ -158,5 +167,15 @@ fn means_routed(value: &Value) -> Option<bool> {
             if is_in(&ROUTED) { Some(true) } else { is_in(&NOT_ROUTED).then_some(false) }
         }
         Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Nothing for what is neither: whether that is down or not, it would prove something.
+fn means_down(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(down) => Some(*down),
+        Value::Number(number) => Some(number.as_f64() != Some(0.0)),
+        Value::Null => Some(false),
+        Value::String(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }

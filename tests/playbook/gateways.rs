@@ -134,8 +134,10 @@ fn requests_in_flight_are_not_told_of_a_node_that_is_not_listed() {
         SMALLEST.replace(line, &gateway)
     };
     let shown = refused(&table("address: /a, in_flight: /n"));
-    let message = "`in_flight` without `routed`: a node that is out is not listed";
+    let message = "`in_flight` without `routed` or `down`: a node that is out is not listed";
     assert_eq!(messages(&shown), [message], "{shown}");
-    let counted = load_text("app.yaml", table("address: /a, routed: /up, in_flight: /n"));
-    assert!(counted.is_ok());
+    for told in ["routed: /up", "down: /down"] {
+        let counted = table(&format!("address: /a, {told}, in_flight: /n"));
+        load_text("app.yaml", counted).unwrap_or_else(|error| panic!("{told}: {error}"));
+    }
 }

@@ -155,6 +155,11 @@ fn every_other_rule_refuses() {
         ),
         (
             gateway,
+            "{ type: http-table, url: http://g/, routed: /up, down: /down }",
+            "both `routed` and `down` are given",
+        ),
+        (
+            gateway,
             "{ type: http-table, url: http://g/, pattern: '(x)' }",
             "the pattern has no group `address`",
         ),

@@ -28,8 +28,13 @@ pub struct HttpTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "json-pointer"))]
     pub routed: Option<String>,
-    /// JSON: pointer from a peer to its number of requests in flight. With `routed` only: otherwise a peer that is out is
-    /// not listed.
+    /// JSON: pointer from a peer to whether it is down (`true`, `1`), where that is what the gateway tells. A peer that
+    /// tells nothing of it is routed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "json-pointer"))]
+    pub down: Option<String>,
+    /// JSON: pointer from a peer to its number of requests in flight. With `routed` or `down` only: otherwise a peer that
+    /// is out is not listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "json-pointer"))]
     pub in_flight: Option<String>,
@@ -76,19 +81,28 @@ impl Settings for HttpTable {
             ("list", self.list.is_some()),
             ("address", self.address.is_some()),
             ("routed", self.routed.is_some()),
+            ("down", self.down.is_some()),
             ("in_flight", self.in_flight.is_some()),
         ];
         let mut wrong = wrong_reading(self.pattern.as_deref(), &pointers, known);
-        let is_alone = self.in_flight.is_some() && self.routed.is_none() && self.pattern.is_none();
-        if is_alone && known("in_flight") {
+        let tells_who_is_out =
+            self.routed.is_some() || self.down.is_some() || self.pattern.is_some();
+        if self.in_flight.is_some() && !tells_who_is_out && known("in_flight") {
             wrong.push(Wrong {
                 key: "in_flight",
-                message: "`in_flight` without `routed`: a node that is out is not listed".into(),
+                message: "`in_flight` without `routed` or `down`: a node that is out is not listed".into(),
                 helps: vec![
                     "where whoever is listed is routed nothing tells the requests of one that is out; use `drain.in_flight` \
                      with `http` or `sockets`"
                         .into(),
                 ],
+            });
+        }
+        if self.routed.is_some() && self.down.is_some() {
+            wrong.push(Wrong {
+                key: "down",
+                message: "both `routed` and `down` are given".into(),
+                helps: vec!["keep the one that the gateway tells of each peer".into()],
             });
         }
         wrong
