@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rollgate::node::Operation;
-use rollgate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, World};
+use rollgate::world::{Channel, Command, Host, HttpError, Output, Reply, Request, RunError, World};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -230,6 +230,8 @@ impl Replay {
 
 impl World for Replay {
     async fn http(&self, request: Request) -> Result<Reply, HttpError> {
+        // One connection reaches one worker, however often it is asked.
+        assert_ne!(request.channel, Channel::Direct, "{}: {}", self.subject.name(), request.url);
         let answer = self.ask(Question::Http(&request), request.timeout).await?;
         Ok(answer.reply)
     }

@@ -76,6 +76,28 @@ async fn fresh_connections_are_fresh_and_redirects_are_replies() {
     assert_eq!(count.load(Ordering::SeqCst), 4, "one connection for each");
 }
 
+/// Modules of nginx take a query as it is: of `%3A` they make no colon, of `app=` no name.
+#[tokio::test]
+async fn what_a_gateway_is_asked_is_sent_as_it_is_written() {
+    let (url, _) = serve(|head, stream| {
+        let asked = head.split(' ').nth(1).unwrap_or_default();
+        let length = asked.len();
+        let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{asked}");
+        stream.write_all(reply.as_bytes()).is_ok()
+    });
+    let live = live();
+    for asked in [
+        "/dynamic?upstream=backends&server=127.0.0.1:19001&down=",
+        "/dynamic?upstream=backends&server=[::1]:19001&up=",
+        "/dynamic?upstream=backends&verbose=",
+        "/upstream_list?app",
+        "/stats;csv",
+    ] {
+        let reply = live.http(Request::get(format!("{url}{asked}"), TIME).fresh()).await;
+        assert_eq!(reply.expect("a reply").text(), asked);
+    }
+}
+
 #[tokio::test]
 async fn a_token_goes_to_the_host_that_was_asked_and_to_no_other() {
     let (elsewhere, visits) = serve(|_, _| false);
