@@ -104,6 +104,12 @@ fn what_could_not_be_given_back_is_not_taken_out() {
         let error = turn(more, HANDLER, address, true).expect_err("refused");
         assert!(error.contains("would come back as"), "{error}");
     }
+    // `/id/u1` would be gone for whoever uses it.
+    let named = HANDLER.replacen("{\"dial\"", "{\"@id\":\"u1\",\"dial\"", 1);
+    let error = turn("", &named, FIRST, true).expect_err("refused");
+    assert!(error.contains(r#"{"@id":"u1","dial":"127.0.0.1:19001"} would come back"#), "{error}");
+    let others = turn("", &named, "127.0.0.1:19003", true).expect("it keeps its name");
+    assert!(others.contains(r#"{"@id":"u1","dial":"127.0.0.1:19001"}"#), "{others}");
 }
 
 #[test]

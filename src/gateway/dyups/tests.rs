@@ -76,6 +76,19 @@ fn each_is_asked_for_what_it_shows_and_both_read_the_same() {
     }
 }
 
+/// Whoever posts by hand writes one line, and that is what `GET /list` shows since 2020-04.
+#[test]
+fn what_was_posted_on_one_line_is_read_server_by_server() {
+    let shown = "upstream app {\nserver 127.0.0.1:19001 weight=5 max_fails=3 fail_timeout=7s;server 127.0.0.1:19002 weight=2;\
+                 server 127.0.0.1:19003 down;keepalive 8;\n}\n";
+    let replies = [reply(200, shown)];
+    let view = head().read(&replies).expect("readable");
+    assert!(view.routes_to("127.0.0.1:19001") && view.routes_to("127.0.0.1:19002"));
+    assert!(view.lets_go_of("127.0.0.1:19003"));
+    let asks = head().turn(&replies, "127.0.0.1:19003", false).expect("all of it is known");
+    assert!(!asked(&asks).2.contains("down"));
+}
+
 /// `GET` does not round-trip: the parameters and `keepalive` come from the playbook.
 #[test]
 fn the_whole_list_is_posted_with_one_node_turned() {
