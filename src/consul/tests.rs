@@ -249,6 +249,9 @@ async fn a_blocking_query_follows_the_index_rules() {
         [url(""), url("index=20&wait=100ms&"), url("index=25&wait=100ms&"), url("")]
     );
     assert_eq!(Index::default().after(0), Index(1), "never 0 in a loop");
+    // The server adds up to a sixteenth of what it was asked to wait.
+    let wait = Duration::from_secs(600);
+    assert!(Index(1).query(wait).1 > wait + wait / 16);
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,6 +273,17 @@ async fn an_agent_is_asked_from_its_node_with_the_same_rights() {
          header = \"X-Consul-Token: token-1\""
     );
     assert!(world.requests.lock().expect("lock").is_empty());
+}
+
+/// As Consul 1.8.7 says it: every agent but the owner answers so, whatever the catalog knows.
+#[tokio::test]
+async fn maintenance_that_another_agent_was_told_is_not_done() {
+    let answer = r#"No service registered with ID "app-1""#;
+    let (_, client) = client(vec![reply(404, answer), reply(200, "")]);
+    let turn = || client.set_maintenance(Extent::Instance("app-1"), true, "why");
+    let error = turn().await.expect_err("not its own").to_string();
+    assert!(error.contains("404") && error.contains(answer), "{error}");
+    turn().await.expect("the owner answers nothing");
 }
 
 /// An id is unique at its agent only, and by default the name of the service.

@@ -124,19 +124,8 @@ impl<W: World> Service<W> {
     }
 
     async fn found(&self, node: &NodeSpec, instances: &[Instance]) -> Result<Switch, Error> {
-        let (service, address) = (&self.name, &node.address);
-        let mut at: Vec<_> =
-            instances.iter().filter(|instance| instance.address == *address).collect();
-        let Some(instance) = at.pop() else {
-            return Err(Error::Gone(format!("Consul knows no instance of {service} at {address}")));
-        };
-        if let Some(other) = at.pop() {
-            return Err(Error::Failed(format!(
-                "{} and {} are both at {address}: the other one would keep it routed",
-                text::line(&other.id, 60),
-                text::line(&instance.id, 60)
-            )));
-        }
+        let service = &self.name;
+        let instance = only(instances, service, &node.address)?;
         let own = self.client.addresses().first().map_or("", String::as_str);
         let agent = node.agent.clone().unwrap_or_else(|| agent(own, &instance.node_address));
         let through = node.agent_on_node.then(|| node.host.clone());
@@ -183,6 +172,26 @@ impl<W: World> Service<W> {
     /// Whether a token may put instances into maintenance is told by doing so only.
     pub(super) async fn may_write(&self) -> Result<(), consul::Error> {
         self.client.instances(&self.name).await.map(|_| ())
+    }
+}
+
+/// The only instance at an address.
+fn only<'a>(
+    instances: &'a [Instance],
+    service: &str,
+    address: &str,
+) -> Result<&'a Instance, Error> {
+    let mut at = instances.iter().filter(|instance| instance.address == address);
+    match (at.next(), at.next()) {
+        (Some(instance), None) => Ok(instance),
+        (None, _) => {
+            Err(Error::Gone(format!("Consul knows no instance of {service} at {address}")))
+        }
+        (Some(one), Some(other)) => Err(Error::Failed(format!(
+            "{} and {} are both at {address}: the other one would keep it routed",
+            text::line(&one.id, 60),
+            text::line(&other.id, 60)
+        ))),
     }
 }
 
@@ -253,6 +262,27 @@ mod tests {
         ] {
             assert_eq!(agent(consul, node), expected, "{consul}");
         }
+    }
+
+    /// Gateways take each of them for a peer: one stays when the other one is in maintenance.
+    #[test]
+    fn an_address_with_two_instances_is_no_node() {
+        let instance = |id: &str, address: &str| Instance {
+            id: id.into(),
+            node: "agent-1".into(),
+            node_address: "10.0.1.1".into(),
+            address: address.into(),
+        };
+        let instances = [
+            instance("app-1", "10.0.1.1:80"),
+            instance("app-2", "10.0.1.2:80"),
+            instance("app-2-old", "10.0.1.2:80"),
+        ];
+        let only = |address| only(&instances, "app", address);
+        assert_eq!(only("10.0.1.1:80"), Ok(&instances[0]));
+        let Err(Error::Failed(why)) = only("10.0.1.2:80") else { panic!("two of them") };
+        assert!(why.starts_with("app-2 and app-2-old are both at 10.0.1.2:80"), "{why}");
+        assert!(matches!(only("10.0.1.3:80"), Err(Error::Gone(_))));
     }
 
     fn reasons(instance: Option<&str>, node: Option<&str>) -> Maintenance {
