@@ -25,7 +25,7 @@ pub(super) fn replace(path: &str, before: &str, content: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     use std::process::{Command, Output};
 
     use sha2::{Digest as _, Sha256};
@@ -44,11 +44,14 @@ mod tests {
         std::fs::write(&file, "one\n").expect("a file");
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).expect("rights");
         let one = format!("{:x}", Sha256::digest(run(&read(&path)).stdout));
+        let before = file.metadata().expect("a file").ino();
         let two = "{ \"it's\": \"$(two) %s \\\\ `\" }\n";
         let output = run(&replace(&path, &one, two));
         assert!(output.status.success(), "{output:?}");
         assert_eq!(std::fs::read_to_string(&file).expect("a file"), two);
         assert_eq!(file.metadata().expect("a file").permissions().mode() & 0o777, 0o640);
+        // Envoy notices nothing of what is written in place, and Traefik an empty file.
+        assert_ne!(file.metadata().expect("a file").ino(), before, "written in place");
         let output = run(&replace(&path, &one, "three\n"));
         assert!(!output.status.success(), "{output:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("somebody else"), "{output:?}");

@@ -106,6 +106,27 @@ fn every_other_rule_refuses() {
             "  - { ssh: b, address: 10.0.1.12:+80 }\n",
             "`10.0.1.12:+80` is not an address like `10.0.1.11:8080`",
         ),
+        // nginx-upsync skips a key with such a last part, or takes it for another one's.
+        (
+            node,
+            "  - { ssh: b, address: 10.0.1.12 }\n",
+            "`10.0.1.12` is not an address like `10.0.1.11:8080`",
+        ),
+        (
+            node,
+            "  - { ssh: b, address: '10.0.1.12:65536' }\n",
+            "`10.0.1.12:65536` is not an address like `10.0.1.11:8080`",
+        ),
+        (
+            node,
+            "  - { ssh: b, address: '10.0.1.12:09000' }\n",
+            "`10.0.1.12:09000` is not an address like `10.0.1.11:8080`",
+        ),
+        (
+            node,
+            "  - { ssh: b, address: '[fd00::1]:9000' }\n",
+            "`[fd00::1]:9000` has a name where the registry needs an IPv4 address",
+        ),
         (
             node,
             "  - { ssh: b, address: app-2:9000 }\n",
