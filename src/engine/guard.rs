@@ -2,14 +2,14 @@
 //!
 //! Somebody may edit the key, a gateway may be reloaded or restarted with an old list. The key is set right at once; a
 //! gateway that routes to the node although the key says down is told of, and nothing is stopped before it is proven
-//! out again.
+//! out again. The key and each gateway are looked at on their own: one that does not answer delays no other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::{RwLock, oneshot};
+use tokio::task::JoinSet;
 
 use super::run::{Record, Shared};
 use crate::consul::Index;
@@ -27,7 +27,8 @@ const WRITE_GRACE: Duration = Duration::from_secs(1);
 
 /// Watches one node.
 pub(super) struct Guard {
-    task: JoinHandle<()>,
+    /// They end with it.
+    _watches: JoinSet<()>,
     state: Arc<State>,
 }
 
@@ -35,27 +36,29 @@ pub(super) struct Guard {
 struct State {
     /// A gateway routes to the node again, or may have.
     astray: AtomicBool,
-    /// Held while the key is written.
-    writing: Mutex<()>,
+    /// Read while a switch is turned, by whoever turns one.
+    writing: RwLock<()>,
 }
 
-/// The watch itself.
+/// The watch of one part: the registry, or a gateway.
 struct Watch<W> {
     shared: Arc<Shared<W>>,
     node: NodeSpec,
     state: Arc<State>,
+    /// The gateway's place in the playbook.
+    gateway: Option<usize>,
     /// The last trouble that was told.
     told: Option<String>,
-    /// Why the last look did not see every gateway.
+    /// Why the last look did not see the gateway.
     unread: Option<String>,
 }
 
 impl Guard {
     /// Watches a node that was proven out.
     pub(super) fn new<W: World>(shared: &Arc<Shared<W>>, node: &NodeSpec) -> Self {
-        let state = Arc::new(State { astray: AtomicBool::new(false), writing: Mutex::default() });
-        let watch = Watch::new(shared, node, &state);
-        Self { task: tokio::spawn(watch.go()), state }
+        let state = Arc::new(State { astray: AtomicBool::new(false), writing: RwLock::default() });
+        let watches = Watch::of_all(shared, node, &state).map(Watch::go).collect();
+        Self { _watches: watches, state }
     }
 
     /// Looks right now and returns whether the node is out at every gateway, and was since this was asked last; otherwise
@@ -65,33 +68,39 @@ impl Guard {
         shared: &Arc<Shared<W>>,
         node: &NodeSpec,
     ) -> bool {
-        let mut watch = Watch::new(shared, node, &self.state);
-        watch.look_and_tell().await;
-        if watch.unread.is_some() {
+        let looks = Watch::of_all(shared, node, &self.state).map(|mut watch| async move {
             watch.look_and_tell().await;
-        }
-        if let Some(problem) = &watch.unread {
-            watch.tell(&format!("{problem}; the node is proven out again")).await;
-        }
-        !self.state.astray.swap(false, Ordering::Relaxed) && watch.unread.is_none()
+            if watch.unread.is_some() {
+                watch.look_and_tell().await;
+            }
+            let unread = watch.unread.take();
+            if let Some(problem) = &unread {
+                watch.tell(&format!("{problem}; the node is proven out again")).await;
+            }
+            unread.is_none()
+        });
+        let all_seen = looks.collect::<JoinSet<_>>().join_all().await.into_iter().all(|seen| seen);
+        !self.state.astray.swap(false, Ordering::Relaxed) && all_seen
     }
 
     /// Ends the watch; a write that is under way gets a moment.
     pub(super) async fn end(self) {
-        let _written = tokio::time::timeout(WRITE_GRACE, self.state.writing.lock()).await;
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.task.abort();
+        let _written = tokio::time::timeout(WRITE_GRACE, self.state.writing.write()).await;
     }
 }
 
 impl<W: World> Watch<W> {
-    fn new(shared: &Arc<Shared<W>>, node: &NodeSpec, state: &Arc<State>) -> Self {
-        let (shared, node, state) = (shared.clone(), node.clone(), state.clone());
-        Self { shared, node, state, told: None, unread: None }
+    /// One for each part.
+    fn of_all(
+        shared: &Arc<Shared<W>>,
+        node: &NodeSpec,
+        state: &Arc<State>,
+    ) -> impl Iterator<Item = Self> {
+        let gateways = (0..shared.gateways.len()).map(Some);
+        gateways.chain([None]).map(|gateway| {
+            let (shared, node, state) = (shared.clone(), node.clone(), state.clone());
+            Self { shared, node, state, gateway, told: None, unread: None }
+        })
     }
 
     async fn go(mut self) {
@@ -99,7 +108,7 @@ impl<W: World> Watch<W> {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
-                () = self.shared.registry.changed(&mut since) => {}
+                () = self.shared.registry.changed(&mut since), if self.gateway.is_none() => {}
             }
             self.look_and_tell().await;
         }
@@ -130,20 +139,16 @@ impl<W: World> Watch<W> {
         if let Some(trouble) = self.set_right().await {
             return Some(trouble);
         }
-        for gateway in &self.shared.gateways {
-            let seen = match gateway.observe().await {
-                Ok(seen) => seen,
-                // It proves nothing either way.
-                Err(problem) => {
-                    self.unread = Some(format!("{} cannot be read: {problem}", gateway.name()));
-                    continue;
-                }
-            };
-            if seen.routes_somewhere_to(&self.node.address) {
+        let gateway = self.shared.gateways.get(self.gateway?)?;
+        let name = gateway.name();
+        match gateway.observe().await {
+            Ok(seen) if seen.routes_somewhere_to(&self.node.address) => {
                 let why = seen.disregarded.map_or(String::new(), |why| format!(": {why}"));
-                let name = gateway.name();
                 return Some(format!("{name} routes to it again although it is down{why}"));
             }
+            Ok(_) => {}
+            // It proves nothing either way.
+            Err(problem) => self.unread = Some(format!("{name} cannot be read: {problem}")),
         }
         None
     }
@@ -152,7 +157,7 @@ impl<W: World> Watch<W> {
     async fn set_right(&self) -> Option<String> {
         let registry = &self.shared.registry;
         // What cannot be read right now proves nothing either way; an instance that is gone is out.
-        let switch = registry.read_of_some(&self.node).await.ok()?;
+        let switch = registry.read_part(&self.node, self.gateway).await?.ok()?;
         if switch.down == Some(true) {
             return None;
         }
@@ -160,27 +165,30 @@ impl<W: World> Watch<W> {
             return None;
         }
         let (key, modify_index) = (switch.name.clone(), switch.modify_index);
-        let _writing = self.state.writing.lock().await;
+        let _writing = self.state.writing.read().await;
         let original = switch.original.clone();
         self.record(Fact::RegistryWriting { key: key.clone(), down: true, original, modify_index })
             .await?;
         let fence = self.shared.lock.guard().now();
-        match registry.write(&fence, &self.node, &switch, true).await {
-            Ok(Written::Done(modify_index)) => {
-                let key = key.clone();
-                self.record(Fact::RegistryWritten { key, down: true, modify_index }).await?;
-            }
-            // The next look tells whether it was done, and the lock's own watch whether it is ours.
-            Ok(Written::NotHeld | Written::Conflict) | Err(_) => {
-                self.record(Fact::RegistryRefused {}).await?;
-            }
-        }
-        let key = text::line(&key, 120);
-        Some(if registry.is_fenced() {
-            format!("somebody set {key} back to up; it was marked down again")
+        let written = registry.write(&fence, &self.node, &switch, true).await;
+        let told = text::line(&key, 120);
+        let told = if registry.is_fenced() {
+            format!("somebody set {told} back to up")
         } else {
-            format!("{key} was up again; it was marked down again")
-        })
+            format!("{told} was up again")
+        };
+        let refused = match written {
+            Ok(Written::Done(modify_index)) => {
+                self.record(Fact::RegistryWritten { key, down: true, modify_index }).await?;
+                return Some(format!("{told}; it was marked down again"));
+            }
+            Ok(Written::NotHeld) => "the lock is not held".to_owned(),
+            Ok(Written::Conflict) => "somebody else was faster".to_owned(),
+            Err(error) => text::line(&error.to_string(), 200),
+        };
+        // The next look tells whether it was done, and the lock's own watch whether it is ours.
+        self.record(Fact::RegistryRefused {}).await?;
+        Some(format!("{told}, and could not be marked down: {refused}"))
     }
 
     /// Records a fact and returns when it is written down; nothing when it cannot be.

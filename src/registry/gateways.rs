@@ -6,8 +6,6 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::task::JoinSet;
-
 use super::{Basis, Error, Looks, Switch, Written};
 use crate::consul::{self, Guard};
 use crate::gateway::{self, AskError, Asker, Driver, driver};
@@ -17,7 +15,7 @@ use crate::world::{Reply, World};
 /// Every gateway of a release.
 pub(super) struct Gateways<W> {
     asker: Asker<W>,
-    gateways: Vec<Arc<One>>,
+    gateways: Vec<One>,
 }
 
 /// One gateway.
@@ -55,9 +53,7 @@ impl<W> std::fmt::Debug for Gateways<W> {
 
 impl<W: World> Gateways<W> {
     pub(super) fn new(asker: Asker<W>, gateways: &[GatewaySpec]) -> Self {
-        let one = |gateway: &GatewaySpec| {
-            Arc::new(One::new(gateway.name.clone(), driver(gateway).into()))
-        };
+        let one = |gateway: &GatewaySpec| One::new(gateway.name.clone(), driver(gateway).into());
         Self { asker, gateways: gateways.iter().map(one).collect() }
     }
 
@@ -90,30 +86,10 @@ impl<W: World> Gateways<W> {
         Ok(self.switch(address, &found))
     }
 
-    /// Reads the switch of a node that is to stay down, of those gateways that answer. Nobody waits for a slow one when
-    /// another one has to be turned.
-    pub(super) async fn read_of_some(&self, address: &str) -> Result<Switch, Error> {
-        let mut reads = JoinSet::new();
-        for (at, gateway) in self.gateways.iter().cloned().enumerate() {
-            let (asker, address) = (self.asker.clone(), address.to_owned());
-            reads.spawn(async move { (at, gateway.read(&asker, &address).await) });
-        }
-        let mut found = Vec::new();
-        let mut unread = None;
-        while let Some(read) = reads.join_next().await {
-            match read {
-                Ok((at, Ok(shown))) if shown.down != Some(true) => {
-                    return Ok(self.switch(address, &[(at, shown.down)]));
-                }
-                Ok((at, Ok(shown))) => found.push((at, shown.down)),
-                Ok((_, Err(error))) => unread = Some(error),
-                Err(error) => unread = Some(Error::Failed(error.to_string())),
-            }
-        }
-        match unread {
-            Some(error) if found.is_empty() => Err(error),
-            _ => Ok(self.switch(address, &found)),
-        }
+    /// Reads the mark at one gateway, by its place in the playbook.
+    pub(super) async fn read_at(&self, at: usize, address: &str) -> Option<Result<Switch, Error>> {
+        let shown = self.gateways.get(at)?.read(&self.asker, address).await;
+        Some(shown.map(|shown| self.switch(address, &[(at, shown.down)])))
     }
 
     /// What gateways were found to say of a node.

@@ -132,15 +132,21 @@ impl<W: World> Registry<W> {
         }
     }
 
-    /// Reads the switch of a node that is to stay down, as far as it can be read: of several gateways, those that answer.
+    /// Reads what is a part's own of a node's switch: a gateway's, by its place in the playbook, where each is marked on its
+    /// own, or else the whole of it, which is no gateway's.
     ///
     /// # Errors
     ///
-    /// When nothing of it can be read.
-    pub async fn read_of_some(&self, node: &NodeSpec) -> Result<Switch, Error> {
-        match &self.0 {
-            Kind::Gateways(gateways) => gateways.read_of_some(&node.address).await,
-            Kind::Kv(_) | Kind::Service(_) => self.read(node).await,
+    /// When it cannot be read, or must not be turned.
+    pub async fn read_part(
+        &self,
+        node: &NodeSpec,
+        gateway: Option<usize>,
+    ) -> Option<Result<Switch, Error>> {
+        match (&self.0, gateway) {
+            (Kind::Gateways(gateways), Some(at)) => gateways.read_at(at, &node.address).await,
+            (Kind::Gateways(_), None) | (_, Some(_)) => None,
+            (_, None) => Some(self.read(node).await),
         }
     }
 

@@ -96,12 +96,16 @@ fn each_thing_that_cannot_work_is_refused_by_its_reason() {
 
 #[test]
 fn more_workers_than_the_playbook_says_would_prove_nothing() {
-    let bench = Bench::with(LabConfig::new(2, vec![quick(4)]), |playbook| {
-        playbook["gateways"][0]["workers"] = 2.into();
-    });
-    let why = "4 workers answer, and the playbook says `workers: 2`";
-    assert_refused(&bench, why);
-    bench.run(&["deploy"], &["--var", "version=2", "--yes"]).exits(3).says(why);
+    let bench = Bench::new(2, vec![quick(4)]);
+    for workers in [1, 2] {
+        let edited = bench.lab.playbook(|playbook| {
+            playbook["gateways"][0]["workers"] = workers.into();
+        });
+        edited.expect("a playbook");
+        let why = format!("4 workers answer, and the playbook says `workers: {workers}`");
+        assert_refused(&bench, &why);
+        bench.run(&["deploy"], &["--var", "version=2", "--yes"]).exits(3).says(&why);
+    }
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));
 }
 

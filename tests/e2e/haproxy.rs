@@ -53,10 +53,15 @@ fn no_request_fails_behind_several_haproxies_each_reached_in_its_own_way() {
     release(&bench(ways.map(HaproxyConfig::new).to_vec(), |_| {}));
 }
 
-/// Starts a release, reloads HAProxy when node-1 has reached `step`, and returns what follows.
+/// Starts a release, reloads the last HAProxy when node-1 has reached `step`, while the others hang, and returns what
+/// follows.
 fn reload_at(bench: &Bench, step: &str, remember: bool) -> Vec<Value> {
     let (child, lines) = bench.start_until("2", step);
-    let (haproxy, node) = (&bench.lab.haproxies[0], bench.lab.nodes[0].address());
+    let (haproxy, others) = bench.lab.haproxies.split_last().expect("there is one");
+    let node = bench.lab.nodes[0].address();
+    for other in others {
+        other.freeze(true).expect("it hangs");
+    }
     haproxy.reload(remember).expect("a new process");
     let begun = std::time::Instant::now();
     let out = until("the node to be out again", Duration::from_secs(2), || {
@@ -64,6 +69,9 @@ fn reload_at(bench: &Bench, step: &str, remember: bool) -> Vec<Value> {
     });
     assert!(out.is_ok(), "{out:?}");
     println!("out again {:.3} s after the reload", begun.elapsed().as_secs_f64());
+    for other in others {
+        other.freeze(false).expect("it goes on");
+    }
     let events = lines.map(|line| serde_json::from_str(&line.expect("a line")).expect("an event"));
     let events: Vec<Value> = events.collect();
     Ran(child.wait_with_output().expect("ends")).exits(0);
@@ -89,6 +97,15 @@ fn a_reload_that_forgets_a_stopped_node_is_set_right_within_two_seconds_and_told
         let events = reload_at(&bench, "start", false);
         assert_eq!(set_right(&events), 1, "{events:#?}");
     }
+}
+
+#[test]
+fn a_reload_that_forgets_is_set_right_within_two_seconds_although_another_gateway_hangs() {
+    let bench = bench([Reach::Tcp, Reach::Page].map(HaproxyConfig::new).to_vec(), |playbook| {
+        playbook["start"] = "sleep 4; /srv/app/ctl start".into();
+    });
+    let events = reload_at(&bench, "start", false);
+    assert_eq!(set_right(&events), 1, "{events:#?}");
 }
 
 #[test]
