@@ -66,6 +66,11 @@ impl Driver for Commands {
         self.interval()
     }
 
+    /// It begins to follow when the list has changed, however late that is.
+    fn spread(&self) -> Duration {
+        self.lag()
+    }
+
     /// What one command prints is the whole.
     fn workers(&self) -> Option<u32> {
         Some(1)

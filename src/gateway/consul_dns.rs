@@ -136,6 +136,11 @@ impl Driver for ConsulDns {
         self.ttl + self.interval
     }
 
+    /// It begins to ask again when the answer has changed, however late that is.
+    fn spread(&self) -> Duration {
+        self.lag()
+    }
+
     fn workers(&self) -> Option<u32> {
         None
     }

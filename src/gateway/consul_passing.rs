@@ -51,6 +51,11 @@ impl Driver for ConsulPassing {
         self.interval
     }
 
+    /// It begins to follow when the list has changed, however late that is.
+    fn spread(&self) -> Duration {
+        self.lag()
+    }
+
     /// Consul is no gateway.
     fn has_requests(&self) -> bool {
         false

@@ -86,6 +86,11 @@ impl Driver for ConsulTemplate {
         self.interval
     }
 
+    /// The reload begins when the file was rendered, however late that is.
+    fn spread(&self) -> Duration {
+        self.lag()
+    }
+
     /// One file for everybody.
     fn workers(&self) -> Option<u32> {
         Some(1)

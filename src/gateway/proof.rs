@@ -126,6 +126,13 @@ impl Proof {
         self.workers.retain(|_, worker| reads - worker.seen < patience);
     }
 
+    /// Takes in a reply that shows it, asked for so long `since` the write, while somebody still does otherwise.
+    pub fn unsettle(&mut self, since: Duration) {
+        let begun = self.begun.unwrap_or(since);
+        self.fail();
+        self.begun = Some(begun);
+    }
+
     /// Takes in a reply that could not be had or read.
     pub fn fail(&mut self) {
         self.reads += 1;
@@ -232,6 +239,20 @@ mod tests {
         );
         proof.see(None, true, at(841));
         proof.see(None, true, at(842));
+        assert_eq!(proof.verdict(), Verdict::Proven(Method::Samples));
+    }
+
+    /// Who still does otherwise has begun to follow all the same.
+    #[test]
+    fn the_while_that_something_is_shown_goes_on_while_it_is_unsettled() {
+        let rule = Rule { workers: Some(1), reads: 1, lag: Duration::ZERO, spread: LAG };
+        let mut proof = Proof::new(rule);
+        proof.unsettle(LAG / 2);
+        proof.unsettle(LAG);
+        assert_eq!(proof.verdict(), Verdict::Disagrees);
+        proof.see(None, true, LAG);
+        assert_eq!(proof.verdict(), Verdict::Open);
+        proof.see(None, true, LAG / 2 + LAG);
         assert_eq!(proof.verdict(), Verdict::Proven(Method::Samples));
     }
 

@@ -173,16 +173,22 @@ impl<W: World> Watcher<W> {
                     trouble = Some("the reply lists none of the playbook's other nodes".into());
                 }
                 Some(Ok((since, Ok((worker, view))))) => {
-                    let unsettled = view.unsettled.as_ref().or(view.disregarded.as_ref());
-                    let unsettled = unsettled.filter(|_| !routed).cloned();
-                    let agrees = unsettled.is_none()
-                        && if routed { view.routes_to(address) } else { view.lets_go_of(address) };
-                    if !agrees {
-                        let disagrees = || disagreement(address, routed, &view, worker.as_deref());
-                        trouble = Some(unsettled.unwrap_or_else(disagrees));
+                    let shown = if routed {
+                        view.routes_to(address)
+                    } else {
+                        view.lets_go_of(address) && view.disregarded.is_none()
+                    };
+                    let unsettled = view.unsettled.clone().filter(|_| shown && !routed);
+                    if unsettled.is_some() {
+                        proof.unsettle(since);
+                        trouble = unsettled;
+                    } else {
+                        proof.see(worker.as_deref(), shown, since);
+                        if !shown {
+                            trouble = Some(disagreement(address, routed, &view, worker.as_deref()));
+                        }
                     }
                     serving = pool.iter().filter(|address| view.routes_to(address)).count();
-                    proof.see(worker.as_deref(), agrees, since);
                 }
                 Some(Ok((_, Err(problem)))) => {
                     proof.fail();
@@ -217,7 +223,7 @@ impl<W: World> Watcher<W> {
         match trouble {
             Some(trouble) => format!("{}: {progress}; {trouble}", self.name),
             None if proof.row() >= proof.enough() => {
-                let lag = crate::text::duration(self.lag() + self.driver.spread());
+                let lag = crate::text::duration(self.lag().max(self.driver.spread()));
                 format!("{}: {progress}, until its lag of {lag} is over", self.name)
             }
             None => format!("{}: {progress}", self.name),
@@ -354,6 +360,9 @@ impl<W: World> Watcher<W> {
 }
 
 fn disagreement(address: &str, routed: bool, view: &View, worker: Option<&str>) -> String {
+    if let (false, Some(why)) = (routed, &view.disregarded) {
+        return why.clone();
+    }
     let worker = worker
         .map_or("a worker".into(), |worker| format!("worker {}", crate::text::line(worker, 20)));
     match (routed, view.peers.get(address)) {

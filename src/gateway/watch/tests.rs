@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::consul::{Client, Settings};
 use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError};
 
 const POOL: [&str; 2] = ["10.0.0.1:80", "10.0.0.2:80"];
@@ -122,4 +123,76 @@ async fn nobody_is_out_at_a_gateway_that_sends_requests_to_all() {
     assert!(!panics.lets_go_of(POOL[0]) && panics.routes_somewhere_to(POOL[0]), "{panics:?}");
     assert!(panics.disregarded.is_some_and(|why| why.contains("sends requests to all hosts")));
     assert!(!panics.routed[POOL[1]], "nobody is counted for it");
+}
+
+/// Shows the first node for ten seconds, in whichever way it is asked.
+struct ShowsLate {
+    since: Instant,
+    before: &'static str,
+    after: &'static str,
+}
+
+impl ShowsLate {
+    async fn show(&self) -> Vec<u8> {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let is_late = self.since.elapsed() >= Duration::from_secs(10);
+        if is_late { self.after } else { self.before }.into()
+    }
+}
+
+impl World for ShowsLate {
+    async fn http(&self, _: Request) -> Result<Reply, HttpError> {
+        Ok(Reply { status: 200, body: self.show().await, ..Reply::default() })
+    }
+
+    async fn run(&self, _: &Host, _: Command) -> Result<Output, RunError> {
+        Ok(Output { status: Some(0), stdout: self.show().await, ..Output::default() })
+    }
+
+    async fn exchange(&self, _: &str, _: &[u8], _: Duration) -> Result<Vec<u8>, HttpError> {
+        unreachable!("it is asked by HTTP or by a command")
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::UNIX_EPOCH
+    }
+}
+
+/// A list that is late, because an agent could not tell Consul or consul-template waited: who follows it begins then.
+#[tokio::test(start_paused = true)]
+async fn who_follows_a_list_is_given_its_time_from_when_the_list_has_changed() {
+    const PASSING: [&str; 2] = [
+        r#"[{"Node":{"Node":"n","Address":"10.0.0.1"},"Service":{"Address":"","Port":80}},
+            {"Node":{"Node":"m","Address":"10.0.0.2"},"Service":{"Address":"","Port":80}}]"#,
+        r#"[{"Node":{"Node":"m","Address":"10.0.0.2"},"Service":{"Address":"","Port":80}}]"#,
+    ];
+    const RENDERED: [&str; 2] = [
+        "server 10.0.0.1:80;\nserver 10.0.0.2:80;\n\nleaving=0 older=0\n",
+        "server 10.0.0.2:80;\n\nleaving=0 older=0\n",
+    ];
+    const LISTED: [&str; 2] = [r#"["10.0.0.1:80","10.0.0.2:80"]"#, r#"["10.0.0.2:80"]"#];
+    for (settings, [before, after]) in [
+        (json!({ "type": "consul-passing", "service": "app" }), PASSING),
+        (
+            json!({ "type": "consul-template", "ssh": "gw", "file": "/f", "pid_file": "/p" }),
+            RENDERED,
+        ),
+        (json!({ "type": "command", "name": "lb", "list": "list" }), LISTED),
+    ] {
+        let mut settings = settings;
+        settings["sync_interval"] = "5s".into();
+        let kind = settings["type"].to_string();
+        let world = Arc::new(ShowsLate { since: Instant::now(), before, after });
+        let consul =
+            Client::new(world.clone(), Settings::from_environment(|_| None).expect("settings"));
+        let settings = serde_json::from_value(settings).expect("settings");
+        let gateway =
+            GatewaySpec { name: "gw".into(), settings, nodes: POOL.map(String::from).into() };
+        let watcher = Watcher::new(Asker::new(world, Some(&consul)), &gateway);
+        let (pool, now) = (POOL.map(String::from), Instant::now());
+        let deadline = now + Duration::from_secs(30);
+        watcher.confirm(POOL[0], false, &pool, now, deadline, |_| {}).await.expect("out");
+        let proven = now.elapsed();
+        assert!((15..16).contains(&proven.as_secs()), "{kind}: after {proven:?}");
+    }
 }
