@@ -173,21 +173,9 @@ impl<W: World> Watcher<W> {
                     trouble = Some("the reply lists none of the playbook's other nodes".into());
                 }
                 Some(Ok((since, Ok((worker, view))))) => {
-                    let shown = if routed {
-                        view.routes_to(address)
-                    } else {
-                        view.lets_go_of(address) && view.disregarded.is_none()
-                    };
-                    let unsettled = view.unsettled.clone().filter(|_| shown && !routed);
-                    if unsettled.is_some() {
-                        proof.unsettle(since);
-                        trouble = unsettled;
-                    } else {
-                        proof.see(worker.as_deref(), shown, since);
-                        if !shown {
-                            trouble = Some(disagreement(address, routed, &view, worker.as_deref()));
-                        }
-                    }
+                    let against =
+                        weigh(&mut proof, address, routed, worker.as_deref(), &view, since);
+                    trouble = against.or(trouble);
                     serving = pool.iter().filter(|address| view.routes_to(address)).count();
                 }
                 Some(Ok((_, Err(problem)))) => {
@@ -357,6 +345,28 @@ impl<W: World> Watcher<W> {
         let told = seen.in_flight.get(address).copied().or(idle);
         told.ok_or_else(|| format!("{} tells no requests in flight at {address}", self.name))
     }
+}
+
+/// Takes into the proof what was shown, asked for so long `since` the write; returns what stands against it.
+fn weigh(
+    proof: &mut Proof,
+    address: &str,
+    routed: bool,
+    worker: Option<&str>,
+    view: &View,
+    since: Duration,
+) -> Option<String> {
+    let shown = if routed {
+        view.routes_to(address)
+    } else {
+        view.lets_go_of(address) && view.disregarded.is_none()
+    };
+    if let Some(why) = view.unsettled.as_ref().filter(|_| shown && !routed) {
+        proof.unsettle(since);
+        return Some(why.clone());
+    }
+    proof.see(worker, shown, since);
+    (!shown).then(|| disagreement(address, routed, view, worker))
 }
 
 fn disagreement(address: &str, routed: bool, view: &View, worker: Option<&str>) -> String {
