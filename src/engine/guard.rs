@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::run::{Record, Shared};
 use crate::consul::Index;
 use crate::event::{Fact, Step};
+use crate::gateway::Observation;
 use crate::registry::Written;
 use crate::spec::NodeSpec;
 use crate::text;
@@ -142,11 +143,9 @@ impl<W: World> Watch<W> {
         let gateway = self.shared.gateways.get(self.gateway?)?;
         let name = gateway.name();
         match gateway.observe().await {
-            Ok(seen) if seen.routes_somewhere_to(&self.node.address) => {
-                let why = seen.disregarded.map_or(String::new(), |why| format!(": {why}"));
-                return Some(format!("{name} routes to it again although it is down{why}"));
+            Ok(seen) => {
+                return astray(&seen, &self.node.address).map(|what| format!("{name} {what}"));
             }
-            Ok(_) => {}
             // It proves nothing either way.
             Err(problem) => self.unread = Some(format!("{name} cannot be read: {problem}")),
         }
@@ -198,5 +197,39 @@ impl<W: World> Watch<W> {
         let record = Record { node, step: None::<Step>, fact, written: Some(written) };
         self.shared.records.send(record).await.ok()?;
         answer.await.ok()
+    }
+}
+
+/// What a gateway does with a node that is down, if it has not let go of it as it must to prove that.
+fn astray(seen: &Observation, address: &str) -> Option<String> {
+    if seen.lets_go_of(address) {
+        return None;
+    }
+    let why = seen.disregarded.as_ref().map_or(String::new(), |why| format!(": {why}"));
+    Some(if seen.routes_somewhere_to(address) {
+        format!("routes to it again although it is down{why}")
+    } else {
+        "lists it as up again although it is down, and only its own check keeps requests away"
+            .into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A check can change its mind when the service is started, before its health is proven.
+    #[test]
+    fn a_gateway_whose_check_alone_keeps_requests_away_has_not_let_go() {
+        let told = |out: bool, routed: bool| {
+            let mut seen = Observation::default();
+            seen.out.insert("10.0.0.1:80".into(), out);
+            seen.routed_somewhere.insert("10.0.0.1:80".into(), routed);
+            astray(&seen, "10.0.0.1:80").unwrap_or_default()
+        };
+        assert_eq!(told(true, false), "");
+        assert_eq!(told(false, true), "routes to it again although it is down");
+        assert!(told(false, false).starts_with("lists it as up again"), "{}", told(false, false));
+        assert_eq!(astray(&Observation::default(), "10.0.0.1:80"), None, "not listed at all");
     }
 }
