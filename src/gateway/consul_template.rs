@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::table::{Place, Table};
-use super::{Ask, Driver, READ_TIMEOUT, View};
+use super::{Ask, Driver, READ_TIMEOUT, View, with_port};
 use crate::node::Operation;
 use crate::playbook;
 use crate::text::count;
@@ -66,7 +66,11 @@ impl Driver for ConsulTemplate {
             let workers = count(older, "worker");
             return Err(format!("the file was written and not loaded: {workers} older than it"));
         }
-        let mut view = self.servers.read(&Reply { body: file.into(), ..Reply::default() })?;
+        let mut view = View::default();
+        let servers = self.servers.read(&Reply { body: file.into(), ..Reply::default() })?;
+        for (address, server) in servers.peers {
+            view.add(with_port(&address), server);
+        }
         if leaving > 0 {
             let workers = count(leaving, "worker");
             view.unsettled = Some(format!("{workers} of the list before still at work"));
@@ -148,6 +152,17 @@ mod tests {
         assert_eq!(peers, ["10.0.1.1:80", "10.0.1.2:80", "10.0.1.3:80", "10.0.1.4:80"]);
         assert!(view.routes_to("10.0.1.2:80") && view.routes_to("10.0.1.4:80"));
         assert!(view.lets_go_of("10.0.1.3:80"));
+    }
+
+    #[test]
+    fn a_server_without_a_port_is_at_port_80_as_for_nginx() {
+        let view = view(
+            "server 10.0.1.1 weight=2;\nserver [fd00::1];\nserver 10.0.1.1:80 down;\n\nleaving=0 older=0\n",
+        );
+        let view = view.expect("readable");
+        let peers: Vec<_> = view.peers.keys().map(String::as_str).collect();
+        assert_eq!(peers, ["10.0.1.1:80", "[fd00::1]:80"]);
+        assert!(view.routes_to("10.0.1.1:80"), "one of the two entries is up");
     }
 
     /// Many looks at the same file over ssh took seconds.

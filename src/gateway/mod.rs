@@ -309,6 +309,12 @@ fn post(url: &str, body: &str) -> Request {
     Request { method: Post, body: Some(body.as_bytes().to_vec()), ..get(url) }
 }
 
+/// nginx adds a port that is missing.
+fn with_port(address: &str) -> String {
+    let (_, end) = address.rsplit_once(']').unwrap_or(("", address));
+    if end.contains(':') { address.to_owned() } else { format!("{address}:80") }
+}
+
 /// A reply that must be 200.
 fn ok(reply: &Reply) -> Result<&Reply, String> {
     match reply.status {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::gateway::with_port;
 use crate::text;
 
 /// What a server has that does not say otherwise.
@@ -65,12 +66,6 @@ impl Server {
         let words = words.collect::<Vec<_>>().join(" ");
         if words.is_empty() { "no parameters".into() } else { text::line(&words, 100) }
     }
-}
-
-/// nginx adds a port that is missing.
-fn with_port(address: &str) -> String {
-    let (_, end) = address.rsplit_once(']').unwrap_or(("", address));
-    if end.contains(':') { address.to_owned() } else { format!("{address}:80") }
 }
 
 /// nginx's time in seconds, where it is a plain one.
