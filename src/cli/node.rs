@@ -83,17 +83,15 @@ async fn switch(
 ) -> Result<Exit, Refusal> {
     let (global, opened) = (work.global, work.opened);
     let fleet = work.look(spec).await?;
-    if let Some(problem) = objection(mode, spec, &fleet, &arguments.names) {
-        return Err(Refusal::new(Exit::REFUSED, work.reach.redactor.redact(&problem))
-            .hint("nothing was changed"));
-    }
-    if mode == Mode::Out {
+    let mut problem = objection(mode, spec, &fleet, &arguments.names);
+    if problem.is_none() && mode == Mode::Out {
         let natures =
             work.unless_stopped(meet(&work.reach.world, &work.reach.consul, spec)).await?;
-        if let Some(problem) = unfit(&natures).next() {
-            return Err(Refusal::new(Exit::REFUSED, work.reach.redactor.redact(&problem))
-                .hint("nothing was changed"));
-        }
+        problem = unfit(&natures).next();
+    }
+    if let Some(problem) = problem {
+        return Err(Refusal::new(Exit::REFUSED, work.reach.redactor.redact(&problem))
+            .hint("nothing was changed"));
     }
     let was_out = |name: &str| fleet.nodes.get(name).is_some_and(|facts| facts.down == Some(true));
     let started = Started {

@@ -7,6 +7,7 @@ use clap::Args;
 use super::history;
 use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
+use super::signals::{listen, unless_stopped};
 use super::{Exit, Global, Output, PlaybookArguments, SelectionArguments};
 use crate::event::{Finished, Outcome, Will};
 use crate::plan::{Plan, Selection};
@@ -77,17 +78,8 @@ fn lines(plan: &Plan, opened: &Opened, spec: &Spec, redactor: &Redactor, exit: E
 
 /// Looks at everything, unless somebody wants it to stop.
 pub(super) async fn look(reach: &Reach, spec: &Arc<Spec>) -> Result<Fleet, Refusal> {
-    unless_stopped(survey(&reach.world, &reach.consul, spec, PATIENCE)).await
-}
-
-async fn unless_stopped<T>(looking: impl Future<Output = T>) -> Result<T, Refusal> {
-    let mut stop = super::signals::listen()
-        .map_err(|error| Refusal::new(Exit::INTERNAL, format!("no signals: {error}")))?;
-    tokio::select! {
-        biased;
-        _ = stop.changed() => Err(Refusal::stopped()),
-        seen = looking => Ok(seen),
-    }
+    let mut stop = listen()?;
+    unless_stopped(&mut stop, survey(&reach.world, &reach.consul, spec, PATIENCE)).await
 }
 
 /// What would happen, by what is seen of everything.
@@ -97,11 +89,13 @@ async fn planned(
     spec: &Arc<Spec>,
     selection: &Selection,
 ) -> Result<Plan, Refusal> {
-    let fleet = look(reach, spec).await?;
+    let mut stop = listen()?;
+    let look = survey(&reach.world, &reach.consul, spec, PATIENCE);
+    let fleet = unless_stopped(&mut stop, look).await?;
     let mut plan = Plan::new(spec, &fleet, selection);
     plan.tell_way_back(&history::way_back(opened, reach, spec, &fleet).await);
     if plan.would_release() {
-        let natures = unless_stopped(meet(&reach.world, &reach.consul, spec)).await?;
+        let natures = unless_stopped(&mut stop, meet(&reach.world, &reach.consul, spec)).await?;
         plan.refusals.extend(unfit(&natures));
     }
     Ok(plan)

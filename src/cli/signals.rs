@@ -3,7 +3,8 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::echo;
+use super::output::Refusal;
+use super::{Exit, echo};
 use crate::engine::Stop;
 use crate::report::say;
 
@@ -12,11 +13,14 @@ use crate::report::say;
 /// # Errors
 ///
 /// When the system refuses.
-pub(super) fn listen() -> std::io::Result<watch::Receiver<Stop>> {
+pub(super) fn listen() -> Result<watch::Receiver<Stop>, Refusal> {
+    let hear = |kind| {
+        signal(kind).map_err(|error| Refusal::new(Exit::INTERNAL, format!("no signals: {error}")))
+    };
     let (sender, receiver) = watch::channel(Stop::No);
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+    let mut interrupt = hear(SignalKind::interrupt())?;
+    let mut terminate = hear(SignalKind::terminate())?;
+    let mut hangup = hear(SignalKind::hangup())?;
     tokio::spawn(async move {
         let (name, _) = next(&mut interrupt, &mut terminate, &mut hangup).await;
         let _ = sender.send(Stop::Requested(name));
@@ -27,6 +31,22 @@ pub(super) fn listen() -> std::io::Result<watch::Receiver<Stop>> {
         std::process::exit(code);
     });
     Ok(receiver)
+}
+
+/// Does something that changes nothing, unless somebody wants it to stop.
+///
+/// # Errors
+///
+/// When somebody does.
+pub(super) async fn unless_stopped<T>(
+    stop: &mut watch::Receiver<Stop>,
+    work: impl Future<Output = T>,
+) -> Result<T, Refusal> {
+    tokio::select! {
+        biased;
+        _ = stop.changed() => Err(Refusal::stopped()),
+        result = work => Ok(result),
+    }
 }
 
 async fn next(

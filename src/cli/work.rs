@@ -45,8 +45,7 @@ impl<'a> Work<'a> {
         reach: &'a Reach,
         arguments: &LockArguments,
     ) -> Result<Self, Refusal> {
-        let mut stop = signals::listen()
-            .map_err(|error| Refusal::new(Exit::INTERNAL, format!("no signals: {error}")))?;
+        let mut stop = signals::listen()?;
         let lock = hold::take(arguments, opened, reach, command, &mut stop).await?;
         Ok(Self { global, opened, reach, lock, stop })
     }
@@ -72,11 +71,7 @@ impl<'a> Work<'a> {
         &mut self,
         work: impl Future<Output = T>,
     ) -> Result<T, Refusal> {
-        tokio::select! {
-            biased;
-            _ = self.stop.changed() => Err(Refusal::stopped()),
-            result = work => Ok(result),
-        }
+        signals::unless_stopped(&mut self.stop, work).await
     }
 
     /// Looks at everything.
