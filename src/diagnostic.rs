@@ -15,6 +15,7 @@ use annotate_snippets::{
 use serde_json::json;
 
 use self::excerpt::{Lines, Window, window};
+use crate::secret::{self, literal};
 use crate::{event, text};
 
 /// A file as it was read: its name as the user gave it, and its text.
@@ -41,6 +42,8 @@ pub struct Problem {
     pub related: Vec<(Range<usize>, String)>,
     /// What to do.
     pub help: Vec<String>,
+    /// A secret stands at its place, which is therefore shown as stars.
+    pub is_secret: bool,
 }
 
 impl Problem {
@@ -54,6 +57,13 @@ impl Problem {
     #[must_use]
     pub fn at(mut self, span: Range<usize>) -> Self {
         self.span = Some(span);
+        self
+    }
+
+    /// Shows its place as stars: a secret stands there.
+    #[must_use]
+    pub fn secret(mut self) -> Self {
+        self.is_secret = true;
         self
     }
 
@@ -166,7 +176,8 @@ const SHOWN: usize = 50;
 pub fn render(invalid: &Invalid, colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let name = text::harmless(&invalid.source.name);
-    let lines = Lines::new(&invalid.source.text);
+    let shown = shown(invalid);
+    let lines = Lines::new(&shown);
     let mut out = String::new();
     for problem in invalid.problems.iter().take(SHOWN) {
         out.push_str(&renderer.render(&[group(problem, &name, &lines)]));
@@ -178,6 +189,15 @@ pub fn render(invalid: &Invalid, colour: bool) -> String {
     }
     let _ = writeln!(out, "{} in {name}", text::count(total, "problem"));
     out
+}
+
+/// The file's text as it may be shown: with every secret as stars, each place where it was.
+fn shown(invalid: &Invalid) -> String {
+    let text = &invalid.source.text;
+    let known = secret::known();
+    let secrets = invalid.problems.iter().filter(|problem| problem.is_secret);
+    let places = secrets.filter_map(|problem| problem.span.clone());
+    literal::mask(&literal::mask_at(text, places.chain(known.places(text))))
 }
 
 fn group<'a>(problem: &'a Problem, name: &str, lines: &Lines<'_>) -> Group<'a> {

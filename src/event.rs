@@ -2,6 +2,7 @@
 //! state of a release is their fold.
 
 mod line;
+mod redacted;
 mod step;
 
 use std::collections::BTreeMap;

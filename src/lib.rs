@@ -14,7 +14,8 @@
 //!   what a node is asked;
 //! * [`lock`]: one release at a time; [`consul`]: a thin client; [`world`]: the one port to the outside;
 //! * [`report`]: what people and programs see; [`cli`]: the command line;
-//! * [`secret`], [`shell`], [`table`], [`text`]: values that are never shown, quoting, tables, wording.
+//! * [`secret`], [`file`], [`shell`], [`table`], [`text`]: values that are never shown, private files, quoting, tables,
+//!   wording.
 
 pub mod artifact;
 pub mod cli;
@@ -23,6 +24,7 @@ pub mod diagnostic;
 pub mod doctor;
 pub mod engine;
 pub mod event;
+pub mod file;
 pub mod gateway;
 pub mod health;
 pub mod lock;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Step;
+use crate::file;
 use crate::node::Layout;
 use crate::playbook::{
     Amount, Batches, Names, OnFailure, OnTimeout, Order, Playbook, Registry, Template,
@@ -24,6 +25,9 @@ use crate::world::Host;
 use fill::Filler;
 pub use gateway::{GatewaySpec, RegistrySpec};
 pub use health::{CountSpec, HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, NumberPlace};
+
+/// The largest file of a secret.
+const LARGEST_SECRET: u64 = 64 * 1024;
 
 /// What a release is made of, beyond the playbook.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -345,21 +349,23 @@ pub fn release_names(playbook: &Playbook, inputs: &Inputs) -> Names {
 pub fn read_secrets(
     playbook: &Playbook,
     folder: &Path,
-    environment: impl Fn(&str) -> Option<String>,
+    environment: impl Fn(&str) -> Result<Option<String>, String>,
 ) -> Result<BTreeMap<String, Secret>, String> {
     let mut secrets = BTreeMap::new();
     for (name, source) in &playbook.secrets {
         let value = match (&source.env, &source.file) {
             (Some(variable), _) => environment(variable)
+                .map_err(|problem| format!("secret `{name}`: {problem}"))?
                 .ok_or(format!("secret `{name}`: the environment has no variable `{variable}`"))?,
-            (None, Some(file)) => std::fs::read_to_string(folder.join(file))
-                .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-                .map_err(|error| {
-                    format!("secret `{name}`: cannot read {}: {error}", file.display())
-                })?,
+            (None, Some(file)) => {
+                file::read_text(&folder.join(file), LARGEST_SECRET).map_err(|problem| {
+                    format!("secret `{name}`: cannot read {}: {problem}", file.display())
+                })?
+            }
             (None, None) => return Err(format!("secret `{name}` has no source")),
         };
-        secrets.insert(name.clone(), Secret::new(value));
+        // Whether it comes from a file or was pasted into a variable, its last line break is none of it.
+        secrets.insert(name.clone(), Secret::new(value.trim_end_matches(['\r', '\n'])));
     }
     Ok(secrets)
 }

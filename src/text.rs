@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::secret::{self, Cut};
+
 /// Renders a duration as people say it: `350ms`, `4.2s`, `48s`, `1m31s`, `2h05m`.
 #[must_use]
 pub fn duration(duration: Duration) -> String {
@@ -65,27 +67,46 @@ pub fn is_harmful(character: char) -> bool {
     character.is_control() || invisible
 }
 
-/// Makes foreign text safe to print: control characters, escape sequences included, become spaces.
+/// Makes foreign text safe to print: no secret is in it, and control characters, escape sequences included, become
+/// spaces.
 #[must_use]
 pub fn harmless(text: &str) -> String {
-    text.chars().map(|character| if is_harmful(character) { ' ' } else { character }).collect()
+    clean(&secret::hide(text))
 }
 
 /// Makes a page of our own, with foreign text in it, safe to print: only its line breaks stay.
 #[must_use]
 pub fn page(text: &str) -> String {
-    text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
+    secret::hide(text).split('\n').map(clean).collect::<Vec<_>>().join("\n")
 }
 
+/// Of a longer text only the start is looked at when it becomes one line.
+const LOOKED_AT: usize = 64 * 1024;
+
 /// Makes foreign text one short harmless line of at most `limit` characters.
+///
+/// Secrets go first: what is left of one after a cut, or with its white space joined, is no longer found.
 #[must_use]
 pub fn line(text: &str, limit: usize) -> String {
-    let text = harmless(text);
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if text.chars().count() <= limit {
-        return text;
+    let start = start(text, LOOKED_AT);
+    let is_cut = start.len() < text.len();
+    let start = if is_cut { secret::hide_cut(start, Cut::Back) } else { secret::hide(start) };
+    let joined = clean(&start).split_whitespace().collect::<Vec<_>>().join(" ");
+    let joined = secret::hide(&joined);
+    if joined.chars().count() <= limit && !is_cut {
+        return joined;
     }
-    text.chars().take(limit.saturating_sub(1)).chain(['…']).collect()
+    joined.chars().take(limit.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// The start of a text, of at most so many bytes.
+fn start(text: &str, bytes: usize) -> &str {
+    let whole = |at: &usize| text.is_char_boundary(*at);
+    &text[..(0..=bytes.min(text.len())).rev().find(whole).unwrap_or_default()]
+}
+
+fn clean(text: &str) -> String {
+    text.chars().map(|character| if is_harmful(character) { ' ' } else { character }).collect()
 }
 
 /// Returns the candidate that `name` was most likely meant to be.
@@ -137,6 +158,22 @@ mod tests {
         assert_eq!(line("abcdef", 4), "abc…");
         assert_eq!(harmless("a\u{9b}31mb\u{202e}c\u{2066}d\u{2028}e\u{7f}f"), "a 31mb c d e f");
         assert_eq!(page("a\x1b[2Jb\r\n\u{9d}c\n"), "a [2Jb \n c\n");
+    }
+
+    #[test]
+    fn no_part_of_a_secret_is_left_by_a_cut_or_by_joined_white_space() {
+        let token = "k33p-th1s-qu1et-0123456789";
+        let phrase = "a  pass\tphrase of many words";
+        secret::remember([token, phrase].map(secret::Secret::new), []);
+        let padding = "x".repeat(170);
+        assert_eq!(line(&format!("{padding} {token}"), 180), format!("{padding} ***"));
+        assert_eq!(line(&format!("{padding} {token}"), 172), format!("{padding} …"));
+        let blank = " ".repeat(LOOKED_AT - 12);
+        assert_eq!(line(&format!("{blank}{token}"), 80), "***…");
+        assert_eq!(line(&format!("say {phrase}"), 80), "say ***");
+        assert_eq!(line("say a pass phrase of many words", 80), "say ***");
+        assert_eq!(harmless(&format!("{phrase}\x07")), "*** ");
+        assert_eq!(page(&format!("a\n{phrase}\n")), "a\n***\n");
     }
 
     #[test]

@@ -4,7 +4,6 @@ use clap::Args;
 
 use super::{Exit, Global, Output, open, output};
 use crate::event::{Finished, Outcome};
-use crate::secret::Redactor;
 use crate::text::count;
 
 #[derive(Debug, Args)]
@@ -20,7 +19,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
             let playbook = &loaded.playbook;
             if output::form(global) == Output::Jsonl {
                 let finished = Finished::unstarted(Outcome::Done, Exit::DONE.0, None);
-                return output::end(finished, output::lines(&Redactor::default()), global);
+                return output::end(finished, output::lines(), global);
             }
             if global.quiet {
                 return Exit::DONE;
@@ -32,7 +31,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
                 count(playbook.nodes.len(), "node"),
                 count(playbook.gateways.len(), "gateway"),
             );
-            output::print(&text, Exit::DONE)
+            output::show(&text, Exit::DONE)
         }
         Err(refusal) => output::refuse(refusal, global),
     }

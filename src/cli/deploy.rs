@@ -79,11 +79,11 @@ async fn prepare(
     let spec = &with_way_back(opened, spec, &way)?;
     let file = opened.file.display().to_string();
     if !plan.refusals.is_empty() {
-        let reason = reach.redactor.redact(&plan.refusals.join("; "));
+        let reason = plan.refusals.join("; ");
         let refusals: Vec<_> =
             plan.refusals.iter().map(|refusal| format!("  {}\n", harmless(refusal))).collect();
         let text = format!("error: refused, nothing was changed:\n{}", refusals.concat());
-        return Err(Refusal::told(Exit::REFUSED, reason, reach.redactor.redact(&text))
+        return Err(Refusal::told(Exit::REFUSED, reason, text)
             .hint_at("shows every node", opened.command("plan")));
     }
     if plan.count(Will::Update) == 0 {
@@ -92,7 +92,7 @@ async fn prepare(
             say(&format!("Nothing to do: {}.\n", harmless(&idle)));
         }
         let finished = Finished::unstarted(Outcome::Nothing, Exit::DONE.0, Some(idle));
-        return Ok(output::end(finished, output::lines(&reach.redactor), global));
+        return Ok(output::end(finished, output::lines(), global));
     }
     work.unless_stopped(may_write(reach, spec, &plan)).await??;
     work.unless_stopped(confirm(arguments, &plan, spec, &file)).await??;
@@ -128,7 +128,7 @@ async fn may_write(reach: &Reach, spec: &Spec, plan: &Plan) -> Result<(), Refusa
     let updates = plan.rows.iter().filter(|row| row.planned.will == Will::Update);
     let addresses = updates.map(|row| row.address.as_str()).collect();
     registry.may_write(&addresses).await.map_err(|error| {
-        let refusal = Refusal::new(Exit::REFUSED, reach.redactor.redact(&error.to_string()));
+        let refusal = Refusal::new(Exit::REFUSED, error.to_string());
         let refusal = match (error, &spec.registry) {
             (Error::Refused { status: 403, .. }, RegistrySpec::ConsulKv { prefix }) => refusal
                 .hint(format!(

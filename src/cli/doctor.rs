@@ -9,6 +9,7 @@ use crate::doctor::{Diagnosis, Finding};
 use crate::event::{Finished, Outcome};
 use crate::lock::{self, FileLock, Holder};
 use crate::registry::Registry;
+use crate::secret;
 use crate::spec::Spec;
 use crate::survey::meet;
 use crate::world::World;
@@ -26,7 +27,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
 fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let opened = Opened::new(&arguments.playbook, global, Missing::Open)?;
     let spec = opened.spec()?;
-    let (diagnosis, redactor) = block_on(async {
+    let diagnosis = block_on(async {
         let reach = opened.reach()?;
         let looked = plan::look(&reach, &spec).await;
         let diagnosis = match &looked {
@@ -39,13 +40,13 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
             Err(_) => Diagnosis::default(),
         };
         reach.world.close().await;
-        looked.map(|_| (diagnosis, reach.redactor))
+        looked.map(|_| diagnosis)
     })??;
     let objections = diagnosis.objections();
     let exit = if objections.is_empty() { Exit::DONE } else { Exit::REFUSED };
     let text = match output::form(global) {
         Output::Jsonl => {
-            let mut lines = output::lines(&redactor);
+            let mut lines = output::lines();
             diagnosis.tell(&mut lines);
             let (result, reason) = match objections.as_slice() {
                 [] => (Outcome::Done, None),
@@ -53,7 +54,7 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
             };
             lines.finish(Finished::unstarted(result, exit.0, reason))
         }
-        Output::Auto | Output::Tty | Output::Plain => redactor.redact(&diagnosis.page()),
+        Output::Auto | Output::Tty | Output::Plain => secret::hide(&diagnosis.page()),
     };
     Ok(output::print(&text, exit))
 }

@@ -57,7 +57,7 @@ pub(super) async fn take(
             if told.is_none_or(|told| told.elapsed() >= HEARTBEAT) {
                 told = Some(Instant::now());
                 let who = text::harmless(&who(error, reach));
-                say(&reach.redactor.redact(&format!("waiting: {who}\n")));
+                say(&format!("waiting: {who}\n"));
             }
         };
         let service = &opened.loaded.playbook.service;
@@ -112,7 +112,7 @@ fn who(error: &LockError, reach: &Reach) -> String {
 }
 
 fn refusal(error: &LockError, opened: &Opened, reach: &Reach) -> Refusal {
-    let message = reach.redactor.redact(&who(error, reach));
+    let message = who(error, reach);
     match error {
         LockError::Held(_) | LockError::Closed(_) => {
             let other = if reach.shared().is_some() {

@@ -47,7 +47,7 @@ fn show(playbook: &PlaybookArguments, global: &Global) -> Result<Exit, Refusal> 
     let (seen, reach) = block_on(async {
         let reach = opened.reach()?;
         let seen = match reach.shared() {
-            Some(consul) => look(consul, service).await.map_err(|error| unknown(&error, &reach))?,
+            Some(consul) => look(consul, service).await.map_err(|error| unknown(&error))?,
             None => in_file(&opened)?,
         };
         Ok::<_, Refusal>((seen, reach))
@@ -57,7 +57,7 @@ fn show(playbook: &PlaybookArguments, global: &Global) -> Result<Exit, Refusal> 
         Some(seen) => format!("free; last held by {}\n", who(seen.holder, &reach)),
         None => "free\n".to_owned(),
     };
-    Ok(output::print(&reach.redactor.redact(&text), Exit::DONE))
+    Ok(output::show(&text, Exit::DONE))
 }
 
 fn break_it(arguments: &Break, global: &Global) -> Result<Exit, Refusal> {
@@ -71,10 +71,10 @@ fn break_it(arguments: &Break, global: &Global) -> Result<Exit, Refusal> {
                 return Ok(Exit::DONE);
             };
             let held = format!("the lock is a file of this machine: {}", who(seen.holder, &reach));
-            let held = Refusal::new(Exit::REFUSED, reach.redactor.redact(&held));
+            let held = Refusal::new(Exit::REFUSED, held);
             return Err(held.hint("it ends with the process that holds it"));
         };
-        let seen = look(consul, service).await.map_err(|error| unknown(&error, &reach))?;
+        let seen = look(consul, service).await.map_err(|error| unknown(&error))?;
         let Some(seen) = seen.filter(|seen| seen.session.is_some()) else {
             say("The lock is free.\n");
             return Ok(Exit::DONE);
@@ -83,7 +83,7 @@ fn break_it(arguments: &Break, global: &Global) -> Result<Exit, Refusal> {
         if !arguments.yes {
             agreed(&format!("Held by {who}. Break the lock?")).await?;
         }
-        force_open(consul, service).await.map_err(|error| unknown(&error, &reach))?;
+        force_open(consul, service).await.map_err(|error| unknown(&error))?;
         say(&format!("The lock was taken from {who}.\n"));
         Ok(Exit::DONE)
     })?
@@ -101,6 +101,6 @@ fn who(holder: Option<Holder>, reach: &Reach) -> String {
         .map_or_else(|| "somebody unknown".to_owned(), |holder| holder.describe(reach.world.now()))
 }
 
-fn unknown(error: &crate::consul::Error, reach: &Reach) -> Refusal {
-    Refusal::new(Exit::REFUSED, reach.redactor.redact(&error.to_string()))
+fn unknown(error: &crate::consul::Error) -> Refusal {
+    Refusal::new(Exit::REFUSED, error.to_string())
 }

@@ -5,6 +5,7 @@ mod completions;
 mod deploy;
 mod doctor;
 mod echo;
+mod environment;
 mod history;
 mod hold;
 mod lock;
@@ -15,8 +16,10 @@ mod plan;
 mod resume;
 mod rollback;
 mod schema;
+mod secrets;
 mod signals;
 mod status;
+mod variables;
 mod work;
 
 use std::path::PathBuf;
@@ -24,6 +27,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use completions::generate as generate_completions;
+
+use crate::report;
 
 /// Releases a service behind dynamic-upstream gateways without dropping a request.
 ///
@@ -168,13 +173,22 @@ impl Exit {
 /// Runs the command line and says how it ended.
 #[must_use]
 pub fn run() -> Exit {
-    let cli = match Cli::try_parse() {
+    environment::keep_secrets();
+    let arguments = match environment::arguments() {
+        Ok(arguments) => arguments,
+        Err(problem) => {
+            report::say(&format!("error: {problem}\n"));
+            let lossy = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+            return output::misused(&problem, meant_for_programs(&lossy.collect::<Vec<_>>()));
+        }
+    };
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // `--help` and `--version` are no errors; clap knows which stream is right.
             let printed = error.print();
             return match (error.use_stderr(), printed) {
-                (true, _) => output::misused(&error, meant_for_programs()),
+                (true, _) => output::misused(&error.to_string(), meant_for_programs(&arguments)),
                 (false, Err(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => {
                     Exit::INTERNAL
                 }
@@ -199,8 +213,7 @@ pub fn run() -> Exit {
 }
 
 /// Whether a command line that cannot be understood asks for `jsonl` all the same.
-fn meant_for_programs() -> bool {
-    let arguments: Vec<_> = std::env::args().collect();
+fn meant_for_programs(arguments: &[String]) -> bool {
     let pairs = arguments.windows(2).any(|pair| pair == ["--output", "jsonl"]);
     pairs || arguments.iter().any(|argument| argument == "--output=jsonl")
 }

@@ -90,8 +90,7 @@ async fn switch(
         problem = unfit(&natures).next();
     }
     if let Some(problem) = problem {
-        return Err(Refusal::new(Exit::REFUSED, work.reach.redactor.redact(&problem))
-            .hint("nothing was changed"));
+        return Err(Refusal::new(Exit::REFUSED, problem).hint("nothing was changed"));
     }
     let was_out = |name: &str| fleet.nodes.get(name).is_some_and(|facts| facts.down == Some(true));
     let started = Started {

@@ -1,30 +1,25 @@
 //! From arguments to what a command works with: the playbook, its variables, the world, Consul.
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::output::Refusal;
-use super::{Exit, Global, PlaybookArguments};
-use crate::consul::{Client, Settings, tls_from_environment};
+use super::secrets::Secrets;
+use super::{Exit, Global, PlaybookArguments, variables};
+use crate::consul::{Client, Settings, tls_from_environment, token_of};
 use crate::diagnostic::Problem;
 use crate::engine::journal;
 use crate::event::Started;
 use crate::playbook::{HostKeys, Loaded, Misplaced, Playbook, Template, misplaced};
-use crate::secret::{Redactor, Secret};
+use crate::secret;
 use crate::shell::quote;
-use crate::spec::{Inputs, Spec, read_secrets, release_names};
+use crate::spec::{Inputs, Spec, release_names};
 use crate::target::{self, Target};
-use crate::text::did_you_mean;
 use crate::world::{Live, LiveSettings};
 
 /// How many nodes are connected to at the same time.
 const CONNECTIONS: usize = 32;
-
-/// The environment's prefix for variables.
-const VARIABLE_PREFIX: &str = "ROLLGATE_VAR_";
 
 /// Stands for a value that nobody has given and nothing depends on.
 const OPEN: &str = "?";
@@ -52,7 +47,7 @@ pub(super) struct Opened {
     pub(super) toward: Vec<Target>,
     /// The state folder as it was asked for.
     state_dir: Option<PathBuf>,
-    secrets: BTreeMap<String, Secret>,
+    pub(super) secrets: Secrets,
 }
 
 /// The world behind a playbook.
@@ -60,7 +55,6 @@ pub(super) struct Reach {
     pub(super) world: Arc<Live>,
     pub(super) consul: Arc<Client<Live>>,
     is_shared: bool,
-    pub(super) redactor: Redactor,
 }
 
 /// Reads a playbook and says every problem of it.
@@ -89,9 +83,10 @@ impl Opened {
         let loaded = load(&arguments.file, global)?;
         let folder = arguments.file.parent().unwrap_or(Path::new(""));
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let secrets = Secrets::read(&loaded.playbook, &folder)?;
         let state = global.state_dir.clone().unwrap_or_else(|| folder.join(".rollgate"));
         let state = state.join(&loaded.playbook.service);
-        let mut variables = given_variables(arguments, &loaded.playbook)?;
+        let mut variables = variables::given(arguments, &loaded.playbook)?;
         if missing != Missing::Refuse {
             let last = last_started(&state).map(|started| started.inputs.variables);
             for (name, value) in last.unwrap_or_default() {
@@ -107,13 +102,11 @@ impl Opened {
                 }
             }
         }
-        let problems = wrong_variables(&loaded, &variables, missing == Missing::Open);
+        let mut problems = variables::wrong(&loaded, &variables, missing == Missing::Open);
+        problems.extend(secrets.misplaced(&loaded, &variables));
         if !problems.is_empty() {
             return Err(Refusal::invalid(loaded.invalid(problems), global));
         }
-        let environment = |name: &str| std::env::var(name).ok();
-        let secrets = read_secrets(&loaded.playbook, &folder, environment)
-            .map_err(|problem| Refusal::new(Exit::INVALID, problem))?;
         // Eight hex digits: short enough to type, and unlike any other in a service's history.
         let release = format!("{:08x}", fastrand::u32(..));
         let inputs = Inputs { release, folder, variables, artifact: None };
@@ -194,14 +187,15 @@ impl Opened {
                 settings.datacenter = Some(fill(datacenter, &names)?);
             }
             if let Some(token) = &consul.token {
-                for (name, secret) in &self.secrets {
+                for (name, secret) in &self.secrets.named {
                     names.insert(format!("secrets.{name}"), secret.expose().to_owned());
                 }
-                settings.token = Some(Secret::new(fill(token, &names)?));
+                settings.token =
+                    Some(token_of("consul.token", &fill(token, &names)?).map_err(invalid)?);
             }
         }
         settings.check().map_err(invalid)?;
-        let redactor = Redactor::new(self.secrets.values().cloned().chain(settings.secrets()));
+        secret::remember(settings.secrets(), []);
         let ssh = &self.loaded.playbook.ssh;
         let settings_of_world = LiveSettings {
             ssh_config: ssh.config.as_ref().map(|config| self.inputs.folder.join(config)),
@@ -217,7 +211,7 @@ impl Opened {
         let world = Arc::new(world);
         let consul = Arc::new(Client::new(world.clone(), settings));
         let is_shared = self.loaded.playbook.names_consul();
-        Ok(Reach { world, consul, is_shared, redactor })
+        Ok(Reach { world, consul, is_shared })
     }
 }
 
@@ -252,95 +246,4 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Refusal> {
 fn last_started(state: &Path) -> Option<Started> {
     let (_, release) = journal::read(&journal::latest(state)?).ok()?;
     release.started
-}
-
-/// Low to high: the environment, files, the command line. The playbook's defaults are below all of them.
-fn given_variables(
-    arguments: &PlaybookArguments,
-    playbook: &Playbook,
-) -> Result<BTreeMap<String, String>, Refusal> {
-    let mut variables = BTreeMap::new();
-    // The environment may hold variables of other playbooks, too.
-    for name in playbook.variables.keys() {
-        if let Ok(value) = std::env::var(format!("{VARIABLE_PREFIX}{name}")) {
-            variables.insert(name.clone(), value);
-        }
-    }
-    for file in &arguments.variable_files {
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            Refusal::new(
-                Exit::INVALID,
-                format!("cannot read --var-file {}: {error}", file.display()),
-            )
-        })?;
-        for (number, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let (name, value) = assignment(line).ok_or_else(|| {
-                let place = format!("{}:{}", file.display(), number + 1);
-                Refusal::new(Exit::INVALID, format!("{place}: expected `name=value`"))
-            })?;
-            variables.insert(name, value);
-        }
-    }
-    for variable in &arguments.variables {
-        let (name, value) = assignment(variable).ok_or_else(|| {
-            Refusal::new(Exit::INVALID, format!("--var {variable}: expected NAME=VALUE"))
-        })?;
-        variables.insert(name, value);
-    }
-    Ok(variables)
-}
-
-fn assignment(text: &str) -> Option<(String, String)> {
-    let (name, value) = text.split_once('=')?;
-    let name = name.trim();
-    (!name.is_empty()).then(|| (name.to_owned(), value.trim().to_owned()))
-}
-
-/// Every variable that is unknown, missing, or not as the playbook wants it.
-fn wrong_variables(loaded: &Loaded, given: &BTreeMap<String, String>, open: bool) -> Vec<Problem> {
-    let declared = &loaded.playbook.variables;
-    let mut problems = Vec::new();
-    for name in given.keys().filter(|name| !declared.contains_key(*name)) {
-        let mut message = format!("the playbook has no variable `{name}`");
-        if let Some(meant) = did_you_mean(name, declared.keys().map(String::as_str)) {
-            let _ = write!(message, ", did you mean `{meant}`?");
-        }
-        problems.push(Problem::new(message));
-    }
-    for (name, variable) in declared {
-        let path = format!("variables.{name}");
-        match given.get(name) {
-            None if variable.required => problems.push(
-                loaded
-                    .problem(&path, format!("variable `{name}` is required and has no value"))
-                    .help(how_to_give(name)),
-            ),
-            Some(value) if !open => {
-                let pattern = variable.pattern.as_deref();
-                let pattern = pattern.and_then(|pattern| regex_lite::Regex::new(pattern).ok());
-                let admitted = pattern.as_ref().is_some_and(|pattern| pattern.is_match(value));
-                if variable.required && value.is_empty() && !admitted {
-                    problems.push(
-                        loaded
-                            .problem(&path, format!("variable `{name}` is required and is empty"))
-                            .help(how_to_give(name)),
-                    );
-                } else if let Some(pattern) = pattern.filter(|pattern| !pattern.is_match(value)) {
-                    let message =
-                        format!("`{value}` is no value for `{name}`: it must match {pattern}");
-                    problems.push(loaded.problem(&path, message));
-                }
-            }
-            None | Some(_) => {}
-        }
-    }
-    problems
-}
-
-fn how_to_give(name: &str) -> String {
-    format!("give it with --var {name}=VALUE or {VARIABLE_PREFIX}{name}")
 }

@@ -10,8 +10,7 @@ use crate::diagnostic::{Invalid, render};
 use crate::engine::Sink;
 use crate::event::{Finished, Lines, Outcome};
 use crate::report::{Background, Json, Live, Plain, put, say};
-use crate::secret::Redactor;
-use crate::text;
+use crate::{secret, text};
 
 /// Something that ends a command before it began.
 #[derive(Debug, Clone)]
@@ -72,7 +71,7 @@ pub(super) fn refuse(refusal: Refusal, global: &Global) -> Exit {
     if form(global) != Output::Jsonl {
         return refusal.exit;
     }
-    let mut lines = lines(&Redactor::default());
+    let mut lines = lines();
     if let Some(invalid) = &refusal.invalid {
         invalid.tell(&mut lines);
     }
@@ -84,15 +83,14 @@ pub(super) fn refuse(refusal: Refusal, global: &Global) -> Exit {
 }
 
 /// Ends a command line that could not be understood; people were told why.
-pub(super) fn misused(error: &clap::Error, lines_wanted: bool) -> Exit {
+pub(super) fn misused(text: &str, lines_wanted: bool) -> Exit {
     if !lines_wanted {
         return Exit::INVALID;
     }
-    let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
     let reason = first.strip_prefix("error: ").unwrap_or(first).to_owned();
     let finished = Finished::unstarted(Outcome::Refused, Exit::INVALID.0, Some(reason));
-    print(&lines(&Redactor::default()).finish(finished), Exit::INVALID)
+    print(&lines().finish(finished), Exit::INVALID)
 }
 
 /// Ends a command whose release has no last event of its own; a program hears of the end all the same.
@@ -102,8 +100,13 @@ pub(super) fn end(finished: Finished, lines: Lines, global: &Global) -> Exit {
 }
 
 /// Lines for a program, of now.
-pub(super) fn lines(redactor: &Redactor) -> Lines {
-    Lines::new(jiff::Timestamp::now(), redactor.clone())
+pub(super) fn lines() -> Lines {
+    Lines::new(jiff::Timestamp::now())
+}
+
+/// Prints a page for people, without any secret, and ends the command.
+pub(super) fn show(page: &str, exit: Exit) -> Exit {
+    print(&secret::hide(page), exit)
 }
 
 /// Prints what a command was run for, and ends it; what nobody could get was not done.

@@ -11,7 +11,7 @@ use super::signals::{listen, unless_stopped};
 use super::{Exit, Global, Output, PlaybookArguments, SelectionArguments};
 use crate::event::{Finished, Outcome, Will};
 use crate::plan::{Plan, Selection};
-use crate::secret::Redactor;
+use crate::secret;
 use crate::spec::Spec;
 use crate::survey::{Fleet, PATIENCE, meet, survey, unfit};
 
@@ -34,11 +34,11 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let mut opened = Opened::new(&arguments.playbook, global, Missing::Refuse)?;
     let selection = checked(&arguments.selection, &*opened.spec()?)?;
     let spec = opened.spec_with_artifact(global)?;
-    let (plan, redactor) = block_on(async {
+    let plan = block_on(async {
         let reach = opened.reach()?;
         let plan = planned(&opened, &reach, &spec, &selection).await;
         reach.world.close().await;
-        plan.map(|plan| (plan, reach.redactor))
+        plan
     })??;
     let file = opened.file.display().to_string();
     let exit = match plan.refusals.is_empty() {
@@ -47,21 +47,21 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
         true => Exit::DONE,
     };
     let text = match output::form(global) {
-        Output::Jsonl => lines(&plan, &opened, &spec, &redactor, exit),
+        Output::Jsonl => lines(&plan, &opened, &spec, exit),
         Output::Auto | Output::Tty | Output::Plain => {
             let mut text = plan.render(&spec, &file);
             if plan.refusals.is_empty() {
                 text += "Nothing was changed. ";
                 text += &format!("To release: {}\n", opened.command("deploy"));
             }
-            redactor.redact(&text)
+            secret::hide(&text)
         }
     };
     Ok(output::print(&text, exit))
 }
 
-fn lines(plan: &Plan, opened: &Opened, spec: &Spec, redactor: &Redactor, exit: Exit) -> String {
-    let mut lines = output::lines(redactor);
+fn lines(plan: &Plan, opened: &Opened, spec: &Spec, exit: Exit) -> String {
+    let mut lines = output::lines();
     plan.tell(spec, &opened.file.display().to_string(), &mut lines);
     let (result, reason) = match (plan.refusals.as_slice(), plan.count(Will::Update)) {
         ([], 0) => (Outcome::Nothing, Some(plan.idle())),

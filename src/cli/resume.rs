@@ -85,10 +85,9 @@ pub(super) async fn find(
 }
 
 async fn go_on(arguments: &Arguments, mut work: Work<'_>, past: Past) -> Result<Exit, Refusal> {
-    let (global, opened, reach) = (work.global, work.opened, work.reach);
-    let refused = |problem: String| {
-        Refusal::new(Exit::REFUSED, reach.redactor.redact(&problem)).hint("nothing was changed")
-    };
+    let (global, opened) = (work.global, work.opened);
+    let refused =
+        |problem: String| Refusal::new(Exit::REFUSED, problem).hint("nothing was changed");
     let Some(started) = past.release.started.clone() else {
         return Err(refused(format!("release {} never began", past.id)));
     };
@@ -104,7 +103,7 @@ async fn go_on(arguments: &Arguments, mut work: Work<'_>, past: Past) -> Result<
             say(&format!("Nothing to do: {}.\n", harmless(&done)));
         }
         let finished = Finished::unstarted(Outcome::Nothing, Exit::DONE.0, Some(done));
-        return Ok(output::end(finished, output::lines(&reach.redactor), global));
+        return Ok(output::end(finished, output::lines(), global));
     }
     let spec = opened.spec()?;
     let fleet = work.look(&spec).await?;
@@ -144,6 +143,13 @@ impl Opened {
         let started = past.release.started.as_ref();
         let started = started.ok_or_else(|| unreadable("it never began".into()))?;
         let playbook = Playbook::deserialize(&started.playbook);
+        let inputs = serde_json::to_value(&started.inputs).unwrap_or_default();
+        if let Some(secret) = self.secrets.in_journal(&[started.playbook.clone(), inputs]) {
+            let problem =
+                format!("the journal of {} holds the value of the secret {secret}", past.id);
+            return Err(Refusal::new(Exit::REFUSED, problem)
+                .hint("nothing was changed; `deploy` with a playbook that names the secret"));
+        }
         let mut opened =
             self.with_playbook(playbook.map_err(|error| unreadable(error.to_string()))?);
         let folder = std::mem::take(&mut opened.inputs.folder);

@@ -119,7 +119,7 @@ async fn go_back(arguments: &Arguments, mut work: Work<'_>, past: &Past) -> Resu
     let mut plan = Plan::new(&spec, &fleet, &selection);
     plan.refusals.extend(target::missing(&spec, &fleet, &plan));
     if !plan.refusals.is_empty() {
-        let problem = reach.redactor.redact(&plan.refusals.join("; "));
+        let problem = plan.refusals.join("; ");
         return Err(Refusal::new(Exit::REFUSED, problem).hint("nothing was changed"));
     }
     if plan.count(Will::Update) == 0 {
@@ -156,5 +156,5 @@ fn nothing(work: &Work<'_>, why: String) -> Exit {
         say(&format!("Nothing to do: {}.\n", harmless(&why)));
     }
     let finished = Finished::unstarted(Outcome::Nothing, Exit::DONE.0, Some(why));
-    output::end(finished, output::lines(&work.reach.redactor), work.global)
+    output::end(finished, output::lines(), work.global)
 }

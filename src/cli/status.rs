@@ -35,27 +35,25 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
 fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let opened = Opened::new(&arguments.playbook, global, Missing::Open)?;
     let spec = opened.spec()?;
-    let (fleet, history, lock, redactor) = block_on(async {
+    let (fleet, history, lock) = block_on(async {
         let reach = opened.reach()?;
         let fleet = plan::look(&reach, &spec).await;
         let reachable = fleet.as_ref().is_ok_and(|fleet| fleet.registry_problem.is_none());
         let history = History::read(&opened, &reach, reachable).await;
         let lock = holder(&opened, &reach).await;
         reach.world.close().await;
-        fleet.map(|fleet| (fleet, history, lock, reach.redactor))
+        fleet.map(|fleet| (fleet, history, lock))
     })??;
     let seen = Seen { fleet: &fleet, spec: &spec, history: &history, lock: lock.as_ref() };
     let next = seen.next(&opened);
     let text = match output::form(global) {
         Output::Jsonl => {
-            let mut lines = output::lines(&redactor);
+            let mut lines = output::lines();
             seen.tell(&mut lines);
             let finished = Finished::unstarted(Outcome::Done, Exit::DONE.0, None);
             lines.finish(Finished { next, ..finished })
         }
-        Output::Auto | Output::Tty | Output::Plain => {
-            redactor.redact(&text::page(&seen.page(&next)))
-        }
+        Output::Auto | Output::Tty | Output::Plain => text::page(&seen.page(&next)),
     };
     Ok(output::print(&text, Exit::DONE))
 }

@@ -130,7 +130,6 @@ impl<'a> Work<'a> {
             spec: spec.clone(),
             mode,
             stop: stop.clone(),
-            redactor: reach.redactor.clone(),
             lock: lock.clone(),
             copy,
         };
@@ -147,14 +146,14 @@ impl<'a> Work<'a> {
             say(&format!("error: {reason}\nhint: `{status}` tells where each node stands\n"));
             let finished = Finished::unstarted(Outcome::Degraded, 22, Some(reason));
             let next = vec![("look at every node".to_owned(), status)];
-            let lines = output::lines(&reach.redactor).after(&id, ended.release.seq);
+            let lines = output::lines().after(&id, ended.release.seq);
             return Ok(output::end(Finished { next, ..finished }, lines, global));
         };
         let exit = Exit(finished.exit_code);
         if finished.result != Outcome::Done || !global.quiet {
             let fleet = last_look(finished.result, reach, spec, &stop).await;
             let report = Report { release: &ended.release, spec, fleet: fleet.as_ref() };
-            let mut text = reach.redactor.redact(&report.render());
+            let mut text = report.render();
             if finished.result != Outcome::Done {
                 let torn = if ended.unwritten.is_some() { " (its end is missing)" } else { "" };
                 text += &format!("\njournal {path}{torn}\nexit {}\n", exit.0);

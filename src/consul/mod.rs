@@ -26,7 +26,7 @@ pub(crate) use kv::base64;
 pub use kv::{Entry, Guard, KvWrite, Write, entries, key};
 pub use service::{Extent, Instance, Maintenance, passing};
 pub use session::SessionSettings;
-pub use settings::{Settings, tls_from_environment};
+pub use settings::{Settings, tls_from_environment, token_of};
 
 /// For one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,8 +1,9 @@
 //! Where Consul is and who we are to it: the playbook's settings on top of Consul's own variables.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::kv::base64;
+use crate::file;
 use crate::secret::Secret;
 use crate::world::ConsulTls;
 
@@ -27,6 +28,9 @@ pub struct Settings {
 const LOGIN_IN_ADDRESS: &str = "an address of Consul has a user or a password in it, and addresses are printed; give \
      them by CONSUL_HTTP_AUTH=user:password";
 
+/// The largest file of a token.
+const LARGEST_TOKEN: u64 = 64 * 1024;
+
 /// Where an agent is when nobody says otherwise.
 const DEFAULT_ADDRESS: &str = "http://127.0.0.1:8500";
 
@@ -38,7 +42,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// When `CONSUL_HTTP_TOKEN_FILE` cannot be read.
+    /// When `CONSUL_HTTP_TOKEN_FILE` cannot be read, or a token cannot be one.
     pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let tls = variable("CONSUL_HTTP_SSL").is_some_and(|value| is_true(&value));
@@ -46,18 +50,18 @@ impl Settings {
         let address =
             address.map_or_else(|| DEFAULT_ADDRESS.to_owned(), |address| full(&address, tls));
         let token = match (variable("CONSUL_HTTP_TOKEN"), variable("CONSUL_HTTP_TOKEN_FILE")) {
-            (Some(token), _) => Some(token),
+            (Some(token), _) => Some(token_of("CONSUL_HTTP_TOKEN", &token)?),
             (None, Some(file)) => {
-                let text = std::fs::read_to_string(&file).map_err(|error| {
-                    format!("cannot read CONSUL_HTTP_TOKEN_FILE {file}: {error}")
+                let text = file::read_text(Path::new(&file), LARGEST_TOKEN).map_err(|problem| {
+                    format!("cannot read CONSUL_HTTP_TOKEN_FILE {file}: {problem}")
                 })?;
-                Some(text.trim().to_owned())
+                Some(token_of("CONSUL_HTTP_TOKEN_FILE", &text)?)
             }
             (None, None) => None,
         };
         Ok(Self {
             addresses: vec![address],
-            token: token.map(Secret::new),
+            token,
             basic_auth: variable("CONSUL_HTTP_AUTH").map(Secret::new),
             datacenter: variable("CONSUL_DATACENTER"),
             namespace: variable("CONSUL_NAMESPACE"),
@@ -90,6 +94,19 @@ impl Settings {
         }
         secrets
     }
+}
+
+/// Returns a token as it is sent: blanks and line breaks around it come from pasting.
+///
+/// # Errors
+///
+/// When there is a blank or a control character within it; `place` says where it comes from.
+pub fn token_of(place: &str, text: &str) -> Result<Secret, String> {
+    let token = text.trim();
+    if token.contains(|character: char| character.is_whitespace() || character.is_control()) {
+        return Err(format!("{place} has a blank or a line break within the token"));
+    }
+    Ok(Secret::new(token))
 }
 
 /// Reads Consul's own environment variables for TLS.
@@ -174,6 +191,17 @@ mod tests {
         assert_eq!(found.token, Some(Secret::new("from-file")));
         let missing = |name: &str| (name == "CONSUL_HTTP_TOKEN_FILE").then(|| "/none".to_owned());
         assert!(Settings::from_environment(missing).is_err());
+    }
+
+    #[test]
+    fn a_token_that_was_pasted_with_a_line_break_is_the_token_alone() {
+        for pasted in ["t0k-en\n", "t0k-en\r\n", " t0k-en "] {
+            let found = settings(&[("CONSUL_HTTP_TOKEN", pasted)]);
+            assert_eq!(found.token, Some(Secret::new("t0k-en")), "{pasted:?}");
+        }
+        let broken = |name: &str| (name == "CONSUL_HTTP_TOKEN").then(|| "t0k\nen".to_owned());
+        let error = Settings::from_environment(broken).expect_err("no token");
+        assert_eq!(error, "CONSUL_HTTP_TOKEN has a blank or a line break within the token");
     }
 
     #[test]

@@ -14,7 +14,6 @@ use super::release::Release;
 use super::run::{Record, Sink, Stop};
 use crate::event::{Event, Fact, Step};
 use crate::lock::Lock;
-use crate::secret::Redactor;
 use crate::world::World;
 
 /// How long a write of the copy may still take once the release is to stop.
@@ -35,7 +34,6 @@ pub(super) struct Book<'a, W> {
     /// Those who may go on when everything is written.
     pub(super) waiting: Vec<oneshot::Sender<()>>,
     pub(super) sink: &'a mut dyn Sink,
-    pub(super) redactor: &'a Redactor,
     /// When something came to its end last.
     pub(super) moved: Instant,
     /// Tells whoever waits what is being done.
@@ -66,7 +64,7 @@ impl<W: World> Book<'_, W> {
             release: self.id.clone(),
             node,
             step,
-            fact: self.redacted(fact),
+            fact: fact.without_secrets(),
         };
         let change = self.release.change(&event)?;
         let line = if event.is_durable() { event.to_line() + "\n" } else { String::new() };
@@ -151,35 +149,6 @@ impl<W: World> Book<'_, W> {
         {
             // As it is it can be read as well.
             let _ = tokio::time::timeout(CLOSING_TIME, copy.close(&whole)).await;
-        }
-    }
-
-    fn redacted(&self, fact: Fact) -> Fact {
-        let clean = |text: &mut String| *text = self.redactor.redact(text);
-        match fact {
-            Fact::NodeFailed(mut failure) => {
-                clean(&mut failure.reason);
-                failure.log.iter_mut().for_each(clean);
-                failure.seen.iter_mut().for_each(|(_, text)| clean(text));
-                Fact::NodeFailed(failure)
-            }
-            Fact::Warning { mut message } => {
-                clean(&mut message);
-                Fact::Warning { message }
-            }
-            Fact::StepProgress { mut message, in_flight, deadline_s } => {
-                clean(&mut message);
-                Fact::StepProgress { message, in_flight, deadline_s }
-            }
-            Fact::StepFinished { elapsed_ms, mut message, drained } => {
-                clean(&mut message);
-                Fact::StepFinished { elapsed_ms, message, drained }
-            }
-            Fact::ReleaseFinished(mut finished) => {
-                finished.reason.iter_mut().for_each(clean);
-                Fact::ReleaseFinished(finished)
-            }
-            other => other,
         }
     }
 }

@@ -25,7 +25,6 @@ use crate::gateway::{Asker, Watcher};
 use crate::lock::Lock;
 use crate::playbook::OnFailure;
 use crate::registry::Registry;
-use crate::secret::Redactor;
 use crate::spec::Spec;
 use crate::world::World;
 
@@ -109,8 +108,6 @@ pub struct Engine<W> {
     pub mode: Mode,
     /// Turns [`Stop::Requested`] when the release is to stop.
     pub stop: watch::Receiver<Stop>,
-    /// Takes secrets out of events.
-    pub redactor: Redactor,
     /// What keeps other releases away.
     pub lock: Arc<Lock<W>>,
     /// The journal's copy for other machines.
@@ -206,7 +203,6 @@ impl<W: World> Engine<W> {
             lines: String::new(),
             waiting: Vec::new(),
             sink,
-            redactor: &self.redactor,
             moved: Instant::now(),
             lock: &self.lock,
             halt,

@@ -4,8 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Event, Fact, Finished, Step};
-use crate::secret::Redactor;
-use crate::text;
+use crate::{secret, text};
 
 /// The version of the form. Fields are only ever added to it.
 const FORM: u32 = 1;
@@ -122,7 +121,6 @@ impl Event {
 #[derive(Debug)]
 pub struct Lines {
     at: jiff::Timestamp,
-    redactor: Redactor,
     release: String,
     seq: u64,
     text: String,
@@ -131,8 +129,8 @@ pub struct Lines {
 impl Lines {
     /// No lines yet; all will be of the same time and without secrets.
     #[must_use]
-    pub fn new(at: jiff::Timestamp, redactor: Redactor) -> Self {
-        Self { at, redactor, release: String::new(), seq: 0, text: String::new() }
+    pub fn new(at: jiff::Timestamp) -> Self {
+        Self { at, release: String::new(), seq: 0, text: String::new() }
     }
 
     /// The same after the events of a release that ended without its last one.
@@ -145,7 +143,7 @@ impl Lines {
     /// Adds a line.
     pub fn tell(&mut self, kind: &str, node: Option<&str>, step: Option<Step>, mut data: Value) {
         self.seq += 1;
-        self.redactor.redact_value(&mut data);
+        secret::hide_value(&mut data);
         let line =
             Line { seq: self.seq, at: self.at, kind, release: &self.release, node, step, data };
         self.text += &line.render();
@@ -154,17 +152,14 @@ impl Lines {
 
     /// Adds the last line and returns all.
     #[must_use]
-    pub fn finish(mut self, mut finished: Finished) -> String {
-        if let Some(reason) = &mut finished.reason {
-            *reason = self.redactor.redact(reason);
-        }
+    pub fn finish(mut self, finished: Finished) -> String {
         let event = Event {
             seq: self.seq + 1,
             at: self.at,
             release: self.release,
             node: None,
             step: None,
-            fact: Fact::ReleaseFinished(finished),
+            fact: Fact::ReleaseFinished(finished).without_secrets(),
         };
         self.text += &event.to_line();
         self.text.push('\n');
@@ -213,10 +208,11 @@ mod tests {
     #[test]
     fn other_commands_tell_lines_of_the_same_form_and_no_secrets() {
         let at = "2026-06-12T14:03:02.137Z".parse().expect("time");
-        let mut lines = Lines::new(at, Redactor::new([Secret::new("hun\"ter")]));
-        let data = serde_json::json!({ "why": ["say hun\"ter"] });
+        secret::remember([Secret::new("hun\"ter-of-l1nes")], []);
+        let mut lines = Lines::new(at);
+        let data = serde_json::json!({ "why": ["say hun\"ter-of-l1nes"] });
         lines.tell("plan.node", Some("app-1"), None, data);
-        let reason = Some("no hun\"ter".to_owned());
+        let reason = Some("no hun\"ter-of-l1nes".to_owned());
         let text = lines.finish(Finished::unstarted(Outcome::Refused, 3, reason));
         insta::assert_snapshot!(text, @r#"
         {"v":1,"seq":1,"ts":"2026-06-12T14:03:02.137Z","type":"plan.node","release":"","node":"app-1","data":{"why":["say ***"]}}
@@ -226,7 +222,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_release_that_could_not_tell_it_goes_on_with_its_numbers() {
-        let lines = Lines::new(jiff::Timestamp::UNIX_EPOCH, Redactor::default()).after("7f3a", 7);
+        let lines = Lines::new(jiff::Timestamp::UNIX_EPOCH).after("7f3a", 7);
         let text = lines.finish(Finished::unstarted(Outcome::Degraded, 22, None));
         let end = Event::from_line(text.trim_end()).expect("an event");
         assert_eq!((end.seq, end.release.as_str()), (8, "7f3a"));

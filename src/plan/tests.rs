@@ -5,7 +5,6 @@ use crate::event::{Finished, Lines, Outcome};
 use crate::health::Try;
 use crate::node::Survey;
 use crate::playbook::load_text;
-use crate::secret::Redactor;
 use crate::spec::Inputs;
 
 /// A playbook of three nodes `a`, `b`, `c` behind two gateways.
@@ -189,7 +188,7 @@ fn programs_hear_of_every_node_gateway_and_write() {
     take_out(&mut fleet, &spec, "c", &[0, 1], true);
     let selection = Selection { skip: vec!["b".into()], ..Selection::default() };
     let plan = Plan::new(&spec, &fleet, &selection);
-    let mut lines = Lines::new(jiff::Timestamp::UNIX_EPOCH, Redactor::default());
+    let mut lines = Lines::new(jiff::Timestamp::UNIX_EPOCH);
     plan.tell(&spec, "app.yaml", &mut lines);
     let text = lines.finish(Finished::unstarted(Outcome::Done, 0, None));
     let form = r#"{"v":1,"seq":"#;

@@ -1,6 +1,7 @@
 //! The list that problems are collected in: bounded, so that a hostile file cannot make many long messages.
 
 use crate::diagnostic::Problem;
+use crate::secret::literal;
 use crate::text;
 
 /// More are counted, not written out.
@@ -40,9 +41,7 @@ impl Findings {
 
 /// Returns foreign text as it may stand in a message: one short line, nothing that moves a cursor.
 pub(super) fn quoted(value: &str) -> String {
-    // Cut first: `text::line` looks at all of it.
-    let start: String = value.chars().take(80).collect();
-    text::line(&start, 60)
+    text::line(&literal::mask(value), 60)
 }
 
 /// How many names are listed or compared, at most.

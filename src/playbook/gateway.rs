@@ -127,7 +127,13 @@ impl Gateway {
     #[must_use]
     pub fn display_name(&self) -> &str {
         let settings = self.settings();
-        settings.name().unwrap_or_else(|| authority(settings.place().1))
+        settings.name().unwrap_or_else(|| {
+            let (_, place) = settings.place();
+            let authority = authority(place);
+            // A URL with a login is refused, and what refuses it names the gateway.
+            let host = authority.rsplit_once('@').filter(|_| place.contains("://"));
+            host.map_or(authority, |(_, host)| host)
+        })
     }
 }
 

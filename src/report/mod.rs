@@ -11,6 +11,7 @@ mod plain;
 use std::io::Write;
 
 use crate::engine::release::{NodeState, Phase, Release, Standing};
+use crate::secret;
 
 pub use background::Background;
 pub(crate) use background::say_in_time;
@@ -19,9 +20,9 @@ pub use json::Json;
 pub use live::Live;
 pub use plain::Plain;
 
-/// Writes to people. A closed pipe or a full disk there is no reason to stop a release.
+/// Writes to people, without any secret. A closed pipe or a full disk there is no reason to stop a release.
 pub(crate) fn say(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    let _ = std::io::stderr().lock().write_all(secret::hide(text).as_bytes());
 }
 
 /// Writes data. A reader that has seen enough is no error.

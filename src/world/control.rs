@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use openssh::Session;
-use tokio::process::{Child, ChildStdin, Command as Process};
+use tokio::process::{Child, ChildStdin};
 use tokio::time::timeout;
 
 use super::LiveSettings;
@@ -105,7 +105,7 @@ impl Control {
     /// Makes the folder and starts its guardian. Needs a tokio runtime.
     pub(super) fn open(configuration: &Configuration) -> io::Result<Self> {
         let folder = folder()?;
-        let mut guardian = Process::new("sh")
+        let mut guardian = super::child("sh")
             .args(["-c", GUARDIAN, "rollgate-guardian"])
             .arg(&folder)
             .stdin(Stdio::piped())
@@ -171,7 +171,7 @@ impl Control {
     /// Runs `ssh` until it exits, and says whether it succeeded; what it says goes to the log.
     async fn ssh(&self, files: &Files, socket: &Path, words: &[String]) -> Result<bool, String> {
         let (config, log) = (self.folder.join("config"), files.with("log"));
-        let child = Process::new("sh")
+        let child = super::child("sh")
             .args(["-c", CONNECT, "rollgate-connect"])
             .args([files.0.as_os_str(), "-F".as_ref(), config.as_os_str()])
             .args(["-E".as_ref(), log.as_os_str(), "-S".as_ref(), socket.as_os_str()])

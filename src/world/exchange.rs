@@ -162,6 +162,7 @@ fn tail(text: Option<Vec<u8>>) -> Vec<u8> {
     let mut text = text.unwrap_or_default();
     if text.len() > OUTPUT_LIMIT {
         text.drain(..text.len() - OUTPUT_LIMIT);
+        crate::secret::hide_front(&mut text);
     }
     text
 }

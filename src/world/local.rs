@@ -6,7 +6,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::process::{Child, Command as Process};
+use tokio::process::Child;
 use tokio::time::timeout;
 
 use super::exchange::{Exchange, converse, open};
@@ -44,7 +44,7 @@ pub(super) async fn run(command: Command) -> Result<Output, RunError> {
 }
 
 fn spawn(line: &str) -> std::io::Result<Child> {
-    Process::new("sh")
+    super::child("sh")
         .args(["-c", &format!("exec {line}")])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

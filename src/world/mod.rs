@@ -22,8 +22,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::process::Command as Process;
 
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 
 pub use live::{Live, LiveSettings};
 pub use tls::ConsulTls;
@@ -54,6 +55,20 @@ pub trait World: Send + Sync + 'static {
 
     /// The wall clock, for time stamps only. Waiting uses `tokio::time`.
     fn now(&self) -> jiff::Timestamp;
+}
+
+/// A child process, which inherits everything of the environment but the secrets.
+fn child(program: &str) -> Process {
+    let mut child = Process::new(program);
+    for variable in secret::variables() {
+        child.env_remove(variable);
+    }
+    for (name, value) in std::env::vars_os() {
+        if value.to_str().is_some_and(secret::is_known) {
+            child.env_remove(name);
+        }
+    }
+    child
 }
 
 /// An HTTP method that rollgate uses.

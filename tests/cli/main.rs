@@ -7,5 +7,6 @@ mod generated;
 mod hostile;
 mod layering;
 mod lines;
+mod secrets;
 mod support;
 mod usage;

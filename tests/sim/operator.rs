@@ -14,7 +14,6 @@ use rollgate::lock::{FileLock, Lock, LockError, force_open};
 use rollgate::plan::{Plan, Selection};
 use rollgate::playbook::Playbook;
 use rollgate::registry::Registry;
-use rollgate::secret::Redactor;
 use rollgate::spec::{Inputs, Spec};
 use rollgate::survey::{Fleet, PATIENCE, survey};
 use rollgate::target::{self, WayBack};
@@ -276,7 +275,6 @@ impl Operator {
             spec,
             mode: Mode::Deploy,
             stop: self.stop.clone(),
-            redactor: Redactor::default(),
             lock: lock.clone(),
             copy: Some(copy),
         };

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::Check;
+use super::secrets::LOGIN;
 use crate::playbook::findings::quoted;
 use crate::playbook::gateway::authority;
 use crate::playbook::{Gateway, InFlight, Template};
+use crate::secret::literal;
 use crate::text;
 
 impl Check<'_> {
@@ -109,25 +111,35 @@ impl Check<'_> {
 
     pub(super) fn url(&mut self, path: &str, url: &Template) {
         let text = url.as_str();
+        let authority = authority(text);
+        if authority.contains('@') {
+            self.login(path, text);
+            return;
+        }
         let shown = quoted(text);
         let has_scheme = ["http://", "https://", "${{"].iter().any(|start| text.starts_with(start));
         if !has_scheme {
             self.wrong(path, format!("`{shown}` is not a URL"), |problem| {
                 problem.help("it must start with `http://` or `https://`")
             });
-            return;
-        }
-        let authority = authority(text);
-        if authority.contains('@') {
-            // Not quoted: what stands before the `@` may be a password.
-            self.wrong(path, "a user or password in a URL", |problem| {
-                problem.help("URLs are printed and journalled: remove what stands before the `@`")
-            });
         } else if authority.is_empty() || authority.starts_with(':') {
             self.wrong(path, format!("`{shown}` has no host"), |problem| problem);
         } else if has_blank(text) {
             self.wrong(path, format!("`{shown}` has a blank or a control character"), |problem| {
                 problem
+            });
+        }
+    }
+
+    /// A URL with something before an `@`, which may be a password: neither is it quoted nor its place shown.
+    fn login(&mut self, path: &str, url: &str) {
+        let is_known = literal::logins(url).any(|login| url[..login.start].ends_with("://"));
+        // What is surely a login is complained of wherever it stands.
+        if !is_known {
+            self.wrong(path, LOGIN, |problem| {
+                problem
+                    .secret()
+                    .help("URLs are printed and journalled: remove what stands before the `@`")
             });
         }
     }

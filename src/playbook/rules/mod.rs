@@ -7,6 +7,7 @@ mod artifact;
 mod checks;
 mod fleet;
 mod gateways;
+mod secrets;
 mod steps;
 mod templates;
 
@@ -35,6 +36,7 @@ pub(super) fn check(
     check.parts();
     check.steps();
     check.templates();
+    check.literals();
 }
 
 struct Check<'a> {

@@ -1,0 +1,91 @@
+//! The secrets of a command: read once, kept out of every text, and refused where they would be journalled.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::output::Refusal;
+use super::{Exit, environment};
+use crate::consul::Settings;
+use crate::diagnostic::Problem;
+use crate::playbook::{Loaded, Playbook};
+use crate::secret::{self, Secret, TELLING};
+use crate::spec::read_secrets;
+
+/// What the help says of a secret in the playbook.
+const ELSEWHERE: &str = "the playbook and its variables are shown and journalled: name the secret under `secrets`, or \
+     let a file or the environment on the node hold it";
+
+/// The secrets of a playbook, by their names, and Consul's own.
+#[derive(Clone)]
+pub(super) struct Secrets {
+    /// Those of the playbook.
+    pub(super) named: BTreeMap<String, Secret>,
+    /// Consul's, by what they are called.
+    consul: Vec<(String, Secret)>,
+}
+
+impl Secrets {
+    /// Reads them, and keeps them out of every text and every child process from now on.
+    pub(super) fn read(playbook: &Playbook, folder: &Path) -> Result<Self, Refusal> {
+        let invalid = |problem: String| Refusal::new(Exit::INVALID, problem);
+        let named = read_secrets(playbook, folder, environment::variable).map_err(invalid)?;
+        let settings = Settings::from_environment(|name| std::env::var(name).ok());
+        let consul = settings.map_err(invalid)?.secrets();
+        let variables = playbook.secrets.values().filter_map(|source| source.env.clone());
+        secret::remember(named.values().cloned().chain(consul.iter().cloned()), variables);
+        let called = |secret| ("of Consul's environment variables".to_owned(), secret);
+        Ok(Self { named, consul: consul.into_iter().map(called).collect() })
+    }
+
+    /// Every secret that is long enough to be told from ordinary text, by what it is called.
+    fn telling(&self) -> impl Iterator<Item = (String, &Secret)> {
+        let named = self.named.iter().map(|(name, secret)| (format!("`{name}`"), secret));
+        let consul = self.consul.iter().map(|(name, secret)| (name.clone(), secret));
+        named.chain(consul).filter(|(_, secret)| secret.expose().len() >= TELLING)
+    }
+
+    /// Says where in a playbook, or in which variable, the value of a secret stands.
+    pub(super) fn misplaced(
+        &self,
+        loaded: &Loaded,
+        variables: &BTreeMap<String, String>,
+    ) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let text = &loaded.source.text;
+        for (called, secret) in self.telling() {
+            let secret = secret.expose();
+            let message = format!("the value of the secret {called} stands in the playbook");
+            if let Some(at) = text.find(secret) {
+                let problem = Problem::new(message).at(at..at + secret.len());
+                problems.push(problem.secret().help(ELSEWHERE));
+            } else if holds(&serde_json::to_value(&loaded.playbook).unwrap_or_default(), secret) {
+                problems.push(Problem::new(message).help(ELSEWHERE));
+            }
+            let given = variables.iter().filter(|(_, value)| value.contains(secret));
+            problems.extend(given.map(|(name, _)| {
+                let message = format!("the value of `{name}` has the secret {called} in it");
+                loaded.problem(&format!("variables.{name}"), message).help(ELSEWHERE)
+            }));
+        }
+        problems
+    }
+
+    /// Names a secret whose value stands in the playbook of a journal, or among its variables.
+    pub(super) fn in_journal(&self, recorded: &[Value]) -> Option<String> {
+        let mut telling = self.telling();
+        let found = telling
+            .find(|(_, secret)| recorded.iter().any(|recorded| holds(recorded, secret.expose())));
+        found.map(|(called, _)| called)
+    }
+}
+
+fn holds(value: &Value, secret: &str) -> bool {
+    match value {
+        Value::String(text) => text.contains(secret),
+        Value::Array(items) => items.iter().any(|item| holds(item, secret)),
+        Value::Object(map) => map.values().any(|item| holds(item, secret)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}

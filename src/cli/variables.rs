@@ -1,0 +1,124 @@
+//! The values of a playbook's variables: from the environment, files and the command line, each judged before it is
+//! used.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use super::output::Refusal;
+use super::{Exit, PlaybookArguments, environment};
+use crate::diagnostic::Problem;
+use crate::file;
+use crate::playbook::{Loaded, Playbook};
+use crate::secret::literal;
+use crate::text::did_you_mean;
+
+/// The environment's prefix for variables.
+const VARIABLE_PREFIX: &str = "ROLLGATE_VAR_";
+
+/// The largest file of variables.
+const LARGEST_FILE: u64 = 1024 * 1024;
+
+/// Reads the given values, low to high: the environment, files, the command line. The playbook's defaults are below
+/// all of them.
+pub(super) fn given(
+    arguments: &PlaybookArguments,
+    playbook: &Playbook,
+) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut variables = BTreeMap::new();
+    // The environment may hold variables of other playbooks, too.
+    for name in playbook.variables.keys() {
+        let variable = format!("{VARIABLE_PREFIX}{name}");
+        let value = environment::variable(&variable);
+        let value = value.map_err(|problem| Refusal::new(Exit::INVALID, problem))?;
+        variables.extend(value.map(|value| (name.clone(), value)));
+    }
+    for file in &arguments.variable_files {
+        variables.extend(of_file(file)?);
+    }
+    for variable in &arguments.variables {
+        let (name, value) = assignment(variable).ok_or_else(|| {
+            Refusal::new(Exit::INVALID, format!("--var {variable}: expected NAME=VALUE"))
+        })?;
+        variables.insert(name, value);
+    }
+    Ok(variables)
+}
+
+fn of_file(file: &Path) -> Result<BTreeMap<String, String>, Refusal> {
+    let text = file::read_text(file, LARGEST_FILE).map_err(|problem| {
+        Refusal::new(Exit::INVALID, format!("cannot read --var-file {}: {problem}", file.display()))
+    })?;
+    let mut variables = BTreeMap::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (name, value) = assignment(line).ok_or_else(|| {
+            let place = format!("{}:{}", file.display(), number + 1);
+            Refusal::new(Exit::INVALID, format!("{place}: expected `name=value`"))
+        })?;
+        variables.insert(name, value);
+    }
+    Ok(variables)
+}
+
+fn assignment(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once('=')?;
+    let name = name.trim();
+    (!name.is_empty()).then(|| (name.to_owned(), value.trim().to_owned()))
+}
+
+/// Every variable that is unknown, missing, or not as the playbook wants it. With `open`, values may be missing.
+pub(super) fn wrong(loaded: &Loaded, given: &BTreeMap<String, String>, open: bool) -> Vec<Problem> {
+    let declared = &loaded.playbook.variables;
+    let mut problems = Vec::new();
+    for name in given.keys().filter(|name| !declared.contains_key(*name)) {
+        let mut message = format!("the playbook has no variable `{name}`");
+        if let Some(meant) = did_you_mean(name, declared.keys().map(String::as_str)) {
+            let _ = write!(message, ", did you mean `{meant}`?");
+        }
+        problems.push(Problem::new(message));
+    }
+    for (name, variable) in declared {
+        let path = format!("variables.{name}");
+        match given.get(name) {
+            None if variable.required => problems.push(
+                loaded
+                    .problem(&path, format!("variable `{name}` is required and has no value"))
+                    .help(how_to_give(name)),
+            ),
+            Some(value) if literal::logins(value).next().is_some() => problems.push(
+                loaded
+                    .problem(
+                        &path,
+                        format!("the value of `{name}` has a user and a password in it"),
+                    )
+                    .help("variables are shown and journalled: give them without"),
+            ),
+            Some(value) if !open => {
+                let pattern = variable.pattern.as_deref();
+                let pattern = pattern.and_then(|pattern| regex_lite::Regex::new(pattern).ok());
+                let admitted = pattern.as_ref().is_some_and(|pattern| pattern.is_match(value));
+                if variable.required && value.is_empty() && !admitted {
+                    problems.push(
+                        loaded
+                            .problem(&path, format!("variable `{name}` is required and is empty"))
+                            .help(how_to_give(name)),
+                    );
+                } else if let Some(pattern) = pattern.filter(|pattern| !pattern.is_match(value)) {
+                    let message =
+                        format!("`{value}` is no value for `{name}`: it must match {pattern}");
+                    problems.push(loaded.problem(&path, message));
+                }
+            }
+            None | Some(_) => {}
+        }
+    }
+    problems
+}
+
+fn how_to_give(name: &str) -> String {
+    format!("give it with --var {name}=VALUE or {VARIABLE_PREFIX}{name}")
+}

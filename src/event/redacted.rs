@@ -1,0 +1,122 @@
+//! Events without secrets: whatever an event tells, every text in it is searched before it is written anywhere.
+//!
+//! The search goes over the event as it is serialised, so that a new kind of event is covered without a word here. Only
+//! what a release goes by when it is taken up again stays as it is: names of nodes, the playbook, its variables. Before
+//! a release begins, the command line refuses a playbook or a variable that holds a secret.
+
+use serde_json::Value;
+
+use super::Fact;
+use crate::secret::{self, Redactor};
+
+/// Keys whose text a release goes by.
+const KEPT: [&str; 5] = ["node", "nodes", "will", "result", "done"];
+
+/// Keys of a release's beginning that a later command goes by, with all that is in them.
+const KEPT_AT_THE_START: [&str; 8] =
+    ["playbook", "inputs", "before", "toward", "service", "command", "selection", "arguments"];
+
+impl Fact {
+    /// Returns the same fact without any secret of this process.
+    ///
+    /// # Panics
+    ///
+    /// Never: what is replaced is free text, which every other text may stand for.
+    #[must_use]
+    pub fn without_secrets(self) -> Self {
+        self.redacted(&secret::known())
+    }
+
+    fn redacted(self, redactor: &Redactor) -> Self {
+        if redactor.is_empty() {
+            return self;
+        }
+        let whole = serde_json::to_value(&self).expect("facts have only string keys");
+        let starts = matches!(self, Self::ReleaseStarted(_));
+        let mut clean = whole.clone();
+        if let Some(data) = clean.get_mut("data").and_then(Value::as_object_mut) {
+            for (key, value) in data {
+                if !(starts && KEPT_AT_THE_START.contains(&key.as_str())) {
+                    hide(redactor, key, value);
+                }
+            }
+        }
+        if clean == whole {
+            return self;
+        }
+        serde_json::from_value(clean).expect("free text may be any text")
+    }
+}
+
+/// Hides secrets in every text below a key; keys are names and stay.
+fn hide(redactor: &Redactor, key: &str, value: &mut Value) {
+    match value {
+        Value::String(text) if !KEPT.contains(&key) => *text = redactor.redact(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| hide(redactor, key, item)),
+        Value::Object(map) => map.iter_mut().for_each(|(key, value)| hide(redactor, key, value)),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::secret::Secret;
+
+    /// Every event that a release may have, with this text wherever it has text of others.
+    fn facts(text: &str) -> Vec<Fact> {
+        let node =
+            |name: &str| json!({ "node": name, "will": "update", "why": text, "runs": text });
+        [
+            json!({ "type": "release.started", "data": {
+                "service": "app", "command": "deploy", "from": text, "to": text, "actor": text, "file": text,
+                "playbook": { "service": "app" }, "nodes": [node("n")],
+                "inputs": { "release": "r", "folder": "", "variables": {}, "artifact": null },
+            }}),
+            json!({ "type": "step.progress", "data": { "message": text } }),
+            json!({ "type": "step.finished", "data": { "elapsed_ms": 1, "message": text } }),
+            json!({ "type": "registry.writing", "data": {
+                "key": text, "down": true, "original": text, "modify_index": 1,
+            }}),
+            json!({ "type": "registry.written", "data": { "key": text, "down": true, "modify_index": 2 } }),
+            json!({ "type": "node.marked", "data": { "listener": {
+                "mark": 1, "bound": true, "owners": [{ "pid": 7, "started": 1, "command": text }],
+            }}}),
+            json!({ "type": "gateway.proven", "data": {
+                "gateway": text, "routed": false, "reads": 1, "workers": 1, "method": text,
+            }}),
+            json!({ "type": "node.failed", "data": { "reason": text, "seen": [[text, text]], "log": [text] } }),
+            json!({ "type": "node.rolling_back", "data": { "version": text } }),
+            json!({ "type": "warning", "data": { "message": text } }),
+            json!({ "type": "release.stopping", "data": { "reason": text } }),
+            json!({ "type": "release.finished", "data": {
+                "result": "failed", "exit_code": 20, "reason": text, "nodes": { "done": ["n"] },
+                "next": [[text, text]], "elapsed_ms": 1,
+            }}),
+        ]
+        .into_iter()
+        .map(|fact| serde_json::from_value(fact).expect("a fact"))
+        .collect()
+    }
+
+    #[test]
+    fn no_event_of_any_kind_keeps_a_secret() {
+        let redactor = Redactor::new([Secret::new("k33p-th1s")]);
+        for (fact, expected) in facts("say k33p-th1s").into_iter().zip(facts("say ***")) {
+            assert_eq!(fact.redacted(&redactor), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_release_goes_by_stays_though_a_secret_is_the_same_word() {
+        let words = ["node-1", "failed", "update", "deploy", "done", "type", "warning"];
+        let redactor = Redactor::new(words.map(Secret::new));
+        let nodes = vec!["node-1".to_owned()];
+        let taken = Fact::BatchStarted { number: 1, nodes, back: false };
+        for fact in facts("x").into_iter().chain([taken]) {
+            assert_eq!(fact.clone().redacted(&redactor), fact);
+        }
+    }
+}

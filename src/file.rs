@@ -1,0 +1,140 @@
+//! Files of this machine: read within bounds, and written so that no other user can read or replace them.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// Only this user may list a folder and open what is in it.
+const PRIVATE_FOLDER: u32 = 0o700;
+
+/// Only this user may read or write a file.
+const PRIVATE_FILE: u32 = 0o600;
+
+/// Reads a text of at most so many bytes.
+///
+/// # Errors
+///
+/// Says why it cannot be read, too large and not UTF-8 included.
+pub fn read_text(path: &Path, most: u64) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > most {
+        return Err(format!("it has more than {}", crate::text::size(most)));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let whole = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = whole.iter().filter(|byte| **byte == b'\n').count() + 1;
+        format!("line {line} is not UTF-8")
+    })
+}
+
+/// Makes a folder, and those above it, for this user alone; one that is there is closed to others.
+///
+/// # Errors
+///
+/// When the system refuses to make it. A folder of another user stays as it is.
+pub fn private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(path)?;
+    if is_open_to_others(&fs::metadata(path)?.permissions(), PRIVATE_FOLDER) {
+        let _ = fs::set_permissions(path, Permissions::from_mode(PRIVATE_FOLDER));
+    }
+    Ok(())
+}
+
+/// Opens a file that this user alone may read; one that is there is closed to others.
+///
+/// # Errors
+///
+/// When the system refuses, or what is there is a symlink or no regular file. A file of another user stays as it is.
+pub fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let file = regular(options.mode(PRIVATE_FILE).custom_flags(no_follow()).open(path)?)?;
+    if is_open_to_others(&file.metadata()?.permissions(), PRIVATE_FILE) {
+        let _ = file.set_permissions(Permissions::from_mode(PRIVATE_FILE));
+    }
+    Ok(file)
+}
+
+/// Opens a file to read it.
+///
+/// # Errors
+///
+/// When the system refuses, or what is there is a symlink or no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    regular(OpenOptions::new().read(true).custom_flags(no_follow()).open(path)?)
+}
+
+/// A pipe that nobody writes to must not hold up the one who opens it.
+fn no_follow() -> i32 {
+    (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
+}
+
+fn regular(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+    }
+}
+
+fn is_open_to_others(now: &Permissions, wanted: u32) -> bool {
+    now.mode() & 0o777 & !wanted != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("it is there").permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_is_written_is_private_and_what_was_open_is_closed() {
+        let root = tempfile::tempdir().expect("temp dir");
+        let folder = root.path().join("a/b");
+        private_folder(&folder).expect("made");
+        assert_eq!((mode(&root.path().join("a")), mode(&folder)), (0o700, 0o700));
+        let path = folder.join("file");
+        drop(open_private(&path, OpenOptions::new().write(true).create(true)).expect("made"));
+        assert_eq!(mode(&path), 0o600);
+        fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("chmod");
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("chmod");
+        private_folder(&folder).expect("there");
+        drop(open_private(&path, OpenOptions::new().append(true)).expect("opened"));
+        assert_eq!((mode(&folder), mode(&path)), (0o700, 0o600));
+    }
+
+    #[test]
+    fn a_symlink_and_what_is_no_file_are_not_opened() {
+        let root = tempfile::tempdir().expect("temp dir");
+        let victim = root.path().join("victim");
+        fs::write(&victim, "precious").expect("write");
+        let link = root.path().join("link");
+        symlink(&victim, &link).expect("symlink");
+        let mut truncating = OpenOptions::new();
+        truncating.write(true).create(true).truncate(true);
+        assert!(open_private(&link, &mut truncating).is_err());
+        assert!(open_regular(&link).is_err());
+        assert!(open_regular(root.path()).is_err(), "a folder");
+        assert!(open_regular(Path::new("/dev/null")).is_err(), "a device");
+        assert_eq!(fs::read_to_string(&victim).expect("read"), "precious");
+    }
+
+    #[test]
+    fn a_text_is_bounded_and_utf_8() {
+        let root = tempfile::tempdir().expect("temp dir");
+        let path = root.path().join("text");
+        fs::write(&path, b"good\nb\xe4d\n").expect("write");
+        assert_eq!(read_text(&path, 100), Err("line 2 is not UTF-8".into()));
+        fs::write(&path, "12345").expect("write");
+        assert_eq!(read_text(&path, 5), Ok("12345".into()));
+        assert_eq!(read_text(&path, 4), Err("it has more than 4 B".into()));
+        assert!(read_text(Path::new("/dev/zero"), 1000).is_err());
+    }
+}

@@ -1,0 +1,76 @@
+//! The rules that keep secrets out of the playbook: it is shown, journalled and kept in Consul.
+
+use super::Check;
+use crate::playbook::Template;
+use crate::playbook::tree::{Kind, Tree};
+use crate::secret::literal;
+
+/// What a URL with a login in it is told.
+pub(super) const LOGIN: &str = "a user or password in a URL";
+
+impl Check<'_> {
+    /// Refuses secrets that stand in the file, without showing them.
+    pub(super) fn literals(&mut self) {
+        if let Some(token) = self.playbook.consul.as_ref().and_then(|consul| consul.token.as_ref())
+        {
+            self.token(token);
+        }
+        let mut found = Vec::new();
+        walk(self.tree, "", &mut |path, tree, text| {
+            let in_url = |login: &std::ops::Range<usize>| text[..login.start].ends_with("://");
+            found.extend(
+                literal::logins(text)
+                    .filter(in_url)
+                    .map(|login| (path.to_owned(), tree.part(self.source, login))),
+            );
+        });
+        for (path, place) in found {
+            self.wrong(&path, LOGIN, |problem| {
+                problem.at(place).secret().help(
+                    "the playbook is shown and journalled: remove what stands before the `@`; in a command, let a \
+                     variable of the node's own environment hold it",
+                )
+            });
+        }
+    }
+
+    /// A token that is anything but one secret is shown wherever the playbook is.
+    fn token(&mut self, token: &Template) {
+        let (names, _) = token.names();
+        let is_one_name = token.as_str().starts_with("${{") && token.as_str().ends_with("}}");
+        let is_secret = match names.as_slice() {
+            // One that is not declared is complained of as such.
+            [(name, _)] if is_one_name => !self.playbook.variables.contains_key(*name),
+            _ => false,
+        };
+        if !is_secret {
+            self.wrong("consul.token", "a token that is no secret of the playbook", |problem| {
+                problem
+                    .secret()
+                    .help(
+                        "the playbook and its variables are shown and journalled: write `token: ${{ secrets.consul_token }}` \
+                         and `secrets: { consul_token: { env: CONSUL_HTTP_TOKEN } }`",
+                    )
+                    .help("without `token`, CONSUL_HTTP_TOKEN or CONSUL_HTTP_TOKEN_FILE is used")
+            });
+        }
+    }
+}
+
+/// Visits every text of the file with its path.
+fn walk(tree: &Tree, path: &str, visit: &mut impl FnMut(&str, &Tree, &str)) {
+    match &tree.kind {
+        Kind::Scalar { text, .. } => visit(path, tree, text),
+        Kind::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                walk(item, &format!("{path}[{index}]"), visit);
+            }
+        }
+        Kind::Map(entries) => {
+            for (key, value) in entries {
+                let dot = if path.is_empty() { "" } else { "." };
+                walk(value, &format!("{path}{dot}{}", key.name), visit);
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Secrets that a text holds literally: logins in URLs, values of keys that are called a token or a password.
+//!
+//! A file that holds one is refused, and the complaint must not print it. Each byte of it becomes a star, so that
+//! every place in the text stays where it was.
+
+use std::ops::Range;
+
+/// What keys of secrets are called.
+const KEYS: [&str; 4] = ["token", "password", "passwd", "secret"];
+
+/// Returns the text with every literal secret as stars, byte by byte.
+#[must_use]
+pub fn mask(text: &str) -> String {
+    mask_at(text, logins(text).chain(values(text)))
+}
+
+/// Returns the text with these places as stars, byte by byte; white space stays.
+#[must_use]
+pub fn mask_at(text: &str, places: impl IntoIterator<Item = Range<usize>>) -> String {
+    let mut masked = text.to_owned();
+    for place in places {
+        if let Some(part) = text.get(place.clone()) {
+            let stars = |character: char| match character {
+                blank if blank.is_whitespace() => blank.to_string(),
+                other => "*".repeat(other.len_utf8()),
+            };
+            masked.replace_range(place, &part.chars().map(stars).collect::<String>());
+        }
+    }
+    masked
+}
+
+/// Returns where logins stand in a text: the `user:password` of a URL, with or without its scheme.
+///
+/// What a shell or a template fills in is no secret of the text.
+pub fn logins(text: &str) -> impl Iterator<Item = Range<usize>> {
+    text.match_indices('@').filter_map(|(end, _)| {
+        let ends_word =
+            |character: char| character.is_whitespace() || "\"'`,;(){}<>".contains(character);
+        let word = text[..end].rfind(ends_word).map_or(0, |at| at + 1);
+        let word = (word..=end).find(|at| text.is_char_boundary(*at)).unwrap_or(end);
+        let (scheme, start) = match text[word..end].rfind("://") {
+            Some(at) => (true, word + at + 3),
+            None => (false, word),
+        };
+        let login = &text[start..end];
+        let in_path = login.contains(['/', '?', '#']);
+        let (_, password) = login.split_once(':').unwrap_or_default();
+        let told = !password.is_empty() && !password.starts_with('$');
+        (told && !in_path && (scheme || !login.contains("::"))).then_some(start..end)
+    })
+}
+
+/// Returns where values of keys stand that are called after a secret.
+fn values(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let lines = text.split_inclusive('\n').scan(0, |start, line| {
+        *start += line.len();
+        Some((*start - line.len(), line))
+    });
+    lines.flat_map(|(start, line)| {
+        let lower = line.to_ascii_lowercase();
+        let places: Vec<_> = KEYS
+            .iter()
+            .flat_map(|key| {
+                lower.match_indices(key).map(|(at, _)| at + key.len()).collect::<Vec<_>>()
+            })
+            .filter_map(|at| value_after(line, at))
+            .map(|place| start + place.start..start + place.end)
+            .collect();
+        places
+    })
+}
+
+/// Returns where a value stands behind a key that ends at `at`, unless it is a map, a list or filled in.
+fn value_after(line: &str, at: usize) -> Option<Range<usize>> {
+    let rest = &line[at..];
+    let rest = rest.trim_start_matches(['"', '\'']);
+    let value = rest.trim_start().strip_prefix(':')?;
+    // YAML has a blank behind a key's colon, JSON need not.
+    let value = value.trim_start();
+    let start = line.len() - value.len();
+    if value.is_empty() || value.starts_with(['{', '[', '|', '>', '$', '&', '#']) {
+        return None;
+    }
+    let length = match value.chars().next() {
+        Some(quote @ ('"' | '\'')) => {
+            let inner = &value[1..];
+            if inner.starts_with("${{") {
+                return None;
+            }
+            inner.find(quote).map_or(value.trim_end().len(), |end| end + 2)
+        }
+        _ => value
+            .find([',', '}', '#', '\n'])
+            .map_or(value.len(), |end| value[..end].trim_end().len()),
+    };
+    Some(start..start + length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literal_secrets_become_stars_of_the_same_length() {
+        for (text, shown) in [
+            ("url: 'http://me:hunter22@10.0.0.1/x@y'", "url: 'http://***********@10.0.0.1/x@y'"),
+            ("- me:hunter22@127.0.0.1:8500", "- ***********@127.0.0.1:8500"),
+            (
+                "stop: curl http://a:b@h/ http://${U}:${P}@h/",
+                "stop: curl http://***@h/ http://${U}:${P}@h/",
+            ),
+            ("consul: { token: b1gs-ecret }", "consul: { token: ********** }"),
+            ("token: 'b1gs, ecret' # x", "token: ****** ****** # x"),
+            ("{\"Token\":\"b1g\"}", "{\"Token\":*****}"),
+            ("  my_password:  pässword\nnext: 1", "  my_password:  *********\nnext: 1"),
+        ] {
+            assert_eq!(mask(text), shown);
+            assert_eq!(mask(text).len(), text.len());
+        }
+    }
+
+    #[test]
+    fn what_is_no_literal_secret_stays() {
+        for text in [
+            "nodes: [{ ssh: 'deploy@10.0.1.11:22' }]",
+            "stats: ipv4@10.0.0.13:9999",
+            "token: '${{ secrets.consul_token }}'",
+            "secrets: { consul_token: { env: CONSUL_HTTP_TOKEN } }",
+            "secrets:\n  t: { file: /x }",
+            "url: http://10.0.0.1:80/x@y:z",
+            "stop: git clone ssh://git@example.com/app",
+            "address: '[::1]:80'",
+        ] {
+            assert_eq!(mask(text), text);
+        }
+    }
+}

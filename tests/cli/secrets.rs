@@ -1,0 +1,105 @@
+//! Secrets: refused where they would be shown, and given to no child process.
+
+use crate::support::{Case, SMALL};
+
+const TOKEN: &str = "b1gs5ecr-7e57-4a4a";
+
+/// A playbook with another part, and the token in the environment as `TOKEN`.
+fn case(part: &str, other: &str) -> Case {
+    assert!(SMALL.contains(part), "{part}");
+    let playbook =
+        format!("{}secrets: {{ t: {{ env: TOKEN }} }}\n", SMALL.replacen(part, other, 1));
+    Case::new(&[("app.yaml", playbook.as_bytes())]).env("TOKEN", TOKEN)
+}
+
+#[track_caller]
+fn refused(case: &Case, arguments: &[&str], says: &str) {
+    for form in ["plain", "jsonl"] {
+        let (stdout, stderr) = case.exits(2, &[arguments, &["--output", form]].concat());
+        assert!(stderr.contains(says), "{stderr}");
+        let all = stdout + &stderr;
+        let shown = (0..=TOKEN.len() - 6).find(|at| all.contains(&TOKEN[*at..at + 6]));
+        assert_eq!(shown, None, "{all}");
+    }
+}
+
+#[test]
+fn a_literal_secret_is_refused_with_its_place_and_not_shown() {
+    let token = format!("consul: {{ token: {TOKEN}, ");
+    let quoted = format!("consul: {{ token: '{TOKEN}', ");
+    let variable = "consul: { token: '${{ version }}', ";
+    for token in [token.as_str(), &quoted, variable] {
+        let case = case("consul: { ", token);
+        refused(&case, &["check", "app.yaml"], "a token that is no secret of the playbook");
+        refused(&case, &["check", "app.yaml"], "write `token: ${{ secrets.consul_token }}`");
+        refused(&case, &["check", "app.yaml"], "app.yaml:15:18");
+        refused(&case, &["deploy", "app.yaml", "--yes"], "a token that is no secret");
+    }
+    let login = format!("http://me:{TOKEN}@");
+    for (part, other) in [
+        ("http://127.0.0.1:1'", format!("{login}127.0.0.1:1'")),
+        ("http://127.0.0.1:1/up", format!("{login}127.0.0.1:1/up")),
+        ("http://127.0.0.1:1/up", format!("me:{TOKEN}@127.0.0.1:1/up")),
+        ("http://127.0.0.1:1/up", format!("http://{TOKEN}@127.0.0.1:1/up")),
+        ("http://${{ node.address }}", format!("{login}${{{{ node.address }}}}")),
+        ("stop: 'true'", format!("stop: 'curl {login}127.0.0.1/'")),
+        ("version: {", format!("base: {{ default: '{login}h/' }}\n  version: {{")),
+    ] {
+        let case = case(part, &other);
+        refused(&case, &["check", "app.yaml"], "a user or password in a URL");
+        refused(&case, &["plan", "app.yaml"], "a user or password in a URL");
+    }
+}
+
+#[test]
+fn another_mistake_in_the_line_of_a_secret_does_not_show_it() {
+    for line in [
+        format!("consul: {{ tokn: {TOKEN}, "),
+        format!("consul: {{ token: {TOKEN}, nonsense: 1, "),
+        format!("consul: {{ token: [{TOKEN}], "),
+        format!("consul: {{ passwords: 1, password: {TOKEN}, "),
+    ] {
+        let case = case("consul: { ", &line);
+        // The value of a secret that rollgate has read is known wherever it stands.
+        let case = case.env("CONSUL_HTTP_TOKEN", TOKEN);
+        refused(&case, &["check", "app.yaml"], "app.yaml:15:");
+    }
+}
+
+#[test]
+fn a_secret_that_would_be_journalled_is_refused_before_anything_is_asked() {
+    let command = format!("stop: 'call --header X-Token={TOKEN}'");
+    let says = "the value of the secret `t` stands in the playbook";
+    refused(
+        &case("stop: 'true'", &command),
+        &["deploy", "app.yaml", "--yes", "--var", "version=2"],
+        says,
+    );
+    let given = format!("v={TOKEN}");
+    refused(
+        &case("version: {", "v: { default: x }\n  version: {"),
+        &["deploy", "app.yaml", "--yes", "--var", "version=2", "--var", &given],
+        "the value of `v` has the secret `t` in it",
+    );
+    let own = case("stop: 'true'", &command).env("CONSUL_HTTP_TOKEN", TOKEN);
+    refused(&own, &["status", "app.yaml"], "stands in the playbook");
+}
+
+#[test]
+fn no_command_gets_a_secret_by_its_environment() {
+    let health = "health:\n  run: 'env >>seen; exit 1'";
+    let part = "health:\n  http: 'http://${{ node.address }}/ping'\n  identity: { header: x-version, equals: '${{ version }}' }";
+    let case = case(part, health);
+    let case = case
+        .env("CONSUL_HTTP_TOKEN", "c0nsul-t0ken")
+        .env("CONSUL_HTTP_AUTH", "me:hunter22")
+        .env("ANOTHER", TOKEN)
+        .env("HARMLESS", "stays")
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    case.exits(0, &["status", "app.yaml"]);
+    let seen = std::fs::read_to_string(case.folder().join("seen")).expect("it was run here");
+    assert!(seen.contains("HARMLESS=stays"), "{seen}");
+    for secret in ["TOKEN=", "CONSUL_HTTP_AUTH", "hunter22", "ANOTHER"] {
+        assert!(!seen.contains(secret), "{secret}: {seen}");
+    }
+}
