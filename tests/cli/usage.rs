@@ -1,5 +1,8 @@
 //! Arguments, variables, and what cannot be reached: exit codes and messages.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
 use crate::support::{Case, SMALL};
 
 fn case() -> Case {
@@ -189,4 +192,35 @@ fn a_closed_pipe_is_no_error() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0));
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn what_is_not_utf_8_is_a_usage_error_that_names_it() {
+    let latin = OsStr::from_bytes(b"version=\xe4");
+    let argument = |arguments: &[&OsStr]| {
+        let case = case();
+        let output = case.command(&["plan", "app.yaml"]).args(arguments).output().expect("runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, stderr) = argument(&["--var".as_ref(), latin]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("argument 4 is not UTF-8: version="), "{stderr}");
+    let (code, stderr) =
+        argument(&["--output".as_ref(), "jsonl".as_ref(), "--var".as_ref(), latin]);
+    assert_eq!(code, Some(2), "{stderr}");
+    for name in ["ROLLGATE_VAR_version", "CONSUL_HTTP_TOKEN", "ROLLGATE_STATE_DIR"] {
+        let case = case();
+        let mut command = case.command(&["plan", "app.yaml"]);
+        let output = command.env(name, OsStr::from_bytes(b"\xff1")).output().expect("runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{name}: {stderr}");
+        assert!(stderr.contains(&format!("{name} is not UTF-8")), "{stderr}");
+    }
+    let case =
+        Case::new(&[("app.yaml", SMALL.as_bytes()), ("vars", b"# \xc3\xa4\nversion=\xe4\n")]);
+    let (_, stderr) = case.exits(2, &["plan", "app.yaml", "--var-file", "vars"]);
+    assert!(stderr.contains("cannot read --var-file vars: line 2 is not UTF-8"), "{stderr}");
+    let arguments = ["plan", "app.yaml", "--var", "version=2", "--var-file", "/dev/zero"];
+    let (_, stderr) = case.exits(2, &arguments);
+    assert!(stderr.contains("more than 1.0 MiB"), "{stderr}");
 }
