@@ -5,12 +5,14 @@
 //! refuses, because each write is a transaction that checks the session, and whatever is not Consul's is only done
 //! after [`Lock::verify`].
 
+mod error;
+mod fence;
 mod file;
 mod holder;
 mod moment;
 mod seen;
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -20,6 +22,8 @@ use tokio::time::Instant;
 use crate::consul::{Client, Error, Guard, KvWrite, SessionSettings, Write};
 use crate::world::World;
 
+pub use error::{LockError, NotHeld};
+pub use fence::Fence;
 pub use file::FileLock;
 pub use holder::Holder;
 use moment::Moment;
@@ -57,53 +61,6 @@ pub fn shared_prefix(service: &str) -> String {
 
 fn key(service: &str) -> String {
     format!("{}lock", shared_prefix(service))
-}
-
-/// Why there is no lock.
-#[derive(Debug, thiserror::Error)]
-pub enum LockError {
-    /// Somebody else has it.
-    #[error("the lock is held by {}", .0.as_ref().map_or("somebody unknown", |_| "another release"))]
-    Held(Option<Box<Holder>>),
-    /// Its holder vanished a moment ago; it stays closed for the lock-delay.
-    #[error("the lock is closed for a moment: its holder vanished")]
-    Closed(Option<Box<Holder>>),
-    /// Consul cannot be asked, or says no.
-    #[error(transparent)]
-    Consul(#[from] Error),
-}
-
-/// The lock is not ours any more, or that cannot be told.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotHeld {
-    /// It is lost.
-    #[error("the lock is lost: {0}")]
-    Lost(String),
-    /// Consul cannot be asked, and for so long that the session may have ended.
-    #[error("whether the lock is still held cannot be told: {0}")]
-    Unsure(String),
-}
-
-/// What writes are fenced with: the session that holds the lock now.
-#[derive(Debug, Clone)]
-pub struct Fence(Arc<Mutex<Guard>>);
-
-impl Fence {
-    /// The guard for a write right now.
-    #[must_use]
-    pub fn now(&self) -> Guard {
-        self.guard().clone()
-    }
-
-    /// A fence that stays as it is.
-    #[cfg(test)]
-    pub(crate) fn new(guard: Guard) -> Self {
-        Self(Arc::new(Mutex::new(guard)))
-    }
-
-    fn guard(&self) -> MutexGuard<'_, Guard> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
 }
 
 /// The lock, while it is held.
@@ -146,7 +103,7 @@ impl<W: World> Lock<W> {
         mut waiting: impl FnMut(&LockError),
     ) -> Result<Arc<Self>, LockError> {
         let client = client.hurried(QUESTION_PATIENCE.max(PAUSE));
-        holder.file = file.as_ref().map(|file| file.identity().to_owned());
+        holder.file = file.as_ref().and_then(|file| file.identity().map(str::to_owned));
         let settings = settings(service, &holder);
         let mut renewed = Moment::now(client.now());
         let session = client.session_create(&settings).await?;
@@ -199,7 +156,7 @@ impl<W: World> Lock<W> {
         Arc::new(Self {
             client,
             service: service.to_owned(),
-            fence: Fence(Arc::new(Mutex::new(guard))),
+            fence: Fence::new(guard),
             state: Mutex::new(State { holder, renewed, renewal: None }),
             lost: watch::Sender::new(None),
             hurry: Notify::new(),
@@ -267,7 +224,7 @@ impl<W: World> Lock<W> {
             if let Some(reason) = self.lost.borrow().clone() {
                 return Err(NotHeld::Lost(reason));
             }
-            let Some(client) = &self.client else { return Ok(()) };
+            let Some(client) = &self.client else { return self.verify_file() };
             let guard = self.fence.now();
             match client.kv_get(&guard.key).await {
                 Ok(Some(entry)) if entry.session.as_deref() == Some(guard.session.as_str()) => {
@@ -286,14 +243,24 @@ impl<W: World> Lock<W> {
         }
     }
 
+    /// Without Consul another process goes by the file: one that is removed or replaced keeps none away.
+    fn verify_file(&self) -> Result<(), NotHeld> {
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if file.as_ref().is_some_and(FileLock::is_in_place) {
+            return Ok(());
+        }
+        let reason = "the lock file was removed or replaced";
+        self.lose(reason);
+        Err(NotHeld::Lost(reason.to_owned()))
+    }
+
     /// Gives the lock back, so that the next one need not wait.
     pub async fn release(&self) {
         if let Some(renewal) = self.state().renewal.take() {
             renewal.abort();
         }
         // Another process of this machine may have it once nothing is written any more.
-        let _given_back =
-            self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let _given_back = self.file.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(client) = self.client.as_ref().filter(|_| self.lost.borrow().is_none()) else {
             return;
         };
@@ -374,7 +341,7 @@ impl<W: World> Lock<W> {
                     && let Ok(true) = client.kv_acquire(&old.key, made, &holder.to_bytes()).await
                 {
                     self.state().renewed = *since;
-                    *self.fence.guard() = Guard { key: old.key, session: made.clone() };
+                    self.fence.replace(Guard { key: old.key, session: made.clone() });
                     return Ok(());
                 }
             }
@@ -384,7 +351,7 @@ impl<W: World> Lock<W> {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,10 +4,10 @@ use clap::Args;
 
 use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
-use super::{Exit, Global, Output, PlaybookArguments, plan};
+use super::{Exit, Global, Output, PlaybookArguments, hold, plan};
 use crate::doctor::{Diagnosis, Finding};
 use crate::event::{Finished, Outcome};
-use crate::lock::{self, FileLock, Holder};
+use crate::lock;
 use crate::registry::Registry;
 use crate::secret;
 use crate::spec::Spec;
@@ -62,16 +62,7 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
 /// What operators share: Consul, its rights, the lock.
 async fn shared(opened: &Opened, reach: &Reach, spec: &Spec) -> Vec<Finding> {
     let service = &spec.service;
-    let held = |by: Option<Holder>| {
-        let by = by.map_or("somebody unknown".into(), |by| by.describe(reach.world.now()));
-        Err(format!("held by {by}"))
-    };
-    let Some(consul) = reach.shared() else {
-        let seen = FileLock::look(&opened.state).map_err(|error| format!("{error:#}"));
-        let free = || Ok(format!("free, a file in {}", opened.state.display()));
-        let lock = seen.and_then(|seen| seen.map_or_else(free, held));
-        return vec![Finding::new("lock", service, lock)];
-    };
+    let Some(consul) = reach.shared() else { return vec![lock_of(opened, reach).await] };
     let leader = consul.leader().await.map_err(|error| error.to_string());
     let leader = leader.and_then(|leader| match leader.as_str() {
         "" => Err("it has no leader".to_owned()),
@@ -85,15 +76,24 @@ async fn shared(opened: &Opened, reach: &Reach, spec: &Spec) -> Vec<Finding> {
     let registry = Registry::new(&reach.world, &reach.consul, spec);
     let registry = registry.may_write(&addresses).await.map_err(|error| error.to_string());
     let journals = lock::may_share(consul, service).await.map_err(|error| error.to_string());
-    let seen = lock::look(consul, service).await.map_err(|error| error.to_string());
-    let lock = seen.and_then(|seen| match seen.filter(|seen| seen.session.is_some()) {
-        Some(seen) => held(seen.holder),
-        None => Ok("free".to_owned()),
-    });
     vec![
         Finding::new("consul", &place, leader),
         Finding::new("rights", "registry", registry.map(|()| spec.registry.place("<address>"))),
         Finding::new("rights", "lock", journals.map(|()| lock::shared_prefix(service))),
-        Finding::new("lock", service, lock),
+        lock_of(opened, reach).await,
     ]
+}
+
+/// Whether the lock is free.
+async fn lock_of(opened: &Opened, reach: &Reach) -> Finding {
+    let seen = hold::look(opened, reach.shared()).await;
+    let lock = seen.and_then(|seen| match seen.filter(|seen| seen.session.is_some()) {
+        Some(seen) => {
+            let by = hold::described(seen.holder.as_ref(), reach.world.now());
+            Err(format!("held by {by}"))
+        }
+        None if reach.shared().is_some() => Ok("free".to_owned()),
+        None => Ok(format!("free, a file in {}", opened.state.display())),
+    });
+    Finding::new("lock", &opened.loaded.playbook.service, lock)
 }

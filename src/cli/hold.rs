@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use super::Exit;
 use super::open::{Opened, Reach};
 use super::output::Refusal;
-use crate::consul;
+use crate::consul::{self, Client};
 use crate::engine::Stop;
-use crate::lock::{FileLock, Holder, Lock, LockError};
+use crate::lock::{self, FileLock, Holder, Lock, LockError, Seen};
 use crate::report::say;
 use crate::text;
 use crate::world::{Live, World};
@@ -20,12 +20,29 @@ use crate::world::{Live, World};
 /// Between two lines about a lock that is waited for.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// How long a lock file is tried for at least.
+const LOOKED_AT: Duration = Duration::from_secs(1);
+
+/// Between two attempts to lock it.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest time for which the lock may be waited for.
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// How the lock is waited for.
 #[derive(Debug, Clone, Args)]
 pub(super) struct LockArguments {
     /// How long to wait while another release holds the lock, like 10m [default: not at all]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = lock_wait)]
     lock_wait: Option<Duration>,
+}
+
+fn lock_wait(text: &str) -> Result<Duration, String> {
+    let wait = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if wait > LONGEST_WAIT {
+        return Err("longer than 30 days".to_owned());
+    }
+    Ok(wait)
 }
 
 /// Takes the lock of the playbook's service.
@@ -75,29 +92,62 @@ pub(super) async fn take(
     }
 }
 
-/// Locks the state folder on this machine.
+/// Locks the state folder on this machine, and the playbook where that is the only lock.
 async fn take_file(opened: &Opened, reach: &Reach, deadline: Instant) -> Result<FileLock, Refusal> {
+    // A command that looks at the lock has it for a moment.
+    let deadline = deadline.max(Instant::now() + LOOKED_AT);
     loop {
-        match FileLock::take(&opened.state) {
+        let holder = match take_once(opened, reach) {
             Ok(Ok(file)) => return Ok(file),
-            Ok(Err(holder)) if Instant::now() >= deadline => {
-                return Err(refusal(&LockError::Held(holder.map(Box::new)), opened, reach));
-            }
-            Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(500)).await,
+            Ok(Err(holder)) => holder,
             Err(error) => {
                 return Err(
                     Refusal::new(Exit::REFUSED, format!("{error:#}")).hint("nothing was changed")
                 );
             }
+        };
+        if Instant::now() >= deadline {
+            return Err(refusal(&LockError::Held(holder.map(Box::new)), opened, reach));
         }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
-fn who(error: &LockError, reach: &Reach) -> String {
-    let described = |holder: &Option<Box<Holder>>| match holder {
-        Some(holder) => holder.describe(reach.world.now()),
-        None => "somebody unknown".to_owned(),
+fn take_once(opened: &Opened, reach: &Reach) -> anyhow::Result<Result<FileLock, Option<Holder>>> {
+    let mut file = match FileLock::take(&opened.state)? {
+        Ok(file) => file,
+        Err(holder) => return Ok(Err(holder)),
     };
+    if reach.shared().is_some() || file.guard_playbook(&opened.file)? {
+        return Ok(Ok(file));
+    }
+    // The state folder is another one than that of the release which has the playbook.
+    Ok(Err(None))
+}
+
+/// Looks at the lock of the playbook's service; nothing when it is free and no release ever had it.
+pub(super) async fn look(
+    opened: &Opened,
+    consul: Option<&Client<Live>>,
+) -> Result<Option<Seen>, String> {
+    match consul {
+        Some(consul) => lock::look(consul, &opened.loaded.playbook.service)
+            .await
+            .map_err(|error| error.to_string()),
+        // A file that was left behind is no lock.
+        None => FileLock::look(&opened.state, &opened.file)
+            .map(|held| held.map(|holder| Seen { session: Some(String::new()), holder }))
+            .map_err(|error| format!("{error:#}")),
+    }
+}
+
+/// Says who holds a lock.
+pub(super) fn described(holder: Option<&Holder>, now: jiff::Timestamp) -> String {
+    holder.map_or_else(|| "an unknown process".to_owned(), |holder| holder.describe(now))
+}
+
+fn who(error: &LockError, reach: &Reach) -> String {
+    let described = |holder: &Option<Box<Holder>>| described(holder.as_deref(), reach.world.now());
     match error {
         LockError::Held(holder) => format!("the lock is held by {}", described(holder)),
         LockError::Closed(None) => "the lock is closed for some seconds".to_owned(),

@@ -5,8 +5,8 @@ use clap::{Args, Subcommand};
 use super::deploy::agreed;
 use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
-use super::{Exit, Global, PlaybookArguments};
-use crate::lock::{FileLock, Holder, Seen, force_open, look};
+use super::{Exit, Global, PlaybookArguments, hold};
+use crate::lock::{Holder, force_open, look};
 use crate::report::say;
 use crate::world::World;
 
@@ -43,14 +43,10 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
 
 fn show(playbook: &PlaybookArguments, global: &Global) -> Result<Exit, Refusal> {
     let opened = Opened::new(playbook, global, Missing::Open)?;
-    let service = &opened.loaded.playbook.service;
     let (seen, reach) = block_on(async {
         let reach = opened.reach()?;
-        let seen = match reach.shared() {
-            Some(consul) => look(consul, service).await.map_err(|error| unknown(&error))?,
-            None => in_file(&opened)?,
-        };
-        Ok::<_, Refusal>((seen, reach))
+        let seen = hold::look(&opened, reach.shared()).await;
+        Ok::<_, Refusal>((seen.map_err(|problem| Refusal::new(Exit::REFUSED, problem))?, reach))
     })??;
     let text = match seen {
         Some(seen) if seen.session.is_some() => format!("held by {}\n", who(seen.holder, &reach)),
@@ -66,7 +62,9 @@ fn break_it(arguments: &Break, global: &Global) -> Result<Exit, Refusal> {
     block_on(async {
         let reach = opened.reach()?;
         let Some(consul) = reach.shared() else {
-            let Some(seen) = in_file(&opened)? else {
+            let seen = hold::look(&opened, None).await;
+            let seen = seen.map_err(|problem| Refusal::new(Exit::REFUSED, problem))?;
+            let Some(seen) = seen else {
                 say("The lock is free.\n");
                 return Ok(Exit::DONE);
             };
@@ -89,16 +87,8 @@ fn break_it(arguments: &Break, global: &Global) -> Result<Exit, Refusal> {
     })?
 }
 
-/// The lock where no Consul is shared: the file of the state folder. A file that was left behind is no lock.
-fn in_file(opened: &Opened) -> Result<Option<Seen>, Refusal> {
-    let found = FileLock::look(&opened.state);
-    let found = found.map_err(|error| Refusal::new(Exit::REFUSED, format!("{error:#}")))?;
-    Ok(found.map(|holder| Seen { session: Some(String::new()), holder }))
-}
-
 fn who(holder: Option<Holder>, reach: &Reach) -> String {
-    holder
-        .map_or_else(|| "somebody unknown".to_owned(), |holder| holder.describe(reach.world.now()))
+    hold::described(holder.as_ref(), reach.world.now())
 }
 
 fn unknown(error: &crate::consul::Error) -> Refusal {

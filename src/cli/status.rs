@@ -8,19 +8,22 @@ use clap::Args;
 use serde_json::json;
 
 use super::history::History;
-use super::open::{Missing, Opened, Reach, block_on};
+use super::open::{Missing, Opened, block_on};
 use super::output::{self, Refusal};
-use super::{Exit, Global, Output, PlaybookArguments, plan};
+use super::{Exit, Global, Output, PlaybookArguments, hold, plan};
 use crate::engine::release::Release;
 use crate::event::{Finished, Lines, Outcome, Started};
 use crate::gateway::Observation;
-use crate::lock::{FileLock, Holder};
+use crate::lock::Holder;
 use crate::report::{NodeView, Place, state_now};
 use crate::shell::quote;
 use crate::spec::Spec;
 use crate::survey::{Fleet, NodeFacts};
 use crate::table::Table;
 use crate::text;
+
+/// How long Consul may take to tell of the lock.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -40,11 +43,17 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
         let fleet = plan::look(&reach, &spec).await;
         let reachable = fleet.as_ref().is_ok_and(|fleet| fleet.registry_problem.is_none());
         let history = History::read(&opened, &reach, reachable).await;
-        let lock = holder(&opened, &reach).await;
+        let client = reach.shared_in_passing(LOCK_PATIENCE);
+        let lock = hold::look(&opened, client.as_ref()).await;
         reach.world.close().await;
         fleet.map(|fleet| (fleet, history, lock))
     })??;
-    let seen = Seen { fleet: &fleet, spec: &spec, history: &history, lock: lock.as_ref() };
+    let lock = match &lock {
+        Ok(Some(seen)) if seen.session.is_some() => Lock::Held(seen.holder.as_ref()),
+        Ok(_) => Lock::Free,
+        Err(problem) => Lock::Unknown(problem),
+    };
+    let seen = Seen { fleet: &fleet, spec: &spec, history: &history, lock };
     let next = seen.next(&opened);
     let text = match output::form(global) {
         Output::Jsonl => {
@@ -63,17 +72,17 @@ struct Seen<'a> {
     fleet: &'a Fleet,
     spec: &'a Spec,
     history: &'a History,
-    /// Who holds the lock.
-    lock: Option<&'a Holder>,
+    lock: Lock<'a>,
 }
 
-/// Who holds the lock, if anybody does and Consul tells.
-async fn holder(opened: &Opened, reach: &Reach) -> Option<Holder> {
-    let Some(client) = reach.shared_in_passing(Duration::from_secs(2)) else {
-        return FileLock::look(&opened.state).ok()??;
-    };
-    let seen = crate::lock::look(&client, &opened.loaded.playbook.service).await.ok()??;
-    seen.holder.filter(|_| seen.session.is_some())
+/// The lock of the service.
+#[derive(Clone, Copy)]
+enum Lock<'a> {
+    Free,
+    /// Held, by a process that may have left no word of itself.
+    Held(Option<&'a Holder>),
+    /// It cannot be looked at, and why.
+    Unknown(&'a str),
 }
 
 impl Seen<'_> {
@@ -115,9 +124,15 @@ impl Seen<'_> {
                 let _ = writeln!(text, "\nLast release {}", text::line(&last, 400));
             }
         }
-        if let Some(holder) = self.lock {
-            let who = holder.describe(jiff::Timestamp::now());
-            let _ = writeln!(text, "Lock  held by {who}");
+        match self.lock {
+            Lock::Free => {}
+            Lock::Held(holder) => {
+                let who = hold::described(holder, jiff::Timestamp::now());
+                let _ = writeln!(text, "Lock  held by {who}");
+            }
+            Lock::Unknown(problem) => {
+                let _ = writeln!(text, "Lock  unknown: {}", text::line(problem, 300));
+            }
         }
         for (what, command) in next {
             let next = text::harmless(&format!("{what}: {command}"));
@@ -132,9 +147,13 @@ impl Seen<'_> {
         Some((release, release.started.as_ref()?))
     }
 
-    /// Whether somebody is at work on this very release.
+    /// Whether a process works on this very release, or may do so.
     fn runs(&self, started: &Started) -> bool {
-        self.lock.is_some_and(|holder| holder.release == started.inputs.release)
+        match self.lock {
+            Lock::Free | Lock::Unknown(_) => false,
+            Lock::Held(None) => true,
+            Lock::Held(Some(holder)) => holder.release == started.inputs.release,
+        }
     }
 
     /// What became of a node, and in which release if that is not the last.
@@ -230,8 +249,13 @@ impl Seen<'_> {
         for problem in &self.history.problems {
             lines.tell("journal.status", None, None, json!({ "problem": problem }));
         }
-        if let Some(holder) = self.lock {
-            let data = serde_json::to_value(holder).unwrap_or_default();
+        let lock = match self.lock {
+            Lock::Free => None,
+            Lock::Held(Some(holder)) => Some(serde_json::to_value(holder).unwrap_or_default()),
+            Lock::Held(None) => Some(json!({ "problem": "held by an unknown process" })),
+            Lock::Unknown(problem) => Some(json!({ "problem": problem })),
+        };
+        if let Some(data) = lock {
             lines.tell("lock.status", None, None, data);
         }
         if let Some((release, started)) = self.last() {

@@ -4,17 +4,20 @@
 //! A line that was torn by a crash is the last one and is dropped when the journal is read.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
 use super::release::Release;
 use crate::event::Event;
-use crate::text;
+use crate::{file, text};
 
 /// The name of the file within a release's folder.
 const FILE: &str = "journal.jsonl";
+
+/// A line that is longer is not one of ours: the longest has a playbook in it, which has at most 1 MiB.
+const LONGEST_LINE: u64 = 8 * 1024 * 1024;
 
 /// A journal that is being written.
 #[derive(Debug)]
@@ -31,13 +34,10 @@ impl Journal {
     /// When the disk refuses, or the release exists.
     pub fn create(state: &Path, release: &str) -> Result<Self> {
         let folder = state.join(release);
-        fs::create_dir_all(&folder)
+        private(state, &folder)
             .with_context(|| format!("cannot make the state folder {}", folder.display()))?;
         let path = folder.join(FILE);
-        let file = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .open(&path)
+        let file = file::open_private(&path, OpenOptions::new().append(true).create_new(true))
             .with_context(|| format!("cannot make the journal {}", path.display()))?;
         flush_names(&[&folder, state])?;
         Ok(Self { file, path })
@@ -53,7 +53,7 @@ impl Journal {
         let folder = state.join(release);
         let path = folder.join(FILE);
         let trouble = || format!("cannot take over the journal {}", path.display());
-        fs::create_dir_all(&folder).with_context(trouble)?;
+        private(state, &folder).with_context(trouble)?;
         // In one go: whoever reads it finds the old journal or the new one.
         let mut file = tempfile::NamedTempFile::new_in(&folder).with_context(trouble)?;
         let whole = so_far.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -86,6 +86,12 @@ impl Journal {
     }
 }
 
+/// The folders of a journal, which others may not read: it tells every command of a release and what it printed.
+fn private(state: &Path, folder: &Path) -> std::io::Result<()> {
+    file::private_folder(state)?;
+    file::private_folder(folder)
+}
+
 /// The names of new files are data of their folder.
 fn flush_names(folders: &[&Path]) -> Result<()> {
     for folder in folders {
@@ -102,9 +108,21 @@ fn flush_names(folders: &[&Path]) -> Result<()> {
 ///
 /// When it cannot be read, or a line other than a torn last one is not an event that may follow.
 pub fn read(path: &Path) -> Result<(Vec<Event>, Release)> {
-    let bytes =
-        fs::read(path).with_context(|| format!("cannot read the journal {}", path.display()))?;
+    let bytes = bytes_of(path)?;
     parse(&bytes, &path.display().to_string())
+}
+
+/// Reads a journal's bytes.
+///
+/// # Errors
+///
+/// When it cannot be read, or is no regular file.
+pub fn bytes_of(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file::open_regular(path)
+        .and_then(|mut file| file.read_to_end(&mut bytes))
+        .with_context(|| format!("cannot read the journal {}", path.display()))?;
+    Ok(bytes)
 }
 
 /// Understands a journal's bytes; `name` is where they are from.
@@ -162,18 +180,27 @@ pub fn all(state: &Path) -> Vec<(jiff::Timestamp, String, PathBuf)> {
     let entries = fs::read_dir(state).into_iter().flatten();
     entries
         .filter_map(|entry| {
-            let path = entry.ok()?.path().join(FILE);
-            let first = first(&path)?;
-            Some((first.at, first.release, path))
+            let folder = entry.ok()?;
+            // A release is what its folder is called, whatever a journal from elsewhere says.
+            let release = folder.file_name().into_string().ok().filter(|name| is_id(name))?;
+            let path = folder.path().join(FILE);
+            Some((first(&path)?.at, release, path))
         })
         .collect()
+}
+
+/// Returns whether a text may be a release's id: it becomes a part of paths and keys.
+#[must_use]
+pub fn is_id(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Reads how a release began.
 #[must_use]
 pub fn first(path: &Path) -> Option<Event> {
     let mut line = String::new();
-    BufReader::new(File::open(path).ok()?).read_line(&mut line).ok()?;
+    let file = file::open_regular(path).ok()?;
+    BufReader::new(file.take(LONGEST_LINE)).read_line(&mut line).ok()?;
     Event::from_line(&line).ok()
 }
 
@@ -249,6 +276,26 @@ mod tests {
         assert_eq!(recent(state.path(), 2).len(), 2);
         assert_eq!(latest(state.path()), Some(paths[0].clone()));
         assert!(recent(&state.path().join("none"), 20).is_empty());
+    }
+
+    #[test]
+    fn a_journal_is_for_its_user_alone_and_no_symlink() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let root = tempfile::tempdir().expect("temp dir");
+        let state = root.path().join("state");
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        fs::create_dir(&state).expect("mkdir");
+        fs::set_permissions(&state, fs::Permissions::from_mode(0o755)).expect("chmod");
+        let mut journal = Journal::create(&state, "r1").expect("journal");
+        journal.append(&(started(1).to_line() + "\n")).expect("append");
+        assert_eq!([&state, &state.join("r1"), journal.path()].map(mode), [0o700, 0o700, 0o600]);
+        let whole = bytes_of(journal.path()).expect("readable");
+        let taken = Journal::take_over(&state, "r2", &whole).expect("journal");
+        assert_eq!((mode(&state.join("r2")), mode(taken.path())), (0o700, 0o600));
+        fs::create_dir(state.join("r3")).expect("mkdir");
+        symlink(journal.path(), state.join("r3").join(FILE)).expect("symlink");
+        assert!(bytes_of(&state.join("r3").join(FILE)).is_err());
+        assert_eq!(all(&state).len(), 2, "a symlink is no journal");
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! Journals of releases, on this machine and in Consul: of a release that is in both, the one that is true counts.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::copy::{self, Kept};
 use super::journal;
 use super::release::Release;
 use crate::consul::Client;
 use crate::event::{Event, Fact, Outcome, Started};
+use crate::text;
 use crate::world::World;
 
 /// A release as its journal tells it.
@@ -167,9 +167,8 @@ async fn read<W: World>(
     places: &Places,
 ) -> Result<Past> {
     let here = places.path.as_ref().map(|path| {
-        let bytes = fs::read(path)
-            .with_context(|| format!("cannot read the journal {}", path.display()))?;
-        let release = journal::fold(&bytes, &path.display().to_string())?;
+        let bytes = journal::bytes_of(path)?;
+        let release = of(id, journal::fold(&bytes, &path.display().to_string())?)?;
         anyhow::Ok((bytes, release))
     });
     // The journal of a release that is done is whole; any other may have gone on elsewhere.
@@ -181,7 +180,7 @@ async fn read<W: World>(
         Some(kept) if !whole => Some(
             async {
                 let bytes = kept_bytes(client, service, kept).await?;
-                let release = journal::fold(&bytes, &format!("Consul's journal of {id}"))?;
+                let release = of(id, journal::fold(&bytes, &format!("Consul's journal of {id}"))?)?;
                 anyhow::Ok((bytes, release))
             }
             .await,
@@ -201,6 +200,13 @@ async fn read<W: World>(
         (None, None) => bail!("release {id} has no journal"),
     };
     Ok(Past { id: id.to_owned(), release, bytes, path: places.path.clone() })
+}
+
+/// Refuses a journal that tells of another release than its place says: the id becomes a part of paths and commands.
+fn of(id: &str, release: Release) -> Result<Release> {
+    let told = release.started.as_ref().map_or(id, |started| &started.inputs.release);
+    ensure!(told == id, "the journal of {id} tells of another release, {}", text::line(told, 40));
+    Ok(release)
 }
 
 /// Returns whether the journal of this machine has all of Consul's, and perhaps more: the copy may be behind.

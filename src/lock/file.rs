@@ -1,75 +1,116 @@
 //! The lock of one state folder: a locked file, which the system gives back when its process ends, however it ends.
+//!
+//! Without Consul it is the only lock of a service. Then the playbook itself is locked as well: a state folder that is
+//! removed or replaced while a release runs must not let a second one begin.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use super::Holder;
+use crate::file;
 
 /// The name of the file in the state folder.
 const FILE: &str = "lock";
+
+/// A holder's description is shorter than this.
+const LARGEST: u64 = 64 * 1024;
 
 /// A state folder that is ours until this is dropped.
 #[derive(Debug)]
 pub struct FileLock {
     file: File,
-    identity: String,
+    path: PathBuf,
+    identity: Option<String>,
+    /// The locked playbook, where there is no other lock than this file.
+    playbook: Option<File>,
 }
 
 impl FileLock {
-    /// Locks a state folder, or says who has it.
+    /// Locks a state folder, or says who has it. A command that looks at the lock has it for a moment, so that it is
+    /// worth another try.
     ///
     /// # Errors
     ///
     /// When the folder or its file cannot be made or locked.
     pub fn take(state: &Path) -> Result<Result<Self, Option<Holder>>> {
-        fs::create_dir_all(state)
+        file::private_folder(state)
             .with_context(|| format!("cannot make the state folder {}", state.display()))?;
         let path = state.join(FILE);
         let trouble = || format!("cannot lock {}", path.display());
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .with_context(trouble)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = file::open_private(&path, &mut options).with_context(trouble)?;
         match file.try_lock() {
             Ok(()) => {
-                let status = file.metadata().with_context(trouble)?;
-                let boot =
-                    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-                let identity = format!("{}:{}:{}", boot.trim(), status.dev(), status.ino());
-                Ok(Ok(Self { file, identity }))
+                let identity = identity(&file).with_context(trouble)?;
+                Ok(Ok(Self { file, path, identity, playbook: None }))
             }
-            Err(TryLockError::WouldBlock) => {
-                let mut bytes = Vec::new();
-                file.read_to_end(&mut bytes).with_context(trouble)?;
-                Ok(Err(Holder::from_bytes(&bytes)))
-            }
+            Err(TryLockError::WouldBlock) => Ok(Err(holder(&file).with_context(trouble)?)),
             Err(TryLockError::Error(error)) => Err(error).with_context(trouble),
         }
     }
 
-    /// Says who has a state folder, if anybody does.
+    /// Locks the playbook as well. Returns whether that was possible; a file that cannot be locked at all is not.
     ///
     /// # Errors
     ///
-    /// When its file cannot be read or locked.
-    pub fn look(state: &Path) -> Result<Option<Option<Holder>>> {
-        if !state.join(FILE).exists() {
-            return Ok(None);
+    /// When the playbook cannot be opened.
+    pub fn guard_playbook(&mut self, playbook: &Path) -> Result<bool> {
+        let trouble = || format!("cannot open {}", playbook.display());
+        let file = File::open(playbook).with_context(trouble)?;
+        match file.try_lock() {
+            Ok(()) => self.playbook = Some(file),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            // Some file systems have no locks for files that are only read.
+            Err(TryLockError::Error(_)) => {}
         }
-        Ok(Self::take(state)?.err())
+        Ok(true)
     }
 
-    /// What tells this file from every other one, as long as the machine runs.
+    /// Says who has a state folder, or the playbook, if any process does. Disturbs none that takes the lock.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read or locked.
+    pub fn look(state: &Path, playbook: &Path) -> Result<Option<Option<Holder>>> {
+        let path = state.join(FILE);
+        let trouble = || format!("cannot look at {}", path.display());
+        match file::open_regular(&path) {
+            Ok(file) => match file.try_lock_shared() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Ok(Some(holder(&file).with_context(trouble)?));
+                }
+                Err(TryLockError::Error(error)) => return Err(error).with_context(trouble),
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(trouble),
+        }
+        let playbook = File::open(playbook);
+        let is_held = playbook
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
+        Ok(is_held.then_some(None))
+    }
+
+    /// Returns whether the file that is locked still is the one in the state folder. Another process that finds
+    /// another file there, or none, knows nothing of this lock.
     #[must_use]
-    pub fn identity(&self) -> &str {
-        &self.identity
+    pub fn is_in_place(&self) -> bool {
+        let place = |status: &fs::Metadata| (status.dev(), status.ino());
+        match (fs::symlink_metadata(&self.path), self.file.metadata()) {
+            (Ok(found), Ok(own)) => place(&found) == place(&own),
+            (Err(_), _) | (_, Err(_)) => false,
+        }
+    }
+
+    /// What tells this file from every other one, as long as the machine runs; nothing where that is not known.
+    #[must_use]
+    pub fn identity(&self) -> Option<&str> {
+        self.identity.as_deref()
     }
 
     /// Writes down who has it, for others to read.
@@ -82,6 +123,24 @@ impl FileLock {
         self.file.rewind()?;
         self.file.write_all(&holder.to_bytes())
     }
+}
+
+/// Reads who has a file.
+fn holder(file: &File) -> std::io::Result<Option<Holder>> {
+    let mut bytes = Vec::new();
+    file.take(LARGEST).read_to_end(&mut bytes)?;
+    Ok(Holder::from_bytes(&bytes))
+}
+
+/// A device and a number are the same again after a reboot, and on other machines.
+fn identity(file: &File) -> std::io::Result<Option<String>> {
+    let status = file.metadata()?;
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    Ok(identity_of(boot.trim(), status.dev(), status.ino()))
+}
+
+fn identity_of(boot: &str, device: u64, number: u64) -> Option<String> {
+    (!boot.is_empty()).then(|| format!("{boot}:{device}:{number}"))
 }
 
 #[cfg(test)]
@@ -108,9 +167,70 @@ mod tests {
         first.sign(&holder).expect("written");
         let second = FileLock::take(state.path()).expect("lockable");
         assert_eq!(second.map(|_| ()).expect_err("held"), Some(holder));
-        let identity = first.identity().to_owned();
+        let identity = first.identity().map(str::to_owned);
+        assert!(identity.is_some());
         drop(first);
         let third = FileLock::take(state.path()).expect("lockable").expect("free again");
-        assert_eq!(third.identity(), identity);
+        assert_eq!(third.identity(), identity.as_deref());
+    }
+
+    #[test]
+    fn a_look_does_not_keep_another_look_or_a_later_lock_away() {
+        let state = tempfile::tempdir().expect("temp dir");
+        let playbook = state.path().join("app.yaml");
+        fs::write(&playbook, "").expect("write");
+        let look = || FileLock::look(state.path(), &playbook).expect("readable");
+        assert_eq!(look(), None, "no release ever ran");
+        drop(FileLock::take(state.path()).expect("lockable").expect("free"));
+        let open = file::open_regular(&state.path().join(FILE)).expect("it is there");
+        open.try_lock_shared().expect("another look");
+        assert_eq!(look(), None);
+        drop(open);
+        let held = FileLock::take(state.path()).expect("lockable").expect("free");
+        fs::write(state.path().join(FILE), "no holder").expect("write");
+        assert_eq!(look(), Some(None), "held by an unknown process, not free");
+        drop(held);
+        assert_eq!(look(), None);
+    }
+
+    #[test]
+    fn a_state_folder_that_is_removed_lets_no_second_release_in() {
+        let root = tempfile::tempdir().expect("temp dir");
+        let (state, playbook) = (root.path().join("state"), root.path().join("app.yaml"));
+        fs::write(&playbook, "").expect("write");
+        let mut first = FileLock::take(&state).expect("lockable").expect("free");
+        assert!(first.guard_playbook(&playbook).expect("readable"));
+        assert!(first.is_in_place());
+        fs::remove_dir_all(&state).expect("remove");
+        assert!(!first.is_in_place());
+        assert_eq!(FileLock::look(&state, &playbook).expect("readable"), Some(None));
+        let mut second = FileLock::take(&state).expect("lockable").expect("another file");
+        assert!(!first.is_in_place(), "another file is not ours");
+        assert!(!second.guard_playbook(&playbook).expect("readable"));
+        drop(first);
+        assert!(second.guard_playbook(&playbook).expect("readable"));
+    }
+
+    #[test]
+    fn a_lock_file_is_private_and_no_symlink() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let root = tempfile::tempdir().expect("temp dir");
+        let (state, victim) = (root.path().join("state"), root.path().join("victim"));
+        fs::create_dir(&state).expect("mkdir");
+        fs::write(&victim, "precious").expect("write");
+        symlink(&victim, state.join(FILE)).expect("symlink");
+        assert!(FileLock::take(&state).is_err());
+        assert!(FileLock::look(&state, &victim).is_err());
+        fs::remove_file(state.join(FILE)).expect("remove");
+        drop(FileLock::take(&state).expect("lockable").expect("free"));
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        assert_eq!((mode(&state), mode(&state.join(FILE))), (0o700, 0o600));
+        assert_eq!(fs::read_to_string(&victim).expect("read"), "precious");
+    }
+
+    #[test]
+    fn without_a_boot_id_no_lock_is_the_same_as_another() {
+        assert_eq!(identity_of("", 1, 2), None);
+        assert_eq!(identity_of("b", 1, 2).as_deref(), Some("b:1:2"));
     }
 }

@@ -1,0 +1,123 @@
+//! Without Consul, on nothing but files: the lock, the journal, and what happens to them.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::Case;
+
+/// A gateway whose list of servers is a folder; `go` is there when its count of requests may be told.
+const PLAYBOOK: &str = r#"service: app
+variables: { padding: { default: PADDING } }
+registry: { type: gateway }
+gateways:
+  - type: command
+    name: lb
+    list: ls gw
+    pattern: '(?m)^(?<address>\d+\.\d+\.\d+\.\d+:\d+)$'
+    out: rm -f gw/"$1"
+    in: touch gw/"$1"
+    in_flight: 'touch counted; until [ -e go ]; do sleep 0.05; done; echo 0'
+nodes:
+  - { ssh: local, name: app-1, address: '127.0.0.1:9000' }
+  - { ssh: local, name: app-2, address: '127.0.0.2:9000' }
+  - { ssh: local, name: app-3, address: '127.0.0.3:9000' }
+stop: 'true'
+start: 'true'
+health: { run: 'true' }
+"#;
+
+fn case() -> Case {
+    let playbook = PLAYBOOK.replace("PADDING", &"x".repeat(3000));
+    let case = Case::new(&[("app.yaml", playbook.as_bytes()), ("go", b"")]);
+    let case = case.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    fs::create_dir(case.folder().join("gw")).expect("a folder");
+    for node in 1..=3 {
+        fs::write(case.folder().join(format!("gw/127.0.0.{node}:9000")), "").expect("a file");
+    }
+    case
+}
+
+fn state(case: &Case) -> PathBuf {
+    case.folder().join(".rollgate/app")
+}
+
+fn journals(case: &Case) -> Vec<PathBuf> {
+    let folders = fs::read_dir(state(case)).expect("a state folder").flatten();
+    folders.map(|folder| folder.path().join("journal.jsonl")).filter(|path| path.exists()).collect()
+}
+
+/// Waits for what another process does.
+#[track_caller]
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Takes a node out, up to where its requests are counted and the count waits.
+fn held_up(case: &Case) -> Child {
+    fs::remove_file(case.folder().join("go")).expect("it was there");
+    let mut command = case.command(&["node", "out", "app.yaml", "app-1"]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("runs");
+    until("requests are counted", || case.folder().join("counted").exists());
+    child
+}
+
+#[test]
+fn state_is_for_its_user_alone() {
+    let case = case();
+    case.exits(0, &["node", "out", "app.yaml", "app-1"]);
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    let journals = journals(&case);
+    assert_eq!((mode(&state(&case)), mode(&state(&case).join("lock"))), (0o700, 0o600));
+    assert_eq!(journals.iter().map(|path| mode(path)).collect::<Vec<_>>(), [0o600]);
+}
+
+#[test]
+fn a_command_that_looks_at_the_lock_keeps_no_release_away() {
+    let case = case();
+    case.exits(0, &["node", "out", "app.yaml", "app-1"]);
+    let lock = File::open(state(&case).join("lock")).expect("a lock file");
+    lock.try_lock_shared().expect("nothing runs");
+    let (free, _) = case.exits(0, &["lock", "show", "app.yaml"]);
+    assert_eq!(free, "free\n");
+    let mut command = case.command(&["node", "out", "app.yaml", "app-2"]);
+    let mut child = command.stderr(Stdio::null()).spawn().expect("runs");
+    std::thread::sleep(Duration::from_millis(300));
+    drop(lock);
+    assert_eq!(child.wait().expect("ends").code(), Some(0));
+}
+
+#[test]
+fn a_removed_state_folder_lets_no_second_release_in() {
+    let case = case();
+    let mut first = held_up(&case);
+    fs::remove_dir_all(state(&case)).expect("removed");
+    let (_, stderr) = case.exits(4, &["node", "out", "app.yaml", "app-2"]);
+    assert!(stderr.contains("the lock is held by an unknown process"), "{stderr}");
+    let (held, _) = case.exits(0, &["lock", "show", "app.yaml"]);
+    assert_eq!(held, "held by an unknown process\n");
+    let (status, _) = case.exits(0, &["status", "app.yaml"]);
+    assert!(status.contains("Lock  held by an unknown process"), "{status}");
+    fs::write(case.folder().join("go"), "").expect("a file");
+    first.wait().expect("ends");
+    assert!(case.folder().join("gw/127.0.0.2:9000").exists(), "the second did nothing");
+    let (free, _) = case.exits(0, &["lock", "show", "app.yaml"]);
+    assert_eq!(free, "free\n");
+}
+
+#[test]
+fn a_wait_for_the_lock_that_no_clock_can_hold_is_a_usage_error() {
+    let case = case();
+    for wait in ["18446744073709551615s", "31d", "-1s", "600"] {
+        let wait = format!("--lock-wait={wait}");
+        let (_, stderr) = case.exits(2, &["node", "out", "app.yaml", "app-1", &wait]);
+        assert!(stderr.contains("--lock-wait"), "{stderr}");
+    }
+    case.exits(0, &["node", "out", "app.yaml", "app-1", "--lock-wait=30d"]);
+}
