@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::output::Refusal;
 use super::secrets::Secrets;
-use super::{Exit, Global, PlaybookArguments, variables};
+use super::{Exit, Global, PlaybookArguments, signals, variables};
 use crate::consul::{Client, Settings, tls_from_environment, token_of};
 use crate::diagnostic::Problem;
 use crate::engine::journal;
@@ -236,7 +236,10 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Refusal> {
         .enable_all()
         .build()
         .map_err(|error| Refusal::new(Exit::INTERNAL, format!("no runtime: {error}")))?;
-    let result = runtime.block_on(work);
+    let result = runtime.block_on(async {
+        signals::outlive_file_limit();
+        work.await
+    });
     // A name that is still being resolved, or a terminal that takes no more, holds nobody up.
     runtime.shutdown_timeout(Duration::from_millis(100));
     Ok(result)

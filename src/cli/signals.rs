@@ -33,6 +33,13 @@ pub(super) fn listen() -> Result<watch::Receiver<Stop>, Refusal> {
     Ok(receiver)
 }
 
+/// Makes a file that grows beyond the process's limit an error of the write, as on a full disk. By default the signal
+/// ends the process in the middle of a node. Within a runtime.
+pub(super) fn outlive_file_limit() {
+    // The handler stays when the stream is gone.
+    let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
+}
+
 /// Does something that changes nothing, unless somebody wants it to stop.
 ///
 /// # Errors

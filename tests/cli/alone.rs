@@ -112,6 +112,36 @@ fn a_removed_state_folder_lets_no_second_release_in() {
 }
 
 #[test]
+fn a_journal_that_may_not_grow_stops_a_release_and_does_not_kill_it() {
+    let undisturbed = case();
+    undisturbed.exits(0, &["node", "out", "app.yaml", "app-1"]);
+    let journal = fs::read(&journals(&undisturbed)[0]).expect("a journal");
+    let first = journal.iter().position(|byte| *byte == b'\n').expect("a line");
+    let limit = |blocks: usize| {
+        let case = case();
+        let plain = case.command(&[]);
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("ulimit -f {blocks}; exec \"$0\" node out app.yaml app-1")])
+            .arg(plain.get_program())
+            .current_dir(case.folder());
+        let output = command.output().expect("runs");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), stderr, case)
+    };
+    // Not even its beginning can be written.
+    let (code, stderr, case) = limit(1);
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains("cannot write the journal"), "{stderr}");
+    assert!(case.folder().join("gw/127.0.0.1:9000").exists(), "nothing was done");
+    // Its beginning can, and what follows cannot: blocks are of 512 bytes.
+    let (code, stderr, case) = limit(first / 512 + 1);
+    assert_eq!(code, Some(20), "{stderr}");
+    assert!(stderr.contains("cannot write the journal"), "{stderr}");
+    assert!(case.folder().join("gw/127.0.0.1:9000").exists(), "it is in rotation");
+}
+
+#[test]
 fn a_wait_for_the_lock_that_no_clock_can_hold_is_a_usage_error() {
     let case = case();
     for wait in ["18446744073709551615s", "31d", "-1s", "600"] {
