@@ -14,8 +14,8 @@
 //!   what a node is asked;
 //! * [`lock`]: one release at a time; [`consul`]: a thin client; [`world`]: the one port to the outside;
 //! * [`report`]: what people and programs see; [`cli`]: the command line;
-//! * [`secret`], [`file`], [`shell`], [`table`], [`text`]: values that are never shown, private files, quoting, tables,
-//!   wording.
+//! * [`secret`], [`file`], [`shell`], [`url`], [`table`], [`text`]: values that are never shown, private files, quoting,
+//!   paths of URLs, tables, wording.
 
 pub mod artifact;
 pub mod cli;
@@ -41,4 +41,5 @@ pub mod survey;
 pub mod table;
 pub mod target;
 pub mod text;
+pub mod url;
 pub mod world;

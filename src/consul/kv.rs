@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Client, Error, decode};
-use crate::text;
 use crate::world::{Method, World};
+use crate::{text, url};
 
 /// For one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,15 +19,6 @@ const TRANSACTION_LIMIT: usize = 64;
 
 /// How often something harmless is asked whose answer was lost.
 const ATTEMPTS: u32 = 3;
-
-/// What stays as it is in a URL's path; the slash separates a key's parts.
-const PATH: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':');
-
-/// Encodes a key for a URL.
-pub(super) fn encode(key: &str) -> String {
-    utf8_percent_encode(key, PATH).to_string()
-}
 
 pub(crate) fn base64(bytes: &[u8]) -> String {
     BASE64_STANDARD.encode(bytes)
@@ -152,10 +142,18 @@ struct Problem {
     what: String,
 }
 
-/// What asks for one key, as the leader knows it now.
+/// The path of a key, or of all below a prefix.
+pub(super) fn path(key: &str) -> Result<String, Error> {
+    Ok(format!("/v1/kv/{}", url::key(key)?))
+}
+
+/// What asks for one key, as the leader knows it now. One that no URL can have is asked for as a key that there is not.
 #[must_use]
 pub fn key(key: &str) -> (String, Vec<(&'static str, String)>) {
-    (format!("/v1/kv/{}", encode(key)), vec![("consistent", String::new())])
+    (
+        format!("/v1/kv/{}", url::key(key).unwrap_or_else(|_| url::nowhere(key))),
+        vec![("consistent", String::new())],
+    )
 }
 
 /// Reads what Consul answers to such a question.
@@ -201,7 +199,8 @@ impl<W: World> Client<W> {
     }
 
     async fn kv_read(&self, name: &str, how: &'static str) -> Result<Vec<Entry>, Error> {
-        let (path, mut query) = key(name);
+        let path = path(name)?;
+        let mut query = vec![("consistent", String::new())];
         if how == "recurse" {
             query.push(("recurse", String::new()));
         }
@@ -218,7 +217,7 @@ impl<W: World> Client<W> {
     ///
     /// When Consul cannot be asked.
     pub async fn kv_keys(&self, prefix: &str) -> Result<Vec<String>, Error> {
-        let path = format!("/v1/kv/{}", encode(prefix));
+        let path = path(prefix)?;
         let query = [("consistent", String::new()), ("keys", String::new())];
         let reply = self.call(Method::Get, &path, &query, None, TIMEOUT).await?;
         if reply.status == 404 { Ok(Vec::new()) } else { decode(&path, &reply) }

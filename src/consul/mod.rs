@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::secret::Secret;
+use crate::url;
 use crate::world::{Channel, Host, HttpError, Method, Reply, Request, World};
 
 #[cfg(test)]
@@ -62,6 +63,9 @@ pub enum Error {
         /// Its words.
         message: String,
     },
+    /// What is asked for has a name that no URL can have; nothing was asked.
+    #[error(transparent)]
+    Unfit(#[from] url::Unfit),
     /// Consul's answer cannot be understood.
     #[error("Consul's answer to {what} cannot be read: {message}")]
     Unreadable {
@@ -278,7 +282,7 @@ impl<W: World> Client<W> {
             url += name;
             if !value.is_empty() {
                 url.push('=');
-                url += &kv::encode(&value);
+                url += &url::value(&value);
             }
             separator = '&';
         }

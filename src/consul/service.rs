@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::kv::encode;
 use super::{Client, Error, Index, REQUEST_TIMEOUT, decode};
+use crate::url::{self, segment};
 use crate::world::{Method, World};
 
 /// How the check is called that maintenance of an instance adds; its id follows.
@@ -148,10 +148,12 @@ impl From<Listed> for Instance {
     }
 }
 
-/// The path and query that list the passing instances of a service.
+/// The path and query that list the passing instances of a service. A name that no URL can have is asked for as that of a
+/// service that there is not.
 #[must_use]
 pub fn passing(service: &str) -> (String, Vec<(&'static str, String)>) {
-    let path = format!("/v1/health/service/{}", encode(service));
+    let name = segment(service).unwrap_or_else(|_| url::nowhere(service));
+    let path = format!("/v1/health/service/{name}");
     (path, vec![("passing", String::new()), ("consistent", String::new())])
 }
 
@@ -169,7 +171,7 @@ impl<W: World> Client<W> {
         index: &mut Index,
         wait: Duration,
     ) -> Result<bool, Error> {
-        let path = format!("/v1/health/service/{}", encode(service));
+        let path = format!("/v1/health/service/{}", segment(service)?);
         let (query, timeout) = index.query(wait);
         let reply = self.call(Method::Get, &path, &query, None, timeout).await?;
         index.note(&reply);
@@ -188,7 +190,7 @@ impl<W: World> Client<W> {
     ///
     /// When Consul cannot be asked.
     pub async fn instances(&self, service: &str) -> Result<Vec<Instance>, Error> {
-        let path = format!("/v1/catalog/service/{}", encode(service));
+        let path = format!("/v1/catalog/service/{}", segment(service)?);
         let reply = self.get(&path, &[("consistent", String::new())]).await?;
         let listed: Vec<Listed> = decode(&path, &reply)?;
         Ok(listed.into_iter().map(Into::into).collect())
@@ -205,7 +207,7 @@ impl<W: World> Client<W> {
         index: &mut Index,
         wait: Duration,
     ) -> Result<(), Error> {
-        let path = format!("/v1/health/checks/{}", encode(service));
+        let path = format!("/v1/health/checks/{}", segment(service)?);
         let (query, timeout) = index.query(wait);
         let reply = self.call(Method::Get, &path, &query, None, timeout).await?;
         index.note(&reply);
@@ -256,7 +258,7 @@ impl<W: World> Client<W> {
         reason: &str,
     ) -> Result<(), Error> {
         let path = match extent {
-            Extent::Instance(id) => format!("/v1/agent/service/maintenance/{}", encode(id)),
+            Extent::Instance(id) => format!("/v1/agent/service/maintenance/{}", segment(id)?),
             Extent::Node => "/v1/agent/maintenance".to_owned(),
         };
         let query = [("enable", on.to_string()), ("reason", reason.to_owned())];

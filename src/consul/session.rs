@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::kv::encode;
 use super::{Client, Error, decode};
+use crate::url::segment;
 use crate::world::{Method, World};
 
 /// For one request: a lock that cannot be renewed in this time is better renewed elsewhere.
@@ -59,7 +59,7 @@ impl<W: World> Client<W> {
     ///
     /// When Consul cannot be asked.
     pub async fn session_renew(&self, session: &str) -> Result<bool, Error> {
-        let path = format!("/v1/session/renew/{}", encode(session));
+        let path = format!("/v1/session/renew/{}", segment(session)?);
         let reply = self.call(Method::Put, &path, &[], None, TIMEOUT).await?;
         Ok(reply.status == 200)
     }
@@ -70,7 +70,7 @@ impl<W: World> Client<W> {
     ///
     /// When Consul cannot be asked.
     pub async fn session_destroy(&self, session: &str) -> Result<(), Error> {
-        let path = format!("/v1/session/destroy/{}", encode(session));
+        let path = format!("/v1/session/destroy/{}", segment(session)?);
         self.call(Method::Put, &path, &[], None, TIMEOUT).await.map(|_| ())
     }
 
@@ -99,7 +99,7 @@ impl<W: World> Client<W> {
         (verb, session): (&'static str, &str),
         value: &[u8],
     ) -> Result<bool, Error> {
-        let path = format!("/v1/kv/{}", encode(key));
+        let path = super::kv::path(key)?;
         let query = [(verb, session.to_owned())];
         let reply = self.call(Method::Put, &path, &query, Some(value.to_vec()), TIMEOUT).await?;
         decode(&path, &reply)

@@ -286,6 +286,26 @@ async fn maintenance_that_another_agent_was_told_is_not_done() {
     turn().await.expect("the owner answers nothing");
 }
 
+#[tokio::test]
+async fn a_name_that_leads_to_another_path_is_not_asked_for() {
+    let (world, client) = client(vec![reply(200, "")]);
+    for name in ["../../../kv/upstreams/other/10.0.0.1:80", "..", ".", "", "a//b"] {
+        let error = client.set_maintenance(Extent::Instance(name), true, "why").await;
+        let error = error.expect_err("refused").to_string();
+        assert_eq!(error, format!("`{name}` cannot be a part of a URL"));
+        assert!(matches!(client.instances(name).await, Err(Error::Unfit(_))));
+        assert!(matches!(client.session_renew(name).await, Err(Error::Unfit(_))));
+    }
+    for key in ["a/../b", "../lock", "a//b", "/a"] {
+        assert!(matches!(client.kv_get(key).await, Err(Error::Unfit(_))), "{key}");
+        assert!(matches!(client.kv_acquire(key, "s", b"").await, Err(Error::Unfit(_))), "{key}");
+    }
+    assert!(world.requests.lock().expect("lock").is_empty(), "nothing was asked");
+    client.set_maintenance(Extent::Instance("a/b"), true, "why").await.expect("asked");
+    let asked = "http://a:1/v1/agent/service/maintenance/a%2Fb?enable=true&reason=why&dc=dc1";
+    assert_eq!(urls(&world), [asked]);
+}
+
 /// An id is unique at its agent only, and by default the name of the service.
 #[tokio::test]
 async fn an_agent_with_an_instance_of_the_same_id_is_not_taken_for_its_owner() {

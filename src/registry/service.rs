@@ -14,6 +14,7 @@ use crate::consul::{self, Client, Index, Instance, Maintenance};
 use crate::playbook::Extent;
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
+use crate::url::{self, segment};
 use crate::world::{Host, World};
 
 /// How a reason of ours begins; what follows names the release.
@@ -126,6 +127,10 @@ impl<W: World> Service<W> {
     async fn found(&self, node: &NodeSpec, instances: &[Instance]) -> Result<Switch, Error> {
         let service = &self.name;
         let instance = only(instances, service, &node.address)?;
+        if self.extent == Extent::Instance {
+            let unfit = |error: url::Unfit| Error::Failed(format!("an instance's id: {error}"));
+            segment(&instance.id).map_err(unfit)?;
+        }
         let own = self.client.addresses().first().map_or("", String::as_str);
         let agent = node.agent.clone().unwrap_or_else(|| agent(own, &instance.node_address));
         let through = node.agent_on_node.then(|| node.host.clone());

@@ -7,4 +7,5 @@ mod consul; // What Consul answers, and what it keeps for us.
 mod gateways; // What gateways show of their peers.
 mod nodes; // What nodes tell.
 mod spoilt; // How bytes become hostile.
+mod urls; // Names as parts of URLs.
 mod written; // What rollgate itself writes is read back, and only that.
