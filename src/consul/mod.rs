@@ -181,6 +181,18 @@ impl<W: World> Client<W> {
         &self.settings.addresses
     }
 
+    /// Whether requests have a token, or another secret, that tells who asks.
+    #[must_use]
+    pub fn has_credentials(&self) -> bool {
+        self.settings.token.is_some() || self.settings.basic_auth.is_some()
+    }
+
+    /// Whether certificates are checked where it is asked by `https://`.
+    #[must_use]
+    pub fn verifies(&self) -> bool {
+        self.settings.verifies
+    }
+
     /// Reads a path, from whichever server answers.
     ///
     /// # Errors

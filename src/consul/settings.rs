@@ -22,6 +22,8 @@ pub struct Settings {
     pub namespace: Option<String>,
     /// The admin partition (Consul Enterprise).
     pub partition: Option<String>,
+    /// Whether certificates are checked where it is asked by `https://`.
+    pub verifies: bool,
 }
 
 /// Why an address is not used. The address is not told: a part of it is a secret.
@@ -66,6 +68,7 @@ impl Settings {
             datacenter: variable("CONSUL_DATACENTER"),
             namespace: variable("CONSUL_NAMESPACE"),
             partition: variable("CONSUL_PARTITION"),
+            verifies: verifies(&variable),
         })
     }
 
@@ -120,8 +123,12 @@ pub fn tls_from_environment(variable: impl Fn(&str) -> Option<String>) -> Consul
         client_cert: file("CONSUL_CLIENT_CERT"),
         client_key: file("CONSUL_CLIENT_KEY"),
         server_name: variable("CONSUL_TLS_SERVER_NAME"),
-        verify: variable("CONSUL_HTTP_SSL_VERIFY").is_none_or(|value| is_true(&value)),
+        verify: verifies(&variable),
     }
+}
+
+fn verifies(variable: &impl Fn(&str) -> Option<String>) -> bool {
+    variable("CONSUL_HTTP_SSL_VERIFY").is_none_or(|value| is_true(&value))
 }
 
 fn is_true(value: &str) -> bool {

@@ -64,6 +64,7 @@ fn client(replies: Vec<Result<Reply, HttpError>>) -> (Arc<Script>, Client<Script
         datacenter: Some("dc1".into()),
         namespace: None,
         partition: None,
+        verifies: true,
     };
     (world.clone(), Client::new(world, settings))
 }

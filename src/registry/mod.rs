@@ -3,6 +3,7 @@
 //! Each node has a switch: a key in Consul KV, the maintenance mode of its instance in Consul, or its mark at every
 //! gateway. Whatever it is, it is read, turned, and turned only from what was read.
 
+mod agents;
 mod gateways;
 mod kv;
 mod service;
@@ -90,7 +91,7 @@ impl<W: World> Registry<W> {
         Self(match &spec.registry {
             RegistrySpec::ConsulKv { prefix } => Kind::Kv(Kv::new(consul.clone(), prefix)),
             RegistrySpec::ConsulService { service, extent } => {
-                Kind::Service(Service::new(consul.clone(), service, *extent, &spec.release))
+                Kind::Service(Service::new(consul.clone(), service, *extent, spec))
             }
             RegistrySpec::Gateway => {
                 let asker = Asker::new(world.clone(), Some(consul));

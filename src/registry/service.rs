@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::agents::Named;
 use super::{Basis, Error, Looks, Switch, Written};
 use crate::consul::{self, Client, Index, Instance, Maintenance};
 use crate::playbook::Extent;
@@ -33,6 +34,7 @@ pub(super) struct Service<W> {
     name: String,
     extent: Extent,
     reason: String,
+    named: Named,
 }
 
 /// An instance with its agent.
@@ -60,19 +62,16 @@ impl Owned {
 
 impl<W> Clone for Service<W> {
     fn clone(&self) -> Self {
-        let (name, reason) = (self.name.clone(), self.reason.clone());
-        Self { client: self.client.clone(), name, extent: self.extent, reason }
+        let (name, reason, named) = (self.name.clone(), self.reason.clone(), self.named.clone());
+        Self { client: self.client.clone(), name, extent: self.extent, reason, named }
     }
 }
 
 impl<W: World> Service<W> {
-    pub(super) fn new(
-        client: Arc<Client<W>>,
-        service: &str,
-        extent: Extent,
-        release: &str,
-    ) -> Self {
-        Self { client, name: service.to_owned(), extent, reason: format!("{OURS}{release}") }
+    pub(super) fn new(client: Arc<Client<W>>, service: &str, extent: Extent, spec: &Spec) -> Self {
+        let named = Named::of(spec, &client);
+        let reason = format!("{OURS}{}", spec.release);
+        Self { client, name: service.to_owned(), extent, reason, named }
     }
 
     pub(super) async fn look(&self, spec: &Spec) -> Result<Looks, String> {
@@ -132,7 +131,16 @@ impl<W: World> Service<W> {
             segment(&instance.id).map_err(unfit)?;
         }
         let own = self.client.addresses().first().map_or("", String::as_str);
-        let agent = node.agent.clone().unwrap_or_else(|| agent(own, &instance.node_address));
+        let agent = match &node.agent {
+            Some(agent) => agent.clone(),
+            None => {
+                let told = agent(own, &instance.node_address);
+                match self.named.refuses(&told) {
+                    None => told,
+                    Some(why) => return Err(Error::Failed(why)),
+                }
+            }
+        };
         let through = node.agent_on_node.then(|| node.host.clone());
         let owned = Owned { agent, through, id: instance.id.clone() };
         let place = owned.place();

@@ -1,6 +1,7 @@
 //! The binary without any server: what it prints for files, arguments and mistakes; and what must be kept true
 //! in the repository.
 
+mod agents;
 mod alone;
 mod artifacts;
 mod check;

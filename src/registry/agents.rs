@@ -1,0 +1,101 @@
+//! Which Consul agents get the token: those that the playbook names, not every one that the catalog tells of.
+//!
+//! The catalog is written by every service that may register itself. An address there must not be enough to be sent a
+//! token that may write keys.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::consul::Client;
+use crate::spec::Spec;
+use crate::text;
+use crate::world::{Host, World};
+
+/// The hosts that the playbook names, and what is at stake.
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    hosts: BTreeSet<String>,
+    has_credentials: bool,
+    verifies: bool,
+}
+
+impl Named {
+    /// The hosts of the nodes, by their addresses and their ssh destinations, and those of Consul.
+    pub(super) fn of<W: World>(spec: &Spec, client: &Client<W>) -> Self {
+        let ssh = spec.nodes.iter().filter_map(|node| match &node.host {
+            Host::Ssh(destination) => {
+                Some(destination.rsplit_once('@').map_or(destination.as_str(), |(_, host)| host))
+            }
+            Host::Local => None,
+        });
+        let nodes = spec.nodes.iter().map(|node| node.address.as_str());
+        let consul = client.addresses().iter().map(String::as_str);
+        Self {
+            hosts: nodes.chain(ssh).chain(consul).map(host).collect(),
+            has_credentials: client.has_credentials(),
+            verifies: client.verifies(),
+        }
+    }
+
+    /// Says why an agent that only the catalog tells of does not get the token, if it does not.
+    pub(super) fn refuses(&self, agent: &str) -> Option<String> {
+        let is_proven = agent.starts_with("https://") && self.verifies;
+        if !self.has_credentials || is_proven || self.hosts.contains(&host(agent)) {
+            return None;
+        }
+        Some(format!(
+            "the agent {} is named by Consul's catalog only, and is not sent the token: set `registry.agent`, or use \
+             https with CONSUL_CACERT",
+            text::line(agent, 100)
+        ))
+    }
+}
+
+/// The host of a URL or of `host:port`, in one form for one address.
+fn host(place: &str) -> String {
+    let rest = place.split_once("://").map_or(place, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, _)) => host,
+        None => match authority.rsplit_once(':') {
+            Some((host, _)) if !host.contains(':') => host,
+            _ => authority,
+        },
+    };
+    host.parse::<IpAddr>().map_or_else(|_| host.to_ascii_lowercase(), |address| address.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_agent_that_the_playbook_names_or_a_certificate_proves_gets_the_token() {
+        let hosts: BTreeSet<_> = ["10.0.0.1:9000", "http://10.0.0.5:8500"].map(host).into();
+        let named = Named { hosts, has_credentials: true, verifies: true };
+        for agent in ["http://10.0.0.1:8500", "http://10.0.0.5:8500", "https://10.9.9.9:8501"] {
+            assert_eq!(named.refuses(agent), None, "{agent}");
+        }
+        let why = named.refuses("http://10.9.9.9:8500").expect("refused");
+        assert!(why.contains("http://10.9.9.9:8500") && why.contains("registry.agent"), "{why}");
+        let careless = Named { verifies: false, ..named.clone() };
+        assert!(careless.refuses("https://10.9.9.9:8501").is_some());
+        let open = Named { has_credentials: false, ..named };
+        assert_eq!(open.refuses("http://10.9.9.9:8500"), None, "there is no secret to send");
+    }
+
+    #[test]
+    fn a_host_is_the_same_however_it_is_written() {
+        for (place, expected) in [
+            ("http://10.0.0.1:8500/x", "10.0.0.1"),
+            ("10.0.0.1:9000", "10.0.0.1"),
+            ("https://Consul.Example.com", "consul.example.com"),
+            ("[0:0::1]:9000", "::1"),
+            ("http://[::1]:8500", "::1"),
+            ("::1", "::1"),
+            ("web-1", "web-1"),
+        ] {
+            assert_eq!(host(place), expected, "{place}");
+        }
+    }
+}
