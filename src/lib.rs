@@ -14,8 +14,8 @@
 //!   what a node is asked;
 //! * [`lock`]: one release at a time; [`consul`]: a thin client; [`world`]: the one port to the outside;
 //! * [`report`]: what people and programs see; [`cli`]: the command line;
-//! * [`secret`], [`file`], [`shell`], [`url`], [`table`], [`text`]: values that are never shown, private files, quoting,
-//!   paths of URLs, tables, wording.
+//! * [`secret`], [`file`], [`pattern`], [`shell`], [`url`], [`table`], [`text`]: values that are never shown, private
+//!   files, regular expressions, quoting, paths of URLs, tables, wording.
 
 pub mod artifact;
 pub mod cli;
@@ -30,6 +30,7 @@ pub mod health;
 pub mod lock;
 pub mod next;
 pub mod node;
+pub mod pattern;
 pub mod plan;
 pub mod playbook;
 pub mod registry;

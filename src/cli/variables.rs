@@ -9,6 +9,7 @@ use super::output::Refusal;
 use super::{Exit, PlaybookArguments, environment};
 use crate::diagnostic::Problem;
 use crate::file;
+use crate::pattern::Pattern;
 use crate::playbook::{Loaded, Playbook};
 use crate::secret::literal;
 use crate::text::did_you_mean;
@@ -99,15 +100,16 @@ pub(super) fn wrong(loaded: &Loaded, given: &BTreeMap<String, String>, open: boo
             ),
             Some(value) if !open => {
                 let pattern = variable.pattern.as_deref();
-                let pattern = pattern.and_then(|pattern| regex_lite::Regex::new(pattern).ok());
-                let admitted = pattern.as_ref().is_some_and(|pattern| pattern.is_match(value));
+                let pattern = pattern.and_then(|pattern| Pattern::new(pattern).ok());
+                let admitted = pattern.as_ref().is_some_and(|pattern| pattern.matches(value));
                 if variable.required && value.is_empty() && !admitted {
                     problems.push(
                         loaded
                             .problem(&path, format!("variable `{name}` is required and is empty"))
                             .help(how_to_give(name)),
                     );
-                } else if let Some(pattern) = pattern.filter(|pattern| !pattern.is_match(value)) {
+                } else if let Some(pattern) = pattern.filter(|pattern| !pattern.matches(value)) {
+                    let pattern = pattern.as_str();
                     let message =
                         format!("`{value}` is no value for `{name}`: it must match {pattern}");
                     problems.push(loaded.problem(&path, message));

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use regex_lite::Regex;
 use tokio::time::Instant;
 
 use super::node::{Found, NodeRun, Trouble};
 use crate::event::{Drained, Failure, Step};
 use crate::node::{Connection, Listener, Operation, in_flight};
+use crate::pattern::{self, Pattern};
 use crate::playbook::OnTimeout;
 use crate::spec::{CountSpec, NumberPlace};
 use crate::text;
@@ -78,7 +78,9 @@ impl<W: World> NodeRun<W> {
                 let reply = self.shared.world.http(Request::get(url, COUNT_TIMEOUT)).await;
                 match reply {
                     Ok(reply) => {
-                        number_in(&reply, number).map_err(|error| format!("{url}: {error}"))
+                        let (size, number) = (reply.body.len(), number.clone());
+                        let found = pattern::search(size, move || number_in(&reply, &number)).await;
+                        found.flatten().map_err(|error| format!("{url}: {error}"))
                     }
                     // Who does not listen has no requests; everything else is not known to be none.
                     Err(HttpError::NotSent(problem)) => match self.listener().await {
@@ -140,10 +142,12 @@ fn number_in(reply: &Reply, place: &NumberPlace) -> Result<u64, String> {
         }
         NumberPlace::Pattern(pattern) => {
             let text = reply.searchable()?;
-            let pattern = Regex::new(pattern).map_err(|error| error.to_string())?;
-            let found = pattern.captures(&text).and_then(|found| found.get(1));
-            let number = found.and_then(|number| number.as_str().parse().ok());
-            number.ok_or_else(|| "the pattern finds no number".to_owned())
+            let mut first = None;
+            Pattern::new(pattern)?.each(&text, |found| {
+                first.get_or_insert(found.get(1).and_then(|number| number.as_str().parse().ok()));
+                Ok(())
+            })?;
+            first.flatten().ok_or_else(|| "the pattern finds no number".to_owned())
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A list of peers in a text: JSON found by pointers, or anything found by a pattern.
 
-use regex_lite::Regex;
+use regex::Regex;
 use serde_json::Value;
 
 use super::{Peer, View};

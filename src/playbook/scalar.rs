@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::findings::{known, quoted};
 use super::shape::words;
 use super::{Amount, Period, Template};
+use crate::pattern::Pattern;
 
 /// Why a scalar is wrong.
 #[derive(Debug, Default)]
@@ -112,7 +113,7 @@ fn read_boolean(text: &str, plain: bool) -> Result<Value, Wrong> {
 fn read_text(text: &str, schema: &Value) -> Result<Value, Wrong> {
     let shown = quoted(text);
     if let Some(pattern) = schema["pattern"].as_str()
-        && !regex_lite::Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
+        && !Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(text))
     {
         return Err(Wrong::new(format!("`{shown}` is not allowed here"))
             .help(format!("it must match `{pattern}`")));
@@ -127,7 +128,7 @@ fn read_text(text: &str, schema: &Value) -> Result<Value, Wrong> {
         }
         Some("rollgate-template") => read_template(text)?,
         Some("regex") => {
-            regex_lite::Regex::new(text).map_err(|error| {
+            Pattern::new(text).map_err(|error| {
                 Wrong::new(format!("`{shown}` is not a regular expression: {error}"))
             })?;
         }

@@ -229,7 +229,7 @@ health: { http: 'http://${{ node.address }/' }
        = in: `drain.in_flight.http.pointer`
        = help: write `/` before each name, as in `/peers/0/state`; `~0` is `~`, `~1` is `/`
 
-    error: `(` is not a regular expression: found open group without closing ')'
+    error: `(` is not a regular expression: unclosed group
       --> app.yaml:13:66
        |
     13 |   in_flight: { http: { url: http://x/, pointer: active, pattern: '(' } }

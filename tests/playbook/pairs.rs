@@ -38,7 +38,7 @@ const STRUCTURE: [Mistake; 42] = [
     (
         "(?<address>\\S+) (?<down>down)?",
         "(?<address>\\S+) (?<down>down",
-        "`(?<address>\\S+) (?<down>down` is not a regular expression: found open group without closing ')'",
+        "`(?<address>\\S+) (?<down>down` is not a regular expression: unclosed group",
     ),
     ("connect_timeout: 10s", "connect_timeout: 10", "`10` has no unit; write `10s`"),
     ("host_keys: strict", "host_keys: strct", "unknown word `strct`"),

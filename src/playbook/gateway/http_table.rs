@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Settings, Wrong, templates};
+use crate::pattern::Pattern;
 use crate::playbook::{Period, Registry, Template};
 
 /// Any gateway with a URL that lists its peers.
@@ -134,10 +135,10 @@ pub(super) fn wrong_reading(
 
 /// What is wrong with the groups of a pattern that finds peers in text.
 pub(super) fn wrong_groups(pattern: &str) -> Vec<Wrong> {
-    let Ok(regex) = regex_lite::Regex::new(pattern) else {
+    let Ok(pattern) = Pattern::new(pattern) else {
         return Vec::new();
     };
-    let has = |group: &str| regex.capture_names().flatten().any(|name| name == group);
+    let has = |group: &str| pattern.has_group(group);
     let wrong = |message: &str, help: &str| Wrong {
         key: "pattern",
         message: message.into(),

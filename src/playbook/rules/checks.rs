@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Check;
+use crate::pattern::Pattern;
 use crate::playbook::findings::quoted;
 use crate::playbook::{Drain, Health, InFlight, OnTimeout, Template};
 
@@ -80,7 +81,7 @@ impl Check<'_> {
             let pattern = variable.pattern.as_ref();
             let pattern = pattern.filter(|_| self.sound(&[&key(".default"), &key(".pattern")]));
             let matches = |pattern: &String| {
-                regex_lite::Regex::new(pattern).is_ok_and(|regex| regex.is_match(default))
+                Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(default))
             };
             if let Some(pattern) = pattern.filter(|pattern| !matches(pattern)) {
                 let message = format!(
@@ -205,9 +206,8 @@ impl Check<'_> {
                     problem.help("`pointer` finds it in JSON, `pattern` in text")
                 });
             }
-            let groups =
-                metric.pattern.as_ref().and_then(|pattern| regex_lite::Regex::new(pattern).ok());
-            if groups.is_some_and(|regex| regex.captures_len() < 2) {
+            let groups = metric.pattern.as_ref().and_then(|pattern| Pattern::new(pattern).ok());
+            if groups.is_some_and(|pattern| pattern.groups() == 0) {
                 self.wrong(&format!("{path}.pattern"), "the pattern has no group", |problem| {
                     problem.help(r"put the number in brackets: `active (\d+)`")
                 });
