@@ -88,9 +88,8 @@ const LOOKED_AT: usize = 64 * 1024;
 /// Secrets go first: what is left of one after a cut, or with its white space joined, is no longer found.
 #[must_use]
 pub fn line(text: &str, limit: usize) -> String {
-    let start = start(text, LOOKED_AT);
-    let is_cut = start.len() < text.len();
-    let start = if is_cut { secret::hide_cut(start, Cut::Back) } else { secret::hide(start) };
+    let start = cut(text, LOOKED_AT);
+    let is_cut = text.len() > LOOKED_AT;
     let joined = clean(&start).split_whitespace().collect::<Vec<_>>().join(" ");
     let joined = secret::hide(&joined);
     if joined.chars().count() <= limit && !is_cut {
@@ -99,10 +98,15 @@ pub fn line(text: &str, limit: usize) -> String {
     joined.chars().take(limit.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// The start of a text, of at most so many bytes.
-fn start(text: &str, bytes: usize) -> &str {
+/// Returns the start of a text, of at most so many bytes, without any secret, nor a part of one at its end.
+#[must_use]
+pub fn cut(text: &str, bytes: usize) -> String {
+    if text.len() <= bytes {
+        return secret::hide(text);
+    }
     let whole = |at: &usize| text.is_char_boundary(*at);
-    &text[..(0..=bytes.min(text.len())).rev().find(whole).unwrap_or_default()]
+    let end = (0..=bytes).rev().find(whole).unwrap_or_default();
+    secret::hide_cut(&text[..end], Cut::Back)
 }
 
 fn clean(text: &str) -> String {

@@ -7,6 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::answer::{self, decode_few};
 use super::{Client, Error, decode};
 use crate::world::{Method, World};
 use crate::{text, url};
@@ -16,6 +17,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Consul takes no more operations in one transaction.
 const TRANSACTION_LIMIT: usize = 64;
+
+/// More keys than this are no list of nodes.
+const MOST_ENTRIES: usize = 100_000;
 
 /// How often something harmless is asked whose answer was lost.
 const ATTEMPTS: u32 = 3;
@@ -162,8 +166,10 @@ pub fn key(key: &str) -> (String, Vec<(&'static str, String)>) {
 ///
 /// Says what cannot be read.
 pub fn entries(body: &[u8]) -> Result<Vec<Entry>, String> {
-    let pairs: Vec<Pair> =
-        serde_json::from_slice(body).map_err(|error| text::line(&error.to_string(), 200))?;
+    let pairs: Vec<Pair> = answer::read(body)?;
+    if pairs.len() > MOST_ENTRIES {
+        return Err(format!("there are more than {MOST_ENTRIES} keys"));
+    }
     let entry = |pair: Pair| {
         let value = BASE64_STANDARD.decode(pair.value.unwrap_or_default());
         let value =
@@ -220,7 +226,7 @@ impl<W: World> Client<W> {
         let path = path(prefix)?;
         let query = [("consistent", String::new()), ("keys", String::new())];
         let reply = self.call(Method::Get, &path, &query, None, TIMEOUT).await?;
-        if reply.status == 404 { Ok(Vec::new()) } else { decode(&path, &reply) }
+        if reply.status == 404 { Ok(Vec::new()) } else { decode_few(&path, &reply) }
     }
 
     /// Does all of it or nothing, and with a guard only while its session holds its lock.

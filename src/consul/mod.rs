@@ -6,6 +6,7 @@
 //! one that was answered with a 5xx other than `No cluster leader`: a leader that loses its place while it commits
 //! says 500 of a write that may be kept all the same.
 
+mod answer;
 mod kv;
 mod service;
 mod session;
@@ -20,8 +21,9 @@ use tokio::time::Instant;
 
 use crate::secret::Secret;
 use crate::url;
-use crate::world::{Channel, Host, HttpError, Method, Reply, Request, World};
+use crate::world::{BODY_LIMIT, Channel, Host, HttpError, Method, Reply, Request, World};
 
+use answer::decode;
 #[cfg(test)]
 pub(crate) use kv::base64;
 pub use kv::{Entry, Guard, KvWrite, Write, entries, key};
@@ -97,6 +99,10 @@ pub struct Client<W> {
     preferred: AtomicUsize,
     patience: Duration,
 }
+
+/// The least time between two questions of a loop: an index that does not move, or moves all the time, must not keep
+/// both sides busy.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The place of a blocking query in the sequence of changes.
 ///
@@ -200,6 +206,19 @@ impl<W: World> Client<W> {
     /// When Consul cannot be asked.
     pub async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Reply, Error> {
         self.call(Method::Get, path, query, None, REQUEST_TIMEOUT).await
+    }
+
+    /// Asks for what has changed since an index, at most for so long; answers come one by one, with a pause between them.
+    async fn poll(&self, path: &str, index: &mut Index, wait: Duration) -> Result<Reply, Error> {
+        let (query, timeout) = index.query(wait);
+        let begun = Instant::now();
+        let reply = self.call(Method::Get, path, &query, None, timeout).await?;
+        // The first question does not wait for a change.
+        if !query.is_empty() {
+            tokio::time::sleep_until(begun + LEAST_PAUSE).await;
+        }
+        index.note(&reply);
+        Ok(reply)
     }
 
     /// Sends one request to the first server that can answer it.
@@ -306,7 +325,8 @@ impl<W: World> Client<W> {
             let login = kv::base64(login.expose().as_bytes());
             headers.push(("Authorization", Secret::new(format!("Basic {login}"))));
         }
-        Request { method, url, headers, body, timeout, channel: Channel::Consul }
+        let limit = BODY_LIMIT;
+        Request { method, url, headers, body, timeout, channel: Channel::Consul, limit }
     }
 }
 
@@ -319,13 +339,6 @@ fn is_passing_trouble(reply: &Reply) -> bool {
 /// During an election nothing is even proposed: a write was certainly not done.
 fn has_no_leader(reply: &Reply) -> bool {
     reply.text().contains("No cluster leader")
-}
-
-fn decode<T: serde::de::DeserializeOwned>(what: &str, reply: &Reply) -> Result<T, Error> {
-    serde_json::from_slice(&reply.body).map_err(|error| Error::Unreadable {
-        what: what.into(),
-        message: crate::text::line(&error.to_string(), 200),
-    })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::answer::{self, decode_few};
 use super::{Client, Error, Index, REQUEST_TIMEOUT, decode};
 use crate::url::{self, segment};
 use crate::world::{Method, World};
@@ -127,9 +128,8 @@ impl Instance {
     ///
     /// When it is no such list.
     pub fn of_health(body: &[u8]) -> Result<Vec<Self>, String> {
-        let listed: Vec<Healthy> = serde_json::from_slice(body).map_err(|error| {
-            format!("no list of instances: {}", crate::text::line(&error.to_string(), 120))
-        })?;
+        let listed: Vec<Healthy> =
+            answer::read(body).map_err(|problem| format!("no list of instances: {problem}"))?;
         Ok(listed.into_iter().map(Into::into).collect())
     }
 }
@@ -172,9 +172,7 @@ impl<W: World> Client<W> {
         wait: Duration,
     ) -> Result<bool, Error> {
         let path = format!("/v1/health/service/{}", segment(service)?);
-        let (query, timeout) = index.query(wait);
-        let reply = self.call(Method::Get, &path, &query, None, timeout).await?;
-        index.note(&reply);
+        let reply = self.poll(&path, index, wait).await?;
         let instances: Vec<Healthy> = decode(&path, &reply)?;
         let passes = |instance: &Healthy| {
             instance.checks.iter().all(|check| check.status == "passing" || check.is_maintenance())
@@ -208,10 +206,7 @@ impl<W: World> Client<W> {
         wait: Duration,
     ) -> Result<(), Error> {
         let path = format!("/v1/health/checks/{}", segment(service)?);
-        let (query, timeout) = index.query(wait);
-        let reply = self.call(Method::Get, &path, &query, None, timeout).await?;
-        index.note(&reply);
-        Ok(())
+        self.poll(&path, index, wait).await.map(|_| ())
     }
 
     /// Asks the agent that this client is [at](Self::at) for the maintenance of an instance; nothing when it does not
@@ -223,7 +218,7 @@ impl<W: World> Client<W> {
     pub async fn maintenance(&self, instance: &Instance) -> Result<Option<Maintenance>, Error> {
         let id = instance.id.as_str();
         let path = "/v1/agent/services";
-        let services: BTreeMap<String, Value> = decode(path, &self.get(path, &[]).await?)?;
+        let services: BTreeMap<String, Value> = decode_few(path, &self.get(path, &[]).await?)?;
         let Some(own) = services.get(id) else { return Ok(None) };
         // Without an address of its own it is at its agent's.
         let host = own["Address"].as_str().unwrap_or_default();
@@ -233,7 +228,7 @@ impl<W: World> Client<W> {
             return Ok(None);
         }
         let path = "/v1/agent/checks";
-        let checks: BTreeMap<String, Check> = decode(path, &self.get(path, &[]).await?)?;
+        let checks: BTreeMap<String, Check> = decode_few(path, &self.get(path, &[]).await?)?;
         if checks.values().any(|check| !check.node.is_empty() && check.node != instance.node) {
             return Ok(None);
         }
@@ -281,7 +276,7 @@ impl<W: World> Client<W> {
         let path = "/v1/agent/self";
         let own: Value = match self.get(path, &[]).await {
             Err(Error::Refused { status: 403, .. }) => return Ok(None),
-            reply => decode(path, &reply?)?,
+            reply => decode_few(path, &reply?)?,
         };
         let files = &own["DebugConfig"];
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();

@@ -71,7 +71,7 @@ fn client(replies: Vec<Result<Reply, HttpError>>) -> (Arc<Script>, Client<Script
 
 #[expect(clippy::unnecessary_wraps, reason = "an element of a list of results")]
 fn reply(status: u16, body: &str) -> Result<Reply, HttpError> {
-    Ok(Reply { status, headers: std::collections::BTreeMap::default(), body: body.into() })
+    Ok(Reply { status, body: body.into(), ..Reply::default() })
 }
 
 fn urls(world: &Script) -> Vec<String> {
@@ -253,6 +253,26 @@ async fn a_blocking_query_follows_the_index_rules() {
     // The server adds up to a sixteenth of what it was asked to wait.
     let wait = Duration::from_secs(600);
     assert!(Index(1).query(wait).1 > wait + wait / 16);
+}
+
+/// Neither an index that stands still nor one that moves all the time is asked for without a pause.
+#[tokio::test(start_paused = true)]
+async fn two_questions_of_a_loop_have_a_pause_between_them() {
+    let answer = |index: &str| {
+        let headers = [("x-consul-index".to_owned(), index.to_owned())].into();
+        Ok(Reply { status: 200, headers, body: b"[]".into(), ..Reply::default() })
+    };
+    for indexes in [["7"; 21], std::array::from_fn(|at| ["7", "9"][at % 2])] {
+        let (_, client) = client(indexes.iter().map(|index| answer(index)).collect());
+        let (mut index, begun) = (Index::default(), Instant::now());
+        client.wait_for_checks("app", &mut index, Duration::from_secs(60)).await.expect("answered");
+        assert_eq!(begun.elapsed(), Duration::ZERO, "the first one asks what there is");
+        for _ in 0..20 {
+            let changed = client.wait_for_checks("app", &mut index, Duration::from_secs(60)).await;
+            changed.expect("answered");
+        }
+        assert!(begun.elapsed() >= LEAST_PAUSE * 10, "{:?}", begun.elapsed());
+    }
 }
 
 #[tokio::test(start_paused = true)]

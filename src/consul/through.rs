@@ -87,7 +87,7 @@ fn parse(printed: &[u8]) -> Option<Reply> {
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
         headers.entry(name.to_ascii_lowercase()).or_insert_with(|| value.trim().to_owned());
     }
-    Some(Reply { status, headers, body: printed[end + 4..].to_vec() })
+    Some(Reply { status, headers, body: printed[end + 4..].to_vec(), ..Reply::default() })
 }
 
 #[cfg(test)]

@@ -38,6 +38,9 @@ const LARGEST: u64 = 128 * 1024 * 1024;
 /// How long one write may take; the release goes on without the copy then.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// After another write came first: its index has to be asked for.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
+
 /// Before a copy that is behind is tried again.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -166,7 +169,10 @@ impl<W: World> Copy<W> {
             writes.extend(others.iter().map(|(key, value)| Write::Set { key, value }));
             let index = match self.client.transact(Some(&self.fence.now()), &writes).await? {
                 KvWrite::Done(index) => index,
-                KvWrite::Conflict => continue,
+                KvWrite::Conflict => {
+                    tokio::time::sleep(CONFLICT_PAUSE).await;
+                    continue;
+                }
                 // The lock's own watch stops the release; nothing is to be added here.
                 KvWrite::NotHeld => return Ok(()),
             };

@@ -11,7 +11,7 @@ use crate::pattern::{self, Pattern};
 use crate::playbook::OnTimeout;
 use crate::spec::{CountSpec, NumberPlace};
 use crate::text;
-use crate::world::{Command, HttpError, Reply, Request, Stdin, World};
+use crate::world::{Command, HttpError, PATTERN_LIMIT, Reply, Request, Stdin, World};
 
 /// Between two counts.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -75,7 +75,11 @@ impl<W: World> NodeRun<W> {
     async fn count(&self) -> Result<u64, String> {
         match &self.node.in_flight {
             CountSpec::Metric { url, number } => {
-                let reply = self.shared.world.http(Request::get(url, COUNT_TIMEOUT)).await;
+                let reply = self
+                    .shared
+                    .world
+                    .http(Request::get(url, COUNT_TIMEOUT).at_most(PATTERN_LIMIT))
+                    .await;
                 match reply {
                     Ok(reply) => {
                         let (size, number) = (reply.body.len(), number.clone());

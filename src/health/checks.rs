@@ -9,6 +9,12 @@ use crate::spec::{HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, Shell};
 use crate::text;
 use crate::world::{Command, Host, Reply, Request, Stdin, World};
 
+/// The largest reply of a health check, in bytes.
+const LARGEST_BODY: usize = 1024 * 1024;
+
+/// How much of a reply, or of what a command printed, is kept for the report, in bytes.
+const KEPT: usize = 64 * 1024;
+
 /// What one try found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Try {
@@ -24,8 +30,14 @@ pub struct Try {
 
 impl Try {
     pub(super) fn wrong(problem: impl Into<String>, body: Option<String>) -> Self {
+        let body = body.as_deref().map(kept);
         Self { problem: Some(problem.into()), body, ..Self::default() }
     }
+}
+
+/// The start of a text, without any secret that the cut would leave a part of.
+fn kept(text: &str) -> String {
+    text::cut(text, KEPT)
 }
 
 /// Says in words what is checked.
@@ -109,7 +121,11 @@ impl<W: World> Gate<W> {
         timeout: Duration,
     ) -> Try {
         // A connection of its own: a kept one could lead to a process that no longer listens.
-        let reply = match self.world.http(Request::get(&check.url, timeout).fresh()).await {
+        let reply = match self
+            .world
+            .http(Request::get(&check.url, timeout).fresh().at_most(LARGEST_BODY))
+            .await
+        {
             Ok(reply) => reply,
             Err(error) => return Try::wrong(error.to_string(), None),
         };
@@ -161,7 +177,7 @@ fn judge(check: &HttpCheck, identity: Option<&IdentitySpec>, reply: &Reply) -> T
         )),
         None => Some(format!("{} that tells no version", reply.status)),
     };
-    let body = wrong_version.is_some().then(|| reply.text());
+    let body = wrong_version.is_some().then(|| kept(&reply.text()));
     Try { problem: None, wrong_version, body, version }
 }
 
@@ -171,7 +187,7 @@ mod tests {
 
     fn reply(status: u16, body: &str) -> Reply {
         let headers = [("x-app-version".to_owned(), "2".to_owned())].into();
-        Reply { status, headers, body: body.into() }
+        Reply { status, headers, body: body.into(), ..Reply::default() }
     }
 
     fn check(expect: &[u16], body: Option<&str>) -> HttpCheck {
@@ -196,6 +212,18 @@ mod tests {
         assert_eq!(problem(&check(&[], Some("pong")), None, &reply(200, "a pong b")), None);
         let wrong = problem(&check(&[], Some("pong")), None, &reply(200, "welcome"));
         assert_eq!(wrong, Some("200 without `pong` in its body".into()));
+    }
+
+    #[test]
+    fn of_a_body_only_its_start_is_kept() {
+        let long = "x".repeat(KEPT + 1);
+        for body in [judge(&check(&[], None), None, &reply(500, &long)).body, {
+            let identity =
+                IdentitySpec { place: IdentityPlace::Header("x".into()), equals: "1".into() };
+            judge(&check(&[], None), Some(&identity), &reply(200, &long)).body
+        }] {
+            assert_eq!(body.expect("it is shown").len(), KEPT);
+        }
     }
 
     #[test]

@@ -139,10 +139,13 @@ async fn read(
     let Some(text) = text else {
         return std::future::pending().await;
     };
-    if text.len() > 2 * OUTPUT_LIMIT {
+    // Many commands run at once: little more is kept of each than counts in the end.
+    if text.len() > OUTPUT_LIMIT + OUTPUT_LIMIT / 4 {
         text.drain(..text.len() - OUTPUT_LIMIT);
     }
-    text.reserve(32 * 1024);
+    if text.capacity() - text.len() < 32 * 1024 {
+        text.reserve_exact(64 * 1024);
+    }
     stream.read_buf(text).await
 }
 

@@ -15,8 +15,9 @@ use reqwest::{Client, ClientBuilder, Url, redirect, retry};
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
+use super::room::Body;
 use super::tls::{ConsulTls, Tls, distrust};
-use super::{BODY_LIMIT, Channel, HttpError, Method, Reply, Request};
+use super::{Channel, HttpError, Method, Reply, Request};
 
 /// For connecting alone: a host that is switched off must not use up the time of those after it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -82,7 +83,7 @@ impl Http {
             sending = sending.body(body);
         }
         let reply = sending.send().await.map_err(|error| failure(&error))?;
-        read(reply).await
+        read(reply, request.channel, request.limit).await
     }
 
     fn route(&self, channel: Channel, url: &str) -> Result<(Route, Url), HttpError> {
@@ -172,7 +173,11 @@ fn headers(request: &Request) -> Result<HeaderMap, HttpError> {
     Ok(headers)
 }
 
-async fn read(mut reply: reqwest::Response) -> Result<Reply, HttpError> {
+async fn read(
+    mut reply: reqwest::Response,
+    channel: Channel,
+    limit: usize,
+) -> Result<Reply, HttpError> {
     let mut headers = BTreeMap::new();
     for (name, value) in reply.headers() {
         headers
@@ -180,15 +185,12 @@ async fn read(mut reply: reqwest::Response) -> Result<Reply, HttpError> {
             .or_insert_with(|| String::from_utf8_lossy(value.as_bytes()).into_owned());
     }
     let status = reply.status().as_u16();
-    let mut body = Vec::new();
+    let mut body = Body::of(channel);
     while let Some(chunk) = reply.chunk().await.map_err(|error| HttpError::Broken(cause(&error)))? {
-        if body.len() + chunk.len() > BODY_LIMIT {
-            let limit = crate::text::size(BODY_LIMIT as u64);
-            return Err(HttpError::Broken(format!("the reply is larger than {limit}")));
-        }
-        body.extend_from_slice(&chunk);
+        body.append(&chunk, limit).await?;
     }
-    Ok(Reply { status, headers, body })
+    let (body, held) = body.finish();
+    Ok(Reply { status, headers, body, held })
 }
 
 fn failure(error: &reqwest::Error) -> HttpError {

@@ -11,6 +11,7 @@ mod http;
 mod live;
 mod local;
 mod refusal;
+mod room;
 mod script;
 mod ssh;
 mod tcp;
@@ -27,6 +28,7 @@ use tokio::process::Command as Process;
 use crate::secret::{self, Secret};
 
 pub use live::{Live, LiveSettings};
+pub use room::Held;
 pub use tls::ConsulTls;
 
 /// The outside world. Cheap to share; every method may be called concurrently.
@@ -112,6 +114,8 @@ pub struct Request {
     pub timeout: Duration,
     /// Connection settings.
     pub channel: Channel,
+    /// The largest body that is taken, in bytes; a reply with a larger one is an error.
+    pub limit: usize,
 }
 
 impl Request {
@@ -125,7 +129,15 @@ impl Request {
             body: None,
             timeout,
             channel: Channel::Direct,
+            limit: BODY_LIMIT,
         }
+    }
+
+    /// The same request, of whose reply at most so many bytes are taken.
+    #[must_use]
+    pub fn at_most(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// The same request on a connection of its own.
@@ -143,8 +155,10 @@ pub struct Reply {
     pub status: u16,
     /// Headers, names in lower case; of equal names the first counts.
     pub headers: BTreeMap<String, String>,
-    /// The body, cut at [`BODY_LIMIT`].
+    /// The body, whole.
     pub body: Vec<u8>,
+    /// The room that the body takes among all that are read.
+    pub held: Held,
 }
 
 impl Reply {
@@ -174,7 +188,7 @@ impl Reply {
     }
 }
 
-/// The largest reply body that is read, in bytes; a longer one is an error.
+/// The largest reply body that any request takes, in bytes; a longer one is an error.
 pub const BODY_LIMIT: usize = 16 * 1024 * 1024;
 
 /// The largest reply that is searched with a pattern, in bytes. Searching is a hundred times slower than reading, and

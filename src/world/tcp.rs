@@ -7,7 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{BODY_LIMIT, HttpError};
+use super::room::Body;
+use super::{BODY_LIMIT, Channel, HttpError};
 
 /// Connects, says something, and reads until the other side closes. Nothing to say: only connects.
 pub(super) async fn exchange(
@@ -26,14 +27,14 @@ pub(super) async fn exchange(
         stream.write_all(say).await.map_err(broken)?;
         // That there is no more to come makes the other side close when it has answered.
         stream.shutdown().await.map_err(broken)?;
-        let mut answer = Vec::new();
-        let limit = BODY_LIMIT as u64 + 1;
-        stream.take(limit).read_to_end(&mut answer).await.map_err(broken)?;
-        if answer.len() > BODY_LIMIT {
-            let size = crate::text::size(BODY_LIMIT as u64);
-            return Err(HttpError::Broken(format!("the answer has more than {size}")));
+        let mut answer = Body::of(Channel::Direct);
+        let mut chunk = vec![0; 16 * 1024];
+        loop {
+            match stream.read(&mut chunk).await.map_err(broken)? {
+                0 => return Ok(answer.finish().0),
+                count => answer.append(&chunk[..count], BODY_LIMIT).await?,
+            }
         }
-        Ok(answer)
     };
     timeout(time, exchange).await.unwrap_or(Err(HttpError::TimedOut(time)))
 }

@@ -128,7 +128,7 @@ proptest! {
         index in "[0-9]{0,25}|.{0,5}",
     ) {
         let headers = [("x-consul-index".to_owned(), index)].into();
-        ask(Reply { status, headers, body: body.0 });
+        ask(Reply { status, headers, body: body.0, ..Reply::default() });
     }
 
 }

@@ -142,6 +142,8 @@ async fn a_huge_body_a_broken_reply_and_a_closed_port_are_told_apart() {
     let live = live();
     let error = live.http(Request::get(&huge, TIME)).await.expect_err("too large");
     assert!(matches!(&error, HttpError::Broken(text) if text.contains("16.0 MiB")), "{error:?}");
+    let error = live.http(Request::get(&huge, TIME).at_most(4096)).await.expect_err("too large");
+    assert!(matches!(&error, HttpError::Broken(text) if text.contains("4.0 KiB")), "{error:?}");
     let (broken, _) = serve(|_, _| false);
     let error = live.http(Request::get(&broken, TIME)).await.expect_err("broken");
     assert!(matches!(&error, HttpError::Broken(_)), "{error:?}");

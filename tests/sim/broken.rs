@@ -31,7 +31,7 @@ pub(crate) async fn consul(sim: &Sim, method: Method, path: &str, body: &str) ->
     let body = Some(body.as_bytes().to_vec()).filter(|body| !body.is_empty());
     let timeout = Duration::from_secs(60);
     let channel = Channel::Consul;
-    let request = Request { method, url, headers: Vec::new(), body, timeout, channel };
+    let request = Request { method, body, channel, ..Request::get(url, timeout) };
     sim.http(request).await.expect("an answer")
 }
 

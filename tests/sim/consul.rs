@@ -82,7 +82,10 @@ fn reply(status: u16, body: impl Into<Vec<u8>>) -> Reaction {
 
 fn indexed(index: u64, status: u16, body: impl Into<Vec<u8>>) -> Reaction {
     let headers = [("x-consul-index".to_owned(), index.to_string())].into();
-    Reaction::Answer(0, Answer::Http(Ok(Reply { status, headers, body: body.into() })))
+    Reaction::Answer(
+        0,
+        Answer::Http(Ok(Reply { status, headers, body: body.into(), ..Reply::default() })),
+    )
 }
 
 /// `10s`, or a number of nanoseconds, as Consul takes durations in JSON.

@@ -292,7 +292,7 @@ impl State {
             (_, Phase::Ready) => (200, "pong".to_owned()),
             (_, Phase::Starting | Phase::Ending) => (503, "not ready".to_owned()),
         };
-        Ok(Reply { status, headers, body: body.into_bytes() })
+        Ok(Reply { status, headers, body: body.into_bytes(), ..Reply::default() })
     }
 
     pub(crate) fn connects(&self, address: &str) -> Result<(), HttpError> {

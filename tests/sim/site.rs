@@ -70,11 +70,7 @@ impl Site {
         let servers = 1..=schedule.shape.servers;
         let settings = Settings {
             addresses: servers.map(|server| format!("http://consul-{server}:8500")).collect(),
-            token: None,
-            basic_auth: None,
-            datacenter: None,
-            namespace: None,
-            partition: None,
+            ..Settings::from_environment(|_| None).expect("settings")
         };
         let consul = Arc::new(Client::new(sim.clone(), settings));
         Self { playbook: loaded.playbook, inputs, consul }

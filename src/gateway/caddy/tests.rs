@@ -17,7 +17,7 @@ fn caddy(more: &str) -> Caddy {
 
 fn reply(status: u16, body: &str) -> Reply {
     let headers = [("etag".to_owned(), ETAG.to_owned())].into();
-    Reply { status, headers, body: body.into() }
+    Reply { status, headers, body: body.into(), ..Reply::default() }
 }
 
 fn view(handler: &str, counts: &str) -> View {

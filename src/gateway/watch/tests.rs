@@ -22,7 +22,7 @@ impl World for Shows {
         tokio::time::sleep(Duration::from_millis(1)).await;
         let worker = self.asked.fetch_add(1, Ordering::Relaxed) % self.workers;
         let headers = BTreeMap::from([("x-worker".to_owned(), worker.to_string())]);
-        Ok(Reply { status: 200, headers, body: self.body.clone().into() })
+        Ok(Reply { status: 200, headers, body: self.body.clone().into(), ..Reply::default() })
     }
 
     async fn run(&self, _: &Host, _: Command) -> Result<Output, RunError> {
