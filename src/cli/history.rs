@@ -31,10 +31,10 @@ impl History {
     pub(super) async fn read(opened: &Opened, reach: &Reach, reachable: bool) -> Self {
         let service = &opened.loaded.playbook.service;
         let client = reach.shared_in_passing(PATIENCE);
-        let (releases, mut problems, unlisted) =
-            past::recent(&opened.state, client.as_ref(), service, RELEASES).await;
-        problems.extend(unlisted.filter(|_| reachable));
-        Self { releases, problems }
+        let recent = past::recent(&opened.state, client.as_ref(), service, RELEASES).await;
+        let unlisted = recent.unlisted.filter(|_| reachable);
+        let problems = recent.problems.into_iter().chain(unlisted).collect();
+        Self { releases: recent.releases, problems }
     }
 
     /// The newest release that did something to a node, and what became of the node in it.
@@ -67,7 +67,11 @@ pub(super) async fn way_back(
     let playbook = &opened.loaded.playbook;
     let client = reach.shared_in_passing(PATIENCE);
     let past = past::beginnings(&opened.state, client.as_ref(), &playbook.service, RELEASES).await;
-    WayBack::find(spec, playbook, fleet, &past.iter().collect::<Vec<_>>())
+    let mut way = WayBack::find(spec, playbook, fleet, &past.started.iter().collect::<Vec<_>>());
+    if let Some(missing) = past.missing {
+        way.unknown.iter_mut().for_each(|(_, why)| *why += &format!(" ({missing})"));
+    }
+    way
 }
 
 #[cfg(test)]

@@ -5,19 +5,21 @@
 //! ones (`z000001`). Every write checks that the lock is still held, and that no other was done since the one before: one
 //! whose answer was lost may be done late.
 
-use std::collections::BTreeSet;
-use std::io::{Read, Write as _};
+mod kept;
+
+use std::io::Write as _;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use flate2::Compression;
-use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use tokio::time::Instant;
 
 use crate::consul::{Client, Entry, Error, KvWrite, Write};
 use crate::lock::{Fence, shared_prefix};
 use crate::world::World;
+
+pub use kept::{Kept, begins, list, read, stream};
 
 /// The size of a piece that still grows.
 const PIECE: usize = 8 * 1024;
@@ -27,13 +29,6 @@ const COMPRESSED_PIECE: usize = 256 * 1024;
 
 /// How many pieces are written in one transaction.
 const PIECES_AT_ONCE: usize = 32;
-
-/// Pieces that grow are asked for by the thousand, which is what fits into one reply: by their numbers without so many
-/// digits.
-const DIGITS_AT_ONCE: usize = 3;
-
-/// A journal that is larger is not one of ours: ten thousand nodes need half of it.
-const LARGEST: u64 = 128 * 1024 * 1024;
 
 /// How long one write may take; the release goes on without the copy then.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -62,15 +57,6 @@ pub struct Copy<W> {
     index: Option<u64>,
     /// Since when Consul has not taken a write.
     behind: Option<Instant>,
-}
-
-/// A release of which Consul has a copy.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Kept {
-    /// When it was begun, as text that sorts.
-    pub begun: String,
-    /// Its id.
-    pub release: String,
 }
 
 /// A time as text that sorts.
@@ -216,78 +202,6 @@ impl<W: World> Copy<W> {
         }
         Ok(())
     }
-}
-
-/// Lists the releases of a service of which Consul has a copy, the oldest first.
-///
-/// # Errors
-///
-/// When Consul cannot be asked.
-pub async fn list<W: World>(client: &Client<W>, service: &str) -> Result<Vec<Kept>, Error> {
-    let folder = folder(service);
-    let keys = client.kv_keys(&folder).await?;
-    let names = keys.iter().filter_map(|key| key.strip_prefix(&folder)?.split('/').next());
-    let mut kept: Vec<_> = names
-        .filter_map(|name| {
-            let (begun, release) = name.split_once('-')?;
-            // It names a folder on this machine, too.
-            let plain = |text: &str| {
-                !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
-            };
-            (plain(begun) && plain(release))
-                .then(|| Kept { begun: begun.to_owned(), release: release.to_owned() })
-        })
-        .collect();
-    kept.sort();
-    kept.dedup();
-    Ok(kept)
-}
-
-/// Reads the bytes of a release's journal.
-///
-/// # Errors
-///
-/// When Consul cannot be asked, or what it has is no journal.
-pub async fn read<W: World>(client: &Client<W>, service: &str, kept: &Kept) -> Result<Vec<u8>> {
-    let folder = format!("{}{}-{}/", folder(service), kept.begun, kept.release);
-    let keys = client.kv_keys(&folder).await?;
-    let parts: BTreeSet<_> = keys.iter().filter_map(|key| part(&folder, key)).collect();
-    let (mut entries, mut size) = (Vec::new(), 0);
-    for part in parts {
-        let more = client.kv_list(part).await?;
-        size += more.iter().map(|entry| entry.value.len() as u64).sum::<u64>();
-        ensure!(size <= LARGEST, "the journal {folder} in Consul is larger than any journal");
-        entries.extend(more);
-    }
-    joined(&folder, entries, LARGEST).with_context(|| format!("the journal {folder} in Consul"))
-}
-
-/// What a piece is asked for by, together with others where they are small. Other keys are none of ours.
-fn part<'a>(folder: &str, key: &'a str) -> Option<&'a str> {
-    let name = key.strip_prefix(folder)?;
-    let digits = name.strip_prefix(['p', 'z']).filter(|digits| digits.len() > DIGITS_AT_ONCE)?;
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(())?;
-    let together = if name.starts_with('p') { DIGITS_AT_ONCE } else { 0 };
-    Some(&key[..key.len() - together])
-}
-
-/// Puts pieces together: those that grow, as long as there are any, or else the compressed ones.
-fn joined(folder: &str, mut entries: Vec<Entry>, largest: u64) -> Result<Vec<u8>> {
-    entries.sort_by(|one, other| one.key.cmp(&other.key));
-    let part = |letter: char| {
-        let names = entries.iter().filter(move |entry| {
-            entry.key.strip_prefix(folder).is_some_and(|name| name.starts_with(letter))
-        });
-        names.map(|entry| entry.value.as_slice()).collect::<Vec<_>>().concat()
-    };
-    let plain = part('p');
-    if !plain.is_empty() {
-        return Ok(plain);
-    }
-    let mut bytes = Vec::new();
-    GzDecoder::new(part('z').as_slice()).take(largest + 1).read_to_end(&mut bytes)?;
-    ensure!(bytes.len() as u64 <= largest, "larger than any journal");
-    Ok(bytes)
 }
 
 #[cfg(test)]

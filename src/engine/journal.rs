@@ -17,7 +17,7 @@ use crate::{file, text};
 const FILE: &str = "journal.jsonl";
 
 /// A line that is longer is not one of ours: the longest has a playbook in it, which has at most 1 MiB.
-const LONGEST_LINE: u64 = 8 * 1024 * 1024;
+pub const LONGEST_LINE: u64 = 8 * 1024 * 1024;
 
 /// A journal that is being written.
 #[derive(Debug)]
@@ -132,8 +132,9 @@ pub fn bytes_of(path: &Path) -> Result<Vec<u8>> {
 /// When a line other than a torn last one is not an event that may follow.
 pub fn parse(bytes: &[u8], name: &str) -> Result<(Vec<Event>, Release)> {
     let mut events = Vec::new();
-    let release = each(bytes, name, |event| events.push(event))?;
-    Ok((events, release))
+    let mut folding = Folding::new(name);
+    folding.feed(bytes, |event| events.push(event))?;
+    Ok((events, folding.finish()))
 }
 
 /// The same for the release alone, which takes little memory however long the journal is.
@@ -142,21 +143,67 @@ pub fn parse(bytes: &[u8], name: &str) -> Result<(Vec<Event>, Release)> {
 ///
 /// As [`parse`].
 pub fn fold(bytes: &[u8], name: &str) -> Result<Release> {
-    each(bytes, name, drop)
+    let mut folding = Folding::new(name);
+    folding.feed(bytes, drop)?;
+    Ok(folding.finish())
 }
 
-fn each(bytes: &[u8], name: &str, mut tell: impl FnMut(Event)) -> Result<Release> {
-    let mut release = Release::default();
-    for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        let Some(line) = line.strip_suffix(b"\n") else { break };
-        // What somebody else wrote is quoted in it.
-        let refused = |why: &str| anyhow!("{name}:{}: {}", index + 1, text::line(why, 300));
-        let event = Event::from_line(&String::from_utf8_lossy(line))
-            .map_err(|error| refused(&format!("not an event: {error}")))?;
-        release.apply(&event).map_err(|error| refused(&format!("{error:#}")))?;
-        tell(event);
+/// A journal that is understood piece by piece, without ever being in memory as a whole.
+#[derive(Debug)]
+pub struct Folding {
+    name: String,
+    release: Release,
+    /// How many lines there were.
+    lines: usize,
+    /// The line that has not ended yet.
+    torn: Vec<u8>,
+}
+
+impl Folding {
+    /// Nothing was read yet; `name` is where it is from.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), release: Release::default(), lines: 0, torn: Vec::new() }
     }
-    Ok(release)
+
+    /// Takes in the next piece; `tell` hears every event.
+    ///
+    /// # Errors
+    ///
+    /// When a line is not an event that may follow, or longer than any.
+    pub fn feed(&mut self, piece: &[u8], mut tell: impl FnMut(Event)) -> Result<()> {
+        for part in piece.split_inclusive(|byte| *byte == b'\n') {
+            if (self.torn.len() + part.len()) as u64 > LONGEST_LINE {
+                return Err(self.refused("a line that is longer than any of a journal"));
+            }
+            let Some(line) = part.strip_suffix(b"\n") else {
+                self.torn.extend_from_slice(part);
+                break;
+            };
+            let whole = if self.torn.is_empty() {
+                Event::from_line(&String::from_utf8_lossy(line))
+            } else {
+                self.torn.extend_from_slice(line);
+                Event::from_line(&String::from_utf8_lossy(&std::mem::take(&mut self.torn)))
+            };
+            let event = whole.map_err(|error| self.refused(&format!("not an event: {error}")))?;
+            self.release.apply(&event).map_err(|error| self.refused(&format!("{error:#}")))?;
+            self.lines += 1;
+            tell(event);
+        }
+        Ok(())
+    }
+
+    /// What it amounts to; a torn last line does not count.
+    #[must_use]
+    pub fn finish(self) -> Release {
+        self.release
+    }
+
+    /// What somebody else wrote is quoted in it.
+    fn refused(&self, why: &str) -> anyhow::Error {
+        anyhow!("{}:{}: {}", self.name, self.lines + 1, text::line(why, 300))
+    }
 }
 
 /// Finds the journal of the release that was begun last.
@@ -202,6 +249,13 @@ pub fn first(path: &Path) -> Option<Event> {
     let file = file::open_regular(path).ok()?;
     BufReader::new(file.take(LONGEST_LINE)).read_line(&mut line).ok()?;
     Event::from_line(&line).ok()
+}
+
+/// Reads the event of a first line from the start of a journal, as far as it is there as a whole.
+#[must_use]
+pub fn first_of(start: &[u8]) -> Option<Event> {
+    let end = start.iter().position(|byte| *byte == b'\n')?;
+    Event::from_line(std::str::from_utf8(&start[..end]).ok()?).ok()
 }
 
 #[cfg(test)]

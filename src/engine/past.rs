@@ -1,17 +1,26 @@
 //! Journals of releases, on this machine and in Consul: of a release that is in both, the one that is true counts.
 
+mod comparison;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use tokio::time::{Instant, timeout_at};
+
+use comparison::{Comparison, Pieces};
 
 use super::copy::{self, Kept};
-use super::journal;
+use super::journal::{self, Folding};
 use super::release::Release;
 use crate::consul::Client;
 use crate::event::{Event, Fact, Outcome, Started};
 use crate::text;
 use crate::world::World;
+
+/// How long all journals may take that are looked through together.
+const TIME: Duration = Duration::from_secs(5);
 
 /// A release as its journal tells it.
 #[derive(Debug)]
@@ -51,7 +60,7 @@ pub async fn find<W: World>(
     let place = state.display();
     let Some(id) = id else {
         for (name, places) in &places {
-            let past = read(client, service, name, places).await?;
+            let past = read(client, service, name, places, Keep::Bytes).await?;
             if past.release.started.as_ref().is_some_and(|started| wanted(&started.command)) {
                 return Ok(past);
             }
@@ -61,7 +70,7 @@ pub async fn find<W: World>(
     let named: Vec<_> = places.iter().filter(|(name, _)| name.starts_with(id)).collect();
     match named.as_slice() {
         [] => bail!("no release `{id}` of {service} is known in {place}{}", or_in_consul(client)),
-        [(name, places)] => read(client, service, name, places).await,
+        [(name, places)] => read(client, service, name, places, Keep::Bytes).await,
         several => {
             let several: Vec<_> = several.iter().map(|(name, _)| name.as_str()).collect();
             bail!("`{id}` may be {}", several.join(", "))
@@ -69,56 +78,114 @@ pub async fn find<W: World>(
     }
 }
 
-/// Reads the releases that were begun last, at most so many, the newest first, and what cannot be read; the trouble
-/// with Consul's own list is told apart.
+/// The releases that were begun last, as far as their journals could be read.
+#[derive(Debug, Default)]
+pub struct Recent {
+    /// The newest first, without their playbooks.
+    pub releases: Vec<Release>,
+    /// What cannot be read.
+    pub problems: Vec<String>,
+    /// Why Consul could not list others, or all of them.
+    pub unlisted: Option<String>,
+}
+
+/// Reads the releases that were begun last, at most so many, one after the other, within a time for all of them.
 pub async fn recent<W: World>(
     state: &Path,
     client: Option<&Client<W>>,
     service: &str,
     most: usize,
-) -> (Vec<Release>, Vec<String>, Option<String>) {
-    let mut problems = Vec::new();
-    let (places, unlisted) = match places(state, client, service).await {
-        Ok(places) => (places, None),
-        Err(error) => (local(state), Some(format!("{error:#}"))),
-    };
-    let mut places: Vec<_> = places.into_iter().collect();
-    places.sort_by(|one, other| other.1.begun.cmp(&one.1.begun));
-    let mut found = Vec::new();
+) -> Recent {
+    let mut recent = Recent::default();
+    let deadline = Instant::now() + TIME;
+    let places = newest(state, client, service, deadline, &mut recent.unlisted).await;
     for (name, places) in places.into_iter().take(most) {
-        match read(client, service, &name, &places).await {
-            Ok(past) => found.push(past.release),
-            Err(error) => problems.push(format!("{error:#}")),
+        let read = timeout_at(deadline, read(client, service, &name, &places, Keep::Release));
+        match read.await {
+            Ok(Ok(mut past)) => {
+                // Playbooks are large, and only one of them is ever followed.
+                if let Some(started) = &mut past.release.started {
+                    started.playbook = serde_json::Value::Null;
+                }
+                recent.releases.push(past.release);
+            }
+            Ok(Err(error)) => recent.problems.push(format!("{error:#}")),
+            Err(_) => {
+                recent.problems.push(format!("{name} and older releases: {}", late()));
+                break;
+            }
         }
     }
-    (found, problems, unlisted)
+    recent
 }
 
-/// Reads how the last releases began, at most so many, the newest first; what cannot be read tells nothing.
+/// How the last releases began, as far as that could be read.
+#[derive(Debug, Default)]
+pub struct Beginnings {
+    /// The newest first, without their playbooks.
+    pub started: Vec<Started>,
+    /// Why there may be others.
+    pub missing: Option<String>,
+}
+
+/// Reads how the last releases began, at most so many, one after the other, within a time for all of them.
 pub async fn beginnings<W: World>(
     state: &Path,
     client: Option<&Client<W>>,
     service: &str,
     most: usize,
-) -> Vec<Started> {
-    let places = places(state, client, service).await.unwrap_or_else(|_| local(state));
-    let mut places: Vec<_> = places.into_iter().collect();
-    places.sort_by(|one, other| other.1.begun.cmp(&one.1.begun));
-    let mut found = Vec::new();
+) -> Beginnings {
+    let mut found = Beginnings::default();
+    let deadline = Instant::now() + TIME;
+    let places = newest(state, client, service, deadline, &mut found.missing).await;
     for (_, place) in places.into_iter().take(most) {
-        let first = match (&place.path, &place.kept) {
-            (Some(path), _) => journal::first(path),
-            (None, Some(kept)) => kept_bytes(client, service, kept).await.ok().and_then(|bytes| {
-                let end = bytes.iter().position(|byte| *byte == b'\n')?;
-                Event::from_line(std::str::from_utf8(&bytes[..end]).ok()?).ok()
-            }),
-            (None, None) => None,
+        let first = match (&place.path, &place.kept, client) {
+            (Some(path), _, _) => journal::first(path),
+            (None, Some(kept), Some(client)) => {
+                match timeout_at(deadline, copy::begins(client, service, kept)).await {
+                    Ok(first) => first.ok().flatten(),
+                    Err(_) => {
+                        found.missing = Some(format!("journals in Consul: {}", late()));
+                        break;
+                    }
+                }
+            }
+            (None, Some(_), None) | (None, None, _) => None,
         };
-        if let Some(Event { fact: Fact::ReleaseStarted(started), .. }) = first {
-            found.push(*started);
+        if let Some(Event { fact: Fact::ReleaseStarted(mut started), .. }) = first {
+            started.playbook = serde_json::Value::Null;
+            found.started.push(*started);
         }
     }
     found
+}
+
+/// Every release that is known, the newest first.
+async fn newest<W: World>(
+    state: &Path,
+    client: Option<&Client<W>>,
+    service: &str,
+    deadline: Instant,
+    unlisted: &mut Option<String>,
+) -> Vec<(String, Places)> {
+    let places = match timeout_at(deadline, places(state, client, service)).await {
+        Ok(Ok(places)) => places,
+        Ok(Err(error)) => {
+            *unlisted = Some(format!("{error:#}"));
+            local(state)
+        }
+        Err(_) => {
+            *unlisted = Some(format!("journals in Consul: {}", late()));
+            local(state)
+        }
+    };
+    let mut places: Vec<_> = places.into_iter().collect();
+    places.sort_by(|one, other| other.1.begun.cmp(&one.1.begun));
+    places
+}
+
+fn late() -> String {
+    format!("not read within {}", text::duration(TIME))
 }
 
 fn local(state: &Path) -> BTreeMap<String, Places> {
@@ -131,15 +198,6 @@ fn local(state: &Path) -> BTreeMap<String, Places> {
 
 fn or_in_consul<W>(client: Option<&Client<W>>) -> &'static str {
     if client.is_some() { " or in Consul" } else { "" }
-}
-
-async fn kept_bytes<W: World>(
-    client: Option<&Client<W>>,
-    service: &str,
-    kept: &Kept,
-) -> Result<Vec<u8>> {
-    let client = client.context("the playbook names no Consul")?;
-    copy::read(client, service, kept).await
 }
 
 async fn places<W: World>(
@@ -160,46 +218,98 @@ async fn places<W: World>(
     Ok(places)
 }
 
+/// What is wanted of a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    /// The release alone, which takes little memory however long the journal is.
+    Release,
+    /// The bytes as well, to go on with them.
+    Bytes,
+}
+
 async fn read<W: World>(
     client: Option<&Client<W>>,
     service: &str,
     id: &str,
     places: &Places,
+    keep: Keep,
 ) -> Result<Past> {
-    let here = places.path.as_ref().map(|path| {
-        let bytes = journal::bytes_of(path)?;
-        let release = of(id, journal::fold(&bytes, &path.display().to_string())?)?;
-        anyhow::Ok((bytes, release))
-    });
+    let here = places.path.as_ref().map(|path| of(id, here(path)?));
     // The journal of a release that is done is whole; any other may have gone on elsewhere.
     let done = |release: &Release| {
         release.finished.as_ref().is_some_and(|finished| finished.result == Outcome::Done)
     };
-    let whole = matches!(&here, Some(Ok((_, release))) if done(release));
+    let whole = matches!(&here, Some(Ok(release)) if done(release));
     let there = match &places.kept {
-        Some(kept) if !whole => Some(
-            async {
-                let bytes = kept_bytes(client, service, kept).await?;
-                let release = of(id, journal::fold(&bytes, &format!("Consul's journal of {id}"))?)?;
-                anyhow::Ok((bytes, release))
-            }
-            .await,
-        ),
+        Some(kept) if !whole => {
+            let client = client.context("the playbook names no Consul")?;
+            let path = places.path.as_deref().filter(|_| matches!(here, Some(Ok(_))));
+            let there = there(client, service, kept, path, keep).await;
+            Some(there.and_then(|there| Ok(There { release: of(id, there.release)?, ..there })))
+        }
         _ => None,
     };
-    let (bytes, release) = match (here, there) {
-        (Some(Ok(here)), Some(Ok(there))) => {
-            if goes_on(&here.0, &there.0) {
-                here
-            } else {
-                there
-            }
+    let path = places.path.clone();
+    let past = |release, bytes| Past { id: id.to_owned(), release, bytes, path: path.clone() };
+    match (here, there) {
+        // Otherwise somebody went on elsewhere, and Consul took only what the lock's holder wrote: whatever was
+        // written down here since leads nowhere.
+        (_, Some(Ok(there))) if !there.is_behind => Ok(past(there.release, there.bytes)),
+        (Some(Ok(release)), _) => {
+            let bytes = match (keep, &path) {
+                (Keep::Bytes, Some(path)) => journal::bytes_of(path)?,
+                (Keep::Bytes | Keep::Release, _) => Vec::new(),
+            };
+            Ok(past(release, bytes))
         }
-        (Some(Ok(one)), _) | (_, Some(Ok(one))) => one,
-        (Some(Err(error)), _) | (None, Some(Err(error))) => return Err(error),
+        (Some(Err(error)), _) | (None, Some(Err(error))) => Err(error),
+        (None, Some(Ok(there))) => Ok(past(there.release, there.bytes)),
         (None, None) => bail!("release {id} has no journal"),
-    };
-    Ok(Past { id: id.to_owned(), release, bytes, path: places.path.clone() })
+    }
+}
+
+/// Folds a journal of this machine.
+fn here(path: &Path) -> Result<Release> {
+    let mut folding = Folding::new(&path.display().to_string());
+    let mut pieces = Pieces::open(path)?;
+    while let Some(piece) = pieces.next()? {
+        folding.feed(piece, drop)?;
+    }
+    Ok(folding.finish())
+}
+
+/// A journal in Consul.
+struct There {
+    release: Release,
+    bytes: Vec<u8>,
+    /// The journal of this machine has all of it, and perhaps more: the copy may be behind.
+    is_behind: bool,
+}
+
+/// Folds a journal in Consul, and compares it with that of this machine.
+async fn there<W: World>(
+    client: &Client<W>,
+    service: &str,
+    kept: &Kept,
+    path: Option<&Path>,
+    keep: Keep,
+) -> Result<There> {
+    let mut folding = Folding::new(&format!("Consul's journal of {}", kept.release));
+    let mut comparison = path.map(Comparison::open).transpose()?;
+    let mut bytes = Vec::new();
+    copy::stream(client, service, kept, |piece| {
+        if let Some(comparison) = &mut comparison {
+            comparison.feed(piece)?;
+        }
+        if keep == Keep::Bytes {
+            bytes.reserve_exact(piece.len());
+            bytes.extend_from_slice(piece);
+        }
+        folding.feed(piece, drop)
+    })
+    .await?;
+    let is_behind = comparison.is_some_and(|comparison| comparison.is_behind());
+    Ok(There { release: folding.finish(), bytes, is_behind })
 }
 
 /// Refuses a journal that tells of another release than its place says: the id becomes a part of paths and commands.
@@ -209,31 +319,5 @@ fn of(id: &str, release: Release) -> Result<Release> {
     Ok(release)
 }
 
-/// Returns whether the journal of this machine has all of Consul's, and perhaps more: the copy may be behind.
-///
-/// Otherwise somebody went on elsewhere, and Consul took only what the lock's holder wrote: whatever was written down
-/// here since leads nowhere.
-fn goes_on(here: &[u8], there: &[u8]) -> bool {
-    let end = there.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    here.starts_with(&there[..end])
-}
-
 #[cfg(test)]
-mod tests {
-    use super::goes_on;
-
-    #[test]
-    fn the_copy_may_be_behind_but_what_goes_on_elsewhere_counts() {
-        for (here, there, expected) in [
-            ("1\n2\n", "1\n2\n", true),
-            ("1\n2\n3\n", "1\n2\n", true),
-            ("1\n2\n3\n", "1\n2\nto", true),
-            ("1\n2\n", "1\n2\n3\n", false),
-            ("1\n2\nto", "1\n2\n3\n", false),
-            // Who has lost the lock wrote more than whoever took it has so far.
-            ("1\n2\n3\n4\n5\n", "1\n2\nresumed\n", false),
-        ] {
-            assert_eq!(goes_on(here.as_bytes(), there.as_bytes()), expected, "{here:?}, {there:?}");
-        }
-    }
-}
+mod tests;

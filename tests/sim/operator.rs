@@ -153,8 +153,9 @@ impl Operator {
     }
 
     async fn way_back(&self, spec: &Spec, playbook: &Playbook, fleet: &Fleet) -> WayBack {
+        let hurried = self.site.hurried();
         let mut past =
-            past::beginnings(&self.folder, Some(&self.site.hurried()), "app", RELEASES).await;
+            past::beginnings(&self.folder, Some(&hurried), "app", RELEASES).await.started;
         past.push(self.site.past());
         WayBack::find(spec, playbook, fleet, &past.iter().collect::<Vec<_>>())
     }

@@ -1,0 +1,228 @@
+//! Journals in Consul as they are found there: listed, and read piece by piece.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use anyhow::{Context, Result, ensure};
+use flate2::read::GzDecoder;
+
+use super::folder;
+use crate::consul::Client;
+use crate::engine::journal::{LONGEST_LINE, first_of};
+use crate::event::Event;
+use crate::world::World;
+
+/// Pieces that grow are asked for by the thousand, which is what fits into one reply: by their numbers without so many
+/// digits.
+const DIGITS_AT_ONCE: usize = 3;
+
+/// A journal that is larger is not one of ours: ten thousand nodes need all of it.
+const LARGEST: usize = 64 * 1024 * 1024;
+
+/// The same while it is packed.
+const LARGEST_PACKED: usize = 16 * 1024 * 1024;
+
+/// How much is unpacked at once.
+const BUFFER: usize = 64 * 1024;
+
+/// A release of which Consul has a copy.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kept {
+    /// When it was begun, as text that sorts.
+    pub begun: String,
+    /// Its id.
+    pub release: String,
+}
+
+impl Kept {
+    fn folder(&self, service: &str) -> String {
+        format!("{}{}-{}/", folder(service), self.begun, self.release)
+    }
+}
+
+/// Lists the releases of a service of which Consul has a copy, the oldest first.
+///
+/// # Errors
+///
+/// When Consul cannot be asked.
+pub async fn list<W: World>(
+    client: &Client<W>,
+    service: &str,
+) -> Result<Vec<Kept>, crate::consul::Error> {
+    let folder = folder(service);
+    let keys = client.kv_keys(&folder).await?;
+    let names = keys.iter().filter_map(|key| key.strip_prefix(&folder)?.split('/').next());
+    let mut kept: Vec<_> = names
+        .filter_map(|name| {
+            let (begun, release) = name.split_once('-')?;
+            // It names a folder on this machine, too.
+            let plain = |text: &str| {
+                !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            };
+            (plain(begun) && plain(release))
+                .then(|| Kept { begun: begun.to_owned(), release: release.to_owned() })
+        })
+        .collect();
+    kept.sort();
+    kept.dedup();
+    Ok(kept)
+}
+
+/// Reads the bytes of a release's journal.
+///
+/// # Errors
+///
+/// As [`stream`].
+pub async fn read<W: World>(client: &Client<W>, service: &str, kept: &Kept) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    stream(client, service, kept, |piece| {
+        bytes.reserve_exact(piece.len());
+        bytes.extend_from_slice(piece);
+        Ok(())
+    })
+    .await?;
+    Ok(bytes)
+}
+
+/// Hands over a release's journal piece by piece, in its order.
+///
+/// # Errors
+///
+/// When Consul cannot be asked, what it has is no journal, or `take` wants no more of it.
+pub async fn stream<W: World>(
+    client: &Client<W>,
+    service: &str,
+    kept: &Kept,
+    mut take: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let folder = kept.folder(service);
+    let place = || format!("the journal {folder} in Consul");
+    let keys = client.kv_keys(&folder).await?;
+    let parts: BTreeSet<_> = keys.iter().filter_map(|key| part(&folder, key)).collect();
+    let growing = format!("{folder}p");
+    let (plain, packed): (Vec<_>, Vec<_>) =
+        parts.into_iter().partition(|part| part.starts_with(&growing));
+    let mut size = 0;
+    for part in plain {
+        let mut pieces = client.kv_list(part).await?;
+        pieces.sort_by(|one, other| one.key.cmp(&other.key));
+        for piece in pieces {
+            size += piece.value.len();
+            ensure!(size <= LARGEST, "{} is larger than any journal", place());
+            take(&piece.value)?;
+        }
+    }
+    // Those that grow are there until all others are, and count as long as there are any.
+    if size > 0 {
+        return Ok(());
+    }
+    let mut compressed = Vec::new();
+    for part in packed {
+        for piece in client.kv_list(part).await? {
+            compressed.extend_from_slice(&piece.value);
+            ensure!(compressed.len() <= LARGEST_PACKED, "{} is larger than any journal", place());
+        }
+    }
+    unpack(&compressed, LARGEST, take).with_context(place)
+}
+
+/// Hands over what was packed, as long as it is no more than any journal has.
+fn unpack(
+    compressed: &[u8],
+    largest: usize,
+    mut take: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut decoder = GzDecoder::new(compressed);
+    let mut buffer = vec![0; BUFFER];
+    let mut size = 0;
+    loop {
+        let count = decoder.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(());
+        }
+        size += count;
+        ensure!(size <= largest, "larger than any journal");
+        take(&buffer[..count])?;
+    }
+}
+
+/// Reads how a release began, and no more of its journal than that takes.
+///
+/// # Errors
+///
+/// When Consul cannot be asked, or what it has is no journal.
+pub async fn begins<W: World>(
+    client: &Client<W>,
+    service: &str,
+    kept: &Kept,
+) -> Result<Option<Event>> {
+    let folder = kept.folder(service);
+    let mut start = Vec::new();
+    // The first nine pieces are enough for all but large playbooks.
+    for growing in [format!("{folder}p00000"), format!("{folder}p000")] {
+        let mut pieces = client.kv_list(&growing).await?;
+        pieces.sort_by(|one, other| one.key.cmp(&other.key));
+        start = pieces.into_iter().flat_map(|piece| piece.value).collect();
+        if start.contains(&b'\n') || start.is_empty() {
+            break;
+        }
+    }
+    if !start.is_empty() {
+        return Ok(first_of(&start));
+    }
+    let Some(packed) = client.kv_get(&format!("{folder}z000001")).await? else { return Ok(None) };
+    let longest = usize::try_from(LONGEST_LINE).unwrap_or(usize::MAX);
+    let enough = unpack(&packed.value, longest, |piece| {
+        start.extend_from_slice(piece);
+        ensure!(!piece.contains(&b'\n'), "that is all that is needed");
+        Ok(())
+    });
+    // What follows may be packed into the next piece.
+    drop(enough);
+    Ok(first_of(&start))
+}
+
+/// What a piece is asked for by, together with others where they are small. Other keys are none of ours.
+fn part<'a>(folder: &str, key: &'a str) -> Option<&'a str> {
+    let name = key.strip_prefix(folder)?;
+    let digits = name.strip_prefix(['p', 'z']).filter(|digits| digits.len() > DIGITS_AT_ONCE)?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(())?;
+    let together = if name.starts_with('p') { DIGITS_AT_ONCE } else { 0 };
+    Some(&key[..key.len() - together])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    fn gzipped(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(bytes).expect("a vector takes everything");
+        encoder.finish().expect("a vector takes everything")
+    }
+
+    #[test]
+    fn a_compressed_journal_that_would_become_too_large_is_an_error() {
+        let bomb = gzipped(&vec![0; 1 << 20]);
+        assert!(bomb.len() < 1 << 14);
+        let unpacked = |largest| {
+            let mut most = 0;
+            let unpacked = unpack(&bomb, largest, |piece| {
+                most = most.max(piece.len());
+                Ok(())
+            });
+            assert!(most <= BUFFER, "{most}");
+            unpacked
+        };
+        unpacked(1 << 20).expect("fits");
+        let error = unpacked((1 << 20) - 1).expect_err("too large");
+        assert!(error.to_string().contains("larger than any journal"), "{error}");
+        assert!(unpack(b"garbage", LARGEST, |_| Ok(())).is_err());
+        assert!(unpack(&gzipped(b"text")[..12], LARGEST, |_| Ok(())).is_err(), "torn");
+    }
+}

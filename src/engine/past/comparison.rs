@@ -1,0 +1,101 @@
+//! The journal of a release on this machine beside the one in Consul, piece by piece.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::file;
+
+/// How much of a journal is read at once.
+const BUFFER: usize = 64 * 1024;
+
+/// A file, piece by piece.
+pub(super) struct Pieces {
+    file: File,
+    buffer: Vec<u8>,
+    place: String,
+}
+
+impl Pieces {
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let place = format!("cannot read the journal {}", path.display());
+        let file = file::open_regular(path).with_context(|| place.clone())?;
+        Ok(Self { file, buffer: vec![0; BUFFER], place })
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<&[u8]>> {
+        let count = self.file.read(&mut self.buffer).with_context(|| self.place.clone())?;
+        Ok((count > 0).then(|| &self.buffer[..count]))
+    }
+}
+
+/// Consul's journal beside that of this machine.
+pub(super) struct Comparison {
+    here: Pieces,
+    /// How many bytes are the same, from the start on.
+    same: u64,
+    differs: bool,
+    /// How many bytes Consul's has, and how many of them are whole lines.
+    all: u64,
+    lines: u64,
+}
+
+impl Comparison {
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        Ok(Self { here: Pieces::open(path)?, same: 0, differs: false, all: 0, lines: 0 })
+    }
+
+    pub(super) fn feed(&mut self, there: &[u8]) -> Result<()> {
+        if let Some(end) = there.iter().rposition(|byte| *byte == b'\n') {
+            self.lines = self.all + end as u64 + 1;
+        }
+        self.all += there.len() as u64;
+        if self.differs {
+            return Ok(());
+        }
+        let mut here = Vec::with_capacity(there.len());
+        let file = &mut self.here.file;
+        file.take(there.len() as u64).read_to_end(&mut here).context(self.here.place.clone())?;
+        let same = here.iter().zip(there).take_while(|(one, other)| one == other).count();
+        self.same += same as u64;
+        self.differs = same < there.len();
+        Ok(())
+    }
+
+    /// Returns whether the journal of this machine has all of Consul's lines, and perhaps more: the copy may be behind.
+    /// Otherwise the release has gone on elsewhere.
+    pub(super) fn is_behind(&self) -> bool {
+        self.same >= self.lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_copy_may_be_behind_but_what_goes_on_elsewhere_counts() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let path = folder.path().join("journal");
+        for (here, there, expected) in [
+            ("1\n2\n", "1\n2\n", true),
+            ("1\n2\n3\n", "1\n2\n", true),
+            ("1\n2\n3\n", "1\n2\nto", true),
+            ("1\n2\n", "1\n2\n3\n", false),
+            ("1\n2\nto", "1\n2\n3\n", false),
+            // Who has lost the lock wrote more than whoever took it has so far.
+            ("1\n2\n3\n4\n5\n", "1\n2\nresumed\n", false),
+        ] {
+            std::fs::write(&path, here).expect("write");
+            for pieces in [1, 2, 3, 100] {
+                let mut comparison = Comparison::open(&path).expect("readable");
+                for piece in there.as_bytes().chunks(pieces) {
+                    comparison.feed(piece).expect("readable");
+                }
+                assert_eq!(comparison.is_behind(), expected, "{here:?}, {there:?}, {pieces}");
+            }
+        }
+    }
+}
