@@ -10,6 +10,7 @@ use super::history;
 use super::hold::{self, LockArguments};
 use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
+use super::signals::Signals;
 use super::work::Work;
 use super::{Exit, Global, PlaybookArguments, SelectionArguments, plan};
 use crate::consul::Error;
@@ -22,6 +23,9 @@ use crate::spec::{RegistrySpec, Spec};
 use crate::survey::{meet, unfit};
 use crate::target::{self, WayBack};
 use crate::text::{count, harmless};
+
+/// What a question to Consul's rights is called while it is waited for.
+const RIGHTS: &str = "asking Consul whether the registry may be written";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -46,7 +50,8 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let spec = opened.spec_with_artifact(global)?;
     block_on(async {
         let reach = opened.reach()?;
-        let work = Work::begin("deploy", global, &opened, &reach, &arguments.lock);
+        let signals = Signals::listen(global)?;
+        let work = Work::begin("deploy", global, &opened, &reach, &arguments.lock, signals);
         let result = match work.await {
             Ok(work) => {
                 let lock = work.lock.clone();
@@ -70,10 +75,12 @@ async fn prepare(
     let (global, opened, reach) = (work.global, work.opened, work.reach);
     let fleet = work.look(spec).await?;
     let mut plan = Plan::new(spec, &fleet, selection);
-    let way = history::way_back(opened, reach, spec, &fleet).await;
+    let way = history::way_back(opened, reach, spec, &fleet);
+    let way = work.unless_stopped(plan::JOURNALS, way).await?;
     plan.tell_way_back(&way);
     if plan.would_release() {
-        let natures = work.unless_stopped(meet(&reach.world, &reach.consul, spec)).await?;
+        let natures =
+            work.unless_stopped(plan::GATEWAYS, meet(&reach.world, &reach.consul, spec)).await?;
         plan.refusals.extend(unfit(&natures));
     }
     let spec = &with_way_back(opened, spec, &way)?;
@@ -94,8 +101,8 @@ async fn prepare(
         let finished = Finished::unstarted(Outcome::Nothing, Exit::DONE.0, Some(idle));
         return Ok(output::end(finished, output::lines(), global));
     }
-    work.unless_stopped(may_write(reach, spec, &plan)).await??;
-    work.unless_stopped(confirm(arguments, &plan, spec, &file)).await??;
+    work.unless_stopped(RIGHTS, may_write(reach, spec, &plan)).await??;
+    work.answer(confirm(arguments, &plan, spec, &file)).await??;
     let started = Started {
         service: spec.service.clone(),
         command: "deploy".into(),

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
+use super::signals::Signals;
 use super::{Exit, Global, Output, PlaybookArguments, hold, plan};
 use crate::doctor::{Diagnosis, Finding};
 use crate::event::{Finished, Outcome};
@@ -29,18 +30,20 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let spec = opened.spec()?;
     let diagnosis = block_on(async {
         let reach = opened.reach()?;
-        let looked = plan::look(&reach, &spec).await;
-        let diagnosis = match &looked {
-            Ok(fleet) => {
-                let mut diagnosis =
-                    Diagnosis::of(&spec, fleet, &meet(&reach.world, &reach.consul, &spec).await);
-                diagnosis.findings.extend(shared(&opened, &reach, &spec).await);
-                diagnosis
-            }
-            Err(_) => Diagnosis::default(),
+        let mut signals = Signals::listen(global)?;
+        let diagnosis = async {
+            let fleet = plan::look(&reach, &spec, &mut signals).await?;
+            let meeting = meet(&reach.world, &reach.consul, &spec);
+            let natures = signals.unless_stopped(plan::GATEWAYS, meeting).await?;
+            let mut diagnosis = Diagnosis::of(&spec, &fleet, &natures);
+            let shared = shared(&opened, &reach, &spec);
+            let shared = signals.unless_stopped("asking Consul and for the lock", shared).await?;
+            diagnosis.findings.extend(shared);
+            Ok::<_, Refusal>(diagnosis)
         };
+        let diagnosis = diagnosis.await;
         reach.world.close().await;
-        looked.map(|_| diagnosis)
+        diagnosis
     })??;
     let objections = diagnosis.objections();
     let exit = if objections.is_empty() { Exit::DONE } else { Exit::REFUSED };

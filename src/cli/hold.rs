@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Exit;
 use super::open::{Opened, Reach};
 use super::output::Refusal;
+use super::signals::Signals;
 use crate::consul::{self, Client};
-use crate::engine::Stop;
 use crate::lock::{self, FileLock, Holder, Lock, LockError, Seen};
 use crate::report::say;
 use crate::text;
@@ -28,6 +27,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest time for which the lock may be waited for.
 const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// What a look at the lock is called while it is waited for.
+pub(super) const LOOK: &str = "asking who holds the lock";
 
 /// How the lock is waited for.
 #[derive(Debug, Clone, Args)]
@@ -51,7 +53,7 @@ pub(super) async fn take(
     opened: &Opened,
     reach: &Reach,
     command: &str,
-    stop: &mut watch::Receiver<Stop>,
+    signals: &mut Signals,
 ) -> Result<Arc<Lock<Live>>, Refusal> {
     let deadline = Instant::now() + arguments.lock_wait.unwrap_or_default();
     let work = async {
@@ -85,11 +87,7 @@ pub(super) async fn take(
             .await
             .map_err(|error| refusal(&error, opened, reach))
     };
-    tokio::select! {
-        biased;
-        _ = stop.changed() => Err(Refusal::stopped()),
-        lock = work => lock,
-    }
+    signals.unless_stopped("taking the lock", work).await?
 }
 
 /// Locks the state folder on this machine, and the playbook where that is the only lock.

@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use super::deploy::agreed;
 use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
+use super::signals::Signals;
 use super::{Exit, Global, PlaybookArguments, hold};
 use crate::lock::{Holder, force_open, look};
 use crate::report::say;
@@ -45,7 +46,9 @@ fn show(playbook: &PlaybookArguments, global: &Global) -> Result<Exit, Refusal> 
     let opened = Opened::new(playbook, global, Missing::Open)?;
     let (seen, reach) = block_on(async {
         let reach = opened.reach()?;
-        let seen = hold::look(&opened, reach.shared()).await;
+        let mut signals = Signals::listen(global)?;
+        let seen = hold::look(&opened, reach.shared());
+        let seen = signals.unless_stopped(hold::LOOK, seen).await?;
         Ok::<_, Refusal>((seen.map_err(|problem| Refusal::new(Exit::REFUSED, problem))?, reach))
     })??;
     let text = match seen {
@@ -61,6 +64,7 @@ fn break_it(arguments: &Break, global: &Global) -> Result<Exit, Refusal> {
     let service = &opened.loaded.playbook.service;
     block_on(async {
         let reach = opened.reach()?;
+        let mut signals = Signals::listen(global)?;
         let Some(consul) = reach.shared() else {
             let seen = hold::look(&opened, None).await;
             let seen = seen.map_err(|problem| Refusal::new(Exit::REFUSED, problem))?;
@@ -72,16 +76,19 @@ fn break_it(arguments: &Break, global: &Global) -> Result<Exit, Refusal> {
             let held = Refusal::new(Exit::REFUSED, held);
             return Err(held.hint("it ends with the process that holds it"));
         };
-        let seen = look(consul, service).await.map_err(|error| unknown(&error))?;
+        let seen = signals.unless_stopped(hold::LOOK, look(consul, service)).await?;
+        let seen = seen.map_err(|error| unknown(&error))?;
         let Some(seen) = seen.filter(|seen| seen.session.is_some()) else {
             say("The lock is free.\n");
             return Ok(Exit::DONE);
         };
         let who = who(seen.holder, &reach);
         if !arguments.yes {
-            agreed(&format!("Held by {who}. Break the lock?")).await?;
+            let question = format!("Held by {who}. Break the lock?");
+            signals.unless_stopped_silently(agreed(&question)).await??;
         }
-        force_open(consul, service).await.map_err(|error| unknown(&error))?;
+        let breaking = signals.unless_stopped("taking the lock away", force_open(consul, service));
+        breaking.await?.map_err(|error| unknown(&error))?;
         say(&format!("The lock was taken from {who}.\n"));
         Ok(Exit::DONE)
     })?

@@ -7,8 +7,9 @@ use clap::{Args, Subcommand};
 use super::hold::{self, LockArguments};
 use super::open::{Missing, Opened, block_on};
 use super::output::{self, Refusal};
+use super::signals::Signals;
 use super::work::Work;
-use super::{Exit, Global, PlaybookArguments, deploy};
+use super::{Exit, Global, PlaybookArguments, deploy, plan};
 use crate::engine::Mode;
 use crate::event::Started;
 use crate::spec::Spec;
@@ -59,7 +60,8 @@ fn attempt(mode: Mode, arguments: &Nodes, global: &Global) -> Result<Exit, Refus
     block_on(async {
         let reach = opened.reach()?;
         let command = if mode == Mode::Out { "node out" } else { "node in" };
-        let work = Work::begin(command, global, &opened, &reach, &arguments.lock);
+        let signals = Signals::listen(global)?;
+        let work = Work::begin(command, global, &opened, &reach, &arguments.lock, signals);
         let result = match work.await {
             Ok(work) => {
                 let lock = work.lock.clone();
@@ -85,8 +87,8 @@ async fn switch(
     let fleet = work.look(spec).await?;
     let mut problem = objection(mode, spec, &fleet, &arguments.names);
     if problem.is_none() && mode == Mode::Out {
-        let natures =
-            work.unless_stopped(meet(&work.reach.world, &work.reach.consul, spec)).await?;
+        let meeting = meet(&work.reach.world, &work.reach.consul, spec);
+        let natures = work.unless_stopped(plan::GATEWAYS, meeting).await?;
         problem = unfit(&natures).next();
     }
     if let Some(problem) = problem {

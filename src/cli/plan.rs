@@ -7,7 +7,7 @@ use clap::Args;
 use super::history;
 use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
-use super::signals::{listen, unless_stopped};
+use super::signals::Signals;
 use super::{Exit, Global, Output, PlaybookArguments, SelectionArguments};
 use crate::event::{Finished, Outcome, Will};
 use crate::plan::{Plan, Selection};
@@ -36,7 +36,8 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let spec = opened.spec_with_artifact(global)?;
     let plan = block_on(async {
         let reach = opened.reach()?;
-        let plan = planned(&opened, &reach, &spec, &selection).await;
+        let signals = Signals::listen(global)?;
+        let plan = planned(&opened, &reach, &spec, &selection, signals).await;
         reach.world.close().await;
         plan
     })??;
@@ -76,10 +77,22 @@ fn lines(plan: &Plan, opened: &Opened, spec: &Spec, exit: Exit) -> String {
     lines.finish(Finished { nodes: plan.by_will(), next, ..finished })
 }
 
-/// Looks at everything, unless somebody wants it to stop.
-pub(super) async fn look(reach: &Reach, spec: &Arc<Spec>) -> Result<Fleet, Refusal> {
-    let mut stop = listen()?;
-    unless_stopped(&mut stop, survey(&reach.world, &reach.consul, spec, PATIENCE)).await
+/// What a look at everything is called while it is waited for.
+pub(super) const LOOK: &str = "looking at nodes, registry and gateways";
+
+/// What a look at past journals is called.
+pub(super) const JOURNALS: &str = "reading the journals of past releases";
+
+/// What the first questions to gateways are called.
+pub(super) const GATEWAYS: &str = "asking the gateways what they are";
+
+/// Looks at everything, unless a signal asks to stop.
+pub(super) async fn look(
+    reach: &Reach,
+    spec: &Arc<Spec>,
+    signals: &mut Signals,
+) -> Result<Fleet, Refusal> {
+    signals.unless_stopped(LOOK, survey(&reach.world, &reach.consul, spec, PATIENCE)).await
 }
 
 /// What would happen, by what is seen of everything.
@@ -88,14 +101,15 @@ async fn planned(
     reach: &Reach,
     spec: &Arc<Spec>,
     selection: &Selection,
+    mut signals: Signals,
 ) -> Result<Plan, Refusal> {
-    let mut stop = listen()?;
-    let look = survey(&reach.world, &reach.consul, spec, PATIENCE);
-    let fleet = unless_stopped(&mut stop, look).await?;
+    let fleet = look(reach, spec, &mut signals).await?;
     let mut plan = Plan::new(spec, &fleet, selection);
-    plan.tell_way_back(&history::way_back(opened, reach, spec, &fleet).await);
+    let way = history::way_back(opened, reach, spec, &fleet);
+    plan.tell_way_back(&signals.unless_stopped(JOURNALS, way).await?);
     if plan.would_release() {
-        let natures = unless_stopped(&mut stop, meet(&reach.world, &reach.consul, spec)).await?;
+        let meeting = meet(&reach.world, &reach.consul, spec);
+        let natures = signals.unless_stopped(GATEWAYS, meeting).await?;
         plan.refusals.extend(unfit(&natures));
     }
     Ok(plan)

@@ -7,6 +7,7 @@ use super::deploy::agreed;
 use super::hold::{self, LockArguments};
 use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
+use super::signals::Signals;
 use super::work::Work;
 use super::{Exit, Global, PlaybookArguments};
 use crate::engine::past::{self, Past};
@@ -16,6 +17,9 @@ use crate::event::{Finished, Outcome, Resumed, Resumption};
 use crate::playbook::Playbook;
 use crate::report::say;
 use crate::text::{count, harmless};
+
+/// What the reading of a release's journal is called while it is waited for.
+pub(super) const JOURNAL: &str = "reading the release's journal";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -41,17 +45,20 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let mut opened = Opened::new(&playbook, global, Missing::Open)?;
     block_on(async {
         let reach = opened.reach()?;
-        let id = find(&opened, &reach, arguments.id.as_deref(), released).await?.id;
+        let mut signals = Signals::listen(global)?;
+        let past = find(&opened, &reach, arguments.id.as_deref(), released);
+        let id = signals.unless_stopped(JOURNAL, past).await??.id;
         opened.inputs.release.clone_from(&id);
-        let lock = Work::begin("resume", global, &opened, &reach, &arguments.lock).await;
+        let lock = Work::begin("resume", global, &opened, &reach, &arguments.lock, signals).await;
         let result = match lock {
             Ok(work) => {
-                let (lock, stop) = work.into_parts();
+                let (lock, mut signals) = work.into_parts();
                 // Whoever had the lock may have gone on meanwhile: the journal counts as it is now.
-                let past = find(&opened, &reach, Some(&id), released).await;
+                let past = find(&opened, &reach, Some(&id), released);
+                let past = signals.unless_stopped(JOURNAL, past).await.flatten();
                 let result = match past.and_then(|past| Ok((opened.of_release(&past)?, past))) {
                     Ok((opened, past)) => {
-                        let work = Work::from_parts(global, &opened, &reach, lock.clone(), stop);
+                        let work = Work::from_parts(global, &opened, &reach, lock.clone(), signals);
                         go_on(arguments, work, past).await
                     }
                     Err(refusal) => Err(refusal),
@@ -114,7 +121,7 @@ async fn go_on(arguments: &Arguments, mut work: Work<'_>, past: Past) -> Result<
     }
     if !arguments.yes {
         let question = format!("Go on with release {}: {}?", past.id, summary(&past, &nodes));
-        work.unless_stopped(agreed(&question)).await??;
+        work.answer(agreed(&question)).await??;
     }
     work.resume(&spec, past, Resumed { actor: hold::actor(), nodes }).await
 }

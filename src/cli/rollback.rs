@@ -7,9 +7,10 @@ use super::history;
 use super::hold::{self, LockArguments};
 use super::open::{Missing, Opened, block_on};
 use super::output::{self, Refusal};
-use super::resume::find;
+use super::resume::{JOURNAL, find};
+use super::signals::Signals;
 use super::work::Work;
-use super::{Exit, Global, PlaybookArguments};
+use super::{Exit, Global, PlaybookArguments, plan};
 use crate::engine::Mode;
 use crate::engine::past::Past;
 use crate::event::{Finished, Outcome, Started, Will};
@@ -45,17 +46,19 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let opened = Opened::new(&playbook, global, Missing::Open)?;
     block_on(async {
         let reach = opened.reach()?;
-        let result = match Work::begin("rollback", global, &opened, &reach, &arguments.lock).await {
+        let signals = Signals::listen(global)?;
+        let work = Work::begin("rollback", global, &opened, &reach, &arguments.lock, signals);
+        let result = match work.await {
             Ok(work) => {
-                let (lock, stop) = work.into_parts();
+                let (lock, mut signals) = work.into_parts();
                 let past =
-                    find(&opened, &reach, arguments.id.as_deref(), |command| command == "deploy")
-                        .await;
+                    find(&opened, &reach, arguments.id.as_deref(), |command| command == "deploy");
+                let past = signals.unless_stopped(JOURNAL, past).await.flatten();
                 let result = match past
                     .and_then(|past| Ok((undoing(arguments, &opened, &past)?, past)))
                 {
                     Ok((opened, past)) => {
-                        let work = Work::from_parts(global, &opened, &reach, lock.clone(), stop);
+                        let work = Work::from_parts(global, &opened, &reach, lock.clone(), signals);
                         go_back(arguments, work, &past).await
                     }
                     Err(refusal) => Err(refusal),
@@ -129,9 +132,10 @@ async fn go_back(arguments: &Arguments, mut work: Work<'_>, past: &Past) -> Resu
         let nodes = count(plan.count(Will::Update), "node");
         let to = spec.version.clone().unwrap_or_default();
         let question = format!("Undo release {}: {} {nodes} to {to}?", past.id, spec.service);
-        work.unless_stopped(agreed(&question)).await??;
+        work.answer(agreed(&question)).await??;
     }
-    let way = history::way_back(opened, reach, &spec, &fleet).await;
+    let way = history::way_back(opened, reach, &spec, &fleet);
+    let way = work.unless_stopped(plan::JOURNALS, way).await?;
     let started = Started {
         service: spec.service.clone(),
         command: "rollback".into(),

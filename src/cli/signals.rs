@@ -1,36 +1,103 @@
 //! Signals: the first stops safely, the second ends at once.
 
+use std::time::Duration;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::output::Refusal;
-use super::{Exit, echo};
+use super::{Exit, Global, echo};
 use crate::engine::Stop;
 use crate::report::say;
 
-/// Hears SIGINT, SIGTERM and SIGHUP from now on.
-///
-/// # Errors
-///
-/// When the system refuses.
-pub(super) fn listen() -> Result<watch::Receiver<Stop>, Refusal> {
-    let hear = |kind| {
-        signal(kind).map_err(|error| Refusal::new(Exit::INTERNAL, format!("no signals: {error}")))
-    };
-    let (sender, receiver) = watch::channel(Stop::No);
-    let mut interrupt = hear(SignalKind::interrupt())?;
-    let mut terminate = hear(SignalKind::terminate())?;
-    let mut hangup = hear(SignalKind::hangup())?;
-    tokio::spawn(async move {
-        let (name, _) = next(&mut interrupt, &mut terminate, &mut hangup).await;
-        let _ = sender.send(Stop::Requested(name));
-        let (name, code) = next(&mut interrupt, &mut terminate, &mut hangup).await;
-        echo::restore();
-        say(&format!("{name} again: ends at once; the journal is true, see `rollgate status`\n"));
-        // The ssh connections have a guard of their own that outlives this process.
-        std::process::exit(code);
-    });
-    Ok(receiver)
+/// A wait that lasts longer is told of, so that a person knows what for.
+const SILENCE: Duration = Duration::from_millis(1500);
+
+/// Between two lines about the same wait.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// What a command hears while it works: the signals that ask it to stop.
+#[derive(Debug, Clone)]
+pub(super) struct Signals {
+    stop: watch::Receiver<Stop>,
+    quiet: bool,
+}
+
+impl Signals {
+    /// Hears SIGINT, SIGTERM and SIGHUP from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub(super) fn listen(global: &Global) -> Result<Self, Refusal> {
+        let hear = |kind| {
+            let heard = signal(kind);
+            heard.map_err(|error| Refusal::new(Exit::INTERNAL, format!("no signals: {error}")))
+        };
+        let (sender, stop) = watch::channel(Stop::No);
+        let mut interrupt = hear(SignalKind::interrupt())?;
+        let mut terminate = hear(SignalKind::terminate())?;
+        let mut hangup = hear(SignalKind::hangup())?;
+        tokio::spawn(async move {
+            let (name, _) = next(&mut interrupt, &mut terminate, &mut hangup).await;
+            let _ = sender.send(Stop::Requested(name));
+            let (name, code) = next(&mut interrupt, &mut terminate, &mut hangup).await;
+            echo::restore();
+            say(&format!(
+                "{name} again: ends at once; the journal is true, see `rollgate status`\n"
+            ));
+            // The ssh connections have a guard of their own that outlives this process.
+            std::process::exit(code);
+        });
+        Ok(Self { stop, quiet: global.quiet })
+    }
+
+    /// What tells a release to stop.
+    pub(super) fn stop(&self) -> watch::Receiver<Stop> {
+        self.stop.clone()
+    }
+
+    /// Does something that changes nothing, unless a signal asks to stop; says what it waits for, if it takes long.
+    ///
+    /// # Errors
+    ///
+    /// When a signal does.
+    pub(super) async fn unless_stopped<T>(
+        &mut self,
+        what: &str,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Refusal> {
+        let quiet = self.quiet;
+        let told = async {
+            let mut work = std::pin::pin!(work);
+            let mut silence = SILENCE;
+            loop {
+                match tokio::time::timeout(silence, &mut work).await {
+                    Ok(result) => break result,
+                    Err(_) if quiet => {}
+                    Err(_) => say(&format!("waiting: {what}\n")),
+                }
+                silence = HEARTBEAT;
+            }
+        };
+        self.unless_stopped_silently(told).await
+    }
+
+    /// The same for a question to a person, who knows what is waited for.
+    ///
+    /// # Errors
+    ///
+    /// When a signal asks to stop.
+    pub(super) async fn unless_stopped_silently<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Refusal> {
+        tokio::select! {
+            biased;
+            _ = self.stop.changed() => Err(Refusal::stopped()),
+            result = work => Ok(result),
+        }
+    }
 }
 
 /// Makes a file that grows beyond the process's limit an error of the write, as on a full disk. By default the signal
@@ -38,22 +105,6 @@ pub(super) fn listen() -> Result<watch::Receiver<Stop>, Refusal> {
 pub(super) fn outlive_file_limit() {
     // The handler stays when the stream is gone.
     let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
-}
-
-/// Does something that changes nothing, unless somebody wants it to stop.
-///
-/// # Errors
-///
-/// When somebody does.
-pub(super) async fn unless_stopped<T>(
-    stop: &mut watch::Receiver<Stop>,
-    work: impl Future<Output = T>,
-) -> Result<T, Refusal> {
-    tokio::select! {
-        biased;
-        _ = stop.changed() => Err(Refusal::stopped()),
-        result = work => Ok(result),
-    }
 }
 
 async fn next(

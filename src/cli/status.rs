@@ -10,6 +10,7 @@ use serde_json::json;
 use super::history::History;
 use super::open::{Missing, Opened, block_on};
 use super::output::{self, Refusal};
+use super::signals::Signals;
 use super::{Exit, Global, Output, PlaybookArguments, hold, plan};
 use crate::engine::release::Release;
 use crate::event::{Finished, Lines, Outcome, Started};
@@ -40,13 +41,20 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let spec = opened.spec()?;
     let (fleet, history, lock) = block_on(async {
         let reach = opened.reach()?;
-        let fleet = plan::look(&reach, &spec).await;
-        let reachable = fleet.as_ref().is_ok_and(|fleet| fleet.registry_problem.is_none());
-        let history = History::read(&opened, &reach, reachable).await;
-        let client = reach.shared_in_passing(LOCK_PATIENCE);
-        let lock = hold::look(&opened, client.as_ref()).await;
+        let mut signals = Signals::listen(global)?;
+        let seen = async {
+            let fleet = plan::look(&reach, &spec, &mut signals).await?;
+            let reachable = fleet.registry_problem.is_none();
+            let history = History::read(&opened, &reach, reachable);
+            let history = signals.unless_stopped(plan::JOURNALS, history).await?;
+            let client = reach.shared_in_passing(LOCK_PATIENCE);
+            let lock = hold::look(&opened, client.as_ref());
+            let lock = signals.unless_stopped(hold::LOOK, lock).await?;
+            Ok::<_, Refusal>((fleet, history, lock))
+        };
+        let seen = seen.await;
         reach.world.close().await;
-        fleet.map(|fleet| (fleet, history, lock))
+        seen
     })??;
     let lock = match &lock {
         Ok(Some(seen)) if seen.session.is_some() => Lock::Held(seen.holder.as_ref()),

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use super::hold::{self, LockArguments};
 use super::open::{Opened, Reach};
 use super::output::{self, Refusal};
-use super::{Exit, Global, signals};
+use super::signals::Signals;
+use super::{Exit, Global, plan};
 use crate::engine::copy::Copy;
 use crate::engine::journal::Journal;
 use crate::engine::past::Past;
@@ -33,26 +34,26 @@ pub(super) struct Work<'a> {
     pub(super) opened: &'a Opened,
     pub(super) reach: &'a Reach,
     pub(super) lock: Arc<Lock<Live>>,
-    stop: watch::Receiver<Stop>,
+    signals: Signals,
 }
 
 impl<'a> Work<'a> {
-    /// Hears signals from now on, and takes the lock.
+    /// Takes the lock.
     pub(super) async fn begin(
         command: &str,
         global: &'a Global,
         opened: &'a Opened,
         reach: &'a Reach,
         arguments: &LockArguments,
+        mut signals: Signals,
     ) -> Result<Self, Refusal> {
-        let mut stop = signals::listen()?;
-        let lock = hold::take(arguments, opened, reach, command, &mut stop).await?;
-        Ok(Self { global, opened, reach, lock, stop })
+        let lock = hold::take(arguments, opened, reach, command, &mut signals).await?;
+        Ok(Self { global, opened, reach, lock, signals })
     }
 
     /// Takes it apart, to go on with another playbook under the same lock.
-    pub(super) fn into_parts(self) -> (Arc<Lock<Live>>, watch::Receiver<Stop>) {
-        (self.lock, self.stop)
+    pub(super) fn into_parts(self) -> (Arc<Lock<Live>>, Signals) {
+        (self.lock, self.signals)
     }
 
     /// Puts it together again.
@@ -61,23 +62,30 @@ impl<'a> Work<'a> {
         opened: &'a Opened,
         reach: &'a Reach,
         lock: Arc<Lock<Live>>,
-        stop: watch::Receiver<Stop>,
+        signals: Signals,
     ) -> Self {
-        Self { global, opened, reach, lock, stop }
+        Self { global, opened, reach, lock, signals }
     }
 
-    /// Does something that changes nothing, unless somebody wants it to stop.
+    /// Does something that changes nothing, unless a signal asks to stop.
     pub(super) async fn unless_stopped<T>(
         &mut self,
+        what: &str,
         work: impl Future<Output = T>,
     ) -> Result<T, Refusal> {
-        signals::unless_stopped(&mut self.stop, work).await
+        self.signals.unless_stopped(what, work).await
+    }
+
+    /// Waits for the answer of a person, unless a signal asks to stop.
+    pub(super) async fn answer<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Refusal> {
+        self.signals.unless_stopped_silently(work).await
     }
 
     /// Looks at everything.
     pub(super) async fn look(&mut self, spec: &Arc<Spec>) -> Result<Fleet, Refusal> {
         let reach = self.reach;
-        self.unless_stopped(survey(&reach.world, &reach.consul, spec, PATIENCE)).await
+        let look = survey(&reach.world, &reach.consul, spec, PATIENCE);
+        self.unless_stopped(plan::LOOK, look).await
     }
 
     /// Runs a new release to its end and reports it.
@@ -113,7 +121,8 @@ impl<'a> Work<'a> {
         journal: Journal,
         so_far: Vec<u8>,
     ) -> Result<Exit, Refusal> {
-        let Self { global, opened, reach, lock, stop } = self;
+        let Self { global, opened, reach, lock, signals } = self;
+        let stop = signals.stop();
         let id = opened.inputs.release.clone();
         let path = journal.path().display().to_string();
         let since = match &begin {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use comparison::{Comparison, Pieces};
 
@@ -21,6 +21,9 @@ use crate::world::World;
 
 /// How long all journals may take that are looked through together.
 const TIME: Duration = Duration::from_secs(5);
+
+/// How long one journal may take that a command goes on with.
+const TIME_FOR_ONE: Duration = Duration::from_secs(60);
 
 /// A release as its journal tells it.
 #[derive(Debug)]
@@ -49,6 +52,19 @@ struct Places {
 ///
 /// When there is none or there are several, or its journal cannot be read.
 pub async fn find<W: World>(
+    state: &Path,
+    client: Option<&Client<W>>,
+    service: &str,
+    id: Option<&str>,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Past> {
+    let found = timeout(TIME_FOR_ONE, find_one(state, client, service, id, wanted)).await;
+    found.unwrap_or_else(|_| {
+        bail!("the journal could not be read within {}", text::duration(TIME_FOR_ONE))
+    })
+}
+
+async fn find_one<W: World>(
     state: &Path,
     client: Option<&Client<W>>,
     service: &str,

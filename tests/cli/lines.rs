@@ -87,8 +87,17 @@ fn status_tells_what_it_cannot_see_too() {
     let status = lines(&case(), 0, &["status", "app.yaml"]);
     assert_eq!(
         types(&status),
-        ["registry.status", "gateway.status", "node.status", "node.status", "release.finished"]
+        [
+            "registry.status",
+            "gateway.status",
+            "node.status",
+            "node.status",
+            "lock.status",
+            "release.finished"
+        ]
     );
+    let lock = status[4]["data"]["problem"].as_str().unwrap_or("");
+    assert!(lock.starts_with("Consul cannot be reached"), "{lock}");
     let problem = status[0]["data"]["problem"].as_str().unwrap_or("");
     assert!(problem.starts_with("Consul cannot be reached"), "{problem}");
     assert!(status[1]["data"]["problem"].is_string(), "{}", status[1]);

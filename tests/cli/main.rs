@@ -10,5 +10,6 @@ mod hostile;
 mod layering;
 mod lines;
 mod secrets;
+mod signals;
 mod support;
 mod usage;
