@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::foreign::Recorded;
 use crate::node::Listener;
 use crate::spec::Inputs;
 use crate::target::Target;
@@ -208,15 +209,15 @@ pub struct Started {
     /// The playbook itself: what a release does comes from its journal.
     pub playbook: serde_json::Value,
     /// The rest of what it was made of.
-    pub inputs: Inputs,
+    pub inputs: Recorded<Inputs>,
     /// The nodes in their order, and what becomes of each.
     pub nodes: Vec<Planned>,
     /// What nodes ran before, as far as it can be brought back.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub before: Vec<Target>,
+    #[serde(default, skip_serializing_if = "Recorded::is_empty")]
+    pub before: Recorded<Vec<Target>>,
     /// What a rollback brings nodes back to.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub toward: Vec<Target>,
+    #[serde(default, skip_serializing_if = "Recorded::is_empty")]
+    pub toward: Recorded<Vec<Target>>,
     /// Who serves the users before anything is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<Pool>,

@@ -14,6 +14,7 @@
 //!   what a node is asked;
 //! * [`lock`]: one release at a time; [`consul`]: a thin client; [`world`]: the one port to the outside;
 //! * [`report`]: what people and programs see; [`cli`]: the command line;
+//! * [`foreign`]: what others said, which nothing is filled in with before it was checked;
 //! * [`secret`], [`file`], [`pattern`], [`shell`], [`url`], [`table`], [`text`]: values that are never shown, private
 //!   files, regular expressions, quoting, paths of URLs, tables, wording.
 
@@ -25,6 +26,7 @@ pub mod doctor;
 pub mod engine;
 pub mod event;
 pub mod file;
+pub mod foreign;
 pub mod gateway;
 pub mod health;
 pub mod lock;

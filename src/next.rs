@@ -1,13 +1,44 @@
 //! What to know and to type next: why a release ended as it did, and the exact commands that go on from there.
 
+use crate::engine::journal::is_id;
 use crate::engine::release::{NodeState, Phase, Release, Standing};
 use crate::event::{Outcome, Started};
 use crate::shell::quote;
 
+/// What every command repeats to mean the same: a person types it as it stands.
+#[derive(Debug, Clone)]
+pub struct Repeated {
+    /// The playbook's file.
+    pub file: String,
+    /// Options.
+    pub arguments: Vec<String>,
+    /// Variables with their values.
+    pub variables: Vec<(String, String)>,
+}
+
+impl Repeated {
+    /// What a release was started with by this very process.
+    #[must_use]
+    pub fn of(started: &Started) -> Self {
+        Self {
+            file: started.file.clone(),
+            arguments: started.arguments.clone(),
+            variables: started.inputs.shown().collect(),
+        }
+    }
+}
+
+/// Commands that a release can be, as they are typed. A journal from elsewhere may name any other.
+const COMMANDS: [&str; 4] = ["deploy", "rollback", "node out", "node in"];
+
 /// Returns what each command is for, and the command.
 #[must_use]
-pub fn commands(release: &Release, outcome: Outcome) -> Vec<(String, String)> {
+pub fn commands(release: &Release, outcome: Outcome, repeated: &Repeated) -> Vec<(String, String)> {
     let Some(started) = &release.started else { return Vec::new() };
+    let is_known = COMMANDS.contains(&started.command.as_str());
+    if !is_known || !is_id(started.inputs.release()) {
+        return Vec::new();
+    }
     if matches!(outcome, Outcome::Done | Outcome::Nothing) {
         return Vec::new();
     }
@@ -18,24 +49,20 @@ pub fn commands(release: &Release, outcome: Outcome) -> Vec<(String, String)> {
         .map(|(name, _)| name)
         .collect();
     if matches!(outcome, Outcome::Degraded | Outcome::LockLost) {
-        commands.push(("look at every node".into(), status(started)));
+        commands.push(("look at every node".into(), repeated.status()));
     }
     if started.command != "deploy" {
-        let again = format!("rollgate {} {}", started.command, quote(&started.file));
+        let again = format!("rollgate {} {}", started.command, quote(&repeated.file));
         let names = release.in_order().map(|(name, _)| quote(name)).collect::<Vec<_>>().join(" ");
-        commands.push(("try again".into(), with_arguments(format!("{again} {names}"), started)));
+        commands.push(("try again".into(), repeated.with_arguments(format!("{again} {names}"))));
         return commands;
     }
-    let id = &started.inputs.release;
+    let id = started.inputs.release();
     let of_release = |command: &str, rest: &str| {
-        let file = quote(&started.file);
-        with_arguments(format!("rollgate {command} {file} {id}{rest}"), started)
+        let file = quote(&repeated.file);
+        repeated.with_arguments(format!("rollgate {command} {file} {id}{rest}"))
     };
-    let known = |name: &str| {
-        let mut nodes =
-            started.before.iter().filter(|target| target.nodes.iter().any(|node| node == name));
-        nodes.next().map(|target| target.version.as_str())
-    };
+    let known = |name: &str| started.before.version_of(name);
     for name in &failed {
         if let Some(old) = known(name) {
             let only = format!(" --only {}", quote(name));
@@ -54,10 +81,10 @@ pub fn commands(release: &Release, outcome: Outcome) -> Vec<(String, String)> {
     commands.push((go_on, of_release("resume", "")));
     let out = |node: &NodeState| node.standing() == Standing::Out;
     for (name, _) in release.in_order().filter(|(_, node)| out(node)) {
-        let put_in = format!("rollgate node in {} {}", quote(&started.file), quote(name));
+        let put_in = format!("rollgate node in {} {}", quote(&repeated.file), quote(name));
         commands.push((
             format!("{name} is well as it is"),
-            with_arguments(put_in + &variables(started), started),
+            repeated.with_arguments(put_in + &repeated.variables()),
         ));
     }
     commands
@@ -97,27 +124,27 @@ pub fn reason(release: &Release, outcome: Outcome) -> Option<String> {
     Some(problems.join("; "))
 }
 
-fn status(started: &Started) -> String {
-    with_arguments(
-        format!("rollgate status {}{}", quote(&started.file), variables(started)),
-        started,
-    )
-}
+impl Repeated {
+    fn status(&self) -> String {
+        let file = quote(&self.file);
+        self.with_arguments(format!("rollgate status {file}{}", self.variables()))
+    }
 
-fn variables(started: &Started) -> String {
-    started.inputs.variables.iter().fold(String::new(), |text, (name, value)| {
-        text + " --var " + &quote(&format!("{name}={value}"))
-    })
-}
+    fn variables(&self) -> String {
+        self.variables.iter().fold(String::new(), |text, (name, value)| {
+            text + " --var " + &quote(&format!("{name}={value}"))
+        })
+    }
 
-fn with_arguments(command: String, started: &Started) -> String {
-    started.arguments.iter().fold(command, |command, argument| {
-        // `--yes` answers a question that `status` does not ask.
-        if argument == "--yes" && command.starts_with("rollgate status") {
-            return command;
-        }
-        format!("{command} {}", quote_option(argument))
-    })
+    fn with_arguments(&self, command: String) -> String {
+        self.arguments.iter().fold(command, |command, argument| {
+            // `--yes` answers a question that `status` does not ask.
+            if argument == "--yes" && command.starts_with("rollgate status") {
+                return command;
+            }
+            format!("{command} {}", quote_option(argument))
+        })
+    }
 }
 
 /// Options of our own are plain; their values may not be.
@@ -156,6 +183,25 @@ mod tests {
         let failure = Failure { reason: reason.into(), ..Failure::default() };
         let (step, failure) = (Some(step), Some(failure));
         NodeState { phase: Phase::Failed, step, failure, ..NodeState::default() }
+    }
+
+    #[test]
+    fn a_journal_from_elsewhere_suggests_no_command_of_its_own() {
+        let repeated =
+            Repeated { file: "it's.yaml".into(), arguments: Vec::new(), variables: Vec::new() };
+        let told = |command: &str, id: &str| {
+            let mut release = release(&[("a", failed(Step::Health, "late"))]);
+            let mut started = serde_json::to_value(&release.started).expect("a start");
+            started["command"] = command.into();
+            started["file"] = "/tmp/evil.yaml".into();
+            started["inputs"]["release"] = id.into();
+            release.started = Some(serde_json::from_value(started).expect("a start"));
+            commands(&release, Outcome::Failed, &repeated)
+        };
+        assert_eq!(told("touch x; rollgate", "r1"), []);
+        assert_eq!(told("deploy", "r1; touch x"), []);
+        let resume = r"rollgate resume 'it'\''s.yaml' r1".to_owned();
+        assert_eq!(told("deploy", "r1"), [("go on".to_owned(), resume)]);
     }
 
     #[test]

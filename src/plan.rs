@@ -310,10 +310,7 @@ fn is_on_target(spec: &Spec, facts: &NodeFacts, node: &NodeSpec) -> bool {
         return false;
     }
     let activated = node.layout.as_ref().is_none_or(|layout| {
-        survey.current.as_deref().is_some_and(|current| {
-            current.trim_end_matches('/') == layout.folder()
-                || (!current.starts_with('/') && current.ends_with(&format!("/{}", layout.name)))
-        })
+        survey.current.as_ref().is_some_and(|current| current.leads_to(&layout.folder()))
     });
     // Without an identity the process must at least be younger than the link that it was started through.
     let new_process = spec.has_identity || {

@@ -5,6 +5,7 @@
 mod fill;
 mod gateway;
 mod health;
+mod recorded;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ use crate::world::Host;
 use fill::Filler;
 pub use gateway::{GatewaySpec, RegistrySpec};
 pub use health::{CountSpec, HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, NumberPlace};
+pub use recorded::{fillable, followed};
 
 /// The largest file of a secret.
 const LARGEST_SECRET: u64 = 64 * 1024;

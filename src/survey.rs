@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::consul::{Client, Index};
 use crate::event::Pool;
+use crate::foreign::Foreign;
 use crate::gateway::{Asker, Nature, Observation, Watcher};
 use crate::health::{Gate, Try};
 use crate::node::{Operation, Survey};
@@ -49,9 +50,6 @@ impl Fleet {
     }
 }
 
-/// How much of a version is taken for one; nodes tell what they like.
-const VERSION_LIMIT: usize = 200;
-
 /// What was found of a node.
 #[derive(Debug, Clone, Default)]
 pub struct NodeFacts {
@@ -68,15 +66,14 @@ pub struct NodeFacts {
 }
 
 impl NodeFacts {
-    /// The version that the node runs: what it tells, or else the release that its link points at.
+    /// The version that the node runs, for people: what it tells, or else the release that its link points at.
     #[must_use]
     pub fn version(&self) -> Option<String> {
-        let linked = || {
-            let current = self.survey.as_ref()?.current.as_ref()?;
-            current.rsplit('/').find(|part| !part.is_empty()).map(ToOwned::to_owned)
+        let linked = || match self.survey.as_ref()?.current.as_ref()?.file_name()? {
+            Ok(name) => Some(name),
+            Err(unfit) => Some(unfit.to_string()),
         };
-        let told = self.health.version.clone().or_else(linked)?;
-        Some(text::harmless(&told).chars().take(VERSION_LIMIT).collect())
+        self.health.version.as_ref().map(Foreign::shown).or_else(linked)
     }
 }
 
@@ -331,7 +328,7 @@ fn unplaceable(spec: &Spec, node: &NodeSpec, survey: &Survey) -> Option<String> 
         ));
     }
     let digest = spec.artifact.as_ref()?.digest.as_ref()?;
-    let needed = digest.size + digest.unpacked;
+    let needed = digest.size.saturating_add(digest.unpacked);
     match survey.free {
         Some(free) if free < needed && !survey.staged => Some(format!(
             "its disk is too full: {} free at {}, {} needed",

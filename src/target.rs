@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::release::{Release, Standing};
 use crate::event::{Started, Will};
+use crate::foreign::{Foreign, Recorded};
 use crate::plan::Plan;
 use crate::playbook::{Order, Playbook};
-use crate::spec::{Digest, Inputs, NodeSpec, Spec, SpecError};
+use crate::spec::{Digest, Inputs, NodeSpec, Spec, SpecError, followed};
 use crate::survey::{Fleet, NodeFacts};
+use crate::text;
 
 /// What some nodes ran.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -85,55 +87,91 @@ fn runs(
     facts: &NodeFacts,
     past: &[&Started],
 ) -> Result<Target, String> {
-    let current = facts.survey.as_ref().and_then(|survey| survey.current.as_deref());
-    let folder = current.and_then(|current| current.rsplit('/').find(|part| !part.is_empty()));
-    let folder = folder.filter(|_| node.layout.is_some());
-    if let Some(folder) = folder
-        && !is_plain(folder)
-    {
-        return Err("its `current` link has a name that rollgate does not take".to_owned());
-    }
+    let current = facts.survey.as_ref().and_then(|survey| survey.current.as_ref());
+    let folder = current.filter(|_| node.layout.is_some()).and_then(Foreign::file_name);
+    let folder = folder.transpose().map_err(|unfit| format!("its `current` link: {unfit}"))?;
     if node.layout.is_some() && folder.is_none() {
         return Err("it has no release yet".to_owned());
     }
-    let told = facts.health.version.as_deref();
-    let brought = |started: &&&Started| match (folder, &started.inputs.artifact) {
+    let told = facts.health.version.as_ref();
+    let brought = |started: &&&Started| match (&folder, started.inputs.digest()) {
         (Some(folder), Some(digest)) => {
-            let start = &digest.sha256[..digest.sha256.len().min(8)];
-            !start.is_empty() && folder.ends_with(&format!("-{start}"))
+            digest.sha256.get(..8).is_some_and(|start| folder.ends_with(&format!("-{start}")))
         }
-        (None, _) => told.is_some() && started.to.as_deref() == told,
+        (None, _) => told.zip(started.to.as_ref()).is_some_and(|(told, to)| told.is(to)),
         (Some(_), None) => false,
     };
     let released = |started: &&&Started| matches!(started.command.as_str(), "deploy" | "rollback");
-    let folder = folder.map(str::to_owned);
-    if let Some(started) = past.iter().filter(released).find(brought) {
-        let declared = |(name, _): &(&String, &String)| playbook.variables.contains_key(*name);
-        let variables = started.inputs.variables.iter().filter(declared);
-        return Ok(Target {
-            nodes: Vec::new(),
-            version: started.to.clone().or_else(|| folder.clone()).unwrap_or_default(),
-            folder,
-            variables: variables.map(|(name, value)| (name.clone(), value.clone())).collect(),
-            artifact: started.inputs.artifact.clone(),
-        });
+    let mut unfit = None;
+    for started in past.iter().filter(released).filter(brought) {
+        match started.inputs.restored(playbook, &spec.variables) {
+            Ok(variables) => {
+                let to = started.to.as_deref().map(|to| text::line(to, 60));
+                return Ok(Target {
+                    nodes: Vec::new(),
+                    version: to.or_else(|| folder.clone()).unwrap_or_default(),
+                    folder,
+                    variables,
+                    artifact: started.inputs.digest().cloned(),
+                });
+            }
+            Err(why) => {
+                let release = text::line(started.inputs.release(), 40);
+                unfit.get_or_insert(format!("the journal of {release}: {why}"));
+            }
+        }
+    }
+    if let Some(why) = unfit {
+        return Err(why);
     }
     let Some(old) = told else {
         return Err("no journal tells of what it runs, and it tells no version".to_owned());
     };
     let mut variables = spec.variables.clone();
     let new = spec.version.as_ref();
-    let Some(value) = variables.values_mut().find(|value| Some(&**value) == new) else {
-        return Err(format!("no journal tells of {old}, and no variable is the version"));
+    let Some((name, value)) = variables.iter_mut().find(|(_, value)| Some(&**value) == new) else {
+        return Err(format!("no journal tells of {}, and no variable is the version", old.shown()));
     };
-    old.clone_into(value);
-    Ok(Target { nodes: Vec::new(), version: old.to_owned(), folder, variables, artifact: None })
+    let pattern = playbook.variables.get(name).and_then(|variable| variable.pattern.as_deref());
+    let old =
+        old.checked(pattern).map_err(|unfit| format!("the version that it tells: {unfit}"))?;
+    value.clone_from(&old);
+    Ok(Target { nodes: Vec::new(), version: old, folder, variables, artifact: None })
 }
 
-/// Whether a name from a node may become a part of a path.
-fn is_plain(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte);
-    !name.is_empty() && name.bytes().all(plain) && name.bytes().any(|byte| byte != b'.')
+impl Recorded<Vec<Target>> {
+    /// Returns whether nothing is recorded.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.unchecked().is_empty()
+    }
+
+    /// What a node ran, for people.
+    #[must_use]
+    pub fn version_of(&self, node: &str) -> Option<String> {
+        let named = |target: &&Target| target.nodes.iter().any(|name| name == node);
+        self.unchecked().iter().find(named).map(|target| text::line(&target.version, 60))
+    }
+
+    /// What a command goes on with that follows the playbook of the same journal.
+    ///
+    /// # Errors
+    ///
+    /// Says what must not be filled in.
+    pub fn followed(&self, playbook: &Playbook) -> Result<Vec<Target>, String> {
+        let each = self.unchecked().iter().map(|target| {
+            followed(playbook, &target.variables)?;
+            let folder = target.folder.as_ref().map(|folder| Foreign::new(folder.as_str()));
+            let folder = folder.and_then(|folder| folder.file_name()).transpose();
+            let folder = folder.map_err(|unfit| format!("the folder of a release: {unfit}"))?;
+            if folder != target.folder {
+                return Err("the folder of a release is no plain name".to_owned());
+            }
+            let artifact = target.artifact.clone().filter(Digest::is_sound);
+            Ok(Target { folder, artifact, ..target.clone() })
+        });
+        each.collect()
+    }
 }
 
 /// Fills in the playbook for what each node ran.
@@ -207,35 +245,50 @@ pub fn spec(
     Ok(Spec { back: self::toward(playbook, inputs, before)?, ..spec })
 }
 
-/// What brings the nodes back that a release has changed, or those of them that are named.
+/// Why a release cannot be undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotUndone {
+    /// It is not known what these nodes ran before.
+    Unknown(Vec<String>),
+    /// What they ran before must not be filled in.
+    Unfit(String),
+}
+
+/// What brings the nodes back that a release has changed, or those of them that are named; `playbook` is the release's.
 ///
 /// # Errors
 ///
-/// The nodes of which it is not known what they ran before.
-pub fn undoing(release: &Release, only: &[String]) -> Result<Vec<Target>, Vec<String>> {
+/// When it is not known, or must not be used, what they ran before.
+pub fn undoing(
+    release: &Release,
+    playbook: &Playbook,
+    only: &[String],
+) -> Result<Vec<Target>, NotUndone> {
     let touched = |name: &&str| {
         let node = release.nodes.get(*name);
         let changed =
             node.is_some_and(|node| node.is_stopped() || node.standing() != Standing::Untouched);
         changed && (only.is_empty() || only.iter().any(|only| only == name))
     };
-    let before = release.started.as_ref().map_or(&[][..], |started| started.before.as_slice());
     let wanted: Vec<_> = release.in_order().map(|(name, _)| name).filter(touched).collect();
-    let known =
-        |name: &str| before.iter().any(|target| target.nodes.iter().any(|node| node == name));
-    let unknown: Vec<_> =
-        wanted.iter().filter(|name| !known(name)).map(|name| (*name).to_owned()).collect();
+    let before = release.started.as_ref().map(|started| &started.before);
+    let unknown = wanted
+        .iter()
+        .filter(|name| before.is_none_or(|before| before.version_of(name).is_none()))
+        .map(|name| (*name).to_owned());
+    let unknown: Vec<_> = unknown.collect();
     if !unknown.is_empty() {
-        return Err(unknown);
+        return Err(NotUndone::Unknown(unknown));
     }
-    let toward = before.iter().map(|target| Target {
+    let before = before.map_or(Ok(Vec::new()), |before| before.followed(playbook));
+    let toward = before.map_err(NotUndone::Unfit)?.into_iter().map(|target| Target {
         nodes: target
             .nodes
             .iter()
             .filter(|name| wanted.contains(&name.as_str()))
             .cloned()
             .collect(),
-        ..target.clone()
+        ..target
     });
     Ok(toward.filter(|target| !target.nodes.is_empty()).collect())
 }

@@ -16,6 +16,7 @@ use super::{Exit, Global, PlaybookArguments, SelectionArguments, plan};
 use crate::consul::Error;
 use crate::engine::Mode;
 use crate::event::{Finished, Outcome, Planned, Started, Will};
+use crate::foreign::Recorded;
 use crate::plan::Plan;
 use crate::registry::Registry;
 use crate::report::say;
@@ -113,10 +114,10 @@ async fn prepare(
         arguments: repeated(global, arguments.yes),
         selection: selected(&arguments.selection),
         playbook: serde_json::to_value(&opened.loaded.playbook).unwrap_or_default(),
-        inputs: opened.inputs.clone(),
+        inputs: Recorded::new(opened.inputs.clone()),
         nodes: plan.planned(),
-        before: way.targets,
-        toward: Vec::new(),
+        before: Recorded::new(way.targets),
+        toward: Recorded::default(),
         pool: fleet.pool(spec),
     };
     work.release(spec, Mode::Deploy, started).await

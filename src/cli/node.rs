@@ -12,6 +12,7 @@ use super::work::Work;
 use super::{Exit, Global, PlaybookArguments, deploy, plan};
 use crate::engine::Mode;
 use crate::event::Started;
+use crate::foreign::Recorded;
 use crate::spec::Spec;
 use crate::survey::{Fleet, meet, unfit};
 use crate::text::count;
@@ -105,11 +106,11 @@ async fn switch(
         arguments: deploy::repeated(global, false),
         selection: Vec::new(),
         playbook: serde_json::to_value(&opened.loaded.playbook).unwrap_or_default(),
-        inputs: opened.inputs.clone(),
+        inputs: Recorded::new(opened.inputs.clone()),
         nodes: deploy::only(spec, &arguments.names, was_out),
         pool: fleet.pool(spec),
-        before: Vec::new(),
-        toward: Vec::new(),
+        before: Recorded::default(),
+        toward: Recorded::default(),
     };
     work.release(spec, mode, started).await
 }

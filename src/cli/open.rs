@@ -1,5 +1,6 @@
 //! From arguments to what a command works with: the playbook, its variables, the world, Consul.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use crate::consul::{Client, Settings, tls_from_environment, token_of};
 use crate::diagnostic::Problem;
 use crate::engine::journal;
 use crate::event::Started;
+use crate::next::Repeated;
 use crate::playbook::{HostKeys, Loaded, Misplaced, Playbook, Template, misplaced};
 use crate::secret;
 use crate::shell::quote;
@@ -87,11 +89,14 @@ impl Opened {
         let state = global.state_dir.clone().unwrap_or_else(|| folder.join(".rollgate"));
         let state = state.join(&loaded.playbook.service);
         let mut variables = variables::given(arguments, &loaded.playbook)?;
-        if missing != Missing::Refuse {
-            let last = last_started(&state).map(|started| started.inputs.variables);
-            for (name, value) in last.unwrap_or_default() {
-                if loaded.playbook.variables.contains_key(&name) {
-                    variables.entry(name).or_insert(value);
+        let mut unused = BTreeMap::new();
+        if missing != Missing::Refuse
+            && let Some(last) = last_started(&state)
+        {
+            for (name, value) in last.inputs.each(&loaded.playbook, &BTreeMap::new()) {
+                match value {
+                    Ok(value) => drop(variables.entry(name.to_owned()).or_insert(value)),
+                    Err(why) => drop(unused.insert(name.to_owned(), why)),
                 }
             }
         }
@@ -102,7 +107,8 @@ impl Opened {
                 }
             }
         }
-        let mut problems = variables::wrong(&loaded, &variables, missing == Missing::Open);
+        let is_open = missing == Missing::Open;
+        let mut problems = variables::wrong(&loaded, &variables, &unused, is_open);
         problems.extend(secrets.misplaced(&loaded, &variables));
         if !problems.is_empty() {
             return Err(Refusal::invalid(loaded.invalid(problems), global));
@@ -133,16 +139,32 @@ impl Opened {
     /// The command line that does `command` with the same playbook and variables.
     pub(super) fn command(&self, command: &str) -> String {
         let file = quote(&self.file.display().to_string());
-        // What was left open is for the operator to fill in; a release's journal has its own.
+        // A release's journal has its own.
         let journalled = matches!(command, "resume" | "rollback");
-        let given = |value: &str| value != OPEN && !journalled;
-        let variables = self.inputs.variables.iter().filter(|(_, value)| given(value));
+        let variables = self.given().filter(|_| !journalled);
         let variables =
             variables.map(|(name, value)| format!(" --var {}", quote(&format!("{name}={value}"))));
         let state = self.state_dir.as_ref().map_or(String::new(), |folder| {
             format!(" --state-dir {}", quote(&folder.display().to_string()))
         });
         format!("rollgate {command} {file}{}{state}", variables.collect::<String>())
+    }
+
+    /// What suggested commands repeat.
+    pub(super) fn repeated(&self) -> Repeated {
+        let state = self.state_dir.iter();
+        let state = state.flat_map(|folder| ["--state-dir".into(), folder.display().to_string()]);
+        let variables = self.given().map(|(name, value)| (name.clone(), value.clone()));
+        Repeated {
+            file: self.file.display().to_string(),
+            arguments: state.collect(),
+            variables: variables.collect(),
+        }
+    }
+
+    /// The variables without those that were left open, which are for the operator to fill in.
+    fn given(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.inputs.variables.iter().filter(|(_, value)| *value != OPEN)
     }
 
     /// Fills in every name; in a rollback, for what each node ran before.

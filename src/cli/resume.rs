@@ -1,5 +1,7 @@
 //! `resume`: goes on with a release that was stopped, failed, or broke off, from any machine that reaches Consul.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use clap::Args;
 use serde::Deserialize;
 
@@ -16,6 +18,7 @@ use crate::engine::resume::{objections, resumptions};
 use crate::event::{Finished, Outcome, Resumed, Resumption};
 use crate::playbook::Playbook;
 use crate::report::say;
+use crate::shell::quote;
 use crate::text::{count, harmless};
 
 /// What the reading of a release's journal is called while it is waited for.
@@ -119,11 +122,27 @@ async fn go_on(arguments: &Arguments, mut work: Work<'_>, past: Past) -> Result<
     if !problems.is_empty() {
         return Err(refused(problems.join("; ")));
     }
+    tell_variables(global, &past.id, [&opened.inputs.variables]);
     if !arguments.yes {
         let question = format!("Go on with release {}: {}?", past.id, summary(&past, &nodes));
         work.answer(agreed(&question)).await??;
     }
     work.resume(&spec, past, Resumed { actor: hold::actor(), nodes }).await
+}
+
+/// Says which values a command takes from a journal: they are filled into commands.
+pub(super) fn tell_variables<'a>(
+    global: &Global,
+    release: &str,
+    taken: impl IntoIterator<Item = &'a BTreeMap<String, String>>,
+) {
+    let pairs: BTreeSet<_> = taken.into_iter().flatten().collect();
+    if global.quiet || pairs.is_empty() {
+        return;
+    }
+    let pairs = pairs.into_iter().map(|(name, value)| quote(&format!("{name}={value}")));
+    let pairs = pairs.collect::<Vec<_>>().join(" ");
+    say(&format!("variables from the journal of {release}: {}\n", harmless(&pairs)));
 }
 
 fn summary(past: &Past, nodes: &[Resumption]) -> String {
@@ -160,9 +179,14 @@ impl Opened {
         let mut opened =
             self.with_playbook(playbook.map_err(|error| unreadable(error.to_string()))?);
         let folder = std::mem::take(&mut opened.inputs.folder);
-        opened.inputs = started.inputs.clone();
-        opened.before.clone_from(&started.before);
-        opened.toward.clone_from(&started.toward);
+        let playbook = &opened.loaded.playbook;
+        let unfit = |why: String| {
+            let problem = format!("the journal of {} is not followed: {why}", past.id);
+            Refusal::new(Exit::REFUSED, problem).hint("nothing was changed")
+        };
+        opened.before = started.before.followed(playbook).map_err(unfit)?;
+        opened.toward = started.toward.followed(playbook).map_err(unfit)?;
+        opened.inputs = started.inputs.followed(playbook).map_err(unfit)?;
         // On another machine the playbook lies elsewhere.
         if !opened.inputs.folder.exists() {
             opened.inputs.folder = folder;

@@ -7,16 +7,17 @@ use super::history;
 use super::hold::{self, LockArguments};
 use super::open::{Missing, Opened, block_on};
 use super::output::{self, Refusal};
-use super::resume::{JOURNAL, find};
+use super::resume::{JOURNAL, find, tell_variables};
 use super::signals::Signals;
 use super::work::Work;
 use super::{Exit, Global, PlaybookArguments, plan};
 use crate::engine::Mode;
 use crate::engine::past::Past;
 use crate::event::{Finished, Outcome, Started, Will};
+use crate::foreign::Recorded;
 use crate::plan::{Plan, Selection};
 use crate::report::say;
-use crate::target;
+use crate::target::{self, NotUndone};
 use crate::text::{count, harmless};
 
 #[derive(Debug, Args)]
@@ -91,13 +92,20 @@ fn undoing(arguments: &Arguments, opened: &Opened, past: &Past) -> Result<Opened
         return Err(Refusal::new(Exit::INVALID, problem)
             .hint(format!("its nodes are {}", names.join(", "))));
     }
-    let toward = target::undoing(&past.release, &arguments.only).map_err(|unknown| {
-        let names = unknown.join(", ");
-        let problem = format!("what {names} ran before release {} is not known", past.id);
+    let mut undoing = opened.of_release(past)?;
+    let playbook = &undoing.loaded.playbook;
+    let toward = target::undoing(&past.release, playbook, &arguments.only).map_err(|not| {
+        let problem = match not {
+            NotUndone::Unknown(nodes) => {
+                format!("what {} ran before release {} is not known", nodes.join(", "), past.id)
+            }
+            NotUndone::Unfit(why) => {
+                format!("what nodes ran before release {} is not restored: {why}", past.id)
+            }
+        };
         Refusal::new(Exit::REFUSED, problem)
             .hint("nothing was changed; `deploy` the version that you want, or take the others with --only")
     })?;
-    let mut undoing = opened.of_release(past)?;
     undoing.inputs.release.clone_from(&opened.inputs.release);
     // What a later release finds of this one: the variables that it brings back.
     if let Some(most) = toward.iter().max_by_key(|target| target.nodes.len()) {
@@ -128,6 +136,7 @@ async fn go_back(arguments: &Arguments, mut work: Work<'_>, past: &Past) -> Resu
     if plan.count(Will::Update) == 0 {
         return Ok(nothing(&work, plan.idle()));
     }
+    tell_variables(global, &past.id, opened.toward.iter().map(|target| &target.variables));
     if !arguments.yes {
         let nodes = count(plan.count(Will::Update), "node");
         let to = spec.version.clone().unwrap_or_default();
@@ -146,11 +155,11 @@ async fn go_back(arguments: &Arguments, mut work: Work<'_>, past: &Past) -> Resu
         arguments: repeated(global, arguments.yes),
         selection: Vec::new(),
         playbook: serde_json::to_value(&opened.loaded.playbook).unwrap_or_default(),
-        inputs: opened.inputs.clone(),
+        inputs: Recorded::new(opened.inputs.clone()),
         nodes: plan.planned(),
         pool: fleet.pool(&spec),
-        before: way.targets,
-        toward: opened.toward.clone(),
+        before: Recorded::new(way.targets),
+        toward: Recorded::new(opened.toward.clone()),
     };
     work.release(&spec, Mode::Deploy, started).await
 }

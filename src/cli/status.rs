@@ -16,6 +16,7 @@ use crate::engine::release::Release;
 use crate::event::{Finished, Lines, Outcome, Started};
 use crate::gateway::Observation;
 use crate::lock::Holder;
+use crate::next;
 use crate::report::{NodeView, Place, state_now};
 use crate::shell::quote;
 use crate::spec::Spec;
@@ -127,7 +128,7 @@ impl Seen<'_> {
                     None if self.runs(started) => "under way".to_owned(),
                     None => "not ended: it was cut off".to_owned(),
                 };
-                let (id, command) = (&started.inputs.release, &started.command);
+                let (id, command) = (started.inputs.release(), &started.command);
                 let last = format!("{id}: {command}{versions} by {}: {how}", started.actor);
                 let _ = writeln!(text, "\nLast release {}", text::line(&last, 400));
             }
@@ -160,7 +161,7 @@ impl Seen<'_> {
         match self.lock {
             Lock::Free | Lock::Unknown(_) => false,
             Lock::Held(None) => true,
-            Lock::Held(Some(holder)) => holder.release == started.inputs.release,
+            Lock::Held(Some(holder)) => holder.release == started.inputs.release(),
         }
     }
 
@@ -169,8 +170,8 @@ impl Seen<'_> {
         let (release, state) = self.history.of(node)?;
         let told = state_now(state, place);
         let started = release.started.as_ref()?;
-        let id = &started.inputs.release;
-        let last = self.last().is_some_and(|(_, last)| last.inputs.release == *id);
+        let id = started.inputs.release();
+        let last = self.last().is_some_and(|(_, last)| last.inputs.release() == id);
         Some(if last { told } else { format!("{told} ({} {id})", started.command) })
     }
 
@@ -198,15 +199,19 @@ impl Seen<'_> {
 
     /// What to type next, and what for.
     fn next(&self, opened: &Opened) -> Vec<(String, String)> {
-        let finished = self.last().and_then(|(release, _)| release.finished.as_ref());
-        let mut next = finished.map_or_else(Vec::new, |finished| finished.next.clone());
+        let last = self.last();
+        let finished = last.and_then(|(release, _)| Some((release, release.finished.as_ref()?)));
+        // Made anew: a journal may be from elsewhere, and what stands here is typed.
+        let mut next = finished.map_or_else(Vec::new, |(release, finished)| {
+            next::commands(release, finished.result, &opened.repeated())
+        });
         for node in &self.spec.nodes {
             if self.fleet.nodes.get(&node.name).is_some_and(|facts| facts.down == Some(true)) {
                 let command = format!("{} {}", opened.command("node in"), quote(&node.name));
                 next.push((format!("bring {} back as it is", node.name), command));
             }
         }
-        if let Some((_, started)) = self.last().filter(|_| finished.is_none())
+        if let Some((_, started)) = last.filter(|_| finished.is_none())
             && !self.runs(started)
         {
             next.push(("go on with it".into(), opened.command("resume")));
@@ -250,7 +255,7 @@ impl Seen<'_> {
                 "health_problem": facts.health.problem,
                 "last_release": self.state(&node.name, view.place),
                 "last_release_id": part.and_then(|(release, _)| release.started.as_ref())
-                    .map(|started| &started.inputs.release),
+                    .map(|started| started.inputs.release()),
             });
             lines.tell("node.status", Some(&node.name), None, data);
         }
@@ -269,7 +274,7 @@ impl Seen<'_> {
         if let Some((release, started)) = self.last() {
             let finished = release.finished.as_ref();
             let data = json!({
-                "id": started.inputs.release,
+                "id": started.inputs.release(),
                 "command": started.command,
                 "actor": started.actor,
                 "from": started.from,

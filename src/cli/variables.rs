@@ -71,8 +71,14 @@ fn assignment(text: &str) -> Option<(String, String)> {
     (!name.is_empty()).then(|| (name.to_owned(), value.trim().to_owned()))
 }
 
-/// Every variable that is unknown, missing, or not as the playbook wants it. With `open`, values may be missing.
-pub(super) fn wrong(loaded: &Loaded, given: &BTreeMap<String, String>, open: bool) -> Vec<Problem> {
+/// Every variable that is unknown, missing, or not as the playbook wants it. With `open`, values may be missing; `unused`
+/// says why that of the last release does not take a missing one's place.
+pub(super) fn wrong(
+    loaded: &Loaded,
+    given: &BTreeMap<String, String>,
+    unused: &BTreeMap<String, String>,
+    open: bool,
+) -> Vec<Problem> {
     let declared = &loaded.playbook.variables;
     let mut problems = Vec::new();
     for name in given.keys().filter(|name| !declared.contains_key(*name)) {
@@ -88,7 +94,10 @@ pub(super) fn wrong(loaded: &Loaded, given: &BTreeMap<String, String>, open: boo
             None if variable.required => problems.push(
                 loaded
                     .problem(&path, format!("variable `{name}` is required and has no value"))
-                    .help(how_to_give(name)),
+                    .help(how_to_give(name))
+                    .helps(unused.get(name).map(|why| {
+                        format!("that of the last release is not taken from its journal: {why}")
+                    })),
             ),
             Some(value) if literal::logins(value).next().is_some() => problems.push(
                 loaded

@@ -8,6 +8,7 @@ use super::book::Book;
 use super::release::{NodeState, Phase, Standing};
 use super::run::Stop;
 use crate::event::{Finished, Outcome};
+use crate::next::{self, Repeated};
 use crate::spec::Spec;
 use crate::world::World;
 
@@ -21,7 +22,7 @@ pub(super) fn conclude<W: World>(
 ) -> Finished {
     let release = &book.release;
     // Nodes that the release has nothing to do with serve as before.
-    let others = spec.nodes.len() - release.nodes.len();
+    let others = spec.nodes.len().saturating_sub(release.nodes.len());
     let serving = release
         .in_order()
         .filter(|(name, node)| match node.standing() {
@@ -81,7 +82,10 @@ pub(super) fn conclude<W: World>(
         };
         nodes.entry(word.into()).or_default().push(name.to_owned());
     }
-    let reason = crate::next::reason(release, result);
-    let next = crate::next::commands(release, result);
-    Finished { result, exit_code, reason, nodes, next, elapsed_ms }
+    let reason = next::reason(release, result);
+    let next = release
+        .started
+        .as_ref()
+        .map(|started| next::commands(release, result, &Repeated::of(started)));
+    Finished { result, exit_code, reason, nodes, next: next.unwrap_or_default(), elapsed_ms }
 }

@@ -330,7 +330,7 @@ async fn there<W: World>(
 
 /// Refuses a journal that tells of another release than its place says: the id becomes a part of paths and commands.
 fn of(id: &str, release: Release) -> Result<Release> {
-    let told = release.started.as_ref().map_or(id, |started| &started.inputs.release);
+    let told = release.started.as_ref().map_or(id, |started| started.inputs.release());
     ensure!(told == id, "the journal of {id} tells of another release, {}", text::line(told, 40));
     Ok(release)
 }

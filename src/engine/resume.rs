@@ -82,8 +82,7 @@ fn runs_new(state: &NodeState, node: &NodeSpec, survey: &Survey) -> bool {
     let young =
         listener.bound && !listener.owners.is_empty() && listener.older_than(mark).next().is_none();
     let linked = node.layout.as_ref().is_none_or(|layout| {
-        let current = survey.current.as_deref().unwrap_or_default();
-        current.trim_end_matches('/').rsplit('/').next() == Some(layout.name.as_str())
+        survey.current.as_ref().is_some_and(|current| current.ends_in(&layout.name))
     });
     // One that failed is begun anew, whatever runs there.
     state.phase != Phase::Failed && young && linked

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Gate;
 use crate::consul::Index;
+use crate::foreign::Foreign;
 use crate::node::Operation;
 use crate::spec::{HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, Shell};
 use crate::text;
@@ -25,7 +26,7 @@ pub struct Try {
     /// What the HTTP check's reply said, or the command printed, when it was wrong.
     pub body: Option<String>,
     /// The version that the HTTP check's reply told.
-    pub version: Option<String>,
+    pub version: Option<Foreign>,
 }
 
 impl Try {
@@ -60,14 +61,14 @@ pub(super) fn describe(health: &HealthSpec) -> String {
 
 /// Returns the version that a reply tells.
 #[must_use]
-pub fn identity_of(place: &IdentityPlace, reply: &Reply) -> Option<String> {
+pub fn identity_of(place: &IdentityPlace, reply: &Reply) -> Option<Foreign> {
     match place {
-        IdentityPlace::Header(name) => reply.header(name).map(ToOwned::to_owned),
+        IdentityPlace::Header(name) => reply.header(name).map(Foreign::new),
         IdentityPlace::Pointer(pointer) => {
             let document: serde_json::Value = serde_json::from_slice(&reply.body).ok()?;
             match document.pointer(pointer)? {
-                serde_json::Value::String(text) => Some(text.clone()),
-                serde_json::Value::Number(number) => Some(number.to_string()),
+                serde_json::Value::String(text) => Some(Foreign::new(text.as_str())),
+                serde_json::Value::Number(number) => Some(Foreign::new(number.to_string())),
                 _ => None,
             }
         }
@@ -168,11 +169,11 @@ fn judge(check: &HttpCheck, identity: Option<&IdentitySpec>, reply: &Reply) -> T
     let Some(identity) = identity else { return Try::default() };
     let version = identity_of(&identity.place, reply);
     let wrong_version = match &version {
-        Some(version) if *version == identity.equals => None,
+        Some(version) if version.is(&identity.equals) => None,
         Some(version) => Some(format!(
             "{} from version {}, not {}",
             reply.status,
-            text::line(version, 40),
+            text::line(&version.shown(), 40),
             identity.equals
         )),
         None => Some(format!("{} that tells no version", reply.status)),

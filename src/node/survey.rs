@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{Layout, Listener, listener};
+use crate::foreign::Foreign;
 use crate::shell::quote;
 
 /// What [`Operation::Survey`](super::Operation::Survey) found.
@@ -15,7 +16,7 @@ pub struct Survey {
     /// Who listens on the service's port.
     pub listener: Listener,
     /// Where the `current` link points, if it is one.
-    pub current: Option<String>,
+    pub current: Option<Foreign>,
     /// Seconds since the `current` link was made.
     pub current_age: Option<u64>,
     /// There is something at `current` that is not a symlink.
@@ -40,7 +41,7 @@ impl Survey {
                     survey.tools.insert(value.into());
                 }
                 "current" if !value.is_empty() => {
-                    survey.current = Some(crate::text::harmless(value));
+                    survey.current = Some(Foreign::new(value));
                 }
                 "current_age" => survey.current_age = value.parse().ok(),
                 "current_is_no_link" => survey.current_is_no_link = true,
@@ -111,7 +112,7 @@ mod tests {
         std::os::unix::fs::symlink(layout.folder(), &layout.current).expect("symlink");
         let staged = look();
         assert!(staged.staged);
-        assert_eq!(staged.current, Some(layout.folder()));
+        assert_eq!(staged.current, Some(Foreign::new(layout.folder())));
         std::fs::remove_file(&layout.current).expect("remove");
         std::fs::create_dir(&layout.current).expect("mkdir");
         assert!(look().current_is_no_link);

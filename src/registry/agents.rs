@@ -51,6 +51,12 @@ impl Named {
     }
 }
 
+/// Returns whether an address of the catalog is a host and nothing more: it becomes a part of a URL.
+pub(super) fn is_host(address: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+    !address.is_empty() && address.bytes().all(plain)
+}
+
 /// The host of a URL or of `host:port`, in one form for one address.
 fn host(place: &str) -> String {
     let rest = place.split_once("://").map_or(place, |(_, rest)| rest);
@@ -82,6 +88,16 @@ mod tests {
         assert!(careless.refuses("https://10.9.9.9:8501").is_some());
         let open = Named { has_credentials: false, ..named };
         assert_eq!(open.refuses("http://10.9.9.9:8500"), None, "there is no secret to send");
+    }
+
+    #[test]
+    fn an_address_of_the_catalog_that_is_no_host_becomes_no_url() {
+        for address in ["10.0.0.1", "::1", "web-1.example.com", "host_1"] {
+            assert!(is_host(address), "{address}");
+        }
+        for address in ["", "a/b", "evil.com/x?y=", "me@evil", "a b", "a\nb", "a#", "a%2e"] {
+            assert!(!is_host(address), "{address}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::agents::Named;
+use super::agents::{Named, is_host};
 use super::{Basis, Error, Looks, Switch, Written};
 use crate::consul::{self, Client, Index, Instance, Maintenance};
 use crate::playbook::Extent;
@@ -134,6 +134,12 @@ impl<W: World> Service<W> {
         let agent = match &node.agent {
             Some(agent) => agent.clone(),
             None => {
+                if !is_host(&instance.node_address) {
+                    let told = text::line(&instance.node_address, 60);
+                    return Err(Error::Failed(format!(
+                        "Consul's catalog has no address of its agent, but `{told}`"
+                    )));
+                }
                 let told = agent(own, &instance.node_address);
                 match self.named.refuses(&told) {
                     None => told,

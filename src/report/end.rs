@@ -92,7 +92,7 @@ impl Report<'_> {
         else {
             return String::new();
         };
-        let headline = self.headline(finished, &started.inputs.release);
+        let headline = self.headline(finished, started.inputs.release());
         let mut text = format!("{}\n", text::harmless(headline.trim_end()));
         if finished.result == Outcome::Done {
             return text;

@@ -135,7 +135,7 @@ impl Live {
             started.command,
             started.service,
             self.times(now, done, all),
-            started.inputs.release,
+            started.inputs.release(),
         );
         self.title.set_message(text::harmless(&title));
         let waiting: Vec<_> = release

@@ -140,7 +140,7 @@ impl Filler<'_> {
         Ok(Layout {
             releases: self.fill("artifact.releases", &settings.releases)?,
             current: self.fill("artifact.current", &settings.current)?,
-            name: format!("{stem}-{}", &sha256[..sha256.len().min(8)]),
+            name: format!("{stem}-{}", sha256.get(..8).unwrap_or_default()),
             sha256: sha256.to_owned(),
             packing: Packing::of(&artifact.file),
             node: node.to_owned(),

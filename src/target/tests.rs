@@ -22,13 +22,13 @@ fn playbook() -> Playbook {
 fn inputs(version: &str, sha256: &str) -> Inputs {
     Inputs {
         variables: [("version".to_owned(), version.to_owned())].into(),
-        artifact: Some(Digest { sha256: sha256.into(), size: 1, unpacked: 1 }),
+        artifact: Some(Digest { sha256: format!("{sha256:0<64}"), size: 1, unpacked: 1 }),
         ..Inputs::default()
     }
 }
 
 fn facts(folder: &str, version: Option<&str>, down: bool) -> NodeFacts {
-    let current = Some(format!("/srv/app/releases/{folder}"));
+    let current = Some(Foreign::new(format!("/srv/app/releases/{folder}")));
     NodeFacts {
         survey: Some(Survey { current, ..Survey::default() }),
         health: Try { version: version.map(Into::into), ..Try::default() },
@@ -99,8 +99,95 @@ fn a_node_that_is_out_goes_back_to_what_serves() {
 
 #[test]
 fn a_link_that_leads_elsewhere_is_not_followed() {
-    for name in ["..", "a b", "$(reboot)"] {
+    for name in ["..", "a b", "$(reboot)", "-x"] {
         let way = find(&fleet(facts(name, Some("1"), false), NodeFacts::default()), &[]);
         assert!(way.targets.is_empty(), "{name}: {way:?}");
     }
+}
+
+#[test]
+fn a_version_that_a_node_tells_is_filled_in_only_as_a_plain_word() {
+    for evil in ["1;touch x", "$(id)", "1\n2", "1 2", "-rf", "..", "", "1/2", &"1".repeat(65)] {
+        let told = facts("app-1-aaaaaaaa", Some(evil), false);
+        let way = find(&fleet(told, NodeFacts::default()), &[]);
+        assert!(way.targets.is_empty(), "{evil}: {way:?}");
+        assert!(way.unknown[0].1.starts_with("the version that it tells: "), "{:?}", way.unknown);
+    }
+    // The variable's own pattern counts as for a value that is given.
+    let text = PLAYBOOK.replace("{ required: true }", "{ required: true, pattern: '^[0-9.]+$' }");
+    let strict = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}")).playbook;
+    let spec = Spec::new(&strict, &inputs("3", "cccccccc33")).expect("complete");
+    let told = |version| fleet(facts("app-1-aaaaaaaa", Some(version), false), NodeFacts::default());
+    assert!(WayBack::find(&spec, &strict, &told("beta"), &[]).targets.is_empty());
+    assert_eq!(WayBack::find(&spec, &strict, &told("2.7"), &[]).targets[0].version, "2.7");
+}
+
+#[test]
+fn variables_of_a_journal_fill_commands_only_as_plain_words_or_as_the_operators_own() {
+    let with = |version: &str| {
+        let mut started = started("1", "aaaaaaaa11");
+        started.inputs = Recorded::new(inputs(version, "aaaaaaaa11"));
+        started
+    };
+    let runs = || fleet(facts("app-1-aaaaaaaa", None, false), NodeFacts::default());
+    let forged = with("2; touch x");
+    let way = find(&runs(), &[&forged]);
+    assert!(way.targets.is_empty(), "{way:?}");
+    assert!(
+        way.unknown[0].1.contains("variable `version`: `2; touch x` is no plain word"),
+        "{way:?}"
+    );
+    // A journal that is forged does not keep the true one away.
+    let way = find(&runs(), &[&forged, &with("1")]);
+    assert_eq!(way.targets[0].variables["version"], "1");
+    // What the operator gave for this very run is trusted, whatever it is.
+    let playbook = playbook();
+    let spec = Spec::new(&playbook, &inputs("a b", "cccccccc33")).expect("complete");
+    let way = WayBack::find(&spec, &playbook, &runs(), &[&with("a b")]);
+    assert_eq!(way.targets[0].variables["version"], "a b");
+}
+
+#[test]
+fn a_digest_that_is_none_is_not_cut_and_brings_nothing_back() {
+    for sha256 in ["€€€€€€€€", "aaaaaaaa", "A".repeat(64).as_str(), "", "aaaaaaaa; touch x"]
+    {
+        let mut started = started("1", "aaaaaaaa11");
+        let artifact = Some(Digest { sha256: sha256.into(), size: u64::MAX, unpacked: u64::MAX });
+        started.inputs = Recorded::new(Inputs { artifact, ..inputs("1", "aaaaaaaa11") });
+        assert_eq!(started.inputs.digest(), None);
+        let way =
+            find(&fleet(facts("app-1-aaaaaaaa", None, false), NodeFacts::default()), &[&started]);
+        assert!(way.targets.is_empty(), "{sha256}");
+        let inputs = started.inputs.followed(&playbook()).expect("its variables are fine");
+        assert_eq!(inputs.artifact, None);
+        Spec::new(&playbook(), started.inputs.unchecked())
+            .expect("it is not cut within a character");
+    }
+}
+
+#[test]
+fn what_a_journal_restores_must_pass_the_patterns_of_its_own_playbook() {
+    let text = PLAYBOOK.replace("{ required: true }", "{ required: true, pattern: '^[0-9.]+$' }");
+    let strict = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}")).playbook;
+    let inputs = |version: &str| Recorded::new(inputs(version, "aaaaaaaa11"));
+    assert!(inputs("2").followed(&strict).is_ok());
+    let error = inputs("2; touch x").followed(&strict).expect_err("no version");
+    assert_eq!(error, "variable `version`: `2; touch x` does not match `^[0-9.]+$`");
+    let target = |version: &str, folder: &str| Target {
+        nodes: vec!["a".into()],
+        version: version.into(),
+        folder: Some(folder.into()),
+        variables: [("version".to_owned(), version.to_owned())].into(),
+        artifact: None,
+    };
+    let followed = |target| Recorded::new(vec![target]).followed(&strict);
+    assert!(followed(target("1", "app-1-aaaaaaaa")).is_ok());
+    assert!(followed(target("x", "app-1-aaaaaaaa")).is_err());
+    for folder in ["../x", "a b", "..", "/etc", "$(x)"] {
+        assert!(followed(target("1", folder)).is_err(), "{folder}");
+    }
+    let mut foreign = target("1", "app-1-aaaaaaaa");
+    foreign.variables.insert("node.host".into(), "x".into());
+    let error = followed(foreign).expect_err("no variable");
+    assert_eq!(error, "its playbook has no variable `node.host`");
 }

@@ -117,6 +117,11 @@ fn what_decides_knows_no_clock_and_no_runtime() {
 }
 
 #[test]
+fn what_a_journal_says_is_used_only_where_it_is_checked() {
+    only_in(".unchecked()", &["foreign.rs", "spec/recorded.rs", "target"]);
+}
+
+#[test]
 fn one_place_quotes_for_the_shell() {
     for escape in [r#"r"'\''""#, r"'\\''"] {
         only_in(escape, &["shell.rs"]);

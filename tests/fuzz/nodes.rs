@@ -29,7 +29,11 @@ proptest! {
     fn any_answer_of_a_node_is_read_or_refused(text in text(&TOLD), host in r"(10\.0\.0\.1|\[::1\]|[a-z]{0,3}):?[0-9]{0,4}") {
         let survey = Survey::parse(&text, &host);
         for shown in [&survey.current].into_iter().flatten() {
-            assert_printable(&shown[..shown.len().min(4000)]);
+            assert_printable(&shown.shown());
+            for taken in [shown.checked(None).ok(), shown.file_name().and_then(Result::ok)] {
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte);
+                prop_assert!(taken.is_none_or(|taken| taken.bytes().all(plain)));
+            }
         }
         let listener = Listener::parse(&text, &host);
         for process in &listener.owners {

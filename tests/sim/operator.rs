@@ -10,6 +10,7 @@ use rollgate::engine::past::{self, Past};
 use rollgate::engine::resume::{objections, resumptions};
 use rollgate::engine::{Begin, Ended, Engine, Mode, Stop};
 use rollgate::event::{Outcome, Resumed, Started, Will};
+use rollgate::foreign::Recorded;
 use rollgate::lock::{FileLock, Lock, LockError, force_open};
 use rollgate::plan::{Plan, Selection};
 use rollgate::playbook::Playbook;
@@ -183,7 +184,7 @@ impl Operator {
         };
         may_write.map_err(|error| refused(error.to_string()))?;
         let started = started(Task::Deploy, &playbook, inputs, &spec, &plan, &fleet);
-        let started = Started { before: way.targets, ..started };
+        let started = Started { before: Recorded::new(way.targets), ..started };
         self.begin(lock, spec, started, ear).await
     }
 
@@ -191,9 +192,10 @@ impl Operator {
         let past = self.find(None, |command| command == "deploy").await;
         let past = past.map_err(|error| refused(format!("{error:#}")))?;
         let playbook = playbook_of(&past)?;
-        let toward = target::undoing(&past.release, &[])
-            .map_err(|unknown| refused(format!("what {} ran is not known", unknown.join(", "))))?;
-        let mut inputs = past.release.started.as_ref().expect("it began").inputs.clone();
+        let toward = target::undoing(&past.release, &playbook, &[])
+            .map_err(|not| refused(format!("what ran is not known: {not:?}")))?;
+        let undone = past.release.started.as_ref().expect("it began");
+        let mut inputs = undone.inputs.followed(&playbook).expect("its own variables");
         inputs.release.clone_from(&self.site.inputs.release);
         let Some(most) = toward.iter().max_by_key(|target| target.nodes.len()) else {
             return Err(End::Nothing);
@@ -215,7 +217,8 @@ impl Operator {
         }
         let way = self.way_back(&spec, &playbook, &fleet).await;
         let started = started(Task::Rollback, &playbook, inputs, &spec, &plan, &fleet);
-        let started = Started { before: way.targets, toward, ..started };
+        let (before, toward) = (Recorded::new(way.targets), Recorded::new(toward));
+        let started = Started { before, toward, ..started };
         self.begin(lock, (*spec).clone(), started, ear).await
     }
 
@@ -227,7 +230,13 @@ impl Operator {
             return Err(End::Nothing);
         }
         let playbook = playbook_of(&past)?;
-        let spec = target::spec(&playbook, &started.inputs, &started.toward, &started.before);
+        let followed = "what the playbook admits";
+        let spec = target::spec(
+            &playbook,
+            &started.inputs.followed(&playbook).expect(followed),
+            &started.toward.followed(&playbook).expect(followed),
+            &started.before.followed(&playbook).expect(followed),
+        );
         let spec = Arc::new(spec.expect("a playbook"));
         let fleet = self.look(&spec).await?;
         let nodes = resumptions(&past.release, &spec, &fleet);
@@ -249,7 +258,7 @@ impl Operator {
         started: Started,
         ear: &mut Ear,
     ) -> Work {
-        let id = started.inputs.release.clone();
+        let id = started.inputs.release().to_owned();
         self.sim.look(|state| state.new_release(started.to.as_deref()));
         let journal = Journal::create(&self.folder, &id).expect("a journal");
         let begin = Begin::Started(Box::new(started));
@@ -312,10 +321,10 @@ fn started(
         selection: Vec::new(),
         arguments: Vec::new(),
         playbook: serde_json::to_value(playbook).expect("a playbook is JSON"),
-        inputs,
+        inputs: Recorded::new(inputs),
         nodes: plan.planned(),
         pool: fleet.pool(spec),
-        before: Vec::new(),
-        toward: Vec::new(),
+        before: Recorded::default(),
+        toward: Recorded::default(),
     }
 }

@@ -8,6 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use rollgate::consul::{Client, Settings};
 use rollgate::event::Started;
+use rollgate::foreign::Recorded;
 use rollgate::lock::Holder;
 use rollgate::playbook::{Playbook, load_text};
 use rollgate::spec::{ArtifactSpec, Digest, Inputs};
@@ -78,7 +79,7 @@ impl Site {
 
     /// The release that brought what runs when a schedule begins, as its journal would tell.
     pub(crate) fn past(&self) -> Started {
-        let digest = Digest { sha256: format!("{OLD_CHECKSUM}aa"), size: 1, unpacked: 1 };
+        let digest = Digest { sha256: format!("{OLD_CHECKSUM:0<64}"), size: 1, unpacked: 1 };
         Started {
             service: "app".into(),
             command: "deploy".into(),
@@ -89,16 +90,16 @@ impl Site {
             selection: Vec::new(),
             arguments: Vec::new(),
             playbook: serde_json::Value::Null,
-            inputs: Inputs {
+            inputs: Recorded::new(Inputs {
                 release: "r0".into(),
                 variables: [("version".to_owned(), "1".to_owned())].into(),
                 artifact: self.inputs.artifact.as_ref().map(|_| digest),
                 ..self.inputs.clone()
-            },
+            }),
             nodes: Vec::new(),
             pool: None,
-            before: Vec::new(),
-            toward: Vec::new(),
+            before: Recorded::default(),
+            toward: Recorded::default(),
         }
     }
 

@@ -72,7 +72,7 @@ async fn all_journals_together_take_no_more_than_their_time() {
     let begun = Instant::now();
     let found = beginnings(nowhere, Some(&client), "app", 20).await;
     assert!(begun.elapsed() <= TIME, "{:?}", begun.elapsed());
-    let ids: Vec<_> = found.started.iter().map(|started| started.inputs.release.as_str()).collect();
+    let ids: Vec<_> = found.started.iter().map(|started| started.inputs.release()).collect();
     assert_eq!(ids, ["a6", "a5"], "the newest first");
     assert_eq!(found.missing.as_deref(), Some("journals in Consul: not read within 5s"));
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::{Failure, Resumed};
-use crate::spec::Inputs;
+use crate::foreign::Recorded;
 
 /// A release of nodes `a` and `b` and the numbering of its events.
 struct Story {
@@ -29,15 +29,15 @@ impl Story {
             arguments: Vec::new(),
             selection: Vec::new(),
             playbook: serde_json::Value::Null,
-            inputs: Inputs::default(),
+            inputs: Recorded::default(),
             nodes: vec![
                 planned("b", Will::Update),
                 planned("a", Will::Update),
                 planned("c", Will::Skip),
             ],
             pool: None,
-            before: Vec::new(),
-            toward: Vec::new(),
+            before: Recorded::default(),
+            toward: Recorded::default(),
         };
         story.tell(None, None, Fact::ReleaseStarted(Box::new(started))).expect("starts");
         story
