@@ -10,7 +10,7 @@ use crate::{secret, text};
 const FORM: u32 = 1;
 
 /// The most values of a line. The beginning of a release has a playbook of at most 1 MiB in it.
-const MOST_VALUES: usize = 300_000;
+const MOST_VALUES: usize = 200_000;
 
 /// One line, before it is text.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@ use std::io::Read;
 
 use anyhow::{Context, Result, ensure};
 use flate2::read::GzDecoder;
+use tokio::task::yield_now;
 
 use super::folder;
 use crate::consul::Client;
@@ -110,6 +111,8 @@ pub async fn stream<W: World>(
             size += piece.value.len();
             ensure!(size <= LARGEST, "{} is larger than any journal", place());
             take(&piece.value)?;
+            // Signals and time limits are heard in between.
+            yield_now().await;
         }
     }
     // Those that grow are there until all others are, and count as long as there are any.
@@ -123,11 +126,11 @@ pub async fn stream<W: World>(
             ensure!(compressed.len() <= LARGEST_PACKED, "{} is larger than any journal", place());
         }
     }
-    unpack(&compressed, LARGEST, take).with_context(place)
+    unpack(&compressed, LARGEST, take).await.with_context(place)
 }
 
 /// Hands over what was packed, as long as it is no more than any journal has.
-fn unpack(
+async fn unpack(
     compressed: &[u8],
     largest: usize,
     mut take: impl FnMut(&[u8]) -> Result<()>,
@@ -143,6 +146,7 @@ fn unpack(
         size += count;
         ensure!(size <= largest, "larger than any journal");
         take(&buffer[..count])?;
+        yield_now().await;
     }
 }
 
@@ -172,13 +176,13 @@ pub async fn begins<W: World>(
     }
     let Some(packed) = client.kv_get(&format!("{folder}z000001")).await? else { return Ok(None) };
     let longest = usize::try_from(LONGEST_LINE).unwrap_or(usize::MAX);
-    let enough = unpack(&packed.value, longest, |piece| {
+    let unpacking = unpack(&packed.value, longest, |piece| {
         start.extend_from_slice(piece);
         ensure!(!piece.contains(&b'\n'), "that is all that is needed");
         Ok(())
     });
-    // What follows may be packed into the next piece.
-    drop(enough);
+    // What follows may be packed into the next piece, or is not needed.
+    let _ = unpacking.await;
     Ok(first_of(&start))
 }
 
@@ -206,23 +210,24 @@ mod tests {
         encoder.finish().expect("a vector takes everything")
     }
 
-    #[test]
-    fn a_compressed_journal_that_would_become_too_large_is_an_error() {
+    #[tokio::test]
+    async fn a_compressed_journal_that_would_become_too_large_is_an_error() {
         let bomb = gzipped(&vec![0; 1 << 20]);
         assert!(bomb.len() < 1 << 14);
-        let unpacked = |largest| {
+        let unpacked = async |largest| {
             let mut most = 0;
-            let unpacked = unpack(&bomb, largest, |piece| {
+            let unpacking = unpack(&bomb, largest, |piece| {
                 most = most.max(piece.len());
                 Ok(())
             });
+            let unpacked = unpacking.await;
             assert!(most <= BUFFER, "{most}");
             unpacked
         };
-        unpacked(1 << 20).expect("fits");
-        let error = unpacked((1 << 20) - 1).expect_err("too large");
+        unpacked(1 << 20).await.expect("fits");
+        let error = unpacked((1 << 20) - 1).await.expect_err("too large");
         assert!(error.to_string().contains("larger than any journal"), "{error}");
-        assert!(unpack(b"garbage", LARGEST, |_| Ok(())).is_err());
-        assert!(unpack(&gzipped(b"text")[..12], LARGEST, |_| Ok(())).is_err(), "torn");
+        assert!(unpack(b"garbage", LARGEST, |_| Ok(())).await.is_err());
+        assert!(unpack(&gzipped(b"text")[..12], LARGEST, |_| Ok(())).await.is_err(), "torn");
     }
 }
