@@ -27,7 +27,7 @@ pub fn read_text(path: &Path, most: u64) -> Result<String, String> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let whole = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = whole.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = whole.split(|byte| *byte == b'\n').count();
         format!("line {line} is not UTF-8")
     })
 }

@@ -7,7 +7,7 @@ use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
 use super::signals::Signals;
 use super::{Exit, Global, PlaybookArguments, hold};
-use crate::lock::{Holder, force_open, look};
+use crate::lock::{Seen, force_open, look};
 use crate::report::say;
 use crate::world::World;
 
@@ -52,8 +52,8 @@ fn show(playbook: &PlaybookArguments, global: &Global) -> Result<Exit, Refusal> 
         Ok::<_, Refusal>((seen.map_err(|problem| Refusal::new(Exit::REFUSED, problem))?, reach))
     })??;
     let text = match seen {
-        Some(seen) if seen.session.is_some() => format!("held by {}\n", who(seen.holder, &reach)),
-        Some(seen) => format!("free; last held by {}\n", who(seen.holder, &reach)),
+        Some(seen) if seen.session.is_some() => format!("held by {}\n", who(&seen, &reach)),
+        Some(seen) => format!("free; last held by {}\n", who(&seen, &reach)),
         None => "free\n".to_owned(),
     };
     Ok(output::show(&text, Exit::DONE))
@@ -72,7 +72,7 @@ fn break_it(arguments: &Break, global: &Global) -> Result<Exit, Refusal> {
                 say("The lock is free.\n");
                 return Ok(Exit::DONE);
             };
-            let held = format!("the lock is a file of this machine: {}", who(seen.holder, &reach));
+            let held = format!("the lock is a file of this machine: {}", who(&seen, &reach));
             let held = Refusal::new(Exit::REFUSED, held);
             return Err(held.hint("it ends with the process that holds it"));
         };
@@ -82,7 +82,7 @@ fn break_it(arguments: &Break, global: &Global) -> Result<Exit, Refusal> {
             say("The lock is free.\n");
             return Ok(Exit::DONE);
         };
-        let who = who(seen.holder, &reach);
+        let who = who(&seen, &reach);
         if !arguments.yes {
             let question = format!("Held by {who}. Break the lock?");
             signals.unless_stopped_silently(agreed(&question)).await??;
@@ -94,8 +94,8 @@ fn break_it(arguments: &Break, global: &Global) -> Result<Exit, Refusal> {
     })?
 }
 
-fn who(holder: Option<Holder>, reach: &Reach) -> String {
-    hold::described(holder.as_ref(), reach.world.now())
+fn who(seen: &Seen, reach: &Reach) -> String {
+    hold::described(seen.holder.as_ref(), reach.world.now())
 }
 
 fn unknown(error: &crate::consul::Error) -> Refusal {

@@ -62,14 +62,15 @@ impl Signals {
     /// # Errors
     ///
     /// When a signal does.
-    pub(super) async fn unless_stopped<T>(
-        &mut self,
-        what: &str,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Refusal> {
+    pub(super) fn unless_stopped<'a, T: 'a>(
+        &'a mut self,
+        what: &'a str,
+        work: impl Future<Output = T> + 'a,
+    ) -> impl Future<Output = Result<T, Refusal>> + 'a {
         let quiet = self.quiet;
-        let told = async {
-            let mut work = std::pin::pin!(work);
+        // Such work is large, and is held by every caller of the caller otherwise.
+        let mut work = Box::pin(work);
+        let told = async move {
             let mut silence = SILENCE;
             loop {
                 match tokio::time::timeout(silence, &mut work).await {
@@ -80,7 +81,7 @@ impl Signals {
                 silence = HEARTBEAT;
             }
         };
-        self.unless_stopped_silently(told).await
+        self.unless_stopped_silently(told)
     }
 
     /// The same for a question to a person, who knows what is waited for.

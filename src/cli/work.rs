@@ -68,12 +68,12 @@ impl<'a> Work<'a> {
     }
 
     /// Does something that changes nothing, unless a signal asks to stop.
-    pub(super) async fn unless_stopped<T>(
-        &mut self,
-        what: &str,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Refusal> {
-        self.signals.unless_stopped(what, work).await
+    pub(super) fn unless_stopped<'b, T: 'b>(
+        &'b mut self,
+        what: &'b str,
+        work: impl Future<Output = T> + 'b,
+    ) -> impl Future<Output = Result<T, Refusal>> + 'b {
+        self.signals.unless_stopped(what, work)
     }
 
     /// Waits for the answer of a person, unless a signal asks to stop.

@@ -158,13 +158,12 @@ pub async fn beginnings<W: World>(
         let first = match (&place.path, &place.kept, client) {
             (Some(path), _, _) => journal::first(path),
             (None, Some(kept), Some(client)) => {
-                match timeout_at(deadline, copy::begins(client, service, kept)).await {
-                    Ok(first) => first.ok().flatten(),
-                    Err(_) => {
-                        found.missing = Some(format!("journals in Consul: {}", late()));
-                        break;
-                    }
-                }
+                let beginning = timeout_at(deadline, copy::begins(client, service, kept));
+                let Ok(first) = beginning.await else {
+                    found.missing = Some(format!("journals in Consul: {}", late()));
+                    break;
+                };
+                first.ok().flatten()
             }
             (None, Some(_), None) | (None, None, _) => None,
         };

@@ -30,8 +30,8 @@ pub struct Try {
 }
 
 impl Try {
-    pub(super) fn wrong(problem: impl Into<String>, body: Option<String>) -> Self {
-        let body = body.as_deref().map(kept);
+    pub(super) fn wrong(problem: impl Into<String>, body: Option<&str>) -> Self {
+        let body = body.map(kept);
         Self { problem: Some(problem.into()), body, ..Self::default() }
     }
 }
@@ -145,7 +145,7 @@ impl<W: World> Gate<W> {
             Ok(output) => {
                 let status = output.status.map_or("a signal".into(), |status| status.to_string());
                 let said = format!("{}{}", output.stdout_text(), output.stderr_text());
-                Try::wrong(format!("exit {status}"), Some(said))
+                Try::wrong(format!("exit {status}"), Some(&said))
             }
             Err(error) => Try::wrong(error.to_string(), None),
         }
@@ -153,7 +153,7 @@ impl<W: World> Gate<W> {
 }
 
 fn judge(check: &HttpCheck, identity: Option<&IdentitySpec>, reply: &Reply) -> Try {
-    let wrong = |problem: String| Try::wrong(problem, Some(reply.text()));
+    let wrong = |problem: String| Try::wrong(problem, Some(&reply.text()));
     let expected = match check.expect.as_slice() {
         [] => (200..300).contains(&reply.status),
         list => list.contains(&reply.status),

@@ -130,23 +130,7 @@ impl<W: World> Service<W> {
             let unfit = |error: url::Unfit| Error::Failed(format!("an instance's id: {error}"));
             segment(&instance.id).map_err(unfit)?;
         }
-        let own = self.client.addresses().first().map_or("", String::as_str);
-        let agent = match &node.agent {
-            Some(agent) => agent.clone(),
-            None => {
-                if !is_host(&instance.node_address) {
-                    let told = text::line(&instance.node_address, 60);
-                    return Err(Error::Failed(format!(
-                        "Consul's catalog has no address of its agent, but `{told}`"
-                    )));
-                }
-                let told = agent(own, &instance.node_address);
-                match self.named.refuses(&told) {
-                    None => told,
-                    Some(why) => return Err(Error::Failed(why)),
-                }
-            }
-        };
+        let agent = self.agent(node, instance)?;
         let through = node.agent_on_node.then(|| node.host.clone());
         let owned = Owned { agent, through, id: instance.id.clone() };
         let place = owned.place();
@@ -165,6 +149,22 @@ impl<W: World> Service<W> {
             modify_index: 0,
             basis: Basis::Instance(owned),
         })
+    }
+
+    /// Where the agent is that owns a node's instance: where the playbook says, or at the catalog's address of it, as far
+    /// as that may be asked.
+    fn agent(&self, node: &NodeSpec, instance: &Instance) -> Result<String, Error> {
+        if let Some(agent) = &node.agent {
+            return Ok(agent.clone());
+        }
+        if !is_host(&instance.node_address) {
+            let told = text::line(&instance.node_address, 60);
+            let why = format!("Consul's catalog has no address of its agent, but `{told}`");
+            return Err(Error::Failed(why));
+        }
+        let own = self.client.addresses().first().map_or("", String::as_str);
+        let told = agent(own, &instance.node_address);
+        self.named.refuses(&told).map_or(Ok(told), |why| Err(Error::Failed(why)))
     }
 
     pub(super) async fn write(&self, owned: &Owned, down: bool) -> Result<Written, Error> {

@@ -15,8 +15,8 @@ fn serve(
     listener: TcpListener,
     answer: impl Fn(&str) -> String + Send + 'static,
 ) -> Arc<Mutex<String>> {
-    let heard = Arc::new(Mutex::new(String::new()));
-    let own = heard.clone();
+    let asked = Arc::new(Mutex::new(String::new()));
+    let own = asked.clone();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let mut reader = BufReader::new(stream.try_clone().expect("a stream"));
@@ -32,7 +32,7 @@ fn serve(
             let _ = stream.write_all(format!("{head}{body}").as_bytes());
         }
     });
-    heard
+    asked
 }
 
 #[test]
