@@ -212,20 +212,24 @@ fn assert_hidden(bench: &Bench, ran: &Ran, token: &str) {
 #[test]
 fn a_token_stays_hidden_when_the_playbooks_own_command_prints_it() {
     let config = LabConfig { consul_access: Access::Acl, ..LabConfig::new(2, vec![quick(1)]) };
+    // A command of its own gets no token by its environment, but may know of a file.
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let run = format!("printenv CONSUL_HTTP_TOKEN || echo none; cat {}", file.path().display());
     let bench = Bench::with(config, |playbook| {
         playbook["secrets"] = serde_json::json!({ "consul": { "env": "CONSUL_HTTP_TOKEN" } });
         playbook["consul"]["token"] = "${{ secrets.consul }}".into();
         playbook["health"]["deadline"] = "1s".into();
-        playbook["hooks"] = serde_json::json!({ "on_failure": { "run": "echo seen; printenv CONSUL_HTTP_TOKEN", "on": "local" } });
+        playbook["hooks"] = serde_json::json!({ "on_failure": { "run": run, "on": "local" } });
     });
     let token = bench.lab.consul.token("releases", &documented_policies()[..2].concat());
     let token = token.expect("a token");
+    std::fs::write(file.path(), &token).expect("written");
     bench.lab.artifact("2", Fault::NeverReady).expect("an artifact");
     for form in ["plain", "jsonl"] {
         let options = ["deploy", bench.file(), "--var", "version=2", "--yes", "--output", form];
         let ran = bench.run_with(&[("CONSUL_HTTP_TOKEN", &token)], &options).exits(20);
         let text = ran.stdout() + &ran.stderr();
-        assert!(text.contains("***"), "{text}");
+        assert!(text.contains("***") && text.contains("none"), "{text}");
         assert_hidden(&bench, &ran, &token);
     }
 }
