@@ -314,7 +314,8 @@ fn is_on_target(spec: &Spec, facts: &NodeFacts, node: &NodeSpec) -> bool {
     });
     // Without an identity the process must at least be younger than the link that it was started through.
     let new_process = spec.has_identity || {
-        let link = survey.current_age.map(|age| std::time::Duration::from_secs(age + 1));
+        let link =
+            survey.current_age.map(|age| std::time::Duration::from_secs(age.saturating_add(1)));
         let owners = &survey.listener.owners;
         !owners.is_empty()
             && owners.iter().all(|owner| Some(owner.age(survey.listener.mark)) <= link)

@@ -59,7 +59,7 @@ impl<W: World> Book<'_, W> {
             return Err(anyhow!("the journal can no longer be written"));
         }
         let event = Event {
-            seq: self.release.seq + 1,
+            seq: self.release.seq.saturating_add(1),
             at: self.world.now(),
             release: self.id.clone(),
             node,

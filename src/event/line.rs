@@ -149,7 +149,7 @@ impl Lines {
 
     /// Adds a line.
     pub fn tell(&mut self, kind: &str, node: Option<&str>, step: Option<Step>, mut data: Value) {
-        self.seq += 1;
+        self.seq = self.seq.saturating_add(1);
         secret::hide_value(&mut data);
         let line =
             Line { seq: self.seq, at: self.at, kind, release: &self.release, node, step, data };
@@ -161,7 +161,7 @@ impl Lines {
     #[must_use]
     pub fn finish(mut self, finished: Finished) -> String {
         let event = Event {
-            seq: self.seq + 1,
+            seq: self.seq.saturating_add(1),
             at: self.at,
             release: self.release,
             node: None,

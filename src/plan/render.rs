@@ -24,7 +24,7 @@ impl Plan {
         if let Some(digest) = spec.artifact.as_ref().and_then(|artifact| artifact.digest.as_ref()) {
             let name = spec.artifact.as_ref().and_then(|artifact| artifact.file.file_name());
             let name = name.unwrap_or_default().to_string_lossy();
-            let sha256 = &digest.sha256[..digest.sha256.len().min(8)];
+            let sha256 = digest.sha256.get(..8).unwrap_or_default();
             let _ = write!(text, ", artifact {name} {} sha256 {sha256}", text::size(digest.size));
         }
         text += ")\n\n";

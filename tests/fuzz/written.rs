@@ -1,10 +1,14 @@
 //! What rollgate writes for itself: journals, and who holds the lock.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use rollgate::engine::journal;
 use rollgate::engine::release::Release;
-use rollgate::event::{Drained, Event, Fact, Failure, Step};
+use rollgate::event::{Drained, Event, Fact, Failure, Outcome, Step};
 use rollgate::lock::Holder;
+use rollgate::next::{Repeated, commands};
+use rollgate::spec::Spec;
 
 use crate::spoilt::{assert_printable, bytes, cases};
 
@@ -12,6 +16,17 @@ use crate::spoilt::{assert_printable, bytes, cases};
 pub(crate) const JOURNAL: &str = include_str!("../fixtures/journals/v1-deploy.jsonl");
 
 pub(crate) const HOLDER: &str = r#"{"release":"7f3a19c2","command":"deploy","by":"me@ci-7","host":"ci-7","pid":42,"since":"2026-06-12T14:00:00Z","seen":"2026-06-12T14:03:10Z","doing":"node-2 drain","file":"b:1:2"}"#;
+
+/// A playbook whose version is filled into commands.
+const PLAYBOOK: &str = "service: app
+variables: { version: { required: true } }
+registry: { type: consul-kv, prefix: upstreams/app/ }
+gateways: [{ type: nginx-upsync, status_url: 'http://10.0.0.1/l?app', upstream: app }]
+nodes: [{ ssh: a, address: '10.0.1.1:80' }, { ssh: b, address: '10.0.1.2:80' }]
+artifact: { source: 'app-${{ version }}.tar.gz', releases: /srv/r, current: /srv/c }
+stop: stop ${{ version }}
+start: start ${{ version }}
+health: { tcp: '${{ node.address }}' }";
 
 fn any_text() -> impl Strategy<Value = String> {
     prop_oneof!["(?s).{0,40}", "[ -~]{0,20}", Just("\u{9b}2J\u{202e}\r\n\0\u{2028}\"\\".to_owned())]
@@ -114,6 +129,47 @@ proptest! {
             Err(error) => {
                 assert_printable(&format!("{error:#}"));
                 prop_assert!(error.to_string().starts_with("journal:"), "{error}");
+            }
+        }
+    }
+
+    /// Whatever a journal says, nothing but plain words and the operator's own values come out of it.
+    #[test]
+    fn what_a_spoilt_journal_restores_is_plain_or_refused(
+        bytes in bytes(&[JOURNAL]), version in any_text(), id in any_text(), sha256 in any_text(),
+    ) {
+        let loaded = rollgate::playbook::load_text("app.yaml", PLAYBOOK).expect("a playbook");
+        let mut lines = bytes.0.split(|byte| *byte == b'\n').map(String::from_utf8_lossy);
+        let first = Event::from_line(&lines.next().unwrap_or_default());
+        let mut line: serde_json::Value =
+            serde_json::from_str(JOURNAL.lines().next().expect("a line")).expect("JSON");
+        line["data"]["inputs"]["variables"]["version"] = version.into();
+        line["data"]["inputs"]["release"] = id.into();
+        line["data"]["inputs"]["artifact"] =
+            serde_json::json!({ "sha256": sha256, "size": u64::MAX, "unpacked": u64::MAX });
+        let forged = Event::from_line(&line.to_string());
+        for event in [first, forged].into_iter().flatten() {
+            let Fact::ReleaseStarted(started) = event.fact else { continue };
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
+            match started.inputs.restored(&loaded.playbook, &BTreeMap::new()) {
+                Ok(variables) => {
+                    prop_assert!(variables.values().all(|value| value.bytes().all(plain)));
+                }
+                Err(why) => assert_printable(&why),
+            }
+            if let Some(digest) = started.inputs.digest() {
+                prop_assert!(digest.sha256.len() == 64 && digest.sha256.bytes().all(plain));
+            }
+            match started.inputs.followed(&loaded.playbook) {
+                Ok(inputs) => drop(Spec::new(&loaded.playbook, &inputs)),
+                Err(why) => assert_printable(&why),
+            }
+            let release = Release { started: Some(*started), ..Release::default() };
+            let repeated =
+                Repeated { file: "app.yaml".into(), arguments: Vec::new(), variables: Vec::new() };
+            for (_, command) in commands(&release, Outcome::Failed, &repeated) {
+                prop_assert!(command.starts_with("rollgate "));
+                prop_assert!(!command.contains([';', '$', '`', '|', '&', '\n']), "{command}");
             }
         }
     }
