@@ -13,8 +13,8 @@ use super::signals::Signals;
 use crate::consul::{self, Client};
 use crate::lock::{self, FileLock, Holder, Lock, LockError, Seen};
 use crate::report::say;
-use crate::text;
 use crate::world::{Live, World};
+use crate::{secret, text};
 
 /// Between two lines about a lock that is waited for.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -189,8 +189,12 @@ fn hostname() -> String {
     name.trim().to_owned()
 }
 
-/// Who releases: the CI job, or the user on this machine.
+/// Who releases: the CI job, or the user on this machine. Others read it in the lock.
 pub(super) fn actor() -> String {
+    secret::hide(&told_actor())
+}
+
+fn told_actor() -> String {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     if let Some(url) = variable("CI_JOB_URL").or_else(|| variable("BUILD_URL")) {
         return format!("ci:{url}");

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::secret::{self, Cut};
+
 /// What a node tells about a port's listeners, read from [`Operation::Listener`](super::Operation).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
@@ -67,7 +69,9 @@ impl Listener {
                     && pid != 1
                     && pids.contains(&pid)
                 {
-                    let command = crate::text::line(words.next().unwrap_or(""), 120);
+                    // The node has cut it.
+                    let command = secret::hide_cut(words.next().unwrap_or(""), Cut::Back);
+                    let command = crate::text::line(&command, 120);
                     listener.owners.push(Process { pid, started: Mark(started), command });
                 }
             }
