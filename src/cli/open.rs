@@ -85,6 +85,11 @@ impl Opened {
         let loaded = load(&arguments.file, global)?;
         let folder = arguments.file.parent().unwrap_or(Path::new(""));
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        if folder.to_str().is_none() {
+            let problem =
+                format!("the path of the playbook's folder is not UTF-8: {}", folder.display());
+            return Err(Refusal::new(Exit::INVALID, problem).hint("journals name it: move it"));
+        }
         let secrets = Secrets::read(&loaded.playbook, &folder)?;
         let state = global.state_dir.clone().unwrap_or_else(|| folder.join(".rollgate"));
         let state = state.join(&loaded.playbook.service);

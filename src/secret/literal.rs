@@ -99,6 +99,8 @@ fn value_after(line: &str, at: usize) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -117,6 +119,19 @@ mod tests {
         ] {
             assert_eq!(mask(text), shown);
             assert_eq!(mask(text).len(), text.len());
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_place_of_any_text_stays_where_it_was(
+            text in r#"(?s)(.|token|password|: |://|@|\$\{\{|["'é\u{3000}\n,{}#:/]){0,40}"#,
+        ) {
+            let masked = mask(&text);
+            prop_assert_eq!(masked.len(), text.len());
+            prop_assert_eq!(masked.matches('\n').count(), text.matches('\n').count());
         }
     }
 
