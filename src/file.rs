@@ -67,7 +67,7 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     regular(OpenOptions::new().read(true).custom_flags(no_follow()).open(path)?)
 }
 
-/// A pipe that nobody writes to must not hold up the one who opens it.
+/// A pipe without a writer must not hold up the process that opens it.
 fn no_follow() -> i32 {
     (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
 }

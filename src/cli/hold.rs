@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// What a look at the lock is called while it is waited for.
-pub(super) const LOOK: &str = "asking who holds the lock";
+pub(super) const LOOK: &str = "reading the lock";
 
 /// How the lock is waited for.
 #[derive(Debug, Clone, Args)]
@@ -139,7 +139,7 @@ pub(super) async fn look(
     }
 }
 
-/// Says who holds a lock.
+/// Describes the holder of a lock.
 pub(super) fn described(holder: Option<&Holder>, now: jiff::Timestamp) -> String {
     holder.map_or_else(|| "an unknown process".to_owned(), |holder| holder.describe(now))
 }

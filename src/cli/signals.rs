@@ -84,7 +84,7 @@ impl Signals {
         self.unless_stopped_silently(told)
     }
 
-    /// The same for a question to a person, who knows what is waited for.
+    /// The same for a question to a person: the wait needs no explanation.
     ///
     /// # Errors
     ///

@@ -30,7 +30,7 @@ pub struct FileLock {
 }
 
 impl FileLock {
-    /// Locks a state folder, or says who has it. A command that looks at the lock has it for a moment, so that it is
+    /// Locks a state folder, or names its holder. A command that looks at the lock has it for a moment, so that it is
     /// worth another try.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ impl FileLock {
         Ok(true)
     }
 
-    /// Says who has a state folder, or the playbook, if any process does. Disturbs none that takes the lock.
+    /// Names the holder of a state folder, or of the playbook, if there is one. Disturbs no process that takes the lock.
     ///
     /// # Errors
     ///
@@ -125,7 +125,7 @@ impl FileLock {
     }
 }
 
-/// Reads who has a file.
+/// Reads the holder of a lock file.
 fn holder(file: &File) -> std::io::Result<Option<Holder>> {
     let mut bytes = Vec::new();
     file.take(LARGEST).read_to_end(&mut bytes)?;

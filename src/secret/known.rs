@@ -1,7 +1,7 @@
 //! The secrets of this process, in one place: every text that is cut, cleaned or printed is searched for them.
 //!
-//! The command line fills it once it has read the secrets, before anything is asked of the outside. A library user
-//! who never does keeps every text as it is.
+//! The command line fills it once it has read the secrets, before anything is asked of the outside. Without that,
+//! every text stays as it is.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};

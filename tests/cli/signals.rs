@@ -23,8 +23,8 @@ fn a_silent_consul_swallows_no_signal_of_any_command() {
         ("resume", &["--yes"], "reading the release's journal"),
         ("rollback", &["--yes"], "taking the lock"),
         ("node out", &["app-1", "--var", "version=2"], "taking the lock"),
-        ("lock show", &[], "asking who holds the lock"),
-        ("lock break", &["--yes"], "asking who holds the lock"),
+        ("lock show", &[], "reading the lock"),
+        ("lock break", &["--yes"], "reading the lock"),
     ];
     let runs: Vec<_> = commands
         .map(|(command, arguments, what)| {
