@@ -203,7 +203,8 @@ impl Spec {
             Registry::Gateway {} => RegistrySpec::Gateway,
         };
         let mut gateways = filler.gateways(playbook)?;
-        gateways.extend(registry.witness(&gateways));
+        let addresses = playbook.nodes.iter().map(|node| node.address.clone()).collect();
+        gateways.extend(registry.witness(&gateways, addresses));
         let mut spec = Self {
             service: playbook.service.clone(),
             version: None,

@@ -198,7 +198,7 @@ impl Seen<'_> {
                 Ok(seen) => json!({
                     "gateway": name,
                     "routed": seen.serving(self.spec),
-                    "workers": seen.workers,
+                    "workers": seen.workers.len(),
                     "reads": seen.reads,
                 }),
                 Err(problem) => json!({ "gateway": name, "problem": problem }),

@@ -134,19 +134,15 @@ impl<W: World> NodeRun<W> {
     ) -> Result<Found, Trouble> {
         let (sender, mut receiver) = tokio::sync::mpsc::channel::<String>(16);
         let mut tasks = JoinSet::new();
-        let nodes = self.shared.spec.nodes.iter();
-        let pool: Vec<String> = nodes.map(|node| node.address.clone()).collect();
         for gateway in &self.shared.gateways {
             let gateway = gateway.clone();
             let (address, written, sender) =
                 (self.node.address.clone(), self.written, sender.clone());
-            let pool = pool.clone();
             tasks.spawn(async move {
                 let tell = |message| {
                     let _ = sender.try_send(message);
                 };
-                let result =
-                    gateway.confirm(&address, routed, &pool, written, deadline, tell).await;
+                let result = gateway.confirm(&address, routed, written, deadline, tell).await;
                 (gateway.name().to_owned(), result)
             });
         }

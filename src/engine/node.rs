@@ -46,6 +46,8 @@ pub(super) struct NodeRun<W> {
     guard: Option<Guard>,
     /// What need not be done again; nothing is known of a node that is not taken up again.
     done: Option<Vec<Step>>,
+    /// Until when the node may be proven out anew, once it had to be: all repeated proofs together have that time.
+    again_until: Option<Instant>,
 }
 
 /// Why a step did not end well.
@@ -148,6 +150,7 @@ impl<W: World> NodeRun<W> {
             stopped: state.is_stopped(),
             guard: None,
             done: state.resumed.then(|| state.done.clone()),
+            again_until: None,
         })
     }
 
@@ -248,8 +251,11 @@ impl<W: World> NodeRun<W> {
                             return Ending::Interrupted;
                         }
                     };
-                    if stayed {
-                        break;
+                    let Err(why) = stayed else { break };
+                    let until = Instant::now() + self.confirm_time();
+                    if Instant::now() >= *self.again_until.get_or_insert(until) {
+                        let reason = format!("it does not stay out: {why}");
+                        return Ending::Trouble(Trouble::from(reason));
                     }
                     for again in [Step::ConfirmOut, Step::Drain] {
                         match self.step(again, None).await {
@@ -272,11 +278,17 @@ impl<W: World> NodeRun<W> {
         ending
     }
 
-    async fn stayed_out(&self) -> bool {
+    async fn stayed_out(&self) -> Result<(), String> {
         match &self.guard {
             Some(guard) => guard.stayed_out(&self.shared, &self.node).await,
-            None => true,
+            None => Ok(()),
         }
+    }
+
+    /// When a proof that the node is out has to be found.
+    pub(super) fn proven_out_until(&self) -> Instant {
+        let own = Instant::now() + self.confirm_time();
+        self.again_until.map_or(own, |until| until.min(own))
     }
 
     /// From here on whoever writes the key is this node's own way.

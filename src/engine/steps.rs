@@ -48,9 +48,7 @@ impl<W: World> NodeRun<W> {
                 self.take(step).await?;
                 self.set_down(step, true).await
             }
-            Step::ConfirmOut => {
-                self.confirm(step, false, Instant::now() + self.confirm_time()).await
-            }
+            Step::ConfirmOut => self.confirm(step, false, self.proven_out_until()).await,
             Step::Drain => self.drain(step).await,
             Step::Stop => self.end_service(step, shell).await,
             Step::Activate => {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 use crate::consul::{self, Client, Entry, Guard, KvWrite};
 use crate::text;
 use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, World};
@@ -118,6 +120,30 @@ impl<W: World> Asker<W> {
                     Err(error) => Err(AskError::NotSent(error.to_string())),
                 }
             }
+        }
+    }
+
+    /// Sends one request over connections that are held open together; the answers, or why there are none, go to `replies`.
+    pub async fn ask_held(
+        &self,
+        request: Request,
+        connections: usize,
+        replies: mpsc::Sender<Result<Reply, String>>,
+    ) {
+        let url = request.url.clone();
+        let (sender, mut answers) = mpsc::channel::<Result<Reply, HttpError>>(1);
+        let pass_on = async {
+            while let Some(answer) = answers.recv().await {
+                let reply = answer.map_err(|error| unanswered(&url, &error).to_string());
+                if replies.send(reply).await.is_err() {
+                    return;
+                }
+            }
+        };
+        // Nothing more is asked once nothing is passed on any more: the receiver is gone then.
+        tokio::select! {
+            ((), ()) = async { tokio::join!(self.world.http_held(request, connections, sender), pass_on) } => {}
+            () = replies.closed() => {}
         }
     }
 

@@ -17,8 +17,11 @@ mod envoy;
 mod haproxy;
 mod http_table;
 mod json_file;
+mod look;
 mod ngx_dynamic_upstream;
+mod observation;
 mod proof;
+mod roster;
 mod slardar;
 mod table;
 mod traefik;
@@ -35,17 +38,16 @@ use crate::world::Method::Post;
 use crate::world::{Reply, Request};
 
 pub use ask::{Ask, AskError, Asker};
+pub use observation::Observation;
 pub use proof::{Method, Proof, Rule, Verdict, reads_for};
-pub use watch::{Confirmation, Observation, Unproven, Watcher};
+pub use roster::Roster;
+pub use watch::{Confirmation, Unproven, Watcher};
 
 /// For one read of a gateway.
 const READ_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How a worker names itself when the playbook gives no other header.
 const WORKER_HEADER: &str = "x-worker";
-
-/// Workers that are assumed where the playbook gives no number.
-const ASSUMED_WORKERS: u32 = 16;
 
 /// What one worker of a gateway shows, at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -281,7 +283,7 @@ pub struct Following {
     pub interval: Duration,
     /// How long a write may take to reach every worker.
     pub lag: Duration,
-    /// How many fresh reads in a row leave no worker out, where none tells its name.
+    /// How many connections leave no worker out, where none tells its name: at a gateway that may favour some of them.
     pub reads: u32,
 }
 
@@ -295,7 +297,7 @@ pub fn following(gateway: &GatewaySpec) -> Following {
         workers,
         interval: driver.interval(),
         lag: driver.lag(),
-        reads: reads_for(workers.unwrap_or(ASSUMED_WORKERS)),
+        reads: Rule { workers, lag: driver.lag(), spread: driver.spread() }.reads(false),
     }
 }
 

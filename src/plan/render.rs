@@ -163,11 +163,13 @@ fn gateways(spec: &Spec) -> String {
         }
     }
     let told = kinds.iter().map(|(following, names)| {
-        let reads = format!("{} in a row", count(following.reads as usize, "read"));
+        let reads = format!("{} in a row", count(following.reads as usize, "connection"));
         let (workers, proof) = match following.workers {
-            Some(number) => {
-                (count(number as usize, "worker"), format!("every worker by its name, or {reads}"))
-            }
+            Some(1) => ("1 worker".to_owned(), "1 read".to_owned()),
+            Some(number) => (
+                count(number as usize, "worker"),
+                format!("every worker by its name; without names, {reads}"),
+            ),
             None => ("workers unknown".to_owned(), reads),
         };
         let interval = text::duration(following.interval);

@@ -188,7 +188,7 @@ impl<W: World> Stage<W> {
     ) -> Result<Confirmation, String> {
         let (now, address) = (Instant::now(), self.address(node));
         let deadline = now + self.hands.a_while();
-        let proof = self.watcher.confirm(address, routed, &self.pool, now, deadline, |_| {}).await;
+        let proof = self.watcher.confirm(address, routed, now, deadline, |_| {}).await;
         proof.map_err(|unproven| unproven.seen)
     }
 
@@ -200,7 +200,7 @@ impl<W: World> Stage<W> {
         told: Instant,
     ) -> Result<Confirmation, String> {
         let (address, deadline) = (self.address(node), Instant::now() + PATIENCE);
-        let proof = self.watcher.confirm(address, routed, &self.pool, told, deadline, |_| {}).await;
+        let proof = self.watcher.confirm(address, routed, told, deadline, |_| {}).await;
         let proof = proof.map_err(|unproven| unproven.seen)?;
         let name = self.hands.name();
         assert!(
