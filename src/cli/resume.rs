@@ -106,6 +106,11 @@ async fn go_on(arguments: &Arguments, mut work: Work<'_>, past: Past) -> Result<
         let finished = Finished::unstarted(Outcome::Nothing, Exit::DONE.0, Some(done));
         return Ok(output::end(finished, output::lines(&reach.redactor), global));
     }
+    let service = &opened.loaded.playbook.service;
+    let later = past::later(&opened.state, reach.shared(), service, &past, released).await;
+    if let Some((later, nodes)) = later.map_err(|error| refused(format!("{error:#}")))? {
+        return Err(refused(superseded(&past.id, &later, &nodes)));
+    }
     let spec = opened.spec()?;
     let fleet = work.look(&spec).await?;
     let nodes = resumptions(&past.release, &spec, &fleet);
@@ -118,6 +123,19 @@ async fn go_on(arguments: &Arguments, mut work: Work<'_>, past: Past) -> Result<
         work.unless_stopped(agreed(&question)).await??;
     }
     work.resume(&spec, past, Resumed { actor: hold::actor(), nodes }).await
+}
+
+/// Says which release has taken the place of the one that was to go on.
+fn superseded(id: &str, later: &Past, nodes: &[String]) -> String {
+    let started = later.release.started.as_ref();
+    let command = started.map_or("deploy", |started| started.command.as_str());
+    let to = started.and_then(|started| started.to.as_ref());
+    let to = to.map_or(String::new(), |to| format!(" to {to}"));
+    let (nodes, later) = (nodes.join(", "), &later.id);
+    format!(
+        "release {id} is superseded: {later}, a {command}{to} that was begun after it, has changed {nodes}; go on with that one, \
+         or deploy anew"
+    )
 }
 
 fn summary(past: &Past, nodes: &[Resumption]) -> String {
