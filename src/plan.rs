@@ -154,6 +154,17 @@ impl Plan {
         parts.join(", ")
     }
 
+    /// How many batches there are, if each node is taken once.
+    #[must_use]
+    pub fn batches(&self, spec: &Spec) -> usize {
+        let (mut left, mut batches) = (self.count(Will::Update), 0);
+        while left > 0 {
+            left = left.saturating_sub(spec.batches.size(batches, spec.nodes.len()));
+            batches += 1;
+        }
+        batches
+    }
+
     /// The nodes as the release takes them.
     #[must_use]
     pub fn planned(&self) -> Vec<Planned> {

@@ -288,7 +288,7 @@ impl NodeSpec {
     pub fn longest_absence(&self) -> Duration {
         let commands = self.steps.iter().filter(|action| action.step.touches_service());
         let commands = commands.filter_map(|action| action.command.as_ref());
-        commands.map(|command| command.timeout).sum::<Duration>() + self.health.deadline
+        commands.map(|command| command.timeout).sum::<Duration>() + self.health.longest()
     }
 
     /// The port that gateways know.

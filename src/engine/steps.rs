@@ -156,7 +156,7 @@ impl<W: World> NodeRun<W> {
     async fn prove_healthy(&self, step: Step) -> Result<Found, Trouble> {
         let gate = self.gate();
         let begun = Instant::now();
-        let deadline = self.node.health.deadline;
+        let deadline = self.node.health.longest();
         let tell = |message| {
             self.tell(step, message, None, deadline.saturating_sub(begun.elapsed()));
         };

@@ -1,6 +1,7 @@
 //! The plan as `rollgate plan` prints it, and as the operator confirms it.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::{Plan, routed};
 use crate::event::{Step, Will};
@@ -95,6 +96,15 @@ impl Plan {
                 text::ordinal(failures)
             ),
         )];
+        let stays = spec.nodes.first().map_or(Duration::ZERO, |node| node.health.min_healthy_time);
+        let batches = self.batches(spec);
+        if !stays.is_zero() && batches > 0 {
+            let all = text::duration(stays * u32::try_from(batches).unwrap_or(u32::MAX));
+            let stays = text::duration(stays);
+            let line =
+                format!("each node stays healthy for {stays} before it is enabled, {all} in all");
+            facts.push(("Health", line));
+        }
         let unknown = self.rows.iter().any(|row| row.routed.is_none());
         let capacity = (
             "Capacity",

@@ -103,10 +103,10 @@ pub struct Health {
     #[serde(default = "Health::default_fall")]
     #[schemars(range(min = 1, max = 1000))]
     pub fall: u32,
-    /// How long a node must then stay healthy.
-    #[serde(default = "Period::zero")]
+    /// How long a node must stay healthy, from the first success on, served by the same process.
+    #[serde(default = "Health::default_min_healthy_time")]
     pub min_healthy_time: Period,
-    /// For all of it, from the start of the service.
+    /// For a node to become healthy, from the start of the service.
     #[serde(default = "Health::default_deadline")]
     pub deadline: Period,
 }
@@ -166,6 +166,11 @@ impl Health {
 
     fn default_fall() -> u32 {
         2
+    }
+
+    /// Long enough to see a version end that ends soon after its start.
+    fn default_min_healthy_time() -> Period {
+        Period::seconds(10)
     }
 
     fn default_deadline() -> Period {

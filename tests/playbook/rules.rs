@@ -218,11 +218,6 @@ fn every_other_rule_refuses() {
         (health, "health: { http: http://a/, interval: 5ms }", "the interval is too short"),
         (health, "health: { http: http://a/, timeout: 0s }", "no reply comes in no time"),
         (
-            health,
-            "health: { http: http://a/, deadline: 5s, min_healthy_time: 6s }",
-            "`deadline` is shorter than `min_healthy_time`",
-        ),
-        (
             "service: app",
             "service: app\ndrain: { in_flight: gateways }",
             "gateway `10.0.0.11` does not count requests in flight",
