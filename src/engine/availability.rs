@@ -46,9 +46,16 @@ impl<W: World> NodeRun<W> {
             let original = switch.original.clone();
             let writing = Fact::RegistryWriting { key: key.clone(), down, original, modify_index };
             // Noted before anything else can happen: whoever is interrupted from here on has to look.
+            let was_down = self.down;
             self.down |= down;
             self.unanswered = true;
             self.record(Some(step), writing).await?;
+            if down && !self.may_still_leave().await {
+                self.not_written(step).await?;
+                self.down = was_down;
+                self.make_room(step).await?;
+                continue;
+            }
             let guard = shared.lock.guard().now();
             match registry.write(&guard, &self.node, &switch, down).await {
                 Ok(Written::Done(modify_index)) => {

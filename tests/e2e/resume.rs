@@ -96,3 +96,20 @@ fn a_release_that_a_later_one_has_superseded_is_not_gone_on_with() {
     bench.run(&["resume"], &["--yes"]).exits(0).says("Nothing to do");
     bench.assert_nothing_left();
 }
+
+#[test]
+fn a_node_that_was_done_and_was_changed_by_hand_since_is_not_taken_for_done() {
+    let bench = Bench::with(LabConfig::new(3, vec![quick(1)]), slow);
+    killed_at_the_second_node(&bench);
+    bench.run(&["lock", "break"], &["--yes"]).exits(0);
+    let by_hand = "cd /srv/app && ln -sfn releases/app-1-* current && ./ctl stop && ./ctl start";
+    bench.lab.nodes[0].exec(by_hand).expect("runs");
+    let refused = bench.run(&["resume"], &["--yes"]).exits(3);
+    refused.says("node-1 was done and runs 1 now: somebody else has changed it; deploy anew");
+    // One that ended is begun anew.
+    let by_hand = "cd /srv/app && ln -sfn releases/app-2-* current && ./ctl stop";
+    bench.lab.nodes[0].exec(by_hand).expect("runs");
+    bench.run(&["resume"], &["--yes"]).exits(0).says("DONE");
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+    bench.assert_nothing_left();
+}

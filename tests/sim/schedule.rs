@@ -274,7 +274,7 @@ fn bad(rng: &mut Rng, shape: &Shape) -> Vec<(usize, Start)> {
     let start = match rng.u8(0..3) {
         0 => Start::Never,
         1 => Start::Crashes,
-        _ => Start::ServesThenCrashes(rng.u64(50..2_000), rng.u64(100..5_000)),
+        _ => Start::ServesThenCrashes(rng.u64(50..2_000), rng.u64(100..20_000)),
     };
     (0..shape.nodes).filter(|_| rng.bool()).map(|node| (node, start)).collect()
 }
