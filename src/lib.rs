@@ -14,8 +14,10 @@
 //!   what a node is asked;
 //! * [`lock`]: one release at a time; [`consul`]: a thin client; [`world`]: the one port to the outside;
 //! * [`report`]: what people and programs see; [`cli`]: the command line;
-//! * [`secret`], [`shell`], [`table`], [`text`]: values that are never shown, quoting, tables, wording.
+//! * [`address`], [`secret`], [`shell`], [`table`], [`text`]: addresses, values that are never shown, quoting, tables,
+//!   wording.
 
+pub mod address;
 pub mod artifact;
 pub mod cli;
 pub mod consul;

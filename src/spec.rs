@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::address;
 use crate::event::Step;
 use crate::node::Layout;
 use crate::playbook::{
@@ -232,7 +233,7 @@ impl Spec {
         let steps = playbook.effective_steps();
         for node in &playbook.nodes {
             let mut names = names.clone();
-            let (host, port) = node.address.rsplit_once(':').unwrap_or((&node.address, ""));
+            let (host, port) = address::split(&node.address).unwrap_or((&node.address, ""));
             for (key, value) in &node.vars {
                 names.entry(key.clone()).or_insert_with(|| value.clone());
                 // A node's own value goes before a default, but not before what was given for this run.
@@ -294,7 +295,7 @@ impl NodeSpec {
     /// The port that gateways know.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0)
+        address::port_of(&self.address).unwrap_or(0)
     }
 
     /// The version that it is brought to, as far as its identity or its release's folder tells.

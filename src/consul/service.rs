@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::kv::encode;
 use super::{Client, Error, Index, REQUEST_TIMEOUT, decode};
+use crate::address;
 use crate::world::{Method, World};
 
 /// How the check is called that maintenance of an instance adds; its id follows.
@@ -117,7 +118,7 @@ struct Check {
 
 /// An instance without an address of its own has that of its node.
 fn address(own: &str, node: &str, port: u16) -> String {
-    format!("{}:{port}", if own.is_empty() { node } else { own })
+    address::join(if own.is_empty() { node } else { own }, port)
 }
 
 impl Instance {
@@ -177,9 +178,9 @@ impl<W: World> Client<W> {
         let passes = |instance: &Healthy| {
             instance.checks.iter().all(|check| check.status == "passing" || check.is_maintenance())
         };
-        Ok(instances
-            .into_iter()
-            .any(|instance| passes(&instance) && Instance::from(instance).address == address))
+        Ok(instances.into_iter().any(|instance| {
+            passes(&instance) && address::same(&Instance::from(instance).address, address)
+        }))
     }
 
     /// Every instance of a service in the catalog, whatever its checks say.

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::{Basis, Error, Looks, Switch, Written};
+use crate::address;
 use crate::consul::{self, Client, Index, Instance, Maintenance};
 use crate::playbook::Extent;
 use crate::spec::{NodeSpec, Spec};
@@ -181,7 +182,7 @@ fn only<'a>(
     service: &str,
     address: &str,
 ) -> Result<&'a Instance, Error> {
-    let mut at = instances.iter().filter(|instance| instance.address == address);
+    let mut at = instances.iter().filter(|instance| address::same(&instance.address, address));
     match (at.next(), at.next()) {
         (Some(instance), None) => Ok(instance),
         (None, _) => {
@@ -203,11 +204,7 @@ fn agent(consul: &str, node: &str) -> String {
     let authority = rest.split('/').next().unwrap_or_default();
     let port = authority.rsplit_once(':').map(|(_, port)| port);
     let port = port.filter(|port| port.parse::<u16>().is_ok()).unwrap_or("8500");
-    if node.contains(':') {
-        format!("{scheme}://[{node}]:{port}")
-    } else {
-        format!("{scheme}://{node}:{port}")
-    }
+    format!("{scheme}://{}", address::join(node, port))
 }
 
 /// Returns whether an instance is in maintenance by rollgate; what others have put there stays so.

@@ -125,7 +125,17 @@ fn every_other_rule_refuses() {
         (
             node,
             "  - { ssh: b, address: '[fd00::1]:9000' }\n",
-            "`[fd00::1]:9000` has a name where the registry needs an IPv4 address",
+            "`[fd00::1]:9000` has an IPv6 address where the registry needs an IPv4 address",
+        ),
+        (
+            node,
+            "  - { ssh: b, address: 'fd00::1:9000' }\n",
+            "`fd00::1:9000` is not an address like `10.0.1.11:8080`",
+        ),
+        (
+            node,
+            "  - { ssh: b, address: '[app-2]:9000' }\n",
+            "`[app-2]:9000` is not an address like `10.0.1.11:8080`",
         ),
         (
             node,
