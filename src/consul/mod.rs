@@ -6,6 +6,7 @@
 //! one that was answered with a 5xx other than `No cluster leader`: a leader that loses its place while it commits
 //! says 500 of a write that may be kept all the same.
 
+mod instance;
 mod kv;
 mod passing;
 mod service;
@@ -22,10 +23,11 @@ use tokio::time::Instant;
 use crate::secret::Secret;
 use crate::world::{Channel, Host, HttpError, Method, Reply, Request, World};
 
+pub use instance::Instance;
 #[cfg(test)]
 pub(crate) use kv::base64;
 pub use kv::{Entry, Guard, KvWrite, Write, entries, key};
-pub use service::{Extent, Instance, Maintenance, passing};
+pub use service::{Extent, Maintenance, passing};
 pub use session::SessionSettings;
 pub use settings::{Settings, tls_from_environment};
 
