@@ -9,7 +9,7 @@ use crate::event::Lines;
 use crate::gateway::Nature;
 use crate::plan::{Plan, Selection};
 use crate::spec::Spec;
-use crate::survey::Fleet;
+use crate::survey::{Fleet, uncounted};
 use crate::table::Table;
 use crate::text::{self, count};
 
@@ -70,6 +70,10 @@ impl Diagnosis {
                     Err("it lists none of the playbook's nodes: is it another upstream?".into())
                 }
                 (Ok(seen), Ok(nature)) => {
+                    if let Some(why) = uncounted(spec, fleet, nature) {
+                        findings.push(Finding::new("gateway", name, Err(why)));
+                        continue;
+                    }
                     let (serving, all) = (seen.serving(spec), spec.nodes.len());
                     let nodes = count(all, "node");
                     Ok(format!("{}, routes to {serving} of {nodes}{}", nature.is, others(seen)))

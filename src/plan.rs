@@ -292,6 +292,13 @@ fn row(spec: &Spec, fleet: &Fleet, selection: &Selection, node: &NodeSpec) -> Ro
 
 /// A gateway that does not do what the key says cannot be switched by it.
 fn contradiction(fleet: &Fleet, node: &NodeSpec, facts: &NodeFacts) -> Option<String> {
+    let unread = fleet.gateways.iter().find_map(|(name, seen)| {
+        let why = seen.as_ref().ok()?.unread.get(&node.address)?;
+        Some(format!("its entry at {name} cannot be read: {why}"))
+    });
+    if unread.is_some() {
+        return unread;
+    }
     let down = facts.down?;
     fleet.gateways.iter().find_map(|(name, seen)| {
         let seen = seen.as_ref().ok()?;

@@ -1,6 +1,8 @@
 //! One look at everything before anything is changed: nodes, registry, gateways.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod fit;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +19,9 @@ use crate::registry::Registry;
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
 use crate::world::{Command, RunError, Stdin, World};
+
+pub use fit::{uncounted, unfit};
+use fit::{unplaceable, unusable};
 
 /// How many nodes are looked at together.
 const AT_ONCE: usize = 32;
@@ -189,14 +194,6 @@ pub async fn meet<W: World>(
     ask_each(&asker, spec, PATIENCE, |watcher| async move { watcher.meet().await }).await
 }
 
-/// Says what keeps gateways from doing their part: one that cannot proves nothing.
-pub fn unfit(natures: &[(String, Result<Nature, String>)]) -> impl Iterator<Item = String> {
-    natures.iter().flat_map(|(name, nature)| {
-        let unfit = nature.iter().flat_map(|nature| &nature.unfit);
-        unfit.map(move |why| format!("gateway {name}: {why}"))
-    })
-}
-
 async fn survey_nodes<W: World>(
     world: &Arc<W>,
     consul: &Arc<Client<W>>,
@@ -284,62 +281,6 @@ async fn ask<W: World>(
         }
         Err(RunError::NotStarted(problem)) => Err(problem),
         Err(error) => Err(format!("it could not be looked at: {error}")),
-    }
-}
-
-/// Says why a node that answers cannot be used all the same.
-fn unusable(spec: &Spec, node: &NodeSpec, survey: &Survey, health: &Try) -> Option<String> {
-    let mut needed = BTreeSet::new();
-    if node.layout.is_some() {
-        needed.extend(["sha256sum", "tar", "gzip"]);
-    }
-    let counts_sockets = matches!(node.in_flight, crate::spec::CountSpec::Sockets(_));
-    if !spec.has_identity || counts_sockets {
-        needed.insert("ss");
-    }
-    let missing: Vec<_> = needed.into_iter().filter(|tool| !survey.tools.contains(*tool)).collect();
-    if !missing.is_empty() {
-        return Some(format!("it lacks {}", missing.join(", ")));
-    }
-    if counts_sockets && !survey.listener.bound && health.problem.is_none() {
-        return Some(format!(
-            "it serves, but nothing on it listens on :{} (published by a container?), so its connections \
-             cannot be counted; set `drain.in_flight: {{ http: … }}`",
-            node.port()
-        ));
-    }
-    if survey.listener.bound && survey.listener.owners.is_empty() && !spec.has_identity {
-        return Some(format!(
-            "the process that listens on :{} cannot be seen, so a new one could not be told from it; \
-             set `health.identity` or `ssh.sudo`",
-            node.port()
-        ));
-    }
-    None
-}
-
-/// Says why the artifact could not be put on a node.
-fn unplaceable(spec: &Spec, node: &NodeSpec, survey: &Survey) -> Option<String> {
-    let layout = node.layout.as_ref()?;
-    if survey.current_is_no_link {
-        return Some(format!("{} is there and is not a symlink", layout.current));
-    }
-    if !survey.writable {
-        return Some(format!(
-            "{} or the folder of {} cannot be written",
-            layout.releases, layout.current
-        ));
-    }
-    let digest = spec.artifact.as_ref()?.digest.as_ref()?;
-    let needed = digest.size + digest.unpacked;
-    match survey.free {
-        Some(free) if free < needed && !survey.staged => Some(format!(
-            "its disk is too full: {} free at {}, {} needed",
-            text::size(free),
-            layout.releases,
-            text::size(needed)
-        )),
-        _ => None,
     }
 }
 

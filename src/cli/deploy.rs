@@ -74,7 +74,7 @@ async fn prepare(
     plan.tell_way_back(&way);
     if plan.would_release() {
         let natures = work.unless_stopped(meet(&reach.world, &reach.consul, spec)).await?;
-        plan.refusals.extend(unfit(&natures));
+        plan.refusals.extend(unfit(spec, &fleet, &natures));
     }
     let spec = &with_way_back(opened, spec, &way)?;
     let file = opened.file.display().to_string();

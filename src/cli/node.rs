@@ -87,7 +87,7 @@ async fn switch(
     if problem.is_none() && mode == Mode::Out {
         let natures =
             work.unless_stopped(meet(&work.reach.world, &work.reach.consul, spec)).await?;
-        problem = unfit(&natures).next();
+        problem = unfit(spec, &fleet, &natures).into_iter().next();
     }
     if let Some(problem) = problem {
         return Err(Refusal::new(Exit::REFUSED, work.reach.redactor.redact(&problem))

@@ -96,7 +96,7 @@ async fn planned(
     plan.tell_way_back(&history::way_back(opened, reach, spec, &fleet).await);
     if plan.would_release() {
         let natures = unless_stopped(&mut stop, meet(&reach.world, &reach.consul, spec)).await?;
-        plan.refusals.extend(unfit(&natures));
+        plan.refusals.extend(unfit(spec, &fleet, &natures));
     }
     Ok(plan)
 }

@@ -37,7 +37,7 @@ impl Instance {
     ///
     /// When it is no such list.
     pub fn of_health(body: &[u8]) -> Result<Vec<Self>, String> {
-        let found = read(body, |entry| of_health(entry))?;
+        let found = read(body, of_health)?;
         Ok(found.into_iter().map(|(instance, _)| instance).collect())
     }
 
@@ -52,7 +52,7 @@ impl Instance {
 
     /// Reads from what `/v1/health/service` answers whether an instance at an address passes all its own checks.
     pub(super) fn passes(body: &[u8], address: &str) -> Result<bool, String> {
-        let found = read(body, |entry| of_health(entry))?;
+        let found = read(body, of_health)?;
         Ok(found.iter().any(|(instance, entry)| {
             address::same(&instance.address, address) && passes(&entry["Checks"])
         }))

@@ -92,19 +92,27 @@ impl<W: World> NodeRun<W> {
                     Err(error) => Err(format!("{url}: {error}")),
                 }
             }
-            CountSpec::Sockets(idle) => {
-                let output = self.ask(Operation::Sockets { port: self.node.port() }).await?;
-                let connections = Connection::parse(&output, &self.node.address)?;
-                Ok(in_flight(&connections, *idle) as u64)
-            }
-            CountSpec::Gateways => {
+            CountSpec::Sockets(idle) => self.count_sockets(*idle).await,
+            CountSpec::Gateways { or_sockets } => {
+                let gateways = || self.shared.gateways.iter().filter(|seen| seen.has_requests());
+                for gateway in gateways() {
+                    if let (Some(_), Some(idle)) = (gateway.miscounts().await?, or_sockets) {
+                        return self.count_sockets(*idle).await;
+                    }
+                }
                 let mut sum = 0_u64;
-                for gateway in self.shared.gateways.iter().filter(|seen| seen.has_requests()) {
+                for gateway in gateways() {
                     sum = sum.saturating_add(gateway.in_flight(&self.node.address).await?);
                 }
                 Ok(sum)
             }
         }
+    }
+
+    async fn count_sockets(&self, idle: Duration) -> Result<u64, String> {
+        let output = self.ask(Operation::Sockets { port: self.node.port() }).await?;
+        let connections = Connection::parse(&output, &self.node.address)?;
+        Ok(in_flight(&connections, idle) as u64)
     }
 
     /// Looks at the node's listener.

@@ -36,6 +36,9 @@ pub enum AskError {
     /// Whether it had an effect is unknown.
     #[error("{0}")]
     Unknown(String),
+    /// It had no effect, and another try would have none.
+    #[error("{0}")]
+    Refused(String),
     /// The command ran and failed.
     #[error("{0}")]
     Failed(String),
@@ -161,7 +164,7 @@ impl<W: World> Asker<W> {
 
     fn consul(&self) -> Result<&Client<W>, AskError> {
         let consul = self.consul.as_deref();
-        consul.ok_or_else(|| AskError::NotSent("the playbook names no Consul".into()))
+        consul.ok_or_else(|| AskError::Refused("the playbook names no Consul".into()))
     }
 
     /// Asks one question after the other.
@@ -200,7 +203,8 @@ fn printed(output: Output) -> Result<Reply, String> {
 fn unanswered(place: &str, error: &HttpError) -> AskError {
     let problem = format!("{place}: {error}");
     match error {
-        HttpError::NotSent(_) | HttpError::Untrusted(_) => AskError::NotSent(problem),
+        HttpError::NotSent(_) => AskError::NotSent(problem),
+        HttpError::Untrusted(_) => AskError::Refused(problem),
         HttpError::TimedOut(_) | HttpError::Broken(_) => AskError::Unknown(problem),
     }
 }

@@ -20,8 +20,10 @@ pub struct Observation {
     pub routed_somewhere: BTreeMap<String, bool>,
     /// By address: whether every worker's list lets go.
     pub out: BTreeMap<String, bool>,
-    /// By address: the most requests in flight that any worker told.
-    pub in_flight: BTreeMap<String, u64>,
+    /// By address: the most requests in flight that any worker told; `None` where one told none.
+    pub in_flight: BTreeMap<String, Option<u64>>,
+    /// By address: why an entry cannot be read.
+    pub unread: BTreeMap<String, String>,
     /// Entries that belong to no node of the playbook and get requests: how many at most, and the first of them.
     pub others: usize,
     /// Some of these.
@@ -44,19 +46,22 @@ impl Observation {
         let first = self.reads == 1;
         for address in nodes {
             let Some(peer) = view.peers.get(address) else {
-                // A peer that only some workers list is not routed by all.
+                // A peer that only some workers list is not routed by all, and the others tell nothing of its requests.
                 self.routed.entry(address.clone()).and_modify(|routed| *routed = false);
+                self.in_flight.entry(address.clone()).and_modify(|most| *most = None);
                 continue;
             };
+            let unread = view.unread.get(address);
             let routed = self.routed.entry(address.clone()).or_insert(first);
             *routed &= peer.routed();
             let somewhere = self.routed_somewhere.entry(address.clone()).or_insert(false);
-            *somewhere |= peer.routed() || view.disregarded.is_some();
+            *somewhere |= peer.routed() || unread.is_some() || view.disregarded.is_some();
             let out = self.out.entry(address.clone()).or_insert(true);
             *out &= !peer.up && view.disregarded.is_none();
-            if let Some(told) = peer.in_flight {
-                let most = self.in_flight.entry(address.clone()).or_insert(0);
-                *most = (*most).max(told);
+            let most = self.in_flight.entry(address.clone()).or_insert(first.then_some(0));
+            *most = most.zip(peer.in_flight).map(|(most, told)| most.max(told));
+            if let Some(why) = unread {
+                self.unread.insert(address.clone(), why.clone());
             }
         }
         let is_other = |address: &String| !nodes.contains(address);

@@ -1,10 +1,13 @@
 //! Looking at a gateway until enough was seen.
 
+mod counts;
+
 use std::collections::BTreeSet;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 
 use super::look::{Look, Looker};
@@ -35,12 +38,19 @@ pub struct Watcher<W> {
     nodes: Arc<[String]>,
     looker: Looker<W>,
     roster: Arc<Mutex<Roster>>,
+    /// Why its counts of requests cannot be used; asked once.
+    miscounts: Arc<OnceCell<Option<String>>>,
 }
 
 impl<W> Clone for Watcher<W> {
     fn clone(&self) -> Self {
-        let (name, nodes) = (self.name.clone(), self.nodes.clone());
-        Self { name, nodes, looker: self.looker.clone(), roster: self.roster.clone() }
+        Self {
+            name: self.name.clone(),
+            nodes: self.nodes.clone(),
+            looker: self.looker.clone(),
+            roster: self.roster.clone(),
+            miscounts: self.miscounts.clone(),
+        }
     }
 }
 
@@ -89,6 +99,7 @@ impl<W: World> Watcher<W> {
             nodes: gateway.nodes.clone().into(),
             looker: Looker::new(asker, driver(gateway).into()),
             roster: Arc::default(),
+            miscounts: Arc::default(),
         }
     }
 
@@ -264,6 +275,7 @@ impl<W: World> Watcher<W> {
         let replies = self.looker.asker().ask_all(&driver.greeting()).await;
         let replies = replies.map_err(|error| error.to_string())?;
         let mut nature = driver.nature(&replies);
+        nature.miscounts = self.miscounts().await?;
         let told = driver.workers();
         let has_names = driver.worker_header().is_some();
         if !has_names && told == Some(1) {
@@ -293,30 +305,6 @@ impl<W: World> Watcher<W> {
         let weak = !self.roster().is_even();
         tell_workers(&mut nature, names.len(), told, weak);
         Ok(nature)
-    }
-
-    /// Returns whether there are requests at all that it could count.
-    #[must_use]
-    pub fn has_requests(&self) -> bool {
-        self.looker.driver().has_requests()
-    }
-
-    /// Counts the requests in flight at `address`, where the gateway tells: the most that any worker told.
-    ///
-    /// # Errors
-    ///
-    /// When it does not, or cannot be read.
-    pub async fn in_flight(&self, address: &str) -> Result<u64, String> {
-        let driver = self.looker.driver();
-        if let Some(ask) = driver.count(address) {
-            let reply = self.looker.asker().ask(&ask).await.map_err(|error| error.to_string());
-            let told = reply.and_then(|reply| driver.read_count(&reply));
-            return told.map_err(|problem| format!("{}: {problem}", self.name));
-        }
-        let seen = self.observe().await?;
-        let idle = driver.lists_the_busy().then_some(0);
-        let told = seen.in_flight.get(address).copied().or(idle);
-        told.ok_or_else(|| format!("{} tells no requests in flight at {address}", self.name))
     }
 }
 
@@ -369,6 +357,9 @@ impl Attempt<'_> {
 fn disagreement(address: &str, routed: bool, view: &View, worker: Option<&str>) -> String {
     if let (false, Some(why)) = (routed, &view.disregarded) {
         return why.clone();
+    }
+    if let Some(why) = view.unread.get(address) {
+        return format!("its entry of {address} cannot be read: {why}");
     }
     let worker =
         worker.map_or("a worker".into(), |worker| format!("worker {}", text::line(worker, 20)));

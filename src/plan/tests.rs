@@ -86,6 +86,18 @@ fn nodes_that_are_out_go_first_and_cost_no_capacity() {
 }
 
 #[test]
+fn a_node_whose_entry_cannot_be_read_is_blocked_with_the_reason() {
+    let spec = spec("");
+    let mut fleet = fleet(&spec);
+    let address = spec.node("b").expect("known").address.clone();
+    let seen = fleet.gateways[1].1.as_mut().expect("readable");
+    seen.routed.insert(address.clone(), false);
+    seen.unread.insert(address, "an odd weight".into());
+    let plan = plan(&spec, &fleet);
+    assert_eq!(plan.refusals, ["b: its entry at gw-2 cannot be read: an odd weight"]);
+}
+
+#[test]
 fn a_node_on_the_new_version_is_skipped_only_when_it_also_serves() {
     let spec = spec("");
     let mut fleet = fleet(&spec);

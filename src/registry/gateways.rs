@@ -244,12 +244,13 @@ impl One {
         let replies = asker.ask_all(&asks).await;
         self.memory().turns += 1;
         let replies = replies.map_err(|error| match error {
-            AskError::NotSent(problem) => failed(&problem),
+            AskError::NotSent(problem) | AskError::Refused(problem) => failed(&problem),
             AskError::Unknown(problem) | AskError::Failed(problem) => unknown(&problem),
             AskError::Conflict => Refused::Conflict,
             AskError::NotHeld => Refused::NotHeld,
         })?;
-        switch.is_done(&replies).map_err(|problem| unknown(&problem))?;
+        let done = switch.is_done(&replies);
+        done.map_err(|problem| unknown(&problem.to_string()))?;
         // What a gateway says it did is one thing, what it then shows another.
         match self.read(asker, address).await {
             Ok(shown) if shown.down == Some(down) => Ok(true),

@@ -81,7 +81,11 @@ pub enum CountSpec {
     /// The node's connections, idle after this long.
     Sockets(Duration),
     /// The gateways tell.
-    Gateways,
+    Gateways {
+        /// Where one of them turns out not to: the node's connections, idle after this long. Nothing where the playbook
+        /// asks for the gateways' counts.
+        or_sockets: Option<Duration>,
+    },
 }
 
 /// Where a reply tells a number.

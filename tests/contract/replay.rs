@@ -91,6 +91,11 @@ pub(crate) trait Subject: Send + Sync {
         json!({ "type": "gateway" })
     }
 
+    /// The nodes' addresses.
+    fn nodes(&self) -> [String; 3] {
+        NODES.map(str::to_owned)
+    }
+
     /// How many workers follow on their own.
     fn workers(&self) -> u32 {
         1
@@ -144,7 +149,7 @@ pub(crate) struct Replay {
 
 /// The stage of a subject.
 pub(crate) fn stage_of(subject: &'static dyn Subject) -> Stage<Replay> {
-    let nodes = NODES.map(str::to_owned);
+    let nodes = subject.nodes();
     let spec = spec_of(&subject.gateway(), &subject.registry(), &nodes);
     let state = State {
         told: vec![(Instant::now(), [false; 3])],
