@@ -283,6 +283,7 @@ fn row(spec: &Spec, fleet: &Fleet, selection: &Selection, node: &NodeSpec) -> Ro
             why: text::line(&why, 300),
             runs: version_of(facts),
             was_out,
+            taken_out: facts.taken_out,
         },
         address: node.address.clone(),
         down: facts.down,

@@ -15,7 +15,7 @@ use crate::event::Pool;
 use crate::gateway::{Asker, Nature, Observation, Watcher};
 use crate::health::{Gate, Try};
 use crate::node::{Operation, Survey};
-use crate::registry::Registry;
+use crate::registry::{Look, Registry};
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
 use crate::world::{Command, RunError, Stdin, World};
@@ -54,6 +54,24 @@ impl Fleet {
     }
 }
 
+impl Fleet {
+    /// Returns whether a gateway does not list a node that it may have under another name.
+    #[must_use]
+    pub fn lacks_any(&self) -> bool {
+        self.nodes.values().any(|facts| facts.absent.is_some())
+    }
+
+    /// Takes nodes that a gateway does not list for out, where it is known that rollgate took them out.
+    pub fn take_for_out(&mut self, was_taken: impl Fn(&str) -> bool) {
+        for (name, facts) in &mut self.nodes {
+            if let Some(look) = facts.absent.take_if(|_| was_taken(name)) {
+                (facts.down, facts.registry_problem) = (look.down, None);
+                facts.taken_out = true;
+            }
+        }
+    }
+}
+
 /// How much of a version is taken for one; nodes tell what they like.
 const VERSION_LIMIT: usize = 200;
 
@@ -70,6 +88,10 @@ pub struct NodeFacts {
     pub down: Option<bool>,
     /// Why its switch cannot be used.
     pub registry_problem: Option<String>,
+    /// A gateway does not list it and may have it under another name: how it is marked if rollgate took it out.
+    pub absent: Option<Look>,
+    /// A journal says that rollgate took it out.
+    pub taken_out: bool,
 }
 
 impl NodeFacts {
@@ -114,7 +136,11 @@ pub async fn survey<W: World>(
             for (name, look) in looks {
                 let facts = fleet.nodes.entry(name).or_default();
                 match look {
-                    Ok(down) => facts.down = down,
+                    Ok(Look { absent: Some(absent), down }) => {
+                        facts.registry_problem = Some(absent.clone());
+                        facts.absent = Some(Look { absent: Some(absent), down });
+                    }
+                    Ok(Look { absent: None, down }) => facts.down = down,
                     Err(problem) => facts.registry_problem = Some(problem),
                 }
             }

@@ -28,7 +28,7 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let spec = opened.spec()?;
     let (diagnosis, redactor) = block_on(async {
         let reach = opened.reach()?;
-        let looked = plan::look(&reach, &spec).await;
+        let looked = plan::look(&opened, &reach, &spec).await;
         let diagnosis = match &looked {
             Ok(fleet) => {
                 let mut diagnosis =

@@ -94,6 +94,7 @@ async fn switch(
             .hint("nothing was changed"));
     }
     let was_out = |name: &str| fleet.nodes.get(name).is_some_and(|facts| facts.down == Some(true));
+    let taken_out = |name: &str| fleet.nodes.get(name).is_some_and(|facts| facts.taken_out);
     let started = Started {
         service: spec.service.clone(),
         command: command.into(),
@@ -105,7 +106,7 @@ async fn switch(
         selection: Vec::new(),
         playbook: serde_json::to_value(&opened.loaded.playbook).unwrap_or_default(),
         inputs: opened.inputs.clone(),
-        nodes: deploy::only(spec, &arguments.names, was_out),
+        nodes: deploy::only(spec, &arguments.names, was_out, taken_out),
         pool: fleet.pool(spec),
         before: Vec::new(),
         toward: Vec::new(),

@@ -77,9 +77,18 @@ fn lines(plan: &Plan, opened: &Opened, spec: &Spec, redactor: &Redactor, exit: E
 }
 
 /// Looks at everything, unless somebody wants it to stop.
-pub(super) async fn look(reach: &Reach, spec: &Arc<Spec>) -> Result<Fleet, Refusal> {
+pub(super) async fn look(
+    opened: &Opened,
+    reach: &Reach,
+    spec: &Arc<Spec>,
+) -> Result<Fleet, Refusal> {
     let mut stop = listen()?;
-    unless_stopped(&mut stop, survey(&reach.world, &reach.consul, spec, PATIENCE)).await
+    let look = async {
+        let mut fleet = survey(&reach.world, &reach.consul, spec, PATIENCE).await;
+        history::take_for_out(opened, reach, &mut fleet).await;
+        fleet
+    };
+    unless_stopped(&mut stop, Box::pin(look)).await
 }
 
 /// What would happen, by what is seen of everything.
@@ -89,9 +98,8 @@ async fn planned(
     spec: &Arc<Spec>,
     selection: &Selection,
 ) -> Result<Plan, Refusal> {
+    let fleet = look(opened, reach, spec).await?;
     let mut stop = listen()?;
-    let look = survey(&reach.world, &reach.consul, spec, PATIENCE);
-    let fleet = unless_stopped(&mut stop, look).await?;
     let mut plan = Plan::new(spec, &fleet, selection);
     plan.tell_way_back(&history::way_back(opened, reach, spec, &fleet).await);
     if plan.would_release() {

@@ -37,7 +37,7 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let spec = opened.spec()?;
     let (fleet, history, lock, redactor) = block_on(async {
         let reach = opened.reach()?;
-        let fleet = plan::look(&reach, &spec).await;
+        let fleet = plan::look(&opened, &reach, &spec).await;
         let reachable = fleet.as_ref().is_ok_and(|fleet| fleet.registry_problem.is_none());
         let history = History::read(&opened, &reach, reachable).await;
         let lock = holder(&opened, &reach).await;

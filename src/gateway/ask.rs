@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::consul::{self, Client, Entry, Guard, KvWrite};
+use crate::node::Operation;
 use crate::text;
 use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, World};
 
@@ -25,6 +26,17 @@ pub enum Ask {
     Consul(String, Vec<(&'static str, String)>),
     /// A key's new value in Consul, if it has not changed since it was read, and only while the lock is held.
     CompareAndSet(Entry, Vec<u8>),
+}
+
+impl Ask {
+    /// Returns whether the other side ends its answer by closing the connection, and never answers with nothing.
+    pub(crate) fn is_conversation(&self) -> bool {
+        match self {
+            Self::Exchange(..) => true,
+            Self::Run(_, command) => matches!(command.operation, Operation::UnixSocket { .. }),
+            Self::Http(_) | Self::Consul(..) | Self::CompareAndSet(..) => false,
+        }
+    }
 }
 
 /// Why there is no reply.

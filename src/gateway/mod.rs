@@ -44,6 +44,7 @@ pub use ask::{Ask, AskError, Asker};
 pub use observation::Observation;
 pub use proof::{Method, Proof, Rule, Verdict, reads_for};
 pub use roster::Roster;
+pub(crate) use switch::is_passing;
 pub use switch::{Mark, NotDone, Switch};
 pub use view::{Peer, View};
 pub use watch::{Confirmation, Unproven, Watcher};

@@ -97,6 +97,11 @@ pub trait Switch: Send + Sync {
     fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone>;
 }
 
+/// Returns whether a status says that the gateway, or a proxy in front of it, cannot answer at the moment.
+pub(crate) fn is_passing(status: u16) -> bool {
+    status == 429 || status >= 500
+}
+
 /// Why a reply to a change, which is not the one for a change that was done, does not say so.
 pub(super) fn not_done(reply: &Reply) -> NotDone {
     let said = text::line(&reply.text(), 80);

@@ -5,6 +5,7 @@ use crate::event::{Finished, Lines, Outcome};
 use crate::health::Try;
 use crate::node::Survey;
 use crate::playbook::load_text;
+use crate::registry::Look;
 use crate::secret::Redactor;
 use crate::spec::Inputs;
 
@@ -95,6 +96,27 @@ fn a_node_whose_entry_cannot_be_read_is_blocked_with_the_reason() {
     seen.unread.insert(address, "an odd weight".into());
     let plan = plan(&spec, &fleet);
     assert_eq!(plan.refusals, ["b: its entry at gw-2 cannot be read: an odd weight"]);
+}
+
+/// One that is not listed may be listed under another name, unless rollgate took it out.
+#[test]
+fn a_node_that_is_absent_among_other_entries_is_blocked_unless_it_was_taken_out() {
+    let spec = spec("");
+    let mut fleet = fleet(&spec);
+    take_out(&mut fleet, &spec, "c", &[0, 1], true);
+    let look = Look { down: Some(true), absent: Some("gw-1 does not list c".into()) };
+    let facts = fleet.nodes.get_mut("c").expect("known");
+    (facts.down, facts.registry_problem) = (None, look.absent.clone());
+    facts.absent = Some(look);
+    let mut others = fleet.clone();
+    others.take_for_out(|node| node != "c");
+    assert_eq!(plan(&spec, &others).refusals, ["c: gw-1 does not list c"]);
+    fleet.take_for_out(|node| node == "c");
+    assert!(!fleet.lacks_any());
+    let plan = plan(&spec, &fleet);
+    assert_eq!(plan.refusals, Vec::<String>::new());
+    let c = &plan.rows[0].planned;
+    assert_eq!((c.node.as_str(), c.was_out, c.taken_out), ("c", true, true));
 }
 
 #[test]

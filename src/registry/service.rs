@@ -93,7 +93,7 @@ impl<W: World> Service<W> {
             looks.spawn(async move {
                 let _place = places.acquire().await;
                 let look = service.lasting(&node, &instances).await;
-                (node.name, look)
+                (node.name, look.map(Into::into))
             });
         }
         Ok(looks.join_all().await.into_iter().collect())
@@ -143,6 +143,7 @@ impl<W: World> Service<W> {
         Ok(Switch {
             name: format!("{service} {id} at {place}"),
             down: Some(down),
+            absent: None,
             original: if down { "maintenance" } else { "no maintenance" }.into(),
             modify_index: 0,
             basis: Basis::Instance(owned),
@@ -280,6 +281,8 @@ mod tests {
         let Err(Error::Failed(why)) = only("10.0.1.2:80") else { panic!("two of them") };
         assert!(why.starts_with("app-2 and app-2-old are both at 10.0.1.2:80"), "{why}");
         assert!(matches!(only("10.0.1.3:80"), Err(Error::Gone(_))));
+        let six = [instance("app-6", "[::1]:80")];
+        assert_eq!(super::only(&six, "app", "[0:0::1]:80"), Ok(&six[0]));
     }
 
     fn reasons(instance: Option<&str>, node: Option<&str>) -> Maintenance {

@@ -138,6 +138,7 @@ struct State {
     asked: u32,
     writes: usize,
     is_stuck: bool,
+    is_respelled: bool,
     has_lost: bool,
     ailment: Option<Ailment>,
 }
@@ -157,6 +158,7 @@ pub(crate) fn stage_of(subject: &'static dyn Subject) -> Stage<Replay> {
         asked: 0,
         writes: 0,
         is_stuck: false,
+        is_respelled: false,
         has_lost: false,
         ailment: None,
     };
@@ -202,6 +204,11 @@ impl Replay {
                 knows: ailment != Some(Ailment::Unknown) && !state.has_lost,
             };
             let answer = self.subject.answer(&question, &seen);
+            let mut answer = answer;
+            if state.is_respelled {
+                let body = String::from_utf8_lossy(&answer.reply.body).replace("19001", "19009");
+                answer.reply.body = body.into_bytes();
+            }
             if let Some(effect) =
                 answer.effect.filter(|_| !matches!(ailment, Some(Ailment::Garbage(_))))
             {
@@ -295,6 +302,11 @@ impl Hands for Arc<Replay> {
             return false;
         }
         self.state().ailment = Some(ailment);
+        true
+    }
+
+    fn respell(&self) -> bool {
+        self.state().is_respelled = true;
         true
     }
 

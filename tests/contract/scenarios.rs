@@ -16,6 +16,7 @@ macro_rules! for_each_scenario {
             a_worker_that_does_not_follow_forbids_the_proof,
             nothing_is_proven_before_the_last_worker_has_followed,
             a_restart_in_mid_drain_is_seen_and_set_right,
+            a_node_that_is_listed_at_another_address_is_not_out,
             the_last_node_is_told_from_one_of_many,
             an_upstream_that_the_gateway_does_not_know_is_an_error_and_nothing_is_written,
             a_gateway_that_cannot_be_reached_proves_nothing,
@@ -124,6 +125,22 @@ pub(crate) async fn a_restart_in_mid_drain_is_seen_and_set_right<W: World>(stage
         stage.turn(0, true).await.expect("turned again");
     }
     stage.confirm(0, false).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+}
+
+/// A typing error in the playbook, or a gateway that writes the node otherwise: it gets requests all the same.
+pub(crate) async fn a_node_that_is_listed_at_another_address_is_not_out<W: World>(
+    stage: &Stage<W>,
+) {
+    let name = stage.hands.name();
+    if let Some(absent) = stage.absent(0).await {
+        assert_eq!(absent, Ok(None), "{name}: listed");
+        if stage.hands.respell()
+            && let Some(Ok(absent)) = stage.absent(0).await
+        {
+            let absent = absent.unwrap_or_else(|| panic!("{name}: taken for out"));
+            assert!(absent.contains("19009"), "{name}: {absent}");
+        }
+    }
 }
 
 /// No gateway refuses to let the last node go: the release has to know that it is the last.

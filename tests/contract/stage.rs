@@ -62,6 +62,11 @@ pub(crate) trait Hands {
     /// Lets something befall it from now on; false when that cannot be had.
     fn befall(&self, ailment: Ailment) -> bool;
 
+    /// Lists the first node at another address than the playbook has; false when that cannot be had.
+    fn respell(&self) -> bool {
+        false
+    }
+
     /// Returns whether it answers otherwise when it has no such upstream than when nobody is in it.
     fn tells_the_unknown(&self) -> bool {
         true
@@ -163,6 +168,15 @@ impl<W: World> Stage<W> {
         let written = self.registry.write(&self.hands.guard(), node, &switch, down).await?;
         assert!(matches!(written, Written::Done(_)), "{written:?}");
         Ok(())
+    }
+
+    /// Why a node may be listed under another name; nothing where the gateway has no API of its own.
+    pub(crate) async fn absent(&self, node: usize) -> Option<Result<Option<String>, Error>> {
+        if !self.is_switched() {
+            return None;
+        }
+        let switch = self.registry.read(&self.spec.nodes[node]).await;
+        Some(switch.map(|switch| switch.absent))
     }
 
     /// What the switch of a node says; nothing where the gateway has none.

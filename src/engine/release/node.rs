@@ -294,6 +294,12 @@ impl NodeState {
         Ok(())
     }
 
+    /// Returns whether rollgate took it out of rotation, or may have, and did not bring it back.
+    #[must_use]
+    pub fn is_taken_out(&self) -> bool {
+        matches!(self.standing(), Standing::Out | Standing::Unknown)
+    }
+
     /// Where the node stands with its users.
     #[must_use]
     pub fn standing(&self) -> Standing {
