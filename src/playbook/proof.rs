@@ -39,11 +39,12 @@ pub enum InFlight {
 pub struct Metric {
     /// Where.
     pub url: Template,
-    /// JSON: pointer to the number.
+    /// JSON: pointer to the number, or to an array or object of numbers, which add up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "json-pointer"))]
     pub pointer: Option<String>,
-    /// Text: a regular expression whose first group is the number.
+    /// Text: a regular expression whose first group is the number. The numbers of several matches add up, as of several
+    /// series of a metric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "regex"))]
     pub pattern: Option<String>,
