@@ -277,3 +277,23 @@ impl<W: World> NodeRun<W> {
         Ok(Found::from(format!("proven: {}", proven.join(", "))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_away_is_looked_for_more_and_more_rarely_until_the_deadline() {
+        let begun = Instant::now();
+        let mut patience = Patience::until(begun + Duration::from_secs(60));
+        let mut pauses = Vec::new();
+        while let Some(pause) = patience.next(Instant::now()) {
+            tokio::time::sleep(pause).await;
+            pauses.push(pause.as_millis());
+        }
+        assert_eq!(pauses[..5], [200, 400, 800, 1600, 2000]);
+        assert!(pauses[4..].iter().all(|pause| *pause == 2000));
+        let waited = begun.elapsed();
+        assert!((58..60).contains(&waited.as_secs()), "{waited:?}");
+    }
+}
