@@ -21,7 +21,7 @@ use super::run::Shared;
 use crate::consul::Index;
 use crate::event::Failure;
 use crate::gateway::Observation;
-use crate::health::{self, Gate, Try};
+use crate::health::{self, BODY_SHOWN, Gate, Try};
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
 use crate::world::World;
@@ -50,9 +50,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Between two looks at a gateway that does not show what it should.
 const PAUSE: Duration = Duration::from_millis(250);
-
-/// How much of a body is kept for the report, in characters.
-const BODY_SHOWN: usize = 1024;
 
 /// A node that is not well any more, and why.
 pub(super) type Fallen = (String, Failure);
@@ -297,7 +294,8 @@ impl Pool {
             if !member.counts() || member.has_fallen {
                 continue;
             }
-            if seen.routes_to(&node.address) {
+            // An entry that cannot be read is neither in nor out.
+            if seen.routes_to(&node.address) || seen.unread.contains_key(&node.address) {
                 member.unrouted.remove(gateway);
                 continue;
             }

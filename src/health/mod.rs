@@ -33,7 +33,7 @@ use tries::Tries;
 const LISTENER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much of a body is kept for the report, in characters.
-const BODY_SHOWN: usize = 1024;
+pub(crate) const BODY_SHOWN: usize = 1024;
 
 /// By how much a process may be younger than the first success that was seen of it: clocks of processes are coarse.
 const COARSE: Duration = Duration::from_millis(500);
