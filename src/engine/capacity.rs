@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::node::{Bound, NodeRun, Trouble};
 use super::pool::Part;
+use super::run::Mode;
 use crate::event::{Fact, Step};
 use crate::gateway::Observation;
 use crate::spec::{NodeSpec, Spec};
@@ -130,6 +131,47 @@ impl<W: World> NodeRun<W> {
             self.shared.pool.join(&self.node.name, Part::Other);
         }
         leaves
+    }
+
+    /// Whether the node may serve with a version that failed elsewhere after its proof of health: only if too few others
+    /// serve, and it cannot go back.
+    pub(super) async fn may_enable(&self) -> Result<(), Trouble> {
+        if self.bound != Bound::Forward || self.shared.mode != Mode::Deploy {
+            return Ok(());
+        }
+        self.shared.verify_done().await;
+        let Some(fallen) =
+            self.shared.pool.first_fallen().filter(|_| self.shared.too_many_failed())
+        else {
+            return Ok(());
+        };
+        let name = &self.node.name;
+        let Some(objection) = self.missed_by().await.filter(|_| self.way_back().is_none()) else {
+            let reason = format!("not enabled: {fallen} has failed with the same version");
+            return Err(Trouble::from(reason));
+        };
+        let message = format!(
+            "{name} is enabled although {fallen} has failed with the same version: without it {objection}"
+        );
+        self.record(None, Fact::Warning { message }).await
+    }
+
+    /// Why others are too few without this node, if they are.
+    async fn missed_by(&self) -> Option<String> {
+        let (spec, address) = (&self.shared.spec, &self.node.address);
+        let leaving = self.shared.capacity.lock().await.leaving.clone();
+        let unwell = self.shared.pool.unwell(spec);
+        for gateway in &self.shared.gateways {
+            let name = gateway.name();
+            let problem = match gateway.observe().await {
+                Ok(seen) => objection(spec, name, &seen, &leaving, &unwell, address),
+                Err(error) => Some(format!("{name} cannot be read: {error}")),
+            };
+            if problem.is_some() {
+                return problem;
+            }
+        }
+        None
     }
 
     /// Looks at every gateway so many times and takes the node, or says what stands against it. One node at a time.

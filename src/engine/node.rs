@@ -203,13 +203,16 @@ impl<W: World> NodeRun<W> {
         }
     }
 
-    /// Turns a failed node around. Returns whether there is a way back, and somebody wants it.
-    async fn turn_back(&mut self) -> bool {
+    /// What it goes back to when it fails, if there is a way back, and somebody wants it.
+    pub(super) fn way_back(&self) -> Option<&NodeSpec> {
         let wanted =
             matches!(self.shared.spec.on_failure, OnFailure::RollbackNode | OnFailure::RollbackAll);
-        let Some(old) = self.shared.spec.back.get(&self.node.name).filter(|_| wanted) else {
-            return false;
-        };
+        self.shared.spec.back.get(&self.node.name).filter(|_| wanted)
+    }
+
+    /// Turns a failed node around. Returns whether it goes back.
+    async fn turn_back(&mut self) -> bool {
+        let Some(old) = self.way_back().cloned() else { return false };
         if self.goes_back()
             || !self.stopped
             || self.shared.mode != Mode::Deploy
@@ -218,7 +221,7 @@ impl<W: World> NodeRun<W> {
             return false;
         }
         let version = old.version().unwrap_or_default();
-        self.node = old.clone();
+        self.node = old;
         self.bound = Bound::Back;
         self.done = Some(Vec::new());
         self.record(None, Fact::NodeRollingBack { version }).await.is_ok()
@@ -276,7 +279,18 @@ impl<W: World> NodeRun<W> {
                 Ending::Done => {}
                 other => return other,
             },
-            Step::Enable => self.end_guard().await,
+            Step::Enable => {
+                let stop = stopped_for(self.shared.stop.clone(), Duration::ZERO);
+                let may = tokio::select! {
+                    biased;
+                    may = self.may_enable() => may,
+                    () = stop => return Ending::Interrupted,
+                };
+                if let Err(trouble) = may {
+                    return Ending::Trouble(trouble);
+                }
+                self.end_guard().await;
+            }
             _ => {}
         }
         let ending = self.step(action.step, command).await;

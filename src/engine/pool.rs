@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -58,6 +58,8 @@ pub(super) type Fallen = (String, Failure);
 pub(super) struct Pool {
     members: Mutex<BTreeMap<String, Member>>,
     fallen: mpsc::UnboundedSender<Fallen>,
+    /// The first node that fell.
+    first_fallen: OnceLock<String>,
 }
 
 /// A node that serves.
@@ -156,11 +158,16 @@ impl Pool {
             };
             members.insert(node.name.clone(), Member::new(part));
         }
-        Self { members: Mutex::new(members), fallen }
+        Self { members: Mutex::new(members), fallen, first_fallen: OnceLock::new() }
     }
 
     fn members(&self) -> MutexGuard<'_, BTreeMap<String, Member>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first node that was done and is not well any more.
+    pub(super) fn first_fallen(&self) -> Option<&str> {
+        self.first_fallen.get().map(String::as_str)
     }
 
     /// A node leaves rotation.
@@ -437,6 +444,7 @@ impl<W: World> Shared<W> {
     fn fell(&self, name: String, part: Part, failure: Failure) {
         if part != Part::RolledBack {
             self.failures.fetch_add(1, Ordering::Relaxed);
+            self.pool.first_fallen.get_or_init(|| name.clone());
         }
         // Nobody hears of it once the release has ended.
         let _ = self.pool.fallen.send((name, failure));

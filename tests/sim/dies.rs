@@ -75,6 +75,11 @@ fn one_that_ends_later_stops_the_release_wherever_it_is() {
         let ran = serves_for(serves_until(event), |_| {});
         assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);
         assert_eq!(stopped(&ran).len(), expected, "{:?}", stopped(&ran));
+        // The one that was stopped when another one ended does not serve with the same version.
+        let last = format!(r#""node":"node-{expected}""#);
+        let up = |line: &&str| line.contains(&last) && line.contains(r#""down":false"#);
+        assert_eq!(ran.events.lines().find(up), None);
+        assert!(ran.events.contains("not enabled: node-1 has failed with the same version"));
     }
 }
 
