@@ -9,7 +9,7 @@ use crate::event::Lines;
 use crate::gateway::Nature;
 use crate::plan::{Plan, Selection};
 use crate::spec::Spec;
-use crate::survey::Fleet;
+use crate::survey::{Fleet, uncounted};
 use crate::table::Table;
 use crate::text::{self, count};
 
@@ -65,20 +65,18 @@ impl Diagnosis {
             let result = match (seen, nature) {
                 (Err(problem), _) | (_, Err(problem)) => Err(problem.clone()),
                 (Ok(_), Ok(nature)) if !nature.unfit.is_empty() => Err(nature.unfit.join("; ")),
-                (Ok(seen), Ok(_)) if seen.routed.is_empty() => {
-                    Err("it lists no peer at all".to_owned())
-                }
+                (Ok(seen), Ok(_)) if seen.listed == 0 => Err("it lists no peer at all".to_owned()),
                 (Ok(seen), Ok(_)) if listed(seen, spec) == 0 => {
                     Err("it lists none of the playbook's nodes: is it another upstream?".into())
                 }
                 (Ok(seen), Ok(nature)) => {
+                    if let Some(why) = uncounted(spec, fleet, nature) {
+                        findings.push(Finding::new("gateway", name, Err(why)));
+                        continue;
+                    }
                     let (serving, all) = (seen.serving(spec), spec.nodes.len());
                     let nodes = count(all, "node");
-                    Ok(format!(
-                        "{}, routes to {serving} of {nodes}{}",
-                        nature.is,
-                        others(seen, spec)
-                    ))
+                    Ok(format!("{}, routes to {serving} of {nodes}{}", nature.is, others(seen)))
                 }
             };
             findings.push(Finding::new("gateway", name, result));
@@ -138,13 +136,10 @@ fn listed(seen: &crate::gateway::Observation, spec: &Spec) -> usize {
 }
 
 /// Whom else it routes to: backups, another service's nodes, or one of ours under a name that nobody would take for it.
-fn others(seen: &crate::gateway::Observation, spec: &Spec) -> String {
-    let ours = |address: &str| spec.nodes.iter().any(|node| node.address == address);
-    let others = seen.routed.iter().filter(|(address, routed)| **routed && !ours(address));
-    let names: Vec<_> = others.map(|(address, _)| text::line(address, 60)).collect();
-    match names.as_slice() {
-        [] => String::new(),
-        [first] => format!(", and to {first}"),
-        [first, ..] => format!(", and to {} others, {first} among them", names.len()),
+fn others(seen: &crate::gateway::Observation) -> String {
+    match (seen.others, seen.other_names.first()) {
+        (_, None) => String::new(),
+        (1, Some(first)) => format!(", and to {first}"),
+        (others, Some(first)) => format!(", and to {others} others, {first} among them"),
     }
 }

@@ -15,9 +15,10 @@
 //! * [`lock`]: one release at a time; [`consul`]: a thin client; [`world`]: the one port to the outside;
 //! * [`report`]: what people and programs see; [`cli`]: the command line;
 //! * [`foreign`]: what others said, which nothing is filled in with before it was checked;
-//! * [`secret`], [`file`], [`pattern`], [`shell`], [`url`], [`table`], [`text`]: values that are never shown, private
-//!   files, regular expressions, quoting, paths of URLs, tables, wording.
+//! * [`address`], [`secret`], [`file`], [`pattern`], [`shell`], [`url`], [`table`], [`text`]: addresses, values that are
+//!   never shown, private files, regular expressions, quoting, paths of URLs, tables, wording.
 
+pub mod address;
 pub mod artifact;
 pub mod cli;
 pub mod consul;

@@ -45,7 +45,9 @@ pub fn commands(release: &Release, outcome: Outcome, repeated: &Repeated) -> Vec
     let mut commands = Vec::new();
     let failed: Vec<_> = release
         .in_order()
-        .filter(|(_, node)| node.phase == Phase::Failed && node.standing() == Standing::Out)
+        .filter(|(_, node)| {
+            node.phase == Phase::Failed && (node.fell || node.standing() == Standing::Out)
+        })
         .map(|(name, _)| name)
         .collect();
     if matches!(outcome, Outcome::Degraded | Outcome::LockLost) {

@@ -154,6 +154,17 @@ impl Plan {
         parts.join(", ")
     }
 
+    /// How many batches there are, if each node is taken once.
+    #[must_use]
+    pub fn batches(&self, spec: &Spec) -> usize {
+        let (mut left, mut batches) = (self.count(Will::Update), 0);
+        while left > 0 {
+            left = left.saturating_sub(spec.batches.size(batches, spec.nodes.len()));
+            batches += 1;
+        }
+        batches
+    }
+
     /// The nodes as the release takes them.
     #[must_use]
     pub fn planned(&self) -> Vec<Planned> {
@@ -272,6 +283,7 @@ fn row(spec: &Spec, fleet: &Fleet, selection: &Selection, node: &NodeSpec) -> Ro
             why: text::line(&why, 300),
             runs: version_of(facts),
             was_out,
+            taken_out: facts.taken_out,
         },
         address: node.address.clone(),
         down: facts.down,
@@ -281,6 +293,13 @@ fn row(spec: &Spec, fleet: &Fleet, selection: &Selection, node: &NodeSpec) -> Ro
 
 /// A gateway that does not do what the key says cannot be switched by it.
 fn contradiction(fleet: &Fleet, node: &NodeSpec, facts: &NodeFacts) -> Option<String> {
+    let unread = fleet.gateways.iter().find_map(|(name, seen)| {
+        let why = seen.as_ref().ok()?.unread.get(&node.address)?;
+        Some(format!("its entry at {name} cannot be read: {why}"))
+    });
+    if unread.is_some() {
+        return unread;
+    }
     let down = facts.down?;
     fleet.gateways.iter().find_map(|(name, seen)| {
         let seen = seen.as_ref().ok()?;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::address;
 use crate::event::Step;
 use crate::file;
 use crate::node::Layout;
@@ -209,7 +210,8 @@ impl Spec {
             Registry::Gateway {} => RegistrySpec::Gateway,
         };
         let mut gateways = filler.gateways(playbook)?;
-        gateways.extend(registry.witness(&gateways));
+        let addresses = playbook.nodes.iter().map(|node| node.address.clone()).collect();
+        gateways.extend(registry.witness(&gateways, addresses));
         let mut spec = Self {
             service: playbook.service.clone(),
             version: None,
@@ -237,7 +239,7 @@ impl Spec {
         let steps = playbook.effective_steps();
         for node in &playbook.nodes {
             let mut names = names.clone();
-            let (host, port) = node.address.rsplit_once(':').unwrap_or((&node.address, ""));
+            let (host, port) = address::split(&node.address).unwrap_or((&node.address, ""));
             for (key, value) in &node.vars {
                 names.entry(key.clone()).or_insert_with(|| value.clone());
                 // A node's own value goes before a default, but not before what was given for this run.
@@ -293,13 +295,13 @@ impl NodeSpec {
     pub fn longest_absence(&self) -> Duration {
         let commands = self.steps.iter().filter(|action| action.step.touches_service());
         let commands = commands.filter_map(|action| action.command.as_ref());
-        commands.map(|command| command.timeout).sum::<Duration>() + self.health.deadline
+        commands.map(|command| command.timeout).sum::<Duration>() + self.health.longest()
     }
 
     /// The port that gateways know.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0)
+        address::port_of(&self.address).unwrap_or(0)
     }
 
     /// The version that it is brought to, as far as its identity or its release's folder tells.

@@ -1,6 +1,8 @@
 //! One look at everything before anything is changed: nodes, registry, gateways.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod fit;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +16,13 @@ use crate::foreign::Foreign;
 use crate::gateway::{Asker, Nature, Observation, Watcher};
 use crate::health::{Gate, Try};
 use crate::node::{Operation, Survey};
-use crate::registry::Registry;
+use crate::registry::{Look, Registry};
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
 use crate::world::{Command, RunError, Stdin, World};
+
+pub use fit::{uncounted, unfit};
+use fit::{unplaceable, unusable};
 
 /// How many nodes are looked at together.
 const AT_ONCE: usize = 32;
@@ -50,6 +55,24 @@ impl Fleet {
     }
 }
 
+impl Fleet {
+    /// Returns whether a gateway does not list a node that it may have under another name.
+    #[must_use]
+    pub fn lacks_any(&self) -> bool {
+        self.nodes.values().any(|facts| facts.absent.is_some())
+    }
+
+    /// Takes nodes that a gateway does not list for out, where it is known that rollgate took them out.
+    pub fn take_for_out(&mut self, was_taken: impl Fn(&str) -> bool) {
+        for (name, facts) in &mut self.nodes {
+            if let Some(look) = facts.absent.take_if(|_| was_taken(name)) {
+                (facts.down, facts.registry_problem) = (look.down, None);
+                facts.taken_out = true;
+            }
+        }
+    }
+}
+
 /// What was found of a node.
 #[derive(Debug, Clone, Default)]
 pub struct NodeFacts {
@@ -63,6 +86,10 @@ pub struct NodeFacts {
     pub down: Option<bool>,
     /// Why its switch cannot be used.
     pub registry_problem: Option<String>,
+    /// A gateway does not list it and may have it under another name: how it is marked if rollgate took it out.
+    pub absent: Option<Look>,
+    /// A journal says that rollgate took it out.
+    pub taken_out: bool,
 }
 
 impl NodeFacts {
@@ -106,7 +133,11 @@ pub async fn survey<W: World>(
             for (name, look) in looks {
                 let facts = fleet.nodes.entry(name).or_default();
                 match look {
-                    Ok(down) => facts.down = down,
+                    Ok(Look { absent: Some(absent), down }) => {
+                        facts.registry_problem = Some(absent.clone());
+                        facts.absent = Some(Look { absent: Some(absent), down });
+                    }
+                    Ok(Look { absent: None, down }) => facts.down = down,
                     Err(problem) => facts.registry_problem = Some(problem),
                 }
             }
@@ -184,14 +215,6 @@ pub async fn meet<W: World>(
 ) -> Vec<(String, Result<Nature, String>)> {
     let asker = Asker::new(world.clone(), Some(consul));
     ask_each(&asker, spec, PATIENCE, |watcher| async move { watcher.meet().await }).await
-}
-
-/// Says what keeps gateways from doing their part: one that cannot proves nothing.
-pub fn unfit(natures: &[(String, Result<Nature, String>)]) -> impl Iterator<Item = String> {
-    natures.iter().flat_map(|(name, nature)| {
-        let unfit = nature.iter().flat_map(|nature| &nature.unfit);
-        unfit.map(move |why| format!("gateway {name}: {why}"))
-    })
 }
 
 async fn survey_nodes<W: World>(
@@ -281,62 +304,6 @@ async fn ask<W: World>(
         }
         Err(RunError::NotStarted(problem)) => Err(problem),
         Err(error) => Err(format!("it could not be looked at: {error}")),
-    }
-}
-
-/// Says why a node that answers cannot be used all the same.
-fn unusable(spec: &Spec, node: &NodeSpec, survey: &Survey, health: &Try) -> Option<String> {
-    let mut needed = BTreeSet::new();
-    if node.layout.is_some() {
-        needed.extend(["sha256sum", "tar", "gzip"]);
-    }
-    let counts_sockets = matches!(node.in_flight, crate::spec::CountSpec::Sockets(_));
-    if !spec.has_identity || counts_sockets {
-        needed.insert("ss");
-    }
-    let missing: Vec<_> = needed.into_iter().filter(|tool| !survey.tools.contains(*tool)).collect();
-    if !missing.is_empty() {
-        return Some(format!("it lacks {}", missing.join(", ")));
-    }
-    if counts_sockets && !survey.listener.bound && health.problem.is_none() {
-        return Some(format!(
-            "it serves, but nothing on it listens on :{} (published by a container?), so its connections \
-             cannot be counted; set `drain.in_flight: {{ http: … }}`",
-            node.port()
-        ));
-    }
-    if survey.listener.bound && survey.listener.owners.is_empty() && !spec.has_identity {
-        return Some(format!(
-            "the process that listens on :{} cannot be seen, so a new one could not be told from it; \
-             set `health.identity` or `ssh.sudo`",
-            node.port()
-        ));
-    }
-    None
-}
-
-/// Says why the artifact could not be put on a node.
-fn unplaceable(spec: &Spec, node: &NodeSpec, survey: &Survey) -> Option<String> {
-    let layout = node.layout.as_ref()?;
-    if survey.current_is_no_link {
-        return Some(format!("{} is there and is not a symlink", layout.current));
-    }
-    if !survey.writable {
-        return Some(format!(
-            "{} or the folder of {} cannot be written",
-            layout.releases, layout.current
-        ));
-    }
-    let digest = spec.artifact.as_ref()?.digest.as_ref()?;
-    let needed = digest.size.saturating_add(digest.unpacked);
-    match survey.free {
-        Some(free) if free < needed && !survey.staged => Some(format!(
-            "its disk is too full: {} free at {}, {} needed",
-            text::size(free),
-            layout.releases,
-            text::size(needed)
-        )),
-        _ => None,
     }
 }
 

@@ -50,6 +50,12 @@ pub fn nowhere(name: &str) -> String {
     format!("%25{}", value(&value(name).replace('.', "%2e")))
 }
 
+/// Encodes a name as one part of a path, and one that no path can have as one that leads nowhere.
+#[must_use]
+pub fn part(name: &str) -> String {
+    segment(name).unwrap_or_else(|_| nowhere(name))
+}
+
 fn leads_elsewhere(part: &str) -> bool {
     matches!(part, "" | "." | "..")
 }

@@ -51,6 +51,7 @@ pub(crate) fn describe(lab: &Lab) -> Value {
             "identity": { "header": "X-App-Version", "equals": "${{ version }}" },
             "interval": "100ms",
             "rise": 2,
+            "min_healthy_time": "0s",
             "deadline": "15s",
         },
         "drain": {

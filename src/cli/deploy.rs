@@ -82,7 +82,7 @@ async fn prepare(
     if plan.would_release() {
         let natures =
             work.unless_stopped(plan::GATEWAYS, meet(&reach.world, &reach.consul, spec)).await?;
-        plan.refusals.extend(unfit(&natures));
+        plan.refusals.extend(unfit(spec, &fleet, &natures));
     }
     let spec = &with_way_back(opened, spec, &way)?;
     let file = opened.file.display().to_string();
@@ -227,13 +227,19 @@ fn selected(selection: &SelectionArguments) -> Vec<String> {
 }
 
 /// Every node as it is, but for those that are named.
-pub(super) fn only(spec: &Spec, names: &[String], was_out: impl Fn(&str) -> bool) -> Vec<Planned> {
+pub(super) fn only(
+    spec: &Spec,
+    names: &[String],
+    was_out: impl Fn(&str) -> bool,
+    taken_out: impl Fn(&str) -> bool,
+) -> Vec<Planned> {
     let planned = spec.nodes.iter().filter(|node| names.contains(&node.name)).map(|node| Planned {
         node: node.name.clone(),
         will: Will::Update,
         why: String::new(),
         runs: None,
         was_out: was_out(&node.name),
+        taken_out: taken_out(&node.name),
     });
     planned.collect()
 }

@@ -32,7 +32,7 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
         let reach = opened.reach()?;
         let mut signals = Signals::listen(global)?;
         let diagnosis = async {
-            let fleet = plan::look(&reach, &spec, &mut signals).await?;
+            let fleet = plan::look(&opened, &reach, &spec, &mut signals).await?;
             let meeting = meet(&reach.world, &reach.consul, &spec);
             let natures = signals.unless_stopped(plan::GATEWAYS, meeting).await?;
             let mut diagnosis = Diagnosis::of(&spec, &fleet, &natures);

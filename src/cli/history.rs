@@ -37,6 +37,13 @@ impl History {
         Self { releases: recent.releases, problems }
     }
 
+    /// Returns whether the newest release that wrote anything of a node took it out of rotation.
+    pub(super) fn took_out(&self, node: &str) -> bool {
+        let states = self.releases.iter().filter_map(|release| release.nodes.get(node));
+        let mut written = states.filter(|state| state.standing() != Standing::Untouched);
+        written.next().is_some_and(NodeState::is_taken_out)
+    }
+
     /// The newest release that did something to a node, and what became of the node in it.
     ///
     /// A release that never got as far as the node tells only if no trouble is left from before.
@@ -54,6 +61,14 @@ impl History {
                 matches!(state.standing(), Standing::Out | Standing::Enabled | Standing::Unknown)
             });
         Some(before.unwrap_or(newest))
+    }
+}
+
+/// Asks the journals about nodes that a gateway does not list: those that rollgate took out are out.
+pub(super) async fn take_for_out(opened: &Opened, reach: &Reach, fleet: &mut Fleet) {
+    if fleet.lacks_any() {
+        let history = History::read(opened, reach, true).await;
+        fleet.take_for_out(|node| history.took_out(node));
     }
 }
 
@@ -103,5 +118,22 @@ mod tests {
         assert_eq!(of("c"), Some((3, Phase::Waiting)), "nothing is left");
         assert_eq!(of("d"), Some((2, Phase::LeftOut)), "nothing else is known");
         assert_eq!(of("e"), None);
+    }
+
+    /// A gateway that does not list a node has it out, or has it under another name.
+    #[test]
+    fn a_node_was_taken_out_if_the_newest_release_that_wrote_of_it_left_it_so() {
+        let (out, up) = (Some(true), Some(false));
+        let history = History {
+            releases: vec![
+                release(3, &[("a", Phase::Blocked, None), ("b", Phase::LeftOut, None)]),
+                release(2, &[("a", Phase::Failed, out), ("b", Phase::Done, up)]),
+                release(1, &[("a", Phase::Done, up), ("b", Phase::Failed, out)]),
+            ],
+            problems: Vec::new(),
+        };
+        assert!(history.took_out("a"), "what did not write of it says nothing");
+        assert!(!history.took_out("b"), "it was brought back");
+        assert!(!history.took_out("c"), "no journal knows it");
     }
 }

@@ -90,12 +90,13 @@ async fn switch(
     if problem.is_none() && mode == Mode::Out {
         let meeting = meet(&work.reach.world, &work.reach.consul, spec);
         let natures = work.unless_stopped(plan::GATEWAYS, meeting).await?;
-        problem = unfit(&natures).next();
+        problem = unfit(spec, &fleet, &natures).into_iter().next();
     }
     if let Some(problem) = problem {
         return Err(Refusal::new(Exit::REFUSED, problem).hint("nothing was changed"));
     }
     let was_out = |name: &str| fleet.nodes.get(name).is_some_and(|facts| facts.down == Some(true));
+    let taken_out = |name: &str| fleet.nodes.get(name).is_some_and(|facts| facts.taken_out);
     let started = Started {
         service: spec.service.clone(),
         command: command.into(),
@@ -107,7 +108,7 @@ async fn switch(
         selection: Vec::new(),
         playbook: serde_json::to_value(&opened.loaded.playbook).unwrap_or_default(),
         inputs: Recorded::new(opened.inputs.clone()),
-        nodes: deploy::only(spec, &arguments.names, was_out),
+        nodes: deploy::only(spec, &arguments.names, was_out, taken_out),
         pool: fleet.pool(spec),
         before: Recorded::default(),
         toward: Recorded::default(),

@@ -88,11 +88,17 @@ pub(super) const GATEWAYS: &str = "asking the gateways what they are";
 
 /// Looks at everything, unless a signal asks to stop.
 pub(super) async fn look(
+    opened: &Opened,
     reach: &Reach,
     spec: &Arc<Spec>,
     signals: &mut Signals,
 ) -> Result<Fleet, Refusal> {
-    signals.unless_stopped(LOOK, survey(&reach.world, &reach.consul, spec, PATIENCE)).await
+    let look = async {
+        let mut fleet = survey(&reach.world, &reach.consul, spec, PATIENCE).await;
+        history::take_for_out(opened, reach, &mut fleet).await;
+        fleet
+    };
+    signals.unless_stopped(LOOK, Box::pin(look)).await
 }
 
 /// What would happen, by what is seen of everything.
@@ -103,14 +109,14 @@ async fn planned(
     selection: &Selection,
     mut signals: Signals,
 ) -> Result<Plan, Refusal> {
-    let fleet = look(reach, spec, &mut signals).await?;
+    let fleet = look(opened, reach, spec, &mut signals).await?;
     let mut plan = Plan::new(spec, &fleet, selection);
     let way = history::way_back(opened, reach, spec, &fleet);
     plan.tell_way_back(&signals.unless_stopped(JOURNALS, way).await?);
     if plan.would_release() {
         let meeting = meet(&reach.world, &reach.consul, spec);
         let natures = signals.unless_stopped(GATEWAYS, meeting).await?;
-        plan.refusals.extend(unfit(&natures));
+        plan.refusals.extend(unfit(spec, &fleet, &natures));
     }
     Ok(plan)
 }

@@ -9,6 +9,7 @@ use super::deploy::agreed;
 use super::hold::{self, LockArguments};
 use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
+use super::plan;
 use super::signals::Signals;
 use super::work::Work;
 use super::{Exit, Global, PlaybookArguments};
@@ -115,8 +116,19 @@ async fn go_on(arguments: &Arguments, mut work: Work<'_>, past: Past) -> Result<
         let finished = Finished::unstarted(Outcome::Nothing, Exit::DONE.0, Some(done));
         return Ok(output::end(finished, output::lines(), global));
     }
+    let service = &opened.loaded.playbook.service;
+    let client = work.reach.shared();
+    let later = past::later(&opened.state, client, service, &past, released);
+    let later = work.unless_stopped(plan::JOURNALS, later).await?;
+    if let Some((later, nodes)) = later.map_err(|error| refused(format!("{error:#}")))? {
+        return Err(refused(superseded(&past.id, &later, &nodes)));
+    }
     let spec = opened.spec()?;
-    let fleet = work.look(&spec).await?;
+    let mut fleet = work.look(&spec).await?;
+    // What the plan found out before anything was changed still counts.
+    let was_out =
+        |node: &str| past.release.planned().iter().any(|plan| plan.node == node && plan.was_out);
+    fleet.take_for_out(was_out);
     let nodes = resumptions(&past.release, &spec, &fleet);
     let problems = objections(&past.release, &spec, &fleet, &nodes);
     if !problems.is_empty() {
@@ -143,6 +155,19 @@ pub(super) fn tell_variables<'a>(
     let pairs = pairs.into_iter().map(|(name, value)| quote(&format!("{name}={value}")));
     let pairs = pairs.collect::<Vec<_>>().join(" ");
     say(&format!("variables from the journal of {release}: {}\n", harmless(&pairs)));
+}
+
+/// Says which release has taken the place of the one that was to go on.
+fn superseded(id: &str, later: &Past, nodes: &[String]) -> String {
+    let started = later.release.started.as_ref();
+    let command = started.map_or("deploy", |started| started.command.as_str());
+    let to = started.and_then(|started| started.to.as_ref());
+    let to = to.map_or(String::new(), |to| format!(" to {to}"));
+    let (nodes, later) = (nodes.join(", "), &later.id);
+    format!(
+        "release {id} is superseded: {later}, a {command}{to} that was begun after it, has changed {nodes}; go on with that one, \
+         or deploy anew"
+    )
 }
 
 fn summary(past: &Past, nodes: &[Resumption]) -> String {

@@ -44,7 +44,7 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
         let reach = opened.reach()?;
         let mut signals = Signals::listen(global)?;
         let seen = async {
-            let fleet = plan::look(&reach, &spec, &mut signals).await?;
+            let fleet = plan::look(&opened, &reach, &spec, &mut signals).await?;
             let reachable = fleet.registry_problem.is_none();
             let history = History::read(&opened, &reach, reachable);
             let history = signals.unless_stopped(plan::JOURNALS, history).await?;
@@ -228,7 +228,7 @@ impl Seen<'_> {
                 Ok(seen) => json!({
                     "gateway": name,
                     "routed": seen.serving(self.spec),
-                    "workers": seen.workers,
+                    "workers": seen.workers.len(),
                     "reads": seen.reads,
                 }),
                 Err(problem) => json!({ "gateway": name, "problem": problem }),

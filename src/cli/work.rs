@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::history;
 use super::hold::{self, LockArguments};
 use super::open::{Opened, Reach};
 use super::output::{self, Refusal};
@@ -13,6 +14,7 @@ use super::{Exit, Global, plan};
 use crate::engine::copy::Copy;
 use crate::engine::journal::Journal;
 use crate::engine::past::Past;
+use crate::engine::release::NodeState;
 use crate::engine::{Begin, Engine, Mode, Stop};
 use crate::event::{Finished, Outcome, Resumed, Started};
 use crate::lock::Lock;
@@ -83,9 +85,13 @@ impl<'a> Work<'a> {
 
     /// Looks at everything.
     pub(super) async fn look(&mut self, spec: &Arc<Spec>) -> Result<Fleet, Refusal> {
-        let reach = self.reach;
-        let look = survey(&reach.world, &reach.consul, spec, PATIENCE);
-        self.unless_stopped(plan::LOOK, look).await
+        let (opened, reach) = (self.opened, self.reach);
+        let look = async {
+            let mut fleet = survey(&reach.world, &reach.consul, spec, PATIENCE).await;
+            history::take_for_out(opened, reach, &mut fleet).await;
+            fleet
+        };
+        self.unless_stopped(plan::LOOK, Box::pin(look)).await
     }
 
     /// Runs a new release to its end and reports it.
@@ -160,7 +166,12 @@ impl<'a> Work<'a> {
         };
         let exit = Exit(finished.exit_code);
         if finished.result != Outcome::Done || !global.quiet {
-            let fleet = last_look(finished.result, reach, spec, &stop).await;
+            let mut fleet = last_look(finished.result, reach, spec, &stop).await;
+            let was_taken =
+                |node: &str| ended.release.nodes.get(node).is_some_and(NodeState::is_taken_out);
+            if let Some(fleet) = &mut fleet {
+                fleet.take_for_out(was_taken);
+            }
             let report = Report { release: &ended.release, spec, fleet: fleet.as_ref() };
             let mut text = report.render();
             if finished.result != Outcome::Done {

@@ -1,5 +1,6 @@
 //! What Consul answers, read within bounds: JSON takes many times its size once it is understood.
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Error;
@@ -27,7 +28,7 @@ pub(super) fn decode_few<T: DeserializeOwned>(what: &str, reply: &Reply) -> Resu
 /// # Errors
 ///
 /// Says why it cannot be read.
-pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
     bounded(OF_A_SERVICE, body)
 }
 
@@ -36,7 +37,7 @@ fn within<T: DeserializeOwned>(most: usize, what: &str, reply: &Reply) -> Result
     read.map_err(|message| Error::Unreadable { what: what.into(), message })
 }
 
-fn bounded<T: DeserializeOwned>(most: usize, body: &[u8]) -> Result<T, String> {
+fn bounded<'a, T: Deserialize<'a>>(most: usize, body: &'a [u8]) -> Result<T, String> {
     // Every value but the first of its list or map has a comma before it; those in texts only make it stricter.
     if body.split(|byte| *byte == b',').count() > most {
         return Err(format!("it has more than {most} values"));

@@ -1,13 +1,15 @@
 //! A thin Consul client over the port: what rollgate needs of the HTTP API and nothing more.
 //!
-//! Several addresses are tried in turn: a refused connection, a 5xx and `No cluster leader` go on to the next
-//! one, round after round, until the patience is over. A request that may have been received but was not
+//! Several addresses are tried in turn: a refused connection, a 5xx, a rate limit (429) and `No cluster leader` go on to
+//! the next one, round after round, until the patience is over. `Retry-After` is honoured up to that end. A request that may have been received but was not
 //! answered is repeated only if it reads; a write is then *unknown* and the caller looks before it acts again. So is
 //! one that was answered with a 5xx other than `No cluster leader`: a leader that loses its place while it commits
 //! says 500 of a write that may be kept all the same.
 
 mod answer;
+mod instance;
 mod kv;
+mod passing;
 mod service;
 mod session;
 mod settings;
@@ -24,12 +26,15 @@ use crate::url;
 use crate::world::{BODY_LIMIT, Channel, Host, HttpError, Method, Reply, Request, World};
 
 use answer::decode;
+pub use instance::Instance;
 #[cfg(test)]
 pub(crate) use kv::base64;
 pub use kv::{Entry, Guard, KvWrite, Write, entries, key};
-pub use service::{Extent, Instance, Maintenance, passing};
+pub use service::{Extent, Maintenance, passing};
 pub use session::SessionSettings;
 pub use settings::{Settings, tls_from_environment, token_of};
+
+use passing::Verdict;
 
 /// For one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -236,6 +241,8 @@ impl<W: World> Client<W> {
         loop {
             let mut problems = Vec::new();
             let mut untrusted = 0;
+            // How long each server that could not answer asks to be left alone.
+            let mut waits = Vec::new();
             for turn in 0..addresses.len() {
                 let at = (self.preferred.load(Ordering::Relaxed) + turn) % addresses.len();
                 let request =
@@ -244,26 +251,30 @@ impl<W: World> Client<W> {
                     None => self.world.http(request).await,
                     Some(host) => through::http(&*self.world, host, request).await,
                 };
+                let mut wait = None;
                 let problem = match answer {
-                    Ok(reply) if is_passing_trouble(&reply) => {
-                        let problem = crate::text::line(&reply.text(), 120);
-                        let problem = format!("{} {problem}", reply.status);
-                        if method != Method::Get && !has_no_leader(&reply) {
+                    Ok(reply) => match passing::verdict(&reply, self.world.now()) {
+                        Verdict::Answered if matches!(reply.status, 200 | 404 | 409) => {
+                            self.preferred.store(at, Ordering::Relaxed);
+                            return Ok(reply);
+                        }
+                        Verdict::Answered => {
+                            return Err(Error::Refused {
+                                what: path.to_owned(),
+                                status: reply.status,
+                                message: crate::text::line(&reply.text(), 200),
+                            });
+                        }
+                        Verdict::Unknown if method != Method::Get => {
+                            let problem = said(&reply);
                             return Err(Error::Unknown(format!("{}: {problem}", addresses[at])));
                         }
-                        problem
-                    }
-                    Ok(reply) if matches!(reply.status, 200 | 404 | 409) => {
-                        self.preferred.store(at, Ordering::Relaxed);
-                        return Ok(reply);
-                    }
-                    Ok(reply) => {
-                        return Err(Error::Refused {
-                            what: path.to_owned(),
-                            status: reply.status,
-                            message: crate::text::line(&reply.text(), 200),
-                        });
-                    }
+                        Verdict::Unknown => said(&reply),
+                        Verdict::NotDone(asked) => {
+                            wait = asked;
+                            said(&reply)
+                        }
+                    },
                     Err(HttpError::NotSent(problem)) => problem,
                     Err(HttpError::Untrusted(problem)) => {
                         untrusted += 1;
@@ -275,15 +286,22 @@ impl<W: World> Client<W> {
                     }
                 };
                 problems.push(format!("{}: {problem}", addresses[at]));
+                waits.push(wait.unwrap_or_default());
             }
             // No election and no restart changes a certificate.
             if untrusted == addresses.len() {
                 return Err(Error::Untrusted(problems.join("; ")));
             }
-            if Instant::now() + pause >= deadline {
-                return Err(Error::Unreachable(problems.join("; ")));
-            }
-            tokio::time::sleep(pause).await;
+            let now = Instant::now();
+            // The next round begins when the first of them may be asked again, at the end of the patience at the latest.
+            let asked = waits.into_iter().min().unwrap_or_default();
+            let next = if asked > pause { now.checked_add(asked) } else { Some(now + pause) };
+            let next = match next {
+                Some(next) if next < deadline => next,
+                _ if asked > pause && now < deadline => deadline,
+                _ => return Err(Error::Unreachable(problems.join("; "))),
+            };
+            tokio::time::sleep_until(next).await;
             pause = (pause * 2).min(Duration::from_secs(1));
         }
     }
@@ -330,15 +348,9 @@ impl<W: World> Client<W> {
     }
 }
 
-/// An election, a server that is starting or shutting down: another one, or a moment later, may do better.
-fn is_passing_trouble(reply: &Reply) -> bool {
-    // A session that has ended is an answer, though it comes as a failure.
-    (reply.status >= 500 && !reply.text().contains("invalid session")) || has_no_leader(reply)
-}
-
-/// During an election nothing is even proposed: a write was certainly not done.
-fn has_no_leader(reply: &Reply) -> bool {
-    reply.text().contains("No cluster leader")
+/// An answer that is none, for messages.
+fn said(reply: &Reply) -> String {
+    format!("{} {}", reply.status, crate::text::line(&reply.text(), 120))
 }
 
 #[cfg(test)]

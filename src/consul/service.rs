@@ -6,32 +6,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::answer::{self, decode_few};
-use super::{Client, Error, Index, REQUEST_TIMEOUT, decode};
+use super::answer::decode_few;
+use super::instance::{Instance, place};
+use super::{Client, Error, Index, REQUEST_TIMEOUT};
+use crate::address;
 use crate::url::{self, segment};
 use crate::world::{Method, World};
 
 /// How the check is called that maintenance of an instance adds; its id follows.
-const INSTANCE_MAINTENANCE: &str = "_service_maintenance:";
+pub(super) const INSTANCE_MAINTENANCE: &str = "_service_maintenance:";
 
 /// How the check is called that maintenance of an agent adds.
-const NODE_MAINTENANCE: &str = "_node_maintenance";
-
-/// An instance of a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Instance {
-    /// Its id, unique at its agent.
-    pub id: String,
-    /// The name of the agent's node.
-    pub node: String,
-    /// The address of the agent's node.
-    pub node_address: String,
-    /// `host:port` of the instance.
-    pub address: String,
-}
+pub(super) const NODE_MAINTENANCE: &str = "_node_maintenance";
 
 /// What an agent knows of an instance that it owns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,106 +42,11 @@ pub enum Extent<'a> {
     Node,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Healthy {
-    node: HealthyNode,
-    service: HealthyService,
-    #[serde(default)]
-    checks: Vec<HealthyCheck>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct HealthyCheck {
-    #[serde(rename = "CheckID", default)]
-    id: String,
-    #[serde(default)]
-    status: String,
-}
-
-impl HealthyCheck {
-    fn is_maintenance(&self) -> bool {
-        self.id == NODE_MAINTENANCE || self.id.starts_with(INSTANCE_MAINTENANCE)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct HealthyNode {
-    #[serde(default)]
-    node: String,
-    address: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct HealthyService {
-    #[serde(rename = "ID", default)]
-    id: String,
-    address: String,
-    port: u16,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Listed {
-    node: String,
-    address: String,
-    #[serde(rename = "ServiceID")]
-    service_id: String,
-    service_address: String,
-    service_port: u16,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Check {
-    /// The agent's.
-    #[serde(default)]
-    node: String,
-    #[serde(default)]
-    notes: String,
-}
-
-/// An instance without an address of its own has that of its node.
-fn address(own: &str, node: &str, port: u16) -> String {
-    format!("{}:{port}", if own.is_empty() { node } else { own })
-}
-
-impl Instance {
-    /// Reads what `/v1/health/service` answers.
-    ///
-    /// # Errors
-    ///
-    /// When it is no such list.
-    pub fn of_health(body: &[u8]) -> Result<Vec<Self>, String> {
-        let listed: Vec<Healthy> =
-            answer::read(body).map_err(|problem| format!("no list of instances: {problem}"))?;
-        Ok(listed.into_iter().map(Into::into).collect())
-    }
-}
-
-impl From<Healthy> for Instance {
-    fn from(Healthy { node, service, .. }: Healthy) -> Self {
-        let address = address(&service.address, &node.address, service.port);
-        Self { id: service.id, node: node.node, node_address: node.address, address }
-    }
-}
-
-impl From<Listed> for Instance {
-    fn from(listed: Listed) -> Self {
-        let address = address(&listed.service_address, &listed.address, listed.service_port);
-        Self { id: listed.service_id, node: listed.node, node_address: listed.address, address }
-    }
-}
-
 /// The path and query that list the passing instances of a service. A name that no URL can have is asked for as that of a
 /// service that there is not.
 #[must_use]
 pub fn passing(service: &str) -> (String, Vec<(&'static str, String)>) {
-    let name = segment(service).unwrap_or_else(|_| url::nowhere(service));
-    let path = format!("/v1/health/service/{name}");
+    let path = format!("/v1/health/service/{}", url::part(service));
     (path, vec![("passing", String::new()), ("consistent", String::new())])
 }
 
@@ -173,13 +66,8 @@ impl<W: World> Client<W> {
     ) -> Result<bool, Error> {
         let path = format!("/v1/health/service/{}", segment(service)?);
         let reply = self.poll(&path, index, wait).await?;
-        let instances: Vec<Healthy> = decode(&path, &reply)?;
-        let passes = |instance: &Healthy| {
-            instance.checks.iter().all(|check| check.status == "passing" || check.is_maintenance())
-        };
-        Ok(instances
-            .into_iter()
-            .any(|instance| passes(&instance) && Instance::from(instance).address == address))
+        let passes = Instance::passes(&reply.body, address);
+        passes.map_err(|message| Error::Unreadable { what: path, message })
     }
 
     /// Every instance of a service in the catalog, whatever its checks say.
@@ -190,8 +78,8 @@ impl<W: World> Client<W> {
     pub async fn instances(&self, service: &str) -> Result<Vec<Instance>, Error> {
         let path = format!("/v1/catalog/service/{}", segment(service)?);
         let reply = self.get(&path, &[("consistent", String::new())]).await?;
-        let listed: Vec<Listed> = decode(&path, &reply)?;
-        Ok(listed.into_iter().map(Into::into).collect())
+        let instances = Instance::of_catalog(&reply.body);
+        instances.map_err(|message| Error::Unreadable { what: path, message })
     }
 
     /// Returns when the checks of a service's instances have changed, or `wait` is over.
@@ -223,16 +111,19 @@ impl<W: World> Client<W> {
         // Without an address of its own it is at its agent's.
         let host = own["Address"].as_str().unwrap_or_default();
         let port = own["Port"].as_u64().and_then(|port| u16::try_from(port).ok());
-        let own = address(host, &instance.node_address, port.unwrap_or_default());
-        if own != instance.address {
+        let own = place(host, &instance.node_address, port.unwrap_or_default());
+        if !address::same(&own, &instance.address) {
             return Ok(None);
         }
         let path = "/v1/agent/checks";
-        let checks: BTreeMap<String, Check> = decode_few(path, &self.get(path, &[]).await?)?;
-        if checks.values().any(|check| !check.node.is_empty() && check.node != instance.node) {
+        let checks: BTreeMap<String, Value> = decode_few(path, &self.get(path, &[]).await?)?;
+        let mut owners = checks.values().filter_map(|check| check["Node"].as_str());
+        if owners.any(|owner| !owner.is_empty() && owner != instance.node) {
             return Ok(None);
         }
-        let notes = |wanted: &str| Some(checks.get(wanted)?.notes.clone());
+        let notes = |wanted: &str| {
+            Some(checks.get(wanted)?["Notes"].as_str().unwrap_or_default().to_owned())
+        };
         Ok(Some(Maintenance {
             instance: notes(&format!("{INSTANCE_MAINTENANCE}{id}")),
             node: notes(NODE_MAINTENANCE),

@@ -124,6 +124,48 @@ async fn an_unreachable_consul_is_given_up_in_bounded_time_and_names_every_addre
     assert!(urls(&world).len() > 10, "it was tried again and again");
 }
 
+/// It was certainly not done, so a write is repeated as well.
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_is_no_answer_and_the_next_address_is_asked() {
+    let done = r#"{"Results":[{"KV":{"Key":"k","Flags":0,"ModifyIndex":6}}]}"#;
+    let (world, client) = client(vec![reply(429, "too many connections"), reply(200, done)]);
+    let begun = Instant::now();
+    let written = client.kv_compare_and_set(None, &entry(), b"{}").await.expect("written");
+    assert_eq!((written, begun.elapsed()), (KvWrite::Done(6), Duration::ZERO));
+    assert_eq!(urls(&world).len(), 2);
+    // An agent is alone, here or seen from its node, and locks are asked for the same way.
+    let (_, client) = self::client(vec![reply(429, ""), reply(200, "")]);
+    let agent = client.at("http://a:1", Some(&Host::Local));
+    agent.set_maintenance(Extent::Node, true, "r").await.expect("written");
+    let (_, client) = self::client(vec![reply(429, ""), reply(429, ""), reply(200, "true")]);
+    assert!(client.kv_acquire("k", "s", b"x").await.expect("an answer"));
+    let (_, client) = self::client(vec![reply(429, ""), reply(200, "")]);
+    assert!(client.session_renew("s").await.expect("an answer"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_is_left_alone_for_as_long_as_it_asks_up_to_the_patience() {
+    let busy = |status, wait: &str| {
+        let headers = [("retry-after".to_owned(), wait.to_owned())].into();
+        Ok(Reply { status, headers, ..Reply::default() })
+    };
+    let took = |replies: Vec<_>| async {
+        let (world, client) = client(replies);
+        let agent = client.at("http://a:1", None);
+        let begun = Instant::now();
+        let answer = agent.set_maintenance(Extent::Node, true, "r").await;
+        (answer.is_ok(), begun.elapsed().as_secs(), urls(&world).len())
+    };
+    assert_eq!(took(vec![busy(503, "3"), reply(200, "")]).await, (true, 3, 2));
+    assert_eq!(took(vec![busy(429, "3"), busy(429, "4"), reply(200, "")]).await, (true, 7, 3));
+    // Longer than the patience: one last time at its end.
+    assert_eq!(took(vec![busy(503, "3600"), reply(200, "")]).await, (true, 15, 2));
+    let far = "18446744073709551615";
+    assert_eq!(took(vec![busy(503, far), busy(503, far)]).await, (false, 15, 2));
+    // Another 503 may come from behind a write that was done.
+    assert_eq!(took(vec![reply(503, ""), reply(200, "")]).await, (false, 0, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_certificate_is_not_tried_again_where_no_other_address_may_do_better() {
     let untrusted = || Err(HttpError::Untrusted("UnknownIssuer".into()));

@@ -10,13 +10,17 @@ use crate::event::{Fact, Step};
 use crate::gateway::Method;
 use crate::registry::{Error, Switch, Written};
 use crate::spec::RegistrySpec;
+use crate::text;
 use crate::world::World;
 
-/// How often a write is tried while others write the same key.
+/// How often a write is tried that was answered and is not seen to be done, or while others write the same key.
 const ATTEMPTS: u32 = 5;
 
-/// The pause before looking at a key again whose write got no answer.
+/// The pause before looking again at what could not be read or written; it doubles up to [`LONGEST_PAUSE`].
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// The longest pause between two looks.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long an instance may be unknown to Consul after its service was started.
 const COMES_BACK: Duration = Duration::from_secs(30);
@@ -24,14 +28,49 @@ const COMES_BACK: Duration = Duration::from_secs(30);
 /// For a gateway to follow, beyond twice its own lag: its active checks need their time.
 const CONFIRM_TIME: Duration = Duration::from_secs(60);
 
+/// Looks again and again at what cannot be read or written at the moment, until the step's deadline.
+struct Patience {
+    deadline: Instant,
+    pause: Duration,
+    /// The trouble was told as a warning.
+    told: bool,
+}
+
+impl Patience {
+    fn until(deadline: Instant) -> Self {
+        Self { deadline, pause: LOOK_AGAIN, told: false }
+    }
+
+    /// How long to wait now, or nothing once there is no time left.
+    fn next(&mut self, now: Instant) -> Option<Duration> {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        (now + pause < self.deadline).then_some(pause)
+    }
+}
+
 impl<W: World> NodeRun<W> {
     /// Marks the node down or up: what was there is in the journal before it is changed.
     pub(super) async fn set_down(&mut self, step: Step, down: bool) -> Result<Found, Trouble> {
         let shared = self.shared.clone();
         let registry = &shared.registry;
+        let mut patience = Patience::until(Instant::now() + self.confirm_time());
+        // What a gateway does not list is out only if rollgate took it out.
+        let mut was_taken = self.down || self.planned.was_out || self.planned.taken_out;
         let mut unanswered = None;
-        for _ in 0..ATTEMPTS {
-            let switch = self.find_switch(step).await?;
+        let mut attempts = 0;
+        while attempts < ATTEMPTS {
+            let switch = match self.find_switch(step).await {
+                Ok(switch) => switch,
+                Err(Error::Away(problem)) => {
+                    self.wait_for(step, &mut patience, problem).await?;
+                    continue;
+                }
+                Err(error) => return Err(Trouble::from(error.to_string())),
+            };
+            if let Some(absent) = switch.absent.as_ref().filter(|_| !was_taken) {
+                return Err(Trouble::from(absent.clone()));
+            }
             let (key, modify_index) = (switch.name.clone(), switch.modify_index);
             if switch.down == Some(down) {
                 self.written = Instant::now();
@@ -46,9 +85,16 @@ impl<W: World> NodeRun<W> {
             let original = switch.original.clone();
             let writing = Fact::RegistryWriting { key: key.clone(), down, original, modify_index };
             // Noted before anything else can happen: whoever is interrupted from here on has to look.
+            let was_down = self.down;
             self.down |= down;
             self.unanswered = true;
             self.record(Some(step), writing).await?;
+            if down && !self.may_still_leave().await {
+                self.not_written(step).await?;
+                self.down = was_down;
+                self.make_room(step).await?;
+                continue;
+            }
             let guard = shared.lock.guard().now();
             match registry.write(&guard, &self.node, &switch, down).await {
                 Ok(Written::Done(modify_index)) => {
@@ -61,9 +107,11 @@ impl<W: World> NodeRun<W> {
                 // Somebody else changed the key meanwhile: their change stays, ours is made on top of it.
                 Ok(Written::Conflict) => {
                     unanswered = None;
+                    attempts += 1;
                     self.not_written(step).await?;
                 }
                 Ok(Written::NotHeld) => {
+                    attempts += 1;
                     self.not_written(step).await?;
                     if shared.lock.refused(&guard).await.is_err() {
                         return Err(Trouble::Halt);
@@ -71,8 +119,17 @@ impl<W: World> NodeRun<W> {
                 }
                 // It may or may not have been done: look.
                 Err(Error::Unknown(problem)) => {
-                    unanswered = Some(problem);
+                    was_taken = true;
+                    self.wait_quietly(step, &mut patience, problem).await?;
+                }
+                Err(Error::NotShown(problem)) => {
+                    (was_taken, unanswered) = (true, Some(problem));
+                    attempts += 1;
                     tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                Err(Error::Away(problem)) => {
+                    self.not_written(step).await?;
+                    self.wait_for(step, &mut patience, problem).await?;
                 }
                 Err(Error::Gone(problem) | Error::Failed(problem)) => {
                     self.not_written(step).await?;
@@ -86,18 +143,48 @@ impl<W: World> NodeRun<W> {
         })))
     }
 
+    /// Waits for what cannot be reached at the moment. That is told once, and then as progress.
+    async fn wait_for(
+        &self,
+        step: Step,
+        patience: &mut Patience,
+        problem: String,
+    ) -> Result<(), Trouble> {
+        if !patience.told {
+            patience.told = true;
+            let left = text::duration(patience.deadline.saturating_duration_since(Instant::now()));
+            let message =
+                format!("{}: {problem}; `{step}` is retried for up to {left}", self.node.name);
+            self.record(Some(step), Fact::Warning { message }).await?;
+        }
+        self.wait_quietly(step, patience, problem).await
+    }
+
+    async fn wait_quietly(
+        &self,
+        step: Step,
+        patience: &mut Patience,
+        problem: String,
+    ) -> Result<(), Trouble> {
+        let now = Instant::now();
+        let Some(pause) = patience.next(now) else { return Err(Trouble::from(problem)) };
+        let left = patience.deadline.saturating_duration_since(now);
+        self.tell(step, format!("retrying: {problem}"), None, left);
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
     /// Reads the node's switch. An instance that has deregistered itself while it restarts gets the time to come back.
-    async fn find_switch(&self, step: Step) -> Result<Switch, Trouble> {
+    async fn find_switch(&self, step: Step) -> Result<Switch, Error> {
         let deadline = Instant::now() + COMES_BACK;
         loop {
             match self.shared.registry.read(&self.node).await {
-                Ok(switch) => return Ok(switch),
                 Err(Error::Gone(problem)) if self.stopped && Instant::now() < deadline => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     self.tell(step, format!("waits for it to come back: {problem}"), None, left);
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
-                Err(error) => return Err(Trouble::from(error.to_string())),
+                found => return found,
             }
         }
     }
@@ -134,19 +221,15 @@ impl<W: World> NodeRun<W> {
     ) -> Result<Found, Trouble> {
         let (sender, mut receiver) = tokio::sync::mpsc::channel::<String>(16);
         let mut tasks = JoinSet::new();
-        let nodes = self.shared.spec.nodes.iter();
-        let pool: Vec<String> = nodes.map(|node| node.address.clone()).collect();
         for gateway in &self.shared.gateways {
             let gateway = gateway.clone();
             let (address, written, sender) =
                 (self.node.address.clone(), self.written, sender.clone());
-            let pool = pool.clone();
             tasks.spawn(async move {
                 let tell = |message| {
                     let _ = sender.try_send(message);
                 };
-                let result =
-                    gateway.confirm(&address, routed, &pool, written, deadline, tell).await;
+                let result = gateway.confirm(&address, routed, written, deadline, tell).await;
                 (gateway.name().to_owned(), result)
             });
         }
@@ -192,5 +275,25 @@ impl<W: World> NodeRun<W> {
         }
         proven.sort();
         Ok(Found::from(format!("proven: {}", proven.join(", "))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_away_is_looked_for_more_and_more_rarely_until_the_deadline() {
+        let begun = Instant::now();
+        let mut patience = Patience::until(begun + Duration::from_secs(60));
+        let mut pauses = Vec::new();
+        while let Some(pause) = patience.next(Instant::now()) {
+            tokio::time::sleep(pause).await;
+            pauses.push(pause.as_millis());
+        }
+        assert_eq!(pauses[..5], [200, 400, 800, 1600, 2000]);
+        assert!(pauses[4..].iter().all(|pause| *pause == 2000));
+        let waited = begun.elapsed();
+        assert!((58..60).contains(&waited.as_secs()), "{waited:?}");
     }
 }

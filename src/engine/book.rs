@@ -80,7 +80,7 @@ impl<W: World> Book<'_, W> {
             }
         }
         self.lines += &line;
-        if event.is_durable() {
+        if self.is_progress(&event) {
             self.moved = Instant::now();
         }
         self.release.commit(&event, change);
@@ -91,6 +91,36 @@ impl<W: World> Book<'_, W> {
         }
         self.sink.event(&event, &self.release);
         Ok(())
+    }
+
+    /// Whether an event brings the release nearer to its end: what is only done again does not.
+    fn is_progress(&self, event: &Event) -> bool {
+        let node = event.node.as_ref().and_then(|name| self.release.nodes.get(name));
+        match event.fact {
+            Fact::StepFinished { .. } => {
+                !node.zip(event.step).is_some_and(|(node, step)| node.done.contains(&step))
+            }
+            Fact::ReleaseStarted(_)
+            | Fact::ReleaseResumed(_)
+            | Fact::BatchStarted { .. }
+            | Fact::NodeFailed(_)
+            | Fact::NodePutBack { .. }
+            | Fact::NodeInterrupted {}
+            | Fact::NodeRollingBack { .. }
+            | Fact::NodeRolledBack { .. }
+            | Fact::NodeDone { .. }
+            | Fact::ReleaseStopping { .. }
+            | Fact::ReleaseFinished(_) => true,
+            Fact::StepStarted {}
+            | Fact::CapacitySeen { .. }
+            | Fact::RegistryWriting { .. }
+            | Fact::RegistryWritten { .. }
+            | Fact::RegistryRefused {}
+            | Fact::NodeMarked { .. }
+            | Fact::GatewayProven { .. }
+            | Fact::StepProgress { .. }
+            | Fact::Warning { .. } => false,
+        }
     }
 
     /// Stops a release of which nothing has come to its end for so long.

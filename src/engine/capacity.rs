@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::node::{NodeRun, Trouble};
+use super::node::{Bound, NodeRun, Trouble};
+use super::pool::Part;
+use super::run::Mode;
 use crate::event::{Fact, Step};
 use crate::gateway::Observation;
-use crate::spec::Spec;
+use crate::spec::{NodeSpec, Spec};
 use crate::text::count;
 use crate::world::World;
 
@@ -17,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// How old a look may be when the node is marked down; what is written meanwhile may have to wait for Consul.
+const FRESH: Duration = Duration::from_millis(500);
 
 /// How many looks in a row must find nothing once one of them did: a look may miss a worker, and trying again and
 /// again finds a look that does.
@@ -35,30 +40,41 @@ impl Capacity {
     }
 }
 
-/// Returns why the node at `address` may not be taken, judged by what one gateway shows.
+/// Whether the node at `address` would be missed: any worker still routes to it, and it is not on its way out already.
+fn is_missed(seen: &Observation, leaving: &BTreeSet<String>, address: &str) -> bool {
+    seen.routes_somewhere_to(address) && !leaving.contains(address)
+}
+
+/// Returns why the node at `address` may not be taken if it would be missed, judged by what one gateway shows: who stays
+/// must be well, and every worker must route to it.
 pub(super) fn objection(
     spec: &Spec,
     gateway: &str,
     seen: &Observation,
     leaving: &BTreeSet<String>,
+    unwell: &BTreeSet<String>,
     address: &str,
 ) -> Option<String> {
-    let routed = |other: &str| seen.routes_to(other) && !leaving.contains(other);
-    // A node that any worker still routes to serves somebody; one that stays must be routed to by all.
-    if leaving.contains(address) || !seen.routes_somewhere_to(address) {
-        return None;
-    }
+    let serves =
+        |other: &str| seen.routes_to(other) && !leaving.contains(other) && !unwell.contains(other);
     let others = spec.nodes.iter().filter(|node| node.address != address);
-    let (stay, gone): (Vec<_>, Vec<_>) = others.partition(|node| routed(&node.address));
+    let (stay, gone): (Vec<_>, Vec<_>) = others.partition(|node| serves(&node.address));
     let floor = spec.floor();
     if stay.len() >= floor {
         return None;
     }
-    let gone: Vec<_> = gone.iter().map(|node| node.name.as_str()).collect();
-    let because = match gone.as_slice() {
-        [] => String::new(),
-        names => format!(" ({} not routed there)", names.join(", ")),
+    let (unwell, gone): (Vec<_>, Vec<_>) =
+        gone.into_iter().partition(|node| unwell.contains(&node.address));
+    let told = |nodes: &[&NodeSpec], what: &str| {
+        let names: Vec<_> = nodes.iter().map(|node| node.name.as_str()).collect();
+        (!names.is_empty()).then(|| format!("{} {what}", names.join(", ")))
     };
+    let because: Vec<_> = [told(&gone, "not routed there"), told(&unwell, "not healthy")]
+        .into_iter()
+        .flatten()
+        .collect();
+    let because =
+        if because.is_empty() { String::new() } else { format!(" ({})", because.join("; ")) };
     Some(format!(
         "{gateway} would route to {} only, fewer than {floor}{because}",
         count(stay.len(), "node"),
@@ -66,16 +82,30 @@ pub(super) fn objection(
 }
 
 impl<W: World> NodeRun<W> {
-    /// Waits until the node may be taken without leaving too few at any gateway, and takes it.
-    pub(super) async fn take(&self, step: Step) -> Result<(), Trouble> {
+    /// Verifies the nodes that are done, waits until this one may be taken without leaving too few at any gateway, and takes
+    /// it.
+    pub(super) async fn take(&mut self, step: Step) -> Result<(), Trouble> {
+        if !self.goes_back() {
+            self.shared.verify_done().await;
+        }
+        self.make_room(step).await
+    }
+
+    /// Waits until the node may leave without leaving too few at any gateway. One that serves stays once too many others have
+    /// failed.
+    pub(super) async fn make_room(&mut self, step: Step) -> Result<(), Trouble> {
         let deadline = Instant::now() + PATIENCE;
         let mut looks = 1;
         loop {
-            if self.shared.too_many_failed() && !self.goes_back() {
+            if self.bound == Bound::Forward && self.shared.too_many_failed() {
                 return Err(Trouble::NotTaken);
             }
             let problem = match self.try_to_take(looks).await {
-                Ok(routed) => return self.record(Some(step), Fact::CapacitySeen { routed }).await,
+                Ok(routed) => {
+                    self.looked = Some(Instant::now());
+                    self.shared.pool.leave(&self.node.name);
+                    return self.record(Some(step), Fact::CapacitySeen { routed }).await;
+                }
                 Err(problem) => problem,
             };
             looks = LOOKS_IN_DOUBT;
@@ -88,16 +118,78 @@ impl<W: World> NodeRun<W> {
         }
     }
 
+    /// Looks again if the last look is not fresh. Returns whether the node may still leave; if not, it stays.
+    pub(super) async fn may_still_leave(&mut self) -> bool {
+        if self.looked.is_none_or(|looked| looked.elapsed() < FRESH) {
+            return true;
+        }
+        self.shared.capacity.lock().await.is_back(&self.node.address);
+        let leaves = self.try_to_take(1).await.is_ok();
+        if leaves {
+            self.looked = Some(Instant::now());
+        } else if self.bound != Bound::Out {
+            self.shared.pool.join(&self.node.name, Part::Other);
+        }
+        leaves
+    }
+
+    /// Whether the node may serve with a version that failed elsewhere after its proof of health: only if too few others
+    /// serve, and it cannot go back.
+    pub(super) async fn may_enable(&self) -> Result<(), Trouble> {
+        if self.bound != Bound::Forward || self.shared.mode != Mode::Deploy {
+            return Ok(());
+        }
+        self.shared.verify_done().await;
+        let Some(fallen) =
+            self.shared.pool.first_fallen().filter(|_| self.shared.too_many_failed())
+        else {
+            return Ok(());
+        };
+        let name = &self.node.name;
+        let Some(objection) = self.missed_by().await.filter(|_| self.way_back().is_none()) else {
+            let reason = format!("not enabled: {fallen} has failed with the same version");
+            return Err(Trouble::from(reason));
+        };
+        let message = format!(
+            "{name} is enabled although {fallen} has failed with the same version: without it {objection}"
+        );
+        self.record(None, Fact::Warning { message }).await
+    }
+
+    /// Why others are too few without this node, if they are.
+    async fn missed_by(&self) -> Option<String> {
+        let (spec, address) = (&self.shared.spec, &self.node.address);
+        let leaving = self.shared.capacity.lock().await.leaving.clone();
+        let unwell = self.shared.pool.unwell(spec);
+        for gateway in &self.shared.gateways {
+            let name = gateway.name();
+            let problem = match gateway.observe().await {
+                Ok(seen) => objection(spec, name, &seen, &leaving, &unwell, address),
+                Err(error) => Some(format!("{name} cannot be read: {error}")),
+            };
+            if problem.is_some() {
+                return problem;
+            }
+        }
+        None
+    }
+
     /// Looks at every gateway so many times and takes the node, or says what stands against it. One node at a time.
     async fn try_to_take(&self, looks: u32) -> Result<BTreeMap<String, usize>, String> {
         let (spec, address) = (&self.shared.spec, &self.node.address);
         let mut capacity = self.shared.capacity.lock().await;
+        let unwell = self.shared.pool.unwell(spec);
         let mut routed = BTreeMap::new();
         for gateway in (0..looks).flat_map(|_| &self.shared.gateways) {
             let name = gateway.name();
             let seen = gateway.observe().await;
             let seen = seen.map_err(|error| format!("{name} cannot be read: {error}"))?;
-            let problem = objection(spec, name, &seen, &capacity.leaving, address);
+            // One that leaves for good must not be the last one that could serve, whether it does or not.
+            if self.bound != Bound::Out && !is_missed(&seen, &capacity.leaving, address) {
+                routed.insert(name.to_owned(), seen.serving(spec));
+                continue;
+            }
+            let problem = objection(spec, name, &seen, &capacity.leaving, &unwell, address);
             problem.map_or(Ok(()), Err)?;
             routed.insert(name.to_owned(), seen.serving(spec));
         }
@@ -135,11 +227,22 @@ strategy: {{ min_available: {min_available} }}"
             seen.routed.insert(node.address.clone(), true);
             seen.routed_somewhere.insert(node.address.clone(), true);
         }
-        let objection = |seen: &Observation, leaving: &[&str]| {
-            let leaving = leaving.iter().map(ToString::to_string).collect();
-            objection(&spec, "gw", seen, &leaving, "10.0.1.1:80")
+        let set = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        let with_unwell = |seen: &Observation, leaving: &[&str], unwell: &[&str]| {
+            let (leaving, address) = (set(leaving), "10.0.1.1:80");
+            let objects = || objection(&spec, "gw", seen, &leaving, &set(unwell), address);
+            is_missed(seen, &leaving, address).then(objects).flatten()
         };
+        let objection = |seen: &Observation, leaving: &[&str]| with_unwell(seen, leaving, &[]);
         assert_eq!(objection(&seen, &[]), None);
+        // One that is not well serves nobody, and nobody misses it.
+        assert_eq!(with_unwell(&seen, &[], &["10.0.1.1:80"]), None);
+        assert_eq!(
+            with_unwell(&seen, &["10.0.1.2:80"], &["10.0.1.3:80"]).as_deref(),
+            Some(
+                "gw would route to 0 nodes only, fewer than 2 (b not routed there; c not healthy)"
+            )
+        );
         // A gateway that has not noticed yet that `b` is leaving does not count it as staying.
         assert_eq!(
             objection(&seen, &["10.0.1.2:80"]).as_deref(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::node::{Found, NodeRun, Trouble};
@@ -15,6 +16,9 @@ use crate::world::{Command, HttpError, PATTERN_LIMIT, Reply, Request, Stdin, Wor
 
 /// Between two counts.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// No service has so many requests; what floats above it is not exact.
+const LARGEST: f64 = 1e15;
 
 /// For one count.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -94,19 +98,27 @@ impl<W: World> NodeRun<W> {
                     Err(error) => Err(format!("{url}: {error}")),
                 }
             }
-            CountSpec::Sockets(idle) => {
-                let output = self.ask(Operation::Sockets { port: self.node.port() }).await?;
-                let connections = Connection::parse(&output, &self.node.address)?;
-                Ok(in_flight(&connections, *idle) as u64)
-            }
-            CountSpec::Gateways => {
+            CountSpec::Sockets(idle) => self.count_sockets(*idle).await,
+            CountSpec::Gateways { or_sockets } => {
+                let gateways = || self.shared.gateways.iter().filter(|seen| seen.has_requests());
+                for gateway in gateways() {
+                    if let (Some(_), Some(idle)) = (gateway.miscounts().await?, or_sockets) {
+                        return self.count_sockets(*idle).await;
+                    }
+                }
                 let mut sum = 0_u64;
-                for gateway in self.shared.gateways.iter().filter(|seen| seen.has_requests()) {
+                for gateway in gateways() {
                     sum = sum.saturating_add(gateway.in_flight(&self.node.address).await?);
                 }
                 Ok(sum)
             }
         }
+    }
+
+    async fn count_sockets(&self, idle: Duration) -> Result<u64, String> {
+        let output = self.ask(Operation::Sockets { port: self.node.port() }).await?;
+        let connections = Connection::parse(&output, &self.node.address)?;
+        Ok(in_flight(&connections, idle) as u64)
     }
 
     /// Looks at the node's listener.
@@ -125,7 +137,9 @@ impl<W: World> NodeRun<W> {
         };
         let output = self.shared.world.run(&self.node.host, command).await;
         let output = output.map_err(|error| error.to_string())?;
-        if output.success() {
+        if output.is_cut() {
+            Err("it printed more than 1 MiB, and only the end of it is known".to_owned())
+        } else if output.success() {
             Ok(output.stdout_text())
         } else {
             Err(text::line(&output.stderr_text(), 200))
@@ -133,26 +147,58 @@ impl<W: World> NodeRun<W> {
     }
 }
 
+/// Reads how many requests a service tells. What is found in several places, as of several workers, adds up.
 fn number_in(reply: &Reply, place: &NumberPlace) -> Result<u64, String> {
     if reply.status != 200 {
         return Err(format!("answered {}", reply.status));
     }
-    match place {
+    let numbers: Vec<u64> = match place {
         NumberPlace::Pointer(pointer) => {
-            let document: serde_json::Value = serde_json::from_slice(&reply.body)
+            let document: Value = serde_json::from_slice(&reply.body)
                 .map_err(|error| format!("not JSON: {error}"))?;
-            let number = document.pointer(pointer).and_then(serde_json::Value::as_u64);
-            number.ok_or_else(|| format!("there is no number at `{pointer}`"))
+            let nowhere = || format!("there is no number at `{pointer}`");
+            let found = document.pointer(pointer).ok_or_else(nowhere)?;
+            let found: Vec<&Value> = match found {
+                Value::Array(several) => several.iter().collect(),
+                Value::Object(several) => several.values().collect(),
+                one => vec![one],
+            };
+            let numbers = found.into_iter().map(|found| {
+                let number = found.as_number().ok_or_else(nowhere)?;
+                requests(&number.to_string())
+            });
+            numbers.collect::<Result<_, _>>()?
         }
         NumberPlace::Pattern(pattern) => {
             let text = reply.searchable()?;
-            let mut first = None;
+            let mut numbers = Vec::new();
             Pattern::new(pattern)?.each(&text, |found| {
-                first.get_or_insert(found.get(1).and_then(|number| number.as_str().parse().ok()));
+                numbers.push(requests(found.get(1).map_or("", |number| number.as_str()))?);
                 Ok(())
             })?;
-            first.flatten().ok_or_else(|| "the pattern finds no number".to_owned())
+            numbers
         }
+    };
+    if numbers.is_empty() {
+        return Err("no number is found".to_owned());
+    }
+    Ok(numbers.into_iter().fold(0, u64::saturating_add))
+}
+
+/// A number of requests: a whole one, or one as metrics write it (`3.0`, `1e2`). A part of one counts as one.
+fn requests(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    if let Ok(number) = text.parse() {
+        return Ok(number);
+    }
+    match text.parse::<f64>() {
+        Ok(number) if (0.0..LARGEST).contains(&number) => {
+            // Not negative, and far below what an integer can hold.
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
+            let whole = number.ceil() as u64;
+            Ok(whole)
+        }
+        _ => Err(format!("`{}` is no number of requests", text::line(text, 40))),
     }
 }
 
@@ -179,5 +225,35 @@ mod tests {
         let pointer = NumberPlace::Pointer("/requests/active".into());
         assert_eq!(number_in(&reply(r#"{"requests":{"active":3}}"#), &pointer), Ok(3));
         assert!(number_in(&reply(r#"{"requests":{"active":-1}}"#), &pointer).is_err());
+    }
+
+    /// `client_python` in several processes has a series for each of them.
+    #[test]
+    fn several_series_of_one_metric_add_up() {
+        let pattern = NumberPlace::Pattern(r"inprogress\{[^}]*\} (\S+)".into());
+        let series = |numbers: &[&str]| {
+            let line = |number: &&str| format!("inprogress{{pid=\"7\"}} {number}\n");
+            number_in(&reply(&numbers.iter().map(line).collect::<String>()), &pattern)
+        };
+        assert_eq!(series(&["0.0", "3.0", "0"]), Ok(3));
+        assert_eq!(series(&["0", "1e2", "0.2"]), Ok(101));
+        assert_eq!(series(&["18446744073709551615", "1"]), Ok(u64::MAX));
+        for odd in ["-1", "NaN", "+Inf", "1e400", "x", "1e16"] {
+            assert!(series(&["0", odd]).is_err(), "{odd}");
+        }
+        assert_eq!(series(&[]), Err("no number is found".into()));
+        let pointer = NumberPlace::Pointer("/workers".into());
+        let at = |json: &str| number_in(&reply(&format!(r#"{{"workers":{json}}}"#)), &pointer);
+        assert_eq!(at("[0, 2, 1.0]"), Ok(3));
+        assert_eq!(at(r#"{"a":1,"b":4}"#), Ok(5));
+        for odd in ["[]", "{}", "[1,null]", r#"["1"]"#, "null", r#""""#, "[[1]]", "-1"] {
+            assert!(at(odd).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_group_that_took_no_part_is_no_number() {
+        let pattern = NumberPlace::Pattern(r"in_flight (\d+)?".into());
+        assert!(number_in(&reply("in_flight 3\nin_flight \n"), &pattern).is_err());
     }
 }

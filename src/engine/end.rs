@@ -17,6 +17,7 @@ pub(super) fn conclude<W: World>(
     book: &Book<'_, W>,
     spec: &Spec,
     staged: bool,
+    verified: bool,
     stop: &watch::Receiver<Stop>,
     elapsed_ms: u64,
 ) -> Finished {
@@ -25,6 +26,7 @@ pub(super) fn conclude<W: World>(
     let others = spec.nodes.len().saturating_sub(release.nodes.len());
     let serving = release
         .in_order()
+        .filter(|(_, node)| !node.fell)
         .filter(|(name, node)| match node.standing() {
             Standing::Untouched => {
                 !release.planned().iter().any(|plan| plan.node == *name && plan.was_out)
@@ -37,7 +39,7 @@ pub(super) fn conclude<W: World>(
     let stopped = matches!(*stop.borrow(), Stop::Requested(_));
     let untouched = release.nodes.values().all(|node| node.standing() == Standing::Untouched);
     let left = release.count(|node| matches!(node.phase, Phase::Waiting | Phase::Interrupted));
-    let complete = release.failures() == 0 && left == 0 && book.unwritten.is_none();
+    let complete = release.failures() == 0 && left == 0 && book.unwritten.is_none() && verified;
     let unknown = release.count(|node| {
         node.standing() == Standing::Unknown
             || node.failure.as_ref().is_some_and(|failure| failure.unknown)
@@ -63,7 +65,7 @@ pub(super) fn conclude<W: World>(
         (Outcome::Degraded, 22)
     } else if release.failures() > 0 && old_everywhere {
         (Outcome::RolledBack, 21)
-    } else if release.failures() > 0 || book.unwritten.is_some() || stalled {
+    } else if release.failures() > 0 || book.unwritten.is_some() || stalled || !verified {
         (Outcome::Failed, 20)
     } else {
         (Outcome::Stopped, 10)

@@ -4,8 +4,7 @@
 //! gateway that routes to the node although the key says down is told of, and nothing is stopped before it is proven
 //! out again. The key and each gateway are looked at on their own: one that does not answer delays no other.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{RwLock, oneshot};
@@ -35,10 +34,16 @@ pub(super) struct Guard {
 
 /// What the watch and the node's own way share.
 struct State {
-    /// A gateway routes to the node again, or may have.
-    astray: AtomicBool,
+    /// Why the node may not have been out all the time: a gateway routes to it again, or the key was set back.
+    astray: Mutex<Option<String>>,
     /// Read while a switch is turned, by whoever turns one.
     writing: RwLock<()>,
+}
+
+impl State {
+    fn astray(&self) -> MutexGuard<'_, Option<String>> {
+        self.astray.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The watch of one part: the registry, or a gateway.
@@ -57,18 +62,22 @@ struct Watch<W> {
 impl Guard {
     /// Watches a node that was proven out.
     pub(super) fn new<W: World>(shared: &Arc<Shared<W>>, node: &NodeSpec) -> Self {
-        let state = Arc::new(State { astray: AtomicBool::new(false), writing: RwLock::default() });
+        let state = Arc::new(State { astray: Mutex::default(), writing: RwLock::default() });
         let watches = Watch::of_all(shared, node, &state).map(Watch::go).collect();
         Self { _watches: watches, state }
     }
 
-    /// Looks right now and returns whether the node is out at every gateway, and was since this was asked last; otherwise
-    /// it has to be proven out anew. A gateway that cannot be read may be about to begin with an old list.
+    /// Looks right now whether the node is out at every gateway, and was since this was asked last. A gateway that cannot be
+    /// read may be about to begin with an old list.
+    ///
+    /// # Errors
+    ///
+    /// Why the node has to be proven out anew.
     pub(super) async fn stayed_out<W: World>(
         &self,
         shared: &Arc<Shared<W>>,
         node: &NodeSpec,
-    ) -> bool {
+    ) -> Result<(), String> {
         let looks = Watch::of_all(shared, node, &self.state).map(|mut watch| async move {
             watch.look_and_tell().await;
             if watch.unread.is_some() {
@@ -78,10 +87,11 @@ impl Guard {
             if let Some(problem) = &unread {
                 watch.tell(&format!("{problem}; the node is proven out again")).await;
             }
-            unread.is_none()
+            unread
         });
-        let all_seen = looks.collect::<JoinSet<_>>().join_all().await.into_iter().all(|seen| seen);
-        !self.state.astray.swap(false, Ordering::Relaxed) && all_seen
+        let unread = looks.collect::<JoinSet<_>>().join_all().await.into_iter().flatten().next();
+        let astray = self.state.astray().take();
+        astray.or(unread).map_or(Ok(()), Err)
     }
 
     /// Ends the watch; a write that is under way gets a moment.
@@ -118,7 +128,7 @@ impl<W: World> Watch<W> {
     async fn look_and_tell(&mut self) {
         let trouble = self.look().await;
         if let Some(trouble) = trouble.as_ref() {
-            self.state.astray.store(true, Ordering::Relaxed);
+            *self.state.astray() = Some(trouble.clone());
             if self.told.as_ref() != Some(trouble) {
                 self.tell(trouble).await;
             }
@@ -144,7 +154,10 @@ impl<W: World> Watch<W> {
         let name = gateway.name();
         match gateway.observe().await {
             Ok(seen) => {
-                return astray(&seen, &self.node.address).map(|what| format!("{name} {what}"));
+                let astray = astray(&seen, &self.node.address)?;
+                // The key says down and the node was proven out: a later proof must not rest on less.
+                gateway.contradict();
+                return Some(format!("{name} {astray}"));
             }
             // It proves nothing either way.
             Err(problem) => self.unread = Some(format!("{name} cannot be read: {problem}")),

@@ -9,7 +9,7 @@
 //! * [`node`]: one node's way through its steps, to the end, a failure, or a stop on request.
 //! * [`retreat`]: what becomes of a node that does not get to its end.
 //! * [`steps`]: what each step does. Reads like the runbook.
-//! * [`guard`]: what keeps a node out while it is out.
+//! * [`guard`]: what keeps a node out while it is out; [`pool`]: what watches those that serve.
 //! * [`capacity`], [`drain`], [`availability`]: the three things a step can be too careless about.
 
 mod availability;
@@ -22,6 +22,7 @@ mod guard;
 pub mod journal;
 mod node;
 pub mod past;
+mod pool;
 pub mod release;
 pub mod resume;
 mod retreat;

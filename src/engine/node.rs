@@ -7,7 +7,8 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
 use super::guard::Guard;
-use super::release::{Release, Way};
+use super::pool::Part;
+use super::release::Release;
 use super::run::{Mode, Record, Shared, Stop};
 use crate::event::{Drained, Fact, Failure, Planned, Step};
 use crate::node::Mark;
@@ -40,12 +41,27 @@ pub(super) struct NodeRun<W> {
     pub(super) unanswered: bool,
     /// The service was ended or changed by this release, or perhaps.
     pub(super) stopped: bool,
-    /// To the release, or back to what it ran before.
-    way: Way,
+    /// Where it goes.
+    pub(super) bound: Bound,
     /// Keeps it out while it is out.
     guard: Option<Guard>,
     /// What need not be done again; nothing is known of a node that is not taken up again.
     done: Option<Vec<Step>>,
+    /// When the gateways were looked at last whether it may leave.
+    pub(super) looked: Option<Instant>,
+    /// Until when the node may be proven out anew, once it had to be: all repeated proofs together have that time.
+    again_until: Option<Instant>,
+}
+
+/// Where a node is bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bound {
+    /// For what the release brings.
+    Forward,
+    /// For what it ran before.
+    Back,
+    /// Out of rotation: it was done and is not well any more.
+    Out,
 }
 
 /// Why a step did not end well.
@@ -139,7 +155,7 @@ impl<W: World> NodeRun<W> {
             } else {
                 shared.spec.node(name)?.clone()
             },
-            way: state.way,
+            bound: if state.goes_back() { Bound::Back } else { Bound::Forward },
             planned: planned.clone(),
             written: Instant::now(),
             mark: state.mark,
@@ -148,6 +164,8 @@ impl<W: World> NodeRun<W> {
             stopped: state.is_stopped(),
             guard: None,
             done: state.resumed.then(|| state.done.clone()),
+            looked: None,
+            again_until: None,
         })
     }
 
@@ -165,15 +183,36 @@ impl<W: World> NodeRun<W> {
                 () = interrupted => {}
             }
         }
+        if arrived == Arrival::Done {
+            let part = if self.goes_back() { Part::RolledBack } else { Part::Done };
+            self.shared.pool.join(&self.node.name, part);
+        }
     }
 
-    /// Turns a failed node around. Returns whether there is a way back, and somebody wants it.
-    async fn turn_back(&mut self) -> bool {
+    /// The node was done and is not well any more: goes back to what ran before if that is asked for and the way is known, and
+    /// leaves rotation otherwise.
+    pub(super) async fn fall(mut self, failure: Failure) {
+        self.bound = Bound::Out;
+        if !self.tell_failure(Step::Health, failure).await {
+            return;
+        }
+        if !self.turn_back().await {
+            self.withdraw().await;
+        } else if self.walk().await == Arrival::Done {
+            self.shared.pool.join(&self.node.name, Part::RolledBack);
+        }
+    }
+
+    /// What it goes back to when it fails, if there is a way back, and somebody wants it.
+    pub(super) fn way_back(&self) -> Option<&NodeSpec> {
         let wanted =
             matches!(self.shared.spec.on_failure, OnFailure::RollbackNode | OnFailure::RollbackAll);
-        let Some(old) = self.shared.spec.back.get(&self.node.name).filter(|_| wanted) else {
-            return false;
-        };
+        self.shared.spec.back.get(&self.node.name).filter(|_| wanted)
+    }
+
+    /// Turns a failed node around. Returns whether it goes back.
+    async fn turn_back(&mut self) -> bool {
+        let Some(old) = self.way_back().cloned() else { return false };
         if self.goes_back()
             || !self.stopped
             || self.shared.mode != Mode::Deploy
@@ -182,8 +221,8 @@ impl<W: World> NodeRun<W> {
             return false;
         }
         let version = old.version().unwrap_or_default();
-        self.node = old.clone();
-        self.way = Way::Back;
+        self.node = old;
+        self.bound = Bound::Back;
         self.done = Some(Vec::new());
         self.record(None, Fact::NodeRollingBack { version }).await.is_ok()
     }
@@ -232,34 +271,26 @@ impl<W: World> NodeRun<W> {
         }
     }
 
-    /// Does a step; nothing is stopped while a gateway may route to the node again.
+    /// Does a step; nothing is stopped while a gateway may route to the node again, or while another node may be failing.
     async fn step_guarded(&mut self, action: &Action) -> Ending {
         let command = action.command.as_ref();
         match action.step {
-            Step::Stop | Step::Restart => {
-                loop {
-                    let stop = stopped_for(self.shared.stop.clone(), Duration::ZERO);
-                    let stayed = tokio::select! {
-                        biased;
-                        stayed = self.stayed_out() => stayed,
-                        () = stop => {
-                            // The look may have begun to set the key right.
-                            self.unanswered = true;
-                            return Ending::Interrupted;
-                        }
-                    };
-                    if stayed {
-                        break;
-                    }
-                    for again in [Step::ConfirmOut, Step::Drain] {
-                        match self.step(again, None).await {
-                            Ending::Done => {}
-                            other => return other,
-                        }
-                    }
+            Step::Stop | Step::Restart => match self.may_stop().await {
+                Ending::Done => {}
+                other => return other,
+            },
+            Step::Enable => {
+                let stop = stopped_for(self.shared.stop.clone(), Duration::ZERO);
+                let may = tokio::select! {
+                    biased;
+                    may = self.may_enable() => may,
+                    () = stop => return Ending::Interrupted,
+                };
+                if let Err(trouble) = may {
+                    return Ending::Trouble(trouble);
                 }
+                self.end_guard().await;
             }
-            Step::Enable => self.end_guard().await,
             _ => {}
         }
         let ending = self.step(action.step, command).await;
@@ -272,11 +303,56 @@ impl<W: World> NodeRun<W> {
         ending
     }
 
-    async fn stayed_out(&self) -> bool {
+    /// Makes sure that the nodes that are done are well, and that this one is out still; proves it out again where it is not.
+    async fn may_stop(&mut self) -> Ending {
+        loop {
+            // What brought others down is not brought to a node that still serves.
+            if !self.goes_back() && !self.stopped {
+                let stop = stopped_for(self.shared.stop.clone(), Duration::ZERO);
+                tokio::select! {
+                    biased;
+                    () = self.shared.verify_done() => {}
+                    () = stop => return Ending::Interrupted,
+                }
+                if self.shared.too_many_failed() {
+                    return Ending::Interrupted;
+                }
+            }
+            let stop = stopped_for(self.shared.stop.clone(), Duration::ZERO);
+            let stayed = tokio::select! {
+                biased;
+                stayed = self.stayed_out() => stayed,
+                () = stop => {
+                    // The look may have begun to set the key right.
+                    self.unanswered = true;
+                    return Ending::Interrupted;
+                }
+            };
+            let Err(why) = stayed else { return Ending::Done };
+            let until = Instant::now() + self.confirm_time();
+            if Instant::now() >= *self.again_until.get_or_insert(until) {
+                return Ending::Trouble(Trouble::from(format!("it does not stay out: {why}")));
+            }
+            for again in [Step::ConfirmOut, Step::Drain] {
+                match self.step(again, None).await {
+                    Ending::Done => {}
+                    other => return other,
+                }
+            }
+        }
+    }
+
+    async fn stayed_out(&self) -> Result<(), String> {
         match &self.guard {
             Some(guard) => guard.stayed_out(&self.shared, &self.node).await,
-            None => true,
+            None => Ok(()),
         }
+    }
+
+    /// When a proof that the node is out has to be found.
+    pub(super) fn proven_out_until(&self) -> Instant {
+        let own = Instant::now() + self.confirm_time();
+        self.again_until.map_or(own, |until| until.min(own))
     }
 
     /// From here on whoever writes the key is this node's own way.
@@ -354,7 +430,7 @@ impl<W: World> NodeRun<W> {
 
     /// Whether it is on its way back to what it ran before.
     pub(super) fn goes_back(&self) -> bool {
-        self.way == Way::Back
+        self.bound == Bound::Back
     }
 
     fn stop_requested(&self) -> bool {

@@ -13,7 +13,7 @@ use comparison::{Comparison, Pieces};
 
 use super::copy::{self, Kept};
 use super::journal::{self, Folding};
-use super::release::Release;
+use super::release::{NodeState, Release, Standing};
 use crate::consul::Client;
 use crate::event::{Event, Fact, Outcome, Started};
 use crate::text;
@@ -92,6 +92,37 @@ async fn find_one<W: World>(
             bail!("`{id}` may be {}", several.join(", "))
         }
     }
+}
+
+/// Returns the release that was begun last of those that were begun after `past`, whose command is `wanted`, and which did
+/// something to a node; with the names of these nodes.
+///
+/// # Errors
+///
+/// When the journal of one that was begun later cannot be read.
+pub async fn later<W: World>(
+    state: &Path,
+    client: Option<&Client<W>>,
+    service: &str,
+    past: &Past,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Option<(Past, Vec<String>)>> {
+    let places = places(state, client, service).await?;
+    let begun = places.get(&past.id).map(|place| place.begun.clone()).unwrap_or_default();
+    let mut later: Vec<_> = places.into_iter().filter(|(_, place)| place.begun > begun).collect();
+    later.sort_by(|one, other| other.1.begun.cmp(&one.1.begun));
+    for (id, places) in later {
+        let found = read(client, service, &id, &places, Keep::Release).await?;
+        let untouched =
+            |node: &NodeState| node.standing() == Standing::Untouched && !node.is_stopped();
+        let nodes = found.release.in_order().filter(|(_, node)| !untouched(node));
+        let nodes: Vec<_> = nodes.map(|(name, _)| name.to_owned()).collect();
+        let command = found.release.started.as_ref().map(|started| started.command.as_str());
+        if command.is_some_and(&wanted) && !nodes.is_empty() {
+            return Ok(Some((found, nodes)));
+        }
+    }
+    Ok(None)
 }
 
 /// The releases that were begun last, as far as their journals could be read.

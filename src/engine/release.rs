@@ -201,7 +201,12 @@ impl Release {
             let Some(node) = self.nodes.get(&found.node) else {
                 bail!("there is no node `{}`", found.node)
             };
-            ensure!(node.is_unfinished(), "node `{}` has nothing to be resumed", found.node);
+            let again = node.phase == Phase::Done && found.done.is_empty();
+            ensure!(
+                again || node.is_unfinished(),
+                "node `{}` has nothing to be resumed",
+                found.node
+            );
             // What is not done again must have been done.
             let had = |step: &&Step| !node.done.contains(*step) && node.step != Some(**step);
             if let Some(step) = found.done.iter().find(had) {
@@ -225,7 +230,13 @@ impl Release {
         let waiting =
             |(_, node): &(&str, &NodeState)| node.phase == Phase::Waiting && !node.goes_back();
         let mut waiting: Vec<_> = self.in_order().filter(waiting).collect();
-        // Who is out costs no capacity, and others may wait for it; then those that were begun already.
+        // Nothing new is begun before those that were begun are done. Others may wait for those that are out.
+        if waiting.iter().any(|(_, node)| node.resumed) {
+            let was_out =
+                |name: &str| self.planned().iter().any(|own| own.node == name && own.was_out);
+            waiting.retain(|(name, node)| node.resumed || was_out(name));
+        }
+        // Who is out costs no capacity; then those that were begun already.
         waiting.sort_by_key(|(_, node)| rank(node));
         waiting.into_iter().take(size).map(|(name, _)| name.to_owned()).collect()
     }

@@ -10,8 +10,12 @@ use crate::survey::{Fleet, NodeFacts};
 /// Returns what becomes of each node that did not come to its end.
 #[must_use]
 pub fn resumptions(release: &Release, spec: &Spec, fleet: &Fleet) -> Vec<Resumption> {
-    let unfinished = release.in_order().filter(|(_, state)| state.is_unfinished());
-    unfinished
+    let unfinished = |(name, state): &(&str, &NodeState)| {
+        state.is_unfinished() || fleet.nodes.get(*name).is_some_and(|facts| is_undone(state, facts))
+    };
+    release
+        .in_order()
+        .filter(unfinished)
         .filter_map(|(name, state)| {
             let node = if state.goes_back() { spec.back.get(name) } else { spec.node(name) };
             let (node, facts) = (node?, fleet.nodes.get(name)?);
@@ -45,6 +49,13 @@ pub fn objections(
     for (name, state) in release.in_order() {
         let begun = nodes.iter().any(|found| found.node == name);
         let facts = fleet.nodes.get(name);
+        if let Some(runs) =
+            facts.zip(spec.node(name)).and_then(|(facts, node)| changed_version(state, node, facts))
+        {
+            problems.push(format!(
+                "{name} was done and runs {runs} now: somebody else has changed it; deploy anew"
+            ));
+        }
         let problem =
             facts.and_then(|facts| facts.problem.as_ref().or(facts.registry_problem.as_ref()));
         if let Some(problem) = problem.filter(|_| begun) {
@@ -58,6 +69,20 @@ pub fn objections(
         }
     }
     problems
+}
+
+/// Whether a node that was done is so no more: it is not well, or not in rotation.
+fn is_undone(state: &NodeState, facts: &NodeFacts) -> bool {
+    let unwell = facts.health.problem.is_some() && !facts.health.is_unasked;
+    state.phase == Phase::Done && (unwell || facts.down == Some(true))
+}
+
+/// Which version a node that was done runs now, if it is not the one that the release brought.
+fn changed_version(state: &NodeState, node: &NodeSpec, facts: &NodeFacts) -> Option<String> {
+    let brought = node.health.identity.as_ref().map(|identity| identity.equals.as_str());
+    // Only a process tells what runs; one that has ended tells nothing.
+    let runs = facts.health.version.clone().filter(|_| state.phase == Phase::Done)?;
+    brought.is_some_and(|brought| !runs.is(brought)).then(|| runs.shown())
 }
 
 /// A node goes on with its proof of health if the new process is seen to run, and from the start otherwise: nothing

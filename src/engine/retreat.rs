@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::node::{COURTESY_GRACE, NodeRun, Trouble, stopped_for};
+use super::pool::Part;
 use super::run::Stop;
 use crate::event::{Fact, Failure, Step};
 use crate::world::World;
@@ -31,17 +32,8 @@ impl<W: World> NodeRun<W> {
             self.shared.failures.fetch_add(1, Ordering::Relaxed);
         }
         failure.put_back = self.may_be_put_back();
-        if !failure.put_back {
-            let interrupted = stopped_for(self.shared.stop.clone(), COURTESY_GRACE);
-            failure.log = tokio::select! {
-                biased;
-                log = self.last_log_lines(step) => log,
-                () = interrupted => Vec::new(),
-            };
-        }
         let put_back = failure.put_back;
-        let failed = Fact::NodeFailed(Box::new(failure));
-        if self.record(Some(step), failed).await.is_err() || !put_back {
+        if !self.tell_failure(step, failure).await || !put_back {
             return;
         }
         let deadline = Instant::now() + self.confirm_time();
@@ -51,6 +43,43 @@ impl<W: World> NodeRun<W> {
             () = self.put_back(step, deadline, patience) => {}
             () = interrupted => {}
         }
+    }
+
+    /// Records a failure, with what the service said last unless the node will be put back. Returns whether it is recorded.
+    pub(super) async fn tell_failure(&self, step: Step, mut failure: Failure) -> bool {
+        if !failure.put_back {
+            let interrupted = stopped_for(self.shared.stop.clone(), COURTESY_GRACE);
+            failure.log = tokio::select! {
+                biased;
+                log = self.last_log_lines(step) => log,
+                () = interrupted => Vec::new(),
+            };
+        }
+        self.record(Some(step), Fact::NodeFailed(Box::new(failure))).await.is_ok()
+    }
+
+    /// Takes a node that is not well out of rotation, if enough others serve at every gateway.
+    pub(super) async fn withdraw(&mut self) {
+        let step = Step::Disable;
+        let name = self.node.name.clone();
+        let interrupted = stopped_for(self.shared.stop.clone(), PUT_BACK_GRACE);
+        let left = async {
+            self.make_room(step).await?;
+            self.set_down(step, true).await?;
+            self.confirm(step, false, Instant::now() + self.confirm_time()).await
+        };
+        let trouble = tokio::select! {
+            biased;
+            left = left => left.err(),
+            () = interrupted => Some(Trouble::from("the release is to stop".to_owned())),
+        };
+        let Some(trouble) = trouble.filter(|trouble| !matches!(trouble, Trouble::Halt)) else {
+            return;
+        };
+        let stays = if self.down { "is marked down" } else { "stays in rotation" };
+        let reason = trouble.into_failure().reason;
+        let message = format!("{name} is not well and {stays}: {reason}");
+        let _ = self.record(None, Fact::Warning { message }).await;
     }
 
     /// What a step to the service was to do was certainly never begun. What served before then still does, unless the
@@ -104,6 +133,7 @@ impl<W: World> NodeRun<W> {
     async fn put_back(&mut self, step: Step, deadline: Instant, patience: Duration) {
         // A write without an answer may still be done after ours; one more of the same kind, which it then
         // cannot follow, settles that.
+        self.looked = None;
         let settled = async {
             if self.unanswered {
                 self.set_down(step, true).await?;
@@ -127,6 +157,7 @@ impl<W: World> NodeRun<W> {
             }
         }
         self.shared.capacity.lock().await.is_back(&self.node.address);
+        self.shared.pool.join(&self.node.name, Part::Other);
         let deadline = deadline.min(Instant::now() + patience);
         let proven = match self.confirm(step, true, deadline).await {
             Ok(_) => true,

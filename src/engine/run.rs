@@ -1,4 +1,5 @@
-//! The loop of a release: take a batch, let its nodes go through their steps, write every event before it counts.
+//! The loop of a release: take a batch, let its nodes go through their steps, verify the pool at the end, write every event
+//! before it counts.
 //!
 //! Nodes of a batch go on at the same time. Each asks for its events to be recorded and goes on only when they
 //! are on the disk; so the order in the journal is the order in which things were allowed to happen.
@@ -17,7 +18,8 @@ use super::capacity::Capacity;
 use super::copy::Copy;
 use super::end::conclude;
 use super::journal::Journal;
-use super::node::NodeRun;
+use super::node::{NodeRun, stopped_for};
+use super::pool::{Fallen, Pool};
 use super::release::Release;
 use crate::consul::Client;
 use crate::event::{Event, Fact, Resumed, Started, Step};
@@ -135,6 +137,8 @@ pub(super) struct Shared<W> {
     pub(super) mode: Mode,
     pub(super) lock: Arc<Lock<W>>,
     pub(super) capacity: Mutex<Capacity>,
+    /// The nodes that serve.
+    pub(super) pool: Pool,
     /// How many nodes have failed, those that could not be used from the start included.
     pub(super) failures: AtomicUsize,
     pub(super) stop: watch::Receiver<Stop>,
@@ -171,25 +175,11 @@ impl<W: World> Engine<W> {
         sink: &mut dyn Sink,
     ) -> Result<Ended> {
         let clock = Instant::now();
-        let (sender, mut receiver) = mpsc::channel(256);
-        let (halt, mut stop) = watch::channel(Stop::No);
+        let (sender, records) = mpsc::channel(256);
+        let (fell, fallen) = mpsc::unbounded_channel();
+        let (halt, stop) = watch::channel(Stop::No);
         let halt = Arc::new(halt);
         let asked = tokio::spawn(pass_on(self.stop, self.lock.lost(), halt.clone()));
-        let questions = Asker::new(self.world.clone(), Some(&self.consul));
-        let gateways = self.spec.gateways.iter();
-        let shared = Arc::new(Shared {
-            registry: Registry::new(&self.world, &self.consul, &self.spec),
-            gateways: gateways.map(|gateway| Watcher::new(questions.clone(), gateway)).collect(),
-            world: self.world.clone(),
-            consul: self.consul,
-            spec: self.spec,
-            mode: self.mode,
-            lock: self.lock.clone(),
-            capacity: Mutex::new(Capacity::default()),
-            failures: AtomicUsize::new(0),
-            stop: stop.clone(),
-            records: sender,
-        });
         let (release, first) = match begin {
             Begin::Started(started) => (Release::default(), Fact::ReleaseStarted(started)),
             Begin::Resumed(release, resumed) => (*release, Fact::ReleaseResumed(resumed)),
@@ -210,52 +200,33 @@ impl<W: World> Engine<W> {
             failed: None,
         };
         book.tell(first).await?;
-        shared.failures.store(book.release.failures(), Ordering::Relaxed);
-
-        let patience = shared.spec.progress_deadline;
-        let staged = !matches!(self.mode, Mode::Deploy)
-            || stage(&shared, &mut book, &mut receiver, &mut stop).await;
-        while staged && book.failed.is_none() {
-            note_stop(&mut book, &stop);
-            let size = shared.spec.batches.size(book.release.batch, shared.spec.nodes.len());
-            // What is on its way back comes before anything new; everything goes back once the release has failed.
-            let failed = shared.spec.stops_after(book.release.failures());
-            let all = failed && shared.spec.on_failure == OnFailure::RollbackAll;
-            let asked = *stop.borrow() != Stop::No;
-            let mut back = true;
-            // Nobody can turn a node around of which it is not known what it ran before.
-            let turns = |name: &str| all && shared.spec.back.contains_key(name);
-            let mut nodes = if asked { Vec::new() } else { book.release.next_back(size, turns) };
-            if nodes.is_empty() && !failed {
-                back = false;
-                nodes = book.release.next_batch(size);
-            }
-            if nodes.is_empty() {
-                break;
-            }
-            let number = book.release.batch + 1;
-            let taken = Fact::BatchStarted { number, nodes: nodes.clone(), back };
-            if book.tell(taken).await.is_err() {
-                break;
-            }
-            let mut tasks = JoinSet::new();
-            for name in nodes {
-                if let Some(run) = NodeRun::new(&shared, &book.release, &name) {
-                    tasks.spawn(run.go());
-                }
-            }
-            drive(&mut tasks, &mut book, &mut receiver, &mut stop, patience).await;
-            let failures = book.release.failures();
-            if shared.spec.stops_after(failures) && book.release.stopping.is_none() {
-                let failed = crate::text::count(failures, "node");
-                let limit = shared.spec.max_failures;
-                let reason = format!("{failed} failed, the limit is {limit}");
-                let _ = book.tell(Fact::ReleaseStopping { reason }).await;
-            }
+        let questions = Asker::new(self.world.clone(), Some(&self.consul));
+        let gateways = self.spec.gateways.iter();
+        let shared = Arc::new(Shared {
+            registry: Registry::new(&self.world, &self.consul, &self.spec),
+            gateways: gateways.map(|gateway| Watcher::new(questions.clone(), gateway)).collect(),
+            pool: Pool::new(&self.spec, &book.release, fell),
+            world: self.world.clone(),
+            consul: self.consul,
+            spec: self.spec,
+            mode: self.mode,
+            lock: self.lock.clone(),
+            capacity: Mutex::new(Capacity::default()),
+            failures: AtomicUsize::new(book.release.failures()),
+            stop: stop.clone(),
+            records: sender,
+        });
+        let mut floor = Floor { shared: shared.clone(), records, fallen, stop: stop.clone() };
+        let mut watch = JoinSet::new();
+        if self.mode == Mode::Deploy {
+            watch.spawn(shared.clone().watch_pool());
         }
+        let staged = self.mode != Mode::Deploy || floor.stage(&mut book).await;
+        let verified = !staged || floor.take_all(&mut book).await;
+        watch.shutdown().await;
         note_stop(&mut book, &stop);
         let elapsed_ms = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let finished = conclude(&book, &shared.spec, staged, &stop, elapsed_ms);
+        let finished = conclude(&book, &shared.spec, staged, verified, &stop, elapsed_ms);
         let _ = book.tell(Fact::ReleaseFinished(finished)).await;
         book.close().await;
         asked.abort();
@@ -263,75 +234,165 @@ impl<W: World> Engine<W> {
     }
 }
 
-/// Stages the artifact on every node before any of them leaves rotation. Returns whether the release may go on.
-async fn stage<W: World>(
-    shared: &Arc<Shared<W>>,
-    book: &mut Book<'_, W>,
-    receiver: &mut mpsc::Receiver<Record>,
-    stop: &mut watch::Receiver<Stop>,
-) -> bool {
-    // A release that has failed and is taken up again brings nothing new to any node.
-    if shared.spec.artifact.is_none() || shared.spec.stops_after(book.release.failures()) {
-        return true;
-    }
-    let waiting: Vec<_> = book.release.next_batch(usize::MAX);
-    let mut tasks = JoinSet::new();
-    let places = Arc::new(tokio::sync::Semaphore::new(super::stage::AT_ONCE));
-    for name in waiting {
-        if let Some(run) = NodeRun::new(shared, &book.release, &name) {
-            tasks.spawn(run.stage(places.clone()));
-        }
-    }
-    let patience = shared.spec.progress_deadline;
-    drive(&mut tasks, book, receiver, stop, patience).await;
-    !shared.spec.stops_after(book.release.failures()) && book.failed.is_none()
+/// Where nodes' tasks are at work: hears what they ask for, and of nodes that are not well any more.
+struct Floor<W> {
+    shared: Arc<Shared<W>>,
+    records: mpsc::Receiver<Record>,
+    fallen: mpsc::UnboundedReceiver<Fallen>,
+    stop: watch::Receiver<Stop>,
 }
 
-/// Lets tasks go on and records what they ask for, until all have ended.
-async fn drive<W: World>(
-    tasks: &mut JoinSet<()>,
-    book: &mut Book<'_, W>,
-    receiver: &mut mpsc::Receiver<Record>,
-    stop: &mut watch::Receiver<Stop>,
-    patience: Duration,
-) {
-    let mut listening = true;
-    loop {
-        let stalled = book.moved + patience;
-        tokio::select! {
-            biased;
-            Some(record) = receiver.recv() => {
-                book.take(record);
-                // What came meanwhile is written in one go.
-                while let Ok(record) = receiver.try_recv() {
+impl<W: World> Floor<W> {
+    /// Stages the artifact on every node before any of them leaves rotation. Returns whether the release may go on.
+    async fn stage(&mut self, book: &mut Book<'_, W>) -> bool {
+        let spec = self.shared.spec.clone();
+        // A release that has failed and is taken up again brings nothing new to any node.
+        if spec.artifact.is_none() || spec.stops_after(book.release.failures()) {
+            return true;
+        }
+        let waiting: Vec<_> = book.release.next_batch(usize::MAX);
+        let mut tasks = JoinSet::new();
+        let places = Arc::new(tokio::sync::Semaphore::new(super::stage::AT_ONCE));
+        for name in waiting {
+            if let Some(run) = NodeRun::new(&self.shared, &book.release, &name) {
+                tasks.spawn(run.stage(places.clone()));
+            }
+        }
+        self.drive(tasks, book).await;
+        !spec.stops_after(book.release.failures()) && book.failed.is_none()
+    }
+
+    /// Takes batch after batch until nothing is left to do, and every node that serves is seen to be well. Returns whether
+    /// that could be verified.
+    async fn take_all(&mut self, book: &mut Book<'_, W>) -> bool {
+        while book.failed.is_none() {
+            // Nodes that fell between two batches.
+            self.drive(JoinSet::new(), book).await;
+            note_stop(book, &self.stop);
+            let (nodes, back) = self.next(book);
+            if nodes.is_empty() {
+                if self.shared.mode != Mode::Deploy || *self.stop.borrow() != Stop::No {
+                    return true;
+                }
+                match self.verify(book).await {
+                    Ok(0) => return true,
+                    // What fell may have to go back, or others with it.
+                    Ok(_) => continue,
+                    Err(problem) => {
+                        let reason = format!("not verified at the end: {problem}");
+                        let _ = book.tell(Fact::ReleaseStopping { reason }).await;
+                        return false;
+                    }
+                }
+            }
+            let number = book.release.batch + 1;
+            let taken = Fact::BatchStarted { number, nodes: nodes.clone(), back };
+            if book.tell(taken).await.is_err() {
+                return true;
+            }
+            let mut tasks = JoinSet::new();
+            for name in nodes {
+                if let Some(run) = NodeRun::new(&self.shared, &book.release, &name) {
+                    tasks.spawn(run.go());
+                }
+            }
+            self.drive(tasks, book).await;
+        }
+        true
+    }
+
+    /// The nodes that are taken next, and whether they go back.
+    fn next(&self, book: &Book<'_, W>) -> (Vec<String>, bool) {
+        let spec = &self.shared.spec;
+        let size = spec.batches.size(book.release.batch, spec.nodes.len());
+        // What is on its way back comes before anything new; everything goes back once the release has failed.
+        let failed = spec.stops_after(book.release.failures());
+        let all = failed && spec.on_failure == OnFailure::RollbackAll;
+        let asked = *self.stop.borrow() != Stop::No;
+        // Nobody can turn a node around of which it is not known what it ran before.
+        let turns = |name: &str| all && spec.back.contains_key(name);
+        let nodes = if asked { Vec::new() } else { book.release.next_back(size, turns) };
+        if nodes.is_empty() && !failed {
+            return (book.release.next_batch(size), false);
+        }
+        (nodes, true)
+    }
+
+    /// Verifies every node that serves. Returns how many have fallen; they were treated as the playbook says.
+    async fn verify(&mut self, book: &mut Book<'_, W>) -> Result<usize, String> {
+        let (answer, mut verified) = oneshot::channel();
+        let (shared, stop) = (self.shared.clone(), self.stop.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                result = shared.verify_all() => { let _ = answer.send(result); }
+                () = stopped_for(stop, Duration::ZERO) => {}
+            }
+        });
+        let fell = self.drive(tasks, book).await;
+        match verified.try_recv() {
+            Ok(Err(problem)) if fell == 0 => Err(problem),
+            // Whoever asked to stop is told what is left to do.
+            Ok(_) | Err(_) => Ok(fell),
+        }
+    }
+
+    /// Lets tasks go on and records what they ask for, until all have ended. Returns how many nodes fell meanwhile.
+    async fn drive(&mut self, mut tasks: JoinSet<()>, book: &mut Book<'_, W>) -> usize {
+        let patience = self.shared.spec.progress_deadline;
+        let (mut listening, mut fell) = (true, 0);
+        loop {
+            let stalled = book.moved + patience;
+            tokio::select! {
+                biased;
+                Some(record) = self.records.recv() => {
                     book.take(record);
+                    // What came meanwhile is written in one go.
+                    while let Ok(record) = self.records.try_recv() {
+                        book.take(record);
+                    }
+                    book.settle().await;
                 }
-                book.settle().await;
-            }
-            changed = stop.changed(), if listening => {
-                listening = changed.is_ok();
-                note_stop(book, stop);
-            }
-            () = tokio::time::sleep_until(stalled), if *stop.borrow() == Stop::No => {
-                book.stall(patience);
-            }
-            ended = tasks.join_next() => match ended {
-                None => break,
-                Some(Ok(())) => {}
-                Some(Err(error)) => {
-                    book.failed.get_or_insert_with(|| anyhow!("a step crashed: {error}"));
+                changed = self.stop.changed(), if listening => {
+                    listening = changed.is_ok();
+                    note_stop(book, &self.stop);
                 }
-            },
+                () = tokio::time::sleep_until(stalled), if *self.stop.borrow() == Stop::No => {
+                    book.stall(patience);
+                }
+                Some((name, failure)) = self.fallen.recv() => {
+                    fell += 1;
+                    if let Some(run) = NodeRun::new(&self.shared, &book.release, &name) {
+                        tasks.spawn(run.fall(failure));
+                    }
+                }
+                ended = tasks.join_next() => match ended {
+                    None => break,
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => {
+                        book.failed.get_or_insert_with(|| anyhow!("a step crashed: {error}"));
+                    }
+                },
+            }
+            if book.failed.is_some() {
+                // Nobody may act on what cannot be written down.
+                tasks.shutdown().await;
+            }
         }
-        if book.failed.is_some() {
-            // Nobody may act on what cannot be written down.
-            tasks.shutdown().await;
+        while let Ok(record) = self.records.try_recv() {
+            book.take(record);
         }
+        book.settle().await;
+        let failures = book.release.failures();
+        if self.shared.spec.stops_after(failures) && book.release.stopping.is_none() {
+            let failed = crate::text::count(failures, "node");
+            let limit = self.shared.spec.max_failures;
+            let reason = format!("{failed} failed, the limit is {limit}");
+            let _ = book.tell(Fact::ReleaseStopping { reason }).await;
+        }
+        fell
     }
-    while let Ok(record) = receiver.try_recv() {
-        book.take(record);
-    }
-    book.settle().await;
 }
 
 fn note_stop<W: World>(book: &mut Book<'_, W>, stop: &watch::Receiver<Stop>) {

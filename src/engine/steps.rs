@@ -48,9 +48,7 @@ impl<W: World> NodeRun<W> {
                 self.take(step).await?;
                 self.set_down(step, true).await
             }
-            Step::ConfirmOut => {
-                self.confirm(step, false, Instant::now() + self.confirm_time()).await
-            }
+            Step::ConfirmOut => self.confirm(step, false, self.proven_out_until()).await,
             Step::Drain => self.drain(step).await,
             Step::Stop => self.end_service(step, shell).await,
             Step::Activate => {
@@ -158,7 +156,7 @@ impl<W: World> NodeRun<W> {
     async fn prove_healthy(&self, step: Step) -> Result<Found, Trouble> {
         let gate = self.gate();
         let begun = Instant::now();
-        let deadline = self.node.health.deadline;
+        let deadline = self.node.health.longest();
         let tell = |message| {
             self.tell(step, message, None, deadline.saturating_sub(begun.elapsed()));
         };

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 use crate::consul::{self, Client, Entry, Guard, KvWrite};
+use crate::node::Operation;
 use crate::text;
 use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, World};
 
@@ -25,6 +28,17 @@ pub enum Ask {
     CompareAndSet(Entry, Vec<u8>),
 }
 
+impl Ask {
+    /// Returns whether the other side ends its answer by closing the connection, and never answers with nothing.
+    pub(crate) fn is_conversation(&self) -> bool {
+        match self {
+            Self::Exchange(..) => true,
+            Self::Run(_, command) => matches!(command.operation, Operation::UnixSocket { .. }),
+            Self::Http(_) | Self::Consul(..) | Self::CompareAndSet(..) => false,
+        }
+    }
+}
+
 /// Why there is no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
@@ -34,6 +48,9 @@ pub enum AskError {
     /// Whether it had an effect is unknown.
     #[error("{0}")]
     Unknown(String),
+    /// It had no effect, and another try would have none.
+    #[error("{0}")]
+    Refused(String),
     /// The command ran and failed.
     #[error("{0}")]
     Failed(String),
@@ -121,6 +138,30 @@ impl<W: World> Asker<W> {
         }
     }
 
+    /// Sends one request over connections that are held open together; the answers, or why there are none, go to `replies`.
+    pub async fn ask_held(
+        &self,
+        request: Request,
+        connections: usize,
+        replies: mpsc::Sender<Result<Reply, String>>,
+    ) {
+        let url = request.url.clone();
+        let (sender, mut answers) = mpsc::channel::<Result<Reply, HttpError>>(1);
+        let pass_on = async {
+            while let Some(answer) = answers.recv().await {
+                let reply = answer.map_err(|error| unanswered(&url, &error).to_string());
+                if replies.send(reply).await.is_err() {
+                    return;
+                }
+            }
+        };
+        // Nothing more is asked once nothing is passed on any more: the receiver is gone then.
+        tokio::select! {
+            ((), ()) = async { tokio::join!(self.world.http_held(request, connections, sender), pass_on) } => {}
+            () = replies.closed() => {}
+        }
+    }
+
     /// Asks whether keys in Consul may be written; writes nothing.
     ///
     /// # Errors
@@ -135,7 +176,7 @@ impl<W: World> Asker<W> {
 
     fn consul(&self) -> Result<&Client<W>, AskError> {
         let consul = self.consul.as_deref();
-        consul.ok_or_else(|| AskError::NotSent("the playbook names no Consul".into()))
+        consul.ok_or_else(|| AskError::Refused("the playbook names no Consul".into()))
     }
 
     /// Asks one question after the other.
@@ -174,7 +215,8 @@ fn printed(output: Output) -> Result<Reply, String> {
 fn unanswered(place: &str, error: &HttpError) -> AskError {
     let problem = format!("{place}: {error}");
     match error {
-        HttpError::NotSent(_) | HttpError::Untrusted(_) => AskError::NotSent(problem),
+        HttpError::NotSent(_) => AskError::NotSent(problem),
+        HttpError::Untrusted(_) => AskError::Refused(problem),
         HttpError::TimedOut(_) | HttpError::Broken(_) => AskError::Unknown(problem),
     }
 }

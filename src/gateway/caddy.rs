@@ -7,20 +7,29 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Ask, Driver, Peer, READ_TIMEOUT, Switch, View, get, ok};
+use super::{
+    Ask, Driver, Mark, Nodes, NotDone, Peer, READ_TIMEOUT, Switch, View, get, not_done, ok,
+};
+use crate::address;
 use crate::playbook;
 use crate::secret::Secret;
 use crate::text::line;
+use crate::url::part;
 use crate::world::{Method, Reply, Request};
+
+/// The first version that lists an upstream that was taken out until its last request.
+const BUSY_SINCE: [u32; 3] = [2, 11, 2];
 
 /// A gateway of this kind.
 pub(super) struct Caddy {
+    nodes: Nodes,
     admin_url: String,
     handler: String,
     max_requests: Option<u32>,
@@ -49,17 +58,25 @@ struct Passive {
     max_fails: Option<u64>,
 }
 
-/// An upstream as Caddy counts it.
-#[derive(Deserialize)]
+/// What Caddy counts of an upstream; nothing where that cannot be read.
+#[derive(Clone, Copy)]
 struct Counted {
-    address: String,
-    num_requests: u64,
-    fails: u64,
+    num_requests: Option<u64>,
+    fails: Option<u64>,
+}
+
+impl Counted {
+    fn add(&mut self, more: Self) {
+        let both = |one: Option<u64>, other: Option<u64>| Some(one?.saturating_add(other?));
+        self.num_requests = both(self.num_requests, more.num_requests);
+        self.fails = both(self.fails, more.fails);
+    }
 }
 
 impl Caddy {
-    pub(super) fn new(settings: &playbook::Caddy) -> Self {
+    pub(super) fn new(settings: &playbook::Caddy, nodes: Nodes) -> Self {
         Self {
+            nodes,
             admin_url: settings.admin_url.as_str().trim_end_matches('/').to_owned(),
             handler: settings.handler.as_str().to_owned(),
             max_requests: settings.max_requests,
@@ -67,7 +84,7 @@ impl Caddy {
     }
 
     fn ask_handler(&self) -> Ask {
-        Ask::Http(get(&format!("{}/id/{}", self.admin_url, self.handler)))
+        Ask::Http(get(&format!("{}/id/{}", self.admin_url, part(&self.handler))))
     }
 
     /// Reads the list, and how many failures hold an upstream down.
@@ -89,6 +106,18 @@ impl Caddy {
         Ok((list, passive.map(|passive| passive.max_fails.unwrap_or(1).max(1))))
     }
 
+    /// Refuses an entry that would come back as another one.
+    fn comes_back(&self, entry: &RawValue, address: &str) -> Result<(), String> {
+        let ours = self.entry(address);
+        if serde_json::from_str::<Value>(entry.get()).ok().as_ref() == Some(&ours) {
+            return Ok(());
+        }
+        Err(format!(
+            "the upstream {} would come back as {ours}: write it so; only `max_requests` can be given in the playbook",
+            line(entry.get(), 100)
+        ))
+    }
+
     /// What a node has that comes back.
     fn entry(&self, address: &str) -> Value {
         match self.max_requests {
@@ -98,16 +127,52 @@ impl Caddy {
     }
 }
 
-/// Where an upstream is.
-fn dial(entry: &RawValue) -> Result<String, String> {
+/// How an upstream is written; nothing of one without `dial`.
+fn dial(entry: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
     struct Upstream {
         dial: String,
     }
-    let entry = entry.get();
-    let upstream: Upstream = serde_json::from_str(entry)
-        .map_err(|_| format!("an upstream has no `dial`: {}", line(entry, 100)))?;
-    Ok(upstream.dial)
+    serde_json::from_str::<Upstream>(entry.get()).ok().map(|upstream| upstream.dial)
+}
+
+/// Where an upstream is. `tcp/10.0.0.1:80` and `10.0.0.1:80-80` are other spellings of one address; what is behind a name
+/// or a placeholder is not known.
+fn place(dial: &str) -> String {
+    let networks = ["tcp/", "tcp4/", "tcp6/"];
+    let plain = networks.iter().find_map(|network| dial.strip_prefix(network)).unwrap_or(dial);
+    match plain.rsplit_once('-') {
+        Some((place, last)) if place.rsplit_once(':').is_some_and(|(_, port)| port == last) => {
+            place.to_owned()
+        }
+        _ => plain.to_owned(),
+    }
+}
+
+/// The version of the module that Caddy was built from, as frames of its goroutines name their files. Nothing where it
+/// was built without.
+fn version(profile: &str) -> Option<&str> {
+    let (_, rest) = profile.split_once("/caddyserver/caddy/v2@v")?;
+    let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && !".-+".contains(letter));
+    Some(&rest[..end.unwrap_or(rest.len())])
+}
+
+/// Whether a version lists an upstream that was taken out for as long as requests are in flight there.
+fn lists_the_busy(version: &str) -> bool {
+    let (numbers, is_release) = match version.split_once(['-', '+']) {
+        Some((numbers, _)) => (numbers, false),
+        None => (version, true),
+    };
+    let numbers: Option<Vec<u32>> = numbers.split('.').map(|part| part.parse().ok()).collect();
+    // What came before a release may lack what the release has.
+    numbers.is_some_and(|numbers| {
+        let numbers = numbers.as_slice();
+        numbers > &BUSY_SINCE[..] || (is_release && numbers == BUSY_SINCE)
+    })
+}
+
+fn is_at(entry: &RawValue, address: &str) -> bool {
+    dial(entry).is_some_and(|dial| address::same(&place(&dial), address))
 }
 
 impl Driver for Caddy {
@@ -120,18 +185,30 @@ impl Driver for Caddy {
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
         let [handler, counts] = replies else { return Err("a reply is missing".into()) };
         let (list, max_fails) = self.list(&ok(handler)?.body)?;
-        let counts: Vec<Counted> = serde_json::from_slice(&ok(counts)?.body)
+        let counts: Vec<Value> = serde_json::from_slice(&ok(counts)?.body)
             .map_err(|error| format!("its upstreams cannot be read: {error}"))?;
-        let mut view = View::default();
-        for entry in list {
-            let up = Peer { up: true, held_down: false, in_flight: Some(0) };
-            view.peers.insert(dial(entry)?, up);
+        let mut counted: BTreeMap<String, Counted> = BTreeMap::new();
+        for count in counts {
+            let Some(address) = count["address"].as_str() else { continue };
+            let number = |name: &str| count[name].as_u64();
+            let more = Counted { num_requests: number("num_requests"), fails: number("fails") };
+            let address = self.nodes.name(&place(address));
+            // Another spelling of the same address has a count of its own.
+            counted.entry(address).and_modify(|known| known.add(more)).or_insert(more);
         }
-        for counted in counts {
-            let peer = view.peers.entry(counted.address);
-            let peer = peer.or_insert(Peer { up: false, held_down: false, in_flight: None });
-            peer.in_flight = Some(counted.num_requests);
-            peer.held_down = max_fails.is_some_and(|most| counted.fails >= most);
+        let mut view = View::default();
+        for address in list.into_iter().filter_map(dial).map(|dial| self.nodes.name(&place(&dial)))
+        {
+            let counted = counted.get(&address);
+            let held_down = max_fails.is_some_and(|most| {
+                counted.is_none_or(|counted| counted.fails.is_none_or(|fails| fails >= most))
+            });
+            let in_flight = counted.and_then(|counted| counted.num_requests);
+            view.peers.insert(address, Peer { up: true, held_down, in_flight });
+        }
+        for (address, Counted { num_requests, .. }) in counted {
+            let out = Peer { up: false, held_down: false, in_flight: num_requests };
+            view.peers.entry(address).or_insert(out);
         }
         Ok(view)
     }
@@ -157,6 +234,28 @@ impl Driver for Caddy {
         true
     }
 
+    /// Grouped by what they do, however many requests there are.
+    fn counting(&self) -> Option<Ask> {
+        Some(Ask::Http(get(&format!("{}/debug/pprof/goroutine?debug=1", self.admin_url))))
+    }
+
+    fn miscounts(&self, reply: &Reply) -> Option<String> {
+        let text = ok(reply).map(Reply::text).unwrap_or_default();
+        let least = BUSY_SINCE.map(|part| part.to_string()).join(".");
+        match version(&text) {
+            Some(version) if lists_the_busy(version) => None,
+            Some(version) => Some(format!(
+                "it is Caddy {}, which stops counting the requests of an upstream that is taken out; {least} or later \
+                 is needed",
+                line(version, 40)
+            )),
+            None => Some(format!(
+                "its version is not known, and before {least} Caddy stops counting the requests of an upstream that \
+                 is taken out"
+            )),
+        }
+    }
+
     fn switch(&self) -> Option<&dyn Switch> {
         Some(self)
     }
@@ -167,12 +266,27 @@ impl Switch for Caddy {
         vec![self.ask_handler()]
     }
 
-    /// A node that never was in the list cannot be told from one that was taken out.
-    fn is_down(&self, replies: &[Reply], address: &str) -> Result<bool, String> {
+    /// A node that is out is not in the list.
+    fn mark(&self, replies: &[Reply], address: &str) -> Result<Mark, String> {
         let [reply, ..] = replies else { return Err("no reply".into()) };
         let (list, _) = self.list(&ok(reply)?.body)?;
-        let dials = list.into_iter().map(dial).collect::<Result<Vec<_>, _>>()?;
-        Ok(!dials.iter().any(|dial| dial == address))
+        let mut found = list.into_iter().filter(|entry| is_at(entry, address));
+        match (found.next(), found.next()) {
+            (None, _) => Ok(Mark::Absent),
+            (Some(entry), None) => self.comes_back(entry, address).map(|()| Mark::Up),
+            (Some(_), Some(_)) => Err(format!("its list has {address} twice")),
+        }
+    }
+
+    fn strangers(&self, replies: &[Reply]) -> Vec<String> {
+        let listed = || -> Result<Vec<String>, String> {
+            let [reply, ..] = replies else { return Err("no reply".into()) };
+            let (list, _) = self.list(&ok(reply)?.body)?;
+            let written = |entry: &RawValue| dial(entry).unwrap_or_else(|| entry.get().to_owned());
+            Ok(list.into_iter().map(written).collect())
+        };
+        let strangers = listed().unwrap_or_default().into_iter();
+        strangers.filter(|dial| self.nodes.find(&place(dial)).is_none()).collect()
     }
 
     fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String> {
@@ -180,24 +294,20 @@ impl Switch for Caddy {
         let (list, _) = self.list(&ok(reply)?.body)?;
         let etag =
             reply.header("etag").ok_or("it sent no `Etag`: this needs Caddy 2.6 or later")?;
-        let ours = self.entry(address);
         let mut entries = Vec::new();
         for entry in list {
-            if dial(entry)? != address {
+            if is_at(entry, address) {
+                self.comes_back(entry, address)?;
+            } else {
                 entries.push(entry.get().to_owned());
-            } else if serde_json::from_str::<Value>(entry.get()).ok().as_ref() != Some(&ours) {
-                return Err(format!(
-                    "the upstream {} would come back as {ours}; only `max_requests` can be given in the playbook",
-                    line(entry.get(), 100)
-                ));
             }
         }
         if !down {
-            entries.push(ours.to_string());
+            entries.push(self.entry(address).to_string());
         }
         Ok(vec![Ask::Http(Request {
             method: Method::Patch,
-            url: format!("{}/id/{}/upstreams", self.admin_url, self.handler),
+            url: format!("{}/id/{}/upstreams", self.admin_url, part(&self.handler)),
             headers: vec![
                 ("content-type", Secret::new("application/json")),
                 ("if-match", Secret::new(etag)),
@@ -207,11 +317,14 @@ impl Switch for Caddy {
         })])
     }
 
-    fn is_done(&self, replies: &[Reply]) -> Result<(), String> {
-        let [reply, ..] = replies else { return Err("no reply".into()) };
-        if reply.status == 412 {
-            return Err("its configuration was changed by somebody else in between".into());
+    fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {
+        let [reply, ..] = replies else { return Err(NotDone::Unknown("no reply".into())) };
+        match reply.status {
+            200 => Ok(()),
+            412 => Err(NotDone::Conflict(
+                "its configuration was changed by somebody else in between".into(),
+            )),
+            _ => Err(not_done(reply)),
         }
-        ok(reply).map(|_| ())
     }
 }

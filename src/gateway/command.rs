@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::table::{Place, Table};
-use super::{Ask, Driver, Switch, View, ok};
+use super::{Ask, Driver, Mark, Nodes, NotDone, Switch, View, ok};
 use crate::node::Operation;
 use crate::playbook::{CommandGateway, Template};
 use crate::shell;
@@ -19,7 +19,7 @@ pub(super) struct Commands {
 }
 
 impl Commands {
-    pub(super) fn new(settings: &CommandGateway) -> Self {
+    pub(super) fn new(settings: &CommandGateway, nodes: Nodes) -> Self {
         let place = Place {
             list: settings.peers.as_deref(),
             address: settings.address.as_deref(),
@@ -27,7 +27,8 @@ impl Commands {
             down: None,
             in_flight: None,
         };
-        Self { table: Table::new(settings.pattern.as_deref(), place), settings: settings.clone() }
+        let table = Table::new(settings.pattern.as_deref(), place, nodes);
+        Self { table, settings: settings.clone() }
     }
 
     fn run(&self, command: &Template, arguments: &[&str]) -> Ask {
@@ -101,9 +102,18 @@ impl Switch for Commands {
         Driver::asks(self)
     }
 
-    /// Who is no longer listed is out, too: some gateways take nodes off their list.
-    fn is_down(&self, replies: &[Reply], address: &str) -> Result<bool, String> {
-        Ok(self.read(replies)?.lets_go_of(address))
+    /// Some gateways take nodes off their list.
+    fn mark(&self, replies: &[Reply], address: &str) -> Result<Mark, String> {
+        let view = self.read(replies)?;
+        match (view.unread.get(address), view.peers.get(address)) {
+            (Some(why), _) => Err(why.clone()),
+            (None, None) => Ok(Mark::Absent),
+            (None, Some(peer)) => Ok(if peer.up { Mark::Up } else { Mark::Down }),
+        }
+    }
+
+    fn strangers(&self, replies: &[Reply]) -> Vec<String> {
+        replies.first().map_or(Vec::new(), |reply| self.table.strangers(reply))
     }
 
     fn turn(&self, _: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String> {
@@ -114,8 +124,8 @@ impl Switch for Commands {
     }
 
     /// That it exits with 0 was asked for; what it prints is its own.
-    fn is_done(&self, replies: &[Reply]) -> Result<(), String> {
-        if replies.is_empty() { Err("no reply".into()) } else { Ok(()) }
+    fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {
+        if replies.is_empty() { Err(NotDone::Unknown("no reply".into())) } else { Ok(()) }
     }
 }
 
@@ -127,7 +137,7 @@ mod tests {
         let mut value: serde_json::Value = serde_json::from_str(settings).expect("json");
         value["name"] = "lb".into();
         value["list"] = "lbctl list".into();
-        Commands::new(&serde_json::from_value(value).expect("settings"))
+        Commands::new(&serde_json::from_value(value).expect("settings"), Nodes::default())
     }
 
     fn reply(text: &str) -> Reply {
@@ -171,6 +181,23 @@ mod tests {
     }
 
     #[test]
+    fn peers_of_no_node_are_told_those_without_an_address_too() {
+        let settings = r#"{"name":"lb","list":"l","peers":"/p","address":"/a","routed":"/up"}"#;
+        let settings = serde_json::from_str(settings).expect("settings");
+        let commands = Commands::new(&settings, Nodes::new(&["[::1]:80".into(), "b:1".into()]));
+        let text =
+            r#"{"p":[{"a":"[0:0::1]:80","up":true},{"a":"app.local:1","up":"odd"},{"up":7}]}"#;
+        let said = [reply(text)];
+        assert_eq!(commands.mark(&said, "[::1]:80"), Ok(Mark::Up));
+        assert_eq!(commands.mark(&said, "b:1"), Ok(Mark::Absent));
+        assert_eq!(commands.strangers(&said), ["app.local:1", r#"{"up":7}"#]);
+        let said = [reply(r#"{"p":[{"a":"b:1","up":"odd"},{"a":"[::1]:80","up":true}]}"#)];
+        let why = commands.mark(&said, "b:1").expect_err("neither up nor down");
+        assert!(why.contains("`routed` is \"odd\""), "{why}");
+        assert_eq!(commands.mark(&said, "[::1]:80"), Ok(Mark::Up));
+    }
+
+    #[test]
     fn the_playbook_for_ipvs_reads_its_list() {
         let playbook = include_str!("../../playbooks/command.yaml");
         let loaded = crate::playbook::load_text("command.yaml", playbook);
@@ -184,7 +211,8 @@ mod tests {
             TCP  10.0.0.12:80 rr\n  \
               -> 10.0.1.11:9000               Masq    0      3          0         \n  \
               -> 10.0.1.12:9000               Masq    10     0          0         \n";
-        let view = Commands::new(settings).read(&[reply(said)]).expect("readable");
+        let view =
+            Commands::new(settings, Nodes::default()).read(&[reply(said)]).expect("readable");
         assert_eq!(view.peers.len(), 2);
         assert!(view.lets_go_of("10.0.1.11:9000") && view.routes_to("10.0.1.12:9000"));
     }

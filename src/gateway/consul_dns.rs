@@ -14,7 +14,8 @@ use std::time::Duration;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 
-use super::{Ask, Driver, Peer, READ_TIMEOUT, View};
+use super::{Ask, Driver, Nodes, Peer, READ_TIMEOUT, View};
+use crate::address;
 use crate::playbook;
 use crate::text;
 use crate::world::Reply;
@@ -27,6 +28,7 @@ const ID: u16 = 0x524f;
 
 /// A gateway of this kind.
 pub(super) struct ConsulDns {
+    nodes: Nodes,
     server: String,
     record: String,
     port: Option<u16>,
@@ -35,8 +37,9 @@ pub(super) struct ConsulDns {
 }
 
 impl ConsulDns {
-    pub(super) fn new(settings: &playbook::ConsulDns) -> Self {
+    pub(super) fn new(settings: &playbook::ConsulDns, nodes: Nodes) -> Self {
         Self {
+            nodes,
             server: settings.server.as_str().to_owned(),
             record: settings.record.as_str().to_owned(),
             port: settings.port,
@@ -45,45 +48,32 @@ impl ConsulDns {
         }
     }
 
-    /// What is asked for; nothing when the record is no name.
-    fn query(&self) -> Option<Query> {
-        let name = Name::from_ascii(format!("{}.", self.record.trim_end_matches('.'))).ok()?;
-        let kind = if self.port.is_some() { RecordType::A } else { RecordType::SRV };
-        Some(Query::query(name, kind))
-    }
-
-    /// The question, with its length in front as over TCP.
-    fn question(&self) -> Option<Vec<u8>> {
-        let mut message = Message::new(ID, MessageType::Query, OpCode::Query);
-        message.metadata.recursion_desired = true;
-        message.queries.push(self.query()?);
-        let message = message.to_vec().ok()?;
-        let length = u16::try_from(message.len()).ok()?;
-        Some([&length.to_be_bytes()[..], &message].concat())
-    }
-}
-
-impl Driver for ConsulDns {
-    fn asks(&self) -> Vec<Ask> {
-        let question = self.question().unwrap_or_default();
-        vec![Ask::Exchange(self.server.clone(), question, READ_TIMEOUT)]
-    }
-
-    fn read(&self, replies: &[Reply]) -> Result<View, String> {
-        let Some(query) = self.query() else {
-            return Err(format!("`{}` is no name of a record", self.record));
+    /// What is asked for; nothing when the record is no name. Addresses alone are of two kinds.
+    fn queries(&self) -> Vec<Query> {
+        let name = Name::from_ascii(format!("{}.", self.record.trim_end_matches('.')));
+        let Ok(name) = name else { return Vec::new() };
+        let (has_ipv6, has_others) = self.nodes.families();
+        let kinds = match self.port {
+            None => vec![RecordType::SRV],
+            Some(_) if has_ipv6 && has_others => vec![RecordType::A, RecordType::AAAA],
+            Some(_) if has_ipv6 => vec![RecordType::AAAA],
+            Some(_) => vec![RecordType::A],
         };
-        let [reply, ..] = replies else { return Err("no reply".into()) };
+        kinds.into_iter().map(|kind| Query::query(name.clone(), kind)).collect()
+    }
+
+    /// Reads one answer into the view.
+    fn add(&self, view: &mut View, query: &Query, reply: &Reply) -> Result<(), String> {
         let message = parse(&reply.body)?;
         let answers = message.id == ID && message.message_type == MessageType::Response;
         // One that says nothing of the question is taken at its id.
-        if !answers || message.queries.iter().any(|of| *of != query) {
+        if !answers || message.queries.iter().any(|of| of != query) {
             return Err("an answer to another question".into());
         }
         match message.response_code {
             ResponseCode::NoError => {}
             // No instance passes, or nobody has heard of the service.
-            ResponseCode::NXDomain => return Ok(View::default()),
+            ResponseCode::NXDomain => return Ok(()),
             code => return Err(format!("the DNS server answers `{code}`")),
         }
         if message.truncation {
@@ -93,12 +83,12 @@ impl Driver for ConsulDns {
         for record in message.answers.iter().chain(&message.additionals) {
             let address = match &record.data {
                 RData::A(address) => address.to_string(),
-                RData::AAAA(address) => format!("[{address}]"),
+                RData::AAAA(address) => address.to_string(),
                 _ => continue,
             };
             addresses.entry(&record.name).or_default().push(address);
         }
-        let mut view = View::default();
+        let (mut resolved, mut named) = (false, None);
         for record in &message.answers {
             let lives = Duration::from_secs(u64::from(record.ttl));
             if lives > self.ttl {
@@ -108,18 +98,65 @@ impl Driver for ConsulDns {
                 ));
             }
             let (hosts, port) = match (&record.data, self.port) {
-                (RData::A(address), Some(port)) => (&vec![address.to_string()], port),
+                (RData::A(address), Some(port)) => (vec![address.to_string()], port),
+                (RData::AAAA(address), Some(port)) => (vec![address.to_string()], port),
                 (RData::SRV(service), None) => {
-                    let hosts = addresses.get(&service.target);
-                    let hosts = hosts.ok_or("an SRV record whose target has no address")?;
-                    (hosts, service.port)
+                    let hosts = addresses.get(&service.target).cloned();
+                    // An instance whose address is a name has no other here.
+                    let name = service.target.to_utf8().trim_end_matches('.').to_owned();
+                    if hosts.is_some() {
+                        resolved = true;
+                    } else {
+                        named = Some(name.clone());
+                    }
+                    (hosts.unwrap_or_else(|| vec![name]), service.port)
                 }
                 _ => continue,
             };
             let peer = Peer { up: true, held_down: false, in_flight: None };
             for host in hosts {
-                view.peers.insert(format!("{host}:{port}"), peer);
+                view.peers.insert(self.nodes.name(&address::join(&host, port)), peer);
             }
+        }
+        // A server that tells no addresses at all would hide every node behind a name.
+        match named.filter(|_| !resolved) {
+            Some(name) => {
+                let name = text::line(&name, 80);
+                Err(format!("no SRV record has a target with an address: {name}"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// A question, with its length in front as over TCP.
+fn question(query: Query) -> Option<Vec<u8>> {
+    let mut message = Message::new(ID, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.queries.push(query);
+    let message = message.to_vec().ok()?;
+    let length = u16::try_from(message.len()).ok()?;
+    Some([&length.to_be_bytes()[..], &message].concat())
+}
+
+impl Driver for ConsulDns {
+    fn asks(&self) -> Vec<Ask> {
+        let questions = self.queries().into_iter().filter_map(question);
+        let ask = |question| Ask::Exchange(self.server.clone(), question, READ_TIMEOUT);
+        questions.map(ask).collect()
+    }
+
+    fn read(&self, replies: &[Reply]) -> Result<View, String> {
+        let queries = self.queries();
+        if queries.is_empty() {
+            return Err(format!("`{}` is no name of a record", self.record));
+        }
+        if replies.len() < queries.len() {
+            return Err("no reply".into());
+        }
+        let mut view = View::default();
+        for (query, reply) in queries.iter().zip(replies) {
+            self.add(&mut view, query, reply)?;
         }
         Ok(view)
     }

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{Ask, Driver, Peer, View, ok};
+use super::{Ask, Driver, Nodes, Peer, View, ok};
 use crate::consul::{Instance, passing};
 use crate::playbook;
 use crate::world::Reply;
@@ -16,12 +16,13 @@ use crate::world::Reply;
 pub(super) struct ConsulPassing {
     service: String,
     interval: Duration,
+    nodes: Nodes,
 }
 
 impl ConsulPassing {
-    pub(super) fn new(settings: &playbook::ConsulPassing) -> Self {
+    pub(super) fn new(settings: &playbook::ConsulPassing, nodes: Nodes) -> Self {
         let interval = settings.sync_interval.map_or(Duration::ZERO, |period| period.0);
-        Self { service: settings.service.as_str().to_owned(), interval }
+        Self { service: settings.service.as_str().to_owned(), interval, nodes }
     }
 }
 
@@ -35,7 +36,8 @@ impl Driver for ConsulPassing {
         let [reply, ..] = replies else { return Err("no reply".into()) };
         let instances = Instance::of_health(&ok(reply)?.body)?;
         let peer = Peer { up: true, held_down: false, in_flight: None };
-        let peers = instances.into_iter().map(|instance| (instance.address, peer)).collect();
+        let named = |instance: Instance| (self.nodes.name(&instance.address), peer);
+        let peers = instances.into_iter().map(named).collect();
         Ok(View { peers, ..View::default() })
     }
 
@@ -75,7 +77,7 @@ mod tests {
         let settings = r#"{"service":"app","sync_interval":"5s"}"#;
         let settings = serde_json::from_str(settings).expect("settings");
         let reply = Reply { status: 200, body: body.into(), ..Reply::default() };
-        ConsulPassing::new(&settings).read(&[reply])
+        ConsulPassing::new(&settings, Nodes::default()).read(&[reply])
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::table::{Place, Table};
-use super::{Ask, Driver, READ_TIMEOUT, View, with_port};
+use super::{Ask, Driver, Nodes, READ_TIMEOUT, View, with_port};
 use crate::node::Operation;
 use crate::playbook;
 use crate::text::count;
@@ -25,11 +25,12 @@ pub(super) struct ConsulTemplate {
     host: Host,
     operation: Operation,
     servers: Table,
+    nodes: Nodes,
     interval: Duration,
 }
 
 impl ConsulTemplate {
-    pub(super) fn new(settings: &playbook::ConsulTemplate) -> Self {
+    pub(super) fn new(settings: &playbook::ConsulTemplate, nodes: Nodes) -> Self {
         Self {
             host: Host::of(Some(settings.ssh.as_str())),
             operation: Operation::Rendered {
@@ -39,7 +40,9 @@ impl ConsulTemplate {
             servers: Table::new(
                 Some(settings.pattern.as_deref().unwrap_or(SERVER)),
                 Place::default(),
+                Nodes::default(),
             ),
+            nodes,
             interval: settings.sync_interval.map_or(INTERVAL, |period| period.0),
         }
     }
@@ -69,7 +72,7 @@ impl Driver for ConsulTemplate {
         let mut view = View::default();
         let servers = self.servers.read(&Reply { body: file.into(), ..Reply::default() })?;
         for (address, server) in servers.peers {
-            view.add(with_port(&address), server);
+            view.add(self.nodes.name(&with_port(&address)), server);
         }
         if leaving > 0 {
             let workers = count(leaving, "worker");
@@ -113,7 +116,7 @@ mod tests {
 
     fn driver() -> ConsulTemplate {
         let settings = r#"{"ssh":"gw","file":"/etc/nginx/app.conf","pid_file":"/run/nginx.pid"}"#;
-        ConsulTemplate::new(&serde_json::from_str(settings).expect("settings"))
+        ConsulTemplate::new(&serde_json::from_str(settings).expect("settings"), Nodes::default())
     }
 
     fn view(output: &str) -> Result<View, String> {

@@ -17,9 +17,13 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Ask, Driver, Peer, Switch, View, WORKER_HEADER, get, ok, post};
+use super::{
+    Ask, Driver, Mark, Nodes, NotDone, Peer, Switch, View, WORKER_HEADER, get, not_done, ok, post,
+};
+use crate::address;
 use crate::playbook::{self, DyupsMode};
 use crate::text;
+use crate::url::part;
 use crate::world::Reply;
 
 use list::{List, Server, statements};
@@ -35,6 +39,7 @@ pub(super) struct Dyups {
     upstream: String,
     url: String,
     mode: DyupsMode,
+    names: Nodes,
     /// The nodes, each as it is written when it is up.
     nodes: Vec<(Server, String)>,
     others: Vec<String>,
@@ -47,7 +52,9 @@ pub(super) struct Dyups {
 impl Dyups {
     pub(super) fn new(settings: &playbook::Dyups, nodes: &[String]) -> Self {
         let node = |address: &String| {
-            let parameters = settings.servers.get(address).or(settings.server.as_ref());
+            let mut own = settings.servers.iter();
+            let own = own.find(|(server, _)| address::same(server, address)).map(|(_, own)| own);
+            let parameters = own.or(settings.server.as_ref());
             let parameters = parameters.map_or("", |parameters| parameters.as_str()).trim();
             let line = format!("{address} {parameters}").trim_end().to_owned();
             Some((Server::parse(&line)?, format!("server {line}")))
@@ -56,6 +63,7 @@ impl Dyups {
             upstream: settings.upstream.as_str().to_owned(),
             url: settings.url.as_str().trim_end_matches('/').to_owned(),
             mode: settings.mode.unwrap_or(DyupsMode::Classic),
+            names: Nodes::new(nodes),
             nodes: nodes.iter().filter_map(node).collect(),
             others: settings.others.iter().map(|other| other.as_str().trim().to_owned()).collect(),
             extras: settings.extras.as_ref().map_or("", |extras| extras.as_str()).to_owned(),
@@ -69,8 +77,16 @@ impl Dyups {
         }
     }
 
-    /// Reads what the gateway shows: its list, or nothing if it has none of that name.
+    /// Reads what the gateway shows: its list, or nothing if it has none of that name. Nodes have their own spelling.
     fn list(&self, replies: &[Reply]) -> Result<Option<List>, String> {
+        let mut list = self.shown(replies)?;
+        for server in list.iter_mut().flat_map(|list| &mut list.servers) {
+            server.address = self.names.name(&server.address);
+        }
+        Ok(list)
+    }
+
+    fn shown(&self, replies: &[Reply]) -> Result<Option<List>, String> {
         let [reply, ..] = replies else { return Err("no reply".into()) };
         match (self.mode, reply.status) {
             // There is no list of any name.
@@ -112,7 +128,8 @@ impl Dyups {
             let Some(known) = known.get(&server.address) else {
                 return Some(format!(
                     "its list has {address}, which is no node and not among `others`: writing the list would \
-                     remove it; add `server {address};` with its parameters to `others`"
+                     remove it; if it is a node, correct the address in the playbook, else add `server {address};` \
+                     with its parameters to `others`"
                 ));
             };
             if !seen.insert(&server.address) {
@@ -230,13 +247,25 @@ impl Switch for Dyups {
         Driver::asks(self)
     }
 
-    fn is_down(&self, replies: &[Reply], address: &str) -> Result<bool, String> {
+    fn mark(&self, replies: &[Reply], address: &str) -> Result<Mark, String> {
         // Without a list no node is marked: whoever watches one that is out must write it back.
-        let Some(list) = self.list(replies)? else { return Ok(false) };
-        match self.stranger(&list) {
-            Some(why) => Err(why),
-            None => Ok(is_down(&list, address)),
+        let Some(list) = self.list(replies)? else { return Ok(Mark::Up) };
+        if let Some(why) = self.stranger(&list) {
+            return Err(why);
         }
+        let is_listed = list.servers.iter().any(|server| server.address == address);
+        Ok(match (is_listed, is_down(&list, address)) {
+            (false, _) => Mark::Absent,
+            (true, true) => Mark::Down,
+            (true, false) => Mark::Up,
+        })
+    }
+
+    /// Those among `others`: any of them may be a node that the playbook has another address of.
+    fn strangers(&self, replies: &[Reply]) -> Vec<String> {
+        let list = self.list(replies).ok().flatten().unwrap_or_default();
+        let addresses = list.servers.into_iter().map(|server| server.address);
+        addresses.filter(|address| self.names.find(address).is_none()).collect()
     }
 
     fn is_lost(&self, replies: &[Reply]) -> bool {
@@ -248,15 +277,20 @@ impl Switch for Dyups {
         if let Some(why) = list.as_ref().and_then(|list| self.stranger(list)) {
             return Err(why);
         }
-        let url = format!("{}/upstream/{}", self.url, self.upstream);
+        let url = format!("{}/upstream/{}", self.url, part(&self.upstream));
         Ok(vec![Ask::Http(post(&url, &self.body(list.as_ref(), address, down)))])
     }
 
-    fn is_done(&self, replies: &[Reply]) -> Result<(), String> {
-        let [reply, ..] = replies else { return Err("no reply".into()) };
+    fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {
+        let [reply, ..] = replies else { return Err(NotDone::Unknown("no reply".into())) };
         match (reply.status, reply.text().trim()) {
             (200, "success") => Ok(()),
-            (status, said) => Err(format!("it answered {status} {}", text::line(said, 80))),
+            // The list of before stays.
+            (500, "add server failed") => {
+                Err(NotDone::Refused("it answered 500 add server failed".into()))
+            }
+            (409, _) => Err(NotDone::Later("it answered 409: another change is under way".into())),
+            _ => Err(not_done(reply)),
         }
     }
 }

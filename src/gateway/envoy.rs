@@ -12,10 +12,10 @@ mod tests;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::json_file::{self, JsonFile};
-use super::{Ask, Driver, Nature, Peer, Switch, View, get, ok};
+use super::{Ask, Driver, Mark, Nature, Nodes, NotDone, Peer, Switch, View, get, ok};
 use crate::playbook;
 use crate::world::{Host, Reply};
 
@@ -27,6 +27,7 @@ const PANIC_THRESHOLD: u8 = 50;
 
 /// A gateway of this kind.
 pub(super) struct Envoy {
+    nodes: Nodes,
     admin_url: String,
     cluster: String,
     file: JsonFile,
@@ -43,47 +44,50 @@ struct Clusters {
 struct Cluster {
     name: String,
     #[serde(default)]
-    host_statuses: Vec<HostStatus>,
+    host_statuses: Vec<Value>,
 }
 
-#[derive(Deserialize)]
-struct HostStatus {
-    address: Value,
-    #[serde(default)]
-    stats: Vec<Stat>,
-    /// What the file said, and a `true` for each check that keeps requests away.
-    #[serde(default)]
-    health_status: Map<String, Value>,
-}
+/// A host as Envoy shows it.
+struct HostStatus<'a>(&'a Value);
 
-/// A number that is 0 is left out.
-#[derive(Deserialize)]
-struct Stat {
-    name: String,
-    value: Option<String>,
-}
-
-impl HostStatus {
+impl HostStatus<'_> {
     /// What the file said.
     fn told(&self) -> Option<&str> {
-        self.health_status.get("eds_health_status").and_then(Value::as_str)
+        self.0["health_status"]["eds_health_status"].as_str()
     }
 
     fn peer(&self) -> Result<Peer, String> {
-        let active = self.stats.iter().find(|stat| stat.name == "rq_active");
-        let in_flight = active.map(|stat| stat.value.as_deref().unwrap_or("0").parse());
-        let in_flight = in_flight.transpose();
+        let checks = match &self.0["health_status"] {
+            Value::Null => None,
+            Value::Object(checks) => Some(checks),
+            other => {
+                let other = crate::text::line(&other.to_string(), 80);
+                return Err(format!("a host's health cannot be read: {other}"));
+            }
+        };
         Ok(Peer {
             up: !self.told().is_some_and(file::keeps_away),
-            held_down: self.health_status.values().any(|value| value == true),
-            in_flight: in_flight.map_err(|error| format!("`rq_active` is no number: {error}"))?,
+            // A `true` for each check that keeps requests away.
+            held_down: checks.is_some_and(|checks| checks.values().any(|value| value == true)),
+            in_flight: self.in_flight(),
         })
+    }
+
+    /// A number that is 0 is left out, but not its name.
+    fn in_flight(&self) -> Option<u64> {
+        let mut stats = self.0["stats"].as_array()?.iter();
+        match &stats.find(|stat| stat["name"] == "rq_active")?["value"] {
+            Value::Null => Some(0),
+            Value::String(number) => number.parse().ok(),
+            number => number.as_u64(),
+        }
     }
 }
 
 impl Envoy {
-    pub(super) fn new(settings: &playbook::Envoy) -> Self {
+    pub(super) fn new(settings: &playbook::Envoy, nodes: Nodes) -> Self {
         Self {
+            nodes,
             admin_url: settings.admin_url.as_str().trim_end_matches('/').to_owned(),
             cluster: settings.cluster.as_str().to_owned(),
             file: JsonFile {
@@ -96,20 +100,21 @@ impl Envoy {
     }
 
     /// Drained hosts are left out of the account, and get requests with all others when it is too bad.
-    fn panics(&self, hosts: &[HostStatus]) -> Result<Option<String>, String> {
+    fn panics(&self, hosts: &[Value]) -> Option<String> {
         let (mut healthy, mut all) = (0, 0);
-        for host in hosts.iter().filter(|host| host.told() != Some(file::DRAINING)) {
+        let hosts = hosts.iter().map(HostStatus);
+        for host in hosts.filter(|host| host.told() != Some(file::DRAINING)) {
             all += 1;
-            healthy += usize::from(host.peer()?.routed());
+            healthy += usize::from(host.peer().is_ok_and(|peer| peer.routed()));
         }
         let least = self.panic_threshold;
         let panics = least > 0 && (all == 0 || healthy * 100 < least * all);
-        Ok(panics.then(|| {
+        panics.then(|| {
             format!(
                 "only {healthy} of {all} hosts that are not drained are healthy: below {least} % Envoy sends requests \
                  to all hosts, drained ones too (`healthy_panic_threshold`)"
             )
-        }))
+        })
     }
 }
 
@@ -129,12 +134,27 @@ impl Driver for Envoy {
             format!("it has no cluster `{}`, but: {names}", self.cluster)
         })?;
         let mut view = View::default();
+        let mut unplaced = None;
         for host in &found.host_statuses {
+            // A pipe, or an internal address, is no node.
+            let address = match file::address(&host["address"]) {
+                Ok(address) => self.nodes.name(&address),
+                Err(why) => {
+                    unplaced.get_or_insert(why);
+                    continue;
+                }
+            };
             // The same address may be in several localities.
-            view.add(file::address(&host.address)?, host.peer()?);
+            match HostStatus(host).peer() {
+                Ok(peer) => view.add(address, peer),
+                Err(why) => view.add_unread(address, why),
+            }
         }
-        view.disregarded = self.panics(&found.host_statuses)?;
-        Ok(view)
+        if let (Some(why), true) = (unplaced, view.peers.is_empty()) {
+            return Err(why);
+        }
+        view.disregarded = self.panics(&found.host_statuses);
+        view.readable()
     }
 
     /// An older one does not know `resource`, and shows all that it has.
@@ -178,10 +198,11 @@ impl Switch for Envoy {
         vec![self.file.ask()]
     }
 
-    fn is_down(&self, replies: &[Reply], address: &str) -> Result<bool, String> {
+    fn mark(&self, replies: &[Reply], address: &str) -> Result<Mark, String> {
         let (_, mut document) = json_file::parse(replies)?;
         let endpoints = file::endpoints(&mut document, &self.cluster, address)?;
-        Ok(endpoints.iter().all(|endpoint| file::is_down(endpoint)))
+        let down = endpoints.iter().all(|endpoint| file::is_down(endpoint));
+        Ok(if down { Mark::Down } else { Mark::Up })
     }
 
     fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String> {
@@ -192,7 +213,7 @@ impl Switch for Envoy {
         Ok(vec![self.file.replace(reply, &document)?])
     }
 
-    fn is_done(&self, _: &[Reply]) -> Result<(), String> {
+    fn is_done(&self, _: &[Reply]) -> Result<(), NotDone> {
         Ok(())
     }
 }

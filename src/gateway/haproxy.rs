@@ -12,7 +12,7 @@ mod tests;
 
 use std::time::Duration;
 
-use super::{Ask, Driver, Nature, READ_TIMEOUT, Switch, View};
+use super::{Ask, Driver, Mark, Nature, Nodes, NotDone, READ_TIMEOUT, Switch, View};
 use crate::node::Operation;
 use crate::playbook::{self, HaproxyState, is_haproxy_name};
 use crate::world::{Command, Host, Reply, Stdin};
@@ -42,13 +42,14 @@ enum Line {
 
 /// A gateway of this kind.
 pub(super) struct Haproxy {
+    nodes: Nodes,
     backend: String,
     way: Way,
     out: HaproxyState,
 }
 
 impl Haproxy {
-    pub(super) fn new(settings: &playbook::Haproxy) -> Self {
+    pub(super) fn new(settings: &playbook::Haproxy, nodes: Nodes) -> Self {
         let backend = settings.backend.as_str().to_owned();
         let way = match (&settings.socket, &settings.tcp, &settings.stats_url) {
             // It becomes part of a line, in which a `;` would begin another command.
@@ -62,7 +63,7 @@ impl Haproxy {
             (None, None, Some(url)) => Way::Page(url.as_str().to_owned()),
             (None, None, None) => Way::Nowhere,
         };
-        Self { backend, way, out: settings.out() }
+        Self { nodes, backend, way, out: settings.out() }
     }
 
     fn servers(&self, replies: &[Reply]) -> Result<Servers, String> {
@@ -129,7 +130,7 @@ impl Driver for Haproxy {
         let servers = self.servers(replies)?;
         // What sticks to a drained server is known only of cookies; `maint` in the playbook says that something may.
         let sticks = servers.is_sticky || self.out == HaproxyState::Maint;
-        Ok(servers.view(sticks))
+        servers.view(sticks, &self.nodes)
     }
 
     fn interval(&self) -> Duration {
@@ -150,7 +151,7 @@ impl Driver for Haproxy {
             Way::Runtime(_) => runtime::version(replies),
             Way::Page(_) | Way::Nowhere => None,
         };
-        Nature { is: is.unwrap_or_else(|| self.kind()), unfit: Vec::new() }
+        Nature { is: is.unwrap_or_else(|| self.kind()), ..Nature::default() }
     }
 
     fn kind(&self) -> String {
@@ -171,7 +172,7 @@ impl Switch for Haproxy {
         asks
     }
 
-    fn is_down(&self, replies: &[Reply], address: &str) -> Result<bool, String> {
+    fn mark(&self, replies: &[Reply], address: &str) -> Result<Mark, String> {
         let servers = self.servers(replies)?;
         match &self.way {
             Way::Runtime(_) => runtime::may_write(replies)?,
@@ -179,7 +180,7 @@ impl Switch for Haproxy {
             Way::Nowhere => {}
         }
         let server = self.server(&servers, address)?;
-        Ok(server.is_told(self.out))
+        Ok(if server.state()?.is_told(self.out) { Mark::Down } else { Mark::Up })
     }
 
     fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String> {
@@ -200,11 +201,11 @@ impl Switch for Haproxy {
         })
     }
 
-    fn is_done(&self, replies: &[Reply]) -> Result<(), String> {
+    fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {
         match &self.way {
             Way::Runtime(_) => runtime::is_done(replies),
             Way::Page(_) => page::is_done(replies),
-            Way::Nowhere => Err("nothing was asked".into()),
+            Way::Nowhere => Err(NotDone::Refused("nothing was asked".into())),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::table::{Place, Table};
-use super::{Ask, Driver, View, WORKER_HEADER, get, ok};
+use super::{Ask, Driver, Nodes, View, WORKER_HEADER, get, ok};
 use crate::playbook;
 use crate::world::Reply;
 
@@ -23,7 +23,7 @@ pub(super) struct HttpTable {
 }
 
 impl HttpTable {
-    pub(super) fn new(settings: &playbook::HttpTable) -> Self {
+    pub(super) fn new(settings: &playbook::HttpTable, nodes: Nodes) -> Self {
         let place = Place {
             list: settings.list.as_deref(),
             address: settings.address.as_deref(),
@@ -33,7 +33,7 @@ impl HttpTable {
         };
         Self {
             url: settings.url.as_str().to_owned(),
-            table: Table::new(settings.pattern.as_deref(), place),
+            table: Table::new(settings.pattern.as_deref(), place, nodes),
             workers: settings.workers,
             interval: settings.sync_interval.map_or(INTERVAL, |period| period.0),
             worker_header: settings
@@ -86,7 +86,7 @@ mod tests {
     fn table(settings: &str) -> HttpTable {
         let mut value: Value = serde_json::from_str(settings).expect("json");
         value["url"] = "http://gw/peers".into();
-        HttpTable::new(&serde_json::from_value(value).expect("settings"))
+        HttpTable::new(&serde_json::from_value(value).expect("settings"), Nodes::default())
     }
 
     fn view(settings: &str, text: &str) -> Result<View, String> {
@@ -135,7 +135,11 @@ mod tests {
         };
         let read = |text: &str| {
             let body = format!(r#"{{"peers":[{text}]}}"#).into();
-            HttpTable::new(settings).read(&[Reply { status: 200, body, ..Reply::default() }])
+            HttpTable::new(settings, Nodes::default()).read(&[Reply {
+                status: 200,
+                body,
+                ..Reply::default()
+            }])
         };
         let up = r#"{"max_fails":1,"weight":1,"max_conns":0,"name":"127.0.0.1:19003","server":"127.0.0.1:19003","fail_timeout":10,"backup":false,"conns":0}"#;
         let down = r#"{"max_fails":1,"weight":1,"down":true,"max_conns":0,"name":"127.0.0.1:19001","server":"127.0.0.1:19001","fail_timeout":10,"backup":false,"conns":2}"#;
@@ -156,6 +160,27 @@ mod tests {
         let text = r#"[{"a":"x:1","n":18446744073709551615},{"a":"x:1","n":1}]"#;
         let view = view(settings, text).expect("readable");
         assert_eq!(view.peers["x:1"].in_flight, Some(u64::MAX));
+    }
+
+    #[test]
+    fn what_one_peer_lacks_is_unknown_of_that_peer_alone() {
+        let settings = r#"{"address":"/a","routed":"/s","in_flight":"/n"}"#;
+        let text = r#"[{"a":"a:1","s":"up","n":0},{"a":"b:1","s":"up"},{"a":"c:1","s":"odd","n":0},
+            {"a":"d:1","s":"up","n":"0"},{"s":"up","n":1},7]"#;
+        let view = view(settings, text).expect("readable");
+        let in_flight = |address: &str| view.peers[address].in_flight;
+        assert_eq!(in_flight("a:1"), Some(0));
+        assert_eq!((in_flight("b:1"), in_flight("d:1")), (None, None), "absent, and no number");
+        assert!(view.routes_to("a:1") && view.routes_to("b:1"));
+        assert!(!view.routes_to("c:1") && !view.lets_go_of("c:1"), "neither in nor out");
+        // What no peer has is a mistake in the playbook.
+        for (text, why) in [
+            (r#"[{"s":"up","n":1}]"#, "no address"),
+            (r#"[{"a":"a:1","s":"up"}]"#, "no number of requests in flight"),
+        ] {
+            let error = self::view(settings, text).expect_err(why);
+            assert!(error.contains(why), "{error}");
+        }
     }
 
     #[test]

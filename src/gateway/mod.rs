@@ -17,100 +17,43 @@ mod envoy;
 mod haproxy;
 mod http_table;
 mod json_file;
+mod look;
 mod ngx_dynamic_upstream;
+mod observation;
 mod proof;
+mod roster;
 mod slardar;
+mod switch;
 mod table;
 mod traefik;
 mod upsync;
+mod view;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::consul::Entry;
 use crate::playbook::Gateway;
 use crate::spec::GatewaySpec;
 use crate::world::Method::Post;
 use crate::world::{Reply, Request};
 
+use switch::not_done;
+use view::Nodes;
+
 pub use ask::{Ask, AskError, Asker};
+pub use observation::Observation;
 pub use proof::{Method, Proof, Rule, Verdict, reads_for};
-pub use watch::{Confirmation, Observation, Unproven, Watcher};
+pub use roster::Roster;
+pub(crate) use switch::is_passing;
+pub use switch::{Mark, NotDone, Switch};
+pub use view::{Peer, View};
+pub use watch::{Confirmation, Unproven, Watcher};
 
 /// For one read of a gateway.
 const READ_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How a worker names itself when the playbook gives no other header.
 const WORKER_HEADER: &str = "x-worker";
-
-/// Workers that are assumed where the playbook gives no number.
-const ASSUMED_WORKERS: u32 = 16;
-
-/// What one worker of a gateway shows, at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct View {
-    /// Its peers, by address.
-    pub peers: BTreeMap<String, Peer>,
-    /// Why somebody may still work with another list; then it proves nobody out.
-    pub unsettled: Option<String>,
-    /// Why requests go to everybody in it, whatever it says of them; then nobody is out.
-    pub disregarded: Option<String>,
-}
-
-/// A peer as a worker shows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer {
-    /// Its list says that requests may go there.
-    pub up: bool,
-    /// An active check of the gateway's own keeps requests away.
-    pub held_down: bool,
-    /// Requests in flight there, where the gateway counts them.
-    pub in_flight: Option<u64>,
-}
-
-impl Peer {
-    /// Returns whether new requests go there now.
-    #[must_use]
-    pub fn routed(&self) -> bool {
-        self.up && !self.held_down
-    }
-}
-
-impl View {
-    /// Takes in an entry. A second one of the same address routes as long as one of them does.
-    fn add(&mut self, address: String, peer: Peer) {
-        let Some(known) = self.peers.get_mut(&address) else {
-            self.peers.insert(address, peer);
-            return;
-        };
-        let is_routed = known.routed() || peer.routed();
-        known.up |= peer.up;
-        known.held_down = known.up && !is_routed;
-        known.in_flight = match (known.in_flight, peer.in_flight) {
-            (Some(one), Some(other)) => Some(one.saturating_add(other)),
-            (one, other) => one.or(other),
-        };
-    }
-
-    /// Returns whether new requests go to `address` now.
-    #[must_use]
-    pub fn routes_to(&self, address: &str) -> bool {
-        self.peers.get(address).is_some_and(Peer::routed)
-    }
-
-    /// Returns whether it lists any address of `pool` but this one.
-    #[must_use]
-    pub fn shows_any(&self, pool: &[String], but: &str) -> bool {
-        pool.iter().any(|address| address != but && self.peers.contains_key(address))
-    }
-
-    /// Returns whether the list lets go of `address`, whatever a check may say: a check can change its mind.
-    #[must_use]
-    pub fn lets_go_of(&self, address: &str) -> bool {
-        self.peers.get(address).is_none_or(|peer| !peer.up)
-    }
-}
 
 /// How one kind of gateway is asked and understood.
 pub trait Driver: Send + Sync {
@@ -143,9 +86,21 @@ pub trait Driver: Send + Sync {
         None
     }
 
-    /// Whether a peer that it does not list has no requests in flight: those that have stay listed until the last.
+    /// Whether a peer that it does not list has no requests in flight: those that have stay listed until the last,
+    /// where [`Driver::miscounts`] does not say otherwise.
     fn lists_the_busy(&self) -> bool {
         false
+    }
+
+    /// What to ask to learn whether its counts can be used, where that depends on its version.
+    fn counting(&self) -> Option<Ask> {
+        None
+    }
+
+    /// Reads from the reply to [`Driver::counting`] why its counts cannot be used, or nothing.
+    fn miscounts(&self, reply: &Reply) -> Option<String> {
+        let _ = reply;
+        None
     }
 
     /// What to ask to learn what the gateway is; by default, what every look asks.
@@ -157,7 +112,8 @@ pub trait Driver: Send + Sync {
     fn nature(&self, replies: &[Reply]) -> Nature {
         let server = replies.first().and_then(|reply| reply.header("server"));
         let server = server.map_or(String::new(), |server| format!(" in {server}"));
-        Nature { is: crate::text::line(&format!("{}{server}", self.kind()), 80), unfit: Vec::new() }
+        let is = crate::text::line(&format!("{}{server}", self.kind()), 80);
+        Nature { is, ..Nature::default() }
     }
 
     /// What the gateway is as its answers have shown it: its name, and its mode where it has several.
@@ -197,75 +153,33 @@ pub struct Nature {
     pub is: String,
     /// What keeps it from doing its part in a release.
     pub unfit: Vec<String>,
-}
-
-/// How a gateway's own API marks a node down and up.
-pub trait Switch: Send + Sync {
-    /// What to ask to learn what the gateway was told last.
-    fn asks(&self) -> Vec<Ask>;
-
-    /// Reads from the replies to [`Switch::asks`] whether the node at `address` is marked down.
-    ///
-    /// # Errors
-    ///
-    /// When the replies cannot be understood, or the gateway does not know the node.
-    fn is_down(&self, replies: &[Reply], address: &str) -> Result<bool, String>;
-
-    /// Returns whether the places that the node is marked in contradict each other: a write was interrupted, or
-    /// somebody else changed one of them.
-    fn is_half_turned(&self, replies: &[Reply], address: &str) -> bool {
-        let _ = (replies, address);
-        false
-    }
-
-    /// Returns whether the gateway has lost its whole list, by a restart say. What [`Switch::turn`] then builds on are
-    /// the replies from before, where there were any.
-    fn is_lost(&self, replies: &[Reply]) -> bool {
-        let _ = replies;
-        false
-    }
-
-    /// The keys in Consul that it writes, as the replies show them.
-    fn keys(&self, replies: &[Reply]) -> Vec<Entry> {
-        let _ = replies;
-        Vec::new()
-    }
-
-    /// What marks the node at `address`, on top of what the replies to [`Switch::asks`] say.
-    ///
-    /// # Errors
-    ///
-    /// Why that must not be written.
-    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String>;
-
-    /// Reads the replies to [`Switch::turn`].
-    ///
-    /// # Errors
-    ///
-    /// What the gateway says against it.
-    fn is_done(&self, replies: &[Reply]) -> Result<(), String>;
+    /// Why its counts of requests in flight cannot be used.
+    pub miscounts: Option<String>,
 }
 
 /// The driver of a gateway.
 #[must_use]
 pub fn driver(gateway: &GatewaySpec) -> Box<dyn Driver> {
+    let nodes = Nodes::new(&gateway.nodes);
     match &gateway.settings {
-        Gateway::NginxUpsync(settings) => Box::new(upsync::Upsync::new(settings)),
-        Gateway::HttpTable(settings) => Box::new(http_table::HttpTable::new(settings)),
-        Gateway::ConsulDns(settings) => Box::new(consul_dns::ConsulDns::new(settings)),
+        Gateway::NginxUpsync(settings) => Box::new(upsync::Upsync::new(settings, nodes)),
+        Gateway::HttpTable(settings) => Box::new(http_table::HttpTable::new(settings, nodes)),
+        Gateway::ConsulDns(settings) => Box::new(consul_dns::ConsulDns::new(settings, nodes)),
         Gateway::ConsulTemplate(settings) => {
-            Box::new(consul_template::ConsulTemplate::new(settings))
+            Box::new(consul_template::ConsulTemplate::new(settings, nodes))
         }
-        Gateway::Caddy(settings) => Box::new(caddy::Caddy::new(settings)),
-        Gateway::Envoy(settings) => Box::new(envoy::Envoy::new(settings)),
-        Gateway::Traefik(settings) => Box::new(traefik::Traefik::new(settings)),
-        Gateway::ConsulPassing(settings) => Box::new(consul_passing::ConsulPassing::new(settings)),
-        Gateway::Command(settings) => Box::new(command::Commands::new(settings)),
-        Gateway::Haproxy(settings) => Box::new(haproxy::Haproxy::new(settings)),
+        Gateway::Caddy(settings) => Box::new(caddy::Caddy::new(settings, nodes)),
+        Gateway::Envoy(settings) => Box::new(envoy::Envoy::new(settings, nodes)),
+        Gateway::Traefik(settings) => Box::new(traefik::Traefik::new(settings, nodes)),
+        Gateway::ConsulPassing(settings) => {
+            Box::new(consul_passing::ConsulPassing::new(settings, nodes))
+        }
+        Gateway::Command(settings) => Box::new(command::Commands::new(settings, nodes)),
+        Gateway::Haproxy(settings) => Box::new(haproxy::Haproxy::new(settings, nodes)),
         Gateway::NgxDynamicUpstream(settings) => {
-            Box::new(ngx_dynamic_upstream::NgxDynamicUpstream::new(settings))
+            Box::new(ngx_dynamic_upstream::NgxDynamicUpstream::new(settings, nodes))
         }
-        Gateway::Slardar(settings) => Box::new(slardar::Slardar::new(settings)),
+        Gateway::Slardar(settings) => Box::new(slardar::Slardar::new(settings, nodes)),
         Gateway::Dyups(settings) => Box::new(dyups::Dyups::new(settings, &gateway.nodes)),
     }
 }
@@ -281,7 +195,7 @@ pub struct Following {
     pub interval: Duration,
     /// How long a write may take to reach every worker.
     pub lag: Duration,
-    /// How many fresh reads in a row leave no worker out, where none tells its name.
+    /// How many connections leave no worker out, where none tells its name: at a gateway that may favour some of them.
     pub reads: u32,
 }
 
@@ -295,7 +209,7 @@ pub fn following(gateway: &GatewaySpec) -> Following {
         workers,
         interval: driver.interval(),
         lag: driver.lag(),
-        reads: reads_for(workers.unwrap_or(ASSUMED_WORKERS)),
+        reads: Rule { workers, lag: driver.lag(), spread: driver.spread() }.reads(false),
     }
 }
 

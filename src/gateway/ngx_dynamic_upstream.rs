@@ -10,13 +10,15 @@ mod tests;
 
 use std::time::Duration;
 
-use super::{Ask, Driver, Peer, Switch, View, get};
+use super::{Ask, Driver, Mark, Nodes, NotDone, Peer, Switch, View, get, not_done};
+use crate::address;
 use crate::playbook::{self, DynamicUpstreamVariant};
 use crate::text;
 use crate::world::Reply;
 
 /// A gateway of this kind.
 pub(super) struct NgxDynamicUpstream {
+    nodes: Nodes,
     upstream: String,
     url: String,
     variant: DynamicUpstreamVariant,
@@ -25,13 +27,29 @@ pub(super) struct NgxDynamicUpstream {
 /// One line of the list.
 struct Line<'a> {
     server: &'a str,
+    state: Result<State, String>,
+}
+
+/// What a line says of its server.
+struct State {
     down: bool,
-    conns: Option<u64>,
+    conns: Conns,
+}
+
+/// What a line says of the requests in flight.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Conns {
+    Number(u64),
+    /// What is no number.
+    Odd,
+    /// Nothing.
+    Missing,
 }
 
 impl NgxDynamicUpstream {
-    pub(super) fn new(settings: &playbook::NgxDynamicUpstream) -> Self {
+    pub(super) fn new(settings: &playbook::NgxDynamicUpstream, nodes: Nodes) -> Self {
         Self {
+            nodes,
             upstream: settings.upstream.as_str().to_owned(),
             url: settings.url.as_str().to_owned(),
             variant: settings.variant.unwrap_or(DynamicUpstreamVariant::Zigzagak),
@@ -42,38 +60,25 @@ impl NgxDynamicUpstream {
         vec![Ask::Http(get(&format!("{}?upstream={}&{what}", self.url, self.upstream)))]
     }
 
+    /// Reads the list. A line that is whole and has odd words is an error of its own server alone.
     fn list<'a>(&self, text: &'a str) -> Result<Vec<Line<'a>>, String> {
-        let lines = text.split_inclusive('\n').map(|line| self.line(line));
+        let lines = text.split_inclusive('\n').map(line);
         let lines = lines.collect::<Result<Vec<_>, _>>()?;
-        if lines.is_empty() { Err("its list is empty".into()) } else { Ok(lines) }
-    }
-
-    fn line<'a>(&self, line: &'a str) -> Result<Line<'a>, String> {
-        let unreadable = || format!("cannot read this line of its list: {}", text::line(line, 100));
-        let server = line.strip_prefix("server ").and_then(|line| line.strip_suffix(";\n"));
-        let mut words = server.ok_or_else(unreadable)?.split(' ');
-        let server = words.next().filter(|server| !server.is_empty()).ok_or_else(unreadable)?;
-        let (mut down, mut conns, mut weight) = (false, None, false);
-        for word in words {
-            match word.split_once('=') {
-                Some(("conns", number)) => conns = Some(number.parse().map_err(|_| unreadable())?),
-                Some(("weight", _)) => weight = true,
-                Some(_) => {}
-                None => match word {
-                    "down" => down = true,
-                    "backup" => {}
-                    _ => return Err(unreadable()),
-                },
-            }
+        let states = || lines.iter().filter_map(|line| line.state.as_ref().ok());
+        let counts = states().any(|state| state.conns != Conns::Missing);
+        if let Some(Err(why)) = lines.first().map(|line| &line.state)
+            && states().next().is_none()
+        {
+            return Err(why.clone());
         }
-        match (self.variant, weight, conns) {
-            (DynamicUpstreamVariant::Zigzagak, true, None) => Err(
+        match self.variant {
+            _ if lines.is_empty() => Err("its list is empty".into()),
+            DynamicUpstreamVariant::Zigzagak if !counts => Err(
                 "it counts no requests in flight, as cubicdaiya's module: set `variant: cubicdaiya`, and \
                  `upstream` to the name of the zone"
                     .into(),
             ),
-            (_, true, _) => Ok(Line { server, down, conns }),
-            (_, false, _) => Err(unreadable()),
+            DynamicUpstreamVariant::Zigzagak | DynamicUpstreamVariant::Cubicdaiya => Ok(lines),
         }
     }
 
@@ -97,6 +102,32 @@ impl NgxDynamicUpstream {
     }
 }
 
+fn line(line: &str) -> Result<Line<'_>, String> {
+    let unreadable = || format!("cannot read this line of its list: {}", text::line(line, 100));
+    // What was cut off has lost its ` down`.
+    let server = line.strip_prefix("server ").and_then(|line| line.strip_suffix(";\n"));
+    let mut words = server.ok_or_else(unreadable)?.split(' ');
+    let server = words.next().filter(|server| !server.is_empty()).ok_or_else(unreadable)?;
+    Ok(Line { server, state: state(words).ok_or_else(unreadable) })
+}
+
+fn state<'a>(words: impl Iterator<Item = &'a str>) -> Option<State> {
+    let (mut down, mut conns, mut weight) = (false, Conns::Missing, false);
+    for word in words {
+        match word.split_once('=') {
+            Some(("conns", number)) => {
+                conns = number.parse().map_or(Conns::Odd, Conns::Number);
+            }
+            Some(("weight", _)) => weight = true,
+            Some(_) | None if word.contains('=') => {}
+            None if word == "down" => down = true,
+            None if word == "backup" => {}
+            Some(_) | None => return None,
+        }
+    }
+    weight.then_some(State { down, conns })
+}
+
 impl Driver for NgxDynamicUpstream {
     fn asks(&self) -> Vec<Ask> {
         self.ask("verbose=")
@@ -106,11 +137,16 @@ impl Driver for NgxDynamicUpstream {
         let text = self.text(replies)?;
         let mut view = View::default();
         for line in self.list(&text)? {
-            let none = Peer { up: false, held_down: false, in_flight: None };
-            let peer = view.peers.entry(line.server.to_owned()).or_insert(none);
-            peer.up |= !line.down;
-            if let Some(conns) = line.conns {
-                peer.in_flight = Some(peer.in_flight.unwrap_or(0).saturating_add(conns));
+            let server = self.nodes.name(line.server);
+            match line.state {
+                Ok(State { down, conns }) => {
+                    let in_flight = match conns {
+                        Conns::Number(number) => Some(number),
+                        Conns::Odd | Conns::Missing => None,
+                    };
+                    view.add(server, Peer { up: !down, held_down: false, in_flight });
+                }
+                Err(why) => view.add_unread(server, why),
             }
         }
         Ok(view)
@@ -147,12 +183,15 @@ impl Switch for NgxDynamicUpstream {
         Driver::asks(self)
     }
 
-    fn is_down(&self, replies: &[Reply], address: &str) -> Result<bool, String> {
+    fn mark(&self, replies: &[Reply], address: &str) -> Result<Mark, String> {
         let text = self.text(replies)?;
         let list = self.list(&text)?;
-        let mut lines = list.iter().filter(|line| line.server == address);
+        let mut lines = list.iter().filter(|line| address::same(line.server, address));
         match (lines.next(), lines.next()) {
-            (Some(line), None) => Ok(line.down),
+            (Some(line), None) => {
+                let state = line.state.as_ref().map_err(Clone::clone)?;
+                Ok(if state.down { Mark::Down } else { Mark::Up })
+            }
             // The module changes the first one only.
             (Some(_), Some(_)) => Err(format!("its list has {address} twice")),
             (None, _) => Err(format!("its list has no server {address}")),
@@ -160,14 +199,26 @@ impl Switch for NgxDynamicUpstream {
     }
 
     fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String> {
-        // A server that is not there must not be asked for.
-        self.is_down(replies, address)?;
+        // A server that is not there must not be asked for, and one that is, by its own spelling.
+        self.mark(replies, address)?;
+        let text = self.text(replies)?;
+        let list = self.list(&text)?;
+        let own = list.iter().find(|line| address::same(line.server, address));
+        let server = own.map_or(address, |line| line.server);
         let what = if down { "down=" } else { "up=" };
-        Ok(self.ask(&format!("server={address}&{what}")))
+        Ok(self.ask(&format!("server={server}&{what}")))
     }
 
-    fn is_done(&self, replies: &[Reply]) -> Result<(), String> {
-        let text = self.text(replies)?;
-        self.list(&text).map(|_| ())
+    fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {
+        let [reply, ..] = replies else { return Err(NotDone::Unknown("no reply".into())) };
+        if reply.status != 200 {
+            let why = self.text(replies).err().unwrap_or_default();
+            return Err(match not_done(reply) {
+                NotDone::Refused(_) => NotDone::Refused(why),
+                NotDone::Later(_) => NotDone::Later(why),
+                NotDone::Conflict(_) | NotDone::Unknown(_) => NotDone::Unknown(why),
+            });
+        }
+        self.list(&reply.text()).map(|_| ()).map_err(NotDone::Unknown)
     }
 }

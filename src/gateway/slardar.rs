@@ -14,10 +14,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Ask, Driver, Peer, Switch, View, WORKER_HEADER, get, ok, post};
+use super::{
+    Ask, Driver, Mark, Nodes, NotDone, Peer, Switch, View, WORKER_HEADER, get, not_done, ok, post,
+};
+use crate::address;
 use crate::consul::{Entry, entries, key};
 use crate::playbook::{self, SlardarServer};
 use crate::text;
+use crate::url::part;
 use crate::world::Reply;
 
 use list::{Kept, Posted, Servers, intended};
@@ -33,6 +37,7 @@ const PREFIX: &str = "config/slardar/";
 
 /// A gateway of this kind.
 pub(super) struct Slardar {
+    nodes: Nodes,
     upstream: String,
     url: String,
     key: String,
@@ -44,10 +49,11 @@ pub(super) struct Slardar {
 }
 
 impl Slardar {
-    pub(super) fn new(settings: &playbook::Slardar) -> Self {
+    pub(super) fn new(settings: &playbook::Slardar, nodes: Nodes) -> Self {
         let upstream = settings.upstream.as_str().to_owned();
         let prefix = settings.prefix.as_ref().map_or(PREFIX, |prefix| prefix.as_str());
         Self {
+            nodes,
             key: format!("{prefix}upstreams/{upstream}"),
             url: settings.url.as_str().trim_end_matches('/').to_owned(),
             upstream,
@@ -65,7 +71,9 @@ impl Slardar {
 
     /// A node as it stands in the lists when it is up.
     fn intended(&self, address: &str) -> Result<String, String> {
-        intended(address, self.servers.get(address).unwrap_or(&self.server))
+        let mut own = self.servers.iter();
+        let own = own.find(|(server, _)| address::same(server, address)).map(|(_, own)| own);
+        intended(address, own.unwrap_or(&self.server))
     }
 
     /// What the API was told last.
@@ -118,20 +126,28 @@ impl Driver for Slardar {
         let unreadable =
             |value: &Value| format!("/status: cannot read {}", text::line(&value.to_string(), 100));
         let mut view = View::default();
+        let mut unplaced = None;
         for level in levels.as_array().ok_or_else(|| unreadable(levels))? {
             for server in level.as_array().ok_or_else(|| unreadable(level))? {
                 let (name, status) = (server["server"].as_str(), server["status"].as_str());
                 let address = name.and_then(|name| name.strip_prefix(&format!("{upstream}:")));
-                let (Some(address), Some(status)) = (address, status) else {
-                    return Err(unreadable(server));
+                let Some(address) = address.map(|address| self.nodes.name(address)) else {
+                    unplaced.get_or_insert_with(|| unreadable(server));
+                    continue;
                 };
-                let none = Peer { up: true, held_down: true, in_flight: None };
-                let peer = view.peers.entry(address.to_owned()).or_insert(none);
-                // A second entry of the same address is routed to as long as one of them is.
-                peer.held_down &= status == "err";
+                match status {
+                    Some(status) => {
+                        let held_down = status == "err";
+                        view.add(address, Peer { up: true, held_down, in_flight: None });
+                    }
+                    None => view.add_unread(address, unreadable(server)),
+                }
             }
         }
-        Ok(view)
+        match unplaced {
+            Some(unreadable) if view.peers.is_empty() => Err(unreadable),
+            _ => view.readable(),
+        }
     }
 
     fn kind(&self) -> String {
@@ -165,8 +181,16 @@ impl Switch for Slardar {
         vec![Ask::Http(get(&format!("{}/upstreams", self.url))), Ask::Consul(path, query)]
     }
 
-    fn is_down(&self, replies: &[Reply], address: &str) -> Result<bool, String> {
-        self.listed(replies, address).map(|(posted, _)| !posted)
+    fn mark(&self, replies: &[Reply], address: &str) -> Result<Mark, String> {
+        let (is_posted, _) = self.listed(replies, address)?;
+        Ok(if is_posted { Mark::Up } else { Mark::Absent })
+    }
+
+    fn strangers(&self, replies: &[Reply]) -> Vec<String> {
+        let posted = replies.first().map(Reply::text).unwrap_or_default();
+        let posted = self.posted(&posted).map(|posted| posted.servers.places());
+        let strangers = posted.unwrap_or_default().into_iter();
+        strangers.filter(|server| self.nodes.find(server).is_none()).collect()
     }
 
     fn is_half_turned(&self, replies: &[Reply], address: &str) -> bool {
@@ -191,19 +215,21 @@ impl Switch for Slardar {
         if is_posted == down {
             let text = ok(posted)?.text();
             let servers = self.posted(&text)?.servers.with(address, &intended, down)?;
-            let url = format!("{}/upstream/{}", self.url, self.upstream);
+            let url = format!("{}/upstream/{}", self.url, part(&self.upstream));
             asks.push(Ask::Http(post(&url, &format!("{{\"servers\":{servers}}}"))));
         }
         Ok(asks)
     }
 
-    fn is_done(&self, replies: &[Reply]) -> Result<(), String> {
+    fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {
         for reply in replies {
             // A key that was written has nothing to say.
             let said: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
             if reply.status != 200 || (!reply.body.is_empty() && said["status"] != 200) {
-                let said = text::line(&reply.text(), 80);
-                return Err(format!("it answered {} {said}", reply.status));
+                // A refusal may come with 200, and tell its own status.
+                let told = said["status"].as_u64().and_then(|status| u16::try_from(status).ok());
+                let status = told.filter(|_| reply.status == 200).unwrap_or(reply.status);
+                return Err(not_done(&Reply { status, ..reply.clone() }));
             }
         }
         Ok(())

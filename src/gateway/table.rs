@@ -1,9 +1,9 @@
 //! A list of peers in a text: JSON found by pointers, or anything found by a pattern.
 
-use regex::Regex;
 use serde_json::Value;
 
-use super::{Peer, View};
+use super::{Nodes, Peer, View};
+use crate::pattern::Pattern;
 use crate::world::Reply;
 
 /// Where things are in JSON.
@@ -23,7 +23,8 @@ pub(super) struct Place<'a> {
 
 /// How a list is read.
 pub(super) struct Table {
-    pattern: Option<Regex>,
+    nodes: Nodes,
+    pattern: Option<Pattern>,
     list: String,
     address: Option<String>,
     routed: Option<String>,
@@ -32,11 +33,12 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(pattern: Option<&str>, place: Place<'_>) -> Self {
+    pub(super) fn new(pattern: Option<&str>, place: Place<'_>, nodes: Nodes) -> Self {
         let own = |pointer: Option<&str>| pointer.map(str::to_owned);
         Self {
+            nodes,
             // The playbook's check has refused patterns that do not compile.
-            pattern: pattern.and_then(|pattern| Regex::new(pattern).ok()),
+            pattern: pattern.and_then(|pattern| Pattern::new(pattern).ok()),
             list: own(place.list).unwrap_or_default(),
             address: own(place.address),
             routed: own(place.routed),
@@ -46,59 +48,95 @@ impl Table {
     }
 
     /// Reads the body of a reply.
+    ///
+    /// A peer without an address is none; one whose state cannot be read is neither in nor out.
     pub(super) fn read(&self, reply: &Reply) -> Result<View, String> {
-        match &self.pattern {
-            Some(pattern) => Self::read_text(pattern, &reply.searchable()?),
-            None => self.read_json(&reply.text()),
-        }
+        let read = match &self.pattern {
+            Some(pattern) => self.read_text(pattern, &reply.searchable()?),
+            None => self.read_json(&reply.text()).map(|(view, _)| view),
+        };
+        read.and_then(View::readable)
     }
 
-    fn read_text(pattern: &Regex, text: &str) -> Result<View, String> {
+    /// The peers that are no node of the playbook, those without an address included.
+    pub(super) fn strangers(&self, reply: &Reply) -> Vec<String> {
+        let read = match &self.pattern {
+            Some(pattern) => reply
+                .searchable()
+                .and_then(|text| self.read_text(pattern, &text))
+                .map(|view| (view, Vec::new())),
+            None => self.read_json(&reply.text()),
+        };
+        let (view, unplaced) = read.unwrap_or_default();
+        let strangers = view.peers.into_keys().filter(|peer| self.nodes.find(peer).is_none());
+        strangers.chain(unplaced).collect()
+    }
+
+    fn read_text(&self, pattern: &Pattern, text: &str) -> Result<View, String> {
         let mut view = View::default();
-        for found in pattern.captures_iter(text) {
+        let tells_routed = pattern.has_group("routed");
+        pattern.each(text, |found| {
             let address = found.name("address").ok_or("the pattern has no group `address`")?;
-            let named = |name| pattern.capture_names().flatten().any(|group| group == name);
-            let up = found.name("down").is_none()
-                && (!named("routed") || found.name("routed").is_some());
+            let up =
+                found.name("down").is_none() && (!tells_routed || found.name("routed").is_some());
             let peer = Peer { up, held_down: false, in_flight: None };
-            view.add(address.as_str().to_owned(), peer);
-        }
+            view.add(self.nodes.name(address.as_str()), peer);
+            Ok(())
+        })?;
         Ok(view)
     }
 
-    fn read_json(&self, text: &str) -> Result<View, String> {
+    /// Reads the peers, and keeps those without an address as they are written.
+    fn read_json(&self, text: &str) -> Result<(View, Vec<String>), String> {
         let document: Value =
             serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
         let pointer = self.list.as_str();
         let list =
             document.pointer(pointer).ok_or_else(|| format!("there is nothing at `{pointer}`"))?;
-        let mut view = View::default();
-        match list {
-            Value::Array(peers) => {
-                for peer in peers {
-                    self.read_peer(&mut view, None, peer)?;
-                }
-            }
+        let peers: Vec<(Option<&str>, &Value)> = match list {
+            Value::Array(peers) => peers.iter().map(|peer| (None, peer)).collect(),
             Value::Object(peers) => {
-                for (key, peer) in peers {
-                    self.read_peer(&mut view, Some(key), peer)?;
-                }
+                peers.iter().map(|(key, peer)| (Some(key.as_str()), peer)).collect()
             }
             _ => return Err(format!("what is at `{pointer}` is neither an array nor an object")),
+        };
+        let mut view = View::default();
+        let mut unplaced = Vec::new();
+        for (key, peer) in &peers {
+            let Some(address) = self.address(*key, peer) else {
+                unplaced.push(crate::text::line(&peer.to_string(), 100));
+                continue;
+            };
+            let address = self.nodes.name(address);
+            match self.peer(peer) {
+                Ok(peer) => view.add(address, peer),
+                Err(why) => view.add_unread(address, why),
+            }
         }
-        Ok(view)
+        // What holds for every peer is a mistake in the playbook.
+        if let (true, Some(first)) = (view.peers.is_empty(), unplaced.first()) {
+            return Err(format!("a peer has no address: {first}"));
+        }
+        let counts = view.peers.values().any(|peer| peer.in_flight.is_some());
+        if let (Some(_), false, Some((_, first))) = (&self.in_flight, counts, peers.first()) {
+            let first = crate::text::line(&first.to_string(), 100);
+            return Err(format!("a peer has no number of requests in flight: {first}"));
+        }
+        Ok((view, unplaced))
     }
 
-    fn read_peer(&self, view: &mut View, key: Option<&str>, peer: &Value) -> Result<(), String> {
-        let unreadable = |what: &str| {
-            format!("a peer has no {what}: {}", crate::text::line(&peer.to_string(), 100))
-        };
-        let address = match (&self.address, key) {
+    fn address<'a>(&self, key: Option<&'a str>, peer: &'a Value) -> Option<&'a str> {
+        match (&self.address, key) {
             (Some(pointer), _) => peer.pointer(pointer).and_then(Value::as_str),
             (None, Some(key)) => Some(key),
             (None, None) => peer.as_str(),
+        }
+    }
+
+    fn peer(&self, peer: &Value) -> Result<Peer, String> {
+        let unreadable = |what: &str| {
+            format!("a peer has no {what}: {}", crate::text::line(&peer.to_string(), 100))
         };
-        let address = address.ok_or_else(|| unreadable("address"))?;
         let routed = match &self.routed {
             Some(pointer) => {
                 let value = peer.pointer(pointer).ok_or_else(|| unreadable("routed"))?;
@@ -115,16 +153,9 @@ impl Table {
             Some(told) => means_down(told).ok_or_else(|| unreadable("down that is known"))?,
             None => false,
         };
-        let up = routed && !down;
-        let in_flight = match &self.in_flight {
-            Some(pointer) => {
-                let number = peer.pointer(pointer).and_then(Value::as_u64);
-                Some(number.ok_or_else(|| unreadable("number of requests in flight"))?)
-            }
-            None => None,
-        };
-        view.add(address.to_owned(), Peer { up, held_down: false, in_flight });
-        Ok(())
+        let in_flight = self.in_flight.as_ref();
+        let in_flight = in_flight.and_then(|pointer| peer.pointer(pointer)).and_then(Value::as_u64);
+        Ok(Peer { up: routed && !down, held_down: false, in_flight })
     }
 }
 

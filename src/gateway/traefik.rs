@@ -12,11 +12,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::json_file::JsonFile;
-use super::{Ask, Driver, Nature, Peer, Switch, View, get, ok};
+use super::{Ask, Driver, Mark, Nature, Nodes, NotDone, Peer, Switch, View, get, ok};
 use crate::playbook;
 use crate::text::line;
+use crate::url::part;
 use crate::world::{Host, Reply};
 
 /// From what the API shows to what every entry point does.
@@ -27,6 +29,7 @@ const WEIGHTLESS: &str = "p2c";
 
 /// A gateway of this kind.
 pub(super) struct Traefik {
+    nodes: Nodes,
     api_url: String,
     service: String,
     file: JsonFile,
@@ -42,22 +45,15 @@ struct Service {
     error: Vec<String>,
     /// `UP` or `DOWN` by its URL, as checks of Traefik's own say.
     #[serde(default)]
-    server_status: BTreeMap<String, String>,
+    server_status: BTreeMap<String, Value>,
 }
 
 #[derive(Deserialize)]
 struct LoadBalancer {
     #[serde(default)]
-    servers: Vec<Server>,
+    servers: Vec<Value>,
     #[serde(default)]
     strategy: String,
-}
-
-#[derive(Deserialize)]
-struct Server {
-    #[serde(default)]
-    url: String,
-    weight: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -67,8 +63,9 @@ struct Version {
 }
 
 impl Traefik {
-    pub(super) fn new(settings: &playbook::Traefik) -> Self {
+    pub(super) fn new(settings: &playbook::Traefik, nodes: Nodes) -> Self {
         Self {
+            nodes,
             api_url: settings.api_url.as_str().trim_end_matches('/').to_owned(),
             service: settings.service.as_str().to_owned(),
             file: JsonFile {
@@ -89,7 +86,7 @@ fn too_old(version: &str) -> Option<String> {
 
 impl Driver for Traefik {
     fn asks(&self) -> Vec<Ask> {
-        let url = format!("{}/api/http/services/{}@file", self.api_url, self.service);
+        let url = format!("{}/api/http/services/{}@file", self.api_url, part(&self.service));
         vec![Ask::Http(get(&url))]
     }
 
@@ -110,13 +107,29 @@ impl Driver for Traefik {
             ));
         }
         let mut view = View::default();
+        let mut unplaced = None;
         for server in balancer.servers {
-            let status = service.server_status.get(&server.url).map(String::as_str);
-            let up = server.weight.is_none_or(|weight| weight > 0);
-            let held_down = up && status.is_some_and(|status| status != "UP");
-            view.add(file::address(&server.url)?, Peer { up, held_down, in_flight: None });
+            let url = server["url"].as_str().unwrap_or_default();
+            let address = match file::address(url) {
+                Ok(address) => self.nodes.name(&address),
+                Err(why) => {
+                    unplaced.get_or_insert(why);
+                    continue;
+                }
+            };
+            match file::is_down(&server) {
+                Ok(down) => {
+                    let status = service.server_status.get(url);
+                    let held_down = !down && status.is_some_and(|status| status != "UP");
+                    view.add(address, Peer { up: !down, held_down, in_flight: None });
+                }
+                Err(why) => view.add_unread(address, why),
+            }
         }
-        Ok(view)
+        match unplaced {
+            Some(why) if view.peers.is_empty() => Err(why),
+            _ => view.readable(),
+        }
     }
 
     fn greeting(&self) -> Vec<Ask> {
@@ -134,7 +147,7 @@ impl Driver for Traefik {
             }
             None => self.kind(),
         };
-        Nature { is, unfit }
+        Nature { is, unfit, ..Nature::default() }
     }
 
     fn kind(&self) -> String {
@@ -168,10 +181,13 @@ impl Switch for Traefik {
         vec![self.file.ask()]
     }
 
-    fn is_down(&self, replies: &[Reply], address: &str) -> Result<bool, String> {
+    fn mark(&self, replies: &[Reply], address: &str) -> Result<Mark, String> {
         let (_, mut document) = file::parse(replies)?;
         let servers = file::servers(&mut document, &self.service, address)?;
-        servers.iter().try_fold(true, |down, server| Ok(down & file::is_down(server)?))
+        let down = servers
+            .iter()
+            .try_fold(true, |down, server| file::is_down(server).map(|server| down & server))?;
+        Ok(if down { Mark::Down } else { Mark::Up })
     }
 
     fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String> {
@@ -182,7 +198,7 @@ impl Switch for Traefik {
         Ok(vec![self.file.replace(reply, &document)?])
     }
 
-    fn is_done(&self, _: &[Reply]) -> Result<(), String> {
+    fn is_done(&self, _: &[Reply]) -> Result<(), NotDone> {
         Ok(())
     }
 }

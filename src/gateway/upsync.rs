@@ -8,7 +8,7 @@ mod check;
 
 use std::time::Duration;
 
-use super::{Ask, Driver, Peer, View, WORKER_HEADER, get, ok};
+use super::{Ask, Driver, Nodes, Peer, View, WORKER_HEADER, get, ok};
 use crate::playbook::NginxUpsync;
 use crate::world::Reply;
 
@@ -20,6 +20,7 @@ const SPREAD: Duration = Duration::from_secs(2);
 
 /// A gateway of this kind.
 pub(super) struct Upsync {
+    nodes: Nodes,
     upstream: String,
     status_url: String,
     check_url: Option<String>,
@@ -29,8 +30,9 @@ pub(super) struct Upsync {
 }
 
 impl Upsync {
-    pub(super) fn new(settings: &NginxUpsync) -> Self {
+    pub(super) fn new(settings: &NginxUpsync, nodes: Nodes) -> Self {
         Self {
+            nodes,
             upstream: settings.upstream.as_str().to_owned(),
             status_url: settings.status_url.as_str().to_owned(),
             check_url: settings.check_url.as_ref().map(|url| url.as_str().to_owned()),
@@ -53,12 +55,15 @@ impl Driver for Upsync {
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
         let [status, check @ ..] = replies else { return Err("no reply".into()) };
-        let mut view = parse_show(&ok(status)?.text(), &self.upstream)?;
+        let mut view = parse_show(&ok(status)?.text(), &self.upstream, &self.nodes)?;
         if let [check, ..] = check {
-            let held_down = check::parse(&ok(check)?.text(), &self.upstream)?;
-            for (address, down) in held_down {
-                if let Some(peer) = view.peers.get_mut(&address) {
-                    peer.held_down = down;
+            for (address, held) in check::parse(&ok(check)?.text(), &self.upstream)? {
+                let address = self.nodes.name(&address);
+                let Some(peer) = view.peers.get_mut(&address) else { continue };
+                peer.held_down |= *held.as_ref().unwrap_or(&true);
+                // What the list has down is out, whatever the module says.
+                if let (true, Err(why)) = (peer.up, held) {
+                    view.unread.insert(address, why);
                 }
             }
         }
@@ -88,7 +93,7 @@ impl Driver for Upsync {
 }
 
 /// Reads `upstream_show`'s text: one block per upstream.
-fn parse_show(text: &str, upstream: &str) -> Result<View, String> {
+fn parse_show(text: &str, upstream: &str, nodes: &Nodes) -> Result<View, String> {
     if text.starts_with("The upstream you requested does not exist") {
         return Err(format!("the gateway has no upstream `{upstream}`"));
     }
@@ -108,9 +113,9 @@ fn parse_show(text: &str, upstream: &str) -> Result<View, String> {
             let mut words = server.split_whitespace();
             let address = words.next().ok_or_else(|| unreadable(line))?;
             let up = !words.any(|word| word == "down");
-            view.add(address.to_owned(), Peer { up, held_down: false, in_flight: None });
+            view.add(nodes.name(address), Peer { up, held_down: false, in_flight: None });
             expected = expected.map(|count| count.wrapping_sub(1));
-        } else if inside && !line.trim().is_empty() {
+        } else if inside && !line.trim().is_empty() && !line.ends_with(';') {
             return Err(unreadable(line));
         }
     }
@@ -151,6 +156,7 @@ Upstream name: app; Backend server count: 3
 
     fn upsync(check: bool) -> Upsync {
         Upsync {
+            nodes: Nodes::default(),
             upstream: "App".into(),
             status_url: "http://gw/list?app".into(),
             check_url: check.then(|| "http://gw/check".into()),
@@ -166,6 +172,26 @@ Upstream name: app; Backend server count: 3
         assert_eq!(view.peers.len(), 3);
         assert!(view.routes_to("127.0.0.1:18001") && view.routes_to("127.0.0.1:18003"));
         assert!(view.lets_go_of("127.0.0.1:18002") && view.lets_go_of("127.0.0.1:80"));
+    }
+
+    #[test]
+    fn an_odd_entry_of_another_server_spoils_nothing() {
+        let show = SHOW.replace("server count: 3", "server count: 4").replace(
+            "        server 127.0.0.1:18001",
+            "        server unix:/run/app.sock weight=1;\n        keepalive 16;\n        server 127.0.0.1:18001",
+        );
+        let odd =
+            r#"{"upstream": "other"}, {"upstream": "app", "name": "10.9.9.9:80", "status": 7}, "#;
+        let check = CHECK.replacen(r#"{"index": 0"#, &format!(r#"{odd}{{"index": 0"#), 1);
+        let view = upsync(true).read(&[reply(&show), reply(&check)]).expect("readable");
+        assert!(view.routes_to("127.0.0.1:18001") && view.routes_to("127.0.0.1:18003"));
+        assert!(view.lets_go_of("127.0.0.1:18002"));
+        // A status that is not known is an error of that server alone.
+        let odd = CHECK.replacen("\"up\"", "null", 1);
+        let view = upsync(true).read(&[reply(&show), reply(&odd)]).expect("readable");
+        assert!(!view.routes_to("127.0.0.1:18001") && !view.lets_go_of("127.0.0.1:18001"));
+        assert!(view.unread["127.0.0.1:18001"].contains("check_status"), "{view:?}");
+        assert!(view.routes_to("127.0.0.1:18003"));
     }
 
     #[test]

@@ -1,80 +1,56 @@
 //! Looking at a gateway until enough was seen.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+mod counts;
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow::{self, Break, Continue};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep};
 
-use super::proof::FAVOUR;
-use super::{
-    ASSUMED_WORKERS, Asker, Driver, Method, Nature, Proof, Rule, Verdict, View, driver, reads_for,
-};
-use crate::spec::{GatewaySpec, Spec};
+use super::look::{Look, Looker};
+use super::observation::Observation;
+use super::proof::ASSUMED_WORKERS;
+use super::roster::Roster;
+use super::{Asker, Method, Nature, Proof, Rule, Verdict, View, driver};
+use crate::spec::GatewaySpec;
+use crate::text::{self, duration};
 use crate::world::World;
 
-/// Looks at a gateway at the same time, at most: several connections at once reach more workers than one by one.
-const AT_ONCE: usize = 4;
-
-/// The pause after a look that showed a worker behind.
+/// The pause after a look that showed a worker behind; it grows up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A gateway under observation.
+/// The longest pause between two looks while a proof is under way.
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// How many connections at once find out how many workers there are, how often that is tried, and how often without finding
+/// another one.
+const ACQUAINTANCE: usize = 128;
+const MOST_ROWS: u32 = 12;
+const ROWS_WITHOUT_NEW: u32 = 3;
+
+/// A gateway under observation. Clones share what they learn of it.
 pub struct Watcher<W> {
-    asker: Asker<W>,
     name: String,
-    driver: Arc<dyn Driver>,
+    /// The addresses of all nodes.
+    nodes: Arc<[String]>,
+    looker: Looker<W>,
+    roster: Arc<Mutex<Roster>>,
+    /// Why its counts of requests cannot be used; asked once.
+    miscounts: Arc<OnceCell<Option<String>>>,
 }
 
 impl<W> Clone for Watcher<W> {
     fn clone(&self) -> Self {
-        Self { asker: self.asker.clone(), name: self.name.clone(), driver: self.driver.clone() }
-    }
-}
-
-/// What was seen of a gateway when nothing is being waited for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Observation {
-    /// By address: whether every worker that answered routes there.
-    pub routed: BTreeMap<String, bool>,
-    /// By address: whether any worker that answered routes there.
-    pub routed_somewhere: BTreeMap<String, bool>,
-    /// By address: whether every worker's list lets go.
-    pub out: BTreeMap<String, bool>,
-    /// By address: the most requests in flight that any worker told.
-    pub in_flight: BTreeMap<String, u64>,
-    /// Why requests go to everybody, whatever the list says of them.
-    pub disregarded: Option<String>,
-    /// How many workers were told apart.
-    pub workers: usize,
-    /// How many replies were read.
-    pub reads: u32,
-}
-
-impl Observation {
-    /// Returns whether every worker routes to `address`.
-    #[must_use]
-    pub fn routes_to(&self, address: &str) -> bool {
-        self.routed.get(address).copied().unwrap_or(false)
-    }
-
-    /// Returns how many nodes of the playbook every worker routes to.
-    #[must_use]
-    pub fn serving(&self, spec: &Spec) -> usize {
-        spec.nodes.iter().filter(|node| self.routes_to(&node.address)).count()
-    }
-
-    /// Returns whether any worker routes to `address`: then its users would miss it.
-    #[must_use]
-    pub fn routes_somewhere_to(&self, address: &str) -> bool {
-        self.routed_somewhere.get(address).copied().unwrap_or(false)
-    }
-
-    /// Returns whether every worker's list has let go of `address`.
-    #[must_use]
-    pub fn lets_go_of(&self, address: &str) -> bool {
-        self.out.get(address).copied().unwrap_or(true)
+        Self {
+            name: self.name.clone(),
+            nodes: self.nodes.clone(),
+            looker: self.looker.clone(),
+            roster: self.roster.clone(),
+            miscounts: self.miscounts.clone(),
+        }
     }
 }
 
@@ -100,11 +76,31 @@ pub struct Confirmation {
     pub pool: usize,
 }
 
+/// A proof under way.
+struct Attempt<'a> {
+    proof: Proof,
+    address: &'a str,
+    routed: bool,
+    nodes: &'a [String],
+    /// The last look gave nothing to read.
+    unreadable: bool,
+    /// What stood against it last.
+    trouble: Option<String>,
+    /// How many nodes the last reply routes to.
+    serving: usize,
+}
+
 impl<W: World> Watcher<W> {
     /// Observes `gateway`.
     #[must_use]
     pub fn new(asker: Asker<W>, gateway: &GatewaySpec) -> Self {
-        Self { asker, name: gateway.name.clone(), driver: driver(gateway).into() }
+        Self {
+            name: gateway.name.clone(),
+            nodes: gateway.nodes.clone().into(),
+            looker: Looker::new(asker, driver(gateway).into()),
+            roster: Arc::default(),
+            miscounts: Arc::default(),
+        }
     }
 
     /// What the gateway is called.
@@ -116,24 +112,27 @@ impl<W: World> Watcher<W> {
     /// How long a write may take to reach every worker.
     #[must_use]
     pub fn lag(&self) -> Duration {
-        self.driver.lag()
+        self.looker.driver().lag()
     }
 
     fn rule(&self) -> Rule {
-        let workers = self.driver.workers();
-        Rule {
-            workers,
-            reads: reads_for(workers.unwrap_or(ASSUMED_WORKERS)),
-            lag: self.driver.lag(),
-            spread: self.driver.spread(),
-        }
+        let driver = self.looker.driver();
+        Rule { workers: driver.workers(), lag: driver.lag(), spread: driver.spread() }
     }
 
-    /// Waits until the gateway is proven to route to `address`, or to have let go of it.
+    fn roster(&self) -> MutexGuard<'_, Roster> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that the gateway does what a proof had ruled out: later proofs of this release need more.
+    pub fn contradict(&self) {
+        self.roster().contradict();
+    }
+
+    /// Waits until the gateway is proven to route to `address`, or to route no requests there.
     ///
-    /// `pool` is every address of the playbook: a reply that lists none of the others shows nothing at all, and
-    /// least of all that this one is out. `written` is when the registry took the change; `tell` hears how it
-    /// stands, in words.
+    /// A reply that lists none of the other nodes shows nothing at all, and least of all that this one is out. `written` is
+    /// when the registry took the change; `tell` hears how it stands, in words.
     ///
     /// # Errors
     ///
@@ -142,76 +141,83 @@ impl<W: World> Watcher<W> {
         &self,
         address: &str,
         routed: bool,
-        pool: &[String],
         written: Instant,
         deadline: Instant,
         tell: impl Fn(String),
     ) -> Result<Confirmation, Unproven> {
-        let rule = self.rule();
-        let at_once = AT_ONCE.min(rule.reads as usize);
-        let mut proof = Proof::new(rule);
-        let mut unreadable = true;
-        let mut looks = JoinSet::new();
-        let mut trouble = None;
-        let mut serving = 0;
-        // Who is shown to be in is in, though nobody else may be left.
-        let is_ours =
-            |view: &View| view.shows_any(pool, address) || (routed && view.routes_to(address));
+        let proof = Proof::new(self.rule(), self.roster().clone());
+        let mut attempt = Attempt {
+            proof,
+            address,
+            routed,
+            nodes: &self.nodes,
+            unreadable: true,
+            trouble: None,
+            serving: 0,
+        };
+        let trying = self.try_until_proven(&mut attempt, written, tell);
+        let proven = tokio::time::timeout_at(deadline, trying).await;
+        attempt.proof.teach(&mut self.roster());
+        let Ok(method) = proven else {
+            let seen = self.standing(&attempt.proof, attempt.trouble.as_deref());
+            return Err(Unproven { seen, unreadable: attempt.unreadable });
+        };
+        let Attempt { proof, serving, .. } = attempt;
+        Ok(Confirmation { method, reads: proof.reads(), workers: proof.workers().0, pool: serving })
+    }
+
+    async fn try_until_proven(
+        &self,
+        attempt: &mut Attempt<'_>,
+        written: Instant,
+        tell: impl Fn(String),
+    ) -> Method {
+        let mut pause = PAUSE;
         loop {
-            while looks.len() < at_once {
-                let (since, look) =
-                    (written.elapsed(), look(self.asker.clone(), self.driver.clone()));
-                looks.spawn(async move { (since, look.await) });
-            }
-            let Ok(seen) = tokio::time::timeout_at(deadline, looks.join_next()).await else {
-                break;
-            };
-            unreadable = !matches!(seen, Some(Ok((_, Ok(_)))));
-            match seen {
-                Some(Ok((_, Ok((_, view))))) if !is_ours(&view) => {
-                    proof.fail();
-                    trouble = Some("the reply lists none of the playbook's other nodes".into());
+            let since = written.elapsed();
+            match attempt.proof.connections(since) {
+                1 => {
+                    let look = self.looker.one().await;
+                    let _ = attempt.take(look, since);
+                    attempt.proof.end_row(false);
                 }
-                Some(Ok((since, Ok((worker, view))))) => {
-                    let against =
-                        weigh(&mut proof, address, routed, worker.as_deref(), &view, since);
-                    trouble = against.or(trouble);
-                    serving = pool.iter().filter(|address| view.routes_to(address)).count();
+                several => {
+                    let row = self.looker.row(several, |look| attempt.take(look, since));
+                    let whole = row.await;
+                    attempt.proof.end_row(whole);
                 }
-                Some(Ok((_, Err(problem)))) => {
-                    proof.fail();
-                    trouble = Some(problem);
-                }
-                Some(Err(_)) | None => proof.fail(),
             }
-            let verdict = proof.verdict();
-            if let Verdict::Proven(method) = verdict {
-                let (workers, _) = proof.workers();
-                return Ok(Confirmation { method, reads: proof.reads(), workers, pool: serving });
+            let verdict = attempt.proof.verdict();
+            let trouble = attempt.trouble.as_deref().filter(|_| verdict == Verdict::Disagrees);
+            match verdict {
+                Verdict::Proven(method) => return method,
+                Verdict::Open if attempt.proof.connections(written.elapsed()) > 1 => continue,
+                Verdict::Disagrees | Verdict::Open => tell(self.standing(&attempt.proof, trouble)),
             }
-            tell(
-                self.standing(&proof, trouble.as_deref().filter(|_| verdict == Verdict::Disagrees)),
-            );
-            // While somebody is behind, or only time is missing, there is no use in asking at full speed.
-            let early = proof.row() >= rule.reads && proof.is_early(written.elapsed());
-            if verdict == Verdict::Disagrees || early {
-                tokio::time::sleep_until(deadline.min(Instant::now() + PAUSE)).await;
-            }
+            // While a worker is behind, or only time is missing, there is no use in asking at full speed.
+            sleep(pause).await;
+            pause =
+                if attempt.proof.row() == 0 { (pause * 3 / 2).min(LONGEST_PAUSE) } else { PAUSE };
         }
-        Err(Unproven { seen: self.standing(&proof, trouble.as_deref()), unreadable })
     }
 
     fn standing(&self, proof: &Proof, trouble: Option<&str>) -> String {
-        let progress = match (self.driver.workers(), proof.workers()) {
+        let progress = match (self.rule().workers, proof.workers()) {
             (Some(all), (agreeing, seen)) if seen > 0 => format!("{agreeing} of {all} workers"),
             _ => {
                 format!("{} of {} reads in a row", proof.row().min(proof.enough()), proof.enough())
             }
         };
+        let missing: Vec<_> =
+            proof.missing().iter().take(4).map(|name| text::line(name, 20)).collect();
         match trouble {
             Some(trouble) => format!("{}: {progress}; {trouble}", self.name),
+            None if !missing.is_empty() => {
+                let missing = missing.join(", ");
+                format!("{}: {progress}; no answer from worker {missing}", self.name)
+            }
             None if proof.row() >= proof.enough() => {
-                let lag = crate::text::duration(self.lag().max(self.driver.spread()));
+                let lag = duration(self.lag().max(self.looker.driver().spread()));
                 format!("{}: {progress}, until its lag of {lag} is over", self.name)
             }
             None => format!("{}: {progress}", self.name),
@@ -225,47 +231,38 @@ impl<W: World> Watcher<W> {
     /// When a look fails or cannot be understood: says what.
     pub async fn observe(&self) -> Result<Observation, String> {
         let rule = self.rule();
+        let (even, contradicted) = {
+            let roster = self.roster();
+            (roster.is_even(), roster.is_contradicted())
+        };
         let mut observation = Observation::default();
-        let mut workers = BTreeSet::new();
-        let mut looks = JoinSet::new();
-        let mut begun = 0;
-        loop {
-            // Where workers are told apart it is known that one is missing: it is worth some patience.
-            let named = rule.workers.is_some() && !workers.is_empty();
-            let most = if named { rule.reads * FAVOUR } else { rule.reads };
-            while looks.len() < AT_ONCE && begun < most {
-                begun += 1;
-                looks.spawn(look(self.asker.clone(), self.driver.clone()));
-            }
-            let Some(seen) = looks.join_next().await else { break };
-            let (worker, view) = seen.map_err(|error| error.to_string())??;
-            observation.reads += 1;
-            let first = observation.reads == 1;
-            for (address, peer) in &view.peers {
-                let routed = observation.routed.entry(address.clone()).or_insert(first);
-                *routed &= peer.routed();
-                let somewhere =
-                    observation.routed_somewhere.entry(address.clone()).or_insert(false);
-                *somewhere |= peer.routed() || view.disregarded.is_some();
-                let out = observation.out.entry(address.clone()).or_insert(true);
-                *out &= !peer.up && view.disregarded.is_none();
-                if let Some(told) = peer.in_flight {
-                    let most = observation.in_flight.entry(address.clone()).or_insert(0);
-                    *most = (*most).max(told);
-                }
-            }
-            // A peer that only some workers list is not routed by all.
-            for (address, routed) in &mut observation.routed {
-                *routed &= view.peers.contains_key(address);
-            }
-            observation.disregarded = observation.disregarded.or(view.disregarded);
-            workers.extend(worker);
-            if rule.workers.is_some_and(|all| workers.len() >= all as usize) {
-                break;
-            }
+        if rule.workers == Some(1) && !contradicted {
+            observation.take(self.looker.one().await?, &self.nodes);
+            return Ok(observation);
         }
-        observation.workers = workers.len();
-        Ok(observation)
+        let all = rule.workers.filter(|workers| *workers > 1).unwrap_or(ASSUMED_WORKERS);
+        let mut problem = None;
+        let mut server = None;
+        let connections = Rule { workers: Some(all), ..rule }.reads(even) as usize;
+        let row = self.looker.row(connections, |look| match look {
+            Ok(mut look) => {
+                server = look.server.take().or(server.take());
+                observation.take(look, &self.nodes);
+                let met = observation.workers.len();
+                // Each of a known number has answered; nothing more is to be seen.
+                if rule.workers.is_some_and(|all| all > 1 && met >= all as usize) {
+                    return Break(());
+                }
+                Continue(())
+            }
+            Err(error) => {
+                problem = Some(error);
+                Break(())
+            }
+        });
+        row.await;
+        self.roster().learn(server.as_deref());
+        problem.map_or(Ok(observation), Err)
     }
 
     /// Makes its acquaintance: what it is, and whether it has the workers that it should have.
@@ -274,107 +271,98 @@ impl<W: World> Watcher<W> {
     ///
     /// When it cannot be asked.
     pub async fn meet(&self) -> Result<Nature, String> {
-        let replies = self.asker.ask_all(&self.driver.greeting()).await;
-        let mut nature = self.driver.nature(&replies.map_err(|error| error.to_string())?);
-        let told = self.driver.workers();
-        let expected = match told {
-            Some(several) if several > 1 => several,
-            // Without names nobody can be counted.
-            _ if !self.names_workers().await => return Ok(nature),
-            _ => told.unwrap_or(ASSUMED_WORKERS),
-        };
+        let driver = self.looker.driver();
+        let replies = self.looker.asker().ask_all(&driver.greeting()).await;
+        let replies = replies.map_err(|error| error.to_string())?;
+        let mut nature = driver.nature(&replies);
+        nature.miscounts = self.miscounts().await?;
+        let told = driver.workers();
+        let has_names = driver.worker_header().is_some();
+        if !has_names && told == Some(1) {
+            return Ok(nature);
+        }
         let mut names = BTreeSet::new();
-        let mut looks = JoinSet::new();
-        for _ in 0..reads_for(ASSUMED_WORKERS) {
-            if looks.len() >= AT_ONCE
-                && let Some(Ok(Ok((Some(name), _)))) = looks.join_next().await
-            {
-                names.insert(name);
+        let mut server = None;
+        let expected = told.filter(|told| *told > 1).unwrap_or(ASSUMED_WORKERS) as usize;
+        let (mut rows, mut without_new) = (0, 0);
+        while rows < MOST_ROWS && without_new < ROWS_WITHOUT_NEW {
+            let before = names.len();
+            let row = self.looker.row(ACQUAINTANCE, |look| {
+                if let Ok(look) = look {
+                    names.extend(look.worker.map(|name| text::line(&name, 20)));
+                    server = look.server.or(server.take());
+                }
+                Continue(())
+            });
+            row.await;
+            (rows, without_new) =
+                (rows + 1, if names.len() > before { 0 } else { without_new + 1 });
+            if names.len() >= expected || names.is_empty() {
+                break;
             }
-            looks.spawn(look(self.asker.clone(), self.driver.clone()));
         }
-        while let Some(seen) = looks.join_next().await {
-            names.extend(seen.ok().and_then(Result::ok).and_then(|(name, _)| name));
-        }
-        match (names.len(), told) {
-            (0, _) => nature.is += &format!(", {expected} workers that tell no name"),
-            (seen, None) if seen > expected as usize => nature.unfit.push(format!(
-                "{seen} workers answer, and without `workers` in the playbook {expected} are assumed: say how many"
-            )),
-            (seen, Some(1)) if seen > 1 => nature.unfit.push(format!(
-                "{seen} workers answer, and the playbook says `workers: 1`: the word of 1 proves nothing; say how many, \
-                 though they may share one list"
-            )),
-            (seen, Some(_)) if seen > expected as usize => nature.unfit.push(format!(
-                "{seen} workers answer, and the playbook says `workers: {expected}`: the word of {expected} proves \
-                 nothing"
-            )),
-            (seen, Some(_)) => nature.is += &format!(", {seen} of {expected} workers seen"),
-            (seen, None) => nature.is += &format!(", {} seen", crate::text::count(seen, "worker")),
-        }
+        self.roster().learn(server.as_deref());
+        let weak = !self.roster().is_even();
+        tell_workers(&mut nature, names.len(), told, weak);
         Ok(nature)
-    }
-
-    /// Returns whether a reply names its worker.
-    async fn names_workers(&self) -> bool {
-        self.driver.worker_header().is_some()
-            && look(self.asker.clone(), self.driver.clone())
-                .await
-                .is_ok_and(|(name, _)| name.is_some())
-    }
-
-    /// Returns whether there are requests at all that it could count.
-    #[must_use]
-    pub fn has_requests(&self) -> bool {
-        self.driver.has_requests()
-    }
-
-    /// Counts the requests in flight at `address`, where the gateway tells: the most that any worker told.
-    ///
-    /// # Errors
-    ///
-    /// When it does not, or cannot be read.
-    pub async fn in_flight(&self, address: &str) -> Result<u64, String> {
-        if let Some(ask) = self.driver.count(address) {
-            let reply = self.asker.ask(&ask).await.map_err(|error| error.to_string());
-            let told = reply.and_then(|reply| self.driver.read_count(&reply));
-            return told.map_err(|problem| format!("{}: {problem}", self.name));
-        }
-        let seen = self.observe().await?;
-        let idle = self.driver.lists_the_busy().then_some(0);
-        let told = seen.in_flight.get(address).copied().or(idle);
-        told.ok_or_else(|| format!("{} tells no requests in flight at {address}", self.name))
     }
 }
 
-/// Takes into the proof what was shown, asked for so long `since` the write; returns what stands against it.
-fn weigh(
-    proof: &mut Proof,
-    address: &str,
-    routed: bool,
-    worker: Option<&str>,
-    view: &View,
-    since: Duration,
-) -> Option<String> {
-    let shown = if routed {
-        view.routes_to(address)
-    } else {
-        view.lets_go_of(address) && view.disregarded.is_none()
-    };
-    if let Some(why) = view.unsettled.as_ref().filter(|_| shown && !routed) {
-        proof.unsettle(since);
-        return Some(why.clone());
+impl Attempt<'_> {
+    /// Takes in a look that was asked for so long `since` the write; breaks off where more of the same kind tells nothing.
+    fn take(&mut self, look: Result<Look, String>, since: Duration) -> ControlFlow<()> {
+        self.unreadable = look.is_err();
+        match look {
+            Err(problem) => {
+                self.proof.fail();
+                self.trouble = Some(problem);
+            }
+            Ok(Look { worker, server, view }) => {
+                self.proof.learn(server.as_deref());
+                if self.is_about_the_pool(&view) {
+                    let against = self.weigh(worker.as_deref(), &view, since);
+                    self.trouble = against.or(self.trouble.take());
+                    self.serving = self.nodes.iter().filter(|node| view.routes_to(node)).count();
+                } else {
+                    self.proof.fail();
+                    self.trouble =
+                        Some("the reply lists none of the playbook's other nodes".into());
+                }
+            }
+        }
+        if self.proof.verdict() == Verdict::Open { Continue(()) } else { Break(()) }
     }
-    proof.see(worker, shown, since);
-    (!shown).then(|| disagreement(address, routed, view, worker))
+
+    /// A node that is shown to be in is in, though no other one may be left.
+    fn is_about_the_pool(&self, view: &View) -> bool {
+        view.shows_any(self.nodes, self.address) || (self.routed && view.routes_to(self.address))
+    }
+
+    /// Takes into the proof what was shown; returns what stands against it.
+    fn weigh(&mut self, worker: Option<&str>, view: &View, since: Duration) -> Option<String> {
+        let shown = if self.routed {
+            view.routes_to(self.address)
+        } else {
+            view.lets_go_of(self.address) && view.disregarded.is_none()
+        };
+        if let Some(why) = view.unsettled.as_ref().filter(|_| shown && !self.routed) {
+            self.proof.unsettle(since);
+            return Some(why.clone());
+        }
+        self.proof.see(worker, shown, since);
+        (!shown).then(|| disagreement(self.address, self.routed, view, worker))
+    }
 }
 
 fn disagreement(address: &str, routed: bool, view: &View, worker: Option<&str>) -> String {
     if let (false, Some(why)) = (routed, &view.disregarded) {
         return why.clone();
     }
-    let worker = worker
-        .map_or("a worker".into(), |worker| format!("worker {}", crate::text::line(worker, 20)));
+    if let Some(why) = view.unread.get(address) {
+        return format!("its entry of {address} cannot be read: {why}");
+    }
+    let worker =
+        worker.map_or("a worker".into(), |worker| format!("worker {}", text::line(worker, 20)));
     match (routed, view.peers.get(address)) {
         (false, _) => format!("{worker} still routes to {address}"),
         (true, None) => format!("{worker} does not list {address}"),
@@ -383,16 +371,37 @@ fn disagreement(address: &str, routed: bool, view: &View, worker: Option<&str>) 
     }
 }
 
-/// One look: every request of the driver on a connection of its own, one after the other.
-async fn look<W: World>(
-    asker: Asker<W>,
-    driver: Arc<dyn Driver>,
-) -> Result<(Option<String>, View), String> {
-    let replies = asker.ask_all(&driver.asks()).await.map_err(|error| error.to_string())?;
-    let header = driver.worker_header();
-    let worker = header.and_then(|header| replies.first()?.header(header));
-    let worker = worker.map(ToOwned::to_owned);
-    Ok((worker, driver.read(&replies)?))
+/// Says how many workers were told apart by their names, where the playbook says that there are `told` of them.
+fn tell_workers(nature: &mut Nature, seen: usize, told: Option<u32>, is_uneven: bool) {
+    let count = |number: usize| text::count(number, "worker");
+    match (seen, told) {
+        (0, Some(1)) => {}
+        (0, _) => {
+            let number = told.map_or("workers".into(), |told| count(told as usize));
+            let connections = Rule { workers: told, lag: Duration::ZERO, spread: Duration::ZERO };
+            let connections = connections.reads(!is_uneven);
+            nature.is += &format!(
+                ", {number} without names: a proof takes {connections} connections and the whole lag, and can miss a worker; \
+                 `add_header X-Worker $pid always;` at that location and `workers: N` in the playbook make it exact"
+            );
+        }
+        (seen, None) if seen > ASSUMED_WORKERS as usize => nature.unfit.push(format!(
+            "{} answer, and without `workers` in the playbook {ASSUMED_WORKERS} are assumed: say how many",
+            count(seen)
+        )),
+        (seen, None) => nature.is += &format!(", {} seen", count(seen)),
+        (seen, Some(told)) if seen > told as usize => nature.unfit.push(format!(
+            "{} answer, and the playbook says `workers: {told}`: {told} of them prove nothing about the others; say how many \
+             there are",
+            count(seen)
+        )),
+        (seen, Some(told)) if seen < told as usize => nature.unfit.push(format!(
+            "{} answer, and the playbook says `workers: {told}`: no proof would be complete; set `workers: {seen}`, or see \
+             why the others do not answer",
+            count(seen)
+        )),
+        (seen, Some(told)) => nature.is += &format!(", {seen} of {} seen", count(told as usize)),
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::foreign::Foreign;
 use crate::node::Operation;
 use crate::spec::{HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, Shell};
 use crate::text;
-use crate::world::{Command, Host, Reply, Request, Stdin, World};
+use crate::world::{Command, Host, Reply, Request, RunError, Stdin, World};
 
 /// The largest reply of a health check, in bytes.
 const LARGEST_BODY: usize = 1024 * 1024;
@@ -27,12 +27,18 @@ pub struct Try {
     pub body: Option<String>,
     /// The version that the HTTP check's reply told.
     pub version: Option<Foreign>,
+    /// The problem is that the node could not be asked, which proves nothing about it.
+    pub is_unasked: bool,
 }
 
 impl Try {
     pub(super) fn wrong(problem: impl Into<String>, body: Option<&str>) -> Self {
         let body = body.map(kept);
         Self { problem: Some(problem.into()), body, ..Self::default() }
+    }
+
+    fn unasked(problem: &impl ToString) -> Self {
+        Self { is_unasked: true, ..Self::wrong(problem.to_string(), None) }
     }
 }
 
@@ -42,7 +48,7 @@ fn kept(text: &str) -> String {
 }
 
 /// Says in words what is checked.
-pub(super) fn describe(health: &HealthSpec) -> String {
+pub(crate) fn describe(health: &HealthSpec) -> String {
     let mut checks = Vec::new();
     if let Some(http) = &health.http {
         checks.push(format!("GET {}", http.url));
@@ -105,13 +111,17 @@ impl<W: World> Gate<W> {
             match passing {
                 Ok(true) => Try::default(),
                 Ok(false) => Try::wrong(format!("{service} at {address} is not passing"), None),
-                Err(error) => Try::wrong(error.to_string(), None),
+                Err(error) => Try::unasked(&error),
             }
         };
         let (http, tcp, run, consul) = tokio::join!(http, tcp, run, consul);
         let (version, wrong_version) = (http.version.clone(), http.wrong_version.clone());
         let body = http.body.clone();
-        let wrong = [http, tcp, run, consul].into_iter().find(|result| result.problem.is_some());
+        let mut wrong: Vec<_> = [http, tcp, run, consul].into();
+        wrong.retain(|result| result.problem.is_some());
+        // What a check has seen outweighs that another one could not be made.
+        wrong.sort_by_key(|result| result.is_unasked);
+        let wrong = wrong.into_iter().next();
         Try { wrong_version, version, ..wrong.unwrap_or(Try { body, ..Try::default() }) }
     }
 
@@ -147,7 +157,8 @@ impl<W: World> Gate<W> {
                 let said = format!("{}{}", output.stdout_text(), output.stderr_text());
                 Try::wrong(format!("exit {status}"), Some(&said))
             }
-            Err(error) => Try::wrong(error.to_string(), None),
+            Err(error @ RunError::TimedOut(_)) => Try::wrong(error.to_string(), None),
+            Err(error) => Try::unasked(&error),
         }
     }
 }
@@ -179,7 +190,7 @@ fn judge(check: &HttpCheck, identity: Option<&IdentitySpec>, reply: &Reply) -> T
         None => Some(format!("{} that tells no version", reply.status)),
     };
     let body = wrong_version.is_some().then(|| kept(&reply.text()));
-    Try { problem: None, wrong_version, body, version }
+    Try { wrong_version, body, version, ..Try::default() }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Health: what proves that a node's *new* process can serve.
 //!
 //! Every try asks all checks at once. `rise` successes in a row make the node healthy, `fall` failures in a row
-//! unmake it, and it must stay healthy for `min_healthy_time`. A success counts only if the answer came from the
-//! process that this release started: told by `identity` where the playbook has one, else by the process that
-//! listens on the node's port, which must be younger than the mark taken before the start.
+//! unmake it, and it must stay healthy for `min_healthy_time` from the first of these successes on, served by the same
+//! process. A success counts only if the answer came from the process that this release started: told by `identity`
+//! where the playbook has one, else by the process that listens on the node's port, which must be younger than the
+//! mark taken before the start.
 
 mod checks;
 mod streak;
@@ -22,8 +23,9 @@ use crate::spec::NodeSpec;
 use crate::text;
 use crate::world::{Command, Stdin, World};
 
+pub(crate) use checks::describe;
 pub use checks::{Try, identity_of};
-pub use streak::{Change, Streak};
+pub use streak::Streak;
 
 use tries::Tries;
 
@@ -31,7 +33,10 @@ use tries::Tries;
 const LISTENER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much of a body is kept for the report, in characters.
-const BODY_SHOWN: usize = 1024;
+pub(crate) const BODY_SHOWN: usize = 1024;
+
+/// By how much a process may be younger than the first success that was seen of it: clocks of processes are coarse.
+const COARSE: Duration = Duration::from_millis(500);
 
 /// A node being watched until it is healthy.
 pub struct Gate<W> {
@@ -65,11 +70,13 @@ struct Unproven {
     cause: String,
     /// With what passes, such as the process's age.
     seen: String,
+    /// It began after the first success: what answered then has ended.
+    restarted: bool,
 }
 
 impl From<String> for Unproven {
     fn from(cause: String) -> Self {
-        Self { seen: cause.clone(), cause }
+        Self { seen: cause.clone(), cause, restarted: false }
     }
 }
 
@@ -93,44 +100,53 @@ impl<W: World> Gate<W> {
     pub async fn wait(self: Arc<Self>, tell: impl Fn(String)) -> Result<Healthy, Failure> {
         let health = &self.node.health;
         let begun = Instant::now();
-        let deadline = begun + health.deadline;
         let mut streak = Streak::new(health.rise, health.fall);
         let mut seen = Seen::default();
         let mut tries = Tries::new(self.clone());
+        // The first success of the row that made it healthy, or may make it so.
         let mut healthy_since: Option<Instant> = None;
+        let told_by_process = health.identity.is_none() || self.any_version || self.same_version;
         loop {
             let answers = streak.is_healthy() || streak.successes() > 0;
+            // Once it is healthy in time, it has the time to stay so.
+            let stays_until = healthy_since
+                .filter(|_| streak.is_healthy())
+                .map(|since| since + health.min_healthy_time + health.interval + health.timeout);
+            let deadline = stays_until.unwrap_or(begun).max(begun + health.deadline);
             let result = tokio::time::timeout_at(deadline, tries.next(answers)).await;
             let Ok(mut result) = result else { break };
             if !self.any_version {
                 result.problem = result.problem.or(result.wrong_version.take());
             }
+            let kept = healthy_since.map_or(Duration::ZERO, |since| since.elapsed());
+            let kept_long_enough = streak.is_healthy() && kept >= health.min_healthy_time;
+            let becomes_healthy = !streak.is_healthy() && streak.would_be_healthy();
+            let stayed = kept_long_enough && !health.min_healthy_time.is_zero();
             if result.problem.is_none()
-                && (health.identity.is_none() || self.any_version || self.same_version)
-                && streak.would_be_healthy()
-                && healthy_since.is_none_or(|since| since.elapsed() >= health.min_healthy_time)
+                && ((told_by_process && (becomes_healthy || kept_long_enough)) || stayed)
             {
-                let process = tokio::time::timeout_at(deadline, self.process()).await;
+                let process = tokio::time::timeout_at(deadline, self.process(kept)).await;
                 let late = |_| Err(Unproven::from("its process could not be looked at".to_owned()));
                 match process.unwrap_or_else(late) {
                     Ok(process) => seen.process = Some(process),
-                    Err(unproven) => {
+                    Err(unproven) if told_by_process || unproven.restarted => {
+                        if unproven.restarted {
+                            streak = Streak::new(health.rise, health.fall);
+                        }
                         seen.process = Some(unproven.seen);
                         result.problem = Some(unproven.cause);
                     }
+                    Err(_) => {}
                 }
             }
             seen.take(&result);
-            match streak.next(result.problem.is_none()) {
-                Change::None => {}
-                Change::Healthy => healthy_since = Some(Instant::now()),
-                Change::Unhealthy => healthy_since = None,
-            }
+            streak.next(result.problem.is_none());
+            let in_a_row = streak.is_healthy() || streak.successes() > 0;
+            healthy_since = healthy_since.or_else(|| Some(Instant::now())).filter(|_| in_a_row);
             seen.best = seen.best.max(streak.successes());
-            if streak.is_healthy()
-                && result.problem.is_none()
-                && healthy_since.is_some_and(|since| since.elapsed() >= health.min_healthy_time)
-            {
+            let kept =
+                healthy_since.is_some_and(|since| since.elapsed() >= health.min_healthy_time);
+            if streak.is_healthy() && result.problem.is_none() && kept {
                 let mut message = seen.success(health.rise);
                 if let Some(version) = &result.wrong_version {
                     message += &format!(", {version}");
@@ -144,7 +160,8 @@ impl<W: World> Gate<W> {
         }
         // Whoever still holds the port is part of the answer, also when the checks never got that far.
         if seen.process.is_none()
-            && let Ok(process) = tokio::time::timeout(LISTENER_TIMEOUT, self.process()).await
+            && let Ok(process) =
+                tokio::time::timeout(LISTENER_TIMEOUT, self.process(Duration::ZERO)).await
         {
             seen.process = Some(process.unwrap_or_else(|unproven| unproven.seen));
         }
@@ -169,12 +186,26 @@ impl<W: World> Gate<W> {
         Ok(())
     }
 
-    /// Looks at the process that listens on the node's port: words if it is new, the problem if not.
-    async fn process(&self) -> Result<String, Unproven> {
+    /// Looks at the process that listens on the node's port, which has answered well for so long: words if it is new, the
+    /// problem if not.
+    async fn process(&self, kept: Duration) -> Result<String, Unproven> {
         let listener = self.listener().await?;
         let port = self.node.port();
         if !listener.bound {
             return Err(format!("nothing listens on :{port}").into());
+        }
+        let oldest = listener.owners.iter().min_by_key(|process| process.started.0);
+        if let Some(process) = oldest
+            && process.age(listener.mark) + COARSE < kept
+        {
+            let age = text::duration(process.age(listener.mark));
+            let told =
+                |age: &str| format!("pid {}, started {age}after the first success", process.pid);
+            return Err(Unproven {
+                cause: told(""),
+                seen: told(&format!("{age} ago, ")),
+                restarted: true,
+            });
         }
         let Some(mark) = self.mark else {
             return Ok(listener.owners.first().map_or_else(
@@ -193,7 +224,8 @@ impl<W: World> Gate<W> {
             let told = |since: &str| {
                 format!("pid {pid}, started {since}before this release, still owns :{port}")
             };
-            return Err(Unproven { cause: told(""), seen: told(&format!("{age} ago, ")) });
+            let seen = told(&format!("{age} ago, "));
+            return Err(Unproven { cause: told(""), seen, restarted: false });
         }
         let process = &listener.owners[0];
         let age = text::duration(process.age(listener.mark));
@@ -247,7 +279,7 @@ impl Seen {
             reason: format!("not healthy within {}", text::duration(elapsed.max(health.deadline))),
             ..Failure::default()
         };
-        let checks = checks::describe(health);
+        let checks = describe(health);
         let mut reasons: Vec<_> = self.reasons.iter().collect();
         reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         let reasons: Vec<_> = reasons

@@ -10,17 +10,6 @@ pub struct Streak {
     healthy: bool,
 }
 
-/// What a result changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// Nothing.
-    None,
-    /// The node became healthy.
-    Healthy,
-    /// The node is not healthy any more.
-    Unhealthy,
-}
-
 impl Streak {
     /// An unhealthy node that needs `rise` successes in a row; once healthy, `fall` failures in a row.
     #[must_use]
@@ -29,7 +18,7 @@ impl Streak {
     }
 
     /// Takes in one result.
-    pub fn next(&mut self, success: bool) -> Change {
+    pub fn next(&mut self, success: bool) {
         if success {
             self.successes = self.successes.saturating_add(1);
             self.failures = 0;
@@ -37,13 +26,8 @@ impl Streak {
             self.failures = self.failures.saturating_add(1);
             self.successes = 0;
         }
-        let before = self.healthy;
-        self.healthy = if before { self.failures < self.fall } else { self.successes >= self.rise };
-        match (before, self.healthy) {
-            (false, true) => Change::Healthy,
-            (true, false) => Change::Unhealthy,
-            (false, false) | (true, true) => Change::None,
-        }
+        self.healthy =
+            if self.healthy { self.failures < self.fall } else { self.successes >= self.rise };
     }
 
     /// Returns whether the node is healthy.

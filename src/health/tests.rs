@@ -66,7 +66,13 @@ impl World for Script {
             tokio::time::sleep(PATIENCE).await;
             return Err(HttpError::NotSent("no answer".into()));
         }
-        Ok(Reply { status, body: format!("body of {status}").into_bytes(), ..Reply::default() })
+        let headers = [("x-version".to_owned(), "2".to_owned())].into();
+        Ok(Reply {
+            status,
+            headers,
+            body: format!("body of {status}").into_bytes(),
+            ..Reply::default()
+        })
     }
 
     async fn run(&self, _: &Host, _: Command) -> Result<Output, RunError> {
@@ -104,6 +110,10 @@ health: {{ http: 'http://${{{{ node.address }}}}/ping', interval: 100ms, {health
     );
     let loaded = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
     let spec = Spec::new(&loaded.playbook, &Inputs::default()).expect("complete");
+    let mut node = spec.nodes[0].clone();
+    if !health.contains("min_healthy_time") {
+        node.health.min_healthy_time = Duration::ZERO;
+    }
     let world = Arc::new(Script {
         replies: Mutex::new(replies.iter().cloned().collect()),
         listeners: Mutex::new(listeners.iter().cloned().collect()),
@@ -114,7 +124,7 @@ health: {{ http: 'http://${{{{ node.address }}}}/ping', interval: 100ms, {health
     Gate {
         consul: Arc::new(Client::new(world.clone(), settings)),
         world,
-        node: spec.nodes[0].clone(),
+        node,
         mark: Some(MARK),
         sudo: false,
         any_version: false,
@@ -170,6 +180,35 @@ async fn it_must_stay_healthy_for_its_time() {
     let one_slip = [Ok(200), Ok(503), Ok(200)];
     let took = outcome(gate(settings, &one_slip, &[listener(1001)])).await.expect("healthy");
     assert_eq!(took, 300, "one failure is not a fall");
+    let settings = "rise: 3, fall: 1, min_healthy_time: 1s";
+    let took = outcome(gate(settings, &[Ok(200)], &[listener(1001)])).await.expect("healthy");
+    assert_eq!(took, 1000, "from the first success on, not from the third");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_is_for_becoming_healthy() {
+    let settings = "rise: 2, deadline: 1s, min_healthy_time: 5s";
+    let late: Vec<_> = (0..20).map(|turn| Ok(if turn < 8 { 503 } else { 200 })).collect();
+    let took = outcome(gate(settings, &late, &[listener(1001)])).await.expect("healthy in time");
+    assert_eq!(took, 5800, "its first success came at 800 ms");
+    let ends = [Ok(200), Ok(200), Ok(200), refused()];
+    let failure = outcome(gate(settings, &ends, &[listener(1001)])).await.expect_err("it ended");
+    assert_eq!(failure.reason, "not healthy within 1s");
+}
+
+/// A service that ends and is started again by its supervisor answers most of the time.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_was_started_again_meanwhile_begins_anew() {
+    // At the second look, and at every later one, the process is one second old.
+    let young = [listener(1001), listener(1900)];
+    // A version that tells itself is looked at only once it has stayed healthy long enough.
+    let identity = ", identity: { header: x-version, equals: '2' }";
+    for (identity, listeners) in [("", &young[..]), (identity, &young[1..])] {
+        let settings = format!("rise: 1, deadline: 4s, min_healthy_time: 2s{identity}");
+        let failure = outcome(gate(&settings, &[Ok(200)], listeners)).await;
+        let seen = format!("{:?}", failure.expect_err("never long enough").seen);
+        assert!(seen.contains("pid 7, started after the first success in"), "{seen}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

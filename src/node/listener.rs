@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::address;
 use crate::secret::{self, Cut};
 
 /// What a node tells about a port's listeners, read from [`Operation::Listener`](super::Operation).
@@ -48,8 +49,7 @@ impl Listener {
     /// a host name matches any socket of the port).
     #[must_use]
     pub fn parse(text: &str, address: &str) -> Self {
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        let host = host.trim_matches(['[', ']']);
+        let host = address::host_of(address);
         let mut listener = Self::default();
         let mut pids = Vec::new();
         for line in text.lines() {
@@ -87,11 +87,11 @@ fn leading_number(text: &str) -> Option<u32> {
 /// `LISTEN 0 128 127.0.0.1:9000 0.0.0.0:* users:(…)`: does that socket answer for `host`?
 fn serves(socket: &str, host: &str) -> bool {
     let Some(local) = socket.split_whitespace().nth(3) else { return false };
-    let bound = local.rsplit_once(':').map_or(local, |(bound, _)| bound);
-    let bound = bound.split('%').next().unwrap_or(bound).trim_matches(['[', ']']);
+    // `127.0.0.53%lo:53`: the interface says nothing of the address.
+    let bound = address::host_of(local).split('%').next().unwrap_or_default();
     let wildcard = matches!(bound, "*" | "0.0.0.0" | "::");
     let named = host.parse::<std::net::IpAddr>().is_err();
-    wildcard || named || bound == host || bound.strip_prefix("::ffff:") == Some(host)
+    wildcard || named || address::same_host(bound, host)
 }
 
 /// The mark is the start of the script's own shell, by the very clock that tells the start of every other
@@ -149,6 +149,9 @@ process=24 1 other
             let text = format!("mark=100\nlisten=LISTEN 0 1 {local} *:*\n");
             assert!(Listener::parse(&text, "10.0.0.1:9000").bound, "{local}");
         }
+        let text = "mark=100\nlisten=LISTEN 0 1 [::1]:9000 [::]:*\n";
+        assert!(Listener::parse(text, "[0:0::1]:9000").bound);
+        assert!(!Listener::parse(text, "[::2]:9000").bound);
         let text = "mark=100\nlisten=LISTEN 0 1 127.0.0.1:9000 *:*\n";
         assert!(!Listener::parse(text, "10.0.0.1:9000").bound);
         assert!(Listener::parse(text, "app-1.internal:9000").bound);

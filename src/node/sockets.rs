@@ -15,6 +15,8 @@
 
 use std::time::Duration;
 
+use crate::address;
+
 /// One established connection, as `ss -tni` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
@@ -55,12 +57,13 @@ impl Connection {
     ///
     /// Names the line that cannot be understood: what cannot be read is not "no request".
     pub fn parse(text: &str, address: &str) -> Result<Vec<Self>, String> {
-        let own = host_of(address);
+        let own = address::host_of(address);
+        let is_own = |local: &str| address::same_host(address::host_of(local), own);
         let mut exact = false;
         let mut connections: Vec<Self> = Vec::new();
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             if let Some(listener) = line.strip_prefix("listen=") {
-                exact |= listener.split_whitespace().nth(3).is_some_and(|at| host_of(at) == own);
+                exact |= listener.split_whitespace().nth(3).is_some_and(is_own);
                 continue;
             }
             let words: Vec<_> = line.split_whitespace().collect();
@@ -79,7 +82,7 @@ impl Connection {
                 });
             }
         }
-        connections.retain(|connection| !exact || host_of(&connection.local) == own);
+        connections.retain(|connection| !exact || is_own(&connection.local));
         Ok(connections)
     }
 
@@ -100,12 +103,6 @@ impl Connection {
 
 fn unreadable(line: &str) -> String {
     format!("cannot read this line of `ss`: {}", crate::text::line(line, 100))
-}
-
-/// The host of `host:port`, without what IPv6 puts around it.
-fn host_of(address: &str) -> &str {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
-    host.strip_prefix("::ffff:").unwrap_or(host)
 }
 
 /// Counts the connections on which a request may be in flight.

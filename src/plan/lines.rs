@@ -1,6 +1,7 @@
 //! The plan for programs: a line for each node, each gateway, each write and each refusal.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -81,6 +82,8 @@ impl Plan {
             "to": spec.version,
             "artifact": artifact,
             "batches": batches,
+            "number_of_batches": self.batches(spec),
+            "min_healthy_time_ms": spec.nodes.first().map(|node| millis(node.health.min_healthy_time)),
             "max_failures": spec.max_failures,
             "pool": { "nodes": spec.nodes.len(), "routed": routed, "min": spec.floor() },
             "lowest": lowest,
@@ -88,9 +91,12 @@ impl Plan {
     }
 }
 
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn described(gateway: &GatewaySpec, problem: Option<&str>) -> Value {
     let following = following(gateway);
-    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     json!({
         "gateway": gateway.name,
         "type": following.kind,

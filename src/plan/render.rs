@@ -1,6 +1,7 @@
 //! The plan as `rollgate plan` prints it, and as the operator confirms it.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::{Plan, routed};
 use crate::event::{Step, Will};
@@ -95,6 +96,15 @@ impl Plan {
                 text::ordinal(failures)
             ),
         )];
+        let stays = spec.nodes.first().map_or(Duration::ZERO, |node| node.health.min_healthy_time);
+        let batches = self.batches(spec);
+        if !stays.is_zero() && batches > 0 {
+            let all = text::duration(stays * u32::try_from(batches).unwrap_or(u32::MAX));
+            let stays = text::duration(stays);
+            let line =
+                format!("each node stays healthy for {stays} before it is enabled, {all} in all");
+            facts.push(("Health", line));
+        }
         let unknown = self.rows.iter().any(|row| row.routed.is_none());
         let capacity = (
             "Capacity",
@@ -163,11 +173,13 @@ fn gateways(spec: &Spec) -> String {
         }
     }
     let told = kinds.iter().map(|(following, names)| {
-        let reads = format!("{} in a row", count(following.reads as usize, "read"));
+        let reads = format!("{} in a row", count(following.reads as usize, "connection"));
         let (workers, proof) = match following.workers {
-            Some(number) => {
-                (count(number as usize, "worker"), format!("every worker by its name, or {reads}"))
-            }
+            Some(1) => ("1 worker".to_owned(), "1 read".to_owned()),
+            Some(number) => (
+                count(number as usize, "worker"),
+                format!("every worker by its name; without names, {reads}"),
+            ),
             None => ("workers unknown".to_owned(), reads),
         };
         let interval = text::duration(following.interval);

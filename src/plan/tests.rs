@@ -5,6 +5,7 @@ use crate::event::{Finished, Lines, Outcome};
 use crate::health::Try;
 use crate::node::Survey;
 use crate::playbook::load_text;
+use crate::registry::Look;
 use crate::spec::Inputs;
 
 /// A playbook of three nodes `a`, `b`, `c` behind two gateways.
@@ -82,6 +83,39 @@ fn nodes_that_are_out_go_first_and_cost_no_capacity() {
     assert!(plan.rows[0].planned.was_out);
     assert_eq!((plan.routed_now, plan.lowest), (2, 2));
     assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
+}
+
+#[test]
+fn a_node_whose_entry_cannot_be_read_is_blocked_with_the_reason() {
+    let spec = spec("");
+    let mut fleet = fleet(&spec);
+    let address = spec.node("b").expect("known").address.clone();
+    let seen = fleet.gateways[1].1.as_mut().expect("readable");
+    seen.routed.insert(address.clone(), false);
+    seen.unread.insert(address, "an odd weight".into());
+    let plan = plan(&spec, &fleet);
+    assert_eq!(plan.refusals, ["b: its entry at gw-2 cannot be read: an odd weight"]);
+}
+
+/// One that is not listed may be listed under another name, unless rollgate took it out.
+#[test]
+fn a_node_that_is_absent_among_other_entries_is_blocked_unless_it_was_taken_out() {
+    let spec = spec("");
+    let mut fleet = fleet(&spec);
+    take_out(&mut fleet, &spec, "c", &[0, 1], true);
+    let look = Look { down: Some(true), absent: Some("gw-1 does not list c".into()) };
+    let facts = fleet.nodes.get_mut("c").expect("known");
+    (facts.down, facts.registry_problem) = (None, look.absent.clone());
+    facts.absent = Some(look);
+    let mut others = fleet.clone();
+    others.take_for_out(|node| node != "c");
+    assert_eq!(plan(&spec, &others).refusals, ["c: gw-1 does not list c"]);
+    fleet.take_for_out(|node| node == "c");
+    assert!(!fleet.lacks_any());
+    let plan = plan(&spec, &fleet);
+    assert_eq!(plan.refusals, Vec::<String>::new());
+    let c = &plan.rows[0].planned;
+    assert_eq!((c.node.as_str(), c.was_out, c.taken_out), ("c", true, true));
 }
 
 #[test]
@@ -195,9 +229,9 @@ fn programs_hear_of_every_node_gateway_and_write() {
     let data = text.lines().filter_map(|line| line.strip_prefix(form)?.split_once("\"type\":"));
     let data: Vec<_> = data.map(|(_, data)| data.replace(r#","release":"""#, "")).collect();
     insta::assert_snapshot!(data.join("\n"), @r#"
-    "plan.started","data":{"service":"app","file":"app.yaml","from":"1","to":"2","artifact":null,"batches":["1"],"max_failures":0,"pool":{"nodes":3,"routed":2,"min":1},"lowest":2}}
-    "plan.gateway","data":{"gateway":"gw-1","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":108,"problem":null}}
-    "plan.gateway","data":{"gateway":"gw-2","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":108,"problem":null}}
+    "plan.started","data":{"service":"app","file":"app.yaml","from":"1","to":"2","artifact":null,"batches":["1"],"number_of_batches":2,"min_healthy_time_ms":10000,"max_failures":0,"pool":{"nodes":3,"routed":2,"min":1},"lowest":2}}
+    "plan.gateway","data":{"gateway":"gw-1","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":216,"problem":null}}
+    "plan.gateway","data":{"gateway":"gw-2","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":216,"problem":null}}
     "plan.node","node":"c","data":{"will":"update","turn":1,"why":"first: already out of rotation","from":"1","to":"2","address":"10.0.1.3:80","down":true,"was_out":true,"routed":0,"gateways":2}}
     "plan.node","node":"a","data":{"will":"update","turn":2,"why":"","from":"1","to":"2","address":"10.0.1.1:80","down":false,"was_out":false,"routed":2,"gateways":2}}
     "plan.node","node":"b","data":{"will":"left_out","turn":null,"why":"not selected","from":"1","to":null,"address":"10.0.1.2:80","down":false,"was_out":false,"routed":2,"gateways":2}}
@@ -226,8 +260,8 @@ fn the_plan_says_what_a_proof_at_each_gateway_rests_on() {
     second.sync_interval = Some(crate::playbook::Period(std::time::Duration::from_millis(500)));
     assert_eq!(
         told(&spec),
-        "Gateways   gw-1 nginx-upsync, workers unknown, interval 5s: 108 reads in a row · \
-         gw-2 nginx-upsync, 4 workers, interval 500ms: every worker by its name, or 25 reads in a row; \
+        "Gateways   gw-1 nginx-upsync, workers unknown, interval 5s: 216 connections in a row · \
+         gw-2 nginx-upsync, 4 workers, interval 500ms: every worker by its name; without names, 64 connections in a row; \
          each must agree, out and in"
     );
     spec.gateways[0].settings = spec.gateways[1].settings.clone();

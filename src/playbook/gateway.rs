@@ -166,6 +166,11 @@ pub trait Settings {
         false
     }
 
+    /// Returns whether its servers may have IPv6 addresses.
+    fn takes_ipv6(&self) -> bool {
+        true
+    }
+
     /// Returns whether Consul is asked about it.
     fn asks_consul(&self) -> bool {
         false

@@ -39,11 +39,12 @@ pub enum InFlight {
 pub struct Metric {
     /// Where.
     pub url: Template,
-    /// JSON: pointer to the number.
+    /// JSON: pointer to the number, or to an array or object of numbers, which add up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "json-pointer"))]
     pub pointer: Option<String>,
-    /// Text: a regular expression whose first group is the number.
+    /// Text: a regular expression whose first group is the number. The numbers of several matches add up, as of several
+    /// series of a metric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "regex"))]
     pub pattern: Option<String>,
@@ -103,10 +104,10 @@ pub struct Health {
     #[serde(default = "Health::default_fall")]
     #[schemars(range(min = 1, max = 1000))]
     pub fall: u32,
-    /// How long a node must then stay healthy.
-    #[serde(default = "Period::zero")]
+    /// How long a node must stay healthy, from the first success on, served by the same process.
+    #[serde(default = "Health::default_min_healthy_time")]
     pub min_healthy_time: Period,
-    /// For all of it, from the start of the service.
+    /// For a node to become healthy, from the start of the service.
     #[serde(default = "Health::default_deadline")]
     pub deadline: Period,
 }
@@ -166,6 +167,11 @@ impl Health {
 
     fn default_fall() -> u32 {
         2
+    }
+
+    /// Long enough to see a version end that ends soon after its start.
+    fn default_min_healthy_time() -> Period {
+        Period::seconds(10)
     }
 
     fn default_deadline() -> Period {

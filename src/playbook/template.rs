@@ -7,6 +7,8 @@ use std::ops::Range;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::address;
+
 /// Text with names to be filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -53,6 +55,9 @@ impl TemplateError {
         }
     }
 }
+
+/// The name of a node's host, which is an IPv6 address at times.
+const HOST: &str = "node.host";
 
 const OPEN: &str = "${{";
 const CLOSE: &str = "}}";
@@ -107,6 +112,9 @@ impl Template {
             match part? {
                 Part::Text(text) => filled.push_str(text),
                 Part::Name(name, at) => match names.get(name) {
+                    Some(host) if name == HOST && self.needs_brackets(host, &at) => {
+                        filled.push_str(&format!("[{host}]"));
+                    }
                     Some(value) => filled.push_str(value),
                     None => {
                         return Err(TemplateError::Unknown { name: name.into(), at });
@@ -115,6 +123,15 @@ impl Template {
             }
         }
         Ok(filled)
+    }
+
+    /// Returns whether a host stands in a URL, or before a port, where IPv6 needs brackets.
+    fn needs_brackets(&self, host: &str, at: &Range<usize>) -> bool {
+        let (before, behind) = (&self.0[..at.start], &self.0[at.end..]);
+        address::is_ipv6(host)
+            && !host.starts_with('[')
+            && !before.ends_with('[')
+            && (before.ends_with("://") || behind.starts_with(':'))
     }
 
     fn parts(&self) -> Vec<Result<Part<'_>, TemplateError>> {
@@ -183,6 +200,22 @@ mod tests {
             template.fill(&names()).as_deref(),
             Ok("${HOME} 2 http://10.0.0.1:80/ $$ ${{ version }}")
         );
+    }
+
+    #[test]
+    fn an_ipv6_host_has_brackets_where_a_url_or_a_port_needs_them() {
+        for (host, text, filled) in [
+            ("::1", "ping ${{ node.host }}", "ping ::1"),
+            ("::1", "http://${{ node.host }}/", "http://[::1]/"),
+            ("::1", "${{ node.host }}:${{ version }}", "[::1]:2"),
+            ("::1", "http://[${{ node.host }}]:1/", "http://[::1]:1/"),
+            ("10.0.0.1", "http://${{ node.host }}:1/", "http://10.0.0.1:1/"),
+            ("app-1", "${{ node.host }}:1", "app-1:1"),
+        ] {
+            let mut names = names();
+            names.insert("node.host".into(), host.into());
+            assert_eq!(Template::new(text).fill(&names).as_deref(), Ok(filled), "{text}");
+        }
     }
 
     #[test]

@@ -6,10 +6,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Basis, Error, Looks, Switch, Written};
+use super::{Basis, Error, Look, Looks, Switch, Written};
 use crate::consul::{self, Guard};
-use crate::gateway::{self, AskError, Asker, Driver, driver};
+use crate::gateway::{self, AskError, Asker, Driver, Mark, NotDone, driver, is_passing};
 use crate::spec::{GatewaySpec, Spec};
+use crate::text;
 use crate::world::{Reply, World};
 
 /// Every gateway of a release.
@@ -38,8 +39,8 @@ struct Memory {
 
 /// What a gateway shows now.
 struct Shown {
-    /// Whether the node is down there; `None` where it contradicts itself.
-    down: Option<bool>,
+    /// How the node is marked there; down is `None` where it contradicts itself.
+    look: Look,
     /// Its replies, or those from before it lost its list.
     replies: Vec<Reply>,
 }
@@ -81,7 +82,7 @@ impl<W: World> Gateways<W> {
     pub(super) async fn read(&self, address: &str) -> Result<Switch, Error> {
         let mut found = Vec::new();
         for (at, gateway) in self.gateways.iter().enumerate() {
-            found.push((at, gateway.read(&self.asker, address).await?.down));
+            found.push((at, gateway.read(&self.asker, address).await?.look));
         }
         Ok(self.switch(address, &found))
     }
@@ -89,25 +90,27 @@ impl<W: World> Gateways<W> {
     /// Reads the mark at one gateway, by its place in the playbook.
     pub(super) async fn read_at(&self, at: usize, address: &str) -> Option<Result<Switch, Error>> {
         let shown = self.gateways.get(at)?.read(&self.asker, address).await;
-        Some(shown.map(|shown| self.switch(address, &[(at, shown.down)])))
+        Some(shown.map(|shown| self.switch(address, &[(at, shown.look)])))
     }
 
     /// What gateways were found to say of a node.
-    fn switch(&self, address: &str, found: &[(usize, Option<bool>)]) -> Switch {
+    fn switch(&self, address: &str, found: &[(usize, Look)]) -> Switch {
         let name = |at: usize| self.gateways[at].name.as_str();
         let names: Vec<_> = found.iter().map(|(at, _)| name(*at)).collect();
-        let told = found.iter().map(|(at, down)| {
-            let word = match down {
+        let told = found.iter().map(|(at, look)| {
+            let word = match look.down {
                 Some(true) => "down",
                 Some(false) => "up",
                 None => "half down",
             };
             format!("{} {word}", name(*at))
         });
-        let downs: Vec<_> = found.iter().map(|(_, down)| *down).collect();
+        let looks: Vec<_> = found.iter().map(|(_, look)| look.clone()).collect();
+        let Look { down, absent } = agreed(&looks);
         Switch {
             name: format!("{address} at {}", names.join(", ")),
-            down: agreed(&downs),
+            down,
+            absent,
             original: told.collect::<Vec<_>>().join(", "),
             modify_index: 0,
             basis: Basis::Gateways(found.iter().map(|(at, _)| *at).collect()),
@@ -127,18 +130,19 @@ impl<W: World> Gateways<W> {
     }
 
     /// Turns a node at each of these gateways that has it otherwise. One after the other: where the first says no, the
-    /// others are left alone.
+    /// others are left alone. One that lacks the node among entries of no node has it otherwise, unless it `may_lack` it.
     pub(super) async fn write(
         &self,
         guard: &Guard,
         at: &[usize],
         address: &str,
         down: bool,
+        may_lack: bool,
     ) -> Result<Written, Error> {
         let asker = self.asker.guarded(guard);
         let mut begun = false;
         for gateway in at.iter().filter_map(|at| self.gateways.get(*at)) {
-            match gateway.turn(&asker, address, down).await {
+            match gateway.turn(&asker, address, down, may_lack).await {
                 Ok(turned) => begun |= turned,
                 Err(refused) => return refused.told(begun),
             }
@@ -148,9 +152,12 @@ impl<W: World> Gateways<W> {
 }
 
 /// What all of them say, if they do.
-fn agreed(found: &[Option<bool>]) -> Option<bool> {
-    let first = found.first().copied().flatten();
-    first.filter(|_| found.iter().all(|down| *down == first))
+fn agreed(found: &[Look]) -> Look {
+    let first = found.first().and_then(|look| look.down);
+    Look {
+        down: first.filter(|_| found.iter().all(|look| look.down == first)),
+        absent: found.iter().find_map(|look| look.absent.clone()),
+    }
 }
 
 /// Why a gateway was not turned.
@@ -166,11 +173,13 @@ impl Refused {
     /// What was turned at another gateway meanwhile makes the whole uncertain.
     fn told(self, begun: bool) -> Result<Written, Error> {
         match self {
-            Self::Conflict if begun => Err(Error::Unknown(AskError::Conflict.to_string())),
-            Self::NotHeld if begun => Err(Error::Unknown(AskError::NotHeld.to_string())),
+            Self::Conflict if begun => Err(Error::NotShown(AskError::Conflict.to_string())),
+            Self::NotHeld if begun => Err(Error::NotShown(AskError::NotHeld.to_string())),
             Self::Conflict => Ok(Written::Conflict),
             Self::NotHeld => Ok(Written::NotHeld),
-            Self::Error(Error::Failed(problem)) if begun => Err(Error::Unknown(problem)),
+            Self::Error(Error::Failed(problem) | Error::Away(problem)) if begun => {
+                Err(Error::NotShown(problem))
+            }
             Self::Error(error) => Err(error),
         }
     }
@@ -193,24 +202,42 @@ impl One {
         self.driver.switch().ok_or_else(|| self.failed("nothing can be written to it"))
     }
 
-    /// Asks what it was told last.
+    /// Asks what it was told last. What cannot be had at the moment may be had later.
     async fn ask<W: World>(&self, asker: &Asker<W>) -> Result<Vec<Reply>, Error> {
-        let replies = asker.ask_all(&self.switch()?.asks()).await;
-        replies.map_err(|error| self.failed(&error.to_string()))
+        let away = |problem: &str| Error::Away(format!("{}: {problem}", self.name));
+        let asks = self.switch()?.asks();
+        let replies = asker.ask_all(&asks).await.map_err(|error| match error {
+            AskError::Refused(problem) => self.failed(&problem),
+            other => away(&other.to_string()),
+        })?;
+        for (ask, reply) in asks.iter().zip(&replies) {
+            if is_passing(reply.status) {
+                let said = text::line(&reply.text(), 80);
+                return Err(away(&format!("answered {} {said}", reply.status)));
+            }
+            if ask.is_conversation() && reply.body.is_empty() {
+                return Err(away("it closed the connection without an answer"));
+            }
+        }
+        Ok(replies)
     }
 
-    /// Whether a node is down there, as its replies say; `None` where it contradicts itself.
-    fn judge(&self, replies: &[Reply], address: &str) -> Result<Option<bool>, Error> {
+    /// How a node is marked there, as its replies say.
+    fn judge(&self, replies: &[Reply], address: &str) -> Result<Look, Error> {
         let switch = self.switch()?;
-        let down = switch.is_down(replies, address).map_err(|problem| self.failed(&problem))?;
-        Ok((!switch.is_half_turned(replies, address)).then_some(down))
+        let mark = switch.mark(replies, address).map_err(|problem| self.failed(&problem))?;
+        let down = (!switch.is_half_turned(replies, address)).then_some(mark != Mark::Up);
+        let strangers = || switch.strangers(replies);
+        let absent = (mark == Mark::Absent).then(strangers).filter(|found| !found.is_empty());
+        let absent = absent.map(|found| absent_among(&self.name, address, &found));
+        Ok(Look { down, absent })
     }
 
     async fn read<W: World>(&self, asker: &Asker<W>, address: &str) -> Result<Shown, Error> {
         let switch = self.switch()?;
         let turns = self.memory().turns;
         let replies = self.ask(asker).await?;
-        let down = self.judge(&replies, address)?;
+        let look = self.judge(&replies, address)?;
         let mut memory = self.memory();
         let replies = if switch.is_lost(&replies) {
             memory.list.clone().unwrap_or(replies)
@@ -220,7 +247,7 @@ impl One {
             }
             replies
         };
-        Ok(Shown { down, replies })
+        Ok(Shown { look, replies })
     }
 
     /// Marks a node on top of what the gateway shows now; returns whether there was anything to do.
@@ -229,38 +256,74 @@ impl One {
         asker: &Asker<W>,
         address: &str,
         down: bool,
+        may_lack: bool,
     ) -> Result<bool, Refused> {
         let _turning = self.turning.lock().await;
         let found = self.read(asker, address).await.map_err(Refused::Error)?;
-        if found.down == Some(down) {
+        // It had the node when it was read before.
+        if found.look.absent.is_some() && !may_lack {
+            return Err(Refused::Conflict);
+        }
+        if found.look.down == Some(down) {
             return Ok(false);
         }
-        let failed = |problem: &str| Refused::Error(self.failed(problem));
-        let unknown =
-            |problem: &str| Refused::Error(Error::Unknown(format!("{}: {problem}", self.name)));
+        let told = |error: fn(String) -> Error, problem: &str| {
+            Refused::Error(error(format!("{}: {problem}", self.name)))
+        };
         let switch = self.switch().map_err(Refused::Error)?;
         let asks = switch.turn(&found.replies, address, down);
-        let asks = asks.map_err(|problem| failed(&problem))?;
+        let asks = asks.map_err(|problem| told(Error::Failed, &problem))?;
         let replies = asker.ask_all(&asks).await;
         self.memory().turns += 1;
         let replies = replies.map_err(|error| match error {
-            AskError::NotSent(problem) => failed(&problem),
-            AskError::Unknown(problem) | AskError::Failed(problem) => unknown(&problem),
+            AskError::NotSent(problem) => told(Error::Away, &problem),
+            AskError::Refused(problem) => told(Error::Failed, &problem),
+            AskError::Unknown(problem) => told(Error::Unknown, &problem),
+            AskError::Failed(problem) => told(Error::NotShown, &problem),
             AskError::Conflict => Refused::Conflict,
             AskError::NotHeld => Refused::NotHeld,
         })?;
-        switch.is_done(&replies).map_err(|problem| unknown(&problem))?;
+        // Of several writes the first ones were done.
+        let is_alone = replies.len() == 1;
+        switch.is_done(&replies).map_err(|error| match error {
+            NotDone::Refused(problem) if is_alone => told(Error::Failed, &problem),
+            NotDone::Conflict(_) if is_alone => Refused::Conflict,
+            NotDone::Later(problem) if is_alone => told(Error::Away, &problem),
+            NotDone::Unknown(problem) => told(Error::Unknown, &problem),
+            other => told(Error::NotShown, &other.to_string()),
+        })?;
         // What a gateway says it did is one thing, what it then shows another.
         match self.read(asker, address).await {
-            Ok(shown) if shown.down == Some(down) => Ok(true),
+            Ok(shown) if shown.look.down == Some(down) => Ok(true),
             Ok(_) => {
                 let what = if down { "up" } else { "down" };
-                Err(unknown(&format!("it took the change and still shows {address} {what}")))
+                let problem = format!("it took the change and still shows {address} {what}");
+                Err(told(Error::NotShown, &problem))
             }
             Err(error) => Err(Refused::Error(Error::Unknown(error.to_string()))),
         }
     }
 }
 
+/// How many entries a message names.
+const NAMED: usize = 3;
+
+/// Says that a gateway does not list a node, and what it lists in its place.
+fn absent_among(gateway: &str, address: &str, strangers: &[String]) -> String {
+    let named = strangers.iter().take(NAMED).map(|entry| text::line(entry, 60));
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = match strangers.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let are = if strangers.len() == 1 { "which is no node" } else { "which are no nodes" };
+    format!(
+        "{gateway} does not list {address} but lists {named}{more}, {are} of the playbook: one of them may be this node; \
+         correct its address, or add it to {gateway} by hand"
+    )
+}
+
+#[cfg(test)]
+mod caddy_tests;
 #[cfg(test)]
 mod tests;

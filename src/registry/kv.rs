@@ -44,7 +44,7 @@ impl<W: World> Kv<W> {
             let look = match (entry, double) {
                 (None, _) => Err(format!("Consul has no key {own}")),
                 (Some(_), Some(problem)) => Err(problem),
-                (Some(entry), None) => switch(entry).map(|switch| switch.down),
+                (Some(entry), None) => switch(entry).map(|switch| switch.down.into()),
             };
             (node.name.clone(), look)
         });
@@ -95,6 +95,7 @@ fn switch(entry: &Entry) -> Result<Switch, String> {
     Ok(Switch {
         name: entry.key.clone(),
         down: Some(down),
+        absent: None,
         original: String::from_utf8_lossy(&entry.value).into_owned(),
         modify_index: entry.modify_index,
         basis: Basis::Key(entry.clone()),

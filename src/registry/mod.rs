@@ -23,8 +23,24 @@ use service::{Owned, Service};
 
 pub use value::{SIZE_LIMIT, ValueError, is_down, with_down};
 
-/// By node: whether it is marked down (`None` where gateways differ), or why it cannot be marked.
-pub type Looks = BTreeMap<String, Result<Option<bool>, String>>;
+/// By node: how it is marked, or why it cannot be marked.
+pub type Looks = BTreeMap<String, Result<Look, String>>;
+
+/// How a node was found to be marked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Whether it is marked down; `None` where gateways differ.
+    pub down: Option<bool>,
+    /// Why it counts as down only if rollgate took it out: a gateway does not list it, and lists entries that are no node
+    /// of the playbook.
+    pub absent: Option<String>,
+}
+
+impl From<Option<bool>> for Look {
+    fn from(down: Option<bool>) -> Self {
+        Self { down, absent: None }
+    }
+}
 
 /// Where the nodes of one service are marked.
 #[derive(Debug)]
@@ -44,6 +60,8 @@ pub struct Switch {
     pub name: String,
     /// Down or up; `None` when its parts differ.
     pub down: Option<bool>,
+    /// Why it counts as down only if rollgate took the node out, as [`Look::absent`].
+    pub absent: Option<String>,
     /// What was there, for the journal.
     pub original: String,
     /// The number that the write depends on, where there is one.
@@ -76,6 +94,12 @@ pub enum Error {
     /// A write may or may not have been done.
     #[error("{0}")]
     Unknown(String),
+    /// It was answered, and is not seen to be done.
+    #[error("{0}")]
+    NotShown(String),
+    /// Nothing was done: the other side cannot be reached, or has no time, at the moment.
+    #[error("{0}")]
+    Away(String),
     /// There is no such switch at the moment.
     #[error("{0}")]
     Gone(String),
@@ -167,7 +191,8 @@ impl<W: World> Registry<W> {
             (Kind::Kv(kv), Basis::Key(entry)) => kv.write(guard, entry, down).await,
             (Kind::Service(service), Basis::Instance(owned)) => service.write(owned, down).await,
             (Kind::Gateways(gateways), Basis::Gateways(at)) => {
-                gateways.write(guard, at, &node.address, down).await
+                let may_lack = switch.absent.is_some();
+                gateways.write(guard, at, &node.address, down, may_lack).await
             }
             _ => Err(Error::Failed(format!("{} is of another registry", switch.name))),
         }

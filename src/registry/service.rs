@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::agents::{Named, is_host};
 use super::{Basis, Error, Looks, Switch, Written};
+use crate::address;
 use crate::consul::{self, Client, Index, Instance, Maintenance};
 use crate::playbook::Extent;
 use crate::spec::{NodeSpec, Spec};
@@ -92,7 +93,7 @@ impl<W: World> Service<W> {
             looks.spawn(async move {
                 let _place = places.acquire().await;
                 let look = service.lasting(&node, &instances).await;
-                (node.name, look)
+                (node.name, look.map(Into::into))
             });
         }
         Ok(looks.join_all().await.into_iter().collect())
@@ -145,6 +146,7 @@ impl<W: World> Service<W> {
         Ok(Switch {
             name: format!("{service} {id} at {place}"),
             down: Some(down),
+            absent: None,
             original: if down { "maintenance" } else { "no maintenance" }.into(),
             modify_index: 0,
             basis: Basis::Instance(owned),
@@ -200,7 +202,7 @@ fn only<'a>(
     service: &str,
     address: &str,
 ) -> Result<&'a Instance, Error> {
-    let mut at = instances.iter().filter(|instance| instance.address == address);
+    let mut at = instances.iter().filter(|instance| address::same(&instance.address, address));
     match (at.next(), at.next()) {
         (Some(instance), None) => Ok(instance),
         (None, _) => {
@@ -222,11 +224,7 @@ fn agent(consul: &str, node: &str) -> String {
     let authority = rest.split('/').next().unwrap_or_default();
     let port = authority.rsplit_once(':').map(|(_, port)| port);
     let port = port.filter(|port| port.parse::<u16>().is_ok()).unwrap_or("8500");
-    if node.contains(':') {
-        format!("{scheme}://[{node}]:{port}")
-    } else {
-        format!("{scheme}://{node}:{port}")
-    }
+    format!("{scheme}://{}", address::join(node, port))
 }
 
 /// Returns whether an instance is in maintenance by rollgate; what others have put there stays so.
@@ -302,6 +300,8 @@ mod tests {
         let Err(Error::Failed(why)) = only("10.0.1.2:80") else { panic!("two of them") };
         assert!(why.starts_with("app-2 and app-2-old are both at 10.0.1.2:80"), "{why}");
         assert!(matches!(only("10.0.1.3:80"), Err(Error::Gone(_))));
+        let six = [instance("app-6", "[::1]:80")];
+        assert_eq!(super::only(&six, "app", "[0:0::1]:80"), Ok(&six[0]));
     }
 
     fn reasons(instance: Option<&str>, node: Option<&str>) -> Maintenance {

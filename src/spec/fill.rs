@@ -217,6 +217,7 @@ impl Filler<'_> {
     }
 
     fn count(&self, playbook: &Playbook) -> Result<CountSpec, SpecError> {
+        let idle = crate::playbook::Sockets::default().idle.0;
         Ok(match &playbook.drain.in_flight {
             Some(InFlight::Http(metric)) => CountSpec::Metric {
                 url: self.fill("drain.in_flight.http.url", &metric.url)?,
@@ -226,15 +227,15 @@ impl Filler<'_> {
                 },
             },
             Some(InFlight::Sockets(sockets)) => CountSpec::Sockets(sockets.idle.0),
-            Some(InFlight::Gateways) => CountSpec::Gateways,
+            Some(InFlight::Gateways) => CountSpec::Gateways { or_sockets: None },
             None if playbook
                 .gateways
                 .iter()
                 .all(|gateway| gateway.settings().counts_under(&playbook.registry)) =>
             {
-                CountSpec::Gateways
+                CountSpec::Gateways { or_sockets: Some(idle) }
             }
-            None => CountSpec::Sockets(crate::playbook::Sockets::default().idle.0),
+            None => CountSpec::Sockets(idle),
         })
     }
 }

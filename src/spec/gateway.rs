@@ -34,7 +34,11 @@ impl RegistrySpec {
 
     /// What shows that a switch was turned, where no gateway of the playbook shows just that: Consul's list of passing
     /// instances. Maintenance that ends is not yet an instance that passes.
-    pub(super) fn witness(&self, gateways: &[GatewaySpec]) -> Option<GatewaySpec> {
+    pub(super) fn witness(
+        &self,
+        gateways: &[GatewaySpec],
+        nodes: Vec<String>,
+    ) -> Option<GatewaySpec> {
         let Self::ConsulService { service, .. } = self else { return None };
         let is_there = gateways.iter().any(|gateway| match &gateway.settings {
             Gateway::ConsulPassing(own) => own.service.as_str() == service,
@@ -47,7 +51,7 @@ impl RegistrySpec {
                 service: Template::new(service.clone()),
                 sync_interval: None,
             }),
-            nodes: Vec::new(),
+            nodes,
         })
     }
 }

@@ -25,10 +25,18 @@ pub struct HealthSpec {
     pub rise: u32,
     /// Failures in a row.
     pub fall: u32,
-    /// How long to stay healthy.
+    /// How long to stay healthy, from the first success on.
     pub min_healthy_time: Duration,
-    /// For all of it.
+    /// To become healthy.
     pub deadline: Duration,
+}
+
+impl HealthSpec {
+    /// The longest time that the proof may take.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.deadline + self.min_healthy_time
+    }
 }
 
 /// An HTTP check.
@@ -73,7 +81,11 @@ pub enum CountSpec {
     /// The node's connections, idle after this long.
     Sockets(Duration),
     /// The gateways tell.
-    Gateways,
+    Gateways {
+        /// Where one of them turns out not to: the node's connections, idle after this long. Nothing where the playbook
+        /// asks for the gateways' counts.
+        or_sockets: Option<Duration>,
+    },
 }
 
 /// Where a reply tells a number.

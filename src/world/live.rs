@@ -4,11 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+
 use super::control::Configuration;
 use super::http::Http;
 use super::ssh::Ssh;
 use super::tls::ConsulTls;
-use super::{Command, Host, HttpError, Output, Reply, Request, RunError, World, local, tcp};
+use super::{Command, Host, HttpError, Output, Reply, Request, RunError, World, held, local, tcp};
+
+/// How many TLS connections are made at the same time to reach all workers of a server.
+const TOGETHER: usize = 32;
 
 /// How the real world is reached.
 #[derive(Debug, Clone)]
@@ -74,6 +80,32 @@ impl Live {
 impl World for Live {
     async fn http(&self, request: Request) -> Result<Reply, HttpError> {
         self.0.http.send(request).await
+    }
+
+    async fn http_held(
+        &self,
+        request: Request,
+        connections: usize,
+        replies: mpsc::Sender<Result<Reply, HttpError>>,
+    ) {
+        if held::ask(&request, connections, &replies).await {
+            return;
+        }
+        // The handshakes of TLS keep workers busy by themselves.
+        let mut left = connections;
+        let mut asking = JoinSet::new();
+        loop {
+            while left > 0 && asking.len() < TOGETHER {
+                left -= 1;
+                let (live, request) = (self.clone(), request.clone());
+                asking.spawn(async move { live.http(request).await });
+            }
+            let Some(reply) = asking.join_next().await else { return };
+            let crashed = |error: JoinError| Err(HttpError::Broken(error.to_string()));
+            if replies.send(reply.unwrap_or_else(crashed)).await.is_err() {
+                return;
+            }
+        }
     }
 
     async fn run(&self, host: &Host, command: Command) -> Result<Output, RunError> {

@@ -7,6 +7,7 @@
 mod control;
 mod destination;
 mod exchange;
+mod held;
 mod http;
 mod live;
 mod local;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::process::Command as Process;
+use tokio::sync::mpsc;
 
 use crate::secret::{self, Secret};
 
@@ -38,6 +40,24 @@ pub use tls::ConsulTls;
 pub trait World: Send + Sync + 'static {
     /// Sends one HTTP request and reads the whole reply.
     fn http(&self, request: Request) -> impl Future<Output = Result<Reply, HttpError>> + Send;
+
+    /// Sends the same request over up to `connections` connections that are open at the same time, so that as many workers
+    /// of the server as possible answer. Every reply goes to `replies`, in any order; once nothing takes replies any more,
+    /// no further request is sent.
+    fn http_held(
+        &self,
+        request: Request,
+        connections: usize,
+        replies: mpsc::Sender<Result<Reply, HttpError>>,
+    ) -> impl Future<Output = ()> + Send {
+        async move {
+            for _ in 0..connections {
+                if replies.send(self.http(request.clone()).await).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
 
     /// Runs one command on a node, or on this machine.
     fn run(

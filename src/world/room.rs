@@ -65,10 +65,7 @@ impl Body {
     /// When the body would be larger than `limit`, or all bodies together take too much.
     pub(super) async fn append(&mut self, more: &[u8], limit: usize) -> Result<(), HttpError> {
         let size = self.bytes.len() + more.len();
-        if size > limit {
-            let limit = crate::text::size(limit as u64);
-            return Err(HttpError::Broken(format!("the reply is larger than {limit}")));
-        }
+        within(size, limit)?;
         let wanted = size.saturating_sub(FREE).div_ceil(UNIT);
         if wanted > self.taken {
             // By steps, so that not every chunk has to ask.
@@ -99,6 +96,15 @@ impl Body {
     pub(super) fn finish(self) -> (Vec<u8>, Held) {
         (self.bytes, Held { _permit: self.permit.map(Arc::new) })
     }
+}
+
+/// Refuses a body that is, or is told to be, larger than `limit`.
+pub(super) fn within(size: usize, limit: usize) -> Result<(), HttpError> {
+    if size <= limit {
+        return Ok(());
+    }
+    let limit = crate::text::size(limit as u64);
+    Err(HttpError::Broken(format!("the reply is larger than {limit}")))
 }
 
 #[cfg(test)]

@@ -39,7 +39,8 @@ pub(super) async fn exchange(
     timeout(time, exchange).await.unwrap_or(Err(HttpError::TimedOut(time)))
 }
 
-fn in_words(error: &io::Error) -> String {
+/// Says what went wrong, without the system's number for it.
+pub(super) fn in_words(error: &io::Error) -> String {
     let text = error.to_string();
     text.split_once(" (os error").map_or(text.as_str(), |(text, _)| text).to_lowercase()
 }

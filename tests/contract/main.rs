@@ -6,11 +6,12 @@
 
 mod replay; // A world of recorded replies.
 mod scenarios; // The contract itself.
+mod six; // Every kind with IPv6 nodes.
 mod stage; // A gateway, what it can be told and what can befall it.
 mod subjects; // The kinds.
 
 use replay::stage_of;
-use subjects::subjects;
+use subjects::{ipv6_subjects, subjects};
 
 /// A test for each scenario: every kind keeps to it.
 macro_rules! contract {
@@ -18,7 +19,7 @@ macro_rules! contract {
         $(
             #[test]
             fn $scenario() {
-                for subject in subjects() {
+                for subject in subjects().into_iter().chain(ipv6_subjects()) {
                     let runtime = tokio::runtime::Builder::new_current_thread();
                     let runtime = { runtime }.enable_time().start_paused(true).build();
                     let play = async { scenarios::$scenario(&stage_of(subject)).await };

@@ -91,6 +91,11 @@ pub(crate) trait Subject: Send + Sync {
         json!({ "type": "gateway" })
     }
 
+    /// The nodes' addresses.
+    fn nodes(&self) -> [String; 3] {
+        NODES.map(str::to_owned)
+    }
+
     /// How many workers follow on their own.
     fn workers(&self) -> u32 {
         1
@@ -133,6 +138,7 @@ struct State {
     asked: u32,
     writes: usize,
     is_stuck: bool,
+    is_respelled: bool,
     has_lost: bool,
     ailment: Option<Ailment>,
 }
@@ -144,7 +150,7 @@ pub(crate) struct Replay {
 
 /// The stage of a subject.
 pub(crate) fn stage_of(subject: &'static dyn Subject) -> Stage<Replay> {
-    let nodes = NODES.map(str::to_owned);
+    let nodes = subject.nodes();
     let spec = spec_of(&subject.gateway(), &subject.registry(), &nodes);
     let state = State {
         told: vec![(Instant::now(), [false; 3])],
@@ -152,6 +158,7 @@ pub(crate) fn stage_of(subject: &'static dyn Subject) -> Stage<Replay> {
         asked: 0,
         writes: 0,
         is_stuck: false,
+        is_respelled: false,
         has_lost: false,
         ailment: None,
     };
@@ -197,6 +204,11 @@ impl Replay {
                 knows: ailment != Some(Ailment::Unknown) && !state.has_lost,
             };
             let answer = self.subject.answer(&question, &seen);
+            let mut answer = answer;
+            if state.is_respelled {
+                let body = String::from_utf8_lossy(&answer.reply.body).replace("19001", "19009");
+                answer.reply.body = body.into_bytes();
+            }
             if let Some(effect) =
                 answer.effect.filter(|_| !matches!(ailment, Some(Ailment::Garbage(_))))
             {
@@ -290,6 +302,11 @@ impl Hands for Arc<Replay> {
             return false;
         }
         self.state().ailment = Some(ailment);
+        true
+    }
+
+    fn respell(&self) -> bool {
+        self.state().is_respelled = true;
         true
     }
 

@@ -62,6 +62,11 @@ pub(crate) trait Hands {
     /// Lets something befall it from now on; false when that cannot be had.
     fn befall(&self, ailment: Ailment) -> bool;
 
+    /// Lists the first node at another address than the playbook has; false when that cannot be had.
+    fn respell(&self) -> bool {
+        false
+    }
+
     /// Returns whether it answers otherwise when it has no such upstream than when nobody is in it.
     fn tells_the_unknown(&self) -> bool {
         true
@@ -165,6 +170,15 @@ impl<W: World> Stage<W> {
         Ok(())
     }
 
+    /// Why a node may be listed under another name; nothing where the gateway has no API of its own.
+    pub(crate) async fn absent(&self, node: usize) -> Option<Result<Option<String>, Error>> {
+        if !self.is_switched() {
+            return None;
+        }
+        let switch = self.registry.read(&self.spec.nodes[node]).await;
+        Some(switch.map(|switch| switch.absent))
+    }
+
     /// What the switch of a node says; nothing where the gateway has none.
     pub(crate) async fn marked(&self, node: usize) -> Option<Result<Option<bool>, Error>> {
         if !self.is_switched() {
@@ -188,7 +202,7 @@ impl<W: World> Stage<W> {
     ) -> Result<Confirmation, String> {
         let (now, address) = (Instant::now(), self.address(node));
         let deadline = now + self.hands.a_while();
-        let proof = self.watcher.confirm(address, routed, &self.pool, now, deadline, |_| {}).await;
+        let proof = self.watcher.confirm(address, routed, now, deadline, |_| {}).await;
         proof.map_err(|unproven| unproven.seen)
     }
 
@@ -200,7 +214,7 @@ impl<W: World> Stage<W> {
         told: Instant,
     ) -> Result<Confirmation, String> {
         let (address, deadline) = (self.address(node), Instant::now() + PATIENCE);
-        let proof = self.watcher.confirm(address, routed, &self.pool, told, deadline, |_| {}).await;
+        let proof = self.watcher.confirm(address, routed, told, deadline, |_| {}).await;
         let proof = proof.map_err(|unproven| unproven.seen)?;
         let name = self.hands.name();
         assert!(

@@ -42,6 +42,52 @@ fn three_nodes_are_released_behind_two_caddies() {
     }
 }
 
+/// The nodes as Caddy lists them, the first one otherwise.
+fn listed(bench: &Bench, first: &str) -> Vec<String> {
+    let others = bench.lab.nodes.iter().skip(1).map(|node| node.address().to_string());
+    std::iter::once(first.to_owned()).chain(others).collect()
+}
+
+#[test]
+fn a_node_that_caddy_lists_under_another_name_is_not_taken_for_out() {
+    let bench = bench(1, |_| {});
+    let caddy = &bench.lab.caddies[0];
+    let node = bench.lab.nodes[0].address();
+    for (first, why) in [
+        (format!("tcp/{node}"), "would come back as"),
+        ("app-1.invalid:9000".to_owned(), "lists app-1.invalid:9000, which is no node"),
+        ("{env.APP_1}:9000".to_owned(), "lists {env.APP_1}:9000, which is no node"),
+    ] {
+        caddy.write(&listed(&bench, &first)).expect("a list");
+        bench.deploy("2").exits(3).says(why);
+        let doctor = bench.run(&["doctor"], &[]).exits(3);
+        assert!(doctor.stdout().contains(why), "{}", doctor.stdout());
+        bench.run(&["node", "out"], &["node-1", "--var", "version=1"]).exits(3).says(why);
+        bench.run(&["node", "in"], &["node-1", "--var", "version=1"]).exits(3).says(why);
+        assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")), "{first}");
+    }
+}
+
+#[test]
+fn a_node_that_rollgate_took_out_is_out_whatever_else_caddy_lists() {
+    let bench = bench(1, |_| {});
+    let caddy = &bench.lab.caddies[0];
+    let nodes = bench.lab.nodes.iter().map(|node| node.address().to_string());
+    let spare = std::iter::once("spare.invalid:9000".to_owned());
+    let with_spare: Vec<_> = nodes.chain(spare).collect();
+    caddy.write(&with_spare).expect("a list");
+    bench.run(&["node", "out"], &["node-1", "--var", "version=1"]).exits(0);
+    let status = bench.run(&["status"], &[]).exits(0);
+    assert!(!status.stdout().contains("does not list"), "{}", status.stdout());
+    bench.deploy("2").exits(0);
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+    // By hand, and no journal knows of it.
+    caddy.write(&with_spare[1..]).expect("a list");
+    bench.deploy("3").exits(3).says("does not list");
+    caddy.write(&with_spare).expect("a list");
+    bench.deploy("3").exits(0);
+}
+
 #[test]
 fn no_request_fails_behind_a_caddy_that_follows_consuls_dns() {
     let config = LabConfig { caddies: 1, agents: true, ..LabConfig::new(3, Vec::new()) };

@@ -168,3 +168,36 @@ fn no_request_fails_behind_a_gateway_of_commands_over_ssh() {
         playbook["gateways"][0] = gateway;
     }));
 }
+
+/// It is restarted while the service is, and not back yet when the node is to come back.
+#[test]
+fn an_haproxy_that_is_away_when_a_node_is_to_come_back_is_waited_for_and_told() {
+    for reach in [Reach::Tcp, Reach::Socket, Reach::Page] {
+        let mut bench = bench(vec![HaproxyConfig::new(reach)], |playbook| {
+            // No other node goes meanwhile.
+            playbook["nodes"].as_array_mut().expect("nodes").truncate(2);
+        });
+        let (child, mut lines) = bench.start_until("2", "start");
+        bench.lab.haproxies[0].stop();
+        let mut events = Vec::new();
+        loop {
+            let line = lines.next().expect("it goes on").expect("a line");
+            events.push(serde_json::from_str::<Value>(&line).expect("an event"));
+            let last = events.last().expect("one");
+            if last["type"] == "warning" && last["step"] == "enable" {
+                break;
+            }
+        }
+        bench.lab.haproxies[0].restart().expect("it starts again");
+        for line in lines {
+            let line = line.expect("a line");
+            events.push(serde_json::from_str(&line).expect("an event"));
+        }
+        Ran(child.wait_with_output().expect("ends")).exits(0);
+        let told = |event: &&Value| {
+            let message = event["data"]["message"].as_str().unwrap_or_default();
+            event["type"] == "warning" && message.contains("`enable` is retried for up to")
+        };
+        assert_eq!(events.iter().filter(told).count(), 1, "{reach:?}: {events:#?}");
+    }
+}

@@ -61,3 +61,55 @@ fn goes_on_after_a_kill(steps: &[&str]) {
         bench.run(&["resume"], &["--yes"]).exits(0).says("Nothing to do");
     }
 }
+
+/// Kills a release of version 2 once its second node is drained; returns its id.
+fn killed_at_the_second_node(bench: &Bench) -> String {
+    let (mut killed, mut events) = bench.start_until("2", "drain");
+    let second = |event: &str| event.contains(r#""node":"node-2","step":"drain""#);
+    assert!(events.any(|event| second(&event.expect("a line"))), "node-2 is never drained");
+    signal(killed.id(), "-KILL");
+    killed.wait().expect("ends");
+    let journals = bench.lab.directory().join(".rollgate/app");
+    let folders = std::fs::read_dir(journals).expect("a state folder").flatten();
+    let mut folders = folders.filter(|entry| entry.path().join("journal.jsonl").exists());
+    let id = folders.next().expect("a journal").file_name();
+    assert!(folders.next().is_none(), "one release only");
+    id.into_string().expect("UTF-8")
+}
+
+/// What somebody else has released since is not taken back by a command that says to go on.
+#[test]
+fn a_release_that_a_later_one_has_superseded_is_not_gone_on_with() {
+    let bench = Bench::with(LabConfig::new(3, vec![quick(1)]), slow);
+    let id = killed_at_the_second_node(&bench);
+    bench.run(&["lock", "break"], &["--yes"]).exits(0);
+    let elsewhere = bench.lab.directory().join("elsewhere");
+    let elsewhere =
+        ["--var", "version=3", "--yes", "--state-dir", elsewhere.to_str().expect("UTF-8")];
+    bench.run(&["deploy"], &elsewhere).exits(0);
+    let refused = bench.run(&["resume"], &[&id, "--yes"]).exits(3);
+    refused
+        .says("is superseded: ")
+        .says("a deploy to 3 that was begun after it, has changed node-");
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("3")));
+    // Without an id the last one is meant, and that one is done.
+    bench.run(&["resume"], &["--yes"]).exits(0).says("Nothing to do");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_node_that_was_done_and_was_changed_by_hand_since_is_not_taken_for_done() {
+    let bench = Bench::with(LabConfig::new(3, vec![quick(1)]), slow);
+    killed_at_the_second_node(&bench);
+    bench.run(&["lock", "break"], &["--yes"]).exits(0);
+    let by_hand = "cd /srv/app && ln -sfn releases/app-1-* current && ./ctl stop && ./ctl start";
+    bench.lab.nodes[0].exec(by_hand).expect("runs");
+    let refused = bench.run(&["resume"], &["--yes"]).exits(3);
+    refused.says("node-1 was done and runs 1 now: somebody else has changed it; deploy anew");
+    // One that ended is begun anew.
+    let by_hand = "cd /srv/app && ln -sfn releases/app-2-* current && ./ctl stop";
+    bench.lab.nodes[0].exec(by_hand).expect("runs");
+    bench.run(&["resume"], &["--yes"]).exits(0).says("DONE");
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
+    bench.assert_nothing_left();
+}

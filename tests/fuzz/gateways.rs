@@ -172,7 +172,8 @@ proptest! {
                 for node in nodes() {
                     let down = switch.is_down(&replies, &node);
                     let turned = switch.turn(&replies, &node, true).map(|_| ());
-                    for error in [down.clone().map(|_| ()), turned, switch.is_done(&replies)] {
+                    let done = switch.is_done(&replies).map_err(|not_done| not_done.to_string());
+                    for error in [down.clone().map(|_| ()), turned, done] {
                         let _ = error.inspect_err(|error| assert_printable(error));
                     }
                     // What is asked before a write and what proves it say the same.
@@ -285,8 +286,9 @@ proptest! {
                 prop_assert!(said.matches("\\n").count() <= 1 && !said.contains(';'), "{said}");
             }
             if let Err(error) = switch.is_done(&replies) {
-                assert_printable(&error);
+                assert_printable(&error.to_string());
             }
+            let _ = switch.strangers(&replies);
         }
     }
 
@@ -318,7 +320,10 @@ proptest! {
         let address = "127.0.0.1:19001";
         let said = switch.is_down(std::slice::from_ref(&listed), address).err();
         let refused = switch.turn(&[listed], address, true).err();
-        for error in said.into_iter().chain(refused).chain(switch.is_done(&[reply(status, &counts.0)]).err()) {
+        let done = switch.is_done(&[reply(status, &counts.0)]).err();
+        let done = done.map(|not_done| not_done.to_string()).into_iter();
+        let miscounts = caddy.miscounts(&reply(200, &counts.0));
+        for error in said.into_iter().chain(refused).chain(done).chain(miscounts) {
             assert_printable(&error);
         }
     }

@@ -8,4 +8,5 @@ mod commands;
 mod connections;
 mod ends;
 mod harness;
+mod held;
 mod http;

@@ -45,6 +45,28 @@ fn a_gateway_with_an_api_of_its_own_obeys_nothing_else() {
 }
 
 #[test]
+fn ipv6_nodes_are_taken_by_every_gateway_but_nginx_upsync() {
+    let with_ipv6 = |gateway: &str| {
+        with_gateway("{ type: consul-service, service: app }", gateway)
+            .replace("address: 10.0.1.11:9000", "address: '[fd00::11]:9000'")
+            .replace("address: 10.0.1.12:9000", "address: '[fd00::12]:9000'")
+    };
+    let passing = with_ipv6("{ type: consul-passing, service: app }");
+    let loaded = load_text("app.yaml", passing).unwrap_or_else(|invalid| panic!("{invalid}"));
+    assert_eq!(loaded.playbook.nodes[0].address, "[fd00::11]:9000");
+    let follows = "upstream: app, upsync_type: consul_health";
+    let shown = refused(&with_ipv6(&format!(
+        "{{ type: nginx-upsync, status_url: http://g/l?app, {follows} }}"
+    )));
+    let message = "`nginx-upsync` takes no IPv6 address such as `[fd00::11]:9000`";
+    assert_eq!(messages(&shown), [message], "{shown}");
+    let twice = with_ipv6("{ type: consul-passing, service: app }")
+        .replace("[fd00::12]:9000", "[FD00:0::11]:9000");
+    let shown = refused(&twice);
+    assert_eq!(messages(&shown), ["two nodes have the address `[FD00:0::11]:9000`"], "{shown}");
+}
+
+#[test]
 fn nginx_upsync_obeys_what_its_type_follows() {
     let of = |kind: &str| {
         format!(

@@ -133,6 +133,42 @@ fn a_node_that_is_enabled_without_a_healthy_process_is_seen() {
 }
 
 #[test]
+fn a_node_that_is_enabled_before_its_time_is_seen() {
+    drive(async |sim| {
+        sim.look(|state| state.watch.min_healthy = 20_000);
+        mark(&sim, 1, 1).await;
+        pass(5).await;
+        sim.look(|state| state.nodes[0].current = "app-2-x".into());
+        command(&sim, 1, "svc restart").await;
+        pass(5).await;
+        mark(&sim, 1, 0).await;
+        assert_eq!(broken(&sim), [Rule::EnabledUnproven]);
+    });
+}
+
+#[test]
+fn a_stop_while_a_node_that_was_done_is_dead_is_seen() {
+    for (dies, expected) in [(false, &[][..]), (true, &[Rule::FailureSpreads])] {
+        drive(async |sim| {
+            mark(&sim, 1, 1).await;
+            pass(5).await;
+            sim.look(|state| state.nodes[0].current = "app-2-x".into());
+            command(&sim, 1, "svc restart").await;
+            pass(5).await;
+            mark(&sim, 1, 0).await;
+            pass(5).await;
+            if dies {
+                sim.look(|state| state.strike(&Fault::Crash(0)));
+            }
+            mark(&sim, 2, 1).await;
+            pass(11).await;
+            command(&sim, 2, "svc stop").await;
+            assert_eq!(broken(&sim), expected);
+        });
+    }
+}
+
+#[test]
 fn requests_that_are_cut_and_not_told_are_seen() {
     drive(async |sim| {
         sim.look(|state| (state.clients.slow_of, state.clients.slowest) = (1, 30_000));

@@ -28,8 +28,11 @@ impl State {
     pub(crate) fn ask(&mut self, gateway: usize, worker: usize) {
         let pause = self.rng.u64(self.clients.pause / 3..=self.clients.pause);
         self.after(pause, Happening::Asks { gateway, worker });
-        self.clients.sent += 1;
         let own = &mut self.gateways[gateway];
+        if self.clock < own.workers[worker].frozen_until {
+            return;
+        }
+        self.clients.sent += 1;
         let astray = own.workers[worker].astray.is_some();
         let list = &own.workers[worker].up;
         let routed: Vec<_> =

@@ -6,7 +6,7 @@ use rollgate::engine::release::{Phase, Release};
 use rollgate::engine::{Ended, journal};
 
 use crate::attempt::{End, FOREVER, finished};
-use crate::invariants::Rule;
+use crate::invariants::{NOTICED, Rule};
 use crate::node::Deeds;
 use crate::process::{Cause, Phase::Starting, Process};
 use crate::schedule::Schedule;
@@ -69,7 +69,13 @@ impl State {
     }
 
     /// What an exit code promises.
-    pub(crate) fn check_exit(&mut self, release: &Release, exit: u8, consul_is_well: bool) {
+    pub(crate) fn check_exit(
+        &mut self,
+        release: &Release,
+        exit: u8,
+        consul_is_well: bool,
+        ended_at: u64,
+    ) {
         let registry = self.registry();
         let mut untrue = Vec::new();
         for (name, told) in &release.nodes {
@@ -81,7 +87,8 @@ impl State {
             match exit {
                 0 => {
                     let right = by_fault || process.is_some_and(|own| self.is_right(&own.version));
-                    if planned && !(registry[at] && right) {
+                    let dead = node.died_at.is_some_and(|died| died + NOTICED < ended_at);
+                    if planned && !(registry[at] && right && !dead) {
                         untrue.push(format!("{name}: {node:?}"));
                     }
                 }
@@ -95,7 +102,8 @@ impl State {
                 // What was only marked down is put back.
                 10 | 20 if consul_is_well => {
                     let deeds = &node.deeds;
-                    if deeds.taken && !deeds.touched && !registry[at] && !told.is_stopped() {
+                    let left = !deeds.touched && !told.is_stopped() && !told.fell;
+                    if deeds.taken && left && !registry[at] {
                         untrue.push(format!("{name} was left out: {told:?}"));
                     }
                 }
@@ -216,7 +224,7 @@ pub(crate) fn judge(
         let finished = ended.release.finished.as_ref();
         let exit = finished.map_or(22, |finished| finished.exit_code);
         state.check_told(&ended.release, Some(exit), may_cut);
-        state.check_exit(&ended.release, exit, schedule.consul_is_well());
+        state.check_exit(&ended.release, exit, schedule.consul_is_well(), ended_at);
     } else if let Some(path) = path
         && end == End::Killed
     {

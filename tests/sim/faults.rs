@@ -66,6 +66,8 @@ pub(crate) enum Fault {
     SessionsLost,
     /// A worker follows nothing for so long.
     Stuck { gateway: usize, worker: usize, lasts: u64 },
+    /// A worker is stopped by a signal for so long: it follows nothing, answers nothing and sends no requests anywhere.
+    Frozen { gateway: usize, worker: usize, lasts: u64 },
     /// A worker dies, and the one after it begins with the list of the configuration.
     WorkerRestarts { gateway: usize, worker: usize },
     /// New workers with the list as it is, or that of the configuration.
@@ -118,6 +120,10 @@ impl State {
                 self.consul.store.changes.clear();
             }
             Fault::Stuck { gateway, worker, lasts } => self.stick(*gateway, *worker, *lasts),
+            Fault::Frozen { gateway, worker, lasts } => {
+                self.stick(*gateway, *worker, *lasts);
+                self.gateways[*gateway].workers[*worker].frozen_until = clock + lasts;
+            }
             Fault::WorkerRestarts { gateway, worker } => self.restart_worker(*gateway, *worker),
             Fault::Reload { gateway, old_list } => self.reload(*gateway, *old_list),
             Fault::Lies { gateway, lie, lasts } => {

@@ -52,6 +52,7 @@ pub(crate) struct Worker {
     /// Its questions are told apart by this: an older one than the last is nobody's.
     pub(crate) generation: u32,
     stuck_until: u64,
+    pub(crate) frozen_until: u64,
     /// Since when it goes by the list of the configuration, which it began with: a fault that nobody can help.
     pub(crate) astray: Option<u64>,
     pub(crate) turn: usize,
@@ -72,6 +73,10 @@ pub(crate) struct Gateway {
     pub(crate) interval: u64,
     /// Whether replies name their worker.
     pub(crate) named: bool,
+    /// What it says of itself.
+    pub(crate) server: Option<&'static str>,
+    /// Whether one of its workers gets nearly every connection that is made alone, as in nginx 1.11.3 to 1.21.5.
+    pub(crate) uneven: bool,
     /// Its own checks: by node the streak of good (positive) or bad (negative) ones, and whether it is held down.
     pub(crate) checks: Option<Vec<(i32, bool)>>,
     pub(crate) workers: Vec<Worker>,
@@ -100,6 +105,8 @@ impl Gateway {
             kind,
             interval,
             named: true,
+            server: None,
+            uneven: false,
             checks: None,
             workers: Vec::new(),
             old: Vec::new(),
@@ -123,6 +130,7 @@ impl Gateway {
             waits: false,
             generation: self.next_pid,
             stuck_until: 0,
+            frozen_until: 0,
             astray: None,
             turn: 0,
         }
@@ -212,6 +220,7 @@ impl State {
                 let generation = own.next_pid;
                 let asker = &mut own.workers[worker];
                 (asker.generation, asker.stuck_until, asker.waits) = (generation, 0, false);
+                asker.frozen_until = 0;
                 let delay = self.rng.u64(1..=30);
                 self.after(delay, Happening::Follows { gateway, worker, generation });
             }
@@ -287,18 +296,29 @@ impl State {
         self.after(CHECK_INTERVAL, Happening::Checks { gateway });
     }
 
+    /// The worker that takes a connection: one of many that are `held` open together, or one that is made alone.
+    fn choose(&mut self, gateway: usize, held: bool) -> Worker {
+        let own = &self.gateways[gateway];
+        let answering = own.living(self.clock).filter(|worker| self.clock >= worker.frozen_until);
+        let living: Vec<_> = answering.collect();
+        let number = self.rng.usize(0..living.len());
+        let number = match (own.uneven, held) {
+            (true, false) if self.rng.u8(0..100) < 92 => 0,
+            (true, true) if self.rng.u8(0..100) < 30 => 0,
+            // An idle gateway favours some of its workers all the same, which does not matter where their names are known.
+            (false, _) if own.named && self.rng.u8(0..3) == 0 => {
+                number.min(self.rng.usize(0..living.len()))
+            }
+            _ => number,
+        };
+        living[number].clone()
+    }
+
     /// What a gateway's status page shows.
-    pub(crate) fn shows(&mut self, gateway: usize, path: &str) -> Reply {
+    pub(crate) fn shows(&mut self, gateway: usize, path: &str, held: bool) -> Reply {
         self.gateways[gateway].read_at = self.clock;
         let lie = self.gateways[gateway].lie.filter(|(_, until)| self.clock < *until);
-        let chosen = {
-            let living: Vec<_> = self.gateways[gateway].living(self.clock).collect();
-            // A gateway that is idle favours some of its workers, where it matters to nobody who knows their names.
-            let favoured = self.gateways[gateway].named && self.rng.u8(0..3) == 0;
-            let number = self.rng.usize(0..living.len());
-            living[if favoured { number.min(self.rng.usize(0..living.len())) } else { number }]
-                .clone()
-        };
+        let chosen = self.choose(gateway, held);
         let own = &self.gateways[gateway];
         let text = match lie {
             Some((Lie::Status500, _)) => {
@@ -325,6 +345,9 @@ impl State {
         let mut reply = Reply { status: 200, body: text.into_bytes(), ..Reply::default() };
         if self.gateways[gateway].named {
             reply.headers.insert("x-worker".into(), chosen.pid.to_string());
+        }
+        if let Some(server) = self.gateways[gateway].server {
+            reply.headers.insert("server".into(), server.into());
         }
         reply
     }

@@ -7,6 +7,7 @@ use rollgate::engine::journal;
 use rollgate::engine::release::{NodeState, Phase, Release, Standing};
 
 use crate::gateway::says_down;
+use crate::node::Node;
 use crate::process::Cause;
 use crate::schedule::PREFIX;
 use crate::shape::Shape;
@@ -19,6 +20,9 @@ const STALE: u64 = 1_000;
 /// From the last look at the gateways before a stop until it takes effect.
 const LOOK: u64 = 1_000;
 
+/// How long a node that is done may be dead before nothing more is stopped, or called done.
+pub(crate) const NOTICED: u64 = 10_000;
+
 /// A rule that was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
@@ -26,8 +30,10 @@ pub(crate) enum Rule {
     StoppedWhileRouted,
     /// Never fewer nodes than `min_available` are routed because of us.
     TooFewRouted,
-    /// Nothing is enabled before the new process was healthy.
+    /// Nothing is enabled before the new process was healthy, for as long as it has to be.
     EnabledUnproven,
+    /// Nothing more is stopped once more nodes than may fail were done and have died.
+    FailureSpreads,
     /// No client's request fails because of us.
     RequestLost,
     /// Requests are cut only where the playbook allows it, and then they are told.
@@ -87,6 +93,10 @@ pub(crate) struct Watch {
     pub(crate) undoes: bool,
     /// Whether a node that fails may go back to what it ran.
     turns_back: bool,
+    /// How many nodes may fail, if not any number.
+    max_failures: Option<usize>,
+    /// How long a node must have been healthy before it is enabled.
+    pub(crate) min_healthy: u64,
     /// Tells the key that holds the release's lock; `None` until rollgate takes one. From then on a registry write
     /// is a violation unless its transaction has a `check-session` of the session that holds that key.
     pub(crate) lock: Option<fn(&str) -> bool>,
@@ -102,6 +112,8 @@ impl Watch {
             versioned: shape.artifact,
             undoes: false,
             turns_back: shape.on_failure.starts_with("rollback"),
+            max_failures: (shape.on_failure != "continue").then_some(shape.max_failures),
+            min_healthy: shape.min_healthy,
             lock: None,
             violations: Vec::new(),
         }
@@ -130,6 +142,25 @@ impl State {
         if !routing.is_empty() {
             let text = format!("{} is stopped, routed by {routing:?}", self.nodes[node].name);
             self.violate(Rule::StoppedWhileRouted, text);
+        }
+    }
+
+    /// The service on a node is about to be ended by a command. Where enough others have died after they were done, that is
+    /// not done to one that still runs what it ran before.
+    pub(crate) fn check_spread(&mut self, node: usize) {
+        let Some(most) = self.watch.max_failures else { return };
+        if !self.nodes[node].serves() || self.nodes[node].deeds.touched {
+            return;
+        }
+        let (registry, clock) = (self.registry(), self.clock);
+        let was_done =
+            |(at, node): &(usize, &Node)| registry[*at] && node.deeds.enabled_at.is_some();
+        let died = |node: &Node| node.died_at.is_some_and(|died| died + NOTICED < clock);
+        let dead = self.nodes.iter().enumerate().filter(was_done).filter(|(_, node)| died(node));
+        let dead: Vec<_> = dead.map(|(_, node)| node.name.clone()).collect();
+        if dead.len() > most {
+            let text = format!("{} is stopped, although {dead:?} have died", self.nodes[node].name);
+            self.violate(Rule::FailureSpreads, text);
         }
     }
 
@@ -217,10 +248,16 @@ impl State {
         let process = node.process.as_ref();
         let new = process.is_some_and(|process| Some(process.pid) != node.deeds.before);
         let right = process.is_some_and(|process| self.is_right(&process.version));
-        let healthy = new && right && node.serves();
+        let long_enough = process.and_then(|process| process.ready_at).is_some_and(|ready| {
+            // The playbook tells no time below a millisecond, and the first try may come with the service.
+            ready + self.watch.min_healthy <= self.clock
+        });
+        let healthy = new && right && node.serves() && long_enough;
         let taken_since = node.deeds.served_since && node.down_by == Some(Cause::Fault);
+        self.nodes[at].deeds.enabled_at = Some(self.clock);
+        let node = &self.nodes[at];
         if !healthy && !taken_since {
-            let text = format!("{} was marked up: {process:?}", node.name);
+            let text = format!("{} was marked up: {:?}", node.name, node.process);
             self.violate(Rule::EnabledUnproven, text);
         }
     }

@@ -12,6 +12,7 @@ mod attempt;
 mod broken;
 mod clients;
 mod consul;
+mod dies;
 mod ear;
 mod ends;
 mod faults;

@@ -32,6 +32,8 @@ pub(crate) struct Deeds {
     pub(crate) before: Option<u32>,
     /// A process that was started since has served.
     pub(crate) served_since: bool,
+    /// When it was marked up after that.
+    pub(crate) enabled_at: Option<u64>,
     /// Requests that were cut when it was stopped.
     pub(crate) cut: u64,
     /// Requests that a release said to have cut.
@@ -72,6 +74,8 @@ pub(crate) struct Node {
     pub(crate) down_by: Option<Cause>,
     /// When a fault last took what served.
     pub(crate) struck_at: Option<u64>,
+    /// Since when a fault has left it without anything that serves.
+    pub(crate) died_at: Option<u64>,
     /// Requests in flight.
     pub(crate) requests: BTreeMap<u64, InFlight>,
     answered_at: u64,
@@ -83,7 +87,8 @@ impl Node {
     pub(crate) fn new(number: usize, release: &str) -> Self {
         let pid = 1_000;
         let version = version_of(release).to_owned();
-        let process = Process { pid, started: 1_000, version, phase: Phase::Ready };
+        let ready_at = Some(0);
+        let process = Process { pid, started: 1_000, version, phase: Phase::Ready, ready_at };
         Self {
             name: format!("node-{}", number + 1),
             address: format!("10.0.1.{}:9000", number + 1),

@@ -57,6 +57,8 @@ pub(crate) struct Process {
     pub(crate) started: u64,
     pub(crate) version: String,
     pub(crate) phase: Phase,
+    /// Since when it serves.
+    pub(crate) ready_at: Option<u64>,
 }
 
 fn later(delay: u64) -> Reaction {
@@ -68,6 +70,7 @@ impl State {
     /// The service is told to end.
     pub(crate) fn end(&mut self, at: usize, again: bool) -> Reaction {
         self.check_stop(at);
+        self.check_spread(at);
         self.touch(at);
         let Some(process) = &self.nodes[at].process else {
             if again {
@@ -123,6 +126,7 @@ impl State {
             started: node.ticks(clock),
             version: version_of(&node.current).to_owned(),
             phase: Phase::Starting,
+            ready_at: None,
         });
         node.down_by = Some(if ours { Cause::Release } else { Cause::Fault });
         if ours {
@@ -148,6 +152,8 @@ impl State {
             && process.phase == Phase::Starting
         {
             process.phase = Phase::Ready;
+            process.ready_at = Some(self.clock);
+            node.died_at = None;
             if node.down_by == Some(Cause::Fault) {
                 // A gateway's own checks need their time to trust it again.
                 node.struck_at = Some(self.clock);
@@ -170,6 +176,7 @@ impl State {
         self.nodes[at].down_by = Some(cause);
         if cause == Cause::Fault {
             self.nodes[at].struck_at = Some(self.clock);
+            self.nodes[at].died_at.get_or_insert(self.clock);
         }
         self.note(|| format!("node-{}: pid {pid} is gone ({cause:?})", at + 1));
     }

@@ -191,6 +191,7 @@ impl Schedule {
             let name = format!("gw-{}", number + 1);
             let mut own = Gateway::new(name, gateway.kind, gateway.interval, gateway.workers, &up);
             own.named = gateway.named;
+            (own.server, own.uneven) = (gateway.server, gateway.is_uneven());
             if gateway.checks {
                 own.checks = Some(vec![(0, false); shape.nodes]);
                 let delay = state.rng.u64(0..1_000);
@@ -273,7 +274,7 @@ fn bad(rng: &mut Rng, shape: &Shape) -> Vec<(usize, Start)> {
     let start = match rng.u8(0..3) {
         0 => Start::Never,
         1 => Start::Crashes,
-        _ => Start::ServesThenCrashes(rng.u64(50..2_000), rng.u64(100..5_000)),
+        _ => Start::ServesThenCrashes(rng.u64(50..2_000), rng.u64(100..20_000)),
     };
     (0..shape.nodes).filter(|_| rng.bool()).map(|node| (node, start)).collect()
 }
@@ -303,6 +304,10 @@ fn fault(rng: &mut Rng, shape: &Shape) -> Fault {
         6 if rng.bool() => Fault::ForeignEdit(node),
         6 => Fault::EditFirst(node),
         7 => Fault::SessionsLost,
+        // Nothing but the number of its workers tells that one of them does not answer at all.
+        8 if shape.gateways[gateway].named && shape.gateways[gateway].counted && rng.bool() => {
+            Fault::Frozen { gateway, worker, lasts: lasts * 3 }
+        }
         8 => Fault::Stuck { gateway, worker, lasts: lasts * 3 },
         9 => Fault::WorkerRestarts { gateway, worker },
         10 => Fault::Reload { gateway, old_list: rng.bool() },

@@ -5,6 +5,9 @@ use fastrand::Rng;
 use crate::gateway::Kind;
 use crate::schedule::PREFIX;
 
+/// A version of nginx that shares new connections evenly among its workers.
+const EVEN: &str = "nginx/1.22.1";
+
 /// A gateway of a fleet.
 #[derive(Debug, Clone)]
 pub(crate) struct GatewayShape {
@@ -13,9 +16,18 @@ pub(crate) struct GatewayShape {
     pub(crate) interval: u64,
     /// Replies name their worker.
     pub(crate) named: bool,
+    /// What replies say of the gateway.
+    pub(crate) server: Option<&'static str>,
     /// The playbook says how many workers there are.
-    counted: bool,
+    pub(crate) counted: bool,
     pub(crate) checks: bool,
+}
+
+impl GatewayShape {
+    /// Whether one of its workers gets nearly every connection that is made alone.
+    pub(crate) fn is_uneven(&self) -> bool {
+        self.server != Some(EVEN)
+    }
 }
 
 /// How the service comes to run anew.
@@ -70,6 +82,7 @@ impl Shape {
             workers: 2,
             interval: 500,
             named: true,
+            server: Some(EVEN),
             counted: true,
             checks: false,
         };
@@ -104,14 +117,17 @@ impl Shape {
         let gateways = (0..one(rng, &[1, 1, 2, 2, 3])).map(|_| {
             let kind = one(rng, &[Kind::Upsync, Kind::Upsync, Kind::Table]);
             let (workers, named) = (rng.usize(1..=4), rng.u8(0..3) > 0);
+            let server = one(rng, &[Some(EVEN), Some(EVEN), Some("nginx/1.18.0"), None]);
+            let uneven = server != Some(EVEN);
             GatewayShape {
                 kind,
                 workers,
                 interval: one(rng, &[50, 200, 500, 500, 2_000, 5_000]),
                 named,
-                // Nameless workers of a known number are told by samples, of which one in a thousand may be wrong:
-                // too many for a simulator. Where the number is not known it is far more of them.
-                counted: (named || workers == 1) && rng.u8(0..4) > 0,
+                server,
+                // Nameless workers of a known number are told by samples, of which one in a thousand may be wrong where the
+                // gateway shares connections evenly: too many for a simulator. Elsewhere it is far more of them.
+                counted: (named || workers == 1 || uneven) && rng.u8(0..4) > 0,
                 checks: kind == Kind::Upsync && rng.u8(0..3) == 0,
             }
         });

@@ -4,11 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rollgate::secret::Secret;
 use rollgate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, World};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::schedule::Schedule;
-use crate::world::{Answer, State, What};
+use crate::world::{Answer, HELD, State, What};
 
 /// What the real world adds to a command's time before it gives up on the connection.
 const SSH_GRACE: u64 = 7_000;
@@ -100,6 +102,24 @@ impl World for Sim {
         match self.call(What::Http(request), timeout).await {
             Some(Answer::Http(reply)) => reply,
             Some(Answer::Run(_)) | None => Err(HttpError::TimedOut(timeout)),
+        }
+    }
+
+    async fn http_held(
+        &self,
+        mut request: Request,
+        connections: usize,
+        replies: mpsc::Sender<Result<Reply, HttpError>>,
+    ) {
+        request.headers.push((HELD, Secret::new("")));
+        let ask = || self.http(request.clone());
+        for _ in (0..connections).step_by(4) {
+            let (one, two, three, four) = tokio::join!(ask(), ask(), ask(), ask());
+            for reply in [one, two, three, four] {
+                if replies.send(reply).await.is_err() {
+                    return;
+                }
+            }
         }
     }
 

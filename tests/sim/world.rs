@@ -26,6 +26,9 @@ use crate::told::{is_lock, is_look, named, shown};
 /// How long a command's connection may be silent before ssh itself gives it up.
 pub(crate) const SSH_SILENCE: u64 = 18_000;
 
+/// Marks a request whose connection is one of many that are open together.
+pub(crate) const HELD: &str = "x-held";
+
 /// How often a blocking query is looked at again.
 const BLOCKED: u64 = 25;
 
@@ -362,7 +365,12 @@ impl State {
             return reaction;
         }
         if let Some(gateway) = self.gateways.iter().position(|gateway| gateway.name == host) {
-            return Reaction::Answer(0, Answer::Http(Ok(self.shows(gateway, path))));
+            let workers = &self.gateways[gateway].workers;
+            if workers.iter().all(|worker| self.clock < worker.frozen_until) {
+                return Reaction::Never;
+            }
+            let held = request.headers.iter().any(|(name, _)| *name == HELD);
+            return Reaction::Answer(0, Answer::Http(Ok(self.shows(gateway, path, held))));
         }
         Reaction::Answer(0, Answer::Http(self.node_serves(host, path)))
     }

@@ -137,6 +137,22 @@ impl Caddy {
         Ok(list.body.contains(&format!("\"{node}\"")))
     }
 
+    /// Replaces the list that requests are sent to, each entry as it is written here.
+    ///
+    /// # Errors
+    ///
+    /// When it does not take that.
+    pub fn write(&self, dials: &[String]) -> Result<()> {
+        let list: Vec<_> = dials.iter().map(|dial| json!({ "dial": dial })).collect();
+        let mut settings = self.settings();
+        let servers = &mut settings["apps"]["http"]["servers"];
+        servers["web"]["routes"][0]["handle"][0]["upstreams"] = list.into();
+        let url = format!("{}/load", self.admin_url());
+        let reply = http::request("POST", &url, &settings.to_string())?;
+        ensure!(reply.status == 200, "{reply:?}");
+        Ok(())
+    }
+
     /// Returns its name.
     #[must_use]
     pub fn name(&self) -> &str {

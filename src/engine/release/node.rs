@@ -28,6 +28,8 @@ pub struct NodeState {
     pub drained: Option<Drained>,
     /// Why it failed.
     pub failure: Option<Failure>,
+    /// It failed although it had been done: while it served.
+    pub fell: bool,
     /// How long it took, once it is done.
     pub elapsed_ms: u64,
     /// Taken up again after it had been begun.
@@ -207,9 +209,11 @@ impl NodeState {
     }
 
     fn fail(&mut self, step: Option<Step>, failure: &Failure) -> Result<()> {
+        // One that serves may fail as well.
+        self.fell = matches!(self.phase, Phase::Done | Phase::Skipped | Phase::RolledBack);
         ensure!(
-            matches!(self.phase, Phase::Taken | Phase::Waiting),
-            "a node fails that is not under way"
+            self.fell || matches!(self.phase, Phase::Taken | Phase::Waiting),
+            "a node fails that is neither under way nor done"
         );
         if failure.not_begun {
             ensure!(
@@ -232,6 +236,7 @@ impl NodeState {
         self.way = Way::Back;
         self.stopped = Stopped::Yes;
         self.step = None;
+        self.fell = false;
         self.done.clear();
     }
 
@@ -287,6 +292,12 @@ impl NodeState {
         self.step = Some(step);
         self.proven = 0;
         Ok(())
+    }
+
+    /// Returns whether rollgate took it out of rotation, or may have, and did not bring it back.
+    #[must_use]
+    pub fn is_taken_out(&self) -> bool {
+        matches!(self.standing(), Standing::Out | Standing::Unknown)
     }
 
     /// Where the node stands with its users.

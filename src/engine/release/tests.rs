@@ -17,6 +17,7 @@ impl Story {
             why: String::new(),
             runs: None,
             was_out: false,
+            taken_out: false,
         };
         let mut story = Self { release: Release::default() };
         let started = Started {

@@ -12,7 +12,7 @@ const SECOND: &str = "127.0.0.1:19002";
 
 fn caddy(more: &str) -> Caddy {
     let settings = format!(r#"{{"admin_url":"http://gw:2019/","handler":"app"{more}}}"#);
-    Caddy::new(&serde_json::from_str(&settings).expect("settings"))
+    Caddy::new(&serde_json::from_str(&settings).expect("settings"), Nodes::default())
 }
 
 fn reply(status: u16, body: &str) -> Reply {
@@ -121,7 +121,6 @@ fn nothing_is_written_to_what_is_no_list_of_its_own() {
             r#"{"handler":"reverse_proxy","upstreams":[],"dynamic_upstreams":{"source":"srv"}}"#,
             "has no effect",
         ),
-        (r#"{"handler":"reverse_proxy","upstreams":[{}]}"#, "has no `dial`"),
         (r#"[{"dial":"127.0.0.1:19001"}]"#, "no handler"),
         ("null", "no handler"),
     ] {
@@ -136,12 +135,107 @@ fn nothing_is_written_to_what_is_no_list_of_its_own() {
     assert!(caddy("").turn(&[no_etag], FIRST, true).is_err());
 }
 
+fn with_nodes(nodes: &[&str]) -> Caddy {
+    let settings = r#"{"admin_url":"http://gw:2019","handler":"app"}"#;
+    let nodes: Vec<_> = nodes.iter().map(|node| (*node).to_owned()).collect();
+    Caddy::new(&serde_json::from_str(settings).expect("settings"), Nodes::new(&nodes))
+}
+
+fn handler(dials: &[&str]) -> String {
+    let upstreams: Vec<_> = dials.iter().map(|dial| json!({ "dial": dial })).collect();
+    json!({ "handler": "reverse_proxy", "upstreams": upstreams }).to_string()
+}
+
+/// A name, a placeholder or another address may be the node that the list does not have.
+#[test]
+fn entries_of_no_node_are_told_as_they_are_written() {
+    let caddy = with_nodes(&[FIRST, SECOND]);
+    for stranger in ["app.local:19001", "{env.APP1}", "unix//run/app.sock", "10.9.9.9:80", "{a}:1"]
+    {
+        let listed = [reply(200, &handler(&[stranger, SECOND]))];
+        assert_eq!(caddy.mark(&listed, FIRST), Ok(Mark::Absent), "{stranger}");
+        assert_eq!(caddy.mark(&listed, SECOND), Ok(Mark::Up), "{stranger}");
+        assert_eq!(caddy.strangers(&listed), [stranger]);
+    }
+    let listed = [reply(200, r#"{"handler":"reverse_proxy","upstreams":[{},{"dial":7}]}"#)];
+    assert_eq!(caddy.strangers(&listed), ["{}", r#"{"dial":7}"#]);
+    let alone = [reply(200, &handler(&[SECOND]))];
+    assert_eq!(caddy.strangers(&alone), Vec::<String>::new());
+    assert_eq!(caddy.strangers(&[reply(404, "")]), Vec::<String>::new());
+}
+
+#[test]
+fn another_spelling_of_a_nodes_address_is_found_and_not_taken_out_as_it_could_not_come_back() {
+    for (spelling, node) in [
+        ("tcp/127.0.0.1:19001", FIRST),
+        ("tcp4/127.0.0.1:19001", FIRST),
+        ("127.0.0.1:19001-19001", FIRST),
+        ("[0:0::1]:19001", "[::1]:19001"),
+        ("tcp6/[::1]:19001", "[::1]:19001"),
+        ("APP:19001", "app:19001"),
+    ] {
+        let caddy = with_nodes(&[node]);
+        let counts = format!(r#"[{{"address":"{spelling}","num_requests":2,"fails":0}}]"#);
+        let replies = [reply(200, &handler(&[spelling])), reply(200, &counts)];
+        let view = caddy.read(&replies).expect("readable");
+        assert!(view.routes_to(node), "{spelling}: {view:?}");
+        assert_eq!(view.peers[node].in_flight, Some(2), "{spelling}");
+        assert_eq!(caddy.strangers(&replies), Vec::<String>::new());
+        let refused = caddy.mark(&replies, node).expect_err(spelling);
+        assert!(
+            refused.contains(&format!("would come back as {{\"dial\":\"{node}\"}}")),
+            "{refused}"
+        );
+        assert_eq!(caddy.turn(&replies, node, true).map(|_| ()), Err(refused));
+    }
+    let twice = [reply(200, &handler(&[FIRST, FIRST]))];
+    let refused = with_nodes(&[FIRST]).mark(&twice, FIRST).expect_err("which one?");
+    assert_eq!(refused, format!("its list has {FIRST} twice"));
+}
+
+#[test]
+fn what_is_not_counted_is_not_idle() {
+    let odd = r#"[{"address":"127.0.0.1:19001","num_requests":null,"fails":0},{"fails":1},7,
+        {"address":"127.0.0.1:19002","num_requests":-1,"fails":0}]"#;
+    let shown = view(HANDLER, odd);
+    for address in [FIRST, SECOND, "127.0.0.1:19003"] {
+        assert!(shown.routes_to(address), "{address}");
+        assert_eq!(shown.peers[address].in_flight, None, "{address}");
+    }
+    let checks = HANDLER
+        .replace("{\"@id\"", r#"{"health_checks":{"passive":{"fail_duration":"30s"}},"@id""#);
+    assert!(!view(&checks, "[]").routes_to(FIRST), "failures that are not known");
+}
+
+/// As 2.10.2 and 2.11.7 show a frame; what a distribution builds shows no version.
+#[test]
+fn counts_are_used_of_a_version_that_counts_until_the_last_request() {
+    let frame = |version: &str| {
+        format!(
+            "goroutine profile: total 11\n1 @ 0x1 0x2\n#\t0x1\tgithub.com/caddyserver/caddy/v2.adminHandler\
+             .serveHTTP+0x53c\tgithub.com/caddyserver/caddy/v2{version}/admin.go:843\n"
+        )
+    };
+    let why = |profile: &str| caddy("").miscounts(&reply(200, profile));
+    for version in ["@v2.11.2", "@v2.11.7", "@v2.12.0", "@v2.12.0-beta.1", "@v3.0.0"] {
+        assert_eq!(why(&frame(version)), None, "{version}");
+    }
+    for version in ["2.10.2", "2.11.0", "2.11.1", "2.11.2-beta.1", "2.11.2-0.20260101000000-1f3a"] {
+        let why = why(&frame(&format!("@v{version}"))).expect(version);
+        assert!(why.starts_with(&format!("it is Caddy {version}, which stops counting")), "{why}");
+    }
+    for unknown in [frame(""), String::new(), "@v2.11.7".into(), frame("@vx")] {
+        assert!(why(&unknown).is_some(), "{unknown}");
+    }
+    assert!(caddy("").miscounts(&reply(403, &frame("@v2.11.7"))).is_some());
+}
+
 #[test]
 fn only_200_is_done() {
     let done = |status, body| caddy("").is_done(&[reply(status, body)]);
     assert_eq!(done(200, ""), Ok(()));
     let stale = r#"{"error":"If-Match header did not match current config hash"}"#;
-    assert!(done(412, stale).expect_err("stale").contains("somebody else"));
+    assert!(done(412, stale).expect_err("stale").to_string().contains("somebody else"));
     assert!(
         done(
             500,

@@ -22,7 +22,8 @@ const CODE: usize = 5;
 
 fn read_as(settings: &str, answer: &[u8]) -> Result<View, String> {
     let settings = format!(r#"{{"server":"10.0.0.5:8600","record":{settings}}}"#);
-    let driver = ConsulDns::new(&serde_json::from_str(&settings).expect("settings"));
+    let driver =
+        ConsulDns::new(&serde_json::from_str(&settings).expect("settings"), Nodes::default());
     driver.read(&[Reply { status: 200, body: answer.into(), ..Reply::default() }])
 }
 
@@ -46,7 +47,8 @@ fn routed(view: &View) -> Vec<u8> {
 #[test]
 fn the_question_is_a_service_record_over_tcp() {
     let settings = r#"{"server":"10.0.0.5:8600","record":"app.service.consul"}"#;
-    let driver = ConsulDns::new(&serde_json::from_str(settings).expect("settings"));
+    let driver =
+        ConsulDns::new(&serde_json::from_str(settings).expect("settings"), Nodes::default());
     let [Ask::Exchange(server, question, _)] = &driver.asks()[..] else { panic!("one question") };
     assert_eq!(server, "10.0.0.5:8600");
     // Consul repeats it; what follows are its flags and counts, and its answers behind it.
@@ -116,7 +118,47 @@ fn what_was_cut_short_is_no_list() {
 #[test]
 fn a_target_without_an_address_is_no_list() {
     let error = read_as(r#""named.service.consul""#, NAME).expect_err("a name only");
-    assert_eq!(error, "an SRV record whose target has no address");
+    assert_eq!(error, "no SRV record has a target with an address: db.example.internal");
+}
+
+/// One SRV record for each target, and an A record for those that have an address.
+fn answer(targets: &[(&str, Option<[u8; 4]>)]) -> Vec<u8> {
+    let name = |name: &str| Name::from_ascii(name).expect("a name");
+    let mut message = Message::new(ID, MessageType::Response, OpCode::Query);
+    for (target, address) in targets {
+        let service = RData::SRV(SRV::new(1, 1, 9000, name(target)));
+        message.answers.push(Record::from_rdata(name("app.service.consul."), 0, service));
+        if let Some([a, b, c, d]) = *address {
+            let address = RData::A(A::new(a, b, c, d));
+            message.additionals.push(Record::from_rdata(name(target), 0, address));
+        }
+    }
+    let message = message.to_vec().expect("a message");
+    let length = u16::try_from(message.len()).expect("short").to_be_bytes();
+    [&length[..], &message].concat()
+}
+
+/// As Consul answers for an instance that was registered with a name for its address.
+#[test]
+fn an_instance_that_is_known_by_a_name_hides_no_other() {
+    let answer = answer(&[("one.addr.", Some([10, 0, 1, 1])), ("db.example.", None)]);
+    let view = read(&answer).expect("readable");
+    assert!(view.routes_to("10.0.1.1:9000") && view.routes_to("db.example:9000"), "{view:?}");
+    assert!(view.lets_go_of("10.0.1.2:9000"));
+}
+
+#[test]
+fn addresses_alone_are_asked_for_in_the_families_of_the_nodes() {
+    let kinds = |nodes: &[&str]| {
+        let settings = r#"{"server":"10.0.0.5:8600","record":"app.service.consul","port":9000}"#;
+        let settings = serde_json::from_str(settings).expect("settings");
+        let nodes: Vec<_> = nodes.iter().map(|node| (*node).to_owned()).collect();
+        let driver = ConsulDns::new(&settings, Nodes::new(&nodes));
+        driver.queries().iter().map(hickory_proto::op::Query::query_type).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(&["10.0.1.1:9000"]), [RecordType::A]);
+    assert_eq!(kinds(&["[::1]:9000"]), [RecordType::AAAA]);
+    assert_eq!(kinds(&["[::1]:9000", "app:9000"]), [RecordType::A, RecordType::AAAA]);
 }
 
 #[test]

@@ -174,6 +174,19 @@ fn a_node_that_is_not_in_the_list_stays_without_requests() {
     assert!(body.contains("server 127.0.0.1:19001 weight=5 max_fails=3 fail_timeout=7s down;"));
 }
 
+/// `others` may have been written after a message of ours, about a node with another address.
+#[test]
+fn others_are_entries_of_no_node() {
+    let stranger = DETAIL.replace("127.0.0.1:19001", "10.9.9.9:19001");
+    let keys = format!(
+        r#"{KEYS}, "others": ["server 10.9.9.9:19001 weight=5 max_fails=3 fail_timeout=7s;"]"#
+    );
+    let replies = [reply(200, &stranger)];
+    assert_eq!(dyups_of(&keys).mark(&replies, "127.0.0.1:19001"), Ok(Mark::Absent));
+    assert_eq!(dyups_of(&keys).strangers(&replies), ["10.9.9.9:19001"]);
+    assert_eq!(classic().strangers(&[reply(200, DETAIL)]), Vec::<String>::new());
+}
+
 #[test]
 fn the_other_program_is_told_by_its_detail() {
     let gone = [reply(404, "")];

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::address;
+
 /// The health status of a node that was taken out.
 pub(super) const DRAINING: &str = "DRAINING";
 
@@ -32,16 +34,14 @@ fn list<'a>(value: &'a mut Value, names: [&str; 2]) -> impl Iterator<Item = &'a 
 }
 
 /// Reads an address as `host:port`.
-pub(super) fn address(address: &Value) -> Result<String, String> {
-    let socket = field(address, SOCKET_ADDRESS);
-    match (socket["address"].as_str(), field(socket, PORT_VALUE).as_u64()) {
-        (Some(ip), Some(port)) if ip.contains(':') => Ok(format!("[{ip}]:{port}")),
-        (Some(host), Some(port)) => Ok(format!("{host}:{port}")),
-        _ => {
-            let shown = crate::text::line(&address.to_string(), 100);
-            Err(format!("a host has no address and port: {shown}"))
-        }
-    }
+pub(super) fn address(of: &Value) -> Result<String, String> {
+    let socket = field(of, SOCKET_ADDRESS);
+    let (host, port) = (socket["address"].as_str(), field(socket, PORT_VALUE).as_u64());
+    let place = host.zip(port).map(|(host, port)| address::join(host, port));
+    place.ok_or_else(|| {
+        let shown = crate::text::line(&of.to_string(), 100);
+        format!("a host has no address and port: {shown}")
+    })
 }
 
 /// Finds the endpoints at an address, which may be in several localities.
@@ -57,7 +57,8 @@ pub(super) fn endpoints<'a>(
         .flat_map(|assignment| list(assignment, ENDPOINTS))
         .flat_map(|locality| list(locality, LB_ENDPOINTS))
         .filter(|endpoint| {
-            address(&endpoint["endpoint"]["address"]).is_ok_and(|address| address == wanted)
+            address(&endpoint["endpoint"]["address"])
+                .is_ok_and(|found| address::same(&found, wanted))
         })
         .collect();
     if found.is_empty() {

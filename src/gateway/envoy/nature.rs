@@ -43,7 +43,7 @@ struct Cluster {
 
 /// Reads `/server_info`, and `/config_dump` of the static clusters.
 pub(super) fn read(replies: &[Reply], cluster: &str, threshold: usize) -> Nature {
-    let mut nature = Nature { is: KIND.into(), unfit: Vec::new() };
+    let mut nature = Nature { is: KIND.into(), ..Nature::default() };
     let [info, dump] = replies else { return nature };
     if let Some(info) = decoded::<ServerInfo>(info) {
         let version = info.version.split('/').nth(1).unwrap_or(&info.version);

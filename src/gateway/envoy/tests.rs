@@ -19,7 +19,7 @@ fn envoy(more: &str) -> Envoy {
     let settings = format!(
         r#"{{"admin_url":"http://gw:9901","cluster":"app","ssh":"gw","file":"/etc/envoy/eds/app.json"{more}}}"#
     );
-    Envoy::new(&serde_json::from_str(&settings).expect("settings"))
+    Envoy::new(&serde_json::from_str(&settings).expect("settings"), Nodes::default())
 }
 
 fn reply(body: &str) -> Reply {
@@ -67,11 +67,31 @@ fn another_cluster_and_no_clusters_show_nothing() {
         ("{}".into(), "no cluster `app`"),
         ("app::default_priority::max_connections::1024\n".into(), "cannot be read"),
         (CLUSTERS.replace("\"port_value\"", "\"named_port\""), "no address and port"),
-        (CLUSTERS.replace("\"2\"", "\"x\""), "no number"),
     ] {
         let error = envoy("").read(&[reply(&clusters)]).expect_err(why);
         assert!(error.contains(why), "{error}");
     }
+}
+
+#[test]
+fn a_host_that_is_no_node_spoils_nothing_and_what_is_not_counted_is_unknown() {
+    let pipe = r#"{"address":{"pipe":{"path":"/run/app.sock"}},"health_status":{"eds_health_status":"HEALTHY"}},
+        {"address":{"envoy_internal_address":{"server_listener_name":"x"}}}, 7,"#;
+    let begin = "\"host_statuses\": [";
+    assert!(CLUSTERS.contains(begin));
+    let shown = view(&CLUSTERS.replacen(begin, &format!("{begin}{pipe}"), 1));
+    assert_eq!(shown.peers.len(), 3);
+    assert!(shown.lets_go_of(FIRST) && shown.routes_to(SECOND));
+    let in_flight = |clusters: &str| view(clusters).peers[FIRST].in_flight;
+    assert_eq!(in_flight(&CLUSTERS.replace("\"2\"", "\"x\"")), None);
+    assert_eq!(in_flight(&CLUSTERS.replace("\"rq_active\"", "\"rq_other\"")), None);
+    assert_eq!(in_flight(&CLUSTERS.replace("\"value\": \"2\",", "")), Some(0));
+    // A health that cannot be read is an error of that host alone.
+    let odd = CLUSTERS.replacen("\"health_status\": {", "\"health_status\": 7, \"x\": {", 1);
+    let odd = view(&odd);
+    assert_eq!(odd.unread.len(), 1, "{odd:?}");
+    let unread = odd.unread.keys().next().expect("one");
+    assert!(!odd.routes_to(unread) && !odd.lets_go_of(unread));
 }
 
 /// The file as it is to become, when what was read is still there.
@@ -140,7 +160,7 @@ const STATIC: &str = r#"{"configs":[{"@type":"type.googleapis.com/envoy.admin.v3
 fn it_says_what_it_is_and_what_its_cluster_would_not_do() {
     let nature =
         |more: &str, info: &str, dump: &str| envoy(more).nature(&[reply(info), reply(dump)]);
-    let fit = |is: &str| Nature { is: is.into(), unfit: Vec::new() };
+    let fit = |is: &str| Nature { is: is.into(), ..Nature::default() };
     let unfit = |more: &str, info: &str, dump: &str| nature(more, info, dump).unfit.join("; ");
     // Envoy panics later than the playbook fears.
     assert_eq!(nature("", INFO, STATIC), fit("Envoy 1.40.0"));

@@ -1,7 +1,8 @@
 //! The stats page: a list in CSV, and a form that changes a server.
 
-use super::servers::{Row, Server, Servers, Table, Why, csv};
-use crate::gateway::{Ask, get, ok};
+use super::servers::{Row, Server, Servers, State, Table, Why, csv};
+use crate::gateway::switch::not_done;
+use crate::gateway::{Ask, NotDone, get, ok};
 use crate::playbook::is_haproxy_name;
 use crate::secret::Secret;
 use crate::text;
@@ -35,16 +36,19 @@ pub(super) fn action(url: &str, backend: &str, server: &str, action: &str) -> As
 pub(super) fn read(replies: &[Reply], backend: &str) -> Result<Servers, String> {
     let [reply, ..] = replies else { return Err("no reply".into()) };
     let text = ok(reply)?.text();
-    let table =
-        Table::new("the list in CSV", text.lines().filter(|line| !line.is_empty()).map(csv))?;
+    let table = Table::new(
+        "the list in CSV",
+        Some(backend),
+        text.lines().filter(|line| !line.is_empty()).map(csv),
+    )?;
     let mut servers = Servers::default();
     let mut is_there = false;
     for row in table.rows().filter(|row| row.text("pxname") == Ok(backend)) {
         is_there = true;
-        if row.number("pid")? > 1 {
+        if row.number("pid")?.is_some_and(|pid| pid > 1) {
             return Err(several_processes("several"));
         }
-        if row.number("type")? == SERVER {
+        if is_server(row)? {
             servers.all.push(server(row)?);
         }
     }
@@ -57,17 +61,40 @@ pub(super) fn read(replies: &[Reply], backend: &str) -> Result<Servers, String> 
     Ok(servers)
 }
 
+/// Whether a row is a server's. Without a type its name tells.
+fn is_server(row: Row<'_>) -> Result<bool, String> {
+    let name = row.text("svname")?;
+    let own = !["FRONTEND", "BACKEND"].contains(&name);
+    Ok(row.number("type")?.map_or(own, |kind| kind == SERVER))
+}
+
+/// A server whose place can be read; its state may be one that cannot.
 fn server(row: Row<'_>) -> Result<Server, String> {
-    let (name, status, address) = (row.text("svname")?, row.text("status")?, row.text("addr")?);
+    let (name, address) = (row.text("svname")?, row.text("addr")?);
+    let addresses = Some(address.to_owned()).filter(|address| address.contains(':'));
+    Ok(Server {
+        name: name.to_owned(),
+        addresses: addresses.into_iter().collect(),
+        is_hidden: address.is_empty(),
+        record: None,
+        state: state(name, row),
+    })
+}
+
+fn state(name: &str, row: Row<'_>) -> Result<State, String> {
     if !is_haproxy_name(name) {
         return Err(format!("`{}` is no name of a server", text::line(name, 80)));
     }
+    let status = row.text("status")?;
     let word = status.split_whitespace().next().unwrap_or_default();
     // `MAINT (via a/b)` follows another server, `MAINT (resolution)` waits for DNS.
     let why = if status == "MAINT" { Why::Told } else { Why::Follows };
+    let maint = (word == "MAINT").then_some(why);
     let drain = match word {
         "DRAIN" => Some(Why::Told),
-        _ => (row.number("weight")? == 0).then_some(Why::Follows),
+        // One in maintenance is out, whatever its weight.
+        "MAINT" => None,
+        _ => (row.needed("weight")? == 0).then_some(Why::Follows),
     };
     let runs = match word {
         "UP" | "MAINT" | "DRAIN" => true,
@@ -75,18 +102,7 @@ fn server(row: Row<'_>) -> Result<Server, String> {
         "DOWN" | "NOLB" => false,
         _ => return Err(format!("`{}` is no status that is known", text::line(status, 40))),
     };
-    Ok(Server {
-        name: name.to_owned(),
-        addresses: Some(address.to_owned())
-            .filter(|address| address.contains(':'))
-            .into_iter()
-            .collect(),
-        record: None,
-        maint: (word == "MAINT").then_some(why),
-        drain,
-        runs,
-        in_flight: row.number("scur")?.saturating_add(row.number("qcur")?),
-    })
+    Ok(State { maint, drain, runs, in_flight: row.in_flight() })
 }
 
 /// Says if the page for people, the second reply, tells of several processes.
@@ -109,18 +125,24 @@ fn several_processes(number: &str) -> String {
 }
 
 /// Reads what becomes of the form: always a redirection, to a place that tells how it went.
-pub(super) fn is_done(replies: &[Reply]) -> Result<(), String> {
-    let [reply, ..] = replies else { return Err("no reply".into()) };
+pub(super) fn is_done(replies: &[Reply]) -> Result<(), NotDone> {
+    let [reply, ..] = replies else { return Err(NotDone::Unknown("no reply".into())) };
     let place = reply.header("location").filter(|_| reply.status == 303);
     let Some((_, told)) = place.and_then(|place| place.split_once(";st=")) else {
-        let said = text::line(&reply.text(), 80);
-        return Err(format!("not the stats page: it answered {} {said}", reply.status));
+        return Err(match not_done(reply) {
+            NotDone::Unknown(said) => NotDone::Unknown(format!("not the stats page: {said}")),
+            other => other,
+        });
     };
     match told.split([';', '&', '#']).next().unwrap_or_default() {
         // Nothing to change: what is read next tells whether that is true.
         "DONE" | "NONE" => Ok(()),
-        "DENY" => Err("the stats page does not allow changes: it needs `stats admin`".into()),
-        "ERRP" => Err("the stats page found the change wrong (ERRP) and did nothing".into()),
-        other => Err(format!("the stats page says {}", text::line(other, 20))),
+        "DENY" => Err(NotDone::Refused(
+            "the stats page does not allow changes: it needs `stats admin`".into(),
+        )),
+        "ERRP" => Err(NotDone::Refused(
+            "the stats page found the change wrong (ERRP) and did nothing".into(),
+        )),
+        other => Err(NotDone::Unknown(format!("the stats page says {}", text::line(other, 20)))),
     }
 }

@@ -1,7 +1,8 @@
 //! The runtime API: several commands on one line, each answered by a block that ends with an empty line.
 
-use super::servers::{Row, Server, Servers, Table, Why, csv};
-use crate::gateway::ok;
+use super::servers::{Row, Server, Servers, State, Table, Why, csv};
+use crate::address;
+use crate::gateway::{NotDone, ok};
 use crate::playbook::is_haproxy_name;
 use crate::text;
 use crate::world::Reply;
@@ -54,59 +55,63 @@ pub(super) fn read(replies: &[Reply], backend: &str) -> Result<Servers, String> 
         return Err(format!("not `show servers state` as it is known: {}", text::line(state, 100)));
     };
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
-    let state = Table::new("`show servers state`", state.lines().map(words))?;
-    let stat = Table::new("`show stat`", stat.lines().map(csv))?;
+    let state = Table::new("`show servers state`", None, state.lines().map(words))?;
+    let stat = Table::new("`show stat`", Some(backend), stat.lines().map(csv))?;
     let named = |name: &str| {
         let mut rows = stat.rows();
         rows.find(|row| row.text("pxname") == Ok(backend) && row.text("svname") == Ok(name))
     };
     let servers = state.rows().filter(|row| row.text("be_name") == Ok(backend));
-    let servers = servers.map(|row| {
-        let name = row.text("srv_name")?;
-        let stat = named(name)
-            .ok_or_else(|| format!("`show stat` does not list server {}", text::line(name, 80)))?;
-        server(row, stat)
-    });
+    let servers = servers.map(|row| server(row, named(row.text("srv_name")?)));
     let all = servers.collect::<Result<_, String>>()?;
     let cookie = named("BACKEND").map(|row| row.text("cookie")).transpose()?;
-    Ok(Servers { all, is_sticky: cookie.is_some_and(|cookie| !cookie.is_empty()) })
+    let is_sticky = cookie.is_some_and(|cookie| !cookie.is_empty());
+    Ok(Servers { all, is_sticky })
 }
 
-fn server(state: Row<'_>, stat: Row<'_>) -> Result<Server, String> {
+/// A server whose place can be read; its state may be one that cannot.
+fn server(state: Row<'_>, stat: Option<Row<'_>>) -> Result<Server, String> {
     let name = state.text("srv_name")?;
-    if !is_haproxy_name(name) {
-        return Err(format!("`{}` is no name of a server", text::line(name, 80)));
-    }
     let given = |column| state.text(column).map(|text| Some(text).filter(|text| *text != "-"));
     let (ip, host, record) = (given("srv_addr")?, given("srv_fqdn")?, given("srvrecord")?);
-    let admin = state.number("srv_admin_state")?;
-    let has = |bits: u64| admin & bits != 0;
-    let port = state.number("srv_port")?;
+    let port = state.number("srv_port").map(Option::unwrap_or_default);
+    // A Unix socket has no port, and no node has one.
+    let port = port.unwrap_or_default();
     let known = [ip, host].into_iter().flatten().filter(|_| port != 0);
     Ok(Server {
         name: name.to_owned(),
         addresses: known
             .filter(|host| *host != "0.0.0.0")
-            .map(|host| address(host, port))
+            .map(|host| address::join(host, port))
             .collect(),
+        is_hidden: false,
         record: record.map(|record| text::line(record, 120)),
+        state: self::state(name, state, stat),
+    })
+}
+
+fn state(name: &str, state: Row<'_>, stat: Option<Row<'_>>) -> Result<State, String> {
+    if !is_haproxy_name(name) {
+        return Err(format!("`{}` is no name of a server", text::line(name, 80)));
+    }
+    let stat =
+        stat.ok_or_else(|| format!("`show stat` does not list server {}", text::line(name, 80)))?;
+    let admin = state.needed("srv_admin_state")?;
+    let has = |bits: u64| admin & bits != 0;
+    Ok(State {
         // SRV_ADMF_FMAINT; IMAINT and RMAINT. CMAINT (0x04) says that it began so, HMAINT (0x40) that its name was given
         // at run time, as DNS does: seen on servers that get requests.
         maint: why(has(0x01), has(0x02 | 0x20)),
         // SRV_ADMF_FDRAIN; IDRAIN.
-        drain: why(has(0x08), has(0x10) || state.number("srv_uweight")? == 0),
+        drain: why(has(0x08), has(0x10) || state.needed("srv_uweight")? == 0),
         // SRV_ST_RUNNING; 0 is stopped, 1 is a slow start, 3 is asked by its check to go.
-        runs: state.number("srv_op_state")? == 2,
-        in_flight: stat.number("scur")?.saturating_add(stat.number("qcur")?),
+        runs: state.needed("srv_op_state")? == 2,
+        in_flight: stat.in_flight(),
     })
 }
 
 fn why(is_told: bool, follows: bool) -> Option<Why> {
     if is_told { Some(Why::Told) } else { follows.then_some(Why::Follows) }
-}
-
-fn address(host: &str, port: u64) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// What it calls itself, and its version.
@@ -130,16 +135,16 @@ pub(super) fn may_write(replies: &[Reply]) -> Result<(), String> {
 }
 
 /// Reads the answer to a change: nothing.
-pub(super) fn is_done(replies: &[Reply]) -> Result<(), String> {
-    let text = body(replies)?;
+pub(super) fn is_done(replies: &[Reply]) -> Result<(), NotDone> {
+    let text = body(replies).map_err(NotDone::Unknown)?;
     // No line at all is no answer.
     match text.trim() {
         "" if text.ends_with('\n') => Ok(()),
-        "" => Err("an empty answer".into()),
-        "Permission denied" => {
-            Err("permission denied: the socket needs `level admin` to change a server".into())
-        }
-        said => Err(format!("HAProxy says: {}", text::line(said, 160))),
+        "" => Err(NotDone::Unknown("an empty answer".into())),
+        "Permission denied" => Err(NotDone::Refused(
+            "permission denied: the socket needs `level admin` to change a server".into(),
+        )),
+        said => Err(NotDone::Refused(format!("HAProxy says: {}", text::line(said, 160)))),
     }
 }
 

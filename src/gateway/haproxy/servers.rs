@@ -1,6 +1,7 @@
 //! The servers of a backend, wherever they were read.
 
-use crate::gateway::{Peer, View};
+use crate::address;
+use crate::gateway::{Nodes, Peer, View};
 use crate::playbook::HaproxyState;
 
 /// How many servers an error names.
@@ -20,16 +21,25 @@ pub(super) struct Server {
     pub(super) name: String,
     /// `ip:port`, and `host:port` where it has a name. None: it is nowhere at the moment.
     pub(super) addresses: Vec<String>,
+    /// Nothing was told of its address, though it may have one.
+    pub(super) is_hidden: bool,
     /// The SRV record that gives it its address.
     pub(super) record: Option<String>,
+    /// How it is, or why that cannot be read.
+    pub(super) state: Result<State, String>,
+}
+
+/// How a server is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct State {
     /// Why it is in maintenance, if it is: it gets no new requests at all.
     pub(super) maint: Option<Why>,
     /// Why it is drained, if it is: it gets no new requests but of clients that stick to it.
     pub(super) drain: Option<Why>,
     /// It can serve: its check passes, or it has none.
     pub(super) runs: bool,
-    /// Requests at it, and those that wait for it.
-    pub(super) in_flight: u64,
+    /// Requests at it, and those that wait for it; nothing where HAProxy does not tell.
+    pub(super) in_flight: Option<u64>,
 }
 
 /// Why a server is out.
@@ -42,6 +52,18 @@ pub(super) enum Why {
 }
 
 impl Server {
+    /// How it is.
+    pub(super) fn state(&self) -> Result<&State, String> {
+        let told = self.state.as_ref();
+        told.map_err(|why| format!("server {}: {why}", crate::text::line(&self.name, 80)))
+    }
+
+    fn is_at(&self, address: &str) -> bool {
+        self.addresses.iter().any(|known| address::same(known, address))
+    }
+}
+
+impl State {
     /// Returns whether it was told to be out, in a state that is `out` enough.
     pub(super) fn is_told(&self, out: HaproxyState) -> bool {
         match out {
@@ -56,25 +78,41 @@ impl Server {
         Peer {
             up: !in_maint && (!is_drained || sticks),
             held_down: !in_maint && ((is_drained && sticks) || !self.runs),
-            in_flight: Some(self.in_flight),
+            in_flight: self.in_flight,
         }
     }
 }
 
 impl Servers {
-    pub(super) fn view(&self, sticks: bool) -> View {
+    pub(super) fn view(&self, sticks: bool, nodes: &Nodes) -> Result<View, String> {
         let mut view = View::default();
         for server in &self.all {
             for address in &server.addresses {
-                view.add(address.clone(), server.peer(sticks));
+                let address = nodes.name(address);
+                match server.state() {
+                    Ok(state) => view.add(address, state.peer(sticks)),
+                    Err(why) => view.add_unread(address, why),
+                }
             }
         }
-        view
+        // A server that gets requests and shows no address may be any node that is not listed.
+        let gets_some = |server: &&Server| {
+            server.is_hidden && !server.state.as_ref().is_ok_and(|state| state.maint.is_some())
+        };
+        if let Some(server) = self.all.iter().find(gets_some) {
+            let name = crate::text::line(&server.name, 80);
+            for node in
+                nodes.all().filter(|node| !view.peers.contains_key(*node)).collect::<Vec<_>>()
+            {
+                view.add_unread(node.to_owned(), format!("server {name} shows no address"));
+            }
+        }
+        view.readable()
     }
 
     /// The only server at `address`.
     pub(super) fn only(&self, address: &str, backend: &str) -> Result<&Server, String> {
-        let here = |server: &&Server| server.addresses.iter().any(|known| known == address);
+        let here = |server: &&Server| server.is_at(address);
         let found: Vec<_> = self.all.iter().filter(here).collect();
         match found.as_slice() {
             [server] => Ok(server),
@@ -110,9 +148,11 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Reads lines that were cut into cells; the first one begins with `# `.
+    /// Reads lines that were cut into cells; the first one begins with `# `. Lines of other backends than `own`, where
+    /// the first cell tells it, may have any number of cells.
     pub(super) fn new(
         what: &str,
+        own: Option<&str>,
         mut lines: impl Iterator<Item = Vec<String>>,
     ) -> Result<Self, String> {
         let mut columns = lines.next().unwrap_or_default();
@@ -123,8 +163,10 @@ impl Table {
         if columns[0].is_empty() {
             columns.remove(0);
         }
-        let rows: Vec<_> = lines.collect();
-        match rows.iter().find(|row| row.len() != columns.len()) {
+        let (rows, odd): (Vec<_>, Vec<_>) = lines.partition(|row| row.len() == columns.len());
+        // One that begins with another name than `own` is of another backend.
+        let is_own = |row: &&Vec<String>| own.is_none_or(|own| row[0] == own);
+        match odd.iter().find(is_own) {
             None => Ok(Self { columns, rows }),
             Some(row) => Err(format!(
                 "a line of {what} has {} where {} are named: {}",
@@ -156,15 +198,26 @@ impl<'a> Row<'a> {
         cell.map(String::as_str).ok_or_else(|| format!("there is no column `{column}`"))
     }
 
-    /// The number in a column; an empty cell is none.
-    pub(super) fn number(&self, column: &str) -> Result<u64, String> {
+    /// The number in a column; an empty cell tells none.
+    pub(super) fn number(&self, column: &str) -> Result<Option<u64>, String> {
         let text = self.text(column)?;
         if text.is_empty() {
-            return Ok(0);
+            return Ok(None);
         }
-        text.parse().map_err(|_| {
+        text.parse().map(Some).map_err(|_| {
             format!("`{}` in column `{column}` is no number", crate::text::line(text, 40))
         })
+    }
+
+    /// The number in a column that must tell one: an empty cell is not 0.
+    pub(super) fn needed(&self, column: &str) -> Result<u64, String> {
+        self.number(column)?.ok_or_else(|| format!("column `{column}` is empty"))
+    }
+
+    /// Requests at a server and those that wait for it, where both are told.
+    pub(super) fn in_flight(&self) -> Option<u64> {
+        let told = |column| self.number(column).ok().flatten();
+        Some(told("scur")?.saturating_add(told("qcur")?))
     }
 }
 

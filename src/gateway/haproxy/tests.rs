@@ -17,7 +17,7 @@ const S2: &str = "127.0.0.1:19002";
 const S3: &str = "127.0.0.1:19003";
 
 fn haproxy(settings: &str) -> Haproxy {
-    Haproxy::new(&serde_json::from_str(settings).expect("settings"))
+    Haproxy::new(&serde_json::from_str(settings).expect("settings"), Nodes::default())
 }
 
 fn runtime() -> Haproxy {
@@ -211,6 +211,82 @@ fn several_processes_prove_nothing() {
     let html = HTML.replace("nbproc = 1", "nbproc = 4");
     let error = page().is_down(&[reply(PAGE_UP), reply(&html)], S1).expect_err("four");
     assert!(error.contains("runs 4 processes (nbproc)"), "{error}");
+}
+
+/// The list with a cell of a server's row changed.
+fn with_cell(server: &str, column: &str, cell: &str) -> String {
+    change_cell(PAGE_UP, server, column, cell)
+}
+
+fn change_cell(text: &str, server: &str, column: &str, cell: &str) -> String {
+    let header = text.lines().next().expect("a header");
+    let place = header.split(',').position(|name| name.trim_start_matches("# ") == column);
+    let place = place.expect("a column");
+    let change = |line: &str| {
+        let mut cells: Vec<_> = line.split(',').collect();
+        if line.starts_with(&format!("app,{server},")) {
+            cells[place] = cell;
+        }
+        cells.join(",") + "\n"
+    };
+    text.lines().map(change).collect()
+}
+
+/// HAProxy 2.3.0 to 2.3.2 leave cells empty now and then.
+#[test]
+fn an_empty_cell_is_not_zero_and_spoils_its_own_server_alone() {
+    for column in ["scur", "qcur"] {
+        let view = read(&page(), &with_cell("s1", column, "")).expect("readable");
+        assert!(view.routes_to(S1), "{column}");
+        assert_eq!((view.peers[S1].in_flight, view.peers[S2].in_flight), (None, Some(0)));
+    }
+    for (column, cell, why) in [
+        ("weight", "", "server s1: column `weight` is empty"),
+        ("weight", "x", "server s1: `x` in column `weight` is no number"),
+        ("status", "", "server s1: `` is no status that is known"),
+        ("status", "GONE", "server s1: `GONE` is no status that is known"),
+    ] {
+        let text = with_cell("s1", column, cell);
+        let view = read(&page(), &text).expect("readable");
+        assert!(!view.routes_to(S1) && !view.lets_go_of(S1), "{column}");
+        assert!(view.routes_to(S2), "{column}");
+        assert_eq!(view.unread[S1], why);
+        assert_eq!(is_down(&page(), &text, S1), Err(why.to_owned()));
+        assert_eq!(is_down(&page(), &text, S2), Ok(false));
+    }
+    // Of one in maintenance the weight says nothing.
+    let text = change_cell(&with_cell("s1", "weight", ""), "s1", "status", "MAINT");
+    assert_eq!(is_down(&page(), &text, S1), Ok(true));
+    for column in ["pid", "type"] {
+        let view = read(&page(), &with_cell("s1", column, "")).expect("readable");
+        assert!(view.routes_to(S1) && view.routes_to(S2), "{column}");
+    }
+}
+
+/// Which node it is cannot be told, so none that is not listed is out.
+#[test]
+fn a_server_that_gets_requests_and_shows_no_address_may_be_any_node() {
+    let settings = r#"{"backend":"app","stats_url":"http://10.0.0.1/stats"}"#;
+    let settings = serde_json::from_str(settings).expect("settings");
+    let page = Haproxy::new(&settings, Nodes::new(&[S1.into(), S2.into()]));
+    let view = read(&page, &with_cell("s1", "addr", "")).expect("readable");
+    assert!(!view.lets_go_of(S1) && !view.routes_to(S1), "{view:?}");
+    assert!(view.routes_to(S2));
+    let slot = change_cell(&with_cell("s1", "addr", ""), "s1", "status", "MAINT (resolution)");
+    let view = read(&page, &slot).expect("readable");
+    assert!(view.lets_go_of(S1), "a slot without an address gets nothing: {view:?}");
+}
+
+#[test]
+fn odd_rows_of_other_backends_and_odd_servers_spoil_nothing() {
+    let text = format!("{PAGE_UP}other,s1,0\nother,s2,x,y\n");
+    assert!(read(&page(), &text).expect("readable").routes_to(S1));
+    assert!(read(&page(), &format!("{PAGE_UP}app,s4,0\n")).is_err(), "it may be any node");
+    let odd = RUNTIME_UP.replace("1 s1 127.0.0.1 2", "1 s1 127.0.0.1 x");
+    let view = read(&runtime(), &odd).expect("readable");
+    assert!(!view.lets_go_of(S1) && !view.routes_to(S1) && view.routes_to(S2));
+    assert!(is_down(&runtime(), &odd, S1).is_err());
+    assert_eq!(is_down(&runtime(), &odd, S2), Ok(false));
 }
 
 #[test]

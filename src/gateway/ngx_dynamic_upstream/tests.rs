@@ -15,7 +15,7 @@ server 127.0.0.1:19002 weight=1 max_fails=1 fail_timeout=10;
 
 fn module(variant: &str) -> NgxDynamicUpstream {
     let settings = format!(r#"{{ "upstream": "app", "url": "http://gw/dynamic", {variant} }}"#);
-    NgxDynamicUpstream::new(&serde_json::from_str(&settings).expect("settings"))
+    NgxDynamicUpstream::new(&serde_json::from_str(&settings).expect("settings"), Nodes::default())
 }
 
 fn zigzagak() -> NgxDynamicUpstream {
@@ -99,12 +99,28 @@ fn what_the_module_refuses_is_told() {
         for told in [
             module.read(&replies).map(|_| ()),
             module.is_down(&replies, "127.0.0.1:19001").map(|_| ()),
-            module.is_done(&replies),
+            module.is_done(&replies).map_err(|not_done| not_done.to_string()),
         ] {
             let told = told.expect_err(why);
             assert!(told.starts_with(why), "{told}");
         }
     }
+}
+
+#[test]
+fn an_odd_server_spoils_nothing_and_what_is_no_number_is_not_counted() {
+    let odd = "server unix:/run/app.sock addr=unix:/run/app.sock weight=1 odd conns=0;\n";
+    let view = zigzagak().read(&reply(200, &format!("{odd}{ZIGZAGAK}"))).expect("readable");
+    assert!(view.lets_go_of("127.0.0.1:19001") && view.routes_to("127.0.0.1:19002"));
+    let uncounted = ZIGZAGAK.replacen("conns=2", "conns=", 1);
+    let view = zigzagak().read(&reply(200, &uncounted)).expect("readable");
+    assert_eq!(view.peers["127.0.0.1:19001"].in_flight, None);
+    assert_eq!(view.peers["127.0.0.1:19002"].in_flight, Some(0));
+    let odd = ZIGZAGAK.replacen("conns=2 down", "conns=2 dwn", 1);
+    let view = zigzagak().read(&reply(200, &odd)).expect("readable");
+    assert!(!view.lets_go_of("127.0.0.1:19001") && !view.routes_to("127.0.0.1:19001"));
+    assert!(zigzagak().mark(&reply(200, &odd), "127.0.0.1:19001").is_err());
+    assert_eq!(zigzagak().mark(&reply(200, &odd), "127.0.0.1:19002"), Ok(Mark::Up));
 }
 
 /// It writes as much as fits into a buffer, and what is cut off has lost its ` down`.
@@ -118,7 +134,6 @@ fn what_is_no_list_or_not_all_of_it_proves_nothing() {
         "server \n",
         "server ;\n",
         "server 127.0.0.1:19001 addr=127.0.0.1:19001;\n",
-        "server 127.0.0.1:19001 addr=127.0.0.1:19001 weight=1 conns=x;\n",
         "server 127.0.0.1:19001 addr=127.0.0.1:19001 weight=1 conns=1 dow;\n",
         "server 127.0.0.1:19001 addr=127.0.0.1:19001 weight=1 conns=1",
     ] {

@@ -7,13 +7,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::address;
 use crate::playbook::SlardarServer;
 use crate::text;
 
-/// The servers of a list, each as it was written.
+/// The servers of a list, each as it was written, and its address where it has one.
 #[derive(Debug)]
 pub(super) struct Servers<'a> {
-    servers: Vec<(String, &'a RawValue)>,
+    servers: Vec<(Option<String>, &'a RawValue)>,
 }
 
 /// What `/upstreams` shows of one upstream.
@@ -49,7 +50,7 @@ pub(super) fn intended(address: &str, server: &SlardarServer) -> Result<String, 
     Ok(Value::Object(fields).to_string())
 }
 
-fn address(server: &RawValue) -> Option<String> {
+fn place_of(server: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
     struct Place {
         host: String,
@@ -57,8 +58,8 @@ fn address(server: &RawValue) -> Option<String> {
     }
     let place: Place = serde_json::from_str(server.get()).ok()?;
     match place.port {
-        Value::Number(port) => Some(format!("{}:{port}", place.host)),
-        Value::String(port) => Some(format!("{}:{port}", place.host)),
+        Value::Number(port) => Some(address::join(&place.host, port)),
+        Value::String(port) => Some(address::join(&place.host, port)),
         _ => None,
     }
 }
@@ -74,21 +75,28 @@ fn fields(server: &str) -> BTreeMap<String, String> {
 }
 
 impl<'a> Servers<'a> {
-    fn new(servers: Vec<&'a RawValue>) -> Result<Self, String> {
-        let placed = |server: &'a RawValue| {
-            let unreadable =
-                || format!("a server without place: {}", text::line(server.get(), 100));
-            Ok((address(server).ok_or_else(unreadable)?, server))
+    fn new(servers: Vec<&'a RawValue>) -> Self {
+        Self { servers: servers.into_iter().map(|server| (place_of(server), server)).collect() }
+    }
+
+    /// Where each server is; one without a place is told as it is written.
+    pub(super) fn places(&self) -> Vec<String> {
+        let place = |(place, server): &(Option<String>, &RawValue)| {
+            place.clone().unwrap_or_else(|| server.get().to_owned())
         };
-        let servers = servers.into_iter().map(placed).collect::<Result<_, String>>()?;
-        Ok(Self { servers })
+        self.servers.iter().map(place).collect()
+    }
+
+    fn is_node(place: Option<&str>, node: &str) -> bool {
+        place.is_some_and(|place| address::same(place, node))
     }
 
     /// Returns whether the node is in the list.
     ///
     /// It must be there once, and as the playbook would put it there again.
     pub(super) fn has(&self, node: &str, intended: &str) -> Result<bool, String> {
-        let mut found = self.servers.iter().filter(|(address, _)| address == node);
+        let mut found =
+            self.servers.iter().filter(|(place, _)| Self::is_node(place.as_deref(), node));
         let Some((_, server)) = found.next() else { return Ok(false) };
         if found.next().is_some() {
             return Err(format!("{node} is there twice"));
@@ -105,7 +113,7 @@ impl<'a> Servers<'a> {
 
     /// The servers with the node taken out, or put in.
     fn joined(&self, node: &str, intended: &str, down: bool) -> Result<String, String> {
-        let kept = self.servers.iter().filter(|(address, _)| address != node);
+        let kept = self.servers.iter().filter(|(place, _)| !Self::is_node(place.as_deref(), node));
         let mut servers: Vec<_> = kept.map(|(_, server)| server.get()).collect();
         if !down {
             servers.push(intended);
@@ -142,7 +150,7 @@ impl<'a> Posted<'a> {
         let own = own.ok_or_else(|| format!("there is no upstream `{upstream}`"))?;
         let Upstream { mut cluster } = serde_json::from_str(own.get()).map_err(unreadable)?;
         match (cluster.pop(), cluster.len()) {
-            (Some(level), 0) => Ok(Self { servers: Servers::new(level.servers)? }),
+            (Some(level), 0) => Ok(Self { servers: Servers::new(level.servers) }),
             (_, more) => Err(format!("the upstream has {more} levels more or none, not one")),
         }
     }
@@ -160,7 +168,7 @@ impl<'a> Kept<'a> {
         };
         let text = std::str::from_utf8(value).map_err(|error| unreadable(&error))?;
         let value: Value<'_> = serde_json::from_str(text).map_err(|error| unreadable(&error))?;
-        Ok(Self { text, servers: Servers::new(value.servers)? })
+        Ok(Self { text, servers: Servers::new(value.servers) })
     }
 
     /// The value with the node taken out, or put in; everything else as it was.

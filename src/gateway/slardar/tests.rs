@@ -19,7 +19,7 @@ const NODE: &str = "127.0.0.1:19001";
 fn slardar() -> Slardar {
     let settings = r#"{ "upstream": "node-dev.example", "url": "http://gw:1995/",
         "server": { "weight": 1, "max_fails": 6, "fail_timeout": 30 } }"#;
-    Slardar::new(&serde_json::from_str(settings).expect("settings"))
+    Slardar::new(&serde_json::from_str(settings).expect("settings"), Nodes::default())
 }
 
 fn reply(status: u16, body: &str) -> Reply {
@@ -92,6 +92,36 @@ fn a_node_is_taken_out_of_both_lists_and_nothing_else_changes() {
     let node = r#"{"host":"127.0.0.1","port":19001,"weight":1,"max_fails":6,"fail_timeout":30}"#;
     assert_eq!(body, Some(format!(r#"{{"servers":[{others},{node}]}}"#)));
     assert!(value.expect("written").contains(&format!(",{node}\n  ], \"keepalive\": 20 }}")));
+}
+
+/// What stands there stays in its bytes, whatever it is.
+#[test]
+fn a_server_without_a_place_is_kept_and_is_no_node() {
+    let slardar = slardar();
+    let odd = r#"{"socket":"/run/app.sock","x":1.50},"#;
+    let posted = POSTED.replacen(
+        r#"{"host":"127.0.0.1","port":19001,"weight""#,
+        &format!(r#"{odd}{{"host":"127.0.0.1","port":19001,"weight""#),
+        1,
+    );
+    let value = KEPT.replacen("{\"host\"", &format!("{odd}{{\"host\""), 1);
+    let replies = [reply(200, &posted), kept(&value)];
+    assert_eq!(slardar.mark(&replies, NODE), Ok(Mark::Up));
+    let (value, body) = written(&slardar.turn(&replies, NODE, true).expect("allowed"));
+    let kept = odd.trim_end_matches(',');
+    assert!(value.expect("written").contains(kept) && body.expect("posted").contains(kept));
+    let nodes = Nodes::new(&[NODE.into(), "127.0.0.1:19002".into()]);
+    let strangers = Slardar { nodes, ..slardar }.strangers(&replies);
+    assert_eq!(strangers, [kept, "10.9.9.9:80"]);
+}
+
+#[test]
+fn a_server_that_cannot_be_read_is_an_error_of_its_own() {
+    let odd = STATUS.replace("\"status\":\"ok\"", "\"status\":null");
+    let odd = odd.replacen("[[", r#"[[{"server":"app.sock"},7,"#, 1);
+    let view = slardar().read(&[reply(200, &odd)]).expect("readable");
+    assert!(!view.lets_go_of(NODE) && !view.routes_to(NODE), "{view:?}");
+    assert!(view.routes_to("10.9.9.9:80"));
 }
 
 /// A write that broke off between the two, or a reload of what was only posted.

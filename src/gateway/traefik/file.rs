@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::address;
 use crate::gateway::json_file;
 use crate::text::line;
 use crate::world::Reply;
@@ -60,7 +61,7 @@ pub(super) fn servers<'a>(
         .ok_or_else(|| format!("the file has no `http.services.{service}.loadBalancer.servers`"))?;
     let at = |server: &&mut Value| {
         let url = server[name_of(server, URL)].as_str();
-        url.is_some_and(|url| address(url).is_ok_and(|address| address == wanted))
+        url.is_some_and(|url| address(url).is_ok_and(|address| address::same(&address, wanted)))
     };
     let found: Vec<_> = list.iter_mut().filter(at).collect();
     if found.is_empty() {

@@ -19,7 +19,7 @@ const FILE: &str = r#"{"http":{"routers":{"app":{"rule":"PathPrefix(`/`)","servi
 fn traefik() -> Traefik {
     let settings =
         r#"{"api_url":"http://gw:8080/","service":"app","ssh":"gw","file":"/etc/traefik/app.yml"}"#;
-    Traefik::new(&serde_json::from_str(settings).expect("settings"))
+    Traefik::new(&serde_json::from_str(settings).expect("settings"), Nodes::default())
 }
 
 fn reply(body: &str) -> Reply {
@@ -47,6 +47,25 @@ fn the_same_address_twice_is_routed_as_long_as_one_is() {
 }
 
 #[test]
+fn an_odd_server_spoils_nothing() {
+    let servers = "\"servers\":[";
+    assert!(SERVICE.contains(servers));
+    let odd = r#"{"url":"x"},{"url":7,"weight":"no"},{"url":"http://10.9.9.9","weight":0.5},null,"#;
+    let view = SERVICE.replacen(servers, &format!("{servers}{odd}"), 1);
+    let view = traefik().read(&[reply(&view)]).expect("readable");
+    assert!(view.lets_go_of(FIRST) && view.routes_to(SECOND));
+    // A weight that is no number is an error of that server alone.
+    let own = SERVICE.replacen(
+        "{\"url\":\"http://127.0.0.1:19002\"}",
+        "{\"url\":\"http://127.0.0.1:19002\",\"weight\":\"1\"}",
+        1,
+    );
+    let view = traefik().read(&[reply(&own)]).expect("readable");
+    assert!(!view.lets_go_of(SECOND) && !view.routes_to(SECOND), "{view:?}");
+    assert!(view.lets_go_of(FIRST));
+}
+
+#[test]
 fn what_is_no_such_service_shows_nothing() {
     let weighted = r#"{"weighted":{"services":[{"name":"app","weight":1}]},"status":"enabled","usedBy":["w@file"],"name":"w@file","provider":"file","type":"weighted"}"#;
     let disabled = r#"{"loadBalancer":{"servers":[{"url":"http://127.0.0.1:19001"}],"strategy":"wrr","passHostHeader":true,"responseForwarding":{"flushInterval":"100ms"},"serversTransport":"none@file"},"error":["error building proxy for server URL http://127.0.0.1:19001: getting RoundTripper: servers transport not found none@file"],"status":"disabled","usedBy":["bad@file"],"name":"bad@file","provider":"file","type":"loadbalancer"}"#;
@@ -54,7 +73,6 @@ fn what_is_no_such_service_shows_nothing() {
         (weighted.to_owned(), "no servers of its own"),
         (disabled.to_owned(), "servers transport not found"),
         (SERVICE.replace("\"wrr\"", "\"p2c\""), "knows no weights"),
-        (SERVICE.replace("http://127.0.0.1:19002", "x"), "no host"),
         ("404 page not found\n".into(), "cannot be read"),
     ] {
         let error = traefik().read(&[reply(&service)]).expect_err(why);
@@ -70,7 +88,7 @@ fn it_tells_its_version() {
     let version =
         r#"{"Version":"3.7.15","Codename":"langres","startDate":"2026-11-21T20:47:34.444659226Z"}"#;
     let of = |version: &str| traefik().nature(&[reply(SERVICE), reply(version)]);
-    assert_eq!(of(version), Nature { is: "Traefik 3.7.15".into(), unfit: Vec::new() });
+    assert_eq!(of(version), Nature { is: "Traefik 3.7.15".into(), ..Nature::default() });
     assert_eq!(of("<html>").is, "Traefik");
     // It takes no file in which a server has a weight.
     let old = of(r#"{"Version":"2.11.2","Codename":"mimolette"}"#);

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::text;
 
-/// By address: whether the module holds it down.
-pub(super) type Held = BTreeMap<String, bool>;
+/// By address: whether the module holds it down, or why that cannot be read.
+pub(super) type Held = BTreeMap<String, Result<bool, String>>;
 
 /// Reads `check_status`, in whichever form, and returns which addresses of `upstream` it holds down.
 pub(super) fn parse(text: &str, upstream: &str) -> Result<Held, String> {
@@ -19,17 +20,21 @@ pub(super) fn parse(text: &str, upstream: &str) -> Result<Held, String> {
     }
 }
 
-/// One peer, by its fields as text.
-fn hold(held: &mut Held, own: &str, upstream: &str, name: &str, status: &str) -> Option<()> {
+/// Takes in one peer of the upstream. Of two entries one that holds the peer down counts.
+fn hold(held: &mut Held, name: &str, status: &str, shown: &str) {
     let down = match status {
-        "up" => false,
-        "down" => true,
-        _ => return None,
+        "up" => Ok(false),
+        "down" => Ok(true),
+        _ => Err(unreadable(shown)),
     };
-    if upstream.eq_ignore_ascii_case(own) {
-        *held.entry(name.to_owned()).or_insert(false) |= down;
+    let known = held.entry(name.to_owned()).or_insert(Ok(false));
+    if *known == Ok(false) || down == Ok(true) {
+        *known = down;
     }
-    Some(())
+}
+
+fn unreadable(shown: &str) -> String {
+    format!("cannot read this of check_status: {}", text::line(shown, 100))
 }
 
 fn parse_json(text: &str, upstream: &str) -> Result<Held, String> {
@@ -39,13 +44,7 @@ fn parse_json(text: &str, upstream: &str) -> Result<Held, String> {
     }
     #[derive(Deserialize)]
     struct Servers {
-        server: Vec<Server>,
-    }
-    #[derive(Deserialize)]
-    struct Server {
-        upstream: String,
-        name: String,
-        status: String,
+        server: Vec<Value>,
     }
     let document: Document = serde_json::from_str(text).map_err(|error| {
         let why = text::line(&error.to_string(), 200);
@@ -53,23 +52,35 @@ fn parse_json(text: &str, upstream: &str) -> Result<Held, String> {
     })?;
     let mut held = Held::new();
     for server in document.servers.server {
-        if server.upstream.eq_ignore_ascii_case(upstream) {
-            *held.entry(server.name).or_insert(false) |= server.status != "up";
+        let field = |name: &str| server[name].as_str();
+        let is_other = |own: &str| !own.eq_ignore_ascii_case(upstream);
+        if field("upstream").is_some_and(is_other) {
+            continue;
         }
+        let shown = server.to_string();
+        let name = field("name").filter(|_| field("upstream").is_some());
+        let name = name.ok_or_else(|| unreadable(&shown))?;
+        hold(&mut held, name, field("status").unwrap_or_default(), &shown);
     }
     Ok(held)
+}
+
+/// Whether a row is one of another upstream, whatever else stands in it.
+fn is_other(index: &str, own: &str, upstream: &str) -> bool {
+    index.parse::<u32>().is_ok() && !own.eq_ignore_ascii_case(upstream)
 }
 
 /// `0,app,127.0.0.1:18001,up,20,0,http,0`: index, upstream, name, status, rise, fall, type, port.
 fn parse_csv(text: &str, upstream: &str) -> Result<Held, String> {
     let mut held = Held::new();
     for line in text.split_inclusive('\n') {
-        let unreadable =
-            || format!("cannot read this line of check_status: {}", text::line(line, 100));
-        let line = line.strip_suffix('\n').ok_or_else(unreadable)?;
+        let line = line.strip_suffix('\n').ok_or_else(|| unreadable(line))?;
         let fields: Vec<_> = line.split(',').collect();
-        let [_, own, name, status, _, _, _, _] = fields[..] else { return Err(unreadable()) };
-        hold(&mut held, upstream, own, name, status).ok_or_else(unreadable)?;
+        match fields[..] {
+            [index, own, _, _, ..] if is_other(index, own, upstream) => {}
+            [_, _, name, status, _, _, _, _] => hold(&mut held, name, status, line),
+            _ => return Err(unreadable(line)),
+        }
     }
     Ok(held)
 }
@@ -90,8 +101,11 @@ fn parse_html(text: &str, upstream: &str) -> Result<Held, String> {
             .skip(1)
             .map(|field| field.split("</td>").next().unwrap_or_default().trim())
             .collect();
-        let [_, own, name, status, _, _, _, _] = fields[..] else { return Err(unreadable()) };
-        hold(&mut held, upstream, own, name, status).ok_or_else(unreadable)?;
+        match fields[..] {
+            [index, own, _, _, ..] if is_other(index, own, upstream) => {}
+            [_, _, name, status, _, _, _, _] => hold(&mut held, name, status, &fields.join(" ")),
+            _ => return Err(unreadable()),
+        }
         rows += 1;
     }
     if rows == number { Ok(held) } else { Err(unreadable()) }
@@ -130,10 +144,20 @@ mod tests {
         for text in [json, CSV, &html()] {
             let held = parse(text, "App").expect("readable");
             let down: Vec<_> =
-                held.iter().filter(|(_, down)| **down).map(|(name, _)| name).collect();
+                held.iter().filter(|(_, down)| **down == Ok(true)).map(|(name, _)| name).collect();
             assert_eq!(down, ["127.0.0.1:18002"], "{text}");
-            assert_eq!(held.get("127.0.0.1:18001"), Some(&false), "{text}");
+            assert_eq!(held.get("127.0.0.1:18001"), Some(&Ok(false)), "{text}");
         }
+    }
+
+    #[test]
+    fn a_row_of_another_upstream_spoils_nothing_and_an_odd_status_its_own_server_alone() {
+        let odd = format!("{CSV}3,other,unix:/x,odd,0\n4,app,127.0.0.1:18004,UP,20,0,http,0\n");
+        let held = parse(&odd, "app").expect("readable");
+        assert_eq!(held["127.0.0.1:18001"], Ok(false));
+        assert_eq!(held["127.0.0.1:18002"], Ok(true));
+        assert!(held["127.0.0.1:18004"].is_err(), "{held:?}");
+        assert!(parse("no, such\n", "app").is_err());
     }
 
     #[test]
@@ -146,7 +170,6 @@ mod tests {
             " \n",
             "0,app,127.0.0.1:18001,up,20,0,http,0",
             "0,app,127.0.0.1:18001,up,20,0,http\n",
-            "0,app,127.0.0.1:18001,UP,20,0,http,0\n",
             "<html><body><h1>404 Not Found</h1></body></html>",
             half,
             &one_less,

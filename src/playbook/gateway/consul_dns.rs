@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Settings, Wrong, follows_health, templates};
+use crate::address;
 use crate::playbook::findings::quoted;
 use crate::playbook::{Period, Registry, Template};
 
@@ -66,9 +67,7 @@ impl Settings for ConsulDns {
 }
 
 fn is_place(server: &str) -> bool {
-    let Some((host, port)) = server.rsplit_once(':') else { return false };
-    let is_bare = !host.contains(['/', ':', ' ']) || (host.starts_with('[') && host.ends_with(']'));
-    !host.is_empty() && is_bare && port.parse::<u16>().is_ok_and(|port| port > 0)
+    address::wrong(server).is_none() && !server.contains('/')
 }
 
 fn is_name(record: &str) -> bool {

@@ -61,6 +61,10 @@ impl Settings for NginxUpsync {
         ("status_url", self.status_url.as_str())
     }
 
+    fn takes_ipv6(&self) -> bool {
+        false
+    }
+
     fn disobeys(&self, registry: &Registry) -> Option<String> {
         match self.upsync_type.unwrap_or(UpsyncType::Consul) {
             UpsyncType::Consul => follows_keys(registry),

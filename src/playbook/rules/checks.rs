@@ -183,15 +183,6 @@ impl Check<'_> {
                 problem.help("as in `3s`")
             });
         }
-        let timed = self.sound(&["health.deadline", "health.min_healthy_time"]);
-        if timed && health.deadline < health.min_healthy_time {
-            let key = if self.given("health.deadline") { "deadline" } else { "min_healthy_time" };
-            self.wrong(
-                &format!("health.{key}"),
-                "`deadline` is shorter than `min_healthy_time`",
-                |problem| problem.help("no node could get healthy: the deadline is for all of it"),
-            );
-        }
     }
 
     fn drain(&mut self, drain: &Drain) {

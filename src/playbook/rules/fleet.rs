@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use super::Check;
+use crate::address;
 use crate::lock::shared_prefix;
 use crate::playbook::findings::quoted;
 use crate::playbook::{Node, On, Registry, Template};
@@ -36,23 +37,6 @@ fn host(destination: &str) -> &str {
     }
 }
 
-/// Why an address is none, or nothing.
-fn wrong_address(address: &str) -> Option<&'static str> {
-    let Some((host, port)) = address.rsplit_once(':') else {
-        return Some("the port is missing");
-    };
-    let number: u16 = port.parse().unwrap_or(0);
-    if number == 0 || number.to_string() != port {
-        return Some("the port is a number from 1 to 65535");
-    }
-    if host.is_empty()
-        || host.contains(|character: char| " /@".contains(character) || character.is_control())
-    {
-        return Some("the host is missing or has characters that no host has");
-    }
-    None
-}
-
 impl Check<'_> {
     pub(super) fn fleet(&mut self) {
         self.nodes();
@@ -80,7 +64,8 @@ impl Check<'_> {
                 });
             }
             let is_known = self.known(&path("address"));
-            let earlier = is_known.then(|| addresses.insert(node.address.as_str(), index));
+            let canonical = address::canonical(&node.address);
+            let earlier = is_known.then(|| addresses.insert(canonical, index));
             if let Some(first) = earlier.flatten() {
                 let message = format!("two nodes have the address `{}`", quoted(&node.address));
                 self.add(&path("address"), message, |problem| {
@@ -93,7 +78,7 @@ impl Check<'_> {
     fn address(&mut self, index: usize, node: &Node) {
         let path = format!("nodes[{index}].address");
         let shown = quoted(&node.address);
-        if let Some(why) = wrong_address(&node.address) {
+        if let Some(why) = address::wrong(&node.address) {
             self.wrong(
                 &path,
                 format!("`{shown}` is not an address like `10.0.1.11:8080`"),
@@ -102,9 +87,11 @@ impl Check<'_> {
             return;
         }
         let follows_keys = matches!(self.playbook.registry, Registry::ConsulKv { .. });
-        let is_named = host(&node.address).parse::<Ipv4Addr>().is_err();
+        let host = address::host_of(&node.address);
+        let is_named = host.parse::<Ipv4Addr>().is_err();
         if follows_keys && is_named && self.known("registry.type") {
-            let message = format!("`{shown}` has a name where the registry needs an IPv4 address");
+            let has = if address::is_ipv6(host) { "an IPv6 address" } else { "a name" };
+            let message = format!("`{shown}` has {has} where the registry needs an IPv4 address");
             self.wrong(&path, message, |problem| {
                 problem.help("gateways that follow Consul's KV store read each key as `IPv4:port`")
             });

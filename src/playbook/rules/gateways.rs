@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::Check;
 use super::secrets::LOGIN;
+use crate::address;
 use crate::playbook::findings::quoted;
 use crate::playbook::gateway::authority;
-use crate::playbook::{Gateway, InFlight, Template};
+use crate::playbook::{Gateway, InFlight, Node, Registry, Template};
 use crate::secret::literal;
 use crate::text;
 
@@ -77,7 +78,9 @@ impl Check<'_> {
         }
         for (key, address) in gateway.settings().addresses() {
             let nodes = &self.playbook.nodes;
-            if !nodes.iter().any(|node| node.address == address) && self.known("nodes") {
+            if !nodes.iter().any(|node| address::same(&node.address, address))
+                && self.known("nodes")
+            {
                 let message = format!("`{}` is no node's address", quoted(address));
                 let meant = nodes.iter().map(|node| node.address.as_str());
                 let meant = text::did_you_mean(address, meant).map(quoted);
@@ -87,6 +90,19 @@ impl Check<'_> {
             }
         }
         let kind = format!("{path}.type");
+        let is_ipv6 = |node: &&Node| address::is_ipv6(address::host_of(&node.address));
+        // Keys are refused any other address on their own.
+        let follows_keys = matches!(self.playbook.registry, Registry::ConsulKv { .. });
+        let takes_all = follows_keys || gateway.settings().takes_ipv6();
+        let ipv6 = self.playbook.nodes.iter().find(is_ipv6).filter(|_| self.known("nodes"));
+        if let Some(node) = ipv6.filter(|_| !takes_all && self.known(&kind)) {
+            let address = quoted(&node.address);
+            let message = format!("`{}` takes no IPv6 address such as `{address}`", gateway.kind());
+            self.add(&kind, message, |problem| {
+                problem
+                    .help("nginx-upsync reads each server as `IPv4:port` and leaves all others out")
+            });
+        }
         let disobeys = gateway.settings().disobeys(&self.playbook.registry);
         if let Some(why) = disobeys.filter(|_| self.known(&kind) && self.known("registry.type")) {
             let message = format!(
@@ -102,10 +118,9 @@ impl Check<'_> {
     /// `host:port` of something that listens on TCP.
     pub(super) fn socket_address(&mut self, path: &str, address: &Template) {
         let Some(address) = address.fixed() else { return };
-        let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-        if port.is_none_or(|port| port == 0) {
+        if let Some(why) = address::wrong(address) {
             let message = format!("`{}` is not an address like `10.0.1.11:8080`", quoted(address));
-            self.wrong(path, message, |problem| problem);
+            self.wrong(path, message, |problem| problem.help(why));
         }
     }
 

@@ -99,14 +99,14 @@ async fn two_nodes_that_are_turned_at_the_same_time_are_both_turned() {
     let (_, gateways) = gateways();
     let guard = guard();
     let turned = tokio::join!(
-        gateways.write(&guard, &[0], NODES[0], true),
-        gateways.write(&guard, &[0], NODES[1], true),
+        gateways.write(&guard, &[0], NODES[0], true, false),
+        gateways.write(&guard, &[0], NODES[1], true, false),
     );
     assert_eq!(turned, (Ok(Written::Done(0)), Ok(Written::Done(0))));
     assert_eq!(is_down(&gateways).await, [Some(true), Some(true), Some(false)]);
     let turned = tokio::join!(
-        gateways.write(&guard, &[0], NODES[0], false),
-        gateways.write(&guard, &[0], NODES[2], true),
+        gateways.write(&guard, &[0], NODES[0], false, false),
+        gateways.write(&guard, &[0], NODES[2], true, false),
     );
     assert_eq!(turned, (Ok(Written::Done(0)), Ok(Written::Done(0))));
     assert_eq!(is_down(&gateways).await, [Some(false), Some(true), Some(true)]);
@@ -118,11 +118,11 @@ async fn a_gateway_that_lost_its_list_gets_back_what_it_showed_last() {
     let (world, gateways) = gateways();
     let guard = guard();
     for address in &NODES[..2] {
-        gateways.write(&guard, &[0], address, true).await.expect("written");
+        gateways.write(&guard, &[0], address, true, false).await.expect("written");
     }
     world.set(None);
     assert_eq!(is_down(&gateways).await, [Some(false); 3], "nobody would write it back otherwise");
-    gateways.write(&guard, &[0], NODES[0], true).await.expect("written");
+    gateways.write(&guard, &[0], NODES[0], true, false).await.expect("written");
     assert_eq!(is_down(&gateways).await, [Some(true), Some(true), Some(false)]);
     assert!(world.posted().contains("10.0.0.2:80 down"), "{}", world.posted());
 }
@@ -132,17 +132,17 @@ async fn a_gateway_that_lost_its_list_gets_back_what_it_showed_last() {
 async fn a_late_look_does_not_bring_back_what_was_before_a_write() {
     let (world, gateways) = gateways();
     let guard = guard();
-    gateways.write(&guard, &[0], NODES[0], true).await.expect("written");
+    gateways.write(&guard, &[0], NODES[0], true, false).await.expect("written");
     let late = async {
         tokio::time::sleep(Duration::from_millis(15)).await;
         *world.late.lock().expect("lock") = Duration::from_millis(100);
         gateways.read(NODES[1]).await.expect("readable")
     };
-    let (late, written) = tokio::join!(late, gateways.write(&guard, &[0], NODES[1], true));
+    let (late, written) = tokio::join!(late, gateways.write(&guard, &[0], NODES[1], true, false));
     written.expect("written");
     assert_eq!(late.down, Some(false), "it shows what was before");
     world.set(None);
-    gateways.write(&guard, &[0], NODES[2], true).await.expect("written");
+    gateways.write(&guard, &[0], NODES[2], true, false).await.expect("written");
     assert_eq!(is_down(&gateways).await, [Some(true); 3]);
 }
 
@@ -150,7 +150,7 @@ async fn a_late_look_does_not_bring_back_what_was_before_a_write() {
 async fn what_is_as_it_should_be_is_not_written() {
     let (world, gateways) = gateways();
     for _ in 0..2 {
-        gateways.write(&guard(), &[0], NODES[0], true).await.expect("written");
+        gateways.write(&guard(), &[0], NODES[0], true, false).await.expect("written");
     }
     assert_eq!(*world.writes.lock().expect("lock"), 1);
 }
@@ -159,7 +159,7 @@ async fn what_is_as_it_should_be_is_not_written() {
 #[tokio::test(start_paused = true)]
 async fn a_gateway_is_asked_once_for_the_marks_of_all_nodes() {
     let (world, gateways) = gateways();
-    gateways.write(&guard(), &[0], NODES[1], true).await.expect("written");
+    gateways.write(&guard(), &[0], NODES[1], true, false).await.expect("written");
     *world.looks.lock().expect("lock") = 0;
     let name = |address: &str| address.replace(['.', ':'], "-");
     let playbook = json!({
@@ -174,7 +174,7 @@ async fn a_gateway_is_asked_once_for_the_marks_of_all_nodes() {
     let loaded = loaded.unwrap_or_else(|invalid| panic!("{invalid}"));
     let spec = Spec::new(&loaded.playbook, &crate::spec::Inputs::default()).expect("complete");
     let looks = gateways.look(&spec).await;
-    let found = NODES.map(|address| looks[&name(address)].clone());
+    let found = NODES.map(|address| looks[&name(address)].clone().map(|look| look.down));
     assert_eq!(found, [Ok(Some(false)), Ok(Some(true)), Ok(Some(false))]);
     assert_eq!(*world.looks.lock().expect("lock"), 1);
     world.set(Some("server 10.0.0.1:80;server 10.9.9.9:80;"));
@@ -256,7 +256,7 @@ async fn the_right_to_write_what_a_gateway_keeps_in_consul_is_asked_for_beforeha
 
 async fn write_to_slardar(status: u16, answer: &str) -> (Result<Written, Error>, Vec<String>) {
     let (world, gateways) = slardar(status, answer);
-    let written = gateways.write(&guard(), &[0], NODES[0], true).await;
+    let written = gateways.write(&guard(), &[0], NODES[0], true, false).await;
     (written, world.written.lock().expect("lock").clone())
 }
 
@@ -266,7 +266,7 @@ async fn what_a_gateway_keeps_in_consul_is_written_first_and_only_under_the_lock
         write_to_slardar(200, r#"{"Results":[{"KV":{"Key":"k","ModifyIndex":8}}]}"#).await;
     // This one shows the same whatever it is told.
     let told = "gw: it took the change and still shows 10.0.0.1:80 up";
-    assert_eq!(written, Err(Error::Unknown(told.into())));
+    assert_eq!(written, Err(Error::NotShown(told.into())));
     let [transaction, post] = asked.as_slice() else { panic!("{asked:?}") };
     let held = r#""Verb":"check-session","Key":"rollgate/app/lock","Session":"s""#;
     assert!(transaction.contains(held) && transaction.contains(r#""Index":7"#), "{transaction}");
@@ -359,7 +359,7 @@ async fn a_node_that_is_out_is_looked_after_at_those_gateways_that_answer() {
     assert!(begun.elapsed() < Duration::from_secs(1), "it waited {:?}", begun.elapsed());
     assert_eq!((switch.down, switch.original.as_str()), (Some(false), "two up"));
     let Basis::Gateways(at) = &switch.basis else { panic!("{switch:?}") };
-    let written = gateways.write(&guard(), at, NODES[0], true).await;
+    let written = gateways.write(&guard(), at, NODES[0], true, false).await;
     assert_eq!(written, Ok(Written::Done(0)));
     assert!(world.two.posted().contains("10.0.0.1:80 down"), "{}", world.two.posted());
     assert_eq!(read(1).await.expect("two answers").down, Some(true));
@@ -371,8 +371,8 @@ async fn a_lock_that_is_lost_at_the_second_gateway_leaves_the_write_unknown() {
     let slardar =
         json!({ "type": "slardar", "name": "gw", "upstream": "app", "url": "http://gw:1995" });
     let (world, gateways) = several(true, &[dyups("one"), slardar]);
-    let written = gateways.write(&guard(), &[0, 1], NODES[0], true).await;
+    let written = gateways.write(&guard(), &[0, 1], NODES[0], true, false).await;
     let one = world.one.as_ref().expect("it is there").posted();
     assert!(one.contains("10.0.0.1:80 down"), "{one}");
-    assert_eq!(written, Err(Error::Unknown("the lock is not held".into())));
+    assert_eq!(written, Err(Error::NotShown("the lock is not held".into())));
 }

@@ -39,6 +39,10 @@ impl Subject for Caddy {
                 );
                 Answer::ok(format!("{}\n", Value::from(counts.collect::<Vec<_>>())))
             }
+            // A frame of a goroutine names its file.
+            (Method::Get, "http://gw:2019/debug/pprof/goroutine?debug=1") => Answer::ok(
+                "#\t0x1\tgithub.com/caddyserver/caddy/v2.Run+0x1\tgithub.com/caddyserver/caddy/v2@v2.11.7/caddy.go:1\n",
+            ),
             _ if !seen.knows => Answer::status(404, "{\"error\":\"unknown object ID 'app'\"}\n"),
             (Method::Get, "http://gw:2019/id/app") => {
                 let left = NODES.iter().zip(seen.down).filter(|(_, down)| !down);

@@ -14,6 +14,7 @@ mod slardar;
 mod traefik;
 
 use super::replay::Subject;
+use super::six::Six;
 
 /// Every kind, and every way to it.
 pub(crate) fn subjects() -> Vec<&'static dyn Subject> {
@@ -36,4 +37,10 @@ pub(crate) fn subjects() -> Vec<&'static dyn Subject> {
         &slardar::Slardar,
         &traefik::Traefik,
     ]
+}
+
+/// The same with IPv6 nodes; the playbook refuses nginx-upsync there.
+pub(crate) fn ipv6_subjects() -> Vec<&'static dyn Subject> {
+    let others = subjects().into_iter().filter(|subject| subject.name() != "nginx-upsync");
+    others.map(|subject| Box::leak(Box::new(Six(subject))) as &dyn Subject).collect()
 }

@@ -1,0 +1,190 @@
+//! Instances of a service as Consul lists them, read leniently: Consul takes registrations with any port and address,
+//! and one of them must not hide the others. What cannot be a node is no instance here.
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::answer;
+use super::service::{INSTANCE_MAINTENANCE, NODE_MAINTENANCE};
+use crate::address;
+use crate::text;
+
+/// An instance of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Its id, unique at its agent.
+    pub id: String,
+    /// The name of the agent's node.
+    pub node: String,
+    /// The address of the agent's node.
+    pub node_address: String,
+    /// `host:port` of the instance.
+    pub address: String,
+}
+
+/// What an entry of a list is.
+enum Entry {
+    Instance(Instance),
+    /// It has a place that no node can have.
+    NoNode,
+    /// It is no entry of such a list.
+    Malformed,
+}
+
+impl Instance {
+    /// Reads what `/v1/health/service` answers.
+    ///
+    /// # Errors
+    ///
+    /// When it is no such list.
+    pub fn of_health(body: &[u8]) -> Result<Vec<Self>, String> {
+        let found = read(body, of_health)?;
+        Ok(found.into_iter().map(|(instance, _)| instance).collect())
+    }
+
+    /// Reads what `/v1/catalog/service` answers.
+    pub(super) fn of_catalog(body: &[u8]) -> Result<Vec<Self>, String> {
+        let found = read(body, |entry| {
+            let own = &entry["ServiceAddress"];
+            instance(&entry["ServiceID"], entry, own, &entry["ServicePort"])
+        })?;
+        Ok(found.into_iter().map(|(instance, _)| instance).collect())
+    }
+
+    /// Reads from what `/v1/health/service` answers whether an instance at an address passes all its own checks.
+    pub(super) fn passes(body: &[u8], address: &str) -> Result<bool, String> {
+        let found = read(body, of_health)?;
+        Ok(found.iter().any(|(instance, entry)| {
+            address::same(&instance.address, address) && passes(&entry["Checks"])
+        }))
+    }
+}
+
+fn read(body: &[u8], entry_of: impl Fn(&Value) -> Entry) -> Result<Vec<(Instance, Value)>, String> {
+    let unreadable = |why: &str| format!("no list of instances: {}", text::line(why, 120));
+    let listed: Vec<&RawValue> = answer::read(body).map_err(|problem| unreadable(&problem))?;
+    let mut found = Vec::new();
+    let mut malformed = 0;
+    for entry in &listed {
+        let value: Value = serde_json::from_str(entry.get()).unwrap_or_default();
+        match entry_of(&value) {
+            Entry::Instance(instance) => found.push((instance, value)),
+            Entry::NoNode => {}
+            Entry::Malformed => malformed += 1,
+        }
+    }
+    // A list of nothing else is another kind of answer.
+    match listed.first() {
+        Some(first) if malformed == listed.len() => Err(unreadable(first.get())),
+        _ => Ok(found),
+    }
+}
+
+fn of_health(entry: &Value) -> Entry {
+    let service = &entry["Service"];
+    instance(&service["ID"], &entry["Node"], &service["Address"], &service["Port"])
+}
+
+/// An instance without an address of its own has that of its node.
+fn instance(id: &Value, node: &Value, own: &Value, port: &Value) -> Entry {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (own, node_address) = (text(own), text(&node["Address"]));
+    let port = port.as_i64().or_else(|| port.as_str()?.parse().ok());
+    let Some(port) = port else { return Entry::Malformed };
+    match u16::try_from(port) {
+        Ok(port @ 1..) if !own.is_empty() || !node_address.is_empty() => {
+            Entry::Instance(Instance {
+                id: text(id),
+                node: text(&node["Node"]),
+                address: place(&own, &node_address, port),
+                node_address,
+            })
+        }
+        _ => Entry::NoNode,
+    }
+}
+
+/// The address of an instance, which is its node's where it has none of its own.
+pub(super) fn place(own: &str, node: &str, port: u16) -> String {
+    address::join(if own.is_empty() { node } else { own }, port)
+}
+
+/// Whether all checks pass but those that are maintenance. An instance without checks passes.
+fn passes(checks: &Value) -> bool {
+    let is_maintenance = |check: &Value| {
+        let id = check["CheckID"].as_str().unwrap_or_default();
+        id == NODE_MAINTENANCE || id.starts_with(INSTANCE_MAINTENANCE)
+    };
+    match checks {
+        Value::Null => true,
+        Value::Array(checks) => {
+            checks.iter().all(|check| check["Status"] == "passing" || is_maintenance(check))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: &str = r#"{"Node":{"Node":"n1","Address":"10.0.1.1"},"Service":{"ID":"app-1","Address":"","Port":80},"Checks":[{"CheckID":"c","Status":"passing"}]}"#;
+
+    /// As Consul 1.8.7 and later list what was registered so.
+    const ODD: [&str; 9] = [
+        r#"{"Node":{"Node":"n2","Address":"10.0.1.2"},"Service":{"ID":"x","Address":"","Port":-1},"Checks":[]}"#,
+        r#"{"Node":{"Node":"n2","Address":"10.0.1.2"},"Service":{"ID":"x","Address":"","Port":0},"Checks":null}"#,
+        r#"{"Node":{"Node":"n2","Address":"10.0.1.2"},"Service":{"ID":"x","Address":"","Port":65536}}"#,
+        r#"{"Node":{"Node":"n2","Address":""},"Service":{"ID":"x","Address":"","Port":80}}"#,
+        r#"{"Node":{"Node":"n2","Address":"10.0.1.2"},"Service":{"ID":"x","Address":"/run/app.sock","Port":0},"Checks":[{"Status":null}]}"#,
+        r#"{"Node":null,"Service":{"ID":null,"Address":null,"Port":80}}"#,
+        r#"{"Node":{}}"#,
+        "null",
+        "7",
+    ];
+
+    #[test]
+    fn an_entry_that_cannot_be_a_node_hides_no_other() {
+        for odd in ODD {
+            for body in [format!("[{odd},{NODE}]"), format!("[{NODE},{odd}]")] {
+                let found = Instance::of_health(body.as_bytes()).expect(odd);
+                let addresses: Vec<_> = found.iter().map(|found| found.address.as_str()).collect();
+                assert_eq!(addresses, ["10.0.1.1:80"], "{odd}");
+                assert_eq!(Instance::passes(body.as_bytes(), "10.0.1.1:80"), Ok(true), "{odd}");
+            }
+        }
+        let catalog = r#"[{"Node":"n","Address":"10.0.1.1","ServiceID":"a","ServiceAddress":"","ServicePort":80},
+            {"Node":"n","Address":"10.0.1.1","ServiceID":"b","ServiceAddress":"","ServicePort":-1},
+            {"Node":"n","Address":"10.0.1.1","ServiceID":"c","ServiceAddress":"fd00::1","ServicePort":80},{}]"#;
+        let found = Instance::of_catalog(catalog.as_bytes()).expect("readable");
+        let addresses: Vec<_> = found.iter().map(|found| found.address.as_str()).collect();
+        assert_eq!(addresses, ["10.0.1.1:80", "[fd00::1]:80"]);
+    }
+
+    #[test]
+    fn a_list_of_nothing_but_other_things_is_no_list() {
+        for body in ["", "{}", "null", "<html>", r#"[{"Node":{}}]"#, "[7,null]"] {
+            assert!(Instance::of_health(body.as_bytes()).is_err(), "{body}");
+        }
+        assert_eq!(Instance::of_health(b"[]"), Ok(Vec::new()));
+        let only_odd = format!("[{}]", ODD[0]);
+        assert_eq!(Instance::of_health(only_odd.as_bytes()), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_check_that_cannot_be_read_does_not_pass() {
+        for (checks, passing) in [
+            ("null", true),
+            ("[]", true),
+            (r#"[{"CheckID":"_node_maintenance","Status":"critical"}]"#, true),
+            (r#"[{"CheckID":"c","Status":"warning"}]"#, false),
+            (r#"[{"CheckID":"c","Status":null}]"#, false),
+            ("[7]", false),
+            ("{}", false),
+        ] {
+            let body = NODE.replace(r#"[{"CheckID":"c","Status":"passing"}]"#, checks);
+            let passes = Instance::passes(format!("[{body}]").as_bytes(), "10.0.1.1:80");
+            assert_eq!(passes, Ok(passing), "{checks}");
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! The nodes that serve while others are updated: they are watched until the release ends.
+//!
+//! A node that is done and fails afterwards has failed like any other: it stops the release, leaves rotation if enough others
+//! serve, and goes back where the playbook asks for it. It fails when its own check fails, or when a gateway no longer routes
+//! to it. A node that the release has not come to yet, or leaves alone, no longer counts as one that serves. A node that never
+//! passed its check is not judged: what brings the new version may have changed the check as well.
+//!
+//! The questions are bounded: a node is asked less often the longer it is well, whatever the number of nodes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::release::{Phase, Release};
+use super::run::Shared;
+use crate::consul::Index;
+use crate::event::Failure;
+use crate::gateway::Observation;
+use crate::health::{self, BODY_SHOWN, Gate, Try};
+use crate::spec::{NodeSpec, Spec};
+use crate::text;
+use crate::world::World;
+
+/// The least time between two checks of a node, and between two looks at a gateway.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// A node is checked again after this part of the time since it joined.
+const PART_OF_AGE: u32 = 10;
+
+/// The longest time between two checks of a node.
+const LONGEST_PERIOD: Duration = Duration::from_secs(60);
+
+/// How many checks begin in a second, at most.
+const CHECKS_A_SECOND: u32 = 50;
+
+/// How many checks run at the same time.
+const AT_ONCE: usize = 32;
+
+/// How many nodes are checked right before another one is taken or stopped: those that were done last. All others are
+/// checked in their turn.
+const CHECKED_FIRST: usize = 64;
+
+/// For how long a gateway may show a node that is done as not routed, beyond twice its lag: it may be reloading.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two looks at a gateway that does not show what it should.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// A node that is not well any more, and why.
+pub(super) type Fallen = (String, Failure);
+
+/// The nodes that serve.
+pub(super) struct Pool {
+    members: Mutex<BTreeMap<String, Member>>,
+    fallen: mpsc::UnboundedSender<Fallen>,
+    /// The first node that fell.
+    first_fallen: OnceLock<String>,
+}
+
+/// A node that serves.
+#[derive(Debug, Clone)]
+struct Member {
+    part: Part,
+    since: Instant,
+    /// When its last check began.
+    checked: Option<Instant>,
+    /// Failures in a row.
+    failures: u32,
+    has_passed: bool,
+    /// What its last check found wrong.
+    problem: Option<String>,
+    /// Since when a gateway shows it as not routed, by gateway.
+    unrouted: BTreeMap<String, Instant>,
+    has_fallen: bool,
+}
+
+/// What a node has to do with the release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// It runs what the release brings, since it was done just now.
+    Done,
+    /// It ran what the release brings when the release began or went on.
+    AsPlanned,
+    /// It runs again what it ran before.
+    RolledBack,
+    /// The release has not come to it, or leaves it alone.
+    Other,
+}
+
+impl Member {
+    fn new(part: Part) -> Self {
+        Self {
+            part,
+            since: Instant::now(),
+            checked: None,
+            failures: 0,
+            has_passed: false,
+            problem: None,
+            unrouted: BTreeMap::new(),
+            has_fallen: false,
+        }
+    }
+
+    /// When it fails, that is a failure of the release.
+    fn counts(&self) -> bool {
+        self.part != Part::Other
+    }
+
+    fn is_unwell(&self, fall: u32) -> bool {
+        self.has_fallen || (self.failures >= fall && (self.has_passed || self.counts()))
+    }
+
+    /// How it failed, for the report.
+    fn failure(&self, what: &str) -> Failure {
+        let since = text::duration(self.since.elapsed());
+        let since = match self.part {
+            Part::Done => format!(", {since} after it was done"),
+            Part::RolledBack => format!(", {since} after it was rolled back"),
+            Part::AsPlanned | Part::Other => String::new(),
+        };
+        Failure { reason: format!("{what}{since}"), ..Failure::default() }
+    }
+}
+
+/// What a check has shown of a node.
+enum Shown {
+    /// Nothing more is to be asked.
+    Enough,
+    /// It failed, but not often enough to be sure.
+    Doubt,
+    /// It is not well any more.
+    Fallen(Failure),
+}
+
+impl Pool {
+    /// The nodes that serve when a release begins or goes on. Those that are not well any more are sent to `fallen`.
+    pub(super) fn new(
+        spec: &Spec,
+        release: &Release,
+        fallen: mpsc::UnboundedSender<Fallen>,
+    ) -> Self {
+        let mut members = BTreeMap::new();
+        for node in &spec.nodes {
+            let planned = release.planned().iter().find(|planned| planned.node == node.name);
+            let was_out = planned.is_some_and(|planned| planned.was_out);
+            let state = release.nodes.get(&node.name);
+            let is_out = state.map_or(was_out, |state| state.down.unwrap_or(was_out));
+            let part = match state.map(|state| state.phase) {
+                Some(Phase::Done | Phase::Skipped) => Part::AsPlanned,
+                Some(Phase::RolledBack) => Part::RolledBack,
+                Some(Phase::Waiting | Phase::LeftOut) | None if !is_out => Part::Other,
+                _ => continue,
+            };
+            members.insert(node.name.clone(), Member::new(part));
+        }
+        Self { members: Mutex::new(members), fallen, first_fallen: OnceLock::new() }
+    }
+
+    fn members(&self) -> MutexGuard<'_, BTreeMap<String, Member>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first node that was done and is not well any more.
+    pub(super) fn first_fallen(&self) -> Option<&str> {
+        self.first_fallen.get().map(String::as_str)
+    }
+
+    /// A node leaves rotation.
+    pub(super) fn leave(&self, name: &str) {
+        self.members().remove(name);
+    }
+
+    /// A node is in rotation.
+    pub(super) fn join(&self, name: &str, part: Part) {
+        self.members().insert(name.to_owned(), Member::new(part));
+    }
+
+    /// The addresses of the nodes that are known to be unwell: they serve nobody, whatever a gateway does.
+    pub(super) fn unwell(&self, spec: &Spec) -> BTreeSet<String> {
+        let members = self.members();
+        let unwell = |node: &&NodeSpec| {
+            members.get(&node.name).is_some_and(|member| member.is_unwell(node.health.fall))
+        };
+        spec.nodes.iter().filter(unwell).map(|node| node.address.clone()).collect()
+    }
+
+    /// Every node that serves, as far as it is known.
+    fn names(&self) -> Vec<String> {
+        let members = self.members();
+        let well = members.iter().filter(|(_, member)| !member.has_fallen);
+        well.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The nodes whose turn it is, and when it is the next one's.
+    fn due(&self, spec: &Spec) -> (Vec<String>, Instant) {
+        let members = self.members();
+        let now = Instant::now();
+        let share = PERIOD * u32::try_from(members.len()).unwrap_or(u32::MAX) / CHECKS_A_SECOND;
+        let (mut due, mut next) = (Vec::new(), now + PERIOD);
+        for (name, member) in members.iter().filter(|(_, member)| !member.has_fallen) {
+            let least = spec.node(name).map_or(PERIOD, |node| node.health.interval);
+            let period = if member.failures > 0 {
+                least
+            } else {
+                let age = now.duration_since(member.since);
+                (age / PART_OF_AGE).clamp(PERIOD, LONGEST_PERIOD).max(least)
+            };
+            let turn = member.checked.map_or(now, |checked| checked + period.max(share));
+            if turn <= now {
+                due.push(name.clone());
+            } else {
+                next = next.min(turn);
+            }
+        }
+        (due, next)
+    }
+
+    /// The nodes that are done, the last ones first.
+    fn done_last(&self) -> Vec<String> {
+        let members = self.members();
+        let counts = |(_, member): &(&String, &Member)| member.counts() && !member.has_fallen;
+        let mut done: Vec<_> = members.iter().filter(counts).collect();
+        done.sort_by_key(|(_, member)| std::cmp::Reverse(member.since));
+        done.into_iter().take(CHECKED_FIRST).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What the last checks left open, or found wrong with a node that the release leaves alone.
+    fn unverified(&self) -> Option<String> {
+        let members = self.members();
+        members.iter().find_map(|(name, member)| {
+            let problem = member.problem.as_ref().filter(|_| !member.has_fallen)?;
+            (member.counts() || member.has_passed).then(|| format!("{name}: {problem}"))
+        })
+    }
+
+    /// Whether any node is done.
+    fn has_done(&self) -> bool {
+        self.members().values().any(|member| member.counts() && !member.has_fallen)
+    }
+
+    /// Notes that a node is being checked, if it still serves.
+    fn begin_check(&self, name: &str) -> Option<Part> {
+        let mut members = self.members();
+        let member = members.get_mut(name).filter(|member| !member.has_fallen)?;
+        member.checked = Some(Instant::now());
+        Some(member.part)
+    }
+
+    /// Takes in what a check of `node`, in that part, found.
+    fn note(&self, node: &NodeSpec, part: Part, found: Try) -> Shown {
+        let mut members = self.members();
+        let member = members.get_mut(&node.name).filter(|member| member.part == part);
+        let Some(member) = member.filter(|member| !member.has_fallen) else { return Shown::Enough };
+        let wrong_version = found.wrong_version.filter(|_| member.counts());
+        member.problem = found.problem.or(wrong_version);
+        let Some(problem) = member.problem.clone() else {
+            (member.failures, member.has_passed) = (0, true);
+            return Shown::Enough;
+        };
+        if found.is_unasked {
+            return Shown::Enough;
+        }
+        member.failures += 1;
+        if !member.has_passed && !member.counts() {
+            return Shown::Enough;
+        }
+        if !member.is_unwell(node.health.fall) {
+            return Shown::Doubt;
+        }
+        if !member.counts() {
+            return Shown::Enough;
+        }
+        member.has_fallen = true;
+        let mut failure = member.failure(&format!("not healthy any more: {problem}"));
+        let (checks, times) = (health::describe(&node.health), member.failures);
+        failure.seen.push(("check".into(), format!("{checks}: {problem}, {times} times in a row")));
+        if let Some(body) = &found.body {
+            failure.seen.push(("last body".into(), text::line(body, BODY_SHOWN)));
+        }
+        Shown::Fallen(failure)
+    }
+
+    /// Takes in what a gateway shows of the nodes that are done; returns those that it has not routed to for longer than
+    /// `patience`, and whether one is in doubt.
+    fn note_routes(
+        &self,
+        spec: &Spec,
+        gateway: &str,
+        seen: &Observation,
+        patience: Duration,
+    ) -> (Vec<Fallen>, bool) {
+        let mut members = self.members();
+        let (mut fallen, mut doubt) = (Vec::new(), false);
+        for node in &spec.nodes {
+            let Some(member) = members.get_mut(&node.name) else { continue };
+            if !member.counts() || member.has_fallen {
+                continue;
+            }
+            // An entry that cannot be read is neither in nor out.
+            if seen.routes_to(&node.address) || seen.unread.contains_key(&node.address) {
+                member.unrouted.remove(gateway);
+                continue;
+            }
+            let since = *member.unrouted.entry(gateway.to_owned()).or_insert_with(Instant::now);
+            if since.elapsed() < patience {
+                doubt = true;
+                continue;
+            }
+            member.has_fallen = true;
+            let failure = member.failure(&format!("{gateway} does not route to it any more"));
+            fallen.push((node.name.clone(), failure));
+        }
+        (fallen, doubt)
+    }
+}
+
+impl<W: World> Shared<W> {
+    /// Watches the nodes that serve for as long as the release goes on.
+    pub(super) async fn watch_pool(self: Arc<Self>) {
+        let checks = async {
+            loop {
+                let (due, next) = self.pool.due(&self.spec);
+                if due.is_empty() {
+                    tokio::time::sleep_until(next).await;
+                } else {
+                    self.check(due, false).await;
+                }
+            }
+        };
+        let routes = async {
+            loop {
+                tokio::time::sleep(PERIOD).await;
+                let _ = self.check_routes(false).await;
+            }
+        };
+        tokio::join!(checks, routes);
+    }
+
+    /// Asks the nodes that are done, and the gateways about them, until it is known whether each is well. What is not is
+    /// counted as failed when this returns.
+    pub(super) async fn verify_done(self: &Arc<Self>) {
+        let ((), _) =
+            tokio::join!(self.check(self.pool.done_last(), true), self.check_routes(true));
+    }
+
+    /// The same for every node that serves, when nothing more is to be done.
+    ///
+    /// # Errors
+    ///
+    /// What could not be verified, or is not well although the release left it alone.
+    pub(super) async fn verify_all(self: &Arc<Self>) -> Result<(), String> {
+        let checks = self.check(self.pool.names(), true);
+        let ((), routes) = tokio::join!(checks, self.check_routes(true));
+        routes.and_then(|()| self.pool.unverified().map_or(Ok(()), Err))
+    }
+
+    /// Checks these nodes, once or until each is known to be well or not.
+    async fn check(self: &Arc<Self>, names: Vec<String>, decide: bool) {
+        let mut names = names.into_iter();
+        let mut checks = JoinSet::new();
+        loop {
+            while checks.len() < AT_ONCE
+                && let Some(name) = names.next()
+            {
+                checks.spawn(self.clone().check_node(name, decide));
+            }
+            if checks.join_next().await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn check_node(self: Arc<Self>, name: String, decide: bool) {
+        loop {
+            let Some(part) = self.pool.begin_check(&name) else { return };
+            let Some(node) = self.member(&name, part) else { return };
+            let gate = Gate {
+                world: self.world.clone(),
+                consul: self.consul.clone(),
+                node: node.clone(),
+                mark: None,
+                sudo: self.spec.sudo,
+                any_version: part == Part::Other,
+                same_version: false,
+            };
+            let found = gate.attempt(&mut Index::default()).await;
+            match self.pool.note(node, part, found) {
+                Shown::Fallen(failure) => return self.fell(name, part, failure),
+                Shown::Doubt if decide => tokio::time::sleep(node.health.interval).await,
+                Shown::Doubt | Shown::Enough => return,
+            }
+        }
+    }
+
+    /// A node as it should be.
+    fn member(&self, name: &str, part: Part) -> Option<&NodeSpec> {
+        match part {
+            Part::RolledBack => self.spec.back.get(name).or_else(|| self.spec.node(name)),
+            Part::Done | Part::AsPlanned | Part::Other => self.spec.node(name),
+        }
+    }
+
+    /// Looks at every gateway, once or until each shows all nodes that are done, or has failed to for too long.
+    async fn check_routes(self: &Arc<Self>, decide: bool) -> Result<(), String> {
+        if !self.pool.has_done() {
+            return Ok(());
+        }
+        let looks = (0..self.gateways.len()).map(|place| self.clone().check_gateway(place, decide));
+        let looks = looks.collect::<JoinSet<_>>().join_all().await;
+        looks.into_iter().collect()
+    }
+
+    async fn check_gateway(self: Arc<Self>, place: usize, decide: bool) -> Result<(), String> {
+        let Some(gateway) = self.gateways.get(place) else { return Ok(()) };
+        let (begun, patience) = (Instant::now(), PATIENCE + 2 * gateway.lag());
+        loop {
+            let unread = match gateway.observe().await {
+                Ok(seen) => {
+                    let noted = self.pool.note_routes(&self.spec, gateway.name(), &seen, patience);
+                    for (name, failure) in noted.0 {
+                        self.fell(name, Part::Done, failure);
+                    }
+                    if !noted.1 {
+                        return Ok(());
+                    }
+                    None
+                }
+                // It proves nothing either way.
+                Err(problem) => Some(format!("{} cannot be read: {problem}", gateway.name())),
+            };
+            if !decide || (unread.is_some() && begun.elapsed() >= patience) {
+                return unread.map_or(Ok(()), Err);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// A node has fallen: it counts from now on.
+    fn fell(&self, name: String, part: Part, failure: Failure) {
+        if part != Part::RolledBack {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+            self.pool.first_fallen.get_or_init(|| name.clone());
+        }
+        // Nobody hears of it once the release has ended.
+        let _ = self.pool.fallen.send((name, failure));
+    }
+}

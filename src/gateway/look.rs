@@ -1,0 +1,161 @@
+//! One look at a gateway: asked, answered, and read; alone, or over connections that are held open together.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use super::{Ask, Asker, Driver, View};
+use crate::world::{Reply, World};
+
+/// Looks at the same time, where no connections can be held.
+const AT_ONCE: usize = 4;
+
+/// Answers that wait to be read.
+const WAITING: usize = 2;
+
+/// Longer answers, in bytes, are read beside everything else: a hostile one could take seconds.
+const LONG: usize = 16 * 1024;
+
+/// For reading one answer.
+const READING_TIME: Duration = Duration::from_secs(3);
+
+/// Long answers that are read at the same time; one that takes longer than its time is still being read.
+const READ_AT_ONCE: usize = 2;
+
+/// What one worker has shown.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// Its name, if it says one.
+    pub(super) worker: Option<String>,
+    /// What the gateway says it is.
+    pub(super) server: Option<String>,
+    pub(super) view: View,
+}
+
+/// Looks at one gateway. Cheap to clone.
+pub(super) struct Looker<W> {
+    asker: Asker<W>,
+    driver: Arc<dyn Driver>,
+    reading: Arc<Semaphore>,
+}
+
+impl<W> Clone for Looker<W> {
+    fn clone(&self) -> Self {
+        let (asker, driver) = (self.asker.clone(), self.driver.clone());
+        Self { asker, driver, reading: self.reading.clone() }
+    }
+}
+
+impl<W: World> Looker<W> {
+    pub(super) fn new(asker: Asker<W>, driver: Arc<dyn Driver>) -> Self {
+        Self { asker, driver, reading: Arc::new(Semaphore::new(READ_AT_ONCE)) }
+    }
+
+    pub(super) fn asker(&self) -> &Asker<W> {
+        &self.asker
+    }
+
+    pub(super) fn driver(&self) -> &dyn Driver {
+        &*self.driver
+    }
+
+    /// Asks every question of the driver on a connection of its own, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// When a question has no answer, or an answer cannot be read: says which.
+    pub(super) async fn one(&self) -> Result<Look, String> {
+        let replies = self.asker.ask_all(&self.driver.asks()).await;
+        self.read(replies.map_err(|error| error.to_string())?).await
+    }
+
+    /// Looks over `connections` connections that are held open together, until `take` breaks off. Returns whether all of
+    /// them were asked.
+    ///
+    /// Only the first question of a driver is answered by one worker for itself; what the others tell is the same for all.
+    pub(super) async fn row(
+        &self,
+        connections: usize,
+        mut take: impl FnMut(Result<Look, String>) -> ControlFlow<()>,
+    ) -> bool {
+        let asks = self.driver.asks();
+        let [Ask::Http(request), rest @ ..] = asks.as_slice() else {
+            return self.several(connections, take).await;
+        };
+        let rest = match self.asker.ask_all(rest).await {
+            Ok(rest) => rest,
+            Err(error) => return take(Err(error.to_string())).is_continue(),
+        };
+        let (sender, mut receiver) = mpsc::channel(WAITING);
+        let mut asking = JoinSet::new();
+        let (asker, request) = (self.asker.clone(), request.clone());
+        asking.spawn(async move { asker.ask_held(request, connections, sender).await });
+        while let Some(reply) = receiver.recv().await {
+            let look = match reply {
+                Ok(reply) => self.read([&[reply], rest.as_slice()].concat()).await,
+                Err(problem) => Err(problem),
+            };
+            if take(look).is_break() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The same where a look is no HTTP request.
+    async fn several(
+        &self,
+        looks: usize,
+        mut take: impl FnMut(Result<Look, String>) -> ControlFlow<()>,
+    ) -> bool {
+        let mut left = looks;
+        let mut looking = JoinSet::new();
+        loop {
+            while left > 0 && looking.len() < AT_ONCE {
+                left -= 1;
+                let looker = self.clone();
+                looking.spawn(async move { looker.one().await });
+            }
+            let Some(look) = looking.join_next().await else { return true };
+            if take(look.unwrap_or_else(|error| Err(error.to_string()))).is_break() {
+                return false;
+            }
+        }
+    }
+
+    async fn read(&self, replies: Vec<Reply>) -> Result<Look, String> {
+        let header = |name: &str| Some(replies.first()?.header(name)?.to_owned());
+        let worker = self.driver.worker_header().and_then(header);
+        let server = header("server");
+        let view = self.view(replies).await?;
+        Ok(Look { worker, server, view })
+    }
+
+    async fn view(&self, replies: Vec<Reply>) -> Result<View, String> {
+        let length: usize = replies.iter().map(|reply| reply.body.len()).sum();
+        if length <= LONG {
+            return self.driver.read(&replies);
+        }
+        let place = self.reading.clone().try_acquire_owned();
+        let place = place.map_err(|_| "an earlier answer is still being read".to_owned())?;
+        let driver = self.driver.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            driver.read(&replies)
+        });
+        match tokio::time::timeout(READING_TIME, reading).await {
+            Ok(Ok(view)) => view,
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => {
+                let (size, time) = (crate::text::size(length as u64), READING_TIME);
+                Err(format!(
+                    "its answer of {size} takes longer to read than {}",
+                    crate::text::duration(time)
+                ))
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What was seen of a gateway when nothing is being waited for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::look::Look;
+use crate::spec::Spec;
+
+/// How many entries of no node are kept by name.
+const NAMED: usize = 8;
+
+/// The most workers that are told apart.
+const MOST_WORKERS: usize = 1024;
+
+/// What was seen of a gateway. Of a list, only the playbook's nodes are kept: others may list thousands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// By address: whether every worker that answered routes there.
+    pub routed: BTreeMap<String, bool>,
+    /// By address: whether any worker that answered routes there.
+    pub routed_somewhere: BTreeMap<String, bool>,
+    /// By address: whether every worker's list lets go.
+    pub out: BTreeMap<String, bool>,
+    /// By address: the most requests in flight that any worker told; `None` where one told none.
+    pub in_flight: BTreeMap<String, Option<u64>>,
+    /// By address: why an entry cannot be read.
+    pub unread: BTreeMap<String, String>,
+    /// Entries that belong to no node of the playbook and get requests: how many at most, and the first of them.
+    pub others: usize,
+    /// Some of these.
+    pub other_names: BTreeSet<String>,
+    /// How many entries a reply had at most.
+    pub listed: usize,
+    /// Why requests go to everybody, whatever the list says of them.
+    pub disregarded: Option<String>,
+    /// The workers that were told apart.
+    pub workers: BTreeSet<String>,
+    /// How many replies were read.
+    pub reads: u32,
+}
+
+impl Observation {
+    /// Takes in one look; `nodes` are the addresses of the playbook.
+    pub(super) fn take(&mut self, look: Look, nodes: &[String]) {
+        let Look { worker, view, .. } = look;
+        self.reads += 1;
+        let first = self.reads == 1;
+        for address in nodes {
+            let Some(peer) = view.peers.get(address) else {
+                // A peer that only some workers list is not routed by all, and the others tell nothing of its requests.
+                self.routed.entry(address.clone()).and_modify(|routed| *routed = false);
+                self.in_flight.entry(address.clone()).and_modify(|most| *most = None);
+                continue;
+            };
+            let unread = view.unread.get(address);
+            let routed = self.routed.entry(address.clone()).or_insert(first);
+            *routed &= peer.routed();
+            let somewhere = self.routed_somewhere.entry(address.clone()).or_insert(false);
+            *somewhere |= peer.routed() || unread.is_some() || view.disregarded.is_some();
+            let out = self.out.entry(address.clone()).or_insert(true);
+            *out &= !peer.up && view.disregarded.is_none();
+            let most = self.in_flight.entry(address.clone()).or_insert(first.then_some(0));
+            *most = most.zip(peer.in_flight).map(|(most, told)| most.max(told));
+            if let Some(why) = unread {
+                self.unread.insert(address.clone(), why.clone());
+            }
+        }
+        let is_other = |address: &String| !nodes.contains(address);
+        let others = view.peers.iter().filter(|(address, peer)| peer.routed() && is_other(address));
+        let mut number = 0;
+        for (address, _) in others {
+            number += 1;
+            if self.other_names.len() < NAMED {
+                self.other_names.insert(crate::text::line(address, 60));
+            }
+        }
+        self.others = self.others.max(number);
+        self.listed = self.listed.max(view.peers.len());
+        self.disregarded = self.disregarded.take().or(view.disregarded);
+        if self.workers.len() < MOST_WORKERS {
+            self.workers.extend(worker.map(|name| crate::text::line(&name, 60)));
+        }
+    }
+
+    /// Returns whether every worker routes to `address`.
+    #[must_use]
+    pub fn routes_to(&self, address: &str) -> bool {
+        self.routed.get(address).copied().unwrap_or(false)
+    }
+
+    /// Returns how many nodes of the playbook every worker routes to.
+    #[must_use]
+    pub fn serving(&self, spec: &Spec) -> usize {
+        spec.nodes.iter().filter(|node| self.routes_to(&node.address)).count()
+    }
+
+    /// Returns whether any worker routes to `address`: then its users would miss it.
+    #[must_use]
+    pub fn routes_somewhere_to(&self, address: &str) -> bool {
+        self.routed_somewhere.get(address).copied().unwrap_or(false)
+    }
+
+    /// Returns whether every worker's list has let go of `address`.
+    #[must_use]
+    pub fn lets_go_of(&self, address: &str) -> bool {
+        self.out.get(address).copied().unwrap_or(true)
+    }
+}

@@ -1,0 +1,165 @@
+//! What one worker of a gateway shows, at one moment.
+
+use std::collections::BTreeMap;
+
+use crate::address;
+
+/// The nodes of the playbook, by their addresses, however a gateway spells them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Nodes(BTreeMap<String, String>);
+
+impl Nodes {
+    pub(super) fn new(addresses: &[String]) -> Self {
+        Self(addresses.iter().map(|node| (address::canonical(node), node.clone())).collect())
+    }
+
+    /// Returns the node at an address, as the playbook spells it.
+    pub(super) fn find(&self, address: &str) -> Option<&str> {
+        self.0.get(&address::canonical(address)).map(String::as_str)
+    }
+
+    /// Returns the name of an entry: the node's own spelling, or the address as it is written.
+    pub(super) fn name(&self, address: &str) -> String {
+        self.find(address).unwrap_or(address).to_owned()
+    }
+
+    /// Returns whether any of them has an IPv6 address, or any has another one.
+    pub(super) fn families(&self) -> (bool, bool) {
+        let is_ipv6 = |node: &String| address::is_ipv6(address::host_of(node));
+        (self.0.keys().any(is_ipv6), !self.0.keys().all(is_ipv6))
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+        self.0.values().map(String::as_str)
+    }
+}
+
+/// What one worker of a gateway shows, at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// Its peers, by address.
+    pub peers: BTreeMap<String, Peer>,
+    /// Why an entry cannot be read, by address. Such a peer is neither in nor out.
+    pub unread: BTreeMap<String, String>,
+    /// Why somebody may still work with another list; then it proves nobody out.
+    pub unsettled: Option<String>,
+    /// Why requests go to everybody in it, whatever it says of them; then nobody is out.
+    pub disregarded: Option<String>,
+}
+
+/// A peer as a worker shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Its list says that requests may go there.
+    pub up: bool,
+    /// An active check of the gateway's own keeps requests away.
+    pub held_down: bool,
+    /// Requests in flight there; `None` where the gateway does not count them, or it cannot be read.
+    pub in_flight: Option<u64>,
+}
+
+impl Peer {
+    /// Returns whether new requests go there now.
+    #[must_use]
+    pub fn routed(&self) -> bool {
+        self.up && !self.held_down
+    }
+}
+
+impl View {
+    /// Takes in an entry. A second one of the same address routes as long as one of them does; requests of which one
+    /// part is not counted are not counted.
+    pub(super) fn add(&mut self, address: String, peer: Peer) {
+        let Some(known) = self.peers.get_mut(&address) else {
+            self.peers.insert(address, peer);
+            return;
+        };
+        let is_routed = known.routed() || peer.routed();
+        known.up |= peer.up;
+        known.held_down = known.up && !is_routed;
+        known.in_flight = match (known.in_flight, peer.in_flight) {
+            (Some(one), Some(other)) => Some(one.saturating_add(other)),
+            _ => None,
+        };
+    }
+
+    /// Takes in an entry that cannot be read: it proves the peer neither in nor out.
+    pub(super) fn add_unread(&mut self, address: String, why: String) {
+        self.add(address.clone(), Peer { up: true, held_down: true, in_flight: None });
+        self.unread.entry(address).or_insert(why);
+    }
+
+    /// The same view, or an error where no entry of it can be read.
+    pub(super) fn readable(self) -> Result<Self, String> {
+        match self.unread.values().next() {
+            Some(why) if self.unread.len() == self.peers.len() => Err(why.clone()),
+            _ => Ok(self),
+        }
+    }
+
+    /// Returns whether new requests go to `address` now.
+    #[must_use]
+    pub fn routes_to(&self, address: &str) -> bool {
+        self.peers.get(address).is_some_and(Peer::routed)
+    }
+
+    /// Returns whether it lists any address of `pool` but this one.
+    #[must_use]
+    pub fn shows_any(&self, pool: &[String], but: &str) -> bool {
+        pool.iter().any(|address| address != but && self.peers.contains_key(address))
+    }
+
+    /// Returns whether the list lets go of `address`, whatever a check may say: a check can change its mind.
+    #[must_use]
+    pub fn lets_go_of(&self, address: &str) -> bool {
+        self.peers.get(address).is_none_or(|peer| !peer.up)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(in_flight: Option<u64>) -> Peer {
+        Peer { up: true, held_down: false, in_flight }
+    }
+
+    #[test]
+    fn requests_of_two_entries_add_up_and_are_unknown_where_one_is_not_counted() {
+        for (one, other, sum) in [
+            (Some(1), Some(2), Some(3)),
+            (Some(u64::MAX), Some(1), Some(u64::MAX)),
+            (Some(0), None, None),
+            (None, Some(0), None),
+        ] {
+            let mut view = View::default();
+            view.add("a:1".into(), peer(one));
+            view.add("a:1".into(), peer(other));
+            assert_eq!(view.peers["a:1"].in_flight, sum, "{one:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_read_is_neither_in_nor_out() {
+        let mut view = View::default();
+        view.add_unread("a:1".into(), "odd".into());
+        assert!(!view.routes_to("a:1") && !view.lets_go_of("a:1"));
+        assert_eq!(view.clone().readable(), Err("odd".into()));
+        // A second entry that can be read decides where it routes.
+        view.add("a:1".into(), Peer { up: false, ..peer(Some(0)) });
+        assert!(!view.routes_to("a:1") && !view.lets_go_of("a:1"));
+        view.add("a:1".into(), peer(Some(0)));
+        assert!(view.routes_to("a:1"));
+        view.add("b:1".into(), peer(None));
+        assert!(view.readable().is_ok());
+    }
+
+    #[test]
+    fn a_node_is_found_in_any_spelling_of_its_address() {
+        let nodes = Nodes::new(&["[::1]:9041".into(), "App:80".into()]);
+        assert_eq!(nodes.find("[0:0:0:0:0:0:0:1]:9041"), Some("[::1]:9041"));
+        assert_eq!(nodes.name("app:80"), "App:80");
+        assert_eq!((nodes.find("app:81"), nodes.name("app:81")), (None, "app:81".into()));
+        assert_eq!(nodes.families(), (true, true));
+    }
+}

@@ -1,0 +1,172 @@
+//! What keeps a node or a gateway from doing its part in a release. Pure.
+
+use std::collections::BTreeSet;
+
+use super::Fleet;
+use crate::gateway::Nature;
+use crate::health::Try;
+use crate::node::Survey;
+use crate::spec::{CountSpec, NodeSpec, Spec};
+use crate::text;
+
+/// Says what keeps gateways from doing their part: one that cannot proves nothing. A node whose connections must be
+/// counted because a gateway does not count requests needs the tool for it.
+#[must_use]
+pub fn unfit(
+    spec: &Spec,
+    fleet: &Fleet,
+    natures: &[(String, Result<Nature, String>)],
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (name, nature) in natures {
+        let Ok(nature) = nature else { continue };
+        problems.extend(nature.unfit.iter().map(|why| format!("gateway {name}: {why}")));
+        problems.extend(uncounted(spec, fleet, nature).map(|why| format!("gateway {name}: {why}")));
+    }
+    problems
+}
+
+/// Says why requests could not be counted, where a gateway's own counts cannot be used.
+#[must_use]
+pub fn uncounted(spec: &Spec, fleet: &Fleet, nature: &Nature) -> Option<String> {
+    let why = nature.miscounts.as_ref()?;
+    let without_sockets = |node: &NodeSpec| {
+        let facts = fleet.nodes.get(&node.name)?;
+        unseen_sockets(node, facts.survey.as_ref()?, &facts.health)
+    };
+    let asks =
+        |node: &&NodeSpec| matches!(node.in_flight, CountSpec::Gateways { or_sockets: None });
+    let falls_back =
+        |node: &&NodeSpec| matches!(node.in_flight, CountSpec::Gateways { or_sockets: Some(_) });
+    if spec.nodes.iter().any(|node| asks(&node)) {
+        return Some(format!("{why}; use `drain.in_flight` with `sockets` or `http`"));
+    }
+    let mut nodes = spec.nodes.iter().filter(falls_back);
+    nodes.find_map(|node| {
+        Some(format!("{why}; and the connections of {}: {}", node.name, without_sockets(node)?))
+    })
+}
+
+/// Says why the connections of a node cannot be counted.
+fn unseen_sockets(node: &NodeSpec, survey: &Survey, health: &Try) -> Option<String> {
+    if !survey.tools.contains("ss") {
+        return Some("it lacks ss".to_owned());
+    }
+    // It serves, so something listens.
+    (!survey.listener.bound && health.problem.is_none()).then(|| {
+        format!(
+            "it serves, but nothing on it listens on :{} (published by a container?), so its connections cannot be \
+             counted; set `drain.in_flight: {{ http: … }}`",
+            node.port()
+        )
+    })
+}
+
+/// Says why a node that answers cannot be used all the same.
+pub(super) fn unusable(
+    spec: &Spec,
+    node: &NodeSpec,
+    survey: &Survey,
+    health: &Try,
+) -> Option<String> {
+    let mut needed = BTreeSet::new();
+    if node.layout.is_some() {
+        needed.extend(["sha256sum", "tar", "gzip"]);
+    }
+    let counts_sockets = matches!(node.in_flight, CountSpec::Sockets(_));
+    if !spec.has_identity || counts_sockets {
+        needed.insert("ss");
+    }
+    let missing: Vec<_> = needed.into_iter().filter(|tool| !survey.tools.contains(*tool)).collect();
+    if !missing.is_empty() {
+        return Some(format!("it lacks {}", missing.join(", ")));
+    }
+    if let Some(problem) = counts_sockets.then(|| unseen_sockets(node, survey, health)).flatten() {
+        return Some(problem);
+    }
+    if survey.listener.bound && survey.listener.owners.is_empty() && !spec.has_identity {
+        return Some(format!(
+            "the process that listens on :{} cannot be seen, so a new one could not be told from it; \
+             set `health.identity` or `ssh.sudo`",
+            node.port()
+        ));
+    }
+    None
+}
+
+/// Says why the artifact could not be put on a node.
+pub(super) fn unplaceable(spec: &Spec, node: &NodeSpec, survey: &Survey) -> Option<String> {
+    let layout = node.layout.as_ref()?;
+    if survey.current_is_no_link {
+        return Some(format!("{} is there and is not a symlink", layout.current));
+    }
+    if !survey.writable {
+        return Some(format!(
+            "{} or the folder of {} cannot be written",
+            layout.releases, layout.current
+        ));
+    }
+    let digest = spec.artifact.as_ref()?.digest.as_ref()?;
+    let needed = digest.size + digest.unpacked;
+    match survey.free {
+        Some(free) if free < needed && !survey.staged => Some(format!(
+            "its disk is too full: {} free at {}, {} needed",
+            text::size(free),
+            layout.releases,
+            text::size(needed)
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::Listener;
+    use crate::playbook::load_text;
+    use crate::spec::Inputs;
+    use crate::survey::NodeFacts;
+
+    fn spec(drain: &str) -> Spec {
+        let text = format!(
+            "service: app
+registry: {{ type: gateway }}
+gateways: [{{ name: edge, type: caddy, admin_url: 'http://10.0.0.1:2019', handler: app }}]
+nodes: [{{ ssh: a, address: '10.0.1.1:80' }}, {{ ssh: b, address: '10.0.1.2:80' }}]
+restart: restart-it
+health: {{ tcp: '${{{{ node.address }}}}' }}
+{drain}"
+        );
+        let loaded = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
+        Spec::new(&loaded.playbook, &Inputs::default()).expect("complete")
+    }
+
+    fn fleet(spec: &Spec, tools: &[&str], bound: bool) -> Fleet {
+        let listener = Listener { bound, ..Listener::default() };
+        let tools = tools.iter().map(|tool| (*tool).to_owned()).collect();
+        let survey = Some(Survey { tools, listener, ..Survey::default() });
+        let facts = NodeFacts { survey, ..NodeFacts::default() };
+        let nodes = spec.nodes.iter().map(|node| (node.name.clone(), facts.clone()));
+        Fleet { nodes: nodes.collect(), ..Fleet::default() }
+    }
+
+    /// A gateway that forgets a node's requests with the node.
+    #[test]
+    fn counts_that_cannot_be_used_are_refused_where_they_are_asked_for_and_replaced_where_not() {
+        let why = Nature { miscounts: Some("it is old".into()), ..Nature::default() };
+        let asked = spec("drain: { in_flight: gateways }");
+        let full = |spec: &Spec| fleet(spec, &["ss"], true);
+        let told = uncounted(&asked, &full(&asked), &why).expect("asked for");
+        assert!(told.starts_with("it is old; use `drain.in_flight` with"), "{told}");
+        assert_eq!(uncounted(&asked, &full(&asked), &Nature::default()), None);
+        let default = spec("");
+        assert_eq!(uncounted(&default, &full(&default), &why), None);
+        let told = uncounted(&default, &fleet(&default, &[], true), &why).expect("no tool");
+        assert_eq!(told, "it is old; and the connections of a: it lacks ss");
+        // A container publishes the port: its connections are not the node's.
+        let told = uncounted(&default, &fleet(&default, &["ss"], false), &why).expect("unseen");
+        assert!(told.contains("published by a container?"), "{told}");
+        let sockets = spec("drain: { in_flight: { sockets: {} } }");
+        assert_eq!(uncounted(&sockets, &full(&sockets), &why), None);
+    }
+}

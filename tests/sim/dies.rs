@@ -1,0 +1,109 @@
+//! Versions that serve well at first, and then end.
+
+use rollgate::event::Outcome;
+
+use crate::attempt::End;
+use crate::faults::{Fault, When};
+use crate::judge;
+use crate::operator::Task;
+use crate::process::Start;
+use crate::schedule::{After, Schedule};
+use crate::story::{Ran, run, scratch};
+
+/// A release of four nodes whose new version serves for so long everywhere; it breaks no rule.
+#[track_caller]
+fn serves_for(milliseconds: u64, change: impl FnOnce(&mut Schedule)) -> Ran {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    schedule.shape.nodes = 4;
+    schedule.bad = (0..4).map(|node| (node, Start::ServesThenCrashes(500, milliseconds))).collect();
+    change(&mut schedule);
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    ran
+}
+
+/// The nodes whose service was stopped.
+fn stopped(ran: &Ran) -> Vec<&str> {
+    let stops = ran.events.lines().filter(|line| line.contains(r#""type":"step.started""#));
+    let stops = stops.filter(|line| line.contains(r#""step":"stop""#));
+    let mut names: Vec<_> =
+        stops.filter_map(|line| line.split(r#""node":""#).nth(1)?.split('"').next()).collect();
+    names.dedup();
+    names
+}
+
+#[test]
+fn one_that_ends_within_the_time_that_it_must_stay_healthy_is_never_enabled() {
+    for serves in [1_500, 5_000, 9_000] {
+        let ran = serves_for(serves, |schedule| schedule.shape.min_healthy = 10_000);
+        assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);
+        assert_eq!(stopped(&ran), ["node-1"]);
+        assert_eq!(ran.lost_by_faults, 0, "no client ever reached it");
+    }
+}
+
+/// When an event is told in the history, in milliseconds.
+fn moment(ran: &Ran, event: &str) -> u64 {
+    let line = ran.history.iter().find(|line| line.contains(event));
+    let time = line.and_then(|line| line.split_whitespace().next()).expect("the event");
+    let (seconds, millis) = time.split_once('.').expect("a time");
+    seconds.parse::<u64>().expect("seconds") * 1_000 + millis.parse::<u64>().expect("milliseconds")
+}
+
+/// How long the first node serves until an event of a release in which nothing ends.
+fn serves_until(event: &str) -> u64 {
+    let whole = serves_for(24 * 3_600_000, |_| {});
+    moment(&whole, event) - moment(&whole, "node-1: pid 1001 serves")
+}
+
+#[test]
+fn one_that_ends_before_the_next_node_is_stopped_costs_one_node() {
+    let (done, stop) =
+        (serves_until("node-1 : NodeDone"), serves_until("node-2 stop: StepStarted"));
+    for tenths in [1, 5, 9] {
+        let ran = serves_for(done + (stop - done) * tenths / 10, |_| {});
+        assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);
+        assert_eq!(stopped(&ran), ["node-1"], "{tenths}");
+        let told = "not healthy any more: connection refused, ";
+        assert!(ran.events.contains(told), "{}", ran.events);
+    }
+}
+
+#[test]
+fn one_that_ends_later_stops_the_release_wherever_it_is() {
+    for (event, expected) in [("node-2 start: StepStarted", 2), ("node-3 start: StepStarted", 3)] {
+        let ran = serves_for(serves_until(event), |_| {});
+        assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);
+        assert_eq!(stopped(&ran).len(), expected, "{:?}", stopped(&ran));
+        // The one that was stopped when another one ended does not serve with the same version.
+        let last = format!(r#""node":"node-{expected}""#);
+        let up = |line: &&str| line.contains(&last) && line.contains(r#""down":false"#);
+        assert_eq!(ran.events.lines().find(up), None);
+        assert!(ran.events.contains("not enabled: node-1 has failed with the same version"));
+    }
+}
+
+#[test]
+fn a_node_that_fell_goes_back_where_that_is_asked_for() {
+    let ran = serves_for(6_000, |schedule| schedule.shape.on_failure = "rollback_node");
+    assert!(matches!(ran.end, End::Finished(Outcome::RolledBack, 21)), "{:?}", ran.end);
+    assert!(ran.events.contains(r#""type":"node.rolled_back""#), "{}", ran.events);
+}
+
+/// The last node ends when nothing is left to be done: that is no release that is done.
+#[test]
+fn a_node_that_ends_last_of_all_is_noticed() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    let whole = run(&schedule, scratch.path(), true);
+    let mut events = whole.history.iter().filter(|line| line.contains("EVENT "));
+    let done = events.position(|line| line.contains("EVENT node-3 : NodeDone"));
+    schedule.faults = vec![(When::Event(done.expect("it is done") as u64 + 1), Fault::Crash(0))];
+    // Then nothing runs there; whoever goes on begins that node anew.
+    let (task, machine) = (Task::Resume, 0);
+    let after = After { delay: 100, task, machine, kill: None, breaks: false, last_machine: 0 };
+    schedule.after = Some(after);
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);
+    assert!(matches!(ran.ends[1].1, End::Finished(Outcome::Done, 0)), "{:?}", ran.ends);
+}
