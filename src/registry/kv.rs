@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Basis, Error, Looks, Switch, Written};
+use super::{Basis, Error, Looks, Switch, WRITE_PATIENCE, Written};
 use crate::consul::{self, Client, Entry, Guard, KvWrite};
 use crate::registry::{is_down, with_down};
 use crate::spec::Spec;
@@ -53,7 +53,7 @@ impl<W: World> Kv<W> {
 
     pub(super) async fn read(&self, address: &str) -> Result<Switch, Error> {
         let key = self.key(address);
-        let entry = self.client.kv_get(&key).await.map_err(|error| failed(&error))?;
+        let entry = self.client.kv_get(&key).await.map_err(|error| Error::of(&error, None))?;
         let entry =
             entry.ok_or_else(|| Error::Gone(format!("Consul has no key {key} any more")))?;
         switch(&entry).map_err(Error::Failed)
@@ -67,12 +67,13 @@ impl<W: World> Kv<W> {
     ) -> Result<Written, Error> {
         let value = with_down(&entry.value, down);
         let value = value.map_err(|error| Error::Failed(format!("{}: {error}", entry.key)))?;
-        let written = self.client.kv_compare_and_set(Some(guard), entry, value.as_bytes()).await;
+        let client = self.client.hurried(WRITE_PATIENCE);
+        let written = client.kv_compare_and_set(Some(guard), entry, value.as_bytes()).await;
         match written {
             Ok(KvWrite::Done(modify_index)) => Ok(Written::Done(modify_index)),
             Ok(KvWrite::Conflict) => Ok(Written::Conflict),
             Ok(KvWrite::NotHeld) => Ok(Written::NotHeld),
-            Err(error) => Err(failed(&error)),
+            Err(error) => Err(Error::of(&error, None)),
         }
     }
 
@@ -124,13 +125,6 @@ fn place(text: &str) -> Option<(Vec<u16>, u16)> {
     let (host, port) = text.split_once(':')?;
     let host: Vec<u16> = host.split('.').map(number).collect::<Option<_>>()?;
     Some((host, number(port)?))
-}
-
-fn failed(error: &consul::Error) -> Error {
-    match error {
-        consul::Error::Unknown(_) => Error::Unknown(error.to_string()),
-        _ => Error::Failed(error.to_string()),
-    }
 }
 
 #[cfg(test)]

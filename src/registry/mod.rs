@@ -11,6 +11,7 @@ mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::consul::{self, Client, Entry, Guard};
 use crate::gateway::Asker;
@@ -22,6 +23,9 @@ use kv::Kv;
 use service::{Owned, Service};
 
 pub use value::{SIZE_LIMIT, ValueError, is_down, with_down};
+
+/// How long Consul is asked to take a write before what the write rests on is looked at again.
+const WRITE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// By node: how it is marked, or why it cannot be marked.
 pub type Looks = BTreeMap<String, Result<Look, String>>;
@@ -106,6 +110,21 @@ pub enum Error {
     /// Nothing was done.
     #[error("{0}")]
     Failed(String),
+}
+
+impl Error {
+    /// What Consul, or one agent at a place, said of a switch.
+    fn of(error: &consul::Error, agent: Option<&str>) -> Self {
+        let told = match agent {
+            Some(place) => format!("agent {place}: {error}"),
+            None => error.to_string(),
+        };
+        match error {
+            consul::Error::Unknown(_) => Self::Unknown(told),
+            consul::Error::Unreachable(_) => Self::Away(told),
+            _ => Self::Failed(told),
+        }
+    }
 }
 
 impl<W: World> Registry<W> {

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::agents::{Named, is_host};
-use super::{Basis, Error, Looks, Switch, Written};
+use super::{Basis, Error, Looks, Switch, WRITE_PATIENCE, Written};
 use crate::address;
 use crate::consul::{self, Client, Index, Instance, Maintenance};
 use crate::playbook::Extent;
@@ -120,7 +120,7 @@ impl<W: World> Service<W> {
 
     pub(super) async fn read(&self, node: &NodeSpec) -> Result<Switch, Error> {
         let instances = self.client.instances(&self.name).await;
-        let instances = instances.map_err(|error| Error::Failed(error.to_string()))?;
+        let instances = instances.map_err(|error| Error::of(&error, None))?;
         self.found(node, &instances).await
     }
 
@@ -136,8 +136,7 @@ impl<W: World> Service<W> {
         let owned = Owned { agent, through, id: instance.id.clone() };
         let place = owned.place();
         let maintenance = owned.agent(&self.client).maintenance(instance).await;
-        let maintenance =
-            maintenance.map_err(|error| Error::Failed(format!("agent {place}: {error}")))?;
+        let maintenance = maintenance.map_err(|error| Error::of(&error, Some(&place)))?;
         let id = text::line(&instance.id, 60);
         let Some(maintenance) = maintenance else {
             return Err(Error::Gone(format!("the agent at {place} does not own {id}")));
@@ -170,15 +169,14 @@ impl<W: World> Service<W> {
     }
 
     pub(super) async fn write(&self, owned: &Owned, down: bool) -> Result<Written, Error> {
-        let agent = owned.agent(&self.client);
+        let agent = owned.agent(&self.client.hurried(WRITE_PATIENCE));
         let extent = match self.extent {
             Extent::Instance => consul::Extent::Instance(&owned.id),
             Extent::Node => consul::Extent::Node,
         };
         match agent.set_maintenance(extent, down, &self.reason).await {
             Ok(()) => Ok(Written::Done(0)),
-            Err(error @ consul::Error::Unknown(_)) => Err(Error::Unknown(error.to_string())),
-            Err(error) => Err(Error::Failed(format!("agent {}: {error}", owned.place()))),
+            Err(error) => Err(Error::of(&error, Some(&owned.place()))),
         }
     }
 

@@ -105,3 +105,22 @@ fn a_gateway_that_can_be_read_and_is_behind_is_waited_for() {
     assert!(ran.events.contains(PUT_BACK));
     assert!(ran.took - SETTLES > 60_000, "{} ms", ran.took);
 }
+
+/// Consul takes no write for eight seconds; meanwhile another node dies, and a gateway's own check lets go of it.
+#[test]
+fn a_node_is_not_marked_down_by_an_old_look_at_the_gateways() {
+    let whole = run(&Schedule::plain(), scratch().path(), true);
+    let mut events = whole.history.iter().filter(|line| line.contains("EVENT "));
+    let writing = events.position(|line| line.contains("EVENT node-1 disable: RegistryWriting"));
+    let when = When::Event(writing.expect("it is marked down") as u64 + 1);
+    let mut schedule = Schedule::plain();
+    schedule.shape.gateways[0].checks = true;
+    schedule.faults = vec![(when, Fault::Election(8_000)), (when, Fault::Crash(2))];
+    let scratch = scratch();
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    assert!(matches!(ran.end, End::Finished(_, 20)), "{:?}", ran.end);
+    let down = |line: &&str| line.contains("registry.written") && line.contains(r#""down":true"#);
+    assert_eq!(ran.events.lines().find(down), None);
+    assert!(ran.events.contains("gw-1 would route to 1 node only, fewer than 2"), "{}", ran.events);
+}
