@@ -190,14 +190,17 @@ impl<W: World> NodeRun<W> {
     }
 
     /// The node was done and is not well any more: goes back to what ran before if that is asked for and the way is known, and
-    /// leaves rotation otherwise.
+    /// leaves rotation otherwise, unless it was as it should be from the start.
     pub(super) async fn fall(mut self, failure: Failure) {
         self.bound = Bound::Out;
         if !self.tell_failure(Step::Health, failure).await {
             return;
         }
         if !self.turn_back().await {
-            self.withdraw().await;
+            // What the release has not changed is nothing to take back.
+            if self.stopped {
+                self.withdraw().await;
+            }
         } else if self.walk().await == Arrival::Done {
             self.shared.pool.join(&self.node.name, Part::RolledBack);
         }

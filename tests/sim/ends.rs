@@ -21,6 +21,9 @@ const COPIES: &str = "rollgate/app/journal/";
 /// What ran before a schedule began.
 const OLD: &str = "1";
 
+/// What it brings.
+const NEW: &str = "2";
+
 impl State {
     /// A new release begins: what earlier ones did to the nodes is what it finds.
     pub(crate) fn new_release(&mut self, to: Option<&str>) {
@@ -31,6 +34,12 @@ impl State {
             let before = node.process.as_ref().map(|process| process.pid);
             node.deeds = Deeds { before, ..Deeds::default() };
         }
+    }
+
+    /// The last release, which was to undo another one, never began as far as anybody knows.
+    pub(crate) fn forget_release(&mut self) {
+        self.watch.undoes = false;
+        self.watch.target = self.watch.versioned.then(|| NEW.to_owned());
     }
 
     /// A release tells how many requests it has cut.

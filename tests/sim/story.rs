@@ -187,9 +187,12 @@ impl Story<'_> {
             };
             let quiet = self.schedule.faults.is_empty();
             let next = self.attempt(act, if quiet { 1_000 } else { SETTLES }, !stale);
-            stale |= next.end == End::Killed
-                && after.last_machine != after.machine
-                && !self.copy_is_true();
+            let moves = next.end == End::Killed && after.last_machine != after.machine;
+            stale |= moves && !self.copy_is_true();
+            // Killed before Consul knew of it: for everybody else it never began.
+            if moves && act.task == Task::Rollback && next.durable <= 1 {
+                self.look(State::forget_release);
+            }
         }
         self.look(State::heal);
         self.pass(if self.schedule.faults.is_empty() { SETTLES / 3 } else { HEALS });
