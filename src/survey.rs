@@ -16,7 +16,7 @@ use crate::node::{Operation, Survey};
 use crate::registry::Registry;
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
-use crate::world::{Command, RunError, Stdin, World};
+use crate::world::{Command, RunError, World};
 
 /// How many nodes are looked at together.
 const AT_ONCE: usize = 32;
@@ -271,7 +271,7 @@ async fn ask<W: World>(
     operation: Operation,
     sudo: bool,
 ) -> Result<String, String> {
-    let command = Command { operation, stdin: Stdin::Empty, timeout: NODE_TIMEOUT, sudo };
+    let command = Command::new(operation, NODE_TIMEOUT, sudo);
     match world.run(&node.host, command).await {
         Ok(output) if output.success() => Ok(output.stdout_text()),
         Ok(output) => {

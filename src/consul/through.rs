@@ -35,12 +35,9 @@ pub(super) async fn http<W: World>(
         }
     };
     let timeout = request.timeout;
-    let command = Command {
-        operation: Operation::Fetch { method, url: request.url, timeout },
-        stdin: Stdin::Text(settings(&request.headers)),
-        timeout,
-        sudo: false,
-    };
+    let operation = Operation::Fetch { method, url: request.url, timeout };
+    let command =
+        Command::new(operation, timeout, false).reading(Stdin::Text(settings(&request.headers)));
     match world.run(host, command).await {
         Ok(output) => answer(&output, timeout),
         Err(RunError::NotStarted(problem)) => Err(HttpError::NotSent(problem)),
@@ -100,7 +97,8 @@ mod tests {
                            Content-Length: 30\r\n\r\nUnknown service \"app-9\"\r\n\r\nend";
 
     fn output(status: i32, stdout: &str, stderr: &str) -> Output {
-        Output { status: Some(status), stdout: stdout.into(), stderr: stderr.into() }
+        let (stdout, stderr) = (stdout.into(), stderr.into());
+        Output { status: Some(status), stdout, stderr, noise: None }
     }
 
     #[test]

@@ -34,18 +34,10 @@ impl<W: World> NodeRun<W> {
             return Ok(Found::from(format!("{name} was there already")));
         }
         self.tell(step, format!("uploading {}", text::size(size)), None, TIMEOUT);
-        let upload = Command {
-            operation: Operation::Upload { layout: layout.clone() },
-            stdin: Stdin::File(artifact.file.clone()),
-            timeout: TIMEOUT,
-            sudo: self.shared.spec.sudo,
-        };
-        let unpack = Command {
-            operation: Operation::Unpack { layout },
-            stdin: Stdin::Empty,
-            timeout: TIMEOUT,
-            sudo: self.shared.spec.sudo,
-        };
+        let command = |operation| Command::new(operation, TIMEOUT, self.shared.spec.sudo);
+        let upload = command(Operation::Upload { layout: layout.clone() });
+        let upload = upload.reading(Stdin::File(artifact.file.clone()));
+        let unpack = command(Operation::Unpack { layout });
         self.receive("upload", upload).await?;
         self.tell(step, "unpacking".into(), None, TIMEOUT);
         self.receive("unpack", unpack).await?;

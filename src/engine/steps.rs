@@ -12,7 +12,7 @@ use crate::lock::NotHeld;
 use crate::node::Operation;
 use crate::spec::Shell;
 use crate::text;
-use crate::world::{Command, Host, Output, RunError, Stdin, World};
+use crate::world::{Command, Host, Output, RunError, World};
 
 /// For operations of our own on a node.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -243,13 +243,8 @@ impl<W: World> NodeRun<W> {
     }
 
     async fn run(&self, host: &Host, shell: &Shell, needs: Needs) -> Result<Output, Trouble> {
-        let command = Command {
-            operation: Operation::User { command: shell.run.clone() },
-            stdin: Stdin::Empty,
-            timeout: shell.timeout,
-            sudo: shell.sudo,
-        };
-        self.reach(host, command, needs).await
+        let operation = Operation::User { command: shell.run.clone() };
+        self.reach(host, Command::new(operation, shell.timeout, shell.sudo), needs).await
     }
 
     /// Runs an operation of our own that may be repeated.
@@ -258,12 +253,7 @@ impl<W: World> NodeRun<W> {
         operation: Operation,
         needs: Needs,
     ) -> Result<String, Trouble> {
-        let command = Command {
-            operation,
-            stdin: Stdin::Empty,
-            timeout: OPERATION_TIMEOUT,
-            sudo: self.shared.spec.sudo,
-        };
+        let command = Command::new(operation, OPERATION_TIMEOUT, self.shared.spec.sudo);
         let mut result = self.reach(&self.node.host, command.clone(), needs).await;
         if matches!(&result, Err(Trouble::Lost(_))) {
             let again = self.reach(&self.node.host, command, needs).await;
@@ -378,6 +368,7 @@ mod tests {
             status: Some(3),
             stdout: b"trying\n".to_vec(),
             stderr: b"first\nno such unit\n\n".to_vec(),
+            noise: None,
         };
         let failure = command_failure(&output);
         assert_eq!(failure.reason, "exit 3: no such unit");

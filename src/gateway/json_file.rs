@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Ask, ok};
 use crate::node::Operation;
-use crate::world::{Command, Host, Reply, Stdin};
+use crate::world::{Command, Host, Reply};
 
 /// For one command on the file's machine, the connection to it included.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,9 +42,7 @@ impl JsonFile {
     }
 
     fn run(&self, operation: Operation) -> Ask {
-        let (stdin, sudo) = (Stdin::Empty, self.sudo);
-        let command = Command { operation, stdin, timeout: COMMAND_TIMEOUT, sudo };
-        Ask::Run(self.host.clone(), command)
+        Ask::Run(self.host.clone(), Command::new(operation, COMMAND_TIMEOUT, self.sudo))
     }
 }
 

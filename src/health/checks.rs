@@ -7,7 +7,7 @@ use crate::consul::Index;
 use crate::node::Operation;
 use crate::spec::{HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, Shell};
 use crate::text;
-use crate::world::{Command, Host, Reply, Request, Stdin, World};
+use crate::world::{Command, Host, Reply, Request, World};
 
 /// What one try found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -117,12 +117,8 @@ impl<W: World> Gate<W> {
     }
 
     async fn try_command(&self, host: &Host, shell: &Shell, timeout: Duration) -> Try {
-        let command = Command {
-            operation: Operation::User { command: shell.run.clone() },
-            stdin: Stdin::Empty,
-            timeout: timeout.min(shell.timeout),
-            sudo: shell.sudo,
-        };
+        let operation = Operation::User { command: shell.run.clone() };
+        let command = Command::new(operation, timeout.min(shell.timeout), shell.sudo);
         match self.world.run(host, command).await {
             Ok(output) if output.success() => Try::default(),
             Ok(output) => {

@@ -20,7 +20,7 @@ use crate::event::Failure;
 use crate::node::{Listener, Mark, Operation};
 use crate::spec::NodeSpec;
 use crate::text;
-use crate::world::{Command, Stdin, World};
+use crate::world::{Command, World};
 
 pub use checks::{Try, identity_of};
 pub use streak::{Change, Streak};
@@ -201,12 +201,8 @@ impl<W: World> Gate<W> {
     }
 
     async fn listener(&self) -> Result<Listener, String> {
-        let command = Command {
-            operation: Operation::Listener { port: self.node.port() },
-            stdin: Stdin::Empty,
-            timeout: LISTENER_TIMEOUT,
-            sudo: self.sudo,
-        };
+        let operation = Operation::Listener { port: self.node.port() };
+        let command = Command::new(operation, LISTENER_TIMEOUT, self.sudo);
         let output = self.world.run(&self.node.host, command).await;
         let output = output.map_err(|error| format!("its process cannot be looked at: {error}"))?;
         if !output.success() {

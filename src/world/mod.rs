@@ -226,6 +226,20 @@ pub struct Command {
     pub sudo: bool,
 }
 
+impl Command {
+    /// A command that reads nothing.
+    #[must_use]
+    pub fn new(operation: crate::node::Operation, timeout: Duration, sudo: bool) -> Self {
+        Self { operation, stdin: Stdin::Empty, timeout, sudo }
+    }
+
+    /// The same with something to read.
+    #[must_use]
+    pub fn reading(self, stdin: Stdin) -> Self {
+        Self { stdin, ..self }
+    }
+}
+
 /// The standard input of a [`Command`].
 #[derive(Debug, Clone)]
 pub enum Stdin {
@@ -233,7 +247,7 @@ pub enum Stdin {
     Empty,
     /// The bytes of a local file.
     File(PathBuf),
-    /// A few words, for whoever must not be seen on a command line.
+    /// A text that must not be seen on a command line.
     Text(Secret),
 }
 
@@ -246,6 +260,9 @@ pub struct Output {
     pub stdout: Vec<u8>,
     /// The last part of standard error.
     pub stderr: Vec<u8>,
+    /// The start of what the host printed on standard output before the command began, in one line: the start files of its
+    /// login shell print.
+    pub noise: Option<String>,
 }
 
 impl Output {

@@ -243,7 +243,7 @@ impl World for Replay {
             error => RunError::NotStarted(error.to_string()),
         })?;
         let stderr = answer.stderr.into_bytes();
-        Ok(Output { status: Some(answer.exit), stdout: answer.reply.body, stderr })
+        Ok(Output { status: Some(answer.exit), stdout: answer.reply.body, stderr, noise: None })
     }
 
     async fn exchange(&self, _: &str, say: &[u8], timeout: Duration) -> Result<Vec<u8>, HttpError> {

@@ -9,3 +9,4 @@ mod connections;
 mod ends;
 mod harness;
 mod http;
+mod shells;

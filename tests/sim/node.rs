@@ -150,7 +150,8 @@ pub(crate) fn version_of(folder: &str) -> &str {
 }
 
 pub(crate) fn output(status: i32, stdout: impl Into<Vec<u8>>, stderr: &str) -> Reaction {
-    let output = Output { status: Some(status), stdout: stdout.into(), stderr: stderr.into() };
+    let (stdout, stderr) = (stdout.into(), stderr.into());
+    let output = Output { status: Some(status), stdout, stderr, noise: None };
     Reaction::Answer(0, Answer::Run(Ok(output)))
 }
 

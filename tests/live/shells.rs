@@ -1,0 +1,127 @@
+//! Login shells and what is put around them: whatever stands between sshd and `/bin/sh`, a command runs the same.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rollgate::world::{Live, LiveSettings, RunError, Stdin, World as _};
+
+use super::harness::{Sshd, command, node, sh};
+
+/// A wrapper as `ForceCommand` names it, in a folder that stays as long as this.
+struct Wrapper {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Wrapper {
+    fn new(script: &str) -> Self {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let path = folder.path().join("wrapper");
+        std::fs::write(&path, script).expect("write");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("rights");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))
+            .expect("rights");
+        Self { _folder: folder, path }
+    }
+
+    fn sshd(&self) -> Sshd {
+        Sshd::start(&format!("ForceCommand {}", self.path.display()))
+    }
+}
+
+/// What sshd does with a login shell.
+fn login(shell: &str) -> String {
+    let bin = ["/bin", "/usr/bin"].map(|bin| Path::new(bin).join(shell));
+    assert!(bin.iter().any(|path| path.exists()), "no {shell}; scripts/setup installs it");
+    format!("#!/bin/bash\nexec {shell} -c \"$SSH_ORIGINAL_COMMAND\"\n")
+}
+
+/// Everything that a quote or a line break could spoil.
+const SCRIPT: &str =
+    "printf '%s|' 'a b' \"it's\" '\\n' '!x' '$HOME' '\\\\' \"$(printf '%s' '`x`')\"
+cat <<'end' # a comment
+  two\tlines; {a,b} *
+end
+if true
+then echo \"done\"
+fi";
+
+const PRINTED: &str = "a b|it's|\\n|!x|$HOME|\\\\|`x`|  two\tlines; {a,b} *\ndone\n";
+
+#[tokio::test]
+async fn command_runs_the_same_behind_every_login_shell() {
+    let noisy = "#!/bin/bash\necho 'Last update: 3 days ago'; printf '\\033]0;title\\007'\n\
+                 echo warning >&2\nbash -c \"$SSH_ORIGINAL_COMMAND\"\nr=$?\necho bye\nexit $r\n";
+    let unquoted = "#!/bin/sh\nexec $SSH_ORIGINAL_COMMAND\n";
+    for (name, script, noise) in [
+        ("fish", login("fish"), None),
+        ("tcsh", login("tcsh"), None),
+        ("bash", login("bash"), None),
+        ("dash", login("dash"), None),
+        ("busybox", login("busybox").replace("busybox", "busybox sh"), None),
+        ("noise", noisy.to_owned(), Some("Last update: 3 days ago")),
+        ("unquoted", unquoted.to_owned(), None),
+    ] {
+        let wrapper = Wrapper::new(&script);
+        let sshd = wrapper.sshd();
+        let live = sshd.live();
+        let output =
+            sh(&live, &node(), SCRIPT).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(output.stdout_text(), PRINTED, "{name}");
+        assert_eq!(output.stderr_text(), "", "{name}");
+        let told = output.noise.as_deref().unwrap_or_default();
+        assert!(noise.map_or(told.is_empty(), |noise| told.starts_with(noise)), "{name}: {told:?}");
+
+        assert_eq!(sh(&live, &node(), "exit 7").await.expect(name).status, Some(7), "{name}");
+        let file = sshd.path("data");
+        std::fs::write(&file, "one\n\0two").expect("write");
+        let upload = command("wc -c; cat", 30).reading(Stdin::File(file));
+        let output = live.run(&node(), upload).await.expect(name);
+        assert_eq!(output.stdout_text().trim(), "8", "{name}");
+        let error = live.run(&node(), command("sleep 60", 1)).await.expect_err("time runs out");
+        assert!(matches!(error, RunError::TimedOut(_)), "{name}: {error}");
+        let mut root = command("printf '%s\\n' \"it's\nroot\"", 10);
+        root.sudo = true;
+        let output = live.run(&node(), root).await.expect(name);
+        assert_eq!(output.stdout_text(), "it's\nroot\n", "{name}");
+        live.close().await;
+    }
+}
+
+#[tokio::test]
+async fn shell_that_starts_no_script_is_quoted_and_nothing_runs() {
+    let folder = tempfile::tempdir().expect("temp dir");
+    let file = folder.path().join("ran");
+    for script in [
+        "#!/bin/bash\necho 'This account is not available'; exit 1\n",
+        // It takes what it reads for its own.
+        "#!/bin/bash\necho 'One-time password:'; read -r otp; echo 'Access denied' >&2; exit 1\n",
+        "#!/bin/bash\ncat >/dev/null & echo 'Maintenance until 10:00' >&2; exit 0\n",
+    ] {
+        let wrapper = Wrapper::new(script);
+        let sshd = wrapper.sshd();
+        let live = sshd.live();
+        let touch = format!("touch {}", file.display());
+        let error = sh(&live, &node(), &touch).await.expect_err("it does not run");
+        let RunError::NotStarted(said) = &error else { panic!("{error:?}") };
+        assert!(said.starts_with("node did not start /bin/sh; its login shell says: "), "{said}");
+        let words = ["not available", "Access denied", "Maintenance until 10:00"];
+        assert!(words.iter().any(|word| said.contains(word)), "{said}");
+        assert!(!file.exists());
+        live.close().await;
+    }
+}
+
+/// The start files of an account may take their time; that is not the command's.
+#[tokio::test]
+async fn slow_start_file_does_not_use_up_the_time_of_the_command() {
+    let wrapper = Wrapper::new("#!/bin/sh\nsleep 3\nexec $SSH_ORIGINAL_COMMAND\n");
+    let sshd = wrapper.sshd();
+    let live =
+        Live::new(LiveSettings { connect_timeout: Duration::from_secs(5), ..sshd.settings() })
+            .expect("settings");
+    let output = live.run(&node(), command("sleep 1; echo done", 2)).await.expect("in time");
+    assert_eq!(output.stdout_text(), "done\n");
+    live.close().await;
+}
