@@ -41,7 +41,7 @@ pub(super) async fn http<W: World>(
     match world.run(host, command).await {
         Ok(output) => answer(&output, timeout),
         Err(RunError::NotStarted(problem)) => Err(HttpError::NotSent(problem)),
-        Err(RunError::TimedOut(after)) => Err(HttpError::TimedOut(after)),
+        Err(RunError::TimedOut { after, .. }) => Err(HttpError::TimedOut(after)),
         Err(error @ RunError::Lost(_)) => Err(HttpError::Broken(error.to_string())),
     }
 }

@@ -281,8 +281,11 @@ impl<W: World> NodeRun<W> {
                 Err(RunError::NotStarted(problem)) => {
                     return Err(Trouble::NotBegun(format!("{host} cannot be reached: {problem}")));
                 }
-                Err(error @ RunError::TimedOut(_)) => {
+                Err(error @ RunError::TimedOut { left: 0, .. }) => {
                     return Err(Trouble::from(format!("{error}; it was ended")));
+                }
+                Err(error @ RunError::TimedOut { .. }) => {
+                    return Err(Trouble::from(error.to_string()));
                 }
                 Err(error @ RunError::Lost(_)) => {
                     return Err(Trouble::Lost(error.to_string()));

@@ -91,7 +91,7 @@ impl<W: World> Asker<W> {
                     let problem = format!("{host}: {error}");
                     match error {
                         RunError::NotStarted(_) => AskError::NotSent(problem),
-                        RunError::TimedOut(_) | RunError::Lost(_) => AskError::Unknown(problem),
+                        RunError::TimedOut { .. } | RunError::Lost(_) => AskError::Unknown(problem),
                     }
                 })?;
                 printed(output).map_err(|problem| AskError::Failed(format!("{host}: {problem}")))

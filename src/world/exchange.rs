@@ -17,8 +17,8 @@ use super::{Command, OUTPUT_LIMIT, Output, RunError, Stdin};
 /// For the login shell to start the script: its start files may take their time.
 const GREETING: Duration = Duration::from_secs(20);
 /// How much longer than the command's own time its end is waited for: 5 s between `TERM` and
-/// `KILL`, and time for the word to come through.
-const GRACE: Duration = Duration::from_secs(8);
+/// `KILL`, a second for `KILL`, and time to look at every process and for the word to come through.
+const GRACE: Duration = Duration::from_secs(9);
 /// The script's own lines are shorter than this.
 const WORD_LIMIT: usize = 128;
 /// How much is kept of what the host printed before the command began.
@@ -35,6 +35,8 @@ pub(super) struct Exchange {
     pub(super) started: bool,
     /// How it ended; `None` when the streams closed without a word.
     pub(super) end: Option<Word>,
+    /// How many of its processes could not be ended.
+    pub(super) left: usize,
     /// What it printed; the status is not filled in.
     pub(super) output: Output,
     /// What the host said on both outputs before the script was ready, in one line.
@@ -154,6 +156,7 @@ impl<O: AsyncRead + Unpin, E: AsyncRead + Unpin> Talk<O, E> {
             match word {
                 Word::Ready | Word::Over => {}
                 Word::Started => self.exchange.started = true,
+                Word::Left(number) => self.exchange.left = number,
                 end @ (Word::Missing(_) | Word::Exited(_) | Word::TimedOut | Word::CutOff) => {
                     self.exchange.end = Some(end);
                 }
@@ -335,6 +338,13 @@ mod tests {
             assert!(exchange.said.starts_with("no shell fish: Unknown command"), "{exchange:?}");
             assert_eq!(exchange.output.stdout, b"");
         }
+    }
+
+    #[test]
+    fn survivors_are_counted() {
+        let err = b"MARK ready\nMARK started\nMARK left 2\nMARK ended 143 124\n";
+        let exchange = hear(b"MARK ready\nMARK end\n", err);
+        assert_eq!((exchange.end, exchange.left), (Some(Word::TimedOut), 2));
     }
 
     /// A daemon that keeps the streams open, or writes to them, does not delay the end.

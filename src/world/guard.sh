@@ -2,6 +2,7 @@
 # Runs `script` in a session of its own, with a guard beside it. The shell has parsed all of this before it runs any of it.
 #
 # mark    begins every line that is for rollgate; no output contains it by chance
+# label   stands in the environment of the command and of what it starts
 # limit   seconds until the command is ended
 # input   `data`: the command reads standard input; `line`: standard input is the life line, its end ends the command
 
@@ -13,38 +14,93 @@ printf '%s ready\n' "$mark"
 printf '%s ready\n' "$mark" >&2
 # A connection that breaks before this line has come has changed nothing.
 IFS= read -r go || exit 125
-exec 3<&0 </dev/null
+exec 3<&0 4>&2 </dev/null
 printf '%s started\n' "$mark" >&2
 if [ "$input" = data ]; then
-  setsid "$shell" -c "$script" <&3 3<&- &
+  ROLLGATE_COMMAND=$label setsid "$shell" -c "$script" <&3 3<&- 4>&- &
 else
-  setsid "$shell" -c "$script" 3<&- &
+  ROLLGATE_COMMAND=$label setsid "$shell" -c "$script" 3<&- 4>&- &
 fi
 command=$!
 
-# Ends what is left of the session: `signal TERM`, `signal KILL`; `signal 0` tells whether something is left. `/proc` also finds
-# what left the process group (`timeout` does); where it is missing, the group is all there is.
+newline='
+'
+known=' ' # pid:start of each process of the command's, also of those that have left its session and lost their parent
+pids=' '
+
+# Prints the processes whose environment has the label, as far as it may be read. A grep that ends at a NUL is no help.
+labelled() {
+  if printf 'a\0b' | grep -qF b; then
+    timeout 3 grep -lsF -e "ROLLGATE_COMMAND=$label" /proc/[0-9]*/environ | tr -cd '0-9\n' | tr '\n' ' '
+    return
+  fi
+  for environ in /proc/[0-9]*/environ; do
+    while IFS= read -r text || [ -n "$text" ]; do
+      case $text in *"ROLLGATE_COMMAND=$label"*) pid=${environ#/proc/}; printf '%s ' "${pid%/*}" ;; esac
+      text=
+    done <"$environ"
+  done
+}
+
+# Finds what is alive of the command: its session, what its processes started, what has the label.
+look() {
+  alive=
+  [ -r /proc/self/stat ] || { ! kill -0 "-$command" || alive=$command; return; }
+  with_label=" $(labelled) "
+  stats=$(cat /proc/[0-9]*/stat)
+  set -f
+  more=yes
+  while [ -n "$more" ]; do
+    more='' alive=''
+    IFS=$newline
+    for line in $stats; do
+      IFS=' '
+      pid=${line%% *}
+      # After the name, which may contain anything: state, parent, group, session, and as the 20th the start.
+      # shellcheck disable=SC2086
+      set -- ${line##*) }
+      [ "$1" != Z ] || continue
+      case $known in
+        *" $pid:${20} "*) alive="$alive $pid" ;;
+        *)
+          mine=
+          [ "$4" != "$command" ] || mine=yes
+          case $pids in *" $2 "*) mine=yes ;; esac
+          case $with_label in *" $pid "*) mine=yes ;; esac
+          if [ -n "$mine" ]; then
+            known="$known$pid:${20} " pids="$pids$pid " alive="$alive $pid" more=yes
+          fi
+          ;;
+      esac
+    done
+    unset IFS
+  done
+  set +f
+}
+
 signal() {
   kill "-$1" "-$command"
-  found=$?
-  [ -r /proc/self/stat ] || return $found
-  found=1
-  for stat in /proc/[0-9]*/stat; do
-    read -r line <"$stat" || continue
-    pid=${line%% *}
-    # shellcheck disable=SC2086
-    set -- "$1" ${line##*) }
-    [ "$5" = "$command" ] && [ "$2" != Z ] && kill "-$1" "$pid" && found=0
-  done
-  return $found
+  for pid in $alive; do kill "-$1" "$pid"; done
 }
 
 finish() {
+  look
   signal TERM
-  sleep 5 & patience=$!
-  while kill -0 "$patience" && signal 0; do sleep 0.1; done
+  sleep 5 4>&- & patience=$!
+  look
+  while [ -n "$alive" ] && kill -0 "$patience"; do sleep 0.1; look; done
   kill -KILL "$patience"
-  signal KILL
+  sleep 1 4>&- & patience=$!
+  while [ -n "$alive" ]; do
+    signal KILL
+    sleep 0.05
+    look
+    kill -0 "$patience" || break
+  done
+  kill -KILL "$patience"
+  # shellcheck disable=SC2086
+  set -- $alive
+  [ $# -eq 0 ] || printf '%s left %s\n' "$mark" $# >&4
 }
 
 (
@@ -52,11 +108,11 @@ finish() {
   trap '[ -z "$nap" ] || kill "$nap"; exit 143' TERM
   if [ "$input" = data ]; then
     exec 3<&-
-    sleep "$limit" & nap=$!
+    sleep "$limit" 4>&- & nap=$!
     wait "$nap"
     verdict=124
   else
-    timeout "$limit" cat <&3 & nap=$!
+    timeout "$limit" cat <&3 4>&- & nap=$!
     wait "$nap"
     verdict=$?
   fi
@@ -65,7 +121,7 @@ finish() {
   exit "$verdict"
 ) >/dev/null 2>&1 &
 guard=$!
-exec 3<&-
+exec 3<&- 4>&-
 wait "$command" 2>/dev/null
 status=$?
 kill "$guard" 2>/dev/null

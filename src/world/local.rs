@@ -62,7 +62,7 @@ pub(super) fn conclude(
 ) -> Result<Output, RunError> {
     match end {
         Word::Exited(status) => Ok(Output { status, ..exchange.output }),
-        Word::TimedOut => Err(RunError::TimedOut(command.timeout)),
+        Word::TimedOut => Err(RunError::TimedOut { after: command.timeout, left: exchange.left }),
         Word::Missing(tool) => {
             let package = if tool == "setsid" { "util-linux" } else { "coreutils" };
             Err(RunError::NotStarted(format!(
@@ -70,7 +70,7 @@ pub(super) fn conclude(
                  {package}"
             )))
         }
-        Word::CutOff | Word::Ready | Word::Started | Word::Over => {
+        Word::CutOff | Word::Ready | Word::Started | Word::Left(_) | Word::Over => {
             Err(RunError::Lost("the guard that rollgate put beside it was killed".into()))
         }
     }

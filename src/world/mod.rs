@@ -300,10 +300,23 @@ pub enum RunError {
     /// The command was never started: nothing has changed on the node.
     #[error("{0}")]
     NotStarted(String),
-    /// The time ran out; the command and all it started were ended.
-    #[error("not finished within {}", crate::text::duration(*.0))]
-    TimedOut(Duration),
+    /// The time ran out; the command and the processes that it started were ended, but for those that are `left`.
+    #[error("not finished within {}{}", crate::text::duration(*.after), still_running(*.left))]
+    TimedOut {
+        /// The command's time.
+        after: Duration,
+        /// How many of its processes could not be ended.
+        left: usize,
+    },
     /// The connection was lost while the command ran: its effect is unknown, look before acting.
     #[error("connection lost while the command ran: {0}")]
     Lost(String),
+}
+
+fn still_running(left: usize) -> String {
+    match left {
+        0 => String::new(),
+        1 => "; 1 process it started is still running".to_owned(),
+        left => format!("; {left} processes it started are still running"),
+    }
 }

@@ -7,8 +7,9 @@
 //!
 //! The command runs in a session of its own. Beside it a guard waits for the end of the time or,
 //! where standard input carries no data, for the end of standard input, which is the life line: it
-//! breaks when the caller gives up, when rollgate dies and when the connection does. Then the whole
-//! session gets `TERM`, and 5 s later `KILL`. A command that ends by itself keeps what it started.
+//! breaks when the caller gives up, when rollgate dies and when the connection does. Then everything that the command
+//! started gets `TERM`, and 5 s later `KILL`: its session, the children of its processes, and each process whose
+//! environment has the command's label. A command that ends by itself keeps what it started.
 //!
 //! The script reports in lines that begin with a random mark: the exit status of
 //! the connection tells neither whether the command was started nor why it ended, and a daemon that
@@ -50,16 +51,17 @@ pub(super) fn launcher(sudo: bool) -> &'static [&'static str] {
 impl Script {
     /// The script that runs `command` under its guard.
     pub(super) fn new(command: &Command) -> Self {
-        Self::with(command, format!("rollgate-{:016x}", fastrand::u64(..)), SHELL)
+        let random = || format!("rollgate-{:016x}", fastrand::u64(..));
+        Self::with(command, random(), &random(), SHELL)
     }
 
-    fn with(command: &Command, mark: String, shell: &str) -> Self {
+    fn with(command: &Command, mark: String, label: &str, shell: &str) -> Self {
         let input = match command.stdin {
             Stdin::Empty => "line",
             Stdin::File(_) | Stdin::Text(_) => "data",
         };
         let text = format!(
-            "{{\nmark={mark} limit={limit} input={input} shell={shell}\nscript={script}\n{guard}}}\n",
+            "{{\nmark={mark} label={label} limit={limit} input={input} shell={shell}\nscript={script}\n{guard}}}\n",
             limit = seconds(command.timeout),
             script = quote(&command.operation.script()),
             guard = include_str!("guard.sh"),
@@ -87,6 +89,8 @@ pub(super) enum Word {
     Started,
     /// The command cannot be started: this tool is not installed.
     Missing(String),
+    /// So many processes of the command's could not be ended.
+    Left(usize),
     /// The command has ended; what comes next on this stream is not the command's.
     Over,
     /// The command exited by itself; `None` if a signal ended it.
@@ -112,6 +116,7 @@ pub(super) fn find_word(
         ["ready"] => Some(Word::Ready),
         ["started"] => Some(Word::Started),
         ["missing", tool] => Some(Word::Missing((*tool).to_owned())),
+        ["left", number] => number.parse().ok().map(Word::Left),
         ["end"] => Some(Word::Over),
         ["ended", status, guard] => {
             status.parse().ok().zip(guard.parse().ok()).map(|(status, guard)| ended(status, guard))
@@ -155,7 +160,7 @@ mod tests {
 
     /// Runs a script with the shell at `sh`; standard input stays open to the end.
     fn run(sh: &Path, command: &Command) -> Output {
-        let script = Script::with(command, "M".into(), &sh.display().to_string());
+        let script = Script::with(command, "M".into(), "label", &sh.display().to_string());
         let mut child = Process::new(sh)
             .stdin(Pipe::piped())
             .stdout(Pipe::piped())
@@ -202,6 +207,11 @@ mod tests {
                     9,
                     "it's\nhere\n2 \\\nM end\nM ended 0 143\n",
                 ),
+                (
+                    "env | grep -c ROLLGATE_COMMAND=label; printf end",
+                    9,
+                    "1\nendM end\nM ended 0 143\n",
+                ),
             ] {
                 let output = run(&sh, &command(text, seconds));
                 let said = [output.stdout, output.stderr].concat();
@@ -213,7 +223,7 @@ mod tests {
 
     #[test]
     fn missing_tool_is_named_and_nothing_is_started() {
-        let script = Script::with(&command("echo no", 1), "M".into(), SHELL);
+        let script = Script::with(&command("echo no", 1), "M".into(), "label", SHELL);
         let mut child = Process::new(SHELL)
             .env("PATH", "/none")
             .stdin(Pipe::piped())
@@ -240,7 +250,7 @@ mod tests {
 
         #[test]
         fn words_among_any_output_are_found(
-            parts in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..30), "M?( (started|ended|missing|ready|end)( -?[0-9]{0,25}){0,3}\n?)?"), 0..6),
+            parts in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..30), "M?( (started|ended|missing|ready|end|left)( -?[0-9]{0,25}){0,3}\n?)?"), 0..6),
             from in 0_usize..40,
         ) {
             let mut text: Vec<u8> =
@@ -263,6 +273,7 @@ mod tests {
         assert_eq!(word(b"M ended 137 14"), None, "an incomplete line waits for its rest");
         assert_eq!(word(b"M ended 137 143\n"), Some((0, 16, Some(Word::Exited(None)))));
         assert_eq!(word(b"M ended 143 124\n"), Some((0, 16, Some(Word::TimedOut))));
+        assert_eq!(word(b"M left 3\n"), Some((0, 9, Some(Word::Left(3)))));
         assert_eq!(word(b"M of nobody\n"), Some((0, 12, None)));
     }
 }

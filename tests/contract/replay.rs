@@ -239,7 +239,7 @@ impl World for Replay {
     async fn run(&self, _: &Host, command: Command) -> Result<Output, RunError> {
         let answer = self.ask(Question::Run(&command.operation), command.timeout).await;
         let answer = answer.map_err(|error| match error {
-            HttpError::TimedOut(time) => RunError::TimedOut(time),
+            HttpError::TimedOut(time) => RunError::TimedOut { after: time, left: 0 },
             error => RunError::NotStarted(error.to_string()),
         })?;
         let stderr = answer.stderr.into_bytes();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rollgate::world::{Live, LiveSettings, RunError, Stdin, World as _};
 
-use super::harness::{Sshd, command, node, sh};
+use super::harness::{Sshd, command, node, pid, run, sh};
 
 /// A wrapper as `ForceCommand` names it, in a folder that stays as long as this.
 struct Wrapper {
@@ -80,7 +80,7 @@ async fn command_runs_the_same_behind_every_login_shell() {
         let output = live.run(&node(), upload).await.expect(name);
         assert_eq!(output.stdout_text().trim(), "8", "{name}");
         let error = live.run(&node(), command("sleep 60", 1)).await.expect_err("time runs out");
-        assert!(matches!(error, RunError::TimedOut(_)), "{name}: {error}");
+        assert!(matches!(error, RunError::TimedOut { left: 0, .. }), "{name}: {error}");
         let mut root = command("printf '%s\\n' \"it's\nroot\"", 10);
         root.sudo = true;
         let output = live.run(&node(), root).await.expect(name);
@@ -123,5 +123,35 @@ async fn slow_start_file_does_not_use_up_the_time_of_the_command() {
             .expect("settings");
     let output = live.run(&node(), command("sleep 1; echo done", 2)).await.expect("in time");
     assert_eq!(output.stdout_text(), "done\n");
+    live.close().await;
+}
+
+/// As where a user may do something as root: the guard may not end what became another user's.
+#[tokio::test]
+async fn process_that_cannot_be_ended_is_counted() {
+    let wrapper = Wrapper::new(
+        "#!/bin/sh\nexec setpriv --reuid=65534 --regid=65534 --clear-groups $SSH_ORIGINAL_COMMAND\n",
+    );
+    let (sshd, folder) = (wrapper.sshd(), tempfile::tempdir().expect("temp dir"));
+    let file = folder.path().join("pid");
+    let script = format!(
+        "mkdir {0}; cp \"$(command -v setpriv)\" {0}/become; chmod 4755 {0}/become; chmod 755 {0}; : >{1}; chmod 666 {1}",
+        folder.path().join("bin").display(),
+        file.display()
+    );
+    assert!(
+        sh(&sshd.live(), &rollgate::world::Host::Local, &script).await.expect("runs").success()
+    );
+    let rights = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), rights).expect("rights");
+    let live = sshd.live();
+    let script = format!(
+        "setsid {}/become --reuid=0 --regid=0 --clear-groups sh -c 'echo $$ > {}; exec sleep 30' & sleep 60",
+        folder.path().join("bin").display(),
+        file.display()
+    );
+    let error = live.run(&node(), command(&script, 1)).await.expect_err("time runs out");
+    run(&["kill", "-KILL", &pid(&file).await.to_string()]);
+    assert_eq!(error.to_string(), "not finished within 1s; 1 process it started is still running");
     live.close().await;
 }

@@ -113,7 +113,7 @@ impl World for Sim {
         let limit = timeout + Duration::from_millis(SSH_GRACE);
         match self.call(What::Run(node, command), limit).await {
             Some(Answer::Run(output)) => output,
-            Some(Answer::Http(_)) | None => Err(RunError::TimedOut(timeout)),
+            Some(Answer::Http(_)) | None => Err(RunError::TimedOut { after: timeout, left: 0 }),
         }
     }
 
