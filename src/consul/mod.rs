@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::secret::Secret;
-use crate::world::{Channel, Host, HttpError, Method, Reply, Request, World};
+use crate::world::{Channel, Host, HttpError, Method, Permit, Reply, Request, World};
 
 #[cfg(test)]
 pub(crate) use kv::base64;
@@ -89,6 +89,8 @@ pub struct Client<W> {
     settings: Settings,
     /// From where it is asked, if not from here.
     through: Option<Host>,
+    /// What a write from another machine needs.
+    permit: Permit,
     /// The address that answered last.
     preferred: AtomicUsize,
     patience: Duration,
@@ -130,7 +132,8 @@ impl<W: World> Client<W> {
     #[must_use]
     pub fn new(world: Arc<W>, settings: Settings) -> Self {
         let preferred = AtomicUsize::new(0);
-        Self { world, settings, through: None, preferred, patience: PATIENCE }
+        let permit = Permit::default();
+        Self { world, settings, through: None, permit, preferred, patience: PATIENCE }
     }
 
     /// The same client with another patience for unreachable servers.
@@ -138,6 +141,12 @@ impl<W: World> Client<W> {
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
+    }
+
+    /// The same client; what it writes from another machine needs this permit.
+    #[must_use]
+    pub fn permitted(self, permit: Permit) -> Self {
+        Self { permit, ..self }
     }
 
     /// A client of its own that asks the same servers and gives up sooner.
@@ -207,7 +216,7 @@ impl<W: World> Client<W> {
                     self.request(method, &addresses[at], path, query, body.clone(), timeout);
                 let answer = match &self.through {
                     None => self.world.http(request).await,
-                    Some(host) => through::http(&*self.world, host, request).await,
+                    Some(host) => through::http(&*self.world, host, request, &self.permit).await,
                 };
                 let problem = match answer {
                     Ok(reply) if is_passing_trouble(&reply) => {

@@ -11,7 +11,7 @@ use crate::node::{NO_CURL, Operation};
 use crate::secret::Secret;
 use crate::text;
 use crate::world::{
-    Command, Host, HttpError, Method, Output, Reply, Request, RunError, Stdin, World,
+    Command, Host, HttpError, Method, Output, Permit, Reply, Request, RunError, Stdin, World,
 };
 
 /// curl's own: there is no such host, or nobody listens.
@@ -21,11 +21,12 @@ const NOBODY: i32 = 7;
 /// curl's own: its time ran out.
 const TIMED_OUT: i32 = 28;
 
-/// Sends a request from `host`.
+/// Sends a request from `host`; one that writes, only with a permit.
 pub(super) async fn http<W: World>(
     world: &W,
     host: &Host,
     request: Request,
+    permit: &Permit,
 ) -> Result<Reply, HttpError> {
     let method = match request.method {
         Method::Get => "GET",
@@ -36,11 +37,15 @@ pub(super) async fn http<W: World>(
     };
     let timeout = request.timeout;
     let operation = Operation::Fetch { method, url: request.url, timeout };
-    let command =
+    let mut command =
         Command::new(operation, timeout, false).reading(Stdin::Text(settings(&request.headers)));
+    if request.method != Method::Get {
+        command.permit = permit.clone();
+    }
     match world.run(host, command).await {
         Ok(output) => answer(&output, timeout),
         Err(RunError::NotStarted(problem)) => Err(HttpError::NotSent(problem)),
+        Err(RunError::NotPermitted(refused)) => Err(HttpError::NotSent(refused.reason)),
         Err(RunError::TimedOut { after, .. }) => Err(HttpError::TimedOut(after)),
         Err(error @ RunError::Lost(_)) => Err(HttpError::Broken(error.to_string())),
     }

@@ -13,7 +13,7 @@ use crate::event::{Drained, Fact, Failure, Planned, Step};
 use crate::node::Mark;
 use crate::playbook::OnFailure;
 use crate::spec::{Action, NodeSpec};
-use crate::world::World;
+use crate::world::{NotPermitted, World};
 
 /// How long a registry write that is under way may still take once the release is to stop.
 const WRITE_GRACE: Duration = Duration::from_secs(1);
@@ -85,6 +85,12 @@ impl Trouble {
             Self::NotBegun(problem) => Self::from(problem),
             other => other,
         }
+    }
+}
+
+impl From<NotPermitted> for Trouble {
+    fn from(refused: NotPermitted) -> Self {
+        if refused.is_final { Self::Halt } else { Self::NotBegun(refused.reason) }
     }
 }
 

@@ -34,7 +34,10 @@ impl<W: World> NodeRun<W> {
             return Ok(Found::from(format!("{name} was there already")));
         }
         self.tell(step, format!("uploading {}", text::size(size)), None, TIMEOUT);
-        let command = |operation| Command::new(operation, TIMEOUT, self.shared.spec.sudo);
+        let command = |operation| {
+            let command = Command::new(operation, TIMEOUT, self.shared.spec.sudo);
+            command.permitted(self.permit(Needs::Lock))
+        };
         let upload = command(Operation::Upload { layout: layout.clone() });
         let upload = upload.reading(Stdin::File(artifact.file.clone()));
         let unpack = command(Operation::Unpack { layout });
@@ -53,6 +56,7 @@ impl<W: World> NodeRun<W> {
                 Err(RunError::Lost(_) | RunError::NotStarted(_)) if attempt < ATTEMPTS => {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
+                Err(RunError::NotPermitted(refused)) => return Err(refused.into()),
                 Err(error) => return Err(Trouble::from(format!("{what}: {error}"))),
             }
         }

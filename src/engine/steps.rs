@@ -12,7 +12,7 @@ use crate::lock::NotHeld;
 use crate::node::Operation;
 use crate::spec::Shell;
 use crate::text;
-use crate::world::{Command, Host, Output, RunError, World};
+use crate::world::{Command, Host, Output, Permit, RunError, World};
 
 /// For operations of our own on a node.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,7 +26,7 @@ const LINK_PAUSE: Duration = Duration::from_secs(1);
 /// How many of the last log lines go into the report.
 const LOG_LINES: usize = 20;
 
-/// What a command on a node needs, each time that it is sent.
+/// What a command on a node needs, each time that it is about to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Needs {
     /// It changes what the node runs.
@@ -242,9 +242,18 @@ impl<W: World> NodeRun<W> {
         }
     }
 
+    /// What a command is asked for when its host is ready to run it.
+    pub(super) fn permit(&self, needs: Needs) -> Permit {
+        match needs {
+            Needs::Lock => self.shared.lock.permit(),
+            Needs::Nothing => Permit::default(),
+        }
+    }
+
     async fn run(&self, host: &Host, shell: &Shell, needs: Needs) -> Result<Output, Trouble> {
         let operation = Operation::User { command: shell.run.clone() };
-        self.reach(host, Command::new(operation, shell.timeout, shell.sudo), needs).await
+        let command = Command::new(operation, shell.timeout, shell.sudo);
+        self.reach(host, command.permitted(self.permit(needs))).await
     }
 
     /// Runs an operation of our own that may be repeated.
@@ -254,9 +263,10 @@ impl<W: World> NodeRun<W> {
         needs: Needs,
     ) -> Result<String, Trouble> {
         let command = Command::new(operation, OPERATION_TIMEOUT, self.shared.spec.sudo);
-        let mut result = self.reach(&self.node.host, command.clone(), needs).await;
+        let command = command.permitted(self.permit(needs));
+        let mut result = self.reach(&self.node.host, command.clone()).await;
         if matches!(&result, Err(Trouble::Lost(_))) {
-            let again = self.reach(&self.node.host, command, needs).await;
+            let again = self.reach(&self.node.host, command).await;
             result = again.map_err(Trouble::of_second_try);
         }
         let output = result?;
@@ -267,12 +277,9 @@ impl<W: World> NodeRun<W> {
     }
 
     /// Runs a command; while it cannot be started, because the node is out of reach, tries again.
-    async fn reach(&self, host: &Host, command: Command, needs: Needs) -> Result<Output, Trouble> {
+    async fn reach(&self, host: &Host, command: Command) -> Result<Output, Trouble> {
         let deadline = Instant::now() + LINK_PATIENCE;
         loop {
-            if needs == Needs::Lock {
-                self.still_ours().await?;
-            }
             match self.shared.world.run(host, command.clone()).await {
                 Ok(output) => return Ok(output),
                 Err(RunError::NotStarted(_)) if Instant::now() + LINK_PAUSE < deadline => {
@@ -281,6 +288,7 @@ impl<W: World> NodeRun<W> {
                 Err(RunError::NotStarted(problem)) => {
                     return Err(Trouble::NotBegun(format!("{host} cannot be reached: {problem}")));
                 }
+                Err(RunError::NotPermitted(refused)) => return Err(refused.into()),
                 Err(error @ RunError::TimedOut { left: 0, .. }) => {
                     return Err(Trouble::from(format!("{error}; it was ended")));
                 }

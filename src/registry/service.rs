@@ -14,7 +14,7 @@ use crate::consul::{self, Client, Index, Instance, Maintenance};
 use crate::playbook::Extent;
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
-use crate::world::{Host, World};
+use crate::world::{Host, Permit, World};
 
 /// How a reason of ours begins; what follows names the release.
 const OURS: &str = "rollgate: release ";
@@ -32,6 +32,8 @@ pub(super) struct Service<W> {
     name: String,
     extent: Extent,
     reason: String,
+    /// What a write needs that a node sends to its own agent.
+    permit: Permit,
 }
 
 /// An instance with its agent.
@@ -60,7 +62,8 @@ impl Owned {
 impl<W> Clone for Service<W> {
     fn clone(&self) -> Self {
         let (name, reason) = (self.name.clone(), self.reason.clone());
-        Self { client: self.client.clone(), name, extent: self.extent, reason }
+        let (client, permit) = (self.client.clone(), self.permit.clone());
+        Self { client, name, extent: self.extent, reason, permit }
     }
 }
 
@@ -71,7 +74,13 @@ impl<W: World> Service<W> {
         extent: Extent,
         release: &str,
     ) -> Self {
-        Self { client, name: service.to_owned(), extent, reason: format!("{OURS}{release}") }
+        let (name, reason) = (service.to_owned(), format!("{OURS}{release}"));
+        Self { client, name, extent, reason, permit: Permit::default() }
+    }
+
+    /// The same; what a node sends to its agent to change it needs this permit.
+    pub(super) fn permitted(self, permit: Permit) -> Self {
+        Self { permit, ..self }
     }
 
     pub(super) async fn look(&self, spec: &Spec) -> Result<Looks, String> {
@@ -149,7 +158,7 @@ impl<W: World> Service<W> {
     }
 
     pub(super) async fn write(&self, owned: &Owned, down: bool) -> Result<Written, Error> {
-        let agent = owned.agent(&self.client);
+        let agent = owned.agent(&self.client).permitted(self.permit.clone());
         let extent = match self.extent {
             Extent::Instance => consul::Extent::Instance(&owned.id),
             Extent::Node => consul::Extent::Node,

@@ -1,6 +1,7 @@
 //! One command's conversation over its three streams, the same for a local process and for ssh.
 //!
-//! Sends the script and waits until it is ready, tells it to go, feeds standard input and keeps the last part of both outputs. Where the command's output begins and where it ends is told by the
+//! Sends the script and waits until it is ready, asks for the command's permit, tells the script to go, feeds standard
+//! input and keeps the last part of both outputs. Where the command's output begins and where it ends is told by the
 //! script's own words: start files print before it, and a daemon left behind may hold the streams open for
 //! good. Does not start anything and does not judge a broken connection.
 
@@ -67,7 +68,7 @@ pub(super) async fn open(stdin: &Stdin) -> Result<Option<Input>, RunError> {
 ///
 /// # Errors
 ///
-/// When the command's end does not come. A script that never gets ready is no error here.
+/// When the command may not begin, or its end does not come. A script that never gets ready is no error here.
 pub(super) async fn converse(
     mut stdin: impl AsyncWrite + Unpin,
     (stdout, stderr): (impl AsyncRead + Unpin, impl AsyncRead + Unpin),
@@ -85,6 +86,7 @@ pub(super) async fn converse(
         return Ok(talk.end());
     }
     talk.exchange.ready = true;
+    command.permit.ask().await?;
     // A reader that has gone away is no error: what it said tells why.
     talk.exchange.sent = stdin.write_all(GO).await.is_ok() && stdin.flush().await.is_ok();
     let limit = command.timeout.saturating_add(GRACE);
@@ -307,12 +309,14 @@ mod tests {
 
     use super::*;
     use crate::node::Operation;
+    use crate::world::Permit;
 
     /// A conversation with a host that says all this, whatever it is told.
     fn hear(out: &[u8], err: &[u8]) -> Exchange {
         let operation = Operation::User { command: String::new() };
         let timeout = Duration::from_secs(5);
-        let command = Command::new(operation, timeout, false);
+        let permit = Permit::default();
+        let command = Command { operation, stdin: Stdin::Empty, timeout, sudo: false, permit };
         let script = Script { text: String::new(), mark: "MARK".into() };
         let talk = converse(tokio::io::sink(), (out, err), &script, None, &command);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -358,7 +362,8 @@ mod tests {
             out_end.write_all(b"MARK ready\nMARK end\n").await.expect("room");
             err_end.write_all(b"MARK ready\nMARK ended 0 143\n").await.expect("room");
             let operation = Operation::User { command: String::new() };
-            let command = Command::new(operation, Duration::from_secs(60), false);
+            let (timeout, permit) = (Duration::from_secs(60), Permit::default());
+            let command = Command { operation, stdin: Stdin::Empty, timeout, sudo: false, permit };
             let script = Script { text: String::new(), mark: "MARK".into() };
             let talk = converse(tokio::io::sink(), (out, err), &script, None, &command);
             let exchange = talk.await.expect("no trouble");

@@ -10,6 +10,7 @@ mod exchange;
 mod http;
 mod live;
 mod local;
+mod permit;
 mod refusal;
 mod script;
 mod ssh;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::secret::Secret;
 
 pub use live::{Live, LiveSettings};
+pub use permit::{NotPermitted, Permit};
 pub use tls::ConsulTls;
 
 /// The outside world. Cheap to share; every method may be called concurrently.
@@ -224,19 +226,27 @@ pub struct Command {
     pub timeout: Duration,
     /// Run as root through `sudo -n`.
     pub sudo: bool,
+    /// Asked when the host is ready to run it, right before it is told to.
+    pub permit: Permit,
 }
 
 impl Command {
-    /// A command that reads nothing.
+    /// A command that reads nothing and needs no permit.
     #[must_use]
     pub fn new(operation: crate::node::Operation, timeout: Duration, sudo: bool) -> Self {
-        Self { operation, stdin: Stdin::Empty, timeout, sudo }
+        Self { operation, stdin: Stdin::Empty, timeout, sudo, permit: Permit::default() }
     }
 
     /// The same with something to read.
     #[must_use]
     pub fn reading(self, stdin: Stdin) -> Self {
         Self { stdin, ..self }
+    }
+
+    /// The same, begun only with a permit.
+    #[must_use]
+    pub fn permitted(self, permit: Permit) -> Self {
+        Self { permit, ..self }
     }
 }
 
@@ -300,6 +310,9 @@ pub enum RunError {
     /// The command was never started: nothing has changed on the node.
     #[error("{0}")]
     NotStarted(String),
+    /// The command was not permitted to begin: nothing has changed on the node.
+    #[error(transparent)]
+    NotPermitted(#[from] NotPermitted),
     /// The time ran out; the command and the processes that it started were ended, but for those that are `left`.
     #[error("not finished within {}{}", crate::text::duration(*.after), still_running(*.left))]
     TimedOut {

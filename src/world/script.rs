@@ -152,10 +152,16 @@ mod tests {
 
     use super::*;
     use crate::node::Operation;
+    use crate::world::Permit;
 
     fn command(text: &str, seconds: u64) -> Command {
-        let operation = Operation::User { command: text.into() };
-        Command::new(operation, Duration::from_secs(seconds), false)
+        Command {
+            operation: Operation::User { command: text.into() },
+            stdin: Stdin::Empty,
+            timeout: Duration::from_secs(seconds),
+            sudo: false,
+            permit: Permit::default(),
+        }
     }
 
     /// Runs a script with the shell at `sh`; standard input stays open to the end.

@@ -18,6 +18,7 @@ mod faults;
 mod fence;
 mod gateway;
 mod invariants;
+mod lock_lost;
 mod node;
 mod operator;
 mod process;

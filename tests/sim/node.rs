@@ -16,6 +16,9 @@ pub(crate) const RELEASES: &str = "/srv/app/releases";
 /// What every node has.
 const TOOLS: &str = "tool=ss\ntool=tar\ntool=gzip\ntool=sha256sum\ntool=timeout\ntool=setsid\n";
 
+/// How long a connection without a command is kept.
+const KEPT_OPEN: u64 = 60_000;
+
 /// Clock ticks that a node was up before the world began.
 const UP_BEFORE: u64 = 5_000_000;
 
@@ -76,6 +79,10 @@ pub(crate) struct Node {
     pub(crate) requests: BTreeMap<u64, InFlight>,
     answered_at: u64,
     pub(crate) deeds: Deeds,
+    /// Until when each operator's connection is kept without being used.
+    pub(crate) connections: BTreeMap<usize, u64>,
+    /// How long the next connection takes, where that is not usual.
+    pub(crate) next_connection: Option<u64>,
 }
 
 impl Node {
@@ -156,6 +163,22 @@ pub(crate) fn output(status: i32, stdout: impl Into<Vec<u8>>, stderr: &str) -> R
 }
 
 impl State {
+    /// How long it takes until an operator's next command could begin: a channel on its connection, or a new connection.
+    pub(crate) fn open_channel(&mut self, operator: usize, at: usize) -> u64 {
+        let (usual, slow) = (self.rng.u64(5..=150), self.rng.u64(150..=4_000));
+        let is_slow = self.rng.u8(0..8) == 0;
+        let node = &mut self.nodes[at];
+        let is_open = node.connections.get(&operator).is_some_and(|until| *until >= self.clock);
+        let takes = match node.next_connection.take_if(|_| !is_open) {
+            Some(takes) => takes,
+            None if is_open => 2,
+            None if is_slow => slow,
+            None => usual,
+        };
+        node.connections.insert(operator, self.clock + takes + KEPT_OPEN);
+        takes
+    }
+
     /// How long a command takes before it has its effect.
     pub(crate) fn command_takes(&mut self, operation: &Operation) -> u64 {
         match operation {
