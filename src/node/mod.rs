@@ -97,14 +97,14 @@ pub enum Operation {
         /// Which.
         path: String,
     },
-    /// Replaces a file by another one under its name.
+    /// Replaces a file by another one under its name; standard input has its content.
     Replace {
         /// Which.
         path: String,
         /// SHA-256 of what it must still be, in lower-case hex.
         before: String,
-        /// What it becomes.
-        content: String,
+        /// SHA-256 of what it becomes, in lower-case hex; the content itself is read from standard input.
+        after: String,
     },
 }
 
@@ -125,7 +125,7 @@ impl Operation {
             Self::UnixSocket { path, say } => socket::script(path, say),
             Self::Fetch { method, url, timeout } => fetch::script(method, url, *timeout),
             Self::File { path } => file::read(path),
-            Self::Replace { path, before, content } => file::replace(path, before, content),
+            Self::Replace { path, before, after } => file::replace(path, before, after),
         }
     }
 }
