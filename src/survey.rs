@@ -16,7 +16,7 @@ use crate::node::{Operation, Survey};
 use crate::registry::Registry;
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
-use crate::world::{Command, RunError, World};
+use crate::world::{Command, Host, Output, RunError, World};
 
 /// How many nodes are looked at together.
 const AT_ONCE: usize = 32;
@@ -262,7 +262,13 @@ async fn survey_node<W: World>(
     }
     let operation = Operation::Survey { port: node.port(), layout: node.layout.clone() };
     let answer = ask(world, node, operation, spec.sudo).await?;
-    Ok(Survey::parse(&answer, &node.address))
+    let mut survey = Survey::parse(&answer.stdout_text(), &node.address);
+    survey.noise = answer.noise;
+    if node.host == Host::Local {
+        // Nobody logs in.
+        survey.shell = None;
+    }
+    Ok(survey)
 }
 
 async fn ask<W: World>(
@@ -270,10 +276,10 @@ async fn ask<W: World>(
     node: &NodeSpec,
     operation: Operation,
     sudo: bool,
-) -> Result<String, String> {
+) -> Result<Output, String> {
     let command = Command::new(operation, NODE_TIMEOUT, sudo);
     match world.run(&node.host, command).await {
-        Ok(output) if output.success() => Ok(output.stdout_text()),
+        Ok(output) if output.success() => Ok(output),
         Ok(output) => {
             let said = text::line(&output.stderr_text(), 160);
             let status = output.status.map_or("a signal".into(), |status| status.to_string());

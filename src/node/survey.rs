@@ -26,6 +26,19 @@ pub struct Survey {
     pub writable: bool,
     /// Whether this very release is already staged.
     pub staged: bool,
+    /// The login shell, or what is in its place.
+    pub shell: Option<String>,
+    /// What the host prints before a command begins.
+    pub noise: Option<String>,
+}
+
+/// Login shells that need no mention.
+const USUAL_SHELLS: [&str; 6] = ["sh", "bash", "dash", "zsh", "ash", "ksh"];
+
+/// The name of a program.
+fn name_of(path: &str) -> Option<String> {
+    let name = path.rsplit('/').next().unwrap_or(path).trim_start_matches('-');
+    (!name.is_empty()).then(|| crate::text::line(name, 40))
 }
 
 impl Survey {
@@ -49,17 +62,33 @@ impl Survey {
                 }
                 "writable" => survey.writable = true,
                 "staged" => survey.staged = true,
+                "shell" if survey.shell.is_none() => survey.shell = name_of(value),
+                // What still runs tells more than what the account has; sshd itself tells nothing.
+                "parent" if !value.starts_with("sshd") => survey.shell = name_of(value),
                 _ => {}
             }
         }
         survey
     }
+
+    /// What is unusual about the login, for people: its shell, and that its start files print.
+    #[must_use]
+    pub fn login(&self) -> Option<String> {
+        let shell = self.shell.as_deref().filter(|shell| !USUAL_SHELLS.contains(shell));
+        let shell = shell.map(|shell| format!("login shell {shell}"));
+        let noise = self.noise.as_ref();
+        let noise = noise.map(|noise| {
+            format!(
+                "its login prints `{noise}` before every command (start files?), which is ignored"
+            )
+        });
+        let told: Vec<_> = shell.into_iter().chain(noise).collect();
+        (!told.is_empty()).then(|| told.join("; "))
+    }
 }
 
 pub(super) fn script(port: u16, layout: Option<&Layout>) -> String {
-    let mut script = "for t in ss tar gzip sha256sum timeout setsid; do \
-         command -v \"$t\" >/dev/null && echo \"tool=$t\"; done; "
-        .to_owned();
+    let mut script = include_str!("scripts/survey.sh").to_owned();
     if let Some(layout) = layout {
         script += &format!(
             "r={releases}; c={current}; d=\"$r\"; \
@@ -77,13 +106,34 @@ pub(super) fn script(port: u16, layout: Option<&Layout>) -> String {
             folder = quote(&layout.folder()),
         );
     }
-    script + "command -v ss >/dev/null || exit 0; " + &listener::script(port)
+    script + "command -v ss >/dev/null || exit 0\n" + &listener::script(port)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::node::Packing;
+
+    #[test]
+    fn unusual_login_is_told() {
+        let login = |text: &str, noise: Option<&str>| {
+            let noise = noise.map(str::to_owned);
+            Survey { noise, ..Survey::parse(text, "10.0.0.1:80") }.login()
+        };
+        assert_eq!(login("shell=/bin/bash\nparent=sshd\n", None), None);
+        assert_eq!(
+            login("shell=/usr/bin/fish\nparent=sshd-session\n", None).expect("told"),
+            "login shell fish"
+        );
+        assert_eq!(
+            login("shell=/bin/bash\nparent=tcsh\n", None).expect("told"),
+            "login shell tcsh"
+        );
+        assert_eq!(
+            login("shell=\n", Some("hello")).expect("told"),
+            "its login prints `hello` before every command (start files?), which is ignored"
+        );
+    }
 
     #[test]
     fn a_real_folder_is_surveyed() {

@@ -4,7 +4,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rollgate::world::{Live, LiveSettings, RunError, Stdin, World as _};
+use rollgate::node::{Operation, Survey};
+use rollgate::world::{Command, Live, LiveSettings, RunError, Stdin, World as _};
 
 use super::harness::{Sshd, command, node, pid, run, sh};
 
@@ -72,6 +73,19 @@ async fn command_runs_the_same_behind_every_login_shell() {
         assert_eq!(output.stderr_text(), "", "{name}");
         let told = output.noise.as_deref().unwrap_or_default();
         assert!(noise.map_or(told.is_empty(), |noise| told.starts_with(noise)), "{name}: {told:?}");
+
+        let operation = Operation::Survey { port: 1, layout: None };
+        let survey = Command::new(operation, Duration::from_secs(30), false);
+        let output = live.run(&node(), survey).await.expect(name);
+        let survey = Survey::parse(&output.stdout_text(), "10.0.0.1:1");
+        assert!(survey.tools.contains("setsid"), "{name}: {survey:?}");
+        // What stays between sshd and the shell is told by its name.
+        let unusual = match name {
+            "fish" | "tcsh" => Some(format!("login shell {name}")),
+            "noise" => Some("login shell wrapper".to_owned()),
+            _ => None,
+        };
+        assert_eq!(survey.login(), unusual, "{name}");
 
         assert_eq!(sh(&live, &node(), "exit 7").await.expect(name).status, Some(7), "{name}");
         let file = sshd.path("data");
