@@ -30,6 +30,8 @@ pub(super) struct NodeRun<W> {
     pub(super) node: NodeSpec,
     /// What was planned for it.
     pub(super) planned: Planned,
+    /// The folder of the release that it ran before, where that is known.
+    pub(super) ran: Option<String>,
     /// When the registry took the last write.
     pub(super) written: Instant,
     /// Processes of this release are younger than this.
@@ -147,6 +149,7 @@ impl<W: World> NodeRun<W> {
             },
             way: state.way,
             planned: planned.clone(),
+            ran: release.ran_before(name).map(str::to_owned),
             written: Instant::now(),
             mark: state.mark,
             down: state.down == Some(true),
@@ -163,7 +166,7 @@ impl<W: World> NodeRun<W> {
         if arrived == Arrival::Failed && self.turn_back().await {
             arrived = self.walk().await;
         }
-        if arrived == Arrival::Done && !self.goes_back() {
+        if arrived == Arrival::Done {
             let interrupted = stopped_for(self.shared.stop.clone(), COURTESY_GRACE);
             tokio::select! {
                 biased;

@@ -258,6 +258,14 @@ impl Release {
         self.started.as_ref().map_or(&[], |started| &started.nodes)
     }
 
+    /// The folder of the release that a node ran before, where that is known.
+    #[must_use]
+    pub fn ran_before(&self, name: &str) -> Option<&str> {
+        let before = self.started.as_ref().map_or(&[][..], |started| started.before.as_slice());
+        let target = before.iter().find(|target| target.nodes.iter().any(|node| node == name))?;
+        target.folder.as_deref()
+    }
+
     /// How many nodes have failed, those that could not be used from the start included.
     #[must_use]
     pub fn failures(&self) -> usize {

@@ -178,41 +178,6 @@ impl<W: World> NodeRun<W> {
         }
     }
 
-    /// Deletes the oldest releases. The node is done: trouble with it is worth a warning only.
-    pub(super) async fn prune(&mut self) {
-        let (Some(layout), Some(artifact)) = (&self.node.layout, &self.shared.spec.artifact) else {
-            return;
-        };
-        if self.shared.mode != super::Mode::Deploy {
-            return;
-        }
-        let operation = Operation::Prune { layout: layout.clone(), keep: artifact.keep };
-        if self.record(Some(Step::Prune), Fact::StepStarted {}).await.is_err() {
-            return;
-        }
-        let begun = Instant::now();
-        let message = match self.operate(operation, Needs::Lock).await {
-            Ok(output) => {
-                let deleted: Vec<_> = output.lines().map(str::to_owned).collect();
-                if deleted.is_empty() {
-                    String::new()
-                } else {
-                    format!("deleted {}", deleted.join(", "))
-                }
-            }
-            Err(Trouble::Halt) => return,
-            Err(trouble) => {
-                let reason = trouble.into_failure().reason;
-                let message = format!("{}: old releases stay: {reason}", self.node.name);
-                let _ = self.record(Some(Step::Prune), Fact::Warning { message }).await;
-                String::new()
-            }
-        };
-        let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let finished = Fact::StepFinished { elapsed_ms, message, drained: None };
-        let _ = self.record(Some(Step::Prune), finished).await;
-    }
-
     /// Whether the node ran the version before that the release brings.
     fn same_version(&self) -> bool {
         let brings = self.node.health.identity.as_ref().map(|identity| &identity.equals);

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{Layout, Listener, listener};
-use crate::shell::quote;
 
 /// What [`Operation::Survey`](super::Operation::Survey) found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +23,12 @@ pub struct Survey {
     pub free: Option<u64>,
     /// Whether the releases folder and that of the link can be written or made.
     pub writable: bool,
-    /// Whether this very release is already staged.
+    /// Whether this very release is already staged, as a whole.
     pub staged: bool,
+    /// What runs from this very release where nothing shows that it is complete: the `current` link, or other nodes.
+    pub incomplete: Option<String>,
+    /// Why rollgate must not work in these folders.
+    pub refused: Option<String>,
     /// The login shell, or what is in its place.
     pub shell: Option<String>,
     /// What the host prints before a command begins.
@@ -46,6 +49,7 @@ impl Survey {
     #[must_use]
     pub fn parse(text: &str, address: &str) -> Self {
         let mut survey = Self { listener: Listener::parse(text, address), ..Self::default() };
+        let mut writable = BTreeSet::new();
         for line in text.lines() {
             let Some((name, value)) = line.split_once('=') else { continue };
             match name {
@@ -60,14 +64,21 @@ impl Survey {
                 "free_kib" => {
                     survey.free = value.parse::<u64>().ok().map(|kib| kib.saturating_mul(1024));
                 }
-                "writable" => survey.writable = true,
+                "writable" => {
+                    writable.insert(value);
+                }
                 "staged" => survey.staged = true,
+                "incomplete" => survey.incomplete = Some(crate::text::line(value, 200)),
+                "refused" if survey.refused.is_none() => {
+                    survey.refused = Some(crate::text::line(value, 300));
+                }
                 "shell" if survey.shell.is_none() => survey.shell = name_of(value),
                 // What still runs tells more than what the account has; sshd itself tells nothing.
                 "parent" if !value.starts_with("sshd") => survey.shell = name_of(value),
                 _ => {}
             }
         }
+        survey.writable = writable.len() == 2;
         survey
     }
 
@@ -90,21 +101,7 @@ impl Survey {
 pub(super) fn script(port: u16, layout: Option<&Layout>) -> String {
     let mut script = include_str!("scripts/survey.sh").to_owned();
     if let Some(layout) = layout {
-        script += &format!(
-            "r={releases}; c={current}; d=\"$r\"; \
-             while [ ! -d \"$d\" ] && [ \"$d\" != / ] && [ \"$d\" != . ]; do d=$(dirname \"$d\"); done; \
-             p=$(dirname \"$c\"); \
-             while [ ! -d \"$p\" ] && [ \"$p\" != / ] && [ \"$p\" != . ]; do p=$(dirname \"$p\"); done; \
-             [ -w \"$d\" ] && [ -w \"$p\" ] && echo writable=yes; \
-             df -Pk \"$d\" 2>/dev/null | {{ read -r _; read -r _ _ _ a _; echo \"free_kib=$a\"; }}; \
-             if [ -L \"$c\" ]; then echo \"current=$(readlink \"$c\")\"; \
-             echo \"current_age=$(($(date +%s) - $(stat -c %Y \"$c\")))\"; \
-             elif [ -e \"$c\" ]; then echo current_is_no_link=yes; fi; \
-             [ -d {folder} ] && echo staged=yes; ",
-            releases = quote(&layout.releases),
-            current = quote(&layout.current),
-            folder = quote(&layout.folder()),
-        );
+        script += &super::layout::look(layout);
     }
     script + "command -v ss >/dev/null || exit 0\n" + &listener::script(port)
 }

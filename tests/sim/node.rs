@@ -7,6 +7,7 @@ use rollgate::world::{Command, HttpError, Output, Reply, RunError};
 
 use crate::consul::Reaction;
 use crate::faults::Fate;
+use crate::invariants::Rule;
 use crate::process::{Cause, Phase, Process, Start, StopWay};
 use crate::world::{Answer, SSH_SILENCE, State};
 
@@ -33,6 +34,8 @@ pub(crate) struct Deeds {
     pub(crate) touched: bool,
     /// The process that ran before.
     pub(crate) before: Option<u32>,
+    /// The release that it served with before, in rotation.
+    pub(crate) ran: Option<String>,
     /// A process that was started since has served.
     pub(crate) served_since: bool,
     /// Requests that were cut when it was stopped.
@@ -98,7 +101,7 @@ impl Node {
             releases: [release.to_owned()].into(),
             current: release.to_owned(),
             next_pid: pid,
-            deeds: Deeds { before: Some(pid), ..Deeds::default() },
+            deeds: Deeds { before: Some(pid), ran: Some(release.to_owned()), ..Deeds::default() },
             ..Self::default()
         }
     }
@@ -218,7 +221,8 @@ impl State {
                 if let Some(layout) = layout {
                     let free = if node.disk_full { 10 } else { 10_000_000 };
                     text += &format!(
-                        "writable=yes\nfree_kib={free}\ncurrent={RELEASES}/{}\ncurrent_age=86400\n",
+                        "writable=releases\nwritable=current\nfree_kib={free}\n\
+                         current={RELEASES}/{}\ncurrent_age=86400\n",
                         node.current
                     );
                     if node.releases.contains(&layout.name) {
@@ -258,20 +262,32 @@ impl State {
                 node.current.clone_from(&layout.name);
                 output(0, "", "")
             }
-            Operation::Prune { keep, .. } => {
-                let node = &mut self.nodes[at];
-                let keep = *keep as usize;
-                let old: Vec<_> =
-                    node.releases.iter().filter(|name| **name != node.current).cloned().collect();
-                let gone = &old[..old.len().saturating_sub(keep)];
-                node.releases.retain(|name| !gone.contains(name));
-                output(0, gone.join("\n"), "")
+            Operation::Prune { layout, keep, spare } => {
+                let deleted = keep.map(|keep| self.prune(at, &layout.name, keep as usize, spare));
+                let told = deleted.iter().flatten().map(|name| format!("deleted={name}\n"));
+                output(0, told.collect::<String>(), "")
             }
             Operation::Listener { .. } => output(0, self.nodes[at].listener(clock), ""),
             Operation::Sockets { .. } => output(0, self.nodes[at].sockets(clock), ""),
             // No gateway of the simulation is reached through its machine.
             Operation::UnixSocket { .. } => output(1, String::new(), "there is no such socket"),
         }
+    }
+
+    /// Deletes old releases as on a node of which no earlier release has noted anything.
+    fn prune(&mut self, at: usize, name: &str, keep: usize, spare: &[String]) -> Vec<String> {
+        let node = &mut self.nodes[at];
+        let needed = |release: &&String| {
+            **release != node.current && *release != name && !spare.contains(release)
+        };
+        let mut deleted: Vec<_> = node.releases.iter().filter(needed).cloned().collect();
+        deleted.truncate(node.releases.len().saturating_sub(keep));
+        node.releases.retain(|release| !deleted.contains(release));
+        if let Some(ran) = node.deeds.ran.clone().filter(|ran| deleted.contains(ran)) {
+            let text = format!("{} ran {ran} before the release, which deletes it", node.name);
+            self.violate(Rule::WayBackLost, text);
+        }
+        deleted
     }
 
     fn user(&mut self, at: usize, command: &str) -> Reaction {
