@@ -1,5 +1,6 @@
 //! A file as a whole: read, and replaced by another one under its name.
 
+use super::layout::OWNER;
 use crate::shell::{assign, quote};
 
 /// Prints it.
@@ -8,10 +9,11 @@ pub(super) fn read(path: &str) -> String {
 }
 
 /// Replaces it by what standard input brings. Whoever watches the folder sees one file become the other; rights and owner
-/// stay.
+/// stay. As root this is done where no other user can change the path to the file, or as the user that can.
 pub(super) fn replace(path: &str, before: &str, after: &str) -> String {
     let variables = assign(&[("file", path), ("before", before), ("after", after)]);
-    format!("{variables}{}", include_str!("scripts/replace.sh"))
+    let work = format!("{variables}{}", include_str!("scripts/replace.sh"));
+    format!("{variables}{OWNER}\nwork \"$(dirname \"$file\")\" {}\n", quote(&work))
 }
 
 #[cfg(test)]

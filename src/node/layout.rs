@@ -1,6 +1,6 @@
 //! Where an artifact lives on a node, and how it gets there, becomes the running release and goes.
 //!
-//! The work itself is in `scripts/`: `release.sh` has what it has in common.
+//! The work itself is in `scripts/`: `owner.sh` decides as which user it is done, `release.sh` has what it has in common.
 
 use std::path::Path;
 
@@ -60,8 +60,8 @@ impl Packing {
 /// wrong checksum.
 pub const CHECKSUM_MISMATCH: i32 = 65;
 
-/// Goes to a folder and works in it.
-const OWNER: &str = include_str!("scripts/owner.sh");
+/// Decides as which user a folder is worked in.
+pub(super) const OWNER: &str = include_str!("scripts/owner.sh");
 
 /// What is common to the work in the folder of releases.
 const RELEASE: &str = include_str!("scripts/release.sh");
@@ -84,7 +84,7 @@ fn variables(layout: &Layout) -> String {
     ])
 }
 
-/// Looks at the folders, and at what runs.
+/// Looks at the folders and decides as whom they are worked in; what runs is found with the rights of the login.
 pub(super) fn decided(layout: &Layout, refused: &str) -> String {
     let variables = variables(layout);
     format!(

@@ -7,6 +7,7 @@
 mod commands;
 mod connections;
 mod ends;
+mod folders;
 mod harness;
 mod http;
 mod shells;
