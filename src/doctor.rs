@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::event::Lines;
 use crate::gateway::Nature;
+use crate::node::Survey;
 use crate::plan::{Plan, Selection};
 use crate::spec::Spec;
 use crate::survey::{Fleet, uncounted};
@@ -54,7 +55,10 @@ impl Diagnosis {
             } else {
                 let version = planned.runs.as_deref().unwrap_or("an unknown version");
                 let place = if row.down == Some(true) { "down" } else { "up" };
-                Ok(format!("{}, runs {version}, marked {place}", row.address))
+                let survey = fleet.nodes.get(&planned.node).and_then(|facts| facts.survey.as_ref());
+                let login = survey.and_then(Survey::login);
+                let login = login.map_or_else(String::new, |login| format!("; {login}"));
+                Ok(format!("{}, runs {version}, marked {place}{login}", row.address))
             };
             findings.push(Finding::new("node", &planned.node, result));
         }

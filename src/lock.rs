@@ -3,13 +3,14 @@
 //! The session is renewed while the release lives. When it is lost (this process slept too long, Consul was not
 //! reachable for longer than a session lives, somebody broke the lock), nothing is written any more: the registry
 //! refuses, because each write is a transaction that checks the session, and whatever is not Consul's is only done
-//! after [`Lock::verify`].
+//! after [`Lock::verify`]; a command on a machine, with [`Lock::permit`].
 
 mod error;
 mod fence;
 mod file;
 mod holder;
 mod moment;
+mod permit;
 mod seen;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -10,6 +10,13 @@ pub fn quote(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 
+/// Assigns values to variables of a script that follows.
+#[must_use]
+pub fn assign(variables: &[(&str, &str)]) -> String {
+    let lines = variables.iter().map(|(name, value)| format!("{name}={}\n", quote(value)));
+    lines.collect()
+}
+
 /// A command of the user's with arguments, which it finds as `$1`, `$2` and so on.
 #[must_use]
 pub fn with_arguments(command: &str, arguments: &[&str]) -> String {

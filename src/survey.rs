@@ -19,7 +19,7 @@ use crate::node::{Operation, Survey};
 use crate::registry::{Look, Registry};
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
-use crate::world::{Command, RunError, Stdin, World};
+use crate::world::{Command, Host, Output, RunError, World};
 
 pub use fit::{uncounted, unfit};
 use fit::{unplaceable, unusable};
@@ -255,7 +255,7 @@ async fn survey_nodes<W: World>(
             match survey {
                 Ok(survey) => {
                     facts.problem = unusable(&spec, &gate.node, &survey, &facts.health)
-                        .or_else(|| unplaceable(&spec, &gate.node, &survey));
+                        .or_else(|| unplaceable(&spec, &gate.node, &survey, &facts.health));
                     facts.survey = Some(survey);
                 }
                 Err(problem) => facts.problem = Some(problem),
@@ -282,7 +282,13 @@ async fn survey_node<W: World>(
     }
     let operation = Operation::Survey { port: node.port(), layout: node.layout.clone() };
     let answer = ask(world, node, operation, spec.sudo).await?;
-    Ok(Survey::parse(&answer, &node.address))
+    let mut survey = Survey::parse(&answer.stdout_text(), &node.address);
+    survey.noise = answer.noise;
+    if node.host == Host::Local {
+        // Nobody logs in.
+        survey.shell = None;
+    }
+    Ok(survey)
 }
 
 async fn ask<W: World>(
@@ -290,10 +296,10 @@ async fn ask<W: World>(
     node: &NodeSpec,
     operation: Operation,
     sudo: bool,
-) -> Result<String, String> {
-    let command = Command { operation, stdin: Stdin::Empty, timeout: NODE_TIMEOUT, sudo };
+) -> Result<Output, String> {
+    let command = Command::new(operation, NODE_TIMEOUT, sudo);
     match world.run(&node.host, command).await {
-        Ok(output) if output.success() => Ok(output.stdout_text()),
+        Ok(output) if output.success() => Ok(output),
         Ok(output) => {
             let said = text::line(&output.stderr_text(), 160);
             let status = output.status.map_or("a signal".into(), |status| status.to_string());

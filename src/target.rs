@@ -146,6 +146,14 @@ impl Recorded<Vec<Target>> {
         self.unchecked().is_empty()
     }
 
+    /// The folder of the release that a node ran, as a name to keep.
+    #[must_use]
+    pub fn folder_of(&self, node: &str) -> Option<String> {
+        let named = |target: &&Target| target.nodes.iter().any(|name| name == node);
+        let folder = self.unchecked().iter().find(named)?.folder.as_ref()?;
+        Foreign::new(folder.as_str()).file_name()?.ok()
+    }
+
     /// What a node ran, for people.
     #[must_use]
     pub fn version_of(&self, node: &str) -> Option<String> {

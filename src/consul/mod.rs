@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::secret::Secret;
 use crate::url;
-use crate::world::{BODY_LIMIT, Channel, Host, HttpError, Method, Reply, Request, World};
+use crate::world::{BODY_LIMIT, Channel, Host, HttpError, Method, Permit, Reply, Request, World};
 
 use answer::decode;
 pub use instance::Instance;
@@ -100,6 +100,8 @@ pub struct Client<W> {
     settings: Settings,
     /// From where it is asked, if not from here.
     through: Option<Host>,
+    /// What a write from another machine needs.
+    permit: Permit,
     /// The address that answered last.
     preferred: AtomicUsize,
     patience: Duration,
@@ -145,7 +147,8 @@ impl<W: World> Client<W> {
     #[must_use]
     pub fn new(world: Arc<W>, settings: Settings) -> Self {
         let preferred = AtomicUsize::new(0);
-        Self { world, settings, through: None, preferred, patience: PATIENCE }
+        let permit = Permit::default();
+        Self { world, settings, through: None, permit, preferred, patience: PATIENCE }
     }
 
     /// The same client with another patience for unreachable servers.
@@ -153,6 +156,12 @@ impl<W: World> Client<W> {
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
+    }
+
+    /// The same client; what it writes from another machine needs this permit.
+    #[must_use]
+    pub fn permitted(self, permit: Permit) -> Self {
+        Self { permit, ..self }
     }
 
     /// A client of its own that asks the same servers and gives up sooner.
@@ -249,7 +258,7 @@ impl<W: World> Client<W> {
                     self.request(method, &addresses[at], path, query, body.clone(), timeout);
                 let answer = match &self.through {
                     None => self.world.http(request).await,
-                    Some(host) => through::http(&*self.world, host, request).await,
+                    Some(host) => through::http(&*self.world, host, request, &self.permit).await,
                 };
                 let mut wait = None;
                 let problem = match answer {

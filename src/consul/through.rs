@@ -11,7 +11,7 @@ use crate::node::{NO_CURL, Operation};
 use crate::secret::Secret;
 use crate::text;
 use crate::world::{
-    Command, Host, HttpError, Method, Output, Reply, Request, RunError, Stdin, World,
+    Command, Host, HttpError, Method, Output, Permit, Reply, Request, RunError, Stdin, World,
 };
 
 /// curl's own: there is no such host, or nobody listens.
@@ -21,11 +21,12 @@ const NOBODY: i32 = 7;
 /// curl's own: its time ran out.
 const TIMED_OUT: i32 = 28;
 
-/// Sends a request from `host`.
+/// Sends a request from `host`; one that writes, only with a permit.
 pub(super) async fn http<W: World>(
     world: &W,
     host: &Host,
     request: Request,
+    permit: &Permit,
 ) -> Result<Reply, HttpError> {
     let method = match request.method {
         Method::Get => "GET",
@@ -35,16 +36,17 @@ pub(super) async fn http<W: World>(
         }
     };
     let timeout = request.timeout;
-    let command = Command {
-        operation: Operation::Fetch { method, url: request.url, timeout },
-        stdin: Stdin::Text(settings(&request.headers)),
-        timeout,
-        sudo: false,
-    };
+    let operation = Operation::Fetch { method, url: request.url, timeout };
+    let mut command =
+        Command::new(operation, timeout, false).reading(Stdin::Text(settings(&request.headers)));
+    if request.method != Method::Get {
+        command.permit = permit.clone();
+    }
     match world.run(host, command).await {
         Ok(output) => answer(&output, timeout),
         Err(RunError::NotStarted(problem)) => Err(HttpError::NotSent(problem)),
-        Err(RunError::TimedOut(after)) => Err(HttpError::TimedOut(after)),
+        Err(RunError::NotPermitted(refused)) => Err(HttpError::NotSent(refused.reason)),
+        Err(RunError::TimedOut { after, .. }) => Err(HttpError::TimedOut(after)),
         Err(error @ RunError::Lost(_)) => Err(HttpError::Broken(error.to_string())),
     }
 }
@@ -100,7 +102,8 @@ mod tests {
                            Content-Length: 30\r\n\r\nUnknown service \"app-9\"\r\n\r\nend";
 
     fn output(status: i32, stdout: &str, stderr: &str) -> Output {
-        Output { status: Some(status), stdout: stdout.into(), stderr: stderr.into() }
+        let (stdout, stderr) = (stdout.into(), stderr.into());
+        Output { status: Some(status), stdout, stderr, noise: None }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::pattern::{self, Pattern};
 use crate::playbook::OnTimeout;
 use crate::spec::{CountSpec, NumberPlace};
 use crate::text;
-use crate::world::{Command, HttpError, PATTERN_LIMIT, Reply, Request, Stdin, World};
+use crate::world::{Command, HttpError, PATTERN_LIMIT, Reply, Request, World};
 
 /// Between two counts.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -22,6 +22,9 @@ const LARGEST: f64 = 1e15;
 
 /// For one count.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// For one command that only looks.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl<W: World> NodeRun<W> {
     /// Waits until no request is in flight at the node.
@@ -129,12 +132,7 @@ impl<W: World> NodeRun<W> {
 
     /// Asks the node something that changes nothing.
     async fn ask(&self, operation: Operation) -> Result<String, String> {
-        let command = Command {
-            operation,
-            stdin: Stdin::Empty,
-            timeout: Duration::from_secs(10),
-            sudo: self.shared.spec.sudo,
-        };
+        let command = Command::new(operation, COMMAND_TIMEOUT, self.shared.spec.sudo);
         let output = self.shared.world.run(&self.node.host, command).await;
         let output = output.map_err(|error| error.to_string())?;
         if output.is_cut() {

@@ -17,7 +17,7 @@ use crate::gateway::Observation;
 use crate::registry::Written;
 use crate::spec::NodeSpec;
 use crate::text;
-use crate::world::World;
+use crate::world::{NotPermitted, Permit, World};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -78,26 +78,61 @@ impl Guard {
         shared: &Arc<Shared<W>>,
         node: &NodeSpec,
     ) -> Result<(), String> {
-        let looks = Watch::of_all(shared, node, &self.state).map(|mut watch| async move {
-            watch.look_and_tell().await;
-            if watch.unread.is_some() {
-                watch.look_and_tell().await;
+        stayed_out(shared, node, &self.state).await
+    }
+
+    /// Permits a command while the lock is held and the node is seen to be out, at the moment when its host is ready to run
+    /// it: connecting may have taken seconds. What stands against it is found with [`strayed`](Self::strayed).
+    pub(super) fn permit<W: World>(&self, shared: &Arc<Shared<W>>, node: &NodeSpec) -> Permit {
+        let (shared, node, state) = (shared.clone(), node.clone(), self.state.clone());
+        let lock = shared.lock.permit();
+        Permit::new(move || {
+            let (shared, node, state) = (shared.clone(), node.clone(), state.clone());
+            let lock = lock.clone();
+            async move {
+                if let Err(why) = stayed_out(&shared, &node, &state).await {
+                    *state.astray() = Some(why);
+                }
+                lock.ask().await?;
+                // The watch may have seen more while the lock was asked for.
+                state
+                    .astray()
+                    .clone()
+                    .map_or(Ok(()), |reason| Err(NotPermitted { reason, is_final: false }))
             }
-            let unread = watch.unread.take();
-            if let Some(problem) = &unread {
-                watch.tell(&format!("{problem}; the node is proven out again")).await;
-            }
-            unread
-        });
-        let unread = looks.collect::<JoinSet<_>>().join_all().await.into_iter().flatten().next();
-        let astray = self.state.astray().take();
-        astray.or(unread).map_or(Ok(()), Err)
+        })
+    }
+
+    /// Takes note of why the node has to be proven out anew, if it has to.
+    pub(super) fn strayed(&self) -> Option<String> {
+        self.state.astray().take()
     }
 
     /// Ends the watch; a write that is under way gets a moment.
     pub(super) async fn end(self) {
         let _written = tokio::time::timeout(WRITE_GRACE, self.state.writing.write()).await;
     }
+}
+
+async fn stayed_out<W: World>(
+    shared: &Arc<Shared<W>>,
+    node: &NodeSpec,
+    state: &Arc<State>,
+) -> Result<(), String> {
+    let looks = Watch::of_all(shared, node, state).map(|mut watch| async move {
+        watch.look_and_tell().await;
+        if watch.unread.is_some() {
+            watch.look_and_tell().await;
+        }
+        let unread = watch.unread.take();
+        if let Some(problem) = &unread {
+            watch.tell(&format!("{problem}; the node is proven out again")).await;
+        }
+        unread
+    });
+    let unread = looks.collect::<JoinSet<_>>().join_all().await.into_iter().flatten().next();
+    let astray = state.astray().take();
+    astray.or(unread).map_or(Ok(()), Err)
 }
 
 impl<W: World> Watch<W> {

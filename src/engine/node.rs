@@ -14,7 +14,7 @@ use crate::event::{Drained, Fact, Failure, Planned, Step};
 use crate::node::Mark;
 use crate::playbook::OnFailure;
 use crate::spec::{Action, NodeSpec};
-use crate::world::World;
+use crate::world::{NotPermitted, World};
 
 /// How long a registry write that is under way may still take once the release is to stop.
 const WRITE_GRACE: Duration = Duration::from_secs(1);
@@ -31,6 +31,8 @@ pub(super) struct NodeRun<W> {
     pub(super) node: NodeSpec,
     /// What was planned for it.
     pub(super) planned: Planned,
+    /// The folder of the release that it ran before, where that is known.
+    pub(super) ran: Option<String>,
     /// When the registry took the last write.
     pub(super) written: Instant,
     /// Processes of this release are younger than this.
@@ -44,7 +46,7 @@ pub(super) struct NodeRun<W> {
     /// Where it goes.
     pub(super) bound: Bound,
     /// Keeps it out while it is out.
-    guard: Option<Guard>,
+    pub(super) guard: Option<Guard>,
     /// What need not be done again; nothing is known of a node that is not taken up again.
     done: Option<Vec<Step>>,
     /// When the gateways were looked at last whether it may leave.
@@ -104,6 +106,12 @@ impl Trouble {
     }
 }
 
+impl From<NotPermitted> for Trouble {
+    fn from(refused: NotPermitted) -> Self {
+        if refused.is_final { Self::Halt } else { Self::NotBegun(refused.reason) }
+    }
+}
+
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
@@ -157,6 +165,7 @@ impl<W: World> NodeRun<W> {
             },
             bound: if state.goes_back() { Bound::Back } else { Bound::Forward },
             planned: planned.clone(),
+            ran: release.ran_before(name),
             written: Instant::now(),
             mark: state.mark,
             down: state.down == Some(true),
@@ -175,7 +184,7 @@ impl<W: World> NodeRun<W> {
         if arrived == Arrival::Failed && self.turn_back().await {
             arrived = self.walk().await;
         }
-        if arrived == Arrival::Done && !self.goes_back() {
+        if arrived == Arrival::Done {
             let interrupted = stopped_for(self.shared.stop.clone(), COURTESY_GRACE);
             tokio::select! {
                 biased;
@@ -332,9 +341,8 @@ impl<W: World> NodeRun<W> {
                 }
             };
             let Err(why) = stayed else { return Ending::Done };
-            let until = Instant::now() + self.confirm_time();
-            if Instant::now() >= *self.again_until.get_or_insert(until) {
-                return Ending::Trouble(Trouble::from(format!("it does not stay out: {why}")));
+            if let Err(trouble) = self.may_prove_again(&why) {
+                return Ending::Trouble(trouble);
             }
             for again in [Step::ConfirmOut, Step::Drain] {
                 match self.step(again, None).await {
@@ -350,6 +358,15 @@ impl<W: World> NodeRun<W> {
             Some(guard) => guard.stayed_out(&self.shared, &self.node).await,
             None => Ok(()),
         }
+    }
+
+    /// Bounds how long a node is proven out again and again.
+    pub(super) fn may_prove_again(&mut self, why: &str) -> Result<(), Trouble> {
+        let until = Instant::now() + self.confirm_time();
+        if Instant::now() >= *self.again_until.get_or_insert(until) {
+            return Err(Trouble::from(format!("it does not stay out: {why}")));
+        }
+        Ok(())
     }
 
     /// When a proof that the node is out has to be found.

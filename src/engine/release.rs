@@ -269,6 +269,12 @@ impl Release {
         self.started.as_ref().map_or(&[], |started| &started.nodes)
     }
 
+    /// The folder of the release that a node ran before, where that is known.
+    #[must_use]
+    pub fn ran_before(&self, name: &str) -> Option<String> {
+        self.started.as_ref()?.before.folder_of(name)
+    }
+
     /// How many nodes have failed, those that could not be used from the start included.
     #[must_use]
     pub fn failures(&self) -> usize {

@@ -203,7 +203,8 @@ impl<W: World> Engine<W> {
         let questions = Asker::new(self.world.clone(), Some(&self.consul));
         let gateways = self.spec.gateways.iter();
         let shared = Arc::new(Shared {
-            registry: Registry::new(&self.world, &self.consul, &self.spec),
+            registry: Registry::new(&self.world, &self.consul, &self.spec)
+                .permitted(self.lock.permit()),
             gateways: gateways.map(|gateway| Watcher::new(questions.clone(), gateway)).collect(),
             pool: Pool::new(&self.spec, &book.release, fell),
             world: self.world.clone(),

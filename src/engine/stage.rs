@@ -1,11 +1,14 @@
-//! Bringing the artifact to a node, beside what runs there, before any node leaves rotation.
+//! Bringing the artifact to a node, beside what runs there, before any node leaves rotation; and deleting old ones once the
+//! node is done.
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::node::{Found, NodeRun, Trouble};
 use super::steps::Needs;
-use crate::event::Step;
-use crate::node::{CHECKSUM_MISMATCH, Operation};
+use crate::event::{Fact, Step};
+use crate::node::{CHECKSUM_MISMATCH, Operation, Pruned};
 use crate::text;
 use crate::world::{Command, Output, RunError, Stdin, World};
 
@@ -34,22 +37,62 @@ impl<W: World> NodeRun<W> {
             return Ok(Found::from(format!("{name} was there already")));
         }
         self.tell(step, format!("uploading {}", text::size(size)), None, TIMEOUT);
-        let upload = Command {
-            operation: Operation::Upload { layout: layout.clone() },
-            stdin: Stdin::File(artifact.file.clone()),
-            timeout: TIMEOUT,
-            sudo: self.shared.spec.sudo,
+        let command = |operation| {
+            let command = Command::new(operation, TIMEOUT, self.shared.spec.sudo);
+            command.permitted(self.permit(Needs::Lock))
         };
-        let unpack = Command {
-            operation: Operation::Unpack { layout },
-            stdin: Stdin::Empty,
-            timeout: TIMEOUT,
-            sudo: self.shared.spec.sudo,
-        };
+        let upload = command(Operation::Upload { layout: layout.clone() });
+        let upload = upload.reading(Stdin::File(artifact.file.clone()));
+        let unpack = command(Operation::Unpack { layout });
         self.receive("upload", upload).await?;
         self.tell(step, "unpacking".into(), None, TIMEOUT);
         self.receive("unpack", unpack).await?;
         Ok(Found::from(format!("{name}, {}", text::size(size))))
+    }
+
+    /// Notes that the node is healthy with what it runs now, and after an update deletes the releases that no node needs.
+    /// The node is done: trouble with it is worth a warning only.
+    pub(super) async fn prune(&mut self) {
+        let (Some(layout), Some(artifact)) = (&self.node.layout, &self.shared.spec.artifact) else {
+            return;
+        };
+        if self.shared.mode != super::Mode::Deploy {
+            return;
+        }
+        let keep = (!self.goes_back()).then_some(artifact.keep);
+        // Where no journal tells what ran, the version that the node told may be the name of its folder.
+        let spare = self.ran.clone().or_else(|| self.planned.runs.clone()).into_iter().collect();
+        let operation = Operation::Prune { layout: layout.clone(), keep, spare };
+        let is_told = keep.is_some();
+        if is_told && self.record(Some(Step::Prune), Fact::StepStarted {}).await.is_err() {
+            return;
+        }
+        let begun = Instant::now();
+        let message = match self.operate(operation, Needs::Lock).await {
+            Ok(output) => {
+                let pruned = Pruned::parse(&output);
+                for left in &pruned.left {
+                    let message = format!("{}: could not be deleted: {left}", self.node.name);
+                    let _ = self.record(Some(Step::Prune), Fact::Warning { message }).await;
+                }
+                match pruned.deleted.as_slice() {
+                    [] => String::new(),
+                    deleted => format!("deleted {}", deleted.join(", ")),
+                }
+            }
+            Err(Trouble::Halt) => return,
+            Err(trouble) => {
+                let reason = trouble.into_failure().reason;
+                let message = format!("{}: old releases stay: {reason}", self.node.name);
+                let _ = self.record(Some(Step::Prune), Fact::Warning { message }).await;
+                String::new()
+            }
+        };
+        if is_told {
+            let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let finished = Fact::StepFinished { elapsed_ms, message, drained: None };
+            let _ = self.record(Some(Step::Prune), finished).await;
+        }
     }
 
     /// Runs a part of the staging; what was lost on the way is done anew, it leaves nothing complete behind.
@@ -61,6 +104,7 @@ impl<W: World> NodeRun<W> {
                 Err(RunError::Lost(_) | RunError::NotStarted(_)) if attempt < ATTEMPTS => {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
+                Err(RunError::NotPermitted(refused)) => return Err(refused.into()),
                 Err(error) => return Err(Trouble::from(format!("{what}: {error}"))),
             }
         }

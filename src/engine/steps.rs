@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::guard::Guard;
 use super::node::{Found, NodeRun, Trouble};
 use crate::event::{Fact, Failure, Step};
 use crate::health::Gate;
@@ -12,7 +13,7 @@ use crate::lock::NotHeld;
 use crate::node::Operation;
 use crate::spec::Shell;
 use crate::text;
-use crate::world::{Command, Host, Output, RunError, Stdin, World};
+use crate::world::{Command, Host, Output, Permit, RunError, World};
 
 /// For operations of our own on a node.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,11 +27,13 @@ const LINK_PAUSE: Duration = Duration::from_secs(1);
 /// How many of the last log lines go into the report.
 const LOG_LINES: usize = 20;
 
-/// What a command on a node needs, each time that it is sent.
+/// What a command on a node needs, each time that it is about to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Needs {
-    /// It changes what the node runs.
+    /// It changes something.
     Lock,
+    /// It ends what the node runs: the node has to be out, too.
+    Out,
     /// It only looks.
     Nothing,
 }
@@ -57,7 +60,7 @@ impl<W: World> NodeRun<W> {
                 self.operate(Operation::Activate { layout }, Needs::Lock).await?;
                 Ok(Found::from(format!("current -> {name}")))
             }
-            Step::Run(_) => self.command(shell).await,
+            Step::Run(_) => self.command(step, shell).await,
             Step::Start | Step::Restart => self.begin_service(step, shell).await,
             Step::Health => self.prove_healthy(step).await,
             Step::Enable => self.set_down(step, false).await,
@@ -76,7 +79,7 @@ impl<W: World> NodeRun<W> {
         // On a node that was out already, the service may have ended before.
         let ended = (self.is_resumed() || self.planned.was_out)
             && self.listener().await.is_ok_and(|listener| !listener.bound);
-        match self.command(shell).await {
+        match self.command(step, shell).await {
             Err(Trouble::Lost(_)) => {}
             Err(Trouble::Failed(failure)) if ended => {
                 let reason = failure.reason;
@@ -89,7 +92,7 @@ impl<W: World> NodeRun<W> {
             listener if !listener.bound => {
                 Ok(Found::from(format!("{lost}; the service is seen to be gone")))
             }
-            _ => self.command(shell).await.map_err(Trouble::of_second_try),
+            _ => self.command(step, shell).await.map_err(Trouble::of_second_try),
         }
     }
 
@@ -113,7 +116,7 @@ impl<W: World> NodeRun<W> {
                 return Err(Trouble::NotBegun(reason));
             }
         }
-        match self.command(shell).await {
+        match self.command(step, shell).await {
             Err(Trouble::Lost(_)) => {}
             result => return result,
         }
@@ -124,7 +127,7 @@ impl<W: World> NodeRun<W> {
         if new {
             return Ok(Found::from("the connection was lost; a new process is seen".to_owned()));
         }
-        self.command(shell).await.map_err(Trouble::of_second_try)
+        self.command(step, shell).await.map_err(Trouble::of_second_try)
     }
 
     /// After a lost link: reaches the node again and looks.
@@ -176,41 +179,6 @@ impl<W: World> NodeRun<W> {
         }
     }
 
-    /// Deletes the oldest releases. The node is done: trouble with it is worth a warning only.
-    pub(super) async fn prune(&mut self) {
-        let (Some(layout), Some(artifact)) = (&self.node.layout, &self.shared.spec.artifact) else {
-            return;
-        };
-        if self.shared.mode != super::Mode::Deploy {
-            return;
-        }
-        let operation = Operation::Prune { layout: layout.clone(), keep: artifact.keep };
-        if self.record(Some(Step::Prune), Fact::StepStarted {}).await.is_err() {
-            return;
-        }
-        let begun = Instant::now();
-        let message = match self.operate(operation, Needs::Lock).await {
-            Ok(output) => {
-                let deleted: Vec<_> = output.lines().map(str::to_owned).collect();
-                if deleted.is_empty() {
-                    String::new()
-                } else {
-                    format!("deleted {}", deleted.join(", "))
-                }
-            }
-            Err(Trouble::Halt) => return,
-            Err(trouble) => {
-                let reason = trouble.into_failure().reason;
-                let message = format!("{}: old releases stay: {reason}", self.node.name);
-                let _ = self.record(Some(Step::Prune), Fact::Warning { message }).await;
-                String::new()
-            }
-        };
-        let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let finished = Fact::StepFinished { elapsed_ms, message, drained: None };
-        let _ = self.record(Some(Step::Prune), finished).await;
-    }
-
     /// Whether the node ran the version before that the release brings.
     fn same_version(&self) -> bool {
         let brings = self.node.health.identity.as_ref().map(|identity| &identity.equals);
@@ -221,14 +189,40 @@ impl<W: World> NodeRun<W> {
         self.node.layout.clone().ok_or_else(|| Trouble::from("there is no artifact".to_owned()))
     }
 
-    /// Runs a command of the user's.
-    async fn command(&self, shell: Option<&Shell>) -> Result<Found, Trouble> {
+    /// Runs a command of the user's. A node that is not out any more is first proven out again.
+    async fn command(&mut self, step: Step, shell: Option<&Shell>) -> Result<Found, Trouble> {
         let Some(shell) = shell else { return Err(Trouble::from("it has no command".to_owned())) };
-        let output = self.run(&self.node.host, shell, Needs::Lock).await?;
+        let needs = match step {
+            Step::Stop | Step::Restart => Needs::Out,
+            _ => Needs::Lock,
+        };
+        let output = loop {
+            let result = self.run(&self.node.host, shell, needs).await;
+            let strayed = self.guard.as_ref().filter(|_| needs == Needs::Out);
+            match (result, strayed.and_then(Guard::strayed)) {
+                (Err(Trouble::NotBegun(_)), Some(why)) => self.prove_out_again(step, why).await?,
+                (result, _) => break result?,
+            }
+        };
         if output.success() {
             return Ok(Found::default());
         }
         Err(Trouble::Failed(command_failure(&output)))
+    }
+
+    /// Proves within a step that has not begun its command that the node is out.
+    async fn prove_out_again(&mut self, step: Step, why: String) -> Result<(), Trouble> {
+        let not_begun = |trouble| match trouble {
+            Trouble::Failed(Failure { reason, .. }) | Trouble::Blind(reason) => {
+                Trouble::NotBegun(reason)
+            }
+            other => other,
+        };
+        self.may_prove_again(&why).map_err(not_begun)?;
+        self.tell(step, format!("{why}; the node is proven out again"), None, self.confirm_time());
+        self.confirm(step, false, self.proven_out_until()).await.map_err(not_begun)?;
+        self.drain(step).await.map_err(not_begun)?;
+        Ok(())
     }
 
     /// Asks whether the lock is still ours, right before something that only we may do and Consul cannot refuse.
@@ -240,14 +234,22 @@ impl<W: World> NodeRun<W> {
         }
     }
 
+    /// What a command is asked for when its host is ready to run it.
+    pub(super) fn permit(&self, needs: Needs) -> Permit {
+        match needs {
+            Needs::Lock => self.shared.lock.permit(),
+            Needs::Out => self.guard.as_ref().map_or_else(
+                || self.shared.lock.permit(),
+                |guard| guard.permit(&self.shared, &self.node),
+            ),
+            Needs::Nothing => Permit::default(),
+        }
+    }
+
     async fn run(&self, host: &Host, shell: &Shell, needs: Needs) -> Result<Output, Trouble> {
-        let command = Command {
-            operation: Operation::User { command: shell.run.clone() },
-            stdin: Stdin::Empty,
-            timeout: shell.timeout,
-            sudo: shell.sudo,
-        };
-        self.reach(host, command, needs).await
+        let operation = Operation::User { command: shell.run.clone() };
+        let command = Command::new(operation, shell.timeout, shell.sudo);
+        self.reach(host, command.permitted(self.permit(needs))).await
     }
 
     /// Runs an operation of our own that may be repeated.
@@ -256,15 +258,11 @@ impl<W: World> NodeRun<W> {
         operation: Operation,
         needs: Needs,
     ) -> Result<String, Trouble> {
-        let command = Command {
-            operation,
-            stdin: Stdin::Empty,
-            timeout: OPERATION_TIMEOUT,
-            sudo: self.shared.spec.sudo,
-        };
-        let mut result = self.reach(&self.node.host, command.clone(), needs).await;
+        let command = Command::new(operation, OPERATION_TIMEOUT, self.shared.spec.sudo);
+        let command = command.permitted(self.permit(needs));
+        let mut result = self.reach(&self.node.host, command.clone()).await;
         if matches!(&result, Err(Trouble::Lost(_))) {
-            let again = self.reach(&self.node.host, command, needs).await;
+            let again = self.reach(&self.node.host, command).await;
             result = again.map_err(Trouble::of_second_try);
         }
         let output = result?;
@@ -275,12 +273,9 @@ impl<W: World> NodeRun<W> {
     }
 
     /// Runs a command; while it cannot be started, because the node is out of reach, tries again.
-    async fn reach(&self, host: &Host, command: Command, needs: Needs) -> Result<Output, Trouble> {
+    async fn reach(&self, host: &Host, command: Command) -> Result<Output, Trouble> {
         let deadline = Instant::now() + LINK_PATIENCE;
         loop {
-            if needs == Needs::Lock {
-                self.still_ours().await?;
-            }
             match self.shared.world.run(host, command.clone()).await {
                 Ok(output) => return Ok(output),
                 Err(RunError::NotStarted(_)) if Instant::now() + LINK_PAUSE < deadline => {
@@ -289,8 +284,12 @@ impl<W: World> NodeRun<W> {
                 Err(RunError::NotStarted(problem)) => {
                     return Err(Trouble::NotBegun(format!("{host} cannot be reached: {problem}")));
                 }
-                Err(error @ RunError::TimedOut(_)) => {
+                Err(RunError::NotPermitted(refused)) => return Err(refused.into()),
+                Err(error @ RunError::TimedOut { left: 0, .. }) => {
                     return Err(Trouble::from(format!("{error}; it was ended")));
+                }
+                Err(error @ RunError::TimedOut { .. }) => {
+                    return Err(Trouble::from(error.to_string()));
                 }
                 Err(error @ RunError::Lost(_)) => {
                     return Err(Trouble::Lost(error.to_string()));
@@ -376,6 +375,7 @@ mod tests {
             status: Some(3),
             stdout: b"trying\n".to_vec(),
             stderr: b"first\nno such unit\n\n".to_vec(),
+            noise: None,
         };
         let failure = command_failure(&output);
         assert_eq!(failure.reason, "exit 3: no such unit");

@@ -8,7 +8,9 @@ use tokio::sync::mpsc;
 use crate::consul::{self, Client, Entry, Guard, KvWrite};
 use crate::node::Operation;
 use crate::text;
-use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, World};
+use crate::world::{
+    Command, Host, HttpError, NotPermitted, Output, Permit, Reply, Request, RunError, World,
+};
 
 /// For one question to Consul about a gateway.
 const CONSUL_PATIENCE: Duration = Duration::from_secs(3);
@@ -62,6 +64,12 @@ pub enum AskError {
     NotHeld,
 }
 
+impl From<NotPermitted> for AskError {
+    fn from(refused: NotPermitted) -> Self {
+        if refused.is_final { Self::NotHeld } else { Self::NotSent(refused.reason) }
+    }
+}
+
 /// Asks gateways over a world, and Consul where there is one. Cheap to clone.
 #[derive(Debug)]
 pub struct Asker<W> {
@@ -69,11 +77,14 @@ pub struct Asker<W> {
     consul: Option<Arc<Client<W>>>,
     /// What a write to Consul depends on.
     guard: Option<Guard>,
+    /// What every other change needs.
+    permit: Permit,
 }
 
 impl<W> Clone for Asker<W> {
     fn clone(&self) -> Self {
-        Self { world: self.world.clone(), consul: self.consul.clone(), guard: self.guard.clone() }
+        let (world, consul) = (self.world.clone(), self.consul.clone());
+        Self { world, consul, guard: self.guard.clone(), permit: self.permit.clone() }
     }
 }
 
@@ -82,13 +93,24 @@ impl<W: World> Asker<W> {
     #[must_use]
     pub fn new(world: Arc<W>, consul: Option<&Client<W>>) -> Self {
         let consul = consul.map(|consul| Arc::new(consul.hurried(CONSUL_PATIENCE)));
-        Self { world, consul, guard: None }
+        Self { world, consul, guard: None, permit: Permit::default() }
     }
 
-    /// Asks the same, and may also write to Consul while the lock of `guard` is held.
+    /// Asks the same; changes need this permit once it is [guarded](Self::guarded).
+    #[must_use]
+    pub fn permitted(self, permit: Permit) -> Self {
+        Self { permit, ..self }
+    }
+
+    /// Asks for changes: in Consul while the lock of `guard` is held, elsewhere with the permit, right before each.
     #[must_use]
     pub fn guarded(&self, guard: &Guard) -> Self {
         Self { guard: Some(guard.clone()), ..self.clone() }
+    }
+
+    /// What is needed right before something is asked: nothing for a look.
+    fn permit(&self) -> Permit {
+        self.guard.as_ref().map_or_else(Permit::default, |_| self.permit.clone())
     }
 
     /// Asks one question.
@@ -99,21 +121,25 @@ impl<W: World> Asker<W> {
     pub async fn ask(&self, ask: &Ask) -> Result<Reply, AskError> {
         match ask {
             Ask::Http(request) => {
+                self.permit().ask().await?;
                 let url = &request.url;
                 self.world.http(request.clone()).await.map_err(|error| unanswered(url, &error))
             }
             Ask::Run(host, command) => {
-                let output = self.world.run(host, command.clone()).await;
+                let command = command.clone().permitted(self.permit());
+                let output = self.world.run(host, command).await;
                 let output = output.map_err(|error| {
                     let problem = format!("{host}: {error}");
                     match error {
                         RunError::NotStarted(_) => AskError::NotSent(problem),
-                        RunError::TimedOut(_) | RunError::Lost(_) => AskError::Unknown(problem),
+                        RunError::NotPermitted(refused) => refused.into(),
+                        RunError::TimedOut { .. } | RunError::Lost(_) => AskError::Unknown(problem),
                     }
                 })?;
                 printed(output).map_err(|problem| AskError::Failed(format!("{host}: {problem}")))
             }
             Ask::Exchange(address, say, timeout) => {
+                self.permit().ask().await?;
                 let body = self.world.exchange(address, say, *timeout).await;
                 let body = body.map_err(|error| unanswered(address, &error))?;
                 Ok(Reply { status: 200, body, ..Reply::default() })

@@ -7,7 +7,7 @@ use super::{Ask, Driver, Mark, Nodes, NotDone, Switch, View, ok};
 use crate::node::Operation;
 use crate::playbook::{CommandGateway, Template};
 use crate::shell;
-use crate::world::{Command, Host, Reply, Stdin};
+use crate::world::{Command, Host, Reply};
 
 /// For one command when the playbook does not say.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,15 +33,9 @@ impl Commands {
 
     fn run(&self, command: &Template, arguments: &[&str]) -> Ask {
         let command = shell::with_arguments(command.as_str(), arguments);
-        Ask::Run(
-            Host::of(self.settings.ssh.as_deref()),
-            Command {
-                operation: Operation::User { command },
-                stdin: Stdin::Empty,
-                timeout: self.settings.timeout.map_or(TIMEOUT, |period| period.0),
-                sudo: self.settings.sudo,
-            },
-        )
+        let timeout = self.settings.timeout.map_or(TIMEOUT, |period| period.0);
+        let command = Command::new(Operation::User { command }, timeout, self.settings.sudo);
+        Ask::Run(Host::of(self.settings.ssh.as_deref()), command)
     }
 }
 

@@ -12,7 +12,7 @@ use super::{Ask, Driver, Nodes, READ_TIMEOUT, View, with_port};
 use crate::node::Operation;
 use crate::playbook;
 use crate::text::count;
-use crate::world::{Command, Host, Reply, Stdin};
+use crate::world::{Command, Host, Reply};
 
 /// For the reload, after the file was rendered.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -50,12 +50,7 @@ impl ConsulTemplate {
 
 impl Driver for ConsulTemplate {
     fn asks(&self) -> Vec<Ask> {
-        let command = Command {
-            operation: self.operation.clone(),
-            stdin: Stdin::Empty,
-            timeout: READ_TIMEOUT,
-            sudo: false,
-        };
+        let command = Command::new(self.operation.clone(), READ_TIMEOUT, false);
         vec![Ask::Run(self.host.clone(), command)]
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::{Ask, Driver, Mark, Nature, Nodes, NotDone, READ_TIMEOUT, Switch, View};
 use crate::node::Operation;
 use crate::playbook::{self, HaproxyState, is_haproxy_name};
-use crate::world::{Command, Host, Reply, Stdin};
+use crate::world::{Command, Host, Reply};
 
 use servers::{Server, Servers};
 
@@ -101,15 +101,10 @@ impl Haproxy {
 impl Line {
     fn says(&self, text: &str) -> Ask {
         match self {
-            Self::Socket { host, path, sudo } => Ask::Run(
-                host.clone(),
-                Command {
-                    operation: Operation::UnixSocket { path: path.clone(), say: text.into() },
-                    stdin: Stdin::Empty,
-                    timeout: COMMAND_TIMEOUT,
-                    sudo: *sudo,
-                },
-            ),
+            Self::Socket { host, path, sudo } => {
+                let operation = Operation::UnixSocket { path: path.clone(), say: text.into() };
+                Ask::Run(host.clone(), Command::new(operation, COMMAND_TIMEOUT, *sudo))
+            }
             Self::Tcp(address) => {
                 Ask::Exchange(address.clone(), format!("{text}\n").into_bytes(), READ_TIMEOUT)
             }

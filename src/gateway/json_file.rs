@@ -8,13 +8,14 @@ use sha2::{Digest, Sha256};
 
 use super::{Ask, ok};
 use crate::node::Operation;
-use crate::world::{Command, Host, Reply, Stdin};
+use crate::secret::Secret;
+use crate::world::{Command, Host, OUTPUT_LIMIT, Reply, Stdin};
 
 /// For one command on the file's machine, the connection to it included.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The largest file that is written: it is part of a command line, which Linux limits to 128 KiB.
-pub(super) const LIMIT: usize = 48 * 1024;
+/// The largest file that is written: a longer one could not be read back.
+pub(super) const LIMIT: usize = OUTPUT_LIMIT - 1;
 
 /// Where such a file is.
 pub(super) struct JsonFile {
@@ -26,7 +27,7 @@ pub(super) struct JsonFile {
 impl JsonFile {
     /// Asks for what it says.
     pub(super) fn ask(&self) -> Ask {
-        self.run(Operation::File { path: self.path.clone() })
+        self.run(Operation::File { path: self.path.clone() }, Stdin::Empty)
     }
 
     /// Asks to let it say something else than the reply says.
@@ -37,13 +38,15 @@ impl JsonFile {
             return Err(format!("{path} would have {size} bytes, more than {LIMIT}"));
         }
         let path = self.path.clone();
-        let before = format!("{:x}", Sha256::digest(&reply.body));
-        Ok(self.run(Operation::Replace { path, before, content }))
+        let sum = |bytes: &[u8]| format!("{:x}", Sha256::digest(bytes));
+        let (before, after) = (sum(&reply.body), sum(content.as_bytes()));
+        // It may be secret, and is far longer than a command line may be.
+        let stdin = Stdin::Text(Secret::new(content));
+        Ok(self.run(Operation::Replace { path, before, after }, stdin))
     }
 
-    fn run(&self, operation: Operation) -> Ask {
-        let (stdin, sudo) = (Stdin::Empty, self.sudo);
-        let command = Command { operation, stdin, timeout: COMMAND_TIMEOUT, sudo };
+    fn run(&self, operation: Operation, stdin: Stdin) -> Ask {
+        let command = Command::new(operation, COMMAND_TIMEOUT, self.sudo).reading(stdin);
         Ask::Run(self.host.clone(), command)
     }
 }

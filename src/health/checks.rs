@@ -8,7 +8,7 @@ use crate::foreign::Foreign;
 use crate::node::Operation;
 use crate::spec::{HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, Shell};
 use crate::text;
-use crate::world::{Command, Host, Reply, Request, RunError, Stdin, World};
+use crate::world::{Command, Host, Reply, Request, RunError, World};
 
 /// The largest reply of a health check, in bytes.
 const LARGEST_BODY: usize = 1024 * 1024;
@@ -144,12 +144,8 @@ impl<W: World> Gate<W> {
     }
 
     async fn try_command(&self, host: &Host, shell: &Shell, timeout: Duration) -> Try {
-        let command = Command {
-            operation: Operation::User { command: shell.run.clone() },
-            stdin: Stdin::Empty,
-            timeout: timeout.min(shell.timeout),
-            sudo: shell.sudo,
-        };
+        let operation = Operation::User { command: shell.run.clone() };
+        let command = Command::new(operation, timeout.min(shell.timeout), shell.sudo);
         match self.world.run(host, command).await {
             Ok(output) if output.success() => Try::default(),
             Ok(output) => {
@@ -157,7 +153,7 @@ impl<W: World> Gate<W> {
                 let said = format!("{}{}", output.stdout_text(), output.stderr_text());
                 Try::wrong(format!("exit {status}"), Some(&said))
             }
-            Err(error @ RunError::TimedOut(_)) => Try::wrong(error.to_string(), None),
+            Err(error @ RunError::TimedOut { .. }) => Try::wrong(error.to_string(), None),
             Err(error) => Try::unasked(&error),
         }
     }

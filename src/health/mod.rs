@@ -21,7 +21,7 @@ use crate::event::Failure;
 use crate::node::{Listener, Mark, Operation};
 use crate::spec::NodeSpec;
 use crate::text;
-use crate::world::{Command, Stdin, World};
+use crate::world::{Command, World};
 
 pub(crate) use checks::describe;
 pub use checks::{Try, identity_of};
@@ -233,12 +233,8 @@ impl<W: World> Gate<W> {
     }
 
     async fn listener(&self) -> Result<Listener, String> {
-        let command = Command {
-            operation: Operation::Listener { port: self.node.port() },
-            stdin: Stdin::Empty,
-            timeout: LISTENER_TIMEOUT,
-            sudo: self.sudo,
-        };
+        let operation = Operation::Listener { port: self.node.port() };
+        let command = Command::new(operation, LISTENER_TIMEOUT, self.sudo);
         let output = self.world.run(&self.node.host, command).await;
         let output = output.map_err(|error| format!("its process cannot be looked at: {error}"))?;
         if !output.success() {

@@ -77,7 +77,7 @@ impl World for Script {
 
     async fn run(&self, _: &Host, _: Command) -> Result<Output, RunError> {
         let stdout = next(&self.listeners).into_bytes();
-        Ok(Output { status: Some(0), stdout, stderr: Vec::new() })
+        Ok(Output { status: Some(0), stdout, ..Output::default() })
     }
 
     async fn exchange(&self, _: &str, _: &[u8], _: Duration) -> Result<Vec<u8>, HttpError> {

@@ -1,61 +1,80 @@
 //! A file as a whole: read, and replaced by another one under its name.
 
-use crate::shell::quote;
+use super::layout::OWNER;
+use crate::shell::{assign, quote};
 
 /// Prints it.
 pub(super) fn read(path: &str) -> String {
     format!("cat {}", quote(path))
 }
 
-/// Whoever watches the folder sees one file become the other, and nobody half of one. Rights and owner stay.
-pub(super) fn replace(path: &str, before: &str, content: &str) -> String {
-    format!(
-        "set -e; umask 077; f={path}; t=\"$(dirname \"$f\")/.$(basename \"$f\").rollgate\"; \
-         [ ! -L \"$f\" ] || {{ echo \"$f is a link\" >&2; exit 1; }}; \
-         s=$(sha256sum <\"$f\" | cut -d' ' -f1); \
-         [ \"$s\" = {before} ] || {{ echo \"$f was changed by somebody else in between\" >&2; exit 1; }}; \
-         trap 'rm -f \"$t\"' EXIT; trap 'exit 143' HUP INT TERM; \
-         cp -p \"$f\" \"$t\"; printf %s {content} >\"$t\"; \
-         sync \"$t\" 2>/dev/null || :; mv -T \"$t\" \"$f\"",
-        path = quote(path),
-        before = quote(before),
-        content = quote(content),
-    )
+/// Replaces it by what standard input brings. Whoever watches the folder sees one file become the other; rights and owner
+/// stay. As root this is done where no other user can change the path to the file, or as the user that can.
+pub(super) fn replace(path: &str, before: &str, after: &str) -> String {
+    let variables = assign(&[("file", path), ("before", before), ("after", after)]);
+    let work = format!("{variables}{}", include_str!("scripts/replace.sh"));
+    format!("{variables}{OWNER}\nwork \"$(dirname \"$file\")\" {}\n", quote(&work))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-    use std::process::{Command, Output};
+    use std::path::Path;
+    use std::process::{Command, Output, Stdio};
 
     use sha2::{Digest as _, Sha256};
 
     use super::*;
 
-    fn run(script: &str) -> Output {
-        Command::new("sh").args(["-c", script]).output().expect("sh runs")
+    fn run(script: &str, input: &str) -> Output {
+        let mut child = Command::new("sh")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("sh runs");
+        let mut stdin = child.stdin.take().expect("piped");
+        // A script that refuses does not read it.
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        child.wait_with_output().expect("ends")
+    }
+
+    fn sum(content: impl AsRef<[u8]>) -> String {
+        format!("{:x}", Sha256::digest(content))
+    }
+
+    /// Replaces what is there.
+    fn change(path: &Path, before: &str, content: &str) -> Output {
+        run(&replace(&path.display().to_string(), &sum(before), &sum(content)), content)
     }
 
     #[test]
     fn a_file_is_replaced_as_a_whole_and_only_by_whoever_has_read_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("it's an app.json");
-        let path = file.display().to_string();
         std::fs::write(&file, "one\n").expect("a file");
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).expect("rights");
-        let one = format!("{:x}", Sha256::digest(run(&read(&path)).stdout));
+        assert_eq!(run(&read(&file.display().to_string()), "").stdout, b"one\n");
         let before = file.metadata().expect("a file").ino();
-        let two = "{ \"it's\": \"$(two) %s \\\\ `\" }\n";
-        let output = run(&replace(&path, &one, two));
+        // Far longer than a command line may be.
+        let two = "{ \"it's\": \"$(two) %s \\\\ `\" }\n".repeat(20_000);
+        let output = change(&file, "one\n", &two);
         assert!(output.status.success(), "{output:?}");
-        assert_eq!(std::fs::read_to_string(&file).expect("a file"), two);
+        assert!(std::fs::read_to_string(&file).expect("a file") == two, "it is another one");
         assert_eq!(file.metadata().expect("a file").permissions().mode() & 0o777, 0o640);
         // Envoy notices nothing of what is written in place, and Traefik an empty file.
         assert_ne!(file.metadata().expect("a file").ino(), before, "written in place");
-        let output = run(&replace(&path, &one, "three\n"));
+        let output = change(&file, "one\n", "three\n");
         assert!(!output.status.success(), "{output:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("somebody else"), "{output:?}");
-        assert_eq!(std::fs::read_to_string(&file).expect("a file"), two);
+        // What breaks off on its way has no effect.
+        let path = file.display().to_string();
+        let output = run(&replace(&path, &sum(&two), &sum("three\n")), "thr");
+        assert!(!output.status.success(), "{output:?}");
+        assert!(std::fs::read_to_string(&file).expect("a file") == two);
         assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing else");
     }
 
@@ -65,12 +84,28 @@ mod tests {
         let (file, link) = (folder.path().join("file"), folder.path().join("link"));
         std::fs::write(&file, "one\n").expect("a file");
         std::os::unix::fs::symlink(&file, &link).expect("a link");
-        let one = format!("{:x}", Sha256::digest("one\n"));
         for path in [&link, &folder.path().join("none")] {
-            let output = run(&replace(&path.display().to_string(), &one, "two\n"));
+            let output = change(path, "one\n", "two\n");
             assert!(!output.status.success(), "{output:?}");
         }
         assert_eq!(std::fs::read_to_string(&file).expect("a file"), "one\n");
-        assert!(!run(&read(&folder.path().join("none").display().to_string())).status.success());
+        assert!(
+            !run(&read(&folder.path().join("none").display().to_string()), "").status.success()
+        );
+    }
+
+    /// Where the copy is to be, a link may lead to another file.
+    #[test]
+    fn link_in_place_of_the_copy_is_not_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, victim) = (folder.path().join("app.json"), folder.path().join("victim"));
+        std::fs::write(&file, "one\n").expect("a file");
+        std::fs::write(&victim, "mine\n").expect("a file");
+        let copy = folder.path().join(".app.json.rollgate");
+        std::os::unix::fs::symlink(&victim, copy).expect("a link");
+        let output = change(&file, "one\n", "two\n");
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(std::fs::read_to_string(&victim).expect("a file"), "mine\n");
+        assert_eq!(std::fs::read_to_string(&file).expect("a file"), "two\n");
     }
 }

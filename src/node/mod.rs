@@ -1,7 +1,7 @@
 //! What is asked of a node: each operation as data, as a shell script, and its answer read back.
 //!
 //! Pure: nothing here awaits. The live world runs [`Operation::script`]; a simulated one looks at the
-//! operation itself. Scripts need a POSIX shell and what every Linux server has (coreutils, tar, gzip,
+//! operation itself. The longer scripts are files in `scripts/`. Scripts need a POSIX shell and what every Linux server has (coreutils, tar, gzip,
 //! procps-free `/proc`); `ss` (iproute2) only where sockets or listeners are looked at.
 
 mod fetch;
@@ -16,7 +16,7 @@ mod survey;
 use std::time::Duration;
 
 pub use fetch::NO_CURL;
-pub use layout::{ARCHIVES, CHECKSUM_MISMATCH, Layout, Packing};
+pub use layout::{ARCHIVES, CHECKSUM_MISMATCH, Layout, Packing, Pruned};
 pub use listener::{Listener, Mark, Process};
 pub use sockets::{Connection, in_flight};
 pub use survey::Survey;
@@ -51,12 +51,14 @@ pub enum Operation {
         /// What and where.
         layout: Layout,
     },
-    /// Deletes the oldest releases, never the running one.
+    /// Notes that the node is healthy with the release, and deletes old ones that no node needs.
     Prune {
-        /// Where.
+        /// Where, and which release.
         layout: Layout,
-        /// How many to keep besides the running one's own place.
-        keep: u32,
+        /// How many stay; without a number nothing is deleted.
+        keep: Option<u32>,
+        /// Names of releases that stay whatever their age.
+        spare: Vec<String>,
     },
     /// Tells who listens on a port, and the node's own clock.
     Listener {
@@ -97,14 +99,14 @@ pub enum Operation {
         /// Which.
         path: String,
     },
-    /// Replaces a file by another one under its name.
+    /// Replaces a file by another one under its name; standard input has its content.
     Replace {
         /// Which.
         path: String,
         /// SHA-256 of what it must still be, in lower-case hex.
         before: String,
-        /// What it becomes.
-        content: String,
+        /// SHA-256 of what it becomes, in lower-case hex; the content itself is read from standard input.
+        after: String,
     },
 }
 
@@ -118,14 +120,14 @@ impl Operation {
             Self::Upload { layout } => layout::upload(layout),
             Self::Unpack { layout } => layout::unpack(layout),
             Self::Activate { layout } => layout::activate(layout),
-            Self::Prune { layout, keep } => layout::prune(layout, *keep),
+            Self::Prune { layout, keep, spare } => layout::prune(layout, *keep, spare),
             Self::Listener { port } => listener::script(*port),
             Self::Sockets { port } => sockets::script(*port),
             Self::Rendered { file, pid_file } => rendered::script(file, pid_file),
             Self::UnixSocket { path, say } => socket::script(path, say),
             Self::Fetch { method, url, timeout } => fetch::script(method, url, *timeout),
             Self::File { path } => file::read(path),
-            Self::Replace { path, before, content } => file::replace(path, before, content),
+            Self::Replace { path, before, after } => file::replace(path, before, after),
         }
     }
 }

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{Layout, Listener, listener};
 use crate::foreign::Foreign;
-use crate::shell::quote;
 
 /// What [`Operation::Survey`](super::Operation::Survey) found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +24,25 @@ pub struct Survey {
     pub free: Option<u64>,
     /// Whether the releases folder and that of the link can be written or made.
     pub writable: bool,
-    /// Whether this very release is already staged.
+    /// Whether this very release is already staged, as a whole.
     pub staged: bool,
+    /// What runs from this very release where nothing shows that it is complete: the `current` link, or other nodes.
+    pub incomplete: Option<String>,
+    /// Why rollgate must not work in these folders.
+    pub refused: Option<String>,
+    /// The login shell, or what is in its place.
+    pub shell: Option<String>,
+    /// What the host prints before a command begins.
+    pub noise: Option<String>,
+}
+
+/// Login shells that need no mention.
+const USUAL_SHELLS: [&str; 6] = ["sh", "bash", "dash", "zsh", "ash", "ksh"];
+
+/// The name of a program.
+fn name_of(path: &str) -> Option<String> {
+    let name = path.rsplit('/').next().unwrap_or(path).trim_start_matches('-');
+    (!name.is_empty()).then(|| crate::text::line(name, 40))
 }
 
 impl Survey {
@@ -34,6 +50,7 @@ impl Survey {
     #[must_use]
     pub fn parse(text: &str, address: &str) -> Self {
         let mut survey = Self { listener: Listener::parse(text, address), ..Self::default() };
+        let mut writable = BTreeSet::new();
         for line in text.lines() {
             let Some((name, value)) = line.split_once('=') else { continue };
             match name {
@@ -48,43 +65,73 @@ impl Survey {
                 "free_kib" => {
                     survey.free = value.parse::<u64>().ok().map(|kib| kib.saturating_mul(1024));
                 }
-                "writable" => survey.writable = true,
+                "writable" => {
+                    writable.insert(value);
+                }
                 "staged" => survey.staged = true,
+                "incomplete" => survey.incomplete = Some(crate::text::line(value, 200)),
+                "refused" if survey.refused.is_none() => {
+                    survey.refused = Some(crate::text::line(value, 300));
+                }
+                "shell" if survey.shell.is_none() => survey.shell = name_of(value),
+                // What still runs tells more than what the account has; sshd itself tells nothing.
+                "parent" if !value.starts_with("sshd") => survey.shell = name_of(value),
                 _ => {}
             }
         }
+        survey.writable = writable.len() == 2;
         survey
+    }
+
+    /// What is unusual about the login, for people: its shell, and that its start files print.
+    #[must_use]
+    pub fn login(&self) -> Option<String> {
+        let shell = self.shell.as_deref().filter(|shell| !USUAL_SHELLS.contains(shell));
+        let shell = shell.map(|shell| format!("login shell {shell}"));
+        let noise = self.noise.as_ref();
+        let noise = noise.map(|noise| {
+            format!(
+                "its login prints `{noise}` before every command (start files?), which is ignored"
+            )
+        });
+        let told: Vec<_> = shell.into_iter().chain(noise).collect();
+        (!told.is_empty()).then(|| told.join("; "))
     }
 }
 
 pub(super) fn script(port: u16, layout: Option<&Layout>) -> String {
-    let mut script = "for t in ss tar gzip sha256sum timeout setsid; do \
-         command -v \"$t\" >/dev/null && echo \"tool=$t\"; done; "
-        .to_owned();
+    let mut script = include_str!("scripts/survey.sh").to_owned();
     if let Some(layout) = layout {
-        script += &format!(
-            "r={releases}; c={current}; d=\"$r\"; \
-             while [ ! -d \"$d\" ] && [ \"$d\" != / ] && [ \"$d\" != . ]; do d=$(dirname \"$d\"); done; \
-             p=$(dirname \"$c\"); \
-             while [ ! -d \"$p\" ] && [ \"$p\" != / ] && [ \"$p\" != . ]; do p=$(dirname \"$p\"); done; \
-             [ -w \"$d\" ] && [ -w \"$p\" ] && echo writable=yes; \
-             df -Pk \"$d\" 2>/dev/null | {{ read -r _; read -r _ _ _ a _; echo \"free_kib=$a\"; }}; \
-             if [ -L \"$c\" ]; then echo \"current=$(readlink \"$c\")\"; \
-             echo \"current_age=$(($(date +%s) - $(stat -c %Y \"$c\")))\"; \
-             elif [ -e \"$c\" ]; then echo current_is_no_link=yes; fi; \
-             [ -d {folder} ] && echo staged=yes; ",
-            releases = quote(&layout.releases),
-            current = quote(&layout.current),
-            folder = quote(&layout.folder()),
-        );
+        script += &super::layout::look(layout);
     }
-    script + "command -v ss >/dev/null || exit 0; " + &listener::script(port)
+    script + "command -v ss >/dev/null || exit 0\n" + &listener::script(port)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::node::Packing;
+
+    #[test]
+    fn unusual_login_is_told() {
+        let login = |text: &str, noise: Option<&str>| {
+            let noise = noise.map(str::to_owned);
+            Survey { noise, ..Survey::parse(text, "10.0.0.1:80") }.login()
+        };
+        assert_eq!(login("shell=/bin/bash\nparent=sshd\n", None), None);
+        assert_eq!(
+            login("shell=/usr/bin/fish\nparent=sshd-session\n", None).expect("told"),
+            "login shell fish"
+        );
+        assert_eq!(
+            login("shell=/bin/bash\nparent=tcsh\n", None).expect("told"),
+            "login shell tcsh"
+        );
+        assert_eq!(
+            login("shell=\n", Some("hello")).expect("told"),
+            "its login prints `hello` before every command (start files?), which is ignored"
+        );
+    }
 
     #[test]
     fn a_real_folder_is_surveyed() {

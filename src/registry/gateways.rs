@@ -11,7 +11,7 @@ use crate::consul::{self, Guard};
 use crate::gateway::{self, AskError, Asker, Driver, Mark, NotDone, driver, is_passing};
 use crate::spec::{GatewaySpec, Spec};
 use crate::text;
-use crate::world::{Reply, World};
+use crate::world::{Permit, Reply, World};
 
 /// Every gateway of a release.
 pub(super) struct Gateways<W> {
@@ -56,6 +56,11 @@ impl<W: World> Gateways<W> {
     pub(super) fn new(asker: Asker<W>, gateways: &[GatewaySpec]) -> Self {
         let one = |gateway: &GatewaySpec| One::new(gateway.name.clone(), driver(gateway).into());
         Self { asker, gateways: gateways.iter().map(one).collect() }
+    }
+
+    /// The same; what is changed at a gateway needs this permit.
+    pub(super) fn permitted(self, permit: Permit) -> Self {
+        Self { asker: self.asker.permitted(permit), ..self }
     }
 
     /// Looks at every node's switch; each gateway is asked once, however many nodes there are.
@@ -139,10 +144,10 @@ impl<W: World> Gateways<W> {
         down: bool,
         may_lack: bool,
     ) -> Result<Written, Error> {
-        let asker = self.asker.guarded(guard);
+        let writer = self.asker.guarded(guard);
         let mut begun = false;
         for gateway in at.iter().filter_map(|at| self.gateways.get(*at)) {
-            match gateway.turn(&asker, address, down, may_lack).await {
+            match gateway.turn(&self.asker, &writer, address, down, may_lack).await {
                 Ok(turned) => begun |= turned,
                 Err(refused) => return refused.told(begun),
             }
@@ -254,6 +259,7 @@ impl One {
     async fn turn<W: World>(
         &self,
         asker: &Asker<W>,
+        writer: &Asker<W>,
         address: &str,
         down: bool,
         may_lack: bool,
@@ -273,7 +279,7 @@ impl One {
         let switch = self.switch().map_err(Refused::Error)?;
         let asks = switch.turn(&found.replies, address, down);
         let asks = asks.map_err(|problem| told(Error::Failed, &problem))?;
-        let replies = asker.ask_all(&asks).await;
+        let replies = writer.ask_all(&asks).await;
         self.memory().turns += 1;
         let replies = replies.map_err(|error| match error {
             AskError::NotSent(problem) => told(Error::Away, &problem),

@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::consul::{self, Client, Entry, Guard};
 use crate::gateway::Asker;
 use crate::spec::{NodeSpec, RegistrySpec, Spec};
-use crate::world::World;
+use crate::world::{Permit, World};
 
 use gateways::Gateways;
 use kv::Kv;
@@ -140,6 +140,17 @@ impl<W: World> Registry<W> {
                 let asker = Asker::new(world.clone(), Some(consul));
                 Kind::Gateways(Gateways::new(asker, &spec.gateways))
             }
+        })
+    }
+
+    /// The same registry; what it has done on a machine, or at a gateway, needs this permit.
+    #[must_use]
+    pub fn permitted(self, permit: Permit) -> Self {
+        Self(match self.0 {
+            // Consul refuses what may not be written.
+            Kind::Kv(kv) => Kind::Kv(kv),
+            Kind::Service(service) => Kind::Service(service.permitted(permit)),
+            Kind::Gateways(gateways) => Kind::Gateways(gateways.permitted(permit)),
         })
     }
 

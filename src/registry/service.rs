@@ -17,7 +17,7 @@ use crate::playbook::Extent;
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
 use crate::url::{self, segment};
-use crate::world::{Host, World};
+use crate::world::{Host, Permit, World};
 
 /// How a reason of ours begins; what follows names the release.
 const OURS: &str = "rollgate: release ";
@@ -36,6 +36,8 @@ pub(super) struct Service<W> {
     extent: Extent,
     reason: String,
     named: Named,
+    /// What a write needs that a node sends to its own agent.
+    permit: Permit,
 }
 
 /// An instance with its agent.
@@ -64,7 +66,8 @@ impl Owned {
 impl<W> Clone for Service<W> {
     fn clone(&self) -> Self {
         let (name, reason, named) = (self.name.clone(), self.reason.clone(), self.named.clone());
-        Self { client: self.client.clone(), name, extent: self.extent, reason, named }
+        let (client, permit) = (self.client.clone(), self.permit.clone());
+        Self { client, name, extent: self.extent, reason, named, permit }
     }
 }
 
@@ -72,7 +75,13 @@ impl<W: World> Service<W> {
     pub(super) fn new(client: Arc<Client<W>>, service: &str, extent: Extent, spec: &Spec) -> Self {
         let named = Named::of(spec, &client);
         let reason = format!("{OURS}{}", spec.release);
-        Self { client, name: service.to_owned(), extent, reason, named }
+        let name = service.to_owned();
+        Self { client, name, extent, reason, named, permit: Permit::default() }
+    }
+
+    /// The same; what a node sends to its agent to change it needs this permit.
+    pub(super) fn permitted(self, permit: Permit) -> Self {
+        Self { permit, ..self }
     }
 
     pub(super) async fn look(&self, spec: &Spec) -> Result<Looks, String> {
@@ -169,7 +178,8 @@ impl<W: World> Service<W> {
     }
 
     pub(super) async fn write(&self, owned: &Owned, down: bool) -> Result<Written, Error> {
-        let agent = owned.agent(&self.client.hurried(WRITE_PATIENCE));
+        let agent =
+            owned.agent(&self.client.hurried(WRITE_PATIENCE)).permitted(self.permit.clone());
         let extent = match self.extent {
             Extent::Instance => consul::Extent::Instance(&owned.id),
             Extent::Node => consul::Extent::Node,

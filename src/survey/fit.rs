@@ -95,10 +95,24 @@ pub(super) fn unusable(
 }
 
 /// Says why the artifact could not be put on a node.
-pub(super) fn unplaceable(spec: &Spec, node: &NodeSpec, survey: &Survey) -> Option<String> {
+pub(super) fn unplaceable(
+    spec: &Spec,
+    node: &NodeSpec,
+    survey: &Survey,
+    health: &Try,
+) -> Option<String> {
     let layout = node.layout.as_ref()?;
     if survey.current_is_no_link {
         return Some(format!("{} is there and is not a symlink", layout.current));
+    }
+    if let Some(refused) = &survey.refused {
+        return Some(refused.clone());
+    }
+    if let Some(runs) = survey.incomplete.as_ref().filter(|_| health.problem.is_some()) {
+        return Some(format!(
+            "{} is what {runs} runs, and nothing shows that it is complete: release another version first",
+            layout.folder()
+        ));
     }
     if !survey.writable {
         return Some(format!(

@@ -1,7 +1,8 @@
 //! One command's conversation over its three streams, the same for a local process and for ssh.
 //!
-//! Feeds standard input, keeps the last part of both outputs, and knows when the command has ended
-//! from the script's own word for it, because a daemon left behind may hold the streams open for
+//! Sends the script and waits until it is ready, asks for the command's permit, tells the script to go, feeds standard
+//! input and keeps the last part of both outputs. Where the command's output begins and where it ends is told by the
+//! script's own words: start files print before it, and a daemon left behind may hold the streams open for
 //! good. Does not start anything and does not judge a broken connection.
 
 use std::io;
@@ -9,29 +10,38 @@ use std::time::Duration;
 
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::timeout;
 
-use super::script::{GO, Word, take_word};
-use super::{OUTPUT_LIMIT, Output, RunError, Stdin};
+use super::script::{GO, Script, Word, find_word};
+use super::{Command, OUTPUT_LIMIT, Output, RunError, Stdin};
 
-/// How long the streams may be silent after the end of the command before they are left alone.
-const QUIET: Duration = Duration::from_millis(150);
-/// How long a daemon that keeps talking is listened to.
-const LISTENING: Duration = Duration::from_secs(2);
+/// For the login shell to start the script: its start files may take their time.
+const GREETING: Duration = Duration::from_secs(20);
+/// How much longer than the command's own time its end is waited for: 5 s between `TERM` and
+/// `KILL`, a second for `KILL`, and time to look at every process and for the word to come through.
+const GRACE: Duration = Duration::from_secs(9);
 /// The script's own lines are shorter than this.
 const WORD_LIMIT: usize = 128;
+/// How much is kept of what the host printed before the command began.
+const NOISE_LIMIT: usize = 2048;
 
 /// What the conversation showed.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
+    /// The script was ready.
+    pub(super) ready: bool,
     /// The go-ahead was sent: before that, nothing can have happened.
     pub(super) sent: bool,
     /// The command was started.
     pub(super) started: bool,
     /// How it ended; `None` when the streams closed without a word.
     pub(super) end: Option<Word>,
+    /// How many of its processes could not be ended.
+    pub(super) left: usize,
     /// What it printed; the status is not filled in.
     pub(super) output: Output,
+    /// What the host said on both outputs before the script was ready, in one line.
+    pub(super) said: String,
 }
 
 /// What a command is to read.
@@ -55,70 +65,234 @@ pub(super) async fn open(stdin: &Stdin) -> Result<Option<Input>, RunError> {
 /// Holds the conversation until the command has ended and its output is in.
 ///
 /// Dropping the future closes standard input, which ends the command.
+///
+/// # Errors
+///
+/// When the command may not begin, or its end does not come. A script that never gets ready is no error here.
 pub(super) async fn converse(
-    stdin: impl AsyncWrite + Unpin,
-    mut stdout: impl AsyncRead + Unpin,
-    mut stderr: impl AsyncRead + Unpin,
+    mut stdin: impl AsyncWrite + Unpin,
+    (stdout, stderr): (impl AsyncRead + Unpin, impl AsyncRead + Unpin),
+    script: &Script,
     input: Option<Input>,
-    mark: &str,
-) -> io::Result<Exchange> {
-    let mut exchange = Exchange::default();
-    let mut sent = false;
-    let (mut out, mut err) = (Some(Vec::new()), Some(Vec::new()));
-    let (mut left, mut silence) = (Instant::now(), Instant::now());
-    {
-        let mut feeding = std::pin::pin!(feed(stdin, input, &mut sent));
-        let mut fed = false;
-        while out.is_some() || err.is_some() {
-            let ended = exchange.end.is_some();
+    command: &Command,
+) -> Result<Exchange, RunError> {
+    let mut talk = Talk {
+        out: Stream::new(stdout, &script.mark),
+        err: Stream::new(stderr, &script.mark),
+        exchange: Exchange::default(),
+    };
+    let greeting = timeout(GREETING, talk.greet(&mut stdin, script)).await;
+    if greeting.is_err() || !talk.is_ready() {
+        return Ok(talk.end());
+    }
+    talk.exchange.ready = true;
+    command.permit.ask().await?;
+    // A reader that has gone away is no error: what it said tells why.
+    talk.exchange.sent = stdin.write_all(GO).await.is_ok() && stdin.flush().await.is_ok();
+    let limit = command.timeout.saturating_add(GRACE);
+    match timeout(limit, talk.listen(stdin, input)).await {
+        Ok(Ok(())) => Ok(talk.end()),
+        Ok(Err(error)) => Err(RunError::Lost(format!("could not read the file to send: {error}"))),
+        Err(_) => Err(RunError::Lost(format!(
+            "no sign of its end {} after its time of {}",
+            crate::text::duration(GRACE),
+            crate::text::duration(command.timeout),
+        ))),
+    }
+}
+
+/// Both outputs, and what they have shown.
+struct Talk<O, E> {
+    out: Stream<O>,
+    err: Stream<E>,
+    exchange: Exchange,
+}
+
+impl<O: AsyncRead + Unpin, E: AsyncRead + Unpin> Talk<O, E> {
+    /// Sends the script and reads until it is ready on both outputs, or cannot be.
+    async fn greet(&mut self, stdin: &mut (impl AsyncWrite + Unpin), script: &Script) {
+        let sending = async {
+            let _ = stdin.write_all(script.text.as_bytes()).await;
+            let _ = stdin.flush().await;
+        };
+        let mut sending = std::pin::pin!(sending);
+        let mut sent = false;
+        // A tool that is missing ends it, too.
+        while self.exchange.end.is_none() && self.is_open() {
+            if sent && self.is_ready() {
+                return;
+            }
             tokio::select! {
                 biased;
-                count = read(&mut out, &mut stdout) => {
-                    silence = Instant::now() + QUIET;
-                    if !matches!(count, Ok(1..)) {
-                        exchange.output.stdout = tail(out.take());
-                    }
-                }
-                count = read(&mut err, &mut stderr) => {
-                    silence = Instant::now() + QUIET;
-                    listen(&mut exchange, err.as_mut(), *count.as_ref().unwrap_or(&0), mark);
-                    if exchange.end.is_some() && !ended {
-                        left = Instant::now() + LISTENING;
-                    }
-                    if !matches!(count, Ok(1..)) {
-                        exchange.output.stderr = tail(err.take());
-                    }
-                }
+                words = self.out.read() => self.hear(words),
+                words = self.err.read() => self.hear(words),
+                () = &mut sending, if !sent => sent = true,
+            }
+        }
+    }
+
+    /// Feeds the command and reads until it is over on both outputs, or they are closed.
+    async fn listen(
+        &mut self,
+        stdin: impl AsyncWrite + Unpin,
+        input: Option<Input>,
+    ) -> io::Result<()> {
+        let mut feeding = std::pin::pin!(feed(stdin, input));
+        let mut fed = false;
+        while !(self.out.is_over() && self.err.is_over()) {
+            tokio::select! {
+                biased;
+                words = self.out.read() => self.hear(words),
+                words = self.err.read() => self.hear(words),
                 result = &mut feeding, if !fed => {
                     fed = true;
                     result?;
                 }
-                () = sleep_until(silence.min(left)), if ended => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, words: Vec<Word>) {
+        for word in words {
+            match word {
+                Word::Ready | Word::Over => {}
+                Word::Started => self.exchange.started = true,
+                Word::Left(number) => self.exchange.left = number,
+                end @ (Word::Missing(_) | Word::Exited(_) | Word::TimedOut | Word::CutOff) => {
+                    self.exchange.end = Some(end);
+                }
             }
         }
     }
-    exchange.sent = sent;
-    if out.is_some() {
-        exchange.output.stdout = tail(out);
+
+    fn is_ready(&self) -> bool {
+        self.out.begun && self.err.begun
     }
-    if err.is_some() {
-        exchange.output.stderr = tail(err);
+
+    fn is_open(&self) -> bool {
+        self.out.reader.is_some() || self.err.reader.is_some()
     }
-    Ok(exchange)
+
+    fn end(self) -> Exchange {
+        let ((out, noise), (err, said)) = (self.out.end(), self.err.end());
+        let told = [said, noise.clone()].join(" ");
+        let output = Output {
+            status: None,
+            stdout: out,
+            stderr: err,
+            noise: (!noise.is_empty()).then(|| crate::text::line(&noise, 120)),
+        };
+        Exchange { output, said: crate::text::line(&told, 300), ..self.exchange }
+    }
 }
 
-/// Sends the go-ahead, then what is to be read; with nothing to read, holds the life line for ever.
+/// One output: what the host prints before the command begins, then the command's.
+struct Stream<R> {
+    /// Nothing once it is closed.
+    reader: Option<R>,
+    mark: String,
+    text: Vec<u8>,
+    /// The beginning of what stood before the command's own.
+    noise: Vec<u8>,
+    begun: bool,
+    over: bool,
+}
+
+impl<R: AsyncRead + Unpin> Stream<R> {
+    fn new(reader: R, mark: &str) -> Self {
+        let (text, noise) = (Vec::new(), Vec::new());
+        Self { reader: Some(reader), mark: mark.to_owned(), text, noise, begun: false, over: false }
+    }
+
+    /// Reads what there is and returns the script's words in it; pending for ever once the stream is closed.
+    async fn read(&mut self) -> Vec<Word> {
+        let Some(reader) = &mut self.reader else {
+            return std::future::pending().await;
+        };
+        if self.text.capacity() - self.text.len() < 32 * 1024 {
+            self.text.reserve_exact(64 * 1024);
+        }
+        if let Ok(count @ 1..) = reader.read_buf(&mut self.text).await {
+            return self.take(count);
+        }
+        self.reader = None;
+        Vec::new()
+    }
+
+    fn take(&mut self, count: usize) -> Vec<Word> {
+        if self.over {
+            self.text.truncate(self.text.len() - count);
+            return Vec::new();
+        }
+        let mut words = Vec::new();
+        // Only the new part, and as much before it as the beginning of a line may need.
+        let mut from = self.text.len().saturating_sub(count + WORD_LIMIT);
+        while let Some((start, end, word)) = find_word(&self.text, from, &self.mark) {
+            from = start;
+            match word {
+                Some(Word::Ready) => {
+                    let noise: Vec<_> = self.text.drain(..end).take(start).collect();
+                    self.keep(&noise);
+                    (self.begun, from) = (true, 0);
+                }
+                Some(Word::Over | Word::Exited(_) | Word::TimedOut | Word::CutOff) => {
+                    self.text.truncate(start);
+                    self.over = true;
+                    words.extend(word);
+                    return words;
+                }
+                _ => {
+                    self.text.drain(start..end);
+                }
+            }
+            words.extend(word);
+        }
+        self.bound();
+        words
+    }
+
+    /// Drops what is too much.
+    fn bound(&mut self) {
+        if self.begun {
+            // Many commands run at once: little more is kept of each than counts in the end.
+            if self.text.len() > OUTPUT_LIMIT + OUTPUT_LIMIT / 4 {
+                self.text.drain(..self.text.len() - OUTPUT_LIMIT);
+            }
+        } else if self.text.len() > 2 * NOISE_LIMIT {
+            let noise: Vec<_> = self.text.drain(..self.text.len() - WORD_LIMIT).collect();
+            self.keep(&noise);
+        }
+    }
+
+    fn keep(&mut self, noise: &[u8]) {
+        let room = NOISE_LIMIT.saturating_sub(self.noise.len()).min(noise.len());
+        self.noise.extend_from_slice(&noise[..room]);
+    }
+
+    /// Whether nothing of the command's comes any more.
+    fn is_over(&self) -> bool {
+        self.over || self.reader.is_none()
+    }
+
+    /// Returns the command's own, and what stood before it.
+    fn end(mut self) -> (Vec<u8>, String) {
+        if !self.begun {
+            let rest = std::mem::take(&mut self.text);
+            self.keep(&rest);
+        }
+        if self.text.len() > OUTPUT_LIMIT {
+            self.text.drain(..self.text.len() - OUTPUT_LIMIT);
+            crate::secret::hide_front(&mut self.text);
+        }
+        (self.text, String::from_utf8_lossy(&self.noise).into_owned())
+    }
+}
+
+/// Sends what is to be read; with nothing to read, holds the life line for ever.
 ///
 /// A reader that has gone away is no error: the command may have exited early.
-async fn feed(
-    mut stdin: impl AsyncWrite + Unpin,
-    input: Option<Input>,
-    sent: &mut bool,
-) -> io::Result<()> {
-    if stdin.write_all(GO).await.is_err() || stdin.flush().await.is_err() {
-        return Ok(());
-    }
-    *sent = true;
+async fn feed(mut stdin: impl AsyncWrite + Unpin, input: Option<Input>) -> io::Result<()> {
     let Some(mut input) = input else {
         return std::future::pending().await;
     };
@@ -131,69 +305,98 @@ async fn feed(
     }
 }
 
-/// Appends what there is to read; pending for ever once the stream is closed.
-async fn read(
-    text: &mut Option<Vec<u8>>,
-    stream: &mut (impl AsyncRead + Unpin),
-) -> io::Result<usize> {
-    let Some(text) = text else {
-        return std::future::pending().await;
-    };
-    // Many commands run at once: little more is kept of each than counts in the end.
-    if text.len() > OUTPUT_LIMIT + OUTPUT_LIMIT / 4 {
-        text.drain(..text.len() - OUTPUT_LIMIT);
-    }
-    if text.capacity() - text.len() < 32 * 1024 {
-        text.reserve_exact(64 * 1024);
-    }
-    stream.read_buf(text).await
-}
-
-fn listen(exchange: &mut Exchange, text: Option<&mut Vec<u8>>, count: usize, mark: &str) {
-    let Some(text) = text else { return };
-    // Only the new part, and as much before it as the beginning of a line may need.
-    let from = text.len().saturating_sub(count + WORD_LIMIT);
-    while let Some(word) = take_word(text, from, mark) {
-        match word {
-            Word::Started => exchange.started = true,
-            end => exchange.end = Some(end),
-        }
-    }
-}
-
-fn tail(text: Option<Vec<u8>>) -> Vec<u8> {
-    let mut text = text.unwrap_or_default();
-    if text.len() > OUTPUT_LIMIT {
-        text.drain(..text.len() - OUTPUT_LIMIT);
-        crate::secret::hide_front(&mut text);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::node::Operation;
+    use crate::world::Permit;
+
+    /// A conversation with a host that says all this, whatever it is told.
+    fn hear(out: impl AsyncRead + Unpin, err: &[u8]) -> Exchange {
+        let operation = Operation::User { command: String::new() };
+        let timeout = Duration::from_secs(5);
+        let permit = Permit::default();
+        let command = Command { operation, stdin: Stdin::Empty, timeout, sudo: false, permit };
+        let script = Script { text: String::new(), mark: "MARK".into() };
+        let talk = converse(tokio::io::sink(), (out, err), &script, None, &command);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        runtime.expect("a runtime").block_on(talk).expect("no trouble")
+    }
+
+    #[test]
+    fn output_is_what_stands_between_ready_and_end() {
+        let out = b"welcome\nnewsMARK ready\nanswerMARK end\nbye\n";
+        // What comes later comes in another piece.
+        let out = out.chain(&b"see you\n"[..]);
+        let err = b"dying shellMARK ready\nMARK started\nwarning\nMARK ended 3 143\nlogout\n";
+        let exchange = hear(out, err);
+        assert_eq!(exchange.end, Some(Word::Exited(Some(3))));
+        assert_eq!(exchange.output.stdout_text(), "answer");
+        assert_eq!(exchange.output.stderr_text(), "warning\n");
+        assert_eq!(exchange.output.noise.as_deref(), Some("welcome news"));
+    }
+
+    #[test]
+    fn host_that_never_gets_ready_is_quoted() {
+        for out in [&b"fish: Unknown command\n"[..], &b"fish: Unknown command\nMARK rea"[..]] {
+            let exchange = hear(out, b"no shell");
+            assert!(!exchange.ready && !exchange.sent && exchange.end.is_none());
+            assert!(exchange.said.starts_with("no shell fish: Unknown command"), "{exchange:?}");
+            assert_eq!(exchange.output.stdout, b"");
+        }
+    }
+
+    #[test]
+    fn survivors_are_counted() {
+        let err = b"MARK ready\nMARK started\nMARK left 2\nMARK ended 143 124\n";
+        let exchange = hear(&b"MARK ready\nMARK end\n"[..], err);
+        assert_eq!((exchange.end, exchange.left), (Some(Word::TimedOut), 2));
+    }
+
+    /// A daemon that keeps the streams open, or writes to them, does not delay the end.
+    #[test]
+    fn streams_that_stay_open_do_not_delay_the_end() {
+        let begun = Instant::now();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let exchange = runtime.expect("a runtime").block_on(async {
+            let (out, mut out_end) = tokio::io::duplex(1024);
+            let (err, mut err_end) = tokio::io::duplex(1024);
+            out_end.write_all(b"MARK ready\nMARK end\n").await.expect("room");
+            err_end.write_all(b"MARK ready\nMARK ended 0 143\n").await.expect("room");
+            let operation = Operation::User { command: String::new() };
+            let (timeout, permit) = (Duration::from_secs(60), Permit::default());
+            let command = Command { operation, stdin: Stdin::Empty, timeout, sudo: false, permit };
+            let script = Script { text: String::new(), mark: "MARK".into() };
+            let talk = converse(tokio::io::sink(), (out, err), &script, None, &command);
+            let exchange = talk.await.expect("no trouble");
+            drop((out_end, err_end));
+            exchange
+        });
+        assert_eq!(exchange.end, Some(Word::Exited(Some(0))));
+        assert!(begun.elapsed() < Duration::from_secs(30));
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(20) })]
 
         #[test]
-        fn however_much_is_said_only_its_end_is_kept_and_the_last_word_is_heard(
+        fn much_output_is_cut_to_its_end_and_the_last_word_is_heard(
             noise in prop::collection::vec(any::<u8>(), 1..5000),
             times in 1_usize..1000,
         ) {
-            let out = noise.repeat(times);
-            let mut said = out.clone();
-            said.extend_from_slice(b"\nMARK ended 3 143\n");
-            let talk = converse(tokio::io::sink(), &out[..], &said[..], None, "MARK");
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-            let exchange = runtime.expect("a runtime").block_on(talk).expect("no trouble");
+            let body = noise.repeat(times);
+            let out = [&noise[..], b"MARK ready\n", &body, b"MARK end\nlater"].concat();
+            let err = [b"MARK ready\n", &body[..], b"\nMARK ended 3 143\n"].concat();
+            let exchange = hear(out.as_slice(), &err);
             prop_assert_eq!(exchange.end, Some(Word::Exited(Some(3))));
             prop_assert!(exchange.output.stdout.len() <= OUTPUT_LIMIT);
             prop_assert!(exchange.output.stderr.len() <= OUTPUT_LIMIT);
-            prop_assert!(out.ends_with(&exchange.output.stdout));
+            prop_assert!(body.ends_with(&exchange.output.stdout));
+            prop_assert!(exchange.output.noise.is_none_or(|noise| noise.chars().count() <= 121));
         }
     }
 }

@@ -109,9 +109,10 @@ impl World for Live {
     }
 
     async fn run(&self, host: &Host, command: Command) -> Result<Output, RunError> {
+        // A conversation is large, and part of everything that asks for one.
         match host {
-            Host::Local => local::run(command).await,
-            Host::Ssh(destination) => self.0.ssh.run(destination, command).await,
+            Host::Local => Box::pin(local::run(command)).await,
+            Host::Ssh(destination) => Box::pin(self.0.ssh.run(destination, command)).await,
         }
     }
 

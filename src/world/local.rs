@@ -10,64 +10,47 @@ use tokio::process::Child;
 use tokio::time::timeout;
 
 use super::exchange::{Exchange, converse, open};
-use super::script::{self, Word};
+use super::script::{Script, Word, launcher};
 use super::{Command, Output, RunError};
 
-/// How much longer than the command's own time an answer is waited for: 5 s between `TERM` and
-/// `KILL`, and time for the word to come through.
-pub(super) const GRACE: Duration = Duration::from_secs(8);
+/// What the host is called in messages.
+const PLACE: &str = "this machine";
 
 /// Runs a command on this machine.
 pub(super) async fn run(command: Command) -> Result<Output, RunError> {
     let input = open(&command.stdin).await?;
-    let mark = script::mark();
-    let mut child = spawn(&script::command_line(&command, &mark))
-        .map_err(|error| RunError::NotStarted(format!("could not start `sh`: {error}")))?;
+    let mut child = spawn(launcher(command.sudo))
+        .map_err(|error| RunError::NotStarted(format!("could not start a shell: {error}")))?;
     let (Some(stdin), Some(stdout), Some(stderr)) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
-        return Err(RunError::NotStarted("could not open the streams of `sh`".into()));
+        return Err(RunError::NotStarted("could not open the streams of a shell".into()));
     };
-    let talk = converse(stdin, stdout, stderr, input, &mark);
-    let exchange = within(&command, talk).await?;
+    let script = Script::new(&command);
+    let mut exchange = converse(stdin, (stdout, stderr), &script, input, &command).await?;
+    // Nothing of this machine's prints into it but `sudo`.
+    exchange.output.noise = None;
     if let Some(end) = exchange.end.clone() {
-        // Only to collect the process; its word has been heard.
+        // Only to collect the process; its word is known.
         let _ = timeout(Duration::from_secs(1), child.wait()).await;
-        return conclude(end, exchange, &command, "this machine");
+        return conclude(end, exchange, &command, PLACE);
     }
-    let status = child.wait().await.map_err(|error| RunError::Lost(error.to_string()))?;
+    let status = timeout(Duration::from_secs(1), child.wait()).await.ok().and_then(Result::ok);
     if !exchange.started {
-        return Err(refused("this machine", &exchange, status.code()));
+        return Err(refused(PLACE, &exchange, status.and_then(|status| status.code())));
     }
     // The guard itself was killed, and the command with it.
     Ok(Output { status: None, ..exchange.output })
 }
 
-fn spawn(line: &str) -> std::io::Result<Child> {
-    super::child("sh")
-        .args(["-c", &format!("exec {line}")])
+fn spawn(words: &[&str]) -> std::io::Result<Child> {
+    super::child(words[0])
+        .args(&words[1..])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
-}
-
-/// Bounds a conversation: whatever happens on the other side, it ends soon after the command's time.
-pub(super) async fn within(
-    command: &Command,
-    talk: impl Future<Output = std::io::Result<Exchange>>,
-) -> Result<Exchange, RunError> {
-    let limit = command.timeout.saturating_add(GRACE);
-    match timeout(limit, talk).await {
-        Ok(Ok(exchange)) => Ok(exchange),
-        Ok(Err(error)) => Err(RunError::Lost(format!("could not read the file to send: {error}"))),
-        Err(_) => Err(RunError::Lost(format!(
-            "no sign of its end {} after its time of {}",
-            crate::text::duration(GRACE),
-            crate::text::duration(command.timeout),
-        ))),
-    }
 }
 
 /// Turns the script's last word into the result.
@@ -79,7 +62,7 @@ pub(super) fn conclude(
 ) -> Result<Output, RunError> {
     match end {
         Word::Exited(status) => Ok(Output { status, ..exchange.output }),
-        Word::TimedOut => Err(RunError::TimedOut(command.timeout)),
+        Word::TimedOut => Err(RunError::TimedOut { after: command.timeout, left: exchange.left }),
         Word::Missing(tool) => {
             let package = if tool == "setsid" { "util-linux" } else { "coreutils" };
             Err(RunError::NotStarted(format!(
@@ -87,7 +70,7 @@ pub(super) fn conclude(
                  {package}"
             )))
         }
-        Word::CutOff | Word::Started => {
+        Word::CutOff | Word::Ready | Word::Started | Word::Left(_) | Word::Over => {
             Err(RunError::Lost("the guard that rollgate put beside it was killed".into()))
         }
     }
@@ -95,9 +78,14 @@ pub(super) fn conclude(
 
 /// The error for a command that the other side would not start: `sudo` or the login shell refused.
 pub(super) fn refused(place: &str, exchange: &Exchange, status: Option<i32>) -> RunError {
-    let said = [exchange.output.stderr_text(), exchange.output.stdout_text()].join(" ");
-    let said = crate::text::line(&said, 300);
-    let status = status.map_or_else(|| "a signal".into(), |status| format!("status {status}"));
-    let said = if said.is_empty() { format!("it ended with {status}") } else { said };
-    RunError::NotStarted(format!("{place} did not start the command: {said}"))
+    let said = [&exchange.said, &exchange.output.stderr_text(), &exchange.output.stdout_text()];
+    let said = crate::text::line(&said.map(String::as_str).join(" "), 300);
+    let what = if exchange.ready { "the command" } else { "/bin/sh" };
+    let who = if place == PLACE { "it" } else { "its login shell" };
+    let why = match (said.is_empty(), status) {
+        (false, _) => format!("{who} says: {said}"),
+        (true, Some(status)) => format!("{who} ended with status {status}"),
+        (true, None) => format!("{who} says nothing"),
+    };
+    RunError::NotStarted(format!("{place} did not start {what}; {why}"))
 }

@@ -11,6 +11,7 @@ mod held;
 mod http;
 mod live;
 mod local;
+mod permit;
 mod refusal;
 mod room;
 mod script;
@@ -30,6 +31,7 @@ use tokio::sync::mpsc;
 use crate::secret::{self, Secret};
 
 pub use live::{Live, LiveSettings};
+pub use permit::{NotPermitted, Permit};
 pub use room::Held;
 pub use tls::ConsulTls;
 
@@ -273,6 +275,28 @@ pub struct Command {
     pub timeout: Duration,
     /// Run as root through `sudo -n`.
     pub sudo: bool,
+    /// Asked when the host is ready to run it, right before it is told to.
+    pub permit: Permit,
+}
+
+impl Command {
+    /// A command that reads nothing and needs no permit.
+    #[must_use]
+    pub fn new(operation: crate::node::Operation, timeout: Duration, sudo: bool) -> Self {
+        Self { operation, stdin: Stdin::Empty, timeout, sudo, permit: Permit::default() }
+    }
+
+    /// The same with something to read.
+    #[must_use]
+    pub fn reading(self, stdin: Stdin) -> Self {
+        Self { stdin, ..self }
+    }
+
+    /// The same, begun only with a permit.
+    #[must_use]
+    pub fn permitted(self, permit: Permit) -> Self {
+        Self { permit, ..self }
+    }
 }
 
 /// The standard input of a [`Command`].
@@ -282,7 +306,7 @@ pub enum Stdin {
     Empty,
     /// The bytes of a local file.
     File(PathBuf),
-    /// A few words, for whoever must not be seen on a command line.
+    /// A text that must not be seen on a command line.
     Text(Secret),
 }
 
@@ -295,6 +319,9 @@ pub struct Output {
     pub stdout: Vec<u8>,
     /// The last part of standard error.
     pub stderr: Vec<u8>,
+    /// The start of what the host printed on standard output before the command began, in one line: the start files of its
+    /// login shell print.
+    pub noise: Option<String>,
 }
 
 impl Output {
@@ -332,10 +359,26 @@ pub enum RunError {
     /// The command was never started: nothing has changed on the node.
     #[error("{0}")]
     NotStarted(String),
-    /// The time ran out; the command and all it started were ended.
-    #[error("not finished within {}", crate::text::duration(*.0))]
-    TimedOut(Duration),
+    /// The command was not permitted to begin: nothing has changed on the node.
+    #[error(transparent)]
+    NotPermitted(#[from] NotPermitted),
+    /// The time ran out; the command and the processes that it started were ended, but for those that are `left`.
+    #[error("not finished within {}{}", crate::text::duration(*.after), still_running(*.left))]
+    TimedOut {
+        /// The command's time.
+        after: Duration,
+        /// How many of its processes could not be ended.
+        left: usize,
+    },
     /// The connection was lost while the command ran: its effect is unknown, look before acting.
     #[error("connection lost while the command ran: {0}")]
     Lost(String),
+}
+
+fn still_running(left: usize) -> String {
+    match left {
+        0 => String::new(),
+        1 => "; 1 process it started is still running".to_owned(),
+        left => format!("; {left} processes it started are still running"),
+    }
 }

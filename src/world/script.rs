@@ -1,11 +1,17 @@
-//! The script that a node's shell is really given: the command, and a guard that ends it.
+//! The script that a host's shell is really given: the command, and a guard that ends it.
+//!
+//! ssh is asked to run `/bin/sh` and nothing else, which every login shell and every wrapper around it reads alike. The
+//! script goes over standard input, as one compound command: the shell has parsed all of it before it runs any of it.
+//! On both outputs it says that it is ready; what stands before that was printed by the login shell. Only then is it told
+//! to go, and only then is data sent.
 //!
 //! The command runs in a session of its own. Beside it a guard waits for the end of the time or,
 //! where standard input carries no data, for the end of standard input, which is the life line: it
-//! breaks when the caller gives up, when rollgate dies and when the connection does. Then the whole
-//! session gets `TERM`, and 5 s later `KILL`. A command that ends by itself keeps what it started.
+//! breaks when the caller gives up, when rollgate dies and when the connection does. Then everything that the command
+//! started gets `TERM`, and 5 s later `KILL`: its session, the children of its processes, and each process whose
+//! environment has the command's label. A command that ends by itself keeps what it started.
 //!
-//! The script reports on standard error, in lines that begin with a random mark: the exit status of
+//! The script reports in lines that begin with a random mark: the exit status of
 //! the connection tells neither whether the command was started nor why it ended, and a daemon that
 //! keeps the streams open would hide that it ended at all. Pure; knows neither ssh nor processes.
 
@@ -20,50 +26,48 @@ const TIMED_OUT: i32 = 124;
 /// What the guard exits with when the command ended first.
 const NOT_NEEDED: i32 = 143;
 
-/// The first line of every command's standard input. The command is not started before it is read,
+/// The shell of every script.
+const SHELL: &str = "/bin/sh";
+
+/// Sent once the script is ready. The command is not started before it is read,
 /// so a connection that breaks before it is sent has certainly changed nothing.
 pub(super) const GO: &[u8] = b"go\n";
 
-/// Ends what is left of the session `$c`: `k TERM`, `k KILL`; `k 0` tells whether something is left.
-/// `/proc` also finds what left the process group (`timeout` does); where it is missing, the group
-/// is all there is.
-const END: &str = "k() { kill -$1 -$c; o=$?; [ -r /proc/self/stat ] || return $o; o=1; \
-     for p in /proc/[0-9]*/stat; do read -r f <\"$p\" || continue; q=${f%% *}; f=${f##*) }; \
-     set -- \"$1\" $f; [ \"$5\" = $c ] && [ \"$2\" != Z ] && kill -$1 $q && o=0; done; return $o; }";
-
-/// Returns a mark that no output contains by chance.
-pub(super) fn mark() -> String {
-    format!("rollgate-{:016x}", fastrand::u64(..))
+/// A script with the mark by which its own lines are known.
+#[derive(Debug)]
+pub(super) struct Script {
+    /// For the shell's standard input.
+    pub(super) text: String,
+    /// No output contains it by chance.
+    pub(super) mark: String,
 }
 
-/// Returns the command line that runs `command` under its guard.
-pub(super) fn command_line(command: &Command, mark: &str) -> String {
-    let script = quote(&guarded(command, mark));
+/// The words that start the shell. There is nothing in them that a shell would read otherwise than another one.
+pub(super) fn launcher(sudo: bool) -> &'static [&'static str] {
     // `sudo` is outermost, because only root can end what root has started.
-    if command.sudo { format!("sudo -n -- sh -c {script}") } else { format!("sh -c {script}") }
+    if sudo { &["sudo", "-n", "--", SHELL] } else { &[SHELL] }
 }
 
-fn guarded(command: &Command, mark: &str) -> String {
-    let script = quote(&command.operation.script());
-    let time = seconds(command.timeout);
-    let (input, watch) = match command.stdin {
-        Stdin::Empty => ("3<&-", format!("timeout {time} cat <&3 & s=$!; wait $s; e=$?")),
-        Stdin::File(_) | Stdin::Text(_) => {
-            ("<&3 3<&-", format!("exec 3<&-; sleep {time} & s=$!; wait $s; e={TIMED_OUT}"))
-        }
-    };
-    format!(
-        "IFS= read -r g || exit 125; \
-         for t in setsid timeout; do command -v $t >/dev/null || \
-         {{ printf '{mark} missing %s\\n' $t >&2; exit 126; }}; done; \
-         exec 3<&0 </dev/null; printf '{mark} started\\n' >&2; \
-         setsid sh -c {script} {input} & c=$!; {END}; \
-         ( s=; trap '[ -z \"$s\" ] || kill $s; exit {NOT_NEEDED}' TERM; {watch}; trap '' TERM; \
-         k TERM; sleep 5 & i=$!; while kill -0 $i && k 0; do sleep 0.1; done; kill -KILL $i; k KILL; \
-         exit $e ) >/dev/null 2>&1 & w=$!; exec 3<&-; \
-         wait $c 2>/dev/null; r=$?; kill $w 2>/dev/null; wait $w 2>/dev/null; \
-         printf '{mark} ended %s %s\\n' $r $? >&2; exit $r"
-    )
+impl Script {
+    /// The script that runs `command` under its guard.
+    pub(super) fn new(command: &Command) -> Self {
+        let random = || format!("rollgate-{:016x}", fastrand::u64(..));
+        Self::with(command, random(), &random(), SHELL)
+    }
+
+    fn with(command: &Command, mark: String, label: &str, shell: &str) -> Self {
+        let input = match command.stdin {
+            Stdin::Empty => "line",
+            Stdin::File(_) | Stdin::Text(_) => "data",
+        };
+        let text = format!(
+            "{{\nmark={mark} label={label} limit={limit} input={input} shell={shell}\nscript={script}\n{guard}}}\n",
+            limit = seconds(command.timeout),
+            script = quote(&command.operation.script()),
+            guard = include_str!("guard.sh"),
+        );
+        Self { text, mark }
+    }
 }
 
 /// Renders a time for `timeout` and `sleep`; never 0, which means forever to `timeout`.
@@ -76,13 +80,19 @@ fn seconds(time: Duration) -> String {
     }
 }
 
-/// What the script said about the command.
+/// What the script said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Word {
+    /// It waits to be told to go; what comes next on this stream is the command's.
+    Ready,
     /// The command is being started.
     Started,
     /// The command cannot be started: this tool is not installed.
     Missing(String),
+    /// So many processes of the command's could not be ended.
+    Left(usize),
+    /// The command has ended; what comes next on this stream is not the command's.
+    Over,
     /// The command exited by itself; `None` if a signal ended it.
     Exited(Option<i32>),
     /// The time ran out, and the command was ended.
@@ -91,19 +101,29 @@ pub(super) enum Word {
     CutOff,
 }
 
-/// Takes the first complete line of the script's own out of `text`, and reads it.
-pub(super) fn take_word(text: &mut Vec<u8>, from: usize, mark: &str) -> Option<Word> {
+/// Finds the first complete line of the script's own: where it begins, where it ends, and what it says if it is one that
+/// the script has.
+pub(super) fn find_word(
+    text: &[u8],
+    from: usize,
+    mark: &str,
+) -> Option<(usize, usize, Option<Word>)> {
     let start = from + find(text.get(from..)?, mark.as_bytes())?;
-    let end = start + find(&text[start..], b"\n")?;
-    let line: Vec<u8> = text.drain(start..=end).collect();
-    let line = String::from_utf8_lossy(&line[mark.len()..]).into_owned();
+    let end = start + find(&text[start..], b"\n")? + 1;
+    let line = String::from_utf8_lossy(&text[start + mark.len()..end]);
     let words: Vec<&str> = line.split_whitespace().collect();
-    match words.as_slice() {
+    let word = match words.as_slice() {
+        ["ready"] => Some(Word::Ready),
         ["started"] => Some(Word::Started),
         ["missing", tool] => Some(Word::Missing((*tool).to_owned())),
-        ["ended", status, guard] => Some(ended(status.parse().ok()?, guard.parse().ok()?)),
+        ["left", number] => number.parse().ok().map(Word::Left),
+        ["end"] => Some(Word::Over),
+        ["ended", status, guard] => {
+            status.parse().ok().zip(guard.parse().ok()).map(|(status, guard)| ended(status, guard))
+        }
         _ => None,
-    }
+    };
+    Some((start, end, word))
 }
 
 fn ended(status: i32, guard: i32) -> Word {
@@ -125,62 +145,103 @@ fn find(text: &[u8], what: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::process::{Command as Process, Output, Stdio as Pipe};
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::node::Operation;
+    use crate::world::Permit;
 
-    fn command(sudo: bool) -> Command {
+    fn command(text: &str, seconds: u64) -> Command {
         Command {
-            operation: Operation::User { command: "echo 'a b'".into() },
+            operation: Operation::User { command: text.into() },
             stdin: Stdin::Empty,
-            timeout: Duration::from_millis(1500),
-            sudo,
+            timeout: Duration::from_secs(seconds),
+            sudo: false,
+            permit: Permit::default(),
         }
     }
 
-    #[test]
-    fn sudo_is_outermost_so_that_the_guard_may_end_what_root_started() {
-        let line = command_line(&command(true), "m");
-        assert!(line.starts_with("sudo -n -- sh -c 'IFS= read -r g"), "{line}");
-        assert_eq!(line.matches("sudo").count(), 1);
-        let line = command_line(&command(false), "m");
-        assert!(line.starts_with("sh -c 'IFS= read -r g") && !line.contains("sudo"), "{line}");
-        assert!(!line.contains('\n'), "some login shells cannot read a quoted line break");
+    /// Runs a script with the shell at `sh`; standard input stays open to the end.
+    fn run(sh: &Path, command: &Command) -> Output {
+        let script = Script::with(command, "M".into(), "label", &sh.display().to_string());
+        let mut child = Process::new(sh)
+            .stdin(Pipe::piped())
+            .stdout(Pipe::piped())
+            .stderr(Pipe::piped())
+            .spawn()
+            .expect("the shell runs");
+        let mut stdin = child.stdin.take().expect("piped");
+        let mut stdout = std::io::BufReader::new(child.stdout.take().expect("piped"));
+        std::io::Write::write_all(&mut stdin, script.text.as_bytes()).expect("write");
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut stdout, &mut line).expect("a line");
+        assert_eq!(line, "M ready\n", "{}", sh.display());
+        std::io::Write::write_all(&mut stdin, GO).expect("write");
+        let mut output = Vec::new();
+        std::io::Read::read_to_end(&mut stdout, &mut output).expect("its end");
+        let output = Output { stdout: output, ..child.wait_with_output().expect("ends") };
+        drop(stdin);
+        output
     }
 
-    /// RHEL's `sh` is bash, which has things to say about jobs that were killed.
+    #[test]
+    fn launcher_has_nothing_for_a_shell_to_read_otherwise() {
+        assert_eq!(launcher(false).join(" "), "/bin/sh");
+        assert_eq!(launcher(true).join(" "), "sudo -n -- /bin/sh");
+    }
+
+    /// RHEL's `sh` is bash, which has things to say about jobs that were killed; Alpine's is busybox.
     #[test]
     fn shells_agree_and_add_nothing_of_their_own() {
-        use std::process::{Command as Process, Stdio};
-        for shell in ["dash", "bash"] {
-            if Process::new(shell).args(["-c", ":"]).status().is_err() {
-                continue;
-            }
+        let folder = tempfile::tempdir().expect("temp dir");
+        for shell in ["dash", "bash", "busybox"] {
+            let path = ["/bin", "/usr/bin"].map(|bin| Path::new(bin).join(shell));
+            let path = path.into_iter().find(|path| path.exists());
+            let path = path.unwrap_or_else(|| panic!("no {shell}; scripts/setup installs it"));
+            let sh = folder.path().join(shell).join("sh");
+            std::fs::create_dir(folder.path().join(shell)).expect("a folder");
+            std::os::unix::fs::symlink(path, &sh).expect("a link");
             for (text, seconds, expected) in [
-                ("echo out; echo err >&2; exit 3", 9, "out\nerr\nM ended 3 143\n"),
-                ("kill -9 $$", 9, "M ended 137 143\n"),
-                ("sleep 60 & echo out; wait", 1, "out\nM ended 143 124\n"),
+                ("echo out; echo err >&2; exit 3", 9, "out\nM end\nerr\nM ended 3 143\n"),
+                ("kill -9 $$", 9, "M end\nM ended 137 143\n"),
+                ("sleep 60 & echo out; wait", 1, "out\nM end\nM ended 143 124\n"),
+                (
+                    "printf '%s\n' \"it's\nhere\"\n\ncat <<x\n$((1 + 1)) \\\\\nx\n",
+                    9,
+                    "it's\nhere\n2 \\\nM end\nM ended 0 143\n",
+                ),
+                (
+                    "env | grep -c ROLLGATE_COMMAND=label; printf end",
+                    9,
+                    "1\nendM end\nM ended 0 143\n",
+                ),
             ] {
-                let mut command = command(false);
-                command.operation = Operation::User { command: text.into() };
-                command.timeout = Duration::from_secs(seconds);
-                let mut child = Process::new(shell)
-                    .args(["-c", &guarded(&command, "M")])
-                    .stdin(Stdio::piped())
-                    .stdout(Stdio::piped())
-                    .stderr(Stdio::piped())
-                    .spawn()
-                    .expect("shell runs");
-                let mut stdin = child.stdin.take().expect("piped");
-                std::io::Write::write_all(&mut stdin, GO).expect("write");
-                let output = child.wait_with_output().expect("ends");
-                drop(stdin);
+                let output = run(&sh, &command(text, seconds));
                 let said = [output.stdout, output.stderr].concat();
-                let said = String::from_utf8_lossy(&said).replace("M started\n", "");
+                let said = String::from_utf8_lossy(&said).replace("M ready\nM started\n", "");
                 assert_eq!(said, expected, "{shell}: {text}");
             }
         }
+    }
+
+    #[test]
+    fn missing_tool_is_named_and_nothing_is_started() {
+        let script = Script::with(&command("echo no", 1), "M".into(), "label", SHELL);
+        let mut child = Process::new(SHELL)
+            .env("PATH", "/none")
+            .stdin(Pipe::piped())
+            .stdout(Pipe::piped())
+            .stderr(Pipe::piped())
+            .spawn()
+            .expect("sh runs");
+        let mut stdin = child.stdin.take().expect("piped");
+        std::io::Write::write_all(&mut stdin, script.text.as_bytes()).expect("write");
+        let output = child.wait_with_output().expect("ends");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "M missing setsid\n");
+        assert_eq!(output.stdout, b"");
     }
 
     #[test]
@@ -194,15 +255,16 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn words_among_any_output_are_taken_and_the_rest_stays(
-            parts in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..30), "M?( (started|ended|missing)( -?[0-9]{0,25}){0,3}\n?)?"), 0..6),
+        fn words_among_any_output_are_found(
+            parts in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..30), "M?( (started|ended|missing|ready|end|left)( -?[0-9]{0,25}){0,3}\n?)?"), 0..6),
             from in 0_usize..40,
         ) {
             let mut text: Vec<u8> =
                 parts.into_iter().flat_map(|(noise, word)| [noise, word.into_bytes()].concat()).collect();
             let lines = text.split(|byte| *byte == b'\n').count();
             let mut words = 0;
-            while take_word(&mut text, from, "M").is_some() {
+            while let Some((start, end, _)) = find_word(&text, from, "M") {
+                text.drain(start..end);
                 words += 1;
             }
             prop_assert!(words <= lines);
@@ -211,13 +273,13 @@ mod tests {
 
     #[test]
     fn words_are_found_in_the_middle_of_other_output() {
-        let mut text = b"abcM ended 3 143\ndef".to_vec();
-        assert_eq!(take_word(&mut text, 0, "M"), Some(Word::Exited(Some(3))));
-        assert_eq!(text, b"abcdef");
-        let mut text = b"M ended 137 14".to_vec();
-        assert_eq!(take_word(&mut text, 0, "M"), None, "an incomplete line waits for its rest");
-        text.extend(b"3\n");
-        assert_eq!(take_word(&mut text, 0, "M"), Some(Word::Exited(None)));
-        assert_eq!(take_word(&mut b"M ended 143 124\n".to_vec(), 0, "M"), Some(Word::TimedOut));
+        let word = |text: &[u8]| find_word(text, 0, "M");
+        let found = word(b"abcM ended 3 143\ndef");
+        assert_eq!(found, Some((3, 17, Some(Word::Exited(Some(3))))));
+        assert_eq!(word(b"M ended 137 14"), None, "an incomplete line waits for its rest");
+        assert_eq!(word(b"M ended 137 143\n"), Some((0, 16, Some(Word::Exited(None)))));
+        assert_eq!(word(b"M ended 143 124\n"), Some((0, 16, Some(Word::TimedOut))));
+        assert_eq!(word(b"M left 3\n"), Some((0, 9, Some(Word::Left(3)))));
+        assert_eq!(word(b"M of nobody\n"), Some((0, 12, None)));
     }
 }

@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::control::{Configuration, Control, Master};
 use super::destination::Destination;
 use super::exchange::{Exchange, converse, open};
-use super::local::{conclude, refused, within};
-use super::script;
+use super::local::{conclude, refused};
+use super::script::{Script, launcher};
 use super::{Command, Output, RunError};
 
 /// Channels at once on one connection; sshd's `MaxSessions` is 10 by default and often less.
@@ -174,16 +174,15 @@ impl Node {
 
 async fn attempt(master: &Master, place: &str, command: &Command) -> Result<Output, Failure> {
     let input = open(&command.stdin).await.map_err(Failure::Final)?;
-    let mark = script::mark();
-    let line = script::command_line(command, &mark);
-    let mut child = spawn(master, &line).await?;
+    let mut child = spawn(master, &launcher(command.sudo).join(" ")).await?;
     let (Some(stdin), Some(stdout), Some(stderr)) =
         (child.stdin().take(), child.stdout().take(), child.stderr().take())
     else {
         return Err(Failure::Dead("ssh gave no streams".into()));
     };
-    let talk = converse(stdin, stdout, stderr, input, &mark);
-    let exchange = within(command, talk).await.map_err(Failure::Final)?;
+    let script = Script::new(command);
+    let talk = converse(stdin, (stdout, stderr), &script, input, command);
+    let exchange = talk.await.map_err(Failure::Final)?;
     // Waiting also keeps the channel counted until the node has really ended it.
     let status = timeout(ANSWERING, child.wait()).await.ok().and_then(|result| match result {
         Ok(status) => status.code(),

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rollgate::node::Operation;
-use rollgate::world::{Channel, Command, Host, HttpError, Output, Reply, Request, RunError, World};
+use rollgate::world::{
+    Channel, Command, Host, HttpError, Output, Reply, Request, RunError, Stdin, World,
+};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -21,6 +23,8 @@ const CONSUL: &str = "http://127.0.0.1:8500";
 pub(crate) enum Question<'a> {
     Http(&'a Request),
     Run(&'a Operation),
+    /// A file's new content.
+    Write(&'a str),
     Exchange(&'a [u8]),
 }
 
@@ -30,6 +34,7 @@ impl Question<'_> {
         match self {
             Self::Http(request) => format!("{:?} {}", request.method, request.url),
             Self::Run(operation) => operation.script(),
+            Self::Write(content) => (*content).to_owned(),
             Self::Exchange(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         }
     }
@@ -229,7 +234,7 @@ impl Replay {
             Some(Ailment::Cut(length)) => match question {
                 // HTTP tells how long an answer is.
                 Question::Http(_) => Err(HttpError::Broken("the body ended early".into())),
-                Question::Run(_) | Question::Exchange(_) => {
+                Question::Run(_) | Question::Write(_) | Question::Exchange(_) => {
                     let mut answer = answer;
                     answer.reply.body.truncate(length);
                     Ok(answer)
@@ -249,13 +254,17 @@ impl World for Replay {
     }
 
     async fn run(&self, _: &Host, command: Command) -> Result<Output, RunError> {
-        let answer = self.ask(Question::Run(&command.operation), command.timeout).await;
+        let question = match (&command.operation, &command.stdin) {
+            (Operation::Replace { .. }, Stdin::Text(content)) => Question::Write(content.expose()),
+            (operation, _) => Question::Run(operation),
+        };
+        let answer = self.ask(question, command.timeout).await;
         let answer = answer.map_err(|error| match error {
-            HttpError::TimedOut(time) => RunError::TimedOut(time),
+            HttpError::TimedOut(time) => RunError::TimedOut { after: time, left: 0 },
             error => RunError::NotStarted(error.to_string()),
         })?;
         let stderr = answer.stderr.into_bytes();
-        Ok(Output { status: Some(answer.exit), stdout: answer.reply.body, stderr })
+        Ok(Output { status: Some(answer.exit), stdout: answer.reply.body, stderr, noise: None })
     }
 
     async fn exchange(&self, _: &str, say: &[u8], timeout: Duration) -> Result<Vec<u8>, HttpError> {

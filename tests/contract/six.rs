@@ -128,15 +128,11 @@ impl Subject for Six {
             Question::Run(operation) => {
                 let operation = match operation {
                     Operation::User { command } => Operation::User { command: to_ipv4(command) },
-                    Operation::Replace { path, before, content } => Operation::Replace {
-                        path: path.clone(),
-                        before: before.clone(),
-                        content: to_ipv4(content),
-                    },
                     other => (*other).clone(),
                 };
                 self.0.answer(&Question::Run(&operation), seen)
             }
+            Question::Write(content) => self.0.answer(&Question::Write(&to_ipv4(content)), seen),
             Question::Exchange(bytes) => self.0.answer(&Question::Exchange(bytes), seen),
         };
         answer.reply.body = self.body(&answer.reply.body);

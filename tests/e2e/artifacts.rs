@@ -47,7 +47,7 @@ fn a_single_file_is_staged_verified_activated_at_once_and_pruned() {
         playbook["artifact"]["source"] = "dist/${{ version }}/run".into();
         playbook["artifact"]["keep"] = 1.into();
     });
-    let files = ["2", "3"].map(|version| bench.lab.single_file(version).expect("a file"));
+    let files = ["2", "3", "4"].map(|version| bench.lab.single_file(version).expect("a file"));
     let staged = |index: usize| {
         let names = bench.releases(index).into_iter();
         names.filter(|name| name.starts_with("run-")).collect::<Vec<_>>()
@@ -88,10 +88,14 @@ fn a_single_file_is_staged_verified_activated_at_once_and_pruned() {
         assert_eq!(std::fs::read(file).expect("read"), std::fs::read(&files[0]).expect("read"));
     }
 
+    let second: Vec<_> = (0..2).map(staged).collect();
     bench.deploy("3").exits(0);
-    for index in 0..2 {
-        assert_eq!(bench.versions()[index].as_deref(), Some("3"));
-        assert_eq!(staged(index).len(), 1, "the older one is gone: {:?}", bench.releases(index));
+    assert_eq!(staged(0).len(), 2, "what ran before stays, whatever `keep` says");
+    bench.deploy("4").exits(0);
+    for (index, second) in second.iter().enumerate() {
+        assert_eq!(bench.versions()[index].as_deref(), Some("4"));
+        let left = staged(index);
+        assert!(left.len() == 2 && !left.contains(&second[0]), "the older one is gone: {left:?}");
     }
     bench.assert_nothing_left();
 }

@@ -48,6 +48,23 @@ fn a_node_that_failed_goes_back_by_itself() {
     assert!(plan.contains("Rollback   3 nodes to 1"), "{plan}");
 }
 
+/// They stay on the nodes until a release is done, and must not push out what a rollback needs then.
+#[test]
+fn rollback_finds_what_ran_before_many_failed_releases() {
+    let bench = bench(|playbook| playbook["artifact"]["keep"] = 1.into());
+    bench.deploy("2").exits(0);
+    for version in ["7", "8", "9"] {
+        bench.lab.artifact(version, Fault::NeverReady).expect("an artifact");
+        bench.deploy(version).exits(20);
+    }
+    bench.lab.artifact("3", Fault::None).expect("an artifact");
+    bench.deploy("3").exits(0).says("deleted app-");
+    let left = bench.releases(0).into_iter().filter(|name| name.starts_with("app-"));
+    assert_eq!(left.count(), 3, "1 (not rollgate's), 2 and 3: {:?}", bench.releases(0));
+    bench.run(&["rollback"], &["--yes"]).exits(0).says("DONE");
+    assert_versions(&bench, ["2", "2", "2"]);
+}
+
 /// Version 2 does not start on node-2.
 fn bad_on_the_second(playbook: &mut Value) {
     let start = "[ ${{ node.name }} != node-2 ] || [ ${{ version }} != 2 ] && /srv/app/ctl start";

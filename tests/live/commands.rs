@@ -80,11 +80,42 @@ on_both!(a_timeout_ends_all_that_was_started, |live, host, folder| {
     );
     let start = Instant::now();
     let error = live.run(host, command(&script, 1)).await.expect_err("time runs out");
-    assert!(matches!(error, RunError::TimedOut(_)), "{error}");
+    assert!(matches!(error, RunError::TimedOut { .. }), "{error}");
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     for name in ["a", "b", "c"] {
         assert!(!alive(pid(&file(name)).await), "{name} is still there");
     }
+});
+
+// What has a session of its own, no parent any more and does not heed `TERM` is ended all the same.
+on_both!(timeout_ends_what_left_the_session, |live, host, folder| {
+    let file = |name: &str| folder.join(name);
+    let write = |name: &str| file(name).display().to_string();
+    let script = format!(
+        "setsid sh -c 'echo $$ > {}; sleep 60; :' & \
+         (setsid sh -c 'trap \"\" TERM; echo $$ > {}; while :; do sleep 1; done' &) & \
+         (setsid env -i sleep 60 & echo $! > {}; wait) & sleep 60",
+        write("a"),
+        write("b"),
+        write("c"),
+    );
+    let error = live.run(host, command(&script, 1)).await.expect_err("time runs out");
+    assert!(matches!(error, RunError::TimedOut { left: 0, .. }), "{error}");
+    for name in ["a", "b", "c"] {
+        assert!(!alive(pid(&file(name)).await), "{name} is still there");
+    }
+});
+
+// The same when the line is lost: nobody is there to hear of it.
+on_both!(dropped_command_ends_what_left_its_session, |live, host, folder| {
+    let file = folder.join("pid");
+    let script = format!("setsid sh -c 'echo $$ > {}; sleep 60; :' & sleep 60", file.display());
+    let run = live.run(host, command(&script, 60));
+    let process = tokio::select! {
+        _ = run => panic!("it does not end"),
+        process = pid(&file) => process,
+    };
+    until_async("killed", || !alive(process)).await;
 });
 
 on_both!(a_timeout_ends_what_ignores_term, |live, host, folder| {
@@ -92,7 +123,7 @@ on_both!(a_timeout_ends_what_ignores_term, |live, host, folder| {
     let script = format!("trap '' TERM; echo $$ > {}; while :; do sleep 1; done", file.display());
     let start = Instant::now();
     let error = live.run(host, command(&script, 1)).await.expect_err("time runs out");
-    assert!(matches!(error, RunError::TimedOut(_)), "{error}");
+    assert!(matches!(error, RunError::TimedOut { .. }), "{error}");
     assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
     let process = pid(&file).await;
     until_async("killed", || !alive(process)).await;
@@ -131,7 +162,7 @@ on_both!(a_file_is_streamed_and_an_early_exit_does_not_hang, |live, host, folder
     upload.operation = Operation::User { command: "sleep 60".into() };
     upload.timeout = Duration::from_secs(1);
     let error = live.run(host, upload.clone()).await.expect_err("time runs out");
-    assert!(matches!(error, RunError::TimedOut(_)), "{error}");
+    assert!(matches!(error, RunError::TimedOut { .. }), "{error}");
 
     upload.stdin = Stdin::File(folder.join("missing"));
     let error = live.run(host, upload).await.expect_err("no file");
@@ -180,7 +211,7 @@ on_both!(sudo_runs_the_guard_too, |live, host, _folder| {
     let mut slow = command("sleep 60", 1);
     slow.sudo = true;
     let error = live.run(host, slow).await.expect_err("time runs out");
-    assert!(matches!(error, RunError::TimedOut(_)), "{error}");
+    assert!(matches!(error, RunError::TimedOut { .. }), "{error}");
 });
 
 #[tokio::test]

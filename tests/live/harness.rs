@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use rollgate::node::Operation;
-use rollgate::world::{Command, Host, Live, LiveSettings, Output, RunError, Stdin, World as _};
+use rollgate::world::{Command, Host, Live, LiveSettings, Output, RunError, World as _};
 
 /// One sshd with its keys, and the `ssh_config` that knows it as `node`.
 pub(crate) struct Sshd {
@@ -129,12 +129,8 @@ pub(crate) fn node() -> Host {
 }
 
 pub(crate) fn command(script: &str, seconds: u64) -> Command {
-    Command {
-        operation: Operation::User { command: script.into() },
-        stdin: Stdin::Empty,
-        timeout: Duration::from_secs(seconds),
-        sudo: false,
-    }
+    let operation = Operation::User { command: script.into() };
+    Command::new(operation, Duration::from_secs(seconds), false)
 }
 
 pub(crate) async fn sh(live: &Live, host: &Host, script: &str) -> Result<Output, RunError> {

@@ -7,6 +7,8 @@
 mod commands;
 mod connections;
 mod ends;
+mod folders;
 mod harness;
 mod held;
 mod http;
+mod shells;

@@ -235,12 +235,12 @@ impl Place<'_> {
 
     /// Somebody else runs a command at the same time.
     async fn rival(self, act: Act) -> Option<Attempt> {
-        let Some(Meanwhile::Rival { at, waits, task, machine }) = act.meanwhile else {
+        let Some(Meanwhile::Rival { at, waits, task, machine, breaks }) = act.meanwhile else {
             return None;
         };
         tokio::time::sleep(Duration::from_millis(at)).await;
         let wait = if waits { FOREVER } else { Duration::ZERO };
-        let rival = Act { wait, hears: false, ..Act::new(task, machine) };
+        let rival = Act { wait, breaks, hears: false, ..Act::new(task, machine) };
         let (sim, operator) = self.operator(rival, at);
         let mut ear = Ear::new(&sim, false, None);
         let (end, ended) = match operator.work(task, &mut ear).await {

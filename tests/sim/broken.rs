@@ -6,7 +6,7 @@ use std::time::Duration;
 use rollgate::engine::release::{NodeState, Release, Stopped};
 use rollgate::event::Outcome;
 use rollgate::node::Operation;
-use rollgate::world::{Channel, Command, Host, Method, Reply, Request, Stdin, World};
+use rollgate::world::{Channel, Command, Host, Method, Reply, Request, World};
 
 use crate::attempt::End;
 use crate::ends::judge;
@@ -41,12 +41,8 @@ async fn mark(sim: &Sim, node: usize, down: u8) {
 }
 
 async fn command(sim: &Sim, node: usize, text: &str) {
-    let command = Command {
-        operation: Operation::User { command: text.into() },
-        stdin: Stdin::Empty,
-        timeout: Duration::from_secs(20),
-        sudo: false,
-    };
+    let operation = Operation::User { command: text.into() };
+    let command = Command::new(operation, Duration::from_secs(20), false);
     let output = sim.run(&Host::Ssh(format!("node-{node}")), command).await;
     assert!(output.expect("it runs").success());
 }

@@ -85,7 +85,8 @@ fn one_that_ends_later_stops_the_release_wherever_it_is() {
 
 #[test]
 fn a_node_that_fell_goes_back_where_that_is_asked_for() {
-    let ran = serves_for(6_000, |schedule| schedule.shape.on_failure = "rollback_node");
+    let serves = serves_until("node-1 : NodeDone") + 1_000;
+    let ran = serves_for(serves, |schedule| schedule.shape.on_failure = "rollback_node");
     assert!(matches!(ran.end, End::Finished(Outcome::RolledBack, 21)), "{:?}", ran.end);
     assert!(ran.events.contains(r#""type":"node.rolled_back""#), "{}", ran.events);
 }

@@ -30,9 +30,11 @@ impl State {
         let target = self.watch.versioned.then(|| to.map(str::to_owned)).flatten();
         self.watch.undoes = target.as_ref().is_some_and(|target| target.contains(OLD));
         self.watch.target = target;
-        for node in &mut self.nodes {
+        let up = self.registry();
+        for (node, up) in self.nodes.iter_mut().zip(up) {
             let before = node.process.as_ref().map(|process| process.pid);
-            node.deeds = Deeds { before, ..Deeds::default() };
+            let ran = (up && node.serves()).then(|| node.current.clone());
+            node.deeds = Deeds { before, ran, ..Deeds::default() };
         }
     }
 

@@ -78,6 +78,8 @@ pub(crate) enum Fault {
     Crash(usize),
     /// The node is gone and comes back.
     Reboot { node: usize, lasts: u64 },
+    /// Every connection to the node ends, and the next one takes so long.
+    SlowConnection { node: usize, takes: u64 },
     /// Nobody can log in for so long.
     Unreachable { node: usize, lasts: u64 },
     /// What becomes of the next command on a node.
@@ -135,7 +137,12 @@ impl State {
                 }
             }
             Fault::Reboot { node, lasts } => self.reboot(*node, *lasts),
+            Fault::SlowConnection { node, takes } => {
+                self.nodes[*node].connections.clear();
+                self.nodes[*node].next_connection = Some(*takes);
+            }
             Fault::Unreachable { node, lasts } => {
+                self.nodes[*node].connections.clear();
                 self.nodes[*node].unreachable_until = clock + lasts;
             }
             Fault::NextCommand { node, fate } => {

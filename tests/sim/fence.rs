@@ -66,7 +66,10 @@ impl Fence {
 fn touches(operation: &Operation) -> bool {
     match operation {
         Operation::User { command } => !matches!(command.trim(), "true" | "svc log"),
-        Operation::Activate { .. } | Operation::Prune { .. } => true,
+        Operation::Upload { .. }
+        | Operation::Unpack { .. }
+        | Operation::Activate { .. }
+        | Operation::Prune { .. } => true,
         _ => false,
     }
 }

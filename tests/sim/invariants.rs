@@ -44,8 +44,10 @@ pub(crate) enum Rule {
     JournalUntrue,
     /// No registry write without the lock.
     WrittenWithoutLock,
-    /// Nothing is stopped, started or activated by whoever was not just told that the lock is theirs.
+    /// Nothing is uploaded, stopped, started or activated by a process that has not just verified its lock.
     ActedWithoutLock,
+    /// What a node ran before a release is not deleted by it.
+    WayBackLost,
     /// Who was paused while somebody else took the lock says that it is lost.
     LossUnnoticed,
     /// A registry write changes one field.

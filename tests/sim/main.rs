@@ -19,6 +19,7 @@ mod faults;
 mod fence;
 mod gateway;
 mod invariants;
+mod lock_lost;
 mod node;
 mod operator;
 mod process;

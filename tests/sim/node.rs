@@ -7,6 +7,7 @@ use rollgate::world::{Command, HttpError, Output, Reply, RunError};
 
 use crate::consul::Reaction;
 use crate::faults::Fate;
+use crate::invariants::Rule;
 use crate::process::{Cause, Phase, Process, Start, StopWay};
 use crate::world::{Answer, SSH_SILENCE, State};
 
@@ -15,6 +16,9 @@ pub(crate) const RELEASES: &str = "/srv/app/releases";
 
 /// What every node has.
 const TOOLS: &str = "tool=ss\ntool=tar\ntool=gzip\ntool=sha256sum\ntool=timeout\ntool=setsid\n";
+
+/// How long a connection without a command is kept.
+const KEPT_OPEN: u64 = 60_000;
 
 /// Clock ticks that a node was up before the world began.
 const UP_BEFORE: u64 = 5_000_000;
@@ -30,6 +34,8 @@ pub(crate) struct Deeds {
     pub(crate) touched: bool,
     /// The process that ran before.
     pub(crate) before: Option<u32>,
+    /// The release that it served with before, in rotation.
+    pub(crate) ran: Option<String>,
     /// A process that was started since has served.
     pub(crate) served_since: bool,
     /// When it was marked up after that.
@@ -80,6 +86,10 @@ pub(crate) struct Node {
     pub(crate) requests: BTreeMap<u64, InFlight>,
     answered_at: u64,
     pub(crate) deeds: Deeds,
+    /// Until when each operator's connection is kept without being used.
+    pub(crate) connections: BTreeMap<usize, u64>,
+    /// How long the next connection takes, where that is not usual.
+    pub(crate) next_connection: Option<u64>,
 }
 
 impl Node {
@@ -96,7 +106,7 @@ impl Node {
             releases: [release.to_owned()].into(),
             current: release.to_owned(),
             next_pid: pid,
-            deeds: Deeds { before: Some(pid), ..Deeds::default() },
+            deeds: Deeds { before: Some(pid), ran: Some(release.to_owned()), ..Deeds::default() },
             ..Self::default()
         }
     }
@@ -155,11 +165,28 @@ pub(crate) fn version_of(folder: &str) -> &str {
 }
 
 pub(crate) fn output(status: i32, stdout: impl Into<Vec<u8>>, stderr: &str) -> Reaction {
-    let output = Output { status: Some(status), stdout: stdout.into(), stderr: stderr.into() };
+    let (stdout, stderr) = (stdout.into(), stderr.into());
+    let output = Output { status: Some(status), stdout, stderr, noise: None };
     Reaction::Answer(0, Answer::Run(Ok(output)))
 }
 
 impl State {
+    /// How long it takes until an operator's next command could begin: a channel on its connection, or a new connection.
+    pub(crate) fn open_channel(&mut self, operator: usize, at: usize) -> u64 {
+        let (usual, slow) = (self.rng.u64(5..=150), self.rng.u64(150..=4_000));
+        let is_slow = self.rng.u8(0..8) == 0;
+        let node = &mut self.nodes[at];
+        let is_open = node.connections.get(&operator).is_some_and(|until| *until >= self.clock);
+        let takes = match node.next_connection.take_if(|_| !is_open) {
+            Some(takes) => takes,
+            None if is_open => 2,
+            None if is_slow => slow,
+            None => usual,
+        };
+        node.connections.insert(operator, self.clock + takes + KEPT_OPEN);
+        takes
+    }
+
     /// How long a command takes before it has its effect.
     pub(crate) fn command_takes(&mut self, operation: &Operation) -> u64 {
         match operation {
@@ -199,7 +226,8 @@ impl State {
                 if let Some(layout) = layout {
                     let free = if node.disk_full { 10 } else { 10_000_000 };
                     text += &format!(
-                        "writable=yes\nfree_kib={free}\ncurrent={RELEASES}/{}\ncurrent_age=86400\n",
+                        "writable=releases\nwritable=current\nfree_kib={free}\n\
+                         current={RELEASES}/{}\ncurrent_age=86400\n",
                         node.current
                     );
                     if node.releases.contains(&layout.name) {
@@ -239,20 +267,32 @@ impl State {
                 node.current.clone_from(&layout.name);
                 output(0, "", "")
             }
-            Operation::Prune { keep, .. } => {
-                let node = &mut self.nodes[at];
-                let keep = *keep as usize;
-                let old: Vec<_> =
-                    node.releases.iter().filter(|name| **name != node.current).cloned().collect();
-                let gone = &old[..old.len().saturating_sub(keep)];
-                node.releases.retain(|name| !gone.contains(name));
-                output(0, gone.join("\n"), "")
+            Operation::Prune { layout, keep, spare } => {
+                let deleted = keep.map(|keep| self.prune(at, &layout.name, keep as usize, spare));
+                let told = deleted.iter().flatten().map(|name| format!("deleted={name}\n"));
+                output(0, told.collect::<String>(), "")
             }
             Operation::Listener { .. } => output(0, self.nodes[at].listener(clock), ""),
             Operation::Sockets { .. } => output(0, self.nodes[at].sockets(clock), ""),
             // No gateway of the simulation is reached through its machine.
             Operation::UnixSocket { .. } => output(1, String::new(), "there is no such socket"),
         }
+    }
+
+    /// Deletes old releases as on a node of which no earlier release has noted anything.
+    fn prune(&mut self, at: usize, name: &str, keep: usize, spare: &[String]) -> Vec<String> {
+        let node = &mut self.nodes[at];
+        let needed = |release: &&String| {
+            **release != node.current && *release != name && !spare.contains(release)
+        };
+        let mut deleted: Vec<_> = node.releases.iter().filter(needed).cloned().collect();
+        deleted.truncate(node.releases.len().saturating_sub(keep));
+        node.releases.retain(|release| !deleted.contains(release));
+        if let Some(ran) = node.deeds.ran.clone().filter(|ran| deleted.contains(ran)) {
+            let text = format!("{} ran {ran} before the release, which deletes it", node.name);
+            self.violate(Rule::WayBackLost, text);
+        }
+        deleted
     }
 
     fn user(&mut self, at: usize, command: &str) -> Reaction {

@@ -190,6 +190,7 @@ impl State {
         node.struck_at = Some(clock);
         node.booted = Some(clock + lasts);
         node.unreachable_until = clock + lasts;
+        node.connections.clear();
         // Small numbers again: a pid alone proves nothing.
         node.next_pid = 990;
         self.after(lasts + 50, Happening::Spawns { node: at, ours: false });

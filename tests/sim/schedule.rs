@@ -53,8 +53,8 @@ pub(crate) struct After {
 /// What happens while the first release goes on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Meanwhile {
-    /// Somebody else gives a command.
-    Rival { at: u64, waits: bool, task: Task, machine: usize },
+    /// Somebody else gives a command, and perhaps breaks the lock first.
+    Rival { at: u64, waits: bool, task: Task, machine: usize, breaks: bool },
     /// Its process is paused while somebody else goes on with it; its own clock goes on unless its machine is
     /// suspended.
     Pause { at: u64, suspends: bool, machine: usize, breaks: bool, kill: Option<Kill> },
@@ -237,7 +237,8 @@ fn meanwhile(rng: &mut Rng, span: u64) -> Option<Meanwhile> {
     match rng.u8(0..12) {
         0 => {
             let task = one(rng, &[Task::Deploy, Task::Resume]);
-            Some(Meanwhile::Rival { at, waits: rng.bool(), task, machine: rng.usize(0..2) })
+            let (waits, machine, breaks) = (rng.bool(), rng.usize(0..2), rng.u8(0..3) == 0);
+            Some(Meanwhile::Rival { at, waits, task, machine, breaks })
         }
         1 | 2 => {
             let kill = (rng.u8(0..3) == 0).then(|| Kill::AfterEvent(rng.u64(1..60)));
@@ -294,7 +295,7 @@ fn fault(rng: &mut Rng, shape: &Shape) -> Fault {
         Lie::OtherUpstream,
         Lie::NothingListed,
     ];
-    match rng.u8(0..24) {
+    match rng.u8(0..25) {
         0 => Fault::Election(lasts),
         1 => Fault::ServerDown { server: rng.usize(0..shape.servers), lasts },
         2 => Fault::NextWrite(leader_lost),
@@ -335,6 +336,7 @@ fn fault(rng: &mut Rng, shape: &Shape) -> Fault {
             Fault::NextStop { node, stop }
         }
         22 => Fault::DiskFull(node),
+        23 => Fault::SlowConnection { node, takes: rng.u64(500..15_000) },
         _ => Fault::Signal,
     }
 }

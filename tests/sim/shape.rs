@@ -219,7 +219,7 @@ impl Shape {
         }
         if self.artifact {
             text += "artifact: { source: 'app-${{ version }}.tar.gz', releases: /srv/app/releases, \
-                     current: /srv/app/current, keep: 2 }\n";
+                     current: /srv/app/current, keep: 1 }\n";
         }
         let in_flight = match self.drain {
             "http" => {

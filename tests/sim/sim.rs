@@ -123,17 +123,21 @@ impl World for Sim {
         }
     }
 
-    async fn run(&self, host: &Host, command: Command) -> Result<Output, RunError> {
+    async fn run(&self, host: &Host, mut command: Command) -> Result<Output, RunError> {
         let timeout = command.timeout;
         let name = host.to_string();
         let node = self.look(|state| state.nodes.iter().position(|node| node.name == name));
         let Some(node) = node else {
             return Err(RunError::NotStarted(format!("no host {name}")));
         };
+        let open = self.look(|state| state.open_channel(self.operator, node));
+        self.until(self.clock() + open).await;
+        // The world outlives its operators; nothing of theirs may stay in it.
+        std::mem::take(&mut command.permit).ask().await?;
         let limit = timeout + Duration::from_millis(SSH_GRACE);
         match self.call(What::Run(node, command), limit).await {
             Some(Answer::Run(output)) => output,
-            Some(Answer::Http(_)) | None => Err(RunError::TimedOut(timeout)),
+            Some(Answer::Http(_)) | None => Err(RunError::TimedOut { after: timeout, left: 0 }),
         }
     }
 

@@ -2,6 +2,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::node::Operation;
+use crate::world::Stdin;
 
 const FIRST: &str = "127.0.0.1:19001";
 const SECOND: &str = "127.0.0.1:19002";
@@ -98,9 +99,14 @@ fn a_host_that_is_no_node_spoils_nothing_and_what_is_not_counted_is_unknown() {
 fn turn(file: &str, address: &str, down: bool) -> Result<Value, String> {
     let asks = envoy("").turn(&[reply(file)], address, down)?;
     let [Ask::Run(Host::Ssh(_), command)] = &asks[..] else { panic!("{asks:?}") };
-    let Operation::Replace { path, before, content } = &command.operation else {
+    let (Operation::Replace { path, before, after }, Stdin::Text(content)) =
+        (&command.operation, &command.stdin)
+    else {
         panic!("{command:?}")
     };
+    let content = content.expose();
+    assert!(!command.operation.script().contains(content.trim()), "no command line has it");
+    assert_eq!(*after, format!("{:x}", Sha256::digest(content)));
     assert_eq!(path, "/etc/envoy/eds/app.json");
     assert_eq!(*before, format!("{:x}", Sha256::digest(file)));
     Ok(serde_json::from_str(content).expect("JSON"))

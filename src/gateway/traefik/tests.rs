@@ -4,6 +4,7 @@ use sha2::{Digest as _, Sha256};
 use super::super::json_file;
 use super::*;
 use crate::node::Operation;
+use crate::world::Stdin;
 
 const FIRST: &str = "127.0.0.1:19001";
 const SECOND: &str = "127.0.0.1:19002";
@@ -107,9 +108,14 @@ fn it_tells_its_version() {
 fn turn(file: &str, address: &str, down: bool) -> Result<Value, String> {
     let asks = traefik().turn(&[reply(file)], address, down)?;
     let [Ask::Run(Host::Ssh(_), command)] = &asks[..] else { panic!("{asks:?}") };
-    let Operation::Replace { path, before, content } = &command.operation else {
+    let (Operation::Replace { path, before, after }, Stdin::Text(content)) =
+        (&command.operation, &command.stdin)
+    else {
         panic!("{command:?}")
     };
+    let content = content.expose();
+    assert!(!command.operation.script().contains(content.trim()), "no command line has it");
+    assert_eq!(*after, format!("{:x}", Sha256::digest(content)));
     assert_eq!(path, "/etc/traefik/app.yml");
     assert_eq!(*before, format!("{:x}", Sha256::digest(file)));
     Ok(serde_json::from_str(content).expect("JSON"))

@@ -33,7 +33,7 @@ impl Subject for Envoy {
         let cluster = if seen.knows { "app" } else { "other" };
         match question {
             Question::Run(Operation::File { .. }) => Answer::ok(file(cluster, seen.down)),
-            Question::Run(Operation::Replace { content, .. }) => {
+            Question::Write(content) => {
                 let file: Value = serde_json::from_str(content).expect("JSON");
                 let list = file.pointer("/resources/0/endpoints/0/lb_endpoints").expect("a list");
                 let down = |index: usize| list[index]["health_status"] == "DRAINING";

@@ -33,7 +33,7 @@ impl Subject for Traefik {
                 let services = json!({ service: { "loadBalancer": balancer } });
                 Answer::ok(json!({ "http": { "services": services } }).to_string())
             }
-            Question::Run(Operation::Replace { content, .. }) => {
+            Question::Write(content) => {
                 let file: Value = serde_json::from_str(content).expect("JSON");
                 let list = &file["http"]["services"]["app"]["loadBalancer"]["servers"];
                 let down = |index: usize| list[index]["weight"].as_i64().is_some_and(|it| it <= 0);

@@ -1,0 +1,122 @@
+# shellcheck shell=sh disable=SC2154
+# Decides as which user a folder is worked in.
+#
+# root works in a folder only where no other user can change the path to it. Where a part of the path belongs to another
+# user, the work is done as that user: symlinks and exchanged folders then gain it nothing. Everything else is refused.
+
+me=$(id -u)
+refused=''
+
+refuse() {
+  refused=$1
+  return 1
+}
+
+# Sets `name` and `gid` of the user with the id $1, and prints what to call it.
+user() {
+  entry=$(getent passwd "$1" 2>/dev/null || grep "^[^:]*:[^:]*:$1:" /etc/passwd)
+  name=${entry%%:*} gid=''
+  [ -z "$entry" ] || gid=$(echo "$entry" | head -n 1 | cut -d: -f4)
+  echo "${name:-user $1}"
+}
+
+# Takes in one part of a path: `link`, `folder`, or `end` for the folder at its end.
+weigh() {
+  [ "$me" = 0 ] || return 0
+  # shellcheck disable=SC2046
+  set -- "$1" "$2" $(stat -c '%u %a %g' -- "$1")
+  if [ "$3" != 0 ]; then
+    [ -n "$owner" ] || { owner=$3 whose=$1; }
+    [ "$owner" = "$3" ] ||
+      refuse "$whose belongs to $(user "$owner") and $1 to $(user "$3"): give both to the service's user"
+    return
+  fi
+  [ "$2" != link ] || return 0
+  # In a sticky folder each part belongs to its owner alone; what is to be made there is looked at when it is made.
+  if [ "$2" = folder ] && [ $((0$4 & 01000)) -ne 0 ]; then
+    return 0
+  fi
+  if [ $((0$4 & 0002)) -ne 0 ]; then
+    refuse "$1 belongs to root and every user can write to it: run \`chmod o-w $1\`, or give it to the service's user"
+  elif [ $((0$4 & 0020)) -ne 0 ] && [ "$5" != 0 ]; then
+    refuse "$1 belongs to root and its group $(stat -c %G -- "$1") can write to it: run \`chmod g-w $1\`, or give it to the service's user"
+  fi
+}
+
+# Goes to the folder $1, part by part. Sets `owner`, the user with folders on the way if there is one beside root, `whose`, the
+# first of these folders, `base`, the last folder that exists, and `missing`, the rest of the path with a slash at its end.
+walk() {
+  owner='' whose='' base='' missing='' links=0 rest=${1%/}
+  weigh / folder || return
+  while [ -n "$rest" ]; do
+    part=${rest%%/*}
+    case $rest in */*) rest=${rest#*/} ;; *) rest='' ;; esac
+    case $part in
+      '' | .) continue ;;
+      ..) base=${base%/*} && continue ;;
+    esac
+    if [ -L "$base/$part" ]; then
+      weigh "$base/$part" link || return
+      links=$((links + 1))
+      [ $links -le 40 ] || { refuse "$1 leads through too many symlinks"; return; }
+      target=$(readlink "$base/$part")
+      case $target in /*) base='' ;; esac
+      rest=$target/$rest
+    elif [ -d "$base/$part" ]; then
+      [ -n "${rest#/}" ] && kind=folder || kind=end
+      weigh "$base/$part" "$kind" || return
+      base=$base/$part
+    elif [ -e "$base/$part" ]; then
+      refuse "$base/$part is not a folder"
+      return
+    else
+      missing=$part/$rest/
+      return 0
+    fi
+  done
+}
+
+# Finds a program that runs commands as the user with the id $1 and with folders like $2.
+become() {
+  user "$1" >/dev/null
+  gid=${gid:-$(stat -c %g -- "$2")} groups=--init-groups
+  [ -n "$name" ] || groups=--clear-groups
+  if setpriv --reuid="$1" --regid="$gid" $groups true 2>/dev/null; then
+    program=setpriv
+  elif [ -n "$name" ] && command -v runuser >/dev/null; then
+    program=runuser
+  elif [ -n "$name" ] && command -v su >/dev/null; then
+    program=su
+  else
+    refuse "$2 belongs to $(user "$1"), and none of setpriv, runuser and su can run commands as that user: install util-linux"
+  fi
+}
+
+# Decides for the folders of `releases` and `current`; sets `refused` and fails where the work must not be done.
+decide() {
+  walk "$releases" || return
+  staged_by=$owner owned=$whose
+  [ -z "$staged_by" ] || become "$staged_by" "$owned" || return
+  walk "$(dirname "$current")" || return
+  switched_by=$owner
+  [ -z "$switched_by" ] || become "$switched_by" "$whose" || return
+  [ -z "$staged_by" ] || [ -z "$switched_by" ] || [ "$staged_by" = "$switched_by" ] ||
+    refuse "$owned belongs to $(user "$staged_by") and $whose to $(user "$switched_by"): give both to the service's user"
+}
+
+# Runs the script $2 for the folder $1, as the user that it takes.
+work() {
+  walk "$1" || { echo "$refused" >&2; return 77; }
+  export base missing
+  if [ -z "$owner" ]; then
+    /bin/sh -c "$2"
+    return
+  fi
+  become "$owner" "$whose" || { echo "$refused" >&2; return 77; }
+  cd /
+  case $program in
+    setpriv) setpriv --reuid="$owner" --regid="$gid" $groups /bin/sh -c "$2" ;;
+    runuser) runuser -u "$name" -- /bin/sh -c "$2" ;;
+    su) su -s /bin/sh "$name" -c "$2" ;;
+  esac
+}

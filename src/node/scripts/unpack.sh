@@ -1,0 +1,62 @@
+# shellcheck shell=sh disable=SC2154
+# Unpacks the uploaded artifact, gives the tree its name when it is whole, and then the mark of a complete release.
+
+own "$staging" 700
+own "$ledger" 755
+file=$staging/$name@$node tree=$staging/$name@$node.tree
+[ ! -L "$ledger/$name" ] || fail "$ledger/$name is a symlink: remove it"
+if is_complete; then
+  rm -rf "$file" "$tree"
+  exit 0
+fi
+seen=$(sha256sum <"$file" | cut -d' ' -f1)
+[ "$seen" = "$sum" ] || fail "sha256 is $seen" "$mismatch"
+rm -rf "$tree"
+trap 'rm -rf "$tree"' EXIT
+trap 'exit 143' HUP INT TERM
+mkdir "$tree"
+
+# Rights as any other user would get them: root would keep set-user-id bits and foreign owners. Without `-P` no name is
+# absolute. What was looked through before it was sent is looked at once more.
+place() {
+  if [ -n "$single" ]; then
+    cp "$file" "$tree/$single" && chmod a+rx "$tree/$single"
+  else
+    tar -xzf "$file" -C "$tree" --no-same-owner --no-same-permissions &&
+      find "$tree" -type f \( -perm -4000 -o -perm -2000 \) -exec chmod u-s,g-s {} + &&
+      ! find "$tree" ! -type f ! -type d ! -type l -print | head -n 1 | grep . >&2
+  fi
+}
+place || {
+  error=$?
+  room=$(df -Pk "$tree" | { read -r _; read -r _ _ _ room _; echo "$room"; })
+  [ "$room" -ge 64 ] || echo "No space left at $tree" >&2
+  exit $error
+}
+touch "$tree"
+sync -f "$tree" 2>/dev/null || sync
+
+alone
+if is_complete; then
+  rm -f "$file"
+  exit 0
+fi
+if [ -L "$folder" ] || [ -e "$folder" ]; then
+  # It has this release's name and no mark: perhaps a part of it only.
+  [ "$(cd -P "$folder" 2>/dev/null && pwd)" != "$serving" ] ||
+    fail "$folder is what $current points at, and nothing shows that it is complete: release another version first"
+  for other in "$ledger"/nodes/*; do
+    recall "$other"
+    [ "$running" != "$name" ] ||
+      fail "$folder is what ${other##*/} runs, and nothing shows that it is complete: release another version first"
+  done
+  own "$trash" 700
+  mv -T "$folder" "$trash/$name.$$"
+fi
+rm -f "$ledger/$name"
+mv -T "$tree" "$folder"
+sync -f "$releases" 2>/dev/null || sync
+printf 'sha256=%s\n' "$sum" | put "$ledger/$name"
+sync "$ledger" 2>/dev/null || :
+rm -f "$file"
+empty >/dev/null

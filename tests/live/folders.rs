@@ -1,0 +1,315 @@
+//! Folders of other users: what rollgate does as root where a service's user can change the path to it.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rollgate::node::{Layout, Operation, Packing, Pruned, Survey};
+use rollgate::secret::Secret;
+use rollgate::world::{Command, Host, Live, LiveSettings, Output, Stdin, World as _};
+use sha2::{Digest as _, Sha256};
+
+/// Users of every Debian, with groups of their own.
+const NOBODY: u32 = 65_534;
+const DAEMON: u32 = 1;
+
+/// Folders as they are on a host, and the artifact.
+struct Place {
+    folder: tempfile::TempDir,
+    live: Live,
+}
+
+impl Place {
+    /// `app` belongs to root, and `app/releases` is there.
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let live = Live::new(LiveSettings::default()).expect("settings");
+        let place = Self { folder, live };
+        place.rights("", 0o755);
+        std::fs::create_dir_all(place.path("app/releases")).expect("mkdir");
+        std::fs::write(place.path("artifact"), "hello\n").expect("write");
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn give(&self, name: &str, user: u32) {
+        chown(self.path(name), Some(user), Some(user)).expect("tests run as root");
+    }
+
+    fn rights(&self, name: &str, mode: u32) {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(self.path(name), mode).expect("rights");
+    }
+
+    fn owner(&self, name: &str) -> u32 {
+        std::fs::symlink_metadata(self.path(name)).expect("it is there").uid()
+    }
+
+    fn layout(&self) -> Layout {
+        Layout {
+            releases: self.path("app/releases").display().to_string(),
+            current: self.path("app/current").display().to_string(),
+            name: "app-1-5891b5b5".into(),
+            sha256: format!("{:x}", Sha256::digest("hello\n")),
+            packing: Packing::File("hello".into()),
+            node: "10.0.0.1:80".into(),
+        }
+    }
+
+    async fn run(&self, operation: Operation, stdin: Stdin) -> Output {
+        let command = Command::new(operation, Duration::from_secs(30), false).reading(stdin);
+        self.live.run(&Host::Local, command).await.expect("it runs")
+    }
+
+    async fn survey(&self) -> Survey {
+        let operation = Operation::Survey { port: 1, layout: Some(self.layout()) };
+        let output = self.run(operation, Stdin::Empty).await;
+        assert!(output.success(), "{}", output.stderr_text());
+        Survey::parse(&output.stdout_text(), "10.0.0.1:80")
+    }
+
+    /// Uploads, unpacks, activates and prunes; returns what the first that fails says.
+    async fn release(&self) -> Result<Pruned, String> {
+        let layout = self.layout();
+        let artifact = Stdin::File(self.path("artifact"));
+        let mut pruned = Pruned::default();
+        for (operation, stdin) in [
+            (Operation::Upload { layout: layout.clone() }, artifact),
+            (Operation::Unpack { layout: layout.clone() }, Stdin::Empty),
+            (Operation::Activate { layout: layout.clone() }, Stdin::Empty),
+            (Operation::Prune { layout, keep: Some(1), spare: Vec::new() }, Stdin::Empty),
+        ] {
+            let output = self.run(operation, stdin).await;
+            if !output.success() {
+                return Err(output.stderr_text());
+            }
+            pruned = Pruned::parse(&output.stdout_text());
+        }
+        Ok(pruned)
+    }
+}
+
+#[tokio::test]
+async fn work_in_a_users_folder_is_done_as_that_user() {
+    let place = Place::new();
+    place.give("app", NOBODY);
+    place.give("app/releases", NOBODY);
+    let survey = place.survey().await;
+    assert!(survey.refused.is_none() && survey.writable, "{survey:?}");
+    assert_eq!(place.release().await, Ok(Pruned::default()));
+    for name in ["", "/hello", "/../.staging", "/../.rollgate", "/../.rollgate/app-1-5891b5b5"] {
+        let name = format!("app/releases/app-1-5891b5b5{name}");
+        assert_eq!(place.owner(&name), NOBODY, "{name}");
+    }
+    assert_eq!(place.owner("app/current"), NOBODY);
+    assert_eq!(std::fs::read(place.path("app/current/hello")).expect("read"), b"hello\n");
+    assert!(place.survey().await.staged);
+    // Only the folder of releases is theirs: the link is root's to switch.
+    let place = Place::new();
+    place.give("app/releases", NOBODY);
+    assert!(place.survey().await.writable);
+    assert_eq!(place.release().await, Ok(Pruned::default()));
+    assert_eq!(
+        (place.owner("app/current"), place.owner("app/releases/app-1-5891b5b5")),
+        (0, NOBODY)
+    );
+}
+
+#[tokio::test]
+async fn symlinks_of_a_user_lead_root_nowhere() {
+    for name in [".staging", ".rollgate", ".rollgate/app-1-5891b5b5"] {
+        let place = Place::new();
+        std::fs::create_dir(place.path("victim")).expect("mkdir");
+        std::fs::write(place.path("victim/file"), "root's own\n").expect("write");
+        let target = if name.contains("app-1") { "victim/file" } else { "victim" };
+        std::fs::create_dir(place.path("app/releases/.rollgate")).expect("mkdir");
+        if name == ".rollgate" {
+            std::fs::remove_dir(place.path("app/releases/.rollgate")).expect("removed");
+        } else {
+            place.give("app/releases/.rollgate", NOBODY);
+        }
+        symlink(place.path(target), place.path("app/releases").join(name)).expect("symlink");
+        place.give("app/releases", NOBODY);
+        let refused = place.release().await.expect_err("refused");
+        assert!(refused.contains("is a symlink: remove it"), "{name}: {refused}");
+        let text = std::fs::read_to_string(place.path("victim/file")).expect("read");
+        assert_eq!(text, "root's own\n", "{name}");
+        assert_eq!(std::fs::read_dir(place.path("victim")).expect("read dir").count(), 1, "{name}");
+    }
+}
+
+/// The link is taken for what it is, and so is what it leads through.
+#[tokio::test]
+async fn folder_behind_a_symlink_counts_as_what_it_is() {
+    let place = Place::new();
+    std::fs::rename(place.path("app"), place.path("data")).expect("renamed");
+    symlink("data", place.path("app")).expect("symlink");
+    assert_eq!(place.release().await, Ok(Pruned::default()));
+    assert_eq!(place.owner("data/releases/app-1-5891b5b5"), 0);
+    // A link that a user may change leads wherever that user wants.
+    let place = Place::new();
+    std::fs::rename(place.path("app"), place.path("data")).expect("renamed");
+    std::fs::create_dir(place.path("home")).expect("mkdir");
+    symlink(place.path("data"), place.path("home/app")).expect("symlink");
+    place.give("home", NOBODY);
+    symlink("home/app", place.path("app")).expect("symlink");
+    let survey = place.survey().await;
+    assert!(!survey.writable, "as nobody, in a folder of root: {survey:?}");
+    assert!(place.release().await.is_err());
+    assert!(!place.path("data/releases/.staging").exists());
+}
+
+#[tokio::test]
+async fn folders_that_others_can_change_are_refused_before_anything_is_done() {
+    let refused = async |place: &Place, expected: &str| {
+        let told = place.survey().await.refused.unwrap_or_default();
+        let expected = expected.replace("TMP", &place.folder.path().display().to_string());
+        assert_eq!(told, expected);
+        let said = place.release().await.expect_err("refused");
+        assert_eq!(said.trim_end(), expected);
+        assert!(!place.path("app/releases/.staging").exists());
+    };
+    let place = Place::new();
+    place.rights("app/releases", 0o777);
+    refused(
+        &place,
+        "TMP/app/releases belongs to root and every user can write to it: run `chmod o-w TMP/app/releases`, or give \
+         it to the service's user",
+    )
+    .await;
+    // Also where nobody but the owner may delete: others may make what rollgate is about to make.
+    place.rights("app/releases", 0o1777);
+    assert!(place.survey().await.refused.is_some());
+    let place = Place::new();
+    chown(place.path("app"), None, Some(DAEMON)).expect("as root");
+    place.rights("app", 0o775);
+    refused(
+        &place,
+        "TMP/app belongs to root and its group daemon can write to it: run `chmod g-w TMP/app`, or give it to the \
+         service's user",
+    )
+    .await;
+    let place = Place::new();
+    place.give("app", DAEMON);
+    place.give("app/releases", NOBODY);
+    refused(
+        &place,
+        "TMP/app belongs to daemon and TMP/app/releases to nobody: give both to the service's user",
+    )
+    .await;
+    // What an earlier version, or somebody by hand, has made as root.
+    let place = Place::new();
+    std::fs::create_dir(place.path("app/releases/.rollgate")).expect("mkdir");
+    place.give("app/releases", NOBODY);
+    let told = place.survey().await.refused.unwrap_or_default();
+    assert!(
+        told.ends_with(
+            "/.rollgate belongs to root, not to nobody: give it to nobody, or remove it"
+        ),
+        "{told}"
+    );
+}
+
+/// Whoever has an account on the host can make what is missing below `/tmp`.
+#[tokio::test]
+async fn missing_folder_in_a_sticky_one_is_made_by_root_or_not_at_all() {
+    let place = Place::new();
+    std::fs::remove_dir_all(place.path("app")).expect("removed");
+    std::fs::create_dir(place.path("shared")).expect("mkdir");
+    place.rights("shared", 0o1777);
+    let layout = Layout {
+        releases: place.path("shared/app/releases").display().to_string(),
+        ..place.layout()
+    };
+    let artifact = || Stdin::File(place.path("artifact"));
+    let upload = Operation::Upload { layout: layout.clone() };
+    let output = place.run(upload.clone(), artifact()).await;
+    assert!(output.success(), "{}", output.stderr_text());
+    assert_eq!(place.owner("shared/app"), 0);
+    std::fs::remove_dir_all(place.path("shared/app")).expect("removed");
+    std::fs::create_dir(place.path("victim")).expect("mkdir");
+    symlink(place.path("victim"), place.path("shared/app")).expect("symlink");
+    std::os::unix::fs::lchown(place.path("shared/app"), Some(NOBODY), Some(NOBODY))
+        .expect("lchown");
+    let output = place.run(upload, artifact()).await;
+    assert!(!output.success());
+    assert_eq!(std::fs::read_dir(place.path("victim")).expect("read dir").count(), 0);
+}
+
+/// A release in which something is mounted goes out of the way as a whole, and the rest of it when that is gone.
+#[tokio::test]
+async fn release_that_cannot_be_deleted_is_told_and_deleted_later() {
+    let place = Place::new();
+    place.release().await.expect("released");
+    let old = place.path("app/releases/app-1-5891b5b5");
+    std::fs::create_dir(old.join("mount")).expect("mkdir");
+    let mount = |words: &[&str]| {
+        let status = std::process::Command::new(words[0]).args(&words[1..]).status();
+        assert!(status.expect("starts").success(), "{words:?}");
+    };
+    mount(&["mount", "-t", "tmpfs", "tmpfs", &old.join("mount").display().to_string()]);
+    std::fs::write(old.join("mount/data"), "of others\n").expect("write");
+    let next = |name: &str| Layout { name: name.into(), ..place.layout() };
+    let release = async |name: &str| {
+        for operation in [
+            Operation::Upload { layout: next(name) },
+            Operation::Unpack { layout: next(name) },
+            Operation::Activate { layout: next(name) },
+        ] {
+            let output = place.run(operation, Stdin::File(place.path("artifact"))).await;
+            assert!(output.success(), "{}", output.stderr_text());
+        }
+        let prune = Operation::Prune { layout: next(name), keep: Some(1), spare: Vec::new() };
+        Pruned::parse(&place.run(prune, Stdin::Empty).await.stdout_text())
+    };
+    assert_eq!(release("app-2-00000002").await, Pruned::default(), "it ran before");
+    let pruned = release("app-3-00000003").await;
+    assert_eq!(pruned.deleted, ["app-1-5891b5b5"]);
+    let [left] = &pruned.left[..] else { panic!("{pruned:?}") };
+    assert!(left.contains("/.staging/trash/app-1-5891b5b5."), "{left}");
+    assert!(!old.exists() && !place.survey().await.staged, "nothing takes it for a release");
+    let trash = std::fs::read_dir(place.path("app/releases/.staging/trash")).expect("read dir");
+    let gone = trash.flatten().next().expect("it is there").path().join("mount");
+    assert_eq!(std::fs::read(gone.join("data")).expect("read"), b"of others\n");
+    mount(&["umount", &gone.display().to_string()]);
+    let pruned = release("app-3-00000003").await;
+    assert_eq!(pruned, Pruned::default());
+    assert!(!gone.exists(), "it is gone at last");
+}
+
+#[tokio::test]
+async fn file_of_a_gateway_is_replaced_as_its_owner() {
+    let place = Place::new();
+    let file = place.path("app/traefik.json");
+    let replace = async |before: &str, after: &str| {
+        let sum = |text: &str| format!("{:x}", Sha256::digest(text));
+        let (before, path) = (sum(before), file.display().to_string());
+        let operation = Operation::Replace { path, before, after: sum(after) };
+        place.run(operation, Stdin::Text(Secret::new(after))).await
+    };
+    let victim = place.path("victim");
+    std::fs::write(&victim, "root's own\n").expect("write");
+    std::fs::write(&file, "one\n").expect("write");
+    place.give("app", NOBODY);
+    place.give("app/traefik.json", NOBODY);
+    place.rights("app/traefik.json", 0o640);
+    symlink(&victim, place.path("app/.traefik.json.rollgate")).expect("symlink");
+    let output = replace("one\n", "two\n").await;
+    assert!(output.success(), "{}", output.stderr_text());
+    assert_eq!(std::fs::read(&file).expect("read"), b"two\n");
+    assert_eq!(std::fs::read(&victim).expect("read"), b"root's own\n");
+    assert_eq!(place.owner("app/traefik.json"), NOBODY);
+    // Of root's file in a folder of theirs another one would be made.
+    place.give("app/traefik.json", 0);
+    place.rights("app/traefik.json", 0o644);
+    let output = replace("two\n", "three\n").await;
+    assert!(
+        output.stderr_text().contains("nobody cannot give another file the owner"),
+        "{output:?}"
+    );
+    assert_eq!(std::fs::read(&file).expect("read"), b"two\n");
+    assert!(!Path::new(&place.path("app/.traefik.json.rollgate")).exists());
+}

@@ -1,0 +1,36 @@
+//! A lock that is lost while a connection is made: what was about to begin does not.
+
+use crate::attempt::End;
+use crate::faults::{Fault, When};
+use crate::judge;
+use crate::operator::Task;
+use crate::schedule::{Meanwhile, Schedule};
+use crate::story::{run, scratch};
+use rollgate::event::Outcome;
+
+/// Somebody breaks the lock and releases while the first release connects to the node that it is about to stop.
+#[test]
+fn command_does_not_begin_after_the_lock_is_lost_while_connecting() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    let whole = run(&schedule, scratch.path(), true);
+    let events: Vec<_> = whole.history.iter().filter(|line| line.contains("EVENT ")).collect();
+    let begins = events.iter().position(|line| line.contains("EVENT node-1 stop: StepStarted"));
+    let begins = begins.expect("it is stopped");
+    let (seconds, rest) = events[begins].trim().split_once('.').expect("a time");
+    let seconds: u64 = seconds.parse().expect("seconds");
+    let at = seconds * 1_000 + rest[..3].parse::<u64>().expect("milliseconds") + 200;
+    let (waits, task, machine) = (false, Task::Deploy, 1);
+    schedule.meanwhile = Some(Meanwhile::Rival { at, waits, task, machine, breaks: true });
+    // The renewal of the lock, which may also notice it, comes every five seconds.
+    for takes in [800, 1_600, 2_400] {
+        let slow = Fault::SlowConnection { node: 0, takes };
+        schedule.faults = vec![(When::Event(begins as u64 + 1), slow)];
+        let ran = run(&schedule, scratch.path(), true);
+        judge(&schedule, &ran, scratch.path());
+        let lost = (Task::Deploy, End::Finished(Outcome::LockLost, 4));
+        assert!(ran.ends.contains(&lost), "{:?}", ran.ends);
+        let commands = ran.history.iter().filter(|line| line.contains("on node-1: User"));
+        let of_the_first = commands.filter(|line| line.contains(" 0: call "));
+        assert_eq!(of_the_first.count(), 0, "{}", ran.history.join("\n"));
+    }
+}
