@@ -3,6 +3,7 @@
 use crate::address;
 use crate::gateway::{Nodes, Peer, View};
 use crate::playbook::HaproxyState;
+use crate::text;
 
 /// How many servers an error names.
 const NAMED: usize = 5;
@@ -55,7 +56,7 @@ impl Server {
     /// How it is.
     pub(super) fn state(&self) -> Result<&State, String> {
         let told = self.state.as_ref();
-        told.map_err(|why| format!("server {}: {why}", crate::text::line(&self.name, 80)))
+        told.map_err(|why| format!("server {}: {why}", text::line(&self.name, 80)))
     }
 
     fn is_at(&self, address: &str) -> bool {
@@ -100,7 +101,7 @@ impl Servers {
             server.is_hidden && !server.state.as_ref().is_ok_and(|state| state.maint.is_some())
         };
         if let Some(server) = self.all.iter().find(gets_some) {
-            let name = crate::text::line(&server.name, 80);
+            let name = text::line(&server.name, 80);
             for node in
                 nodes.all().filter(|node| !view.peers.contains_key(*node)).collect::<Vec<_>>()
             {
@@ -138,7 +139,8 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     if names.is_empty() {
         return "none".into();
     }
-    format!("{}{more}", names[..names.len().min(NAMED)].join(", "))
+    let shown: Vec<_> = names.iter().take(NAMED).map(|name| text::line(name, 80)).collect();
+    format!("{}{more}", shown.join(", "))
 }
 
 /// A table whose first line names its columns.
@@ -172,7 +174,7 @@ impl Table {
                 "a line of {what} has {} where {} are named: {}",
                 crate::text::count(row.len(), "cell"),
                 columns.len(),
-                crate::text::line(&row.join(" "), 80)
+                text::line(&row.join(" "), 80)
             )),
         }
     }
@@ -205,7 +207,7 @@ impl<'a> Row<'a> {
             return Ok(None);
         }
         text.parse().map(Some).map_err(|_| {
-            format!("`{}` in column `{column}` is no number", crate::text::line(text, 40))
+            format!("`{}` in column `{column}` is no number", text::line(text, 40))
         })
     }
 

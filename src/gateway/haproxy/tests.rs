@@ -178,6 +178,10 @@ fn several_servers_at_one_address_are_one_peer_that_is_not_written_to() {
 fn a_node_that_the_backend_lacks_is_an_error_that_names_those_it_has() {
     let error = is_down(&runtime(), RUNTIME_UP, "10.0.0.9:80").expect_err("unknown");
     assert_eq!(error, format!("backend app has no server at 10.0.0.9:80; it has {S1}, {S2}, {S3}"));
+    // A name may hold what a terminal would obey.
+    let text = RUNTIME_UP.replace("1 s1 127.0.0.1 2", "1 s1 \u{1b}[2J127.0.0.1 2");
+    let error = is_down(&runtime(), &text, "10.0.0.9:80").expect_err("unknown");
+    assert!(!error.contains('\u{1b}'), "{error:?}");
 }
 
 #[test]
