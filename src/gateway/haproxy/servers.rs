@@ -206,9 +206,9 @@ impl<'a> Row<'a> {
         if text.is_empty() {
             return Ok(None);
         }
-        text.parse().map(Some).map_err(|_| {
-            format!("`{}` in column `{column}` is no number", text::line(text, 40))
-        })
+        text.parse()
+            .map(Some)
+            .map_err(|_| format!("`{}` in column `{column}` is no number", text::line(text, 40)))
     }
 
     /// The number in a column that must tell one: an empty cell is not 0.
