@@ -6,6 +6,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::node::{Found, NodeRun, Trouble};
+use super::steps::Needs;
 use crate::event::{Fact, Step};
 use crate::gateway::Method;
 use crate::registry::{Error, Switch, Written};
@@ -80,7 +81,7 @@ impl<W: World> NodeRun<W> {
                 return Ok(self.said(&key, down, modify_index));
             }
             if !registry.is_fenced() {
-                self.still_ours().await?;
+                self.permit(Needs::Lock).ask().await?;
             }
             let original = switch.original.clone();
             let writing = Fact::RegistryWriting { key: key.clone(), down, original, modify_index };

@@ -26,31 +26,25 @@ const PAUSE: Duration = Duration::from_secs(1);
 const WRITE_GRACE: Duration = Duration::from_secs(1);
 
 /// Watches one node.
-pub(super) struct Guard {
+pub(super) struct Guard<W> {
     /// They end with it.
     _watches: JoinSet<()>,
-    state: Arc<State>,
+    watched: Arc<Watched<W>>,
 }
 
 /// What the watch and the node's own way share.
-struct State {
+struct Watched<W> {
+    shared: Arc<Shared<W>>,
+    node: NodeSpec,
     /// Why the node may not have been out all the time: a gateway routes to it again, or the key was set back.
     astray: Mutex<Option<String>>,
     /// Read while a switch is turned, by whoever turns one.
     writing: RwLock<()>,
 }
 
-impl State {
-    fn astray(&self) -> MutexGuard<'_, Option<String>> {
-        self.astray.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The watch of one part: the registry, or a gateway.
 struct Watch<W> {
-    shared: Arc<Shared<W>>,
-    node: NodeSpec,
-    state: Arc<State>,
+    watched: Arc<Watched<W>>,
     /// The gateway's place in the playbook.
     gateway: Option<usize>,
     /// The last trouble that was told.
@@ -59,12 +53,13 @@ struct Watch<W> {
     unread: Option<String>,
 }
 
-impl Guard {
+impl<W: World> Guard<W> {
     /// Watches a node that was proven out.
-    pub(super) fn new<W: World>(shared: &Arc<Shared<W>>, node: &NodeSpec) -> Self {
-        let state = Arc::new(State { astray: Mutex::default(), writing: RwLock::default() });
-        let watches = Watch::of_all(shared, node, &state).map(Watch::go).collect();
-        Self { _watches: watches, state }
+    pub(super) fn new(shared: &Arc<Shared<W>>, node: &NodeSpec) -> Self {
+        let (shared, node) = (shared.clone(), node.clone());
+        let (astray, writing) = (Mutex::default(), RwLock::default());
+        let watched = Arc::new(Watched { shared, node, astray, writing });
+        Self { _watches: watched.each().map(Watch::go).collect(), watched }
     }
 
     /// Looks right now whether the node is out at every gateway, and was since this was asked last. A gateway that cannot be
@@ -73,88 +68,80 @@ impl Guard {
     /// # Errors
     ///
     /// Why the node has to be proven out anew.
-    pub(super) async fn stayed_out<W: World>(
-        &self,
-        shared: &Arc<Shared<W>>,
-        node: &NodeSpec,
-    ) -> Result<(), String> {
-        stayed_out(shared, node, &self.state).await
+    pub(super) async fn stayed_out(&self) -> Result<(), String> {
+        self.watched.stayed_out().await
     }
 
     /// Permits a command while the lock is held and the node is seen to be out, at the moment when its host is ready to run
-    /// it: connecting may have taken seconds. What stands against it is found with [`strayed`](Self::strayed).
-    pub(super) fn permit<W: World>(&self, shared: &Arc<Shared<W>>, node: &NodeSpec) -> Permit {
-        let (shared, node, state) = (shared.clone(), node.clone(), self.state.clone());
-        let lock = shared.lock.permit();
+    /// it: connecting may have taken seconds. Where it is refused for the node, [`strayed`](Self::strayed) says why.
+    pub(super) fn permit(&self) -> Permit {
+        let (watched, lock) = (self.watched.clone(), self.watched.shared.lock.permit());
         Permit::new(move || {
-            let (shared, node, state) = (shared.clone(), node.clone(), state.clone());
-            let lock = lock.clone();
+            let (watched, lock) = (watched.clone(), lock.clone());
             async move {
-                if let Err(why) = stayed_out(&shared, &node, &state).await {
-                    *state.astray() = Some(why);
+                if let Err(why) = watched.stayed_out().await {
+                    *watched.astray() = Some(why);
                 }
                 lock.ask().await?;
                 // The watch may have seen more while the lock was asked for.
-                state
-                    .astray()
-                    .clone()
-                    .map_or(Ok(()), |reason| Err(NotPermitted { reason, is_final: false }))
+                match watched.astray().clone() {
+                    Some(reason) => Err(NotPermitted { reason, is_final: false }),
+                    None => Ok(()),
+                }
             }
         })
     }
 
-    /// Takes note of why the node has to be proven out anew, if it has to.
+    /// Takes the reason why the node has to be proven out anew, if there is one.
     pub(super) fn strayed(&self) -> Option<String> {
-        self.state.astray().take()
+        self.watched.astray().take()
     }
 
     /// Ends the watch; a write that is under way gets a moment.
     pub(super) async fn end(self) {
-        let _written = tokio::time::timeout(WRITE_GRACE, self.state.writing.write()).await;
+        let _written = tokio::time::timeout(WRITE_GRACE, self.watched.writing.write()).await;
     }
 }
 
-async fn stayed_out<W: World>(
-    shared: &Arc<Shared<W>>,
-    node: &NodeSpec,
-    state: &Arc<State>,
-) -> Result<(), String> {
-    let looks = Watch::of_all(shared, node, state).map(|mut watch| async move {
-        watch.look_and_tell().await;
-        if watch.unread.is_some() {
-            watch.look_and_tell().await;
-        }
-        let unread = watch.unread.take();
-        if let Some(problem) = &unread {
-            watch.tell(&format!("{problem}; the node is proven out again")).await;
-        }
-        unread
-    });
-    let unread = looks.collect::<JoinSet<_>>().join_all().await.into_iter().flatten().next();
-    let astray = state.astray().take();
-    astray.or(unread).map_or(Ok(()), Err)
-}
+impl<W: World> Watched<W> {
+    fn astray(&self) -> MutexGuard<'_, Option<String>> {
+        self.astray.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-impl<W: World> Watch<W> {
-    /// One for each part.
-    fn of_all(
-        shared: &Arc<Shared<W>>,
-        node: &NodeSpec,
-        state: &Arc<State>,
-    ) -> impl Iterator<Item = Self> {
-        let gateways = (0..shared.gateways.len()).map(Some);
+    /// A watch of each part.
+    fn each(self: &Arc<Self>) -> impl Iterator<Item = Watch<W>> {
+        let gateways = (0..self.shared.gateways.len()).map(Some);
         gateways.chain([None]).map(|gateway| {
-            let (shared, node, state) = (shared.clone(), node.clone(), state.clone());
-            Self { shared, node, state, gateway, told: None, unread: None }
+            let watched = self.clone();
+            Watch { watched, gateway, told: None, unread: None }
         })
     }
 
+    async fn stayed_out(self: &Arc<Self>) -> Result<(), String> {
+        let looks = self.each().map(|mut watch| async move {
+            watch.look_and_tell().await;
+            if watch.unread.is_some() {
+                watch.look_and_tell().await;
+            }
+            let unread = watch.unread.take();
+            if let Some(problem) = &unread {
+                watch.tell(&format!("{problem}; the node is proven out again")).await;
+            }
+            unread
+        });
+        let unread = looks.collect::<JoinSet<_>>().join_all().await.into_iter().flatten().next();
+        let astray = self.astray().take();
+        astray.or(unread).map_or(Ok(()), Err)
+    }
+}
+
+impl<W: World> Watch<W> {
     async fn go(mut self) {
         let mut since = Index::default();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
-                () = self.shared.registry.changed(&mut since), if self.gateway.is_none() => {}
+                () = self.watched.shared.registry.changed(&mut since), if self.gateway.is_none() => {}
             }
             self.look_and_tell().await;
         }
@@ -163,7 +150,7 @@ impl<W: World> Watch<W> {
     async fn look_and_tell(&mut self) {
         let trouble = self.look().await;
         if let Some(trouble) = trouble.as_ref() {
-            *self.state.astray() = Some(trouble.clone());
+            *self.watched.astray() = Some(trouble.clone());
             if self.told.as_ref() != Some(trouble) {
                 self.tell(trouble).await;
             }
@@ -172,11 +159,11 @@ impl<W: World> Watch<W> {
     }
 
     async fn tell(&self, trouble: &str) {
-        let message = format!("{}: {trouble}", self.node.name);
+        let message = format!("{}: {trouble}", self.watched.node.name);
         let fact = Fact::Warning { message };
-        let node = Some(self.node.name.clone());
+        let node = Some(self.watched.node.name.clone());
         let record = Record { node, step: None, fact, written: None };
-        let _ = self.shared.records.send(record).await;
+        let _ = self.watched.shared.records.send(record).await;
     }
 
     /// Looks once; mends what can be mended and returns what was wrong.
@@ -185,11 +172,11 @@ impl<W: World> Watch<W> {
         if let Some(trouble) = self.set_right().await {
             return Some(trouble);
         }
-        let gateway = self.shared.gateways.get(self.gateway?)?;
+        let gateway = self.watched.shared.gateways.get(self.gateway?)?;
         let name = gateway.name();
         match gateway.observe().await {
             Ok(seen) => {
-                let astray = astray(&seen, &self.node.address)?;
+                let astray = astray(&seen, &self.watched.node.address)?;
                 // The key says down and the node was proven out: a later proof must not rest on less.
                 gateway.contradict();
                 return Some(format!("{name} {astray}"));
@@ -202,22 +189,22 @@ impl<W: World> Watch<W> {
 
     /// Marks the node down again if its switch says otherwise.
     async fn set_right(&self) -> Option<String> {
-        let registry = &self.shared.registry;
+        let registry = &self.watched.shared.registry;
         // What cannot be read right now proves nothing either way; an instance that is gone is out.
-        let switch = registry.read_part(&self.node, self.gateway).await?.ok()?;
+        let switch = registry.read_part(&self.watched.node, self.gateway).await?.ok()?;
         if switch.down == Some(true) {
             return None;
         }
-        if !registry.is_fenced() && self.shared.lock.verify().await.is_err() {
+        if !registry.is_fenced() && self.watched.shared.lock.verify().await.is_err() {
             return None;
         }
         let (key, modify_index) = (switch.name.clone(), switch.modify_index);
-        let _writing = self.state.writing.read().await;
+        let _writing = self.watched.writing.read().await;
         let original = switch.original.clone();
         self.record(Fact::RegistryWriting { key: key.clone(), down: true, original, modify_index })
             .await?;
-        let fence = self.shared.lock.guard().now();
-        let written = registry.write(&fence, &self.node, &switch, true).await;
+        let fence = self.watched.shared.lock.guard().now();
+        let written = registry.write(&fence, &self.watched.node, &switch, true).await;
         let told = text::line(&key, 120);
         let told = if registry.is_fenced() {
             format!("somebody set {told} back to up")
@@ -241,9 +228,9 @@ impl<W: World> Watch<W> {
     /// Records a fact and returns when it is written down; nothing when it cannot be.
     async fn record(&self, fact: Fact) -> Option<()> {
         let (written, answer) = oneshot::channel();
-        let node = Some(self.node.name.clone());
+        let node = Some(self.watched.node.name.clone());
         let record = Record { node, step: None::<Step>, fact, written: Some(written) };
-        self.shared.records.send(record).await.ok()?;
+        self.watched.shared.records.send(record).await.ok()?;
         answer.await.ok()
     }
 }

@@ -46,7 +46,7 @@ pub(super) struct NodeRun<W> {
     /// Where it goes.
     pub(super) bound: Bound,
     /// Keeps it out while it is out.
-    pub(super) guard: Option<Guard>,
+    pub(super) guard: Option<Guard<W>>,
     /// What need not be done again; nothing is known of a node that is not taken up again.
     done: Option<Vec<Step>>,
     /// When the gateways were looked at last whether it may leave.
@@ -199,14 +199,14 @@ impl<W: World> NodeRun<W> {
     }
 
     /// The node was done and is not well any more: goes back to what ran before if that is asked for and the way is known, and
-    /// leaves rotation otherwise, unless it was as it should be from the start.
+    /// leaves rotation otherwise, if the release has changed it.
     pub(super) async fn fall(mut self, failure: Failure) {
         self.bound = Bound::Out;
         if !self.tell_failure(Step::Health, failure).await {
             return;
         }
         if !self.turn_back().await {
-            // What the release has not changed is nothing to take back.
+            // A node that no step has changed keeps its place.
             if self.stopped {
                 self.withdraw().await;
             }
@@ -355,7 +355,7 @@ impl<W: World> NodeRun<W> {
 
     async fn stayed_out(&self) -> Result<(), String> {
         match &self.guard {
-            Some(guard) => guard.stayed_out(&self.shared, &self.node).await,
+            Some(guard) => guard.stayed_out().await,
             None => Ok(()),
         }
     }
@@ -498,6 +498,6 @@ pub(super) async fn stopped_for(mut stop: tokio::sync::watch::Receiver<Stop>, gr
     tokio::time::sleep(grace).await;
 }
 
-fn millis(begun: Instant) -> u64 {
+pub(super) fn millis(begun: Instant) -> u64 {
     u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -18,7 +18,7 @@ use super::capacity::Capacity;
 use super::copy::Copy;
 use super::end::conclude;
 use super::journal::Journal;
-use super::node::{NodeRun, stopped_for};
+use super::node::{NodeRun, millis, stopped_for};
 use super::pool::{Fallen, Pool};
 use super::release::Release;
 use crate::consul::Client;
@@ -226,8 +226,7 @@ impl<W: World> Engine<W> {
         let verified = !staged || floor.take_all(&mut book).await;
         watch.shutdown().await;
         note_stop(&mut book, &stop);
-        let elapsed_ms = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let finished = conclude(&book, &shared.spec, staged, verified, &stop, elapsed_ms);
+        let finished = conclude(&book, &shared.spec, staged, verified, &stop, millis(clock));
         let _ = book.tell(Fact::ReleaseFinished(finished)).await;
         book.close().await;
         asked.abort();

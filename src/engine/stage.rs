@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::node::{Found, NodeRun, Trouble};
+use super::node::{Found, NodeRun, Trouble, millis};
 use super::steps::Needs;
 use crate::event::{Fact, Step};
 use crate::node::{CHECKSUM_MISMATCH, Operation, Pruned};
@@ -89,8 +89,7 @@ impl<W: World> NodeRun<W> {
             }
         };
         if is_told {
-            let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let finished = Fact::StepFinished { elapsed_ms, message, drained: None };
+            let finished = Fact::StepFinished { elapsed_ms: millis(begun), message, drained: None };
             let _ = self.record(Some(Step::Prune), finished).await;
         }
     }

@@ -9,7 +9,6 @@ use super::guard::Guard;
 use super::node::{Found, NodeRun, Trouble};
 use crate::event::{Fact, Failure, Step};
 use crate::health::Gate;
-use crate::lock::NotHeld;
 use crate::node::Operation;
 use crate::spec::Shell;
 use crate::text;
@@ -225,23 +224,13 @@ impl<W: World> NodeRun<W> {
         Ok(())
     }
 
-    /// Asks whether the lock is still ours, right before something that only we may do and Consul cannot refuse.
-    pub(super) async fn still_ours(&self) -> Result<(), Trouble> {
-        match self.shared.lock.verify().await {
-            Ok(()) => Ok(()),
-            Err(NotHeld::Lost(_)) => Err(Trouble::Halt),
-            Err(error @ NotHeld::Unsure(_)) => Err(Trouble::from(error.to_string())),
-        }
-    }
-
-    /// What a command is asked for when its host is ready to run it.
+    /// What is asked for right before something that Consul cannot refuse: for a command, when its host is ready to run it.
     pub(super) fn permit(&self, needs: Needs) -> Permit {
         match needs {
             Needs::Lock => self.shared.lock.permit(),
-            Needs::Out => self.guard.as_ref().map_or_else(
-                || self.shared.lock.permit(),
-                |guard| guard.permit(&self.shared, &self.node),
-            ),
+            Needs::Out => {
+                self.guard.as_ref().map_or_else(|| self.shared.lock.permit(), Guard::permit)
+            }
             Needs::Nothing => Permit::default(),
         }
     }
