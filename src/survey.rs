@@ -285,7 +285,7 @@ async fn survey_node<W: World>(
     let mut survey = Survey::parse(&answer.stdout_text(), &node.address);
     survey.noise = answer.noise;
     if node.host == Host::Local {
-        // Nobody logs in.
+        // There is no login on this machine.
         survey.shell = None;
     }
     Ok(survey)

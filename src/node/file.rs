@@ -8,8 +8,8 @@ pub(super) fn read(path: &str) -> String {
     format!("cat {}", quote(path))
 }
 
-/// Replaces it by what standard input brings. Whoever watches the folder sees one file become the other; rights and owner
-/// stay. As root this is done where no other user can change the path to the file, or as the user that can.
+/// Replaces it by what is read from standard input, with one rename: a process that watches the folder never sees a part of it.
+/// Rights and owner stay. Root does so where no other user can change the path to the file; otherwise it is done as that user.
 pub(super) fn replace(path: &str, before: &str, after: &str) -> String {
     let variables = assign(&[("file", path), ("before", before), ("after", after)]);
     let work = format!("{variables}{}", include_str!("scripts/replace.sh"));
@@ -69,7 +69,10 @@ mod tests {
         assert_ne!(file.metadata().expect("a file").ino(), before, "written in place");
         let output = change(&file, "one\n", "three\n");
         assert!(!output.status.success(), "{output:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains("somebody else"), "{output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("has changed since it was read"),
+            "{output:?}"
+        );
         // What breaks off on its way has no effect.
         let path = file.display().to_string();
         let output = run(&replace(&path, &sum(&two), &sum("three\n")), "thr");

@@ -31,7 +31,7 @@ pub(super) async fn run(command: Command) -> Result<Output, RunError> {
     // Nothing of this machine's prints into it but `sudo`.
     exchange.output.noise = None;
     if let Some(end) = exchange.end.clone() {
-        // Only to collect the process; its word is known.
+        // The result is known; this only collects the process.
         let _ = timeout(Duration::from_secs(1), child.wait()).await;
         return conclude(end, exchange, &command, PLACE);
     }

@@ -146,7 +146,7 @@ fn find(text: &[u8], what: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::process::{Command as Process, Output, Stdio as Pipe};
+    use std::process::{Child, ChildStdin, Command as Process, Output, Stdio as Pipe};
 
     use proptest::prelude::*;
 
@@ -164,18 +164,20 @@ mod tests {
         }
     }
 
+    /// Starts a shell and sends it a script.
+    fn start(shell: &mut Process, script: &Script) -> (Child, ChildStdin) {
+        let shell = shell.stdin(Pipe::piped()).stdout(Pipe::piped()).stderr(Pipe::piped());
+        let mut child = shell.spawn().expect("the shell runs");
+        let mut stdin = child.stdin.take().expect("piped");
+        std::io::Write::write_all(&mut stdin, script.text.as_bytes()).expect("write");
+        (child, stdin)
+    }
+
     /// Runs a script with the shell at `sh`; standard input stays open to the end.
     fn run(sh: &Path, command: &Command) -> Output {
         let script = Script::with(command, "M".into(), "label", &sh.display().to_string());
-        let mut child = Process::new(sh)
-            .stdin(Pipe::piped())
-            .stdout(Pipe::piped())
-            .stderr(Pipe::piped())
-            .spawn()
-            .expect("the shell runs");
-        let mut stdin = child.stdin.take().expect("piped");
+        let (mut child, mut stdin) = start(&mut Process::new(sh), &script);
         let mut stdout = std::io::BufReader::new(child.stdout.take().expect("piped"));
-        std::io::Write::write_all(&mut stdin, script.text.as_bytes()).expect("write");
         let mut line = String::new();
         std::io::BufRead::read_line(&mut stdout, &mut line).expect("a line");
         assert_eq!(line, "M ready\n", "{}", sh.display());
@@ -230,15 +232,7 @@ mod tests {
     #[test]
     fn missing_tool_is_named_and_nothing_is_started() {
         let script = Script::with(&command("echo no", 1), "M".into(), "label", SHELL);
-        let mut child = Process::new(SHELL)
-            .env("PATH", "/none")
-            .stdin(Pipe::piped())
-            .stdout(Pipe::piped())
-            .stderr(Pipe::piped())
-            .spawn()
-            .expect("sh runs");
-        let mut stdin = child.stdin.take().expect("piped");
-        std::io::Write::write_all(&mut stdin, script.text.as_bytes()).expect("write");
+        let (child, _stdin) = start(Process::new(SHELL).env("PATH", "/none"), &script);
         let output = child.wait_with_output().expect("ends");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "M missing setsid\n");
         assert_eq!(output.stdout, b"");
@@ -280,6 +274,6 @@ mod tests {
         assert_eq!(word(b"M ended 137 143\n"), Some((0, 16, Some(Word::Exited(None)))));
         assert_eq!(word(b"M ended 143 124\n"), Some((0, 16, Some(Word::TimedOut))));
         assert_eq!(word(b"M left 3\n"), Some((0, 9, Some(Word::Left(3)))));
-        assert_eq!(word(b"M of nobody\n"), Some((0, 12, None)));
+        assert_eq!(word(b"M something\n"), Some((0, 12, None)));
     }
 }

@@ -106,7 +106,7 @@ on_both!(timeout_ends_what_left_the_session, |live, host, folder| {
     }
 });
 
-// The same when the line is lost: nobody is there to hear of it.
+// The same when the connection is lost: no error can be reported.
 on_both!(dropped_command_ends_what_left_its_session, |live, host, folder| {
     let file = folder.join("pid");
     let script = format!("setsid sh -c 'echo $$ > {}; sleep 60; :' & sleep 60", file.display());

@@ -259,7 +259,7 @@ fn what_other_nodes_of_the_host_need_is_not_deleted() {
     assert_eq!(place.names(), expected, "two of each node");
 }
 
-/// rollgate's own folders and marks are no links, whoever has put them there.
+/// A symlink in the place of one of rollgate's own folders or marks is refused.
 #[test]
 fn symlinks_in_place_of_own_folders_are_refused() {
     for name in [".staging", ".rollgate", ".rollgate/nodes", ".rollgate/app-1-00000001"] {

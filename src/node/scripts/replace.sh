@@ -11,7 +11,7 @@ fail() {
 sum_of() { sha256sum <"$1" | cut -d' ' -f1; }
 
 [ ! -L "$file" ] || fail "$file is a link"
-[ "$(sum_of "$file")" = "$before" ] || fail "$file was changed by somebody else in between"
+[ "$(sum_of "$file")" = "$before" ] || fail "$file has changed since it was read"
 trap 'rm -f "$copy"' EXIT
 trap 'exit 143' HUP INT TERM
 rm -f "$copy"
