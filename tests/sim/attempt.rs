@@ -221,8 +221,6 @@ impl Place<'_> {
         let until = other.ended_at.max(from + PAUSED);
         sim.look(|state| {
             state.fence.slept(sim.operator, from, until);
-            // Who sleeps hears nothing.
-            state.stopped_at = state.stopped_at.map(|asked| asked.max(until));
             state.note(|| format!("--- goes on, the other one: {:?} ---", other.end));
         });
         if suspends {

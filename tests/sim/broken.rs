@@ -246,6 +246,18 @@ fn an_end_that_is_late_wrong_or_missing_is_seen() {
         });
         assert_eq!(broken(&sim), [Rule::StoppedLate]);
     });
+    // Who sleeps when the signal comes has the same time from waking on.
+    drive(async |sim| {
+        let plain = Schedule::plain();
+        sim.look(|state| {
+            state.stopped_at = Some(1_000);
+            state.fence.slept(0, 500, 3_000);
+            judge(state, &plain, &done, None, None, 8_000);
+        });
+        assert_eq!(broken(&sim), []);
+        sim.look(|state| judge(state, &plain, &done, None, None, 8_001));
+        assert_eq!(broken(&sim), [Rule::StoppedLate]);
+    });
     drive(async |sim| {
         sim.look(|state| judge(state, &Schedule::plain(), &End::Hangs, None, None, 0));
         assert_eq!(broken(&sim), [Rule::NeverEnds, Rule::NotDone]);

@@ -245,7 +245,7 @@ pub(crate) fn judge(
             Err(error) => state.violate(Rule::JournalUntrue, format!("{error:#}")),
         }
     }
-    if let Some(asked) = state.stopped_at
+    if let Some(asked) = state.stopped_at.map(|signal| state.fence.heard(signal))
         && ended_at > asked.saturating_add(SAFE_WITHIN)
         && !matches!(end, End::Killed)
     {

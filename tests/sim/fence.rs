@@ -48,6 +48,11 @@ impl Fence {
         self.asleep.push((operator, from, until));
     }
 
+    /// When a signal of this time is heard: who sleeps hears nothing.
+    pub(crate) fn heard(&self, signal: u64) -> u64 {
+        self.asleep.iter().fold(signal, |heard, (_, _, until)| heard.max(*until))
+    }
+
     /// Whether an operator has just woken: what it tells now, it saw before.
     pub(crate) fn just_woke(&self, operator: usize, now: u64) -> bool {
         self.asleep.iter().any(|(who, _, until)| *who == operator && *until + AT_ONCE >= now)
