@@ -59,11 +59,13 @@ impl<W: World> NodeRun<W> {
         if self.shared.mode != super::Mode::Deploy {
             return;
         }
-        let keep = (!self.goes_back()).then_some(artifact.keep);
+        let is_told = !self.goes_back();
         // Where no journal tells what ran, the version that the node told may be the name of its folder.
-        let spare = self.ran.clone().or_else(|| self.planned.runs.clone()).into_iter().collect();
+        let spare: Vec<_> =
+            self.ran.clone().or_else(|| self.planned.runs.clone()).into_iter().collect();
+        // Where nothing tells it, any of them may be the way back.
+        let keep = (is_told && !spare.is_empty()).then_some(artifact.keep);
         let operation = Operation::Prune { layout: layout.clone(), keep, spare };
-        let is_told = keep.is_some();
         if is_told && self.record(Some(Step::Prune), Fact::StepStarted {}).await.is_err() {
             return;
         }
