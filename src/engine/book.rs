@@ -13,7 +13,7 @@ use super::node::stopped_for;
 use super::release::Release;
 use super::run::{Record, Sink, Stop};
 use crate::event::{Event, Fact, Step};
-use crate::lock::Lock;
+use crate::lock::{Lock, NotHeld};
 use crate::world::World;
 
 /// How long a write of the copy may still take once the release is to stop.
@@ -127,6 +127,18 @@ impl<W: World> Book<'_, W> {
     pub(super) fn stall(&self, patience: Duration) {
         let reason = format!("nothing came to its end for {}", crate::text::duration(patience));
         self.halt.send_replace(Stop::Stalled(reason));
+    }
+
+    /// Asks for the lock at the end: a release that has lost it since its last write must not say that it is done.
+    pub(super) async fn ask_for_the_lock(&self) {
+        let held = tokio::select! {
+            biased;
+            () = stopped_for(self.halt.subscribe(), Duration::ZERO) => return,
+            held = self.lock.verify() => held,
+        };
+        if let Err(NotHeld::Lost(reason)) = held {
+            self.halt.send_replace(Stop::LockLost(reason));
+        }
     }
 
     fn stop_unwritten(&mut self, error: &anyhow::Error) {

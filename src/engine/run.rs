@@ -225,6 +225,7 @@ impl<W: World> Engine<W> {
         let staged = self.mode != Mode::Deploy || floor.stage(&mut book).await;
         let verified = !staged || floor.take_all(&mut book).await;
         watch.shutdown().await;
+        book.ask_for_the_lock().await;
         note_stop(&mut book, &stop);
         let finished = conclude(&book, &shared.spec, staged, verified, &stop, millis(clock));
         let _ = book.tell(Fact::ReleaseFinished(finished)).await;

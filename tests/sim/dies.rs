@@ -42,18 +42,10 @@ fn one_that_ends_within_the_time_that_it_must_stay_healthy_is_never_enabled() {
     }
 }
 
-/// When an event is told in the history, in milliseconds.
-fn moment(ran: &Ran, event: &str) -> u64 {
-    let line = ran.history.iter().find(|line| line.contains(event));
-    let time = line.and_then(|line| line.split_whitespace().next()).expect("the event");
-    let (seconds, millis) = time.split_once('.').expect("a time");
-    seconds.parse::<u64>().expect("seconds") * 1_000 + millis.parse::<u64>().expect("milliseconds")
-}
-
 /// How long the first node serves until an event of a release in which nothing ends.
 fn serves_until(event: &str) -> u64 {
     let whole = serves_for(24 * 3_600_000, |_| {});
-    moment(&whole, event) - moment(&whole, "node-1: pid 1001 serves")
+    whole.moment(event) - whole.moment("node-1: pid 1001 serves")
 }
 
 #[test]

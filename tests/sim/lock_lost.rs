@@ -1,4 +1,4 @@
-//! A lock that is lost while a connection is made: what was about to begin does not.
+//! A lock that is lost while a connection is made, or at the end: what was about to begin does not, and nothing is called done.
 
 use crate::attempt::End;
 use crate::faults::{Fault, When};
@@ -16,9 +16,7 @@ fn command_does_not_begin_after_the_lock_is_lost_while_connecting() {
     let events: Vec<_> = whole.history.iter().filter(|line| line.contains("EVENT ")).collect();
     let begins = events.iter().position(|line| line.contains("EVENT node-1 stop: StepStarted"));
     let begins = begins.expect("it is stopped");
-    let (seconds, rest) = events[begins].trim().split_once('.').expect("a time");
-    let seconds: u64 = seconds.parse().expect("seconds");
-    let at = seconds * 1_000 + rest[..3].parse::<u64>().expect("milliseconds") + 200;
+    let at = whole.moment("EVENT node-1 stop: StepStarted") + 200;
     let (waits, task, machine) = (false, Task::Deploy, 1);
     schedule.meanwhile = Some(Meanwhile::Rival { at, waits, task, machine, breaks: true });
     // The renewal of the lock, which may also notice it, comes every five seconds.
@@ -33,4 +31,23 @@ fn command_does_not_begin_after_the_lock_is_lost_while_connecting() {
         let of_the_first = commands.filter(|line| line.contains(" 0: call "));
         assert_eq!(of_the_first.count(), 0, "{}", ran.history.join("\n"));
     }
+}
+
+/// Its machine is suspended on the last step, and somebody else brings the release to its end.
+#[test]
+fn a_release_that_lost_its_lock_on_the_last_step_is_not_done() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    // Its last command would ask for the lock.
+    (schedule.shape.artifact, schedule.shape.identity) = (false, false);
+    let whole = run(&schedule, scratch.path(), true);
+    let at = whole.moment("EVENT node-3 confirm_in: StepStarted") + 10;
+    schedule.meanwhile =
+        Some(Meanwhile::Pause { at, suspends: true, machine: 1, breaks: false, kill: None });
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    let expected = [
+        (Task::Resume, End::Finished(Outcome::Done, 0)),
+        (Task::Deploy, End::Finished(Outcome::LockLost, 4)),
+    ];
+    assert_eq!(ran.ends[..2], expected, "{}", ran.history.join("\n"));
 }

@@ -43,6 +43,16 @@ pub(crate) struct Ran {
     pub(crate) took: u64,
 }
 
+impl Ran {
+    /// When something first stands in the history, in milliseconds.
+    pub(crate) fn moment(&self, text: &str) -> u64 {
+        let line = self.history.iter().find(|line| line.contains(text));
+        let time = line.and_then(|line| line.split_whitespace().next()).expect("it is told");
+        let (seconds, millis) = time.split_once('.').expect("a time");
+        seconds.parse::<u64>().expect("seconds") * 1_000 + millis.parse::<u64>().expect("millis")
+    }
+}
+
 /// Where journals are kept: in memory, where the machine has such a place.
 pub(crate) fn scratch() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
