@@ -7,8 +7,9 @@
 //! * **samples**: elsewhere the gateway's lag must have passed since the write, and from then on so many connections must
 //!   agree, one after the other without an exception, that a single stale worker is missed with a probability below 0.001.
 //!   They are held open together ([`World::http_held`](crate::world::World::http_held)); where the gateway is not known to
-//!   share connections evenly, twice as many are needed, and 64 at least: of 64, each of four workers got two or more in
-//!   200 of 200 rows at nginx 1.14.2 and 1.18.0;
+//!   share connections evenly, 64 are needed, and five times as many where there are more than four workers. At nginx
+//!   1.14.2 and 1.18.0 each of four workers got three or more of 64 in 200 of 200 rows, and each of eight workers five or
+//!   more of 256 in 100 of 100 rows (of 128: in 95);
 //! * what a gateway shows before it does it counts once it has been shown for that long;
 //! * a worker that was met once must agree, or be seen to be [replaced](super::roster);
 //! * once one was late, three times as many in a row are needed: repeated tries find a row that leaves a stale worker out,
@@ -28,6 +29,10 @@ pub(super) const ASSUMED_WORKERS: u32 = 16;
 
 /// How many connections leave no worker out, at the least, where the gateway may favour some of its workers.
 const UNEVEN: u32 = 64;
+
+/// The workers for which that is enough, and how many times as many are needed for more of them.
+const UNEVEN_WORKERS: u32 = 4;
+const UNEVEN_MORE: u32 = 5;
 
 /// How much longer a row must be once a worker was late: 0.001 becomes 0.000000001, which all tries together
 /// cannot add up to 0.001.
@@ -72,10 +77,12 @@ impl Rule {
     /// How many connections leave no worker out, at a gateway that shares them evenly or may favour some workers.
     #[must_use]
     pub fn reads(&self, even: bool) -> u32 {
-        match reads_for(self.workers.unwrap_or(ASSUMED_WORKERS)) {
+        let workers = self.workers.unwrap_or(ASSUMED_WORKERS);
+        match reads_for(workers) {
             1 => 1,
             reads if even => reads,
-            reads => (2 * reads).max(UNEVEN),
+            _ if workers <= UNEVEN_WORKERS => UNEVEN,
+            reads => UNEVEN_MORE * reads,
         }
     }
 }

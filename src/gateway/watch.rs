@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// How many connections at once find out how many workers there are, how often that is tried, and how often without finding
-/// another one.
+/// another one. Where there should be one only, the first row would find a second.
 const ACQUAINTANCE: usize = 128;
 const MOST_ROWS: u32 = 12;
 const ROWS_WITHOUT_NEW: u32 = 3;
@@ -297,7 +297,8 @@ impl<W: World> Watcher<W> {
             row.await;
             (rows, without_new) =
                 (rows + 1, if names.len() > before { 0 } else { without_new + 1 });
-            if names.len() >= expected || names.is_empty() {
+            let alone = told == Some(1) && names.len() == 1;
+            if alone || names.len() >= expected || names.is_empty() {
                 break;
             }
         }

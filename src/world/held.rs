@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::{Buf as _, BytesMut};
 use reqwest::Url;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -25,8 +26,10 @@ use super::{Channel, HttpError, Reply, Request};
 /// How many connections are opened in one step.
 const STEP: usize = 4;
 
-/// How many requests at once keep a worker busy, where its answers are short.
+/// How many requests at once keep a worker busy, where its answers are short: over one connection, and over all that are
+/// held, which share the work of keeping the workers busy between them.
 const DEPTH: usize = 8;
+const BUSY: usize = 128;
 
 /// An answer that is longer than this, in bytes, keeps its worker busy long enough by itself.
 const LONG: usize = 8 * 1024;
@@ -59,9 +62,10 @@ pub(super) async fn ask(
 ) -> bool {
     let Some(question) = Question::of(request) else { return false };
     let question = Arc::new(question);
-    let (mut held, mut depth) = (Vec::new(), DEPTH);
+    let (mut held, mut most) = (Vec::new(), DEPTH);
     for begun in (0..connections).step_by(STEP) {
         let (opened, _) = watch::channel(false);
+        let depth = BUSY.div_ceil(held.len().max(1)).min(most);
         let mut busy: JoinSet<_> =
             held.drain(..).map(|line: Line| line.keep_busy(depth, opened.subscribe())).collect();
         let mut asking: JoinSet<_> = (begun..connections.min(begun + STEP))
@@ -70,7 +74,7 @@ pub(super) async fn ask(
         while let Some(answered) = asking.join_next().await {
             let Ok((reply, line)) = answered else { continue };
             if reply.as_ref().is_ok_and(|reply| reply.body.len() > LONG) {
-                depth = 1;
+                most = 1;
             }
             held.extend(line);
             if replies.send(reply).await.is_err() {
@@ -129,7 +133,7 @@ struct Line {
     question: Arc<Question>,
     stream: TcpStream,
     /// What was received and not read yet.
-    buffer: Vec<u8>,
+    buffer: BytesMut,
 }
 
 /// The head of an answer.
@@ -154,7 +158,7 @@ impl Line {
         let stream = TcpStream::connect(address).await;
         let stream = stream.map_err(|error| HttpError::NotSent(in_words(&error)))?;
         let _ = stream.set_nodelay(true);
-        Ok(Self { question, stream, buffer: Vec::new() })
+        Ok(Self { question, stream, buffer: BytesMut::new() })
     }
 
     async fn send(&mut self, times: usize) -> Result<(), HttpError> {
@@ -202,16 +206,30 @@ impl Line {
 
     async fn chunks(&mut self, mut body: Option<&mut Body>) -> Result<(), HttpError> {
         loop {
-            let line = self.line().await?;
-            let size = line.split(';').next().unwrap_or_default().trim();
-            let size = usize::from_str_radix(size, 16);
-            let size = size.map_err(|_| HttpError::Broken("a chunk without a size".into()))?;
+            let size = self.size().await?;
             if size == 0 {
                 while !self.line().await?.is_empty() {}
                 return Ok(());
             }
             self.pass(size, &mut body).await?;
             self.line().await?;
+        }
+    }
+
+    /// Reads the line before a chunk.
+    async fn size(&mut self) -> Result<usize, HttpError> {
+        let broken = || HttpError::Broken("a chunk without a size".into());
+        loop {
+            match httparse::parse_chunk_size(&self.buffer) {
+                Ok(httparse::Status::Complete((length, size))) => {
+                    self.buffer.advance(length);
+                    return usize::try_from(size).map_err(|_| broken());
+                }
+                Ok(httparse::Status::Partial) if self.buffer.len() <= HEAD_LIMIT => {
+                    self.more().await?;
+                }
+                Ok(httparse::Status::Partial) | Err(_) => return Err(broken()),
+            }
         }
     }
 
@@ -237,7 +255,7 @@ impl Line {
             if let Some(body) = body {
                 body.append(&self.buffer[..now], self.question.limit).await?;
             }
-            self.buffer.drain(..now);
+            self.buffer.advance(now);
             left -= now;
             if left == 0 {
                 return Ok(());
@@ -250,8 +268,8 @@ impl Line {
     async fn line(&mut self) -> Result<String, HttpError> {
         loop {
             if let Some(end) = self.buffer.windows(2).position(|two| two == b"\r\n") {
-                let line: Vec<u8> = self.buffer.drain(..end + 2).take(end).collect();
-                return Ok(String::from_utf8_lossy(&line).into_owned());
+                let line = self.buffer.split_to(end + 2);
+                return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
             }
             if self.buffer.len() > HEAD_LIMIT {
                 return Err(HttpError::Broken("a line of the answer has no end".into()));
@@ -274,7 +292,7 @@ impl Line {
 }
 
 /// Takes an answer's head, if all of it is there.
-fn head(buffer: &mut Vec<u8>) -> Result<Option<Head>, HttpError> {
+fn head(buffer: &mut BytesMut) -> Result<Option<Head>, HttpError> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut parsed = httparse::Response::new(&mut headers);
     let length = match parsed.parse(buffer) {
@@ -301,7 +319,7 @@ fn head(buffer: &mut Vec<u8>) -> Result<Option<Head>, HttpError> {
         Some(Err(_)) => return Err(HttpError::Broken("a length that is no number".into())),
         None => Framing::Closed,
     };
-    buffer.drain(..length);
+    buffer.advance(length);
     Ok(Some(Head { reply, framing, is_old }))
 }
 

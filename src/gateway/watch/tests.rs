@@ -76,6 +76,18 @@ async fn the_only_node_that_is_left_is_proven_in() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_second_worker_is_looked_for_with_one_row() {
+    for (there, rows) in [(1, 1), (2, 1 + ROWS_WITHOUT_NEW)] {
+        let begun = Instant::now();
+        let one = table(&json!({ "workers": 1 }), there, r#"["10.0.0.2:80"]"#);
+        one.meet().await.expect("it answers");
+        let questions = begun.elapsed().as_millis() as usize;
+        let row = ACQUAINTANCE * rows as usize;
+        assert!((row..row + 10).contains(&questions), "{there}: {questions}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn more_workers_than_the_playbook_knows_of_are_noticed() {
     let meet = |more: Value, workers| async move {
         table(&more, workers, r#"["10.0.0.2:80"]"#).meet().await.expect("it answers")
