@@ -7,9 +7,9 @@
 //! * **samples**: elsewhere the gateway's lag must have passed since the write, and from then on so many connections must
 //!   agree, one after the other without an exception, that a single stale worker is missed with a probability below 0.001.
 //!   They are held open together ([`World::http_held`](crate::world::World::http_held)); where the gateway is not known to
-//!   share connections evenly, 64 are needed, and five times as many where there are more than four workers. At nginx
-//!   1.14.2 and 1.18.0 each of four workers got three or more of 64 in 200 of 200 rows, and each of eight workers five or
-//!   more of 256 in 100 of 100 rows (of 128: in 95);
+//!   share connections evenly, 64 are needed, five times as many where there are more than four workers, and twice as many
+//!   where their number is unknown. At nginx 1.14.2 and 1.18.0 each of four workers got three or more of 64 in 200 of
+//!   200 rows, and each of eight workers five or more of 256 in 100 of 100 rows (of 128: in 95);
 //! * what a gateway shows before it does it counts once it has been shown for that long;
 //! * a worker that was met once must agree, or be seen to be [replaced](super::roster);
 //! * once one was late, three times as many in a row are needed: repeated tries find a row that leaves a stale worker out,
@@ -77,12 +77,12 @@ impl Rule {
     /// How many connections leave no worker out, at a gateway that shares them evenly or may favour some workers.
     #[must_use]
     pub fn reads(&self, even: bool) -> u32 {
-        let workers = self.workers.unwrap_or(ASSUMED_WORKERS);
-        match reads_for(workers) {
-            1 => 1,
-            reads if even => reads,
-            _ if workers <= UNEVEN_WORKERS => UNEVEN,
-            reads => UNEVEN_MORE * reads,
+        match (reads_for(self.workers.unwrap_or(ASSUMED_WORKERS)), self.workers) {
+            (1, _) => 1,
+            (reads, _) if even => reads,
+            (reads, None) => 2 * reads,
+            (_, Some(..=UNEVEN_WORKERS)) => UNEVEN,
+            (reads, Some(_)) => UNEVEN_MORE * reads,
         }
     }
 }

@@ -230,8 +230,8 @@ fn programs_hear_of_every_node_gateway_and_write() {
     let data: Vec<_> = data.map(|(_, data)| data.replace(r#","release":"""#, "")).collect();
     insta::assert_snapshot!(data.join("\n"), @r#"
     "plan.started","data":{"service":"app","file":"app.yaml","from":"1","to":"2","artifact":null,"batches":["1"],"number_of_batches":2,"min_healthy_time_ms":10000,"max_failures":0,"pool":{"nodes":3,"routed":2,"min":1},"lowest":2}}
-    "plan.gateway","data":{"gateway":"gw-1","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":540,"problem":null}}
-    "plan.gateway","data":{"gateway":"gw-2","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":540,"problem":null}}
+    "plan.gateway","data":{"gateway":"gw-1","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":216,"problem":null}}
+    "plan.gateway","data":{"gateway":"gw-2","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":216,"problem":null}}
     "plan.node","node":"c","data":{"will":"update","turn":1,"why":"first: already out of rotation","from":"1","to":"2","address":"10.0.1.3:80","down":true,"was_out":true,"routed":0,"gateways":2}}
     "plan.node","node":"a","data":{"will":"update","turn":2,"why":"","from":"1","to":"2","address":"10.0.1.1:80","down":false,"was_out":false,"routed":2,"gateways":2}}
     "plan.node","node":"b","data":{"will":"left_out","turn":null,"why":"not selected","from":"1","to":null,"address":"10.0.1.2:80","down":false,"was_out":false,"routed":2,"gateways":2}}
@@ -260,7 +260,7 @@ fn the_plan_says_what_a_proof_at_each_gateway_rests_on() {
     second.sync_interval = Some(crate::playbook::Period(std::time::Duration::from_millis(500)));
     assert_eq!(
         told(&spec),
-        "Gateways   gw-1 nginx-upsync, workers unknown, interval 5s: 540 connections in a row · \
+        "Gateways   gw-1 nginx-upsync, workers unknown, interval 5s: 216 connections in a row · \
          gw-2 nginx-upsync, 4 workers, interval 500ms: every worker by its name; without names, 64 connections in a row; \
          each must agree, out and in"
     );
