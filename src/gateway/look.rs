@@ -32,6 +32,8 @@ pub(super) struct Look {
     pub(super) worker: Option<String>,
     /// What the gateway says it is.
     pub(super) server: Option<String>,
+    /// Whether its connection stays open beside the others of a row.
+    pub(super) stays_open: bool,
     pub(super) view: View,
 }
 
@@ -130,8 +132,9 @@ impl<W: World> Looker<W> {
         let header = |name: &str| Some(replies.first()?.header(name)?.to_owned());
         let worker = self.driver.worker_header().and_then(header);
         let server = header("server");
+        let stays_open = replies.first().is_some_and(|reply| reply.stays_open);
         let view = self.view(replies).await?;
-        Ok(Look { worker, server, view })
+        Ok(Look { worker, server, stays_open, view })
     }
 
     async fn view(&self, replies: Vec<Reply>) -> Result<View, String> {

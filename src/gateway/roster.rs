@@ -34,7 +34,7 @@ pub struct Roster {
     late: bool,
     /// What a proof had ruled out was seen all the same.
     contradicted: bool,
-    /// Whether the gateway shares new connections evenly among its workers, once its version is known.
+    /// Whether the gateway shares new connections evenly among its workers, once it is known for nginx.
     even: Option<bool>,
 }
 
@@ -71,6 +71,11 @@ impl Roster {
     /// Returns whether the gateway is known to share connections evenly among its workers.
     pub(super) fn is_even(&self) -> bool {
         self.even == Some(true)
+    }
+
+    /// Returns whether the gateway may give nearly every connection that is made alone to the same worker.
+    pub(super) fn favours(&self) -> bool {
+        self.even == Some(false)
     }
 
     /// Returns whether any reply has named its worker.
@@ -183,19 +188,18 @@ impl Workers {
     }
 }
 
-/// Whether a server that says this of itself shares connections evenly; nothing where it says no version.
+/// Whether a server that says this of itself shares connections evenly; nothing where it is another than nginx or `OpenResty`.
 ///
 /// nginx does since 1.21.6 (its change log: workers that use `EPOLLEXCLUSIVE`), and `OpenResty` by the version of nginx that its
-/// own begins with.
+/// own begins with. One that tells no version (`server_tokens off`) may be an old one.
 fn shares_evenly(server: &str) -> Option<bool> {
-    let (name, version) = server.split_once('/')?;
-    let version = version.split_whitespace().next()?;
+    let (name, version) = server.split_once('/').unwrap_or((server, ""));
     if !name.eq_ignore_ascii_case("nginx") && !name.eq_ignore_ascii_case("openresty") {
         return None;
     }
-    let mut numbers = version.split('.').map(|part| part.parse::<u32>().ok());
-    let version = [numbers.next()??, numbers.next()??, numbers.next().flatten().unwrap_or(0)];
-    Some(version >= EVEN_SINCE)
+    let mut numbers = version.split_whitespace().next().unwrap_or_default().split('.');
+    let mut number = || numbers.next()?.parse::<u32>().ok();
+    Some([number().unwrap_or(0), number().unwrap_or(0), number().unwrap_or(0)] >= EVEN_SINCE)
 }
 
 #[cfg(test)]
@@ -313,8 +317,8 @@ mod tests {
             ("nginx/1.22.1 (Debian)", Some(true)),
             ("openresty/1.21.4.1", Some(false)),
             ("openresty/1.25.3.1", Some(true)),
-            ("nginx", None),
-            ("nginx/unknown", None),
+            ("nginx", Some(false)),
+            ("nginx/unknown", Some(false)),
             ("Tengine/2.3.3", None),
             ("Apache/2.4.1", None),
         ] {

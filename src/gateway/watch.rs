@@ -31,6 +31,10 @@ const ACQUAINTANCE: usize = 128;
 const MOST_ROWS: u32 = 12;
 const ROWS_WITHOUT_NEW: u32 = 3;
 
+/// Why no row of nameless answers reaches every worker.
+const ALONE: &str = "its connections do not stay open together (https, or `keepalive_timeout 0`), and an nginx before \
+     1.21.6, or one that tells no version, may give all new ones to one worker: without names no proof reaches the others";
+
 /// A gateway under observation. Clones share what they learn of it.
 pub struct Watcher<W> {
     name: String,
@@ -191,7 +195,12 @@ impl<W: World> Watcher<W> {
             let trouble = attempt.trouble.as_deref().filter(|_| verdict == Verdict::Disagrees);
             match verdict {
                 Verdict::Proven(method) => return method,
-                Verdict::Open if attempt.proof.connections(written.elapsed()) > 1 => continue,
+                Verdict::Open
+                    if attempt.proof.connections(written.elapsed()) > 1
+                        && !attempt.proof.is_beyond_reach() =>
+                {
+                    continue;
+                }
                 Verdict::Disagrees | Verdict::Open => tell(self.standing(&attempt.proof, trouble)),
             }
             // While a worker is behind, or only time is missing, there is no use in asking at full speed.
@@ -216,6 +225,7 @@ impl<W: World> Watcher<W> {
                 let missing = missing.join(", ");
                 format!("{}: {progress}; no answer from worker {missing}", self.name)
             }
+            None if proof.is_beyond_reach() => format!("{}: {progress}; {ALONE}", self.name),
             None if proof.row() >= proof.enough() => {
                 let lag = duration(self.lag().max(self.looker.driver().spread()));
                 format!("{}: {progress}, until its lag of {lag} is over", self.name)
@@ -282,7 +292,7 @@ impl<W: World> Watcher<W> {
             return Ok(nature);
         }
         let mut names = BTreeSet::new();
-        let mut server = None;
+        let (mut server, mut stays_open) = (None, false);
         let expected = told.filter(|told| *told > 1).unwrap_or(ASSUMED_WORKERS) as usize;
         let (mut rows, mut without_new) = (0, 0);
         while rows < MOST_ROWS && without_new < ROWS_WITHOUT_NEW {
@@ -291,6 +301,7 @@ impl<W: World> Watcher<W> {
                 if let Ok(look) = look {
                     names.extend(look.worker.map(|name| text::line(&name, 20)));
                     server = look.server.or(server.take());
+                    stays_open |= look.stays_open;
                 }
                 Continue(())
             });
@@ -304,6 +315,12 @@ impl<W: World> Watcher<W> {
         }
         self.roster().learn(server.as_deref());
         let weak = !self.roster().is_even();
+        let favours = self.roster().favours();
+        if names.is_empty() && told != Some(1) && favours && !stays_open {
+            nature.unfit.push(format!(
+                "{ALONE}; `add_header X-Worker $pid always;` at that location and `workers: N` in the playbook make it exact"
+            ));
+        }
         tell_workers(&mut nature, names.len(), told, weak);
         Ok(nature)
     }
@@ -318,8 +335,8 @@ impl Attempt<'_> {
                 self.proof.fail();
                 self.trouble = Some(problem);
             }
-            Ok(Look { worker, server, view }) => {
-                self.proof.learn(server.as_deref());
+            Ok(Look { worker, server, stays_open, view }) => {
+                self.proof.learn(server.as_deref(), stays_open);
                 if self.is_about_the_pool(&view) {
                     let against = self.weigh(worker.as_deref(), &view, since);
                     self.trouble = against.or(self.trouble.take());

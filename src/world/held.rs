@@ -98,6 +98,7 @@ async fn first_answer(question: Arc<Question>) -> (Result<Reply, HttpError>, Opt
         let mut body = Body::of(Channel::Fresh);
         let (mut reply, is_kept) = line.receive(Some(&mut body)).await?;
         (reply.body, reply.held) = body.finish();
+        reply.stays_open = is_kept;
         Ok((reply, is_kept.then_some(line)))
     };
     match timeout(time, answer).await {

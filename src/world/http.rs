@@ -190,7 +190,7 @@ async fn read(
         body.append(&chunk, limit).await?;
     }
     let (body, held) = body.finish();
-    Ok(Reply { status, headers, body, held })
+    Ok(Reply { status, headers, body, held, ..Reply::default() })
 }
 
 fn failure(error: &reqwest::Error) -> HttpError {

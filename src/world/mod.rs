@@ -44,7 +44,7 @@ pub trait World: Send + Sync + 'static {
     fn http(&self, request: Request) -> impl Future<Output = Result<Reply, HttpError>> + Send;
 
     /// Sends the same request over up to `connections` connections that are open at the same time, so that as many workers
-    /// of the server as possible answer. Every reply goes to `replies`, in any order; once nothing takes replies any more,
+    /// of the server as possible answer; a reply tells whether its connection stays open. Every reply goes to `replies`, in any order; once nothing takes replies any more,
     /// no further request is sent.
     fn http_held(
         &self,
@@ -181,6 +181,8 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// The room that the body takes among all that are read.
     pub held: Held,
+    /// Whether its connection stays open beside the others of a row ([`World::http_held`]).
+    pub stays_open: bool,
 }
 
 impl Reply {

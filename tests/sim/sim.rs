@@ -116,6 +116,7 @@ impl World for Sim {
         for _ in (0..connections).step_by(4) {
             let (one, two, three, four) = tokio::join!(ask(), ask(), ask(), ask());
             for reply in [one, two, three, four] {
+                let reply = reply.map(|reply| Reply { stays_open: true, ..reply });
                 if replies.send(reply).await.is_err() {
                     return;
                 }

@@ -114,12 +114,31 @@ fn nameless_replies_need_a_row_that_begins_after_the_lag() {
 fn a_gateway_that_may_favour_workers_needs_more_connections() {
     for server in [None, Some("nginx"), Some("nginx/1.18.0")] {
         let mut proof = Proof::new(rule(Some(4)), Roster::default());
-        proof.learn(server);
+        proof.learn(server, true);
         for read in 0..64 {
             assert_eq!(proof.verdict(), Verdict::Open, "{server:?} {read}");
             proof.see(None, true, LAG);
         }
         assert_eq!(proof.verdict(), Verdict::Proven(Method::Samples));
+    }
+}
+
+#[test]
+fn connections_that_do_not_stay_open_prove_nothing_where_one_worker_may_be_favoured() {
+    for (server, workers, proves) in [
+        (Some("nginx/1.18.0"), 4, false),
+        (Some("nginx"), 4, false),
+        (Some("nginx/1.18.0"), 1, true),
+        (Some("nginx/1.22.1"), 4, true),
+        (Some("SimpleHTTP/0.6"), 4, true),
+    ] {
+        let mut proof = Proof::new(rule(Some(workers)), Roster::default());
+        for _ in 0..200 {
+            proof.learn(server, false);
+            proof.see(None, true, LAG);
+        }
+        let expected = if proves { Verdict::Proven(Method::Samples) } else { Verdict::Open };
+        assert_eq!((proof.verdict(), proof.is_beyond_reach()), (expected, !proves), "{server:?}");
     }
 }
 

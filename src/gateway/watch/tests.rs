@@ -11,10 +11,11 @@ use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError};
 
 const POOL: [&str; 2] = ["10.0.0.1:80", "10.0.0.2:80"];
 
-/// Its answer, by so many workers in turn, each of which tells its name.
+/// Its answer, by so many workers in turn, each of which tells its name; or what program it is, and closes.
 struct Shows {
     body: String,
     workers: u32,
+    program: Option<&'static str>,
     asked: AtomicU32,
 }
 
@@ -22,7 +23,11 @@ impl World for Shows {
     async fn http(&self, _: Request) -> Result<Reply, HttpError> {
         tokio::time::sleep(Duration::from_millis(1)).await;
         let worker = self.asked.fetch_add(1, Ordering::Relaxed) % self.workers;
-        let headers = BTreeMap::from([("x-worker".to_owned(), worker.to_string())]);
+        let header = match self.program {
+            None => ("x-worker".to_owned(), worker.to_string()),
+            Some(program) => ("server".to_owned(), program.to_owned()),
+        };
+        let headers = BTreeMap::from([header]);
         Ok(Reply { status: 200, headers, body: self.body.clone().into(), ..Reply::default() })
     }
 
@@ -40,7 +45,11 @@ impl World for Shows {
 }
 
 fn watcher(settings: Value, workers: u32, body: &str) -> Watcher<Shows> {
-    let world = Shows { body: body.into(), workers, asked: AtomicU32::new(0) };
+    let world = Shows { body: body.into(), workers, program: None, asked: AtomicU32::new(0) };
+    watcher_in(world, settings)
+}
+
+fn watcher_in(world: Shows, settings: Value) -> Watcher<Shows> {
     let settings = serde_json::from_value(settings).expect("settings");
     let gateway = GatewaySpec { name: "gw".into(), settings, nodes: POOL.map(String::from).into() };
     Watcher::new(Asker::new(Arc::new(world), None), &gateway)
@@ -110,6 +119,36 @@ async fn more_workers_than_the_playbook_knows_of_are_noticed() {
     let list = "server 10.0.0.2:80 addr=10.0.0.2:80 weight=1 conns=0;\n";
     let nature = watcher(shared, 4, list).meet().await.expect("it answers");
     assert_eq!(nature.unfit, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_whose_workers_cannot_all_be_reached_is_refused() {
+    for (program, workers, refused) in [
+        ("nginx/1.18.0", json!(4), true),
+        ("nginx", json!(null), true),
+        ("nginx/1.18.0", json!(1), false),
+        ("nginx/1.22.1", json!(4), false),
+        ("SimpleHTTP/0.6", json!(null), false),
+    ] {
+        let world = Shows {
+            body: r#"["10.0.0.2:80"]"#.into(),
+            workers: 4,
+            program: Some(program),
+            asked: AtomicU32::new(0),
+        };
+        let settings = json!({
+            "type": "http-table", "url": "http://gw/peers", "sync_interval": "0s", "workers": workers
+        });
+        let gateway = watcher_in(world, settings);
+        let nature = gateway.meet().await.expect("it answers");
+        let told = nature.unfit.join("; ");
+        assert_eq!(told.starts_with("its connections do not stay open"), refused, "{told}");
+        let proof = confirm(&gateway, false).await;
+        assert_eq!(proof.is_err(), refused, "{program}");
+        if let Err(unproven) = proof {
+            assert!(unproven.seen.contains("do not stay open together"), "{unproven:?}");
+        }
+    }
 }
 
 /// As Envoy 1.40 shows it, but for the one that is healthy and in.
