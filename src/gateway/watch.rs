@@ -31,9 +31,9 @@ const ACQUAINTANCE: usize = 128;
 const MOST_ROWS: u32 = 12;
 const ROWS_WITHOUT_NEW: u32 = 3;
 
-/// Why no row of nameless answers reaches every worker.
-const ALONE: &str = "its connections do not stay open together (https, or `keepalive_timeout 0`), and an nginx before \
-     1.21.6, or one that tells no version, may give all new ones to one worker: without names no proof reaches the others";
+/// Why no row reaches every worker.
+const ALONE: &str = "its connections do not stay open together (https, or `keepalive_timeout 0`), and an nginx before 1.21.6, \
+     or one that tells no version, may give all new ones to one worker";
 
 /// A gateway under observation. Clones share what they learn of it.
 pub struct Watcher<W> {
@@ -315,13 +315,8 @@ impl<W: World> Watcher<W> {
         }
         self.roster().learn(server.as_deref());
         let weak = !self.roster().is_even();
-        let favours = self.roster().favours();
-        if names.is_empty() && told != Some(1) && favours && !stays_open {
-            nature.unfit.push(format!(
-                "{ALONE}; `add_header X-Worker $pid always;` at that location and `workers: N` in the playbook make it exact"
-            ));
-        }
-        tell_workers(&mut nature, names.len(), told, weak);
+        let alone = self.roster().favours() && !stays_open;
+        tell_workers(&mut nature, names.len(), told, (weak, alone));
         Ok(nature)
     }
 }
@@ -390,10 +385,18 @@ fn disagreement(address: &str, routed: bool, view: &View, worker: Option<&str>) 
 }
 
 /// Says how many workers were told apart by their names, where the playbook says that there are `told` of them.
-fn tell_workers(nature: &mut Nature, seen: usize, told: Option<u32>, is_uneven: bool) {
+fn tell_workers(
+    nature: &mut Nature,
+    seen: usize,
+    told: Option<u32>,
+    (is_uneven, is_alone): (bool, bool),
+) {
     let count = |number: usize| text::count(number, "worker");
     match (seen, told) {
         (0, Some(1)) => {}
+        (0, _) if is_alone => nature.unfit.push(format!(
+            "{ALONE}: a proof needs names, `add_header X-Worker $pid always;` at that location and `workers: N` in the playbook"
+        )),
         (0, _) => {
             let number = told.map_or("workers".into(), |told| count(told as usize));
             let connections = Rule { workers: told, lag: Duration::ZERO, spread: Duration::ZERO };
@@ -411,6 +414,10 @@ fn tell_workers(nature: &mut Nature, seen: usize, told: Option<u32>, is_uneven: 
         (seen, Some(told)) if seen > told as usize => nature.unfit.push(format!(
             "{} answer, and the playbook says `workers: {told}`: {told} of them prove nothing about the others; say how many \
              there are",
+            count(seen)
+        )),
+        (seen, Some(told)) if seen < told as usize && is_alone => nature.unfit.push(format!(
+            "{} of {told} have answered: {ALONE}; let them stay open at that location",
             count(seen)
         )),
         (seen, Some(told)) if seen < told as usize => nature.unfit.push(format!(
