@@ -28,6 +28,7 @@ mod schedule;
 mod shape;
 mod sim;
 mod site;
+mod stale;
 mod stand_ins;
 mod store;
 mod story;
