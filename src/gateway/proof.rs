@@ -237,7 +237,11 @@ impl Proof {
         } else if self.is_early(since) {
             1
         } else {
-            self.enough().saturating_sub(self.late_row).max(1)
+            // When enough agree, and a worker that was met does not answer, whole rows tell whether it was replaced.
+            match self.enough().saturating_sub(self.late_row) {
+                0 => self.enough(),
+                left => left,
+            }
         };
         wanted.min(MOST_HELD) as usize
     }

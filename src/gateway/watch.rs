@@ -179,25 +179,23 @@ impl<W: World> Watcher<W> {
         let mut pause = PAUSE;
         loop {
             let since = written.elapsed();
-            match attempt.proof.connections(since) {
-                1 => {
-                    let look = self.looker.one().await;
-                    let _ = attempt.take(look, since);
-                    attempt.proof.end_row(false);
-                }
-                several => {
-                    let row = self.looker.row(several, |look| attempt.take(look, since));
-                    let whole = row.await;
-                    attempt.proof.end_row(whole);
-                }
+            let connections = attempt.proof.connections(since);
+            if connections == 1 {
+                let look = self.looker.one().await;
+                let _ = attempt.take(look, since);
+                attempt.proof.end_row(false);
+            } else {
+                let row = self.looker.row(connections, |look| attempt.take(look, since));
+                let whole = row.await;
+                attempt.proof.end_row(whole);
             }
             let verdict = attempt.proof.verdict();
             let trouble = attempt.trouble.as_deref().filter(|_| verdict == Verdict::Disagrees);
             match verdict {
                 Verdict::Proven(method) => return method,
+                // One that agrees is asked for the others at once.
                 Verdict::Open
-                    if attempt.proof.connections(written.elapsed()) > 1
-                        && !attempt.proof.is_beyond_reach() =>
+                    if connections == 1 && attempt.proof.connections(written.elapsed()) > 1 =>
                 {
                     continue;
                 }
@@ -205,8 +203,9 @@ impl<W: World> Watcher<W> {
             }
             // While a worker is behind, or only time is missing, there is no use in asking at full speed.
             sleep(pause).await;
-            pause =
-                if attempt.proof.row() == 0 { (pause * 3 / 2).min(LONGEST_PAUSE) } else { PAUSE };
+            // Nor is there in a row after the other that leaves a worker out.
+            let in_vain = attempt.proof.row() == 0 || connections > 1;
+            pause = if in_vain { (pause * 3 / 2).min(LONGEST_PAUSE) } else { PAUSE };
         }
     }
 

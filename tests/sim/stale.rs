@@ -1,4 +1,4 @@
-//! A worker that follows its list no more, at a gateway that gives nearly all connections to another one.
+//! A gateway that routes to a node although the node is down, which is not easily seen: nothing is stopped.
 
 use crate::attempt::End;
 use crate::faults::{Fault, When};
@@ -8,7 +8,8 @@ use crate::story::{run, scratch};
 
 const FOREVER: u64 = 24 * 3_600_000;
 
-/// Its workers have no names: it shows only over connections that are held together.
+/// One worker follows its list no more, another one gets nearly all connections, and none has a name: it shows only over
+/// connections that are held together.
 #[test]
 fn a_nameless_worker_that_stays_behind_lets_no_node_be_stopped() {
     for seed in 1..=5 {
@@ -27,4 +28,27 @@ fn a_nameless_worker_that_stays_behind_lets_no_node_be_stopped() {
         assert!(matches!(ran.end, End::Finished(_, 20)), "{seed}: {:?}", ran.end);
         assert!(!ran.events.contains(r#""step":"stop""#), "{seed}: {}", ran.events);
     }
+}
+
+/// A gateway is reloaded with its old list while rollgate connects to the node that it is about to stop.
+#[test]
+fn a_node_that_is_routed_to_again_while_connecting_is_proven_out_again_before_its_stop() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    schedule.shape.gateways[0].interval = 5_000;
+    let whole = run(&schedule, scratch.path(), true);
+    let mut events = whole.history.iter().filter(|line| line.contains("EVENT "));
+    let begins = events.position(|line| line.contains("EVENT node-1 stop: StepStarted"));
+    let when = When::Event(begins.expect("it is stopped") as u64 + 1);
+    schedule.faults = vec![
+        (when, Fault::SlowConnection { node: 0, takes: 2_400 }),
+        (when, Fault::Reload { gateway: 0, old_list: true }),
+    ];
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    assert!(matches!(ran.end, End::Finished(_, 0)), "{:?}", ran.end);
+    let again = ran.events.lines().filter(|line| {
+        let of_the_stop = line.contains(r#""node":"node-1","step":"stop""#);
+        of_the_stop && line.contains(r#""gateway.proven""#) && line.contains(r#""routed":false"#)
+    });
+    assert_eq!(again.count(), 2, "{}", ran.events);
 }
