@@ -158,7 +158,7 @@ impl Proof {
         self.is_alone = !stays_open && self.roster.favours();
     }
 
-    /// Returns whether no row can be complete: many connections are needed, and none stays open.
+    /// Returns whether no row can be complete: many connections are needed, and those of the last row did not stay open.
     #[must_use]
     pub fn is_beyond_reach(&self) -> bool {
         self.is_alone && self.row > 0 && !self.counts_workers() && self.enough() > 1

@@ -188,6 +188,9 @@ impl<W: World> Watcher<W> {
                 let row = self.looker.row(connections, |look| attempt.take(look, since));
                 let whole = row.await;
                 attempt.proof.end_row(whole);
+                if attempt.proof.is_beyond_reach() {
+                    attempt.trouble = Some(ALONE.into());
+                }
             }
             let verdict = attempt.proof.verdict();
             let trouble = attempt.trouble.as_deref().filter(|_| verdict == Verdict::Disagrees);
@@ -224,7 +227,6 @@ impl<W: World> Watcher<W> {
                 let missing = missing.join(", ");
                 format!("{}: {progress}; no answer from worker {missing}", self.name)
             }
-            None if proof.is_beyond_reach() => format!("{}: {progress}; {ALONE}", self.name),
             None if proof.row() >= proof.enough() => {
                 let lag = duration(self.lag().max(self.looker.driver().spread()));
                 format!("{}: {progress}, until its lag of {lag} is over", self.name)
