@@ -8,7 +8,7 @@ use crate::judge;
 use crate::operator::Task;
 use crate::process::Start;
 use crate::schedule::{After, Schedule};
-use crate::story::{Ran, run, scratch};
+use crate::story::{NEVER_ENDS, Ran, run, scratch};
 
 /// A release of four nodes whose new version serves for so long everywhere; it breaks no rule.
 #[track_caller]
@@ -44,7 +44,7 @@ fn one_that_ends_within_the_time_that_it_must_stay_healthy_is_never_enabled() {
 
 /// How long the first node serves until an event of a release in which nothing ends.
 fn serves_until(event: &str) -> u64 {
-    let whole = serves_for(24 * 3_600_000, |_| {});
+    let whole = serves_for(NEVER_ENDS, |_| {});
     whole.moment(event) - whole.moment("node-1: pid 1001 serves")
 }
 
@@ -88,9 +88,8 @@ fn a_node_that_fell_goes_back_where_that_is_asked_for() {
 fn a_node_that_ends_last_of_all_is_noticed() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     let whole = run(&schedule, scratch.path(), true);
-    let mut events = whole.history.iter().filter(|line| line.contains("EVENT "));
-    let done = events.position(|line| line.contains("EVENT node-3 : NodeDone"));
-    schedule.faults = vec![(When::Event(done.expect("it is done") as u64 + 1), Fault::Crash(0))];
+    let done = When::Event(whole.events_until("EVENT node-3 : NodeDone"));
+    schedule.faults = vec![(done, Fault::Crash(0))];
     // Then nothing runs there; whoever goes on begins that node anew.
     let (task, machine) = (Task::Resume, 0);
     let after = After { delay: 100, task, machine, kill: None, breaks: false, last_machine: 0 };

@@ -1,4 +1,4 @@
-//! A lock that is lost while a connection is made, or at the end: what was about to begin does not, and nothing is called done.
+//! A lock that is lost while rollgate connects, or during the last step: no command starts, and no success is reported.
 
 use crate::attempt::End;
 use crate::faults::{Fault, When};
@@ -13,16 +13,14 @@ use rollgate::event::Outcome;
 fn command_does_not_begin_after_the_lock_is_lost_while_connecting() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     let whole = run(&schedule, scratch.path(), true);
-    let events: Vec<_> = whole.history.iter().filter(|line| line.contains("EVENT ")).collect();
-    let begins = events.iter().position(|line| line.contains("EVENT node-1 stop: StepStarted"));
-    let begins = begins.expect("it is stopped");
-    let at = whole.moment("EVENT node-1 stop: StepStarted") + 200;
+    let stop = "EVENT node-1 stop: StepStarted";
+    let (begins, at) = (whole.events_until(stop), whole.moment(stop) + 200);
     let (waits, task, machine) = (false, Task::Deploy, 1);
     schedule.meanwhile = Some(Meanwhile::Rival { at, waits, task, machine, breaks: true });
     // The renewal of the lock, which may also notice it, comes every five seconds.
     for takes in [800, 1_600, 2_400] {
         let slow = Fault::SlowConnection { node: 0, takes };
-        schedule.faults = vec![(When::Event(begins as u64 + 1), slow)];
+        schedule.faults = vec![(When::Event(begins), slow)];
         let ran = run(&schedule, scratch.path(), true);
         judge(&schedule, &ran, scratch.path());
         let lost = (Task::Deploy, End::Finished(Outcome::LockLost, 4));
@@ -33,7 +31,7 @@ fn command_does_not_begin_after_the_lock_is_lost_while_connecting() {
     }
 }
 
-/// Its machine is suspended on the last step, and somebody else brings the release to its end.
+/// The machine is suspended during the last step; meanwhile another machine resumes and finishes the release.
 #[test]
 fn a_release_that_lost_its_lock_on_the_last_step_is_not_done() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());

@@ -5,9 +5,7 @@ use crate::faults::{Fate, Fault, When};
 use crate::gateway::Lie;
 use crate::judge;
 use crate::schedule::Schedule;
-use crate::story::{Ran, SETTLES, run, scratch};
-
-const FOREVER: u64 = 24 * 3_600_000;
+use crate::story::{NEVER_ENDS, Ran, SETTLES, run, scratch};
 
 const PUT_BACK: &str = r#""type":"node.put_back""#;
 
@@ -26,14 +24,12 @@ fn failed(faults: Vec<(When, Fault)>) -> Ran {
 fn begins(step: &str) -> When {
     let whole = run(&Schedule::plain(), scratch().path(), true);
     let begins = format!("EVENT node-1 {step}: StepStarted");
-    let mut events = whole.history.iter().filter(|line| line.contains("EVENT "));
-    let place = events.position(|line| line.contains(&begins));
-    When::Event(place.expect("the step begins") as u64 + 1)
+    When::Event(whole.events_until(&begins))
 }
 
 #[test]
 fn a_node_that_cannot_be_reached_for_its_stop_and_still_serves_is_put_back() {
-    let unreachable = Fault::Unreachable { node: 0, lasts: FOREVER };
+    let unreachable = Fault::Unreachable { node: 0, lasts: NEVER_ENDS };
     let ran = failed(vec![(begins("stop"), unreachable)]);
     assert!(ran.events.contains(PUT_BACK), "{}", ran.events);
     assert!(ran.events.contains(r#""not_begun":true,"put_back":true"#), "{}", ran.events);
@@ -42,7 +38,7 @@ fn a_node_that_cannot_be_reached_for_its_stop_and_still_serves_is_put_back() {
 
 #[test]
 fn a_node_that_cannot_be_reached_because_it_is_dead_stays_out() {
-    let dead = Fault::Reboot { node: 0, lasts: FOREVER };
+    let dead = Fault::Reboot { node: 0, lasts: NEVER_ENDS };
     let ran = failed(vec![(begins("stop"), dead)]);
     assert!(!ran.events.contains(PUT_BACK), "{}", ran.events);
     assert!(ran.events.contains("health check: connection refused"), "{}", ran.events);
@@ -60,7 +56,7 @@ fn a_node_whose_stop_may_have_begun_before_it_could_not_be_reached_any_more_stay
     let second = stops.nth(1).expect("it is tried again");
     let number = second.split("call ").nth(1).and_then(|rest| rest.split(':').next());
     let second = When::Call(number.and_then(|number| number.parse().ok()).expect("a number"));
-    let unreachable = Fault::Unreachable { node: 0, lasts: FOREVER };
+    let unreachable = Fault::Unreachable { node: 0, lasts: NEVER_ENDS };
     let ran = failed(vec![lost, (second, unreachable)]);
     assert!(!ran.events.contains(PUT_BACK), "{}", ran.events);
     assert!(ran.events.contains("cannot be reached"), "{}", ran.events);
@@ -68,7 +64,7 @@ fn a_node_whose_stop_may_have_begun_before_it_could_not_be_reached_any_more_stay
 
 #[test]
 fn a_gateway_that_could_not_be_read_for_a_minute_is_not_waited_for_another_minute() {
-    let dead = Fault::Lies { gateway: 0, lie: Lie::Refuses, lasts: FOREVER };
+    let dead = Fault::Lies { gateway: 0, lie: Lie::Refuses, lasts: NEVER_ENDS };
     let ran = failed(vec![(begins("confirm_out"), dead)]);
     assert!(ran.events.contains(PUT_BACK), "{}", ran.events);
     assert!(ran.events.contains("node-1 is marked up; not proven that it is back in: gw-1"));
@@ -78,7 +74,7 @@ fn a_gateway_that_could_not_be_read_for_a_minute_is_not_waited_for_another_minut
 /// It may be about to begin anew with an old list.
 #[test]
 fn nothing_is_stopped_while_a_gateway_cannot_be_read() {
-    let dead = Fault::Lies { gateway: 0, lie: Lie::Refuses, lasts: FOREVER };
+    let dead = Fault::Lies { gateway: 0, lie: Lie::Refuses, lasts: NEVER_ENDS };
     let ran = failed(vec![(begins("drain"), dead)]);
     let stop = ran.events.lines().find(|line| {
         line.contains(r#""type":"step.started""#) && line.contains(r#""step":"stop""#)
@@ -110,9 +106,7 @@ fn a_gateway_that_can_be_read_and_is_behind_is_waited_for() {
 #[test]
 fn a_node_is_not_marked_down_by_an_old_look_at_the_gateways() {
     let whole = run(&Schedule::plain(), scratch().path(), true);
-    let mut events = whole.history.iter().filter(|line| line.contains("EVENT "));
-    let writing = events.position(|line| line.contains("EVENT node-1 disable: RegistryWriting"));
-    let when = When::Event(writing.expect("it is marked down") as u64 + 1);
+    let when = When::Event(whole.events_until("EVENT node-1 disable: RegistryWriting"));
     let mut schedule = Schedule::plain();
     schedule.shape.gateways[0].checks = true;
     schedule.faults = vec![(when, Fault::Election(8_000)), (when, Fault::Crash(2))];

@@ -1,15 +1,13 @@
-//! A gateway that routes to a node although the node is down, which is not easily seen: nothing is stopped.
+//! A gateway that still routes, or routes again, to a node that is marked down: the node is not stopped.
 
 use crate::attempt::End;
 use crate::faults::{Fault, When};
 use crate::judge;
 use crate::schedule::Schedule;
-use crate::story::{run, scratch};
+use crate::story::{NEVER_ENDS, run, scratch};
 
-const FOREVER: u64 = 24 * 3_600_000;
-
-/// One worker follows its list no more, another one gets nearly all connections, and none has a name: it shows only over
-/// connections that are held together.
+/// One of four unnamed workers no longer follows the list, and another worker gets nearly every new connection: only
+/// connections that are held open together reach the stale worker.
 #[test]
 fn a_nameless_worker_that_stays_behind_lets_no_node_be_stopped() {
     for seed in 1..=5 {
@@ -20,7 +18,7 @@ fn a_nameless_worker_that_stays_behind_lets_no_node_be_stopped() {
         (gateway.workers, gateway.named, gateway.counted) = (4, false, true);
         gateway.server = Some("nginx/1.18.0");
         // Before the first node is marked down.
-        let stuck = Fault::Stuck { gateway: 0, worker: 3, lasts: FOREVER };
+        let stuck = Fault::Stuck { gateway: 0, worker: 3, lasts: NEVER_ENDS };
         schedule.faults = vec![(When::Event(2), stuck)];
         let scratch = scratch();
         let ran = run(&schedule, scratch.path(), true);
@@ -30,15 +28,13 @@ fn a_nameless_worker_that_stays_behind_lets_no_node_be_stopped() {
     }
 }
 
-/// A gateway is reloaded with its old list while rollgate connects to the node that it is about to stop.
+/// The gateway is reloaded with its old list while rollgate connects to the node it is about to stop.
 #[test]
 fn a_node_that_is_routed_to_again_while_connecting_is_proven_out_again_before_its_stop() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     schedule.shape.gateways[0].interval = 5_000;
     let whole = run(&schedule, scratch.path(), true);
-    let mut events = whole.history.iter().filter(|line| line.contains("EVENT "));
-    let begins = events.position(|line| line.contains("EVENT node-1 stop: StepStarted"));
-    let when = When::Event(begins.expect("it is stopped") as u64 + 1);
+    let when = When::Event(whole.events_until("EVENT node-1 stop: StepStarted"));
     schedule.faults = vec![
         (when, Fault::SlowConnection { node: 0, takes: 2_400 }),
         (when, Fault::Reload { gateway: 0, old_list: true }),

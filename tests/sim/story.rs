@@ -19,6 +19,9 @@ use crate::world::State;
 /// What may still be on its way when a release has ended.
 pub(crate) const SETTLES: u64 = 30_000;
 
+/// How long a fault lasts that outlasts every release, in milliseconds.
+pub(crate) const NEVER_ENDS: u64 = 24 * 3_600_000;
+
 /// How long a question to Consul may stay without an answer.
 const UNANSWERED: u64 = 6_000;
 
@@ -44,6 +47,12 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
+    /// How many events the release has written once the first that contains `text` is written.
+    pub(crate) fn events_until(&self, text: &str) -> u64 {
+        let mut events = self.history.iter().filter(|line| line.contains("EVENT "));
+        events.position(|line| line.contains(text)).expect("the event is written") as u64 + 1
+    }
+
     /// When something first stands in the history, in milliseconds.
     pub(crate) fn moment(&self, text: &str) -> u64 {
         let line = self.history.iter().find(|line| line.contains(text));

@@ -12,9 +12,8 @@ fn a_node_that_was_enabled_before_the_kill_stays_in_when_it_is_taken_up() {
     // Long enough for whoever watches nodes that are out to look at this one.
     schedule.shape.min_healthy = 3_000;
     let whole = run(&schedule, scratch.path(), true);
-    let mut events = whole.history.iter().filter(|line| line.contains("EVENT "));
-    let enabled = events.position(|line| line.contains("EVENT node-1 enable: StepFinished"));
-    schedule.kill = Some(Kill::AfterEvent(enabled.expect("it is enabled") as u64 + 1));
+    let enabled = whole.events_until("EVENT node-1 enable: StepFinished");
+    schedule.kill = Some(Kill::AfterEvent(enabled));
     let (task, machine) = (Task::Resume, 0);
     let after = After { delay: 100, task, machine, kill: None, breaks: false, last_machine: 0 };
     schedule.after = Some(after);
