@@ -196,7 +196,7 @@ impl<W: World> Watcher<W> {
             let trouble = attempt.trouble.as_deref().filter(|_| verdict == Verdict::Disagrees);
             match verdict {
                 Verdict::Proven(method) => return method,
-                // One that agrees is asked for the others at once.
+                // The first worker agrees: the row follows at once.
                 Verdict::Open
                     if connections == 1 && attempt.proof.connections(written.elapsed()) > 1 =>
                 {
@@ -206,7 +206,7 @@ impl<W: World> Watcher<W> {
             }
             // While a worker is behind, or only time is missing, there is no use in asking at full speed.
             sleep(pause).await;
-            // Nor is there in a row after the other that leaves a worker out.
+            // A row that did not complete the proof is not repeated at full speed either.
             let in_vain = attempt.proof.row() == 0 || connections > 1;
             pause = if in_vain { (pause * 3 / 2).min(LONGEST_PAUSE) } else { PAUSE };
         }
@@ -276,6 +276,16 @@ impl<W: World> Watcher<W> {
         problem.map_or(Ok(observation), Err)
     }
 
+    /// How connections reach its workers, by what is known of the program and whether connections stay open.
+    fn reach(&self, stays_open: bool) -> Reach {
+        let roster = self.roster();
+        match (roster.is_even(), roster.favours() && !stays_open) {
+            (true, _) => Reach::Even,
+            (false, true) => Reach::Some,
+            (false, false) => Reach::Uneven,
+        }
+    }
+
     /// Makes its acquaintance: what it is, and whether it has the workers that it should have.
     ///
     /// # Errors
@@ -315,9 +325,8 @@ impl<W: World> Watcher<W> {
             }
         }
         self.roster().learn(server.as_deref());
-        let weak = !self.roster().is_even();
-        let alone = self.roster().favours() && !stays_open;
-        tell_workers(&mut nature, names.len(), told, (weak, alone));
+        let reach = self.reach(stays_open);
+        tell_workers(&mut nature, names.len(), told, reach);
         Ok(nature)
     }
 }
@@ -385,23 +394,29 @@ fn disagreement(address: &str, routed: bool, view: &View, worker: Option<&str>) 
     }
 }
 
+/// Which workers of a gateway many connections reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Each of them, with the same share.
+    Even,
+    /// Each of them; some may get few.
+    Uneven,
+    /// Some of them may get none.
+    Some,
+}
+
 /// Says how many workers were told apart by their names, where the playbook says that there are `told` of them.
-fn tell_workers(
-    nature: &mut Nature,
-    seen: usize,
-    told: Option<u32>,
-    (is_uneven, is_alone): (bool, bool),
-) {
+fn tell_workers(nature: &mut Nature, seen: usize, told: Option<u32>, reach: Reach) {
     let count = |number: usize| text::count(number, "worker");
     match (seen, told) {
         (0, Some(1)) => {}
-        (0, _) if is_alone => nature.unfit.push(format!(
+        (0, _) if reach == Reach::Some => nature.unfit.push(format!(
             "{ALONE}: a proof needs names, `add_header X-Worker $pid always;` at that location and `workers: N` in the playbook"
         )),
         (0, _) => {
             let number = told.map_or("workers".into(), |told| count(told as usize));
             let connections = Rule { workers: told, lag: Duration::ZERO, spread: Duration::ZERO };
-            let connections = connections.reads(!is_uneven);
+            let connections = connections.reads(reach == Reach::Even);
             nature.is += &format!(
                 ", {number} without names: a proof takes {connections} connections and the whole lag, and can miss a worker; \
                  `add_header X-Worker $pid always;` at that location and `workers: N` in the playbook make it exact"
@@ -417,7 +432,7 @@ fn tell_workers(
              there are",
             count(seen)
         )),
-        (seen, Some(told)) if seen < told as usize && is_alone => nature.unfit.push(format!(
+        (seen, Some(told)) if seen < told as usize && reach == Reach::Some => nature.unfit.push(format!(
             "{} of {told} have answered: {ALONE}; let them stay open at that location",
             count(seen)
         )),
