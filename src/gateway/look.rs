@@ -32,7 +32,7 @@ pub(super) struct Look {
     pub(super) worker: Option<String>,
     /// What the gateway says it is.
     pub(super) server: Option<String>,
-    /// Whether its connection stays open beside the others of a row.
+    /// Whether its connection stays open next to the others of a row.
     pub(super) stays_open: bool,
     pub(super) view: View,
 }

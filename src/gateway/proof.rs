@@ -6,12 +6,12 @@
 //!   answered, and the last answer of each must agree. Nothing takes the place of a worker that does not answer;
 //! * **samples**: elsewhere the gateway's lag must have passed since the write, and from then on so many connections must
 //!   agree, one after the other without an exception, that a single stale worker is missed with a probability below 0.001.
-//!   They are held open together ([`World::http_held`](crate::world::World::http_held)); at an nginx that may favour a worker
-//!   no other counts. Of 64 that were closed after their answer, or made over TLS, all four workers of nginx 1.18.0 got some
-//!   in 23 and 8 of 60 rows. Where the gateway is not known to
-//!   share connections evenly, 64 are needed, five times as many where there are more than four workers, and twice as many
-//!   where their number is unknown. At nginx 1.14.2 and 1.18.0 each of four workers got three or more of 64 in 200 of
-//!   200 rows, and each of eight workers five or more of 256 in 100 of 100 rows (of 128: in 95);
+//!   They are held open together ([`World::http_held`](crate::world::World::http_held)). Unless the gateway is known to share
+//!   connections evenly, up to four workers need 64 connections, more workers five times the number for an even gateway,
+//!   and an unknown number of workers twice that number. Measured with nginx 1.14.2 and 1.18.0: 64 connections reached each
+//!   of four workers three times or more in 200 of 200 rows; 256 reached each of eight workers in 100 of 100 rows, 128 in 95;
+//! * **closed connections** count for nothing at an nginx that may favour a worker: 64 of them reached all four workers of
+//!   nginx 1.18.0 in 23 of 60 rows (`keepalive_timeout 0`) and in 8 of 60 rows (TLS);
 //! * what a gateway shows before it does it counts once it has been shown for that long;
 //! * a worker that was met once must agree, or be seen to be [replaced](super::roster);
 //! * once one was late, three times as many in a row are needed: repeated tries find a row that leaves a stale worker out,
@@ -32,7 +32,7 @@ pub(super) const ASSUMED_WORKERS: u32 = 16;
 /// How many connections leave no worker out, at the least, where the gateway may favour some of its workers.
 const UNEVEN: u32 = 64;
 
-/// The workers for which that is enough, and how many times as many are needed for more of them.
+/// Up to how many workers that is enough, and the factor for more workers.
 const UNEVEN_WORKERS: u32 = 4;
 const UNEVEN_MORE: u32 = 5;
 
@@ -103,7 +103,7 @@ pub struct Proof {
     late_row: u32,
     /// When the row began, counted from the write.
     begun: Option<Duration>,
-    /// Whether the next reply's connection tells nothing of the other workers.
+    /// Whether the next reply's connection shows nothing about the other workers.
     is_alone: bool,
 }
 
@@ -151,14 +151,15 @@ impl Proof {
         roster.absorb(&self.before, &self.workers, &self.roster);
     }
 
-    /// Learns of the next reply what its `Server` header tells of how the gateway shares connections, and whether its own
-    /// stays open beside others. One that is made alone tells nothing of the other workers where one may be favoured.
+    /// Takes in, before [`Self::see`], the `Server` header of the next reply, which tells how the gateway shares
+    /// connections, and whether the reply's connection stays open. A connection that closes shows nothing about the other
+    /// workers of a gateway that may favour one.
     pub fn learn(&mut self, server: Option<&str>, stays_open: bool) {
         self.roster.learn(server);
         self.is_alone = !stays_open && self.roster.favours();
     }
 
-    /// Returns whether no row can be complete: many connections are needed, and those of the last row did not stay open.
+    /// Returns whether more rows cannot help: many connections are needed, and those of the last row did not stay open.
     #[must_use]
     pub fn is_beyond_reach(&self) -> bool {
         self.is_alone && self.row > 0 && !self.counts_workers() && self.enough() > 1
@@ -237,7 +238,7 @@ impl Proof {
         } else if self.is_early(since) {
             1
         } else {
-            // When enough agree, and a worker that was met does not answer, whole rows tell whether it was replaced.
+            // Enough agree, but a known worker does not answer: whole rows show whether it was replaced.
             match self.enough().saturating_sub(self.late_row) {
                 0 => self.enough(),
                 left => left,

@@ -95,7 +95,7 @@ finish() {
     signal KILL
     sleep 0.05
     look
-    # On a busy machine the first look may take all of the time: one more is due.
+    # On a busy machine one look can use up the whole second: look once more.
     kill -0 "$patience" || { [ -z "$late" ] || break; late=yes; }
   done
   kill -KILL "$patience"

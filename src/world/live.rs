@@ -91,7 +91,7 @@ impl World for Live {
         if held::ask(&request, connections, &replies).await {
             return;
         }
-        // Over TLS nothing keeps the workers busy meanwhile: no reply says that its connection stays open.
+        // These connections are not held, so no reply says that its connection stays open.
         let mut left = connections;
         let mut asking = JoinSet::new();
         loop {

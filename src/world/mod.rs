@@ -44,8 +44,8 @@ pub trait World: Send + Sync + 'static {
     fn http(&self, request: Request) -> impl Future<Output = Result<Reply, HttpError>> + Send;
 
     /// Sends the same request over up to `connections` connections that are open at the same time, so that as many workers
-    /// of the server as possible answer; a reply tells whether its connection stays open. Every reply goes to `replies`, in any order; once nothing takes replies any more,
-    /// no further request is sent.
+    /// of the server as possible answer. Each reply says whether its connection stays open. Every reply goes to `replies`,
+    /// in any order; once nothing takes replies any more, no further request is sent.
     fn http_held(
         &self,
         request: Request,
@@ -181,7 +181,7 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// The room that the body takes among all that are read.
     pub held: Held,
-    /// Whether its connection stays open beside the others of a row ([`World::http_held`]).
+    /// Whether its connection stays open next to the others ([`World::http_held`]).
     pub stays_open: bool,
 }
 

@@ -78,8 +78,7 @@ fn a_signal_while_the_node_comes_back_leaves_the_pool_safe_and_a_rerun_completes
 fn safe_after_a_signal(steps: &[&str]) {
     let config = LabConfig::new(2, vec![lagging(), lagging()]);
     let bench = Bench::with(config, slow);
-    let quick = bench.lab.playbook_named("quick.yaml", |_| {}).expect("a playbook");
-    let quick = quick.to_str().expect("UTF-8");
+    let rerun = bench.lab.playbook_named("rerun.yaml", |_| {}).expect("a playbook");
     for (round, step) in steps.iter().enumerate() {
         let version = if round % 2 == 0 { "2" } else { "3" };
         let load = bench.load();
@@ -100,7 +99,9 @@ fn safe_after_a_signal(steps: &[&str]) {
         }
         bench.assert_nothing_left();
         let again = format!("version={version}");
-        bench.run_on(quick, &["deploy"], &["--var", &again, "--yes"]).exits(0);
+        bench
+            .run_on(rerun.to_str().expect("UTF-8"), &["deploy"], &["--var", &again, "--yes"])
+            .exits(0);
         let versions = bench.versions();
         assert!(versions.iter().all(|seen| seen.as_deref() == Some(version)), "{versions:?}");
         let totals = load.stop();
