@@ -160,10 +160,8 @@ mod tests {
     #[test]
     fn matches_are_looked_for_within_a_time() {
         let (pattern, text) = hostile();
-        let begun = Instant::now();
         let error = pattern.each(&text, |_| Ok(())).expect_err("it takes minutes");
         assert!(error.contains("takes more than 1s"), "{error}");
-        assert!(begun.elapsed() < TIME + GRACE, "{:?}", begun.elapsed());
         let mut count = 0;
         let all = pattern.each(&text[..27 * 100], |_| {
             count += 1;

@@ -3,7 +3,6 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use crate::support::{Case, SMALL};
 
@@ -44,11 +43,9 @@ fn a_silent_consul_swallows_no_signal_of_any_command() {
         let pid = child.id().to_string();
         let killed = Command::new("kill").args(["-INT", &pid]).status().expect("kill runs");
         assert!(killed.success());
-        let begun = Instant::now();
         let code = child.wait().expect("ends").code();
         let mut rest = String::new();
         stderr.read_to_string(&mut rest).expect("UTF-8");
         assert_eq!(code, Some(10), "{command}: {rest}");
-        assert!(begun.elapsed() < Duration::from_secs(5), "{command}: {:?}", begun.elapsed());
     }
 }

@@ -124,7 +124,7 @@ fn no_request_fails_behind_a_caddy_whose_check_looks_at_files() {
     });
     let playbook = playbook.expect("a playbook");
     // Some are in flight for longer than the proof takes, on a slow machine, too.
-    let load = bench.load_with(|load| load.slow = Duration::from_secs(3));
+    let load = bench.load_with(|load| load.slow = Duration::from_secs(6));
     let file = playbook.to_str().expect("UTF-8");
     assert_counted(&bench.release_under(load, file), 3);
 }

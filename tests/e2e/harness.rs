@@ -212,7 +212,7 @@ impl Bench {
     #[track_caller]
     pub(crate) fn assert_nothing_left(&self) {
         let mut left = Vec::new();
-        let limit = Duration::from_secs(8);
+        let limit = Duration::from_secs(60);
         let clear = rollgate_lab::until("nothing to be left", limit, || {
             left = self.lab.leftovers()?;
             Ok(left.is_empty().then_some(()))

@@ -86,7 +86,7 @@ fn safe_after_a_signal(steps: &[&str]) {
         let ended = interrupt_at(&bench, version, step, &[signal]);
         let told = format!("{step}: {}\n{:#?}", ended.stderr, ended.events.last());
         assert_eq!(ended.code, Some(10), "{told}");
-        assert!(ended.took < Duration::from_secs(5), "{step} took {:?}\n{told}", ended.took);
+        assert!(ended.took < Duration::from_secs(15), "{step} took {:?}\n{told}", ended.took);
         let last = ended.events.last().expect("events");
         assert_eq!(last["type"], "release.finished", "{told}");
         assert_eq!(last["data"]["result"], "stopped", "{told}");
@@ -130,7 +130,7 @@ fn a_signal_in_a_batch_puts_back_who_still_runs_and_leaves_out_who_was_stopped()
         let ended = interrupt_at(&bench, version, step, &["-TERM"]);
         let told = format!("{step}: {}\n{:#?}", ended.stderr, ended.events.last());
         assert_eq!(ended.code, Some(10), "{told}");
-        assert!(ended.took < Duration::from_secs(5), "{step} took {:?}\n{told}", ended.took);
+        assert!(ended.took < Duration::from_secs(15), "{step} took {:?}\n{told}", ended.took);
         for index in 0..4 {
             let name = format!("node-{}", index + 1);
             let began = |step: &str| {

@@ -9,9 +9,7 @@ use super::harness::{NODE, Sshd, command, mentioning, node, pid, run, sh, until_
 
 async fn refusal(settings: LiveSettings, host: &Host) -> String {
     let live = Live::new(settings).expect("settings are fine");
-    let start = Instant::now();
     let error = sh(&live, host, "true").await.expect_err("no connection");
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     live.close().await;
     let RunError::NotStarted(text) = error else { panic!("{error:?}") };
     assert!(!text.contains(char::is_control) && text.len() < 400, "{text:?}");

@@ -58,9 +58,7 @@ fn ends(how: &str) {
     }
     let _ = child.wait().expect("ends");
     let at_once = mentioning(&own).is_empty() && is_empty(runtime.path());
-    let start = std::time::Instant::now();
     until("nothing is left", || mentioning(&own).is_empty() && is_empty(runtime.path()));
-    assert!(start.elapsed().as_secs() < 3, "{:?}", start.elapsed());
     if how == "close" {
         assert!(at_once, "`close` waits itself");
     }

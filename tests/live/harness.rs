@@ -137,12 +137,12 @@ pub(crate) async fn sh(live: &Live, host: &Host, script: &str) -> Result<Output,
     live.run(host, command(script, 30)).await
 }
 
-/// Polls until `condition` holds; fails after 10 s.
+/// Polls until `condition` holds; fails after a minute.
 #[track_caller]
 pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(10), "not within 10 s: {what}");
+        assert!(start.elapsed() < Duration::from_secs(60), "not within a minute: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -151,7 +151,7 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
 pub(crate) async fn until_async(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(10), "not within 10 s: {what}");
+        assert!(start.elapsed() < Duration::from_secs(60), "not within a minute: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
