@@ -1,6 +1,5 @@
 //! `check`: every problem at once, and nothing hostile takes long.
 
-
 use crate::support::{Case, SMALL};
 
 #[test]
