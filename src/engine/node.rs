@@ -51,7 +51,8 @@ pub(super) struct NodeRun<W> {
     done: Option<Vec<Step>>,
     /// When the gateways were looked at last whether it may leave.
     pub(super) looked: Option<Instant>,
-    /// Until when the node may be proven out anew, once it had to be: all repeated proofs together have that time.
+    /// Until when the node may be proven out anew, once it had to be: all repeated proofs of one way together have that
+    /// time.
     again_until: Option<Instant>,
 }
 
@@ -236,6 +237,8 @@ impl<W: World> NodeRun<W> {
         self.node = old;
         self.bound = Bound::Back;
         self.done = Some(Vec::new());
+        // The way back has its own time.
+        self.again_until = None;
         self.record(None, Fact::NodeRollingBack { version }).await.is_ok()
     }
 

@@ -59,6 +59,7 @@ pub(crate) struct Shape {
     rise: u32,
     pub(crate) min_healthy: u64,
     health_interval: u64,
+    pub(crate) health_deadline: u64,
     /// Nodes that are out from the start.
     pub(crate) out: Vec<usize>,
     /// Nodes that run the new version already.
@@ -104,6 +105,7 @@ impl Shape {
             rise: 2,
             min_healthy: 0,
             health_interval: 500,
+            health_deadline: 30_000,
             out: Vec::new(),
             done: Vec::new(),
             pause: 100,
@@ -170,6 +172,7 @@ impl Shape {
             rise: rng.u32(1..=3),
             min_healthy: one(rng, &[0, 0, 1_000, 5_000]),
             health_interval: one(rng, &[200, 500, 1_000]),
+            health_deadline: 30_000,
             out,
             done: if artifact { done } else { Vec::new() },
             pause: one(rng, &[60, 120, 300]),
@@ -234,7 +237,7 @@ impl Shape {
              on_failure: {} }}\n\
              drain: {{ in_flight: {in_flight}, timeout: {}ms, on_timeout: {} }}\n\
              health:\n  http: 'http://${{{{ node.address }}}}/ping'\n  interval: {interval}ms\n  timeout: 1s\n  \
-             rise: {}\n  min_healthy_time: {min_healthy}ms\n  deadline: 30s\n",
+             rise: {}\n  min_healthy_time: {min_healthy}ms\n  deadline: {}ms\n",
             self.batches,
             self.min_available,
             self.max_failures,
@@ -242,6 +245,7 @@ impl Shape {
             self.drain_timeout,
             self.on_timeout,
             self.rise,
+            self.health_deadline,
         );
         if self.identity {
             text += "  identity: { header: X-App-Version, equals: '${{ version }}' }\n";

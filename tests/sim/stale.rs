@@ -1,10 +1,13 @@
 //! A gateway that still routes, or routes again, to a node that is marked down: the node is not stopped.
 
+use rollgate::event::Outcome;
+
 use crate::attempt::End;
 use crate::faults::{Fault, When};
 use crate::judge;
+use crate::process::Start;
 use crate::schedule::Schedule;
-use crate::story::{NEVER_ENDS, run, scratch};
+use crate::story::{NEVER_ENDS, Ran, run, scratch};
 
 /// One of four unnamed workers no longer follows the list, and another worker gets nearly every new connection: only
 /// connections that are held open together reach the stale worker.
@@ -28,9 +31,8 @@ fn a_nameless_worker_that_stays_behind_lets_no_node_be_stopped() {
     }
 }
 
-/// The gateway is reloaded with its old list while rollgate connects to the node it is about to stop.
-#[test]
-fn a_node_that_is_routed_to_again_while_connecting_is_proven_out_again_before_its_stop() {
+/// A release whose gateway is reloaded with its old list while rollgate connects to the first node to stop it.
+fn reloaded_while_connecting(change: impl FnOnce(&mut Schedule)) -> Ran {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     schedule.shape.gateways[0].interval = 5_000;
     let whole = run(&schedule, scratch.path(), true);
@@ -39,12 +41,29 @@ fn a_node_that_is_routed_to_again_while_connecting_is_proven_out_again_before_it
         (when, Fault::SlowConnection { node: 0, takes: 2_400 }),
         (when, Fault::Reload { gateway: 0, old_list: true }),
     ];
+    change(&mut schedule);
     let ran = run(&schedule, scratch.path(), true);
     judge(&schedule, &ran, scratch.path());
+    ran
+}
+
+#[test]
+fn a_node_that_is_routed_to_again_while_connecting_is_proven_out_again_before_its_stop() {
+    let ran = reloaded_while_connecting(|_| {});
     assert!(matches!(ran.end, End::Finished(_, 0)), "{:?}", ran.end);
     let again = ran.events.lines().filter(|line| {
         let of_the_stop = line.contains(r#""node":"node-1","step":"stop""#);
         of_the_stop && line.contains(r#""gateway.proven""#) && line.contains(r#""routed":false"#)
     });
     assert_eq!(again.count(), 2, "{}", ran.events);
+}
+
+/// The time for repeated proofs is that of one way: the way back has its own.
+#[test]
+fn a_node_that_was_proven_out_again_can_still_go_back() {
+    let ran = reloaded_while_connecting(|schedule| {
+        schedule.bad = vec![(0, Start::Never)];
+        (schedule.shape.on_failure, schedule.shape.health_deadline) = ("rollback_node", 180_000);
+    });
+    assert!(matches!(ran.end, End::Finished(Outcome::RolledBack, 21)), "{:?}", ran.end);
 }
