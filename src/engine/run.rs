@@ -235,6 +235,14 @@ impl<W: World> Engine<W> {
     }
 }
 
+/// What came of verifying every node that serves.
+enum Verified {
+    Well,
+    Fell,
+    /// The release was asked to stop before it was known.
+    Stopped,
+}
+
 /// Where nodes' tasks are at work: hears what they ask for, and of nodes that are not well any more.
 struct Floor<W> {
     shared: Arc<Shared<W>>,
@@ -272,13 +280,20 @@ impl<W: World> Floor<W> {
             note_stop(book, &self.stop);
             let (nodes, back) = self.next(book);
             if nodes.is_empty() {
-                if self.shared.mode != Mode::Deploy || *self.stop.borrow() != Stop::No {
+                if self.shared.mode != Mode::Deploy {
                     return true;
                 }
+                if *self.stop.borrow() != Stop::No {
+                    return false;
+                }
                 match self.verify(book).await {
-                    Ok(0) => return true,
+                    Ok(Verified::Well) => return true,
                     // What fell may have to go back, or others with it.
-                    Ok(_) => continue,
+                    Ok(Verified::Fell) => continue,
+                    Ok(Verified::Stopped) => {
+                        note_stop(book, &self.stop);
+                        return false;
+                    }
                     Err(problem) => {
                         let reason = format!("not verified at the end: {problem}");
                         let _ = book.tell(Fact::ReleaseStopping { reason }).await;
@@ -319,8 +334,8 @@ impl<W: World> Floor<W> {
         (nodes, true)
     }
 
-    /// Verifies every node that serves. Returns how many have fallen; they were treated as the playbook says.
-    async fn verify(&mut self, book: &mut Book<'_, W>) -> Result<usize, String> {
+    /// Verifies every node that serves. Those that have fallen were treated as the playbook says.
+    async fn verify(&mut self, book: &mut Book<'_, W>) -> Result<Verified, String> {
         let (answer, mut verified) = oneshot::channel();
         let (shared, stop) = (self.shared.clone(), self.stop.clone());
         let mut tasks = JoinSet::new();
@@ -333,9 +348,9 @@ impl<W: World> Floor<W> {
         });
         let fell = self.drive(tasks, book).await;
         match verified.try_recv() {
-            Ok(Err(problem)) if fell == 0 => Err(problem),
-            // Whoever asked to stop is told what is left to do.
-            Ok(_) | Err(_) => Ok(fell),
+            _ if fell > 0 => Ok(Verified::Fell),
+            Ok(result) => result.map(|()| Verified::Well),
+            Err(_) => Ok(Verified::Stopped),
         }
     }
 

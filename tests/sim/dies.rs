@@ -99,3 +99,18 @@ fn a_node_that_ends_last_of_all_is_noticed() {
     assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);
     assert!(matches!(ran.ends[1].1, End::Finished(Outcome::Done, 0)), "{:?}", ran.ends);
 }
+
+/// A signal comes before it is known that every node is well: that is no release that is done either.
+#[test]
+fn a_release_that_is_stopped_before_all_nodes_are_verified_is_not_done() {
+    for signal in [Fault::Signal, Fault::SignalSoon(200)] {
+        let (mut schedule, scratch) = (Schedule::plain(), scratch());
+        let whole = run(&schedule, scratch.path(), true);
+        let done = When::Event(whole.events_until("EVENT node-3 : NodeDone"));
+        schedule.faults = vec![(done, Fault::Crash(2)), (done, signal)];
+        let ran = run(&schedule, scratch.path(), true);
+        judge(&schedule, &ran, scratch.path());
+        assert!(matches!(ran.end, End::Finished(Outcome::Stopped, 10)), "{:?}", ran.end);
+        assert!(ran.events.contains(r#""go on""#), "{}", ran.events);
+    }
+}
