@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use crate::event::{Planned, Will};
 use crate::gateway::Observation;
 use crate::playbook::Order;
-use crate::spec::{NodeSpec, Spec};
+use crate::spec::{NodeSpec, Spec, names};
 use crate::survey::{Fleet, NodeFacts};
 use crate::target::WayBack;
-use crate::text::{self, count};
+use crate::text::{self, because, count};
 
 /// Which nodes the operator means.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub struct Row {
     pub down: Option<bool>,
     /// How many gateways route to it, if all could be read.
     pub routed: Option<usize>,
+    /// No connection reaches it: it costs no capacity.
+    pub serves_nobody: bool,
 }
 
 impl Selection {
@@ -94,7 +96,11 @@ impl Plan {
             gateways: fleet.gateways.iter().map(|(_, seen)| seen.clone().err()).collect(),
         };
         if spec.order == Order::OutFirst {
-            plan.rows.sort_by_key(|row| row.routed != Some(0) || row.planned.will != Will::Update);
+            plan.rows.sort_by_key(|row| match (row.planned.will, row.routed) {
+                (Will::Update, Some(0)) => 0,
+                (Will::Update, _) if row.serves_nobody => 1,
+                _ => 2,
+            });
         }
         if let Some(limit) = selection.limit {
             let updates = plan.rows.iter_mut().filter(|row| row.planned.will == Will::Update);
@@ -200,12 +206,19 @@ impl Plan {
         let mut now = usize::MAX;
         let updates: Vec<_> =
             self.rows.iter().filter(|row| row.planned.will == Will::Update).cloned().collect();
+        let dead: BTreeSet<_> = self
+            .rows
+            .iter()
+            .filter(|row| row.serves_nobody)
+            .map(|row| row.address.clone())
+            .collect();
         for (name, seen) in &fleet.gateways {
             let Ok(seen) = seen else { continue };
+            let serves = |address: &String| seen.routes_to(address) && !dead.contains(address);
             let mut routed: BTreeSet<_> = spec
                 .nodes
                 .iter()
-                .filter(|node| seen.routes_to(&node.address))
+                .filter(|node| serves(&node.address))
                 .map(|node| node.address.as_str())
                 .collect();
             now = now.min(routed.len());
@@ -215,7 +228,9 @@ impl Plan {
                 let size = spec.batches.size(batch, spec.nodes.len()).min(rest.len());
                 let (taken, later) = rest.split_at(size);
                 let costs = taken.iter().any(|row| {
-                    routed.contains(row.address.as_str()) || seen.routes_somewhere_to(&row.address)
+                    let is_missed =
+                        seen.routes_somewhere_to(&row.address) && !row.serves_nobody;
+                    routed.contains(row.address.as_str()) || is_missed
                 });
                 let left = routed
                     .iter()
@@ -224,7 +239,7 @@ impl Plan {
                 lowest = lowest.min(left);
                 if costs && left < floor && !refused {
                     refused = true;
-                    self.refusals.push(too_few(spec, name, seen, taken, left, floor));
+                    self.refusals.push(too_few(spec, name, seen, &dead, taken, left, floor));
                 }
                 routed.extend(taken.iter().map(|row| row.address.as_str()));
                 (rest, batch) = (later, batch + 1);
@@ -273,6 +288,8 @@ fn row(spec: &Spec, fleet: &Fleet, selection: &Selection, node: &NodeSpec) -> Ro
             .find(|(_, seen)| seen.as_ref().is_ok_and(|seen| !seen.routes_to(&node.address)));
         let name = seen.map_or("", |(name, _)| name.as_str());
         (Will::Update, format!("held out by {name}"))
+    } else if facts.serves_nobody() {
+        (Will::Update, "first: nothing listens at its address".to_owned())
     } else {
         (Will::Update, String::new())
     };
@@ -288,6 +305,7 @@ fn row(spec: &Spec, fleet: &Fleet, selection: &Selection, node: &NodeSpec) -> Ro
         address: node.address.clone(),
         down: facts.down,
         routed,
+        serves_nobody: facts.serves_nobody(),
     }
 }
 
@@ -369,22 +387,18 @@ fn too_few(
     spec: &Spec,
     gateway: &str,
     seen: &Observation,
+    dead: &BTreeSet<String>,
     taken: &[Row],
     left: usize,
     floor: usize,
 ) -> String {
     let taken: Vec<_> = taken.iter().map(|row| row.planned.node.as_str()).collect();
-    let missing: Vec<_> = spec
-        .nodes
-        .iter()
-        .filter(|node| !seen.routes_to(&node.address) && !taken.contains(&node.name.as_str()))
-        .map(|node| node.name.as_str())
-        .collect();
-    let because = if missing.is_empty() {
-        String::new()
-    } else {
-        format!(" ({} not routed there)", missing.join(", "))
-    };
+    let others = spec.nodes.iter().filter(|node| !taken.contains(&node.name.as_str()));
+    let (routed, unrouted): (Vec<_>, Vec<_>) =
+        others.partition(|node| seen.routes_to(&node.address));
+    let dead: Vec<_> = routed.into_iter().filter(|node| dead.contains(&node.address)).collect();
+    let because =
+        because(&[(names(&unrouted), "not routed there"), (names(&dead), "not listening")]);
     format!(
         "without {}, gateway {gateway} would route to {} of {} only, fewer than {floor}{because}",
         taken.join(", "),

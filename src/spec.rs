@@ -187,6 +187,11 @@ pub struct SpecError {
     pub error: TemplateError,
 }
 
+/// The names of nodes.
+pub(crate) fn names<'a>(nodes: &[&'a NodeSpec]) -> Vec<&'a str> {
+    nodes.iter().map(|node| node.name.as_str()).collect()
+}
+
 impl Spec {
     /// Fills in every name.
     ///

@@ -14,7 +14,7 @@ use crate::consul::{Client, Index};
 use crate::event::Pool;
 use crate::foreign::Foreign;
 use crate::gateway::{Asker, Nature, Observation, Watcher};
-use crate::health::{Gate, Try};
+use crate::health::{Gate, Try, Unreached};
 use crate::node::{Operation, Survey};
 use crate::registry::{Look, Registry};
 use crate::spec::{NodeSpec, Spec};
@@ -93,6 +93,17 @@ pub struct NodeFacts {
 }
 
 impl NodeFacts {
+    /// Whether no connection reaches it, so that it serves nobody whatever gateways route to it.
+    #[must_use]
+    pub fn serves_nobody(&self) -> bool {
+        match self.health.unreached {
+            Some(Unreached::Refused) => true,
+            // Gateways may reach what this machine does not, unless nobody reaches the machine.
+            Some(Unreached::Silent) => self.survey.is_none(),
+            None => false,
+        }
+    }
+
     /// The version that the node runs, for people: what it tells, or else the release that its link points at.
     #[must_use]
     pub fn version(&self) -> Option<String> {
@@ -247,7 +258,7 @@ async fn survey_nodes<W: World>(
             };
             let health = async {
                 let silent = || Try { problem: Some("no answer".into()), ..Try::default() };
-                let attempt = tokio::time::timeout(patience, gate.attempt(&mut index)).await;
+                let attempt = tokio::time::timeout(patience, gate.look(&mut index)).await;
                 attempt.unwrap_or_else(|_| silent())
             };
             let (survey, health) = tokio::join!(survey, health);

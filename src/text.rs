@@ -26,6 +26,14 @@ pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// Says in brackets which have what problem; nothing, if none has one.
+#[must_use]
+pub fn because(problems: &[(Vec<&str>, &str)]) -> String {
+    let told = problems.iter().filter(|(names, _)| !names.is_empty());
+    let told: Vec<_> = told.map(|(names, what)| format!("{} {what}", names.join(", "))).collect();
+    if told.is_empty() { String::new() } else { format!(" ({})", told.join("; ")) }
+}
+
 /// Renders a size in binary units: `812 B`, `38.2 MiB`.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "one decimal of a size needs no more")]

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::node::{Bound, NodeRun, Trouble};
+use super::node::{Bound, Looked, NodeRun, Trouble};
 use super::pool::Part;
 use super::run::Mode;
 use crate::event::{Fact, Step};
 use crate::gateway::Observation;
-use crate::spec::{NodeSpec, Spec};
-use crate::text::count;
+use crate::spec::{Spec, names};
+use crate::text::{because, count};
 use crate::world::World;
 
 /// How long to wait for nodes that a gateway holds out for the moment.
@@ -65,16 +65,8 @@ pub(super) fn objection(
     }
     let (unwell, gone): (Vec<_>, Vec<_>) =
         gone.into_iter().partition(|node| unwell.contains(&node.address));
-    let told = |nodes: &[&NodeSpec], what: &str| {
-        let names: Vec<_> = nodes.iter().map(|node| node.name.as_str()).collect();
-        (!names.is_empty()).then(|| format!("{} {what}", names.join(", ")))
-    };
-    let because: Vec<_> = [told(&gone, "not routed there"), told(&unwell, "not healthy")]
-        .into_iter()
-        .flatten()
-        .collect();
     let because =
-        if because.is_empty() { String::new() } else { format!(" ({})", because.join("; ")) };
+        because(&[(names(&gone), "not routed there"), (names(&unwell), "not healthy")]);
     Some(format!(
         "{gateway} would route to {} only, fewer than {floor}{because}",
         count(stay.len(), "node"),
@@ -102,7 +94,8 @@ impl<W: World> NodeRun<W> {
             }
             let problem = match self.try_to_take(looks).await {
                 Ok(routed) => {
-                    self.looked = Some(Instant::now());
+                    let is_dead = self.shared.pool.is_dead(&self.node);
+                    self.looked = Some(Looked { at: Instant::now(), is_dead });
                     self.shared.pool.leave(&self.node.name);
                     return self.record(Some(step), Fact::CapacitySeen { routed }).await;
                 }
@@ -120,13 +113,13 @@ impl<W: World> NodeRun<W> {
 
     /// Looks again if the last look is not fresh. Returns whether the node may still leave; if not, it stays.
     pub(super) async fn may_still_leave(&mut self) -> bool {
-        if self.looked.is_none_or(|looked| looked.elapsed() < FRESH) {
+        let Some(looked) = self.looked.filter(|looked| looked.at.elapsed() >= FRESH) else {
             return true;
-        }
+        };
         self.shared.capacity.lock().await.is_back(&self.node.address);
         let leaves = self.try_to_take(1).await.is_ok();
         if leaves {
-            self.looked = Some(Instant::now());
+            self.looked = Some(Looked { at: Instant::now(), ..looked });
         } else if self.bound != Bound::Out {
             self.shared.pool.join(&self.node.name, Part::Other);
         }
@@ -179,13 +172,16 @@ impl<W: World> NodeRun<W> {
         let (spec, address) = (&self.shared.spec, &self.node.address);
         let mut capacity = self.shared.capacity.lock().await;
         let unwell = self.shared.pool.unwell(spec);
+        let was_dead = self.looked.is_some_and(|looked| looked.is_dead);
+        let is_dead = was_dead || self.shared.pool.is_dead(&self.node);
         let mut routed = BTreeMap::new();
         for gateway in (0..looks).flat_map(|_| &self.shared.gateways) {
             let name = gateway.name();
             let seen = gateway.observe().await;
             let seen = seen.map_err(|error| format!("{name} cannot be read: {error}"))?;
             // One that leaves for good must not be the last one that could serve, whether it does or not.
-            if self.bound != Bound::Out && !is_missed(&seen, &capacity.leaving, address) {
+            let is_missed = !is_dead && is_missed(&seen, &capacity.leaving, address);
+            if self.bound != Bound::Out && !is_missed {
                 routed.insert(name.to_owned(), seen.serving(spec));
                 continue;
             }

@@ -50,10 +50,18 @@ pub(super) struct NodeRun<W> {
     /// What need not be done again; nothing is known of a node that is not taken up again.
     done: Option<Vec<Step>>,
     /// When the gateways were looked at last whether it may leave.
-    pub(super) looked: Option<Instant>,
+    pub(super) looked: Option<Looked>,
     /// Until when the node may be proven out anew, once it had to be: all repeated proofs of one way together have that
     /// time.
     again_until: Option<Instant>,
+}
+
+/// A look at the gateways after which a node may leave.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Looked {
+    pub(super) at: Instant,
+    /// Nothing listened at its address: nobody misses it.
+    pub(super) is_dead: bool,
 }
 
 /// Where a node is bound.

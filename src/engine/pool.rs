@@ -2,8 +2,9 @@
 //!
 //! A node that is done and fails afterwards has failed like any other: it stops the release, leaves rotation if enough others
 //! serve, and goes back where the playbook asks for it. It fails when its own check fails, or when a gateway no longer routes
-//! to it. A node that the release has not come to yet, or leaves alone, no longer counts as one that serves. A node that never
-//! passed its check is not judged: what brings the new version may have changed the check as well.
+//! to it. A node that the release has not come to yet, or leaves alone, no longer counts as one that serves. The check of a
+//! node that never passed it is not judged, since what brings the new version may have changed the check as well; whether the
+//! node can be connected to is.
 //!
 //! The questions are bounded: a node is asked less often the longer it is well, whatever the number of nodes.
 
@@ -21,7 +22,7 @@ use super::run::Shared;
 use crate::consul::Index;
 use crate::event::Failure;
 use crate::gateway::Observation;
-use crate::health::{self, BODY_SHOWN, Gate, Try};
+use crate::health::{self, BODY_SHOWN, Gate, Try, Unreached};
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
 use crate::world::World;
@@ -72,6 +73,8 @@ struct Member {
     /// Failures in a row.
     failures: u32,
     has_passed: bool,
+    /// No connection reaches it.
+    serves_nobody: bool,
     /// What its last check found wrong.
     problem: Option<String>,
     /// Since when a gateway shows it as not routed, by gateway.
@@ -90,6 +93,8 @@ pub(super) enum Part {
     RolledBack,
     /// The release has not come to it, or leaves it alone.
     Other,
+    /// The release leaves it alone because it cannot be used, as when ssh does not reach its machine.
+    Blocked,
 }
 
 impl Member {
@@ -100,6 +105,7 @@ impl Member {
             checked: None,
             failures: 0,
             has_passed: false,
+            serves_nobody: false,
             problem: None,
             unrouted: BTreeMap::new(),
             has_fallen: false,
@@ -108,11 +114,30 @@ impl Member {
 
     /// When it fails, that is a failure of the release.
     fn counts(&self) -> bool {
-        self.part != Part::Other
+        !matches!(self.part, Part::Other | Part::Blocked)
+    }
+
+    /// What is found wrong with it shows that it does not serve.
+    fn is_judged(&self) -> bool {
+        self.has_passed || self.serves_nobody || self.counts()
     }
 
     fn is_unwell(&self, fall: u32) -> bool {
-        self.has_fallen || (self.failures >= fall && (self.has_passed || self.counts()))
+        self.has_fallen || (self.failures >= fall && self.is_judged())
+    }
+
+    /// Its checks have shown whether it serves, as far as they can.
+    fn is_settled(&self, fall: u32) -> bool {
+        match self.problem {
+            None => self.has_passed,
+            // Without a failure it could not be asked.
+            Some(_) => self.failures == 0 || !self.is_judged() || self.is_unwell(fall),
+        }
+    }
+
+    /// Nobody would miss it.
+    fn is_dead(&self, fall: u32) -> bool {
+        self.serves_nobody && self.is_unwell(fall)
     }
 
     /// How it failed, for the report.
@@ -121,7 +146,7 @@ impl Member {
         let since = match self.part {
             Part::Done => format!(", {since} after it was done"),
             Part::RolledBack => format!(", {since} after it was rolled back"),
-            Part::AsPlanned | Part::Other => String::new(),
+            Part::AsPlanned | Part::Other | Part::Blocked => String::new(),
         };
         Failure { reason: format!("{what}{since}"), ..Failure::default() }
     }
@@ -154,6 +179,7 @@ impl Pool {
                 Some(Phase::Done | Phase::Skipped) => Part::AsPlanned,
                 Some(Phase::RolledBack) => Part::RolledBack,
                 Some(Phase::Waiting | Phase::LeftOut) | None if !is_out => Part::Other,
+                Some(Phase::Blocked) if !is_out => Part::Blocked,
                 _ => continue,
             };
             members.insert(node.name.clone(), Member::new(part));
@@ -187,6 +213,21 @@ impl Pool {
             members.get(&node.name).is_some_and(|member| member.is_unwell(node.health.fall))
         };
         spec.nodes.iter().filter(unwell).map(|node| node.address.clone()).collect()
+    }
+
+    /// Whether nobody would miss this node: nothing listens there.
+    pub(super) fn is_dead(&self, node: &NodeSpec) -> bool {
+        self.members().get(&node.name).is_some_and(|member| member.is_dead(node.health.fall))
+    }
+
+    /// The nodes of which it is not known whether they serve.
+    fn unsettled(&self, spec: &Spec) -> Vec<String> {
+        let members = self.members();
+        let is_unsettled = |node: &&NodeSpec| {
+            let member = members.get(&node.name).filter(|member| !member.counts());
+            member.is_some_and(|member| !member.is_settled(node.health.fall))
+        };
+        spec.nodes.iter().filter(is_unsettled).map(|node| node.name.clone()).collect()
     }
 
     /// Every node that serves, as far as it is known.
@@ -234,7 +275,7 @@ impl Pool {
         let members = self.members();
         members.iter().find_map(|(name, member)| {
             let problem = member.problem.as_ref().filter(|_| !member.has_fallen)?;
-            (member.counts() || member.has_passed).then(|| format!("{name}: {problem}"))
+            member.is_judged().then(|| format!("{name}: {problem}"))
         })
     }
 
@@ -258,18 +299,21 @@ impl Pool {
         let Some(member) = member.filter(|member| !member.has_fallen) else { return Shown::Enough };
         let wrong_version = found.wrong_version.filter(|_| member.counts());
         member.problem = found.problem.or(wrong_version);
+        member.serves_nobody = match found.unreached {
+            Some(Unreached::Refused) => true,
+            // Gateways may reach what this machine does not, unless nobody reaches the machine.
+            Some(Unreached::Silent) => member.part == Part::Blocked,
+            None => false,
+        };
         let Some(problem) = member.problem.clone() else {
             (member.failures, member.has_passed) = (0, true);
             return Shown::Enough;
         };
-        if found.is_unasked {
+        if !member.serves_nobody && found.is_unasked {
             return Shown::Enough;
         }
         member.failures += 1;
-        if !member.has_passed && !member.counts() {
-            return Shown::Enough;
-        }
-        if !member.is_unwell(node.health.fall) {
+        if member.is_judged() && !member.is_unwell(node.health.fall) {
             return Shown::Doubt;
         }
         if !member.counts() {
@@ -341,6 +385,11 @@ impl<W: World> Shared<W> {
         tokio::join!(checks, routes);
     }
 
+    /// Asks the nodes of which it is not known whether they serve.
+    pub(super) async fn settle(self: &Arc<Self>) {
+        self.check(self.pool.unsettled(&self.spec), true).await;
+    }
+
     /// Asks the nodes that are done, and the gateways about them, until it is known whether each is well. What is not is
     /// counted as failed when this returns.
     pub(super) async fn verify_done(self: &Arc<Self>) {
@@ -385,10 +434,10 @@ impl<W: World> Shared<W> {
                 node: node.clone(),
                 mark: None,
                 sudo: self.spec.sudo,
-                any_version: part == Part::Other,
+                any_version: matches!(part, Part::Other | Part::Blocked),
                 same_version: false,
             };
-            let found = gate.attempt(&mut Index::default()).await;
+            let found = gate.look(&mut Index::default()).await;
             match self.pool.note(node, part, found) {
                 Shown::Fallen(failure) => return self.fell(name, part, failure),
                 Shown::Doubt if decide => tokio::time::sleep(node.health.interval).await,
@@ -401,7 +450,7 @@ impl<W: World> Shared<W> {
     fn member(&self, name: &str, part: Part) -> Option<&NodeSpec> {
         match part {
             Part::RolledBack => self.spec.back.get(name).or_else(|| self.spec.node(name)),
-            Part::Done | Part::AsPlanned | Part::Other => self.spec.node(name),
+            Part::Done | Part::AsPlanned | Part::Other | Part::Blocked => self.spec.node(name),
         }
     }
 

@@ -222,11 +222,13 @@ impl Release {
 
     /// The nodes whose turn comes next, at most `size`; none when the release stops or nothing is left.
     #[must_use]
-    pub fn next_batch(&self, size: usize) -> Vec<String> {
+    pub fn next_batch(&self, size: usize, is_dead: impl Fn(&str) -> bool) -> Vec<String> {
         if self.stopping.is_some() {
             return Vec::new();
         }
-        let rank = |node: &NodeState| (node.down != Some(true), !node.resumed);
+        let rank = |name: &str, node: &NodeState| {
+            (node.down != Some(true) && !is_dead(name), !node.resumed)
+        };
         let waiting =
             |(_, node): &(&str, &NodeState)| node.phase == Phase::Waiting && !node.goes_back();
         let mut waiting: Vec<_> = self.in_order().filter(waiting).collect();
@@ -236,8 +238,8 @@ impl Release {
                 |name: &str| self.planned().iter().any(|own| own.node == name && own.was_out);
             waiting.retain(|(name, node)| node.resumed || was_out(name));
         }
-        // Who is out costs no capacity; then those that were begun already.
-        waiting.sort_by_key(|(_, node)| rank(node));
+        // What is out or dead costs no capacity; then those that were begun already.
+        waiting.sort_by_key(|(name, node)| rank(name, node));
         waiting.into_iter().take(size).map(|(name, _)| name.to_owned()).collect()
     }
 

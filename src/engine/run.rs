@@ -259,7 +259,7 @@ impl<W: World> Floor<W> {
         if spec.artifact.is_none() || spec.stops_after(book.release.failures()) {
             return true;
         }
-        let waiting: Vec<_> = book.release.next_batch(usize::MAX);
+        let waiting: Vec<_> = book.release.next_batch(usize::MAX, |_| false);
         let mut tasks = JoinSet::new();
         let places = Arc::new(tokio::sync::Semaphore::new(super::stage::AT_ONCE));
         for name in waiting {
@@ -275,8 +275,8 @@ impl<W: World> Floor<W> {
     /// that could be verified.
     async fn take_all(&mut self, book: &mut Book<'_, W>) -> bool {
         while book.failed.is_none() {
-            // Nodes that fell between two batches.
-            self.drive(JoinSet::new(), book).await;
+            // Nodes may have fallen between two batches.
+            self.settle(book).await;
             note_stop(book, &self.stop);
             let (nodes, back) = self.next(book);
             if nodes.is_empty() {
@@ -317,6 +317,19 @@ impl<W: World> Floor<W> {
         true
     }
 
+    /// Finds out which nodes serve: those that do not are taken first.
+    async fn settle(&mut self, book: &mut Book<'_, W>) {
+        let (shared, stop) = (self.shared.clone(), self.stop.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = shared.settle() => {}
+                () = stopped_for(stop, Duration::ZERO) => {}
+            }
+        });
+        self.drive(tasks, book).await;
+    }
+
     /// The nodes that are taken next, and whether they go back.
     fn next(&self, book: &Book<'_, W>) -> (Vec<String>, bool) {
         let spec = &self.shared.spec;
@@ -329,7 +342,10 @@ impl<W: World> Floor<W> {
         let turns = |name: &str| all && spec.back.contains_key(name);
         let nodes = if asked { Vec::new() } else { book.release.next_back(size, turns) };
         if nodes.is_empty() && !failed {
-            return (book.release.next_batch(size), false);
+            let is_dead = |name: &str| {
+                spec.node(name).is_some_and(|node| self.shared.pool.is_dead(node))
+            };
+            return (book.release.next_batch(size, is_dead), false);
         }
         (nodes, true)
     }

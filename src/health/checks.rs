@@ -29,6 +29,17 @@ pub struct Try {
     pub version: Option<Foreign>,
     /// The problem is that the node could not be asked, which proves nothing about it.
     pub is_unasked: bool,
+    /// What became of a connection to the node's own address, where one was tried and failed.
+    pub unreached: Option<Unreached>,
+}
+
+/// Why there is no connection to the address that gateways route to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreached {
+    /// It was refused: nothing listens there.
+    Refused,
+    /// There was no answer, or no way there. Gateways may have one.
+    Silent,
 }
 
 impl Try {
@@ -82,6 +93,21 @@ pub fn identity_of(place: &IdentityPlace, reply: &Reply) -> Option<Foreign> {
 }
 
 impl<W: World> Gate<W> {
+    /// Asks every check once; when one fails, tries to connect to the node's own address, too. A node that no connection
+    /// reaches serves nobody, whether the check is one that it ever passed or not.
+    pub async fn look(&self, index: &mut Index) -> Try {
+        let found = self.attempt(index).await;
+        if found.problem.is_none() {
+            return found;
+        }
+        let connection =
+            self.world.exchange(&self.node.address, &[], self.node.health.timeout).await;
+        let unreached = connection.err().map(|error| {
+            if error.is_refused() { Unreached::Refused } else { Unreached::Silent }
+        });
+        Try { unreached, ..found }
+    }
+
     /// Asks every check once, all at the same time; the first problem in the playbook's order counts.
     pub async fn attempt(&self, index: &mut Index) -> Try {
         let health = &self.node.health;

@@ -24,7 +24,7 @@ use crate::text;
 use crate::world::{Command, World};
 
 pub(crate) use checks::describe;
-pub use checks::{Try, identity_of};
+pub use checks::{Try, identity_of, Unreached};
 pub use streak::Streak;
 
 use tries::Tries;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::{Finished, Lines, Outcome};
-use crate::health::Try;
+use crate::health::{Try, Unreached};
 use crate::node::Survey;
 use crate::playbook::load_text;
 use crate::registry::Look;
@@ -83,6 +83,48 @@ fn nodes_that_are_out_go_first_and_cost_no_capacity() {
     assert!(plan.rows[0].planned.was_out);
     assert_eq!((plan.routed_now, plan.lowest), (2, 2));
     assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
+}
+
+/// What a look at a node's health says when a connection to its address fails, too.
+fn unreached(how: Unreached) -> Try {
+    let problem = Some("connection refused".into());
+    Try { problem, unreached: Some(how), ..Try::default() }
+}
+
+#[test]
+fn node_that_no_connection_reaches_goes_first_and_does_not_count() {
+    let with = |settings: &str, dead: &[&str]| {
+        let spec = spec(settings);
+        let mut fleet = fleet(&spec);
+        for name in dead {
+            fleet.nodes.get_mut(*name).expect("known").health = unreached(Unreached::Refused);
+        }
+        plan(&spec, &fleet)
+    };
+    let one = with("strategy: { min_available: 1 }", &["c"]);
+    assert_eq!(order(&one), [("c", Will::Update), ("a", Will::Update), ("b", Will::Update)]);
+    assert_eq!((one.routed_now, one.lowest), (2, 2));
+    assert!(one.refusals.is_empty(), "{:?}", one.refusals);
+
+    let few = with("strategy: { order: listed, min_available: 2 }", &["c"]);
+    let told = "without a, gateway gw-1 would route to 1 of 3 nodes only, fewer than 2 (c not listening)";
+    assert_eq!(few.refusals[0], told);
+
+    let all = with("strategy: { min_available: 1 }", &["a", "b", "c"]);
+    assert!(all.refusals.is_empty(), "nobody is served: {:?}", all.refusals);
+}
+
+/// Gateways may reach what this machine does not; ssh does not reach a machine that is gone either.
+#[test]
+fn node_that_does_not_answer_counts_unless_its_machine_is_gone() {
+    let spec = spec("strategy: { max_failures: 1 }");
+    let mut fleet = fleet(&spec);
+    let facts = fleet.nodes.get_mut("c").expect("known");
+    facts.health = unreached(Unreached::Silent);
+    assert_eq!(plan(&spec, &fleet).routed_now, 3);
+    let facts = fleet.nodes.get_mut("c").expect("known");
+    (facts.survey, facts.problem) = (None, Some("ssh: no answer".into()));
+    assert_eq!(plan(&spec, &fleet).routed_now, 2);
 }
 
 #[test]

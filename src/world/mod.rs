@@ -236,6 +236,14 @@ pub enum HttpError {
     Broken(String),
 }
 
+impl HttpError {
+    /// Whether the other side refused the connection: nothing listens there.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::NotSent(problem) if problem.contains("connection refused"))
+    }
+}
+
 /// Where commands run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

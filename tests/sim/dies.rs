@@ -114,3 +114,31 @@ fn a_release_that_is_stopped_before_all_nodes_are_verified_is_not_done() {
         assert!(ran.events.contains(r#""go on""#), "{}", ran.events);
     }
 }
+
+/// Nothing listens at a node, and no gateway checks it: the node that serves waits for it.
+#[test]
+fn node_that_is_dead_from_the_start_is_updated_first() {
+    for killed in [When::At(0), When::Event(2)] {
+        let (mut schedule, scratch) = (Schedule::plain(), scratch());
+        (schedule.shape.nodes, schedule.shape.min_available) = (2, 1);
+        schedule.faults = vec![(killed, Fault::Crash(1))];
+        let ran = run(&schedule, scratch.path(), true);
+        judge(&schedule, &ran, scratch.path());
+        assert!(matches!(ran.end, End::Finished(Outcome::Done, 0)), "{killed:?}: {:?}", ran.end);
+        let taken = ran.events.lines().find(|line| line.contains(r#""type":"batch.started""#));
+        assert!(taken.is_some_and(|line| line.contains(r#""nodes":["node-2"]"#)), "{taken:?}");
+    }
+}
+
+/// Nothing listens at a node that the operator has left out: what is not well is not told as done.
+#[test]
+fn node_that_is_dead_and_left_out_keeps_a_release_from_being_done() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    (schedule.shape.min_available, schedule.shape.left_out) = (1, vec![2]);
+    schedule.faults = vec![(When::At(0), Fault::Crash(2))];
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);
+    let told = "not verified at the end: node-3: connection refused";
+    assert!(ran.events.contains(told), "{}", ran.events);
+}

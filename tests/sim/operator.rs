@@ -165,7 +165,7 @@ impl Operator {
         let (playbook, inputs) = (self.site.playbook.clone(), self.site.inputs.clone());
         let spec = Arc::new(Spec::new(&playbook, &inputs).expect("a complete playbook"));
         let fleet = self.look(&spec).await?;
-        let plan = Plan::new(&spec, &fleet, &Selection::default());
+        let plan = Plan::new(&spec, &fleet, &self.site.selection);
         let way = self.way_back(&spec, &playbook, &fleet).await;
         let spec = target::spec(&playbook, &inputs, &[], &way.targets).expect("a playbook");
         if !plan.refusals.is_empty() {

@@ -48,7 +48,7 @@ pub(crate) struct Shape {
     pub(crate) identity: bool,
     again: Again,
     batches: String,
-    min_available: usize,
+    pub(crate) min_available: usize,
     pub(crate) max_failures: usize,
     drain: &'static str,
     pub(crate) drain_timeout: u64,
@@ -62,6 +62,8 @@ pub(crate) struct Shape {
     pub(crate) health_deadline: u64,
     /// Nodes that are out from the start.
     pub(crate) out: Vec<usize>,
+    /// Nodes that the operator leaves out.
+    pub(crate) left_out: Vec<usize>,
     /// Nodes that run the new version already.
     pub(crate) done: Vec<usize>,
     /// Between two requests through a worker, at most.
@@ -107,6 +109,7 @@ impl Shape {
             health_interval: 500,
             health_deadline: 30_000,
             out: Vec::new(),
+            left_out: Vec::new(),
             done: Vec::new(),
             pause: 100,
             slow_of: 20,
@@ -174,6 +177,7 @@ impl Shape {
             health_interval: one(rng, &[200, 500, 1_000]),
             health_deadline: 30_000,
             out,
+            left_out: Vec::new(),
             done: if artifact { done } else { Vec::new() },
             pause: one(rng, &[60, 120, 300]),
             slow_of: one(rng, &[0, 10, 30]),

@@ -10,6 +10,7 @@ use rollgate::consul::{Client, Settings};
 use rollgate::event::Started;
 use rollgate::foreign::Recorded;
 use rollgate::lock::Holder;
+use rollgate::plan::Selection;
 use rollgate::playbook::{Playbook, load_text};
 use rollgate::spec::{ArtifactSpec, Digest, Inputs};
 use rollgate::world::World;
@@ -53,6 +54,7 @@ pub(crate) fn old_release() -> String {
 /// A playbook with everything that it needs.
 pub(crate) struct Site {
     pub(crate) playbook: Playbook,
+    pub(crate) selection: Selection,
     pub(crate) inputs: Inputs,
     pub(crate) consul: Arc<Client<Sim>>,
 }
@@ -74,7 +76,9 @@ impl Site {
             ..Settings::from_environment(|_| None).expect("settings")
         };
         let consul = Arc::new(Client::new(sim.clone(), settings));
-        Self { playbook: loaded.playbook, inputs, consul }
+        let skip = schedule.shape.left_out.iter().map(|node| format!("node-{}", node + 1));
+        let selection = Selection { skip: skip.collect(), ..Selection::default() };
+        Self { playbook: loaded.playbook, selection, inputs, consul }
     }
 
     /// The release that brought what runs when a schedule begins, as its journal would tell.

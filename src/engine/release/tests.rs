@@ -107,14 +107,14 @@ const FULL: [Step; 9] = [
 #[test]
 fn nodes_are_taken_in_the_planned_order_and_skipped_ones_never() {
     let mut story = Story::new();
-    assert_eq!(story.release.next_batch(1), ["b"]);
-    assert_eq!(story.release.next_batch(5), ["b", "a"]);
+    assert_eq!(story.release.next_batch(1, |_| false), ["b"]);
+    assert_eq!(story.release.next_batch(5, |_| false), ["b", "a"]);
     story.batch(&["b"]).expect("taken");
-    assert_eq!(story.release.next_batch(5), ["a"]);
+    assert_eq!(story.release.next_batch(5, |_| false), ["a"]);
     assert!(story.batch(&["c"]).is_err(), "a skipped node is not taken");
     let stopping = Fact::ReleaseStopping { reason: "SIGINT".into() };
     story.tell(None, None, stopping).expect("stops");
-    assert!(story.release.next_batch(5).is_empty());
+    assert!(story.release.next_batch(5, |_| false).is_empty());
     assert!(story.batch(&["a"]).is_err(), "nothing is taken while it stops");
 }
 
@@ -338,8 +338,8 @@ fn who_is_out_is_taken_up_first() {
     let nodes = vec![found("b", false), found("a", true)];
     let resumed = crate::event::Resumed { actor: "me".into(), nodes };
     story.tell(None, None, Fact::ReleaseResumed(resumed)).expect("goes on");
-    assert_eq!(story.release.next_batch(1), ["a"]);
-    assert_eq!(story.release.next_batch(5), ["a", "b"]);
+    assert_eq!(story.release.next_batch(1, |_| false), ["a"]);
+    assert_eq!(story.release.next_batch(5, |_| false), ["a", "b"]);
 }
 
 /// It was enabled already, and only what is left is proven again.
