@@ -228,8 +228,7 @@ impl Plan {
                 let size = spec.batches.size(batch, spec.nodes.len()).min(rest.len());
                 let (taken, later) = rest.split_at(size);
                 let costs = taken.iter().any(|row| {
-                    let is_missed =
-                        seen.routes_somewhere_to(&row.address) && !row.serves_nobody;
+                    let is_missed = seen.routes_somewhere_to(&row.address) && !row.serves_nobody;
                     routed.contains(row.address.as_str()) || is_missed
                 });
                 let left = routed

@@ -65,8 +65,7 @@ pub(super) fn objection(
     }
     let (unwell, gone): (Vec<_>, Vec<_>) =
         gone.into_iter().partition(|node| unwell.contains(&node.address));
-    let because =
-        because(&[(names(&gone), "not routed there"), (names(&unwell), "not healthy")]);
+    let because = because(&[(names(&gone), "not routed there"), (names(&unwell), "not healthy")]);
     Some(format!(
         "{gateway} would route to {} only, fewer than {floor}{because}",
         count(stay.len(), "node"),

@@ -65,7 +65,11 @@ pub(super) fn conclude<W: World>(
         (Outcome::Degraded, 22)
     } else if release.failures() > 0 && old_everywhere {
         (Outcome::RolledBack, 21)
-    } else if release.failures() > 0 || book.unwritten.is_some() || stalled || (!verified && !stopped) {
+    } else if release.failures() > 0
+        || book.unwritten.is_some()
+        || stalled
+        || (!verified && !stopped)
+    {
         (Outcome::Failed, 20)
     } else {
         (Outcome::Stopped, 10)

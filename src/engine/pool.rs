@@ -1,10 +1,12 @@
 //! The nodes that serve while others are updated: they are watched until the release ends.
 //!
 //! A node that is done and fails afterwards has failed like any other: it stops the release, leaves rotation if enough others
-//! serve, and goes back where the playbook asks for it. It fails when its own check fails, or when a gateway no longer routes
-//! to it. A node that the release has not come to yet, or leaves alone, no longer counts as one that serves. The check of a
-//! node that never passed it is not judged, since what brings the new version may have changed the check as well; whether the
-//! node can be connected to is.
+//! serve, and goes back where the playbook asks for it. It fails when its own check fails, when its process ends, even if a
+//! supervisor starts another one at once, or when a gateway no longer routes to it.
+//!
+//! A node that the release has not come to yet, or leaves alone, no longer counts as one that serves once it fails. The check
+//! of a node that never passed it is not judged, since what brings the new version may have changed the check as well; whether
+//! the node can be connected to is.
 //!
 //! The questions are bounded: a node is asked less often the longer it is well, whatever the number of nodes.
 
@@ -23,6 +25,7 @@ use crate::consul::Index;
 use crate::event::Failure;
 use crate::gateway::Observation;
 use crate::health::{self, BODY_SHOWN, Gate, Try, Unreached};
+use crate::node::Mark;
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
 use crate::world::World;
@@ -49,6 +52,9 @@ const CHECKED_FIRST: usize = 64;
 /// For how long a gateway may show a node that is done as not routed, beyond twice its lag: it may be reloading.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a look at a node's processes may take. What is not seen in time proves nothing.
+const PROCESS_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Between two looks at a gateway that does not show what it should.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -63,6 +69,9 @@ pub(super) struct Pool {
     first_fallen: OnceLock<String>,
 }
 
+/// Processes that listen on a node's port: each one's id and start.
+type Processes = BTreeSet<(u32, Mark)>;
+
 /// A node that serves.
 #[derive(Debug, Clone)]
 struct Member {
@@ -75,6 +84,8 @@ struct Member {
     has_passed: bool,
     /// No connection reaches it.
     serves_nobody: bool,
+    /// The processes that listened when it was last looked at, where they could be seen.
+    processes: Option<Processes>,
     /// What its last check found wrong.
     problem: Option<String>,
     /// Since when a gateway shows it as not routed, by gateway.
@@ -97,6 +108,13 @@ pub(super) enum Part {
     Blocked,
 }
 
+impl Part {
+    /// When the node fails, that is a failure of the release.
+    fn counts(self) -> bool {
+        !matches!(self, Self::Other | Self::Blocked)
+    }
+}
+
 impl Member {
     fn new(part: Part) -> Self {
         Self {
@@ -106,15 +124,15 @@ impl Member {
             failures: 0,
             has_passed: false,
             serves_nobody: false,
+            processes: None,
             problem: None,
             unrouted: BTreeMap::new(),
             has_fallen: false,
         }
     }
 
-    /// When it fails, that is a failure of the release.
     fn counts(&self) -> bool {
-        !matches!(self.part, Part::Other | Part::Blocked)
+        self.part.counts()
     }
 
     /// What is found wrong with it shows that it does not serve.
@@ -293,10 +311,20 @@ impl Pool {
     }
 
     /// Takes in what a check of `node`, in that part, found.
-    fn note(&self, node: &NodeSpec, part: Part, found: Try) -> Shown {
+    fn note(&self, node: &NodeSpec, part: Part, found: Try, processes: Option<Processes>) -> Shown {
         let mut members = self.members();
         let member = members.get_mut(&node.name).filter(|member| member.part == part);
         let Some(member) = member.filter(|member| !member.has_fallen) else { return Shown::Enough };
+        if let Some(now) = processes.filter(|_| member.counts())
+            && let Some(before) = member.processes.replace(now.clone())
+            && before.is_disjoint(&now)
+        {
+            member.has_fallen = true;
+            let pid = |processes: &Processes| processes.first().map_or(0, |(pid, _)| *pid);
+            let (before, now) = (pid(&before), pid(&now));
+            let what = format!("its process has ended: pid {now} listens instead of pid {before}");
+            return Shown::Fallen(member.failure(&what));
+        }
         let wrong_version = found.wrong_version.filter(|_| member.counts());
         member.problem = found.problem.or(wrong_version);
         member.serves_nobody = match found.unreached {
@@ -437,8 +465,15 @@ impl<W: World> Shared<W> {
                 any_version: matches!(part, Part::Other | Part::Blocked),
                 same_version: false,
             };
-            let found = gate.look(&mut Index::default()).await;
-            match self.pool.note(node, part, found) {
+            let processes = async {
+                if !part.counts() {
+                    return None;
+                }
+                tokio::time::timeout(PROCESS_TIMEOUT, gate.owners()).await.ok().flatten()
+            };
+            let mut index = Index::default();
+            let (found, processes) = tokio::join!(gate.look(&mut index), processes);
+            match self.pool.note(node, part, found, processes) {
                 Shown::Fallen(failure) => return self.fell(name, part, failure),
                 Shown::Doubt if decide => tokio::time::sleep(node.health.interval).await,
                 Shown::Doubt | Shown::Enough => return,

@@ -342,9 +342,8 @@ impl<W: World> Floor<W> {
         let turns = |name: &str| all && spec.back.contains_key(name);
         let nodes = if asked { Vec::new() } else { book.release.next_back(size, turns) };
         if nodes.is_empty() && !failed {
-            let is_dead = |name: &str| {
-                spec.node(name).is_some_and(|node| self.shared.pool.is_dead(node))
-            };
+            let is_dead =
+                |name: &str| spec.node(name).is_some_and(|node| self.shared.pool.is_dead(node));
             return (book.release.next_batch(size, is_dead), false);
         }
         (nodes, true)

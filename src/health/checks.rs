@@ -102,9 +102,9 @@ impl<W: World> Gate<W> {
         }
         let connection =
             self.world.exchange(&self.node.address, &[], self.node.health.timeout).await;
-        let unreached = connection.err().map(|error| {
-            if error.is_refused() { Unreached::Refused } else { Unreached::Silent }
-        });
+        let unreached = connection
+            .err()
+            .map(|error| if error.is_refused() { Unreached::Refused } else { Unreached::Silent });
         Try { unreached, ..found }
     }
 

@@ -10,7 +10,7 @@ mod checks;
 mod streak;
 mod tries;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::text;
 use crate::world::{Command, World};
 
 pub(crate) use checks::describe;
-pub use checks::{Try, identity_of, Unreached};
+pub use checks::{Try, Unreached, identity_of};
 pub use streak::Streak;
 
 use tries::Tries;
@@ -230,6 +230,13 @@ impl<W: World> Gate<W> {
         let process = &listener.owners[0];
         let age = text::duration(process.age(listener.mark));
         Ok(format!("pid {}, started {age} ago by this release, owns :{port}", process.pid))
+    }
+
+    /// The processes that listen on the node's port, each with its start; `None` where they cannot be seen.
+    pub async fn owners(&self) -> Option<BTreeSet<(u32, Mark)>> {
+        let listener = self.listener().await.ok()?;
+        let owners = listener.owners.iter().map(|process| (process.pid, process.started));
+        Some(owners.collect()).filter(|owners: &BTreeSet<_>| !owners.is_empty())
     }
 
     async fn listener(&self) -> Result<Listener, String> {

@@ -107,7 +107,8 @@ fn node_that_no_connection_reaches_goes_first_and_does_not_count() {
     assert!(one.refusals.is_empty(), "{:?}", one.refusals);
 
     let few = with("strategy: { order: listed, min_available: 2 }", &["c"]);
-    let told = "without a, gateway gw-1 would route to 1 of 3 nodes only, fewer than 2 (c not listening)";
+    let told =
+        "without a, gateway gw-1 would route to 1 of 3 nodes only, fewer than 2 (c not listening)";
     assert_eq!(few.refusals[0], told);
 
     let all = with("strategy: { min_available: 1 }", &["a", "b", "c"]);

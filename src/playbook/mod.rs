@@ -224,7 +224,8 @@ pub struct Strategy {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// Nodes that are already out of rotation, for they cost no capacity; then as in the playbook.
+    /// Nodes that are already out of rotation, then those at which nothing listens, for they cost no capacity; then as in the
+    /// playbook.
     #[default]
     OutFirst,
     /// As in the playbook.

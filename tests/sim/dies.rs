@@ -142,3 +142,17 @@ fn node_that_is_dead_and_left_out_keeps_a_release_from_being_done() {
     let told = "not verified at the end: node-3: connection refused";
     assert!(ran.events.contains(told), "{}", ran.events);
 }
+
+/// It ends when its node is done and before the next one is stopped. A supervisor starts it again at once, so that hardly any
+/// check finds it gone.
+#[test]
+fn one_that_ends_and_is_started_again_costs_one_node() {
+    let start = Start::ServesThenRestarts(100, 11_250);
+    let ran = serves_for(0, |schedule| {
+        schedule.shape.min_healthy = 10_000;
+        schedule.bad = (0..4).map(|node| (node, start)).collect();
+    });
+    assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);
+    assert_eq!(stopped(&ran), ["node-1"]);
+    assert!(ran.events.contains("its process has ended: pid "), "{}", ran.events);
+}

@@ -26,6 +26,8 @@ pub(crate) enum Start {
     Crashes,
     /// It serves after so many milliseconds, and ends so many later.
     ServesThenCrashes(u64, u64),
+    /// The same, and a supervisor starts it again.
+    ServesThenRestarts(u64, u64),
     /// The command says no.
     Fails,
 }
@@ -138,9 +140,12 @@ impl State {
             Start::Crashes | Start::Fails => {
                 self.after(20, Happening::Exits { node: at, pid, cause: Cause::Fault });
             }
-            Start::ServesThenCrashes(ready, crash) => {
+            Start::ServesThenCrashes(ready, crash) | Start::ServesThenRestarts(ready, crash) => {
                 self.after(ready, Happening::Ready { node: at, pid });
                 self.after(ready + crash, Happening::Exits { node: at, pid, cause: Cause::Fault });
+                if matches!(start, Start::ServesThenRestarts(..)) {
+                    self.after(ready + crash + 50, Happening::Spawns { node: at, ours: false });
+                }
             }
         }
         self.note(|| format!("node-{}: pid {pid} begins ({start:?})", at + 1));
