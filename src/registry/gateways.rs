@@ -284,8 +284,10 @@ impl One {
         let replies = replies.map_err(|error| match error {
             AskError::NotSent(problem) => told(Error::Away, &problem),
             AskError::Refused(problem) => told(Error::Failed, &problem),
-            AskError::Unknown(problem) => told(Error::Unknown, &problem),
-            AskError::Failed(problem) => told(Error::NotShown, &problem),
+            // What a command did before it failed is not known.
+            AskError::Unknown(problem) | AskError::Failed(problem) => {
+                told(Error::Unknown, &problem)
+            }
             AskError::Conflict => Refused::Conflict,
             AskError::NotHeld => Refused::NotHeld,
         })?;

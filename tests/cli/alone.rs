@@ -78,6 +78,19 @@ fn state_is_for_its_user_alone() {
     assert_eq!(journals.iter().map(|path| mode(path)).collect::<Vec<_>>(), [0o600]);
 }
 
+/// A load balancer's own interface may be away for seconds.
+#[test]
+fn command_that_fails_for_a_while_is_repeated_until_the_deadline_of_its_step() {
+    let fails = r#"printf x >>tries; [ "$(wc -c <tries)" -gt 6 ] || { echo refused >&2; exit 1; }"#;
+    let out = r#"rm -f gw/"$1""#;
+    let playbook = PLAYBOOK.replace(out, &format!("'{fails}; {out}'"));
+    let case = case();
+    fs::write(case.folder().join("app.yaml"), playbook).expect("written");
+    let (_, stderr) = case.exits(0, &["node", "out", "app.yaml", "app-1"]);
+    assert!(!case.folder().join("gw/127.0.0.1:9000").exists(), "{stderr}");
+    assert_eq!(fs::read(case.folder().join("tries")).expect("tried").len(), 7);
+}
+
 #[test]
 fn a_command_that_looks_at_the_lock_keeps_no_release_away() {
     let case = case();
