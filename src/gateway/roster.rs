@@ -188,12 +188,18 @@ impl Workers {
     }
 }
 
-/// Whether a server that says this of itself shares connections evenly; nothing where it is another than nginx or `OpenResty`.
+/// What is built on nginx and has version numbers of its own, which do not tell that of nginx.
+const BUILT_ON_NGINX: [&str; 3] = ["tengine", "kong", "apisix"];
+
+/// Whether a server that says this of itself shares connections evenly; nothing where it is not known to be built on nginx.
 ///
 /// nginx does since 1.21.6 (its change log: workers that use `EPOLLEXCLUSIVE`), and `OpenResty` by the version of nginx that its
 /// own begins with. One that tells no version (`server_tokens off`) may be an old one.
 fn shares_evenly(server: &str) -> Option<bool> {
     let (name, version) = server.split_once('/').unwrap_or((server, ""));
+    if BUILT_ON_NGINX.iter().any(|other| name.eq_ignore_ascii_case(other)) {
+        return Some(false);
+    }
     if !name.eq_ignore_ascii_case("nginx") && !name.eq_ignore_ascii_case("openresty") {
         return None;
     }
@@ -319,7 +325,9 @@ mod tests {
             ("openresty/1.25.3.1", Some(true)),
             ("nginx", Some(false)),
             ("nginx/unknown", Some(false)),
-            ("Tengine/2.3.3", None),
+            ("Tengine/2.3.3", Some(false)),
+            ("kong/2.8.1", Some(false)),
+            ("APISIX/2.15.0", Some(false)),
             ("Apache/2.4.1", None),
         ] {
             assert_eq!(shares_evenly(server), even, "{server}");

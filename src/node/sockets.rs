@@ -39,8 +39,10 @@ impl Connection {
     #[must_use]
     pub fn busy(&self, idle: Duration) -> bool {
         if self.received == 0 {
-            // Connected and silent: a request may be just about to arrive.
-            return self.last_received < idle && self.sent == 0;
+            // Connected and silent: a request may be just about to arrive. Kernels before 4.1 count no bytes: then the times
+            // alone tell what was said last.
+            let is_fresh = self.last_sent.min(self.last_received) < idle;
+            return self.sent == 0 && (is_fresh || self.last_received < self.last_sent);
         }
         self.sent == 0
             || self.last_received < self.last_sent
@@ -140,6 +142,8 @@ mod tests {
     fn a_request_being_worked_on_is_busy_however_long_it_takes() {
         assert!(connection(0, 80, 5000, 5000).busy(SECOND), "first request of a connection");
         assert!(connection(900, 160, 9000, 5000).busy(SECOND), "a later one");
+        assert!(connection(0, 0, 9000, 5000).busy(SECOND), "where the kernel counts no bytes");
+        assert!(connection(0, 0, 300, 5000).busy(SECOND), "and an answer that is being sent");
     }
 
     #[test]
