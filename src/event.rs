@@ -5,7 +5,7 @@ mod line;
 mod redacted;
 mod step;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +75,10 @@ pub enum Fact {
         original: String,
         /// The index that the write depends on.
         modify_index: u64,
+        /// What gateways list besides the playbook's nodes, when one of these is about to be marked down: what they list
+        /// later and is not here may be this node, added by hand.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        strangers: BTreeSet<String>,
     },
     /// A registry write was done, or found to be done.
     #[serde(rename = "registry.written")]
@@ -277,6 +281,9 @@ pub struct Planned {
     /// Whether a journal says that rollgate took it out of rotation: a gateway that does not list it has it out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub taken_out: bool,
+    /// What gateways listed then that is no node of the playbook.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub strangers: BTreeSet<String>,
 }
 
 /// What becomes of a node.

@@ -2,7 +2,7 @@
 
 mod fit;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,12 +62,15 @@ impl Fleet {
         self.nodes.values().any(|facts| facts.absent.is_some())
     }
 
-    /// Takes nodes that a gateway does not list for out, where it is known that rollgate took them out.
-    pub fn take_for_out(&mut self, was_taken: impl Fn(&str) -> bool) {
+    /// Takes nodes that a gateway does not list for out, where it is known that rollgate took them out: `taken` tells what
+    /// gateways listed then besides the playbook's nodes. What they list besides since then may be such a node, added by hand.
+    pub fn take_for_out<'a>(&mut self, taken: impl Fn(&str) -> Option<&'a BTreeSet<String>>) {
         for (name, facts) in &mut self.nodes {
-            if let Some(look) = facts.absent.take_if(|_| was_taken(name)) {
+            let is_out =
+                |look: &Look| taken(name).is_some_and(|known| look.strangers.is_subset(known));
+            if let Some(look) = facts.absent.take_if(|look| is_out(look)) {
                 (facts.down, facts.registry_problem) = (look.down, None);
-                facts.taken_out = true;
+                facts.taken_out = Some(look.strangers);
             }
         }
     }
@@ -88,8 +91,8 @@ pub struct NodeFacts {
     pub registry_problem: Option<String>,
     /// A gateway does not list it and may have it under another name: how it is marked if rollgate took it out.
     pub absent: Option<Look>,
-    /// A journal says that rollgate took it out.
-    pub taken_out: bool,
+    /// A journal says that rollgate took it out: what gateways list besides the playbook's nodes.
+    pub taken_out: Option<BTreeSet<String>>,
 }
 
 impl NodeFacts {
@@ -144,11 +147,11 @@ pub async fn survey<W: World>(
             for (name, look) in looks {
                 let facts = fleet.nodes.entry(name).or_default();
                 match look {
-                    Ok(Look { absent: Some(absent), down }) => {
-                        facts.registry_problem = Some(absent.clone());
-                        facts.absent = Some(Look { absent: Some(absent), down });
+                    Ok(look) if look.absent.is_some() => {
+                        facts.registry_problem.clone_from(&look.absent);
+                        facts.absent = Some(look);
                     }
-                    Ok(Look { absent: None, down }) => facts.down = down,
+                    Ok(look) => facts.down = look.down,
                     Err(problem) => facts.registry_problem = Some(problem),
                 }
             }

@@ -1,5 +1,6 @@
 //! `deploy`: the release.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
@@ -231,7 +232,7 @@ pub(super) fn only(
     spec: &Spec,
     names: &[String],
     was_out: impl Fn(&str) -> bool,
-    taken_out: impl Fn(&str) -> bool,
+    taken_out: impl Fn(&str) -> Option<BTreeSet<String>>,
 ) -> Vec<Planned> {
     let planned = spec.nodes.iter().filter(|node| names.contains(&node.name)).map(|node| Planned {
         node: node.name.clone(),
@@ -239,7 +240,8 @@ pub(super) fn only(
         why: String::new(),
         runs: None,
         was_out: was_out(&node.name),
-        taken_out: taken_out(&node.name),
+        taken_out: taken_out(&node.name).is_some(),
+        strangers: taken_out(&node.name).unwrap_or_default(),
     });
     planned.collect()
 }

@@ -1,5 +1,6 @@
 //! A service's past releases, as far as `status` looks back.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::open::{Opened, Reach};
@@ -37,11 +38,12 @@ impl History {
         Self { releases: recent.releases, problems }
     }
 
-    /// Returns whether the newest release that wrote anything of a node took it out of rotation.
-    pub(super) fn took_out(&self, node: &str) -> bool {
+    /// If the newest release that wrote anything of a node took it out of rotation, returns what gateways listed then besides
+    /// the playbook's nodes.
+    pub(super) fn took_out(&self, node: &str) -> Option<&BTreeSet<String>> {
         let states = self.releases.iter().filter_map(|release| release.nodes.get(node));
         let mut written = states.filter(|state| state.standing() != Standing::Untouched);
-        written.next().is_some_and(NodeState::is_taken_out)
+        written.next().and_then(NodeState::taken_out)
     }
 
     /// The newest release that did something to a node, and what became of the node in it.
@@ -132,8 +134,8 @@ mod tests {
             ],
             problems: Vec::new(),
         };
-        assert!(history.took_out("a"), "what did not write of it says nothing");
-        assert!(!history.took_out("b"), "it was brought back");
-        assert!(!history.took_out("c"), "no journal knows it");
+        assert!(history.took_out("a").is_some(), "what did not write of it says nothing");
+        assert!(history.took_out("b").is_none(), "it was brought back");
+        assert!(history.took_out("c").is_none(), "no journal knows it");
     }
 }

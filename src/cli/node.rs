@@ -96,7 +96,7 @@ async fn switch(
         return Err(Refusal::new(Exit::REFUSED, problem).hint("nothing was changed"));
     }
     let was_out = |name: &str| fleet.nodes.get(name).is_some_and(|facts| facts.down == Some(true));
-    let taken_out = |name: &str| fleet.nodes.get(name).is_some_and(|facts| facts.taken_out);
+    let taken_out = |name: &str| fleet.nodes.get(name)?.taken_out.clone();
     let started = Started {
         service: spec.service.clone(),
         command: command.into(),

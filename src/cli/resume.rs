@@ -126,9 +126,10 @@ async fn go_on(arguments: &Arguments, mut work: Work<'_>, past: Past) -> Result<
     let spec = opened.spec()?;
     let mut fleet = work.look(&spec).await?;
     // What the plan found out before anything was changed still counts.
-    let was_out =
-        |node: &str| past.release.planned().iter().any(|plan| plan.node == node && plan.was_out);
-    fleet.take_for_out(was_out);
+    fleet.take_for_out(|node| {
+        let planned = past.release.planned().iter().find(|plan| plan.node == node && plan.was_out);
+        planned.map(|planned| &planned.strangers)
+    });
     let nodes = resumptions(&past.release, &spec, &fleet);
     let problems = objections(&past.release, &spec, &fleet, &nodes);
     if !problems.is_empty() {

@@ -14,7 +14,6 @@ use super::{Exit, Global, plan};
 use crate::engine::copy::Copy;
 use crate::engine::journal::Journal;
 use crate::engine::past::Past;
-use crate::engine::release::NodeState;
 use crate::engine::{Begin, Engine, Mode, Stop};
 use crate::event::{Finished, Outcome, Resumed, Started};
 use crate::lock::Lock;
@@ -167,10 +166,8 @@ impl<'a> Work<'a> {
         let exit = Exit(finished.exit_code);
         if finished.result != Outcome::Done || !global.quiet {
             let mut fleet = last_look(finished.result, reach, spec, &stop).await;
-            let was_taken =
-                |node: &str| ended.release.nodes.get(node).is_some_and(NodeState::is_taken_out);
             if let Some(fleet) = &mut fleet {
-                fleet.take_for_out(was_taken);
+                fleet.take_for_out(|node| ended.release.nodes.get(node)?.taken_out());
             }
             let report = Report { release: &ended.release, spec, fleet: fleet.as_ref() };
             let mut text = report.render();

@@ -56,7 +56,8 @@ impl<W: World> NodeRun<W> {
         let shared = self.shared.clone();
         let registry = &shared.registry;
         let mut patience = Patience::until(Instant::now() + self.confirm_time());
-        // What a gateway does not list is out only if rollgate took it out.
+        // What a gateway does not list is out only if rollgate took it out. To be left alone as one that is out, the gateway must
+        // not list anything that was added by hand since.
         let mut was_taken = self.down || self.planned.was_out || self.planned.taken_out;
         let mut unanswered = None;
         let mut attempts = 0;
@@ -69,7 +70,8 @@ impl<W: World> NodeRun<W> {
                 }
                 Err(error) => return Err(Trouble::from(error.to_string())),
             };
-            if let Some(absent) = switch.absent.as_ref().filter(|_| !was_taken) {
+            let is_out = was_taken && (!down || switch.strangers.is_subset(&self.strangers));
+            if let Some(absent) = switch.absent.as_ref().filter(|_| !is_out) {
                 return Err(Trouble::from(absent.clone()));
             }
             let (key, modify_index) = (switch.name.clone(), switch.modify_index);
@@ -84,7 +86,12 @@ impl<W: World> NodeRun<W> {
                 self.permit(Needs::Lock).ask().await?;
             }
             let original = switch.original.clone();
-            let writing = Fact::RegistryWriting { key: key.clone(), down, original, modify_index };
+            if down {
+                self.strangers.clone_from(&switch.strangers);
+            }
+            let strangers = switch.strangers_kept(down);
+            let writing =
+                Fact::RegistryWriting { key: key.clone(), down, original, modify_index, strangers };
             // Noted before anything else can happen: whoever is interrupted from here on has to look.
             let was_down = self.down;
             self.down |= down;

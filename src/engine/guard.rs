@@ -201,8 +201,15 @@ impl<W: World> Watch<W> {
         let (key, modify_index) = (switch.name.clone(), switch.modify_index);
         let _writing = self.watched.writing.read().await;
         let original = switch.original.clone();
-        self.record(Fact::RegistryWriting { key: key.clone(), down: true, original, modify_index })
-            .await?;
+        let strangers = switch.strangers_kept(true);
+        let writing = Fact::RegistryWriting {
+            key: key.clone(),
+            down: true,
+            original,
+            modify_index,
+            strangers,
+        };
+        self.record(writing).await?;
         let fence = self.watched.shared.lock.guard().now();
         let written = registry.write(&fence, &self.watched.node, &switch, true).await;
         let told = text::line(&key, 120);

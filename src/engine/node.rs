@@ -1,5 +1,6 @@
 //! One node's way through its steps: to the end, into a failure, or to a safe place when the release stops.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub(super) struct NodeRun<W> {
     pub(super) mark: Option<Mark>,
     /// Marked down by this release, or perhaps.
     pub(super) down: bool,
+    /// What gateways listed besides the playbook's nodes when it was marked down.
+    pub(super) strangers: BTreeSet<String>,
     /// A write was begun and its result is not known: it may still be done later.
     pub(super) unanswered: bool,
     /// The service was ended or changed by this release, or perhaps.
@@ -178,6 +181,7 @@ impl<W: World> NodeRun<W> {
             written: Instant::now(),
             mark: state.mark,
             down: state.down == Some(true),
+            strangers: state.strangers.union(&planned.strangers).cloned().collect(),
             unanswered: false,
             stopped: state.is_stopped(),
             guard: None,

@@ -7,6 +7,7 @@ use crate::node::Survey;
 use crate::playbook::load_text;
 use crate::registry::Look;
 use crate::spec::Inputs;
+use std::collections::BTreeSet;
 
 /// A playbook of three nodes `a`, `b`, `c` behind two gateways.
 fn spec(strategy: &str) -> Spec {
@@ -146,14 +147,17 @@ fn a_node_that_is_absent_among_other_entries_is_blocked_unless_it_was_taken_out(
     let spec = spec("");
     let mut fleet = fleet(&spec);
     take_out(&mut fleet, &spec, "c", &[0, 1], true);
-    let look = Look { down: Some(true), absent: Some("gw-1 does not list c".into()) };
+    let absent = Some("gw-1 does not list c".into());
+    let look = Look { down: Some(true), absent, strangers: ["tcp/x:80".to_owned()].into() };
     let facts = fleet.nodes.get_mut("c").expect("known");
     (facts.down, facts.registry_problem) = (None, look.absent.clone());
+    let (known, none) = (look.strangers.clone(), BTreeSet::new());
     facts.absent = Some(look);
     let mut others = fleet.clone();
-    others.take_for_out(|node| node != "c");
+    others.take_for_out(|node| (node != "c").then_some(&known));
+    others.take_for_out(|_| Some(&none));
     assert_eq!(plan(&spec, &others).refusals, ["c: gw-1 does not list c"]);
-    fleet.take_for_out(|node| node == "c");
+    fleet.take_for_out(|node| (node == "c").then_some(&known));
     assert!(!fleet.lacks_any());
     let plan = plan(&spec, &fleet);
     assert_eq!(plan.refusals, Vec::<String>::new());

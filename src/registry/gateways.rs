@@ -111,11 +111,12 @@ impl<W: World> Gateways<W> {
             format!("{} {word}", name(*at))
         });
         let looks: Vec<_> = found.iter().map(|(_, look)| look.clone()).collect();
-        let Look { down, absent } = agreed(&looks);
+        let Look { down, absent, strangers } = agreed(&looks);
         Switch {
             name: format!("{address} at {}", names.join(", ")),
             down,
             absent,
+            strangers,
             original: told.collect::<Vec<_>>().join(", "),
             modify_index: 0,
             basis: Basis::Gateways(found.iter().map(|(at, _)| *at).collect()),
@@ -162,6 +163,7 @@ fn agreed(found: &[Look]) -> Look {
     Look {
         down: first.filter(|_| found.iter().all(|look| look.down == first)),
         absent: found.iter().find_map(|look| look.absent.clone()),
+        strangers: found.iter().flat_map(|look| look.strangers.iter().cloned()).collect(),
     }
 }
 
@@ -232,10 +234,10 @@ impl One {
         let switch = self.switch()?;
         let mark = switch.mark(replies, address).map_err(|problem| self.failed(&problem))?;
         let down = (!switch.is_half_turned(replies, address)).then_some(mark != Mark::Up);
-        let strangers = || switch.strangers(replies);
-        let absent = (mark == Mark::Absent).then(strangers).filter(|found| !found.is_empty());
-        let absent = absent.map(|found| absent_among(&self.name, address, &found));
-        Ok(Look { down, absent })
+        let strangers = switch.strangers(replies);
+        let may_be_another = mark == Mark::Absent && !strangers.is_empty();
+        let absent = may_be_another.then(|| absent_among(&self.name, address, &strangers));
+        Ok(Look { down, absent, strangers: strangers.into_iter().collect() })
     }
 
     async fn read<W: World>(&self, asker: &Asker<W>, address: &str) -> Result<Shown, Error> {

@@ -97,6 +97,7 @@ fn switch(entry: &Entry) -> Result<Switch, String> {
         name: entry.key.clone(),
         down: Some(down),
         absent: None,
+        strangers: BTreeSet::new(),
         original: String::from_utf8_lossy(&entry.value).into_owned(),
         modify_index: entry.modify_index,
         basis: Basis::Key(entry.clone()),

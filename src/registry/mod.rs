@@ -38,13 +38,18 @@ pub struct Look {
     /// Why it counts as down only if rollgate took it out: a gateway does not list it, and lists entries that are no node
     /// of the playbook.
     pub absent: Option<String>,
+    /// What gateways list that is no node of the playbook.
+    pub strangers: BTreeSet<String>,
 }
 
 impl From<Option<bool>> for Look {
     fn from(down: Option<bool>) -> Self {
-        Self { down, absent: None }
+        Self { down, ..Self::default() }
     }
 }
+
+/// How many entries of gateways that are no node of the playbook are written down.
+pub(crate) const STRANGERS_KEPT: usize = 1000;
 
 /// Where the nodes of one service are marked.
 #[derive(Debug)]
@@ -66,6 +71,8 @@ pub struct Switch {
     pub down: Option<bool>,
     /// Why it counts as down only if rollgate took the node out, as [`Look::absent`].
     pub absent: Option<String>,
+    /// What gateways list that is no node of the playbook.
+    pub strangers: BTreeSet<String>,
     /// What was there, for the journal.
     pub original: String,
     /// The number that the write depends on, where there is one.
@@ -110,6 +117,15 @@ pub enum Error {
     /// Nothing was done.
     #[error("{0}")]
     Failed(String),
+}
+
+impl Switch {
+    /// What is written down of what gateways list besides the playbook's nodes, before a node is marked `down`. Nothing is,
+    /// if there are too many: an entry that is listed later counts then as one that may be this node.
+    pub(crate) fn strangers_kept(&self, down: bool) -> BTreeSet<String> {
+        let is_kept = down && self.strangers.len() <= STRANGERS_KEPT;
+        if is_kept { self.strangers.clone() } else { BTreeSet::new() }
+    }
 }
 
 impl Error {

@@ -3,6 +3,7 @@
 //! Only the agent that owns an instance knows of its maintenance: it is found through the catalog, and asked itself
 //! each time. What somebody else has put into maintenance stays so.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,6 +156,7 @@ impl<W: World> Service<W> {
             name: format!("{service} {id} at {place}"),
             down: Some(down),
             absent: None,
+            strangers: BTreeSet::new(),
             original: if down { "maintenance" } else { "no maintenance" }.into(),
             modify_index: 0,
             basis: Basis::Instance(owned),

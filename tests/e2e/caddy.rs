@@ -79,6 +79,12 @@ fn a_node_that_rollgate_took_out_is_out_whatever_else_caddy_lists() {
     bench.run(&["node", "out"], &["node-1", "--var", "version=1"]).exits(0);
     let status = bench.run(&["status"], &[]).exits(0);
     assert!(!status.stdout().contains("does not list"), "{}", status.stdout());
+    // Added by hand since, under a name that may be the node's.
+    let name = std::iter::once("node-1.invalid:9000".to_owned());
+    let by_hand: Vec<_> = with_spare[1..].iter().cloned().chain(name).collect();
+    caddy.write(&by_hand).expect("a list");
+    bench.deploy("2").exits(3).says("does not list");
+    caddy.write(&with_spare[1..]).expect("a list");
     bench.deploy("2").exits(0);
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
     // By hand, and no journal knows of it.

@@ -49,12 +49,13 @@ fn fact() -> impl Strategy<Value = Fact> {
                 Fact::StepFinished { elapsed_ms, message, drained }
             }
         ),
-        (any_text(), any::<bool>(), any_text(), any::<u64>()).prop_map(
-            |(key, down, original, modify_index)| Fact::RegistryWriting {
+        (any_text(), any::<bool>(), any_text(), any::<u64>(), any_text()).prop_map(
+            |(key, down, original, modify_index, stranger)| Fact::RegistryWriting {
                 key,
                 down,
                 original,
-                modify_index
+                modify_index,
+                strangers: [stranger].into()
             }
         ),
         failure.prop_map(|(reason, seen, log)| {

@@ -1,6 +1,7 @@
 //! A node within a release: the fold of its events, and the rules that keep its users safe.
 
 use anyhow::{Result, bail, ensure};
+use std::collections::BTreeSet;
 
 use crate::event::{Drained, Fact, Failure, Resumption, Step};
 use crate::node::Mark;
@@ -18,6 +19,8 @@ pub struct NodeState {
     pub down: Option<bool>,
     /// A registry write was begun and its result is not known.
     pub writing: bool,
+    /// What gateways listed besides the playbook's nodes when it was marked down.
+    pub strangers: BTreeSet<String>,
     /// Whether the service was ended or changed.
     pub stopped: Stopped,
     /// Processes of this release are younger than this.
@@ -122,8 +125,11 @@ impl NodeState {
                 }
                 Ok(())
             }
-            Fact::RegistryWriting { .. } => {
+            Fact::RegistryWriting { down, strangers, .. } => {
                 self.writing = true;
+                if *down {
+                    self.strangers.clone_from(strangers);
+                }
                 Ok(())
             }
             Fact::RegistryRefused {} => {
@@ -294,10 +300,11 @@ impl NodeState {
         Ok(())
     }
 
-    /// Returns whether rollgate took it out of rotation, or may have, and did not bring it back.
+    /// If rollgate took it out of rotation, or may have, and did not bring it back, returns what gateways listed then besides
+    /// the playbook's nodes.
     #[must_use]
-    pub fn is_taken_out(&self) -> bool {
-        matches!(self.standing(), Standing::Out | Standing::Unknown)
+    pub fn taken_out(&self) -> Option<&BTreeSet<String>> {
+        matches!(self.standing(), Standing::Out | Standing::Unknown).then_some(&self.strangers)
     }
 
     /// Where the node stands with its users.

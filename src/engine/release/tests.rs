@@ -3,6 +3,7 @@
 use super::*;
 use crate::event::{Failure, Resumed};
 use crate::foreign::Recorded;
+use std::collections::BTreeSet;
 
 /// A release of nodes `a` and `b` and the numbering of its events.
 struct Story {
@@ -18,6 +19,7 @@ impl Story {
             runs: None,
             was_out: false,
             taken_out: false,
+            strangers: BTreeSet::new(),
         };
         let mut story = Self { release: Release::default() };
         let started = Started {
@@ -84,8 +86,13 @@ impl Story {
 
     fn write(&mut self, down: bool) -> Result<()> {
         let key = || "upstreams/app/b".to_owned();
-        let writing =
-            Fact::RegistryWriting { key: key(), down, original: "{}".into(), modify_index: 1 };
+        let writing = Fact::RegistryWriting {
+            key: key(),
+            down,
+            original: "{}".into(),
+            modify_index: 1,
+            strangers: BTreeSet::new(),
+        };
         self.tell(Some("b"), None, writing)?;
         assert_eq!(self.release.nodes["b"].standing(), Standing::Unknown);
         self.tell(Some("b"), None, Fact::RegistryWritten { key: key(), down, modify_index: 2 })
