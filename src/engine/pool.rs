@@ -365,7 +365,7 @@ impl Pool {
         gateway: &str,
         seen: &Observation,
         patience: Duration,
-    ) -> (Vec<Fallen>, bool) {
+    ) -> (Vec<(String, Part, Failure)>, bool) {
         let mut members = self.members();
         let (mut fallen, mut doubt) = (Vec::new(), false);
         for node in &spec.nodes {
@@ -385,7 +385,7 @@ impl Pool {
             }
             member.has_fallen = true;
             let failure = member.failure(&format!("{gateway} does not route to it any more"));
-            fallen.push((node.name.clone(), failure));
+            fallen.push((node.name.clone(), member.part, failure));
         }
         (fallen, doubt)
     }
@@ -506,8 +506,8 @@ impl<W: World> Shared<W> {
             let unread = match gateway.observe().await {
                 Ok(seen) => {
                     let noted = self.pool.note_routes(&self.spec, gateway.name(), &seen, patience);
-                    for (name, failure) in noted.0 {
-                        self.fell(name, Part::Done, failure);
+                    for (name, part, failure) in noted.0 {
+                        self.fell(name, part, failure);
                     }
                     if !noted.1 {
                         return Ok(());

@@ -33,7 +33,7 @@ const ROWS_WITHOUT_NEW: u32 = 3;
 
 /// Why no row reaches every worker.
 const ALONE: &str = "its connections do not stay open together (https, or `keepalive_timeout 0`), and an nginx before 1.21.6, \
-     or one that tells no version, may give all new ones to one worker";
+     or one whose version of nginx is not known, may give all new ones to one worker";
 
 /// A gateway under observation. Clones share what they learn of it.
 pub struct Watcher<W> {
