@@ -25,6 +25,8 @@ pub struct Source {
     pub name: String,
     /// What it says; empty where it could not be read.
     pub text: String,
+    /// Where secrets may stand: shown as stars.
+    pub hidden: Vec<Range<usize>>,
 }
 
 /// One thing that is wrong, where, and what to do about it.
@@ -197,6 +199,7 @@ fn shown(invalid: &Invalid) -> String {
     let known = secret::known();
     let secrets = invalid.problems.iter().filter(|problem| problem.is_secret);
     let places = secrets.filter_map(|problem| problem.span.clone());
+    let places = places.chain(invalid.source.hidden.iter().cloned());
     literal::mask(&literal::mask_at(text, places.chain(known.places(text))))
 }
 
@@ -271,7 +274,7 @@ mod tests {
     use super::*;
 
     fn invalid(text: &str, problems: Vec<Problem>) -> Invalid {
-        Invalid::new(Source { name: "app.yaml".into(), text: text.into() }, problems, 0)
+        Invalid::new(Source { name: "app.yaml".into(), text: text.into(), hidden: Vec::new() }, problems, 0)
     }
 
     #[test]

@@ -119,8 +119,13 @@ pub(super) fn wrong(
                     );
                 } else if let Some(pattern) = pattern.filter(|pattern| !pattern.matches(value)) {
                     let pattern = pattern.as_str();
+                    let value = if literal::is_secret_key(name) {
+                        "what was given".to_owned()
+                    } else {
+                        format!("`{value}`")
+                    };
                     let message =
-                        format!("`{value}` is no value for `{name}`: it must match {pattern}");
+                        format!("{value} is no value for `{name}`: it must match {pattern}");
                     problems.push(loaded.problem(&path, message));
                 }
             }

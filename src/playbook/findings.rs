@@ -29,10 +29,6 @@ impl Findings {
         self.problems.len() >= KEPT
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.problems.is_empty()
-    }
-
     /// Returns what was kept, and how many there are besides.
     pub(super) fn into_parts(self) -> (Vec<Problem>, usize) {
         (self.problems, self.more)

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::findings::Findings;
+use super::hidden::Hidden;
 use super::tree::Tree;
 use super::{Playbook, rules, structure, yaml};
 use crate::diagnostic::{Invalid, Problem, Source};
@@ -54,7 +55,8 @@ pub fn load(path: &Path) -> Result<Loaded, Invalid> {
     match read(path) {
         Ok(text) => load_text(name, text),
         Err(Unread { problem, text }) => {
-            Err(Invalid::new(Source { name, text }, vec![*problem], 0))
+            let source = Source { name, text, ..Source::default() };
+            Err(Invalid::new(source, vec![*problem], 0))
         }
     }
 }
@@ -69,28 +71,33 @@ pub fn load_text(name: impl Into<String>, text: impl Into<String>) -> Result<Loa
     if text.starts_with('\u{feff}') {
         text.remove(0);
     }
-    let source = Source { name: name.into(), text };
     let mut findings = Findings::default();
-    let found = understand(&source, &mut findings);
+    let mut hidden = Hidden::default();
+    let found = understand(&text, &mut hidden, &mut findings);
+    let (mut problems, more) = findings.into_parts();
+    hidden.redact(&mut problems);
+    let source = Source { name: name.into(), hidden: hidden.into_places(&text), text };
     match found {
-        Some((playbook, tree)) if findings.is_empty() => Ok(Loaded { playbook, source, tree }),
-        _ => {
-            let (problems, more) = findings.into_parts();
-            Err(Invalid::new(source, problems, more))
-        }
+        Some((playbook, tree)) if problems.is_empty() => Ok(Loaded { playbook, source, tree }),
+        _ => Err(Invalid::new(source, problems, more)),
     }
 }
 
-fn understand(source: &Source, findings: &mut Findings) -> Option<(Playbook, Tree)> {
-    if source.text.len() as u64 > MAX_SIZE {
-        findings.add(|| too_large(source.text.len() as u64));
+fn understand(
+    text: &str,
+    hidden: &mut Hidden,
+    findings: &mut Findings,
+) -> Option<(Playbook, Tree)> {
+    if text.len() as u64 > MAX_SIZE {
+        findings.add(|| too_large(text.len() as u64));
         return None;
     }
-    let tree = yaml::parse(&source.text, findings)?;
-    let outcome = structure::walk(&tree, &source.text, &SCHEMA, findings);
+    let tree = yaml::parse(text, findings)?;
+    *hidden = Hidden::of(&tree, text);
+    let outcome = structure::walk(&tree, text, &SCHEMA, hidden, findings);
     match Playbook::deserialize(&outcome.value) {
         Ok(playbook) => {
-            rules::check(&playbook, &tree, &source.text, &outcome.broken, findings);
+            rules::check(&playbook, &tree, text, (&outcome.broken, hidden), findings);
             Some((playbook, tree))
         }
         Err(error) => {

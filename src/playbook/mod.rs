@@ -7,6 +7,7 @@
 mod broken;
 mod findings;
 mod gateway;
+mod hidden;
 mod load;
 mod proof;
 mod routing;

@@ -14,10 +14,14 @@ use serde_json::{Map, Value};
 
 use super::broken::Broken;
 use super::findings::{Findings, known, likely, quoted};
+use super::hidden::{Hidden, NOT_SHOWN};
 use super::scalar;
 use super::shape::{Shape, choices, properties, required, shape, smallest, words};
 use super::tree::{Key, Kind, MERGE_KEY, Tree, template_hint};
 use crate::diagnostic::Problem;
+
+/// What the help says of a value that may be a secret.
+const NAMED: &str = "a playbook only names secrets: write `secrets: { consul_token: { env: CONSUL_HTTP_TOKEN } }`, or `file`";
 
 /// What a walk leaves behind, besides its findings.
 pub(super) struct Outcome {
@@ -28,9 +32,15 @@ pub(super) struct Outcome {
 }
 
 /// Checks the tree of a file against a schema without `null`.
-pub(super) fn walk(tree: &Tree, source: &str, schema: &Value, findings: &mut Findings) -> Outcome {
-    let mut walk =
-        Walk { source, schema, path: String::new(), broken: Broken::default(), findings };
+pub(super) fn walk(
+    tree: &Tree,
+    source: &str,
+    schema: &Value,
+    hidden: &Hidden,
+    findings: &mut Findings,
+) -> Outcome {
+    let (path, broken) = (String::new(), Broken::default());
+    let mut walk = Walk { source, schema, hidden, path, broken, findings };
     let value = walk.value(tree, schema, &(0..0));
     Outcome { value, broken: walk.broken }
 }
@@ -38,6 +48,7 @@ pub(super) fn walk(tree: &Tree, source: &str, schema: &Value, findings: &mut Fin
 struct Walk<'a> {
     source: &'a str,
     schema: &'a Value,
+    hidden: &'a Hidden,
     path: String,
     broken: Broken,
     findings: &'a mut Findings,
@@ -77,6 +88,13 @@ impl<'a> Walk<'a> {
                 }
                 match scalar::read(text, *plain, &choices) {
                     Ok(value) => Some(value),
+                    Err(_) if self.hidden.covers(&tree.span) => {
+                        let expected = scalar::expected(&choices);
+                        let finish = |problem: Problem| problem.secret().help(NAMED);
+                        let message = || format!("expected {expected}, found {NOT_SHOWN}");
+                        self.problem(tree.span.clone(), finish, message);
+                        None
+                    }
                     Err(wrong) => {
                         let span =
                             wrong.at.map_or(tree.span.clone(), |at| tree.part(self.source, at));
@@ -254,6 +272,13 @@ impl<'a> Walk<'a> {
             let rest = &schema["additionalProperties"];
             let listed = schema["properties"].get(&key.name);
             let inner = listed.or(Some(rest).filter(|rest| rest.is_object()));
+            if self.hidden.covers(&key.span) {
+                let finish = |problem: Problem| problem.secret().help(NAMED);
+                let message = || format!("expected a key and its value, found {NOT_SHOWN}");
+                self.problem(key.span.clone(), finish, message);
+                self.broken.add(&self.path);
+                continue;
+            }
             self.push(&key.name);
             if key.name == MERGE_KEY {
                 // Reported where it was read; any key may be meant to come from there.

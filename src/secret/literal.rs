@@ -8,10 +8,17 @@ use std::ops::Range;
 /// What keys of secrets are called.
 const KEYS: [&str; 4] = ["token", "password", "passwd", "secret"];
 
+/// Returns whether a key is called after a secret.
+#[must_use]
+pub fn is_secret_key(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    KEYS.iter().any(|key| name.ends_with(key))
+}
+
 /// Returns the text with every literal secret as stars, byte by byte.
 #[must_use]
 pub fn mask(text: &str) -> String {
-    mask_at(text, logins(text).chain(values(text)))
+    mask_at(text, logins(text).chain(values(text)).chain(sources(text)))
 }
 
 /// Returns the text with these places as stars, byte by byte; white space stays.
@@ -71,6 +78,56 @@ fn values(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
+/// Returns where words stand below the key `secrets` that are neither keys nor names of variables and files.
+///
+/// It reads lines, not YAML: a file with a mistake in it may be no YAML at all.
+fn sources(text: &str) -> Vec<Range<usize>> {
+    let (mut places, mut start, mut below) = (Vec::new(), 0, false);
+    for line in text.split_inclusive('\n') {
+        let begins = line.trim_start_matches(['{', '"', '\'']).strip_prefix("secrets");
+        let begins = begins.map(|rest| rest.trim_start_matches(['"', '\'']).trim_start());
+        if begins.is_some_and(|rest| rest.starts_with(':')) {
+            below = true;
+        } else if !line.starts_with(|next: char| next.is_whitespace() || "#}]".contains(next)) {
+            below = false;
+        }
+        if below {
+            let words = words_of_values(line);
+            places.extend(words.map(|place| start + place.start..start + place.end));
+        }
+        start += line.len();
+    }
+    places
+}
+
+fn words_of_values(line: &str) -> impl Iterator<Item = Range<usize>> {
+    let code = line.find(" #").map_or(line, |end| &line[..end]);
+    let code = if code.trim_start().starts_with('#') { "" } else { code };
+    let mut is_name = false;
+    code.split_inclusive(|next: char| next.is_whitespace() || "{}[],:".contains(next))
+        .scan(0, |at, word| {
+            *at += word.len();
+            Some((*at - word.len(), word))
+        })
+        .filter_map(move |(at, word)| {
+            let inner = word.trim_end_matches(|next: char| next.is_whitespace());
+            let inner = inner.trim_end_matches(['{', '}', '[', ']', ',']);
+            let rest = &code[at + word.len()..];
+            let ends_key = |end: char| end.is_whitespace() || "\"'{[".contains(end);
+            if inner.ends_with(':') && (rest.is_empty() || rest.starts_with(ends_key)) {
+                let key = inner.trim_matches([':', '"', '\'', ' ']);
+                is_name = matches!(key, "env" | "file");
+                return None;
+            }
+            let is_mark = inner.is_empty() || inner.starts_with(['|', '>', '$', '&', '*', '?']);
+            let is_secret = !is_mark && !inner.trim_matches(['"', '\'']).is_empty() && !is_name;
+            if !is_mark {
+                is_name = false;
+            }
+            is_secret.then_some(at..at + inner.len())
+        })
+}
+
 /// Returns where a value stands behind a key that ends at `at`, unless it is a map, a list or filled in.
 fn value_after(line: &str, at: usize) -> Option<Range<usize>> {
     let rest = &line[at..];
@@ -79,8 +136,12 @@ fn value_after(line: &str, at: usize) -> Option<Range<usize>> {
     // YAML has a blank behind a key's colon, JSON need not.
     let value = value.trim_start();
     let start = line.len() - value.len();
-    if value.is_empty() || value.starts_with(['{', '[', '|', '>', '$', '&', '#']) {
+    if value.is_empty() || value.starts_with(['{', '|', '>', '$', '&', '#']) {
         return None;
+    }
+    if let Some(items) = value.strip_prefix('[') {
+        let items = items.split(']').next().unwrap_or_default().trim_end();
+        return Some(start + 1..start + 1 + items.len());
     }
     let length = match value.chars().next() {
         Some(quote @ ('"' | '\'')) => {
@@ -115,6 +176,12 @@ mod tests {
             ("consul: { token: b1gs-ecret }", "consul: { token: ********** }"),
             ("token: 'b1gs, ecret' # x", "token: ****** ****** # x"),
             ("{\"Token\":\"b1g\"}", "{\"Token\":*****}"),
+            ("token: [b1g, 'x y']", "token: [**** ** **]"),
+            ("secrets: { db: hunter22, [", "secrets: { db: ********, ["),
+            ("secrets: { hunter22 }", "secrets: { ******** }"),
+            ("\"secrets\":{\"db\":\"hunter22\"}", "\"secrets\":{\"db\":**********}"),
+            ("secrets:\n  db: 'hunter22\nstop: x", "secrets:\n  db: *********\nstop: x"),
+            ("secrets:\n  db: >-\n    hun:ter22 x", "secrets:\n  db: >-\n    ********* *"),
             ("  my_password:  pässword\nnext: 1", "  my_password:  *********\nnext: 1"),
         ] {
             assert_eq!(mask(text), shown);
@@ -143,6 +210,8 @@ mod tests {
             "token: '${{ secrets.consul_token }}'",
             "secrets: { consul_token: { env: CONSUL_HTTP_TOKEN } }",
             "secrets:\n  t: { file: /x }",
+            "secrets:\n  # From the vault.\n  t: { env: \"T\" } # once\nstop: x",
+            "{\"secrets\":{\"t\":{\"env\":\"T\"}}}",
             "url: http://10.0.0.1:80/x@y:z",
             "stop: git clone ssh://git@example.com/app",
             "address: '[::1]:80'",

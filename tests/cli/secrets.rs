@@ -66,6 +66,54 @@ fn another_mistake_in_the_line_of_a_secret_does_not_show_it() {
     }
 }
 
+/// The process knows no secret: only its place tells that the text is one.
+#[test]
+fn check_quotes_no_value_from_a_place_of_secrets() {
+    let consul = |other: &str| SMALL.replacen("consul: { ", other, 1);
+    let besides = |other: &str| format!("{SMALL}{other}\n");
+    for playbook in [
+        besides(&format!("secrets: {{ consul_token: {TOKEN} }}")),
+        besides(&format!("secrets: {{ db: {TOKEN} }}")),
+        besides(&format!("secrets: {{ db: [{TOKEN}] }}")),
+        besides(&format!("secrets: {TOKEN}")),
+        besides(&format!("secrets: [{TOKEN}]")),
+        besides(&format!("secrets: {{ {TOKEN} }}")),
+        besides(&format!("secrets: {{ db: {{ {TOKEN} }} }}")),
+        besides(&format!("secrets: {{ db: {{ env: DB, value: {TOKEN} }} }}")),
+        besides(&format!("secrets:\n  db: >-\n    {TOKEN}\n  other: 1")),
+        // It cannot be read as YAML at all.
+        besides(&format!("secrets: {{ db: {TOKEN}, [")),
+        besides(&format!("secrets:\n  db: '{TOKEN}")),
+        consul(&format!("consul: {TOKEN}\nx: {{ ")),
+        consul(&format!("consul: [{TOKEN}]\nx: {{ ")),
+        consul(&format!("consul: {{ {TOKEN}, ")),
+        consul(&format!("consul: {{ acl: {TOKEN}, ")),
+        consul(&format!("consul: {{ token: [{TOKEN}], ")),
+        consul(&format!("consul: {{ token: {{ {TOKEN} }}, ")),
+        consul(&format!("consul: {{ token: '${{{{ {TOKEN} }}}}', ")),
+        SMALL.replacen("version: {", &format!("token: {TOKEN}\n  version: {{"), 1),
+        SMALL.replacen(
+            "version: {",
+            &format!("token: {{ default: {TOKEN}, pattern: '^[0-9]+$' }}\n  version: {{"),
+            1,
+        ),
+        besides(&format!("secrets: {{ db: &s {TOKEN} }}\nstop_after: *s"))
+            .replacen("stop: 'true'", "stop: { run: 'true', timeout: &x 1s }", 1),
+        besides(&format!("secrets: {{ db: &s {TOKEN} }}\ndrain: {{ timeout: *s }}")),
+    ] {
+        let case = Case::new(&[("app.yaml", playbook.as_bytes())]);
+        refused(&case, &["check", "app.yaml"], "app.yaml:");
+    }
+}
+
+#[test]
+fn check_shows_what_is_no_secret_beside_a_secret() {
+    let misspelt = format!("{SMALL}secrets: {{ db: {{ evn: DB_PASSWORD }} }}\n");
+    let case = Case::new(&[("app.yaml", misspelt.as_bytes())]);
+    let (_, stderr) = case.exits(2, &["check", "app.yaml"]);
+    assert!(stderr.contains("unknown key `evn`") && stderr.contains("`env`"), "{stderr}");
+}
+
 #[test]
 fn a_secret_that_would_be_journalled_is_refused_before_anything_is_asked() {
     let command = format!("stop: 'call --header X-Token={TOKEN}'");

@@ -16,6 +16,7 @@ pub use artifact::{Misplaced, misplaced};
 use super::Playbook;
 use super::broken::Broken;
 use super::findings::Findings;
+use super::hidden::Hidden;
 use super::tree::Tree;
 use crate::diagnostic::Problem;
 
@@ -24,10 +25,10 @@ pub(super) fn check(
     playbook: &Playbook,
     tree: &Tree,
     source: &str,
-    broken: &Broken,
+    (broken, hidden): (&Broken, &Hidden),
     findings: &mut Findings,
 ) {
-    let mut check = Check { playbook, tree, source, broken, findings };
+    let mut check = Check { playbook, tree, source, broken, hidden, findings };
     if !check.known("") {
         return;
     }
@@ -44,6 +45,7 @@ struct Check<'a> {
     tree: &'a Tree,
     source: &'a str,
     broken: &'a Broken,
+    hidden: &'a Hidden,
     findings: &'a mut Findings,
 }
 
@@ -82,9 +84,10 @@ impl Check<'_> {
         message: impl Into<String>,
         finish: impl FnOnce(Problem) -> Problem,
     ) {
-        let tree = self.tree;
+        let (tree, hidden) = (self.tree, self.hidden);
         self.findings.add(|| {
-            let (_, span, path) = tree.locate(path);
+            let (value, span, path) = tree.locate(path);
+            let message = hidden.without_value(message.into(), value);
             finish(Problem::new(message).at(span).on(path))
         });
     }

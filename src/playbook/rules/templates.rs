@@ -129,9 +129,15 @@ impl Check<'_> {
                 if self.unsure(name, scope, &names) {
                     continue;
                 }
-                self.wrong(&path, wrong.message(name), |problem| {
+                // A token may stand where the name of a secret belongs.
+                let is_shown = scope != Scope::Secret || name.starts_with("secrets.");
+                let message =
+                    if is_shown { wrong.message(name) } else { "unknown name".to_owned() };
+                self.wrong(&path, message, |problem| {
                     let (value, _, _) = tree.locate(&path);
-                    problem.at(value.part(source, at)).helps(names.advice(name, scope, &wrong))
+                    let problem = problem.at(value.part(source, at));
+                    let problem = if is_shown { problem } else { problem.secret() };
+                    problem.helps(names.advice(name, scope, &wrong))
                 });
             }
         }
