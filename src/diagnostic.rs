@@ -274,7 +274,11 @@ mod tests {
     use super::*;
 
     fn invalid(text: &str, problems: Vec<Problem>) -> Invalid {
-        Invalid::new(Source { name: "app.yaml".into(), text: text.into(), hidden: Vec::new() }, problems, 0)
+        Invalid::new(
+            Source { name: "app.yaml".into(), text: text.into(), hidden: Vec::new() },
+            problems,
+            0,
+        )
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::kv::base64;
 use crate::file;
-use crate::secret::Secret;
+use crate::secret::{Secret, literal};
 use crate::world::ConsulTls;
 
 /// How Consul is asked.
@@ -27,8 +27,8 @@ pub struct Settings {
 }
 
 /// Why an address is not used. The address is not told: a part of it is a secret.
-const LOGIN_IN_ADDRESS: &str = "an address of Consul has a user or a password in it, and addresses are printed; give \
-     them by CONSUL_HTTP_AUTH=user:password";
+const LOGIN_IN_ADDRESS: &str = "an address of Consul has a user or a password in it (an `@`, or a port that is no \
+     number), and addresses are printed; give them by CONSUL_HTTP_AUTH=user:password";
 
 /// The largest file of a token.
 const LARGEST_TOKEN: u64 = 64 * 1024;
@@ -76,12 +76,14 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// When an address has a login in it.
+    /// When an address has a login in it, or what may be one.
     pub fn check(&self) -> Result<(), String> {
         let login = |address: &String| {
             let rest = address.split_once("://").map_or(address.as_str(), |(_, rest)| rest);
             let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-            !address.starts_with("unix://") && authority.contains('@')
+            // A password may end the host part: whatever has an `@` may have one.
+            let is_told = address.contains('@') || literal::has_odd_port(authority);
+            is_told && !address.starts_with("unix://")
         };
         if self.addresses.iter().any(login) { Err(LOGIN_IN_ADDRESS.into()) } else { Ok(()) }
     }
@@ -171,11 +173,21 @@ mod tests {
 
     #[test]
     fn a_login_in_an_address_is_refused_without_telling_it() {
-        for address in ["http://me:hunter22@a:1", "me:hunter22@a:1", "https://hunter22@[::1]:1/x"] {
+        for address in [
+            "http://me:hunter22@a:1",
+            "me:hunter22@a:1",
+            "https://hunter22@[::1]:1/x",
+            "me:hunter22/x@a:1",
+            "http://me:hunter22?x@a:1",
+            "http://me:hunter22#x@a",
+            "http://me:1/hunter22@a:1",
+            "me:hunter22://x@a",
+            "http://me:hunter22",
+        ] {
             let error = settings(&[("CONSUL_HTTP_ADDR", address)]).check().expect_err("refused");
             assert!(error.contains("CONSUL_HTTP_AUTH") && !error.contains("hunter22"), "{error}");
         }
-        for address in ["http://a:1", "a:1/x@y", "unix:///run/a@b.sock"] {
+        for address in ["http://a:1", "a", "http://[::1]:1/x:y", "::1", "unix:///run/a@b.sock"] {
             settings(&[("CONSUL_HTTP_ADDR", address)]).check().expect(address);
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// The key paths whose values are not what the file means: wrong, missing, or under a misspelt name.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Broken(BTreeSet<String>);
 
 impl Broken {

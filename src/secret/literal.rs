@@ -3,6 +3,7 @@
 //! A file that holds one is refused, and the complaint must not print it. Each byte of it becomes a star, so that
 //! every place in the text stays where it was.
 
+use std::net::Ipv6Addr;
 use std::ops::Range;
 
 /// What keys of secrets are called.
@@ -18,7 +19,8 @@ pub fn is_secret_key(name: &str) -> bool {
 /// Returns the text with every literal secret as stars, byte by byte.
 #[must_use]
 pub fn mask(text: &str) -> String {
-    mask_at(text, logins(text).chain(values(text)).chain(sources(text)))
+    let urls = logins(text).chain(odd_ports(text));
+    mask_at(text, urls.chain(values(text)).chain(sources(text)))
 }
 
 /// Returns the text with these places as stars, byte by byte; white space stays.
@@ -42,19 +44,98 @@ pub fn mask_at(text: &str, places: impl IntoIterator<Item = Range<usize>>) -> St
 /// What a shell or a template fills in is no secret of the text.
 pub fn logins(text: &str) -> impl Iterator<Item = Range<usize>> {
     text.match_indices('@').filter_map(|(end, _)| {
-        let ends_word =
-            |character: char| character.is_whitespace() || "\"'`,;(){}<>".contains(character);
-        let word = text[..end].rfind(ends_word).map_or(0, |at| at + 1);
-        let word = (word..=end).find(|at| text.is_char_boundary(*at)).unwrap_or(end);
-        let (scheme, start) = match text[word..end].rfind("://") {
-            Some(at) => (true, word + at + 3),
-            None => (false, word),
+        login_of_url(text, end).or_else(|| login_without_scheme(text, end)).map(|start| start..end)
+    })
+}
+
+/// Returns where the login begins that ends at an `@`, if the word before it has a scheme.
+///
+/// A password may have any character. One that would end the host part, as in `http://me:a/b@host`, leaves a port that
+/// is no number, or a path with an address at its end.
+fn login_of_url(text: &str, end: usize) -> Option<usize> {
+    let word = word_before(text, end, "\"'`<>");
+    let start = word + text[word..end].rfind("://")? + 3;
+    let login = &text[start..end];
+    let is_told = match login.find(|next| "/?#,;(){}".contains(next)) {
+        Some(cut) => {
+            has_odd_port(&login[..cut])
+                || (login[cut..].starts_with(['/', '?', '#']) && names_port(&text[end + 1..]))
+        }
+        None => match login.split_once(':') {
+            Some((_, password)) => !password.is_empty() && !password.starts_with('$'),
+            // `ssh://git@host` is no secret.
+            None => is_http(&text[word..start]) && !login.is_empty() && !login.starts_with('$'),
+        },
+    };
+    is_told.then_some(start)
+}
+
+fn is_http(scheme: &str) -> bool {
+    let scheme = scheme.to_ascii_lowercase();
+    scheme.ends_with("http://") || scheme.ends_with("https://")
+}
+
+fn login_without_scheme(text: &str, end: usize) -> Option<usize> {
+    let start = word_before(text, end, "\"'`,;(){}<>");
+    let login = &text[start..end];
+    let (_, password) = login.split_once(':')?;
+    let in_path = login.contains(['/', '?', '#']);
+    let is_told = !password.is_empty() && !password.starts_with('$') && !login.contains("::");
+    // Many a path has a colon and an `@`; an address behind it makes it a login.
+    let is_login = !in_path || (!login.contains("://") && names_port(&text[end + 1..]));
+    let has_host = in_path && !has_odd_port(login.split(['/', '?', '#']).next()?);
+    (is_told && is_login && !has_host).then_some(start)
+}
+
+/// Returns where the word begins that ends there.
+fn word_before(text: &str, end: usize, marks: &str) -> usize {
+    let ends_word = |next: char| next.is_whitespace() || marks.contains(next);
+    let before = text[..end].char_indices().rev().find(|(_, next)| ends_word(*next));
+    before.map_or(0, |(at, next)| at + next.len_utf8())
+}
+
+/// Returns what stands in the place of a port: behind the first colon, or behind an IPv6 address in brackets.
+fn text_port(authority: &str) -> Option<&str> {
+    match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((_, rest)) => rest.strip_prefix(':'),
+        // Without its brackets, an IPv6 address is no password either.
+        None if authority.parse::<Ipv6Addr>().is_ok() => None,
+        None => authority.split_once(':').map(|(_, port)| port),
+    }
+}
+
+/// A number, or what a shell or a template fills in.
+fn is_port(text: &str) -> bool {
+    text.is_empty() || text.starts_with('$') || text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Returns whether a text begins with an address that has a port.
+fn names_port(text: &str) -> bool {
+    let ends = |next: char| next.is_whitespace() || "/?#\"'`,;(){}<>".contains(next);
+    let address = text.split(ends).next().unwrap_or_default();
+    let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    port.is_some_and(|(_, port)| !port.is_empty() && is_port(port))
+}
+
+/// Returns whether the host part of a URL has something in place of a port that is no port: a part of a password.
+#[must_use]
+pub fn has_odd_port(authority: &str) -> bool {
+    text_port(authority).is_some_and(|port| !is_port(port))
+}
+
+/// Returns where URLs have something in place of a port that is no port.
+fn odd_ports(text: &str) -> impl Iterator<Item = Range<usize>> {
+    text.match_indices("://").filter_map(|(at, scheme)| {
+        let rest = &text[at + scheme.len()..];
+        let ends = |next: char| next.is_whitespace() || "/?#\"'`,;(){}<>]".contains(next);
+        let end = match rest.strip_prefix('[').and_then(|rest| rest.find(']')) {
+            Some(close) => rest[close + 2..].find(ends).map(|end| close + 2 + end),
+            None => rest.find(ends),
         };
-        let login = &text[start..end];
-        let in_path = login.contains(['/', '?', '#']);
-        let (_, password) = login.split_once(':').unwrap_or_default();
-        let told = !password.is_empty() && !password.starts_with('$');
-        (told && !in_path && (scheme || !login.contains("::"))).then_some(start..end)
+        let authority = &rest[..end.unwrap_or(rest.len())];
+        let port = text_port(authority).filter(|port| !is_port(port) && !port.contains('@'))?;
+        let end = at + scheme.len() + authority.len();
+        Some(end - port.len()..end)
     })
 }
 
@@ -167,12 +248,25 @@ mod tests {
     #[test]
     fn literal_secrets_become_stars_of_the_same_length() {
         for (text, shown) in [
-            ("url: 'http://me:hunter22@10.0.0.1/x@y'", "url: 'http://***********@10.0.0.1/x@y'"),
+            ("url: 'http://me:hunter22@10.0.0.1/x'", "url: 'http://***********@10.0.0.1/x'"),
+            // Of two, the last ends the login: better too many stars than too few.
+            ("url: 'http://me:hun@ter/22@h/x'", "url: 'http://*************@h/x'"),
             ("- me:hunter22@127.0.0.1:8500", "- ***********@127.0.0.1:8500"),
             (
                 "stop: curl http://a:b@h/ http://${U}:${P}@h/",
                 "stop: curl http://***@h/ http://${U}:${P}@h/",
             ),
+            ("- http://me:hun/ter@10.0.0.1:8500", "- http://**********@10.0.0.1:8500"),
+            ("- http://me:hun?ter@consul", "- http://**********@consul"),
+            ("- https://me:hun#ter@consul/x", "- https://**********@consul/x"),
+            ("- http://me:hun,t{e}r@consul", "- http://************@consul"),
+            ("- http://me:12/ter@10.0.0.1:8500", "- http://*********@10.0.0.1:8500"),
+            ("- me:hun/ter@10.0.0.1:8500", "- **********@10.0.0.1:8500"),
+            (
+                "git clone https://hunter22@example.com/x",
+                "git clone https://********@example.com/x",
+            ),
+            ("- 'http://me:hunter22", "- 'http://me:********"),
             ("consul: { token: b1gs-ecret }", "consul: { token: ********** }"),
             ("token: 'b1gs, ecret' # x", "token: ****** ****** # x"),
             ("{\"Token\":\"b1g\"}", "{\"Token\":*****}"),
@@ -213,6 +307,12 @@ mod tests {
             "secrets:\n  # From the vault.\n  t: { env: \"T\" } # once\nstop: x",
             "{\"secrets\":{\"t\":{\"env\":\"T\"}}}",
             "url: http://10.0.0.1:80/x@y:z",
+            "url: 'http://${{ node.address }}/x@y'",
+            "url: http://[::1]:80/x@y",
+            "url: http://host/x@y?a:b@c",
+            "run: docker run registry:5000/app@sha256:12ab",
+            "run: curl http://${U}:${P}@h:80/ http://${H}:${P}/x@y",
+            "[http://a:80,me@b]",
             "stop: git clone ssh://git@example.com/app",
             "address: '[::1]:80'",
         ] {

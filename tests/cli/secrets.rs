@@ -40,6 +40,14 @@ fn a_literal_secret_is_refused_with_its_place_and_not_shown() {
         ("http://127.0.0.1:1'", format!("{login}127.0.0.1:1'")),
         ("http://127.0.0.1:1/up", format!("{login}127.0.0.1:1/up")),
         ("http://127.0.0.1:1/up", format!("me:{TOKEN}@127.0.0.1:1/up")),
+        // A password may have what ends the host part of a URL.
+        ("http://127.0.0.1:1'", format!("http://me:{TOKEN}/x1@127.0.0.1:1'")),
+        ("http://127.0.0.1:1'", format!("http://me:x/{TOKEN}@127.0.0.1'")),
+        ("http://127.0.0.1:1/up", format!("http://me:{TOKEN}?x@127.0.0.1:1/up")),
+        ("http://127.0.0.1:1/up", format!("http://me:1/{TOKEN}@127.0.0.1:1/up")),
+        ("http://${{ node.address }}", format!("http://me:{TOKEN}#1@${{{{ node.address }}}}")),
+        ("stop: 'true'", format!("stop: 'curl http://me:{TOKEN}/1@127.0.0.1/'")),
+        ("stop: 'true'", format!("stop: 'curl https://{TOKEN}@127.0.0.1/'")),
         ("http://127.0.0.1:1/up", format!("http://{TOKEN}@127.0.0.1:1/up")),
         ("http://${{ node.address }}", format!("{login}${{{{ node.address }}}}")),
         ("stop: 'true'", format!("stop: 'curl {login}127.0.0.1/'")),
@@ -48,6 +56,33 @@ fn a_literal_secret_is_refused_with_its_place_and_not_shown() {
         let case = case(part, &other);
         refused(&case, &["check", "app.yaml"], "a user or password in a URL");
         refused(&case, &["plan", "app.yaml"], "a user or password in a URL");
+    }
+}
+
+#[test]
+fn url_with_a_port_that_is_no_number_is_refused_and_not_shown() {
+    for (part, other) in [
+        ("http://127.0.0.1:1'", format!("http://me:{TOKEN}'")),
+        ("http://127.0.0.1:1/up", format!("http://me:{TOKEN}/up")),
+        ("http://127.0.0.1:1/up", format!("me:{TOKEN}/up")),
+        ("http://${{ node.address }}/", format!("http://me:{TOKEN}/")),
+    ] {
+        let case = case(part, &other);
+        refused(&case, &["check", "app.yaml"], "the port of a URL is no number");
+    }
+}
+
+#[test]
+fn login_in_consul_http_addr_is_refused_and_not_shown() {
+    let playbook = SMALL.replacen("consul: { addresses: ['http://127.0.0.1:1'] }", "", 1);
+    for address in
+        ["me:{}/x1@127.0.0.1:1", "http://me:1/{}@127.0.0.1:1", "me:{}#@h", "http://me:{}"]
+    {
+        let case = Case::new(&[("app.yaml", playbook.as_bytes())])
+            .env("CONSUL_HTTP_ADDR", &address.replace("{}", TOKEN));
+        for command in ["doctor", "status"] {
+            refused(&case, &[command, "app.yaml", "--var", "version=2"], "CONSUL_HTTP_AUTH");
+        }
     }
 }
 
@@ -82,6 +117,7 @@ fn check_quotes_no_value_from_a_place_of_secrets() {
         besides(&format!("secrets: {{ db: {{ env: DB, value: {TOKEN} }} }}")),
         besides(&format!("secrets:\n  db: >-\n    {TOKEN}\n  other: 1")),
         // It cannot be read as YAML at all.
+        consul(&format!("consul: {{ addresses: ['http://me:{TOKEN}], ")),
         besides(&format!("secrets: {{ db: {TOKEN}, [")),
         besides(&format!("secrets:\n  db: '{TOKEN}")),
         consul(&format!("consul: {TOKEN}\nx: {{ ")),
@@ -97,8 +133,11 @@ fn check_quotes_no_value_from_a_place_of_secrets() {
             &format!("token: {{ default: {TOKEN}, pattern: '^[0-9]+$' }}\n  version: {{"),
             1,
         ),
-        besides(&format!("secrets: {{ db: &s {TOKEN} }}\nstop_after: *s"))
-            .replacen("stop: 'true'", "stop: { run: 'true', timeout: &x 1s }", 1),
+        besides(&format!("secrets: {{ db: &s {TOKEN} }}\nstop_after: *s")).replacen(
+            "stop: 'true'",
+            "stop: { run: 'true', timeout: &x 1s }",
+            1,
+        ),
         besides(&format!("secrets: {{ db: &s {TOKEN} }}\ndrain: {{ timeout: *s }}")),
     ] {
         let case = Case::new(&[("app.yaml", playbook.as_bytes())]);

@@ -20,6 +20,13 @@ impl Check<'_> {
             let path = format!("gateways[{index}]");
             let name = gateway.display_name();
             let settings = gateway.settings();
+            for (key, template) in gateway.settings().templates() {
+                if key.ends_with("url") {
+                    self.url(&format!("{path}.{key}"), template);
+                } else if key == "tcp" {
+                    self.socket_address(&format!("{path}.{key}"), template);
+                }
+            }
             let named_by = settings.name().map_or(settings.place().0, |_| "name");
             let is_named = self.known(&format!("{path}.{named_by}"));
             if let Some(first) = is_named.then(|| names.insert(name, index)).flatten() {
@@ -27,13 +34,6 @@ impl Check<'_> {
                 self.add(&format!("{path}.name"), message, |problem| {
                     problem.related(other(first), "the other one").help("give each its own `name`")
                 });
-            }
-            for (key, template) in gateway.settings().templates() {
-                if key.ends_with("url") {
-                    self.url(&format!("{path}.{key}"), template);
-                } else if key == "tcp" {
-                    self.socket_address(&format!("{path}.{key}"), template);
-                }
             }
             if let Some((key, destination)) = settings.destination() {
                 self.destination(&format!("{path}.{key}"), destination);
@@ -131,6 +131,15 @@ impl Check<'_> {
             self.login(path, text);
             return;
         }
+        if literal::has_odd_port(authority) {
+            self.wrong(path, "the port of a URL is no number", |problem| {
+                problem
+                    .secret()
+                    .help("it may be a part of a password, and is not shown: remove the password")
+            });
+            self.broken.add(path);
+            return;
+        }
         let shown = quoted(text);
         let has_scheme = ["http://", "https://", "${{"].iter().any(|start| text.starts_with(start));
         if !has_scheme {
@@ -157,6 +166,7 @@ impl Check<'_> {
                     .help("URLs are printed and journalled: remove what stands before the `@`")
             });
         }
+        self.broken.add(path);
     }
 }
 

@@ -28,23 +28,25 @@ pub(super) fn check(
     (broken, hidden): (&Broken, &Hidden),
     findings: &mut Findings,
 ) {
+    let broken = broken.clone();
     let mut check = Check { playbook, tree, source, broken, hidden, findings };
     if !check.known("") {
         return;
     }
+    // First: no other rule may quote a part of a URL that has a login in it.
+    check.literals();
     check.fleet();
     check.gateways();
     check.parts();
     check.steps();
     check.templates();
-    check.literals();
 }
 
 struct Check<'a> {
     playbook: &'a Playbook,
     tree: &'a Tree,
     source: &'a str,
-    broken: &'a Broken,
+    broken: Broken,
     hidden: &'a Hidden,
     findings: &'a mut Findings,
 }

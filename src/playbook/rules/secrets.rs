@@ -31,6 +31,7 @@ impl Check<'_> {
                      variable of the node's own environment hold it",
                 )
             });
+            self.broken.add(&path);
         }
     }
 
