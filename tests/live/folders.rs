@@ -188,8 +188,8 @@ async fn folders_that_others_can_change_are_refused_before_anything_is_done() {
     place.rights("app", 0o775);
     refused(
         &place,
-        "TMP/app belongs to root and its group daemon can write to it: run `chmod g-w TMP/app`, or give it to the \
-         service's user",
+        "TMP/app belongs to root, and its group daemon or a user in its ACL can write to it: run `chmod g-w TMP/app`, \
+         or give it to the service's user",
     )
     .await;
     let place = Place::new();
@@ -312,4 +312,31 @@ async fn file_of_a_gateway_is_replaced_as_its_owner() {
     );
     assert_eq!(std::fs::read(&file).expect("read"), b"two\n");
     assert!(!Path::new(&place.path("app/.traefik.json.rollgate")).exists());
+}
+
+/// With an ACL the mode shows its mask in place of the group's rights.
+#[tokio::test]
+async fn folder_that_a_user_can_write_to_by_an_acl_is_refused() {
+    /// Version 2, then entries of tag, rights and id: the owner, nobody (rwx), the group, the mask, others.
+    fn acl(mask: u16) -> Vec<u8> {
+        let entries = [(1, 7, u32::MAX), (2, 7, NOBODY), (4, 5, u32::MAX), (16, mask, u32::MAX)];
+        let entries = entries.into_iter().chain([(32_u16, 5_u16, u32::MAX)]);
+        let bytes = |(tag, rights, id): (u16, u16, u32)| {
+            [&tag.to_le_bytes()[..], &rights.to_le_bytes()[..], &id.to_le_bytes()[..]].concat()
+        };
+        2_u32.to_le_bytes().into_iter().chain(entries.flat_map(bytes)).collect()
+    }
+    let place = Place::new();
+    let set = |mask| {
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(place.path("app"), "system.posix_acl_access", &acl(mask), flags)
+            .expect("a file system with ACLs");
+    };
+    set(7);
+    let said = place.release().await.expect_err("refused");
+    assert!(said.contains("its group root or a user in its ACL can write to it"), "{said}");
+    assert!(!place.path("app/releases/.staging").exists());
+    // The mask takes the right away, as `chmod g-w` does.
+    set(5);
+    assert_eq!(place.release().await, Ok(Pruned::default()));
 }

@@ -38,8 +38,9 @@ weigh() {
   fi
   if [ $((0$4 & 0002)) -ne 0 ]; then
     refuse "$1 belongs to root and every user can write to it: run \`chmod o-w $1\`, or give it to the service's user"
-  elif [ $((0$4 & 0020)) -ne 0 ] && [ "$5" != 0 ]; then
-    refuse "$1 belongs to root and its group $(stat -c %G -- "$1") can write to it: run \`chmod g-w $1\`, or give it to the service's user"
+  elif [ $((0$4 & 0020)) -ne 0 ]; then
+    # With an ACL these are the rights of its mask: any user may be in it, whatever the group is.
+    refuse "$1 belongs to root, and its group $(stat -c %G -- "$1") or a user in its ACL can write to it: run \`chmod g-w $1\`, or give it to the service's user"
   fi
 }
 
