@@ -314,6 +314,37 @@ async fn file_of_a_gateway_is_replaced_as_its_owner() {
     assert!(!Path::new(&place.path("app/.traefik.json.rollgate")).exists());
 }
 
+/// However its path is written, it is the folder in which files are made.
+#[tokio::test]
+async fn sticky_folder_is_refused_at_the_end_of_every_path() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("shared")).expect("mkdir");
+    std::fs::create_dir(place.path("shared/own")).expect("mkdir");
+    symlink(place.path("shared/."), place.path("link")).expect("symlink");
+    place.rights("shared", 0o1777);
+    let path = |name: &str| place.path(name).display().to_string();
+    for end in ["shared", "shared/.", "shared/./.", "shared//", "shared/own/..", "link", "link/."] {
+        let releases = Layout { releases: path(end), ..place.layout() };
+        let current = Layout { current: path(end) + "/current", ..place.layout() };
+        for layout in [releases, current] {
+            let upload = Operation::Upload { layout };
+            let output = place.run(upload, Stdin::File(place.path("artifact"))).await;
+            let said = output.stderr_text();
+            assert!(said.contains("every user can write to it"), "{end}: {said}");
+        }
+        assert!(!place.path("shared/.staging").exists(), "{end}");
+    }
+    let away = Layout { releases: path("app/none/../../shared"), ..place.layout() };
+    let upload = Operation::Upload { layout: away };
+    let output = place.run(upload, Stdin::File(place.path("artifact"))).await;
+    assert!(output.stderr_text().contains("write it without `..`"), "{output:?}");
+    // Below it is another matter.
+    let below = Layout { releases: path("shared/./own/."), ..place.layout() };
+    let upload = Operation::Upload { layout: below };
+    let output = place.run(upload, Stdin::File(place.path("artifact"))).await;
+    assert!(output.success(), "{}", output.stderr_text());
+}
+
 /// With an ACL the mode shows its mask in place of the group's rights.
 #[tokio::test]
 async fn folder_that_a_user_can_write_to_by_an_acl_is_refused() {

@@ -64,17 +64,21 @@ walk() {
       case $target in /*) base='' ;; esac
       rest=$target/$rest
     elif [ -d "$base/$part" ]; then
-      [ -n "${rest#/}" ] && kind=folder || kind=end
-      weigh "$base/$part" "$kind" || return
+      weigh "$base/$part" folder || return
       base=$base/$part
     elif [ -e "$base/$part" ]; then
       refuse "$base/$part is not a folder"
       return
     else
       missing=$part/$rest/
-      return 0
+      case /$missing in
+        */../*) refuse "$1 leads through $base/$part, which does not exist, and back: write it without \`..\`" ;;
+      esac
+      return
     fi
   done
+  # Whatever the path ends with, `.` and `..` included: here files are made.
+  weigh "${base:-/}" end
 }
 
 # Finds a program that runs commands as the user with the id $1 and with folders like $2.
