@@ -115,7 +115,7 @@ pub(super) fn unpack(layout: &Layout) -> String {
 
 pub(super) fn activate(layout: &Layout) -> String {
     // What the node is about to run is noted first; that this is not possible keeps no release from being activated.
-    let note = work(layout, &[], "alone\nnote");
+    let note = work(layout, &[], "alone 10\nnote");
     let switch = format!("{}{RELEASE}\n{}", variables(layout), include_str!("scripts/switch.sh"));
     format!(
         "{} >/dev/null 2>&1 || :\nwork \"$(dirname \"$current\")\" {}\n",

@@ -314,6 +314,30 @@ async fn file_of_a_gateway_is_replaced_as_its_owner() {
     assert!(!Path::new(&place.path("app/.traefik.json.rollgate")).exists());
 }
 
+#[tokio::test]
+async fn lock_of_another_user_on_the_folder_of_releases_blocks_nothing() {
+    let place = Place::new();
+    let releases = std::fs::File::open(place.path("app/releases")).expect("any user can open it");
+    releases.lock().expect("and lock it");
+    assert_eq!(place.release().await, Ok(Pruned::default()));
+    let staging = std::fs::metadata(place.path("app/releases/.staging")).expect("it is there");
+    assert_eq!(staging.permissions().mode() & 0o777, 0o700, "what is locked is private");
+}
+
+/// A service is stopped at that moment.
+#[tokio::test]
+async fn release_is_activated_in_its_time_though_another_operation_does_not_end() {
+    let place = Place::new();
+    place.release().await.expect("released");
+    std::fs::remove_file(place.path("app/current")).expect("removed");
+    let staging = std::fs::File::open(place.path("app/releases/.staging")).expect("it is there");
+    staging.lock().expect("free");
+    // The engine gives it 30 s.
+    let output = place.run(Operation::Activate { layout: place.layout() }, Stdin::Empty).await;
+    assert!(output.success(), "{}", output.stderr_text());
+    assert!(place.path("app/current/hello").exists());
+}
+
 /// However its path is written, it is the folder in which files are made.
 #[tokio::test]
 async fn sticky_folder_is_refused_at_the_end_of_every_path() {

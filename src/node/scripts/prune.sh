@@ -5,7 +5,7 @@
 # not what was last healthy, not what is in `spare`. Releases that were never healthy go first, then the one whose health
 # is longest ago.
 
-alone
+alone 20
 note healthy
 if [ -z "$keep" ] || [ -z "$linked" ]; then
   exit 0

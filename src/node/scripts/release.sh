@@ -46,11 +46,13 @@ is_complete() {
     [ "$(cat "$ledger/$name")" = "sha256=$sum" ]
 }
 
-# Lets one process at a time change what is there: several nodes may share a host and its folders.
+# Lets one process at a time change what is there: several nodes may share a host and its folders. Waits $1 seconds, less
+# than the operation's own time. It locks a private folder: any user that can open a folder can lock it.
 alone() {
   command -v flock >/dev/null || return 0
-  exec 9<"$releases"
-  flock -w 60 9 || fail "$releases: another operation does not end"
+  own "$staging" 700
+  exec 9<"$staging"
+  flock -w "$1" 9 || fail "$releases: another operation does not end"
 }
 
 # Writes standard input to the file $1, which others see before or after, not in between.

@@ -36,7 +36,7 @@ place || {
 touch "$tree"
 sync -f "$tree" 2>/dev/null || sync
 
-alone
+alone 60
 if is_complete; then
   rm -f "$file"
   exit 0
