@@ -2,7 +2,9 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -36,13 +38,47 @@ pub fn read_text(path: &Path, most: u64) -> Result<String, String> {
 ///
 /// # Errors
 ///
-/// When the system refuses to make it. A folder of another user stays as it is.
+/// When the system refuses to make it, or a symlink on the way may be another user's. A folder of another user stays as it
+/// is.
 pub fn private_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(path)?;
-    if is_open_to_others(&fs::metadata(path)?.permissions(), PRIVATE_FOLDER) {
-        let _ = fs::set_permissions(path, Permissions::from_mode(PRIVATE_FOLDER));
+    let path = std::path::absolute(path)?;
+    for part in path.ancestors() {
+        refuse_foreign_link(part)?;
+    }
+    DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(&path)?;
+    // What is closed is what was looked at, though its name may have been given to something else meanwhile.
+    let is_link = fs::symlink_metadata(&path)?.is_symlink();
+    if is_link {
+        refuse_foreign_link(&path)?;
+    }
+    let follow = if is_link { OFlags::empty() } else { OFlags::NOFOLLOW };
+    let flags = (OFlags::DIRECTORY | follow).bits().cast_signed();
+    let folder = OpenOptions::new().read(true).custom_flags(flags).open(&path)?;
+    if is_open_to_others(&folder.metadata()?.permissions(), PRIVATE_FOLDER) {
+        let _ = folder.set_permissions(Permissions::from_mode(PRIVATE_FOLDER));
     }
     Ok(())
+}
+
+/// A symlink may lead anywhere: only this user's own and root's are followed, and only where no other user can put one in
+/// their place.
+fn refuse_foreign_link(path: &Path) -> io::Result<()> {
+    let Ok(link) = fs::symlink_metadata(path) else { return Ok(()) };
+    if !link.is_symlink() {
+        return Ok(());
+    }
+    let is_own = [0, rustix::process::geteuid().as_raw()].contains(&link.uid());
+    let folder = path.parent().map(fs::metadata).transpose()?;
+    let is_shared = folder.is_some_and(|folder| folder.mode() & 0o1002 == 0o002);
+    if is_own && !is_shared {
+        return Ok(());
+    }
+    let why =
+        if is_own { "lies in a folder that every user can write to" } else { "is another user's" };
+    Err(io::Error::other(format!(
+        "{} is a symlink and {why}: choose another state folder with --state-dir",
+        path.display()
+    )))
 }
 
 /// Opens a file that this user alone may read; one that is there is closed to others.
@@ -108,6 +144,33 @@ mod tests {
         private_folder(&folder).expect("there");
         drop(open_private(&path, OpenOptions::new().append(true)).expect("opened"));
         assert_eq!((mode(&folder), mode(&path)), (0o700, 0o600));
+    }
+
+    #[test]
+    fn symlink_that_others_can_exchange_is_not_followed_to_a_private_folder() {
+        let root = tempfile::tempdir().expect("temp dir");
+        let path = |name: &str| root.path().join(name);
+        for name in ["victim", "shared"] {
+            fs::create_dir(path(name)).expect("mkdir");
+            fs::set_permissions(path(name), Permissions::from_mode(0o755)).expect("chmod");
+        }
+        symlink(path("victim"), path("own")).expect("symlink");
+        symlink(path("victim"), path("shared/app")).expect("symlink");
+        let refused = |place: &str| {
+            let error = private_folder(&path(place)).expect_err(place).to_string();
+            assert!(error.contains("is a symlink and "), "{error}");
+            assert_eq!(mode(&path("victim")), 0o755, "{place}");
+            assert_eq!(fs::read_dir(path("victim")).expect("read dir").count(), 0, "{place}");
+        };
+        // Any user can exchange it for another one.
+        fs::set_permissions(path("shared"), Permissions::from_mode(0o777)).expect("chmod");
+        refused("shared/app");
+        refused("shared/app/below");
+        // What this user has made leads where this user wants.
+        private_folder(&path("own")).expect("followed");
+        assert_eq!(mode(&path("victim")), 0o700);
+        private_folder(&path("own/below")).expect("followed");
+        assert_eq!(mode(&path("victim/below")), 0o700);
     }
 
     #[test]

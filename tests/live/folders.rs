@@ -4,6 +4,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rollgate::lock::FileLock;
 use rollgate::node::{Layout, Operation, Packing, Pruned, Survey};
 use rollgate::secret::Secret;
 use rollgate::world::{Command, Host, Live, LiveSettings, Output, Stdin, World as _};
@@ -394,4 +395,27 @@ async fn folder_that_a_user_can_write_to_by_an_acl_is_refused() {
     // The mask takes the right away, as `chmod g-w` does.
     set(5);
     assert_eq!(place.release().await, Ok(Pruned::default()));
+}
+
+/// In `/tmp` any user can make a symlink before rollgate makes the folder.
+#[test]
+fn symlink_of_another_user_in_place_of_the_state_folder_is_refused() {
+    let place = Place::new();
+    for name in ["victim", "shared"] {
+        std::fs::create_dir(place.path(name)).expect("mkdir");
+    }
+    place.rights("victim", 0o755);
+    place.rights("shared", 0o1777);
+    symlink(place.path("victim"), place.path("shared/app")).expect("symlink");
+    std::os::unix::fs::lchown(place.path("shared/app"), Some(NOBODY), None).expect("as root");
+    for state in ["shared/app", "shared/app/below"] {
+        let error = FileLock::take(&place.path(state)).expect_err("refused");
+        assert!(format!("{error:#}").contains("is a symlink and is another user's"), "{error:#}");
+        let victim = std::fs::metadata(place.path("victim")).expect("it is there");
+        assert_eq!(victim.permissions().mode() & 0o777, 0o755, "{state}");
+        assert_eq!(std::fs::read_dir(place.path("victim")).expect("read dir").count(), 0);
+    }
+    // The operator's own leads where the operator wants.
+    std::os::unix::fs::lchown(place.path("shared/app"), Some(0), None).expect("as root");
+    assert!(FileLock::take(&place.path("shared/app")).expect("followed").is_ok());
 }
