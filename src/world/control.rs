@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use openssh::Session;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, ChildStdin};
 use tokio::time::timeout;
 
@@ -244,12 +245,9 @@ struct Connecting<'a> {
 
 impl Drop for Connecting<'_> {
     fn drop(&mut self) {
-        if let Some(group) = self.group {
-            let script = format!("kill -KILL -{group}");
-            let _ = std::process::Command::new("sh")
-                .args(["-c", &script])
-                .stderr(Stdio::null())
-                .status();
+        let group = self.group.and_then(|group| Pid::from_raw(group.cast_signed()));
+        if let Some(group) = group {
+            let _ = kill_process_group(group, Signal::KILL);
         }
         let _ = std::fs::remove_file(self.files.with("pid"));
     }

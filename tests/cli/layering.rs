@@ -40,22 +40,22 @@ fn only_in(word: &str, places: &[&str]) {
 fn the_outside_is_reached_through_the_world_alone() {
     only_in("reqwest", &["world/"]);
     only_in("openssh", &["world/"]);
-    only_in(
-        "std::process::Command",
-        &[
-            "world/",
-            "artifact",
-            "node/file.rs",
-            "node/listener.rs",
-            "node/socket.rs",
-            "node/sockets.rs",
-            "node/survey.rs",
-            "shell.rs",
-            "gateway/command.rs",
-            "artifact.rs",
-        ],
-    );
     only_in("TcpStream", &["world/", "node/sockets.rs"]);
+}
+
+/// `world::child` takes the secrets out of the environment.
+#[test]
+fn child_processes_are_started_in_one_place() {
+    let source = root().join("src");
+    for file in sources(&source) {
+        let path = file.strip_prefix(&source).expect("below src").display().to_string();
+        let text = std::fs::read_to_string(&file).expect("a source");
+        let code = text.split("#[cfg(test)]").next().unwrap_or("");
+        let started =
+            code.matches("process::Command").count() + code.matches("Process::new").count();
+        let expected = if path == "world/mod.rs" { 2 } else { 0 };
+        assert_eq!(started, expected, "{path}");
+    }
 }
 
 #[test]
