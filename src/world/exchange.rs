@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::script::{GO, Script, Word, find_word};
 use super::{Command, OUTPUT_LIMIT, Output, RunError, Stdin};
+use crate::secret::{self, Cut};
 
 /// For the login shell to start the script: its start files may take their time.
 const GREETING: Duration = Duration::from_secs(20);
@@ -195,14 +196,23 @@ struct Stream<R> {
     text: Vec<u8>,
     /// The beginning of what stood before the command's own.
     noise: Vec<u8>,
+    /// The command's own is not whole: a part of a secret may be left at its front.
+    cut: bool,
     begun: bool,
     over: bool,
 }
 
 impl<R: AsyncRead + Unpin> Stream<R> {
     fn new(reader: R, mark: &str) -> Self {
-        let (text, noise) = (Vec::new(), Vec::new());
-        Self { reader: Some(reader), mark: mark.to_owned(), text, noise, begun: false, over: false }
+        Self {
+            reader: Some(reader),
+            mark: mark.to_owned(),
+            text: Vec::new(),
+            noise: Vec::new(),
+            cut: false,
+            begun: false,
+            over: false,
+        }
     }
 
     /// Reads what there is and returns the script's words in it; pending for ever once the stream is closed.
@@ -256,12 +266,18 @@ impl<R: AsyncRead + Unpin> Stream<R> {
     fn bound(&mut self) {
         if self.begun {
             // Many commands run at once: little more is kept of each than counts in the end.
-            if self.text.len() > OUTPUT_LIMIT + OUTPUT_LIMIT / 4 {
-                self.text.drain(..self.text.len() - OUTPUT_LIMIT);
-            }
+            self.keep_end(OUTPUT_LIMIT + OUTPUT_LIMIT / 4);
         } else if self.text.len() > 2 * NOISE_LIMIT {
             let noise: Vec<_> = self.text.drain(..self.text.len() - WORD_LIMIT).collect();
             self.keep(&noise);
+        }
+    }
+
+    /// Keeps what counts in the end, if there is more than so much.
+    fn keep_end(&mut self, most: usize) {
+        if self.text.len() > most {
+            self.text.drain(..self.text.len() - OUTPUT_LIMIT);
+            self.cut = true;
         }
     }
 
@@ -281,11 +297,15 @@ impl<R: AsyncRead + Unpin> Stream<R> {
             let rest = std::mem::take(&mut self.text);
             self.keep(&rest);
         }
-        if self.text.len() > OUTPUT_LIMIT {
-            self.text.drain(..self.text.len() - OUTPUT_LIMIT);
-            crate::secret::hide_front(&mut self.text);
+        self.keep_end(OUTPUT_LIMIT);
+        if self.cut {
+            secret::hide_front(&mut self.text);
         }
-        (self.text, String::from_utf8_lossy(&self.noise).into_owned())
+        let noise = String::from_utf8_lossy(&self.noise).into_owned();
+        // What is full was cut, or might have been.
+        let is_full = self.noise.len() == NOISE_LIMIT;
+        let noise = if is_full { secret::hide_cut(&noise, Cut::Back) } else { noise };
+        (self.text, noise)
     }
 }
 
@@ -338,6 +358,26 @@ mod tests {
         assert_eq!(exchange.output.stdout_text(), "answer");
         assert_eq!(exchange.output.stderr_text(), "warning\n");
         assert_eq!(exchange.output.noise.as_deref(), Some("welcome news"));
+    }
+
+    #[test]
+    fn part_of_a_secret_is_left_at_no_cut() {
+        const TOKEN: &str = "cut-0ff-b1gs5ecr-7e57-4a4a";
+        secret::remember([secret::Secret::new(TOKEN)], []);
+        // Cut while it comes, with nothing behind it; and at its end.
+        for length in [OUTPUT_LIMIT + OUTPUT_LIMIT / 4 + 1, OUTPUT_LIMIT + 100] {
+            let cut = length - OUTPUT_LIMIT;
+            let mut body = vec![b'.'; length];
+            body[cut - 10..cut - 10 + TOKEN.len()].copy_from_slice(TOKEN.as_bytes());
+            let out = (&b"MARK ready\n"[..]).chain(body.as_slice()).chain(&b"MARK end\n"[..]);
+            let exchange = hear(out, b"MARK ready\nMARK started\nMARK ended 0 143\n");
+            let front = String::from_utf8_lossy(&exchange.output.stdout[..40]).into_owned();
+            assert!(front.starts_with("***."), "{front}");
+        }
+        let blanks = vec![b'\n'; NOISE_LIMIT - 10];
+        let noise = [&blanks[..], TOKEN.as_bytes(), b" and more"].concat();
+        let exchange = hear(noise.as_slice(), b"no shell");
+        assert_eq!(exchange.said, "no shell ***");
     }
 
     #[test]
