@@ -207,10 +207,10 @@ impl<W: World> Client<W> {
         self.settings.token.is_some() || self.settings.basic_auth.is_some()
     }
 
-    /// Whether certificates are checked where it is asked by `https://`.
+    /// Whether `https://` proves that a host is one of Consul's.
     #[must_use]
-    pub fn verifies(&self) -> bool {
-        self.settings.verifies
+    pub fn proves_agents(&self) -> bool {
+        self.settings.proves_agents
     }
 
     /// Reads a path, from whichever server answers.

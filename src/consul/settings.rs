@@ -22,8 +22,9 @@ pub struct Settings {
     pub namespace: Option<String>,
     /// The admin partition (Consul Enterprise).
     pub partition: Option<String>,
-    /// Whether certificates are checked where it is asked by `https://`.
-    pub verifies: bool,
+    /// Whether `https://` proves that a host is one of Consul's: its certificate is checked by an authority or a name of
+    /// Consul's own. A certificate that the system's authorities accept proves only whose host it is.
+    pub proves_agents: bool,
 }
 
 /// Why an address is not used. The address is not told: a part of it is a secret.
@@ -68,7 +69,7 @@ impl Settings {
             datacenter: variable("CONSUL_DATACENTER"),
             namespace: variable("CONSUL_NAMESPACE"),
             partition: variable("CONSUL_PARTITION"),
-            verifies: verifies(&variable),
+            proves_agents: proves_agents(&tls_from_environment(variable)),
         })
     }
 
@@ -127,6 +128,10 @@ pub fn tls_from_environment(variable: impl Fn(&str) -> Option<String>) -> Consul
         server_name: variable("CONSUL_TLS_SERVER_NAME"),
         verify: verifies(&variable),
     }
+}
+
+fn proves_agents(tls: &ConsulTls) -> bool {
+    tls.verify && (tls.ca.is_some() || tls.ca_dir.is_some() || tls.server_name.is_some())
 }
 
 fn verifies(variable: &impl Fn(&str) -> Option<String>) -> bool {
@@ -221,6 +226,16 @@ mod tests {
         let broken = |name: &str| (name == "CONSUL_HTTP_TOKEN").then(|| "t0k\nen".to_owned());
         let error = Settings::from_environment(broken).expect_err("no token");
         assert_eq!(error, "CONSUL_HTTP_TOKEN has a blank or a line break within the token");
+    }
+
+    #[test]
+    fn only_an_authority_or_a_name_of_consuls_own_proves_an_agent() {
+        let proves = |variables: &[(&str, &str)]| settings(variables).proves_agents;
+        assert!(!proves(&[]), "the system's authorities accept the certificate of any host");
+        for name in ["CONSUL_CACERT", "CONSUL_CAPATH", "CONSUL_TLS_SERVER_NAME"] {
+            assert!(proves(&[(name, "x")]), "{name}");
+            assert!(!proves(&[(name, "x"), ("CONSUL_HTTP_SSL_VERIFY", "false")]), "{name}");
+        }
     }
 
     #[test]

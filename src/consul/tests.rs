@@ -64,7 +64,7 @@ fn client(replies: Vec<Result<Reply, HttpError>>) -> (Arc<Script>, Client<Script
         datacenter: Some("dc1".into()),
         namespace: None,
         partition: None,
-        verifies: true,
+        proves_agents: true,
     };
     (world.clone(), Client::new(world, settings))
 }

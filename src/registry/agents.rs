@@ -16,7 +16,8 @@ use crate::world::{Host, World};
 pub(super) struct Named {
     hosts: BTreeSet<String>,
     has_credentials: bool,
-    verifies: bool,
+    /// Whether `https://` proves that a host is one of Consul's.
+    proves_agents: bool,
 }
 
 impl Named {
@@ -33,19 +34,19 @@ impl Named {
         Self {
             hosts: nodes.chain(ssh).chain(consul).map(host).collect(),
             has_credentials: client.has_credentials(),
-            verifies: client.verifies(),
+            proves_agents: client.proves_agents(),
         }
     }
 
     /// Says why an agent that only the catalog tells of does not get the token, if it does not.
     pub(super) fn refuses(&self, agent: &str) -> Option<String> {
-        let is_proven = agent.starts_with("https://") && self.verifies;
+        let is_proven = agent.starts_with("https://") && self.proves_agents;
         if !self.has_credentials || is_proven || self.hosts.contains(&host(agent)) {
             return None;
         }
         Some(format!(
             "the agent {} is named by Consul's catalog only, and is not sent the token: set `registry.agent`, or use \
-             https with CONSUL_CACERT",
+             https with CONSUL_CACERT, CONSUL_CAPATH or CONSUL_TLS_SERVER_NAME",
             text::line(agent, 100)
         ))
     }
@@ -78,13 +79,13 @@ mod tests {
     #[test]
     fn only_an_agent_that_the_playbook_names_or_a_certificate_proves_gets_the_token() {
         let hosts: BTreeSet<_> = ["10.0.0.1:9000", "http://10.0.0.5:8500"].map(host).into();
-        let named = Named { hosts, has_credentials: true, verifies: true };
+        let named = Named { hosts, has_credentials: true, proves_agents: true };
         for agent in ["http://10.0.0.1:8500", "http://10.0.0.5:8500", "https://10.9.9.9:8501"] {
             assert_eq!(named.refuses(agent), None, "{agent}");
         }
         let why = named.refuses("http://10.9.9.9:8500").expect("refused");
         assert!(why.contains("http://10.9.9.9:8500") && why.contains("registry.agent"), "{why}");
-        let careless = Named { verifies: false, ..named.clone() };
+        let careless = Named { proves_agents: false, ..named.clone() };
         assert!(careless.refuses("https://10.9.9.9:8501").is_some());
         let open = Named { has_credentials: false, ..named };
         assert_eq!(open.refuses("http://10.9.9.9:8500"), None, "there is no secret to send");
