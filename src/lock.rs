@@ -5,6 +5,7 @@
 //! refuses, because each write is a transaction that checks the session, and whatever is not Consul's is only done
 //! after [`Lock::verify`]; a command on a machine, with [`Lock::permit`].
 
+mod attempt;
 mod error;
 mod fence;
 mod file;
@@ -23,6 +24,8 @@ use tokio::time::Instant;
 use crate::consul::{Client, Error, Guard, KvWrite, SessionSettings, Write};
 use crate::world::World;
 
+pub use attempt::Attempt;
+use attempt::give_back;
 pub use error::{LockError, NotHeld};
 pub use fence::Fence;
 pub use file::FileLock;
@@ -44,9 +47,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long Consul may take to confirm the lock right before a step, beyond the time in which it cannot have ended.
 const VERIFY_PATIENCE: Duration = Duration::from_secs(15);
-
-/// How long giving the lock back may take; it ends by itself otherwise.
-const RELEASE_TIME: Duration = Duration::from_secs(1);
 
 /// Between two looks at what becomes of the lock.
 const QUESTION_PAUSE: Duration = Duration::from_millis(200);
@@ -90,7 +90,8 @@ struct State {
 impl<W: World> Lock<W> {
     /// Takes the lock of a service, waiting for it until `deadline`. `waiting` hears now and then who holds it.
     ///
-    /// With a lock file, a holder that had the same one and is gone is known to be gone: nobody waits for it.
+    /// With a lock file, a holder that had the same one and is gone is known to be gone: nobody waits for it. A caller that
+    /// drops this [abandons](Attempt::abandon) `pending`.
     ///
     /// # Errors
     ///
@@ -101,6 +102,7 @@ impl<W: World> Lock<W> {
         mut holder: Holder,
         file: Option<FileLock>,
         deadline: Instant,
+        pending: &Attempt,
         mut waiting: impl FnMut(&LockError),
     ) -> Result<Arc<Self>, LockError> {
         let client = client.hurried(QUESTION_PATIENCE.max(PAUSE));
@@ -109,6 +111,7 @@ impl<W: World> Lock<W> {
         let mut renewed = Moment::now(client.now());
         let session = client.session_create(&settings).await?;
         let guard = Guard { key: key(service), session };
+        pending.begin(&guard, &holder);
         loop {
             let refused = match attempt(&client, &guard, &holder).await {
                 Ok(()) => break,
@@ -130,6 +133,7 @@ impl<W: World> Lock<W> {
                 client.session_renew(&guard.session).await?;
             }
         }
+        pending.end();
         let lock = Self::held(Some(client), service, (guard, holder, renewed), file);
         let renewal = tokio::spawn(lock.clone().keep());
         lock.state().renewal = Some(renewal);
@@ -265,19 +269,8 @@ impl<W: World> Lock<W> {
         let Some(client) = self.client.as_ref().filter(|_| self.lost.borrow().is_none()) else {
             return;
         };
-        let bytes = Holder {
-            released: true,
-            seen: client.now(),
-            doing: String::new(),
-            ..self.state().holder.clone()
-        }
-        .to_bytes();
-        let give_back = async {
-            let guard = self.fence.now();
-            let _ = client.kv_release(&guard.key, &guard.session, &bytes).await;
-            let _ = client.session_destroy(&guard.session).await;
-        };
-        let _ = tokio::time::timeout(RELEASE_TIME, give_back).await;
+        let holder = self.state().holder.clone();
+        give_back(client, &self.fence.now(), holder).await;
     }
 
     /// Renews the session and tells what is being done, until the lock is lost or given back.

@@ -11,7 +11,7 @@ use super::open::{Opened, Reach};
 use super::output::Refusal;
 use super::signals::Signals;
 use crate::consul::{self, Client};
-use crate::lock::{self, FileLock, Holder, Lock, LockError, Seen};
+use crate::lock::{self, Attempt, FileLock, Holder, Lock, LockError, Seen};
 use crate::report::say;
 use crate::world::{Live, World};
 use crate::{secret, text};
@@ -56,6 +56,7 @@ pub(super) async fn take(
     signals: &mut Signals,
 ) -> Result<Arc<Lock<Live>>, Refusal> {
     let deadline = Instant::now() + arguments.lock_wait.unwrap_or_default();
+    let pending = Attempt::default();
     let work = async {
         let file = take_file(opened, reach, deadline).await?;
         let now = reach.world.now();
@@ -83,11 +84,15 @@ pub(super) async fn take(
         let Some(consul) = reach.shared() else {
             return Ok(Lock::local(service, holder, file));
         };
-        Lock::acquire(consul, service, holder, Some(file), deadline, waiting)
+        Lock::acquire(consul, service, holder, Some(file), deadline, &pending, waiting)
             .await
             .map_err(|error| refusal(&error, opened, reach))
     };
-    signals.unless_stopped("taking the lock", work).await?
+    let taken = signals.unless_stopped("taking the lock", work).await;
+    if let (Err(_), Some(consul)) = (&taken, reach.shared()) {
+        pending.abandon(consul).await;
+    }
+    taken?
 }
 
 /// Locks the state folder on this machine, and the playbook where that is the only lock.

@@ -1,8 +1,10 @@
 //! A Consul that takes connections and never answers: a command says what it waits for, and a signal ends it.
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use crate::support::{Case, SMALL};
 
@@ -48,4 +50,49 @@ fn a_silent_consul_swallows_no_signal_of_any_command() {
         stderr.read_to_string(&mut rest).expect("UTF-8");
         assert_eq!(code, Some(10), "{command}: {rest}");
     }
+}
+
+/// Reads one request; answers all but the one that takes the lock.
+fn answer(mut stream: TcpStream, told: &mpsc::Sender<String>) {
+    let mut lines = BufReader::new(stream.try_clone().expect("a stream")).lines();
+    let request = lines.next().and_then(Result::ok).unwrap_or_default();
+    let is_taking = request.contains("acquire=");
+    told.send(request).expect("the test listens");
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
+    let body = "{\"ID\":\"5e551011\"}";
+    if !is_taking {
+        let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        return;
+    }
+    // Until the client goes.
+    lines.for_each(drop);
+}
+
+/// Consul may have done what it has not answered: the lock would stay closed until the session's time is over.
+#[test]
+fn signal_while_the_lock_is_taken_ends_its_session() {
+    let consul = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = format!("http://{}'", consul.local_addr().expect("an address"));
+    let (told, heard) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in consul.incoming().flatten() {
+            let told = told.clone();
+            std::thread::spawn(move || answer(stream, &told));
+        }
+    });
+    let playbook = SMALL.replace("http://127.0.0.1:1'", &address);
+    let case = Case::new(&[("app.yaml", playbook.as_bytes())]);
+    let case = case.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let mut run = case.command(&["deploy", "app.yaml", "--yes", "--var", "version=2"]);
+    let mut child = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("runs");
+    let until = |word: &str| {
+        let patience = Duration::from_secs(60);
+        while !heard.recv_timeout(patience).expect(word).contains(word) {}
+    };
+    until("acquire=5e551011");
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(killed.expect("kill runs").success());
+    until("/v1/kv/rollgate/app/lock?release=5e551011");
+    until("/v1/session/destroy/5e551011");
+    assert_eq!(child.wait().expect("ends").code(), Some(10));
 }

@@ -11,7 +11,7 @@ use rollgate::engine::resume::{objections, resumptions};
 use rollgate::engine::{Begin, Ended, Engine, Mode, Stop};
 use rollgate::event::{Outcome, Resumed, Started, Will};
 use rollgate::foreign::Recorded;
-use rollgate::lock::{FileLock, Lock, LockError, force_open};
+use rollgate::lock::{Attempt, FileLock, Lock, LockError, force_open};
 use rollgate::plan::{Plan, Selection};
 use rollgate::playbook::Playbook;
 use rollgate::registry::Registry;
@@ -130,7 +130,8 @@ impl Operator {
             }
         };
         let holder = holder(&self.sim, task.name(), release);
-        let lock = Lock::acquire(&self.site.consul, "app", holder, Some(file), deadline, |_| {});
+        let (consul, pending) = (&self.site.consul, Attempt::default());
+        let lock = Lock::acquire(consul, "app", holder, Some(file), deadline, &pending, |_| {});
         lock.await.map_err(|error| match error {
             LockError::Held(_) | LockError::Closed(_) => End::Locked,
             error @ LockError::Consul(_) => refused(error.to_string()),
