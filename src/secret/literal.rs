@@ -9,6 +9,12 @@ use std::ops::Range;
 /// What keys of secrets are called.
 const KEYS: [&str; 4] = ["token", "password", "passwd", "secret"];
 
+/// What a URL ends at, besides white space.
+const BOUNDS: &str = "\"'`<>";
+
+/// Of more in one word, all that stands before the last is taken for one: each is looked for in the whole word.
+const MOST_LOGINS: usize = 32;
+
 /// Returns whether a key is called after a secret.
 #[must_use]
 pub fn is_secret_key(name: &str) -> bool {
@@ -43,9 +49,30 @@ pub fn mask_at(text: &str, places: impl IntoIterator<Item = Range<usize>>) -> St
 ///
 /// What a shell or a template fills in is no secret of the text.
 pub fn logins(text: &str) -> impl Iterator<Item = Range<usize>> {
-    text.match_indices('@').filter_map(|(end, _)| {
-        login_of_url(text, end).or_else(|| login_without_scheme(text, end)).map(|start| start..end)
+    words(text).flat_map(|word| {
+        let ends: Vec<_> =
+            text[word.clone()].match_indices('@').map(|(at, _)| word.start + at).collect();
+        match ends.last() {
+            Some(last) if ends.len() > MOST_LOGINS => {
+                std::iter::once(word.start..*last).collect::<Vec<_>>()
+            }
+            Some(_) | None => ends.into_iter().filter_map(|end| login(text, end)).collect(),
+        }
     })
+}
+
+/// Returns where the words of a text stand that may be URLs.
+fn words(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let ends_word = |next: char| next.is_whitespace() || BOUNDS.contains(next);
+    text.split_inclusive(ends_word).scan(0, move |at, word| {
+        *at += word.len();
+        Some(*at - word.len()..*at - word.len() + word.trim_end_matches(ends_word).len())
+    })
+}
+
+fn login(text: &str, end: usize) -> Option<Range<usize>> {
+    let start = login_of_url(text, end).or_else(|| login_without_scheme(text, end))?;
+    Some(start..end)
 }
 
 /// Returns where the login begins that ends at an `@`, if the word before it has a scheme.
@@ -53,7 +80,7 @@ pub fn logins(text: &str) -> impl Iterator<Item = Range<usize>> {
 /// A password may have any character. One that would end the host part, as in `http://me:a/b@host`, leaves a port that
 /// is no number, or a path with an address at its end.
 fn login_of_url(text: &str, end: usize) -> Option<usize> {
-    let word = word_before(text, end, "\"'`<>");
+    let word = word_before(text, end, BOUNDS);
     let start = word + text[word..end].rfind("://")? + 3;
     let login = &text[start..end];
     let is_told = match login.find(|next| "/?#,;(){}".contains(next)) {
@@ -281,6 +308,12 @@ mod tests {
             assert_eq!(mask(text), shown);
             assert_eq!(mask(text).len(), text.len());
         }
+    }
+
+    #[test]
+    fn word_of_very_many_logins_is_masked_at_once() {
+        let text = format!("x: http://{}h", "a:b@".repeat(50_000));
+        assert_eq!(mask(&text), format!("x: {}@h", "*".repeat(text.len() - 5)));
     }
 
     proptest! {
