@@ -14,7 +14,8 @@
 //!   what a node is asked;
 //! * [`lock`]: one release at a time; [`consul`]: a thin client; [`world`]: the one port to the outside;
 //! * [`report`]: what people and programs see; [`cli`]: the command line;
-//! * [`foreign`]: what others said, which nothing is filled in with before it was checked;
+//! * [`foreign`]: what others said, which nothing is filled in with before it was checked; [`json`]: their JSON, read in
+//!   bounded memory;
 //! * [`address`], [`secret`], [`file`], [`pattern`], [`shell`], [`url`], [`table`], [`text`]: addresses, values that are
 //!   never shown, private files, regular expressions, quoting, paths of URLs, tables, wording.
 
@@ -30,6 +31,7 @@ pub mod file;
 pub mod foreign;
 pub mod gateway;
 pub mod health;
+pub mod json;
 pub mod lock;
 pub mod next;
 pub mod node;

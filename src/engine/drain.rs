@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::Number;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::node::{Found, NodeRun, Trouble};
 use crate::event::{Drained, Failure, Step};
+use crate::json;
 use crate::node::{Connection, Listener, Operation, in_flight};
 use crate::pattern::{self, Pattern};
 use crate::playbook::OnTimeout;
@@ -152,20 +154,24 @@ fn number_in(reply: &Reply, place: &NumberPlace) -> Result<u64, String> {
     }
     let numbers: Vec<u64> = match place {
         NumberPlace::Pointer(pointer) => {
-            let document: Value = serde_json::from_slice(&reply.body)
-                .map_err(|error| format!("not JSON: {error}"))?;
+            let document =
+                json::document(&reply.body).map_err(|error| format!("not JSON: {error}"))?;
             let nowhere = || format!("there is no number at `{pointer}`");
-            let found = document.pointer(pointer).ok_or_else(nowhere)?;
-            let found: Vec<&Value> = match found {
-                Value::Array(several) => several.iter().collect(),
-                Value::Object(several) => several.values().collect(),
-                one => vec![one],
-            };
-            let numbers = found.into_iter().map(|found| {
-                let number = found.as_number().ok_or_else(nowhere)?;
+            let found = json::at(document, pointer)?.ok_or_else(nowhere)?;
+            let number = |found: &RawValue| {
+                let number: Number = json::typed(found).map_err(|_| nowhere())?;
                 requests(&number.to_string())
-            });
-            numbers.collect::<Result<_, _>>()?
+            };
+            let mut numbers = Vec::new();
+            if json::is_list(found) || json::is_object(found) {
+                json::each(found, |_, found| {
+                    numbers.push(number(found)?);
+                    Ok(())
+                })?;
+            } else {
+                numbers.push(number(found)?);
+            }
+            numbers
         }
         NumberPlace::Pattern(pattern) => {
             let text = reply.searchable()?;

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -18,6 +19,7 @@ use super::{
     Ask, Driver, Mark, Nodes, NotDone, Peer, READ_TIMEOUT, Switch, View, get, not_done, ok,
 };
 use crate::address;
+use crate::json;
 use crate::playbook;
 use crate::secret::Secret;
 use crate::text::line;
@@ -41,8 +43,8 @@ struct Handler<'a> {
     #[serde(rename = "handler")]
     module: String,
     #[serde(borrow)]
-    upstreams: Option<Vec<&'a RawValue>>,
-    dynamic_upstreams: Option<Value>,
+    upstreams: Option<&'a RawValue>,
+    dynamic_upstreams: Option<&'a RawValue>,
     health_checks: Option<HealthChecks>,
 }
 
@@ -54,7 +56,7 @@ struct HealthChecks {
 /// Failures for which no more requests are sent; Caddy's default is one, and none is counted without a time.
 #[derive(Deserialize)]
 struct Passive {
-    fail_duration: Option<Value>,
+    fail_duration: Option<IgnoredAny>,
     max_fails: Option<u64>,
 }
 
@@ -90,17 +92,17 @@ impl Caddy {
     /// Reads the list, and how many failures hold an upstream down.
     fn list<'a>(&self, body: &'a [u8]) -> Result<(Vec<&'a RawValue>, Option<u64>), String> {
         let id = &self.handler;
-        let text = std::str::from_utf8(body).map_err(|error| format!("not text: {error}"))?;
-        let handler: Handler<'a> = serde_json::from_str(text)
-            .map_err(|error| format!("`{id}` is no handler with upstreams: {error}"))?;
+        let unfit = |error: String| format!("`{id}` is no handler with upstreams: {error}");
+        let handler: Handler<'a> = json::document(body).and_then(json::typed).map_err(unfit)?;
         if handler.module != "reverse_proxy" {
             let is = line(&handler.module, 40);
             return Err(format!("`{id}` is the handler `{is}`, not `reverse_proxy`"));
         }
-        if handler.dynamic_upstreams.is_some_and(|dynamic| !dynamic.is_null()) {
+        if handler.dynamic_upstreams.is_some() {
             return Err(format!("`{id}` has `dynamic_upstreams`: its list has no effect"));
         }
         let list = handler.upstreams.ok_or_else(|| format!("`{id}` has no `upstreams`"))?;
+        let list = json::list(list).map_err(unfit)?;
         let passive = handler.health_checks.and_then(|checks| checks.passive);
         let passive = passive.filter(|passive| passive.fail_duration.is_some());
         Ok((list, passive.map(|passive| passive.max_fails.unwrap_or(1).max(1))))
@@ -109,7 +111,7 @@ impl Caddy {
     /// Refuses an entry that would come back as another one.
     fn comes_back(&self, entry: &RawValue, address: &str) -> Result<(), String> {
         let ours = self.entry(address);
-        if serde_json::from_str::<Value>(entry.get()).ok().as_ref() == Some(&ours) {
+        if json::value(entry, json::SMALL).ok().as_ref() == Some(&ours) {
             return Ok(());
         }
         Err(format!(
@@ -133,7 +135,7 @@ fn dial(entry: &RawValue) -> Option<String> {
     struct Upstream {
         dial: String,
     }
-    serde_json::from_str::<Upstream>(entry.get()).ok().map(|upstream| upstream.dial)
+    json::typed::<Upstream>(entry).ok().map(|upstream| upstream.dial)
 }
 
 /// Where an upstream is. `tcp/10.0.0.1:80` and `10.0.0.1:80-80` are other spellings of one address; what is behind a name
@@ -185,10 +187,11 @@ impl Driver for Caddy {
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
         let [handler, counts] = replies else { return Err("a reply is missing".into()) };
         let (list, max_fails) = self.list(&ok(handler)?.body)?;
-        let counts: Vec<Value> = serde_json::from_slice(&ok(counts)?.body)
-            .map_err(|error| format!("its upstreams cannot be read: {error}"))?;
+        let unreadable = |error: String| format!("its upstreams cannot be read: {error}");
+        let counts = json::document(&ok(counts)?.body).and_then(json::list).map_err(unreadable)?;
         let mut counted: BTreeMap<String, Counted> = BTreeMap::new();
         for count in counts {
+            let count = json::value(count, json::SMALL).map_err(unreadable)?;
             let Some(address) = count["address"].as_str() else { continue };
             let number = |name: &str| count[name].as_u64();
             let more = Counted { num_requests: number("num_requests"), fails: number("fails") };

@@ -13,9 +13,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::json_file::{self, JsonFile};
 use super::{Ask, Driver, Mark, Nature, Nodes, NotDone, Peer, Switch, View, get, ok};
+use crate::json;
 use crate::playbook;
 use crate::world::{Host, Reply};
 
@@ -24,6 +26,9 @@ const SPREAD: Duration = Duration::from_millis(100);
 
 /// Below so many percent of healthy hosts Envoy sends requests to all, unless it is told otherwise.
 const PANIC_THRESHOLD: u8 = 50;
+
+/// How much of the names of other clusters is told.
+const NAMED: usize = 100;
 
 /// A gateway of this kind.
 pub(super) struct Envoy {
@@ -35,16 +40,32 @@ pub(super) struct Envoy {
 }
 
 #[derive(Deserialize)]
-struct Clusters {
-    #[serde(default)]
-    cluster_statuses: Vec<Cluster>,
+struct Clusters<'a> {
+    #[serde(borrow)]
+    cluster_statuses: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-struct Cluster {
+struct Cluster<'a> {
     name: String,
-    #[serde(default)]
-    host_statuses: Vec<Value>,
+    #[serde(borrow)]
+    host_statuses: Option<&'a RawValue>,
+}
+
+/// Hosts that are not drained.
+#[derive(Default)]
+struct Hosts {
+    all: usize,
+    healthy: usize,
+}
+
+impl Hosts {
+    fn count(&mut self, host: &HostStatus<'_>) {
+        if host.told() != Some(file::DRAINING) {
+            self.all += 1;
+            self.healthy += usize::from(host.peer().is_ok_and(|peer| peer.routed()));
+        }
+    }
 }
 
 /// A host as Envoy shows it.
@@ -99,14 +120,35 @@ impl Envoy {
         }
     }
 
-    /// Drained hosts are left out of the account, and get requests with all others when it is too bad.
-    fn panics(&self, hosts: &[Value]) -> Option<String> {
-        let (mut healthy, mut all) = (0, 0);
-        let hosts = hosts.iter().map(HostStatus);
-        for host in hosts.filter(|host| host.told() != Some(file::DRAINING)) {
-            all += 1;
-            healthy += usize::from(host.peer().is_ok_and(|peer| peer.routed()));
+    /// Finds the hosts of the cluster, or says that it is not there.
+    fn hosts<'a>(
+        &self,
+        document: &'a RawValue,
+    ) -> Result<Result<Option<&'a RawValue>, String>, String> {
+        let Clusters { cluster_statuses } = json::typed(document)?;
+        let mut found = None;
+        let mut names = String::new();
+        if let Some(clusters) = cluster_statuses {
+            json::each(clusters, |_, cluster| {
+                let Cluster { name, host_statuses } = json::typed(cluster)?;
+                if name == self.cluster {
+                    found = found.or(Some(host_statuses));
+                } else if names.len() < NAMED {
+                    names += if names.is_empty() { "" } else { ", " };
+                    names += &name;
+                }
+                Ok(())
+            })?;
         }
+        Ok(found.ok_or_else(|| {
+            let names = crate::text::line(&names, NAMED);
+            format!("it has no cluster `{}`, but: {names}", self.cluster)
+        }))
+    }
+
+    /// Drained hosts are left out of the account, and get requests with all others when it is too bad.
+    fn panics(&self, hosts: &Hosts) -> Option<String> {
+        let Hosts { all, healthy } = *hosts;
         let least = self.panic_threshold;
         let panics = least > 0 && (all == 0 || healthy * 100 < least * all);
         panics.then(|| {
@@ -125,35 +167,37 @@ impl Driver for Envoy {
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
         let [reply, ..] = replies else { return Err("no reply".into()) };
-        let clusters: Clusters = serde_json::from_slice(&ok(reply)?.body)
-            .map_err(|error| format!("its clusters cannot be read: {error}"))?;
-        let found = clusters.cluster_statuses.iter().find(|cluster| cluster.name == self.cluster);
-        let found = found.ok_or_else(|| {
-            let names = clusters.cluster_statuses.iter().map(|cluster| cluster.name.as_str());
-            let names = crate::text::line(&names.collect::<Vec<_>>().join(", "), 100);
-            format!("it has no cluster `{}`, but: {names}", self.cluster)
-        })?;
+        let unreadable = |error: String| format!("its clusters cannot be read: {error}");
+        let document = json::document(&ok(reply)?.body).map_err(unreadable)?;
+        let hosts = self.hosts(document).map_err(unreadable)??;
         let mut view = View::default();
         let mut unplaced = None;
-        for host in &found.host_statuses {
+        let mut counted = Hosts::default();
+        let mut take = |host: &RawValue| {
+            let host = json::value(host, json::SMALL)?;
+            counted.count(&HostStatus(&host));
             // A pipe, or an internal address, is no node.
             let address = match file::address(&host["address"]) {
                 Ok(address) => self.nodes.name(&address),
                 Err(why) => {
                     unplaced.get_or_insert(why);
-                    continue;
+                    return Ok(());
                 }
             };
             // The same address may be in several localities.
-            match HostStatus(host).peer() {
+            match HostStatus(&host).peer() {
                 Ok(peer) => view.add(address, peer),
                 Err(why) => view.add_unread(address, why),
             }
+            Ok(())
+        };
+        if let Some(hosts) = hosts {
+            json::each(hosts, |_, host| take(host)).map_err(unreadable)?;
         }
         if let (Some(why), true) = (unplaced, view.peers.is_empty()) {
             return Err(why);
         }
-        view.disregarded = self.panics(&found.host_statuses);
+        view.disregarded = self.panics(&counted);
         view.readable()
     }
 

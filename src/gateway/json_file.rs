@@ -7,6 +7,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Ask, ok};
+use crate::json;
 use crate::node::Operation;
 use crate::secret::Secret;
 use crate::world::{Command, Host, OUTPUT_LIMIT, Reply, Stdin};
@@ -54,6 +55,8 @@ impl JsonFile {
 /// Reads the replies to [`JsonFile::ask`].
 pub(super) fn parse(replies: &[Reply]) -> Result<(&Reply, Value), String> {
     let [reply, ..] = replies else { return Err("no reply".into()) };
-    let document = serde_json::from_slice(&ok(reply)?.body);
-    Ok((reply, document.map_err(|error| format!("the file is not JSON: {error}"))?))
+    let document = json::document(&ok(reply)?.body);
+    let document = document.map_err(|error| format!("the file is not JSON: {error}"))?;
+    let value = json::value(document, json::LARGE);
+    Ok((reply, value.map_err(|error| format!("the file cannot be read: {error}"))?))
 }

@@ -22,8 +22,11 @@ const LONG: usize = 16 * 1024;
 /// For reading one answer.
 const READING_TIME: Duration = Duration::from_secs(3);
 
-/// Long answers that are read at the same time; one that takes longer than its time is still being read.
+/// Long answers of one gateway that are read at the same time; one that takes longer than its time is still being read.
 const READ_AT_ONCE: usize = 2;
+
+/// Long answers of all gateways that are read at the same time: each takes memory.
+static READING: Semaphore = Semaphore::const_new(2);
 
 /// What one worker has shown.
 #[derive(Debug)]
@@ -42,18 +45,20 @@ pub(super) struct Looker<W> {
     asker: Asker<W>,
     driver: Arc<dyn Driver>,
     reading: Arc<Semaphore>,
+    /// The addresses of the playbook.
+    nodes: Arc<[String]>,
 }
 
 impl<W> Clone for Looker<W> {
     fn clone(&self) -> Self {
         let (asker, driver) = (self.asker.clone(), self.driver.clone());
-        Self { asker, driver, reading: self.reading.clone() }
+        Self { asker, driver, reading: self.reading.clone(), nodes: self.nodes.clone() }
     }
 }
 
 impl<W: World> Looker<W> {
-    pub(super) fn new(asker: Asker<W>, driver: Arc<dyn Driver>) -> Self {
-        Self { asker, driver, reading: Arc::new(Semaphore::new(READ_AT_ONCE)) }
+    pub(super) fn new(asker: Asker<W>, driver: Arc<dyn Driver>, nodes: Arc<[String]>) -> Self {
+        Self { asker, driver, reading: Arc::new(Semaphore::new(READ_AT_ONCE)), nodes }
     }
 
     pub(super) fn asker(&self) -> &Asker<W> {
@@ -145,20 +150,23 @@ impl<W: World> Looker<W> {
         let place = self.reading.clone().try_acquire_owned();
         let place = place.map_err(|_| "an earlier answer is still being read".to_owned())?;
         let driver = self.driver.clone();
-        let reading = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            driver.read(&replies)
-        });
-        match tokio::time::timeout(READING_TIME, reading).await {
-            Ok(Ok(view)) => view,
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => {
-                let (size, time) = (crate::text::size(length as u64), READING_TIME);
-                Err(format!(
-                    "its answer of {size} takes longer to read than {}",
-                    crate::text::duration(time)
-                ))
-            }
-        }
+        let nodes = self.nodes.clone();
+        let reading = async move {
+            // It is never closed.
+            let turn = READING.acquire().await.map_err(|error| error.to_string())?;
+            let reading = tokio::task::spawn_blocking(move || {
+                let _places = (place, turn);
+                let view = driver.read(&replies).and_then(View::complete);
+                view.map(|view| view.without_others(&nodes))
+            });
+            reading.await.unwrap_or_else(|error| Err(error.to_string()))
+        };
+        tokio::time::timeout(READING_TIME, reading).await.unwrap_or_else(|_| {
+            let (size, time) = (crate::text::size(length as u64), READING_TIME);
+            Err(format!(
+                "its answer of {size} takes longer to read than {}",
+                crate::text::duration(time)
+            ))
+        })
     }
 }

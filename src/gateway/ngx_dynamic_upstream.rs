@@ -8,6 +8,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::{Ask, Driver, Mark, Nodes, NotDone, Peer, Switch, View, get, not_done};
@@ -83,11 +84,11 @@ impl NgxDynamicUpstream {
     }
 
     /// The text of a reply that is a list.
-    fn text(&self, replies: &[Reply]) -> Result<String, String> {
+    fn text<'a>(&self, replies: &'a [Reply]) -> Result<Cow<'a, str>, String> {
         let [reply, ..] = replies else { return Err("no reply".into()) };
         let upstream = &self.upstream;
         match (reply.status, self.variant) {
-            (200, _) => Ok(reply.text()),
+            (200, _) => reply.lines(),
             (404, DynamicUpstreamVariant::Zigzagak) => {
                 Err(format!("it has no upstream `{upstream}`, or the location is another one"))
             }

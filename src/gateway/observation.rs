@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::look::Look;
+use super::view::NAMED;
 use crate::spec::Spec;
-
-/// How many entries of no node are kept by name.
-const NAMED: usize = 8;
 
 /// The most workers that are told apart.
 const MOST_WORKERS: usize = 1024;
@@ -66,7 +64,7 @@ impl Observation {
         }
         let is_other = |address: &String| !nodes.contains(address);
         let others = view.peers.iter().filter(|(address, peer)| peer.routed() && is_other(address));
-        let mut number = 0;
+        let mut number = view.others.routed;
         for (address, _) in others {
             number += 1;
             if self.other_names.len() < NAMED {
@@ -74,7 +72,7 @@ impl Observation {
             }
         }
         self.others = self.others.max(number);
-        self.listed = self.listed.max(view.peers.len());
+        self.listed = self.listed.max(view.peers.len() + view.others.all);
         self.disregarded = self.disregarded.take().or(view.disregarded);
         if self.workers.len() < MOST_WORKERS {
             self.workers.extend(worker.map(|name| crate::text::line(&name, 60)));

@@ -12,13 +12,14 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{
     Ask, Driver, Mark, Nodes, NotDone, Peer, Switch, View, WORKER_HEADER, get, not_done, ok, post,
 };
 use crate::address;
 use crate::consul::{Entry, entries, key};
+use crate::json;
 use crate::playbook::{self, SlardarServer};
 use crate::text;
 use crate::url::part;
@@ -111,6 +112,18 @@ impl Slardar {
     }
 }
 
+/// The entries of a list in `/status`.
+fn listed(list: &RawValue) -> Result<Vec<&RawValue>, String> {
+    if !json::is_list(list) {
+        return Err(unreadable(list.get()));
+    }
+    json::list(list).map_err(|error| format!("/status: {error}"))
+}
+
+fn unreadable(shown: &str) -> String {
+    format!("/status: cannot read {}", text::line(shown, 100))
+}
+
 impl Driver for Slardar {
     fn asks(&self) -> Vec<Ask> {
         vec![Ask::Http(get(&format!("{}/status", self.url)))]
@@ -118,21 +131,23 @@ impl Driver for Slardar {
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
         let [reply, ..] = replies else { return Err("no reply".into()) };
-        let document: Value = serde_json::from_slice(&ok(reply)?.body)
+        let document = json::document(&ok(reply)?.body)
             .map_err(|error| format!("/status: not JSON: {error}"))?;
         let upstream = &self.upstream;
-        let levels = document.get(format!("cls:{upstream}"));
+        let told = |error: String| format!("/status: {error}");
+        let [levels] =
+            json::fields(document, [format!("cls:{upstream}").as_str()]).map_err(told)?;
         let levels = levels.ok_or_else(|| format!("it has no upstream `{upstream}`"))?;
-        let unreadable =
-            |value: &Value| format!("/status: cannot read {}", text::line(&value.to_string(), 100));
         let mut view = View::default();
         let mut unplaced = None;
-        for level in levels.as_array().ok_or_else(|| unreadable(levels))? {
-            for server in level.as_array().ok_or_else(|| unreadable(level))? {
+        for level in listed(levels)? {
+            for server in listed(level)? {
+                let server = json::value(server, json::SMALL).map_err(told)?;
+                let unreadable = || unreadable(&server.to_string());
                 let (name, status) = (server["server"].as_str(), server["status"].as_str());
                 let address = name.and_then(|name| name.strip_prefix(&format!("{upstream}:")));
                 let Some(address) = address.map(|address| self.nodes.name(address)) else {
-                    unplaced.get_or_insert_with(|| unreadable(server));
+                    unplaced.get_or_insert_with(unreadable);
                     continue;
                 };
                 match status {
@@ -140,7 +155,7 @@ impl Driver for Slardar {
                         let held_down = status == "err";
                         view.add(address, Peer { up: true, held_down, in_flight: None });
                     }
-                    None => view.add_unread(address, unreadable(server)),
+                    None => view.add_unread(address, unreadable()),
                 }
             }
         }
@@ -224,10 +239,11 @@ impl Switch for Slardar {
     fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {
         for reply in replies {
             // A key that was written has nothing to say.
-            let said: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-            if reply.status != 200 || (!reply.body.is_empty() && said["status"] != 200) {
+            let said = json::document(&reply.body).ok();
+            let said = said.and_then(|said| json::at(said, "/status").ok().flatten());
+            let told: Option<u16> = said.and_then(|status| json::typed(status).ok());
+            if reply.status != 200 || (!reply.body.is_empty() && told != Some(200)) {
                 // A refusal may come with 200, and tell its own status.
-                let told = said["status"].as_u64().and_then(|status| u16::try_from(status).ok());
                 let status = told.filter(|_| reply.status == 200).unwrap_or(reply.status);
                 return Err(not_done(&Reply { status, ..reply.clone() }));
             }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Nodes, Peer, View};
+use crate::json;
 use crate::pattern::Pattern;
 use crate::world::Reply;
 
@@ -88,38 +89,42 @@ impl Table {
 
     /// Reads the peers, and keeps those without an address as they are written.
     fn read_json(&self, text: &str) -> Result<(View, Vec<String>), String> {
-        let document: Value =
-            serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+        let document =
+            json::document(text.as_bytes()).map_err(|error| format!("not JSON: {error}"))?;
         let pointer = self.list.as_str();
-        let list =
-            document.pointer(pointer).ok_or_else(|| format!("there is nothing at `{pointer}`"))?;
-        let peers: Vec<(Option<&str>, &Value)> = match list {
-            Value::Array(peers) => peers.iter().map(|peer| (None, peer)).collect(),
-            Value::Object(peers) => {
-                peers.iter().map(|(key, peer)| (Some(key.as_str()), peer)).collect()
-            }
-            _ => return Err(format!("what is at `{pointer}` is neither an array nor an object")),
-        };
+        let list = json::at(document, pointer)?
+            .ok_or_else(|| format!("there is nothing at `{pointer}`"))?;
+        if !json::is_list(list) && !json::is_object(list) {
+            return Err(format!("what is at `{pointer}` is neither an array nor an object"));
+        }
         let mut view = View::default();
         let mut unplaced = Vec::new();
-        for (key, peer) in &peers {
-            let Some(address) = self.address(*key, peer) else {
-                unplaced.push(crate::text::line(&peer.to_string(), 100));
-                continue;
-            };
-            let address = self.nodes.name(address);
-            match self.peer(peer) {
-                Ok(peer) => view.add(address, peer),
-                Err(why) => view.add_unread(address, why),
+        let mut first = None;
+        json::each(list, |key, peer| {
+            let peer = json::value(peer, json::SMALL)?;
+            let shown = || crate::text::line(&peer.to_string(), 100);
+            if first.is_none() {
+                first = Some(shown());
             }
-        }
+            match self.address(key, &peer).map(|address| self.nodes.name(address)) {
+                None => unplaced.push(shown()),
+                Some(address) => match self.peer(&peer) {
+                    Ok(peer) => view.add(address, peer),
+                    Err(why) => view.add_unread(address, why),
+                },
+            }
+            Ok(())
+        })
+        .map_err(|why| match pointer {
+            "" => format!("its list: {why}"),
+            pointer => format!("its list at `{pointer}`: {why}"),
+        })?;
         // What holds for every peer is a mistake in the playbook.
         if let (true, Some(first)) = (view.peers.is_empty(), unplaced.first()) {
             return Err(format!("a peer has no address: {first}"));
         }
         let counts = view.peers.values().any(|peer| peer.in_flight.is_some());
-        if let (Some(_), false, Some((_, first))) = (&self.in_flight, counts, peers.first()) {
-            let first = crate::text::line(&first.to_string(), 100);
+        if let (Some(_), false, Some(first)) = (&self.in_flight, counts, first) {
             return Err(format!("a peer has no number of requests in flight: {first}"));
         }
         Ok((view, unplaced))

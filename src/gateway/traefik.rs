@@ -8,14 +8,15 @@ mod file;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::json_file::JsonFile;
 use super::{Ask, Driver, Mark, Nature, Nodes, NotDone, Peer, Switch, View, get, ok};
+use crate::json;
 use crate::playbook;
 use crate::text::line;
 use crate::url::part;
@@ -38,20 +39,19 @@ pub(super) struct Traefik {
 /// A service as the API shows it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Service {
-    load_balancer: Option<LoadBalancer>,
+struct Service<'a> {
+    #[serde(borrow)]
+    load_balancer: Option<LoadBalancer<'a>>,
     /// Why it is not what the file says.
-    #[serde(default)]
-    error: Vec<String>,
+    error: Option<&'a RawValue>,
     /// `UP` or `DOWN` by its URL, as checks of Traefik's own say.
-    #[serde(default)]
-    server_status: BTreeMap<String, Value>,
+    server_status: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-struct LoadBalancer {
-    #[serde(default)]
-    servers: Vec<Value>,
+struct LoadBalancer<'a> {
+    #[serde(borrow)]
+    servers: Option<&'a RawValue>,
     #[serde(default)]
     strategy: String,
 }
@@ -93,10 +93,13 @@ impl Driver for Traefik {
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
         let [reply, ..] = replies else { return Err("no reply".into()) };
         let name = &self.service;
-        let service: Service = serde_json::from_slice(&ok(reply)?.body)
-            .map_err(|error| format!("its service cannot be read: {error}"))?;
-        if let Some(error) = service.error.first() {
-            return Err(format!("`{name}` is in error: {}", line(error, 200)));
+        let unreadable = |error: String| format!("its service cannot be read: {error}");
+        let document = json::document(&ok(reply)?.body).map_err(unreadable)?;
+        let service: Service<'_> = json::typed(document).map_err(unreadable)?;
+        let errors = service.error.map(json::list).transpose().map_err(unreadable)?;
+        if let Some(error) = errors.unwrap_or_default().first() {
+            let said = json::string(Some(error)).unwrap_or_else(|| error.get().into());
+            return Err(format!("`{name}` is in error: {}", line(&said, 200)));
         }
         let balancer = service
             .load_balancer
@@ -106,25 +109,39 @@ impl Driver for Traefik {
                 "`{name}` has the strategy `{WEIGHTLESS}`, which knows no weights: nobody could be taken out"
             ));
         }
+        let mut held = BTreeSet::new();
+        if let Some(status) = service.server_status.filter(|status| !json::is_null(status)) {
+            json::each(status, |url, status| {
+                if json::string(Some(status)).as_deref() != Some("UP") {
+                    held.extend(url.map(str::to_owned));
+                }
+                Ok(())
+            })
+            .map_err(unreadable)?;
+        }
         let mut view = View::default();
         let mut unplaced = None;
-        for server in balancer.servers {
+        let mut take = |server: &RawValue| {
+            let server = json::value(server, json::SMALL)?;
             let url = server["url"].as_str().unwrap_or_default();
             let address = match file::address(url) {
                 Ok(address) => self.nodes.name(&address),
                 Err(why) => {
                     unplaced.get_or_insert(why);
-                    continue;
+                    return Ok(());
                 }
             };
             match file::is_down(&server) {
                 Ok(down) => {
-                    let status = service.server_status.get(url);
-                    let held_down = !down && status.is_some_and(|status| status != "UP");
+                    let held_down = !down && held.contains(url);
                     view.add(address, Peer { up: !down, held_down, in_flight: None });
                 }
                 Err(why) => view.add_unread(address, why),
             }
+            Ok(())
+        };
+        if let Some(servers) = balancer.servers.filter(|servers| !json::is_null(servers)) {
+            json::each(servers, |_, server| take(server)).map_err(unreadable)?;
         }
         match unplaced {
             Some(why) if view.peers.is_empty() => Err(why),
@@ -138,7 +155,8 @@ impl Driver for Traefik {
     }
 
     fn nature(&self, replies: &[Reply]) -> Nature {
-        let version = replies.get(1).and_then(|reply| serde_json::from_slice(&reply.body).ok());
+        let version =
+            replies.get(1).and_then(|reply| json::typed(json::document(&reply.body).ok()?).ok());
         let mut unfit: Vec<_> = self.read(replies).err().into_iter().collect();
         let is = match version {
             Some(Version { version }) => {

@@ -1,8 +1,12 @@
 //! What one worker of a gateway shows, at one moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address;
+use crate::json::MOST_ENTRIES;
+
+/// How many entries of no node are kept by name.
+pub(super) const NAMED: usize = 8;
 
 /// The nodes of the playbook, by their addresses, however a gateway spells them.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +49,19 @@ pub struct View {
     pub unsettled: Option<String>,
     /// Why requests go to everybody in it, whatever it says of them; then nobody is out.
     pub disregarded: Option<String>,
+    /// Peers of no node of the playbook that were counted and are not among `peers`.
+    pub others: Others,
+    /// It has more peers than are kept, and shows nothing.
+    pub(super) is_overfull: bool,
+}
+
+/// Peers that belong to no node of the playbook.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Others {
+    /// How many there are.
+    pub all: usize,
+    /// How many of them get requests.
+    pub routed: usize,
 }
 
 /// A peer as a worker shows it.
@@ -70,8 +87,13 @@ impl View {
     /// Takes in an entry. A second one of the same address routes as long as one of them does; requests of which one
     /// part is not counted are not counted.
     pub(super) fn add(&mut self, address: String, peer: Peer) {
+        let is_full = self.peers.len() >= MOST_ENTRIES;
         let Some(known) = self.peers.get_mut(&address) else {
-            self.peers.insert(address, peer);
+            if is_full {
+                self.is_overfull = true;
+            } else {
+                self.peers.insert(address, peer);
+            }
             return;
         };
         let is_routed = known.routed() || peer.routed();
@@ -86,15 +108,53 @@ impl View {
     /// Takes in an entry that cannot be read: it proves the peer neither in nor out.
     pub(super) fn add_unread(&mut self, address: String, why: String) {
         self.add(address.clone(), Peer { up: true, held_down: true, in_flight: None });
-        self.unread.entry(address).or_insert(why);
+        if self.peers.contains_key(&address) {
+            self.unread.entry(address).or_insert(why);
+        }
     }
 
-    /// The same view, or an error where no entry of it can be read.
+    /// The same view, or an error where no entry of it can be read, or it has too many.
     pub(super) fn readable(self) -> Result<Self, String> {
+        if self.is_overfull {
+            return self.complete();
+        }
         match self.unread.values().next() {
             Some(why) if self.unread.len() == self.peers.len() => Err(why.clone()),
             _ => Ok(self),
         }
+    }
+
+    /// The same view, or an error where it has more peers than are kept.
+    pub(super) fn complete(self) -> Result<Self, String> {
+        if self.is_overfull {
+            return Err(format!(
+                "it lists more than {MOST_ENTRIES} peers: let it list those of this service only"
+            ));
+        }
+        Ok(self)
+    }
+
+    /// The same view, in which peers that are none of `nodes` are counted; only the first of them that get requests are
+    /// kept, to be named.
+    pub(super) fn without_others(mut self, nodes: &[String]) -> Self {
+        let nodes: BTreeSet<&String> = nodes.iter().collect();
+        let mut named = 0;
+        let mut others = Others::default();
+        self.peers.retain(|address, peer| {
+            if nodes.contains(address) {
+                return true;
+            }
+            if peer.routed() && named < NAMED {
+                named += 1;
+                return true;
+            }
+            others.all += 1;
+            others.routed += usize::from(peer.routed());
+            false
+        });
+        self.unread.retain(|address, _| self.peers.contains_key(address));
+        self.others = others;
+        self
     }
 
     /// Returns whether new requests go to `address` now.
@@ -152,6 +212,34 @@ mod tests {
         assert!(view.routes_to("a:1"));
         view.add("b:1".into(), peer(None));
         assert!(view.readable().is_ok());
+    }
+
+    #[test]
+    fn peers_of_no_node_are_counted_and_the_first_that_get_requests_are_named() {
+        let mut view = View::default();
+        for number in 10..30 {
+            view.add(format!("b:{number}"), Peer { up: number % 2 == 0, ..peer(None) });
+        }
+        view.add("a:1".into(), Peer { up: false, ..peer(Some(1)) });
+        view.add_unread("c:1".into(), "odd".into());
+        let view = view.without_others(&["a:1".into(), "d:1".into()]);
+        let kept: Vec<_> = view.peers.keys().map(String::as_str).collect();
+        let named = ["b:10", "b:12", "b:14", "b:16", "b:18", "b:20", "b:22", "b:24"];
+        assert_eq!((kept[0], &kept[1..]), ("a:1", &named[..]));
+        assert_eq!((view.others, view.unread.len()), (Others { all: 13, routed: 2 }, 0));
+    }
+
+    #[test]
+    fn view_with_more_peers_than_are_kept_is_refused() {
+        let mut view = View::default();
+        for number in 0..MOST_ENTRIES {
+            view.add(number.to_string(), peer(None));
+        }
+        view.add("0".into(), peer(None));
+        assert!(view.clone().readable().is_ok());
+        view.add("one more".into(), peer(None));
+        let error = view.readable().expect_err("too many");
+        assert!(error.starts_with("it lists more than 100000 peers"), "{error}");
     }
 
     #[test]

@@ -98,10 +98,11 @@ impl<W: World> Watcher<W> {
     /// Observes `gateway`.
     #[must_use]
     pub fn new(asker: Asker<W>, gateway: &GatewaySpec) -> Self {
+        let nodes: Arc<[String]> = gateway.nodes.clone().into();
         Self {
             name: gateway.name.clone(),
-            nodes: gateway.nodes.clone().into(),
-            looker: Looker::new(asker, driver(gateway).into()),
+            looker: Looker::new(asker, driver(gateway).into(), nodes.clone()),
+            nodes,
             roster: Arc::default(),
             miscounts: Arc::default(),
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Gate;
 use crate::consul::Index;
 use crate::foreign::Foreign;
+use crate::json;
 use crate::node::Operation;
 use crate::spec::{HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, Shell};
 use crate::text;
@@ -82,11 +83,11 @@ pub fn identity_of(place: &IdentityPlace, reply: &Reply) -> Option<Foreign> {
     match place {
         IdentityPlace::Header(name) => reply.header(name).map(Foreign::new),
         IdentityPlace::Pointer(pointer) => {
-            let document: serde_json::Value = serde_json::from_slice(&reply.body).ok()?;
-            match document.pointer(pointer)? {
-                serde_json::Value::String(text) => Some(Foreign::new(text.as_str())),
-                serde_json::Value::Number(number) => Some(Foreign::new(number.to_string())),
-                _ => None,
+            let found = json::at(json::document(&reply.body).ok()?, pointer).ok()??;
+            let number = || json::typed::<serde_json::Number>(found).ok();
+            match json::string(Some(found)) {
+                Some(text) => Some(Foreign::new(text)),
+                None => number().map(|number| Foreign::new(number.to_string())),
             }
         }
     }

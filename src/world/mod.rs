@@ -19,6 +19,7 @@ mod ssh;
 mod tcp;
 mod tls;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
@@ -188,8 +189,8 @@ pub struct Reply {
 impl Reply {
     /// The body as text, with invalid UTF-8 replaced.
     #[must_use]
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.body)
     }
 
     /// The body as text for a pattern of the playbook's.
@@ -197,10 +198,23 @@ impl Reply {
     /// # Errors
     ///
     /// When it is longer than [`PATTERN_LIMIT`].
-    pub fn searchable(&self) -> Result<String, String> {
+    pub fn searchable(&self) -> Result<Cow<'_, str>, String> {
         if self.body.len() > PATTERN_LIMIT {
             let size = crate::text::size(self.body.len() as u64);
             return Err(format!("answered {size}, too much to search with a pattern"));
+        }
+        Ok(self.text())
+    }
+
+    /// The body as text that lists servers line by line.
+    ///
+    /// # Errors
+    ///
+    /// When it is longer than [`PATTERN_LIMIT`].
+    pub fn lines(&self) -> Result<Cow<'_, str>, String> {
+        if self.body.len() > PATTERN_LIMIT {
+            let size = crate::text::size(self.body.len() as u64);
+            return Err(format!("answered {size}, too much for a list of servers"));
         }
         Ok(self.text())
     }

@@ -9,6 +9,7 @@ mod generated;
 mod hostile;
 mod layering;
 mod lines;
+mod memory;
 mod secrets;
 mod signals;
 mod support;

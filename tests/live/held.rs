@@ -79,7 +79,7 @@ async fn every_connection_is_answered_however_the_end_of_an_answer_is_told() {
         assert_eq!(replies.len(), 21, "{answer}");
         for reply in replies {
             let reply = reply.unwrap_or_else(|error| panic!("{answer}: {error}"));
-            assert_eq!((reply.status, reply.text().as_str()), (200, "pong"), "{answer}");
+            assert_eq!((reply.status, &*reply.text()), (200, "pong"), "{answer}");
             assert_eq!(reply.header("x-worker"), Some("7"), "{answer}");
         }
     }

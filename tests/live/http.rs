@@ -66,7 +66,7 @@ async fn fresh_connections_are_fresh_and_redirects_are_replies() {
     let live = live();
     for _ in 0..3 {
         let reply = live.http(Request::get(&url, TIME)).await.expect("reply");
-        assert_eq!((reply.status, reply.text().as_str()), (302, "ok"));
+        assert_eq!((reply.status, &*reply.text()), (302, "ok"));
         assert_eq!(reply.header("x-a"), Some("1"));
     }
     assert_eq!(count.load(Ordering::SeqCst), 1, "kept alive");

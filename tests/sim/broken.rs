@@ -214,8 +214,10 @@ fn a_journal_that_makes_another_release_is_seen() {
 fn a_registry_write_without_the_lock_is_seen() {
     drive(async |sim| {
         sim.look(|state| state.watch.lock = Some(|key| key == "rollgate/app/lock"));
-        let created =
-            consul(&sim, Method::Put, "/v1/session/create", r#"{"TTL":"15s"}"#).await.text();
+        let created = consul(&sim, Method::Put, "/v1/session/create", r#"{"TTL":"15s"}"#)
+            .await
+            .text()
+            .into_owned();
         let session = created.split('"').nth(3).expect("an id").to_owned();
         let lock = format!("/v1/kv/rollgate/app/lock?acquire={session}");
         assert_eq!(consul(&sim, Method::Put, &lock, "me").await.text(), "true");

@@ -11,12 +11,12 @@ use crate::sim::Sim;
 use std::time::Duration;
 
 async fn session(sim: &Sim, settings: &str) -> String {
-    let created = consul(sim, Put, "/v1/session/create", settings).await.text();
+    let created = consul(sim, Put, "/v1/session/create", settings).await.text().into_owned();
     created.split('"').nth(3).expect("an id").to_owned()
 }
 
 async fn put(sim: &Sim, path: &str) -> String {
-    consul(sim, Put, path, "x").await.text()
+    consul(sim, Put, path, "x").await.text().into_owned()
 }
 
 async fn pass(milliseconds: u64) {
@@ -41,7 +41,7 @@ fn a_lock_is_held_by_one_session_and_delayed_after_its_loss() {
         pass(10_200).await;
         let renewed = consul(&sim, Put, &format!("/v1/session/renew/{first}"), "").await;
         assert_eq!(renewed.status, 404);
-        let held = consul(&sim, Get, "/v1/kv/lock", "").await.text();
+        let held = consul(&sim, Get, "/v1/kv/lock", "").await.text().into_owned();
         assert!(!held.contains("Session"), "{held}");
         // The delay began when somebody noticed: at the renewal at the latest.
         assert_eq!(put(&sim, &format!("/v1/kv/lock?acquire={second}")).await, "false");

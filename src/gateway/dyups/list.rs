@@ -14,6 +14,13 @@ const DEFAULTS: [(&str, &str); 5] = [
     ("backup", "0"),
 ];
 
+/// The longest list of one upstream that is read, in bytes: what it says takes many times its size.
+const LARGEST: usize = 1024 * 1024;
+
+fn too_large() -> String {
+    format!("the list of the upstream is longer than {}", text::size(LARGEST as u64))
+}
+
 /// One server of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Server {
@@ -88,6 +95,7 @@ impl List {
     pub(super) fn parse_detail(text: &str, upstream: &str) -> Result<Option<Self>, String> {
         let mut found = None;
         let mut inside = None;
+        let mut size = 0;
         for line in text.split_inclusive('\n') {
             let unreadable =
                 || format!("cannot read this line of /detail: {}", text::line(line, 100));
@@ -101,6 +109,10 @@ impl List {
                 (Some(Some(list)), None) if whole.is_empty() => found = Some(list),
                 (None, Some(_)) | (Some(Some(_)), None) => return Err(unreadable()),
                 (Some(Some(mut list)), Some(words)) => {
+                    size += words.len();
+                    if size > LARGEST {
+                        return Err(too_large());
+                    }
                     let shows_down =
                         words.split(' ').any(|word| word == "down=0" || word == "down=1");
                     let server = Server::parse(words).filter(|_| shows_down);
@@ -136,6 +148,9 @@ impl List {
     }
 
     fn parse_statements(posted: &str) -> Result<Self, String> {
+        if posted.len() > LARGEST {
+            return Err(too_large());
+        }
         let unreadable =
             |part: &str| format!("cannot read this of /list: {}", text::line(part, 100));
         if posted.contains(['{', '}', '#', '"', '\'']) || !posted.trim_end().ends_with(';') {

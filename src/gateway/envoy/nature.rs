@@ -2,9 +2,11 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::PANIC_THRESHOLD;
 use crate::gateway::{Nature, ok};
+use crate::json;
 use crate::text::line;
 use crate::world::Reply;
 
@@ -18,18 +20,7 @@ struct ServerInfo {
     state: String,
 }
 
-#[derive(Deserialize)]
-struct Dump {
-    #[serde(default)]
-    configs: Vec<Config>,
-}
-
 /// A cluster of the configuration that Envoy was started with.
-#[derive(Deserialize)]
-struct Config {
-    cluster: Cluster,
-}
-
 #[derive(Deserialize)]
 struct Cluster {
     name: String,
@@ -45,7 +36,7 @@ struct Cluster {
 pub(super) fn read(replies: &[Reply], cluster: &str, threshold: usize) -> Nature {
     let mut nature = Nature { is: KIND.into(), ..Nature::default() };
     let [info, dump] = replies else { return nature };
-    if let Some(info) = decoded::<ServerInfo>(info) {
+    if let Some(info) = answered(info).and_then(|info| json::typed::<ServerInfo>(info).ok()) {
         let version = info.version.split('/').nth(1).unwrap_or(&info.version);
         nature.is = line(&format!("{KIND} {version}"), 60);
         if info.state != "LIVE" {
@@ -53,8 +44,7 @@ pub(super) fn read(replies: &[Reply], cluster: &str, threshold: usize) -> Nature
         }
     }
     // A cluster that came from elsewhere is not among them, and then nothing is known.
-    let dump = decoded::<Dump>(dump).map(|dump| dump.configs).unwrap_or_default();
-    let found = dump.into_iter().map(|config| config.cluster).find(|known| known.name == cluster);
+    let found = answered(dump).and_then(|dump| find(dump, cluster).ok().flatten());
     nature.unfit.extend(found.and_then(|found| found.unfit(threshold)));
     nature
 }
@@ -88,6 +78,24 @@ impl Cluster {
     }
 }
 
-fn decoded<'a, T: Deserialize<'a>>(reply: &'a Reply) -> Option<T> {
-    serde_json::from_slice(&ok(reply).ok()?.body).ok()
+/// Finds a cluster in `/config_dump`.
+fn find(dump: &RawValue, name: &str) -> Result<Option<Cluster>, String> {
+    let mut found = None;
+    if let Some(configs) = json::at(dump, "/configs")? {
+        json::each(configs, |_, config| {
+            let [cluster] = json::fields(config, ["cluster"])?;
+            let cluster = cluster.ok_or("a configuration has no cluster")?;
+            let [own] = json::fields(cluster, ["name"])?;
+            if found.is_none() && json::string(own).as_deref() == Some(name) {
+                let cluster = json::value(cluster, json::SMALL)?;
+                found = Some(Cluster::deserialize(cluster).map_err(|error| error.to_string())?);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(found)
+}
+
+fn answered(reply: &Reply) -> Option<&RawValue> {
+    json::document(&ok(reply).ok()?.body).ok()
 }

@@ -1,6 +1,8 @@
 //! The runtime API: several commands on one line, each answered by a block that ends with an empty line.
 
-use super::servers::{Row, Server, Servers, State, Table, Why, csv};
+use std::borrow::Cow;
+
+use super::servers::{Row, Server, Servers, State, Table, Why, cells, csv};
 use crate::address;
 use crate::gateway::{NotDone, ok};
 use crate::playbook::is_haproxy_name;
@@ -54,7 +56,7 @@ pub(super) fn read(replies: &[Reply], backend: &str) -> Result<Servers, String> 
     let Some(("1", state)) = state.split_once('\n') else {
         return Err(format!("not `show servers state` as it is known: {}", text::line(state, 100)));
     };
-    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
+    let words = |line: &str| cells(line.split_whitespace());
     let state = Table::new("`show servers state`", None, state.lines().map(words))?;
     let stat = Table::new("`show stat`", Some(backend), stat.lines().map(csv))?;
     let named = |name: &str| {
@@ -148,7 +150,7 @@ pub(super) fn is_done(replies: &[Reply]) -> Result<(), NotDone> {
     }
 }
 
-fn body(replies: &[Reply]) -> Result<String, String> {
+fn body(replies: &[Reply]) -> Result<Cow<'_, str>, String> {
     let [reply, ..] = replies else { return Err("no reply".into()) };
     Ok(ok(reply)?.text())
 }

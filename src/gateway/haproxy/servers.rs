@@ -5,6 +5,12 @@ use crate::gateway::{Nodes, Peer, View};
 use crate::playbook::HaproxyState;
 use crate::text;
 
+/// The most cells of the servers of one backend: each has about a hundred.
+const MOST_CELLS: usize = 400_000;
+
+/// The most cells of one line; more are not looked at.
+const MOST_OF_A_LINE: usize = 1_000;
+
 /// How many servers an error names.
 const NAMED: usize = 5;
 
@@ -165,18 +171,28 @@ impl Table {
         if columns[0].is_empty() {
             columns.remove(0);
         }
-        let (rows, odd): (Vec<_>, Vec<_>) = lines.partition(|row| row.len() == columns.len());
-        // One that begins with another name than `own` is of another backend.
-        let is_own = |row: &&Vec<String>| own.is_none_or(|own| row[0] == own);
-        match odd.iter().find(is_own) {
-            None => Ok(Self { columns, rows }),
-            Some(row) => Err(format!(
-                "a line of {what} has {} where {} are named: {}",
-                crate::text::count(row.len(), "cell"),
-                columns.len(),
-                text::line(&row.join(" "), 80)
-            )),
+        let mut rows = Vec::new();
+        let mut cells = 0;
+        for row in lines {
+            // One that begins with another name than `own` is of another backend.
+            if own.is_some_and(|own| row.first().is_none_or(|first| first != own)) {
+                continue;
+            }
+            if row.len() != columns.len() {
+                return Err(format!(
+                    "a line of {what} has {} where {} are named: {}",
+                    crate::text::count(row.len(), "cell"),
+                    columns.len(),
+                    text::line(&row.join(" "), 80)
+                ));
+            }
+            cells += row.len();
+            if cells > MOST_CELLS {
+                return Err(format!("{what} has more than {MOST_CELLS} cells of one backend"));
+            }
+            rows.push(row);
         }
+        Ok(Self { columns, rows })
     }
 
     /// Returns each row as a look-up by the name of a column.
@@ -223,12 +239,20 @@ impl<'a> Row<'a> {
     }
 }
 
+/// The cells of a line.
+pub(super) fn cells<'a>(line: impl Iterator<Item = &'a str>) -> Vec<String> {
+    line.take(MOST_OF_A_LINE + 1).map(str::to_owned).collect()
+}
+
 /// Cuts CSV as HAProxy writes it: a cell with a comma or a quote stands between quotes, in which quotes are doubled.
 pub(super) fn csv(line: &str) -> Vec<String> {
     let mut cells = vec![String::new()];
     let mut is_quoted = false;
     let mut letters = line.chars().peekable();
     while let Some(letter) = letters.next() {
+        if cells.len() > MOST_OF_A_LINE {
+            break;
+        }
         let cell = cells.last_mut().expect("there is always a cell");
         match letter {
             '"' if is_quoted && letters.peek() == Some(&'"') => {

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::address;
+use crate::json;
 use crate::playbook::SlardarServer;
 use crate::text;
 
@@ -56,7 +57,7 @@ fn place_of(server: &RawValue) -> Option<String> {
         host: String,
         port: Value,
     }
-    let place: Place = serde_json::from_str(server.get()).ok()?;
+    let place: Place = Deserialize::deserialize(json::value(server, json::SMALL).ok()?).ok()?;
     match place.port {
         Value::Number(port) => Some(address::join(&place.host, port)),
         Value::String(port) => Some(address::join(&place.host, port)),
@@ -66,7 +67,9 @@ fn place_of(server: &RawValue) -> Option<String> {
 
 /// A server's fields, numbers as numbers however they were written.
 fn fields(server: &str) -> BTreeMap<String, String> {
-    let fields: BTreeMap<String, Value> = serde_json::from_str(server).unwrap_or_default();
+    let server = json::document(server.as_bytes());
+    let server = server.and_then(|server| json::value(server, json::SMALL)).unwrap_or_default();
+    let fields: BTreeMap<String, Value> = Deserialize::deserialize(server).unwrap_or_default();
     let plain = |value: Value| match value.as_f64() {
         Some(number) => number.to_string(),
         None => value.to_string(),
@@ -134,23 +137,27 @@ impl<'a> Posted<'a> {
         #[derive(Deserialize)]
         struct Upstream<'a> {
             #[serde(borrow)]
-            cluster: Vec<Level<'a>>,
+            cluster: &'a RawValue,
         }
         #[derive(Deserialize)]
         struct Level<'a> {
             #[serde(borrow)]
-            servers: Vec<&'a RawValue>,
+            servers: &'a RawValue,
         }
-        let unreadable = |error: serde_json::Error| {
-            format!("cannot be read: {}", text::line(&error.to_string(), 100))
-        };
-        let upstreams: BTreeMap<String, &RawValue> =
-            serde_json::from_str(text).map_err(unreadable)?;
-        let own = upstreams.get(upstream);
+        let unreadable = |error: String| format!("cannot be read: {}", text::line(&error, 100));
+        let upstreams = json::document(text.as_bytes()).map_err(unreadable)?;
+        if !json::is_object(upstreams) {
+            return Err(unreadable("it is no object".into()));
+        }
+        let [own] = json::fields(upstreams, [upstream]).map_err(unreadable)?;
         let own = own.ok_or_else(|| format!("there is no upstream `{upstream}`"))?;
-        let Upstream { mut cluster } = serde_json::from_str(own.get()).map_err(unreadable)?;
+        let Upstream { cluster } = json::typed(own).map_err(unreadable)?;
+        let mut cluster = json::list(cluster).map_err(unreadable)?;
         match (cluster.pop(), cluster.len()) {
-            (Some(level), 0) => Ok(Self { servers: Servers::new(level.servers) }),
+            (Some(level), 0) => {
+                let Level { servers } = json::typed(level).map_err(unreadable)?;
+                Ok(Self { servers: Servers::new(json::list(servers).map_err(unreadable)?) })
+            }
             (_, more) => Err(format!("the upstream has {more} levels more or none, not one")),
         }
     }
@@ -161,14 +168,14 @@ impl<'a> Kept<'a> {
         #[derive(Deserialize)]
         struct Value<'a> {
             #[serde(borrow)]
-            servers: Vec<&'a RawValue>,
+            servers: &'a RawValue,
         }
-        let unreadable = |error: &dyn std::error::Error| {
-            format!("its value cannot be read: {}", text::line(&error.to_string(), 100))
-        };
-        let text = std::str::from_utf8(value).map_err(|error| unreadable(&error))?;
-        let value: Value<'_> = serde_json::from_str(text).map_err(|error| unreadable(&error))?;
-        Ok(Self { text, servers: Servers::new(value.servers) })
+        let unreadable =
+            |error: String| format!("its value cannot be read: {}", text::line(&error, 100));
+        let text = std::str::from_utf8(value).map_err(|error| unreadable(error.to_string()))?;
+        let value: Value<'_> = json::document(value).and_then(json::typed).map_err(unreadable)?;
+        let servers = json::list(value.servers).map_err(unreadable)?;
+        Ok(Self { text, servers: Servers::new(servers) })
     }
 
     /// The value with the node taken out, or put in; everything else as it was.

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-use serde_json::Value;
-
+use crate::json;
 use crate::text;
 
 /// By address: whether the module holds it down, or why that cannot be read.
@@ -21,7 +19,10 @@ pub(super) fn parse(text: &str, upstream: &str) -> Result<Held, String> {
 }
 
 /// Takes in one peer of the upstream. Of two entries one that holds the peer down counts.
-fn hold(held: &mut Held, name: &str, status: &str, shown: &str) {
+fn hold(held: &mut Held, name: &str, status: &str, shown: &str) -> Result<(), String> {
+    if held.len() > json::MOST_ENTRIES {
+        return Err(format!("check_status lists more than {} servers", json::MOST_ENTRIES));
+    }
     let down = match status {
         "up" => Ok(false),
         "down" => Ok(true),
@@ -31,6 +32,7 @@ fn hold(held: &mut Held, name: &str, status: &str, shown: &str) {
     if *known == Ok(false) || down == Ok(true) {
         *known = down;
     }
+    Ok(())
 }
 
 fn unreadable(shown: &str) -> String {
@@ -38,29 +40,21 @@ fn unreadable(shown: &str) -> String {
 }
 
 fn parse_json(text: &str, upstream: &str) -> Result<Held, String> {
-    #[derive(Deserialize)]
-    struct Document {
-        servers: Servers,
-    }
-    #[derive(Deserialize)]
-    struct Servers {
-        server: Vec<Value>,
-    }
-    let document: Document = serde_json::from_str(text).map_err(|error| {
-        let why = text::line(&error.to_string(), 200);
-        format!("check_status cannot be read as JSON: {why}")
-    })?;
+    let refused = |why: String| format!("check_status cannot be read as JSON: {why}");
+    let document = json::document(text.as_bytes()).map_err(refused)?;
+    let servers = json::at(document, "/servers/server").map_err(refused)?;
+    let servers = servers.ok_or_else(|| refused("it has no list of servers".into()))?;
     let mut held = Held::new();
-    for server in document.servers.server {
-        let field = |name: &str| server[name].as_str();
-        let is_other = |own: &str| !own.eq_ignore_ascii_case(upstream);
-        if field("upstream").is_some_and(is_other) {
+    for server in json::list(servers).map_err(refused)? {
+        let [own, name, status] =
+            json::fields(server, ["upstream", "name", "status"]).map_err(refused)?;
+        let own = json::string(own);
+        if own.as_ref().is_some_and(|own| !own.eq_ignore_ascii_case(upstream)) {
             continue;
         }
-        let shown = server.to_string();
-        let name = field("name").filter(|_| field("upstream").is_some());
-        let name = name.ok_or_else(|| unreadable(&shown))?;
-        hold(&mut held, name, field("status").unwrap_or_default(), &shown);
+        let name = json::string(name).filter(|_| own.is_some());
+        let name = name.ok_or_else(|| unreadable(server.get()))?;
+        hold(&mut held, &name, &json::string(status).unwrap_or_default(), server.get())?;
     }
     Ok(held)
 }
@@ -78,7 +72,7 @@ fn parse_csv(text: &str, upstream: &str) -> Result<Held, String> {
         let fields: Vec<_> = line.split(',').collect();
         match fields[..] {
             [index, own, _, _, ..] if is_other(index, own, upstream) => {}
-            [_, _, name, status, _, _, _, _] => hold(&mut held, name, status, line),
+            [_, _, name, status, _, _, _, _] => hold(&mut held, name, status, line)?,
             _ => return Err(unreadable(line)),
         }
     }
@@ -103,7 +97,7 @@ fn parse_html(text: &str, upstream: &str) -> Result<Held, String> {
             .collect();
         match fields[..] {
             [index, own, _, _, ..] if is_other(index, own, upstream) => {}
-            [_, _, name, status, _, _, _, _] => hold(&mut held, name, status, &fields.join(" ")),
+            [_, _, name, status, _, _, _, _] => hold(&mut held, name, status, &fields.join(" "))?,
             _ => return Err(unreadable()),
         }
         rows += 1;

@@ -1,0 +1,203 @@
+//! Parts that answer with as much as they can: rollgate tells so, and stays below 100 MiB.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::support::Case;
+
+/// The most memory of a run, in KiB.
+const MOST: u64 = 100 * 1024;
+
+/// The largest body that is read.
+const BODY: usize = 16 * 1024 * 1024;
+
+/// A body.
+type Body = Arc<Vec<u8>>;
+
+/// A server that answers by path and query.
+fn serve(answer: impl Fn(&str, &str) -> Option<Body> + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("an address").to_string();
+    let answer = Arc::new(answer);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let answer = answer.clone();
+            std::thread::spawn(move || reply(stream, &*answer));
+        }
+    });
+    address
+}
+
+fn reply(mut stream: TcpStream, answer: &dyn Fn(&str, &str) -> Option<Body>) {
+    let mut reader = BufReader::new(stream.try_clone().expect("a stream"));
+    let mut request = String::new();
+    if reader.read_line(&mut request).is_err() {
+        return;
+    }
+    let mut line = String::new();
+    while reader.read_line(&mut line).is_ok_and(|count| count > 2) {
+        line.clear();
+    }
+    let target = request.split(' ').nth(1).unwrap_or_default();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let body = answer(path, query);
+    let status = if body.is_some() { 200 } else { 404 };
+    let body = body.unwrap_or_default();
+    let length = body.len();
+    let head =
+        format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+}
+
+/// As many of a part as a body takes, between the rest.
+fn filled(before: &str, part: &str, after: &str) -> String {
+    let number = (BODY - before.len() - after.len()) / part.len();
+    [before, &part.repeat(number), after].concat()
+}
+
+/// The same with another number in each part.
+fn numbered(before: &str, part: impl Fn(usize) -> String, after: &str) -> String {
+    let mut body = before.to_owned();
+    for number in 0.. {
+        let part = part(number);
+        if body.len() + part.len() + after.len() > BODY {
+            return body + after;
+        }
+        body += &part;
+    }
+    unreachable!("a body ends")
+}
+
+/// Runs `status` and returns what it printed, and the most memory that it took, in KiB.
+fn status(playbook: &str) -> (String, u64) {
+    let case = Case::new(&[("app.yaml", playbook.as_bytes())]);
+    let mut command = case.command(&["status", "app.yaml"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut most = 0;
+    while child.try_wait().expect("a child").is_none() {
+        most = most.max(peak(&child).unwrap_or_default());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let mut text = String::new();
+    child.stdout.take().expect("stdout").read_to_string(&mut text).expect("text");
+    child.stderr.take().expect("stderr").read_to_string(&mut text).expect("text");
+    (text, most)
+}
+
+fn peak(child: &Child) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok())
+}
+
+fn playbook(consul: &str, registry: &str, gateways: &str, nodes: usize) -> String {
+    let node = |node| format!("  - {{ name: n{node}, ssh: local, address: '127.0.0.1:{node}' }}\n");
+    let nodes = (1..=nodes).map(node).collect::<Vec<_>>().concat();
+    format!(
+        "service: app\nconsul: {{ addresses: ['http://{consul}'] }}\nregistry: {registry}\ngateways:\n{gateways}\
+         nodes:\n{nodes}stop: 'true'\nstart: 'true'\nhealth: {{ tcp: '${{{{ node.address }}}}', timeout: 300ms }}\n"
+    )
+}
+
+const KV: &str = "{ type: consul-kv, prefix: upstreams/app/ }";
+const TABLE: &str = "  - { type: http-table, name: gw, url: 'http://GATEWAY/', workers: 1 }\n";
+
+/// What gateways may send, and what is told of it.
+fn lists() -> Vec<(&'static str, &'static str, String, &'static str)> {
+    let entries = "it has more than 100000 entries";
+    let caddy = "  - { type: caddy, name: gw, admin_url: 'http://GATEWAY', handler: app }\n";
+    let traefik = "  - { type: traefik, name: gw, api_url: 'http://GATEWAY', service: app, ssh: local, file: /x.yml }\n";
+    let envoy = "  - { type: envoy, name: gw, admin_url: 'http://GATEWAY', cluster: app, ssh: local, file: /x }\n";
+    let slardar =
+        "  - { type: slardar, name: gw, upstream: app, url: 'http://GATEWAY', workers: 1 }\n";
+    let address = |number: usize| format!("\"10.{number}.0.1:1\",");
+    vec![
+        ("zeros", TABLE, filled("[", "0,", "0]"), entries),
+        ("lists", TABLE, filled("[", "[],", "0]"), entries),
+        ("objects", TABLE, filled("[", "{},", "0]"), entries),
+        ("members", TABLE, filled("[", r#"{"":0},"#, "0]"), entries),
+        ("addresses", TABLE, numbered("[", address, "\"\"]"), entries),
+        ("names", TABLE, numbered("{", |number| format!(r#""{number}":0,"#), r#""":0}"#), entries),
+        ("one entry", TABLE, filled("[{\"a\":[", "[0],", "0]}]"), "has too many values"),
+        (
+            "chains",
+            TABLE,
+            filled("[", &format!("{}0{},", "[".repeat(120), "]".repeat(120)), "0]"),
+            "a peer has no address",
+        ),
+        (
+            "upstreams",
+            caddy,
+            filled(r#"{"handler":"reverse_proxy","upstreams":["#, "{},", "0]}"),
+            entries,
+        ),
+        ("servers", traefik, filled(r#"{"loadBalancer":{"servers":["#, "{},", "0]}}"), entries),
+        (
+            "statuses",
+            traefik,
+            numbered(
+                r#"{"loadBalancer":{},"serverStatus":{"#,
+                |number| format!(r#""{number}":0,"#),
+                r#""":0}}"#,
+            ),
+            entries,
+        ),
+        (
+            "hosts",
+            envoy,
+            filled(r#"{"cluster_statuses":[{"name":"app","host_statuses":["#, "{},", "0]}]}"),
+            entries,
+        ),
+        ("clusters", envoy, filled(r#"{"cluster_statuses":["#, r#"{"name":"x"},"#, "0]}"), entries),
+        (
+            "cells",
+            "  - { type: haproxy, name: gw, stats_url: 'http://GATEWAY/', backend: app }\n",
+            filled("# pxname,a\n", "app,b\n", "app,b\n"),
+            "has more than 400000 cells",
+        ),
+        (
+            "columns",
+            "  - { type: haproxy, name: gw, stats_url: 'http://GATEWAY/', backend: app }\n",
+            filled("# pxname", ",a", "\napp,b\n"),
+            "a line of the list in CSV has 2 cells",
+        ),
+        ("levels", slardar, filled(r#"{"cls:app":[["#, "{},", "0]]}"), entries),
+    ]
+}
+
+#[test]
+fn list_of_a_gateway_takes_bounded_memory_whatever_is_in_it() {
+    let consul = serve(|_, _| None);
+    for (name, gateway, body, says) in lists() {
+        let body = Arc::new(body.into_bytes());
+        let counts = Arc::new(b"[]".to_vec());
+        let server = serve(move |path, _| {
+            Some(if path == "/reverse_proxy/upstreams" { counts.clone() } else { body.clone() })
+        });
+        let registry = if gateway == TABLE { KV } else { "{ type: gateway }" };
+        let gateway = gateway.replace("GATEWAY", &server);
+        let (text, most) = status(&playbook(&consul, registry, &gateway, 2));
+        assert!(most < MOST, "{name}: {} MiB", most / 1024);
+        // A busy machine may be too slow.
+        let told = [says, "takes longer to read", "no answer within"];
+        assert!(told.iter().any(|told| text.contains(told)), "{name}: {text}");
+    }
+}
+
+#[test]
+fn lists_of_many_gateways_together_take_bounded_memory() {
+    let consul = serve(|_, _| None);
+    let list = |number: usize| format!("\"10.{number}.0.1:1\",");
+    let body: String = (0..90_000).map(list).collect();
+    let body = Arc::new(format!("[{body}\"127.0.0.1:1\"]").into_bytes());
+    let server = serve(move |_, _| Some(body.clone()));
+    let gateways: String = (0..12)
+        .map(|number| TABLE.replace("gw", &format!("gw-{number}")).replace("GATEWAY", &server))
+        .collect();
+    let (text, most) = status(&playbook(&consul, KV, &gateways, 2));
+    assert!(most < MOST, "{} MiB\n{text}", most / 1024);
+}
