@@ -1,48 +1,35 @@
-//! What Consul answers, read within bounds: JSON takes many times its size once it is understood.
+//! What Consul answers, read in bounded memory: lists entry by entry, everything else only as far as it is small.
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use super::Error;
-use crate::text;
+use crate::json;
 use crate::world::Reply;
 
-/// The most values that a list of a whole service has: some thousand instances with all that is known of each.
-const OF_A_SERVICE: usize = 1_000_000;
+/// The most memory that an answer takes which is no list: a session, a transaction of 64 writes.
+const SMALL: usize = json::SMALL;
 
-/// The most values of any other answer: what one agent tells of itself, the names of keys.
-const FEW: usize = 200_000;
-
-/// Reads an answer about a service, a session or keys.
+/// Reads an answer that is small.
 pub(super) fn decode<T: DeserializeOwned>(what: &str, reply: &Reply) -> Result<T, Error> {
-    within(OF_A_SERVICE, what, reply)
+    let value = json::document(&reply.body).and_then(|answer| json::value(answer, SMALL));
+    let read = value.and_then(|value| T::deserialize(value).map_err(|error| error.to_string()));
+    read.map_err(|message| unreadable(what, &message))
 }
 
-/// Reads an answer about one agent, or names of keys.
-pub(super) fn decode_few<T: DeserializeOwned>(what: &str, reply: &Reply) -> Result<T, Error> {
-    within(FEW, what, reply)
+/// Reads a list, or an object with its names, entry by entry.
+pub(super) fn each<'a>(
+    what: &str,
+    reply: &'a Reply,
+    take: impl FnMut(Option<&str>, &'a RawValue) -> Result<(), String>,
+) -> Result<(), Error> {
+    let read = json::document(&reply.body).and_then(|answer| json::each(answer, take));
+    read.map_err(|message| unreadable(what, &message))
 }
 
-/// Reads JSON of at most so many values as Consul has for a service.
-///
-/// # Errors
-///
-/// Says why it cannot be read.
-pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
-    bounded(OF_A_SERVICE, body)
-}
-
-fn within<T: DeserializeOwned>(most: usize, what: &str, reply: &Reply) -> Result<T, Error> {
-    let read = bounded(most, &reply.body);
-    read.map_err(|message| Error::Unreadable { what: what.into(), message })
-}
-
-fn bounded<'a, T: Deserialize<'a>>(most: usize, body: &'a [u8]) -> Result<T, String> {
-    // Every value but the first of its list or map has a comma before it; those in texts only make it stricter.
-    if body.split(|byte| *byte == b',').count() > most {
-        return Err(format!("it has more than {most} values"));
-    }
-    serde_json::from_slice(body).map_err(|error| text::line(&error.to_string(), 200))
+/// Says why an answer cannot be read.
+pub(super) fn unreadable(what: &str, message: &str) -> Error {
+    Error::Unreadable { what: what.into(), message: crate::text::line(message, 200) }
 }
 
 #[cfg(test)]
@@ -50,15 +37,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_of_very_many_values_is_refused_before_it_takes_memory() {
-        let list = |values: usize| Reply {
+    fn answer_with_too_many_values_is_refused() {
+        let reply = |values: usize| Reply {
             body: format!("[{}1]", "1,".repeat(values - 1)).into_bytes(),
             ..Reply::default()
         };
-        let read = |values| decode_few::<Vec<u8>>("/v1/agent/checks", &list(values));
-        assert_eq!(read(FEW).map(|list| list.len()).ok(), Some(FEW));
-        let error = read(FEW + 1).expect_err("too many").to_string();
-        assert!(error.ends_with("it has more than 200000 values"), "{error}");
-        assert!(decode::<Vec<u8>>("x", &list(FEW + 1)).is_ok());
+        let decoded = decode::<Vec<u8>>("/v1/txn", &reply(4_000)).map(|list| list.len());
+        assert_eq!(decoded.ok(), Some(4_000));
+        let error = decode::<Vec<u8>>("/v1/txn", &reply(100_000)).expect_err("too many");
+        assert_eq!(
+            error.to_string(),
+            "Consul's answer to /v1/txn cannot be read: [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,… has too many \
+             values: it would take more than 1.0 MiB of memory"
+        );
+        let count = |values| {
+            let mut count = 0;
+            let reply = reply(values);
+            let read = each("/v1/agent/checks", &reply, |_, _| {
+                count += 1;
+                Ok(())
+            });
+            read.map(|()| count).map_err(|error| error.to_string())
+        };
+        assert_eq!(count(json::MOST_ENTRIES), Ok(json::MOST_ENTRIES));
+        let error = count(json::MOST_ENTRIES + 1).expect_err("too many");
+        assert!(
+            error.ends_with("it has more than 100000 entries, the most that are read"),
+            "{error}"
+        );
     }
 }

@@ -1,13 +1,15 @@
 //! Instances of a service as Consul lists them, read leniently: Consul takes registrations with any port and address,
 //! and one of them must not hide the others. What cannot be a node is no instance here.
 
-use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::answer;
 use super::service::{INSTANCE_MAINTENANCE, NODE_MAINTENANCE};
 use crate::address;
+use crate::json;
 use crate::text;
+
+/// The most instances of one service.
+const MOST: usize = 50_000;
 
 /// An instance of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,64 +40,106 @@ impl Instance {
     ///
     /// When it is no such list.
     pub fn of_health(body: &[u8]) -> Result<Vec<Self>, String> {
-        let found = read(body, of_health)?;
-        Ok(found.into_iter().map(|(instance, _)| instance).collect())
+        let mut found = Vec::new();
+        read(body, of_health, |instance, _| {
+            found.push(instance);
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// Reads what `/v1/catalog/service` answers.
     pub(super) fn of_catalog(body: &[u8]) -> Result<Vec<Self>, String> {
-        let found = read(body, |entry| {
-            let own = &entry["ServiceAddress"];
-            instance(&entry["ServiceID"], entry, own, &entry["ServicePort"])
+        let mut found = Vec::new();
+        read(body, of_catalog, |instance, _| {
+            found.push(instance);
+            Ok(())
         })?;
-        Ok(found.into_iter().map(|(instance, _)| instance).collect())
+        Ok(found)
     }
 
     /// Reads from what `/v1/health/service` answers whether an instance at an address passes all its own checks.
     pub(super) fn passes(body: &[u8], address: &str) -> Result<bool, String> {
-        let found = read(body, of_health)?;
-        Ok(found.iter().any(|(instance, entry)| {
-            address::same(&instance.address, address) && passes(&entry["Checks"])
-        }))
+        let mut found = false;
+        read(body, of_health, |instance, entry| {
+            found = found || (address::same(&instance.address, address) && passes(entry)?);
+            Ok(())
+        })?;
+        Ok(found)
     }
 }
 
-fn read(body: &[u8], entry_of: impl Fn(&Value) -> Entry) -> Result<Vec<(Instance, Value)>, String> {
+/// Hands over each instance of a list with its entry, without keeping what else Consul knows of it.
+fn read<'a>(
+    body: &'a [u8],
+    entry_of: impl Fn(&'a RawValue) -> Result<Entry, String>,
+    mut take: impl FnMut(Instance, &'a RawValue) -> Result<(), String>,
+) -> Result<(), String> {
     let unreadable = |why: &str| format!("no list of instances: {}", text::line(why, 120));
-    let listed: Vec<&RawValue> = answer::read(body).map_err(|problem| unreadable(&problem))?;
-    let mut found = Vec::new();
-    let mut malformed = 0;
-    for entry in &listed {
-        let value: Value = serde_json::from_str(entry.get()).unwrap_or_default();
-        match entry_of(&value) {
-            Entry::Instance(instance) => found.push((instance, value)),
-            Entry::NoNode => {}
-            Entry::Malformed => malformed += 1,
-        }
+    let listed = json::document(body).map_err(|problem| unreadable(&problem))?;
+    if !json::is_list(listed) {
+        return Err(unreadable(listed.get()));
     }
+    let mut first = None;
+    let mut is_list = false;
+    let mut count = 0;
+    json::each(listed, |_, entry| {
+        first.get_or_insert(entry);
+        // Instances of others are kept while their agents are asked.
+        count += 1;
+        if count > MOST {
+            return Err(format!("it lists more than {MOST} instances"));
+        }
+        match entry_of(entry)? {
+            Entry::Instance(instance) => {
+                is_list = true;
+                take(instance, entry)
+            }
+            Entry::NoNode => {
+                is_list = true;
+                Ok(())
+            }
+            Entry::Malformed => Ok(()),
+        }
+    })?;
     // A list of nothing else is another kind of answer.
-    match listed.first() {
-        Some(first) if malformed == listed.len() => Err(unreadable(first.get())),
-        _ => Ok(found),
+    match first {
+        Some(first) if !is_list => Err(unreadable(first.get())),
+        _ => Ok(()),
     }
 }
 
-fn of_health(entry: &Value) -> Entry {
-    let service = &entry["Service"];
-    instance(&service["ID"], &entry["Node"], &service["Address"], &service["Port"])
+fn of_catalog(entry: &RawValue) -> Result<Entry, String> {
+    let names = ["ServiceID", "Node", "Address", "ServiceAddress", "ServicePort"];
+    let [id, node, address, own, port] = json::fields(entry, names)?;
+    Ok(instance(id, [node, address], own, port))
+}
+
+fn of_health(entry: &RawValue) -> Result<Entry, String> {
+    let [node, service] = json::fields(entry, ["Node", "Service"])?;
+    let (Some(node), Some(service)) = (node, service) else { return Ok(Entry::Malformed) };
+    let [id, own, port] = json::fields(service, ["ID", "Address", "Port"])?;
+    Ok(instance(id, json::fields(node, ["Node", "Address"])?, own, port))
 }
 
 /// An instance without an address of its own has that of its node.
-fn instance(id: &Value, node: &Value, own: &Value, port: &Value) -> Entry {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (own, node_address) = (text(own), text(&node["Address"]));
-    let port = port.as_i64().or_else(|| port.as_str()?.parse().ok());
+fn instance(
+    id: Option<&RawValue>,
+    [node, node_address]: [Option<&RawValue>; 2],
+    own: Option<&RawValue>,
+    port: Option<&RawValue>,
+) -> Entry {
+    let text = |raw: Option<&RawValue>| json::string(raw).unwrap_or_default().into_owned();
+    let (own, node_address) = (text(own), text(node_address));
+    let number = |port: &RawValue| json::typed::<i64>(port).ok();
+    let port =
+        port.and_then(|port| number(port).or_else(|| json::string(Some(port))?.parse().ok()));
     let Some(port) = port else { return Entry::Malformed };
     match u16::try_from(port) {
         Ok(port @ 1..) if !own.is_empty() || !node_address.is_empty() => {
             Entry::Instance(Instance {
                 id: text(id),
-                node: text(&node["Node"]),
+                node: text(node),
                 address: place(&own, &node_address, port),
                 node_address,
             })
@@ -109,19 +153,22 @@ pub(super) fn place(own: &str, node: &str, port: u16) -> String {
     address::join(if own.is_empty() { node } else { own }, port)
 }
 
-/// Whether all checks pass but those that are maintenance. An instance without checks passes.
-fn passes(checks: &Value) -> bool {
-    let is_maintenance = |check: &Value| {
-        let id = check["CheckID"].as_str().unwrap_or_default();
-        id == NODE_MAINTENANCE || id.starts_with(INSTANCE_MAINTENANCE)
-    };
-    match checks {
-        Value::Null => true,
-        Value::Array(checks) => {
-            checks.iter().all(|check| check["Status"] == "passing" || is_maintenance(check))
-        }
-        _ => false,
+/// Whether all checks of an entry pass but those that are maintenance. An instance without checks passes.
+fn passes(entry: &RawValue) -> Result<bool, String> {
+    let [checks] = json::fields(entry, ["Checks"])?;
+    let Some(checks) = checks.filter(|checks| !json::is_null(checks)) else { return Ok(true) };
+    if !json::is_list(checks) {
+        return Ok(false);
     }
+    let mut pass = true;
+    json::each(checks, |_, check| {
+        let [id, status] = json::fields(check, ["CheckID", "Status"])?;
+        let id = json::string(id).unwrap_or_default();
+        let is_maintenance = id == NODE_MAINTENANCE || id.starts_with(INSTANCE_MAINTENANCE);
+        pass &= is_maintenance || json::string(status).as_deref() == Some("passing");
+        Ok(())
+    })?;
+    Ok(pass)
 }
 
 #[cfg(test)]

@@ -1,25 +1,24 @@
 //! Consul's key-value store: read, list, and write by transaction.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::answer::{self, decode_few};
+use super::answer::each;
 use super::{Client, Error, decode};
 use crate::world::{Method, World};
-use crate::{text, url};
+use crate::{json, text, url};
 
 /// For one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Consul takes no more operations in one transaction.
 const TRANSACTION_LIMIT: usize = 64;
-
-/// More keys than this are no list of nodes.
-const MOST_ENTRIES: usize = 100_000;
 
 /// How often something harmless is asked whose answer was lost.
 const ATTEMPTS: u32 = 3;
@@ -89,10 +88,10 @@ pub enum KvWrite {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Pair {
+struct Pair<'a> {
     key: String,
-    #[serde(default)]
-    value: Option<String>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
     #[serde(default)]
     flags: u64,
     modify_index: u64,
@@ -135,7 +134,13 @@ struct Answer {
 #[derive(Deserialize)]
 struct Applied {
     #[serde(rename = "KV")]
-    kv: Pair,
+    kv: Written,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Written {
+    modify_index: u64,
 }
 
 #[derive(Deserialize)]
@@ -166,23 +171,24 @@ pub fn key(key: &str) -> (String, Vec<(&'static str, String)>) {
 ///
 /// Says what cannot be read.
 pub fn entries(body: &[u8]) -> Result<Vec<Entry>, String> {
-    let pairs: Vec<Pair> = answer::read(body)?;
-    if pairs.len() > MOST_ENTRIES {
-        return Err(format!("there are more than {MOST_ENTRIES} keys"));
-    }
-    let entry = |pair: Pair| {
-        let value = BASE64_STANDARD.decode(pair.value.unwrap_or_default());
-        let value =
-            value.map_err(|error| format!("value of {}: {error}", text::line(&pair.key, 120)))?;
-        Ok(Entry {
-            key: pair.key,
-            value,
-            flags: pair.flags,
-            modify_index: pair.modify_index,
-            session: pair.session,
-        })
-    };
-    pairs.into_iter().map(entry).collect()
+    let mut entries = Vec::new();
+    let listed = json::document(body)?;
+    json::each(listed, |name, pair| {
+        if name.is_some() {
+            return Err("it is no list of keys".to_owned());
+        }
+        let Pair { key, value, flags, modify_index, session } = json::typed(pair)?;
+        let unreadable = |why: String| format!("value of {}: {why}", text::line(&key, 120));
+        let value = match value {
+            Some(value) => json::typed_text(value).map_err(unreadable)?,
+            None => Cow::default(),
+        };
+        let value = BASE64_STANDARD.decode(value.as_bytes());
+        let value = value.map_err(|error| unreadable(error.to_string()))?;
+        entries.push(Entry { key, value, flags, modify_index, session });
+        Ok(())
+    })?;
+    Ok(entries)
 }
 
 impl<W: World> Client<W> {
@@ -226,7 +232,14 @@ impl<W: World> Client<W> {
         let path = path(prefix)?;
         let query = [("consistent", String::new()), ("keys", String::new())];
         let reply = self.call(Method::Get, &path, &query, None, TIMEOUT).await?;
-        if reply.status == 404 { Ok(Vec::new()) } else { decode_few(&path, &reply) }
+        let mut keys = Vec::new();
+        if reply.status != 404 {
+            each(&path, &reply, |_, key| {
+                keys.push(json::typed_text(key)?.into_owned());
+                Ok(())
+            })?;
+        }
+        Ok(keys)
     }
 
     /// Does all of it or nothing, and with a guard only while its session holds its lock.

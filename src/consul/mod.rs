@@ -30,7 +30,7 @@ pub use instance::Instance;
 #[cfg(test)]
 pub(crate) use kv::base64;
 pub use kv::{Entry, Guard, KvWrite, Write, entries, key};
-pub use service::{Extent, Maintenance, passing};
+pub use service::{Extent, Maintenance, Others, passing};
 pub use session::SessionSettings;
 pub use settings::{Settings, tls_from_environment, token_of};
 

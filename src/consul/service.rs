@@ -3,15 +3,15 @@
 //! Maintenance mode is a matter of the agent that owns an instance: another one answers 404. It is a critical check
 //! more, `_service_maintenance:ID`, whose notes are the reason that was given first (seen on 1.8.7).
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 
-use super::answer::decode_few;
+use super::answer::{each, unreadable};
 use super::instance::{Instance, place};
 use super::{Client, Error, Index, REQUEST_TIMEOUT};
 use crate::address;
+use crate::json;
 use crate::url::{self, segment};
 use crate::world::{Method, World};
 
@@ -28,8 +28,29 @@ pub struct Maintenance {
     pub instance: Option<String>,
     /// Why everything at the agent is, if it is.
     pub node: Option<String>,
-    /// The ids of everything else that the agent owns.
-    pub others: Vec<String>,
+    /// What else the agent owns.
+    pub others: Others,
+}
+
+/// The other services of an agent, of which there may be very many.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Others {
+    /// How many there are.
+    pub count: usize,
+    /// The ids of the first.
+    pub named: Vec<String>,
+}
+
+impl Others {
+    /// How many are named.
+    const NAMED: usize = 8;
+
+    fn take(&mut self, id: &str) {
+        self.count += 1;
+        if self.named.len() < Self::NAMED {
+            self.named.push(id.to_owned());
+        }
+    }
 }
 
 /// What maintenance is turned on or off for.
@@ -106,29 +127,41 @@ impl<W: World> Client<W> {
     pub async fn maintenance(&self, instance: &Instance) -> Result<Option<Maintenance>, Error> {
         let id = instance.id.as_str();
         let path = "/v1/agent/services";
-        let services: BTreeMap<String, Value> = decode_few(path, &self.get(path, &[]).await?)?;
-        let Some(own) = services.get(id) else { return Ok(None) };
+        let reply = self.get(path, &[]).await?;
+        let (mut own, mut others) = (None, Others::default());
+        each(path, &reply, |name, service| {
+            match name {
+                Some(name) if name == id => own = Some(json::fields(service, ["Address", "Port"])?),
+                name => others.take(name.unwrap_or_default()),
+            }
+            Ok(())
+        })?;
+        let Some([host, port]) = own else { return Ok(None) };
         // Without an address of its own it is at its agent's.
-        let host = own["Address"].as_str().unwrap_or_default();
-        let port = own["Port"].as_u64().and_then(|port| u16::try_from(port).ok());
-        let own = place(host, &instance.node_address, port.unwrap_or_default());
+        let host = json::string(host).unwrap_or_default();
+        let port: Option<u16> = port.and_then(|port| json::typed(port).ok());
+        let own = place(&host, &instance.node_address, port.unwrap_or_default());
         if !address::same(&own, &instance.address) {
             return Ok(None);
         }
         let path = "/v1/agent/checks";
-        let checks: BTreeMap<String, Value> = decode_few(path, &self.get(path, &[]).await?)?;
-        let mut owners = checks.values().filter_map(|check| check["Node"].as_str());
-        if owners.any(|owner| !owner.is_empty() && owner != instance.node) {
+        let reply = self.get(path, &[]).await?;
+        let wanted = [format!("{INSTANCE_MAINTENANCE}{id}"), NODE_MAINTENANCE.to_owned()];
+        let (mut notes, mut is_other) = ([None, None], false);
+        each(path, &reply, |name, check| {
+            let [node, told] = json::fields(check, ["Node", "Notes"])?;
+            let owner = json::string(node).unwrap_or_default();
+            is_other |= !owner.is_empty() && owner != instance.node;
+            if let Some(place) = wanted.iter().position(|wanted| Some(wanted.as_str()) == name) {
+                notes[place] = Some(json::string(told).unwrap_or_default().into_owned());
+            }
+            Ok(())
+        })?;
+        if is_other {
             return Ok(None);
         }
-        let notes = |wanted: &str| {
-            Some(checks.get(wanted)?["Notes"].as_str().unwrap_or_default().to_owned())
-        };
-        Ok(Some(Maintenance {
-            instance: notes(&format!("{INSTANCE_MAINTENANCE}{id}")),
-            node: notes(NODE_MAINTENANCE),
-            others: services.into_keys().filter(|other| other != id).collect(),
-        }))
+        let [own, node] = notes;
+        Ok(Some(Maintenance { instance: own, node, others }))
     }
 
     /// Turns maintenance mode on or off at the agent that this client is [at](Self::at). Turned on twice, it keeps
@@ -165,27 +198,55 @@ impl<W: World> Client<W> {
     /// When the agent cannot be asked.
     pub async fn removal(&self, id: &str) -> Result<Option<Duration>, Error> {
         let path = "/v1/agent/self";
-        let own: Value = match self.get(path, &[]).await {
+        let reply = match self.get(path, &[]).await {
             Err(Error::Refused { status: 403, .. }) => return Ok(None),
-            reply => decode_few(path, &reply?)?,
+            reply => reply?,
         };
-        let files = &own["DebugConfig"];
-        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let mut checks = Vec::new();
-        for service in list(&files["Services"]) {
-            // Without an id its name is its id.
-            let known = ["ID", "Name"].into_iter().filter_map(|field| service[field].as_str());
-            if { known }.find(|known| !known.is_empty()) == Some(id) {
-                checks.push(service["Check"].clone());
-                checks.extend(list(&service["Checks"]));
-            }
+        shortest(&reply.body, id).map_err(|message| unreadable(path, &message))
+    }
+}
+
+/// Reads from what an agent tells of itself the shortest time after which it removes an instance.
+fn shortest(body: &[u8], id: &str) -> Result<Option<Duration>, String> {
+    let [files] = json::fields(json::document(body)?, ["DebugConfig"])?;
+    let Some(files) = files else { return Ok(None) };
+    let names = ["Services", "Checks", "CheckDeregisterIntervalMin"];
+    let [services, checks, least] = json::fields(files, names)?;
+    let mut shortest: Option<Duration> = None;
+    let mut take = |check: &RawValue| -> Result<(), String> {
+        let [after] = json::fields(check, ["DeregisterCriticalServiceAfter"])?;
+        let after = json::string(after).and_then(|after| period(&after));
+        let after = after.filter(|after| !after.is_zero());
+        shortest = shortest.into_iter().chain(after).min();
+        Ok(())
+    };
+    for_each(services, |service| {
+        let [own, name, check, checks] = json::fields(service, ["ID", "Name", "Check", "Checks"])?;
+        // Without an id its name is its id.
+        let mut known = [own, name].into_iter().filter_map(json::string);
+        if known.find(|known| !known.is_empty()).as_deref() != Some(id) {
+            return Ok(());
         }
-        checks.extend(list(&files["Checks"]).into_iter().filter(|check| check["ServiceID"] == id));
-        let after = |check: &Value| period(check["DeregisterCriticalServiceAfter"].as_str()?);
-        let shortest = checks.iter().filter_map(after).filter(|after| !after.is_zero()).min();
-        // A minute, unless somebody has changed that.
-        let least = files["CheckDeregisterIntervalMin"].as_str().and_then(period);
-        Ok(shortest.map(|after| after.max(least.unwrap_or_default())))
+        check.map_or(Ok(()), &mut take)?;
+        for_each(checks, &mut take)
+    })?;
+    for_each(checks, |check| {
+        let [service] = json::fields(check, ["ServiceID"])?;
+        if json::string(service).as_deref() == Some(id) { take(check) } else { Ok(()) }
+    })?;
+    // A minute, unless somebody has changed that.
+    let least = json::string(least).and_then(|least| period(&least));
+    Ok(shortest.map(|after| after.max(least.unwrap_or_default())))
+}
+
+/// Hands over the entries of a list; what is none has none.
+fn for_each<'a>(
+    list: Option<&'a RawValue>,
+    mut take: impl FnMut(&'a RawValue) -> Result<(), String>,
+) -> Result<(), String> {
+    match list.filter(|list| json::is_list(list)) {
+        Some(list) => json::each(list, |_, entry| take(entry)),
+        None => Ok(()),
     }
 }
 

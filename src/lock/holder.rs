@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::text;
+use crate::{json, text};
 
 /// A longer description is cut: others have written what it is made of.
 const LONGEST: usize = 400;
@@ -43,7 +43,7 @@ impl Holder {
     /// Reads what a holder has written; foreign bytes are nobody.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok()
+        json::typed(json::document(bytes).ok()?).ok()
     }
 
     /// Whether it is the same process: another one may go on with the same release.

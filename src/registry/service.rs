@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::agents::{Named, is_host};
 use super::{Basis, Error, Looks, Switch, WRITE_PATIENCE, Written};
 use crate::address;
-use crate::consul::{self, Client, Index, Instance, Maintenance};
+use crate::consul::{self, Client, Index, Instance, Maintenance, Others};
 use crate::playbook::Extent;
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
@@ -251,8 +251,11 @@ fn is_ours(extent: Extent, found: &Maintenance, id: &str) -> Result<bool, String
         ));
     }
     // What is ours already has to come back, with whoever came there meanwhile.
-    if extent == Extent::Node && own.is_none() && !found.others.is_empty() {
-        let others: Vec<_> = found.others.iter().map(|other| text::line(other, 40)).collect();
+    if extent == Extent::Node && own.is_none() && found.others.count > 0 {
+        let Others { count, named } = &found.others;
+        let more = count.saturating_sub(named.len());
+        let more = (more > 0).then(|| format!("{more} more"));
+        let others: Vec<_> = named.iter().map(|id| text::line(id, 40)).chain(more).collect();
         return Err(format!(
             "the agent of {id} also has {}: `registry.maintenance: node` would take them out, too",
             others.join(", ")
@@ -316,7 +319,7 @@ mod tests {
 
     fn reasons(instance: Option<&str>, node: Option<&str>) -> Maintenance {
         let own = |reason: Option<&str>| reason.map(str::to_owned);
-        Maintenance { instance: own(instance), node: own(node), others: Vec::new() }
+        Maintenance { instance: own(instance), node: own(node), others: Others::default() }
     }
 
     #[test]
@@ -339,7 +342,10 @@ mod tests {
 
     #[test]
     fn an_agent_with_other_services_is_not_taken_out_as_a_whole() {
-        let found = Maintenance { others: vec!["redis".into()], ..reasons(None, None) };
+        let found = Maintenance {
+            others: Others { count: 1, named: vec!["redis".into()] },
+            ..reasons(None, None)
+        };
         let error = is_ours(Extent::Node, &found, "app-1").expect_err("others");
         assert!(error.contains("also has redis"), "{error}");
         assert_eq!(is_ours(Extent::Instance, &found, "app-1"), Ok(false));

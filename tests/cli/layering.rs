@@ -59,6 +59,12 @@ fn child_processes_are_started_in_one_place() {
 }
 
 #[test]
+fn json_of_others_is_read_in_one_place_that_bounds_its_memory() {
+    only_in("json::from_slice(", &["json.rs"]);
+    only_in("json::from_reader(", &[]);
+}
+
+#[test]
 fn the_command_line_and_the_terminal_stay_at_the_edge() {
     only_in("clap", &["cli/", "main.rs"]);
     only_in("dialoguer", &["cli/"]);

@@ -6,6 +6,8 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::support::Case;
 
 /// The most memory of a run, in KiB.
@@ -199,5 +201,44 @@ fn lists_of_many_gateways_together_take_bounded_memory() {
         .map(|number| TABLE.replace("gw", &format!("gw-{number}")).replace("GATEWAY", &server))
         .collect();
     let (text, most) = status(&playbook(&consul, KV, &gateways, 2));
+    assert!(most < MOST, "{} MiB\n{text}", most / 1024);
+}
+
+#[test]
+fn catalog_of_consul_takes_bounded_memory_whatever_is_in_it() {
+    for (name, entry, says) in [
+        ("instances", r#"{"ServicePort":1,"Address":"a"},"#, "it lists more than 50000 instances"),
+        ("members", r#"{"":0},"#, "it lists more than 50000 instances"),
+    ] {
+        let body = Arc::new(filled("[", entry, "0]").into_bytes());
+        let consul =
+            serve(move |path, _| path.starts_with("/v1/catalog/service/").then(|| body.clone()));
+        let gateway = TABLE.replace("GATEWAY", &consul);
+        let registry = "{ type: consul-service, service: app }";
+        let (text, most) = status(&playbook(&consul, registry, &gateway, 2));
+        assert!(most < MOST, "{name}: {} MiB", most / 1024);
+        assert!(text.contains(says), "{name}: {text}");
+    }
+}
+
+#[test]
+fn agents_that_own_very_many_services_take_bounded_memory() {
+    let nodes = 40;
+    let instances: Vec<_> = (1..=nodes)
+        .map(|node| json!({ "ServiceID": format!("n{node}"), "Node": "a", "Address": "127.0.0.1", "ServiceAddress": "127.0.0.1", "ServicePort": node }))
+        .collect();
+    let own = |node| format!(r#""n{node}":{{"Address":"127.0.0.1","Port":{node}}},"#);
+    let own = (1..=nodes).map(own).collect::<Vec<_>>().concat();
+    let many = |number| format!(r#""{number}":{{"b":1}},"#);
+    let many = (0..99_000).map(many).collect::<Vec<_>>().concat();
+    let services = Arc::new(format!(r#"{{{own}{many}"":{{}}}}"#).into_bytes());
+    let catalog = Arc::new(json!(instances).to_string().into_bytes());
+    let consul = serve(move |path, _| match path {
+        "/v1/agent/services" | "/v1/agent/checks" | "/v1/agent/self" => Some(services.clone()),
+        path => path.starts_with("/v1/catalog/service/").then(|| catalog.clone()),
+    });
+    let registry = format!("{{ type: consul-service, service: app, agent: 'http://{consul}' }}");
+    let gateway = TABLE.replace("GATEWAY", &consul);
+    let (text, most) = status(&playbook(&consul, &registry, &gateway, nodes));
     assert!(most < MOST, "{} MiB\n{text}", most / 1024);
 }
