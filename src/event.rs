@@ -10,11 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::foreign::Recorded;
+use crate::json::Written;
 use crate::node::Listener;
 use crate::spec::Inputs;
 use crate::target::Target;
 
-pub use line::{Line, Lines};
+pub use line::{Line, Lines, MOST_NODES};
 pub use step::Step;
 
 /// One event.
@@ -211,7 +212,7 @@ pub struct Started {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arguments: Vec<String>,
     /// The playbook itself: what a release does comes from its journal.
-    pub playbook: serde_json::Value,
+    pub playbook: Written,
     /// The rest of what it was made of.
     pub inputs: Recorded<Inputs>,
     /// The nodes in their order, and what becomes of each.
@@ -225,6 +226,24 @@ pub struct Started {
     /// Who serves the users before anything is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<Pool>,
+}
+
+impl Started {
+    /// The same without what only a command needs that goes on with this very release.
+    #[must_use]
+    pub(crate) fn outline(self) -> Self {
+        Self {
+            file: String::new(),
+            actor: String::new(),
+            selection: Vec::new(),
+            arguments: Vec::new(),
+            playbook: Written::default(),
+            nodes: Vec::new(),
+            before: Recorded::default(),
+            toward: Recorded::default(),
+            ..self
+        }
+    }
 }
 
 /// How many nodes serve the users, and how many must.

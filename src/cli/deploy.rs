@@ -114,7 +114,7 @@ async fn prepare(
         file,
         arguments: repeated(global, arguments.yes),
         selection: selected(&arguments.selection),
-        playbook: serde_json::to_value(&opened.loaded.playbook).unwrap_or_default(),
+        playbook: opened.written(),
         inputs: Recorded::new(opened.inputs.clone()),
         nodes: plan.planned(),
         before: Recorded::new(way.targets),

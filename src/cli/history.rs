@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::open::{Opened, Reach};
 use crate::engine::past;
 use crate::engine::release::{NodeState, Phase, Release, Standing};
+use crate::playbook::Node;
 use crate::spec::Spec;
 use crate::survey::Fleet;
 use crate::target::WayBack;
@@ -32,7 +33,8 @@ impl History {
     pub(super) async fn read(opened: &Opened, reach: &Reach, reachable: bool) -> Self {
         let service = &opened.loaded.playbook.service;
         let client = reach.shared_in_passing(PATIENCE);
-        let recent = past::recent(&opened.state, client.as_ref(), service, RELEASES).await;
+        let nodes = opened.loaded.playbook.nodes.iter().map(Node::display_name).collect();
+        let recent = past::recent(&opened.state, client.as_ref(), service, RELEASES, &nodes).await;
         let unlisted = recent.unlisted.filter(|_| reachable);
         let problems = recent.problems.into_iter().chain(unlisted).collect();
         Self { releases: recent.releases, problems }

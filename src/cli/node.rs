@@ -106,7 +106,7 @@ async fn switch(
         file: opened.file.display().to_string(),
         arguments: deploy::repeated(global, false),
         selection: Vec::new(),
-        playbook: serde_json::to_value(&opened.loaded.playbook).unwrap_or_default(),
+        playbook: opened.written(),
         inputs: Recorded::new(opened.inputs.clone()),
         nodes: deploy::only(spec, &arguments.names, was_out, taken_out),
         pool: fleet.pool(spec),

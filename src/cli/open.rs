@@ -12,6 +12,7 @@ use crate::consul::{Client, Settings, tls_from_environment, token_of};
 use crate::diagnostic::Problem;
 use crate::engine::journal;
 use crate::event::Started;
+use crate::json::Written;
 use crate::next::Repeated;
 use crate::playbook::{HostKeys, Loaded, Misplaced, Playbook, Template, misplaced};
 use crate::secret;
@@ -132,6 +133,11 @@ impl Opened {
             toward: Vec::new(),
             secrets,
         })
+    }
+
+    /// The playbook for the journal.
+    pub(super) fn written(&self) -> Written {
+        serde_json::to_value(&self.loaded.playbook).unwrap_or_default().into()
     }
 
     /// The same with another playbook.

@@ -194,9 +194,10 @@ impl Opened {
         };
         let started = past.release.started.as_ref();
         let started = started.ok_or_else(|| unreadable("it never began".into()))?;
-        let playbook = Playbook::deserialize(&started.playbook);
+        let recorded = started.playbook.value().map_err(unreadable)?;
+        let playbook = Playbook::deserialize(&recorded);
         let inputs = serde_json::to_value(&started.inputs).unwrap_or_default();
-        if let Some(secret) = self.secrets.in_journal(&[started.playbook.clone(), inputs]) {
+        if let Some(secret) = self.secrets.in_journal(&[recorded, inputs]) {
             let problem =
                 format!("the journal of {} holds the value of the secret {secret}", past.id);
             return Err(Refusal::new(Exit::REFUSED, problem)

@@ -154,7 +154,7 @@ async fn go_back(arguments: &Arguments, mut work: Work<'_>, past: &Past) -> Resu
         file: arguments.file.display().to_string(),
         arguments: repeated(global, arguments.yes),
         selection: Vec::new(),
-        playbook: serde_json::to_value(&opened.loaded.playbook).unwrap_or_default(),
+        playbook: opened.written(),
         inputs: Recorded::new(opened.inputs.clone()),
         nodes: plan.planned(),
         pool: fleet.pool(&spec),

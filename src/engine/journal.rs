@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 
 use super::release::Release;
-use crate::event::Event;
+use crate::event::{Event, Fact};
 use crate::{file, text};
 
 /// The name of the file within a release's folder.
@@ -18,6 +18,9 @@ const FILE: &str = "journal.jsonl";
 
 /// A line that is longer is not one of ours: the longest has a playbook in it, which has at most 1 MiB.
 pub const LONGEST_LINE: u64 = 8 * 1024 * 1024;
+
+/// How much is kept of why a node failed where a journal is only looked through, in bytes.
+const REASON: usize = 500;
 
 /// A journal that is being written.
 #[derive(Debug)]
@@ -157,13 +160,27 @@ pub struct Folding {
     lines: usize,
     /// The line that has not ended yet.
     torn: Vec<u8>,
+    /// Whether why a node failed is left out.
+    is_brief: bool,
 }
 
 impl Folding {
     /// Nothing was read yet; `name` is where it is from.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), release: Release::default(), lines: 0, torn: Vec::new() }
+        Self {
+            name: name.to_owned(),
+            release: Release::default(),
+            lines: 0,
+            torn: Vec::new(),
+            is_brief: false,
+        }
+    }
+
+    /// The same without what was seen when nodes failed, which may be most of a journal.
+    #[must_use]
+    pub fn without_details(self) -> Self {
+        Self { is_brief: true, ..self }
     }
 
     /// Takes in the next piece; `tell` hears every event.
@@ -186,7 +203,12 @@ impl Folding {
                 self.torn.extend_from_slice(line);
                 Event::from_line(&String::from_utf8_lossy(&std::mem::take(&mut self.torn)))
             };
-            let event = whole.map_err(|error| self.refused(&format!("not an event: {error}")))?;
+            let mut event =
+                whole.map_err(|error| self.refused(&format!("not an event: {error}")))?;
+            if let (true, Fact::NodeFailed(failure)) = (self.is_brief, &mut event.fact) {
+                (failure.seen, failure.log) = Default::default();
+                failure.reason = text::cut(&failure.reason, REASON);
+            }
             self.release.apply(&event).map_err(|error| self.refused(&format!("{error:#}")))?;
             self.lines += 1;
             tell(event);

@@ -2,7 +2,7 @@
 
 mod comparison;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::journal::{self, Folding};
 use super::release::{NodeState, Release, Standing};
 use crate::consul::Client;
 use crate::event::{Event, Fact, Outcome, Started};
+use crate::json::Written;
 use crate::text;
 use crate::world::World;
 
@@ -24,6 +25,12 @@ const TIME: Duration = Duration::from_secs(5);
 
 /// How long one journal may take that a command goes on with.
 const TIME_FOR_ONE: Duration = Duration::from_secs(60);
+
+/// The most text of variables with which a release is compared that was begun later, in bytes.
+const LARGEST_INPUTS: usize = 256 * 1024;
+
+/// How much of an older release's command is kept, in bytes.
+const COMMAND: usize = 100;
 
 /// A release as its journal tells it.
 #[derive(Debug)]
@@ -136,12 +143,14 @@ pub struct Recent {
     pub unlisted: Option<String>,
 }
 
-/// Reads the releases that were begun last, at most so many, one after the other, within a time for all of them.
+/// Reads the releases that were begun last, at most so many, one after the other, within a time for all of them. Of all but
+/// the newest only what became of these `nodes` is kept.
 pub async fn recent<W: World>(
     state: &Path,
     client: Option<&Client<W>>,
     service: &str,
     most: usize,
+    nodes: &BTreeSet<&str>,
 ) -> Recent {
     let mut recent = Recent::default();
     let deadline = Instant::now() + TIME;
@@ -149,12 +158,13 @@ pub async fn recent<W: World>(
     for (name, places) in places.into_iter().take(most) {
         let read = timeout_at(deadline, read(client, service, &name, &places, Keep::Release));
         match read.await {
-            Ok(Ok(mut past)) => {
-                // Playbooks are large, and only one of them is ever followed.
-                if let Some(started) = &mut past.release.started {
-                    started.playbook = serde_json::Value::Null;
-                }
-                recent.releases.push(past.release);
+            Ok(Ok(past)) => {
+                let is_newest = recent.releases.is_empty();
+                recent.releases.push(if is_newest {
+                    without_playbook(past.release)
+                } else {
+                    outline(past.release, nodes)
+                });
             }
             Ok(Err(error)) => recent.problems.push(format!("{error:#}")),
             Err(_) => {
@@ -164,6 +174,24 @@ pub async fn recent<W: World>(
         }
     }
     recent
+}
+
+/// Playbooks are large, and only one of them is ever followed.
+fn without_playbook(mut release: Release) -> Release {
+    if let Some(started) = &mut release.started {
+        started.playbook = Written::default();
+    }
+    release
+}
+
+/// What is told of an older release: its id, its command, and what became of nodes.
+fn outline(mut release: Release, nodes: &BTreeSet<&str>) -> Release {
+    release.nodes.retain(|name, _| nodes.contains(name.as_str()));
+    let started = release.started.map(|started| {
+        let (inputs, command) = (started.inputs.outline(), text::cut(&started.command, COMMAND));
+        Started { inputs, command, from: None, to: None, ..started.outline() }
+    });
+    Release { started, finished: None, stopping: None, ..release }
 }
 
 /// How the last releases began, as far as that could be read.
@@ -185,7 +213,7 @@ pub async fn beginnings<W: World>(
     let mut found = Beginnings::default();
     let deadline = Instant::now() + TIME;
     let places = newest(state, client, service, deadline, &mut found.missing).await;
-    for (_, place) in places.into_iter().take(most) {
+    for (name, place) in places.into_iter().take(most) {
         let first = match (&place.path, &place.kept, client) {
             (Some(path), _, _) => journal::first(path),
             (None, Some(kept), Some(client)) => {
@@ -198,12 +226,30 @@ pub async fn beginnings<W: World>(
             }
             (None, Some(_), None) | (None, None, _) => None,
         };
-        if let Some(Event { fact: Fact::ReleaseStarted(mut started), .. }) = first {
-            started.playbook = serde_json::Value::Null;
-            found.started.push(*started);
+        if let Some(Event { fact: Fact::ReleaseStarted(started), .. }) = first {
+            let started = started.outline();
+            if size(&started) > LARGEST_INPUTS {
+                found.missing = Some(format!(
+                    "the journal of {name} has more than {} of variables",
+                    text::size(LARGEST_INPUTS as u64)
+                ));
+                continue;
+            }
+            found.started.push(started);
         }
     }
     found
+}
+
+/// How much is kept of how a release began, in bytes.
+fn size(started: &Started) -> usize {
+    let texts = [
+        Some(&started.service),
+        Some(&started.command),
+        started.from.as_ref(),
+        started.to.as_ref(),
+    ];
+    texts.into_iter().flatten().map(String::len).sum::<usize>() + started.inputs.size()
 }
 
 /// Every release that is known, the newest first.
@@ -280,7 +326,7 @@ async fn read<W: World>(
     places: &Places,
     keep: Keep,
 ) -> Result<Past> {
-    let here = places.path.as_ref().map(|path| of(id, here(path)?));
+    let here = places.path.as_ref().map(|path| of(id, here(path, keep)?));
     // The journal of a release that is done is whole; any other may have gone on elsewhere.
     let done = |release: &Release| {
         release.finished.as_ref().is_some_and(|finished| finished.result == Outcome::Done)
@@ -314,9 +360,14 @@ async fn read<W: World>(
     }
 }
 
+fn folding(name: &str, keep: Keep) -> Folding {
+    let folding = Folding::new(name);
+    if keep == Keep::Release { folding.without_details() } else { folding }
+}
+
 /// Folds a journal of this machine.
-fn here(path: &Path) -> Result<Release> {
-    let mut folding = Folding::new(&path.display().to_string());
+fn here(path: &Path, keep: Keep) -> Result<Release> {
+    let mut folding = folding(&path.display().to_string(), keep);
     let mut pieces = Pieces::open(path)?;
     while let Some(piece) = pieces.next()? {
         folding.feed(piece, drop)?;
@@ -340,7 +391,7 @@ async fn there<W: World>(
     path: Option<&Path>,
     keep: Keep,
 ) -> Result<There> {
-    let mut folding = Folding::new(&format!("Consul's journal of {}", kept.release));
+    let mut folding = folding(&format!("Consul's journal of {}", kept.release), keep);
     let mut comparison = path.map(Comparison::open).transpose()?;
     let mut bytes = Vec::new();
     copy::stream(client, service, kept, |piece| {

@@ -1,6 +1,9 @@
 //! The form of a line: the same around every event of a release and around what other commands tell programs.
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeSeed, IntoDeserializer, MapAccess};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::{Event, Fact, Finished, Step};
@@ -11,6 +14,47 @@ const FORM: u32 = 1;
 
 /// The most values of a line. The beginning of a release has a playbook of at most 1 MiB in it.
 const MOST_VALUES: usize = 200_000;
+
+/// The most nodes of a release.
+pub const MOST_NODES: usize = 20_000;
+
+/// A kind of event with its data, as [`Fact`] takes them: read from the line itself, without a copy in between.
+struct Tagged<'a> {
+    kind: Option<&'a str>,
+    data: Option<&'a RawValue>,
+}
+
+impl<'de> MapAccess<'de> for Tagged<'de> {
+    type Error = serde_json::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Self::Error> {
+        let key = match (self.kind, self.data) {
+            (Some(_), _) => "type",
+            (None, Some(_)) => "data",
+            (None, None) => return Ok(None),
+        };
+        seed.deserialize(key.into_deserializer()).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, Self::Error> {
+        match (self.kind.take(), self.data.take()) {
+            (Some(kind), data) => {
+                self.data = data;
+                seed.deserialize(kind.into_deserializer())
+            }
+            (None, data) => {
+                let data = data.map_or("null", RawValue::get);
+                seed.deserialize(&mut serde_json::Deserializer::from_str(data))
+            }
+        }
+    }
+}
 
 /// One line, before it is text.
 #[derive(Debug, Clone)]
@@ -94,7 +138,7 @@ impl Event {
     /// When it is not an event of this form.
     pub fn from_line(line: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
-        struct Read {
+        struct Read<'a> {
             v: u32,
             seq: u64,
             ts: jiff::Timestamp,
@@ -102,24 +146,32 @@ impl Event {
             release: String,
             node: Option<String>,
             step: Option<Step>,
-            data: Value,
+            #[serde(borrow)]
+            data: &'a RawValue,
         }
         // What is understood takes many times the room of its text.
         if line.bytes().filter(|byte| *byte == b',').count() > MOST_VALUES {
             return Err(format!("it has more than {MOST_VALUES} values"));
         }
-        let line: Read = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        let line: Read<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
         if line.v != FORM {
             return Err(format!("events of form {} need a newer rollgate", line.v));
         }
-        let fact = serde_json::json!({ "type": line.r#type, "data": line.data });
+        let tagged = Tagged { kind: Some(&line.r#type), data: Some(line.data) };
+        let fact = Fact::deserialize(MapAccessDeserializer::new(tagged));
+        let fact = fact.map_err(|error| error.to_string())?;
+        if let Fact::ReleaseStarted(started) = &fact
+            && started.nodes.len() > MOST_NODES
+        {
+            return Err(format!("it has more than {MOST_NODES} nodes"));
+        }
         Ok(Self {
             seq: line.seq,
             at: line.ts,
             release: line.release,
             node: line.node,
             step: line.step,
-            fact: serde_json::from_value(fact).map_err(|error| error.to_string())?,
+            fact,
         })
     }
 }

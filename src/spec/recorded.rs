@@ -23,6 +23,20 @@ impl Recorded<Inputs> {
         &self.unchecked().release
     }
 
+    /// The same without all but the release's id.
+    #[must_use]
+    pub(crate) fn outline(&self) -> Self {
+        Self::new(Inputs { release: self.release().to_owned(), ..Inputs::default() })
+    }
+
+    /// How much of it there is to keep, in bytes.
+    #[must_use]
+    pub(crate) fn size(&self) -> usize {
+        let inputs = self.unchecked();
+        let variables = inputs.variables.iter().map(|(name, value)| name.len() + value.len());
+        variables.sum::<usize>() + inputs.folder.as_os_str().len()
+    }
+
     /// The variables, for people and for commands that they may type: each value must be quoted.
     pub fn shown(&self) -> impl Iterator<Item = (String, String)> {
         let variables = self.unchecked().variables.iter();

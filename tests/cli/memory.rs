@@ -6,6 +6,10 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::json;
 
 use crate::support::Case;
@@ -241,4 +245,60 @@ fn agents_that_own_very_many_services_take_bounded_memory() {
     let gateway = TABLE.replace("GATEWAY", &consul);
     let (text, most) = status(&playbook(&consul, &registry, &gateway, nodes));
     assert!(most < MOST, "{} MiB\n{text}", most / 1024);
+}
+
+/// A journal of one line, as Consul keeps it.
+fn journal(number: usize, selection: &str, nodes: &str, before: &str) -> (String, String) {
+    let release = format!("{number:08x}");
+    let data = format!(
+        r#"{{"service":"app","command":"deploy","actor":"x","file":"f","playbook":null,"selection":[{selection}],"inputs":{{"release":"{release}","folder":"","variables":{{}},"artifact":null}},"nodes":[{nodes}],"before":[{before}]}}"#
+    );
+    let line = format!(
+        r#"{{"v":1,"seq":1,"ts":"2026-01-01T00:00:{number:02}Z","type":"release.started","release":"{release}","data":{data}}}"#
+    );
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    writeln!(encoder, "{line}").expect("a vector takes everything");
+    let packed = encoder.finish().expect("a vector takes everything");
+    let key = format!("rollgate/app/journal/20260101T0000{number:02}Z-{release}/z000001");
+    (key, BASE64_STANDARD.encode(packed))
+}
+
+#[test]
+fn past_releases_take_bounded_memory_whatever_their_journals_tell() {
+    let node = |number: usize| format!(r#"{{"node":"{number}","will":"skip"}}"#);
+    let nodes = |count: usize| (0..count).map(node).collect::<Vec<_>>().join(",");
+    let own = r#"{"node":"n1","will":"skip"}"#;
+    let before = r#"{"nodes":["n1"],"version":"","variables":{}},"#;
+    for (name, selection, nodes, before) in [
+        ("many nodes", String::new(), nodes(19_000), String::new()),
+        ("too many nodes", String::new(), nodes(98_000), String::new()),
+        ("selections", format!("{}\"\"", "\"\",".repeat(190_000)), own.into(), String::new()),
+        ("targets", String::new(), own.into(), before.repeat(60_000).trim_end_matches(',').into()),
+    ] {
+        let journals: Vec<_> =
+            (1..=20).map(|number| journal(number, &selection, &nodes, &before)).collect();
+        let keys: Vec<_> = journals.iter().map(|(key, _)| key.clone()).collect();
+        let consul = serve(move |path, query| {
+            let prefix = path.strip_prefix("/v1/kv/")?;
+            let found = journals.iter().filter(|(key, _)| key.starts_with(prefix));
+            let found: Vec<_> = found.collect();
+            (!found.is_empty()).then_some(())?;
+            let body = if query.contains("keys") {
+                let keys = keys.iter().filter(|key| key.starts_with(prefix));
+                json!(keys.collect::<Vec<_>>())
+            } else {
+                let pair = |(key, value): &&(String, String)| json!({ "Key": key, "Value": value, "ModifyIndex": 1 });
+                json!(found.iter().map(pair).collect::<Vec<_>>())
+            };
+            Some(Arc::new(body.to_string().into_bytes()))
+        });
+        let (text, most) = status(&playbook(&consul, KV, &TABLE.replace("GATEWAY", &consul), 2));
+        assert!(most < MOST, "{name}: {} MiB\n{text}", most / 1024);
+        let told = if name == "too many nodes" {
+            "it has more than 20000 nodes"
+        } else {
+            "Last release 00000014"
+        };
+        assert!(text.contains(told), "{name}: {text}");
+    }
 }

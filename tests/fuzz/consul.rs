@@ -112,7 +112,7 @@ async fn all(client: &Arc<Client<Parrot>>) {
     }
     let nowhere = std::path::Path::new("/nonexistent");
     told(past::find(nowhere, Some(client.as_ref()), "app", None, |_| true).await);
-    let recent = past::recent(nowhere, Some(client.as_ref()), "app", 20).await;
+    let recent = past::recent(nowhere, Some(client.as_ref()), "app", 20, &["app-1"].into()).await;
     past::beginnings(nowhere, Some(client.as_ref()), "app", 20).await;
     for problem in recent.problems.iter().chain(&recent.unlisted) {
         assert_printable(problem);

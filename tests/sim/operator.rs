@@ -19,7 +19,6 @@ use rollgate::spec::{Inputs, Spec};
 use rollgate::survey::{Fleet, PATIENCE, survey};
 use rollgate::target::{self, WayBack};
 use rollgate::world::World;
-use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -301,7 +300,7 @@ fn released(command: &str) -> bool {
 
 fn playbook_of(past: &Past) -> Result<Playbook, End> {
     let started = past.release.started.as_ref().ok_or_else(|| refused("it never began"))?;
-    Playbook::deserialize(&started.playbook).map_err(|error| refused(error.to_string()))
+    started.playbook.typed().map_err(refused)
 }
 
 fn started(
@@ -321,7 +320,7 @@ fn started(
         file: "app.yaml".into(),
         selection: Vec::new(),
         arguments: Vec::new(),
-        playbook: serde_json::to_value(playbook).expect("a playbook is JSON"),
+        playbook: serde_json::to_value(playbook).expect("a playbook is JSON").into(),
         inputs: Recorded::new(inputs),
         nodes: plan.planned(),
         pool: fleet.pool(spec),

@@ -9,6 +9,7 @@ use flate2::write::GzEncoder;
 use rollgate::consul::{Client, Settings};
 use rollgate::event::Started;
 use rollgate::foreign::Recorded;
+use rollgate::json::Written;
 use rollgate::lock::Holder;
 use rollgate::plan::Selection;
 use rollgate::playbook::{Playbook, load_text};
@@ -93,7 +94,7 @@ impl Site {
             file: "app.yaml".into(),
             selection: Vec::new(),
             arguments: Vec::new(),
-            playbook: serde_json::Value::Null,
+            playbook: Written::default(),
             inputs: Recorded::new(Inputs {
                 release: "r0".into(),
                 variables: [("version".to_owned(), "1".to_owned())].into(),

@@ -4,6 +4,7 @@ use super::*;
 use crate::event::{Failure, Resumed};
 use crate::foreign::Recorded;
 use std::collections::BTreeSet;
+use crate::json::Written;
 
 /// A release of nodes `a` and `b` and the numbering of its events.
 struct Story {
@@ -31,7 +32,7 @@ impl Story {
             file: "app.yaml".into(),
             arguments: Vec::new(),
             selection: Vec::new(),
-            playbook: serde_json::Value::Null,
+            playbook: Written::default(),
             inputs: Recorded::default(),
             nodes: vec![
                 planned("b", Will::Update),
