@@ -130,7 +130,10 @@ impl<W: World> Service<W> {
 
     pub(super) async fn read(&self, node: &NodeSpec) -> Result<Switch, Error> {
         let instances = self.client.instances(&self.name).await;
-        let instances = instances.map_err(|error| Error::of(&error, None))?;
+        let mut instances = instances.map_err(|error| Error::of(&error, None))?;
+        // Many nodes may be read at once, and wait for their agents.
+        instances.retain(|instance| address::same(&instance.address, &node.address));
+        instances.shrink_to_fit();
         self.found(node, &instances).await
     }
 
