@@ -84,7 +84,8 @@ fn status(playbook: &str) -> (String, u64) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
     let mut most = 0;
     while child.try_wait().expect("a child").is_none() {
-        most = most.max(peak(&child).unwrap_or_default());
+        // The last look counts, as a peak never falls: at the first one the child may still have this process's memory.
+        most = peak(&child).unwrap_or(most);
         std::thread::sleep(Duration::from_millis(2));
     }
     let mut text = String::new();
