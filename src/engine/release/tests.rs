@@ -3,8 +3,8 @@
 use super::*;
 use crate::event::{Failure, Resumed};
 use crate::foreign::Recorded;
-use std::collections::BTreeSet;
 use crate::json::Written;
+use std::collections::BTreeSet;
 
 /// A release of nodes `a` and `b` and the numbering of its events.
 struct Story {
