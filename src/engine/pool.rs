@@ -84,7 +84,8 @@ struct Member {
     has_passed: bool,
     /// No connection reaches it.
     serves_nobody: bool,
-    /// The processes that listened when it was last looked at, where they could be seen.
+    /// The processes that listened when they were last looked at, where they could be seen. That takes a command on the node:
+    /// it is done first when the node joins, and then whenever it must be known whether the node is well.
     processes: Option<Processes>,
     /// What its last check found wrong.
     problem: Option<String>,
@@ -310,6 +311,11 @@ impl Pool {
         Some(member.part)
     }
 
+    /// Whether a node's processes have been seen since it serves.
+    fn knows_processes(&self, name: &str) -> bool {
+        self.members().get(name).is_some_and(|member| member.processes.is_some())
+    }
+
     /// Takes in what a check of `node`, in that part, found.
     fn note(&self, node: &NodeSpec, part: Part, found: Try, processes: Option<Processes>) -> Shown {
         let mut members = self.members();
@@ -465,8 +471,9 @@ impl<W: World> Shared<W> {
                 any_version: matches!(part, Part::Other | Part::Blocked),
                 same_version: false,
             };
+            let looks = part.counts() && (decide || !self.pool.knows_processes(&name));
             let processes = async {
-                if !part.counts() {
+                if !looks {
                     return None;
                 }
                 tokio::time::timeout(PROCESS_TIMEOUT, gate.owners()).await.ok().flatten()

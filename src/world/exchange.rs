@@ -19,8 +19,9 @@ use crate::secret::{self, Cut};
 /// For the login shell to start the script: its start files may take their time.
 const GREETING: Duration = Duration::from_secs(20);
 /// How much longer than the command's own time its end is waited for: 5 s between `TERM` and
-/// `KILL`, a second for `KILL`, and time to look at every process and for the word to come through.
-const GRACE: Duration = Duration::from_secs(9);
+/// `KILL`, a second for `KILL`, and time to look at every process, which takes seconds on a busy node, and for the word to
+/// come through.
+const GRACE: Duration = Duration::from_secs(20);
 /// The script's own lines are shorter than this.
 const WORD_LIMIT: usize = 128;
 /// How much is kept of what the host printed before the command began.
