@@ -23,6 +23,10 @@ const LOOK: u64 = 1_000;
 /// How long a node that is done may be dead before nothing more is stopped, or called done.
 pub(crate) const NOTICED: u64 = 10_000;
 
+/// The same of a node that the release has not come to: it is checked at least once a minute, and some times in a row once it
+/// has failed.
+const NOTICED_LATER: u64 = 70_000;
+
 /// A rule that was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
@@ -212,9 +216,13 @@ impl State {
         }
     }
 
-    /// A node was just marked down: enough others must stay at every worker.
+    /// A node was just marked down: enough others that serve must stay at every worker, unless it serves nobody itself.
     fn check_floor(&mut self, node: usize) {
-        let registry = self.registry();
+        if !self.nodes[node].serves() {
+            return;
+        }
+        let (registry, clock) = (self.registry(), self.clock);
+        let is_dead = |node: &Node| node.died_at.is_some_and(|died| died + NOTICED_LATER < clock);
         let mut short = Vec::new();
         for gateway in &self.gateways {
             // A node that a gateway let go of by itself, since it was looked at, is nobody's fault.
@@ -226,7 +234,11 @@ impl State {
             }
             for worker in &gateway.workers {
                 let stays = |other: &usize| {
-                    *other != node && worker.up[*other] && registry[*other] && !gateway.held(*other)
+                    *other != node
+                        && worker.up[*other]
+                        && registry[*other]
+                        && !gateway.held(*other)
+                        && !is_dead(&self.nodes[*other])
                 };
                 let stay = (0..self.nodes.len()).filter(stays).count();
                 if stay < self.watch.floor {
