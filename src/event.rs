@@ -334,10 +334,10 @@ pub struct Failure {
     /// In one line.
     pub reason: String,
     /// What was seen, as label and text.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::json::few")]
     pub seen: Vec<(String, String)>,
     /// The last lines of the service's log.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::json::few")]
     pub log: Vec<String>,
     /// Whether what the node runs is not known: the link was lost and it cannot be looked at.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -234,6 +235,40 @@ fn memory(text: &str) -> usize {
         };
     }
     memory
+}
+
+/// How many entries of a short list are read.
+pub const FEW: usize = 20;
+
+/// Reads the first entries of a list that is short where rollgate has written it.
+///
+/// # Errors
+///
+/// When it is no list, or an entry is something else.
+pub fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    struct Few<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Few<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+            text.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut kept = Vec::new();
+            while kept.len() < FEW {
+                let Some(entry) = list.next_element()? else { return Ok(kept) };
+                kept.push(entry);
+            }
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(kept)
+        }
+    }
+
+    deserializer.deserialize_seq(Few(PhantomData))
 }
 
 /// JSON that is kept as it is written.

@@ -64,10 +64,10 @@ impl Fleet {
 
     /// Takes nodes that a gateway does not list for out, where it is known that rollgate took them out: `taken` tells what
     /// gateways listed then besides the playbook's nodes. What they list besides since then may be such a node, added by hand.
-    pub fn take_for_out<'a>(&mut self, taken: impl Fn(&str) -> Option<&'a BTreeSet<String>>) {
+    pub fn take_for_out(&mut self, taken: impl Fn(&str) -> Option<BTreeSet<String>>) {
         for (name, facts) in &mut self.nodes {
             let is_out =
-                |look: &Look| taken(name).is_some_and(|known| look.strangers.is_subset(known));
+                |look: &Look| taken(name).is_some_and(|known| look.strangers.is_subset(&known));
             if let Some(look) = facts.absent.take_if(|look| is_out(look)) {
                 (facts.down, facts.registry_problem) = (look.down, None);
                 facts.taken_out = Some(look.strangers);

@@ -42,7 +42,7 @@ impl History {
 
     /// If the newest release that wrote anything of a node took it out of rotation, returns what gateways listed then besides
     /// the playbook's nodes.
-    pub(super) fn took_out(&self, node: &str) -> Option<&BTreeSet<String>> {
+    pub(super) fn took_out(&self, node: &str) -> Option<BTreeSet<String>> {
         let states = self.releases.iter().filter_map(|release| release.nodes.get(node));
         let mut written = states.filter(|state| state.standing() != Standing::Untouched);
         written.next().and_then(NodeState::taken_out)

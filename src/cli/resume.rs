@@ -128,7 +128,7 @@ async fn go_on(arguments: &Arguments, mut work: Work<'_>, past: Past) -> Result<
     // What the plan found out before anything was changed still counts.
     fleet.take_for_out(|node| {
         let planned = past.release.planned().iter().find(|plan| plan.node == node && plan.was_out);
-        planned.map(|planned| &planned.strangers)
+        planned.map(|planned| planned.strangers.clone())
     });
     let nodes = resumptions(&past.release, &spec, &fleet);
     let problems = objections(&past.release, &spec, &fleet, &nodes);

@@ -181,7 +181,7 @@ impl<W: World> NodeRun<W> {
             written: Instant::now(),
             mark: state.mark,
             down: state.down == Some(true),
-            strangers: state.strangers.union(&planned.strangers).cloned().collect(),
+            strangers: &state.known_strangers() | &planned.strangers,
             unanswered: false,
             stopped: state.is_stopped(),
             guard: None,

@@ -9,6 +9,7 @@ use super::guard::Guard;
 use super::node::{Found, NodeRun, Trouble};
 use crate::event::{Fact, Failure, Step};
 use crate::health::Gate;
+use crate::json;
 use crate::node::Operation;
 use crate::spec::Shell;
 use crate::text;
@@ -24,7 +25,7 @@ const LINK_PATIENCE: Duration = Duration::from_secs(30);
 const LINK_PAUSE: Duration = Duration::from_secs(1);
 
 /// How many of the last log lines go into the report.
-const LOG_LINES: usize = 20;
+const LOG_LINES: usize = json::FEW;
 
 /// What a command on a node needs, each time that it is about to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

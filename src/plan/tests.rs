@@ -151,13 +151,13 @@ fn a_node_that_is_absent_among_other_entries_is_blocked_unless_it_was_taken_out(
     let look = Look { down: Some(true), absent, strangers: ["tcp/x:80".to_owned()].into() };
     let facts = fleet.nodes.get_mut("c").expect("known");
     (facts.down, facts.registry_problem) = (None, look.absent.clone());
-    let (known, none) = (look.strangers.clone(), BTreeSet::new());
+    let known = look.strangers.clone();
     facts.absent = Some(look);
     let mut others = fleet.clone();
-    others.take_for_out(|node| (node != "c").then_some(&known));
-    others.take_for_out(|_| Some(&none));
+    others.take_for_out(|node| (node != "c").then(|| known.clone()));
+    others.take_for_out(|_| Some(BTreeSet::new()));
     assert_eq!(plan(&spec, &others).refusals, ["c: gw-1 does not list c"]);
-    fleet.take_for_out(|node| (node == "c").then_some(&known));
+    fleet.take_for_out(|node| (node == "c").then(|| known.clone()));
     assert!(!fleet.lacks_any());
     let plan = plan(&spec, &fleet);
     assert_eq!(plan.refusals, Vec::<String>::new());

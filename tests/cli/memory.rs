@@ -79,8 +79,13 @@ fn numbered(before: &str, part: impl Fn(usize) -> String, after: &str) -> String
 
 /// Runs `status` and returns what it printed, and the most memory that it took, in KiB.
 fn status(playbook: &str) -> (String, u64) {
+    run(playbook, &["status", "app.yaml"])
+}
+
+/// The same for any command.
+fn run(playbook: &str, arguments: &[&str]) -> (String, u64) {
     let case = Case::new(&[("app.yaml", playbook.as_bytes())]);
-    let mut command = case.command(&["status", "app.yaml"]);
+    let mut command = case.command(arguments);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
     let mut most = 0;
     while child.try_wait().expect("a child").is_none() {
@@ -257,11 +262,68 @@ fn journal(number: usize, selection: &str, nodes: &str, before: &str) -> (String
     let line = format!(
         r#"{{"v":1,"seq":1,"ts":"2026-01-01T00:00:{number:02}Z","type":"release.started","release":"{release}","data":{data}}}"#
     );
+    packed(number, std::iter::once(line))
+}
+
+/// These lines as a journal, as Consul keeps it.
+fn packed(number: usize, lines: impl Iterator<Item = String>) -> (String, String) {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    writeln!(encoder, "{line}").expect("a vector takes everything");
+    lines.for_each(|line| writeln!(encoder, "{line}").expect("a vector takes everything"));
     let packed = encoder.finish().expect("a vector takes everything");
-    let key = format!("rollgate/app/journal/20260101T0000{number:02}Z-{release}/z000001");
+    let key = format!("rollgate/app/journal/20260101T0000{number:02}Z-{number:08x}/z000001");
     (key, BASE64_STANDARD.encode(packed))
+}
+
+/// A Consul that has these journals.
+fn consul_with(journals: Vec<(String, String)>) -> String {
+    serve(move |path, query| {
+        let said = |body: serde_json::Value| Some(Arc::new(body.to_string().into_bytes()));
+        if path.starts_with("/v1/session/") {
+            return said(json!({ "ID": "7e57" }));
+        }
+        if query.contains("acquire=") || query.contains("release=") {
+            return said(json!(true));
+        }
+        let prefix = path.strip_prefix("/v1/kv/")?;
+        let found: Vec<_> = journals.iter().filter(|(key, _)| key.starts_with(prefix)).collect();
+        (!found.is_empty()).then_some(())?;
+        let body = if query.contains("keys") {
+            json!(found.iter().map(|(key, _)| key).collect::<Vec<_>>())
+        } else {
+            let pair = |(key, value): &&(String, String)| json!({ "Key": key, "Value": value, "ModifyIndex": 1 });
+            json!(found.iter().map(pair).collect::<Vec<_>>())
+        };
+        said(body)
+    })
+}
+
+/// Going on with a release needs its whole journal, but no more than the first lines of why each node failed.
+#[test]
+fn release_is_taken_up_in_bounded_memory_however_long_its_failures_are() {
+    const NODES: usize = 6_500;
+    let line = |seq: usize, kind: &str, node: &str, data: &str| {
+        format!(
+            r#"{{"v":1,"seq":{seq},"ts":"2026-01-01T00:00:01Z","type":"{kind}","release":"00000001",{node}"data":{data}}}"#
+        )
+    };
+    let all = |node: fn(usize) -> String| (0..NODES).map(node).collect::<Vec<_>>().join(",");
+    let planned = all(|number| format!(r#"{{"node":"n{number}","will":"update"}}"#));
+    let taken = all(|number| format!(r#""n{number}""#));
+    let data = format!(
+        r#"{{"service":"app","command":"deploy","actor":"x","file":"f","playbook":null,"selection":[],"inputs":{{"release":"00000001","folder":"","variables":{{}},"artifact":null}},"nodes":[{planned}]}}"#
+    );
+    let began = line(1, "release.started", "", &data);
+    let batch = line(2, "batch.started", "", &format!(r#"{{"number":1,"nodes":[{taken}]}}"#));
+    let log = vec![r#""x""#; 1_700].join(",");
+    let failures = (0..NODES).map(|number| {
+        let data = format!(r#"{{"reason":"r","log":[{log}]}}"#);
+        line(number + 3, "node.failed", &format!(r#""node":"n{number}","#), &data)
+    });
+    let consul = consul_with(vec![packed(1, [began, batch].into_iter().chain(failures))]);
+    let playbook = playbook(&consul, KV, &TABLE.replace("GATEWAY", &consul), 2);
+    let (text, most) = run(&playbook, &["resume", "app.yaml", "00000001", "--yes"]);
+    assert!(text.contains("the playbook in the journal of 00000001 cannot be read"), "{text}");
+    assert!(most < MOST, "{} MiB\n{text}", most / 1024);
 }
 
 #[test]
@@ -278,21 +340,7 @@ fn past_releases_take_bounded_memory_whatever_their_journals_tell() {
     ] {
         let journals: Vec<_> =
             (1..=20).map(|number| journal(number, &selection, &nodes, &before)).collect();
-        let keys: Vec<_> = journals.iter().map(|(key, _)| key.clone()).collect();
-        let consul = serve(move |path, query| {
-            let prefix = path.strip_prefix("/v1/kv/")?;
-            let found = journals.iter().filter(|(key, _)| key.starts_with(prefix));
-            let found: Vec<_> = found.collect();
-            (!found.is_empty()).then_some(())?;
-            let body = if query.contains("keys") {
-                let keys = keys.iter().filter(|key| key.starts_with(prefix));
-                json!(keys.collect::<Vec<_>>())
-            } else {
-                let pair = |(key, value): &&(String, String)| json!({ "Key": key, "Value": value, "ModifyIndex": 1 });
-                json!(found.iter().map(pair).collect::<Vec<_>>())
-            };
-            Some(Arc::new(body.to_string().into_bytes()))
-        });
+        let consul = consul_with(journals);
         let (text, most) = status(&playbook(&consul, KV, &TABLE.replace("GATEWAY", &consul), 2));
         assert!(most < MOST, "{name}: {} MiB\n{text}", most / 1024);
         let told = if name == "too many nodes" {

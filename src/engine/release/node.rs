@@ -1,9 +1,12 @@
 //! A node within a release: the fold of its events, and the rules that keep its users safe.
 
-use anyhow::{Result, bail, ensure};
 use std::collections::BTreeSet;
 
+use anyhow::{Result, bail, ensure};
+use serde_json::json;
+
 use crate::event::{Drained, Fact, Failure, Resumption, Step};
+use crate::json::Written;
 use crate::node::Mark;
 
 /// A node within a release.
@@ -19,8 +22,8 @@ pub struct NodeState {
     pub down: Option<bool>,
     /// A registry write was begun and its result is not known.
     pub writing: bool,
-    /// What gateways listed besides the playbook's nodes when it was marked down.
-    pub strangers: BTreeSet<String>,
+    /// What gateways listed besides the playbook's nodes when it was marked down, as a list in JSON.
+    pub strangers: Written,
     /// Whether the service was ended or changed.
     pub stopped: Stopped,
     /// Processes of this release are younger than this.
@@ -128,7 +131,7 @@ impl NodeState {
             Fact::RegistryWriting { down, strangers, .. } => {
                 self.writing = true;
                 if *down {
-                    self.strangers.clone_from(strangers);
+                    self.strangers = json!(strangers).into();
                 }
                 Ok(())
             }
@@ -303,8 +306,13 @@ impl NodeState {
     /// If rollgate took it out of rotation, or may have, and did not bring it back, returns what gateways listed then besides
     /// the playbook's nodes.
     #[must_use]
-    pub fn taken_out(&self) -> Option<&BTreeSet<String>> {
-        matches!(self.standing(), Standing::Out | Standing::Unknown).then_some(&self.strangers)
+    pub fn taken_out(&self) -> Option<BTreeSet<String>> {
+        matches!(self.standing(), Standing::Out | Standing::Unknown).then(|| self.known_strangers())
+    }
+
+    /// What gateways listed besides the playbook's nodes when it was marked down.
+    pub(in crate::engine) fn known_strangers(&self) -> BTreeSet<String> {
+        self.strangers.typed().unwrap_or_default()
     }
 
     /// Where the node stands with its users.
