@@ -125,7 +125,7 @@ fn a_signal_in_a_batch_puts_back_who_still_runs_and_leaves_out_who_was_stopped()
             node["vars"] = serde_json::json!({ "late": format!("0.{}", index * 3) });
         }
     });
-    for (step, version) in [("drain", "2"), ("stop", "3"), ("start", "2"), ("health", "3")] {
+    for (step, version) in [("drain", "2"), ("stop", "3"), ("health", "2")] {
         let load = bench.load();
         let ended = interrupt_at(&bench, version, step, &["-TERM"]);
         let told = format!("{step}: {}\n{:#?}", ended.stderr, ended.events.last());
