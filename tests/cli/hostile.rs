@@ -1,63 +1,32 @@
 //! Servers that say what they like: what the terminal gets of it is text, and on its own line.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 
-use crate::support::{Case, SMALL};
+use crate::support::{Case, SMALL, serve};
 
 /// A screen that is cleared, coloured, renamed, turned around, and told another end.
 const EVIL: &str =
     "x\x1b[2J\x1b]0;t\x07\r\u{9b}31m\u{202e}\u{2028}\u{feff}\nDONE  forged\n::error::forged\n";
 
-/// A Consul, a gateway and a service in one.
-struct Server {
-    address: String,
+/// A Consul, a gateway and a service in one; returns its address.
+fn start() -> String {
+    serve(|own, path, query| {
+        let (status, body) = reply(path, query, own);
+        (status, Arc::new(body.into_bytes()))
+    })
 }
 
-impl Server {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-        let address = listener.local_addr().expect("an address").to_string();
-        let own = address.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let own = own.clone();
-                std::thread::spawn(move || answer(stream, &own));
-            }
-        });
-        Self { address }
-    }
-}
-
-fn answer(mut stream: TcpStream, own: &str) {
-    let mut reader = BufReader::new(stream.try_clone().expect("a stream"));
-    let mut request = String::new();
-    if reader.read_line(&mut request).is_err() {
-        return;
-    }
-    let mut line = String::new();
-    while reader.read_line(&mut line).is_ok_and(|count| count > 2) {
-        line.clear();
-    }
-    let path = request.split(' ').nth(1).unwrap_or_default();
-    let (status, body) = reply(path, own);
-    let length = body.len();
-    let head =
-        format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
-    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
-}
-
-fn reply(path: &str, own: &str) -> (u16, String) {
+fn reply(path: &str, query: &str, own: &str) -> (u16, String) {
     let entries = |entries: &[(&str, &str)]| {
         let pair = |(key, value): &(&str, &str)| json!({ "Key": key, "Value": BASE64_STANDARD.encode(value), "ModifyIndex": 1, "Session": "s" });
         json!(entries.iter().map(pair).collect::<Vec<_>>()).to_string()
     };
     let journal = "rollgate/app/journal/20260101T000000Z-0000aaaa/p000001";
-    match path.split_once('?').unwrap_or((path, "")) {
+    match (path, query) {
         ("/v1/session/create", _) => (200, json!({ "ID": EVIL }).to_string()),
         (path, _) if path.starts_with("/v1/session/destroy/") => (200, "true".to_owned()),
         (_, query) if query.starts_with("acquire=") || query.starts_with("release=") => {
@@ -133,8 +102,8 @@ fn playbook(own: &str) -> String {
 
 #[test]
 fn nothing_that_others_say_gets_beyond_its_line_or_at_the_terminal() {
-    let server = Server::start();
-    let playbook = playbook(&server.address);
+    let address = start();
+    let playbook = playbook(&address);
     for (command, code, says) in [
         (&["status"][..], 0, "Last release 0000aaaa: deploy x [2J"),
         (&["plan", "--var", "version=2"], 3, "Refused: "),

@@ -1,7 +1,6 @@
 //! Parts that answer with as much as they can: rollgate tells so, and stays below 100 MiB.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read as _, Write as _};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
 
-use crate::support::Case;
+use crate::support::{self, Body, Case};
 
 /// The most memory of a run, in KiB.
 const MOST: u64 = 100 * 1024;
@@ -20,42 +19,12 @@ const MOST: u64 = 100 * 1024;
 /// The largest body that is read.
 const BODY: usize = 16 * 1024 * 1024;
 
-/// A body.
-type Body = Arc<Vec<u8>>;
-
-/// A server that answers by path and query.
+/// A server that answers by path and query, and with 404 to what it does not know.
 fn serve(answer: impl Fn(&str, &str) -> Option<Body> + Send + Sync + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let address = listener.local_addr().expect("an address").to_string();
-    let answer = Arc::new(answer);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let answer = answer.clone();
-            std::thread::spawn(move || reply(stream, &*answer));
-        }
-    });
-    address
-}
-
-fn reply(mut stream: TcpStream, answer: &dyn Fn(&str, &str) -> Option<Body>) {
-    let mut reader = BufReader::new(stream.try_clone().expect("a stream"));
-    let mut request = String::new();
-    if reader.read_line(&mut request).is_err() {
-        return;
-    }
-    let mut line = String::new();
-    while reader.read_line(&mut line).is_ok_and(|count| count > 2) {
-        line.clear();
-    }
-    let target = request.split(' ').nth(1).unwrap_or_default();
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let body = answer(path, query);
-    let status = if body.is_some() { 200 } else { 404 };
-    let body = body.unwrap_or_default();
-    let length = body.len();
-    let head =
-        format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
-    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+    support::serve(move |_, path, query| match answer(path, query) {
+        Some(body) => (200, body),
+        None => (404, Body::default()),
+    })
 }
 
 /// As many of a part as a body takes, between the rest.

@@ -1,7 +1,10 @@
 //! Running the binary in a folder of its own.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
 
 /// The repository.
 pub(crate) fn root() -> &'static Path {
@@ -82,4 +85,43 @@ impl Case {
         let file = std::fs::OpenOptions::new().write(true).open(self.folder.path().join(name));
         file.expect("the file is there").set_len(size).expect("it can be stretched");
     }
+}
+
+/// The body of an answer.
+pub(crate) type Body = Arc<Vec<u8>>;
+
+/// A server on a port of its own, whose address is returned. It answers by its own address, a path and a query, with a status
+/// and a body.
+pub(crate) fn serve(
+    answer: impl Fn(&str, &str, &str) -> (u16, Body) + Send + Sync + 'static,
+) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("an address").to_string();
+    let (own, answer) = (address.clone(), Arc::new(answer));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (own, answer) = (own.clone(), answer.clone());
+            std::thread::spawn(move || reply(stream, |path, query| answer(&own, path, query)));
+        }
+    });
+    address
+}
+
+fn reply(mut stream: TcpStream, answer: impl Fn(&str, &str) -> (u16, Body)) {
+    let mut reader = BufReader::new(stream.try_clone().expect("a stream"));
+    let mut request = String::new();
+    if reader.read_line(&mut request).is_err() {
+        return;
+    }
+    let mut line = String::new();
+    while reader.read_line(&mut line).is_ok_and(|count| count > 2) {
+        line.clear();
+    }
+    let target = request.split(' ').nth(1).unwrap_or_default();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let (status, body) = answer(path, query);
+    let length = body.len();
+    let head =
+        format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
 }
