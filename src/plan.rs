@@ -55,7 +55,7 @@ pub struct Row {
     /// How many gateways route to it, if all could be read.
     pub routed: Option<usize>,
     /// No connection reaches it: it costs no capacity.
-    pub serves_nobody: bool,
+    pub is_unreachable: bool,
 }
 
 impl Selection {
@@ -98,7 +98,7 @@ impl Plan {
         if spec.order == Order::OutFirst {
             plan.rows.sort_by_key(|row| match (row.planned.will, row.routed) {
                 (Will::Update, Some(0)) => 0,
-                (Will::Update, _) if row.serves_nobody => 1,
+                (Will::Update, _) if row.is_unreachable => 1,
                 _ => 2,
             });
         }
@@ -209,7 +209,7 @@ impl Plan {
         let dead: BTreeSet<_> = self
             .rows
             .iter()
-            .filter(|row| row.serves_nobody)
+            .filter(|row| row.is_unreachable)
             .map(|row| row.address.clone())
             .collect();
         for (name, seen) in &fleet.gateways {
@@ -228,7 +228,7 @@ impl Plan {
                 let size = spec.batches.size(batch, spec.nodes.len()).min(rest.len());
                 let (taken, later) = rest.split_at(size);
                 let costs = taken.iter().any(|row| {
-                    let is_missed = seen.routes_somewhere_to(&row.address) && !row.serves_nobody;
+                    let is_missed = seen.routes_somewhere_to(&row.address) && !row.is_unreachable;
                     routed.contains(row.address.as_str()) || is_missed
                 });
                 let left = routed
@@ -287,7 +287,7 @@ fn row(spec: &Spec, fleet: &Fleet, selection: &Selection, node: &NodeSpec) -> Ro
             .find(|(_, seen)| seen.as_ref().is_ok_and(|seen| !seen.routes_to(&node.address)));
         let name = seen.map_or("", |(name, _)| name.as_str());
         (Will::Update, format!("held out by {name}"))
-    } else if facts.serves_nobody() {
+    } else if facts.is_unreachable() {
         (Will::Update, "first: nothing listens at its address".to_owned())
     } else {
         (Will::Update, String::new())
@@ -305,7 +305,7 @@ fn row(spec: &Spec, fleet: &Fleet, selection: &Selection, node: &NodeSpec) -> Ro
         address: node.address.clone(),
         down: facts.down,
         routed,
-        serves_nobody: facts.serves_nobody(),
+        is_unreachable: facts.is_unreachable(),
     }
 }
 

@@ -96,12 +96,12 @@ pub struct NodeFacts {
 }
 
 impl NodeFacts {
-    /// Whether no connection reaches it, so that it serves nobody whatever gateways route to it.
+    /// Whether no connection reaches it, so that it does not serve, whatever gateways route to it.
     #[must_use]
-    pub fn serves_nobody(&self) -> bool {
+    pub fn is_unreachable(&self) -> bool {
         match self.health.unreached {
             Some(Unreached::Refused) => true,
-            // Gateways may reach what this machine does not, unless nobody reaches the machine.
+            // Gateways may reach what this machine does not, unless ssh does not reach the machine either.
             Some(Unreached::Silent) => self.survey.is_none(),
             None => false,
         }

@@ -63,7 +63,7 @@ pub(super) struct NodeRun<W> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Looked {
     pub(super) at: Instant,
-    /// Nothing listened at its address: nobody misses it.
+    /// Nothing listened at its address: without it no user is served less.
     pub(super) is_dead: bool,
 }
 

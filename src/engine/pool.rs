@@ -83,7 +83,7 @@ struct Member {
     failures: u32,
     has_passed: bool,
     /// No connection reaches it.
-    serves_nobody: bool,
+    is_unreachable: bool,
     /// The processes that listened when they were last looked at, where they could be seen. That takes a command on the node:
     /// it is done first when the node joins, and then whenever it must be known whether the node is well.
     processes: Option<Processes>,
@@ -124,7 +124,7 @@ impl Member {
             checked: None,
             failures: 0,
             has_passed: false,
-            serves_nobody: false,
+            is_unreachable: false,
             processes: None,
             problem: None,
             unrouted: BTreeMap::new(),
@@ -138,7 +138,7 @@ impl Member {
 
     /// What is found wrong with it shows that it does not serve.
     fn is_judged(&self) -> bool {
-        self.has_passed || self.serves_nobody || self.counts()
+        self.has_passed || self.is_unreachable || self.counts()
     }
 
     fn is_unwell(&self, fall: u32) -> bool {
@@ -154,9 +154,9 @@ impl Member {
         }
     }
 
-    /// Nobody would miss it.
+    /// Without it no user is served less.
     fn is_dead(&self, fall: u32) -> bool {
-        self.serves_nobody && self.is_unwell(fall)
+        self.is_unreachable && self.is_unwell(fall)
     }
 
     /// How it failed, for the report.
@@ -234,7 +234,7 @@ impl Pool {
         spec.nodes.iter().filter(unwell).map(|node| node.address.clone()).collect()
     }
 
-    /// Whether nobody would miss this node: nothing listens there.
+    /// Whether nothing listens at this node, so that without it no user is served less.
     pub(super) fn is_dead(&self, node: &NodeSpec) -> bool {
         self.members().get(&node.name).is_some_and(|member| member.is_dead(node.health.fall))
     }
@@ -333,9 +333,9 @@ impl Pool {
         }
         let wrong_version = found.wrong_version.filter(|_| member.counts());
         member.problem = found.problem.or(wrong_version);
-        member.serves_nobody = match found.unreached {
+        member.is_unreachable = match found.unreached {
             Some(Unreached::Refused) => true,
-            // Gateways may reach what this machine does not, unless nobody reaches the machine.
+            // Gateways may reach what this machine does not, unless ssh does not reach the machine either.
             Some(Unreached::Silent) => member.part == Part::Blocked,
             None => false,
         };
@@ -343,7 +343,7 @@ impl Pool {
             (member.failures, member.has_passed) = (0, true);
             return Shown::Enough;
         };
-        if !member.serves_nobody && found.is_unasked {
+        if !member.is_unreachable && found.is_unasked {
             return Shown::Enough;
         }
         member.failures += 1;

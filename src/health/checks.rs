@@ -95,7 +95,7 @@ pub fn identity_of(place: &IdentityPlace, reply: &Reply) -> Option<Foreign> {
 
 impl<W: World> Gate<W> {
     /// Asks every check once; when one fails, tries to connect to the node's own address, too. A node that no connection
-    /// reaches serves nobody, whether the check is one that it ever passed or not.
+    /// reaches does not serve, whether the check is one that it ever passed or not.
     pub async fn look(&self, index: &mut Index) -> Try {
         let found = self.attempt(index).await;
         if found.problem.is_none() {

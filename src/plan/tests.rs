@@ -113,7 +113,7 @@ fn node_that_no_connection_reaches_goes_first_and_does_not_count() {
     assert_eq!(few.refusals[0], told);
 
     let all = with("strategy: { min_available: 1 }", &["a", "b", "c"]);
-    assert!(all.refusals.is_empty(), "nobody is served: {:?}", all.refusals);
+    assert!(all.refusals.is_empty(), "no user is served as it is: {:?}", all.refusals);
 }
 
 /// Gateways may reach what this machine does not; ssh does not reach a machine that is gone either.

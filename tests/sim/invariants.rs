@@ -216,7 +216,7 @@ impl State {
         }
     }
 
-    /// A node was just marked down: enough others that serve must stay at every worker, unless it serves nobody itself.
+    /// A node was just marked down: enough others that serve must stay at every worker, unless it does not serve itself.
     fn check_floor(&mut self, node: usize) {
         if !self.nodes[node].serves() {
             return;
