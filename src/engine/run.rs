@@ -319,15 +319,8 @@ impl<W: World> Floor<W> {
 
     /// Finds out which nodes serve: those that do not are taken first.
     async fn settle(&mut self, book: &mut Book<'_, W>) {
-        let (shared, stop) = (self.shared.clone(), self.stop.clone());
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            tokio::select! {
-                () = shared.settle() => {}
-                () = stopped_for(stop, Duration::ZERO) => {}
-            }
-        });
-        self.drive(tasks, book).await;
+        let shared = self.shared.clone();
+        self.unless_stopped(book, async move { shared.settle().await }).await;
     }
 
     /// The nodes that are taken next, and whether they go back.
@@ -351,22 +344,34 @@ impl<W: World> Floor<W> {
 
     /// Verifies every node that serves. Those that have fallen were treated as the playbook says.
     async fn verify(&mut self, book: &mut Book<'_, W>) -> Result<Verified, String> {
-        let (answer, mut verified) = oneshot::channel();
-        let (shared, stop) = (self.shared.clone(), self.stop.clone());
+        let shared = self.shared.clone();
+        let verify = async move { shared.verify_all().await };
+        match self.unless_stopped(book, verify).await {
+            (_, fell) if fell > 0 => Ok(Verified::Fell),
+            (Some(result), _) => result.map(|()| Verified::Well),
+            (None, _) => Ok(Verified::Stopped),
+        }
+    }
+
+    /// Does some work until it ends or the release is asked to stop, and handles the nodes that fall meanwhile. Returns the
+    /// result, unless it was stopped, and how many nodes fell.
+    async fn unless_stopped<T: Send + 'static>(
+        &mut self,
+        book: &mut Book<'_, W>,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> (Option<T>, usize) {
+        let (answer, mut answered) = oneshot::channel();
+        let stop = self.stop.clone();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             tokio::select! {
                 biased;
-                result = shared.verify_all() => { let _ = answer.send(result); }
+                result = work => { let _ = answer.send(result); }
                 () = stopped_for(stop, Duration::ZERO) => {}
             }
         });
         let fell = self.drive(tasks, book).await;
-        match verified.try_recv() {
-            _ if fell > 0 => Ok(Verified::Fell),
-            Ok(result) => result.map(|()| Verified::Well),
-            Err(_) => Ok(Verified::Stopped),
-        }
+        (answered.try_recv().ok(), fell)
     }
 
     /// Lets tasks go on and records what they ask for, until all have ended. Returns how many nodes fell meanwhile.
