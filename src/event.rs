@@ -229,7 +229,7 @@ pub struct Started {
 }
 
 impl Started {
-    /// The same without what only a command needs that goes on with this very release.
+    /// The same without what is needed only to resume this release.
     #[must_use]
     pub(crate) fn outline(self) -> Self {
         Self {

@@ -90,7 +90,7 @@ struct State {
 impl<W: World> Lock<W> {
     /// Takes the lock of a service, waiting for it until `deadline`. `waiting` hears now and then who holds it.
     ///
-    /// With a lock file, a holder that had the same one and is gone is known to be gone: nobody waits for it. A caller that
+    /// With a lock file, a holder that had the same one and is gone is known to be gone and is not waited for. A caller that
     /// drops this [abandons](Attempt::abandon) `pending`.
     ///
     /// # Errors

@@ -234,7 +234,7 @@ fn shortest(body: &[u8], id: &str) -> Result<Option<Duration>, String> {
         let [service] = json::fields(check, ["ServiceID"])?;
         if json::string(service).as_deref() == Some(id) { take(check) } else { Ok(()) }
     })?;
-    // A minute, unless somebody has changed that.
+    // A minute, unless it is set otherwise.
     let least = json::string(least).and_then(|least| period(&least));
     Ok(shortest.map(|after| after.max(least.unwrap_or_default())))
 }

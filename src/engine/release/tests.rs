@@ -1,10 +1,11 @@
 //! What may follow what.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::event::{Failure, Resumed};
 use crate::foreign::Recorded;
 use crate::json::Written;
-use std::collections::BTreeSet;
 
 /// A release of nodes `a` and `b` and the numbering of its events.
 struct Story {
