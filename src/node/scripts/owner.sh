@@ -5,7 +5,9 @@
 # user, the work is done as that user: symlinks and exchanged folders then gain it nothing. Everything else is refused.
 
 me=$(id -u)
-refused=''
+refused='' became=''
+line='
+'
 
 refuse() {
   refused=$1
@@ -15,16 +17,14 @@ refuse() {
 # Sets `name` and `gid` of the user with the id $1, and prints what to call it.
 user() {
   entry=$(getent passwd "$1" 2>/dev/null || grep "^[^:]*:[^:]*:$1:" /etc/passwd)
-  name=${entry%%:*} gid=''
-  [ -z "$entry" ] || gid=$(echo "$entry" | head -n 1 | cut -d: -f4)
+  entry=${entry%%"$line"*}
+  name=${entry%%:*} gid=${entry#*:*:*:}
+  gid=${gid%%:*}
   echo "${name:-user $1}"
 }
 
-# Takes in one part of a path: `link`, `folder`, or `end` for the folder at its end.
-weigh() {
-  [ "$me" = 0 ] || return 0
-  # shellcheck disable=SC2046
-  set -- "$1" "$2" $(stat -c '%u %a %g' -- "$1")
+# Takes in one part of a path, $1: `link`, `folder`, or `end` for the folder at its end; with its owner and its mode.
+weigh_part() {
   if [ "$3" != 0 ]; then
     [ -n "$owner" ] || { owner=$3 whose=$1; }
     [ "$owner" = "$3" ] ||
@@ -44,11 +44,22 @@ weigh() {
   fi
 }
 
+# Takes in the parts of a path, of which `kinds` says what they are.
+weigh() {
+  [ "$me" = 0 ] || return 0
+  rights=$(stat -c '%u %a' -- "$@" 2>&1) || { refuse "$rights"; return; }
+  for kind in $kinds; do
+    mode=${rights%%"$line"*} rights=${rights#*"$line"}
+    weigh_part "$1" "$kind" "${mode% *}" "${mode#* }" || return
+    shift
+  done
+}
+
 # Goes to the folder $1, part by part. Sets `owner`, the user with folders on the way if there is one beside root, `whose`, the
 # first of these folders, `base`, the last folder that exists, and `missing`, the rest of the path with a slash at its end.
 walk() {
-  owner='' whose='' base='' missing='' links=0 rest=${1%/}
-  weigh / folder || return
+  owner='' whose='' base='' missing='' links=0 path=$1 rest=${1%/} kinds=folder
+  set -- /
   while [ -n "$rest" ]; do
     part=${rest%%/*}
     case $rest in */*) rest=${rest#*/} ;; *) rest='' ;; esac
@@ -57,36 +68,42 @@ walk() {
       ..) base=${base%/*} && continue ;;
     esac
     if [ -L "$base/$part" ]; then
-      weigh "$base/$part" link || return
-      links=$((links + 1))
-      [ $links -le 40 ] || { refuse "$1 leads through too many symlinks"; return; }
+      set -- "$@" "$base/$part"
+      kinds="$kinds link" links=$((links + 1))
+      [ $links -le 40 ] || { refuse "$path leads through too many symlinks"; return; }
       target=$(readlink "$base/$part")
       case $target in /*) base='' ;; esac
       rest=$target/$rest
     elif [ -d "$base/$part" ]; then
-      weigh "$base/$part" folder || return
       base=$base/$part
+      set -- "$@" "$base"
+      kinds="$kinds folder"
     elif [ -e "$base/$part" ]; then
       refuse "$base/$part is not a folder"
       return
     else
       missing=$part/$rest/
       case /$missing in
-        */../*) refuse "$1 leads through $base/$part, which does not exist, and back: write it without \`..\`" ;;
+        */../*)
+          refuse "$path leads through $base/$part, which does not exist, and back: write it without \`..\`"
+          return
+          ;;
       esac
-      return
+      break
     fi
   done
   # Whatever the path ends with, `.` and `..` included: here files are made.
-  weigh "${base:-/}" end
+  [ -n "$missing" ] || { kinds="$kinds end" && set -- "$@" "${base:-/}"; }
+  weigh "$@"
 }
 
 # Finds a program that runs commands as the user with the id $1 and with folders like $2.
 become() {
+  [ "$became" != "$1 $2" ] || return 0
   user "$1" >/dev/null
   gid=${gid:-$(stat -c %g -- "$2")} groups=--init-groups
   [ -n "$name" ] || groups=--clear-groups
-  if setpriv --reuid="$1" --regid="$gid" $groups true 2>/dev/null; then
+  if setpriv --reuid="$1" --regid="$gid" "$groups" true 2>/dev/null; then
     program=setpriv
   elif [ -n "$name" ] && command -v runuser >/dev/null; then
     program=runuser
@@ -94,7 +111,9 @@ become() {
     program=su
   else
     refuse "$2 belongs to $(user "$1"), and none of setpriv, runuser and su can run commands as that user: install util-linux"
+    return
   fi
+  became="$1 $2"
 }
 
 # Decides for the folders of `releases` and `current`; sets `refused` and fails where the work must not be done.
@@ -120,7 +139,7 @@ work() {
   become "$owner" "$whose" || { echo "$refused" >&2; return 77; }
   cd /
   case $program in
-    setpriv) setpriv --reuid="$owner" --regid="$gid" $groups /bin/sh -c "$2" ;;
+    setpriv) setpriv --reuid="$owner" --regid="$gid" "$groups" /bin/sh -c "$2" ;;
     runuser) runuser -u "$name" -- /bin/sh -c "$2" ;;
     su) su -s /bin/sh "$name" -c "$2" ;;
   esac
