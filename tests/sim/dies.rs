@@ -156,3 +156,18 @@ fn one_that_ends_and_is_started_again_costs_one_node() {
     assert_eq!(stopped(&ran), ["node-1"]);
     assert!(ran.events.contains("its process has ended: pid "), "{}", ran.events);
 }
+
+/// A machine reboots, and its gateway holds it out for a while longer: of two that could leave together one stays.
+#[test]
+fn nodes_that_leave_together_do_not_count_for_each_other() {
+    for event in [1, 7] {
+        let (mut schedule, scratch) = (Schedule::plain(), scratch());
+        let shape = &mut schedule.shape;
+        (shape.nodes, shape.batches, shape.min_available) = (4, "2".into(), 2);
+        shape.gateways[0].checks = true;
+        let reboot = Fault::Reboot { node: 3, lasts: 20_000 };
+        schedule.faults = vec![(When::Event(event), reboot)];
+        let ran = run(&schedule, scratch.path(), true);
+        judge(&schedule, &ran, scratch.path());
+    }
+}

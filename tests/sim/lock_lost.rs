@@ -1,11 +1,11 @@
 //! A lock that is lost while rollgate connects, or during the last step: no command starts, and no success is reported.
 
-use crate::attempt::End;
-use crate::faults::{Fault, When};
+use crate::attempt::{End, PAUSED};
+use crate::faults::{Fate, Fault, When};
 use crate::judge;
 use crate::operator::Task;
-use crate::schedule::{Meanwhile, Schedule};
-use crate::story::{run, scratch};
+use crate::schedule::{Kill, Meanwhile, Schedule};
+use crate::story::{Ran, run, scratch};
 use rollgate::event::Outcome;
 
 /// Somebody breaks the lock and releases while the first release connects to the node that it is about to stop.
@@ -23,12 +23,19 @@ fn command_does_not_begin_after_the_lock_is_lost_while_connecting() {
         schedule.faults = vec![(When::Event(begins), slow)];
         let ran = run(&schedule, scratch.path(), true);
         judge(&schedule, &ran, scratch.path());
-        let lost = (Task::Deploy, End::Finished(Outcome::LockLost, 4));
-        assert!(ran.ends.contains(&lost), "{:?}", ran.ends);
-        let commands = ran.history.iter().filter(|line| line.contains("on node-1: User"));
-        let of_the_first = commands.filter(|line| line.contains(" 0: call "));
-        assert_eq!(of_the_first.count(), 0, "{}", ran.history.join("\n"));
+        assert_nothing_ran_on_the_first_node(&ran);
     }
+}
+
+/// The first release lost its lock before any command of the service's began on node-1.
+#[track_caller]
+fn assert_nothing_ran_on_the_first_node(ran: &Ran) {
+    let lost = (Task::Deploy, End::Finished(Outcome::LockLost, 4));
+    assert!(ran.ends.contains(&lost), "{:?}", ran.ends);
+    let commands = ran.history.iter().filter(|line| line.contains("on node-1: User"));
+    let of_the_first =
+        commands.filter(|line| line.contains(" 0: call ") && !line.contains("NotSent"));
+    assert_eq!(of_the_first.count(), 0, "{}", ran.history.join("\n"));
 }
 
 /// The machine is suspended during the last step; meanwhile another machine resumes and finishes the release.
@@ -48,4 +55,53 @@ fn a_release_that_lost_its_lock_on_the_last_step_is_not_done() {
         (Task::Deploy, End::Finished(Outcome::LockLost, 4)),
     ];
     assert_eq!(ran.ends[..2], expected, "{}", ran.history.join("\n"));
+}
+
+/// The node cannot be reached at first; the lock is lost before it can.
+#[test]
+fn command_that_is_tried_again_asks_for_the_lock_again() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    let whole = run(&schedule, scratch.path(), true);
+    let stop = "EVENT node-1 stop: StepStarted";
+    let begins = When::Event(whole.events_until(stop));
+    let not_sent = Fault::NextCommand { node: 0, fate: Fate::NotSent("no route".into()) };
+    schedule.faults = vec![(begins, not_sent)];
+    let (waits, task, machine) = (false, Task::Deploy, 1);
+    for later in [300, 600, 900] {
+        let at = whole.moment(stop) + later;
+        schedule.meanwhile = Some(Meanwhile::Rival { at, waits, task, machine, breaks: true });
+        let ran = run(&schedule, scratch.path(), true);
+        judge(&schedule, &ran, scratch.path());
+        assert_nothing_ran_on_the_first_node(&ran);
+    }
+}
+
+/// Another machine goes on with the release and finishes it while the first one is paused.
+#[test]
+fn release_whose_lock_was_lost_while_it_stages_its_artifact_ends() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    let (machine, breaks, kill) = (1, false, None);
+    for suspends in [true, false] {
+        schedule.meanwhile = Some(Meanwhile::Pause { at: 1_000, suspends, machine, breaks, kill });
+        let ran = run(&schedule, scratch.path(), true);
+        judge(&schedule, &ran, scratch.path());
+        let lost = (Task::Deploy, End::Finished(Outcome::LockLost, 4));
+        assert!(ran.ends.contains(&lost), "{:?}", ran.ends);
+    }
+}
+
+/// The machine is suspended right before a command, and when it wakes nothing is heard from Consul.
+#[test]
+fn time_in_which_the_machine_was_suspended_counts_for_the_lock() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    let whole = run(&schedule, scratch.path(), true);
+    let stop = whole.moment("EVENT node-1 stop: StepStarted");
+    for later in [20, 50, 80] {
+        let (at, kill) = (stop + later, Some(Kill::AfterEvent(20)));
+        schedule.meanwhile =
+            Some(Meanwhile::Pause { at, suspends: true, machine: 1, breaks: false, kill });
+        schedule.faults = vec![(When::At(at + PAUSED - 100), Fault::Election(10_000))];
+        let ran = run(&schedule, scratch.path(), true);
+        judge(&schedule, &ran, scratch.path());
+    }
 }

@@ -47,7 +47,7 @@ pub(crate) struct Shape {
     pub(crate) artifact: bool,
     pub(crate) identity: bool,
     again: Again,
-    batches: String,
+    pub(crate) batches: String,
     pub(crate) min_available: usize,
     pub(crate) max_failures: usize,
     drain: &'static str,

@@ -1,5 +1,7 @@
 //! What a resume leaves as it is.
 
+use crate::attempt::End;
+use crate::faults::{Fate, Fault, When};
 use crate::judge;
 use crate::operator::Task;
 use crate::schedule::{After, Kill, Schedule};
@@ -24,4 +26,24 @@ fn a_node_that_was_enabled_before_the_kill_stays_in_when_it_is_taken_up() {
     let marked = of_the_resume()
         .find(|line| line.contains("RegistryWriting") && line.contains("down: true"));
     assert_eq!(marked, None);
+}
+
+/// A write of the journal's copy is done late, when a later one is done already: what another machine finds there is true.
+#[test]
+fn copy_of_the_journal_is_not_set_back_by_a_write_that_is_late() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    (schedule.shape.slow_of, schedule.shape.slowest) = (1, 2_000);
+    let drain = "EVENT node-1 drain: StepStarted";
+    let whole = run(&schedule, scratch.path(), true);
+    let (event, begins) = (When::Event(whole.events_until(drain)), whole.moment(drain));
+    let (task, machine) = (Task::Resume, 1);
+    let after = After { delay: 100, task, machine, kill: None, breaks: false, last_machine: 1 };
+    schedule.after = Some(after);
+    for late in [7_250, 7_500, 8_000, 9_000] {
+        schedule.faults = vec![(event, Fault::NextWrite(Fate::Late(late)))];
+        schedule.kill = Some(Kill::At(begins + late + 10));
+        let ran = run(&schedule, scratch.path(), true);
+        judge(&schedule, &ran, scratch.path());
+        assert_eq!(ran.ends[0], (Task::Deploy, End::Killed));
+    }
 }
