@@ -157,7 +157,7 @@ fn one_that_ends_and_is_started_again_costs_one_node() {
     assert!(ran.events.contains("its process has ended: pid "), "{}", ran.events);
 }
 
-/// A machine reboots, and its gateway holds it out for a while longer: of two that could leave together one stays.
+/// A machine reboots, and its gateway holds it out a while longer: of two that could leave together one stays.
 #[test]
 fn nodes_that_leave_together_do_not_count_for_each_other() {
     for event in [1, 7] {

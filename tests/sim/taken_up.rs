@@ -28,7 +28,7 @@ fn a_node_that_was_enabled_before_the_kill_stays_in_when_it_is_taken_up() {
     assert_eq!(marked, None);
 }
 
-/// A write of the journal's copy is done late, when a later one is done already: what another machine finds there is true.
+/// A write of the journal's copy is done late, after a later one: another machine still finds what is true.
 #[test]
 fn copy_of_the_journal_is_not_set_back_by_a_write_that_is_late() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
