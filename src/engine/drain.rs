@@ -37,6 +37,7 @@ impl<W: World> NodeRun<W> {
         let mut most = 0;
         let mut quiet_since = None;
         loop {
+            let asked = Instant::now();
             let counted = self.count().await;
             let now = Instant::now();
             if let Ok(count) = counted {
@@ -61,7 +62,9 @@ impl<W: World> NodeRun<W> {
                 ),
                 Err(problem) => format!("requests in flight cannot be counted: {problem}"),
             };
-            if left.is_zero() && settings.on_timeout != OnTimeout::Wait {
+            // What was asked before the time was up may be old by now, as when rollgate was suspended meanwhile.
+            let is_over = asked >= deadline;
+            if is_over && settings.on_timeout != OnTimeout::Wait {
                 let waited = text::duration(settings.timeout);
                 return match (settings.on_timeout, counted) {
                     (OnTimeout::Proceed, Ok(cut)) => Ok(Found {

@@ -1,5 +1,7 @@
 //! When a node does not get to its end: which one goes back to its users, and how long that takes.
 
+use rollgate::event::Outcome;
+
 use crate::attempt::End;
 use crate::faults::{Fate, Fault, When};
 use crate::gateway::Lie;
@@ -117,4 +119,20 @@ fn a_node_is_not_marked_down_by_an_old_look_at_the_gateways() {
     let down = |line: &&str| line.contains("registry.written") && line.contains(r#""down":true"#);
     assert_eq!(ran.events.lines().find(down), None);
     assert!(ran.events.contains("gw-1 would route to 1 node only, fewer than 2"), "{}", ran.events);
+}
+
+/// What was asked last before the time was up is not answered, and a moment later everything would be.
+#[test]
+fn drain_is_judged_by_what_is_seen_when_its_time_is_up() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    let shape = &mut schedule.shape;
+    shape.gateways.remove(0);
+    (shape.drain, shape.drain_timeout) = ("gateways", 10_000);
+    let whole = run(&schedule, scratch.path(), true);
+    let drain = When::Event(whole.events_until("EVENT node-1 drain: StepStarted"));
+    let silent = Fault::Lies { gateway: 0, lie: Lie::Silent, lasts: 9_900 };
+    schedule.faults = vec![(drain, silent)];
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    assert!(matches!(ran.end, End::Finished(Outcome::Done, 0)), "{:?}\n{}", ran.end, ran.events);
 }

@@ -50,7 +50,7 @@ pub(crate) struct Shape {
     pub(crate) batches: String,
     pub(crate) min_available: usize,
     pub(crate) max_failures: usize,
-    drain: &'static str,
+    pub(crate) drain: &'static str,
     pub(crate) drain_timeout: u64,
     pub(crate) on_timeout: &'static str,
     pub(crate) on_failure: &'static str,
