@@ -243,15 +243,21 @@ impl Release {
         waiting.into_iter().take(size).map(|(name, _)| name.to_owned()).collect()
     }
 
-    /// The nodes that go back next, at most `size`: those on their way first, then those that were updated last and that
-    /// `turns` says to go back, too.
+    /// The nodes that go back next, at most `size`: those on their way first, then those that were begun and, of those that
+    /// are done, the last ones. `turns` says which of these go back, too.
     #[must_use]
-    pub fn next_back(&self, size: usize, turns: impl Fn(&str) -> bool) -> Vec<String> {
-        let on_their_way =
-            self.in_order().filter(|(_, node)| node.phase == Phase::Waiting && node.goes_back());
-        let done = self.in_order().filter(|(name, node)| node.phase == Phase::Done && turns(name));
+    pub fn next_back(&self, size: usize, turns: impl Fn(&str, Phase) -> bool) -> Vec<String> {
+        let waiting = || self.in_order().filter(|(_, node)| node.phase == Phase::Waiting);
+        let on_their_way = waiting().filter(|(_, node)| node.goes_back());
+        // When a release is taken up again, what failed before stops it, and these are out.
+        let begun = waiting()
+            .filter(|(name, node)| node.resumed && !node.goes_back() && turns(name, node.phase));
+        let done = self
+            .in_order()
+            .filter(|(name, node)| node.phase == Phase::Done && turns(name, node.phase));
         let done: Vec<_> = done.collect();
         on_their_way
+            .chain(begun)
             .chain(done.into_iter().rev())
             .take(size)
             .map(|(name, _)| name.to_owned())

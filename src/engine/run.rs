@@ -20,7 +20,7 @@ use super::end::conclude;
 use super::journal::Journal;
 use super::node::{NodeRun, millis, stopped_for};
 use super::pool::{Fallen, Pool};
-use super::release::Release;
+use super::release::{Phase, Release};
 use crate::consul::Client;
 use crate::event::{Event, Fact, Resumed, Started, Step};
 use crate::gateway::{Asker, Watcher};
@@ -329,10 +329,16 @@ impl<W: World> Floor<W> {
         let size = spec.batches.size(book.release.batch, spec.nodes.len());
         // What is on its way back comes before anything new; everything goes back once the release has failed.
         let failed = spec.stops_after(book.release.failures());
-        let all = failed && spec.on_failure == OnFailure::RollbackAll;
         let asked = *self.stop.borrow() != Stop::No;
-        // Nobody can turn a node around of which it is not known what it ran before.
-        let turns = |name: &str| all && spec.back.contains_key(name);
+        let turns = |name: &str, phase: Phase| {
+            let wanted = match spec.on_failure {
+                OnFailure::RollbackAll => failed,
+                OnFailure::RollbackNode => failed && phase != Phase::Done,
+                OnFailure::Stop | OnFailure::Continue => false,
+            };
+            // Nobody can turn a node around of which it is not known what it ran before.
+            wanted && spec.back.contains_key(name)
+        };
         let nodes = if asked { Vec::new() } else { book.release.next_back(size, turns) };
         if nodes.is_empty() && !failed {
             let is_dead =

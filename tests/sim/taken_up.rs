@@ -1,9 +1,12 @@
 //! What a resume leaves as it is.
 
+use rollgate::event::Outcome;
+
 use crate::attempt::End;
 use crate::faults::{Fate, Fault, When};
 use crate::judge;
 use crate::operator::Task;
+use crate::process::Start;
 use crate::schedule::{After, Kill, Schedule};
 use crate::story::{run, scratch};
 
@@ -45,5 +48,31 @@ fn copy_of_the_journal_is_not_set_back_by_a_write_that_is_late() {
         let ran = run(&schedule, scratch.path(), true);
         judge(&schedule, &ran, scratch.path());
         assert_eq!(ran.ends[0], (Task::Deploy, End::Killed));
+    }
+}
+
+/// One node of a batch fails and the release is asked to stop before the other one has come to its end.
+#[test]
+fn node_that_was_begun_goes_back_too_when_its_release_has_failed() {
+    for on_failure in ["rollback_all", "rollback_node"] {
+        let (mut schedule, scratch) = (Schedule::plain(), scratch());
+        let shape = &mut schedule.shape;
+        (shape.batches, shape.min_available) = ("2".into(), 1);
+        shape.on_failure = on_failure;
+        schedule.bad = vec![(0, Start::Never), (1, Start::Never)];
+        let before = run(&schedule, scratch.path(), true);
+        let stop = When::Event(before.events_until("EVENT node-2 stop: StepStarted"));
+        let later = (stop, Fault::SlowConnection { node: 1, takes: 3_000 });
+        schedule.faults = vec![later.clone()];
+        let whole = run(&schedule, scratch.path(), true);
+        let failed = When::Event(whole.events_until("EVENT node-1 : NodeRollingBack"));
+        schedule.faults = vec![later, (failed, Fault::Signal)];
+        let (task, machine) = (Task::Resume, 0);
+        let after = After { delay: 100, task, machine, kill: None, breaks: false, last_machine: 0 };
+        schedule.after = Some(after);
+        let ran = run(&schedule, scratch.path(), true);
+        judge(&schedule, &ran, scratch.path());
+        let resumed = &ran.ends[1].1;
+        assert!(matches!(resumed, End::Finished(Outcome::RolledBack, 21)), "{:?}", ran.ends);
     }
 }

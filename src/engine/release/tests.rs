@@ -301,8 +301,8 @@ fn an_updated_node_goes_back_only_if_its_way_is_known() {
         story.step(step).expect("follows");
     }
     story.tell(Some("b"), None, Fact::NodeDone { elapsed_ms: 1 }).expect("follows");
-    assert_eq!(story.release.next_back(5, |_| true), ["b"]);
-    assert!(story.release.next_back(5, |name| name != "b").is_empty());
+    assert_eq!(story.release.next_back(5, |_, _| true), ["b"]);
+    assert!(story.release.next_back(5, |name, _| name != "b").is_empty());
 }
 
 /// Whoever goes on after a crash must not take the process of an earlier start for that of this one.
