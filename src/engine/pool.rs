@@ -511,6 +511,10 @@ impl<W: World> Shared<W> {
         let (begun, patience) = (Instant::now(), PATIENCE + 2 * gateway.lag());
         loop {
             let unread = match gateway.observe().await {
+                // That says something of the gateway and nothing of a node: it must take none from its users.
+                Ok(seen) if !seen.lists_any(&self.spec) => {
+                    Some(format!("{} lists no node of the playbook", gateway.name()))
+                }
                 Ok(seen) => {
                     let noted = self.pool.note_routes(&self.spec, gateway.name(), &seen, patience);
                     for (name, part, failure) in noted.0 {

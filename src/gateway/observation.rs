@@ -85,6 +85,12 @@ impl Observation {
         self.routed.get(address).copied().unwrap_or(false)
     }
 
+    /// Whether it lists any node of the playbook, as routed or not.
+    #[must_use]
+    pub fn lists_any(&self, spec: &Spec) -> bool {
+        spec.nodes.iter().any(|node| self.routed.contains_key(&node.address))
+    }
+
     /// Returns how many nodes of the playbook every worker routes to.
     #[must_use]
     pub fn serving(&self, spec: &Spec) -> usize {

@@ -4,6 +4,7 @@ use rollgate::event::Outcome;
 
 use crate::attempt::End;
 use crate::faults::{Fault, When};
+use crate::gateway::Lie;
 use crate::judge;
 use crate::operator::Task;
 use crate::process::Start;
@@ -169,5 +170,23 @@ fn nodes_that_leave_together_do_not_count_for_each_other() {
         schedule.faults = vec![(When::Event(event), reboot)];
         let ran = run(&schedule, scratch.path(), true);
         judge(&schedule, &ran, scratch.path());
+    }
+}
+
+/// A gateway lists no node for longer than a node may be missing: no node is taken from its users because of that.
+#[test]
+fn gateway_that_lists_nothing_turns_no_node_back() {
+    for (lasts, expected) in [(10_000, 0), (40_000, 20)] {
+        let (mut schedule, scratch) = (Schedule::plain(), scratch());
+        let shape = &mut schedule.shape;
+        (shape.nodes, shape.min_available, shape.on_failure) = (4, 3, "rollback_node");
+        let whole = run(&schedule, scratch.path(), true);
+        let done = When::Event(whole.events_until("EVENT node-4 : NodeDone"));
+        let lie = Fault::Lies { gateway: 0, lie: Lie::NothingListed, lasts };
+        schedule.faults = vec![(done, lie)];
+        let ran = run(&schedule, scratch.path(), true);
+        judge(&schedule, &ran, scratch.path());
+        assert!(!ran.events.contains("node.rolling_back"), "{}", ran.events);
+        assert!(matches!(ran.end, End::Finished(_, code) if code == expected), "{:?}", ran.end);
     }
 }
