@@ -60,10 +60,8 @@ impl<W: World> NodeRun<W> {
             return;
         }
         let is_told = !self.goes_back();
-        // Where no journal tells what ran, the version that the node told may be the name of its folder.
-        let spare: Vec<_> =
-            self.ran.clone().or_else(|| self.planned.runs.clone()).into_iter().collect();
-        // Where nothing tells it, any of them may be the way back.
+        let spare: Vec<_> = self.ran.clone().into_iter().collect();
+        // While it is not known which one the node ran, any of them may be its way back.
         let keep = (is_told && !spare.is_empty()).then_some(artifact.keep);
         let operation = Operation::Prune { layout: layout.clone(), keep, spare };
         if is_told && self.record(Some(Step::Prune), Fact::StepStarted {}).await.is_err() {

@@ -76,3 +76,22 @@ fn node_that_was_begun_goes_back_too_when_its_release_has_failed() {
         assert!(matches!(resumed, End::Finished(Outcome::RolledBack, 21)), "{:?}", ran.ends);
     }
 }
+
+/// A node could not be looked at when a rollback began, and tells its version only: that is no folder's name.
+#[test]
+fn what_a_node_ran_is_kept_where_only_its_version_was_known() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    let whole = run(&schedule, scratch.path(), true);
+    schedule.faults = vec![(
+        When::At(whole.moment("--- the Deploy has ended") + 1_000),
+        Fault::NextCommand { node: 1, fate: Fate::Vanishes },
+    )];
+    let (shape, task, machine) = (&mut schedule.shape, Task::Rollback, 0);
+    (shape.min_available, shape.max_failures) = (1, 1);
+    let after = After { delay: 100, task, machine, kill: None, breaks: false, last_machine: 0 };
+    schedule.after = Some(after);
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    assert!(matches!(ran.ends[1], (Task::Rollback, End::Finished(_, 20))), "{:?}", ran.ends);
+    assert!(matches!(ran.ends[2], (Task::Resume, End::Finished(_, 0))), "{:?}", ran.ends);
+}
