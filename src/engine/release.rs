@@ -243,15 +243,20 @@ impl Release {
         waiting.into_iter().take(size).map(|(name, _)| name.to_owned()).collect()
     }
 
-    /// The nodes that go back next, at most `size`: those on their way first, then those that were begun and, of those that
-    /// are done, the last ones. `turns` says which of these go back, too.
+    /// The nodes that go back next, at most `size`: those on their way first, then those that run what the release brings
+    /// but are not done, and of those that are done the last ones. `turns` says which of these go back, too.
     #[must_use]
     pub fn next_back(&self, size: usize, turns: impl Fn(&str, Phase) -> bool) -> Vec<String> {
         let waiting = || self.in_order().filter(|(_, node)| node.phase == Phase::Waiting);
         let on_their_way = waiting().filter(|(_, node)| node.goes_back());
-        // When a release is taken up again, what failed before stops it, and these are out.
-        let begun = waiting()
-            .filter(|(name, node)| node.resumed && !node.goes_back() && turns(name, node.phase));
+        // When a release is taken up again, what failed before stops it, and these are out. Where the old process may still
+        // run, the version that it tells would prove nothing.
+        let runs_new = |node: &NodeState| {
+            node.done.iter().any(|step| matches!(step, Step::Start | Step::Restart))
+        };
+        let begun = waiting().filter(|(name, node)| {
+            node.resumed && runs_new(node) && !node.goes_back() && turns(name, node.phase)
+        });
         let done = self
             .in_order()
             .filter(|(name, node)| node.phase == Phase::Done && turns(name, node.phase));
