@@ -110,8 +110,8 @@ impl Bench {
         let traefiks = self.lab.traefiks.iter().map(|traefik| traefik.url(""));
         let targets = gateways.chain(haproxies).chain(caddies).chain(envoys);
         let targets = targets.chain(resolvers).chain(rendered).chain(traefiks);
-        // A fifth of what the demo sends: several labs share the machine.
-        let mut config = LoadConfig { rate: 60, ..LoadConfig::new(targets.collect()) };
+        // A third of what the demo sends: several labs share the machine.
+        let mut config = LoadConfig { rate: 100, ..LoadConfig::new(targets.collect()) };
         edit(&mut config);
         Load::start(&config).expect("the load starts")
     }

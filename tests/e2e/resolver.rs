@@ -40,7 +40,7 @@ fn no_connection_fails_of_a_service_over_tcp_behind_an_nginx_that_resolves() {
         config.keepalive = false;
         config.rate = 100;
         // Longer than the proof takes on a busy machine.
-        config.slow = Duration::from_secs(15);
+        config.slow = Duration::from_secs(8);
     });
     assert_counted(&bench.release_under(load, bench.file()), 2);
 }
