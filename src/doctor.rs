@@ -70,7 +70,7 @@ impl Diagnosis {
                 (Err(problem), _) | (_, Err(problem)) => Err(problem.clone()),
                 (Ok(_), Ok(nature)) if !nature.unfit.is_empty() => Err(nature.unfit.join("; ")),
                 (Ok(seen), Ok(_)) if seen.listed == 0 => Err("it lists no peer at all".to_owned()),
-                (Ok(seen), Ok(_)) if listed(seen, spec) == 0 => {
+                (Ok(seen), Ok(_)) if seen.listed_nodes(spec) == 0 => {
                     Err("it lists none of the playbook's nodes: is it another upstream?".into())
                 }
                 (Ok(seen), Ok(nature)) => {
@@ -132,11 +132,6 @@ impl Diagnosis {
             lines.tell("doctor.finding", None, None, data);
         }
     }
-}
-
-/// How many of the playbook's nodes a gateway lists, routed or not.
-fn listed(seen: &crate::gateway::Observation, spec: &Spec) -> usize {
-    spec.nodes.iter().filter(|node| seen.routed.contains_key(&node.address)).count()
 }
 
 /// Whom else it routes to: backups, another service's nodes, or one of ours under a name that nobody would take for it.

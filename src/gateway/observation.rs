@@ -85,10 +85,10 @@ impl Observation {
         self.routed.get(address).copied().unwrap_or(false)
     }
 
-    /// Whether it lists any node of the playbook, as routed or not.
+    /// Returns how many nodes of the playbook it lists, routed or not.
     #[must_use]
-    pub fn lists_any(&self, spec: &Spec) -> bool {
-        spec.nodes.iter().any(|node| self.routed.contains_key(&node.address))
+    pub fn listed_nodes(&self, spec: &Spec) -> usize {
+        spec.nodes.iter().filter(|node| self.routed.contains_key(&node.address)).count()
     }
 
     /// Returns how many nodes of the playbook every worker routes to.
