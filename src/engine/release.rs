@@ -251,9 +251,7 @@ impl Release {
         let on_their_way = waiting().filter(|(_, node)| node.goes_back());
         // When a release is taken up again, what failed before stops it, and these are out. Where the old process may still
         // run, the version that it tells would prove nothing.
-        let runs_new = |node: &NodeState| {
-            node.done.iter().any(|step| matches!(step, Step::Start | Step::Restart))
-        };
+        let runs_new = |node: &NodeState| node.done.iter().any(|step| step.starts_service());
         let begun = waiting().filter(|(name, node)| {
             node.resumed && runs_new(node) && !node.goes_back() && turns(name, node.phase)
         });

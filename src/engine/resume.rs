@@ -115,13 +115,13 @@ fn runs_new(state: &NodeState, node: &NodeSpec, survey: &Survey) -> bool {
 
 /// The node's steps up to its start, if all of them were done, or begun and seen to be done.
 fn up_to_start(state: &NodeState, node: &NodeSpec) -> Vec<Step> {
-    let starts = |step: &Step| matches!(step, Step::Start | Step::Restart);
-    let Some(last) = node.steps.iter().position(|action| starts(&action.step)) else {
+    let Some(last) = node.steps.iter().position(|action| action.step.starts_service()) else {
         return Vec::new();
     };
     let steps: Vec<_> = node.steps[..=last].iter().map(|action| action.step).collect();
-    let had =
-        |step: &Step| state.done.contains(step) || (starts(step) && state.step == Some(*step));
+    let had = |step: &Step| {
+        state.done.contains(step) || (step.starts_service() && state.step == Some(*step))
+    };
     if steps.iter().all(had) { steps } else { Vec::new() }
 }
 

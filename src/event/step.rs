@@ -42,6 +42,12 @@ impl Step {
     pub fn touches_service(self) -> bool {
         matches!(self, Self::Stop | Self::Activate | Self::Run(_) | Self::Start | Self::Restart)
     }
+
+    /// Returns whether it starts the service.
+    #[must_use]
+    pub fn starts_service(self) -> bool {
+        matches!(self, Self::Start | Self::Restart)
+    }
 }
 
 impl fmt::Display for Step {

@@ -295,7 +295,7 @@ impl NodeState {
             self.stopped = Stopped::Perhaps;
         }
         // Until it is marked anew, nothing tells what this start brings from what an earlier one brought.
-        if matches!(step, Step::Start | Step::Restart) {
+        if step.starts_service() {
             self.mark = None;
         }
         self.step = Some(step);
