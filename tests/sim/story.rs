@@ -250,9 +250,10 @@ impl Story<'_> {
         if turned {
             return;
         }
-        // Killed after its last word, which only its own machine has heard: elsewhere it is said once more.
-        let unheard =
-            last.end == End::Nothing && self.ends.iter().any(|(_, end)| *end == End::Killed);
+        // A release that was killed right after its end was written: only the machine where it ran knows of that, and on
+        // another one it ends once more.
+        let was_killed = self.ends.iter().any(|(_, end)| *end == End::Killed);
+        let unheard = was_killed && machine != 0 && last.end == End::Nothing;
         let nothing = self.attempt(Act::new(Task::Resume, 0), 0, false);
         let said_again = unheard && matches!(nothing.end, End::Finished(_, 0));
         if nothing.end != End::Nothing && !said_again {
