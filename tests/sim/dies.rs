@@ -92,9 +92,7 @@ fn a_node_that_ends_last_of_all_is_noticed() {
     let done = When::Event(whole.events_until("EVENT node-3 : NodeDone"));
     schedule.faults = vec![(done, Fault::Crash(0))];
     // Then nothing runs there; whoever goes on begins that node anew.
-    let (task, machine) = (Task::Resume, 0);
-    let after = After { delay: 100, task, machine, kill: None, breaks: false, last_machine: 0 };
-    schedule.after = Some(after);
+    schedule.after = Some(After::soon(Task::Resume, 0, 0));
     let ran = run(&schedule, scratch.path(), true);
     judge(&schedule, &ran, scratch.path());
     assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);

@@ -122,10 +122,7 @@ fn a_release_that_is_killed_after_any_event_is_resumed_or_undone() {
         schedule.kill = Some(Kill::AfterEvent(event));
         for way in first..first + at_once {
             let (task, machine) = ways[way % ways.len()];
-            let last_machine = 1 - machine;
-            let after =
-                After { delay: 100, task, machine, kill: None, breaks: false, last_machine };
-            schedule.after = Some(after);
+            schedule.after = Some(After::soon(task, machine, 1 - machine));
             let ran = run(&schedule, scratch.path(), false);
             judge(&schedule, &ran, scratch.path());
             assert_eq!((ran.end, ran.durable), (End::Killed, event));

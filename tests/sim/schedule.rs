@@ -50,6 +50,13 @@ pub(crate) struct After {
     pub(crate) last_machine: usize,
 }
 
+impl After {
+    /// A command right after the first one, and the last one on `last_machine`.
+    pub(crate) fn soon(task: Task, machine: usize, last_machine: usize) -> Self {
+        Self { delay: 100, task, machine, kill: None, breaks: false, last_machine }
+    }
+}
+
 /// What happens while the first release goes on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Meanwhile {

@@ -19,9 +19,7 @@ fn a_node_that_was_enabled_before_the_kill_stays_in_when_it_is_taken_up() {
     let whole = run(&schedule, scratch.path(), true);
     let enabled = whole.events_until("EVENT node-1 enable: StepFinished");
     schedule.kill = Some(Kill::AfterEvent(enabled));
-    let (task, machine) = (Task::Resume, 0);
-    let after = After { delay: 100, task, machine, kill: None, breaks: false, last_machine: 0 };
-    schedule.after = Some(after);
+    schedule.after = Some(After::soon(Task::Resume, 0, 0));
     let ran = run(&schedule, scratch.path(), true);
     judge(&schedule, &ran, scratch.path());
     let of_the_resume = || ran.history.iter().filter(|line| line.contains("1: EVENT node-1"));
@@ -39,9 +37,7 @@ fn copy_of_the_journal_is_not_set_back_by_a_write_that_is_late() {
     let drain = "EVENT node-1 drain: StepStarted";
     let whole = run(&schedule, scratch.path(), true);
     let (event, begins) = (When::Event(whole.events_until(drain)), whole.moment(drain));
-    let (task, machine) = (Task::Resume, 1);
-    let after = After { delay: 100, task, machine, kill: None, breaks: false, last_machine: 1 };
-    schedule.after = Some(after);
+    schedule.after = Some(After::soon(Task::Resume, 1, 1));
     for late in [7_250, 7_500, 8_000, 9_000] {
         schedule.faults = vec![(event, Fault::NextWrite(Fate::Late(late)))];
         schedule.kill = Some(Kill::At(begins + late + 10));
@@ -67,9 +63,7 @@ fn node_that_was_begun_goes_back_too_when_its_release_has_failed() {
         let whole = run(&schedule, scratch.path(), true);
         let failed = When::Event(whole.events_until("EVENT node-1 : NodeRollingBack"));
         schedule.faults = vec![later, (failed, Fault::Signal)];
-        let (task, machine) = (Task::Resume, 0);
-        let after = After { delay: 100, task, machine, kill: None, breaks: false, last_machine: 0 };
-        schedule.after = Some(after);
+        schedule.after = Some(After::soon(Task::Resume, 0, 0));
         let ran = run(&schedule, scratch.path(), true);
         judge(&schedule, &ran, scratch.path());
         let resumed = &ran.ends[1].1;
@@ -86,10 +80,8 @@ fn what_a_node_ran_is_kept_where_only_its_version_was_known() {
         When::At(whole.moment("--- the Deploy has ended") + 1_000),
         Fault::NextCommand { node: 1, fate: Fate::Vanishes },
     )];
-    let (shape, task, machine) = (&mut schedule.shape, Task::Rollback, 0);
-    (shape.min_available, shape.max_failures) = (1, 1);
-    let after = After { delay: 100, task, machine, kill: None, breaks: false, last_machine: 0 };
-    schedule.after = Some(after);
+    (schedule.shape.min_available, schedule.shape.max_failures) = (1, 1);
+    schedule.after = Some(After::soon(Task::Rollback, 0, 0));
     let ran = run(&schedule, scratch.path(), true);
     judge(&schedule, &ran, scratch.path());
     assert!(matches!(ran.ends[1], (Task::Rollback, End::Finished(_, 20))), "{:?}", ran.ends);
