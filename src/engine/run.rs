@@ -336,7 +336,7 @@ impl<W: World> Floor<W> {
                 OnFailure::RollbackNode => failed && phase != Phase::Done,
                 OnFailure::Stop | OnFailure::Continue => false,
             };
-            // Nobody can turn a node around of which it is not known what it ran before.
+            // A node goes back only where it is known what it ran before.
             wanted && spec.back.contains_key(name)
         };
         let nodes = if asked { Vec::new() } else { book.release.next_back(size, turns) };

@@ -76,7 +76,7 @@ fn command_that_is_tried_again_asks_for_the_lock_again() {
     }
 }
 
-/// Another machine goes on with the release and finishes it while the first one is paused.
+/// While the first release is paused, another machine resumes and finishes it.
 #[test]
 fn release_whose_lock_was_lost_while_it_stages_its_artifact_ends() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());

@@ -23,7 +23,7 @@ user() {
   echo "${name:-user $1}"
 }
 
-# Takes in one part of a path, $1: `link`, `folder`, or `end` for the folder at its end; with its owner and its mode.
+# Takes in the part $1 of a path: $2 is `link`, `folder`, or `end` for the folder at its end, $3 its owner, $4 its mode.
 weigh_part() {
   if [ "$3" != 0 ]; then
     [ -n "$owner" ] || { owner=$3 whose=$1; }
