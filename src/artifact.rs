@@ -9,7 +9,8 @@ use std::io::{self, Read};
 use sha2::{Digest as _, Sha256};
 
 use crate::node::Packing;
-use crate::spec::{ArtifactSpec, Digest};
+use crate::release::Digest;
+use crate::spec::ArtifactSpec;
 use crate::text;
 
 /// Why an artifact is not used.

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use self::excerpt::{Lines, Window, window};
 use crate::secret::{self, literal};
-use crate::{event, text};
+use crate::{release, text};
 
 /// A file as it was read: its name as the user gave it, and its text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -135,7 +135,7 @@ impl Invalid {
     }
 
     /// Tells a program each problem with its place, counted from 1.
-    pub fn tell(&self, lines: &mut event::Lines) {
+    pub fn tell(&self, lines: &mut release::Lines) {
         let text = Lines::new(&self.source.text);
         let place = |span: &Range<usize>| {
             let (line, column) = text.position(span.start);

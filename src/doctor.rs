@@ -5,10 +5,10 @@
 
 use serde_json::json;
 
-use crate::event::Lines;
 use crate::gateway::Nature;
 use crate::node::Survey;
 use crate::plan::{Plan, Selection};
+use crate::release::Lines;
 use crate::spec::Spec;
 use crate::survey::{Fleet, uncounted};
 use crate::table::Table;
@@ -49,7 +49,7 @@ impl Diagnosis {
         let plan = Plan::new(spec, fleet, &Selection::default());
         for row in &plan.rows {
             let planned = &row.planned;
-            let blocked = planned.will == crate::event::Will::Blocked;
+            let blocked = planned.will == crate::release::Will::Blocked;
             let result = if blocked {
                 Err(planned.why.clone())
             } else {

@@ -5,16 +5,16 @@
 //!
 //! * [`playbook`]: the file, every problem of it at once ([`diagnostic`] shows them);
 //! * [`spec`]: the playbook with every name filled in, node by node; [`artifact`] is what it brings;
-//! * [`target`]: what nodes ran before, and the way back;
-//! * [`survey`]: one look at everything before anything is changed; [`plan`]: what would happen, and why not;
-//!   [`doctor`]: what stands against a release;
-//! * [`event`]: what can happen; [`engine`]: how a release comes about, event by event; [`next`]: what to type
-//!   when it has ended;
+//! * [`release`]: what can happen in a release, and the state that this amounts to; [`journal`]: its events on disk and in
+//!   Consul;
+//! * [`survey`]: one look at everything before anything is changed; [`plan`]: what would happen, why not, and what brings
+//!   nodes back; [`doctor`]: whether a release could go through;
+//! * [`engine`]: how a release comes about, event by event; [`next`]: what to type when it has ended;
 //! * [`gateway`], [`registry`], [`health`], [`node`]: the gateways' views, the nodes' keys, the new process, and
 //!   what a node is asked;
 //! * [`lock`]: one release at a time; [`consul`]: a thin client; [`world`]: the one port to the outside;
 //! * [`report`]: what people and programs see; [`cli`]: the command line;
-//! * [`foreign`]: what others said, which nothing is filled in with before it was checked; [`json`]: their JSON, read in
+//! * [`foreign`]: values from others, which are checked before they are filled in; [`json`]: their JSON, read in
 //!   bounded memory;
 //! * [`address`], [`secret`], [`file`], [`pattern`], [`shell`], [`url`], [`table`], [`text`]: addresses, values that are
 //!   never shown, private files, regular expressions, quoting, paths of URLs, tables, wording.
@@ -26,11 +26,11 @@ pub mod consul;
 pub mod diagnostic;
 pub mod doctor;
 pub mod engine;
-pub mod event;
 pub mod file;
 pub mod foreign;
 pub mod gateway;
 pub mod health;
+pub mod journal;
 pub mod json;
 pub mod lock;
 pub mod next;
@@ -39,13 +39,13 @@ pub mod pattern;
 pub mod plan;
 pub mod playbook;
 pub mod registry;
+pub mod release;
 pub mod report;
 pub mod secret;
 pub mod shell;
 pub mod spec;
 pub mod survey;
 pub mod table;
-pub mod target;
 pub mod text;
 pub mod url;
 pub mod world;

@@ -1,8 +1,8 @@
 //! What to know and to type next: why a release ended as it did, and the exact commands that go on from there.
 
-use crate::engine::journal::is_id;
-use crate::engine::release::{NodeState, Phase, Release, Standing};
-use crate::event::{Outcome, Started};
+use crate::journal::is_id;
+use crate::release::{NodeState, Phase, Release, Standing};
+use crate::release::{Outcome, Started};
 use crate::shell::quote;
 
 /// What every command repeats to mean the same: a person types it as it stands.
@@ -162,7 +162,7 @@ fn quote_option(argument: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Failure, Step};
+    use crate::release::{Failure, Step};
 
     fn release(nodes: &[(&str, NodeState)]) -> Release {
         let planned = nodes.iter().map(|(name, node)| {

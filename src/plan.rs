@@ -2,16 +2,20 @@
 
 mod lines;
 mod render;
+mod resumption;
+mod rollback;
 
 use std::collections::BTreeSet;
 
-use crate::event::{Planned, Will};
 use crate::gateway::Observation;
 use crate::playbook::Order;
+use crate::release::{Planned, Will};
 use crate::spec::{NodeSpec, Spec, names};
 use crate::survey::{Fleet, NodeFacts};
-use crate::target::WayBack;
 use crate::text::{self, because, count};
+
+pub use resumption::{objections, resumptions};
+pub use rollback::{NotUndone, WayBack, missing_releases, restore_points};
 
 /// Which nodes the operator means.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -119,26 +123,6 @@ impl Plan {
     #[must_use]
     pub fn would_release(&self) -> bool {
         self.refusals.is_empty() && self.count(Will::Update) > 0
-    }
-
-    /// Takes in how the nodes could be brought back.
-    pub fn tell_way_back(&mut self, way: &WayBack) {
-        let updated = |name: &String| {
-            self.rows
-                .iter()
-                .any(|row| row.planned.node == *name && row.planned.will == Will::Update)
-        };
-        let mut told: Vec<_> = way
-            .targets
-            .iter()
-            .filter_map(|target| {
-                let nodes = target.nodes.iter().filter(|name| updated(name)).count();
-                (nodes > 0).then(|| format!("{} to {}", count(nodes, "node"), target.version))
-            })
-            .collect();
-        let unknown = way.unknown.iter().filter(|(name, _)| updated(name));
-        told.extend(unknown.map(|(name, why)| format!("NOT {name}: {why}")));
-        self.way_back = told;
     }
 
     /// How many nodes have that in store.

@@ -6,55 +6,31 @@ mod fill;
 mod gateway;
 mod health;
 mod recorded;
+mod restore;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::address;
-use crate::event::Step;
 use crate::file;
 use crate::node::Layout;
 use crate::playbook::{
     Amount, Batches, Names, OnFailure, OnTimeout, Order, Playbook, Registry, Template,
     TemplateError,
 };
+use crate::release::{Digest, Inputs, Step};
 use crate::secret::Secret;
 use crate::world::Host;
 
 use fill::Filler;
 pub use gateway::{GatewaySpec, RegistrySpec};
 pub use health::{CountSpec, HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, NumberPlace};
-pub use recorded::{fillable, followed};
+pub use recorded::fillable;
+pub use restore::{restored_nodes, spec_of_release};
 
 /// The largest file of a secret.
 const LARGEST_SECRET: u64 = 64 * 1024;
-
-/// What a release is made of, beyond the playbook.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Inputs {
-    /// The release's id.
-    pub release: String,
-    /// The playbook's folder, to which its paths are relative.
-    pub folder: PathBuf,
-    /// Variables from the environment, files and the command line; defaults are the playbook's.
-    pub variables: BTreeMap<String, String>,
-    /// The artifact's digest and size, once it was read.
-    pub artifact: Option<Digest>,
-}
-
-/// What is known of an artifact's bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Digest {
-    /// SHA-256 in lower-case hex.
-    pub sha256: String,
-    /// Size in bytes.
-    pub size: u64,
-    /// What it takes of a disk when unpacked.
-    pub unpacked: u64,
-}
 
 /// One release, node by node.
 #[derive(Debug, Clone)]

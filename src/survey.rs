@@ -11,12 +11,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::consul::{Client, Index};
-use crate::event::Pool;
 use crate::foreign::Foreign;
 use crate::gateway::{Asker, Nature, Observation, Watcher};
 use crate::health::{Gate, Try, Unreached};
 use crate::node::{Operation, Survey};
 use crate::registry::{Look, Registry};
+use crate::release::Pool;
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
 use crate::world::{Command, Host, Output, RunError, World};
@@ -331,7 +331,7 @@ async fn ask<W: World>(
 mod tests {
     use super::*;
     use crate::playbook::load_text;
-    use crate::spec::Inputs;
+    use crate::release::Inputs;
 
     #[test]
     fn a_gateway_disagrees_while_one_of_its_workers_is_behind() {

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Exit, Global, Output, open, output};
-use crate::event::{Finished, Outcome};
+use crate::release::{Finished, Outcome};
 use crate::text::count;
 
 #[derive(Debug, Args)]

@@ -16,14 +16,14 @@ use super::work::Work;
 use super::{Exit, Global, PlaybookArguments, SelectionArguments, plan};
 use crate::consul::Error;
 use crate::engine::Mode;
-use crate::event::{Finished, Outcome, Planned, Started, Will};
 use crate::foreign::Recorded;
-use crate::plan::Plan;
+use crate::plan::{Plan, WayBack};
 use crate::registry::Registry;
+use crate::release::{Finished, Outcome, Planned, Started, Will};
 use crate::report::say;
-use crate::spec::{RegistrySpec, Spec};
+use crate::spec::{RegistrySpec, Spec, restored_nodes};
 use crate::survey::{meet, unfit};
-use crate::target::{self, WayBack};
+
 use crate::text::{count, harmless};
 
 /// What a question to Consul's rights is called while it is waited for.
@@ -126,7 +126,7 @@ async fn prepare(
 
 /// The same release, with what brings its nodes back.
 fn with_way_back(opened: &Opened, spec: &Arc<Spec>, way: &WayBack) -> Result<Arc<Spec>, Refusal> {
-    let back = target::toward(&opened.loaded.playbook, &opened.inputs, &way.targets)
+    let back = restored_nodes(&opened.loaded.playbook, &opened.inputs, &way.targets)
         .map_err(|error| Refusal::new(Exit::INVALID, error.to_string()))?;
     Ok(Arc::new(Spec { back, ..(**spec).clone() }))
 }

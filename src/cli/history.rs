@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::open::{Opened, Reach};
-use crate::engine::past;
-use crate::engine::release::{NodeState, Phase, Release, Standing};
+use crate::journal::history;
+use crate::plan::WayBack;
 use crate::playbook::Node;
+use crate::release::{NodeState, Phase, Release, Standing};
 use crate::spec::Spec;
 use crate::survey::Fleet;
-use crate::target::WayBack;
 
 /// How many releases are looked at.
 const RELEASES: usize = 20;
@@ -34,7 +34,8 @@ impl History {
         let service = &opened.loaded.playbook.service;
         let client = reach.shared_in_passing(PATIENCE);
         let nodes = opened.loaded.playbook.nodes.iter().map(Node::display_name).collect();
-        let recent = past::recent(&opened.state, client.as_ref(), service, RELEASES, &nodes).await;
+        let recent =
+            history::recent(&opened.state, client.as_ref(), service, RELEASES, &nodes).await;
         let unlisted = recent.unlisted.filter(|_| reachable);
         let problems = recent.problems.into_iter().chain(unlisted).collect();
         Self { releases: recent.releases, problems }
@@ -85,7 +86,8 @@ pub(super) async fn way_back(
 ) -> WayBack {
     let playbook = &opened.loaded.playbook;
     let client = reach.shared_in_passing(PATIENCE);
-    let past = past::beginnings(&opened.state, client.as_ref(), &playbook.service, RELEASES).await;
+    let past =
+        history::beginnings(&opened.state, client.as_ref(), &playbook.service, RELEASES).await;
     let mut way = WayBack::find(spec, playbook, fleet, &past.started.iter().collect::<Vec<_>>());
     if let Some(missing) = past.missing {
         way.unknown.iter_mut().for_each(|(_, why)| *why += &format!(" ({missing})"));

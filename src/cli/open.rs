@@ -10,15 +10,16 @@ use super::secrets::Secrets;
 use super::{Exit, Global, PlaybookArguments, signals, variables};
 use crate::consul::{Client, Settings, tls_from_environment, token_of};
 use crate::diagnostic::Problem;
-use crate::engine::journal;
-use crate::event::Started;
+use crate::journal;
 use crate::json::Written;
 use crate::next::Repeated;
 use crate::playbook::{HostKeys, Loaded, Misplaced, Playbook, Template, misplaced};
+use crate::release::Inputs;
+use crate::release::Started;
+use crate::release::Target;
 use crate::secret;
 use crate::shell::quote;
-use crate::spec::{Inputs, Spec, release_names};
-use crate::target::{self, Target};
+use crate::spec::{Spec, release_names, spec_of_release};
 use crate::world::{Live, LiveSettings};
 
 /// How many nodes are connected to at the same time.
@@ -181,7 +182,7 @@ impl Opened {
     /// Fills in every name; in a rollback, for what each node ran before.
     pub(super) fn spec(&self) -> Result<Arc<Spec>, Refusal> {
         let (playbook, inputs) = (&self.loaded.playbook, &self.inputs);
-        let spec = target::spec(playbook, inputs, &self.toward, &self.before);
+        let spec = spec_of_release(playbook, inputs, &self.toward, &self.before);
         spec.map(Arc::new).map_err(|error| Refusal::new(Exit::INVALID, error.to_string()))
     }
 

@@ -8,7 +8,7 @@ use super::echo::Silence;
 use super::{Colour, Exit, Global, Output};
 use crate::diagnostic::{Invalid, render};
 use crate::engine::Sink;
-use crate::event::{Finished, Lines, Outcome};
+use crate::release::{Finished, Lines, Outcome};
 use crate::report::{Background, Json, Live, Plain, put, say};
 use crate::{secret, text};
 

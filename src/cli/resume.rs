@@ -13,11 +13,11 @@ use super::plan;
 use super::signals::Signals;
 use super::work::Work;
 use super::{Exit, Global, PlaybookArguments};
-use crate::engine::past::{self, Past};
-use crate::engine::release::Phase;
-use crate::engine::resume::{objections, resumptions};
-use crate::event::{Finished, Outcome, Resumed, Resumption};
+use crate::journal::history::{self, Past};
+use crate::plan::{objections, resumptions};
 use crate::playbook::Playbook;
+use crate::release::Phase;
+use crate::release::{Finished, Outcome, Resumed, Resumption};
 use crate::report::say;
 use crate::shell::quote;
 use crate::text::{count, harmless};
@@ -90,7 +90,7 @@ pub(super) async fn find(
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Past, Refusal> {
     let service = &opened.loaded.playbook.service;
-    past::find(&opened.state, reach.shared(), service, id, wanted).await.map_err(|error| {
+    history::find(&opened.state, reach.shared(), service, id, wanted).await.map_err(|error| {
         Refusal::new(Exit::REFUSED, format!("{error:#}")).hint("nothing was changed")
     })
 }
@@ -118,7 +118,7 @@ async fn go_on(arguments: &Arguments, mut work: Work<'_>, past: Past) -> Result<
     }
     let service = &opened.loaded.playbook.service;
     let client = work.reach.shared();
-    let later = past::later(&opened.state, client, service, &past, released);
+    let later = history::later(&opened.state, client, service, &past, released);
     let later = work.unless_stopped(plan::JOURNALS, later).await?;
     if let Some((later, nodes)) = later.map_err(|error| refused(format!("{error:#}")))? {
         return Err(refused(superseded(&past.id, &later, &nodes)));

@@ -12,12 +12,12 @@ use super::signals::Signals;
 use super::work::Work;
 use super::{Exit, Global, PlaybookArguments, plan};
 use crate::engine::Mode;
-use crate::engine::past::Past;
-use crate::event::{Finished, Outcome, Started, Will};
 use crate::foreign::Recorded;
+use crate::journal::history::Past;
+use crate::plan::{NotUndone, missing_releases, restore_points};
 use crate::plan::{Plan, Selection};
+use crate::release::{Finished, Outcome, Started, Will};
 use crate::report::say;
-use crate::target::{self, NotUndone};
 use crate::text::{count, harmless};
 
 #[derive(Debug, Args)]
@@ -56,7 +56,7 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
                     find(&opened, &reach, arguments.id.as_deref(), |command| command == "deploy");
                 let past = signals.unless_stopped(JOURNAL, past).await.flatten();
                 let result = match past
-                    .and_then(|past| Ok((undoing(arguments, &opened, &past)?, past)))
+                    .and_then(|past| Ok((rolling_back(arguments, &opened, &past)?, past)))
                 {
                     Ok((opened, past)) => {
                         let work = Work::from_parts(global, &opened, &reach, lock.clone(), signals);
@@ -75,7 +75,7 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
 }
 
 /// What undoes a release: its playbook, filled in for what its nodes ran before.
-fn undoing(arguments: &Arguments, opened: &Opened, past: &Past) -> Result<Opened, Refusal> {
+fn rolling_back(arguments: &Arguments, opened: &Opened, past: &Past) -> Result<Opened, Refusal> {
     let refused =
         |problem: String| Refusal::new(Exit::REFUSED, problem).hint("nothing was changed");
     let Some(started) = &past.release.started else {
@@ -92,9 +92,9 @@ fn undoing(arguments: &Arguments, opened: &Opened, past: &Past) -> Result<Opened
         return Err(Refusal::new(Exit::INVALID, problem)
             .hint(format!("its nodes are {}", names.join(", "))));
     }
-    let mut undoing = opened.of_release(past)?;
-    let playbook = &undoing.loaded.playbook;
-    let toward = target::undoing(&past.release, playbook, &arguments.only).map_err(|not| {
+    let mut rollback = opened.of_release(past)?;
+    let playbook = &rollback.loaded.playbook;
+    let toward = restore_points(&past.release, playbook, &arguments.only).map_err(|not| {
         let problem = match not {
             NotUndone::Unknown(nodes) => {
                 format!("what {} ran before release {} is not known", nodes.join(", "), past.id)
@@ -106,15 +106,15 @@ fn undoing(arguments: &Arguments, opened: &Opened, past: &Past) -> Result<Opened
         Refusal::new(Exit::REFUSED, problem)
             .hint("nothing was changed; `deploy` the version that you want, or take the others with --only")
     })?;
-    undoing.inputs.release.clone_from(&opened.inputs.release);
+    rollback.inputs.release.clone_from(&opened.inputs.release);
     // What a later release finds of this one: the variables that it brings back.
     if let Some(most) = toward.iter().max_by_key(|target| target.nodes.len()) {
-        undoing.inputs.variables.clone_from(&most.variables);
-        undoing.inputs.artifact.clone_from(&most.artifact);
+        rollback.inputs.variables.clone_from(&most.variables);
+        rollback.inputs.artifact.clone_from(&most.artifact);
     }
-    undoing.toward = toward;
-    undoing.before = Vec::new();
-    Ok(undoing)
+    rollback.toward = toward;
+    rollback.before = Vec::new();
+    Ok(rollback)
 }
 
 async fn go_back(arguments: &Arguments, mut work: Work<'_>, past: &Past) -> Result<Exit, Refusal> {
@@ -128,7 +128,7 @@ async fn go_back(arguments: &Arguments, mut work: Work<'_>, past: &Past) -> Resu
     let fleet = work.look(&spec).await?;
     let selection = Selection { only: nodes, ..Selection::default() };
     let mut plan = Plan::new(&spec, &fleet, &selection);
-    plan.refusals.extend(target::missing(&spec, &fleet, &plan));
+    plan.refusals.extend(missing_releases(&spec, &fleet, &plan));
     if !plan.refusals.is_empty() {
         let problem = plan.refusals.join("; ");
         return Err(Refusal::new(Exit::REFUSED, problem).hint("nothing was changed"));

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::node::{Found, NodeRun, Trouble};
 use super::steps::Needs;
-use crate::event::{Fact, Step};
 use crate::gateway::Method;
 use crate::registry::{Error, Switch, Written};
+use crate::release::{Fact, Step};
 use crate::spec::RegistrySpec;
 use crate::text;
 use crate::world::World;

@@ -7,13 +7,13 @@ use anyhow::{Result, anyhow};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use super::copy::Copy;
-use super::journal::Journal;
 use super::node::stopped_for;
-use super::release::Release;
 use super::run::{Record, Sink, Stop};
-use crate::event::{Event, Fact, Step};
+use crate::journal::Journal;
+use crate::journal::replica::Copy;
 use crate::lock::{Lock, NotHeld};
+use crate::release::Release;
+use crate::release::{Event, Fact, Step};
 use crate::world::World;
 
 /// How long a write of the copy may still take once the release is to stop.

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::node::{Bound, Looked, NodeRun, Trouble};
 use super::pool::Part;
 use super::run::Mode;
-use crate::event::{Fact, Step};
 use crate::gateway::Observation;
+use crate::release::{Fact, Step};
 use crate::spec::{Spec, names};
 use crate::text::{because, count};
 use crate::world::World;
@@ -197,7 +197,7 @@ impl<W: World> NodeRun<W> {
 mod tests {
     use super::*;
     use crate::playbook::load_text;
-    use crate::spec::Inputs;
+    use crate::release::Inputs;
 
     fn spec(min_available: u32) -> Spec {
         let text = format!(

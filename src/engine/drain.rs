@@ -7,11 +7,11 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::node::{Found, NodeRun, Trouble};
-use crate::event::{Drained, Failure, Step};
 use crate::json;
 use crate::node::{Connection, Listener, Operation, in_flight};
 use crate::pattern::{self, Pattern};
 use crate::playbook::OnTimeout;
+use crate::release::{Drained, Failure, Step};
 use crate::spec::{CountSpec, NumberPlace};
 use crate::text;
 use crate::world::{Command, HttpError, PATTERN_LIMIT, Reply, Request, World};

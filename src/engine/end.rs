@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use tokio::sync::watch;
 
 use super::book::Book;
-use super::release::{NodeState, Phase, Standing};
 use super::run::Stop;
-use crate::event::{Finished, Outcome};
 use crate::next::{self, Repeated};
+use crate::release::{Finished, Outcome};
+use crate::release::{NodeState, Phase, Standing};
 use crate::spec::Spec;
 use crate::world::World;
 

@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 
 use super::run::{Record, Shared};
 use crate::consul::Index;
-use crate::event::{Fact, Step};
 use crate::gateway::Observation;
 use crate::registry::Written;
+use crate::release::{Fact, Step};
 use crate::spec::NodeSpec;
 use crate::text;
 use crate::world::{NotPermitted, Permit, World};

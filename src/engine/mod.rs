@@ -1,9 +1,6 @@
 //! The engine: how a release comes about, event by event.
 //!
-//! * [`release`]: the state, a fold of events; what may follow what. Pure.
-//! * [`journal`]: the events on disk; [`copy`]: the same in Consul.
 //! * [`book`]: an event is written before it counts.
-//! * [`past`]: journals of releases, from here and from Consul; [`resume`]: how one is taken up again.
 //! * [`run`]: the loop that takes batches, and ends the release.
 //! * [`end`]: how it ended.
 //! * [`node`]: one node's way through its steps, to the end, a failure, or a stop on request.
@@ -15,16 +12,11 @@
 mod availability;
 mod book;
 mod capacity;
-pub mod copy;
 mod drain;
 mod end;
 mod guard;
-pub mod journal;
 mod node;
-pub mod past;
 mod pool;
-pub mod release;
-pub mod resume;
 mod retreat;
 mod run;
 mod stage;

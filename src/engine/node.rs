@@ -9,11 +9,11 @@ use tokio::time::Instant;
 
 use super::guard::Guard;
 use super::pool::Part;
-use super::release::Release;
 use super::run::{Mode, Record, Shared, Stop};
-use crate::event::{Drained, Fact, Failure, Planned, Step};
 use crate::node::Mark;
 use crate::playbook::OnFailure;
+use crate::release::Release;
+use crate::release::{Drained, Fact, Failure, Planned, Step};
 use crate::spec::{Action, NodeSpec};
 use crate::world::{NotPermitted, World};
 

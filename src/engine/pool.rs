@@ -19,13 +19,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::release::{Phase, Release};
 use super::run::Shared;
 use crate::consul::Index;
-use crate::event::Failure;
 use crate::gateway::Observation;
 use crate::health::{self, BODY_SHOWN, Gate, Try, Unreached};
 use crate::node::Mark;
+use crate::release::Failure;
+use crate::release::{Phase, Release};
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
 use crate::world::World;

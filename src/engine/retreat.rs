@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::node::{COURTESY_GRACE, NodeRun, Trouble, stopped_for};
 use super::pool::Part;
 use super::run::Stop;
-use crate::event::{Fact, Failure, Step};
+use crate::release::{Fact, Failure, Step};
 use crate::world::World;
 
 /// How long a node that is put back may take to be proven in, beyond twice the gateways' lag, when the step failed because

@@ -15,18 +15,18 @@ use tokio::time::Instant;
 
 use super::book::Book;
 use super::capacity::Capacity;
-use super::copy::Copy;
 use super::end::conclude;
-use super::journal::Journal;
 use super::node::{NodeRun, millis, stopped_for};
 use super::pool::{Fallen, Pool};
-use super::release::{Phase, Release};
 use crate::consul::Client;
-use crate::event::{Event, Fact, Resumed, Started, Step};
 use crate::gateway::{Asker, Watcher};
+use crate::journal::Journal;
+use crate::journal::replica::Copy;
 use crate::lock::Lock;
 use crate::playbook::OnFailure;
 use crate::registry::Registry;
+use crate::release::{Event, Fact, Resumed, Started, Step};
+use crate::release::{Phase, Release};
 use crate::spec::Spec;
 use crate::world::World;
 

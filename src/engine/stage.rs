@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::node::{Found, NodeRun, Trouble, millis};
 use super::steps::Needs;
-use crate::event::{Fact, Step};
 use crate::node::{CHECKSUM_MISMATCH, Operation, Pruned};
+use crate::release::{Fact, Step};
 use crate::text;
 use crate::world::{Command, Output, RunError, Stdin, World};
 

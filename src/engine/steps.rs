@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use super::guard::Guard;
 use super::node::{Found, NodeRun, Trouble};
-use crate::event::{Fact, Failure, Step};
 use crate::health::Gate;
 use crate::json;
 use crate::node::Operation;
+use crate::release::{Fact, Failure, Step};
 use crate::spec::Shell;
 use crate::text;
 use crate::world::{Command, Host, Output, Permit, RunError, World};

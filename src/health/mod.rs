@@ -17,8 +17,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::consul::{Client, Index};
-use crate::event::Failure;
 use crate::node::{Listener, Mark, Operation};
+use crate::release::Failure;
 use crate::spec::NodeSpec;
 use crate::text;
 use crate::world::{Command, World};

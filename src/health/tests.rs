@@ -6,7 +6,8 @@ use std::sync::Mutex;
 use super::*;
 use crate::consul::Settings;
 use crate::playbook::load_text;
-use crate::spec::{Inputs, Spec};
+use crate::release::Inputs;
+use crate::spec::Spec;
 use crate::world::{Host, HttpError, Output, Reply, Request, RunError};
 
 /// Answers health checks and looks at the listener from lists; the last entry repeats.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Plan, Row};
-use crate::event::{Lines, Step, Will};
 use crate::gateway::following;
+use crate::release::{Lines, Step, Will};
 use crate::spec::{GatewaySpec, NodeSpec, Spec};
 
 impl Plan {

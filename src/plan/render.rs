@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::{Plan, routed};
-use crate::event::{Step, Will};
 use crate::gateway::{Following, following};
+use crate::release::{Step, Will};
 use crate::spec::{RegistrySpec, Spec};
 use crate::table::Table;
 use crate::text::{self, count};

@@ -1,12 +1,12 @@
 //! Plans over made-up fleets.
 
 use super::*;
-use crate::event::{Finished, Lines, Outcome};
 use crate::health::{Try, Unreached};
 use crate::node::Survey;
 use crate::playbook::load_text;
 use crate::registry::Look;
-use crate::spec::Inputs;
+use crate::release::Inputs;
+use crate::release::{Finished, Lines, Outcome};
 use std::collections::BTreeSet;
 
 /// A playbook of three nodes `a`, `b`, `c` behind two gateways.

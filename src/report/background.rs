@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::engine::Sink;
-use crate::engine::release::Release;
-use crate::event::{Event, Fact};
+use crate::release::Release;
+use crate::release::{Event, Fact};
 
 /// Progress is left out while so many events wait.
 const BACKLOG: usize = 256;

@@ -6,9 +6,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::{Place, state_now};
-use crate::engine::release::{Phase, Release, Standing};
-use crate::event::{Drained, Finished, Outcome};
 use crate::plan::routed;
+use crate::release::{Drained, Finished, Outcome};
+use crate::release::{Phase, Release, Standing};
 use crate::spec::Spec;
 use crate::survey::{Fleet, NodeFacts};
 use crate::table::Table;
@@ -266,12 +266,12 @@ fn section(text: &mut String, label: &str, rest: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Event;
     use crate::gateway::Observation;
     use crate::health::Try;
     use crate::playbook::load_text;
+    use crate::release::Event;
+    use crate::release::Inputs;
     use crate::report::hostile;
-    use crate::spec::Inputs;
 
     /// Five nodes behind one gateway.
     fn spec() -> Spec {

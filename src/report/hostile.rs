@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::event::Event;
+use crate::release::Event;
 use crate::text;
 
 /// A screen that is cleared, coloured, hidden and turned around, and a line of its own.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::engine::Sink;
-use crate::engine::release::Release;
-use crate::event::{Event, Fact};
+use crate::release::Release;
+use crate::release::{Event, Fact};
 
 /// Progress of a step is told this often at most, in seconds.
 const EVERY: i64 = 1;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::engine::Sink;
-use crate::engine::release::{Phase, Release};
-use crate::event::{Drained, Event, Fact, Planned, Pool, Will};
+use crate::release::{Drained, Event, Fact, Planned, Pool, Will};
+use crate::release::{Phase, Release};
 use crate::text;
 
 /// How many waiting nodes are named.

@@ -10,7 +10,7 @@ mod plain;
 
 use std::io::Write;
 
-use crate::engine::release::{NodeState, Phase, Release, Standing};
+use crate::release::{NodeState, Phase, Release, Standing};
 use crate::secret;
 
 pub use background::Background;
@@ -103,7 +103,7 @@ pub fn progress(release: &Release) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Step;
+    use crate::release::Step;
 
     #[test]
     fn what_is_seen_now_wins_over_what_the_journal_says() {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::engine::Sink;
-use crate::engine::release::Release;
-use crate::event::{Event, Fact, Step, Will};
+use crate::release::Release;
+use crate::release::{Event, Fact, Step, Will};
 use crate::text::{self, count};
 
 /// While a step waits, a line comes this often, in seconds.

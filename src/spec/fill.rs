@@ -6,9 +6,9 @@ use super::{
     Action, ArtifactSpec, CountSpec, GatewaySpec, HealthSpec, HookSpec, HttpCheck, IdentityPlace,
     IdentitySpec, Inputs, NodeSpec, NumberPlace, Shell, SpecError,
 };
-use crate::event::Step;
 use crate::node::{ARCHIVES, Layout, Packing};
 use crate::playbook::{CommandSpec, InFlight, Names, On, Playbook, Registry, StepSpec, Template};
+use crate::release::Step;
 use crate::world::Host;
 
 /// A command's time when the playbook gives none.

@@ -2,53 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Digest, Inputs};
 use crate::foreign::{Foreign, Recorded};
 use crate::playbook::{Playbook, Variable};
+use crate::release::Inputs;
 use crate::text;
 
-impl Digest {
-    /// Whether it can be one: it becomes a part of names and of commands.
-    #[must_use]
-    pub fn is_sound(&self) -> bool {
-        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        self.sha256.len() == 64 && self.sha256.bytes().all(hex)
-    }
-}
-
 impl Recorded<Inputs> {
-    /// The release's id, as it is told. Where a journal is read it is the one that was asked for.
-    #[must_use]
-    pub fn release(&self) -> &str {
-        &self.unchecked().release
-    }
-
-    /// The same without all but the release's id.
-    #[must_use]
-    pub(crate) fn outline(&self) -> Self {
-        Self::new(Inputs { release: self.release().to_owned(), ..Inputs::default() })
-    }
-
-    /// How much of it there is to keep, in bytes.
-    #[must_use]
-    pub(crate) fn size(&self) -> usize {
-        let inputs = self.unchecked();
-        let variables = inputs.variables.iter().map(|(name, value)| name.len() + value.len());
-        variables.sum::<usize>() + inputs.folder.as_os_str().len()
-    }
-
-    /// The variables, for people and for commands that they may type: each value must be quoted.
-    pub fn shown(&self) -> impl Iterator<Item = (String, String)> {
-        let variables = self.unchecked().variables.iter();
-        variables.map(|(name, value)| (text::harmless(name), text::harmless(value)))
-    }
-
-    /// The artifact's digest, if it can be one.
-    #[must_use]
-    pub fn digest(&self) -> Option<&Digest> {
-        self.unchecked().artifact.as_ref().filter(|digest| digest.is_sound())
-    }
-
     /// What a command goes on with that follows the playbook of the same journal.
     ///
     /// # Errors
@@ -109,7 +68,10 @@ pub fn fillable(name: &str, variable: &Variable, value: &str) -> Result<String, 
 /// # Errors
 ///
 /// Names one that the playbook does not have, or whose value is not as it wants it.
-pub fn followed(playbook: &Playbook, variables: &BTreeMap<String, String>) -> Result<(), String> {
+pub(super) fn followed(
+    playbook: &Playbook,
+    variables: &BTreeMap<String, String>,
+) -> Result<(), String> {
     for (name, value) in variables {
         let shown = text::line(name, 60);
         let Some(variable) = playbook.variables.get(name) else {

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
     use crate::node::Listener;
     use crate::playbook::load_text;
-    use crate::spec::Inputs;
+    use crate::release::Inputs;
     use crate::survey::NodeFacts;
 
     fn spec(drain: &str) -> Spec {

@@ -79,12 +79,11 @@ fn what_decides_knows_no_clock_and_no_runtime() {
     for pure in [
         "playbook",
         "plan.rs",
-        "event.rs",
         "spec.rs",
         "spec",
         "next.rs",
         "node",
-        "engine/release.rs",
+        "release",
         "gateway/proof.rs",
         "gateway/upsync.rs",
         "gateway/upsync/check.rs",
@@ -126,7 +125,16 @@ fn what_decides_knows_no_clock_and_no_runtime() {
 
 #[test]
 fn what_a_journal_says_is_used_only_where_it_is_checked() {
-    only_in(".unchecked()", &["foreign.rs", "spec/recorded.rs", "target"]);
+    only_in(
+        ".unchecked()",
+        &[
+            "foreign.rs",
+            "release/inputs.rs",
+            "release/restore.rs",
+            "spec/recorded.rs",
+            "spec/restore.rs",
+        ],
+    );
 }
 
 #[test]

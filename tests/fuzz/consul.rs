@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use rollgate::consul::{
     Client, Entry, Extent, Guard, Index, Instance, SessionSettings, Settings, Write,
 };
-use rollgate::engine::{copy, past};
+use rollgate::journal::{history, replica};
 use rollgate::lock::look;
 use rollgate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, World};
 
@@ -107,13 +107,14 @@ async fn all(client: &Arc<Client<Parrot>>) {
     {
         assert_printable(&holder.describe(jiff::Timestamp::UNIX_EPOCH));
     }
-    for kept in told(copy::list(client, "app").await).unwrap_or_default() {
-        told(copy::read(client, "app", &kept).await);
+    for kept in told(replica::list(client, "app").await).unwrap_or_default() {
+        told(replica::read(client, "app", &kept).await);
     }
     let nowhere = std::path::Path::new("/nonexistent");
-    told(past::find(nowhere, Some(client.as_ref()), "app", None, |_| true).await);
-    let recent = past::recent(nowhere, Some(client.as_ref()), "app", 20, &["app-1"].into()).await;
-    past::beginnings(nowhere, Some(client.as_ref()), "app", 20).await;
+    told(history::find(nowhere, Some(client.as_ref()), "app", None, |_| true).await);
+    let recent =
+        history::recent(nowhere, Some(client.as_ref()), "app", 20, &["app-1"].into()).await;
+    history::beginnings(nowhere, Some(client.as_ref()), "app", 20).await;
     for problem in recent.problems.iter().chain(&recent.unlisted) {
         assert_printable(problem);
     }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use rollgate::engine::journal;
-use rollgate::engine::release::Release;
-use rollgate::event::{Drained, Event, Fact, Failure, Outcome, Step};
+use rollgate::journal;
 use rollgate::lock::Holder;
 use rollgate::next::{Repeated, commands};
+use rollgate::release::Release;
+use rollgate::release::{Drained, Event, Fact, Failure, Outcome, Step};
 use rollgate::spec::Spec;
 
 use crate::spoilt::{assert_printable, bytes, cases};

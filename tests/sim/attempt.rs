@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rollgate::engine::Ended;
-use rollgate::event::Outcome;
+use rollgate::release::Outcome;
 
 use crate::ear::{Ear, until_killed};
 use crate::operator::{Operator, Task};

@@ -3,9 +3,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use rollgate::engine::release::{NodeState, Release, Stopped};
-use rollgate::event::Outcome;
 use rollgate::node::Operation;
+use rollgate::release::Outcome;
+use rollgate::release::{NodeState, Release, Stopped};
 use rollgate::world::{Channel, Command, Host, Method, Reply, Request, World};
 
 use crate::attempt::End;

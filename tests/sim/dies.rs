@@ -1,6 +1,6 @@
 //! Versions that serve well at first, and then end.
 
-use rollgate::event::Outcome;
+use rollgate::release::Outcome;
 
 use crate::attempt::End;
 use crate::faults::{Fault, When};

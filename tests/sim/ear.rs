@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use rollgate::engine::Sink;
-use rollgate::engine::release::Release;
-use rollgate::event::{Event, Fact};
+use rollgate::release::Release;
+use rollgate::release::{Event, Fact};
 
 use crate::sim::Sim;
 

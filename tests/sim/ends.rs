@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use rollgate::engine::release::{Phase, Release};
-use rollgate::engine::{Ended, journal};
+use rollgate::engine::Ended;
+use rollgate::journal;
+use rollgate::release::{Phase, Release};
 
 use crate::attempt::{End, FOREVER, finished};
 use crate::invariants::{NOTICED, Rule};

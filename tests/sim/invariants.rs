@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
-use rollgate::engine::journal;
-use rollgate::engine::release::{NodeState, Phase, Release, Standing};
+use rollgate::journal;
+use rollgate::release::{NodeState, Phase, Release, Standing};
 
 use crate::gateway::says_down;
 use crate::node::Node;

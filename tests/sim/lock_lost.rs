@@ -6,7 +6,7 @@ use crate::judge;
 use crate::operator::Task;
 use crate::schedule::{Kill, Meanwhile, Schedule};
 use crate::story::{Ran, run, scratch};
-use rollgate::event::Outcome;
+use rollgate::release::Outcome;
 
 /// Somebody breaks the lock and releases while the first release connects to the node that it is about to stop.
 #[test]

@@ -43,7 +43,7 @@ use std::time::{Duration, Instant};
 use attempt::End;
 use faults::{Fate, Fault, When};
 use operator::Task;
-use rollgate::event::Outcome;
+use rollgate::release::Outcome;
 use schedule::{After, Kill, Meanwhile, Schedule};
 use story::{Ran, run, scratch};
 

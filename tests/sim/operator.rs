@@ -4,20 +4,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollgate::engine::copy::Copy;
-use rollgate::engine::journal::Journal;
-use rollgate::engine::past::{self, Past};
-use rollgate::engine::resume::{objections, resumptions};
 use rollgate::engine::{Begin, Ended, Engine, Mode, Stop};
-use rollgate::event::{Outcome, Resumed, Started, Will};
 use rollgate::foreign::Recorded;
+use rollgate::journal::Journal;
+use rollgate::journal::history::{self, Past};
+use rollgate::journal::replica::Copy;
 use rollgate::lock::{Attempt, FileLock, Lock, LockError, force_open};
 use rollgate::plan::{Plan, Selection};
+use rollgate::plan::{WayBack, missing_releases, restore_points};
+use rollgate::plan::{objections, resumptions};
 use rollgate::playbook::Playbook;
 use rollgate::registry::Registry;
-use rollgate::spec::{Inputs, Spec};
+use rollgate::release::Inputs;
+use rollgate::release::{Outcome, Resumed, Started, Will};
+use rollgate::spec::{Spec, spec_of_release};
 use rollgate::survey::{Fleet, PATIENCE, survey};
-use rollgate::target::{self, WayBack};
 use rollgate::world::World;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -142,7 +143,7 @@ impl Operator {
         id: Option<&str>,
         wanted: impl Fn(&str) -> bool,
     ) -> Result<Past, anyhow::Error> {
-        past::find(&self.folder, Some(&self.site.consul), "app", id, wanted).await
+        history::find(&self.folder, Some(&self.site.consul), "app", id, wanted).await
     }
 
     async fn look(&mut self, spec: &Arc<Spec>) -> Result<Fleet, End> {
@@ -156,7 +157,7 @@ impl Operator {
     async fn way_back(&self, spec: &Spec, playbook: &Playbook, fleet: &Fleet) -> WayBack {
         let hurried = self.site.hurried();
         let mut past =
-            past::beginnings(&self.folder, Some(&hurried), "app", RELEASES).await.started;
+            history::beginnings(&self.folder, Some(&hurried), "app", RELEASES).await.started;
         past.push(self.site.past());
         WayBack::find(spec, playbook, fleet, &past.iter().collect::<Vec<_>>())
     }
@@ -167,7 +168,7 @@ impl Operator {
         let fleet = self.look(&spec).await?;
         let plan = Plan::new(&spec, &fleet, &self.site.selection);
         let way = self.way_back(&spec, &playbook, &fleet).await;
-        let spec = target::spec(&playbook, &inputs, &[], &way.targets).expect("a playbook");
+        let spec = spec_of_release(&playbook, &inputs, &[], &way.targets).expect("a playbook");
         if !plan.refusals.is_empty() {
             return Err(End::Refused(plan.refusals));
         }
@@ -192,7 +193,7 @@ impl Operator {
         let past = self.find(None, |command| command == "deploy").await;
         let past = past.map_err(|error| refused(format!("{error:#}")))?;
         let playbook = playbook_of(&past)?;
-        let toward = target::undoing(&past.release, &playbook, &[])
+        let toward = restore_points(&past.release, &playbook, &[])
             .map_err(|not| refused(format!("what ran is not known: {not:?}")))?;
         let undone = past.release.started.as_ref().expect("it began");
         let mut inputs = undone.inputs.followed(&playbook).expect("its own variables");
@@ -202,13 +203,13 @@ impl Operator {
         };
         inputs.variables.clone_from(&most.variables);
         inputs.artifact.clone_from(&most.artifact);
-        let spec = target::spec(&playbook, &inputs, &toward, &[]).expect("a playbook");
+        let spec = spec_of_release(&playbook, &inputs, &toward, &[]).expect("a playbook");
         let spec = Arc::new(spec);
         let fleet = self.look(&spec).await?;
         let only = toward.iter().flat_map(|target| target.nodes.iter().cloned()).collect();
         let selection = Selection { only, ..Selection::default() };
         let mut plan = Plan::new(&spec, &fleet, &selection);
-        plan.refusals.extend(target::missing(&spec, &fleet, &plan));
+        plan.refusals.extend(missing_releases(&spec, &fleet, &plan));
         if !plan.refusals.is_empty() {
             return Err(End::Refused(plan.refusals));
         }
@@ -231,7 +232,7 @@ impl Operator {
         }
         let playbook = playbook_of(&past)?;
         let followed = "what the playbook admits";
-        let spec = target::spec(
+        let spec = spec_of_release(
             &playbook,
             &started.inputs.followed(&playbook).expect(followed),
             &started.toward.followed(&playbook).expect(followed),

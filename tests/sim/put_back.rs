@@ -1,6 +1,6 @@
 //! When a node does not get to its end: which one goes back to its users, and how long that takes.
 
-use rollgate::event::Outcome;
+use rollgate::release::Outcome;
 
 use crate::attempt::End;
 use crate::faults::{Fate, Fault, When};

@@ -7,13 +7,14 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rollgate::consul::{Client, Settings};
-use rollgate::event::Started;
 use rollgate::foreign::Recorded;
 use rollgate::json::Written;
 use rollgate::lock::Holder;
 use rollgate::plan::Selection;
 use rollgate::playbook::{Playbook, load_text};
-use rollgate::spec::{ArtifactSpec, Digest, Inputs};
+use rollgate::release::Started;
+use rollgate::release::{Digest, Inputs};
+use rollgate::spec::ArtifactSpec;
 use rollgate::world::World;
 
 use crate::schedule::Schedule;

@@ -1,6 +1,6 @@
 //! A gateway that still routes, or routes again, to a node that is marked down: the node is not stopped.
 
-use rollgate::event::Outcome;
+use rollgate::release::Outcome;
 
 use crate::attempt::End;
 use crate::faults::{Fault, When};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rollgate::engine::journal;
-use rollgate::event::Outcome;
+use rollgate::journal;
+use rollgate::release::Outcome;
 
 use crate::attempt::{Act, Attempt, End, PAUSED, Place, finished};
 use crate::ends::judge;
@@ -230,7 +230,7 @@ impl Story<'_> {
         let idle = task == Task::Rollback && last.end == End::Nothing;
         let turned = idle
             || last.ended.as_ref().is_some_and(|ended| {
-                ended.release.nodes.values().any(rollgate::engine::release::NodeState::goes_back)
+                ended.release.nodes.values().any(rollgate::release::NodeState::goes_back)
             });
         let reached = match &last.end {
             End::Finished(_, 0) => true,

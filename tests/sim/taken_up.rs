@@ -1,6 +1,6 @@
 //! What a resume leaves as it is.
 
-use rollgate::event::Outcome;
+use rollgate::release::Outcome;
 
 use crate::attempt::End;
 use crate::faults::{Fate, Fault, When};

@@ -172,7 +172,7 @@ async fn a_gateway_is_asked_once_for_the_marks_of_all_nodes() {
     });
     let loaded = crate::playbook::load_text("app.yaml", format!("{playbook:#}"));
     let loaded = loaded.unwrap_or_else(|invalid| panic!("{invalid}"));
-    let spec = Spec::new(&loaded.playbook, &crate::spec::Inputs::default()).expect("complete");
+    let spec = Spec::new(&loaded.playbook, &crate::release::Inputs::default()).expect("complete");
     let looks = gateways.look(&spec).await;
     let found = NODES.map(|address| looks[&name(address)].clone().map(|look| look.down));
     assert_eq!(found, [Ok(Some(false)), Ok(Some(true)), Ok(Some(false))]);

@@ -3,7 +3,7 @@
 use indicatif::InMemoryTerm;
 
 use super::*;
-use crate::event::Step;
+use crate::release::Step;
 use crate::report::hostile;
 
 #[test]

@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::Fact;
+use super::event::Fact;
 use crate::secret::{self, Redactor};
 
 /// Keys whose text a release goes by.

@@ -9,8 +9,8 @@ use tokio::task::yield_now;
 
 use super::folder;
 use crate::consul::Client;
-use crate::engine::journal::{LONGEST_LINE, first_of};
-use crate::event::Event;
+use crate::journal::disk::{LONGEST_LINE, first_of};
+use crate::release::Event;
 use crate::world::World;
 
 /// Pieces that grow are asked for by the thousand, which is what fits into one reply: by their numbers without so many

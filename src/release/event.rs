@@ -1,10 +1,6 @@
 //! Events: what happened in a release. The journal is a list of them, `jsonl` output prints them, and the
 //! state of a release is their fold.
 
-mod line;
-mod redacted;
-mod step;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -12,11 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::foreign::Recorded;
 use crate::json::Written;
 use crate::node::Listener;
-use crate::spec::Inputs;
-use crate::target::Target;
 
-pub use line::{Line, Lines, MOST_NODES};
-pub use step::Step;
+use super::inputs::Inputs;
+use super::restore::Target;
+use super::step::Step;
 
 /// One event.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,10 @@
 use super::*;
+use crate::foreign::Recorded;
 use crate::health::Try;
 use crate::node::Survey;
 use crate::playbook::load_text;
+use crate::release::{Digest, Inputs};
+use crate::spec::spec_of_release;
 
 const PLAYBOOK: &str = "service: app
 variables: { version: { required: true } }
@@ -67,12 +70,13 @@ fn the_journal_of_the_release_that_a_link_points_at_tells_what_runs() {
         .map(|target| (target.nodes[0].as_str(), target.version.as_str()))
         .collect();
     assert_eq!(told, [("a", "1"), ("b", "2")]);
-    let back = rollback(&playbook(), &inputs("3", "cccccccc33"), &way.targets).expect("complete");
+    let back = spec_of_release(&playbook(), &inputs("3", "cccccccc33"), &way.targets, &[])
+        .expect("complete");
     let node = back.node("a").expect("a node");
     let layout = node.layout.as_ref().expect("an artifact");
     assert_eq!(layout.folder(), "/srv/app/releases/app-1-aaaaaaaa");
     assert_eq!(node.health.identity.as_ref().map(|identity| identity.equals.as_str()), Some("1"));
-    let start = node.action(crate::event::Step::Start).and_then(|action| action.command.as_ref());
+    let start = node.action(crate::release::Step::Start).and_then(|action| action.command.as_ref());
     assert_eq!(start.map(|command| command.run.as_str()), Some("start-it 1"));
 }
 

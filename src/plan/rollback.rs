@@ -1,34 +1,13 @@
 //! What nodes ran before a release, and how that is brought back. Pure.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
-
-use crate::engine::release::{Release, Standing};
-use crate::event::{Started, Will};
-use crate::foreign::{Foreign, Recorded};
-use crate::plan::Plan;
-use crate::playbook::{Order, Playbook};
-use crate::spec::{Digest, Inputs, NodeSpec, Spec, SpecError, followed};
+use crate::foreign::Foreign;
+use crate::playbook::Playbook;
+use crate::release::{Release, Standing, Started, Target, Will};
+use crate::spec::{NodeSpec, Spec};
 use crate::survey::{Fleet, NodeFacts};
-use crate::text;
+use crate::text::{self, count};
 
-/// What some nodes ran.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Target {
-    /// The nodes.
-    pub nodes: Vec<String>,
-    /// The version, for people.
-    pub version: String,
-    /// The name of the release's folder, where there is an artifact.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub folder: Option<String>,
-    /// The variables that the playbook is filled in with.
-    pub variables: BTreeMap<String, String>,
-    /// The artifact, as far as a journal tells of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub artifact: Option<Digest>,
-}
+use super::Plan;
 
 /// What is known of the way back.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -76,6 +55,28 @@ impl WayBack {
             Some(other) => other.nodes.push(name.to_owned()),
             None => self.targets.push(Target { nodes: vec![name.to_owned()], ..target }),
         }
+    }
+}
+
+impl Plan {
+    /// Takes in how the nodes could be brought back.
+    pub fn tell_way_back(&mut self, way: &WayBack) {
+        let updated = |name: &String| {
+            self.rows
+                .iter()
+                .any(|row| row.planned.node == *name && row.planned.will == Will::Update)
+        };
+        let mut told: Vec<_> = way
+            .targets
+            .iter()
+            .filter_map(|target| {
+                let nodes = target.nodes.iter().filter(|name| updated(name)).count();
+                (nodes > 0).then(|| format!("{} to {}", count(nodes, "node"), target.version))
+            })
+            .collect();
+        let unknown = way.unknown.iter().filter(|(name, _)| updated(name));
+        told.extend(unknown.map(|(name, why)| format!("NOT {name}: {why}")));
+        self.way_back = told;
     }
 }
 
@@ -139,120 +140,6 @@ fn runs(
     Ok(Target { nodes: Vec::new(), version: old, folder, variables, artifact: None })
 }
 
-impl Recorded<Vec<Target>> {
-    /// Returns whether nothing is recorded.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.unchecked().is_empty()
-    }
-
-    /// The folder of the release that a node ran, as a name to keep.
-    #[must_use]
-    pub fn folder_of(&self, node: &str) -> Option<String> {
-        let named = |target: &&Target| target.nodes.iter().any(|name| name == node);
-        let folder = self.unchecked().iter().find(named)?.folder.as_ref()?;
-        Foreign::new(folder.as_str()).file_name()?.ok()
-    }
-
-    /// What a node ran, for people.
-    #[must_use]
-    pub fn version_of(&self, node: &str) -> Option<String> {
-        let named = |target: &&Target| target.nodes.iter().any(|name| name == node);
-        self.unchecked().iter().find(named).map(|target| text::line(&target.version, 60))
-    }
-
-    /// What a command goes on with that follows the playbook of the same journal.
-    ///
-    /// # Errors
-    ///
-    /// Says what must not be filled in.
-    pub fn followed(&self, playbook: &Playbook) -> Result<Vec<Target>, String> {
-        let each = self.unchecked().iter().map(|target| {
-            followed(playbook, &target.variables)?;
-            let folder = target.folder.as_ref().map(|folder| Foreign::new(folder.as_str()));
-            let folder = folder.and_then(|folder| folder.file_name()).transpose();
-            let folder = folder.map_err(|unfit| format!("the folder of a release: {unfit}"))?;
-            if folder != target.folder {
-                return Err("the folder of a release is no plain name".to_owned());
-            }
-            let artifact = target.artifact.clone().filter(Digest::is_sound);
-            Ok(Target { folder, artifact, ..target.clone() })
-        });
-        each.collect()
-    }
-}
-
-/// Fills in the playbook for what each node ran.
-///
-/// # Errors
-///
-/// When the playbook does not go with the variables of that time.
-pub fn toward(
-    playbook: &Playbook,
-    inputs: &Inputs,
-    targets: &[Target],
-) -> Result<BTreeMap<String, NodeSpec>, SpecError> {
-    let mut nodes = BTreeMap::new();
-    for target in targets {
-        let inputs = Inputs {
-            variables: target.variables.clone(),
-            artifact: target.artifact.clone(),
-            ..inputs.clone()
-        };
-        let spec = Spec::new(playbook, &inputs)?;
-        for mut node in spec.nodes.into_iter().filter(|node| target.nodes.contains(&node.name)) {
-            if let (Some(layout), Some(folder)) = (&mut node.layout, &target.folder) {
-                layout.name.clone_from(folder);
-            }
-            nodes.insert(node.name.clone(), node);
-        }
-    }
-    Ok(nodes)
-}
-
-/// The release that brings nodes back: the playbook as it was, filled in for what each of them ran.
-///
-/// # Errors
-///
-/// When the playbook does not go with the variables of that time.
-pub fn rollback(
-    playbook: &Playbook,
-    inputs: &Inputs,
-    targets: &[Target],
-) -> Result<Spec, SpecError> {
-    let mut spec = Spec::new(playbook, inputs)?;
-    let mut back = toward(playbook, inputs, targets)?;
-    for node in &mut spec.nodes {
-        if let Some(old) = back.remove(&node.name) {
-            *node = old;
-        }
-    }
-    let versions: std::collections::BTreeSet<_> =
-        targets.iter().map(|target| target.version.as_str()).collect();
-    spec.version = Some(versions.into_iter().collect::<Vec<_>>().join(", "));
-    spec.order = Order::OutFirst;
-    Ok(spec)
-}
-
-/// Fills in the playbook of a release: for what each node ran, where it goes back there, and with what brings its
-/// nodes back, where it goes on.
-///
-/// # Errors
-///
-/// When the playbook does not go with the variables.
-pub fn spec(
-    playbook: &Playbook,
-    inputs: &Inputs,
-    toward: &[Target],
-    before: &[Target],
-) -> Result<Spec, SpecError> {
-    let spec = match toward {
-        [] => Spec::new(playbook, inputs)?,
-        toward => rollback(playbook, inputs, toward)?,
-    };
-    Ok(Spec { back: self::toward(playbook, inputs, before)?, ..spec })
-}
-
 /// Why a release cannot be undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotUndone {
@@ -267,7 +154,7 @@ pub enum NotUndone {
 /// # Errors
 ///
 /// When it is not known, or must not be used, what they ran before.
-pub fn undoing(
+pub fn restore_points(
     release: &Release,
     playbook: &Playbook,
     only: &[String],
@@ -303,7 +190,7 @@ pub fn undoing(
 
 /// Says of which nodes the release that ran before was deleted meanwhile, so that it cannot be brought back.
 #[must_use]
-pub fn missing(spec: &Spec, fleet: &Fleet, plan: &Plan) -> Vec<String> {
+pub fn missing_releases(spec: &Spec, fleet: &Fleet, plan: &Plan) -> Vec<String> {
     let updated = plan.rows.iter().filter(|row| row.planned.will == Will::Update);
     updated
         .filter_map(|row| {

@@ -1,11 +1,11 @@
 //! How a release is taken up again: from where it broke off, as each node is found now. Changes nothing.
 
-use super::release::{NodeState, Phase, Release};
-use crate::event::{Resumption, Step};
 use crate::node::Survey;
-use crate::plan::version_of;
+use crate::release::{NodeState, Phase, Release, Resumption, Step};
 use crate::spec::{NodeSpec, Spec};
 use crate::survey::{Fleet, NodeFacts};
+
+use super::version_of;
 
 /// Returns what becomes of each node that did not come to its end.
 #[must_use]
@@ -128,11 +128,11 @@ fn up_to_start(state: &NodeState, node: &NodeSpec) -> Vec<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Failure;
     use crate::health::Try;
     use crate::node::{Listener, Mark, Process};
     use crate::playbook::load_text;
-    use crate::spec::Inputs;
+    use crate::release::Failure;
+    use crate::release::Inputs;
 
     fn node() -> NodeSpec {
         let text = "service: app

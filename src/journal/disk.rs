@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::release::Release;
-use crate::event::{Event, Fact};
+use crate::release::{Event, Fact, Release};
 use crate::{file, text};
 
 /// The name of the file within a release's folder.
@@ -283,7 +282,7 @@ pub fn first_of(start: &[u8]) -> Option<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Fact;
+    use crate::release::Fact;
 
     fn warning(seq: u64, message: &str) -> Event {
         Event {

@@ -5,7 +5,7 @@
 //! ones (`z000001`). Every write checks that the lock is still held, and that no other was done since the one before: one
 //! whose answer was lost may be done late.
 
-mod kept;
+mod id;
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::consul::{Client, Entry, Error, KvWrite, Write};
 use crate::lock::{Fence, shared_prefix};
 use crate::world::World;
 
-pub use kept::{Kept, begins, list, read, stream};
+pub use id::{Kept, begins, list, read, stream};
 
 /// The size of a piece that still grows.
 const PIECE: usize = 8 * 1024;

@@ -6,7 +6,8 @@ use serde::de::{DeserializeSeed, IntoDeserializer, MapAccess};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{Event, Fact, Finished, Step};
+use super::event::{Event, Fact, Finished};
+use super::step::Step;
 use crate::{secret, text};
 
 /// The version of the form. Fields are only ever added to it.
@@ -229,7 +230,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Outcome;
+    use crate::release::Outcome;
     use crate::secret::Secret;
 
     #[test]

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::event::{Failure, Resumed};
 use crate::foreign::Recorded;
 use crate::json::Written;
+use crate::release::Standing;
+use crate::release::{Failure, Resumed};
 
 /// A release of nodes `a` and `b` and the numbering of its events.
 struct Story {
@@ -269,7 +270,7 @@ fn nothing_follows_the_end_and_the_end_waits_for_every_node() {
     let mut story = Story::new();
     let finished = || {
         Fact::ReleaseFinished(Finished {
-            result: crate::event::Outcome::Done,
+            result: crate::release::Outcome::Done,
             exit_code: 0,
             reason: None,
             nodes: BTreeMap::new(),
@@ -331,7 +332,7 @@ fn a_node_whose_service_is_gone_is_not_put_back_by_whoever_takes_it_up() {
         // The copy of the journal ends before the stop.
         story.step(Step::Disable).expect("follows");
         let nodes = vec![Resumption { node: "b".into(), down: true, done: Vec::new(), gone }];
-        let resumed = crate::event::Resumed { actor: "me".into(), nodes };
+        let resumed = crate::release::Resumed { actor: "me".into(), nodes };
         story.tell(None, None, Fact::ReleaseResumed(resumed)).expect("goes on");
         story.batch(&["b"]).expect("taken");
         assert_eq!(story.put_back().is_err(), gone, "gone: {gone}");
@@ -345,7 +346,7 @@ fn who_is_out_is_taken_up_first() {
     let found =
         |node: &str, down| Resumption { node: node.into(), down, done: Vec::new(), gone: false };
     let nodes = vec![found("b", false), found("a", true)];
-    let resumed = crate::event::Resumed { actor: "me".into(), nodes };
+    let resumed = crate::release::Resumed { actor: "me".into(), nodes };
     story.tell(None, None, Fact::ReleaseResumed(resumed)).expect("goes on");
     assert_eq!(story.release.next_batch(1, |_| false), ["a"]);
     assert_eq!(story.release.next_batch(5, |_| false), ["a", "b"]);
@@ -361,7 +362,7 @@ fn who_is_in_with_the_new_version_when_taken_up_is_not_told_to_be_put_back() {
     }
     let done = vec![Step::Disable, Step::ConfirmOut, Step::Drain, Step::Stop, Step::Start];
     let nodes = vec![Resumption { node: "b".into(), down: false, done, gone: true }];
-    let resumed = crate::event::Resumed { actor: "me".into(), nodes };
+    let resumed = crate::release::Resumed { actor: "me".into(), nodes };
     story.tell(None, None, Fact::ReleaseResumed(resumed)).expect("goes on");
     assert_eq!(story.release.nodes["b"].standing(), Standing::Enabled);
 }

@@ -10,15 +10,13 @@
 //! * nothing is done that was not proven to be back in;
 //! * nothing happens after the end.
 
-mod node;
-
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::event::{Event, Fact, Finished, Planned, Resumption, Started, Step, Will};
-
-pub use node::{NodeState, Phase, Standing, Stopped, Way};
+use super::event::{Event, Fact, Finished, Planned, Resumption, Started, Will};
+use super::node::{NodeState, Phase};
+use super::step::Step;
 
 /// A release, as far as it has come.
 #[derive(Debug, Clone, Default)]

@@ -11,12 +11,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use comparison::{Comparison, Pieces};
 
-use super::copy::{self, Kept};
-use super::journal::{self, Folding};
-use super::release::{NodeState, Release, Standing};
+use super::disk::{self, Folding};
+use super::replica::{self, Kept};
 use crate::consul::Client;
-use crate::event::{Event, Fact, Outcome, Started};
 use crate::json::Written;
+use crate::release::{Event, Fact, NodeState, Outcome, Release, Standing, Started};
 use crate::text;
 use crate::world::World;
 
@@ -215,9 +214,9 @@ pub async fn beginnings<W: World>(
     let places = newest(state, client, service, deadline, &mut found.missing).await;
     for (name, place) in places.into_iter().take(most) {
         let first = match (&place.path, &place.kept, client) {
-            (Some(path), _, _) => journal::first(path),
+            (Some(path), _, _) => disk::first(path),
             (None, Some(kept), Some(client)) => {
-                let beginning = timeout_at(deadline, copy::begins(client, service, kept));
+                let beginning = timeout_at(deadline, replica::begins(client, service, kept));
                 let Ok(first) = beginning.await else {
                     found.missing = Some(format!("journals in Consul: {}", late()));
                     break;
@@ -281,8 +280,8 @@ fn late() -> String {
 }
 
 fn local(state: &Path) -> BTreeMap<String, Places> {
-    let found = journal::all(state).into_iter().map(|(begun, id, path)| {
-        let begun = copy::begun(begun);
+    let found = disk::all(state).into_iter().map(|(begun, id, path)| {
+        let begun = replica::begun(begun);
         (id, Places { begun, path: Some(path), kept: None })
     });
     found.collect()
@@ -299,7 +298,7 @@ async fn places<W: World>(
 ) -> Result<BTreeMap<String, Places>> {
     let mut places = local(state);
     let kept = match client {
-        Some(client) => copy::list(client, service).await?,
+        Some(client) => replica::list(client, service).await?,
         None => Vec::new(),
     };
     for kept in kept {
@@ -349,7 +348,7 @@ async fn read<W: World>(
         (_, Some(Ok(there))) if !there.is_behind => Ok(past(there.release, there.bytes)),
         (Some(Ok(release)), _) => {
             let bytes = match (keep, &path) {
-                (Keep::Bytes, Some(path)) => journal::bytes_of(path)?,
+                (Keep::Bytes, Some(path)) => disk::bytes_of(path)?,
                 (Keep::Bytes | Keep::Release, _) => Vec::new(),
             };
             Ok(past(release, bytes))
@@ -394,7 +393,7 @@ async fn there<W: World>(
     let mut folding = folding(&format!("Consul's journal of {}", kept.release), keep);
     let mut comparison = path.map(Comparison::open).transpose()?;
     let mut bytes = Vec::new();
-    copy::stream(client, service, kept, |piece| {
+    replica::stream(client, service, kept, |piece| {
         if let Some(comparison) = &mut comparison {
             comparison.feed(piece)?;
         }

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail, ensure};
 use serde_json::json;
 
-use crate::event::{Drained, Fact, Failure, Resumption, Step};
 use crate::json::Written;
 use crate::node::Mark;
+
+use super::event::{Drained, Fact, Failure, Resumption};
+use super::step::Step;
 
 /// A node within a release.
 #[derive(Debug, Clone, Default)]
@@ -311,7 +313,7 @@ impl NodeState {
     }
 
     /// What gateways listed besides the playbook's nodes when it was marked down.
-    pub(in crate::engine) fn known_strangers(&self) -> BTreeSet<String> {
+    pub(crate) fn known_strangers(&self) -> BTreeSet<String> {
         self.strangers.typed().unwrap_or_default()
     }
 

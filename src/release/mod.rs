@@ -1,0 +1,25 @@
+//! A release: what can happen in it, and the state that this amounts to. Pure: no clock, no I/O.
+//!
+//! * [`event`]: what can happen; [`line`]: the form of an event as a line of JSON; [`redacted`]: events hold no secret;
+//! * [`inputs`], [`restore`]: what a release is made of, and what nodes ran before it;
+//! * [`state`], [`node`]: the fold of the events, and the rules that keep users safe; [`step`]: the steps of a node.
+
+mod event;
+mod inputs;
+mod line;
+mod node;
+mod redacted;
+mod restore;
+mod state;
+mod step;
+
+pub use event::{
+    Drained, Event, Fact, Failure, Finished, Outcome, Planned, Pool, Resumed, Resumption, Started,
+    Will,
+};
+pub use inputs::{Digest, Inputs};
+pub use line::{Line, Lines, MOST_NODES};
+pub use node::{NodeState, Phase, Standing, Stopped, Way};
+pub use restore::Target;
+pub use state::{Change, Release};
+pub use step::Step;

@@ -1,0 +1,99 @@
+//! The playbook filled in for what nodes ran before.
+
+use std::collections::BTreeMap;
+
+use crate::foreign::{Foreign, Recorded};
+use crate::playbook::{Order, Playbook};
+use crate::release::{Digest, Inputs, Target};
+
+use super::recorded::followed;
+use super::{NodeSpec, Spec, SpecError};
+
+impl Recorded<Vec<Target>> {
+    /// What a command goes on with that follows the playbook of the same journal.
+    ///
+    /// # Errors
+    ///
+    /// Says what must not be filled in.
+    pub fn followed(&self, playbook: &Playbook) -> Result<Vec<Target>, String> {
+        let each = self.unchecked().iter().map(|target| {
+            followed(playbook, &target.variables)?;
+            let folder = target.folder.as_ref().map(|folder| Foreign::new(folder.as_str()));
+            let folder = folder.and_then(|folder| folder.file_name()).transpose();
+            let folder = folder.map_err(|unfit| format!("the folder of a release: {unfit}"))?;
+            if folder != target.folder {
+                return Err("the folder of a release is no plain name".to_owned());
+            }
+            let artifact = target.artifact.clone().filter(Digest::is_sound);
+            Ok(Target { folder, artifact, ..target.clone() })
+        });
+        each.collect()
+    }
+}
+
+/// Fills in the playbook for what each node ran.
+///
+/// # Errors
+///
+/// When the playbook does not go with the variables of that time.
+pub fn restored_nodes(
+    playbook: &Playbook,
+    inputs: &Inputs,
+    targets: &[Target],
+) -> Result<BTreeMap<String, NodeSpec>, SpecError> {
+    let mut nodes = BTreeMap::new();
+    for target in targets {
+        let inputs = Inputs {
+            variables: target.variables.clone(),
+            artifact: target.artifact.clone(),
+            ..inputs.clone()
+        };
+        let spec = Spec::new(playbook, &inputs)?;
+        for mut node in spec.nodes.into_iter().filter(|node| target.nodes.contains(&node.name)) {
+            if let (Some(layout), Some(folder)) = (&mut node.layout, &target.folder) {
+                layout.name.clone_from(folder);
+            }
+            nodes.insert(node.name.clone(), node);
+        }
+    }
+    Ok(nodes)
+}
+
+/// The release that brings nodes back: the playbook as it was, filled in for what each of them ran.
+///
+/// # Errors
+///
+/// When the playbook does not go with the variables of that time.
+fn rollback(playbook: &Playbook, inputs: &Inputs, targets: &[Target]) -> Result<Spec, SpecError> {
+    let mut spec = Spec::new(playbook, inputs)?;
+    let mut back = restored_nodes(playbook, inputs, targets)?;
+    for node in &mut spec.nodes {
+        if let Some(old) = back.remove(&node.name) {
+            *node = old;
+        }
+    }
+    let versions: std::collections::BTreeSet<_> =
+        targets.iter().map(|target| target.version.as_str()).collect();
+    spec.version = Some(versions.into_iter().collect::<Vec<_>>().join(", "));
+    spec.order = Order::OutFirst;
+    Ok(spec)
+}
+
+/// Fills in the playbook of a release: for what each node ran, where it goes back there, and with what brings its
+/// nodes back, where it goes on.
+///
+/// # Errors
+///
+/// When the playbook does not go with the variables.
+pub fn spec_of_release(
+    playbook: &Playbook,
+    inputs: &Inputs,
+    toward: &[Target],
+    before: &[Target],
+) -> Result<Spec, SpecError> {
+    let spec = match toward {
+        [] => Spec::new(playbook, inputs)?,
+        toward => rollback(playbook, inputs, toward)?,
+    };
+    Ok(Spec { back: restored_nodes(playbook, inputs, before)?, ..spec })
+}
