@@ -2,6 +2,7 @@
 
 mod archive;
 mod links;
+mod unfit;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,15 +14,7 @@ use crate::release::Digest;
 use crate::spec::ArtifactSpec;
 use crate::text;
 
-/// Why an artifact is not used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{problem}")]
-pub struct Unfit {
-    /// What is wrong with it.
-    pub problem: String,
-    /// What to do about it.
-    pub mend: Option<&'static str>,
-}
+pub use unfit::Unfit;
 
 /// Reads the artifact once, checks it against the playbook's checksum, and looks through an archive's entries.
 ///

@@ -14,8 +14,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use flate2::read::MultiGzDecoder;
 use tar::{EntryType, Header};
 
-use super::Unfit;
 use super::links::{Links, Outside, Place, place};
+use super::unfit::Unfit;
 use crate::text;
 
 /// Everything in an archive begins at a multiple of this.

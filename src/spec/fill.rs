@@ -2,20 +2,33 @@
 
 use std::time::Duration;
 
-use super::{
-    Action, ArtifactSpec, CountSpec, GatewaySpec, HealthSpec, HookSpec, HttpCheck, IdentityPlace,
-    IdentitySpec, Inputs, NodeSpec, NumberPlace, Shell, SpecError,
-};
 use crate::node::{ARCHIVES, Layout, Packing};
-use crate::playbook::{CommandSpec, InFlight, Names, On, Playbook, Registry, StepSpec, Template};
-use crate::release::Step;
+use crate::playbook::{
+    CommandSpec, InFlight, Names, On, Playbook, Registry, StepSpec, Template, TemplateError,
+};
+use crate::release::{Inputs, Step};
 use crate::world::Host;
+
+use super::gateway::GatewaySpec;
+use super::health::{CountSpec, HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, NumberPlace};
+use super::node::{Action, ArtifactSpec, HookSpec, NodeSpec};
+use super::shell::Shell;
 
 /// A command's time when the playbook gives none.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Where Consul has its HTTP API by default: on its own machine only.
 const AGENT_ON_NODE: &str = "http://127.0.0.1:8500";
+
+/// A template that cannot be filled in, with its place in the playbook.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{path}: {error}")]
+pub struct SpecError {
+    /// Key path in the playbook.
+    pub path: String,
+    /// What is wrong.
+    pub error: TemplateError,
+}
 
 /// Fills templates and names the place of what cannot be filled.
 pub(super) struct Filler<'a> {

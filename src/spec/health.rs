@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Shell;
+use super::shell::Shell;
 
 /// What proves a node's health.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,8 +6,10 @@ use crate::foreign::{Foreign, Recorded};
 use crate::playbook::{Order, Playbook};
 use crate::release::{Digest, Inputs, Target};
 
+use super::fill::SpecError;
+use super::node::NodeSpec;
 use super::recorded::followed;
-use super::{NodeSpec, Spec, SpecError};
+use super::resolved::Spec;
 
 impl Recorded<Vec<Target>> {
     /// What a command goes on with that follows the playbook of the same journal.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Fleet;
+use super::fleet::Fleet;
 use crate::gateway::Nature;
 use crate::health::Try;
 use crate::node::Survey;

@@ -19,9 +19,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, ChildStdin};
 use tokio::time::timeout;
 
-use super::LiveSettings;
 use super::destination::{Destination, problem};
 use super::refusal::explain;
+use super::settings::LiveSettings;
 
 /// An idle master ends by itself after this many seconds.
 const IDLE: u32 = 60;

@@ -1,6 +1,5 @@
 //! The real world: HTTP by reqwest, commands by the user's own `ssh`, the real clock.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,45 +8,12 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::control::Configuration;
 use super::http::Http;
+use super::settings::LiveSettings;
 use super::ssh::Ssh;
-use super::tls::ConsulTls;
 use super::{Command, Host, HttpError, Output, Reply, Request, RunError, World, held, local, tcp};
 
 /// How many TLS connections are made at the same time to reach all workers of a server.
 const TOGETHER: usize = 32;
-
-/// How the real world is reached.
-#[derive(Debug, Clone)]
-pub struct LiveSettings {
-    /// Read instead of `~/.ssh/config`.
-    pub ssh_config: Option<PathBuf>,
-    /// The user where neither the destination nor the configuration names one.
-    pub user: Option<String>,
-    /// Jump hosts for every connection, as `ssh -J` takes them.
-    pub jump: Option<String>,
-    /// Accept and remember unknown host keys; changed ones are refused all the same.
-    pub accept_new: bool,
-    /// For an ssh connection to be up, authentication included.
-    pub connect_timeout: Duration,
-    /// For requests on [`Channel::Consul`](super::Channel::Consul).
-    pub consul_tls: ConsulTls,
-    /// How many ssh connections may be in the making at once.
-    pub max_connections: usize,
-}
-
-impl Default for LiveSettings {
-    fn default() -> Self {
-        Self {
-            ssh_config: None,
-            user: None,
-            jump: None,
-            accept_new: false,
-            connect_timeout: Duration::from_secs(10),
-            consul_tls: ConsulTls::default(),
-            max_connections: 32,
-        }
-    }
-}
 
 /// The live [`World`]. Clones share everything; when the last one is gone, so is every connection.
 #[derive(Debug, Clone)]

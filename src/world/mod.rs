@@ -15,6 +15,7 @@ mod permit;
 mod refusal;
 mod room;
 mod script;
+mod settings;
 mod ssh;
 mod tcp;
 mod tls;
@@ -31,9 +32,10 @@ use tokio::sync::mpsc;
 
 use crate::secret::{self, Secret};
 
-pub use live::{Live, LiveSettings};
+pub use live::Live;
 pub use permit::{NotPermitted, Permit};
 pub use room::Held;
+pub use settings::LiveSettings;
 pub use tls::ConsulTls;
 
 /// The outside world. Cheap to share; every method may be called concurrently.

@@ -79,7 +79,6 @@ fn what_decides_knows_no_clock_and_no_runtime() {
     for pure in [
         "playbook",
         "plan.rs",
-        "spec.rs",
         "spec",
         "next.rs",
         "node",

@@ -1,36 +1,15 @@
-//! The playbook with every name filled in: what one release does, node by node.
-//!
-//! Pure and repeatable: the journal keeps the playbook and the variables, and this is made anew from them.
-
-mod fill;
-mod gateway;
-mod health;
-mod recorded;
-mod restore;
+//! The playbook with every name filled in.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::address;
-use crate::file;
-use crate::node::Layout;
-use crate::playbook::{
-    Amount, Batches, Names, OnFailure, OnTimeout, Order, Playbook, Registry, Template,
-    TemplateError,
-};
-use crate::release::{Digest, Inputs, Step};
-use crate::secret::Secret;
-use crate::world::Host;
+use crate::playbook::{Amount, Batches, Names, OnFailure, Order, Playbook, Registry, Template};
+use crate::release::Inputs;
 
-use fill::Filler;
-pub use gateway::{GatewaySpec, RegistrySpec};
-pub use health::{CountSpec, HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, NumberPlace};
-pub use recorded::fillable;
-pub use restore::{restored_nodes, spec_of_release};
-
-/// The largest file of a secret.
-const LARGEST_SECRET: u64 = 64 * 1024;
+use super::fill::{Filler, SpecError};
+use super::gateway::{GatewaySpec, RegistrySpec};
+use super::node::{ArtifactSpec, DrainSpec, NodeSpec};
 
 /// One release, node by node.
 #[derive(Debug, Clone)]
@@ -71,101 +50,6 @@ pub struct Spec {
     pub progress_deadline: Duration,
     /// What brings a node back to what it ran, where that is known.
     pub back: BTreeMap<String, NodeSpec>,
-}
-
-/// The artifact.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ArtifactSpec {
-    /// The local file.
-    pub file: PathBuf,
-    /// The digest that the playbook demands.
-    pub expected: Option<String>,
-    /// The digest of the file, once it was read.
-    pub digest: Option<Digest>,
-    /// How many releases stay on a node.
-    pub keep: u32,
-}
-
-/// How requests in flight are awaited.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DrainSpec {
-    /// How long the count stays at 0.
-    pub settle: Duration,
-    /// How long to wait.
-    pub timeout: Duration,
-    /// And then.
-    pub on_timeout: OnTimeout,
-}
-
-/// One node.
-#[derive(Debug, Clone)]
-pub struct NodeSpec {
-    /// What it is called.
-    pub name: String,
-    /// Where its commands run.
-    pub host: Host,
-    /// What gateways know it by.
-    pub address: String,
-    /// The Consul agent that owns its instance, where the playbook tells.
-    pub agent: Option<String>,
-    /// Whether that agent is asked from the node itself.
-    pub agent_on_node: bool,
-    /// Free labels.
-    pub tags: Vec<String>,
-    /// What is done to it, in order, `disable` included.
-    pub steps: Vec<Action>,
-    /// Where the artifact goes.
-    pub layout: Option<Layout>,
-    /// What proves its health.
-    pub health: HealthSpec,
-    /// How its requests in flight are counted.
-    pub in_flight: CountSpec,
-    /// What tells more about a failure.
-    pub on_failure: Option<HookSpec>,
-}
-
-/// A step of a node, with its command where it has one.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Action {
-    /// Which step.
-    pub step: Step,
-    /// Its command.
-    pub command: Option<Shell>,
-}
-
-/// A command with its settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shell {
-    /// What `sh` runs.
-    pub run: String,
-    /// For all of it.
-    pub timeout: Duration,
-    /// Through `sudo -n`.
-    pub sudo: bool,
-}
-
-/// A hook.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HookSpec {
-    /// The command.
-    pub command: Shell,
-    /// Where it runs.
-    pub host: Host,
-}
-
-/// A template that cannot be filled in, with its place in the playbook.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{path}: {error}")]
-pub struct SpecError {
-    /// Key path in the playbook.
-    pub path: String,
-    /// What is wrong.
-    pub error: TemplateError,
-}
-
-/// The names of nodes.
-pub(crate) fn names<'a>(nodes: &[&'a NodeSpec]) -> Vec<&'a str> {
-    nodes.iter().map(|node| node.name.as_str()).collect()
 }
 
 impl Spec {
@@ -270,35 +154,6 @@ impl Spec {
     }
 }
 
-impl NodeSpec {
-    /// The longest time for which its service may be away on the way to its health.
-    #[must_use]
-    pub fn longest_absence(&self) -> Duration {
-        let commands = self.steps.iter().filter(|action| action.step.touches_service());
-        let commands = commands.filter_map(|action| action.command.as_ref());
-        commands.map(|command| command.timeout).sum::<Duration>() + self.health.longest()
-    }
-
-    /// The port that gateways know.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        address::port_of(&self.address).unwrap_or(0)
-    }
-
-    /// The version that it is brought to, as far as its identity or its release's folder tells.
-    #[must_use]
-    pub fn version(&self) -> Option<String> {
-        let identity = self.health.identity.as_ref().map(|identity| identity.equals.clone());
-        identity.or_else(|| self.layout.as_ref().map(|layout| layout.name.clone()))
-    }
-
-    /// The step's action.
-    #[must_use]
-    pub fn action(&self, step: Step) -> Option<&Action> {
-        self.steps.iter().find(|action| action.step == step)
-    }
-}
-
 /// The names that stand for something in the whole release: defaults, given variables, `release.*`.
 #[must_use]
 pub fn release_names(playbook: &Playbook, inputs: &Inputs) -> Names {
@@ -324,33 +179,4 @@ pub fn release_names(playbook: &Playbook, inputs: &Inputs) -> Names {
     names.insert("release.id".into(), inputs.release.clone());
     names.insert("release.service".into(), playbook.service.clone());
     names
-}
-
-/// Returns what a secret of the playbook is, as far as it can be read.
-///
-/// # Errors
-///
-/// Says which secret cannot be read and why.
-pub fn read_secrets(
-    playbook: &Playbook,
-    folder: &Path,
-    environment: impl Fn(&str) -> Result<Option<String>, String>,
-) -> Result<BTreeMap<String, Secret>, String> {
-    let mut secrets = BTreeMap::new();
-    for (name, source) in &playbook.secrets {
-        let value = match (&source.env, &source.file) {
-            (Some(variable), _) => environment(variable)
-                .map_err(|problem| format!("secret `{name}`: {problem}"))?
-                .ok_or(format!("secret `{name}`: the environment has no variable `{variable}`"))?,
-            (None, Some(file)) => {
-                file::read_text(&folder.join(file), LARGEST_SECRET).map_err(|problem| {
-                    format!("secret `{name}`: cannot read {}: {problem}", file.display())
-                })?
-            }
-            (None, None) => return Err(format!("secret `{name}` has no source")),
-        };
-        // Whether it comes from a file or was pasted into a variable, its last line break is none of it.
-        secrets.insert(name.clone(), Secret::new(value.trim_end_matches(['\r', '\n'])));
-    }
-    Ok(secrets)
 }

@@ -1,0 +1,24 @@
+//! The playbook with every name filled in: what one release does, node by node.
+//!
+//! Pure and repeatable: the journal keeps the playbook and the variables, and this is made anew from them.
+
+mod fill;
+mod gateway;
+mod health;
+mod node;
+mod recorded;
+mod resolved;
+mod restore;
+mod secrets;
+mod shell;
+
+pub use fill::SpecError;
+pub use gateway::{GatewaySpec, RegistrySpec};
+pub use health::{CountSpec, HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, NumberPlace};
+pub(crate) use node::names;
+pub use node::{Action, ArtifactSpec, DrainSpec, HookSpec, NodeSpec};
+pub use recorded::fillable;
+pub use resolved::{Spec, release_names};
+pub use restore::{restored_nodes, spec_of_release};
+pub use secrets::read_secrets;
+pub use shell::Shell;

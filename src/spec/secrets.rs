@@ -1,0 +1,40 @@
+//! The secrets that a playbook names.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::file;
+use crate::playbook::Playbook;
+use crate::secret::Secret;
+
+/// The largest file of a secret.
+const LARGEST_SECRET: u64 = 64 * 1024;
+
+/// Returns what a secret of the playbook is, as far as it can be read.
+///
+/// # Errors
+///
+/// Says which secret cannot be read and why.
+pub fn read_secrets(
+    playbook: &Playbook,
+    folder: &Path,
+    environment: impl Fn(&str) -> Result<Option<String>, String>,
+) -> Result<BTreeMap<String, Secret>, String> {
+    let mut secrets = BTreeMap::new();
+    for (name, source) in &playbook.secrets {
+        let value = match (&source.env, &source.file) {
+            (Some(variable), _) => environment(variable)
+                .map_err(|problem| format!("secret `{name}`: {problem}"))?
+                .ok_or(format!("secret `{name}`: the environment has no variable `{variable}`"))?,
+            (None, Some(file)) => {
+                file::read_text(&folder.join(file), LARGEST_SECRET).map_err(|problem| {
+                    format!("secret `{name}`: cannot read {}: {problem}", file.display())
+                })?
+            }
+            (None, None) => return Err(format!("secret `{name}` has no source")),
+        };
+        // Whether it comes from a file or was pasted into a variable, its last line break is none of it.
+        secrets.insert(name.clone(), Secret::new(value.trim_end_matches(['\r', '\n'])));
+    }
+    Ok(secrets)
+}

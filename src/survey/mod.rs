@@ -1,0 +1,9 @@
+//! One look at everything before anything is changed: nodes, registry, gateways.
+
+mod fit;
+mod fleet;
+mod look;
+
+pub use fit::{uncounted, unfit};
+pub use fleet::{Fleet, NodeFacts};
+pub use look::{PATIENCE, meet, survey};
