@@ -10,6 +10,7 @@ mod hostile;
 mod layering;
 mod lines;
 mod memory;
+mod modules;
 mod secrets;
 mod signals;
 mod support;
