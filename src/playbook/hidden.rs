@@ -24,9 +24,9 @@ impl Hidden {
     /// in `consul` but addresses and the datacenter, and everything below a key that is called a token, a password or a secret.
     pub(super) fn of(tree: &Tree, source: &str) -> Self {
         let mut hidden = Self::default();
-        let Kind::Map(entries) = &tree.kind else { return hidden };
+        let Kind::Map(entries) = &*tree.kind else { return hidden };
         for (key, value) in entries {
-            match (key.name.as_str(), &value.kind) {
+            match (key.name.as_str(), &*value.kind) {
                 ("secrets", Kind::Map(secrets)) => hidden.secrets(secrets, source),
                 ("secrets", _) | ("consul", Kind::Scalar { .. } | Kind::List(_)) => {
                     hidden.all(value, source);
@@ -47,14 +47,14 @@ impl Hidden {
     fn secrets(&mut self, secrets: &[(Key, Tree)], source: &str) {
         self.bare_keys(secrets, source);
         for (_, secret) in secrets {
-            let Kind::Map(settings) = &secret.kind else {
+            let Kind::Map(settings) = &*secret.kind else {
                 self.all(secret, source);
                 continue;
             };
             self.bare_keys(settings, source);
             for (key, value) in settings {
                 let is_name = matches!(key.name.as_str(), "env" | "file");
-                if !(is_name && matches!(value.kind, Kind::Scalar { .. })) {
+                if !(is_name && matches!(*value.kind, Kind::Scalar { .. })) {
                     self.all(value, source);
                 }
             }
@@ -63,7 +63,7 @@ impl Hidden {
 
     /// Looks for keys that are called after a secret.
     fn called(&mut self, tree: &Tree, source: &str) {
-        match &tree.kind {
+        match &*tree.kind {
             Kind::Scalar { .. } => {}
             Kind::List(items) => items.iter().for_each(|item| self.called(item, source)),
             Kind::Map(entries) => {
@@ -79,7 +79,7 @@ impl Hidden {
     }
 
     fn all(&mut self, tree: &Tree, source: &str) {
-        match &tree.kind {
+        match &*tree.kind {
             // A name that is filled in is no secret.
             Kind::Scalar { text, .. } if text.is_empty() || text.starts_with("${{") => {}
             Kind::Scalar { text, .. } => self.add(tree.span.clone(), text),
@@ -117,7 +117,7 @@ impl Hidden {
 
     /// Takes the value of a place out of a message that quotes it.
     pub(super) fn without_value(&self, message: String, value: &Tree) -> String {
-        match &value.kind {
+        match &*value.kind {
             Kind::Scalar { text, .. } if self.covers(&value.span) => {
                 message.replace(&format!("`{}`", quoted(text)), "`***`")
             }

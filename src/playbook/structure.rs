@@ -66,7 +66,7 @@ impl<'a> Walk<'a> {
     /// Returns the value, or nothing where it is wrong.
     fn read(&mut self, tree: &Tree, schema: &'a Value, key: &Range<usize>) -> Option<Value> {
         let choices = choices(self.schema, schema);
-        match &tree.kind {
+        match &*tree.kind {
             Kind::Map(entries) => match shape(&choices) {
                 Some(shape) => self.map(entries, &shape, &choices, key),
                 None => self.wrong_type(tree, &choices, key),
@@ -108,7 +108,7 @@ impl<'a> Walk<'a> {
 
     fn wrong_type(&mut self, tree: &Tree, choices: &[&Value], key: &Range<usize>) -> Option<Value> {
         let (source, expected) = (self.source, scalar::expected(choices));
-        let found = if matches!(tree.kind, Kind::Map(_)) { "a map" } else { "a list" };
+        let found = if matches!(*tree.kind, Kind::Map(_)) { "a map" } else { "a list" };
         let is_template = source[..tree.span.start].ends_with('$')
             || source.get(tree.span.clone()).is_some_and(|text| text.starts_with("{{"));
         let hint = is_template.then(|| template_hint(source, tree.span.start)).flatten();
@@ -135,7 +135,7 @@ impl<'a> Walk<'a> {
         let mut values = Vec::new();
         for (index, item) in items.iter().enumerate() {
             let _ = write!(self.path, "[{index}]");
-            let place = match &item.kind {
+            let place = match &*item.kind {
                 Kind::Map(entries) if !entries.is_empty() => entries[0].0.span.clone(),
                 _ => item.span.clone(),
             };
@@ -192,7 +192,7 @@ impl<'a> Walk<'a> {
         let tag_of = |schema: &'a Value| schema["properties"][tag]["const"].as_str();
         let tags = || schemas.iter().copied().filter_map(tag_of);
         let given = entries.iter().find(|(key, _)| key.name == tag).map(|(_, tree)| tree);
-        let text = match given.map(|tree| &tree.kind) {
+        let text = match given.map(|tree| &*tree.kind) {
             Some(Kind::Scalar { text, .. }) => text.as_str(),
             Some(Kind::List(_) | Kind::Map(_)) | None => "",
         };
@@ -203,7 +203,7 @@ impl<'a> Walk<'a> {
         let meant = self.meant(entries, tag, text, schemas);
         let length = self.push(tag);
         match given {
-            Some(tree) if matches!(tree.kind, Kind::Scalar { .. }) => {
+            Some(tree) if matches!(*tree.kind, Kind::Scalar { .. }) => {
                 let help = known(text, "it is one of", tags());
                 let message = || format!("unknown {tag} `{}`", quoted(text));
                 self.problem(tree.span.clone(), |problem| problem.helps(help), message);

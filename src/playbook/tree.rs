@@ -1,6 +1,7 @@
-//! What a file says, with the place of every value, so that whoever finds a mistake can point at it.
+//! What a file says, with the place of every value, so that a problem can point at it.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::findings::quoted;
 
@@ -13,7 +14,8 @@ pub(super) const MERGE_KEY: &str = "<<";
 pub(super) struct Tree {
     /// Its bytes in the text; for an alias, the alias.
     pub(super) span: Range<usize>,
-    pub(super) kind: Kind,
+    /// Shared with the aliases of the value.
+    pub(super) kind: Arc<Kind>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -36,12 +38,16 @@ pub(super) struct Key {
 }
 
 impl Tree {
+    pub(super) fn new(span: Range<usize>, kind: Kind) -> Self {
+        Self { span, kind: Arc::new(kind) }
+    }
+
     /// Returns the value at a path like `nodes[1].address`, or what comes nearest to it; the place to point
     /// at, which is the value's, or its key's where the value is a list or a map; and the path so far.
     pub(super) fn locate<'a>(&self, path: &'a str) -> (&Self, Range<usize>, &'a str) {
         let (mut tree, mut span, mut rest) = (self, 0..0, path);
         while !rest.is_empty() {
-            let next = match &tree.kind {
+            let next = match &*tree.kind {
                 Kind::Map(entries) => entry(entries, rest),
                 Kind::List(items) => item(items, rest),
                 Kind::Scalar { .. } => None,
@@ -56,7 +62,7 @@ impl Tree {
 
     /// Returns the word that a value is, or that its first key is.
     pub(super) fn name(&self) -> Option<&str> {
-        match &self.kind {
+        match &*self.kind {
             Kind::Scalar { text, .. } => Some(text),
             Kind::List(_) => None,
             Kind::Map(entries) => entries.first().map(|(key, _)| key.name.as_str()),
@@ -66,7 +72,7 @@ impl Tree {
     /// Returns the place of a part of a scalar's text: exact where the file has the text as it is, else the
     /// whole value.
     pub(super) fn part(&self, source: &str, at: Range<usize>) -> Range<usize> {
-        let Kind::Scalar { text, plain } = &self.kind else {
+        let Kind::Scalar { text, plain } = &*self.kind else {
             return self.span.clone();
         };
         let start = self.span.start + usize::from(!plain);
@@ -85,7 +91,7 @@ fn entry<'a, 'b>(entries: &'a [(Key, Tree)], rest: &'b str) -> Found<'a, 'b> {
     });
     // Of `a` and `a.b`, the longer one is meant.
     let (key, tree, after) = matching.max_by_key(|(key, ..)| key.name.len())?;
-    let pointable = matches!(&tree.kind, Kind::Scalar { .. }) && !tree.span.is_empty();
+    let pointable = matches!(&*tree.kind, Kind::Scalar { .. }) && !tree.span.is_empty();
     let span = if pointable { tree.span.clone() } else { key.span.clone() };
     Some((tree, span, after))
 }
@@ -93,7 +99,7 @@ fn entry<'a, 'b>(entries: &'a [(Key, Tree)], rest: &'b str) -> Found<'a, 'b> {
 fn item<'a, 'b>(items: &'a [Tree], rest: &'b str) -> Found<'a, 'b> {
     let (index, after) = rest.strip_prefix('[')?.split_once(']')?;
     let tree = items.get(index.parse::<usize>().ok()?)?;
-    let span = match &tree.kind {
+    let span = match &*tree.kind {
         // The first key says better which item it is than a whole block does.
         Kind::Map(entries) if !entries.is_empty() => entries[0].0.span.clone(),
         _ => tree.span.clone(),

@@ -1,20 +1,18 @@
 //! Text → tree with the place of every value. It knows YAML and nothing of playbooks.
 //!
-//! The parser's events are first written into one flat list, in which an alias is a copy of what its anchor
-//! stands for: depth, nodes and text are counted there, before anything is built, so that a hostile file
-//! costs no more than a large one. What can be repaired is reported and passed over (duplicate keys, tags);
-//! what cannot be read ends the reading.
-
-mod build;
+//! An alias shares the value of its anchor, so the tree is never larger than the file. What aliases repeat is
+//! counted (depth, values, text), because everything that walks the tree visits it again. Duplicate keys, merge
+//! keys and tags are reported and skipped; text that is not YAML ends the reading.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::ops::Range;
+use std::sync::Arc;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput};
 
-use self::build::{Builder, Item};
-use super::findings::Findings;
-use super::tree::{Tree, template_hint};
+use super::findings::{Findings, quoted};
+use super::tree::{Key, Kind, MERGE_KEY, Tree, template_hint};
 use crate::diagnostic::Problem;
 
 /// Lists and maps inside each other.
@@ -48,27 +46,17 @@ pub(super) fn parse(source: &str, findings: &mut Findings) -> Option<Tree> {
                 .help("YAML files have none; in double quotes it can be written as an escape")
         });
     }
-    let mut reader = Reader::new(source);
-    match reader.read(findings) {
-        Ok(()) if reader.flat.is_empty() => {
-            findings.add(|| Problem::new("the file has no content, only comments"));
-            None
-        }
-        Ok(()) => Builder::new(reader.flat, findings).tree(),
-        Err(problem) => {
-            findings.add(|| *problem);
-            None
-        }
-    }
+    let read = Reader::new(source, findings).read();
+    read.map_err(|problem| findings.add(|| *problem)).ok()
 }
 
 fn is_forbidden(character: char) -> bool {
     character.is_control() && !matches!(character, '\t' | '\n' | '\r' | '\u{85}')
 }
 
-/// What an anchor stands for: a part of the flat list.
-struct Anchor {
-    items: Range<usize>,
+/// How much a value is, with everything in it and all that aliases repeat.
+#[derive(Clone, Copy)]
+struct Size {
     depth: usize,
     nodes: usize,
     text: usize,
@@ -77,19 +65,20 @@ struct Anchor {
 /// A list or map that is not closed yet.
 struct Open {
     anchor: usize,
-    start: usize,
-    nodes: usize,
-    text: usize,
-    deepest: usize,
+    span: Range<usize>,
+    /// A map's keys and values in turn.
+    parts: Vec<Tree>,
+    size: Size,
 }
 
 struct Reader<'a> {
     source: &'a str,
     /// The byte of each character, where that is not the character's number.
     offsets: Option<Vec<usize>>,
-    flat: Vec<Item>,
+    findings: &'a mut Findings,
     open: Vec<Open>,
-    anchors: BTreeMap<usize, Anchor>,
+    anchors: BTreeMap<usize, (Tree, Size)>,
+    root: Option<Tree>,
     nodes: usize,
     text: usize,
 }
@@ -97,21 +86,22 @@ struct Reader<'a> {
 type Fatal = Box<Problem>;
 
 impl<'a> Reader<'a> {
-    fn new(source: &'a str) -> Self {
+    fn new(source: &'a str, findings: &'a mut Findings) -> Self {
         let offsets = (!source.is_ascii())
             .then(|| source.char_indices().map(|(at, _)| at).chain([source.len()]).collect());
         Self {
             source,
             offsets,
-            flat: Vec::new(),
+            findings,
             open: Vec::new(),
             anchors: BTreeMap::new(),
+            root: None,
             nodes: 0,
             text: 0,
         }
     }
 
-    fn read(&mut self, findings: &mut Findings) -> Result<(), Fatal> {
+    fn read(mut self) -> Result<Tree, Fatal> {
         let mut parser: Parser<'a, StrInput<'a>> = Parser::new_from_str(self.source);
         let mut documents = 0;
         while let Some(next) = parser.next_event() {
@@ -128,96 +118,103 @@ impl<'a> Reader<'a> {
                         ));
                     }
                 }
-                Event::Alias(anchor) => self.repeat(anchor, &span)?,
+                Event::Alias(anchor) => {
+                    let Some((tree, size)) = self.anchors.get(&anchor) else {
+                        let message = "an alias inside its own anchor";
+                        return Err(Box::new(Problem::new(message).at(span)));
+                    };
+                    let (kind, size) = (Arc::clone(&tree.kind), *size);
+                    self.count(size, &span)?;
+                    self.add(Tree { span, kind }, size, 0);
+                }
                 Event::Scalar(text, style, anchor, tag) => {
-                    self.refuse_tag(tag.is_some(), &span, findings);
+                    self.refuse_tag(tag.is_some(), &span);
+                    let size = Size { depth: 0, nodes: 1, text: text.len() };
+                    self.count(size, &span)?;
                     let plain = style == ScalarStyle::Plain;
-                    let depth = self.open.len();
-                    let (start, length) = (self.flat.len(), text.len());
-                    self.count(1, length, depth, &span)?;
-                    self.flat.push(Item::Scalar { text: text.into_owned(), plain, span });
-                    let items = start..self.flat.len();
-                    self.remember(anchor, Anchor { items, depth: 0, nodes: 1, text: length });
+                    let kind = Kind::Scalar { text: text.into_owned(), plain };
+                    self.add(Tree::new(span, kind), size, anchor);
                 }
-                Event::SequenceStart(anchor, tag) => {
-                    self.refuse_tag(tag.is_some(), &span, findings);
-                    self.start(anchor, Item::List(span.clone()), &span)?;
+                Event::SequenceStart(anchor, tag) | Event::MappingStart(anchor, tag) => {
+                    self.refuse_tag(tag.is_some(), &span);
+                    let size = Size { depth: 1, nodes: 1, text: 0 };
+                    self.count(size, &span)?;
+                    self.open.push(Open { anchor, span, parts: Vec::new(), size });
                 }
-                Event::MappingStart(anchor, tag) => {
-                    self.refuse_tag(tag.is_some(), &span, findings);
-                    self.start(anchor, Item::Map(span.clone()), &span)?;
-                }
-                Event::SequenceEnd | Event::MappingEnd => self.end(span),
+                Event::SequenceEnd => self.close(|_, items| Kind::List(items)),
+                Event::MappingEnd => self.close(|reader, parts| Kind::Map(reader.entries(parts))),
                 Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
             }
         }
-        Ok(())
+        let empty = || Box::new(Problem::new("the file has no content, only comments"));
+        self.root.ok_or_else(empty)
     }
 
-    fn start(&mut self, anchor: usize, item: Item, span: &Range<usize>) -> Result<(), Fatal> {
-        let deepest = self.open.len() + 1;
-        self.count(1, 0, deepest, span)?;
-        let (nodes, text) = (self.nodes - 1, self.text);
-        self.open.push(Open { anchor, start: self.flat.len(), nodes, text, deepest });
-        self.flat.push(item);
-        Ok(())
+    fn close(&mut self, kind: impl FnOnce(&mut Self, Vec<Tree>) -> Kind) {
+        let Some(mut open) = self.open.pop() else { return };
+        // The parser tells where a block starts; it ends with its last value.
+        let end = open.parts.last().map_or(open.span.end, |last| last.span.end.max(open.span.end));
+        let kind = kind(self, mem::take(&mut open.parts));
+        self.add(Tree::new(open.span.start..end, kind), open.size, open.anchor);
     }
 
-    fn end(&mut self, span: Range<usize>) {
-        self.flat.push(Item::End(span));
-        let Some(open) = self.open.pop() else { return };
-        if let Some(parent) = self.open.last_mut() {
-            parent.deepest = parent.deepest.max(open.deepest);
+    /// Adds a value to the list or map that is open. Anchors count from 1; 0 is none.
+    fn add(&mut self, tree: Tree, size: Size, anchor: usize) {
+        if anchor > 0 {
+            self.anchors.insert(anchor, (tree.clone(), size));
         }
-        let anchor = Anchor {
-            items: open.start..self.flat.len(),
-            depth: open.deepest - self.open.len(),
-            nodes: self.nodes - open.nodes,
-            text: self.text - open.text,
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(tree);
+            return;
         };
-        self.remember(open.anchor, anchor);
+        open.size.depth = open.size.depth.max(size.depth + 1);
+        open.size.nodes += size.nodes;
+        open.size.text += size.text;
+        open.parts.push(tree);
     }
 
-    /// Anchors count from 1; 0 is none.
-    fn remember(&mut self, id: usize, anchor: Anchor) {
-        if id > 0 {
-            self.anchors.insert(id, anchor);
+    /// Returns the entries of a map, without those that have no place in a playbook.
+    fn entries(&mut self, parts: Vec<Tree>) -> Vec<(Key, Tree)> {
+        let mut entries: Vec<(Key, Tree)> = Vec::new();
+        let mut first: BTreeMap<String, Range<usize>> = BTreeMap::new();
+        let mut parts = parts.into_iter();
+        while let (Some(Tree { span, kind }), Some(value)) = (parts.next(), parts.next()) {
+            let Kind::Scalar { text: name, .. } = &*kind else {
+                self.findings.add(|| {
+                    Problem::new("a list or map cannot be a key").at(span).label("not a word")
+                });
+                continue;
+            };
+            if name == MERGE_KEY {
+                let at = span.clone();
+                self.findings.add(|| {
+                    Problem::new("merge keys (`<<`) are not supported").at(at).help(
+                        "write the keys out, or repeat a whole value with `&name` and `*name`",
+                    )
+                });
+            } else if let Some(earlier) = first.get(name) {
+                self.findings.add(|| {
+                    Problem::new(format!("duplicate key `{}`", quoted(name)))
+                        .at(span)
+                        .related(earlier.clone(), "first given here")
+                });
+                continue;
+            } else {
+                first.insert(name.clone(), span.clone());
+            }
+            entries.push((Key { name: name.clone(), span }, value));
         }
-    }
-
-    fn repeat(&mut self, id: usize, span: &Range<usize>) -> Result<(), Fatal> {
-        let Some(Anchor { items, depth, nodes, text }) = self.anchors.get(&id) else {
-            return Err(Box::new(Problem::new("an alias inside its own anchor").at(span.clone())));
-        };
-        let (items, nodes, text, deepest) = (items.clone(), *nodes, *text, self.open.len() + depth);
-        self.count(nodes, text, deepest, span)?;
-        if let Some(open) = self.open.last_mut() {
-            open.deepest = open.deepest.max(deepest);
-        }
-        let copy = self.flat.len();
-        self.flat.extend_from_within(items);
-        match &mut self.flat[copy] {
-            Item::Scalar { span: place, .. }
-            | Item::List(place)
-            | Item::Map(place)
-            | Item::End(place) => *place = span.clone(),
-        }
-        if let Some(Item::End(place)) = self.flat.last_mut() {
-            *place = span.clone();
-        }
-        Ok(())
+        entries
     }
 
     fn count(
         &mut self,
-        nodes: usize,
-        text: usize,
-        deepest: usize,
+        Size { depth, nodes, text }: Size,
         span: &Range<usize>,
     ) -> Result<(), Fatal> {
         self.nodes += nodes;
         self.text += text;
-        let message = if deepest > MAX_DEPTH {
+        let message = if self.open.len() + depth > MAX_DEPTH {
             format!("lists and maps nested more than {MAX_DEPTH} deep")
         } else if self.nodes > MAX_NODES && nodes > 1 {
             format!("more than {MAX_NODES} values, counting what aliases repeat")
@@ -232,13 +229,13 @@ impl<'a> Reader<'a> {
         Err(Box::new(problem.help(RIGHT_FILE)))
     }
 
-    fn refuse_tag(&self, tagged: bool, span: &Range<usize>, findings: &mut Findings) {
+    fn refuse_tag(&mut self, tagged: bool, span: &Range<usize>) {
         if tagged {
             // The event's own place may leave the tag out: it stands before the value.
             let line = self.source[..span.start].rfind('\n').map_or(0, |at| at + 1);
             let tag = self.source[line..span.start].rfind('!');
             let place = tag.map_or(span.clone(), |at| line + at..span.end);
-            findings.add(|| {
+            self.findings.add(|| {
                 Problem::new("tags like `!name` mean nothing in a playbook")
                     .at(place)
                     .help("remove the tag; quote the value if it is to be text")

@@ -60,7 +60,7 @@ impl Check<'_> {
 
 /// Visits every text of the file with its path.
 fn walk(tree: &Tree, path: &str, visit: &mut impl FnMut(&str, &Tree, &str)) {
-    match &tree.kind {
+    match &*tree.kind {
         Kind::Scalar { text, .. } => visit(path, tree, text),
         Kind::List(items) => {
             for (index, item) in items.iter().enumerate() {

@@ -68,7 +68,7 @@ fn hostile_files_end_with_a_clear_error() {
 
 /// Every scalar of a tree: what it says, and what the file says in its place.
 fn scalars<'a>(tree: &'a Tree, source: &'a str, found: &mut Vec<(&'a str, &'a str)>) {
-    match &tree.kind {
+    match &*tree.kind {
         Kind::Scalar { text, .. } => found.push((text, &source[tree.span.clone()])),
         Kind::List(items) => items.iter().for_each(|item| scalars(item, source, found)),
         Kind::Map(entries) => {
