@@ -3,14 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
-use std::path::Path;
 
-use anyhow::{Context, Result};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use anyhow::Result;
 
 use crate::gateway::Gateway;
+use crate::gateway::views::View;
+use crate::json_lines;
 use crate::node::Node;
 use crate::service::record::{Event, Record};
 
@@ -99,12 +97,12 @@ impl Audit {
     pub(crate) fn read(nodes: &[Node], gateways: &[Gateway]) -> Result<Self> {
         let mut views = Vec::new();
         for gateway in gateways {
-            views.push((gateway.name(), read_lines::<View>(&gateway.views_file())?));
+            views.push((gateway.name(), json_lines::read::<View>(&gateway.views_file())?));
         }
         let mut audit = Self::default();
         for node in nodes {
             let address = node.address().to_string();
-            for life in lives(&read_lines(&node.audit_file())?) {
+            for life in lives(&json_lines::read(&node.audit_file())?) {
                 let Some(stop) = life.stop(node.name()) else {
                     continue;
                 };
@@ -159,17 +157,6 @@ impl fmt::Display for Audit {
         }
         Ok(())
     }
-}
-
-/// One line of a gateway's `views.log`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct View {
-    t: u64,
-    worker: Option<u64>,
-    address: Option<String>,
-    routed: Option<bool>,
-    event: Option<String>,
 }
 
 /// The records of one process of the service.
@@ -256,37 +243,4 @@ fn routed(
         .filter(|(_, routed)| *routed)
         .map(|(worker, _)| (worker, stopped, When::AtStop));
     at_stop.chain(later).collect()
-}
-
-/// Returns how many workers of a gateway route to `address` now, by their own notes.
-pub(crate) fn routing(views: &Path, address: &str) -> Result<usize> {
-    let mut workers: BTreeMap<u64, bool> = BTreeMap::new();
-    for view in read_lines::<View>(views)? {
-        match (view.event.as_deref(), view.worker) {
-            (Some("exit"), Some(worker)) => drop(workers.remove(&worker)),
-            (Some("start" | "stop"), _) => workers.clear(),
-            (None, Some(worker)) if view.address.as_deref() == Some(address) => {
-                workers.insert(worker, view.routed == Some(true));
-            }
-            _ => {}
-        }
-    }
-    Ok(workers.values().filter(|routed| **routed).count())
-}
-
-/// Reads a file with one JSON object a line; a file that was never written has none.
-fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => {
-            return Err(error).with_context(|| format!("could not read {}", path.display()));
-        }
-    };
-    text.lines()
-        .map(|line| {
-            serde_json::from_str(line)
-                .with_context(|| format!("{} has a line that is no record: {line}", path.display()))
-        })
-        .collect()
 }

@@ -3,6 +3,8 @@
 mod access;
 mod agents;
 mod checks;
+mod settings;
+mod token;
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
@@ -14,28 +16,19 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::authority::Authority;
 use crate::home::Home;
 use crate::http::{Reply, request_as};
+use crate::part_kind;
 use crate::process::{Contained, Nursery};
-use crate::row;
 use crate::tools;
 use crate::wait::until;
 
 pub use access::Access;
 pub use agents::Agent;
 pub use checks::Check;
-
-/// Where every server answers requests, when they are not guarded by TLS.
-const PORT: u16 = 8500;
+pub(crate) use settings::DNS_PORT;
+use settings::{PORT, SETTINGS};
 
 /// How long an election, or a lone server's start, may take.
 const ELECTION: Duration = Duration::from_secs(30);
-
-/// Where every server answers DNS.
-pub(crate) const DNS_PORT: u16 = 8600;
-
-/// Quick elections, and no traffic that leaves the machine.
-const SETTINGS: &str = "performance { raft_multiplier = 1 } \
-    ports { serf_wan = -1 } \
-    disable_update_check = true";
 
 #[derive(Debug)]
 struct Server {
@@ -68,7 +61,7 @@ impl Consul {
         let authority = (access == Access::Tls)
             .then(|| Authority::create(&home.directory().join("authority")))
             .transpose()?;
-        let servers = row::CONSUL.fill(home, 0..servers, |name, address, _| {
+        let servers = part_kind::CONSUL.start_all(home, 0..servers, |name, address, _| {
             let directory = home.directory().join(&name);
             std::fs::create_dir(&directory)?;
             let settings = access.settings(address, &directory, authority.as_ref())?;

@@ -10,8 +10,8 @@ use rollgate_lab::{Fault, Lab, Load, LoadConfig, until};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::interrupt::Interrupt;
-use crate::shape::Shape;
-use crate::tried::rollgate;
+use crate::lab_options::LabOptions;
+use crate::rollgate_binary::rollgate;
 use crate::up;
 
 /// How long a second's worth of requests may take to be sent.
@@ -24,7 +24,7 @@ pub(crate) struct DemoOptions {
     #[arg(long, value_name = "PATH")]
     rollgate: Option<PathBuf>,
     #[command(flatten)]
-    shape: Shape,
+    lab: LabOptions,
     /// Requests a second, over all gateways; a tenth of them take 800 ms.
     #[arg(long, default_value_t = 300)]
     rate: u32,
@@ -43,7 +43,7 @@ pub(crate) struct DemoOptions {
 pub(crate) fn run(options: &DemoOptions) -> Result<ExitCode> {
     let rollgate = rollgate(options.rollgate.as_deref())?;
     let interrupt = Interrupt::watch()?;
-    let config = options.shape.config();
+    let config = options.lab.config();
     say(&format!(
         "Starting {} SSH hosts, {} gateways and Consul …",
         config.nodes.len(),

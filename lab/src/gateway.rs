@@ -13,19 +13,21 @@ mod program;
 mod rendered;
 mod resolver;
 mod traefik;
+pub(crate) mod views;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 pub use caddy::Caddy;
+use config::PORT;
 pub use config::{ActiveCheck, Follow, GatewayConfig, Include, Source};
 pub use envoy::Envoy;
 use files::Files;
@@ -35,18 +37,11 @@ pub use rendered::{Rendered, Renderer};
 pub use resolver::Resolver;
 pub use traefik::Traefik;
 
-use crate::audit;
+use crate::clock::now_ms;
 use crate::http;
 use crate::process::{Contained, Nursery, children, halt};
 use crate::tools;
 use crate::wait::until;
-
-/// The gateways' name for the pool, and the registry's prefix for it.
-pub(crate) const UPSTREAM: &str = "app";
-pub(crate) const PREFIX: &str = "upstreams/app/";
-
-/// Where every gateway listens on its own address.
-const PORT: u16 = 8000;
 
 /// How long nginx may take to listen, or to replace its workers.
 const START: Duration = Duration::from_secs(10);
@@ -266,12 +261,12 @@ impl Gateway {
     ///
     /// When their notes cannot be read.
     pub fn workers_routing_to(&self, address: &str) -> Result<usize> {
-        audit::routing(&self.views_file(), address)
+        views::routing(&self.views_file(), address)
     }
 
     /// Returns the file in which workers note what they route to.
     pub(crate) fn views_file(&self) -> PathBuf {
-        views_file(&self.directory)
+        views::file(&self.directory)
     }
 
     fn note(&self, event: &str) -> Result<()> {
@@ -288,16 +283,6 @@ impl Gateway {
         file.write_all(format!("{line}\n").as_bytes())?;
         Ok(())
     }
-}
-
-fn views_file(directory: &Path) -> PathBuf {
-    directory.join("views.log")
-}
-
-/// Returns the time as the audit files have it.
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Returns the process id that a process has in its own namespace.

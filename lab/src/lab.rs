@@ -3,21 +3,20 @@
 mod config;
 mod start;
 
+use std::env;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::{env, fs};
 
 use anyhow::{Context, Result};
-use serde_json::Value;
 
 use crate::artifact::{Fault, Release};
 use crate::audit::Audit;
 use crate::consul::{Agent, Consul};
-use crate::gateway::{Caddy, Envoy, Gateway, Haproxy, PREFIX, Rendered, Resolver, Traefik};
+use crate::gateway::{Caddy, Envoy, Gateway, Haproxy, Rendered, Resolver, Traefik};
 use crate::home::Home;
 use crate::node::Node;
-use crate::playbook;
+use crate::pool::PREFIX;
 use crate::process::Nursery;
 use crate::ssh::Client;
 use crate::tools;
@@ -184,29 +183,6 @@ impl Lab {
     pub fn mark(&self, index: usize, down: bool) -> Result<()> {
         let value = if down { UP.replace(r#""down":0"#, r#""down":1"#) } else { UP.to_owned() };
         self.consul.put(&self.registry_key(index)?, &value)
-    }
-
-    /// Writes `app.yaml`, a playbook for this lab, after `edit` has changed it.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be written.
-    pub fn playbook(&self, edit: impl FnOnce(&mut Value)) -> Result<PathBuf> {
-        self.playbook_named("app.yaml", edit)
-    }
-
-    /// Writes a playbook under a name of its own.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be written.
-    pub fn playbook_named(&self, name: &str, edit: impl FnOnce(&mut Value)) -> Result<PathBuf> {
-        let mut playbook = playbook::describe(self);
-        edit(&mut playbook);
-        let path = self.directory().join(name);
-        fs::write(&path, format!("{playbook:#}\n"))
-            .with_context(|| format!("could not write {}", path.display()))?;
-        Ok(path)
     }
 
     /// Returns a command that runs in the lab's directory, without the user's own settings for

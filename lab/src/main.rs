@@ -2,9 +2,9 @@
 
 mod demo;
 mod interrupt;
+mod lab_options;
 mod matrix;
-mod shape;
-mod tried;
+mod rollgate_binary;
 mod up;
 
 use std::process::ExitCode;

@@ -9,9 +9,9 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use rollgate_lab::faults::{Cell, Mishap, Row, Step, page, try_cell};
+use rollgate_lab::faults::{Cell, CellResult, Mishap, Step, page, try_cell};
 
-use crate::tried::rollgate;
+use crate::rollgate_binary::rollgate;
 
 /// Options of `lab faults`.
 #[derive(Args, Debug)]
@@ -57,7 +57,7 @@ pub(crate) fn run(options: &MatrixOptions) -> Result<ExitCode> {
         }
     });
     let mut rows = rows.into_inner().expect("nobody panics while adding");
-    rows.sort_by_key(|row: &Row| cells.iter().position(|cell| *cell == row.cell));
+    rows.sort_by_key(|row: &CellResult| cells.iter().position(|cell| *cell == row.cell));
     let good = rows.iter().filter(|row| row.is_good()).count();
     say(&format!("{good} of {} cells are as they must be", cells.len()));
     if let Some(out) = &options.out {

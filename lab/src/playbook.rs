@@ -1,18 +1,46 @@
 //! A rollgate playbook for a lab, as a JSON value that tests can change before it is written.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::gateway::{
-    Caddy, Envoy, Follow, Gateway, Haproxy, PREFIX, Reach, Rendered, Resolver, Source, Traefik,
-    UPSTREAM,
+    Caddy, Envoy, Follow, Gateway, Haproxy, Reach, Rendered, Resolver, Source, Traefik,
 };
 use crate::lab::Lab;
+use crate::pool::{PREFIX, UPSTREAM};
 use crate::wire::through;
 
+impl Lab {
+    /// Writes `app.yaml`, a playbook for this lab, after `edit` has changed it.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn playbook(&self, edit: impl FnOnce(&mut Value)) -> Result<PathBuf> {
+        self.playbook_named("app.yaml", edit)
+    }
+
+    /// Writes a playbook under a name of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn playbook_named(&self, name: &str, edit: impl FnOnce(&mut Value)) -> Result<PathBuf> {
+        let mut playbook = describe(self);
+        edit(&mut playbook);
+        let path = self.directory().join(name);
+        fs::write(&path, format!("{playbook:#}\n"))
+            .with_context(|| format!("could not write {}", path.display()))?;
+        Ok(path)
+    }
+}
+
 /// Returns the playbook that fits this lab as it was started.
-pub(crate) fn describe(lab: &Lab) -> Value {
+fn describe(lab: &Lab) -> Value {
     let nodes: Vec<Value> = lab
         .nodes
         .iter()

@@ -1,18 +1,16 @@
 //! The demo service: a small HTTP server that stops gracefully, tells its version in a header,
 //! and can be told to misbehave in the ways services do.
 
+mod options;
 pub(crate) mod record;
 mod routes;
 mod state;
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,54 +18,12 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+pub use options::{FaultName, ServiceOptions};
 use record::{Event, Recorder};
 use state::State;
 
 /// How long the server waits for the next request of an idle connection, or the rest of one.
 const IDLE: Duration = Duration::from_secs(300);
-
-/// The faults by the names of the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FaultName {
-    /// No fault.
-    None,
-    /// `/ping` answers 503 for ever.
-    NeverReady,
-    /// Prints a reason and exits at once.
-    CrashOnStart,
-    /// Exits after a while.
-    ReadyThenCrash,
-    /// Goes on after SIGTERM.
-    IgnoreTerm,
-    /// Leaves a process behind that keeps the port.
-    KeepsPort,
-}
-
-/// Options of `lab service`.
-#[derive(Args, Clone, Debug)]
-pub struct ServiceOptions {
-    /// The version to tell in `X-App-Version`.
-    #[arg(long)]
-    pub version: String,
-    /// The address to serve on.
-    #[arg(long, value_name = "IP:PORT")]
-    pub listen: SocketAddr,
-    /// A file to append notes for the auditor to.
-    #[arg(long, value_name = "FILE")]
-    pub audit: Option<PathBuf>,
-    /// How to misbehave.
-    #[arg(long, value_enum, default_value = "none")]
-    pub fault: FaultName,
-    /// When `ready-then-crash` crashes, in milliseconds after it listens.
-    #[arg(long, value_name = "MS", default_value_t = 1000)]
-    pub crash_after: u64,
-    /// How long to wait before listening, in milliseconds.
-    #[arg(long, value_name = "MS", default_value_t = 0)]
-    pub start_delay: u64,
-    /// How long to wait before exiting, in milliseconds after the last request.
-    #[arg(long, value_name = "MS", default_value_t = 0)]
-    pub stop_delay: u64,
-}
 
 /// Runs the service until it is told to stop, and returns its exit status.
 ///

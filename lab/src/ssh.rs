@@ -3,12 +3,11 @@
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use crate::node::{Node, SSH_PORT};
-use crate::tools;
+use crate::ssh_key;
 use crate::wire::entrance;
 
 /// Files that `ssh -F` needs to reach the nodes.
@@ -21,7 +20,7 @@ pub(crate) struct Client {
 impl Client {
     /// Makes the client's key in the lab's directory. With wires, nodes are reached by theirs.
     pub(crate) fn create(directory: &Path, wired: bool) -> Result<Self> {
-        generate_key(&directory.join("id"), "lab")?;
+        ssh_key::generate(&directory.join("id"), "lab")?;
         Ok(Self { directory: directory.to_owned(), wired })
     }
 
@@ -86,16 +85,6 @@ impl Client {
     fn known_hosts(&self) -> PathBuf {
         self.directory.join("known_hosts")
     }
-}
-
-/// Makes a key pair without a passphrase at `path` and `path.pub`.
-pub(crate) fn generate_key(path: &Path, comment: &str) -> Result<()> {
-    tools::run(
-        Command::new(tools::find("ssh-keygen")?)
-            .args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"])
-            .arg(path),
-    )
-    .map(|_| ())
 }
 
 fn host_pattern(node: &Node) -> String {

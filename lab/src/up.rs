@@ -14,13 +14,13 @@ use rollgate_lab::{Gateway, Lab, Node};
 use serde_json::json;
 
 use crate::interrupt::Interrupt;
-use crate::shape::Shape;
+use crate::lab_options::LabOptions;
 
 /// Options of `lab up`.
 #[derive(Args, Debug)]
 pub(crate) struct UpOptions {
     #[command(flatten)]
-    shape: Shape,
+    lab: LabOptions,
     /// Tell where everything is as JSON, on one line.
     #[arg(long)]
     json: bool,
@@ -29,7 +29,7 @@ pub(crate) struct UpOptions {
 /// Starts the lab and stays until it is told to end.
 pub(crate) fn run(options: &UpOptions) -> Result<ExitCode> {
     let interrupt = Interrupt::watch()?;
-    let lab = Lab::start(options.shape.config())?;
+    let lab = Lab::start(options.lab.config())?;
     let playbook = prepare(&lab)?;
     if options.json {
         tell_json(&lab, &playbook);

@@ -3,21 +3,15 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use anyhow::{Context, Result};
 
-use super::Consul;
 use crate::authority::Authority;
-use crate::gateway::PREFIX;
 
 /// Where https:// is served.
-const HTTPS_PORT: u16 = 8501;
+pub(super) const HTTPS_PORT: u16 = 8501;
 
 /// The token that may do everything.
 const MANAGEMENT: &str = "6f3c1d52-3c0e-4d0b-9a53-0c5d2a7f4e91";
-
-/// The token of whoever brings none.
-const ANONYMOUS: &str = "00000000-0000-0000-0000-000000000002";
 
 /// How Consul is guarded, and by which ways it is reached besides plain HTTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,58 +66,7 @@ impl Access {
     }
 }
 
-fn socket(directory: &Path) -> PathBuf {
+/// Returns the unix socket of the server in a directory, for [`Access::Socket`].
+pub(super) fn socket(directory: &Path) -> PathBuf {
     directory.join("http.sock")
-}
-
-impl Consul {
-    /// Returns every server's `https://ip:port`, for [`Access::Tls`].
-    #[must_use]
-    pub fn https_addresses(&self) -> Vec<String> {
-        let url = |address: &Ipv4Addr| format!("https://{address}:{HTTPS_PORT}");
-        self.servers.iter().map(|server| url(&server.address)).collect()
-    }
-
-    /// Returns every server's `unix:///path`, for [`Access::Socket`].
-    #[must_use]
-    pub fn socket_addresses(&self) -> Vec<String> {
-        let url = |directory: &Path| format!("unix://{}", socket(directory).display());
-        self.servers.iter().map(|server| url(&server.directory)).collect()
-    }
-
-    /// Returns whose certificates Consul trusts and has, for [`Access::Tls`].
-    #[must_use]
-    pub fn authority(&self) -> Option<&Authority> {
-        self.authority.as_ref()
-    }
-
-    /// Makes a token with a policy of these rules, for [`Access::Acl`].
-    ///
-    /// # Errors
-    ///
-    /// When Consul does not take the rules, or there is such a policy.
-    pub fn token(&self, policy: &str, rules: &str) -> Result<String> {
-        self.tell("v1/acl/policy", &json!({ "Name": policy, "Rules": rules }))?;
-        let token = self.tell("v1/acl/token", &json!({ "Policies": [{ "Name": policy }] }))?;
-        let secret = token["SecretID"].as_str();
-        secret.map(ToOwned::to_owned).context("Consul made a token without a secret")
-    }
-
-    /// Lets gateways, which have no token, read what they follow.
-    pub(crate) fn let_gateways_read(&self) -> Result<()> {
-        if self.access != Access::Acl {
-            return Ok(());
-        }
-        let rules = format!("key_prefix \"{PREFIX}\" {{ policy = \"read\" }}");
-        self.tell("v1/acl/policy", &json!({ "Name": "gateways", "Rules": rules }))?;
-        let policies = json!({ "Policies": [{ "Name": "gateways" }] });
-        self.tell(&format!("v1/acl/token/{ANONYMOUS}"), &policies).map(|_| ())
-    }
-
-    /// Sends something that must be accepted, and returns the answer.
-    fn tell(&self, path: &str, body: &Value) -> Result<Value> {
-        let reply = self.insist("PUT", path, &body.to_string())?;
-        ensure!(reply.status == 200, "Consul: PUT {path}: {} {}", reply.status, reply.body);
-        serde_json::from_str(&reply.body).with_context(|| format!("Consul's answer to {path}"))
-    }
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{Check, PORT, SETTINGS};
-use crate::gateway::UPSTREAM;
+use super::checks::Check;
+use super::settings::{PORT, SETTINGS};
 use crate::http::{Reply, request};
+use crate::pool::UPSTREAM;
 use crate::process::{Contained, Nursery};
 use crate::tools;
 use crate::wait::until;

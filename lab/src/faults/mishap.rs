@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::Step;
+use super::step::Step;
 use crate::lab::{Lab, LabConfig};
 use crate::node::NodeConfig;
 

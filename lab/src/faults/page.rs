@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Cell, Mishap, Row, Step};
+use super::cell::Cell;
+use super::cell_result::CellResult;
+use super::mishap::Mishap;
+use super::step::Step;
 
 const HEAD: &str = "\
 # Faults at every step
@@ -30,7 +33,7 @@ type Entries = BTreeMap<(usize, usize), Entry>;
 
 /// Returns the page: what became of the cells that were tried, and the others as `before`, the page so far, has them.
 #[must_use]
-pub fn page(tried: &[Cell], rows: &[Row], before: &str) -> String {
+pub fn page(tried: &[Cell], rows: &[CellResult], before: &str) -> String {
     let mut entries = read(before);
     for cell in tried {
         entries.remove(&place(*cell));
@@ -45,7 +48,7 @@ fn place(cell: Cell) -> (usize, usize) {
     (mishap.unwrap_or_default(), step.unwrap_or_default())
 }
 
-fn entry(row: &Row) -> Entry {
+fn entry(row: &CellResult) -> Entry {
     let mark = if row.is_good() { "" } else { " ✗" };
     let wrong = (!row.is_good()).then(|| row.objections.join("; "));
     Entry { codes: format!("{}{mark}", row.codes()), line: line(row), wrong }
@@ -120,7 +123,7 @@ fn write(entries: &Entries) -> String {
     page
 }
 
-fn line(row: &Row) -> String {
+fn line(row: &CellResult) -> String {
     let code = |code: Option<i32>| code.map_or("killed".to_owned(), |code| code.to_string());
     let nodes: Vec<_> = row.nodes.iter().map(ToString::to_string).collect();
     format!(
@@ -140,10 +143,10 @@ fn line(row: &Row) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cell, Mishap, Row, Step, page};
+    use super::{Cell, CellResult, Mishap, Step, page};
 
-    fn row(mishap: Mishap, step: Step, objections: &[&str]) -> Row {
-        Row {
+    fn row(mishap: Mishap, step: Step, objections: &[&str]) -> CellResult {
+        CellResult {
             cell: Cell { mishap, step },
             code: Some(20),
             result: "failed".into(),

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::mishap::{Place, Then};
-use super::seen::{self, NodeSeen};
-use super::told;
-use super::{Cell, Mishap, Row};
+use super::cell::Cell;
+use super::cell_result::CellResult;
+use super::mishap::{Mishap, Place, Then};
+use super::observed_node::{self, ObservedNode};
+use super::report_checks;
 use crate::artifact::Fault;
 use crate::audit::{Audit, Ending};
 use crate::gateway::GatewayConfig;
@@ -43,12 +44,12 @@ const RATE: u32 = 80;
 /// # Errors
 ///
 /// When the lab itself fails.
-pub fn try_cell(rollgate: &Path, cell: Cell) -> Result<Row> {
+pub fn try_cell(rollgate: &Path, cell: Cell) -> Result<CellResult> {
     let mut config = LabConfig::new(3, vec![gateway(), gateway()]);
     cell.mishap.prepare(&mut config);
     let mut lab = Lab::start(config)?;
     let tried = Trial::prepare(&lab, rollgate, cell)?.run(&mut lab);
-    if !tried.as_ref().is_ok_and(Row::is_good) {
+    if !tried.as_ref().is_ok_and(CellResult::is_good) {
         lab.keep();
     }
     tried
@@ -94,7 +95,7 @@ impl Trial {
         Ok(Self { cell, rollgate: rollgate.to_owned(), playbook, objections: Vec::new() })
     }
 
-    fn run(mut self, lab: &mut Lab) -> Result<Row> {
+    fn run(mut self, lab: &mut Lab) -> Result<CellResult> {
         let Cell { mishap, step } = self.cell;
         let victim = mishap.victim(step, lab);
         let targets = lab.gateways.iter().map(|gateway| gateway.url("")).collect();
@@ -113,19 +114,20 @@ impl Trial {
         if !mishap.allows(ended.code, step) {
             self.objections.push(format!("{:?} is no exit code for this", ended.code));
         }
-        let nodes = self.compare(lab, "the report", &told::by_report(&ended.report), false)?;
+        let nodes =
+            self.compare(lab, "the report", &report_checks::by_report(&ended.report), false)?;
         if mishap.lasts().is_none() {
             mishap.heal(lab)?;
         }
         let status = lab.run(&self.rollgate, &["status", &self.playbook, "--output", "jsonl"])?;
-        let status = told::by_status(&String::from_utf8_lossy(&status.stdout));
+        let status = report_checks::by_status(&String::from_utf8_lossy(&status.stdout));
         self.compare(lab, "status", &status, true)?;
         let then = self.go_on(lab)?;
         let same_end = self.is_undisturbed_end(lab);
         let (totals, audit) = (load.stop(), lab.audit()?);
         let (failed_by_fault, failed) = self.judge_requests(&totals, victim.as_deref());
         let cut = self.judge_audit(&audit, lab);
-        Ok(Row {
+        Ok(CellResult {
             cell: self.cell,
             code: ended.code,
             result: ended.result,
@@ -222,24 +224,24 @@ impl Trial {
         &mut self,
         lab: &Lab,
         who: &str,
-        told: &[told::NodeTold],
+        told: &[report_checks::ReportedNode],
         all: bool,
-    ) -> Result<Vec<NodeSeen>> {
+    ) -> Result<Vec<ObservedNode>> {
         let mut contradictions = Vec::new();
         let agreed = until("what is told to be seen", SETTLING, || {
-            let seen = seen::look(lab)?;
+            let seen = observed_node::look(lab)?;
             if !told.is_empty() || all {
-                contradictions = told::contradictions(told, &seen, OLD, NEW);
+                contradictions = report_checks::contradictions(told, &seen, OLD, NEW);
             }
             Ok(contradictions.is_empty().then_some(seen))
         });
         if all {
-            let gaps = told::gaps(told).into_iter();
+            let gaps = report_checks::gaps(told).into_iter();
             self.objections.extend(gaps.map(|name| format!("{who}: {name} is not known")));
         }
         let contradictions = contradictions.into_iter();
         self.objections.extend(contradictions.map(|problem| format!("{who}: {problem}")));
-        agreed.or_else(|_| seen::look(lab))
+        agreed.or_else(|_| observed_node::look(lab))
     }
 
     /// Goes on or back, from the place that the cell says.
@@ -276,7 +278,7 @@ impl Trial {
         };
         let mut nodes = Vec::new();
         let same = until("the undisturbed end", SETTLING, || {
-            nodes = seen::look(lab)?;
+            nodes = observed_node::look(lab)?;
             Ok(nodes.iter().all(|node| node.serves(version)).then_some(()))
         });
         if let Err(error) = &same {

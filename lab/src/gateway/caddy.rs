@@ -12,9 +12,10 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
+use super::config::PORT;
 use super::program::Program;
-use super::{PORT, UPSTREAM};
 use crate::http;
+use crate::pool::UPSTREAM;
 use crate::tools;
 use crate::wait::until;
 

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Where every gateway listens on its own address.
+pub(super) const PORT: u16 = 8000;
+
 /// How a gateway's workers learn of a change in the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Follow {

@@ -9,8 +9,9 @@ use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use super::config::{Follow, GatewayConfig, Include, Source};
-use super::{PREFIX, UPSTREAM, views_file};
+use super::views;
 use crate::consul::DNS_PORT;
+use crate::pool::{PREFIX, UPSTREAM};
 
 const LUA: [(&str, &str); 8] = [
     ("balance", include_str!("lua/balance.lua")),
@@ -100,7 +101,7 @@ impl Files<'_> {
             "interval_ms": milliseconds(interval),
             "include": self.directory.join("include.json"),
             "include_is_static": self.config.include == Include::Static,
-            "views": views_file(self.directory),
+            "views": views::file(self.directory),
             "worker_header": self.config.worker_header,
         });
         // Without a check there is no such field: Lua takes a JSON null for true.

@@ -14,8 +14,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rustix::process::Signal;
 
+use super::config::PORT;
 use super::program::Program;
-use super::{PORT, UPSTREAM};
+use crate::pool::UPSTREAM;
 use crate::tools;
 use crate::wait::until;
 

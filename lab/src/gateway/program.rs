@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::PORT;
+use super::config::PORT;
 use crate::http;
 use crate::process::{Contained, Nursery};
 use crate::wait::until;

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{PORT, UPSTREAM};
+use super::config::PORT;
 use crate::http;
 use crate::node::Node;
+use crate::pool::UPSTREAM;
 use crate::tools;
 use crate::wait::until;
 

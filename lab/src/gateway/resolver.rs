@@ -8,9 +8,10 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 
+use super::config::PORT;
 use super::program::Program;
-use super::{PORT, UPSTREAM};
 use crate::http;
+use crate::pool::UPSTREAM;
 use crate::tools;
 
 /// Where clients reach it without its looking into what passes.

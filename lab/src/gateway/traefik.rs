@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::config::PORT;
 use super::program::Program;
-use super::{PORT, UPSTREAM};
+use crate::pool::UPSTREAM;
 use crate::tools;
 
 /// Where rollgate reaches it.

@@ -8,13 +8,12 @@ use anyhow::{Context, Result};
 
 use super::{Lab, LabConfig, UP};
 use crate::consul::{Agent, Consul, DNS_PORT};
-use crate::gateway::{
-    Caddy, Envoy, Gateway, Haproxy, PREFIX, Program, Rendered, Resolver, Traefik,
-};
+use crate::gateway::{Caddy, Envoy, Gateway, Haproxy, Program, Rendered, Resolver, Traefik};
 use crate::home::Home;
 use crate::node::Node;
+use crate::part_kind;
+use crate::pool::PREFIX;
 use crate::process::Nursery;
-use crate::row;
 use crate::ssh::Client;
 use crate::tools;
 use crate::wire::Wires;
@@ -39,14 +38,15 @@ impl Lab {
         fs::copy(tools::lab_binary()?, directory.join("bin/lab"))
             .context("could not copy the lab binary")?;
         let client = Client::create(directory, config.wired)?;
-        let mut nodes = row::NODE.fill(&home, mem::take(&mut config.nodes), |name, ip, node| {
-            let installed = node.release.clone().unwrap_or_else(|| config.service.clone());
-            let archive = installed.pack(&directory.join("dist"))?;
-            let installed = (installed, &*archive);
-            let mut node = Node::prepare(&nursery, directory, name, ip, node, installed)?;
-            node.boot()?;
-            Ok(node)
-        })?;
+        let mut nodes =
+            part_kind::NODE.start_all(&home, mem::take(&mut config.nodes), |name, ip, node| {
+                let installed = node.release.clone().unwrap_or_else(|| config.service.clone());
+                let archive = installed.pack(&directory.join("dist"))?;
+                let installed = (installed, &*archive);
+                let mut node = Node::prepare(&nursery, directory, name, ip, node, installed)?;
+                node.boot()?;
+                Ok(node)
+            })?;
         client.write_config(&nodes)?;
         client.write_known_hosts(&nodes)?;
 
@@ -103,28 +103,32 @@ impl Lab {
         let dns: Vec<SocketAddr> = dns.collect();
         let asked = *dns.first().context("there is no Consul server")?;
 
-        self.gateways = row::GATEWAY.fill(home, config.gateways, |name, ip, config| {
-            let lists = (&servers[..], &nodes[..]);
-            let mut gateway = Gateway::prepare(nursery, lab, name, ip, config, lists)?;
-            gateway.start()?;
-            Ok(gateway)
-        })?;
-        self.haproxies = row::HAPROXY.fill(home, config.haproxies, |name, ip, config| {
-            Haproxy::start(program(name, ip)?, folder()?, config, (nodes.clone(), dns.clone()))
-        })?;
-        self.caddies = row::CADDY.fill(home, 0..config.caddies, |name, ip, _| {
+        self.gateways =
+            part_kind::GATEWAY.start_all(home, config.gateways, |name, ip, config| {
+                let lists = (&servers[..], &nodes[..]);
+                let mut gateway = Gateway::prepare(nursery, lab, name, ip, config, lists)?;
+                gateway.start()?;
+                Ok(gateway)
+            })?;
+        self.haproxies =
+            part_kind::HAPROXY.start_all(home, config.haproxies, |name, ip, config| {
+                Haproxy::start(program(name, ip)?, folder()?, config, (nodes.clone(), dns.clone()))
+            })?;
+        self.caddies = part_kind::CADDY.start_all(home, 0..config.caddies, |name, ip, _| {
             Caddy::start(program(name, ip)?, (&nodes, config.agents.then_some(asked)))
         })?;
-        self.envoys = row::ENVOY.fill(home, 0..config.envoys, |name, ip, _| {
+        self.envoys = part_kind::ENVOY.start_all(home, 0..config.envoys, |name, ip, _| {
             Envoy::start(program(name, ip)?, folder()?, &nodes)
         })?;
-        self.resolvers = row::RESOLVER.fill(home, 0..config.resolvers, |name, ip, _| {
-            Resolver::start(program(name, ip)?, asked)
-        })?;
-        self.rendered = row::RENDERED.fill(home, &config.rendered, |name, ip, renderer| {
-            Rendered::start(name, ip, renderer, &self.nodes, server)
-        })?;
-        self.traefiks = row::TRAEFIK.fill(home, 0..config.traefiks, |name, ip, _| {
+        self.resolvers =
+            part_kind::RESOLVER.start_all(home, 0..config.resolvers, |name, ip, _| {
+                Resolver::start(program(name, ip)?, asked)
+            })?;
+        self.rendered =
+            part_kind::RENDERED.start_all(home, &config.rendered, |name, ip, renderer| {
+                Rendered::start(name, ip, renderer, &self.nodes, server)
+            })?;
+        self.traefiks = part_kind::TRAEFIK.start_all(home, 0..config.traefiks, |name, ip, _| {
             let catalog = config.agents.then(|| server.replace("http://", ""));
             Traefik::start(program(name, ip)?, folder()?, (&nodes, catalog))
         })?;

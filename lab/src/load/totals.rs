@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::Uri;
 use serde::Serialize;
 
-use crate::gateway::now_ms;
+use crate::clock::now_ms;
 
 /// How many failures are kept in full.
 const KEPT_FAILURES: usize = 20;

@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::artifact::directory_name;
-use crate::ssh::generate_key;
+use crate::ssh_key;
 use crate::tools;
 
 /// The user and group id of `deploy`, far from what a machine gives its own users.
@@ -66,7 +66,7 @@ impl Layout<'_> {
     }
 
     fn write_sshd(&self) -> Result<()> {
-        generate_key(&self.directory.join("host_key"), self.name)?;
+        ssh_key::generate(&self.directory.join("host_key"), self.name)?;
         let authorized = self.directory.join("authorized_keys");
         fs::copy(self.client_key, &authorized)?;
         fs::set_permissions(&authorized, Permissions::from_mode(0o644))?;

@@ -8,7 +8,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response, StatusCode};
 use serde_json::json;
 
-use super::FaultName;
+use super::options::FaultName;
 use super::state::State;
 
 /// What `/ping` says in a service that never gets ready.

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
-use super::ServiceOptions;
+use super::options::ServiceOptions;
 use super::record::{Event, Recorder};
-use crate::gateway::now_ms;
+use crate::clock::now_ms;
 
 /// Shared by all connections.
 #[derive(Debug)]

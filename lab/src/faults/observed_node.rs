@@ -9,7 +9,7 @@ use crate::lab::Lab;
 
 /// A node as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeSeen {
+pub struct ObservedNode {
     /// Its name.
     pub name: String,
     /// The version that answers; none when nobody does.
@@ -24,7 +24,7 @@ pub struct NodeSeen {
     pub gateways: usize,
 }
 
-impl NodeSeen {
+impl ObservedNode {
     /// Returns whether it serves the users with this version.
     #[must_use]
     pub fn serves(&self, version: &str) -> bool {
@@ -40,7 +40,7 @@ impl NodeSeen {
     }
 }
 
-impl fmt::Display for NodeSeen {
+impl fmt::Display for ObservedNode {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.version {
             Some(version) => write!(formatter, "{version}")?,
@@ -60,7 +60,7 @@ impl fmt::Display for NodeSeen {
 }
 
 /// Looks at every node.
-pub(super) fn look(lab: &Lab) -> Result<Vec<NodeSeen>> {
+pub(super) fn look(lab: &Lab) -> Result<Vec<ObservedNode>> {
     let consul = (0..lab.consul.ips().len()).any(|server| lab.consul.is_running(server));
     let mut seen = Vec::new();
     for (index, node) in lab.nodes.iter().enumerate() {
@@ -74,7 +74,7 @@ pub(super) fn look(lab: &Lab) -> Result<Vec<NodeSeen>> {
             workers += all;
             gateways += usize::from(some == all);
         }
-        seen.push(NodeSeen {
+        seen.push(ObservedNode {
             name: node.name().to_owned(),
             version: node.version(),
             down,

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::seen::NodeSeen;
+use super::observed_node::ObservedNode;
 
 /// A node as it is told; what is told to be unknown is left open.
 #[derive(Clone, Debug, Default)]
-pub(super) struct NodeTold {
+pub(super) struct ReportedNode {
     name: String,
     version: Option<String>,
     healthy: Option<bool>,
@@ -17,7 +17,7 @@ pub(super) struct NodeTold {
 }
 
 /// Reads the table of the report at the end; there is none after a release that was done, or that never began.
-pub(super) fn by_report(text: &str) -> Vec<NodeTold> {
+pub(super) fn by_report(text: &str) -> Vec<ReportedNode> {
     const HEADINGS: [&str; 6] = ["NODE ", "VERSION", "PROCESS", "KEY", "GATEWAYS", "STATE"];
     let mut lines = text.lines();
     let Some(heading) = lines.find(|line| HEADINGS.iter().all(|heading| line.contains(heading)))
@@ -31,7 +31,7 @@ pub(super) fn by_report(text: &str) -> Vec<NodeTold> {
             let end = starts.get(index + 1).copied().unwrap_or(line.len());
             line.get(starts[index]..end.min(line.len())).unwrap_or_default().trim().to_owned()
         };
-        nodes.push(NodeTold {
+        nodes.push(ReportedNode {
             name: cell(0),
             version: Some(cell(1)).filter(|version| version != "?"),
             healthy: health(&cell(2)),
@@ -48,7 +48,7 @@ pub(super) fn by_report(text: &str) -> Vec<NodeTold> {
 }
 
 /// Reads what `status --output jsonl` tells.
-pub(super) fn by_status(lines: &str) -> Vec<NodeTold> {
+pub(super) fn by_status(lines: &str) -> Vec<ReportedNode> {
     let events = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let text = |value: &Value| value.as_str().map(str::to_owned);
     events
@@ -57,7 +57,7 @@ pub(super) fn by_status(lines: &str) -> Vec<NodeTold> {
             let data = &event["data"];
             let routed = data["routed"].as_object();
             let known = routed.filter(|routed| routed.values().all(Value::is_boolean));
-            NodeTold {
+            ReportedNode {
                 name: text(&event["node"]).unwrap_or_default(),
                 version: text(&data["version"]),
                 healthy: health(data["process"].as_str().unwrap_or_default()),
@@ -91,8 +91,8 @@ fn gateways(words: &str) -> Option<usize> {
 
 /// Returns where what is told is not what is seen.
 pub(super) fn contradictions(
-    told: &[NodeTold],
-    seen: &[NodeSeen],
+    told: &[ReportedNode],
+    seen: &[ObservedNode],
     old: &str,
     new: &str,
 ) -> Vec<String> {
@@ -137,15 +137,16 @@ pub(super) fn contradictions(
 }
 
 /// Returns whose state is not told, or told to be unknown.
-pub(super) fn gaps(told: &[NodeTold]) -> Vec<String> {
-    let open =
-        |told: &&NodeTold| told.healthy.is_none() || told.down.is_none() || told.gateways.is_none();
+pub(super) fn gaps(told: &[ReportedNode]) -> Vec<String> {
+    let open = |told: &&ReportedNode| {
+        told.healthy.is_none() || told.down.is_none() || told.gateways.is_none()
+    };
     told.iter().filter(open).map(|told| told.name.clone()).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{NodeSeen, by_report, by_status, contradictions, gaps};
+    use super::{ObservedNode, by_report, by_status, contradictions, gaps};
 
     const REPORT: &str = "\
 Nodes
@@ -155,8 +156,8 @@ Nodes
         Users are served by 1 of 2 nodes (min 1): 1 on 1.
 ";
 
-    fn seen(name: &str, version: Option<&str>, down: bool, routing: usize) -> NodeSeen {
-        NodeSeen {
+    fn seen(name: &str, version: Option<&str>, down: bool, routing: usize) -> ObservedNode {
+        ObservedNode {
             name: name.to_owned(),
             version: version.map(str::to_owned),
             down: Some(down),

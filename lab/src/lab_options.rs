@@ -1,4 +1,4 @@
-//! Command line options for the shape of a lab, shared by `demo` and `up`.
+//! Command line options for what a lab consists of, shared by `demo` and `up`.
 
 use clap::{Args, ValueEnum};
 use rollgate_lab::{GatewayConfig, LabConfig};
@@ -16,7 +16,7 @@ pub(crate) enum FollowName {
 
 /// What the lab consists of.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Shape {
+pub(crate) struct LabOptions {
     /// SSH hosts, each with the demo service.
     #[arg(long, default_value_t = 3)]
     nodes: usize,
@@ -40,8 +40,8 @@ pub(crate) struct Shape {
     consul: u8,
 }
 
-impl Shape {
-    /// Returns the lab of this shape.
+impl LabOptions {
+    /// Returns the lab of these options.
     pub(crate) fn config(&self) -> LabConfig {
         let gateway = match self.follow {
             FollowName::Upsync => GatewayConfig::upsync(self.workers, self.interval),

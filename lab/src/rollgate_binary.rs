@@ -1,4 +1,4 @@
-//! The rollgate that is tried.
+//! The rollgate binary under test.
 
 use std::env;
 use std::path::{Path, PathBuf};

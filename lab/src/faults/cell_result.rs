@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::Cell;
-use super::seen::NodeSeen;
+use super::cell::Cell;
+use super::observed_node::ObservedNode;
 
 /// What became of one cell.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct CellResult {
     /// Which one.
     pub cell: Cell,
     /// The release's exit code; none when it was killed.
@@ -17,7 +17,7 @@ pub struct Row {
     /// How long it took, in seconds.
     pub seconds: f64,
     /// Every node at its end, while a lasting fault still lasts.
-    pub nodes: Vec<NodeSeen>,
+    pub nodes: Vec<ObservedNode>,
     /// Failed requests that belong to the fault itself: sent to the part that it took away.
     pub failed_by_fault: u64,
     /// All other failed requests.
@@ -32,7 +32,7 @@ pub struct Row {
     pub objections: Vec<String>,
 }
 
-impl Row {
+impl CellResult {
     /// Returns the exit codes, as a shell would tell them: `0`, `20, then 0`.
     #[must_use]
     pub fn codes(&self) -> String {
@@ -51,7 +51,7 @@ impl Row {
     }
 }
 
-impl fmt::Display for Row {
+impl fmt::Display for CellResult {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nodes: Vec<_> = self.nodes.iter().map(ToString::to_string).collect();
         write!(
