@@ -12,11 +12,11 @@ use annotate_snippets::{
     Annotation, AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::excerpt::{Lines, Window, window};
 use crate::secret::{self, literal};
-use crate::{release, text};
+use crate::text;
 
 /// A file as it was read: its name as the user gave it, and its text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -134,20 +134,21 @@ impl Invalid {
         }
     }
 
-    /// Tells a program each problem with its place, counted from 1.
-    pub fn tell(&self, lines: &mut release::Lines) {
+    /// Describes each problem for a program, with its place counted from 1.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<Value> {
         let text = Lines::new(&self.source.text);
         let place = |span: &Range<usize>| {
             let (line, column) = text.position(span.start);
             (line + 1, column + 1)
         };
-        for problem in &self.problems {
+        let describe = |problem: &Problem| {
             let (line, column) = problem.span.as_ref().map(place).unzip();
             let related = problem.related.iter().map(|(span, message)| {
                 let (line, column) = place(span);
                 json!({ "line": line, "column": column, "message": message })
             });
-            let data = json!({
+            json!({
                 "file": self.source.name,
                 "line": line,
                 "column": column,
@@ -156,9 +157,9 @@ impl Invalid {
                 "label": problem.label,
                 "help": problem.help,
                 "related": related.collect::<Vec<_>>(),
-            });
-            lines.tell("check.problem", None, None, data);
-        }
+            })
+        };
+        self.problems.iter().map(describe).collect()
     }
 }
 

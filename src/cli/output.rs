@@ -73,7 +73,9 @@ pub(super) fn refuse(refusal: Refusal, global: &Global) -> Exit {
     }
     let mut lines = lines();
     if let Some(invalid) = &refusal.invalid {
-        invalid.tell(&mut lines);
+        for problem in invalid.to_json() {
+            lines.tell("check.problem", None, None, problem);
+        }
     }
     let stopped = refusal.exit == Exit::STOPPED;
     let result = if stopped { Outcome::Stopped } else { Outcome::Refused };
