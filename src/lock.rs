@@ -6,13 +6,13 @@
 //! after [`Lock::verify`]; a command on a machine, with [`Lock::permit`].
 
 mod attempt;
+mod dual_instant;
 mod error;
 mod fence;
 mod file;
 mod holder;
-mod moment;
 mod permit;
-mod seen;
+mod status;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,17 +21,18 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::consul::{Client, Error, Guard, KvWrite, SessionSettings, Write};
+use crate::consul::{Client, Error, KvWrite, SessionFence, SessionSettings, Write};
 use crate::world::World;
 
 pub use attempt::Attempt;
 use attempt::give_back;
+use dual_instant::DualInstant;
 pub use error::{LockError, NotHeld};
 pub use fence::Fence;
+use fence::key;
 pub use file::FileLock;
 pub use holder::Holder;
-use moment::Moment;
-pub use seen::{Seen, force_open, look, may_share};
+pub use status::{LockStatus, break_lock, look, may_share};
 
 /// The session ends when it was not renewed for so long, or up to twice that.
 pub const TTL: Duration = Duration::from_secs(15);
@@ -54,16 +55,6 @@ const QUESTION_PAUSE: Duration = Duration::from_millis(200);
 /// For one question of a lock that is held: there is another chance soon.
 const QUESTION_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Where what operators share is kept, for one service: never below a prefix that a gateway reads.
-#[must_use]
-pub fn shared_prefix(service: &str) -> String {
-    format!("rollgate/{service}/")
-}
-
-fn key(service: &str) -> String {
-    format!("{}lock", shared_prefix(service))
-}
-
 /// The lock, while it is held.
 #[derive(Debug)]
 pub struct Lock<W> {
@@ -83,7 +74,7 @@ pub struct Lock<W> {
 struct State {
     holder: Holder,
     /// The session lives at least for its TTL from here.
-    renewed: Moment,
+    renewed: DualInstant,
     renewal: Option<JoinHandle<()>>,
 }
 
@@ -105,36 +96,36 @@ impl<W: World> Lock<W> {
         pending: &Attempt,
         mut waiting: impl FnMut(&LockError),
     ) -> Result<Arc<Self>, LockError> {
-        let client = client.hurried(QUESTION_PATIENCE.max(PAUSE));
+        let client = client.with_patience(QUESTION_PATIENCE.max(PAUSE));
         holder.file = file.as_ref().and_then(|file| file.identity().map(str::to_owned));
         let settings = settings(service, &holder);
-        let mut renewed = Moment::now(client.now());
+        let mut renewed = DualInstant::now(client.now());
         let session = client.session_create(&settings).await?;
-        let guard = Guard { key: key(service), session };
-        pending.begin(&guard, &holder);
+        let fence = SessionFence { key: key(service), session };
+        pending.begin(&fence, &holder);
         loop {
-            let refused = match attempt(&client, &guard, &holder).await {
+            let refused = match attempt(&client, &fence, &holder).await {
                 Ok(()) => break,
                 Err(LockError::Consul(error)) => {
-                    let _ = client.session_destroy(&guard.session).await;
+                    let _ = client.session_destroy(&fence.session).await;
                     return Err(error.into());
                 }
                 Err(refused) => refused,
             };
             if Instant::now() + PAUSE >= deadline {
-                let _ = client.session_destroy(&guard.session).await;
+                let _ = client.session_destroy(&fence.session).await;
                 return Err(refused);
             }
             waiting(&refused);
             tokio::time::sleep(PAUSE).await;
-            let now = Moment::now(client.now());
+            let now = DualInstant::now(client.now());
             if renewed.until(now) >= RENEWAL {
                 renewed = now;
-                client.session_renew(&guard.session).await?;
+                client.session_renew(&fence.session).await?;
             }
         }
         pending.end();
-        let lock = Self::held(Some(client), service, (guard, holder, renewed), file);
+        let lock = Self::held(Some(client), service, (fence, holder, renewed), file);
         let renewal = tokio::spawn(lock.clone().keep());
         lock.state().renewal = Some(renewal);
         Ok(lock)
@@ -143,15 +134,15 @@ impl<W: World> Lock<W> {
     /// The lock of a service whose operators share no Consul: the file of this machine's state folder.
     #[must_use]
     pub fn local(service: &str, holder: Holder, file: FileLock) -> Arc<Self> {
-        let guard = Guard { key: String::new(), session: String::new() };
-        let renewed = Moment::now(holder.seen);
-        Self::held(None, service, (guard, holder, renewed), Some(file))
+        let fence = SessionFence { key: String::new(), session: String::new() };
+        let renewed = DualInstant::now(holder.seen);
+        Self::held(None, service, (fence, holder, renewed), Some(file))
     }
 
     fn held(
         client: Option<Client<W>>,
         service: &str,
-        (guard, holder, renewed): (Guard, Holder, Moment),
+        (fence, holder, renewed): (SessionFence, Holder, DualInstant),
         mut file: Option<FileLock>,
     ) -> Arc<Self> {
         if let Some(file) = &mut file {
@@ -161,7 +152,7 @@ impl<W: World> Lock<W> {
         Arc::new(Self {
             client,
             service: service.to_owned(),
-            fence: Fence::new(guard),
+            fence: Fence::new(fence),
             state: Mutex::new(State { holder, renewed, renewal: None }),
             lost: watch::Sender::new(None),
             hurry: Notify::new(),
@@ -171,7 +162,7 @@ impl<W: World> Lock<W> {
 
     /// What every registry write is done with.
     #[must_use]
-    pub fn guard(&self) -> &Fence {
+    pub fn fence(&self) -> &Fence {
         &self.fence
     }
 
@@ -186,18 +177,18 @@ impl<W: World> Lock<W> {
         self.state().holder.doing = what;
     }
 
-    /// Waits for what becomes of the lock after Consul has refused a write with this guard.
+    /// Waits for what becomes of the lock after Consul has refused a write with this fence.
     ///
     /// # Errors
     ///
-    /// When the lock is lost; otherwise there is another guard, and the write may be tried again.
-    pub async fn refused(&self, guard: &Guard) -> Result<(), NotHeld> {
+    /// When the lock is lost; otherwise there is another fence, and the write may be tried again.
+    pub async fn refused(&self, fence: &SessionFence) -> Result<(), NotHeld> {
         let deadline = Instant::now() + LOCK_DELAY + VERIFY_PATIENCE;
         loop {
             if let Some(reason) = self.lost.borrow().clone() {
                 return Err(NotHeld::Lost(reason));
             }
-            if self.fence.now() != *guard {
+            if self.fence.now() != *fence {
                 return Ok(());
             }
             if Instant::now() >= deadline {
@@ -230,14 +221,14 @@ impl<W: World> Lock<W> {
                 return Err(NotHeld::Lost(reason));
             }
             let Some(client) = &self.client else { return self.verify_file() };
-            let guard = self.fence.now();
-            match client.kv_get(&guard.key).await {
-                Ok(Some(entry)) if entry.session.as_deref() == Some(guard.session.as_str()) => {
+            let fence = self.fence.now();
+            match client.kv_get(&fence.key).await {
+                Ok(Some(entry)) if entry.session.as_deref() == Some(fence.session.as_str()) => {
                     return Ok(());
                 }
-                Ok(_) => self.refused(&guard).await?,
+                Ok(_) => self.refused(&fence).await?,
                 // Consul does not end a session before its TTL is over.
-                Err(_) if self.state().renewed.until(Moment::now(client.now())) < TTL => {
+                Err(_) if self.state().renewed.until(DualInstant::now(client.now())) < TTL => {
                     return Ok(());
                 }
                 Err(error) if Instant::now() >= deadline => {
@@ -279,9 +270,9 @@ impl<W: World> Lock<W> {
         let mut pause = RENEWAL;
         loop {
             let _ = tokio::time::timeout(pause, self.hurry.notified()).await;
-            let asked = Moment::now(client.now());
-            let guard = self.fence.now();
-            match client.session_renew(&guard.session).await {
+            let asked = DualInstant::now(client.now());
+            let fence = self.fence.now();
+            match client.session_renew(&fence.session).await {
                 Ok(true) => self.state().renewed = asked,
                 Ok(false) => match self.regain(client, asked).await {
                     Ok(()) => continue,
@@ -299,8 +290,8 @@ impl<W: World> Lock<W> {
                 state.holder.seen = client.now();
                 state.holder.to_bytes()
             };
-            let told = [Write::Set { key: &guard.key, value: &bytes }];
-            if let Ok(KvWrite::NotHeld) = client.transact(Some(&guard), &told).await {
+            let told = [Write::Set { key: &fence.key, value: &bytes }];
+            if let Ok(KvWrite::NotHeld) = client.transact(Some(&fence), &told).await {
                 return self.lose("somebody else took it");
             }
         }
@@ -308,7 +299,7 @@ impl<W: World> Lock<W> {
 
     /// Takes the lock again after Consul has ended the session before its time: the server or agent that it was made
     /// at is gone. Whoever was late, or has lost the lock to somebody, does not get it back.
-    async fn regain(&self, client: &Client<W>, asked: Moment) -> Result<(), String> {
+    async fn regain(&self, client: &Client<W>, asked: DualInstant) -> Result<(), String> {
         let old = self.fence.now();
         let (holder, renewed) = {
             let state = self.state();
@@ -318,7 +309,7 @@ impl<W: World> Lock<W> {
             return Err("its session has ended".to_owned());
         }
         let deadline = Instant::now() + LOCK_DELAY + VERIFY_PATIENCE;
-        let mut session: Option<(String, Moment)> = None;
+        let mut session: Option<(String, DualInstant)> = None;
         while Instant::now() < deadline {
             if let Ok(entry) = client.kv_get(&old.key).await {
                 let last = entry.as_ref().and_then(|entry| Holder::from_bytes(&entry.value));
@@ -327,7 +318,7 @@ impl<W: World> Lock<W> {
                     return Err("somebody else took it".to_owned());
                 }
                 if session.is_none() {
-                    let since = Moment::now(client.now());
+                    let since = DualInstant::now(client.now());
                     let made = client.session_create(&settings(&self.service, &holder)).await;
                     session = made.ok().map(|made| (made, since));
                 }
@@ -335,7 +326,7 @@ impl<W: World> Lock<W> {
                     && let Ok(true) = client.kv_acquire(&old.key, made, &holder.to_bytes()).await
                 {
                     self.state().renewed = *since;
-                    self.fence.replace(Guard { key: old.key, session: made.clone() });
+                    self.fence.replace(SessionFence { key: old.key, session: made.clone() });
                     return Ok(());
                 }
             }
@@ -360,30 +351,30 @@ fn settings(service: &str, holder: &Holder) -> SessionSettings {
 /// Tries once.
 async fn attempt<W: World>(
     client: &Client<W>,
-    guard: &Guard,
+    fence: &SessionFence,
     holder: &Holder,
 ) -> Result<(), LockError> {
-    match client.kv_acquire(&guard.key, &guard.session, &holder.to_bytes()).await {
+    match client.kv_acquire(&fence.key, &fence.session, &holder.to_bytes()).await {
         Ok(true) => return Ok(()),
         // Whether it was done shows in the key.
         Ok(false) | Err(Error::Unknown(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    let Some(entry) = client.kv_get(&guard.key).await? else {
+    let Some(entry) = client.kv_get(&fence.key).await? else {
         return Err(LockError::Closed(None));
     };
     let other = Holder::from_bytes(&entry.value);
     match &entry.session {
-        Some(session) if *session == guard.session => Ok(()),
+        Some(session) if *session == fence.session => Ok(()),
         Some(session) => {
             let gone = other
                 .as_ref()
                 .is_some_and(|other| other.file.is_some() && other.file == holder.file);
             if gone {
                 // It had the lock file that we have now, so its process has ended.
-                client.kv_release(&guard.key, session, &entry.value).await?;
+                client.kv_release(&fence.key, session, &entry.value).await?;
                 client.session_destroy(session).await?;
-                if client.kv_acquire(&guard.key, &guard.session, &holder.to_bytes()).await? {
+                if client.kv_acquire(&fence.key, &fence.session, &holder.to_bytes()).await? {
                     return Ok(());
                 }
             }

@@ -6,6 +6,7 @@ use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
 use super::signals::Signals;
 use super::{Exit, Global, Output, PlaybookArguments, hold, plan};
+use crate::consul::shared_prefix;
 use crate::doctor::{Diagnosis, Finding};
 use crate::lock;
 use crate::registry::Registry;
@@ -82,7 +83,7 @@ async fn shared(opened: &Opened, reach: &Reach, spec: &Spec) -> Vec<Finding> {
     vec![
         Finding::new("consul", &place, leader),
         Finding::new("rights", "registry", registry.map(|()| spec.registry.place("<address>"))),
-        Finding::new("rights", "lock", journals.map(|()| lock::shared_prefix(service))),
+        Finding::new("rights", "lock", journals.map(|()| shared_prefix(service))),
         lock_of(opened, reach).await,
     ]
 }

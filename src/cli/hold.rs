@@ -11,7 +11,7 @@ use super::open::{Opened, Reach};
 use super::output::Refusal;
 use super::signals::Signals;
 use crate::consul::{self, Client};
-use crate::lock::{self, Attempt, FileLock, Holder, Lock, LockError, Seen};
+use crate::lock::{self, Attempt, FileLock, Holder, Lock, LockError, LockStatus};
 use crate::report::say;
 use crate::world::{Live, World};
 use crate::{secret, text};
@@ -132,14 +132,14 @@ fn take_once(opened: &Opened, reach: &Reach) -> anyhow::Result<Result<FileLock, 
 pub(super) async fn look(
     opened: &Opened,
     consul: Option<&Client<Live>>,
-) -> Result<Option<Seen>, String> {
+) -> Result<Option<LockStatus>, String> {
     match consul {
         Some(consul) => lock::look(consul, &opened.loaded.playbook.service)
             .await
             .map_err(|error| error.to_string()),
         // A file that was left behind is no lock.
         None => FileLock::look(&opened.state, &opened.file)
-            .map(|held| held.map(|holder| Seen { session: Some(String::new()), holder }))
+            .map(|held| held.map(|holder| LockStatus { session: Some(String::new()), holder }))
             .map_err(|error| format!("{error:#}")),
     }
 }
@@ -177,7 +177,7 @@ fn refusal(error: &LockError, opened: &Opened, reach: &Reach) -> Refusal {
             Refusal::new(Exit::LOCKED, message).hint(hint)
         }
         LockError::Consul(consul::Error::Refused { status: 403, .. }) => {
-            let prefix = crate::lock::shared_prefix(&opened.loaded.playbook.service);
+            let prefix = consul::shared_prefix(&opened.loaded.playbook.service);
             let hint = format!(
                 "nothing was changed; the token needs `key_prefix \"{prefix}\"` and `session_prefix \"\"` with \
                  policy write"

@@ -7,7 +7,7 @@ use super::open::{Missing, Opened, Reach, block_on};
 use super::output::{self, Refusal};
 use super::signals::Signals;
 use super::{Exit, Global, PlaybookArguments, hold};
-use crate::lock::{Seen, force_open, look};
+use crate::lock::{LockStatus, break_lock, look};
 use crate::report::say;
 use crate::world::World;
 
@@ -87,14 +87,14 @@ fn break_it(arguments: &Break, global: &Global) -> Result<Exit, Refusal> {
             let question = format!("Held by {who}. Break the lock?");
             signals.unless_stopped_silently(agreed(&question)).await??;
         }
-        let breaking = signals.unless_stopped("taking the lock away", force_open(consul, service));
+        let breaking = signals.unless_stopped("taking the lock away", break_lock(consul, service));
         breaking.await?.map_err(|error| unknown(&error))?;
         say(&format!("The lock was taken from {who}.\n"));
         Ok(Exit::DONE)
     })?
 }
 
-fn who(seen: &Seen, reach: &Reach) -> String {
+fn who(seen: &LockStatus, reach: &Reach) -> String {
     hold::described(seen.holder.as_ref(), reach.world.now())
 }
 

@@ -74,7 +74,7 @@ impl Reach {
 
     /// The same for what is only asked in passing.
     pub(super) fn shared_in_passing(&self, patience: Duration) -> Option<Client<Live>> {
-        self.shared().map(|consul| consul.hurried(patience))
+        self.shared().map(|consul| consul.with_patience(patience))
     }
 }
 

@@ -137,7 +137,7 @@ impl<'a> Work<'a> {
         let since = since.unwrap_or_else(|| reach.world.now());
         let copy = reach
             .shared()
-            .map(|consul| Copy::new(consul, lock.guard(), &spec.service, &id, since, so_far));
+            .map(|consul| Copy::new(consul, lock.fence(), &spec.service, &id, since, so_far));
         let engine = Engine {
             world: reach.world.clone(),
             consul: reach.consul.clone(),

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::Error;
+use super::error::Error;
 use crate::json;
 use crate::world::Reply;
 

@@ -3,10 +3,15 @@
 
 use serde_json::value::RawValue;
 
-use super::service::{INSTANCE_MAINTENANCE, NODE_MAINTENANCE};
 use crate::address;
 use crate::json;
 use crate::text;
+
+/// The name of the check that maintenance of an instance adds; its id follows.
+pub(super) const INSTANCE_MAINTENANCE: &str = "_service_maintenance:";
+
+/// The name of the check that maintenance of an agent adds.
+pub(super) const NODE_MAINTENANCE: &str = "_node_maintenance";
 
 /// The most instances of one service.
 const MOST: usize = 50_000;

@@ -9,8 +9,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::answer::each;
-use super::{Client, Error, decode};
+use super::answer::{decode, each};
+use super::client::Client;
+use super::error::Error;
 use crate::world::{Method, World};
 use crate::{json, text, url};
 
@@ -68,7 +69,7 @@ pub enum Write<'a> {
 
 /// A lock that must be held for a transaction to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Guard {
+pub struct SessionFence {
     /// The lock's key.
     pub key: String,
     /// The session that must hold it.
@@ -82,7 +83,7 @@ pub enum KvWrite {
     Done(u64),
     /// Somebody else wrote in between; nothing was changed.
     Conflict,
-    /// The guard's session does not hold the lock; nothing was changed.
+    /// The fence's session does not hold the lock; nothing was changed.
     NotHeld,
 }
 
@@ -242,20 +243,20 @@ impl<W: World> Client<W> {
         Ok(keys)
     }
 
-    /// Does all of it or nothing, and with a guard only while its session holds its lock.
+    /// Does all of it or nothing, and with a fence only while its session holds its lock.
     ///
     /// # Errors
     ///
     /// When Consul refuses, cannot be reached, or its answer was lost ([`Error::Unknown`]).
     pub async fn transact(
         &self,
-        guard: Option<&Guard>,
+        fence: Option<&SessionFence>,
         writes: &[Write<'_>],
     ) -> Result<KvWrite, Error> {
-        let held = guard.map(|guard| {
-            json!({ "KV": { "Verb": "check-session", "Key": guard.key, "Session": guard.session } })
+        let held = fence.map(|fence| {
+            json!({ "KV": { "Verb": "check-session", "Key": fence.key, "Session": fence.session } })
         });
-        let guards = usize::from(held.is_some());
+        let fences = usize::from(held.is_some());
         let operations: Vec<Value> =
             held.into_iter().chain(writes.iter().map(|write| write.to_json())).collect();
         let body = Some(Value::from(operations).to_string().into_bytes());
@@ -266,9 +267,9 @@ impl<W: World> Client<W> {
         if let Some(denied) =
             problems.iter().find(|problem| problem.what.contains("ermission denied"))
         {
-            let key = match denied.op_index.checked_sub(guards) {
+            let key = match denied.op_index.checked_sub(fences) {
                 Some(index) => writes.get(index).map_or("", Write::key),
-                None => guard.map_or("", |guard| &guard.key),
+                None => fence.map_or("", |fence| &fence.key),
             };
             return Err(Error::Refused {
                 what: format!("a write to {key}"),
@@ -277,7 +278,7 @@ impl<W: World> Client<W> {
             });
         }
         if reply.status == 409 {
-            let not_held = problems.iter().any(|problem| problem.op_index < guards);
+            let not_held = problems.iter().any(|problem| problem.op_index < fences);
             return Ok(if not_held { KvWrite::NotHeld } else { KvWrite::Conflict });
         }
         // A deletion has no result.
@@ -297,11 +298,11 @@ impl<W: World> Client<W> {
     /// As [`transact`](Self::transact).
     pub async fn kv_compare_and_set(
         &self,
-        guard: Option<&Guard>,
+        fence: Option<&SessionFence>,
         entry: &Entry,
         value: &[u8],
     ) -> Result<KvWrite, Error> {
-        self.transact(guard, &[Write::CompareAndSet { entry, value }]).await
+        self.transact(fence, &[Write::CompareAndSet { entry, value }]).await
     }
 
     /// Asks whether the keys may be written, by writes that cannot succeed: their indexes lie in the past.

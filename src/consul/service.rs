@@ -8,18 +8,15 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::answer::{each, unreadable};
-use super::instance::{Instance, place};
-use super::{Client, Error, Index, REQUEST_TIMEOUT};
+use super::client::Client;
+use super::error::Error;
+use super::index::{Index, REQUEST_TIMEOUT};
+use super::instance::{INSTANCE_MAINTENANCE, Instance, NODE_MAINTENANCE, place};
 use crate::address;
 use crate::json;
+use crate::text;
 use crate::url::{self, segment};
 use crate::world::{Method, World};
-
-/// How the check is called that maintenance of an instance adds; its id follows.
-pub(super) const INSTANCE_MAINTENANCE: &str = "_service_maintenance:";
-
-/// How the check is called that maintenance of an agent adds.
-pub(super) const NODE_MAINTENANCE: &str = "_node_maintenance";
 
 /// What an agent knows of an instance that it owns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -183,7 +180,7 @@ impl<W: World> Client<W> {
         let query = [("enable", on.to_string()), ("reason", reason.to_owned())];
         let reply = self.call(Method::Put, &path, &query, None, REQUEST_TIMEOUT).await?;
         if reply.status == 404 {
-            let message = crate::text::line(&reply.text(), 200);
+            let message = text::line(&reply.text(), 200);
             return Err(Error::Refused { what: path, status: 404, message });
         }
         Ok(())

@@ -9,7 +9,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Client, Error, decode};
+use super::answer::decode;
+use super::client::Client;
+use super::error::Error;
+use super::kv;
 use crate::url::segment;
 use crate::world::{Method, World};
 
@@ -99,7 +102,7 @@ impl<W: World> Client<W> {
         (verb, session): (&'static str, &str),
         value: &[u8],
     ) -> Result<bool, Error> {
-        let path = super::kv::path(key)?;
+        let path = kv::path(key)?;
         let query = [(verb, session.to_owned())];
         let reply = self.call(Method::Put, &path, &query, Some(value.to_vec()), TIMEOUT).await?;
         decode(&path, &reply)

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::kv::base64;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
 use crate::file;
 use crate::secret::{Secret, literal};
 use crate::world::ConsulTls;
@@ -96,7 +98,10 @@ impl Settings {
         if let Some(login) = &self.basic_auth {
             // Alone, and as it is sent.
             let (_, password) = login.expose().split_once(':').unwrap_or_default();
-            secrets.extend([Secret::new(password), Secret::new(base64(login.expose().as_bytes()))]);
+            secrets.extend([
+                Secret::new(password),
+                Secret::new(BASE64_STANDARD.encode(login.expose())),
+            ]);
         }
         secrets
     }

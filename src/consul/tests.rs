@@ -1,11 +1,16 @@
 //! The client against a scripted world.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::client::{LEAST_PAUSE, PATIENCE};
 use super::*;
 use crate::node::Operation;
-use crate::world::{Command, Host, Output, RunError, Stdin};
+use crate::secret::Secret;
+use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, Stdin, World};
 
 /// Answers requests from a list and remembers them.
 struct Script {

@@ -103,7 +103,7 @@ impl<W: World> NodeRun<W> {
                 self.make_room(step).await?;
                 continue;
             }
-            let guard = shared.lock.guard().now();
+            let guard = shared.lock.fence().now();
             match registry.write(&guard, &self.node, &switch, down).await {
                 Ok(Written::Done(modify_index)) => {
                     self.written = Instant::now();

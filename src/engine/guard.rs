@@ -210,7 +210,7 @@ impl<W: World> Watch<W> {
             strangers,
         };
         self.record(writing).await?;
-        let fence = self.watched.shared.lock.guard().now();
+        let fence = self.watched.shared.lock.fence().now();
         let written = registry.write(&fence, &self.watched.node, &switch, true).await;
         let told = text::line(&key, 120);
         let told = if registry.is_fenced() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::consul::{self, Client, Entry, Guard, KvWrite};
+use crate::consul::{self, Client, Entry, KvWrite, SessionFence};
 use crate::node::Operation;
 use crate::text;
 use crate::world::{
@@ -76,7 +76,7 @@ pub struct Asker<W> {
     world: Arc<W>,
     consul: Option<Arc<Client<W>>>,
     /// What a write to Consul depends on.
-    guard: Option<Guard>,
+    guard: Option<SessionFence>,
     /// What every other change needs.
     permit: Permit,
 }
@@ -92,7 +92,7 @@ impl<W: World> Asker<W> {
     /// Asks over `world`.
     #[must_use]
     pub fn new(world: Arc<W>, consul: Option<&Client<W>>) -> Self {
-        let consul = consul.map(|consul| Arc::new(consul.hurried(CONSUL_PATIENCE)));
+        let consul = consul.map(|consul| Arc::new(consul.with_patience(CONSUL_PATIENCE)));
         Self { world, consul, guard: None, permit: Permit::default() }
     }
 
@@ -104,7 +104,7 @@ impl<W: World> Asker<W> {
 
     /// Asks for changes: in Consul while the lock of `guard` is held, elsewhere with the permit, right before each.
     #[must_use]
-    pub fn guarded(&self, guard: &Guard) -> Self {
+    pub fn guarded(&self, guard: &SessionFence) -> Self {
         Self { guard: Some(guard.clone()), ..self.clone() }
     }
 

@@ -15,8 +15,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::time::Instant;
 
-use crate::consul::{Client, Entry, Error, KvWrite, Write};
-use crate::lock::{Fence, shared_prefix};
+use crate::consul::{Client, Entry, Error, KvWrite, Write, shared_prefix};
+use crate::lock::Fence;
 use crate::world::World;
 
 pub use id::{Kept, begins, list, read, stream};
@@ -82,7 +82,7 @@ impl<W: World> Copy<W> {
         let begun = self::begun(begun);
         let index = so_far.is_empty().then_some(0);
         Self {
-            client: client.hurried(PATIENCE),
+            client: client.with_patience(PATIENCE),
             fence: fence.clone(),
             service: service.to_owned(),
             folder: format!("{}{begun}-{release}/", folder(service)),

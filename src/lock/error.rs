@@ -1,6 +1,6 @@
 //! Why there is no lock, or none any more.
 
-use super::Holder;
+use super::holder::Holder;
 use crate::consul::Error;
 
 /// Why there is no lock.

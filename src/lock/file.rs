@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::Holder;
+use super::holder::Holder;
 use crate::file;
 
 /// The name of the file in the state folder.

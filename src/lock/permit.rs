@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Lock, NotHeld};
+use super::Lock;
+use super::error::NotHeld;
 use crate::world::{NotPermitted, Permit, World};
 
 impl<W: World> Lock<W> {

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Basis, Error, Look, Looks, Switch, Written};
-use crate::consul::{self, Guard};
+use crate::consul::{self, SessionFence};
 use crate::gateway::{self, AskError, Asker, Driver, Mark, NotDone, driver, is_passing};
 use crate::spec::{GatewaySpec, Spec};
 use crate::text;
@@ -139,7 +139,7 @@ impl<W: World> Gateways<W> {
     /// others are left alone. One that lacks the node among entries of no node has it otherwise, unless it `may_lack` it.
     pub(super) async fn write(
         &self,
-        guard: &Guard,
+        guard: &SessionFence,
         at: &[usize],
         address: &str,
         down: bool,

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Basis, Error, Looks, Switch, WRITE_PATIENCE, Written};
-use crate::consul::{self, Client, Entry, Guard, KvWrite};
+use crate::consul::{self, Client, Entry, KvWrite, SessionFence};
 use crate::registry::{is_down, with_down};
 use crate::spec::Spec;
 use crate::text;
@@ -61,13 +61,13 @@ impl<W: World> Kv<W> {
 
     pub(super) async fn write(
         &self,
-        guard: &Guard,
+        guard: &SessionFence,
         entry: &Entry,
         down: bool,
     ) -> Result<Written, Error> {
         let value = with_down(&entry.value, down);
         let value = value.map_err(|error| Error::Failed(format!("{}: {error}", entry.key)))?;
-        let client = self.client.hurried(WRITE_PATIENCE);
+        let client = self.client.with_patience(WRITE_PATIENCE);
         let written = client.kv_compare_and_set(Some(guard), entry, value.as_bytes()).await;
         match written {
             Ok(KvWrite::Done(modify_index)) => Ok(Written::Done(modify_index)),

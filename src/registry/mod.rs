@@ -13,14 +13,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::consul::{self, Client, Entry, Guard};
+use crate::consul::{self, Client, Entry, SessionFence};
 use crate::gateway::Asker;
 use crate::spec::{NodeSpec, RegistrySpec, Spec};
 use crate::world::{Permit, World};
 
 use gateways::Gateways;
 use kv::Kv;
-use service::{Owned, Service};
+use service::{OwnedInstance, Service};
 
 pub use value::{SIZE_LIMIT, ValueError, is_down, with_down};
 
@@ -83,7 +83,7 @@ pub struct Switch {
 #[derive(Debug, Clone)]
 enum Basis {
     Key(Entry),
-    Instance(Owned),
+    Instance(OwnedInstance),
     /// The gateways that were read; each is read anew when it is turned.
     Gateways(Vec<usize>),
 }
@@ -228,7 +228,7 @@ impl<W: World> Registry<W> {
     /// When that was not done, or it is not known.
     pub async fn write(
         &self,
-        guard: &Guard,
+        guard: &SessionFence,
         node: &NodeSpec,
         switch: &Switch,
         down: bool,

@@ -43,21 +43,21 @@ pub(super) struct Service<W> {
 
 /// An instance with its agent.
 #[derive(Debug, Clone)]
-pub(super) struct Owned {
+pub(super) struct OwnedInstance {
     agent: String,
-    /// From where the agent is asked, if not from here.
-    through: Option<Host>,
+    /// The machine that the agent is asked from, if not from here.
+    remote: Option<Host>,
     id: String,
 }
 
-impl Owned {
+impl OwnedInstance {
     fn agent<W: World>(&self, client: &Client<W>) -> Client<W> {
-        client.at(&self.agent, self.through.as_ref())
+        client.at(&self.agent, self.remote.as_ref())
     }
 
     /// Where the agent is, for people.
     fn place(&self) -> String {
-        match &self.through {
+        match &self.remote {
             Some(host) => format!("{} on {host}", self.agent),
             None => self.agent.clone(),
         }
@@ -145,8 +145,8 @@ impl<W: World> Service<W> {
             segment(&instance.id).map_err(unfit)?;
         }
         let agent = self.agent(node, instance)?;
-        let through = node.agent_on_node.then(|| node.host.clone());
-        let owned = Owned { agent, through, id: instance.id.clone() };
+        let remote = node.agent_on_node.then(|| node.host.clone());
+        let owned = OwnedInstance { agent, remote, id: instance.id.clone() };
         let place = owned.place();
         let maintenance = owned.agent(&self.client).maintenance(instance).await;
         let maintenance = maintenance.map_err(|error| Error::of(&error, Some(&place)))?;
@@ -182,9 +182,9 @@ impl<W: World> Service<W> {
         self.named.refuses(&told).map_or(Ok(told), |why| Err(Error::Failed(why)))
     }
 
-    pub(super) async fn write(&self, owned: &Owned, down: bool) -> Result<Written, Error> {
+    pub(super) async fn write(&self, owned: &OwnedInstance, down: bool) -> Result<Written, Error> {
         let agent =
-            owned.agent(&self.client.hurried(WRITE_PATIENCE)).permitted(self.permit.clone());
+            owned.agent(&self.client.with_patience(WRITE_PATIENCE)).permitted(self.permit.clone());
         let extent = match self.extent {
             Extent::Instance => consul::Extent::Instance(&owned.id),
             Extent::Node => consul::Extent::Node,
@@ -196,7 +196,7 @@ impl<W: World> Service<W> {
     }
 
     pub(super) async fn changed(&self, since: &mut Index) {
-        let client = self.client.hurried(Duration::from_secs(1));
+        let client = self.client.with_patience(Duration::from_secs(1));
         if client.wait_for_checks(&self.name, since, WAIT).await.is_err() {
             // The next look at the usual time tells more.
             std::future::pending::<()>().await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollgate::consul::{Client, Guard, Settings};
+use rollgate::consul::{Client, SessionFence, Settings};
 use rollgate::gateway::{Asker, Confirmation, Observation, Watcher};
 use rollgate::playbook::load_text;
 use rollgate::registry::{Error, Registry, Written};
@@ -88,8 +88,8 @@ pub(crate) trait Hands {
     }
 
     /// What writes to Consul are fenced with, where the gateway's list is there.
-    fn guard(&self) -> Guard {
-        Guard { key: String::new(), session: String::new() }
+    fn guard(&self) -> SessionFence {
+        SessionFence { key: String::new(), session: String::new() }
     }
 
     /// How many writes have had an effect, as far as that can be known.

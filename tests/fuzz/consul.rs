@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use rollgate::consul::{
-    Client, Entry, Extent, Guard, Index, Instance, SessionSettings, Settings, Write,
+    Client, Entry, Extent, Index, Instance, SessionFence, SessionSettings, Settings, Write,
 };
 use rollgate::journal::{history, replica};
 use rollgate::lock::look;
@@ -68,7 +68,7 @@ async fn all(client: &Arc<Client<Parrot>>) {
         // What follows the cause is joined by the caller, each part of it is judged here.
         result.inspect_err(|error| assert_printable(&format!("{error:#}"))).ok()
     }
-    let guard = Guard { key: "k".into(), session: "s".into() };
+    let guard = SessionFence { key: "k".into(), session: "s".into() };
     let entry =
         Entry { key: "k".into(), value: b"{}".to_vec(), flags: 0, modify_index: 1, session: None };
     told(client.kv_get("k").await);

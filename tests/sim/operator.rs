@@ -9,7 +9,7 @@ use rollgate::foreign::Recorded;
 use rollgate::journal::Journal;
 use rollgate::journal::history::{self, Past};
 use rollgate::journal::replica::Copy;
-use rollgate::lock::{Attempt, FileLock, Lock, LockError, force_open};
+use rollgate::lock::{Attempt, FileLock, Lock, LockError, break_lock};
 use rollgate::plan::{Plan, Selection};
 use rollgate::plan::{WayBack, missing_releases, restore_points};
 use rollgate::plan::{objections, resumptions};
@@ -94,7 +94,7 @@ impl Operator {
     /// Runs a command from its beginning to its end.
     pub(crate) async fn work(mut self, task: Task, ear: &mut Ear) -> Work {
         if self.breaks {
-            let _ = force_open(&self.site.consul, "app").await;
+            let _ = break_lock(&self.site.consul, "app").await;
         }
         // Which release is meant is asked before the lock, and again under it.
         let id = match task {
@@ -279,7 +279,7 @@ impl Operator {
         ear: &mut Ear,
     ) -> Work {
         let since = since.unwrap_or_else(|| self.sim.now());
-        let copy = Copy::new(&self.site.consul, lock.guard(), "app", id, since, so_far);
+        let copy = Copy::new(&self.site.consul, lock.fence(), "app", id, since, so_far);
         let engine = Engine {
             world: self.sim.clone(),
             consul: self.site.consul.clone(),

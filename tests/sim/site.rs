@@ -111,7 +111,7 @@ impl Site {
 
     /// For what is only asked in passing.
     pub(crate) fn hurried(&self) -> Client<Sim> {
-        self.consul.hurried(Duration::from_secs(2))
+        self.consul.with_patience(Duration::from_secs(2))
     }
 }
 

@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::consul::{Guard, Settings, base64};
+use crate::consul::{SessionFence, Settings, base64};
 use crate::world::{BODY_LIMIT, Command, Host, HttpError, Output, Reply, Request, RunError};
 
 /// As many small pieces as are ever in one reply.
@@ -191,7 +191,7 @@ async fn a_write_that_is_done_late_takes_nothing_back() {
     let mut settings = Settings::from_environment(|_| None).expect("settings");
     settings.addresses = vec!["http://a".into()];
     let client = Client::new(store.clone(), settings);
-    let fence = Fence::new(Guard { key: "lock".into(), session: "ours".into() });
+    let fence = Fence::new(SessionFence { key: "lock".into(), session: "ours".into() });
     let begun = jiff::Timestamp::UNIX_EPOCH;
     for (so_far, more) in [(0, 100), (0, PIECE), (PIECE - 50, PIECE * 3), (PIECE * 40, 7)] {
         let so_far = vec![b'a'; so_far];

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::Check;
 use crate::address;
-use crate::lock::shared_prefix;
+use crate::consul::shared_prefix;
 use crate::playbook::findings::quoted;
 use crate::playbook::{Node, On, Registry, Template};
 use crate::text;

@@ -64,8 +64,8 @@ fn refused() -> Result<Reply, HttpError> {
     Err(HttpError::NotSent("connection refused".into()))
 }
 
-fn guard() -> Guard {
-    Guard { key: "rollgate/app/lock".into(), session: "s".into() }
+fn guard() -> SessionFence {
+    SessionFence { key: "rollgate/app/lock".into(), session: "s".into() }
 }
 
 #[tokio::test(start_paused = true)]

@@ -82,8 +82,8 @@ fn gateways() -> (Arc<Dyups>, Gateways<Dyups>) {
     (world.clone(), Gateways::new(Asker::new(world, None), &[gateway]))
 }
 
-fn guard() -> Guard {
-    Guard { key: "rollgate/app/lock".into(), session: "s".into() }
+fn guard() -> SessionFence {
+    SessionFence { key: "rollgate/app/lock".into(), session: "s".into() }
 }
 
 async fn is_down(gateways: &Gateways<Dyups>) -> Vec<Option<bool>> {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rollgate::consul::Guard;
+use rollgate::consul::SessionFence;
 use rollgate_lab::{get, request};
 use serde_json::{Value, json};
 
@@ -146,7 +146,7 @@ impl Hands for Hand {
     }
 
     /// A lock that is held, for Slardar's keys.
-    fn guard(&self) -> Guard {
+    fn guard(&self) -> SessionFence {
         let consul = &self.lab.borrow().consul.addresses()[0];
         let ask = |path: &str, body: &str| {
             let reply = request("PUT", &format!("{consul}/v1/{path}"), body).expect("an answer");
@@ -158,7 +158,7 @@ impl Hands for Hand {
         // Each write has a lock of its own: the session before goes without letting go of another one.
         let key = format!("contract/{session}");
         assert_eq!(ask(&format!("kv/{key}?acquire={session}"), "").trim(), "true");
-        Guard { key, session }
+        SessionFence { key, session }
     }
 
     /// What it does not do it does not tell.

@@ -1,4 +1,4 @@
-//! Which of Consul's refusals pass by themselves, and when to ask again.
+//! Which of Consul's answers are worth another try, and when.
 
 use std::time::Duration;
 

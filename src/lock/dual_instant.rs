@@ -1,4 +1,4 @@
-//! A moment on two clocks: one stands still while the machine is suspended, the other may be set by somebody.
+//! An instant on two clocks: one stops while the machine is suspended, the other can be set.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use tokio::time::Instant;
 
 /// When something was.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
+pub(super) struct DualInstant {
     /// On the clock that only goes on.
     steady: Instant,
     /// On the wall clock.
     wall: jiff::Timestamp,
 }
 
-impl Moment {
+impl DualInstant {
     pub(super) fn now(wall: jiff::Timestamp) -> Self {
         Self { steady: Instant::now(), wall }
     }
@@ -32,11 +32,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_clock_that_says_more_counts() {
         let wall = |second| jiff::Timestamp::from_second(second).expect("a time");
-        let begun = Moment::now(wall(1_000));
-        assert_eq!(begun.until(Moment::now(wall(1_060))), Duration::from_secs(60), "suspended");
+        let begun = DualInstant::now(wall(1_000));
+        assert_eq!(
+            begun.until(DualInstant::now(wall(1_060))),
+            Duration::from_secs(60),
+            "suspended"
+        );
         tokio::time::advance(Duration::from_secs(20)).await;
-        assert_eq!(begun.until(Moment::now(wall(1_020))), Duration::from_secs(20));
-        assert_eq!(begun.until(Moment::now(wall(1_000))), Duration::from_secs(20), "set back");
-        assert_eq!(begun.until(Moment::now(wall(910))), Duration::from_secs(90), "far back");
+        assert_eq!(begun.until(DualInstant::now(wall(1_020))), Duration::from_secs(20));
+        assert_eq!(begun.until(DualInstant::now(wall(1_000))), Duration::from_secs(20), "set back");
+        assert_eq!(begun.until(DualInstant::now(wall(910))), Duration::from_secs(90), "far back");
     }
 }

@@ -1,7 +1,8 @@
 //! The lock as somebody sees it who does not hold it.
 
-use super::{Holder, key};
-use crate::consul::{Client, Error, Guard, Write};
+use super::fence::key;
+use super::holder::Holder;
+use crate::consul::{Client, Error, SessionFence, Write};
 use crate::world::World;
 
 /// A session that there never is.
@@ -9,7 +10,7 @@ const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
 
 /// The lock of a service as Consul has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct LockStatus {
     /// The session that holds it.
     pub session: Option<String>,
     /// Who holds it, or held it last.
@@ -21,9 +22,15 @@ pub struct Seen {
 /// # Errors
 ///
 /// When Consul cannot be asked.
-pub async fn look<W: World>(client: &Client<W>, service: &str) -> Result<Option<Seen>, Error> {
+pub async fn look<W: World>(
+    client: &Client<W>,
+    service: &str,
+) -> Result<Option<LockStatus>, Error> {
     let entry = client.kv_get(&key(service)).await?;
-    Ok(entry.map(|entry| Seen { holder: Holder::from_bytes(&entry.value), session: entry.session }))
+    Ok(entry.map(|entry| LockStatus {
+        holder: Holder::from_bytes(&entry.value),
+        session: entry.session,
+    }))
 }
 
 /// Asks whether the lock and the journals of a service may be written, by a write that cannot succeed: it depends on a
@@ -33,9 +40,9 @@ pub async fn look<W: World>(client: &Client<W>, service: &str) -> Result<Option<
 ///
 /// When the token lacks the right, or Consul cannot be asked.
 pub async fn may_share<W: World>(client: &Client<W>, service: &str) -> Result<(), Error> {
-    let guard = Guard { key: key(service), session: NOBODY.to_owned() };
-    let write = Write::Set { key: &guard.key, value: b"" };
-    client.transact(Some(&guard), &[write]).await.map(|_| ())
+    let fence = SessionFence { key: key(service), session: NOBODY.to_owned() };
+    let write = Write::Set { key: &fence.key, value: b"" };
+    client.transact(Some(&fence), &[write]).await.map(|_| ())
 }
 
 /// Takes the lock away from whoever holds it: they write nothing from then on. Returns whether anybody did.
@@ -43,7 +50,7 @@ pub async fn may_share<W: World>(client: &Client<W>, service: &str) -> Result<()
 /// # Errors
 ///
 /// When Consul cannot be asked, or refuses.
-pub async fn force_open<W: World>(client: &Client<W>, service: &str) -> Result<bool, Error> {
+pub async fn break_lock<W: World>(client: &Client<W>, service: &str) -> Result<bool, Error> {
     let key = key(service);
     let Some(entry) = client.kv_get(&key).await? else { return Ok(false) };
     let Some(session) = entry.session else { return Ok(false) };

@@ -1,0 +1,276 @@
+//! The client: which server is asked, how often, and what its answers mean.
+//!
+//! Several addresses are tried in turn: a refused connection, a 5xx, a rate limit (429) and `No cluster leader` go on to
+//! the next one, round after round, until the patience is over. `Retry-After` is honoured up to that end. A request that may have been received but was not
+//! answered is repeated only if it reads; a write is then *unknown* and the caller looks before it acts again. So is
+//! one that was answered with a 5xx other than `No cluster leader`: a leader that loses its place while it commits
+//! says 500 of a write that may be kept all the same.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use tokio::time::Instant;
+
+use super::answer::decode;
+use super::error::Error;
+use super::index::{Index, REQUEST_TIMEOUT};
+use super::remote;
+use super::retry::{Verdict, verdict};
+use super::settings::Settings;
+use crate::secret::Secret;
+use crate::text;
+use crate::url;
+use crate::world::{BODY_LIMIT, Channel, Host, HttpError, Method, Permit, Reply, Request, World};
+
+/// For an answer by any of the servers: long enough for an election.
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The pause after a round in which no server could answer; it doubles up to a second.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The least time between two questions of a loop: an index that does not move, or moves all the time, must not keep
+/// both sides busy.
+pub(super) const LEAST_PAUSE: Duration = Duration::from_millis(100);
+
+/// A client for one Consul datacenter.
+#[derive(Debug)]
+pub struct Client<W> {
+    world: Arc<W>,
+    settings: Settings,
+    /// The machine that it is asked from, if not from here.
+    remote: Option<Host>,
+    /// What a write from another machine needs.
+    permit: Permit,
+    /// The address that answered last.
+    preferred: AtomicUsize,
+    patience: Duration,
+}
+
+impl<W: World> Client<W> {
+    /// A client that uses `settings` over `world`.
+    #[must_use]
+    pub fn new(world: Arc<W>, settings: Settings) -> Self {
+        let preferred = AtomicUsize::new(0);
+        let permit = Permit::default();
+        Self { world, settings, remote: None, permit, preferred, patience: PATIENCE }
+    }
+
+    /// The same client with another patience for unreachable servers.
+    #[must_use]
+    pub fn with_patience(&self, patience: Duration) -> Self {
+        let preferred = AtomicUsize::new(self.preferred.load(Ordering::Relaxed));
+        Self {
+            world: self.world.clone(),
+            settings: self.settings.clone(),
+            remote: self.remote.clone(),
+            permit: self.permit.clone(),
+            preferred,
+            patience,
+        }
+    }
+
+    /// The same client; what it writes from another machine needs this permit.
+    #[must_use]
+    pub fn permitted(self, permit: Permit) -> Self {
+        Self { permit, ..self }
+    }
+
+    /// The wall clock, for time stamps, and for the time that a suspended machine did not see.
+    #[must_use]
+    pub fn now(&self) -> jiff::Timestamp {
+        self.world.now()
+    }
+
+    /// The leader's address, or an empty text while there is none.
+    ///
+    /// # Errors
+    ///
+    /// When Consul cannot be asked.
+    pub async fn leader(&self) -> Result<String, Error> {
+        let reply = self.call(Method::Get, "/v1/status/leader", &[], None, REQUEST_TIMEOUT).await?;
+        decode("/v1/status/leader", &reply)
+    }
+
+    /// The same rights at one address only, that of the agent which owns an instance, as it is seen from here or from
+    /// another machine.
+    #[must_use]
+    pub fn at(&self, address: &str, remote: Option<&Host>) -> Self {
+        let settings = Settings { addresses: vec![address.to_owned()], ..self.settings.clone() };
+        let client = Self::new(self.world.clone(), settings);
+        Self { remote: remote.cloned(), patience: self.patience, ..client }
+    }
+
+    /// The addresses that are asked.
+    #[must_use]
+    pub fn addresses(&self) -> &[String] {
+        &self.settings.addresses
+    }
+
+    /// Whether requests have a token, or another secret, that tells who asks.
+    #[must_use]
+    pub fn has_credentials(&self) -> bool {
+        self.settings.token.is_some() || self.settings.basic_auth.is_some()
+    }
+
+    /// Whether `https://` proves that a host is one of Consul's.
+    #[must_use]
+    pub fn proves_agents(&self) -> bool {
+        self.settings.proves_agents
+    }
+
+    /// Reads a path, from whichever server answers.
+    ///
+    /// # Errors
+    ///
+    /// When Consul cannot be asked.
+    pub async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Reply, Error> {
+        self.call(Method::Get, path, query, None, REQUEST_TIMEOUT).await
+    }
+
+    /// Asks for what has changed since an index, at most for so long; answers come one by one, with a pause between them.
+    pub(super) async fn poll(
+        &self,
+        path: &str,
+        index: &mut Index,
+        wait: Duration,
+    ) -> Result<Reply, Error> {
+        let (query, timeout) = index.query(wait);
+        let begun = Instant::now();
+        let reply = self.call(Method::Get, path, &query, None, timeout).await?;
+        // The first question does not wait for a change.
+        if !query.is_empty() {
+            tokio::time::sleep_until(begun + LEAST_PAUSE).await;
+        }
+        index.note(&reply);
+        Ok(reply)
+    }
+
+    /// Sends one request to the first server that can answer it.
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, String)],
+        body: Option<Vec<u8>>,
+        timeout: Duration,
+    ) -> Result<Reply, Error> {
+        let deadline = Instant::now() + self.patience;
+        let mut pause = FIRST_PAUSE;
+        let addresses = &self.settings.addresses;
+        loop {
+            let mut problems = Vec::new();
+            let mut untrusted = 0;
+            // How long each server that could not answer asks to be left alone.
+            let mut waits = Vec::new();
+            for turn in 0..addresses.len() {
+                let at = (self.preferred.load(Ordering::Relaxed) + turn) % addresses.len();
+                let request =
+                    self.request(method, &addresses[at], path, query, body.clone(), timeout);
+                let answer = match &self.remote {
+                    None => self.world.http(request).await,
+                    Some(host) => remote::http(&*self.world, host, request, &self.permit).await,
+                };
+                let mut wait = None;
+                let problem = match answer {
+                    Ok(reply) => match verdict(&reply, self.world.now()) {
+                        Verdict::Answered if matches!(reply.status, 200 | 404 | 409) => {
+                            self.preferred.store(at, Ordering::Relaxed);
+                            return Ok(reply);
+                        }
+                        Verdict::Answered => {
+                            return Err(Error::Refused {
+                                what: path.to_owned(),
+                                status: reply.status,
+                                message: text::line(&reply.text(), 200),
+                            });
+                        }
+                        Verdict::Unknown if method != Method::Get => {
+                            let problem = said(&reply);
+                            return Err(Error::Unknown(format!("{}: {problem}", addresses[at])));
+                        }
+                        Verdict::Unknown => said(&reply),
+                        Verdict::NotDone(asked) => {
+                            wait = asked;
+                            said(&reply)
+                        }
+                    },
+                    Err(HttpError::NotSent(problem)) => problem,
+                    Err(HttpError::Untrusted(problem)) => {
+                        untrusted += 1;
+                        problem
+                    }
+                    Err(error) if method == Method::Get => error.to_string(),
+                    Err(error) => {
+                        return Err(Error::Unknown(format!("{}: {error}", addresses[at])));
+                    }
+                };
+                problems.push(format!("{}: {problem}", addresses[at]));
+                waits.push(wait.unwrap_or_default());
+            }
+            // No election and no restart changes a certificate.
+            if untrusted == addresses.len() {
+                return Err(Error::Untrusted(problems.join("; ")));
+            }
+            let now = Instant::now();
+            // The next round begins when the first of them may be asked again, at the end of the patience at the latest.
+            let asked = waits.into_iter().min().unwrap_or_default();
+            let next = if asked > pause { now.checked_add(asked) } else { Some(now + pause) };
+            let next = match next {
+                Some(next) if next < deadline => next,
+                _ if asked > pause && now < deadline => deadline,
+                _ => return Err(Error::Unreachable(problems.join("; "))),
+            };
+            tokio::time::sleep_until(next).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        address: &str,
+        path: &str,
+        query: &[(&str, String)],
+        body: Option<Vec<u8>>,
+        timeout: Duration,
+    ) -> Request {
+        let mut url = match address.strip_prefix("unix://") {
+            Some(socket) => format!("unix://{socket}:{path}"),
+            None => format!("{}{path}", address.trim_end_matches('/')),
+        };
+        let own = [
+            ("dc", self.settings.datacenter.as_ref()),
+            ("ns", self.settings.namespace.as_ref()),
+            ("partition", self.settings.partition.as_ref()),
+        ];
+        let own = own.into_iter().filter_map(|(name, value)| Some((name, value?.clone())));
+        let mut separator = '?';
+        for (name, value) in query.iter().cloned().chain(own) {
+            url.push(separator);
+            url += name;
+            if !value.is_empty() {
+                url.push('=');
+                url += &url::value(&value);
+            }
+            separator = '&';
+        }
+        let mut headers = Vec::new();
+        if let Some(token) = &self.settings.token {
+            headers.push(("X-Consul-Token", token.clone()));
+        }
+        if let Some(login) = &self.settings.basic_auth {
+            let login = BASE64_STANDARD.encode(login.expose());
+            headers.push(("Authorization", Secret::new(format!("Basic {login}"))));
+        }
+        let limit = BODY_LIMIT;
+        Request { method, url, headers, body, timeout, channel: Channel::Consul, limit }
+    }
+}
+
+/// An answer that is none, for messages.
+fn said(reply: &Reply) -> String {
+    format!("{} {}", reply.status, text::line(&reply.text(), 120))
+}

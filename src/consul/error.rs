@@ -1,0 +1,51 @@
+//! Why Consul did not do what it was asked.
+
+use crate::url;
+
+/// Why Consul did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// No server answered in time; nothing was done.
+    #[error("Consul cannot be reached: {0}")]
+    Unreachable(String),
+    /// One side does not accept the other's certificate; nothing was done.
+    #[error(
+        "Consul cannot be trusted, or does not trust us: {0} (CONSUL_CACERT names the authority, \
+         CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY our own certificate)"
+    )]
+    Untrusted(String),
+    /// A write may or may not have been done.
+    #[error("Consul did not answer a write, whether it was done is unknown: {0}")]
+    Unknown(String),
+    /// Consul answered no.
+    #[error("Consul refuses {what}: {status} {message}{}", hint(*.status, message))]
+    Refused {
+        /// The request.
+        what: String,
+        /// The HTTP status.
+        status: u16,
+        /// Its words.
+        message: String,
+    },
+    /// What is asked for has a name that no URL can have; nothing was asked.
+    #[error(transparent)]
+    Unfit(#[from] url::Unfit),
+    /// Consul's answer cannot be understood.
+    #[error("Consul's answer to {what} cannot be read: {message}")]
+    Unreadable {
+        /// The request.
+        what: String,
+        /// Why.
+        message: String,
+    },
+}
+
+fn hint(status: u16, message: &str) -> &'static str {
+    match status {
+        403 if message.contains("ACL not found") => {
+            " (it does not know the token of `consul.token` or CONSUL_HTTP_TOKEN)"
+        }
+        401 | 403 => " (the token lacks a right; `consul.token` or CONSUL_HTTP_TOKEN names it)",
+        _ => "",
+    }
+}
