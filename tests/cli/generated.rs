@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use crate::support::{Case, root};
 
 #[track_caller]
-fn is_true(path: &Path, made: &str) {
+pub(crate) fn is_true(path: &Path, made: &str) {
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(path, made).expect("written");
     }

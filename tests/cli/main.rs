@@ -10,6 +10,7 @@ mod hostile;
 mod layering;
 mod lines;
 mod memory;
+mod messages;
 mod modules;
 mod secrets;
 mod signals;
