@@ -3,7 +3,7 @@
 //! A write changes one field. It is a compare-and-set on the value as it was read, so that whatever somebody
 //! else wrote meanwhile survives.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Basis, Error, Looks, Switch, WRITE_PATIENCE, Written};
@@ -36,15 +36,15 @@ impl<W: World> Kv<W> {
             let prefix = &self.prefix;
             return Err(format!("Consul has no key below {prefix}, or the token may not read it"));
         }
+        let entries = Entries::of(&entries);
         let looks = spec.nodes.iter().map(|node| {
             let own = self.key(&node.address);
-            let others = entries.iter().filter(|entry| entry.key != own);
-            let double = { others }.find_map(|entry| double(&entry.key, &node.address));
-            let entry = entries.iter().find(|entry| entry.key == own);
-            let look = match (entry, double) {
-                (None, _) => Err(format!("Consul has no key {own}")),
-                (Some(_), Some(problem)) => Err(problem),
-                (Some(entry), None) => switch(entry).map(|switch| switch.down.into()),
+            let look = match entries.keys.get(own.as_str()) {
+                None => Err(format!("Consul has no key {own}")),
+                Some(entry) => match entries.double(&own, &node.address) {
+                    Some(problem) => Err(problem),
+                    None => switch(entry).map(|switch| switch.down.into()),
+                },
             };
             (node.name.clone(), look)
         });
@@ -104,21 +104,55 @@ fn switch(entry: &Entry) -> Result<Switch, String> {
     })
 }
 
-/// Says what another key does to the node at an address, if gateways take it for the same one.
-fn double(key: &str, address: &str) -> Option<String> {
-    let last = key.rsplit('/').next().unwrap_or_default();
-    let other = text::line(key, 120);
-    if last == address {
-        Some(format!("{other} is a second entry for the same address and would keep it routed"))
-    } else if place(last).is_some_and(|place| self::place(address) == Some(place)) {
-        Some(format!("{other} is the same address written otherwise: nginx-upsync would lose both"))
-    } else {
-        None
+/// The keys below a prefix, found by what gateways read of them: the part after the last slash.
+struct Entries<'a> {
+    keys: BTreeMap<&'a str, &'a Entry>,
+    /// The keys that end with a text, in Consul's order.
+    named: BTreeMap<&'a str, Vec<&'a str>>,
+    /// The keys that end with an address, however it is written.
+    placed: BTreeMap<Place, Vec<&'a str>>,
+}
+
+impl<'a> Entries<'a> {
+    fn of(entries: &'a [Entry]) -> Self {
+        let (mut keys, mut named) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
+        let mut placed: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for entry in entries {
+            let key = entry.key.as_str();
+            let name = key.rsplit('/').next().unwrap_or_default();
+            keys.insert(key, entry);
+            named.entry(name).or_default().push(key);
+            if let Some(place) = place(name) {
+                placed.entry(place).or_default().push(key);
+            }
+        }
+        Self { keys, named, placed }
+    }
+
+    /// The keys that gateways may take for the node at an address, each once.
+    fn alike(&self, address: &str) -> BTreeSet<&'a str> {
+        let named = self.named.get(address);
+        let placed = place(address).and_then(|place| self.placed.get(&place));
+        named.into_iter().chain(placed).flatten().copied().collect()
+    }
+
+    /// Says what another key than its own does to the node at an address.
+    fn double(&self, own: &str, address: &str) -> Option<String> {
+        let key = self.alike(address).into_iter().find(|key| *key != own)?;
+        let other = text::line(key, 120);
+        Some(if key.rsplit('/').next() == Some(address) {
+            format!("{other} is a second entry for the same address and would keep it routed")
+        } else {
+            format!("{other} is the same address written otherwise: nginx-upsync would lose both")
+        })
     }
 }
 
+/// An IPv4 address as its numbers, and a port.
+type Place = (Vec<u16>, u16);
+
 /// Reads `IPv4:port` as nginx does, which takes zeros in front.
-fn place(text: &str) -> Option<(Vec<u16>, u16)> {
+fn place(text: &str) -> Option<Place> {
     let number = |digits: &str| {
         let is_plain = digits.bytes().all(|digit| digit.is_ascii_digit());
         digits.parse().ok().filter(|_| is_plain)
@@ -131,6 +165,19 @@ fn place(text: &str) -> Option<(Vec<u16>, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn entry(key: &str) -> Entry {
+        Entry { key: key.to_owned(), value: Vec::new(), flags: 0, modify_index: 1, session: None }
+    }
+
+    #[test]
+    fn each_node_is_compared_with_its_own_keys_only() {
+        let address = |node: usize| format!("10.0.{}.{}:80", node / 250, node % 250);
+        let entries: Vec<Entry> = (0..2000).map(|node| entry(&address(node))).collect();
+        let found = Entries::of(&entries);
+        let compared: usize = (0..2000).map(|node| found.alike(&address(node)).len()).sum();
+        assert_eq!(compared, 2000);
+    }
 
     /// Seen: what stands further below was routed to while the node was down; of two with other zeros both vanished.
     #[test]
@@ -149,7 +196,8 @@ mod tests {
             ("upstreams/app/[::1]:18001", "127.0.0.1:18001", None),
             ("upstreams/app/", "127.0.0.1:18001", None),
         ] {
-            let told = double(key, address);
+            let entries = [entry(key)];
+            let told = Entries::of(&entries).double("upstreams/app/own", address);
             assert_eq!(told.is_some(), why.is_some(), "{key}: {told:?}");
             let told = told.unwrap_or_default();
             assert!(told.contains(why.unwrap_or_default()), "{told}");

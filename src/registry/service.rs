@@ -3,7 +3,7 @@
 //! Only the agent that owns an instance knows of its maintenance: it is found through the catalog, and asked itself
 //! each time. What somebody else has put into maintenance stays so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,12 +94,15 @@ impl<W: World> Service<W> {
                 "Consul knows no instance of the service {service}, or the token may not read it"
             ));
         }
-        let instances = Arc::new(instances);
+        let mut at: BTreeMap<String, Vec<Instance>> = BTreeMap::new();
+        for instance in instances {
+            at.entry(address::canonical(&instance.address)).or_default().push(instance);
+        }
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let mut looks = JoinSet::new();
         for node in &spec.nodes {
             let (service, node, places) = (self.clone(), node.clone(), places.clone());
-            let instances = instances.clone();
+            let instances = at.get(&address::canonical(&node.address)).cloned().unwrap_or_default();
             looks.spawn(async move {
                 let _place = places.acquire().await;
                 let look = service.lasting(&node, &instances).await;
