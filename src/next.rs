@@ -51,43 +51,34 @@ pub fn commands(release: &Release, outcome: Outcome, repeated: &Repeated) -> Vec
         .map(|(name, _)| name)
         .collect();
     if matches!(outcome, Outcome::Degraded | Outcome::LockLost) {
-        commands.push(("look at every node".into(), repeated.status()));
+        commands.push(("look at every node".into(), repeated.command("status", [])));
     }
     if started.command != "deploy" {
-        let again = format!("rollgate {} {}", started.command, quote(&repeated.file));
-        let names = release.in_order().map(|(name, _)| quote(name)).collect::<Vec<_>>().join(" ");
-        commands.push(("try again".into(), repeated.with_arguments(format!("{again} {names}"))));
+        let names = release.in_order().map(|(name, _)| name);
+        commands.push(("try again".into(), repeated.command(&started.command, names)));
         return commands;
     }
     let id = started.inputs.release();
-    let of_release = |command: &str, rest: &str| {
-        let file = quote(&repeated.file);
-        repeated.with_arguments(format!("rollgate {command} {file} {id}{rest}"))
-    };
     let known = |name: &str| started.before.version_of(name);
     for name in &failed {
         if let Some(old) = known(name) {
-            let only = format!(" --only {}", quote(name));
-            commands.push((format!("back to {old} on {name} only"), of_release("rollback", &only)));
+            let back = repeated.command("rollback", [id, "--only", name]);
+            commands.push((format!("back to {old} on {name} only"), back));
         }
     }
     let changed = release.in_order().any(|(_, node)| node.phase == Phase::Done);
     if changed && let Some(old) = release.in_order().find_map(|(name, _)| known(name)) {
-        commands.push((format!("back to {old} everywhere"), of_release("rollback", "")));
+        commands.push((format!("back to {old} everywhere"), repeated.command("rollback", [id])));
     }
     let go_on = match failed.as_slice() {
         [] => "go on".to_owned(),
         [name] => format!("fixed it: try {name}, go on"),
         _ => "fixed it: try them, go on".to_owned(),
     };
-    commands.push((go_on, of_release("resume", "")));
+    commands.push((go_on, repeated.command("resume", [id])));
     let out = |node: &NodeState| node.standing() == Standing::Out;
     for (name, _) in release.in_order().filter(|(_, node)| out(node)) {
-        let put_in = format!("rollgate node in {} {}", quote(&repeated.file), quote(name));
-        commands.push((
-            format!("{name} is well as it is"),
-            repeated.with_arguments(put_in + &repeated.variables()),
-        ));
+        commands.push((format!("{name} is well as it is"), repeated.command("node in", [name])));
     }
     commands
 }
@@ -127,25 +118,25 @@ pub fn reason(release: &Release, outcome: Outcome) -> Option<String> {
 }
 
 impl Repeated {
-    fn status(&self) -> String {
-        let file = quote(&self.file);
-        self.with_arguments(format!("rollgate status {file}{}", self.variables()))
-    }
-
-    fn variables(&self) -> String {
-        self.variables.iter().fold(String::new(), |text, (name, value)| {
-            text + " --var " + &quote(&format!("{name}={value}"))
-        })
-    }
-
-    fn with_arguments(&self, command: String) -> String {
-        self.arguments.iter().fold(command, |command, argument| {
-            // `--yes` answers a question that `status` does not ask.
-            if argument == "--yes" && command.starts_with("rollgate status") {
-                return command;
+    /// Returns the command line that does `command` with the same playbook, and these words after its file.
+    #[must_use]
+    pub fn command<'a>(&self, command: &str, words: impl IntoIterator<Item = &'a str>) -> String {
+        let mut line = format!("rollgate {command} {}", quote(&self.file));
+        for word in words {
+            line += &format!(" {}", quote(word));
+        }
+        // A release's journal has its own variables.
+        if !matches!(command, "resume" | "rollback") {
+            for (name, value) in &self.variables {
+                line += &format!(" --var {}", quote(&format!("{name}={value}")));
             }
-            format!("{command} {}", quote_option(argument))
-        })
+        }
+        // `--yes` answers a question that `status` does not ask.
+        let is_answer = |argument: &&String| *argument == "--yes" && command == "status";
+        for argument in self.arguments.iter().filter(|argument| !is_answer(argument)) {
+            line += &format!(" {}", quote_option(argument));
+        }
+        line
     }
 }
 

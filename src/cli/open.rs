@@ -18,7 +18,6 @@ use crate::release::Inputs;
 use crate::release::Started;
 use crate::release::Target;
 use crate::secret;
-use crate::shell::quote;
 use crate::spec::{Spec, release_names, spec_of_release};
 use crate::world::{Live, LiveSettings};
 
@@ -150,16 +149,7 @@ impl Opened {
 
     /// The command line that does `command` with the same playbook and variables.
     pub(super) fn command(&self, command: &str) -> String {
-        let file = quote(&self.file.display().to_string());
-        // A release's journal has its own.
-        let journalled = matches!(command, "resume" | "rollback");
-        let variables = self.given().filter(|_| !journalled);
-        let variables =
-            variables.map(|(name, value)| format!(" --var {}", quote(&format!("{name}={value}"))));
-        let state = self.state_dir.as_ref().map_or(String::new(), |folder| {
-            format!(" --state-dir {}", quote(&folder.display().to_string()))
-        });
-        format!("rollgate {command} {file}{}{state}", variables.collect::<String>())
+        self.repeated().command(command, [])
     }
 
     /// What suggested commands repeat.
