@@ -186,7 +186,7 @@ impl Mishap {
                 "rollgate gets SIGKILL; another machine breaks the lock and rolls back"
             }
             Self::Frozen => "rollgate gets SIGSTOP, and SIGCONT after 20 s",
-            Self::MarkedUp => "somebody else writes node-1's key: up",
+            Self::MarkedUp => "another client marks node-1 up in Consul",
         }
     }
 

@@ -10,14 +10,39 @@ use super::step::Step;
 const HEAD: &str = "\
 # Faults at every step
 
-Made by `scripts/faults`; do not edit. Each cell is a release from version 1 to 2 on a lab of its own: three nodes,
-two gateways with two workers each, one Consul (three for `leader-killed`), under 80 requests a second. When node-1
-reaches the step, the fault happens. When the release has ended and everything is well again, `resume` goes on.
+`scripts/faults` writes this page. Do not edit it.
 
-Checked in every cell: the exit code is one that the fault allows; no request fails but those that were sent to the part
-that the fault itself took away; no service is stopped while a worker still routes to it, and no request is cut; what
-the report and `status` say of each node is what the lab sees; `resume` ends with 0 and with what an undisturbed release
-ends with: every node on the new version, up, routed by every worker, and nothing left running.
+Each cell of the table is one release from version 1 to version 2. Each cell has its own lab: three nodes, two gateways
+with two workers each, and one Consul server (three for `leader-killed`). Clients send 80 requests a second (20 for
+`marked-up`). The fault happens when node-1 reaches the step. The release ends, and the fault is repaired. Then `resume`
+continues the release. For the faults whose name ends with `-back`, `rollback` undoes it instead.
+
+Every cell must pass these checks:
+
+- The fault allows the exit code of the release.
+- No request fails, except requests to the part that the fault itself disabled.
+- No service is stopped while a worker still routes to it. No request is cut.
+- The report and `status` describe each node as the lab sees it.
+- `resume` or `rollback` ends with exit code 0 and leaves the same state as a release without a fault: every node runs the
+  right version (2 after `resume`, 1 after `rollback`), is marked up, and every worker routes to it. No process is left
+  behind.
+";
+
+/// The text above the tables of single cells.
+const CELLS: &str = "
+## Every cell
+
+| column | meaning |
+|---|---|
+| `step` | the step of node-1 at which the fault happens |
+| `result`, `exit` | the `result` of `release.finished` and the exit code; no result where rollgate was killed |
+| `s` | how long the release took, in seconds |
+| `node-1` to `node-3` | the version that the node serves (`dead`: none) and whether it is in rotation, at the end of the release. A lasting fault is not repaired yet |
+| `failed` | failed requests that the fault does not explain |
+| `by the fault` | failed requests to the part that the fault disabled |
+| `cut` | requests that the stop of a service cut |
+| `then` | the exit code of the `resume` or `rollback` afterwards |
+| `same end` | whether that leaves the same state as a release without a fault |
 ";
 
 /// A cell of the table, as it is written.
@@ -88,7 +113,8 @@ fn read(page: &str) -> Entries {
 
 fn write(entries: &Entries) -> String {
     let mut page = HEAD.to_owned();
-    page += "\n## Exit codes: of the release, and of `resume` where there was something left to do\n\n| fault |";
+    page += "\n## Exit codes\n\n`A → B`: the release ended with A, and the `resume` or `rollback` after it with B. `killed`: the fault killed rollgate. A single 0: \
+             both ended with 0. ✗: a check failed.\n\n| fault |";
     for step in Step::ALL {
         page += &format!(" {} |", step.name());
     }
@@ -107,13 +133,13 @@ fn write(entries: &Entries) -> String {
     let wrong = entries.iter().filter_map(|(place, entry)| Some((place, entry.wrong.as_ref()?)));
     let wrong: Vec<_> = wrong.collect();
     let good = entries.len() - wrong.len();
-    page += &format!("\n{good} of {} cells are as they must be.\n", entries.len());
+    page += &format!("\n{good} of {} cells pass every check.\n", entries.len());
     for (index, ((mishap, step), problem)) in wrong.into_iter().enumerate() {
         let gap = if index == 0 { "\n" } else { "" };
         let cell = Cell { mishap: Mishap::ALL[*mishap], step: Step::ALL[*step] };
         page += &format!("{gap}- {cell}: {problem}\n");
     }
-    page += "\n## Every cell\n\nA node is shown as version and place at the end of the release, while a lasting fault still lasts.\n";
+    page += CELLS;
     for (mishap, named) in &tried {
         page += &format!("\n### {}: {}\n\n", named.name(), named.describe());
         page += "| step | result | exit | s | node-1 | node-2 | node-3 | failed | by the fault | cut | then | same end |\n";
@@ -159,6 +185,12 @@ mod tests {
             same_end: true,
             objections: objections.iter().map(ToString::to_string).collect(),
         }
+    }
+
+    #[test]
+    fn page_in_docs_is_as_the_code_writes_it() {
+        let kept = include_str!("../../../docs/faults.md");
+        assert_eq!(page(&[], &[], kept), kept);
     }
 
     #[test]
