@@ -1,11 +1,11 @@
 //! What stands against a release, looked for on the live systems: nodes, registry, gateways, Consul, the lock.
 //!
 //! Looks only. What is judged here was seen by [`survey`](crate::survey), by
-//! [`Watcher::meet`](crate::gateway::Watcher::meet) and by questions to Consul that change nothing.
+//! [`Watcher::probe`](crate::gateway::Watcher::probe) and by questions to Consul that change nothing.
 
 use serde_json::json;
 
-use crate::gateway::Nature;
+use crate::gateway::GatewayInfo;
 use crate::node::Survey;
 use crate::plan::{Plan, Selection};
 use crate::release::Lines;
@@ -43,7 +43,7 @@ pub struct Diagnosis {
 impl Diagnosis {
     /// Judges what a survey and a closer look at each gateway have shown.
     #[must_use]
-    pub fn of(spec: &Spec, fleet: &Fleet, natures: &[(String, Result<Nature, String>)]) -> Self {
+    pub fn of(spec: &Spec, fleet: &Fleet, infos: &[(String, Result<GatewayInfo, String>)]) -> Self {
         let mut findings = Vec::new();
         // A plan knows what keeps a node from being used, its gateways' contradictions included.
         let plan = Plan::new(spec, fleet, &Selection::default());
@@ -65,22 +65,22 @@ impl Diagnosis {
         if let Some(problem) = &fleet.registry_problem {
             findings.push(Finding::new("registry", "", Err(problem.clone())));
         }
-        for ((name, seen), (_, nature)) in fleet.gateways.iter().zip(natures) {
-            let result = match (seen, nature) {
+        for ((name, seen), (_, info)) in fleet.gateways.iter().zip(infos) {
+            let result = match (seen, info) {
                 (Err(problem), _) | (_, Err(problem)) => Err(problem.clone()),
-                (Ok(_), Ok(nature)) if !nature.unfit.is_empty() => Err(nature.unfit.join("; ")),
+                (Ok(_), Ok(info)) if !info.blockers.is_empty() => Err(info.blockers.join("; ")),
                 (Ok(seen), Ok(_)) if seen.listed == 0 => Err("it lists no peer at all".to_owned()),
                 (Ok(seen), Ok(_)) if seen.listed_nodes(spec) == 0 => {
                     Err("it lists none of the playbook's nodes: is it another upstream?".into())
                 }
-                (Ok(seen), Ok(nature)) => {
-                    if let Some(why) = uncounted(spec, fleet, nature) {
+                (Ok(seen), Ok(info)) => {
+                    if let Some(why) = uncounted(spec, fleet, info) {
                         findings.push(Finding::new("gateway", name, Err(why)));
                         continue;
                     }
                     let (serving, all) = (seen.serving(spec), spec.nodes.len());
                     let nodes = count(all, "node");
-                    Ok(format!("{}, routes to {serving} of {nodes}{}", nature.is, others(seen)))
+                    Ok(format!("{}, routes to {serving} of {nodes}{}", info.is, others(seen)))
                 }
             };
             findings.push(Finding::new("gateway", name, result));

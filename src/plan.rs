@@ -305,16 +305,16 @@ fn contradiction(fleet: &Fleet, node: &NodeSpec, facts: &NodeFacts) -> Option<St
     let down = facts.down?;
     fleet.gateways.iter().find_map(|(name, seen)| {
         let seen = seen.as_ref().ok()?;
-        if let Some(why) = seen.disregarded.as_ref().filter(|_| down) {
+        if let Some(why) = seen.overridden.as_ref().filter(|_| down) {
             return Some(format!("{name} routes to it although it is marked down: {why}"));
         }
-        if down && !seen.lets_go_of(&node.address) {
+        if down && !seen.is_out(&node.address) {
             return Some(format!(
                 "{name} still routes to it although it is marked down: \
                                  does {name} follow this registry?"
             ));
         }
-        if !down && seen.lets_go_of(&node.address) {
+        if !down && seen.is_out(&node.address) {
             return Some(format!(
                 "{name} does not route to it although it is marked up: \
                                  does {name} follow this registry?"

@@ -81,9 +81,9 @@ async fn prepare(
     let way = work.unless_stopped(plan::JOURNALS, way).await?;
     plan.tell_way_back(&way);
     if plan.would_release() {
-        let natures =
+        let infos =
             work.unless_stopped(plan::GATEWAYS, meet(&reach.world, &reach.consul, spec)).await?;
-        plan.refusals.extend(unfit(spec, &fleet, &natures));
+        plan.refusals.extend(unfit(spec, &fleet, &infos));
     }
     let spec = &with_way_back(opened, spec, &way)?;
     let file = opened.file.display().to_string();

@@ -35,8 +35,8 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
         let diagnosis = async {
             let fleet = plan::look(&opened, &reach, &spec, &mut signals).await?;
             let meeting = meet(&reach.world, &reach.consul, &spec);
-            let natures = signals.unless_stopped(plan::GATEWAYS, meeting).await?;
-            let mut diagnosis = Diagnosis::of(&spec, &fleet, &natures);
+            let infos = signals.unless_stopped(plan::GATEWAYS, meeting).await?;
+            let mut diagnosis = Diagnosis::of(&spec, &fleet, &infos);
             let shared = shared(&opened, &reach, &spec);
             let shared = signals.unless_stopped("asking Consul and for the lock", shared).await?;
             diagnosis.findings.extend(shared);

@@ -89,8 +89,8 @@ async fn switch(
     let mut problem = objection(mode, spec, &fleet, &arguments.names);
     if problem.is_none() && mode == Mode::Out {
         let meeting = meet(&work.reach.world, &work.reach.consul, spec);
-        let natures = work.unless_stopped(plan::GATEWAYS, meeting).await?;
-        problem = unfit(spec, &fleet, &natures).into_iter().next();
+        let infos = work.unless_stopped(plan::GATEWAYS, meeting).await?;
+        problem = unfit(spec, &fleet, &infos).into_iter().next();
     }
     if let Some(problem) = problem {
         return Err(Refusal::new(Exit::REFUSED, problem).hint("nothing was changed"));

@@ -115,8 +115,8 @@ async fn planned(
     plan.tell_way_back(&signals.unless_stopped(JOURNALS, way).await?);
     if plan.would_release() {
         let meeting = meet(&reach.world, &reach.consul, spec);
-        let natures = signals.unless_stopped(GATEWAYS, meeting).await?;
-        plan.refusals.extend(unfit(spec, &fleet, &natures));
+        let infos = signals.unless_stopped(GATEWAYS, meeting).await?;
+        plan.refusals.extend(unfit(spec, &fleet, &infos));
     }
     Ok(plan)
 }

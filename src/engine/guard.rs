@@ -244,10 +244,10 @@ impl<W: World> Watch<W> {
 
 /// What a gateway does with a node that is down, if it has not let go of it as it must to prove that.
 fn astray(seen: &Observation, address: &str) -> Option<String> {
-    if seen.lets_go_of(address) {
+    if seen.is_out(address) {
         return None;
     }
-    let why = seen.disregarded.as_ref().map_or(String::new(), |why| format!(": {why}"));
+    let why = seen.overridden.as_ref().map_or(String::new(), |why| format!(": {why}"));
     Some(if seen.routes_somewhere_to(address) {
         format!("routes to it again although it is down{why}")
     } else {

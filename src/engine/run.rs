@@ -19,7 +19,7 @@ use super::end::conclude;
 use super::node::{NodeRun, millis, stopped_for};
 use super::pool::{Fallen, Pool};
 use crate::consul::Client;
-use crate::gateway::{Asker, Watcher};
+use crate::gateway::{QueryClient, Watcher};
 use crate::journal::Journal;
 use crate::journal::replica::Copy;
 use crate::lock::Lock;
@@ -200,7 +200,7 @@ impl<W: World> Engine<W> {
             failed: None,
         };
         book.tell(first).await?;
-        let questions = Asker::new(self.world.clone(), Some(&self.consul));
+        let questions = QueryClient::new(self.world.clone(), Some(&self.consul));
         let gateways = self.spec.gateways.iter();
         let shared = Arc::new(Shared {
             registry: Registry::new(&self.world, &self.consul, &self.spec)

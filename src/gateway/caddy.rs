@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{
-    Ask, Driver, Mark, Nodes, NotDone, Peer, READ_TIMEOUT, Switch, View, get, not_done, ok,
+    Driver, Mark, Nodes, NotDone, Peer, Query, READ_TIMEOUT, Switch, View, get, not_done, ok,
 };
 use crate::address;
 use crate::json;
@@ -85,8 +85,8 @@ impl Caddy {
         }
     }
 
-    fn ask_handler(&self) -> Ask {
-        Ask::Http(get(&format!("{}/id/{}", self.admin_url, part(&self.handler))))
+    fn ask_handler(&self) -> Query {
+        Query::Http(get(&format!("{}/id/{}", self.admin_url, part(&self.handler))))
     }
 
     /// Reads the list, and how many failures hold an upstream down.
@@ -179,9 +179,9 @@ fn is_at(entry: &RawValue, address: &str) -> bool {
 
 impl Driver for Caddy {
     /// The list first: requests that were sent by an older one are in the counts by then.
-    fn asks(&self) -> Vec<Ask> {
+    fn asks(&self) -> Vec<Query> {
         let counts = format!("{}/reverse_proxy/upstreams", self.admin_url);
-        vec![self.ask_handler(), Ask::Http(get(&counts))]
+        vec![self.ask_handler(), Query::Http(get(&counts))]
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
@@ -203,14 +203,14 @@ impl Driver for Caddy {
         for address in list.into_iter().filter_map(dial).map(|dial| self.nodes.name(&place(&dial)))
         {
             let counted = counted.get(&address);
-            let held_down = max_fails.is_some_and(|most| {
+            let failing_check = max_fails.is_some_and(|most| {
                 counted.is_none_or(|counted| counted.fails.is_none_or(|fails| fails >= most))
             });
             let in_flight = counted.and_then(|counted| counted.num_requests);
-            view.peers.insert(address, Peer { up: true, held_down, in_flight });
+            view.peers.insert(address, Peer { up: true, failing_check, in_flight });
         }
         for (address, Counted { num_requests, .. }) in counted {
-            let out = Peer { up: false, held_down: false, in_flight: num_requests };
+            let out = Peer { up: false, failing_check: false, in_flight: num_requests };
             view.peers.entry(address).or_insert(out);
         }
         Ok(view)
@@ -238,8 +238,8 @@ impl Driver for Caddy {
     }
 
     /// Grouped by what they do, however many requests there are.
-    fn counting(&self) -> Option<Ask> {
-        Some(Ask::Http(get(&format!("{}/debug/pprof/goroutine?debug=1", self.admin_url))))
+    fn counting(&self) -> Option<Query> {
+        Some(Query::Http(get(&format!("{}/debug/pprof/goroutine?debug=1", self.admin_url))))
     }
 
     fn miscounts(&self, reply: &Reply) -> Option<String> {
@@ -265,7 +265,7 @@ impl Driver for Caddy {
 }
 
 impl Switch for Caddy {
-    fn asks(&self) -> Vec<Ask> {
+    fn asks(&self) -> Vec<Query> {
         vec![self.ask_handler()]
     }
 
@@ -292,7 +292,7 @@ impl Switch for Caddy {
         strangers.filter(|dial| self.nodes.find(&place(dial)).is_none()).collect()
     }
 
-    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String> {
+    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
         let [reply, ..] = replies else { return Err("no reply".into()) };
         let (list, _) = self.list(&ok(reply)?.body)?;
         let etag =
@@ -308,7 +308,7 @@ impl Switch for Caddy {
         if !down {
             entries.push(self.entry(address).to_string());
         }
-        Ok(vec![Ask::Http(Request {
+        Ok(vec![Query::Http(Request {
             method: Method::Patch,
             url: format!("{}/id/{}/upstreams", self.admin_url, part(&self.handler)),
             headers: vec![

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::table::{Place, Table};
-use super::{Ask, Driver, Mark, Nodes, NotDone, Switch, View, ok};
+use super::{Driver, Mark, Nodes, NotDone, Query, Switch, View, ok};
 use crate::node::Operation;
 use crate::playbook::{CommandGateway, Template};
 use crate::shell;
@@ -31,16 +31,16 @@ impl Commands {
         Self { table, settings: settings.clone() }
     }
 
-    fn run(&self, command: &Template, arguments: &[&str]) -> Ask {
+    fn run(&self, command: &Template, arguments: &[&str]) -> Query {
         let command = shell::with_arguments(command.as_str(), arguments);
         let timeout = self.settings.timeout.map_or(TIMEOUT, |period| period.0);
         let command = Command::new(Operation::User { command }, timeout, self.settings.sudo);
-        Ask::Run(Host::of(self.settings.ssh.as_deref()), command)
+        Query::Run(Host::of(self.settings.ssh.as_deref()), command)
     }
 }
 
 impl Driver for Commands {
-    fn asks(&self) -> Vec<Ask> {
+    fn asks(&self) -> Vec<Query> {
         vec![self.run(&self.settings.list, &[])]
     }
 
@@ -62,7 +62,7 @@ impl Driver for Commands {
     }
 
     /// It begins to follow when the list has changed, however late that is.
-    fn spread(&self) -> Duration {
+    fn apply_delay(&self) -> Duration {
         self.lag()
     }
 
@@ -75,7 +75,7 @@ impl Driver for Commands {
         format!("commands on {}", Host::of(self.settings.ssh.as_deref()))
     }
 
-    fn count(&self, address: &str) -> Option<Ask> {
+    fn count(&self, address: &str) -> Option<Query> {
         Some(self.run(self.settings.in_flight.as_ref()?, &[address]))
     }
 
@@ -92,7 +92,7 @@ impl Driver for Commands {
 }
 
 impl Switch for Commands {
-    fn asks(&self) -> Vec<Ask> {
+    fn asks(&self) -> Vec<Query> {
         Driver::asks(self)
     }
 
@@ -110,7 +110,7 @@ impl Switch for Commands {
         replies.first().map_or(Vec::new(), |reply| self.table.strangers(reply))
     }
 
-    fn turn(&self, _: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String> {
+    fn turn(&self, _: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
         let (key, command) =
             if down { ("out", &self.settings.out) } else { ("in", &self.settings.back) };
         let command = command.as_ref().ok_or_else(|| format!("there is no command `{key}`"))?;
@@ -139,8 +139,8 @@ mod tests {
     }
 
     /// What a command of the driver prints when it is really run.
-    fn run(ask: &Ask) -> String {
-        let Ask::Run(Host::Local, command) = ask else { panic!("{ask:?}") };
+    fn run(ask: &Query) -> String {
+        let Query::Run(Host::Local, command) = ask else { panic!("{ask:?}") };
         let script = command.operation.script();
         let output = std::process::Command::new("sh").args(["-c", &script]).output();
         String::from_utf8_lossy(&output.expect("sh runs").stdout).into_owned()
@@ -166,7 +166,7 @@ mod tests {
         let json = commands(r#"{"peers":"/p","address":"/a","routed":"/up"}"#);
         let text = r#"{"p":[{"a":"a:1","up":true},{"a":"b:1","up":"draining"}]}"#;
         let view = json.read(&[reply(text)]).expect("readable");
-        assert!(view.routes_to("a:1") && view.lets_go_of("b:1"));
+        assert!(view.routes_to("a:1") && view.is_out("b:1"));
         let text = commands(r#"{"pattern":"(?m)^(?<address>\\S+) (?:(?<down>drained)|serving)$"}"#);
         let said = [reply("a:1 serving\nb:1 drained\n")];
         assert_eq!(text.is_down(&said, "a:1"), Ok(false));
@@ -208,7 +208,7 @@ mod tests {
         let view =
             Commands::new(settings, Nodes::default()).read(&[reply(said)]).expect("readable");
         assert_eq!(view.peers.len(), 2);
-        assert!(view.lets_go_of("10.0.1.11:9000") && view.routes_to("10.0.1.12:9000"));
+        assert!(view.is_out("10.0.1.11:9000") && view.routes_to("10.0.1.12:9000"));
     }
 
     #[test]

@@ -11,10 +11,10 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::op::{Message, MessageType, OpCode, Query as DnsQuery, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 
-use super::{Ask, Driver, Nodes, Peer, READ_TIMEOUT, View};
+use super::{Driver, Nodes, Peer, Query, READ_TIMEOUT, View};
 use crate::address;
 use crate::playbook;
 use crate::text;
@@ -49,7 +49,7 @@ impl ConsulDns {
     }
 
     /// What is asked for; nothing when the record is no name. Addresses alone are of two kinds.
-    fn queries(&self) -> Vec<Query> {
+    fn questions(&self) -> Vec<DnsQuery> {
         let name = Name::from_ascii(format!("{}.", self.record.trim_end_matches('.')));
         let Ok(name) = name else { return Vec::new() };
         let (has_ipv6, has_others) = self.nodes.families();
@@ -59,11 +59,11 @@ impl ConsulDns {
             Some(_) if has_ipv6 => vec![RecordType::AAAA],
             Some(_) => vec![RecordType::A],
         };
-        kinds.into_iter().map(|kind| Query::query(name.clone(), kind)).collect()
+        kinds.into_iter().map(|kind| DnsQuery::query(name.clone(), kind)).collect()
     }
 
     /// Reads one answer into the view.
-    fn add(&self, view: &mut View, query: &Query, reply: &Reply) -> Result<(), String> {
+    fn add(&self, view: &mut View, query: &DnsQuery, reply: &Reply) -> Result<(), String> {
         let message = parse(&reply.body)?;
         let answers = message.id == ID && message.message_type == MessageType::Response;
         // One that says nothing of the question is taken at its id.
@@ -113,7 +113,7 @@ impl ConsulDns {
                 }
                 _ => continue,
             };
-            let peer = Peer { up: true, held_down: false, in_flight: None };
+            let peer = Peer { up: true, failing_check: false, in_flight: None };
             for host in hosts {
                 view.peers.insert(self.nodes.name(&address::join(&host, port)), peer);
             }
@@ -130,7 +130,7 @@ impl ConsulDns {
 }
 
 /// A question, with its length in front as over TCP.
-fn question(query: Query) -> Option<Vec<u8>> {
+fn question(query: DnsQuery) -> Option<Vec<u8>> {
     let mut message = Message::new(ID, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
     message.queries.push(query);
@@ -140,14 +140,14 @@ fn question(query: Query) -> Option<Vec<u8>> {
 }
 
 impl Driver for ConsulDns {
-    fn asks(&self) -> Vec<Ask> {
-        let questions = self.queries().into_iter().filter_map(question);
-        let ask = |question| Ask::Exchange(self.server.clone(), question, READ_TIMEOUT);
+    fn asks(&self) -> Vec<Query> {
+        let questions = self.questions().into_iter().filter_map(question);
+        let ask = |question| Query::Exchange(self.server.clone(), question, READ_TIMEOUT);
         questions.map(ask).collect()
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
-        let queries = self.queries();
+        let queries = self.questions();
         if queries.is_empty() {
             return Err(format!("`{}` is no name of a record", self.record));
         }
@@ -174,7 +174,7 @@ impl Driver for ConsulDns {
     }
 
     /// It begins to ask again when the answer has changed, however late that is.
-    fn spread(&self) -> Duration {
+    fn apply_delay(&self) -> Duration {
         self.lag()
     }
 

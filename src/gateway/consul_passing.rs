@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{Ask, Driver, Nodes, Peer, View, ok};
+use super::{Driver, Nodes, Peer, Query, View, ok};
 use crate::consul::{Instance, passing};
 use crate::playbook;
 use crate::world::Reply;
@@ -27,15 +27,15 @@ impl ConsulPassing {
 }
 
 impl Driver for ConsulPassing {
-    fn asks(&self) -> Vec<Ask> {
+    fn asks(&self) -> Vec<Query> {
         let (path, query) = passing(&self.service);
-        vec![Ask::Consul(path, query)]
+        vec![Query::Consul(path, query)]
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
         let [reply, ..] = replies else { return Err("no reply".into()) };
         let instances = Instance::of_health(&ok(reply)?.body)?;
-        let peer = Peer { up: true, held_down: false, in_flight: None };
+        let peer = Peer { up: true, failing_check: false, in_flight: None };
         let named = |instance: Instance| (self.nodes.name(&instance.address), peer);
         let peers = instances.into_iter().map(named).collect();
         Ok(View { peers, ..View::default() })
@@ -54,7 +54,7 @@ impl Driver for ConsulPassing {
     }
 
     /// It begins to follow when the list has changed, however late that is.
-    fn spread(&self) -> Duration {
+    fn apply_delay(&self) -> Duration {
         self.lag()
     }
 
@@ -90,7 +90,7 @@ mod tests {
         ]"#;
         let view = view(body).expect("readable");
         assert!(view.routes_to("10.0.1.1:80") && view.routes_to("10.9.9.2:81"));
-        assert!(view.lets_go_of("10.0.1.2:81"));
+        assert!(view.is_out("10.0.1.2:81"));
     }
 
     #[test]

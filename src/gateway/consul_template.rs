@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::table::{Place, Table};
-use super::{Ask, Driver, Nodes, READ_TIMEOUT, View, with_port};
+use super::{Driver, Nodes, Query, READ_TIMEOUT, View, with_port};
 use crate::node::Operation;
 use crate::playbook;
 use crate::text::count;
@@ -49,9 +49,9 @@ impl ConsulTemplate {
 }
 
 impl Driver for ConsulTemplate {
-    fn asks(&self) -> Vec<Ask> {
+    fn asks(&self) -> Vec<Query> {
         let command = Command::new(self.operation.clone(), READ_TIMEOUT, false);
-        vec![Ask::Run(self.host.clone(), command)]
+        vec![Query::Run(self.host.clone(), command)]
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
@@ -89,7 +89,7 @@ impl Driver for ConsulTemplate {
     }
 
     /// The reload begins when the file was rendered, however late that is.
-    fn spread(&self) -> Duration {
+    fn apply_delay(&self) -> Duration {
         self.lag()
     }
 
@@ -149,7 +149,7 @@ mod tests {
         let peers: Vec<_> = view.peers.keys().map(String::as_str).collect();
         assert_eq!(peers, ["10.0.1.1:80", "10.0.1.2:80", "10.0.1.3:80", "10.0.1.4:80"]);
         assert!(view.routes_to("10.0.1.2:80") && view.routes_to("10.0.1.4:80"));
-        assert!(view.lets_go_of("10.0.1.3:80"));
+        assert!(view.is_out("10.0.1.3:80"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{
-    Ask, Driver, Mark, Nodes, NotDone, Peer, Switch, View, WORKER_HEADER, get, not_done, ok, post,
+    Driver, Mark, Nodes, NotDone, Peer, Query, Switch, View, WORKER_HEADER, get, not_done, ok, post,
 };
 use crate::address;
 use crate::playbook::{self, DyupsMode};
@@ -32,7 +32,7 @@ use list::{List, Server, statements};
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A worker looks when its timer is due and it has nothing else to do.
-const SPREAD: Duration = Duration::from_millis(500);
+const SLACK: Duration = Duration::from_millis(500);
 
 /// A gateway of this kind.
 pub(super) struct Dyups {
@@ -181,12 +181,12 @@ fn is_down(list: &List, address: &str) -> bool {
 }
 
 impl Driver for Dyups {
-    fn asks(&self) -> Vec<Ask> {
+    fn asks(&self) -> Vec<Query> {
         let path = match self.mode {
             DyupsMode::Classic => "detail",
             DyupsMode::Head => "list",
         };
-        vec![Ask::Http(get(&format!("{}/{path}", self.url)))]
+        vec![Query::Http(get(&format!("{}/{path}", self.url)))]
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
@@ -198,7 +198,7 @@ impl Driver for Dyups {
         })?;
         let mut view = View::default();
         for server in list.servers {
-            let none = Peer { up: false, held_down: false, in_flight: None };
+            let none = Peer { up: false, failing_check: false, in_flight: None };
             view.peers.entry(server.address).or_insert(none).up |= !server.down;
         }
         Ok(view)
@@ -220,7 +220,7 @@ impl Driver for Dyups {
 
     fn lag(&self) -> Duration {
         match self.mode {
-            DyupsMode::Classic => self.interval + SPREAD,
+            DyupsMode::Classic => self.interval + SLACK,
             DyupsMode::Head => Duration::ZERO,
         }
     }
@@ -243,7 +243,7 @@ impl Driver for Dyups {
 }
 
 impl Switch for Dyups {
-    fn asks(&self) -> Vec<Ask> {
+    fn asks(&self) -> Vec<Query> {
         Driver::asks(self)
     }
 
@@ -272,13 +272,13 @@ impl Switch for Dyups {
         matches!(self.list(replies), Ok(None))
     }
 
-    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String> {
+    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
         let list = self.list(replies)?;
         if let Some(why) = list.as_ref().and_then(|list| self.stranger(list)) {
             return Err(why);
         }
         let url = format!("{}/upstream/{}", self.url, part(&self.upstream));
-        Ok(vec![Ask::Http(post(&url, &self.body(list.as_ref(), address, down)))])
+        Ok(vec![Query::Http(post(&url, &self.body(list.as_ref(), address, down)))])
     }
 
     fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {

@@ -5,7 +5,7 @@
 //! busy for a moment.
 
 mod file;
-mod nature;
+mod info;
 #[cfg(test)]
 mod tests;
 
@@ -16,13 +16,13 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::json_file::{self, JsonFile};
-use super::{Ask, Driver, Mark, Nature, Nodes, NotDone, Peer, Switch, View, get, ok};
+use super::{Driver, GatewayInfo, Mark, Nodes, NotDone, Peer, Query, Switch, View, get, ok};
 use crate::json;
 use crate::playbook;
 use crate::world::{Host, Reply};
 
 /// From what the admin page shows to what every worker does.
-const SPREAD: Duration = Duration::from_millis(100);
+const APPLY_DELAY: Duration = Duration::from_millis(100);
 
 /// Below so many percent of healthy hosts Envoy sends requests to all, unless it is told otherwise.
 const PANIC_THRESHOLD: u8 = 50;
@@ -89,7 +89,7 @@ impl HostStatus<'_> {
         Ok(Peer {
             up: !self.told().is_some_and(file::keeps_away),
             // A `true` for each check that keeps requests away.
-            held_down: checks.is_some_and(|checks| checks.values().any(|value| value == true)),
+            failing_check: checks.is_some_and(|checks| checks.values().any(|value| value == true)),
             in_flight: self.in_flight(),
         })
     }
@@ -161,8 +161,8 @@ impl Envoy {
 }
 
 impl Driver for Envoy {
-    fn asks(&self) -> Vec<Ask> {
-        vec![Ask::Http(get(&format!("{}/clusters?format=json", self.admin_url)))]
+    fn asks(&self) -> Vec<Query> {
+        vec![Query::Http(get(&format!("{}/clusters?format=json", self.admin_url)))]
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
@@ -197,22 +197,22 @@ impl Driver for Envoy {
         if let (Some(why), true) = (unplaced, view.peers.is_empty()) {
             return Err(why);
         }
-        view.disregarded = self.panics(&counted);
+        view.overridden = self.panics(&counted);
         view.readable()
     }
 
     /// An older one does not know `resource`, and shows all that it has.
-    fn greeting(&self) -> Vec<Ask> {
+    fn greeting(&self) -> Vec<Query> {
         let paths = ["server_info", "config_dump?resource=static_clusters"];
-        paths.map(|path| Ask::Http(get(&format!("{}/{path}", self.admin_url)))).into()
+        paths.map(|path| Query::Http(get(&format!("{}/{path}", self.admin_url)))).into()
     }
 
-    fn nature(&self, replies: &[Reply]) -> Nature {
-        nature::read(replies, &self.cluster, self.panic_threshold)
+    fn info(&self, replies: &[Reply]) -> GatewayInfo {
+        info::read(replies, &self.cluster, self.panic_threshold)
     }
 
     fn kind(&self) -> String {
-        nature::KIND.into()
+        info::KIND.into()
     }
 
     fn interval(&self) -> Duration {
@@ -223,8 +223,8 @@ impl Driver for Envoy {
         Duration::ZERO
     }
 
-    fn spread(&self) -> Duration {
-        SPREAD
+    fn apply_delay(&self) -> Duration {
+        APPLY_DELAY
     }
 
     /// One list for all its workers.
@@ -238,7 +238,7 @@ impl Driver for Envoy {
 }
 
 impl Switch for Envoy {
-    fn asks(&self) -> Vec<Ask> {
+    fn asks(&self) -> Vec<Query> {
         vec![self.file.ask()]
     }
 
@@ -249,7 +249,7 @@ impl Switch for Envoy {
         Ok(if down { Mark::Down } else { Mark::Up })
     }
 
-    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String> {
+    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
         let (reply, mut document) = json_file::parse(replies)?;
         for endpoint in file::endpoints(&mut document, &self.cluster, address)? {
             file::mark(endpoint, down);

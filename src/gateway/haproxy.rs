@@ -12,7 +12,7 @@ mod tests;
 
 use std::time::Duration;
 
-use super::{Ask, Driver, Mark, Nature, Nodes, NotDone, READ_TIMEOUT, Switch, View};
+use super::{Driver, GatewayInfo, Mark, Nodes, NotDone, Query, READ_TIMEOUT, Switch, View};
 use crate::node::Operation;
 use crate::playbook::{self, HaproxyState, is_haproxy_name};
 use crate::world::{Command, Host, Reply};
@@ -99,21 +99,21 @@ impl Haproxy {
 }
 
 impl Line {
-    fn says(&self, text: &str) -> Ask {
+    fn says(&self, text: &str) -> Query {
         match self {
             Self::Socket { host, path, sudo } => {
                 let operation = Operation::UnixSocket { path: path.clone(), say: text.into() };
-                Ask::Run(host.clone(), Command::new(operation, COMMAND_TIMEOUT, *sudo))
+                Query::Run(host.clone(), Command::new(operation, COMMAND_TIMEOUT, *sudo))
             }
             Self::Tcp(address) => {
-                Ask::Exchange(address.clone(), format!("{text}\n").into_bytes(), READ_TIMEOUT)
+                Query::Exchange(address.clone(), format!("{text}\n").into_bytes(), READ_TIMEOUT)
             }
         }
     }
 }
 
 impl Driver for Haproxy {
-    fn asks(&self) -> Vec<Ask> {
+    fn asks(&self) -> Vec<Query> {
         match &self.way {
             Way::Runtime(line) => vec![line.says(&runtime::question(&self.backend))],
             Way::Page(url) => vec![page::list(url)],
@@ -141,12 +141,12 @@ impl Driver for Haproxy {
         Some(1)
     }
 
-    fn nature(&self, replies: &[Reply]) -> Nature {
+    fn info(&self, replies: &[Reply]) -> GatewayInfo {
         let is = match &self.way {
             Way::Runtime(_) => runtime::version(replies),
             Way::Page(_) | Way::Nowhere => None,
         };
-        Nature { is: is.unwrap_or_else(|| self.kind()), ..Nature::default() }
+        GatewayInfo { is: is.unwrap_or_else(|| self.kind()), ..GatewayInfo::default() }
     }
 
     fn kind(&self) -> String {
@@ -159,7 +159,7 @@ impl Driver for Haproxy {
 }
 
 impl Switch for Haproxy {
-    fn asks(&self) -> Vec<Ask> {
+    fn asks(&self) -> Vec<Query> {
         let mut asks = Driver::asks(self);
         if let Way::Page(url) = &self.way {
             asks.push(page::whole(url));
@@ -178,7 +178,7 @@ impl Switch for Haproxy {
         Ok(if server.state()?.is_told(self.out) { Mark::Down } else { Mark::Up })
     }
 
-    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String> {
+    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
         let servers = self.servers(replies)?;
         let server = self.server(&servers, address)?;
         let state = match (down, self.out) {

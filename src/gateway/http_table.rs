@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::table::{Place, Table};
-use super::{Ask, Driver, Nodes, View, WORKER_HEADER, get, ok};
+use super::{Driver, Nodes, Query, View, WORKER_HEADER, get, ok};
 use crate::playbook;
 use crate::world::Reply;
 
@@ -11,7 +11,7 @@ use crate::world::Reply;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Between the poll and what the gateway does with it.
-const SPREAD: Duration = Duration::from_millis(500);
+const SLACK: Duration = Duration::from_millis(500);
 
 /// A gateway of this kind.
 pub(super) struct HttpTable {
@@ -46,8 +46,8 @@ impl HttpTable {
 }
 
 impl Driver for HttpTable {
-    fn asks(&self) -> Vec<Ask> {
-        vec![Ask::Http(get(&self.url))]
+    fn asks(&self) -> Vec<Query> {
+        vec![Query::Http(get(&self.url))]
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
@@ -64,7 +64,7 @@ impl Driver for HttpTable {
     }
 
     fn lag(&self) -> Duration {
-        self.interval + SPREAD
+        self.interval + SLACK
     }
 
     fn workers(&self) -> Option<u32> {
@@ -99,7 +99,7 @@ mod tests {
             r#"{"list":"/peers","address":"/name","routed":"/state","in_flight":"/conns"}"#;
         let text = r#"{"peers":[{"name":"a:1","state":"UP","conns":2},{"name":"b:1","state":"draining","conns":1}]}"#;
         let view = view(settings, text).expect("readable");
-        assert!(view.routes_to("a:1") && view.lets_go_of("b:1"));
+        assert!(view.routes_to("a:1") && view.is_out("b:1"));
         assert_eq!(view.peers["b:1"].in_flight, Some(1));
     }
 
@@ -144,10 +144,10 @@ mod tests {
         let up = r#"{"max_fails":1,"weight":1,"max_conns":0,"name":"127.0.0.1:19003","server":"127.0.0.1:19003","fail_timeout":10,"backup":false,"conns":0}"#;
         let down = r#"{"max_fails":1,"weight":1,"down":true,"max_conns":0,"name":"127.0.0.1:19001","server":"127.0.0.1:19001","fail_timeout":10,"backup":false,"conns":2}"#;
         let view = read(&format!("{up},{down}")).expect("readable");
-        assert!(view.routes_to("127.0.0.1:19003") && view.lets_go_of("127.0.0.1:19001"));
+        assert!(view.routes_to("127.0.0.1:19003") && view.is_out("127.0.0.1:19001"));
         for (told, out) in [("false", false), ("null", false), ("0", false), ("1", true)] {
             let view = read(&down.replace("true", told)).expect("readable");
-            assert_eq!(view.lets_go_of("127.0.0.1:19001"), out, "{told}");
+            assert_eq!(view.is_out("127.0.0.1:19001"), out, "{told}");
         }
         for unknown in [r#""no""#, "[]", "{}"] {
             assert!(read(&down.replace("true", unknown)).is_err(), "{unknown}");
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(in_flight("a:1"), Some(0));
         assert_eq!((in_flight("b:1"), in_flight("d:1")), (None, None), "absent, and no number");
         assert!(view.routes_to("a:1") && view.routes_to("b:1"));
-        assert!(!view.routes_to("c:1") && !view.lets_go_of("c:1"), "neither in nor out");
+        assert!(!view.routes_to("c:1") && !view.is_out("c:1"), "neither in nor out");
         // What no peer has is a mistake in the playbook.
         for (text, why) in [
             (r#"[{"s":"up","n":1}]"#, "no address"),
@@ -188,7 +188,7 @@ mod tests {
         let view_of = |settings, text| view(settings, text).expect("readable");
         assert!(view_of("{}", r#"["a:1"]"#).routes_to("a:1"));
         let by_key = view_of(r#"{"routed":""}"#, r#"{"a:1":true,"b:1":0}"#);
-        assert!(by_key.routes_to("a:1") && by_key.lets_go_of("b:1"));
+        assert!(by_key.routes_to("a:1") && by_key.is_out("b:1"));
         // cjson writes an empty list as an empty object.
         assert!(view_of(r#"{"list":"/p"}"#, r#"{"p":{}}"#).peers.is_empty());
     }
@@ -198,7 +198,7 @@ mod tests {
         let settings = r#"{"pattern":"server (?P<address>\\S+) [^;]*?(?P<down>down)?;"}"#;
         let text = "server a:1 addr=a:1 conns=0;\nserver b:1 addr=b:1 conns=2 down;\n";
         let view = view(settings, text).expect("readable");
-        assert!(view.routes_to("a:1") && view.lets_go_of("b:1"));
+        assert!(view.routes_to("a:1") && view.is_out("b:1"));
     }
 
     /// Traefik 3.7 shows a server that fails its check as down, and leaves one out that is in maintenance.
@@ -210,7 +210,7 @@ mod tests {
         let view = view(pattern, text).expect("readable");
         assert!(view.routes_to("127.0.0.1:19002"));
         assert!(!view.routes_to("127.0.0.1:19003"));
-        assert!(view.lets_go_of("127.0.0.1:19001"));
+        assert!(view.is_out("127.0.0.1:19001"));
         let unknown = br#"{"message":"service not found: nope@file"}"#.to_vec();
         let unknown = Reply { status: 404, body: unknown, ..Reply::default() };
         assert!(table(pattern).read(&[unknown]).is_err());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Ask, ok};
+use super::{Query, ok};
 use crate::json;
 use crate::node::Operation;
 use crate::secret::Secret;
@@ -27,12 +27,12 @@ pub(super) struct JsonFile {
 
 impl JsonFile {
     /// Asks for what it says.
-    pub(super) fn ask(&self) -> Ask {
+    pub(super) fn ask(&self) -> Query {
         self.run(Operation::File { path: self.path.clone() }, Stdin::Empty)
     }
 
     /// Asks to let it say something else than the reply says.
-    pub(super) fn replace(&self, reply: &Reply, document: &Value) -> Result<Ask, String> {
+    pub(super) fn replace(&self, reply: &Reply, document: &Value) -> Result<Query, String> {
         let content = format!("{document:#}\n");
         if content.len() > LIMIT {
             let (path, size) = (&self.path, content.len());
@@ -46,9 +46,9 @@ impl JsonFile {
         Ok(self.run(Operation::Replace { path, before, after }, stdin))
     }
 
-    fn run(&self, operation: Operation, stdin: Stdin) -> Ask {
+    fn run(&self, operation: Operation, stdin: Stdin) -> Query {
         let command = Command::new(operation, COMMAND_TIMEOUT, self.sudo).reading(stdin);
-        Ask::Run(self.host.clone(), command)
+        Query::Run(self.host.clone(), command)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::{Ask, Asker, Driver, View};
+use super::{Driver, Query, QueryClient, View};
 use crate::world::{Reply, World};
 
 /// Looks at the same time, where no connections can be held.
@@ -42,7 +42,7 @@ pub(super) struct Look {
 
 /// Looks at one gateway. Cheap to clone.
 pub(super) struct Looker<W> {
-    asker: Asker<W>,
+    query_client: QueryClient<W>,
     driver: Arc<dyn Driver>,
     reading: Arc<Semaphore>,
     /// The addresses of the playbook.
@@ -51,18 +51,22 @@ pub(super) struct Looker<W> {
 
 impl<W> Clone for Looker<W> {
     fn clone(&self) -> Self {
-        let (asker, driver) = (self.asker.clone(), self.driver.clone());
-        Self { asker, driver, reading: self.reading.clone(), nodes: self.nodes.clone() }
+        let (query_client, driver) = (self.query_client.clone(), self.driver.clone());
+        Self { query_client, driver, reading: self.reading.clone(), nodes: self.nodes.clone() }
     }
 }
 
 impl<W: World> Looker<W> {
-    pub(super) fn new(asker: Asker<W>, driver: Arc<dyn Driver>, nodes: Arc<[String]>) -> Self {
-        Self { asker, driver, reading: Arc::new(Semaphore::new(READ_AT_ONCE)), nodes }
+    pub(super) fn new(
+        query_client: QueryClient<W>,
+        driver: Arc<dyn Driver>,
+        nodes: Arc<[String]>,
+    ) -> Self {
+        Self { query_client, driver, reading: Arc::new(Semaphore::new(READ_AT_ONCE)), nodes }
     }
 
-    pub(super) fn asker(&self) -> &Asker<W> {
-        &self.asker
+    pub(super) fn query_client(&self) -> &QueryClient<W> {
+        &self.query_client
     }
 
     pub(super) fn driver(&self) -> &dyn Driver {
@@ -75,7 +79,7 @@ impl<W: World> Looker<W> {
     ///
     /// When a question has no answer, or an answer cannot be read: says which.
     pub(super) async fn one(&self) -> Result<Look, String> {
-        let replies = self.asker.ask_all(&self.driver.asks()).await;
+        let replies = self.query_client.ask_all(&self.driver.asks()).await;
         self.read(replies.map_err(|error| error.to_string())?).await
     }
 
@@ -89,17 +93,17 @@ impl<W: World> Looker<W> {
         mut take: impl FnMut(Result<Look, String>) -> ControlFlow<()>,
     ) -> bool {
         let asks = self.driver.asks();
-        let [Ask::Http(request), rest @ ..] = asks.as_slice() else {
+        let [Query::Http(request), rest @ ..] = asks.as_slice() else {
             return self.several(connections, take).await;
         };
-        let rest = match self.asker.ask_all(rest).await {
+        let rest = match self.query_client.ask_all(rest).await {
             Ok(rest) => rest,
             Err(error) => return take(Err(error.to_string())).is_continue(),
         };
         let (sender, mut receiver) = mpsc::channel(WAITING);
         let mut asking = JoinSet::new();
-        let (asker, request) = (self.asker.clone(), request.clone());
-        asking.spawn(async move { asker.ask_held(request, connections, sender).await });
+        let (query_client, request) = (self.query_client.clone(), request.clone());
+        asking.spawn(async move { query_client.ask_held(request, connections, sender).await });
         while let Some(reply) = receiver.recv().await {
             let look = match reply {
                 Ok(reply) => self.read([&[reply], rest.as_slice()].concat()).await,

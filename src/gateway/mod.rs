@@ -6,7 +6,6 @@
 //! A new driver is a file here, a variant of [`playbook::Gateway`](crate::playbook::Gateway), and an arm in
 //! [`driver`].
 
-mod ask;
 mod caddy;
 mod command;
 mod consul_dns;
@@ -21,6 +20,7 @@ mod look;
 mod ngx_dynamic_upstream;
 mod observation;
 mod proof;
+mod query;
 mod roster;
 mod slardar;
 mod switch;
@@ -40,9 +40,9 @@ use crate::world::{Reply, Request};
 use switch::not_done;
 use view::Nodes;
 
-pub use ask::{Ask, AskError, Asker};
 pub use observation::Observation;
 pub use proof::{Method, Proof, Rule, Verdict, reads_for};
+pub use query::{Query, QueryClient, QueryError};
 pub use roster::Roster;
 pub(crate) use switch::is_passing;
 pub use switch::{Mark, NotDone, Switch};
@@ -58,7 +58,7 @@ const WORKER_HEADER: &str = "x-worker";
 /// How one kind of gateway is asked and understood.
 pub trait Driver: Send + Sync {
     /// What to ask for one look; each request goes over a connection of its own.
-    fn asks(&self) -> Vec<Ask>;
+    fn asks(&self) -> Vec<Query>;
 
     /// Reads the replies to [`Driver::asks`], in the same order.
     ///
@@ -74,7 +74,7 @@ pub trait Driver: Send + Sync {
     fn lag(&self) -> Duration;
 
     /// From when it shows a change until it acts on it.
-    fn spread(&self) -> Duration {
+    fn apply_delay(&self) -> Duration {
         Duration::ZERO
     }
 
@@ -93,7 +93,7 @@ pub trait Driver: Send + Sync {
     }
 
     /// What to ask to learn whether its counts can be used, where that depends on its version.
-    fn counting(&self) -> Option<Ask> {
+    fn counting(&self) -> Option<Query> {
         None
     }
 
@@ -104,16 +104,16 @@ pub trait Driver: Send + Sync {
     }
 
     /// What to ask to learn what the gateway is; by default, what every look asks.
-    fn greeting(&self) -> Vec<Ask> {
+    fn greeting(&self) -> Vec<Query> {
         self.asks()
     }
 
     /// Reads from the replies to [`Driver::greeting`] what the gateway is, and what keeps it from doing its part.
-    fn nature(&self, replies: &[Reply]) -> Nature {
+    fn info(&self, replies: &[Reply]) -> GatewayInfo {
         let server = replies.first().and_then(|reply| reply.header("server"));
         let server = server.map_or(String::new(), |server| format!(" in {server}"));
         let is = crate::text::line(&format!("{}{server}", self.kind()), 80);
-        Nature { is, ..Nature::default() }
+        GatewayInfo { is, ..GatewayInfo::default() }
     }
 
     /// What the gateway is as its answers have shown it: its name, and its mode where it has several.
@@ -125,7 +125,7 @@ pub trait Driver: Send + Sync {
     }
 
     /// What tells the requests in flight at one node, where the gateway tells them apart from its list.
-    fn count(&self, address: &str) -> Option<Ask> {
+    fn count(&self, address: &str) -> Option<Query> {
         let _ = address;
         None
     }
@@ -148,11 +148,11 @@ pub trait Driver: Send + Sync {
 
 /// What a gateway is, as far as it tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Nature {
+pub struct GatewayInfo {
     /// Its kind and version.
     pub is: String,
     /// What keeps it from doing its part in a release.
-    pub unfit: Vec<String>,
+    pub blockers: Vec<String>,
     /// Why its counts of requests in flight cannot be used.
     pub miscounts: Option<String>,
 }
@@ -209,7 +209,7 @@ pub fn following(gateway: &GatewaySpec) -> Following {
         workers,
         interval: driver.interval(),
         lag: driver.lag(),
-        reads: Rule { workers, lag: driver.lag(), spread: driver.spread() }.reads(false),
+        reads: Rule { workers, lag: driver.lag(), apply_delay: driver.apply_delay() }.reads(false),
     }
 }
 

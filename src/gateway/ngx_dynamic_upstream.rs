@@ -11,7 +11,7 @@ mod tests;
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::{Ask, Driver, Mark, Nodes, NotDone, Peer, Switch, View, get, not_done};
+use super::{Driver, Mark, Nodes, NotDone, Peer, Query, Switch, View, get, not_done};
 use crate::address;
 use crate::playbook::{self, DynamicUpstreamVariant};
 use crate::text;
@@ -57,8 +57,8 @@ impl NgxDynamicUpstream {
         }
     }
 
-    fn ask(&self, what: &str) -> Vec<Ask> {
-        vec![Ask::Http(get(&format!("{}?upstream={}&{what}", self.url, self.upstream)))]
+    fn ask(&self, what: &str) -> Vec<Query> {
+        vec![Query::Http(get(&format!("{}?upstream={}&{what}", self.url, self.upstream)))]
     }
 
     /// Reads the list. A line that is whole and has odd words is an error of its own server alone.
@@ -130,7 +130,7 @@ fn state<'a>(words: impl Iterator<Item = &'a str>) -> Option<State> {
 }
 
 impl Driver for NgxDynamicUpstream {
-    fn asks(&self) -> Vec<Ask> {
+    fn asks(&self) -> Vec<Query> {
         self.ask("verbose=")
     }
 
@@ -145,7 +145,7 @@ impl Driver for NgxDynamicUpstream {
                         Conns::Number(number) => Some(number),
                         Conns::Odd | Conns::Missing => None,
                     };
-                    view.add(server, Peer { up: !down, held_down: false, in_flight });
+                    view.add(server, Peer { up: !down, failing_check: false, in_flight });
                 }
                 Err(why) => view.add_unread(server, why),
             }
@@ -180,7 +180,7 @@ impl Driver for NgxDynamicUpstream {
 }
 
 impl Switch for NgxDynamicUpstream {
-    fn asks(&self) -> Vec<Ask> {
+    fn asks(&self) -> Vec<Query> {
         Driver::asks(self)
     }
 
@@ -199,7 +199,7 @@ impl Switch for NgxDynamicUpstream {
         }
     }
 
-    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String> {
+    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
         // A server that is not there must not be asked for, and one that is, by its own spelling.
         self.mark(replies, address)?;
         let text = self.text(replies)?;

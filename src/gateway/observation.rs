@@ -29,7 +29,7 @@ pub struct Observation {
     /// How many entries a reply had at most.
     pub listed: usize,
     /// Why requests go to everybody, whatever the list says of them.
-    pub disregarded: Option<String>,
+    pub overridden: Option<String>,
     /// The workers that were told apart.
     pub workers: BTreeSet<String>,
     /// How many replies were read.
@@ -53,9 +53,9 @@ impl Observation {
             let routed = self.routed.entry(address.clone()).or_insert(first);
             *routed &= peer.routed();
             let somewhere = self.routed_somewhere.entry(address.clone()).or_insert(false);
-            *somewhere |= peer.routed() || unread.is_some() || view.disregarded.is_some();
+            *somewhere |= peer.routed() || unread.is_some() || view.overridden.is_some();
             let out = self.out.entry(address.clone()).or_insert(true);
-            *out &= !peer.up && view.disregarded.is_none();
+            *out &= !peer.up && view.overridden.is_none();
             let most = self.in_flight.entry(address.clone()).or_insert(first.then_some(0));
             *most = most.zip(peer.in_flight).map(|(most, told)| most.max(told));
             if let Some(why) = unread {
@@ -73,7 +73,7 @@ impl Observation {
         }
         self.others = self.others.max(number);
         self.listed = self.listed.max(view.peers.len() + view.others.all);
-        self.disregarded = self.disregarded.take().or(view.disregarded);
+        self.overridden = self.overridden.take().or(view.overridden);
         if self.workers.len() < MOST_WORKERS {
             self.workers.extend(worker.map(|name| crate::text::line(&name, 60)));
         }
@@ -105,7 +105,7 @@ impl Observation {
 
     /// Returns whether every worker's list has let go of `address`.
     #[must_use]
-    pub fn lets_go_of(&self, address: &str) -> bool {
+    pub fn is_out(&self, address: &str) -> bool {
         self.out.get(address).copied().unwrap_or(true)
     }
 }

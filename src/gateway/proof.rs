@@ -54,7 +54,7 @@ pub struct Rule {
     /// How long after the write the last worker may still be behind.
     pub lag: Duration,
     /// How long the gateway may still do otherwise than it shows.
-    pub spread: Duration,
+    pub apply_delay: Duration,
 }
 
 /// How many connections reach each of `workers` workers with a probability above 0.999, when each is as likely as the
@@ -214,7 +214,7 @@ impl Proof {
     /// Returns whether a reply that agrees, asked for so long `since` the write, counts for nothing yet.
     #[must_use]
     pub fn is_early(&self, since: Duration) -> bool {
-        let shown = self.begun.map_or(Duration::ZERO, |begun| begun + self.rule.spread);
+        let shown = self.begun.map_or(Duration::ZERO, |begun| begun + self.rule.apply_delay);
         since < self.rule.lag.max(shown)
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::{
-    Ask, Driver, Mark, Nodes, NotDone, Peer, Switch, View, WORKER_HEADER, get, not_done, ok, post,
+    Driver, Mark, Nodes, NotDone, Peer, Query, Switch, View, WORKER_HEADER, get, not_done, ok, post,
 };
 use crate::address;
 use crate::consul::{Entry, entries, key};
@@ -31,7 +31,7 @@ use list::{Kept, Posted, Servers, intended};
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A worker that finds the list locked looks again after another interval.
-const SPREAD: Duration = Duration::from_secs(1);
+const SLACK: Duration = Duration::from_secs(1);
 
 /// Slardar's own default for `config_key_prefix`.
 const PREFIX: &str = "config/slardar/";
@@ -125,8 +125,8 @@ fn unreadable(shown: &str) -> String {
 }
 
 impl Driver for Slardar {
-    fn asks(&self) -> Vec<Ask> {
-        vec![Ask::Http(get(&format!("{}/status", self.url)))]
+    fn asks(&self) -> Vec<Query> {
+        vec![Query::Http(get(&format!("{}/status", self.url)))]
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
@@ -152,8 +152,8 @@ impl Driver for Slardar {
                 };
                 match status {
                     Some(status) => {
-                        let held_down = status == "err";
-                        view.add(address, Peer { up: true, held_down, in_flight: None });
+                        let failing_check = status == "err";
+                        view.add(address, Peer { up: true, failing_check, in_flight: None });
                     }
                     None => view.add_unread(address, unreadable()),
                 }
@@ -174,7 +174,7 @@ impl Driver for Slardar {
     }
 
     fn lag(&self) -> Duration {
-        self.interval + SPREAD
+        self.interval + SLACK
     }
 
     fn workers(&self) -> Option<u32> {
@@ -191,9 +191,9 @@ impl Driver for Slardar {
 }
 
 impl Switch for Slardar {
-    fn asks(&self) -> Vec<Ask> {
+    fn asks(&self) -> Vec<Query> {
         let (path, query) = key(&self.key);
-        vec![Ask::Http(get(&format!("{}/upstreams", self.url))), Ask::Consul(path, query)]
+        vec![Query::Http(get(&format!("{}/upstreams", self.url))), Query::Consul(path, query)]
     }
 
     fn mark(&self, replies: &[Reply], address: &str) -> Result<Mark, String> {
@@ -208,7 +208,7 @@ impl Switch for Slardar {
         strangers.filter(|server| self.nodes.find(server).is_none()).collect()
     }
 
-    fn is_half_turned(&self, replies: &[Reply], address: &str) -> bool {
+    fn is_inconsistent(&self, replies: &[Reply], address: &str) -> bool {
         self.listed(replies, address).is_ok_and(|(posted, kept)| posted != kept)
     }
 
@@ -216,7 +216,7 @@ impl Switch for Slardar {
         replies.get(1).and_then(|kept| self.entry(kept).ok()).into_iter().collect()
     }
 
-    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String> {
+    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
         let (is_posted, is_kept) = self.listed(replies, address)?;
         let [posted, kept] = replies else { return Err("no reply".into()) };
         let intended = self.intended(address)?;
@@ -225,13 +225,13 @@ impl Switch for Slardar {
             let entry = self.entry(kept)?;
             let value = Kept::parse(&entry.value)?.with(address, &intended, down);
             let value = value.map_err(|problem| format!("{}: {problem}", self.key))?;
-            asks.push(Ask::CompareAndSet(entry, value.into_bytes()));
+            asks.push(Query::CompareAndSet(entry, value.into_bytes()));
         }
         if is_posted == down {
             let text = ok(posted)?.text();
             let servers = self.posted(&text)?.servers.with(address, &intended, down)?;
             let url = format!("{}/upstream/{}", self.url, part(&self.upstream));
-            asks.push(Ask::Http(post(&url, &format!("{{\"servers\":{servers}}}"))));
+            asks.push(Query::Http(post(&url, &format!("{{\"servers\":{servers}}}"))));
         }
         Ok(asks)
     }

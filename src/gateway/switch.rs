@@ -1,6 +1,6 @@
 //! How a gateway's own API marks a node down and up.
 
-use super::Ask;
+use super::Query;
 use crate::consul::Entry;
 use crate::text;
 use crate::world::Reply;
@@ -36,7 +36,7 @@ pub enum NotDone {
 /// How a gateway's own API marks a node down and up.
 pub trait Switch: Send + Sync {
     /// What to ask to learn what the gateway was told last.
-    fn asks(&self) -> Vec<Ask>;
+    fn asks(&self) -> Vec<Query>;
 
     /// Reads from the replies to [`Switch::asks`] how the node at `address` is marked.
     ///
@@ -64,7 +64,7 @@ pub trait Switch: Send + Sync {
 
     /// Returns whether the places that the node is marked in contradict each other: a write was interrupted, or
     /// somebody else changed one of them.
-    fn is_half_turned(&self, replies: &[Reply], address: &str) -> bool {
+    fn is_inconsistent(&self, replies: &[Reply], address: &str) -> bool {
         let _ = (replies, address);
         false
     }
@@ -87,7 +87,7 @@ pub trait Switch: Send + Sync {
     /// # Errors
     ///
     /// Why that must not be written.
-    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String>;
+    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String>;
 
     /// Reads the replies to [`Switch::turn`].
     ///

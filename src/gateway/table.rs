@@ -80,7 +80,7 @@ impl Table {
             let address = found.name("address").ok_or("the pattern has no group `address`")?;
             let up =
                 found.name("down").is_none() && (!tells_routed || found.name("routed").is_some());
-            let peer = Peer { up, held_down: false, in_flight: None };
+            let peer = Peer { up, failing_check: false, in_flight: None };
             view.add(self.nodes.name(address.as_str()), peer);
             Ok(())
         })?;
@@ -160,7 +160,7 @@ impl Table {
         };
         let in_flight = self.in_flight.as_ref();
         let in_flight = in_flight.and_then(|pointer| peer.pointer(pointer)).and_then(Value::as_u64);
-        Ok(Peer { up: routed && !down, held_down: false, in_flight })
+        Ok(Peer { up: routed && !down, failing_check: false, in_flight })
     }
 }
 

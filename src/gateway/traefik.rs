@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::json_file::JsonFile;
-use super::{Ask, Driver, Mark, Nature, Nodes, NotDone, Peer, Switch, View, get, ok};
+use super::{Driver, GatewayInfo, Mark, Nodes, NotDone, Peer, Query, Switch, View, get, ok};
 use crate::json;
 use crate::playbook;
 use crate::text::line;
@@ -23,7 +23,7 @@ use crate::url::part;
 use crate::world::{Host, Reply};
 
 /// From what the API shows to what every entry point does.
-const SPREAD: Duration = Duration::from_millis(100);
+const APPLY_DELAY: Duration = Duration::from_millis(100);
 
 /// The strategy that knows no weights.
 const WEIGHTLESS: &str = "p2c";
@@ -85,9 +85,9 @@ fn too_old(version: &str) -> Option<String> {
 }
 
 impl Driver for Traefik {
-    fn asks(&self) -> Vec<Ask> {
+    fn asks(&self) -> Vec<Query> {
         let url = format!("{}/api/http/services/{}@file", self.api_url, part(&self.service));
-        vec![Ask::Http(get(&url))]
+        vec![Query::Http(get(&url))]
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
@@ -133,8 +133,8 @@ impl Driver for Traefik {
             };
             match file::is_down(&server) {
                 Ok(down) => {
-                    let held_down = !down && held.contains(url);
-                    view.add(address, Peer { up: !down, held_down, in_flight: None });
+                    let failing_check = !down && held.contains(url);
+                    view.add(address, Peer { up: !down, failing_check, in_flight: None });
                 }
                 Err(why) => view.add_unread(address, why),
             }
@@ -149,23 +149,23 @@ impl Driver for Traefik {
         }
     }
 
-    fn greeting(&self) -> Vec<Ask> {
+    fn greeting(&self) -> Vec<Query> {
         let version = get(&format!("{}/api/version", self.api_url));
-        Driver::asks(self).into_iter().chain([Ask::Http(version)]).collect()
+        Driver::asks(self).into_iter().chain([Query::Http(version)]).collect()
     }
 
-    fn nature(&self, replies: &[Reply]) -> Nature {
+    fn info(&self, replies: &[Reply]) -> GatewayInfo {
         let version =
             replies.get(1).and_then(|reply| json::typed(json::document(&reply.body).ok()?).ok());
-        let mut unfit: Vec<_> = self.read(replies).err().into_iter().collect();
+        let mut blockers: Vec<_> = self.read(replies).err().into_iter().collect();
         let is = match version {
             Some(Version { version }) => {
-                unfit.extend(too_old(&version));
+                blockers.extend(too_old(&version));
                 format!("Traefik {}", line(&version, 20))
             }
             None => self.kind(),
         };
-        Nature { is, unfit, ..Nature::default() }
+        GatewayInfo { is, blockers, ..GatewayInfo::default() }
     }
 
     fn kind(&self) -> String {
@@ -180,8 +180,8 @@ impl Driver for Traefik {
         Duration::ZERO
     }
 
-    fn spread(&self) -> Duration {
-        SPREAD
+    fn apply_delay(&self) -> Duration {
+        APPLY_DELAY
     }
 
     /// One process.
@@ -195,7 +195,7 @@ impl Driver for Traefik {
 }
 
 impl Switch for Traefik {
-    fn asks(&self) -> Vec<Ask> {
+    fn asks(&self) -> Vec<Query> {
         vec![self.file.ask()]
     }
 
@@ -208,7 +208,7 @@ impl Switch for Traefik {
         Ok(if down { Mark::Down } else { Mark::Up })
     }
 
-    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Ask>, String> {
+    fn turn(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
         let (reply, mut document) = file::parse(replies)?;
         for server in file::servers(&mut document, &self.service, address)? {
             file::mark(server, down)?;

@@ -8,7 +8,7 @@ mod check;
 
 use std::time::Duration;
 
-use super::{Ask, Driver, Nodes, Peer, View, WORKER_HEADER, get, ok};
+use super::{Driver, Nodes, Peer, Query, View, WORKER_HEADER, get, ok};
 use crate::playbook::NginxUpsync;
 use crate::world::Reply;
 
@@ -16,7 +16,7 @@ use crate::world::Reply;
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// After every answer a worker sleeps its interval and up to a second more; 6.5 s were seen with 5 s.
-const SPREAD: Duration = Duration::from_secs(2);
+const SLACK: Duration = Duration::from_secs(2);
 
 /// A gateway of this kind.
 pub(super) struct Upsync {
@@ -48,9 +48,9 @@ impl Upsync {
 }
 
 impl Driver for Upsync {
-    fn asks(&self) -> Vec<Ask> {
+    fn asks(&self) -> Vec<Query> {
         let urls = [Some(&self.status_url), self.check_url.as_ref()];
-        urls.into_iter().flatten().map(|url| Ask::Http(get(url))).collect()
+        urls.into_iter().flatten().map(|url| Query::Http(get(url))).collect()
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
@@ -60,7 +60,7 @@ impl Driver for Upsync {
             for (address, held) in check::parse(&ok(check)?.text(), &self.upstream)? {
                 let address = self.nodes.name(&address);
                 let Some(peer) = view.peers.get_mut(&address) else { continue };
-                peer.held_down |= *held.as_ref().unwrap_or(&true);
+                peer.failing_check |= *held.as_ref().unwrap_or(&true);
                 // What the list has down is out, whatever the module says.
                 if let (true, Err(why)) = (peer.up, held) {
                     view.unread.insert(address, why);
@@ -80,7 +80,7 @@ impl Driver for Upsync {
     }
 
     fn lag(&self) -> Duration {
-        self.interval + SPREAD
+        self.interval + SLACK
     }
 
     fn workers(&self) -> Option<u32> {
@@ -113,7 +113,7 @@ fn parse_show(text: &str, upstream: &str, nodes: &Nodes) -> Result<View, String>
             let mut words = server.split_whitespace();
             let address = words.next().ok_or_else(|| unreadable(line))?;
             let up = !words.any(|word| word == "down");
-            view.add(nodes.name(address), Peer { up, held_down: false, in_flight: None });
+            view.add(nodes.name(address), Peer { up, failing_check: false, in_flight: None });
             expected = expected.map(|count| count.wrapping_sub(1));
         } else if inside && !line.trim().is_empty() && !line.ends_with(';') {
             return Err(unreadable(line));
@@ -171,7 +171,7 @@ Upstream name: app; Backend server count: 3
         let view = upsync(false).read(&[reply(SHOW)]).expect("readable");
         assert_eq!(view.peers.len(), 3);
         assert!(view.routes_to("127.0.0.1:18001") && view.routes_to("127.0.0.1:18003"));
-        assert!(view.lets_go_of("127.0.0.1:18002") && view.lets_go_of("127.0.0.1:80"));
+        assert!(view.is_out("127.0.0.1:18002") && view.is_out("127.0.0.1:80"));
     }
 
     #[test]
@@ -185,11 +185,11 @@ Upstream name: app; Backend server count: 3
         let check = CHECK.replacen(r#"{"index": 0"#, &format!(r#"{odd}{{"index": 0"#), 1);
         let view = upsync(true).read(&[reply(&show), reply(&check)]).expect("readable");
         assert!(view.routes_to("127.0.0.1:18001") && view.routes_to("127.0.0.1:18003"));
-        assert!(view.lets_go_of("127.0.0.1:18002"));
+        assert!(view.is_out("127.0.0.1:18002"));
         // A status that is not known is an error of that server alone.
         let odd = CHECK.replacen("\"up\"", "null", 1);
         let view = upsync(true).read(&[reply(&show), reply(&odd)]).expect("readable");
-        assert!(!view.routes_to("127.0.0.1:18001") && !view.lets_go_of("127.0.0.1:18001"));
+        assert!(!view.routes_to("127.0.0.1:18001") && !view.is_out("127.0.0.1:18001"));
         assert!(view.unread["127.0.0.1:18001"].contains("check_status"), "{view:?}");
         assert!(view.routes_to("127.0.0.1:18003"));
     }
@@ -199,8 +199,8 @@ Upstream name: app; Backend server count: 3
         let down = CHECK.replacen("\"up\"", "\"down\"", 1);
         let view = upsync(true).read(&[reply(SHOW), reply(&down)]).expect("readable");
         assert!(!view.routes_to("127.0.0.1:18001"));
-        assert!(!view.lets_go_of("127.0.0.1:18001"));
-        assert!(view.lets_go_of("127.0.0.1:18002"), "its `up` says nothing about `down=1`");
+        assert!(!view.is_out("127.0.0.1:18001"));
+        assert!(view.is_out("127.0.0.1:18002"), "its `up` says nothing about `down=1`");
         assert!(
             view.routes_to("127.0.0.1:18003"),
             "forgotten by the check, or of another upstream"
@@ -234,7 +234,7 @@ Upstream name: app; Backend server count: 3
         server 1.2.3.4:80 weight=1 max_fails=2 fail_timeout=10s;
 ";
         let view = upsync(false).read(&[reply(text)]).expect("readable");
-        assert!(!view.lets_go_of("1.2.3.4:80"));
+        assert!(!view.is_out("1.2.3.4:80"));
     }
 
     proptest! {

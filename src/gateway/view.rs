@@ -48,7 +48,7 @@ pub struct View {
     /// Why somebody may still work with another list; then it proves nobody out.
     pub unsettled: Option<String>,
     /// Why requests go to everybody in it, whatever it says of them; then nobody is out.
-    pub disregarded: Option<String>,
+    pub overridden: Option<String>,
     /// Peers of no node of the playbook that were counted and are not among `peers`.
     pub others: Others,
     /// It has more peers than are kept, and shows nothing.
@@ -70,7 +70,7 @@ pub struct Peer {
     /// Its list says that requests may go there.
     pub up: bool,
     /// An active check of the gateway's own keeps requests away.
-    pub held_down: bool,
+    pub failing_check: bool,
     /// Requests in flight there; `None` where the gateway does not count them, or it cannot be read.
     pub in_flight: Option<u64>,
 }
@@ -79,7 +79,7 @@ impl Peer {
     /// Returns whether new requests go there now.
     #[must_use]
     pub fn routed(&self) -> bool {
-        self.up && !self.held_down
+        self.up && !self.failing_check
     }
 }
 
@@ -98,7 +98,7 @@ impl View {
         };
         let is_routed = known.routed() || peer.routed();
         known.up |= peer.up;
-        known.held_down = known.up && !is_routed;
+        known.failing_check = known.up && !is_routed;
         known.in_flight = match (known.in_flight, peer.in_flight) {
             (Some(one), Some(other)) => Some(one.saturating_add(other)),
             _ => None,
@@ -107,7 +107,7 @@ impl View {
 
     /// Takes in an entry that cannot be read: it proves the peer neither in nor out.
     pub(super) fn add_unread(&mut self, address: String, why: String) {
-        self.add(address.clone(), Peer { up: true, held_down: true, in_flight: None });
+        self.add(address.clone(), Peer { up: true, failing_check: true, in_flight: None });
         if self.peers.contains_key(&address) {
             self.unread.entry(address).or_insert(why);
         }
@@ -171,7 +171,7 @@ impl View {
 
     /// Returns whether the list lets go of `address`, whatever a check may say: a check can change its mind.
     #[must_use]
-    pub fn lets_go_of(&self, address: &str) -> bool {
+    pub fn is_out(&self, address: &str) -> bool {
         self.peers.get(address).is_none_or(|peer| !peer.up)
     }
 }
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     fn peer(in_flight: Option<u64>) -> Peer {
-        Peer { up: true, held_down: false, in_flight }
+        Peer { up: true, failing_check: false, in_flight }
     }
 
     #[test]
@@ -203,11 +203,11 @@ mod tests {
     fn an_entry_that_cannot_be_read_is_neither_in_nor_out() {
         let mut view = View::default();
         view.add_unread("a:1".into(), "odd".into());
-        assert!(!view.routes_to("a:1") && !view.lets_go_of("a:1"));
+        assert!(!view.routes_to("a:1") && !view.is_out("a:1"));
         assert_eq!(view.clone().readable(), Err("odd".into()));
         // A second entry that can be read decides where it routes.
         view.add("a:1".into(), Peer { up: false, ..peer(Some(0)) });
-        assert!(!view.routes_to("a:1") && !view.lets_go_of("a:1"));
+        assert!(!view.routes_to("a:1") && !view.is_out("a:1"));
         view.add("a:1".into(), peer(Some(0)));
         assert!(view.routes_to("a:1"));
         view.add("b:1".into(), peer(None));

@@ -14,7 +14,7 @@ use super::look::{Look, Looker};
 use super::observation::Observation;
 use super::proof::ASSUMED_WORKERS;
 use super::roster::Roster;
-use super::{Asker, Method, Nature, Proof, Rule, Verdict, View, driver};
+use super::{GatewayInfo, Method, Proof, QueryClient, Rule, Verdict, View, driver};
 use crate::spec::GatewaySpec;
 use crate::text::{self, duration};
 use crate::world::World;
@@ -97,11 +97,11 @@ struct Attempt<'a> {
 impl<W: World> Watcher<W> {
     /// Observes `gateway`.
     #[must_use]
-    pub fn new(asker: Asker<W>, gateway: &GatewaySpec) -> Self {
+    pub fn new(query_client: QueryClient<W>, gateway: &GatewaySpec) -> Self {
         let nodes: Arc<[String]> = gateway.nodes.clone().into();
         Self {
             name: gateway.name.clone(),
-            looker: Looker::new(asker, driver(gateway).into(), nodes.clone()),
+            looker: Looker::new(query_client, driver(gateway).into(), nodes.clone()),
             nodes,
             roster: Arc::default(),
             miscounts: Arc::default(),
@@ -122,7 +122,7 @@ impl<W: World> Watcher<W> {
 
     fn rule(&self) -> Rule {
         let driver = self.looker.driver();
-        Rule { workers: driver.workers(), lag: driver.lag(), spread: driver.spread() }
+        Rule { workers: driver.workers(), lag: driver.lag(), apply_delay: driver.apply_delay() }
     }
 
     fn roster(&self) -> MutexGuard<'_, Roster> {
@@ -229,7 +229,7 @@ impl<W: World> Watcher<W> {
                 format!("{}: {progress}; no answer from worker {missing}", self.name)
             }
             None if proof.row() >= proof.enough() => {
-                let lag = duration(self.lag().max(self.looker.driver().spread()));
+                let lag = duration(self.lag().max(self.looker.driver().apply_delay()));
                 format!("{}: {progress}, until its lag of {lag} is over", self.name)
             }
             None => format!("{}: {progress}", self.name),
@@ -287,21 +287,21 @@ impl<W: World> Watcher<W> {
         }
     }
 
-    /// Makes its acquaintance: what it is, and whether it has the workers that it should have.
+    /// Returns what it is, and whether it has the workers that it should have.
     ///
     /// # Errors
     ///
     /// When it cannot be asked.
-    pub async fn meet(&self) -> Result<Nature, String> {
+    pub async fn probe(&self) -> Result<GatewayInfo, String> {
         let driver = self.looker.driver();
-        let replies = self.looker.asker().ask_all(&driver.greeting()).await;
+        let replies = self.looker.query_client().ask_all(&driver.greeting()).await;
         let replies = replies.map_err(|error| error.to_string())?;
-        let mut nature = driver.nature(&replies);
-        nature.miscounts = self.miscounts().await?;
+        let mut info = driver.info(&replies);
+        info.miscounts = self.miscounts().await?;
         let told = driver.workers();
         let has_names = driver.worker_header().is_some();
         if !has_names && told == Some(1) {
-            return Ok(nature);
+            return Ok(info);
         }
         let mut names = BTreeSet::new();
         let (mut server, mut stays_open) = (None, false);
@@ -327,8 +327,8 @@ impl<W: World> Watcher<W> {
         }
         self.roster().learn(server.as_deref());
         let reach = self.reach(stays_open);
-        tell_workers(&mut nature, names.len(), told, reach);
-        Ok(nature)
+        tell_workers(&mut info, names.len(), told, reach);
+        Ok(info)
     }
 }
 
@@ -367,7 +367,7 @@ impl Attempt<'_> {
         let shown = if self.routed {
             view.routes_to(self.address)
         } else {
-            view.lets_go_of(self.address) && view.disregarded.is_none()
+            view.is_out(self.address) && view.overridden.is_none()
         };
         if let Some(why) = view.unsettled.as_ref().filter(|_| shown && !self.routed) {
             self.proof.unsettle(since);
@@ -379,7 +379,7 @@ impl Attempt<'_> {
 }
 
 fn disagreement(address: &str, routed: bool, view: &View, worker: Option<&str>) -> String {
-    if let (false, Some(why)) = (routed, &view.disregarded) {
+    if let (false, Some(why)) = (routed, &view.overridden) {
         return why.clone();
     }
     if let Some(why) = view.unread.get(address) {
@@ -407,42 +407,42 @@ enum Reach {
 }
 
 /// Says how many workers were told apart by their names, where the playbook says that there are `told` of them.
-fn tell_workers(nature: &mut Nature, seen: usize, told: Option<u32>, reach: Reach) {
+fn tell_workers(info: &mut GatewayInfo, seen: usize, told: Option<u32>, reach: Reach) {
     let count = |number: usize| text::count(number, "worker");
     match (seen, told) {
         (0, Some(1)) => {}
-        (0, _) if reach == Reach::Some => nature.unfit.push(format!(
+        (0, _) if reach == Reach::Some => info.blockers.push(format!(
             "{ALONE}: a proof needs names, `add_header X-Worker $pid always;` at that location and `workers: N` in the playbook"
         )),
         (0, _) => {
             let number = told.map_or("workers".into(), |told| count(told as usize));
-            let connections = Rule { workers: told, lag: Duration::ZERO, spread: Duration::ZERO };
+            let connections = Rule { workers: told, lag: Duration::ZERO, apply_delay: Duration::ZERO };
             let connections = connections.reads(reach == Reach::Even);
-            nature.is += &format!(
+            info.is += &format!(
                 ", {number} without names: a proof takes {connections} connections and the whole lag, and can miss a worker; \
                  `add_header X-Worker $pid always;` at that location and `workers: N` in the playbook make it exact"
             );
         }
-        (seen, None) if seen > ASSUMED_WORKERS as usize => nature.unfit.push(format!(
+        (seen, None) if seen > ASSUMED_WORKERS as usize => info.blockers.push(format!(
             "{} answer, and without `workers` in the playbook {ASSUMED_WORKERS} are assumed: say how many",
             count(seen)
         )),
-        (seen, None) => nature.is += &format!(", {} seen", count(seen)),
-        (seen, Some(told)) if seen > told as usize => nature.unfit.push(format!(
+        (seen, None) => info.is += &format!(", {} seen", count(seen)),
+        (seen, Some(told)) if seen > told as usize => info.blockers.push(format!(
             "{} answer, and the playbook says `workers: {told}`: {told} of them prove nothing about the others; say how many \
              there are",
             count(seen)
         )),
-        (seen, Some(told)) if seen < told as usize && reach == Reach::Some => nature.unfit.push(format!(
+        (seen, Some(told)) if seen < told as usize && reach == Reach::Some => info.blockers.push(format!(
             "{} of {told} have answered: {ALONE}; let them stay open at that location",
             count(seen)
         )),
-        (seen, Some(told)) if seen < told as usize => nature.unfit.push(format!(
+        (seen, Some(told)) if seen < told as usize => info.blockers.push(format!(
             "{} answer, and the playbook says `workers: {told}`: no proof would be complete; set `workers: {seen}`, or see \
              why the others do not answer",
             count(seen)
         )),
-        (seen, Some(told)) => nature.is += &format!(", {seen} of {} seen", count(told as usize)),
+        (seen, Some(told)) => info.is += &format!(", {seen} of {} seen", count(told as usize)),
     }
 }
 

@@ -183,7 +183,7 @@ pub trait Settings {
     }
 
     /// Returns why it cannot do what this registry says; nothing when it can.
-    fn disobeys(&self, registry: &Registry) -> Option<String>;
+    fn incompatible_with(&self, registry: &Registry) -> Option<String>;
 
     /// What is wrong with its keys taken together. `known` tells whether a key's value is the file's own.
     fn wrong(&self, known: &dyn Fn(&str) -> bool) -> Vec<Wrong> {

@@ -6,21 +6,21 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Basis, Error, Look, Looks, Switch, Written};
+use super::{Error, Look, States, Switch, WriteToken, Written};
 use crate::consul::{self, SessionFence};
-use crate::gateway::{self, AskError, Asker, Driver, Mark, NotDone, driver, is_passing};
+use crate::gateway::{self, Driver, Mark, NotDone, QueryClient, QueryError, driver, is_passing};
 use crate::spec::{GatewaySpec, Spec};
 use crate::text;
 use crate::world::{Permit, Reply, World};
 
 /// Every gateway of a release.
 pub(super) struct Gateways<W> {
-    asker: Asker<W>,
-    gateways: Vec<One>,
+    query_client: QueryClient<W>,
+    gateways: Vec<GatewayHandle>,
 }
 
 /// One gateway.
-struct One {
+struct GatewayHandle {
     name: String,
     driver: Arc<dyn Driver>,
     /// Held while it is turned.
@@ -53,21 +53,23 @@ impl<W> std::fmt::Debug for Gateways<W> {
 }
 
 impl<W: World> Gateways<W> {
-    pub(super) fn new(asker: Asker<W>, gateways: &[GatewaySpec]) -> Self {
-        let one = |gateway: &GatewaySpec| One::new(gateway.name.clone(), driver(gateway).into());
-        Self { asker, gateways: gateways.iter().map(one).collect() }
+    pub(super) fn new(query_client: QueryClient<W>, gateways: &[GatewaySpec]) -> Self {
+        let one = |gateway: &GatewaySpec| {
+            GatewayHandle::new(gateway.name.clone(), driver(gateway).into())
+        };
+        Self { query_client, gateways: gateways.iter().map(one).collect() }
     }
 
     /// The same; what is changed at a gateway needs this permit.
     pub(super) fn permitted(self, permit: Permit) -> Self {
-        Self { asker: self.asker.permitted(permit), ..self }
+        Self { query_client: self.query_client.permitted(permit), ..self }
     }
 
     /// Looks at every node's switch; each gateway is asked once, however many nodes there are.
-    pub(super) async fn look(&self, spec: &Spec) -> Looks {
+    pub(super) async fn look(&self, spec: &Spec) -> States {
         let mut shown = Vec::new();
         for gateway in &self.gateways {
-            shown.push((gateway, gateway.ask(&self.asker).await));
+            shown.push((gateway, gateway.ask(&self.query_client).await));
         }
         let look = |address: &str| {
             let found = shown.iter().map(|(gateway, replies)| {
@@ -87,14 +89,14 @@ impl<W: World> Gateways<W> {
     pub(super) async fn read(&self, address: &str) -> Result<Switch, Error> {
         let mut found = Vec::new();
         for (at, gateway) in self.gateways.iter().enumerate() {
-            found.push((at, gateway.read(&self.asker, address).await?.look));
+            found.push((at, gateway.read(&self.query_client, address).await?.look));
         }
         Ok(self.switch(address, &found))
     }
 
     /// Reads the mark at one gateway, by its place in the playbook.
     pub(super) async fn read_at(&self, at: usize, address: &str) -> Option<Result<Switch, Error>> {
-        let shown = self.gateways.get(at)?.read(&self.asker, address).await;
+        let shown = self.gateways.get(at)?.read(&self.query_client, address).await;
         Some(shown.map(|shown| self.switch(address, &[(at, shown.look)])))
     }
 
@@ -119,7 +121,7 @@ impl<W: World> Gateways<W> {
             strangers,
             original: told.collect::<Vec<_>>().join(", "),
             modify_index: 0,
-            basis: Basis::Gateways(found.iter().map(|(at, _)| *at).collect()),
+            token: WriteToken::Gateways(found.iter().map(|(at, _)| *at).collect()),
         }
     }
 
@@ -128,11 +130,11 @@ impl<W: World> Gateways<W> {
         let mut keys = Vec::new();
         for switch in self.gateways.iter().filter_map(|gateway| gateway.driver.switch()) {
             // One that does not answer now is found out by whoever turns it.
-            if let Ok(replies) = self.asker.ask_all(&switch.asks()).await {
+            if let Ok(replies) = self.query_client.ask_all(&switch.asks()).await {
                 keys.extend(switch.keys(&replies));
             }
         }
-        self.asker.may_write(&keys).await
+        self.query_client.may_write(&keys).await
     }
 
     /// Turns a node at each of these gateways that has it otherwise. One after the other: where the first says no, the
@@ -145,10 +147,10 @@ impl<W: World> Gateways<W> {
         down: bool,
         may_lack: bool,
     ) -> Result<Written, Error> {
-        let writer = self.asker.guarded(guard);
+        let writer = self.query_client.guarded(guard);
         let mut begun = false;
         for gateway in at.iter().filter_map(|at| self.gateways.get(*at)) {
-            match gateway.turn(&self.asker, &writer, address, down, may_lack).await {
+            match gateway.turn(&self.query_client, &writer, address, down, may_lack).await {
                 Ok(turned) => begun |= turned,
                 Err(refused) => return refused.told(begun),
             }
@@ -180,8 +182,8 @@ impl Refused {
     /// What was turned at another gateway meanwhile makes the whole uncertain.
     fn told(self, begun: bool) -> Result<Written, Error> {
         match self {
-            Self::Conflict if begun => Err(Error::NotShown(AskError::Conflict.to_string())),
-            Self::NotHeld if begun => Err(Error::NotShown(AskError::NotHeld.to_string())),
+            Self::Conflict if begun => Err(Error::NotShown(QueryError::Conflict.to_string())),
+            Self::NotHeld if begun => Err(Error::NotShown(QueryError::NotHeld.to_string())),
             Self::Conflict => Ok(Written::Conflict),
             Self::NotHeld => Ok(Written::NotHeld),
             Self::Error(Error::Failed(problem) | Error::Away(problem)) if begun => {
@@ -192,7 +194,7 @@ impl Refused {
     }
 }
 
-impl One {
+impl GatewayHandle {
     fn new(name: String, driver: Arc<dyn Driver>) -> Self {
         Self { name, driver, turning: tokio::sync::Mutex::default(), memory: Mutex::default() }
     }
@@ -210,11 +212,11 @@ impl One {
     }
 
     /// Asks what it was told last. What cannot be had at the moment may be had later.
-    async fn ask<W: World>(&self, asker: &Asker<W>) -> Result<Vec<Reply>, Error> {
+    async fn ask<W: World>(&self, query_client: &QueryClient<W>) -> Result<Vec<Reply>, Error> {
         let away = |problem: &str| Error::Away(format!("{}: {problem}", self.name));
         let asks = self.switch()?.asks();
-        let replies = asker.ask_all(&asks).await.map_err(|error| match error {
-            AskError::Refused(problem) => self.failed(&problem),
+        let replies = query_client.ask_all(&asks).await.map_err(|error| match error {
+            QueryError::Refused(problem) => self.failed(&problem),
             other => away(&other.to_string()),
         })?;
         for (ask, reply) in asks.iter().zip(&replies) {
@@ -233,17 +235,21 @@ impl One {
     fn judge(&self, replies: &[Reply], address: &str) -> Result<Look, Error> {
         let switch = self.switch()?;
         let mark = switch.mark(replies, address).map_err(|problem| self.failed(&problem))?;
-        let down = (!switch.is_half_turned(replies, address)).then_some(mark != Mark::Up);
+        let down = (!switch.is_inconsistent(replies, address)).then_some(mark != Mark::Up);
         let strangers = switch.strangers(replies);
         let may_be_another = mark == Mark::Absent && !strangers.is_empty();
         let absent = may_be_another.then(|| absent_among(&self.name, address, &strangers));
         Ok(Look { down, absent, strangers: strangers.into_iter().collect() })
     }
 
-    async fn read<W: World>(&self, asker: &Asker<W>, address: &str) -> Result<Shown, Error> {
+    async fn read<W: World>(
+        &self,
+        query_client: &QueryClient<W>,
+        address: &str,
+    ) -> Result<Shown, Error> {
         let switch = self.switch()?;
         let turns = self.memory().turns;
-        let replies = self.ask(asker).await?;
+        let replies = self.ask(query_client).await?;
         let look = self.judge(&replies, address)?;
         let mut memory = self.memory();
         let replies = if switch.is_lost(&replies) {
@@ -260,14 +266,14 @@ impl One {
     /// Marks a node on top of what the gateway shows now; returns whether there was anything to do.
     async fn turn<W: World>(
         &self,
-        asker: &Asker<W>,
-        writer: &Asker<W>,
+        query_client: &QueryClient<W>,
+        writer: &QueryClient<W>,
         address: &str,
         down: bool,
         may_lack: bool,
     ) -> Result<bool, Refused> {
         let _turning = self.turning.lock().await;
-        let found = self.read(asker, address).await.map_err(Refused::Error)?;
+        let found = self.read(query_client, address).await.map_err(Refused::Error)?;
         // It had the node when it was read before.
         if found.look.absent.is_some() && !may_lack {
             return Err(Refused::Conflict);
@@ -284,14 +290,14 @@ impl One {
         let replies = writer.ask_all(&asks).await;
         self.memory().turns += 1;
         let replies = replies.map_err(|error| match error {
-            AskError::NotSent(problem) => told(Error::Away, &problem),
-            AskError::Refused(problem) => told(Error::Failed, &problem),
+            QueryError::NotSent(problem) => told(Error::Away, &problem),
+            QueryError::Refused(problem) => told(Error::Failed, &problem),
             // What a command did before it failed is not known.
-            AskError::Unknown(problem) | AskError::Failed(problem) => {
+            QueryError::Unknown(problem) | QueryError::Failed(problem) => {
                 told(Error::Unknown, &problem)
             }
-            AskError::Conflict => Refused::Conflict,
-            AskError::NotHeld => Refused::NotHeld,
+            QueryError::Conflict => Refused::Conflict,
+            QueryError::NotHeld => Refused::NotHeld,
         })?;
         // Of several writes the first ones were done.
         let is_alone = replies.len() == 1;
@@ -303,7 +309,7 @@ impl One {
             other => told(Error::NotShown, &other.to_string()),
         })?;
         // What a gateway says it did is one thing, what it then shows another.
-        match self.read(asker, address).await {
+        match self.read(query_client, address).await {
             Ok(shown) if shown.look.down == Some(down) => Ok(true),
             Ok(_) => {
                 let what = if down { "up" } else { "down" };

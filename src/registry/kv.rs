@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Basis, Error, Looks, Switch, WRITE_PATIENCE, Written};
+use super::{Error, States, Switch, WRITE_PATIENCE, WriteToken, Written};
 use crate::consul::{self, Client, Entry, KvWrite, SessionFence};
 use crate::registry::{is_down, with_down};
 use crate::spec::Spec;
@@ -30,7 +30,7 @@ impl<W: World> Kv<W> {
         format!("{}{address}", self.prefix)
     }
 
-    pub(super) async fn look(&self, spec: &Spec) -> Result<Looks, String> {
+    pub(super) async fn look(&self, spec: &Spec) -> Result<States, String> {
         let entries = self.client.kv_list(&self.prefix).await.map_err(|error| error.to_string())?;
         if entries.is_empty() {
             let prefix = &self.prefix;
@@ -100,7 +100,7 @@ fn switch(entry: &Entry) -> Result<Switch, String> {
         strangers: BTreeSet::new(),
         original: String::from_utf8_lossy(&entry.value).into_owned(),
         modify_index: entry.modify_index,
-        basis: Basis::Key(entry.clone()),
+        token: WriteToken::Key(entry.clone()),
     })
 }
 

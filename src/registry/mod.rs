@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::consul::{self, Client, Entry, SessionFence};
-use crate::gateway::Asker;
+use crate::gateway::QueryClient;
 use crate::spec::{NodeSpec, RegistrySpec, Spec};
 use crate::world::{Permit, World};
 
@@ -28,7 +28,7 @@ pub use value::{SIZE_LIMIT, ValueError, is_down, with_down};
 const WRITE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// By node: how it is marked, or why it cannot be marked.
-pub type Looks = BTreeMap<String, Result<Look, String>>;
+pub type States = BTreeMap<String, Result<Look, String>>;
 
 /// How a node was found to be marked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,11 +77,11 @@ pub struct Switch {
     pub original: String,
     /// The number that the write depends on, where there is one.
     pub modify_index: u64,
-    basis: Basis,
+    token: WriteToken,
 }
 
 #[derive(Debug, Clone)]
-enum Basis {
+enum WriteToken {
     Key(Entry),
     Instance(OwnedInstance),
     /// The gateways that were read; each is read anew when it is turned.
@@ -153,8 +153,8 @@ impl<W: World> Registry<W> {
                 Kind::Service(Service::new(consul.clone(), service, *extent, spec))
             }
             RegistrySpec::Gateway => {
-                let asker = Asker::new(world.clone(), Some(consul));
-                Kind::Gateways(Gateways::new(asker, &spec.gateways))
+                let query_client = QueryClient::new(world.clone(), Some(consul));
+                Kind::Gateways(Gateways::new(query_client, &spec.gateways))
             }
         })
     }
@@ -182,7 +182,7 @@ impl<W: World> Registry<W> {
     /// # Errors
     ///
     /// When none can be read.
-    pub async fn look(&self, spec: &Spec) -> Result<Looks, String> {
+    pub async fn look(&self, spec: &Spec) -> Result<States, String> {
         match &self.0 {
             Kind::Kv(kv) => kv.look(spec).await,
             Kind::Service(service) => service.look(spec).await,
@@ -233,10 +233,12 @@ impl<W: World> Registry<W> {
         switch: &Switch,
         down: bool,
     ) -> Result<Written, Error> {
-        match (&self.0, &switch.basis) {
-            (Kind::Kv(kv), Basis::Key(entry)) => kv.write(guard, entry, down).await,
-            (Kind::Service(service), Basis::Instance(owned)) => service.write(owned, down).await,
-            (Kind::Gateways(gateways), Basis::Gateways(at)) => {
+        match (&self.0, &switch.token) {
+            (Kind::Kv(kv), WriteToken::Key(entry)) => kv.write(guard, entry, down).await,
+            (Kind::Service(service), WriteToken::Instance(owned)) => {
+                service.write(owned, down).await
+            }
+            (Kind::Gateways(gateways), WriteToken::Gateways(at)) => {
                 let may_lack = switch.absent.is_some();
                 gateways.write(guard, at, &node.address, down, may_lack).await
             }

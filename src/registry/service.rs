@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::agents::{Named, is_host};
-use super::{Basis, Error, Looks, Switch, WRITE_PATIENCE, Written};
+use super::{Error, States, Switch, WRITE_PATIENCE, WriteToken, Written};
 use crate::address;
 use crate::consul::{self, Client, Index, Instance, Maintenance, Others};
 use crate::playbook::Extent;
@@ -85,7 +85,7 @@ impl<W: World> Service<W> {
         Self { permit, ..self }
     }
 
-    pub(super) async fn look(&self, spec: &Spec) -> Result<Looks, String> {
+    pub(super) async fn look(&self, spec: &Spec) -> Result<States, String> {
         let instances = self.client.instances(&self.name).await;
         let instances = instances.map_err(|error| error.to_string())?;
         if instances.is_empty() {
@@ -119,7 +119,7 @@ impl<W: World> Service<W> {
         instances: &[Instance],
     ) -> Result<Option<bool>, String> {
         let switch = self.found(node, instances).await.map_err(|error| error.to_string())?;
-        if let Basis::Instance(owned) = &switch.basis
+        if let WriteToken::Instance(owned) = &switch.token
             && self.extent == Extent::Instance
         {
             let removal = owned.agent(&self.client).removal(&owned.id).await;
@@ -165,7 +165,7 @@ impl<W: World> Service<W> {
             strangers: BTreeSet::new(),
             original: if down { "maintenance" } else { "no maintenance" }.into(),
             modify_index: 0,
-            basis: Basis::Instance(owned),
+            token: WriteToken::Instance(owned),
         })
     }
 

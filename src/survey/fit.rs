@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::fleet::Fleet;
-use crate::gateway::Nature;
+use crate::gateway::GatewayInfo;
 use crate::health::Try;
 use crate::node::Survey;
 use crate::spec::{CountSpec, NodeSpec, Spec};
@@ -15,21 +15,21 @@ use crate::text;
 pub fn unfit(
     spec: &Spec,
     fleet: &Fleet,
-    natures: &[(String, Result<Nature, String>)],
+    infos: &[(String, Result<GatewayInfo, String>)],
 ) -> Vec<String> {
     let mut problems = Vec::new();
-    for (name, nature) in natures {
-        let Ok(nature) = nature else { continue };
-        problems.extend(nature.unfit.iter().map(|why| format!("gateway {name}: {why}")));
-        problems.extend(uncounted(spec, fleet, nature).map(|why| format!("gateway {name}: {why}")));
+    for (name, info) in infos {
+        let Ok(info) = info else { continue };
+        problems.extend(info.blockers.iter().map(|why| format!("gateway {name}: {why}")));
+        problems.extend(uncounted(spec, fleet, info).map(|why| format!("gateway {name}: {why}")));
     }
     problems
 }
 
 /// Says why requests could not be counted, where a gateway's own counts cannot be used.
 #[must_use]
-pub fn uncounted(spec: &Spec, fleet: &Fleet, nature: &Nature) -> Option<String> {
-    let why = nature.miscounts.as_ref()?;
+pub fn uncounted(spec: &Spec, fleet: &Fleet, info: &GatewayInfo) -> Option<String> {
+    let why = info.miscounts.as_ref()?;
     let without_sockets = |node: &NodeSpec| {
         let facts = fleet.nodes.get(&node.name)?;
         unseen_sockets(node, facts.survey.as_ref()?, &facts.health)
@@ -167,12 +167,12 @@ health: {{ tcp: '${{{{ node.address }}}}' }}
     /// A gateway that forgets a node's requests with the node.
     #[test]
     fn counts_that_cannot_be_used_are_refused_where_they_are_asked_for_and_replaced_where_not() {
-        let why = Nature { miscounts: Some("it is old".into()), ..Nature::default() };
+        let why = GatewayInfo { miscounts: Some("it is old".into()), ..GatewayInfo::default() };
         let asked = spec("drain: { in_flight: gateways }");
         let full = |spec: &Spec| fleet(spec, &["ss"], true);
         let told = uncounted(&asked, &full(&asked), &why).expect("asked for");
         assert!(told.starts_with("it is old; use `drain.in_flight` with"), "{told}");
-        assert_eq!(uncounted(&asked, &full(&asked), &Nature::default()), None);
+        assert_eq!(uncounted(&asked, &full(&asked), &GatewayInfo::default()), None);
         let default = spec("");
         assert_eq!(uncounted(&default, &full(&default), &why), None);
         let told = uncounted(&default, &fleet(&default, &[], true), &why).expect("no tool");

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::consul::{Client, Index};
-use crate::gateway::{Asker, Nature, Observation, Watcher};
+use crate::gateway::{GatewayInfo, Observation, QueryClient, Watcher};
 use crate::health::{Gate, Try};
 use crate::node::{Operation, Survey};
 use crate::registry::Registry;
@@ -41,7 +41,7 @@ pub async fn survey<W: World>(
     patience: Duration,
 ) -> Fleet {
     let registry = Registry::new(world, consul, spec);
-    let asker = Asker::new(world.clone(), Some(consul));
+    let query_client = QueryClient::new(world.clone(), Some(consul));
     let looks = async {
         let silent = || format!("the registry does not answer within {}", text::duration(patience));
         let looks = tokio::time::timeout(patience, registry.look(spec)).await;
@@ -50,7 +50,7 @@ pub async fn survey<W: World>(
     let (nodes, looks, gateways) = tokio::join!(
         survey_nodes(world, consul, spec, patience),
         looks,
-        survey_gateways(&asker, spec, patience)
+        survey_gateways(&query_client, spec, patience)
     );
     let mut fleet = Fleet { nodes, gateways, registry_problem: None };
     match looks {
@@ -70,20 +70,20 @@ pub async fn survey<W: World>(
         }
     }
     if patience >= PATIENCE {
-        settle(&asker, spec, &mut fleet).await;
+        settle(&query_client, spec, &mut fleet).await;
     }
     fleet
 }
 
 /// Gateways that disagree with the registry are looked at again until they had the time to follow.
-async fn settle<W: World>(asker: &Asker<W>, spec: &Arc<Spec>, fleet: &mut Fleet) {
+async fn settle<W: World>(query_client: &QueryClient<W>, spec: &Arc<Spec>, fleet: &mut Fleet) {
     let watchers: Vec<_> =
-        spec.gateways.iter().map(|gateway| Watcher::new(asker.clone(), gateway)).collect();
+        spec.gateways.iter().map(|gateway| Watcher::new(query_client.clone(), gateway)).collect();
     let lag = watchers.iter().map(Watcher::lag).max().unwrap_or_default();
     let deadline = Instant::now() + lag + SETTLE;
     while disagree(spec, fleet) && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        fleet.gateways = survey_gateways(asker, spec, PATIENCE).await;
+        fleet.gateways = survey_gateways(query_client, spec, PATIENCE).await;
     }
 }
 
@@ -92,7 +92,7 @@ fn disagree(spec: &Spec, fleet: &Fleet) -> bool {
         let Ok(seen) = seen else { return false };
         spec.nodes.iter().any(|node| {
             let down = fleet.nodes.get(&node.name).and_then(|facts| facts.down);
-            let behind = down.is_some_and(|down| seen.lets_go_of(&node.address) != down);
+            let behind = down.is_some_and(|down| seen.is_out(&node.address) != down);
             // Some of its workers have followed, others have not.
             behind || seen.routes_somewhere_to(&node.address) != seen.routes_to(&node.address)
         })
@@ -100,16 +100,16 @@ fn disagree(spec: &Spec, fleet: &Fleet) -> bool {
 }
 
 async fn survey_gateways<W: World>(
-    asker: &Asker<W>,
+    query_client: &QueryClient<W>,
     spec: &Spec,
     patience: Duration,
 ) -> Vec<(String, Result<Observation, String>)> {
-    ask_each(asker, spec, patience, |watcher| async move { watcher.observe().await }).await
+    ask_each(query_client, spec, patience, |watcher| async move { watcher.observe().await }).await
 }
 
 /// Asks every gateway the same, all at once, and returns what they say in the playbook's order.
 async fn ask_each<W: World, T, F>(
-    asker: &Asker<W>,
+    query_client: &QueryClient<W>,
     spec: &Spec,
     patience: Duration,
     ask: impl Fn(Watcher<W>) -> F,
@@ -120,7 +120,7 @@ where
 {
     let mut tasks = JoinSet::new();
     for (index, gateway) in spec.gateways.iter().enumerate() {
-        let watcher = Watcher::new(asker.clone(), gateway);
+        let watcher = Watcher::new(query_client.clone(), gateway);
         let name = watcher.name().to_owned();
         let answer = tokio::time::timeout(patience, ask(watcher));
         tasks.spawn(async move {
@@ -138,9 +138,9 @@ pub async fn meet<W: World>(
     world: &Arc<W>,
     consul: &Arc<Client<W>>,
     spec: &Spec,
-) -> Vec<(String, Result<Nature, String>)> {
-    let asker = Asker::new(world.clone(), Some(consul));
-    ask_each(&asker, spec, PATIENCE, |watcher| async move { watcher.meet().await }).await
+) -> Vec<(String, Result<GatewayInfo, String>)> {
+    let query_client = QueryClient::new(world.clone(), Some(consul));
+    ask_each(&query_client, spec, PATIENCE, |watcher| async move { watcher.probe().await }).await
 }
 
 async fn survey_nodes<W: World>(

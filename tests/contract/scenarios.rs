@@ -48,7 +48,7 @@ pub(crate) async fn a_node_that_is_told_to_leave_is_proven_out_and_the_others_st
     stage.turn(0, true).await.unwrap_or_else(|error| panic!("{name}: {error}"));
     stage.confirm(0, false).await.unwrap_or_else(|error| panic!("{name}: {error}"));
     let seen = stage.observe().await.expect("readable");
-    assert!(seen.lets_go_of(stage.address(0)), "{name}: {seen:?}");
+    assert!(seen.is_out(stage.address(0)), "{name}: {seen:?}");
     assert!(!seen.routes_somewhere_to(stage.address(0)), "{name}: {seen:?}");
     for other in [1, 2] {
         assert!(seen.routes_to(stage.address(other)), "{name}: {seen:?}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollgate::consul::{Client, SessionFence, Settings};
-use rollgate::gateway::{Asker, Confirmation, Observation, Watcher};
+use rollgate::gateway::{Confirmation, Observation, QueryClient, Watcher};
 use rollgate::playbook::load_text;
 use rollgate::registry::{Error, Registry, Written};
 use rollgate::release::Inputs;
@@ -127,10 +127,10 @@ impl<W: World> Stage<W> {
         let address = |name: &str| (name == "CONSUL_HTTP_ADDR").then(|| consul.to_owned());
         let settings = Settings::from_environment(address).expect("settings");
         let consul = Arc::new(Client::new(world.clone(), settings));
-        let asker = Asker::new(world.clone(), Some(&*consul));
+        let query_client = QueryClient::new(world.clone(), Some(&*consul));
         Self {
             registry: Registry::new(world, &consul, &spec),
-            watcher: Watcher::new(asker, &spec.gateways[0]),
+            watcher: Watcher::new(query_client, &spec.gateways[0]),
             pool: spec.nodes.iter().map(|node| node.address.clone()).collect(),
             spec,
             hands,

@@ -178,7 +178,7 @@ proptest! {
                     }
                     // What is asked before a write and what proves it say the same.
                     if let (Some(view), Ok(down)) = (&view, down) {
-                        prop_assert_eq!(down, view.lets_go_of(&node), "{}", node);
+                        prop_assert_eq!(down, view.is_out(&node), "{}", node);
                     }
                 }
             }
@@ -359,8 +359,8 @@ proptest! {
         let switch = traefik.switch().expect("it has one");
         read(&*traefik, &[reply(200, &service.0)]);
         read(&*traefik, &[reply(status, &service.0)]);
-        let nature = traefik.nature(&[reply(200, &service.0), reply(status, &version.0)]);
-        nature.unfit.iter().chain([&nature.is]).for_each(|text| assert_printable(text));
+        let info = traefik.info(&[reply(200, &service.0), reply(status, &version.0)]);
+        info.blockers.iter().chain([&info.is]).for_each(|text| assert_printable(text));
         let file = [reply(200, &file.0)];
         let said = switch.is_down(&file, "127.0.0.1:19001").err();
         let refused = switch.turn(&file, "127.0.0.1:19001", true).err();

@@ -37,7 +37,7 @@ fn a_gateway_with_an_api_of_its_own_obeys_nothing_else() {
             let keys = if registry == "consul-kv" { "prefix: a/" } else { "service: app" };
             let message = format!(
                 "`{kind}` cannot follow the registry `{registry}`: it does what its own API is told, not \
-                 `{registry}` (rule `disobeys`)"
+                 `{registry}` (rule `incompatible_with`)"
             );
             refused_for(&format!("{{ type: {registry}, {keys} }}"), &gateway, &message);
         }
@@ -86,7 +86,7 @@ fn nginx_upsync_obeys_what_its_type_follows() {
     ] {
         let kind_of = registry.split([' ', ',']).nth(2).expect("a kind");
         let message = format!(
-            "`nginx-upsync` cannot follow the registry `{kind_of}`: {why} (rule `disobeys`)"
+            "`nginx-upsync` cannot follow the registry `{kind_of}`: {why} (rule `incompatible_with`)"
         );
         refused_for(registry, &of(kind), &message);
     }

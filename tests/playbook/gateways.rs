@@ -105,10 +105,10 @@ fn haproxy_is_called_by_where_it_is_reached() {
 #[test]
 fn commands_take_a_node_out_and_back_or_only_list() {
     let list = "type: command, name: lb, list: x";
-    let disobeys = "`command` cannot follow the registry `gateway`: it lacks the commands `out` and `in` (rule \
-                    `disobeys`)";
+    let incompatible_with = "`command` cannot follow the registry `gateway`: it lacks the commands `out` and `in` (rule \
+                    `incompatible_with`)";
     assert_refused(&[
-        (list, disobeys),
+        (list, incompatible_with),
         (&format!("{list}, out: x, in: x, ssh: a b"), "`a b` is not an ssh destination"),
         (
             &format!("{list}, out: x, in: x, peers: /p, pattern: '(?<address>x)'"),
@@ -118,7 +118,7 @@ fn commands_take_a_node_out_and_back_or_only_list() {
         (&format!("{list}, out: x, in: '${{{{ nobody }}}}'"), "unknown name `nobody`"),
     ]);
     let shown = refused(&behind(&format!("{list}, in: x")));
-    assert_eq!(messages(&shown), [disobeys, "`in` without `out`"], "{shown}");
+    assert_eq!(messages(&shown), [incompatible_with, "`in` without `out`"], "{shown}");
     assert_eq!(name_of(&format!("{list}, out: x, in: x")), "lb");
     let only_lists = SMALLEST
         .replace("upstream: app }", "upstream: app }\n  - { type: command, name: lb, list: x }");

@@ -27,7 +27,7 @@ fn view(handler: &str, counts: &str) -> View {
 /// The one request that turns a node: its URL, `If-Match` and body.
 fn turn(more: &str, handler: &str, address: &str, down: bool) -> Result<String, String> {
     let asks = caddy(more).turn(&[reply(200, handler)], address, down)?;
-    let [Ask::Http(request)] = &asks[..] else { panic!("{asks:?}") };
+    let [Query::Http(request)] = &asks[..] else { panic!("{asks:?}") };
     assert_eq!(request.method, Method::Patch);
     assert_eq!(request.url, "http://gw:2019/id/app/upstreams");
     let headers: Vec<_> =
@@ -42,7 +42,7 @@ fn what_the_handler_lists_is_routed_and_counted() {
     for address in [FIRST, SECOND, "127.0.0.1:19003"] {
         assert_eq!(
             view.peers[address],
-            Peer { up: true, held_down: false, in_flight: Some(1) },
+            Peer { up: true, failing_check: false, in_flight: Some(1) },
             "{address}"
         );
     }
@@ -51,10 +51,10 @@ fn what_the_handler_lists_is_routed_and_counted() {
 #[test]
 fn an_upstream_that_was_taken_out_stays_listed_while_requests_are_in_flight() {
     let busy = view(OUT, COUNTS);
-    assert!(busy.lets_go_of(FIRST) && !busy.routes_to(FIRST));
+    assert!(busy.is_out(FIRST) && !busy.routes_to(FIRST));
     assert_eq!(busy.peers[FIRST].in_flight, Some(1));
     let idle = view(OUT, COUNTS_LATER);
-    assert!(idle.lets_go_of(FIRST));
+    assert!(idle.is_out(FIRST));
     assert_eq!(idle.peers.get(FIRST), None);
 }
 

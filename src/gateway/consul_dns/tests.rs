@@ -49,7 +49,7 @@ fn the_question_is_a_service_record_over_tcp() {
     let settings = r#"{"server":"10.0.0.5:8600","record":"app.service.consul"}"#;
     let driver =
         ConsulDns::new(&serde_json::from_str(settings).expect("settings"), Nodes::default());
-    let [Ask::Exchange(server, question, _)] = &driver.asks()[..] else { panic!("one question") };
+    let [Query::Exchange(server, question, _)] = &driver.asks()[..] else { panic!("one question") };
     assert_eq!(server, "10.0.0.5:8600");
     // Consul repeats it; what follows are its flags and counts, and its answers behind it.
     let name = b"\x03app\x07service\x06consul\x00\x00\x21\x00\x01";
@@ -92,7 +92,7 @@ fn addresses_alone_get_the_port_of_the_playbook() {
 fn an_instance_in_maintenance_is_out() {
     let view = read(ONE_OUT).expect("readable");
     assert_eq!(routed(&view), [1, 2, 4, 5, 6, 7, 8]);
-    assert!(view.lets_go_of("10.0.1.3:9000"));
+    assert!(view.is_out("10.0.1.3:9000"));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn an_instance_that_is_known_by_a_name_hides_no_other() {
     let answer = answer(&[("one.addr.", Some([10, 0, 1, 1])), ("db.example.", None)]);
     let view = read(&answer).expect("readable");
     assert!(view.routes_to("10.0.1.1:9000") && view.routes_to("db.example:9000"), "{view:?}");
-    assert!(view.lets_go_of("10.0.1.2:9000"));
+    assert!(view.is_out("10.0.1.2:9000"));
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn addresses_alone_are_asked_for_in_the_families_of_the_nodes() {
         let settings = serde_json::from_str(settings).expect("settings");
         let nodes: Vec<_> = nodes.iter().map(|node| (*node).to_owned()).collect();
         let driver = ConsulDns::new(&settings, Nodes::new(&nodes));
-        driver.queries().iter().map(hickory_proto::op::Query::query_type).collect::<Vec<_>>()
+        driver.questions().iter().map(hickory_proto::op::Query::query_type).collect::<Vec<_>>()
     };
     assert_eq!(kinds(&["10.0.1.1:9000"]), [RecordType::A]);
     assert_eq!(kinds(&["[::1]:9000"]), [RecordType::AAAA]);

@@ -56,8 +56,8 @@ fn head() -> Dyups {
 }
 
 #[track_caller]
-fn asked(asks: &[Ask]) -> (Method, String, String) {
-    let [Ask::Http(request)] = asks else { panic!("{asks:?}") };
+fn asked(asks: &[Query]) -> (Method, String, String) {
+    let [Query::Http(request)] = asks else { panic!("{asks:?}") };
     let body = request.body.clone().unwrap_or_default();
     (request.method, request.url.clone(), String::from_utf8(body).expect("text"))
 }
@@ -69,7 +69,7 @@ fn each_is_asked_for_what_it_shows_and_both_read_the_same() {
     for (dyups, shown) in [(classic(), DETAIL), (head(), LIST)] {
         let view = dyups.read(&[reply(200, shown)]).expect("readable");
         assert!(view.routes_to("127.0.0.1:19001") && view.routes_to("127.0.0.1:19002"));
-        assert!(view.lets_go_of("127.0.0.1:19003"), "that it is up in `host1` is no matter");
+        assert!(view.is_out("127.0.0.1:19003"), "that it is up in `host1` is no matter");
         for (address, down) in [("127.0.0.1:19001", false), ("127.0.0.1:19003", true)] {
             assert_eq!(dyups.is_down(&[reply(200, shown)], address), Ok(down));
         }
@@ -84,7 +84,7 @@ fn what_was_posted_on_one_line_is_read_server_by_server() {
     let replies = [reply(200, shown)];
     let view = head().read(&replies).expect("readable");
     assert!(view.routes_to("127.0.0.1:19001") && view.routes_to("127.0.0.1:19002"));
-    assert!(view.lets_go_of("127.0.0.1:19003"));
+    assert!(view.is_out("127.0.0.1:19003"));
     let asks = head().turn(&replies, "127.0.0.1:19003", false).expect("all of it is known");
     assert!(!asked(&asks).2.contains("down"));
 }

@@ -34,10 +34,10 @@ fn view(clusters: &str) -> View {
 #[test]
 fn a_draining_host_is_out_and_its_requests_are_counted() {
     let view = view(CLUSTERS);
-    assert_eq!(view.peers[FIRST], Peer { up: false, held_down: false, in_flight: Some(2) });
-    assert_eq!(view.peers[SECOND], Peer { up: true, held_down: false, in_flight: Some(0) });
+    assert_eq!(view.peers[FIRST], Peer { up: false, failing_check: false, in_flight: Some(2) });
+    assert_eq!(view.peers[SECOND], Peer { up: true, failing_check: false, in_flight: Some(0) });
     assert!(view.routes_to("127.0.0.1:19003"));
-    assert_eq!((view.unsettled, view.disregarded), (None, None));
+    assert_eq!((view.unsettled, view.overridden), (None, None));
 }
 
 #[test]
@@ -45,20 +45,20 @@ fn a_check_of_envoys_own_holds_a_host_down() {
     let healthy = "\"eds_health_status\": \"HEALTHY\"";
     let failed = format!("\"failed_active_health_check\": true,\n{healthy}");
     let view = view(&CLUSTERS.replacen(healthy, &failed, 1));
-    assert!(!view.routes_to(SECOND) && !view.lets_go_of(SECOND));
+    assert!(!view.routes_to(SECOND) && !view.is_out(SECOND));
 }
 
 /// As seen: with one of the others unhealthy the drained host got nothing, with both a third of all requests.
 #[test]
 fn nobody_is_proven_out_while_envoy_sends_requests_to_all() {
     let unhealthy = |count| CLUSTERS.replacen("HEALTHY", "UNHEALTHY", count);
-    assert_eq!(view(&unhealthy(1)).disregarded, None);
-    assert!(view(&unhealthy(2)).disregarded.is_some_and(|why| why.contains("only 0 of 2")));
+    assert_eq!(view(&unhealthy(1)).overridden, None);
+    assert!(view(&unhealthy(2)).overridden.is_some_and(|why| why.contains("only 0 of 2")));
     let drained = |count| CLUSTERS.replacen("\"HEALTHY\"", "\"DRAINING\"", count);
-    assert_eq!(view(&drained(1)).disregarded, None);
-    assert!(view(&drained(2)).disregarded.is_some_and(|why| why.contains("only 0 of 0")));
+    assert_eq!(view(&drained(1)).overridden, None);
+    assert!(view(&drained(2)).overridden.is_some_and(|why| why.contains("only 0 of 0")));
     let never = envoy(r#","panic_threshold":0"#).read(&[reply(&drained(2))]).expect("readable");
-    assert_eq!(never.disregarded, None);
+    assert_eq!(never.overridden, None);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_host_that_is_no_node_spoils_nothing_and_what_is_not_counted_is_unknown() {
     assert!(CLUSTERS.contains(begin));
     let shown = view(&CLUSTERS.replacen(begin, &format!("{begin}{pipe}"), 1));
     assert_eq!(shown.peers.len(), 3);
-    assert!(shown.lets_go_of(FIRST) && shown.routes_to(SECOND));
+    assert!(shown.is_out(FIRST) && shown.routes_to(SECOND));
     let in_flight = |clusters: &str| view(clusters).peers[FIRST].in_flight;
     assert_eq!(in_flight(&CLUSTERS.replace("\"2\"", "\"x\"")), None);
     assert_eq!(in_flight(&CLUSTERS.replace("\"rq_active\"", "\"rq_other\"")), None);
@@ -92,13 +92,13 @@ fn a_host_that_is_no_node_spoils_nothing_and_what_is_not_counted_is_unknown() {
     let odd = view(&odd);
     assert_eq!(odd.unread.len(), 1, "{odd:?}");
     let unread = odd.unread.keys().next().expect("one");
-    assert!(!odd.routes_to(unread) && !odd.lets_go_of(unread));
+    assert!(!odd.routes_to(unread) && !odd.is_out(unread));
 }
 
 /// The file as it is to become, when what was read is still there.
 fn turn(file: &str, address: &str, down: bool) -> Result<Value, String> {
     let asks = envoy("").turn(&[reply(file)], address, down)?;
-    let [Ask::Run(Host::Ssh(_), command)] = &asks[..] else { panic!("{asks:?}") };
+    let [Query::Run(Host::Ssh(_), command)] = &asks[..] else { panic!("{asks:?}") };
     let (Operation::Replace { path, before, after }, Stdin::Text(content)) =
         (&command.operation, &command.stdin)
     else {
@@ -164,28 +164,29 @@ const STATIC: &str = r#"{"configs":[{"@type":"type.googleapis.com/envoy.admin.v3
 
 #[test]
 fn it_says_what_it_is_and_what_its_cluster_would_not_do() {
-    let nature =
-        |more: &str, info: &str, dump: &str| envoy(more).nature(&[reply(info), reply(dump)]);
-    let fit = |is: &str| Nature { is: is.into(), ..Nature::default() };
-    let unfit = |more: &str, info: &str, dump: &str| nature(more, info, dump).unfit.join("; ");
+    let info =
+        |more: &str, server: &str, dump: &str| envoy(more).info(&[reply(server), reply(dump)]);
+    let fit = |is: &str| GatewayInfo { is: is.into(), ..GatewayInfo::default() };
+    let blockers =
+        |more: &str, server: &str, dump: &str| info(more, server, dump).blockers.join("; ");
     // Envoy panics later than the playbook fears.
-    assert_eq!(nature("", INFO, STATIC), fit("Envoy 1.40.0"));
+    assert_eq!(info("", INFO, STATIC), fit("Envoy 1.40.0"));
     let calm = STATIC.replace(r#"{"value":20}"#, "{}");
-    assert_eq!(nature(r#","panic_threshold":0"#, INFO, &calm), fit("Envoy 1.40.0"));
-    let early = unfit(r#","panic_threshold":10"#, INFO, STATIC);
+    assert_eq!(info(r#","panic_threshold":0"#, INFO, &calm), fit("Envoy 1.40.0"));
+    let early = blockers(r#","panic_threshold":10"#, INFO, STATIC);
     assert!(early.contains("`healthy_panic_threshold` 20"), "{early}");
     let unsaid = STATIC.replace(r#"{"healthy_panic_threshold":{"value":20}}"#, "{}");
-    let unsaid = unfit(r#","panic_threshold":49"#, INFO, &unsaid);
+    let unsaid = blockers(r#","panic_threshold":49"#, INFO, &unsaid);
     assert!(unsaid.contains("`healthy_panic_threshold` 50"), "{unsaid}");
-    let resolved = unfit("", INFO, &STATIC.replace("EDS", "STRICT_DNS"));
+    let resolved = blockers("", INFO, &STATIC.replace("EDS", "STRICT_DNS"));
     assert!(resolved.contains("does not take its endpoints from a file"), "{resolved}");
     let managed = STATIC.replace("path_config_source", "api_config_source");
-    assert!(unfit("", INFO, &managed).contains("does not take its endpoints from a file"));
-    let leaving = unfit("", &INFO.replace("LIVE", "DRAINING"), STATIC);
+    assert!(blockers("", INFO, &managed).contains("does not take its endpoints from a file"));
+    let leaving = blockers("", &INFO.replace("LIVE", "DRAINING"), STATIC);
     assert!(leaving.contains("it is DRAINING"), "{leaving}");
     // Another cluster, one from elsewhere, and one that shows nothing.
     let other = STATIC.replace(r#""name":"app""#, r#""name":"web""#).replace("EDS", "STATIC");
-    assert_eq!(nature("", INFO, &other), fit("Envoy 1.40.0"));
-    assert_eq!(nature("", INFO, "{}"), fit("Envoy 1.40.0"));
-    assert_eq!(nature("", "", ""), fit("Envoy"));
+    assert_eq!(info("", INFO, &other), fit("Envoy 1.40.0"));
+    assert_eq!(info("", INFO, "{}"), fit("Envoy 1.40.0"));
+    assert_eq!(info("", "", ""), fit("Envoy"));
 }

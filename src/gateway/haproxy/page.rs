@@ -2,7 +2,7 @@
 
 use super::servers::{Row, Server, Servers, State, Table, Why, csv};
 use crate::gateway::switch::not_done;
-use crate::gateway::{Ask, NotDone, get, ok};
+use crate::gateway::{NotDone, Query, get, ok};
 use crate::playbook::is_haproxy_name;
 use crate::secret::Secret;
 use crate::text;
@@ -12,19 +12,19 @@ use crate::world::{Method, Reply, Request};
 const SERVER: u64 = 2;
 
 /// The list.
-pub(super) fn list(url: &str) -> Ask {
-    Ask::Http(get(&format!("{url};csv")))
+pub(super) fn list(url: &str) -> Query {
+    Query::Http(get(&format!("{url};csv")))
 }
 
 /// The page for people, which alone tells how many processes there are.
-pub(super) fn whole(url: &str) -> Ask {
-    Ask::Http(get(url))
+pub(super) fn whole(url: &str) -> Query {
+    Query::Http(get(url))
 }
 
 /// The form.
-pub(super) fn action(url: &str, backend: &str, server: &str, action: &str) -> Ask {
+pub(super) fn action(url: &str, backend: &str, server: &str, action: &str) -> Query {
     let form = Secret::new("application/x-www-form-urlencoded");
-    Ask::Http(Request {
+    Query::Http(Request {
         method: Method::Post,
         headers: vec![("content-type", form)],
         body: Some(format!("s={server}&action={action}&b={backend}").into_bytes()),

@@ -84,7 +84,7 @@ impl State {
         let (in_maint, is_drained) = (self.maint.is_some(), self.drain.is_some());
         Peer {
             up: !in_maint && (!is_drained || sticks),
-            held_down: !in_maint && ((is_drained && sticks) || !self.runs),
+            failing_check: !in_maint && ((is_drained && sticks) || !self.runs),
             in_flight: self.in_flight,
         }
     }

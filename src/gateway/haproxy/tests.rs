@@ -44,8 +44,8 @@ fn is_down(haproxy: &Haproxy, text: &str, address: &str) -> Result<bool, String>
     haproxy.is_down(&[reply(text), reply(HTML)], address)
 }
 
-fn peer(up: bool, held_down: bool, in_flight: u64) -> Peer {
-    Peer { up, held_down, in_flight: Some(in_flight) }
+fn peer(up: bool, failing_check: bool, in_flight: u64) -> Peer {
+    Peer { up, failing_check, in_flight: Some(in_flight) }
 }
 
 #[test]
@@ -75,8 +75,8 @@ fn a_drained_server_and_one_in_maintenance_are_out_and_still_busy() {
 fn where_clients_may_stick_only_maintenance_is_out() {
     for (haproxy, text) in [(maint(), RUNTIME_OUT), (page(), PAGE_OUT)] {
         let view = read(&haproxy, text).expect("readable");
-        assert!(!view.lets_go_of(S1) && !view.routes_to(S1), "drained: neither out nor in");
-        assert!(view.lets_go_of(S2));
+        assert!(!view.is_out(S1) && !view.routes_to(S1), "drained: neither out nor in");
+        assert!(view.is_out(S2));
         assert_eq!([S1, S2].map(|server| is_down(&haproxy, text, server)), [Ok(false), Ok(true)]);
     }
     let sticky = with_cookie(RUNTIME_UP);
@@ -84,7 +84,7 @@ fn where_clients_may_stick_only_maintenance_is_out() {
     assert!(error.contains("by a cookie") && error.contains("`state: maint`"), "{error}");
     assert_eq!(is_down(&maint(), &sticky, S1), Ok(false));
     let drained = with_cookie(RUNTIME_OUT);
-    assert!(!read(&runtime(), &drained).expect("readable").lets_go_of(S1));
+    assert!(!read(&runtime(), &drained).expect("readable").is_out(S1));
 }
 
 /// The same with `cookie SRV insert` in the backend.
@@ -105,7 +105,7 @@ fn with_cookie(text: &str) -> String {
 fn a_check_of_haproxys_own_holds_a_server_down_and_proves_nothing() {
     for (haproxy, text) in [(runtime(), RUNTIME_DEAD), (page(), PAGE_DEAD)] {
         let view = read(&haproxy, text).expect("readable");
-        assert!(!view.routes_to(S3) && !view.lets_go_of(S3));
+        assert!(!view.routes_to(S3) && !view.is_out(S3));
         assert_eq!(is_down(&haproxy, text, S3), Ok(false));
     }
 }
@@ -117,7 +117,7 @@ fn the_page_is_asked_for_maintenance_because_it_does_not_tell_a_drained_server()
     let text = RUNTIME_DEAD.replace("3 s3 127.0.0.1 0 0 1 1", drained_and_dead);
     assert_eq!(is_down(&runtime(), &text, S3), Ok(true));
     let asks = page().turn(&[reply(PAGE_UP)], S1, true).expect("writable");
-    let [Ask::Http(request)] = &asks[..] else { panic!("{asks:?}") };
+    let [Query::Http(request)] = &asks[..] else { panic!("{asks:?}") };
     let body = request.body.as_deref().map(String::from_utf8_lossy);
     assert_eq!(body.as_deref(), Some("s=s1&action=maint&b=app"));
     assert_eq!(request.url, "http://10.0.0.1/stats");
@@ -139,7 +139,7 @@ fn a_slow_start_a_weight_of_zero_and_what_a_server_inherits_are_not_in() {
         let text = with(state);
         let view = read(&runtime(), &text).expect("readable");
         assert!(!view.routes_to(S1), "{state}");
-        assert_eq!(view.lets_go_of(S1), out, "{state}");
+        assert_eq!(view.is_out(S1), out, "{state}");
         assert_eq!(is_down(&runtime(), &text, S1), Ok(false), "{state}: nobody told it so");
     }
 }
@@ -155,8 +155,8 @@ fn where_a_server_comes_from_does_not_keep_it_out() {
 
 #[test]
 fn it_says_what_it_is() {
-    assert_eq!(runtime().nature(&[reply(RUNTIME_UP)]).is, "HAProxy 2.6.12-1+deb12u4");
-    assert_eq!(runtime().nature(&[reply("<html>")]).is, "HAProxy");
+    assert_eq!(runtime().info(&[reply(RUNTIME_UP)]).is, "HAProxy 2.6.12-1+deb12u4");
+    assert_eq!(runtime().info(&[reply("<html>")]).is, "HAProxy");
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn an_empty_cell_is_not_zero_and_spoils_its_own_server_alone() {
     ] {
         let text = with_cell("s1", column, cell);
         let view = read(&page(), &text).expect("readable");
-        assert!(!view.routes_to(S1) && !view.lets_go_of(S1), "{column}");
+        assert!(!view.routes_to(S1) && !view.is_out(S1), "{column}");
         assert!(view.routes_to(S2), "{column}");
         assert_eq!(view.unread[S1], why);
         assert_eq!(is_down(&page(), &text, S1), Err(why.to_owned()));
@@ -274,11 +274,11 @@ fn a_server_that_gets_requests_and_shows_no_address_may_be_any_node() {
     let settings = serde_json::from_str(settings).expect("settings");
     let page = Haproxy::new(&settings, Nodes::new(&[S1.into(), S2.into()]));
     let view = read(&page, &with_cell("s1", "addr", "")).expect("readable");
-    assert!(!view.lets_go_of(S1) && !view.routes_to(S1), "{view:?}");
+    assert!(!view.is_out(S1) && !view.routes_to(S1), "{view:?}");
     assert!(view.routes_to(S2));
     let slot = change_cell(&with_cell("s1", "addr", ""), "s1", "status", "MAINT (resolution)");
     let view = read(&page, &slot).expect("readable");
-    assert!(view.lets_go_of(S1), "a slot without an address gets nothing: {view:?}");
+    assert!(view.is_out(S1), "a slot without an address gets nothing: {view:?}");
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn odd_rows_of_other_backends_and_odd_servers_spoil_nothing() {
     assert!(read(&page(), &format!("{PAGE_UP}app,s4,0\n")).is_err(), "it may be any node");
     let odd = RUNTIME_UP.replace("1 s1 127.0.0.1 2", "1 s1 127.0.0.1 x");
     let view = read(&runtime(), &odd).expect("readable");
-    assert!(!view.lets_go_of(S1) && !view.routes_to(S1) && view.routes_to(S2));
+    assert!(!view.is_out(S1) && !view.routes_to(S1) && view.routes_to(S2));
     assert!(is_down(&runtime(), &odd, S1).is_err());
     assert_eq!(is_down(&runtime(), &odd, S2), Ok(false));
 }
@@ -342,7 +342,7 @@ fn what_haproxy_says_to_a_change_is_read() {
 fn what_is_told_is_one_line_that_begins_no_other_command() {
     let lines = |down| {
         let asks = runtime().turn(&[reply(RUNTIME_UP)], S2, down).expect("writable");
-        let [Ask::Exchange(_, bytes, _)] = &asks[..] else { panic!("{asks:?}") };
+        let [Query::Exchange(_, bytes, _)] = &asks[..] else { panic!("{asks:?}") };
         String::from_utf8_lossy(bytes).into_owned()
     };
     assert_eq!(lines(true), "set server app/s2 state drain\n");

@@ -31,8 +31,8 @@ fn reply(status: u16, body: &str) -> [Reply; 1] {
 }
 
 #[track_caller]
-fn url(asks: &[Ask]) -> &str {
-    let [Ask::Http(request)] = asks else { panic!("{asks:?}") };
+fn url(asks: &[Query]) -> &str {
+    let [Query::Http(request)] = asks else { panic!("{asks:?}") };
     assert!(request.timeout <= Duration::from_secs(3) && request.body.is_none());
     &request.url
 }
@@ -41,11 +41,11 @@ fn url(asks: &[Ask]) -> &str {
 fn the_list_is_read_with_its_requests_in_flight() {
     assert_eq!(url(&Driver::asks(&zigzagak())), "http://gw/dynamic?upstream=app&verbose=");
     let view = zigzagak().read(&reply(200, ZIGZAGAK)).expect("readable");
-    assert!(view.lets_go_of("127.0.0.1:19001") && view.routes_to("127.0.0.1:19002"));
+    assert!(view.is_out("127.0.0.1:19001") && view.routes_to("127.0.0.1:19002"));
     assert_eq!(view.peers["127.0.0.1:19001"].in_flight, Some(2), "down, and still busy");
     assert!(view.routes_to("127.0.0.1:19003"));
     let view = cubicdaiya().read(&reply(200, CUBICDAIYA)).expect("readable");
-    assert!(view.lets_go_of("127.0.0.1:19001") && view.routes_to("127.0.0.1:19002"));
+    assert!(view.is_out("127.0.0.1:19001") && view.routes_to("127.0.0.1:19002"));
     assert_eq!(view.peers["127.0.0.1:19001"].in_flight, None);
 }
 
@@ -111,14 +111,14 @@ fn what_the_module_refuses_is_told() {
 fn an_odd_server_spoils_nothing_and_what_is_no_number_is_not_counted() {
     let odd = "server unix:/run/app.sock addr=unix:/run/app.sock weight=1 odd conns=0;\n";
     let view = zigzagak().read(&reply(200, &format!("{odd}{ZIGZAGAK}"))).expect("readable");
-    assert!(view.lets_go_of("127.0.0.1:19001") && view.routes_to("127.0.0.1:19002"));
+    assert!(view.is_out("127.0.0.1:19001") && view.routes_to("127.0.0.1:19002"));
     let uncounted = ZIGZAGAK.replacen("conns=2", "conns=", 1);
     let view = zigzagak().read(&reply(200, &uncounted)).expect("readable");
     assert_eq!(view.peers["127.0.0.1:19001"].in_flight, None);
     assert_eq!(view.peers["127.0.0.1:19002"].in_flight, Some(0));
     let odd = ZIGZAGAK.replacen("conns=2 down", "conns=2 dwn", 1);
     let view = zigzagak().read(&reply(200, &odd)).expect("readable");
-    assert!(!view.lets_go_of("127.0.0.1:19001") && !view.routes_to("127.0.0.1:19001"));
+    assert!(!view.is_out("127.0.0.1:19001") && !view.routes_to("127.0.0.1:19001"));
     assert!(zigzagak().mark(&reply(200, &odd), "127.0.0.1:19001").is_err());
     assert_eq!(zigzagak().mark(&reply(200, &odd), "127.0.0.1:19002"), Ok(Mark::Up));
 }

@@ -3,7 +3,7 @@ use super::*;
 const LAG: Duration = Duration::from_secs(2);
 
 fn rule(workers: Option<u32>) -> Rule {
-    Rule { workers, lag: LAG, spread: Duration::ZERO }
+    Rule { workers, lag: LAG, apply_delay: Duration::ZERO }
 }
 
 /// A gateway that shares its connections evenly.
@@ -39,7 +39,7 @@ fn reads_miss_one_stale_worker_less_than_once_in_a_thousand() {
 #[test]
 fn what_is_shown_before_it_is_done_must_have_been_shown_for_a_while() {
     let at = Duration::from_millis;
-    let rule = Rule { workers: Some(1), lag: Duration::ZERO, spread: at(100) };
+    let rule = Rule { workers: Some(1), lag: Duration::ZERO, apply_delay: at(100) };
     let mut proof = Proof::new(rule, even());
     proof.see(None, false, at(10));
     for (since, agrees, verdict) in [
@@ -62,7 +62,7 @@ fn what_is_shown_before_it_is_done_must_have_been_shown_for_a_while() {
 /// A gateway that still does otherwise has begun to follow all the same.
 #[test]
 fn the_while_that_something_is_shown_goes_on_while_it_is_unsettled() {
-    let rule = Rule { workers: Some(1), lag: Duration::ZERO, spread: LAG };
+    let rule = Rule { workers: Some(1), lag: Duration::ZERO, apply_delay: LAG };
     let mut proof = Proof::new(rule, even());
     proof.unsettle(LAG / 2);
     proof.unsettle(LAG);

@@ -38,16 +38,16 @@ fn both() -> [Reply; 2] {
 
 /// The value that Consul is to keep, and what is posted.
 #[track_caller]
-fn written(asks: &[Ask]) -> (Option<String>, Option<String>) {
+fn written(asks: &[Query]) -> (Option<String>, Option<String>) {
     let mut written = (None, None);
     for ask in asks {
         match ask {
-            Ask::CompareAndSet(entry, value) => {
+            Query::CompareAndSet(entry, value) => {
                 assert_eq!((entry.modify_index, entry.flags), (7, 3));
                 assert_eq!(written.1, None, "Consul first");
                 written.0 = Some(String::from_utf8(value.clone()).expect("text"));
             }
-            Ask::Http(request) => {
+            Query::Http(request) => {
                 assert_eq!(request.method, Method::Post);
                 assert_eq!(request.url, "http://gw:1995/upstream/node-dev.example");
                 let body = request.body.clone().unwrap_or_default();
@@ -64,8 +64,8 @@ fn a_worker_shows_its_list_and_what_its_heartbeats_say() {
     let view = slardar().read(&[reply(200, STATUS)]).expect("readable");
     assert!(view.routes_to(NODE) && view.routes_to("10.9.9.9:80"));
     assert!(!view.routes_to("127.0.0.1:19002"), "its heartbeats fail");
-    assert!(!view.lets_go_of("127.0.0.1:19002"), "and it may come back any time");
-    assert!(view.lets_go_of("127.0.0.1:19003"));
+    assert!(!view.is_out("127.0.0.1:19002"), "and it may come back any time");
+    assert!(view.is_out("127.0.0.1:19003"));
     assert_eq!(slardar().lag(), Duration::from_secs(2));
 }
 
@@ -120,7 +120,7 @@ fn a_server_that_cannot_be_read_is_an_error_of_its_own() {
     let odd = STATUS.replace("\"status\":\"ok\"", "\"status\":null");
     let odd = odd.replacen("[[", r#"[[{"server":"app.sock"},7,"#, 1);
     let view = slardar().read(&[reply(200, &odd)]).expect("readable");
-    assert!(!view.lets_go_of(NODE) && !view.routes_to(NODE), "{view:?}");
+    assert!(!view.is_out(NODE) && !view.routes_to(NODE), "{view:?}");
     assert!(view.routes_to("10.9.9.9:80"));
 }
 
@@ -131,7 +131,7 @@ fn what_only_one_list_says_is_half_done_and_brought_to_an_end() {
     let replies = both();
     let (value, _) = written(&slardar.turn(&replies, NODE, true).expect("allowed"));
     let replies = [reply(200, POSTED), kept(&value.expect("written"))];
-    assert!(slardar.is_half_turned(&replies, NODE) && !slardar.is_half_turned(&both(), NODE));
+    assert!(slardar.is_inconsistent(&replies, NODE) && !slardar.is_inconsistent(&both(), NODE));
     let (value, body) = written(&slardar.turn(&replies, NODE, true).expect("allowed"));
     assert!(value.is_none() && body.is_some());
     let (value, body) = written(&slardar.turn(&replies, NODE, false).expect("allowed"));

@@ -34,9 +34,9 @@ fn servers(file: &Value) -> &Value {
 #[test]
 fn a_server_without_weight_is_out_whatever_its_status() {
     let view = traefik().read(&[reply(SERVICE)]).expect("readable");
-    assert!(view.lets_go_of(FIRST) && !view.routes_to(FIRST));
+    assert!(view.is_out(FIRST) && !view.routes_to(FIRST));
     assert!(view.routes_to(SECOND));
-    assert!(!view.routes_to(THIRD) && !view.lets_go_of(THIRD), "a check can change its mind");
+    assert!(!view.routes_to(THIRD) && !view.is_out(THIRD), "a check can change its mind");
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn an_odd_server_spoils_nothing() {
     let odd = r#"{"url":"x"},{"url":7,"weight":"no"},{"url":"http://10.9.9.9","weight":0.5},null,"#;
     let view = SERVICE.replacen(servers, &format!("{servers}{odd}"), 1);
     let view = traefik().read(&[reply(&view)]).expect("readable");
-    assert!(view.lets_go_of(FIRST) && view.routes_to(SECOND));
+    assert!(view.is_out(FIRST) && view.routes_to(SECOND));
     // A weight that is no number is an error of that server alone.
     let own = SERVICE.replacen(
         "{\"url\":\"http://127.0.0.1:19002\"}",
@@ -62,8 +62,8 @@ fn an_odd_server_spoils_nothing() {
         1,
     );
     let view = traefik().read(&[reply(&own)]).expect("readable");
-    assert!(!view.lets_go_of(SECOND) && !view.routes_to(SECOND), "{view:?}");
-    assert!(view.lets_go_of(FIRST));
+    assert!(!view.is_out(SECOND) && !view.routes_to(SECOND), "{view:?}");
+    assert!(view.is_out(FIRST));
 }
 
 #[test]
@@ -88,16 +88,16 @@ fn what_is_no_such_service_shows_nothing() {
 fn it_tells_its_version() {
     let version =
         r#"{"Version":"3.7.15","Codename":"langres","startDate":"2026-11-21T20:47:34.444659226Z"}"#;
-    let of = |version: &str| traefik().nature(&[reply(SERVICE), reply(version)]);
-    assert_eq!(of(version), Nature { is: "Traefik 3.7.15".into(), ..Nature::default() });
+    let of = |version: &str| traefik().info(&[reply(SERVICE), reply(version)]);
+    assert_eq!(of(version), GatewayInfo { is: "Traefik 3.7.15".into(), ..GatewayInfo::default() });
     assert_eq!(of("<html>").is, "Traefik");
     // It takes no file in which a server has a weight.
     let old = of(r#"{"Version":"2.11.2","Codename":"mimolette"}"#);
-    assert!(old.unfit[0].contains("before 3"), "{old:?}");
-    let unfit = traefik().nature(&[reply(&SERVICE.replace("\"wrr\"", "\"p2c\"")), reply(version)]);
-    assert!(unfit.unfit[0].contains("p2c"), "{unfit:?}");
+    assert!(old.blockers[0].contains("before 3"), "{old:?}");
+    let blockers = traefik().info(&[reply(&SERVICE.replace("\"wrr\"", "\"p2c\"")), reply(version)]);
+    assert!(blockers.blockers[0].contains("p2c"), "{blockers:?}");
     let urls = traefik().greeting().into_iter().map(|ask| match ask {
-        Ask::Http(request) => request.url,
+        Query::Http(request) => request.url,
         other => panic!("{other:?}"),
     });
     let wanted = ["http://gw:8080/api/http/services/app@file", "http://gw:8080/api/version"];
@@ -107,7 +107,7 @@ fn it_tells_its_version() {
 /// The file as it is to become, when what was read is still there.
 fn turn(file: &str, address: &str, down: bool) -> Result<Value, String> {
     let asks = traefik().turn(&[reply(file)], address, down)?;
-    let [Ask::Run(Host::Ssh(_), command)] = &asks[..] else { panic!("{asks:?}") };
+    let [Query::Run(Host::Ssh(_), command)] = &asks[..] else { panic!("{asks:?}") };
     let (Operation::Replace { path, before, after }, Stdin::Text(content)) =
         (&command.operation, &command.stdin)
     else {

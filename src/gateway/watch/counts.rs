@@ -17,7 +17,8 @@ impl<W: World> Watcher<W> {
     /// When it does not, or cannot be read.
     pub async fn in_flight(&self, address: &str) -> Result<u64, String> {
         if let Some(ask) = self.looker.driver().count(address) {
-            let reply = self.looker.asker().ask(&ask).await.map_err(|error| error.to_string());
+            let reply =
+                self.looker.query_client().ask(&ask).await.map_err(|error| error.to_string());
             let told = reply.and_then(|reply| self.looker.driver().read_count(&reply));
             return told.map_err(|problem| format!("{}: {problem}", self.name));
         }
@@ -41,7 +42,8 @@ impl<W: World> Watcher<W> {
     pub async fn miscounts(&self) -> Result<Option<String>, String> {
         let ask = || async {
             let Some(ask) = self.looker.driver().counting() else { return Ok(None) };
-            let reply = self.looker.asker().ask(&ask).await.map_err(|error| error.to_string())?;
+            let reply =
+                self.looker.query_client().ask(&ask).await.map_err(|error| error.to_string())?;
             Ok(self.looker.driver().miscounts(&reply))
         };
         self.miscounts.get_or_try_init(ask).await.cloned()

@@ -52,7 +52,7 @@ fn watcher(settings: Value, workers: u32, body: &str) -> Watcher<Shows> {
 fn watcher_in(world: Shows, settings: Value) -> Watcher<Shows> {
     let settings = serde_json::from_value(settings).expect("settings");
     let gateway = GatewaySpec { name: "gw".into(), settings, nodes: POOL.map(String::from).into() };
-    Watcher::new(Asker::new(Arc::new(world), None), &gateway)
+    Watcher::new(QueryClient::new(Arc::new(world), None), &gateway)
 }
 
 fn table(more: &Value, workers: u32, body: &str) -> Watcher<Shows> {
@@ -89,7 +89,7 @@ async fn a_second_worker_is_looked_for_with_one_row() {
     for (there, rows) in [(1, 1), (2, 1 + ROWS_WITHOUT_NEW)] {
         let begun = Instant::now();
         let one = table(&json!({ "workers": 1 }), there, r#"["10.0.0.2:80"]"#);
-        one.meet().await.expect("it answers");
+        one.probe().await.expect("it answers");
         let questions = begun.elapsed().as_millis() as usize;
         let row = ACQUAINTANCE * rows as usize;
         assert!((row..row + 10).contains(&questions), "{there}: {questions}");
@@ -99,26 +99,27 @@ async fn a_second_worker_is_looked_for_with_one_row() {
 #[tokio::test(start_paused = true)]
 async fn more_workers_than_the_playbook_knows_of_are_noticed() {
     let meet = |more: Value, workers| async move {
-        table(&more, workers, r#"["10.0.0.2:80"]"#).meet().await.expect("it answers")
+        table(&more, workers, r#"["10.0.0.2:80"]"#).probe().await.expect("it answers")
     };
-    let unfit = |more: Value, workers| async move { meet(more, workers).await.unfit.join("; ") };
+    let blockers =
+        |more: Value, workers| async move { meet(more, workers).await.blockers.join("; ") };
     for (workers, there) in [(1, 4), (2, 4)] {
-        let why = unfit(json!({ "workers": workers }), there).await;
+        let why = blockers(json!({ "workers": workers }), there).await;
         let told = format!("4 workers answer, and the playbook says `workers: {workers}`");
         assert!(why.starts_with(&told), "{why}");
     }
-    let why = unfit(json!({}), 24).await;
+    let why = blockers(json!({}), 24).await;
     assert!(why.starts_with("24 workers answer, and without `workers`"), "{why}");
     for (more, there) in
         [(json!({ "workers": 1 }), 1), (json!({ "workers": 4 }), 4), (json!({}), 16)]
     {
-        assert_eq!(unfit(more, there).await, "");
+        assert_eq!(blockers(more, there).await, "");
     }
     // One list for all, whoever answers.
     let shared = json!({ "type": "ngx-dynamic-upstream", "upstream": "app", "url": "http://gw/d" });
     let list = "server 10.0.0.2:80 addr=10.0.0.2:80 weight=1 conns=0;\n";
-    let nature = watcher(shared, 4, list).meet().await.expect("it answers");
-    assert_eq!(nature.unfit, Vec::<String>::new());
+    let info = watcher(shared, 4, list).probe().await.expect("it answers");
+    assert_eq!(info.blockers, Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,8 +141,8 @@ async fn a_gateway_whose_workers_cannot_all_be_reached_is_refused() {
             "type": "http-table", "url": "http://gw/peers", "sync_interval": "0s", "workers": workers
         });
         let gateway = watcher_in(world, settings);
-        let nature = gateway.meet().await.expect("it answers");
-        let told = nature.unfit.join("; ");
+        let info = gateway.probe().await.expect("it answers");
+        let told = info.blockers.join("; ");
         assert_eq!(told.starts_with("its connections do not stay open"), refused, "{told}");
         let proof = confirm(&gateway, false).await;
         assert_eq!(proof.is_err(), refused, "{program}");
@@ -169,10 +170,10 @@ async fn nobody_is_out_at_a_gateway_that_sends_requests_to_all() {
         watcher(settings, 1, &clusters.to_string())
     };
     let calm = envoy("HEALTHY").observe().await.expect("it answers");
-    assert!(calm.lets_go_of(POOL[0]) && !calm.routes_somewhere_to(POOL[0]));
+    assert!(calm.is_out(POOL[0]) && !calm.routes_somewhere_to(POOL[0]));
     let panics = envoy("UNHEALTHY").observe().await.expect("it answers");
-    assert!(!panics.lets_go_of(POOL[0]) && panics.routes_somewhere_to(POOL[0]), "{panics:?}");
-    assert!(panics.disregarded.is_some_and(|why| why.contains("sends requests to all hosts")));
+    assert!(!panics.is_out(POOL[0]) && panics.routes_somewhere_to(POOL[0]), "{panics:?}");
+    assert!(panics.overridden.is_some_and(|why| why.contains("sends requests to all hosts")));
     assert!(!panics.routed[POOL[1]], "nobody is counted for it");
 }
 
@@ -239,7 +240,7 @@ async fn who_follows_a_list_is_given_its_time_from_when_the_list_has_changed() {
         let settings = serde_json::from_value(settings).expect("settings");
         let gateway =
             GatewaySpec { name: "gw".into(), settings, nodes: POOL.map(String::from).into() };
-        let watcher = Watcher::new(Asker::new(world, Some(&consul)), &gateway);
+        let watcher = Watcher::new(QueryClient::new(world, Some(&consul)), &gateway);
         let now = Instant::now();
         let deadline = now + Duration::from_secs(30);
         watcher.confirm(POOL[0], false, now, deadline, |_| {}).await.expect("out");

@@ -39,7 +39,7 @@ impl Settings for Caddy {
         true
     }
 
-    fn disobeys(&self, registry: &Registry) -> Option<String> {
+    fn incompatible_with(&self, registry: &Registry) -> Option<String> {
         match registry {
             Registry::Gateway {} => None,
             other => Some(format!("it follows its own admin API, not `{}`", other.kind())),

@@ -76,7 +76,7 @@ impl Settings for CommandGateway {
         self.in_flight.is_some()
     }
 
-    fn disobeys(&self, registry: &Registry) -> Option<String> {
+    fn incompatible_with(&self, registry: &Registry) -> Option<String> {
         let is_written = self.out.is_some() && self.back.is_some();
         match registry {
             Registry::Gateway {} if !is_written => {

@@ -43,7 +43,7 @@ impl Settings for ConsulDns {
         ("record", self.record.as_str())
     }
 
-    fn disobeys(&self, registry: &Registry) -> Option<String> {
+    fn incompatible_with(&self, registry: &Registry) -> Option<String> {
         follows_health(registry)
     }
 

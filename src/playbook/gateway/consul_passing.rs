@@ -35,7 +35,7 @@ impl Settings for ConsulPassing {
         true
     }
 
-    fn disobeys(&self, registry: &Registry) -> Option<String> {
+    fn incompatible_with(&self, registry: &Registry) -> Option<String> {
         follows_health(registry)
     }
 }

@@ -45,7 +45,7 @@ impl Settings for ConsulTemplate {
         Some(("ssh", self.ssh.fixed()?))
     }
 
-    fn disobeys(&self, registry: &Registry) -> Option<String> {
+    fn incompatible_with(&self, registry: &Registry) -> Option<String> {
         follows_health(registry)
     }
 

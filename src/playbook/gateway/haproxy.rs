@@ -107,7 +107,7 @@ impl Settings for Haproxy {
 
     /// What it is written to it obeys. Under another registry something else makes it follow (DNS, consul-template),
     /// and it only shows.
-    fn disobeys(&self, _: &Registry) -> Option<String> {
+    fn incompatible_with(&self, _: &Registry) -> Option<String> {
         None
     }
 

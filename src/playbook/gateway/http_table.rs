@@ -72,7 +72,7 @@ impl Settings for HttpTable {
         self.in_flight.is_some()
     }
 
-    fn disobeys(&self, registry: &Registry) -> Option<String> {
+    fn incompatible_with(&self, registry: &Registry) -> Option<String> {
         let gateway = matches!(registry, Registry::Gateway {});
         gateway.then(|| "it shows its peers, and nothing can be written to it".to_owned())
     }

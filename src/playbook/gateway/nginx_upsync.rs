@@ -65,7 +65,7 @@ impl Settings for NginxUpsync {
         false
     }
 
-    fn disobeys(&self, registry: &Registry) -> Option<String> {
+    fn incompatible_with(&self, registry: &Registry) -> Option<String> {
         match self.upsync_type.unwrap_or(UpsyncType::Consul) {
             UpsyncType::Consul => follows_keys(registry),
             UpsyncType::ConsulHealth => follows_health(registry),

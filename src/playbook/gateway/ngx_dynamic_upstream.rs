@@ -49,7 +49,7 @@ impl Settings for NgxDynamicUpstream {
         self.variant != Some(DynamicUpstreamVariant::Cubicdaiya)
     }
 
-    fn disobeys(&self, registry: &Registry) -> Option<String> {
+    fn incompatible_with(&self, registry: &Registry) -> Option<String> {
         has_own_api(registry)
     }
 

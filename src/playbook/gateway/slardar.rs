@@ -78,7 +78,7 @@ impl Settings for Slardar {
         self.servers.keys().map(|address| ("servers", address.as_str())).collect()
     }
 
-    fn disobeys(&self, registry: &Registry) -> Option<String> {
+    fn incompatible_with(&self, registry: &Registry) -> Option<String> {
         has_own_api(registry)
     }
 

@@ -48,7 +48,7 @@ impl Settings for Traefik {
         Some(("ssh", self.ssh.fixed()?))
     }
 
-    fn disobeys(&self, registry: &Registry) -> Option<String> {
+    fn incompatible_with(&self, registry: &Registry) -> Option<String> {
         match registry {
             Registry::Gateway {} => None,
             other => Some(format!("it follows a file of its own, not `{}`", other.kind())),

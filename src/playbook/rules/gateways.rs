@@ -103,10 +103,12 @@ impl Check<'_> {
                     .help("nginx-upsync reads each server as `IPv4:port` and leaves all others out")
             });
         }
-        let disobeys = gateway.settings().disobeys(&self.playbook.registry);
-        if let Some(why) = disobeys.filter(|_| self.known(&kind) && self.known("registry.type")) {
+        let incompatible_with = gateway.settings().incompatible_with(&self.playbook.registry);
+        if let Some(why) =
+            incompatible_with.filter(|_| self.known(&kind) && self.known("registry.type"))
+        {
             let message = format!(
-                "`{}` cannot follow the registry `{}`: {why} (rule `disobeys`)",
+                "`{}` cannot follow the registry `{}`: {why} (rule `incompatible_with`)",
                 gateway.kind(),
                 self.playbook.registry.kind()
             );

@@ -43,7 +43,7 @@ fn gateways(replies: Vec<Result<Reply, HttpError>>) -> Gateways<Script> {
         nodes: NODES.map(String::from).to_vec(),
     };
     let world = Arc::new(Script(Mutex::new(replies.into())));
-    Gateways::new(Asker::new(world, None), &[gateway])
+    Gateways::new(QueryClient::new(world, None), &[gateway])
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "an element of a list of results")]

@@ -79,7 +79,7 @@ fn gateways() -> (Arc<Dyups>, Gateways<Dyups>) {
         settings: serde_json::from_value(settings).expect("settings"),
         nodes: NODES.map(String::from).to_vec(),
     };
-    (world.clone(), Gateways::new(Asker::new(world, None), &[gateway]))
+    (world.clone(), Gateways::new(QueryClient::new(world, None), &[gateway]))
 }
 
 fn guard() -> SessionFence {
@@ -238,7 +238,7 @@ fn slardar(status: u16, answer: &str) -> (Arc<Slardar>, Gateways<Slardar>) {
     };
     let consul =
         Client::new(world.clone(), Settings::from_environment(|_| None).expect("settings"));
-    (world.clone(), Gateways::new(Asker::new(world, Some(&consul)), &[gateway]))
+    (world.clone(), Gateways::new(QueryClient::new(world, Some(&consul)), &[gateway]))
 }
 
 #[tokio::test(start_paused = true)]
@@ -340,7 +340,7 @@ fn several(is_there: bool, gateways: &[Value]) -> (Arc<Several>, Gateways<Severa
         .collect();
     let consul =
         Client::new(world.clone(), Settings::from_environment(|_| None).expect("settings"));
-    (world.clone(), Gateways::new(Asker::new(world, Some(&consul)), &specs))
+    (world.clone(), Gateways::new(QueryClient::new(world, Some(&consul)), &specs))
 }
 
 fn dyups(name: &str) -> Value {
@@ -358,7 +358,7 @@ async fn a_node_that_is_out_is_looked_after_at_those_gateways_that_answer() {
     let switch = read(1).await.expect("two answers");
     assert!(begun.elapsed() < Duration::from_secs(1), "it waited {:?}", begun.elapsed());
     assert_eq!((switch.down, switch.original.as_str()), (Some(false), "two up"));
-    let Basis::Gateways(at) = &switch.basis else { panic!("{switch:?}") };
+    let WriteToken::Gateways(at) = &switch.token else { panic!("{switch:?}") };
     let written = gateways.write(&guard(), at, NODES[0], true, false).await;
     assert_eq!(written, Ok(Written::Done(0)));
     assert!(world.two.posted().contains("10.0.0.1:80 down"), "{}", world.two.posted());

@@ -17,7 +17,7 @@ const CONSUL_PATIENCE: Duration = Duration::from_secs(3);
 
 /// One question to a gateway, or about it.
 #[derive(Debug, Clone)]
-pub enum Ask {
+pub enum Query {
     /// A request.
     Http(Request),
     /// A command on the gateway's machine. Its output is the reply's body.
@@ -30,7 +30,7 @@ pub enum Ask {
     CompareAndSet(Entry, Vec<u8>),
 }
 
-impl Ask {
+impl Query {
     /// Returns whether the other side ends its answer by closing the connection, and never answers with nothing.
     pub(crate) fn is_conversation(&self) -> bool {
         match self {
@@ -43,7 +43,7 @@ impl Ask {
 
 /// Why there is no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AskError {
+pub enum QueryError {
     /// It had no effect.
     #[error("{0}")]
     NotSent(String),
@@ -64,7 +64,7 @@ pub enum AskError {
     NotHeld,
 }
 
-impl From<NotPermitted> for AskError {
+impl From<NotPermitted> for QueryError {
     fn from(refused: NotPermitted) -> Self {
         if refused.is_final { Self::NotHeld } else { Self::NotSent(refused.reason) }
     }
@@ -72,7 +72,7 @@ impl From<NotPermitted> for AskError {
 
 /// Asks gateways over a world, and Consul where there is one. Cheap to clone.
 #[derive(Debug)]
-pub struct Asker<W> {
+pub struct QueryClient<W> {
     world: Arc<W>,
     consul: Option<Arc<Client<W>>>,
     /// What a write to Consul depends on.
@@ -81,14 +81,14 @@ pub struct Asker<W> {
     permit: Permit,
 }
 
-impl<W> Clone for Asker<W> {
+impl<W> Clone for QueryClient<W> {
     fn clone(&self) -> Self {
         let (world, consul) = (self.world.clone(), self.consul.clone());
         Self { world, consul, guard: self.guard.clone(), permit: self.permit.clone() }
     }
 }
 
-impl<W: World> Asker<W> {
+impl<W: World> QueryClient<W> {
     /// Asks over `world`.
     #[must_use]
     pub fn new(world: Arc<W>, consul: Option<&Client<W>>) -> Self {
@@ -118,47 +118,49 @@ impl<W: World> Asker<W> {
     /// # Errors
     ///
     /// When there is no reply.
-    pub async fn ask(&self, ask: &Ask) -> Result<Reply, AskError> {
+    pub async fn ask(&self, ask: &Query) -> Result<Reply, QueryError> {
         match ask {
-            Ask::Http(request) => {
+            Query::Http(request) => {
                 self.permit().ask().await?;
                 let url = &request.url;
                 self.world.http(request.clone()).await.map_err(|error| unanswered(url, &error))
             }
-            Ask::Run(host, command) => {
+            Query::Run(host, command) => {
                 let command = command.clone().permitted(self.permit());
                 let output = self.world.run(host, command).await;
                 let output = output.map_err(|error| {
                     let problem = format!("{host}: {error}");
                     match error {
-                        RunError::NotStarted(_) => AskError::NotSent(problem),
+                        RunError::NotStarted(_) => QueryError::NotSent(problem),
                         RunError::NotPermitted(refused) => refused.into(),
-                        RunError::TimedOut { .. } | RunError::Lost(_) => AskError::Unknown(problem),
+                        RunError::TimedOut { .. } | RunError::Lost(_) => {
+                            QueryError::Unknown(problem)
+                        }
                     }
                 })?;
-                printed(output).map_err(|problem| AskError::Failed(format!("{host}: {problem}")))
+                printed(output).map_err(|problem| QueryError::Failed(format!("{host}: {problem}")))
             }
-            Ask::Exchange(address, say, timeout) => {
+            Query::Exchange(address, say, timeout) => {
                 self.permit().ask().await?;
                 let body = self.world.exchange(address, say, *timeout).await;
                 let body = body.map_err(|error| unanswered(address, &error))?;
                 Ok(Reply { status: 200, body, ..Reply::default() })
             }
-            Ask::Consul(path, query) => {
+            Query::Consul(path, query) => {
                 let reply = self.consul()?.get(path, query).await;
-                reply.map_err(|error| AskError::NotSent(error.to_string()))
+                reply.map_err(|error| QueryError::NotSent(error.to_string()))
             }
-            Ask::CompareAndSet(entry, value) => {
+            Query::CompareAndSet(entry, value) => {
                 // Without a lock nothing is written.
-                let guard = Some(self.guard.as_ref().ok_or(AskError::NotHeld)?);
+                let guard = Some(self.guard.as_ref().ok_or(QueryError::NotHeld)?);
                 match self.consul()?.kv_compare_and_set(guard, entry, value).await {
                     Ok(KvWrite::Done(_)) => Ok(Reply { status: 200, ..Reply::default() }),
-                    Ok(KvWrite::Conflict) => Err(AskError::Conflict),
-                    Ok(KvWrite::NotHeld) => Err(AskError::NotHeld),
+                    Ok(KvWrite::Conflict) => Err(QueryError::Conflict),
+                    Ok(KvWrite::NotHeld) => Err(QueryError::NotHeld),
                     Err(error @ consul::Error::Unknown(_)) => {
-                        Err(AskError::Unknown(error.to_string()))
+                        Err(QueryError::Unknown(error.to_string()))
                     }
-                    Err(error) => Err(AskError::NotSent(error.to_string())),
+                    Err(error) => Err(QueryError::NotSent(error.to_string())),
                 }
             }
         }
@@ -200,9 +202,9 @@ impl<W: World> Asker<W> {
         }
     }
 
-    fn consul(&self) -> Result<&Client<W>, AskError> {
+    fn consul(&self) -> Result<&Client<W>, QueryError> {
         let consul = self.consul.as_deref();
-        consul.ok_or_else(|| AskError::Refused("the playbook names no Consul".into()))
+        consul.ok_or_else(|| QueryError::Refused("the playbook names no Consul".into()))
     }
 
     /// Asks one question after the other.
@@ -210,13 +212,13 @@ impl<W: World> Asker<W> {
     /// # Errors
     ///
     /// At the first that has no reply. When an earlier one had, whether all together had an effect is unknown.
-    pub async fn ask_all(&self, asks: &[Ask]) -> Result<Vec<Reply>, AskError> {
+    pub async fn ask_all(&self, asks: &[Query]) -> Result<Vec<Reply>, QueryError> {
         let mut replies = Vec::with_capacity(asks.len());
         for ask in asks {
             match self.ask(ask).await {
                 Ok(reply) => replies.push(reply),
                 Err(error) if replies.is_empty() => return Err(error),
-                Err(error) => return Err(AskError::Unknown(error.to_string())),
+                Err(error) => return Err(QueryError::Unknown(error.to_string())),
             }
         }
         Ok(replies)
@@ -238,12 +240,12 @@ fn printed(output: Output) -> Result<Reply, String> {
     Err(format!("exit {status}: {said}"))
 }
 
-fn unanswered(place: &str, error: &HttpError) -> AskError {
+fn unanswered(place: &str, error: &HttpError) -> QueryError {
     let problem = format!("{place}: {error}");
     match error {
-        HttpError::NotSent(_) => AskError::NotSent(problem),
-        HttpError::Untrusted(_) => AskError::Refused(problem),
-        HttpError::TimedOut(_) | HttpError::Broken(_) => AskError::Unknown(problem),
+        HttpError::NotSent(_) => QueryError::NotSent(problem),
+        HttpError::Untrusted(_) => QueryError::Refused(problem),
+        HttpError::TimedOut(_) | HttpError::Broken(_) => QueryError::Unknown(problem),
     }
 }
 

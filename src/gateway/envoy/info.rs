@@ -5,7 +5,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::PANIC_THRESHOLD;
-use crate::gateway::{Nature, ok};
+use crate::gateway::{GatewayInfo, ok};
 use crate::json;
 use crate::text::line;
 use crate::world::Reply;
@@ -33,25 +33,25 @@ struct Cluster {
 }
 
 /// Reads `/server_info`, and `/config_dump` of the static clusters.
-pub(super) fn read(replies: &[Reply], cluster: &str, threshold: usize) -> Nature {
-    let mut nature = Nature { is: KIND.into(), ..Nature::default() };
-    let [info, dump] = replies else { return nature };
-    if let Some(info) = answered(info).and_then(|info| json::typed::<ServerInfo>(info).ok()) {
-        let version = info.version.split('/').nth(1).unwrap_or(&info.version);
-        nature.is = line(&format!("{KIND} {version}"), 60);
-        if info.state != "LIVE" {
-            nature.unfit.push(format!("it is {}, not LIVE", line(&info.state, 40)));
+pub(super) fn read(replies: &[Reply], cluster: &str, threshold: usize) -> GatewayInfo {
+    let mut info = GatewayInfo { is: KIND.into(), ..GatewayInfo::default() };
+    let [server, dump] = replies else { return info };
+    if let Some(server) = answered(server).and_then(|info| json::typed::<ServerInfo>(info).ok()) {
+        let version = server.version.split('/').nth(1).unwrap_or(&server.version);
+        info.is = line(&format!("{KIND} {version}"), 60);
+        if server.state != "LIVE" {
+            info.blockers.push(format!("it is {}, not LIVE", line(&server.state, 40)));
         }
     }
     // A cluster that came from elsewhere is not among them, and then nothing is known.
     let found = answered(dump).and_then(|dump| find(dump, cluster).ok().flatten());
-    nature.unfit.extend(found.and_then(|found| found.unfit(threshold)));
-    nature
+    info.blockers.extend(found.and_then(|found| found.blockers(threshold)));
+    info
 }
 
 impl Cluster {
     /// Why what is written would have no effect, or more than the playbook knows of.
-    fn unfit(&self, threshold: usize) -> Option<String> {
+    fn blockers(&self, threshold: usize) -> Option<String> {
         let name = &self.name;
         let source = &self.eds_cluster_config["eds_config"];
         // Before version 3 of its API the path stood there itself.
