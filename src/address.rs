@@ -107,6 +107,12 @@ fn bare(host: &str) -> &str {
     inner.unwrap_or(host)
 }
 
+/// Returns an address with the port 80 where it has none, as nginx reads it.
+pub(crate) fn with_port(address: &str) -> String {
+    let (_, end) = address.rsplit_once(']').unwrap_or(("", address));
+    if end.contains(':') { address.to_owned() } else { format!("{address}:80") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -70,7 +70,7 @@ impl Diagnosis {
                 (Err(problem), _) | (_, Err(problem)) => Err(problem.clone()),
                 (Ok(_), Ok(info)) if !info.blockers.is_empty() => Err(info.blockers.join("; ")),
                 (Ok(seen), Ok(_)) if seen.listed == 0 => Err("it lists no peer at all".to_owned()),
-                (Ok(seen), Ok(_)) if seen.listed_nodes(spec) == 0 => {
+                (Ok(seen), Ok(_)) if seen.listed_nodes() == 0 => {
                     Err("it lists none of the playbook's nodes: is it another upstream?".into())
                 }
                 (Ok(seen), Ok(info)) => {
@@ -78,7 +78,7 @@ impl Diagnosis {
                         findings.push(Finding::new("gateway", name, Err(why)));
                         continue;
                     }
-                    let (serving, all) = (seen.serving(spec), spec.nodes.len());
+                    let (serving, all) = (seen.serving(), spec.nodes.len());
                     let nodes = count(all, "node");
                     Ok(format!("{}, routes to {serving} of {nodes}{}", info.is, others(seen)))
                 }

@@ -16,8 +16,9 @@
 //! * [`report`]: what people and programs see; [`cli`]: the command line;
 //! * [`foreign`]: values from others, which are checked before they are filled in; [`json`]: their JSON, read in
 //!   bounded memory;
-//! * [`address`], [`secret`], [`file`], [`pattern`], [`shell`], [`url`], [`table`], [`text`]: addresses, values that are
-//!   never shown, private files, regular expressions, quoting, paths of URLs, tables, wording.
+//! * [`address`], [`secret`], [`file`], [`pattern`], [`period`], [`shell`], [`url`], [`table`], [`template`], [`text`]:
+//!   addresses, values that are never shown, private files, regular expressions, durations, quoting, parts of URLs,
+//!   tables, names to fill in, wording.
 
 pub mod address;
 pub mod artifact;
@@ -36,6 +37,7 @@ pub mod lock;
 pub mod next;
 pub mod node;
 pub mod pattern;
+pub mod period;
 pub mod plan;
 pub mod playbook;
 pub mod registry;
@@ -46,6 +48,7 @@ pub mod shell;
 pub mod spec;
 pub mod survey;
 pub mod table;
+pub mod template;
 pub mod text;
 pub mod url;
 pub mod world;

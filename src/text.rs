@@ -142,6 +142,11 @@ fn likeness(name: &str, other: &str) -> f64 {
     strsim::jaro_winkler(name, other).max(if slip { 0.85 } else { 0.0 })
 }
 
+/// Returns foreign text as it may stand in a message: one short line, nothing that moves a cursor.
+pub(crate) fn quoted(value: &str) -> String {
+    line(&secret::literal::mask(value), 60)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -64,6 +64,21 @@ fn unfit(name: &str) -> Unfit {
     Unfit(text::line(name, 120))
 }
 
+/// Returns the `user@host:port` of a URL, or the whole of what is none.
+pub(crate) fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let mut end = 0;
+    // What stands in `${{ … }}` has no say in where the host ends.
+    while let Some(next) = rest[end..].find(['/', '?', '#', '$']).map(|next| end + next) {
+        match rest[next..].starts_with("${{").then(|| rest[next..].find("}}")).flatten() {
+            Some(close) => end = next + close + 2,
+            None if rest[next..].starts_with('$') => end = next + 1,
+            None => return &rest[..next],
+        }
+    }
+    rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

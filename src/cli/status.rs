@@ -227,7 +227,7 @@ impl Seen<'_> {
             let data = match seen {
                 Ok(seen) => json!({
                     "gateway": name,
-                    "routed": seen.serving(self.spec),
+                    "routed": seen.serving(),
                     "workers": seen.workers.len(),
                     "reads": seen.reads,
                 }),

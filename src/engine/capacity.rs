@@ -181,12 +181,12 @@ impl<W: World> NodeRun<W> {
             // One that leaves for good must not be the last one that could serve, whether it does or not.
             let is_missed = !is_dead && is_missed(&seen, &capacity.leaving, address);
             if self.bound != Bound::Out && !is_missed {
-                routed.insert(name.to_owned(), seen.serving(spec));
+                routed.insert(name.to_owned(), seen.serving());
                 continue;
             }
             let problem = objection(spec, name, &seen, &capacity.leaving, &unwell, address);
             problem.map_or(Ok(()), Err)?;
-            routed.insert(name.to_owned(), seen.serving(spec));
+            routed.insert(name.to_owned(), seen.serving());
         }
         capacity.leaving.insert(address.clone());
         Ok(routed)

@@ -512,7 +512,7 @@ impl<W: World> Shared<W> {
         loop {
             let unread = match gateway.observe().await {
                 // That says something of the gateway and nothing of a node: it must take none from its users.
-                Ok(seen) if seen.listed_nodes(&self.spec) == 0 => {
+                Ok(seen) if seen.listed_nodes() == 0 => {
                     Some(format!("{} lists no node of the playbook", gateway.name()))
                 }
                 Ok(seen) => {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Query, ok};
+use super::query::{Query, ok};
+use super::rotation::{Mark, NotDone, RotationControl, Told};
 use crate::json;
 use crate::node::Operation;
 use crate::secret::Secret;
@@ -52,11 +53,58 @@ impl JsonFile {
     }
 }
 
-/// Reads the replies to [`JsonFile::ask`].
-pub(super) fn parse(replies: &[Reply]) -> Result<(&Reply, Value), String> {
-    let [reply, ..] = replies else { return Err("no reply".into()) };
-    let document = json::document(&ok(reply)?.body);
-    let document = document.map_err(|error| format!("the file is not JSON: {error}"))?;
-    let value = json::value(document, json::LARGE);
-    Ok((reply, value.map_err(|error| format!("the file cannot be read: {error}"))?))
+/// Takes nodes out of rotation and back by what such a file says of them.
+pub(super) struct FileControl {
+    pub(super) file: JsonFile,
+    /// What has the nodes in the file, by its name.
+    pub(super) pool: String,
+    /// What to do about a file that cannot be read.
+    pub(super) hint: &'static str,
+    /// Finds what the file says of an address, in as many places as it does.
+    pub(super) find: FindEntries,
+    /// Returns whether an entry keeps requests away.
+    pub(super) is_down: fn(&Value) -> Result<bool, String>,
+    /// Lets an entry keep requests away, or not.
+    pub(super) mark: fn(&mut Value, bool) -> Result<(), String>,
+}
+
+/// Finds the entries of an address in the document, in the pool of a name.
+type FindEntries =
+    for<'a> fn(&'a mut Value, pool: &str, address: &str) -> Result<Vec<&'a mut Value>, String>;
+
+impl FileControl {
+    fn parse<'a>(&self, replies: &'a [Reply]) -> Result<(&'a Reply, Value), String> {
+        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let hint = self.hint;
+        let document = json::document(&ok(reply)?.body);
+        let document = document.map_err(|error| format!("the file is not JSON: {error}{hint}"))?;
+        let value = json::value(document, json::LARGE);
+        let value = value.map_err(|error| format!("the file cannot be read: {error}{hint}"))?;
+        Ok((reply, value))
+    }
+}
+
+impl RotationControl for FileControl {
+    fn told(&self, replies: &[Reply], address: &str) -> Result<Told, String> {
+        let (_, mut document) = self.parse(replies)?;
+        let mut mark = Mark::Down;
+        for entry in (self.find)(&mut document, &self.pool, address)? {
+            if !(self.is_down)(entry)? {
+                mark = Mark::Up;
+            }
+        }
+        Ok(mark.into())
+    }
+
+    fn set(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
+        let (reply, mut document) = self.parse(replies)?;
+        for entry in (self.find)(&mut document, &self.pool, address)? {
+            (self.mark)(entry, down)?;
+        }
+        Ok(vec![self.file.replace(reply, &document)?])
+    }
+
+    fn is_done(&self, _: &[Reply]) -> Result<(), NotDone> {
+        Ok(())
+    }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::{Driver, Query, QueryClient, View};
+use super::driver::{Driver, GatewayInfo, Purpose};
+use super::query::{Query, QueryClient};
+use super::view::View;
 use crate::world::{Reply, World};
 
 /// Looks at the same time, where no connections can be held.
@@ -73,13 +75,23 @@ impl<W: World> Looker<W> {
         &*self.driver
     }
 
+    /// Asks what the gateway is.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked.
+    pub(super) async fn probe(&self) -> Result<GatewayInfo, String> {
+        let replies = self.query_client.ask_all(&self.driver.queries(Purpose::Probe)).await;
+        Ok(self.driver.info(&replies.map_err(|error| error.to_string())?))
+    }
+
     /// Asks every question of the driver on a connection of its own, one after the other.
     ///
     /// # Errors
     ///
     /// When a question has no answer, or an answer cannot be read: says which.
     pub(super) async fn one(&self) -> Result<Look, String> {
-        let replies = self.query_client.ask_all(&self.driver.asks()).await;
+        let replies = self.query_client.ask_all(&self.driver.queries(Purpose::Look)).await;
         self.read(replies.map_err(|error| error.to_string())?).await
     }
 
@@ -92,7 +104,7 @@ impl<W: World> Looker<W> {
         connections: usize,
         mut take: impl FnMut(Result<Look, String>) -> ControlFlow<()>,
     ) -> bool {
-        let asks = self.driver.asks();
+        let asks = self.driver.queries(Purpose::Look);
         let [Query::Http(request), rest @ ..] = asks.as_slice() else {
             return self.several(connections, take).await;
         };
@@ -139,7 +151,7 @@ impl<W: World> Looker<W> {
 
     async fn read(&self, replies: Vec<Reply>) -> Result<Look, String> {
         let header = |name: &str| Some(replies.first()?.header(name)?.to_owned());
-        let worker = self.driver.worker_header().and_then(header);
+        let worker = self.driver.facts().worker_header.as_deref().and_then(header);
         let server = header("server");
         let stays_open = replies.first().is_some_and(|reply| reply.stays_open);
         let view = self.view(replies).await?;

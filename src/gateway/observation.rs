@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::look::Look;
 use super::view::NAMED;
-use crate::spec::Spec;
 
 /// The most workers that are told apart.
 const MOST_WORKERS: usize = 1024;
@@ -87,14 +86,14 @@ impl Observation {
 
     /// Returns how many nodes of the playbook it lists, routed or not.
     #[must_use]
-    pub fn listed_nodes(&self, spec: &Spec) -> usize {
-        spec.nodes.iter().filter(|node| self.routed.contains_key(&node.address)).count()
+    pub fn listed_nodes(&self) -> usize {
+        self.routed.len()
     }
 
     /// Returns how many nodes of the playbook every worker routes to.
     #[must_use]
-    pub fn serving(&self, spec: &Spec) -> usize {
-        spec.nodes.iter().filter(|node| self.routes_to(&node.address)).count()
+    pub fn serving(&self) -> usize {
+        self.routed.values().filter(|routed| **routed).count()
     }
 
     /// Returns whether any worker routes to `address`: then its users would miss it.

@@ -24,6 +24,7 @@
 
 use std::time::Duration;
 
+use super::driver::Facts;
 use super::roster::{Roster, Workers};
 
 /// Workers that are assumed where the playbook gives no number.
@@ -76,6 +77,12 @@ pub fn reads_for(workers: u32) -> u32 {
 }
 
 impl Rule {
+    /// The rule of a gateway that follows so.
+    #[must_use]
+    pub fn of(facts: &Facts) -> Self {
+        Self { workers: facts.workers, lag: facts.lag, apply_delay: facts.apply_delay }
+    }
+
     /// How many connections leave no worker out, at a gateway that shares them evenly or may favour some workers.
     #[must_use]
     pub fn reads(&self, even: bool) -> u32 {

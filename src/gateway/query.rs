@@ -8,9 +8,13 @@ use tokio::sync::mpsc;
 use crate::consul::{self, Client, Entry, KvWrite, SessionFence};
 use crate::node::Operation;
 use crate::text;
+use crate::world::Method::Post;
 use crate::world::{
     Command, Host, HttpError, NotPermitted, Output, Permit, Reply, Request, RunError, World,
 };
+
+/// For one read of a gateway.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// For one question to Consul about a gateway.
 const CONSUL_PATIENCE: Duration = Duration::from_secs(3);
@@ -246,6 +250,24 @@ fn unanswered(place: &str, error: &HttpError) -> QueryError {
         HttpError::NotSent(_) => QueryError::NotSent(problem),
         HttpError::Untrusted(_) => QueryError::Refused(problem),
         HttpError::TimedOut(_) | HttpError::Broken(_) => QueryError::Unknown(problem),
+    }
+}
+
+/// A request on a connection of its own.
+pub(super) fn get(url: &str) -> Request {
+    Request::get(url, READ_TIMEOUT).fresh()
+}
+
+/// The same with a body.
+pub(super) fn post(url: &str, body: &str) -> Request {
+    Request { method: Post, body: Some(body.as_bytes().to_vec()), ..get(url) }
+}
+
+/// A reply that must be 200.
+pub(super) fn ok(reply: &Reply) -> Result<&Reply, String> {
+    match reply.status {
+        200 => Ok(reply),
+        status => Err(format!("answered {status} {}", text::line(&reply.text(), 80))),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Nodes, Peer, View};
+use super::settings::Issue;
+use super::view::{Nodes, Peer, View};
 use crate::json;
 use crate::pattern::Pattern;
 use crate::world::Reply;
@@ -214,4 +215,54 @@ fn means_down(value: &Value) -> Option<bool> {
         Value::Null => Some(false),
         Value::String(_) | Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+/// What is wrong with how peers are found: by a pattern, or by pointers of which some are given.
+pub(super) fn reading_issues(
+    pattern: Option<&str>,
+    pointers: &[(&'static str, bool)],
+    known: &dyn Fn(&str) -> bool,
+) -> Vec<Issue> {
+    let Some(pattern) = pattern.filter(|_| known("pattern")) else {
+        return Vec::new();
+    };
+    let given = pointers.iter().filter(|(_, is_given)| *is_given);
+    let mut wrong: Vec<_> = given
+        .map(|(key, _)| Issue {
+            key,
+            message: format!("both `{key}` and `pattern` are given"),
+            helps: vec![
+                "`pattern` reads text, the pointers read JSON: keep one or the other".into(),
+            ],
+        })
+        .collect();
+    wrong.extend(pattern_issues(pattern));
+    wrong
+}
+
+/// What is wrong with the groups of a pattern that finds peers in text.
+pub(super) fn pattern_issues(pattern: &str) -> Vec<Issue> {
+    let Ok(pattern) = Pattern::new(pattern) else {
+        return Vec::new();
+    };
+    let has = |group: &str| pattern.has_group(group);
+    let wrong = |message: &str, help: &str| Issue {
+        key: "pattern",
+        message: message.into(),
+        helps: vec![help.into()],
+    };
+    let mut found = Vec::new();
+    if !has("address") {
+        found.push(wrong(
+            "the pattern has no group `address`",
+            r"name the part that is `host:port`: `(?<address>\S+)`",
+        ));
+    }
+    if has("routed") && has("down") {
+        found.push(wrong(
+            "the pattern has both groups `routed` and `down`",
+            "keep the one that takes part in the match only when the peer is so",
+        ));
+    }
+    found
 }

@@ -10,16 +10,21 @@ pub(super) const NAMED: usize = 8;
 
 /// The nodes of the playbook, by their addresses, however a gateway spells them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Nodes(BTreeMap<String, String>);
+pub(super) struct Nodes {
+    /// In the playbook's order.
+    all: Vec<String>,
+    by_canonical: BTreeMap<String, String>,
+}
 
 impl Nodes {
     pub(super) fn new(addresses: &[String]) -> Self {
-        Self(addresses.iter().map(|node| (address::canonical(node), node.clone())).collect())
+        let named = addresses.iter().map(|node| (address::canonical(node), node.clone()));
+        Self { all: addresses.to_vec(), by_canonical: named.collect() }
     }
 
     /// Returns the node at an address, as the playbook spells it.
     pub(super) fn find(&self, address: &str) -> Option<&str> {
-        self.0.get(&address::canonical(address)).map(String::as_str)
+        self.by_canonical.get(&address::canonical(address)).map(String::as_str)
     }
 
     /// Returns the name of an entry: the node's own spelling, or the address as it is written.
@@ -29,12 +34,12 @@ impl Nodes {
 
     /// Returns whether any of them has an IPv6 address, or any has another one.
     pub(super) fn families(&self) -> (bool, bool) {
-        let is_ipv6 = |node: &String| address::is_ipv6(address::host_of(node));
-        (self.0.keys().any(is_ipv6), !self.0.keys().all(is_ipv6))
+        let is_ipv6 = |node: &String| address::is_ipv6(address::host_of(&address::canonical(node)));
+        (self.all.iter().any(is_ipv6), !self.all.iter().all(is_ipv6))
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &str> {
-        self.0.values().map(String::as_str)
+        self.all.iter().map(String::as_str)
     }
 }
 
@@ -173,6 +178,38 @@ impl View {
     #[must_use]
     pub fn is_out(&self, address: &str) -> bool {
         self.peers.get(address).is_none_or(|peer| !peer.up)
+    }
+}
+
+/// Takes in the entries of a list. One without an address is no node; it is an error only where none has an address.
+pub(super) struct Entries<'a> {
+    nodes: &'a Nodes,
+    view: View,
+    unplaced: Option<String>,
+}
+
+impl<'a> Entries<'a> {
+    pub(super) fn new(nodes: &'a Nodes) -> Self {
+        Self { nodes, view: View::default(), unplaced: None }
+    }
+
+    /// Takes in an entry: where it is, and how it is there.
+    pub(super) fn add(&mut self, address: Result<String, String>, peer: Result<Peer, String>) {
+        match (address.map(|address| self.nodes.name(&address)), peer) {
+            (Err(why), _) => {
+                self.unplaced.get_or_insert(why);
+            }
+            (Ok(address), Ok(peer)) => self.view.add(address, peer),
+            (Ok(address), Err(why)) => self.view.add_unread(address, why),
+        }
+    }
+
+    /// What the whole list shows.
+    pub(super) fn view(self) -> Result<View, String> {
+        match self.unplaced {
+            Some(why) if self.view.peers.is_empty() => Err(why),
+            _ => self.view.readable(),
+        }
     }
 }
 

@@ -10,12 +10,14 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 
+use super::driver::GatewayInfo;
 use super::look::{Look, Looker};
 use super::observation::Observation;
-use super::proof::ASSUMED_WORKERS;
+use super::proof::{ASSUMED_WORKERS, Method, Proof, Rule, Verdict};
+use super::query::QueryClient;
 use super::roster::Roster;
-use super::{GatewayInfo, Method, Proof, QueryClient, Rule, Verdict, View, driver};
-use crate::spec::GatewaySpec;
+use super::view::View;
+use super::{GatewaySpec, driver};
 use crate::text::{self, duration};
 use crate::world::World;
 
@@ -117,12 +119,11 @@ impl<W: World> Watcher<W> {
     /// How long a write may take to reach every worker.
     #[must_use]
     pub fn lag(&self) -> Duration {
-        self.looker.driver().lag()
+        self.looker.driver().facts().lag
     }
 
     fn rule(&self) -> Rule {
-        let driver = self.looker.driver();
-        Rule { workers: driver.workers(), lag: driver.lag(), apply_delay: driver.apply_delay() }
+        Rule::of(self.looker.driver().facts())
     }
 
     fn roster(&self) -> MutexGuard<'_, Roster> {
@@ -229,7 +230,7 @@ impl<W: World> Watcher<W> {
                 format!("{}: {progress}; no answer from worker {missing}", self.name)
             }
             None if proof.row() >= proof.enough() => {
-                let lag = duration(self.lag().max(self.looker.driver().apply_delay()));
+                let lag = duration(self.lag().max(self.looker.driver().facts().apply_delay));
                 format!("{}: {progress}, until its lag of {lag} is over", self.name)
             }
             None => format!("{}: {progress}", self.name),
@@ -293,13 +294,10 @@ impl<W: World> Watcher<W> {
     ///
     /// When it cannot be asked.
     pub async fn probe(&self) -> Result<GatewayInfo, String> {
-        let driver = self.looker.driver();
-        let replies = self.looker.query_client().ask_all(&driver.greeting()).await;
-        let replies = replies.map_err(|error| error.to_string())?;
-        let mut info = driver.info(&replies);
-        info.miscounts = self.miscounts().await?;
-        let told = driver.workers();
-        let has_names = driver.worker_header().is_some();
+        let mut info = self.looker.probe().await?;
+        info.miscounts = self.miscounts.get_or_init(|| async { info.miscounts }).await.clone();
+        let facts = self.looker.driver().facts();
+        let (told, has_names) = (facts.workers, facts.worker_header.is_some());
         if !has_names && told == Some(1) {
             return Ok(info);
         }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Plan, Row};
-use crate::gateway::following;
+use crate::gateway::{GatewaySpec, following};
 use crate::release::{Lines, Step, Will};
-use crate::spec::{GatewaySpec, NodeSpec, Spec};
+use crate::spec::{NodeSpec, Spec};
 
 impl Plan {
     /// Tells what would happen, and to what.

@@ -296,7 +296,7 @@ fn programs_hear_of_every_node_gateway_and_write() {
 #[test]
 fn the_plan_says_what_a_proof_at_each_gateway_rests_on() {
     let mut spec = spec("");
-    let crate::playbook::Gateway::NginxUpsync(second) = &mut spec.gateways[1].settings else {
+    let crate::gateway::Gateway::NginxUpsync(second) = &mut spec.gateways[1].settings else {
         panic!("another kind")
     };
     let told = |spec: &Spec| {

@@ -1,8 +1,8 @@
 //! The list that problems are collected in: bounded, so that a hostile file cannot make many long messages.
 
 use crate::diagnostic::Problem;
-use crate::secret::literal;
 use crate::text;
+pub(super) use crate::text::quoted;
 
 /// More are counted, not written out.
 const KEPT: usize = 100;
@@ -33,11 +33,6 @@ impl Findings {
     pub(super) fn into_parts(self) -> (Vec<Problem>, usize) {
         (self.problems, self.more)
     }
-}
-
-/// Returns foreign text as it may stand in a message: one short line, nothing that moves a cursor.
-pub(super) fn quoted(value: &str) -> String {
-    text::line(&literal::mask(value), 60)
 }
 
 /// How many names are listed or compared, at most.

@@ -6,7 +6,6 @@
 
 mod broken;
 mod findings;
-mod gateway;
 mod hidden;
 mod load;
 mod proof;
@@ -16,7 +15,6 @@ mod scalar;
 mod shape;
 mod step;
 mod structure;
-mod template;
 mod tree;
 mod values;
 mod yaml;
@@ -29,19 +27,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::diagnostic::{Invalid, Problem, Source};
-pub(crate) use gateway::is_haproxy_name;
-pub use gateway::{
-    Caddy, CommandGateway, ConsulDns, ConsulPassing, ConsulTemplate, DynamicUpstreamVariant, Dyups,
-    DyupsMode, Envoy, Gateway, Haproxy, HaproxySocket, HaproxyState, HttpTable, NginxUpsync,
-    NgxDynamicUpstream, Settings, Slardar, SlardarServer, Traefik, UpsyncType, Wrong,
-};
+pub use crate::gateway::Gateway;
+pub use crate::period::Period;
+pub use crate::template::{Names, Template, TemplateError};
 pub use load::{Loaded, load, load_text, schema};
 pub use proof::{ConsulCheck, Drain, Health, Identity, InFlight, Metric, OnTimeout, Sockets};
 pub use routing::{Consul, Extent, Registry};
 pub use rules::{Misplaced, misplaced};
 pub use step::StepSpec;
-pub use template::{Names, Template, TemplateError};
-pub use values::{Amount, Batches, CommandSpec, HttpCheckSpec, Period, TcpCheckSpec};
+pub use values::{Amount, Batches, CommandSpec, HttpCheckSpec, TcpCheckSpec};
 
 /// How one service is released.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -300,7 +294,7 @@ impl Playbook {
         self.consul.is_some()
             || !matches!(self.registry, Registry::Gateway {})
             || self.health.consul.is_some()
-            || self.gateways.iter().any(|gateway| gateway.settings().asks_consul())
+            || self.gateways.iter().any(|gateway| gateway.settings().facts().asks_consul)
     }
 }
 

@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{On, Template};
+use super::On;
+use crate::gateway::RegistryKind;
+use crate::template::Template;
 
 /// Where Consul is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -62,13 +64,13 @@ pub enum Extent {
 }
 
 impl Registry {
-    /// Its `type`, as the playbook writes it.
+    /// Its `type`.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> RegistryKind {
         match self {
-            Self::ConsulKv { .. } => "consul-kv",
-            Self::ConsulService { .. } => "consul-service",
-            Self::Gateway {} => "gateway",
+            Self::ConsulKv { .. } => RegistryKind::ConsulKv,
+            Self::ConsulService { .. } => RegistryKind::ConsulService,
+            Self::Gateway {} => RegistryKind::Gateway,
         }
     }
 }

@@ -8,8 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Error, Look, States, Switch, WriteToken, Written};
 use crate::consul::{self, SessionFence};
-use crate::gateway::{self, Driver, Mark, NotDone, QueryClient, QueryError, driver, is_passing};
-use crate::spec::{GatewaySpec, Spec};
+use crate::gateway::{
+    Driver, GatewaySpec, Mark, NotDone, Purpose, QueryClient, QueryError, RotationControl, Told,
+    driver, is_passing,
+};
+use crate::spec::Spec;
 use crate::text;
 use crate::world::{Permit, Reply, World};
 
@@ -23,6 +26,7 @@ pub(super) struct Gateways<W> {
 struct GatewayHandle {
     name: String,
     driver: Arc<dyn Driver>,
+    nodes: Vec<String>,
     /// Held while it is turned.
     turning: tokio::sync::Mutex<()>,
     memory: Mutex<Memory>,
@@ -54,10 +58,7 @@ impl<W> std::fmt::Debug for Gateways<W> {
 
 impl<W: World> Gateways<W> {
     pub(super) fn new(query_client: QueryClient<W>, gateways: &[GatewaySpec]) -> Self {
-        let one = |gateway: &GatewaySpec| {
-            GatewayHandle::new(gateway.name.clone(), driver(gateway).into())
-        };
-        Self { query_client, gateways: gateways.iter().map(one).collect() }
+        Self { query_client, gateways: gateways.iter().map(GatewayHandle::new).collect() }
     }
 
     /// The same; what is changed at a gateway needs this permit.
@@ -74,7 +75,7 @@ impl<W: World> Gateways<W> {
         let look = |address: &str| {
             let found = shown.iter().map(|(gateway, replies)| {
                 let replies = replies.as_ref().map_err(Clone::clone)?;
-                gateway.judge(replies, address)
+                Ok(gateway.judge(address, gateway.told(replies, address)?))
             });
             let found: Vec<_> = found.collect::<Result<_, Error>>()?;
             Ok(agreed(&found))
@@ -128,11 +129,13 @@ impl<W: World> Gateways<W> {
     /// Asks whether what the gateways keep in Consul may be written; writes nothing.
     pub(super) async fn may_write(&self) -> Result<(), consul::Error> {
         let mut keys = Vec::new();
-        for switch in self.gateways.iter().filter_map(|gateway| gateway.driver.switch()) {
-            // One that does not answer now is found out by whoever turns it.
-            if let Ok(replies) = self.query_client.ask_all(&switch.asks()).await {
-                keys.extend(switch.keys(&replies));
-            }
+        for gateway in &self.gateways {
+            // One that does not answer now is found out when it is told something.
+            let Ok(replies) = gateway.ask(&self.query_client).await else { continue };
+            let told = |node: &String| gateway.told(&replies, node).ok();
+            keys.extend(
+                gateway.nodes.iter().find_map(told).map(|told| told.keys).unwrap_or_default(),
+            );
         }
         self.query_client.may_write(&keys).await
     }
@@ -150,7 +153,7 @@ impl<W: World> Gateways<W> {
         let writer = self.query_client.guarded(guard);
         let mut begun = false;
         for gateway in at.iter().filter_map(|at| self.gateways.get(*at)) {
-            match gateway.turn(&self.query_client, &writer, address, down, may_lack).await {
+            match gateway.set(&self.query_client, &writer, address, down, may_lack).await {
                 Ok(turned) => begun |= turned,
                 Err(refused) => return refused.told(begun),
             }
@@ -195,8 +198,14 @@ impl Refused {
 }
 
 impl GatewayHandle {
-    fn new(name: String, driver: Arc<dyn Driver>) -> Self {
-        Self { name, driver, turning: tokio::sync::Mutex::default(), memory: Mutex::default() }
+    fn new(gateway: &GatewaySpec) -> Self {
+        Self {
+            name: gateway.name.clone(),
+            driver: driver(gateway).into(),
+            nodes: gateway.nodes.clone(),
+            turning: tokio::sync::Mutex::default(),
+            memory: Mutex::default(),
+        }
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -207,14 +216,15 @@ impl GatewayHandle {
         Error::Failed(format!("{}: {problem}", self.name))
     }
 
-    fn switch(&self) -> Result<&dyn gateway::Switch, Error> {
-        self.driver.switch().ok_or_else(|| self.failed("nothing can be written to it"))
+    fn control(&self) -> Result<&dyn RotationControl, Error> {
+        self.driver.rotation_control().ok_or_else(|| self.failed("nothing can be written to it"))
     }
 
     /// Asks what it was told last. What cannot be had at the moment may be had later.
     async fn ask<W: World>(&self, query_client: &QueryClient<W>) -> Result<Vec<Reply>, Error> {
         let away = |problem: &str| Error::Away(format!("{}: {problem}", self.name));
-        let asks = self.switch()?.asks();
+        self.control()?;
+        let asks = self.driver.queries(Purpose::Rotation);
         let replies = query_client.ask_all(&asks).await.map_err(|error| match error {
             QueryError::Refused(problem) => self.failed(&problem),
             other => away(&other.to_string()),
@@ -231,28 +241,27 @@ impl GatewayHandle {
         Ok(replies)
     }
 
-    /// How a node is marked there, as its replies say.
-    fn judge(&self, replies: &[Reply], address: &str) -> Result<Look, Error> {
-        let switch = self.switch()?;
-        let mark = switch.mark(replies, address).map_err(|problem| self.failed(&problem))?;
-        let down = (!switch.is_inconsistent(replies, address)).then_some(mark != Mark::Up);
-        let strangers = switch.strangers(replies);
-        let may_be_another = mark == Mark::Absent && !strangers.is_empty();
-        let absent = may_be_another.then(|| absent_among(&self.name, address, &strangers));
-        Ok(Look { down, absent, strangers: strangers.into_iter().collect() })
+    /// What the gateway was told of a node, as its replies say.
+    fn told(&self, replies: &[Reply], address: &str) -> Result<Told, Error> {
+        let told = self.control()?.told(replies, address);
+        told.map_err(|problem| self.failed(&problem))
     }
 
-    async fn read<W: World>(
-        &self,
-        query_client: &QueryClient<W>,
-        address: &str,
-    ) -> Result<Shown, Error> {
-        let switch = self.switch()?;
+    /// How a node is marked there.
+    fn judge(&self, address: &str, told: Told) -> Look {
+        let Told { mark, is_inconsistent, strangers, .. } = told;
+        let down = (!is_inconsistent).then_some(mark != Mark::Up);
+        let may_be_another = mark == Mark::Absent && !strangers.is_empty();
+        let absent = may_be_another.then(|| absent_among(&self.name, address, &strangers));
+        Look { down, absent, strangers: strangers.into_iter().collect() }
+    }
+
+    async fn read<W: World>(&self, client: &QueryClient<W>, address: &str) -> Result<Shown, Error> {
         let turns = self.memory().turns;
-        let replies = self.ask(query_client).await?;
-        let look = self.judge(&replies, address)?;
+        let replies = self.ask(client).await?;
+        let told = self.told(&replies, address)?;
         let mut memory = self.memory();
-        let replies = if switch.is_lost(&replies) {
+        let replies = if told.is_lost {
             memory.list.clone().unwrap_or(replies)
         } else {
             if memory.turns == turns {
@@ -260,11 +269,12 @@ impl GatewayHandle {
             }
             replies
         };
-        Ok(Shown { look, replies })
+        drop(memory);
+        Ok(Shown { look: self.judge(address, told), replies })
     }
 
     /// Marks a node on top of what the gateway shows now; returns whether there was anything to do.
-    async fn turn<W: World>(
+    async fn set<W: World>(
         &self,
         query_client: &QueryClient<W>,
         writer: &QueryClient<W>,
@@ -284,8 +294,8 @@ impl GatewayHandle {
         let told = |error: fn(String) -> Error, problem: &str| {
             Refused::Error(error(format!("{}: {problem}", self.name)))
         };
-        let switch = self.switch().map_err(Refused::Error)?;
-        let asks = switch.turn(&found.replies, address, down);
+        let control = self.control().map_err(Refused::Error)?;
+        let asks = control.set(&found.replies, address, down);
         let asks = asks.map_err(|problem| told(Error::Failed, &problem))?;
         let replies = writer.ask_all(&asks).await;
         self.memory().turns += 1;
@@ -301,7 +311,7 @@ impl GatewayHandle {
         })?;
         // Of several writes the first ones were done.
         let is_alone = replies.len() == 1;
-        switch.is_done(&replies).map_err(|error| match error {
+        control.is_done(&replies).map_err(|error| match error {
             NotDone::Refused(problem) if is_alone => told(Error::Failed, &problem),
             NotDone::Conflict(_) if is_alone => Refused::Conflict,
             NotDone::Later(problem) if is_alone => told(Error::Away, &problem),

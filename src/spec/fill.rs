@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::gateway::GatewaySpec;
 use crate::node::{ARCHIVES, Layout, Packing};
 use crate::playbook::{
     CommandSpec, InFlight, Names, On, Playbook, Registry, StepSpec, Template, TemplateError,
@@ -9,7 +10,6 @@ use crate::playbook::{
 use crate::release::{Inputs, Step};
 use crate::world::Host;
 
-use super::gateway::GatewaySpec;
 use super::health::{CountSpec, HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, NumberPlace};
 use super::node::{Action, ArtifactSpec, HookSpec, NodeSpec};
 use super::shell::Shell;
@@ -57,7 +57,7 @@ impl Filler<'_> {
             .map(|(index, gateway)| {
                 let path = format!("gateways[{index}]");
                 let mut settings = gateway.clone();
-                for (key, template) in settings.settings_mut().templates_mut() {
+                for (key, template) in settings.settings_mut().templates() {
                     *template = self.template(&format!("{path}.{key}"), template)?;
                 }
                 let name = gateway.display_name().to_owned();
@@ -244,7 +244,7 @@ impl Filler<'_> {
             None if playbook
                 .gateways
                 .iter()
-                .all(|gateway| gateway.settings().counts_under(&playbook.registry)) =>
+                .all(|gateway| gateway.counts_under(playbook.registry.kind())) =>
             {
                 CountSpec::Gateways { or_sockets: Some(idle) }
             }

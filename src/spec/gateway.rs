@@ -1,6 +1,9 @@
 //! Where nodes are marked, and who follows.
 
-use crate::playbook::{ConsulPassing, Extent, Gateway, Template};
+use crate::gateway::drivers::consul_passing::ConsulPassing;
+use crate::gateway::{Gateway, GatewaySpec};
+use crate::playbook::Extent;
+use crate::template::Template;
 
 /// Where nodes are marked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,15 +57,4 @@ impl RegistrySpec {
             nodes,
         })
     }
-}
-
-/// A gateway with its URLs filled in.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GatewaySpec {
-    /// What it is called.
-    pub name: String,
-    /// The playbook's settings, names filled in.
-    pub settings: Gateway,
-    /// The addresses of all nodes.
-    pub nodes: Vec<String>,
 }

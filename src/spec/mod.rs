@@ -13,7 +13,7 @@ mod secrets;
 mod shell;
 
 pub use fill::SpecError;
-pub use gateway::{GatewaySpec, RegistrySpec};
+pub use gateway::RegistrySpec;
 pub use health::{CountSpec, HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, NumberPlace};
 pub(crate) use node::names;
 pub use node::{Action, ArtifactSpec, DrainSpec, HookSpec, NodeSpec};

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::address;
+use crate::gateway::GatewaySpec;
 use crate::playbook::{Amount, Batches, Names, OnFailure, Order, Playbook, Registry, Template};
 use crate::release::Inputs;
 
 use super::fill::{Filler, SpecError};
-use super::gateway::{GatewaySpec, RegistrySpec};
+use super::gateway::RegistrySpec;
 use super::node::{ArtifactSpec, DrainSpec, NodeSpec};
 
 /// One release, node by node.

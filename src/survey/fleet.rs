@@ -26,7 +26,7 @@ impl Fleet {
     #[must_use]
     pub fn pool(&self, spec: &Spec) -> Option<Pool> {
         let seen = self.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok());
-        let routed = seen.map(|seen| seen.serving(spec)).min()?;
+        let routed = seen.map(Observation::serving).min()?;
         Some(Pool { nodes: spec.nodes.len(), routed, min: spec.floor() })
     }
 

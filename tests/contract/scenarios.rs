@@ -69,7 +69,7 @@ pub(crate) async fn a_node_that_is_told_to_come_back_is_proven_in<W: World>(stag
     stage.turn(0, false).await.unwrap_or_else(|error| panic!("{name}: {error}"));
     stage.confirm(0, true).await.unwrap_or_else(|error| panic!("{name}: {error}"));
     let seen = stage.observe().await.expect("readable");
-    assert_eq!(seen.serving(&stage.spec), 3, "{name}: {seen:?}");
+    assert_eq!(seen.serving(), 3, "{name}: {seen:?}");
 }
 
 pub(crate) async fn requests_in_flight_are_counted_until_the_last<W: World>(stage: &Stage<W>) {
@@ -150,7 +150,7 @@ pub(crate) async fn the_last_node_is_told_from_one_of_many<W: World>(stage: &Sta
         stage.turn(node, true).await.expect("turned");
         stage.confirm(node, false).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         let seen = stage.observe().await.expect("readable");
-        assert_eq!(seen.serving(&stage.spec), left, "{name}: {seen:?}");
+        assert_eq!(seen.serving(), left, "{name}: {seen:?}");
     }
 }
 

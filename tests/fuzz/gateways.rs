@@ -1,9 +1,7 @@
 //! Replies of gateways, by the drivers that read them.
 
 use proptest::prelude::*;
-use rollgate::gateway::{Driver, View, driver};
-use rollgate::playbook::Gateway;
-use rollgate::spec::GatewaySpec;
+use rollgate::gateway::{Driver, Gateway, GatewaySpec, RotationControl, View, driver};
 use rollgate::world::Reply;
 use serde_json::json;
 
@@ -135,6 +133,15 @@ fn reply(status: u16, body: &[u8]) -> Reply {
     Reply { status, body: body.into(), ..Reply::default() }
 }
 
+/// Returns whether a node is out, as far as its own address tells.
+fn is_down(
+    control: &dyn RotationControl,
+    replies: &[Reply],
+    address: &str,
+) -> Result<bool, String> {
+    control.told(replies, address).map(|told| told.is_down())
+}
+
 /// Reads a reply; what cannot be read must be sayable.
 fn read(driver: &dyn Driver, replies: &[Reply]) -> Option<View> {
     driver.read(replies).inspect_err(|error| assert_printable(error)).ok()
@@ -159,7 +166,7 @@ proptest! {
     #[test]
     fn any_reply_of_an_api_is_read_or_refused(body in bytes(&SHOWN), status in 0_u16..700) {
         for driver in switched() {
-            let switch = driver.switch().expect("an API");
+            let control = driver.rotation_control().expect("an API");
             let key = || reply(200, KEY.as_bytes());
             for replies in [
                 vec![reply(200, &body.0)],
@@ -170,9 +177,9 @@ proptest! {
             ] {
                 let view = read(&*driver, &replies);
                 for node in nodes() {
-                    let down = switch.is_down(&replies, &node);
-                    let turned = switch.turn(&replies, &node, true).map(|_| ());
-                    let done = switch.is_done(&replies).map_err(|not_done| not_done.to_string());
+                    let down = is_down(control, &replies, &node);
+                    let turned = control.set(&replies, &node, true).map(|_| ());
+                    let done = control.is_done(&replies).map_err(|not_done| not_done.to_string());
                     for error in [down.clone().map(|_| ()), turned, done] {
                         let _ = error.inspect_err(|error| assert_printable(error));
                     }
@@ -261,8 +268,8 @@ proptest! {
             let commands = commands(&how);
             let said = reply(200, &said.0);
             read(&*commands, std::slice::from_ref(&said));
-            let switch = commands.switch().expect("it has one");
-            let down = switch.is_down(std::slice::from_ref(&said), "127.0.0.1:18001");
+            let control = commands.rotation_control().expect("it has one");
+            let down = is_down(control, std::slice::from_ref(&said), "127.0.0.1:18001");
             let number = commands.read_count(&said);
             for error in [down.err(), number.err()].into_iter().flatten() {
                 assert_printable(&error);
@@ -275,20 +282,19 @@ proptest! {
         for haproxy in haproxies() {
             read(&*haproxy, &[reply(200, &said.0)]);
             read(&*haproxy, &[reply(status, &said.0)]);
-            let switch = haproxy.switch().expect("it has one");
+            let control = haproxy.rotation_control().expect("it has one");
             let replies = [reply(200, &said.0), reply(200, &said.0)];
-            if let Err(error) = switch.is_down(&replies, "127.0.0.1:19001") {
+            if let Err(error) = is_down(control, &replies, "127.0.0.1:19001") {
                 assert_printable(&error);
             }
-            if let Ok(asks) = switch.turn(&replies, "127.0.0.1:19001", true) {
+            if let Ok(asks) = control.set(&replies, "127.0.0.1:19001", true) {
                 // Whatever HAProxy calls its servers, one line is said to it, with one command.
                 let said = format!("{asks:?}");
                 prop_assert!(said.matches("\\n").count() <= 1 && !said.contains(';'), "{said}");
             }
-            if let Err(error) = switch.is_done(&replies) {
+            if let Err(error) = control.is_done(&replies) {
                 assert_printable(&error.to_string());
             }
-            let _ = switch.strangers(&replies);
         }
     }
 
@@ -311,19 +317,19 @@ proptest! {
         status in 0_u16..700,
     ) {
         let caddy = read_by(json!({ "type": "caddy", "admin_url": "http://gw", "handler": "app" }));
-        let switch = caddy.switch().expect("it has one");
+        let control = caddy.rotation_control().expect("it has one");
         read(&*caddy, &[reply(200, &handler.0), reply(200, CADDY[1].as_bytes())]);
         read(&*caddy, &[reply(200, CADDY[0].as_bytes()), reply(200, &counts.0)]);
         read(&*caddy, &[reply(status, &handler.0)]);
         let mut listed = reply(200, &handler.0);
         listed.headers.insert("etag".into(), "\"/config 1\"".into());
         let address = "127.0.0.1:19001";
-        let said = switch.is_down(std::slice::from_ref(&listed), address).err();
-        let refused = switch.turn(&[listed], address, true).err();
-        let done = switch.is_done(&[reply(status, &counts.0)]).err();
+        let said = is_down(control, std::slice::from_ref(&listed), address).err();
+        let refused = control.set(&[listed], address, true).err();
+        let done = control.is_done(&[reply(status, &counts.0)]).err();
         let done = done.map(|not_done| not_done.to_string()).into_iter();
-        let miscounts = caddy.miscounts(&reply(200, &counts.0));
-        for error in said.into_iter().chain(refused).chain(done).chain(miscounts) {
+        let info = caddy.info(&[reply(200, &handler.0), reply(200, &counts.0)]);
+        for error in said.into_iter().chain(refused).chain(done).chain(info.miscounts) {
             assert_printable(&error);
         }
     }
@@ -337,12 +343,12 @@ proptest! {
         let envoy = read_by(json!({
             "type": "envoy", "admin_url": "http://gw", "cluster": "app", "ssh": "gw", "file": "/eds",
         }));
-        let switch = envoy.switch().expect("it has one");
+        let control = envoy.rotation_control().expect("it has one");
         read(&*envoy, &[reply(200, &clusters.0)]);
         read(&*envoy, &[reply(status, &clusters.0)]);
         let file = [reply(200, &file.0)];
-        let said = switch.is_down(&file, "127.0.0.1:19001").err();
-        let refused = switch.turn(&file, "127.0.0.1:19001", true).err();
+        let said = is_down(control, &file, "127.0.0.1:19001").err();
+        let refused = control.set(&file, "127.0.0.1:19001", true).err();
         said.into_iter().chain(refused).for_each(|error| assert_printable(&error));
     }
 
@@ -356,15 +362,15 @@ proptest! {
         let traefik = read_by(json!({
             "type": "traefik", "api_url": "http://gw", "service": "app", "ssh": "gw", "file": "/app.yml",
         }));
-        let switch = traefik.switch().expect("it has one");
+        let control = traefik.rotation_control().expect("it has one");
         read(&*traefik, &[reply(200, &service.0)]);
         read(&*traefik, &[reply(status, &service.0)]);
         let info = traefik.info(&[reply(200, &service.0), reply(status, &version.0)]);
         info.blockers.iter().chain([&info.is]).for_each(|text| assert_printable(text));
         let file = [reply(200, &file.0)];
-        let said = switch.is_down(&file, "127.0.0.1:19001").err();
-        let refused = switch.turn(&file, "127.0.0.1:19001", true).err();
-        let back = switch.turn(&file, "127.0.0.1:19002", false).err();
+        let said = is_down(control, &file, "127.0.0.1:19001").err();
+        let refused = control.set(&file, "127.0.0.1:19001", true).err();
+        let back = control.set(&file, "127.0.0.1:19002", false).err();
         said.into_iter().chain(refused).chain(back).for_each(|error| assert_printable(&error));
     }
 

@@ -6,10 +6,10 @@ use super::Check;
 use super::secrets::LOGIN;
 use crate::address;
 use crate::playbook::findings::quoted;
-use crate::playbook::gateway::authority;
 use crate::playbook::{Gateway, InFlight, Node, Registry, Template};
 use crate::secret::literal;
 use crate::text;
+use crate::url::authority;
 
 impl Check<'_> {
     pub(super) fn gateways(&mut self) {
@@ -19,15 +19,15 @@ impl Check<'_> {
         for (index, gateway) in gateways.iter().enumerate() {
             let path = format!("gateways[{index}]");
             let name = gateway.display_name();
-            let settings = gateway.settings();
-            for (key, template) in gateway.settings().templates() {
+            let facts = gateway.settings().facts();
+            for (key, template) in gateway.templates() {
                 if key.ends_with("url") {
-                    self.url(&format!("{path}.{key}"), template);
+                    self.url(&format!("{path}.{key}"), &template);
                 } else if key == "tcp" {
-                    self.socket_address(&format!("{path}.{key}"), template);
+                    self.socket_address(&format!("{path}.{key}"), &template);
                 }
             }
-            let named_by = settings.name().map_or(settings.place().0, |_| "name");
+            let named_by = facts.name.map_or(facts.place.0, |_| "name");
             let is_named = self.known(&format!("{path}.{named_by}"));
             if let Some(first) = is_named.then(|| names.insert(name, index)).flatten() {
                 let message = format!("two gateways are called `{}`", quoted(name));
@@ -35,7 +35,7 @@ impl Check<'_> {
                     problem.related(other(first), "the other one").help("give each its own `name`")
                 });
             }
-            if let Some((key, destination)) = settings.destination() {
+            if let Some((key, destination)) = facts.ssh {
                 self.destination(&format!("{path}.{key}"), destination);
             }
             self.together(&path, gateway);
@@ -52,7 +52,7 @@ impl Check<'_> {
             return;
         }
         let silent = gateways.iter().enumerate().find(|(index, gateway)| {
-            !gateway.settings().counts_under(&self.playbook.registry)
+            !gateway.counts_under(self.playbook.registry.kind())
                 && self.known(&format!("gateways[{index}].type"))
         });
         if let Some((index, gateway)) = silent {
@@ -71,12 +71,13 @@ impl Check<'_> {
     /// What is wrong with the keys of a gateway taken together, and with the gateway under this registry.
     fn together(&mut self, path: &str, gateway: &Gateway) {
         let known = |key: &str| self.known(&format!("{path}.{key}"));
-        for wrong in gateway.settings().wrong(&known) {
-            self.wrong(&format!("{path}.{}", wrong.key), wrong.message, |problem| {
-                problem.helps(wrong.helps)
+        for issue in gateway.settings().issues(&known) {
+            self.wrong(&format!("{path}.{}", issue.key), issue.message, |problem| {
+                problem.helps(issue.helps)
             });
         }
-        for (key, address) in gateway.settings().addresses() {
+        let facts = gateway.settings().facts();
+        for (key, address) in facts.addresses {
             let nodes = &self.playbook.nodes;
             if !nodes.iter().any(|node| address::same(&node.address, address))
                 && self.known("nodes")
@@ -93,7 +94,7 @@ impl Check<'_> {
         let is_ipv6 = |node: &&Node| address::is_ipv6(address::host_of(&node.address));
         // Keys are refused any other address on their own.
         let follows_keys = matches!(self.playbook.registry, Registry::ConsulKv { .. });
-        let takes_all = follows_keys || gateway.settings().takes_ipv6();
+        let takes_all = follows_keys || !facts.is_ipv4_only;
         let ipv6 = self.playbook.nodes.iter().find(is_ipv6).filter(|_| self.known("nodes"));
         if let Some(node) = ipv6.filter(|_| !takes_all && self.known(&kind)) {
             let address = quoted(&node.address);
@@ -103,14 +104,15 @@ impl Check<'_> {
                     .help("nginx-upsync reads each server as `IPv4:port` and leaves all others out")
             });
         }
-        let incompatible_with = gateway.settings().incompatible_with(&self.playbook.registry);
-        if let Some(why) =
-            incompatible_with.filter(|_| self.known(&kind) && self.known("registry.type"))
+        let registry = self.playbook.registry.kind();
+        let mut refused = facts.incompatible_with.into_iter();
+        let refused = refused.find(|(refused, _)| *refused == registry);
+        if let Some((_, why)) = refused.filter(|_| self.known(&kind) && self.known("registry.type"))
         {
             let message = format!(
                 "`{}` cannot follow the registry `{}`: {why} (rule `incompatible_with`)",
                 gateway.kind(),
-                self.playbook.registry.kind()
+                registry
             );
             let (_, registry, _) = self.tree.locate("registry");
             self.add(&kind, message, |problem| problem.related(registry, "the registry"));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Check;
 use super::steps::inline;
 use crate::playbook::findings::{known, quoted};
-use crate::playbook::{InFlight, Node, Playbook, Registry, Template};
+use crate::playbook::{Gateway, InFlight, Node, Playbook, Registry, Template};
 
 const NODE: [&str; 5] = ["node.name", "node.address", "node.host", "node.port", "node.ssh"];
 const RELEASE: [&str; 2] = ["release.id", "release.service"];
@@ -21,8 +21,11 @@ enum Scope {
     Secret,
 }
 
-/// Returns every template of a playbook with its key path and scope.
-fn all(playbook: &Playbook) -> Vec<(String, &Template, Scope)> {
+/// Returns every template of a playbook with its key path and scope; `gateways` are those of its gateways.
+fn all<'a>(
+    playbook: &'a Playbook,
+    gateways: &'a [Vec<(&'static str, Template)>],
+) -> Vec<(String, &'a Template, Scope)> {
     let mut all = Vec::new();
     if let Some(consul) = &playbook.consul {
         let addresses = consul.addresses.iter().enumerate();
@@ -49,10 +52,9 @@ fn all(playbook: &Playbook) -> Vec<(String, &Template, Scope)> {
         let agent = node.agent.as_ref();
         all.extend(agent.map(|agent| (format!("nodes[{index}].agent"), agent, Scope::Node)));
     }
-    for (index, gateway) in playbook.gateways.iter().enumerate() {
-        let templates = gateway.settings().templates().into_iter();
+    for (index, templates) in gateways.iter().enumerate() {
         let path = |key| format!("gateways[{index}].{key}");
-        all.extend(templates.map(|(key, template)| (path(key), template, Scope::Release)));
+        all.extend(templates.iter().map(|(key, template)| (path(key), template, Scope::Release)));
     }
     if let Some(artifact) = &playbook.artifact {
         all.push(("artifact.source".into(), &artifact.source, Scope::Release));
@@ -121,7 +123,8 @@ impl Check<'_> {
         let nodes = nodes.filter(|(index, _)| self.known(&format!("nodes[{index}].vars")));
         let names = Names::new(self.playbook, nodes.map(|(_, node)| node).collect());
         let (tree, source) = (self.tree, self.source);
-        for (path, template, scope) in all(self.playbook) {
+        let gateways: Vec<_> = self.playbook.gateways.iter().map(Gateway::templates).collect();
+        for (path, template, scope) in all(self.playbook, &gateways) {
             for (name, at) in template.names().0 {
                 let Err(wrong) = names.judge(name, scope) else {
                     continue;

@@ -1,0 +1,371 @@
+//! Caddy 2, by its admin API: the list of a `reverse_proxy` handler is what new requests are sent to.
+//!
+//! The whole list is written at once, only on top of the one that was read (`If-Match`), and every entry that stays
+//! keeps its very bytes. A change loads the whole configuration anew and is in effect when it is answered. An upstream
+//! that was taken out still counts its requests in flight, until the last.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::address;
+use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
+use crate::gateway::query::{Query, READ_TIMEOUT, get, ok};
+use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
+use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
+use crate::gateway::view::{Nodes, Peer, View};
+use crate::json;
+use crate::secret::Secret;
+use crate::template::Template;
+use crate::text::line;
+use crate::url::part;
+use crate::world::{Method, Reply, Request};
+
+/// Caddy, by its admin API.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Caddy {
+    /// What it is called in messages. Default: the host of its URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where its admin API is: `http://10.0.0.11:2019`.
+    pub admin_url: Template,
+    /// The `@id` of the `reverse_proxy` handler whose `upstreams` are the nodes.
+    pub handler: Template,
+    /// The `max_requests` of each upstream: a node that comes back gets it again. An upstream that has another one, or
+    /// anything else beside its `dial`, is not taken out, since that would be lost. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_requests: Option<u32>,
+}
+
+impl Settings for Caddy {
+    templates!(admin_url, handler);
+
+    fn facts(&self) -> SettingsFacts<'_> {
+        SettingsFacts {
+            name: self.name.as_deref(),
+            place: ("admin_url", self.admin_url.as_str()),
+            counts_under: &RegistryKind::ALL,
+            incompatible_with: follows_only(RegistryKind::Gateway, "it follows its own admin API"),
+            ..SettingsFacts::default()
+        }
+    }
+
+    fn issues(&self, known: &dyn Fn(&str) -> bool) -> Vec<Issue> {
+        let mut wrong = Vec::new();
+        if known("handler")
+            && let Some(handler) = self.handler.fixed()
+            && (handler.is_empty() || !handler.chars().all(is_plain))
+        {
+            wrong.push(Issue {
+                key: "handler",
+                message: "`handler` becomes part of a URL: letters, digits, `-`, `_` and `.`"
+                    .into(),
+                helps: vec!["give the handler such an `@id` in Caddy's configuration".into()],
+            });
+        }
+        wrong
+    }
+}
+
+fn is_plain(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || "-_.".contains(letter)
+}
+
+/// The first version that lists an upstream that was taken out until its last request.
+const BUSY_SINCE: [u32; 3] = [2, 11, 2];
+
+/// A gateway of this kind.
+pub(super) struct CaddyDriver {
+    facts: Facts,
+    nodes: Nodes,
+    admin_url: String,
+    handler: String,
+    max_requests: Option<u32>,
+}
+
+/// What matters of the handler.
+#[derive(Deserialize)]
+struct Handler<'a> {
+    #[serde(rename = "handler")]
+    module: String,
+    #[serde(borrow)]
+    upstreams: Option<&'a RawValue>,
+    dynamic_upstreams: Option<&'a RawValue>,
+    health_checks: Option<HealthChecks>,
+}
+
+#[derive(Deserialize)]
+struct HealthChecks {
+    passive: Option<Passive>,
+}
+
+/// Failures for which no more requests are sent; Caddy's default is one, and none is counted without a time.
+#[derive(Deserialize)]
+struct Passive {
+    fail_duration: Option<IgnoredAny>,
+    max_fails: Option<u64>,
+}
+
+/// What Caddy counts of an upstream; nothing where that cannot be read.
+#[derive(Clone, Copy)]
+struct Counted {
+    num_requests: Option<u64>,
+    fails: Option<u64>,
+}
+
+impl Counted {
+    fn add(&mut self, more: Self) {
+        let both = |one: Option<u64>, other: Option<u64>| Some(one?.saturating_add(other?));
+        self.num_requests = both(self.num_requests, more.num_requests);
+        self.fails = both(self.fails, more.fails);
+    }
+}
+
+impl CaddyDriver {
+    pub(super) fn new(settings: &Caddy, nodes: Nodes) -> Self {
+        Self {
+            facts: Facts { lists_busy: true, ..Facts::immediate("Caddy") },
+            nodes,
+            admin_url: settings.admin_url.as_str().trim_end_matches('/').to_owned(),
+            handler: settings.handler.as_str().to_owned(),
+            max_requests: settings.max_requests,
+        }
+    }
+
+    fn ask(&self, path: &str) -> Query {
+        Query::Http(get(&format!("{}/{path}", self.admin_url)))
+    }
+
+    fn ask_handler(&self) -> Query {
+        self.ask(&format!("id/{}", part(&self.handler)))
+    }
+
+    /// Reads the list, and how many failures hold an upstream down.
+    fn list<'a>(&self, body: &'a [u8]) -> Result<(Vec<&'a RawValue>, Option<u64>), String> {
+        let id = &self.handler;
+        let unfit = |error: String| format!("`{id}` is no handler with upstreams: {error}");
+        let handler: Handler<'a> = json::document(body).and_then(json::typed).map_err(unfit)?;
+        if handler.module != "reverse_proxy" {
+            let is = line(&handler.module, 40);
+            return Err(format!("`{id}` is the handler `{is}`, not `reverse_proxy`"));
+        }
+        if handler.dynamic_upstreams.is_some() {
+            return Err(format!("`{id}` has `dynamic_upstreams`: its list has no effect"));
+        }
+        let list = handler.upstreams.ok_or_else(|| format!("`{id}` has no `upstreams`"))?;
+        let list = json::list(list).map_err(unfit)?;
+        let passive = handler.health_checks.and_then(|checks| checks.passive);
+        let passive = passive.filter(|passive| passive.fail_duration.is_some());
+        Ok((list, passive.map(|passive| passive.max_fails.unwrap_or(1).max(1))))
+    }
+
+    /// Refuses an entry that would come back as another one.
+    fn comes_back(&self, entry: &RawValue, address: &str) -> Result<(), String> {
+        let ours = self.entry(address);
+        if json::value(entry, json::SMALL).ok().as_ref() == Some(&ours) {
+            return Ok(());
+        }
+        Err(format!(
+            "the upstream {} would come back as {ours}: write it so; only `max_requests` can be given in the playbook",
+            line(entry.get(), 100)
+        ))
+    }
+
+    /// What a node has that comes back.
+    fn entry(&self, address: &str) -> Value {
+        match self.max_requests {
+            Some(most) => json!({ "dial": address, "max_requests": most }),
+            None => json!({ "dial": address }),
+        }
+    }
+}
+
+/// How an upstream is written; nothing of one without `dial`.
+fn dial(entry: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Upstream {
+        dial: String,
+    }
+    json::typed::<Upstream>(entry).ok().map(|upstream| upstream.dial)
+}
+
+/// Where an upstream is. `tcp/10.0.0.1:80` and `10.0.0.1:80-80` are other spellings of one address; what is behind a name
+/// or a placeholder is not known.
+fn place(dial: &str) -> String {
+    let networks = ["tcp/", "tcp4/", "tcp6/"];
+    let plain = networks.iter().find_map(|network| dial.strip_prefix(network)).unwrap_or(dial);
+    match plain.rsplit_once('-') {
+        Some((place, last)) if place.rsplit_once(':').is_some_and(|(_, port)| port == last) => {
+            place.to_owned()
+        }
+        _ => plain.to_owned(),
+    }
+}
+
+/// The version of the module that Caddy was built from, as frames of its goroutines name their files. Nothing where it
+/// was built without.
+fn version(profile: &str) -> Option<&str> {
+    let (_, rest) = profile.split_once("/caddyserver/caddy/v2@v")?;
+    let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && !".-+".contains(letter));
+    Some(&rest[..end.unwrap_or(rest.len())])
+}
+
+/// Whether a version lists an upstream that was taken out for as long as requests are in flight there.
+fn lists_the_busy(version: &str) -> bool {
+    let (numbers, is_release) = match version.split_once(['-', '+']) {
+        Some((numbers, _)) => (numbers, false),
+        None => (version, true),
+    };
+    let numbers: Option<Vec<u32>> = numbers.split('.').map(|part| part.parse().ok()).collect();
+    // What came before a release may lack what the release has.
+    numbers.is_some_and(|numbers| {
+        let numbers = numbers.as_slice();
+        numbers > &BUSY_SINCE[..] || (is_release && numbers == BUSY_SINCE)
+    })
+}
+
+fn is_at(entry: &RawValue, address: &str) -> bool {
+    dial(entry).is_some_and(|dial| address::same(&place(&dial), address))
+}
+
+impl Driver for CaddyDriver {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn queries(&self, purpose: Purpose<'_>) -> Vec<Query> {
+        match purpose {
+            // The list first: requests that were sent by an older one are in the counts by then.
+            Purpose::Look => vec![self.ask_handler(), self.ask("reverse_proxy/upstreams")],
+            // Goroutines are grouped by what they do, however many requests there are.
+            Purpose::Probe => {
+                vec![self.ask_handler(), self.ask("debug/pprof/goroutine?debug=1")]
+            }
+            Purpose::Rotation => vec![self.ask_handler()],
+            Purpose::Count(_) => Vec::new(),
+        }
+    }
+
+    fn read(&self, replies: &[Reply]) -> Result<View, String> {
+        let [handler, counts] = replies else { return Err("a reply is missing".into()) };
+        let (list, max_fails) = self.list(&ok(handler)?.body)?;
+        let unreadable = |error: String| format!("its upstreams cannot be read: {error}");
+        let counts = json::document(&ok(counts)?.body).and_then(json::list).map_err(unreadable)?;
+        let mut counted: BTreeMap<String, Counted> = BTreeMap::new();
+        for count in counts {
+            let count = json::value(count, json::SMALL).map_err(unreadable)?;
+            let Some(address) = count["address"].as_str() else { continue };
+            let number = |name: &str| count[name].as_u64();
+            let more = Counted { num_requests: number("num_requests"), fails: number("fails") };
+            let address = self.nodes.name(&place(address));
+            // Another spelling of the same address has a count of its own.
+            counted.entry(address).and_modify(|known| known.add(more)).or_insert(more);
+        }
+        let mut view = View::default();
+        for address in list.into_iter().filter_map(dial).map(|dial| self.nodes.name(&place(&dial)))
+        {
+            let counted = counted.get(&address);
+            let failing_check = max_fails.is_some_and(|most| {
+                counted.is_none_or(|counted| counted.fails.is_none_or(|fails| fails >= most))
+            });
+            let in_flight = counted.and_then(|counted| counted.num_requests);
+            view.peers.insert(address, Peer { up: true, failing_check, in_flight });
+        }
+        for (address, Counted { num_requests, .. }) in counted {
+            let out = Peer { up: false, failing_check: false, in_flight: num_requests };
+            view.peers.entry(address).or_insert(out);
+        }
+        Ok(view)
+    }
+
+    fn info(&self, replies: &[Reply]) -> GatewayInfo {
+        let info = GatewayInfo::by_server_header(&self.facts.kind, replies);
+        let profile = replies.get(1).and_then(|reply| ok(reply).ok());
+        let text = profile.map(Reply::text).unwrap_or_default();
+        let least = BUSY_SINCE.map(|part| part.to_string()).join(".");
+        let miscounts = match version(&text) {
+            Some(version) if lists_the_busy(version) => None,
+            Some(version) => Some(format!(
+                "it is Caddy {}, which stops counting the requests of an upstream that is taken out; {least} or later \
+                 is needed",
+                line(version, 40)
+            )),
+            None => Some(format!(
+                "its version is not known, and before {least} Caddy stops counting the requests of an upstream that \
+                 is taken out"
+            )),
+        };
+        GatewayInfo { miscounts, ..info }
+    }
+
+
+    fn rotation_control(&self) -> Option<&dyn RotationControl> {
+        Some(self)
+    }
+}
+
+impl RotationControl for CaddyDriver {
+    /// A node that is out is not in the list.
+    fn told(&self, replies: &[Reply], address: &str) -> Result<Told, String> {
+        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let (list, _) = self.list(&ok(reply)?.body)?;
+        let mut found = list.iter().filter(|entry| is_at(entry, address));
+        let mark = match (found.next(), found.next()) {
+            (None, _) => Mark::Absent,
+            (Some(entry), None) => self.comes_back(entry, address).map(|()| Mark::Up)?,
+            (Some(_), Some(_)) => return Err(format!("its list has {address} twice")),
+        };
+        let written = |entry: &RawValue| dial(entry).unwrap_or_else(|| entry.get().to_owned());
+        let strangers = list.into_iter().map(written);
+        let strangers = strangers.filter(|dial| self.nodes.find(&place(dial)).is_none()).collect();
+        Ok(Told { strangers, ..mark.into() })
+    }
+
+    fn set(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
+        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let (list, _) = self.list(&ok(reply)?.body)?;
+        let etag =
+            reply.header("etag").ok_or("it sent no `Etag`: this needs Caddy 2.6 or later")?;
+        let mut entries = Vec::new();
+        for entry in list {
+            if is_at(entry, address) {
+                self.comes_back(entry, address)?;
+            } else {
+                entries.push(entry.get().to_owned());
+            }
+        }
+        if !down {
+            entries.push(self.entry(address).to_string());
+        }
+        Ok(vec![Query::Http(Request {
+            method: Method::Patch,
+            url: format!("{}/id/{}/upstreams", self.admin_url, part(&self.handler)),
+            headers: vec![
+                ("content-type", Secret::new("application/json")),
+                ("if-match", Secret::new(etag)),
+            ],
+            body: Some(format!("[{}]", entries.join(",")).into_bytes()),
+            ..Request::get("", READ_TIMEOUT).fresh()
+        })])
+    }
+
+    fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {
+        let [reply, ..] = replies else { return Err(NotDone::Unknown("no reply".into())) };
+        match reply.status {
+            200 => Ok(()),
+            412 => Err(NotDone::Conflict(
+                "its configuration was changed by somebody else in between".into(),
+            )),
+            _ => Err(not_done(reply)),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Any gateway by commands of the user's: one that lists its peers, and one each that takes a node out and back.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::gateway::driver::{Driver, Facts, Purpose};
+use crate::gateway::query::{Query, ok};
+use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told};
+use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, templates};
+use crate::gateway::view::{Nodes, View};
+use crate::gateway::table::{Place, Table, reading_issues};
+use crate::node::Operation;
+use crate::period::Period;
+use crate::shell;
+use crate::template::Template;
+use crate::world::{Command, Host, Reply};
+
+/// Any gateway, by commands: one that lists its peers, and one each that takes a node out and back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandGateway {
+    /// What it is called in messages.
+    pub name: String,
+    /// Prints the peers, as JSON or as text. As every command here it runs in `sh`; other than 0 as its exit code is
+    /// an error.
+    pub list: Template,
+    /// JSON: pointer to the list of peers, an array or an object. Default: the whole document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "json-pointer"))]
+    pub peers: Option<String>,
+    /// JSON: pointer from a peer to its `host:port`. Default: the peer itself, or its key in an object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "json-pointer"))]
+    pub address: Option<String>,
+    /// JSON: pointer from a peer to whether it is routed (`true`, `1`, `"up"`, `"UP"` …). Default: a peer that is
+    /// listed is routed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "json-pointer"))]
+    pub routed: Option<String>,
+    /// Text instead of JSON: a regular expression matched once per peer, with a group `address`, and a group
+    /// `routed` or `down` that takes part in the match only when the peer is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "regex"))]
+    pub pattern: Option<String>,
+    /// Takes the node out whose address is `$1`. With `out` and `in` it obeys the registry `gateway`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out: Option<Template>,
+    /// Takes the node back whose address is `$1`.
+    #[serde(default, rename = "in", skip_serializing_if = "Option::is_none")]
+    pub back: Option<Template>,
+    /// Prints the number of requests in flight at the node whose address is `$1`, and nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<Template>,
+    /// The machine that the commands run on: `[user@]host[:port]` or an alias of your ssh configuration. Default: this
+    /// machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<String>,
+    /// Through `sudo -n`. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sudo: bool,
+    /// After this time a command is ended, with all it started. Default: 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Period>,
+    /// How long the gateway may still do otherwise than `list` says. Default: 0s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_interval: Option<Period>,
+}
+
+impl Settings for CommandGateway {
+    templates!(list, out, back as "in", in_flight);
+
+    fn facts(&self) -> SettingsFacts<'_> {
+        let is_written = self.out.is_some() && self.back.is_some();
+        let unwritable = (!is_written)
+            .then(|| (RegistryKind::Gateway, "it lacks the commands `out` and `in`".to_owned()));
+        SettingsFacts {
+            name: Some(&self.name),
+            place: ("name", &self.name),
+            ssh: self.ssh.as_deref().map(|ssh| ("ssh", ssh)),
+            counts_under: if self.in_flight.is_some() { &RegistryKind::ALL } else { &[] },
+            incompatible_with: unwritable.into_iter().collect(),
+            ..SettingsFacts::default()
+        }
+    }
+
+    fn issues(&self, known: &dyn Fn(&str) -> bool) -> Vec<Issue> {
+        let pointers = [
+            ("peers", self.peers.is_some()),
+            ("address", self.address.is_some()),
+            ("routed", self.routed.is_some()),
+        ];
+        let mut wrong = reading_issues(self.pattern.as_deref(), &pointers, known);
+        let lone = match (&self.out, &self.back) {
+            (Some(_), None) => Some(("out", "in")),
+            (None, Some(_)) => Some(("in", "out")),
+            (Some(_), Some(_)) | (None, None) => None,
+        };
+        if let Some((key, other)) = lone.filter(|(key, other)| known(key) && known(other)) {
+            wrong.push(Issue {
+                key,
+                message: format!("`{key}` without `{other}`"),
+                helps: vec!["a node that is taken out has to come back: give both".into()],
+            });
+        }
+        wrong
+    }
+}
+
+/// For one command when the playbook does not say.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A gateway of this kind.
+pub(super) struct CommandDriver {
+    facts: Facts,
+    settings: CommandGateway,
+    table: Table,
+}
+
+impl CommandDriver {
+    pub(super) fn new(settings: &CommandGateway, nodes: Nodes) -> Self {
+        let place = Place {
+            list: settings.peers.as_deref(),
+            address: settings.address.as_deref(),
+            routed: settings.routed.as_deref(),
+            down: None,
+            in_flight: None,
+        };
+        let table = Table::new(settings.pattern.as_deref(), place, nodes);
+        let interval = settings.sync_interval.map_or(Duration::ZERO, |period| period.0);
+        let kind = format!("commands on {}", Host::of(settings.ssh.as_deref()));
+        Self { facts: Facts::following(kind, interval), table, settings: settings.clone() }
+    }
+
+    fn run(&self, command: &Template, arguments: &[&str]) -> Query {
+        let command = shell::with_arguments(command.as_str(), arguments);
+        let timeout = self.settings.timeout.map_or(TIMEOUT, |period| period.0);
+        let command = Command::new(Operation::User { command }, timeout, self.settings.sudo);
+        Query::Run(Host::of(self.settings.ssh.as_deref()), command)
+    }
+}
+
+impl Driver for CommandDriver {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn queries(&self, purpose: Purpose<'_>) -> Vec<Query> {
+        match purpose {
+            Purpose::Look | Purpose::Probe | Purpose::Rotation => {
+                vec![self.run(&self.settings.list, &[])]
+            }
+            Purpose::Count(address) => {
+                let command = self.settings.in_flight.iter();
+                command.map(|command| self.run(command, &[address])).collect()
+            }
+        }
+    }
+
+    fn read(&self, replies: &[Reply]) -> Result<View, String> {
+        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let view = self.table.read(ok(reply)?)?;
+        if view.peers.is_empty() {
+            return Err("`list` prints no peers".into());
+        }
+        Ok(view)
+    }
+
+    fn read_count(&self, reply: &Reply) -> Result<u64, String> {
+        let text = ok(reply)?.text();
+        text.trim()
+            .parse()
+            .map_err(|_| format!("`in_flight` prints no number: {}", crate::text::line(&text, 80)))
+    }
+
+
+    fn rotation_control(&self) -> Option<&dyn RotationControl> {
+        (self.settings.out.is_some() && self.settings.back.is_some()).then_some(self)
+    }
+}
+
+impl RotationControl for CommandDriver {
+    /// Some gateways take nodes off their list.
+    fn told(&self, replies: &[Reply], address: &str) -> Result<Told, String> {
+        let view = self.read(replies)?;
+        if let Some(why) = view.unread.get(address) {
+            return Err(why.clone());
+        }
+        let mark = match view.peers.get(address) {
+            None => Mark::Absent,
+            Some(peer) if peer.up => Mark::Up,
+            Some(_) => Mark::Down,
+        };
+        let strangers = replies.first().map(|reply| self.table.strangers(reply));
+        Ok(Told { strangers: strangers.unwrap_or_default(), ..mark.into() })
+    }
+
+    fn set(&self, _: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
+        let (key, command) =
+            if down { ("out", &self.settings.out) } else { ("in", &self.settings.back) };
+        let command = command.as_ref().ok_or_else(|| format!("there is no command `{key}`"))?;
+        Ok(vec![self.run(command, &[address])])
+    }
+
+    /// That it exits with 0 was asked for; what it prints is its own.
+    fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {
+        if replies.is_empty() { Err(NotDone::Unknown("no reply".into())) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,98 @@
+//! Consul's own list of passing instances, for a gateway that follows it and shows nothing of its own; and what
+//! proves maintenance mode itself.
+//!
+//! An instance in maintenance has a critical check more and leaves the list at once (seen on 1.8.7: 1 ms after the
+//! answer to the `PUT`). When maintenance ends, it is back only if its own checks pass: the list proves that, the
+//! answer to the `PUT` does not.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::consul::{Instance, passing};
+use crate::gateway::driver::{Driver, Facts, Purpose};
+use crate::gateway::query::{Query, ok};
+use crate::gateway::settings::{RegistryKind, Settings, SettingsFacts, follows_only, templates};
+use crate::gateway::view::{Nodes, Peer, View};
+use crate::period::Period;
+use crate::template::Template;
+use crate::world::Reply;
+
+/// Consul's list of passing instances, for gateways that follow it and show nothing of their own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConsulPassing {
+    /// What it is called in messages. Default: the service's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The service's name in Consul.
+    pub service: Template,
+    /// How long the gateway may take to follow the list: its polling interval. Default: 0s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_interval: Option<Period>,
+}
+
+impl Settings for ConsulPassing {
+    templates!(service);
+
+    fn facts(&self) -> SettingsFacts<'_> {
+        SettingsFacts {
+            name: self.name.as_deref(),
+            place: ("service", self.service.as_str()),
+            asks_consul: true,
+            incompatible_with: follows_only(RegistryKind::ConsulService, "it follows the health of a service"),
+            ..SettingsFacts::default()
+        }
+    }
+
+}
+
+/// A gateway of this kind.
+pub(super) struct ConsulPassingDriver {
+    facts: Facts,
+    service: String,
+    nodes: Nodes,
+}
+
+impl ConsulPassingDriver {
+    pub(super) fn new(settings: &ConsulPassing, nodes: Nodes) -> Self {
+        let interval = settings.sync_interval.map_or(Duration::ZERO, |period| period.0);
+        let facts = Facts::following("Consul's list of passing instances", interval);
+        Self {
+            // Consul is no gateway.
+            facts: Facts { has_requests: false, ..facts },
+            service: settings.service.as_str().to_owned(),
+            nodes,
+        }
+    }
+}
+
+impl Driver for ConsulPassingDriver {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn queries(&self, purpose: Purpose<'_>) -> Vec<Query> {
+        match purpose {
+            Purpose::Look | Purpose::Probe => {
+                let (path, query) = passing(&self.service);
+                vec![Query::Consul(path, query)]
+            }
+            Purpose::Rotation | Purpose::Count(_) => Vec::new(),
+        }
+    }
+
+    fn read(&self, replies: &[Reply]) -> Result<View, String> {
+        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let instances = Instance::of_health(&ok(reply)?.body)?;
+        let peer = Peer { up: true, failing_check: false, in_flight: None };
+        let named = |instance: Instance| (self.nodes.name(&instance.address), peer);
+        let peers = instances.into_iter().map(named).collect();
+        Ok(View { peers, ..View::default() })
+    }
+
+}

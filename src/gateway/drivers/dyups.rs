@@ -1,0 +1,398 @@
+//! nginx with `ngx_http_dyups_module`, through its own API.
+//!
+//! Every write is the whole list, and what is read does not tell all of it: so the playbook says how the list is, and
+//! nothing is written over a list that has something else. Two programs have this name:
+//!
+//! * **classic**, until 2020-03. The worker that takes a `POST` tells the others, which look every
+//!   `dyups_read_msg_timeout`; `GET /detail` shows the worker that answers, after it has looked. A reload or a restart
+//!   loses every list.
+//! * **head**, since 2020-04. The list is in shared memory, and a worker looks when it evaluates a `$dyups_` variable:
+//!   with a plain name in `proxy_pass` it never does. `GET /list` shows what was posted; there is no `/detail`. A
+//!   restart loses every list.
+
+mod list;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::address;
+use crate::gateway::driver::{Driver, Facts, Purpose};
+use crate::gateway::query::{Query, get, ok, post};
+use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
+use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
+use crate::gateway::view::{Nodes, Peer, View};
+use crate::period::Period;
+use crate::template::Template;
+use crate::text::{self, quoted};
+use crate::url::part;
+use crate::world::Reply;
+
+use list::{List, Server, statements};
+
+/// nginx with `ngx_http_dyups_module`, through its own API. Every write is the whole list: the playbook says how it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dyups {
+    /// What it is called in messages. Default: the host of its URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The gateway's name for the pool.
+    pub upstream: Template,
+    /// Where its API (`dyups_interface`) begins: `/detail` and `/upstream/…` are put behind it.
+    pub url: Template,
+    /// Which dyups it is: `classic` until 2020-03, `head` since 2020-04. Say `head` only when `proxy_pass` names the
+    /// upstream by a `$dyups_` variable (`$dyups_host`): otherwise only one worker does what the API is told. Default: classic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<DyupsMode>,
+    /// What stands behind each node's address in the list: `weight=5 max_fails=3`. Default: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Template>,
+    /// By a node's address: what stands behind it in place of `server`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub servers: BTreeMap<String, Template>,
+    /// The servers of the list that are no nodes, each as nginx writes it: `server 10.9.9.9:80 backup;`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Template>,
+    /// What else stands in the upstream: `keepalive 8;`. The classic API never shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extras: Option<Template>,
+    /// How many workers it runs, each of which follows the API on its own. Default: up to 16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub workers: Option<u32>,
+    /// The reply header that names the worker that answered (nginx: `add_header X-Worker $pid`). Used where it is
+    /// found. Default: `X-Worker`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_header: Option<String>,
+    /// How long a worker may take to follow: `dyups_read_msg_timeout`. Default: 1s, as dyups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_interval: Option<Period>,
+}
+
+/// Which dyups it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DyupsMode {
+    /// Until 2020-03: each worker reads messages, and `GET /detail` shows the list.
+    Classic,
+    /// Since 2020-04: the list is in shared memory, and read when `$dyups_…` is used.
+    Head,
+}
+
+impl Settings for Dyups {
+    templates!(upstream, url, server, servers, others, extras);
+
+    fn facts(&self) -> SettingsFacts<'_> {
+        SettingsFacts {
+            name: self.name.as_deref(),
+            place: ("url", self.url.as_str()),
+            addresses: self.servers.keys().map(|address| ("servers", address.as_str())).collect(),
+            incompatible_with: follows_only(RegistryKind::Gateway, "it does what its own API is told"),
+            ..SettingsFacts::default()
+        }
+    }
+
+    fn issues(&self, known: &dyn Fn(&str) -> bool) -> Vec<Issue> {
+        let mut wrong = Vec::new();
+        let every = self.server.iter().map(|value| ("server", value));
+        let each = self.servers.values().map(|value| ("servers", value));
+        let fixed = |(key, value): (_, &Template)| Some((key, value.fixed()?.to_owned()));
+        for (key, parameters) in every.chain(each).filter_map(fixed) {
+            if known(key) {
+                wrong.extend(wrong_parameters(key, &parameters));
+            }
+        }
+        for other in self.others.iter().filter_map(Template::fixed).filter(|_| known("others")) {
+            if !is_server(other) {
+                wrong.push(Issue {
+                    key: "others",
+                    message: format!("`{}` is not one `server` of an upstream", quoted(other)),
+                    helps: vec!["write it as nginx does: `server 10.9.9.9:80 backup;`".into()],
+                });
+            }
+        }
+        let extras = self.extras.as_ref().and_then(Template::fixed).filter(|_| known("extras"));
+        if let Some(extras) = extras.filter(|extras| !is_extra(extras)) {
+            wrong.push(Issue {
+                key: "extras",
+                message: format!("`{}` is not what may stand beside servers", quoted(extras)),
+                helps: vec![
+                    "write it as nginx does, with its semicolons: `keepalive 8;`".into(),
+                    "servers that are no nodes belong under `others`".into(),
+                ],
+            });
+        }
+        wrong
+    }
+}
+
+/// What is wrong with the parameters of a `server`.
+fn wrong_parameters(key: &'static str, parameters: &str) -> Option<Issue> {
+    let message = if parameters.contains([';', '{', '}', '#', '\n']) {
+        format!("`{}` is more than the parameters of one server", quoted(parameters))
+    } else if parameters.split_whitespace().any(|word| word == "down") {
+        "`down` is what a release changes".to_owned()
+    } else {
+        return None;
+    };
+    let helps = vec!["write what stands behind the address: `weight=5 max_fails=3`".into()];
+    Some(Issue { key, message, helps })
+}
+
+fn is_server(text: &str) -> bool {
+    let Some(inner) = text.trim().strip_suffix(';') else { return false };
+    let mut words = inner.split_whitespace();
+    words.next() == Some("server") && words.next().is_some() && !inner.contains([';', '{', '}'])
+}
+
+fn is_extra(text: &str) -> bool {
+    let mut statements = text.split(';').map(str::trim).collect::<Vec<_>>();
+    statements.pop() == Some("")
+        && !statements.iter().any(|statement| {
+            statement.is_empty()
+                || statement.contains(['{', '}'])
+                || statement.split_whitespace().next() == Some("server")
+        })
+}
+
+/// dyups' own default for `dyups_read_msg_timeout`.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// A worker looks when its timer is due and it has nothing else to do.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// A gateway of this kind.
+pub(super) struct DyupsDriver {
+    facts: Facts,
+    upstream: String,
+    url: String,
+    mode: DyupsMode,
+    names: Nodes,
+    /// The nodes, each as it is written when it is up.
+    nodes: Vec<(Server, String)>,
+    others: Vec<String>,
+    extras: String,
+}
+
+impl DyupsDriver {
+    pub(super) fn new(settings: &Dyups, nodes: Nodes) -> Self {
+        let node = |address: &str| {
+            let mut own = settings.servers.iter();
+            let own = own.find(|(server, _)| address::same(server, address)).map(|(_, own)| own);
+            let parameters = own.or(settings.server.as_ref());
+            let parameters = parameters.map_or("", |parameters| parameters.as_str()).trim();
+            let line = format!("{address} {parameters}").trim_end().to_owned();
+            Some((Server::parse(&line)?, format!("server {line}")))
+        };
+        let mode = settings.mode.unwrap_or(DyupsMode::Classic);
+        let interval = settings.sync_interval.map_or(INTERVAL, |period| period.0);
+        let header = settings.worker_header.as_deref();
+        let facts = match mode {
+            DyupsMode::Classic => {
+                Facts::polling("dyups, classic", interval, SLACK, settings.workers, header)
+            }
+            // One list for all.
+            DyupsMode::Head => Facts::immediate("dyups since 2020-04"),
+        };
+        Self {
+            facts,
+            upstream: settings.upstream.as_str().to_owned(),
+            url: settings.url.as_str().trim_end_matches('/').to_owned(),
+            mode,
+            nodes: nodes.all().filter_map(node).collect(),
+            names: nodes,
+            others: settings.others.iter().map(|other| other.as_str().trim().to_owned()).collect(),
+            extras: settings.extras.as_ref().map_or("", |extras| extras.as_str()).to_owned(),
+        }
+    }
+
+    /// Reads what the gateway shows: its list, or nothing if it has none of that name. Nodes have their own spelling.
+    fn list(&self, replies: &[Reply]) -> Result<Option<List>, String> {
+        let mut list = self.shown(replies)?;
+        for server in list.iter_mut().flat_map(|list| &mut list.servers) {
+            server.address = self.names.name(&server.address);
+        }
+        Ok(list)
+    }
+
+    fn shown(&self, replies: &[Reply]) -> Result<Option<List>, String> {
+        let [reply, ..] = replies else { return Err("no reply".into()) };
+        match (self.mode, reply.status) {
+            // There is no list of any name.
+            (_, 204) => Ok(None),
+            (DyupsMode::Classic, 404) => Err(
+                "it has no /detail, as dyups since 2020-04: set `mode: head` if `proxy_pass` names the \
+                 upstream by a `$dyups_` variable, like `$dyups_host`; otherwise only one of its workers obeys \
+                 the API"
+                    .into(),
+            ),
+            (DyupsMode::Classic, _) => List::parse_detail(&ok(reply)?.text(), &self.upstream),
+            (DyupsMode::Head, _) => {
+                let text = ok(reply)?.text();
+                if text.lines().all(|line| !line.contains([' ', ';', '{', '<'])) {
+                    return Err(
+                        "its /list has names only, as dyups until 2020-03: remove `mode: head`"
+                            .into(),
+                    );
+                }
+                List::parse_posted(&text, &self.upstream)
+            }
+        }
+    }
+
+    /// The servers that the playbook knows: its nodes and the others.
+    fn known(&self) -> BTreeMap<String, Server> {
+        let others = self.others.iter().flat_map(|other| statements(other).collect::<Vec<_>>());
+        let others = others.filter_map(|other| Server::parse(other.strip_prefix("server ")?));
+        let nodes = self.nodes.iter().map(|(server, _)| server.clone());
+        others.chain(nodes).map(|server| (server.address.clone(), server)).collect()
+    }
+
+    /// Says why the list must not be replaced by what the playbook says of it.
+    fn stranger(&self, list: &List) -> Option<String> {
+        let known = self.known();
+        let mut seen = BTreeSet::new();
+        for server in &list.servers {
+            let address = text::line(&server.address, 60);
+            let Some(known) = known.get(&server.address) else {
+                return Some(format!(
+                    "its list has {address}, which is no node and not among `others`: writing the list would \
+                     remove it; if it is a node, correct the address in the playbook, else add `server {address};` \
+                     with its parameters to `others`"
+                ));
+            };
+            if !seen.insert(&server.address) {
+                return Some(format!("its list has {address} twice"));
+            }
+            if server.parameters != known.parameters {
+                return Some(format!(
+                    "it has {address} with {}, and writing the list would make that {}: change `server`, \
+                     `servers` or `others`",
+                    server.described(),
+                    known.described()
+                ));
+            }
+        }
+        let ours = || statements(&self.extras).collect();
+        match &list.extras {
+            Some(extras) if *extras != ours() => Some(format!(
+                "its list has `{}` beside the servers, and `extras` says `{}`",
+                text::line(&extras.iter().cloned().collect::<Vec<_>>().join("; "), 100),
+                text::line(&self.extras, 100)
+            )),
+            _ => None,
+        }
+    }
+
+    /// The whole list with one node turned.
+    fn body(&self, list: Option<&List>, address: &str, down: bool) -> String {
+        let mut body = String::new();
+        for (node, line) in &self.nodes {
+            let is_down = match list {
+                _ if node.address == address => down,
+                // What is not in the list gets no requests, and stays so.
+                Some(list) => is_down(list, &node.address),
+                None => false,
+            };
+            body += line;
+            body += if is_down { " down;\n" } else { ";\n" };
+        }
+        for line in self.others.iter().chain([&self.extras]).filter(|line| !line.is_empty()) {
+            body += line;
+            body.push('\n');
+        }
+        body
+    }
+}
+
+fn is_down(list: &List, address: &str) -> bool {
+    list.servers.iter().all(|server| server.address != address || server.down)
+}
+
+impl Driver for DyupsDriver {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn queries(&self, purpose: Purpose<'_>) -> Vec<Query> {
+        match purpose {
+            Purpose::Look | Purpose::Probe | Purpose::Rotation => {
+                let path = match self.mode {
+                    DyupsMode::Classic => "detail",
+                    DyupsMode::Head => "list",
+                };
+                vec![Query::Http(get(&format!("{}/{path}", self.url)))]
+            }
+            Purpose::Count(_) => Vec::new(),
+        }
+    }
+
+    fn read(&self, replies: &[Reply]) -> Result<View, String> {
+        let list = self.list(replies)?.ok_or_else(|| {
+            let upstream = &self.upstream;
+            format!(
+                "it has no upstream `{upstream}`: never posted, or lost by a reload or a restart"
+            )
+        })?;
+        let mut view = View::default();
+        for server in list.servers {
+            let none = Peer { up: false, failing_check: false, in_flight: None };
+            view.peers.entry(server.address).or_insert(none).up |= !server.down;
+        }
+        Ok(view)
+    }
+
+
+    fn rotation_control(&self) -> Option<&dyn RotationControl> {
+        Some(self)
+    }
+}
+
+impl RotationControl for DyupsDriver {
+    fn told(&self, replies: &[Reply], address: &str) -> Result<Told, String> {
+        // Without a list no node is marked: whoever watches one that is out must write it back.
+        let Some(list) = self.list(replies)? else {
+            return Ok(Told { is_lost: true, ..Mark::Up.into() });
+        };
+        if let Some(why) = self.stranger(&list) {
+            return Err(why);
+        }
+        let is_listed = list.servers.iter().any(|server| server.address == address);
+        let mark = match (is_listed, is_down(&list, address)) {
+            (false, _) => Mark::Absent,
+            (true, true) => Mark::Down,
+            (true, false) => Mark::Up,
+        };
+        // Those among `others`: any of them may be a node that the playbook has another address of.
+        let addresses = list.servers.into_iter().map(|server| server.address);
+        let strangers = addresses.filter(|address| self.names.find(address).is_none()).collect();
+        Ok(Told { strangers, ..mark.into() })
+    }
+
+    fn set(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
+        let list = self.list(replies)?;
+        if let Some(why) = list.as_ref().and_then(|list| self.stranger(list)) {
+            return Err(why);
+        }
+        let url = format!("{}/upstream/{}", self.url, part(&self.upstream));
+        Ok(vec![Query::Http(post(&url, &self.body(list.as_ref(), address, down)))])
+    }
+
+    fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {
+        let [reply, ..] = replies else { return Err(NotDone::Unknown("no reply".into())) };
+        match (reply.status, reply.text().trim()) {
+            (200, "success") => Ok(()),
+            // The list of before stays.
+            (500, "add server failed") => {
+                Err(NotDone::Refused("it answered 500 add server failed".into()))
+            }
+            (409, _) => Err(NotDone::Later("it answered 409: another change is under way".into())),
+            _ => Err(not_done(reply)),
+        }
+    }
+}

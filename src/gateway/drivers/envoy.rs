@@ -1,0 +1,273 @@
+//! Envoy with its endpoints in a file (EDS): what the file says is written, what Envoy shows proves it.
+//!
+//! The file is replaced by another one under its name, which Envoy notices where it watches the directory, and only on
+//! top of what was read. The admin page tells what the main thread knows; it tells its workers at once, but they may be
+//! busy for a moment.
+
+mod file;
+mod info;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
+use crate::gateway::query::{Query, get, ok};
+use crate::gateway::rotation::{RotationControl};
+use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
+use crate::gateway::view::{Entries, Nodes, Peer, View};
+use crate::gateway::json_file::{FileControl, JsonFile};
+use crate::json;
+use crate::template::Template;
+use crate::world::{Host, Reply};
+
+/// Envoy with its endpoints in a file of JSON that it watches (EDS).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Envoy {
+    /// What it is called in messages. Default: the host of its URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where its admin page is: `http://10.0.0.11:9901`.
+    pub admin_url: Template,
+    /// The cluster whose endpoints are the nodes.
+    pub cluster: Template,
+    /// Where the file is: `[user@]host[:port]`, an alias of the user's ssh configuration, or `local`.
+    pub ssh: Template,
+    /// The file with the endpoints, an absolute path, in the directory that Envoy watches.
+    pub file: Template,
+    /// Read and write the file as root, through `sudo -n`. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sudo: bool,
+    /// The cluster's `healthy_panic_threshold`, in percent: when fewer of the nodes that are not drained are healthy,
+    /// Envoy sends requests to all nodes, drained ones too. Default: 50, as in Envoy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub panic_threshold: Option<u8>,
+}
+
+impl Settings for Envoy {
+    templates!(admin_url, cluster, ssh, file);
+
+    fn facts(&self) -> SettingsFacts<'_> {
+        SettingsFacts {
+            name: self.name.as_deref(),
+            place: ("admin_url", self.admin_url.as_str()),
+            ssh: self.ssh.fixed().map(|ssh| ("ssh", ssh)),
+            counts_under: &RegistryKind::ALL,
+            incompatible_with: follows_only(RegistryKind::Gateway, "it follows a file of its own"),
+            ..SettingsFacts::default()
+        }
+    }
+
+    fn issues(&self, known: &dyn Fn(&str) -> bool) -> Vec<Issue> {
+        let is_relative = self.file.fixed().is_some_and(|path| !path.starts_with('/'));
+        let relative = (known("file") && is_relative).then(|| Issue {
+            key: "file",
+            message: "`file` is not an absolute path".into(),
+            helps: vec!["write it from `/` on".into()],
+        });
+        relative.into_iter().collect()
+    }
+}
+
+/// From what the admin page shows to what every worker does.
+const APPLY_DELAY: Duration = Duration::from_millis(100);
+
+/// How much of the names of other clusters is told.
+const NAMED: usize = 100;
+
+/// A gateway of this kind.
+pub(super) struct EnvoyDriver {
+    facts: Facts,
+    nodes: Nodes,
+    admin_url: String,
+    control: FileControl,
+    panic_threshold: usize,
+}
+
+#[derive(Deserialize)]
+struct Clusters<'a> {
+    #[serde(borrow)]
+    cluster_statuses: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Cluster<'a> {
+    name: String,
+    #[serde(borrow)]
+    host_statuses: Option<&'a RawValue>,
+}
+
+/// Hosts that are not drained.
+#[derive(Default)]
+struct Hosts {
+    all: usize,
+    healthy: usize,
+}
+
+impl Hosts {
+    fn count(&mut self, host: &HostStatus<'_>) {
+        if host.told() != Some(file::DRAINING) {
+            self.all += 1;
+            self.healthy += usize::from(host.peer().is_ok_and(|peer| peer.routed()));
+        }
+    }
+}
+
+/// A host as Envoy shows it.
+struct HostStatus<'a>(&'a Value);
+
+impl HostStatus<'_> {
+    /// What the file said.
+    fn told(&self) -> Option<&str> {
+        self.0["health_status"]["eds_health_status"].as_str()
+    }
+
+    fn peer(&self) -> Result<Peer, String> {
+        let checks = match &self.0["health_status"] {
+            Value::Null => None,
+            Value::Object(checks) => Some(checks),
+            other => {
+                let other = crate::text::line(&other.to_string(), 80);
+                return Err(format!("a host's health cannot be read: {other}"));
+            }
+        };
+        Ok(Peer {
+            up: !self.told().is_some_and(file::keeps_away),
+            // A `true` for each check that keeps requests away.
+            failing_check: checks.is_some_and(|checks| checks.values().any(|value| value == true)),
+            in_flight: self.in_flight(),
+        })
+    }
+
+    /// A number that is 0 is left out, but not its name.
+    fn in_flight(&self) -> Option<u64> {
+        let mut stats = self.0["stats"].as_array()?.iter();
+        match &stats.find(|stat| stat["name"] == "rq_active")?["value"] {
+            Value::Null => Some(0),
+            Value::String(number) => number.parse().ok(),
+            number => number.as_u64(),
+        }
+    }
+}
+
+impl EnvoyDriver {
+    pub(super) fn new(settings: &Envoy, nodes: Nodes) -> Self {
+        // One list for all its workers.
+        let facts = Facts::immediate(info::KIND);
+        Self {
+            facts: Facts { apply_delay: APPLY_DELAY, ..facts },
+            nodes,
+            admin_url: settings.admin_url.as_str().trim_end_matches('/').to_owned(),
+            control: FileControl {
+                file: JsonFile {
+                    host: Host::of(Some(settings.ssh.as_str())),
+                    path: settings.file.as_str().to_owned(),
+                    sudo: settings.sudo,
+                },
+                pool: settings.cluster.as_str().to_owned(),
+                hint: "",
+                find: file::endpoints,
+                is_down: |endpoint| Ok(file::is_down(endpoint)),
+                mark: |endpoint, down| {
+                    file::mark(endpoint, down);
+                    Ok(())
+                },
+            },
+            panic_threshold: settings.panic_threshold.unwrap_or(info::PANIC_THRESHOLD).into(),
+        }
+    }
+
+    /// Finds the hosts of the cluster, or says that it is not there.
+    fn hosts<'a>(
+        &self,
+        document: &'a RawValue,
+    ) -> Result<Result<Option<&'a RawValue>, String>, String> {
+        let Clusters { cluster_statuses } = json::typed(document)?;
+        let mut found = None;
+        let mut names = String::new();
+        if let Some(clusters) = cluster_statuses {
+            json::each(clusters, |_, cluster| {
+                let Cluster { name, host_statuses } = json::typed(cluster)?;
+                if name == self.control.pool {
+                    found = found.or(Some(host_statuses));
+                } else if names.len() < NAMED {
+                    names += if names.is_empty() { "" } else { ", " };
+                    names += &name;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(found.ok_or_else(|| {
+            let names = crate::text::line(&names, NAMED);
+            format!("it has no cluster `{}`, but: {names}", self.control.pool)
+        }))
+    }
+
+    /// Drained hosts are left out of the account, and get requests with all others when it is too bad.
+    fn panics(&self, hosts: &Hosts) -> Option<String> {
+        let Hosts { all, healthy } = *hosts;
+        let least = self.panic_threshold;
+        let panics = least > 0 && (all == 0 || healthy * 100 < least * all);
+        panics.then(|| {
+            format!(
+                "only {healthy} of {all} hosts that are not drained are healthy: below {least} % Envoy sends requests \
+                 to all hosts, drained ones too (`healthy_panic_threshold`)"
+            )
+        })
+    }
+}
+
+impl Driver for EnvoyDriver {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn queries(&self, purpose: Purpose<'_>) -> Vec<Query> {
+        let ask = |path: &str| Query::Http(get(&format!("{}/{path}", self.admin_url)));
+        match purpose {
+            Purpose::Look => vec![ask("clusters?format=json")],
+            // An older one does not know `resource`, and shows all that it has.
+            Purpose::Probe => {
+                vec![ask("server_info"), ask("config_dump?resource=static_clusters")]
+            }
+            Purpose::Rotation => vec![self.control.file.ask()],
+            Purpose::Count(_) => Vec::new(),
+        }
+    }
+
+    fn read(&self, replies: &[Reply]) -> Result<View, String> {
+        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let unreadable = |error: String| format!("its clusters cannot be read: {error}");
+        let document = json::document(&ok(reply)?.body).map_err(unreadable)?;
+        let hosts = self.hosts(document).map_err(unreadable)??;
+        let mut entries = Entries::new(&self.nodes);
+        let mut counted = Hosts::default();
+        if let Some(hosts) = hosts {
+            json::each(hosts, |_, host| {
+                let host = json::value(host, json::SMALL)?;
+                let status = HostStatus(&host);
+                counted.count(&status);
+                // A pipe, or an internal address, is no node. The same address may be in several localities.
+                entries.add(file::address(&host["address"]), status.peer());
+                Ok(())
+            })
+            .map_err(unreadable)?;
+        }
+        Ok(View { overridden: self.panics(&counted), ..entries.view()? })
+    }
+
+    fn info(&self, replies: &[Reply]) -> GatewayInfo {
+        info::read(replies, &self.control.pool, self.panic_threshold)
+    }
+
+    fn rotation_control(&self) -> Option<&dyn RotationControl> {
+        Some(&self.control)
+    }
+}

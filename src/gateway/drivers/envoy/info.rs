@@ -1,0 +1,104 @@
+//! What Envoy says of itself: its version, and how the cluster gets its endpoints and sheds them.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::gateway::driver::GatewayInfo;
+use crate::gateway::query::ok;
+use crate::json;
+use crate::text::line;
+use crate::world::Reply;
+
+/// Below so many percent of healthy hosts Envoy sends requests to all, unless it is told otherwise.
+pub(super) const PANIC_THRESHOLD: u8 = 50;
+
+/// What it calls itself.
+pub(super) const KIND: &str = "Envoy";
+
+#[derive(Deserialize)]
+struct ServerInfo {
+    /// Revision, version, and how it was built, between slashes.
+    version: String,
+    state: String,
+}
+
+/// A cluster of the configuration that Envoy was started with.
+#[derive(Deserialize)]
+struct Cluster {
+    name: String,
+    #[serde(default)]
+    r#type: String,
+    #[serde(default)]
+    eds_cluster_config: Value,
+    #[serde(default)]
+    common_lb_config: Value,
+}
+
+/// Reads `/server_info`, and `/config_dump` of the static clusters.
+pub(super) fn read(replies: &[Reply], cluster: &str, threshold: usize) -> GatewayInfo {
+    let mut info = GatewayInfo { is: KIND.into(), ..GatewayInfo::default() };
+    let [server, dump] = replies else { return info };
+    if let Some(server) = answered(server).and_then(|info| json::typed::<ServerInfo>(info).ok()) {
+        let version = server.version.split('/').nth(1).unwrap_or(&server.version);
+        info.is = line(&format!("{KIND} {version}"), 60);
+        if server.state != "LIVE" {
+            info.blockers.push(format!("it is {}, not LIVE", line(&server.state, 40)));
+        }
+    }
+    // A cluster that came from elsewhere is not among them, and then nothing is known.
+    let found = answered(dump).and_then(|dump| find(dump, cluster).ok().flatten());
+    info.blockers.extend(found.and_then(|found| found.blockers(threshold)));
+    info
+}
+
+impl Cluster {
+    /// Why what is written would have no effect, or more than the playbook knows of.
+    fn blockers(&self, threshold: usize) -> Option<String> {
+        let name = &self.name;
+        let source = &self.eds_cluster_config["eds_config"];
+        // Before version 3 of its API the path stood there itself.
+        if self.r#type != "EDS"
+            || (source["path_config_source"].is_null() && source["path"].is_null())
+        {
+            return Some(format!(
+                "its cluster `{name}` does not take its endpoints from a file: it needs `type: EDS` and a \
+                 `path_config_source`"
+            ));
+        }
+        let told = match &self.common_lb_config["healthy_panic_threshold"] {
+            Value::Null => f64::from(PANIC_THRESHOLD),
+            told => told["value"].as_f64().unwrap_or_default(),
+        };
+        // No playbook has more than 100.
+        let known = f64::from(u32::try_from(threshold).unwrap_or(u32::MAX));
+        (told > known).then(|| {
+            format!(
+                "its cluster `{name}` has `healthy_panic_threshold` {told}, and the playbook says `panic_threshold: \
+                 {threshold}`: drained nodes would get requests unnoticed"
+            )
+        })
+    }
+}
+
+/// Finds a cluster in `/config_dump`.
+fn find(dump: &RawValue, name: &str) -> Result<Option<Cluster>, String> {
+    let mut found = None;
+    if let Some(configs) = json::at(dump, "/configs")? {
+        json::each(configs, |_, config| {
+            let [cluster] = json::fields(config, ["cluster"])?;
+            let cluster = cluster.ok_or("a configuration has no cluster")?;
+            let [own] = json::fields(cluster, ["name"])?;
+            if found.is_none() && json::string(own).as_deref() == Some(name) {
+                let cluster = json::value(cluster, json::SMALL)?;
+                found = Some(Cluster::deserialize(cluster).map_err(|error| error.to_string())?);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(found)
+}
+
+fn answered(reply: &Reply) -> Option<&RawValue> {
+    json::document(&ok(reply).ok()?.body).ok()
+}

@@ -1,0 +1,327 @@
+//! HAProxy: its runtime API over a Unix socket or TCP, or its stats page.
+//!
+//! One process, one state: what a reply shows is true of every thread, and a change is in effect when it is answered.
+//! HAProxy before 2.5 could run several processes (`nbproc`), each with a state of its own: that is refused. So is
+//! whatever a change would not reach: clients that stick to a drained server, a server whose address DNS may change.
+
+mod name;
+mod page;
+mod runtime;
+mod servers;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
+use crate::gateway::query::{Query, READ_TIMEOUT};
+use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told};
+use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, templates};
+use crate::gateway::view::{Nodes, View};
+use crate::node::Operation;
+use crate::template::Template;
+use crate::text::quoted;
+use crate::world::{Command, Host, Reply};
+
+use name::is_name;
+use servers::{Server, Servers};
+
+pub use name::HaproxyState;
+
+/// HAProxy: its runtime API by a Unix socket or over TCP, or its stats page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Haproxy {
+    /// What it is called in messages. Default: where it is reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The backend whose servers are the nodes.
+    pub backend: Template,
+    /// Its runtime API by a Unix socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket: Option<HaproxySocket>,
+    /// Its runtime API over TCP: `host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<Template>,
+    /// Its stats page, with `stats admin` and `stats show-legends`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stats_url: Option<Template>,
+    /// The state of a server that is out. A drained one still gets the requests of clients that stick to it; one in
+    /// `maint` gets none. Default: `drain`; at the stats page `maint`, where a drained one cannot be told from one
+    /// that fails its check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<HaproxyState>,
+}
+
+/// A Unix socket with HAProxy's runtime API, `level admin`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HaproxySocket {
+    /// Its path.
+    #[schemars(regex(pattern = r"^/"))]
+    pub path: String,
+    /// The machine that it is on: `[user@]host[:port]` or an alias of your ssh configuration. Default: this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<String>,
+    /// Through `sudo -n`. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sudo: bool,
+}
+
+impl Haproxy {
+    /// Returns the state of a server that is out.
+    #[must_use]
+    pub fn out(&self) -> HaproxyState {
+        let default = || match self.stats_url {
+            Some(_) => HaproxyState::Maint,
+            None => HaproxyState::Drain,
+        };
+        self.state.unwrap_or_else(default)
+    }
+}
+
+impl Settings for Haproxy {
+    templates!(backend, tcp, stats_url);
+
+    /// It follows what is written to it. Under another registry something else makes it follow (DNS, consul-template),
+    /// and it only shows.
+    fn facts(&self) -> SettingsFacts<'_> {
+        let ssh = self.socket.as_ref().and_then(|socket| socket.ssh.as_deref());
+        let ssh = ssh.map(|ssh| ("socket.ssh", ssh));
+        let written = [("tcp", self.tcp.as_ref()), ("stats_url", self.stats_url.as_ref())];
+        let written = written.into_iter().filter_map(|(key, place)| Some((key, place?.as_str())));
+        SettingsFacts {
+            name: self.name.as_deref(),
+            place: ssh.into_iter().chain(written).next().unwrap_or(("backend", self.backend.as_str())),
+            ssh,
+            // A slot that follows DNS loses its address with the node that leaves, and with it whose requests it has.
+            counts_under: &[RegistryKind::ConsulKv, RegistryKind::Gateway],
+            ..SettingsFacts::default()
+        }
+    }
+
+    fn issues(&self, known: &dyn Fn(&str) -> bool) -> Vec<Issue> {
+        let mut wrong = Vec::new();
+        let ways = [
+            ("socket", self.socket.is_some()),
+            ("tcp", self.tcp.is_some()),
+            ("stats_url", self.stats_url.is_some()),
+        ];
+        let given: Vec<_> = ways.iter().filter(|(_, is_given)| *is_given).collect();
+        if ways.iter().all(|(key, _)| known(key)) && given.len() != 1 {
+            wrong.push(Issue {
+                key: given.get(1).map_or("backend", |(key, _)| key),
+                message: "HAProxy is reached by exactly one of `socket`, `tcp` and `stats_url`"
+                    .into(),
+                helps: vec![
+                    "`socket: { path: /run/haproxy/admin.sock, ssh: ops@10.0.0.12 }`".into(),
+                ],
+            });
+        }
+        if self.stats_url.is_some() && self.state == Some(HaproxyState::Drain) {
+            wrong.push(Issue {
+                key: "state",
+                message: "the stats page does not tell a drained server".into(),
+                helps: vec![
+                    "when its check fails it is shown as `DOWN`, as one that was never drained: write `maint`"
+                        .into(),
+                ],
+            });
+        }
+        if let Some(backend) =
+            self.backend.fixed().filter(|name| known("backend") && !is_name(name))
+        {
+            wrong.push(Issue {
+                key: "backend",
+                message: format!("`{}` is no name of a backend", quoted(backend)),
+                helps: vec!["HAProxy allows letters, digits, `-`, `_`, `.` and `:`".into()],
+            });
+        }
+        wrong
+    }
+}
+
+/// For one command on HAProxy's machine, the connection to it included.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How HAProxy is reached.
+enum Way {
+    /// The runtime API.
+    Runtime(Line),
+    /// The stats page, by its URL.
+    Page(String),
+    /// Not at all: what the playbook says of it makes no sense. Its check refuses that.
+    Nowhere,
+}
+
+/// What a line of the runtime API is said to.
+enum Line {
+    /// A Unix socket on some machine.
+    Socket { host: Host, path: String, sudo: bool },
+    /// `host:port`.
+    Tcp(String),
+}
+
+/// A gateway of this kind.
+pub(super) struct HaproxyDriver {
+    facts: Facts,
+    nodes: Nodes,
+    backend: String,
+    way: Way,
+    out: HaproxyState,
+}
+
+impl HaproxyDriver {
+    pub(super) fn new(settings: &Haproxy, nodes: Nodes) -> Self {
+        let backend = settings.backend.as_str().to_owned();
+        let way = match (&settings.socket, &settings.tcp, &settings.stats_url) {
+            // It becomes part of a line, in which a `;` would begin another command.
+            _ if !is_name(&backend) => Way::Nowhere,
+            (Some(socket), ..) => Way::Runtime(Line::Socket {
+                host: Host::of(socket.ssh.as_deref()),
+                path: socket.path.clone(),
+                sudo: socket.sudo,
+            }),
+            (None, Some(address), _) => Way::Runtime(Line::Tcp(address.as_str().to_owned())),
+            (None, None, Some(url)) => Way::Page(url.as_str().to_owned()),
+            (None, None, None) => Way::Nowhere,
+        };
+        Self { facts: Facts::immediate("HAProxy"), nodes, backend, way, out: settings.out() }
+    }
+
+    fn list(&self) -> Vec<Query> {
+        match &self.way {
+            Way::Runtime(line) => vec![line.says(&runtime::question(&self.backend))],
+            Way::Page(url) => vec![page::list(url)],
+            Way::Nowhere => Vec::new(),
+        }
+    }
+
+    fn servers(&self, replies: &[Reply]) -> Result<Servers, String> {
+        match &self.way {
+            Way::Runtime(_) => runtime::read(replies, &self.backend),
+            Way::Page(_) => page::read(replies, &self.backend),
+            Way::Nowhere => Err(format!(
+                "`{}` in no backend of an HAProxy that can be reached",
+                crate::text::line(&self.backend, 80)
+            )),
+        }
+    }
+
+    /// The one server that is the node at `address`, if it may be written to.
+    fn server<'a>(&self, servers: &'a Servers, address: &str) -> Result<&'a Server, String> {
+        let server = servers.only(address, &self.backend)?;
+        if let Some(record) = &server.record {
+            return Err(format!(
+                "server {} of {} gets its address from DNS ({record}): what is written to it may reach another node; \
+                 use the registry `consul-service`",
+                server.name, self.backend
+            ));
+        }
+        if servers.is_sticky && self.out == HaproxyState::Drain {
+            return Err(format!(
+                "backend {} keeps clients at their server by a cookie, and a drained server still gets their \
+                 requests: set `state: maint`",
+                self.backend
+            ));
+        }
+        Ok(server)
+    }
+}
+
+impl Line {
+    fn says(&self, text: &str) -> Query {
+        match self {
+            Self::Socket { host, path, sudo } => {
+                let operation = Operation::UnixSocket { path: path.clone(), say: text.into() };
+                Query::Run(host.clone(), Command::new(operation, COMMAND_TIMEOUT, *sudo))
+            }
+            Self::Tcp(address) => {
+                Query::Exchange(address.clone(), format!("{text}\n").into_bytes(), READ_TIMEOUT)
+            }
+        }
+    }
+}
+
+impl Driver for HaproxyDriver {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn queries(&self, purpose: Purpose<'_>) -> Vec<Query> {
+        match purpose {
+            Purpose::Look | Purpose::Probe => self.list(),
+            Purpose::Rotation => {
+                let mut queries = self.list();
+                if let Way::Page(url) = &self.way {
+                    queries.push(page::whole(url));
+                }
+                queries
+            }
+            Purpose::Count(_) => Vec::new(),
+        }
+    }
+
+    fn read(&self, replies: &[Reply]) -> Result<View, String> {
+        let servers = self.servers(replies)?;
+        // What sticks to a drained server is known only of cookies; `maint` in the playbook says that something may.
+        let sticks = servers.is_sticky || self.out == HaproxyState::Maint;
+        servers.view(sticks, &self.nodes)
+    }
+
+    fn info(&self, replies: &[Reply]) -> GatewayInfo {
+        let is = match &self.way {
+            Way::Runtime(_) => runtime::version(replies),
+            Way::Page(_) | Way::Nowhere => None,
+        };
+        GatewayInfo { is: is.unwrap_or_else(|| self.facts.kind.clone()), ..GatewayInfo::default() }
+    }
+
+
+    fn rotation_control(&self) -> Option<&dyn RotationControl> {
+        Some(self)
+    }
+}
+
+impl RotationControl for HaproxyDriver {
+    fn told(&self, replies: &[Reply], address: &str) -> Result<Told, String> {
+        let servers = self.servers(replies)?;
+        match &self.way {
+            Way::Runtime(_) => runtime::may_write(replies)?,
+            Way::Page(_) => page::is_one_process(replies)?,
+            Way::Nowhere => {}
+        }
+        let server = self.server(&servers, address)?;
+        let is_down = server.state()?.is_told(self.out);
+        Ok(if is_down { Mark::Down } else { Mark::Up }.into())
+    }
+
+    fn set(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
+        let servers = self.servers(replies)?;
+        let server = self.server(&servers, address)?;
+        let state = match (down, self.out) {
+            (true, HaproxyState::Drain) => "drain",
+            (true, HaproxyState::Maint) => "maint",
+            (false, _) => "ready",
+        };
+        Ok(match &self.way {
+            Way::Runtime(line) => {
+                let server = format!("{}/{}", self.backend, server.name);
+                vec![line.says(&format!("set server {server} state {state}"))]
+            }
+            Way::Page(url) => vec![page::action(url, &self.backend, &server.name, state)],
+            Way::Nowhere => Vec::new(),
+        })
+    }
+
+    fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {
+        match &self.way {
+            Way::Runtime(_) => runtime::is_done(replies),
+            Way::Page(_) => page::is_done(replies),
+            Way::Nowhere => Err(NotDone::Refused("nothing was asked".into())),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The runtime API: several commands on one line, each answered by a block that ends with an empty line.
+
+use std::borrow::Cow;
+
+use super::name::is_name;
+use super::servers::{Row, Server, Servers, State, Table, Why, cells, csv};
+use crate::address;
+use crate::gateway::query::ok;
+use crate::gateway::rotation::NotDone;
+use crate::text;
+use crate::world::Reply;
+
+/// What is asked in one go, so that all of it is of one moment: who we are, how many processes there are, and the two
+/// lists that tell of each server what it was told, how it is, and what it does.
+pub(super) fn question(backend: &str) -> String {
+    format!("show cli level;show info;show servers state {backend};show stat {backend} -1 -1")
+}
+
+/// The blocks of an answer to [`question`].
+struct Blocks<'a> {
+    level: &'a str,
+    info: &'a str,
+    state: &'a str,
+    stat: &'a str,
+}
+
+fn blocks(text: &str) -> Result<Blocks<'_>, String> {
+    let incomplete = || match text.trim() {
+        "" => "an empty answer".to_owned(),
+        text => format!("not an answer of the runtime API: {}", text::line(text, 100)),
+    };
+    let blocks = text.strip_suffix("\n\n").ok_or_else(incomplete)?;
+    let blocks: Vec<&str> = blocks.split("\n\n").collect();
+    match blocks[..] {
+        [level, info, state, stat] => Ok(Blocks { level, info, state, stat }),
+        _ => Err(incomplete()),
+    }
+}
+
+/// Reads the answer to [`question`].
+pub(super) fn read(replies: &[Reply], backend: &str) -> Result<Servers, String> {
+    let text = body(replies)?;
+    let Blocks { info, state, stat, .. } = blocks(&text)?;
+    let processes = info.lines().find_map(|line| line.strip_prefix("Nbproc: "));
+    if !info.starts_with("Name: ") {
+        return Err(format!("not HAProxy's `show info`: {}", text::line(info, 100)));
+    }
+    if let Some(processes) = processes.filter(|processes| processes.trim() != "1") {
+        let processes = text::line(processes, 20);
+        return Err(format!(
+            "HAProxy runs {processes} processes (nbproc), each with servers of its own: this is the word of one"
+        ));
+    }
+    if [state, stat].iter().any(|said| ["Can't find backend.", "No such proxy."].contains(said)) {
+        return Err(format!("there is no backend `{backend}`"));
+    }
+    let Some(("1", state)) = state.split_once('\n') else {
+        return Err(format!("not `show servers state` as it is known: {}", text::line(state, 100)));
+    };
+    let words = |line: &str| cells(line.split_whitespace());
+    let state = Table::new("`show servers state`", None, state.lines().map(words))?;
+    let stat = Table::new("`show stat`", Some(backend), stat.lines().map(csv))?;
+    let named = |name: &str| {
+        let mut rows = stat.rows();
+        rows.find(|row| row.text("pxname") == Ok(backend) && row.text("svname") == Ok(name))
+    };
+    let servers = state.rows().filter(|row| row.text("be_name") == Ok(backend));
+    let servers = servers.map(|row| server(row, named(row.text("srv_name")?)));
+    let all = servers.collect::<Result<_, String>>()?;
+    let cookie = named("BACKEND").map(|row| row.text("cookie")).transpose()?;
+    let is_sticky = cookie.is_some_and(|cookie| !cookie.is_empty());
+    Ok(Servers { all, is_sticky })
+}
+
+/// A server whose place can be read; its state may be one that cannot.
+fn server(state: Row<'_>, stat: Option<Row<'_>>) -> Result<Server, String> {
+    let name = state.text("srv_name")?;
+    let given = |column| state.text(column).map(|text| Some(text).filter(|text| *text != "-"));
+    let (ip, host, record) = (given("srv_addr")?, given("srv_fqdn")?, given("srvrecord")?);
+    let port = state.number("srv_port").map(Option::unwrap_or_default);
+    // A Unix socket has no port, and no node has one.
+    let port = port.unwrap_or_default();
+    let known = [ip, host].into_iter().flatten().filter(|_| port != 0);
+    Ok(Server {
+        name: name.to_owned(),
+        addresses: known
+            .filter(|host| *host != "0.0.0.0")
+            .map(|host| address::join(host, port))
+            .collect(),
+        is_hidden: false,
+        record: record.map(|record| text::line(record, 120)),
+        state: self::state(name, state, stat),
+    })
+}
+
+fn state(name: &str, state: Row<'_>, stat: Option<Row<'_>>) -> Result<State, String> {
+    if !is_name(name) {
+        return Err(format!("`{}` is no name of a server", text::line(name, 80)));
+    }
+    let stat =
+        stat.ok_or_else(|| format!("`show stat` does not list server {}", text::line(name, 80)))?;
+    let admin = state.needed("srv_admin_state")?;
+    let has = |bits: u64| admin & bits != 0;
+    Ok(State {
+        // SRV_ADMF_FMAINT; IMAINT and RMAINT. CMAINT (0x04) says that it began so, HMAINT (0x40) that its name was given
+        // at run time, as DNS does: seen on servers that get requests.
+        maint: why(has(0x01), has(0x02 | 0x20)),
+        // SRV_ADMF_FDRAIN; IDRAIN.
+        drain: why(has(0x08), has(0x10) || state.needed("srv_uweight")? == 0),
+        // SRV_ST_RUNNING; 0 is stopped, 1 is a slow start, 3 is asked by its check to go.
+        runs: state.needed("srv_op_state")? == 2,
+        in_flight: stat.in_flight(),
+    })
+}
+
+fn why(is_told: bool, follows: bool) -> Option<Why> {
+    if is_told { Some(Why::Told) } else { follows.then_some(Why::Follows) }
+}
+
+/// What it calls itself, and its version.
+pub(super) fn version(replies: &[Reply]) -> Option<String> {
+    let text = body(replies).ok()?;
+    let info = blocks(&text).ok()?.info;
+    let told = |key| info.lines().find_map(|line| line.strip_prefix(key));
+    Some(text::line(&format!("{} {}", told("Name: ")?, told("Version: ")?), 60))
+}
+
+/// Says why nothing could be written, although everything can be read.
+pub(super) fn may_write(replies: &[Reply]) -> Result<(), String> {
+    let text = body(replies)?;
+    match blocks(&text)?.level.trim() {
+        "admin" => Ok(()),
+        level => Err(format!(
+            "the socket has the level `{}`, and only `admin` may change a server: `stats socket … level admin`",
+            text::line(level, 40)
+        )),
+    }
+}
+
+/// Reads the answer to a change: nothing.
+pub(super) fn is_done(replies: &[Reply]) -> Result<(), NotDone> {
+    let text = body(replies).map_err(NotDone::Unknown)?;
+    // No line at all is no answer.
+    match text.trim() {
+        "" if text.ends_with('\n') => Ok(()),
+        "" => Err(NotDone::Unknown("an empty answer".into())),
+        "Permission denied" => Err(NotDone::Refused(
+            "permission denied: the socket needs `level admin` to change a server".into(),
+        )),
+        said => Err(NotDone::Refused(format!("HAProxy says: {}", text::line(said, 160)))),
+    }
+}
+
+fn body(replies: &[Reply]) -> Result<Cow<'_, str>, String> {
+    let [reply, ..] = replies else { return Err("no reply".into()) };
+    Ok(ok(reply)?.text())
+}

@@ -1,0 +1,268 @@
+//! The servers of a backend, wherever they were read.
+
+use crate::address;
+use super::name::HaproxyState;
+use crate::gateway::view::{Nodes, Peer, View};
+use crate::text;
+
+/// The most cells of the servers of one backend: each has about a hundred.
+const MOST_CELLS: usize = 400_000;
+
+/// The most cells of one line; more are not looked at.
+const MOST_OF_A_LINE: usize = 1_000;
+
+/// How many servers an error names.
+const NAMED: usize = 5;
+
+/// What a backend shows.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Servers {
+    pub(super) all: Vec<Server>,
+    /// A cookie brings clients back to their server, drained or not.
+    pub(super) is_sticky: bool,
+}
+
+/// One server, or one slot of a template.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Server {
+    pub(super) name: String,
+    /// `ip:port`, and `host:port` where it has a name. None: it is nowhere at the moment.
+    pub(super) addresses: Vec<String>,
+    /// Nothing was told of its address, though it may have one.
+    pub(super) is_hidden: bool,
+    /// The SRV record that gives it its address.
+    pub(super) record: Option<String>,
+    /// How it is, or why that cannot be read.
+    pub(super) state: Result<State, String>,
+}
+
+/// How a server is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct State {
+    /// Why it is in maintenance, if it is: it gets no new requests at all.
+    pub(super) maint: Option<Why>,
+    /// Why it is drained, if it is: it gets no new requests but of clients that stick to it.
+    pub(super) drain: Option<Why>,
+    /// It can serve: its check passes, or it has none.
+    pub(super) runs: bool,
+    /// Requests at it, and those that wait for it; nothing where HAProxy does not tell.
+    pub(super) in_flight: Option<u64>,
+}
+
+/// Why a server is out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// It was told so.
+    Told,
+    /// It follows another server, its name cannot be resolved, or its weight is 0.
+    Follows,
+}
+
+impl Server {
+    /// How it is.
+    pub(super) fn state(&self) -> Result<&State, String> {
+        let told = self.state.as_ref();
+        told.map_err(|why| format!("server {}: {why}", text::line(&self.name, 80)))
+    }
+
+    fn is_at(&self, address: &str) -> bool {
+        self.addresses.iter().any(|known| address::same(known, address))
+    }
+}
+
+impl State {
+    /// Returns whether it was told to be out, in a state that is `out` enough.
+    pub(super) fn is_told(&self, out: HaproxyState) -> bool {
+        match out {
+            HaproxyState::Drain => [self.maint, self.drain].contains(&Some(Why::Told)),
+            HaproxyState::Maint => self.maint == Some(Why::Told),
+        }
+    }
+
+    /// As a peer; `sticks` where clients may come back to a drained one. Such a one is neither out nor in.
+    fn peer(&self, sticks: bool) -> Peer {
+        let (in_maint, is_drained) = (self.maint.is_some(), self.drain.is_some());
+        Peer {
+            up: !in_maint && (!is_drained || sticks),
+            failing_check: !in_maint && ((is_drained && sticks) || !self.runs),
+            in_flight: self.in_flight,
+        }
+    }
+}
+
+impl Servers {
+    pub(super) fn view(&self, sticks: bool, nodes: &Nodes) -> Result<View, String> {
+        let mut view = View::default();
+        for server in &self.all {
+            for address in &server.addresses {
+                let address = nodes.name(address);
+                match server.state() {
+                    Ok(state) => view.add(address, state.peer(sticks)),
+                    Err(why) => view.add_unread(address, why),
+                }
+            }
+        }
+        // A server that gets requests and shows no address may be any node that is not listed.
+        let gets_some = |server: &&Server| {
+            server.is_hidden && !server.state.as_ref().is_ok_and(|state| state.maint.is_some())
+        };
+        if let Some(server) = self.all.iter().find(gets_some) {
+            let name = text::line(&server.name, 80);
+            for node in
+                nodes.all().filter(|node| !view.peers.contains_key(*node)).collect::<Vec<_>>()
+            {
+                view.add_unread(node.to_owned(), format!("server {name} shows no address"));
+            }
+        }
+        view.readable()
+    }
+
+    /// The only server at `address`.
+    pub(super) fn only(&self, address: &str, backend: &str) -> Result<&Server, String> {
+        let here = |server: &&Server| server.is_at(address);
+        let found: Vec<_> = self.all.iter().filter(here).collect();
+        match found.as_slice() {
+            [server] => Ok(server),
+            [] => {
+                let known = self.all.iter().filter_map(|server| server.addresses.first());
+                Err(format!(
+                    "backend {backend} has no server at {address}; it has {}",
+                    listed(known.map(String::as_str))
+                ))
+            }
+            several => Err(format!(
+                "backend {backend} has several servers at {address}: {}; which of them is the node is not known",
+                listed(several.iter().map(|server| server.name.as_str()))
+            )),
+        }
+    }
+}
+
+/// The first of some names.
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<_> = names.collect();
+    let more = if names.len() > NAMED { " and others" } else { "" };
+    if names.is_empty() {
+        return "none".into();
+    }
+    let shown: Vec<_> = names.iter().take(NAMED).map(|name| text::line(name, 80)).collect();
+    format!("{}{more}", shown.join(", "))
+}
+
+/// A table whose first line names its columns.
+pub(super) struct Table {
+    columns: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// Reads lines that were cut into cells; the first one begins with `# `. Lines of other backends than `own`, where
+    /// the first cell tells it, may have any number of cells.
+    pub(super) fn new(
+        what: &str,
+        own: Option<&str>,
+        mut lines: impl Iterator<Item = Vec<String>>,
+    ) -> Result<Self, String> {
+        let mut columns = lines.next().unwrap_or_default();
+        match columns.first_mut().and_then(|first| first.strip_prefix('#').map(str::to_owned)) {
+            Some(first) => first.trim().clone_into(&mut columns[0]),
+            None => return Err(format!("{what} does not begin with the names of its columns")),
+        }
+        if columns[0].is_empty() {
+            columns.remove(0);
+        }
+        let mut rows = Vec::new();
+        let mut cells = 0;
+        for row in lines {
+            // One that begins with another name than `own` is of another backend.
+            if own.is_some_and(|own| row.first().is_none_or(|first| first != own)) {
+                continue;
+            }
+            if row.len() != columns.len() {
+                return Err(format!(
+                    "a line of {what} has {} where {} are named: {}",
+                    crate::text::count(row.len(), "cell"),
+                    columns.len(),
+                    text::line(&row.join(" "), 80)
+                ));
+            }
+            cells += row.len();
+            if cells > MOST_CELLS {
+                return Err(format!("{what} has more than {MOST_CELLS} cells of one backend"));
+            }
+            rows.push(row);
+        }
+        Ok(Self { columns, rows })
+    }
+
+    /// Returns each row as a look-up by the name of a column.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.rows.iter().map(|cells| Row { columns: &self.columns, cells })
+    }
+}
+
+/// One row of a table.
+#[derive(Clone, Copy)]
+pub(super) struct Row<'a> {
+    columns: &'a [String],
+    cells: &'a [String],
+}
+
+impl<'a> Row<'a> {
+    /// The text in a column.
+    pub(super) fn text(&self, column: &str) -> Result<&'a str, String> {
+        let place = self.columns.iter().position(|name| name == column);
+        let cell = place.and_then(|place| self.cells.get(place));
+        cell.map(String::as_str).ok_or_else(|| format!("there is no column `{column}`"))
+    }
+
+    /// The number in a column; an empty cell tells none.
+    pub(super) fn number(&self, column: &str) -> Result<Option<u64>, String> {
+        let text = self.text(column)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse()
+            .map(Some)
+            .map_err(|_| format!("`{}` in column `{column}` is no number", text::line(text, 40)))
+    }
+
+    /// The number in a column that must tell one: an empty cell is not 0.
+    pub(super) fn needed(&self, column: &str) -> Result<u64, String> {
+        self.number(column)?.ok_or_else(|| format!("column `{column}` is empty"))
+    }
+
+    /// Requests at a server and those that wait for it, where both are told.
+    pub(super) fn in_flight(&self) -> Option<u64> {
+        let told = |column| self.number(column).ok().flatten();
+        Some(told("scur")?.saturating_add(told("qcur")?))
+    }
+}
+
+/// The cells of a line.
+pub(super) fn cells<'a>(line: impl Iterator<Item = &'a str>) -> Vec<String> {
+    line.take(MOST_OF_A_LINE + 1).map(str::to_owned).collect()
+}
+
+/// Cuts CSV as HAProxy writes it: a cell with a comma or a quote stands between quotes, in which quotes are doubled.
+pub(super) fn csv(line: &str) -> Vec<String> {
+    let mut cells = vec![String::new()];
+    let mut is_quoted = false;
+    let mut letters = line.chars().peekable();
+    while let Some(letter) = letters.next() {
+        if cells.len() > MOST_OF_A_LINE {
+            break;
+        }
+        let cell = cells.last_mut().expect("there is always a cell");
+        match letter {
+            '"' if is_quoted && letters.peek() == Some(&'"') => {
+                letters.next();
+                cell.push('"');
+            }
+            '"' => is_quoted = !is_quoted,
+            ',' if !is_quoted => cells.push(String::new()),
+            letter => cell.push(letter),
+        }
+    }
+    cells
+}

@@ -1,0 +1,362 @@
+//! Answers of a real HAProxy 2.6, recorded: three servers of which one is checked; one drained and one in maintenance,
+//! each with two requests; the same when all three services have ended.
+
+use super::*;
+use crate::gateway::drivers::readings::Readings as _;
+use crate::gateway::Peer;
+
+const RUNTIME_UP: &str = include_str!("../../../../tests/fixtures/gateway/haproxy/runtime-up.txt");
+const RUNTIME_OUT: &str = include_str!("../../../../tests/fixtures/gateway/haproxy/runtime-out.txt");
+const RUNTIME_DEAD: &str = include_str!("../../../../tests/fixtures/gateway/haproxy/runtime-dead.txt");
+const PAGE_UP: &str = include_str!("../../../../tests/fixtures/gateway/haproxy/page-up.csv");
+const PAGE_OUT: &str = include_str!("../../../../tests/fixtures/gateway/haproxy/page-out.csv");
+const PAGE_DEAD: &str = include_str!("../../../../tests/fixtures/gateway/haproxy/page-dead.csv");
+const HTML: &str = "<b>pid = </b> 25314 (process #1, nbproc = 1, nbthread = 2)<br>";
+
+const S1: &str = "127.0.0.1:19001";
+const S2: &str = "127.0.0.1:19002";
+const S3: &str = "127.0.0.1:19003";
+
+fn haproxy(settings: &str) -> HaproxyDriver {
+    HaproxyDriver::new(&serde_json::from_str(settings).expect("settings"), Nodes::default())
+}
+
+fn runtime() -> HaproxyDriver {
+    haproxy(r#"{"backend":"app","tcp":"10.0.0.1:9999"}"#)
+}
+
+fn page() -> HaproxyDriver {
+    haproxy(r#"{"backend":"app","stats_url":"http://10.0.0.1/stats"}"#)
+}
+
+fn maint() -> HaproxyDriver {
+    haproxy(r#"{"backend":"app","tcp":"10.0.0.1:9999","state":"maint"}"#)
+}
+
+fn reply(text: &str) -> Reply {
+    Reply { status: 200, body: text.into(), ..Reply::default() }
+}
+
+fn read(haproxy: &HaproxyDriver, text: &str) -> Result<View, String> {
+    haproxy.read(&[reply(text)])
+}
+
+fn is_down(haproxy: &HaproxyDriver, text: &str, address: &str) -> Result<bool, String> {
+    haproxy.is_down(&[reply(text), reply(HTML)], address)
+}
+
+fn peer(up: bool, failing_check: bool, in_flight: u64) -> Peer {
+    Peer { up, failing_check, in_flight: Some(in_flight) }
+}
+
+#[test]
+fn servers_are_known_by_their_addresses() {
+    for (haproxy, text) in [(runtime(), RUNTIME_UP), (page(), PAGE_UP)] {
+        let view = read(&haproxy, text).expect("readable");
+        assert_eq!(view.peers.len(), 3);
+        for server in [S1, S2, S3] {
+            assert_eq!(view.peers[server], peer(true, false, 0));
+            assert_eq!(is_down(&haproxy, text, server), Ok(false));
+        }
+    }
+}
+
+#[test]
+fn a_drained_server_and_one_in_maintenance_are_out_and_still_busy() {
+    let view = read(&runtime(), RUNTIME_OUT).expect("readable");
+    assert_eq!([view.peers[S1], view.peers[S2]], [peer(false, false, 2), peer(false, false, 2)]);
+    assert_eq!(view.peers[S3], peer(true, false, 2));
+    assert_eq!(
+        [S1, S2, S3].map(|server| is_down(&runtime(), RUNTIME_OUT, server)),
+        [Ok(true), Ok(true), Ok(false)]
+    );
+}
+
+#[test]
+fn where_clients_may_stick_only_maintenance_is_out() {
+    for (haproxy, text) in [(maint(), RUNTIME_OUT), (page(), PAGE_OUT)] {
+        let view = read(&haproxy, text).expect("readable");
+        assert!(!view.is_out(S1) && !view.routes_to(S1), "drained: neither out nor in");
+        assert!(view.is_out(S2));
+        assert_eq!([S1, S2].map(|server| is_down(&haproxy, text, server)), [Ok(false), Ok(true)]);
+    }
+    let sticky = with_cookie(RUNTIME_UP);
+    let error = is_down(&runtime(), &sticky, S1).expect_err("drain is not enough");
+    assert!(error.contains("by a cookie") && error.contains("`state: maint`"), "{error}");
+    assert_eq!(is_down(&maint(), &sticky, S1), Ok(false));
+    let drained = with_cookie(RUNTIME_OUT);
+    assert!(!read(&runtime(), &drained).expect("readable").is_out(S1));
+}
+
+/// The same with `cookie SRV insert` in the backend.
+fn with_cookie(text: &str) -> String {
+    let column = text.lines().find(|line| line.starts_with("# pxname")).expect("a header");
+    let place = column.split(',').position(|name| name == "cookie").expect("a column");
+    let change = |line: &str| {
+        let mut cells: Vec<_> = line.split(',').collect();
+        if line.starts_with("app,BACKEND") {
+            cells[place] = "SRV";
+        }
+        cells.join(",") + "\n"
+    };
+    text.split_terminator('\n').map(change).collect()
+}
+
+#[test]
+fn a_check_of_haproxys_own_holds_a_server_down_and_proves_nothing() {
+    for (haproxy, text) in [(runtime(), RUNTIME_DEAD), (page(), PAGE_DEAD)] {
+        let view = read(&haproxy, text).expect("readable");
+        assert!(!view.routes_to(S3) && !view.is_out(S3));
+        assert_eq!(is_down(&haproxy, text, S3), Ok(false));
+    }
+}
+
+/// Seen: a drained server that fails its check has the status `DOWN` in the list, as one that was never drained.
+#[test]
+fn the_page_is_asked_for_maintenance_because_it_does_not_tell_a_drained_server() {
+    let drained_and_dead = "3 s3 127.0.0.1 0 8 1 1";
+    let text = RUNTIME_DEAD.replace("3 s3 127.0.0.1 0 0 1 1", drained_and_dead);
+    assert_eq!(is_down(&runtime(), &text, S3), Ok(true));
+    let asks = page().set(&[reply(PAGE_UP)], S1, true).expect("writable");
+    let [Query::Http(request)] = &asks[..] else { panic!("{asks:?}") };
+    let body = request.body.as_deref().map(String::from_utf8_lossy);
+    assert_eq!(body.as_deref(), Some("s=s1&action=maint&b=app"));
+    assert_eq!(request.url, "http://10.0.0.1/stats");
+}
+
+#[test]
+fn a_slow_start_a_weight_of_zero_and_what_a_server_inherits_are_not_in() {
+    let with = |state: &str| {
+        RUNTIME_UP.replace("1 s1 127.0.0.1 2 0 1 1", &format!("1 s1 127.0.0.1 {state}"))
+    };
+    for (state, out) in [
+        ("1 0 1 1", false), // a slow start
+        ("3 0 1 1", false), // asked to go by its check
+        ("2 0 0 1", true),  // a weight of 0
+        ("2 16 1 1", true), // it follows a drained server
+        ("0 2 1 1", true),  // it follows one in maintenance
+        ("0 32 1 1", true), // its name cannot be resolved
+    ] {
+        let text = with(state);
+        let view = read(&runtime(), &text).expect("readable");
+        assert!(!view.routes_to(S1), "{state}");
+        assert_eq!(view.is_out(S1), out, "{state}");
+        assert_eq!(is_down(&runtime(), &text, S1), Ok(false), "{state}: nobody told it so");
+    }
+}
+
+/// Seen: 4 on a server that was `disabled` in the configuration and is ready since, 64 on one that DNS has named.
+#[test]
+fn where_a_server_comes_from_does_not_keep_it_out() {
+    for state in [4, 64, 68] {
+        let text = RUNTIME_UP.replace("1 s1 127.0.0.1 2 0", &format!("1 s1 127.0.0.1 2 {state}"));
+        assert!(read(&runtime(), &text).expect("readable").routes_to(S1), "{state}");
+    }
+}
+
+#[test]
+fn it_says_what_it_is() {
+    assert_eq!(runtime().info(&[reply(RUNTIME_UP)]).is, "HAProxy 2.6.12-1+deb12u4");
+    assert_eq!(runtime().info(&[reply("<html>")]).is, "HAProxy");
+}
+
+#[test]
+fn requests_that_wait_for_a_server_count() {
+    let text = RUNTIME_OUT.replace("app,s1,0,0,2,", "app,s1,3,3,2,");
+    assert_eq!(read(&runtime(), &text).expect("readable").peers[S1].in_flight, Some(5));
+}
+
+#[test]
+fn several_servers_at_one_address_are_one_peer_that_is_not_written_to() {
+    let text = RUNTIME_OUT.replace(" 19003 ", " 19001 ");
+    let view = read(&runtime(), &text).expect("readable");
+    assert_eq!(view.peers[S1], peer(true, false, 4), "routed as long as one is");
+    let error = is_down(&runtime(), &text, S1).expect_err("which one?");
+    assert!(error.contains("several servers at 127.0.0.1:19001: s1, s3"), "{error}");
+}
+
+#[test]
+fn a_node_that_the_backend_lacks_is_an_error_that_names_those_it_has() {
+    let error = is_down(&runtime(), RUNTIME_UP, "10.0.0.9:80").expect_err("unknown");
+    assert_eq!(error, format!("backend app has no server at 10.0.0.9:80; it has {S1}, {S2}, {S3}"));
+    // A name may hold what a terminal would obey.
+    let text = RUNTIME_UP.replace("1 s1 127.0.0.1 2", "1 s1 \u{1b}[2J127.0.0.1 2");
+    let error = is_down(&runtime(), &text, "10.0.0.9:80").expect_err("unknown");
+    assert!(!error.contains('\u{1b}'), "{error:?}");
+}
+
+#[test]
+fn names_and_ipv6_are_addresses_and_a_slot_without_any_is_none() {
+    let six = RUNTIME_UP.replace("1 s1 127.0.0.1 2", "1 s1 ::1 2");
+    assert!(read(&runtime(), &six).expect("readable").routes_to("[::1]:19001"));
+    let named = RUNTIME_UP.replace(" - 19001 -", " app-1.internal 19001 -");
+    let view = read(&runtime(), &named).expect("readable");
+    assert!(view.routes_to(S1) && view.routes_to("app-1.internal:19001"));
+    for nowhere in ["1 s1 - 0 32", "1 s1 0.0.0.0 0 32"] {
+        let text = RUNTIME_UP.replace("1 s1 127.0.0.1 2 0", nowhere);
+        assert_eq!(read(&runtime(), &text).expect("readable").peers.len(), 2, "{nowhere}");
+    }
+}
+
+#[test]
+fn a_server_whose_address_dns_may_change_is_not_written_to() {
+    let text = RUNTIME_UP.replace(" - 19001 - 0", " - 19001 _app._tcp.service.consul 0");
+    assert!(read(&runtime(), &text).expect("readable").routes_to(S1));
+    let error = is_down(&runtime(), &text, S1).expect_err("it may be another node");
+    assert!(
+        error.contains("_app._tcp.service.consul") && error.contains("consul-service"),
+        "{error}"
+    );
+}
+
+#[test]
+fn several_processes_prove_nothing() {
+    let error = read(&runtime(), &RUNTIME_UP.replace("Nbproc: 1", "Nbproc: 4")).expect_err("four");
+    assert!(error.contains("runs 4 processes (nbproc)"), "{error}");
+    let html = HTML.replace("nbproc = 1", "nbproc = 4");
+    let error = page().is_down(&[reply(PAGE_UP), reply(&html)], S1).expect_err("four");
+    assert!(error.contains("runs 4 processes (nbproc)"), "{error}");
+}
+
+/// The list with a cell of a server's row changed.
+fn with_cell(server: &str, column: &str, cell: &str) -> String {
+    change_cell(PAGE_UP, server, column, cell)
+}
+
+fn change_cell(text: &str, server: &str, column: &str, cell: &str) -> String {
+    let header = text.lines().next().expect("a header");
+    let place = header.split(',').position(|name| name.trim_start_matches("# ") == column);
+    let place = place.expect("a column");
+    let change = |line: &str| {
+        let mut cells: Vec<_> = line.split(',').collect();
+        if line.starts_with(&format!("app,{server},")) {
+            cells[place] = cell;
+        }
+        cells.join(",") + "\n"
+    };
+    text.lines().map(change).collect()
+}
+
+/// HAProxy 2.3.0 to 2.3.2 leave cells empty now and then.
+#[test]
+fn an_empty_cell_is_not_zero_and_spoils_its_own_server_alone() {
+    for column in ["scur", "qcur"] {
+        let view = read(&page(), &with_cell("s1", column, "")).expect("readable");
+        assert!(view.routes_to(S1), "{column}");
+        assert_eq!((view.peers[S1].in_flight, view.peers[S2].in_flight), (None, Some(0)));
+    }
+    for (column, cell, why) in [
+        ("weight", "", "server s1: column `weight` is empty"),
+        ("weight", "x", "server s1: `x` in column `weight` is no number"),
+        ("status", "", "server s1: `` is no status that is known"),
+        ("status", "GONE", "server s1: `GONE` is no status that is known"),
+    ] {
+        let text = with_cell("s1", column, cell);
+        let view = read(&page(), &text).expect("readable");
+        assert!(!view.routes_to(S1) && !view.is_out(S1), "{column}");
+        assert!(view.routes_to(S2), "{column}");
+        assert_eq!(view.unread[S1], why);
+        assert_eq!(is_down(&page(), &text, S1), Err(why.to_owned()));
+        assert_eq!(is_down(&page(), &text, S2), Ok(false));
+    }
+    // Of one in maintenance the weight says nothing.
+    let text = change_cell(&with_cell("s1", "weight", ""), "s1", "status", "MAINT");
+    assert_eq!(is_down(&page(), &text, S1), Ok(true));
+    for column in ["pid", "type"] {
+        let view = read(&page(), &with_cell("s1", column, "")).expect("readable");
+        assert!(view.routes_to(S1) && view.routes_to(S2), "{column}");
+    }
+}
+
+/// Which node it is cannot be told, so none that is not listed is out.
+#[test]
+fn a_server_that_gets_requests_and_shows_no_address_may_be_any_node() {
+    let settings = r#"{"backend":"app","stats_url":"http://10.0.0.1/stats"}"#;
+    let settings = serde_json::from_str(settings).expect("settings");
+    let page = HaproxyDriver::new(&settings, Nodes::new(&[S1.into(), S2.into()]));
+    let view = read(&page, &with_cell("s1", "addr", "")).expect("readable");
+    assert!(!view.is_out(S1) && !view.routes_to(S1), "{view:?}");
+    assert!(view.routes_to(S2));
+    let slot = change_cell(&with_cell("s1", "addr", ""), "s1", "status", "MAINT (resolution)");
+    let view = read(&page, &slot).expect("readable");
+    assert!(view.is_out(S1), "a slot without an address gets nothing: {view:?}");
+}
+
+#[test]
+fn odd_rows_of_other_backends_and_odd_servers_spoil_nothing() {
+    let text = format!("{PAGE_UP}other,s1,0\nother,s2,x,y\n");
+    assert!(read(&page(), &text).expect("readable").routes_to(S1));
+    assert!(read(&page(), &format!("{PAGE_UP}app,s4,0\n")).is_err(), "it may be any node");
+    let odd = RUNTIME_UP.replace("1 s1 127.0.0.1 2", "1 s1 127.0.0.1 x");
+    let view = read(&runtime(), &odd).expect("readable");
+    assert!(!view.is_out(S1) && !view.routes_to(S1) && view.routes_to(S2));
+    assert!(is_down(&runtime(), &odd, S1).is_err());
+    assert_eq!(is_down(&runtime(), &odd, S2), Ok(false));
+}
+
+#[test]
+fn an_unknown_backend_is_told() {
+    let info = RUNTIME_UP.split("\n\n").nth(1).expect("show info");
+    let text = format!("admin\n\n{info}\n\nCan't find backend.\n\nNo such proxy.\n\n");
+    assert_eq!(read(&runtime(), &text), Err("there is no backend `app`".into()));
+    let text = PAGE_UP.replace("\napp,", "\nother,");
+    assert_eq!(read(&page(), &text), Err("the stats page shows no backend `app`".into()));
+}
+
+#[test]
+fn rights_that_are_missing_are_told_before_anything_is_written() {
+    let operator = RUNTIME_UP.replacen("admin", "operator", 1);
+    read(&runtime(), &operator).expect("enough to look");
+    let error = is_down(&runtime(), &operator, S1).expect_err("not enough to write");
+    assert!(error.contains("has the level `operator`"), "{error}");
+    let no_legends = PAGE_UP.replace("127.0.0.1:1900", "");
+    let error = read(&page(), &no_legends).expect_err("no addresses");
+    assert!(error.contains("`stats show-legends`"), "{error}");
+}
+
+#[test]
+fn what_haproxy_says_to_a_change_is_read() {
+    let said = |text: &str| runtime().is_done(&[reply(text)]);
+    assert_eq!(said("\n"), Ok(()));
+    for text in [
+        "",
+        "No such server.\n\n",
+        "No such backend.\n\n",
+        "Permission denied\n\n",
+        "'set server <srv> state' expects 'ready', 'drain' and 'maint'.\n\n",
+    ] {
+        assert!(said(text).is_err(), "{text}");
+    }
+    let answered = |place: &str| {
+        let mut reply = Reply { status: 303, ..Reply::default() };
+        reply.headers.insert("location".into(), place.into());
+        page().is_done(&[reply])
+    };
+    assert_eq!(answered("/stats;st=DONE"), Ok(()));
+    for place in ["/stats;st=ERRP", "/stats;st=DENY", "/stats;st=UNKN", "/stats", "/login"] {
+        assert!(answered(place).is_err(), "{place}");
+    }
+    assert!(page().is_done(&[reply("")]).is_err(), "a 200 is no answer of that form");
+}
+
+#[test]
+fn what_is_told_is_one_line_that_begins_no_other_command() {
+    let lines = |down| {
+        let asks = runtime().set(&[reply(RUNTIME_UP)], S2, down).expect("writable");
+        let [Query::Exchange(_, bytes, _)] = &asks[..] else { panic!("{asks:?}") };
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    assert_eq!(lines(true), "set server app/s2 state drain\n");
+    assert_eq!(lines(false), "set server app/s2 state ready\n");
+    for backend in ["app;disable frontend web", "a b", "", "app\n", "a/b"] {
+        let settings = serde_json::json!({ "backend": backend, "tcp": "10.0.0.1:9999" });
+        let haproxy = haproxy(&settings.to_string());
+        assert!(haproxy.queries(Purpose::Look).is_empty(), "{backend}");
+        assert!(haproxy.read(&[]).is_err(), "{backend}");
+    }
+}
+
+#[test]
+fn cells_may_hold_commas_and_quotes() {
+    assert_eq!(servers::csv(r#"a,"b, ""c""",,d"#), ["a", r#"b, "c""#, "", "d"]);
+}

@@ -1,0 +1,165 @@
+//! Any gateway with a URL that lists its peers: JSON found by pointers, or text found by a pattern.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::gateway::driver::{Driver, Facts, Purpose};
+use crate::gateway::query::{Query, get, ok};
+use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, templates};
+use crate::gateway::view::{Nodes, View};
+use crate::gateway::table::{Place, Table, reading_issues};
+use crate::period::Period;
+use crate::template::Template;
+use crate::world::Reply;
+
+/// Any gateway with a URL that lists its peers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpTable {
+    /// What it is called in messages. Default: the host of its URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where the list is.
+    pub url: Template,
+    /// JSON: pointer to the list of peers, an array or an object. Default: the whole document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "json-pointer"))]
+    pub list: Option<String>,
+    /// JSON: pointer from a peer to its `host:port`. Default: the peer itself, or its key in an object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "json-pointer"))]
+    pub address: Option<String>,
+    /// JSON: pointer from a peer to whether it is routed (`true`, `1`, `"up"`, `"UP"` …). Default: a peer that is
+    /// listed is routed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "json-pointer"))]
+    pub routed: Option<String>,
+    /// JSON: pointer from a peer to whether it is down (`true`, `1`), where that is what the gateway tells. A peer that
+    /// tells nothing of it is routed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "json-pointer"))]
+    pub down: Option<String>,
+    /// JSON: pointer from a peer to its number of requests in flight. With `routed` or `down` only: otherwise a peer that
+    /// is out is not listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "json-pointer"))]
+    pub in_flight: Option<String>,
+    /// Text instead of JSON: a regular expression matched once per peer, with a group `address`, and a group
+    /// `routed` or `down` that takes part in the match only when the peer is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "regex"))]
+    pub pattern: Option<String>,
+    /// How many workers it runs, each of which follows the registry on its own. Default: up to 16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub workers: Option<u32>,
+    /// The reply header that names the worker that answered (nginx: `add_header X-Worker $pid`). Used where it is
+    /// found. Default: `X-Worker`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_header: Option<String>,
+    /// How long it may take to follow a write: its polling interval. Default: 1s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_interval: Option<Period>,
+}
+
+impl Settings for HttpTable {
+    templates!(url);
+
+    fn facts(&self) -> SettingsFacts<'_> {
+        SettingsFacts {
+            name: self.name.as_deref(),
+            place: ("url", self.url.as_str()),
+            counts_under: if self.in_flight.is_some() { &RegistryKind::ALL } else { &[] },
+            incompatible_with: vec![(RegistryKind::Gateway,"it shows its peers, and nothing can be written to it".into())],
+            ..SettingsFacts::default()
+        }
+    }
+
+    fn issues(&self, known: &dyn Fn(&str) -> bool) -> Vec<Issue> {
+        let pointers = [
+            ("list", self.list.is_some()),
+            ("address", self.address.is_some()),
+            ("routed", self.routed.is_some()),
+            ("down", self.down.is_some()),
+            ("in_flight", self.in_flight.is_some()),
+        ];
+        let mut wrong = reading_issues(self.pattern.as_deref(), &pointers, known);
+        let tells_who_is_out =
+            self.routed.is_some() || self.down.is_some() || self.pattern.is_some();
+        if self.in_flight.is_some() && !tells_who_is_out && known("in_flight") {
+            wrong.push(Issue {
+                key: "in_flight",
+                message: "`in_flight` without `routed` or `down`: a node that is out is not listed".into(),
+                helps: vec![
+                    "where whoever is listed is routed nothing tells the requests of one that is out; use `drain.in_flight` \
+                     with `http` or `sockets`"
+                        .into(),
+                ],
+            });
+        }
+        if self.routed.is_some() && self.down.is_some() {
+            wrong.push(Issue {
+                key: "down",
+                message: "both `routed` and `down` are given".into(),
+                helps: vec!["keep the one that the gateway tells of each peer".into()],
+            });
+        }
+        wrong
+    }
+}
+
+/// How long a write may take when the playbook does not say.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Between the poll and what the gateway does with it.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// A gateway of this kind.
+pub(super) struct HttpTableDriver {
+    facts: Facts,
+    url: String,
+    table: Table,
+}
+
+impl HttpTableDriver {
+    pub(super) fn new(settings: &HttpTable, nodes: Nodes) -> Self {
+        let place = Place {
+            list: settings.list.as_deref(),
+            address: settings.address.as_deref(),
+            routed: settings.routed.as_deref(),
+            down: settings.down.as_deref(),
+            in_flight: settings.in_flight.as_deref(),
+        };
+        let interval = settings.sync_interval.map_or(INTERVAL, |period| period.0);
+        let header = settings.worker_header.as_deref();
+        Self {
+            facts: Facts::polling("a list of peers", interval, SLACK, settings.workers, header),
+            url: settings.url.as_str().to_owned(),
+            table: Table::new(settings.pattern.as_deref(), place, nodes),
+        }
+    }
+}
+
+impl Driver for HttpTableDriver {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn queries(&self, purpose: Purpose<'_>) -> Vec<Query> {
+        match purpose {
+            Purpose::Look | Purpose::Probe => vec![Query::Http(get(&self.url))],
+            Purpose::Rotation | Purpose::Count(_) => Vec::new(),
+        }
+    }
+
+    fn read(&self, replies: &[Reply]) -> Result<View, String> {
+        let [reply, ..] = replies else { return Err("no reply".into()) };
+        self.table.read(ok(reply)?)
+    }
+
+}

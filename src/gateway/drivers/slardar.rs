@@ -1,0 +1,297 @@
+//! Slardar, a gateway in Lua upon lua-resty-checkups (1.1.2).
+//!
+//! There is no `down`: a node is out when it is not in the list. `POST /upstream/<host>` replaces the list, `/upstreams`
+//! shows what was posted last, and each worker follows within `shd_config_timer_interval`; `/status` shows the list of
+//! the worker that answers. What is posted is in memory only: at its start, and at a reload, Slardar reads the list from
+//! Consul. So a node is taken out of both lists, the one in Consul first.
+
+mod list;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::address;
+use crate::consul::{Entry, entries, key};
+use crate::gateway::driver::{Driver, Facts, Purpose};
+use crate::gateway::query::{Query, get, ok, post};
+use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
+use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
+use crate::gateway::view::{Entries, Nodes, Peer, View};
+use crate::json;
+use crate::period::Period;
+use crate::template::Template;
+use crate::text::{self, quoted};
+use crate::url::part;
+use crate::world::Reply;
+
+use list::{Kept, Posted, Servers, intended};
+
+pub use list::SlardarServer;
+
+/// Slardar (lua-resty-checkups), through its own API and the keys in Consul that it reads when it is started or reloaded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Slardar {
+    /// What it is called in messages. Default: the host of its URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The gateway's name for the pool: the host that requests name.
+    pub upstream: Template,
+    /// Where its API begins: `/status`, `/upstreams` and `/upstream/…` are put behind it.
+    pub url: Template,
+    /// Where its keys in Consul are: its `config_key_prefix`. Default: `config/slardar/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<Template>,
+    /// What each node has in the list besides its host and port.
+    #[serde(default, skip_serializing_if = "SlardarServer::is_empty")]
+    pub server: SlardarServer,
+    /// By a node's address: what it has in place of `server`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub servers: BTreeMap<String, SlardarServer>,
+    /// How many workers it runs, each of which follows the API on its own. Default: up to 16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub workers: Option<u32>,
+    /// The reply header that names the worker that answered (nginx: `add_header X-Worker $pid`). Used where it is
+    /// found. Default: `X-Worker`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_header: Option<String>,
+    /// How long a worker may take to follow: `shd_config_timer_interval`. Default: 1s, as Slardar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_interval: Option<Period>,
+}
+
+impl Settings for Slardar {
+    templates!(upstream, url, prefix);
+
+    fn facts(&self) -> SettingsFacts<'_> {
+        SettingsFacts {
+            name: self.name.as_deref(),
+            place: ("url", self.url.as_str()),
+            addresses: self.servers.keys().map(|address| ("servers", address.as_str())).collect(),
+            incompatible_with: follows_only(RegistryKind::Gateway, "it does what its own API is told"),
+            ..SettingsFacts::default()
+        }
+    }
+
+    fn issues(&self, known: &dyn Fn(&str) -> bool) -> Vec<Issue> {
+        let upstream = self.upstream.fixed().filter(|_| known("upstream"));
+        let upstream = upstream.filter(|name| name.contains(is_special)).map(|name| Issue {
+            key: "upstream",
+            message: format!("`{}` cannot be said in Slardar's API", quoted(name)),
+            helps: vec!["a host has letters, digits, `-`, `_` and `.`".into()],
+        });
+        let prefix = self.prefix.as_ref().and_then(Template::fixed).filter(|_| known("prefix"));
+        let prefix = prefix.filter(|prefix| !prefix.ends_with('/')).map(|prefix| Issue {
+            key: "prefix",
+            message: format!("the prefix `{}` does not end in `/`", quoted(prefix)),
+            helps: vec![format!("write `{}/`", quoted(prefix))],
+        });
+        upstream.into_iter().chain(prefix).collect()
+    }
+}
+
+fn is_special(character: char) -> bool {
+    !(character.is_ascii_alphanumeric() || "-_.".contains(character))
+}
+
+/// Slardar's own default for `shd_config_timer_interval`.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// A worker that finds the list locked looks again after another interval.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// Slardar's own default for `config_key_prefix`.
+const PREFIX: &str = "config/slardar/";
+
+/// A gateway of this kind.
+pub(super) struct SlardarDriver {
+    facts: Facts,
+    nodes: Nodes,
+    upstream: String,
+    url: String,
+    key: String,
+    server: SlardarServer,
+    servers: BTreeMap<String, SlardarServer>,
+}
+
+impl SlardarDriver {
+    pub(super) fn new(settings: &Slardar, nodes: Nodes) -> Self {
+        let upstream = settings.upstream.as_str().to_owned();
+        let prefix = settings.prefix.as_ref().map_or(PREFIX, |prefix| prefix.as_str());
+        let interval = settings.sync_interval.map_or(INTERVAL, |period| period.0);
+        let header = settings.worker_header.as_deref();
+        Self {
+            facts: Facts::polling("Slardar", interval, SLACK, settings.workers, header),
+            nodes,
+            key: format!("{prefix}upstreams/{upstream}"),
+            url: settings.url.as_str().trim_end_matches('/').to_owned(),
+            upstream,
+            server: settings.server,
+            servers: settings.servers.clone(),
+        }
+    }
+
+    /// A node as it stands in the lists when it is up.
+    fn intended(&self, address: &str) -> Result<String, String> {
+        let mut own = self.servers.iter();
+        let own = own.find(|(server, _)| address::same(server, address)).map(|(_, own)| own);
+        intended(address, own.unwrap_or(&self.server))
+    }
+
+    /// What the API was told last.
+    fn posted<'a>(&self, text: &'a str) -> Result<Posted<'a>, String> {
+        Posted::parse(text, &self.upstream).map_err(|problem| format!("/upstreams: {problem}"))
+    }
+
+    /// What Consul keeps.
+    fn entry(&self, reply: &Reply) -> Result<Entry, String> {
+        let key = &self.key;
+        if reply.status == 404 {
+            return Err(format!(
+                "Consul has no key {key}, which Slardar reads at a reload: put the list there as \
+                 {{\"enable\":true,\"servers\":[…]}}, or set `prefix`"
+            ));
+        }
+        let entries = entries(&ok(reply)?.body).map_err(|problem| format!("{key}: {problem}"))?;
+        entries.into_iter().next().ok_or_else(|| format!("Consul has no key {key}"))
+    }
+
+    /// Whether the node stands in what the API was told, and in what Consul keeps.
+    fn listed(&self, replies: &[Reply], address: &str) -> Result<(bool, bool), String> {
+        let [posted, kept] = replies else { return Err("no reply".into()) };
+        let posted = ok(posted)?.text();
+        let posted = self.posted(&posted)?;
+        let entry = self.entry(kept)?;
+        let kept =
+            Kept::parse(&entry.value).map_err(|problem| format!("{}: {problem}", self.key))?;
+        let intended = self.intended(address)?;
+        let is_in = |place: &str, servers: &Servers<'_>| {
+            let is_in = servers.has(address, &intended);
+            is_in.map_err(|problem| format!("{place}: {problem}"))
+        };
+        Ok((is_in("/upstreams", &posted.servers)?, is_in(&self.key, &kept.servers)?))
+    }
+}
+
+/// The entries of a list in `/status`.
+fn listed(list: &RawValue) -> Result<Vec<&RawValue>, String> {
+    if !json::is_list(list) {
+        return Err(unreadable(list.get()));
+    }
+    json::list(list).map_err(|error| format!("/status: {error}"))
+}
+
+fn unreadable(shown: &str) -> String {
+    format!("/status: cannot read {}", text::line(shown, 100))
+}
+
+impl Driver for SlardarDriver {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn queries(&self, purpose: Purpose<'_>) -> Vec<Query> {
+        match purpose {
+            Purpose::Look | Purpose::Probe => {
+                vec![Query::Http(get(&format!("{}/status", self.url)))]
+            }
+            Purpose::Rotation => {
+                let (path, query) = key(&self.key);
+                let posted = get(&format!("{}/upstreams", self.url));
+                vec![Query::Http(posted), Query::Consul(path, query)]
+            }
+            Purpose::Count(_) => Vec::new(),
+        }
+    }
+
+    fn read(&self, replies: &[Reply]) -> Result<View, String> {
+        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let document = json::document(&ok(reply)?.body)
+            .map_err(|error| format!("/status: not JSON: {error}"))?;
+        let upstream = &self.upstream;
+        let told = |error: String| format!("/status: {error}");
+        let [levels] =
+            json::fields(document, [format!("cls:{upstream}").as_str()]).map_err(told)?;
+        let levels = levels.ok_or_else(|| format!("it has no upstream `{upstream}`"))?;
+        let mut entries = Entries::new(&self.nodes);
+        for level in listed(levels)? {
+            for server in listed(level)? {
+                let server = json::value(server, json::SMALL).map_err(told)?;
+                let unreadable = || unreadable(&server.to_string());
+                let (name, status) = (server["server"].as_str(), server["status"].as_str());
+                let address = name.and_then(|name| name.strip_prefix(&format!("{upstream}:")));
+                let peer = status.map(|status| {
+                    let failing_check = status == "err";
+                    Peer { up: true, failing_check, in_flight: None }
+                });
+                entries.add(
+                    address.map(str::to_owned).ok_or_else(unreadable),
+                    peer.ok_or_else(unreadable),
+                );
+            }
+        }
+        entries.view()
+    }
+
+
+    fn rotation_control(&self) -> Option<&dyn RotationControl> {
+        Some(self)
+    }
+}
+
+impl RotationControl for SlardarDriver {
+    fn told(&self, replies: &[Reply], address: &str) -> Result<Told, String> {
+        let (is_posted, is_kept) = self.listed(replies, address)?;
+        let [posted, kept] = replies else { return Err("no reply".into()) };
+        let posted = posted.text();
+        let listed = self.posted(&posted)?.servers.places().into_iter();
+        Ok(Told {
+            is_inconsistent: is_posted != is_kept,
+            strangers: listed.filter(|server| self.nodes.find(server).is_none()).collect(),
+            keys: vec![self.entry(kept)?],
+            ..if is_posted { Mark::Up } else { Mark::Absent }.into()
+        })
+    }
+
+    fn set(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
+        let (is_posted, is_kept) = self.listed(replies, address)?;
+        let [posted, kept] = replies else { return Err("no reply".into()) };
+        let intended = self.intended(address)?;
+        let mut asks = Vec::new();
+        if is_kept == down {
+            let entry = self.entry(kept)?;
+            let value = Kept::parse(&entry.value)?.with(address, &intended, down);
+            let value = value.map_err(|problem| format!("{}: {problem}", self.key))?;
+            asks.push(Query::CompareAndSet(entry, value.into_bytes()));
+        }
+        if is_posted == down {
+            let text = ok(posted)?.text();
+            let servers = self.posted(&text)?.servers.with(address, &intended, down)?;
+            let url = format!("{}/upstream/{}", self.url, part(&self.upstream));
+            asks.push(Query::Http(post(&url, &format!("{{\"servers\":{servers}}}"))));
+        }
+        Ok(asks)
+    }
+
+    fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {
+        for reply in replies {
+            // A key that was written has nothing to say.
+            let said = json::document(&reply.body).ok();
+            let said = said.and_then(|said| json::at(said, "/status").ok().flatten());
+            let told: Option<u16> = said.and_then(|status| json::typed(status).ok());
+            if reply.status != 200 || (!reply.body.is_empty() && told != Some(200)) {
+                // A refusal may come with 200, and tell its own status.
+                let status = told.filter(|_| reply.status == 200).unwrap_or(reply.status);
+                return Err(not_done(&Reply { status, ..reply.clone() }));
+            }
+        }
+        Ok(())
+    }
+}

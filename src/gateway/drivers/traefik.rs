@@ -1,0 +1,248 @@
+//! Traefik with its servers in a file (the `file` provider): what the file says is written, what Traefik's API shows
+//! proves it.
+//!
+//! A server whose weight is below one gets no new requests. So a node is taken out by the sign of its weight, and the
+//! file itself says what it comes back with.
+
+mod file;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
+use crate::gateway::query::{Query, get, ok};
+use crate::gateway::rotation::{RotationControl};
+use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
+use crate::gateway::view::{Entries, Nodes, Peer, View};
+use crate::gateway::json_file::{FileControl, JsonFile};
+use crate::json;
+use crate::template::Template;
+use crate::text::{line, quoted};
+use crate::url::part;
+use crate::world::{Host, Reply};
+
+/// How the names of the files end that Traefik reads as YAML, of which JSON is a part.
+const ENDINGS: [&str; 2] = [".yml", ".yaml"];
+
+/// What divides a name from its provider, and what would make another path of the API's URL.
+const NO_NAME: [char; 5] = ['@', '/', '?', '#', '%'];
+
+/// Traefik with its servers in a file that it watches (the `file` provider), written as JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Traefik {
+    /// What it is called in messages. Default: the host of its URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where its API is, without `/api`: `http://10.0.0.11:8080`.
+    pub api_url: Template,
+    /// The service whose servers are the nodes, as the file names it.
+    pub service: Template,
+    /// Where the file is: `[user@]host[:port]`, an alias of the user's ssh configuration, or `local`.
+    pub ssh: Template,
+    /// The file, an absolute path that ends in `.yml` or `.yaml`. What stands in it must be JSON.
+    pub file: Template,
+    /// Read and write the file as root, through `sudo -n`. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sudo: bool,
+}
+
+impl Settings for Traefik {
+    templates!(api_url, service, ssh, file);
+
+    fn facts(&self) -> SettingsFacts<'_> {
+        SettingsFacts {
+            name: self.name.as_deref(),
+            place: ("api_url", self.api_url.as_str()),
+            ssh: self.ssh.fixed().map(|ssh| ("ssh", ssh)),
+            incompatible_with: follows_only(RegistryKind::Gateway, "it follows a file of its own"),
+            ..SettingsFacts::default()
+        }
+    }
+
+    fn issues(&self, known: &dyn Fn(&str) -> bool) -> Vec<Issue> {
+        let mut wrong = Vec::new();
+        let service = self.service.fixed().filter(|_| known("service"));
+        if let Some(service) = service.filter(|name| name.is_empty() || name.contains(NO_NAME)) {
+            wrong.push(Issue {
+                key: "service",
+                message: format!("`{}` is no name of a service in the file", quoted(service)),
+                helps: vec!["write it as it stands below `http.services`, without `@file`".into()],
+            });
+        }
+        let Some(path) = self.file.fixed().filter(|_| known("file")) else { return wrong };
+        if !path.starts_with('/') {
+            wrong.push(Issue {
+                key: "file",
+                message: "`file` is not an absolute path".into(),
+                helps: vec!["write it from `/` on".into()],
+            });
+        }
+        if !ENDINGS.iter().any(|ending| path.ends_with(ending)) {
+            wrong.push(Issue {
+                key: "file",
+                message: "Traefik reads no JSON from a file of this name".into(),
+                helps: vec!["let its name end in `.yml`; every JSON is YAML as well".into()],
+            });
+        }
+        wrong
+    }
+}
+
+/// From what the API shows to what every entry point does.
+const APPLY_DELAY: Duration = Duration::from_millis(100);
+
+/// The strategy that knows no weights.
+const WEIGHTLESS: &str = "p2c";
+
+/// A gateway of this kind.
+pub(super) struct TraefikDriver {
+    facts: Facts,
+    nodes: Nodes,
+    api_url: String,
+    control: FileControl,
+}
+
+/// A service as the API shows it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Service<'a> {
+    #[serde(borrow)]
+    load_balancer: Option<LoadBalancer<'a>>,
+    /// Why it is not what the file says.
+    error: Option<&'a RawValue>,
+    /// `UP` or `DOWN` by its URL, as checks of Traefik's own say.
+    server_status: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct LoadBalancer<'a> {
+    #[serde(borrow)]
+    servers: Option<&'a RawValue>,
+    #[serde(default)]
+    strategy: String,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    #[serde(rename = "Version")]
+    version: String,
+}
+
+impl TraefikDriver {
+    pub(super) fn new(settings: &Traefik, nodes: Nodes) -> Self {
+        // One process.
+        let facts = Facts::immediate("Traefik");
+        Self {
+            facts: Facts { apply_delay: APPLY_DELAY, ..facts },
+            nodes,
+            api_url: settings.api_url.as_str().trim_end_matches('/').to_owned(),
+            control: FileControl {
+                file: JsonFile {
+                    host: Host::of(Some(settings.ssh.as_str())),
+                    path: settings.file.as_str().to_owned(),
+                    sudo: settings.sudo,
+                },
+                pool: settings.service.as_str().to_owned(),
+                hint: "; Traefik takes JSON in a `.yml`: `yq -o=json` makes it of what is there",
+                find: file::servers,
+                is_down: file::is_down,
+                mark: file::mark,
+            },
+        }
+    }
+}
+
+/// Why a version could not do what is written.
+fn too_old(version: &str) -> Option<String> {
+    let major: u32 = version.trim_start_matches('v').split('.').next()?.parse().ok()?;
+    let why = "before 3.0 it knows no weight of a server, and takes no file that has one";
+    (major < 3).then(|| why.into())
+}
+
+impl Driver for TraefikDriver {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn queries(&self, purpose: Purpose<'_>) -> Vec<Query> {
+        let ask = |path: &str| Query::Http(get(&format!("{}/api/{path}", self.api_url)));
+        let service = || ask(&format!("http/services/{}@file", part(&self.control.pool)));
+        match purpose {
+            Purpose::Look => vec![service()],
+            Purpose::Probe => vec![service(), ask("version")],
+            Purpose::Rotation => vec![self.control.file.ask()],
+            Purpose::Count(_) => Vec::new(),
+        }
+    }
+
+    fn read(&self, replies: &[Reply]) -> Result<View, String> {
+        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let name = &self.control.pool;
+        let unreadable = |error: String| format!("its service cannot be read: {error}");
+        let document = json::document(&ok(reply)?.body).map_err(unreadable)?;
+        let service: Service<'_> = json::typed(document).map_err(unreadable)?;
+        let errors = service.error.map(json::list).transpose().map_err(unreadable)?;
+        if let Some(error) = errors.unwrap_or_default().first() {
+            let said = json::string(Some(error)).unwrap_or_else(|| error.get().into());
+            return Err(format!("`{name}` is in error: {}", line(&said, 200)));
+        }
+        let balancer = service
+            .load_balancer
+            .ok_or_else(|| format!("`{name}` has no servers of its own (`loadBalancer`)"))?;
+        if balancer.strategy == WEIGHTLESS {
+            return Err(format!(
+                "`{name}` has the strategy `{WEIGHTLESS}`, which knows no weights: nobody could be taken out"
+            ));
+        }
+        let mut held = BTreeSet::new();
+        if let Some(status) = service.server_status.filter(|status| !json::is_null(status)) {
+            json::each(status, |url, status| {
+                if json::string(Some(status)).as_deref() != Some("UP") {
+                    held.extend(url.map(str::to_owned));
+                }
+                Ok(())
+            })
+            .map_err(unreadable)?;
+        }
+        let mut entries = Entries::new(&self.nodes);
+        if let Some(servers) = balancer.servers.filter(|servers| !json::is_null(servers)) {
+            json::each(servers, |_, server| {
+                let server = json::value(server, json::SMALL)?;
+                let url = server["url"].as_str().unwrap_or_default();
+                let peer = file::is_down(&server).map(|down| {
+                    let failing_check = !down && held.contains(url);
+                    Peer { up: !down, failing_check, in_flight: None }
+                });
+                entries.add(file::address(url), peer);
+                Ok(())
+            })
+            .map_err(unreadable)?;
+        }
+        entries.view()
+    }
+
+    fn info(&self, replies: &[Reply]) -> GatewayInfo {
+        let version =
+            replies.get(1).and_then(|reply| json::typed(json::document(&reply.body).ok()?).ok());
+        let mut blockers: Vec<_> = self.read(replies).err().into_iter().collect();
+        let is = match version {
+            Some(Version { version }) => {
+                blockers.extend(too_old(&version));
+                format!("Traefik {}", line(&version, 20))
+            }
+            None => self.facts.kind.clone(),
+        };
+        GatewayInfo { is, blockers, ..GatewayInfo::default() }
+    }
+
+    fn rotation_control(&self) -> Option<&dyn RotationControl> {
+        Some(&self.control)
+    }
+}
