@@ -1,23 +1,6 @@
 //! What may be named where: the architecture as a list of greps.
 
-use std::path::{Path, PathBuf};
-
-use crate::support::root;
-
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            files.extend(sources(&path));
-        } else if path.file_name().is_some_and(|name| name == "tests.rs") {
-            // Tests may do what the code must not.
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    files
-}
+use crate::support::{root, sources};
 
 /// Asserts that `word` stands only in files whose path begins with one of `places`.
 #[track_caller]

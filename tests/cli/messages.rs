@@ -3,14 +3,12 @@
 //! The page has the help of each command, and each text of two words and more in the code, by file. So a message that no
 //! other test reaches is on it, too. `UPDATE=1` writes the page anew.
 
-use std::path::{Path, PathBuf};
-
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::Visit;
 use syn::{Attribute, Expr, Item, Lit};
 
 use crate::generated::is_true;
-use crate::support::{Case, root};
+use crate::support::{Case, is_for_tests, root, sources};
 
 /// Macros whose text only a defect of rollgate shows.
 const DEFECTS: [&str; 8] =
@@ -47,9 +45,8 @@ impl Texts {
     }
 
     fn tokens(&mut self, tokens: TokenStream) {
-        let mut tokens = tokens.into_iter().peekable();
         let mut before = String::new();
-        while let Some(token) = tokens.next() {
+        for token in tokens {
             match token {
                 TokenTree::Group(group) if before != "expect" && before != "expect_err" => {
                     self.tokens(group.stream());
@@ -72,17 +69,13 @@ impl Texts {
 
 impl<'ast> Visit<'ast> for Texts {
     fn visit_item(&mut self, item: &'ast Item) {
-        let is_test = |attribute: &Attribute| {
-            attribute.path().is_ident("cfg")
-                && attribute.parse_args::<syn::Ident>().is_ok_and(|condition| condition == "test")
-        };
         let attributes = match item {
             Item::Mod(item) => &item.attrs,
             Item::Fn(item) => &item.attrs,
             Item::Impl(item) => &item.attrs,
             _ => return syn::visit::visit_item(self, item),
         };
-        if !attributes.iter().any(is_test) {
+        if !attributes.iter().any(is_for_tests) {
             syn::visit::visit_item(self, item);
         }
     }
@@ -131,21 +124,6 @@ fn is_sentence(text: &str) -> bool {
     outside.split_whitespace().filter(is_word).count() > 1
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
-        let path = entry.path();
-        let name = entry.file_name().into_string().expect("UTF-8");
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
-
 #[test]
 fn every_text_is_on_one_page() {
     let mut page =
@@ -159,7 +137,7 @@ fn every_text_is_on_one_page() {
         page += &format!("\n== rollgate {}\n\n{}\n", arguments.join(" "), help.trim_end());
     }
     let source = root().join("src");
-    for file in files(&source) {
+    for file in sources(&source) {
         let text = std::fs::read_to_string(&file).expect("a source");
         let mut texts = Texts::default();
         texts.visit_file(&syn::parse_file(&text).expect("Rust"));
@@ -175,7 +153,7 @@ fn every_text_is_on_one_page() {
 
 #[test]
 fn texts_of_every_form_are_found_and_those_of_defects_are_not() {
-    let code = r##"
+    let code = r#"
         /// Not this one.
         #[error("the first {0} text")]
         struct Error(String);
@@ -188,7 +166,7 @@ fn texts_of_every_form_are_found_and_those_of_defects_are_not() {
         const KEY: &str = "key_of_json";
         #[cfg(test)]
         mod tests { const X: &str = "only for tests"; }
-    "##;
+    "#;
     let mut texts = Texts::default();
     texts.visit_file(&syn::parse_file(code).expect("Rust"));
     assert_eq!(texts.0, ["the first {0} text", "the second {} text", "the third text"]);

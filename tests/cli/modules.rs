@@ -3,12 +3,12 @@
 //! Every path in the code is read, in `use` and elsewhere; what a module re-exports counts as used from where it is defined.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use syn::visit::Visit;
-use syn::{Attribute, Item, UseTree, Visibility};
+use syn::{Item, UseTree, Visibility};
 
-use crate::support::root;
+use crate::support::{is_for_tests, root, sources};
 
 /// The modules of `src/` from the bottom up: each may use those of rows above it in this list, and no other.
 const LAYERS: &[&[&str]] = &[
@@ -43,13 +43,14 @@ struct Modules {
 impl Modules {
     /// Reads a crate's files.
     fn of(source: &Path) -> Self {
-        let files: BTreeMap<_, _> =
-            files(source).into_iter().map(|file| (module(source, &file), file)).collect();
+        let files = sources(source).into_iter().map(|file| (module(source, &file), file));
+        let files: BTreeMap<_, _> = files.filter(|(_, file)| !file.ends_with("main.rs")).collect();
         let known: BTreeSet<_> = files.keys().cloned().collect();
         let (mut used, mut exported) = (BTreeMap::new(), BTreeMap::new());
         for (module, file) in files {
             let text = std::fs::read_to_string(&file).expect("a source");
-            let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{file:?}: {error}"));
+            let parsed = syn::parse_file(&text)
+                .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
             let mut paths =
                 Paths { module: &module, known: &known, used: Vec::new(), exported: &mut exported };
             paths.visit_file(&parsed);
@@ -163,26 +164,6 @@ impl<'ast> Visit<'ast> for Paths<'_> {
         }
         syn::visit::visit_path(self, path);
     }
-}
-
-fn is_for_tests(attribute: &Attribute) -> bool {
-    attribute.path().is_ident("cfg")
-        && attribute.parse_args::<syn::Ident>().is_ok_and(|condition| condition == "test")
-}
-
-/// Every file below a folder, but for those that are tests.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
-        let path = entry.path();
-        let name = entry.file_name().into_string().expect("UTF-8");
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") && name != "main.rs" {
-            found.push(path);
-        }
-    }
-    found
 }
 
 fn module(source: &Path, file: &Path) -> Module {

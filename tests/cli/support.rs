@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
@@ -124,4 +124,30 @@ fn reply(mut stream: TcpStream, answer: impl Fn(&str, &str) -> (u16, Body)) {
     let head =
         format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+}
+
+/// Every source below a folder, in order, but for files of tests.
+pub(crate) fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+            continue;
+        }
+        let is_source = path.extension().is_some_and(|extension| extension == "rs");
+        let is_test =
+            path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("tests"));
+        if is_source && !is_test {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Whether an item is compiled for tests only.
+pub(crate) fn is_for_tests(attribute: &syn::Attribute) -> bool {
+    attribute.path().is_ident("cfg")
+        && attribute.parse_args::<syn::Ident>().is_ok_and(|condition| condition == "test")
 }
