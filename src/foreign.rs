@@ -126,12 +126,6 @@ impl Foreign {
         self.0.trim_end_matches('/') == path
             || (!self.0.starts_with('/') && self.0.ends_with(&format!("/{name}")))
     }
-
-    /// Returns whether the last part of it, as a path, is this name.
-    #[must_use]
-    pub fn ends_in(&self, name: &str) -> bool {
-        self.0.trim_end_matches('/').rsplit('/').next() == Some(name)
-    }
 }
 
 /// What a journal has of a release: to be followed or restored only after it was checked against a playbook.
@@ -205,6 +199,5 @@ mod tests {
         let link = Foreign::new("/srv/r/app-1/");
         assert!(link.leads_to("/srv/r/app-1") && !link.leads_to("/other/app-1"));
         assert!(Foreign::new("r/app-1").leads_to("/srv/r/app-1"));
-        assert!(link.ends_in("app-1") && !link.ends_in("app"));
     }
 }

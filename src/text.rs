@@ -91,6 +91,11 @@ pub fn page(text: &str) -> String {
 /// Of a longer text only the start is looked at when it becomes one line.
 const LOOKED_AT: usize = 64 * 1024;
 
+/// Returns the last line that is not blank: programs say there what went wrong.
+#[must_use]
+pub fn last_line(text: &str) -> Option<&str> {
+    text.lines().rev().find(|line| !line.trim().is_empty())
+}
 /// Makes foreign text one short harmless line of at most `limit` characters.
 ///
 /// Secrets go first: what is left of one after a cut, or with its white space joined, is no longer found.

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::run::Shared;
 use crate::consul::Index;
 use crate::gateway::Observation;
-use crate::health::{self, BODY_SHOWN, Gate, Try, Unreached};
+use crate::health::{self, BODY_SHOWN, CheckResult, Gate, Unreached};
 use crate::node::Mark;
 use crate::release::Failure;
 use crate::release::{Phase, Release};
@@ -317,7 +317,13 @@ impl Pool {
     }
 
     /// Takes in what a check of `node`, in that part, found.
-    fn note(&self, node: &NodeSpec, part: Part, found: Try, processes: Option<Processes>) -> Shown {
+    fn note(
+        &self,
+        node: &NodeSpec,
+        part: Part,
+        found: CheckResult,
+        processes: Option<Processes>,
+    ) -> Shown {
         let mut members = self.members();
         let member = members.get_mut(&node.name).filter(|member| member.part == part);
         let Some(member) = member.filter(|member| !member.has_fallen) else { return Shown::Enough };

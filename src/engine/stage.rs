@@ -115,12 +115,10 @@ fn refusal(what: &str, output: &Output) -> String {
     let said = output.stderr_text();
     // What filled the disk says so first and "exiting with failure status" last.
     let full = said.lines().find(|line| line.contains("No space left"));
-    let last =
-        full.or_else(|| said.lines().rev().find(|line| !line.trim().is_empty())).unwrap_or("");
+    let last = full.or_else(|| text::last_line(&said)).unwrap_or_default();
     let said = text::line(last, 200);
     match output.status {
         Some(CHECKSUM_MISMATCH) => format!("the {what} arrived damaged: {said}"),
-        Some(status) => format!("{what}: exit {status}: {said}"),
-        None => format!("{what}: ended by a signal: {said}"),
+        _ => format!("{what}: {}: {said}", output.ending()),
     }
 }

@@ -328,15 +328,10 @@ fn unit_of(command: &str) -> Option<&str> {
 }
 
 fn command_failure(output: &Output) -> Failure {
-    let status = match output.status {
-        Some(status) => format!("exit {status}"),
-        None => "ended by a signal".to_owned(),
-    };
     let said = format!("{}\n{}", output.stdout_text(), output.stderr_text());
-    let last = said.lines().rev().find(|line| !line.trim().is_empty());
-    let reason = match last {
-        Some(line) => format!("{status}: {}", text::line(line, 200)),
-        None => status,
+    let reason = match text::last_line(&said) {
+        Some(line) => format!("{}: {}", output.ending(), text::line(line, 200)),
+        None => output.ending(),
     };
     let lines: Vec<_> = said.lines().filter(|line| !line.trim().is_empty()).collect();
     let tail = lines[lines.len().saturating_sub(LOG_LINES)..].iter();

@@ -237,11 +237,9 @@ fn printed(output: Output) -> Result<Reply, String> {
     if output.success() {
         return Ok(Reply { status: 200, body: output.stdout, ..Reply::default() });
     }
-    let status = output.status.map_or("a signal".into(), |status| status.to_string());
     let said = output.stderr_text();
-    let last = said.lines().rev().find(|line| !line.trim().is_empty());
-    let said = text::line(last.unwrap_or("it says nothing on standard error"), 160);
-    Err(format!("exit {status}: {said}"))
+    let last = text::last_line(&said).unwrap_or("it says nothing on standard error");
+    Err(format!("{}: {}", output.ending(), text::line(last, 160)))
 }
 
 fn unanswered(place: &str, error: &HttpError) -> QueryError {

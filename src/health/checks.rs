@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Gate;
+use super::gate::Gate;
 use crate::consul::Index;
 use crate::foreign::Foreign;
 use crate::json;
@@ -19,7 +19,7 @@ const KEPT: usize = 64 * 1024;
 
 /// What one try found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Try {
+pub struct CheckResult {
     /// Why it is no success, whatever version answered.
     pub problem: Option<String>,
     /// Why the version that answered is the wrong one.
@@ -43,7 +43,7 @@ pub enum Unreached {
     Silent,
 }
 
-impl Try {
+impl CheckResult {
     pub(super) fn wrong(problem: impl Into<String>, body: Option<&str>) -> Self {
         let body = body.map(kept);
         Self { problem: Some(problem.into()), body, ..Self::default() }
@@ -96,7 +96,7 @@ pub fn identity_of(place: &IdentityPlace, reply: &Reply) -> Option<Foreign> {
 impl<W: World> Gate<W> {
     /// Asks every check once; when one fails, tries to connect to the node's own address, too. A node that no connection
     /// reaches does not serve, whether the check is one that it ever passed or not.
-    pub async fn look(&self, index: &mut Index) -> Try {
+    pub async fn look(&self, index: &mut Index) -> CheckResult {
         let found = self.attempt(index).await;
         if found.problem.is_none() {
             return found;
@@ -106,39 +106,41 @@ impl<W: World> Gate<W> {
         let unreached = connection
             .err()
             .map(|error| if error.is_refused() { Unreached::Refused } else { Unreached::Silent });
-        Try { unreached, ..found }
+        CheckResult { unreached, ..found }
     }
 
     /// Asks every check once, all at the same time; the first problem in the playbook's order counts.
-    pub async fn attempt(&self, index: &mut Index) -> Try {
+    pub async fn attempt(&self, index: &mut Index) -> CheckResult {
         let health = &self.node.health;
         let http = async {
             match &health.http {
                 Some(check) => self.try_http(check, health.identity.as_ref(), health.timeout).await,
-                None => Try::default(),
+                None => CheckResult::default(),
             }
         };
         let tcp = async {
-            let Some(address) = &health.tcp else { return Try::default() };
+            let Some(address) = &health.tcp else { return CheckResult::default() };
             match self.world.exchange(address, &[], health.timeout).await {
-                Ok(_) => Try::default(),
-                Err(error) => Try::wrong(error.to_string(), None),
+                Ok(_) => CheckResult::default(),
+                Err(error) => CheckResult::wrong(error.to_string(), None),
             }
         };
         let run = async {
             match &health.run {
                 Some(command) => self.try_command(&self.node.host, command, health.timeout).await,
-                None => Try::default(),
+                None => CheckResult::default(),
             }
         };
         let consul = async {
-            let Some(service) = &health.consul else { return Try::default() };
+            let Some(service) = &health.consul else { return CheckResult::default() };
             let address = &self.node.address;
             let passing = self.consul.is_passing(service, address, index, health.interval).await;
             match passing {
-                Ok(true) => Try::default(),
-                Ok(false) => Try::wrong(format!("{service} at {address} is not passing"), None),
-                Err(error) => Try::unasked(&error),
+                Ok(true) => CheckResult::default(),
+                Ok(false) => {
+                    CheckResult::wrong(format!("{service} at {address} is not passing"), None)
+                }
+                Err(error) => CheckResult::unasked(&error),
             }
         };
         let (http, tcp, run, consul) = tokio::join!(http, tcp, run, consul);
@@ -149,7 +151,11 @@ impl<W: World> Gate<W> {
         // What a check has seen outweighs that another one could not be made.
         wrong.sort_by_key(|result| result.is_unasked);
         let wrong = wrong.into_iter().next();
-        Try { wrong_version, version, ..wrong.unwrap_or(Try { body, ..Try::default() }) }
+        CheckResult {
+            wrong_version,
+            version,
+            ..wrong.unwrap_or(CheckResult { body, ..CheckResult::default() })
+        }
     }
 
     async fn try_http(
@@ -157,7 +163,7 @@ impl<W: World> Gate<W> {
         check: &HttpCheck,
         identity: Option<&IdentitySpec>,
         timeout: Duration,
-    ) -> Try {
+    ) -> CheckResult {
         // A connection of its own: a kept one could lead to a process that no longer listens.
         let reply = match self
             .world
@@ -165,29 +171,28 @@ impl<W: World> Gate<W> {
             .await
         {
             Ok(reply) => reply,
-            Err(error) => return Try::wrong(error.to_string(), None),
+            Err(error) => return CheckResult::wrong(error.to_string(), None),
         };
         judge(check, identity, &reply)
     }
 
-    async fn try_command(&self, host: &Host, shell: &Shell, timeout: Duration) -> Try {
+    async fn try_command(&self, host: &Host, shell: &Shell, timeout: Duration) -> CheckResult {
         let operation = Operation::User { command: shell.run.clone() };
         let command = Command::new(operation, timeout.min(shell.timeout), shell.sudo);
         match self.world.run(host, command).await {
-            Ok(output) if output.success() => Try::default(),
+            Ok(output) if output.success() => CheckResult::default(),
             Ok(output) => {
-                let status = output.status.map_or("a signal".into(), |status| status.to_string());
                 let said = format!("{}{}", output.stdout_text(), output.stderr_text());
-                Try::wrong(format!("exit {status}"), Some(&said))
+                CheckResult::wrong(output.ending(), Some(&said))
             }
-            Err(error @ RunError::TimedOut { .. }) => Try::wrong(error.to_string(), None),
-            Err(error) => Try::unasked(&error),
+            Err(error @ RunError::TimedOut { .. }) => CheckResult::wrong(error.to_string(), None),
+            Err(error) => CheckResult::unasked(&error),
         }
     }
 }
 
-fn judge(check: &HttpCheck, identity: Option<&IdentitySpec>, reply: &Reply) -> Try {
-    let wrong = |problem: String| Try::wrong(problem, Some(&reply.text()));
+fn judge(check: &HttpCheck, identity: Option<&IdentitySpec>, reply: &Reply) -> CheckResult {
+    let wrong = |problem: String| CheckResult::wrong(problem, Some(&reply.text()));
     let expected = match check.expect.as_slice() {
         [] => (200..300).contains(&reply.status),
         list => list.contains(&reply.status),
@@ -200,7 +205,7 @@ fn judge(check: &HttpCheck, identity: Option<&IdentitySpec>, reply: &Reply) -> T
     {
         return wrong(format!("{} without `{}` in its body", reply.status, text::line(body, 40)));
     }
-    let Some(identity) = identity else { return Try::default() };
+    let Some(identity) = identity else { return CheckResult::default() };
     let version = identity_of(&identity.place, reply);
     let wrong_version = match &version {
         Some(version) if version.is(&identity.equals) => None,
@@ -213,7 +218,7 @@ fn judge(check: &HttpCheck, identity: Option<&IdentitySpec>, reply: &Reply) -> T
         None => Some(format!("{} that tells no version", reply.status)),
     };
     let body = wrong_version.is_some().then(|| kept(&reply.text()));
-    Try { wrong_version, body, version, ..Try::default() }
+    CheckResult { wrong_version, body, version, ..CheckResult::default() }
 }
 
 #[cfg(test)]

@@ -1,14 +1,19 @@
 //! The gate over a scripted world, on a paused clock.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::gate::Gate;
 use super::*;
-use crate::consul::Settings;
+use crate::consul::{Client, Settings};
+use crate::node::Mark;
 use crate::playbook::load_text;
-use crate::release::Inputs;
+use crate::release::{Failure, Inputs};
 use crate::spec::Spec;
-use crate::world::{Host, HttpError, Output, Reply, Request, RunError};
+use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, World};
 
 /// Answers health checks and looks at the listener from lists; the last entry repeats.
 struct Script {

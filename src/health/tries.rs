@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Gate, Try};
+use super::checks::CheckResult;
+use super::gate::Gate;
 use crate::consul::Index;
 use crate::world::World;
 
@@ -21,7 +22,7 @@ pub(super) const AT_ONCE: u32 = 32;
 /// The tries of one gate.
 pub(super) struct Tries<W> {
     gate: Arc<Gate<W>>,
-    under_way: JoinSet<(Index, Try)>,
+    under_way: JoinSet<(Index, CheckResult)>,
     /// How many may be under way.
     most: u32,
     /// When the next one begins.
@@ -41,7 +42,7 @@ impl<W: World> Tries<W> {
     }
 
     /// Returns the next answer; of tries made `one_by_one`, whatever it is.
-    pub(super) async fn next(&mut self, one_by_one: bool) -> Try {
+    pub(super) async fn next(&mut self, one_by_one: bool) -> CheckResult {
         let most = if one_by_one { 1 } else { self.most as usize };
         loop {
             tokio::select! {
@@ -50,7 +51,7 @@ impl<W: World> Tries<W> {
                     self.under_way = JoinSet::new();
                     self.next = self.begun + self.gate.node.health.interval;
                     let (index, result) = ended.unwrap_or_else(|error| {
-                        (self.index, Try::wrong(format!("the check crashed: {error}"), None))
+                        (self.index, CheckResult::wrong(format!("the check crashed: {error}"), None))
                     });
                     self.index = index;
                     return result;

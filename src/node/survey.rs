@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{Layout, Listener, listener};
-use crate::foreign::Foreign;
+use crate::foreign::{Foreign, Unfit};
 
 /// What [`Operation::Survey`](super::Operation::Survey) found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,12 @@ fn name_of(path: &str) -> Option<String> {
 }
 
 impl Survey {
+    /// Returns the name of the release that the `current` link leads to.
+    #[must_use]
+    pub fn linked_release(&self) -> Option<Result<String, Unfit>> {
+        self.current.as_ref()?.file_name()
+    }
+
     /// Reads the answer of [`script`]; `address` is the node's own.
     #[must_use]
     pub fn parse(text: &str, address: &str) -> Self {

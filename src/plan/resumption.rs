@@ -107,7 +107,7 @@ fn runs_new(state: &NodeState, node: &NodeSpec, survey: &Survey) -> bool {
     let young =
         listener.bound && !listener.owners.is_empty() && listener.older_than(mark).next().is_none();
     let linked = node.layout.as_ref().is_none_or(|layout| {
-        survey.current.as_ref().is_some_and(|current| current.ends_in(&layout.name))
+        survey.linked_release().is_some_and(|name| name.as_ref() == Ok(&layout.name))
     });
     // One that failed is begun anew, whatever runs there.
     state.phase != Phase::Failed && young && linked
@@ -128,7 +128,7 @@ fn up_to_start(state: &NodeState, node: &NodeSpec) -> Vec<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::Try;
+    use crate::health::CheckResult;
     use crate::node::{Listener, Mark, Process};
     use crate::playbook::load_text;
     use crate::release::Failure;
@@ -187,10 +187,10 @@ health: { tcp: '${{ node.address }}' }";
     #[test]
     fn what_is_not_seen_to_serve_as_before_is_gone_whatever_the_journal_knows() {
         let gone = |version: &str, problem: Option<&str>| {
-            let health = Try {
+            let health = CheckResult {
                 version: Some(version.into()),
                 problem: problem.map(str::to_owned),
-                ..Try::default()
+                ..CheckResult::default()
             };
             let facts = NodeFacts { health, ..facts(Some(50)) };
             resumption(&broken_off_in(Step::ConfirmOut), &node(), &facts, Some("1")).gone

@@ -1,6 +1,6 @@
 //! What nodes ran before a release, and how that is brought back. Pure.
 
-use crate::foreign::Foreign;
+use crate::node::Survey;
 use crate::playbook::Playbook;
 use crate::release::{Release, Standing, Started, Target, Will};
 use crate::spec::{NodeSpec, Spec};
@@ -88,8 +88,8 @@ fn runs(
     facts: &NodeFacts,
     past: &[&Started],
 ) -> Result<Target, String> {
-    let current = facts.survey.as_ref().and_then(|survey| survey.current.as_ref());
-    let folder = current.filter(|_| node.layout.is_some()).and_then(Foreign::file_name);
+    let survey = facts.survey.as_ref().filter(|_| node.layout.is_some());
+    let folder = survey.and_then(Survey::linked_release);
     let folder = folder.transpose().map_err(|unfit| format!("its `current` link: {unfit}"))?;
     if node.layout.is_some() && folder.is_none() {
         return Err("it has no release yet".to_owned());

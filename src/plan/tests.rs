@@ -1,7 +1,7 @@
 //! Plans over made-up fleets.
 
 use super::*;
-use crate::health::{Try, Unreached};
+use crate::health::{CheckResult, Unreached};
 use crate::node::Survey;
 use crate::playbook::load_text;
 use crate::registry::Look;
@@ -40,7 +40,8 @@ fn fleet(spec: &Spec) -> Fleet {
         seen.routed.insert(node.address.clone(), true);
         seen.out.insert(node.address.clone(), false);
         let wrong_version = Some("200 from version 1, not 2".into());
-        let health = Try { version: Some("1".into()), wrong_version, ..Try::default() };
+        let health =
+            CheckResult { version: Some("1".into()), wrong_version, ..CheckResult::default() };
         let facts = NodeFacts {
             survey: Some(Survey::default()),
             health,
@@ -87,9 +88,9 @@ fn nodes_that_are_out_go_first_and_cost_no_capacity() {
 }
 
 /// What a look at a node's health says when a connection to its address fails, too.
-fn unreached(how: Unreached) -> Try {
+fn unreached(how: Unreached) -> CheckResult {
     let problem = Some("connection refused".into());
-    Try { problem, unreached: Some(how), ..Try::default() }
+    CheckResult { problem, unreached: Some(how), ..CheckResult::default() }
 }
 
 #[test]
@@ -170,7 +171,7 @@ fn a_node_on_the_new_version_is_skipped_only_when_it_also_serves() {
     let spec = spec("");
     let mut fleet = fleet(&spec);
     for name in ["a", "b"] {
-        let health = Try { version: Some("2".into()), ..Try::default() };
+        let health = CheckResult { version: Some("2".into()), ..CheckResult::default() };
         fleet.nodes.get_mut(name).expect("known").health = health;
     }
     take_out(&mut fleet, &spec, "b", &[0, 1], true);

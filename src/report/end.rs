@@ -267,7 +267,7 @@ fn section(text: &mut String, label: &str, rest: &str) {
 mod tests {
     use super::*;
     use crate::gateway::Observation;
-    use crate::health::Try;
+    use crate::health::CheckResult;
     use crate::playbook::load_text;
     use crate::release::Event;
     use crate::release::Inputs;
@@ -300,7 +300,10 @@ strategy: {{ min_available: 3 }}",
         let spec = spec();
         let mut fleet = Fleet::default();
         for node in &spec.nodes {
-            let health = Try { version: Some("2\n\x1b[2J\u{202e}".into()), ..Try::default() };
+            let health = CheckResult {
+                version: Some("2\n\x1b[2J\u{202e}".into()),
+                ..CheckResult::default()
+            };
             fleet.nodes.insert(node.name.clone(), NodeFacts { health, ..NodeFacts::default() });
         }
         for fleet in [None, Some(&fleet)] {
@@ -321,7 +324,7 @@ strategy: {{ min_available: 3 }}",
         let mut fleet = Fleet::default();
         let mut seen = Observation::default();
         for (node, version) in spec.nodes.iter().zip(["2.7.1", "2.7.1", "9", "2.7.0", "2.7.1"]) {
-            let health = Try { version: Some(version.into()), ..Try::default() };
+            let health = CheckResult { version: Some(version.into()), ..CheckResult::default() };
             fleet.nodes.insert(node.name.clone(), NodeFacts { health, ..NodeFacts::default() });
             seen.routed.insert(node.address.clone(), node.name != "app-3");
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::fleet::Fleet;
 use crate::gateway::GatewayInfo;
-use crate::health::Try;
+use crate::health::CheckResult;
 use crate::node::Survey;
 use crate::spec::{CountSpec, NodeSpec, Spec};
 use crate::text;
@@ -48,7 +48,7 @@ pub fn uncounted(spec: &Spec, fleet: &Fleet, info: &GatewayInfo) -> Option<Strin
 }
 
 /// Says why the connections of a node cannot be counted.
-fn unseen_sockets(node: &NodeSpec, survey: &Survey, health: &Try) -> Option<String> {
+fn unseen_sockets(node: &NodeSpec, survey: &Survey, health: &CheckResult) -> Option<String> {
     if !survey.tools.contains("ss") {
         return Some("it lacks ss".to_owned());
     }
@@ -67,7 +67,7 @@ pub(super) fn unusable(
     spec: &Spec,
     node: &NodeSpec,
     survey: &Survey,
-    health: &Try,
+    health: &CheckResult,
 ) -> Option<String> {
     let mut needed = BTreeSet::new();
     if node.layout.is_some() {
@@ -99,7 +99,7 @@ pub(super) fn unplaceable(
     spec: &Spec,
     node: &NodeSpec,
     survey: &Survey,
-    health: &Try,
+    health: &CheckResult,
 ) -> Option<String> {
     let layout = node.layout.as_ref()?;
     if survey.current_is_no_link {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::foreign::Foreign;
 use crate::gateway::Observation;
-use crate::health::{Try, Unreached};
+use crate::health::{CheckResult, Unreached};
 use crate::node::Survey;
 use crate::registry::Look;
 use crate::release::Pool;
@@ -58,7 +58,7 @@ pub struct NodeFacts {
     /// Why it could not be asked, or cannot be used.
     pub problem: Option<String>,
     /// What its health check says.
-    pub health: Try,
+    pub health: CheckResult,
     /// Whether its switch says down.
     pub down: Option<bool>,
     /// Why its switch cannot be used.
@@ -84,7 +84,7 @@ impl NodeFacts {
     /// The version that the node runs, for people: what it tells, or else the release that its link points at.
     #[must_use]
     pub fn version(&self) -> Option<String> {
-        let linked = || match self.survey.as_ref()?.current.as_ref()?.file_name()? {
+        let linked = || match self.survey.as_ref()?.linked_release()? {
             Ok(name) => Some(name),
             Err(unfit) => Some(unfit.to_string()),
         };

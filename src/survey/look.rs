@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::consul::{Client, Index};
 use crate::gateway::{GatewayInfo, Observation, QueryClient, Watcher};
-use crate::health::{Gate, Try};
+use crate::health::{CheckResult, Gate};
 use crate::node::{Operation, Survey};
 use crate::registry::Registry;
 use crate::spec::{NodeSpec, Spec};
@@ -172,7 +172,8 @@ async fn survey_nodes<W: World>(
                 tokio::time::timeout(patience, survey).await.unwrap_or_else(|_| silent())
             };
             let health = async {
-                let silent = || Try { problem: Some("no answer".into()), ..Try::default() };
+                let silent =
+                    || CheckResult { problem: Some("no answer".into()), ..CheckResult::default() };
                 let attempt = tokio::time::timeout(patience, gate.look(&mut index)).await;
                 attempt.unwrap_or_else(|_| silent())
             };
@@ -228,8 +229,7 @@ async fn ask<W: World>(
         Ok(output) if output.success() => Ok(output),
         Ok(output) => {
             let said = text::line(&output.stderr_text(), 160);
-            let status = output.status.map_or("a signal".into(), |status| status.to_string());
-            Err(format!("it could not be looked at: exit {status}: {said}"))
+            Err(format!("it could not be looked at: {}: {said}", output.ending()))
         }
         Err(RunError::NotStarted(problem)) if sudo && problem.contains("sudo:") => {
             Err(format!("`sudo -n` is not permitted: {problem}"))

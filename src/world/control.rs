@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use super::destination::{Destination, problem};
 use super::refusal::explain;
 use super::settings::LiveSettings;
+use crate::text;
 
 /// An idle master ends by itself after this many seconds.
 const IDLE: u32 = 60;
@@ -86,7 +87,7 @@ fn configuration(settings: &LiveSettings) -> anyhow::Result<String> {
     let _ = write!(text, "Include {own}\nHost *\nInclude /etc/ssh/ssh_config\nHost *\n");
     if let Some(user) = &settings.user {
         if let Some(problem) = problem(user) {
-            anyhow::bail!("`{}` is not a user name: {problem}", crate::text::line(user, 80));
+            anyhow::bail!("`{}` is not a user name: {problem}", text::line(user, 80));
         }
         let _ = writeln!(text, "User {user}");
     }
@@ -221,8 +222,8 @@ impl Master {
     /// The last thing the master said, usually why it ended.
     pub(super) fn last_words(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let last = log.lines().rev().find(|line| !line.trim().is_empty());
-        last.map_or_else(|| "the ssh connection ended".into(), |last| crate::text::line(last, 200))
+        let last = text::last_line(&log).unwrap_or("the ssh connection ended");
+        text::line(last, 200)
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
-use crate::foreign::Recorded;
-use crate::health::Try;
+use crate::foreign::{Foreign, Recorded};
+use crate::health::CheckResult;
 use crate::node::Survey;
 use crate::playbook::load_text;
 use crate::release::{Digest, Inputs};
@@ -34,7 +34,7 @@ fn facts(folder: &str, version: Option<&str>, down: bool) -> NodeFacts {
     let current = Some(Foreign::new(format!("/srv/app/releases/{folder}")));
     NodeFacts {
         survey: Some(Survey { current, ..Survey::default() }),
-        health: Try { version: version.map(Into::into), ..Try::default() },
+        health: CheckResult { version: version.map(Into::into), ..CheckResult::default() },
         down: Some(down),
         ..NodeFacts::default()
     }

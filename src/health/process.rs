@@ -1,0 +1,99 @@
+//! Which process listens on a node's port, and whether this release started it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::gate::Gate;
+use crate::node::{Listener, Mark, Operation};
+use crate::text;
+use crate::world::{Command, World};
+
+/// For looking at a node's listener.
+pub(super) const LISTENER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// By how much a process may be younger than the first success that was seen of it: clocks of processes are coarse.
+const COARSE: Duration = Duration::from_millis(500);
+
+/// Why the process that listens is not proven to be the new one.
+#[derive(Debug)]
+pub(super) struct Unproven {
+    /// The same at every try, so that tries can be counted by it.
+    pub(super) cause: String,
+    /// With what passes, such as the process's age.
+    pub(super) seen: String,
+    /// It began after the first success: what answered then has ended.
+    pub(super) restarted: bool,
+}
+
+impl From<String> for Unproven {
+    fn from(cause: String) -> Self {
+        Self { seen: cause.clone(), cause, restarted: false }
+    }
+}
+
+impl<W: World> Gate<W> {
+    /// Looks at the process that listens on the node's port, which has answered well for so long: words if it is new, the
+    /// problem if not.
+    pub(super) async fn process(&self, kept: Duration) -> Result<String, Unproven> {
+        let listener = self.listener().await?;
+        let port = self.node.port();
+        if !listener.bound {
+            return Err(format!("nothing listens on :{port}").into());
+        }
+        let oldest = listener.owners.iter().min_by_key(|process| process.started.0);
+        if let Some(process) = oldest
+            && process.age(listener.mark) + COARSE < kept
+        {
+            let age = text::duration(process.age(listener.mark));
+            let told =
+                |age: &str| format!("pid {}, started {age}after the first success", process.pid);
+            return Err(Unproven {
+                cause: told(""),
+                seen: told(&format!("{age} ago, ")),
+                restarted: true,
+            });
+        }
+        let Some(mark) = self.mark else {
+            return Ok(listener.owners.first().map_or_else(
+                || format!("something listens on :{port}"),
+                |process| format!("pid {} owns :{port}", process.pid),
+            ));
+        };
+        if listener.owners.is_empty() {
+            return Err(format!(
+                "the process that owns :{port} cannot be seen (set `health.identity` or `ssh.sudo`)"
+            )
+            .into());
+        }
+        if let Some(old) = listener.older_than(mark).next() {
+            let (pid, age) = (old.pid, text::duration(old.age(listener.mark)));
+            let told = |since: &str| {
+                format!("pid {pid}, started {since}before this release, still owns :{port}")
+            };
+            let seen = told(&format!("{age} ago, "));
+            return Err(Unproven { cause: told(""), seen, restarted: false });
+        }
+        let process = &listener.owners[0];
+        let age = text::duration(process.age(listener.mark));
+        Ok(format!("pid {}, started {age} ago by this release, owns :{port}", process.pid))
+    }
+
+    /// The processes that listen on the node's port, each with its start; `None` where they cannot be seen.
+    pub async fn owners(&self) -> Option<BTreeSet<(u32, Mark)>> {
+        let listener = self.listener().await.ok()?;
+        let owners = listener.owners.iter().map(|process| (process.pid, process.started));
+        Some(owners.collect()).filter(|owners: &BTreeSet<_>| !owners.is_empty())
+    }
+
+    async fn listener(&self) -> Result<Listener, String> {
+        let operation = Operation::Listener { port: self.node.port() };
+        let command = Command::new(operation, LISTENER_TIMEOUT, self.sudo);
+        let output = self.world.run(&self.node.host, command).await;
+        let output = output.map_err(|error| format!("its process cannot be looked at: {error}"))?;
+        if !output.success() {
+            let problem = text::line(&output.stderr_text(), 200);
+            return Err(format!("its process cannot be looked at: {problem}"));
+        }
+        Ok(Listener::parse(&output.stdout_text(), &self.node.address))
+    }
+}
