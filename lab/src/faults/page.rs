@@ -37,7 +37,7 @@ const CELLS: &str = "
 | `step` | the step of node-1 at which the fault happens |
 | `result`, `exit` | the `result` of `release.finished` and the exit code; no result where rollgate was killed |
 | `s` | how long the release took, in seconds |
-| `node-1` to `node-3` | the version that the node serves (`dead`: none) and whether it is in rotation, at the end of the release. A lasting fault is not repaired yet |
+| `node-1` to `node-3` | the version that the node serves (`dead`: none) and whether it is in rotation, at the end of the release. A lasting fault is not repaired yet. `?, routed 0/4`: Consul does not answer, and none of 4 workers routes to the node |
 | `failed` | failed requests that the fault does not explain |
 | `by the fault` | failed requests to the part that the fault disabled |
 | `cut` | requests that the stop of a service cut |
