@@ -88,6 +88,8 @@ pub(crate) struct Gateway {
     next_pid: u32,
     /// When it was read last.
     pub(crate) read_at: u64,
+    /// How often it was read, by second.
+    pub(crate) reads: Vec<u64>,
     /// When it last let go of a node without having been told to.
     pub(crate) shrank_at: Option<u64>,
 }
@@ -115,6 +117,7 @@ impl Gateway {
             configured: vec![true; up.len()],
             next_pid: 100,
             read_at: 0,
+            reads: Vec::new(),
             shrank_at: None,
         };
         gateway.workers = (0..workers).map(|_| gateway.worker(up)).collect();
@@ -134,6 +137,13 @@ impl Gateway {
             astray: None,
             turn: 0,
         }
+    }
+
+    fn note_read(&mut self, clock: u64) {
+        self.read_at = clock;
+        let second = usize::try_from(clock / 1000).unwrap_or(usize::MAX);
+        self.reads.resize(self.reads.len().max(second + 1), 0);
+        self.reads[second] += 1;
     }
 
     pub(crate) fn held(&self, node: usize) -> bool {
@@ -316,7 +326,7 @@ impl State {
 
     /// What a gateway's status page shows.
     pub(crate) fn shows(&mut self, gateway: usize, path: &str, held: bool) -> Reply {
-        self.gateways[gateway].read_at = self.clock;
+        self.gateways[gateway].note_read(self.clock);
         let lie = self.gateways[gateway].lie.filter(|(_, until)| self.clock < *until);
         let chosen = self.choose(gateway, held);
         let own = &self.gateways[gateway];

@@ -24,6 +24,7 @@ mod node;
 mod operator;
 mod process;
 mod put_back;
+mod reads;
 mod schedule;
 mod shape;
 mod sim;

@@ -42,6 +42,8 @@ pub(crate) struct Ran {
     pub(crate) requests: u64,
     pub(crate) lost_by_faults: u64,
     pub(crate) calls: u64,
+    /// By gateway: how often it was read, by second.
+    pub(crate) reads: Vec<Vec<u64>>,
     /// Virtual milliseconds.
     pub(crate) took: u64,
 }
@@ -93,6 +95,7 @@ pub(crate) fn run(schedule: &Schedule, scratch: &Path, history: bool) -> Ran {
         requests: state.clients.sent,
         lost_by_faults: state.clients.lost_by_faults,
         calls: state.made,
+        reads: state.gateways.iter().map(|gateway| gateway.reads.clone()).collect(),
         took: clock,
     });
     let _ = std::fs::remove_dir_all(&root);

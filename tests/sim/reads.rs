@@ -1,0 +1,53 @@
+//! What a release costs the gateways: reads a second at each of them, for few nodes and for many.
+
+use crate::attempt::End;
+use crate::schedule::Schedule;
+use crate::story::{SETTLES, run, scratch};
+use crate::{judge, show};
+
+/// A plain release of `nodes` nodes in such batches.
+fn fleet(nodes: usize, batches: &str) -> Schedule {
+    let mut schedule = Schedule::plain();
+    let shape = &mut schedule.shape;
+    (shape.nodes, shape.batches) = (nodes, format!("'{batches}'"));
+    // Clients are not what is counted.
+    shape.pause = 1_000;
+    schedule
+}
+
+/// Runs it, prints the figures, and returns the most reads of a second at any gateway.
+fn most_reads(schedule: &Schedule, named: &str) -> u64 {
+    let scratch = scratch();
+    let ran = run(schedule, scratch.path(), false);
+    judge(schedule, &ran, scratch.path());
+    assert!(matches!(ran.end, End::Finished(_, 0)), "{:?}", ran.end);
+    let seconds = (ran.took - SETTLES) / 1000;
+    for (number, reads) in ran.reads.iter().enumerate() {
+        let (all, most) = (reads.iter().sum::<u64>(), reads.iter().max().unwrap_or(&0));
+        let gateway = number + 1;
+        show(&format!(
+            "{named}: gw-{gateway}: {all} reads in {seconds} s, at most {most} a second"
+        ));
+    }
+    ran.reads.iter().flatten().copied().max().unwrap_or(0)
+}
+
+#[test]
+#[ignore = "prints figures and takes a minute"]
+fn reads_at_each_gateway() {
+    for (nodes, batches) in [(3, "1"), (40, "25%")] {
+        let schedule = fleet(nodes, batches);
+        let names = format!("{nodes} nodes, {batches} at a time");
+        let mut nameless = schedule.clone();
+        for gateway in &mut nameless.shape.gateways {
+            (gateway.workers, gateway.named, gateway.server) = (4, false, Some("nginx/1.18.0"));
+        }
+        let mut counting = schedule.clone();
+        counting.shape.gateways.remove(0);
+        counting.shape.drain = "gateways";
+        let ways = [(schedule, ""), (nameless, ", nameless"), (counting, ", counted by gateways")];
+        for (schedule, way) in ways {
+            assert!(most_reads(&schedule, &format!("{names}{way}")) > 0);
+        }
+    }
+}
