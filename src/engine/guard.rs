@@ -11,7 +11,6 @@ use tokio::sync::{RwLock, oneshot};
 use tokio::task::JoinSet;
 
 use super::run::{Record, Shared};
-use crate::consul::Index;
 use crate::gateway::Observation;
 use crate::registry::Written;
 use crate::release::{Fact, Step};
@@ -137,11 +136,12 @@ impl<W: World> Watched<W> {
 
 impl<W: World> Watch<W> {
     async fn go(mut self) {
-        let mut since = Index::default();
+        let mut changes = self.watched.shared.registry.changes();
         loop {
             tokio::select! {
+                biased;
+                () = changes.next(), if self.gateway.is_none() => {}
                 () = tokio::time::sleep(PAUSE) => {}
-                () = self.watched.shared.registry.changed(&mut since), if self.gateway.is_none() => {}
             }
             self.look_and_tell().await;
         }

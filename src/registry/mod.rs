@@ -4,6 +4,7 @@
 //! gateway. Whatever it is, it is read, turned, and turned only from what was read.
 
 mod agents;
+mod changes;
 mod gateways;
 mod kv;
 mod service;
@@ -22,6 +23,7 @@ use gateways::Gateways;
 use kv::Kv;
 use service::{OwnedInstance, Service};
 
+pub use changes::Changes;
 pub use value::{SIZE_LIMIT, ValueError, is_down, with_down};
 
 /// How long Consul is asked to take a write before what the write rests on is looked at again.
@@ -246,12 +248,13 @@ impl<W: World> Registry<W> {
         }
     }
 
-    /// Returns when a node's switch may have changed, or never where that is not told.
-    pub async fn changed(&self, since: &mut consul::Index) {
-        match &self.0 {
-            Kind::Service(service) => service.changed(since).await,
-            Kind::Kv(_) | Kind::Gateways(_) => std::future::pending().await,
-        }
+    /// Hears of changes to switches, where Consul tells of them.
+    #[must_use]
+    pub fn changes(&self) -> Changes<W> {
+        Changes::new(match &self.0 {
+            Kind::Service(service) => Some(service.clone()),
+            Kind::Kv(_) | Kind::Gateways(_) => None,
+        })
     }
 
     /// Asks whether the switches of the nodes at `addresses` may be turned, as far as that can be asked without

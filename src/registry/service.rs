@@ -26,6 +26,9 @@ const OURS: &str = "rollgate: release ";
 /// How long a question for changes waits for one.
 const WAIT: Duration = Duration::from_secs(60);
 
+/// Before Consul is asked for changes again when it did not answer.
+const WAIT_AGAIN: Duration = Duration::from_secs(5);
+
 /// How many agents are asked at once.
 const AT_ONCE: usize = 32;
 
@@ -198,12 +201,14 @@ impl<W: World> Service<W> {
         }
     }
 
-    pub(super) async fn changed(&self, since: &mut Index) {
+    /// Returns the index to go on from once a switch may have changed.
+    pub(super) async fn changed(&self, since: Index) -> Index {
         let client = self.client.with_patience(Duration::from_secs(1));
-        if client.wait_for_checks(&self.name, since, WAIT).await.is_err() {
-            // The next look at the usual time tells more.
-            std::future::pending::<()>().await;
+        let mut index = since;
+        if client.wait_for_checks(&self.name, &mut index, WAIT).await.is_err() {
+            tokio::time::sleep(WAIT_AGAIN).await;
         }
+        index
     }
 
     /// Whether a token may put instances into maintenance is told by doing so only.
