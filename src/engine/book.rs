@@ -12,7 +12,7 @@ use super::run::{Record, Sink, Stop};
 use crate::journal::Journal;
 use crate::journal::replica::Copy;
 use crate::lock::{Lock, NotHeld};
-use crate::release::Release;
+use crate::release::{Change, Release};
 use crate::release::{Event, Fact, Step};
 use crate::world::World;
 
@@ -31,7 +31,9 @@ pub(super) struct Book<'a, W> {
     /// The journal's copy in Consul, and the lines that it does not have yet.
     pub(super) copy: Option<Copy<W>>,
     pub(super) lines: String,
-    /// Those who may go on when everything is written.
+    /// Events that are about to be written, all at once.
+    pub(super) pending: Vec<Pending>,
+    /// What waits until everything is written.
     pub(super) waiting: Vec<oneshot::Sender<()>>,
     pub(super) sink: &'a mut dyn Sink,
     /// When something came to its end last.
@@ -47,6 +49,30 @@ pub(super) struct Book<'a, W> {
     pub(super) failed: Option<anyhow::Error>,
 }
 
+/// An event that counts once it is on the disk.
+pub(super) struct Pending {
+    event: Event,
+    change: Change,
+    /// Empty where it is not journalled.
+    line: String,
+    /// Answered when it is written everywhere.
+    answer: Option<oneshot::Sender<()>>,
+}
+
+impl Pending {
+    fn changes(&self, node: &str) -> bool {
+        matches!(&self.change, Change::Node(name, _) if name == node)
+    }
+
+    /// Whether it is not done, rather than done without being written down.
+    fn needs_the_journal(&self) -> bool {
+        let first = matches!(self.event.fact, Fact::ReleaseStarted(_) | Fact::ReleaseResumed(_));
+        // What takes a node further from its users is not done unless it is written down.
+        let leaves = matches!(self.event.fact, Fact::RegistryWriting { down: true, .. });
+        first || leaves || begins(&self.event.fact)
+    }
+}
+
 impl<W: World> Book<'_, W> {
     /// Write ahead: an event counts only once it is on the disk.
     pub(super) fn record(
@@ -55,11 +81,26 @@ impl<W: World> Book<'_, W> {
         step: Option<Step>,
         fact: Fact,
     ) -> Result<()> {
+        // Whether these could be written is told to what waits for them.
+        let _ = self.write();
+        let pending = self.prepare(node, step, fact)?;
+        self.pending.push(pending);
+        self.write()
+    }
+
+    /// Finds out what an event changes. Events that are pending do not change what it rests on: they are written first where
+    /// they would.
+    fn prepare(&mut self, node: Option<String>, step: Option<Step>, fact: Fact) -> Result<Pending> {
+        let rests_on = |pending: &Pending| node.as_ref().is_some_and(|node| pending.changes(node));
+        if self.pending.iter().any(rests_on) {
+            let _ = self.write();
+        }
         if self.failed.is_some() || (self.unwritten.is_some() && begins(&fact)) {
             return Err(anyhow!("the journal can no longer be written"));
         }
+        let last = self.pending.last().map_or(self.release.seq, |pending| pending.event.seq);
         let event = Event {
-            seq: self.release.seq.saturating_add(1),
+            seq: last.saturating_add(1),
             at: self.world.now(),
             release: self.id.clone(),
             node,
@@ -68,17 +109,40 @@ impl<W: World> Book<'_, W> {
         };
         let change = self.release.change(&event)?;
         let line = if event.is_durable() { event.to_line() + "\n" } else { String::new() };
+        Ok(Pending { event, change, line, answer: None })
+    }
+
+    /// Writes what is pending in one go; then it counts.
+    ///
+    /// # Errors
+    ///
+    /// When the last event could not be written, and does not count.
+    fn write(&mut self) -> Result<()> {
+        let pending = std::mem::take(&mut self.pending);
+        let lines: String = pending.iter().map(|pending| pending.line.as_str()).collect();
+        let mut error = None;
         if self.unwritten.is_none()
-            && let Err(error) = self.journal.append(&line)
+            && let Err(refused) = self.journal.append(&lines)
         {
-            self.stop_unwritten(&error);
-            // What takes a node further from its users is not done unless it is written down.
-            let leaves = matches!(event.fact, Fact::RegistryWriting { down: true, .. });
-            let first = matches!(event.fact, Fact::ReleaseStarted(_) | Fact::ReleaseResumed(_));
-            if first || leaves || begins(&event.fact) {
-                return Err(error);
-            }
+            self.stop_unwritten(&refused);
+            error = Some(refused);
         }
+        let mut result = Ok(());
+        for pending in pending {
+            result = match &error {
+                Some(error) if pending.needs_the_journal() => Err(anyhow!("{error:#}")),
+                _ => {
+                    self.count(pending);
+                    Ok(())
+                }
+            };
+        }
+        result
+    }
+
+    /// An event counts from now on.
+    fn count(&mut self, pending: Pending) {
+        let Pending { event, change, line, answer } = pending;
         self.lines += &line;
         if self.is_progress(&event) {
             self.moved = Instant::now();
@@ -89,8 +153,8 @@ impl<W: World> Book<'_, W> {
         {
             self.lock.doing(format!("{node} {step}"));
         }
+        self.waiting.extend(answer);
         self.sink.event(&event, &self.release);
-        Ok(())
     }
 
     /// Whether an event brings the release nearer to its end: what is only done again does not.
@@ -146,8 +210,10 @@ impl<W: World> Book<'_, W> {
         self.halt.send_replace(Stop::Unwritten(format!("{error:#}")));
     }
 
-    /// Brings the copy up to date, and lets those go on who wait for it.
+    /// Writes what is pending, here and to the copy, and lets those go on that wait for it.
     pub(super) async fn settle(&mut self) {
+        // Without an answer its task does not act.
+        let _ = self.write();
         let lines = std::mem::take(&mut self.lines);
         let stop = stopped_for(self.halt.subscribe(), COPY_GRACE);
         if let Some(copy) = &mut self.copy
@@ -173,13 +239,13 @@ impl<W: World> Book<'_, W> {
     /// Records what a node asks for; [`settle`](Self::settle) lets it go on.
     pub(super) fn take(&mut self, record: Record) {
         // A fact that cannot be recorded leaves `written` unanswered, and its task does not act.
-        let written = self.record(record.node, record.step, record.fact);
-        match (written, record.written) {
-            (Ok(()), Some(answer)) => self.waiting.push(answer),
-            (Err(error), Some(_)) if self.failed.is_none() && self.unwritten.is_none() => {
+        let is_awaited = record.written.is_some();
+        match self.prepare(record.node, record.step, record.fact) {
+            Ok(pending) => self.pending.push(Pending { answer: record.written, ..pending }),
+            Err(error) if is_awaited && self.failed.is_none() && self.unwritten.is_none() => {
                 self.failed = Some(error.context("an event that may not follow"));
             }
-            (Ok(()) | Err(_), _) => {}
+            Err(_) => {}
         }
     }
 
@@ -198,4 +264,117 @@ impl<W: World> Book<'_, W> {
 /// What begins something that only a journal can bring to its end.
 fn begins(fact: &Fact) -> bool {
     matches!(fact, Fact::StepStarted {} | Fact::NodeMarked { .. } | Fact::BatchStarted { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::lock::{FileLock, Holder};
+    use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError};
+
+    /// A world in which nothing is asked.
+    struct Quiet;
+
+    impl World for Quiet {
+        async fn http(&self, _: Request) -> Result<Reply, HttpError> {
+            unreachable!("nothing is asked")
+        }
+
+        async fn run(&self, _: &Host, _: Command) -> Result<Output, RunError> {
+            unreachable!("nothing runs")
+        }
+
+        async fn exchange(&self, _: &str, _: &[u8], _: Duration) -> Result<Vec<u8>, HttpError> {
+            unreachable!("nothing is asked")
+        }
+
+        fn now(&self) -> jiff::Timestamp {
+            jiff::Timestamp::UNIX_EPOCH
+        }
+    }
+
+    /// Reads how many lines the journal has whenever an event counts.
+    #[derive(Default)]
+    struct Lines {
+        journal: PathBuf,
+        seen: Vec<usize>,
+    }
+
+    impl Sink for Lines {
+        fn event(&mut self, _: &Event, _: &Release) {
+            let journal = std::fs::read_to_string(&self.journal).expect("the journal");
+            self.seen.push(journal.lines().count());
+        }
+    }
+
+    fn started(nodes: &[String]) -> Fact {
+        let planned = |name: &String| serde_json::json!({ "node": name, "will": "update" });
+        let started = serde_json::json!({ "type": "release.started", "data": {
+            "service": "app", "command": "deploy", "actor": "me", "file": "app.yaml",
+            "playbook": null, "nodes": nodes.iter().map(planned).collect::<Vec<_>>(),
+            "inputs": { "release": "r1", "folder": "", "variables": {}, "artifact": null },
+        }});
+        serde_json::from_value(started).expect("a fact")
+    }
+
+    #[tokio::test]
+    async fn events_that_come_together_are_flushed_once_and_answered_after_that() {
+        let state = tempfile::tempdir().expect("a folder");
+        let file = FileLock::take(state.path()).expect("a lock").expect("free");
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let holder = Holder {
+            release: "r1".into(),
+            command: "deploy".into(),
+            by: "me".into(),
+            host: "here".into(),
+            pid: 1,
+            since: now,
+            seen: now,
+            doing: String::new(),
+            file: None,
+            released: false,
+        };
+        let lock = Lock::local("app", holder, file);
+        let journal = Journal::create(state.path(), "r1").expect("a journal");
+        let mut sink = Lines { journal: journal.path().to_owned(), seen: Vec::new() };
+        let mut book = Book {
+            world: &Quiet,
+            id: "r1".into(),
+            release: Release::default(),
+            journal,
+            copy: None,
+            lines: String::new(),
+            pending: Vec::new(),
+            waiting: Vec::new(),
+            sink: &mut sink,
+            moved: Instant::now(),
+            lock: &lock,
+            halt: Arc::new(watch::channel(Stop::No).0),
+            unwritten: None,
+            failed: None,
+        };
+        let nodes: Vec<_> = (1..=40).map(|number| format!("node-{number}")).collect();
+        book.tell(started(&nodes)).await.expect("written");
+        let mut answers = Vec::new();
+        let mut ask = |book: &mut Book<'_, Quiet>, node: &str, fact| {
+            let (written, answer) = oneshot::channel();
+            let (node, step) = (Some(node.to_owned()), Some(Step::Stage));
+            book.take(Record { node, step, fact, written: Some(written) });
+            answers.push(answer);
+        };
+        for node in &nodes {
+            ask(&mut book, node, Fact::StepStarted {});
+        }
+        // It rests on what begins before it, which has to be written first.
+        let message = "done".to_owned();
+        ask(&mut book, "node-1", Fact::StepFinished { elapsed_ms: 1, message, drained: None });
+        assert!(answers.iter_mut().all(|answer| answer.try_recv().is_err()), "nothing settled yet");
+        book.settle().await;
+        assert!(answers.iter_mut().all(|answer| answer.try_recv().is_ok()));
+        assert!(book.failed.is_none() && book.release.nodes["node-1"].done == [Step::Stage]);
+        assert_eq!(sink.seen[..3], [1, 41, 41]);
+        assert_eq!(sink.seen[40..], [41, 42]);
+    }
 }

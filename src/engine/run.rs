@@ -191,6 +191,7 @@ impl<W: World> Engine<W> {
             journal,
             copy: self.copy,
             lines: String::new(),
+            pending: Vec::new(),
             waiting: Vec::new(),
             sink,
             moved: Instant::now(),

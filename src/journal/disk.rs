@@ -26,6 +26,8 @@ const REASON: usize = 500;
 pub struct Journal {
     file: File,
     path: PathBuf,
+    /// How long it is, up to the last line that is on the disk.
+    length: u64,
 }
 
 impl Journal {
@@ -42,7 +44,7 @@ impl Journal {
         let file = file::open_private(&path, OpenOptions::new().append(true).create_new(true))
             .with_context(|| format!("cannot make the journal {}", path.display()))?;
         flush_names(&[&folder, state])?;
-        Ok(Self { file, path })
+        Ok(Self { file, path, length: 0 })
     }
 
     /// Takes over the journal of a release, with these bytes as all that was written so far; a torn line at their
@@ -63,22 +65,25 @@ impl Journal {
         file.as_file().sync_all().with_context(trouble)?;
         let file = file.persist(&path).with_context(trouble)?;
         flush_names(&[&folder, state])?;
-        Ok(Self { file, path })
+        Ok(Self { file, path, length: whole as u64 })
     }
 
-    /// Writes an event's line, or nothing, and returns when it is on the disk.
+    /// Writes the lines of events, or nothing, and returns when they are on the disk.
     ///
     /// # Errors
     ///
-    /// When the disk refuses; the event then counts as not having happened.
-    pub fn append(&mut self, line: &str) -> Result<()> {
-        if line.is_empty() {
+    /// When the disk refuses; the events then count as not having happened, and none of them stays in the file.
+    pub fn append(&mut self, lines: &str) -> Result<()> {
+        if lines.is_empty() {
             return Ok(());
         }
-        self.file
-            .write_all(line.as_bytes())
-            .and_then(|()| self.file.sync_data())
-            .with_context(|| format!("cannot write the journal {}", self.path.display()))
+        let written = self.file.write_all(lines.as_bytes()).and_then(|()| self.file.sync_data());
+        match written {
+            Ok(()) => self.length += lines.len() as u64,
+            // A torn line at its end would be cut off by the next reader as well.
+            Err(_) => drop(self.file.set_len(self.length)),
+        }
+        written.with_context(|| format!("cannot write the journal {}", self.path.display()))
     }
 
     /// Where it is.
