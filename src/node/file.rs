@@ -13,7 +13,8 @@ pub(super) fn read(path: &str) -> String {
 pub(super) fn replace(path: &str, before: &str, after: &str) -> String {
     let variables = assign(&[("file", path), ("before", before), ("after", after)]);
     let work = format!("{variables}{}", include_str!("scripts/replace.sh"));
-    format!("{variables}{OWNER}\nwork \"$(dirname \"$file\")\" {}\n", quote(&work))
+    let replace = assign(&[("replace", &work)]);
+    format!("{variables}{replace}{OWNER}\n{}", include_str!("scripts/replace_as_owner.sh"))
 }
 
 #[cfg(test)]

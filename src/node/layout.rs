@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::shell::{assign, quote};
+use crate::shell::assign;
 
 /// Where an artifact lives on a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,25 +84,21 @@ fn variables(layout: &Layout) -> String {
     ])
 }
 
-/// Looks at the folders and decides as whom they are worked in; what runs is found with the rights of the login.
-pub(super) fn decided(layout: &Layout, refused: &str) -> String {
-    let variables = variables(layout);
-    format!(
-        "{variables}{OWNER}\nlinked=$(readlink \"$current\")\nlinked=${{linked%/}}\n\
-         serving=$(cd -P \"$current\" 2>/dev/null && pwd)\nexport linked serving\n\
-         decide || {{ {refused}; }}\n"
-    )
+/// Decides as which users the folders are worked in, and runs a script that finds these variables.
+fn script(layout: &Layout, extra: &[(&str, &str)], text: &str) -> String {
+    let decide = include_str!("scripts/decide.sh");
+    format!("{}{}{OWNER}\n{decide}\n{text}", variables(layout), assign(extra))
 }
 
-/// Does work in the folder of releases.
-pub(super) fn in_releases(layout: &Layout, extra: &[(&str, &str)], script: &str) -> String {
-    let work = format!("{}{}{RELEASE}\n{script}", variables(layout), assign(extra));
-    format!("work \"$releases\" {}", quote(&work))
+/// A script for the folder of releases, which runs in a shell of its own.
+fn in_releases(layout: &Layout, extra: &[(&str, &str)], text: &str) -> String {
+    format!("{}{}{RELEASE}\n{text}", variables(layout), assign(extra))
 }
 
-fn work(layout: &Layout, extra: &[(&str, &str)], script: &str) -> String {
-    let decided = decided(layout, "echo \"$refused\" >&2; exit 77");
-    format!("{decided}{}\n", in_releases(layout, extra, script))
+fn work(layout: &Layout, extra: &[(&str, &str)], text: &str) -> String {
+    let work = in_releases(layout, extra, text);
+    let run = concat!(include_str!("scripts/refuse.sh"), include_str!("scripts/work.sh"));
+    script(layout, &[("in_releases", &work)], run)
 }
 
 pub(super) fn upload(layout: &Layout) -> String {
@@ -114,14 +110,10 @@ pub(super) fn unpack(layout: &Layout) -> String {
 }
 
 pub(super) fn activate(layout: &Layout) -> String {
-    // What the node is about to run is noted first; that this is not possible keeps no release from being activated.
-    let note = work(layout, &[], "alone 10\nnote");
-    let switch = format!("{}{RELEASE}\n{}", variables(layout), include_str!("scripts/switch.sh"));
-    format!(
-        "{} >/dev/null 2>&1 || :\nwork \"$(dirname \"$current\")\" {}\n",
-        note.trim_end(),
-        quote(&switch)
-    )
+    let note = in_releases(layout, &[], include_str!("scripts/note.sh"));
+    let switch = in_releases(layout, &[], include_str!("scripts/switch.sh"));
+    let run = concat!(include_str!("scripts/refuse.sh"), include_str!("scripts/activate.sh"));
+    script(layout, &[("in_releases", &note), ("beside_current", &switch)], run)
 }
 
 /// Only what rollgate has put there is rollgate's to delete.
@@ -154,16 +146,10 @@ impl Pruned {
 
 /// Tells how both folders stand.
 pub(super) fn look(layout: &Layout) -> String {
-    let writable = "[ ! -w \"${base:-/}\" ] || [ ! -x \"${base:-/}\" ] || echo writable=current";
-    format!(
-        "{}if [ -z \"$refused\" ]; then\n{}\nwork \"$(dirname \"$current\")\" {}\nfi\n\
-         if [ -L \"$current\" ]; then\necho \"current=$linked\"\n\
-         echo \"current_age=$(($(date +%s) - $(stat -c %Y \"$current\")))\"\n\
-         elif [ -e \"$current\" ]; then\necho current_is_no_link=yes\nfi\n",
-        decided(layout, "echo \"refused=$refused\""),
-        in_releases(layout, &[], include_str!("scripts/look.sh")),
-        quote(writable),
-    )
+    let look = in_releases(layout, &[], include_str!("scripts/look.sh"));
+    let extra =
+        [("in_releases", look.as_str()), ("beside_current", include_str!("scripts/writable.sh"))];
+    script(layout, &extra, include_str!("scripts/folders.sh"))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address;
 use crate::secret::{self, Cut};
+use crate::shell::assign;
 
 /// What a node tells about a port's listeners, read from [`Operation::Listener`](super::Operation).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,20 +95,14 @@ fn serves(socket: &str, host: &str) -> bool {
     wildcard || named || address::same_host(bound, host)
 }
 
-/// The mark is the start of the script's own shell, by the very clock that tells the start of every other
-/// process; `/proc/uptime` may be another one in a container. Clock ticks are hundredths of a second on every
-/// Linux that userland sees (`USER_HZ`).
-pub(super) fn script(port: u16) -> String {
-    format!(
-        "command -v ss >/dev/null || {{ echo 'ss (iproute2) is not installed' >&2; exit 69; }}; \
-         echo \"mark=$(sed 's/^.*) //' /proc/$$/stat | cut -d' ' -f20)\"; \
-         l=$(ss -Hltnp 'sport = :{port}'); \
-         printf '%s\\n' \"$l\" | while read -r x; do [ -z \"$x\" ] || echo \"listen=$x\"; done; \
-         for p in $(printf '%s' \"$l\" | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u); do \
-         s=$(sed 's/^.*) //' \"/proc/$p/stat\" 2>/dev/null | cut -d' ' -f20); \
-         [ -n \"$s\" ] && echo \"process=$p $s $(tr '\\0' ' ' <\"/proc/$p/cmdline\" 2>/dev/null | head -c 200)\"; \
-         done; :"
-    )
+/// Exit status of a script that needs `ss`, when the machine has none.
+pub(super) const NO_SS: i32 = 69;
+
+/// Clock ticks are hundredths of a second on every Linux that userland sees (`USER_HZ`). Without `ss` the script exits with
+/// `without_ss`.
+pub(super) fn script(port: u16, without_ss: i32) -> String {
+    let variables = [("port", &*port.to_string()), ("without_ss", &without_ss.to_string())];
+    assign(&variables) + include_str!("scripts/listener.sh")
 }
 
 #[cfg(test)]
@@ -162,7 +157,7 @@ process=24 1 other
         let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = socket.local_addr().expect("address");
         let output = std::process::Command::new("sh")
-            .args(["-c", &script(address.port())])
+            .args(["-c", &script(address.port(), NO_SS)])
             .output()
             .expect("sh runs");
         let text = String::from_utf8_lossy(&output.stdout);

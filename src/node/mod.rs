@@ -15,6 +15,8 @@ mod survey;
 
 use std::time::Duration;
 
+use listener::NO_SS;
+
 pub use fetch::NO_CURL;
 pub use layout::{ARCHIVES, CHECKSUM_MISMATCH, Layout, Packing, Pruned};
 pub use listener::{Listener, Mark, Process};
@@ -121,7 +123,7 @@ impl Operation {
             Self::Unpack { layout } => layout::unpack(layout),
             Self::Activate { layout } => layout::activate(layout),
             Self::Prune { layout, keep, spare } => layout::prune(layout, *keep, spare),
-            Self::Listener { port } => listener::script(*port),
+            Self::Listener { port } => listener::script(*port, NO_SS),
             Self::Sockets { port } => sockets::script(*port),
             Self::Rendered { file, pid_file } => rendered::script(file, pid_file),
             Self::UnixSocket { path, say } => socket::script(path, say),
@@ -131,3 +133,6 @@ impl Operation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

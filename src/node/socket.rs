@@ -3,40 +3,21 @@
 //! The other side is to close when it has answered (HAProxy's runtime API does). No tool is asked to close its own half
 //! first: what is said ends with a line break, and that ends it.
 
-use crate::shell::quote;
+use crate::shell::assign;
 
 /// Exit status when the machine has no tool that can do it.
 const NO_TOOL: i32 = 69;
 
-/// Perl's own modules of Debian's `perl-base`, which every Debian has.
-const PERL: &str = r#"use Socket;
-socket(S, PF_UNIX, SOCK_STREAM, 0) && connect(S, sockaddr_un($ARGV[0])) or die "$ARGV[0]: $!\n";
-syswrite(S, "$ARGV[1]\n") or die "$ARGV[0]: $!\n";
-while ($n = sysread(S, $b, 65536)) { print $b } defined $n or die "$ARGV[0]: $!\n";"#;
-
-const PYTHON: &str = r#"import socket, sys;
-sys.excepthook = lambda t, e, b: print(sys.argv[1] + ": " + str(e), file=sys.stderr);
-s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(sys.argv[2].encode() + b"\n");
-sys.stdout.buffer.write(b"".join(iter(lambda: s.recv(65536), b"")))"#;
-
 pub(super) fn script(path: &str, say: &str) -> String {
-    format!(
-        "s={path}; t={say}; \
-         if command -v perl >/dev/null; then exec perl -e {perl} \"$s\" \"$t\"; fi; \
-         if command -v python3 >/dev/null; then exec python3 -c {python} \"$s\" \"$t\"; fi; \
-         [ -e \"$s\" ] || {{ echo \"$s: there is no such socket\" >&2; exit 1; }}; \
-         if command -v socat >/dev/null; then \
-         printf '%s\\n' \"$t\" | socat -t 60 - {socat}; exit $?; fi; \
-         if command -v nc >/dev/null && nc -h 2>&1 | grep -q -e -U; then \
-         printf '%s\\n' \"$t\" | nc -U \"$s\"; exit $?; fi; \
-         echo 'none of perl, python3, socat and an nc with -U is installed: one is needed to talk to a socket' >&2; \
-         exit {NO_TOOL}",
-        path = quote(path),
-        socat = quote(&format!("UNIX-CONNECT:{}", for_socat(path))),
-        say = quote(say),
-        perl = quote(PERL),
-        python = quote(PYTHON),
-    )
+    let variables = assign(&[
+        ("path", path),
+        ("say", say),
+        ("socat_address", &format!("UNIX-CONNECT:{}", for_socat(path))),
+        ("perl", include_str!("scripts/socket.pl")),
+        ("python", include_str!("scripts/socket.py")),
+        ("no_tool", &NO_TOOL.to_string()),
+    ]);
+    variables + include_str!("scripts/socket.sh")
 }
 
 /// A path as one part of a socat address, in which quotes, colons and more have a meaning.

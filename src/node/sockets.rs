@@ -17,6 +17,9 @@ use std::time::Duration;
 
 use crate::address;
 
+use super::listener::NO_SS;
+use crate::shell::assign;
+
 /// One established connection, as `ss -tni` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
@@ -114,11 +117,8 @@ pub fn in_flight(connections: &[Connection], idle: Duration) -> usize {
 }
 
 pub(super) fn script(port: u16) -> String {
-    format!(
-        "command -v ss >/dev/null || {{ echo 'ss (iproute2) is not installed' >&2; exit 69; }}; \
-         ss -Hltn 'sport = :{port}' | while read -r x; do echo \"listen=$x\"; done; \
-         ss -Htni state established 'sport = :{port}'"
-    )
+    let variables = [("port", &*port.to_string()), ("without_ss", &NO_SS.to_string())];
+    assign(&variables) + include_str!("scripts/sockets.sh")
 }
 
 #[cfg(test)]

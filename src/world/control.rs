@@ -32,14 +32,9 @@ const FOLDER_LIMIT: usize = 60;
 const ENDING: Duration = Duration::from_secs(10);
 
 /// First the signals of a closing terminal are ignored, then the pipe is read to its end.
-const GUARDIAN: &str = "trap '' HUP INT QUIT TERM; cd /; cat >/dev/null; n=0; \
-     for p in \"$1\"/*.pid; do [ -e \"$p\" ] && read -r g <\"$p\" && kill -KILL -\"$g\"; done; \
-     for s in \"$1\"/*.socket; do [ -S \"$s\" ] || continue; \
-     ssh -F /dev/null -S \"$s\" -O exit x & n=$((n+1)); [ $((n % 50)) -eq 0 ] && wait; done; \
-     wait; rm -rf \"$1\"";
+const GUARDIAN: &str = include_str!("guardian.sh");
 
-/// The process group is known to the guardian before `ssh` exists.
-const CONNECT: &str = "exec 2>>\"$1.log\"; echo $$ >\"$1.pid\"; shift; exec ssh \"$@\"";
+const CONNECT: &str = include_str!("connect.sh");
 
 /// What the configuration is made of; checked before anything is connected.
 #[derive(Debug)]

@@ -17,7 +17,7 @@
 
 use std::time::Duration;
 
-use crate::shell::quote;
+use crate::shell::assign;
 
 use super::{Command, Stdin};
 
@@ -60,12 +60,15 @@ impl Script {
             Stdin::Empty => "line",
             Stdin::File(_) | Stdin::Text(_) => "data",
         };
-        let text = format!(
-            "{{\nmark={mark} label={label} limit={limit} input={input} shell={shell}\nscript={script}\n{guard}}}\n",
-            limit = seconds(command.timeout),
-            script = quote(&command.operation.script()),
-            guard = include_str!("guard.sh"),
-        );
+        let variables = assign(&[
+            ("mark", &mark),
+            ("label", label),
+            ("limit", &seconds(command.timeout)),
+            ("input", input),
+            ("shell", shell),
+            ("script", &command.operation.script()),
+        ]);
+        let text = format!("{{\n{variables}{}}}\n", include_str!("guard.sh"));
         Self { text, mark }
     }
 }

@@ -1,0 +1,15 @@
+# shellcheck shell=sh disable=SC2154
+# Tells how the folder of releases and the link stand.
+
+if [ -n "$refused" ]; then
+  echo "refused=$refused"
+else
+  work "$releases" "$in_releases"
+  work "$(dirname "$current")" "$beside_current"
+fi
+if [ -L "$current" ]; then
+  echo "current=$linked"
+  echo "current_age=$(($(date +%s) - $(stat -c %Y "$current")))"
+elif [ -e "$current" ]; then
+  echo current_is_no_link=yes
+fi

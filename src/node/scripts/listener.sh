@@ -1,0 +1,23 @@
+# shellcheck shell=sh disable=SC2154
+# Tells which processes listen on `port`, and when each of them started.
+#
+# The mark is the start of this shell, by the very clock that tells the start of every other process; `/proc/uptime` may
+# be another one in a container.
+
+command -v ss >/dev/null || {
+  [ "$without_ss" = 0 ] || echo 'ss (iproute2) is not installed' >&2
+  exit "$without_ss"
+}
+
+start_of() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+
+echo "mark=$(start_of $$)"
+sockets=$(ss -Hltnp "sport = :$port")
+printf '%s\n' "$sockets" | while read -r socket; do
+  [ -z "$socket" ] || echo "listen=$socket"
+done
+for process in $(printf '%s' "$sockets" | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u); do
+  start=$(start_of "$process")
+  [ -z "$start" ] ||
+    echo "process=$process $start $(tr '\0' ' ' <"/proc/$process/cmdline" 2>/dev/null | head -c 200)"
+done

@@ -1,0 +1,4 @@
+# shellcheck shell=sh disable=SC2154
+# Replaces the file as the user that its folder takes.
+
+work "$(dirname "$file")" "$replace"
