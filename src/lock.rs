@@ -1,7 +1,7 @@
 //! One release at a time: a Consul session that holds a key, and that every registry write is fenced with.
 //!
 //! The session is renewed while the release lives. When it is lost (this process slept too long, Consul was not
-//! reachable for longer than a session lives, somebody broke the lock), nothing is written any more: the registry
+//! reachable for longer than a session lives, an operator broke the lock), nothing is written any more: the registry
 //! refuses, because each write is a transaction that checks the session, and whatever is not Consul's is only done
 //! after [`Lock::verify`]; a command on a machine, with [`Lock::permit`].
 
@@ -37,7 +37,7 @@ pub use status::{LockStatus, break_lock, look, may_share};
 /// The session ends when it was not renewed for so long, or up to twice that.
 pub const TTL: Duration = Duration::from_secs(15);
 
-/// How long the lock stays closed when its holder vanished: what it had under way comes to its end meanwhile.
+/// How long Consul keeps the lock closed after its holder died: what the holder had under way ends meanwhile.
 pub const LOCK_DELAY: Duration = Duration::from_secs(10);
 
 /// Between two renewals.
@@ -79,14 +79,14 @@ struct State {
 }
 
 impl<W: World> Lock<W> {
-    /// Takes the lock of a service, waiting for it until `deadline`. `waiting` hears now and then who holds it.
+    /// Takes the lock of a service, waiting for it until `deadline`. `waiting` gets the reason now and then.
     ///
-    /// With a lock file, a holder that had the same one and is gone is known to be gone and is not waited for. A caller that
+    /// With a lock file, a holder that locked the same file and is gone is not waited for. A caller that
     /// drops this [abandons](Attempt::abandon) `pending`.
     ///
     /// # Errors
     ///
-    /// When somebody else holds it, or Consul cannot be asked.
+    /// When another process holds it, or Consul cannot be reached.
     pub async fn acquire(
         client: &Client<W>,
         service: &str,
@@ -146,7 +146,7 @@ impl<W: World> Lock<W> {
         mut file: Option<FileLock>,
     ) -> Arc<Self> {
         if let Some(file) = &mut file {
-            // Others learn from it who has the folder; without it they learn from Consul.
+            // Another process reads the holder there; without it, in Consul.
             let _ = file.sign(&holder);
         }
         Arc::new(Self {
@@ -172,7 +172,7 @@ impl<W: World> Lock<W> {
         self.lost.subscribe()
     }
 
-    /// Notes what is being done, for whoever waits. Told with the next renewal.
+    /// Notes what is being done, for a process that waits. It is written with the next renewal.
     pub fn doing(&self, what: String) {
         self.state().holder.doing = what;
     }
@@ -192,14 +192,14 @@ impl<W: World> Lock<W> {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                self.lose("a write was refused because somebody else has it");
+                self.lose("Consul refused a write: another process holds the lock");
             }
             self.hurry.notify_one();
             tokio::time::sleep(QUESTION_PAUSE).await;
         }
     }
 
-    /// Notes that the lock is not ours any more.
+    /// Notes that this process does not hold the lock any more.
     pub fn lose(&self, reason: impl Into<String>) {
         let reason = reason.into();
         self.lost.send_if_modified(|lost| {
@@ -209,11 +209,11 @@ impl<W: World> Lock<W> {
         });
     }
 
-    /// Asks whether the lock is held, right before something that Consul cannot refuse.
+    /// Verifies that the lock is held, right before something that Consul cannot refuse.
     ///
     /// # Errors
     ///
-    /// When it is lost, or that cannot be told any more.
+    /// When it is lost, or cannot be verified any more.
     pub async fn verify(&self) -> Result<(), NotHeld> {
         let deadline = Instant::now() + LOCK_DELAY + VERIFY_PATIENCE;
         loop {
@@ -250,7 +250,7 @@ impl<W: World> Lock<W> {
         Err(NotHeld::Lost(reason.to_owned()))
     }
 
-    /// Gives the lock back, so that the next one need not wait.
+    /// Releases the lock, so that the next process need not wait.
     pub async fn release(&self) {
         if let Some(renewal) = self.state().renewal.take() {
             renewal.abort();
@@ -278,7 +278,7 @@ impl<W: World> Lock<W> {
                     Ok(()) => continue,
                     Err(reason) => return self.lose(reason),
                 },
-                // Whoever could not be asked is asked again soon: the session does not wait.
+                // Asked again soon: the session does not wait.
                 Err(_) => {
                     pause = PAUSE;
                     continue;
@@ -292,13 +292,13 @@ impl<W: World> Lock<W> {
             };
             let told = [Write::Set { key: &fence.key, value: &bytes }];
             if let Ok(KvWrite::NotHeld) = client.transact(Some(&fence), &told).await {
-                return self.lose("somebody else took it");
+                return self.lose("another process took it");
             }
         }
     }
 
     /// Takes the lock again after Consul has ended the session before its time: the server or agent that it was made
-    /// at is gone. Whoever was late, or has lost the lock to somebody, does not get it back.
+    /// at is gone. A process that was late, or lost the lock to another one, does not get it back.
     async fn regain(&self, client: &Client<W>, asked: DualInstant) -> Result<(), String> {
         let old = self.fence.now();
         let (holder, renewed) = {
@@ -306,7 +306,7 @@ impl<W: World> Lock<W> {
             (state.holder.clone(), state.renewed)
         };
         if renewed.until(asked) >= TTL {
-            return Err("its session has ended".to_owned());
+            return Err("its session expired".to_owned());
         }
         let deadline = Instant::now() + LOCK_DELAY + VERIFY_PATIENCE;
         let mut session: Option<(String, DualInstant)> = None;
@@ -315,7 +315,7 @@ impl<W: World> Lock<W> {
                 let last = entry.as_ref().and_then(|entry| Holder::from_bytes(&entry.value));
                 let ours = last.is_some_and(|last| last.is(&holder) && !last.released);
                 if !ours || entry.is_some_and(|entry| entry.session.is_some()) {
-                    return Err("somebody else took it".to_owned());
+                    return Err("another process took it".to_owned());
                 }
                 if session.is_none() {
                     let since = DualInstant::now(client.now());
@@ -332,7 +332,7 @@ impl<W: World> Lock<W> {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        Err("its session has ended, and it cannot be taken again".to_owned())
+        Err("its session expired and it could not be taken again".to_owned())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

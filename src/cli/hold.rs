@@ -153,13 +153,8 @@ fn who(error: &LockError, reach: &Reach) -> String {
     let described = |holder: &Option<Box<Holder>>| described(holder.as_deref(), reach.world.now());
     match error {
         LockError::Held(holder) => format!("the lock is held by {}", described(holder)),
-        LockError::Closed(None) => "the lock is closed for some seconds".to_owned(),
-        LockError::Closed(holder) => {
-            format!(
-                "the lock is closed for some seconds, its holder vanished: {}",
-                described(holder)
-            )
-        }
+        LockError::Closed(None) => error.to_string(),
+        LockError::Closed(holder) => format!("{error} (holder: {})", described(holder)),
         LockError::Consul(error) => format!("the lock cannot be taken: {error}"),
     }
 }

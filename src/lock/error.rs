@@ -1,4 +1,4 @@
-//! Why there is no lock, or none any more.
+//! Why a lock is not held.
 
 use super::holder::Holder;
 use crate::consul::Error;
@@ -6,24 +6,24 @@ use crate::consul::Error;
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Somebody else has it.
+    /// Another process holds it.
     #[error("the lock is held by {}", .0.as_ref().map_or("an unknown process", |_| "another release"))]
     Held(Option<Box<Holder>>),
-    /// Its holder vanished a moment ago; it stays closed for the lock-delay.
-    #[error("the lock is closed for a moment: its holder vanished")]
+    /// Its holder died; Consul keeps it closed for the lock-delay.
+    #[error("lock holder died; Consul frees the lock in at most 10 s")]
     Closed(Option<Box<Holder>>),
     /// Consul cannot be asked, or says no.
     #[error(transparent)]
     Consul(#[from] Error),
 }
 
-/// The lock is not ours any more, or that cannot be told.
+/// This process does not hold the lock any more, or cannot verify it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotHeld {
     /// It is lost.
-    #[error("the lock is lost: {0}")]
+    #[error("lock lost: {0}")]
     Lost(String),
     /// Consul cannot be asked, and for so long that the session may have ended.
-    #[error("whether the lock is still held cannot be told: {0}")]
+    #[error("cannot verify the lock: {0}")]
     Unsure(String),
 }

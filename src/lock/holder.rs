@@ -1,4 +1,4 @@
-//! Who holds the lock, for whoever waits.
+//! The holder of a lock, as other processes read it.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use crate::{json, text};
 /// A longer description is cut: others have written what it is made of.
 const LONGEST: usize = 400;
 
-/// Who holds a lock, and what they do with it.
+/// The holder of a lock, and what it does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// The release.
     pub release: String,
     /// The command: `deploy`, `node out` …
     pub command: String,
-    /// The user on their machine, or the CI job.
+    /// The user on the machine, or the CI job.
     pub by: String,
     /// The machine.
     #[serde(default)]
@@ -31,7 +31,7 @@ pub struct Holder {
     /// What is being done: `node-2 drain`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub doing: String,
-    /// Which lock file the holder has locked as well: who can lock the same one knows that it is gone.
+    /// The lock file that the holder has locked as well: a process that can lock the same file knows that the holder is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// Given back.
@@ -40,7 +40,7 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Reads what a holder has written; foreign bytes are nobody.
+    /// Reads what a holder has written; foreign bytes are no holder.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         json::typed(json::document(bytes).ok()?).ok()
@@ -66,7 +66,7 @@ impl Holder {
         serde_json::to_vec(self).expect("plain data")
     }
 
-    /// Says who it is, in one line: `deploy@ci-7, deploy, release 7f3a, node-2 drain, for 3m, seen 2s ago`.
+    /// Describes it in one line: `deploy@ci-7, deploy, release 7f3a, node-2 drain, for 3m, seen 2s ago`.
     #[must_use]
     pub fn describe(&self, now: jiff::Timestamp) -> String {
         let ago = |then: jiff::Timestamp| {

@@ -1,23 +1,23 @@
-//! The lock as somebody sees it who does not hold it.
+//! The lock as a process sees it that does not hold it.
 
 use super::fence::key;
 use super::holder::Holder;
 use crate::consul::{Client, Error, SessionFence, Write};
 use crate::world::World;
 
-/// A session that there never is.
-const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
+/// A session that never exists.
+const NO_SESSION: &str = "00000000-0000-0000-0000-000000000000";
 
 /// The lock of a service as Consul has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockStatus {
     /// The session that holds it.
     pub session: Option<String>,
-    /// Who holds it, or held it last.
+    /// The holder, or the last one.
     pub holder: Option<Holder>,
 }
 
-/// Looks at the lock of a service; nothing when nobody ever had it.
+/// Reads the lock of a service; nothing when it was never taken.
 ///
 /// # Errors
 ///
@@ -34,18 +34,18 @@ pub async fn look<W: World>(
 }
 
 /// Asks whether the lock and the journals of a service may be written, by a write that cannot succeed: it depends on a
-/// session that there is not.
+/// session that does not exist.
 ///
 /// # Errors
 ///
 /// When the token lacks the right, or Consul cannot be asked.
 pub async fn may_share<W: World>(client: &Client<W>, service: &str) -> Result<(), Error> {
-    let fence = SessionFence { key: key(service), session: NOBODY.to_owned() };
+    let fence = SessionFence { key: key(service), session: NO_SESSION.to_owned() };
     let write = Write::Set { key: &fence.key, value: b"" };
     client.transact(Some(&fence), &[write]).await.map(|_| ())
 }
 
-/// Takes the lock away from whoever holds it: they write nothing from then on. Returns whether anybody did.
+/// Takes the lock away from its holder, which writes nothing from then on. Returns whether there was a holder.
 ///
 /// # Errors
 ///
