@@ -12,6 +12,7 @@
 //! * [`engine`]: how a release comes about, event by event; [`next`]: what to type when it has ended;
 //! * [`gateway`], [`registry`], [`health`], [`node`]: the gateways' views, the nodes' keys, the new process, and
 //!   what a node is asked;
+//! * [`mark`]: how a node is marked in the registry;
 //! * [`lock`]: one release at a time; [`consul`]: a thin client; [`world`]: the one port to the outside;
 //! * [`report`]: what people and programs see; [`cli`]: the command line;
 //! * [`foreign`]: values from others, which are checked before they are filled in; [`json`]: their JSON, read in
@@ -34,6 +35,7 @@ pub mod health;
 pub mod journal;
 pub mod json;
 pub mod lock;
+pub mod mark;
 pub mod next;
 pub mod node;
 pub mod pattern;

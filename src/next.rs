@@ -1,8 +1,7 @@
 //! What to know and to type next: why a release ended as it did, and the exact commands that go on from there.
 
 use crate::journal::is_id;
-use crate::release::{NodeState, Phase, Release, Standing};
-use crate::release::{Outcome, Started};
+use crate::release::{NodeState, Outcome, Phase, Release, Standing, Started};
 use crate::shell::quote;
 
 /// What every command repeats to mean the same: a person types it as it stands.
@@ -153,6 +152,7 @@ fn quote_option(argument: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mark::Mark;
     use crate::release::{Failure, Step};
 
     fn release(nodes: &[(&str, NodeState)]) -> Release {
@@ -203,7 +203,14 @@ mod tests {
         let mut release = release(&[
             ("b", late),
             ("a", NodeState { phase: Phase::Blocked, ..NodeState::default() }),
-            ("c", NodeState { phase: Phase::Interrupted, writing: true, ..NodeState::default() }),
+            (
+                "c",
+                NodeState {
+                    phase: Phase::Interrupted,
+                    writing: Some(Mark::Up),
+                    ..NodeState::default()
+                },
+            ),
             ("d", failed(Step::Stop, "exit 1")),
             ("e", NodeState::default()),
         ]);

@@ -98,21 +98,22 @@ pub(super) async fn way_back(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mark::Mark;
 
-    fn release(batch: usize, nodes: &[(&str, Phase, Option<bool>)]) -> Release {
-        let state = |phase, down| NodeState { phase, down, ..NodeState::default() };
-        let nodes = nodes.iter().map(|(name, phase, down)| ((*name).into(), state(*phase, *down)));
+    fn release(batch: usize, nodes: &[(&str, Phase, Mark)]) -> Release {
+        let state = |phase, marked| NodeState { phase, marked, ..NodeState::default() };
+        let nodes = nodes.iter().map(|(name, phase, mark)| ((*name).into(), state(*phase, *mark)));
         Release { batch, nodes: nodes.collect(), ..Release::default() }
     }
 
     #[test]
     fn a_node_is_told_by_the_newest_release_in_which_it_took_part() {
-        let (out, up) = (Some(true), Some(false));
+        let (out, up, none) = (Mark::Down, Mark::Up, Mark::Unknown);
         let history = History {
             releases: vec![
                 release(4, &[("a", Phase::Done, out)]),
-                release(3, &[("b", Phase::Waiting, None), ("c", Phase::Waiting, None)]),
-                release(2, &[("b", Phase::LeftOut, None), ("d", Phase::LeftOut, None)]),
+                release(3, &[("b", Phase::Waiting, none), ("c", Phase::Waiting, none)]),
+                release(2, &[("b", Phase::LeftOut, none), ("d", Phase::LeftOut, none)]),
                 release(1, &[("a", Phase::Failed, out), ("b", Phase::Failed, out)]),
                 release(0, &[("c", Phase::Done, up), ("b", Phase::Done, up)]),
             ],
@@ -129,10 +130,10 @@ mod tests {
     /// A gateway that does not list a node has it out, or has it under another name.
     #[test]
     fn a_node_was_taken_out_if_the_newest_release_that_wrote_of_it_left_it_so() {
-        let (out, up) = (Some(true), Some(false));
+        let (out, up, none) = (Mark::Down, Mark::Up, Mark::Unknown);
         let history = History {
             releases: vec![
-                release(3, &[("a", Phase::Blocked, None), ("b", Phase::LeftOut, None)]),
+                release(3, &[("a", Phase::Blocked, none), ("b", Phase::LeftOut, none)]),
                 release(2, &[("a", Phase::Failed, out), ("b", Phase::Done, up)]),
                 release(1, &[("a", Phase::Done, up), ("b", Phase::Failed, out)]),
             ],

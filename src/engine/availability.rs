@@ -1,15 +1,17 @@
 //! Marking a node down and up, and proving that every gateway followed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::node::{Found, NodeRun, Trouble};
+use super::node::NodeRun;
+use super::outcome::{Found, Trouble};
 use super::steps::Needs;
 use crate::gateway::Method;
 use crate::registry::{Error, Switch, Written};
-use crate::release::{Fact, Step};
+use crate::release::{Fact, NodeState, Step};
 use crate::spec::RegistrySpec;
 use crate::text;
 use crate::world::World;
@@ -58,7 +60,8 @@ impl<W: World> NodeRun<W> {
         let mut patience = Patience::until(Instant::now() + self.confirm_time());
         // What a gateway does not list is out only if rollgate took it out. To be left alone as one that is out, the gateway must
         // not list anything that was added by hand since.
-        let mut was_taken = self.down || self.planned.was_out || self.planned.taken_out;
+        let taken = self.state(|state| state.may_be_down() || state.may_be_half_done());
+        let mut was_taken = taken || self.planned.was_out || self.planned.taken_out;
         let mut unanswered = None;
         let mut attempts = 0;
         while attempts < ATTEMPTS {
@@ -70,14 +73,13 @@ impl<W: World> NodeRun<W> {
                 }
                 Err(error) => return Err(Trouble::from(error.to_string())),
             };
-            let is_out = was_taken && (!down || switch.strangers.is_subset(&self.strangers));
+            let is_out = was_taken && (!down || switch.strangers.is_subset(&self.strangers()));
             if let Some(absent) = switch.absent.as_ref().filter(|_| !is_out) {
                 return Err(Trouble::from(absent.clone()));
             }
             let (key, modify_index) = (switch.name.clone(), switch.modify_index);
             if switch.down == Some(down) {
                 self.written = Instant::now();
-                self.unanswered = false;
                 let written = Fact::RegistryWritten { key: key.clone(), down, modify_index };
                 self.record(Some(step), written).await?;
                 return Ok(self.said(&key, down, modify_index));
@@ -86,20 +88,12 @@ impl<W: World> NodeRun<W> {
                 self.permit(Needs::Lock).ask().await?;
             }
             let original = switch.original.clone();
-            if down {
-                self.strangers.clone_from(&switch.strangers);
-            }
             let strangers = switch.strangers_kept(down);
             let writing =
                 Fact::RegistryWriting { key: key.clone(), down, original, modify_index, strangers };
-            // Noted before anything else can happen: whoever is interrupted from here on has to look.
-            let was_down = self.down;
-            self.down |= down;
-            self.unanswered = true;
             self.record(Some(step), writing).await?;
-            if down && !self.may_still_leave().await {
+            if down && !self.may_still_leave(step).await? {
                 self.not_written(step).await?;
-                self.down = was_down;
                 self.make_room(step).await?;
                 continue;
             }
@@ -107,7 +101,6 @@ impl<W: World> NodeRun<W> {
             match registry.write(&guard, &self.node, &switch, down).await {
                 Ok(Written::Done(modify_index)) => {
                     self.written = Instant::now();
-                    self.unanswered = false;
                     let written = Fact::RegistryWritten { key: key.clone(), down, modify_index };
                     self.record(Some(step), written).await?;
                     return Ok(self.said(&key, down, modify_index));
@@ -184,10 +177,11 @@ impl<W: World> NodeRun<W> {
 
     /// Reads the node's switch. An instance that has deregistered itself while it restarts gets the time to come back.
     async fn find_switch(&self, step: Step) -> Result<Switch, Error> {
+        let is_stopped = self.state(NodeState::is_stopped);
         let deadline = Instant::now() + COMES_BACK;
         loop {
             match self.shared.registry.read(&self.node).await {
-                Err(Error::Gone(problem)) if self.stopped && Instant::now() < deadline => {
+                Err(Error::Gone(problem)) if is_stopped && Instant::now() < deadline => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     self.tell(step, format!("waits for it to come back: {problem}"), None, left);
                     tokio::time::sleep(LOOK_AGAIN).await;
@@ -204,8 +198,13 @@ impl<W: World> NodeRun<W> {
         Found::from(format!("{consul}{key} down={}{index}", u8::from(down)))
     }
 
-    async fn not_written(&mut self, step: Step) -> Result<(), Trouble> {
-        self.unanswered = false;
+    /// What gateways listed besides the playbook's nodes when rollgate took the node out.
+    fn strangers(&self) -> BTreeSet<String> {
+        self.state(NodeState::strangers_when_marked)
+            .unwrap_or_else(|| self.planned.strangers.clone())
+    }
+
+    async fn not_written(&self, step: Step) -> Result<(), Trouble> {
         self.record(Some(step), Fact::RegistryRefused {}).await
     }
 

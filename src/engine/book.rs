@@ -7,13 +7,11 @@ use anyhow::{Result, anyhow};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use super::node::stopped_for;
-use super::run::{Record, Sink, Stop};
+use super::context::{LiveRelease, Record, Sink, Stop, stopped_for};
 use crate::journal::Journal;
 use crate::journal::replica::Copy;
 use crate::lock::{Lock, NotHeld};
-use crate::release::{Change, Release};
-use crate::release::{Event, Fact, Step};
+use crate::release::{Change, Event, Fact, Step};
 use crate::world::World;
 
 /// How long a write of the copy may still take once the release is to stop.
@@ -26,7 +24,7 @@ const CLOSING_TIME: Duration = Duration::from_secs(1);
 pub(super) struct Book<'a, W> {
     pub(super) world: &'a W,
     pub(super) id: String,
-    pub(super) release: Release,
+    pub(super) release: LiveRelease,
     pub(super) journal: Journal,
     /// The journal's copy in Consul, and the lines that it does not have yet.
     pub(super) copy: Option<Copy<W>>,
@@ -98,7 +96,10 @@ impl<W: World> Book<'_, W> {
         if self.failed.is_some() || (self.unwritten.is_some() && begins(&fact)) {
             return Err(anyhow!("the journal can no longer be written"));
         }
-        let last = self.pending.last().map_or(self.release.seq, |pending| pending.event.seq);
+        let last = self
+            .pending
+            .last()
+            .map_or_else(|| self.release.read().seq, |pending| pending.event.seq);
         let event = Event {
             seq: last.saturating_add(1),
             at: self.world.now(),
@@ -107,7 +108,7 @@ impl<W: World> Book<'_, W> {
             step,
             fact: fact.without_secrets(),
         };
-        let change = self.release.change(&event)?;
+        let change = self.release.read().change(&event)?;
         let line = if event.is_durable() { event.to_line() + "\n" } else { String::new() };
         Ok(Pending { event, change, line, answer: None })
     }
@@ -147,22 +148,33 @@ impl<W: World> Book<'_, W> {
         if self.is_progress(&event) {
             self.moved = Instant::now();
         }
-        self.release.commit(&event, change);
+        self.release.update(|release| release.commit(&event, change));
         if let (Some(node), Some(step), Fact::StepStarted {}) =
             (&event.node, event.step, &event.fact)
         {
             self.lock.doing(format!("{node} {step}"));
         }
         self.waiting.extend(answer);
-        self.sink.event(&event, &self.release);
+        self.sink.event(&event, &self.release.read());
+    }
+
+    /// How many nodes have failed.
+    pub(super) fn failures(&self) -> usize {
+        self.release.read().failures()
+    }
+
+    /// Whether no more nodes are taken.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.release.read().stopping.is_some()
     }
 
     /// Whether an event brings the release nearer to its end: what is only done again does not.
     fn is_progress(&self, event: &Event) -> bool {
-        let node = event.node.as_ref().and_then(|name| self.release.nodes.get(name));
         match event.fact {
             Fact::StepFinished { .. } => {
-                !node.zip(event.step).is_some_and(|(node, step)| node.done.contains(&step))
+                let name = event.node.as_deref().unwrap_or_default();
+                let was_done = |step| self.release.node(name, |node| node.done.contains(&step));
+                !event.step.is_some_and(was_done)
             }
             Fact::ReleaseStarted(_)
             | Fact::ReleaseResumed(_)
@@ -240,7 +252,8 @@ impl<W: World> Book<'_, W> {
     pub(super) fn take(&mut self, record: Record) {
         // A fact that cannot be recorded leaves `written` unanswered, and its task does not act.
         let is_awaited = record.written.is_some();
-        match self.prepare(record.node, record.step, record.fact) {
+        let Some(fact) = record.fact else { return self.waiting.extend(record.written) };
+        match self.prepare(record.node, record.step, fact) {
             Ok(pending) => self.pending.push(Pending { answer: record.written, ..pending }),
             Err(error) if is_awaited && self.failed.is_none() && self.unwritten.is_none() => {
                 self.failed = Some(error.context("an event that may not follow"));
@@ -272,6 +285,7 @@ mod tests {
 
     use super::*;
     use crate::lock::{FileLock, Holder};
+    use crate::release::Release;
     use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError};
 
     /// A world in which nothing is asked.
@@ -342,7 +356,7 @@ mod tests {
         let mut book = Book {
             world: &Quiet,
             id: "r1".into(),
-            release: Release::default(),
+            release: LiveRelease::default(),
             journal,
             copy: None,
             lines: String::new(),
@@ -361,7 +375,7 @@ mod tests {
         let mut ask = |book: &mut Book<'_, Quiet>, node: &str, fact| {
             let (written, answer) = oneshot::channel();
             let (node, step) = (Some(node.to_owned()), Some(Step::Stage));
-            book.take(Record { node, step, fact, written: Some(written) });
+            book.take(Record { node, step, fact: Some(fact), written: Some(written) });
             answers.push(answer);
         };
         for node in &nodes {
@@ -373,7 +387,9 @@ mod tests {
         assert!(answers.iter_mut().all(|answer| answer.try_recv().is_err()), "nothing settled yet");
         book.settle().await;
         assert!(answers.iter_mut().all(|answer| answer.try_recv().is_ok()));
-        assert!(book.failed.is_none() && book.release.nodes["node-1"].done == [Step::Stage]);
+        assert!(
+            book.failed.is_none() && book.release.node("node-1", |node| node.done == [Step::Stage])
+        );
         assert_eq!(sink.seen[..3], [1, 41, 41]);
         assert_eq!(sink.seen[40..], [41, 42]);
     }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::node::{Bound, Looked, NodeRun, Trouble};
+use super::context::Mode;
+use super::node::{Bound, Looked, NodeRun};
+use super::outcome::Trouble;
 use super::pool::Part;
-use super::run::Mode;
 use crate::gateway::Observation;
-use crate::release::{Fact, Step};
+use crate::release::{Fact, Leaving, Step};
 use crate::spec::{Spec, names};
 use crate::text::{because, count};
 use crate::world::World;
@@ -26,19 +27,6 @@ const FRESH: Duration = Duration::from_millis(500);
 /// How many looks in a row must find nothing once one of them did: a look may miss a worker, and trying again and
 /// again finds a look that does.
 const LOOKS_IN_DOUBT: u32 = 3;
-
-/// Nodes that this release has taken and not yet seen back, although a gateway may still show them.
-#[derive(Debug, Default)]
-pub(super) struct Capacity {
-    leaving: BTreeSet<String>,
-}
-
-impl Capacity {
-    /// The node at `address` is in rotation again.
-    pub(super) fn is_back(&mut self, address: &str) {
-        self.leaving.remove(address);
-    }
-}
 
 /// Whether the node at `address` would be missed: any worker still routes to it, and it is not on its way out already.
 fn is_missed(seen: &Observation, leaving: &BTreeSet<String>, address: &str) -> bool {
@@ -88,18 +76,21 @@ impl<W: World> NodeRun<W> {
         let deadline = Instant::now() + PATIENCE;
         let mut looks = 1;
         loop {
-            if self.bound == Bound::Forward && self.shared.too_many_failed() {
+            if self.bound() == Bound::Forward && self.shared.too_many_failed() {
                 return Err(Trouble::NotTaken);
             }
-            let problem = match self.try_to_take(looks).await {
+            let turn = self.shared.turn.clone().lock_owned().await;
+            let problem = match self.find_room(looks, &self.shared.leaving()).await {
                 Ok(routed) => {
+                    self.record(Some(step), Fact::CapacitySeen { routed }).await?;
                     let is_dead = self.shared.pool.is_dead(&self.node);
                     self.looked = Some(Looked { at: Instant::now(), is_dead });
                     self.shared.pool.leave(&self.node.name);
-                    return self.record(Some(step), Fact::CapacitySeen { routed }).await;
+                    return Ok(());
                 }
                 Err(problem) => problem,
             };
+            drop(turn);
             looks = LOOKS_IN_DOUBT;
             if Instant::now() + PAUSE >= deadline {
                 return Err(Trouble::from(format!("not taken: {problem}")));
@@ -110,25 +101,36 @@ impl<W: World> NodeRun<W> {
         }
     }
 
-    /// Looks again if the last look is not fresh. Returns whether the node may still leave; if not, it stays.
-    pub(super) async fn may_still_leave(&mut self) -> bool {
-        let Some(looked) = self.looked.filter(|looked| looked.at.elapsed() >= FRESH) else {
-            return true;
-        };
-        self.shared.capacity.lock().await.is_back(&self.node.address);
-        let leaves = self.try_to_take(1).await.is_ok();
+    /// Looks again if the last look is not fresh, or others count on the node again because a write was not done. Returns
+    /// whether the node may still leave; if not, it stays.
+    pub(super) async fn may_still_leave(&mut self, step: Step) -> Result<bool, Trouble> {
+        let Some(looked) = self.looked else { return Ok(true) };
+        let is_counted = self.state(|state| state.leaving == Leaving::No);
+        if looked.at.elapsed() < FRESH && !is_counted {
+            return Ok(true);
+        }
+        let _turn = self.shared.turn.clone().lock_owned().await;
+        let mut leaving = self.shared.leaving();
+        leaving.remove(&self.node.address);
+        let found = self.find_room(1, &leaving).await;
+        let leaves = found.is_ok();
+        if let Ok(routed) = found
+            && is_counted
+        {
+            self.record(Some(step), Fact::CapacitySeen { routed }).await?;
+        }
         if leaves {
             self.looked = Some(Looked { at: Instant::now(), ..looked });
-        } else if self.bound != Bound::Out {
+        } else if self.bound() != Bound::Out {
             self.shared.pool.join(&self.node.name, Part::Other);
         }
-        leaves
+        Ok(leaves)
     }
 
     /// Whether the node may serve with a version that failed elsewhere after its proof of health: only if too few others
     /// serve, and it cannot go back.
     pub(super) async fn may_enable(&self) -> Result<(), Trouble> {
-        if self.bound != Bound::Forward || self.shared.mode != Mode::Deploy {
+        if self.bound() != Bound::Forward || self.shared.mode != Mode::Deploy {
             return Ok(());
         }
         self.shared.verify_done().await;
@@ -151,7 +153,7 @@ impl<W: World> NodeRun<W> {
     /// Why others are too few without this node, if they are.
     async fn missed_by(&self) -> Option<String> {
         let (spec, address) = (&self.shared.spec, &self.node.address);
-        let leaving = self.shared.capacity.lock().await.leaving.clone();
+        let leaving = self.shared.leaving();
         let unwell = self.shared.pool.unwell(spec);
         for gateway in &self.shared.gateways {
             let name = gateway.name();
@@ -166,10 +168,13 @@ impl<W: World> NodeRun<W> {
         None
     }
 
-    /// Looks at every gateway so many times and takes the node, or says what stands against it. One node at a time.
-    async fn try_to_take(&self, looks: u32) -> Result<BTreeMap<String, usize>, String> {
+    /// Looks at every gateway so many times. Returns how many nodes each routes to, or what stands against taking this one.
+    async fn find_room(
+        &self,
+        looks: u32,
+        leaving: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, usize>, String> {
         let (spec, address) = (&self.shared.spec, &self.node.address);
-        let mut capacity = self.shared.capacity.lock().await;
         let unwell = self.shared.pool.unwell(spec);
         let was_dead = self.looked.is_some_and(|looked| looked.is_dead);
         let is_dead = was_dead || self.shared.pool.is_dead(&self.node);
@@ -179,16 +184,15 @@ impl<W: World> NodeRun<W> {
             let seen = gateway.observe().await;
             let seen = seen.map_err(|error| format!("{name} cannot be read: {error}"))?;
             // One that leaves for good must not be the last one that could serve, whether it does or not.
-            let is_missed = !is_dead && is_missed(&seen, &capacity.leaving, address);
-            if self.bound != Bound::Out && !is_missed {
+            let is_missed = !is_dead && is_missed(&seen, leaving, address);
+            if self.bound() != Bound::Out && !is_missed {
                 routed.insert(name.to_owned(), seen.serving());
                 continue;
             }
-            let problem = objection(spec, name, &seen, &capacity.leaving, &unwell, address);
+            let problem = objection(spec, name, &seen, leaving, &unwell, address);
             problem.map_or(Ok(()), Err)?;
             routed.insert(name.to_owned(), seen.serving());
         }
-        capacity.leaving.insert(address.clone());
         Ok(routed)
     }
 }

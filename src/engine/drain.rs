@@ -6,7 +6,8 @@ use serde_json::Number;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::node::{Found, NodeRun, Trouble};
+use super::node::NodeRun;
+use super::outcome::{Found, Trouble};
 use crate::json;
 use crate::node::{Connection, Listener, Operation, in_flight};
 use crate::pattern::{self, Pattern};

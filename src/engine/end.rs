@@ -1,14 +1,13 @@
 //! How a release ended: its result, its exit code, and what to type next. Decided by what is written down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::watch;
 
 use super::book::Book;
-use super::run::Stop;
+use super::context::Stop;
 use crate::next::{self, Repeated};
-use crate::release::{Finished, Outcome};
-use crate::release::{NodeState, Phase, Standing};
+use crate::release::{Finished, NodeState, Outcome, Phase, Standing};
 use crate::spec::Spec;
 use crate::world::World;
 
@@ -21,16 +20,16 @@ pub(super) fn conclude<W: World>(
     stop: &watch::Receiver<Stop>,
     elapsed_ms: u64,
 ) -> Finished {
-    let release = &book.release;
+    let release = &*book.release.read();
     // Nodes that the release has nothing to do with serve as before.
     let others = spec.nodes.len().saturating_sub(release.nodes.len());
+    let planned = release.planned().iter().filter(|planned| planned.was_out);
+    let out: BTreeSet<_> = planned.map(|planned| planned.node.as_str()).collect();
     let serving = release
         .in_order()
         .filter(|(_, node)| !node.fell)
         .filter(|(name, node)| match node.standing() {
-            Standing::Untouched => {
-                !release.planned().iter().any(|plan| plan.node == *name && plan.was_out)
-            }
+            Standing::Untouched => !out.contains(name),
             Standing::PutBack | Standing::Updated | Standing::Enabled => true,
             Standing::Out | Standing::Unknown => false,
         })

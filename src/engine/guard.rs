@@ -7,13 +7,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{RwLock, oneshot};
+use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 
-use super::run::{Record, Shared};
+use super::context::Context;
 use crate::gateway::Observation;
 use crate::registry::Written;
-use crate::release::{Fact, Step};
+use crate::release::Fact;
 use crate::spec::NodeSpec;
 use crate::text;
 use crate::world::{NotPermitted, Permit, World};
@@ -33,8 +33,8 @@ pub(super) struct Guard<W> {
 
 /// What the watch and the node's own way share.
 struct Watched<W> {
-    shared: Arc<Shared<W>>,
-    node: NodeSpec,
+    shared: Arc<Context<W>>,
+    node: Arc<NodeSpec>,
     /// Why the node may not have been out all the time: a gateway routes to it again, or the key was set back.
     astray: Mutex<Option<String>>,
     /// Read while a switch is turned, by whoever turns one.
@@ -54,7 +54,7 @@ struct Watch<W> {
 
 impl<W: World> Guard<W> {
     /// Watches a node that was proven out.
-    pub(super) fn new(shared: &Arc<Shared<W>>, node: &NodeSpec) -> Self {
+    pub(super) fn new(shared: &Arc<Context<W>>, node: &Arc<NodeSpec>) -> Self {
         let (shared, node) = (shared.clone(), node.clone());
         let (astray, writing) = (Mutex::default(), RwLock::default());
         let watched = Arc::new(Watched { shared, node, astray, writing });
@@ -161,9 +161,7 @@ impl<W: World> Watch<W> {
     async fn tell(&self, trouble: &str) {
         let message = format!("{}: {trouble}", self.watched.node.name);
         let fact = Fact::Warning { message };
-        let node = Some(self.watched.node.name.clone());
-        let record = Record { node, step: None, fact, written: None };
-        let _ = self.watched.shared.records.send(record).await;
+        self.watched.shared.note(&self.watched.node.name, fact).await;
     }
 
     /// Looks once; mends what can be mended and returns what was wrong.
@@ -234,11 +232,7 @@ impl<W: World> Watch<W> {
 
     /// Records a fact and returns when it is written down; nothing when it cannot be.
     async fn record(&self, fact: Fact) -> Option<()> {
-        let (written, answer) = oneshot::channel();
-        let node = Some(self.watched.node.name.clone());
-        let record = Record { node, step: None::<Step>, fact, written: Some(written) };
-        self.watched.shared.records.send(record).await.ok()?;
-        answer.await.ok()
+        self.watched.shared.record(&self.watched.node.name, None, fact).await.ok()
     }
 }
 

@@ -12,14 +12,17 @@
 mod availability;
 mod book;
 mod capacity;
+mod context;
 mod drain;
 mod end;
 mod guard;
 mod node;
+mod outcome;
 mod pool;
 mod retreat;
 mod run;
 mod stage;
 mod steps;
 
-pub use run::{Begin, Ended, Engine, Mode, Sink, Stop};
+pub use context::{Mode, Sink, Stop};
+pub use run::{Begin, Ended, Engine};

@@ -1,21 +1,19 @@
 //! One node's way through its steps: to the end, into a failure, or to a safe place when the release stops.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
+use super::context::{Context, Mode, Record, Stop, millis, stopped_for};
 use super::guard::Guard;
+use super::outcome::{Arrival, Ending, Trouble};
 use super::pool::Part;
-use super::run::{Mode, Record, Shared, Stop};
-use crate::node::Mark;
 use crate::playbook::OnFailure;
-use crate::release::Release;
-use crate::release::{Drained, Fact, Failure, Planned, Step};
-use crate::spec::{Action, NodeSpec};
-use crate::world::{NotPermitted, World};
+use crate::release::{Fact, Failure, NodeState, Planned, Step};
+use crate::spec::{Action, NodeSpec, Shell};
+use crate::world::World;
 
 /// How long a registry write that is under way may still take once the release is to stop.
 const WRITE_GRACE: Duration = Duration::from_secs(1);
@@ -26,32 +24,18 @@ pub(super) const COURTESY_GRACE: Duration = Duration::from_millis(500);
 /// Between two signs of life of a command.
 const BEAT: Duration = Duration::from_secs(5);
 
-/// A node on its way.
+/// Takes one node through its steps.
 pub(super) struct NodeRun<W> {
-    pub(super) shared: Arc<Shared<W>>,
-    pub(super) node: NodeSpec,
+    pub(super) shared: Arc<Context<W>>,
+    pub(super) node: Arc<NodeSpec>,
     /// What was planned for it.
-    pub(super) planned: Planned,
+    pub(super) planned: Arc<Planned>,
     /// The folder of the release that it ran before, where that is known.
     pub(super) ran: Option<String>,
     /// When the registry took the last write.
     pub(super) written: Instant,
-    /// Processes of this release are younger than this.
-    pub(super) mark: Option<Mark>,
-    /// Marked down by this release, or perhaps.
-    pub(super) down: bool,
-    /// What gateways listed besides the playbook's nodes when it was marked down.
-    pub(super) strangers: BTreeSet<String>,
-    /// A write was begun and its result is not known: it may still be done later.
-    pub(super) unanswered: bool,
-    /// The service was ended or changed by this release, or perhaps.
-    pub(super) stopped: bool,
-    /// Where it goes.
-    pub(super) bound: Bound,
     /// Keeps it out while it is out.
     pub(super) guard: Option<Guard<W>>,
-    /// What need not be done again; nothing is known of a node that is not taken up again.
-    done: Option<Vec<Step>>,
     /// When the gateways were looked at last whether it may leave.
     pub(super) looked: Option<Looked>,
     /// Until when the node may be proven out anew, once it had to be: all repeated proofs of one way together have that
@@ -68,9 +52,10 @@ pub(super) struct Looked {
 }
 
 /// Where a node is bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Bound {
     /// For what the release brings.
+    #[default]
     Forward,
     /// For what it ran before.
     Back,
@@ -78,117 +63,25 @@ pub(super) enum Bound {
     Out,
 }
 
-/// Why a step did not end well.
-#[derive(Debug)]
-pub(super) enum Trouble {
-    /// It failed.
-    Failed(Failure),
-    /// The node could not be reached: what was to be done there was certainly never begun.
-    NotBegun(String),
-    /// The link to the node was lost while a command ran: its effect is unknown.
-    Lost(String),
-    /// A gateway could not be read in the end, however long it was asked.
-    Blind(String),
-    /// Others have failed meanwhile: the node is not taken.
-    NotTaken,
-    /// The journal cannot be written, or the lock is lost: nothing new may be begun.
-    Halt,
-}
-
-impl Trouble {
-    /// The failure that it amounts to for the node.
-    pub(super) fn into_failure(self) -> Failure {
-        let unknown = matches!(self, Self::Lost(_));
-        let reason = match self {
-            Self::Failed(failure) => return failure,
-            Self::Lost(problem) => format!("{problem}; whether it took effect is unknown"),
-            Self::NotBegun(problem) | Self::Blind(problem) => problem,
-            Self::NotTaken => "too many others have failed".to_owned(),
-            Self::Halt => "nothing new may be begun".to_owned(),
-        };
-        Failure { reason, unknown, ..Failure::default() }
-    }
-
-    /// The same of a second try: the first one may have begun it.
-    pub(super) fn of_second_try(self) -> Self {
-        match self {
-            Self::NotBegun(problem) => Self::from(problem),
-            other => other,
-        }
-    }
-}
-
-impl From<NotPermitted> for Trouble {
-    fn from(refused: NotPermitted) -> Self {
-        if refused.is_final { Self::Halt } else { Self::NotBegun(refused.reason) }
-    }
-}
-
-impl From<Failure> for Trouble {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-impl From<String> for Trouble {
-    fn from(reason: String) -> Self {
-        Self::Failed(Failure { reason, ..Failure::default() })
-    }
-}
-
-/// What a step found, in words, and what a drain saw.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) message: String,
-    pub(super) drained: Option<Drained>,
-}
-
-impl From<String> for Found {
-    fn from(message: String) -> Self {
-        Self { message, drained: None }
-    }
-}
-
-/// How the steps ended for the node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Arrival {
-    Done,
-    Failed,
-    Interrupted,
-}
-
-/// How a step ended for the node.
-enum Ending {
-    Done,
-    Trouble(Trouble),
-    Interrupted,
-}
-
 impl<W: World> NodeRun<W> {
-    pub(super) fn new(shared: &Arc<Shared<W>>, release: &Release, name: &str) -> Option<Self> {
-        let planned = release.planned().iter().find(|plan| plan.node == name)?;
-        let state = release.nodes.get(name)?;
+    pub(super) fn new(shared: &Arc<Context<W>>, name: &str) -> Option<Self> {
+        let known = shared.nodes.get(name)?;
+        let goes_back = shared.release.node(name, NodeState::goes_back);
         Some(Self {
             shared: shared.clone(),
-            node: if state.goes_back() {
-                shared.spec.back.get(name)?.clone()
-            } else {
-                shared.spec.node(name)?.clone()
-            },
-            bound: if state.goes_back() { Bound::Back } else { Bound::Forward },
-            planned: planned.clone(),
-            ran: release.ran_before(name),
+            node: if goes_back { known.back.clone()? } else { known.node.clone() },
+            planned: known.planned.clone()?,
+            ran: shared.release.read().ran_before(name),
             written: Instant::now(),
-            mark: state.mark,
-            down: state.down == Some(true),
-            strangers: &state.known_strangers() | &planned.strangers,
-            unanswered: false,
-            stopped: state.is_stopped(),
             guard: None,
-            done: state.resumed.then(|| state.done.clone()),
             looked: None,
             again_until: None,
         })
+    }
+
+    /// Reads something of the node's state.
+    pub(super) fn state<T: Default>(&self, read: impl FnOnce(&NodeState) -> T) -> T {
+        self.shared.release.node(&self.node.name, read)
     }
 
     /// Goes through every step, and back to what ran before if that is asked for and the way is known.
@@ -214,13 +107,12 @@ impl<W: World> NodeRun<W> {
     /// The node was done and is not well any more: goes back to what ran before if that is asked for and the way is known, and
     /// leaves rotation otherwise, if the release has changed it.
     pub(super) async fn fall(mut self, failure: Failure) {
-        self.bound = Bound::Out;
         if !self.tell_failure(Step::Health, failure).await {
             return;
         }
         if !self.turn_back().await {
             // A node that no step has changed keeps its place.
-            if self.stopped {
+            if self.state(NodeState::is_stopped) {
                 self.withdraw().await;
             }
         } else if self.walk().await == Arrival::Done {
@@ -229,17 +121,17 @@ impl<W: World> NodeRun<W> {
     }
 
     /// What it goes back to when it fails, if there is a way back, and somebody wants it.
-    pub(super) fn way_back(&self) -> Option<&NodeSpec> {
+    pub(super) fn way_back(&self) -> Option<&Arc<NodeSpec>> {
         let wanted =
             matches!(self.shared.spec.on_failure, OnFailure::RollbackNode | OnFailure::RollbackAll);
-        self.shared.spec.back.get(&self.node.name).filter(|_| wanted)
+        self.shared.nodes.get(&self.node.name)?.back.as_ref().filter(|_| wanted)
     }
 
     /// Turns a failed node around. Returns whether it goes back.
     async fn turn_back(&mut self) -> bool {
         let Some(old) = self.way_back().cloned() else { return false };
         if self.goes_back()
-            || !self.stopped
+            || !self.state(NodeState::is_stopped)
             || self.shared.mode != Mode::Deploy
             || self.stop_requested()
         {
@@ -247,8 +139,6 @@ impl<W: World> NodeRun<W> {
         }
         let version = old.version().unwrap_or_default();
         self.node = old;
-        self.bound = Bound::Back;
-        self.done = Some(Vec::new());
         // The way back has its own time.
         self.again_until = None;
         self.record(None, Fact::NodeRollingBack { version }).await.is_ok()
@@ -257,18 +147,16 @@ impl<W: World> NodeRun<W> {
     async fn walk(&mut self) -> Arrival {
         let begun = Instant::now();
         let mode = self.shared.mode;
-        let steps = self.node.steps.clone();
-        let left = |action: &&Action| {
-            mode.includes(action.step)
-                && !self.done.iter().flatten().any(|done| *done == action.step)
-        };
-        let left: Vec<_> = steps.iter().filter(left).collect();
-        let proven_before = self.done.iter().flatten().any(|done| *done == Step::ConfirmOut);
-        // Who broke off after it was enabled is in again, and only what is left is proven.
-        if proven_before && self.down && mode == Mode::Deploy {
+        let steps = &self.node.clone().steps;
+        let done = self.state(|state| state.done.clone());
+        let is_left = |action: &&Action| mode.includes(action.step) && !done.contains(&action.step);
+        let proven_before = done.contains(&Step::ConfirmOut);
+        let is_down = self.state(NodeState::may_be_down);
+        // Interrupted after `enable`: it is in rotation already, and only what is left is proven.
+        if proven_before && is_down && mode == Mode::Deploy {
             self.guard = Some(Guard::new(&self.shared, &self.node));
         }
-        for action in left {
+        for action in steps.iter().filter(is_left) {
             let ending = if self.stop_requested() {
                 Ending::Interrupted
             } else {
@@ -334,7 +222,7 @@ impl<W: World> NodeRun<W> {
     async fn may_stop(&mut self) -> Ending {
         loop {
             // What brought others down is not brought to a node that still serves.
-            if !self.goes_back() && !self.stopped {
+            if !self.goes_back() && !self.state(NodeState::is_stopped) {
                 let stop = stopped_for(self.shared.stop.clone(), Duration::ZERO);
                 tokio::select! {
                     biased;
@@ -349,11 +237,7 @@ impl<W: World> NodeRun<W> {
             let stayed = tokio::select! {
                 biased;
                 stayed = self.stayed_out() => stayed,
-                () = stop => {
-                    // The look may have begun to set the key right.
-                    self.unanswered = true;
-                    return Ending::Interrupted;
-                }
+                () = stop => return Ending::Interrupted,
             };
             let Err(why) = stayed else { return Ending::Done };
             if let Err(trouble) = self.may_prove_again(&why) {
@@ -417,12 +301,11 @@ impl<W: World> NodeRun<W> {
         }
     }
 
-    async fn step(&mut self, step: Step, command: Option<&crate::spec::Shell>) -> Ending {
+    async fn step(&mut self, step: Step, command: Option<&Shell>) -> Ending {
+        let stopped_before = self.state(NodeState::is_stopped);
         if self.record(Some(step), Fact::StepStarted {}).await.is_err() {
             return Ending::Trouble(Trouble::Halt);
         }
-        let stopped_before = self.stopped;
-        self.stopped |= step.touches_service() && (!matches!(step, Step::Run(_)) || self.down);
         let begun = Instant::now();
         // A write that is under way gets a moment: its result is worth more than the moment.
         let grace = match step {
@@ -458,14 +341,18 @@ impl<W: World> NodeRun<W> {
         }
     }
 
-    /// Whether it is taken up again: what is found may be half done.
-    pub(super) fn is_resumed(&self) -> bool {
-        self.done.is_some()
+    /// Where it is bound.
+    pub(super) fn bound(&self) -> Bound {
+        self.state(|state| match state {
+            NodeState { fell: true, .. } => Bound::Out,
+            state if state.goes_back() => Bound::Back,
+            _ => Bound::Forward,
+        })
     }
 
     /// Whether it is on its way back to what it ran before.
     pub(super) fn goes_back(&self) -> bool {
-        self.bound == Bound::Back
+        self.bound() == Bound::Back
     }
 
     fn stop_requested(&self) -> bool {
@@ -474,24 +361,18 @@ impl<W: World> NodeRun<W> {
 
     /// Records a fact and returns when it is on the disk.
     pub(super) async fn record(&self, step: Option<Step>, fact: Fact) -> Result<(), Trouble> {
-        let (written, answer) = oneshot::channel();
-        let record =
-            Record { node: Some(self.node.name.clone()), step, fact, written: Some(written) };
-        self.shared.records.send(record).await.map_err(|_| Trouble::Halt)?;
-        answer.await.map_err(|_| Trouble::Halt)
+        Ok(self.shared.record(&self.node.name, step, fact).await?)
     }
 
     /// Tells how a step goes on. Lost when nobody has time to listen.
     pub(super) fn tell(&self, step: Step, message: String, in_flight: Option<u64>, left: Duration) {
         let fact = Fact::StepProgress { message, in_flight, deadline_s: Some(left.as_secs()) };
-        let record =
-            Record { node: Some(self.node.name.clone()), step: Some(step), fact, written: None };
-        let _ = self.shared.records.try_send(record);
+        self.shared.tell(&self.node.name, step, fact);
     }
 }
 
 /// Tells now and then that a command still runs, for as long as it does; other steps tell more themselves.
-async fn beat(records: tokio::sync::mpsc::Sender<Record>, node: String, step: Step) {
+async fn beat(records: mpsc::Sender<Record>, node: String, step: Step) {
     if !step.touches_service() {
         std::future::pending::<()>().await;
     }
@@ -499,20 +380,8 @@ async fn beat(records: tokio::sync::mpsc::Sender<Record>, node: String, step: St
         tokio::time::sleep(BEAT).await;
         let message = "the command still runs".to_owned();
         let fact = Fact::StepProgress { message, in_flight: None, deadline_s: None };
-        let record = Record { node: Some(node.clone()), step: Some(step), fact, written: None };
+        let (node, step, fact) = (Some(node.clone()), Some(step), Some(fact));
+        let record = Record { node, step, fact, written: None };
         let _ = records.try_send(record);
     }
-}
-
-/// Returns once the release is to stop, and then some.
-pub(super) async fn stopped_for(mut stop: tokio::sync::watch::Receiver<Stop>, grace: Duration) {
-    if stop.wait_for(|stop| *stop != Stop::No).await.is_err() {
-        // Nobody is left who could ask.
-        std::future::pending::<()>().await;
-    }
-    tokio::time::sleep(grace).await;
-}
-
-pub(super) fn millis(begun: Instant) -> u64 {
-    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

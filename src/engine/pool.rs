@@ -11,7 +11,6 @@
 //! The questions are bounded: a node is asked less often the longer it is well, whatever the number of nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -19,13 +18,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::run::Shared;
+use super::context::{Context, Known};
 use crate::consul::Index;
 use crate::gateway::Observation;
 use crate::health::{self, BODY_SHOWN, CheckResult, Gate, Unreached};
 use crate::node::Mark;
-use crate::release::Failure;
-use crate::release::{Phase, Release};
+use crate::release::{Failure, Phase, Release};
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
 use crate::world::World;
@@ -67,6 +65,8 @@ pub(super) struct Pool {
     fallen: mpsc::UnboundedSender<Fallen>,
     /// The first node that fell.
     first_fallen: OnceLock<String>,
+    /// Nodes whose failure is known, and may not be written down yet.
+    failing: Mutex<BTreeSet<String>>,
 }
 
 /// Processes that listen on a node's port: each one's id and start.
@@ -189,11 +189,12 @@ impl Pool {
         fallen: mpsc::UnboundedSender<Fallen>,
     ) -> Self {
         let mut members = BTreeMap::new();
+        let planned = release.planned().iter().filter(|planned| planned.was_out);
+        let out: BTreeSet<_> = planned.map(|planned| planned.node.as_str()).collect();
         for node in &spec.nodes {
-            let planned = release.planned().iter().find(|planned| planned.node == node.name);
-            let was_out = planned.is_some_and(|planned| planned.was_out);
+            let was_out = out.contains(node.name.as_str());
             let state = release.nodes.get(&node.name);
-            let is_out = state.map_or(was_out, |state| state.down.unwrap_or(was_out));
+            let is_out = state.map_or(was_out, |state| state.marked.is_down().unwrap_or(was_out));
             let part = match state.map(|state| state.phase) {
                 Some(Phase::Done | Phase::Skipped) => Part::AsPlanned,
                 Some(Phase::RolledBack) => Part::RolledBack,
@@ -203,7 +204,12 @@ impl Pool {
             };
             members.insert(node.name.clone(), Member::new(part));
         }
-        Self { members: Mutex::new(members), fallen, first_fallen: OnceLock::new() }
+        Self {
+            members: Mutex::new(members),
+            fallen,
+            first_fallen: OnceLock::new(),
+            failing: Mutex::default(),
+        }
     }
 
     fn members(&self) -> MutexGuard<'_, BTreeMap<String, Member>> {
@@ -213,6 +219,20 @@ impl Pool {
     /// The first node that was done and is not well any more.
     pub(super) fn first_fallen(&self) -> Option<&str> {
         self.first_fallen.get().map(String::as_str)
+    }
+
+    fn failed(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A node fails, which counts before its failure is written down.
+    pub(super) fn fails(&self, name: &str) {
+        self.failed().insert(name.to_owned());
+    }
+
+    /// How many of the nodes whose failure is known fulfil a condition.
+    pub(super) fn failing(&self, condition: impl Fn(&str) -> bool) -> usize {
+        self.failed().iter().filter(|name| condition(name)).count()
     }
 
     /// A node leaves rotation.
@@ -257,13 +277,13 @@ impl Pool {
     }
 
     /// The nodes whose turn it is, and when it is the next one's.
-    fn due(&self, spec: &Spec) -> (Vec<String>, Instant) {
+    fn due(&self, nodes: &BTreeMap<String, Known>) -> (Vec<String>, Instant) {
         let members = self.members();
         let now = Instant::now();
         let share = PERIOD * u32::try_from(members.len()).unwrap_or(u32::MAX) / CHECKS_A_SECOND;
         let (mut due, mut next) = (Vec::new(), now + PERIOD);
         for (name, member) in members.iter().filter(|(_, member)| !member.has_fallen) {
-            let least = spec.node(name).map_or(PERIOD, |node| node.health.interval);
+            let least = nodes.get(name).map_or(PERIOD, |known| known.node.health.interval);
             let period = if member.failures > 0 {
                 least
             } else {
@@ -403,12 +423,12 @@ impl Pool {
     }
 }
 
-impl<W: World> Shared<W> {
+impl<W: World> Context<W> {
     /// Watches the nodes that serve for as long as the release goes on.
     pub(super) async fn watch_pool(self: Arc<Self>) {
         let checks = async {
             loop {
-                let (due, next) = self.pool.due(&self.spec);
+                let (due, next) = self.pool.due(&self.nodes);
                 if due.is_empty() {
                     tokio::time::sleep_until(next).await;
                 } else {
@@ -495,10 +515,11 @@ impl<W: World> Shared<W> {
     }
 
     /// A node as it should be.
-    fn member(&self, name: &str, part: Part) -> Option<&NodeSpec> {
+    fn member(&self, name: &str, part: Part) -> Option<&Arc<NodeSpec>> {
+        let known = self.nodes.get(name)?;
         match part {
-            Part::RolledBack => self.spec.back.get(name).or_else(|| self.spec.node(name)),
-            Part::Done | Part::AsPlanned | Part::Other | Part::Blocked => self.spec.node(name),
+            Part::RolledBack => Some(known.back.as_ref().unwrap_or(&known.node)),
+            Part::Done | Part::AsPlanned | Part::Other | Part::Blocked => Some(&known.node),
         }
     }
 
@@ -544,7 +565,7 @@ impl<W: World> Shared<W> {
     /// A node has fallen: it counts from now on.
     fn fell(&self, name: String, part: Part, failure: Failure) {
         if part != Part::RolledBack {
-            self.failures.fetch_add(1, Ordering::Relaxed);
+            self.pool.fails(&name);
             self.pool.first_fallen.get_or_init(|| name.clone());
         }
         // Nobody hears of it once the release has ended.

@@ -1,14 +1,14 @@
 //! When a node does not get to its end: what was only marked down is put back, everything else stays as it is.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::node::{COURTESY_GRACE, NodeRun, Trouble, stopped_for};
+use super::context::{Stop, stopped_for};
+use super::node::{COURTESY_GRACE, NodeRun};
+use super::outcome::Trouble;
 use super::pool::Part;
-use super::run::Stop;
-use crate::release::{Fact, Failure, Step};
+use crate::release::{Fact, Failure, NodeState, Step};
 use crate::world::World;
 
 /// How long a node that is put back may take to be proven in, beyond twice the gateways' lag, when the step failed because
@@ -29,9 +29,9 @@ impl<W: World> NodeRun<W> {
         };
         let mut failure = trouble.into_failure();
         if !self.goes_back() {
-            self.shared.failures.fetch_add(1, Ordering::Relaxed);
+            self.shared.pool.fails(&self.node.name);
         }
-        failure.put_back = self.may_be_put_back();
+        failure.put_back = self.may_be_put_back(failure.put_back);
         let put_back = failure.put_back;
         if !self.tell_failure(step, failure).await || !put_back {
             return;
@@ -76,14 +76,15 @@ impl<W: World> NodeRun<W> {
         let Some(trouble) = trouble.filter(|trouble| !matches!(trouble, Trouble::Halt)) else {
             return;
         };
-        let stays = if self.down { "is marked down" } else { "stays in rotation" };
+        let stays =
+            if self.state(NodeState::may_be_down) { "is marked down" } else { "stays in rotation" };
         let reason = trouble.into_failure().reason;
         let message = format!("{name} is not well and {stays}: {reason}");
         let _ = self.record(None, Fact::Warning { message }).await;
     }
 
     /// What a step to the service was to do was certainly never begun. What served before then still does, unless the
-    /// node cannot be reached because it is dead: only one that is seen to serve counts as not stopped.
+    /// node cannot be reached because it is dead: only one that is seen to serve may be put back.
     pub(super) async fn not_begun(
         &mut self,
         step: Step,
@@ -91,7 +92,7 @@ impl<W: World> NodeRun<W> {
         reason: String,
     ) -> Failure {
         let mut failure = Failure { reason, not_begun: true, ..Failure::default() };
-        if stopped_before || !self.down || self.planned.was_out {
+        if stopped_before || !self.state(NodeState::may_be_down) || self.planned.was_out {
             return failure;
         }
         let health = &self.node.health;
@@ -105,7 +106,7 @@ impl<W: World> NodeRun<W> {
             () = interrupted => Err("the release is to stop".to_owned()),
         };
         match serves {
-            Ok(()) => self.stopped = false,
+            Ok(()) => failure.put_back = true,
             Err(problem) => {
                 failure.seen.push(("not put back".into(), format!("health check: {problem}")));
             }
@@ -116,16 +117,20 @@ impl<W: World> NodeRun<W> {
     /// The release is to stop: go where the pool is safe, at once.
     pub(super) async fn interrupt(&mut self, step: Step) {
         self.end_guard().await;
-        if self.may_be_put_back() {
+        // A write may have been begun that is not recorded yet.
+        self.shared.catch_up().await;
+        if self.may_be_put_back(false) {
             self.put_back(step, Instant::now() + PUT_BACK_GRACE, PUT_BACK_GRACE).await;
         }
         let _ = self.record(Some(step), Fact::NodeInterrupted {}).await;
     }
 
-    /// Only what served before and was not touched since goes back without a proof of health, and only by us.
-    fn may_be_put_back(&self) -> bool {
+    /// Only what served before and was not touched since goes back without a proof of health, and only by us. `serves` tells
+    /// that what the step was to do was never begun.
+    fn may_be_put_back(&self, serves: bool) -> bool {
         let ours = !matches!(*self.shared.stop.borrow(), Stop::LockLost(_));
-        ours && self.down && !self.stopped && !self.planned.was_out
+        let (down, stopped) = self.state(|state| (state.may_be_down(), state.is_stopped()));
+        ours && down && (serves || !stopped) && !self.planned.was_out
     }
 
     /// Marks the node up until `deadline`, and waits so long for the proof that it is back in, but no longer than
@@ -135,7 +140,7 @@ impl<W: World> NodeRun<W> {
         // cannot follow, settles that.
         self.looked = None;
         let settled = async {
-            if self.unanswered {
+            if self.state(|state| state.writing.is_some()) {
                 self.set_down(step, true).await?;
             }
             self.set_down(step, false).await
@@ -156,7 +161,6 @@ impl<W: World> NodeRun<W> {
                 return;
             }
         }
-        self.shared.capacity.lock().await.is_back(&self.node.address);
         self.shared.pool.join(&self.node.name, Part::Other);
         let deadline = deadline.min(Instant::now() + patience);
         let proven = match self.confirm(step, true, deadline).await {

@@ -5,18 +5,17 @@
 //! are on the disk; so the order in the journal is the order in which things were allowed to happen.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::book::Book;
-use super::capacity::Capacity;
+use super::context::{Context, Known, LiveRelease, Mode, Record, Sink, Stop, millis, stopped_for};
 use super::end::conclude;
-use super::node::{NodeRun, millis, stopped_for};
+use super::node::NodeRun;
 use super::pool::{Fallen, Pool};
 use crate::consul::Client;
 use crate::gateway::{QueryClient, Watcher};
@@ -25,40 +24,9 @@ use crate::journal::replica::Copy;
 use crate::lock::Lock;
 use crate::playbook::OnFailure;
 use crate::registry::Registry;
-use crate::release::{Event, Fact, Resumed, Started, Step};
-use crate::release::{Phase, Release};
+use crate::release::{Fact, Phase, Release, Resumed, Started};
 use crate::spec::Spec;
 use crate::world::World;
-
-/// Why a release is to stop, once somebody or something asks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Stop {
-    /// Nobody asked.
-    #[default]
-    No,
-    /// Somebody did: the signal's name.
-    Requested(&'static str),
-    /// Nothing can be written down any more: nothing new begins, and what was only marked down is put back.
-    Unwritten(String),
-    /// Nothing came to its end for too long.
-    Stalled(String),
-    /// The lock is not ours any more: nothing is done at all.
-    LockLost(String),
-}
-
-impl Stop {
-    /// Returns why, if it is to stop.
-    #[must_use]
-    pub fn reason(&self) -> Option<&str> {
-        match self {
-            Self::No => None,
-            Self::Requested(signal) => Some(signal),
-            Self::Unwritten(reason) | Self::Stalled(reason) | Self::LockLost(reason) => {
-                Some(reason)
-            }
-        }
-    }
-}
 
 /// How a release begins.
 #[derive(Debug)]
@@ -67,35 +35,6 @@ pub enum Begin {
     Started(Box<Started>),
     /// Where an earlier run of it ended or broke off.
     Resumed(Box<Release>, Resumed),
-}
-
-/// What is done to each node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// All the playbook's steps.
-    Deploy,
-    /// Out of rotation by hand.
-    Out,
-    /// Back into rotation by hand.
-    In,
-}
-
-impl Mode {
-    /// Returns whether a step of the playbook belongs to it.
-    #[must_use]
-    pub fn includes(self, step: Step) -> bool {
-        match self {
-            Self::Deploy => true,
-            Self::Out => matches!(step, Step::Disable | Step::ConfirmOut | Step::Drain),
-            Self::In => matches!(step, Step::Health | Step::Enable | Step::ConfirmIn),
-        }
-    }
-}
-
-/// Who hears of events. Cannot change a release, and its troubles cannot stop one.
-pub trait Sink: Send {
-    /// An event that counts from now on, and the release after it.
-    fn event(&mut self, event: &Event, release: &Release);
 }
 
 /// Everything that a release works with.
@@ -127,40 +66,6 @@ pub struct Ended {
     pub unwritten: Option<anyhow::Error>,
 }
 
-/// What the nodes' tasks share.
-pub(super) struct Shared<W> {
-    pub(super) world: Arc<W>,
-    pub(super) consul: Arc<Client<W>>,
-    pub(super) registry: Registry<W>,
-    pub(super) gateways: Vec<Watcher<W>>,
-    pub(super) spec: Arc<Spec>,
-    pub(super) mode: Mode,
-    pub(super) lock: Arc<Lock<W>>,
-    pub(super) capacity: Mutex<Capacity>,
-    /// The nodes that serve.
-    pub(super) pool: Pool,
-    /// How many nodes have failed, those that could not be used from the start included.
-    pub(super) failures: AtomicUsize,
-    pub(super) stop: watch::Receiver<Stop>,
-    pub(super) records: mpsc::Sender<Record>,
-}
-
-impl<W> Shared<W> {
-    /// Returns whether so many have failed that no more nodes may be taken.
-    pub(super) fn too_many_failed(&self) -> bool {
-        self.spec.stops_after(self.failures.load(Ordering::Relaxed))
-    }
-}
-
-/// A wish to record a fact.
-pub(super) struct Record {
-    pub(super) node: Option<String>,
-    pub(super) step: Option<Step>,
-    pub(super) fact: Fact,
-    /// Answered when the event is on the disk; dropped when it cannot be.
-    pub(super) written: Option<oneshot::Sender<()>>,
-}
-
 impl<W: World> Engine<W> {
     /// Runs a release to its end: done, failed, or stopped on request.
     ///
@@ -187,7 +92,7 @@ impl<W: World> Engine<W> {
         let mut book = Book {
             world: self.world.as_ref(),
             id: id.to_owned(),
-            release,
+            release: LiveRelease::new(release),
             journal,
             copy: self.copy,
             lines: String::new(),
@@ -203,18 +108,24 @@ impl<W: World> Engine<W> {
         book.tell(first).await?;
         let questions = QueryClient::new(self.world.clone(), Some(&self.consul));
         let gateways = self.spec.gateways.iter();
-        let shared = Arc::new(Shared {
+        let live = book.release.clone();
+        let (nodes, pool) = {
+            let release = live.read();
+            (Known::all(&self.spec, &release), Pool::new(&self.spec, &release, fell))
+        };
+        let shared = Arc::new(Context {
             registry: Registry::new(&self.world, &self.consul, &self.spec)
                 .permitted(self.lock.permit()),
             gateways: gateways.map(|gateway| Watcher::new(questions.clone(), gateway)).collect(),
-            pool: Pool::new(&self.spec, &book.release, fell),
+            pool,
+            nodes,
             world: self.world.clone(),
             consul: self.consul,
             spec: self.spec,
             mode: self.mode,
             lock: self.lock.clone(),
-            capacity: Mutex::new(Capacity::default()),
-            failures: AtomicUsize::new(book.release.failures()),
+            release: live,
+            turn: Arc::default(),
             stop: stop.clone(),
             records: sender,
         });
@@ -232,7 +143,8 @@ impl<W: World> Engine<W> {
         let _ = book.tell(Fact::ReleaseFinished(finished)).await;
         book.close().await;
         asked.abort();
-        Ok(Ended { release: book.release, failed: book.failed, unwritten: book.unwritten })
+        let release = book.release.read().clone();
+        Ok(Ended { release, failed: book.failed, unwritten: book.unwritten })
     }
 }
 
@@ -246,7 +158,7 @@ enum Verified {
 
 /// Where nodes' tasks are at work: hears what they ask for, and of nodes that are not well any more.
 struct Floor<W> {
-    shared: Arc<Shared<W>>,
+    shared: Arc<Context<W>>,
     records: mpsc::Receiver<Record>,
     fallen: mpsc::UnboundedReceiver<Fallen>,
     stop: watch::Receiver<Stop>,
@@ -257,19 +169,19 @@ impl<W: World> Floor<W> {
     async fn stage(&mut self, book: &mut Book<'_, W>) -> bool {
         let spec = self.shared.spec.clone();
         // A release that has failed and is taken up again brings nothing new to any node.
-        if spec.artifact.is_none() || spec.stops_after(book.release.failures()) {
+        if spec.artifact.is_none() || spec.stops_after(book.failures()) {
             return true;
         }
-        let waiting: Vec<_> = book.release.next_batch(usize::MAX, |_| false);
+        let waiting = book.release.read().next_batch(usize::MAX, |_| false);
         let mut tasks = JoinSet::new();
         let places = Arc::new(tokio::sync::Semaphore::new(super::stage::AT_ONCE));
         for name in waiting {
-            if let Some(run) = NodeRun::new(&self.shared, &book.release, &name) {
+            if let Some(run) = NodeRun::new(&self.shared, &name) {
                 tasks.spawn(run.stage(places.clone()));
             }
         }
         self.drive(tasks, book).await;
-        !spec.stops_after(book.release.failures()) && book.failed.is_none()
+        !spec.stops_after(book.failures()) && book.failed.is_none()
     }
 
     /// Takes batch after batch until nothing is left to do, and every node that serves is seen to be well. Returns whether
@@ -302,14 +214,14 @@ impl<W: World> Floor<W> {
                     }
                 }
             }
-            let number = book.release.batch + 1;
+            let number = book.release.read().batch + 1;
             let taken = Fact::BatchStarted { number, nodes: nodes.clone(), back };
             if book.tell(taken).await.is_err() {
                 return true;
             }
             let mut tasks = JoinSet::new();
             for name in nodes {
-                if let Some(run) = NodeRun::new(&self.shared, &book.release, &name) {
+                if let Some(run) = NodeRun::new(&self.shared, &name) {
                     tasks.spawn(run.go());
                 }
             }
@@ -326,10 +238,10 @@ impl<W: World> Floor<W> {
 
     /// The nodes that are taken next, and whether they go back.
     fn next(&self, book: &Book<'_, W>) -> (Vec<String>, bool) {
-        let spec = &self.shared.spec;
-        let size = spec.batches.size(book.release.batch, spec.nodes.len());
+        let (spec, release) = (&self.shared.spec, book.release.read());
+        let size = spec.batches.size(release.batch, spec.nodes.len());
         // What is on its way back comes before anything new; everything goes back once the release has failed.
-        let failed = spec.stops_after(book.release.failures());
+        let failed = spec.stops_after(release.failures());
         let asked = *self.stop.borrow() != Stop::No;
         let turns = |name: &str, phase: Phase| {
             let wanted = match spec.on_failure {
@@ -340,11 +252,13 @@ impl<W: World> Floor<W> {
             // A node goes back only where it is known what it ran before.
             wanted && spec.back.contains_key(name)
         };
-        let nodes = if asked { Vec::new() } else { book.release.next_back(size, turns) };
+        let nodes = if asked { Vec::new() } else { release.next_back(size, turns) };
         if nodes.is_empty() && !failed {
-            let is_dead =
-                |name: &str| spec.node(name).is_some_and(|node| self.shared.pool.is_dead(node));
-            return (book.release.next_batch(size, is_dead), false);
+            let nodes = &self.shared.nodes;
+            let is_dead = |name: &str| {
+                nodes.get(name).is_some_and(|known| self.shared.pool.is_dead(&known.node))
+            };
+            return (release.next_batch(size, is_dead), false);
         }
         (nodes, true)
     }
@@ -406,7 +320,7 @@ impl<W: World> Floor<W> {
                 }
                 Some((name, failure)) = self.fallen.recv() => {
                     fell += 1;
-                    if let Some(run) = NodeRun::new(&self.shared, &book.release, &name) {
+                    if let Some(run) = NodeRun::new(&self.shared, &name) {
                         tasks.spawn(run.fall(failure));
                     }
                 }
@@ -427,8 +341,8 @@ impl<W: World> Floor<W> {
             book.take(record);
         }
         book.settle().await;
-        let failures = book.release.failures();
-        if self.shared.spec.stops_after(failures) && book.release.stopping.is_none() {
+        let failures = book.failures();
+        if self.shared.spec.stops_after(failures) && !book.is_stopping() {
             let failed = crate::text::count(failures, "node");
             let limit = self.shared.spec.max_failures;
             let reason = format!("{failed} failed, the limit is {limit}");
@@ -441,7 +355,7 @@ impl<W: World> Floor<W> {
 fn note_stop<W: World>(book: &mut Book<'_, W>, stop: &watch::Receiver<Stop>) {
     let reason = stop.borrow().reason().map(str::to_owned);
     if let Some(reason) = reason
-        && book.release.stopping.is_none()
+        && !book.is_stopping()
     {
         let _ = book.record(None, None, Fact::ReleaseStopping { reason });
     }

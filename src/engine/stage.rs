@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::node::{Found, NodeRun, Trouble, millis};
+use super::context::millis;
+use super::node::NodeRun;
+use super::outcome::{Found, Trouble};
 use super::steps::Needs;
 use crate::node::{CHECKSUM_MISMATCH, Operation, Pruned};
 use crate::release::{Fact, Step};

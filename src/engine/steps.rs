@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::guard::Guard;
-use super::node::{Found, NodeRun, Trouble};
+use super::node::NodeRun;
+use super::outcome::{Found, Trouble};
 use crate::health::Gate;
 use crate::json;
 use crate::node::Operation;
-use crate::release::{Fact, Failure, Step};
+use crate::release::{Fact, Failure, NodeState, Step};
 use crate::spec::Shell;
 use crate::text;
 use crate::world::{Command, Host, Output, Permit, RunError, World};
@@ -66,9 +67,7 @@ impl<W: World> NodeRun<W> {
             Step::Enable => self.set_down(step, false).await,
             Step::ConfirmIn => {
                 let deadline = Instant::now() + self.confirm_time();
-                let found = self.confirm(step, true, deadline).await?;
-                self.shared.capacity.lock().await.is_back(&self.node.address);
-                Ok(found)
+                self.confirm(step, true, deadline).await
             }
             Step::Prune => Ok(Found::default()),
         }
@@ -77,7 +76,7 @@ impl<W: World> NodeRun<W> {
     /// Ends the service. When the link is lost on the way, the node is looked at before anything else.
     async fn end_service(&mut self, step: Step, shell: Option<&Shell>) -> Result<Found, Trouble> {
         // On a node that was out already, the service may have ended before.
-        let ended = (self.is_resumed() || self.planned.was_out)
+        let ended = (self.state(NodeState::may_be_half_done) || self.planned.was_out)
             && self.listener().await.is_ok_and(|listener| !listener.bound);
         match self.command(step, shell).await {
             Err(Trouble::Lost(_)) => {}
@@ -98,7 +97,6 @@ impl<W: World> NodeRun<W> {
 
     /// Starts the service, or ends and starts it, after a mark that tells old processes from new ones.
     async fn begin_service(&mut self, step: Step, shell: Option<&Shell>) -> Result<Found, Trouble> {
-        self.mark = None;
         // Without a look at its listener the new process can only be told by its identity.
         let seen = match self.listener().await {
             // The service is stopped: one lost answer is no reason to leave it so.
@@ -107,7 +105,6 @@ impl<W: World> NodeRun<W> {
         };
         match seen {
             Ok(listener) => {
-                self.mark = Some(listener.mark);
                 self.record(Some(step), Fact::NodeMarked { listener }).await?;
             }
             Err(_) if self.shared.spec.has_identity => {}
@@ -121,7 +118,7 @@ impl<W: World> NodeRun<W> {
             result => return result,
         }
         let listener = self.look_again(step).await?;
-        let new = self.mark.is_some_and(|mark| {
+        let new = self.state(|state| state.mark).is_some_and(|mark| {
             !listener.owners.is_empty() && listener.older_than(mark).next().is_none()
         });
         if new {
@@ -172,7 +169,7 @@ impl<W: World> NodeRun<W> {
             world: self.shared.world.clone(),
             consul: self.shared.consul.clone(),
             node: self.node.clone(),
-            mark: self.mark,
+            mark: self.state(|state| state.mark),
             sudo: self.shared.spec.sudo,
             any_version: self.shared.mode == super::Mode::In,
             same_version: self.same_version(),

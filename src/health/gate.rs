@@ -13,7 +13,7 @@ pub struct Gate<W> {
     /// Consul, for the check of that kind.
     pub consul: Arc<Client<W>>,
     /// The node.
-    pub node: NodeSpec,
+    pub node: Arc<NodeSpec>,
     /// The process must be younger than this; `None` when nothing was started by us (`node in`).
     pub mark: Option<Mark>,
     /// Commands run through `sudo -n`.

@@ -130,7 +130,7 @@ health: {{ http: 'http://${{{{ node.address }}}}/ping', interval: 100ms, {health
     Gate {
         consul: Arc::new(Client::new(world.clone(), settings)),
         world,
-        node,
+        node: node.into(),
         mark: Some(MARK),
         sudo: false,
         any_version: false,
@@ -268,7 +268,7 @@ async fn answers_that_all_come_at_the_same_moment_count_once() {
 #[tokio::test(start_paused = true)]
 async fn tries_that_hang_are_so_many_and_no_more() {
     let mut gate = gate("deadline: 10s", &[Ok(HANGS)], &[listener(1001)]);
-    gate.node.health.interval = Duration::from_millis(10);
+    Arc::make_mut(&mut gate.node).health.interval = Duration::from_millis(10);
     let world = gate.world.clone();
     let failure = outcome(gate).await.expect_err("no answer");
     assert!(failure.seen[0].1.contains("no answer in "), "{failure:?}");
@@ -279,7 +279,7 @@ async fn tries_that_hang_are_so_many_and_no_more() {
 async fn a_command_never_runs_twice_at_the_same_time() {
     let mut gate = gate("deadline: 4s", &[Ok(HANGS)], &[listener(1001)]);
     let run = crate::spec::Shell { run: "true".into(), timeout: PATIENCE, sudo: false };
-    gate.node.health.run = Some(run);
+    Arc::make_mut(&mut gate.node).health.run = Some(run);
     let world = gate.world.clone();
     outcome(gate).await.expect_err("no answer");
     assert_eq!(world.busy.lock().expect("lock").1, 1);

@@ -42,7 +42,8 @@ mod tests {
     use crate::consul::{Client, Settings};
     use crate::playbook::load_text;
     use crate::registry::Registry;
-    use crate::spec::{Inputs, Spec};
+    use crate::release::Inputs;
+    use crate::spec::Spec;
     use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError};
 
     /// A Consul in which nothing changes: a question for a change is answered when its time is over.

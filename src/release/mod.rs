@@ -19,7 +19,7 @@ pub use event::{
 };
 pub use inputs::{Digest, Inputs};
 pub use line::{Line, Lines, MOST_NODES};
-pub use node::{NodeState, Phase, Standing, Stopped, Way};
+pub use node::{Leaving, NodeState, Phase, Standing, Stopped, Way};
 pub use restore::Target;
 pub use state::{Change, Release};
 pub use step::Step;

@@ -6,7 +6,8 @@ use anyhow::{Result, bail, ensure};
 use serde_json::json;
 
 use crate::json::Written;
-use crate::node::Mark;
+use crate::mark::Mark;
+use crate::node;
 
 use super::event::{Drained, Fact, Failure, Resumption};
 use super::step::Step;
@@ -20,16 +21,18 @@ pub struct NodeState {
     pub step: Option<Step>,
     /// The steps that were done, in order.
     pub done: Vec<Step>,
-    /// The last thing written to the registry: down (`true`) or up; `None` when nothing was written.
-    pub down: Option<bool>,
-    /// A registry write was begun and its result is not known.
-    pub writing: bool,
+    /// The last thing written to the registry.
+    pub marked: Mark,
+    /// What a registry write marks it as that was begun and whose result is not known.
+    pub writing: Option<Mark>,
+    /// Whether others may still count on it.
+    pub leaving: Leaving,
     /// What gateways listed besides the playbook's nodes when it was marked down, as a list in JSON.
     pub strangers: Written,
     /// Whether the service was ended or changed.
     pub stopped: Stopped,
     /// Processes of this release are younger than this.
-    pub mark: Option<Mark>,
+    pub mark: Option<node::Mark>,
     /// Gateways proven since the last confirming step began.
     pub proven: usize,
     /// What the drain saw.
@@ -56,6 +59,19 @@ pub enum Stopped {
     Perhaps,
     /// It was, or may have been.
     Yes,
+}
+
+/// Whether a node leaves rotation, or has left it and was not seen back: then it does not count as one that stays, although
+/// a gateway may still show it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Leaving {
+    /// It stays.
+    #[default]
+    No,
+    /// It may leave: enough others stay.
+    Allowed,
+    /// It was marked down.
+    Marked,
 }
 
 /// Where a node is going.
@@ -124,26 +140,20 @@ impl NodeState {
                 if let Some(drained) = drained {
                     self.drained = Some(*drained);
                 }
+                if step == Some(Step::ConfirmIn) {
+                    self.leaving = Leaving::No;
+                }
                 self.done.extend(self.step.take());
                 if self.stopped == Stopped::Perhaps {
                     self.stopped = Stopped::Yes;
                 }
                 Ok(())
             }
-            Fact::RegistryWriting { down, strangers, .. } => {
-                self.writing = true;
-                if *down {
-                    self.strangers = json!(strangers).into();
-                }
-                Ok(())
-            }
-            Fact::RegistryRefused {} => {
-                self.writing = false;
-                Ok(())
-            }
-            Fact::RegistryWritten { down, .. } => {
-                self.writing = false;
-                self.down = Some(*down);
+            Fact::RegistryWriting { .. }
+            | Fact::RegistryRefused {}
+            | Fact::RegistryWritten { .. }
+            | Fact::CapacitySeen { .. } => {
+                self.leave(fact);
                 Ok(())
             }
             Fact::NodeMarked { listener } => {
@@ -160,7 +170,7 @@ impl NodeState {
                     self.stopped == Stopped::No,
                     "a node is put back whose service was stopped"
                 );
-                ensure!(self.down == Some(false), "a node is put back that was not marked up");
+                ensure!(self.marked == Mark::Up, "a node is put back that was not marked up");
                 Ok(())
             }
             Fact::NodeInterrupted {} => {
@@ -169,6 +179,7 @@ impl NodeState {
                     "a node is interrupted that is not under way"
                 );
                 self.phase = Phase::Interrupted;
+                self.stays_if_unmarked();
                 Ok(())
             }
             Fact::NodeRollingBack { .. } => {
@@ -195,9 +206,40 @@ impl NodeState {
             | Fact::BatchStarted { .. }
             | Fact::StepProgress { .. }
             | Fact::Warning { .. }
-            | Fact::CapacitySeen { .. }
             | Fact::ReleaseStopping { .. }
             | Fact::ReleaseFinished(_) => bail!("not an event of a node"),
+        }
+    }
+
+    /// Takes in what becomes of its place in rotation.
+    fn leave(&mut self, fact: &Fact) {
+        match fact {
+            Fact::CapacitySeen { .. } if self.leaving == Leaving::No => {
+                self.leaving = Leaving::Allowed;
+            }
+            Fact::RegistryWriting { down, strangers, .. } => {
+                self.writing = Some(Mark::of(*down));
+                if *down {
+                    self.strangers = json!(strangers).into();
+                }
+            }
+            Fact::RegistryRefused {} => {
+                self.writing = None;
+                if !self.may_be_down() {
+                    self.leaving = Leaving::No;
+                }
+            }
+            Fact::RegistryWritten { down, .. } => {
+                (self.writing, self.marked) = (None, Mark::of(*down));
+                // One that is enabled is back once that is confirmed.
+                let enables = self.step == Some(Step::Enable) || self.done.contains(&Step::Enable);
+                self.leaving = match self.leaving {
+                    Leaving::Allowed if *down => Leaving::Marked,
+                    leaving if *down || enables => leaving,
+                    _ => Leaving::No,
+                };
+            }
+            _ => {}
         }
     }
 
@@ -211,6 +253,24 @@ impl NodeState {
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stopped != Stopped::No
+    }
+
+    /// Returns whether it is marked down, or perhaps.
+    #[must_use]
+    pub fn may_be_down(&self) -> bool {
+        self.marked == Mark::Down || self.writing == Some(Mark::Down)
+    }
+
+    /// Returns whether it has failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        matches!(self.phase, Phase::Failed | Phase::Blocked) || self.failure.is_some()
+    }
+
+    /// Returns whether what is found of it may be half done: an earlier run of the release, or its way forward, came to no end.
+    #[must_use]
+    pub fn may_be_half_done(&self) -> bool {
+        self.resumed || (self.goes_back() && self.failure.is_some())
     }
 
     /// Returns whether it was begun, or could not be, and did not come to its end.
@@ -238,7 +298,15 @@ impl NodeState {
         }
         self.failure = Some(failure.clone());
         self.phase = Phase::Failed;
+        self.stays_if_unmarked();
         Ok(())
+    }
+
+    /// One that was allowed to leave and does not get so far counts again.
+    fn stays_if_unmarked(&mut self) {
+        if self.leaving == Leaving::Allowed && !self.may_be_down() {
+            self.leaving = Leaving::No;
+        }
     }
 
     /// Begins to bring back what ran before, from the first step on.
@@ -252,11 +320,11 @@ impl NodeState {
     }
 
     pub(super) fn resume(&mut self, found: Resumption) {
-        let written = self.writing || self.down.is_some();
+        let written = self.writing.is_some() || self.marked != Mark::Unknown;
         *self = Self {
             phase: Phase::Waiting,
             done: found.done,
-            down: (written || found.down).then_some(found.down),
+            marked: if written || found.down { Mark::of(found.down) } else { Mark::Unknown },
             stopped: if self.is_stopped() || found.gone { Stopped::Yes } else { Stopped::No },
             mark: self.mark,
             drained: self.drained,
@@ -292,7 +360,7 @@ impl NodeState {
         ensure!(self.step.is_none(), "`{step}` begins within another step");
         // Whatever was done to a node while it was out, only a proof of health brings it back.
         let touches =
-            step.touches_service() && (!matches!(step, Step::Run(_)) || self.down == Some(true));
+            step.touches_service() && (!matches!(step, Step::Run(_)) || self.marked == Mark::Down);
         if touches && self.stopped == Stopped::No {
             self.stopped = Stopped::Perhaps;
         }
@@ -309,35 +377,37 @@ impl NodeState {
     /// the playbook's nodes.
     #[must_use]
     pub fn taken_out(&self) -> Option<BTreeSet<String>> {
-        matches!(self.standing(), Standing::Out | Standing::Unknown).then(|| self.known_strangers())
+        matches!(self.standing(), Standing::Out | Standing::Unknown)
+            .then(|| self.strangers_when_marked().unwrap_or_default())
     }
 
-    /// What gateways listed besides the playbook's nodes when it was marked down.
-    pub(crate) fn known_strangers(&self) -> BTreeSet<String> {
-        self.strangers.typed().unwrap_or_default()
+    /// What gateways listed besides the playbook's nodes when it was marked down, or was about to be; nothing before that.
+    #[must_use]
+    pub fn strangers_when_marked(&self) -> Option<BTreeSet<String>> {
+        self.strangers.typed().ok()
     }
 
     /// Where the node stands with its users.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        if self.writing {
+        if self.writing.is_some() {
             return Standing::Unknown;
         }
-        match self.down {
-            None => Standing::Untouched,
-            Some(true) => Standing::Out,
-            Some(false)
+        match self.marked {
+            Mark::Unknown => Standing::Untouched,
+            Mark::Down => Standing::Out,
+            Mark::Up
                 if !self.is_stopped()
                     && !self.done.contains(&Step::Enable)
                     && self.step != Some(Step::Enable) =>
             {
                 Standing::PutBack
             }
-            Some(false) if self.done.contains(&Step::ConfirmIn) && self.goes_back() => {
+            Mark::Up if self.done.contains(&Step::ConfirmIn) && self.goes_back() => {
                 Standing::PutBack
             }
-            Some(false) if self.done.contains(&Step::ConfirmIn) => Standing::Updated,
-            Some(false) => Standing::Enabled,
+            Mark::Up if self.done.contains(&Step::ConfirmIn) => Standing::Updated,
+            Mark::Up => Standing::Enabled,
         }
     }
 }

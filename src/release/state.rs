@@ -10,13 +10,14 @@
 //! * nothing is done that was not proven to be back in;
 //! * nothing happens after the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail, ensure};
 
 use super::event::{Event, Fact, Finished, Planned, Resumption, Started, Will};
 use super::node::{NodeState, Phase};
 use super::step::Step;
+use crate::mark::Mark;
 
 /// A release, as far as it has come.
 #[derive(Debug, Clone, Default)]
@@ -99,9 +100,7 @@ impl Release {
                 self.may_resume(&resumed.nodes)?;
                 Ok(Change::Resumed(resumed.nodes.clone()))
             }
-            Fact::StepProgress { .. } | Fact::Warning { .. } | Fact::CapacitySeen { .. } => {
-                Ok(Change::Nothing)
-            }
+            Fact::StepProgress { .. } | Fact::Warning { .. } => Ok(Change::Nothing),
             Fact::BatchStarted { number, nodes, back } => {
                 self.may_take(*number, nodes, *back)?;
                 Ok(Change::Batch(*number, nodes.clone(), *back))
@@ -117,6 +116,7 @@ impl Release {
                 Ok(Change::Finished(Box::new(finished.clone())))
             }
             Fact::StepStarted {}
+            | Fact::CapacitySeen { .. }
             | Fact::RegistryWriting { .. }
             | Fact::RegistryWritten { .. }
             | Fact::RegistryRefused {}
@@ -225,16 +225,16 @@ impl Release {
             return Vec::new();
         }
         let rank = |name: &str, node: &NodeState| {
-            (node.down != Some(true) && !is_dead(name), !node.resumed)
+            (node.marked != Mark::Down && !is_dead(name), !node.resumed)
         };
         let waiting =
             |(_, node): &(&str, &NodeState)| node.phase == Phase::Waiting && !node.goes_back();
         let mut waiting: Vec<_> = self.in_order().filter(waiting).collect();
         // Nothing new is begun before those that were begun are done. Others may wait for those that are out.
         if waiting.iter().any(|(_, node)| node.resumed) {
-            let was_out =
-                |name: &str| self.planned().iter().any(|own| own.node == name && own.was_out);
-            waiting.retain(|(name, node)| node.resumed || was_out(name));
+            let planned = self.planned().iter().filter(|planned| planned.was_out);
+            let out: BTreeSet<_> = planned.map(|planned| planned.node.as_str()).collect();
+            waiting.retain(|(name, node)| node.resumed || out.contains(name));
         }
         // What is out or dead costs no capacity; then those that were begun already.
         waiting.sort_by_key(|(name, node)| rank(name, node));
@@ -287,9 +287,7 @@ impl Release {
     /// How many nodes have failed, those that could not be used from the start included.
     #[must_use]
     pub fn failures(&self) -> usize {
-        self.count(|node| {
-            matches!(node.phase, Phase::Failed | Phase::Blocked) || node.failure.is_some()
-        })
+        self.count(NodeState::has_failed)
     }
 
     /// How many nodes fulfil a condition.

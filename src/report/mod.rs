@@ -103,18 +103,19 @@ pub fn progress(release: &Release) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mark::Mark;
     use crate::release::Step;
 
     #[test]
     fn what_is_seen_now_wins_over_what_the_journal_says() {
-        let node = |phase, down: Option<bool>, writing| NodeState {
+        let node = |phase, marked, writing| NodeState {
             phase,
-            down,
+            marked,
             writing,
             done: vec![Step::Enable, Step::ConfirmIn],
             ..NodeState::default()
         };
-        let failed = node(Phase::Failed, Some(true), false);
+        let failed = node(Phase::Failed, Mark::Down, None);
         let states = |node: &NodeState| {
             [Place::In, Place::Out, Place::Unclear].map(|place| state_now(node, place))
         };
@@ -123,11 +124,11 @@ mod tests {
             ["failed, in rotation now", "OUT OF ROTATION, needs you", "OUT OF ROTATION, needs you"]
         );
         assert_eq!(
-            states(&node(Phase::Done, Some(false), false)),
+            states(&node(Phase::Done, Mark::Up, None)),
             ["done", "done, OUT OF ROTATION now", "done"]
         );
         assert_eq!(
-            states(&node(Phase::Interrupted, Some(true), true)),
+            states(&node(Phase::Interrupted, Mark::Down, Some(Mark::Up))),
             [
                 "was unknown, in rotation now",
                 "was unknown, OUT OF ROTATION, needs you",
@@ -135,7 +136,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            states(&node(Phase::Done, Some(true), false)),
+            states(&node(Phase::Done, Mark::Down, None)),
             ["was out, in rotation now", "out, as asked", "out, as asked"]
         );
     }

@@ -159,7 +159,7 @@ async fn survey_nodes<W: World>(
             let gate = Gate {
                 world,
                 consul,
-                node,
+                node: Arc::new(node),
                 mark: None,
                 sudo: spec.sudo,
                 any_version: true,
@@ -187,7 +187,7 @@ async fn survey_nodes<W: World>(
                 }
                 Err(problem) => facts.problem = Some(problem),
             }
-            (gate.node.name, facts)
+            (gate.node.name.clone(), facts)
         });
     }
     let mut nodes = BTreeMap::new();

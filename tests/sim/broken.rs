@@ -3,9 +3,9 @@
 use std::future::Future;
 use std::time::Duration;
 
+use rollgate::mark::Mark;
 use rollgate::node::Operation;
-use rollgate::release::Outcome;
-use rollgate::release::{NodeState, Release, Stopped};
+use rollgate::release::{NodeState, Outcome, Release, Stopped};
 use rollgate::world::{Channel, Command, Host, Method, Reply, Request, World};
 
 use crate::attempt::End;
@@ -174,7 +174,7 @@ fn requests_that_are_cut_and_not_told_are_seen() {
         command(&sim, 1, "svc stop").await;
         let mut told = untouched("node-1");
         let node = told.nodes.get_mut("node-1").expect("the node");
-        (node.down, node.stopped) = (Some(true), Stopped::Yes);
+        (node.marked, node.stopped) = (Mark::Down, Stopped::Yes);
         sim.look(|state| state.check_told(&told, None, false));
         assert_eq!(broken(&sim), [Rule::CutUntold]);
     });
@@ -191,7 +191,7 @@ fn a_state_that_is_not_as_told_is_seen() {
     });
     drive(async |sim| {
         let mut unknown = untouched("node-1");
-        unknown.nodes.get_mut("node-1").expect("the node").writing = true;
+        unknown.nodes.get_mut("node-1").expect("the node").writing = Some(Mark::Up);
         sim.look(|state| state.check_told(&unknown, Some(22), false));
         assert_eq!(broken(&sim), []);
         sim.look(|state| state.check_told(&unknown, Some(20), false));

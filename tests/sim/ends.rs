@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rollgate::engine::Ended;
 use rollgate::journal;
+use rollgate::mark::Mark;
 use rollgate::release::{Phase, Release};
 
 use crate::attempt::{End, FOREVER, finished};
@@ -105,7 +106,7 @@ impl State {
                     }
                 }
                 21 => {
-                    let was_out = told.down.is_none() && !registry[at];
+                    let was_out = told.marked == Mark::Unknown && !registry[at];
                     let old = process.is_some_and(|own| own.version == OLD);
                     if !by_fault && !(old && (registry[at] || was_out)) {
                         untrue.push(format!("{name}: {node:?}"));

@@ -60,6 +60,8 @@ pub(crate) enum Fault {
     NextRead(Fate),
     /// Somebody changes another field of a node's key.
     ForeignEdit(usize),
+    /// A node's key becomes a text that is no JSON.
+    Garbled(usize),
     /// Somebody changes another field of a node's key between our look at it and our next write.
     EditFirst(usize),
     /// Every session ends, as when their node is lost.
@@ -113,6 +115,7 @@ impl State {
             Fault::NextWrite(fate) => self.consul.writes.push_back(fate.clone()),
             Fault::NextRead(fate) => self.consul.reads.push_back(fate.clone()),
             Fault::ForeignEdit(node) => self.foreign_edit(*node),
+            Fault::Garbled(node) => self.garble(*node),
             Fault::EditFirst(node) => self.edits.push(*node),
             Fault::SessionsLost => {
                 let sessions: Vec<_> = self.consul.store.sessions.keys().cloned().collect();
@@ -181,6 +184,14 @@ impl State {
             let node = self.edits.swap_remove(at);
             self.foreign_edit(node);
         }
+    }
+
+    /// What it says then is up for every gateway.
+    fn garble(&mut self, node: usize) {
+        let key = format!("{PREFIX}{}", self.nodes[node].address);
+        self.consul.store.set(&key, b"weight=1", 0);
+        self.consul.store.changes.clear();
+        self.registry_changed(&key);
     }
 
     /// Another operator writes another field.

@@ -136,3 +136,20 @@ fn drain_is_judged_by_what_is_seen_when_its_time_is_up() {
     judge(&schedule, &ran, scratch.path());
     assert!(matches!(ran.end, End::Finished(Outcome::Done, 0)), "{:?}\n{}", ran.end, ran.events);
 }
+
+/// Two of three must stay: the second node can leave only if the first, which was not marked down after all, counts again.
+#[test]
+fn a_node_that_was_allowed_to_leave_and_cannot_be_marked_down_counts_as_serving() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    schedule.shape.max_failures = 1;
+    let whole = run(&schedule, scratch.path(), true);
+    let allowed = When::Event(whole.events_until("EVENT node-1 disable: CapacitySeen"));
+    schedule.faults = vec![(allowed, Fault::Garbled(0))];
+    let ran = run(&schedule, scratch.path(), true);
+    let done = |node: &str| {
+        let node = format!(r#""node":"{node}""#);
+        ran.events.lines().any(|line| line.contains("node.done") && line.contains(&node))
+    };
+    assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}\n{}", ran.end, ran.events);
+    assert!(done("node-2") && done("node-3"), "{}", ran.events);
+}

@@ -1,14 +1,16 @@
 //! What may follow what.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::foreign::Recorded;
 use crate::json::Written;
+use crate::release::Leaving;
 use crate::release::Standing;
 use crate::release::{Failure, Resumed};
 
 /// A release of nodes `a` and `b` and the numbering of its events.
+#[derive(Clone)]
 struct Story {
     release: Release,
 }
@@ -365,4 +367,33 @@ fn who_is_in_with_the_new_version_when_taken_up_is_not_told_to_be_put_back() {
     let resumed = crate::release::Resumed { actor: "me".into(), nodes };
     story.tell(None, None, Fact::ReleaseResumed(resumed)).expect("goes on");
     assert_eq!(story.release.nodes["b"].standing(), Standing::Enabled);
+}
+
+#[test]
+fn node_leaves_from_its_look_at_the_gateways_until_it_is_seen_back_or_stays_after_all() {
+    let mut story = Story::up_to(Step::Disable);
+    let leaving = |story: &Story| story.release.nodes["b"].leaving;
+    let allow = |story: &mut Story| {
+        let seen = Fact::CapacitySeen { routed: BTreeMap::new() };
+        story.tell(Some("b"), Some(Step::Disable), seen).expect("legal");
+    };
+    assert_eq!(leaving(&story), Leaving::No);
+    allow(&mut story);
+    assert_eq!(leaving(&story), Leaving::Allowed);
+    let mut failed = story.clone();
+    let failure = Box::new(Failure { reason: "no such key".into(), ..Failure::default() });
+    failed.tell(Some("b"), Some(Step::Disable), Fact::NodeFailed(failure)).expect("fails");
+    assert_eq!(leaving(&failed), Leaving::No, "it was not marked down");
+    story.write(true).expect("written");
+    assert_eq!(leaving(&story), Leaving::Marked);
+    let mut back = story.clone();
+    back.write(false).expect("written");
+    assert_eq!(leaving(&back), Leaving::No, "it is put back");
+    let finished = Fact::StepFinished { elapsed_ms: 1, message: String::new(), drained: None };
+    story.tell(Some("b"), Some(Step::Disable), finished).expect("legal");
+    for step in &FULL[1..] {
+        assert_eq!(leaving(&story), Leaving::Marked, "{step}");
+        story.step(*step).expect("legal");
+    }
+    assert_eq!(leaving(&story), Leaving::No, "it is seen back");
 }
