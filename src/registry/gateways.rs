@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Error, Look, States, Switch, WriteToken, Written};
+use super::switch::{Error, Look, States, Switch, WriteToken, Written};
 use crate::consul::{self, SessionFence};
 use crate::gateway::{
     Driver, GatewaySpec, Mark, NotDone, Purpose, QueryClient, QueryError, RotationControl, Told,

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Error, States, Switch, WRITE_PATIENCE, WriteToken, Written};
+use super::switch::{Error, States, Switch, WRITE_PATIENCE, WriteToken, Written};
 use crate::consul::{self, Client, Entry, KvWrite, SessionFence};
 use crate::registry::{is_down, with_down};
 use crate::spec::Spec;

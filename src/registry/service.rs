@@ -11,14 +11,15 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::agents::{Named, is_host};
-use super::{Error, States, Switch, WRITE_PATIENCE, WriteToken, Written};
+use super::owned::OwnedInstance;
+use super::switch::{Error, States, Switch, WRITE_PATIENCE, WriteToken, Written};
 use crate::address;
 use crate::consul::{self, Client, Index, Instance, Maintenance, Others};
 use crate::playbook::Extent;
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
 use crate::url::{self, segment};
-use crate::world::{Host, Permit, World};
+use crate::world::{Permit, World};
 
 /// How a reason of ours begins; what follows names the release.
 const OURS: &str = "rollgate: release ";
@@ -42,29 +43,6 @@ pub(super) struct Service<W> {
     named: Named,
     /// What a write needs that a node sends to its own agent.
     permit: Permit,
-}
-
-/// An instance with its agent.
-#[derive(Debug, Clone)]
-pub(super) struct OwnedInstance {
-    agent: String,
-    /// The machine that the agent is asked from, if not from here.
-    remote: Option<Host>,
-    id: String,
-}
-
-impl OwnedInstance {
-    fn agent<W: World>(&self, client: &Client<W>) -> Client<W> {
-        client.at(&self.agent, self.remote.as_ref())
-    }
-
-    /// Where the agent is, for people.
-    fn place(&self) -> String {
-        match &self.remote {
-            Some(host) => format!("{} on {host}", self.agent),
-            None => self.agent.clone(),
-        }
-    }
 }
 
 impl<W> Clone for Service<W> {
