@@ -10,7 +10,10 @@ use std::ops::Range;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-pub use known::{hide, hide_cut, hide_front, hide_value, is_known, known, remember, variables};
+pub use known::{
+    hide, hide_cut, hide_front, hide_value, is_known, known, named, remember, remember_named,
+    variables,
+};
 
 /// A value that is used but never printed: no `Display`, a redacting `Debug`, no `Serialize`.
 #[derive(Clone, PartialEq, Eq)]

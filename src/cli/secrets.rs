@@ -34,7 +34,8 @@ impl Secrets {
         let settings = Settings::from_environment(|name| std::env::var(name).ok());
         let consul = settings.map_err(invalid)?.secrets();
         let variables = playbook.secrets.values().filter_map(|source| source.env.clone());
-        secret::remember(named.values().cloned().chain(consul.iter().cloned()), variables);
+        secret::remember(consul.iter().cloned(), variables);
+        secret::remember_named(&named);
         let called = |secret| ("of Consul's environment variables".to_owned(), secret);
         Ok(Self { named, consul: consul.into_iter().map(called).collect() })
     }

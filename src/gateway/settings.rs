@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::secret::{self, Secret};
 use crate::template::Template;
 
 /// Where the playbook has nodes marked, by the `type` of its registry.
@@ -63,6 +64,9 @@ pub struct SettingsFacts<'a> {
     pub is_ipv4_only: bool,
     /// Consul is asked about it.
     pub asks_consul: bool,
+    /// Values that are each one secret of the playbook, by their keys. They are not filled in: a driver takes the secret
+    /// when it makes a request, by [`secret_of`].
+    pub secrets: Vec<(&'static str, &'a Template)>,
     /// The registries that it cannot follow, each with the reason.
     pub incompatible_with: Vec<(RegistryKind, String)>,
 }
@@ -71,6 +75,13 @@ pub struct SettingsFacts<'a> {
 pub(super) fn follows_only(own: RegistryKind, why: &str) -> Vec<(RegistryKind, String)> {
     let others = RegistryKind::ALL.into_iter().filter(|kind| *kind != own);
     others.map(|other| (other, format!("{why}, not `{other}`"))).collect()
+}
+
+/// The secret that a value of a playbook names.
+pub(super) fn secret_of(template: &Template) -> Option<Secret> {
+    let (names, _) = template.names();
+    let [(name, _)] = names.as_slice() else { return None };
+    secret::named(name.strip_prefix("secrets.")?)
 }
 
 /// Something wrong with a key.

@@ -3,7 +3,7 @@
 //! The command line fills it once it has read the secrets, before anything is asked of the outside. Without that,
 //! every text stays as it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use serde_json::Value;
@@ -13,6 +13,7 @@ use super::{Cut, Redactor, Secret};
 #[derive(Debug, Default)]
 struct Known {
     secrets: Vec<Secret>,
+    named: BTreeMap<String, Secret>,
     redactor: Arc<Redactor>,
     variables: BTreeSet<String>,
 }
@@ -28,6 +29,19 @@ pub fn remember(
     known.secrets.extend(secrets);
     known.redactor = Arc::new(Redactor::new(known.secrets.clone()));
     known.variables.extend(variables);
+}
+
+/// Keeps the secrets of a playbook by their names: what uses one in a request takes it from here when it is sent, so that
+/// no playbook, journal or text has more than its name.
+pub fn remember_named(named: &BTreeMap<String, Secret>) {
+    remember(named.values().cloned(), []);
+    KNOWN.write().unwrap_or_else(PoisonError::into_inner).named.extend(named.clone());
+}
+
+/// The secret of this name.
+#[must_use]
+pub fn named(name: &str) -> Option<Secret> {
+    KNOWN.read().unwrap_or_else(PoisonError::into_inner).named.get(name).cloned()
 }
 
 /// What takes the secrets of this process out of text.

@@ -111,6 +111,7 @@ pub(crate) fn spec_of(gateway: &Value, registry: &Value, nodes: &[String]) -> Sp
     let playbook = json!({
         "service": "app",
         "registry": registry,
+        "secrets": { "key": { "env": "KEY" } },
         "gateways": [gateway],
         "nodes": nodes.iter().enumerate().map(node).collect::<Vec<_>>(),
         "restart": "true",

@@ -13,7 +13,22 @@ impl Check<'_> {
     pub(super) fn literals(&mut self) {
         if let Some(token) = self.playbook.consul.as_ref().and_then(|consul| consul.token.as_ref())
         {
-            self.token(token);
+            let helps = [
+                "the playbook and its variables are shown and journalled: write `token: ${{ secrets.consul_token }}` \
+                 and `secrets: { consul_token: { env: CONSUL_HTTP_TOKEN } }`",
+                "without `token`, CONSUL_HTTP_TOKEN or CONSUL_HTTP_TOKEN_FILE is used",
+            ];
+            self.secret("consul.token", token, "a token that is no secret of the playbook", &helps);
+        }
+        for (index, gateway) in self.playbook.gateways.iter().enumerate() {
+            for (key, secret) in gateway.settings().facts().secrets {
+                let message = format!("the value of `{key}` is no secret of the playbook");
+                let help = format!(
+                    "the playbook is shown and journalled: write `{key}: ${{{{ secrets.{key} }}}}` and `secrets: {{ {key}: \
+                     {{ env: VARIABLE }} }}`"
+                );
+                self.secret(&format!("gateways[{index}].{key}"), secret, &message, &[&help]);
+            }
         }
         let mut found = Vec::new();
         walk(self.tree, "", &mut |path, tree, text| {
@@ -35,25 +50,18 @@ impl Check<'_> {
         }
     }
 
-    /// A token that is anything but one secret is shown wherever the playbook is.
-    fn token(&mut self, token: &Template) {
-        let (names, _) = token.names();
-        let is_one_name = token.as_str().starts_with("${{") && token.as_str().ends_with("}}");
+    /// A value that is anything but one secret is shown wherever the playbook is.
+    fn secret(&mut self, path: &str, value: &Template, message: &str, helps: &[&str]) {
+        let (names, _) = value.names();
+        let is_one_name = value.as_str().starts_with("${{") && value.as_str().ends_with("}}");
         let is_secret = match names.as_slice() {
             // One that is not declared is complained of as such.
             [(name, _)] if is_one_name => !self.playbook.variables.contains_key(*name),
             _ => false,
         };
         if !is_secret {
-            self.wrong("consul.token", "a token that is no secret of the playbook", |problem| {
-                problem
-                    .secret()
-                    .help(
-                        "the playbook and its variables are shown and journalled: write `token: ${{ secrets.consul_token }}` \
-                         and `secrets: { consul_token: { env: CONSUL_HTTP_TOKEN } }`",
-                    )
-                    .help("without `token`, CONSUL_HTTP_TOKEN or CONSUL_HTTP_TOKEN_FILE is used")
-            });
+            let helps = helps.iter().map(|help| (*help).to_owned());
+            self.wrong(path, message, |problem| problem.secret().helps(helps));
         }
     }
 }

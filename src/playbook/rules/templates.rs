@@ -55,6 +55,8 @@ fn all<'a>(
     for (index, templates) in gateways.iter().enumerate() {
         let path = |key| format!("gateways[{index}].{key}");
         all.extend(templates.iter().map(|(key, template)| (path(key), template, Scope::Release)));
+        let secrets = playbook.gateways[index].settings().facts().secrets;
+        all.extend(secrets.iter().map(|(key, template)| (path(key), *template, Scope::Secret)));
     }
     if let Some(artifact) = &playbook.artifact {
         all.push(("artifact.source".into(), &artifact.source, Scope::Release));
@@ -217,7 +219,7 @@ impl<'a> Names<'a> {
     fn advice(&self, name: &str, scope: Scope, wrong: &Wrong) -> Vec<String> {
         match wrong {
             Wrong::Secret => {
-                vec!["secrets may be used in `consul.token` only: elsewhere they would be shown".into()]
+                vec!["secrets may be used in `consul.token` and a gateway's `admin_key` only: elsewhere they would be shown".into()]
             }
             Wrong::PerNode => vec![
                 "this is filled in once for the release; what differs may be used in commands, `health`, \
