@@ -77,6 +77,7 @@ kinds! {
     caddy: "caddy", Caddy, CaddyDriver, "Caddy, by its admin API.";
     envoy: "envoy", Envoy, EnvoyDriver, "Envoy with its endpoints in a file of JSON that it watches (EDS).";
     traefik: "traefik", Traefik, TraefikDriver, "Traefik with its servers in a file that it watches, written as JSON.";
+    apisix: "apisix", Apisix, ApisixDriver, "Apache APISIX, through its admin API.";
 }
 
 impl Gateway {

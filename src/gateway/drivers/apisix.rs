@@ -1,0 +1,327 @@
+//! Apache APISIX, by its admin API: a node whose weight is 0 gets no new requests.
+//!
+//! The admin API shows and writes what is in etcd, and every worker follows etcd by itself. So the control API proves a
+//! change: the worker that answers shows its own copy of the upstream.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::address;
+use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
+use crate::gateway::query::{Query, get, ok};
+use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
+use crate::gateway::settings::{
+    Issue, RegistryKind, Settings, SettingsFacts, follows_only, secret_of, templates,
+};
+use crate::gateway::view::{Entries, Nodes, Peer, View};
+use crate::json;
+use crate::period::Period;
+use crate::secret::Secret;
+use crate::template::Template;
+use crate::text::{line, quoted};
+use crate::url::part;
+use crate::world::{Method, Reply, Request};
+
+/// How long a worker may take to follow etcd when the playbook does not say.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// A worker that has just lost its watch begins another one.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// The balancers that send no request to a node whose weight is 0. `ewma` knows no weights, and `least_conn` comes to such a
+/// node when it has tried all others.
+const WEIGHTED: [&str; 2] = ["roundrobin", "chash"];
+
+/// Apache APISIX, through its admin API; its control API proves what its workers do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Apisix {
+    /// What it is called in messages. Default: the host of its control API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where its admin API is, without `/apisix/admin`: `http://10.0.0.5:9180`.
+    pub admin_url: Template,
+    /// The key of the admin API (`X-API-KEY`): one of the playbook's secrets, `${{ secrets.apisix }}`.
+    pub admin_key: Template,
+    /// Where the control API of this APISIX is: `http://10.0.0.11:9090`. By default it listens on 127.0.0.1 only.
+    pub control_url: Template,
+    /// The `id` of the upstream whose nodes are the playbook's.
+    pub upstream: Template,
+    /// The weight of every node that is in rotation. A node that has another one is not taken out. Default: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub weight: Option<u32>,
+    /// By a node's address: its weight in place of `weight`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, u32>,
+    /// How many workers it runs, each of which follows etcd on its own. Default: up to 16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub workers: Option<u32>,
+    /// The reply header of the control API that names the worker that answered. Used where it is found. Default:
+    /// `X-Worker`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_header: Option<String>,
+    /// How long a worker may take to follow etcd. Default: 1s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_interval: Option<Period>,
+}
+
+impl Settings for Apisix {
+    templates!(admin_url, control_url, upstream);
+
+    fn facts(&self) -> SettingsFacts<'_> {
+        SettingsFacts {
+            name: self.name.as_deref(),
+            place: ("control_url", self.control_url.as_str()),
+            addresses: self.weights.keys().map(|address| ("weights", address.as_str())).collect(),
+            secrets: vec![("admin_key", &self.admin_key)],
+            incompatible_with: follows_only(
+                RegistryKind::Gateway,
+                "it follows its own admin API",
+            ),
+            ..SettingsFacts::default()
+        }
+    }
+
+    fn issues(&self, known: &dyn Fn(&str) -> bool) -> Vec<Issue> {
+        let upstream = self.upstream.fixed().filter(|_| known("upstream"));
+        let upstream = upstream.filter(|id| !is_id(id)).map(|id| Issue {
+            key: "upstream",
+            message: format!("`{}` is not an id of an upstream", quoted(id)),
+            helps: vec!["APISIX allows 1 to 64 letters, digits, `-`, `_` and `.`".into()],
+        });
+        let zero = self.weights.iter().find(|(_, weight)| **weight == 0);
+        let zero = zero.filter(|_| known("weights")).map(|(address, _)| Issue {
+            key: "weights",
+            message: format!("the weight of `{}` is 0", quoted(address)),
+            helps: vec!["a node with a weight of 0 is out of rotation: give what it has when it is in".into()],
+        });
+        upstream.into_iter().chain(zero).collect()
+    }
+}
+
+fn is_id(id: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=64).contains(&id.len()) && id.bytes().all(is_allowed)
+}
+
+/// A gateway of this kind.
+pub(super) struct ApisixDriver {
+    facts: Facts,
+    nodes: Nodes,
+    admin: String,
+    key: Option<Secret>,
+    control: String,
+    upstream: String,
+    weight: u32,
+    weights: BTreeMap<String, u32>,
+}
+
+/// An upstream as the control API shows it.
+#[derive(Deserialize)]
+struct Upstream<'a> {
+    #[serde(default)]
+    r#type: String,
+    #[serde(borrow)]
+    nodes: Option<&'a RawValue>,
+}
+
+impl ApisixDriver {
+    pub(super) fn new(settings: &Apisix, nodes: Nodes) -> Self {
+        let interval = settings.sync_interval.map_or(INTERVAL, |period| period.0);
+        let header = settings.worker_header.as_deref();
+        let id = part(settings.upstream.as_str());
+        let base = |url: &Template| url.as_str().trim_end_matches('/').to_owned();
+        Self {
+            facts: Facts::polling("APISIX", interval, SLACK, settings.workers, header),
+            nodes,
+            admin: format!("{}/apisix/admin/upstreams/{id}", base(&settings.admin_url)),
+            key: secret_of(&settings.admin_key),
+            control: format!("{}/v1/upstream/{id}", base(&settings.control_url)),
+            upstream: settings.upstream.as_str().to_owned(),
+            weight: settings.weight.unwrap_or(1),
+            weights: settings.weights.clone(),
+        }
+    }
+
+    /// A request to the admin API.
+    fn admin(&self) -> Request {
+        let key = self.key.iter().map(|key| ("x-api-key", key.clone()));
+        Request { headers: key.collect(), ..get(&self.admin) }
+    }
+
+    /// The weight of a node that is in rotation.
+    fn intended(&self, address: &str) -> u32 {
+        let mut own = self.weights.iter();
+        let own = own.find(|(node, _)| address::same(node, address)).map(|(_, weight)| *weight);
+        own.unwrap_or(self.weight)
+    }
+
+    /// The weights by the names of the nodes, as etcd has them.
+    fn weights<'a>(&self, reply: &'a Reply) -> Result<Vec<(String, &'a RawValue)>, String> {
+        let id = &self.upstream;
+        match reply.status {
+            401 | 403 => return Err(format!("answered {}: is `admin_key` its key?", reply.status)),
+            404 => return Err(format!("it has no upstream `{id}`")),
+            _ => {}
+        }
+        let unreadable = |error: String| format!("its upstream `{id}` cannot be read: {error}");
+        let document = json::document(&ok(reply)?.body).map_err(unreadable)?;
+        // Before version 3 it stood in a `node`.
+        let mut nodes = None;
+        for pointer in ["/value/nodes", "/node/value/nodes"] {
+            nodes = nodes.or(json::at(document, pointer).map_err(unreadable)?);
+        }
+        let nodes = nodes.ok_or_else(|| format!("its upstream `{id}` has no `nodes`"))?;
+        if !json::is_object(nodes) {
+            return Err(format!(
+                "its upstream `{id}` has `nodes` as an array, which can only be written as a whole: a change that something \
+                 else makes meanwhile would be lost; write them as an object, `{{\"10.0.1.11:9000\": 1}}`"
+            ));
+        }
+        let mut weights = Vec::new();
+        json::each(nodes, |address, weight| {
+            weights.extend(address.map(|address| (address.to_owned(), weight)));
+            Ok(())
+        })
+        .map_err(unreadable)?;
+        Ok(weights)
+    }
+
+    /// The name and the weight of a node, as etcd has them.
+    fn own(&self, replies: &[Reply], address: &str) -> Result<(String, u64), String> {
+        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let weights = self.weights(reply)?;
+        let mut own = weights.into_iter().filter(|(name, _)| address::same(name, address));
+        let id = &self.upstream;
+        let (name, weight) =
+            own.next().ok_or_else(|| format!("its upstream `{id}` has no node {address}"))?;
+        if own.next().is_some() {
+            return Err(format!("its upstream `{id}` has {address} twice"));
+        }
+        let weight = json::value(weight, json::SMALL)?;
+        let weight = weight.as_u64().ok_or_else(|| {
+            format!("the weight of {address} is no number: {}", line(&weight.to_string(), 40))
+        })?;
+        let intended = self.intended(address);
+        if weight != 0 && weight != u64::from(intended) {
+            return Err(format!(
+                "{address} has the weight {weight}, and would come back with {intended}: change `weight` or `weights`"
+            ));
+        }
+        Ok((name, weight))
+    }
+}
+
+/// A node as a worker shows it: where it is, and whether it gets requests.
+fn entry(node: &Value) -> (Result<String, String>, Result<Peer, String>) {
+    let shown = || line(&node.to_string(), 100);
+    let place = node["host"].as_str().zip(node["port"].as_u64());
+    let address = place.map(|(host, port)| address::join(host.trim_matches(['[', ']']), port));
+    let peer = node["weight"].as_u64().map(|weight| Peer {
+        up: weight > 0,
+        failing_check: false,
+        in_flight: None,
+    });
+    (
+        address.ok_or_else(|| format!("a node has no host and port: {}", shown())),
+        peer.ok_or_else(|| format!("a node has no weight: {}", shown())),
+    )
+}
+
+impl Driver for ApisixDriver {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn queries(&self, purpose: Purpose<'_>) -> Vec<Query> {
+        match purpose {
+            Purpose::Look => vec![Query::Http(get(&self.control))],
+            Purpose::Probe => vec![Query::Http(get(&self.control)), Query::Http(self.admin())],
+            Purpose::Rotation => vec![Query::Http(self.admin())],
+            Purpose::Count(_) => Vec::new(),
+        }
+    }
+
+    fn read(&self, replies: &[Reply]) -> Result<View, String> {
+        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let id = &self.upstream;
+        if reply.status == 404 {
+            return Err(format!("its control API shows no upstream `{id}`"));
+        }
+        let unreadable = |error: String| format!("its upstream `{id}` cannot be read: {error}");
+        let document = json::document(&ok(reply)?.body).map_err(unreadable)?;
+        let value = json::at(document, "/value").map_err(unreadable)?;
+        let value = value.ok_or_else(|| unreadable("it has no `value`".into()))?;
+        let upstream: Upstream<'_> = json::typed(value).map_err(unreadable)?;
+        if !WEIGHTED.contains(&upstream.r#type.as_str()) {
+            return Err(format!(
+                "its upstream `{id}` has the type `{}`, which sends requests to a node whose weight is 0: use {}",
+                line(&upstream.r#type, 40),
+                WEIGHTED.map(|kind| format!("`{kind}`")).join(" or ")
+            ));
+        }
+        let nodes = upstream.nodes.filter(|nodes| json::is_list(nodes));
+        let nodes = nodes.ok_or_else(|| unreadable("it has no list of `nodes`".into()))?;
+        let (mut all, mut weighted) = (0, 0);
+        let mut entries = Entries::new(&self.nodes);
+        json::each(nodes, |_, node| {
+            let node = json::value(node, json::SMALL)?;
+            let (address, peer) = entry(&node);
+            all += 1;
+            weighted += usize::from(peer.as_ref().is_ok_and(|peer| peer.up));
+            entries.add(address, peer);
+            Ok(())
+        })
+        .map_err(unreadable)?;
+        let overridden = (all == 1 || weighted == 0).then(|| {
+            format!(
+                "{weighted} of its {all} nodes have a weight: APISIX sends requests to an only node whatever its weight, and \
+                 what it does without any weight is not known"
+            )
+        });
+        Ok(View { overridden, ..entries.view()? })
+    }
+
+    fn info(&self, replies: &[Reply]) -> GatewayInfo {
+        let info = GatewayInfo::by_server_header(&self.facts.kind, replies);
+        let admin = replies.get(1).map(|reply| self.weights(reply).err());
+        let blockers = self.read(replies).err().into_iter().chain(admin.flatten()).collect();
+        GatewayInfo { blockers, ..info }
+    }
+
+    fn rotation_control(&self) -> Option<&dyn RotationControl> {
+        Some(self)
+    }
+}
+
+impl RotationControl for ApisixDriver {
+    fn told(&self, replies: &[Reply], address: &str) -> Result<Told, String> {
+        let (_, weight) = self.own(replies, address)?;
+        Ok(if weight == 0 { Mark::Down } else { Mark::Up }.into())
+    }
+
+    /// Only the node's own weight is written: APISIX merges it into what it has at that moment.
+    fn set(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
+        let (name, _) = self.own(replies, address)?;
+        let weight = if down { 0 } else { self.intended(address) };
+        let body = json!({ "nodes": { name: weight } }).to_string().into_bytes();
+        let mut request = Request { method: Method::Patch, body: Some(body), ..self.admin() };
+        request.headers.push(("content-type", Secret::new("application/json")));
+        Ok(vec![Query::Http(request)])
+    }
+
+    fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {
+        let [reply, ..] = replies else { return Err(NotDone::Unknown("no reply".into())) };
+        if reply.status == 200 { Ok(()) } else { Err(not_done(reply)) }
+    }
+}
