@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::spoilt::{assert_printable, bytes, cases};
 
 /// As real gateways of several kinds have shown them.
-const SHOWN: [&str; 11] = [
+const SHOWN: [&str; 13] = [
     "Upstream name: 127.0.0.1; Backend server count: 1
         server 127.0.0.1:80 weight=1 max_fails=1 fail_timeout=10s;
 
@@ -27,6 +27,8 @@ Upstream name: app; Backend server count: 3
     "upstream app {\nserver 127.0.0.1:19001 weight=5 max_fails=3 fail_timeout=7s;\nserver 127.0.0.1:19002 down;\nkeepalive 8;\n}\nupstream host1 {\nserver 127.0.0.1:19003;\n}\n",
     r#"{"shd_config_version":0,"cls:app":[[{"weight":1,"msg":null,"status":"ok","server":"app:127.0.0.1:19001"}]],"checkup_timer_alive":true}"#,
     r#"[{"Key":"config/slardar/upstreams/app","Value":"eyJzZXJ2ZXJzIjpbXX0=","Flags":0,"ModifyIndex":7}]"#,
+    r#"{"value":{"id":"app","type":"roundrobin","nodes":[{"host":"127.0.0.1","port":19001,"weight":0,"priority":0},{"host":"127.0.0.1","port":19002,"weight":1}]},"key":"/apisix/upstreams/app","modifiedIndex":1225}"#,
+    r#"{"key":"/apisix/upstreams/app","value":{"id":"app","type":"roundrobin","nodes":{"127.0.0.1:19001":0,"127.0.0.1:19002":1}},"modifiedIndex":1225}"#,
 ];
 
 /// As a real Caddy has shown its handler, and what it counts.
@@ -126,7 +128,10 @@ fn switched() -> Vec<Box<dyn Driver>> {
         }))
     };
     let slardar = read_by(json!({ "type": "slardar", "upstream": "app", "url": url }));
-    vec![dyups("classic"), dyups("head"), module("zigzagak"), module("cubicdaiya"), slardar]
+    let apisix = read_by(json!({
+        "type": "apisix", "admin_url": url, "admin_key": "${{ secrets.key }}", "control_url": url, "upstream": "app",
+    }));
+    vec![apisix, dyups("classic"), dyups("head"), module("zigzagak"), module("cubicdaiya"), slardar]
 }
 
 fn reply(status: u16, body: &[u8]) -> Reply {

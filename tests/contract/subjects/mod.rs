@@ -1,5 +1,6 @@
 //! The kinds of gateways, each in the bytes of a real one.
 
+mod apisix;
 mod caddy;
 mod command;
 mod consul;
@@ -19,6 +20,7 @@ use super::six::Six;
 /// Every kind, and every way to it.
 pub(crate) fn subjects() -> Vec<&'static dyn Subject> {
     vec![
+        &apisix::Apisix,
         &caddy::Caddy,
         &command::Command,
         &consul::Dns,
