@@ -1,7 +1,9 @@
 //! What to know and to type next: why a release ended as it did, and the exact commands that go on from there.
 
 use crate::journal::is_id;
-use crate::release::{NodeState, Outcome, Phase, Release, Standing, Started};
+use crate::release::{
+    CommandKind, NodeState, Outcome, Phase, Release, Standing, Started,
+};
 use crate::shell::quote;
 
 /// What every command repeats to mean the same: a person types it as it stands.
@@ -27,15 +29,12 @@ impl Repeated {
     }
 }
 
-/// Commands that a release can be, as they are typed. A journal from elsewhere may name any other.
-const COMMANDS: [&str; 4] = ["deploy", "rollback", "node out", "node in"];
-
 /// Returns what each command is for, and the command.
 #[must_use]
 pub fn commands(release: &Release, outcome: Outcome, repeated: &Repeated) -> Vec<(String, String)> {
     let Some(started) = &release.started else { return Vec::new() };
-    let is_known = COMMANDS.contains(&started.command.as_str());
-    if !is_known || !is_id(started.inputs.release()) {
+    let is_typed = started.command.is_release() || started.command.is_by_hand();
+    if !is_typed || !is_id(started.inputs.release()) {
         return Vec::new();
     }
     if matches!(outcome, Outcome::Done | Outcome::Nothing) {
@@ -52,9 +51,9 @@ pub fn commands(release: &Release, outcome: Outcome, repeated: &Repeated) -> Vec
     if matches!(outcome, Outcome::Degraded | Outcome::LockLost) {
         commands.push(("look at every node".into(), repeated.command("status", [])));
     }
-    if started.command != "deploy" {
+    if started.command != CommandKind::Deploy {
         let names = release.in_order().map(|(name, _)| name);
-        commands.push(("try again".into(), repeated.command(&started.command, names)));
+        commands.push(("try again".into(), repeated.command(started.command.as_str(), names)));
         return commands;
     }
     let id = started.inputs.release();

@@ -19,7 +19,7 @@ use crate::engine::Mode;
 use crate::foreign::Recorded;
 use crate::plan::{Plan, WayBack};
 use crate::registry::Registry;
-use crate::release::{Finished, Outcome, Planned, Started, Will};
+use crate::release::{CommandKind, Finished, Outcome, Planned, Started, Will};
 use crate::report::say;
 use crate::spec::{RegistrySpec, Spec, restored_nodes};
 use crate::survey::{meet, unfit};
@@ -53,7 +53,8 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     block_on(async {
         let reach = opened.reach()?;
         let signals = Signals::listen(global)?;
-        let work = Work::begin("deploy", global, &opened, &reach, &arguments.lock, signals);
+        let work =
+            Work::begin(CommandKind::Deploy, global, &opened, &reach, &arguments.lock, signals);
         let result = match work.await {
             Ok(work) => {
                 let lock = work.lock.clone();
@@ -107,7 +108,7 @@ async fn prepare(
     work.answer(confirm(arguments, &plan, spec, &file)).await??;
     let started = Started {
         service: spec.service.clone(),
-        command: "deploy".into(),
+        command: CommandKind::Deploy,
         from: plan.from.clone(),
         to: spec.version.clone(),
         actor: hold::actor(),

@@ -12,6 +12,7 @@ use super::output::Refusal;
 use super::signals::Signals;
 use crate::consul::{self, Client};
 use crate::lock::{self, Attempt, FileLock, Holder, Lock, LockError, LockStatus};
+use crate::release::CommandKind;
 use crate::report::say;
 use crate::world::{Live, World};
 use crate::{secret, text};
@@ -52,7 +53,7 @@ pub(super) async fn take(
     arguments: &LockArguments,
     opened: &Opened,
     reach: &Reach,
-    command: &str,
+    command: CommandKind,
     signals: &mut Signals,
 ) -> Result<Arc<Lock<Live>>, Refusal> {
     let deadline = Instant::now() + arguments.lock_wait.unwrap_or_default();
@@ -62,7 +63,7 @@ pub(super) async fn take(
         let now = reach.world.now();
         let holder = Holder {
             release: opened.inputs.release.clone(),
-            command: command.to_owned(),
+            command: command.to_string(),
             by: actor(),
             host: hostname(),
             pid: std::process::id(),

@@ -12,7 +12,7 @@ use super::work::Work;
 use super::{Exit, Global, PlaybookArguments, deploy, plan};
 use crate::engine::Mode;
 use crate::foreign::Recorded;
-use crate::release::Started;
+use crate::release::{CommandKind, Started};
 use crate::spec::Spec;
 use crate::survey::{Fleet, meet, unfit};
 use crate::text::count;
@@ -60,7 +60,7 @@ fn attempt(mode: Mode, arguments: &Nodes, global: &Global) -> Result<Exit, Refus
     }
     block_on(async {
         let reach = opened.reach()?;
-        let command = if mode == Mode::Out { "node out" } else { "node in" };
+        let command = if mode == Mode::Out { CommandKind::NodeOut } else { CommandKind::NodeIn };
         let signals = Signals::listen(global)?;
         let work = Work::begin(command, global, &opened, &reach, &arguments.lock, signals);
         let result = match work.await {
@@ -79,7 +79,7 @@ fn attempt(mode: Mode, arguments: &Nodes, global: &Global) -> Result<Exit, Refus
 
 async fn switch(
     mode: Mode,
-    command: &str,
+    command: CommandKind,
     arguments: &Nodes,
     mut work: Work<'_>,
     spec: &Arc<Spec>,
@@ -99,7 +99,7 @@ async fn switch(
     let taken_out = |name: &str| fleet.nodes.get(name)?.taken_out.clone();
     let started = Started {
         service: spec.service.clone(),
-        command: command.into(),
+        command,
         from: None,
         to: None,
         actor: hold::actor(),

@@ -17,7 +17,7 @@ use crate::journal::history::{self, Past};
 use crate::plan::{objections, resumptions};
 use crate::playbook::Playbook;
 use crate::release::Phase;
-use crate::release::{Finished, Outcome, Resumed, Resumption};
+use crate::release::{CommandKind, Finished, Outcome, Resumed, Resumption};
 use crate::report::say;
 use crate::shell::quote;
 use crate::text::{count, harmless};
@@ -50,15 +50,17 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     block_on(async {
         let reach = opened.reach()?;
         let mut signals = Signals::listen(global)?;
-        let past = find(&opened, &reach, arguments.id.as_deref(), released);
+        let past = find(&opened, &reach, arguments.id.as_deref(), CommandKind::is_release);
         let id = signals.unless_stopped(JOURNAL, past).await??.id;
         opened.inputs.release.clone_from(&id);
-        let lock = Work::begin("resume", global, &opened, &reach, &arguments.lock, signals).await;
+        let lock =
+            Work::begin(CommandKind::Resume, global, &opened, &reach, &arguments.lock, signals)
+                .await;
         let result = match lock {
             Ok(work) => {
                 let (lock, mut signals) = work.into_parts();
                 // Whoever had the lock may have gone on meanwhile: the journal counts as it is now.
-                let past = find(&opened, &reach, Some(&id), released);
+                let past = find(&opened, &reach, Some(&id), CommandKind::is_release);
                 let past = signals.unless_stopped(JOURNAL, past).await.flatten();
                 let result = match past.and_then(|past| Ok((opened.of_release(&past)?, past))) {
                     Ok((opened, past)) => {
@@ -77,17 +79,12 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     })?
 }
 
-/// Whether a command is a release, and not one of its halves by hand.
-fn released(command: &str) -> bool {
-    matches!(command, "deploy" | "rollback")
-}
-
 /// Reads the journal of a release; without an id, of the last one whose command is `wanted`.
 pub(super) async fn find(
     opened: &Opened,
     reach: &Reach,
     id: Option<&str>,
-    wanted: impl Fn(&str) -> bool,
+    wanted: impl Fn(CommandKind) -> bool,
 ) -> Result<Past, Refusal> {
     let service = &opened.loaded.playbook.service;
     history::find(&opened.state, reach.shared(), service, id, wanted).await.map_err(|error| {
@@ -102,7 +99,7 @@ async fn go_on(arguments: &Arguments, mut work: Work<'_>, past: Past) -> Result<
     let Some(started) = past.release.started.clone() else {
         return Err(refused(format!("release {} never began", past.id)));
     };
-    if started.command.starts_with("node") {
+    if started.command.is_by_hand() {
         return Err(refused(format!(
             "release {} is a `{}`: do that again",
             past.id, started.command
@@ -118,7 +115,7 @@ async fn go_on(arguments: &Arguments, mut work: Work<'_>, past: Past) -> Result<
     }
     let service = &opened.loaded.playbook.service;
     let client = work.reach.shared();
-    let later = history::later(&opened.state, client, service, &past, released);
+    let later = history::later(&opened.state, client, service, &past, CommandKind::is_release);
     let later = work.unless_stopped(plan::JOURNALS, later).await?;
     if let Some((later, nodes)) = later.map_err(|error| refused(format!("{error:#}")))? {
         return Err(refused(superseded(&past.id, &later, &nodes)));
@@ -161,7 +158,7 @@ pub(super) fn tell_variables<'a>(
 /// Says which release has taken the place of the one that was to go on.
 fn superseded(id: &str, later: &Past, nodes: &[String]) -> String {
     let started = later.release.started.as_ref();
-    let command = started.map_or("deploy", |started| started.command.as_str());
+    let command = started.map_or(CommandKind::Deploy, |started| started.command);
     let to = started.and_then(|started| started.to.as_ref());
     let to = to.map_or(String::new(), |to| format!(" to {to}"));
     let (nodes, later) = (nodes.join(", "), &later.id);

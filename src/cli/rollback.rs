@@ -16,7 +16,7 @@ use crate::foreign::Recorded;
 use crate::journal::history::Past;
 use crate::plan::{NotUndone, missing_releases, restore_points};
 use crate::plan::{Plan, Selection};
-use crate::release::{Finished, Outcome, Started, Will};
+use crate::release::{CommandKind, Finished, Outcome, Started, Will};
 use crate::report::say;
 use crate::text::{count, harmless};
 
@@ -48,12 +48,14 @@ fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     block_on(async {
         let reach = opened.reach()?;
         let signals = Signals::listen(global)?;
-        let work = Work::begin("rollback", global, &opened, &reach, &arguments.lock, signals);
+        let work =
+            Work::begin(CommandKind::Rollback, global, &opened, &reach, &arguments.lock, signals);
         let result = match work.await {
             Ok(work) => {
                 let (lock, mut signals) = work.into_parts();
-                let past =
-                    find(&opened, &reach, arguments.id.as_deref(), |command| command == "deploy");
+                let past = find(&opened, &reach, arguments.id.as_deref(), |command| {
+                    command == CommandKind::Deploy
+                });
                 let past = signals.unless_stopped(JOURNAL, past).await.flatten();
                 let result = match past
                     .and_then(|past| Ok((rolling_back(arguments, &opened, &past)?, past)))
@@ -81,7 +83,7 @@ fn rolling_back(arguments: &Arguments, opened: &Opened, past: &Past) -> Result<O
     let Some(started) = &past.release.started else {
         return Err(refused(format!("release {} never began", past.id)));
     };
-    if started.command.starts_with("node") {
+    if started.command.is_by_hand() {
         let hint = "name the release that is to be undone; `status` lists the last ones";
         let problem = format!("release {} is a `{}`", past.id, started.command);
         return Err(Refusal::new(Exit::REFUSED, problem).hint(hint));
@@ -147,7 +149,7 @@ async fn go_back(arguments: &Arguments, mut work: Work<'_>, past: &Past) -> Resu
     let way = work.unless_stopped(plan::JOURNALS, way).await?;
     let started = Started {
         service: spec.service.clone(),
-        command: "rollback".into(),
+        command: CommandKind::Rollback,
         from: plan.from.clone(),
         to: spec.version.clone(),
         actor: hold::actor(),

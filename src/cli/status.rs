@@ -128,7 +128,7 @@ impl Seen<'_> {
                     None if self.runs(started) => "under way".to_owned(),
                     None => "not ended: it was cut off".to_owned(),
                 };
-                let (id, command) = (started.inputs.release(), &started.command);
+                let (id, command) = (started.inputs.release(), started.command);
                 let last = format!("{id}: {command}{versions} by {}: {how}", started.actor);
                 let _ = writeln!(text, "\nLast release {}", text::line(&last, 400));
             }

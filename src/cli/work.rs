@@ -16,7 +16,7 @@ use crate::journal::Journal;
 use crate::journal::history::Past;
 use crate::journal::replica::Copy;
 use crate::lock::Lock;
-use crate::release::{Finished, Outcome, Resumed, Started};
+use crate::release::{CommandKind, Finished, Outcome, Resumed, Started};
 use crate::report::{Report, say, say_in_time};
 use crate::spec::Spec;
 use crate::survey::{Fleet, PATIENCE, survey};
@@ -41,7 +41,7 @@ pub(super) struct Work<'a> {
 impl<'a> Work<'a> {
     /// Takes the lock.
     pub(super) async fn begin(
-        command: &str,
+        command: CommandKind,
         global: &'a Global,
         opened: &'a Opened,
         reach: &'a Reach,

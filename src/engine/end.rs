@@ -49,29 +49,29 @@ pub(super) fn conclude<W: World>(
     let old = |standing| matches!(standing, Standing::Untouched | Standing::PutBack);
     let old_everywhere = turned
         && release.nodes.values().all(|node| old(node.standing()) && node.phase != Phase::Skipped);
-    let (result, exit_code) = if let Stop::LockLost(_) = *stop.borrow() {
-        (Outcome::LockLost, 4)
+    let result = if let Stop::LockLost(_) = *stop.borrow() {
+        Outcome::LockLost
     } else if book.failed.is_some() || unknown > 0 {
-        (Outcome::Degraded, 22)
+        Outcome::Degraded
     } else if complete {
-        (Outcome::Done, 0)
+        Outcome::Done
     } else if !staged && untouched && !stopped {
-        (Outcome::Refused, 3)
+        Outcome::Refused
     } else if serving < spec.floor() && !untouched {
-        (Outcome::Degraded, 22)
+        Outcome::Degraded
     } else if stuck > 0 {
         // What was to go back could not: nobody knows what it serves.
-        (Outcome::Degraded, 22)
+        Outcome::Degraded
     } else if release.failures() > 0 && old_everywhere {
-        (Outcome::RolledBack, 21)
+        Outcome::RolledBack
     } else if release.failures() > 0
         || book.unwritten.is_some()
         || stalled
         || (!verified && !stopped)
     {
-        (Outcome::Failed, 20)
+        Outcome::Failed
     } else {
-        (Outcome::Stopped, 10)
+        Outcome::Stopped
     };
     let mut nodes: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, node) in release.in_order() {
@@ -92,5 +92,12 @@ pub(super) fn conclude<W: World>(
         .started
         .as_ref()
         .map(|started| next::commands(release, result, &Repeated::of(started)));
-    Finished { result, exit_code, reason, nodes, next: next.unwrap_or_default(), elapsed_ms }
+    Finished {
+        result,
+        exit_code: result.exit_code(),
+        reason,
+        nodes,
+        next: next.unwrap_or_default(),
+        elapsed_ms,
+    }
 }

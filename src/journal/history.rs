@@ -15,7 +15,7 @@ use super::disk::{self, Folding};
 use super::replica::{self, Kept};
 use crate::consul::Client;
 use crate::json::Written;
-use crate::release::{Event, Fact, NodeState, Outcome, Release, Standing, Started};
+use crate::release::{CommandKind, Event, Fact, NodeState, Outcome, Release, Standing, Started};
 use crate::text;
 use crate::world::World;
 
@@ -27,9 +27,6 @@ const TIME_FOR_ONE: Duration = Duration::from_secs(60);
 
 /// The most text of variables with which a release is compared that was begun later, in bytes.
 const LARGEST_INPUTS: usize = 256 * 1024;
-
-/// How much of an older release's command is kept, in bytes.
-const COMMAND: usize = 100;
 
 /// A release as its journal tells it.
 #[derive(Debug)]
@@ -62,7 +59,7 @@ pub async fn find<W: World>(
     client: Option<&Client<W>>,
     service: &str,
     id: Option<&str>,
-    wanted: impl Fn(&str) -> bool,
+    wanted: impl Fn(CommandKind) -> bool,
 ) -> Result<Past> {
     let found = timeout(TIME_FOR_ONE, find_one(state, client, service, id, wanted)).await;
     found.unwrap_or_else(|_| {
@@ -75,7 +72,7 @@ async fn find_one<W: World>(
     client: Option<&Client<W>>,
     service: &str,
     id: Option<&str>,
-    wanted: impl Fn(&str) -> bool,
+    wanted: impl Fn(CommandKind) -> bool,
 ) -> Result<Past> {
     let mut places: Vec<_> = places(state, client, service).await?.into_iter().collect();
     places.sort_by(|one, other| other.1.begun.cmp(&one.1.begun));
@@ -83,7 +80,7 @@ async fn find_one<W: World>(
     let Some(id) = id else {
         for (name, places) in &places {
             let past = read(client, service, name, places, Keep::Bytes).await?;
-            if past.release.started.as_ref().is_some_and(|started| wanted(&started.command)) {
+            if past.release.started.as_ref().is_some_and(|started| wanted(started.command)) {
                 return Ok(past);
             }
         }
@@ -111,7 +108,7 @@ pub async fn later<W: World>(
     client: Option<&Client<W>>,
     service: &str,
     past: &Past,
-    wanted: impl Fn(&str) -> bool,
+    wanted: impl Fn(CommandKind) -> bool,
 ) -> Result<Option<(Past, Vec<String>)>> {
     let places = places(state, client, service).await?;
     let begun = places.get(&past.id).map(|place| place.begun.clone()).unwrap_or_default();
@@ -123,7 +120,7 @@ pub async fn later<W: World>(
             |node: &NodeState| node.standing() == Standing::Untouched && !node.is_stopped();
         let nodes = found.release.in_order().filter(|(_, node)| !untouched(node));
         let nodes: Vec<_> = nodes.map(|(name, _)| name.to_owned()).collect();
-        let command = found.release.started.as_ref().map(|started| started.command.as_str());
+        let command = found.release.started.as_ref().map(|started| started.command);
         if command.is_some_and(&wanted) && !nodes.is_empty() {
             return Ok(Some((found, nodes)));
         }
@@ -187,8 +184,8 @@ fn without_playbook(mut release: Release) -> Release {
 fn outline(mut release: Release, nodes: &BTreeSet<&str>) -> Release {
     release.nodes.retain(|name, _| nodes.contains(name.as_str()));
     let started = release.started.map(|started| {
-        let (inputs, command) = (started.inputs.outline(), text::cut(&started.command, COMMAND));
-        Started { inputs, command, from: None, to: None, ..started.outline() }
+        let inputs = started.inputs.outline();
+        Started { inputs, from: None, to: None, ..started.outline() }
     });
     Release { started, finished: None, stopping: None, ..release }
 }
@@ -242,12 +239,7 @@ pub async fn beginnings<W: World>(
 
 /// How much is kept of how a release began, in bytes.
 fn size(started: &Started) -> usize {
-    let texts = [
-        Some(&started.service),
-        Some(&started.command),
-        started.from.as_ref(),
-        started.to.as_ref(),
-    ];
+    let texts = [Some(&started.service), started.from.as_ref(), started.to.as_ref()];
     texts.into_iter().flatten().map(String::len).sum::<usize>() + started.inputs.size()
 }
 

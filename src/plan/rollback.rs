@@ -102,7 +102,7 @@ fn runs(
         (None, _) => told.zip(started.to.as_ref()).is_some_and(|(told, to)| told.is(to)),
         (Some(_), None) => false,
     };
-    let released = |started: &&&Started| matches!(started.command.as_str(), "deploy" | "rollback");
+    let released = |started: &&&Started| started.command.is_release();
     let mut unfit = None;
     for started in past.iter().filter(released).filter(brought) {
         match started.inputs.restored(playbook, &spec.variables) {

@@ -9,6 +9,7 @@ use crate::foreign::Recorded;
 use crate::json::Written;
 use crate::node::Listener;
 
+use super::command::CommandKind;
 use super::inputs::Inputs;
 use super::restore::Target;
 use super::step::Step;
@@ -188,8 +189,8 @@ pub enum Fact {
 pub struct Started {
     /// The service.
     pub service: String,
-    /// What is done: `deploy`, `node out`, `node in`.
-    pub command: String,
+    /// What is done.
+    pub command: CommandKind,
     /// The version before, where it is the same everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
@@ -392,6 +393,22 @@ pub enum Outcome {
     LockLost,
     /// Fewer nodes than allowed serve, or a state is unknown.
     Degraded,
+}
+
+impl Outcome {
+    /// The exit code that tells it. The codes are a promise.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Done | Self::Nothing => 0,
+            Self::Refused => 3,
+            Self::LockLost => 4,
+            Self::Stopped => 10,
+            Self::Failed => 20,
+            Self::RolledBack => 21,
+            Self::Degraded => 22,
+        }
+    }
 }
 
 impl Event {

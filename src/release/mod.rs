@@ -1,9 +1,10 @@
 //! A release: what can happen in it, and the state that this amounts to. Pure: no clock, no I/O.
 //!
-//! * [`event`]: what can happen; [`line`]: the form of an event as a line of JSON; [`redacted`]: events hold no secret;
+//! * [`command`]: the commands that change something; [`event`]: what can happen; [`line`]: the form of an event as a line of JSON; [`redacted`]: events hold no secret;
 //! * [`inputs`], [`restore`]: what a release is made of, and what nodes ran before it;
 //! * [`state`], [`node`]: the fold of the events, and the rules that keep users safe; [`step`]: the steps of a node.
 
+mod command;
 mod event;
 mod inputs;
 mod line;
@@ -13,6 +14,7 @@ mod restore;
 mod state;
 mod step;
 
+pub use command::CommandKind;
 pub use event::{
     Drained, Event, Fact, Failure, Finished, Outcome, Planned, Pool, Resumed, Resumption, Started,
     Will,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::engine::Sink;
-use crate::release::{Drained, Event, Fact, Planned, Pool, Will};
+use crate::release::{CommandKind, Drained, Event, Fact, Planned, Pool, Will};
 use crate::release::{Phase, Release};
 use crate::text;
 
@@ -127,7 +127,9 @@ impl Live {
         let Some(started) = &release.started else { return };
         let (done, all) = super::progress(release);
         let versions = match (&started.from, &started.to) {
-            (Some(from), Some(to)) if started.command == "deploy" => format!(" {from} -> {to}"),
+            (Some(from), Some(to)) if started.command == CommandKind::Deploy => {
+                format!(" {from} -> {to}")
+            }
             _ => String::new(),
         };
         let title = format!(

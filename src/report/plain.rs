@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::engine::Sink;
 use crate::release::Release;
-use crate::release::{Event, Fact, Step, Will};
+use crate::release::{CommandKind, Event, Fact, Step, Will};
 use crate::text::{self, count};
 
 /// While a step waits, a line comes this often, in seconds.
@@ -97,7 +97,9 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
     match &event.fact {
         Fact::ReleaseStarted(started) => {
             let versions = match (&started.from, &started.to) {
-                (Some(from), Some(to)) if started.command == "deploy" => format!(" {from} -> {to}"),
+                (Some(from), Some(to)) if started.command == CommandKind::Deploy => {
+                    format!(" {from} -> {to}")
+                }
                 _ => String::new(),
             };
             let nodes = started.nodes.iter().filter(|planned| planned.will == Will::Update).count();

@@ -16,7 +16,7 @@ use rollgate::plan::{objections, resumptions};
 use rollgate::playbook::Playbook;
 use rollgate::registry::Registry;
 use rollgate::release::Inputs;
-use rollgate::release::{Outcome, Resumed, Started, Will};
+use rollgate::release::{CommandKind, Outcome, Resumed, Started, Will};
 use rollgate::spec::{Spec, spec_of_release};
 use rollgate::survey::{Fleet, PATIENCE, survey};
 use rollgate::world::World;
@@ -41,11 +41,11 @@ pub(crate) enum Task {
 }
 
 impl Task {
-    fn name(self) -> &'static str {
+    fn kind(self) -> CommandKind {
         match self {
-            Self::Deploy => "deploy",
-            Self::Resume => "resume",
-            Self::Rollback => "rollback",
+            Self::Deploy => CommandKind::Deploy,
+            Self::Resume => CommandKind::Resume,
+            Self::Rollback => CommandKind::Rollback,
         }
     }
 }
@@ -99,7 +99,7 @@ impl Operator {
         // Which release is meant is asked before the lock, and again under it.
         let id = match task {
             Task::Resume => {
-                let found = self.find(None, released).await;
+                let found = self.find(None, CommandKind::is_release).await;
                 Some(found.map_err(|error| refused(format!("{error:#}")))?.id)
             }
             Task::Deploy | Task::Rollback => None,
@@ -129,7 +129,7 @@ impl Operator {
                 Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
             }
         };
-        let holder = holder(&self.sim, task.name(), release);
+        let holder = holder(&self.sim, task.kind().as_str(), release);
         let (consul, pending) = (&self.site.consul, Attempt::default());
         let lock = Lock::acquire(consul, "app", holder, Some(file), deadline, &pending, |_| {});
         lock.await.map_err(|error| match error {
@@ -141,7 +141,7 @@ impl Operator {
     async fn find(
         &self,
         id: Option<&str>,
-        wanted: impl Fn(&str) -> bool,
+        wanted: impl Fn(CommandKind) -> bool,
     ) -> Result<Past, anyhow::Error> {
         history::find(&self.folder, Some(&self.site.consul), "app", id, wanted).await
     }
@@ -190,7 +190,7 @@ impl Operator {
     }
 
     async fn rollback(&mut self, lock: &Arc<Lock<Sim>>, ear: &mut Ear) -> Work {
-        let past = self.find(None, |command| command == "deploy").await;
+        let past = self.find(None, |command| command == CommandKind::Deploy).await;
         let past = past.map_err(|error| refused(format!("{error:#}")))?;
         let playbook = playbook_of(&past)?;
         let toward = restore_points(&past.release, &playbook, &[])
@@ -224,7 +224,7 @@ impl Operator {
     }
 
     async fn resume(&mut self, lock: &Arc<Lock<Sim>>, id: Option<&str>, ear: &mut Ear) -> Work {
-        let past = self.find(id, released).await;
+        let past = self.find(id, CommandKind::is_release).await;
         let past = past.map_err(|error| refused(format!("{error:#}")))?;
         let started = past.release.started.clone().ok_or_else(|| refused("it never began"))?;
         if past.release.finished.as_ref().is_some_and(|end| end.result == Outcome::Done) {
@@ -294,11 +294,6 @@ impl Operator {
     }
 }
 
-/// Whether a command is a release, and not one of its halves by hand.
-fn released(command: &str) -> bool {
-    matches!(command, "deploy" | "rollback")
-}
-
 fn playbook_of(past: &Past) -> Result<Playbook, End> {
     let started = past.release.started.as_ref().ok_or_else(|| refused("it never began"))?;
     started.playbook.typed().map_err(refused)
@@ -314,7 +309,7 @@ fn started(
 ) -> Started {
     Started {
         service: spec.service.clone(),
-        command: task.name().into(),
+        command: task.kind(),
         from: plan.from.clone(),
         to: spec.version.clone(),
         actor: "simulator".into(),

@@ -12,7 +12,7 @@ use rollgate::json::Written;
 use rollgate::lock::Holder;
 use rollgate::plan::Selection;
 use rollgate::playbook::{Playbook, load_text};
-use rollgate::release::Started;
+use rollgate::release::{CommandKind, Started};
 use rollgate::release::{Digest, Inputs};
 use rollgate::spec::ArtifactSpec;
 use rollgate::world::World;
@@ -88,7 +88,7 @@ impl Site {
         let digest = Digest { sha256: format!("{OLD_CHECKSUM:0<64}"), size: 1, unpacked: 1 };
         Started {
             service: "app".into(),
-            command: "deploy".into(),
+            command: CommandKind::Deploy,
             from: None,
             to: Some("1".into()),
             actor: "simulator".into(),

@@ -7,7 +7,7 @@ use crate::foreign::Recorded;
 use crate::json::Written;
 use crate::release::Leaving;
 use crate::release::Standing;
-use crate::release::{Failure, Resumed};
+use crate::release::{CommandKind, Failure, Resumed};
 
 /// A release of nodes `a` and `b` and the numbering of its events.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ impl Story {
         let mut story = Self { release: Release::default() };
         let started = Started {
             service: "app".into(),
-            command: "deploy".into(),
+            command: CommandKind::Deploy,
             from: None,
             to: None,
             actor: "me".into(),
