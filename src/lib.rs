@@ -8,13 +8,13 @@
 //! * [`release`]: what can happen in a release, and the state that this amounts to; [`journal`]: its events on disk and in
 //!   Consul;
 //! * [`survey`]: one look at everything before anything is changed; [`plan`]: what would happen, why not, and what brings
-//!   nodes back; [`doctor`]: whether a release could go through;
+//!   nodes back;
 //! * [`engine`]: how a release comes about, event by event; [`next`]: what to type when it has ended;
 //! * [`gateway`], [`registry`], [`health`], [`node`]: the gateways' views, the nodes' keys, the new process, and
 //!   what a node is asked;
 //! * [`mark`]: how a node is marked in the registry;
 //! * [`lock`]: one release at a time; [`consul`]: a thin client; [`world`]: the one port to the outside;
-//! * [`report`]: what people and programs see; [`cli`]: the command line;
+//! * [`ops`]: what each command does; [`report`]: what people and programs see; [`cli`]: the command line;
 //! * [`foreign`]: values from others, which are checked before they are filled in; [`json`]: their JSON, read in
 //!   bounded memory;
 //! * [`address`], [`secret`], [`file`], [`pattern`], [`period`], [`shell`], [`url`], [`table`], [`template`], [`text`]:
@@ -26,7 +26,6 @@ pub mod artifact;
 pub mod cli;
 pub mod consul;
 pub mod diagnostic;
-pub mod doctor;
 pub mod engine;
 pub mod file;
 pub mod foreign;
@@ -38,6 +37,7 @@ pub mod lock;
 pub mod mark;
 pub mod next;
 pub mod node;
+pub mod ops;
 pub mod pattern;
 pub mod period;
 pub mod plan;

@@ -1,9 +1,7 @@
 //! What to know and to type next: why a release ended as it did, and the exact commands that go on from there.
 
 use crate::journal::is_id;
-use crate::release::{
-    CommandKind, NodeState, Outcome, Phase, Release, Standing, Started,
-};
+use crate::release::{CommandKind, NodeState, Outcome, Phase, Release, Standing, Started};
 use crate::shell::quote;
 
 /// What every command repeats to mean the same: a person types it as it stands.

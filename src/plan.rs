@@ -78,6 +78,19 @@ impl Selection {
         !spec.nodes.iter().any(|node| self.includes(node))
     }
 
+    /// The same as arguments, as they are given.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        let lists = [("--only", &self.only), ("--skip", &self.skip)];
+        let lists = lists.into_iter().filter(|(_, names)| !names.is_empty());
+        let mut arguments: Vec<_> =
+            lists.flat_map(|(option, names)| [option.to_owned(), names.join(",")]).collect();
+        if let Some(limit) = self.limit {
+            arguments.extend(["--limit".to_owned(), limit.to_string()]);
+        }
+        arguments
+    }
+
     fn includes(&self, node: &NodeSpec) -> bool {
         let named = |list: &[String]| {
             list.iter().any(|name| *name == node.name || node.tags.contains(name))

@@ -2,7 +2,9 @@
 
 use clap::Args;
 
-use super::{Exit, Global, Output, open, output};
+use super::open::load;
+use super::{Exit, Global, Output, output};
+use crate::ops::Refusal;
 use crate::release::{Finished, Outcome};
 use crate::text::count;
 
@@ -13,26 +15,21 @@ pub(super) struct Arguments {
     file: std::path::PathBuf,
 }
 
-pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
-    match open::load(&arguments.file, global) {
-        Ok(loaded) => {
-            let playbook = &loaded.playbook;
-            if output::form(global) == Output::Jsonl {
-                let finished = Finished::unstarted(Outcome::Done, Exit::DONE.0, None);
-                return output::end(finished, output::lines(), global);
-            }
-            if global.quiet {
-                return Exit::DONE;
-            }
-            let text = format!(
-                "{}: ok, service {}, {}, {}\n",
-                arguments.file.display(),
-                playbook.service,
-                count(playbook.nodes.len(), "node"),
-                count(playbook.gateways.len(), "gateway"),
-            );
-            output::show(&text, Exit::DONE)
-        }
-        Err(refusal) => output::refuse(refusal, global),
+pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
+    let playbook = load(&arguments.file)?.playbook;
+    if output::form(global) == Output::Jsonl {
+        let finished = Finished::unstarted(Outcome::Done, Exit::DONE.0, None);
+        return Ok(output::end(finished, output::lines(), global));
     }
+    if global.quiet {
+        return Ok(Exit::DONE);
+    }
+    let text = format!(
+        "{}: ok, service {}, {}, {}\n",
+        arguments.file.display(),
+        playbook.service,
+        count(playbook.nodes.len(), "node"),
+        count(playbook.gateways.len(), "gateway"),
+    );
+    Ok(output::show(&text, Exit::DONE))
 }

@@ -2,25 +2,25 @@
 
 mod check;
 mod completions;
+mod connect;
 mod deploy;
 mod doctor;
 mod echo;
 mod environment;
-mod history;
-mod hold;
+mod identity;
 mod lock;
 mod node;
 mod open;
 mod output;
 mod plan;
+mod report;
 mod resume;
 mod rollback;
 mod schema;
-mod secrets;
 mod signals;
 mod status;
+mod terminal;
 mod variables;
-mod work;
 
 use std::path::PathBuf;
 
@@ -28,7 +28,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use completions::generate as generate_completions;
 
-use crate::report;
+use crate::ops::Cause;
+use crate::plan::Selection;
+use crate::release::Outcome;
+use crate::report::say;
 
 /// Releases a service behind dynamic-upstream gateways without dropping a request.
 ///
@@ -156,18 +159,18 @@ pub struct Exit(pub u8);
 impl Exit {
     /// Done, or nothing to do.
     pub const DONE: Self = Self(0);
-    /// Something went wrong within.
-    pub const INTERNAL: Self = Self(1);
-    /// Usage, or an invalid playbook; nothing was changed.
-    pub const INVALID: Self = Self(2);
-    /// Refused before anything was changed.
-    pub const REFUSED: Self = Self(3);
-    /// The lock is held by another release, or was lost to it.
-    pub const LOCKED: Self = Self(4);
     /// `plan --detailed-exitcode`: there are changes.
     pub const CHANGES: Self = Self(6);
-    /// Stopped on request; safe.
-    pub const STOPPED: Self = Self(10);
+
+    /// The code of a result.
+    fn of(result: Outcome) -> Self {
+        Self(result.exit_code())
+    }
+
+    /// The code of a command that was refused.
+    fn because(cause: Cause) -> Self {
+        Self(cause.exit_code())
+    }
 }
 
 /// Runs the command line and says how it ended.
@@ -177,7 +180,7 @@ pub fn run() -> Exit {
     let arguments = match environment::arguments() {
         Ok(arguments) => arguments,
         Err(problem) => {
-            report::say(&format!("error: {problem}\n"));
+            say(&format!("error: {problem}\n"));
             let lossy = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
             return output::misused(&problem, meant_for_programs(&lossy.collect::<Vec<_>>()));
         }
@@ -190,14 +193,14 @@ pub fn run() -> Exit {
             return match (error.use_stderr(), printed) {
                 (true, _) => output::misused(&error.to_string(), meant_for_programs(&arguments)),
                 (false, Err(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                    Exit::INTERNAL
+                    Exit::because(Cause::Internal)
                 }
                 (false, _) => Exit::DONE,
             };
         }
     };
     let global = &cli.global;
-    match cli.command {
+    let ended = match cli.command {
         Command::Check(arguments) => check::run(&arguments, global),
         Command::Doctor(arguments) => doctor::run(&arguments, global),
         Command::Plan(arguments) => plan::run(&arguments, global),
@@ -207,9 +210,10 @@ pub fn run() -> Exit {
         Command::Status(arguments) => status::run(&arguments, global),
         Command::Node(arguments) => node::run(&arguments, global),
         Command::Lock(arguments) => lock::run(&arguments, global),
-        Command::Schema => schema::run(),
-        Command::Completions(arguments) => completions::run(&arguments),
-    }
+        Command::Schema => Ok(schema::run()),
+        Command::Completions(arguments) => Ok(completions::run(&arguments)),
+    };
+    ended.unwrap_or_else(|refusal| output::refuse(refusal, global))
 }
 
 /// Whether a command line that cannot be understood asks for `jsonl` all the same.
@@ -218,7 +222,7 @@ fn meant_for_programs(arguments: &[String]) -> bool {
     pairs || arguments.iter().any(|argument| argument == "--output=jsonl")
 }
 
-impl From<&SelectionArguments> for crate::plan::Selection {
+impl From<&SelectionArguments> for Selection {
     fn from(arguments: &SelectionArguments) -> Self {
         Self { only: arguments.only.clone(), skip: arguments.skip.clone(), limit: arguments.limit }
     }

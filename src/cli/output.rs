@@ -6,70 +6,27 @@ use indicatif::ProgressDrawTarget;
 
 use super::echo::Silence;
 use super::{Colour, Exit, Global, Output};
-use crate::diagnostic::{Invalid, render};
+use crate::diagnostic::render;
 use crate::engine::Sink;
-use crate::release::{Finished, Lines, Outcome};
+use crate::ops::{Cause, Refusal};
+use crate::release::Release;
+use crate::release::{Event, Finished, Lines, Outcome};
 use crate::report::{Background, Json, Live, Plain, put, say};
 use crate::{secret, text};
 
-/// Something that ends a command before it began.
-#[derive(Debug, Clone)]
-pub(super) struct Refusal {
-    pub(super) exit: Exit,
-    /// Why, in one line, for programs.
-    reason: String,
-    /// The same for people, ready to print.
-    text: String,
-    /// What is wrong with the playbook, one by one.
-    invalid: Option<Box<Invalid>>,
-    /// The command that tells more, and what it is for.
-    next: Option<(String, String)>,
-}
-
-impl Refusal {
-    pub(super) fn new(exit: Exit, message: impl AsRef<str>) -> Self {
-        let message = text::harmless(message.as_ref());
-        let text = format!("error: {message}\n");
-        Self::told(exit, message, text)
-    }
-
-    /// A refusal whose text for people has a form of its own.
-    pub(super) fn told(exit: Exit, reason: impl Into<String>, text: impl Into<String>) -> Self {
-        let text = text::page(&text.into());
-        Self { exit, reason: reason.into(), text, invalid: None, next: None }
-    }
-
-    /// The playbook is no good.
-    pub(super) fn invalid(invalid: Invalid, global: &Global) -> Self {
-        // Its colours stay.
-        let text = render(&invalid, colour(global));
-        let refusal = Self::told(Exit::INVALID, invalid.summary(), "");
-        Self { text, invalid: Some(Box::new(invalid)), ..refusal }
-    }
-
-    /// Somebody wanted it to stop before it began.
-    pub(super) fn stopped() -> Self {
-        Self::new(Exit::STOPPED, "stopped on request; nothing was changed")
-    }
-
-    pub(super) fn hint(mut self, hint: impl AsRef<str>) -> Self {
-        self.text += &format!("hint: {}\n", text::harmless(hint.as_ref()));
-        self
-    }
-
-    /// Hints at a command that tells more.
-    pub(super) fn hint_at(mut self, what: &str, command: String) -> Self {
-        self = self.hint(format!("`{command}` {what}"));
-        self.next = Some((what.to_owned(), command));
-        self
-    }
-}
-
 /// Says why a command does not begin, and ends it. Programs hear of every problem of a playbook, and of the end.
 pub(super) fn refuse(refusal: Refusal, global: &Global) -> Exit {
-    say(&refusal.text);
+    let exit = Exit::because(refusal.cause);
+    let text = match (&refusal.invalid, refusal.text) {
+        // Its colours stay.
+        (Some(invalid), _) => render(invalid, colour(global)),
+        (None, Some(text)) => text::page(&text),
+        (None, None) => text::page(&format!("error: {}\n", refusal.reason)),
+    };
+    let hints = refusal.hints.iter().map(|hint| format!("hint: {hint}\n"));
+    say(&(text + &hints.collect::<String>()));
     if form(global) != Output::Jsonl {
-        return refusal.exit;
+        return exit;
     }
     let mut lines = lines();
     if let Some(invalid) = &refusal.invalid {
@@ -77,22 +34,21 @@ pub(super) fn refuse(refusal: Refusal, global: &Global) -> Exit {
             lines.tell("check.problem", None, None, problem);
         }
     }
-    let stopped = refusal.exit == Exit::STOPPED;
-    let result = if stopped { Outcome::Stopped } else { Outcome::Refused };
-    let next = refusal.next.into_iter().collect();
-    let finished = Finished::unstarted(result, refusal.exit.0, Some(refusal.reason));
-    print(&lines.finish(Finished { next, ..finished }), refusal.exit)
+    let next = refusal.next.map(|next| *next).into_iter().collect();
+    let finished = Finished::unstarted(refusal.cause.outcome(), exit.0, Some(refusal.reason));
+    print(&lines.finish(Finished { next, ..finished }), exit)
 }
 
 /// Ends a command line that could not be understood; people were told why.
 pub(super) fn misused(text: &str, lines_wanted: bool) -> Exit {
+    let exit = Exit::because(Cause::Invalid);
     if !lines_wanted {
-        return Exit::INVALID;
+        return exit;
     }
     let first = text.lines().next().unwrap_or_default();
     let reason = first.strip_prefix("error: ").unwrap_or(first).to_owned();
-    let finished = Finished::unstarted(Outcome::Refused, Exit::INVALID.0, Some(reason));
-    print(&lines().finish(finished), Exit::INVALID)
+    let finished = Finished::unstarted(Outcome::Refused, exit.0, Some(reason));
+    print(&lines().finish(finished), exit)
 }
 
 /// Ends a command whose release has no last event of its own; a program hears of the end all the same.
@@ -117,7 +73,7 @@ pub(super) fn print(text: &str, exit: Exit) -> Exit {
         Ok(()) => exit,
         Err(error) => {
             say(&format!("error: cannot write to stdout: {error}\n"));
-            Exit::INTERNAL
+            Exit::because(Cause::Internal)
         }
     }
 }
@@ -155,8 +111,14 @@ pub(super) fn colour(global: &Global) -> bool {
 
 /// Who hears of a release's events, and a terminal that shows nothing else meanwhile. Ends in this order.
 pub(super) struct View {
-    pub(super) sinks: Background,
+    sinks: Background,
     _silence: Option<Silence>,
+}
+
+impl Sink for View {
+    fn event(&mut self, event: &Event, release: &Release) {
+        self.sinks.event(event, release);
+    }
 }
 
 /// Begins to tell of a release.

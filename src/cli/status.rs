@@ -2,30 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 
-use super::history::History;
-use super::open::{Missing, Opened, block_on};
-use super::output::{self, Refusal};
-use super::signals::Signals;
-use super::{Exit, Global, Output, PlaybookArguments, hold, plan};
+use super::connect::connected;
+use super::open::{Missing, open};
+use super::{Exit, Global, Output, PlaybookArguments, output};
 use crate::gateway::Observation;
-use crate::lock::Holder;
-use crate::next;
-use crate::release::Release;
-use crate::release::{Finished, Lines, Outcome, Started};
+use crate::ops::Refusal;
+use crate::ops::locking::described;
+use crate::ops::status::{LockState, Status, status};
+use crate::release::{Finished, Lines, Outcome};
 use crate::report::{NodeView, Place, state_now};
-use crate::shell::quote;
 use crate::spec::Spec;
-use crate::survey::{Fleet, NodeFacts};
+use crate::survey::NodeFacts;
 use crate::table::Table;
 use crate::text;
-
-/// How long Consul may take to tell of the lock.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -33,73 +26,38 @@ pub(super) struct Arguments {
     playbook: PlaybookArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, global: &Global) -> Exit {
-    attempt(arguments, global).unwrap_or_else(|refusal| output::refuse(refusal, global))
-}
-
-fn attempt(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
-    let opened = Opened::new(&arguments.playbook, global, Missing::Open)?;
-    let spec = opened.spec()?;
-    let (fleet, history, lock) = block_on(async {
-        let reach = opened.reach()?;
-        let mut signals = Signals::listen(global)?;
-        let seen = async {
-            let fleet = plan::look(&opened, &reach, &spec, &mut signals).await?;
-            let reachable = fleet.registry_problem.is_none();
-            let history = History::read(&opened, &reach, reachable);
-            let history = signals.unless_stopped(plan::JOURNALS, history).await?;
-            let client = reach.shared_in_passing(LOCK_PATIENCE);
-            let lock = hold::look(&opened, client.as_ref());
-            let lock = signals.unless_stopped(hold::LOOK, lock).await?;
-            Ok::<_, Refusal>((fleet, history, lock))
-        };
-        let seen = seen.await;
-        reach.world.close().await;
-        seen
-    })??;
-    let lock = match &lock {
-        Ok(Some(seen)) if seen.session.is_some() => Lock::Held(seen.holder.as_ref()),
-        Ok(_) => Lock::Free,
-        Err(problem) => Lock::Unknown(problem),
-    };
-    let seen = Seen { fleet: &fleet, spec: &spec, history: &history, lock };
-    let next = seen.next(&opened);
+pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
+    let session = open(&arguments.playbook, global, Missing::Open)?;
+    let spec = session.spec()?;
+    let status = connected(&session, global, async |connections, terminal| {
+        status(&session, connections, terminal, &spec).await
+    })?;
+    let next = status.next(&session, &spec);
+    let view = View { status: &status, spec: &spec };
     let text = match output::form(global) {
         Output::Jsonl => {
             let mut lines = output::lines();
-            seen.tell(&mut lines);
+            view.tell(&mut lines);
             let finished = Finished::unstarted(Outcome::Done, Exit::DONE.0, None);
             lines.finish(Finished { next, ..finished })
         }
-        Output::Auto | Output::Tty | Output::Plain => text::page(&seen.page(&next)),
+        Output::Auto | Output::Tty | Output::Plain => text::page(&view.page(&next)),
     };
     Ok(output::print(&text, Exit::DONE))
 }
 
-/// What there is to tell.
-struct Seen<'a> {
-    fleet: &'a Fleet,
+/// What there is to tell, for people and for programs.
+struct View<'a> {
+    status: &'a Status,
     spec: &'a Spec,
-    history: &'a History,
-    lock: Lock<'a>,
 }
 
-/// The lock of the service.
-#[derive(Clone, Copy)]
-enum Lock<'a> {
-    Free,
-    /// Held, by a process that may have left no word of itself.
-    Held(Option<&'a Holder>),
-    /// It cannot be looked at, and why.
-    Unknown(&'a str),
-}
-
-impl Seen<'_> {
+impl View<'_> {
     fn page(&self, next: &[(String, String)]) -> String {
         let headings = ["NODE", "ADDRESS", "VERSION", "PROCESS", "KEY", "GATEWAYS", "STATE"];
         let mut table = Table::new(&headings);
         for node in &self.spec.nodes {
-            let view = NodeView::of(self.fleet, self.spec, &node.name);
+            let view = NodeView::of(&self.status.fleet, self.spec, &node.name);
             table.row(&[
                 &node.name,
                 &node.address,
@@ -114,7 +72,7 @@ impl Seen<'_> {
         for (name, problem) in self.problems() {
             let _ = writeln!(text, "\n{name}: {}", text::line(&problem, 300));
         }
-        match self.last() {
+        match self.status.last() {
             None => text += "\nNo release is known here.\n",
             Some((release, started)) => {
                 let versions = match (&started.from, &started.to) {
@@ -125,7 +83,7 @@ impl Seen<'_> {
                     Some(finished) => {
                         format!("{:?}, exit {}", finished.result, finished.exit_code).to_lowercase()
                     }
-                    None if self.runs(started) => "under way".to_owned(),
+                    None if self.status.runs(started) => "under way".to_owned(),
                     None => "not ended: it was cut off".to_owned(),
                 };
                 let (id, command) = (started.inputs.release(), started.command);
@@ -133,13 +91,13 @@ impl Seen<'_> {
                 let _ = writeln!(text, "\nLast release {}", text::line(&last, 400));
             }
         }
-        match self.lock {
-            Lock::Free => {}
-            Lock::Held(holder) => {
-                let who = hold::described(holder, jiff::Timestamp::now());
+        match &self.status.lock {
+            LockState::Free => {}
+            LockState::Held(holder) => {
+                let who = described(holder.as_ref(), jiff::Timestamp::now());
                 let _ = writeln!(text, "Lock  held by {who}");
             }
-            Lock::Unknown(problem) => {
+            LockState::Unknown(problem) => {
                 let _ = writeln!(text, "Lock  unknown: {}", text::line(problem, 300));
             }
         }
@@ -150,45 +108,30 @@ impl Seen<'_> {
         text
     }
 
-    /// The last release, and what it started with.
-    fn last(&self) -> Option<(&Release, &Started)> {
-        let release = self.history.releases.first()?;
-        Some((release, release.started.as_ref()?))
-    }
-
-    /// Whether a process works on this very release, or may do so.
-    fn runs(&self, started: &Started) -> bool {
-        match self.lock {
-            Lock::Free | Lock::Unknown(_) => false,
-            Lock::Held(None) => true,
-            Lock::Held(Some(holder)) => holder.release == started.inputs.release(),
-        }
-    }
-
     /// What became of a node, and in which release if that is not the last.
     fn state(&self, node: &str, place: Place) -> Option<String> {
-        let (release, state) = self.history.of(node)?;
+        let (release, state) = self.status.history.of(node)?;
         let told = state_now(state, place);
         let started = release.started.as_ref()?;
         let id = started.inputs.release();
-        let last = self.last().is_some_and(|(_, last)| last.inputs.release() == id);
+        let last = self.status.last().is_some_and(|(_, last)| last.inputs.release() == id);
         Some(if last { told } else { format!("{told} ({} {id})", started.command) })
     }
 
     fn problems(&self) -> Vec<(String, String)> {
-        let unread = self.history.problems.iter();
+        let unread = self.status.history.problems.iter();
         let mut problems: Vec<_> =
             unread.map(|problem| ("a past release".to_owned(), problem.clone())).collect();
-        if let Some(problem) = &self.fleet.registry_problem {
+        if let Some(problem) = &self.status.fleet.registry_problem {
             problems.push(("registry".to_owned(), problem.clone()));
         }
-        for (name, seen) in &self.fleet.gateways {
+        for (name, seen) in &self.status.fleet.gateways {
             if let Err(problem) = seen {
                 problems.push((name.clone(), problem.clone()));
             }
         }
         for node in &self.spec.nodes {
-            let Some(facts) = self.fleet.nodes.get(&node.name) else { continue };
+            let Some(facts) = self.status.fleet.nodes.get(&node.name) else { continue };
             let found = [&facts.problem, &facts.registry_problem, &facts.health.problem];
             problems.extend(
                 found.into_iter().flatten().map(|problem| (node.name.clone(), problem.clone())),
@@ -197,33 +140,11 @@ impl Seen<'_> {
         problems
     }
 
-    /// What to type next, and what for.
-    fn next(&self, opened: &Opened) -> Vec<(String, String)> {
-        let last = self.last();
-        let finished = last.and_then(|(release, _)| Some((release, release.finished.as_ref()?)));
-        // Made anew: a journal may be from elsewhere, and what stands here is typed.
-        let mut next = finished.map_or_else(Vec::new, |(release, finished)| {
-            next::commands(release, finished.result, &opened.repeated())
-        });
-        for node in &self.spec.nodes {
-            if self.fleet.nodes.get(&node.name).is_some_and(|facts| facts.down == Some(true)) {
-                let command = format!("{} {}", opened.command("node in"), quote(&node.name));
-                next.push((format!("bring {} back as it is", node.name), command));
-            }
-        }
-        if let Some((_, started)) = last.filter(|_| finished.is_none())
-            && !self.runs(started)
-        {
-            next.push(("go on with it".into(), opened.command("resume")));
-        }
-        next
-    }
-
     /// The same for programs.
     fn tell(&self, lines: &mut Lines) {
-        let problem = &self.fleet.registry_problem;
+        let problem = &self.status.fleet.registry_problem;
         lines.tell("registry.status", None, None, json!({ "problem": problem }));
-        for (name, seen) in &self.fleet.gateways {
+        for (name, seen) in &self.status.fleet.gateways {
             let data = match seen {
                 Ok(seen) => json!({
                     "gateway": name,
@@ -237,11 +158,11 @@ impl Seen<'_> {
         }
         let nothing = NodeFacts::default();
         for node in &self.spec.nodes {
-            let view = NodeView::of(self.fleet, self.spec, &node.name);
-            let facts = self.fleet.nodes.get(&node.name).unwrap_or(&nothing);
-            let part = self.history.of(&node.name);
+            let view = NodeView::of(&self.status.fleet, self.spec, &node.name);
+            let facts = self.status.fleet.nodes.get(&node.name).unwrap_or(&nothing);
+            let part = self.status.history.of(&node.name);
             let seen_by = |seen: &Observation| seen.routes_to(&node.address);
-            let gateways = self.fleet.gateways.iter();
+            let gateways = self.status.fleet.gateways.iter();
             let routed: BTreeMap<_, _> =
                 gateways.map(|(name, seen)| (name, seen.as_ref().ok().map(seen_by))).collect();
             let data = json!({
@@ -259,19 +180,19 @@ impl Seen<'_> {
             });
             lines.tell("node.status", Some(&node.name), None, data);
         }
-        for problem in &self.history.problems {
+        for problem in &self.status.history.problems {
             lines.tell("journal.status", None, None, json!({ "problem": problem }));
         }
-        let lock = match self.lock {
-            Lock::Free => None,
-            Lock::Held(Some(holder)) => Some(serde_json::to_value(holder).unwrap_or_default()),
-            Lock::Held(None) => Some(json!({ "problem": "held by an unknown process" })),
-            Lock::Unknown(problem) => Some(json!({ "problem": problem })),
+        let lock = match &self.status.lock {
+            LockState::Free => None,
+            LockState::Held(Some(holder)) => Some(serde_json::to_value(holder).unwrap_or_default()),
+            LockState::Held(None) => Some(json!({ "problem": "held by an unknown process" })),
+            LockState::Unknown(problem) => Some(json!({ "problem": problem })),
         };
         if let Some(data) = lock {
             lines.tell("lock.status", None, None, data);
         }
-        if let Some((release, started)) = self.last() {
+        if let Some((release, started)) = self.status.last() {
             let finished = release.finished.as_ref();
             let data = json!({
                 "id": started.inputs.release(),

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use super::output::Refusal;
-use super::{Exit, PlaybookArguments, environment};
+use super::{PlaybookArguments, environment};
 use crate::diagnostic::Problem;
 use crate::file;
+use crate::ops::{Cause, Refusal};
 use crate::pattern::Pattern;
 use crate::playbook::{Loaded, Playbook};
 use crate::secret::literal;
@@ -31,7 +31,7 @@ pub(super) fn given(
     for name in playbook.variables.keys() {
         let variable = format!("{VARIABLE_PREFIX}{name}");
         let value = environment::variable(&variable);
-        let value = value.map_err(|problem| Refusal::new(Exit::INVALID, problem))?;
+        let value = value.map_err(|problem| Refusal::new(Cause::Invalid, problem))?;
         variables.extend(value.map(|value| (name.clone(), value)));
     }
     for file in &arguments.variable_files {
@@ -39,7 +39,7 @@ pub(super) fn given(
     }
     for variable in &arguments.variables {
         let (name, value) = assignment(variable).ok_or_else(|| {
-            Refusal::new(Exit::INVALID, format!("--var {variable}: expected NAME=VALUE"))
+            Refusal::new(Cause::Invalid, format!("--var {variable}: expected NAME=VALUE"))
         })?;
         variables.insert(name, value);
     }
@@ -48,7 +48,10 @@ pub(super) fn given(
 
 fn of_file(file: &Path) -> Result<BTreeMap<String, String>, Refusal> {
     let text = file::read_text(file, LARGEST_FILE).map_err(|problem| {
-        Refusal::new(Exit::INVALID, format!("cannot read --var-file {}: {problem}", file.display()))
+        Refusal::new(
+            Cause::Invalid,
+            format!("cannot read --var-file {}: {problem}", file.display()),
+        )
     })?;
     let mut variables = BTreeMap::new();
     for (number, line) in text.lines().enumerate() {
@@ -58,7 +61,7 @@ fn of_file(file: &Path) -> Result<BTreeMap<String, String>, Refusal> {
         }
         let (name, value) = assignment(line).ok_or_else(|| {
             let place = format!("{}:{}", file.display(), number + 1);
-            Refusal::new(Exit::INVALID, format!("{place}: expected `name=value`"))
+            Refusal::new(Cause::Invalid, format!("{place}: expected `name=value`"))
         })?;
         variables.insert(name, value);
     }

@@ -3,13 +3,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::open::{Opened, Reach};
-use crate::journal::history;
+use super::{Connections, Session};
+use crate::journal::history as journals;
 use crate::plan::WayBack;
 use crate::playbook::Node;
 use crate::release::{NodeState, Phase, Release, Standing};
 use crate::spec::Spec;
 use crate::survey::Fleet;
+use crate::world::World;
+
+/// What the reading of a release's journal is called while it is waited for.
+pub(super) const JOURNAL: &str = "reading the release's journal";
 
 /// How many releases are looked at.
 const RELEASES: usize = 20;
@@ -19,23 +23,27 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The last releases, `node out` and `node in` included.
 #[derive(Debug, Default)]
-pub(super) struct History {
+pub struct History {
     /// The newest first.
-    pub(super) releases: Vec<Release>,
+    pub releases: Vec<Release>,
     /// Why others cannot be read.
-    pub(super) problems: Vec<String>,
+    pub problems: Vec<String>,
 }
 
 impl History {
     /// Reads the journals in a service's state folder and in Consul.
     ///
     /// When Consul is known to be out of reach, that it cannot tell of releases either goes without saying.
-    pub(super) async fn read(opened: &Opened, reach: &Reach, reachable: bool) -> Self {
-        let service = &opened.loaded.playbook.service;
-        let client = reach.shared_in_passing(PATIENCE);
-        let nodes = opened.loaded.playbook.nodes.iter().map(Node::display_name).collect();
+    pub async fn read<W: World>(
+        session: &Session,
+        connections: &Connections<W>,
+        reachable: bool,
+    ) -> Self {
+        let service = session.service();
+        let client = connections.shared_in_passing(PATIENCE);
+        let nodes = session.loaded.playbook.nodes.iter().map(Node::display_name).collect();
         let recent =
-            history::recent(&opened.state, client.as_ref(), service, RELEASES, &nodes).await;
+            journals::recent(&session.state, client.as_ref(), service, RELEASES, &nodes).await;
         let unlisted = recent.unlisted.filter(|_| reachable);
         let problems = recent.problems.into_iter().chain(unlisted).collect();
         Self { releases: recent.releases, problems }
@@ -43,7 +51,8 @@ impl History {
 
     /// If the newest release that wrote anything of a node took it out of rotation, returns what gateways listed then besides
     /// the playbook's nodes.
-    pub(super) fn took_out(&self, node: &str) -> Option<BTreeSet<String>> {
+    #[must_use]
+    pub fn took_out(&self, node: &str) -> Option<BTreeSet<String>> {
         let states = self.releases.iter().filter_map(|release| release.nodes.get(node));
         let mut written = states.filter(|state| state.standing() != Standing::Untouched);
         written.next().and_then(NodeState::taken_out)
@@ -52,7 +61,8 @@ impl History {
     /// The newest release that did something to a node, and what became of the node in it.
     ///
     /// A release that never got as far as the node tells only if no trouble is left from before.
-    pub(super) fn of(&self, node: &str) -> Option<(&Release, &NodeState)> {
+    #[must_use]
+    pub fn of(&self, node: &str) -> Option<(&Release, &NodeState)> {
         let parts =
             || self.releases.iter().filter_map(|release| Some((release, release.nodes.get(node)?)));
         let left_out = |state: &NodeState| state.phase == Phase::LeftOut;
@@ -70,24 +80,28 @@ impl History {
 }
 
 /// Asks the journals about nodes that a gateway does not list: those that rollgate took out are out.
-pub(super) async fn take_for_out(opened: &Opened, reach: &Reach, fleet: &mut Fleet) {
+pub async fn take_for_out<W: World>(
+    session: &Session,
+    connections: &Connections<W>,
+    fleet: &mut Fleet,
+) {
     if fleet.lacks_any() {
-        let history = History::read(opened, reach, true).await;
+        let history = History::read(session, connections, true).await;
         fleet.take_for_out(|node| history.took_out(node));
     }
 }
 
 /// Finds out what each node runs, and how it could be brought back to it.
-pub(super) async fn way_back(
-    opened: &Opened,
-    reach: &Reach,
+pub async fn way_back<W: World>(
+    session: &Session,
+    connections: &Connections<W>,
     spec: &Spec,
     fleet: &Fleet,
 ) -> WayBack {
-    let playbook = &opened.loaded.playbook;
-    let client = reach.shared_in_passing(PATIENCE);
+    let playbook = &session.loaded.playbook;
+    let client = connections.shared_in_passing(PATIENCE);
     let past =
-        history::beginnings(&opened.state, client.as_ref(), &playbook.service, RELEASES).await;
+        journals::beginnings(&session.state, client.as_ref(), &playbook.service, RELEASES).await;
     let mut way = WayBack::find(spec, playbook, fleet, &past.started.iter().collect::<Vec<_>>());
     if let Some(missing) = past.missing {
         way.unknown.iter_mut().for_each(|(_, why)| *why += &format!(" ({missing})"));

@@ -1,45 +1,27 @@
-//! The secrets of a command: read once, kept out of every text, and refused where they would be journalled.
+//! The secrets of a command, refused where they would be journalled.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde_json::Value;
 
-use super::output::Refusal;
-use super::{Exit, environment};
-use crate::consul::Settings;
 use crate::diagnostic::Problem;
-use crate::playbook::{Loaded, Playbook};
-use crate::secret::{self, Secret, TELLING};
-use crate::spec::read_secrets;
+use crate::playbook::Loaded;
+use crate::secret::{Secret, TELLING};
 
 /// What the help says of a secret in the playbook.
 const ELSEWHERE: &str = "the playbook and its variables are shown and journalled: name the secret under `secrets`, or \
      let a file or the environment on the node hold it";
 
 /// The secrets of a playbook, by their names, and Consul's own.
-#[derive(Clone)]
-pub(super) struct Secrets {
+#[derive(Debug, Clone, Default)]
+pub struct Secrets {
     /// Those of the playbook.
-    pub(super) named: BTreeMap<String, Secret>,
+    pub named: BTreeMap<String, Secret>,
     /// Consul's, by what they are called.
-    consul: Vec<(String, Secret)>,
+    pub consul: Vec<(String, Secret)>,
 }
 
 impl Secrets {
-    /// Reads them, and keeps them out of every text and every child process from now on.
-    pub(super) fn read(playbook: &Playbook, folder: &Path) -> Result<Self, Refusal> {
-        let invalid = |problem: String| Refusal::new(Exit::INVALID, problem);
-        let named = read_secrets(playbook, folder, environment::variable).map_err(invalid)?;
-        let settings = Settings::from_environment(|name| std::env::var(name).ok());
-        let consul = settings.map_err(invalid)?.secrets();
-        let variables = playbook.secrets.values().filter_map(|source| source.env.clone());
-        secret::remember(consul.iter().cloned(), variables);
-        secret::remember_named(&named);
-        let called = |secret| ("of Consul's environment variables".to_owned(), secret);
-        Ok(Self { named, consul: consul.into_iter().map(called).collect() })
-    }
-
     /// Every secret that is long enough to be told from ordinary text, by what it is called.
     fn telling(&self) -> impl Iterator<Item = (String, &Secret)> {
         let named = self.named.iter().map(|(name, secret)| (format!("`{name}`"), secret));
@@ -48,11 +30,8 @@ impl Secrets {
     }
 
     /// Says where in a playbook, or in which variable, the value of a secret stands.
-    pub(super) fn misplaced(
-        &self,
-        loaded: &Loaded,
-        variables: &BTreeMap<String, String>,
-    ) -> Vec<Problem> {
+    #[must_use]
+    pub fn misplaced(&self, loaded: &Loaded, variables: &BTreeMap<String, String>) -> Vec<Problem> {
         let mut problems = Vec::new();
         let text = &loaded.source.text;
         for (called, secret) in self.telling() {
@@ -74,7 +53,8 @@ impl Secrets {
     }
 
     /// Names a secret whose value stands in the playbook of a journal, or among its variables.
-    pub(super) fn in_journal(&self, recorded: &[Value]) -> Option<String> {
+    #[must_use]
+    pub fn in_journal(&self, recorded: &[Value]) -> Option<String> {
         let mut telling = self.telling();
         let found = telling
             .find(|(_, secret)| recorded.iter().any(|recorded| holds(recorded, secret.expose())));

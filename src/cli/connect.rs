@@ -1,0 +1,116 @@
+//! From a session to the real world and back: connections are opened, signals heard, and everything closed again.
+
+use std::env;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::terminal::Terminal;
+use super::{Global, signals};
+use crate::consul::{Client, Settings, tls_from_environment, token_of};
+use crate::ops::{Cause, Connections, Refusal, Session};
+use crate::playbook::{HostKeys, Template};
+use crate::secret;
+use crate::spec::release_names;
+use crate::world::{Live, LiveSettings};
+
+/// How many nodes are connected to at the same time.
+const CONNECTIONS: usize = 32;
+
+/// The longest time for which the lock may be waited for.
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How the lock is waited for.
+#[derive(Debug, Clone, Args)]
+pub(super) struct LockArguments {
+    /// How long to wait while another release holds the lock, like 10m [default: not at all]
+    #[arg(long, value_name = "TIME", value_parser = lock_wait)]
+    lock_wait: Option<Duration>,
+}
+
+impl LockArguments {
+    pub(super) fn wait(&self) -> Duration {
+        self.lock_wait.unwrap_or_default()
+    }
+}
+
+fn lock_wait(text: &str) -> Result<Duration, String> {
+    let wait = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if wait > LONGEST_WAIT {
+        return Err("longer than 30 days".to_owned());
+    }
+    Ok(wait)
+}
+
+/// Does a command's work over the real world, on one thread: what is tested is what runs.
+pub(super) fn connected<T>(
+    session: &Session,
+    global: &Global,
+    work: impl AsyncFnOnce(&Connections<Live>, &mut Terminal<'_>) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Refusal::new(Cause::Internal, format!("no runtime: {error}")))?;
+    let result = runtime.block_on(async {
+        signals::outlive_file_limit();
+        let connections = open_connections(session)?;
+        let mut terminal = Terminal::new(global, session.file.clone())?;
+        let result = work(&connections, &mut terminal).await;
+        connections.world.close().await;
+        result
+    });
+    // A name that is still being resolved, or a terminal that takes no more, holds up nothing.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
+}
+
+/// The world as the playbook and the environment say. Within a runtime.
+fn open_connections(session: &Session) -> Result<Connections<Live>, Refusal> {
+    let invalid = |problem: String| Refusal::new(Cause::Invalid, problem);
+    let environment = |name: &str| env::var(name).ok();
+    let settings = consul_settings(session)?;
+    settings.check().map_err(invalid)?;
+    secret::remember(settings.secrets(), []);
+    let ssh = &session.loaded.playbook.ssh;
+    let settings_of_world = LiveSettings {
+        ssh_config: ssh.config.as_ref().map(|config| session.inputs.folder.join(config)),
+        user: ssh.user.clone(),
+        jump: ssh.jump.clone(),
+        accept_new: ssh.host_keys == HostKeys::AcceptNew,
+        connect_timeout: ssh.connect_timeout.0.max(Duration::from_secs(1)),
+        consul_tls: tls_from_environment(environment),
+        max_connections: CONNECTIONS,
+    };
+    let world = Live::new(settings_of_world)
+        .map_err(|error| Refusal::new(Cause::Internal, format!("{error:#}")))?;
+    let world = Arc::new(world);
+    let consul = Arc::new(Client::new(world.clone(), settings));
+    Ok(Connections::new(world, consul, &session.loaded.playbook))
+}
+
+/// Where Consul is: what the playbook says goes before the environment.
+fn consul_settings(session: &Session) -> Result<Settings, Refusal> {
+    let invalid = |problem: String| Refusal::new(Cause::Invalid, problem);
+    let mut settings = Settings::from_environment(|name| env::var(name).ok()).map_err(invalid)?;
+    let Some(consul) = &session.loaded.playbook.consul else { return Ok(settings) };
+    let mut names = release_names(&session.loaded.playbook, &session.inputs);
+    let fill = |template: &Template, names: &_| {
+        template.fill(names).map_err(|error| invalid(format!("consul: {error}")))
+    };
+    if !consul.addresses.is_empty() {
+        let addresses = consul.addresses.iter().map(|address| fill(address, &names));
+        settings.addresses = addresses.collect::<Result<_, _>>()?;
+    }
+    if let Some(datacenter) = &consul.datacenter {
+        settings.datacenter = Some(fill(datacenter, &names)?);
+    }
+    if let Some(token) = &consul.token {
+        for (name, secret) in &session.secrets.named {
+            names.insert(format!("secrets.{name}"), secret.expose().to_owned());
+        }
+        settings.token = Some(token_of("consul.token", &fill(token, &names)?).map_err(invalid)?);
+    }
+    Ok(settings)
+}

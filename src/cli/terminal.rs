@@ -1,0 +1,92 @@
+//! The command line as the caller of a use-case: it asks a person, tells what is waited for, and shows a release.
+
+use std::io::{ErrorKind, IsTerminal, stderr, stdin};
+use std::path::PathBuf;
+
+use dialoguer::Confirm;
+use tokio::sync::watch;
+
+use super::signals::Signals;
+use super::{Global, identity, output};
+use crate::engine::{Sink, Stop};
+use crate::ops::{Caller, Cause, Identity, Question, Refusal};
+use crate::release::Release;
+use crate::report::say;
+use crate::text::harmless;
+
+/// The terminal, or the log of a CI job.
+pub(super) struct Terminal<'a> {
+    global: &'a Global,
+    identity: Identity,
+    signals: Signals,
+    /// The playbook, as plans name it.
+    file: PathBuf,
+}
+
+impl<'a> Terminal<'a> {
+    /// Hears signals from now on. Within a runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub(super) fn new(global: &'a Global, file: PathBuf) -> Result<Self, Refusal> {
+        let (identity, signals) = (identity::own(), Signals::listen()?);
+        Ok(Self { global, identity, signals, file })
+    }
+}
+
+impl Caller for Terminal<'_> {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn stop(&self) -> watch::Receiver<Stop> {
+        self.signals.stop()
+    }
+
+    async fn confirm(&self, question: Question<'_>) -> Result<(), Refusal> {
+        if !stdin().is_terminal() || !stderr().is_terminal() {
+            return Err(Refusal::new(
+                Cause::Invalid,
+                "there is no terminal to ask on; nothing was changed",
+            )
+            .hint("pass --yes to go on without being asked"));
+        }
+        if let Some((plan, spec)) = question.plan {
+            say(&plan.render(spec, &self.file.display().to_string()));
+        }
+        let prompt = harmless(question.prompt);
+        // Signals are heard meanwhile.
+        let ask = || Confirm::new().with_prompt(prompt).default(false).interact_opt();
+        let answer = tokio::task::spawn_blocking(ask).await;
+        let unconfirmed = |text: &str| Refusal::told(Cause::Stopped, "not confirmed", text);
+        match answer.map_err(|error| Refusal::new(Cause::Internal, error.to_string()))? {
+            Ok(Some(true)) => Ok(()),
+            Ok(Some(false) | None) => Err(unconfirmed("Nothing was changed.\n")),
+            Err(dialoguer::Error::IO(error)) if error.kind() == ErrorKind::Interrupted => {
+                Err(unconfirmed("\nNothing was changed.\n"))
+            }
+            Err(error) => Err(Refusal::new(Cause::Internal, format!("cannot ask: {error}"))),
+        }
+    }
+
+    fn waiting(&self, what: &str) {
+        if !self.global.quiet {
+            say(&format!("waiting: {what}\n"));
+        }
+    }
+
+    fn waiting_for_lock(&self, why: &str) {
+        say(&format!("waiting: {why}\n"));
+    }
+
+    fn notice(&self, text: &str) {
+        if !self.global.quiet {
+            say(&format!("{text}\n"));
+        }
+    }
+
+    fn reporter(&mut self, _: &Release) -> Box<dyn Sink + '_> {
+        Box::new(output::view(self.global))
+    }
+}

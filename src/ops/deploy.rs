@@ -1,0 +1,126 @@
+//! `deploy`: a new release.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::caller::{confirm, unless_stopped};
+use super::locking::locked;
+use super::plan::{Planned, planned};
+use super::release::{Ending, Job};
+use super::{Caller, Cause, Connections, Question, Refusal, Session};
+use crate::consul::Error;
+use crate::engine::Mode;
+use crate::foreign::Recorded;
+use crate::lock::Lock;
+use crate::plan::{Plan, Selection, WayBack};
+use crate::registry::Registry;
+use crate::release::{CommandKind, Started, Will};
+use crate::spec::{RegistrySpec, Spec, restored_nodes};
+use crate::text::{count, harmless};
+use crate::world::World;
+
+/// What a question to Consul's rights is called while it is waited for.
+const RIGHTS: &str = "asking Consul whether the registry may be written";
+
+/// What the operator wants.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Which nodes are meant.
+    pub selection: Selection,
+    /// Go on without a question.
+    pub yes: bool,
+    /// How long to wait for the lock.
+    pub lock_wait: Duration,
+}
+
+/// Releases. `spec` is that of the session, whose artifact was read.
+///
+/// # Errors
+///
+/// When the release does not begin: nothing was changed.
+pub async fn deploy<W: World, C: Caller>(
+    session: &Session,
+    connections: &Connections<W>,
+    caller: &mut C,
+    spec: &Arc<Spec>,
+    request: &Request,
+) -> Result<Ending, Refusal> {
+    let held = (CommandKind::Deploy, request.lock_wait);
+    let work = async |lock: &Arc<Lock<W>>, caller: &mut C| {
+        release(session, connections, caller, spec, request, lock).await
+    };
+    locked(session, connections, caller, held, work).await
+}
+
+async fn release<W: World, C: Caller>(
+    session: &Session,
+    connections: &Connections<W>,
+    caller: &mut C,
+    spec: &Arc<Spec>,
+    request: &Request,
+    lock: &Arc<Lock<W>>,
+) -> Result<Ending, Refusal> {
+    let selection = &request.selection;
+    let Planned { plan, fleet, way } =
+        planned(session, connections, caller, spec, selection).await?;
+    let spec = &with_way_back(session, spec, &way)?;
+    if !plan.refusals.is_empty() {
+        let reason = plan.refusals.join("; ");
+        let refusals: Vec<_> =
+            plan.refusals.iter().map(|refusal| format!("  {}\n", harmless(refusal))).collect();
+        let text = format!("error: refused, nothing was changed:\n{}", refusals.concat());
+        return Err(Refusal::told(Cause::Refused, reason, text)
+            .hint_at("shows every node", session.command("plan")));
+    }
+    if plan.count(Will::Update) == 0 {
+        return Ok(Ending::Nothing(plan.idle()));
+    }
+    unless_stopped(caller, RIGHTS, may_write(connections, spec, &plan)).await??;
+    if !request.yes {
+        let version = spec.version.as_deref().unwrap_or("");
+        let nodes = count(plan.count(Will::Update), "node");
+        let prompt = &format!("Release {} {version} to {nodes}?", spec.service);
+        confirm(caller, Question { prompt, plan: Some((&plan, spec)) }).await?;
+    }
+    let mut arguments = session.options();
+    arguments.extend(request.yes.then(|| "--yes".to_owned()));
+    let started = Started {
+        from: plan.from.clone(),
+        to: spec.version.clone(),
+        arguments,
+        selection: selection.arguments(),
+        nodes: plan.planned(),
+        before: Recorded::new(way.targets),
+        ..session.started(caller.identity(), CommandKind::Deploy, fleet.pool(spec))
+    };
+    Job { session, connections, lock, spec }.begin(caller, Mode::Deploy, started).await
+}
+
+/// The same release, with what brings its nodes back.
+fn with_way_back(session: &Session, spec: &Arc<Spec>, way: &WayBack) -> Result<Arc<Spec>, Refusal> {
+    let back = restored_nodes(&session.loaded.playbook, &session.inputs, &way.targets)
+        .map_err(|error| Refusal::new(Cause::Invalid, error.to_string()))?;
+    Ok(Arc::new(Spec { back, ..(**spec).clone() }))
+}
+
+/// Refuses a token that may read and not write, before anything depends on it.
+async fn may_write<W: World>(
+    connections: &Connections<W>,
+    spec: &Spec,
+    plan: &Plan,
+) -> Result<(), Refusal> {
+    let registry = Registry::new(&connections.world, &connections.consul, spec);
+    let updates = plan.rows.iter().filter(|row| row.planned.will == Will::Update);
+    let addresses = updates.map(|row| row.address.as_str()).collect();
+    registry.may_write(&addresses).await.map_err(|error| {
+        let refusal = Refusal::new(Cause::Refused, error.to_string());
+        let refusal = match (error, &spec.registry) {
+            (Error::Refused { status: 403, .. }, RegistrySpec::ConsulKv { prefix }) => refusal
+                .hint(format!(
+                    "the token needs the rule key_prefix \"{prefix}\" {{ policy = \"write\" }}"
+                )),
+            _ => refusal,
+        };
+        refusal.hint("nothing was changed")
+    })
+}

@@ -1,0 +1,194 @@
+//! Taking the lock before anything is looked at, and giving it back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::caller::unless_stopped;
+use super::{Caller, Cause, Connections, Refusal, Session};
+use crate::consul::{self, Client};
+use crate::lock::{self, Attempt, FileLock, Holder, Lock, LockError, LockStatus};
+use crate::release::CommandKind;
+use crate::text;
+use crate::world::World;
+
+/// Between two lines about a lock that is waited for.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// How long a lock file is tried for at least.
+const LOOKED_AT: Duration = Duration::from_secs(1);
+
+/// Between two attempts to lock it.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a look at the lock is called while it is waited for.
+pub(super) const LOOK: &str = "reading the lock";
+
+/// Takes the lock of the playbook's service, does something under it, and gives it back.
+///
+/// # Errors
+///
+/// When the lock cannot be taken within `wait`, and those of the work.
+pub(super) async fn locked<W, C, T>(
+    session: &Session,
+    connections: &Connections<W>,
+    caller: &mut C,
+    (command, wait): (CommandKind, Duration),
+    work: impl AsyncFnOnce(&Arc<Lock<W>>, &mut C) -> Result<T, Refusal>,
+) -> Result<T, Refusal>
+where
+    W: World,
+    C: Caller,
+{
+    let lock = take(session, connections, caller, command, wait).await?;
+    // What is done under a lock is large, and is part of every caller otherwise.
+    let result = Box::pin(work(&lock, caller)).await;
+    lock.release().await;
+    result
+}
+
+async fn take<W: World, C: Caller>(
+    session: &Session,
+    connections: &Connections<W>,
+    caller: &C,
+    command: CommandKind,
+    wait: Duration,
+) -> Result<Arc<Lock<W>>, Refusal> {
+    let deadline = Instant::now() + wait;
+    let pending = Attempt::default();
+    let work = async {
+        let file = take_file(session, connections, deadline).await?;
+        let now = connections.world.now();
+        let identity = caller.identity();
+        let holder = Holder {
+            release: session.inputs.release.clone(),
+            command: command.to_string(),
+            by: identity.actor.clone(),
+            host: identity.host.clone(),
+            pid: identity.pid,
+            since: now,
+            seen: now,
+            doing: String::new(),
+            file: None,
+            released: false,
+        };
+        let mut told: Option<Instant> = None;
+        let waiting = |error: &LockError| {
+            if told.is_none_or(|told| told.elapsed() >= HEARTBEAT) {
+                told = Some(Instant::now());
+                caller.waiting_for_lock(&text::harmless(&who(error, connections)));
+            }
+        };
+        let service = session.service();
+        let Some(consul) = connections.shared() else {
+            return Ok(Lock::local(service, holder, file));
+        };
+        Lock::acquire(consul, service, holder, Some(file), deadline, &pending, waiting)
+            .await
+            .map_err(|error| refusal(&error, session, connections))
+    };
+    let taken = unless_stopped(caller, "taking the lock", work).await;
+    if let (Err(_), Some(consul)) = (&taken, connections.shared()) {
+        pending.abandon(consul).await;
+    }
+    taken?
+}
+
+/// Locks the state folder on this machine, and the playbook where that is the only lock.
+async fn take_file<W: World>(
+    session: &Session,
+    connections: &Connections<W>,
+    deadline: Instant,
+) -> Result<FileLock, Refusal> {
+    // A command that looks at the lock has it for a moment.
+    let deadline = deadline.max(Instant::now() + LOOKED_AT);
+    loop {
+        let taken =
+            take_once(session, connections).map_err(|error| super::refusal::of_error(&error));
+        let holder = match taken? {
+            Ok(file) => return Ok(file),
+            Err(holder) => holder,
+        };
+        if Instant::now() >= deadline {
+            return Err(refusal(&LockError::Held(holder.map(Box::new)), session, connections));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn take_once<W: World>(
+    session: &Session,
+    connections: &Connections<W>,
+) -> anyhow::Result<Result<FileLock, Option<Holder>>> {
+    let mut file = match FileLock::take(&session.state)? {
+        Ok(file) => file,
+        Err(holder) => return Ok(Err(holder)),
+    };
+    if connections.shared().is_some() || file.guard_playbook(&session.file)? {
+        return Ok(Ok(file));
+    }
+    // The state folder is another one than that of the release which has the playbook.
+    Ok(Err(None))
+}
+
+/// Looks at the lock of the playbook's service; nothing when it is free and no release ever had it.
+pub(super) async fn look<W: World>(
+    session: &Session,
+    consul: Option<&Client<W>>,
+) -> Result<Option<LockStatus>, String> {
+    match consul {
+        Some(consul) => {
+            lock::look(consul, session.service()).await.map_err(|error| error.to_string())
+        }
+        // A file that was left behind is no lock.
+        None => FileLock::look(&session.state, &session.file)
+            .map(|held| held.map(|holder| LockStatus { session: Some(String::new()), holder }))
+            .map_err(|error| format!("{error:#}")),
+    }
+}
+
+/// Describes the holder of a lock.
+#[must_use]
+pub fn described(holder: Option<&Holder>, now: jiff::Timestamp) -> String {
+    holder.map_or_else(|| "an unknown process".to_owned(), |holder| holder.describe(now))
+}
+
+fn who<W: World>(error: &LockError, connections: &Connections<W>) -> String {
+    let now = connections.world.now();
+    let described = |holder: &Option<Box<Holder>>| described(holder.as_deref(), now);
+    match error {
+        LockError::Held(holder) => format!("the lock is held by {}", described(holder)),
+        LockError::Closed(None) => error.to_string(),
+        LockError::Closed(holder) => format!("{error} (holder: {})", described(holder)),
+        LockError::Consul(error) => format!("the lock cannot be taken: {error}"),
+    }
+}
+
+fn refusal<W: World>(
+    error: &LockError,
+    session: &Session,
+    connections: &Connections<W>,
+) -> Refusal {
+    let message = who(error, connections);
+    match error {
+        LockError::Held(_) | LockError::Closed(_) => {
+            let other = if connections.shared().is_some() {
+                format!("if you know that it is gone: `{}`", session.command("lock break"))
+            } else {
+                "end its process".to_owned()
+            };
+            let hint = format!("nothing was changed; wait with --lock-wait 10m, or {other}");
+            Refusal::new(Cause::Locked, message).hint(hint)
+        }
+        LockError::Consul(consul::Error::Refused { status: 403, .. }) => {
+            let prefix = consul::shared_prefix(session.service());
+            let hint = format!(
+                "nothing was changed; the token needs `key_prefix \"{prefix}\"` and `session_prefix \"\"` with \
+                 policy write"
+            );
+            Refusal::new(Cause::Refused, message).hint(hint)
+        }
+        LockError::Consul(_) => Refusal::refused(message),
+    }
+}

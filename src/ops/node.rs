@@ -1,0 +1,172 @@
+//! `node out` and `node in`: the two halves of a release, by hand, with the same proofs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::locking::locked;
+use super::plan::{node_names, unfit_gateways};
+use super::release::{Ending, Job, look};
+use super::{Caller, Cause, Connections, Refusal, Session};
+use crate::engine::Mode;
+use crate::lock::Lock;
+use crate::release::{CommandKind, Planned, Started, Will};
+use crate::spec::Spec;
+use crate::survey::Fleet;
+use crate::text::count;
+use crate::world::World;
+
+/// Where nodes are brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Out of rotation.
+    Out,
+    /// Into rotation.
+    In,
+}
+
+/// What the operator wants.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Where the nodes are brought.
+    pub direction: Direction,
+    /// The nodes.
+    pub nodes: Vec<String>,
+    /// How long to wait for the lock.
+    pub lock_wait: Duration,
+}
+
+impl Direction {
+    fn command(self) -> CommandKind {
+        match self {
+            Self::Out => CommandKind::NodeOut,
+            Self::In => CommandKind::NodeIn,
+        }
+    }
+
+    fn mode(self) -> Mode {
+        match self {
+            Self::Out => Mode::Out,
+            Self::In => Mode::In,
+        }
+    }
+}
+
+/// Checks that every named node is one of the playbook's.
+///
+/// # Errors
+///
+/// Names those that are not.
+pub fn check_names(nodes: &[String], spec: &Spec) -> Result<(), Refusal> {
+    let unknown: Vec<_> =
+        nodes.iter().filter(|name| spec.node(name).is_none()).map(String::as_str).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let message = format!("no node is called {}", unknown.join(", "));
+    Err(Refusal::new(Cause::Invalid, message).hint(node_names(spec)))
+}
+
+/// Takes nodes out of rotation, or brings them back in.
+///
+/// # Errors
+///
+/// When that does not begin: nothing was changed.
+pub async fn switch<W: World, C: Caller>(
+    session: &Session,
+    connections: &Connections<W>,
+    caller: &mut C,
+    spec: &Arc<Spec>,
+    request: &Request,
+) -> Result<Ending, Refusal> {
+    let work = async |lock: &Arc<Lock<W>>, caller: &mut C| {
+        switch_locked(session, connections, caller, spec, request, lock).await
+    };
+    let held = (request.direction.command(), request.lock_wait);
+    locked(session, connections, caller, held, work).await
+}
+
+async fn switch_locked<W: World, C: Caller>(
+    session: &Session,
+    connections: &Connections<W>,
+    caller: &mut C,
+    spec: &Arc<Spec>,
+    request: &Request,
+    lock: &Arc<Lock<W>>,
+) -> Result<Ending, Refusal> {
+    let (direction, names) = (request.direction, &request.nodes);
+    let fleet = look(session, connections, caller, spec).await?;
+    let mut problem = objection(direction, spec, &fleet, names);
+    if problem.is_none() && direction == Direction::Out {
+        problem = unfit_gateways(connections, caller, spec, &fleet).await?.into_iter().next();
+    }
+    if let Some(problem) = problem {
+        return Err(Refusal::refused(problem));
+    }
+    let was_out = |name: &str| fleet.nodes.get(name).is_some_and(|facts| facts.down == Some(true));
+    let taken_out = |name: &str| fleet.nodes.get(name)?.taken_out.clone();
+    let started = Started {
+        arguments: session.options(),
+        nodes: only(spec, names, was_out, taken_out),
+        ..session.started(caller.identity(), direction.command(), fleet.pool(spec))
+    };
+    Job { session, connections, lock, spec }.begin(caller, direction.mode(), started).await
+}
+
+/// Every node as it is, but for those that are named.
+fn only(
+    spec: &Spec,
+    names: &[String],
+    was_out: impl Fn(&str) -> bool,
+    taken_out: impl Fn(&str) -> Option<BTreeSet<String>>,
+) -> Vec<Planned> {
+    let planned = spec.nodes.iter().filter(|node| names.contains(&node.name)).map(|node| Planned {
+        node: node.name.clone(),
+        will: Will::Update,
+        why: String::new(),
+        runs: None,
+        was_out: was_out(&node.name),
+        taken_out: taken_out(&node.name).is_some(),
+        strangers: taken_out(&node.name).unwrap_or_default(),
+    });
+    planned.collect()
+}
+
+/// What stands against touching these nodes: only what is needed to switch them, not what a release needs.
+fn objection(direction: Direction, spec: &Spec, fleet: &Fleet, nodes: &[String]) -> Option<String> {
+    if let Some(problem) = &fleet.registry_problem {
+        return Some(problem.clone());
+    }
+    if direction == Direction::Out
+        && let Some(problem) = too_few(spec, fleet, nodes)
+    {
+        return Some(problem);
+    }
+    let unreadable = fleet.gateways.iter().find_map(|(name, seen)| {
+        seen.as_ref().err().map(|problem| format!("gateway {name} cannot be read: {problem}"))
+    });
+    unreadable.or_else(|| {
+        nodes.iter().find_map(|name| {
+            let problem = fleet.nodes.get(name)?.registry_problem.as_ref()?;
+            Some(format!("{name}: {problem}"))
+        })
+    })
+}
+
+/// Whether a gateway would be left with too few nodes once all of these are out.
+fn too_few(spec: &Spec, fleet: &Fleet, nodes: &[String]) -> Option<String> {
+    let floor = spec.floor();
+    fleet.gateways.iter().find_map(|(name, seen)| {
+        let seen = seen.as_ref().ok()?;
+        let (leave, stay): (Vec<_>, Vec<_>) =
+            spec.nodes.iter().partition(|node| nodes.contains(&node.name));
+        let costs = leave.iter().any(|node| seen.routes_somewhere_to(&node.address));
+        let left = stay.iter().filter(|node| seen.routes_to(&node.address)).count();
+        (costs && left < floor).then(|| {
+            format!(
+                "gateway {name} would route to {} only, fewer than {floor}",
+                count(left, "node")
+            )
+        })
+    })
+}

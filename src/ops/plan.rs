@@ -1,0 +1,102 @@
+//! `plan`: what a release would do; changes nothing.
+
+use std::sync::Arc;
+
+use super::caller::unless_stopped;
+use super::release::look;
+use super::{Caller, Cause, Connections, Refusal, Session, history};
+use crate::plan::{Plan, Selection, WayBack};
+use crate::spec::Spec;
+use crate::survey::{Fleet, meet, unfit};
+use crate::world::World;
+
+/// What a look at everything is called while it is waited for.
+pub(super) const LOOK: &str = "looking at nodes, registry and gateways";
+
+/// What a look at past journals is called.
+pub(super) const JOURNALS: &str = "reading the journals of past releases";
+
+/// What the first questions to gateways are called.
+pub(super) const GATEWAYS: &str = "asking the gateways what they are";
+
+/// A plan, and what it is made of.
+pub(super) struct Planned {
+    pub(super) plan: Plan,
+    pub(super) fleet: Fleet,
+    pub(super) way: WayBack,
+}
+
+/// Says what a release would do, by what is seen of everything.
+///
+/// # Errors
+///
+/// When the caller asks to stop.
+pub async fn plan<W: World, C: Caller>(
+    session: &Session,
+    connections: &Connections<W>,
+    caller: &C,
+    spec: &Arc<Spec>,
+    selection: &Selection,
+) -> Result<Plan, Refusal> {
+    let planned = planned(session, connections, caller, spec, selection).await?;
+    Ok(planned.plan)
+}
+
+pub(super) async fn planned<W: World, C: Caller>(
+    session: &Session,
+    connections: &Connections<W>,
+    caller: &C,
+    spec: &Arc<Spec>,
+    selection: &Selection,
+) -> Result<Planned, Refusal> {
+    let fleet = look(session, connections, caller, spec).await?;
+    let mut plan = Plan::new(spec, &fleet, selection);
+    let way = history::way_back(session, connections, spec, &fleet);
+    let way = unless_stopped(caller, JOURNALS, way).await?;
+    plan.tell_way_back(&way);
+    if plan.would_release() {
+        plan.refusals.extend(unfit_gateways(connections, caller, spec, &fleet).await?);
+    }
+    Ok(Planned { plan, fleet, way })
+}
+
+/// What keeps gateways from doing their part.
+pub(super) async fn unfit_gateways<W: World, C: Caller>(
+    connections: &Connections<W>,
+    caller: &C,
+    spec: &Spec,
+    fleet: &Fleet,
+) -> Result<Vec<String>, Refusal> {
+    let meeting = meet(&connections.world, &connections.consul, spec);
+    let infos = unless_stopped(caller, GATEWAYS, meeting).await?;
+    Ok(unfit(spec, fleet, &infos))
+}
+
+/// Checks that every name of a selection means something and some node is left.
+///
+/// # Errors
+///
+/// Says which name means nothing, or that no node is left.
+pub fn check_selection(selection: &Selection, spec: &Spec) -> Result<(), Refusal> {
+    let unknown = selection.unknown(spec);
+    let message = if !unknown.is_empty() {
+        format!("no node or tag is called {}", unknown.join(", "))
+    } else if selection.limit == Some(0) {
+        return Err(Refusal::new(Cause::Invalid, "`--limit 0` selects no node")
+            .hint("leave it out to take all nodes"));
+    } else if selection.is_empty(spec) {
+        let unlimited = Selection { limit: None, ..selection.clone() };
+        let named: Vec<_> =
+            unlimited.arguments().chunks(2).map(|option| option.join(" ")).collect();
+        format!("`{}` selects no node", named.join(" "))
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::new(Cause::Invalid, message).hint(node_names(spec)))
+}
+
+/// Names the nodes, as a hint.
+pub(super) fn node_names(spec: &Spec) -> String {
+    let names: Vec<_> = spec.nodes.iter().map(|node| node.name.as_str()).collect();
+    format!("the nodes are {}", names.join(", "))
+}

@@ -1,0 +1,165 @@
+//! How a release is run to its end, under a lock that is held.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::caller::unless_stopped;
+use super::refusal::of_error;
+use super::{Caller, Connections, Refusal, Session, history, plan};
+use crate::engine::{Begin, Ended, Engine, Mode, Stop};
+use crate::journal::Journal;
+use crate::journal::history::Past;
+use crate::journal::replica::Copy;
+use crate::lock::Lock;
+use crate::release::Release;
+use crate::release::{Outcome, Resumed, Started};
+use crate::spec::Spec;
+use crate::survey::{Fleet, PATIENCE, survey};
+use crate::world::World;
+
+/// For the look at everything after a release that did not go well.
+const LAST_LOOK: Duration = Duration::from_secs(3);
+
+/// The same when the caller has asked to stop.
+const HURRIED_LOOK: Duration = Duration::from_millis(500);
+
+/// How a command ended that was not refused.
+#[derive(Debug)]
+pub enum Ending {
+    /// There was nothing to do, and why.
+    Nothing(String),
+    /// A release was run.
+    Ran(Box<Run>),
+}
+
+/// A release that was run.
+#[derive(Debug)]
+pub struct Run {
+    /// How it ended.
+    pub ended: Ended,
+    /// What was released.
+    pub spec: Arc<Spec>,
+    /// Its journal on this machine.
+    pub journal: PathBuf,
+    /// What was seen of everything afterwards, where it did not go well.
+    pub fleet: Option<Fleet>,
+    /// The command line that shows every node.
+    pub status: String,
+}
+
+/// What a release is run with.
+pub(super) struct Job<'a, W> {
+    pub(super) session: &'a Session,
+    pub(super) connections: &'a Connections<W>,
+    pub(super) lock: &'a Arc<Lock<W>>,
+    pub(super) spec: &'a Arc<Spec>,
+}
+
+impl<W: World> Job<'_, W> {
+    /// Runs a new release to its end.
+    pub(super) async fn begin<C: Caller>(
+        &self,
+        caller: &mut C,
+        mode: Mode,
+        started: Started,
+    ) -> Result<Ending, Refusal> {
+        let journal = Journal::create(&self.session.state, &self.session.inputs.release);
+        let journal = journal.map_err(|error| of_error(&error))?;
+        let begin = Begin::Started(Box::new(started));
+        self.run(caller, mode, begin, journal, Vec::new()).await
+    }
+
+    /// Goes on with a release that ended or broke off before.
+    pub(super) async fn resume<C: Caller>(
+        &self,
+        caller: &mut C,
+        past: Past,
+        resumed: Resumed,
+    ) -> Result<Ending, Refusal> {
+        let journal = Journal::take_over(&self.session.state, &past.id, &past.bytes);
+        let journal = journal.map_err(|error| of_error(&error))?;
+        let begin = Begin::Resumed(Box::new(past.release), resumed);
+        self.run(caller, Mode::Deploy, begin, journal, past.bytes).await
+    }
+
+    async fn run<C: Caller>(
+        &self,
+        caller: &mut C,
+        mode: Mode,
+        begin: Begin,
+        journal: Journal,
+        so_far: Vec<u8>,
+    ) -> Result<Ending, Refusal> {
+        let Self { session, connections, lock, spec } = *self;
+        let id = &session.inputs.release;
+        let path = journal.path().to_owned();
+        let since = match &begin {
+            Begin::Resumed(release, _) => release.begun,
+            Begin::Started(_) => None,
+        };
+        let since = since.unwrap_or_else(|| connections.world.now());
+        let copy = connections
+            .shared()
+            .map(|consul| Copy::new(consul, lock.fence(), &spec.service, id, since, so_far));
+        let stop = caller.stop();
+        let engine = Engine {
+            world: connections.world.clone(),
+            consul: connections.consul.clone(),
+            spec: spec.clone(),
+            mode,
+            stop: stop.clone(),
+            lock: lock.clone(),
+            copy,
+        };
+        let ended = {
+            // A live view leaves the terminal before anything else is printed.
+            let mut reporter = match &begin {
+                Begin::Resumed(release, _) => caller.reporter(release),
+                Begin::Started(_) => caller.reporter(&Release::default()),
+            };
+            Box::pin(engine.run(id, begin, journal, &mut *reporter)).await
+        };
+        let ended = ended.map_err(|error| of_error(&error))?;
+        // A cancelled job has little time left.
+        let look = Box::pin(last_look(&ended, connections, spec, &stop));
+        let ((), fleet) = tokio::join!(lock.release(), look);
+        let (spec, status) = (spec.clone(), session.command("status"));
+        Ok(Ending::Ran(Box::new(Run { ended, spec, journal: path, fleet, status })))
+    }
+}
+
+/// Looks at everything once more, so that the report says what is, not what should be.
+async fn last_look<W: World>(
+    ended: &Ended,
+    connections: &Connections<W>,
+    spec: &Arc<Spec>,
+    stop: &watch::Receiver<Stop>,
+) -> Option<Fleet> {
+    let finished = ended.release.finished.as_ref()?;
+    if finished.result == Outcome::Done {
+        return None;
+    }
+    let hurried = matches!(*stop.borrow(), Stop::Requested(_));
+    let time = if hurried { HURRIED_LOOK } else { LAST_LOOK };
+    let mut fleet = survey(&connections.world, &connections.consul, spec, time).await;
+    fleet.take_for_out(|node| ended.release.nodes.get(node)?.taken_out());
+    Some(fleet)
+}
+
+/// Looks at everything before anything is changed, unless the caller asks to stop.
+pub(super) async fn look<W: World, C: Caller>(
+    session: &Session,
+    connections: &Connections<W>,
+    caller: &C,
+    spec: &Arc<Spec>,
+) -> Result<Fleet, Refusal> {
+    let look = async {
+        let mut fleet = survey(&connections.world, &connections.consul, spec, PATIENCE).await;
+        history::take_for_out(session, connections, &mut fleet).await;
+        fleet
+    };
+    unless_stopped(caller, plan::LOOK, look).await
+}

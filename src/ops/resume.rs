@@ -1,0 +1,154 @@
+//! `resume`: goes on with a release that was stopped, failed, or broke off, from any machine that reaches Consul.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::caller::{confirm, unless_stopped};
+use super::locking::locked;
+use super::release::{Ending, Job, look};
+use super::{Caller, Connections, Question, Refusal, Session, history, plan};
+use crate::journal::history::{self as journals, Past};
+use crate::lock::Lock;
+use crate::plan::{objections, resumptions};
+use crate::release::Phase;
+use crate::release::{CommandKind, Outcome, Resumed, Resumption};
+use crate::shell::quote;
+use crate::text::{count, harmless};
+use crate::world::World;
+
+/// What the operator wants.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The release, or an unambiguous start of its id; the last one otherwise.
+    pub id: Option<String>,
+    /// Go on without a question.
+    pub yes: bool,
+    /// How long to wait for the lock.
+    pub lock_wait: Duration,
+}
+
+/// Goes on with a release.
+///
+/// # Errors
+///
+/// When the release does not go on: nothing was changed.
+pub async fn resume<W: World, C: Caller>(
+    session: &Session,
+    connections: &Connections<W>,
+    caller: &mut C,
+    request: &Request,
+) -> Result<Ending, Refusal> {
+    let mut session = session.clone();
+    let wanted = request.id.as_deref();
+    let past = find(&session, connections, caller, wanted, CommandKind::is_release);
+    session.inputs.release = past.await?.id;
+    let work = async |lock: &Arc<Lock<W>>, caller: &mut C| {
+        // The previous holder of the lock may have gone on meanwhile: the journal counts as it is now.
+        let id = Some(session.inputs.release.as_str());
+        let past = find(&session, connections, caller, id, CommandKind::is_release).await?;
+        let session = session.of_release(&past)?;
+        Box::pin(go_on(&session, connections, caller, request, lock, past)).await
+    };
+    locked(&session, connections, caller, (CommandKind::Resume, request.lock_wait), work).await
+}
+
+/// Reads the journal of a release; without an id, of the last one whose command is `wanted`.
+pub(super) async fn find<W: World, C: Caller>(
+    session: &Session,
+    connections: &Connections<W>,
+    caller: &C,
+    id: Option<&str>,
+    wanted: impl Fn(CommandKind) -> bool,
+) -> Result<Past, Refusal> {
+    let past = journals::find(&session.state, connections.shared(), session.service(), id, wanted);
+    let past = Box::pin(past);
+    let past = unless_stopped(caller, history::JOURNAL, past).await?;
+    past.map_err(|error| super::refusal::of_error(&error))
+}
+
+async fn go_on<W: World, C: Caller>(
+    session: &Session,
+    connections: &Connections<W>,
+    caller: &mut C,
+    request: &Request,
+    lock: &Arc<Lock<W>>,
+    past: Past,
+) -> Result<Ending, Refusal> {
+    let Some(command) = past.release.started.as_ref().map(|started| started.command) else {
+        return Err(Refusal::refused(format!("release {} never began", past.id)));
+    };
+    if command.is_by_hand() {
+        let problem = format!("release {} is a `{command}`: do that again", past.id);
+        return Err(Refusal::refused(problem));
+    }
+    if past.release.finished.as_ref().is_some_and(|finished| finished.result == Outcome::Done) {
+        return Ok(Ending::Nothing(format!("release {} is done", past.id)));
+    }
+    let (client, service) = (connections.shared(), session.service());
+    let later = journals::later(&session.state, client, service, &past, CommandKind::is_release);
+    let later = unless_stopped(caller, plan::JOURNALS, later).await?;
+    if let Some((later, nodes)) = later.map_err(|error| super::refusal::of_error(&error))? {
+        return Err(Refusal::refused(superseded(&past.id, &later, &nodes)));
+    }
+    let spec = session.spec()?;
+    let mut fleet = look(session, connections, caller, &spec).await?;
+    // What the plan found out before anything was changed still counts.
+    fleet.take_for_out(|node| {
+        let planned = past.release.planned().iter().find(|plan| plan.node == node && plan.was_out);
+        planned.map(|planned| planned.strangers.clone())
+    });
+    let nodes = resumptions(&past.release, &spec, &fleet);
+    let problems = objections(&past.release, &spec, &fleet, &nodes);
+    if !problems.is_empty() {
+        return Err(Refusal::refused(problems.join("; ")));
+    }
+    tell_variables(caller, &past.id, [&session.inputs.variables]);
+    if !request.yes {
+        let prompt = &format!("Go on with release {}: {}?", past.id, summary(&past, &nodes));
+        confirm(caller, Question { prompt, plan: None }).await?;
+    }
+    let resumed = Resumed { actor: caller.identity().actor.clone(), nodes };
+    Job { session, connections, lock, spec: &spec }.resume(caller, past, resumed).await
+}
+
+/// Says which values a command takes from a journal: they are filled into commands.
+pub(super) fn tell_variables<'a>(
+    caller: &impl Caller,
+    release: &str,
+    taken: impl IntoIterator<Item = &'a BTreeMap<String, String>>,
+) {
+    let pairs: BTreeSet<_> = taken.into_iter().flatten().collect();
+    if pairs.is_empty() {
+        return;
+    }
+    let pairs = pairs.into_iter().map(|(name, value)| quote(&format!("{name}={value}")));
+    let pairs = pairs.collect::<Vec<_>>().join(" ");
+    caller.notice(&format!("variables from the journal of {release}: {}", harmless(&pairs)));
+}
+
+/// Says which release has taken the place of the one that was to go on.
+fn superseded(id: &str, later: &Past, nodes: &[String]) -> String {
+    let started = later.release.started.as_ref();
+    let command = started.map_or(CommandKind::Deploy, |started| started.command);
+    let to = started.and_then(|started| started.to.as_ref());
+    let to = to.map_or(String::new(), |to| format!(" to {to}"));
+    let (nodes, later) = (nodes.join(", "), &later.id);
+    format!(
+        "release {id} is superseded: {later}, a {command}{to} that was begun after it, has changed {nodes}; go on with that one, \
+         or deploy anew"
+    )
+}
+
+fn summary(past: &Past, nodes: &[Resumption]) -> String {
+    let mut parts: Vec<_> = nodes
+        .iter()
+        .map(|found| {
+            let from = if found.done.is_empty() { "from its start" } else { "from its health" };
+            format!("{} {from}", found.node)
+        })
+        .collect();
+    let waiting = past.release.count(|node| node.phase == Phase::Waiting);
+    parts.push(format!("{} waiting", count(waiting, "node")));
+    parts.join(", ")
+}

@@ -1,0 +1,139 @@
+//! `rollback`: brings nodes back to what they ran before a release, through the same engine and the same proofs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::caller::{confirm, unless_stopped};
+use super::locking::locked;
+use super::release::{Ending, Job, look};
+use super::resume::{find, tell_variables};
+use super::{Caller, Cause, Connections, Question, Refusal, Session, history, plan};
+use crate::engine::Mode;
+use crate::foreign::Recorded;
+use crate::journal::history::Past;
+use crate::lock::Lock;
+use crate::plan::{NotUndone, Plan, Selection, missing_releases, restore_points};
+use crate::release::{CommandKind, Started, Will};
+use crate::text::count;
+use crate::world::World;
+
+/// What the operator wants.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The release that is undone, or an unambiguous start of its id; the last `deploy` otherwise.
+    pub id: Option<String>,
+    /// Only these nodes, if any are named.
+    pub only: Vec<String>,
+    /// Go on without a question.
+    pub yes: bool,
+    /// How long to wait for the lock.
+    pub lock_wait: Duration,
+}
+
+/// Undoes a release.
+///
+/// # Errors
+///
+/// When the rollback does not begin: nothing was changed.
+pub async fn rollback<W: World, C: Caller>(
+    session: &Session,
+    connections: &Connections<W>,
+    caller: &mut C,
+    request: &Request,
+) -> Result<Ending, Refusal> {
+    let work = async |lock: &Arc<Lock<W>>, caller: &mut C| {
+        let (id, wanted) = (request.id.as_deref(), |kind| kind == CommandKind::Deploy);
+        let past = find(session, connections, caller, id, wanted).await?;
+        let session = rolling_back(request, session, &past)?;
+        Box::pin(go_back(&session, connections, caller, request, lock, &past)).await
+    };
+    locked(session, connections, caller, (CommandKind::Rollback, request.lock_wait), work).await
+}
+
+/// What undoes a release: its playbook, filled in for what its nodes ran before.
+fn rolling_back(request: &Request, session: &Session, past: &Past) -> Result<Session, Refusal> {
+    let Some(started) = &past.release.started else {
+        return Err(Refusal::refused(format!("release {} never began", past.id)));
+    };
+    if started.command.is_by_hand() {
+        let hint = "name the release that is to be undone; `status` lists the last ones";
+        let problem = format!("release {} is a `{}`", past.id, started.command);
+        return Err(Refusal::new(Cause::Refused, problem).hint(hint));
+    }
+    let names: Vec<_> = past.release.in_order().map(|(name, _)| name).collect();
+    if let Some(unknown) = request.only.iter().find(|only| !names.contains(&only.as_str())) {
+        let problem = format!("release {} has no node `{unknown}`", past.id);
+        return Err(Refusal::new(Cause::Invalid, problem)
+            .hint(format!("its nodes are {}", names.join(", "))));
+    }
+    let mut rollback = session.of_release(past)?;
+    let playbook = &rollback.loaded.playbook;
+    let toward = restore_points(&past.release, playbook, &request.only).map_err(|not| {
+        let problem = match not {
+            NotUndone::Unknown(nodes) => {
+                format!("what {} ran before release {} is not known", nodes.join(", "), past.id)
+            }
+            NotUndone::Unfit(why) => {
+                format!("what nodes ran before release {} is not restored: {why}", past.id)
+            }
+        };
+        Refusal::new(Cause::Refused, problem)
+            .hint("nothing was changed; `deploy` the version that you want, or take the others with --only")
+    })?;
+    rollback.inputs.release.clone_from(&session.inputs.release);
+    // What a later release finds of this one: the variables that it brings back.
+    if let Some(most) = toward.iter().max_by_key(|target| target.nodes.len()) {
+        rollback.inputs.variables.clone_from(&most.variables);
+        rollback.inputs.artifact.clone_from(&most.artifact);
+    }
+    rollback.toward = toward;
+    rollback.before = Vec::new();
+    Ok(rollback)
+}
+
+async fn go_back<W: World, C: Caller>(
+    session: &Session,
+    connections: &Connections<W>,
+    caller: &mut C,
+    request: &Request,
+    lock: &Arc<Lock<W>>,
+    past: &Past,
+) -> Result<Ending, Refusal> {
+    let nodes: Vec<_> =
+        session.toward.iter().flat_map(|target| target.nodes.iter().cloned()).collect();
+    if nodes.is_empty() {
+        return Ok(Ending::Nothing(format!("release {} has changed nothing", past.id)));
+    }
+    let spec = session.spec()?;
+    let fleet = look(session, connections, caller, &spec).await?;
+    let selection = Selection { only: nodes, ..Selection::default() };
+    let mut plan = Plan::new(&spec, &fleet, &selection);
+    plan.refusals.extend(missing_releases(&spec, &fleet, &plan));
+    if !plan.refusals.is_empty() {
+        return Err(Refusal::refused(plan.refusals.join("; ")));
+    }
+    if plan.count(Will::Update) == 0 {
+        return Ok(Ending::Nothing(plan.idle()));
+    }
+    tell_variables(caller, &past.id, session.toward.iter().map(|target| &target.variables));
+    if !request.yes {
+        let nodes = count(plan.count(Will::Update), "node");
+        let to = spec.version.clone().unwrap_or_default();
+        let prompt = &format!("Undo release {}: {} {nodes} to {to}?", past.id, spec.service);
+        confirm(caller, Question { prompt, plan: None }).await?;
+    }
+    let way = history::way_back(session, connections, &spec, &fleet);
+    let way = unless_stopped(caller, plan::JOURNALS, way).await?;
+    let mut arguments = session.options();
+    arguments.extend(request.yes.then(|| "--yes".to_owned()));
+    let started = Started {
+        from: plan.from.clone(),
+        to: spec.version.clone(),
+        arguments,
+        nodes: plan.planned(),
+        before: Recorded::new(way.targets),
+        toward: Recorded::new(session.toward.clone()),
+        ..session.started(caller.identity(), CommandKind::Rollback, fleet.pool(&spec))
+    };
+    Job { session, connections, lock, spec: &spec }.begin(caller, Mode::Deploy, started).await
+}

@@ -1,0 +1,196 @@
+//! What a command works on: a playbook with everything that it is filled in with, and where its journals are.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::{Cause, Identity, Refusal, Secrets};
+use crate::artifact;
+use crate::diagnostic::Problem;
+use crate::foreign::Recorded;
+use crate::journal::history::Past;
+use crate::json::Written;
+use crate::next::Repeated;
+use crate::playbook::{Loaded, Misplaced, Playbook, misplaced};
+use crate::release::{CommandKind, Inputs, Pool, Started, Target};
+use crate::spec::{Spec, spec_of_release};
+
+/// Stands for a value that was not given and that nothing depends on.
+pub const OPEN: &str = "?";
+
+/// A playbook with everything that it needs.
+#[derive(Clone)]
+pub struct Session {
+    /// The playbook.
+    pub loaded: Loaded,
+    /// Its file.
+    pub file: PathBuf,
+    /// What it is filled in with.
+    pub inputs: Inputs,
+    /// Where this service's journals are.
+    pub state: PathBuf,
+    /// The state folder as it was asked for.
+    pub state_dir: Option<PathBuf>,
+    /// What nodes ran before the release.
+    pub before: Vec<Target>,
+    /// What a rollback brings nodes to.
+    pub toward: Vec<Target>,
+    /// What must not be journalled.
+    pub secrets: Secrets,
+}
+
+impl Session {
+    /// The service.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        &self.loaded.playbook.service
+    }
+
+    /// The playbook for the journal.
+    #[must_use]
+    pub fn written(&self) -> Written {
+        serde_json::to_value(&self.loaded.playbook).unwrap_or_default().into()
+    }
+
+    /// The beginning of a release by `command`, without what each command adds.
+    pub(super) fn started(
+        &self,
+        identity: &Identity,
+        command: CommandKind,
+        pool: Option<Pool>,
+    ) -> Started {
+        Started {
+            service: self.service().to_owned(),
+            command,
+            from: None,
+            to: None,
+            actor: identity.actor.clone(),
+            file: self.file.display().to_string(),
+            selection: Vec::new(),
+            arguments: Vec::new(),
+            playbook: self.written(),
+            inputs: Recorded::new(self.inputs.clone()),
+            nodes: Vec::new(),
+            before: Recorded::default(),
+            toward: Recorded::default(),
+            pool,
+        }
+    }
+
+    /// The command line that does `command` with the same playbook and variables.
+    #[must_use]
+    pub fn command(&self, command: &str) -> String {
+        self.repeated().command(command, [])
+    }
+
+    /// The options that a command to type next must repeat.
+    #[must_use]
+    pub fn options(&self) -> Vec<String> {
+        let folder = self.state_dir.iter();
+        folder.flat_map(|folder| ["--state-dir".into(), folder.display().to_string()]).collect()
+    }
+
+    /// What suggested commands repeat.
+    #[must_use]
+    pub fn repeated(&self) -> Repeated {
+        let variables = self.given().map(|(name, value)| (name.clone(), value.clone()));
+        Repeated {
+            file: self.file.display().to_string(),
+            arguments: self.options(),
+            variables: variables.collect(),
+        }
+    }
+
+    /// The variables without those that were left open, which are for the operator to fill in.
+    fn given(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.inputs.variables.iter().filter(|(_, value)| *value != OPEN)
+    }
+
+    /// Fills in every name; in a rollback, for what each node ran before.
+    ///
+    /// # Errors
+    ///
+    /// When a name stands for nothing.
+    pub fn spec(&self) -> Result<Arc<Spec>, Refusal> {
+        let (playbook, inputs) = (&self.loaded.playbook, &self.inputs);
+        let spec = spec_of_release(playbook, inputs, &self.toward, &self.before);
+        spec.map(Arc::new).map_err(|error| Refusal::new(Cause::Invalid, error.to_string()))
+    }
+
+    /// Reads the artifact, then fills in every name.
+    ///
+    /// # Errors
+    ///
+    /// When a name stands for nothing, or the artifact cannot be used.
+    pub fn spec_with_artifact(&mut self) -> Result<Arc<Spec>, Refusal> {
+        let spec = self.spec()?;
+        let problems = wrong_places(&self.loaded, &spec);
+        if !problems.is_empty() {
+            return Err(Refusal::invalid(self.loaded.invalid(problems)));
+        }
+        let Some(artifact) = &spec.artifact else { return Ok(spec) };
+        let digest = artifact::read(artifact).map_err(|unfit| {
+            let refusal = Refusal::new(Cause::Refused, unfit.to_string());
+            let refusal = unfit.mend.into_iter().fold(refusal, Refusal::hint);
+            refusal.hint("nothing was changed")
+        })?;
+        self.inputs.artifact = Some(digest);
+        self.spec()
+    }
+
+    /// The same file's place and secrets, with the playbook and the variables of a release's journal.
+    ///
+    /// # Errors
+    ///
+    /// When what the journal tells must not be followed.
+    pub fn of_release(&self, past: &Past) -> Result<Self, Refusal> {
+        let unreadable = |error: String| {
+            Refusal::refused(format!(
+                "the playbook in the journal of {} cannot be read: {error}",
+                past.id
+            ))
+        };
+        let started = past.release.started.as_ref();
+        let started = started.ok_or_else(|| unreadable("it never began".into()))?;
+        let recorded = started.playbook.value().map_err(unreadable)?;
+        let playbook = Playbook::deserialize(&recorded);
+        let inputs = serde_json::to_value(&started.inputs).unwrap_or_default();
+        if let Some(secret) = self.secrets.in_journal(&[recorded, inputs]) {
+            let problem =
+                format!("the journal of {} holds the value of the secret {secret}", past.id);
+            return Err(Refusal::new(Cause::Refused, problem)
+                .hint("nothing was changed; `deploy` with a playbook that names the secret"));
+        }
+        let mut session = self.clone();
+        session.loaded.playbook = playbook.map_err(|error| unreadable(error.to_string()))?;
+        let folder = std::mem::take(&mut session.inputs.folder);
+        let playbook = &session.loaded.playbook;
+        let unfit = |why: String| {
+            Refusal::refused(format!("the journal of {} is not followed: {why}", past.id))
+        };
+        session.before = started.before.followed(playbook).map_err(unfit)?;
+        session.toward = started.toward.followed(playbook).map_err(unfit)?;
+        session.inputs = started.inputs.followed(playbook).map_err(unfit)?;
+        // On another machine the playbook lies elsewhere.
+        if !session.inputs.folder.exists() {
+            session.inputs.folder = folder;
+        }
+        Ok(session)
+    }
+}
+
+/// What stands against where the artifact goes, now that every name is filled in: of the first node that has any.
+fn wrong_places(loaded: &Loaded, spec: &Spec) -> Vec<Problem> {
+    let on_nodes = spec.nodes.iter().filter_map(|node| Some((node, node.layout.as_ref()?)));
+    let mut wrong = on_nodes.filter_map(|(node, layout)| {
+        let misplaced = misplaced(&layout.releases, &layout.current);
+        (!misplaced.is_empty()).then_some((node, misplaced))
+    });
+    let Some((node, misplaced)) = wrong.next() else { return Vec::new() };
+    let problem = |wrong: Misplaced| {
+        let message = format!("on {}: {}", node.name, wrong.message);
+        loaded.problem(wrong.key, message).help(wrong.help)
+    };
+    misplaced.into_iter().map(problem).collect()
+}
