@@ -76,6 +76,7 @@ struct State {
     /// The session lives at least for its TTL from here.
     renewed: DualInstant,
     renewal: Option<JoinHandle<()>>,
+    is_released: bool,
 }
 
 impl<W: World> Lock<W> {
@@ -153,7 +154,7 @@ impl<W: World> Lock<W> {
             client,
             service: service.to_owned(),
             fence: Fence::new(fence),
-            state: Mutex::new(State { holder, renewed, renewal: None }),
+            state: Mutex::new(State { holder, renewed, renewal: None, is_released: false }),
             lost: watch::Sender::new(None),
             hurry: Notify::new(),
             file: Mutex::new(file),
@@ -250,8 +251,11 @@ impl<W: World> Lock<W> {
         Err(NotHeld::Lost(reason.to_owned()))
     }
 
-    /// Releases the lock, so that the next process need not wait.
+    /// Releases the lock, once, so that the next process need not wait.
     pub async fn release(&self) {
+        if std::mem::replace(&mut self.state().is_released, true) {
+            return;
+        }
         if let Some(renewal) = self.state().renewal.take() {
             renewal.abort();
         }

@@ -74,6 +74,12 @@ pub trait Sink: Send {
     fn event(&mut self, event: &Event, release: &Release);
 }
 
+impl<S: Sink + ?Sized> Sink for &mut S {
+    fn event(&mut self, event: &Event, release: &Release) {
+        (**self).event(event, release);
+    }
+}
+
 /// The release as it stands: everything reads it, the recorder alone changes it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LiveRelease(Arc<RwLock<Release>>);

@@ -146,11 +146,18 @@ fn node_that_is_dead_and_left_out_keeps_a_release_from_being_done() {
 /// check finds it gone.
 #[test]
 fn one_that_ends_and_is_started_again_costs_one_node() {
-    let start = Start::ServesThenRestarts(100, 11_250);
-    let ran = serves_for(0, |schedule| {
-        schedule.shape.min_healthy = 10_000;
-        schedule.bad = (0..4).map(|node| (node, start)).collect();
-    });
+    let restarts_after = |milliseconds| {
+        serves_for(0, |schedule| {
+            let start = Start::ServesThenRestarts(100, milliseconds);
+            schedule.shape.min_healthy = 10_000;
+            schedule.bad = (0..4).map(|node| (node, start)).collect();
+        })
+    };
+    let whole = restarts_after(NEVER_ENDS);
+    let serves = whole.moment("node-1: pid 1001 serves");
+    let (done, stop) =
+        (whole.moment("node-1 : NodeDone"), whole.moment("node-2 stop: StepStarted"));
+    let ran = restarts_after(u64::midpoint(done, stop) - serves);
     assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);
     assert_eq!(stopped(&ran), ["node-1"]);
     assert!(ran.events.contains("its process has ended: pid "), "{}", ran.events);

@@ -40,6 +40,9 @@ impl Sink for Ear {
             return;
         }
         self.durable += 1;
+        if let Fact::ReleaseStarted(started) = &event.fact {
+            self.sim.look(|state| state.new_release(started.to.as_deref()));
+        }
         let operator = self.sim.operator;
         let line = || {
             let step = event.step.map(|step| step.to_string()).unwrap_or_default();

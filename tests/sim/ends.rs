@@ -12,13 +12,14 @@ use crate::invariants::{NOTICED, Rule};
 use crate::node::Deeds;
 use crate::process::{Cause, Phase::Starting, Process};
 use crate::schedule::Schedule;
+use crate::site::is_past;
 use crate::world::{Happening, State};
 
 /// How long a release may take to be safe once it is asked to stop.
 const SAFE_WITHIN: u64 = 5_000;
 
 /// Where copies of journals are.
-const COPIES: &str = "rollgate/app/journal/";
+pub(crate) const COPIES: &str = "rollgate/app/journal/";
 
 /// What ran before a schedule began.
 const OLD: &str = "1";
@@ -159,12 +160,12 @@ impl State {
 
     /// Whether Consul has a copy of any journal.
     pub(crate) fn has_copy(&self) -> bool {
-        self.consul.store.find(COPIES, true).next().is_some()
+        self.consul.store.find(COPIES, true).any(|(key, _)| !is_past(key))
     }
 
     /// Whether what Consul's copy of the last journal tells is true. It must be, where Consul was well.
     pub(crate) fn check_copy(&mut self, may_cut: bool, well: bool) -> bool {
-        let keys = self.consul.store.find(COPIES, true);
+        let keys = self.consul.store.find(COPIES, true).filter(|(key, _)| !is_past(key));
         let pieces: Vec<_> = keys.map(|(key, pair)| (key.to_owned(), pair.value.clone())).collect();
         let Some(folder) = pieces.last().and_then(|(key, _)| key.rsplit_once('/')) else {
             return false;

@@ -193,6 +193,8 @@ impl Schedule {
             state.consul.store.set(&format!("{PREFIX}{}", node.address), value.as_bytes(), 0);
             state.nodes.push(node);
         }
+        let (journal, lines) = crate::site::past(self);
+        state.consul.store.set(&journal, lines.as_bytes(), 0);
         state.consul.store.changes.clear();
         for (number, gateway) in shape.gateways.iter().enumerate() {
             let name = format!("gw-{}", number + 1);

@@ -1,28 +1,32 @@
-//! What an operator works with: the playbook, the client, and the state folder of a machine.
+//! What an operator works with: the playbook, the client, the artifact, and what was released before.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rollgate::consul::{Client, Settings};
 use rollgate::foreign::Recorded;
 use rollgate::json::Written;
-use rollgate::lock::Holder;
+use rollgate::ops::{Connections, Secrets, Session};
 use rollgate::plan::Selection;
-use rollgate::playbook::{Playbook, load_text};
-use rollgate::release::{CommandKind, Started};
-use rollgate::release::{Digest, Inputs};
+use rollgate::playbook::load_text;
+use rollgate::release::{CommandKind, Digest, Event, Fact, Finished, Inputs, Outcome, Started};
 use rollgate::spec::ArtifactSpec;
-use rollgate::world::World;
 
+use crate::ends::COPIES;
 use crate::schedule::Schedule;
 use crate::sim::Sim;
 use crate::story::scratch;
 
 /// The start of the old artifact's checksum, by which its release's folder is told.
 const OLD_CHECKSUM: &str = "00000001";
+
+/// The id of its release.
+const OLD_RELEASE: &str = "r0";
+
+/// When that was begun.
+const BEGUN: &str = "2025-06-14T12:00:00Z";
 
 /// The artifact: a file of this machine that is made once.
 fn artifact() -> &'static (tempfile::TempDir, Digest) {
@@ -53,81 +57,89 @@ pub(crate) fn old_release() -> String {
     format!("app-1-{OLD_CHECKSUM}")
 }
 
-/// A playbook with everything that it needs.
-pub(crate) struct Site {
-    pub(crate) playbook: Playbook,
-    pub(crate) selection: Selection,
-    pub(crate) inputs: Inputs,
-    pub(crate) consul: Arc<Client<Sim>>,
-}
-
-impl Site {
-    pub(crate) fn new(sim: &Arc<Sim>, schedule: &Schedule, release: &str) -> Self {
-        let text = schedule.shape.playbook();
-        let loaded = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
-        let (artifact_folder, digest) = artifact();
-        let inputs = Inputs {
-            release: release.into(),
-            folder: PathBuf::from(artifact_folder.path()),
-            variables: [("version".to_owned(), "2".to_owned())].into(),
-            artifact: schedule.shape.artifact.then(|| digest.clone()),
-        };
-        let servers = 1..=schedule.shape.servers;
-        let settings = Settings {
-            addresses: servers.map(|server| format!("http://consul-{server}:8500")).collect(),
-            ..Settings::from_environment(|_| None).expect("settings")
-        };
-        let consul = Arc::new(Client::new(sim.clone(), settings));
-        let skip = schedule.shape.left_out.iter().map(|node| format!("node-{}", node + 1));
-        let selection = Selection { skip: skip.collect(), ..Selection::default() };
-        Self { playbook: loaded.playbook, selection, inputs, consul }
-    }
-
-    /// The release that brought what runs when a schedule begins, as its journal would tell.
-    pub(crate) fn past(&self) -> Started {
-        let digest = Digest { sha256: format!("{OLD_CHECKSUM:0<64}"), size: 1, unpacked: 1 };
-        Started {
-            service: "app".into(),
-            command: CommandKind::Deploy,
-            from: None,
-            to: Some("1".into()),
-            actor: "simulator".into(),
-            file: "app.yaml".into(),
-            selection: Vec::new(),
-            arguments: Vec::new(),
-            playbook: Written::default(),
-            inputs: Recorded::new(Inputs {
-                release: "r0".into(),
-                variables: [("version".to_owned(), "1".to_owned())].into(),
-                artifact: self.inputs.artifact.as_ref().map(|_| digest),
-                ..self.inputs.clone()
-            }),
-            nodes: Vec::new(),
-            pool: None,
-            before: Recorded::default(),
-            toward: Recorded::default(),
-        }
-    }
-
-    /// For what is only asked in passing.
-    pub(crate) fn hurried(&self) -> Client<Sim> {
-        self.consul.with_patience(Duration::from_secs(2))
+/// What an operator's command works on.
+pub(crate) fn session(schedule: &Schedule, release: &str, state: PathBuf) -> Session {
+    let text = schedule.shape.playbook();
+    let loaded = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
+    Session {
+        loaded,
+        file: PathBuf::from("app.yaml"),
+        inputs: inputs(schedule, release),
+        state,
+        state_dir: None,
+        before: Vec::new(),
+        toward: Vec::new(),
+        secrets: Secrets::default(),
     }
 }
 
-/// Who an operator is, for whoever waits for the lock.
-pub(crate) fn holder(sim: &Sim, command: &str, release: &str) -> Holder {
-    let now = sim.now();
-    Holder {
+fn inputs(schedule: &Schedule, release: &str) -> Inputs {
+    let (artifact_folder, digest) = artifact();
+    Inputs {
         release: release.into(),
-        command: command.into(),
-        by: format!("operator {}", sim.operator),
-        host: "here".into(),
-        pid: 1,
-        since: now,
-        seen: now,
-        doing: String::new(),
-        file: None,
-        released: false,
+        folder: PathBuf::from(artifact_folder.path()),
+        variables: [("version".to_owned(), "2".to_owned())].into(),
+        artifact: schedule.shape.artifact.then(|| digest.clone()),
     }
+}
+
+/// What an operator's command reaches.
+pub(crate) fn connections(
+    sim: &Arc<Sim>,
+    schedule: &Schedule,
+    session: &Session,
+) -> Connections<Sim> {
+    let servers = 1..=schedule.shape.servers;
+    let settings = Settings {
+        addresses: servers.map(|server| format!("http://consul-{server}:8500")).collect(),
+        ..Settings::from_environment(|_| None).expect("settings")
+    };
+    let consul = Arc::new(Client::new(sim.clone(), settings));
+    Connections::new(sim.clone(), consul, &session.loaded.playbook)
+}
+
+/// Which nodes an operator means.
+pub(crate) fn selection(schedule: &Schedule) -> Selection {
+    let skip = schedule.shape.left_out.iter().map(|node| format!("node-{}", node + 1));
+    Selection { skip: skip.collect(), ..Selection::default() }
+}
+
+/// The journal, in Consul, of the release that brought what runs when a schedule begins: its key and its value.
+pub(crate) fn past(schedule: &Schedule) -> (String, String) {
+    let digest = Digest { sha256: format!("{OLD_CHECKSUM:0<64}"), size: 1, unpacked: 1 };
+    let inputs = inputs(schedule, OLD_RELEASE);
+    let started = Started {
+        service: "app".into(),
+        command: CommandKind::Deploy,
+        from: None,
+        to: Some("1".into()),
+        actor: "simulator".into(),
+        file: "app.yaml".into(),
+        selection: Vec::new(),
+        arguments: Vec::new(),
+        playbook: Written::default(),
+        inputs: Recorded::new(Inputs {
+            variables: [("version".to_owned(), "1".to_owned())].into(),
+            artifact: inputs.artifact.as_ref().map(|_| digest),
+            ..inputs
+        }),
+        nodes: Vec::new(),
+        pool: None,
+        before: Recorded::default(),
+        toward: Recorded::default(),
+    };
+    let finished = Finished::unstarted(Outcome::Done, 0, None);
+    let facts = [Fact::ReleaseStarted(Box::new(started)), Fact::ReleaseFinished(finished)];
+    let lines = (1..).zip(facts).map(|(seq, fact)| {
+        let at = BEGUN.parse().expect("a time");
+        let (release, node, step) = (OLD_RELEASE.into(), None, None);
+        Event { seq, at, release, node, step, fact }.to_line() + "\n"
+    });
+    let begun: String = BEGUN.chars().filter(char::is_ascii_alphanumeric).collect();
+    (format!("{COPIES}{begun}-{OLD_RELEASE}/p000001"), lines.collect())
+}
+
+/// Whether a key belongs to that journal.
+pub(crate) fn is_past(key: &str) -> bool {
+    key.contains(&format!("-{OLD_RELEASE}/"))
 }

@@ -101,7 +101,7 @@ fn a_transaction_is_done_as_a_whole_or_not_at_all() {
         ])
         .await;
         assert_eq!(done.status, 200, "{}", done.text());
-        assert_eq!(consul(&sim, Get, "/v1/kv/?keys", "").await.text().matches('"').count(), 8);
+        assert_eq!(consul(&sim, Get, "/v1/kv/?keys", "").await.text().matches('"').count(), 10);
         let many: Vec<_> = (0..65).map(|_| operation("set", "a", "")).collect();
         assert_eq!(txn(&many).await.status, 413);
     });

@@ -57,10 +57,18 @@ impl Ran {
 
     /// When something first stands in the history, in milliseconds.
     pub(crate) fn moment(&self, text: &str) -> u64 {
-        let line = self.history.iter().find(|line| line.contains(text));
-        let time = line.and_then(|line| line.split_whitespace().next()).expect("it is told");
-        let (seconds, millis) = time.split_once('.').expect("a time");
-        seconds.parse::<u64>().expect("seconds") * 1_000 + millis.parse::<u64>().expect("millis")
+        self.moment_after(0, text)
+    }
+
+    /// The same from a moment on.
+    pub(crate) fn moment_after(&self, from: u64, text: &str) -> u64 {
+        let mut told = self.history.iter().filter(|line| line.contains(text)).map(|line| {
+            let time = line.split_whitespace().next().and_then(|time| time.split_once('.'));
+            let (seconds, millis) = time.expect("a time");
+            let seconds: u64 = seconds.parse().expect("seconds");
+            seconds * 1_000 + millis.parse::<u64>().expect("millis")
+        });
+        told.find(|moment| *moment >= from).expect("it is told")
     }
 }
 

@@ -37,8 +37,12 @@ fn copy_of_the_journal_is_not_set_back_by_a_write_that_is_late() {
     let drain = "EVENT node-1 drain: StepStarted";
     let whole = run(&schedule, scratch.path(), true);
     let (event, begins) = (When::Event(whole.events_until(drain)), whole.moment(drain));
+    // A copy that is behind is caught up with an event, after a while.
+    schedule.faults = vec![(event, Fault::NextWrite(Fate::Late(60_000)))];
+    let behind = run(&schedule, scratch.path(), true);
+    let caught_up = behind.moment_after(begins + 7_000, "EVENT") - begins;
     schedule.after = Some(After::soon(Task::Resume, 1, 1));
-    for late in [7_250, 7_500, 8_000, 9_000] {
+    for late in [50, 250, 750, 1_750].map(|later| caught_up + later) {
         schedule.faults = vec![(event, Fault::NextWrite(Fate::Late(late)))];
         schedule.kill = Some(Kill::At(begins + late + 10));
         let ran = run(&schedule, scratch.path(), true);
