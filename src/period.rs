@@ -8,9 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A duration, written with its unit: `30s`, `2m`, `500ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Period(pub Duration);
+pub struct DurationSetting(pub Duration);
 
-impl Period {
+impl DurationSetting {
     const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
     /// No time at all.
@@ -46,20 +46,20 @@ impl Period {
     }
 }
 
-impl Serialize for Period {
+impl Serialize for DurationSetting {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&humantime::format_duration(self.0))
     }
 }
 
-impl<'de> Deserialize<'de> for Period {
+impl<'de> Deserialize<'de> for DurationSetting {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).map_err(de::Error::custom)
     }
 }
 
-impl JsonSchema for Period {
+impl JsonSchema for DurationSetting {
     fn schema_name() -> Cow<'static, str> {
         "Duration".into()
     }

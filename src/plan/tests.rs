@@ -305,7 +305,8 @@ fn the_plan_says_what_a_proof_at_each_gateway_rests_on() {
         text.lines().find(|line| line.starts_with("Gateways")).expect("the fact").to_owned()
     };
     second.workers = Some(4);
-    second.sync_interval = Some(crate::playbook::Period(std::time::Duration::from_millis(500)));
+    second.sync_interval =
+        Some(crate::playbook::DurationSetting(std::time::Duration::from_millis(500)));
     assert_eq!(
         told(&spec),
         "Gateways   gw-1 nginx-upsync, workers unknown, interval 5s: 216 connections in a row · \

@@ -97,7 +97,7 @@ fn understand(
     let outcome = structure::walk(&tree, text, &SCHEMA, hidden, findings);
     match Playbook::deserialize(&outcome.value) {
         Ok(playbook) => {
-            rules::check(&playbook, &tree, text, (&outcome.broken, hidden), findings);
+            rules::check(&playbook, &tree, text, (&outcome.invalid, hidden), findings);
             Some((playbook, tree))
         }
         Err(error) => {

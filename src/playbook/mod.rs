@@ -4,15 +4,15 @@
 //! (`structure`, driven by the schema of these very types) → these types → every problem of meaning at
 //! once (`rules`). What is left is a [`Playbook`] that makes sense as a file.
 
-mod broken;
 mod findings;
 mod hidden;
+mod invalid_paths;
 mod load;
 mod proof;
 mod routing;
 mod rules;
 mod scalar;
-mod shape;
+mod schema;
 mod step;
 mod structure;
 mod tree;
@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::diagnostic::{Invalid, Problem, Source};
 pub use crate::gateway::Gateway;
-pub use crate::period::Period;
+pub use crate::period::DurationSetting;
 pub use crate::template::{Names, Template, TemplateError};
 pub use load::{Loaded, load, load_text, schema};
 pub use proof::{ConsulCheck, Drain, Health, Identity, InFlight, Metric, OnTimeout, Sockets};
@@ -138,7 +138,7 @@ pub struct Ssh {
     pub host_keys: HostKeys,
     /// For connecting and logging in.
     #[serde(default = "Ssh::default_connect_timeout")]
-    pub connect_timeout: Period,
+    pub connect_timeout: DurationSetting,
     /// Run commands as root through `sudo -n`.
     #[serde(default)]
     pub sudo: bool,
@@ -212,7 +212,7 @@ pub struct Strategy {
     /// What happens when more than that have failed.
     pub on_failure: OnFailure,
     /// How long the release may take between two steps that end before it stops.
-    pub progress_deadline: Period,
+    pub progress_deadline: DurationSetting,
 }
 
 /// Which nodes go first.
@@ -262,7 +262,7 @@ pub struct Hook {
     pub on: On,
     /// After this time it is ended.
     #[serde(default = "Hook::default_timeout")]
-    pub timeout: Period,
+    pub timeout: DurationSetting,
 }
 
 /// Where something is done.
@@ -306,7 +306,7 @@ impl Default for Strategy {
             min_available: Amount::Count(1),
             max_failures: 0,
             on_failure: OnFailure::Stop,
-            progress_deadline: Period(Duration::from_secs(15 * 60)),
+            progress_deadline: DurationSetting(Duration::from_secs(15 * 60)),
         }
     }
 }
@@ -325,8 +325,8 @@ impl Default for Ssh {
 }
 
 impl Ssh {
-    fn default_connect_timeout() -> Period {
-        Period::seconds(10)
+    fn default_connect_timeout() -> DurationSetting {
+        DurationSetting::seconds(10)
     }
 }
 
@@ -337,7 +337,7 @@ impl Artifact {
 }
 
 impl Hook {
-    fn default_timeout() -> Period {
-        Period::seconds(30)
+    fn default_timeout() -> DurationSetting {
+        DurationSetting::seconds(30)
     }
 }

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CommandSpec, HttpCheckSpec, Period, TcpCheckSpec, Template};
+use super::{CommandSpec, DurationSetting, HttpCheckSpec, TcpCheckSpec, Template};
 
 /// How requests in flight are awaited.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -14,9 +14,9 @@ pub struct Drain {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<InFlight>,
     /// How long the count must stay at 0.
-    pub settle: Period,
+    pub settle: DurationSetting,
     /// How long to wait for 0.
-    pub timeout: Period,
+    pub timeout: DurationSetting,
     /// What to do when requests are still in flight by then.
     pub on_timeout: OnTimeout,
 }
@@ -55,7 +55,7 @@ pub struct Metric {
 #[serde(default, deny_unknown_fields)]
 pub struct Sockets {
     /// An answered connection is idle after this long without a byte; longer than any usual request. Default: 5s.
-    pub idle: Period,
+    pub idle: DurationSetting,
 }
 
 /// What to do when requests are still in flight at the end of the drain's time.
@@ -92,10 +92,10 @@ pub struct Health {
     pub identity: Option<Identity>,
     /// Between two tries.
     #[serde(default = "Health::default_interval")]
-    pub interval: Period,
+    pub interval: DurationSetting,
     /// For one try.
     #[serde(default = "Health::default_timeout")]
-    pub timeout: Period,
+    pub timeout: DurationSetting,
     /// Successes in a row that make a node healthy.
     #[serde(default = "Health::default_rise")]
     #[schemars(range(min = 1, max = 1000))]
@@ -106,10 +106,10 @@ pub struct Health {
     pub fall: u32,
     /// How long a node must stay healthy, from the first success on, served by the same process.
     #[serde(default = "Health::default_min_healthy_time")]
-    pub min_healthy_time: Period,
+    pub min_healthy_time: DurationSetting,
     /// For a node to become healthy, from the start of the service.
     #[serde(default = "Health::default_deadline")]
-    pub deadline: Period,
+    pub deadline: DurationSetting,
 }
 
 /// A service whose instance at the node's address must pass in Consul.
@@ -139,8 +139,8 @@ impl Default for Drain {
     fn default() -> Self {
         Self {
             in_flight: None,
-            settle: Period::zero(),
-            timeout: Period::seconds(30),
+            settle: DurationSetting::zero(),
+            timeout: DurationSetting::seconds(30),
             on_timeout: OnTimeout::Fail,
         }
     }
@@ -148,17 +148,17 @@ impl Default for Drain {
 
 impl Default for Sockets {
     fn default() -> Self {
-        Self { idle: Period::seconds(5) }
+        Self { idle: DurationSetting::seconds(5) }
     }
 }
 
 impl Health {
-    fn default_interval() -> Period {
-        Period::seconds(1)
+    fn default_interval() -> DurationSetting {
+        DurationSetting::seconds(1)
     }
 
-    fn default_timeout() -> Period {
-        Period::seconds(3)
+    fn default_timeout() -> DurationSetting {
+        DurationSetting::seconds(3)
     }
 
     fn default_rise() -> u32 {
@@ -170,11 +170,11 @@ impl Health {
     }
 
     /// Long enough to see a version end that ends soon after its start.
-    fn default_min_healthy_time() -> Period {
-        Period::seconds(10)
+    fn default_min_healthy_time() -> DurationSetting {
+        DurationSetting::seconds(10)
     }
 
-    fn default_deadline() -> Period {
-        Period::seconds(120)
+    fn default_deadline() -> DurationSetting {
+        DurationSetting::seconds(120)
     }
 }

@@ -5,20 +5,20 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::findings::{known, quoted};
-use super::shape::words;
-use super::{Amount, Period, Template};
+use super::schema::words;
+use super::{Amount, DurationSetting, Template};
 use crate::pattern::Pattern;
 
 /// Why a scalar is wrong.
 #[derive(Debug, Default)]
-pub(super) struct Wrong {
+pub(super) struct Issue {
     pub(super) message: String,
     pub(super) help: Vec<String>,
     /// Which part of the text; all of it by default.
     pub(super) at: Option<Range<usize>>,
 }
 
-impl Wrong {
+impl Issue {
     fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), ..Self::default() }
     }
@@ -30,7 +30,7 @@ impl Wrong {
 }
 
 /// Reads a scalar as one of the alternatives.
-pub(super) fn read(text: &str, plain: bool, choices: &[&Value]) -> Result<Value, Wrong> {
+pub(super) fn read(text: &str, plain: bool, choices: &[&Value]) -> Result<Value, Issue> {
     let of_type = |name: &str| choices.iter().copied().find(|choice| choice["type"] == name);
     let free = choices.iter().copied().find(|choice| {
         choice["type"] == "string" && choice.get("const").is_none() && choice.get("enum").is_none()
@@ -52,18 +52,18 @@ pub(super) fn read(text: &str, plain: bool, choices: &[&Value]) -> Result<Value,
     let mut names: Vec<&str> = words(choices).collect();
     let shown = quoted(text);
     if names.is_empty() {
-        return Err(Wrong::new(format!("expected {}, found `{shown}`", expected(choices))));
+        return Err(Issue::new(format!("expected {}, found `{shown}`", expected(choices))));
     }
     let maps = choices.iter().filter_map(|choice| choice["properties"].as_object());
     let keys: Vec<&str> = maps.flat_map(|map| map.keys().map(String::as_str)).collect();
     if keys.contains(&text) {
-        return Err(Wrong::new(format!("`{shown}` needs a value"))
+        return Err(Issue::new(format!("`{shown}` needs a value"))
             .help(format!("write `{shown}: …` with what belongs to it")));
     }
     names.extend(keys.iter().filter(|key| !words(choices).any(|word| word == **key)));
-    Err(Wrong {
+    Err(Issue {
         help: known(text, "it is one of", names),
-        ..Wrong::new(format!("unknown word `{shown}`"))
+        ..Issue::new(format!("unknown word `{shown}`"))
     })
 }
 
@@ -72,13 +72,13 @@ fn is_integer(text: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn read_integer(text: &str, plain: bool, schema: &Value) -> Result<Value, Wrong> {
+fn read_integer(text: &str, plain: bool, schema: &Value) -> Result<Value, Issue> {
     let shown = quoted(text);
     if !is_integer(text) {
-        return Err(Wrong::new(format!("expected a whole number, found `{shown}`")));
+        return Err(Issue::new(format!("expected a whole number, found `{shown}`")));
     }
     if !plain {
-        return Err(Wrong::new(format!("expected a whole number, found the text '{shown}'"))
+        return Err(Issue::new(format!("expected a whole number, found the text '{shown}'"))
             .help("remove the quotes"));
     }
     let most = match schema["format"].as_str() {
@@ -90,18 +90,18 @@ fn read_integer(text: &str, plain: bool, schema: &Value) -> Result<Value, Wrong>
     let least = schema["minimum"].as_u64().unwrap_or(0);
     match text.parse::<u64>() {
         Ok(number) if (least..=most).contains(&number) => Ok(Value::from(number)),
-        _ => Err(Wrong::new(format!("`{shown}` is out of range"))
+        _ => Err(Issue::new(format!("`{shown}` is out of range"))
             .help(format!("a whole number from {least} to {most}"))),
     }
 }
 
-fn read_boolean(text: &str, plain: bool) -> Result<Value, Wrong> {
+fn read_boolean(text: &str, plain: bool) -> Result<Value, Issue> {
     match text {
         "true" | "false" if plain => return Ok(Value::from(text == "true")),
         _ => {}
     }
     let shown = quoted(text);
-    let wrong = Wrong::new(format!("expected `true` or `false`, found `{shown}`"));
+    let wrong = Issue::new(format!("expected `true` or `false`, found `{shown}`"));
     Err(match text.to_ascii_lowercase().as_str() {
         "true" | "false" if !plain => wrong.help("remove the quotes"),
         "yes" | "on" | "y" | "true" => wrong.help("write `true`"),
@@ -110,30 +110,30 @@ fn read_boolean(text: &str, plain: bool) -> Result<Value, Wrong> {
     })
 }
 
-fn read_text(text: &str, schema: &Value) -> Result<Value, Wrong> {
+fn read_text(text: &str, schema: &Value) -> Result<Value, Issue> {
     let shown = quoted(text);
     if let Some(pattern) = schema["pattern"].as_str()
         && !Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(text))
     {
-        return Err(Wrong::new(format!("`{shown}` is not allowed here"))
+        return Err(Issue::new(format!("`{shown}` is not allowed here"))
             .help(format!("it must match `{pattern}`")));
     }
     match schema["format"].as_str() {
         Some("rollgate-duration") => {
-            Period::parse(text).map_err(|message| Wrong::new(quoted_message(&message)))?;
+            DurationSetting::parse(text).map_err(|message| Issue::new(quoted_message(&message)))?;
         }
         Some("rollgate-amount") => {
             Amount::parse(text)
-                .map_err(|message| Wrong::new(format!("`{shown}` is no amount")).help(message))?;
+                .map_err(|message| Issue::new(format!("`{shown}` is no amount")).help(message))?;
         }
         Some("rollgate-template") => read_template(text)?,
         Some("regex") => {
             Pattern::new(text).map_err(|error| {
-                Wrong::new(format!("`{shown}` is not a regular expression: {error}"))
+                Issue::new(format!("`{shown}` is not a regular expression: {error}"))
             })?;
         }
         Some("json-pointer") if !is_pointer(text) => {
-            return Err(Wrong::new(format!("`{shown}` is not a JSON pointer")).help(
+            return Err(Issue::new(format!("`{shown}` is not a JSON pointer")).help(
                 "write `/` before each name, as in `/peers/0/state`; `~0` is `~`, `~1` is `/`",
             ));
         }
@@ -142,12 +142,12 @@ fn read_text(text: &str, schema: &Value) -> Result<Value, Wrong> {
     Ok(Value::from(text))
 }
 
-fn read_template(text: &str) -> Result<(), Wrong> {
+fn read_template(text: &str) -> Result<(), Issue> {
     let template = Template::new(text);
     match template.names().1.first() {
         None => Ok(()),
         Some(error) => {
-            Err(Wrong { at: Some(error.at()), ..Wrong::new(quoted_message(&error.to_string())) })
+            Err(Issue { at: Some(error.at()), ..Issue::new(quoted_message(&error.to_string())) })
         }
     }
 }

@@ -12,11 +12,11 @@ use std::ops::Range;
 
 use serde_json::{Map, Value};
 
-use super::broken::Broken;
 use super::findings::{Findings, known, likely, quoted};
 use super::hidden::{Hidden, NOT_SHOWN};
+use super::invalid_paths::InvalidPaths;
 use super::scalar;
-use super::shape::{Shape, choices, properties, required, shape, smallest, words};
+use super::schema::{MapChoice, choices, map_choice, properties, required, smallest, words};
 use super::tree::{Key, Kind, MERGE_KEY, Tree, template_hint};
 use crate::diagnostic::Problem;
 
@@ -28,7 +28,7 @@ pub(super) struct Outcome {
     /// The file's content, which the schema takes.
     pub(super) value: Value,
     /// Where it is not what the file says.
-    pub(super) broken: Broken,
+    pub(super) invalid: InvalidPaths,
 }
 
 /// Checks the tree of a file against a schema without `null`.
@@ -39,10 +39,10 @@ pub(super) fn walk(
     hidden: &Hidden,
     findings: &mut Findings,
 ) -> Outcome {
-    let (path, broken) = (String::new(), Broken::default());
-    let mut walk = Walk { source, schema, hidden, path, broken, findings };
+    let (path, invalid) = (String::new(), InvalidPaths::default());
+    let mut walk = Walk { source, schema, hidden, path, invalid, findings };
     let value = walk.value(tree, schema, &(0..0));
-    Outcome { value, broken: walk.broken }
+    Outcome { value, invalid: walk.invalid }
 }
 
 struct Walk<'a> {
@@ -50,7 +50,7 @@ struct Walk<'a> {
     schema: &'a Value,
     hidden: &'a Hidden,
     path: String,
-    broken: Broken,
+    invalid: InvalidPaths,
     findings: &'a mut Findings,
 }
 
@@ -58,7 +58,7 @@ impl<'a> Walk<'a> {
     /// Returns the value, or the smallest one where it is wrong. `key` is where the value's name stands.
     fn value(&mut self, tree: &Tree, schema: &'a Value, key: &Range<usize>) -> Value {
         self.read(tree, schema, key).unwrap_or_else(|| {
-            self.broken.add(&self.path);
+            self.invalid.add(&self.path);
             smallest(self.schema, schema)
         })
     }
@@ -67,8 +67,8 @@ impl<'a> Walk<'a> {
     fn read(&mut self, tree: &Tree, schema: &'a Value, key: &Range<usize>) -> Option<Value> {
         let choices = choices(self.schema, schema);
         match &*tree.kind {
-            Kind::Map(entries) => match shape(&choices) {
-                Some(shape) => self.map(entries, &shape, &choices, key),
+            Kind::Map(entries) => match map_choice(&choices) {
+                Some(choice) => self.map(entries, &choice, &choices, key),
                 None => self.wrong_type(tree, &choices, key),
             },
             Kind::List(items) => match choices.iter().find(|choice| choice["type"] == "array") {
@@ -148,14 +148,14 @@ impl<'a> Walk<'a> {
     fn map(
         &mut self,
         entries: &[(Key, Tree)],
-        shape: &Shape<'a>,
+        choice: &MapChoice<'a>,
         choices: &[&'a Value],
         place: &Range<usize>,
     ) -> Option<Value> {
-        match shape {
-            Shape::Object(schema) => self.object(entries, schema, choices, place, None),
-            Shape::Tagged(tag, schemas) => self.tagged(entries, tag, schemas, choices, place),
-            Shape::OneKey(schemas) => {
+        match choice {
+            MapChoice::Object(schema) => self.object(entries, schema, choices, place, None),
+            MapChoice::Tagged(tag, schemas) => self.tagged(entries, tag, schemas, choices, place),
+            MapChoice::OneKey(schemas) => {
                 let chosen = entries.first().and_then(|(key, _)| {
                     schemas.iter().find(|schema| !schema["properties"][&key.name].is_null())
                 });
@@ -276,7 +276,7 @@ impl<'a> Walk<'a> {
                 let finish = |problem: Problem| problem.secret().help(NAMED);
                 let message = || format!("expected a key and its value, found {NOT_SHOWN}");
                 self.problem(key.span.clone(), finish, message);
-                self.broken.add(&self.path);
+                self.invalid.add(&self.path);
                 continue;
             }
             self.push(&key.name);
@@ -322,7 +322,7 @@ impl<'a> Walk<'a> {
         meant.retain(|name| most == u64::MAX && !map.contains_key(*name));
         for name in meant {
             self.push(name);
-            self.broken.add(&self.path);
+            self.invalid.add(&self.path);
             self.path.truncate(length);
             map.insert(name.to_owned(), smallest(self.schema, &schema["properties"][name]));
         }

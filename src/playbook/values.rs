@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::period::Period;
+use crate::period::DurationSetting;
 use crate::template::Template;
 
 /// A number of nodes: a count, or a percentage of all.
@@ -161,7 +161,7 @@ pub struct CommandSpec {
     pub run: Template,
     /// After this time it is ended, with all it started. Default: 60s.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<Period>,
+    pub timeout: Option<DurationSetting>,
     /// Run as root through `sudo -n`. Default: `ssh.sudo`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sudo: Option<bool>,
@@ -176,7 +176,7 @@ struct CommandFields {
     run: Template,
     /// After this time it is ended, with all it started. Default: 60s.
     #[serde(default)]
-    timeout: Option<Period>,
+    timeout: Option<DurationSetting>,
     /// Run as root through `sudo -n`. Default: `ssh.sudo`.
     #[serde(default)]
     sudo: Option<bool>,

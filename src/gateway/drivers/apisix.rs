@@ -23,7 +23,7 @@ use crate::gateway::settings::{
 };
 use crate::gateway::view::{Entries, Nodes, Peer, View};
 use crate::json;
-use crate::period::Period;
+use crate::period::DurationSetting;
 use crate::secret::Secret;
 use crate::template::Template;
 use crate::text::{line, quoted};
@@ -72,7 +72,7 @@ pub struct Apisix {
     pub worker_header: Option<String>,
     /// How long a worker may take to follow etcd. Default: 1s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sync_interval: Option<Period>,
+    pub sync_interval: Option<DurationSetting>,
 }
 
 impl Settings for Apisix {

@@ -15,7 +15,7 @@ use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, tem
 use crate::gateway::view::{Nodes, View};
 use crate::gateway::table::{Place, Table, reading_issues};
 use crate::node::Operation;
-use crate::period::Period;
+use crate::period::DurationSetting;
 use crate::shell;
 use crate::template::Template;
 use crate::world::{Command, Host, Reply};
@@ -65,10 +65,10 @@ pub struct CommandGateway {
     pub sudo: bool,
     /// After this time a command is ended, with all it started. Default: 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<Period>,
+    pub timeout: Option<DurationSetting>,
     /// How long the gateway may still do otherwise than `list` says. Default: 0s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sync_interval: Option<Period>,
+    pub sync_interval: Option<DurationSetting>,
 }
 
 impl Settings for CommandGateway {

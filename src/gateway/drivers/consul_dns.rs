@@ -21,7 +21,7 @@ use crate::gateway::driver::{Driver, Facts, Purpose};
 use crate::gateway::query::{Query, READ_TIMEOUT};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
 use crate::gateway::view::{Nodes, Peer, View};
-use crate::period::Period;
+use crate::period::DurationSetting;
 use crate::template::Template;
 use crate::text::{self, quoted};
 use crate::world::Reply;
@@ -44,10 +44,10 @@ pub struct ConsulDns {
     pub port: Option<u16>,
     /// How long records live, if they do: `dns_config.service_ttl` of Consul. Default: 0s, as in Consul.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<Period>,
+    pub ttl: Option<DurationSetting>,
     /// How long the gateway may take to ask again, beyond that. Default: 2s; nginx asks about once a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sync_interval: Option<Period>,
+    pub sync_interval: Option<DurationSetting>,
 }
 
 impl Settings for ConsulDns {

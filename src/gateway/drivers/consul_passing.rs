@@ -18,7 +18,7 @@ use crate::gateway::driver::{Driver, Facts, Purpose};
 use crate::gateway::query::{Query, ok};
 use crate::gateway::settings::{RegistryKind, Settings, SettingsFacts, follows_only, templates};
 use crate::gateway::view::{Nodes, Peer, View};
-use crate::period::Period;
+use crate::period::DurationSetting;
 use crate::template::Template;
 use crate::world::Reply;
 
@@ -33,7 +33,7 @@ pub struct ConsulPassing {
     pub service: Template,
     /// How long the gateway may take to follow the list: its polling interval. Default: 0s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sync_interval: Option<Period>,
+    pub sync_interval: Option<DurationSetting>,
 }
 
 impl Settings for ConsulPassing {

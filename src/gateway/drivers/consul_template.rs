@@ -20,7 +20,7 @@ use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, fol
 use crate::gateway::view::{Nodes, View};
 use crate::gateway::table::{Place, Table, pattern_issues};
 use crate::node::Operation;
-use crate::period::Period;
+use crate::period::DurationSetting;
 use crate::template::Template;
 use crate::text::count;
 use crate::world::{Command, Host, Reply};
@@ -45,7 +45,7 @@ pub struct ConsulTemplate {
     pub pattern: Option<String>,
     /// How long the reload may take after the file was rendered. Default: 2s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sync_interval: Option<Period>,
+    pub sync_interval: Option<DurationSetting>,
 }
 
 impl Settings for ConsulTemplate {

@@ -26,7 +26,7 @@ use crate::gateway::query::{Query, get, ok, post};
 use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
 use crate::gateway::view::{Nodes, Peer, View};
-use crate::period::Period;
+use crate::period::DurationSetting;
 use crate::template::Template;
 use crate::text::{self, quoted};
 use crate::url::part;
@@ -71,7 +71,7 @@ pub struct Dyups {
     pub worker_header: Option<String>,
     /// How long a worker may take to follow: `dyups_read_msg_timeout`. Default: 1s, as dyups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sync_interval: Option<Period>,
+    pub sync_interval: Option<DurationSetting>,
 }
 
 /// Which dyups it is.

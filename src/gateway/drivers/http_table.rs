@@ -13,7 +13,7 @@ use crate::gateway::query::{Query, get, ok};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, templates};
 use crate::gateway::view::{Nodes, View};
 use crate::gateway::table::{Place, Table, reading_issues};
-use crate::period::Period;
+use crate::period::DurationSetting;
 use crate::template::Template;
 use crate::world::Reply;
 
@@ -64,7 +64,7 @@ pub struct HttpTable {
     pub worker_header: Option<String>,
     /// How long it may take to follow a write: its polling interval. Default: 1s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sync_interval: Option<Period>,
+    pub sync_interval: Option<DurationSetting>,
 }
 
 impl Settings for HttpTable {

@@ -17,7 +17,7 @@ use crate::gateway::driver::{Driver, Facts, Purpose};
 use crate::gateway::query::{Query, get, ok};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
 use crate::gateway::view::{Nodes, Peer, View};
-use crate::period::Period;
+use crate::period::DurationSetting;
 use crate::template::Template;
 use crate::text::quoted;
 use crate::world::Reply;
@@ -50,7 +50,7 @@ pub struct NginxUpsync {
     pub worker_header: Option<String>,
     /// How long it may take to follow a write: its `upsync_interval`. Default: 5s, as nginx-upsync.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sync_interval: Option<Period>,
+    pub sync_interval: Option<DurationSetting>,
 }
 
 /// What nginx-upsync follows in Consul.

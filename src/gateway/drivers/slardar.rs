@@ -24,7 +24,7 @@ use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
 use crate::gateway::view::{Entries, Nodes, Peer, View};
 use crate::json;
-use crate::period::Period;
+use crate::period::DurationSetting;
 use crate::template::Template;
 use crate::text::{self, quoted};
 use crate::url::part;
@@ -64,7 +64,7 @@ pub struct Slardar {
     pub worker_header: Option<String>,
     /// How long a worker may take to follow: `shd_config_timer_interval`. Default: 1s, as Slardar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sync_interval: Option<Period>,
+    pub sync_interval: Option<DurationSetting>,
 }
 
 impl Settings for Slardar {

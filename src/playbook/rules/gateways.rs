@@ -141,7 +141,7 @@ impl Check<'_> {
                     .secret()
                     .help("it may be a part of a password, and is not shown: remove the password")
             });
-            self.broken.add(path);
+            self.invalid.add(path);
             return;
         }
         let shown = quoted(text);
@@ -170,7 +170,7 @@ impl Check<'_> {
                     .help("URLs are printed and journalled: remove what stands before the `@`")
             });
         }
-        self.broken.add(path);
+        self.invalid.add(path);
     }
 }
 

@@ -14,9 +14,9 @@ mod templates;
 pub use artifact::{Misplaced, misplaced};
 
 use super::Playbook;
-use super::broken::Broken;
 use super::findings::Findings;
 use super::hidden::Hidden;
+use super::invalid_paths::InvalidPaths;
 use super::tree::Tree;
 use crate::diagnostic::Problem;
 
@@ -25,11 +25,11 @@ pub(super) fn check(
     playbook: &Playbook,
     tree: &Tree,
     source: &str,
-    (broken, hidden): (&Broken, &Hidden),
+    (invalid, hidden): (&InvalidPaths, &Hidden),
     findings: &mut Findings,
 ) {
-    let broken = broken.clone();
-    let mut check = Check { playbook, tree, source, broken, hidden, findings };
+    let invalid = invalid.clone();
+    let mut check = Check { playbook, tree, source, invalid, hidden, findings };
     if !check.known("") {
         return;
     }
@@ -46,7 +46,7 @@ struct Check<'a> {
     playbook: &'a Playbook,
     tree: &'a Tree,
     source: &'a str,
-    broken: Broken,
+    invalid: InvalidPaths,
     hidden: &'a Hidden,
     findings: &'a mut Findings,
 }
@@ -54,12 +54,12 @@ struct Check<'a> {
 impl Check<'_> {
     /// Returns whether everything at these paths, and in what is there, is as the file says.
     fn sound(&self, paths: &[&str]) -> bool {
-        !paths.iter().any(|path| self.broken.touches(path))
+        !paths.iter().any(|path| self.invalid.touches(path))
     }
 
     /// Returns whether the value of a path is the file's, whatever may be wrong with what lies in it.
     fn known(&self, path: &str) -> bool {
-        !self.broken.holds(path)
+        !self.invalid.holds(path)
     }
 
     /// Returns whether the file has this key, under its right name.

@@ -46,7 +46,7 @@ impl Check<'_> {
                      variable of the node's own environment hold it",
                 )
             });
-            self.broken.add(&path);
+            self.invalid.add(&path);
         }
     }
 

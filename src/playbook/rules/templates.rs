@@ -100,7 +100,7 @@ fn all<'a>(
 }
 
 /// Why a name is wrong in its place, as the advice needs it.
-enum Wrong {
+enum Issue {
     /// Secrets may not stand here.
     Secret,
     /// It is known for each node, but this is not filled in for each node.
@@ -161,7 +161,7 @@ impl Check<'_> {
     }
 }
 
-impl Wrong {
+impl Issue {
     fn message(&self, name: &str) -> String {
         let name = quoted(name);
         match self {
@@ -182,7 +182,7 @@ impl<'a> Names<'a> {
         Self { playbook, nodes, vars }
     }
 
-    fn judge(&self, name: &str, scope: Scope) -> Result<(), Wrong> {
+    fn judge(&self, name: &str, scope: Scope) -> Result<(), Issue> {
         if RELEASE.contains(&name) {
             return Ok(());
         }
@@ -191,7 +191,7 @@ impl<'a> Names<'a> {
             let open = !variable.required && variable.default.is_none();
             return match scope {
                 Scope::Release | Scope::Secret if open && self.vars.contains_key(name) => {
-                    Err(Wrong::PerNode)
+                    Err(Issue::PerNode)
                 }
                 Scope::Release | Scope::Secret | Scope::Node => Ok(()),
             };
@@ -199,34 +199,34 @@ impl<'a> Names<'a> {
         if let Some(secret) = name.strip_prefix("secrets.") {
             return match scope {
                 Scope::Secret if self.playbook.secrets.contains_key(secret) => Ok(()),
-                Scope::Secret => Err(Wrong::Unknown),
-                Scope::Release | Scope::Node => Err(Wrong::Secret),
+                Scope::Secret => Err(Issue::Unknown),
+                Scope::Release | Scope::Node => Err(Issue::Secret),
             };
         }
         let count = self.vars.get(var(name)).copied();
         let builtin = NODE.contains(&name);
         if scope != Scope::Node && (builtin || count.is_some()) {
-            return Err(Wrong::PerNode);
+            return Err(Issue::PerNode);
         }
         match count {
             _ if builtin => Ok(()),
             Some(count) if count == self.nodes.len() => Ok(()),
-            Some(_) => Err(Wrong::Lacking),
-            None => Err(Wrong::Unknown),
+            Some(_) => Err(Issue::Lacking),
+            None => Err(Issue::Unknown),
         }
     }
 
-    fn advice(&self, name: &str, scope: Scope, wrong: &Wrong) -> Vec<String> {
+    fn advice(&self, name: &str, scope: Scope, wrong: &Issue) -> Vec<String> {
         match wrong {
-            Wrong::Secret => {
+            Issue::Secret => {
                 vec!["secrets may be used in `consul.token` and a gateway's `admin_key` only: elsewhere they would be shown".into()]
             }
-            Wrong::PerNode => vec![
+            Issue::PerNode => vec![
                 "this is filled in once for the release; what differs may be used in commands, `health`, \
                  `drain`, `hooks`, `artifact.releases` and `artifact.current`"
                     .into(),
             ],
-            Wrong::Lacking => {
+            Issue::Lacking => {
                 let nodes = self.nodes.iter();
                 let lacking = nodes.filter(|node| !node.vars.contains_key(var(name)));
                 let names = lacking.map(|node| format!("`{}`", quoted(node.display_name())));
@@ -236,7 +236,7 @@ impl<'a> Names<'a> {
                     format!("`variables` can give `{}` a default for all", quoted(var(name))),
                 ]
             }
-            Wrong::Unknown => {
+            Issue::Unknown => {
                 let listed = self.listed(scope);
                 known(name, "known here", listed.iter().map(String::as_str))
             }

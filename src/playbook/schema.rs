@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-/// The objects among which a map chooses.
-pub(super) enum Shape<'a> {
+/// The objects among which a map chooses, and how.
+pub(super) enum MapChoice<'a> {
     Object(&'a Value),
     /// One of the schemas, by the value of a key.
     Tagged(&'a str, Vec<&'a Value>),
@@ -45,15 +45,15 @@ pub(super) fn smallest(root: &Value, schema: &Value) -> Value {
 }
 
 /// Returns how a map chooses among the alternatives, if any is one.
-pub(super) fn shape<'a>(choices: &[&'a Value]) -> Option<Shape<'a>> {
+pub(super) fn map_choice<'a>(choices: &[&'a Value]) -> Option<MapChoice<'a>> {
     let objects: Vec<&Value> =
         choices.iter().copied().filter(|choice| choice["type"] == "object").collect();
     let first = objects.first()?;
     let mut properties = first["properties"].as_object().into_iter().flatten();
     match properties.find(|(_, schema)| schema.get("const").is_some()) {
-        Some((tag, _)) => Some(Shape::Tagged(tag, objects)),
-        None if objects.len() == 1 => Some(Shape::Object(first)),
-        None => Some(Shape::OneKey(objects)),
+        Some((tag, _)) => Some(MapChoice::Tagged(tag, objects)),
+        None if objects.len() == 1 => Some(MapChoice::Object(first)),
+        None => Some(MapChoice::OneKey(objects)),
     }
 }
 

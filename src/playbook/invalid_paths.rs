@@ -1,12 +1,12 @@
-//! Where a file's structure is wrong, so that nobody judges what is not there.
+//! Where a file's structure is wrong, so that no rule judges what is not there.
 
 use std::collections::BTreeSet;
 
 /// The key paths whose values are not what the file means: wrong, missing, or under a misspelt name.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Broken(BTreeSet<String>);
+pub(super) struct InvalidPaths(BTreeSet<String>);
 
-impl Broken {
+impl InvalidPaths {
     pub(super) fn add(&mut self, path: &str) {
         self.0.insert(path.to_owned());
     }
@@ -29,28 +29,28 @@ impl Broken {
 
 #[cfg(test)]
 mod tests {
-    use super::Broken;
+    use super::InvalidPaths;
 
     #[test]
     fn a_wrong_value_taints_what_is_above_it_and_what_is_in_it_and_nothing_beside_it() {
-        let mut broken = Broken::default();
-        assert!(!broken.touches(""));
-        broken.add("nodes[1].ssh");
-        broken.add("drain");
+        let mut invalid = InvalidPaths::default();
+        assert!(!invalid.touches(""));
+        invalid.add("nodes[1].ssh");
+        invalid.add("drain");
         let holds = ["nodes[1].ssh", "nodes[1].ssh.user", "drain.in_flight.http.url", "drain"];
         let above = ["", "nodes", "nodes[1]"];
         let beside = ["nodes[0]", "nodes[1].address", "nodes[11].ssh", "nodes[1].ss", "drains"];
         for path in holds {
-            assert!(broken.holds(path) && broken.touches(path), "{path}");
+            assert!(invalid.holds(path) && invalid.touches(path), "{path}");
         }
         for path in above {
-            assert!(!broken.holds(path), "{path}");
-            assert_eq!(broken.touches(path), !path.is_empty(), "{path}");
+            assert!(!invalid.holds(path), "{path}");
+            assert_eq!(invalid.touches(path), !path.is_empty(), "{path}");
         }
         for path in beside {
-            assert!(!broken.touches(path), "{path}");
+            assert!(!invalid.touches(path), "{path}");
         }
-        broken.add("");
-        assert!(broken.holds("service") && broken.holds(""));
+        invalid.add("");
+        assert!(invalid.holds("service") && invalid.holds(""));
     }
 }
