@@ -191,7 +191,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(value in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn no_bytes_make_the_reader_panic(value in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = is_down(&value);
             let _ = with_down(&value, true);
         }

@@ -36,7 +36,7 @@ fn serve(
 }
 
 #[test]
-fn a_token_goes_to_no_agent_that_only_the_catalog_names() {
+fn token_is_not_sent_to_agents_known_only_from_the_catalog() {
     let consul = TcpListener::bind("127.0.0.1:0").expect("bind");
     let port = consul.local_addr().expect("an address").port();
     let agent = TcpListener::bind(("127.0.0.9", port)).expect("bind");

@@ -69,7 +69,7 @@ fn held_up(case: &Case) -> Child {
 }
 
 #[test]
-fn state_is_for_its_user_alone() {
+fn state_folder_is_accessible_to_its_owner_only() {
     let case = case();
     case.exits(0, &["node", "out", "app.yaml", "app-1"]);
     let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
@@ -80,7 +80,7 @@ fn state_is_for_its_user_alone() {
 
 /// A load balancer's own interface may be away for seconds.
 #[test]
-fn command_that_fails_for_a_while_is_repeated_until_the_deadline_of_its_step() {
+fn failing_command_is_retried_until_its_step_deadline() {
     let fails = r#"printf x >>tries; [ "$(wc -c <tries)" -gt 6 ] || { echo refused >&2; exit 1; }"#;
     let out = r#"rm -f gw/"$1""#;
     let playbook = PLAYBOOK.replace(out, &format!("'{fails}; {out}'"));
@@ -92,7 +92,7 @@ fn command_that_fails_for_a_while_is_repeated_until_the_deadline_of_its_step() {
 }
 
 #[test]
-fn a_command_that_looks_at_the_lock_keeps_no_release_away() {
+fn reading_the_lock_does_not_block_a_release() {
     let case = case();
     case.exits(0, &["node", "out", "app.yaml", "app-1"]);
     let lock = File::open(state(&case).join("lock")).expect("a lock file");
@@ -107,7 +107,7 @@ fn a_command_that_looks_at_the_lock_keeps_no_release_away() {
 }
 
 #[test]
-fn a_removed_state_folder_lets_no_second_release_in() {
+fn removed_state_folder_does_not_admit_a_second_release() {
     let case = case();
     let mut first = held_up(&case);
     fs::remove_dir_all(state(&case)).expect("removed");
@@ -125,7 +125,7 @@ fn a_removed_state_folder_lets_no_second_release_in() {
 }
 
 #[test]
-fn a_journal_that_may_not_grow_stops_a_release_and_does_not_kill_it() {
+fn file_size_limit_stops_a_release_without_killing_it() {
     let undisturbed = case();
     undisturbed.exits(0, &["node", "out", "app.yaml", "app-1"]);
     let journal = fs::read(&journals(&undisturbed)[0]).expect("a journal");
@@ -155,7 +155,7 @@ fn a_journal_that_may_not_grow_stops_a_release_and_does_not_kill_it() {
 }
 
 #[test]
-fn a_wait_for_the_lock_that_no_clock_can_hold_is_a_usage_error() {
+fn overlong_lock_wait_is_a_usage_error() {
     let case = case();
     for wait in ["18446744073709551615s", "31d", "-1s", "600"] {
         let wait = format!("--lock-wait={wait}");

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::support::{Case, SMALL};
 
 #[test]
-fn an_archive_that_would_be_unpacked_outside_its_folder_is_refused_with_exit_3() {
+fn archive_with_paths_outside_its_folder_is_refused_with_exit_3() {
     let artifact = "artifact: { source: app.tar.gz, releases: /srv/app/releases, current: /srv/app/current }\n";
     let playbook = format!("{SMALL}{artifact}");
     for (pack, why, mend) in [

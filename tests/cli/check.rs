@@ -3,7 +3,7 @@
 use crate::support::{Case, SMALL};
 
 #[test]
-fn a_good_file_is_ok_and_a_bad_one_shows_every_problem_with_its_place() {
+fn check_accepts_a_valid_file_and_locates_every_problem_of_an_invalid_one() {
     let case = Case::new(&[("app.yaml", SMALL.as_bytes())]);
     let (stdout, stderr) = case.exits(0, &["check", "app.yaml"]);
     assert_eq!(

@@ -20,7 +20,7 @@ pub(crate) fn is_true(path: &Path, made: &str) {
 }
 
 #[test]
-fn completions_are_as_the_command_line_makes_them() {
+fn completions_match_the_command_line() {
     for (shell, file) in
         [(Shell::Bash, "rollgate.bash"), (Shell::Zsh, "_rollgate"), (Shell::Fish, "rollgate.fish")]
     {
@@ -32,7 +32,7 @@ fn completions_are_as_the_command_line_makes_them() {
 }
 
 #[test]
-fn the_schema_is_as_the_types_make_it() {
+fn schema_matches_the_types() {
     let (stdout, _) = Case::new(&[]).exits(0, &["schema"]);
     is_true(&root().join("docs/playbook.schema.json"), &stdout);
     let schema: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
@@ -52,7 +52,7 @@ fn every_playbook_of_the_repository_is_valid() {
 }
 
 #[test]
-fn the_readme_tells_every_command_and_every_exit_code() {
+fn readme_documents_every_command_and_exit_code() {
     let readme = std::fs::read_to_string(root().join("README.md")).expect("a README");
     let (help, _) = Case::new(&[]).exits(0, &["--help"]);
     let commands = help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);

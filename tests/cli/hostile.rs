@@ -101,7 +101,7 @@ fn playbook(own: &str) -> String {
 }
 
 #[test]
-fn nothing_that_others_say_gets_beyond_its_line_or_at_the_terminal() {
+fn foreign_text_cannot_leave_its_line_or_control_the_terminal() {
     let address = start();
     let playbook = playbook(&address);
     for (command, code, says) in [

@@ -20,7 +20,7 @@ fn only_in(word: &str, places: &[&str]) {
 }
 
 #[test]
-fn the_outside_is_reached_through_the_world_alone() {
+fn only_the_world_module_reaches_the_outside() {
     only_in("reqwest", &["world/"]);
     only_in("openssh", &["world/"]);
     only_in("TcpStream", &["world/", "node/sockets.rs"]);
@@ -42,13 +42,13 @@ fn child_processes_are_started_in_one_place() {
 }
 
 #[test]
-fn json_of_others_is_read_in_one_place_that_bounds_its_memory() {
+fn foreign_json_is_parsed_in_one_place_with_bounded_memory() {
     only_in("json::from_slice(", &["json.rs"]);
     only_in("json::from_reader(", &[]);
 }
 
 #[test]
-fn the_command_line_and_the_terminal_stay_at_the_edge() {
+fn command_line_and_terminal_are_used_only_at_the_edge() {
     only_in("clap", &["cli/", "main.rs"]);
     only_in("dialoguer", &["cli/"]);
     only_in("indicatif", &["report/live", "cli/output.rs"]);
@@ -58,7 +58,7 @@ fn the_command_line_and_the_terminal_stay_at_the_edge() {
 }
 
 #[test]
-fn what_decides_knows_no_clock_and_no_runtime() {
+fn pure_modules_use_no_clock_and_no_runtime() {
     for pure in [
         "playbook",
         "plan.rs",
@@ -94,7 +94,7 @@ fn what_decides_knows_no_clock_and_no_runtime() {
 }
 
 #[test]
-fn what_a_journal_says_is_used_only_where_it_is_checked() {
+fn journal_values_are_used_only_where_they_are_checked() {
     only_in(
         ".unchecked()",
         &[
@@ -108,7 +108,7 @@ fn what_a_journal_says_is_used_only_where_it_is_checked() {
 }
 
 #[test]
-fn one_place_quotes_for_the_shell() {
+fn shell_quoting_happens_in_one_place() {
     for escape in [r#"r"'\''""#, r"'\\''"] {
         only_in(escape, &["shell.rs"]);
     }

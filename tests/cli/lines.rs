@@ -37,7 +37,7 @@ fn case() -> Case {
 }
 
 #[test]
-fn every_problem_of_a_file_is_a_line_with_its_place() {
+fn every_problem_of_a_file_is_one_line_with_its_position() {
     let case = case();
     assert_eq!(end(&lines(&case, 0, &["check", "app.yaml"])), ("done", ""));
     let problems = lines(&case, 2, &["check", "bad.yaml"]);
@@ -56,7 +56,7 @@ fn every_problem_of_a_file_is_a_line_with_its_place() {
 }
 
 #[test]
-fn a_refusal_is_told_with_its_reason() {
+fn refusal_states_its_reason() {
     let case = case();
     let reason = |arguments: &[&str]| end(&lines(&case, 2, arguments)).1.to_owned();
     let unset = "app.yaml: variable `version` is required and has no value";
@@ -67,7 +67,7 @@ fn a_refusal_is_told_with_its_reason() {
 }
 
 #[test]
-fn a_plan_that_is_refused_says_why_line_by_line() {
+fn refused_plan_states_each_reason_on_its_own_line() {
     let plan = lines(&case(), 3, &["plan", "app.yaml", "--var", "version=2"]);
     let refusals: Vec<_> = plan.iter().filter(|line| line["type"] == "plan.refused").collect();
     let told = |line: &Value| line["data"]["reason"].as_str().unwrap_or("").to_owned();
@@ -83,7 +83,7 @@ fn a_plan_that_is_refused_says_why_line_by_line() {
 }
 
 #[test]
-fn status_tells_what_it_cannot_see_too() {
+fn status_reports_what_it_cannot_read() {
     let status = lines(&case(), 0, &["status", "app.yaml"]);
     assert_eq!(
         types(&status),
@@ -106,7 +106,7 @@ fn status_tells_what_it_cannot_see_too() {
 }
 
 #[test]
-fn the_documentation_tells_of_every_type_of_line() {
+fn documentation_covers_every_event_type() {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).expect(path);
     let page = read("docs/jsonl.md");
     let mut known = 0;

@@ -151,7 +151,7 @@ fn lists() -> Vec<(&'static str, &'static str, String, &'static str)> {
 }
 
 #[test]
-fn list_of_a_gateway_takes_bounded_memory_whatever_is_in_it() {
+fn gateway_list_takes_bounded_memory() {
     let consul = serve(|_, _| None);
     for (name, gateway, body, says) in lists() {
         let body = Arc::new(body.into_bytes());
@@ -184,7 +184,7 @@ fn lists_of_many_gateways_together_take_bounded_memory() {
 }
 
 #[test]
-fn catalog_of_consul_takes_bounded_memory_whatever_is_in_it() {
+fn consul_catalog_takes_bounded_memory() {
     for (name, entry, says) in [
         ("instances", r#"{"ServicePort":1,"Address":"a"},"#, "it lists more than 50000 instances"),
         ("members", r#"{"":0},"#, "it lists more than 50000 instances"),
@@ -201,7 +201,7 @@ fn catalog_of_consul_takes_bounded_memory_whatever_is_in_it() {
 }
 
 #[test]
-fn agents_that_own_very_many_services_take_bounded_memory() {
+fn agents_with_many_services_take_bounded_memory() {
     let nodes = 40;
     let instances: Vec<_> = (1..=nodes)
         .map(|node| json!({ "ServiceID": format!("n{node}"), "Node": "a", "Address": "127.0.0.1", "ServiceAddress": "127.0.0.1", "ServicePort": node }))
@@ -268,7 +268,7 @@ fn consul_with(journals: Vec<(String, String)>) -> String {
 
 /// Going on with a release needs its whole journal, but no more than the first lines of why each node failed.
 #[test]
-fn release_is_taken_up_in_bounded_memory_however_long_its_failures_are() {
+fn resume_takes_bounded_memory_with_long_failure_texts() {
     const NODES: usize = 6_500;
     let line = |seq: usize, kind: &str, node: &str, data: &str| {
         format!(
@@ -296,7 +296,7 @@ fn release_is_taken_up_in_bounded_memory_however_long_its_failures_are() {
 }
 
 #[test]
-fn past_releases_take_bounded_memory_whatever_their_journals_tell() {
+fn past_journals_take_bounded_memory() {
     let node = |number: usize| format!(r#"{{"node":"{number}","will":"skip"}}"#);
     let nodes = |count: usize| (0..count).map(node).collect::<Vec<_>>().join(",");
     let own = r#"{"node":"n1","will":"skip"}"#;

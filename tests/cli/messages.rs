@@ -125,7 +125,7 @@ fn is_sentence(text: &str) -> bool {
 }
 
 #[test]
-fn every_text_is_on_one_page() {
+fn messages_page_lists_every_text() {
     let mut page =
         String::from("Every text that rollgate can show. Written by tests/cli/messages.rs.\n");
     for command in COMMANDS {
@@ -152,7 +152,7 @@ fn every_text_is_on_one_page() {
 }
 
 #[test]
-fn texts_of_every_form_are_found_and_those_of_defects_are_not() {
+fn scanner_finds_texts_of_every_form_but_not_those_of_defects() {
     let code = r#"
         /// Not this one.
         #[error("the first {0} text")]

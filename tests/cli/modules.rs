@@ -208,7 +208,7 @@ fn told(modules: &[Module]) -> String {
 }
 
 #[test]
-fn modules_use_only_what_is_below_them() {
+fn modules_use_only_lower_layers() {
     let edges = Modules::of(&root().join("src")).edges();
     let layer = |module: &Module| {
         let name = module.first().expect("not the crate itself");
@@ -223,7 +223,7 @@ fn modules_use_only_what_is_below_them() {
 }
 
 #[test]
-fn paths_are_followed_to_where_a_thing_is_defined() {
+fn reexported_paths_resolve_to_their_definition() {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |file: &str, text: &str| {
         let path = folder.path().join(file);

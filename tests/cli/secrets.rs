@@ -24,7 +24,7 @@ fn refused(case: &Case, arguments: &[&str], says: &str) {
 }
 
 #[test]
-fn a_literal_secret_is_refused_with_its_place_and_not_shown() {
+fn literal_secret_is_refused_with_its_position_and_not_shown() {
     let token = format!("consul: {{ token: {TOKEN}, ");
     let quoted = format!("consul: {{ token: '{TOKEN}', ");
     let variable = "consul: { token: '${{ version }}', ";
@@ -60,7 +60,7 @@ fn a_literal_secret_is_refused_with_its_place_and_not_shown() {
 }
 
 #[test]
-fn url_with_a_port_that_is_no_number_is_refused_and_not_shown() {
+fn url_with_non_numeric_port_is_refused_and_not_shown() {
     for (part, other) in [
         ("http://127.0.0.1:1'", format!("http://me:{TOKEN}'")),
         ("http://127.0.0.1:1/up", format!("http://me:{TOKEN}/up")),
@@ -87,7 +87,7 @@ fn login_in_consul_http_addr_is_refused_and_not_shown() {
 }
 
 #[test]
-fn another_mistake_in_the_line_of_a_secret_does_not_show_it() {
+fn other_errors_on_a_secret_line_do_not_show_the_secret() {
     for line in [
         format!("consul: {{ tokn: {TOKEN}, "),
         format!("consul: {{ token: {TOKEN}, nonsense: 1, "),
@@ -103,7 +103,7 @@ fn another_mistake_in_the_line_of_a_secret_does_not_show_it() {
 
 /// The process knows no secret: only its place tells that the text is one.
 #[test]
-fn check_quotes_no_value_from_a_place_of_secrets() {
+fn check_quotes_no_value_of_a_secret_key() {
     let consul = |other: &str| SMALL.replacen("consul: { ", other, 1);
     let besides = |other: &str| format!("{SMALL}{other}\n");
     for playbook in [
@@ -146,7 +146,7 @@ fn check_quotes_no_value_from_a_place_of_secrets() {
 }
 
 #[test]
-fn check_shows_what_is_no_secret_beside_a_secret() {
+fn check_shows_harmless_values_beside_a_secret() {
     let misspelt = format!("{SMALL}secrets: {{ db: {{ evn: DB_PASSWORD }} }}\n");
     let case = Case::new(&[("app.yaml", misspelt.as_bytes())]);
     let (_, stderr) = case.exits(2, &["check", "app.yaml"]);
@@ -154,7 +154,7 @@ fn check_shows_what_is_no_secret_beside_a_secret() {
 }
 
 #[test]
-fn a_secret_that_would_be_journalled_is_refused_before_anything_is_asked() {
+fn secret_in_a_journalled_value_is_refused_before_any_request() {
     let command = format!("stop: 'call --header X-Token={TOKEN}'");
     let says = "the value of the secret `t` stands in the playbook";
     refused(
@@ -173,7 +173,7 @@ fn a_secret_that_would_be_journalled_is_refused_before_anything_is_asked() {
 }
 
 #[test]
-fn no_command_gets_a_secret_by_its_environment() {
+fn commands_get_no_secret_in_their_environment() {
     let health = "health:\n  run: 'env >>seen; exit 1'";
     let part = "health:\n  http: 'http://${{ node.address }}/ping'\n  identity: { header: x-version, equals: '${{ version }}' }";
     let case = case(part, health);

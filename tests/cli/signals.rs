@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::support::{Case, SMALL};
 
 #[test]
-fn a_silent_consul_swallows_no_signal_of_any_command() {
+fn signal_ends_every_command_that_waits_for_a_silent_consul() {
     let consul = TcpListener::bind("127.0.0.1:0").expect("bind");
     let address = format!("http://{}", consul.local_addr().expect("an address"));
     let playbook = SMALL
@@ -70,7 +70,7 @@ fn answer(mut stream: TcpStream, told: &mpsc::Sender<String>) {
 
 /// Consul may have done what it has not answered: the lock would stay closed until the session's time is over.
 #[test]
-fn signal_while_the_lock_is_taken_ends_its_session() {
+fn signal_during_lock_acquisition_ends_the_session() {
     let consul = TcpListener::bind("127.0.0.1:0").expect("bind");
     let address = format!("http://{}'", consul.local_addr().expect("an address"));
     let (told, heard) = mpsc::channel();

@@ -10,7 +10,7 @@ fn case() -> Case {
 }
 
 #[test]
-fn mistakes_in_variables_are_told_all_at_once_with_exit_2() {
+fn all_variable_errors_are_reported_together_with_exit_2() {
     let (_, stderr) = case().exits(2, &["plan", "app.yaml", "--var", "verison=2"]);
     assert!(stderr.contains("no variable `verison`, did you mean `version`?"), "{stderr}");
     assert!(stderr.contains("variable `version` is required and has no value"), "{stderr}");
@@ -24,7 +24,7 @@ fn mistakes_in_variables_are_told_all_at_once_with_exit_2() {
 }
 
 #[test]
-fn the_command_line_goes_before_files_and_those_before_the_environment() {
+fn command_line_variables_override_files_and_files_override_environment() {
     // `x` would not match the pattern, so who wins is seen by who is complained of.
     let plan = |case: &Case, arguments: &[&str]| {
         let arguments: Vec<_> = ["plan", "app.yaml"].iter().chain(arguments).copied().collect();
@@ -39,14 +39,14 @@ fn the_command_line_goes_before_files_and_those_before_the_environment() {
 }
 
 #[test]
-fn what_cannot_be_reached_is_named_and_nothing_is_written() {
+fn unreachable_part_is_named_and_nothing_is_written() {
     let (stdout, _) = case().exits(3, &["plan", "app.yaml", "--var", "version=2"]);
     assert!(stdout.contains("Refused: Consul cannot be reached: http://127.0.0.1:1: "), "{stdout}");
     assert!(stdout.contains("Refused: gateway 127.0.0.1:1 cannot be read"), "{stdout}");
 }
 
 #[test]
-fn a_login_in_consuls_address_is_refused_and_not_told() {
+fn login_in_consul_address_is_refused_and_not_shown() {
     let playbook = SMALL.replace("consul: { addresses: ['http://127.0.0.1:1'] }\n", "");
     for address in ["http://me:hunter22@127.0.0.1:1", "me:hunter22@127.0.0.1:1"] {
         for command in ["plan", "deploy", "status"] {
@@ -82,7 +82,7 @@ fn usage_errors_exit_with_2_and_help_with_0() {
 }
 
 #[test]
-fn a_selection_of_no_node_is_a_usage_error() {
+fn empty_node_selection_is_a_usage_error() {
     let cases: [(&[&str], &str); 4] = [
         (&["--limit", "0"], "`--limit 0` selects no node"),
         (&["--only", "app-1", "--skip", "app-1"], "`--only app-1 --skip app-1` selects no node"),
@@ -103,7 +103,7 @@ fn a_selection_of_no_node_is_a_usage_error() {
 }
 
 #[test]
-fn an_empty_value_is_as_good_as_none_unless_the_pattern_takes_it() {
+fn empty_variable_counts_as_missing_unless_its_pattern_accepts_it() {
     let empty = ["plan", "app.yaml", "--var", "version="];
     for settings in ["required: true", r"required: true, pattern: '^\d+$'"] {
         let playbook = SMALL.replace(r"required: true, pattern: '^\d+$'", settings);
@@ -121,7 +121,7 @@ fn an_empty_value_is_as_good_as_none_unless_the_pattern_takes_it() {
 }
 
 #[test]
-fn places_on_a_node_are_checked_again_when_they_are_filled_in() {
+fn node_paths_are_checked_again_after_variables_are_filled_in() {
     let artifact = "artifact: { source: none, releases: '${{ root }}/r', current: '${{ link }}' }";
     let playbook = SMALL.replace(
         "variables:\n",
@@ -144,7 +144,7 @@ fn places_on_a_node_are_checked_again_when_they_are_filled_in() {
 }
 
 #[test]
-fn a_secret_that_cannot_be_read_is_named_without_its_value() {
+fn unreadable_secret_is_named_without_its_value() {
     let playbook = SMALL.replace(
         "consul: { addresses: ['http://127.0.0.1:1'] }",
         "secrets: { token: { env: MY_TOKEN } }\n\
@@ -163,7 +163,7 @@ fn a_secret_that_cannot_be_read_is_named_without_its_value() {
 }
 
 #[test]
-fn output_that_cannot_be_written_is_an_error() {
+fn unwritable_output_is_an_error() {
     let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
     let case = case();
     for arguments in [
@@ -182,7 +182,7 @@ fn output_that_cannot_be_written_is_an_error() {
 }
 
 #[test]
-fn a_closed_pipe_is_no_error() {
+fn closed_pipe_is_not_an_error() {
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_rollgate"))
         .arg("schema")
         .stdout(std::process::Stdio::piped())
@@ -196,7 +196,7 @@ fn a_closed_pipe_is_no_error() {
 }
 
 #[test]
-fn what_is_not_utf_8_is_a_usage_error_that_names_it() {
+fn non_utf_8_argument_is_a_usage_error_that_names_it() {
     let latin = OsStr::from_bytes(b"version=\xe4");
     let argument = |arguments: &[&OsStr]| {
         let case = case();

@@ -10,19 +10,19 @@ use super::stage::{Ailment, Stage};
 macro_rules! for_each_scenario {
     ($play:ident) => {
         $play! {
-            a_node_that_is_told_to_leave_is_proven_out_and_the_others_stay,
-            a_node_that_is_told_to_come_back_is_proven_in,
+            node_marked_down_is_confirmed_out_and_others_stay,
+            node_marked_up_is_confirmed_in,
             requests_in_flight_are_counted_until_the_last,
-            a_worker_that_does_not_follow_forbids_the_proof,
-            nothing_is_proven_before_the_last_worker_has_followed,
-            a_restart_in_mid_drain_is_seen_and_set_right,
-            a_node_that_is_listed_at_another_address_is_not_out,
-            the_last_node_is_told_from_one_of_many,
-            an_upstream_that_the_gateway_does_not_know_is_an_error_and_nothing_is_written,
-            a_gateway_that_cannot_be_reached_proves_nothing,
-            garbage_proves_nothing,
-            an_answer_that_was_cut_short_shows_nothing_else,
-            a_slow_answer_proves_nothing_and_leaves_a_write_unknown,
+            stale_worker_prevents_confirmation,
+            confirmation_waits_for_the_last_worker,
+            restart_during_drain_is_detected_and_corrected,
+            node_listed_at_another_address_is_not_out,
+            last_routed_node_is_recognised,
+            unknown_upstream_is_an_error_and_nothing_is_written,
+            unreachable_gateway_confirms_nothing,
+            garbage_confirms_nothing,
+            truncated_answer_never_shows_another_state,
+            slow_answer_confirms_nothing_and_leaves_a_write_unknown,
         }
     };
 }
@@ -41,9 +41,7 @@ const GARBAGE: [&[u8]; 8] = [
     b"SSH-2.0-OpenSSH_9.2p1\r\n",
 ];
 
-pub(crate) async fn a_node_that_is_told_to_leave_is_proven_out_and_the_others_stay<W: World>(
-    stage: &Stage<W>,
-) {
+pub(crate) async fn node_marked_down_is_confirmed_out_and_others_stay<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
     stage.turn(0, true).await.unwrap_or_else(|error| panic!("{name}: {error}"));
     stage.confirm(0, false).await.unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -62,7 +60,7 @@ pub(crate) async fn a_node_that_is_told_to_leave_is_proven_out_and_the_others_st
     }
 }
 
-pub(crate) async fn a_node_that_is_told_to_come_back_is_proven_in<W: World>(stage: &Stage<W>) {
+pub(crate) async fn node_marked_up_is_confirmed_in<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
     stage.turn(0, true).await.expect("turned");
     stage.confirm(0, false).await.expect("out");
@@ -87,7 +85,7 @@ pub(crate) async fn requests_in_flight_are_counted_until_the_last<W: World>(stag
     assert_eq!(stage.in_flight(0).await, Ok(0), "{name}");
 }
 
-pub(crate) async fn a_worker_that_does_not_follow_forbids_the_proof<W: World>(stage: &Stage<W>) {
+pub(crate) async fn stale_worker_prevents_confirmation<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
     if stage.hands.stick() {
         // A gateway that says of itself that it did not follow refuses the write; others are found out.
@@ -98,9 +96,7 @@ pub(crate) async fn a_worker_that_does_not_follow_forbids_the_proof<W: World>(st
     }
 }
 
-pub(crate) async fn nothing_is_proven_before_the_last_worker_has_followed<W: World>(
-    stage: &Stage<W>,
-) {
+pub(crate) async fn confirmation_waits_for_the_last_worker<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
     for down in [true, false] {
         let told = Instant::now();
@@ -110,7 +106,7 @@ pub(crate) async fn nothing_is_proven_before_the_last_worker_has_followed<W: Wor
     }
 }
 
-pub(crate) async fn a_restart_in_mid_drain_is_seen_and_set_right<W: World>(stage: &Stage<W>) {
+pub(crate) async fn restart_during_drain_is_detected_and_corrected<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
     stage.turn(0, true).await.expect("turned");
     stage.confirm(0, false).await.expect("out");
@@ -128,9 +124,7 @@ pub(crate) async fn a_restart_in_mid_drain_is_seen_and_set_right<W: World>(stage
 }
 
 /// A typing error in the playbook, or a gateway that writes the node otherwise: it gets requests all the same.
-pub(crate) async fn a_node_that_is_listed_at_another_address_is_not_out<W: World>(
-    stage: &Stage<W>,
-) {
+pub(crate) async fn node_listed_at_another_address_is_not_out<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
     if let Some(absent) = stage.absent(0).await {
         assert_eq!(absent, Ok(None), "{name}: listed");
@@ -144,7 +138,7 @@ pub(crate) async fn a_node_that_is_listed_at_another_address_is_not_out<W: World
 }
 
 /// No gateway refuses to let the last node go: the release has to know that it is the last.
-pub(crate) async fn the_last_node_is_told_from_one_of_many<W: World>(stage: &Stage<W>) {
+pub(crate) async fn last_routed_node_is_recognised<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
     for (node, left) in [(1, 2), (2, 1)] {
         stage.turn(node, true).await.expect("turned");
@@ -154,25 +148,23 @@ pub(crate) async fn the_last_node_is_told_from_one_of_many<W: World>(stage: &Sta
     }
 }
 
-pub(crate) async fn an_upstream_that_the_gateway_does_not_know_is_an_error_and_nothing_is_written<
-    W: World,
->(
+pub(crate) async fn unknown_upstream_is_an_error_and_nothing_is_written<W: World>(
     stage: &Stage<W>,
 ) {
     let name = stage.hands.name();
     if stage.hands.befall(Ailment::Unknown) {
         if stage.hands.tells_the_unknown() {
-            proves_nothing(stage).await;
+            confirms_nothing(stage).await;
         } else {
             let seen = stage.observe().await.expect("readable");
             assert!(seen.routed.is_empty(), "{name}: {seen:?}");
-            proves_neither(stage).await;
+            confirms_neither(stage).await;
         }
         assert_eq!(stage.hands.writes(), 0, "{name}");
     }
 }
 
-pub(crate) async fn a_gateway_that_cannot_be_reached_proves_nothing<W: World>(stage: &Stage<W>) {
+pub(crate) async fn unreachable_gateway_confirms_nothing<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
     if stage.is_switched() {
         let gone = || assert!(stage.hands.befall(Ailment::Unreachable), "{name}");
@@ -183,19 +175,19 @@ pub(crate) async fn a_gateway_that_cannot_be_reached_proves_nothing<W: World>(st
     } else {
         assert!(stage.hands.befall(Ailment::Unreachable), "{name}");
     }
-    proves_nothing(stage).await;
+    confirms_nothing(stage).await;
 }
 
-pub(crate) async fn garbage_proves_nothing<W: World>(stage: &Stage<W>) {
+pub(crate) async fn garbage_confirms_nothing<W: World>(stage: &Stage<W>) {
     for garbage in GARBAGE {
         if !stage.hands.befall(Ailment::Garbage(garbage.to_vec())) {
             return;
         }
-        proves_nothing(stage).await;
+        confirms_nothing(stage).await;
     }
 }
 
-pub(crate) async fn an_answer_that_was_cut_short_shows_nothing_else<W: World>(stage: &Stage<W>) {
+pub(crate) async fn truncated_answer_never_shows_another_state<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
     stage.turn(1, true).await.expect("turned");
     stage.confirm(1, false).await.expect("out");
@@ -219,7 +211,7 @@ pub(crate) async fn an_answer_that_was_cut_short_shows_nothing_else<W: World>(st
     }
 }
 
-pub(crate) async fn a_slow_answer_proves_nothing_and_leaves_a_write_unknown<W: World>(
+pub(crate) async fn slow_answer_confirms_nothing_and_leaves_a_write_unknown<W: World>(
     stage: &Stage<W>,
 ) {
     let name = stage.hands.name();
@@ -235,15 +227,15 @@ pub(crate) async fn a_slow_answer_proves_nothing_and_leaves_a_write_unknown<W: W
         assert!(!matches!(error, Error::Gone(_)), "{name}: {error:?}");
         assert_eq!(stage.hands.writes(), writes, "{name}: what cannot be read is not written");
     }
-    proves_nothing(stage).await;
+    confirms_nothing(stage).await;
 }
 
 /// Neither out nor in, and no mark.
-async fn proves_nothing<W: World>(stage: &Stage<W>) {
+async fn confirms_nothing<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
     let error = stage.observe().await.expect_err("nothing can be seen");
     assert!(!error.is_empty() && !error.contains(char::is_control), "{name}: {error:?}");
-    proves_neither(stage).await;
+    confirms_neither(stage).await;
     if let Some(marked) = stage.marked(0).await {
         let error = marked.expect_err("nothing can be seen").to_string();
         assert!(!error.contains(char::is_control), "{name}: {error:?}");
@@ -251,7 +243,7 @@ async fn proves_nothing<W: World>(stage: &Stage<W>) {
 }
 
 /// Neither out nor in.
-async fn proves_neither<W: World>(stage: &Stage<W>) {
+async fn confirms_neither<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
     let (out, back) = tokio::join!(stage.try_to_confirm(0, false), stage.try_to_confirm(0, true));
     for proof in [out, back] {

@@ -5,7 +5,7 @@ use rollgate_lab::{HaproxyConfig, LabConfig, Reach};
 use crate::harness::{Bench, signal};
 
 #[test]
-fn a_release_without_consul_is_locked_killed_resumed_and_undone_by_the_state_folder_alone() {
+fn release_without_consul_locks_resumes_and_rolls_back_from_its_state_folder() {
     let config = LabConfig {
         haproxies: vec![HaproxyConfig::new(Reach::Tcp)],
         ..LabConfig::new(3, Vec::new())

@@ -41,7 +41,7 @@ impl Watch {
 }
 
 #[test]
-fn a_single_file_is_staged_verified_activated_at_once_and_pruned() {
+fn single_file_artifact_is_staged_verified_activated_atomically_and_pruned() {
     let config = LabConfig::new(2, vec![quick(2)]);
     let bench = Bench::with(config, |playbook| {
         playbook["artifact"]["source"] = "dist/${{ version }}/run".into();

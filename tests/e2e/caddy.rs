@@ -49,7 +49,7 @@ fn listed(bench: &Bench, first: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_node_that_caddy_lists_under_another_name_is_not_taken_for_out() {
+fn node_listed_by_caddy_under_another_name_is_not_out() {
     let bench = bench(1, |_| {});
     let caddy = &bench.lab.caddies[0];
     let node = bench.lab.nodes[0].address();
@@ -69,7 +69,7 @@ fn a_node_that_caddy_lists_under_another_name_is_not_taken_for_out() {
 }
 
 #[test]
-fn a_node_that_rollgate_took_out_is_out_whatever_else_caddy_lists() {
+fn node_removed_by_rollgate_is_out_whatever_else_caddy_lists() {
     let bench = bench(1, |_| {});
     let caddy = &bench.lab.caddies[0];
     let nodes = bench.lab.nodes.iter().map(|node| node.address().to_string());
@@ -103,7 +103,7 @@ fn no_request_fails_behind_a_caddy_that_follows_consuls_dns() {
 
 /// As `docs/gateways.md` has it: Caddy's own check asks whether there is a file, and no configuration is loaded anew.
 #[test]
-fn no_request_fails_behind_a_caddy_whose_check_looks_at_files() {
+fn no_request_fails_behind_a_caddy_with_file_health_checks() {
     let bench = bench(1, |_| {});
     let (caddy, folder) = (&bench.lab.caddies[0], bench.lab.directory().join("in"));
     std::fs::create_dir(&folder).expect("a folder");
@@ -136,7 +136,7 @@ fn no_request_fails_behind_a_caddy_whose_check_looks_at_files() {
 }
 
 #[test]
-fn a_caddy_that_forgets_a_stopped_node_at_its_restart_is_set_right_within_two_seconds_and_told() {
+fn caddy_restart_that_lists_a_stopped_node_is_corrected_and_reported_within_two_seconds() {
     let mut bench = bench(1, |playbook| {
         playbook["start"] = "sleep 3; /srv/app/ctl start".into();
     });

@@ -7,7 +7,7 @@ fn bench() -> Bench {
 }
 
 #[test]
-fn a_plan_writes_nothing_anywhere_and_says_what_would_happen() {
+fn plan_shows_the_changes_and_writes_nothing() {
     let bench = bench();
     let keys = bench.keys();
     let listing = |bench: &Bench| -> Vec<String> {
@@ -46,7 +46,7 @@ fn a_plan_writes_nothing_anywhere_and_says_what_would_happen() {
 }
 
 #[test]
-fn nodes_go_out_and_in_by_hand_with_the_same_proofs() {
+fn node_out_and_in_run_the_checks_of_a_release() {
     let bench = bench();
     let load = bench.load();
     bench.run(&["node", "out"], &["node-2", "--var", "version=1"]).exits(0).says("proven: gw-1");
@@ -69,7 +69,7 @@ fn nodes_go_out_and_in_by_hand_with_the_same_proofs() {
 }
 
 #[test]
-fn programs_get_one_event_a_line_and_the_end_last() {
+fn jsonl_output_has_one_event_per_line_and_the_end_last() {
     let bench = bench();
     let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
     let ran = bench.run(&["deploy"], &arguments).exits(0);
@@ -112,7 +112,7 @@ fn programs_get_one_event_a_line_and_the_end_last() {
 }
 
 #[test]
-fn a_log_has_no_escape_codes_and_a_heartbeat_while_it_waits() {
+fn plain_output_has_no_escape_codes_and_shows_a_heartbeat() {
     let config = rollgate_lab::LabConfig::new(2, vec![quick(1)]);
     let bench = Bench::with(config, |playbook| {
         playbook["health"]["min_healthy_time"] = "17s".into();
@@ -126,7 +126,7 @@ fn a_log_has_no_escape_codes_and_a_heartbeat_while_it_waits() {
 }
 
 #[test]
-fn without_a_terminal_nothing_is_released_unasked() {
+fn deploy_without_a_terminal_requires_yes() {
     let bench = bench();
     let keys = bench.keys();
     bench.run(&["deploy"], &["--var", "version=2"]).exits(2).says("pass --yes");
@@ -134,7 +134,7 @@ fn without_a_terminal_nothing_is_released_unasked() {
 }
 
 #[test]
-fn only_the_field_that_is_ours_changes_and_what_others_write_meanwhile_survives() {
+fn registry_write_changes_only_down_and_keeps_concurrent_edits() {
     let bench = bench();
     let odd = r#"{"weight":5,"max_fails":"3", "x":[1],"down":0,"n":1.50}"#;
     let key = bench.lab.registry_key(0).expect("a key");

@@ -7,7 +7,7 @@ use rollgate_lab::{GatewayConfig, LabConfig};
 use crate::harness::{Bench, quick, rollgate};
 
 #[test]
-fn a_release_goes_on_when_consul_elects_a_new_leader() {
+fn release_continues_when_consul_elects_a_new_leader() {
     let config =
         LabConfig { consul_servers: 3, ..LabConfig::new(3, vec![GatewayConfig::upsync(2, 200)]) };
     let mut bench =
@@ -32,7 +32,7 @@ fn a_release_goes_on_when_consul_elects_a_new_leader() {
 }
 
 #[test]
-fn the_journal_is_in_consul_too_and_only_the_last_releases_stay() {
+fn journal_is_replicated_to_consul_and_old_releases_are_pruned() {
     let bench = Bench::new(2, vec![quick(1)]);
     let key = "rollgate/app/journal/";
     for turn in 0..25 {

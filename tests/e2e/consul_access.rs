@@ -34,7 +34,7 @@ fn releases(bench: &Bench, environment: &[(&str, &str)]) -> Ran {
 }
 
 #[test]
-fn a_release_over_https_needs_consuls_authority_and_a_certificate_of_its_own() {
+fn release_over_https_needs_the_ca_of_consul_and_a_client_certificate() {
     let bench = bench(Access::Tls);
     let text = |path: std::path::PathBuf| path.to_str().expect("UTF-8").to_owned();
     let address = bench.lab.consul.https_addresses().remove(0);
@@ -70,7 +70,7 @@ fn a_release_over_https_needs_consuls_authority_and_a_certificate_of_its_own() {
 }
 
 #[test]
-fn a_release_reaches_consul_by_its_unix_socket() {
+fn release_reaches_consul_over_its_unix_socket() {
     let bench = bench(Access::Socket);
     let address = bench.lab.consul.socket_addresses().remove(0);
     releases(&bench, &[("CONSUL_HTTP_ADDR", &address)]);
@@ -84,7 +84,7 @@ fn documented_policies() -> Vec<&'static str> {
 }
 
 #[test]
-fn a_token_with_the_documented_rights_releases_and_one_with_fewer_is_refused() {
+fn token_with_documented_rights_suffices_and_one_with_fewer_is_refused() {
     let config = LabConfig { consul_access: Access::Acl, ..LabConfig::new(2, vec![quick(2)]) };
     let bench = Bench::with(config, |playbook| {
         playbook.as_object_mut().expect("a map").remove("consul");
@@ -164,7 +164,7 @@ impl Watch {
 }
 
 #[test]
-fn no_secret_is_in_any_process_list_output_or_journal_while_a_release_runs() {
+fn secrets_stay_out_of_process_list_output_and_journal() {
     let config = LabConfig { consul_access: Access::Acl, ..LabConfig::new(2, vec![quick(1)]) };
     let bench = Bench::with(config, |playbook| {
         playbook["secrets"] = serde_json::json!({ "consul": { "file": "token" } });
@@ -210,7 +210,7 @@ fn assert_hidden(bench: &Bench, ran: &Ran, token: &str) {
 }
 
 #[test]
-fn a_token_stays_hidden_when_the_playbooks_own_command_prints_it() {
+fn token_printed_by_a_playbook_command_stays_hidden() {
     let config = LabConfig { consul_access: Access::Acl, ..LabConfig::new(2, vec![quick(1)]) };
     // A command of its own gets no token by its environment, but may know of a file.
     let file = tempfile::NamedTempFile::new().expect("a file");

@@ -31,7 +31,7 @@ fn assert_all_refused(bench: &Bench, why: &str) -> String {
 }
 
 #[test]
-fn nothing_stands_against_a_release_of_what_is_well() {
+fn doctor_reports_healthy_systems_as_ready() {
     let bench = Bench::new(3, vec![quick(2)]);
     let page = doctor(&bench).exits(0).stdout();
     for seen in [
@@ -59,7 +59,7 @@ fn nothing_stands_against_a_release_of_what_is_well() {
 }
 
 #[test]
-fn each_thing_that_cannot_work_is_refused_by_its_reason() {
+fn doctor_reports_each_blocker_with_its_reason() {
     let bench = Bench::new(2, vec![quick(2), quick(2)]);
     let edited = |edit: &dyn Fn(&mut serde_json::Value)| {
         bench.lab.playbook(|playbook| edit(playbook)).expect("a playbook");
@@ -95,7 +95,7 @@ fn each_thing_that_cannot_work_is_refused_by_its_reason() {
 }
 
 #[test]
-fn more_workers_than_the_playbook_says_would_prove_nothing() {
+fn doctor_refuses_a_gateway_with_more_workers_than_the_playbook_says() {
     let bench = Bench::new(2, vec![quick(4)]);
     for workers in [1, 2] {
         let edited = bench.lab.playbook(|playbook| {
@@ -110,7 +110,7 @@ fn more_workers_than_the_playbook_says_would_prove_nothing() {
 }
 
 #[test]
-fn a_gateway_that_does_not_follow_the_registry_is_refused() {
+fn doctor_refuses_a_gateway_that_does_not_follow_the_registry() {
     // It reads the keys, and the playbook writes maintenance mode.
     let config = LabConfig {
         agents: true,
@@ -133,7 +133,7 @@ fn a_gateway_that_does_not_follow_the_registry_is_refused() {
 
 /// One gateway of each kind that has an API of its own.
 #[test]
-fn gateways_with_an_api_are_told_by_their_kind_and_refused_each_by_its_reason() {
+fn doctor_names_kind_and_blocker_of_each_gateway_with_an_api() {
     let haproxies = vec![HaproxyConfig::new(Reach::Tcp)];
     let config = LabConfig { haproxies, caddies: 1, envoys: 1, ..LabConfig::new(2, Vec::new()) };
     let bench = Bench::with(config, |_| {});
@@ -159,7 +159,7 @@ fn gateways_with_an_api_are_told_by_their_kind_and_refused_each_by_its_reason() 
 }
 
 #[test]
-fn an_envoy_that_panics_earlier_than_the_playbook_says_is_refused() {
+fn envoy_with_another_panic_threshold_than_the_playbook_is_refused() {
     let config = LabConfig { envoys: 1, ..LabConfig::new(2, Vec::new()) };
     let mut bench = Bench::with(config, |_| {});
     bench.lab.envoys[0].panic_threshold = 50;
@@ -178,7 +178,7 @@ fn an_envoy_that_panics_earlier_than_the_playbook_says_is_refused() {
 
 /// What may be read may not be changed.
 #[test]
-fn an_haproxy_that_takes_no_orders_is_refused() {
+fn haproxy_socket_without_admin_level_is_refused() {
     let haproxies = vec![HaproxyConfig { level: "operator", ..HaproxyConfig::new(Reach::Socket) }];
     let bench = Bench::with(LabConfig { haproxies, ..LabConfig::new(2, Vec::new()) }, |_| {});
     assert_all_refused(

@@ -34,7 +34,7 @@ fn fails(bench: &Bench, fault: Fault) -> Ran {
 }
 
 #[test]
-fn a_version_that_never_gets_ready_leaves_its_node_out_and_says_what_it_saw() {
+fn version_that_is_never_ready_leaves_its_node_out_and_reports_the_last_check() {
     let bench = bench(|_| {});
     let ran = fails(&bench, Fault::NeverReady)
         .says("node-1, health: not healthy within")
@@ -52,13 +52,13 @@ fn a_version_that_never_gets_ready_leaves_its_node_out_and_says_what_it_saw() {
 }
 
 #[test]
-fn a_version_that_crashes_is_told_by_its_log() {
+fn crashing_version_is_reported_with_its_log() {
     let bench = bench(|_| {});
     fails(&bench, Fault::CrashOnStart).says("not listening").says("log         ");
 }
 
 #[test]
-fn a_version_that_is_ready_and_then_crashes_does_not_pass() {
+fn version_that_crashes_after_ready_fails_its_health_check() {
     let bench = bench(|playbook| {
         playbook["health"]["min_healthy_time"] = "1s".into();
     });
@@ -67,7 +67,7 @@ fn a_version_that_is_ready_and_then_crashes_does_not_pass() {
 
 /// The version serves well until its node is done, and ends while the next one is drained.
 #[test]
-fn a_version_that_crashes_after_its_node_was_done_costs_that_node_only() {
+fn version_that_crashes_after_its_node_is_done_costs_only_that_node() {
     let bench = bench(|playbook| playbook["drain"]["settle"] = "9s".into());
     bench.lab.artifact("9", Fault::ReadyThenCrash(Duration::from_secs(7))).expect("an artifact");
     let load = bench.load();
@@ -88,7 +88,7 @@ fn a_version_that_crashes_after_its_node_was_done_costs_that_node_only() {
 }
 
 #[test]
-fn an_old_process_that_keeps_the_port_is_not_taken_for_the_new_one() {
+fn old_process_on_the_port_is_not_accepted_as_the_new_one() {
     let config = LabConfig {
         service: Release::new("1").with_fault(Fault::KeepsPort),
         ..LabConfig::new(3, vec![quick(2)])
@@ -102,7 +102,7 @@ fn an_old_process_that_keeps_the_port_is_not_taken_for_the_new_one() {
 }
 
 #[test]
-fn a_service_that_does_not_stop_is_reported_and_left_out() {
+fn service_that_does_not_stop_is_reported_and_stays_out() {
     let config = LabConfig {
         service: Release::new("1").with_fault(Fault::IgnoreTerm),
         ..LabConfig::new(3, vec![quick(2)])
@@ -114,7 +114,7 @@ fn a_service_that_does_not_stop_is_reported_and_left_out() {
 }
 
 #[test]
-fn a_command_that_hangs_is_ended_with_all_it_started() {
+fn hanging_command_is_killed_with_its_child_processes() {
     let bench = bench(|playbook| {
         playbook["stop"] = serde_json::json!({
             "run": "trap '' TERM; sleep 4242 & sleep 4243", "timeout": "1s"
@@ -129,7 +129,7 @@ fn a_command_that_hangs_is_ended_with_all_it_started() {
 }
 
 #[test]
-fn a_drain_that_does_not_end_puts_the_node_back_or_cuts_as_the_playbook_says() {
+fn drain_timeout_returns_the_node_or_cuts_requests_as_configured() {
     let bench = bench(|playbook| {
         // A number that never falls.
         playbook["drain"] = serde_json::json!({
@@ -160,7 +160,7 @@ fn a_drain_that_does_not_end_puts_the_node_back_or_cuts_as_the_playbook_says() {
 }
 
 #[test]
-fn status_remembers_a_failure_until_it_sees_the_node_back() {
+fn status_shows_a_failure_until_the_node_is_back() {
     let bench = bench(|_| {});
     fails(&bench, Fault::NeverReady);
     for word in ["out", "in"] {
@@ -186,7 +186,7 @@ fn status_remembers_a_failure_until_it_sees_the_node_back() {
 }
 
 #[test]
-fn a_journal_that_cannot_be_written_any_more_stops_the_release_where_the_pool_is_safe() {
+fn unwritable_journal_stops_the_release_at_a_safe_point() {
     let bench = bench(|playbook| {
         playbook["drain"]["settle"] = "2s".into();
     });
@@ -223,7 +223,7 @@ fn a_journal_that_cannot_be_written_any_more_stops_the_release_where_the_pool_is
 }
 
 #[test]
-fn a_release_of_which_nothing_comes_to_its_end_stops_by_itself() {
+fn release_without_progress_stops_by_itself() {
     let bench = bench(|playbook| {
         playbook["strategy"]["progress_deadline"] = "3s".into();
         playbook["stop"] = serde_json::json!({ "run": "sleep 4244", "timeout": "600s" });

@@ -13,22 +13,22 @@ fn is_survived(mishap: Mishap, step: Step) {
 }
 
 #[test]
-fn a_node_that_reboots_while_it_is_drained_is_released_or_reported() {
+fn node_that_reboots_during_drain_is_released_or_reported() {
     is_survived(Mishap::NodeRebooted, Step::Drain);
 }
 
 #[test]
-fn a_node_that_reboots_while_its_health_is_proven_is_released_or_reported() {
+fn node_that_reboots_during_health_is_released_or_reported() {
     is_survived(Mishap::NodeRebooted, Step::Health);
 }
 
 #[test]
-fn an_sshd_that_dies_during_the_stop_is_reached_again() {
+fn sshd_that_dies_during_stop_is_reached_again() {
     is_survived(Mishap::SshdKilled(Lasts::Moment), Step::Stop);
 }
 
 #[test]
-fn a_node_whose_sshd_is_gone_before_the_stop_goes_on_serving() {
+fn node_without_sshd_before_stop_keeps_serving() {
     let cell = Cell { mishap: Mishap::SshdKilled(Lasts::Release), step: Step::Drain };
     let row = try_cell(&rollgate(), cell).expect("the lab works");
     assert!(row.is_good(), "{row}");
@@ -37,41 +37,41 @@ fn a_node_whose_sshd_is_gone_before_the_stop_goes_on_serving() {
 }
 
 #[test]
-fn an_sshd_that_hangs_during_the_start_is_reached_again() {
+fn sshd_that_hangs_during_start_is_reached_again() {
     is_survived(Mishap::SshdHung(Lasts::Moment), Step::Start);
 }
 
 #[test]
-fn a_cut_between_rollgate_and_a_node_is_outlasted() {
+fn release_survives_a_network_cut_to_a_node() {
     is_survived(Mishap::NodeCut(Lasts::Moment), Step::Activate);
 }
 
 #[test]
-fn a_cut_between_rollgate_and_consul_is_outlasted() {
+fn release_survives_a_network_cut_to_consul() {
     is_survived(Mishap::ConsulCut(Lasts::Moment), Step::Disable);
 }
 
 #[test]
-fn a_cut_between_rollgate_and_a_gateway_is_outlasted() {
+fn release_survives_a_network_cut_to_a_gateway() {
     is_survived(Mishap::GatewayCut(Lasts::Moment), Step::ConfirmIn);
 }
 
 #[test]
-fn a_consul_that_restarts_is_outlasted() {
+fn release_survives_a_consul_restart() {
     is_survived(Mishap::ConsulDown(Lasts::Moment), Step::Enable);
 }
 
 #[test]
-fn a_gateway_that_restarts_proves_the_node_out_again() {
+fn gateway_restart_leads_to_another_confirmation_of_the_node_out() {
     is_survived(Mishap::GatewayDown(Lasts::Moment), Step::ConfirmOut);
 }
 
 #[test]
-fn a_gateway_that_is_reloaded_during_the_drain_is_no_trouble() {
+fn gateway_reload_during_drain_is_harmless() {
     is_survived(Mishap::GatewayReloaded, Step::Drain);
 }
 
 #[test]
-fn a_full_disk_leaves_the_node_out_and_is_reported() {
+fn full_disk_leaves_the_node_out_and_is_reported() {
     is_survived(Mishap::DiskFull, Step::Activate);
 }

@@ -28,7 +28,7 @@ fn set_back(bench: &Bench, step: &str) -> (Vec<Value>, Ran) {
 }
 
 #[test]
-fn a_node_that_somebody_marks_up_while_it_drains_is_proven_out_again_before_it_is_stopped() {
+fn node_marked_up_during_drain_is_confirmed_out_again_before_stop() {
     let bench = Bench::with(LabConfig::new(3, vec![quick(2), quick(2)]), |playbook| {
         playbook["drain"]["settle"] = "3s".into();
     });
@@ -42,7 +42,7 @@ fn a_node_that_somebody_marks_up_while_it_drains_is_proven_out_again_before_it_i
 }
 
 #[test]
-fn a_node_that_somebody_marks_up_while_it_is_stopped_is_taken_out_within_two_seconds() {
+fn node_marked_up_while_stopped_is_marked_down_within_two_seconds() {
     let bench = Bench::with(LabConfig::new(3, vec![quick(2)]), |playbook| {
         playbook["start"] = "sleep 3; /srv/app/ctl start".into();
     });

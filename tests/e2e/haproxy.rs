@@ -42,7 +42,7 @@ fn no_request_fails_behind_haproxy_by_its_api_over_tcp() {
 
 /// Its checks see each node go and come back, and have to agree before the next one goes.
 #[test]
-fn no_request_fails_behind_an_haproxy_that_checks_its_servers_by_its_stats_page() {
+fn no_request_fails_behind_haproxy_with_server_checks_by_its_stats_page() {
     let checked = HaproxyConfig { servers: Servers::Checked, ..HaproxyConfig::new(Reach::Page) };
     release(&bench(vec![checked], |_| {}));
 }
@@ -89,7 +89,7 @@ fn set_right(events: &[Value]) -> usize {
 }
 
 #[test]
-fn a_reload_that_forgets_a_stopped_node_is_set_right_within_two_seconds_and_told() {
+fn reload_that_forgets_a_stopped_node_is_corrected_and_reported_within_two_seconds() {
     for reach in [Reach::Socket, Reach::Page] {
         let bench = bench(vec![HaproxyConfig::new(reach)], |playbook| {
             playbook["start"] = "sleep 3; /srv/app/ctl start".into();
@@ -100,7 +100,7 @@ fn a_reload_that_forgets_a_stopped_node_is_set_right_within_two_seconds_and_told
 }
 
 #[test]
-fn a_reload_that_forgets_is_set_right_within_two_seconds_although_another_gateway_hangs() {
+fn reload_that_forgets_a_node_is_corrected_within_two_seconds_while_another_gateway_hangs() {
     let bench = bench([Reach::Tcp, Reach::Page].map(HaproxyConfig::new).to_vec(), |playbook| {
         playbook["start"] = "sleep 4; /srv/app/ctl start".into();
     });
@@ -109,7 +109,7 @@ fn a_reload_that_forgets_is_set_right_within_two_seconds_although_another_gatewa
 }
 
 #[test]
-fn after_a_reload_in_mid_drain_the_node_is_proven_out_again_before_it_is_stopped() {
+fn node_is_confirmed_out_again_before_stop_after_a_reload_during_drain() {
     let bench = bench(vec![HaproxyConfig::new(Reach::Tcp)], |playbook| {
         playbook["drain"]["settle"] = "3s".into();
     });
@@ -124,7 +124,7 @@ fn after_a_reload_in_mid_drain_the_node_is_proven_out_again_before_it_is_stopped
 }
 
 #[test]
-fn a_reload_that_remembers_changes_nothing() {
+fn reload_that_keeps_server_states_changes_nothing() {
     let bench = bench(vec![HaproxyConfig::new(Reach::Tcp)], |playbook| {
         playbook["start"] = "sleep 3; /srv/app/ctl start".into();
     });
@@ -145,7 +145,7 @@ fn no_request_fails_behind_an_haproxy_that_follows_consuls_dns() {
 
 /// The same HAProxy, of which rollgate knows nothing but four commands.
 #[test]
-fn no_request_fails_behind_a_gateway_of_commands_over_ssh() {
+fn no_request_fails_behind_a_command_gateway_over_ssh() {
     const SAY: &str = "say() { echo \"$1\" | socat -t 5 - UNIX-CONNECT:/run/node/ha-1.sock; }; \
                        servers() { say 'show servers state app'; }";
     let turn = |state: &str| {
@@ -171,7 +171,7 @@ fn no_request_fails_behind_a_gateway_of_commands_over_ssh() {
 
 /// It is restarted while the service is, and not back yet when the node is to come back.
 #[test]
-fn an_haproxy_that_is_away_when_a_node_is_to_come_back_is_waited_for_and_told() {
+fn release_waits_for_an_unreachable_haproxy_before_enable_and_reports_it() {
     for reach in [Reach::Tcp, Reach::Socket, Reach::Page] {
         let mut bench = bench(vec![HaproxyConfig::new(reach)], |playbook| {
             // No other node goes meanwhile.

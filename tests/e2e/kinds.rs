@@ -23,7 +23,7 @@ fn release(bench: &Bench, gateways: usize) {
 
 /// What marks a node down differs from one to the next.
 #[test]
-fn no_request_fails_behind_gateways_of_several_kinds_each_written_to_in_its_own_way() {
+fn no_request_fails_behind_mixed_gateways_that_are_each_written_to() {
     let haproxies = vec![HaproxyConfig::new(Reach::Socket), HaproxyConfig::new(Reach::Page)];
     let config = LabConfig { haproxies, envoys: 1, traefiks: 1, ..LabConfig::new(3, Vec::new()) };
     release(&Bench::with(config, |_| {}), 4);
@@ -31,7 +31,7 @@ fn no_request_fails_behind_gateways_of_several_kinds_each_written_to_in_its_own_
 
 /// Maintenance mode marks a node down for all of them; Consul's own list is one more.
 #[test]
-fn no_request_fails_behind_gateways_of_several_kinds_that_follow_health() {
+fn no_request_fails_behind_mixed_gateways_that_follow_health() {
     let gateways = vec![
         GatewayConfig::immediate(2).naming_workers().of(Source::Passing),
         GatewayConfig::poll(2, 1000).of(Source::Records),

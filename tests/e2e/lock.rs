@@ -13,7 +13,7 @@ fn lingering() -> Bench {
 }
 
 #[test]
-fn a_second_release_is_told_who_holds_the_lock_and_may_wait_for_it() {
+fn second_release_reports_the_lock_holder_and_can_wait() {
     let bench = lingering();
     let (first, lines) = bench.start_until("2", "drain");
     // The same state folder says so, and another machine's learns it from Consul.
@@ -38,7 +38,7 @@ fn a_second_release_is_told_who_holds_the_lock_and_may_wait_for_it() {
 }
 
 #[test]
-fn a_holder_that_slept_too_long_writes_nothing_and_says_so() {
+fn suspended_lock_holder_writes_nothing_and_reports_the_loss() {
     let bench = lingering();
     let (first, lines) = bench.start_until("2", "drain");
     signal(first.id(), "-STOP");
@@ -60,7 +60,7 @@ fn a_holder_that_slept_too_long_writes_nothing_and_says_so() {
 }
 
 #[test]
-fn the_lock_of_a_dead_holder_on_this_machine_is_taken_at_once() {
+fn lock_of_a_dead_holder_on_this_machine_is_acquired_at_once() {
     let bench = lingering();
     let (mut first, _lines) = bench.start_until("2", "drain");
     signal(first.id(), "-KILL");
@@ -70,7 +70,7 @@ fn the_lock_of_a_dead_holder_on_this_machine_is_taken_at_once() {
 }
 
 #[test]
-fn a_session_that_ends_before_its_time_costs_a_wait_and_not_the_release() {
+fn early_end_of_the_session_delays_the_release_but_does_not_end_it() {
     let bench = lingering();
     let (first, lines) = bench.start_until("2", "drain");
     let held = bench.lab.consul.insist("GET", "v1/kv/rollgate/app/lock", "").expect("Consul");

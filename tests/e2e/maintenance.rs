@@ -43,7 +43,7 @@ fn registration() -> String {
 }
 
 #[test]
-fn no_request_fails_behind_gateways_that_follow_health_each_in_its_own_way() {
+fn no_request_fails_behind_gateways_that_follow_health_in_different_ways() {
     let gateways = vec![
         blocking(),
         GatewayConfig::poll(2, 5000).naming_workers().of(Source::Passing),
@@ -57,7 +57,7 @@ fn no_request_fails_behind_gateways_that_follow_health_each_in_its_own_way() {
 }
 
 #[test]
-fn no_request_fails_behind_a_gateway_that_follows_consuls_dns_and_shows_nothing() {
+fn no_request_fails_behind_a_dns_gateway_without_a_status_page() {
     let gateways = vec![GatewayConfig::poll(2, 1000).of(Source::Records)];
     let bench = bench(gateways, |playbook| {
         let server = playbook["consul"]["addresses"][0].as_str().expect("an address");
@@ -70,7 +70,7 @@ fn no_request_fails_behind_a_gateway_that_follows_consuls_dns_and_shows_nothing(
 }
 
 #[test]
-fn no_request_fails_whoever_tells_consul_that_an_instance_is_healthy() {
+fn no_request_fails_with_any_kind_of_consul_check() {
     let checks = [Check::Http, Check::Tcp, Check::Ttl, Check::Script];
     let mut config =
         LabConfig { agents: true, ..LabConfig::new(checks.len(), vec![blocking(), blocking()]) };
@@ -96,7 +96,7 @@ fn no_request_fails_whoever_tells_consul_that_an_instance_is_healthy() {
 }
 
 #[test]
-fn a_service_that_registers_itself_anew_while_it_restarts_stays_out_until_it_is_healthy() {
+fn service_that_registers_again_on_restart_stays_out_until_healthy() {
     let ways = [
         ("register", at_the_agent("register", &registration()), None),
         (
@@ -136,7 +136,7 @@ fn a_service_that_registers_itself_anew_while_it_restarts_stays_out_until_it_is_
 }
 
 #[test]
-fn maintenance_of_the_whole_agent_outlasts_every_registration() {
+fn agent_maintenance_survives_every_registration() {
     let command = format!(
         "{}; {}",
         at_the_agent("deregister/app-${{ node.name }}", ""),
@@ -162,7 +162,7 @@ fn maintenance_of_the_whole_agent_outlasts_every_registration() {
 }
 
 #[test]
-fn what_somebody_else_has_put_into_maintenance_stays_so() {
+fn foreign_maintenance_mode_is_kept() {
     let bench = bench(vec![blocking()], |_| {});
     let agent = &bench.lab.agents[1];
     agent.maintain(true, "disk-check-by-ann").expect("maintenance");
@@ -180,7 +180,7 @@ fn what_somebody_else_has_put_into_maintenance_stays_so() {
 }
 
 #[test]
-fn an_agent_that_owns_no_instance_here_is_refused() {
+fn agent_without_an_instance_of_the_service_is_refused() {
     let bench = bench(vec![blocking()], |playbook| {
         let addresses = playbook["consul"]["addresses"].clone();
         playbook["registry"]["agent"] = addresses[0].clone();
@@ -192,7 +192,7 @@ fn an_agent_that_owns_no_instance_here_is_refused() {
 
 /// Consul's own default: here a name that the node alone knows.
 #[test]
-fn an_agent_that_only_its_node_can_reach_is_asked_from_there() {
+fn agent_reachable_only_from_its_node_is_queried_from_there() {
     let bench = bench(vec![blocking()], |playbook| {
         playbook["registry"]["agent"] = "http://itself:8500".into();
     });

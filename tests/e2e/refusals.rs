@@ -21,7 +21,7 @@ fn is_refused(bench: &Bench, file: &str, why: &str) {
 }
 
 #[test]
-fn a_node_that_cannot_be_reached_or_trusted_is_refused() {
+fn unreachable_or_untrusted_node_is_refused() {
     let bench = bench();
     let file = bench.file().to_owned();
     bench.lab.spoil_host_key(1).expect("spoilt");
@@ -55,7 +55,7 @@ fn a_node_that_cannot_be_reached_or_trusted_is_refused() {
 }
 
 #[test]
-fn a_full_disk_a_wrong_checksum_or_a_missing_artifact_is_refused() {
+fn full_disk_wrong_checksum_and_missing_artifact_are_refused() {
     let mut config = LabConfig::new(3, vec![quick(2)]);
     config.nodes[2] = NodeConfig { disk_mib: Some(4), ..config.nodes[2].clone() };
     let bench = Bench::with(config, |_| {});
@@ -76,7 +76,7 @@ fn a_full_disk_a_wrong_checksum_or_a_missing_artifact_is_refused() {
 }
 
 #[test]
-fn a_disk_that_fills_while_staging_ends_the_release_before_any_node_leaves() {
+fn disk_that_fills_during_stage_ends_the_release_before_any_node_leaves() {
     let mut config = LabConfig::new(3, vec![quick(2)]);
     config.nodes[2] = NodeConfig { disk_mib: Some(4), ..config.nodes[2].clone() };
     let bench = Bench::with(config, |_| {});
@@ -124,7 +124,7 @@ fn a_missing_sudo_right_is_refused() {
 }
 
 #[test]
-fn a_dead_gateway_or_a_wrong_one_is_refused() {
+fn dead_or_wrong_gateway_is_refused() {
     let mut bench = bench();
     let file = bench.file().to_owned();
     let unknown = bench.lab.playbook_named("unknown.yaml", |playbook| {
@@ -147,7 +147,7 @@ fn a_dead_gateway_or_a_wrong_one_is_refused() {
 }
 
 #[test]
-fn a_dead_consul_a_missing_key_or_a_value_that_cannot_be_written_is_refused() {
+fn dead_consul_missing_key_and_unwritable_value_are_refused() {
     let mut bench = bench();
     let file = bench.file().to_owned();
     let key = bench.lab.registry_key(1).expect("a key");
@@ -168,7 +168,7 @@ fn a_dead_consul_a_missing_key_or_a_value_that_cannot_be_written_is_refused() {
 }
 
 #[test]
-fn too_little_capacity_is_refused_and_the_gateway_and_the_node_are_named() {
+fn insufficient_capacity_is_refused_naming_gateway_and_node() {
     let checked = quick(2).with_check(200, 2, 2);
     let mut config = LabConfig::new(2, vec![quick(2), checked]);
     config.nodes[1] = NodeConfig {
@@ -195,7 +195,7 @@ fn too_little_capacity_is_refused_and_the_gateway_and_the_node_are_named() {
 }
 
 #[test]
-fn a_node_that_is_out_goes_first_and_one_on_the_new_version_is_left_alone() {
+fn node_out_of_rotation_goes_first_and_updated_node_is_skipped() {
     let bench = bench();
     bench.run(&["deploy"], &["--var", "version=2", "--yes", "--only", "node-1"]).exits(0);
     bench.lab.mark(2, true).expect("marked");

@@ -31,7 +31,7 @@ fn no_request_fails_behind_gateways_whose_workers_lag() {
 }
 
 #[test]
-fn the_word_of_the_first_worker_stops_no_node_that_others_still_route_to() {
+fn node_is_not_stopped_while_any_worker_routes_to_it() {
     // Without slow requests the drain ends at once and hides no worker that lags.
     let bench = Bench::new(3, vec![GatewayConfig::upsync(4, 1000), GatewayConfig::upsync(4, 1000)]);
     let load = bench.load_with(|load| load.slow_share = 0.0);
@@ -46,7 +46,7 @@ fn no_request_fails_behind_gateways_that_poll_every_five_seconds() {
 }
 
 #[test]
-fn no_request_fails_with_connections_kept_alive_to_the_nodes_and_workers_told_apart() {
+fn no_request_fails_with_keepalive_to_nodes_and_named_workers() {
     let mut gateway = GatewayConfig::upsync(4, 500);
     gateway.keepalive_upstream = true;
     gateway.worker_header = true;
@@ -58,7 +58,7 @@ fn no_request_fails_with_connections_kept_alive_to_the_nodes_and_workers_told_ap
 }
 
 #[test]
-fn with_two_nodes_the_second_waits_for_the_gateways_own_check_of_the_first() {
+fn second_of_two_nodes_waits_for_the_gateway_check_of_the_first() {
     // They follow at once, so that nothing but their check holds the first node out.
     let checked = || quick(4).with_check(1000, 2, 2);
     let bench = Bench::new(2, vec![checked(), checked()]);
@@ -74,7 +74,7 @@ fn with_two_nodes_the_second_waits_for_the_gateways_own_check_of_the_first() {
 }
 
 #[test]
-fn requests_in_flight_are_told_from_the_nodes_sockets() {
+fn requests_in_flight_are_counted_by_the_sockets_of_a_node() {
     let mut gateway = GatewayConfig::upsync(2, 100);
     gateway.keepalive_upstream = true;
     let config = rollgate_lab::LabConfig::new(2, vec![gateway]);
@@ -88,7 +88,7 @@ fn requests_in_flight_are_told_from_the_nodes_sockets() {
 }
 
 #[test]
-fn several_nodes_leave_together_when_the_playbook_says_so() {
+fn nodes_of_a_batch_leave_together() {
     let config = rollgate_lab::LabConfig::new(4, vec![GatewayConfig::upsync(2, 100)]);
     let bench = Bench::with(config, |playbook| {
         playbook["strategy"] = serde_json::json!({ "batches": [1, "50%"], "min_available": 2 });
@@ -99,7 +99,7 @@ fn several_nodes_leave_together_when_the_playbook_says_so() {
 }
 
 #[test]
-fn a_rerun_finds_nothing_to_do_and_what_ran_before_is_kept() {
+fn rerun_finds_nothing_to_do_and_keeps_the_previous_release() {
     let config = rollgate_lab::LabConfig::new(2, vec![quick(1)]);
     let bench = Bench::with(config, |playbook| playbook["artifact"]["keep"] = 1.into());
     bench.deploy("2").exits(0);
@@ -117,7 +117,7 @@ fn a_rerun_finds_nothing_to_do_and_what_ran_before_is_kept() {
 }
 
 #[test]
-fn the_gateways_own_count_ends_the_drain() {
+fn gateway_request_count_ends_the_drain() {
     let polling = || GatewayConfig { worker_header: true, ..GatewayConfig::poll(2, 300) };
     let config = rollgate_lab::LabConfig::new(2, vec![polling(), polling()]);
     let bench = Bench::with(config, |playbook| {
@@ -135,7 +135,7 @@ fn the_gateways_own_count_ends_the_drain() {
 }
 
 #[test]
-fn every_kind_of_check_must_agree_before_a_node_comes_back() {
+fn node_returns_only_after_every_kind_of_check_passes() {
     let bench = Bench::with(rollgate_lab::LabConfig::new(2, vec![quick(2)]), |playbook| {
         playbook["health"]["tcp"] = "${{ node.address }}".into();
         playbook["health"]["run"] = "/srv/app/ctl status".into();

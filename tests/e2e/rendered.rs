@@ -36,7 +36,7 @@ fn no_request_fails_behind_an_nginx_that_is_rendered_and_reloaded() {
 
 /// nginx goes on with the list before when it cannot read its configuration, and nobody is told but its log.
 #[test]
-fn a_list_that_nginx_refuses_to_load_stands_against_a_release() {
+fn doctor_refuses_a_list_that_nginx_cannot_load() {
     let rendered = vec![Renderer::StandIn];
     let config = LabConfig { agents: true, rendered, ..LabConfig::new(2, Vec::new()) };
     let bench = Bench::with(config, |_| {});

@@ -25,7 +25,7 @@ fn no_request_fails_behind_an_nginx_that_resolves() {
 
 /// Nobody but the service and its clients knows what is said: Consul and rollgate connect, and the sockets are counted.
 #[test]
-fn no_connection_fails_of_a_service_over_tcp_behind_an_nginx_that_resolves() {
+fn no_tcp_connection_fails_behind_an_nginx_that_resolves() {
     let mut config = LabConfig { agents: true, resolvers: 1, ..LabConfig::new(0, Vec::new()) };
     config.nodes = vec![NodeConfig { check: Check::Tcp, ..NodeConfig::default() }; 2];
     let bench = Bench::with(config, |playbook| {

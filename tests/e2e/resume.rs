@@ -14,17 +14,17 @@ fn slow(playbook: &mut Value) {
 }
 
 #[test]
-fn a_killed_release_goes_on_before_the_service_is_stopped() {
+fn release_killed_before_stop_resumes() {
     goes_on_after_a_kill(&["stage", "disable", "confirm_out", "drain"]);
 }
 
 #[test]
-fn a_killed_release_goes_on_while_the_service_is_replaced() {
+fn release_killed_while_the_service_is_replaced_resumes() {
     goes_on_after_a_kill(&["stop", "activate", "start"]);
 }
 
 #[test]
-fn a_killed_release_goes_on_while_the_node_comes_back() {
+fn release_killed_while_the_node_returns_resumes() {
     goes_on_after_a_kill(&["health", "enable", "confirm_in"]);
 }
 
@@ -79,7 +79,7 @@ fn killed_at_the_second_node(bench: &Bench) -> String {
 
 /// What somebody else has released since is not taken back by a command that says to go on.
 #[test]
-fn a_release_that_a_later_one_has_superseded_is_not_gone_on_with() {
+fn superseded_release_is_not_resumed() {
     let bench = Bench::with(LabConfig::new(3, vec![quick(1)]), slow);
     let id = killed_at_the_second_node(&bench);
     bench.run(&["lock", "break"], &["--yes"]).exits(0);
@@ -98,7 +98,7 @@ fn a_release_that_a_later_one_has_superseded_is_not_gone_on_with() {
 }
 
 #[test]
-fn a_node_that_was_done_and_was_changed_by_hand_since_is_not_taken_for_done() {
+fn resume_repeats_a_done_node_that_was_changed_by_hand() {
     let bench = Bench::with(LabConfig::new(3, vec![quick(1)]), slow);
     killed_at_the_second_node(&bench);
     bench.run(&["lock", "break"], &["--yes"]).exits(0);

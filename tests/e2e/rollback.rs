@@ -20,7 +20,7 @@ fn assert_versions(bench: &Bench, versions: [&str; 3]) {
 }
 
 #[test]
-fn a_release_is_undone_with_the_same_proofs_and_only_once() {
+fn rollback_runs_the_checks_of_a_release_and_only_once() {
     let bench = bench(|_| {});
     let load = bench.load();
     bench.deploy("2").exits(0);
@@ -37,7 +37,7 @@ fn a_release_is_undone_with_the_same_proofs_and_only_once() {
 }
 
 #[test]
-fn a_node_that_failed_goes_back_by_itself() {
+fn failed_node_rolls_back_by_itself() {
     let bench = bench(|playbook| playbook["strategy"]["on_failure"] = "rollback_node".into());
     bench.lab.artifact("9", Fault::NeverReady).expect("an artifact");
     let load = bench.load();
@@ -72,7 +72,7 @@ fn bad_on_the_second(playbook: &mut Value) {
 }
 
 #[test]
-fn every_node_goes_back_when_one_failed_and_the_playbook_says_so() {
+fn on_failure_rollback_all_rolls_back_every_node() {
     let bench = bench(|playbook| {
         bad_on_the_second(playbook);
         playbook["strategy"]["on_failure"] = "rollback_all".into();
@@ -84,7 +84,7 @@ fn every_node_goes_back_when_one_failed_and_the_playbook_says_so() {
 }
 
 #[test]
-fn a_release_goes_on_past_a_failed_node_when_the_playbook_says_so() {
+fn on_failure_continue_updates_the_other_nodes() {
     let bench = bench(|playbook| {
         bad_on_the_second(playbook);
         playbook["strategy"]["on_failure"] = "continue".into();
@@ -102,7 +102,7 @@ fn a_release_goes_on_past_a_failed_node_when_the_playbook_says_so() {
 }
 
 #[test]
-fn a_rollback_that_is_killed_goes_on() {
+fn killed_rollback_resumes() {
     let bench = bench(|playbook| {
         bad_on_the_second(playbook);
         playbook["strategy"]["on_failure"] = "rollback_all".into();

@@ -60,17 +60,17 @@ fn interrupt_at(bench: &Bench, version: &str, step: &str, signals: &[&str]) -> I
 }
 
 #[test]
-fn a_signal_before_the_service_is_stopped_leaves_the_pool_safe_and_a_rerun_completes() {
+fn signal_before_stop_leaves_the_pool_safe_and_a_rerun_completes() {
     safe_after_a_signal(&["stage", "disable", "confirm_out", "drain"]);
 }
 
 #[test]
-fn a_signal_while_the_service_is_replaced_leaves_the_pool_safe_and_a_rerun_completes() {
+fn signal_while_the_service_is_replaced_leaves_the_pool_safe_and_a_rerun_completes() {
     safe_after_a_signal(&["stop", "activate", "start"]);
 }
 
 #[test]
-fn a_signal_while_the_node_comes_back_leaves_the_pool_safe_and_a_rerun_completes() {
+fn signal_while_the_node_returns_leaves_the_pool_safe_and_a_rerun_completes() {
     safe_after_a_signal(&["health", "enable", "confirm_in"]);
 }
 
@@ -110,7 +110,7 @@ fn safe_after_a_signal(steps: &[&str]) {
 }
 
 #[test]
-fn a_signal_in_a_batch_puts_back_who_still_runs_and_leaves_out_who_was_stopped() {
+fn signal_in_a_batch_returns_running_nodes_and_leaves_stopped_ones_out() {
     let config = LabConfig::new(4, vec![lagging(), lagging()]);
     let bench = Bench::with(config, |playbook| {
         slow(playbook);
@@ -154,7 +154,7 @@ fn a_signal_in_a_batch_puts_back_who_still_runs_and_leaves_out_who_was_stopped()
 }
 
 #[test]
-fn a_second_signal_ends_at_once_and_the_journal_is_true() {
+fn second_signal_exits_at_once_with_a_complete_journal() {
     let config = LabConfig::new(3, vec![quick(2)]);
     let bench = Bench::with(config, slow);
     let ended = interrupt_at(&bench, "2", "stop", &["-TERM", "-TERM"]);

@@ -75,7 +75,7 @@ fn the_live_view_keeps_finished_nodes_and_cleans_up_after_itself() {
 }
 
 #[test]
-fn keys_that_are_pressed_leave_nothing_behind() {
+fn key_presses_leave_nothing_on_the_screen() {
     let bench = Bench::with(rollgate_lab::LabConfig::new(3, vec![quick(2)]), |playbook| {
         playbook["health"]["min_healthy_time"] = "5s".into();
         playbook["health"]["deadline"] = "30s".into();

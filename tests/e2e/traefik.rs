@@ -14,7 +14,7 @@ fn release(agents: bool) -> Bench {
 }
 
 #[test]
-fn no_request_fails_behind_a_traefik_with_a_file_and_everybody_is_back_in_it() {
+fn no_request_fails_behind_a_traefik_with_a_file_and_every_node_is_back() {
     let bench = release(false);
     let file = bench.lab.traefiks[0].says().expect("a file");
     let file: Value = serde_json::from_str(&file).expect("JSON");

@@ -149,7 +149,7 @@ proptest! {
 }
 
 #[test]
-fn deep_and_long_answers_are_refused_in_no_time() {
+fn deep_and_long_answers_are_refused_quickly() {
     let begun = std::time::Instant::now();
     for text in ["[", "{\"Results\":", "\"", "[{\"Key\":\"", "9", " "] {
         let body = text.repeat((1 << 18) / text.len()).into_bytes();

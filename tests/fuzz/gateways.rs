@@ -242,7 +242,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_was_rendered_is_read_or_refused(said in bytes(&RENDERED)) {
+    fn any_rendered_file_is_read_or_refused(said in bytes(&RENDERED)) {
         let rendered = read_by(json!({
             "type": "consul-template", "ssh": "gw", "file": "/app.conf", "pid_file": "/run/nginx.pid",
         }));
@@ -266,7 +266,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_a_command_prints_is_read_or_refused(said in bytes(&SHOWN)) {
+    fn any_output_of_a_command_is_read_or_refused(said in bytes(&SHOWN)) {
         let json = json!({ "peers": "/peers", "address": "/name", "routed": "/down" });
         let text = json!({ "pattern": r"server (?P<address>\S+) [^;]*?(?P<down>down)?;" });
         for how in [json, text] {
@@ -304,7 +304,7 @@ proptest! {
     }
 
     #[test]
-    fn an_answer_of_haproxy_that_was_cut_short_never_shows_other_peers(
+    fn truncated_answer_of_haproxy_never_shows_other_peers(
         at in any::<prop::sample::Index>(),
     ) {
         let whole = HAPROXY[0].as_bytes();
@@ -380,7 +380,7 @@ proptest! {
     }
 
     #[test]
-    fn a_reply_that_was_cut_short_never_shows_other_peers(at in any::<prop::sample::Index>()) {
+    fn truncated_reply_never_shows_other_peers(at in any::<prop::sample::Index>()) {
         let check = || reply(200, SHOWN[2].as_bytes());
         let whole = read(&*upsync(), &[reply(200, SHOWN[0].as_bytes()), check()]);
         prop_assert!(whole.is_some());
@@ -395,7 +395,7 @@ proptest! {
 }
 
 #[test]
-fn long_replies_are_read_or_refused_in_no_time() {
+fn long_replies_are_read_or_refused_quickly() {
     let begun = std::time::Instant::now();
     let long = |text: &str| text.repeat((1 << 19) / text.len());
     for text in ["[", "{\"a\":", "\"", "server ", "server a:1 x", "Upstream name: ", "\n", " ", "9"]

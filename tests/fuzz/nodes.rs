@@ -51,7 +51,7 @@ proptest! {
     }
 
     #[test]
-    fn any_reply_tells_a_version_or_none(body in bytes(&TOLD)) {
+    fn any_reply_yields_a_version_or_none(body in bytes(&TOLD)) {
         let reply = Reply { status: 200, body: body.0, ..Reply::default() };
         for pointer in ["", "/version", "/build/number", "no pointer"] {
             let _ = identity_of(&IdentityPlace::Pointer(pointer.into()), &reply);

@@ -10,7 +10,7 @@ proptest! {
 
     /// As the HTTP client reads it, which takes dots out of paths.
     #[test]
-    fn what_is_asked_stays_below_its_place(name in r"[./a-b%2eE\\?#]{0,12}|(?s).{0,8}") {
+    fn requested_path_stays_below_its_prefix(name in r"[./a-b%2eE\\?#]{0,12}|(?s).{0,8}") {
         for part in [segment(&name), key(&name), Ok(nowhere(&name))].into_iter().flatten() {
             let url = format!("http://h/v1/agent/{part}?enable=true");
             let read = reqwest::Url::parse(&url).expect("a URL");

@@ -84,14 +84,14 @@ proptest! {
     #![proptest_config(cases(300))]
 
     #[test]
-    fn an_event_of_any_text_is_one_line_and_is_read_back(event in event()) {
+    fn event_with_any_text_round_trips_as_one_line(event in event()) {
         let line = event.to_line();
         prop_assert!(!line.contains('\n'));
         prop_assert_eq!(Event::from_line(&line), Ok(event));
     }
 
     #[test]
-    fn a_holder_of_any_text_is_read_back_and_told_in_one_line(
+    fn lock_holder_with_any_text_round_trips_and_prints_as_one_line(
         [release, command, by, host, doing] in prop::array::uniform5(any_text()),
         pid in any::<u32>(), since in time(), seen in time(), now in time(),
         file in prop::option::of(any_text()), released in any::<bool>(),
@@ -102,14 +102,14 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_holder_that_can_be_told_or_nobody(bytes in bytes(&[HOLDER])) {
+    fn any_bytes_are_a_printable_lock_holder_or_none(bytes in bytes(&[HOLDER])) {
         if let Some(holder) = Holder::from_bytes(&bytes.0) {
             assert_printable(&holder.describe(jiff::Timestamp::UNIX_EPOCH));
         }
     }
 
     #[test]
-    fn any_bytes_are_an_event_or_an_error_that_can_be_told(bytes in bytes(&[HOLDER])) {
+    fn any_bytes_are_an_event_or_a_printable_error(bytes in bytes(&[HOLDER])) {
         if let Err(error) = Event::from_line(&String::from_utf8_lossy(&bytes.0)) {
             assert_printable(&error);
         }
@@ -120,7 +120,7 @@ proptest! {
     #![proptest_config(cases(100))]
 
     #[test]
-    fn a_spoilt_journal_is_read_or_refused_at_a_line(bytes in bytes(&[JOURNAL])) {
+    fn corrupt_journal_is_read_or_refused_with_its_line(bytes in bytes(&[JOURNAL])) {
         match journal::parse(&bytes.0, "journal") {
             Ok((events, release)) => {
                 let again = Release::replay(&events).expect("it was read in this order");
@@ -136,7 +136,7 @@ proptest! {
 
     /// Whatever a journal says, nothing but plain words and the operator's own values come out of it.
     #[test]
-    fn what_a_spoilt_journal_restores_is_plain_or_refused(
+    fn corrupt_journal_restores_plain_values_or_is_refused(
         bytes in bytes(&[JOURNAL]), version in any_text(), id in any_text(), sha256 in any_text(),
     ) {
         let loaded = rollgate::playbook::load_text("app.yaml", PLAYBOOK).expect("a playbook");
@@ -176,14 +176,14 @@ proptest! {
     }
 
     #[test]
-    fn a_journal_cut_anywhere_is_what_was_written_until_then(cut in 0..JOURNAL.len()) {
+    fn truncated_journal_yields_every_complete_event(cut in 0..JOURNAL.len()) {
         let (events, _) = journal::parse(&JOURNAL.as_bytes()[..cut], "journal").expect("torn at its end only");
         prop_assert_eq!(events.len(), JOURNAL[..cut].matches('\n').count());
     }
 }
 
 #[test]
-fn the_transcript_is_a_whole_journal() {
+fn sample_journal_is_complete() {
     let (events, release) = journal::parse(JOURNAL.as_bytes(), "journal").expect("whole");
     assert!(events.len() > 50 && release.finished.is_some());
     let again: String = events.iter().map(|event| event.to_line() + "\n").collect();

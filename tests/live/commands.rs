@@ -85,7 +85,7 @@ on_both!(a_timeout_ends_all_that_was_started, |live, host, folder| {
 });
 
 // What has a session of its own, no parent any more and does not heed `TERM` is ended all the same.
-on_both!(timeout_ends_what_left_the_session, |live, host, folder| {
+on_both!(timeout_kills_processes_that_left_the_session, |live, host, folder| {
     let file = |name: &str| folder.join(name);
     let write = |name: &str| file(name).display().to_string();
     let script = format!(
@@ -104,7 +104,7 @@ on_both!(timeout_ends_what_left_the_session, |live, host, folder| {
 });
 
 // The same when the connection is lost: no error can be reported.
-on_both!(dropped_command_ends_what_left_its_session, |live, host, folder| {
+on_both!(dropped_command_kills_processes_that_left_its_session, |live, host, folder| {
     let file = folder.join("pid");
     let script = format!("setsid sh -c 'echo $$ > {}; sleep 60; :' & sleep 60", file.display());
     let run = live.run(host, command(&script, 60));

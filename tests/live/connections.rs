@@ -62,7 +62,7 @@ async fn each_refusal_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn the_users_configuration_is_honoured_jump_hosts_included() {
+async fn ssh_configuration_of_the_user_applies_to_jump_hosts_too() {
     let (bastion, target) = (Sshd::start(""), Sshd::start(""));
     let config = bastion.block("bastion", "") + &target.block("inner", "ProxyJump bastion");
     // Group-writable, as in any checkout: `ssh -F` takes it.
@@ -152,7 +152,7 @@ async fn many_commands_share_one_connection_within_the_nodes_limit() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_unknown_and_the_next_command_works() {
+async fn lost_connection_leaves_the_result_unknown_and_the_next_command_works() {
     let sshd = Sshd::start("");
     let live = sshd.live();
     let file = sshd.path("pid");
@@ -177,7 +177,7 @@ async fn a_lost_connection_is_unknown_and_the_next_command_works() {
 }
 
 #[tokio::test]
-async fn a_dropped_connect_leaves_no_ssh() {
+async fn dropped_connect_leaves_no_ssh_process() {
     let silent = TcpListener::bind("127.0.0.9:0").expect("bind");
     let port = silent.local_addr().expect("address").port();
     // By a jump host, so that there is an `ssh` below the `ssh`.

@@ -120,7 +120,7 @@ async fn work_in_a_users_folder_is_done_as_that_user() {
 }
 
 #[tokio::test]
-async fn symlinks_of_a_user_lead_root_nowhere() {
+async fn root_does_not_follow_symlinks_of_a_user() {
     for name in [".staging", ".rollgate", ".rollgate/app-1-5891b5b5"] {
         let place = Place::new();
         std::fs::create_dir(place.path("victim")).expect("mkdir");
@@ -144,7 +144,7 @@ async fn symlinks_of_a_user_lead_root_nowhere() {
 
 /// The link is taken for what it is, and so is what it leads through.
 #[tokio::test]
-async fn folder_behind_a_symlink_counts_as_what_it_is() {
+async fn folder_behind_a_symlink_is_judged_by_its_real_path() {
     let place = Place::new();
     std::fs::rename(place.path("app"), place.path("data")).expect("renamed");
     symlink("data", place.path("app")).expect("symlink");
@@ -216,7 +216,7 @@ async fn folders_that_others_can_change_are_refused_before_anything_is_done() {
 
 /// Whoever has an account on the host can make what is missing below `/tmp`.
 #[tokio::test]
-async fn missing_folder_in_a_sticky_one_is_made_by_root_or_not_at_all() {
+async fn missing_folder_below_a_sticky_one_is_created_only_by_root() {
     let place = Place::new();
     std::fs::remove_dir_all(place.path("app")).expect("removed");
     std::fs::create_dir(place.path("shared")).expect("mkdir");
@@ -242,7 +242,7 @@ async fn missing_folder_in_a_sticky_one_is_made_by_root_or_not_at_all() {
 
 /// A release in which something is mounted goes out of the way as a whole, and the rest of it when that is gone.
 #[tokio::test]
-async fn release_that_cannot_be_deleted_is_told_and_deleted_later() {
+async fn undeletable_release_is_reported_and_deleted_later() {
     let place = Place::new();
     place.release().await.expect("released");
     let old = place.path("app/releases/app-1-5891b5b5");
@@ -282,7 +282,7 @@ async fn release_that_cannot_be_deleted_is_told_and_deleted_later() {
 }
 
 #[tokio::test]
-async fn file_of_a_gateway_is_replaced_as_its_owner() {
+async fn gateway_file_is_replaced_as_its_owner() {
     let place = Place::new();
     let file = place.path("app/traefik.json");
     let replace = async |before: &str, after: &str| {
@@ -316,7 +316,7 @@ async fn file_of_a_gateway_is_replaced_as_its_owner() {
 }
 
 #[tokio::test]
-async fn lock_of_another_user_on_the_folder_of_releases_blocks_nothing() {
+async fn lock_of_another_user_on_the_releases_folder_blocks_nothing() {
     let place = Place::new();
     let releases = std::fs::File::open(place.path("app/releases")).expect("any user can open it");
     releases.lock().expect("and lock it");
@@ -327,7 +327,7 @@ async fn lock_of_another_user_on_the_folder_of_releases_blocks_nothing() {
 
 /// A service is stopped at that moment.
 #[tokio::test]
-async fn release_is_activated_in_its_time_though_another_operation_does_not_end() {
+async fn activation_meets_its_deadline_while_another_operation_hangs() {
     let place = Place::new();
     place.release().await.expect("released");
     std::fs::remove_file(place.path("app/current")).expect("removed");
@@ -341,7 +341,7 @@ async fn release_is_activated_in_its_time_though_another_operation_does_not_end(
 
 /// However its path is written, it is the folder in which files are made.
 #[tokio::test]
-async fn sticky_folder_is_refused_at_the_end_of_every_path() {
+async fn sticky_folder_is_refused_however_its_path_is_written() {
     let place = Place::new();
     std::fs::create_dir(place.path("shared")).expect("mkdir");
     std::fs::create_dir(place.path("shared/own")).expect("mkdir");
@@ -372,7 +372,7 @@ async fn sticky_folder_is_refused_at_the_end_of_every_path() {
 
 /// With an ACL the mode shows its mask in place of the group's rights.
 #[tokio::test]
-async fn folder_that_a_user_can_write_to_by_an_acl_is_refused() {
+async fn folder_writable_for_a_user_by_acl_is_refused() {
     /// Version 2, then entries of tag, rights and id: the owner, nobody (rwx), the group, the mask, others.
     fn acl(mask: u16) -> Vec<u8> {
         let entries = [(1, 7, u32::MAX), (2, 7, NOBODY), (4, 5, u32::MAX), (16, mask, u32::MAX)];

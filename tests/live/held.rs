@@ -59,7 +59,7 @@ fn request(stream: &mut TcpStream) -> bool {
 }
 
 #[tokio::test]
-async fn every_connection_is_answered_however_the_end_of_an_answer_is_told() {
+async fn every_connection_is_answered_with_each_way_to_end_a_body() {
     for answer in [
         "HTTP/1.1 200 OK\r\nX-Worker: 7\r\nContent-Length: 4\r\n\r\npong",
         "HTTP/1.1 200 OK\r\nx-worker:7\r\nTransfer-Encoding: chunked\r\n\r\n1\r\np\r\n3;a=b\r\nong\r\n0\r\nX-End: 1\r\n\r\n",
@@ -86,7 +86,7 @@ async fn every_connection_is_answered_however_the_end_of_an_answer_is_told() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_an_error_for_each_connection() {
+async fn invalid_answer_is_an_error_for_each_connection() {
     for (answer, told) in [
         ("SSH-2.0-OpenSSH_9.2p1\r\n\r\n", "not HTTP"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npong", "closed before"),
@@ -114,7 +114,7 @@ async fn what_is_no_answer_is_an_error_for_each_connection() {
 }
 
 #[tokio::test]
-async fn nothing_more_is_asked_once_nothing_takes_the_answers() {
+async fn requests_stop_once_the_receiver_is_dropped() {
     let opened = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&opened);
     let url = server(move |stream| {
@@ -166,7 +166,7 @@ fn favouring_server(workers: usize) -> String {
 }
 
 #[tokio::test]
-async fn connections_that_are_held_reach_workers_that_single_ones_never_do() {
+async fn held_connections_reach_workers_that_single_ones_miss() {
     let url = favouring_server(4);
     let live = Live::new(LiveSettings::default()).expect("settings");
     let mut single = BTreeSet::new();

@@ -78,7 +78,7 @@ async fn fresh_connections_are_fresh_and_redirects_are_replies() {
 
 /// Modules of nginx take a query as it is: of `%3A` they make no colon, of `app=` no name.
 #[tokio::test]
-async fn what_a_gateway_is_asked_is_sent_as_it_is_written() {
+async fn url_of_a_gateway_is_sent_unchanged() {
     let (url, _) = serve(|head, stream| {
         let asked = head.split(' ').nth(1).unwrap_or_default();
         let length = asked.len();
@@ -99,7 +99,7 @@ async fn what_a_gateway_is_asked_is_sent_as_it_is_written() {
 }
 
 #[tokio::test]
-async fn a_token_goes_to_the_host_that_was_asked_and_to_no_other() {
+async fn token_is_sent_to_the_requested_host_only() {
     let (elsewhere, visits) = serve(|_, _| false);
     let (url, asked) = serve(move |head, stream| {
         assert!(head.contains("x-consul-token: token-1"), "{head}");
@@ -120,7 +120,7 @@ async fn a_token_goes_to_the_host_that_was_asked_and_to_no_other() {
 }
 
 #[tokio::test]
-async fn a_time_limit_covers_the_body_too() {
+async fn time_limit_covers_the_body() {
     let (url, _) = serve(|_, stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\na");
         let _ = stream.read(&mut [0]);
@@ -131,7 +131,7 @@ async fn a_time_limit_covers_the_body_too() {
 }
 
 #[tokio::test]
-async fn a_huge_body_a_broken_reply_and_a_closed_port_are_told_apart() {
+async fn huge_body_broken_reply_and_closed_port_are_distinct_errors() {
     let (huge, _) = serve(|_, stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
         while stream.write_all(&[b'x'; 8192]).is_ok() {}

@@ -104,7 +104,7 @@ async fn command_runs_the_same_behind_every_login_shell() {
 }
 
 #[tokio::test]
-async fn shell_that_starts_no_script_is_quoted_and_nothing_runs() {
+async fn shell_that_runs_no_script_is_reported_with_its_output() {
     let folder = tempfile::tempdir().expect("temp dir");
     let file = folder.path().join("ran");
     for script in [
@@ -142,7 +142,7 @@ async fn slow_start_file_does_not_use_up_the_time_of_the_command() {
 
 /// As where a user may do something as root: the guard may not end what became another user's.
 #[tokio::test]
-async fn process_that_cannot_be_ended_is_counted() {
+async fn unkillable_process_is_counted() {
     let wrapper = Wrapper::new(
         "#!/bin/sh\nexec setpriv --reuid=65534 --regid=65534 --clear-groups $SSH_ORIGINAL_COMMAND\n",
     );

@@ -29,7 +29,7 @@ fn refused_for(registry: &str, gateway: &str, message: &str) {
 const GATEWAY: &str = "{ type: gateway }";
 
 #[test]
-fn a_gateway_with_an_api_of_its_own_obeys_nothing_else() {
+fn gateway_with_an_api_of_its_own_rejects_other_registries() {
     for kind in ["dyups", "ngx-dynamic-upstream", "slardar"] {
         let gateway = format!("{{ type: {kind}, upstream: app, url: http://g/api }}");
         accepted(GATEWAY, &gateway);
@@ -45,7 +45,7 @@ fn a_gateway_with_an_api_of_its_own_obeys_nothing_else() {
 }
 
 #[test]
-fn ipv6_nodes_are_taken_by_every_gateway_but_nginx_upsync() {
+fn every_gateway_but_nginx_upsync_accepts_ipv6_nodes() {
     let with_ipv6 = |gateway: &str| {
         with_gateway("{ type: consul-service, service: app }", gateway)
             .replace("address: 10.0.1.11:9000", "address: '[fd00::11]:9000'")
@@ -67,7 +67,7 @@ fn ipv6_nodes_are_taken_by_every_gateway_but_nginx_upsync() {
 }
 
 #[test]
-fn nginx_upsync_obeys_what_its_type_follows() {
+fn upsync_type_must_match_the_registry() {
     let of = |kind: &str| {
         format!(
             "{{ type: nginx-upsync, status_url: http://g/l?app, upstream: app, upsync_type: {kind} }}"
@@ -98,7 +98,7 @@ const CATALOG: &str = "its `upsync_type` reads the catalog, in which maintenance
                        `consul_health` would follow `consul-service`";
 
 #[test]
-fn the_list_of_a_dyups_is_written_as_nginx_writes_it() {
+fn dyups_list_must_be_valid_nginx_syntax() {
     let with = |keys: &str| format!("{{ type: dyups, upstream: app, url: http://g/, {keys} }}");
     accepted(GATEWAY, &with("server: weight=5, others: ['server 10.9.9.9:80 backup;']"));
     accepted(GATEWAY, &with("extras: 'keepalive 8; ip_hash;', servers: { '10.0.1.11:9000': '' }"));
@@ -124,7 +124,7 @@ fn the_list_of_a_dyups_is_written_as_nginx_writes_it() {
 }
 
 #[test]
-fn what_ngx_dynamic_upstream_would_not_decode_is_refused() {
+fn value_that_ngx_dynamic_upstream_cannot_decode_is_refused() {
     for (keys, message) in [
         ("upstream: 'a&b', url: http://g/", "`a&b` cannot be said in the module's API"),
         ("upstream: a b, url: http://g/", "`a b` cannot be said in the module's API"),
@@ -135,7 +135,7 @@ fn what_ngx_dynamic_upstream_would_not_decode_is_refused() {
 }
 
 #[test]
-fn the_keys_of_a_slardar_say_what_its_lists_can_have() {
+fn slardar_settings_are_validated() {
     let with = |keys: &str| format!("{{ type: slardar, url: http://g:1995, {keys} }}");
     accepted(
         GATEWAY,
@@ -163,7 +163,7 @@ fn with_agents(registry: &str, node: &str) -> String {
 }
 
 #[test]
-fn an_agent_is_asked_for_instances_only_and_in_a_way_that_there_is() {
+fn agent_settings_need_a_consul_service_registry_and_a_valid_url() {
     let service = |more: &str| format!("{{ type: consul-service, service: app{more} }}");
     for (more, node) in [
         ("", ""),
@@ -191,7 +191,7 @@ fn an_agent_is_asked_for_instances_only_and_in_a_way_that_there_is() {
 }
 
 #[test]
-fn a_dns_server_and_a_record_are_such() {
+fn dns_server_and_record_must_be_valid() {
     let service = "{ type: consul-service, service: app }";
     let of = |server: &str, record: &str| {
         format!("{{ type: consul-dns, server: '{server}', record: '{record}' }}")

@@ -45,7 +45,7 @@ fn the_schema_names_every_top_level_key_and_allows_no_null() {
 }
 
 #[test]
-fn words_and_numbers_stay_what_was_written() {
+fn scalars_keep_their_written_form() {
     let text = SMALLEST.replace("9000 }", "9000, vars: { v: 1.20, no: no, n: 2 } }");
     let loaded = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
     let vars: Vec<_> = loaded.playbook.nodes[0].vars.values().map(String::as_str).collect();
@@ -53,7 +53,7 @@ fn words_and_numbers_stay_what_was_written() {
 }
 
 #[test]
-fn a_problem_found_later_can_be_placed() {
+fn later_problem_is_shown_at_its_position() {
     let loaded = load_text("app.yaml", SMALLEST).unwrap_or_else(|invalid| panic!("{invalid}"));
     let problem = loaded.problem("nodes[1].address", "nobody listens there");
     insta::assert_snapshot!(loaded.invalid(vec![problem]), @r#"

@@ -51,7 +51,7 @@ fn haproxy_is_reached_in_exactly_one_way() {
 }
 
 #[test]
-fn a_file_lies_on_a_machine_that_ssh_can_reach() {
+fn gateway_file_needs_a_valid_ssh_destination() {
     let envoy = "type: envoy, admin_url: http://h, cluster: app, file: /f, ssh:";
     assert_refused(&[
         (&format!("{envoy} -oProxyCommand=x"), "`-oProxyCommand=x` is not an ssh destination"),
@@ -61,7 +61,7 @@ fn a_file_lies_on_a_machine_that_ssh_can_reach() {
 }
 
 #[test]
-fn the_file_of_traefik_is_one_that_traefik_reads() {
+fn traefik_file_and_service_must_be_readable_by_traefik() {
     let traefik = "type: traefik, api_url: http://h, service: app, ssh: h, file:";
     assert_refused(&[
         (&format!("{traefik} app.yml"), "`file` is not an absolute path"),
@@ -83,7 +83,7 @@ fn the_file_of_traefik_is_one_that_traefik_reads() {
 }
 
 #[test]
-fn haproxy_counts_no_requests_of_nodes_that_dns_has_taken_away() {
+fn haproxy_with_dns_slots_does_not_support_counting_requests() {
     let counted = "type: haproxy, backend: app, tcp: 'h:1' }\ndrain: { in_flight: gateways";
     let text =
         behind(counted).replace("{ type: gateway }", "{ type: consul-service, service: app }");
@@ -93,7 +93,7 @@ fn haproxy_counts_no_requests_of_nodes_that_dns_has_taken_away() {
 }
 
 #[test]
-fn haproxy_is_called_by_where_it_is_reached() {
+fn haproxy_name_defaults_to_its_address() {
     let socket = "type: haproxy, backend: app, socket: { path: /run/h.sock";
     assert_eq!(name_of(&format!("{socket} }}")), "app");
     assert_eq!(name_of(&format!("{socket}, ssh: ops@10.0.0.12 }}")), "ops@10.0.0.12");
@@ -103,7 +103,7 @@ fn haproxy_is_called_by_where_it_is_reached() {
 }
 
 #[test]
-fn commands_take_a_node_out_and_back_or_only_list() {
+fn command_gateway_has_both_out_and_in_or_only_list() {
     let list = "type: command, name: lb, list: x";
     let incompatible_with = "`command` cannot follow the registry `gateway`: it lacks the commands `out` and `in` (rule \
                     `incompatible_with`)";
@@ -127,7 +127,7 @@ fn commands_take_a_node_out_and_back_or_only_list() {
 
 /// The drain would run into its timeout at every node.
 #[test]
-fn requests_in_flight_are_not_told_of_a_node_that_is_not_listed() {
+fn in_flight_of_a_table_needs_routed_or_down() {
     let table = |keys: &str| {
         let line = SMALLEST.lines().find(|line| line.contains("nginx-upsync")).expect("a gateway");
         let gateway = format!("  - {{ type: http-table, url: http://h/, {keys} }}");

@@ -61,7 +61,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1500) })]
 
     #[test]
-    fn what_the_structure_allows_is_a_playbook(
+    fn file_that_matches_the_schema_is_accepted_by_the_types(
         edits in prop::collection::vec((0_usize..1000, 0_usize..1000), 1..4),
         smallest in any::<bool>(),
     ) {
@@ -75,7 +75,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let text = String::from_utf8_lossy(&bytes);
         if let Err(invalid) = load_text("app.yaml", text) {
             let shown = render(&invalid, false);
@@ -85,7 +85,7 @@ proptest! {
     }
 
     #[test]
-    fn no_broken_playbook_makes_it_panic(
+    fn no_broken_playbook_makes_the_reader_panic(
         at in 0_usize..2000,
         junk in r"[ \t\n:,\[\]{}#&*!|>'$~é-]{0,6}",
         cut in 0_usize..20,

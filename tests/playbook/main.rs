@@ -57,7 +57,7 @@ fn the_smallest_useful_file_is_valid() {
 }
 
 #[test]
-fn the_keys_that_do_not_exist_yet_are_unknown_and_nothing_else_is_wrong() {
+fn planned_keys_are_unknown_and_nothing_else_is_wrong() {
     let shown = refused(EVERYTHING);
     insta::assert_snapshot!(messages(&shown).join("\n"), @r#"
     unknown key `probe_url`
@@ -269,7 +269,7 @@ health: { http: 'http://${{ node.address }/' }
 }
 
 #[test]
-fn a_bare_number_is_no_duration() {
+fn bare_number_is_not_a_duration() {
     let shown =
         with("stop: systemctl stop app", "drain: { timeout: 30 }\nstop: systemctl stop app");
     insta::assert_snapshot!(shown, @r#"

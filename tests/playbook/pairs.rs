@@ -212,7 +212,7 @@ fn any_two_mistakes_are_reported_together_and_nothing_else() {
 }
 
 #[test]
-fn a_part_that_is_lost_causes_no_complaint_about_the_others() {
+fn missing_part_causes_no_errors_about_other_parts() {
     let starts = RICH.match_indices('\n').map(|(at, _)| at + 1);
     let starts = starts.filter(|at| !RICH[*at..].starts_with(' '));
     let starts: Vec<usize> = [0].into_iter().chain(starts).collect();

@@ -294,7 +294,7 @@ fn a_var_must_be_on_every_node() {
 }
 
 #[test]
-fn what_is_wrong_in_one_part_does_not_hide_what_is_wrong_in_another() {
+fn error_in_one_part_does_not_hide_errors_in_another() {
     let shown = refused(&format!(
         "{}bake: 5s\nhealt: {{}}\nstrategy: {{ order: no }}\nsteps: [stop, confirm_out, drain, start, health, enable, confirm_in]\n",
         SMALLEST
@@ -316,7 +316,7 @@ fn what_is_wrong_in_one_part_does_not_hide_what_is_wrong_in_another() {
 }
 
 #[test]
-fn what_a_merge_key_would_bring_is_not_missed() {
+fn keys_behind_a_merge_key_are_not_reported_missing() {
     let shown = with("  - { ssh: deploy@10.0.1.12,", "  - { <<: {},");
     assert_eq!(messages(&shown), ["merge keys (`<<`) are not supported"], "{shown}");
     let shown = with("{ type: nginx-upsync,", "{ <<: {},");
@@ -324,7 +324,7 @@ fn what_a_merge_key_would_bring_is_not_missed() {
 }
 
 #[test]
-fn places_for_releases_that_cannot_be_are_refused() {
+fn impossible_release_paths_are_refused() {
     let cases = [
         ("/", "/c", "`/` is the root of the node's file system"),
         ("/r", "/../.", "`/../.` is the root of the node's file system"),
@@ -344,7 +344,7 @@ fn places_for_releases_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn a_variable_that_nobody_needs_to_give_must_be_on_every_node() {
+fn optional_variable_without_default_must_be_on_every_node() {
     let text = format!("{SMALLEST}variables: {{ heap: {{}} }}\n");
     let shown = refused(&text);
     assert_eq!(messages(&shown), ["variable `heap` has neither `required` nor `default`"]);

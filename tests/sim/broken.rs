@@ -64,7 +64,7 @@ fn untouched(node: &str) -> Release {
 }
 
 #[test]
-fn a_stop_of_a_routed_node_is_seen_and_costs_requests() {
+fn rule_detects_stop_of_a_routed_node_and_its_lost_requests() {
     drive(async |sim| {
         pass(2).await;
         assert_eq!(broken(&sim), []);
@@ -75,7 +75,7 @@ fn a_stop_of_a_routed_node_is_seen_and_costs_requests() {
 }
 
 #[test]
-fn a_node_that_is_out_may_be_stopped_and_one_worker_behind_is_enough_to_forbid_it() {
+fn rule_allows_stop_only_when_no_worker_routes_to_the_node() {
     drive(async |sim| {
         pass(2).await;
         sim.look(|state| state.strike(&Fault::Stuck { gateway: 1, worker: 1, lasts: 30_000 }));
@@ -94,7 +94,7 @@ fn a_node_that_is_out_may_be_stopped_and_one_worker_behind_is_enough_to_forbid_i
 }
 
 #[test]
-fn too_few_routed_nodes_are_seen() {
+fn rule_detects_too_few_routed_nodes() {
     drive(async |sim| {
         // A look at every gateway, as before each removal.
         pass(2).await;
@@ -107,7 +107,7 @@ fn too_few_routed_nodes_are_seen() {
 }
 
 #[test]
-fn a_node_that_is_enabled_without_a_healthy_process_is_seen() {
+fn rule_detects_enable_without_a_healthy_process() {
     drive(async |sim| {
         mark(&sim, 1, 1).await;
         pass(5).await;
@@ -129,7 +129,7 @@ fn a_node_that_is_enabled_without_a_healthy_process_is_seen() {
 }
 
 #[test]
-fn a_node_that_is_enabled_before_its_time_is_seen() {
+fn rule_detects_enable_before_min_healthy() {
     drive(async |sim| {
         sim.look(|state| state.watch.min_healthy = 20_000);
         mark(&sim, 1, 1).await;
@@ -143,7 +143,7 @@ fn a_node_that_is_enabled_before_its_time_is_seen() {
 }
 
 #[test]
-fn a_stop_while_a_node_that_was_done_is_dead_is_seen() {
+fn rule_detects_stop_while_a_done_node_is_dead() {
     for (dies, expected) in [(false, &[][..]), (true, &[Rule::FailureSpreads])] {
         drive(async |sim| {
             mark(&sim, 1, 1).await;
@@ -165,7 +165,7 @@ fn a_stop_while_a_node_that_was_done_is_dead_is_seen() {
 }
 
 #[test]
-fn requests_that_are_cut_and_not_told_are_seen() {
+fn rule_detects_unreported_cut_requests() {
     drive(async |sim| {
         sim.look(|state| (state.clients.slow_of, state.clients.slowest) = (1, 30_000));
         pass(5).await;
@@ -181,7 +181,7 @@ fn requests_that_are_cut_and_not_told_are_seen() {
 }
 
 #[test]
-fn a_state_that_is_not_as_told_is_seen() {
+fn rule_detects_wrongly_reported_state() {
     drive(async |sim| {
         sim.look(|state| state.check_told(&untouched("node-1"), Some(0), false));
         assert_eq!(broken(&sim), []);
@@ -200,7 +200,7 @@ fn a_state_that_is_not_as_told_is_seen() {
 }
 
 #[test]
-fn a_journal_that_makes_another_release_is_seen() {
+fn rule_detects_journal_that_restores_another_release() {
     drive(async |sim| {
         let empty = tempfile::NamedTempFile::new().expect("a file");
         sim.look(|state| state.check_journal(empty.path(), &Release::default()));
@@ -211,7 +211,7 @@ fn a_journal_that_makes_another_release_is_seen() {
 }
 
 #[test]
-fn a_registry_write_without_the_lock_is_seen() {
+fn rule_detects_registry_write_without_the_lock() {
     drive(async |sim| {
         sim.look(|state| state.watch.lock = Some(|key| key == "rollgate/app/lock"));
         let created = consul(&sim, Method::Put, "/v1/session/create", r#"{"TTL":"15s"}"#)
@@ -236,7 +236,7 @@ fn a_registry_write_without_the_lock_is_seen() {
 }
 
 #[test]
-fn an_end_that_is_late_wrong_or_missing_is_seen() {
+fn rule_detects_late_wrong_or_missing_end() {
     let done = End::Finished(Outcome::Done, 0);
     drive(async |sim| {
         let plain = Schedule::plain();

@@ -34,7 +34,7 @@ fn stopped(ran: &Ran) -> Vec<&str> {
 }
 
 #[test]
-fn one_that_ends_within_the_time_that_it_must_stay_healthy_is_never_enabled() {
+fn version_that_dies_within_min_healthy_is_never_enabled() {
     for serves in [1_500, 5_000, 9_000] {
         let ran = serves_for(serves, |schedule| schedule.shape.min_healthy = 10_000);
         assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);
@@ -50,7 +50,7 @@ fn serves_until(event: &str) -> u64 {
 }
 
 #[test]
-fn one_that_ends_before_the_next_node_is_stopped_costs_one_node() {
+fn version_that_dies_before_the_next_stop_costs_one_node() {
     let (done, stop) =
         (serves_until("node-1 : NodeDone"), serves_until("node-2 stop: StepStarted"));
     for tenths in [1, 5, 9] {
@@ -63,7 +63,7 @@ fn one_that_ends_before_the_next_node_is_stopped_costs_one_node() {
 }
 
 #[test]
-fn one_that_ends_later_stops_the_release_wherever_it_is() {
+fn version_that_dies_later_stops_the_release_at_any_step() {
     for (event, expected) in [("node-2 start: StepStarted", 2), ("node-3 start: StepStarted", 3)] {
         let ran = serves_for(serves_until(event), |_| {});
         assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);
@@ -77,7 +77,7 @@ fn one_that_ends_later_stops_the_release_wherever_it_is() {
 }
 
 #[test]
-fn a_node_that_fell_goes_back_where_that_is_asked_for() {
+fn dead_node_rolls_back_when_configured() {
     let serves = serves_until("node-1 : NodeDone") + 1_000;
     let ran = serves_for(serves, |schedule| schedule.shape.on_failure = "rollback_node");
     assert!(matches!(ran.end, End::Finished(Outcome::RolledBack, 21)), "{:?}", ran.end);
@@ -86,7 +86,7 @@ fn a_node_that_fell_goes_back_where_that_is_asked_for() {
 
 /// The last node ends when nothing is left to be done: that is no release that is done.
 #[test]
-fn a_node_that_ends_last_of_all_is_noticed() {
+fn death_of_the_last_node_is_noticed() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     let whole = run(&schedule, scratch.path(), true);
     let done = When::Event(whole.events_until("EVENT node-3 : NodeDone"));
@@ -101,7 +101,7 @@ fn a_node_that_ends_last_of_all_is_noticed() {
 
 /// A signal comes before it is known that every node is well: that is no release that is done either.
 #[test]
-fn a_release_that_is_stopped_before_all_nodes_are_verified_is_not_done() {
+fn release_stopped_before_final_verification_is_not_done() {
     for signal in [Fault::Signal, Fault::SignalSoon(200)] {
         let (mut schedule, scratch) = (Schedule::plain(), scratch());
         let whole = run(&schedule, scratch.path(), true);
@@ -116,7 +116,7 @@ fn a_release_that_is_stopped_before_all_nodes_are_verified_is_not_done() {
 
 /// Nothing listens at a node, and no gateway checks it: the node that serves waits for it.
 #[test]
-fn node_that_is_dead_from_the_start_is_updated_first() {
+fn initially_dead_node_is_updated_first() {
     for killed in [When::At(0), When::Event(2)] {
         let (mut schedule, scratch) = (Schedule::plain(), scratch());
         (schedule.shape.nodes, schedule.shape.min_available) = (2, 1);
@@ -131,7 +131,7 @@ fn node_that_is_dead_from_the_start_is_updated_first() {
 
 /// Nothing listens at a node that the operator has left out: what is not well is not told as done.
 #[test]
-fn node_that_is_dead_and_left_out_keeps_a_release_from_being_done() {
+fn dead_skipped_node_prevents_done() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     (schedule.shape.min_available, schedule.shape.left_out) = (1, vec![2]);
     schedule.faults = vec![(When::At(0), Fault::Crash(2))];
@@ -145,7 +145,7 @@ fn node_that_is_dead_and_left_out_keeps_a_release_from_being_done() {
 /// It ends when its node is done and before the next one is stopped. A supervisor starts it again at once, so that hardly any
 /// check finds it gone.
 #[test]
-fn one_that_ends_and_is_started_again_costs_one_node() {
+fn version_restarted_by_a_supervisor_costs_one_node() {
     let restarts_after = |milliseconds| {
         serves_for(0, |schedule| {
             let start = Start::ServesThenRestarts(100, milliseconds);
@@ -165,7 +165,7 @@ fn one_that_ends_and_is_started_again_costs_one_node() {
 
 /// A machine reboots, and its gateway holds it out a while longer: of two that could leave together one stays.
 #[test]
-fn nodes_that_leave_together_do_not_count_for_each_other() {
+fn nodes_of_a_batch_do_not_count_as_capacity_for_each_other() {
     for event in [1, 7] {
         let (mut schedule, scratch) = (Schedule::plain(), scratch());
         let shape = &mut schedule.shape;
@@ -180,7 +180,7 @@ fn nodes_that_leave_together_do_not_count_for_each_other() {
 
 /// A gateway lists no node for longer than a node may be missing: no node is taken from its users because of that.
 #[test]
-fn gateway_that_lists_nothing_turns_no_node_back() {
+fn gateway_with_an_empty_list_sends_no_node_back() {
     for (lasts, expected) in [(10_000, 0), (40_000, 20)] {
         let (mut schedule, scratch) = (Schedule::plain(), scratch());
         let shape = &mut schedule.shape;

@@ -40,7 +40,7 @@ fn assert_nothing_ran_on_the_first_node(ran: &Ran) {
 
 /// The machine is suspended during the last step; meanwhile another machine resumes and finishes the release.
 #[test]
-fn a_release_that_lost_its_lock_on_the_last_step_is_not_done() {
+fn release_that_lost_its_lock_on_the_last_step_is_not_done() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     // Its last command would ask for the lock.
     (schedule.shape.artifact, schedule.shape.identity) = (false, false);
@@ -59,7 +59,7 @@ fn a_release_that_lost_its_lock_on_the_last_step_is_not_done() {
 
 /// The node cannot be reached at first; the lock is lost before it can.
 #[test]
-fn command_that_is_tried_again_asks_for_the_lock_again() {
+fn retried_command_checks_the_lock_again() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     let whole = run(&schedule, scratch.path(), true);
     let stop = "EVENT node-1 stop: StepStarted";
@@ -78,7 +78,7 @@ fn command_that_is_tried_again_asks_for_the_lock_again() {
 
 /// While the first release is paused, another machine resumes and finishes it.
 #[test]
-fn release_whose_lock_was_lost_while_it_stages_its_artifact_ends() {
+fn release_that_loses_its_lock_during_stage_ends() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     let (machine, breaks, kill) = (1, false, None);
     for suspends in [true, false] {
@@ -92,7 +92,7 @@ fn release_whose_lock_was_lost_while_it_stages_its_artifact_ends() {
 
 /// The machine is suspended right before a command, and when it wakes nothing is heard from Consul.
 #[test]
-fn time_in_which_the_machine_was_suspended_counts_for_the_lock() {
+fn suspended_time_counts_for_the_lock() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     let whole = run(&schedule, scratch.path(), true);
     let stop = whole.moment("EVENT node-1 stop: StepStarted");

@@ -110,7 +110,7 @@ fn the_same_seed_gives_the_same_events() {
 /// By the journal and its copy it is told what is true at that moment, and each way from there leads to an end: on the
 /// same machine, and on another one that knows what Consul has.
 #[test]
-fn a_release_that_is_killed_after_any_event_is_resumed_or_undone() {
+fn release_killed_after_any_event_resumes_or_rolls_back() {
     let ways = [(Task::Resume, 0), (Task::Resume, 1), (Task::Rollback, 0), (Task::Rollback, 1)];
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     let whole = run(&schedule, scratch.path(), false);
@@ -143,7 +143,7 @@ fn a_release_that_is_killed_after_any_event_is_resumed_or_undone() {
 
 /// Consul does not answer then, and somebody does not want to wait for it.
 #[test]
-fn a_release_that_is_asked_to_stop_while_there_is_no_leader_is_safe_in_time() {
+fn signal_without_a_consul_leader_stops_the_release_safely_in_time() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     for event in 1..35 {
         let when = When::Event(event);
@@ -156,7 +156,7 @@ fn a_release_that_is_asked_to_stop_while_there_is_no_leader_is_safe_in_time() {
 
 /// The second write after an event is the node's key, where the event tells of it: the first node is marked down and up.
 #[test]
-fn a_write_to_a_key_of_which_the_answer_tells_nothing_is_looked_for() {
+fn registry_write_with_an_unknown_result_is_read_back() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     for fate in [Fate::CommittedThen500(40_000), Fate::Vanishes, Fate::Late(12_000)] {
         for event in [10, 11, 12, 29, 30, 31] {
@@ -171,7 +171,7 @@ fn a_write_to_a_key_of_which_the_answer_tells_nothing_is_looked_for() {
 
 /// A look may miss a worker by chance; many looks must not find one that does.
 #[test]
-fn a_worker_that_stays_behind_counts_at_every_removal() {
+fn stale_worker_counts_at_every_removal() {
     let scratch = scratch();
     for seed in 0..3 {
         let schedule = Schedule::with_a_worker_that_stays_behind(seed);
@@ -183,7 +183,7 @@ fn a_worker_that_stays_behind_counts_at_every_removal() {
 
 /// A machine that slept takes an interval that passed for none: it must not take the lock again.
 #[test]
-fn a_paused_release_whose_successor_was_killed_does_nothing_more() {
+fn paused_release_does_nothing_after_its_successor_was_killed() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     for suspends in [true, false] {
         let kill = Some(Kill::AfterEvent(20));

@@ -30,7 +30,7 @@ fn begins(step: &str) -> When {
 }
 
 #[test]
-fn a_node_that_cannot_be_reached_for_its_stop_and_still_serves_is_put_back() {
+fn serving_node_unreachable_for_stop_returns_to_rotation() {
     let unreachable = Fault::Unreachable { node: 0, lasts: NEVER_ENDS };
     let ran = failed(vec![(begins("stop"), unreachable)]);
     assert!(ran.events.contains(PUT_BACK), "{}", ran.events);
@@ -39,7 +39,7 @@ fn a_node_that_cannot_be_reached_for_its_stop_and_still_serves_is_put_back() {
 }
 
 #[test]
-fn a_node_that_cannot_be_reached_because_it_is_dead_stays_out() {
+fn dead_unreachable_node_stays_out() {
     let dead = Fault::Reboot { node: 0, lasts: NEVER_ENDS };
     let ran = failed(vec![(begins("stop"), dead)]);
     assert!(!ran.events.contains(PUT_BACK), "{}", ran.events);
@@ -47,7 +47,7 @@ fn a_node_that_cannot_be_reached_because_it_is_dead_stays_out() {
 }
 
 #[test]
-fn a_node_whose_stop_may_have_begun_before_it_could_not_be_reached_any_more_stays_out() {
+fn unreachable_node_whose_stop_may_have_begun_stays_out() {
     let lost = (begins("stop"), Fault::NextCommand { node: 0, fate: Fate::Vanishes });
     let (schedule, scratch) =
         (Schedule { faults: vec![lost.clone()], ..Schedule::plain() }, scratch());
@@ -65,7 +65,7 @@ fn a_node_whose_stop_may_have_begun_before_it_could_not_be_reached_any_more_stay
 }
 
 #[test]
-fn a_gateway_that_could_not_be_read_for_a_minute_is_not_waited_for_another_minute() {
+fn unreadable_gateway_is_not_waited_for_twice() {
     let dead = Fault::Lies { gateway: 0, lie: Lie::Refuses, lasts: NEVER_ENDS };
     let ran = failed(vec![(begins("confirm_out"), dead)]);
     assert!(ran.events.contains(PUT_BACK), "{}", ran.events);
@@ -96,7 +96,7 @@ fn nothing_is_stopped_while_a_gateway_cannot_be_read() {
 }
 
 #[test]
-fn a_gateway_that_can_be_read_and_is_behind_is_waited_for() {
+fn lagging_gateway_is_waited_for() {
     let (schedule, scratch) = (Schedule::with_a_worker_that_stays_behind(1), scratch());
     let ran = run(&schedule, scratch.path(), true);
     judge(&schedule, &ran, scratch.path());
@@ -106,7 +106,7 @@ fn a_gateway_that_can_be_read_and_is_behind_is_waited_for() {
 
 /// Consul takes no write for eight seconds; meanwhile another node dies, and a gateway's own check lets go of it.
 #[test]
-fn a_node_is_not_marked_down_by_an_old_look_at_the_gateways() {
+fn node_is_not_marked_down_on_an_old_reading_of_the_gateways() {
     let whole = run(&Schedule::plain(), scratch().path(), true);
     let when = When::Event(whole.events_until("EVENT node-1 disable: RegistryWriting"));
     let mut schedule = Schedule::plain();
@@ -123,7 +123,7 @@ fn a_node_is_not_marked_down_by_an_old_look_at_the_gateways() {
 
 /// What was asked last before the time was up is not answered, and a moment later everything would be.
 #[test]
-fn drain_is_judged_by_what_is_seen_when_its_time_is_up() {
+fn drain_is_judged_by_the_count_at_its_timeout() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     let shape = &mut schedule.shape;
     shape.gateways.remove(0);

@@ -12,7 +12,7 @@ use crate::story::{NEVER_ENDS, Ran, run, scratch};
 /// One of four unnamed workers no longer follows the list, and another worker gets nearly every new connection: only
 /// connections that are held open together reach the stale worker.
 #[test]
-fn a_nameless_worker_that_stays_behind_lets_no_node_be_stopped() {
+fn stale_unnamed_worker_prevents_every_stop() {
     for seed in 1..=5 {
         let mut schedule = Schedule { seed, ..Schedule::plain() };
         let gateways = &mut schedule.shape.gateways;
@@ -48,7 +48,7 @@ fn reloaded_while_connecting(change: impl FnOnce(&mut Schedule)) -> Ran {
 }
 
 #[test]
-fn a_node_that_is_routed_to_again_while_connecting_is_proven_out_again_before_its_stop() {
+fn node_routed_again_while_connecting_is_confirmed_out_again_before_stop() {
     let ran = reloaded_while_connecting(|_| {});
     assert!(matches!(ran.end, End::Finished(_, 0)), "{:?}", ran.end);
     let again = ran.events.lines().filter(|line| {
@@ -60,7 +60,7 @@ fn a_node_that_is_routed_to_again_while_connecting_is_proven_out_again_before_it
 
 /// The time for repeated proofs is that of one way: the way back has its own.
 #[test]
-fn a_node_that_was_proven_out_again_can_still_go_back() {
+fn node_that_was_confirmed_out_again_can_still_roll_back() {
     let ran = reloaded_while_connecting(|schedule| {
         schedule.bad = vec![(0, Start::Never)];
         (schedule.shape.on_failure, schedule.shape.health_deadline) = ("rollback_node", 180_000);

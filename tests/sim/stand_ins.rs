@@ -24,7 +24,7 @@ async fn pass(milliseconds: u64) {
 }
 
 #[test]
-fn a_lock_is_held_by_one_session_and_delayed_after_its_loss() {
+fn lock_has_one_session_and_a_delay_after_its_loss() {
     drive(async |sim| {
         let first = session(&sim, r#"{"TTL":"10s","LockDelay":"5s"}"#).await;
         let second = session(&sim, r#"{"Behavior":"delete"}"#).await;
@@ -55,7 +55,7 @@ fn a_lock_is_held_by_one_session_and_delayed_after_its_loss() {
 }
 
 #[test]
-fn a_transaction_is_done_as_a_whole_or_not_at_all() {
+fn transaction_is_atomic() {
     drive(async |sim| {
         let own = session(&sim, "{}").await;
         let operation = |verb: &str, key: &str, more: &str| {
@@ -108,7 +108,7 @@ fn a_transaction_is_done_as_a_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_blocking_query_waits_for_a_change_or_its_time() {
+fn blocking_query_waits_for_a_change_or_its_timeout() {
     drive(async |sim| {
         let first = consul(&sim, Get, "/v1/kv/a?recurse", "").await;
         let index = first.header("x-consul-index").expect("an index").to_owned();
@@ -129,7 +129,7 @@ fn a_blocking_query_waits_for_a_change_or_its_time() {
 }
 
 #[test]
-fn a_write_may_take_effect_although_its_answer_is_lost() {
+fn write_with_a_lost_answer_can_take_effect() {
     drive(async |sim| {
         for (fate, key) in [(Fate::AnswerLost, "a"), (Fate::CommittedThen500(0), "b")] {
             sim.look(|state| state.strike(&Fault::NextWrite(fate)));

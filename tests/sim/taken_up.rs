@@ -12,7 +12,7 @@ use crate::story::{run, scratch};
 
 /// Killed right after it was enabled, a node is in again: only what is left is proven, and it is not marked down anew.
 #[test]
-fn a_node_that_was_enabled_before_the_kill_stays_in_when_it_is_taken_up() {
+fn resume_keeps_enabled_node_in_rotation() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     // Long enough for whoever watches nodes that are out to look at this one.
     schedule.shape.min_healthy = 3_000;
@@ -31,7 +31,7 @@ fn a_node_that_was_enabled_before_the_kill_stays_in_when_it_is_taken_up() {
 
 /// A write of the journal's copy is done late, after a later one: another machine still finds what is true.
 #[test]
-fn copy_of_the_journal_is_not_set_back_by_a_write_that_is_late() {
+fn late_write_does_not_set_back_the_journal_replica() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     (schedule.shape.slow_of, schedule.shape.slowest) = (1, 2_000);
     let drain = "EVENT node-1 drain: StepStarted";
@@ -53,7 +53,7 @@ fn copy_of_the_journal_is_not_set_back_by_a_write_that_is_late() {
 
 /// One node of a batch fails and the release is asked to stop before the other one has come to its end.
 #[test]
-fn node_that_was_begun_goes_back_too_when_its_release_has_failed() {
+fn started_node_rolls_back_too_after_its_release_failed() {
     for on_failure in ["rollback_all", "rollback_node"] {
         let (mut schedule, scratch) = (Schedule::plain(), scratch());
         let shape = &mut schedule.shape;
@@ -77,7 +77,7 @@ fn node_that_was_begun_goes_back_too_when_its_release_has_failed() {
 
 /// A node could not be looked at when a rollback began, and tells its version only: that is no folder's name.
 #[test]
-fn what_a_node_ran_is_kept_where_only_its_version_was_known() {
+fn restore_point_is_kept_when_only_the_version_is_known() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     let whole = run(&schedule, scratch.path(), true);
     schedule.faults = vec![(

@@ -188,13 +188,13 @@ mod tests {
     }
 
     #[test]
-    fn page_in_docs_is_as_the_code_writes_it() {
+    fn page_in_docs_matches_the_code() {
         let kept = include_str!("../../../docs/faults.md");
         assert_eq!(page(&[], &[], kept), kept);
     }
 
     #[test]
-    fn cells_that_are_not_tried_stay_as_they_are() {
+    fn untried_cells_keep_their_rows() {
         let rows = [
             row(Mishap::NodeOff, Step::Drain, &["one: thing", "another"]),
             row(Mishap::NodeOff, Step::Stop, &[]),

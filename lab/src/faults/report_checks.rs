@@ -168,7 +168,7 @@ Nodes
     }
 
     #[test]
-    fn a_report_that_says_what_is_contradicts_nothing() {
+    fn correct_report_has_no_contradiction() {
         let told = by_report(REPORT);
         let truth = [seen("node-1", None, true, 0), seen("node-2", Some("1"), false, 4)];
         assert_eq!(contradictions(&told, &truth, "1", "2"), [""; 0]);
@@ -176,7 +176,7 @@ Nodes
     }
 
     #[test]
-    fn each_lie_is_found() {
+    fn each_wrong_report_is_detected() {
         let told = by_report(REPORT);
         let fine = [seen("node-1", None, true, 0), seen("node-2", Some("1"), false, 4)];
         for lie in [

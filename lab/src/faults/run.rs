@@ -353,7 +353,7 @@ mod tests {
     const KILLED: Mishap = Mishap::Killed(Place::Here, Then::Resume);
 
     #[test]
-    fn a_release_that_was_killed_has_no_exit_code() {
+    fn killed_release_has_no_exit_code() {
         assert!(KILLED.allows(None, Step::Drain));
         assert!(!KILLED.allows(Some(0), Step::Drain));
         assert!(!Mishap::LeaderKilled.allows(None, Step::Drain));

@@ -3,7 +3,7 @@
 use rollgate_lab::{Lab, LabConfig};
 
 #[test]
-fn three_servers_survive_their_leader() {
+fn three_servers_survive_the_loss_of_their_leader() {
     let config = LabConfig { consul_servers: 3, ..LabConfig::new(1, Vec::new()) };
     let mut lab = Lab::start(config).unwrap();
     lab.consul.put("kept", "before").unwrap();

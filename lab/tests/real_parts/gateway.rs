@@ -75,7 +75,7 @@ fn a_polling_gateway_follows_within_its_interval() {
 }
 
 #[test]
-fn the_check_holds_out_a_node_that_the_registry_calls_up() {
+fn gateway_check_keeps_out_a_node_that_is_marked_up() {
     let (lab, addresses) = lab_with(2, &GatewayConfig::immediate(2).with_check(500, 2, 1));
     let gateway = &lab.gateways[0];
     assert!(ctl(&lab, 0, "stop").status.success());
@@ -102,7 +102,7 @@ fn status(json: &str, address: &str) -> String {
 }
 
 #[test]
-fn a_reload_forgets_a_drained_node_when_the_list_is_static() {
+fn reload_with_a_static_list_routes_to_a_drained_node() {
     for (include, forgets) in [(Include::Static, true), (Include::Dump, false)] {
         let gateway = GatewayConfig { include, ..GatewayConfig::upsync(2, 3000) };
         let (lab, addresses) = lab_with(2, &gateway);
@@ -119,7 +119,7 @@ fn a_reload_forgets_a_drained_node_when_the_list_is_static() {
 }
 
 #[test]
-fn the_list_reads_as_upsync_writes_it() {
+fn list_has_the_format_of_nginx_upsync() {
     let (lab, addresses) = lab_with(2, &GatewayConfig::immediate(1));
     let gateway = &lab.gateways[0];
     let key = lab.registry_key(1).unwrap();
@@ -146,7 +146,7 @@ fn the_list_reads_as_upsync_writes_it() {
 }
 
 #[test]
-fn a_gateway_keeps_its_list_while_consul_is_away() {
+fn gateway_keeps_its_list_while_consul_is_down() {
     let (mut lab, addresses) = lab_with(2, &GatewayConfig::immediate(2));
     lab.mark(0, true).unwrap();
     wait_for_all_workers(&lab.gateways[0], &addresses[0], true);
@@ -169,7 +169,7 @@ fn with_every_node_down_a_gateway_answers_502() {
 }
 
 #[test]
-fn a_worker_that_dies_is_replaced_and_audited_as_gone() {
+fn dead_worker_is_replaced_and_audited_as_gone() {
     let gateway = GatewayConfig { include: Include::Static, ..GatewayConfig::upsync(2, 2000) };
     let (lab, addresses) = lab_with(2, &gateway);
     lab.mark(0, true).unwrap();

@@ -27,7 +27,7 @@ fn wait_for_requests(load: &Load, count: u64) {
 }
 
 #[test]
-fn stopping_a_routed_node_is_seen_by_client_and_auditor() {
+fn stop_of_a_routed_node_is_detected_by_client_and_auditor() {
     let lab = lab();
     let load = load(&lab);
     assert!(ctl(&lab, 0, "stop").status.success());
@@ -44,7 +44,7 @@ fn stopping_a_routed_node_is_seen_by_client_and_auditor() {
 }
 
 #[test]
-fn a_node_that_is_drained_first_costs_nothing() {
+fn drained_node_costs_no_request() {
     let lab = lab();
     let load = load(&lab);
     let address = lab.nodes[0].address().to_string();
@@ -74,7 +74,7 @@ fn a_node_that_is_drained_first_costs_nothing() {
 }
 
 #[test]
-fn a_node_that_is_routed_again_while_stopped_is_audited() {
+fn node_routed_again_while_stopped_is_audited() {
     let lab = lab();
     let address = lab.nodes[0].address().to_string();
     lab.mark(0, true).unwrap();
@@ -107,7 +107,7 @@ fn a_dead_gateway_fails_requests() {
 }
 
 #[test]
-fn a_gateway_that_does_not_answer_is_counted_and_not_buried_in_requests() {
+fn silent_gateway_is_counted_without_piling_up_requests() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let target = format!("http://{}", silent.local_addr().unwrap());
     let load = Load::start(&LoadConfig { slow_share: 0.0, ..LoadConfig::new(vec![target]) });

@@ -74,7 +74,7 @@ fn a_reboot_ends_everything_and_starts_the_service() {
 }
 
 #[test]
-fn sshd_can_die_and_hang_while_the_service_goes_on() {
+fn sshd_can_die_and_hang_while_the_service_runs() {
     let lab = lab_of(vec![NodeConfig::default()]);
     lab.nodes[0].hang_sshd().unwrap();
     let mut hung = Command::new("ssh");

@@ -34,7 +34,7 @@ fn wait_for_in_flight(lab: &Lab, count: u32) {
 }
 
 #[test]
-fn a_stopping_service_finishes_what_is_in_flight() {
+fn stopping_service_finishes_requests_in_flight() {
     let lab = lab_with(Fault::None);
     let url = lab.nodes[0].service_url("/work?ms=800");
     let request = thread::spawn(move || get(&url));
@@ -50,7 +50,7 @@ fn a_stopping_service_finishes_what_is_in_flight() {
 }
 
 #[test]
-fn a_second_sigterm_cuts_and_is_audited() {
+fn second_sigterm_cuts_requests_and_is_audited() {
     let lab = lab_with(Fault::None);
     let url = lab.nodes[0].service_url("/work?ms=8000");
     let request = thread::spawn(move || get(&url));
@@ -122,7 +122,7 @@ fn a_service_that_ignores_sigterm_makes_stop_fail() {
 }
 
 #[test]
-fn an_old_process_that_keeps_the_port_answers_for_the_new_one() {
+fn old_process_on_the_port_answers_instead_of_the_new_one() {
     let lab = lab_with(Fault::KeepsPort);
     assert!(ctl(&lab, 0, "stop").status.success());
     assert_eq!(stdout(&ctl(&lab, 0, "status")), "stopped");
@@ -136,7 +136,7 @@ fn an_old_process_that_keeps_the_port_answers_for_the_new_one() {
 }
 
 #[test]
-fn a_slow_start_is_refused_until_it_listens() {
+fn slow_service_refuses_connections_until_it_listens() {
     let mut config = LabConfig::new(1, Vec::new());
     config.service.start_delay = Duration::from_secs(3);
     let lab = Lab::start(config).unwrap();
@@ -149,7 +149,7 @@ fn a_slow_start_is_refused_until_it_listens() {
 }
 
 #[test]
-fn the_same_release_gives_the_same_archive() {
+fn archives_are_reproducible() {
     let lab = lab_with(Fault::None);
     let first = fs::read(lab.artifact("7", Fault::None).unwrap()).unwrap();
     let second = fs::read(lab.artifact("7", Fault::None).unwrap()).unwrap();

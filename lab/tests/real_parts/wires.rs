@@ -18,7 +18,7 @@ fn connect(address: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
 }
 
 #[test]
-fn a_cut_wire_is_silent_and_a_mended_one_brings_what_was_under_way() {
+fn cut_wire_is_silent_and_delivers_pending_bytes_when_restored() {
     let config = LabConfig { wired: true, ..LabConfig::new(1, vec![GatewayConfig::immediate(1)]) };
     let lab = Lab::start(config).unwrap();
     let gateway = lab.gateways[0].ip();
@@ -44,7 +44,7 @@ fn a_cut_wire_is_silent_and_a_mended_one_brings_what_was_under_way() {
 }
 
 #[test]
-fn a_wire_to_a_service_that_is_not_there_refuses_and_takes_connections_again_when_it_is() {
+fn wire_refuses_connections_exactly_while_its_service_is_down() {
     let lab = Lab::start(LabConfig { wired: true, ..LabConfig::new(1, Vec::new()) }).unwrap();
     let node = &lab.nodes[0];
     let limit = Duration::from_secs(5);
@@ -67,7 +67,7 @@ fn a_wire_to_a_service_that_is_not_there_refuses_and_takes_connections_again_whe
 }
 
 #[test]
-fn what_a_command_leaves_running_is_found() {
+fn leftover_processes_of_a_command_are_found() {
     let lab = Lab::start(LabConfig::new(1, Vec::new())).unwrap();
     assert_eq!(lab.leftovers().unwrap(), [""; 0]);
     let mut here = lab.command("sleep".as_ref()).arg("60").spawn().unwrap();

@@ -278,7 +278,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_bytes_make_it_panic(
+    fn no_bytes_make_the_reader_panic(
         parts in prop::collection::vec(part(), 1..4),
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
         sound in any::<bool>(),

@@ -55,7 +55,7 @@ fn no_request_fails_behind_a_classic_dyups() {
 }
 
 #[test]
-fn no_request_fails_behind_a_dyups_of_now() {
+fn no_request_fails_behind_a_current_dyups() {
     let Some(play) = dyups("ROLLGATE_REAL_DYUPS_HEAD", &json!({ "mode": "head" }), |_| {}) else {
         return;
     };
@@ -64,7 +64,7 @@ fn no_request_fails_behind_a_dyups_of_now() {
 
 /// A classic dyups loses every list with a restart: who watches a node that is out gives it back.
 #[test]
-fn a_dyups_that_is_restarted_while_a_node_is_out_gets_its_list_back_within_two_seconds() {
+fn dyups_restarted_while_a_node_is_out_gets_its_list_back_within_two_seconds() {
     let slow = |playbook: &mut Value| playbook["start"] = "sleep 5; /srv/app/ctl start".into();
     let Some(mut play) = dyups("ROLLGATE_REAL_DYUPS", &json!({ "workers": WORKERS }), slow) else {
         return;

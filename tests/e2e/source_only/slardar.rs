@@ -80,7 +80,7 @@ fn no_request_fails_behind_slardar() {
 
 /// Its API's word is lost by a reload; what Consul keeps is not.
 #[test]
-fn a_slardar_that_is_reloaded_while_a_node_is_out_keeps_it_out() {
+fn slardar_reloaded_while_a_node_is_out_keeps_it_out() {
     let slow = |playbook: &mut Value| playbook["start"] = "sleep 4; /srv/app/ctl start".into();
     let Some(play) = slardar(slow) else { return };
     let (child, lines) = play.bench.start_until("2", "start");
