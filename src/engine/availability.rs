@@ -215,7 +215,7 @@ impl<W: World> NodeRun<W> {
 
     /// How long a write may take to reach every worker of every gateway.
     pub(super) fn lag(&self) -> Duration {
-        let lags = self.shared.gateways.iter().map(crate::gateway::Watcher::lag);
+        let lags = self.shared.gateways.iter().map(crate::gateway::GatewayMonitor::lag);
         lags.max().unwrap_or_default()
     }
 

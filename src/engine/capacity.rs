@@ -1,6 +1,7 @@
 //! Capacity, as the gateways see it, looked at right before each removal.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -27,6 +28,9 @@ const FRESH: Duration = Duration::from_millis(500);
 /// How many looks in a row must find nothing once one of them did: a look may miss a worker, and trying again and
 /// again finds a look that does.
 const LOOKS_IN_DOUBT: u32 = 3;
+
+/// What one gateway showed.
+type Sight = (String, Arc<Observation>);
 
 /// Whether the node at `address` would be missed: any worker still routes to it, and it is not on its way out already.
 fn is_missed(seen: &Observation, leaving: &BTreeSet<String>, address: &str) -> bool {
@@ -79,18 +83,10 @@ impl<W: World> NodeRun<W> {
             if self.bound() == Bound::Forward && self.shared.too_many_failed() {
                 return Err(Trouble::NotTaken);
             }
-            let turn = self.shared.turn.clone().lock_owned().await;
-            let problem = match self.find_room(looks, &self.shared.leaving()).await {
-                Ok(routed) => {
-                    self.record(Some(step), Fact::CapacitySeen { routed }).await?;
-                    let is_dead = self.shared.pool.is_dead(&self.node);
-                    self.looked = Some(Looked { at: Instant::now(), is_dead });
-                    self.shared.pool.leave(&self.node.name);
-                    return Ok(());
-                }
+            let problem = match self.try_to_take(step, looks).await? {
+                Ok(()) => return Ok(()),
                 Err(problem) => problem,
             };
-            drop(turn);
             looks = LOOKS_IN_DOUBT;
             if Instant::now() + PAUSE >= deadline {
                 return Err(Trouble::from(format!("not taken: {problem}")));
@@ -99,6 +95,26 @@ impl<W: World> NodeRun<W> {
             self.tell(step, format!("waits for capacity: {problem}"), None, left);
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Looks at every gateway so many times and takes the node, or says what stands against it.
+    async fn try_to_take(&mut self, step: Step, looks: u32) -> Result<Result<(), String>, Trouble> {
+        // Nodes that wait for each other look together.
+        let (mut seen, mut at) = (self.look_around(looks).await, Instant::now());
+        let _turn = self.shared.turn.clone().lock_owned().await;
+        if at.elapsed() >= FRESH / 2 {
+            (seen, at) = (self.look_around(looks).await, Instant::now());
+        }
+        let room = seen.and_then(|seen| self.find_room(&seen, &self.shared.leaving()));
+        let routed = match room {
+            Ok(routed) => routed,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        self.record(Some(step), Fact::CapacitySeen { routed }).await?;
+        let is_dead = self.shared.pool.is_dead(&self.node);
+        self.looked = Some(Looked { at, is_dead });
+        self.shared.pool.leave(&self.node.name);
+        Ok(Ok(()))
     }
 
     /// Looks again if the last look is not fresh, or others count on the node again because a write was not done. Returns
@@ -110,9 +126,10 @@ impl<W: World> NodeRun<W> {
             return Ok(true);
         }
         let _turn = self.shared.turn.clone().lock_owned().await;
+        let (seen, at) = (self.look_around(1).await, Instant::now());
         let mut leaving = self.shared.leaving();
         leaving.remove(&self.node.address);
-        let found = self.find_room(1, &leaving).await;
+        let found = seen.and_then(|seen| self.find_room(&seen, &leaving));
         let leaves = found.is_ok();
         if let Ok(routed) = found
             && is_counted
@@ -120,7 +137,7 @@ impl<W: World> NodeRun<W> {
             self.record(Some(step), Fact::CapacitySeen { routed }).await?;
         }
         if leaves {
-            self.looked = Some(Looked { at: Instant::now(), ..looked });
+            self.looked = Some(Looked { at, ..looked });
         } else if self.bound() != Bound::Out {
             self.shared.pool.join(&self.node.name, Part::Other);
         }
@@ -157,7 +174,7 @@ impl<W: World> NodeRun<W> {
         let unwell = self.shared.pool.unwell(spec);
         for gateway in &self.shared.gateways {
             let name = gateway.name();
-            let problem = match gateway.observe().await {
+            let problem = match gateway.observe_since(Instant::now()).await {
                 Ok(seen) => objection(spec, name, &seen, &leaving, &unwell, address),
                 Err(error) => Some(format!("{name} cannot be read: {error}")),
             };
@@ -168,10 +185,22 @@ impl<W: World> NodeRun<W> {
         None
     }
 
-    /// Looks at every gateway so many times. Returns how many nodes each routes to, or what stands against taking this one.
-    async fn find_room(
+    /// Looks at every gateway so many times from now on.
+    async fn look_around(&self, looks: u32) -> Result<Vec<Sight>, String> {
+        let mut seen = Vec::new();
+        for gateway in (0..looks).flat_map(|_| &self.shared.gateways) {
+            let name = gateway.name();
+            let sight = gateway.observe_since(Instant::now()).await;
+            let sight = sight.map_err(|error| format!("{name} cannot be read: {error}"))?;
+            seen.push((name.to_owned(), sight));
+        }
+        Ok(seen)
+    }
+
+    /// Returns how many nodes each gateway routes to, or what stands against taking this one.
+    fn find_room(
         &self,
-        looks: u32,
+        seen: &[Sight],
         leaving: &BTreeSet<String>,
     ) -> Result<BTreeMap<String, usize>, String> {
         let (spec, address) = (&self.shared.spec, &self.node.address);
@@ -179,19 +208,14 @@ impl<W: World> NodeRun<W> {
         let was_dead = self.looked.is_some_and(|looked| looked.is_dead);
         let is_dead = was_dead || self.shared.pool.is_dead(&self.node);
         let mut routed = BTreeMap::new();
-        for gateway in (0..looks).flat_map(|_| &self.shared.gateways) {
-            let name = gateway.name();
-            let seen = gateway.observe().await;
-            let seen = seen.map_err(|error| format!("{name} cannot be read: {error}"))?;
+        for (name, seen) in seen {
             // One that leaves for good must not be the last one that could serve, whether it does or not.
-            let is_missed = !is_dead && is_missed(&seen, leaving, address);
-            if self.bound() != Bound::Out && !is_missed {
-                routed.insert(name.to_owned(), seen.serving());
-                continue;
+            let is_missed = !is_dead && is_missed(seen, leaving, address);
+            if self.bound() == Bound::Out || is_missed {
+                let problem = objection(spec, name, seen, leaving, &unwell, address);
+                problem.map_or(Ok(()), Err)?;
             }
-            let problem = objection(spec, name, &seen, leaving, &unwell, address);
-            problem.map_or(Ok(()), Err)?;
-            routed.insert(name.to_owned(), seen.serving());
+            routed.insert(name.clone(), seen.serving());
         }
         Ok(routed)
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::pool::Pool;
 use crate::consul::Client;
-use crate::gateway::Watcher;
+use crate::gateway::GatewayMonitor;
 use crate::lock::Lock;
 use crate::registry::Registry;
 use crate::release::{Event, Fact, Leaving, NodeState, Planned, Release, Step};
@@ -109,7 +109,7 @@ pub(super) struct Context<W> {
     pub(super) world: Arc<W>,
     pub(super) consul: Arc<Client<W>>,
     pub(super) registry: Registry<W>,
-    pub(super) gateways: Vec<Watcher<W>>,
+    pub(super) gateways: Vec<GatewayMonitor<W>>,
     pub(super) spec: Arc<Spec>,
     /// Every node, by name.
     pub(super) nodes: BTreeMap<String, Known>,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::RwLock;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::context::Context;
 use crate::gateway::Observation;
@@ -20,6 +21,9 @@ use crate::world::{NotPermitted, Permit, World};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How old a look may be that something else asked for.
+const LATELY: Duration = Duration::from_millis(500);
 
 /// How long a write that is under way may take before the watch is ended all the same.
 const WRITE_GRACE: Duration = Duration::from_secs(1);
@@ -118,9 +122,9 @@ impl<W: World> Watched<W> {
 
     async fn stayed_out(self: &Arc<Self>) -> Result<(), String> {
         let looks = self.each().map(|mut watch| async move {
-            watch.look_and_tell().await;
+            watch.look_and_tell(Instant::now()).await;
             if watch.unread.is_some() {
-                watch.look_and_tell().await;
+                watch.look_and_tell(Instant::now()).await;
             }
             let unread = watch.unread.take();
             if let Some(problem) = &unread {
@@ -143,12 +147,14 @@ impl<W: World> Watch<W> {
                 () = changes.next(), if self.gateway.is_none() => {}
                 () = tokio::time::sleep(PAUSE) => {}
             }
-            self.look_and_tell().await;
+            // What others have seen lately will do.
+            self.look_and_tell(Instant::now() - LATELY).await;
         }
     }
 
-    async fn look_and_tell(&mut self) {
-        let trouble = self.look().await;
+    /// Looks at what was seen at `since` or later.
+    async fn look_and_tell(&mut self, since: Instant) {
+        let trouble = self.look(since).await;
         if let Some(trouble) = trouble.as_ref() {
             *self.watched.astray() = Some(trouble.clone());
             if self.told.as_ref() != Some(trouble) {
@@ -165,14 +171,14 @@ impl<W: World> Watch<W> {
     }
 
     /// Looks once; mends what can be mended and returns what was wrong.
-    async fn look(&mut self) -> Option<String> {
+    async fn look(&mut self, since: Instant) -> Option<String> {
         self.unread = None;
         if let Some(trouble) = self.set_right().await {
             return Some(trouble);
         }
         let gateway = self.watched.shared.gateways.get(self.gateway?)?;
         let name = gateway.name();
-        match gateway.observe().await {
+        match gateway.observe_since(since).await {
             Ok(seen) => {
                 let astray = astray(&seen, &self.watched.node.address)?;
                 // The key says down and the node was proven out: a later proof must not rest on less.

@@ -53,6 +53,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a look at a node's processes may take. What is not seen in time proves nothing.
 const PROCESS_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How old a look may be that something else asked for, while nothing is decided by it.
+const LATELY: Duration = Duration::from_millis(500);
+
 /// Between two looks at a gateway that does not show what it should.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -537,7 +540,8 @@ impl<W: World> Context<W> {
         let Some(gateway) = self.gateways.get(place) else { return Ok(()) };
         let (begun, patience) = (Instant::now(), PATIENCE + 2 * gateway.lag());
         loop {
-            let unread = match gateway.observe().await {
+            let since = if decide { Instant::now() } else { Instant::now() - LATELY };
+            let unread = match gateway.observe_since(since).await {
                 // That says something of the gateway and nothing of a node: it must take none from its users.
                 Ok(seen) if seen.listed_nodes() == 0 => {
                     Some(format!("{} lists no node of the playbook", gateway.name()))

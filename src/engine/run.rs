@@ -18,7 +18,7 @@ use super::end::conclude;
 use super::node::NodeRun;
 use super::pool::{Fallen, Pool};
 use crate::consul::Client;
-use crate::gateway::{QueryClient, Watcher};
+use crate::gateway::{GatewayMonitor, QueryClient};
 use crate::journal::Journal;
 use crate::journal::replica::Copy;
 use crate::lock::Lock;
@@ -116,7 +116,9 @@ impl<W: World> Engine<W> {
         let shared = Arc::new(Context {
             registry: Registry::new(&self.world, &self.consul, &self.spec)
                 .permitted(self.lock.permit()),
-            gateways: gateways.map(|gateway| Watcher::new(questions.clone(), gateway)).collect(),
+            gateways: gateways
+                .map(|gateway| GatewayMonitor::new(questions.clone(), gateway))
+                .collect(),
             pool,
             nodes,
             world: self.world.clone(),

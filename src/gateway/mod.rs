@@ -1,12 +1,13 @@
 //! Gateways: what each kind shows of its peers, and what proves that a node is out of rotation or back in it.
 //!
-//! A driver is one file in [`drivers`] and pure: what to ask, and how to read the reply. It never awaits. [`Watcher`]
+//! A driver is one file in [`drivers`] and pure: what to ask, and how to read the reply. It never awaits. [`GatewayMonitor`]
 //! sends, reads again and again, and decides with [`Proof`] when enough was seen.
 
 mod driver;
 pub mod drivers;
 mod json_file;
 mod look;
+mod monitor;
 mod observation;
 mod proof;
 mod query;
@@ -15,12 +16,12 @@ mod rotation;
 mod settings;
 mod table;
 mod view;
-mod watch;
 
 use std::time::Duration;
 
 pub use driver::{Driver, Facts, GatewayInfo, Purpose};
 pub use drivers::{Gateway, KINDS};
+pub use monitor::{Confirmation, GatewayMonitor, Unproven};
 pub use observation::Observation;
 pub use proof::{Method, Proof, Rule, Verdict, reads_for};
 pub use query::{Query, QueryClient, QueryError};
@@ -29,7 +30,6 @@ pub(crate) use rotation::is_passing;
 pub use rotation::{Mark, NotDone, RotationControl, Told};
 pub use settings::{Issue, RegistryKind, Settings, SettingsFacts};
 pub use view::{Peer, View};
-pub use watch::{Confirmation, Unproven, Watcher};
 
 /// A gateway with its URLs filled in.
 #[derive(Debug, Clone, PartialEq)]

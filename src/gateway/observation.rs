@@ -37,7 +37,7 @@ pub struct Observation {
 
 impl Observation {
     /// Takes in one look; `nodes` are the addresses of the playbook.
-    pub(super) fn take(&mut self, look: Look, nodes: &[String]) {
+    pub(super) fn take(&mut self, look: &Look, nodes: &[String]) {
         let Look { worker, view, .. } = look;
         self.reads += 1;
         let first = self.reads == 1;
@@ -61,7 +61,8 @@ impl Observation {
                 self.unread.insert(address.clone(), why.clone());
             }
         }
-        let is_other = |address: &String| !nodes.contains(address);
+        let own: BTreeSet<&String> = nodes.iter().collect();
+        let is_other = |address: &String| !own.contains(address);
         let others = view.peers.iter().filter(|(address, peer)| peer.routed() && is_other(address));
         let mut number = view.others.routed;
         for (address, _) in others {
@@ -72,9 +73,9 @@ impl Observation {
         }
         self.others = self.others.max(number);
         self.listed = self.listed.max(view.peers.len() + view.others.all);
-        self.overridden = self.overridden.take().or(view.overridden);
+        self.overridden = self.overridden.take().or_else(|| view.overridden.clone());
         if self.workers.len() < MOST_WORKERS {
-            self.workers.extend(worker.map(|name| crate::text::line(&name, 60)));
+            self.workers.extend(worker.as_ref().map(|name| crate::text::line(name, 60)));
         }
     }
 

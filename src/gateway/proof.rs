@@ -234,24 +234,28 @@ impl Proof {
     /// How many connections are to be held at once now, so long `since` the write; one where more would tell nothing yet.
     #[must_use]
     pub fn connections(&self, since: Duration) -> usize {
-        let wanted = if self.row == 0 {
-            // One that is behind shows as well alone.
-            1
-        } else if self.counts_workers() {
-            match self.rule.workers {
-                Some(1) | None => 1,
-                Some(workers) => reads_for(workers) * PATIENCE,
-            }
-        } else if self.is_early(since) {
-            1
-        } else {
+        // One that is behind shows as well alone.
+        let is_alone = self.row == 0 || (!self.counts_workers() && self.is_early(since));
+        if is_alone { 1 } else { self.row_needed() }
+    }
+
+    /// How many connections are to be held at once when more than one may tell something.
+    pub(super) fn row_needed(&self) -> usize {
+        let needed = match (self.counts_workers(), self.rule.workers) {
+            (true, Some(1) | None) => 1,
+            (true, Some(workers)) => reads_for(workers) * PATIENCE,
             // Enough agree, but a known worker does not answer: whole rows show whether it was replaced.
-            match self.enough().saturating_sub(self.late_row) {
+            (false, _) => match self.enough().saturating_sub(self.late_row) {
                 0 => self.enough(),
                 left => left,
-            }
+            },
         };
-        wanted.min(MOST_HELD) as usize
+        needed.min(MOST_HELD) as usize
+    }
+
+    /// What counts as enough.
+    pub(super) fn rule(&self) -> Rule {
+        self.rule
     }
 
     /// How many agreeing replies in a row are enough, where workers cannot all be told apart.

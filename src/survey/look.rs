@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::consul::{Client, Index};
-use crate::gateway::{GatewayInfo, Observation, QueryClient, Watcher};
+use crate::gateway::{GatewayInfo, GatewayMonitor, Observation, QueryClient};
 use crate::health::{CheckResult, Gate};
 use crate::node::{Operation, Survey};
 use crate::registry::Registry;
@@ -77,9 +77,12 @@ pub async fn survey<W: World>(
 
 /// Gateways that disagree with the registry are looked at again until they had the time to follow.
 async fn settle<W: World>(query_client: &QueryClient<W>, spec: &Arc<Spec>, fleet: &mut Fleet) {
-    let watchers: Vec<_> =
-        spec.gateways.iter().map(|gateway| Watcher::new(query_client.clone(), gateway)).collect();
-    let lag = watchers.iter().map(Watcher::lag).max().unwrap_or_default();
+    let watchers: Vec<_> = spec
+        .gateways
+        .iter()
+        .map(|gateway| GatewayMonitor::new(query_client.clone(), gateway))
+        .collect();
+    let lag = watchers.iter().map(GatewayMonitor::lag).max().unwrap_or_default();
     let deadline = Instant::now() + lag + SETTLE;
     while disagree(spec, fleet) && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -112,7 +115,7 @@ async fn ask_each<W: World, T, F>(
     query_client: &QueryClient<W>,
     spec: &Spec,
     patience: Duration,
-    ask: impl Fn(Watcher<W>) -> F,
+    ask: impl Fn(GatewayMonitor<W>) -> F,
 ) -> Vec<(String, Result<T, String>)>
 where
     T: Send + 'static,
@@ -120,7 +123,7 @@ where
 {
     let mut tasks = JoinSet::new();
     for (index, gateway) in spec.gateways.iter().enumerate() {
-        let watcher = Watcher::new(query_client.clone(), gateway);
+        let watcher = GatewayMonitor::new(query_client.clone(), gateway);
         let name = watcher.name().to_owned();
         let answer = tokio::time::timeout(patience, ask(watcher));
         tasks.spawn(async move {

@@ -12,7 +12,7 @@ use crate::support::{is_for_tests, root, sources};
 
 /// The modules of `src/` from the bottom up: each may use those of rows above it in this list, and no other.
 const LAYERS: &[&[&str]] = &[
-    &["address", "secret", "shell"],
+    &["address", "mark", "secret", "shell"],
     &["text"],
     &["file", "json", "pattern", "period", "table", "template", "url"],
     &["foreign"],

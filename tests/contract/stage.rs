@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollgate::consul::{Client, SessionFence, Settings};
-use rollgate::gateway::{Confirmation, Observation, QueryClient, Watcher};
+use rollgate::gateway::{Confirmation, GatewayMonitor, Observation, QueryClient};
 use rollgate::playbook::load_text;
 use rollgate::registry::{Error, Registry, Written};
 use rollgate::release::Inputs;
@@ -101,7 +101,7 @@ pub(crate) struct Stage<W> {
     pub(crate) spec: Spec,
     pub(crate) hands: Box<dyn Hands>,
     registry: Registry<W>,
-    watcher: Watcher<W>,
+    watcher: GatewayMonitor<W>,
     pool: Vec<String>,
 }
 
@@ -131,7 +131,7 @@ impl<W: World> Stage<W> {
         let query_client = QueryClient::new(world.clone(), Some(&*consul));
         Self {
             registry: Registry::new(world, &consul, &spec),
-            watcher: Watcher::new(query_client, &spec.gateways[0]),
+            watcher: GatewayMonitor::new(query_client, &spec.gateways[0]),
             pool: spec.nodes.iter().map(|node| node.address.clone()).collect(),
             spec,
             hands,

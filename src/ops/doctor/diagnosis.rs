@@ -1,7 +1,7 @@
 //! What stands against a release, looked for on the live systems: nodes, registry, gateways, Consul, the lock.
 //!
 //! Looks only. What is judged here was seen by [`survey`](crate::survey), by
-//! [`Watcher::probe`](crate::gateway::Watcher::probe) and by questions to Consul that change nothing.
+//! [`GatewayMonitor::probe`](crate::gateway::GatewayMonitor::probe) and by questions to Consul that change nothing.
 
 use serde_json::json;
 

@@ -44,18 +44,18 @@ impl World for Shows {
     }
 }
 
-fn watcher(settings: Value, workers: u32, body: &str) -> Watcher<Shows> {
+fn watcher(settings: Value, workers: u32, body: &str) -> GatewayMonitor<Shows> {
     let world = Shows { body: body.into(), workers, program: None, asked: AtomicU32::new(0) };
     watcher_in(world, settings)
 }
 
-fn watcher_in(world: Shows, settings: Value) -> Watcher<Shows> {
+fn watcher_in(world: Shows, settings: Value) -> GatewayMonitor<Shows> {
     let settings = serde_json::from_value(settings).expect("settings");
     let gateway = GatewaySpec { name: "gw".into(), settings, nodes: POOL.map(String::from).into() };
-    Watcher::new(QueryClient::new(Arc::new(world), None), &gateway)
+    GatewayMonitor::new(QueryClient::new(Arc::new(world), None), &gateway)
 }
 
-fn table(more: &Value, workers: u32, body: &str) -> Watcher<Shows> {
+fn table(more: &Value, workers: u32, body: &str) -> GatewayMonitor<Shows> {
     let mut settings =
         json!({ "type": "http-table", "url": "http://gw/peers", "sync_interval": "0s" });
     for (key, value) in more.as_object().expect("keys") {
@@ -64,7 +64,7 @@ fn table(more: &Value, workers: u32, body: &str) -> Watcher<Shows> {
     watcher(settings, workers, body)
 }
 
-async fn confirm(watcher: &Watcher<Shows>, routed: bool) -> Result<Confirmation, Unproven> {
+async fn confirm(watcher: &GatewayMonitor<Shows>, routed: bool) -> Result<Confirmation, Unproven> {
     let now = Instant::now();
     watcher.confirm(POOL[0], routed, now, now + Duration::from_secs(30), |_| {}).await
 }
@@ -240,7 +240,7 @@ async fn who_follows_a_list_is_given_its_time_from_when_the_list_has_changed() {
         let settings = serde_json::from_value(settings).expect("settings");
         let gateway =
             GatewaySpec { name: "gw".into(), settings, nodes: POOL.map(String::from).into() };
-        let watcher = Watcher::new(QueryClient::new(world, Some(&consul)), &gateway);
+        let watcher = GatewayMonitor::new(QueryClient::new(world, Some(&consul)), &gateway);
         let now = Instant::now();
         let deadline = now + Duration::from_secs(30);
         watcher.confirm(POOL[0], false, now, deadline, |_| {}).await.expect("out");

@@ -1,10 +1,12 @@
 //! Requests in flight, as gateways count them. What is not counted is not none.
 
-use super::Watcher;
+use tokio::time::Instant;
+
+use super::GatewayMonitor;
 use crate::gateway::driver::Purpose;
 use crate::world::World;
 
-impl<W: World> Watcher<W> {
+impl<W: World> GatewayMonitor<W> {
     /// Returns whether there are requests at all that it could count.
     #[must_use]
     pub fn has_requests(&self) -> bool {
@@ -18,12 +20,13 @@ impl<W: World> Watcher<W> {
     /// When it does not, or cannot be read.
     pub async fn in_flight(&self, address: &str) -> Result<u64, String> {
         if let [query] = &self.looker.driver().queries(Purpose::Count(address))[..] {
+            self.rounds.one_more().await;
             let reply = self.looker.query_client().ask(query).await;
             let reply = reply.map_err(|error| error.to_string());
             let told = reply.and_then(|reply| self.looker.driver().read_count(&reply));
             return told.map_err(|problem| format!("{}: {problem}", self.name));
         }
-        let seen = self.observe().await?;
+        let seen = self.observe_since(Instant::now()).await?;
         let told = match seen.in_flight.get(address) {
             Some(told) => *told,
             None if !self.looker.driver().facts().lists_busy => None,

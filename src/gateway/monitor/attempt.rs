@@ -1,0 +1,245 @@
+//! A proof under way: what it takes of the looks of a round, and what stands against it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::gateway::look::Look;
+use crate::gateway::proof::{Method, Proof, Verdict};
+use crate::gateway::view::View;
+use crate::text::{self, duration};
+
+/// The pause after a look that showed a worker behind; it grows up to [`LONGEST_PAUSE`].
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The longest pause between two looks while a proof is under way.
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// Why no row reaches every worker.
+pub(super) const ALONE: &str = "its connections do not stay open together (https, or `keepalive_timeout 0`), and an nginx before 1.21.6, \
+     or one whose version of nginx is not known, may give all new ones to one worker";
+
+/// What an attempt takes of the looks of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// No look, or no more.
+    None,
+    /// The first one: the row is too short to be one of its own.
+    One,
+    /// Every look, until it has seen enough.
+    All,
+}
+
+/// A proof under way.
+pub(super) struct Attempt {
+    pub(super) proof: Proof,
+    /// The gateway's name.
+    pub(super) gateway: String,
+    pub(super) address: String,
+    pub(super) routed: bool,
+    pub(super) nodes: Arc<[String]>,
+    /// When the registry took the write that is to be proven.
+    pub(super) written: Instant,
+    /// The last look gave nothing to read.
+    pub(super) unreadable: bool,
+    /// What stood against it last.
+    pub(super) trouble: Option<String>,
+    /// How many nodes the last reply routes to.
+    pub(super) serving: usize,
+    /// The proof that was found.
+    pub(super) proven: Option<Method>,
+    /// How it stands, to be told.
+    pub(super) news: Option<String>,
+    /// When the next look is due.
+    pub(super) due: Instant,
+    pause: Duration,
+    pub(super) part: Part,
+    /// How many connections it wanted when the round began; nothing where it takes no part.
+    joined: Option<usize>,
+    /// The round began so long after the write.
+    since: Duration,
+    /// For how long the gateway may follow, and how long its own delay is: for words.
+    pub(super) delay: Duration,
+}
+
+impl Attempt {
+    pub(super) fn new(
+        proof: Proof,
+        gateway: &str,
+        address: &str,
+        routed: bool,
+        nodes: Arc<[String]>,
+        written: Instant,
+    ) -> Self {
+        let rule = proof.rule();
+        Self {
+            delay: rule.lag.max(rule.apply_delay),
+            proof,
+            gateway: gateway.to_owned(),
+            address: address.to_owned(),
+            routed,
+            nodes,
+            written,
+            unreadable: true,
+            trouble: None,
+            serving: 0,
+            proven: None,
+            news: None,
+            due: Instant::now(),
+            pause: PAUSE,
+            part: Part::None,
+            joined: None,
+            since: Duration::ZERO,
+        }
+    }
+
+    /// How many connections are to be held at once now.
+    pub(super) fn wanted(&self, now: Instant) -> usize {
+        self.proof.connections(now.duration_since(self.written))
+    }
+
+    /// A round of so many connections begins.
+    pub(super) fn begin(&mut self, begun: Instant, connections: usize) {
+        if self.joined.take().is_some() {
+            // The last round was broken off.
+            self.proof.end_row(false);
+        }
+        self.since = begun.duration_since(self.written);
+        let wanted = self.wanted(begun);
+        self.part = if self.proven.is_some() || connections < wanted || begun < self.written {
+            Part::None
+        } else if connections > 1 && connections < self.proof.row_needed() {
+            Part::One
+        } else {
+            Part::All
+        };
+        if self.part != Part::None {
+            self.joined = Some(if self.part == Part::One { 1 } else { connections });
+        }
+    }
+
+    /// Takes in a look.
+    pub(super) fn take(&mut self, look: &Result<Look, String>) {
+        self.weigh_look(look);
+        if self.part == Part::One || self.proof.verdict() != Verdict::Open {
+            self.part = Part::None;
+        }
+    }
+
+    /// The round has ended; `whole` if every connection was asked.
+    pub(super) fn end_round(&mut self, whole: bool) {
+        let Some(joined) = self.joined.take() else { return };
+        let is_row = joined > 1;
+        // What has seen enough before the end has not seen the whole row.
+        self.proof.end_row(is_row && whole && self.part == Part::All);
+        self.part = Part::None;
+        if is_row && self.proof.is_beyond_reach() {
+            self.trouble = Some(ALONE.into());
+        }
+        let verdict = self.proof.verdict();
+        let now = Instant::now();
+        let trouble = self.trouble.as_deref().filter(|_| verdict == Verdict::Disagrees);
+        match verdict {
+            Verdict::Proven(method) => {
+                self.proven = Some(method);
+                return;
+            }
+            // The first worker agrees: the row follows at once.
+            Verdict::Open if !is_row && self.wanted(now) > 1 => {
+                self.due = now;
+                return;
+            }
+            Verdict::Disagrees | Verdict::Open => self.news = Some(self.standing(trouble)),
+        }
+        // While a worker is behind, or only time is missing, there is no use in asking at full speed.
+        self.due = now + self.pause;
+        // A row that did not complete the proof is not repeated at full speed either.
+        let in_vain = self.proof.row() == 0 || is_row;
+        self.pause = if in_vain { (self.pause * 3 / 2).min(LONGEST_PAUSE) } else { PAUSE };
+    }
+
+    /// Why there is no proof yet, in words.
+    pub(super) fn standing(&self, trouble: Option<&str>) -> String {
+        let (proof, gateway) = (&self.proof, &self.gateway);
+        let progress = match (proof.rule().workers, proof.workers()) {
+            (Some(all), (agreeing, seen)) if seen > 0 => format!("{agreeing} of {all} workers"),
+            _ => {
+                format!("{} of {} reads in a row", proof.row().min(proof.enough()), proof.enough())
+            }
+        };
+        let missing: Vec<_> =
+            proof.missing().iter().take(4).map(|name| text::line(name, 20)).collect();
+        match trouble {
+            Some(trouble) => format!("{gateway}: {progress}; {trouble}"),
+            None if !missing.is_empty() => {
+                let missing = missing.join(", ");
+                format!("{gateway}: {progress}; no answer from worker {missing}")
+            }
+            None if proof.row() >= proof.enough() => {
+                let lag = duration(self.delay);
+                format!("{gateway}: {progress}, until its lag of {lag} is over")
+            }
+            None => format!("{gateway}: {progress}"),
+        }
+    }
+
+    fn weigh_look(&mut self, look: &Result<Look, String>) {
+        self.unreadable = look.is_err();
+        match look {
+            Err(problem) => {
+                self.proof.fail();
+                self.trouble = Some(problem.clone());
+            }
+            Ok(Look { worker, server, stays_open, view }) => {
+                self.proof.learn(server.as_deref(), *stays_open);
+                if self.is_about_the_pool(view) {
+                    let against = self.weigh(worker.as_deref(), view);
+                    self.trouble = against.or(self.trouble.take());
+                    self.serving = self.nodes.iter().filter(|node| view.routes_to(node)).count();
+                } else {
+                    self.proof.fail();
+                    self.trouble =
+                        Some("the reply lists none of the playbook's other nodes".into());
+                }
+            }
+        }
+    }
+
+    /// A node that is shown to be in is in, though no other one may be left.
+    fn is_about_the_pool(&self, view: &View) -> bool {
+        view.shows_any(&self.nodes, &self.address) || (self.routed && view.routes_to(&self.address))
+    }
+
+    /// Takes into the proof what was shown; returns what stands against it.
+    fn weigh(&mut self, worker: Option<&str>, view: &View) -> Option<String> {
+        let shown = if self.routed {
+            view.routes_to(&self.address)
+        } else {
+            view.is_out(&self.address) && view.overridden.is_none()
+        };
+        if let Some(why) = view.unsettled.as_ref().filter(|_| shown && !self.routed) {
+            self.proof.unsettle(self.since);
+            return Some(why.clone());
+        }
+        self.proof.see(worker, shown, self.since);
+        (!shown).then(|| disagreement(&self.address, self.routed, view, worker))
+    }
+}
+
+fn disagreement(address: &str, routed: bool, view: &View, worker: Option<&str>) -> String {
+    if let (false, Some(why)) = (routed, &view.overridden) {
+        return why.clone();
+    }
+    if let Some(why) = view.unread.get(address) {
+        return format!("its entry of {address} cannot be read: {why}");
+    }
+    let worker =
+        worker.map_or("a worker".into(), |worker| format!("worker {}", text::line(worker, 20)));
+    match (routed, view.peers.get(address)) {
+        (false, _) => format!("{worker} still routes to {address}"),
+        (true, None) => format!("{worker} does not list {address}"),
+        (true, Some(peer)) if peer.up => format!("its own check holds {address} down"),
+        (true, Some(_)) => format!("{worker} has {address} down"),
+    }
+}

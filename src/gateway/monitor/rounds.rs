@@ -1,0 +1,328 @@
+//! Rounds of looks at one gateway. Each serves everything that waits for one: proofs, checks of capacity, and the watch over
+//! nodes that are out. So what a gateway is asked in a second does not grow with the number of nodes.
+//!
+//! * A look counts only for what was asked before it began.
+//! * A round has one look, or a row of connections that are held open together, as many as anything that is due asks for. A
+//!   proof that asks for more takes no part: less shows it nothing.
+//! * Whatever waits and finds the seat free performs the next round. When it is dropped meanwhile, the round is lost, and the
+//!   next one that waits takes the seat.
+//! * [`Pace`] bounds the looks.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow::{Break, Continue};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::attempt::{Attempt, Part};
+use crate::gateway::look::{Look, Looker};
+use crate::gateway::observation::Observation;
+use crate::gateway::proof::{ASSUMED_WORKERS, Method, Rule};
+use crate::gateway::roster::Roster;
+use crate::world::World;
+
+/// What one look costs of the time that a gateway is given: it is looked at so often at most, over a longer time.
+const COST: Duration = Duration::from_millis(2);
+
+/// How much of it may be used at once.
+const BURST: Duration = Duration::from_millis(500);
+
+/// Between the beginnings of two rounds that something is observed in.
+const OBSERVED_EVERY: Duration = Duration::from_millis(25);
+
+/// What was seen of a gateway, or why it could not be read.
+type Seen = Result<Arc<Observation>, String>;
+
+/// The rounds of one gateway.
+pub(super) struct Rounds<W> {
+    looker: Looker<W>,
+    nodes: Arc<[String]>,
+    rule: Rule,
+    roster: Arc<Mutex<Roster>>,
+    waiting: Mutex<Waiting>,
+    pace: Mutex<Pace>,
+    /// Had by what performs the next round.
+    seat: tokio::sync::Mutex<()>,
+    /// Something more waits.
+    arrived: Notify,
+    /// How many rounds have ended.
+    ended: watch::Sender<u64>,
+}
+
+/// What waits for looks.
+#[derive(Default)]
+struct Waiting {
+    attempts: BTreeMap<u64, Attempt>,
+    /// The number of the next attempt.
+    next: u64,
+    /// How many wait for an observation.
+    observers: usize,
+    /// What was seen last, and when that was begun.
+    latest: Option<(Instant, Seen)>,
+}
+
+/// How fast a gateway may be looked at.
+#[derive(Default)]
+struct Pace {
+    /// Until when the looks so far have used up its time.
+    used_until: Option<Instant>,
+}
+
+impl Pace {
+    /// When the next look may begin.
+    fn next(&self) -> Option<Instant> {
+        self.used_until.and_then(|until| until.checked_sub(BURST))
+    }
+
+    fn spend(&mut self, looks: u32) {
+        let now = Instant::now();
+        let from = self.used_until.map_or(now, |until| until.max(now));
+        self.used_until = Some(from + COST * looks);
+    }
+}
+
+/// An observation that is being made.
+struct Observing {
+    observation: Observation,
+    problem: Option<String>,
+    server: Option<String>,
+    /// How many more looks it takes at most.
+    left: usize,
+}
+
+/// An attempt that waits for looks, until this is dropped.
+pub(super) struct Ticket<'a, W> {
+    rounds: &'a Rounds<W>,
+    number: u64,
+}
+
+impl<W> Ticket<'_, W> {
+    /// Takes the proof that was found, or how it stands if that is to be told.
+    pub(super) fn news(&self) -> (Option<Method>, Option<String>) {
+        let mut waiting = self.rounds.waiting();
+        let attempt = waiting.attempts.get_mut(&self.number);
+        attempt.map_or((None, None), |attempt| (attempt.proven, attempt.news.take()))
+    }
+
+    /// Ends the attempt.
+    pub(super) fn end(self) -> Option<Attempt> {
+        self.rounds.waiting().attempts.remove(&self.number)
+    }
+}
+
+impl<W> Drop for Ticket<'_, W> {
+    fn drop(&mut self) {
+        self.rounds.waiting().attempts.remove(&self.number);
+    }
+}
+
+/// Something waits for an observation, until this is dropped.
+struct Observer<'a, W>(&'a Rounds<W>);
+
+impl<W> Drop for Observer<'_, W> {
+    fn drop(&mut self) {
+        self.0.waiting().observers -= 1;
+    }
+}
+
+impl<W> Rounds<W> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<W: World> Rounds<W> {
+    pub(super) fn new(
+        looker: Looker<W>,
+        nodes: Arc<[String]>,
+        rule: Rule,
+        roster: Arc<Mutex<Roster>>,
+    ) -> Self {
+        Self {
+            looker,
+            nodes,
+            rule,
+            roster,
+            waiting: Mutex::default(),
+            pace: Mutex::default(),
+            seat: tokio::sync::Mutex::default(),
+            arrived: Notify::new(),
+            ended: watch::Sender::new(0),
+        }
+    }
+
+    /// Lets an attempt take part in rounds.
+    pub(super) fn join(&self, attempt: Attempt) -> Ticket<'_, W> {
+        let mut waiting = self.waiting();
+        let number = waiting.next;
+        waiting.next += 1;
+        waiting.attempts.insert(number, attempt);
+        self.arrived.notify_one();
+        Ticket { rounds: self, number }
+    }
+
+    /// Hears of the ends of rounds from now on.
+    pub(super) fn ends(&self) -> watch::Receiver<u64> {
+        self.ended.subscribe()
+    }
+
+    /// Waits for the next end of a round, and performs the round where nothing else does.
+    pub(super) async fn next(&self, ends: &mut watch::Receiver<u64>) {
+        tokio::select! {
+            biased;
+            _ = ends.changed() => {}
+            _seat = self.seat.lock() => self.perform().await,
+        }
+    }
+
+    /// Returns what was seen in looks that began at `since` or later.
+    pub(super) async fn observe(&self, since: Instant) -> Seen {
+        self.waiting().observers += 1;
+        let _observer = Observer(self);
+        self.arrived.notify_one();
+        let mut ends = self.ends();
+        loop {
+            let latest = self.waiting().latest.clone();
+            if let Some((_, seen)) = latest.filter(|(begun, _)| *begun >= since) {
+                return seen;
+            }
+            self.next(&mut ends).await;
+        }
+    }
+
+    /// Waits until one more question may be asked that is no look.
+    pub(super) async fn one_more(&self) {
+        loop {
+            let next = self.pace().next();
+            match next.filter(|next| *next > Instant::now()) {
+                Some(next) => sleep_until(next).await,
+                None => return self.pace().spend(1),
+            }
+        }
+    }
+
+    /// Performs a round once something is due.
+    async fn perform(&self) {
+        let (connections, observes) = loop {
+            let now = Instant::now();
+            let (due, round) = self.due(now);
+            if let Some(round) = round {
+                break round;
+            }
+            tokio::select! {
+                biased;
+                () = self.arrived.notified() => {}
+                () = sleep_until(due) => {}
+            }
+        };
+        let begun = Instant::now();
+        for attempt in self.waiting().attempts.values_mut() {
+            attempt.begin(begun, connections);
+        }
+        let mut observing = observes.then(|| Observing {
+            observation: Observation::default(),
+            problem: None,
+            server: None,
+            left: self.observed_connections(),
+        });
+        let mut looks = 0;
+        let mut take = |look: Result<Look, String>| {
+            looks += 1;
+            let goes_on = self.hand_out(&look, observing.as_mut());
+            if goes_on { Continue(()) } else { Break(()) }
+        };
+        let whole = if connections == 1 {
+            let look = self.looker.one().await;
+            let _ = take(look);
+            false
+        } else {
+            self.looker.row(connections, take).await
+        };
+        self.pace().spend(looks);
+        let mut waiting = self.waiting();
+        for attempt in waiting.attempts.values_mut() {
+            attempt.end_round(whole);
+        }
+        if let Some(Observing { observation, problem, server, .. }) = observing {
+            self.roster.lock().unwrap_or_else(PoisonError::into_inner).learn(server.as_deref());
+            waiting.latest = Some((begun, problem.map_or(Ok(Arc::new(observation)), Err)));
+        }
+        drop(waiting);
+        self.ended.send_modify(|ended| *ended += 1);
+    }
+
+    /// Gives a look to everything that takes part in the round. Returns whether anything needs another one.
+    fn hand_out(&self, look: &Result<Look, String>, observing: Option<&mut Observing>) -> bool {
+        let mut goes_on = false;
+        for attempt in self.waiting().attempts.values_mut() {
+            if attempt.part != Part::None {
+                attempt.take(look);
+                goes_on |= attempt.part != Part::None;
+            }
+        }
+        if let Some(observing) = observing {
+            self.observe_look(look, observing);
+            goes_on |= observing.left > 0;
+        }
+        goes_on
+    }
+
+    fn observe_look(&self, look: &Result<Look, String>, observing: &mut Observing) {
+        if observing.left == 0 {
+            return;
+        }
+        observing.left -= 1;
+        match look {
+            Ok(look) => {
+                observing.server = look.server.clone().or(observing.server.take());
+                observing.observation.take(look, &self.nodes);
+                let met = observing.observation.workers.len();
+                // Each of a known number has answered; nothing more is to be seen.
+                if self.rule.workers.is_some_and(|all| all > 1 && met >= all as usize) {
+                    observing.left = 0;
+                }
+            }
+            Err(problem) => (observing.problem, observing.left) = (Some(problem.clone()), 0),
+        }
+    }
+
+    /// How many connections an observation takes: every worker once, as far as they can be told apart or reached.
+    fn observed_connections(&self) -> usize {
+        let roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.rule.workers == Some(1) && !roster.is_contradicted() {
+            return 1;
+        }
+        let all = self.rule.workers.filter(|workers| *workers > 1).unwrap_or(ASSUMED_WORKERS);
+        Rule { workers: Some(all), ..self.rule }.reads(roster.is_even()) as usize
+    }
+
+    /// When to look again whether something is due, and the round that is due now: how many connections it takes, and whether
+    /// something is observed.
+    fn due(&self, now: Instant) -> (Instant, Option<(usize, bool)>) {
+        let (waiting, every_worker) = (self.waiting(), self.observed_connections());
+        let paced = self.pace().next().unwrap_or(now);
+        let attempts = waiting.attempts.values().filter(|attempt| attempt.proven.is_none());
+        let due = attempts.clone().map(|attempt| attempt.due.max(paced)).min();
+        let observes = waiting.observers > 0;
+        let last = waiting.latest.as_ref().map(|(begun, _)| *begun + OBSERVED_EVERY);
+        let observed_from = last.map_or(paced, |last| last.max(paced));
+        let due = due.into_iter().chain(observes.then_some(observed_from)).min();
+        // Nothing waits only while what has the seat is about to end.
+        let due = due.unwrap_or(now + BURST);
+        if due > now {
+            return (due, None);
+        }
+        let wanted = attempts
+            .filter(|attempt| attempt.due <= now)
+            .map(|attempt| attempt.wanted(now))
+            .chain((observes && observed_from <= now).then_some(every_worker));
+        let connections = wanted.max().unwrap_or(1);
+        (due, Some((connections, observes && connections >= every_worker)))
+    }
+}

@@ -1,0 +1,59 @@
+//! How many workers of a gateway were told apart, and what that means for a proof.
+
+use std::time::Duration;
+
+use super::attempt::ALONE;
+use crate::gateway::driver::GatewayInfo;
+use crate::gateway::proof::{ASSUMED_WORKERS, Rule};
+use crate::text;
+
+/// Which workers of a gateway many connections reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Each of them, with the same share.
+    Even,
+    /// Each of them; some may get few.
+    Uneven,
+    /// Some of them may get none.
+    Some,
+}
+
+/// Says how many workers were told apart by their names, where the playbook says that there are `told` of them.
+pub(super) fn tell_workers(info: &mut GatewayInfo, seen: usize, told: Option<u32>, reach: Reach) {
+    let count = |number: usize| text::count(number, "worker");
+    match (seen, told) {
+        (0, Some(1)) => {}
+        (0, _) if reach == Reach::Some => info.blockers.push(format!(
+            "{ALONE}: a proof needs names, `add_header X-Worker $pid always;` at that location and `workers: N` in the playbook"
+        )),
+        (0, _) => {
+            let number = told.map_or("workers".into(), |told| count(told as usize));
+            let connections = Rule { workers: told, lag: Duration::ZERO, apply_delay: Duration::ZERO };
+            let connections = connections.reads(reach == Reach::Even);
+            info.is += &format!(
+                ", {number} without names: a proof takes {connections} connections and the whole lag, and can miss a worker; \
+                 `add_header X-Worker $pid always;` at that location and `workers: N` in the playbook make it exact"
+            );
+        }
+        (seen, None) if seen > ASSUMED_WORKERS as usize => info.blockers.push(format!(
+            "{} answer, and without `workers` in the playbook {ASSUMED_WORKERS} are assumed: say how many",
+            count(seen)
+        )),
+        (seen, None) => info.is += &format!(", {} seen", count(seen)),
+        (seen, Some(told)) if seen > told as usize => info.blockers.push(format!(
+            "{} answer, and the playbook says `workers: {told}`: {told} of them prove nothing about the others; say how many \
+             there are",
+            count(seen)
+        )),
+        (seen, Some(told)) if seen < told as usize && reach == Reach::Some => info.blockers.push(format!(
+            "{} of {told} have answered: {ALONE}; let them stay open at that location",
+            count(seen)
+        )),
+        (seen, Some(told)) if seen < told as usize => info.blockers.push(format!(
+            "{} answer, and the playbook says `workers: {told}`: no proof would be complete; set `workers: {seen}`, or see \
+             why the others do not answer",
+            count(seen)
+        )),
+        (seen, Some(told)) => info.is += &format!(", {seen} of {} seen", count(told as usize)),
+    }
+}
