@@ -78,3 +78,48 @@ fn the_first_playbook_of_the_readme_is_valid() {
     let first = blocks.next().expect("a playbook");
     Case::new(&[("app.yaml", first.as_bytes())]).exits(0, &["check", "app.yaml"]);
 }
+
+/// What a driver documents of its kind: the rows of the table of all kinds, and its section.
+fn documented(kind: &str, module: &str) -> (String, String) {
+    let file = root().join(format!("src/gateway/drivers/{module}.rs"));
+    let text = std::fs::read_to_string(&file).expect("a driver");
+    let lines = text.lines().map_while(|line| line.strip_prefix("//!"));
+    let lines: Vec<_> = lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    assert!(lines[0].starts_with(&format!("## {kind}")), "{module} begins with its heading");
+    let table = lines.iter().position(|line| line.starts_with("|---")).expect("a table");
+    let rows = lines[table + 1..].iter().take_while(|line| line.starts_with('|'));
+    let rows: Vec<_> = rows.map(|row| row.trim_matches('|').split('|').collect()).collect();
+    let end = table + 1 + rows.len();
+    let row = |cells: &Vec<&str>| match cells[..] {
+        [gateway, registry, playbook] => format!("|{gateway}|{registry}| `{kind}` |{playbook}|\n"),
+        _ => panic!("{module}: {cells:?}"),
+    };
+    let section = [&lines[..table - 2], &lines[end..]].concat().join("\n");
+    (rows.iter().map(row).collect(), format!("{section}\n\n"))
+}
+
+/// A page with other text between two of its lines.
+fn between(page: &str, begin: &str, end: &str, text: &str) -> String {
+    let (before, rest) = page.split_once(begin).expect("the first line");
+    let (_, after) = rest.split_once(end).expect("the last line");
+    format!("{before}{begin}\n\n{text}\n{end}{after}")
+}
+
+#[test]
+fn page_of_the_gateways_is_as_their_drivers_document_them() {
+    let path = root().join("docs/gateways.md");
+    let page = std::fs::read_to_string(&path).expect("the page");
+    let kinds = rollgate::gateway::KINDS.iter();
+    let (rows, sections): (String, String) =
+        kinds.map(|(kind, module)| documented(kind, module)).unzip();
+    let table =
+        format!("| gateway | `registry` | `type` | a playbook |\n|---|---|---|---|\n{rows}");
+    let (begin, end) =
+        ("<!-- The kinds, as their drivers document them. -->", "<!-- End of the kinds. -->");
+    let page = between(&page, begin, end, &table);
+    let (begin, end) = (
+        "<!-- The sections of the kinds, as their drivers document them. -->",
+        "<!-- End of the sections. -->",
+    );
+    is_true(&path, &between(&page, begin, end, sections.trim_end()));
+}

@@ -31,3 +31,11 @@ macro_rules! contract {
 }
 
 scenarios::for_each_scenario!(contract);
+
+#[test]
+fn every_kind_has_a_subject() {
+    for (kind, _) in rollgate::gateway::KINDS {
+        let is_there = subjects().iter().any(|subject| subject.gateway()["type"] == **kind);
+        assert!(is_there, "no subject of the contract is of the type {kind}");
+    }
+}

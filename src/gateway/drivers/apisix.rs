@@ -1,7 +1,50 @@
-//! Apache APISIX, by its admin API: a node whose weight is 0 gets no new requests.
+//! ## apisix
 //!
-//! The admin API shows and writes what is in etcd, and every worker follows etcd by itself. So the control API proves a
-//! change: the worker that answers shows its own copy of the upstream.
+//! | gateway | `registry` | a playbook |
+//! |---|---|---|
+//! | APISIX, upstreams by its admin API | `gateway` | [apisix](../playbooks/apisix.yaml) |
+//!
+//! Apache APISIX with its upstreams in etcd. The upstream needs an `id`, and its `nodes` as an object:
+//!
+//! ```sh
+//! curl http://10.0.0.5:9180/apisix/admin/upstreams/app -H "X-API-KEY: $KEY" -X PUT -d '
+//!   { "type": "roundrobin", "nodes": { "10.0.1.11:9000": 1, "10.0.1.12:9000": 1, "10.0.1.13:9000": 5 } }'
+//! ```
+//!
+//! ```yaml
+//! apisix:                                                       # conf/config.yaml of every APISIX
+//!   enable_control: true
+//!   control: { ip: 10.0.0.11, port: 9090 }                      # default: 127.0.0.1
+//! ```
+//!
+//! ```yaml
+//! registry: { type: gateway }
+//! secrets: { apisix: { env: APISIX_ADMIN_KEY } }
+//! gateways:
+//!   - type: apisix
+//!     admin_url: http://10.0.0.5:9180
+//!     admin_key: ${{ secrets.apisix }}
+//!     control_url: http://10.0.0.11:9090
+//!     upstream: app
+//!     weights: { '10.0.1.13:9000': 5 }                          # all others have `weight`, 1 if it is missing
+//! ```
+//!
+//! * **Not tried with a real APISIX**: the driver was written after the documentation and the source of APISIX 3, and its tests
+//!   replay replies in that form. Try it with one node first.
+//! * A node is out while its weight is 0. It comes back with `weight`, or with its own of `weights`; a node that has another
+//!   weight is not taken out, since that weight would be lost.
+//! * Only the node's own weight is written (`PATCH`); APISIX merges it into what it has at that moment. `nodes` as an array can
+//!   only be written as a whole, and a change that something else makes meanwhile would be lost: such an upstream is refused.
+//! * **Out** and **in** are proven at the control API, which shows the upstream as the worker that answers has it; the admin API
+//!   shows what is in etcd and proves nothing. Every APISIX that follows the same etcd is a gateway of the playbook, with its own
+//!   `control_url`. Each worker follows etcd by itself: see [above](#gateways-with-several-workers), with `sync_interval` (1 s) + 0.5 s.
+//! * The types `ewma` and `least_conn` are refused: `ewma` knows no weights, and `least_conn` sends a request to a node
+//!   without weight when all others have failed. An upstream with a single node is never out: APISIX does not look at its weight.
+//! * Active checks of APISIX's own are not seen: use `health` for that. Requests in flight are not told: use
+//!   `drain.in_flight` with `http` or `sockets`.
+//! * `admin_key` must be a secret of the playbook. It is sent to the admin API alone and is never printed or journalled.
+//! * What is written outlasts a restart. The control API has no password: let it listen where only you can reach it.
+//! * Not possible: upstreams that stand in a route or a service, and the standalone mode, which has no admin API to write to.
 
 #[cfg(test)]
 mod tests;
@@ -114,7 +157,10 @@ fn is_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(is_allowed)
 }
 
-/// A gateway of this kind.
+/// Apache APISIX, by its admin API: a node whose weight is 0 gets no new requests.
+///
+/// The admin API shows and writes what is in etcd, and every worker follows etcd by itself. So the control API proves a
+/// change: the worker that answers shows its own copy of the upstream.
 pub(super) struct ApisixDriver {
     facts: Facts,
     nodes: Nodes,

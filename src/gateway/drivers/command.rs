@@ -1,4 +1,38 @@
-//! Any gateway by commands of the user's: one that lists its peers, and one each that takes a node out and back.
+//! ## command
+//!
+//! | gateway | `registry` | a playbook |
+//! |---|---|---|
+//! | Caddy that looks at files: no client impact | `gateway` | [caddy-files](../playbooks/caddy-files.yaml) |
+//! | anything else | `gateway` | [command](../playbooks/command.yaml) |
+//!
+//! Any other gateway, by commands of your own. Here Linux's own load balancer, IPVS, where a weight of 0 means no new
+//! connections:
+//!
+//! ```yaml
+//! registry: { type: gateway }
+//! gateways:
+//!   - type: command
+//!     name: lb
+//!     ssh: ops@10.0.0.12                                        # without it: this machine
+//!     sudo: true
+//!     list: ipvsadm --list --numeric --tcp-service 10.0.0.12:80
+//!     pattern: '(?m)^\s+->\s+(?<address>\d+\.\d+\.\d+\.\d+:\d+)\s+\S+\s+(?:(?<down>0)|[1-9]\d*)\s'
+//!     out: ipvsadm --edit-server --tcp-service 10.0.0.12:80 --real-server "$1" --masquerading --weight 0
+//!     in: ipvsadm --edit-server --tcp-service 10.0.0.12:80 --real-server "$1" --masquerading --weight 1
+//!     in_flight: ipvsadm --list --numeric --tcp-service 10.0.0.12:80 | awk -v node="$1" '$2 == node { print $5 }'
+//! ```
+//!
+//! * Commands run in `sh`. The node's address is their first argument, `$1`: quote it as `"$1"`. Names such as `${{ version }}`
+//!   are filled in once for the release.
+//! * `list` prints the peers: JSON found by the pointers `peers`, `address` and `routed`, or text found by `pattern`, as with
+//!   `http-table`. A list of nobody is an error; whoever is not in it is out.
+//! * `out` and `in` come together, and with them the gateway obeys the registry `gateway`. After each, `list` has to agree.
+//!   Both may run twice. Without them the gateway only shows, under another registry.
+//! * `in_flight` prints one number, and with it the gateway's own count can end the drain.
+//! * An exit code other than 0 is an error, told with the last line of standard error; so is a command that takes longer than
+//!   `timeout` (10 s), which is ended with all it started.
+//! * **Out** and **in** are proven when `list` has said so for `sync_interval` (0 s: one look; 30 ms in all for a quick
+//!   command over ssh). It is yours to know that this is the whole truth: give `sync_interval` where the gateway follows what it lists with a delay.
 
 #[cfg(test)]
 mod tests;
@@ -114,7 +148,7 @@ impl Settings for CommandGateway {
 /// For one command when the playbook does not say.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A gateway of this kind.
+/// Any gateway by commands of the user's: one that lists its peers, and one each that takes a node out and back.
 pub(super) struct CommandDriver {
     facts: Facts,
     settings: CommandGateway,

@@ -1,9 +1,15 @@
-//! Consul's own list of passing instances, for a gateway that follows it and shows nothing of its own; and what
-//! proves maintenance mode itself.
+//! ## consul-passing: a gateway that follows the list and shows nothing
 //!
-//! An instance in maintenance has a critical check more and leaves the list at once (seen on 1.8.7: 1 ms after the
-//! answer to the `PUT`). When maintenance ends, it is back only if its own checks pass: the list proves that, the
-//! answer to the `PUT` does not.
+//! | gateway | `registry` | a playbook |
+//! |---|---|---|
+//! | anything that follows health and shows nothing | `consul-service` | [consul-service](../playbooks/consul-service.yaml) |
+//!
+//! ```yaml
+//! gateways:
+//!   - { type: consul-passing, service: app, sync_interval: 5s }
+//! ```
+//!
+//! * Proven when Consul's list of passing instances has not had the node for `sync_interval`.
 
 #[cfg(test)]
 mod tests;
@@ -51,7 +57,12 @@ impl Settings for ConsulPassing {
 
 }
 
-/// A gateway of this kind.
+/// Consul's own list of passing instances, for a gateway that follows it and shows nothing of its own; and what
+/// proves maintenance mode itself.
+///
+/// An instance in maintenance has a critical check more and leaves the list at once (seen on 1.8.7: 1 ms after the
+/// answer to the `PUT`). When maintenance ends, it is back only if its own checks pass: the list proves that, the
+/// answer to the `PUT` does not.
 pub(super) struct ConsulPassingDriver {
     facts: Facts,
     service: String,

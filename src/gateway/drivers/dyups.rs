@@ -1,14 +1,51 @@
-//! nginx with `ngx_http_dyups_module`, through its own API.
+//! ## dyups
 //!
-//! Every write is the whole list, and what is read does not tell all of it: so the playbook says how the list is, and
-//! nothing is written over a list that has something else. Two programs have this name:
+//! | gateway | `registry` | a playbook |
+//! |---|---|---|
+//! | dyups | `gateway` | [dyups](../playbooks/dyups.yaml) |
 //!
-//! * **classic**, until 2020-03. The worker that takes a `POST` tells the others, which look every
-//!   `dyups_read_msg_timeout`; `GET /detail` shows the worker that answers, after it has looked. A reload or a restart
-//!   loses every list.
-//! * **head**, since 2020-04. The list is in shared memory, and a worker looks when it evaluates a `$dyups_` variable:
-//!   with a plain name in `proxy_pass` it never does. `GET /list` shows what was posted; there is no `/detail`. A
-//!   restart loses every list.
+//! nginx with [ngx_http_dyups_module](https://github.com/yzprofile/ngx_http_dyups_module), written to through its own API.
+//!
+//! ```nginx
+//! server {
+//!     listen 8081;
+//!     location / { dyups_interface; add_header X-Worker $pid; }
+//! }
+//! server {
+//!     location / { proxy_pass http://$dyups_host; }             # since 2020-04: the upstream that `$host` names
+//! }
+//! ```
+//!
+//! ```yaml
+//! registry: { type: gateway }
+//! gateways:
+//!   - type: dyups
+//!     upstream: app
+//!     url: http://10.0.0.11:8081
+//!     server: weight=5 max_fails=3                              # of every node
+//!     servers: { '10.0.1.13:9000': weight=10 max_fails=3 }      # of this one
+//!     others: ['server 10.9.9.9:80 backup;']                    # servers that are no nodes
+//!     extras: keepalive 8;                                      # what else stands in the upstream
+//!     workers: 4
+//! ```
+//!
+//! * Every write is the whole list, and no `GET` shows all of it. So the list is written from the playbook. Nothing is
+//!   written, and a release does not begin, when the list at the gateway has a server that is neither a node nor among
+//!   `others`, or other parameters than the playbook would write; the message says what to add. `others` must be addresses:
+//!   dyups resolves names when they are posted, and shows what came of it.
+//! * Two nodes of a batch are written one after the other, each on top of what is shown then.
+//! * **Classic** (until 2020-03, with `GET /detail`). The worker that takes a write tells the others, which look every
+//!   `dyups_read_msg_timeout` (`sync_interval`, 1 s when it is missing). A worker that is asked for `/detail` looks first: so
+//!   when each of `workers` workers, told apart by `X-Worker`, has answered, each has followed. Without that header:
+//!   `sync_interval` + 0.5 s after the write.
+//! * **`mode: head`** (since 2020-04, without `/detail`). The list is in shared memory and `GET /list` shows it at once, but a
+//!   worker looks only when it evaluates a variable `$dyups_x`, which has what `$x` has: with another one in `proxy_pass` all
+//!   workers but one go on as before, and nothing shows it. Set `mode: head` only when it is so; without it such a gateway is
+//!   refused. Try the variable: with `$dyups_host` all went well, with `$dyups_server_name` or one of a `map` workers died.
+//! * A restart loses every list, with the classic one a reload too; then nothing is served until somebody posts it. While a
+//!   node is out, rollgate does, within 2 s, with everything as it was shown last. Between releases nobody does.
+//! * `others` are entries of no node: a node that the list lacks while it has such is refused, see above.
+//! * Requests in flight are not told by this gateway.
 
 mod list;
 #[cfg(test)]
@@ -166,7 +203,17 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// A worker looks when its timer is due and it has nothing else to do.
 const SLACK: Duration = Duration::from_millis(500);
 
-/// A gateway of this kind.
+/// nginx with `ngx_http_dyups_module`, through its own API.
+///
+/// Every write is the whole list, and what is read does not tell all of it: so the playbook says how the list is, and
+/// nothing is written over a list that has something else. Two programs have this name:
+///
+/// * **classic**, until 2020-03. The worker that takes a `POST` tells the others, which look every
+///   `dyups_read_msg_timeout`; `GET /detail` shows the worker that answers, after it has looked. A reload or a restart
+///   loses every list.
+/// * **head**, since 2020-04. The list is in shared memory, and a worker looks when it evaluates a `$dyups_` variable:
+///   with a plain name in `proxy_pass` it never does. `GET /list` shows what was posted; there is no `/detail`. A
+///   restart loses every list.
 pub(super) struct DyupsDriver {
     facts: Facts,
     upstream: String,

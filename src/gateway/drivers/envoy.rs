@@ -1,8 +1,47 @@
-//! Envoy with its endpoints in a file (EDS): what the file says is written, what Envoy shows proves it.
+//! ## envoy
 //!
-//! The file is replaced by another one under its name, which Envoy notices where it watches the directory, and only on
-//! top of what was read. The admin page tells what the main thread knows; it tells its workers at once, but they may be
-//! busy for a moment.
+//! | gateway | `registry` | a playbook |
+//! |---|---|---|
+//! | Envoy | `gateway` | [envoy](../playbooks/envoy.yaml) |
+//!
+//! Envoy with the endpoints of a cluster in a file of JSON that it watches (EDS). It needs a `node` with `id` and `cluster`.
+//!
+//! ```yaml
+//! clusters:
+//!   - name: app
+//!     type: EDS
+//!     eds_cluster_config: { eds_config: { path_config_source: {
+//!       path: /etc/envoy/eds/app.json, watched_directory: { path: /etc/envoy/eds } } } }
+//!     common_lb_config: { healthy_panic_threshold: { value: 0 } }
+//! ```
+//!
+//! ```json
+//! { "resources": [ { "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment", "cluster_name": "app",
+//!   "endpoints": [ { "lb_endpoints": [
+//!     { "endpoint": { "address": { "socket_address": { "address": "10.0.1.11", "port_value": 9000 } } } },
+//!     { "endpoint": { "address": { "socket_address": { "address": "10.0.1.12", "port_value": 9000 } } } } ] } ] } ] }
+//! ```
+//!
+//! ```yaml
+//! registry: { type: gateway }
+//! gateways:
+//!   - { type: envoy, admin_url: 'http://10.0.0.11:9901', cluster: app, ssh: ops@10.0.0.11, file: /etc/envoy/eds/app.json, panic_threshold: 0 }
+//! drain: { in_flight: gateways }
+//! ```
+//!
+//! * The node's `health_status` in the file becomes `DRAINING`, and `HEALTHY` again. Everything else in the file keeps its
+//!   value; the file is laid out anew. It is replaced under its name, since Envoy does not notice a write in place, and only
+//!   when it is still as it was read. A link in its place is refused, and a file of 1 MiB and more. It goes over standard input and is
+//!   on no command line; owner, group and rights stay.
+//! * **Out** and **in** are proven by `/clusters`, read once more 100 ms after it has shown the change (120 to 145 ms in all): Envoy's main
+//!   thread shows it some 20 ms after the write, and its workers may be busy for a moment.
+//! * A health check or outlier detection of Envoy's own that holds a node down keeps it from being proven in.
+//! * When fewer of the nodes that are not drained are healthy than `healthy_panic_threshold` (50 % in Envoy, and where the
+//!   playbook says nothing), or all are drained, Envoy sends requests to **all** nodes, drained ones too: nobody is proven out
+//!   then. Set it to 0, in both places; `doctor` refuses an Envoy that panics earlier than the playbook says.
+//! * Requests in flight are told of a drained node until the last. What the file says outlasts a restart.
+//! * The admin page has no password: let it listen where only you can reach it.
+//! * Not possible: endpoints from a management server (xDS over gRPC); tell that server instead, by a `command` of yours.
 
 mod file;
 mod info;
@@ -82,7 +121,11 @@ const APPLY_DELAY: Duration = Duration::from_millis(100);
 /// How much of the names of other clusters is told.
 const NAMED: usize = 100;
 
-/// A gateway of this kind.
+/// Envoy with its endpoints in a file (EDS): what the file says is written, what Envoy shows proves it.
+///
+/// The file is replaced by another one under its name, which Envoy notices where it watches the directory, and only on
+/// top of what was read. The admin page tells what the main thread knows; it tells its workers at once, but they may be
+/// busy for a moment.
 pub(super) struct EnvoyDriver {
     facts: Facts,
     nodes: Nodes,

@@ -1,8 +1,57 @@
-//! HAProxy: its runtime API over a Unix socket or TCP, or its stats page.
+//! ## haproxy
 //!
-//! One process, one state: what a reply shows is true of every thread, and a change is in effect when it is answered.
-//! HAProxy before 2.5 could run several processes (`nbproc`), each with a state of its own: that is refused. So is
-//! whatever a change would not reach: clients that stick to a drained server, a server whose address DNS may change.
+//! | gateway | `registry` | a playbook |
+//! |---|---|---|
+//! | HAProxy | `gateway` | [haproxy](../playbooks/haproxy.yaml) |
+//! | HAProxy, `server-template` on Consul's DNS | `consul-service` | [haproxy-consul](../playbooks/haproxy-consul.yaml) |
+//!
+//! HAProxy by its runtime API, or by its stats page.
+//!
+//! ```haproxy
+//! global
+//!     stats socket /run/haproxy/admin.sock mode 660 group haproxy level admin    # the runtime API; `admin` to change anything
+//!     stats socket ipv4@10.0.0.13:9999 level admin                               # the same over TCP: no password, so guard it
+//!     server-state-file /var/lib/haproxy/server-state                            # what a reload is to remember: see below
+//! defaults
+//!     load-server-state-from-file global
+//! backend app
+//!     server app-1 10.0.1.11:9000 check
+//!     server app-2 10.0.1.12:9000 check
+//! frontend stats
+//!     bind 10.0.0.13:8404
+//!     stats enable
+//!     stats uri /stats
+//!     stats show-legends                                                         # without it the page shows no addresses
+//!     stats admin if { src 10.0.0.0/24 }
+//! ```
+//!
+//! ```yaml
+//! registry: { type: gateway }
+//! gateways:
+//!   - { type: haproxy, backend: app, socket: { path: /run/haproxy/admin.sock, ssh: ops@10.0.0.12 } }    # without `ssh`: this machine
+//!   - { type: haproxy, backend: app, tcp: '10.0.0.13:9999' }
+//!   - { type: haproxy, backend: app, stats_url: 'http://10.0.0.14:8404/stats' }
+//! ```
+//!
+//! * A node is the server with its address, whatever its name. None or several of them in the backend, and there is an
+//!   error that names what is there. Several backends with the same nodes are several gateways of the playbook.
+//! * **Out** and **in** are proven by one look: HAProxy is one process, and a change is in effect when it is answered. In is
+//!   proven only when HAProxy's own check passes and a slow start is over. From the write to the proof it takes about 20 ms
+//!   over TCP or by the stats page, 40 to 130 ms over ssh. Several processes (`nbproc`, before 2.5) are refused.
+//! * A node is out when its server is drained. Clients that stick to a server (`cookie`, `stick on`) still reach it then:
+//!   with such, set `state: maint`. A backend with a cookie is refused without it; stick tables cannot be seen. In `maint`
+//!   requests in flight go on as well, unless the server says `on-marked-down shutdown-sessions`.
+//! * By the stats page a node is always put into `maint`: there a drained server that fails its check is shown as `DOWN`, as
+//!   one that was never drained. A page with a password (`stats auth`) cannot be used.
+//! * **Requests in flight** are those at the server and those that wait for it (`scur` and `qcur`): use
+//!   `drain: { in_flight: gateways }`. After a reload the requests of the old process are not in that count.
+//! * **A reload or restart** forgets what is out, unless a state file is written before it (`ExecReload=/bin/sh -c "echo show
+//!   servers state | socat /run/haproxy/admin.sock - > /var/lib/haproxy/server-state"`). Without one rollgate sees it within
+//!   two seconds, takes the node out again, and proves that before it goes on; requests of those seconds can fail.
+//! * The Unix socket is talked to by `perl`, `python3`, `socat` or `nc -U` on its machine, whichever is there (every Debian
+//!   has the first); with `sudo: true` in `socket` through `sudo -n`.
+//! * Under another registry HAProxy only shows: `consul-service` with a `server-template` on a record of Consul's, or keys
+//!   that something else turns into its configuration. The same three ways serve, and a level below `admin` is enough. A server that gets its address from DNS is never written to.
 
 mod name;
 mod page;
@@ -165,7 +214,11 @@ enum Line {
     Tcp(String),
 }
 
-/// A gateway of this kind.
+/// HAProxy: its runtime API over a Unix socket or TCP, or its stats page.
+///
+/// One process, one state: what a reply shows is true of every thread, and a change is in effect when it is answered.
+/// HAProxy before 2.5 could run several processes (`nbproc`), each with a state of its own: that is refused. So is
+/// whatever a change would not reach: clients that stick to a drained server, a server whose address DNS may change.
 pub(super) struct HaproxyDriver {
     facts: Facts,
     nodes: Nodes,

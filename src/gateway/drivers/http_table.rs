@@ -1,4 +1,34 @@
-//! Any gateway with a URL that lists its peers: JSON found by pointers, or text found by a pattern.
+//! ## http-table
+//!
+//! | gateway | `registry` | a playbook |
+//! |---|---|---|
+//! | anything that follows keys and shows its peers | `consul-kv` | [http-table](../playbooks/http-table.yaml) |
+//! | OpenResty, `?passing` by a blocking query | `consul-service` | [openresty-blocking](../playbooks/openresty-blocking.yaml) |
+//! | OpenResty, `?passing` every few seconds | `consul-service` | [openresty-poll](../playbooks/openresty-poll.yaml) |
+//! | OpenResty on Consul's DNS, TCP too, or by `consul-dns` | `consul-service` | [openresty-dns-tcp](../playbooks/openresty-dns-tcp.yaml) |
+//! | Traefik on Consul's catalog | `consul-service` | [traefik](../playbooks/traefik.yaml) |
+//!
+//! Any gateway that follows the same keys and lists its peers at a URL, as JSON or as text.
+//!
+//! ```yaml
+//! gateways:
+//!   - { type: http-table, url: 'http://10.0.0.21/peers', list: /peers, address: /address, routed: /routed, workers: 4, sync_interval: 5s }
+//!   - { type: http-table, url: 'http://10.0.0.22/list', pattern: 'server (?P<address>\S+) [^;]*?(?P<down>down)?;' }
+//! ```
+//!
+//! * `list`, `address`, `routed`, `down` and `in_flight` are JSON pointers; without `address` a peer is the string itself or the
+//!   object's key. `true`, numbers other than 0, and words such as `up`, `ok`, `healthy`, `passing` at `routed` mean routed;
+//!   `false`, 0, and words such as `down`, `draining`, `critical` do not. A word that is not known is an error of that peer: use
+//!   a `pattern` then. Where a gateway tells the contrary, `down` takes the place of `routed`: a peer of which it tells nothing is routed,
+//!   and `true` and numbers other than 0 mean that it is not. Without both a listed peer is routed, and `in_flight` is refused: a
+//!   node that is out is not listed.
+//! * `pattern` is matched once per peer: a group `address`, and a group `routed` or `down` that takes part only when the
+//!   peer is.
+//! * A reply that a `pattern` searches is at most 1 MiB; JSON may be 16 MiB.
+//! * [Proven](#gateways-with-several-workers) by `X-Worker` (or `worker_header`) where replies have it, else by samples and
+//!   `sync_interval` + 0.5 s. With `in_flight`, the gateway's own count can end the drain.
+//! * `workers: 1` is one list, and one look proves it. Where replies name their workers, say how many there are, though they may
+//!   share one list: more names than `workers` are refused.
 
 #[cfg(test)]
 mod tests;
@@ -119,7 +149,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Between the poll and what the gateway does with it.
 const SLACK: Duration = Duration::from_millis(500);
 
-/// A gateway of this kind.
+/// Any gateway with a URL that lists its peers: JSON found by pointers, or text found by a pattern.
 pub(super) struct HttpTableDriver {
     facts: Facts,
     url: String,

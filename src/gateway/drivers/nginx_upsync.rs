@@ -1,8 +1,57 @@
-//! nginx-upsync-module, and `nginx_upstream_check_module` where it is used.
+//! ## nginx-upsync
 //!
-//! `upstream_show` is the view of the worker that happens to answer. An unknown upstream is a 200 with a
-//! sentence. `check_status` is shared by all workers; it does not know `down`, and it forgets a peer that was
-//! down during a reload: a peer it does not list is not held down by it.
+//! | gateway | `registry` | a playbook |
+//! |---|---|---|
+//! | nginx-upsync, on keys | `consul-kv` | [nginx-upsync](../playbooks/nginx-upsync.yaml) |
+//! | nginx-upsync, `upsync_type=consul_health` | `consul-service` | [nginx-upsync-health](../playbooks/nginx-upsync-health.yaml) |
+//!
+//! nginx with [nginx-upsync-module](https://github.com/weibocom/nginx-upsync-module), following Consul KV.
+//!
+//! ```nginx
+//! upstream app {
+//!     server 127.0.0.1:11111;                                   # replaced by the first answer
+//!     upsync 10.0.0.5:8500/v1/kv/upstreams/app/ upsync_timeout=6m upsync_interval=500ms upsync_type=consul;
+//!     upsync_dump_path /var/lib/nginx/app.conf;
+//!     include /var/lib/nginx/app.conf;                          # the dump, never a static list: see below
+//! }
+//! server {
+//!     listen 8081;
+//!     location = /upstream_list   { upstream_show; add_header X-Worker $pid always; }
+//!     location = /upstream_status { check_status; }             # with nginx_upstream_check_module
+//! }
+//! ```
+//!
+//! ```yaml
+//! registry: { type: consul-kv, prefix: upstreams/app/ }
+//! gateways:
+//!   - type: nginx-upsync
+//!     upstream: app
+//!     status_url: http://10.0.0.11:8081/upstream_list?app       # the bare name is the whole query
+//!     check_url: http://10.0.0.11:8081/upstream_status?format=json
+//!     workers: 4
+//!     sync_interval: 500ms                                      # its upsync_interval
+//! ```
+//!
+//! * **Out** is proven when each of `workers` workers, told apart by `X-Worker`, has shown the node `down`; without that header
+//!   by [connections in a row](#gateways-with-several-workers), the first of them `sync_interval` (5 s when it is missing, as
+//!   nginx-upsync) + 2 s after the write, since a worker sleeps its interval and up to a second more after every answer.
+//! * **In** is proven the same way; with `check_url` the check module must agree as well.
+//! * `check_url` may be any form of `check_status`, JSON, CSV or the page, without `status=`: what is filtered out would look
+//!   like a peer that the module does not know, and its JSON is invalid then.
+//! * `upsync_type: consul_health` (`upsync 10.0.0.5:8500/v1/health/service/app … upsync_type=consul_health;`) follows
+//!   `registry: { type: consul-service }`; `consul_services` reads the catalog, in which
+//!   neither maintenance mode nor a failing check has an effect, and is refused.
+//! * What the check module says never proves a node out: it can change its mind, and it does not know `down`.
+//! * Requests in flight are not told by this gateway: use `drain.in_flight`.
+//! * Keys must be `ip:port` directly below the prefix, values JSON objects of at most 1 KiB; the prefix ends in `/`, or
+//!   it would also match other services. A node with a second key is refused, in a folder further below (which would keep it
+//!   routed) or with zeros in front of a number (nginx-upsync then loses both).
+//! * With a static list as `include`, a reload routes to a node that is out for about a second. Include the dump file.
+//! * `zone` has no place in an upstream with `upsync`: workers crash.
+//! * A node that was killed without having been out gets no requests for some time after it is back (8–9 s were seen with
+//!   `max_fails=2 fail_timeout=10s`), whatever the list says; nothing shows it. A node that a release stops is out before.
+//! * When Consul begins anew with lower indexes (a rebuilt cluster), the module goes on waiting for the old ones: 310 s were
+//!   seen. Nothing is proven meanwhile; reload nginx.
 
 mod check;
 #[cfg(test)]
@@ -129,7 +178,11 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// After every answer a worker sleeps its interval and up to a second more; 6.5 s were seen with 5 s.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// A gateway of this kind.
+/// nginx-upsync-module, and `nginx_upstream_check_module` where it is used.
+///
+/// `upstream_show` is the view of the worker that happens to answer. An unknown upstream is a 200 with a
+/// sentence. `check_status` is shared by all workers; it does not know `down`, and it forgets a peer that was
+/// down during a reload: a peer it does not list is not held down by it.
 pub(super) struct NginxUpsyncDriver {
     facts: Facts,
     nodes: Nodes,

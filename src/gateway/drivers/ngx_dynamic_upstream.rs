@@ -1,9 +1,37 @@
-//! nginx with `ngx_dynamic_upstream`, `ZigzagAK`'s or cubicdaiya's, through its own API.
+//! ## ngx-dynamic-upstream
 //!
-//! The peers are in shared memory: what one worker shows all have. Everything is a `GET`, and some must never be sent:
-//! `down=` without `server=` kills a worker with the lock held, `add=` with a host name hangs every worker; then the
-//! list is still shown while no request is answered. Only two forms are sent here: the list, and one server's `down=` or
-//! `up=`. The modules do not decode a query: a colon must stay one.
+//! | gateway | `registry` | a playbook |
+//! |---|---|---|
+//! | `ngx_dynamic_upstream` | `gateway` | [ngx-dynamic-upstream](../playbooks/ngx-dynamic-upstream.yaml) |
+//!
+//! nginx with `ngx_dynamic_upstream`, [ZigzagAK's](https://github.com/ZigzagAK/ngx_dynamic_upstream) or
+//! [cubicdaiya's](https://github.com/cubicdaiya/ngx_dynamic_upstream), written to through its own API.
+//!
+//! ```nginx
+//! upstream app {
+//!     zone zone_for_app 128k;                                   # without it the API answers 501
+//!     server 10.0.1.11:9000;
+//!     server 10.0.1.12:9000;
+//! }
+//! server {
+//!     listen 8081;
+//!     location /dynamic { dynamic_upstream; }
+//! }
+//! ```
+//!
+//! ```yaml
+//! registry: { type: gateway }
+//! gateways:
+//!   - { type: ngx-dynamic-upstream, upstream: app, url: 'http://10.0.0.11:8081/dynamic' }
+//!   - { type: ngx-dynamic-upstream, upstream: zone_for_app, url: 'http://10.0.0.12:8081/dynamic', variant: cubicdaiya }
+//! ```
+//!
+//! * The list is in shared memory: one look proves, at once.
+//! * A node's address must be what `server` says in the list, and stand there once: the module changes the first one only.
+//! * `ZigzagAK`'s counts the requests in flight, also those at a peer that is down: they end the drain. cubicdaiya's counts
+//!   nothing, and knows the pool by the name of its `zone`: set `variant: cubicdaiya`.
+//! * A reload forgets `down`, with `dynamic_state_file` too. While a node is out, rollgate marks it again within 2 s.
+//! * With a list of more than about a thousand servers the module cuts its answer off; such an answer is refused.
 
 #[cfg(test)]
 mod tests;
@@ -86,7 +114,12 @@ fn is_special(character: char) -> bool {
     !(character.is_ascii_alphanumeric() || "-_.:".contains(character))
 }
 
-/// A gateway of this kind.
+/// nginx with `ngx_dynamic_upstream`, `ZigzagAK`'s or cubicdaiya's, through its own API.
+///
+/// The peers are in shared memory: what one worker shows all have. Everything is a `GET`, and some must never be sent:
+/// `down=` without `server=` kills a worker with the lock held, `add=` with a host name hangs every worker; then the
+/// list is still shown while no request is answered. Only two forms are sent here: the list, and one server's `down=` or
+/// `up=`. The modules do not decode a query: a colon must stay one.
 pub(super) struct NgxDynamicUpstreamDriver {
     facts: Facts,
     nodes: Nodes,

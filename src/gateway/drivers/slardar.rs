@@ -1,9 +1,41 @@
-//! Slardar, a gateway in Lua upon lua-resty-checkups (1.1.2).
+//! ## slardar
 //!
-//! There is no `down`: a node is out when it is not in the list. `POST /upstream/<host>` replaces the list, `/upstreams`
-//! shows what was posted last, and each worker follows within `shd_config_timer_interval`; `/status` shows the list of
-//! the worker that answers. What is posted is in memory only: at its start, and at a reload, Slardar reads the list from
-//! Consul. So a node is taken out of both lists, the one in Consul first.
+//! | gateway | `registry` | a playbook |
+//! |---|---|---|
+//! | Slardar | `gateway` | [slardar](../playbooks/slardar.yaml) |
+//!
+//! [Slardar](https://github.com/upyun/slardar) (lua-resty-checkups), written to through its own API and in Consul.
+//!
+//! ```lua
+//! _M.global = { checkup_shd_sync_enable = true, shd_config_timer_interval = 1, no_store = false, … }
+//! _M.store = { type = "consul", config_key_prefix = "config/slardar/", … }
+//! ```
+//!
+//! ```nginx
+//! location ~ /(status|upstream|lua) { content_by_lua_file app/src/status.lua; add_header X-Worker $pid; }
+//! ```
+//!
+//! ```yaml
+//! registry: { type: gateway }
+//! gateways:
+//!   - type: slardar
+//!     upstream: app.example                                     # the host that requests name
+//!     url: http://10.0.0.11:1995
+//!     server: { weight: 1, max_fails: 6, fail_timeout: 30 }     # of every node
+//!     servers: { '10.0.1.13:9000': { weight: 5 } }              # of this one
+//!     workers: 4
+//! ```
+//!
+//! * There is no `down`: a node that is out is not in the list. What it comes back with stands in the playbook; a node that
+//!   has something else in the list is refused beforehand. Other servers, and everything else, stay as they are.
+//! * Slardar reads `config/slardar/upstreams/<upstream>` (`prefix`) when it is started or reloaded, and what its API was told
+//!   is gone. So both are written, Consul's first, as one transaction with the release's lock: a reload in mid-drain
+//!   changes nothing. Without that key a release does not begin. The Consul token needs write rights to it.
+//! * **Out** and **in** are proven when each of `workers` workers, told apart by `X-Worker`, has shown it at `/status`; without
+//!   that header by samples, `sync_interval` (1 s when it is missing) + 1 s after the write. In also needs Slardar's own
+//!   heartbeats to say so. `/upstreams` shows what was posted, and is no proof.
+//! * It takes no empty list: the last server cannot be taken out.
+//! * Requests in flight are not told by this gateway.
 
 mod list;
 #[cfg(test)]
@@ -110,7 +142,12 @@ const SLACK: Duration = Duration::from_secs(1);
 /// Slardar's own default for `config_key_prefix`.
 const PREFIX: &str = "config/slardar/";
 
-/// A gateway of this kind.
+/// Slardar, a gateway in Lua upon lua-resty-checkups (1.1.2).
+///
+/// There is no `down`: a node is out when it is not in the list. `POST /upstream/<host>` replaces the list, `/upstreams`
+/// shows what was posted last, and each worker follows within `shd_config_timer_interval`; `/status` shows the list of
+/// the worker that answers. What is posted is in memory only: at its start, and at a reload, Slardar reads the list from
+/// Consul. So a node is taken out of both lists, the one in Consul first.
 pub(super) struct SlardarDriver {
     facts: Facts,
     nodes: Nodes,
