@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::context::Mode;
-use super::node::{Bound, Looked, NodeRun};
-use super::outcome::Trouble;
+use super::outcome::StepError;
 use super::pool::Part;
+use super::worker::{Bound, Looked, NodeWorker};
 use crate::gateway::Observation;
 use crate::release::{Fact, Leaving, Step};
 use crate::spec::{Spec, names};
@@ -64,24 +64,24 @@ pub(super) fn objection(
     ))
 }
 
-impl<W: World> NodeRun<W> {
+impl<W: World> NodeWorker<W> {
     /// Verifies the nodes that are done, waits until this one may be taken without leaving too few at any gateway, and takes
     /// it.
-    pub(super) async fn take(&mut self, step: Step) -> Result<(), Trouble> {
+    pub(super) async fn take(&mut self, step: Step) -> Result<(), StepError> {
         if !self.goes_back() {
-            self.shared.verify_done().await;
+            self.context.verify_done().await;
         }
         self.make_room(step).await
     }
 
     /// Waits until the node may leave without leaving too few at any gateway. One that serves stays once too many others have
     /// failed.
-    pub(super) async fn make_room(&mut self, step: Step) -> Result<(), Trouble> {
+    pub(super) async fn make_room(&mut self, step: Step) -> Result<(), StepError> {
         let deadline = Instant::now() + PATIENCE;
         let mut looks = 1;
         loop {
-            if self.bound() == Bound::Forward && self.shared.too_many_failed() {
-                return Err(Trouble::NotTaken);
+            if self.bound() == Bound::Forward && self.context.too_many_failed() {
+                return Err(StepError::NotTaken);
             }
             let problem = match self.try_to_take(step, looks).await? {
                 Ok(()) => return Ok(()),
@@ -89,7 +89,7 @@ impl<W: World> NodeRun<W> {
             };
             looks = LOOKS_IN_DOUBT;
             if Instant::now() + PAUSE >= deadline {
-                return Err(Trouble::from(format!("not taken: {problem}")));
+                return Err(StepError::from(format!("not taken: {problem}")));
             }
             let left = deadline.saturating_duration_since(Instant::now());
             self.tell(step, format!("waits for capacity: {problem}"), None, left);
@@ -98,36 +98,40 @@ impl<W: World> NodeRun<W> {
     }
 
     /// Looks at every gateway so many times and takes the node, or says what stands against it.
-    async fn try_to_take(&mut self, step: Step, looks: u32) -> Result<Result<(), String>, Trouble> {
+    async fn try_to_take(
+        &mut self,
+        step: Step,
+        looks: u32,
+    ) -> Result<Result<(), String>, StepError> {
         // Nodes that wait for each other look together.
         let (mut seen, mut at) = (self.look_around(looks).await, Instant::now());
-        let _turn = self.shared.turn.clone().lock_owned().await;
+        let _turn = self.context.turn.clone().lock_owned().await;
         if at.elapsed() >= FRESH / 2 {
             (seen, at) = (self.look_around(looks).await, Instant::now());
         }
-        let room = seen.and_then(|seen| self.find_room(&seen, &self.shared.leaving()));
+        let room = seen.and_then(|seen| self.find_room(&seen, &self.context.leaving()));
         let routed = match room {
             Ok(routed) => routed,
             Err(problem) => return Ok(Err(problem)),
         };
         self.record(Some(step), Fact::CapacitySeen { routed }).await?;
-        let is_dead = self.shared.pool.is_dead(&self.node);
+        let is_dead = self.context.pool.is_dead(&self.node);
         self.looked = Some(Looked { at, is_dead });
-        self.shared.pool.leave(&self.node.name);
+        self.context.pool.leave(&self.node.name);
         Ok(Ok(()))
     }
 
     /// Looks again if the last look is not fresh, or others count on the node again because a write was not done. Returns
     /// whether the node may still leave; if not, it stays.
-    pub(super) async fn may_still_leave(&mut self, step: Step) -> Result<bool, Trouble> {
+    pub(super) async fn may_still_leave(&mut self, step: Step) -> Result<bool, StepError> {
         let Some(looked) = self.looked else { return Ok(true) };
         let is_counted = self.state(|state| state.leaving == Leaving::No);
         if looked.at.elapsed() < FRESH && !is_counted {
             return Ok(true);
         }
-        let _turn = self.shared.turn.clone().lock_owned().await;
+        let _turn = self.context.turn.clone().lock_owned().await;
         let (seen, at) = (self.look_around(1).await, Instant::now());
-        let mut leaving = self.shared.leaving();
+        let mut leaving = self.context.leaving();
         leaving.remove(&self.node.address);
         let found = seen.and_then(|seen| self.find_room(&seen, &leaving));
         let leaves = found.is_ok();
@@ -139,27 +143,27 @@ impl<W: World> NodeRun<W> {
         if leaves {
             self.looked = Some(Looked { at, ..looked });
         } else if self.bound() != Bound::Out {
-            self.shared.pool.join(&self.node.name, Part::Other);
+            self.context.pool.join(&self.node.name, Part::Other);
         }
         Ok(leaves)
     }
 
     /// Whether the node may serve with a version that failed elsewhere after its proof of health: only if too few others
     /// serve, and it cannot go back.
-    pub(super) async fn may_enable(&self) -> Result<(), Trouble> {
-        if self.bound() != Bound::Forward || self.shared.mode != Mode::Deploy {
+    pub(super) async fn may_enable(&self) -> Result<(), StepError> {
+        if self.bound() != Bound::Forward || self.context.mode != Mode::Deploy {
             return Ok(());
         }
-        self.shared.verify_done().await;
+        self.context.verify_done().await;
         let Some(fallen) =
-            self.shared.pool.first_fallen().filter(|_| self.shared.too_many_failed())
+            self.context.pool.first_fallen().filter(|_| self.context.too_many_failed())
         else {
             return Ok(());
         };
         let name = &self.node.name;
         let Some(objection) = self.missed_by().await.filter(|_| self.way_back().is_none()) else {
             let reason = format!("not enabled: {fallen} has failed with the same version");
-            return Err(Trouble::from(reason));
+            return Err(StepError::from(reason));
         };
         let message = format!(
             "{name} is enabled although {fallen} has failed with the same version: without it {objection}"
@@ -169,10 +173,10 @@ impl<W: World> NodeRun<W> {
 
     /// Why others are too few without this node, if they are.
     async fn missed_by(&self) -> Option<String> {
-        let (spec, address) = (&self.shared.spec, &self.node.address);
-        let leaving = self.shared.leaving();
-        let unwell = self.shared.pool.unwell(spec);
-        for gateway in &self.shared.gateways {
+        let (spec, address) = (&self.context.spec, &self.node.address);
+        let leaving = self.context.leaving();
+        let unwell = self.context.pool.unwell(spec);
+        for gateway in &self.context.gateways {
             let name = gateway.name();
             let problem = match gateway.observe_since(Instant::now()).await {
                 Ok(seen) => objection(spec, name, &seen, &leaving, &unwell, address),
@@ -188,7 +192,7 @@ impl<W: World> NodeRun<W> {
     /// Looks at every gateway so many times from now on.
     async fn look_around(&self, looks: u32) -> Result<Vec<Sight>, String> {
         let mut seen = Vec::new();
-        for gateway in (0..looks).flat_map(|_| &self.shared.gateways) {
+        for gateway in (0..looks).flat_map(|_| &self.context.gateways) {
             let name = gateway.name();
             let sight = gateway.observe_since(Instant::now()).await;
             let sight = sight.map_err(|error| format!("{name} cannot be read: {error}"))?;
@@ -203,10 +207,10 @@ impl<W: World> NodeRun<W> {
         seen: &[Sight],
         leaving: &BTreeSet<String>,
     ) -> Result<BTreeMap<String, usize>, String> {
-        let (spec, address) = (&self.shared.spec, &self.node.address);
-        let unwell = self.shared.pool.unwell(spec);
+        let (spec, address) = (&self.context.spec, &self.node.address);
+        let unwell = self.context.pool.unwell(spec);
         let was_dead = self.looked.is_some_and(|looked| looked.is_dead);
-        let is_dead = was_dead || self.shared.pool.is_dead(&self.node);
+        let is_dead = was_dead || self.context.pool.is_dead(&self.node);
         let mut routed = BTreeMap::new();
         for (name, seen) in seen {
             // One that leaves for good must not be the last one that could serve, whether it does or not.

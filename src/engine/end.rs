@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::watch;
 
-use super::book::Book;
 use super::context::Stop;
+use super::recorder::Recorder;
 use crate::next::{self, Repeated};
 use crate::release::{Finished, NodeState, Outcome, Phase, Standing};
 use crate::spec::Spec;
@@ -13,14 +13,14 @@ use crate::world::World;
 
 /// Says how the release ended.
 pub(super) fn conclude<W: World>(
-    book: &Book<'_, W>,
+    recorder: &Recorder<'_, W>,
     spec: &Spec,
     staged: bool,
     verified: bool,
     stop: &watch::Receiver<Stop>,
     elapsed_ms: u64,
 ) -> Finished {
-    let release = &*book.release.read();
+    let release = &*recorder.release.read();
     // Nodes that the release has nothing to do with serve as before.
     let others = spec.nodes.len().saturating_sub(release.nodes.len());
     let planned = release.planned().iter().filter(|planned| planned.was_out);
@@ -38,7 +38,7 @@ pub(super) fn conclude<W: World>(
     let stopped = matches!(*stop.borrow(), Stop::Requested(_));
     let untouched = release.nodes.values().all(|node| node.standing() == Standing::Untouched);
     let left = release.count(|node| matches!(node.phase, Phase::Waiting | Phase::Interrupted));
-    let complete = release.failures() == 0 && left == 0 && book.unwritten.is_none() && verified;
+    let complete = release.failures() == 0 && left == 0 && recorder.unwritten.is_none() && verified;
     let unknown = release.count(|node| {
         node.standing() == Standing::Unknown
             || node.failure.as_ref().is_some_and(|failure| failure.unknown)
@@ -51,7 +51,7 @@ pub(super) fn conclude<W: World>(
         && release.nodes.values().all(|node| old(node.standing()) && node.phase != Phase::Skipped);
     let result = if let Stop::LockLost(_) = *stop.borrow() {
         Outcome::LockLost
-    } else if book.failed.is_some() || unknown > 0 {
+    } else if recorder.failed.is_some() || unknown > 0 {
         Outcome::Degraded
     } else if complete {
         Outcome::Done
@@ -65,7 +65,7 @@ pub(super) fn conclude<W: World>(
     } else if release.failures() > 0 && old_everywhere {
         Outcome::RolledBack
     } else if release.failures() > 0
-        || book.unwritten.is_some()
+        || recorder.unwritten.is_some()
         || stalled
         || (!verified && !stopped)
     {

@@ -1,28 +1,26 @@
 //! The engine: how a release comes about, event by event.
 //!
-//! * [`book`]: an event is written before it counts.
-//! * [`run`]: the loop that takes batches, and ends the release.
-//! * [`end`]: how it ended.
-//! * [`node`]: one node's way through its steps, to the end, a failure, or a stop on request.
-//! * [`retreat`]: what becomes of a node that does not get to its end.
+//! * [`run`]: the loop that takes batches, and ends the release; [`scheduler`]: what is done next; [`end`]: how it ended.
+//! * [`context`]: what everything in a running release shares; [`recorder`]: an event is written before it counts.
+//! * [`worker`]: takes one node through its steps, to the end, a failure, or a stop on request; [`outcome`]: how these end.
+//! * [`recovery`]: what becomes of a node that does not get to its end.
 //! * [`steps`]: what each step does. Reads like the runbook.
-//! * [`guard`]: what keeps a node out while it is out; [`pool`]: what watches those that serve.
-//! * [`capacity`], [`drain`], [`availability`]: the three things a step can be too careless about.
+//! * [`watchdog`]: keeps a node out while it is out; [`pool`] and [`serving`]: watch those that serve.
+//! * [`capacity`]: how many must stay in rotation.
 
-mod availability;
-mod book;
 mod capacity;
 mod context;
-mod drain;
 mod end;
-mod guard;
-mod node;
 mod outcome;
 mod pool;
-mod retreat;
+mod recorder;
+mod recovery;
 mod run;
-mod stage;
+mod scheduler;
+mod serving;
 mod steps;
+mod watchdog;
+mod worker;
 
 pub use context::{Mode, Sink, Stop};
 pub use run::{Begin, Ended, Engine};

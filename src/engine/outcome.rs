@@ -6,7 +6,7 @@ use crate::world::NotPermitted;
 
 /// Why a step did not end well.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum StepError {
     /// It failed.
     Failed(Failure),
     /// The node could not be reached: what was to be done there was certainly never begun.
@@ -21,7 +21,7 @@ pub(super) enum Trouble {
     Halt,
 }
 
-impl Trouble {
+impl StepError {
     /// The failure that it amounts to for the node.
     pub(super) fn into_failure(self) -> Failure {
         let unknown = matches!(self, Self::Lost(_));
@@ -44,19 +44,19 @@ impl Trouble {
     }
 }
 
-impl From<NotPermitted> for Trouble {
+impl From<NotPermitted> for StepError {
     fn from(refused: NotPermitted) -> Self {
         if refused.is_final { Self::Halt } else { Self::NotBegun(refused.reason) }
     }
 }
 
-impl From<Failure> for Trouble {
+impl From<Failure> for StepError {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
 }
 
-impl From<String> for Trouble {
+impl From<String> for StepError {
     fn from(reason: String) -> Self {
         Self::Failed(Failure { reason, ..Failure::default() })
     }
@@ -64,12 +64,12 @@ impl From<String> for Trouble {
 
 /// What a step found, in words, and what a drain saw.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct StepOutcome {
     pub(super) message: String,
     pub(super) drained: Option<Drained>,
 }
 
-impl From<String> for Found {
+impl From<String> for StepOutcome {
     fn from(message: String) -> Self {
         Self { message, drained: None }
     }
@@ -77,20 +77,20 @@ impl From<String> for Found {
 
 /// How the steps ended for the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arrival {
+pub(super) enum NodeResult {
     Done,
     Failed,
     Interrupted,
 }
 
 /// How a step ended for the node.
-pub(super) enum Ending {
+pub(super) enum StepResult {
     Done,
-    Trouble(Trouble),
+    Failed(StepError),
     Interrupted,
 }
 
-impl From<NotRecorded> for Trouble {
+impl From<NotRecorded> for StepError {
     fn from(NotRecorded: NotRecorded) -> Self {
         Self::Halt
     }

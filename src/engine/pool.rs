@@ -8,28 +8,24 @@
 //! of a node that never passed it is not judged, since what brings the new version may have changed the check as well; whether
 //! the node can be connected to is.
 //!
-//! The questions are bounded: a node is asked less often the longer it is well, whatever the number of nodes.
+//! A node is asked less often the longer it is well, whatever the number of nodes; [`serving`](super::serving) asks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::context::{Context, Known};
-use crate::consul::Index;
 use crate::gateway::Observation;
-use crate::health::{self, BODY_SHOWN, CheckResult, Gate, Unreached};
+use crate::health::{self, BODY_SHOWN, CheckResult, Unreached};
 use crate::node::Mark;
 use crate::release::{Failure, Phase, Release};
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
-use crate::world::World;
 
 /// The least time between two checks of a node, and between two looks at a gateway.
-const PERIOD: Duration = Duration::from_secs(1);
+pub(super) const PERIOD: Duration = Duration::from_secs(1);
 
 /// A node is checked again after this part of the time since it joined.
 const PART_OF_AGE: u32 = 10;
@@ -40,24 +36,9 @@ const LONGEST_PERIOD: Duration = Duration::from_secs(60);
 /// How many checks begin in a second, at most.
 const CHECKS_A_SECOND: u32 = 50;
 
-/// How many checks run at the same time.
-const AT_ONCE: usize = 32;
-
 /// How many nodes are checked right before another one is taken or stopped: those that were done last. All others are
 /// checked in their turn.
 const CHECKED_FIRST: usize = 64;
-
-/// For how long a gateway may show a node that is done as not routed, beyond twice its lag: it may be reloading.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long a look at a node's processes may take. What is not seen in time proves nothing.
-const PROCESS_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How old a look may be that something else asked for, while nothing is decided by it.
-const LATELY: Duration = Duration::from_millis(500);
-
-/// Between two looks at a gateway that does not show what it should.
-const PAUSE: Duration = Duration::from_millis(250);
 
 /// A node that is not well any more, and why.
 pub(super) type Fallen = (String, Failure);
@@ -73,7 +54,7 @@ pub(super) struct Pool {
 }
 
 /// Processes that listen on a node's port: each one's id and start.
-type Processes = BTreeSet<(u32, Mark)>;
+pub(super) type Processes = BTreeSet<(u32, Mark)>;
 
 /// A node that serves.
 #[derive(Debug, Clone)]
@@ -114,7 +95,7 @@ pub(super) enum Part {
 
 impl Part {
     /// When the node fails, that is a failure of the release.
-    fn counts(self) -> bool {
+    pub(super) fn counts(self) -> bool {
         !matches!(self, Self::Other | Self::Blocked)
     }
 }
@@ -175,7 +156,7 @@ impl Member {
 }
 
 /// What a check has shown of a node.
-enum Shown {
+pub(super) enum Shown {
     /// Nothing more is to be asked.
     Enough,
     /// It failed, but not often enough to be sure.
@@ -238,6 +219,16 @@ impl Pool {
         self.failed().iter().filter(|name| condition(name)).count()
     }
 
+    /// A node has fallen: it counts from now on.
+    pub(super) fn fell(&self, name: String, part: Part, failure: Failure) {
+        if part != Part::RolledBack {
+            self.fails(&name);
+            self.first_fallen.get_or_init(|| name.clone());
+        }
+        // Nothing hears of it once the release has ended.
+        let _ = self.fallen.send((name, failure));
+    }
+
     /// A node leaves rotation.
     pub(super) fn leave(&self, name: &str) {
         self.members().remove(name);
@@ -263,7 +254,7 @@ impl Pool {
     }
 
     /// The nodes of which it is not known whether they serve.
-    fn unsettled(&self, spec: &Spec) -> Vec<String> {
+    pub(super) fn unsettled(&self, spec: &Spec) -> Vec<String> {
         let members = self.members();
         let is_unsettled = |node: &&NodeSpec| {
             let member = members.get(&node.name).filter(|member| !member.counts());
@@ -273,20 +264,23 @@ impl Pool {
     }
 
     /// Every node that serves, as far as it is known.
-    fn names(&self) -> Vec<String> {
+    pub(super) fn names(&self) -> Vec<String> {
         let members = self.members();
         let well = members.iter().filter(|(_, member)| !member.has_fallen);
         well.map(|(name, _)| name.clone()).collect()
     }
 
     /// The nodes whose turn it is, and when it is the next one's.
-    fn due(&self, nodes: &BTreeMap<String, Known>) -> (Vec<String>, Instant) {
+    pub(super) fn due(
+        &self,
+        interval: impl Fn(&str) -> Option<Duration>,
+    ) -> (Vec<String>, Instant) {
         let members = self.members();
         let now = Instant::now();
         let share = PERIOD * u32::try_from(members.len()).unwrap_or(u32::MAX) / CHECKS_A_SECOND;
         let (mut due, mut next) = (Vec::new(), now + PERIOD);
         for (name, member) in members.iter().filter(|(_, member)| !member.has_fallen) {
-            let least = nodes.get(name).map_or(PERIOD, |known| known.node.health.interval);
+            let least = interval(name).unwrap_or(PERIOD);
             let period = if member.failures > 0 {
                 least
             } else {
@@ -304,7 +298,7 @@ impl Pool {
     }
 
     /// The nodes that are done, the last ones first.
-    fn done_last(&self) -> Vec<String> {
+    pub(super) fn done_last(&self) -> Vec<String> {
         let members = self.members();
         let counts = |(_, member): &(&String, &Member)| member.counts() && !member.has_fallen;
         let mut done: Vec<_> = members.iter().filter(counts).collect();
@@ -313,7 +307,7 @@ impl Pool {
     }
 
     /// What the last checks left open, or found wrong with a node that the release leaves alone.
-    fn unverified(&self) -> Option<String> {
+    pub(super) fn unverified(&self) -> Option<String> {
         let members = self.members();
         members.iter().find_map(|(name, member)| {
             let problem = member.problem.as_ref().filter(|_| !member.has_fallen)?;
@@ -322,12 +316,12 @@ impl Pool {
     }
 
     /// Whether any node is done.
-    fn has_done(&self) -> bool {
+    pub(super) fn has_done(&self) -> bool {
         self.members().values().any(|member| member.counts() && !member.has_fallen)
     }
 
     /// Notes that a node is being checked, if it still serves.
-    fn begin_check(&self, name: &str) -> Option<Part> {
+    pub(super) fn begin_check(&self, name: &str) -> Option<Part> {
         let mut members = self.members();
         let member = members.get_mut(name).filter(|member| !member.has_fallen)?;
         member.checked = Some(Instant::now());
@@ -335,12 +329,12 @@ impl Pool {
     }
 
     /// Whether a node's processes have been seen since it serves.
-    fn knows_processes(&self, name: &str) -> bool {
+    pub(super) fn knows_processes(&self, name: &str) -> bool {
         self.members().get(name).is_some_and(|member| member.processes.is_some())
     }
 
     /// Takes in what a check of `node`, in that part, found.
-    fn note(
+    pub(super) fn note(
         &self,
         node: &NodeSpec,
         part: Part,
@@ -394,7 +388,7 @@ impl Pool {
 
     /// Takes in what a gateway shows of the nodes that are done; returns those that it has not routed to for longer than
     /// `patience`, and whether one is in doubt.
-    fn note_routes(
+    pub(super) fn note_routes(
         &self,
         spec: &Spec,
         gateway: &str,
@@ -423,156 +417,5 @@ impl Pool {
             fallen.push((node.name.clone(), member.part, failure));
         }
         (fallen, doubt)
-    }
-}
-
-impl<W: World> Context<W> {
-    /// Watches the nodes that serve for as long as the release goes on.
-    pub(super) async fn watch_pool(self: Arc<Self>) {
-        let checks = async {
-            loop {
-                let (due, next) = self.pool.due(&self.nodes);
-                if due.is_empty() {
-                    tokio::time::sleep_until(next).await;
-                } else {
-                    self.check(due, false).await;
-                }
-            }
-        };
-        let routes = async {
-            loop {
-                tokio::time::sleep(PERIOD).await;
-                let _ = self.check_routes(false).await;
-            }
-        };
-        tokio::join!(checks, routes);
-    }
-
-    /// Asks the nodes of which it is not known whether they serve.
-    pub(super) async fn settle(self: &Arc<Self>) {
-        self.check(self.pool.unsettled(&self.spec), true).await;
-    }
-
-    /// Asks the nodes that are done, and the gateways about them, until it is known whether each is well. What is not is
-    /// counted as failed when this returns.
-    pub(super) async fn verify_done(self: &Arc<Self>) {
-        let ((), _) =
-            tokio::join!(self.check(self.pool.done_last(), true), self.check_routes(true));
-    }
-
-    /// The same for every node that serves, when nothing more is to be done.
-    ///
-    /// # Errors
-    ///
-    /// What could not be verified, or is not well although the release left it alone.
-    pub(super) async fn verify_all(self: &Arc<Self>) -> Result<(), String> {
-        let checks = self.check(self.pool.names(), true);
-        let ((), routes) = tokio::join!(checks, self.check_routes(true));
-        routes.and_then(|()| self.pool.unverified().map_or(Ok(()), Err))
-    }
-
-    /// Checks these nodes, once or until each is known to be well or not.
-    async fn check(self: &Arc<Self>, names: Vec<String>, decide: bool) {
-        let mut names = names.into_iter();
-        let mut checks = JoinSet::new();
-        loop {
-            while checks.len() < AT_ONCE
-                && let Some(name) = names.next()
-            {
-                checks.spawn(self.clone().check_node(name, decide));
-            }
-            if checks.join_next().await.is_none() {
-                return;
-            }
-        }
-    }
-
-    async fn check_node(self: Arc<Self>, name: String, decide: bool) {
-        loop {
-            let Some(part) = self.pool.begin_check(&name) else { return };
-            let Some(node) = self.member(&name, part) else { return };
-            let gate = Gate {
-                world: self.world.clone(),
-                consul: self.consul.clone(),
-                node: node.clone(),
-                mark: None,
-                sudo: self.spec.sudo,
-                any_version: matches!(part, Part::Other | Part::Blocked),
-                same_version: false,
-            };
-            let looks = part.counts() && (decide || !self.pool.knows_processes(&name));
-            let processes = async {
-                if !looks {
-                    return None;
-                }
-                tokio::time::timeout(PROCESS_TIMEOUT, gate.owners()).await.ok().flatten()
-            };
-            let mut index = Index::default();
-            let (found, processes) = tokio::join!(gate.look(&mut index), processes);
-            match self.pool.note(node, part, found, processes) {
-                Shown::Fallen(failure) => return self.fell(name, part, failure),
-                Shown::Doubt if decide => tokio::time::sleep(node.health.interval).await,
-                Shown::Doubt | Shown::Enough => return,
-            }
-        }
-    }
-
-    /// A node as it should be.
-    fn member(&self, name: &str, part: Part) -> Option<&Arc<NodeSpec>> {
-        let known = self.nodes.get(name)?;
-        match part {
-            Part::RolledBack => Some(known.back.as_ref().unwrap_or(&known.node)),
-            Part::Done | Part::AsPlanned | Part::Other | Part::Blocked => Some(&known.node),
-        }
-    }
-
-    /// Looks at every gateway, once or until each shows all nodes that are done, or has failed to for too long.
-    async fn check_routes(self: &Arc<Self>, decide: bool) -> Result<(), String> {
-        if !self.pool.has_done() {
-            return Ok(());
-        }
-        let looks = (0..self.gateways.len()).map(|place| self.clone().check_gateway(place, decide));
-        let looks = looks.collect::<JoinSet<_>>().join_all().await;
-        looks.into_iter().collect()
-    }
-
-    async fn check_gateway(self: Arc<Self>, place: usize, decide: bool) -> Result<(), String> {
-        let Some(gateway) = self.gateways.get(place) else { return Ok(()) };
-        let (begun, patience) = (Instant::now(), PATIENCE + 2 * gateway.lag());
-        loop {
-            let since = if decide { Instant::now() } else { Instant::now() - LATELY };
-            let unread = match gateway.observe_since(since).await {
-                // That says something of the gateway and nothing of a node: it must take none from its users.
-                Ok(seen) if seen.listed_nodes() == 0 => {
-                    Some(format!("{} lists no node of the playbook", gateway.name()))
-                }
-                Ok(seen) => {
-                    let noted = self.pool.note_routes(&self.spec, gateway.name(), &seen, patience);
-                    for (name, part, failure) in noted.0 {
-                        self.fell(name, part, failure);
-                    }
-                    if !noted.1 {
-                        return Ok(());
-                    }
-                    None
-                }
-                // It proves nothing either way.
-                Err(problem) => Some(format!("{} cannot be read: {problem}", gateway.name())),
-            };
-            if !decide || (unread.is_some() && begun.elapsed() >= patience) {
-                return unread.map_or(Ok(()), Err);
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
-    /// A node has fallen: it counts from now on.
-    fn fell(&self, name: String, part: Part, failure: Failure) {
-        if part != Part::RolledBack {
-            self.pool.fails(&name);
-            self.pool.first_fallen.get_or_init(|| name.clone());
-        }
-        // Nobody hears of it once the release has ended.
-        let _ = self.pool.fallen.send((name, failure));
     }
 }

@@ -12,19 +12,19 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::book::Book;
 use super::context::{Context, Known, LiveRelease, Mode, Record, Sink, Stop, millis, stopped_for};
 use super::end::conclude;
-use super::node::NodeRun;
 use super::pool::{Fallen, Pool};
+use super::recorder::Recorder;
+use super::scheduler::{NextAction, next_action};
+use super::worker::NodeWorker;
 use crate::consul::Client;
 use crate::gateway::{GatewayMonitor, QueryClient};
 use crate::journal::Journal;
 use crate::journal::replica::Copy;
 use crate::lock::Lock;
-use crate::playbook::OnFailure;
 use crate::registry::Registry;
-use crate::release::{Fact, Phase, Release, Resumed, Started};
+use crate::release::{Fact, Release, Resumed, Started};
 use crate::spec::Spec;
 use crate::world::World;
 
@@ -89,7 +89,7 @@ impl<W: World> Engine<W> {
             Begin::Started(started) => (Release::default(), Fact::ReleaseStarted(started)),
             Begin::Resumed(release, resumed) => (*release, Fact::ReleaseResumed(resumed)),
         };
-        let mut book = Book {
+        let mut recorder = Recorder {
             world: self.world.as_ref(),
             id: id.to_owned(),
             release: LiveRelease::new(release),
@@ -105,15 +105,15 @@ impl<W: World> Engine<W> {
             unwritten: None,
             failed: None,
         };
-        book.tell(first).await?;
+        recorder.tell(first).await?;
         let questions = QueryClient::new(self.world.clone(), Some(&self.consul));
         let gateways = self.spec.gateways.iter();
-        let live = book.release.clone();
+        let live = recorder.release.clone();
         let (nodes, pool) = {
             let release = live.read();
             (Known::all(&self.spec, &release), Pool::new(&self.spec, &release, fell))
         };
-        let shared = Arc::new(Context {
+        let context = Arc::new(Context {
             registry: Registry::new(&self.world, &self.consul, &self.spec)
                 .permitted(self.lock.permit()),
             gateways: gateways
@@ -131,24 +131,27 @@ impl<W: World> Engine<W> {
             stop: stop.clone(),
             records: sender,
         });
-        let mut floor = Floor { shared: shared.clone(), records, fallen, stop: stop.clone() };
+        let mut floor = Floor { context: context.clone(), records, fallen, stop: stop.clone() };
         let mut watch = JoinSet::new();
         if self.mode == Mode::Deploy {
-            watch.spawn(shared.clone().watch_pool());
+            watch.spawn(context.clone().watch_pool());
         }
-        let staged = self.mode != Mode::Deploy || floor.stage(&mut book).await;
-        let verified = !staged || floor.take_all(&mut book).await;
+        let staged = self.mode != Mode::Deploy || floor.stage(&mut recorder).await;
+        let verified = !staged || floor.take_all(&mut recorder).await;
         watch.shutdown().await;
-        book.ask_for_the_lock().await;
-        note_stop(&mut book, &stop);
-        let finished = conclude(&book, &shared.spec, staged, verified, &stop, millis(clock));
-        let _ = book.tell(Fact::ReleaseFinished(finished)).await;
-        book.close().await;
+        recorder.ask_for_the_lock().await;
+        note_stop(&mut recorder, &stop);
+        let finished = conclude(&recorder, &context.spec, staged, verified, &stop, millis(clock));
+        let _ = recorder.tell(Fact::ReleaseFinished(finished)).await;
+        recorder.close().await;
         asked.abort();
-        let release = book.release.read().clone();
-        Ok(Ended { release, failed: book.failed, unwritten: book.unwritten })
+        let release = recorder.release.read().clone();
+        Ok(Ended { release, failed: recorder.failed, unwritten: recorder.unwritten })
     }
 }
+
+/// How many nodes receive the artifact at the same time.
+const STAGED_AT_ONCE: usize = 16;
 
 /// What came of verifying every node that serves.
 enum Verified {
@@ -160,7 +163,7 @@ enum Verified {
 
 /// Where nodes' tasks are at work: hears what they ask for, and of nodes that are not well any more.
 struct Floor<W> {
-    shared: Arc<Context<W>>,
+    context: Arc<Context<W>>,
     records: mpsc::Receiver<Record>,
     fallen: mpsc::UnboundedReceiver<Fallen>,
     stop: watch::Receiver<Stop>,
@@ -168,108 +171,88 @@ struct Floor<W> {
 
 impl<W: World> Floor<W> {
     /// Stages the artifact on every node before any of them leaves rotation. Returns whether the release may go on.
-    async fn stage(&mut self, book: &mut Book<'_, W>) -> bool {
-        let spec = self.shared.spec.clone();
+    async fn stage(&mut self, recorder: &mut Recorder<'_, W>) -> bool {
+        let spec = self.context.spec.clone();
         // A release that has failed and is taken up again brings nothing new to any node.
-        if spec.artifact.is_none() || spec.stops_after(book.failures()) {
+        if spec.artifact.is_none() || spec.stops_after(recorder.failures()) {
             return true;
         }
-        let waiting = book.release.read().next_batch(usize::MAX, |_| false);
+        let waiting = recorder.release.read().next_batch(usize::MAX, |_| false);
         let mut tasks = JoinSet::new();
-        let places = Arc::new(tokio::sync::Semaphore::new(super::stage::AT_ONCE));
+        let places = Arc::new(tokio::sync::Semaphore::new(STAGED_AT_ONCE));
         for name in waiting {
-            if let Some(run) = NodeRun::new(&self.shared, &name) {
+            if let Some(run) = NodeWorker::new(&self.context, &name) {
                 tasks.spawn(run.stage(places.clone()));
             }
         }
-        self.drive(tasks, book).await;
-        !spec.stops_after(book.failures()) && book.failed.is_none()
+        self.drive(tasks, recorder).await;
+        !spec.stops_after(recorder.failures()) && recorder.failed.is_none()
     }
 
     /// Takes batch after batch until nothing is left to do, and every node that serves is seen to be well. Returns whether
     /// that could be verified.
-    async fn take_all(&mut self, book: &mut Book<'_, W>) -> bool {
-        while book.failed.is_none() {
+    async fn take_all(&mut self, recorder: &mut Recorder<'_, W>) -> bool {
+        while recorder.failed.is_none() {
             // Nodes may have fallen between two batches.
-            self.settle(book).await;
-            note_stop(book, &self.stop);
-            let (nodes, back) = self.next(book);
-            if nodes.is_empty() {
-                if self.shared.mode != Mode::Deploy {
+            self.find_unwell(recorder).await;
+            note_stop(recorder, &self.stop);
+            let NextAction::Take { number, nodes, back } = self.next(recorder) else {
+                if self.context.mode != Mode::Deploy {
                     return true;
                 }
                 if *self.stop.borrow() != Stop::No {
                     return false;
                 }
-                match self.verify(book).await {
+                match self.verify(recorder).await {
                     Ok(Verified::Well) => return true,
                     // What fell may have to go back, or others with it.
                     Ok(Verified::Fell) => continue,
                     Ok(Verified::Stopped) => {
-                        note_stop(book, &self.stop);
+                        note_stop(recorder, &self.stop);
                         return false;
                     }
                     Err(problem) => {
                         let reason = format!("not verified at the end: {problem}");
-                        let _ = book.tell(Fact::ReleaseStopping { reason }).await;
+                        let _ = recorder.tell(Fact::ReleaseStopping { reason }).await;
                         return false;
                     }
                 }
-            }
-            let number = book.release.read().batch + 1;
+            };
             let taken = Fact::BatchStarted { number, nodes: nodes.clone(), back };
-            if book.tell(taken).await.is_err() {
+            if recorder.tell(taken).await.is_err() {
                 return true;
             }
             let mut tasks = JoinSet::new();
             for name in nodes {
-                if let Some(run) = NodeRun::new(&self.shared, &name) {
+                if let Some(run) = NodeWorker::new(&self.context, &name) {
                     tasks.spawn(run.go());
                 }
             }
-            self.drive(tasks, book).await;
+            self.drive(tasks, recorder).await;
         }
         true
     }
 
     /// Finds out which nodes serve: those that do not are taken first.
-    async fn settle(&mut self, book: &mut Book<'_, W>) {
-        let shared = self.shared.clone();
-        self.unless_stopped(book, async move { shared.settle().await }).await;
+    async fn find_unwell(&mut self, recorder: &mut Recorder<'_, W>) {
+        let context = self.context.clone();
+        self.unless_stopped(recorder, async move { context.find_unwell().await }).await;
     }
 
-    /// The nodes that are taken next, and whether they go back.
-    fn next(&self, book: &Book<'_, W>) -> (Vec<String>, bool) {
-        let (spec, release) = (&self.shared.spec, book.release.read());
-        let size = spec.batches.size(release.batch, spec.nodes.len());
-        // What is on its way back comes before anything new; everything goes back once the release has failed.
-        let failed = spec.stops_after(release.failures());
-        let asked = *self.stop.borrow() != Stop::No;
-        let turns = |name: &str, phase: Phase| {
-            let wanted = match spec.on_failure {
-                OnFailure::RollbackAll => failed,
-                OnFailure::RollbackNode => failed && phase != Phase::Done,
-                OnFailure::Stop | OnFailure::Continue => false,
-            };
-            // A node goes back only where it is known what it ran before.
-            wanted && spec.back.contains_key(name)
+    fn next(&self, recorder: &Recorder<'_, W>) -> NextAction {
+        let stops = *self.stop.borrow() != Stop::No;
+        let is_dead = |name: &str| {
+            let known = self.context.nodes.get(name);
+            known.is_some_and(|known| self.context.pool.is_dead(&known.node))
         };
-        let nodes = if asked { Vec::new() } else { release.next_back(size, turns) };
-        if nodes.is_empty() && !failed {
-            let nodes = &self.shared.nodes;
-            let is_dead = |name: &str| {
-                nodes.get(name).is_some_and(|known| self.shared.pool.is_dead(&known.node))
-            };
-            return (release.next_batch(size, is_dead), false);
-        }
-        (nodes, true)
+        next_action(&self.context.spec, &recorder.release.read(), stops, is_dead)
     }
 
     /// Verifies every node that serves. Those that have fallen were treated as the playbook says.
-    async fn verify(&mut self, book: &mut Book<'_, W>) -> Result<Verified, String> {
-        let shared = self.shared.clone();
-        let verify = async move { shared.verify_all().await };
-        match self.unless_stopped(book, verify).await {
+    async fn verify(&mut self, recorder: &mut Recorder<'_, W>) -> Result<Verified, String> {
+        let context = self.context.clone();
+        let verify = async move { context.verify_all().await };
+        match self.unless_stopped(recorder, verify).await {
             (_, fell) if fell > 0 => Ok(Verified::Fell),
             (Some(result), _) => result.map(|()| Verified::Well),
             (None, _) => Ok(Verified::Stopped),
@@ -280,7 +263,7 @@ impl<W: World> Floor<W> {
     /// result, unless it was stopped, and how many nodes fell.
     async fn unless_stopped<T: Send + 'static>(
         &mut self,
-        book: &mut Book<'_, W>,
+        recorder: &mut Recorder<'_, W>,
         work: impl Future<Output = T> + Send + 'static,
     ) -> (Option<T>, usize) {
         let (answer, mut answered) = oneshot::channel();
@@ -293,36 +276,36 @@ impl<W: World> Floor<W> {
                 () = stopped_for(stop, Duration::ZERO) => {}
             }
         });
-        let fell = self.drive(tasks, book).await;
+        let fell = self.drive(tasks, recorder).await;
         (answered.try_recv().ok(), fell)
     }
 
     /// Lets tasks go on and records what they ask for, until all have ended. Returns how many nodes fell meanwhile.
-    async fn drive(&mut self, mut tasks: JoinSet<()>, book: &mut Book<'_, W>) -> usize {
-        let patience = self.shared.spec.progress_deadline;
+    async fn drive(&mut self, mut tasks: JoinSet<()>, recorder: &mut Recorder<'_, W>) -> usize {
+        let patience = self.context.spec.progress_deadline;
         let (mut listening, mut fell) = (true, 0);
         loop {
-            let stalled = book.moved + patience;
+            let stalled = recorder.moved + patience;
             tokio::select! {
                 biased;
                 Some(record) = self.records.recv() => {
-                    book.take(record);
+                    recorder.take(record);
                     // What came meanwhile is written in one go.
                     while let Ok(record) = self.records.try_recv() {
-                        book.take(record);
+                        recorder.take(record);
                     }
-                    book.settle().await;
+                    recorder.flush().await;
                 }
                 changed = self.stop.changed(), if listening => {
                     listening = changed.is_ok();
-                    note_stop(book, &self.stop);
+                    note_stop(recorder, &self.stop);
                 }
                 () = tokio::time::sleep_until(stalled), if *self.stop.borrow() == Stop::No => {
-                    book.stall(patience);
+                    recorder.stall(patience);
                 }
                 Some((name, failure)) = self.fallen.recv() => {
                     fell += 1;
-                    if let Some(run) = NodeRun::new(&self.shared, &name) {
+                    if let Some(run) = NodeWorker::new(&self.context, &name) {
                         tasks.spawn(run.fall(failure));
                     }
                 }
@@ -330,36 +313,36 @@ impl<W: World> Floor<W> {
                     None => break,
                     Some(Ok(())) => {}
                     Some(Err(error)) => {
-                        book.failed.get_or_insert_with(|| anyhow!("a step crashed: {error}"));
+                        recorder.failed.get_or_insert_with(|| anyhow!("a step crashed: {error}"));
                     }
                 },
             }
-            if book.failed.is_some() {
+            if recorder.failed.is_some() {
                 // Nobody may act on what cannot be written down.
                 tasks.shutdown().await;
             }
         }
         while let Ok(record) = self.records.try_recv() {
-            book.take(record);
+            recorder.take(record);
         }
-        book.settle().await;
-        let failures = book.failures();
-        if self.shared.spec.stops_after(failures) && !book.is_stopping() {
+        recorder.flush().await;
+        let failures = recorder.failures();
+        if self.context.spec.stops_after(failures) && !recorder.is_stopping() {
             let failed = crate::text::count(failures, "node");
-            let limit = self.shared.spec.max_failures;
+            let limit = self.context.spec.max_failures;
             let reason = format!("{failed} failed, the limit is {limit}");
-            let _ = book.tell(Fact::ReleaseStopping { reason }).await;
+            let _ = recorder.tell(Fact::ReleaseStopping { reason }).await;
         }
         fell
     }
 }
 
-fn note_stop<W: World>(book: &mut Book<'_, W>, stop: &watch::Receiver<Stop>) {
+fn note_stop<W: World>(recorder: &mut Recorder<'_, W>, stop: &watch::Receiver<Stop>) {
     let reason = stop.borrow().reason().map(str::to_owned);
     if let Some(reason) = reason
-        && !book.is_stopping()
+        && !recorder.is_stopping()
     {
-        let _ = book.record(None, None, Fact::ReleaseStopping { reason });
+        let _ = recorder.record(None, None, Fact::ReleaseStopping { reason });
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::context::{Stop, stopped_for};
-use super::node::{COURTESY_GRACE, NodeRun};
-use super::outcome::Trouble;
+use super::outcome::StepError;
 use super::pool::Part;
+use super::worker::{COURTESY_GRACE, NodeWorker};
 use crate::release::{Fact, Failure, NodeState, Step};
 use crate::world::World;
 
@@ -19,17 +19,17 @@ const BLIND_TIME: Duration = Duration::from_secs(5);
 /// into the five seconds that a cancelled CI job has.
 const PUT_BACK_GRACE: Duration = Duration::from_secs(2);
 
-impl<W: World> NodeRun<W> {
+impl<W: World> NodeWorker<W> {
     /// The node has failed: what was only marked down is put back, everything else stays as it is.
-    pub(super) async fn fail(&mut self, step: Step, trouble: Trouble) {
-        self.end_guard().await;
+    pub(super) async fn fail(&mut self, step: Step, trouble: StepError) {
+        self.end_watchdog().await;
         let patience = match trouble {
-            Trouble::Blind(_) => BLIND_TIME + 2 * self.lag(),
+            StepError::Blind(_) => BLIND_TIME + 2 * self.lag(),
             _ => self.confirm_time(),
         };
         let mut failure = trouble.into_failure();
         if !self.goes_back() {
-            self.shared.pool.fails(&self.node.name);
+            self.context.pool.fails(&self.node.name);
         }
         failure.put_back = self.may_be_put_back(failure.put_back);
         let put_back = failure.put_back;
@@ -37,7 +37,7 @@ impl<W: World> NodeRun<W> {
             return;
         }
         let deadline = Instant::now() + self.confirm_time();
-        let interrupted = stopped_for(self.shared.stop.clone(), PUT_BACK_GRACE);
+        let interrupted = stopped_for(self.context.stop.clone(), PUT_BACK_GRACE);
         tokio::select! {
             biased;
             () = self.put_back(step, deadline, patience) => {}
@@ -48,7 +48,7 @@ impl<W: World> NodeRun<W> {
     /// Records a failure, with what the service said last unless the node will be put back. Returns whether it is recorded.
     pub(super) async fn tell_failure(&self, step: Step, mut failure: Failure) -> bool {
         if !failure.put_back {
-            let interrupted = stopped_for(self.shared.stop.clone(), COURTESY_GRACE);
+            let interrupted = stopped_for(self.context.stop.clone(), COURTESY_GRACE);
             failure.log = tokio::select! {
                 biased;
                 log = self.last_log_lines(step) => log,
@@ -62,7 +62,7 @@ impl<W: World> NodeRun<W> {
     pub(super) async fn withdraw(&mut self) {
         let step = Step::Disable;
         let name = self.node.name.clone();
-        let interrupted = stopped_for(self.shared.stop.clone(), PUT_BACK_GRACE);
+        let interrupted = stopped_for(self.context.stop.clone(), PUT_BACK_GRACE);
         let left = async {
             self.make_room(step).await?;
             self.set_down(step, true).await?;
@@ -71,9 +71,9 @@ impl<W: World> NodeRun<W> {
         let trouble = tokio::select! {
             biased;
             left = left => left.err(),
-            () = interrupted => Some(Trouble::from("the release is to stop".to_owned())),
+            () = interrupted => Some(StepError::from("the release is to stop".to_owned())),
         };
-        let Some(trouble) = trouble.filter(|trouble| !matches!(trouble, Trouble::Halt)) else {
+        let Some(trouble) = trouble.filter(|trouble| !matches!(trouble, StepError::Halt)) else {
             return;
         };
         let stays =
@@ -99,7 +99,7 @@ impl<W: World> NodeRun<W> {
         let longest = (health.timeout + health.interval) * health.rise;
         self.tell(step, format!("{}; does it serve?", failure.reason), None, longest);
         let gate = self.gate();
-        let interrupted = stopped_for(self.shared.stop.clone(), Duration::ZERO);
+        let interrupted = stopped_for(self.context.stop.clone(), Duration::ZERO);
         let serves = tokio::select! {
             biased;
             serves = gate.serves() => serves,
@@ -116,9 +116,9 @@ impl<W: World> NodeRun<W> {
 
     /// The release is to stop: go where the pool is safe, at once.
     pub(super) async fn interrupt(&mut self, step: Step) {
-        self.end_guard().await;
+        self.end_watchdog().await;
         // A write may have been begun that is not recorded yet.
-        self.shared.catch_up().await;
+        self.context.catch_up().await;
         if self.may_be_put_back(false) {
             self.put_back(step, Instant::now() + PUT_BACK_GRACE, PUT_BACK_GRACE).await;
         }
@@ -128,7 +128,7 @@ impl<W: World> NodeRun<W> {
     /// Only what served before and was not touched since goes back without a proof of health, and only by us. `serves` tells
     /// that what the step was to do was never begun.
     fn may_be_put_back(&self, serves: bool) -> bool {
-        let ours = !matches!(*self.shared.stop.borrow(), Stop::LockLost(_));
+        let ours = !matches!(*self.context.stop.borrow(), Stop::LockLost(_));
         let (down, stopped) = self.state(|state| (state.may_be_down(), state.is_stopped()));
         ours && down && (serves || !stopped) && !self.planned.was_out
     }
@@ -148,7 +148,7 @@ impl<W: World> NodeRun<W> {
         let written = tokio::time::timeout_at(deadline, settled).await;
         match written {
             Ok(Ok(_)) => {}
-            Ok(Err(Trouble::Halt)) => return,
+            Ok(Err(StepError::Halt)) => return,
             Ok(Err(trouble)) => {
                 let reason = trouble.into_failure().reason;
                 let message = format!("{} could not be put back: {reason}", self.node.name);
@@ -161,11 +161,11 @@ impl<W: World> NodeRun<W> {
                 return;
             }
         }
-        self.shared.pool.join(&self.node.name, Part::Other);
+        self.context.pool.join(&self.node.name, Part::Other);
         let deadline = deadline.min(Instant::now() + patience);
         let proven = match self.confirm(step, true, deadline).await {
             Ok(_) => true,
-            Err(Trouble::Failed(Failure { reason, .. }) | Trouble::Blind(reason)) => {
+            Err(StepError::Failed(Failure { reason, .. }) | StepError::Blind(reason)) => {
                 let message = format!("{} is marked up; {reason}", self.node.name);
                 let _ = self.record(None, Fact::Warning { message }).await;
                 false

@@ -29,7 +29,7 @@ const LATELY: Duration = Duration::from_millis(500);
 const WRITE_GRACE: Duration = Duration::from_secs(1);
 
 /// Watches one node.
-pub(super) struct Guard<W> {
+pub(super) struct Watchdog<W> {
     /// They end with it.
     _watches: JoinSet<()>,
     watched: Arc<Watched<W>>,
@@ -37,7 +37,7 @@ pub(super) struct Guard<W> {
 
 /// What the watch and the node's own way share.
 struct Watched<W> {
-    shared: Arc<Context<W>>,
+    context: Arc<Context<W>>,
     node: Arc<NodeSpec>,
     /// Why the node may not have been out all the time: a gateway routes to it again, or the key was set back.
     astray: Mutex<Option<String>>,
@@ -56,12 +56,12 @@ struct Watch<W> {
     unread: Option<String>,
 }
 
-impl<W: World> Guard<W> {
+impl<W: World> Watchdog<W> {
     /// Watches a node that was proven out.
-    pub(super) fn new(shared: &Arc<Context<W>>, node: &Arc<NodeSpec>) -> Self {
-        let (shared, node) = (shared.clone(), node.clone());
+    pub(super) fn new(context: &Arc<Context<W>>, node: &Arc<NodeSpec>) -> Self {
+        let (context, node) = (context.clone(), node.clone());
         let (astray, writing) = (Mutex::default(), RwLock::default());
-        let watched = Arc::new(Watched { shared, node, astray, writing });
+        let watched = Arc::new(Watched { context, node, astray, writing });
         Self { _watches: watched.each().map(Watch::go).collect(), watched }
     }
 
@@ -78,7 +78,7 @@ impl<W: World> Guard<W> {
     /// Permits a command while the lock is held and the node is seen to be out, at the moment when its host is ready to run
     /// it: connecting may have taken seconds. Where it is refused for the node, [`strayed`](Self::strayed) says why.
     pub(super) fn permit(&self) -> Permit {
-        let (watched, lock) = (self.watched.clone(), self.watched.shared.lock.permit());
+        let (watched, lock) = (self.watched.clone(), self.watched.context.lock.permit());
         Permit::new(move || {
             let (watched, lock) = (watched.clone(), lock.clone());
             async move {
@@ -113,7 +113,7 @@ impl<W: World> Watched<W> {
 
     /// A watch of each part.
     fn each(self: &Arc<Self>) -> impl Iterator<Item = Watch<W>> {
-        let gateways = (0..self.shared.gateways.len()).map(Some);
+        let gateways = (0..self.context.gateways.len()).map(Some);
         gateways.chain([None]).map(|gateway| {
             let watched = self.clone();
             Watch { watched, gateway, told: None, unread: None }
@@ -140,7 +140,7 @@ impl<W: World> Watched<W> {
 
 impl<W: World> Watch<W> {
     async fn go(mut self) {
-        let mut changes = self.watched.shared.registry.changes();
+        let mut changes = self.watched.context.registry.changes();
         loop {
             tokio::select! {
                 biased;
@@ -167,7 +167,7 @@ impl<W: World> Watch<W> {
     async fn tell(&self, trouble: &str) {
         let message = format!("{}: {trouble}", self.watched.node.name);
         let fact = Fact::Warning { message };
-        self.watched.shared.note(&self.watched.node.name, fact).await;
+        self.watched.context.note(&self.watched.node.name, fact).await;
     }
 
     /// Looks once; mends what can be mended and returns what was wrong.
@@ -176,7 +176,7 @@ impl<W: World> Watch<W> {
         if let Some(trouble) = self.set_right().await {
             return Some(trouble);
         }
-        let gateway = self.watched.shared.gateways.get(self.gateway?)?;
+        let gateway = self.watched.context.gateways.get(self.gateway?)?;
         let name = gateway.name();
         match gateway.observe_since(since).await {
             Ok(seen) => {
@@ -193,13 +193,13 @@ impl<W: World> Watch<W> {
 
     /// Marks the node down again if its switch says otherwise.
     async fn set_right(&self) -> Option<String> {
-        let registry = &self.watched.shared.registry;
+        let registry = &self.watched.context.registry;
         // What cannot be read right now proves nothing either way; an instance that is gone is out.
         let switch = registry.read_part(&self.watched.node, self.gateway).await?.ok()?;
         if switch.down == Some(true) {
             return None;
         }
-        if !registry.is_fenced() && self.watched.shared.lock.verify().await.is_err() {
+        if !registry.is_fenced() && self.watched.context.lock.verify().await.is_err() {
             return None;
         }
         let (key, modify_index) = (switch.name.clone(), switch.modify_index);
@@ -214,7 +214,7 @@ impl<W: World> Watch<W> {
             strangers,
         };
         self.record(writing).await?;
-        let fence = self.watched.shared.lock.fence().now();
+        let fence = self.watched.context.lock.fence().now();
         let written = registry.write(&fence, &self.watched.node, &switch, true).await;
         let told = text::line(&key, 120);
         let told = if registry.is_fenced() {
@@ -238,7 +238,7 @@ impl<W: World> Watch<W> {
 
     /// Records a fact and returns when it is written down; nothing when it cannot be.
     async fn record(&self, fact: Fact) -> Option<()> {
-        self.watched.shared.record(&self.watched.node.name, None, fact).await.ok()
+        self.watched.context.record(&self.watched.node.name, None, fact).await.ok()
     }
 }
 

@@ -1,15 +1,13 @@
-//! Marking a node down and up, and proving that every gateway followed.
+//! Marking a node down and up.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::node::NodeRun;
-use super::outcome::{Found, Trouble};
-use super::steps::Needs;
-use crate::gateway::Method;
+use super::Needs;
+use crate::engine::outcome::{StepError, StepOutcome};
+use crate::engine::worker::NodeWorker;
 use crate::registry::{Error, Switch, Written};
 use crate::release::{Fact, NodeState, Step};
 use crate::spec::RegistrySpec;
@@ -27,9 +25,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long an instance may be unknown to Consul after its service was started.
 const COMES_BACK: Duration = Duration::from_secs(30);
-
-/// For a gateway to follow, beyond twice its own lag: its active checks need their time.
-const CONFIRM_TIME: Duration = Duration::from_secs(60);
 
 /// Looks again and again at what cannot be read or written at the moment, until the step's deadline.
 struct Patience {
@@ -52,11 +47,15 @@ impl Patience {
     }
 }
 
-impl<W: World> NodeRun<W> {
+impl<W: World> NodeWorker<W> {
     /// Marks the node down or up: what was there is in the journal before it is changed.
-    pub(super) async fn set_down(&mut self, step: Step, down: bool) -> Result<Found, Trouble> {
-        let shared = self.shared.clone();
-        let registry = &shared.registry;
+    pub(in crate::engine) async fn set_down(
+        &mut self,
+        step: Step,
+        down: bool,
+    ) -> Result<StepOutcome, StepError> {
+        let context = self.context.clone();
+        let registry = &context.registry;
         let mut patience = Patience::until(Instant::now() + self.confirm_time());
         // What a gateway does not list is out only if rollgate took it out. To be left alone as one that is out, the gateway must
         // not list anything that was added by hand since.
@@ -71,11 +70,11 @@ impl<W: World> NodeRun<W> {
                     self.wait_for(step, &mut patience, problem).await?;
                     continue;
                 }
-                Err(error) => return Err(Trouble::from(error.to_string())),
+                Err(error) => return Err(StepError::from(error.to_string())),
             };
             let is_out = was_taken && (!down || switch.strangers.is_subset(&self.strangers()));
             if let Some(absent) = switch.absent.as_ref().filter(|_| !is_out) {
-                return Err(Trouble::from(absent.clone()));
+                return Err(StepError::from(absent.clone()));
             }
             let (key, modify_index) = (switch.name.clone(), switch.modify_index);
             if switch.down == Some(down) {
@@ -97,7 +96,7 @@ impl<W: World> NodeRun<W> {
                 self.make_room(step).await?;
                 continue;
             }
-            let guard = shared.lock.fence().now();
+            let guard = context.lock.fence().now();
             match registry.write(&guard, &self.node, &switch, down).await {
                 Ok(Written::Done(modify_index)) => {
                     self.written = Instant::now();
@@ -114,8 +113,8 @@ impl<W: World> NodeRun<W> {
                 Ok(Written::NotHeld) => {
                     attempts += 1;
                     self.not_written(step).await?;
-                    if shared.lock.refused(&guard).await.is_err() {
-                        return Err(Trouble::Halt);
+                    if context.lock.refused(&guard).await.is_err() {
+                        return Err(StepError::Halt);
                     }
                 }
                 // It may or may not have been done: look.
@@ -134,12 +133,12 @@ impl<W: World> NodeRun<W> {
                 }
                 Err(Error::Gone(problem) | Error::Failed(problem)) => {
                     self.not_written(step).await?;
-                    return Err(Trouble::from(problem));
+                    return Err(StepError::from(problem));
                 }
             }
         }
-        Err(Trouble::from(unanswered.unwrap_or_else(|| {
-            let key = shared.spec.registry.place(&self.node.address);
+        Err(StepError::from(unanswered.unwrap_or_else(|| {
+            let key = context.spec.registry.place(&self.node.address);
             format!("{key} was changed by somebody else {ATTEMPTS} times in a row")
         })))
     }
@@ -150,7 +149,7 @@ impl<W: World> NodeRun<W> {
         step: Step,
         patience: &mut Patience,
         problem: String,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), StepError> {
         if !patience.told {
             patience.told = true;
             let left = text::duration(patience.deadline.saturating_duration_since(Instant::now()));
@@ -166,9 +165,9 @@ impl<W: World> NodeRun<W> {
         step: Step,
         patience: &mut Patience,
         problem: String,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), StepError> {
         let now = Instant::now();
-        let Some(pause) = patience.next(now) else { return Err(Trouble::from(problem)) };
+        let Some(pause) = patience.next(now) else { return Err(StepError::from(problem)) };
         let left = patience.deadline.saturating_duration_since(now);
         self.tell(step, format!("retrying: {problem}"), None, left);
         tokio::time::sleep(pause).await;
@@ -180,7 +179,7 @@ impl<W: World> NodeRun<W> {
         let is_stopped = self.state(NodeState::is_stopped);
         let deadline = Instant::now() + COMES_BACK;
         loop {
-            match self.shared.registry.read(&self.node).await {
+            match self.context.registry.read(&self.node).await {
                 Err(Error::Gone(problem)) if is_stopped && Instant::now() < deadline => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     self.tell(step, format!("waits for it to come back: {problem}"), None, left);
@@ -191,11 +190,11 @@ impl<W: World> NodeRun<W> {
         }
     }
 
-    fn said(&self, key: &str, down: bool, index: u64) -> Found {
+    fn said(&self, key: &str, down: bool, index: u64) -> StepOutcome {
         let consul =
-            if self.shared.spec.registry == RegistrySpec::Gateway { "" } else { "consul " };
+            if self.context.spec.registry == RegistrySpec::Gateway { "" } else { "consul " };
         let index = if index == 0 { String::new() } else { format!(" (index {index})") };
-        Found::from(format!("{consul}{key} down={}{index}", u8::from(down)))
+        StepOutcome::from(format!("{consul}{key} down={}{index}", u8::from(down)))
     }
 
     /// What gateways listed besides the playbook's nodes when rollgate took the node out.
@@ -204,84 +203,8 @@ impl<W: World> NodeRun<W> {
             .unwrap_or_else(|| self.planned.strangers.clone())
     }
 
-    async fn not_written(&self, step: Step) -> Result<(), Trouble> {
+    async fn not_written(&self, step: Step) -> Result<(), StepError> {
         self.record(Some(step), Fact::RegistryRefused {}).await
-    }
-
-    /// How long the gateways may take to follow.
-    pub(super) fn confirm_time(&self) -> Duration {
-        CONFIRM_TIME + 2 * self.lag()
-    }
-
-    /// How long a write may take to reach every worker of every gateway.
-    pub(super) fn lag(&self) -> Duration {
-        let lags = self.shared.gateways.iter().map(crate::gateway::GatewayMonitor::lag);
-        lags.max().unwrap_or_default()
-    }
-
-    /// Waits until every gateway is proven to route to the node, or to have let go of it.
-    pub(super) async fn confirm(
-        &self,
-        step: Step,
-        routed: bool,
-        deadline: Instant,
-    ) -> Result<Found, Trouble> {
-        let (sender, mut receiver) = tokio::sync::mpsc::channel::<String>(16);
-        let mut tasks = JoinSet::new();
-        for gateway in &self.shared.gateways {
-            let gateway = gateway.clone();
-            let (address, written, sender) =
-                (self.node.address.clone(), self.written, sender.clone());
-            tasks.spawn(async move {
-                let tell = |message| {
-                    let _ = sender.try_send(message);
-                };
-                let result = gateway.confirm(&address, routed, written, deadline, tell).await;
-                (gateway.name().to_owned(), result)
-            });
-        }
-        drop(sender);
-        let mut proven = Vec::new();
-        loop {
-            tokio::select! {
-                biased;
-                ended = tasks.join_next() => match ended {
-                    None => break,
-                    Some(Ok((gateway, Ok(confirmation)))) => {
-                        let method = match confirmation.method {
-                            Method::Workers => "workers",
-                            Method::Samples => "samples",
-                        };
-                        proven.push(match confirmation.method {
-                            Method::Workers => format!("{gateway} {} workers", confirmation.workers),
-                            Method::Samples => format!("{gateway} {} reads", confirmation.reads),
-                        });
-                        let fact = Fact::GatewayProven {
-                            gateway,
-                            routed,
-                            reads: confirmation.reads,
-                            workers: confirmation.workers,
-                            method: method.into(),
-                            pool: Some(confirmation.pool),
-                        };
-                        self.record(Some(step), fact).await?;
-                    }
-                    Some(Ok((_, Err(unproven)))) => {
-                        let what = if routed { "is back in" } else { "is out" };
-                        let reason = format!("not proven that it {what}: {}", unproven.seen);
-                        let blind = unproven.unreadable;
-                        return Err(if blind { Trouble::Blind(reason) } else { reason.into() });
-                    }
-                    Some(Err(error)) => return Err(Trouble::from(error.to_string())),
-                },
-                Some(message) = receiver.recv() => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    self.tell(step, message, None, left);
-                }
-            }
-        }
-        proven.sort();
-        Ok(Found::from(format!("proven: {}", proven.join(", "))))
     }
 }
 

@@ -21,7 +21,7 @@ const COPY_GRACE: Duration = Duration::from_millis(500);
 const CLOSING_TIME: Duration = Duration::from_secs(1);
 
 /// A running release with its journal and its audience.
-pub(super) struct Book<'a, W> {
+pub(super) struct Recorder<'a, W> {
     pub(super) world: &'a W,
     pub(super) id: String,
     pub(super) release: LiveRelease,
@@ -71,7 +71,7 @@ impl Pending {
     }
 }
 
-impl<W: World> Book<'_, W> {
+impl<W: World> Recorder<'_, W> {
     /// Write ahead: an event counts only once it is on the disk.
     pub(super) fn record(
         &mut self,
@@ -223,7 +223,7 @@ impl<W: World> Book<'_, W> {
     }
 
     /// Writes what is pending, here and to the copy, and lets those go on that wait for it.
-    pub(super) async fn settle(&mut self) {
+    pub(super) async fn flush(&mut self) {
         // Without an answer its task does not act.
         let _ = self.write();
         let lines = std::mem::take(&mut self.lines);
@@ -244,11 +244,11 @@ impl<W: World> Book<'_, W> {
     /// Records one fact of the release itself, and waits until it is written everywhere.
     pub(super) async fn tell(&mut self, fact: Fact) -> Result<()> {
         let result = self.record(None, None, fact);
-        self.settle().await;
+        self.flush().await;
         result
     }
 
-    /// Records what a node asks for; [`settle`](Self::settle) lets it go on.
+    /// Records what a node asks for; [`flush`](Self::flush) lets it go on.
     pub(super) fn take(&mut self, record: Record) {
         // A fact that cannot be recorded leaves `written` unanswered, and its task does not act.
         let is_awaited = record.written.is_some();
@@ -353,7 +353,7 @@ mod tests {
         let lock = Lock::local("app", holder, file);
         let journal = Journal::create(state.path(), "r1").expect("a journal");
         let mut sink = Lines { journal: journal.path().to_owned(), seen: Vec::new() };
-        let mut book = Book {
+        let mut recorder = Recorder {
             world: &Quiet,
             id: "r1".into(),
             release: LiveRelease::default(),
@@ -370,25 +370,26 @@ mod tests {
             failed: None,
         };
         let nodes: Vec<_> = (1..=40).map(|number| format!("node-{number}")).collect();
-        book.tell(started(&nodes)).await.expect("written");
+        recorder.tell(started(&nodes)).await.expect("written");
         let mut answers = Vec::new();
-        let mut ask = |book: &mut Book<'_, Quiet>, node: &str, fact| {
+        let mut ask = |recorder: &mut Recorder<'_, Quiet>, node: &str, fact| {
             let (written, answer) = oneshot::channel();
             let (node, step) = (Some(node.to_owned()), Some(Step::Stage));
-            book.take(Record { node, step, fact: Some(fact), written: Some(written) });
+            recorder.take(Record { node, step, fact: Some(fact), written: Some(written) });
             answers.push(answer);
         };
         for node in &nodes {
-            ask(&mut book, node, Fact::StepStarted {});
+            ask(&mut recorder, node, Fact::StepStarted {});
         }
         // It rests on what begins before it, which has to be written first.
         let message = "done".to_owned();
-        ask(&mut book, "node-1", Fact::StepFinished { elapsed_ms: 1, message, drained: None });
+        ask(&mut recorder, "node-1", Fact::StepFinished { elapsed_ms: 1, message, drained: None });
         assert!(answers.iter_mut().all(|answer| answer.try_recv().is_err()), "nothing settled yet");
-        book.settle().await;
+        recorder.flush().await;
         assert!(answers.iter_mut().all(|answer| answer.try_recv().is_ok()));
         assert!(
-            book.failed.is_none() && book.release.node("node-1", |node| node.done == [Step::Stage])
+            recorder.failed.is_none()
+                && recorder.release.node("node-1", |node| node.done == [Step::Stage])
         );
         assert_eq!(sink.seen[..3], [1, 41, 41]);
         assert_eq!(sink.seen[40..], [41, 42]);

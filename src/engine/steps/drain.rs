@@ -6,8 +6,8 @@ use serde_json::Number;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::node::NodeRun;
-use super::outcome::{Found, Trouble};
+use crate::engine::outcome::{StepError, StepOutcome};
+use crate::engine::worker::NodeWorker;
 use crate::json;
 use crate::node::{Connection, Listener, Operation, in_flight};
 use crate::pattern::{self, Pattern};
@@ -29,10 +29,10 @@ const COUNT_TIMEOUT: Duration = Duration::from_secs(3);
 /// For one command that only looks.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
-impl<W: World> NodeRun<W> {
+impl<W: World> NodeWorker<W> {
     /// Waits until no request is in flight at the node.
-    pub(super) async fn drain(&self, step: Step) -> Result<Found, Trouble> {
-        let settings = &self.shared.spec.drain;
+    pub(in crate::engine) async fn drain(&self, step: Step) -> Result<StepOutcome, StepError> {
+        let settings = &self.context.spec.drain;
         let begun = Instant::now();
         let deadline = begun + settings.timeout;
         let mut most = 0;
@@ -50,7 +50,7 @@ impl<W: World> NodeRun<W> {
                     let waited = text::duration(now.duration_since(begun));
                     let drained = Drained { from: most, cut: 0 };
                     let message = format!("{most} -> 0 in {waited}, 0 cut");
-                    return Ok(Found { message, drained: Some(drained) });
+                    return Ok(StepOutcome { message, drained: Some(drained) });
                 }
             } else {
                 quiet_since = None;
@@ -68,7 +68,7 @@ impl<W: World> NodeRun<W> {
             if is_over && settings.on_timeout != OnTimeout::Wait {
                 let waited = text::duration(settings.timeout);
                 return match (settings.on_timeout, counted) {
-                    (OnTimeout::Proceed, Ok(cut)) => Ok(Found {
+                    (OnTimeout::Proceed, Ok(cut)) => Ok(StepOutcome {
                         message: format!("{most} -> {cut} in {waited}, {cut} cut"),
                         drained: Some(Drained { from: most, cut }),
                     }),
@@ -89,7 +89,7 @@ impl<W: World> NodeRun<W> {
         match &self.node.in_flight {
             CountSpec::Metric { url, number } => {
                 let reply = self
-                    .shared
+                    .context
                     .world
                     .http(Request::get(url, COUNT_TIMEOUT).at_most(PATTERN_LIMIT))
                     .await;
@@ -109,7 +109,7 @@ impl<W: World> NodeRun<W> {
             }
             CountSpec::Sockets(idle) => self.count_sockets(*idle).await,
             CountSpec::Gateways { or_sockets } => {
-                let gateways = || self.shared.gateways.iter().filter(|seen| seen.has_requests());
+                let gateways = || self.context.gateways.iter().filter(|seen| seen.has_requests());
                 for gateway in gateways() {
                     if let (Some(_), Some(idle)) = (gateway.miscounts().await?, or_sockets) {
                         return self.count_sockets(*idle).await;
@@ -131,15 +131,15 @@ impl<W: World> NodeRun<W> {
     }
 
     /// Looks at the node's listener.
-    pub(super) async fn listener(&self) -> Result<Listener, String> {
+    pub(in crate::engine) async fn listener(&self) -> Result<Listener, String> {
         let output = self.ask(Operation::Listener { port: self.node.port() }).await?;
         Ok(Listener::parse(&output, &self.node.address))
     }
 
     /// Asks the node something that changes nothing.
     async fn ask(&self, operation: Operation) -> Result<String, String> {
-        let command = Command::new(operation, COMMAND_TIMEOUT, self.shared.spec.sudo);
-        let output = self.shared.world.run(&self.node.host, command).await;
+        let command = Command::new(operation, COMMAND_TIMEOUT, self.context.spec.sudo);
+        let output = self.context.world.run(&self.node.host, command).await;
         let output = output.map_err(|error| error.to_string())?;
         if output.is_cut() {
             Err("it printed more than 1 MiB, and only the end of it is known".to_owned())

@@ -7,9 +7,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::context::{Context, Mode, Record, Stop, millis, stopped_for};
-use super::guard::Guard;
-use super::outcome::{Arrival, Ending, Trouble};
+use super::outcome::{NodeResult, StepError, StepResult};
 use super::pool::Part;
+use super::watchdog::Watchdog;
 use crate::playbook::OnFailure;
 use crate::release::{Fact, Failure, NodeState, Planned, Step};
 use crate::spec::{Action, NodeSpec, Shell};
@@ -25,8 +25,8 @@ pub(super) const COURTESY_GRACE: Duration = Duration::from_millis(500);
 const BEAT: Duration = Duration::from_secs(5);
 
 /// Takes one node through its steps.
-pub(super) struct NodeRun<W> {
-    pub(super) shared: Arc<Context<W>>,
+pub(super) struct NodeWorker<W> {
+    pub(super) context: Arc<Context<W>>,
     pub(super) node: Arc<NodeSpec>,
     /// What was planned for it.
     pub(super) planned: Arc<Planned>,
@@ -35,7 +35,7 @@ pub(super) struct NodeRun<W> {
     /// When the registry took the last write.
     pub(super) written: Instant,
     /// Keeps it out while it is out.
-    pub(super) guard: Option<Guard<W>>,
+    pub(super) watchdog: Option<Watchdog<W>>,
     /// When the gateways were looked at last whether it may leave.
     pub(super) looked: Option<Looked>,
     /// Until when the node may be proven out anew, once it had to be: all repeated proofs of one way together have that
@@ -63,17 +63,17 @@ pub(super) enum Bound {
     Out,
 }
 
-impl<W: World> NodeRun<W> {
-    pub(super) fn new(shared: &Arc<Context<W>>, name: &str) -> Option<Self> {
-        let known = shared.nodes.get(name)?;
-        let goes_back = shared.release.node(name, NodeState::goes_back);
+impl<W: World> NodeWorker<W> {
+    pub(super) fn new(context: &Arc<Context<W>>, name: &str) -> Option<Self> {
+        let known = context.nodes.get(name)?;
+        let goes_back = context.release.node(name, NodeState::goes_back);
         Some(Self {
-            shared: shared.clone(),
+            context: context.clone(),
             node: if goes_back { known.back.clone()? } else { known.node.clone() },
             planned: known.planned.clone()?,
-            ran: shared.release.read().ran_before(name),
+            ran: context.release.read().ran_before(name),
             written: Instant::now(),
-            guard: None,
+            watchdog: None,
             looked: None,
             again_until: None,
         })
@@ -81,26 +81,26 @@ impl<W: World> NodeRun<W> {
 
     /// Reads something of the node's state.
     pub(super) fn state<T: Default>(&self, read: impl FnOnce(&NodeState) -> T) -> T {
-        self.shared.release.node(&self.node.name, read)
+        self.context.release.node(&self.node.name, read)
     }
 
     /// Goes through every step, and back to what ran before if that is asked for and the way is known.
     pub(super) async fn go(mut self) {
         let mut arrived = self.walk().await;
-        if arrived == Arrival::Failed && self.turn_back().await {
+        if arrived == NodeResult::Failed && self.turn_back().await {
             arrived = self.walk().await;
         }
-        if arrived == Arrival::Done {
-            let interrupted = stopped_for(self.shared.stop.clone(), COURTESY_GRACE);
+        if arrived == NodeResult::Done {
+            let interrupted = stopped_for(self.context.stop.clone(), COURTESY_GRACE);
             tokio::select! {
                 biased;
                 () = self.prune() => {}
                 () = interrupted => {}
             }
         }
-        if arrived == Arrival::Done {
+        if arrived == NodeResult::Done {
             let part = if self.goes_back() { Part::RolledBack } else { Part::Done };
-            self.shared.pool.join(&self.node.name, part);
+            self.context.pool.join(&self.node.name, part);
         }
     }
 
@@ -115,16 +115,18 @@ impl<W: World> NodeRun<W> {
             if self.state(NodeState::is_stopped) {
                 self.withdraw().await;
             }
-        } else if self.walk().await == Arrival::Done {
-            self.shared.pool.join(&self.node.name, Part::RolledBack);
+        } else if self.walk().await == NodeResult::Done {
+            self.context.pool.join(&self.node.name, Part::RolledBack);
         }
     }
 
     /// What it goes back to when it fails, if there is a way back, and somebody wants it.
     pub(super) fn way_back(&self) -> Option<&Arc<NodeSpec>> {
-        let wanted =
-            matches!(self.shared.spec.on_failure, OnFailure::RollbackNode | OnFailure::RollbackAll);
-        self.shared.nodes.get(&self.node.name)?.back.as_ref().filter(|_| wanted)
+        let wanted = matches!(
+            self.context.spec.on_failure,
+            OnFailure::RollbackNode | OnFailure::RollbackAll
+        );
+        self.context.nodes.get(&self.node.name)?.back.as_ref().filter(|_| wanted)
     }
 
     /// Turns a failed node around. Returns whether it goes back.
@@ -132,7 +134,7 @@ impl<W: World> NodeRun<W> {
         let Some(old) = self.way_back().cloned() else { return false };
         if self.goes_back()
             || !self.state(NodeState::is_stopped)
-            || self.shared.mode != Mode::Deploy
+            || self.context.mode != Mode::Deploy
             || self.stop_requested()
         {
             return false;
@@ -144,9 +146,9 @@ impl<W: World> NodeRun<W> {
         self.record(None, Fact::NodeRollingBack { version }).await.is_ok()
     }
 
-    async fn walk(&mut self) -> Arrival {
+    async fn walk(&mut self) -> NodeResult {
         let begun = Instant::now();
-        let mode = self.shared.mode;
+        let mode = self.context.mode;
         let steps = &self.node.clone().steps;
         let done = self.state(|state| state.done.clone());
         let is_left = |action: &&Action| mode.includes(action.step) && !done.contains(&action.step);
@@ -154,23 +156,23 @@ impl<W: World> NodeRun<W> {
         let is_down = self.state(NodeState::may_be_down);
         // Interrupted after `enable`: it is in rotation already, and only what is left is proven.
         if proven_before && is_down && mode == Mode::Deploy {
-            self.guard = Some(Guard::new(&self.shared, &self.node));
+            self.watchdog = Some(Watchdog::new(&self.context, &self.node));
         }
         for action in steps.iter().filter(is_left) {
             let ending = if self.stop_requested() {
-                Ending::Interrupted
+                StepResult::Interrupted
             } else {
-                self.step_guarded(action).await
+                self.step_watched(action).await
             };
             match ending {
-                Ending::Done => {}
-                Ending::Interrupted | Ending::Trouble(Trouble::Halt) => {
+                StepResult::Done => {}
+                StepResult::Interrupted | StepResult::Failed(StepError::Halt) => {
                     self.interrupt(action.step).await;
-                    return Arrival::Interrupted;
+                    return NodeResult::Interrupted;
                 }
-                Ending::Trouble(trouble) => {
+                StepResult::Failed(trouble) => {
                     self.fail(action.step, trouble).await;
-                    return Arrival::Failed;
+                    return NodeResult::Failed;
                 }
             }
         }
@@ -181,71 +183,71 @@ impl<W: World> NodeRun<W> {
             Fact::NodeDone { elapsed_ms }
         };
         match self.record(None, arrived).await {
-            Ok(()) => Arrival::Done,
-            Err(_) => Arrival::Interrupted,
+            Ok(()) => NodeResult::Done,
+            Err(_) => NodeResult::Interrupted,
         }
     }
 
     /// Does a step; nothing is stopped while a gateway may route to the node again, or while another node may be failing.
-    async fn step_guarded(&mut self, action: &Action) -> Ending {
+    async fn step_watched(&mut self, action: &Action) -> StepResult {
         let command = action.command.as_ref();
         match action.step {
             Step::Stop | Step::Restart => match self.may_stop().await {
-                Ending::Done => {}
+                StepResult::Done => {}
                 other => return other,
             },
             Step::Enable => {
-                let stop = stopped_for(self.shared.stop.clone(), Duration::ZERO);
+                let stop = stopped_for(self.context.stop.clone(), Duration::ZERO);
                 let may = tokio::select! {
                     biased;
                     may = self.may_enable() => may,
-                    () = stop => return Ending::Interrupted,
+                    () = stop => return StepResult::Interrupted,
                 };
                 if let Err(trouble) = may {
-                    return Ending::Trouble(trouble);
+                    return StepResult::Failed(trouble);
                 }
-                self.end_guard().await;
+                self.end_watchdog().await;
             }
             _ => {}
         }
         let ending = self.step(action.step, command).await;
         if action.step == Step::ConfirmOut
-            && self.shared.mode == Mode::Deploy
-            && matches!(ending, Ending::Done)
+            && self.context.mode == Mode::Deploy
+            && matches!(ending, StepResult::Done)
         {
-            self.guard = Some(Guard::new(&self.shared, &self.node));
+            self.watchdog = Some(Watchdog::new(&self.context, &self.node));
         }
         ending
     }
 
     /// Makes sure that the nodes that are done are well, and that this one is out still; proves it out again where it is not.
-    async fn may_stop(&mut self) -> Ending {
+    async fn may_stop(&mut self) -> StepResult {
         loop {
             // What brought others down is not brought to a node that still serves.
             if !self.goes_back() && !self.state(NodeState::is_stopped) {
-                let stop = stopped_for(self.shared.stop.clone(), Duration::ZERO);
+                let stop = stopped_for(self.context.stop.clone(), Duration::ZERO);
                 tokio::select! {
                     biased;
-                    () = self.shared.verify_done() => {}
-                    () = stop => return Ending::Interrupted,
+                    () = self.context.verify_done() => {}
+                    () = stop => return StepResult::Interrupted,
                 }
-                if self.shared.too_many_failed() {
-                    return Ending::Interrupted;
+                if self.context.too_many_failed() {
+                    return StepResult::Interrupted;
                 }
             }
-            let stop = stopped_for(self.shared.stop.clone(), Duration::ZERO);
+            let stop = stopped_for(self.context.stop.clone(), Duration::ZERO);
             let stayed = tokio::select! {
                 biased;
                 stayed = self.stayed_out() => stayed,
-                () = stop => return Ending::Interrupted,
+                () = stop => return StepResult::Interrupted,
             };
-            let Err(why) = stayed else { return Ending::Done };
+            let Err(why) = stayed else { return StepResult::Done };
             if let Err(trouble) = self.may_prove_again(&why) {
-                return Ending::Trouble(trouble);
+                return StepResult::Failed(trouble);
             }
             for again in [Step::ConfirmOut, Step::Drain] {
                 match self.step(again, None).await {
-                    Ending::Done => {}
+                    StepResult::Done => {}
                     other => return other,
                 }
             }
@@ -253,17 +255,17 @@ impl<W: World> NodeRun<W> {
     }
 
     async fn stayed_out(&self) -> Result<(), String> {
-        match &self.guard {
-            Some(guard) => guard.stayed_out().await,
+        match &self.watchdog {
+            Some(watchdog) => watchdog.stayed_out().await,
             None => Ok(()),
         }
     }
 
     /// Bounds how long a node is proven out again and again.
-    pub(super) fn may_prove_again(&mut self, why: &str) -> Result<(), Trouble> {
+    pub(super) fn may_prove_again(&mut self, why: &str) -> Result<(), StepError> {
         let until = Instant::now() + self.confirm_time();
         if Instant::now() >= *self.again_until.get_or_insert(until) {
-            return Err(Trouble::from(format!("it does not stay out: {why}")));
+            return Err(StepError::from(format!("it does not stay out: {why}")));
         }
         Ok(())
     }
@@ -275,15 +277,15 @@ impl<W: World> NodeRun<W> {
     }
 
     /// From here on whoever writes the key is this node's own way.
-    pub(super) async fn end_guard(&mut self) {
-        if let Some(guard) = self.guard.take() {
-            guard.end().await;
+    pub(super) async fn end_watchdog(&mut self) {
+        if let Some(watchdog) = self.watchdog.take() {
+            watchdog.end().await;
         }
     }
 
     /// Brings the artifact to the node, when there is a place.
     pub(super) async fn stage(mut self, places: Arc<Semaphore>) {
-        let stop = stopped_for(self.shared.stop.clone(), Duration::ZERO);
+        let stop = stopped_for(self.context.stop.clone(), Duration::ZERO);
         let place = tokio::select! {
             biased;
             place = places.acquire() => place,
@@ -293,18 +295,18 @@ impl<W: World> NodeRun<W> {
             return;
         }
         match self.step(Step::Stage, None).await {
-            Ending::Done | Ending::Interrupted | Ending::Trouble(Trouble::Halt) => {}
-            Ending::Trouble(trouble) => {
+            StepResult::Done | StepResult::Interrupted | StepResult::Failed(StepError::Halt) => {}
+            StepResult::Failed(trouble) => {
                 let failed = Fact::NodeFailed(Box::new(trouble.into_failure()));
                 let _ = self.record(Some(Step::Stage), failed).await;
             }
         }
     }
 
-    async fn step(&mut self, step: Step, command: Option<&Shell>) -> Ending {
+    async fn step(&mut self, step: Step, command: Option<&Shell>) -> StepResult {
         let stopped_before = self.state(NodeState::is_stopped);
         if self.record(Some(step), Fact::StepStarted {}).await.is_err() {
-            return Ending::Trouble(Trouble::Halt);
+            return StepResult::Failed(StepError::Halt);
         }
         let begun = Instant::now();
         // A write that is under way gets a moment: its result is worth more than the moment.
@@ -312,13 +314,13 @@ impl<W: World> NodeRun<W> {
             Step::Disable | Step::Enable => WRITE_GRACE,
             _ => Duration::ZERO,
         };
-        let interrupted = stopped_for(self.shared.stop.clone(), grace);
-        let beat = beat(self.shared.records.clone(), self.node.name.clone(), step);
+        let interrupted = stopped_for(self.context.stop.clone(), grace);
+        let beat = beat(self.context.records.clone(), self.node.name.clone(), step);
         let result = tokio::select! {
             biased;
             result = self.act(step, command) => result,
-            () = interrupted => return Ending::Interrupted,
-            () = beat => return Ending::Interrupted,
+            () = interrupted => return StepResult::Interrupted,
+            () = beat => return StepResult::Interrupted,
         };
         match result {
             Ok(found) => {
@@ -328,16 +330,16 @@ impl<W: World> NodeRun<W> {
                     drained: found.drained,
                 };
                 match self.record(Some(step), finished).await {
-                    Ok(()) => Ending::Done,
-                    Err(halt) => Ending::Trouble(halt),
+                    Ok(()) => StepResult::Done,
+                    Err(halt) => StepResult::Failed(halt),
                 }
             }
-            Err(Trouble::NotTaken) => Ending::Interrupted,
-            Err(Trouble::NotBegun(reason)) if step.touches_service() => {
+            Err(StepError::NotTaken) => StepResult::Interrupted,
+            Err(StepError::NotBegun(reason)) if step.touches_service() => {
                 let failure = self.not_begun(step, stopped_before, reason).await;
-                Ending::Trouble(Trouble::Failed(failure))
+                StepResult::Failed(StepError::Failed(failure))
             }
-            Err(trouble) => Ending::Trouble(trouble),
+            Err(trouble) => StepResult::Failed(trouble),
         }
     }
 
@@ -356,18 +358,18 @@ impl<W: World> NodeRun<W> {
     }
 
     fn stop_requested(&self) -> bool {
-        *self.shared.stop.borrow() != Stop::No
+        *self.context.stop.borrow() != Stop::No
     }
 
     /// Records a fact and returns when it is on the disk.
-    pub(super) async fn record(&self, step: Option<Step>, fact: Fact) -> Result<(), Trouble> {
-        Ok(self.shared.record(&self.node.name, step, fact).await?)
+    pub(super) async fn record(&self, step: Option<Step>, fact: Fact) -> Result<(), StepError> {
+        Ok(self.context.record(&self.node.name, step, fact).await?)
     }
 
     /// Tells how a step goes on. Lost when nobody has time to listen.
     pub(super) fn tell(&self, step: Step, message: String, in_flight: Option<u64>, left: Duration) {
         let fact = Fact::StepProgress { message, in_flight, deadline_s: Some(left.as_secs()) };
-        self.shared.tell(&self.node.name, step, fact);
+        self.context.tell(&self.node.name, step, fact);
     }
 }
 

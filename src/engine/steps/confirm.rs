@@ -1,0 +1,94 @@
+//! Proving that every gateway has let go of a node, or routes to it again.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::engine::outcome::{StepError, StepOutcome};
+use crate::engine::worker::NodeWorker;
+use crate::gateway::{GatewayMonitor, Method};
+use crate::release::{Fact, Step};
+use crate::world::World;
+
+/// For a gateway to follow, beyond twice its own lag: its active checks need their time.
+const CONFIRM_TIME: Duration = Duration::from_secs(60);
+
+impl<W: World> NodeWorker<W> {
+    /// How long the gateways may take to follow.
+    pub(in crate::engine) fn confirm_time(&self) -> Duration {
+        CONFIRM_TIME + 2 * self.lag()
+    }
+
+    /// How long a write may take to reach every worker of every gateway.
+    pub(in crate::engine) fn lag(&self) -> Duration {
+        let lags = self.context.gateways.iter().map(GatewayMonitor::lag);
+        lags.max().unwrap_or_default()
+    }
+
+    /// Waits until every gateway is proven to route to the node, or to have let go of it.
+    pub(in crate::engine) async fn confirm(
+        &self,
+        step: Step,
+        routed: bool,
+        deadline: Instant,
+    ) -> Result<StepOutcome, StepError> {
+        let (sender, mut receiver) = mpsc::channel::<String>(16);
+        let mut tasks = JoinSet::new();
+        for gateway in &self.context.gateways {
+            let gateway = gateway.clone();
+            let (address, written, sender) =
+                (self.node.address.clone(), self.written, sender.clone());
+            tasks.spawn(async move {
+                let tell = |message| {
+                    let _ = sender.try_send(message);
+                };
+                let result = gateway.confirm(&address, routed, written, deadline, tell).await;
+                (gateway.name().to_owned(), result)
+            });
+        }
+        drop(sender);
+        let mut proven = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                ended = tasks.join_next() => match ended {
+                    None => break,
+                    Some(Ok((gateway, Ok(confirmation)))) => {
+                        let method = match confirmation.method {
+                            Method::Workers => "workers",
+                            Method::Samples => "samples",
+                        };
+                        proven.push(match confirmation.method {
+                            Method::Workers => format!("{gateway} {} workers", confirmation.workers),
+                            Method::Samples => format!("{gateway} {} reads", confirmation.reads),
+                        });
+                        let fact = Fact::GatewayProven {
+                            gateway,
+                            routed,
+                            reads: confirmation.reads,
+                            workers: confirmation.workers,
+                            method: method.into(),
+                            pool: Some(confirmation.pool),
+                        };
+                        self.record(Some(step), fact).await?;
+                    }
+                    Some(Ok((_, Err(unproven)))) => {
+                        let what = if routed { "is back in" } else { "is out" };
+                        let reason = format!("not proven that it {what}: {}", unproven.seen);
+                        let blind = unproven.unreadable;
+                        return Err(if blind { StepError::Blind(reason) } else { reason.into() });
+                    }
+                    Some(Err(error)) => return Err(StepError::from(error.to_string())),
+                },
+                Some(message) = receiver.recv() => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    self.tell(step, message, None, left);
+                }
+            }
+        }
+        proven.sort();
+        Ok(StepOutcome::from(format!("proven: {}", proven.join(", "))))
+    }
+}

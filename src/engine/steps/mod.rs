@@ -1,0 +1,184 @@
+//! What each step does to a node. Every step may run twice.
+//!
+//! * [`stage`], [`prune`]: the artifact; [`mark`], [`confirm`], [`drain`]: out of rotation and back; [`service`], [`health`]: the
+//!   service itself.
+
+mod confirm;
+mod drain;
+mod health;
+mod mark;
+mod prune;
+mod service;
+mod stage;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::engine::outcome::{StepError, StepOutcome};
+use crate::engine::watchdog::Watchdog;
+use crate::engine::worker::NodeWorker;
+use crate::json;
+use crate::node::Operation;
+use crate::release::{Failure, Step};
+use crate::spec::Shell;
+use crate::text;
+use crate::world::{Command, Host, Output, Permit, RunError, World};
+
+/// For operations of our own on a node.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a node may be out of reach before the step fails.
+const LINK_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two attempts to reach it.
+const LINK_PAUSE: Duration = Duration::from_secs(1);
+
+/// How many of the last log lines go into the report.
+const LOG_LINES: usize = json::FEW;
+
+/// What a command on a node needs, each time that it is about to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Needs {
+    /// It changes something.
+    Lock,
+    /// It ends what the node runs: the node has to be out, too.
+    Out,
+    /// It only looks.
+    Nothing,
+}
+
+impl<W: World> NodeWorker<W> {
+    /// Does one step.
+    pub(in crate::engine) async fn act(
+        &mut self,
+        step: Step,
+        shell: Option<&Shell>,
+    ) -> Result<StepOutcome, StepError> {
+        match step {
+            Step::Stage => self.put_artifact(step).await,
+            Step::Disable => {
+                self.take(step).await?;
+                self.set_down(step, true).await
+            }
+            Step::ConfirmOut => self.confirm(step, false, self.proven_out_until()).await,
+            Step::Drain => self.drain(step).await,
+            Step::Stop => self.end_service(step, shell).await,
+            Step::Activate => {
+                let layout = self.layout()?;
+                let name = layout.name.clone();
+                self.operate(Operation::Activate { layout }, Needs::Lock).await?;
+                Ok(StepOutcome::from(format!("current -> {name}")))
+            }
+            Step::Run(_) => self.command(step, shell).await,
+            Step::Start | Step::Restart => self.begin_service(step, shell).await,
+            Step::Health => self.prove_healthy(step).await,
+            Step::Enable => self.set_down(step, false).await,
+            Step::ConfirmIn => {
+                let deadline = Instant::now() + self.confirm_time();
+                self.confirm(step, true, deadline).await
+            }
+            Step::Prune => Ok(StepOutcome::default()),
+        }
+    }
+
+    pub(in crate::engine) fn layout(&self) -> Result<crate::node::Layout, StepError> {
+        self.node.layout.clone().ok_or_else(|| StepError::from("there is no artifact".to_owned()))
+    }
+
+    /// What is asked for right before something that Consul cannot refuse: for a command, when its host is ready to run it.
+    pub(in crate::engine) fn permit(&self, needs: Needs) -> Permit {
+        match needs {
+            Needs::Lock => self.context.lock.permit(),
+            Needs::Out => {
+                self.watchdog.as_ref().map_or_else(|| self.context.lock.permit(), Watchdog::permit)
+            }
+            Needs::Nothing => Permit::default(),
+        }
+    }
+
+    async fn run(&self, host: &Host, shell: &Shell, needs: Needs) -> Result<Output, StepError> {
+        let operation = Operation::User { command: shell.run.clone() };
+        let command = Command::new(operation, shell.timeout, shell.sudo);
+        self.reach(host, command.permitted(self.permit(needs))).await
+    }
+
+    /// Runs an operation of our own that may be repeated.
+    pub(in crate::engine) async fn operate(
+        &self,
+        operation: Operation,
+        needs: Needs,
+    ) -> Result<String, StepError> {
+        let command = Command::new(operation, OPERATION_TIMEOUT, self.context.spec.sudo);
+        let command = command.permitted(self.permit(needs));
+        let mut result = self.reach(&self.node.host, command.clone()).await;
+        if matches!(&result, Err(StepError::Lost(_))) {
+            let again = self.reach(&self.node.host, command).await;
+            result = again.map_err(StepError::of_second_try);
+        }
+        let output = result?;
+        if output.success() {
+            return Ok(output.stdout_text());
+        }
+        Err(StepError::Failed(command_failure(&output)))
+    }
+
+    /// Runs a command; while it cannot be started, because the node is out of reach, tries again.
+    async fn reach(&self, host: &Host, command: Command) -> Result<Output, StepError> {
+        let deadline = Instant::now() + LINK_PATIENCE;
+        loop {
+            match self.context.world.run(host, command.clone()).await {
+                Ok(output) => return Ok(output),
+                Err(RunError::NotStarted(_)) if Instant::now() + LINK_PAUSE < deadline => {
+                    tokio::time::sleep(LINK_PAUSE).await;
+                }
+                Err(RunError::NotStarted(problem)) => {
+                    return Err(StepError::NotBegun(format!(
+                        "{host} cannot be reached: {problem}"
+                    )));
+                }
+                Err(RunError::NotPermitted(refused)) => return Err(refused.into()),
+                Err(error @ RunError::TimedOut { left: 0, .. }) => {
+                    return Err(StepError::from(format!("{error}; it was ended")));
+                }
+                Err(error @ RunError::TimedOut { .. }) => {
+                    return Err(StepError::from(error.to_string()));
+                }
+                Err(error @ RunError::Lost(_)) => {
+                    return Err(StepError::Lost(error.to_string()));
+                }
+            }
+        }
+    }
+}
+
+fn command_failure(output: &Output) -> Failure {
+    let said = format!("{}\n{}", output.stdout_text(), output.stderr_text());
+    let reason = match text::last_line(&said) {
+        Some(line) => format!("{}: {}", output.ending(), text::line(line, 200)),
+        None => output.ending(),
+    };
+    let lines: Vec<_> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+    let tail = lines[lines.len().saturating_sub(LOG_LINES)..].iter();
+    let mut failure = Failure { reason, ..Failure::default() };
+    failure.seen.extend(tail.map(|line| ("output".to_owned(), text::line(line, 400))));
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_command_says_its_last_word() {
+        let output = Output {
+            status: Some(3),
+            stdout: b"trying\n".to_vec(),
+            stderr: b"first\nno such unit\n\n".to_vec(),
+            noise: None,
+        };
+        let failure = command_failure(&output);
+        assert_eq!(failure.reason, "exit 3: no such unit");
+        assert_eq!(failure.seen.len(), 3);
+    }
+}

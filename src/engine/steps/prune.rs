@@ -1,0 +1,58 @@
+//! Deleting old releases on a node that is done.
+
+use tokio::time::Instant;
+
+use super::Needs;
+use crate::engine::context::{Mode, millis};
+use crate::engine::outcome::StepError;
+use crate::engine::worker::NodeWorker;
+use crate::node::{Operation, Pruned};
+use crate::release::{Fact, Step};
+use crate::world::World;
+
+impl<W: World> NodeWorker<W> {
+    /// Notes that the node is healthy with what it runs now, and after an update deletes the releases that no node needs.
+    /// The node is done: trouble with it is worth a warning only.
+    pub(in crate::engine) async fn prune(&mut self) {
+        let (Some(layout), Some(artifact)) = (&self.node.layout, &self.context.spec.artifact)
+        else {
+            return;
+        };
+        if self.context.mode != Mode::Deploy {
+            return;
+        }
+        let is_told = !self.goes_back();
+        let spare: Vec<_> = self.ran.clone().into_iter().collect();
+        // While it is not known which one the node ran, any of them may be its way back.
+        let keep = (is_told && !spare.is_empty()).then_some(artifact.keep);
+        let operation = Operation::Prune { layout: layout.clone(), keep, spare };
+        if is_told && self.record(Some(Step::Prune), Fact::StepStarted {}).await.is_err() {
+            return;
+        }
+        let begun = Instant::now();
+        let message = match self.operate(operation, Needs::Lock).await {
+            Ok(output) => {
+                let pruned = Pruned::parse(&output);
+                for left in &pruned.left {
+                    let message = format!("{}: could not be deleted: {left}", self.node.name);
+                    let _ = self.record(Some(Step::Prune), Fact::Warning { message }).await;
+                }
+                match pruned.deleted.as_slice() {
+                    [] => String::new(),
+                    deleted => format!("deleted {}", deleted.join(", ")),
+                }
+            }
+            Err(StepError::Halt) => return,
+            Err(trouble) => {
+                let reason = trouble.into_failure().reason;
+                let message = format!("{}: old releases stay: {reason}", self.node.name);
+                let _ = self.record(Some(Step::Prune), Fact::Warning { message }).await;
+                String::new()
+            }
+        };
+        if is_told {
+            let finished = Fact::StepFinished { elapsed_ms: millis(begun), message, drained: None };
+            let _ = self.record(Some(Step::Prune), finished).await;
+        }
+    }
+}

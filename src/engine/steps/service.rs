@@ -1,0 +1,146 @@
+//! Ending and starting the service, and the commands of the user's.
+
+use tokio::time::Instant;
+
+use super::{LINK_PATIENCE, LINK_PAUSE, Needs, command_failure};
+use crate::engine::outcome::{StepError, StepOutcome};
+use crate::engine::watchdog::Watchdog;
+use crate::engine::worker::NodeWorker;
+use crate::node::Listener;
+use crate::release::{Fact, Failure, NodeState, Step};
+use crate::spec::Shell;
+use crate::world::World;
+
+impl<W: World> NodeWorker<W> {
+    /// Ends the service. When the link is lost on the way, the node is looked at before anything else.
+    pub(in crate::engine) async fn end_service(
+        &mut self,
+        step: Step,
+        shell: Option<&Shell>,
+    ) -> Result<StepOutcome, StepError> {
+        // On a node that was out already, the service may have ended before.
+        let ended = (self.state(NodeState::may_be_half_done) || self.planned.was_out)
+            && self.listener().await.is_ok_and(|listener| !listener.bound);
+        match self.command(step, shell).await {
+            Err(StepError::Lost(_)) => {}
+            Err(StepError::Failed(failure)) if ended => {
+                let reason = failure.reason;
+                return Ok(StepOutcome::from(format!("nothing was running ({reason})")));
+            }
+            result => return result,
+        }
+        let lost = "the connection was lost";
+        match self.look_again(step).await? {
+            listener if !listener.bound => {
+                Ok(StepOutcome::from(format!("{lost}; the service is seen to be gone")))
+            }
+            _ => self.command(step, shell).await.map_err(StepError::of_second_try),
+        }
+    }
+
+    /// Starts the service, or ends and starts it, after a mark that tells old processes from new ones.
+    pub(in crate::engine) async fn begin_service(
+        &mut self,
+        step: Step,
+        shell: Option<&Shell>,
+    ) -> Result<StepOutcome, StepError> {
+        // Without a look at its listener the new process can only be told by its identity.
+        let seen = match self.listener().await {
+            // The service is stopped: one lost answer is no reason to leave it so.
+            Err(_) if !self.context.spec.has_identity => self.listener().await,
+            seen => seen,
+        };
+        match seen {
+            Ok(listener) => {
+                self.record(Some(step), Fact::NodeMarked { listener }).await?;
+            }
+            Err(_) if self.context.spec.has_identity => {}
+            Err(problem) => {
+                let reason = format!("the node's listener cannot be looked at: {problem}");
+                return Err(StepError::NotBegun(reason));
+            }
+        }
+        match self.command(step, shell).await {
+            Err(StepError::Lost(_)) => {}
+            result => return result,
+        }
+        let listener = self.look_again(step).await?;
+        let new = self.state(|state| state.mark).is_some_and(|mark| {
+            !listener.owners.is_empty() && listener.older_than(mark).next().is_none()
+        });
+        if new {
+            return Ok(StepOutcome::from(
+                "the connection was lost; a new process is seen".to_owned(),
+            ));
+        }
+        self.command(step, shell).await.map_err(StepError::of_second_try)
+    }
+
+    /// After a lost link: reaches the node again and looks.
+    async fn look_again(&self, step: Step) -> Result<Listener, StepError> {
+        let deadline = Instant::now() + LINK_PATIENCE;
+        loop {
+            match self.listener().await {
+                Ok(listener) => return Ok(listener),
+                Err(problem) if Instant::now() + LINK_PAUSE >= deadline => {
+                    let reason = format!(
+                        "connection lost during `{step}`, and the node cannot be looked at: {problem}"
+                    );
+                    return Err(StepError::Lost(reason));
+                }
+                Err(problem) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    self.tell(
+                        step,
+                        format!("connection lost, looking again: {problem}"),
+                        None,
+                        left,
+                    );
+                }
+            }
+            tokio::time::sleep(LINK_PAUSE).await;
+        }
+    }
+
+    /// Runs a command of the user's. A node that is not out any more is first proven out again.
+    pub(in crate::engine) async fn command(
+        &mut self,
+        step: Step,
+        shell: Option<&Shell>,
+    ) -> Result<StepOutcome, StepError> {
+        let Some(shell) = shell else {
+            return Err(StepError::from("it has no command".to_owned()));
+        };
+        let needs = match step {
+            Step::Stop | Step::Restart => Needs::Out,
+            _ => Needs::Lock,
+        };
+        let output = loop {
+            let result = self.run(&self.node.host, shell, needs).await;
+            let strayed = self.watchdog.as_ref().filter(|_| needs == Needs::Out);
+            match (result, strayed.and_then(Watchdog::strayed)) {
+                (Err(StepError::NotBegun(_)), Some(why)) => self.prove_out_again(step, why).await?,
+                (result, _) => break result?,
+            }
+        };
+        if output.success() {
+            return Ok(StepOutcome::default());
+        }
+        Err(StepError::Failed(command_failure(&output)))
+    }
+
+    /// Proves within a step that has not begun its command that the node is out.
+    async fn prove_out_again(&mut self, step: Step, why: String) -> Result<(), StepError> {
+        let not_begun = |trouble| match trouble {
+            StepError::Failed(Failure { reason, .. }) | StepError::Blind(reason) => {
+                StepError::NotBegun(reason)
+            }
+            other => other,
+        };
+        self.may_prove_again(&why).map_err(not_begun)?;
+        self.tell(step, format!("{why}; the node is proven out again"), None, self.confirm_time());
+        self.confirm(step, false, self.proven_out_until()).await.map_err(not_begun)?;
+        self.drain(step).await.map_err(not_begun)?;
+        Ok(())
+    }
+}
