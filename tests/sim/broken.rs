@@ -1,4 +1,4 @@
-//! Each rule can be seen to be broken: the world is driven wrongly by hand, and the rule is named.
+//! Checks that each rule detects its violation: a test drives the world wrongly by hand and expects the rule by name.
 
 use std::future::Future;
 use std::time::Duration;
@@ -58,7 +58,7 @@ fn broken(sim: &Sim) -> Vec<Rule> {
     rules
 }
 
-/// A release that says that nothing was done to a node.
+/// Reports a release in which nothing was done to a node.
 fn untouched(node: &str) -> Release {
     Release { nodes: [(node.to_owned(), NodeState::default())].into(), ..Release::default() }
 }
@@ -96,7 +96,7 @@ fn rule_allows_stop_only_when_no_worker_routes_to_the_node() {
 #[test]
 fn rule_detects_too_few_routed_nodes() {
     drive(async |sim| {
-        // A look at every gateway, as before each removal.
+        // Reads every gateway, as a release does before each removal.
         pass(2).await;
         mark(&sim, 1, 1).await;
         pass(5).await;
@@ -248,7 +248,7 @@ fn rule_detects_late_wrong_or_missing_end() {
         });
         assert_eq!(broken(&sim), [Rule::StoppedLate]);
     });
-    // Who sleeps when the signal comes has the same time from waking on.
+    // An operator that is suspended when the signal comes has the same time from its wake-up on.
     drive(async |sim| {
         let plain = Schedule::plain();
         sim.look(|state| {

@@ -17,9 +17,9 @@ pub(crate) struct Clients {
     pub(crate) lost_by_faults: u64,
     /// The longest pause between two requests through a worker.
     pub(crate) pause: u64,
-    /// One request of so many is slow; none is where it is 0.
+    /// One request in this many is slow; 0 means none.
     pub(crate) slow_of: u64,
-    /// How slow, at most.
+    /// The longest duration of a slow request.
     pub(crate) slowest: u64,
 }
 
@@ -55,7 +55,7 @@ impl State {
         self.after(takes, Happening::Answers { node, request });
     }
 
-    /// No node is routed to.
+    /// No node is in the worker's list.
     fn nobody(&mut self, gateway: usize, worker: usize, astray: bool) {
         let clock = self.clock;
         let recent = |at: Option<u64>| at.is_some_and(|at| clock - at < AFTERMATH);

@@ -23,11 +23,11 @@ const LONGEST: usize = 512 * 1024;
 /// How something reacts to a call.
 #[derive(Debug)]
 pub(crate) enum Reaction {
-    /// The answer, so many milliseconds later.
+    /// The answer, after this many milliseconds.
     Answer(u64, Answer),
-    /// Not yet.
+    /// Not yet answered.
     Blocks,
-    /// Never, unless somebody gives up.
+    /// Never answered, unless the caller gives up.
     Never,
 }
 
@@ -38,9 +38,9 @@ pub(crate) struct Consul {
     pub(crate) down_until: Vec<u64>,
     /// Until when there is no leader.
     pub(crate) election_until: u64,
-    /// What becomes of the next writes.
+    /// The fates of the next writes.
     pub(crate) writes: VecDeque<Fate>,
-    /// What becomes of the next reads.
+    /// The fates of the next reads.
     pub(crate) reads: VecDeque<Fate>,
     service_index: u64,
     service_seen: Vec<(String, bool)>,
@@ -110,17 +110,17 @@ impl Consul {
         }
     }
 
-    /// What was changed since the last time.
+    /// Returns the changes since the last call.
     pub(crate) fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.store.changes)
     }
 
-    /// Whether a gateway's question would be answered now.
+    /// Whether the query of a gateway would be answered now.
     pub(crate) fn answers(&self, clock: u64) -> bool {
         clock >= self.election_until && self.down_until.iter().any(|until| clock >= *until)
     }
 
-    /// Answers a request; `since` is when a blocking query came in first.
+    /// Answers a request; `since` is the arrival of a blocking query.
     pub(crate) fn handle(
         &mut self,
         clock: u64,
@@ -172,7 +172,7 @@ impl Consul {
         let Some(asked) = query.number("index").filter(|asked| *asked > 0) else { return false };
         let wait = query.get("wait").and_then(|wait| milliseconds(&wait.into()));
         let wait = wait.unwrap_or(300_000).min(600_000);
-        // The server itself adds up to a sixteenth.
+        // Consul adds up to a sixteenth.
         index <= asked && clock - since.unwrap_or(clock) < wait + wait / 32
     }
 

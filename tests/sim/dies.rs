@@ -1,4 +1,4 @@
-//! Versions that serve well at first, and then end.
+//! Versions that serve at first and end later.
 
 use rollgate::release::Outcome;
 
@@ -11,7 +11,7 @@ use crate::process::Start;
 use crate::schedule::{After, Schedule};
 use crate::story::{NEVER_ENDS, Ran, run, scratch};
 
-/// A release of four nodes whose new version serves for so long everywhere; it breaks no rule.
+/// Runs a release of four nodes whose new version serves for this long on each; it breaks no rule.
 #[track_caller]
 fn serves_for(milliseconds: u64, change: impl FnOnce(&mut Schedule)) -> Ran {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
@@ -43,7 +43,7 @@ fn version_that_dies_within_min_healthy_is_never_enabled() {
     }
 }
 
-/// How long the first node serves until an event of a release in which nothing ends.
+/// Returns how long the first node serves until an event of a release in which no process ends.
 fn serves_until(event: &str) -> u64 {
     let whole = serves_for(NEVER_ENDS, |_| {});
     whole.moment(event) - whole.moment("node-1: pid 1001 serves")
@@ -68,7 +68,7 @@ fn version_that_dies_later_stops_the_release_at_any_step() {
         let ran = serves_for(serves_until(event), |_| {});
         assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);
         assert_eq!(stopped(&ran).len(), expected, "{:?}", stopped(&ran));
-        // The one that was stopped when another one ended does not serve with the same version.
+        // The node that was stopped when another process ended does not serve with the same version.
         let last = format!(r#""node":"node-{expected}""#);
         let up = |line: &&str| line.contains(&last) && line.contains(r#""down":false"#);
         assert_eq!(ran.events.lines().find(up), None);
@@ -84,14 +84,14 @@ fn dead_node_rolls_back_when_configured() {
     assert!(ran.events.contains(r#""type":"node.rolled_back""#), "{}", ran.events);
 }
 
-/// The last node ends when nothing is left to be done: that is no release that is done.
+/// The last node ends when no step is left: the release is not done.
 #[test]
 fn death_of_the_last_node_is_noticed() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     let whole = run(&schedule, scratch.path(), true);
     let done = When::Event(whole.events_until("EVENT node-3 : NodeDone"));
     schedule.faults = vec![(done, Fault::Crash(0))];
-    // Then nothing runs there; whoever goes on begins that node anew.
+    // No process runs there after that; a resume starts that node again.
     schedule.after = Some(After::soon(Task::Resume, 0, 0));
     let ran = run(&schedule, scratch.path(), true);
     judge(&schedule, &ran, scratch.path());
@@ -99,7 +99,7 @@ fn death_of_the_last_node_is_noticed() {
     assert!(matches!(ran.ends[1].1, End::Finished(Outcome::Done, 0)), "{:?}", ran.ends);
 }
 
-/// A signal comes before it is known that every node is well: that is no release that is done either.
+/// A signal comes before all nodes are verified: the release is not done either.
 #[test]
 fn release_stopped_before_final_verification_is_not_done() {
     for signal in [Fault::Signal, Fault::SignalSoon(200)] {
@@ -114,7 +114,7 @@ fn release_stopped_before_final_verification_is_not_done() {
     }
 }
 
-/// Nothing listens at a node, and no gateway checks it: the node that serves waits for it.
+/// A node has no listener, and no gateway checks it: the serving node is updated after it.
 #[test]
 fn initially_dead_node_is_updated_first() {
     for killed in [When::At(0), When::Event(2)] {
@@ -129,7 +129,7 @@ fn initially_dead_node_is_updated_first() {
     }
 }
 
-/// Nothing listens at a node that the operator has left out: what is not well is not told as done.
+/// A node that the operator left out has no listener: an unhealthy node is not reported as done.
 #[test]
 fn dead_skipped_node_prevents_done() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
@@ -142,8 +142,8 @@ fn dead_skipped_node_prevents_done() {
     assert!(ran.events.contains(told), "{}", ran.events);
 }
 
-/// It ends when its node is done and before the next one is stopped. A supervisor starts it again at once, so that hardly any
-/// check finds it gone.
+/// The version ends when its node is done and before the next one is stopped. A supervisor restarts it at once, so that
+/// hardly any check finds it dead.
 #[test]
 fn version_restarted_by_a_supervisor_costs_one_node() {
     let restarts_after = |milliseconds| {
@@ -163,7 +163,7 @@ fn version_restarted_by_a_supervisor_costs_one_node() {
     assert!(ran.events.contains("its process has ended: pid "), "{}", ran.events);
 }
 
-/// A machine reboots, and its gateway holds it out a while longer: of two that could leave together one stays.
+/// A machine reboots, and the gateway's check keeps it out a while longer: of two nodes in one batch, one stays.
 #[test]
 fn nodes_of_a_batch_do_not_count_as_capacity_for_each_other() {
     for event in [1, 7] {
@@ -178,7 +178,7 @@ fn nodes_of_a_batch_do_not_count_as_capacity_for_each_other() {
     }
 }
 
-/// A gateway lists no node for longer than a node may be missing: no node is taken from its users because of that.
+/// A gateway lists no node for longer than a node may be missing: no node is removed from rotation because of that.
 #[test]
 fn gateway_with_an_empty_list_sends_no_node_back() {
     for (lasts, expected) in [(10_000, 0), (40_000, 20)] {

@@ -1,4 +1,4 @@
-//! What must be true when a release has ended, and when everybody is gone.
+//! The rules for the end of a release, and for the state after all operators have finished.
 
 use std::path::Path;
 
@@ -15,20 +15,20 @@ use crate::schedule::Schedule;
 use crate::site::is_past;
 use crate::world::{Happening, State};
 
-/// How long a release may take to be safe once it is asked to stop.
+/// The longest time from a request to stop until a release is safe.
 const SAFE_WITHIN: u64 = 5_000;
 
-/// Where copies of journals are.
+/// The prefix of journal replicas.
 pub(crate) const COPIES: &str = "rollgate/app/journal/";
 
-/// What ran before a schedule began.
+/// The version that ran before a schedule began.
 const OLD: &str = "1";
 
-/// What it brings.
+/// The version that a schedule releases.
 const NEW: &str = "2";
 
 impl State {
-    /// A new release begins: what earlier ones did to the nodes is what it finds.
+    /// A new release begins; it finds what earlier ones did to the nodes.
     pub(crate) fn new_release(&mut self, to: Option<&str>) {
         let target = self.watch.versioned.then(|| to.map(str::to_owned)).flatten();
         self.watch.undoes = target.as_ref().is_some_and(|target| target.contains(OLD));
@@ -41,20 +41,20 @@ impl State {
         }
     }
 
-    /// The last release, which was to undo another one, never began as far as anybody knows.
+    /// The last release, a rollback, did not start as far as any operator knows.
     pub(crate) fn forget_release(&mut self) {
         self.watch.undoes = false;
         self.watch.target = self.watch.versioned.then(|| NEW.to_owned());
     }
 
-    /// A release tells how many requests it has cut.
+    /// A release reports how many requests it cut.
     pub(crate) fn told_cut(&mut self, name: &str, cut: u64) {
         if let Some(node) = self.nodes.iter_mut().find(|node| node.name == name) {
             node.deeds.told_cut += cut;
         }
     }
 
-    /// What a release says to be proven is true, of one gateway or of all.
+    /// A confirmation that a release reports must be true, at one gateway or at all.
     pub(crate) fn check_proof(
         &mut self,
         name: &str,
@@ -65,9 +65,9 @@ impl State {
         let Some(node) = self.nodes.iter().position(|node| node.name == name) else { return };
         let mut wrong = Vec::new();
         for own in &self.gateways {
-            // Nameless workers are told by samples, of which one in a thousand may be wrong.
+            // Unnamed workers are confirmed by samples, of which one in a thousand may be wrong.
             let told = gateway.is_none_or(|gateway| gateway == own.name);
-            // Whoever asks while workers are replaced may hear an old one and the one in its place.
+            // While workers are replaced, a read can reach an old worker and its successor.
             let replaced = own.shrank_at.is_some_and(|at| at + 1_000 >= self.clock);
             if !told || replaced || !(by_name || own.named || own.workers.len() == 1) {
                 continue;
@@ -82,7 +82,7 @@ impl State {
         }
     }
 
-    /// What an exit code promises.
+    /// Checks the promise of an exit code.
     pub(crate) fn check_exit(
         &mut self,
         release: &Release,
@@ -113,7 +113,7 @@ impl State {
                         untrue.push(format!("{name}: {node:?}"));
                     }
                 }
-                // What was only marked down is put back.
+                // A node that was only marked down is returned to rotation.
                 10 | 20 if consul_is_well => {
                     let deeds = &node.deeds;
                     let left = !deeds.touched && !told.is_stopped() && !told.fell;
@@ -129,18 +129,18 @@ impl State {
         }
     }
 
-    /// Nothing is wrong, and everybody is done: the end must be that of an undisturbed release. Where some nodes
-    /// went back, both versions may serve.
+    /// Without faults and running operators, the end must be that of an undisturbed release. Where some nodes were
+    /// rolled back, both versions may serve.
     pub(crate) fn check_settled(&mut self, mixed: bool) {
         let registry = self.registry();
         let mut wrong = Vec::new();
         for (at, node) in self.nodes.iter().enumerate() {
             let process = node.process.as_ref().filter(|_| node.serves());
-            // Who ran the new version before the release is not brought to the old one by undoing it.
+            // A rollback does not change a node that ran the new version before the release.
             let kept = self.watch.undoes && !node.deeds.touched;
             let right =
                 process.is_some_and(|process| kept || mixed || self.is_right(&process.version));
-            // Who was out before stays out, unless the new version is brought.
+            // A node that was out before stays out, unless the new version is installed on it.
             let as_before = node.was_out && node.deeds.writes == 0 && (mixed || self.watch.undoes);
             if !right || !(registry[at] || as_before) {
                 wrong.push(format!("{node:?}, registry {}", registry[at]));
@@ -158,12 +158,12 @@ impl State {
         }
     }
 
-    /// Whether Consul has a copy of any journal.
+    /// Whether Consul has a replica of any journal.
     pub(crate) fn has_copy(&self) -> bool {
         self.consul.store.find(COPIES, true).any(|(key, _)| !is_past(key))
     }
 
-    /// Whether what Consul's copy of the last journal tells is true. It must be, where Consul was well.
+    /// Whether Consul's replica of the last journal is true. It must be, where Consul was healthy.
     pub(crate) fn check_copy(&mut self, may_cut: bool, well: bool) -> bool {
         let keys = self.consul.store.find(COPIES, true).filter(|(key, _)| !is_past(key));
         let pieces: Vec<_> = keys.map(|(key, pair)| (key.to_owned(), pair.value.clone())).collect();
@@ -185,7 +185,7 @@ impl State {
         fine
     }
 
-    /// Nothing goes wrong any more, and what was down comes up again.
+    /// Ends all faults and starts what was down.
     pub(crate) fn heal(&mut self) {
         self.note(|| "--- everything is well again ---".into());
         self.cancel_faults();
@@ -208,7 +208,7 @@ impl State {
             (node.next_start, node.next_stop) = (None, None);
             node.disk_full = false;
             node.bad_version = None;
-            // Whatever kept it from getting ready is gone.
+            // The fault that kept it from getting ready has ended.
             if let Some(Process { pid, phase: Starting, .. }) = node.process {
                 self.after(100, Happening::Ready { node: at, pid });
             }
@@ -220,7 +220,7 @@ impl State {
     }
 }
 
-/// Everything that must be true once a release has ended, or was killed.
+/// Checks the rules for a release that has ended or was killed.
 pub(crate) fn judge(
     state: &mut State,
     schedule: &Schedule,
@@ -242,7 +242,7 @@ pub(crate) fn judge(
     } else if let Some(path) = path
         && end == End::Killed
     {
-        // What a successor would go by.
+        // A successor reads these events.
         match journal::read(path) {
             Ok((_, release)) => state.check_told(&release, None, may_cut),
             Err(error) => state.violate(Rule::JournalUntrue, format!("{error:#}")),

@@ -1,4 +1,4 @@
-//! What goes wrong: the faults of a schedule, when they strike, and what they do to calls.
+//! The faults of a schedule: when they strike, and how they change calls.
 
 use rollgate::engine::Stop;
 use rollgate::world::{Method, Request};
@@ -15,26 +15,26 @@ pub(crate) enum When {
     At(u64),
     /// With this call, counted from 1.
     Call(u64),
-    /// When this event of the release is on the disk, counted from 1.
+    /// With this event of the release once it is on the disk, counted from 1.
     Event(u64),
 }
 
-/// What becomes of a call.
+/// How a call fares.
 #[derive(Debug, Clone)]
 pub(crate) enum Fate {
     /// It arrives and is answered.
     Plain,
     /// It is never sent.
     NotSent(String),
-    /// It has no effect, and nobody answers.
+    /// It has no effect and gets no answer.
     Vanishes,
     /// It takes effect; the answer breaks off.
     AnswerLost,
-    /// It takes effect; nobody answers.
+    /// It takes effect; no answer comes.
     AnswerSilent,
-    /// It takes effect so much later, when its caller has given up.
+    /// It takes effect this much later, after its caller has given up.
     Late(u64),
-    /// It takes effect; the answer is that of a leader that has just lost its place, and for so long there is none.
+    /// It takes effect; the answer comes from a leader that was just replaced, and no leader follows for this long.
     CommittedThen500(u64),
 }
 
@@ -47,54 +47,54 @@ impl Fate {
     }
 }
 
-/// Something that goes wrong. Nodes, gateways, workers and servers are counted from 0.
+/// A fault. Nodes, gateways, workers and servers are counted from 0.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
-    /// Consul has no leader for so long.
+    /// Consul has no leader for this long.
     Election(u64),
-    /// One of Consul's servers does not listen for so long.
+    /// One of Consul's servers does not listen for this long.
     ServerDown { server: usize, lasts: u64 },
-    /// What becomes of the next write to Consul.
+    /// The fate of the next write to Consul.
     NextWrite(Fate),
-    /// What becomes of the next read from Consul.
+    /// The fate of the next read from Consul.
     NextRead(Fate),
-    /// Somebody changes another field of a node's key.
+    /// Another writer changes another field of a node's key.
     ForeignEdit(usize),
     /// A node's key becomes a text that is no JSON.
     Garbled(usize),
-    /// Somebody changes another field of a node's key between our look at it and our next write.
+    /// Another writer changes another field of a node's key between rollgate's read and its next write.
     EditFirst(usize),
-    /// Every session ends, as when their node is lost.
+    /// Every session ends, as when their Consul node is lost.
     SessionsLost,
-    /// A worker follows nothing for so long.
+    /// A worker does not follow the registry for this long.
     Stuck { gateway: usize, worker: usize, lasts: u64 },
-    /// A worker is stopped by a signal for so long: it follows nothing, answers nothing and sends no requests anywhere.
+    /// A signal stops a worker for this long: it follows nothing, answers nothing and sends no requests.
     Frozen { gateway: usize, worker: usize, lasts: u64 },
-    /// A worker dies, and the one after it begins with the list of the configuration.
+    /// A worker dies, and its successor begins with the list of the configuration.
     WorkerRestarts { gateway: usize, worker: usize },
-    /// New workers with the list as it is, or that of the configuration.
+    /// New workers begin with the current list, or with that of the configuration.
     Reload { gateway: usize, old_list: bool },
-    /// What it shows is wrong for so long.
+    /// The status page is wrong for this long.
     Lies { gateway: usize, lie: Lie, lasts: u64 },
-    /// The node's process is gone.
+    /// The node's process dies.
     Crash(usize),
-    /// The node is gone and comes back.
+    /// The node goes off and comes back.
     Reboot { node: usize, lasts: u64 },
-    /// Every connection to the node ends, and the next one takes so long.
+    /// Every connection to the node ends, and the next one takes this long.
     SlowConnection { node: usize, takes: u64 },
-    /// Nobody can log in for so long.
+    /// Logins fail for this long.
     Unreachable { node: usize, lasts: u64 },
-    /// What becomes of the next command on a node.
+    /// The fate of the next command on a node.
     NextCommand { node: usize, fate: Fate },
     /// How the service starts the next time.
     NextStart { node: usize, start: Start },
     /// How the service ends the next time.
     NextStop { node: usize, stop: StopWay },
-    /// There is no room left on the node's disk.
+    /// The node's disk is full.
     DiskFull(usize),
     /// The operator, or the CI job's runner, asks the release to stop.
     Signal,
-    /// The same, so much later.
+    /// The same, this much later.
     SignalSoon(u64),
 }
 
@@ -163,14 +163,14 @@ impl State {
         }
     }
 
-    /// Somebody will ask the release to stop, and whoever sleeps until then must hear it.
+    /// A request to stop comes at this time; an operator that sleeps until then must hear it.
     pub(crate) fn signal_at(&mut self, at: u64) {
         self.signals.insert(at);
         self.after(at.saturating_sub(self.clock), Happening::Strikes(Fault::Signal));
         self.signals_changed.notify_one();
     }
 
-    /// Somebody is quicker than a release that writes a node's key.
+    /// Another writer is faster than a release that writes a node's key.
     pub(crate) fn edit_first(&mut self, request: &Request) {
         if self.edits.is_empty() || !request.url.contains("/v1/txn") {
             return;
@@ -207,7 +207,7 @@ impl State {
         self.registry_changed(&key);
     }
 
-    /// Decides what becomes of a call.
+    /// Decides the fate of a call.
     pub(crate) fn fate(&mut self, what: &What) -> Fate {
         let refused = || Fate::NotSent("connection refused".into());
         match what {

@@ -1,4 +1,4 @@
-//! The lock as the world sees it: whose it is, who asked for it last, and who acts without it.
+//! The lock as the world sees it: its holder, the last check of each operator, and who acts without it.
 
 use std::collections::BTreeMap;
 
@@ -15,50 +15,50 @@ pub(crate) const LOCK: &str = "rollgate/app/lock";
 /// Between an answer of Consul and the command that depends on it.
 const AT_ONCE: u64 = 100;
 
-/// How long Consul may be asked in vain before the session's own time must do.
+/// How long failing requests to Consul are accepted before the session's own TTL counts.
 const ASKED: u64 = 3_000;
 
-/// How long a session lives at least.
+/// The shortest life of a session.
 const TTL: u64 = 15_000;
 
-/// What an operator knows of the lock.
+/// What an operator knows about the lock.
 #[derive(Debug, Clone, Copy, Default)]
 struct Known {
-    /// When Consul last told it that the lock is its own.
+    /// When Consul last confirmed that this operator holds the lock.
     held: Option<u64>,
     /// When its session was renewed last.
     renewed: Option<u64>,
-    /// When Consul could not be asked.
+    /// When a request to Consul failed.
     troubled: Option<u64>,
 }
 
-/// Who holds the lock, and who believes to.
+/// The holder of the lock, and the operators that believe to hold it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fence {
-    /// Whose session it is.
+    /// The operator of each session.
     sessions: BTreeMap<String, usize>,
     known: BTreeMap<usize, Known>,
-    /// When an operator did not live: from, until.
+    /// When an operator was suspended: from, until.
     asleep: Vec<(usize, u64, u64)>,
 }
 
 impl Fence {
-    /// An operator did nothing at all for a while.
+    /// An operator was suspended for a while.
     pub(crate) fn slept(&mut self, operator: usize, from: u64, until: u64) {
         self.asleep.push((operator, from, until));
     }
 
-    /// When a signal of this time is heard: who sleeps hears nothing.
+    /// When a signal of this time is heard: a suspended operator hears it when it wakes up.
     pub(crate) fn heard(&self, signal: u64) -> u64 {
         self.asleep.iter().fold(signal, |heard, (_, _, until)| heard.max(*until))
     }
 
-    /// Whether an operator has just woken: what it tells now, it saw before.
+    /// Whether an operator has just woken up: what it reports now, it saw before.
     pub(crate) fn just_woke(&self, operator: usize, now: u64) -> bool {
         self.asleep.iter().any(|(who, _, until)| *who == operator && *until + AT_ONCE >= now)
     }
 
-    /// How long an operator has lived since.
+    /// How long an operator has run since.
     fn lived(&self, operator: usize, since: u64, now: u64) -> u64 {
         let own = self.asleep.iter().filter(|(who, ..)| *who == operator);
         let slept: u64 =
@@ -80,13 +80,13 @@ fn touches(operation: &Operation) -> bool {
 }
 
 impl State {
-    /// Who holds the lock.
+    /// The operator that holds the lock.
     pub(crate) fn holder(&self) -> Option<usize> {
         let session = self.consul.store.keys.get(LOCK)?.session.as_ref()?;
         self.fence.sessions.get(session).copied()
     }
 
-    /// Consul has answered an operator.
+    /// Notes an answer of Consul to an operator.
     pub(crate) fn note_fence(&mut self, operator: usize, path: &str, reaction: &Reaction) {
         let Reaction::Answer(_, Answer::Http(Ok(reply))) = reaction else { return };
         let clock = self.clock;
@@ -105,7 +105,7 @@ impl State {
         }
     }
 
-    /// An operator is about to do something: what changes a node is for whoever was just told that the lock is theirs.
+    /// An operator is about to act: only a process that has just verified its lock may change a node.
     pub(crate) fn check_fence(&mut self, operator: usize, what: &What, fate: &Fate) {
         let clock = self.clock;
         match (what, fate) {

@@ -1,7 +1,7 @@
-//! A gateway: several workers, each of which follows the registry on its own, and now and then lies.
+//! A gateway with several workers. Each follows the registry on its own, and a fault can make its status page wrong.
 //!
-//! As nginx-upsync does: a worker with an open question hears of a change at once; after every answer it sleeps its
-//! interval and up to a second more. A polling gateway asks every interval, changed or not.
+//! As nginx-upsync does: a worker with an open query learns of a change at once; after every answer it sleeps its
+//! interval and up to a second more. A polling gateway queries at every interval.
 
 use rollgate::world::Reply;
 use serde_json::Value;
@@ -9,13 +9,13 @@ use serde_json::Value;
 use crate::schedule::PREFIX;
 use crate::world::{Happening, State};
 
-/// How long a worker that was replaced may still answer.
+/// How long a replaced worker may still answer.
 const LINGERS: u64 = 20;
 
 /// Between two of the gateway's own checks.
 const CHECK_INTERVAL: u64 = 1_000;
 
-/// Good checks in a row until it trusts a node, bad ones until it does not.
+/// Good checks in a row until it routes to a node again, and bad ones until it stops.
 const RISE: i32 = 2;
 const FALL: i32 = 3;
 
@@ -35,7 +35,7 @@ pub(crate) enum Lie {
 pub(crate) enum Kind {
     /// `upstream_show`, a blocking query.
     Upsync,
-    /// A table in JSON, with a shared count of requests, asked for every interval.
+    /// A table in JSON, with a shared count of requests; polled at every interval.
     Table,
 }
 
@@ -43,23 +43,23 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone)]
 pub(crate) struct Worker {
     pub(crate) pid: u32,
-    /// By node: whether its list says up.
+    /// By node: whether its list has it up.
     pub(crate) up: Vec<bool>,
-    /// The registry's index that it has seen.
+    /// The registry index of its last answer.
     seen: u64,
-    /// It has an open question.
+    /// It has an open query.
     waits: bool,
-    /// Its questions are told apart by this: an older one than the last is nobody's.
+    /// The number of its query; an answer to an older query is ignored.
     pub(crate) generation: u32,
     stuck_until: u64,
     pub(crate) frozen_until: u64,
-    /// Since when it goes by the list of the configuration, which it began with: a fault that nobody can help.
+    /// Since when it uses the list of the configuration, with which it began: a fault that no release can prevent.
     pub(crate) astray: Option<u64>,
     pub(crate) turn: usize,
 }
 
 impl Worker {
-    /// It was led astray so lately that whoever looked before could not see it.
+    /// Whether it began with the old list so recently that a read before could not show it.
     pub(crate) fn strayed_since(&self, looked: u64) -> bool {
         self.astray.is_some_and(|since| since >= looked)
     }
@@ -73,7 +73,7 @@ pub(crate) struct Gateway {
     pub(crate) interval: u64,
     /// Whether replies name their worker.
     pub(crate) named: bool,
-    /// What it says of itself.
+    /// Its `Server` header.
     pub(crate) server: Option<&'static str>,
     /// Whether one of its workers gets nearly every connection that is made alone, as in nginx 1.11.3 to 1.21.5.
     pub(crate) uneven: bool,
@@ -90,7 +90,7 @@ pub(crate) struct Gateway {
     pub(crate) read_at: u64,
     /// How often it was read, by second.
     pub(crate) reads: Vec<u64>,
-    /// When it last let go of a node without having been told to.
+    /// When it last stopped routing to a node without a mark.
     pub(crate) shrank_at: Option<u64>,
 }
 
@@ -165,7 +165,7 @@ pub(crate) fn says_down(value: &[u8]) -> bool {
 }
 
 impl State {
-    /// What the registry says, by node.
+    /// The marks in the registry, by node.
     pub(crate) fn registry(&self) -> Vec<bool> {
         let up = |address: &String| {
             let pair = self.consul.store.keys.get(&format!("{PREFIX}{address}"));
@@ -174,7 +174,7 @@ impl State {
         self.nodes.iter().map(|node| up(&node.address)).collect()
     }
 
-    /// A worker asks the registry.
+    /// A worker queries the registry.
     pub(crate) fn follow(&mut self, gateway: usize, worker: usize, generation: u32) {
         let Some(asker) = self.gateways[gateway].workers.get(worker) else { return };
         if asker.generation != generation {
@@ -207,7 +207,7 @@ impl State {
         }
     }
 
-    /// Workers with an open question are answered.
+    /// Answers the workers with an open query.
     pub(crate) fn wake_followers(&mut self) {
         for gateway in 0..self.gateways.len() {
             for worker in 0..self.gateways[gateway].workers.len() {
@@ -221,7 +221,7 @@ impl State {
         }
     }
 
-    /// Every worker asks again soon, stuck or not.
+    /// Every worker queries again soon, stuck or not.
     pub(crate) fn follow_anew(&mut self) {
         for gateway in 0..self.gateways.len() {
             for worker in 0..self.gateways[gateway].workers.len() {
@@ -266,7 +266,7 @@ impl State {
         self.after(delay, Happening::Follows { gateway, worker, generation });
     }
 
-    /// A worker dies and is replaced; the configuration that it was started with counts.
+    /// A worker dies and is replaced; the new one begins with the list of the configuration.
     pub(crate) fn restart_worker(&mut self, gateway: usize, worker: usize) {
         if worker < self.gateways[gateway].workers.len() {
             self.replace(gateway, worker, true);
@@ -287,7 +287,7 @@ impl State {
         }
     }
 
-    /// The gateway's own checks look at every node.
+    /// The gateway's own checks probe every node.
     pub(crate) fn check(&mut self, gateway: usize) {
         let well: Vec<_> = self.nodes.iter().map(crate::node::Node::serves).collect();
         let clock = self.clock;
@@ -315,7 +315,7 @@ impl State {
         let number = match (own.uneven, held) {
             (true, false) if self.rng.u8(0..100) < 92 => 0,
             (true, true) if self.rng.u8(0..100) < 30 => 0,
-            // An idle gateway favours some of its workers all the same, which does not matter where their names are known.
+            // An idle gateway also favours some of its workers; that does not matter where their names are known.
             (false, _) if own.named && self.rng.u8(0..3) == 0 => {
                 number.min(self.rng.usize(0..living.len()))
             }

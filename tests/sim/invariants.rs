@@ -1,4 +1,4 @@
-//! What must never happen, looked at whenever something happens; and what must be true at the end.
+//! The rules that no event may break, checked at every event, and those for the end.
 
 use std::fmt;
 use std::path::Path;
@@ -17,58 +17,58 @@ use crate::world::State;
 /// How long before a write a gateway may have shown what is no longer true.
 const STALE: u64 = 1_000;
 
-/// From the last look at the gateways before a stop until it takes effect.
+/// The longest time from the last reading of the gateways before a stop until the stop takes effect.
 const LOOK: u64 = 1_000;
 
-/// How long a node that is done may be dead before nothing more is stopped, or called done.
+/// How long a done node may be dead before no further node is stopped or reported done.
 pub(crate) const NOTICED: u64 = 10_000;
 
-/// The same of a node that the release has not come to: it is checked at least once a minute, and some times in a row once it
-/// has failed.
+/// The same for a node that the release has not reached yet: it is checked at least once a minute, and several times in
+/// a row once it has failed.
 const NOTICED_LATER: u64 = 70_000;
 
-/// A rule that was broken.
+/// A rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
-    /// Nothing is stopped while any worker of any gateway routes to it.
+    /// No service is stopped while any worker of any gateway routes to it.
     StoppedWhileRouted,
-    /// Never fewer nodes than `min_available` are routed because of us.
+    /// A release never leaves fewer than `min_available` nodes routed.
     TooFewRouted,
-    /// Nothing is enabled before the new process was healthy, for as long as it has to be.
+    /// No node is enabled before its new process was healthy for the required time.
     EnabledUnproven,
-    /// Nothing more is stopped once more nodes than may fail were done and have died.
+    /// No further node is stopped once more done nodes have died than may fail.
     FailureSpreads,
-    /// No client's request fails because of us.
+    /// No client's request fails because of rollgate.
     RequestLost,
-    /// Requests are cut only where the playbook allows it, and then they are told.
+    /// Requests are cut only where the playbook allows it, and the report says so.
     CutUntold,
-    /// What is told of a node is true.
+    /// The reported state of a node is true.
     StateUntrue,
-    /// The journal alone makes the same release.
+    /// The journal alone restores the same release.
     JournalUntrue,
     /// No registry write without the lock.
     WrittenWithoutLock,
-    /// Nothing is uploaded, stopped, started or activated by a process that has not just verified its lock.
+    /// A process that has not just verified its lock uploads, stops, starts and activates nothing.
     ActedWithoutLock,
-    /// What a node ran before a release is not deleted by it.
+    /// A release does not delete the release that a node ran before.
     WayBackLost,
-    /// Who was paused while somebody else took the lock says that it is lost.
+    /// A process that was paused while another took the lock reports the loss.
     LossUnnoticed,
     /// A registry write changes one field.
     ForeignChangeLost,
-    /// What a release says to be proven is true.
+    /// A reported confirmation is true.
     ProofUntrue,
     /// An exit code keeps its promise.
     ExitUntrue,
-    /// When everything is well again, one more command reaches the end.
+    /// After all faults, one more command completes the release.
     NotResumed,
-    /// A release that was interrupted in whatever way ends as one that was not.
+    /// An interrupted release ends in the same state as an undisturbed one.
     EndDiffers,
     /// A release that is asked to stop is safe within five seconds.
     StoppedLate,
     /// A release ends.
     NeverEnds,
-    /// Where nothing goes wrong, the release is done.
+    /// Without faults, the release is done.
     NotDone,
 }
 
@@ -87,24 +87,24 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What the invariants know, and what they have found.
+/// What the invariants know, and the violations that they found.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Watch {
     floor: usize,
-    /// What the release brings; `None` where nothing tells versions apart.
+    /// The version that is released; `None` where versions cannot be told apart.
     pub(crate) target: Option<String>,
     /// Whether versions can be told apart at all.
     pub(crate) versioned: bool,
-    /// Whether the last release undoes another one.
+    /// Whether the last release is a rollback.
     pub(crate) undoes: bool,
-    /// Whether a node that fails may go back to what it ran.
+    /// Whether a failed node may roll back.
     turns_back: bool,
-    /// How many nodes may fail, if not any number.
+    /// How many nodes may fail; `None` is no limit.
     max_failures: Option<usize>,
     /// How long a node must have been healthy before it is enabled.
     pub(crate) min_healthy: u64,
-    /// Tells the key that holds the release's lock; `None` until rollgate takes one. From then on a registry write
-    /// is a violation unless its transaction has a `check-session` of the session that holds that key.
+    /// Recognises the key of the release's lock; `None` until rollgate acquires one. From then on a registry write is a
+    /// violation unless its transaction has a `check-session` of the session that holds that key.
     pub(crate) lock: Option<fn(&str) -> bool>,
     pub(crate) violations: Vec<Violation>,
 }
@@ -132,7 +132,7 @@ impl State {
         self.watch.violations.push(Violation { rule, at: self.clock, text });
     }
 
-    /// The service on a node is about to be ended by a command.
+    /// A command is about to end the service on a node.
     pub(crate) fn check_stop(&mut self, node: usize) {
         if !self.nodes[node].serves() {
             return;
@@ -151,8 +151,8 @@ impl State {
         }
     }
 
-    /// The service on a node is about to be ended by a command. Where enough others have died after they were done, that is
-    /// not done to one that still runs what it ran before.
+    /// A command is about to end the service on a node. Once enough other nodes have died after they were done, a node
+    /// that still runs its previous version may not be stopped.
     pub(crate) fn check_spread(&mut self, node: usize) {
         let Some(most) = self.watch.max_failures else { return };
         if !self.nodes[node].serves() || self.nodes[node].deeds.touched {
@@ -203,7 +203,7 @@ impl State {
         }
     }
 
-    /// Everything but `down` must be as it was.
+    /// All fields but `down` must be unchanged.
     fn check_change(&mut self, change: &Change) {
         let rest = |value: &Option<Vec<u8>>| {
             let mut value: serde_json::Value = serde_json::from_slice(value.as_deref()?).ok()?;
@@ -216,7 +216,7 @@ impl State {
         }
     }
 
-    /// A node was just marked down: enough others that serve must stay at every worker, unless it does not serve itself.
+    /// A node was just marked down: enough other serving nodes must stay at every worker, unless it does not serve.
     fn check_floor(&mut self, node: usize) {
         if !self.nodes[node].serves() {
             return;
@@ -225,7 +225,7 @@ impl State {
         let is_dead = |node: &Node| node.died_at.is_some_and(|died| died + NOTICED_LATER < clock);
         let mut short = Vec::new();
         for gateway in &self.gateways {
-            // A node that a gateway let go of by itself, since it was looked at, is nobody's fault.
+            // A gateway that stopped routing to a node by itself since the last reading is not a violation.
             if gateway.shrank_at.is_some_and(|at| at + STALE >= gateway.read_at) {
                 continue;
             }
@@ -263,7 +263,7 @@ impl State {
         let new = process.is_some_and(|process| Some(process.pid) != node.deeds.before);
         let right = process.is_some_and(|process| self.is_right(&process.version));
         let long_enough = process.and_then(|process| process.ready_at).is_some_and(|ready| {
-            // The playbook tells no time below a millisecond, and the first try may come with the service.
+            // The playbook has no time below a millisecond, and the first check may come with the service.
             ready + self.watch.min_healthy <= self.clock
         });
         let healthy = new && right && node.serves() && long_enough;
@@ -284,7 +284,7 @@ impl State {
             || (self.watch.turns_back && version == "1")
     }
 
-    /// Compares what the release tells of each node with what is. `exit` is the exit code of one that has ended.
+    /// Compares the reported state of each node with its real one. `exit` is the exit code of a release that has ended.
     pub(crate) fn check_told(&mut self, release: &Release, exit: Option<u8>, may_cut: bool) {
         let registry = self.registry();
         let mut untrue = Vec::new();
@@ -310,7 +310,7 @@ impl State {
         }
     }
 
-    /// Why what is told of a node is not true.
+    /// Why a reported state is not true.
     fn untrue(&self, at: usize, told: &NodeState, up: bool) -> Option<String> {
         let node = &self.nodes[at];
         let standing = told.standing();
@@ -341,7 +341,7 @@ impl State {
         None
     }
 
-    /// Reads the journal back: it must make the same release.
+    /// Reads the journal back: it must restore the same release.
     pub(crate) fn check_journal(&mut self, path: &Path, release: &Release) {
         let shown = |release: &Release| format!("{release:?}");
         match journal::read(path) {

@@ -1,4 +1,4 @@
-//! A lock that is lost while rollgate connects, or during the last step: no command starts, and no success is reported.
+//! The lock is lost while rollgate connects, or during the last step: no command starts, and no success is reported.
 
 use crate::attempt::{End, PAUSED};
 use crate::faults::{Fate, Fault, When};
@@ -8,7 +8,7 @@ use crate::schedule::{Kill, Meanwhile, Schedule};
 use crate::story::{Ran, run, scratch};
 use rollgate::release::Outcome;
 
-/// Somebody breaks the lock and releases while the first release connects to the node that it is about to stop.
+/// Another operator breaks the lock and releases while the first release connects to the node that it is about to stop.
 #[test]
 fn command_does_not_begin_after_the_lock_is_lost_while_connecting() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
@@ -17,7 +17,7 @@ fn command_does_not_begin_after_the_lock_is_lost_while_connecting() {
     let (begins, at) = (whole.events_until(stop), whole.moment(stop) + 200);
     let (waits, task, machine) = (false, Task::Deploy, 1);
     schedule.meanwhile = Some(Meanwhile::Rival { at, waits, task, machine, breaks: true });
-    // The renewal of the lock, which may also notice it, comes every five seconds.
+    // The renewal of the lock, which can also notice the loss, comes every five seconds.
     for takes in [800, 1_600, 2_400] {
         let slow = Fault::SlowConnection { node: 0, takes };
         schedule.faults = vec![(When::Event(begins), slow)];
@@ -42,7 +42,7 @@ fn assert_nothing_ran_on_the_first_node(ran: &Ran) {
 #[test]
 fn release_that_lost_its_lock_on_the_last_step_is_not_done() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
-    // Its last command would ask for the lock.
+    // Its last command would check the lock.
     (schedule.shape.artifact, schedule.shape.identity) = (false, false);
     let whole = run(&schedule, scratch.path(), true);
     let at = whole.moment("EVENT node-3 confirm_in: StepStarted") + 10;
@@ -57,7 +57,7 @@ fn release_that_lost_its_lock_on_the_last_step_is_not_done() {
     assert_eq!(ran.ends[..2], expected, "{}", ran.history.join("\n"));
 }
 
-/// The node cannot be reached at first; the lock is lost before it can.
+/// The node is unreachable at first; the lock is lost before the connection succeeds.
 #[test]
 fn retried_command_checks_the_lock_again() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
@@ -90,7 +90,7 @@ fn release_that_loses_its_lock_during_stage_ends() {
     }
 }
 
-/// The machine is suspended right before a command, and when it wakes nothing is heard from Consul.
+/// The machine is suspended right before a command, and after its wake-up no answer comes from Consul.
 #[test]
 fn suspended_time_counts_for_the_lock() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());

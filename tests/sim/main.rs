@@ -1,12 +1,12 @@
 //! The simulator: the whole engine over a simulated world, on a virtual clock, from seeds.
 //!
-//! The Consul client, the gateway drivers, the watchers, the drain, the health gate and the engine are rollgate's
-//! own; only the world below its port is made up. The same seed gives the same events, byte for byte.
+//! The Consul client, the gateway drivers, the watchers, the drain, the health gate and the engine are rollgate's own;
+//! only the world below its port is simulated. The same seed gives the same events, byte for byte.
 //!
-//! * `ROLLGATE_SIM_SECONDS`: how long random schedules are tried (15 by default);
-//! * `ROLLGATE_SIM_ALL`: after each event of a plain release, every way to go on is tried and not just one;
+//! * `ROLLGATE_SIM_SECONDS`: how long random schedules run (15 by default);
+//! * `ROLLGATE_SIM_ALL`: after each event of a plain release, runs every way to continue and not just one;
 //! * `ROLLGATE_SIM_FIRST`: the first seed, for the same schedules again;
-//! * `ROLLGATE_SIM_SEED`: tries this one only, and prints its history.
+//! * `ROLLGATE_SIM_SEED`: runs this seed only, and prints its history.
 
 mod attempt;
 mod broken;
@@ -48,13 +48,13 @@ use rollgate::release::Outcome;
 use schedule::{After, Kill, Meanwhile, Schedule};
 use story::{Ran, run, scratch};
 
-/// How long random schedules are tried when nobody says.
+/// How long random schedules run by default.
 const SECONDS: u64 = 15;
 
 /// How many lines of history a failure shows.
 const HISTORY: usize = 150;
 
-/// Tells whoever watches.
+/// Prints to the terminal.
 #[expect(clippy::print_stdout, reason = "figures, and what helps to understand a failure")]
 fn show(text: &str) {
     println!("{text}");
@@ -65,7 +65,7 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|error| panic!("{variable}={text}: {error}")))
 }
 
-/// Fails with everything that helps to find out why.
+/// Fails with everything that helps to find the cause.
 #[track_caller]
 fn judge(schedule: &Schedule, ran: &Ran, scratch: &Path) {
     if ran.violations.is_empty() {
@@ -107,15 +107,15 @@ fn the_same_seed_gives_the_same_events() {
     }
 }
 
-/// By the journal and its copy it is told what is true at that moment, and each way from there leads to an end: on the
-/// same machine, and on another one that knows what Consul has.
+/// The journal and its replica report the true state at that moment, and each way from there completes: on the same
+/// machine, and on another one that has only what Consul keeps.
 #[test]
 fn release_killed_after_any_event_resumes_or_rolls_back() {
     let ways = [(Task::Resume, 0), (Task::Resume, 1), (Task::Rollback, 0), (Task::Rollback, 1)];
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     let whole = run(&schedule, scratch.path(), false);
     assert!(whole.durable > 60, "{} events", whole.durable);
-    // All of them take a minute where nothing is optimised: there the one after an event is the next one's other way.
+    // All of them take a minute without optimisation; then the event after an event covers the other way.
     let at_once = if number("ROLLGATE_SIM_ALL").is_some() { ways.len() } else { 1 };
     let others = fastrand::usize(..ways.len());
     let mut tried = 0;
@@ -128,7 +128,7 @@ fn release_killed_after_any_event_resumes_or_rolls_back() {
             judge(&schedule, &ran, scratch.path());
             assert_eq!((ran.end, ran.durable), (End::Killed, event));
             assert!(ran.ends.len() >= 3, "{event}: {:?}", ran.ends);
-            // Killed before Consul knew of it: the other machine knows of nothing, and nothing was done.
+            // Killed before Consul had the journal: the other machine finds no release, and no node was changed.
             let unknown = event == 1 && machine == 1;
             assert!(
                 unknown || matches!(ran.ends[1].1, End::Finished(_, 0) | End::Nothing),
@@ -141,7 +141,7 @@ fn release_killed_after_any_event_resumes_or_rolls_back() {
     show(&format!("killed after each of {} events, {tried} times in all", whole.durable - 1));
 }
 
-/// Consul does not answer then, and somebody does not want to wait for it.
+/// Consul does not answer then, and a signal asks the release to stop.
 #[test]
 fn signal_without_a_consul_leader_stops_the_release_safely_in_time() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
@@ -154,7 +154,7 @@ fn signal_without_a_consul_leader_stops_the_release_safely_in_time() {
     }
 }
 
-/// The second write after an event is the node's key, where the event tells of it: the first node is marked down and up.
+/// The second write after an event is the node's key, where the event announces it: node-1 is marked down and up.
 #[test]
 fn registry_write_with_an_unknown_result_is_read_back() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
@@ -169,7 +169,7 @@ fn registry_write_with_an_unknown_result_is_read_back() {
     }
 }
 
-/// A look may miss a worker by chance; many looks must not find one that does.
+/// One read can miss a worker by chance; many reads must not find one that misses it.
 #[test]
 fn stale_worker_counts_at_every_removal() {
     let scratch = scratch();
@@ -181,7 +181,7 @@ fn stale_worker_counts_at_every_removal() {
     }
 }
 
-/// A machine that slept takes an interval that passed for none: it must not take the lock again.
+/// A suspended process does not notice the interval that passed: it must not take the lock again.
 #[test]
 fn paused_release_does_nothing_after_its_successor_was_killed() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());

@@ -1,4 +1,4 @@
-//! A node: its files, its processes, and what the operations do to them.
+//! A node: its files, its processes, and the effects of operations on them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,13 +11,13 @@ use crate::invariants::Rule;
 use crate::process::{Cause, Phase, Process, Start, StopWay};
 use crate::world::{Answer, SSH_SILENCE, State};
 
-/// Where releases are.
+/// The folder of releases.
 pub(crate) const RELEASES: &str = "/srv/app/releases";
 
-/// What every node has.
+/// The tools of every node.
 const TOOLS: &str = "tool=ss\ntool=tar\ntool=gzip\ntool=sha256sum\ntool=timeout\ntool=setsid\n";
 
-/// How long a connection without a command is kept.
+/// How long an idle connection is kept.
 const KEPT_OPEN: u64 = 60_000;
 
 /// Clock ticks that a node was up before the world began.
@@ -28,13 +28,13 @@ const UP_BEFORE: u64 = 5_000_000;
 pub(crate) struct Deeds {
     /// Registry writes that changed its key.
     pub(crate) writes: u32,
-    /// It was marked down, and was up before.
+    /// It was up before and was marked down.
     pub(crate) taken: bool,
-    /// The service, or what it runs, was touched.
+    /// A command touched the service, or the version that it runs.
     pub(crate) touched: bool,
     /// The process that ran before.
     pub(crate) before: Option<u32>,
-    /// The release that it served with before, in rotation.
+    /// The release with which it served in rotation before.
     pub(crate) ran: Option<String>,
     /// A process that was started since has served.
     pub(crate) served_since: bool,
@@ -51,7 +51,7 @@ pub(crate) struct Deeds {
 pub(crate) struct InFlight {
     /// The process that works on it.
     pub(crate) pid: u32,
-    /// A worker sent it that was led astray.
+    /// It came from a worker that used an old list.
     pub(crate) astray: bool,
     pub(crate) since: u64,
 }
@@ -71,24 +71,24 @@ pub(crate) struct Node {
     pub(crate) next_commands: VecDeque<Fate>,
     pub(crate) next_start: Option<Start>,
     pub(crate) next_stop: Option<StopWay>,
-    /// How the new version always starts here, if it is no good.
+    /// How a bad new version starts here, always.
     pub(crate) bad_version: Option<Start>,
     pub(crate) disk_full: bool,
-    /// Out of rotation before anybody did anything.
+    /// Out of rotation before the first release.
     pub(crate) was_out: bool,
-    /// Why nothing serves, when nothing does.
+    /// Why no process serves.
     pub(crate) down_by: Option<Cause>,
-    /// When a fault last took what served.
+    /// When a fault last ended the serving process.
     pub(crate) struck_at: Option<u64>,
-    /// Since when a fault has left it without anything that serves.
+    /// Since when a fault leaves it without a serving process.
     pub(crate) died_at: Option<u64>,
     /// Requests in flight.
     pub(crate) requests: BTreeMap<u64, InFlight>,
     answered_at: u64,
     pub(crate) deeds: Deeds,
-    /// Until when each operator's connection is kept without being used.
+    /// Until when each operator's idle connection is kept.
     pub(crate) connections: BTreeMap<usize, u64>,
-    /// How long the next connection takes, where that is not usual.
+    /// How long the next connection takes, if not the usual time.
     pub(crate) next_connection: Option<u64>,
 }
 
@@ -124,7 +124,7 @@ impl Node {
 
     fn listener(&self, clock: u64) -> String {
         let mut text = format!("mark={}\n", self.ticks(clock));
-        // Who ends has let go of the port already.
+        // A process that is ending has already closed its port.
         let listening = self.process.as_ref().filter(|process| process.phase != Phase::Ending);
         if let Some(Process { pid, started, .. }) = listening {
             let address = &self.address;
@@ -147,12 +147,12 @@ impl Node {
         };
         for (number, (request, InFlight { since, .. })) in self.requests.iter().enumerate() {
             let age = clock.saturating_sub(*since);
-            // The first one on its connection, or one more.
+            // The first request on its connection, or a further one.
             let (sent, sent_at) =
                 if request.is_multiple_of(2) { (0, age) } else { (200, age + 20) };
             connection(20_000 + number, sent, sent_at, age);
         }
-        // One that is kept open by a gateway.
+        // A connection that a gateway keeps open.
         let since = clock.saturating_sub(self.answered_at);
         connection(19_999, 200, since, since + 5);
         text
@@ -171,7 +171,7 @@ pub(crate) fn output(status: i32, stdout: impl Into<Vec<u8>>, stderr: &str) -> R
 }
 
 impl State {
-    /// How long it takes until an operator's next command could begin: a channel on its connection, or a new connection.
+    /// How long until an operator's next command can begin: over a channel of its connection, or a new connection.
     pub(crate) fn open_channel(&mut self, operator: usize, at: usize) -> u64 {
         let (usual, slow) = (self.rng.u64(5..=150), self.rng.u64(150..=4_000));
         let is_slow = self.rng.u8(0..8) == 0;
@@ -206,11 +206,11 @@ impl State {
         }
     }
 
-    /// A command on a node has its effect.
+    /// A command takes effect on a node.
     pub(crate) fn command(&mut self, at: usize, command: &Command) -> Reaction {
         let clock = self.clock;
         if clock < self.nodes[at].unreachable_until {
-            // It went away while the command was on its way: ssh notices by itself.
+            // The connection was lost while the command was under way: ssh notices by itself.
             let lost = RunError::Lost("Timeout, server not responding".into());
             return Reaction::Answer(SSH_SILENCE, Answer::Run(Err(lost)));
         }
@@ -274,12 +274,12 @@ impl State {
             }
             Operation::Listener { .. } => output(0, self.nodes[at].listener(clock), ""),
             Operation::Sockets { .. } => output(0, self.nodes[at].sockets(clock), ""),
-            // No gateway of the simulation is reached through its machine.
+            // The simulation has no gateway behind a machine.
             Operation::UnixSocket { .. } => output(1, String::new(), "there is no such socket"),
         }
     }
 
-    /// Deletes old releases as on a node of which no earlier release has noted anything.
+    /// Deletes old releases as on a node without notes of earlier releases.
     fn prune(&mut self, at: usize, name: &str, keep: usize, spare: &[String]) -> Vec<String> {
         let node = &mut self.nodes[at];
         let needed = |release: &&String| {
@@ -349,7 +349,7 @@ impl State {
         }
     }
 
-    /// Which instances Consul's own checks find passing; asked for only where it matters.
+    /// The instances that Consul's own checks find passing; read only where it matters.
     pub(crate) fn passing(&self, path: &str) -> Vec<(String, bool)> {
         if !path.starts_with("/v1/health/") {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! The service's process: how it starts, how it ends, and what a reboot does to it.
+//! The service's process: how it starts and ends, and the effect of a reboot.
 
 use rollgate::world::{Output, RunError};
 
@@ -6,7 +6,7 @@ use crate::consul::Reaction;
 use crate::node::{output, version_of};
 use crate::world::{Answer, Happening, State};
 
-/// Why something ended.
+/// Why a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// A command of the release.
@@ -18,32 +18,32 @@ pub(crate) enum Cause {
 /// How the service starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// It serves after so many milliseconds.
+    /// It serves after this many milliseconds.
     After(u64),
     /// It never gets ready.
     Never,
     /// It ends at once.
     Crashes,
-    /// It serves after so many milliseconds, and ends so many later.
+    /// It serves after the first number of milliseconds and ends the second number later.
     ServesThenCrashes(u64, u64),
     /// The same, and a supervisor starts it again.
     ServesThenRestarts(u64, u64),
-    /// The command says no.
+    /// The command fails.
     Fails,
 }
 
 /// How the service ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StopWay {
-    /// After so many milliseconds.
+    /// After this many milliseconds.
     After(u64),
-    /// Not at all: the command waits for it.
+    /// It does not end: the command waits for it.
     Ignores,
-    /// Not at all, and the command says that it did.
+    /// It does not end, but the command reports success.
     KeepsPort,
 }
 
-/// How far a process is.
+/// The phase of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Starting,
@@ -69,7 +69,7 @@ fn later(delay: u64) -> Reaction {
 }
 
 impl State {
-    /// The service is told to end.
+    /// A command asks the service to end.
     pub(crate) fn end(&mut self, at: usize, again: bool) -> Reaction {
         self.check_stop(at);
         self.check_spread(at);
@@ -107,7 +107,7 @@ impl State {
         }
     }
 
-    /// A process begins, if the port is free.
+    /// Starts a process, if the port is free.
     pub(crate) fn spawn(&mut self, at: usize, ours: bool) {
         let quick = Start::After(self.rng.u64(20..=1_500));
         let clock = self.clock;
@@ -160,12 +160,12 @@ impl State {
             process.ready_at = Some(self.clock);
             node.died_at = None;
             if node.down_by == Some(Cause::Fault) {
-                // A gateway's own checks need their time to trust it again.
+                // A gateway's own checks need some time until it routes to it again.
                 node.struck_at = Some(self.clock);
             }
             node.deeds.served_since = true;
             if node.down_by.take() == Some(Cause::Fault) {
-                // Gateways need a while to trust it again.
+                // Gateways need a while until they route to it again.
                 node.struck_at = Some(self.clock);
             }
             self.note(|| format!("node-{}: pid {pid} serves", at + 1));
@@ -196,7 +196,7 @@ impl State {
         node.booted = Some(clock + lasts);
         node.unreachable_until = clock + lasts;
         node.connections.clear();
-        // Small numbers again: a pid alone proves nothing.
+        // Pids start at small numbers again: a pid alone does not identify a process.
         node.next_pid = 990;
         self.after(lasts + 50, Happening::Spawns { node: at, ours: false });
     }

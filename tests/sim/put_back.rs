@@ -1,4 +1,4 @@
-//! When a node does not get to its end: which one goes back to its users, and how long that takes.
+//! Nodes whose update does not complete: which ones return to rotation, and how long that takes.
 
 use rollgate::release::Outcome;
 
@@ -11,7 +11,7 @@ use crate::story::{NEVER_ENDS, Ran, SETTLES, run, scratch};
 
 const PUT_BACK: &str = r#""type":"node.put_back""#;
 
-/// A plain release with these faults, which breaks no rule and ends because node-1 failed.
+/// Runs a plain release with these faults; it breaks no rule and ends because node-1 failed.
 #[track_caller]
 fn failed(faults: Vec<(When, Fault)>) -> Ran {
     let (schedule, scratch) = (Schedule { faults, ..Schedule::plain() }, scratch());
@@ -73,7 +73,7 @@ fn unreadable_gateway_is_not_waited_for_twice() {
     assert!((60_000..80_000).contains(&(ran.took - SETTLES)), "{} ms", ran.took);
 }
 
-/// It may be about to begin anew with an old list.
+/// The gateway may be about to restart with an old list.
 #[test]
 fn nothing_is_stopped_while_a_gateway_cannot_be_read() {
     let dead = Fault::Lies { gateway: 0, lie: Lie::Refuses, lasts: NEVER_ENDS };
@@ -83,7 +83,7 @@ fn nothing_is_stopped_while_a_gateway_cannot_be_read() {
     });
     assert_eq!(stop, None);
     assert!(ran.events.contains(PUT_BACK), "{}", ran.events);
-    // One that is back after a moment is proven anew, and the release goes on.
+    // A gateway that is back after a moment is read again, and the release continues.
     let away = Fault::Lies { gateway: 0, lie: Lie::Refuses, lasts: 3_000 };
     let (schedule, scratch) =
         (Schedule { faults: vec![(begins("drain"), away)], ..Schedule::plain() }, scratch());
@@ -104,7 +104,7 @@ fn lagging_gateway_is_waited_for() {
     assert!(ran.took - SETTLES > 60_000, "{} ms", ran.took);
 }
 
-/// Consul takes no write for eight seconds; meanwhile another node dies, and a gateway's own check lets go of it.
+/// Consul accepts no write for eight seconds; meanwhile another node dies, and the check of a gateway removes it.
 #[test]
 fn node_is_not_marked_down_on_an_old_reading_of_the_gateways() {
     let whole = run(&Schedule::plain(), scratch().path(), true);
@@ -121,7 +121,7 @@ fn node_is_not_marked_down_on_an_old_reading_of_the_gateways() {
     assert!(ran.events.contains("gw-1 would route to 1 node only, fewer than 2"), "{}", ran.events);
 }
 
-/// What was asked last before the time was up is not answered, and a moment later everything would be.
+/// The last query before the timeout gets no answer; a moment later the drain would be complete.
 #[test]
 fn drain_is_judged_by_the_count_at_its_timeout() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
@@ -137,7 +137,8 @@ fn drain_is_judged_by_the_count_at_its_timeout() {
     assert!(matches!(ran.end, End::Finished(Outcome::Done, 0)), "{:?}\n{}", ran.end, ran.events);
 }
 
-/// Two of three must stay: the second node can leave only if the first, which was not marked down after all, counts again.
+/// Two of three must stay: the second node can leave only if the first, which was not marked down after all, counts
+/// again.
 #[test]
 fn a_node_that_was_allowed_to_leave_and_cannot_be_marked_down_counts_as_serving() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());

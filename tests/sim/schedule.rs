@@ -1,4 +1,4 @@
-//! A schedule: a seed becomes a fleet and a list of what goes wrong and when.
+//! A schedule: a seed becomes a fleet and a list of faults with their times.
 
 use std::path::Path;
 
@@ -12,10 +12,10 @@ use crate::process::{Start, StopWay};
 use crate::shape::{Shape, one};
 use crate::world::{Happening, State};
 
-/// Where the nodes' keys are.
+/// The prefix of the nodes' keys.
 pub(crate) const PREFIX: &str = "upstreams/app/";
 
-/// When rollgate itself is killed.
+/// When rollgate is killed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kill {
     /// Right after this event is on the disk, counted from 1.
@@ -34,19 +34,19 @@ impl Kill {
     }
 }
 
-/// What operators do once the first release has ended or was killed.
+/// What operators do after the first release has ended or was killed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct After {
     /// How much later.
     pub(crate) delay: u64,
     pub(crate) task: Task,
-    /// On the same machine, which is 0, or on another one, which has Consul only.
+    /// The machine: 0 is the same, another one has only what Consul keeps.
     pub(crate) machine: usize,
-    /// When that process is killed, too.
+    /// When that process is killed, if it is.
     pub(crate) kill: Option<Kill>,
-    /// Whether they break the lock instead of waiting for it.
+    /// Whether it breaks the lock instead of waiting for it.
     pub(crate) breaks: bool,
-    /// Where the last command is given, when nothing is wrong any more.
+    /// The machine of the last command, which runs without faults.
     pub(crate) last_machine: usize,
 }
 
@@ -57,13 +57,13 @@ impl After {
     }
 }
 
-/// What happens while the first release goes on.
+/// What happens during the first release.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Meanwhile {
-    /// Somebody else gives a command, and perhaps breaks the lock first.
+    /// Another operator runs a command, and perhaps breaks the lock first.
     Rival { at: u64, waits: bool, task: Task, machine: usize, breaks: bool },
-    /// Its process is paused while somebody else goes on with it; its own clock goes on unless its machine is
-    /// suspended.
+    /// Its process is paused while another operator resumes the release; its own clock continues unless its machine
+    /// is suspended.
     Pause { at: u64, suspends: bool, machine: usize, breaks: bool, kill: Option<Kill> },
 }
 
@@ -76,12 +76,12 @@ pub(crate) struct Schedule {
     pub(crate) kill: Option<Kill>,
     pub(crate) after: Option<After>,
     pub(crate) meanwhile: Option<Meanwhile>,
-    /// Nodes on which the new version is no good, and how it starts there.
+    /// Nodes on which the new version is bad, and how it starts there.
     pub(crate) bad: Vec<(usize, Start)>,
 }
 
 impl Schedule {
-    /// A plain release in which nothing goes wrong.
+    /// A plain release without faults.
     pub(crate) fn plain() -> Self {
         Self {
             seed: 1,
@@ -94,7 +94,7 @@ impl Schedule {
         }
     }
 
-    /// The first node is put back because it cannot be drained, but one worker goes on without it.
+    /// The first node cannot be drained and returns to rotation, but one worker keeps the list without it.
     pub(crate) fn with_a_worker_that_stays_behind(seed: u64) -> Self {
         let mut plain = Self::plain();
         let shape = &mut plain.shape;
@@ -112,7 +112,7 @@ impl Schedule {
         let mut rng = Rng::with_seed(seed);
         let shape = Shape::random(&mut rng);
         let count = one(&mut rng, &[0, 1, 1, 2, 2, 3, 5, 8]);
-        // Most of what can go wrong does so while something is going on.
+        // Most faults strike while a step runs.
         let span = 10_000 + 12_000 * shape.nodes as u64;
         let mut faults: Vec<_> = (0..count)
             .map(|_| {
@@ -129,7 +129,7 @@ impl Schedule {
             1 => faults.push((When::Event(rng.u64(1..=30 * shape.nodes as u64)), Fault::Signal)),
             _ => {}
         }
-        // Two things at once: a write that hangs, and somebody who does not want to wait for it.
+        // Two faults at once: a write that hangs, and a signal.
         if rng.u8(0..12) == 0 {
             let event = When::Event(rng.u64(1..=30 * shape.nodes as u64));
             let write = one(
@@ -145,14 +145,14 @@ impl Schedule {
             _ => None,
         };
         let meanwhile = meanwhile(&mut rng, span);
-        // A process that is killed takes part in nothing else.
+        // A process that is killed has no other disturbance.
         let kill = kill.filter(|_| meanwhile.is_none());
         let after = Some(after(&mut rng, &shape, span));
         let bad = bad(&mut rng, &shape);
         Self { seed, shape, faults, kill, after, meanwhile, bad }
     }
 
-    /// Whether nothing happens to Consul, or to what is asked of it.
+    /// Whether no fault strikes Consul or a request to it.
     pub(crate) fn consul_is_well(&self) -> bool {
         let quiet = |fault: &Fault| {
             !matches!(
@@ -169,13 +169,13 @@ impl Schedule {
         self.faults.iter().all(|(_, fault)| quiet(fault)) && self.meanwhile.is_none()
     }
 
-    /// Whether some question to Consul may stay without an answer.
+    /// Whether a request to Consul can stay without an answer.
     pub(crate) fn loses_answers(&self) -> bool {
         let loses = |fault: &Fault| matches!(fault, Fault::NextWrite(_) | Fault::NextRead(_));
         self.faults.iter().any(|(_, fault)| loses(fault))
     }
 
-    /// Puts the fleet into the world.
+    /// Creates the fleet in the world.
     pub(crate) fn furnish(&self, state: &mut State) {
         let shape = &self.shape;
         let up: Vec<_> = (0..shape.nodes).map(|node| !shape.out.contains(&node)).collect();
@@ -185,7 +185,7 @@ impl Schedule {
             let release = if shape.done.contains(&number) { &new } else { &old };
             let mut node = Node::new(number, release);
             node.was_out = !up;
-            // Whoever has the new one already had the old one before.
+            // A node with the new release also has the old one.
             node.releases.insert(old);
             let bad = self.bad.iter().find(|(node, _)| *node == number);
             node.bad_version = bad.map(|(_, start)| *start);
@@ -219,7 +219,7 @@ impl Schedule {
         state.clients.slowest = shape.slowest;
     }
 
-    /// Whether there is no reason for the release not to be done.
+    /// Whether the release must be done.
     pub(crate) fn nothing_goes_wrong(&self) -> bool {
         let shape = &self.shape;
         let drained = shape.slow_of == 0 || shape.slowest + 1_000 < shape.drain_timeout;
@@ -227,7 +227,7 @@ impl Schedule {
         self.faults.is_empty() && alone && (drained || shape.on_timeout == "proceed")
     }
 
-    /// How to see this run again.
+    /// The command that runs this schedule again.
     pub(crate) fn replay(&self) -> String {
         format!(
             "ROLLGATE_SIM_SEED={} cargo test --test sim random_schedules -- --nocapture",
@@ -265,7 +265,7 @@ fn after(rng: &mut Rng, shape: &Shape, span: u64) -> After {
         1 => Some(Kill::At(rng.u64(0..span))),
         _ => None,
     };
-    // Without versions nobody knows what ran before.
+    // Without versions the release that ran before is unknown.
     let back = shape.artifact && rng.u8(0..4) == 0;
     After {
         delay: one(rng, &[0, 100, 2_000, 20_000, 90_000]),
@@ -314,7 +314,7 @@ fn fault(rng: &mut Rng, shape: &Shape) -> Fault {
         6 if rng.bool() => Fault::ForeignEdit(node),
         6 => Fault::EditFirst(node),
         7 => Fault::SessionsLost,
-        // Nothing but the number of its workers tells that one of them does not answer at all.
+        // Only the number of workers shows that one of them does not answer at all.
         8 if shape.gateways[gateway].named && shape.gateways[gateway].counted && rng.bool() => {
             Fault::Frozen { gateway, worker, lasts: lasts * 3 }
         }

@@ -1,4 +1,4 @@
-//! The shape of a fleet: its nodes, its gateways, and the playbook that releases it.
+//! The shape of a fleet: its nodes, its gateways and its playbook.
 
 use fastrand::Rng;
 
@@ -16,7 +16,7 @@ pub(crate) struct GatewayShape {
     pub(crate) interval: u64,
     /// Replies name their worker.
     pub(crate) named: bool,
-    /// What replies say of the gateway.
+    /// The `Server` header of replies.
     pub(crate) server: Option<&'static str>,
     /// The playbook says how many workers there are.
     pub(crate) counted: bool,
@@ -30,14 +30,14 @@ impl GatewayShape {
     }
 }
 
-/// How the service comes to run anew.
+/// How the service restarts.
 #[derive(Debug, Clone, Copy)]
 enum Again {
     StopStart,
     Restart,
 }
 
-/// A fleet and how it is released.
+/// A fleet and its way of release.
 #[derive(Debug, Clone)]
 pub(crate) struct Shape {
     pub(crate) nodes: usize,
@@ -54,7 +54,7 @@ pub(crate) struct Shape {
     pub(crate) drain_timeout: u64,
     pub(crate) on_timeout: &'static str,
     pub(crate) on_failure: &'static str,
-    /// Its check in Consul counts, too.
+    /// The check in Consul is required, too.
     consul_check: bool,
     rise: u32,
     pub(crate) min_healthy: u64,
@@ -66,19 +66,19 @@ pub(crate) struct Shape {
     pub(crate) left_out: Vec<usize>,
     /// Nodes that run the new version already.
     pub(crate) done: Vec<usize>,
-    /// Between two requests through a worker, at most.
+    /// The longest time between two requests through a worker.
     pub(crate) pause: u64,
     pub(crate) slow_of: u64,
     pub(crate) slowest: u64,
 }
 
-/// One of several, each as likely as the others.
+/// Returns one of several values, each with the same probability.
 pub(crate) fn one<T: Clone>(rng: &mut Rng, choices: &[T]) -> T {
     choices[rng.usize(0..choices.len())].clone()
 }
 
 impl Shape {
-    /// Three nodes behind two gateways, one after the other, nothing special.
+    /// Three nodes behind two gateways, updated one after the other.
     pub(crate) fn plain() -> Self {
         let gateway = |kind| GatewayShape {
             kind,
@@ -130,8 +130,8 @@ impl Shape {
                 interval: one(rng, &[50, 200, 500, 500, 2_000, 5_000]),
                 named,
                 server,
-                // Nameless workers of a known number are told by samples, of which one in a thousand may be wrong where the
-                // gateway shares connections evenly: too many for a simulator. Elsewhere it is far more of them.
+                // Unnamed workers of a known number are confirmed by samples. One in a thousand may be wrong where the
+                // gateway shares connections evenly, which is too many for a simulator; elsewhere far more are wrong.
                 counted: (named || workers == 1 || uneven) && rng.u8(0..4) > 0,
                 checks: kind == Kind::Upsync && rng.u8(0..3) == 0,
             }

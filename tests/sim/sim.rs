@@ -12,13 +12,13 @@ use tokio::time::Instant;
 use crate::schedule::Schedule;
 use crate::world::{Answer, HELD, State, What};
 
-/// What the real world adds to a command's time before it gives up on the connection.
+/// The time that the real world adds to a command's own before it gives up the connection.
 const SSH_GRACE: u64 = 7_000;
 
 /// The world that operators share.
 pub(crate) type Shared = Arc<Mutex<State>>;
 
-/// The world as one operator reaches it, within a runtime of their own.
+/// The world as one operator reaches it, within a runtime of its own.
 pub(crate) struct Sim {
     pub(crate) operator: usize,
     begun: Instant,
@@ -27,7 +27,7 @@ pub(crate) struct Sim {
     state: Shared,
 }
 
-/// A call under way; when it is dropped, the call is abandoned.
+/// A call under way; dropping it abandons the call.
 struct Waiting<'a> {
     sim: &'a Sim,
     id: u64,
@@ -40,18 +40,18 @@ impl Drop for Waiting<'_> {
 }
 
 impl Sim {
-    /// A world as the schedule says, within a paused runtime.
+    /// A world for the schedule, within a paused runtime.
     pub(crate) fn new(schedule: &Schedule, history: bool) -> Self {
         Self::reach(&Arc::new(Mutex::new(State::new(schedule, history))), 0, 0)
     }
 
-    /// The world as an operator reaches it whose time begins at `since`.
+    /// The world for an operator whose time begins at `since`.
     pub(crate) fn reach(state: &Shared, operator: usize, since: u64) -> Self {
         let since = AtomicU64::new(since);
         Self { operator, begun: Instant::now(), since, state: state.clone() }
     }
 
-    /// The world went on for so long without this operator, whose own clock stood still.
+    /// The world went on for this long while this operator and its clock were suspended.
     pub(crate) fn slept(&self, milliseconds: u64) {
         self.since.fetch_add(milliseconds, Ordering::Relaxed);
     }
@@ -65,7 +65,7 @@ impl Sim {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at everything as it is now.
+    /// Reads the current state.
     pub(crate) fn look<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
         state.advance(self.clock());
@@ -133,7 +133,7 @@ impl World for Sim {
         };
         let open = self.look(|state| state.open_channel(self.operator, node));
         self.until(self.clock() + open).await;
-        // The world outlives its operators; nothing of theirs may stay in it.
+        // The world outlives its operators, so it must keep nothing of theirs.
         std::mem::take(&mut command.permit).ask().await?;
         let limit = timeout + Duration::from_millis(SSH_GRACE);
         match self.call(What::Run(node, command), limit).await {

@@ -1,4 +1,4 @@
-//! A gateway that still routes, or routes again, to a node that is marked down: the node is not stopped.
+//! A gateway routes to a node that is marked down, still or again: the node is not stopped.
 
 use rollgate::release::Outcome;
 
@@ -31,7 +31,7 @@ fn stale_unnamed_worker_prevents_every_stop() {
     }
 }
 
-/// A release whose gateway is reloaded with its old list while rollgate connects to the first node to stop it.
+/// Runs a release whose gateway is reloaded with its old list while rollgate connects to the first node to stop it.
 fn reloaded_while_connecting(change: impl FnOnce(&mut Schedule)) -> Ran {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     schedule.shape.gateways[0].interval = 5_000;
@@ -58,7 +58,7 @@ fn node_routed_again_while_connecting_is_confirmed_out_again_before_stop() {
     assert_eq!(again.count(), 2, "{}", ran.events);
 }
 
-/// The time for repeated proofs is that of one way: the way back has its own.
+/// Repeated confirmations have a time limit per direction: the rollback has a limit of its own.
 #[test]
 fn node_that_was_confirmed_out_again_can_still_roll_back() {
     let ran = reloaded_while_connecting(|schedule| {

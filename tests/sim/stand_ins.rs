@@ -1,4 +1,4 @@
-//! What stands in for Consul and the gateways keeps the rules of what it stands for.
+//! Checks that the simulated Consul and gateways follow the rules of the real ones.
 
 use rollgate::world::Method::{Delete, Get, Put};
 use rollgate::world::{Request, World};
@@ -43,7 +43,7 @@ fn lock_has_one_session_and_a_delay_after_its_loss() {
         assert_eq!(renewed.status, 404);
         let held = consul(&sim, Get, "/v1/kv/lock", "").await.text().into_owned();
         assert!(!held.contains("Session"), "{held}");
-        // The delay began when somebody noticed: at the renewal at the latest.
+        // The delay began when the loss was noticed: at the renewal at the latest.
         assert_eq!(put(&sim, &format!("/v1/kv/lock?acquire={second}")).await, "false");
         pass(5_000).await;
         assert_eq!(put(&sim, &format!("/v1/kv/lock?acquire={second}")).await, "true");
@@ -147,7 +147,7 @@ fn write_with_a_lost_answer_can_take_effect() {
     });
 }
 
-/// As `GATEWAYS.md` has it: at once when it was quiet for a while, late right after another write.
+/// As `GATEWAYS.md` describes: at once after a quiet time, late right after another write.
 #[test]
 fn workers_follow_on_their_own() {
     let behind = |sim: &Sim, node: usize| {

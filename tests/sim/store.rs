@@ -1,4 +1,4 @@
-//! What Consul keeps: keys and sessions, with its rules for indexes, locks, lock-delay and expiry.
+//! The keys and sessions of Consul, with its rules for indexes, locks, lock-delay and expiry.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-/// A key's value and what Consul knows of it.
+/// A key's value and its metadata.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pair {
     pub(crate) value: Vec<u8>,
@@ -19,7 +19,7 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// As Consul shows it.
+    /// The pair in Consul's JSON.
     pub(crate) fn shown(&self, key: &str, with_value: bool) -> Value {
         let value = with_value.then(|| BASE64_STANDARD.encode(&self.value));
         let mut shown = json!({
@@ -37,9 +37,9 @@ impl Pair {
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     pub(crate) name: String,
-    /// In milliseconds; lives until it is destroyed where there is none.
+    /// In milliseconds; a session without it lives until it is destroyed.
     pub(crate) ttl: Option<u64>,
-    /// How long its keys cannot be locked once it is gone.
+    /// How long its keys cannot be locked after its end.
     pub(crate) delay: u64,
     /// Whether its keys are deleted with it.
     pub(crate) deletes: bool,
@@ -57,7 +57,7 @@ impl Session {
     }
 }
 
-/// A key that was changed, for those who watch.
+/// A changed key, for the watchers.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
     pub(crate) key: String,
@@ -79,12 +79,12 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Consul itself has written before anybody else does.
+    /// A store with Consul's own first writes.
     pub(crate) fn begun() -> Self {
         Self { index: 20, ..Self::default() }
     }
 
-    /// The key, or every key below it.
+    /// Returns the key, or every key below it.
     pub(crate) fn find(&self, key: &str, below: bool) -> impl Iterator<Item = (&str, &Pair)> {
         let start = key.to_owned();
         let range = self.keys.range(start.clone()..);
@@ -95,7 +95,7 @@ impl Store {
             .map(|(name, pair)| (name.as_str(), pair))
     }
 
-    /// The index of the last change to the key, or to any key below it.
+    /// Returns the index of the last change to the key, or to any key below it.
     pub(crate) fn index_of(&self, key: &str, below: bool) -> u64 {
         let kept = self.find(key, below).map(|(_, pair)| pair.modified).max().unwrap_or(0);
         let graves = self.graves.iter();
@@ -108,7 +108,7 @@ impl Store {
         }
     }
 
-    /// Within a transaction every change has its index; otherwise each has one of its own.
+    /// Within a transaction all changes share one index; otherwise each has its own.
     fn change(&mut self, key: &str, index: u64, edit: impl FnOnce(&mut Pair)) {
         let before = self.keys.get(key).map(|pair| pair.value.clone());
         let pair = self.keys.entry(key.to_owned()).or_default();
@@ -178,7 +178,7 @@ impl Store {
         unchanged
     }
 
-    /// Whether a lost session still keeps the key from being locked.
+    /// Whether the lock-delay of a lost session still blocks the key.
     pub(crate) fn delayed(&self, clock: u64, key: &str) -> bool {
         self.delays.get(key).is_some_and(|until| clock < *until)
     }
@@ -227,7 +227,7 @@ impl Store {
         true
     }
 
-    /// One operation of a transaction: what it shows, or why the transaction fails. Its index is the store's.
+    /// Runs one operation of a transaction: returns its result, or why the transaction fails. The store has its index.
     pub(crate) fn operate(
         &mut self,
         clock: u64,
@@ -326,14 +326,14 @@ impl Store {
         Some(session.shown(id))
     }
 
-    /// A new leader knows nothing of how long sessions have lived: each gets its whole time again.
+    /// A new leader does not know the age of sessions: each gets its whole TTL again.
     pub(crate) fn new_leader(&mut self, clock: u64) {
         for session in self.sessions.values_mut() {
             session.expires = session.ttl.map_or(u64::MAX, |ttl| clock + ttl);
         }
     }
 
-    /// Ends the sessions whose time is over.
+    /// Ends the sessions whose TTL is over.
     pub(crate) fn expire(&mut self, clock: u64) {
         let over = self.sessions.iter().filter(|(_, session)| session.expires <= clock);
         let over: Vec<_> = over.map(|(id, _)| id.clone()).collect();

@@ -1,5 +1,5 @@
-//! A schedule from its beginning to its end: one operator after the other, or several at once, and what must be true
-//! when all of them are gone.
+//! Runs a schedule from its beginning to its end, with one operator after the other or several at once, and checks the
+//! rules when all of them have finished.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,26 +16,26 @@ use crate::schedule::{After, Meanwhile, Schedule};
 use crate::sim::Shared;
 use crate::world::State;
 
-/// What may still be on its way when a release has ended.
+/// How long effects of a release can still arrive after its end.
 pub(crate) const SETTLES: u64 = 30_000;
 
-/// How long a fault lasts that outlasts every release, in milliseconds.
+/// The duration of a fault that outlasts every release, in milliseconds.
 pub(crate) const NEVER_ENDS: u64 = 24 * 3_600_000;
 
-/// How long a question to Consul may stay without an answer.
+/// How long a request to Consul can stay without an answer.
 const UNANSWERED: u64 = 6_000;
 
-/// Until every gateway follows again when nothing is wrong any more.
+/// The time until every gateway follows again after the last fault.
 const HEALS: u64 = 60_000;
 
-/// What a run left.
+/// The result of a run.
 pub(crate) struct Ran {
     /// How the first release ended.
     pub(crate) end: End,
     /// How each command ended, in order.
     pub(crate) ends: Vec<(Task, End)>,
     pub(crate) violations: Vec<Violation>,
-    /// Every event of the first release, as one line; where a history is kept.
+    /// Every event of the first release, as one line; only where a history is kept.
     pub(crate) events: String,
     pub(crate) durable: u64,
     pub(crate) history: Vec<String>,
@@ -44,18 +44,18 @@ pub(crate) struct Ran {
     pub(crate) calls: u64,
     /// By gateway: how often it was read, by second.
     pub(crate) reads: Vec<Vec<u64>>,
-    /// Virtual milliseconds.
+    /// The duration in virtual milliseconds.
     pub(crate) took: u64,
 }
 
 impl Ran {
-    /// How many events the release has written once the first that contains `text` is written.
+    /// Returns how many events the release has written up to the first that contains `text`.
     pub(crate) fn events_until(&self, text: &str) -> u64 {
         let mut events = self.history.iter().filter(|line| line.contains("EVENT "));
         events.position(|line| line.contains(text)).expect("the event is written") as u64 + 1
     }
 
-    /// When something first stands in the history, in milliseconds.
+    /// Returns when the text first appears in the history, in milliseconds.
     pub(crate) fn moment(&self, text: &str) -> u64 {
         self.moment_after(0, text)
     }
@@ -72,7 +72,7 @@ impl Ran {
     }
 }
 
-/// Where journals are kept: in memory, where the machine has such a place.
+/// The folder for journals: in memory, where the machine has such a file system.
 pub(crate) fn scratch() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
@@ -81,7 +81,7 @@ pub(crate) fn scratch() -> tempfile::TempDir {
 
 /// Runs a schedule from its beginning to its end.
 pub(crate) fn run(schedule: &Schedule, scratch: &Path, history: bool) -> Ran {
-    // rollgate's own chance, where it has any, is a part of the schedule.
+    // rollgate's own randomness is a part of the schedule.
     fastrand::seed(schedule.seed);
     let root = schedule.state_folder(scratch);
     let shared = Arc::new(Mutex::new(State::new(schedule, history)));
@@ -110,7 +110,7 @@ pub(crate) fn run(schedule: &Schedule, scratch: &Path, history: bool) -> Ran {
     ran
 }
 
-/// A schedule on its way.
+/// A schedule under way.
 struct Story<'a> {
     schedule: &'a Schedule,
     root: &'a Path,
@@ -129,13 +129,13 @@ impl Story<'_> {
         with(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Time passes.
+    /// Lets time pass.
     fn pass(&mut self, milliseconds: u64) {
         self.clock += milliseconds;
         self.look(|state| state.advance(self.clock));
     }
 
-    /// The release itself.
+    /// Runs the release itself.
     fn first(&mut self) -> Attempt {
         let after = self.schedule.after.map_or(SETTLES, |after| after.delay);
         let act = Act {
@@ -148,13 +148,13 @@ impl Story<'_> {
         self.attempt(act, settles, true)
     }
 
-    /// Somebody runs a command; then what was still on its way arrives, and everything is judged.
+    /// Runs a command of an operator, lets pending effects arrive, and checks the rules.
     fn attempt(&mut self, act: Act, settles: u64, tells: bool) -> Attempt {
         self.look(State::listen);
         let place = Place { schedule: self.schedule, root: self.root, shared: &self.shared };
         let mut attempt = place.attempt(act, self.clock, self.history);
         let task = act.task;
-        // Who did something meanwhile may have gone further than this clock.
+        // A parallel operator may have gone further than this clock.
         self.clock = self.look(|state| {
             state.note(|| format!("--- the {task:?} has ended: {:?} ---", attempt.end));
             let others = attempt.others.iter().map(|other| other.ended_at).max();
@@ -176,7 +176,7 @@ impl Story<'_> {
         attempt
     }
 
-    /// Who was paused while the lock went does nothing any more, and says so.
+    /// A process that was paused while the lock was lost does nothing more, and reports the loss.
     fn judge_others(&mut self, attempt: &mut Attempt) {
         for other in &mut attempt.others {
             other.end = finished(&other.end, other.ended.as_ref());
@@ -186,13 +186,14 @@ impl Story<'_> {
         let taken = attempt.others.iter().any(|other| other.durable > 0);
         let lost = matches!(
             attempt.end,
-            // Who is told to stop at the same moment may be gone before it looks at its lock.
+            // A process that gets a signal at the same moment can end before it checks its lock.
             End::Finished(Outcome::LockLost | Outcome::Stopped, _)
                 | End::Refused(_)
                 | End::Locked
                 | End::Nothing
         );
-        // Whoever ends right after waking, while the question for its lock is not answered, cannot know; it writes nothing.
+        // A process that ends right after its wake-up, before Consul answers, cannot know of the loss; it writes
+        // nothing.
         let woke = attempt.others.iter().map(|other| other.ended_at).max().unwrap_or_default();
         let woke = match attempt.act.meanwhile {
             Some(Meanwhile::Pause { at, .. }) => woke.max(at + PAUSED),
@@ -205,7 +206,7 @@ impl Story<'_> {
         }
     }
 
-    /// What operators do after the first one.
+    /// Runs the commands after the first release.
     fn go_on(&mut self, first: &Attempt, after: After) {
         let crowded = !first.others.is_empty();
         let mut stale = after.machine != 0 && !self.copy_is_true();
@@ -219,7 +220,7 @@ impl Story<'_> {
             let next = self.attempt(act, if quiet { 1_000 } else { SETTLES }, !stale);
             let moves = next.end == End::Killed && after.last_machine != after.machine;
             stale |= moves && !self.copy_is_true();
-            // Killed before Consul knew of it: for everybody else it never began.
+            // Killed before Consul had its journal: for other machines it did not start.
             if moves && act.task == Task::Rollback && next.durable <= 1 {
                 self.look(State::forget_release);
             }
@@ -233,11 +234,11 @@ impl Story<'_> {
         let again = after.task == Task::Rollback && !undoes && self.ends.iter().any(known);
         let task = if again { Task::Rollback } else { Task::Resume };
         let was_done = self.ends.iter().any(|(_, end)| end.is_done());
-        // Nobody else knows of a release that ended before Consul had a copy.
+        // Other machines do not know a release that ended before Consul had a replica.
         let machine = if self.look(|state| state.has_copy()) { after.last_machine } else { 0 };
         let act = Act::new(task, machine);
         let last = self.attempt(act, SETTLES / 3, !stale && !crowded);
-        // A rollback that finds nothing to do leaves those that were never changed, and those that went back by themselves.
+        // A rollback without work leaves unchanged nodes, and nodes that rolled back by themselves, as they are.
         let idle = task == Task::Rollback && last.end == End::Nothing;
         let turned = idle
             || last.ended.as_ref().is_some_and(|ended| {
@@ -245,7 +246,7 @@ impl Story<'_> {
             });
         let reached = match &last.end {
             End::Finished(_, 0) => true,
-            // Killed after its last word, perhaps.
+            // Perhaps killed after its last event.
             End::Nothing => {
                 let killed = self.ends.iter().any(|(_, end)| *end == End::Killed);
                 was_done || crowded || undoes || idle || killed
@@ -261,8 +262,8 @@ impl Story<'_> {
         if turned {
             return;
         }
-        // A release that was killed right after its end was written: only the machine where it ran knows of that, and on
-        // another one it ends once more.
+        // A release was killed right after its end was written: only its own machine knows of the end, and on another
+        // one it ends once more.
         let was_killed = self.ends.iter().any(|(_, end)| *end == End::Killed);
         let unheard = was_killed && machine != 0 && last.end == End::Nothing;
         let nothing = self.attempt(Act::new(Task::Resume, 0), 0, false);
@@ -273,7 +274,7 @@ impl Story<'_> {
         }
     }
 
-    /// Whether Consul's copy of the journal tells the truth; it must, unless Consul was not well.
+    /// Whether Consul's replica of the journal is true; it must be, unless Consul was faulty.
     fn copy_is_true(&mut self) -> bool {
         let well = self.schedule.consul_is_well();
         let may_cut = self.schedule.shape.on_timeout == "proceed";

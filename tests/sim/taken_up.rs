@@ -1,4 +1,4 @@
-//! What a resume leaves as it is.
+//! What a resume leaves unchanged.
 
 use rollgate::release::Outcome;
 
@@ -10,11 +10,11 @@ use crate::process::Start;
 use crate::schedule::{After, Kill, Schedule};
 use crate::story::{run, scratch};
 
-/// Killed right after it was enabled, a node is in again: only what is left is proven, and it is not marked down anew.
+/// A node that was killed right after `enable` is in rotation: only the remaining steps run, and it is not marked down.
 #[test]
 fn resume_keeps_enabled_node_in_rotation() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
-    // Long enough for whoever watches nodes that are out to look at this one.
+    // Long enough for the watchdog of nodes that are out to read this one.
     schedule.shape.min_healthy = 3_000;
     let whole = run(&schedule, scratch.path(), true);
     let enabled = whole.events_until("EVENT node-1 enable: StepFinished");
@@ -29,7 +29,7 @@ fn resume_keeps_enabled_node_in_rotation() {
     assert_eq!(marked, None);
 }
 
-/// A write of the journal's copy is done late, after a later one: another machine still finds what is true.
+/// A late write of the journal's replica arrives after a later one: another machine still reads the true state.
 #[test]
 fn late_write_does_not_set_back_the_journal_replica() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
@@ -51,7 +51,7 @@ fn late_write_does_not_set_back_the_journal_replica() {
     }
 }
 
-/// One node of a batch fails and the release is asked to stop before the other one has come to its end.
+/// One node of a batch fails and a signal asks the release to stop before the other node has finished.
 #[test]
 fn started_node_rolls_back_too_after_its_release_failed() {
     for on_failure in ["rollback_all", "rollback_node"] {
@@ -75,7 +75,7 @@ fn started_node_rolls_back_too_after_its_release_failed() {
     }
 }
 
-/// A node could not be looked at when a rollback began, and tells its version only: that is no folder's name.
+/// A node could not be inspected when a rollback began and reports only its version, which is not a folder's name.
 #[test]
 fn restore_point_is_kept_when_only_the_version_is_known() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());

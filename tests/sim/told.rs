@@ -1,15 +1,15 @@
-//! What a history tells of calls and answers.
+//! How a history names calls and answers.
 
 use rollgate::world::{Method, Request};
 
 use crate::world::{Answer, What};
 
-/// Gateways are looked at so often that nobody wants to read it all.
+/// Reads of gateways are so frequent that a history leaves them out.
 pub(crate) fn is_look(request: &Request) -> bool {
     request.url.starts_with("http://gw-")
 }
 
-/// Who holds the lock is told with what differs from run to run.
+/// Writes of the lock's holder differ from run to run.
 pub(crate) fn is_lock(request: &Request) -> bool {
     let body = request.body.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
     request.url.contains("rollgate/app/lock")
