@@ -1,4 +1,4 @@
-//! Agents of Consul that only its catalog names: no token is sent to them.
+//! Agents that only Consul's catalog names: rollgate sends them no token.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use crate::support::Case;
 
 const TOKEN: &str = "b1gs5ecr-7e57-4a4a";
 
-/// Answers every request by its path and keeps what was asked.
+/// Answers every request by its path and records the requests.
 fn serve(
     listener: TcpListener,
     answer: impl Fn(&str) -> String + Send + 'static,

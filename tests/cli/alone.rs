@@ -1,4 +1,4 @@
-//! Without Consul, on nothing but files: the lock, the journal, and what happens to them.
+//! Commands without Consul: the lock and the journal are files of the state folder.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::Case;
 
-/// A gateway whose list of servers is a folder; `go` is there when its count of requests may be told.
+/// A gateway whose list of servers is a folder; it reports its request count once the file `go` exists.
 const PLAYBOOK: &str = r#"service: app
 variables: { padding: { default: PADDING } }
 registry: { type: gateway }
@@ -49,7 +49,7 @@ fn journals(case: &Case) -> Vec<PathBuf> {
     folders.map(|folder| folder.path().join("journal.jsonl")).filter(|path| path.exists()).collect()
 }
 
-/// Waits for what another process does.
+/// Waits for an effect of another process.
 #[track_caller]
 fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
@@ -59,7 +59,7 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Takes a node out, up to where its requests are counted and the count waits.
+/// Starts taking a node out of rotation, up to the point where the request count is held back.
 fn held_up(case: &Case) -> Child {
     fs::remove_file(case.folder().join("go")).expect("it was there");
     let mut command = case.command(&["node", "out", "app.yaml", "app-1"]);
@@ -78,7 +78,7 @@ fn state_folder_is_accessible_to_its_owner_only() {
     assert_eq!(journals.iter().map(|path| mode(path)).collect::<Vec<_>>(), [0o600]);
 }
 
-/// A load balancer's own interface may be away for seconds.
+/// The command of a load balancer can fail for seconds.
 #[test]
 fn failing_command_is_retried_until_its_step_deadline() {
     let fails = r#"printf x >>tries; [ "$(wc -c <tries)" -gt 6 ] || { echo refused >&2; exit 1; }"#;
@@ -142,12 +142,12 @@ fn file_size_limit_stops_a_release_without_killing_it() {
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code(), stderr, case)
     };
-    // Not even its beginning can be written.
+    // Not even the first event can be written.
     let (code, stderr, case) = limit(1);
     assert_eq!(code, Some(3), "{stderr}");
     assert!(stderr.contains("cannot write the journal"), "{stderr}");
     assert!(case.folder().join("gw/127.0.0.1:9000").exists(), "nothing was done");
-    // Its beginning can, and what follows cannot: blocks are of 512 bytes.
+    // The first event can be written, and the next one cannot: blocks are of 512 bytes.
     let (code, stderr, case) = limit(first / 512 + 1);
     assert_eq!(code, Some(20), "{stderr}");
     assert!(stderr.contains("cannot write the journal"), "{stderr}");

@@ -1,4 +1,4 @@
-//! Archives that are not sent anywhere.
+//! Archives that are refused before they are sent to a node.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! `check`: every problem at once, and nothing hostile takes long.
+//! `check`: reports every problem at once, and reads hostile files quickly.
 
 use crate::support::{Case, SMALL};
 

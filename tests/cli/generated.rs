@@ -1,4 +1,4 @@
-//! Files that are made from the code: `UPDATE=1` writes them anew, without it they must be as they would be made.
+//! Files that are generated from the code: `UPDATE=1` writes them, otherwise they must match.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use crate::support::{Case, root};
 
 #[track_caller]
-pub(crate) fn is_true(path: &Path, made: &str) {
+pub(crate) fn assert_current(path: &Path, made: &str) {
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(path, made).expect("written");
     }
@@ -24,7 +24,7 @@ fn completions_match_the_command_line() {
     for (shell, file) in
         [(Shell::Bash, "rollgate.bash"), (Shell::Zsh, "_rollgate"), (Shell::Fish, "rollgate.fish")]
     {
-        is_true(
+        assert_current(
             &root().join("completions").join(file),
             &rollgate::cli::generate_completions(shell),
         );
@@ -34,7 +34,7 @@ fn completions_match_the_command_line() {
 #[test]
 fn schema_matches_the_types() {
     let (stdout, _) = Case::new(&[]).exits(0, &["schema"]);
-    is_true(&root().join("docs/playbook.schema.json"), &stdout);
+    assert_current(&root().join("docs/playbook.schema.json"), &stdout);
     let schema: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
     assert_eq!(schema["additionalProperties"], false);
     assert_eq!(schema["properties"]["nodes"]["minItems"], 1);
@@ -121,5 +121,5 @@ fn page_of_the_gateways_is_as_their_drivers_document_them() {
         "<!-- The sections of the kinds, as their drivers document them. -->",
         "<!-- End of the sections. -->",
     );
-    is_true(&path, &between(&page, begin, end, sections.trim_end()));
+    assert_current(&path, &between(&page, begin, end, sections.trim_end()));
 }

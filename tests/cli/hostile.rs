@@ -1,4 +1,4 @@
-//! Servers that say what they like: what the terminal gets of it is text, and on its own line.
+//! Hostile servers: their text reaches the terminal as plain text, on its own line.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use serde_json::json;
 
 use crate::support::{Case, SMALL, serve};
 
-/// A screen that is cleared, coloured, renamed, turned around, and told another end.
+/// Text that would clear, colour, rename and reverse the screen, and show another result.
 const EVIL: &str =
     "x\x1b[2J\x1b]0;t\x07\r\u{9b}31m\u{202e}\u{2028}\u{feff}\nDONE  forged\n::error::forged\n";
 
-/// A Consul, a gateway and a service in one; returns its address.
+/// Starts a Consul, a gateway and a service in one; returns its address.
 fn start() -> String {
     serve(|own, path, query| {
         let (status, body) = reply(path, query, own);
@@ -60,7 +60,7 @@ fn holder() -> String {
     .to_string()
 }
 
-/// A release that ended badly, with a text of theirs wherever there is one.
+/// A failed release with foreign text in every field that can have some.
 fn journal_of(own: &str) -> String {
     let playbook = playbook(own);
     let playbook =
@@ -116,7 +116,7 @@ fn foreign_text_cannot_leave_its_line_or_control_the_terminal() {
     ] {
         for form in ["plain", "jsonl"] {
             let case = Case::new(&[("app.yaml", playbook.as_bytes())]);
-            // The file comes first among what is positional.
+            // The file is the first positional argument.
             let words =
                 command.iter().take_while(|word| !word.starts_with('-') && **word != "app-1");
             let at = words.count();

@@ -1,8 +1,8 @@
-//! What may be named where: the architecture as a list of greps.
+//! Rules about what may be named where: the architecture as a list of greps.
 
 use crate::support::{root, sources};
 
-/// Asserts that `word` stands only in files whose path begins with one of `places`.
+/// Asserts that `word` occurs only in files whose path begins with one of `places`.
 #[track_caller]
 fn only_in(word: &str, places: &[&str]) {
     let source = root().join("src");
@@ -26,7 +26,7 @@ fn only_the_world_module_reaches_the_outside() {
     only_in("TcpStream", &["world/", "node/sockets.rs"]);
 }
 
-/// `world::child` takes the secrets out of the environment.
+/// `world::child` removes the secrets from the environment.
 #[test]
 fn child_processes_are_started_in_one_place() {
     let source = root().join("src");
@@ -83,7 +83,7 @@ fn pure_modules_use_no_clock_and_no_runtime() {
         let files = if source.is_dir() { sources(&source) } else { vec![source] };
         for file in files {
             let text = std::fs::read_to_string(&file).expect("a source");
-            // Where tests have a file of their own, the code is behind its name.
+            // Where tests have a file of their own, `mod tests;` is the end of the code.
             let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or("");
             for word in ["tokio", "Instant", "SystemTime", ".await"] {
                 assert!(!code.contains(word), "{} names `{word}`", file.display());
@@ -112,7 +112,7 @@ fn shell_quoting_happens_in_one_place() {
     for escape in [r#"r"'\''""#, r"'\\''"] {
         only_in(escape, &["shell.rs"]);
     }
-    // A value between quotes of the script's own would end them.
+    // A value between quotes of the script would end them.
     for folder in ["node", "world", "engine"] {
         for file in sources(&root().join("src").join(folder)) {
             let text = std::fs::read_to_string(&file).expect("a source");

@@ -1,10 +1,10 @@
-//! `--output jsonl`: whatever becomes of a command, stdout is lines of one form and the last one tells the end.
+//! `--output jsonl`: stdout has lines of one form, and the last one has the result, however a command ends.
 
 use serde_json::Value;
 
 use crate::support::{Case, SMALL, root};
 
-/// The lines of a command, all of the same form and numbered; the last one tells the exit code.
+/// Returns the lines of a command, all of the same form and numbered; the last one has the exit code.
 #[track_caller]
 fn lines(case: &Case, code: i32, arguments: &[&str]) -> Vec<Value> {
     let arguments: Vec<_> = arguments.iter().chain(&["--output", "jsonl"]).copied().collect();
@@ -48,7 +48,7 @@ fn every_problem_of_a_file_is_one_line_with_its_position() {
     assert_eq!((&first["file"], &first["key"]), (&"bad.yaml".into(), &"stpo".into()));
     assert_eq!(first["message"], "unknown key `stpo`");
     assert_eq!(first["help"][0], "did you mean `stop`?");
-    // Whoever needs the file says the same.
+    // Every command that reads the file reports the same.
     for command in ["plan", "deploy", "status"] {
         assert_eq!(types(&lines(&case, 2, &[command, "bad.yaml"])), types(&problems));
     }

@@ -1,5 +1,5 @@
-//! The binary without any server: what it prints for files, arguments and mistakes; and what must be kept true
-//! in the repository.
+//! The binary without any server: its output for files, arguments and mistakes. Also checks of the repository's own
+//! files.
 
 mod agents;
 mod alone;

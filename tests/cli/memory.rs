@@ -1,4 +1,4 @@
-//! Parts that answer with as much as they can: rollgate tells so, and stays below 100 MiB.
+//! Parts that send as much as they can: rollgate reports it, and stays below 100 MiB.
 
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Stdio};
@@ -16,10 +16,10 @@ use crate::support::{self, Body, Case};
 /// The most memory of a run, in KiB.
 const MOST: u64 = 100 * 1024;
 
-/// The largest body that is read.
+/// The largest body that rollgate reads.
 const BODY: usize = 16 * 1024 * 1024;
 
-/// A server that answers by path and query, and with 404 to what it does not know.
+/// Starts a server that answers by path and query, and with 404 to an unknown path.
 fn serve(answer: impl Fn(&str, &str) -> Option<Body> + Send + Sync + 'static) -> String {
     support::serve(move |_, path, query| match answer(path, query) {
         Some(body) => (200, body),
@@ -27,13 +27,13 @@ fn serve(answer: impl Fn(&str, &str) -> Option<Body> + Send + Sync + 'static) ->
     })
 }
 
-/// As many of a part as a body takes, between the rest.
+/// Repeats a part until the body has the largest size.
 fn filled(before: &str, part: &str, after: &str) -> String {
     let number = (BODY - before.len() - after.len()) / part.len();
     [before, &part.repeat(number), after].concat()
 }
 
-/// The same with another number in each part.
+/// The same with a different number in each part.
 fn numbered(before: &str, part: impl Fn(usize) -> String, after: &str) -> String {
     let mut body = before.to_owned();
     for number in 0.. {
@@ -46,7 +46,7 @@ fn numbered(before: &str, part: impl Fn(usize) -> String, after: &str) -> String
     unreachable!("a body ends")
 }
 
-/// Runs `status` and returns what it printed, and the most memory that it took, in KiB.
+/// Runs `status` and returns its output and its peak memory, in KiB.
 fn status(playbook: &str) -> (String, u64) {
     run(playbook, &["status", "app.yaml"])
 }
@@ -58,7 +58,8 @@ fn run(playbook: &str, arguments: &[&str]) -> (String, u64) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
     let mut most = 0;
     while child.try_wait().expect("a child").is_none() {
-        // The last look counts, as a peak never falls: at the first one the child may still have this process's memory.
+        // A peak never falls, so the last reading counts; at the first one the child may still have this process's
+        // memory.
         most = peak(&child).unwrap_or(most);
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -87,7 +88,7 @@ fn playbook(consul: &str, registry: &str, gateways: &str, nodes: usize) -> Strin
 const KV: &str = "{ type: consul-kv, prefix: upstreams/app/ }";
 const TABLE: &str = "  - { type: http-table, name: gw, url: 'http://GATEWAY/', workers: 1 }\n";
 
-/// What gateways may send, and what is told of it.
+/// The lists that gateways send, and the message about each.
 fn lists() -> Vec<(&'static str, &'static str, String, &'static str)> {
     let entries = "it has more than 100000 entries";
     let caddy = "  - { type: caddy, name: gw, admin_url: 'http://GATEWAY', handler: app }\n";
@@ -163,7 +164,7 @@ fn gateway_list_takes_bounded_memory() {
         let gateway = gateway.replace("GATEWAY", &server);
         let (text, most) = status(&playbook(&consul, registry, &gateway, 2));
         assert!(most < MOST, "{name}: {} MiB", most / 1024);
-        // A busy machine may be too slow.
+        // A busy machine may be too slow for that message.
         let told = [says, "takes longer to read", "no answer within"];
         assert!(told.iter().any(|told| text.contains(told)), "{name}: {text}");
     }
@@ -222,7 +223,7 @@ fn agents_with_many_services_take_bounded_memory() {
     assert!(most < MOST, "{} MiB\n{text}", most / 1024);
 }
 
-/// A journal of one line, as Consul keeps it.
+/// A journal of one line, as Consul stores it.
 fn journal(number: usize, selection: &str, nodes: &str, before: &str) -> (String, String) {
     let release = format!("{number:08x}");
     let data = format!(
@@ -234,7 +235,7 @@ fn journal(number: usize, selection: &str, nodes: &str, before: &str) -> (String
     packed(number, std::iter::once(line))
 }
 
-/// These lines as a journal, as Consul keeps it.
+/// These lines as a journal, as Consul stores it.
 fn packed(number: usize, lines: impl Iterator<Item = String>) -> (String, String) {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     lines.for_each(|line| writeln!(encoder, "{line}").expect("a vector takes everything"));
@@ -243,7 +244,7 @@ fn packed(number: usize, lines: impl Iterator<Item = String>) -> (String, String
     (key, BASE64_STANDARD.encode(packed))
 }
 
-/// A Consul that has these journals.
+/// A Consul with these journals.
 fn consul_with(journals: Vec<(String, String)>) -> String {
     serve(move |path, query| {
         let said = |body: serde_json::Value| Some(Arc::new(body.to_string().into_bytes()));
@@ -266,7 +267,7 @@ fn consul_with(journals: Vec<(String, String)>) -> String {
     })
 }
 
-/// Going on with a release needs its whole journal, but no more than the first lines of why each node failed.
+/// A resume needs the whole journal of a release, but only the first lines of the reason why each node failed.
 #[test]
 fn resume_takes_bounded_memory_with_long_failure_texts() {
     const NODES: usize = 6_500;

@@ -1,13 +1,13 @@
-//! Every text that rollgate can show, on one page to be read from top to bottom: `tests/snapshots/messages.txt`.
+//! Every text that rollgate can show, on one page: `tests/snapshots/messages.txt`.
 //!
-//! The page has the help of each command, and each text of two words and more in the code, by file. So a message that no
-//! other test reaches is on it, too. `UPDATE=1` writes the page anew.
+//! The page has the help of each command, and each text of two words and more in the code, by file. So it also shows
+//! the messages that no other test reaches. `UPDATE=1` writes the page.
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::Visit;
 use syn::{Attribute, Expr, Item, Lit};
 
-use crate::generated::is_true;
+use crate::generated::assert_current;
 use crate::support::{Case, is_for_tests, root, sources};
 
 /// Macros whose text only a defect of rollgate shows.
@@ -81,7 +81,7 @@ impl<'ast> Visit<'ast> for Texts {
     }
 
     fn visit_attribute(&mut self, attribute: &'ast Attribute) {
-        // What derives an error's text; documentation is read elsewhere.
+        // The derive macro makes the text of an error from it; documentation is left out.
         if attribute.path().is_ident("error")
             && let Ok(list) = attribute.meta.require_list()
         {
@@ -131,7 +131,7 @@ fn messages_page_lists_every_text() {
     for command in COMMANDS {
         let arguments = [command, &["--help"]].concat();
         let (help, _) = Case::new(&[]).exits(0, &arguments);
-        // Options that every command has are told once.
+        // Options that every command has are listed once.
         let own = help.find("      --output <FORM>").filter(|_| !command.is_empty());
         let help = own.map_or(help.as_str(), |end| help[..end].trim_end());
         page += &format!("\n== rollgate {}\n\n{}\n", arguments.join(" "), help.trim_end());
@@ -148,7 +148,7 @@ fn messages_page_lists_every_text() {
         page += &format!("\n== {name}\n\n{}\n", texts.0.join("\n"));
     }
     std::fs::create_dir_all(root().join("tests/snapshots")).expect("a folder");
-    is_true(&root().join("tests/snapshots/messages.txt"), &page);
+    assert_current(&root().join("tests/snapshots/messages.txt"), &page);
 }
 
 #[test]

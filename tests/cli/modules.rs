@@ -1,6 +1,7 @@
-//! Which module may use which: arrows point down only, and no files need each other.
+//! Which module may use which: only lower layers, and no two files use each other.
 //!
-//! Every path in the code is read, in `use` and elsewhere; what a module re-exports counts as used from where it is defined.
+//! The test reads every path in the code, in `use` and elsewhere. A re-export counts as a use of the module that
+//! defines the item.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,7 +11,7 @@ use syn::{Item, UseTree, Visibility};
 
 use crate::support::{is_for_tests, root, sources};
 
-/// The modules of `src/` from the bottom up: each may use those of rows above it in this list, and no other.
+/// The modules of `src/` from the bottom up: each may use those of the rows before it, and no others.
 const LAYERS: &[&[&str]] = &[
     &["address", "mark", "secret", "shell"],
     &["text"],
@@ -36,7 +37,7 @@ type Module = Vec<String>;
 /// The files of a crate and the paths in them.
 struct Modules {
     used: BTreeMap<Module, Vec<Module>>,
-    /// What a module re-exports, and from where.
+    /// The re-exports of a module, and their sources.
     exported: BTreeMap<Module, Module>,
 }
 
@@ -60,10 +61,10 @@ impl Modules {
         Self { used, exported }
     }
 
-    /// The module that defines what a path names.
+    /// Returns the module that defines a path's item.
     fn defines(&self, path: &Module) -> Module {
         let mut path = path.clone();
-        // A name may be re-exported more than once on its way up.
+        // A name may be re-exported more than once.
         for _ in 0..8 {
             let exported = (1..=path.len()).rev().find_map(|end| {
                 let from = self.exported.get(&path[..end])?;
@@ -100,7 +101,7 @@ struct Paths<'a> {
 }
 
 impl Paths<'_> {
-    /// A path from the crate's root, if it leads into the crate.
+    /// Returns a path from the crate's root, if it leads into the crate.
     fn absolute(&self, path: &[String]) -> Option<Module> {
         let supers = path.iter().take_while(|part| *part == "super").count();
         let first = path.first()?;
@@ -176,7 +177,7 @@ fn module(source: &Path, file: &Path) -> Module {
     parts
 }
 
-/// A way from a module back to itself.
+/// Returns a cycle, if there is one.
 fn cycle(edges: &BTreeMap<Module, BTreeSet<Module>>) -> Option<Vec<Module>> {
     let mut done = BTreeSet::new();
     let mut way = Vec::new();

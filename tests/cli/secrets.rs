@@ -1,10 +1,10 @@
-//! Secrets: refused where they would be shown, and given to no child process.
+//! Secrets: refused where they would be shown, and passed to no child process.
 
 use crate::support::{Case, SMALL};
 
 const TOKEN: &str = "b1gs5ecr-7e57-4a4a";
 
-/// A playbook with another part, and the token in the environment as `TOKEN`.
+/// Returns a case whose playbook has another part, and whose environment has the token as `TOKEN`.
 fn case(part: &str, other: &str) -> Case {
     assert!(SMALL.contains(part), "{part}");
     let playbook =
@@ -40,7 +40,7 @@ fn literal_secret_is_refused_with_its_position_and_not_shown() {
         ("http://127.0.0.1:1'", format!("{login}127.0.0.1:1'")),
         ("http://127.0.0.1:1/up", format!("{login}127.0.0.1:1/up")),
         ("http://127.0.0.1:1/up", format!("me:{TOKEN}@127.0.0.1:1/up")),
-        // A password may have what ends the host part of a URL.
+        // A password can have a character that ends the host part of a URL.
         ("http://127.0.0.1:1'", format!("http://me:{TOKEN}/x1@127.0.0.1:1'")),
         ("http://127.0.0.1:1'", format!("http://me:x/{TOKEN}@127.0.0.1'")),
         ("http://127.0.0.1:1/up", format!("http://me:{TOKEN}?x@127.0.0.1:1/up")),
@@ -95,13 +95,13 @@ fn other_errors_on_a_secret_line_do_not_show_the_secret() {
         format!("consul: {{ passwords: 1, password: {TOKEN}, "),
     ] {
         let case = case("consul: { ", &line);
-        // The value of a secret that rollgate has read is known wherever it stands.
+        // A secret that rollgate has read is hidden wherever it occurs.
         let case = case.env("CONSUL_HTTP_TOKEN", TOKEN);
         refused(&case, &["check", "app.yaml"], "app.yaml:15:");
     }
 }
 
-/// The process knows no secret: only its place tells that the text is one.
+/// The process does not have the secret: only the key shows that the text is one.
 #[test]
 fn check_quotes_no_value_of_a_secret_key() {
     let consul = |other: &str| SMALL.replacen("consul: { ", other, 1);
@@ -116,7 +116,7 @@ fn check_quotes_no_value_of_a_secret_key() {
         besides(&format!("secrets: {{ db: {{ {TOKEN} }} }}")),
         besides(&format!("secrets: {{ db: {{ env: DB, value: {TOKEN} }} }}")),
         besides(&format!("secrets:\n  db: >-\n    {TOKEN}\n  other: 1")),
-        // It cannot be read as YAML at all.
+        // The file is not valid YAML.
         consul(&format!("consul: {{ addresses: ['http://me:{TOKEN}], ")),
         besides(&format!("secrets: {{ db: {TOKEN}, [")),
         besides(&format!("secrets:\n  db: '{TOKEN}")),

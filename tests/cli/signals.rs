@@ -1,4 +1,4 @@
-//! A Consul that takes connections and never answers: a command says what it waits for, and a signal ends it.
+//! A Consul that accepts connections and never answers: a command reports what it waits for, and a signal ends it.
 
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -52,7 +52,7 @@ fn signal_ends_every_command_that_waits_for_a_silent_consul() {
     }
 }
 
-/// Reads one request; answers all but the one that takes the lock.
+/// Answers every request but the one that acquires the lock.
 fn answer(mut stream: TcpStream, told: &mpsc::Sender<String>) {
     let mut lines = BufReader::new(stream.try_clone().expect("a stream")).lines();
     let request = lines.next().and_then(Result::ok).unwrap_or_default();
@@ -64,11 +64,11 @@ fn answer(mut stream: TcpStream, told: &mpsc::Sender<String>) {
         let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len());
         return;
     }
-    // Until the client goes.
+    // Until the client closes the connection.
     lines.for_each(drop);
 }
 
-/// Consul may have done what it has not answered: the lock would stay closed until the session's time is over.
+/// Consul may have executed the unanswered request: without this the lock would stay closed until the session expires.
 #[test]
 fn signal_during_lock_acquisition_ends_the_session() {
     let consul = TcpListener::bind("127.0.0.1:0").expect("bind");

@@ -1,4 +1,4 @@
-//! Running the binary in a folder of its own.
+//! Runs the binary in a folder of its own.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-/// The repository.
+/// Returns the repository's folder.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -61,7 +61,7 @@ impl Case {
     }
 }
 
-/// The smallest useful playbook, with a variable.
+/// The smallest valid playbook, with a variable.
 pub(crate) const SMALL: &str = "service: app
 variables:
   version: { required: true, pattern: '^\\d+$' }
@@ -80,7 +80,7 @@ consul: { addresses: ['http://127.0.0.1:1'] }
 ";
 
 impl Case {
-    /// Makes a file seem large without writing it.
+    /// Makes a file appear large without writing it.
     pub(crate) fn stretch(&self, name: &str, size: u64) {
         let file = std::fs::OpenOptions::new().write(true).open(self.folder.path().join(name));
         file.expect("the file is there").set_len(size).expect("it can be stretched");
@@ -90,8 +90,8 @@ impl Case {
 /// The body of an answer.
 pub(crate) type Body = Arc<Vec<u8>>;
 
-/// A server on a port of its own, whose address is returned. It answers by its own address, a path and a query, with a status
-/// and a body.
+/// Starts a server on a port of its own and returns its address. It answers by its own address, a path and a query,
+/// with a status and a body.
 pub(crate) fn serve(
     answer: impl Fn(&str, &str, &str) -> (u16, Body) + Send + Sync + 'static,
 ) -> String {

@@ -1,4 +1,4 @@
-//! Arguments, variables, and what cannot be reached: exit codes and messages.
+//! Exit codes and messages for arguments, variables and unreachable parts.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -25,7 +25,7 @@ fn all_variable_errors_are_reported_together_with_exit_2() {
 
 #[test]
 fn command_line_variables_override_files_and_files_override_environment() {
-    // `x` would not match the pattern, so who wins is seen by who is complained of.
+    // `x` does not match the pattern, so the error names the source whose value is used.
     let plan = |case: &Case, arguments: &[&str]| {
         let arguments: Vec<_> = ["plan", "app.yaml"].iter().chain(arguments).copied().collect();
         case.run(&arguments).status.code()
@@ -89,7 +89,7 @@ fn empty_node_selection_is_a_usage_error() {
         (&["--skip", "app-1,app-2"], "`--skip app-1,app-2` selects no node"),
         (&["--limit", "0", "--only", "app-9"], "no node or tag is called app-9"),
     ];
-    // The artifact is not there: a wrong argument is told before anything is read.
+    // The artifact does not exist: a wrong argument is reported before any file is read.
     let playbook = format!("{SMALL}artifact: {{ source: none, releases: /r, current: /c }}\n");
     for command in ["plan", "deploy"] {
         for (arguments, message) in cases {
@@ -113,7 +113,7 @@ fn empty_variable_counts_as_missing_unless_its_pattern_accepts_it() {
     }
     for settings in [r"required: true, pattern: '^\d*$'", "default: a"] {
         let playbook = SMALL.replace(r"required: true, pattern: '^\d+$'", settings);
-        // Accepted; then the artifact is not there.
+        // Accepted; then the artifact is missing.
         let artifact = "artifact: { source: none, releases: /r, current: /c }";
         let playbook = format!("{playbook}{artifact}\n");
         Case::new(&[("app.yaml", playbook.as_bytes())]).exits(3, &empty);

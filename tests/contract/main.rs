@@ -1,19 +1,19 @@
-//! What every kind of gateway owes to a release, scenario by scenario: each driver over recorded replies.
+//! The contract of every kind of gateway, scenario by scenario: each driver over recorded replies.
 //!
-//! A new kind is a file in `subjects/`: its entry in a playbook, and the bytes with which a real one answers, by what
-//! it was told ([`replay::Subject`]). The scenarios know neither kinds nor worlds: `tests/e2e/contract/` plays them
+//! A new kind is a file in `subjects/`: its entry in a playbook, and the bytes with which a real gateway answers after
+//! each write ([`replay::Subject`]). The scenarios depend on neither kinds nor worlds: `tests/e2e/contract/` runs them
 //! on live gateways.
 
 mod replay; // A world of recorded replies.
 mod scenarios; // The contract itself.
 mod six; // Every kind with IPv6 nodes.
-mod stage; // A gateway, what it can be told and what can befall it.
+mod stage; // A gateway, its controls and its faults.
 mod subjects; // The kinds.
 
 use replay::stage_of;
 use subjects::{ipv6_subjects, subjects};
 
-/// A test for each scenario: every kind keeps to it.
+/// Makes a test for each scenario that runs it on every kind.
 macro_rules! contract {
     ($($scenario:ident),+ $(,)?) => {
         $(

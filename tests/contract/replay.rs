@@ -1,4 +1,4 @@
-//! A world in which one gateway answers with recorded bytes. Its clock is the paused one of tokio.
+//! A world in which one gateway answers with recorded bytes. Its clock is tokio's paused one.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -12,13 +12,13 @@ use tokio::time::{Instant, sleep};
 
 use super::stage::{Ailment, Hands, Stage, spec_of};
 
-/// The nodes that every subject knows.
+/// The nodes of every subject.
 pub(crate) const NODES: [&str; 3] = ["127.0.0.1:19001", "127.0.0.1:19002", "127.0.0.1:19003"];
 
-/// Where Consul is.
+/// The address of Consul.
 const CONSUL: &str = "http://127.0.0.1:8500";
 
-/// One thing that is asked of the gateway.
+/// One request to the gateway.
 #[derive(Debug)]
 pub(crate) enum Question<'a> {
     Http(&'a Request),
@@ -29,7 +29,7 @@ pub(crate) enum Question<'a> {
 }
 
 impl Question<'_> {
-    /// What is said: the method and URL, the script, or the bytes.
+    /// Returns what is sent: the method and URL, the script, or the bytes.
     pub(crate) fn says(&self) -> String {
         match self {
             Self::Http(request) => format!("{:?} {}", request.method, request.url),
@@ -40,34 +40,34 @@ impl Question<'_> {
     }
 }
 
-/// How the gateway is when it is asked.
+/// The state of the gateway at a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen {
-    /// Which nodes the worker that answers has down.
+    /// Which nodes the answering worker has down.
     pub(crate) down: [bool; 3],
-    /// Which nodes it was told last to have down, by whichever worker.
+    /// Which nodes were last marked down, by whichever worker.
     pub(crate) told: [bool; 3],
     /// Requests in flight at the first node.
     pub(crate) in_flight: u64,
     /// Which worker answers.
     pub(crate) worker: u32,
-    /// Whether it knows the playbook's upstream.
+    /// Whether it has the playbook's upstream.
     pub(crate) knows: bool,
 }
 
-/// What it answers.
+/// The answer to a request.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) reply: Reply,
-    /// Of a command.
+    /// The exit code of a command.
     pub(crate) exit: i32,
     pub(crate) stderr: String,
-    /// Which nodes are down from now on, when the question changes that: a subject with an API of its own sets it.
+    /// Which nodes are down from now on, when the request changes that: a subject with an API of its own sets it.
     pub(crate) effect: Option<[bool; 3]>,
 }
 
 impl Answer {
-    /// An answer of 200, or of a command that went well.
+    /// An answer with status 200, or of a successful command.
     pub(crate) fn ok(body: impl Into<Vec<u8>>) -> Self {
         Self::status(200, body)
     }
@@ -85,13 +85,13 @@ impl Answer {
 
 /// One kind of gateway, as its driver sees it.
 pub(crate) trait Subject: Send + Sync {
-    /// For messages.
+    /// The name in messages.
     fn name(&self) -> &'static str;
 
     /// Its entry in a playbook.
     fn gateway(&self) -> Value;
 
-    /// The registry it obeys.
+    /// The registry that it follows.
     fn registry(&self) -> Value {
         json!({ "type": "gateway" })
     }
@@ -106,7 +106,7 @@ pub(crate) trait Subject: Send + Sync {
         1
     }
 
-    /// How long the last of them may be behind.
+    /// The longest lag of a worker.
     fn lag(&self) -> Duration {
         Duration::ZERO
     }
@@ -116,28 +116,28 @@ pub(crate) trait Subject: Send + Sync {
         false
     }
 
-    /// Whether it forgets at a restart what it was told.
+    /// Whether a restart loses the marks of nodes.
     fn forgets(&self) -> bool {
         true
     }
 
-    /// Whether a restart leaves it without any list, as one that never had it.
+    /// Whether a restart leaves it without any list, like a gateway that never had one.
     fn loses(&self) -> bool {
         false
     }
 
-    /// Whether it answers otherwise when it has no such upstream than when nobody is in it.
+    /// Whether its answer for an unknown upstream differs from that for an empty one.
     fn tells_the_unknown(&self) -> bool {
         true
     }
 
-    /// Answers in the bytes of a real one.
+    /// Answers with the bytes of a real gateway.
     fn answer(&self, question: &Question<'_>, seen: &Seen) -> Answer;
 }
 
-/// What becomes of a gateway in the course of a scenario.
+/// The state of a gateway in the course of a scenario.
 struct State {
-    /// Since when which nodes are down, oldest first.
+    /// Which nodes are down since when, oldest first.
     told: Vec<(Instant, [bool; 3])>,
     in_flight: u64,
     asked: u32,
@@ -153,7 +153,7 @@ pub(crate) struct Replay {
     state: Mutex<State>,
 }
 
-/// The stage of a subject.
+/// Returns the stage of a subject.
 pub(crate) fn stage_of(subject: &'static dyn Subject) -> Stage<Replay> {
     let nodes = subject.nodes();
     let spec = spec_of(&subject.gateway(), &subject.registry(), &nodes);
@@ -172,7 +172,7 @@ pub(crate) fn stage_of(subject: &'static dyn Subject) -> Stage<Replay> {
 }
 
 impl State {
-    /// What a worker has: the first follows at once, the last after the whole lag.
+    /// Returns the marks that a worker has: the first worker follows at once, the last after the whole lag.
     fn has(&self, subject: &dyn Subject, worker: u32) -> [bool; 3] {
         let last = subject.workers() - 1;
         if self.is_stuck && worker == last {
@@ -189,9 +189,9 @@ impl Replay {
         self.state.lock().expect("no scenario goes on after a panic")
     }
 
-    /// Answers, or does not, within `timeout`.
+    /// Answers, or fails to answer, within `timeout`.
     async fn ask(&self, question: Question<'_>, timeout: Duration) -> Result<Answer, HttpError> {
-        // Every way to a gateway takes some time; without any, a paused clock would never move.
+        // A request must take some time; otherwise a paused clock would never move.
         sleep(Duration::from_millis(1)).await;
         let (answer, ailment) = {
             let mut state = self.state();
@@ -232,7 +232,7 @@ impl Replay {
             }
             Some(Ailment::Garbage(garbage)) => Ok(Answer::ok(garbage)),
             Some(Ailment::Cut(length)) => match question {
-                // HTTP tells how long an answer is.
+                // HTTP announces the length of an answer.
                 Question::Http(_) => Err(HttpError::Broken("the body ended early".into())),
                 Question::Run(_) | Question::Write(_) | Question::Exchange(_) => {
                     let mut answer = answer;
@@ -247,7 +247,7 @@ impl Replay {
 
 impl World for Replay {
     async fn http(&self, request: Request) -> Result<Reply, HttpError> {
-        // One connection reaches one worker, however often it is asked.
+        // All requests on one connection reach one worker.
         assert_ne!(request.channel, Channel::Direct, "{}: {}", self.subject.name(), request.url);
         let answer = self.ask(Question::Http(&request), request.timeout).await?;
         Ok(answer.reply)
@@ -306,7 +306,7 @@ impl Hands for Arc<Replay> {
     }
 
     fn befall(&self, ailment: Ailment) -> bool {
-        // One that has lost its list cannot be told from one that never had it.
+        // A gateway that has lost its list looks like one that never had it.
         if ailment == Ailment::Unknown && self.subject.loses() {
             return false;
         }

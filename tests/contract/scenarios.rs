@@ -1,4 +1,4 @@
-//! The contract: what is true of every kind of gateway.
+//! The contract that every kind of gateway must satisfy.
 
 use rollgate::registry::Error;
 use rollgate::world::World;
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::stage::{Ailment, Stage};
 
-/// Hands the name of every scenario to a macro.
+/// Passes the name of every scenario to a macro.
 macro_rules! for_each_scenario {
     ($play:ident) => {
         $play! {
@@ -29,7 +29,7 @@ macro_rules! for_each_scenario {
 
 pub(crate) use for_each_scenario;
 
-/// What no gateway says.
+/// Answers that no gateway sends.
 const GARBAGE: [&[u8]; 8] = [
     b"",
     b"\n",
@@ -53,7 +53,7 @@ pub(crate) async fn node_marked_down_is_confirmed_out_and_others_stay<W: World>(
     }
     if let Some(marked) = stage.marked(0).await {
         assert_eq!(marked, Ok(Some(true)), "{name}");
-        // A step may run twice; the second time there is nothing to write.
+        // A step may run twice; the second time it has nothing to write.
         let writes = stage.hands.writes();
         stage.turn(0, true).await.expect("turned");
         assert_eq!(stage.hands.writes(), writes, "{name}: written again");
@@ -88,7 +88,7 @@ pub(crate) async fn requests_in_flight_are_counted_until_the_last<W: World>(stag
 pub(crate) async fn stale_worker_prevents_confirmation<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
     if stage.hands.stick() {
-        // A gateway that says of itself that it did not follow refuses the write; others are found out.
+        // A gateway that reports its own lag refuses the write; others are detected by reads.
         if stage.turn(0, true).await.is_ok() {
             let proof = stage.try_to_confirm(0, false).await;
             proof.map(|proof| panic!("{name}: {proof:?}")).unwrap_err();
@@ -123,7 +123,7 @@ pub(crate) async fn restart_during_drain_is_detected_and_corrected<W: World>(sta
     stage.confirm(0, false).await.unwrap_or_else(|error| panic!("{name}: {error}"));
 }
 
-/// A typing error in the playbook, or a gateway that writes the node otherwise: it gets requests all the same.
+/// A typing error in the playbook, or another spelling at the gateway: the node still gets requests.
 pub(crate) async fn node_listed_at_another_address_is_not_out<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
     if let Some(absent) = stage.absent(0).await {
@@ -137,7 +137,7 @@ pub(crate) async fn node_listed_at_another_address_is_not_out<W: World>(stage: &
     }
 }
 
-/// No gateway refuses to let the last node go: the release has to know that it is the last.
+/// No gateway refuses to remove the last node: the release has to know that it is the last.
 pub(crate) async fn last_routed_node_is_recognised<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
     for (node, left) in [(1, 2), (2, 1)] {
@@ -169,7 +169,7 @@ pub(crate) async fn unreachable_gateway_confirms_nothing<W: World>(stage: &Stage
     if stage.is_switched() {
         let gone = || assert!(stage.hands.befall(Ailment::Unreachable), "{name}");
         let error = stage.turn_after(0, true, gone).await.expect_err("nobody took it");
-        // Where it is not known that nothing was written, it is looked at again.
+        // Where a write may have happened, the state is read again.
         assert!(!matches!(error, Error::Gone(_)), "{name}: {error:?}");
         assert_eq!(stage.hands.writes(), 0, "{name}");
     } else {
@@ -197,7 +197,7 @@ pub(crate) async fn truncated_answer_never_shows_another_state<W: World>(stage: 
             return;
         }
         let (seen, marked) = (stage.observe().await, stage.marked(0).await);
-        // More bytes tell no less.
+        // A longer part of the answer must not show less.
         let all = seen.is_ok() && marked.as_ref().is_none_or(Result::is_ok);
         if let Ok(seen) = seen {
             assert_eq!(seen, whole, "{name}: cut after {length} bytes");
@@ -230,7 +230,7 @@ pub(crate) async fn slow_answer_confirms_nothing_and_leaves_a_write_unknown<W: W
     confirms_nothing(stage).await;
 }
 
-/// Neither out nor in, and no mark.
+/// Asserts that no state and no mark is confirmed.
 async fn confirms_nothing<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
     let error = stage.observe().await.expect_err("nothing can be seen");
@@ -242,7 +242,7 @@ async fn confirms_nothing<W: World>(stage: &Stage<W>) {
     }
 }
 
-/// Neither out nor in.
+/// Asserts that neither state is confirmed.
 async fn confirms_neither<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
     let (out, back) = tokio::join!(stage.try_to_confirm(0, false), stage.try_to_confirm(0, true));

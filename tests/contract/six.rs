@@ -1,4 +1,4 @@
-//! Every kind once more with nodes at `[::1]`: its recorded bytes, in which the addresses are IPv6 ones.
+//! Every kind with nodes at `[::1]`: the recorded bytes with IPv6 addresses.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::replay::{Answer, NODES, Question, Seen, Subject};
 pub(crate) struct Six(pub(crate) &'static dyn Subject);
 
 impl Six {
-    /// How the host of a node stands in a field of its own. Slardar hands it to nginx, which wants brackets.
+    /// The host of a node in a field of its own. Slardar passes it to nginx, which requires brackets.
     fn host(&self) -> &'static str {
         if self.0.name() == "slardar" { "[::1]" } else { "::1" }
     }
@@ -32,7 +32,7 @@ impl Six {
         }
         let Ok(text) = std::str::from_utf8(body) else { return body.to_vec() };
         let text = self.to_ipv6(text);
-        // What Consul keeps is encoded once more.
+        // Consul's values are encoded once more.
         match serde_json::from_str::<Value>(&text) {
             Ok(mut entries) if entries[0]["Value"].is_string() => {
                 let value = entries[0]["Value"].as_str().unwrap_or_default();
@@ -58,7 +58,7 @@ fn dns(mut message: Message) -> Vec<u8> {
     [&length.to_be_bytes(), &bytes[..]].concat()
 }
 
-/// What is asked of IPv6 nodes, as it would be asked of the others.
+/// Returns the request for IPv6 nodes as it would be for IPv4 nodes.
 fn to_ipv4(text: &str) -> String {
     let unquoted = NODES.into_iter().fold(text.to_owned(), |text, node| {
         let node = node.replace("127.0.0.1", "[::1]");
@@ -76,7 +76,7 @@ impl Subject for Six {
         self.0.gateway()
     }
 
-    /// Keys in Consul take IPv4 addresses only.
+    /// Keys in Consul accept IPv4 addresses only.
     fn registry(&self) -> Value {
         match self.0.registry() {
             keys if keys["type"] == "consul-kv" => {

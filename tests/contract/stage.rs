@@ -1,4 +1,4 @@
-//! A gateway on which scenarios are played: what rollgate asks of it, and what a scenario does to it.
+//! A gateway on which scenarios run: the queries of rollgate, and the actions of a scenario.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,90 +13,90 @@ use rollgate::world::World;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-/// How long a proof may take.
+/// The time limit of a confirmation.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a proof is tried that nothing can be seen for, beyond the gateway's lag.
+/// How long a confirmation that must fail is tried, beyond the gateway's lag.
 pub(crate) const LITTLE: Duration = Duration::from_millis(300);
 
-/// What befalls a gateway.
+/// A fault of a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ailment {
-    /// It has no such upstream.
+    /// It does not have the upstream.
     Unknown,
-    /// Nobody listens.
+    /// It does not listen.
     Unreachable,
-    /// It takes what is said and never answers.
+    /// It accepts requests and never answers.
     Silent,
-    /// It answers what is asked; what it is told it does, and never answers.
+    /// It answers reads; it executes writes and never answers them.
     Swallowing,
-    /// It answers this, whatever is said.
+    /// It sends this answer to every request.
     Garbage(Vec<u8>),
-    /// Its true answers end after so many bytes, and the connection with them.
+    /// Its correct answers end after this many bytes, and the connection with them.
     Cut(usize),
 }
 
-/// What a scenario can do to a gateway, and know of it.
+/// What a scenario can do to a gateway, and learn about it.
 pub(crate) trait Hands {
     /// The kind, for messages.
     fn name(&self) -> &str;
 
-    /// Marks a node where the gateway looks, if it has no API of its own.
+    /// Marks a node in the registry, if the gateway has no API of its own.
     fn mark(&self, node: usize, down: bool);
 
-    /// Lets so many requests be in flight at the first node; false when the gateway does not count them.
+    /// Keeps this many requests in flight at the first node; false when the gateway does not count them.
     fn hold(&self, requests: u64) -> bool;
 
-    /// Returns whether it tells requests in flight, but not until the last.
+    /// Returns whether it counts requests in flight, but loses the count before the last one ends.
     fn forgets_the_busy(&self) -> bool {
         false
     }
 
-    /// Restarts the gateway; true when it has forgotten what it was told.
+    /// Restarts the gateway; true when it has lost the marks of nodes.
     fn restart(&self) -> bool;
 
-    /// Returns whether it has lost its whole list by a restart, and nobody has told it anew.
+    /// Returns whether a restart lost its whole list, and nothing has restored it.
     fn has_lost_its_list(&self) -> bool {
         false
     }
 
-    /// Lets something befall it from now on; false when that cannot be had.
+    /// Starts a fault; false when this gateway cannot have it.
     fn befall(&self, ailment: Ailment) -> bool;
 
-    /// Lists the first node at another address than the playbook has; false when that cannot be had.
+    /// Lists the first node at another address than the playbook has; false when this gateway cannot.
     fn respell(&self) -> bool {
         false
     }
 
-    /// Returns whether it answers otherwise when it has no such upstream than when nobody is in it.
+    /// Returns whether its answer for an unknown upstream differs from that for an empty one.
     fn tells_the_unknown(&self) -> bool {
         true
     }
 
-    /// Stops one worker from following; false when it has but one.
+    /// Stops one worker from following; false when it has only one.
     fn stick(&self) -> bool;
 
-    /// Returns whether every worker has the node so, as far as that can be known.
+    /// Returns whether every worker has this mark of the node, as far as that can be known.
     fn everybody_has(&self, node: usize, down: bool) -> bool;
 
-    /// How long the last worker may be behind.
+    /// The longest lag of a worker.
     fn lag(&self) -> Duration;
 
-    /// How long a proof is tried that nothing can be seen for.
+    /// How long a confirmation that must fail is tried.
     fn a_while(&self) -> Duration {
         self.lag() * 3 + LITTLE
     }
 
-    /// What writes to Consul are fenced with, where the gateway's list is there.
+    /// The fence for writes to Consul, where the gateway's list is there.
     fn guard(&self) -> SessionFence {
         SessionFence { key: String::new(), session: String::new() }
     }
 
-    /// How many writes have had an effect, as far as that can be known.
+    /// How many writes had an effect, as far as that can be known.
     fn writes(&self) -> usize;
 }
 
-/// A gateway with everything that asks it.
+/// A gateway with everything that queries it.
 pub(crate) struct Stage<W> {
     pub(crate) spec: Spec,
     pub(crate) hands: Box<dyn Hands>,
@@ -152,7 +152,7 @@ impl<W: World> Stage<W> {
         self.turn_after(node, down, || {}).await
     }
 
-    /// The same; something happens between the look and the write.
+    /// The same; something happens between the read and the write.
     pub(crate) async fn turn_after(
         &self,
         node: usize,
@@ -172,7 +172,7 @@ impl<W: World> Stage<W> {
         Ok(())
     }
 
-    /// Why a node may be listed under another name; nothing where the gateway has no API of its own.
+    /// Returns why a node may be listed under another name; none where the gateway has no API of its own.
     pub(crate) async fn absent(&self, node: usize) -> Option<Result<Option<String>, Error>> {
         if !self.is_switched() {
             return None;
@@ -181,7 +181,7 @@ impl<W: World> Stage<W> {
         Some(switch.map(|switch| switch.absent))
     }
 
-    /// What the switch of a node says; nothing where the gateway has none.
+    /// Returns the mark of a node by the gateway's API; none where it has no such API.
     pub(crate) async fn marked(&self, node: usize) -> Option<Result<Option<bool>, Error>> {
         if !self.is_switched() {
             return None;
@@ -190,13 +190,13 @@ impl<W: World> Stage<W> {
         Some(switch.map(|switch| switch.down))
     }
 
-    /// Proves a node out or in, counted from now.
+    /// Confirms a node out or in, counted from now.
     pub(crate) async fn confirm(&self, node: usize, routed: bool) -> Result<Confirmation, String> {
         let now = Instant::now();
         self.confirm_since(node, routed, now).await
     }
 
-    /// Tries to prove a node out or in, but not for long.
+    /// Tries to confirm a node out or in, for a short time.
     pub(crate) async fn try_to_confirm(
         &self,
         node: usize,
@@ -208,7 +208,7 @@ impl<W: World> Stage<W> {
         proof.map_err(|unproven| unproven.seen)
     }
 
-    /// The same, counted from when it was told.
+    /// The same, counted from the write of the mark.
     pub(crate) async fn confirm_since(
         &self,
         node: usize,
