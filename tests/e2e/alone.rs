@@ -1,4 +1,4 @@
-//! Without Consul in the playbook, what operators share is in the state folder of one machine.
+//! Releases without Consul: operators share the state folder of one machine.
 
 use rollgate_lab::{HaproxyConfig, LabConfig, Reach};
 
@@ -15,7 +15,7 @@ fn release_without_consul_locks_resumes_and_rolls_back_from_its_state_folder() {
         keys.remove("consul");
         playbook["start"] = "sleep 2; /srv/app/ctl start".into();
     });
-    // Whoever asked it would wait in vain.
+    // A request to Consul would get no answer.
     bench.lab.consul.stop(0);
     let version = ["--var", "version=2"];
     bench.run(&["doctor"], &version).exits(0);

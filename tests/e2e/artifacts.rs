@@ -1,4 +1,4 @@
-//! What a release brings to the nodes besides an archive.
+//! Artifacts other than archives.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rollgate_lab::LabConfig;
 
 use crate::harness::{Bench, quick};
 
-/// Looks at a link without a pause.
+/// Reads a link without a pause.
 struct Watch {
     end: Arc<AtomicBool>,
     looks: JoinHandle<Vec<Option<PathBuf>>>,
@@ -33,7 +33,7 @@ impl Watch {
         Self { end, looks }
     }
 
-    /// Every target it had, one after the other; `None` is a moment without the link.
+    /// Returns every target of the link in order; `None` is a moment without the link.
     fn end(self) -> Vec<Option<PathBuf>> {
         self.end.store(true, Ordering::Relaxed);
         self.looks.join().expect("no panic")
@@ -53,7 +53,7 @@ fn single_file_artifact_is_staged_verified_activated_atomically_and_pruned() {
         names.filter(|name| name.starts_with("run-")).collect::<Vec<_>>()
     };
 
-    // What reaches the second node is a byte too long.
+    // The transfer to the second node delivers one byte too many.
     let keys = bench.keys();
     let node = |command: &str| {
         let output = bench.lab.nodes[1].exec(command).expect("the node answers");

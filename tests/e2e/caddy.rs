@@ -10,14 +10,14 @@ use crate::harness::{Bench, Ran, assert_counted, events, print_costs};
 fn bench(caddies: u8, edit: impl FnOnce(&mut Value)) -> Bench {
     let config = LabConfig { caddies, ..LabConfig::new(3, Vec::new()) };
     Bench::with(config, |playbook| {
-        // Their own count of requests ends the drain.
+        // The gateways' own request counts end the drain.
         playbook["drain"] = json!({ "in_flight": "gateways", "timeout": "30s" });
         edit(playbook);
     })
 }
 
-/// Every change makes Caddy close connections on which no answer has begun, new ones too, which is nothing that a release
-/// could help. Whoever was answered was answered well, and no node was stopped with requests.
+/// Every change makes Caddy close connections on which no answer has begun, new ones included; no release can prevent
+/// that. Every answered request was answered well, and no node was stopped with requests in flight.
 #[test]
 fn three_nodes_are_released_behind_two_caddies() {
     let bench = bench(2, |_| {});
@@ -42,7 +42,7 @@ fn three_nodes_are_released_behind_two_caddies() {
     }
 }
 
-/// The nodes as Caddy lists them, the first one otherwise.
+/// Returns the nodes as Caddy lists them, with another first entry.
 fn listed(bench: &Bench, first: &str) -> Vec<String> {
     let others = bench.lab.nodes.iter().skip(1).map(|node| node.address().to_string());
     std::iter::once(first.to_owned()).chain(others).collect()
@@ -79,7 +79,7 @@ fn node_removed_by_rollgate_is_out_whatever_else_caddy_lists() {
     bench.run(&["node", "out"], &["node-1", "--var", "version=1"]).exits(0);
     let status = bench.run(&["status"], &[]).exits(0);
     assert!(!status.stdout().contains("does not list"), "{}", status.stdout());
-    // Added by hand since, under a name that may be the node's.
+    // An entry that was added by hand later, under a name that may be the node's.
     let name = std::iter::once("node-1.invalid:9000".to_owned());
     let by_hand: Vec<_> = with_spare[1..].iter().cloned().chain(name).collect();
     caddy.write(&by_hand).expect("a list");
@@ -87,7 +87,7 @@ fn node_removed_by_rollgate_is_out_whatever_else_caddy_lists() {
     caddy.write(&with_spare[1..]).expect("a list");
     bench.deploy("2").exits(0);
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
-    // By hand, and no journal knows of it.
+    // A change by hand that no journal has.
     caddy.write(&with_spare[1..]).expect("a list");
     bench.deploy("3").exits(3).says("does not list");
     caddy.write(&with_spare).expect("a list");
@@ -101,7 +101,7 @@ fn no_request_fails_behind_a_caddy_that_follows_consuls_dns() {
     bench.release();
 }
 
-/// As `docs/gateways.md` has it: Caddy's own check asks whether there is a file, and no configuration is loaded anew.
+/// As `docs/gateways.md` describes it: Caddy's own check tests whether a file exists, and no configuration is reloaded.
 #[test]
 fn no_request_fails_behind_a_caddy_with_file_health_checks() {
     let bench = bench(1, |_| {});
@@ -129,7 +129,7 @@ fn no_request_fails_behind_a_caddy_with_file_health_checks() {
         }]);
     });
     let playbook = playbook.expect("a playbook");
-    // Some are in flight for longer than the proof takes, on a slow machine, too.
+    // Some are in flight for longer than the confirmation takes, also on a slow machine.
     let load = bench.load_with(|load| load.slow = Duration::from_secs(6));
     let file = playbook.to_str().expect("UTF-8");
     assert_counted(&bench.release_under(load, file), 3);

@@ -1,4 +1,4 @@
-//! The other commands, and what they print.
+//! The other commands and their output.
 
 use crate::harness::{Bench, events, journals, quick};
 
@@ -57,7 +57,7 @@ fn node_out_and_in_run_the_checks_of_a_release() {
         line.contains("down") && line.contains("out 2/2") && line.contains("healthy"),
         "{status}"
     );
-    // Nobody may take the last ones: 2 are left, and both at once would leave none.
+    // The last nodes must stay: 2 are left, and both at once would leave none.
     bench.run(&["node", "out"], &["node-1", "node-3"]).exits(3).says("fewer than 1");
     let out: Vec<_> = (0..3).filter(|index| bench.is_down(*index)).collect();
     assert_eq!(out, [1], "nothing was changed");
@@ -84,11 +84,11 @@ fn jsonl_output_has_one_event_per_line_and_the_end_last() {
         (Some("done"), Some(0))
     );
     assert_eq!(last["data"]["nodes"]["done"].as_array().map(Vec::len), Some(3));
-    // The journal holds the same events but for progress.
+    // The journal has the same events without progress.
     let journal = std::fs::read_to_string(&journals(&bench.playbook)[0]).expect("a journal");
     let durable: Vec<_> = seen.iter().filter(|event| event["type"] != "step.progress").collect();
     assert_eq!(events(&journal).iter().collect::<Vec<_>>(), durable);
-    // Also what never becomes a release ends with that line.
+    // A run that does not become a release ends with that line, too.
     let ran = bench.run(&["deploy"], &arguments).exits(0);
     assert_eq!(events(&ran.stdout()).last().expect("an event")["data"]["result"], "nothing");
     let ran = bench.run(&["deploy"], &["--yes", "--output", "jsonl"]).exits(2);

@@ -1,4 +1,4 @@
-//! The ways to a real Consul: https with certificates, a unix socket, tokens with as few rights as can be.
+//! The ways to reach a real Consul: https with certificates, a unix socket, and tokens with minimal rights.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ fn deploy(bench: &Bench, version: &str, environment: &[(&str, &str)]) -> Ran {
     bench.run_with(environment, &["deploy", bench.file(), "--var", &version, "--yes"])
 }
 
-/// Asserts that a whole release goes unnoticed with this environment.
+/// Asserts that a whole release with this environment has no client impact.
 #[track_caller]
 fn releases(bench: &Bench, environment: &[(&str, &str)]) -> Ran {
     let load = bench.load();
@@ -65,7 +65,7 @@ fn release_over_https_needs_the_ca_of_consul_and_a_client_certificate() {
     refused("not valid for name \"server.dc2.consul\"", &[at, ca, client[0], client[1], name]);
     let name = ("CONSUL_TLS_SERVER_NAME", "server.dc1.consul");
     releases(&bench, &[at, ca, client[0], client[1], name]);
-    // By the name of the address itself, with nothing left to do.
+    // By the address as the certificate's name, with nothing left to do.
     deploy(&bench, "2", &[at, ca, client[0], client[1]]).exits(0).says("Nothing to do");
 }
 
@@ -76,8 +76,7 @@ fn release_reaches_consul_over_its_unix_socket() {
     releases(&bench, &[("CONSUL_HTTP_ADDR", &address)]);
 }
 
-/// The policies that the documentation gives, for the lab's prefix and service: for the registry, for
-/// `health.consul`, …
+/// The policies in the documentation, for the lab's prefix and service: for the registry, for `health.consul`, …
 fn documented_policies() -> Vec<&'static str> {
     let text = include_str!("../../docs/playbook.md");
     text.split("```hcl\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
@@ -133,7 +132,7 @@ fn token_with_documented_rights_suffices_and_one_with_fewer_is_refused() {
     assert_hidden(&bench, &ran, &writer);
 }
 
-/// Looks at the command line of every process on this machine, and so of the lab's nodes, without a pause.
+/// Reads the command line of every process on this machine, which includes the lab's nodes, without a pause.
 struct Watch {
     end: Arc<AtomicBool>,
     looks: JoinHandle<BTreeSet<String>>,
@@ -169,7 +168,7 @@ fn secrets_stay_out_of_process_list_output_and_journal() {
     let bench = Bench::with(config, |playbook| {
         playbook["secrets"] = serde_json::json!({ "consul": { "file": "token" } });
         playbook["consul"]["token"] = "${{ secrets.consul }}".into();
-        // A command that is long enough to be seen, here and on the nodes.
+        // A command that runs long enough to be seen, here and on the nodes.
         playbook["hooks"] =
             serde_json::json!({ "on_failure": { "run": "sleep 0.2", "on": "local" } });
     });
@@ -191,7 +190,7 @@ fn secrets_stay_out_of_process_list_output_and_journal() {
     }
     let seen = watch.end();
     let has = |what: &str| seen.iter().any(|line| line.contains(what));
-    // It sees rollgate, its ssh, and what runs on the nodes.
+    // The watch sees rollgate, its ssh, and the commands on the nodes.
     assert!(has(&format!("deploy {}", bench.file())), "{seen:#?}");
     assert!(has("ControlPersist=") && has("sha256sum") && has("sleep 0.2"), "{seen:#?}");
     for secret in [&token, "Tr0ub4dor"] {
@@ -212,7 +211,7 @@ fn assert_hidden(bench: &Bench, ran: &Ran, token: &str) {
 #[test]
 fn token_printed_by_a_playbook_command_stays_hidden() {
     let config = LabConfig { consul_access: Access::Acl, ..LabConfig::new(2, vec![quick(1)]) };
-    // A command of its own gets no token by its environment, but may know of a file.
+    // A playbook command gets no token in its environment, but may read one from a file.
     let file = tempfile::NamedTempFile::new().expect("a file");
     let run = format!("printenv CONSUL_HTTP_TOKEN || echo none; cat {}", file.path().display());
     let bench = Bench::with(config, |playbook| {

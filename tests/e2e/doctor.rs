@@ -1,4 +1,4 @@
-//! `doctor`: what the live systems would refuse is told beforehand, one case after the other.
+//! `doctor` reports beforehand what the live systems would refuse, case by case.
 
 use rollgate_lab::{GatewayConfig, HaproxyConfig, LabConfig, Reach, Source};
 use serde_json::json;
@@ -9,7 +9,7 @@ fn doctor(bench: &Bench) -> Ran {
     bench.run(&["doctor"], &["--var", "version=2"])
 }
 
-/// Asserts that one thing stands against a release, and nothing else.
+/// Asserts that the doctor reports this problem and no other.
 #[track_caller]
 fn assert_refused(bench: &Bench, why: &str) {
     let keys = bench.keys();
@@ -18,7 +18,7 @@ fn assert_refused(bench: &Bench, why: &str) {
     assert_eq!(bench.keys(), keys);
 }
 
-/// Asserts that all that stands against a release does so for one reason; returns the page.
+/// Asserts that the doctor reports problems for one reason only; returns its output.
 #[track_caller]
 fn assert_all_refused(bench: &Bench, why: &str) -> String {
     let page = doctor(bench).exits(3).stdout();
@@ -49,7 +49,7 @@ fn doctor_reports_healthy_systems_as_ready() {
     let gateway = lines.iter().find(|line| line["data"]["what"] == "gateway").expect("a gateway");
     assert!(gateway["type"] == "doctor.finding" && gateway["data"]["fit"] == true, "{gateway}");
     assert_eq!(lines.last().expect("an end")["data"]["result"], "done");
-    // One that no playbook knows, or knows by another name.
+    // A node that the playbook lacks, or has under another name.
     let forgotten = bench.lab.playbook(|playbook| {
         playbook["nodes"].as_array_mut().expect("nodes").pop();
     });
@@ -65,7 +65,7 @@ fn doctor_reports_each_blocker_with_its_reason() {
         bench.lab.playbook(|playbook| edit(playbook)).expect("a playbook");
     };
     edited(&|playbook| playbook["gateways"][1]["workers"] = 1.into());
-    // One worker that is asked once proves one worker.
+    // One query of one worker confirms one worker.
     edited(&|playbook| {
         for gateway in 0..2 {
             playbook["gateways"][gateway]["workers"] = 2.into();
@@ -111,7 +111,7 @@ fn doctor_refuses_a_gateway_with_more_workers_than_the_playbook_says() {
 
 #[test]
 fn doctor_refuses_a_gateway_that_does_not_follow_the_registry() {
-    // It reads the keys, and the playbook writes maintenance mode.
+    // It follows the keys, and the playbook writes maintenance mode.
     let config = LabConfig {
         agents: true,
         ..LabConfig::new(2, vec![quick(2), GatewayConfig::immediate(2).naming_workers()])
@@ -131,7 +131,7 @@ fn doctor_refuses_a_gateway_that_does_not_follow_the_registry() {
     assert_eq!(bench.lab.gateways[0].config().source, Source::Keys);
 }
 
-/// One gateway of each kind that has an API of its own.
+/// One gateway of each kind with an API of its own.
 #[test]
 fn doctor_names_kind_and_blocker_of_each_gateway_with_an_api() {
     let haproxies = vec![HaproxyConfig::new(Reach::Tcp)];
@@ -149,7 +149,7 @@ fn doctor_names_kind_and_blocker_of_each_gateway_with_an_api() {
             gateway.expect("one of the kind")[key] = value;
         });
         edited.expect("a playbook");
-        // Its nodes cannot be switched either.
+        // Its nodes cannot be marked either.
         assert_all_refused(&bench, why);
     };
     refused("haproxy", "backend", json!("nope"), "nope");
@@ -166,7 +166,7 @@ fn envoy_with_another_panic_threshold_than_the_playbook_is_refused() {
     bench.lab.envoys[0].restart().expect("it starts again");
     let why = "`healthy_panic_threshold` 50, and the playbook says `panic_threshold: 0`";
     assert_refused(&bench, why);
-    // Whoever asks no doctor is refused as well.
+    // A release without the doctor is refused as well.
     let file = bench.lab.envoys[0].says().expect("a file");
     let plan = bench.run(&["plan"], &["--var", "version=2"]).exits(3).stdout();
     assert!(plan.contains(why), "{plan}");
@@ -176,7 +176,7 @@ fn envoy_with_another_panic_threshold_than_the_playbook_is_refused() {
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));
 }
 
-/// What may be read may not be changed.
+/// A socket that permits reads may refuse changes.
 #[test]
 fn haproxy_socket_without_admin_level_is_refused() {
     let haproxies = vec![HaproxyConfig { level: "operator", ..HaproxyConfig::new(Reach::Socket) }];

@@ -9,7 +9,7 @@ use crate::harness::{Bench, assert_counted};
 fn no_request_fails_behind_envoy() {
     let config = LabConfig { envoys: 1, ..LabConfig::new(3, Vec::new()) };
     let bench = Bench::with(config, |playbook| {
-        // Its own count of requests ends the drain.
+        // Its own request count ends the drain.
         playbook["drain"] = json!({ "in_flight": "gateways", "timeout": "30s" });
     });
     assert_counted(&bench.release(), 3);

@@ -1,4 +1,4 @@
-//! Versions that are no good: the release stops, the node stays out, everybody else serves.
+//! Bad versions: the release stops, the node stays out, and all other nodes serve.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -19,7 +19,7 @@ fn bench(edit: impl FnOnce(&mut Value)) -> Bench {
     })
 }
 
-/// Releases version 9 with a fault under load: exit 20, node-1 out, the others untouched, nobody notices.
+/// Releases a bad version 9 under load: exit 20, node-1 out, the others untouched, no client impact.
 #[track_caller]
 fn fails(bench: &Bench, fault: Fault) -> Ran {
     bench.lab.artifact("9", fault).expect("an artifact");
@@ -65,7 +65,7 @@ fn version_that_crashes_after_ready_fails_its_health_check() {
     fails(&bench, Fault::ReadyThenCrash(Duration::from_millis(500)));
 }
 
-/// The version serves well until its node is done, and ends while the next one is drained.
+/// The version serves well until its node is done, and dies while the next one is drained.
 #[test]
 fn version_that_crashes_after_its_node_is_done_costs_only_that_node() {
     let bench = bench(|playbook| playbook["drain"]["settle"] = "9s".into());
@@ -79,7 +79,7 @@ fn version_that_crashes_after_its_node_is_done_costs_only_that_node() {
     assert!(bench.is_down(0) && !bench.is_down(1) && !bench.is_down(2));
     let ran = ran.says("node-1, not healthy any more: ").says("OUT OF ROTATION, needs you");
     let ran = ran.says("Users are served by 2 of 3 nodes (min 1): 1 on 2.");
-    // What is printed leads back.
+    // The suggested command returns the node to version 1.
     let next = ran.next("back to 1 on node-1 only");
     let next: Vec<_> = next.iter().map(String::as_str).collect();
     Ran(bench.lab.run(&crate::harness::rollgate(), &next).expect("runs")).exits(0);
@@ -131,7 +131,7 @@ fn hanging_command_is_killed_with_its_child_processes() {
 #[test]
 fn drain_timeout_returns_the_node_or_cuts_requests_as_configured() {
     let bench = bench(|playbook| {
-        // A number that never falls.
+        // A count that never falls.
         playbook["drain"] = serde_json::json!({
             "in_flight": { "http": {
                 "url": "http://${{ node.address }}/status", "pattern": r#""pid": ?(\d+)"# } },
@@ -176,7 +176,7 @@ fn status_shows_a_failure_until_the_node_is_back() {
         told.contains("out 2/2") && told.contains("OUT OF ROTATION, needs you (deploy "),
         "{told}"
     );
-    // Another writer sets its key back.
+    // Another writer sets its key to up.
     bench.lab.mark(0, false).expect("marked");
     let told = line();
     assert!(
@@ -190,7 +190,7 @@ fn unwritable_journal_stops_the_release_at_a_safe_point() {
     let bench = bench(|playbook| {
         playbook["drain"]["settle"] = "2s".into();
     });
-    // A disk of its own for the state folder, so small that one file fills it.
+    // The state folder has a disk of its own, small enough that one file fills it.
     let state = bench.lab.directory().join("state");
     let disk = SmallDisk::mount(&state);
     let mut command = bench.lab.command(&crate::harness::rollgate());
@@ -236,7 +236,7 @@ fn release_without_progress_stops_by_itself() {
     bench.assert_nothing_left();
 }
 
-/// A file system in memory with room for a journal, and a way to leave none.
+/// A file system in memory with room for a journal, and a way to fill it.
 struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
@@ -253,7 +253,7 @@ impl SmallDisk {
     fn fill(&self) {
         let full = std::fs::write(self.0.join("ballast"), vec![0; 2 << 20]);
         assert!(full.is_err(), "the disk is larger than it was made");
-        // The journal's own last page still has room.
+        // The last page of the journal still has room.
         let releases = std::fs::read_dir(self.0.join("app")).expect("a state folder");
         let journals = releases.flatten().map(|release| release.path().join("journal.jsonl"));
         let journal = journals.into_iter().find(|path| path.exists()).expect("a journal");

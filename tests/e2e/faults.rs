@@ -1,5 +1,5 @@
-//! Some cells of the table in `docs/faults.md`, which `scripts/faults` makes: a part fails in the middle of a step, no
-//! user notices more than the fault itself does to them, what is told is what is, and `resume` reaches the same end.
+//! Some cells of the table in `docs/faults.md`, which `scripts/faults` makes: a part fails during a step. Clients see
+//! only the fault itself, the report is true, and `resume` reaches the same end.
 
 use rollgate_lab::faults::{Cell, Lasts, Mishap, Step, try_cell};
 

@@ -1,4 +1,4 @@
-//! Out stays true for as long as a node is out, whoever edits its key.
+//! A node that is out stays out, even when another writer edits its key.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::harness::{Bench, Ran, quick};
 
-/// Sets node-1's key back to up when its release reaches `step`, waits until it is down again, and lets the release
-/// end. Returns the events that follow.
+/// Sets node-1's key to up when its release reaches `step`, waits until it is down again, and lets the release end.
+/// Returns the later events.
 fn set_back(bench: &Bench, step: &str) -> (Vec<Value>, Ran) {
     let (child, lines) = bench.start_until("2", step);
     bench.lab.mark(0, false).expect("marked");

@@ -1,4 +1,4 @@
-//! Releases behind a real HAProxy, each way to it.
+//! Releases behind a real HAProxy, over each way to reach it.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::harness::{Bench, Ran, assert_counted};
 fn bench(haproxies: Vec<HaproxyConfig>, edit: impl FnOnce(&mut Value)) -> Bench {
     let config = LabConfig { haproxies, ..LabConfig::new(3, Vec::new()) };
     Bench::with(config, |playbook| {
-        // Their own count of requests ends the drain.
+        // The gateways' own request counts end the drain.
         playbook["drain"] = json!({ "in_flight": "gateways", "timeout": "30s" });
         edit(playbook);
     })
 }
 
-/// Releases version 2 under load; says what each proof cost.
+/// Releases version 2 under load; prints the duration of each confirmation.
 #[track_caller]
 fn release(bench: &Bench) {
     assert_counted(&bench.release(), 3);
@@ -40,7 +40,7 @@ fn no_request_fails_behind_haproxy_by_its_api_over_tcp() {
     release(&bench(vec![HaproxyConfig::new(Reach::Tcp)], |_| {}));
 }
 
-/// Its checks see each node go and come back, and have to agree before the next one goes.
+/// Its checks notice each node's stop and return, and must agree before the next node leaves.
 #[test]
 fn no_request_fails_behind_haproxy_with_server_checks_by_its_stats_page() {
     let checked = HaproxyConfig { servers: Servers::Checked, ..HaproxyConfig::new(Reach::Page) };
@@ -53,8 +53,8 @@ fn no_request_fails_behind_several_haproxies_each_reached_in_its_own_way() {
     release(&bench(ways.map(HaproxyConfig::new).to_vec(), |_| {}));
 }
 
-/// Starts a release, reloads the last HAProxy when node-1 has reached `step`, while the others hang, and returns what
-/// follows.
+/// Starts a release, reloads the last HAProxy when node-1 has reached `step`, while the others hang, and returns the
+/// later events.
 fn reload_at(bench: &Bench, step: &str, remember: bool) -> Vec<Value> {
     let (child, lines) = bench.start_until("2", step);
     let (haproxy, others) = bench.lab.haproxies.split_last().expect("there is one");
@@ -79,7 +79,7 @@ fn reload_at(bench: &Bench, step: &str, remember: bool) -> Vec<Value> {
     events
 }
 
-/// The warnings that a node was up again.
+/// Counts the warnings that a node was up again.
 fn set_right(events: &[Value]) -> usize {
     let told = |event: &&Value| {
         let message = event["data"]["message"].as_str().unwrap_or_default();
@@ -132,7 +132,7 @@ fn reload_that_keeps_server_states_changes_nothing() {
     assert_eq!(set_right(&events), 0, "{events:#?}");
 }
 
-/// Consul takes the nodes out; HAProxy follows its DNS and shows when it has.
+/// Consul takes the nodes out; HAProxy follows its DNS and shows its current servers.
 #[test]
 fn no_request_fails_behind_an_haproxy_that_follows_consuls_dns() {
     let template =
@@ -143,7 +143,7 @@ fn no_request_fails_behind_an_haproxy_that_follows_consuls_dns() {
     bench.release();
 }
 
-/// The same HAProxy, of which rollgate knows nothing but four commands.
+/// The same HAProxy, which rollgate reaches by four commands only.
 #[test]
 fn no_request_fails_behind_a_command_gateway_over_ssh() {
     const SAY: &str = "say() { echo \"$1\" | socat -t 5 - UNIX-CONNECT:/run/node/ha-1.sock; }; \
@@ -169,12 +169,12 @@ fn no_request_fails_behind_a_command_gateway_over_ssh() {
     }));
 }
 
-/// It is restarted while the service is, and not back yet when the node is to come back.
+/// HAProxy restarts together with the service, and is not back when the node is to return.
 #[test]
 fn release_waits_for_an_unreachable_haproxy_before_enable_and_reports_it() {
     for reach in [Reach::Tcp, Reach::Socket, Reach::Page] {
         let mut bench = bench(vec![HaproxyConfig::new(reach)], |playbook| {
-            // No other node goes meanwhile.
+            // No other node leaves meanwhile.
             playbook["nodes"].as_array_mut().expect("nodes").truncate(2);
         });
         let (child, mut lines) = bench.start_until("2", "start");

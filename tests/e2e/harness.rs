@@ -1,4 +1,4 @@
-//! What the tests share: a lab with a playbook, releases under load, and what must be true afterwards.
+//! What the tests share: a lab with a playbook, releases under load, and checks of the result.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -14,7 +14,7 @@ pub(crate) fn rollgate() -> PathBuf {
     env!("CARGO_BIN_EXE_rollgate").into()
 }
 
-/// A gateway that follows at once and names its workers, for tests that are about something else.
+/// A gateway that follows at once and names its workers, for tests of other things.
 pub(crate) fn quick(workers: u32) -> GatewayConfig {
     GatewayConfig { worker_header: true, ..GatewayConfig::immediate(workers) }
 }
@@ -69,7 +69,7 @@ impl Bench {
         self.run(&["deploy"], &["--var", &format!("version={version}"), "--yes"])
     }
 
-    /// Starts a release and returns when it has reached a step of a node, with the events that follow.
+    /// Starts a release and returns when it has reached a step of a node, with a reader of the later events.
     pub(crate) fn start_until(
         &self,
         version: &str,
@@ -94,7 +94,7 @@ impl Bench {
         (child, lines)
     }
 
-    /// Requests through every gateway, until it is stopped.
+    /// Starts requests through every gateway.
     pub(crate) fn load(&self) -> Load {
         self.load_with(|_| {})
     }
@@ -110,7 +110,7 @@ impl Bench {
         let traefiks = self.lab.traefiks.iter().map(|traefik| traefik.url(""));
         let targets = gateways.chain(haproxies).chain(caddies).chain(envoys);
         let targets = targets.chain(resolvers).chain(rendered).chain(traefiks);
-        // A third of what the demo sends: several labs share the machine.
+        // A third of the demo's rate: several labs share the machine.
         let mut config = LoadConfig { rate: 100, ..LoadConfig::new(targets.collect()) };
         edit(&mut config);
         Load::start(&config).expect("the load starts")
@@ -137,7 +137,7 @@ impl Bench {
         self.lab.nodes.iter().map(rollgate_lab::Node::version).collect()
     }
 
-    /// Every key and its value, to see that nothing was written.
+    /// Every key with its value, to detect writes.
     pub(crate) fn keys(&self) -> Vec<Option<String>> {
         (0..self.lab.nodes.len())
             .map(|index| {
@@ -160,14 +160,14 @@ impl Bench {
         String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
     }
 
-    /// Releases version 2 to all nodes under load, in which all of them serve and no request fails; says what each proof
-    /// cost, and returns the events.
+    /// Releases version 2 to all nodes under load, in which all of them serve and no request fails; prints the duration
+    /// of each confirmation, and returns the events.
     #[track_caller]
     pub(crate) fn release(&self) -> Vec<Value> {
         self.release_under(self.load(), self.file())
     }
 
-    /// The same by another playbook, under a load that was begun.
+    /// The same with another playbook, under a load that already runs.
     #[track_caller]
     pub(crate) fn release_under(&self, load: Load, file: &str) -> Vec<Value> {
         let arguments = ["--var", "version=2", "--yes", "--output", "jsonl"];
@@ -180,7 +180,7 @@ impl Bench {
         events
     }
 
-    /// Asserts that no user noticed, no service was stopped while it was routed to, and no request was cut.
+    /// Asserts no client impact: no service was stopped while it was routed, and no request was cut.
     #[track_caller]
     pub(crate) fn assert_unnoticed(&self, load: Load) -> Totals {
         let totals = load.stop();
@@ -192,7 +192,7 @@ impl Bench {
         totals
     }
 
-    /// Asserts that `run` is refused with exit 3, says why, and changes nothing.
+    /// Asserts that `run` is refused with exit 3, states the reason, and changes nothing.
     #[track_caller]
     pub(crate) fn assert_refused(&self, why: &str, run: impl FnOnce() -> Ran) -> Ran {
         let keys = self.keys();
@@ -208,7 +208,7 @@ impl Bench {
         ran
     }
 
-    /// Asserts that no ssh connection of this lab is left, nor any process on its nodes but the service's own.
+    /// Asserts that no ssh connection of this lab is left, and on its nodes no process but the service's own.
     #[track_caller]
     pub(crate) fn assert_nothing_left(&self) {
         let mut left = Vec::new();
@@ -250,14 +250,14 @@ impl Ran {
         self
     }
 
-    /// Asserts that stderr says something.
+    /// Asserts that stderr contains this text.
     #[track_caller]
     pub(crate) fn says(self, text: &str) -> Self {
         assert!(self.stderr().contains(text), "`{text}` is missing in:\n{}", self.stderr());
         self
     }
 
-    /// The command that the report prints for a purpose.
+    /// Returns the command that the report suggests for a purpose.
     #[track_caller]
     pub(crate) fn next(&self, purpose: &str) -> Vec<String> {
         let text = self.stderr();
@@ -274,8 +274,8 @@ pub(crate) fn events(stdout: &str) -> Vec<Value> {
     stdout.lines().map(|line| serde_json::from_str(line).expect("an event a line")).collect()
 }
 
-/// The seconds from each write to the proof of each gateway, by gateway and direction. Nodes of a batch are written one
-/// after the other.
+/// The seconds from each write to the confirmation of each gateway, by gateway and direction. The nodes of a batch are
+/// written one after the other.
 pub(crate) fn costs(events: &[Value]) -> Vec<(String, bool, f64)> {
     let at = |event: &Value| -> jiff::Timestamp {
         event["ts"].as_str().expect("a time").parse().expect("a time")
@@ -296,14 +296,14 @@ pub(crate) fn costs(events: &[Value]) -> Vec<(String, bool, f64)> {
     costs
 }
 
-/// Says what each proof cost.
+/// Prints the duration of each confirmation.
 pub(crate) fn print_costs(events: &[Value]) {
     for (gateway, routed, seconds) in costs(events) {
         println!("{gateway}: {} after {seconds:.3} s", if routed { "in" } else { "out" });
     }
 }
 
-/// Asserts that each of the nodes' drains was counted, and that there was something to count.
+/// Asserts that each of the nodes' drains was counted, and that the counts were not zero.
 #[track_caller]
 pub(crate) fn assert_counted(events: &[Value], nodes: usize) {
     // A tenth of the requests takes 800 ms and more: some were in flight.

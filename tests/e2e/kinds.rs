@@ -1,4 +1,4 @@
-//! Releases behind gateways of several kinds at once, each proven in its own way.
+//! Releases behind gateways of several kinds at once, each confirmed in its own way.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::harness::Bench;
 
-/// Releases version 2 through all gateways under load: every one of them has to prove every node.
+/// Releases version 2 through all gateways under load: every gateway has to confirm every node.
 #[track_caller]
 fn release(bench: &Bench, gateways: usize) {
     let events = bench.release();
@@ -21,7 +21,7 @@ fn release(bench: &Bench, gateways: usize) {
     assert_eq!(proven.len(), gateways * bench.lab.nodes.len() * 2, "{proven:#?}");
 }
 
-/// What marks a node down differs from one to the next.
+/// Each gateway gets its own write that marks a node down.
 #[test]
 fn no_request_fails_behind_mixed_gateways_that_are_each_written_to() {
     let haproxies = vec![HaproxyConfig::new(Reach::Socket), HaproxyConfig::new(Reach::Page)];
@@ -29,7 +29,7 @@ fn no_request_fails_behind_mixed_gateways_that_are_each_written_to() {
     release(&Bench::with(config, |_| {}), 4);
 }
 
-/// Maintenance mode marks a node down for all of them; Consul's own list is one more.
+/// Maintenance mode marks a node down for all of them; Consul's own list is one more gateway.
 #[test]
 fn no_request_fails_behind_mixed_gateways_that_follow_health() {
     let gateways = vec![

@@ -1,4 +1,4 @@
-//! One release at a time: who holds the lock is told, a holder that slept too long writes nothing.
+//! One release at a time: the lock's holder is reported, and a holder that was suspended too long writes nothing.
 
 use rollgate_lab::LabConfig;
 use serde_json::Value;
@@ -16,7 +16,7 @@ fn lingering() -> Bench {
 fn second_release_reports_the_lock_holder_and_can_wait() {
     let bench = lingering();
     let (first, lines) = bench.start_until("2", "drain");
-    // The same state folder says so, and another machine's learns it from Consul.
+    // A process with the same state folder reports it, and another machine reads it from Consul.
     let keys = bench.keys();
     bench.deploy("3").exits(4).says("the lock is held by ").says("`deploy`");
     let elsewhere = bench.lab.directory().join("elsewhere");
@@ -43,7 +43,7 @@ fn suspended_lock_holder_writes_nothing_and_reports_the_loss() {
     let (first, lines) = bench.start_until("2", "drain");
     signal(first.id(), "-STOP");
     bench.run(&["lock", "break"], &["--yes"]).exits(0).says("The lock was taken from ");
-    // The next one takes over what the first has left behind, while the first still sleeps.
+    // The next release takes over from the first, while the first is still suspended.
     let elsewhere = bench.lab.directory().join("elsewhere");
     let elsewhere = elsewhere.to_str().expect("UTF-8");
     let version = ["--var", "version=3", "--yes", "--state-dir", elsewhere];
@@ -75,7 +75,7 @@ fn early_end_of_the_session_delays_the_release_but_does_not_end_it() {
     let (first, lines) = bench.start_until("2", "drain");
     let held = bench.lab.consul.insist("GET", "v1/kv/rollgate/app/lock", "").expect("Consul");
     let held: Value = serde_json::from_str(&held.body).expect("JSON");
-    // As when the server is gone at which the session was made.
+    // As when the server of the session is lost.
     let session = held[0]["Session"].as_str().expect("a session");
     bench.lab.consul.insist("PUT", &format!("v1/session/destroy/{session}"), "").expect("Consul");
     let lines: Vec<String> = lines.map(|line| line.expect("a line")).collect();

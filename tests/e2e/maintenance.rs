@@ -13,19 +13,19 @@ fn bench(gateways: Vec<GatewayConfig>, edit: impl FnOnce(&mut Value)) -> Bench {
     Bench::with(config, edit)
 }
 
-/// Gateways that ask for changes of the passing instances.
+/// Gateways that query for changes of the passing instances.
 fn blocking() -> GatewayConfig {
     GatewayConfig::immediate(2).naming_workers().of(Source::Passing)
 }
 
-/// A shell command that asks the node's own agent; the instance's id is `app-<node>`.
+/// A shell command that calls the node's own agent; the instance's id is `app-<node>`.
 fn at_the_agent(path: &str, body: &str) -> String {
     format!(
         "curl -fsS -X PUT -d '{body}' \"http://${{{{ node.host }}}}:8500/v1/agent/service/{path}\""
     )
 }
 
-/// How a node's instance is registered, passing at once.
+/// The registration of a node's instance, passing at once.
 fn registration() -> String {
     let registration = json!({
         "ID": "app-${{ node.name }}",
@@ -86,7 +86,7 @@ fn no_request_fails_with_any_kind_of_consul_check() {
     for agent in &bench.lab.agents {
         assert_eq!(agent.maintenance().expect("an answer"), None);
     }
-    // The last agent's own file says when it removes its instance.
+    // The configuration of the last agent says when it removes its instance.
     let patient = bench.lab.playbook(|playbook| playbook["health"]["deadline"] = "2h".into());
     patient.expect("a playbook");
     let page = bench.run(&["doctor"], &["--var", "version=3"]).exits(3).stdout();
@@ -117,8 +117,8 @@ fn service_that_registers_again_on_restart_stays_out_until_healthy() {
     let bench = bench(vec![blocking(), blocking()], |_| {});
     for (version, (way, command, told)) in ["2", "3", "1"].into_iter().zip(ways) {
         let playbook = bench.lab.playbook_named(&format!("{way}.yaml"), |playbook| {
-            // Who ends its maintenance can serve by then, as gateways may send requests in that moment; who does not
-            // may be registered as passing long before.
+            // A command that ends its maintenance must first be able to serve, as gateways may send requests at that
+            // moment. Without maintenance it may be registered as passing long before.
             let listens = "until curl -fs -o /dev/null http://${{ node.address }}/ping; do sleep 0.02; done; ";
             let wait = told.map_or("", |_| listens);
             playbook["start"] = format!("/srv/app/ctl start; {wait}{command}").into();
@@ -146,7 +146,7 @@ fn agent_maintenance_survives_every_registration() {
         start_delay: Duration::from_secs(2),
         ..rollgate_lab::Release::new("2")
     };
-    // Whoever polls would find it in the moment in which it is up.
+    // A poll would catch the moment in which it is up.
     let gateways =
         vec![GatewayConfig::poll(2, 300).naming_workers().of(Source::Passing), blocking()];
     let bench = bench(gateways, |playbook| {
@@ -190,7 +190,7 @@ fn agent_without_an_instance_of_the_service_is_refused() {
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));
 }
 
-/// Consul's own default: here a name that the node alone knows.
+/// Consul's default agent address: here a name that only the node resolves.
 #[test]
 fn agent_reachable_only_from_its_node_is_queried_from_there() {
     let bench = bench(vec![blocking()], |playbook| {

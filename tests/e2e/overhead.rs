@@ -1,4 +1,4 @@
-//! What rollgate itself costs per node. Printed, never asserted: machines differ.
+//! The duration that rollgate itself adds per node. Printed, never asserted: machines differ.
 
 use rollgate_lab::{GatewayConfig, LabConfig};
 

@@ -1,4 +1,4 @@
-//! What stands in the way is found before anything is changed, and said in one clear message each.
+//! A release reports what prevents it before it changes anything, in one clear message per problem.
 
 use rollgate_lab::{Fault, LabConfig, NodeConfig, Release};
 
@@ -8,7 +8,7 @@ fn bench() -> Bench {
     Bench::new(3, vec![quick(2), quick(2)])
 }
 
-/// Asserts that a release of version 2 is refused with exit 3, says why, and changes nothing.
+/// Asserts that a release of version 2 is refused with exit 3, states the reason, and changes nothing.
 #[track_caller]
 fn is_refused(bench: &Bench, file: &str, why: &str) {
     let load = bench.load();
@@ -34,7 +34,7 @@ fn unreachable_or_untrusted_node_is_refused() {
     let ran = bench.deploy("2").exits(3).says("node-2: ").says("refused");
     assert!(ran.stderr().lines().count() <= 5, "one clear message:\n{}", ran.stderr());
     assert_eq!(bench.keys(), keys);
-    // A playbook may allow failures: the unreachable node counts as one and the others go on.
+    // A playbook may allow failures: the unreachable node counts as one and the others are updated.
     let allowed = bench.lab.playbook_named("allowed.yaml", |playbook| {
         playbook["strategy"] = serde_json::json!({ "max_failures": 1 });
     });
@@ -80,7 +80,7 @@ fn disk_that_fills_during_stage_ends_the_release_before_any_node_leaves() {
     let mut config = LabConfig::new(3, vec![quick(2)]);
     config.nodes[2] = NodeConfig { disk_mib: Some(4), ..config.nodes[2].clone() };
     let bench = Bench::with(config, |_| {});
-    // The node's disk seems large until it is full, as when something else fills it meanwhile.
+    // The disk reports enough space until it is full, as when another program fills it meanwhile.
     let script =
         "mkdir big && head -c 12000000 /dev/zero >big/ballast && tar -czf app-2.tar.gz big";
     let dist = bench.lab.directory().join("dist");
@@ -118,7 +118,7 @@ fn a_missing_sudo_right_is_refused() {
     });
     let file = bench.file().to_owned();
     is_refused(&bench, &file, "node-2: `sudo -n` is not permitted");
-    // With the right it goes through the same user.
+    // With the right, the same user can release.
     bench.run(&["deploy"], &["--var", "version=2", "--yes", "--skip", "node-2"]).exits(0);
     assert_eq!(bench.versions()[0].as_deref(), Some("2"));
 }

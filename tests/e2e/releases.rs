@@ -1,10 +1,10 @@
-//! Releases that go well, under load, behind gateways that lag and disagree.
+//! Successful releases under load, behind gateways that lag and disagree.
 
 use rollgate_lab::GatewayConfig;
 
 use crate::harness::{Bench, journals, quick};
 
-/// How many releases in a row; more when somebody wants to be sure.
+/// How many releases in a row; a variable can raise it.
 fn rounds(default: usize) -> usize {
     std::env::var("ROLLGATE_E2E_ROUNDS")
         .ok()
@@ -32,7 +32,7 @@ fn no_request_fails_behind_gateways_whose_workers_lag() {
 
 #[test]
 fn node_is_not_stopped_while_any_worker_routes_to_it() {
-    // Without slow requests the drain ends at once and hides no worker that lags.
+    // Without slow requests the drain ends at once and cannot hide a worker that lags.
     let bench = Bench::new(3, vec![GatewayConfig::upsync(4, 1000), GatewayConfig::upsync(4, 1000)]);
     let load = bench.load_with(|load| load.slow_share = 0.0);
     bench.deploy("2").exits(0);
@@ -59,10 +59,10 @@ fn no_request_fails_with_keepalive_to_nodes_and_named_workers() {
 
 #[test]
 fn second_of_two_nodes_waits_for_the_gateway_check_of_the_first() {
-    // They follow at once, so that nothing but their check holds the first node out.
+    // They follow at once, so that only their check keeps the first node out.
     let checked = || quick(4).with_check(1000, 2, 2);
     let bench = Bench::new(2, vec![checked(), checked()]);
-    // Away for so long that the check notices, and needs its two successes afterwards.
+    // Away long enough that the check notices, and needs its two successes afterwards.
     for version in ["1", "2"] {
         let slow = rollgate_lab::Release {
             start_delay: std::time::Duration::from_secs(4),
@@ -80,7 +80,7 @@ fn requests_in_flight_are_counted_by_the_sockets_of_a_node() {
     let config = rollgate_lab::LabConfig::new(2, vec![gateway]);
     let bench = Bench::with(config, |playbook| {
         playbook["drain"] = serde_json::json!({ "in_flight": { "sockets": { "idle": "300ms" } } });
-        // The new process is told by its listener, not by a header.
+        // The new process is identified by its listener, not by a header.
         let health = playbook["health"].as_object_mut().expect("a map");
         health.remove("identity");
     });
@@ -127,7 +127,7 @@ fn gateway_request_count_ends_the_drain() {
         playbook["drain"] = serde_json::json!({ "in_flight": "gateways" });
     });
     release_in_a_row(&bench, rounds(1));
-    // Two gateways that send a tenth of 300 requests a second for 800 ms each: some were in flight.
+    // Two gateways send a tenth of 300 requests a second for 800 ms each: some were in flight.
     let journal = std::fs::read_to_string(&journals(&bench.playbook)[0]).expect("a journal");
     let counts = journal.split(r#""drained":{"from":"#).skip(1);
     let counts: Vec<u32> = counts.filter_map(|rest| rest.split(',').next()?.parse().ok()).collect();
@@ -153,7 +153,7 @@ fn node_returns_only_after_every_kind_of_check_passes() {
         assert_eq!(reply.expect("Consul answers").status, 200);
     }
     release_in_a_row(&bench, rounds(1));
-    // An instance that Consul does not know can never pass.
+    // An instance that is not registered in Consul can never pass.
     let url = format!("{consul}/v1/agent/service/deregister/node-2");
     assert_eq!(rollgate_lab::request("PUT", &url, "").expect("Consul answers").status, 200);
     let strict = bench.lab.playbook_named("strict.yaml", |playbook| {

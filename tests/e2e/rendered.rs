@@ -6,15 +6,15 @@ use rollgate_lab::{LabConfig, Renderer, until};
 
 use crate::harness::{Bench, costs};
 
-/// A release of three nodes, after which it is seen how long the gateway takes.
+/// Releases three nodes and measures how long the gateway takes.
 pub(crate) fn release(by: Renderer) {
     let config = LabConfig { agents: true, rendered: vec![by], ..LabConfig::new(3, Vec::new()) };
     let bench = Bench::with(config, |_| {});
-    // A reload closes the connections that clients keep idle, which is nothing that a release could help.
+    // A reload closes the idle connections of clients; no release can prevent that.
     let load = bench.load_with(|config| {
         config.keepalive = false;
         config.rate = 100;
-        // So long do workers of the list before stay, and keep a node from being proven out.
+        // Workers with the previous list stay this long, and keep a node from being confirmed out.
         config.slow = Duration::from_secs(3);
     });
     let events = bench.release_under(load, bench.file());
@@ -34,7 +34,7 @@ fn no_request_fails_behind_an_nginx_that_is_rendered_and_reloaded() {
     release(Renderer::StandIn);
 }
 
-/// nginx goes on with the list before when it cannot read its configuration, and nobody is told but its log.
+/// nginx keeps its previous list when it cannot read its configuration, and reports it only in its log.
 #[test]
 fn doctor_refuses_a_list_that_nginx_cannot_load() {
     let rendered = vec![Renderer::StandIn];

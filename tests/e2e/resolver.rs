@@ -1,4 +1,4 @@
-//! Releases behind an nginx that asks Consul's DNS for its servers and shows nothing of its own.
+//! Releases behind an nginx that queries Consul's DNS for its servers and has no status page.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn bench(edit: impl FnOnce(&mut Value)) -> Bench {
 #[test]
 fn no_request_fails_behind_an_nginx_that_resolves() {
     let bench = bench(|_| {});
-    // Requests that take long would keep a node up by themselves until it is out; now its proof alone does.
+    // Slow requests alone would keep a node up until it is out; without them only its confirmation does.
     let load = bench.load_with(|config| config.slow_share = 0.0);
     bench.release_under(load, bench.file());
     let load = bench.load_with(|config| (config.rate, config.slow_share) = (100, 0.0));
@@ -23,7 +23,7 @@ fn no_request_fails_behind_an_nginx_that_resolves() {
     assert_eq!(load.stop().failed, 0);
 }
 
-/// Nobody but the service and its clients knows what is said: Consul and rollgate connect, and the sockets are counted.
+/// The protocol is private to the service and its clients: Consul and rollgate connect, and count the sockets.
 #[test]
 fn no_tcp_connection_fails_behind_an_nginx_that_resolves() {
     let mut config = LabConfig { agents: true, resolvers: 1, ..LabConfig::new(0, Vec::new()) };
@@ -36,10 +36,10 @@ fn no_tcp_connection_fails_behind_an_nginx_that_resolves() {
     });
     let load = bench.load_with(|config| {
         config.targets = vec![bench.lab.resolvers[0].stream_url()];
-        // What nginx has connected once stays at its node.
+        // nginx keeps a connection at its node.
         config.keepalive = false;
         config.rate = 100;
-        // Longer than the proof takes on a busy machine.
+        // Longer than the confirmation takes on a busy machine.
         config.slow = Duration::from_secs(8);
     });
     assert_counted(&bench.release_under(load, bench.file()), 2);

@@ -1,4 +1,4 @@
-//! A release that was killed in any step is taken up again, from here or from another machine, to the same end.
+//! A release that was killed in any step resumes, from here or from another machine, and reaches the same end.
 
 use rollgate_lab::LabConfig;
 use serde_json::Value;
@@ -28,7 +28,7 @@ fn release_killed_while_the_node_returns_resumes() {
     goes_on_after_a_kill(&["health", "enable", "confirm_in"]);
 }
 
-/// Kills a release in each step; every other time another machine goes on, one that has only Consul.
+/// Kills a release in each step; every other time it resumes on another machine, which has only what Consul keeps.
 #[track_caller]
 fn goes_on_after_a_kill(steps: &[&str]) {
     let bench = Bench::with(LabConfig::new(2, vec![quick(2), quick(1)]), slow);
@@ -77,7 +77,7 @@ fn killed_at_the_second_node(bench: &Bench) -> String {
     id.into_string().expect("UTF-8")
 }
 
-/// What somebody else has released since is not taken back by a command that says to go on.
+/// A resume must not undo what another operator has released since.
 #[test]
 fn superseded_release_is_not_resumed() {
     let bench = Bench::with(LabConfig::new(3, vec![quick(1)]), slow);
@@ -92,7 +92,7 @@ fn superseded_release_is_not_resumed() {
         .says("is superseded: ")
         .says("a deploy to 3 that was begun after it, has changed node-");
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("3")));
-    // Without an id the last one is meant, and that one is done.
+    // Without an id the command means the last release, and that is done.
     bench.run(&["resume"], &["--yes"]).exits(0).says("Nothing to do");
     bench.assert_nothing_left();
 }
@@ -106,7 +106,7 @@ fn resume_repeats_a_done_node_that_was_changed_by_hand() {
     bench.lab.nodes[0].exec(by_hand).expect("runs");
     let refused = bench.run(&["resume"], &["--yes"]).exits(3);
     refused.says("node-1 was done and runs 1 now: somebody else has changed it; deploy anew");
-    // One that ended is begun anew.
+    // A node whose service ended is updated again.
     let by_hand = "cd /srv/app && ln -sfn releases/app-2-* current && ./ctl stop";
     bench.lab.nodes[0].exec(by_hand).expect("runs");
     bench.run(&["resume"], &["--yes"]).exits(0).says("DONE");

@@ -1,4 +1,4 @@
-//! Back to what ran before: a whole release, one node, and by itself when a version is no good.
+//! Returns to what ran before: a whole release, one node, and by itself after a bad version.
 
 use rollgate_lab::{Fault, LabConfig};
 use serde_json::Value;
@@ -26,7 +26,7 @@ fn rollback_runs_the_checks_of_a_release_and_only_once() {
     bench.deploy("2").exits(0);
     bench.run(&["rollback"], &["--only", "node-2", "--yes"]).exits(0).says("DONE");
     assert_versions(&bench, ["2", "1", "2"]);
-    // From another machine, which has only Consul.
+    // From another machine, which has only what Consul keeps.
     let elsewhere = bench.lab.directory().join("elsewhere");
     let elsewhere = elsewhere.to_str().expect("UTF-8");
     bench.run(&["rollback"], &["--yes", "--state-dir", elsewhere]).exits(0).says("DONE");
@@ -48,7 +48,7 @@ fn failed_node_rolls_back_by_itself() {
     assert!(plan.contains("Rollback   3 nodes to 1"), "{plan}");
 }
 
-/// They stay on the nodes until a release is done, and must not push out what a rollback needs then.
+/// Failed releases stay on the nodes until a release is done, and must not displace the one that a rollback needs.
 #[test]
 fn rollback_finds_what_ran_before_many_failed_releases() {
     let bench = bench(|playbook| playbook["artifact"]["keep"] = 1.into());
@@ -110,7 +110,7 @@ fn killed_rollback_resumes() {
     });
     let load = bench.load();
     let (mut killed, events) = bench.start_until("2", "start");
-    // node-1 is updated, node-2 fails and goes back, then node-1: the third health is that of node-1's way back.
+    // node-1 is updated, node-2 fails and rolls back, then node-1: the third health check is that of node-1's rollback.
     let mut proofs = 0;
     let reached = events.map(|line| line.expect("a line")).any(|line| {
         let event: Value = serde_json::from_str(&line).expect("an event");

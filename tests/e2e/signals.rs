@@ -1,4 +1,4 @@
-//! A release that is told to stop, in every step: the pool is safe, within five seconds, and nothing is left.
+//! A signal in every step of a release: the pool is safe within five seconds, and no process is left.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
@@ -17,7 +17,7 @@ fn slow(playbook: &mut Value) {
     playbook["drain"]["settle"] = "700ms".into();
 }
 
-/// How a run ended that got a signal when the first node reached `step`.
+/// The result of a run that got a signal when the first node reached `step`.
 struct Interrupted {
     code: Option<i32>,
     took: Duration,
@@ -115,7 +115,7 @@ fn signal_in_a_batch_returns_running_nodes_and_leaves_stopped_ones_out() {
     let bench = Bench::with(config, |playbook| {
         slow(playbook);
         playbook["strategy"]["batches"] = 3.into();
-        // The nodes of a batch are apart: each comes to its stop half a second after the one before.
+        // The nodes of a batch are staggered: each reaches its stop half a second after the one before.
         playbook["steps"] = serde_json::json!([
             "confirm_out", "drain", { "run": "sleep ${{ node.vars.late }}" },
             "stop", "activate", "start", "health", "enable", "confirm_in",
@@ -140,7 +140,7 @@ fn signal_in_a_batch_returns_running_nodes_and_leaves_stopped_ones_out() {
                         && event["step"] == step
                 })
             };
-            // A command of the user's may have changed what runs: only a proof of health would bring it back.
+            // A user's command may have changed the running version: only a health check can return it to rotation.
             let changed = began("run-1") || began("stop");
             assert_eq!(bench.is_down(index), changed && !began("enable"), "{name} at {told}");
         }
@@ -158,7 +158,7 @@ fn second_signal_exits_at_once_with_a_complete_journal() {
     let config = LabConfig::new(3, vec![quick(2)]);
     let bench = Bench::with(config, slow);
     let ended = interrupt_at(&bench, "2", "stop", &["-TERM", "-TERM"]);
-    // Both may be delivered as one: then it stopped safely.
+    // Both may be delivered as one: then the release stopped safely.
     assert!(matches!(ended.code, Some(143 | 10)), "{:?}\n{}", ended.code, ended.stderr);
     let status = bench.run(&["status"], &[]).exits(0);
     assert!(status.stdout().contains("node-1"), "{}", status.stdout());

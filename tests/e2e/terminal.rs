@@ -33,10 +33,10 @@ impl Terminal {
         Self { master: pair.master, reader, child, columns, bytes: Vec::new() }
     }
 
-    /// Reads what is shown until `text` is on the way, or the end.
+    /// Reads until `text` has been shown, or until the end.
     fn read_until(&mut self, text: &str) {
         let mut buffer = [0; 4096];
-        // The terminal reports an error instead of an end when its last user is gone.
+        // After its last user has gone, the terminal reports an error instead of an end.
         while !String::from_utf8_lossy(&self.bytes).contains(text)
             && let Ok(read @ 1..) = self.reader.read(&mut buffer)
         {
@@ -44,7 +44,7 @@ impl Terminal {
         }
     }
 
-    /// Reads to the end and returns what is on the screen then, and the exit code.
+    /// Reads to the end and returns the final screen, and the exit code.
     fn end(mut self) -> (String, u32, String) {
         self.read_until("\0never shown");
         let status = self.child.wait().expect("rollgate ends");

@@ -7,7 +7,7 @@ use rollgate_lab::LabConfig;
 
 use super::{Ailment, Hands, Impostor, Requests, Shared, Theatre, place};
 
-/// A live one and what a scenario has done to it.
+/// A live Caddy and the scenario's changes to it.
 struct Caddy {
     lab: Shared,
     requests: Requests,
@@ -15,7 +15,7 @@ struct Caddy {
 }
 
 impl Caddy {
-    /// Starts it anew.
+    /// Starts it again.
     fn new(lab: &Shared) -> Self {
         let hands =
             Self { lab: lab.clone(), requests: Requests::default(), impostor: RefCell::default() };
@@ -66,13 +66,13 @@ impl Hands for Caddy {
                 let impostor = Impostor::default().http(place(&caddy.admin_url()), &garbage);
                 *self.impostor.borrow_mut() = Some(impostor);
             }
-            // A live one says all that it has to say, and answers what it has done.
+            // A live gateway sends complete answers, and answers every write.
             Ailment::Cut(_) | Ailment::Swallowing => return false,
         }
         true
     }
 
-    /// One process.
+    /// It is one process.
     fn stick(&self) -> bool {
         false
     }
@@ -86,7 +86,7 @@ impl Hands for Caddy {
         Duration::ZERO
     }
 
-    /// What it does not do it does not tell.
+    /// It does not report how many writes had an effect.
     fn writes(&self) -> usize {
         0
     }

@@ -1,4 +1,4 @@
-//! Consul in the place of gateways that follow it and show nothing of their own. What can befall them befalls it.
+//! Consul in place of gateways that follow it and show nothing themselves. Their faults are Consul's faults.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use super::{Ailment, Hands, Impostor, RENEWAL, Shared, Theatre, every_worker_has
 /// Where Consul answers DNS.
 const DNS_PORT: u16 = 8600;
 
-/// A live Consul before a live gateway, and what a scenario has done to them.
+/// A live Consul before a live gateway, and the scenario's changes to them.
 struct Consul {
     lab: Shared,
     lag: Duration,
@@ -33,13 +33,13 @@ impl Consul {
             }
             lab.consul.wait_for_leader().expect("it leads itself");
             for agent in &lab.agents {
-                // One that was deregistered is in no maintenance.
+                // An instance that was deregistered is not in maintenance.
                 if agent.maintenance().expect("an answer").is_some() {
                     agent.maintain(false, "").expect("it is marked");
                 }
                 agent.register().expect("it passes");
             }
-            // It asks again ten seconds after it heard that there was nobody.
+            // It queries again ten seconds after an answer without records.
             let mut resolvers = lab.resolvers.iter_mut();
             resolvers.try_for_each(Resolver::restart).expect("it starts again");
             let all = until("every node to be routed to", RENEWAL, || {
@@ -52,7 +52,7 @@ impl Consul {
     }
 }
 
-/// Returns whether the gateway has a node so.
+/// Returns whether the gateway has this mark of a node.
 fn has(lab: &Lab, node: SocketAddr, down: bool) -> bool {
     match lab.gateways.first() {
         Some(gateway) => every_worker_has(gateway, node, down),
@@ -69,7 +69,7 @@ impl Hands for Consul {
         mark(&self.lab.borrow(), node, down);
     }
 
-    /// It knows nothing of requests.
+    /// It does not count requests.
     fn hold(&self, _: u64) -> bool {
         false
     }
@@ -101,13 +101,13 @@ impl Hands for Consul {
                 lab.consul.stop(0);
                 let http = place(&lab.consul.addresses()[0]);
                 let impostor = Impostor::default().http(http, &garbage);
-                // With its length in front, as an answer would be.
+                // With its length in front, like an answer.
                 let length = u16::try_from(garbage.len()).expect("short").to_be_bytes();
                 let impostor =
                     impostor.tcp((http.ip(), DNS_PORT), &[&length, &garbage[..]].concat());
                 *self.impostor.borrow_mut() = Some(impostor);
             }
-            // A live one says all that it has to say, and is not told by rollgate.
+            // A live gateway sends complete answers, and rollgate does not write to it.
             Ailment::Cut(_) | Ailment::Swallowing => return false,
         }
         true
@@ -117,7 +117,7 @@ impl Hands for Consul {
         false
     }
 
-    /// Who follows it is not seen.
+    /// Its followers cannot be seen.
     fn stick(&self) -> bool {
         false
     }
@@ -131,7 +131,7 @@ impl Hands for Consul {
         self.lag
     }
 
-    /// What garbage proves in the course of time recorded replies show.
+    /// The recorded replies cover how garbage is judged over time.
     fn a_while(&self) -> Duration {
         if self.impostor.borrow().is_some() { LITTLE } else { self.lag + LITTLE }
     }
@@ -141,7 +141,7 @@ impl Hands for Consul {
     }
 }
 
-/// Plays on Consul's DNS.
+/// Runs the scenarios on Consul's DNS.
 fn play_on_dns(config: LabConfig) {
     let theatre = Theatre::new(LabConfig { agents: true, ..config });
     let server = (theatre.lab.borrow().consul.ips()[0], DNS_PORT);

@@ -1,4 +1,4 @@
-//! Envoy, by the file with its endpoints. What befalls it befalls the way to that file, too.
+//! Envoy, by the file with its endpoints. A fault of the gateway also affects the way to that file.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use rollgate_lab::LabConfig;
 
 use super::{Ailment, Hands, Impostor, Requests, Shared, Theatre, place};
 
-/// A live one and what a scenario has done to it.
+/// A live Envoy and the scenario's changes to it.
 struct Envoy {
     lab: Shared,
     requests: Requests,
@@ -17,7 +17,7 @@ struct Envoy {
 }
 
 impl Envoy {
-    /// Starts it anew.
+    /// Starts it again.
     fn new(lab: &Shared) -> Self {
         let (requests, impostor) = (Requests::default(), RefCell::default());
         let hands = Self { lab: lab.clone(), requests, impostor, cut_off: Cell::default() };
@@ -43,7 +43,7 @@ impl Drop for Envoy {
     }
 }
 
-/// Starts it with its file as it was at first.
+/// Starts it with the initial file.
 fn renew(envoy: &mut rollgate_lab::Envoy) {
     envoy.renew().expect("a file");
     envoy.restart().expect("it starts");
@@ -64,7 +64,7 @@ impl Hands for Envoy {
         true
     }
 
-    /// The file stays.
+    /// The file is kept.
     fn restart(&self) -> bool {
         self.act(rollgate_lab::Envoy::restart).expect("it starts again");
         false
@@ -95,13 +95,13 @@ impl Hands for Envoy {
                 let impostor = Impostor::default().http(place(&envoy.admin_url()), &garbage);
                 *self.impostor.borrow_mut() = Some(impostor);
             }
-            // A live one says all that it has to say, and answers what it has done.
+            // A live gateway sends complete answers, and answers every write.
             Ailment::Cut(_) | Ailment::Swallowing => return false,
         }
         true
     }
 
-    /// The main thread tells all of them, and only it is asked.
+    /// The main thread updates all workers, and only it is queried.
     fn stick(&self) -> bool {
         false
     }
@@ -115,7 +115,7 @@ impl Hands for Envoy {
         Duration::ZERO
     }
 
-    /// What it does not do it does not tell.
+    /// It does not report how many writes had an effect.
     fn writes(&self) -> usize {
         0
     }

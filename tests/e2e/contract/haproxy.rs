@@ -1,4 +1,4 @@
-//! HAProxy: its runtime API both ways, its stats page, and slots that follow Consul's DNS.
+//! HAProxy: its runtime API over both ways, its stats page, and slots that follow Consul's DNS.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use rollgate_lab::{HaproxyConfig, LabConfig, Reach, Servers, until};
 
 use super::{Ailment, Hands, Impostor, RENEWAL, Requests, Shared, Theatre, mark, mark_all_up};
 
-/// A live one and what a scenario has done to it.
+/// A live HAProxy and the scenario's changes to it.
 struct Haproxy {
     lab: Shared,
     requests: Requests,
@@ -15,7 +15,7 @@ struct Haproxy {
 }
 
 impl Haproxy {
-    /// Starts it anew.
+    /// Starts it again.
     fn new(lab: &Shared, config: HaproxyConfig) -> Self {
         let lab = lab.clone();
         {
@@ -64,7 +64,7 @@ impl Hands for Haproxy {
         true
     }
 
-    /// A slot that follows DNS loses its address with the node that leaves, and with it whose requests it has.
+    /// A slot that follows DNS loses the address of a node that leaves, and so the node of its requests.
     fn forgets_the_busy(&self) -> bool {
         self.follows()
     }
@@ -90,7 +90,7 @@ impl Hands for Haproxy {
                 let impostor = impostor.tcp(haproxy.runtime(), &garbage);
                 *self.impostor.borrow_mut() = Some(impostor.http(haproxy.page(), &garbage));
             }
-            // A live one says all that it has to say, and answers what it has done.
+            // A live gateway sends complete answers, and answers every write.
             Ailment::Cut(_) | Ailment::Swallowing => return false,
         }
         true
@@ -114,13 +114,13 @@ impl Hands for Haproxy {
         Duration::ZERO
     }
 
-    /// What it does not do it does not tell.
+    /// It does not report how many writes had an effect.
     fn writes(&self) -> usize {
         0
     }
 }
 
-/// Plays on one HAProxy.
+/// Runs the scenarios on one HAProxy.
 fn play(config: &HaproxyConfig) {
     let agents = config.servers == Servers::Template;
     let haproxies = vec![config.clone()];

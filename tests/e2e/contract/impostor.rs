@@ -1,4 +1,4 @@
-//! Somebody else who answers in a gateway's place.
+//! An impostor that answers in a gateway's place.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How long whoever comes may say nothing.
+/// How long a client may send nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Says the same to everybody.
+/// Sends the same answer to every client.
 #[derive(Default)]
 pub(crate) struct Impostor {
     end: Arc<AtomicBool>,
@@ -20,7 +20,7 @@ pub(crate) struct Impostor {
 }
 
 impl Impostor {
-    /// Also says `garbage` at an address.
+    /// Also sends `garbage` at an address.
     pub(crate) fn tcp(mut self, place: impl Into<SocketAddr>, garbage: &[u8]) -> Self {
         let tcp = TcpListener::bind(place.into()).expect("bind");
         tcp.set_nonblocking(true).expect("a setting");
@@ -33,7 +33,7 @@ impl Impostor {
         self
     }
 
-    /// Also says it at an address, as an answer of HTTP that is in order but for its body.
+    /// Also sends it at an address, as the body of a valid HTTP answer.
     pub(crate) fn http(self, place: impl Into<SocketAddr>, garbage: &[u8]) -> Self {
         let length = garbage.len();
         let head =
@@ -41,7 +41,7 @@ impl Impostor {
         self.tcp(place, &[head.as_bytes(), garbage].concat())
     }
 
-    /// Also says it at a Unix socket.
+    /// Also sends it at a Unix socket.
     pub(crate) fn unix(mut self, place: &Path, garbage: &[u8]) -> Self {
         let _ = std::fs::remove_file(place);
         let unix = UnixListener::bind(place).expect("bind");
@@ -66,7 +66,7 @@ fn answer<S: Read + Write>(
         while !end.load(Ordering::Relaxed) {
             match accept() {
                 Ok(mut stream) => {
-                    // Whoever was there may have gone.
+                    // The client may have closed the connection.
                     let _ = stream.read(&mut [0; 4096]);
                     let _ = stream.write_all(&garbage);
                 }

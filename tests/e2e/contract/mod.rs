@@ -1,12 +1,12 @@
-//! The contract of `tests/contract`, played on live gateways: a file for each kind, with what can be done to one.
+//! The contract of `tests/contract` on live gateways: a file for each kind, with its controls and faults.
 
 mod caddy;
 mod consul;
 mod envoy;
 mod haproxy;
-mod impostor; // Somebody else in a gateway's place.
+mod impostor; // An impostor that answers in a gateway's place.
 mod nginx;
-mod requests; // Some that are in flight.
+mod requests; // Requests in flight.
 #[path = "../../contract/scenarios.rs"]
 mod scenarios;
 #[path = "../../contract/stage.rs"]
@@ -31,10 +31,10 @@ pub(crate) use requests::Requests;
 pub(crate) use stage::{Ailment, Hands};
 use stage::{Stage, spec_of};
 
-/// How long a lab may take to be as it was at first.
+/// How long a lab may take to return to its initial state.
 const RENEWAL: Duration = Duration::from_secs(60);
 
-/// How long a host may take to answer, here where all of them are near.
+/// How long a host may take to answer; here all of them are near.
 const CONNECT: Duration = Duration::from_secs(3);
 
 type Played<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -50,10 +50,10 @@ macro_rules! list {
 
 const SCENARIOS: &[Scenario] = scenarios::for_each_scenario!(list);
 
-/// A lab that scenarios share with each other.
+/// A lab that scenarios share.
 pub(crate) type Shared = Rc<RefCell<Lab>>;
 
-/// A lab with a playbook, and the world in which rollgate meets it.
+/// A lab with a playbook, and the world in which rollgate reaches it.
 pub(crate) struct Theatre {
     pub(crate) lab: Shared,
     playbook: Value,
@@ -69,7 +69,7 @@ impl Theatre {
         Self::of(lab, &playbook)
     }
 
-    /// The same with a lab that was started, and its playbook.
+    /// The same with a running lab and its playbook.
     pub(crate) fn of(lab: Lab, playbook: &Path) -> Self {
         let playbook = std::fs::read_to_string(playbook).expect("a file");
         let playbook = serde_json::from_str(&playbook).expect("JSON");
@@ -89,7 +89,7 @@ impl Theatre {
         &self.playbook["gateways"][0]
     }
 
-    /// Plays every scenario on a gateway; `hands` renews it before each.
+    /// Runs every scenario on a gateway; `hands` renews it before each.
     pub(crate) fn play<H: Hands + 'static>(&self, gateway: &Value, hands: impl Fn() -> H) {
         let registry = &self.playbook["registry"];
         let consul = self.lab.borrow().consul.addresses().remove(0);
@@ -145,13 +145,13 @@ fn wait_for_workers(lab: &Lab) {
     all.expect("as it was");
 }
 
-/// Returns whether every worker of nginx has a node so, by its own notes.
+/// Returns whether every worker of nginx has this mark of a node, by its own notes.
 fn every_worker_has(gateway: &rollgate_lab::Gateway, node: SocketAddr, down: bool) -> bool {
     let workers = gateway.workers_routing_to(&node.to_string()).expect("notes");
     workers == if down { 0 } else { gateway.config().workers as usize }
 }
 
-/// Where an `http://` URL leads.
+/// Returns the address of an `http://` URL.
 fn place(url: &str) -> SocketAddr {
     url.trim_start_matches("http://").parse().expect("ip:port")
 }

@@ -11,30 +11,30 @@ use super::{
     mark_all_up, place, wait_for_workers,
 };
 
-/// What a gateway shows.
+/// The list that a gateway shows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shows {
     /// nginx-upsync's list, by its name.
     List,
     /// A table of the registry's keys, with their requests.
     Keys,
-    /// A table of instances: who is out is not in it.
+    /// A table of instances: a node that is out is not in it.
     Instances,
 }
 
-/// A live one and what a scenario has done to it.
+/// A live nginx and the scenario's changes to it.
 struct Nginx {
     lab: Shared,
     shows: Shows,
     lag: Duration,
-    /// What its driver takes for its lag.
+    /// The lag that its driver assumes.
     assumed: Duration,
     requests: Requests,
     impostor: RefCell<Option<Impostor>>,
 }
 
 impl Nginx {
-    /// Starts it anew.
+    /// Starts it again.
     fn new(lab: &Shared, shows: Shows, (lag, assumed): (Duration, Duration)) -> Self {
         let lab = lab.clone();
         {
@@ -55,8 +55,8 @@ impl Nginx {
     }
 }
 
-/// Returns whether no worker shows anybody, not even one that has only just begun, with the list of the one before: so
-/// many connections reach each of them.
+/// Returns whether no worker shows a node, not even a new one with the list of the previous worker: this many
+/// connections reach each of them.
 fn nobody(url: &str) -> anyhow::Result<bool> {
     for _ in 0..40 {
         if get(url)?.body.trim() != r#"{"peers":[]}"# {
@@ -75,7 +75,7 @@ impl Hands for Nginx {
         mark(&self.lab.borrow(), node, down);
     }
 
-    /// A table of instances loses a node that leaves, and with it whose requests it has.
+    /// A table of instances loses a node that leaves, and so the node of its requests.
     fn hold(&self, requests: u64) -> bool {
         if self.shows != Shows::Keys {
             return false;
@@ -85,7 +85,7 @@ impl Hands for Nginx {
         true
     }
 
-    /// What it knows is in Consul, and in a file of its own until Consul has answered.
+    /// Its list is in Consul, and in a file of its own until Consul has answered.
     fn restart(&self) -> bool {
         self.lab.borrow_mut().gateways[0].restart().expect("it starts again");
         false
@@ -96,7 +96,7 @@ impl Hands for Nginx {
         let lab = &mut *self.lab.borrow_mut();
         let gateway = &mut lab.gateways[0];
         match ailment {
-            // What stands below the prefix of another upstream is nothing, and nothing changes nothing.
+            // The prefix of another upstream has no keys, and an answer without keys changes nothing.
             Ailment::Unknown if self.shows == Shows::Keys => return false,
             Ailment::Unknown => {
                 gateway.rename_upstream("other").expect("another");
@@ -119,7 +119,7 @@ impl Hands for Nginx {
                 let impostor = Impostor::default().http(place(&gateway.url("")), &garbage);
                 *self.impostor.borrow_mut() = Some(impostor);
             }
-            // A live one says all that it has to say, and takes nothing.
+            // A live gateway sends complete answers, and accepts no writes.
             Ailment::Cut(_) | Ailment::Swallowing => return false,
         }
         true
@@ -129,7 +129,7 @@ impl Hands for Nginx {
         self.shows == Shows::List
     }
 
-    /// It holds its connections, too: once it goes on it sends them where it always did.
+    /// It also holds its connections: when it continues, it sends them to the old nodes.
     fn stick(&self) -> bool {
         self.lab.borrow().gateways[0].freeze_worker().expect("it stands still");
         true
@@ -144,7 +144,7 @@ impl Hands for Nginx {
         self.lag
     }
 
-    /// What garbage proves in the course of time recorded replies show.
+    /// The recorded replies cover how garbage is judged over time.
     fn a_while(&self) -> Duration {
         if self.impostor.borrow().is_some() { LITTLE } else { self.assumed + LITTLE }
     }
@@ -154,7 +154,7 @@ impl Hands for Nginx {
     }
 }
 
-/// Plays on one gateway that lags so much at least, and at most so much.
+/// Runs the scenarios on one gateway with this minimal and maximal lag.
 fn play(config: GatewayConfig, shows: Shows, lag: (u64, u64)) {
     let agents = config.source != Source::Keys;
     let theatre = Theatre::new(LabConfig { agents, ..LabConfig::new(3, vec![config]) });
@@ -170,7 +170,7 @@ fn play(config: GatewayConfig, shows: Shows, lag: (u64, u64)) {
     theatre.play(&gateway, || Nginx::new(&theatre.lab, shows, lag));
 }
 
-/// Four workers, each of which asks for changes of the keys and sleeps up to 1.2 s after every answer.
+/// Four workers, each of which queries for changes of the keys and sleeps up to 1.2 s after every answer.
 #[test]
 fn nginx_that_follows_keys_keeps_the_contract_by_its_list() {
     play(GatewayConfig::upsync(4, 200).naming_workers(), Shows::List, (0, 2200));

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use rollgate_lab::{Node, get, until};
 
-/// How long one is there: longer than a scenario looks at it.
+/// The duration of one: longer than a scenario watches it.
 const LONG: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 pub(crate) struct Requests(RefCell<Vec<JoinHandle<()>>>);
 
 impl Requests {
-    /// Sends one after the other until so many are at the first node, or returns when all are answered.
+    /// Sends one after the other until this many are at the first node, or returns when all are answered.
     pub(crate) fn hold(&self, requests: u64, gateway: &str, nodes: &[Node]) {
         let mut held = self.0.borrow_mut();
         if requests == 0 {
@@ -34,7 +34,7 @@ impl Requests {
     }
 }
 
-/// What a node says of itself.
+/// The request count of a node by its own page.
 fn in_flight(node: &Node) -> u64 {
     let told = get(&node.service_url("/metrics")).expect("an answer").body;
     let number = told.trim().strip_prefix("in_flight ").and_then(|number| number.parse().ok());

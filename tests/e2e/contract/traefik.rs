@@ -1,4 +1,4 @@
-//! Traefik, by the file with its servers. What befalls it befalls the way to that file, too.
+//! Traefik, by the file with its servers. A fault of the gateway also affects the way to that file.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -7,10 +7,10 @@ use rollgate_lab::{LabConfig, get};
 
 use super::{Ailment, Hands, Impostor, Shared, Theatre, place};
 
-/// So many requests in a row reach each server that it knows.
+/// This many requests in a row reach every server of its list.
 const ROUND: usize = 12;
 
-/// A live one and what a scenario has done to it.
+/// A live Traefik and the scenario's changes to it.
 struct Traefik {
     lab: Shared,
     impostor: RefCell<Option<Impostor>>,
@@ -19,7 +19,7 @@ struct Traefik {
 }
 
 impl Traefik {
-    /// Starts it anew.
+    /// Starts it again.
     fn new(lab: &Shared) -> Self {
         let (impostor, cut_off) = (RefCell::default(), Cell::default());
         let hands = Self { lab: lab.clone(), impostor, cut_off };
@@ -45,7 +45,7 @@ impl Drop for Traefik {
     }
 }
 
-/// Starts it with its file as it was at first.
+/// Starts it with the initial file.
 fn renew(traefik: &mut rollgate_lab::Traefik) {
     traefik.renew().expect("a file");
     traefik.restart().expect("it starts");
@@ -60,12 +60,12 @@ impl Hands for Traefik {
         panic!("it has an API of its own");
     }
 
-    /// It counts none.
+    /// It does not count requests.
     fn hold(&self, _: u64) -> bool {
         false
     }
 
-    /// The file stays.
+    /// The file is kept.
     fn restart(&self) -> bool {
         self.act(rollgate_lab::Traefik::restart).expect("it starts again");
         false
@@ -96,18 +96,18 @@ impl Hands for Traefik {
                 let impostor = Impostor::default().http(place(&traefik.api_url()), &garbage);
                 *self.impostor.borrow_mut() = Some(impostor);
             }
-            // A live one says all that it has to say, and answers what it has done.
+            // A live gateway sends complete answers, and answers every write.
             Ailment::Cut(_) | Ailment::Swallowing => return false,
         }
         true
     }
 
-    /// One process.
+    /// It is one process.
     fn stick(&self) -> bool {
         false
     }
 
-    /// Its requests take turns.
+    /// Its requests go to the servers in turn.
     fn everybody_has(&self, node: usize, down: bool) -> bool {
         let node = self.lab.borrow().nodes[node].address().to_string();
         let url = self.act(|traefik| traefik.url("/ping"));
@@ -119,7 +119,7 @@ impl Hands for Traefik {
         Duration::ZERO
     }
 
-    /// What it does not do it does not tell.
+    /// It does not report how many writes had an effect.
     fn writes(&self) -> usize {
         0
     }

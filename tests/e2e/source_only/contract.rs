@@ -1,4 +1,4 @@
-//! The contract of `tests/contract`, played on real ones.
+//! The contract of `tests/contract` on real gateways.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,10 +15,10 @@ use super::upsync::upsync_on_keys;
 use super::{Play, Real, WORKERS};
 use crate::contract::{Ailment, Hands, Impostor, Requests, Shared, Theatre, mark, mark_all_up};
 
-/// More than enough to meet every worker and every node.
+/// More than enough to reach every worker and every node.
 const USERS: usize = 60;
 
-/// What sets them apart.
+/// What distinguishes the kinds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Dyups,
@@ -27,7 +27,7 @@ enum Kind {
     Upsync,
 }
 
-/// A real one and what a scenario has done to it.
+/// A real gateway and the scenario's changes to it.
 struct Hand {
     kind: Kind,
     lag: Duration,
@@ -38,7 +38,7 @@ struct Hand {
 }
 
 impl Hand {
-    /// Starts it anew, with every node in.
+    /// Starts it again, with every node in.
     fn new(kind: Kind, lag: Duration, lab: &Shared, real: &Rc<RefCell<Real>>) -> Self {
         let nodes: Vec<_> =
             lab.borrow().nodes.iter().map(|node| node.address().to_string()).collect();
@@ -79,7 +79,7 @@ impl Hands for Hand {
         true
     }
 
-    /// Of those that forget, dyups has no list at all then.
+    /// Of the kinds that lose their marks, dyups has no list at all then.
     fn restart(&self) -> bool {
         let mut real = self.real.borrow_mut();
         real.stop();
@@ -101,7 +101,7 @@ impl Hands for Hand {
             Ailment::Unknown => {
                 real.stop();
                 match self.kind {
-                    // One that has lost its list cannot be told from one that never had it.
+                    // A gateway that has lost its list looks like one that never had it.
                     Kind::Dyups => return false,
                     Kind::Slardar => drop_list(&self.lab.borrow()),
                     Kind::Dynamic { .. } | Kind::Upsync => real.rename(["app", "other"]),
@@ -115,18 +115,18 @@ impl Hands for Hand {
                 let place = ([127, 0, 0, 1], real.ports.1);
                 *self.impostor.borrow_mut() = Some(Impostor::default().http(place, &garbage));
             }
-            // A real one says all that it has to say, and answers what it has done.
+            // A real gateway sends complete answers, and answers every write.
             Ailment::Cut(_) | Ailment::Swallowing => return false,
         }
         true
     }
 
-    /// It is not known which worker is which.
+    /// Its workers cannot be told apart.
     fn stick(&self) -> bool {
         false
     }
 
-    /// By what users meet, over a connection each.
+    /// By the answers to users, over a connection each.
     fn everybody_has(&self, node: usize, down: bool) -> bool {
         let node = self.lab.borrow().nodes[node].address().to_string();
         let url = format!("{}/ping", self.real.borrow().users());
@@ -145,7 +145,7 @@ impl Hands for Hand {
         Duration::from_millis(300)
     }
 
-    /// A lock that is held, for Slardar's keys.
+    /// A held lock, for Slardar's keys.
     fn guard(&self) -> SessionFence {
         let consul = &self.lab.borrow().consul.addresses()[0];
         let ask = |path: &str, body: &str| {
@@ -155,13 +155,13 @@ impl Hands for Hand {
         };
         let session: Value = serde_json::from_str(&ask("session/create", "{}")).expect("a session");
         let session = session["ID"].as_str().expect("an id").to_owned();
-        // Each write has a lock of its own: the session before goes without letting go of another one.
+        // Each write has a lock of its own: a session ends without releasing the lock of another one.
         let key = format!("contract/{session}");
         assert_eq!(ask(&format!("kv/{key}?acquire={session}"), "").trim(), "true");
         SessionFence { key, session }
     }
 
-    /// What it does not do it does not tell.
+    /// It does not report how many writes had an effect.
     fn writes(&self) -> usize {
         0
     }

@@ -1,4 +1,4 @@
-//! `ngx_http_dyups_module`, classic and of now.
+//! `ngx_http_dyups_module`, classic and current.
 
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ pub(super) fn dyups(variable: &str, keys: &Value, edit: impl FnOnce(&mut Value))
     Some(play)
 }
 
-/// Tells the gateway its list, and waits for its workers.
+/// Posts the list to the gateway, and waits for its workers.
 pub(super) fn post_list(real: &Real, nodes: &[String]) {
     let list =
         servers(nodes, " weight=5 max_fails=3") + "server 127.0.0.1:9 backup;\nkeepalive 8;\n";
@@ -62,7 +62,7 @@ fn no_request_fails_behind_a_current_dyups() {
     play.release();
 }
 
-/// A classic dyups loses every list with a restart: who watches a node that is out gives it back.
+/// A classic dyups loses every list with a restart: the watchdog of a node that is out posts it again.
 #[test]
 fn dyups_restarted_while_a_node_is_out_gets_its_list_back_within_two_seconds() {
     let slow = |playbook: &mut Value| playbook["start"] = "sleep 5; /srv/app/ctl start".into();

@@ -3,11 +3,11 @@
 //! | variable | names |
 //! |---|---|
 //! | `ROLLGATE_REAL_DYUPS` | nginx with `ngx_http_dyups_module` of before 2020-04 |
-//! | `ROLLGATE_REAL_DYUPS_HEAD` | the same of after |
+//! | `ROLLGATE_REAL_DYUPS_HEAD` | the same of 2020-04 or later |
 //! | `ROLLGATE_REAL_ZIGZAGAK` | nginx with `ZigzagAK`'s `ngx_dynamic_upstream` |
 //! | `ROLLGATE_REAL_CUBICDAIYA` | nginx with cubicdaiya's |
 //! | `ROLLGATE_REAL_UPSYNC` | nginx with nginx-upsync-module and `nginx_upstream_check_module` |
-//! | `ROLLGATE_REAL_SLARDAR` | not nginx, which is Debian's, but a folder with Slardar's `app`, and `lua` and `so` for what else it requires |
+//! | `ROLLGATE_REAL_SLARDAR` | a folder with Slardar's `app`, its dependencies in `lua` and `so`; nginx is Debian's |
 //! | `ROLLGATE_REAL_CONSUL_TEMPLATE` | consul-template itself, which renders for Debian's nginx |
 
 mod contract;
@@ -29,10 +29,10 @@ use crate::harness::{Bench, signal};
 
 const WORKERS: u32 = 4;
 
-/// What users' requests name, and so what `$host` is.
+/// The host in users' requests, and so nginx's `$host`.
 const HOST: &str = "127.0.0.1";
 
-/// The binary that a variable names; says so when it names none.
+/// Returns the binary that a variable names; prints a note when it names none.
 fn named(variable: &str) -> Option<PathBuf> {
     let path = std::env::var_os(variable).map(PathBuf::from);
     if path.is_none() {
@@ -41,13 +41,13 @@ fn named(variable: &str) -> Option<PathBuf> {
     path
 }
 
-/// A gateway of a kind that the lab has not.
+/// A gateway of a kind that the lab does not have.
 struct Real {
     binary: PathBuf,
     folder: PathBuf,
-    /// What stands before everything else in its configuration.
+    /// The first lines of its configuration.
     modules: &'static str,
-    /// Where users' requests go, and where its API is.
+    /// The ports for users' requests and for its API.
     ports: (u16, u16),
     child: Option<Child>,
 }
@@ -65,7 +65,7 @@ impl Real {
         format!("http://127.0.0.1:{}{path}", self.ports.1)
     }
 
-    /// Writes its configuration: what stands in `http`, and the locations of users and of the API.
+    /// Writes its configuration: the `http` part, and the locations of users and of the API.
     fn configure(&mut self, folder: &Path, http: &str, users: &str, api: &str) {
         self.folder = folder.join("real");
         std::fs::create_dir_all(self.folder.join("logs")).expect("a folder");
@@ -107,7 +107,7 @@ impl Real {
         up.unwrap_or_else(|error| panic!("{error}: {console:?}"));
     }
 
-    /// Waits until requests are served, and every worker has had the time to follow: each looks once a second.
+    /// Waits until requests are served, and every worker had time to follow: each polls once a second.
     fn served(&self) {
         let users = format!("{}/ping", self.users());
         let mut since = Instant::now();
@@ -120,12 +120,12 @@ impl Real {
         served.expect("served");
     }
 
-    /// Where users go.
+    /// The URL for users.
     fn users(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.0)
     }
 
-    /// Lets it stand still, with its workers; being stopped ends that.
+    /// Stops it and its workers by a signal; the next stop ends that.
     fn freeze(&self) {
         for process in self.processes() {
             signal(process, "-STOP");
@@ -194,7 +194,7 @@ impl Play {
         self.bench.lab.nodes.iter().map(|node| node.address().to_string()).collect()
     }
 
-    /// A release of all nodes, one and then two at a time, in which no request fails.
+    /// Releases all nodes, one and then two at a time, in which no request fails.
     fn release(&self) {
         let target = self.real.users();
         let load = rollgate_lab::Load::start(&LoadConfig::new(vec![target])).expect("load");

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Play, Real, named, servers};
 
-/// What a binary is called, whose it is, and by what its API knows the upstream.
+/// The variable of a binary, its variant, and the upstream's name in its API.
 pub(super) const VARIANTS: [(&str, &str, &str); 2] = [
     ("ROLLGATE_REAL_ZIGZAGAK", "zigzagak", "app"),
     ("ROLLGATE_REAL_CUBICDAIYA", "cubicdaiya", "zone_for_app"),
@@ -17,7 +17,7 @@ pub(super) fn dynamic((variable, variant, upstream): (&str, &str, &str)) -> Opti
         "url": real.url("/dynamic"),
     });
     let mut play = Play::new(real, &gateway, |playbook| {
-        // What the gateway counts ends the drain.
+        // The gateway's request count ends the drain.
         if variant == "zigzagak" {
             playbook["drain"]["in_flight"] = "gateways".into();
         }

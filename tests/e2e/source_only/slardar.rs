@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{HOST, Play, Real, WORKERS, named};
 use crate::harness::{Ran, signal};
 
-/// Tells Consul the list that Slardar begins with.
+/// Writes the initial list of Slardar to Consul.
 pub(super) fn put_list(lab: &Lab) {
     let servers = lab.nodes.iter().map(|node| {
         let address = node.address();
@@ -19,7 +19,7 @@ pub(super) fn put_list(lab: &Lab) {
     lab.consul.put(&key(), &list).expect("Consul takes it");
 }
 
-/// Takes it away.
+/// Deletes it.
 pub(super) fn drop_list(lab: &Lab) {
     lab.consul.delete(&key()).expect("Consul forgets it");
 }
@@ -78,7 +78,7 @@ fn no_request_fails_behind_slardar() {
     }
 }
 
-/// Its API's word is lost by a reload; what Consul keeps is not.
+/// A reload loses a change by its API; the list in Consul stays.
 #[test]
 fn slardar_reloaded_while_a_node_is_out_keeps_it_out() {
     let slow = |playbook: &mut Value| playbook["start"] = "sleep 4; /srv/app/ctl start".into();

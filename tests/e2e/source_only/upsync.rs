@@ -1,4 +1,4 @@
-//! nginx-upsync-module, on keys and on health.
+//! nginx-upsync-module, with keys and with health.
 
 use rollgate_lab::LabConfig;
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ pub(super) fn upsync(
     Some(play)
 }
 
-/// On keys.
+/// With keys.
 pub(super) fn upsync_on_keys(form: &str) -> Option<Play> {
     let place = ("consul", "v1/kv/upstreams/app/");
     upsync(LabConfig::new(3, Vec::new()), place, form, |playbook| {
