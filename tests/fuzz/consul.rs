@@ -1,4 +1,4 @@
-//! What Consul answers to every call that rollgate makes.
+//! The answers of Consul to every call that rollgate makes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +52,7 @@ impl World for Parrot {
     }
 }
 
-/// Makes every call to a Consul that answers this.
+/// Makes every call to a Consul with this answer.
 fn ask(reply: Reply) {
     let mut settings = Settings::from_environment(|_| None).expect("settings");
     settings.addresses = vec!["http://a".into()];
@@ -65,7 +65,7 @@ fn ask(reply: Reply) {
 
 async fn all(client: &Arc<Client<Parrot>>) {
     fn told<T>(result: Result<T, impl std::fmt::Display>) -> Option<T> {
-        // What follows the cause is joined by the caller, each part of it is judged here.
+        // The caller joins the causes; each part is checked here.
         result.inspect_err(|error| assert_printable(&format!("{error:#}"))).ok()
     }
     let guard = SessionFence { key: "k".into(), session: "s".into() };

@@ -1,4 +1,4 @@
-//! Replies of gateways, by the drivers that read them.
+//! Replies of gateways, read by their drivers.
 
 use proptest::prelude::*;
 use rollgate::gateway::{Driver, Gateway, GatewaySpec, RotationControl, View, driver};
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::spoilt::{assert_printable, bytes, cases};
 
-/// As real gateways of several kinds have shown them.
+/// Recorded status pages of real gateways of several kinds.
 const SHOWN: [&str; 13] = [
     "Upstream name: 127.0.0.1; Backend server count: 1
         server 127.0.0.1:80 weight=1 max_fails=1 fail_timeout=10s;
@@ -31,7 +31,7 @@ Upstream name: app; Backend server count: 3
     r#"{"key":"/apisix/upstreams/app","value":{"id":"app","type":"roundrobin","nodes":{"127.0.0.1:19001":0,"127.0.0.1:19002":1}},"modifiedIndex":1225}"#,
 ];
 
-/// As a real Caddy has shown its handler, and what it counts.
+/// The handler of a real Caddy, and its request counts.
 const CADDY: [&str; 2] = [
     r#"{"@id":"app","handler":"reverse_proxy","health_checks":{"passive":{"fail_duration":"30s"}},"upstreams":[{"dial":"127.0.0.1:19001"},{"dial":"127.0.0.1:19002","max_requests":100},{"dial":"127.0.0.1:19003"}]}"#,
     r#"[{"address":"127.0.0.1:19002","num_requests":1,"fails":0},{"address":"127.0.0.1:19003","num_requests":1,"fails":0},{"address":"127.0.0.1:19001","num_requests":1,"fails":0}]"#,
@@ -110,10 +110,10 @@ fn haproxies() -> [Box<dyn Driver>; 2] {
 const CSV: &str = "0,app,127.0.0.1:18001,up,20,0,http,0\n1,app,127.0.0.1:18002,down,0,9,http,0\n";
 const HTML: &str = "<html>\n<h2>Check upstream server number: 1, generation: 1</h2>\n<table>\n  <tr>\n    <th>Index</th>\n  </tr>\n  <tr>\n    <td>0</td>\n    <td>app</td>\n    <td>127.0.0.1:18001</td>\n    <td>down</td>\n    <td>0</td>\n    <td>9</td>\n    <td>http</td>\n    <td>0</td>\n  </tr>\n</table>\n</html>\n";
 
-/// What Consul keeps for Slardar: `{"servers":[{"host":"127.0.0.1","port":19001}]}`.
+/// The value that Consul keeps for Slardar: `{"servers":[{"host":"127.0.0.1","port":19001}]}`.
 const KEY: &str = r#"[{"Key":"config/slardar/upstreams/app","Value":"eyJzZXJ2ZXJzIjpbeyJob3N0IjoiMTI3LjAuMC4xIiwicG9ydCI6MTkwMDF9XX0=","ModifyIndex":7}]"#;
 
-/// Those that are written to through an API of their own.
+/// The drivers that write through an API of their own.
 fn switched() -> Vec<Box<dyn Driver>> {
     let url = "http://gw/api";
     let dyups = |mode: &str| {
@@ -138,7 +138,7 @@ fn reply(status: u16, body: &[u8]) -> Reply {
     Reply { status, body: body.into(), ..Reply::default() }
 }
 
-/// Returns whether a node is out, as far as its own address tells.
+/// Returns whether a node is out, as far as its own address shows.
 fn is_down(
     control: &dyn RotationControl,
     replies: &[Reply],
@@ -147,7 +147,7 @@ fn is_down(
     control.told(replies, address).map(|told| told.is_down())
 }
 
-/// Reads a reply; what cannot be read must be sayable.
+/// Reads a reply; an error must be printable.
 fn read(driver: &dyn Driver, replies: &[Reply]) -> Option<View> {
     driver.read(replies).inspect_err(|error| assert_printable(error)).ok()
 }
@@ -188,7 +188,7 @@ proptest! {
                     for error in [down.clone().map(|_| ()), turned, done] {
                         let _ = error.inspect_err(|error| assert_printable(error));
                     }
-                    // What is asked before a write and what proves it say the same.
+                    // The reads before a write and for a confirmation agree.
                     if let (Some(view), Ok(down)) = (&view, down) {
                         prop_assert_eq!(down, view.is_out(&node), "{}", node);
                     }
@@ -198,7 +198,8 @@ proptest! {
     }
 }
 
-/// As a real Consul answers over TCP: eight instances, nobody, a name without an address, and what was cut short.
+/// Recorded DNS answers of a real Consul over TCP: eight instances, none, a name without an address, and a truncated
+/// one.
 const RECORDS: [&[u8]; 4] = [
     include_bytes!("../fixtures/gateway/consul-dns/eight.bin"),
     include_bytes!("../fixtures/gateway/consul-dns/nobody.bin"),
@@ -210,7 +211,7 @@ fn dns() -> Box<dyn Driver> {
     read_by(json!({ "type": "consul-dns", "server": "h:8600", "record": "app.service.consul" }))
 }
 
-/// What consul-template renders, before the numbers of workers that leave and that are older.
+/// The output of consul-template, before the numbers of leaving and of older workers.
 const RENDERED: [&str; 2] = [
     "upstream app {\n  server 127.0.0.1:19001 weight=5;\n  server 127.0.0.1:19002 down;\n}\n\nleaving=2 older=0\n",
     "upstream app {\n  server 127.0.0.1:1 down;\n}\n\nleaving=0 older=0\n",
@@ -293,7 +294,7 @@ proptest! {
                 assert_printable(&error);
             }
             if let Ok(asks) = control.set(&replies, "127.0.0.1:19001", true) {
-                // Whatever HAProxy calls its servers, one line is said to it, with one command.
+                // Whatever names HAProxy has for its servers, one line with one command is sent.
                 let said = format!("{asks:?}");
                 prop_assert!(said.matches("\\n").count() <= 1 && !said.contains(';'), "{said}");
             }

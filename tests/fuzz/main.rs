@@ -1,11 +1,10 @@
-//! Bytes that others wrote: of gateways, nodes, Consul and files. Whatever they are, reading them ends, with a result or
-//! with an error that may be printed.
+//! Foreign bytes: of gateways, nodes, Consul and files. Reading any bytes ends with a result or with a printable error.
 //!
-//! Some seconds in CI; `PROPTEST_CASES=100000 cargo test --release --test fuzz` looks longer.
+//! The tests take some seconds in CI; `PROPTEST_CASES=100000 cargo test --release --test fuzz` searches longer.
 
-mod consul; // What Consul answers, and what it keeps for us.
-mod gateways; // What gateways show of their peers.
-mod nodes; // What nodes tell.
-mod spoilt; // How bytes become hostile.
+mod consul; // The answers of Consul, and the values that it keeps.
+mod gateways; // The status pages of gateways.
+mod nodes; // The reports of nodes.
+mod spoilt; // Corrupt transcripts.
 mod urls; // Names as parts of URLs.
-mod written; // What rollgate itself writes is read back, and only that.
+mod written; // Journals and lock holders are read back.

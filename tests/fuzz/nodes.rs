@@ -1,4 +1,4 @@
-//! What nodes tell: of their tools and disks, their listeners, their connections.
+//! Reports of nodes: their tools and disks, their listeners, their connections.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
-//! Real transcripts, cut, spliced, doubled and worse.
+//! Real transcripts with cuts, splices, repetitions and worse edits.
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-/// How a transcript is spoilt; places are anywhere in it.
+/// An edit of a transcript; positions are anywhere in it.
 #[derive(Debug, Clone)]
 enum Edit {
     Cut(Index),
@@ -17,7 +17,7 @@ enum Edit {
     Nest(Index, u16),
 }
 
-/// What a careless reader trips over.
+/// Fragments that break careless readers.
 const JUNK: [&str; 24] = [
     "\0",
     "\n",
@@ -75,7 +75,7 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-/// What somebody else wrote, shown as text when a test fails.
+/// Foreign bytes, shown as text when a test fails.
 #[derive(Clone)]
 pub(crate) struct Foreign(pub(crate) Vec<u8>);
 
@@ -99,7 +99,7 @@ pub(crate) fn bytes(transcripts: &'static [&'static str]) -> impl Strategy<Value
     ]
 }
 
-/// The same as text, as far as it is any.
+/// The same as text, with invalid bytes replaced.
 pub(crate) fn text(transcripts: &'static [&'static str]) -> impl Strategy<Value = String> {
     bytes(transcripts).prop_map(|bytes| String::from_utf8_lossy(&bytes.0).into_owned())
 }
@@ -153,7 +153,7 @@ fn spoil(mut bytes: Vec<u8>, other: &[u8], edit: &Edit) -> Vec<u8> {
             bytes.splice(at..at, std::iter::repeat_n(open, usize::from(*depth)));
         }
     }
-    // Doubled again and again it would say nothing new.
+    // Further doubling would cover nothing new.
     bytes.truncate(64 * 1024);
     bytes
 }
@@ -165,7 +165,7 @@ pub(crate) fn assert_printable(message: &str) {
     assert!(message.len() < 5000, "{} bytes: {}", message.len(), &message[..200]);
 }
 
-/// How many cases each property is tried with, unless the environment says it.
+/// The number of cases for each property, unless the environment sets it.
 pub(crate) fn cases(number: u32) -> ProptestConfig {
     let asked = std::env::var_os("PROPTEST_CASES").is_some();
     let default = ProptestConfig::default();

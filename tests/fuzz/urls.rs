@@ -1,4 +1,4 @@
-//! Names that others chose, as parts of the URLs that are asked.
+//! Foreign names as parts of requested URLs.
 
 use proptest::prelude::*;
 use rollgate::url::{key, nowhere, segment};
@@ -8,7 +8,7 @@ use crate::spoilt::cases;
 proptest! {
     #![proptest_config(cases(2000))]
 
-    /// As the HTTP client reads it, which takes dots out of paths.
+    /// As the HTTP client reads it, which removes dots from paths.
     #[test]
     fn requested_path_stays_below_its_prefix(name in r"[./a-b%2eE\\?#]{0,12}|(?s).{0,8}") {
         for part in [segment(&name), key(&name), Ok(nowhere(&name))].into_iter().flatten() {

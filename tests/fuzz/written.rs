@@ -1,4 +1,4 @@
-//! What rollgate writes for itself: journals, and who holds the lock.
+//! The files that rollgate writes for itself: journals, and the holder of the lock.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use rollgate::spec::Spec;
 
 use crate::spoilt::{assert_printable, bytes, cases};
 
-/// A whole release, as it was journalled.
+/// A recorded journal of a whole release.
 pub(crate) const JOURNAL: &str = include_str!("../fixtures/journals/v1-deploy.jsonl");
 
 pub(crate) const HOLDER: &str = r#"{"release":"7f3a19c2","command":"deploy","by":"me@ci-7","host":"ci-7","pid":42,"since":"2026-06-12T14:00:00Z","seen":"2026-06-12T14:03:10Z","doing":"node-2 drain","file":"b:1:2"}"#;
@@ -33,7 +33,7 @@ fn any_text() -> impl Strategy<Value = String> {
 }
 
 fn time() -> impl Strategy<Value = jiff::Timestamp> {
-    // A line tells milliseconds.
+    // An event has its time in milliseconds.
     (0..4_000_000_000_000_i64)
         .prop_map(|millis| jiff::Timestamp::from_millisecond(millis).expect("a time"))
 }
@@ -134,7 +134,7 @@ proptest! {
         }
     }
 
-    /// Whatever a journal says, nothing but plain words and the operator's own values come out of it.
+    /// From any journal, only plain words and the operator's own values are restored.
     #[test]
     fn corrupt_journal_restores_plain_values_or_is_refused(
         bytes in bytes(&[JOURNAL]), version in any_text(), id in any_text(), sha256 in any_text(),

@@ -1,4 +1,4 @@
-//! What a command returns, and that nothing of it survives where nothing may; on a node and here.
+//! The results of commands, and that no process of a killed command survives; on a node and locally.
 
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
@@ -56,12 +56,12 @@ on_both!(of_much_output_the_end_is_kept, |live, host, _folder| {
 
 on_both!(a_daemon_neither_holds_the_command_nor_dies_with_it, |live, host, folder| {
     let file = folder.join("pid");
-    // It outlasts the 30 s that the command has.
+    // It would outlast the command's limit of 30 s.
     let script = format!("sleep 600 & echo $! > {}; echo started", file.display());
     let output = sh(live, host, &script).await.expect("runs");
     assert_eq!(output.stdout_text(), "started\n");
     let daemon = pid(&file).await;
-    // Whatever would end it has had its chance when another command has come and gone.
+    // Another command has run meanwhile, so a process that was to be killed is gone by now.
     assert!(sh(live, host, "sleep 0.5").await.expect("runs").success());
     assert!(alive(daemon), "a daemon that was started must stay");
     super::harness::run(&["kill", &daemon.to_string()]);
@@ -84,7 +84,7 @@ on_both!(a_timeout_ends_all_that_was_started, |live, host, folder| {
     }
 });
 
-// What has a session of its own, no parent any more and does not heed `TERM` is ended all the same.
+// A process with a session of its own, without a parent, that ignores `TERM` is killed as well.
 on_both!(timeout_kills_processes_that_left_the_session, |live, host, folder| {
     let file = |name: &str| folder.join(name);
     let write = |name: &str| file(name).display().to_string();
@@ -103,7 +103,7 @@ on_both!(timeout_kills_processes_that_left_the_session, |live, host, folder| {
     }
 });
 
-// The same when the connection is lost: no error can be reported.
+// The same after a lost connection, on which no error can be reported.
 on_both!(dropped_command_kills_processes_that_left_its_session, |live, host, folder| {
     let file = folder.join("pid");
     let script = format!("setsid sh -c 'echo $$ > {}; sleep 60; :' & sleep 60", file.display());
@@ -162,7 +162,7 @@ on_both!(a_file_is_streamed_and_an_early_exit_does_not_hang, |live, host, folder
     assert!(matches!(&error, RunError::NotStarted(text) if text.contains("missing")), "{error}");
 });
 
-// Nobody sees the secret: it is on no command line, neither here nor there.
+// The secret is hidden: it is on no command line, neither here nor on the node.
 on_both!(
     a_request_is_sent_from_the_host_with_headers_from_its_standard_input,
     |live, host, _folder| {
@@ -189,7 +189,7 @@ on_both!(
         let request = server.join().expect("no panic");
         assert!(request.starts_with("PUT /v1/x?y=1&z='"), "{request}");
         assert!(request.contains("X-Consul-Token: swordfish\r\n"), "{request}");
-        // Nobody listens any more.
+        // Nothing listens any more.
         assert_eq!(live.run(host, fetch).await.expect("runs").status, Some(7));
     }
 );

@@ -1,4 +1,4 @@
-//! How connections are made, shared, lost and refused.
+//! Making, sharing, losing and refusing connections.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -53,7 +53,7 @@ async fn each_refusal_says_what_to_do() {
     let text = refusal(sshd.settings(), &node()).await;
     assert!(text.contains("Connection refused") && text.contains("is sshd running"), "{text}");
 
-    // Accepts, and never says anything.
+    // Accepts, and never sends anything.
     let silent = TcpListener::bind((sshd.address.as_str(), sshd.port)).expect("bind");
     let settings = LiveSettings { connect_timeout: Duration::from_secs(1), ..sshd.settings() };
     let text = refusal(settings, &node()).await;
@@ -65,7 +65,7 @@ async fn each_refusal_says_what_to_do() {
 async fn ssh_configuration_of_the_user_applies_to_jump_hosts_too() {
     let (bastion, target) = (Sshd::start(""), Sshd::start(""));
     let config = bastion.block("bastion", "") + &target.block("inner", "ProxyJump bastion");
-    // Group-writable, as in any checkout: `ssh -F` takes it.
+    // Group-writable, as in any checkout: `ssh -F` accepts it.
     let file = bastion.path("ssh_config");
     std::fs::write(&file, config).expect("write");
     run(&["chmod", "664", &file.display().to_string()]);
@@ -91,7 +91,7 @@ async fn ssh_configuration_of_the_user_applies_to_jump_hosts_too() {
     assert_eq!(mentioning(&tunnel).len(), 1, "the node is reached through the bastion");
     live.close().await;
 
-    // Trouble at the jump host is told as such.
+    // A problem at the jump host is reported as such.
     std::fs::write(bastion.path("known_hosts"), "").expect("write");
     let live = Live::new(LiveSettings { jump: Some("bastion".into()), ..bastion.settings() });
     let live = live.expect("settings");
@@ -170,7 +170,7 @@ async fn lost_connection_leaves_the_result_unknown_and_the_next_command_works() 
     assert_eq!(sh(&live, &node(), "echo again").await.expect("anew").stdout_text(), "again\n");
     until_async("the command is ended", || !super::harness::alive(process)).await;
 
-    // Cut while idle: nothing is lost, and nobody notices.
+    // Cut while idle: nothing is lost, and the next command does not notice.
     sshd.cut_connections();
     assert_eq!(sh(&live, &node(), "echo again").await.expect("anew").stdout_text(), "again\n");
     live.close().await;
@@ -180,7 +180,7 @@ async fn lost_connection_leaves_the_result_unknown_and_the_next_command_works() 
 async fn dropped_connect_leaves_no_ssh_process() {
     let silent = TcpListener::bind("127.0.0.9:0").expect("bind");
     let port = silent.local_addr().expect("address").port();
-    // By a jump host, so that there is an `ssh` below the `ssh`.
+    // Through a jump host, so that `ssh` has a child `ssh`.
     let jump = Some(format!("127.0.0.9:{port}"));
     let live = Live::new(LiveSettings { jump, ..LiveSettings::default() }).expect("settings");
     let host = Host::Ssh("127.0.0.8".into());

@@ -1,4 +1,4 @@
-//! However rollgate ends, no ssh master, no guardian and no folder of it stay.
+//! However rollgate ends, no ssh master, no guardian process and no folder of it are left.
 //!
 //! The ending process is this test binary itself, started again with a variable set.
 
@@ -13,7 +13,7 @@ const CONFIG: &str = "ROLLGATE_TEST_SSH_CONFIG";
 const END: &str = "ROLLGATE_TEST_END";
 const READY: &str = "ROLLGATE_TEST_READY";
 
-/// Not a test of its own: what the other tests run as a process that ends in some way.
+/// Not a test of its own: the other tests run it as a process that ends in some way.
 #[tokio::test]
 async fn the_process_that_ends() {
     let Some(config) = std::env::var_os(CONFIG) else {

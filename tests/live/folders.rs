@@ -1,4 +1,4 @@
-//! Folders of other users: what rollgate does as root where a service's user can change the path to it.
+//! Folders of other users: what rollgate does as root where a service's user can change the path.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
@@ -14,14 +14,14 @@ use sha2::{Digest as _, Sha256};
 const NOBODY: u32 = 65_534;
 const DAEMON: u32 = 1;
 
-/// Folders as they are on a host, and the artifact.
+/// A host's folders, and the artifact.
 struct Place {
     folder: tempfile::TempDir,
     live: Live,
 }
 
 impl Place {
-    /// `app` belongs to root, and `app/releases` is there.
+    /// `app` belongs to root, and `app/releases` exists.
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("temp dir");
         let live = Live::new(LiveSettings::default()).expect("settings");
@@ -72,7 +72,7 @@ impl Place {
         Survey::parse(&output.stdout_text(), "10.0.0.1:80")
     }
 
-    /// Uploads, unpacks, activates and prunes; returns what the first that fails says.
+    /// Uploads, unpacks, activates and prunes; returns the message of the first operation that fails.
     async fn release(&self) -> Result<Pruned, String> {
         let layout = self.layout();
         let artifact = Stdin::File(self.path("artifact"));
@@ -108,7 +108,7 @@ async fn work_in_a_users_folder_is_done_as_that_user() {
     assert_eq!(place.owner("app/current"), NOBODY);
     assert_eq!(std::fs::read(place.path("app/current/hello")).expect("read"), b"hello\n");
     assert!(place.survey().await.staged);
-    // Only the folder of releases is theirs: the link is root's to switch.
+    // The user owns only the folder of releases: root switches the link.
     let place = Place::new();
     place.give("app/releases", NOBODY);
     assert!(place.survey().await.writable);
@@ -142,7 +142,7 @@ async fn root_does_not_follow_symlinks_of_a_user() {
     }
 }
 
-/// The link is taken for what it is, and so is what it leads through.
+/// Neither the link nor its target is trusted without a check.
 #[tokio::test]
 async fn folder_behind_a_symlink_is_judged_by_its_real_path() {
     let place = Place::new();
@@ -150,7 +150,7 @@ async fn folder_behind_a_symlink_is_judged_by_its_real_path() {
     symlink("data", place.path("app")).expect("symlink");
     assert_eq!(place.release().await, Ok(Pruned::default()));
     assert_eq!(place.owner("data/releases/app-1-5891b5b5"), 0);
-    // A link that a user may change leads wherever that user wants.
+    // A link that a user may change can lead anywhere.
     let place = Place::new();
     std::fs::rename(place.path("app"), place.path("data")).expect("renamed");
     std::fs::create_dir(place.path("home")).expect("mkdir");
@@ -181,7 +181,7 @@ async fn folders_that_others_can_change_are_refused_before_anything_is_done() {
          it to the service's user",
     )
     .await;
-    // Also where nobody but the owner may delete: others may make what rollgate is about to make.
+    // Also where only the owner may delete: other users could create the path before rollgate does.
     place.rights("app/releases", 0o1777);
     assert!(place.survey().await.refused.is_some());
     let place = Place::new();
@@ -201,7 +201,7 @@ async fn folders_that_others_can_change_are_refused_before_anything_is_done() {
         "TMP/app belongs to daemon and TMP/app/releases to nobody: give both to the service's user",
     )
     .await;
-    // What an earlier version, or somebody by hand, has made as root.
+    // An earlier version, or an administrator by hand, has created these as root.
     let place = Place::new();
     std::fs::create_dir(place.path("app/releases/.rollgate")).expect("mkdir");
     place.give("app/releases", NOBODY);
@@ -214,7 +214,7 @@ async fn folders_that_others_can_change_are_refused_before_anything_is_done() {
     );
 }
 
-/// Whoever has an account on the host can make what is missing below `/tmp`.
+/// Any account on the host can create a missing folder below `/tmp`.
 #[tokio::test]
 async fn missing_folder_below_a_sticky_one_is_created_only_by_root() {
     let place = Place::new();
@@ -240,7 +240,7 @@ async fn missing_folder_below_a_sticky_one_is_created_only_by_root() {
     assert_eq!(std::fs::read_dir(place.path("victim")).expect("read dir").count(), 0);
 }
 
-/// A release in which something is mounted goes out of the way as a whole, and the rest of it when that is gone.
+/// A release with a mount inside is moved away as a whole, and deleted once the mount is gone.
 #[tokio::test]
 async fn undeletable_release_is_reported_and_deleted_later() {
     let place = Place::new();
@@ -303,7 +303,7 @@ async fn gateway_file_is_replaced_as_its_owner() {
     assert_eq!(std::fs::read(&file).expect("read"), b"two\n");
     assert_eq!(std::fs::read(&victim).expect("read"), b"root's own\n");
     assert_eq!(place.owner("app/traefik.json"), NOBODY);
-    // Of root's file in a folder of theirs another one would be made.
+    // For root's file in a user's folder, a new file would have to be created.
     place.give("app/traefik.json", 0);
     place.rights("app/traefik.json", 0o644);
     let output = replace("two\n", "three\n").await;
@@ -333,13 +333,13 @@ async fn activation_meets_its_deadline_while_another_operation_hangs() {
     std::fs::remove_file(place.path("app/current")).expect("removed");
     let staging = std::fs::File::open(place.path("app/releases/.staging")).expect("it is there");
     staging.lock().expect("free");
-    // The engine gives it 30 s.
+    // The engine's limit for it is 30 s.
     let output = place.run(Operation::Activate { layout: place.layout() }, Stdin::Empty).await;
     assert!(output.success(), "{}", output.stderr_text());
     assert!(place.path("app/current/hello").exists());
 }
 
-/// However its path is written, it is the folder in which files are made.
+/// However its path is written, files are created in this folder.
 #[tokio::test]
 async fn sticky_folder_is_refused_however_its_path_is_written() {
     let place = Place::new();
@@ -363,14 +363,14 @@ async fn sticky_folder_is_refused_however_its_path_is_written() {
     let upload = Operation::Upload { layout: away };
     let output = place.run(upload, Stdin::File(place.path("artifact"))).await;
     assert!(output.stderr_text().contains("write it without `..`"), "{output:?}");
-    // Below it is another matter.
+    // A folder below it is accepted.
     let below = Layout { releases: path("shared/./own/."), ..place.layout() };
     let upload = Operation::Upload { layout: below };
     let output = place.run(upload, Stdin::File(place.path("artifact"))).await;
     assert!(output.success(), "{}", output.stderr_text());
 }
 
-/// With an ACL the mode shows its mask in place of the group's rights.
+/// With an ACL, the mode shows its mask instead of the group's rights.
 #[tokio::test]
 async fn folder_writable_for_a_user_by_acl_is_refused() {
     /// Version 2, then entries of tag, rights and id: the owner, nobody (rwx), the group, the mask, others.
@@ -392,12 +392,12 @@ async fn folder_writable_for_a_user_by_acl_is_refused() {
     let said = place.release().await.expect_err("refused");
     assert!(said.contains("its group root or a user in its ACL can write to it"), "{said}");
     assert!(!place.path("app/releases/.staging").exists());
-    // The mask takes the right away, as `chmod g-w` does.
+    // The mask removes the right, as `chmod g-w` does.
     set(5);
     assert_eq!(place.release().await, Ok(Pruned::default()));
 }
 
-/// In `/tmp` any user can make a symlink before rollgate makes the folder.
+/// In `/tmp` any user can create a symlink before rollgate creates the folder.
 #[test]
 fn symlink_of_another_user_in_place_of_the_state_folder_is_refused() {
     let place = Place::new();
@@ -415,7 +415,7 @@ fn symlink_of_another_user_in_place_of_the_state_folder_is_refused() {
         assert_eq!(victim.permissions().mode() & 0o777, 0o755, "{state}");
         assert_eq!(std::fs::read_dir(place.path("victim")).expect("read dir").count(), 0);
     }
-    // The operator's own leads where the operator wants.
+    // The operator's own symlink may lead anywhere.
     std::os::unix::fs::lchown(place.path("shared/app"), Some(0), None).expect("as root");
     assert!(FileLock::take(&place.path("shared/app")).expect("followed").is_ok());
 }

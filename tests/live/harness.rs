@@ -1,4 +1,4 @@
-//! An sshd of the test's own, and small ways to look at processes.
+//! An sshd for each test, and helpers to inspect processes.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rollgate::node::Operation;
 use rollgate::world::{Command, Host, Live, LiveSettings, Output, RunError, World as _};
 
-/// One sshd with its keys, and the `ssh_config` that knows it as `node`.
+/// One sshd with its keys, and the `ssh_config` that names it `node`.
 pub(crate) struct Sshd {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) address: String,
@@ -25,7 +25,7 @@ impl Sshd {
         std::fs::create_dir_all("/run/sshd").expect("tests run as root");
         let folder = tempfile::tempdir().expect("temp dir");
         let address = format!("127.0.0.{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        // The listener must be gone before sshd looks for its port.
+        // The listener must be closed before sshd binds its port.
         let free = TcpListener::bind((address.as_str(), 0)).expect("bind");
         let port = free.local_addr().expect("address").port();
         drop(free);
@@ -95,7 +95,7 @@ impl Sshd {
     pub(crate) fn cut_connections(&self) {
         for (pid, stat) in processes() {
             if parent(&stat) == Some(self.child.id()) {
-                // One that has just gone by itself is as good.
+                // A connection that has just ended by itself is equally cut.
                 let pid = pid.to_string();
                 let _ = Process::new("kill").args(["-KILL", &pid]).stderr(Pipe::null()).status();
             }

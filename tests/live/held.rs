@@ -1,4 +1,4 @@
-//! One request over connections that are held open together, against servers that share their connections as nginx does.
+//! One request over connections that are held open together, against servers that share connections as nginx does.
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -15,7 +15,7 @@ const TIME: Duration = Duration::from_secs(5);
 /// How long a worker takes for one request.
 const WORK: Duration = Duration::from_micros(300);
 
-/// Everything that is answered to so many connections.
+/// Returns every answer to this many connections.
 async fn row(url: &str, connections: usize) -> Vec<Result<Reply, HttpError>> {
     let live = Live::new(LiveSettings::default()).expect("settings");
     let (sender, mut receiver) = mpsc::channel(4);
@@ -31,7 +31,7 @@ async fn row(url: &str, connections: usize) -> Vec<Result<Reply, HttpError>> {
     tokio::join!(asking, taking).1
 }
 
-/// Serves each connection on a thread of its own until `serve` has enough of it; returns its URL.
+/// Serves each connection on a thread of its own until `serve` returns; returns its URL.
 fn server(serve: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let url = format!("http://{}/list?app", listener.local_addr().expect("address"));
@@ -45,7 +45,7 @@ fn server(serve: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> String {
     url
 }
 
-/// Reads one request, of however many that were sent together; false at the end of the connection.
+/// Reads one request, of any number that were sent together; false at the end of the connection.
 fn request(stream: &mut TcpStream) -> bool {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
@@ -137,8 +137,7 @@ async fn requests_stop_once_the_receiver_is_dropped() {
     assert!(opened.load(Ordering::SeqCst) < 50, "{opened:?}");
 }
 
-/// Gives each connection to the first worker that is idle, as the kernel does for processes that wait for one with
-/// `EPOLLEXCLUSIVE`.
+/// Gives each connection to the first idle worker, as the kernel does for processes that wait with `EPOLLEXCLUSIVE`.
 fn favouring_server(workers: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let url = format!("http://{}/list?app", listener.local_addr().expect("address"));

@@ -1,4 +1,4 @@
-//! HTTP against small servers that answer exactly as each test needs.
+//! HTTP against small servers that send exactly the answer of each test.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -76,7 +76,7 @@ async fn fresh_connections_are_fresh_and_redirects_are_replies() {
     assert_eq!(count.load(Ordering::SeqCst), 4, "one connection for each");
 }
 
-/// Modules of nginx take a query as it is: of `%3A` they make no colon, of `app=` no name.
+/// Modules of nginx read a query without decoding: for them `%3A` is not a colon, and `app=` is not a name.
 #[tokio::test]
 async fn url_of_a_gateway_is_sent_unchanged() {
     let (url, _) = serve(|head, stream| {
@@ -182,7 +182,7 @@ async fn a_unix_socket_is_reached_by_its_path() {
     assert_eq!(reply.text(), "PUT /v1/kv/a?b=c HTTP/1.1");
 }
 
-/// Run again with proxies in the environment, which cannot be set from within.
+/// Runs itself again with proxies in the environment, which cannot be set from within.
 #[tokio::test]
 async fn proxies_are_ignored() {
     if std::env::var_os("ROLLGATE_TEST_PROXY").is_none() {

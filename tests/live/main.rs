@@ -1,6 +1,6 @@
 //! The live world against a real sshd, real processes and real sockets, all on the loopback.
 //!
-//! Needs root, sshd and openssl; fails where they are missing.
+//! It needs root, sshd and openssl; it fails where they are missing.
 
 #![expect(clippy::print_stdout, reason = "figures for whoever runs the tests by hand")]
 

@@ -1,4 +1,4 @@
-//! Login shells and what is put around them: whatever stands between sshd and `/bin/sh`, a command runs the same.
+//! Login shells and wrappers: a command runs the same, whatever is between sshd and `/bin/sh`.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use rollgate::world::{Command, Live, LiveSettings, RunError, Stdin, World as _};
 
 use super::harness::{Sshd, command, node, pid, run, sh};
 
-/// A wrapper as `ForceCommand` names it, in a folder that stays as long as this.
+/// A wrapper that `ForceCommand` names, in a folder that lives as long as this.
 struct Wrapper {
     _folder: tempfile::TempDir,
     path: PathBuf,
@@ -31,14 +31,14 @@ impl Wrapper {
     }
 }
 
-/// What sshd does with a login shell.
+/// The arguments that sshd passes to a login shell.
 fn login(shell: &str) -> String {
     let bin = ["/bin", "/usr/bin"].map(|bin| Path::new(bin).join(shell));
     assert!(bin.iter().any(|path| path.exists()), "no {shell}; scripts/setup installs it");
     format!("#!/bin/bash\nexec {shell} -c \"$SSH_ORIGINAL_COMMAND\"\n")
 }
 
-/// Everything that a quote or a line break could spoil.
+/// Characters that a wrong quote or line break would corrupt.
 const SCRIPT: &str =
     "printf '%s|' 'a b' \"it's\" '\\n' '!x' '$HOME' '\\\\' \"$(printf '%s' '`x`')\"
 cat <<'end' # a comment
@@ -79,7 +79,7 @@ async fn command_runs_the_same_behind_every_login_shell() {
         let output = live.run(&node(), survey).await.expect(name);
         let survey = Survey::parse(&output.stdout_text(), "10.0.0.1:1");
         assert!(survey.tools.contains("setsid"), "{name}: {survey:?}");
-        // What stays between sshd and the shell is told by its name.
+        // A process between sshd and the shell is reported by its name.
         let unusual = match name {
             "fish" | "tcsh" => Some(format!("login shell {name}")),
             "noise" => Some("login shell wrapper".to_owned()),
@@ -109,7 +109,7 @@ async fn shell_that_runs_no_script_is_reported_with_its_output() {
     let file = folder.path().join("ran");
     for script in [
         "#!/bin/bash\necho 'This account is not available'; exit 1\n",
-        // It takes what it reads for its own.
+        // It reads the script as its own input.
         "#!/bin/bash\necho 'One-time password:'; read -r otp; echo 'Access denied' >&2; exit 1\n",
         "#!/bin/bash\ncat >/dev/null & echo 'Maintenance until 10:00' >&2; exit 0\n",
     ] {
@@ -127,7 +127,7 @@ async fn shell_that_runs_no_script_is_reported_with_its_output() {
     }
 }
 
-/// The start files of an account may take their time; that is not the command's.
+/// The start files of an account may be slow; the command's limit does not include them.
 #[tokio::test]
 async fn slow_start_file_does_not_use_up_the_time_of_the_command() {
     let wrapper = Wrapper::new("#!/bin/sh\nsleep 3\nexec $SSH_ORIGINAL_COMMAND\n");
@@ -140,7 +140,7 @@ async fn slow_start_file_does_not_use_up_the_time_of_the_command() {
     live.close().await;
 }
 
-/// As where a user may do something as root: the guard may not end what became another user's.
+/// As for a command that runs as root: the guard may not kill a process of another user.
 #[tokio::test]
 async fn unkillable_process_is_counted() {
     let wrapper = Wrapper::new(

@@ -1,4 +1,4 @@
-//! What is refused of gateways of nginx and Lua, kind by kind, and that nothing else is said.
+//! What is refused for gateways of nginx and Lua, kind by kind, with no other message.
 
 use rollgate::playbook::load_text;
 
@@ -153,7 +153,7 @@ fn slardar_settings_are_validated() {
     }
 }
 
-/// The smallest file with this registry, and this more of its first node.
+/// The smallest file with this registry, and these keys added to its first node.
 fn with_agents(registry: &str, node: &str) -> String {
     let gateway = "{ type: consul-passing, service: app }";
     let first = "{ ssh: deploy@10.0.1.11,";

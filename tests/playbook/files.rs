@@ -1,4 +1,4 @@
-//! Files that cannot be read, and the schema that files are read by.
+//! Files that cannot be read, and the schema of the reader.
 
 use rollgate::diagnostic::render;
 use std::sync::mpsc;
@@ -69,7 +69,7 @@ fn later_problem_is_shown_at_its_position() {
     "#);
 }
 
-/// Returns the last line of what is shown; a guard against hanging, far above what it takes.
+/// Returns the last line of the output; a guard against hanging, far above the usual time.
 fn summary(text: String) -> String {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {

@@ -1,10 +1,10 @@
-//! What each kind of gateway needs of its keys.
+//! What each kind of gateway requires of its keys.
 
 use rollgate::playbook::load_text;
 
 use crate::{SMALLEST, messages, refused};
 
-/// The smallest file with another gateway, and the registry that is the gateways themselves.
+/// The smallest file with another gateway, and the registry `gateway`.
 fn behind(gateway: &str) -> String {
     let line = SMALLEST.lines().find(|line| line.contains("nginx-upsync")).expect("a gateway");
     let registry = "registry: { type: consul-kv, prefix: upstreams/app/ }";
@@ -125,7 +125,7 @@ fn command_gateway_has_both_out_and_in_or_only_list() {
     load_text("app.yaml", only_lists).unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// The drain would run into its timeout at every node.
+/// Otherwise the drain would reach its timeout at every node.
 #[test]
 fn in_flight_of_a_table_needs_routed_or_down() {
     let table = |keys: &str| {

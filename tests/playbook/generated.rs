@@ -1,4 +1,4 @@
-//! Spoilt and arbitrary files: nothing panics, and the schema and the types agree.
+//! Corrupt and arbitrary files: nothing panics, and the schema and the types agree.
 
 use proptest::prelude::*;
 use rollgate::diagnostic::render;
@@ -6,7 +6,7 @@ use rollgate::playbook::load_text;
 
 use crate::SMALLEST;
 
-/// Gives keys of some lines of a file other values, so that it is spoilt, or still valid.
+/// Replaces the values of keys in some lines of a file; the result may be invalid or still valid.
 fn spoil(text: &str, edits: &[(usize, usize)]) -> String {
     const VALUES: [&str; 20] = [
         "",
@@ -67,7 +67,7 @@ proptest! {
     ) {
         let text = spoil(if smallest { SMALLEST } else { RICH }, &edits);
         if let Err(invalid) = load_text("app.yaml", text.as_str()) {
-            // The two descriptions of a playbook disagree when only the types refuse it.
+            // The schema and the types disagree when only the types refuse the file.
             let disagree = invalid.problems.iter().any(|problem| problem.message.contains("not a playbook"));
             prop_assert!(!disagree, "{}\n{}", invalid, text);
             prop_assert!(!invalid.problems.is_empty());

@@ -1,16 +1,16 @@
-//! What a person reads when a playbook is wrong: whole texts, as `check` prints them.
+//! The full error texts for wrong playbooks, as `check` prints them.
 
 use rollgate::diagnostic::render;
 use rollgate::playbook::{StepSpec, load_text};
 
-mod apis; // What is refused of gateways of nginx and Lua.
+mod apis; // What is refused for gateways of nginx and Lua.
 mod files; // Files that cannot be read, and the schema.
-mod gateways; // What each kind of gateway needs of its keys.
-mod generated; // Spoilt and arbitrary files.
+mod gateways; // What each kind of gateway requires of its keys.
+mod generated; // Corrupt and arbitrary files.
 mod pairs; // Any two mistakes are reported together.
-mod rules; // Each rule refuses what it is there for.
+mod rules; // Each rule refuses its mistake.
 
-/// The smallest useful file, as the documentation has it.
+/// The smallest useful file, as in the documentation.
 const SMALLEST: &str = "\
 service: app
 registry: { type: consul-kv, prefix: upstreams/app/ }
@@ -24,7 +24,7 @@ start: systemctl start app
 health: { http: 'http://${{ node.address }}/ping' }
 ";
 
-/// Every key that is planned, as the documentation has it.
+/// Every planned key, as in the documentation.
 const EVERYTHING: &str = include_str!("../fixtures/playbooks/everything.yaml");
 
 #[track_caller]
@@ -35,7 +35,7 @@ fn refused(text: &str) -> String {
     }
 }
 
-/// Returns what is wrong with the smallest file when a part of it is another.
+/// Returns the errors of the smallest file with one part replaced.
 #[track_caller]
 fn with(part: &str, other: &str) -> String {
     assert!(SMALLEST.contains(part), "{part}");

@@ -1,4 +1,4 @@
-//! One mistake never hides another, and never causes a complaint about what is right.
+//! One mistake never hides another, and never causes an error about a correct part.
 
 use std::ops::Range;
 
@@ -6,10 +6,10 @@ use rollgate::playbook::load_text;
 
 use crate::generated::RICH;
 
-/// A part of the file, what stands there by mistake, and what is said of it.
+/// A part of the file, its wrong replacement, and the message.
 type Mistake = (&'static str, &'static str, &'static str);
 
-/// Of structure: wrong words, types, names and numbers, and what is missing.
+/// In the structure: wrong words, types, names and numbers, and missing keys.
 const STRUCTURE: [Mistake; 42] = [
     ("service: order-api\nvar", "service: a/b\nvar", "`a/b` is not allowed here"),
     ("service: order-api\nvar", "var", "missing key `service`"),
@@ -63,7 +63,7 @@ const STRUCTURE: [Mistake; 42] = [
     ("on: node,", "on: nodes,", "unknown word `nodes`"),
 ];
 
-/// Of meaning: what only the rules can say.
+/// In the meaning: what only the rules can detect.
 const MEANING: [Mistake; 32] = [
     (
         "root: { default: /srv/order-api }",
@@ -147,7 +147,7 @@ const MEANING: [Mistake; 32] = [
     ),
 ];
 
-/// Of these only the first is reported: it is about what the second is judged by.
+/// Of these pairs only the first is reported: the second is judged by the value of the first.
 const HIDDEN: [(&str, &str); 6] = [
     ("missing key `type`", "missing key `prefix`"),
     ("missing key `type`", "`app-2:8080` has a name where the registry needs an IPv4 address"),
@@ -170,7 +170,7 @@ fn is_hidden(first: &Mistake, second: &Mistake) -> bool {
     HIDDEN.contains(&(first.2, second.2)) || HIDDEN.contains(&(second.2, first.2))
 }
 
-/// Returns what is said of the file with these mistakes, which are in its order.
+/// Returns the messages for the file with these mistakes, which are in its order.
 fn said(mistakes: &[&Mistake]) -> Vec<String> {
     let mut text = RICH.to_owned();
     for mistake in mistakes.iter().rev() {

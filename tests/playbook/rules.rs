@@ -1,4 +1,4 @@
-//! Each rule refuses what it is there for, and nothing else is said.
+//! Each rule refuses its mistake, and no other message appears.
 
 use rollgate::playbook::load_text;
 
@@ -106,7 +106,7 @@ fn every_other_rule_refuses() {
             "  - { ssh: b, address: 10.0.1.12:+80 }\n",
             "`10.0.1.12:+80` is not an address like `10.0.1.11:8080`",
         ),
-        // nginx-upsync skips a key with such a last part, or takes it for another one's.
+        // nginx-upsync skips a key with such a last part, or reads it as a key of another upstream.
         (
             node,
             "  - { ssh: b, address: 10.0.1.12 }\n",
