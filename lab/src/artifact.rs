@@ -1,4 +1,4 @@
-//! Releases of the demo service: what one does, and the archive that brings it to a node.
+//! Releases of the demo service: their behaviour, and the archive that is sent to a node.
 
 use std::fmt;
 use std::fs::{self, File, Permissions};
@@ -15,18 +15,18 @@ use crate::tools;
 /// How a release misbehaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fault {
-    /// It does not.
+    /// It does not misbehave.
     #[default]
     None,
-    /// It runs, but `/ping` answers 503 for ever.
+    /// It runs, but `/ping` always answers 503.
     NeverReady,
     /// It prints a reason and exits at once.
     CrashOnStart,
     /// It is healthy for this long, then exits.
     ReadyThenCrash(Duration),
-    /// It goes on when told to stop.
+    /// It ignores SIGTERM and keeps serving.
     IgnoreTerm,
-    /// It seems to stop, but a process it started keeps the port and answers with its version.
+    /// It seems to stop, but a child process keeps the port and answers with its version.
     KeepsPort,
 }
 
@@ -46,7 +46,7 @@ impl fmt::Display for Fault {
 /// A version of the demo service and how it behaves.
 #[derive(Clone, Debug)]
 pub struct Release {
-    /// The version it answers with.
+    /// The version in its answers.
     pub version: String,
     /// How it misbehaves.
     pub fault: Fault,

@@ -1,5 +1,5 @@
-//! The auditor: compares what services noted about their stops with what each worker of each
-//! gateway noted about its routes, and so finds what a client may have had luck not to notice.
+//! The auditor compares the stops that services recorded with the routes that each worker of each gateway recorded. So
+//! it finds faults that no client happened to notice.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,26 +17,26 @@ use crate::service::record::{Event, Record};
 pub enum Ending {
     /// It exited by itself after a SIGTERM, or because of its fault.
     Exited,
-    /// It was gone when the next one started, without a last word: killed.
+    /// It was gone without a last record when the next one started: killed.
     Vanished,
-    /// It had been told to stop but had not ended when the audit was made.
+    /// It was asked to stop but had not ended at the time of the audit.
     Stopping,
 }
 
-/// One end of a service's process.
+/// The end of a service's process.
 #[derive(Clone, Debug)]
 pub struct Stop {
     /// The node's name.
     pub node: String,
     /// The version that ended.
     pub version: String,
-    /// When it was told to stop, or when its end showed, in Unix milliseconds.
+    /// When it was asked to stop, or when its end was noticed, in Unix milliseconds.
     pub t: u64,
-    /// Requests in flight when it was told to stop.
+    /// Requests in flight when it was asked to stop.
     pub in_flight_at_term: u64,
-    /// Requests that arrived after it was told to stop.
+    /// Requests that arrived after it was asked to stop.
     pub late_requests: u64,
-    /// Requests in flight when it ended, as far as it could tell.
+    /// Requests in flight when it ended, as far as it knew.
     pub cut: u64,
     /// When the next process of the node started, if one did, in Unix milliseconds.
     pub next_started: Option<u64>,
@@ -47,9 +47,9 @@ pub struct Stop {
 /// When a worker routed to a service that could not serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// At the moment it was told to stop.
+    /// At the moment when it was asked to stop.
     AtStop,
-    /// Later, before another one had started.
+    /// Later, before the next process had started.
     WhileStopped,
 }
 
@@ -60,15 +60,15 @@ pub struct Routed {
     pub node: String,
     /// The gateway's name.
     pub gateway: String,
-    /// The worker's process id, as its gateway's pages tell it.
+    /// The worker's process id, as on its gateway's pages.
     pub worker: u64,
-    /// When the service was told to stop, or when the worker took the node back.
+    /// When the service was asked to stop, or when the worker routed to the node again.
     pub t: u64,
     /// Which of the two.
     pub when: When,
 }
 
-/// What the auditor found.
+/// The result of the auditor.
 #[derive(Clone, Debug, Default)]
 pub struct Audit {
     /// Every end of a service's process, node by node.
@@ -78,7 +78,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Returns whether no service was stopped while anyone routed to it, and no request was lost.
+    /// Returns whether no service was stopped while a worker routed to it, and no request was lost.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.routed_at_stop.is_empty()
@@ -210,8 +210,8 @@ fn lives(records: &[Record]) -> Vec<Life<'_>> {
     lives
 }
 
-/// Returns the workers that routed to `address` at `stopped`, and those that began to between
-/// then and `started`.
+/// Returns the workers that routed to `address` at `stopped`, and those that began to route to it between then and
+/// `started`.
 fn routed(
     views: &[View],
     address: &str,

@@ -1,4 +1,4 @@
-//! Certificates for whoever is to speak TLS, made with `openssl`.
+//! Certificates for the parts that speak TLS, made with `openssl`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::tools;
 
-/// How long a lab's certificates are good for.
+/// How long a lab's certificates are valid.
 const DAYS: &str = "2";
 
 /// The key of every certificate: small, and quick to make.
@@ -48,13 +48,13 @@ impl Authority {
         Ok(authority)
     }
 
-    /// Returns the certificate by which all others are known.
+    /// Returns the certificate that verifies all others.
     #[must_use]
     pub fn certificate(&self) -> PathBuf {
         self.identity("ca").certificate
     }
 
-    /// Makes a certificate for a server or a client, good for the `names` as `openssl` writes them:
+    /// Makes a certificate for a server or a client, valid for the `names` in the syntax of `openssl`:
     /// `DNS:localhost,IP:127.0.0.1`.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The time as the audit files have it.
+//! The time format of the audit files.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

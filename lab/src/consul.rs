@@ -1,4 +1,4 @@
-//! Consul: one real server, or three with a leader to kill.
+//! Consul: one real server, or three with a leader that can be killed.
 
 mod access;
 mod agents;
@@ -35,7 +35,7 @@ struct Server {
     name: String,
     address: Ipv4Addr,
     directory: PathBuf,
-    /// What its way of access adds to the settings.
+    /// The settings of its access mode.
     settings: String,
     process: Option<Contained>,
 }
@@ -50,7 +50,7 @@ pub struct Consul {
 }
 
 impl Consul {
-    /// Starts the servers; [`Consul::wait_for_leader`] tells when they can be used.
+    /// Starts the servers; [`Consul::wait_for_leader`] waits until they can be used.
     pub(crate) fn start_all(
         nursery: &Nursery,
         home: &Home,
@@ -74,7 +74,7 @@ impl Consul {
         Ok(consul)
     }
 
-    /// Starts a server that is not running; it still has its data.
+    /// Starts a server that is not running; its data is kept.
     ///
     /// # Errors
     ///
@@ -110,14 +110,14 @@ impl Consul {
         Ok(())
     }
 
-    /// Kills a server; its data stays.
+    /// Kills a server; its data is kept.
     pub fn stop(&mut self, index: usize) {
         if let Some(server) = self.servers.get_mut(index) {
             server.process = None;
         }
     }
 
-    /// Lets a server stand still, or go on.
+    /// Freezes a server, or lets it continue.
     ///
     /// # Errors
     ///
@@ -177,7 +177,7 @@ impl Consul {
     ///
     /// # Errors
     ///
-    /// When no server takes it within the time of an election.
+    /// When no server accepts it within the time of an election.
     pub fn put(&self, key: &str, value: &str) -> Result<()> {
         self.insist("PUT", &format!("v1/kv/{key}"), value).map(|_| ())
     }
@@ -223,12 +223,12 @@ impl Consul {
         self.servers.iter().map(|server| server.address).collect()
     }
 
-    /// Returns where every server listens.
+    /// Returns the socket of every server.
     pub(crate) fn sockets(&self) -> Vec<(Ipv4Addr, u16)> {
         self.servers.iter().map(|server| (server.address, PORT)).collect()
     }
 
-    /// Sends a request to any part of the API, as one who may do everything.
+    /// Sends a request to any part of the API, with all rights.
     ///
     /// # Errors
     ///
@@ -240,7 +240,7 @@ impl Consul {
         })
     }
 
-    /// Asks the first running server that answers.
+    /// Sends a request to the first running server that answers.
     fn ask(&self, method: &str, path: &str, body: &str) -> Result<Reply> {
         let mut last = None;
         for server in self.servers.iter().filter(|server| server.process.is_some()) {

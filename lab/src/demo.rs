@@ -1,4 +1,4 @@
-//! `lab demo`: releases of the demo service under load, with a count at the end.
+//! `lab demo`: releases the demo service under load, and counts the failed requests at the end.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode, ExitStatus};
@@ -14,13 +14,13 @@ use crate::lab_options::LabOptions;
 use crate::rollgate_binary::rollgate;
 use crate::up;
 
-/// How long a second's worth of requests may take to be sent.
+/// How long sending one second's worth of requests may take.
 const WARM_UP: Duration = Duration::from_secs(30);
 
 /// Options of `lab demo`.
 #[derive(Args, Debug)]
 pub(crate) struct DemoOptions {
-    /// The rollgate to try; by default the one beside this program.
+    /// The rollgate to run; by default the one beside this program.
     #[arg(long, value_name = "PATH")]
     rollgate: Option<PathBuf>,
     #[command(flatten)]
@@ -31,7 +31,7 @@ pub(crate) struct DemoOptions {
     /// Releases in a row: versions 2, 3, and so on.
     #[arg(long, default_value_t = 1)]
     releases: u32,
-    /// Leave the lab up afterwards, until Enter or Ctrl-C.
+    /// Keep the lab running afterwards, until Enter or Ctrl-C.
     #[arg(long)]
     keep: bool,
     /// Further arguments for `rollgate deploy`.
@@ -39,7 +39,7 @@ pub(crate) struct DemoOptions {
     arguments: Vec<String>,
 }
 
-/// Runs the demo; the exit status is rollgate's, or 1 when a request failed or the audit objects.
+/// Runs the demo; the exit status is rollgate's, or 1 when a request failed or the audit found a fault.
 pub(crate) fn run(options: &DemoOptions) -> Result<ExitCode> {
     let rollgate = rollgate(options.rollgate.as_deref())?;
     let interrupt = Interrupt::watch()?;
@@ -124,13 +124,13 @@ fn terminate(child: &Child) -> Result<()> {
     kill_process(pid, Signal::TERM).context("could not pass on the SIGTERM")
 }
 
-/// Waits until as many more requests have been sent as belong to one second.
+/// Waits until one second's worth of further requests has been sent.
 fn send_for_a_second(load: &Load, rate: u32) -> Result<()> {
     let goal = load.snapshot().sent + u64::from(rate);
     until("the load generator", WARM_UP, || Ok((load.snapshot().sent >= goal).then_some(())))
 }
 
-/// Returns what a shell would: the status, or 128 and the signal's number.
+/// Returns the exit code of a shell: the status, or 128 plus the signal's number.
 fn exit_code(status: ExitStatus) -> u8 {
     use std::os::unix::process::ExitStatusExt;
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));

@@ -1,5 +1,5 @@
-//! Faults at every step of a release: what happens when a part fails just then, and whether `resume`, or
-//! `rollback`, reaches the end of an undisturbed one afterwards. `lab faults` makes the whole table, the end-to-end tests some cells.
+//! Faults at every step of a release: what happens when a part fails then, and whether `resume` or `rollback` reaches
+//! the end of an undisturbed release afterwards. `lab faults` makes the whole table, the end-to-end tests some cells.
 
 mod cell;
 mod cell_result;

@@ -1,8 +1,7 @@
-//! Gateways: Debian's nginx with Lua, following Consul KV the way nginx-upsync does.
+//! Gateways: Debian's nginx with Lua, which follows Consul KV as nginx-upsync does.
 //!
-//! Every worker follows on its own and sleeps after every answer, so that workers lag and disagree
-//! right after a write; see `lua/follow.lua`. `lua/peers.lua` notes every change of what a worker
-//! routes to, for the auditor.
+//! Every worker follows on its own and sleeps after every answer, so workers lag and disagree right after a write; see
+//! `lua/follow.lua`. `lua/peers.lua` records every change of a worker's routes for the auditor.
 
 mod caddy;
 mod config;
@@ -105,7 +104,7 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// When that cannot be noted for the auditor.
+    /// When that cannot be recorded for the auditor.
     pub fn stop(&mut self) -> Result<()> {
         self.process = None;
         self.note("stop")
@@ -121,8 +120,8 @@ impl Gateway {
         self.start()
     }
 
-    /// Reloads the configuration, as `nginx -s reload` does, and returns when only new workers take
-    /// requests. nginx lets both take them for a tenth of a second.
+    /// Reloads the configuration, as `nginx -s reload` does, and returns when only new workers accept requests. nginx
+    /// lets old and new workers accept them for a tenth of a second.
     ///
     /// # Errors
     ///
@@ -138,7 +137,7 @@ impl Gateway {
         })
     }
 
-    /// Returns the workers that have noted their end.
+    /// Returns the workers that have recorded their end.
     fn left_workers(&self) -> Result<Vec<u64>> {
         let views = fs::read_to_string(self.views_file()).context("could not read views.log")?;
         let lines = views.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -148,7 +147,7 @@ impl Gateway {
             .collect())
     }
 
-    /// Kills one worker, as a crash would; nginx starts another one.
+    /// Kills one worker, as a crash would; nginx starts a new one.
     ///
     /// # Errors
     ///
@@ -166,7 +165,7 @@ impl Gateway {
         })
     }
 
-    /// Lets every process of the gateway stand still, or go on: connections are accepted, and nobody answers.
+    /// Freezes every process of the gateway, or lets it continue: connections are accepted, and no answer comes.
     ///
     /// # Errors
     ///
@@ -175,7 +174,7 @@ impl Gateway {
         self.running()?.freeze(still)
     }
 
-    /// Lets one worker stand still: it follows nobody, and answers nobody.
+    /// Freezes one worker: it follows nothing and answers nothing.
     ///
     /// # Errors
     ///
@@ -186,7 +185,7 @@ impl Gateway {
         halt(worker)
     }
 
-    /// Gives its upstream another name, in effect when it is started again.
+    /// Renames its upstream; this takes effect after the next start.
     ///
     /// # Errors
     ///
@@ -214,7 +213,7 @@ impl Gateway {
         &self.name
     }
 
-    /// Returns what the gateway is like.
+    /// Returns the gateway's configuration.
     #[must_use]
     pub fn config(&self) -> &GatewayConfig {
         &self.config
@@ -232,7 +231,7 @@ impl Gateway {
         self.socket().0
     }
 
-    /// Returns where the gateway listens.
+    /// Returns the gateway's socket.
     pub(crate) fn socket(&self) -> (Ipv4Addr, u16) {
         (*self.address.ip(), self.address.port())
     }
@@ -259,12 +258,12 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// When their notes cannot be read.
+    /// When their records cannot be read.
     pub fn workers_routing_to(&self, address: &str) -> Result<usize> {
         views::routing(&self.views_file(), address)
     }
 
-    /// Returns the file in which workers note what they route to.
+    /// Returns the file in which workers record their routes.
     pub(crate) fn views_file(&self) -> PathBuf {
         views::file(&self.directory)
     }

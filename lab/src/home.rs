@@ -1,6 +1,6 @@
-//! A lab's place: a subnet that no other lab uses, and a directory for everything it writes.
+//! A lab's place: a subnet that no other lab uses, and a directory for all its files.
 //!
-//! A place is claimed with a file lock, so that it becomes free when its lab ends in whatever way.
+//! A place is claimed with a file lock, so that it is free again when its lab ends in any way.
 
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 /// Below the system's directory for temporary files; short, for the sake of Unix sockets.
 const DIRECTORY: &str = "rollgate-lab";
 
-/// Marks a directory that is to be read by a person.
+/// Marks a directory that is kept for a person.
 const KEPT: &str = ".keep";
 
 /// A claimed subnet and directory.
@@ -27,7 +27,7 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Claims the first free place, and removes what a killed lab left there.
+    /// Claims the first free place, and removes the files of a killed lab there.
     pub(crate) fn claim() -> Result<Self> {
         let root = env::temp_dir().join(DIRECTORY);
         fs::create_dir_all(&root)
@@ -47,7 +47,7 @@ impl Home {
             let directory = root.join(format!("{slot}-{}", process::id()));
             match fs::create_dir(&directory) {
                 Ok(()) => {}
-                // An earlier lab of this process, which was kept.
+                // An earlier lab of this process that was kept.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 Err(error) => {
                     let problem = format!("could not create {}", directory.display());
@@ -65,12 +65,12 @@ impl Home {
         Ipv4Addr::new(127, 77, self.slot, host)
     }
 
-    /// Lets the directory stay for a person to read.
+    /// Keeps the directory for a person to read.
     pub(crate) fn keep(&mut self) {
         self.kept = true;
     }
 
-    /// Returns the directory that holds everything the lab writes.
+    /// Returns the directory for all files of the lab.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }

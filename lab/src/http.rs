@@ -1,7 +1,7 @@
-//! A blocking HTTP client for the lab's own few questions: one request, one fresh connection.
+//! A blocking HTTP client for the lab's own requests: one request, one fresh connection.
 //!
-//! It speaks HTTP/1.0, so that a reply ends where the connection does. A fresh connection each
-//! time is also what lets a caller meet every worker of a gateway in turn.
+//! It uses HTTP/1.0, so that a reply ends with the connection. Fresh connections also let a caller reach every worker
+//! of a gateway in turn.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -38,7 +38,7 @@ impl Reply {
 ///
 /// # Errors
 ///
-/// When there is no connection, no answer in time, or no HTTP in it.
+/// When there is no connection, no answer in time, or an answer that is not HTTP.
 pub fn get(url: &str) -> Result<Reply> {
     request("GET", url, "")
 }
@@ -47,7 +47,7 @@ pub fn get(url: &str) -> Result<Reply> {
 ///
 /// # Errors
 ///
-/// When there is no connection, no answer in time, or no HTTP in it.
+/// When there is no connection, no answer in time, or an answer that is not HTTP.
 pub fn request(method: &str, url: &str, body: &str) -> Result<Reply> {
     request_as(None, method, url, body)
 }

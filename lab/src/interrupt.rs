@@ -1,4 +1,4 @@
-//! Noticing Ctrl-C and SIGTERM, so that the lab ends in order.
+//! Handles Ctrl-C and SIGTERM, so that the lab ends in order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -7,7 +7,7 @@ use std::thread;
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Whether the process was told to stop.
+/// Whether the process was asked to stop.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interrupt {
     interrupted: Arc<AtomicBool>,

@@ -1,4 +1,4 @@
-//! Files with one JSON object a line.
+//! Files with one JSON object per line.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 
-/// Reads such a file; one that was never written has none.
+/// Reads such a file; a missing file has no lines.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,

@@ -1,4 +1,4 @@
-//! The lab itself: has the parts, is asked about them and tells them what to do, and takes everything down.
+//! The lab itself: it owns the parts, controls them, and ends them.
 
 mod config;
 mod start;
@@ -24,14 +24,14 @@ use crate::wire::Wires;
 
 pub use config::LabConfig;
 
-/// What every node's value in the registry is at the start.
+/// The initial value of every node in the registry.
 const UP: &str = r#"{"weight":1,"max_fails":2,"fail_timeout":10,"down":0}"#;
 
 /// A running lab. Dropping it ends every process and removes its directory, unless `LAB_KEEP=1`
 /// is set or the thread panics.
 #[derive(Debug)]
 pub struct Lab {
-    // Parts are dropped in this order: first what uses others, the directory last.
+    // Parts are dropped in this order: first those that use others, the directory last.
     /// The gateways.
     pub gateways: Vec<Gateway>,
     /// The gateways with HAProxy.
@@ -40,9 +40,9 @@ pub struct Lab {
     pub caddies: Vec<Caddy>,
     /// The Envoys.
     pub envoys: Vec<Envoy>,
-    /// The nginx that resolve.
+    /// The nginx instances that resolve their servers.
     pub resolvers: Vec<Resolver>,
-    /// The nginx whose list is rendered.
+    /// The nginx instances whose list is rendered.
     pub rendered: Vec<Rendered>,
     /// The Traefiks.
     pub traefiks: Vec<Traefik>,
@@ -55,13 +55,13 @@ pub struct Lab {
     client: Client,
     service: Release,
     wires: Option<Wires>,
-    // Every process dies with this one's thread, so it outlasts those who end theirs in order.
+    // Every process dies with the nursery's thread, so it outlasts the parts that end theirs in order.
     nursery: Nursery,
     home: Home,
 }
 
 impl Lab {
-    /// Every socket of a part that rollgate has to do with.
+    /// Returns every socket that rollgate uses.
     fn sockets(&self) -> Vec<(Ipv4Addr, u16)> {
         let mut sockets = self.consul.sockets();
         sockets.extend(self.gateways.iter().map(Gateway::socket));
@@ -75,7 +75,7 @@ impl Lab {
         self.wires.is_some()
     }
 
-    /// Cuts rollgate's wires to the parts at these addresses: nothing passes, and nobody is told.
+    /// Cuts rollgate's wires to the parts at these addresses: nothing passes, and neither side is notified.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl Lab {
         self.set_wires(parts, true)
     }
 
-    /// Mends what [`Lab::cut`] has cut; what was under way arrives.
+    /// Restores what [`Lab::cut`] has cut; pending bytes arrive.
     ///
     /// # Errors
     ///
@@ -110,7 +110,7 @@ impl Lab {
         self.client.config()
     }
 
-    /// Makes a node a host whose key nobody has seen yet.
+    /// Makes a node's host key unknown.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl Lab {
         self.client.forget(self.nodes.get(index).context("no such node")?)
     }
 
-    /// Makes a node a host whose key differs from the known one.
+    /// Makes a node's host key differ from the known one.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ impl Lab {
         self.client.spoil(self.nodes.get(index).context("no such node")?)
     }
 
-    /// Puts the true host keys of all nodes back.
+    /// Restores the true host keys of all nodes.
     ///
     /// # Errors
     ///
@@ -155,7 +155,7 @@ impl Lab {
         release.pack(&self.directory().join("dist"))
     }
 
-    /// Writes `dist/<version>/run`, a release that is a single file, without a right to execute it.
+    /// Writes `dist/<version>/run`, a release that is a single file, without execute permission.
     ///
     /// # Errors
     ///
@@ -179,7 +179,7 @@ impl Lab {
     ///
     /// # Errors
     ///
-    /// When there is no such node, or Consul does not take it.
+    /// When there is no such node, or Consul does not accept it.
     pub fn mark(&self, index: usize, down: bool) -> Result<()> {
         let value = if down { UP.replace(r#""down":0"#, r#""down":1"#) } else { UP.to_owned() };
         self.consul.put(&self.registry_key(index)?, &value)
@@ -214,12 +214,12 @@ impl Lab {
             .with_context(|| format!("could not run {}", program.display()))
     }
 
-    /// Returns what commands of [`Lab::command`] have left running: here every process, on the nodes those that
-    /// belong to a step.
+    /// Returns the processes that commands of [`Lab::command`] have left running: here every process, on the nodes
+    /// those of a step.
     ///
     /// # Errors
     ///
-    /// When a node that is on cannot be looked at.
+    /// When a running node cannot be inspected.
     pub fn leftovers(&self) -> Result<Vec<String>> {
         const STEPS: [&str; 3] = ["/srv/app/ctl ", "cat >", "tar -x"];
         let mut left = tools::processes_with_home(&self.directory().join("home"));
@@ -232,12 +232,12 @@ impl Lab {
         Ok(left)
     }
 
-    /// Lets the lab's directory stay when the lab ends, for a person to read.
+    /// Keeps the lab's directory after its end, for a person to read.
     pub fn keep(&mut self) {
         self.home.keep();
     }
 
-    /// Reads what services and gateways noted, and compares.
+    /// Reads the records of services and gateways, and compares them.
     ///
     /// # Errors
     ///

@@ -1,20 +1,20 @@
-//! Command line options for what a lab consists of, shared by `demo` and `up`.
+//! Command line options for the parts of a lab, shared by `demo` and `up`.
 
 use clap::{Args, ValueEnum};
 use rollgate_lab::{GatewayConfig, LabConfig};
 
-/// How gateways follow the registry, by the names of the command line.
+/// How gateways follow the registry, with the names of the command line.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum FollowName {
-    /// Every worker by itself, asleep for the interval and 0–999 ms after every answer.
+    /// Every worker by itself; after every answer it sleeps for the interval plus 0–999 ms.
     Upsync,
-    /// One worker reads at the interval, for all of them.
+    /// One worker polls at the interval, for all of them.
     Poll,
     /// Every worker by itself, without lag.
     Immediate,
 }
 
-/// What the lab consists of.
+/// The parts of the lab.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LabOptions {
     /// SSH hosts, each with the demo service.
@@ -32,7 +32,7 @@ pub(crate) struct LabOptions {
     /// The gateways' interval, in milliseconds; 5000 is usual for `poll`.
     #[arg(long, value_name = "MS", default_value_t = 500)]
     interval: u64,
-    /// Gives the gateways a check of their own: once a second, two successes to come back.
+    /// Gives the gateways a check of their own: once a second, two successes until a node is routed again.
     #[arg(long)]
     check: bool,
     /// Consul servers: 1 to 3.

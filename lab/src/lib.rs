@@ -1,10 +1,10 @@
 //! A laboratory of real parts, used by the demo, the end-to-end tests and the benchmarks.
 //!
-//! [`Lab::start`] brings up Consul, SSH hosts with a small service, nginx gateways that follow Consul, HAProxy, Caddy,
-//! Envoy and Traefik, all as child processes on addresses of 127.0.0.0/8. [`Load`] sends requests through the
-//! gateways and counts every failure; [`Lab::audit`] tells afterwards whether a service was stopped
-//! while anyone still sent to it. Nothing outside the lab's own directory is changed, and nothing
-//! survives the lab, not even when its process is killed.
+//! [`Lab::start`] starts Consul, SSH hosts with a small service, nginx gateways that follow Consul, HAProxy, Caddy,
+//! Envoy and Traefik, all as child processes on addresses of 127.0.0.0/8. [`Load`] sends requests through the gateways
+//! and counts every failure; [`Lab::audit`] then reports whether a service was stopped while a worker routed to it.
+//! Nothing outside the lab's own directory is changed, and no process survives the lab, not even when its own process
+//! is killed.
 
 mod artifact;
 mod audit;

@@ -1,9 +1,8 @@
-//! A load generator that tries nothing twice: what fails here would have failed for a client.
+//! A load generator that retries nothing: a failure here is a failure for a client.
 //!
-//! Requests leave at a fixed rate whether or not earlier ones have been answered, up to a number of
-//! outstanding ones: what a busy machine cannot answer in time would look like a request that was
-//! dropped. A gateway that does not answer is still counted, for each request that waits for it.
-//! It runs on a thread of its own.
+//! Requests leave at a fixed rate, whether or not earlier ones have been answered, up to a limit of outstanding
+//! requests. Without the limit, requests that a busy machine answers late would look dropped. A gateway that does not
+//! answer is still counted, for each request that waits for it. The generator has a thread of its own.
 
 mod totals;
 
@@ -31,18 +30,18 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// How many independent clients there are for each target, so that every worker gets its share.
 const CLIENTS_PER_TARGET: usize = 8;
 
-/// What to send.
+/// The requests to send.
 #[derive(Clone, Debug)]
 pub struct LoadConfig {
-    /// Base URLs of the gateways, served in turn.
+    /// Base URLs of the gateways, used in turn.
     pub targets: Vec<String>,
     /// Requests a second, over all targets.
     pub rate: u32,
-    /// The part of the requests that takes long, from 0 to 1.
+    /// The share of slow requests, from 0 to 1.
     pub slow_share: f64,
-    /// How long those take at the service.
+    /// How long slow requests take at the service.
     pub slow: Duration,
-    /// Whether clients keep their connections and use them again.
+    /// Whether clients keep and reuse their connections.
     pub keepalive: bool,
 }
 
@@ -68,7 +67,7 @@ impl Load {
     ///
     /// # Errors
     ///
-    /// When there is no target, a target is no URL, or the thread cannot be started.
+    /// When there is no target, a target is not a URL, or the thread cannot be started.
     pub fn start(config: &LoadConfig) -> Result<Self> {
         ensure!(!config.targets.is_empty(), "the load generator has no target");
         ensure!(config.rate > 0, "the load generator needs a rate above zero");
@@ -103,7 +102,7 @@ impl Load {
     fn finish(&mut self) {
         self.stop = None;
         if let Some(thread) = self.thread.take() {
-            // A panic of that thread has been printed; what it had counted still stands.
+            // A panic of that thread has been printed; its counts are still valid.
             let _ = thread.join();
         }
     }
@@ -117,10 +116,10 @@ impl Drop for Load {
 
 type HttpClient = Client<HttpConnector, Empty<Bytes>>;
 
-/// Which request goes where, in which order.
+/// The targets of requests, and their order.
 struct Plan {
     period: Duration,
-    /// How many requests may be outstanding: those that take long, and half a second's others.
+    /// How many requests may be outstanding: the slow ones, and half a second of the others.
     outstanding: usize,
     slow_share: f64,
     lanes: Vec<Lane>,
@@ -169,7 +168,7 @@ fn client(keepalive: bool) -> HttpClient {
         .build(connector)
 }
 
-/// Sends until told to stop, then waits for what is outstanding.
+/// Sends until the stop, then waits for the outstanding requests.
 async fn send_all(plan: Plan, tally: Arc<Mutex<Tally>>, mut stopped: oneshot::Receiver<()>) {
     let mut ticks = tokio::time::interval(plan.period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -186,7 +185,7 @@ async fn send_all(plan: Plan, tally: Arc<Mutex<Tally>>, mut stopped: oneshot::Re
             owed -= 1.0;
             &lane.slow
         } else {
-            // Changes with every round over the lanes, so that each lane sends both kinds.
+            // Alternates with every round over the lanes, so that each lane sends both kinds.
             &lane.quick[number / plan.lanes.len() % 2]
         };
         lock(&tally).sent += 1;
@@ -222,7 +221,7 @@ async fn send(client: HttpClient, uri: Uri, tally: Arc<Mutex<Tally>>) {
     lock(&tally).add(begun.elapsed(), &uri, outcome);
 }
 
-/// Returns who answered, or what was wrong unless it was the service, with 200 and a whole body.
+/// Returns the service that answered with 200 and a whole body, or what was wrong.
 async fn read(response: Response<Incoming>) -> Result<Outcome, Lost> {
     let status = response.status();
     let outcome =

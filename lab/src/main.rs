@@ -30,9 +30,9 @@ enum Command {
     Render(RenderOptions),
     /// Release the demo service under load, and count the failed requests.
     Demo(demo::DemoOptions),
-    /// Let every fault happen at every step of a release, and write the table of what became of it.
+    /// Run every fault at every step of a release, and write the table of results.
     Faults(matrix::MatrixOptions),
-    /// Start a lab, tell where everything is, and stay until Ctrl-C or the end of standard input.
+    /// Start a lab, print its addresses and paths, and run until Ctrl-C or the end of standard input.
     Up(up::UpOptions),
 }
 

@@ -1,4 +1,4 @@
-//! `lab faults`: every fault at every step of a release, and the table of what became of it.
+//! `lab faults`: runs every fault at every step of a release, and writes the table of results.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,24 +16,24 @@ use crate::rollgate_binary::rollgate;
 /// Options of `lab faults`.
 #[derive(Args, Debug)]
 pub(crate) struct MatrixOptions {
-    /// The rollgate to try; by default the one beside this program.
+    /// The rollgate to run; by default the one beside this program.
     #[arg(long, value_name = "PATH")]
     rollgate: Option<PathBuf>,
-    /// Only these faults, like `killed,node-off`; all whose name begins so.
+    /// Only faults whose name begins so, like `killed,node-off`.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     fault: Vec<String>,
     /// Only these steps, like `drain,stop`.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     step: Vec<String>,
-    /// How many labs at the same time; most of them wait most of the time.
+    /// How many labs to run at the same time; they mostly wait.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// Write the table to this file; cells that are not tried stay as they are there.
+    /// Write the table to this file; it keeps the rows of cells that are not run.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
-/// Tries the cells; the exit status is 1 when any is not as it must be.
+/// Runs the cells; the exit status is 1 when any result is not as expected.
 pub(crate) fn run(options: &MatrixOptions) -> Result<ExitCode> {
     let rollgate = rollgate(options.rollgate.as_deref())?;
     let cells = options.cells()?;

@@ -20,25 +20,25 @@ use crate::process::{Contained, Nursery};
 use crate::tools;
 use crate::wait::until;
 
-/// Where sshd listens on each node's address.
+/// The port of sshd on each node's address.
 pub(crate) const SSH_PORT: u16 = 2222;
 
-/// Where the demo service listens on each node's address.
+/// The port of the demo service on each node's address.
 const SERVICE_PORT: u16 = 9000;
 
-/// How long a node may take until sshd and the service answer, beside the service's own delay.
+/// How long a node may take until sshd and the service answer, besides the service's own delay.
 const BOOT: Duration = Duration::from_secs(20);
 
-/// What a node is like when the lab starts.
+/// The configuration of a node.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
     /// Whether `deploy` may use sudo, without a password.
     pub sudo: bool,
-    /// Limits `/srv`, which then lives in memory and starts afresh with every reboot.
+    /// Limits `/srv`, which is then in memory and starts empty after every reboot.
     pub disk_mib: Option<u32>,
     /// The release that runs here, when it is not the lab's.
     pub release: Option<Release>,
-    /// How its agent, if it has one, knows that the service is healthy.
+    /// The check by which its agent, if it has one, knows the service's health.
     pub check: Check,
 }
 
@@ -62,7 +62,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Lays out the node's files, with `archive` installed as the running release.
+    /// Writes the node's files, with `archive` installed as the running release.
     pub(crate) fn prepare(
         nursery: &Nursery,
         lab: &Path,
@@ -95,11 +95,11 @@ impl Node {
         Ok(node)
     }
 
-    /// Starts a node that is off; [`Node::wait_until_up`] tells when it answers.
+    /// Starts a node that is off; [`Node::wait_until_up`] waits until it answers.
     ///
     /// # Errors
     ///
-    /// When its namespaces cannot be made.
+    /// When its namespaces cannot be created.
     pub fn boot(&mut self) -> Result<()> {
         let mut argv: Vec<OsString> = vec!["/bin/sh".into(), self.directory.join("init.sh").into()];
         argv.extend([
@@ -115,7 +115,7 @@ impl Node {
         Ok(())
     }
 
-    /// Returns once sshd answers, and the service too unless its release is one that never does.
+    /// Returns once sshd answers, and the service too unless its release never does.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl Node {
         self.process.is_some()
     }
 
-    /// Kills everything on the node and starts it again, the service included.
+    /// Kills every process on the node and starts it again, with its service.
     ///
     /// # Errors
     ///
@@ -161,7 +161,7 @@ impl Node {
         self.wait_until_up()
     }
 
-    /// Kills sshd and every session; the service goes on.
+    /// Kills sshd and every session; the service keeps running.
     ///
     /// # Errors
     ///
@@ -170,7 +170,7 @@ impl Node {
         self.signal_sshd(Signal::KILL)
     }
 
-    /// Freezes sshd and every session: connections are accepted but nobody answers.
+    /// Freezes sshd and every session: connections are accepted but no answer comes.
     ///
     /// # Errors
     ///
@@ -179,7 +179,7 @@ impl Node {
         self.signal_sshd(Signal::STOP)
     }
 
-    /// Ends what [`Node::hang_sshd`] began.
+    /// Ends the effect of [`Node::hang_sshd`].
     ///
     /// # Errors
     ///
@@ -229,7 +229,7 @@ impl Node {
         Ok(enter)
     }
 
-    /// Returns where a path of the node, such as `/srv/app/log`, is seen from outside.
+    /// Returns the path outside the node of a path on it, such as `/srv/app/log`.
     ///
     /// # Errors
     ///
@@ -239,13 +239,13 @@ impl Node {
         Ok(PathBuf::from(format!("/proc/{init}/root{path}")))
     }
 
-    /// Returns the name by which `ssh -F` knows the node.
+    /// Returns the node's name for `ssh -F`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns the address by which gateways know the service.
+    /// Returns the service's address for gateways.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from((self.ip, SERVICE_PORT))
@@ -257,35 +257,35 @@ impl Node {
         self.ip
     }
 
-    /// Returns where sshd and the service listen.
+    /// Returns the sockets of sshd and the service.
     pub(crate) fn sockets(&self) -> [(Ipv4Addr, u16); 2] {
         [SSH_PORT, SERVICE_PORT].map(|port| (self.ip, port))
     }
 
-    /// Returns the URL of a path of the service, past every gateway.
+    /// Returns the URL of a path of the service, without a gateway.
     #[must_use]
     pub fn service_url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address())
     }
 
-    /// Returns the version the service answers with now, if it answers.
+    /// Returns the version in the service's answer, if it answers.
     #[must_use]
     pub fn version(&self) -> Option<String> {
         let reply = http::get(&self.service_url("/ping")).ok()?;
         reply.header("X-App-Version").map(str::to_owned)
     }
 
-    /// Returns what the service wrote to its log.
+    /// Returns the service's log.
     ///
     /// # Errors
     ///
-    /// When the node is off or its service never started.
+    /// When the node is off or its service has never started.
     pub fn service_log(&self) -> Result<String> {
         let path = self.path("/srv/app/log")?;
         fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))
     }
 
-    /// Returns how Consul is to know that the service is healthy.
+    /// Returns the kind of its Consul check.
     pub(crate) fn check(&self) -> Check {
         self.config.check
     }
@@ -295,7 +295,7 @@ impl Node {
         &self.directory
     }
 
-    /// Returns the file in which the service notes its starts and stops.
+    /// Returns the file in which the service records its starts and stops.
     pub(crate) fn audit_file(&self) -> PathBuf {
         self.directory.join("audit.jsonl")
     }

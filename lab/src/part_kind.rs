@@ -1,4 +1,4 @@
-//! The kinds of parts in a lab: how parts of a kind are named, and which addresses they get.
+//! The kinds of parts in a lab, with their names and addresses.
 
 use std::net::Ipv4Addr;
 use std::ops::Range;
@@ -19,14 +19,14 @@ pub(crate) const NODE: PartKind = PartKind { name: "node", hosts: 101..255 };
 
 /// A kind of parts.
 pub(crate) struct PartKind {
-    /// The first part is called this and `-1`.
+    /// The first part has this name and `-1`.
     name: &'static str,
-    /// The last numbers of their addresses.
+    /// The range of the last numbers of their addresses.
     hosts: Range<u8>,
 }
 
 impl PartKind {
-    /// Starts a part for each of these, in their order, with a name and an address of its own.
+    /// Starts a part for each of these, in order, with a name and an address of its own.
     pub(crate) fn start_all<C, P>(
         &self,
         home: &Home,

@@ -39,7 +39,7 @@ impl Lab {
     }
 }
 
-/// Returns the playbook that fits this lab as it was started.
+/// Returns the playbook for this lab's initial state.
 fn describe(lab: &Lab) -> Value {
     let nodes: Vec<Value> = lab
         .nodes
@@ -108,7 +108,7 @@ fn describe(lab: &Lab) -> Value {
     playbook
 }
 
-/// Lets rollgate reach every part by its wire; the address by which gateways know a node stays.
+/// Makes rollgate reach every part over its wire; the nodes' addresses for gateways stay.
 fn by_wires(playbook: &mut Value) {
     for part in ["consul", "gateways", "health", "drain"] {
         reword(&mut playbook[part], &|text| {

@@ -1,4 +1,4 @@
-//! What the pool of nodes is called.
+//! The names of the pool of nodes.
 
 /// The gateways' name for the pool, and its service's name in Consul.
 pub(crate) const UPSTREAM: &str = "app";

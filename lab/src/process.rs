@@ -1,9 +1,8 @@
 //! Child processes that cannot outlive the lab.
 //!
-//! Every child is the first process of a process namespace of its own: when it dies, the kernel
-//! ends whatever it started. The kernel also kills it when the lab's process disappears. That
-//! signal is tied to the *thread* that started the child, so one thread, the [`Nursery`], starts
-//! them all and lives as long as the lab.
+//! Every child is the first process of a process namespace of its own: when it dies, the kernel kills all processes in
+//! it. The kernel also kills it when the lab's process disappears. That signal depends on the *thread* that started the
+//! child, so one thread, the [`Nursery`], starts them all and lives as long as the lab.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -24,7 +23,7 @@ use crate::wait::until;
 /// How long a child may take to get its namespace.
 const BIRTH: Duration = Duration::from_secs(10);
 
-/// How long a process may take to stand still.
+/// How long a process may take to freeze.
 const STANDSTILL: Duration = Duration::from_secs(10);
 
 struct Order {
@@ -39,14 +38,14 @@ pub(crate) struct Nursery {
 }
 
 impl Nursery {
-    /// Starts the thread; it ends when the last clone of the nursery is gone.
+    /// Starts the thread; it ends with the last clone of the nursery.
     pub(crate) fn start() -> Result<Self> {
         let (orders, inbox) = mpsc::channel::<Order>();
         thread::Builder::new()
             .name("lab-nursery".into())
             .spawn(move || {
                 for mut order in inbox {
-                    // Whoever asked may have given up; the child is then dropped, and dies with us.
+                    // The caller may have given up; then the child is dropped and dies with this process.
                     let _ = order.reply.send(order.command.spawn());
                 }
             })
@@ -94,7 +93,7 @@ impl Contained {
             .args(namespaces)
             .arg("--")
             .args(argv)
-            // A Ctrl-C in the terminal is for the lab, which ends its children in order.
+            // A Ctrl-C in the terminal goes only to the lab, which ends its children in order.
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(output.try_clone().context("could not share a log file")?)
@@ -122,7 +121,7 @@ impl Contained {
         self.inner
     }
 
-    /// Fails with the end of its log when the process is no longer there.
+    /// Fails with the end of its log when the process has ended.
     pub(crate) fn require_running(&mut self) -> Result<()> {
         if let Some(status) = self.outer.try_wait()? {
             bail!("{} ended with {status}:\n{}", self.name, tools::tail(&self.log));
@@ -136,8 +135,8 @@ impl Contained {
             .with_context(|| format!("could not signal {} (pid {})", self.name, self.inner))
     }
 
-    /// Lets the namespace's first process and its children stand still, or go on: connections are accepted, and nobody
-    /// answers.
+    /// Freezes the namespace's first process and its children, or lets them continue: connections are accepted, and no
+    /// answer comes.
     pub(crate) fn freeze(&self, still: bool) -> Result<()> {
         let turn = if still { halt } else { thaw };
         children(self.inner).into_iter().try_for_each(turn)?;
@@ -147,8 +146,8 @@ impl Contained {
     /// Kills everything in the namespace and returns when all of it is gone.
     pub(crate) fn kill(&mut self) {
         if matches!(self.outer.try_wait(), Ok(None)) {
-            // The outer process ends by itself once the last process inside is dead. When the
-            // inner one cannot be signalled it is gone, and killing the outer one does no harm.
+            // The outer process ends by itself once the last process inside is dead. If the inner one cannot be
+            // signalled it has ended, and killing the outer one is harmless.
             if kill_process(self.inner, Signal::KILL).is_err() {
                 let _ = self.outer.kill();
             }
@@ -163,8 +162,8 @@ impl Drop for Contained {
     }
 }
 
-/// Lets a process stand still, and returns when all of it does: until the one thread that takes the signal runs, the
-/// others go on and answer.
+/// Freezes a process, and returns when all its threads are stopped: until the one thread that handles the signal runs,
+/// the others continue and answer.
 pub(crate) fn halt(pid: Pid) -> Result<()> {
     kill_process(pid, Signal::STOP).with_context(|| format!("could not stop {pid}"))?;
     until(&format!("{pid} to stand still"), STANDSTILL, || Ok(stands_still(pid)?.then_some(())))
@@ -177,9 +176,9 @@ fn thaw(pid: Pid) -> Result<()> {
 /// Returns whether every thread of a process is stopped.
 fn stands_still(pid: Pid) -> Result<bool> {
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // One that has ended meanwhile does nothing, either.
+        // A thread that has ended meanwhile does nothing, either.
         let stat = fs::read_to_string(thread?.path().join("stat")).unwrap_or_default();
-        // The state is behind the name, which may be anything.
+        // The state follows the name, which may contain anything.
         let state = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
         if !state.is_empty() && !state.starts_with('T') {
             return Ok(false);

@@ -1,6 +1,6 @@
 //! Renders nginx's list of servers after each change in Consul and reloads nginx, as consul-template does.
 //!
-//! The real one exists as source only; this one stands in for it.
+//! The real consul-template exists as source only; this program takes its place.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,13 @@ use serde_json::Value;
 
 use crate::http;
 
-/// For how long Consul may hold a question back.
+/// How long Consul may hold a query.
 const WAIT: &str = "3s";
 
-/// Before a question that failed is asked again.
+/// The pause before a failed query is repeated.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// What stands in the list when no instance passes: nginx takes no empty one.
+/// The list when no instance passes: nginx does not accept an empty one.
 const NOBODY: &str = "  server 127.0.0.1:1 down;\n";
 
 /// Options of `lab render`.
@@ -35,7 +35,7 @@ pub struct RenderOptions {
     /// The file to render.
     #[arg(long)]
     file: PathBuf,
-    /// What to run when the file is another one than before.
+    /// The command to run when the file has changed.
     #[arg(long)]
     command: String,
 }
@@ -51,7 +51,7 @@ pub fn run(options: &RenderOptions) -> Result<()> {
     loop {
         match ask(options, index) {
             Ok((next, text)) => {
-                // An index that goes back means that Consul has begun anew.
+                // A lower index means that Consul has restarted its indexes.
                 index = if next < index { 0 } else { next };
                 if fs::read_to_string(&options.file).ok().as_deref() != Some(&text) {
                     replace(&options.file, &text)?;
@@ -67,7 +67,7 @@ pub fn run(options: &RenderOptions) -> Result<()> {
     }
 }
 
-/// Returns the index of Consul's answer, and what it makes of the file.
+/// Returns the index of Consul's answer, and the rendered file.
 fn ask(options: &RenderOptions, index: u64) -> Result<(u64, String)> {
     let RenderOptions { consul, service, .. } = options;
     let url = format!("{consul}/v1/health/service/{service}?passing&wait={WAIT}&index={index}");
@@ -89,7 +89,7 @@ fn ask(options: &RenderOptions, index: u64) -> Result<(u64, String)> {
     ))
 }
 
-/// Puts a file into another one's place; nobody ever reads half of it.
+/// Replaces a file atomically; no reader sees half of it.
 fn replace(file: &Path, text: &str) -> Result<()> {
     let new = file.with_extension("new");
     fs::write(&new, text).with_context(|| format!("could not write {}", new.display()))?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// Returns the path of the one that was named, or of the one beside this program.
+/// Returns the named binary, or the one beside this program.
 pub(crate) fn rollgate(named: Option<&Path>) -> Result<PathBuf> {
     match named {
         Some(path) => {

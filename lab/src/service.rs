@@ -1,5 +1,5 @@
-//! The demo service: a small HTTP server that stops gracefully, tells its version in a header,
-//! and can be told to misbehave in the ways services do.
+//! The demo service: a small HTTP server that stops gracefully, sends its version in a header, and can be started with
+//! a fault.
 
 mod options;
 pub(crate) mod record;
@@ -25,7 +25,7 @@ use state::State;
 /// How long the server waits for the next request of an idle connection, or the rest of one.
 const IDLE: Duration = Duration::from_secs(300);
 
-/// Runs the service until it is told to stop, and returns its exit status.
+/// Runs the service until it is asked to stop, and returns its exit status.
 ///
 /// # Errors
 ///
@@ -50,7 +50,7 @@ fn crash_on_start() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Lets another process serve, which goes on when this one stops.
+/// Starts another process that serves, and that continues when this one stops.
 async fn keep_port(options: &ServiceOptions) -> Result<ExitCode> {
     let mut term = signal(SignalKind::terminate())?;
     let recorder = Recorder::open(options.audit.as_deref(), &options.version)?;
@@ -70,7 +70,7 @@ async fn keep_port(options: &ServiceOptions) -> Result<ExitCode> {
 }
 
 async fn serve(options: ServiceOptions) -> Result<ExitCode> {
-    // From here on a SIGTERM is never deadly, also while the start is delayed.
+    // From here on a SIGTERM never kills it, also while the start is delayed.
     let mut term = signal(SignalKind::terminate())?;
     let recorder = Recorder::open(options.audit.as_deref(), &options.version)?;
     let state = Arc::new(State::new(options, recorder));
@@ -109,7 +109,7 @@ async fn serve(options: ServiceOptions) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// Returns at the SIGTERM that counts.
+/// Returns at the SIGTERM that ends the service.
 async fn until_stopped(term: &mut Signal, fault: FaultName) {
     loop {
         term.recv().await;
@@ -120,7 +120,7 @@ async fn until_stopped(term: &mut Signal, fault: FaultName) {
     }
 }
 
-/// Returns when it is time to crash, if ever.
+/// Returns at the time of the crash, if there is one.
 async fn until_crash(options: &ServiceOptions) {
     if options.fault == FaultName::ReadyThenCrash {
         tokio::time::sleep(Duration::from_millis(options.crash_after)).await;
@@ -130,7 +130,7 @@ async fn until_crash(options: &ServiceOptions) {
     }
 }
 
-/// Logs what a service that never gets ready waits for; never returns.
+/// Logs the missing dependency of a service that is never ready; does not return.
 async fn complain(fault: FaultName) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     loop {
@@ -141,7 +141,7 @@ async fn complain(fault: FaultName) {
     }
 }
 
-/// Serves every connection; never returns.
+/// Serves every connection; does not return.
 async fn accept(listener: &TcpListener, state: &Arc<State>, graceful: &GracefulShutdown) {
     loop {
         let stream = match listener.accept().await {
@@ -152,7 +152,7 @@ async fn accept(listener: &TcpListener, state: &Arc<State>, graceful: &GracefulS
                 continue;
             }
         };
-        // Small replies must not wait for more; a socket that refuses still works.
+        // Small replies must leave at once; a socket that rejects the option still works.
         let _ = stream.set_nodelay(true);
         let shared = Arc::clone(state);
         let service = service_fn(move |request| routes::answer(Arc::clone(&shared), request));
@@ -162,13 +162,13 @@ async fn accept(listener: &TcpListener, state: &Arc<State>, graceful: &GracefulS
             .serve_connection(TokioIo::new(stream), service);
         let watched = graceful.watch(connection);
         tokio::spawn(async move {
-            // A client that goes away is no concern of the service.
+            // A client that disconnects is not an error of the service.
             let _ = watched.await;
         });
     }
 }
 
-/// Waits for the requests in flight, closes idle connections, and lingers as told.
+/// Waits for the requests in flight, closes idle connections, and waits for the stop delay.
 async fn finish(graceful: GracefulShutdown, stop_delay: u64) {
     graceful.shutdown().await;
     tokio::time::sleep(Duration::from_millis(stop_delay)).await;

@@ -10,7 +10,7 @@ use crate::node::{Node, SSH_PORT};
 use crate::ssh_key;
 use crate::wire::entrance;
 
-/// Files that `ssh -F` needs to reach the nodes.
+/// The files that `ssh -F` needs to reach the nodes.
 #[derive(Debug)]
 pub(crate) struct Client {
     directory: PathBuf,
@@ -18,7 +18,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Makes the client's key in the lab's directory. With wires, nodes are reached by theirs.
+    /// Makes the client's key in the lab's directory. With wires, nodes are reached over theirs.
     pub(crate) fn create(directory: &Path, wired: bool) -> Result<Self> {
         ssh_key::generate(&directory.join("id"), "lab")?;
         Ok(Self { directory: directory.to_owned(), wired })
@@ -58,12 +58,12 @@ impl Client {
         fs::write(self.known_hosts(), text).context("could not write known_hosts")
     }
 
-    /// Makes `node` a host whose key the client has never seen.
+    /// Makes the client's file have no key for `node`.
     pub(crate) fn forget(&self, node: &Node) -> Result<()> {
         self.replace(node, None)
     }
 
-    /// Makes the client believe in another key than the one `node` has.
+    /// Makes the client's file have another key than that of `node`.
     pub(crate) fn spoil(&self, node: &Node) -> Result<()> {
         let key = fs::read_to_string(self.directory.join("id.pub"))?;
         self.replace(node, Some(&key))

@@ -1,4 +1,4 @@
-//! Finding the programs the lab is made of, also where `PATH` lacks the system directories.
+//! Finds the programs of the lab, also where `PATH` lacks the system directories.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 /// Where Debian keeps daemons, which many users do not have on their `PATH`.
 const SYSTEM_DIRECTORIES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 
-/// Where `scripts/setup` puts what Debian does not have, unless this variable says otherwise.
+/// Where `scripts/setup` puts programs that Debian does not have, unless this variable names another place.
 const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/bin");
 const TOOLS_VARIABLE: &str = "ROLLGATE_LAB_TOOLS";
 
@@ -33,7 +33,7 @@ pub(crate) fn fetched(program: &str) -> Result<PathBuf> {
     if fetched.is_file() { Ok(fetched) } else { find(program) }
 }
 
-/// Runs `command` to its end and fails with what it wrote when it does.
+/// Runs `command` to its end; a failure has its output.
 pub(crate) fn run(command: &mut Command) -> Result<Vec<u8>> {
     let output = command.output().with_context(|| format!("could not run {command:?}"))?;
     if !output.status.success() {
@@ -43,7 +43,7 @@ pub(crate) fn run(command: &mut Command) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// Fails unless the user may make mount and process namespaces.
+/// Fails unless the user may create mount and process namespaces.
 pub(crate) fn require_root() -> Result<()> {
     ensure!(
         rustix::process::geteuid().is_root(),
@@ -72,7 +72,7 @@ pub(crate) fn lab_binary() -> Result<PathBuf> {
         })
 }
 
-/// Returns the command lines of all processes that were given this home.
+/// Returns the command lines of all processes that have this home in their environment.
 pub(crate) fn processes_with_home(home: &Path) -> Vec<String> {
     let wanted = format!("HOME={}", home.display());
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };

@@ -1,4 +1,4 @@
-//! `lab up`: a lab to play with by hand.
+//! `lab up`: a lab to use by hand.
 
 use std::io;
 use std::path::PathBuf;
@@ -21,12 +21,12 @@ use crate::lab_options::LabOptions;
 pub(crate) struct UpOptions {
     #[command(flatten)]
     lab: LabOptions,
-    /// Tell where everything is as JSON, on one line.
+    /// Print the addresses and paths as JSON, on one line.
     #[arg(long)]
     json: bool,
 }
 
-/// Starts the lab and stays until it is told to end.
+/// Starts the lab and keeps it running until it is asked to end.
 pub(crate) fn run(options: &UpOptions) -> Result<ExitCode> {
     let interrupt = Interrupt::watch()?;
     let lab = Lab::start(options.lab.config())?;
@@ -46,7 +46,7 @@ pub(crate) fn prepare(lab: &Lab) -> Result<PathBuf> {
     lab.playbook(|_| {})
 }
 
-/// Tells a person where everything is.
+/// Prints the addresses and paths for a person.
 #[expect(clippy::print_stdout, reason = "this is what the command is for")]
 pub(crate) fn tell(lab: &Lab, playbook: &std::path::Path) {
     println!("lab       {}", lab.directory().display());
@@ -106,7 +106,7 @@ pub(crate) fn wait_for_end(interrupt: &Interrupt) -> Result<()> {
     thread::Builder::new()
         .name("lab-stdin".into())
         .spawn(move || {
-            // An unreadable standard input has ended, too.
+            // An error of standard input counts as its end.
             let _ = io::stdin().read_line(&mut String::new());
             shared.store(true, SeqCst);
         })

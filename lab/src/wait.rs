@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// How long to pause between two looks.
+/// The pause between two checks.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Returns what `probe` finds, asking again until it finds something, fails, or `limit` is over.
+/// Repeats `probe` until it returns a value, fails, or `limit` is over; returns the value.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
-//! Wires that can be cut: rollgate's own way to each part, which nobody else uses.
+//! Wires that can be cut: rollgate's own connection to each part, which no other program uses.
 //!
 //! Behind `127.78.x.y` a relay passes every byte on to `127.77.x.y`. A cut wire behaves as a network that drops
-//! packets: what was connected stays connected and silent, a new connection gets no answer at all, and what was
-//! under way arrives when the wire is mended. It works without a firewall and without rights on the network.
+//! packets: an open connection stays open and silent, a new connection gets no answer, and pending bytes arrive when
+//! the wire is restored. It works without a firewall and without rights on the network.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,16 +16,16 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{oneshot, watch};
 
-/// Connections that the kernel answers before the relay does.
+/// Connections that the kernel accepts before the relay does.
 const BACKLOG: u32 = 8;
 
-/// A connection that the kernel has not answered by then, it does not answer at all.
+/// A connection that the kernel has not answered after this time gets no answer at all.
 const ANSWER: Duration = Duration::from_millis(100);
 
-/// Between two looks whether a part that refused connections takes them again.
+/// Between two checks whether a part that refused connections accepts them again.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Returns the address by which rollgate knows the part at `ip`.
+/// Returns the address of the wire to the part at `ip`.
 pub(crate) fn entrance(ip: Ipv4Addr) -> Ipv4Addr {
     let [first, _, slot, host] = ip.octets();
     Ipv4Addr::new(first, 78, slot, host)
@@ -64,7 +64,7 @@ impl Wires {
         Ok(Self { cuts, end: Some(end), thread: Some(thread) })
     }
 
-    /// Cuts every wire to the part at `ip`, or mends it.
+    /// Cuts every wire to the part at `ip`, or restores it.
     pub(crate) fn cut(&self, ip: Ipv4Addr, cut: bool) -> Result<()> {
         let wire = self.cuts.get(&ip).with_context(|| format!("there is no wire to {ip}"))?;
         wire.send_replace(cut);
@@ -89,8 +89,8 @@ fn listen(at: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Takes connections while the wire is whole. While it is cut, the kernel's own queue is kept full, so that it
-/// answers nobody. While the part itself refuses connections, so does the wire, from the second one on.
+/// Accepts connections while the wire is whole. While it is cut, the kernel's own queue is kept full, so that no new
+/// connection is answered. While the part itself refuses connections, so does the wire, from the second one on.
 async fn relay(mut listener: TcpListener, to: SocketAddr, mut cut: watch::Receiver<bool>) {
     let Ok(at) = listener.local_addr() else { return };
     loop {
@@ -123,13 +123,13 @@ async fn relay(mut listener: TcpListener, to: SocketAddr, mut cut: watch::Receiv
         while !*cut.borrow() && TcpStream::connect(to).await.is_err() {
             tokio::time::sleep(LOOK).await;
         }
-        // Nobody else has this address.
+        // No other program has this address.
         let Ok(again) = listen(at) else { return };
         listener = again;
     }
 }
 
-/// Connects until the kernel answers no more.
+/// Connects until the kernel answers no further connection.
 async fn plug(at: SocketAddr) -> Vec<TcpStream> {
     let mut plugs = Vec::new();
     while let Ok(Ok(plug)) = tokio::time::timeout(ANSWER, TcpStream::connect(at)).await {
@@ -138,7 +138,7 @@ async fn plug(at: SocketAddr) -> Vec<TcpStream> {
     plugs
 }
 
-/// Passes bytes on in both directions until both have ended, or either is torn.
+/// Passes bytes on in both directions until both have ended, or either fails.
 async fn pass_on(client: TcpStream, part: TcpStream, cut: watch::Receiver<bool>) {
     let _ = (client.set_nodelay(true), part.set_nodelay(true));
     let (client_in, client_out) = client.into_split();
@@ -157,7 +157,7 @@ async fn pump(
     loop {
         cut.wait_for(|cut| !cut).await.map_err(whole)?;
         let read = from.read(&mut buffer).await;
-        // What left one side before the cut may still be on its way.
+        // Bytes that left one side before the cut may still be under way.
         cut.wait_for(|cut| !cut).await.map_err(whole)?;
         match read? {
             0 => return to.shutdown().await,

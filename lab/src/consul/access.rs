@@ -1,4 +1,4 @@
-//! The ways to Consul. Gateways always take plain HTTP without a token, as nginx-upsync does.
+//! The access modes of Consul. Gateways always use plain HTTP without a token, as nginx-upsync does.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -7,28 +7,28 @@ use anyhow::{Context, Result};
 
 use crate::authority::Authority;
 
-/// Where https:// is served.
+/// The port of https://.
 pub(super) const HTTPS_PORT: u16 = 8501;
 
-/// The token that may do everything.
+/// The token with all rights.
 const MANAGEMENT: &str = "6f3c1d52-3c0e-4d0b-9a53-0c5d2a7f4e91";
 
-/// How Consul is guarded, and by which ways it is reached besides plain HTTP.
+/// How Consul is protected, and how it is reached besides plain HTTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Access {
-    /// Everybody may do everything.
+    /// All requests are permitted.
     #[default]
     Open,
-    /// Also by https://, for those who show a certificate of the lab's authority.
+    /// Also over https://, for clients with a certificate of the lab's authority.
     Tls,
-    /// Also by a unix socket.
+    /// Also over a unix socket.
     Socket,
-    /// Everything needs a token but reading the gateways' prefix.
+    /// Everything but reading the gateways' prefix requires a token.
     Acl,
 }
 
 impl Access {
-    /// Returns what a server's configuration needs for it.
+    /// Returns the settings that it adds to a server's configuration.
     pub(super) fn settings(
         self,
         address: Ipv4Addr,
@@ -60,7 +60,7 @@ impl Access {
         })
     }
 
-    /// Returns the token with which the lab itself asks.
+    /// Returns the token of the lab's own requests.
     pub(super) fn token(self) -> Option<&'static str> {
         (self == Self::Acl).then_some(MANAGEMENT)
     }

@@ -16,7 +16,7 @@ use crate::process::{Contained, Nursery};
 use crate::tools;
 use crate::wait::until;
 
-/// How long an agent may take to join, or its instance to pass.
+/// How long an agent may take to join, or its instance to pass its check.
 const JOIN: Duration = Duration::from_secs(60);
 
 /// An agent that owns one instance.
@@ -31,7 +31,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts the agent of a node, for an instance with such a check; it joins the servers.
+    /// Starts the agent of a node, for an instance with this check; it joins the servers.
     pub(crate) fn start(
         nursery: &Nursery,
         lab: &Path,
@@ -89,7 +89,7 @@ impl Agent {
         &self.url
     }
 
-    /// Registers the instance, where the agent does not know it from its configuration, and returns when it passes.
+    /// Registers the instance, unless its configuration has it, and returns when it passes its check.
     ///
     /// # Errors
     ///
@@ -109,7 +109,7 @@ impl Agent {
         })
     }
 
-    /// Returns the reason for which its instance is in maintenance, if it is.
+    /// Returns the reason of the maintenance of its instance, if it is in maintenance.
     ///
     /// # Errors
     ///
@@ -121,7 +121,7 @@ impl Agent {
         Ok(checks[&own]["Notes"].as_str().map(str::to_owned))
     }
 
-    /// Takes its instance out of Consul.
+    /// Deregisters its instance.
     ///
     /// # Errors
     ///
@@ -133,7 +133,7 @@ impl Agent {
         Ok(())
     }
 
-    /// Puts its instance into maintenance, or takes it out.
+    /// Puts its instance into maintenance, or ends the maintenance.
     ///
     /// # Errors
     ///
@@ -157,7 +157,7 @@ fn instance_of(node: &str) -> String {
     format!("{UPSTREAM}-{node}")
 }
 
-/// Returns an instance as Consul's API takes it.
+/// Returns an instance in the JSON of Consul's API.
 fn instance(id: &str, service: SocketAddr, check: Check) -> Value {
     json!({
         "ID": id,

@@ -1,25 +1,25 @@
-//! How Consul knows that an instance is healthy, in each of its ways.
+//! The kinds of Consul checks of an instance's health.
 
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-/// Who tells that an instance is healthy.
+/// The kind of a health check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Check {
-    /// The agent asks for a page.
+    /// The agent requests a page.
     #[default]
     Http,
     /// The agent connects.
     Tcp,
-    /// Somebody beside the instance, who looks at it and tells the agent in time.
+    /// A process beside the instance checks it and reports to the agent in time.
     Ttl,
-    /// A command that the agent runs. It takes such a check from its own configuration only.
+    /// A command that the agent runs. An agent accepts such a check only in its own configuration.
     Script,
 }
 
 impl Check {
-    /// Returns the check as Consul's API takes it.
+    /// Returns the check in the JSON of Consul's API.
     pub(super) fn definition(self, service: SocketAddr) -> Value {
         let url = format!("http://{service}/ping");
         let mut check = match self {
@@ -35,7 +35,7 @@ impl Check {
         check
     }
 
-    /// Returns the command of whoever looks at an instance for the agent, if this check needs somebody.
+    /// Returns the command of the process that checks an instance for the agent, if this kind needs one.
     pub(super) fn watcher(self, service: SocketAddr, agent: &str, id: &str) -> Option<String> {
         let look = format!("curl -fsS --max-time 1 http://{service}/ping");
         let tell = format!("curl -fsS -X PUT {agent}/v1/agent/check/pass/service:{id}");

@@ -1,4 +1,4 @@
-//! The servers as their guarded ways need them: addresses, certificates and tokens.
+//! Addresses, certificates and tokens for the protected access modes.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -29,7 +29,7 @@ impl Consul {
         self.servers.iter().map(|server| url(&server.directory)).collect()
     }
 
-    /// Returns whose certificates Consul trusts and has, for [`Access::Tls`].
+    /// Returns the authority that Consul trusts and that signed its certificate, for [`Access::Tls`].
     #[must_use]
     pub fn authority(&self) -> Option<&Authority> {
         self.authority.as_ref()
@@ -39,7 +39,7 @@ impl Consul {
     ///
     /// # Errors
     ///
-    /// When Consul does not take the rules, or there is such a policy.
+    /// When Consul does not accept the rules, or such a policy exists.
     pub fn token(&self, policy: &str, rules: &str) -> Result<String> {
         self.tell("v1/acl/policy", &json!({ "Name": policy, "Rules": rules }))?;
         let token = self.tell("v1/acl/token", &json!({ "Policies": [{ "Name": policy }] }))?;
@@ -47,7 +47,7 @@ impl Consul {
         secret.map(ToOwned::to_owned).context("Consul made a token without a secret")
     }
 
-    /// Lets gateways, which have no token, read what they follow.
+    /// Permits gateways, which have no token, to read their prefix.
     pub(crate) fn let_gateways_read(&self) -> Result<()> {
         if self.access != Access::Acl {
             return Ok(());
@@ -58,7 +58,7 @@ impl Consul {
         self.tell(&format!("v1/acl/token/{ANONYMOUS}"), &policies).map(|_| ())
     }
 
-    /// Sends something that must be accepted, and returns the answer.
+    /// Sends a request that must be accepted, and returns the answer.
     fn tell(&self, path: &str, body: &Value) -> Result<Value> {
         let reply = self.insist("PUT", path, &body.to_string())?;
         ensure!(reply.status == 200, "Consul: PUT {path}: {} {}", reply.status, reply.body);

@@ -8,9 +8,9 @@ use super::step::Step;
 /// A mishap when the first node reaches a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
-    /// What goes wrong.
+    /// The fault.
     pub mishap: Mishap,
-    /// When.
+    /// The step.
     pub step: Step,
 }
 

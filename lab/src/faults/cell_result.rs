@@ -1,39 +1,39 @@
-//! What became of one cell.
+//! The result of one cell.
 
 use std::fmt;
 
 use super::cell::Cell;
 use super::observed_node::ObservedNode;
 
-/// What became of one cell.
+/// The result of one cell.
 #[derive(Clone, Debug)]
 pub struct CellResult {
-    /// Which one.
+    /// The cell.
     pub cell: Cell,
     /// The release's exit code; none when it was killed.
     pub code: Option<i32>,
-    /// Its result, by its last event.
+    /// Its result, from its last event.
     pub result: String,
     /// How long it took, in seconds.
     pub seconds: f64,
-    /// Every node at its end, while a lasting fault still lasts.
+    /// Every node at the release's end, while a lasting fault still lasts.
     pub nodes: Vec<ObservedNode>,
-    /// Failed requests that belong to the fault itself: sent to the part that it took away.
+    /// Failed requests that belong to the fault itself: sent to the part that it disabled.
     pub failed_by_fault: u64,
     /// All other failed requests.
     pub failed: u64,
-    /// Requests that the end of a service cut.
+    /// Requests that were cut by the end of a service.
     pub cut: u64,
-    /// The exit code of `resume` or `rollback`, once all is well again.
+    /// The exit code of `resume` or `rollback`, after the fault has ended.
     pub then: Option<i32>,
-    /// Whether the end is that of an undisturbed release.
+    /// Whether the final state is that of an undisturbed release.
     pub same_end: bool,
-    /// Everything that is not as it must be.
+    /// Every difference from the expected result.
     pub objections: Vec<String>,
 }
 
 impl CellResult {
-    /// Returns the exit codes, as a shell would tell them: `0`, `20, then 0`.
+    /// Returns the exit codes for the table: `0`, `20, then 0`.
     #[must_use]
     pub fn codes(&self) -> String {
         let told = |code: Option<i32>| code.map_or("killed".to_owned(), |code| code.to_string());
@@ -44,7 +44,7 @@ impl CellResult {
         }
     }
 
-    /// Returns whether everything is as it must be.
+    /// Returns whether the result is as expected.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.objections.is_empty()

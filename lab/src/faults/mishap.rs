@@ -1,4 +1,4 @@
-//! What can go wrong around a release, how it is done to a lab, and how it is made good again.
+//! The faults around a release: how the lab causes them, and how it ends them.
 
 use std::net::Ipv4Addr;
 use std::thread;
@@ -11,20 +11,20 @@ use super::step::Step;
 use crate::lab::{Lab, LabConfig};
 use crate::node::NodeConfig;
 
-/// The node that is hit, and the gateway.
+/// The index of the node, and of the gateway, that is hit.
 const NODE: usize = 0;
 const GATEWAY: usize = 1;
 
-/// How long a mishap lasts that does not stay.
+/// How long a temporary fault lasts.
 const MOMENT: Duration = Duration::from_secs(3);
 
-/// How long rollgate is frozen: longer than the life of a lock that is not renewed.
+/// How long rollgate is frozen: longer than the TTL of a lock that is not renewed.
 const SLEEP: Duration = Duration::from_secs(20);
 
-/// The disk of a node whose disk is to be full, in MiB.
+/// The disk size of a node whose disk fills up, in MiB.
 const DISK: u32 = 64;
 
-/// Something that goes wrong while a release is under way. What a release itself has is a [`Fault`](crate::Fault).
+/// A fault during a release. A bad version is a [`Fault`](crate::Fault).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mishap {
     /// The leader of three Consul servers is killed.
@@ -39,11 +39,11 @@ pub enum Mishap {
     SshdKilled(Lasts),
     /// The node's sshd and its sessions hang.
     SshdHung(Lasts),
-    /// Nothing passes between rollgate and the node.
+    /// The network between rollgate and the node is cut.
     NodeCut(Lasts),
-    /// Nothing passes between rollgate and Consul.
+    /// The network between rollgate and Consul is cut.
     ConsulCut(Lasts),
-    /// Nothing passes between rollgate and a gateway.
+    /// The network between rollgate and a gateway is cut.
     GatewayCut(Lasts),
     /// The node loses all its processes and starts again.
     NodeRebooted,
@@ -53,9 +53,9 @@ pub enum Mishap {
     DiskFull,
     /// rollgate is killed.
     Killed(Place, Then),
-    /// rollgate is frozen for longer than its lock lives, and goes on.
+    /// rollgate is frozen for longer than the TTL of its lock, and continues.
     Frozen,
-    /// Somebody else marks the node up.
+    /// Another writer marks the node up.
     MarkedUp,
 }
 
@@ -68,7 +68,7 @@ pub enum Lasts {
     Release,
 }
 
-/// From where a killed release is taken up again.
+/// The machine on which a killed release is resumed or rolled back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The machine it ran on.
@@ -77,12 +77,12 @@ pub enum Place {
     Elsewhere,
 }
 
-/// What is done with a release after the mishap.
+/// The command after the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
-    /// It goes on.
+    /// `resume`.
     Resume,
-    /// It is undone.
+    /// `rollback`.
     Rollback,
 }
 
@@ -116,7 +116,7 @@ impl Mishap {
         Self::DiskFull,
     ];
 
-    /// Returns the name on the command line and in the table.
+    /// Returns its name on the command line and in the table.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -148,7 +148,7 @@ impl Mishap {
         }
     }
 
-    /// Returns what is done, for the table.
+    /// Returns its description for the table.
     #[must_use]
     pub fn describe(self) -> &'static str {
         match self {
@@ -190,7 +190,7 @@ impl Mishap {
         }
     }
 
-    /// Adds to a lab what the mishap needs.
+    /// Adds to a lab what the fault requires.
     pub(super) fn prepare(self, config: &mut LabConfig) {
         match self {
             Self::LeaderKilled => config.consul_servers = 3,
@@ -202,7 +202,7 @@ impl Mishap {
         }
     }
 
-    /// Lets it happen.
+    /// Causes the fault.
     pub(super) fn strike(self, lab: &mut Lab, rollgate: u32) -> Result<()> {
         match self {
             Self::LeaderKilled => lab.consul.kill_leader().map(drop),
@@ -235,7 +235,7 @@ impl Mishap {
         }
     }
 
-    /// Returns how long it lasts, if it is over before the release is.
+    /// Returns how long it lasts, if it ends before the release.
     pub(super) fn lasts(self) -> Option<Duration> {
         match self {
             Self::ConsulDown(Lasts::Moment)
@@ -249,7 +249,7 @@ impl Mishap {
         }
     }
 
-    /// Makes it good again.
+    /// Ends the fault.
     pub(super) fn heal(self, lab: &mut Lab) -> Result<()> {
         match self {
             Self::LeaderKilled | Self::ConsulDown(_) => {
@@ -285,7 +285,7 @@ impl Mishap {
         }
     }
 
-    /// Returns the address of the part that the mishap itself takes from its users, in this step.
+    /// Returns the address of the part that the fault itself takes from users, in this step.
     pub(super) fn victim(self, step: Step, lab: &Lab) -> Option<String> {
         match self {
             Self::GatewayDown(_) | Self::GatewayReloaded => {
@@ -295,18 +295,18 @@ impl Mishap {
             Self::NodeRebooted | Self::NodeOff if step.may_be_served() => {
                 Some(lab.nodes[NODE].address().to_string())
             }
-            // Marked up while its service is ended, or before the new one is ready.
+            // Marked up after its service has ended, or before the new one is ready.
             Self::MarkedUp if !step.may_be_served() => Some(lab.nodes[NODE].address().to_string()),
             _ => None,
         }
     }
 
-    /// Returns whether it ends every process of the node.
+    /// Returns whether it kills every process of the node.
     pub(super) fn kills_node(self) -> bool {
         matches!(self, Self::NodeRebooted | Self::NodeOff)
     }
 
-    /// Returns what is done afterwards.
+    /// Returns the command after the fault.
     #[must_use]
     pub fn then(self) -> Then {
         match self {
@@ -315,25 +315,25 @@ impl Mishap {
         }
     }
 
-    /// Returns whether somebody has to be told of it, although all may end well: rollgate looks once a second, and
-    /// `health` is over sooner here.
+    /// Returns whether a warning is required even if all ends well: rollgate reads the state once a second, and
+    /// `health` takes less time here.
     pub(super) fn calls_for_a_warning(self, step: Step) -> bool {
         let long_out = [Step::ConfirmOut, Step::Drain, Step::Stop, Step::Activate, Step::Start];
         self == Self::MarkedUp && long_out.contains(&step)
     }
 
-    /// Returns whether a release may end with this code.
+    /// Returns whether a release may end with this exit code.
     pub(super) fn allows(self, code: Option<i32>, step: Step) -> bool {
         let Some(code) = code else { return matches!(self, Self::Killed(..)) };
         match (self, code) {
             (Self::Killed(..), _) => false,
-            // A lock that could not be renewed, or was not there any more, is a lost one. With a dead server Consul
-            // removes its node some seconds later, and the sessions that were made there.
+            // A lock that could not be renewed, or that has gone, is lost. When a server is dead, Consul removes its
+            // node some seconds later, and the sessions that were made there.
             (_, 0)
             | (Self::Frozen | Self::LeaderKilled | Self::ConsulDown(_) | Self::ConsulCut(_), 4) => {
                 true
             }
-            // Nothing had left rotation.
+            // No node had left rotation.
             (_, 3) => step == Step::Stage,
             (Self::LeaderKilled | Self::GatewayReloaded | Self::Frozen, _) => false,
             (_, 20) => true,

@@ -1,4 +1,4 @@
-//! What the lab itself sees of each node: the truth that reports are compared with.
+//! The lab's own reading of each node: reports are compared with it.
 
 use std::fmt;
 
@@ -7,25 +7,25 @@ use serde_json::Value;
 
 use crate::lab::Lab;
 
-/// A node as it is.
+/// The observed state of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedNode {
     /// Its name.
     pub name: String,
-    /// The version that answers; none when nobody does.
+    /// The version in its answers; none when it does not answer.
     pub version: Option<String>,
-    /// Whether its key says down; none when Consul is not there.
+    /// Whether its key is marked down; none when Consul cannot be read.
     pub down: Option<bool>,
-    /// How many workers of all gateways that are there route to it.
+    /// How many workers of all running gateways route to it.
     pub routing: usize,
-    /// How many workers those gateways have.
+    /// How many workers the running gateways have.
     pub workers: usize,
     /// How many gateways route to it with all their workers.
     pub gateways: usize,
 }
 
 impl ObservedNode {
-    /// Returns whether it serves the users with this version.
+    /// Returns whether it serves users with this version.
     #[must_use]
     pub fn serves(&self, version: &str) -> bool {
         self.version.as_deref() == Some(version)
@@ -33,7 +33,7 @@ impl ObservedNode {
             && self.routing == self.workers
     }
 
-    /// Returns whether it is marked down and nobody routes to it.
+    /// Returns whether it is marked down and no worker routes to it.
     #[must_use]
     pub fn is_out(&self) -> bool {
         self.down == Some(true) && self.routing == 0
@@ -59,7 +59,7 @@ impl fmt::Display for ObservedNode {
     }
 }
 
-/// Looks at every node.
+/// Reads every node.
 pub(super) fn look(lab: &Lab) -> Result<Vec<ObservedNode>> {
     let consul = (0..lab.consul.ips().len()).any(|server| lab.consul.is_running(server));
     let mut seen = Vec::new();

@@ -45,18 +45,18 @@ const CELLS: &str = "
 | `same end` | whether that leaves the same state as a release without a fault |
 ";
 
-/// A cell of the table, as it is written.
+/// A cell of the written table.
 struct Entry {
     codes: String,
     line: String,
-    /// What is wrong with it.
+    /// The differences from the expected result, if any.
     wrong: Option<String>,
 }
 
-/// The cells by the places of their fault and step.
+/// The cells by the positions of their fault and step.
 type Entries = BTreeMap<(usize, usize), Entry>;
 
-/// Returns the page: what became of the cells that were tried, and the others as `before`, the page so far, has them.
+/// Returns the page with the results of the tried cells; the other cells stay as in `before`, the current page.
 #[must_use]
 pub fn page(tried: &[Cell], rows: &[CellResult], before: &str) -> String {
     let mut entries = read(before);
@@ -207,7 +207,7 @@ mod tests {
         let good = [row(Mishap::NodeOff, Step::Drain, &[])];
         let mended = page(&cells[..1], &good, &whole);
         assert_eq!(mended, page(&cells, &[good[0].clone(), rows[1].clone(), rows[2].clone()], ""));
-        // One whose lab has failed has no row any more.
+        // A cell whose lab has failed has no row.
         assert_eq!(page(&cells[..1], &[], &whole), page(&cells, &rows[1..], ""));
     }
 }

@@ -1,10 +1,10 @@
-//! What rollgate tells of each node, in its report and by `status`, and whether that is what the lab sees.
+//! The state of each node in rollgate's report and in `status`, compared with the lab's own reading.
 
 use serde_json::Value;
 
 use super::observed_node::ObservedNode;
 
-/// A node as it is told; what is told to be unknown is left open.
+/// The reported state of a node; unknown parts are none.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReportedNode {
     name: String,
@@ -16,7 +16,7 @@ pub(super) struct ReportedNode {
     state: String,
 }
 
-/// Reads the table of the report at the end; there is none after a release that was done, or that never began.
+/// Reads the table of the final report; a release that is done, or that did not start, has none.
 pub(super) fn by_report(text: &str) -> Vec<ReportedNode> {
     const HEADINGS: [&str; 6] = ["NODE ", "VERSION", "PROCESS", "KEY", "GATEWAYS", "STATE"];
     let mut lines = text.lines();
@@ -47,7 +47,7 @@ pub(super) fn by_report(text: &str) -> Vec<ReportedNode> {
     nodes
 }
 
-/// Reads what `status --output jsonl` tells.
+/// Reads the output of `status --output jsonl`.
 pub(super) fn by_status(lines: &str) -> Vec<ReportedNode> {
     let events = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -89,7 +89,7 @@ fn gateways(words: &str) -> Option<usize> {
     }
 }
 
-/// Returns where what is told is not what is seen.
+/// Returns where the report differs from the lab's reading.
 pub(super) fn contradictions(
     told: &[ReportedNode],
     seen: &[ObservedNode],
@@ -105,7 +105,7 @@ pub(super) fn contradictions(
         let mut differs = |what: String| {
             contradictions.push(format!("{} is told to be {what}, and is {seen}", seen.name));
         };
-        // Of a service that does not answer, the version is that of what is installed.
+        // A service that does not answer has the installed version.
         if told.healthy != Some(false) && told.version.is_some() && told.version != seen.version {
             differs(format!("on {}", told.version.as_deref().unwrap_or_default()));
         }
@@ -118,7 +118,7 @@ pub(super) fn contradictions(
         if told.gateways.is_some_and(|gateways| gateways != seen.gateways) {
             differs(format!("routed by {:?}", told.gateways));
         }
-        // `done` and `put back` are promises about the version, the rest is about rotation.
+        // `done` and `put back` assert the version, other states only the rotation.
         let version = match told.state.split(", ").next().unwrap_or_default() {
             "done" => Some(new),
             "put back" | "not started" => Some(old),
@@ -136,7 +136,7 @@ pub(super) fn contradictions(
     contradictions
 }
 
-/// Returns whose state is not told, or told to be unknown.
+/// Returns the nodes whose state is missing or unknown in the report.
 pub(super) fn gaps(told: &[ReportedNode]) -> Vec<String> {
     let open = |told: &&ReportedNode| {
         told.healthy.is_none() || told.down.is_none() || told.gateways.is_none()

@@ -1,4 +1,4 @@
-//! One cell: a release under load, the mishap, the end, and the way on from there.
+//! Runs one cell: a release under load, the fault, the end, and the command after it.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -23,23 +23,23 @@ use crate::lab::{Lab, LabConfig};
 use crate::load::{Load, LoadConfig, Totals};
 use crate::wait::until;
 
-/// What runs before, and what is released.
+/// The version before, and the released one.
 const OLD: &str = "1";
 const NEW: &str = "2";
 
-/// The longest that any release may take: every wait of rollgate is bounded.
+/// The time limit of a release: every wait of rollgate is bounded.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// For what is told and what is seen to agree: gateways follow a moment later.
+/// The time until report and reading agree: gateways follow a moment later.
 const SETTLING: Duration = Duration::from_secs(3);
 
-/// For processes that nobody waits for any more to end.
+/// The time until abandoned processes end.
 const CLEARING: Duration = Duration::from_secs(15);
 
 /// Requests a second.
 const RATE: u32 = 80;
 
-/// Tries one cell with a lab of its own. A lab that shows something wrong is kept.
+/// Tries one cell in a lab of its own. A lab with an unexpected result is kept.
 ///
 /// # Errors
 ///
@@ -55,12 +55,12 @@ pub fn try_cell(rollgate: &Path, cell: Cell) -> Result<CellResult> {
     tried
 }
 
-/// A gateway that follows at once and names its workers: what is tried here is not its lag.
+/// A gateway that follows at once and names its workers: these tests are not about its lag.
 fn gateway() -> GatewayConfig {
     GatewayConfig { worker_header: true, ..GatewayConfig::immediate(2) }
 }
 
-/// Steps that last long enough to be hit, and deadlines that are no longer than they need be.
+/// Makes steps long enough to be hit, and deadlines as short as possible.
 fn adjust(playbook: &mut Value) {
     playbook["stop"] = json!("/srv/app/ctl stop; sleep 0.4");
     playbook["start"] = json!("sleep 0.3; /srv/app/ctl start; sleep 0.3");
@@ -71,7 +71,7 @@ fn adjust(playbook: &mut Value) {
     playbook["ssh"]["connect_timeout"] = json!("6s");
 }
 
-/// What a cell is tried with.
+/// The state of a trial.
 struct Trial {
     cell: Cell,
     rollgate: PathBuf,
@@ -101,7 +101,7 @@ impl Trial {
         let targets = lab.gateways.iter().map(|gateway| gateway.url("")).collect();
         let mut requests = LoadConfig { rate: RATE, ..LoadConfig::new(targets) };
         if mishap == Mishap::MarkedUp {
-            // So few and quick ones that a drain ends although users are sent to the node.
+            // Few and quick requests, so that a drain ends although users are sent to the node.
             (requests.rate, requests.slow_share) = (20, 0.0);
         }
         let load = Load::start(&requests)?;
@@ -142,7 +142,7 @@ impl Trial {
         })
     }
 
-    /// Releases, lets the mishap happen when the first node reaches the step, and waits for the end.
+    /// Runs the release, causes the fault when the first node reaches the step, and waits for the end.
     fn deploy(&mut self, lab: &mut Lab) -> Result<Ended> {
         let report = lab.directory().join("deploy.log");
         let begun = Instant::now();
@@ -180,7 +180,7 @@ impl Trial {
         })
     }
 
-    /// Returns the result that the last event tells, and whether there was a warning of the node.
+    /// Returns the result in the last event, and whether there was a warning about the node.
     fn disturb(
         &mut self,
         lab: &mut Lab,
@@ -219,7 +219,7 @@ impl Trial {
         }
     }
 
-    /// Compares what is told with what is seen, once gateways had a moment to follow.
+    /// Compares the report with the lab's reading, after gateways had a moment to follow.
     fn compare(
         &mut self,
         lab: &Lab,
@@ -244,7 +244,7 @@ impl Trial {
         agreed.or_else(|_| observed_node::look(lab))
     }
 
-    /// Goes on or back, from the place that the cell says.
+    /// Resumes or rolls back, on the machine of the cell.
     fn go_on(&mut self, lab: &Lab) -> Result<Option<i32>> {
         let word = match self.cell.mishap.then() {
             Then::Resume => "resume",
@@ -310,7 +310,7 @@ impl Trial {
         (by_fault, failed)
     }
 
-    /// Objects to services that were stopped while somebody routed to them, but for what the mishap itself killed.
+    /// Objects to services that were stopped while routed, unless the fault itself killed them.
     fn judge_audit(&mut self, audit: &Audit, lab: &Lab) -> u64 {
         let struck = lab.nodes[0].name();
         let killed = |node: &str, t: u64| {

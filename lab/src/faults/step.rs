@@ -48,7 +48,7 @@ impl Step {
         }
     }
 
-    /// Returns whether the node may have users while the step is done.
+    /// Returns whether the node may serve users during the step.
     pub(super) fn may_be_served(self) -> bool {
         !matches!(self, Self::Stop | Self::Activate | Self::Start | Self::Health)
     }

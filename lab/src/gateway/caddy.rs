@@ -1,7 +1,7 @@
 //! Caddy in front of the nodes, with its admin API on the same address.
 //!
-//! Its list of nodes is its own, to be changed by that API, or Consul's DNS has it. It tries nothing twice: what it
-//! loses, a client loses.
+//! Its list of nodes is its own, changed by that API, or comes from Consul's DNS. It retries nothing: a request that it
+//! loses is lost for the client.
 
 use std::ffi::OsString;
 use std::fs;
@@ -19,13 +19,13 @@ use crate::pool::UPSTREAM;
 use crate::tools;
 use crate::wait::until;
 
-/// Where rollgate reaches it.
+/// The port of its admin API.
 const ADMIN_PORT: u16 = 2019;
 
 /// How long its admin API may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Where its own check asks.
+/// The port that its own check requests.
 const CHECK_PORT: u16 = 2020;
 
 /// A running Caddy.
@@ -33,13 +33,13 @@ const CHECK_PORT: u16 = 2020;
 pub struct Caddy {
     program: Program,
     nodes: Vec<SocketAddr>,
-    /// The id of its handler; a change is in effect when it is started again.
+    /// The id of its handler; a change takes effect after the next start.
     pub handler: String,
     dns: Option<SocketAddr>,
 }
 
 impl Caddy {
-    /// Starts a Caddy and returns when it answers. With `dns` it asks there for its nodes.
+    /// Starts a Caddy and returns when it answers. With `dns` it queries its nodes there.
     pub(crate) fn start(
         program: Program,
         (nodes, dns): (&[SocketAddr], Option<SocketAddr>),
@@ -50,7 +50,7 @@ impl Caddy {
         Ok(caddy)
     }
 
-    /// Kills it and starts it again; it has forgotten what it was told.
+    /// Kills it and starts it again; changes by its API are lost.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl Caddy {
         self.program.stop();
     }
 
-    /// Lets it stand still, or go on: connections are accepted, and nobody answers.
+    /// Freezes it, or lets it continue: connections are accepted, and no answer comes.
     ///
     /// # Errors
     ///
@@ -91,11 +91,11 @@ impl Caddy {
         self.program.freeze(still)
     }
 
-    /// Lets its active check ask for a file of each node's name in a folder, until it is restarted.
+    /// Makes its active check request a file of each node's name in a folder, until its restart.
     ///
     /// # Errors
     ///
-    /// When it does not take that.
+    /// When it does not accept that.
     pub fn look_at_files_in(&self, folder: &Path) -> Result<()> {
         let check = self.program.socket(CHECK_PORT);
         let mut settings = self.settings();
@@ -105,7 +105,7 @@ impl Caddy {
             "uri": "/",
             "interval": "250ms",
             "timeout": "500ms",
-            // The first check after a start may find nobody to ask.
+            // The first check after a start may get no answer.
             "fails": 2,
             "headers": { "X-Node": ["{http.reverse_proxy.active.target_upstream}"] },
         });
@@ -129,20 +129,20 @@ impl Caddy {
     ///
     /// # Errors
     ///
-    /// When nobody answers.
+    /// When it does not answer.
     pub fn lists(&self, node: SocketAddr) -> Result<bool> {
         let url = format!("{}/id/{}/upstreams", self.admin_url(), self.handler);
-        // With each change of its configuration it closes connections that it has not answered yet.
+        // With each change of its configuration it closes connections without an answer.
         let list =
             until(&format!("{} to answer", self.name()), ANSWER, || Ok(http::get(&url).ok()))?;
         Ok(list.body.contains(&format!("\"{node}\"")))
     }
 
-    /// Replaces the list that requests are sent to, each entry as it is written here.
+    /// Replaces the list of nodes; each entry is used as written.
     ///
     /// # Errors
     ///
-    /// When it does not take that.
+    /// When it does not accept that.
     pub fn write(&self, dials: &[String]) -> Result<()> {
         let list: Vec<_> = dials.iter().map(|dial| json!({ "dial": dial })).collect();
         let mut settings = self.settings();
@@ -172,7 +172,7 @@ impl Caddy {
         format!("http://{}", self.program.socket(ADMIN_PORT))
     }
 
-    /// Returns where it asks for its nodes, if it does.
+    /// Returns the DNS server for its nodes, if it uses one.
     #[must_use]
     pub fn dns(&self) -> Option<SocketAddr> {
         self.dns
@@ -188,7 +188,7 @@ impl Caddy {
             "load_balancing": balance,
         });
         if let Some(dns) = self.dns {
-            // Over UDP Consul would leave records out.
+            // Over UDP Consul would leave out records.
             let resolver = json!({ "addresses": [format!("tcp/{dns}")] });
             proxy["dynamic_upstreams"] = json!({
                 "source": "srv",
@@ -201,7 +201,7 @@ impl Caddy {
             proxy["upstreams"] = list.into();
         }
         json!({
-            // On a loopback address it lets only those in who call it by a name that it knows.
+            // On a loopback address it accepts only requests with a known host name.
             "admin": { "listen": admin, "origins": [admin] },
             "apps": { "http": { "servers": { "web": {
                 "listen": [self.program.socket(PORT)],

@@ -1,22 +1,22 @@
-//! What a gateway is like.
+//! The configuration of a gateway.
 
 use std::time::Duration;
 
-/// Where every gateway listens on its own address.
+/// The port of every gateway on its own address.
 pub(super) const PORT: u16 = 8000;
 
 /// How a gateway's workers learn of a change in the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Follow {
-    /// Each by itself with a blocking query, asleep for this and 0–999 ms after every answer.
+    /// Each worker by itself with a blocking query; after every answer it sleeps this long plus 0–999 ms.
     Upsync(Duration),
-    /// One worker reads every so often, for all of them.
+    /// One worker polls at this interval, for all of them.
     Poll(Duration),
-    /// Each by itself with a blocking query, never asleep.
+    /// Each worker by itself with a blocking query, without sleeping.
     Immediate,
 }
 
-/// What in Consul tells the pool.
+/// The source of the pool in Consul.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Source {
     /// The keys below the registry's prefix.
@@ -28,20 +28,20 @@ pub enum Source {
     Records,
 }
 
-/// What a worker knows before its first answer from Consul.
+/// What a worker starts from before its first answer from Consul.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Include {
-    /// The last list that any worker saw.
+    /// The last list of any worker.
     #[default]
     Dump,
-    /// The list at the start of the lab, all up: a new worker routes to a drained node for a while.
+    /// The list at the start of the lab, with all nodes up: a new worker routes to a drained node for a while.
     Static,
 }
 
-/// The gateway's own health check, which can hold out a node that the registry calls up.
+/// The gateway's own health check, which can keep out a node that the registry has up.
 #[derive(Clone, Copy, Debug)]
 pub struct ActiveCheck {
-    /// How often each node is asked.
+    /// How often each node is checked.
     pub interval: Duration,
     /// How many successes in a row bring a node back.
     pub rise: u32,
@@ -49,29 +49,29 @@ pub struct ActiveCheck {
     pub fall: u32,
 }
 
-/// What a gateway is like.
+/// The configuration of a gateway.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
     /// The number of workers.
     pub workers: u32,
     /// How they follow the registry.
     pub follow: Follow,
-    /// What they follow there.
+    /// Their source.
     pub source: Source,
-    /// What a new worker starts from.
+    /// The list that a new worker starts from.
     pub include: Include,
     /// Whether connections to nodes are kept and used again.
     pub keepalive_upstream: bool,
     /// The gateway's own check, if it has one.
     pub check: Option<ActiveCheck>,
-    /// Whether status pages tell which worker answered, in `X-Worker`.
+    /// Whether status pages name the answering worker, in `X-Worker`.
     pub worker_header: bool,
     /// Whether each worker has a listening socket of its own, which spreads new connections evenly.
     pub reuseport: bool,
 }
 
 impl GatewayConfig {
-    /// Returns a gateway whose workers follow in this way, with nothing else switched on.
+    /// Returns a gateway whose workers follow in this way, with all options off.
     #[must_use]
     pub fn new(workers: u32, follow: Follow) -> Self {
         Self {
@@ -104,7 +104,7 @@ impl GatewayConfig {
         Self::new(workers, Follow::Immediate)
     }
 
-    /// Returns the same gateway, whose status pages tell which worker answered.
+    /// Returns the same gateway with status pages that name the answering worker.
     #[must_use]
     pub fn naming_workers(mut self) -> Self {
         self.worker_header = true;

@@ -1,6 +1,7 @@
 //! Envoy in front of the nodes, with their endpoints in a file of the first node's folder.
 //!
-//! So the file can be written here, and through that node's sshd. It tries nothing twice: what it loses, a client loses.
+//! So the file can be written locally, and through that node's sshd. It retries nothing: a request that it loses is
+//! lost for the client.
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,16 +18,16 @@ use super::program::Program;
 use crate::pool::UPSTREAM;
 use crate::tools;
 
-/// Where rollgate reaches it.
+/// The port of its admin API.
 const ADMIN_PORT: u16 = 9901;
 
-/// For its whole admin page.
+/// The time limit for its whole admin page.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The file's name.
 const FILE: &str = "endpoints.json";
 
-/// What Envoy calls the types of its settings.
+/// The prefix of types in Envoy's settings.
 const TYPES: &str = "type.googleapis.com/envoy";
 
 /// A running Envoy.
@@ -36,14 +37,14 @@ pub struct Envoy {
     /// The folder that it watches.
     watched: PathBuf,
     nodes: Vec<SocketAddr>,
-    /// Below so many percent of healthy nodes it sends requests to all; a change is in effect when it is started again.
+    /// Below this percentage of healthy nodes it sends requests to all; a change takes effect after the next start.
     pub panic_threshold: u8,
-    /// The name of its cluster; a change is in effect after [`Envoy::renew`] and [`Envoy::restart`].
+    /// The name of its cluster; a change takes effect after [`Envoy::renew`] and [`Envoy::restart`].
     pub cluster: String,
 }
 
 impl Envoy {
-    /// Starts an Envoy and returns when it answers. The file comes to lie in a folder of `folder`.
+    /// Starts an Envoy and returns when it answers. The file is in a new folder below `folder`.
     pub(crate) fn start(program: Program, folder: &Path, nodes: &[SocketAddr]) -> Result<Self> {
         let watched = folder.join(program.name());
         fs::create_dir(&watched)?;
@@ -54,7 +55,7 @@ impl Envoy {
         Ok(envoy)
     }
 
-    /// Writes the file with the endpoints as it was at first, with every node in.
+    /// Writes the initial file with the endpoints, with every node in.
     ///
     /// # Errors
     ///
@@ -63,7 +64,7 @@ impl Envoy {
         self.write(self.endpoints().to_string().as_bytes())
     }
 
-    /// Writes anything into the file with the endpoints.
+    /// Writes any bytes into the file with the endpoints.
     ///
     /// # Errors
     ///
@@ -72,7 +73,7 @@ impl Envoy {
         Ok(fs::write(self.watched.join(FILE), bytes)?)
     }
 
-    /// Kills it and starts it again; the file is as it was left.
+    /// Kills it and starts it again; the file is kept.
     ///
     /// # Errors
     ///
@@ -96,7 +97,7 @@ impl Envoy {
         self.program.stop();
     }
 
-    /// Lets it stand still, or go on: connections are accepted, and nobody answers.
+    /// Freezes it, or lets it continue: connections are accepted, and no answer comes.
     ///
     /// # Errors
     ///
@@ -105,13 +106,13 @@ impl Envoy {
         self.program.freeze(still)
     }
 
-    /// Returns whether requests are kept from a node.
+    /// Returns whether it sends no requests to a node.
     ///
     /// # Errors
     ///
-    /// When nobody answers, or it does not know the node.
+    /// When it does not answer, or does not list the node.
     pub fn drains(&self, node: SocketAddr) -> Result<bool> {
-        // Its admin page does not speak the lab's HTTP/1.0.
+        // Its admin page does not support the lab's HTTP/1.0.
         let mut page = TcpStream::connect(self.program.socket(ADMIN_PORT))?;
         page.set_read_timeout(Some(PATIENCE))?;
         write!(page, "GET /clusters HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")?;
@@ -122,7 +123,7 @@ impl Envoy {
         Ok(line.with_context(|| format!("no {node} in:\n{clusters}"))?.contains("draining"))
     }
 
-    /// Returns what the file with the endpoints says now.
+    /// Returns the current content of the file with the endpoints.
     ///
     /// # Errors
     ///
@@ -150,7 +151,7 @@ impl Envoy {
         format!("http://{}", self.program.socket(ADMIN_PORT))
     }
 
-    /// Returns where the file with the endpoints is for the first node.
+    /// Returns the path of the file with the endpoints on the first node.
     #[must_use]
     pub fn file(&self) -> String {
         format!("/run/node/{}/{FILE}", self.name())
@@ -185,7 +186,7 @@ impl Envoy {
                 "route_config": {
                     "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": everything }],
                 },
-                // The lab's own questions.
+                // For the lab's own requests.
                 "http_protocol_options": { "accept_http_10": true },
                 "http_filters": [router],
             },

@@ -24,7 +24,7 @@ const LUA: [(&str, &str); 8] = [
     ("worker", include_str!("lua/worker.lua")),
 ];
 
-/// What the files of a gateway depend on.
+/// The inputs of a gateway's files.
 pub(super) struct Files<'a> {
     pub(super) directory: &'a Path,
     pub(super) listen: SocketAddr,
@@ -104,7 +104,7 @@ impl Files<'_> {
             "views": views::file(self.directory),
             "worker_header": self.config.worker_header,
         });
-        // Without a check there is no such field: Lua takes a JSON null for true.
+        // Without a check the field is left out: Lua reads a JSON null as true.
         if let Some(check) = &self.config.check {
             settings["check"] = json!({
                 "interval_ms": milliseconds(check.interval), "rise": check.rise, "fall": check.fall,

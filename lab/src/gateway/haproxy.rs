@@ -1,7 +1,7 @@
 //! Debian's HAProxy in front of the nodes, with its runtime API on a Unix socket and on TCP, and its stats page.
 //!
-//! The socket lies in the first node's own folder, so that it can be reached here and through that node's sshd.
-//! It tries nothing twice: what it loses, a client loses.
+//! The socket is in the first node's own folder, so it can be reached locally and through that node's sshd. HAProxy
+//! retries nothing: a request that it loses is lost for the client.
 
 use std::ffi::OsString;
 use std::fs;
@@ -20,17 +20,17 @@ use crate::pool::UPSTREAM;
 use crate::tools;
 use crate::wait::until;
 
-/// Where the runtime API and the stats page are.
+/// The port of the runtime API and the stats page.
 const RUNTIME_PORT: u16 = 9999;
 const PAGE_PORT: u16 = 8404;
 
-/// How long it may take to know its servers, or to replace its process.
+/// How long it may take to list its servers, or to replace its process.
 const START: Duration = Duration::from_secs(10);
 
-/// Of a server's administrative bits those that keep it out; others tell where its address comes from.
+/// The administrative bits of a server that keep it out; other bits show the source of its address.
 const OUT: u64 = 0x3b;
 
-/// For one answer of the runtime API.
+/// The time limit for one answer of the runtime API.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How rollgate reaches an HAProxy.
@@ -44,7 +44,7 @@ pub enum Reach {
     Page,
 }
 
-/// Where its servers come from.
+/// The source of its servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Servers {
     /// Every node is in the configuration.
@@ -55,16 +55,16 @@ pub enum Servers {
     Template,
 }
 
-/// What an HAProxy is like.
+/// The configuration of an HAProxy.
 #[derive(Clone, Debug)]
 pub struct HaproxyConfig {
     /// How rollgate reaches it.
     pub reach: Reach,
-    /// Where its servers come from.
+    /// The source of its servers.
     pub servers: Servers,
     /// The backend's name.
     pub backend: String,
-    /// What may be done by the Unix socket: `user`, `operator` or `admin`.
+    /// The level of the Unix socket: `user`, `operator` or `admin`.
     pub level: &'static str,
 }
 
@@ -82,14 +82,14 @@ impl HaproxyConfig {
 pub struct Haproxy {
     program: Program,
     socket: PathBuf,
-    /// What it is like; a change is in effect when it is started again.
+    /// Its configuration; a change takes effect after the next start.
     pub config: HaproxyConfig,
     nodes: Vec<SocketAddr>,
     dns: Vec<SocketAddr>,
 }
 
 impl Haproxy {
-    /// Starts an HAProxy and returns when it answers. The socket comes to lie in `folder`.
+    /// Starts an HAProxy and returns when it answers. The socket is in `folder`.
     pub(crate) fn start(
         program: Program,
         folder: &Path,
@@ -103,7 +103,7 @@ impl Haproxy {
         Ok(haproxy)
     }
 
-    /// Starts it, and returns when it answers and, where its servers come from DNS, has at least so many.
+    /// Starts it, and returns when it answers and, where its servers come from DNS, lists at least this many.
     fn launch(&mut self, servers: usize) -> Result<()> {
         let file = self.program.directory().join("haproxy.cfg");
         fs::write(&file, self.settings())?;
@@ -127,7 +127,7 @@ impl Haproxy {
         self.program.stop();
     }
 
-    /// Kills it and starts it again; it has forgotten what it was told.
+    /// Kills it and starts it again; changes by its API are lost.
     ///
     /// # Errors
     ///
@@ -137,7 +137,7 @@ impl Haproxy {
     }
 
     /// Reloads the configuration, and returns when the new process answers. With `remember` the states of the servers
-    /// are written down before, for the new process to begin with.
+    /// are saved before, and the new process begins with them.
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ impl Haproxy {
         })
     }
 
-    /// Lets every process of it stand still, or go on: connections are accepted, and nobody answers.
+    /// Freezes all its processes, or lets them continue: connections are accepted, and no answer comes.
     ///
     /// # Errors
     ///
@@ -162,11 +162,11 @@ impl Haproxy {
         self.program.freeze(still)
     }
 
-    /// Says a line to the runtime API.
+    /// Sends a line to the runtime API.
     ///
     /// # Errors
     ///
-    /// When nobody answers.
+    /// When it does not answer.
     pub fn says(&self, line: &str) -> Result<String> {
         say(&self.socket, line)
     }
@@ -175,7 +175,7 @@ impl Haproxy {
     ///
     /// # Errors
     ///
-    /// When nobody answers, or there is no such server.
+    /// When it does not answer, or there is no such server.
     pub fn admin_state(&self, node: SocketAddr) -> Result<u64> {
         let answer = self.says(&format!("show servers state {}", self.config.backend))?;
         let (ip, port) = (node.ip().to_string(), node.port().to_string());
@@ -203,19 +203,19 @@ impl Haproxy {
         self.program.url(path)
     }
 
-    /// Returns where its runtime API listens on TCP.
+    /// Returns the address of its runtime API on TCP.
     #[must_use]
     pub fn runtime(&self) -> SocketAddr {
         self.program.socket(RUNTIME_PORT)
     }
 
-    /// Returns where its stats page listens.
+    /// Returns the address of its stats page.
     #[must_use]
     pub fn page(&self) -> SocketAddr {
         self.program.socket(PAGE_PORT)
     }
 
-    /// Returns the runtime API's socket, as this machine sees it.
+    /// Returns the path of the runtime API's socket on this machine.
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket

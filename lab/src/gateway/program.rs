@@ -16,7 +16,7 @@ use crate::wait::until;
 /// How long it may take to answer.
 const START: Duration = Duration::from_secs(20);
 
-/// Such a program, running or not.
+/// The program, running or not.
 #[derive(Debug)]
 pub(crate) struct Program {
     nursery: Nursery,
@@ -34,7 +34,7 @@ impl Program {
         Ok(Self { nursery: nursery.clone(), name, ip, directory, process: None })
     }
 
-    /// Starts it, anew if it is running, and returns when it `answers`.
+    /// Starts or restarts it, and returns when it `answers`.
     pub(super) fn start(
         &mut self,
         argv: &[OsString],
@@ -51,12 +51,12 @@ impl Program {
         Ok(())
     }
 
-    /// Returns whether a node answers behind it.
+    /// Returns whether a node answers through it.
     pub(super) fn serves(&self) -> bool {
         self.serves_at(PORT)
     }
 
-    /// Returns whether a node answers behind one of its ports.
+    /// Returns whether a node answers through one of its ports.
     pub(super) fn serves_at(&self, port: u16) -> bool {
         let url = format!("http://{}/ping", self.socket(port));
         http::get(&url).is_ok_and(|reply| reply.status == 200)
@@ -67,12 +67,12 @@ impl Program {
         self.process = None;
     }
 
-    /// Returns its process, or says that it is off.
+    /// Returns its process, or an error when it is off.
     pub(super) fn running(&self) -> Result<&Contained> {
         self.process.as_ref().with_context(|| format!("{} is off", self.name))
     }
 
-    /// Lets it stand still, or go on: connections are accepted, and nobody answers.
+    /// Freezes it, or lets it continue: connections are accepted, and no answer comes.
     pub(super) fn freeze(&self, still: bool) -> Result<()> {
         self.running()?.freeze(still)
     }

@@ -1,6 +1,6 @@
-//! Debian's nginx with a list of servers that somebody renders after each change in Consul, reloading nginx.
+//! Debian's nginx with a list of servers that a renderer writes after each change in Consul, and then reloads nginx.
 //!
-//! Both run on the first node, beside its service: whoever logs in there sees nginx's processes and the file.
+//! Both run on the first node, beside its service: a login there sees nginx's processes and the file.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -19,17 +19,17 @@ use crate::wait::until;
 /// How long it may take to answer.
 const START: Duration = Duration::from_secs(10);
 
-/// Until something was rendered.
+/// The list before the first rendering.
 const NOBODY: &str = "upstream app { server 127.0.0.1:1 down; }\n";
 
-/// As consul-template's own documentation has it, with a list that is never empty.
+/// The template of consul-template's own documentation, with a list that is never empty.
 const TEMPLATE: &str = r#"upstream app {
 {{ range service "@SERVICE@" }}  server {{ .Address }}:{{ .Port }};
 {{ else }}  server 127.0.0.1:1 down;
 {{ end }}}
 "#;
 
-/// Who renders.
+/// The program that renders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Renderer {
     /// `lab render`.
@@ -46,7 +46,7 @@ pub struct Rendered {
 }
 
 impl Rendered {
-    /// Starts one with a renderer that asks `consul`, and returns when it serves all nodes.
+    /// Starts one with a renderer that reads `consul`, and returns when it serves all nodes.
     pub(crate) fn start(
         name: String,
         ip: Ipv4Addr,
@@ -102,7 +102,7 @@ impl Rendered {
         until(&format!("all nodes behind {}", self.name), START, || {
             let list = fs::read_to_string(directory.join("app.conf"))?;
             let all = nodes.iter().all(|node| list.contains(&node.address().to_string()));
-            // Those that knew nobody still take requests for a moment.
+            // Workers with the empty list still accept requests for a moment.
             let anew = all && !workers()?.iter().any(|worker| first.contains(worker));
             Ok((anew && http::get(&self.url("/ping"))?.status == 200).then_some(()))
         })
@@ -121,13 +121,13 @@ impl Rendered {
         format!("http://{}:{PORT}{path}", self.ip)
     }
 
-    /// Returns where the rendered file is for the first node.
+    /// Returns the path of the rendered file on the first node.
     #[must_use]
     pub fn file(&self) -> String {
         self.path("app.conf")
     }
 
-    /// Returns where nginx's process id is for the first node.
+    /// Returns the path of nginx's pid file on the first node.
     #[must_use]
     pub fn pid_file(&self) -> String {
         self.path("nginx.pid")

@@ -1,6 +1,6 @@
-//! A newer nginx than Debian's, that asks Consul's DNS for its servers: for HTTP, and for any TCP.
+//! An nginx newer than Debian's that resolves its servers by Consul's DNS: for HTTP, and for any TCP.
 //!
-//! It shows nothing of what it knows. It tries nothing twice: what it loses, a client loses.
+//! It has no status page. It retries nothing: a request that it loses is lost for the client.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,10 +14,10 @@ use crate::http;
 use crate::pool::UPSTREAM;
 use crate::tools;
 
-/// Where clients reach it without its looking into what passes.
+/// The port for clients of any TCP protocol.
 const STREAM_PORT: u16 = 8001;
 
-/// So many requests in a row reach each server that it knows.
+/// This many requests in a row reach every server of its list.
 const ROUND: usize = 12;
 
 /// A running nginx that resolves.
@@ -28,7 +28,7 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// Starts one that asks there, and returns when it has found a server.
+    /// Starts one that queries this DNS server, and returns when it has found a server.
     pub(crate) fn start(program: Program, dns: SocketAddr) -> Result<Self> {
         let settings = include_str!("resolver.conf")
             .replace("@DNS@", &dns.to_string())
@@ -60,7 +60,7 @@ impl Resolver {
         self.program.start(&argv, |nginx| nginx.serves() && nginx.serves_at(STREAM_PORT))
     }
 
-    /// Returns whether it sends requests to a node now: all its workers know the same servers, and take turns.
+    /// Returns whether it sends requests to a node now: all its workers have the same servers, and use them in turn.
     ///
     /// # Errors
     ///
@@ -87,19 +87,19 @@ impl Resolver {
         self.program.url(path)
     }
 
-    /// Returns the URL of the service behind the port at which it looks into nothing that passes.
+    /// Returns the URL of the service behind the TCP port.
     #[must_use]
     pub fn stream_url(&self) -> String {
         format!("http://{}", self.program.socket(STREAM_PORT))
     }
 
-    /// Returns where it asks.
+    /// Returns its DNS server.
     #[must_use]
     pub fn dns(&self) -> SocketAddr {
         self.dns
     }
 
-    /// Returns the name of the records that tell what it knows.
+    /// Returns the name of its DNS records.
     #[must_use]
     pub fn record(&self) -> String {
         format!("{UPSTREAM}.service.consul")

@@ -1,6 +1,7 @@
-//! Traefik in front of the nodes, whose servers are in a file of the first node's folder, or in Consul's catalog.
+//! Traefik in front of the nodes, with servers from a file of the first node's folder, or from Consul's catalog.
 //!
-//! So the file can be written here, and through that node's sshd. It tries nothing twice: what it loses, a client loses.
+//! So the file can be written locally, and through that node's sshd. It retries nothing: a request that it loses is
+//! lost for the client.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,7 +16,7 @@ use super::program::Program;
 use crate::pool::UPSTREAM;
 use crate::tools;
 
-/// Where rollgate reaches it.
+/// The port of its API.
 const API_PORT: u16 = 8080;
 
 /// The file's name.
@@ -28,14 +29,14 @@ pub struct Traefik {
     /// The folder with the file.
     watched: PathBuf,
     nodes: Vec<SocketAddr>,
-    /// The name of the service in its file; a change is in effect after [`Traefik::renew`].
+    /// The name of the service in its file; a change takes effect after [`Traefik::renew`].
     pub service: String,
     catalog: Option<String>,
 }
 
 impl Traefik {
     /// Starts a Traefik and returns when it answers. With a `catalog`, the address of a Consul, it follows that;
-    /// otherwise its file comes to lie in a folder of `folder`.
+    /// otherwise its file is in a new folder below `folder`.
     pub(crate) fn start(
         program: Program,
         folder: &Path,
@@ -50,7 +51,7 @@ impl Traefik {
         Ok(traefik)
     }
 
-    /// Kills it and starts it again; the file is as it was left.
+    /// Kills it and starts it again; the file is kept.
     ///
     /// # Errors
     ///
@@ -68,7 +69,7 @@ impl Traefik {
         self.program.stop();
     }
 
-    /// Lets it stand still, or go on: connections are accepted, and nobody answers.
+    /// Freezes it, or lets it continue: connections are accepted, and no answer comes.
     ///
     /// # Errors
     ///
@@ -77,7 +78,7 @@ impl Traefik {
         self.program.freeze(still)
     }
 
-    /// Writes the file with the servers as it was at first, with every node in.
+    /// Writes the initial file with the servers, with every node in.
     ///
     /// # Errors
     ///
@@ -86,7 +87,7 @@ impl Traefik {
         self.write(servers(&self.service, &self.nodes).to_string().as_bytes())
     }
 
-    /// Writes anything into the file with the servers.
+    /// Writes any bytes into the file with the servers.
     ///
     /// # Errors
     ///
@@ -95,7 +96,7 @@ impl Traefik {
         Ok(fs::write(self.watched.join(FILE), bytes)?)
     }
 
-    /// Returns what the file with the servers says now.
+    /// Returns the current content of the file with the servers.
     ///
     /// # Errors
     ///
@@ -123,7 +124,7 @@ impl Traefik {
         format!("http://{}", self.program.socket(API_PORT))
     }
 
-    /// Returns where the file with the servers is for the first node, if it has one.
+    /// Returns the path of the file with the servers on the first node, if it has one.
     #[must_use]
     pub fn file(&self) -> Option<String> {
         self.catalog.is_none().then(|| format!("/run/node/{}/{FILE}", self.name()))

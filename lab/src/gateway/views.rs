@@ -1,4 +1,4 @@
-//! What each worker of a gateway notes of its routes, in `views.log`.
+//! The records of routes that each worker of a gateway writes to `views.log`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub(super) fn file(directory: &Path) -> PathBuf {
     directory.join("views.log")
 }
 
-/// Returns how many workers of a gateway route to `address` now, by their own notes.
+/// Returns how many workers of a gateway route to `address` now, by their own records.
 pub(super) fn routing(views: &Path, address: &str) -> Result<usize> {
     let mut workers: BTreeMap<u64, bool> = BTreeMap::new();
     for view in json_lines::read::<View>(views)? {

@@ -1,18 +1,18 @@
-//! What a lab is to consist of.
+//! The parts of a lab.
 
 use crate::artifact::Release;
 use crate::consul::Access;
 use crate::gateway::{GatewayConfig, HaproxyConfig, Renderer};
 use crate::node::NodeConfig;
 
-/// What a lab consists of.
+/// The parts of a lab.
 #[derive(Clone, Debug)]
 pub struct LabConfig {
     /// The SSH hosts.
     pub nodes: Vec<NodeConfig>,
     /// The number of Consul servers: one, or three for an election.
     pub consul_servers: u8,
-    /// How Consul is guarded and reached.
+    /// How Consul is protected and reached.
     pub consul_access: Access,
     /// The gateways.
     pub gateways: Vec<GatewayConfig>,
@@ -22,15 +22,15 @@ pub struct LabConfig {
     pub caddies: u8,
     /// The number of Envoys.
     pub envoys: u8,
-    /// The number of nginx that resolve; they need agents.
+    /// The number of nginx instances that resolve their servers; they need agents.
     pub resolvers: u8,
-    /// Who renders the list of an nginx; they need agents.
+    /// The renderer of each nginx with a rendered list; they need agents.
     pub rendered: Vec<Renderer>,
     /// The number of Traefiks; where nodes have agents, they follow Consul's catalog.
     pub traefiks: u8,
     /// The release that runs at the start; later ones have its delays.
     pub service: Release,
-    /// Whether rollgate reaches each part by a wire of its own, which can be cut.
+    /// Whether rollgate reaches each part over a wire of its own, which can be cut.
     pub wired: bool,
     /// Whether each node has a Consul agent that owns its instance of the service.
     pub agents: bool,

@@ -90,7 +90,7 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Starts the gateways of every kind, for nodes that are there already.
+    /// Starts the gateways of every kind, for running nodes.
     fn start_gateways(&mut self, config: LabConfig) -> Result<()> {
         let (home, nursery, consul) = (&self.home, &self.nursery, &self.consul);
         let lab = home.directory();

@@ -1,4 +1,4 @@
-//! Counting what the load generator got.
+//! The counts of the load generator.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,18 +17,18 @@ const KEPT_FAILURES: usize = 20;
 pub struct Failure {
     /// When it failed, in Unix milliseconds.
     pub t: u64,
-    /// What was asked.
+    /// The requested URL.
     pub url: String,
     /// What went wrong.
     pub reason: String,
 }
 
-/// What the load generator sent and got.
+/// The counts of requests and answers.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Totals {
     /// Requests sent.
     pub sent: u64,
-    /// Requests answered with 200 by a service that told its version.
+    /// Requests answered with 200 by a service that sent its version.
     pub ok: u64,
     /// All other requests that have ended.
     pub failed: u64,
@@ -36,7 +36,7 @@ pub struct Totals {
     pub by_version: BTreeMap<String, u64>,
     /// Good answers by the service's address.
     pub by_node: BTreeMap<String, u64>,
-    /// Failures by who failed: the service that a gateway had chosen, or the gateway that gave no answer.
+    /// Failures by origin: the service that a gateway had chosen, or the gateway that did not answer.
     pub failed_by: BTreeMap<String, u64>,
     /// The time that half of the good answers took at most, in microseconds.
     pub p50_us: u64,
@@ -65,13 +65,13 @@ impl fmt::Display for Totals {
     }
 }
 
-/// Who gave a good answer.
+/// The origin of a good answer.
 pub(super) struct Outcome {
     pub(super) version: String,
     pub(super) node: String,
 }
 
-/// What went wrong with a request, and at whom.
+/// Why a request failed, and at which part.
 pub(super) struct Lost {
     pub(super) reason: String,
     pub(super) by: String,

@@ -24,7 +24,7 @@ case $1 in
   stop)
     alive || exit 0
     kill -TERM "$pid" || exit 1
-    # Fifty looks a second.
+    # Fifty checks a second.
     looks=$((${2:-10} * 50))
     while alive; do
       looks=$((looks - 1))

@@ -1,6 +1,6 @@
 #!/bin/sh
-# First process of a node. It arranges the node's own view of the file system, starts the service
-# and sshd, and stays to reap what loses its parent.
+# First process of a node. It sets up the node's own view of the file system, starts the service and sshd,
+# and stays to reap orphaned processes.
 # Arguments: node directory, directory of the lab binary, host name, size of /srv in MiB (0: no limit),
 # path of sshd.
 set -e
@@ -11,7 +11,7 @@ disk=$4
 sshd=$5
 
 hostname "$name"
-# Before /run and /tmp are covered: the node may be described below either of them.
+# Before /run and /tmp are covered: the node's directory may be below either of them.
 for file in passwd shadow group hosts sudoers; do
   mount -n --bind "$node/etc/$file" "/etc/$file"
 done
@@ -29,7 +29,7 @@ mount -n --move /media /run
 mount -n -t tmpfs -o mode=1777 node-tmp /tmp
 cd /
 set +e
-# Process ids of an earlier boot mean nothing now.
+# Process ids of an earlier boot are not valid now.
 rm -f /srv/app/pid
 if [ -e /srv/app/current ]; then
   setpriv --reuid=deploy --regid=deploy --init-groups --reset-env /srv/app/ctl start

@@ -12,10 +12,10 @@ use crate::artifact::directory_name;
 use crate::ssh_key;
 use crate::tools;
 
-/// The user and group id of `deploy`, far from what a machine gives its own users.
+/// The user and group id of `deploy`, outside a machine's usual range.
 const DEPLOY: u32 = 47_100;
 
-/// What goes into a node's files.
+/// The inputs of a node's files.
 pub(super) struct Layout<'a> {
     pub(super) directory: &'a Path,
     pub(super) name: &'a str,
@@ -26,7 +26,7 @@ pub(super) struct Layout<'a> {
 }
 
 impl Layout<'_> {
-    /// Writes all of it, with the release in `archive` as the current one.
+    /// Writes all files, with the release in `archive` as the current one.
     pub(super) fn write(&self, archive: &Path) -> Result<()> {
         fs::create_dir_all(self.directory)?;
         self.write_accounts()?;
@@ -36,7 +36,7 @@ impl Layout<'_> {
         put(&self.directory.join("audit.jsonl"), "", 0o666)
     }
 
-    /// Users are the machine's own, with root at home in the node's tree, and `deploy`.
+    /// Writes the accounts: the machine's own, with root's home in the node's tree, and `deploy`.
     fn write_accounts(&self) -> Result<()> {
         let etc = self.directory.join("etc");
         fs::create_dir(&etc)?;
@@ -58,7 +58,7 @@ impl Layout<'_> {
         )?;
         let group = accounts("/etc/group")?;
         put(&etc.join("group"), &format!("root:x:0:\n{group}deploy:x:{DEPLOY}:\n"), 0o644)?;
-        // `itself` is a name that the node alone has for its address.
+        // Only the node resolves `itself`, to its own address.
         let hosts = format!("127.0.0.1 localhost {}\n{} itself\n", self.name, self.service.ip());
         put(&etc.join("hosts"), &hosts, 0o644)?;
         let grant = if self.sudo { "deploy ALL=(ALL) NOPASSWD: ALL\n" } else { "" };

@@ -1,22 +1,22 @@
-//! How the demo service is started, and how it misbehaves.
+//! The options of the demo service, and its faults.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-/// The faults by the names of the command line.
+/// The faults, with the names of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FaultName {
     /// No fault.
     None,
-    /// `/ping` answers 503 for ever.
+    /// `/ping` always answers 503.
     NeverReady,
     /// Prints a reason and exits at once.
     CrashOnStart,
     /// Exits after a while.
     ReadyThenCrash,
-    /// Goes on after SIGTERM.
+    /// Ignores SIGTERM.
     IgnoreTerm,
     /// Leaves a process behind that keeps the port.
     KeepsPort,
@@ -25,16 +25,16 @@ pub enum FaultName {
 /// Options of `lab service`.
 #[derive(Args, Clone, Debug)]
 pub struct ServiceOptions {
-    /// The version to tell in `X-App-Version`.
+    /// The version to send in `X-App-Version`.
     #[arg(long)]
     pub version: String,
     /// The address to serve on.
     #[arg(long, value_name = "IP:PORT")]
     pub listen: SocketAddr,
-    /// A file to append notes for the auditor to.
+    /// A file to append the auditor's records to.
     #[arg(long, value_name = "FILE")]
     pub audit: Option<PathBuf>,
-    /// How to misbehave.
+    /// The fault.
     #[arg(long, value_enum, default_value = "none")]
     pub fault: FaultName,
     /// When `ready-then-crash` crashes, in milliseconds after it listens.

@@ -1,4 +1,4 @@
-//! What the service notes about itself for the auditor: one JSON object a line, appended.
+//! The service's records for the auditor: one JSON object per line, appended.
 
 use std::fs::File;
 use std::io::Write;
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::now_ms;
 
-/// What happened.
+/// The recorded event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Event {
     /// The service listens.
     Started,
-    /// It was told to stop.
+    /// It was asked to stop.
     Term,
     /// A request arrived after that.
     Late,
@@ -45,7 +45,7 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Opens the file, if there is to be one.
+    /// Opens the file, if there is one.
     pub(super) fn open(path: Option<&Path>, version: &str) -> Result<Self> {
         let file = path
             .map(|path| {

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::options::FaultName;
 use super::state::State;
 
-/// What `/ping` says in a service that never gets ready.
+/// The answer of `/ping` in a service that is never ready.
 const NOT_READY: &str = r#"{"status":"DOWN","db":"connect timeout 10.0.9.5:5432"}"#;
 
 /// Answers a request.
@@ -20,7 +20,7 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> hyper::http::Result<Response<Full<Bytes>>> {
     let (status, body) = match request.uri().path() {
-        // Questions about the service do not count as requests of its clients.
+        // Requests about the service do not count as requests of its clients.
         "/ping" => ping(&state),
         "/metrics" => (StatusCode::OK, format!("in_flight {}\n", state.in_flight())),
         "/status" => (StatusCode::OK, describe(&state)),

@@ -1,4 +1,4 @@
-//! What a running service knows of its requests.
+//! The state of a running service: its requests.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
@@ -32,7 +32,7 @@ impl State {
         self.in_flight.load(SeqCst)
     }
 
-    /// Counts a request until the returned value is dropped, also when its client goes away.
+    /// Counts a request until the returned value is dropped, also when its client disconnects.
     pub(super) fn begin(&self) -> InFlight<'_> {
         self.in_flight.fetch_add(1, SeqCst);
         self.last_request_t.store(now_ms(), SeqCst);
@@ -40,20 +40,20 @@ impl State {
         InFlight(self)
     }
 
-    /// Notes a request that arrives after the service was told to stop.
+    /// Records a request that arrives after the service was asked to stop.
     pub(super) fn note_if_late(&self) {
         if self.stopping.load(SeqCst) {
             self.note(Event::Late);
         }
     }
 
-    /// Notes that the service was told to stop.
+    /// Records that the service was asked to stop.
     pub(super) fn stop(&self) {
         self.stopping.store(true, SeqCst);
         self.note(Event::Term);
     }
 
-    /// Notes an event. Serving goes on when that fails; the auditor will miss the line.
+    /// Records an event. A failure does not end the service; the auditor will miss the line.
     #[expect(clippy::print_stderr, reason = "stderr is the service's log")]
     pub(super) fn note(&self, event: Event) {
         let last = self.last_request_t.load(SeqCst);

@@ -13,7 +13,7 @@ fn three_servers_survive_the_loss_of_their_leader() {
     assert_eq!(lab.consul.get("kept").unwrap().as_deref(), Some("before"));
     lab.consul.put("kept", "after").unwrap();
 
-    // With the one that came back, any two are a majority again.
+    // With the server that came back, any two are a majority again.
     lab.consul.start(killed).unwrap();
     lab.consul.wait_for_leader().unwrap();
     lab.consul.stop((killed + 1) % 3);

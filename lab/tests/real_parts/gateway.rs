@@ -1,4 +1,4 @@
-//! What workers see, and when; the gateway's own check.
+//! The lag of workers, and the gateway's own check.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -65,7 +65,7 @@ fn a_polling_gateway_follows_within_its_interval() {
     let gateway = &lab.gateways[0];
     lab.mark(0, true).unwrap();
     wait_for_all_workers(gateway, &addresses[0], true);
-    // It has just looked, so that it will not look again for a while.
+    // The worker has just polled, so it will not poll again for a while.
     lab.mark(0, false).unwrap();
     assert!(!is_routed(gateway, &addresses[0]));
     let begun = Instant::now();
@@ -138,7 +138,7 @@ fn list_has_the_format_of_nginx_upsync() {
         (unknown.status, &unknown.body[..]),
         (200, "The upstream you requested does not exist. Please double-check the name")
     );
-    // Not JSON is up with defaults, and a key that is no address is skipped.
+    // A value that is not JSON is up with defaults, and a key that is not an address is skipped.
     lab.consul.put(&key, "nonsense").unwrap();
     lab.consul.put("upstreams/app/example.org:80", "{}").unwrap();
     wait_for_all_workers(gateway, &addresses[1], false);
@@ -175,7 +175,7 @@ fn dead_worker_is_replaced_and_audited_as_gone() {
     lab.mark(0, true).unwrap();
     wait_for_all_workers(&lab.gateways[0], &addresses[0], true);
     lab.gateways[0].kill_worker().unwrap();
-    // The new one starts from the configuration, and learns better only later.
+    // The new worker starts from the configuration, and follows the registry only later.
     wait_until_routed(&lab.gateways[0], &addresses[0], true);
     wait_for_all_workers(&lab.gateways[0], &addresses[0], true);
     assert!(ctl(&lab, 0, "stop").status.success());

@@ -1,4 +1,4 @@
-//! The load generator and the auditor, with and without a fault to find.
+//! The load generator and the auditor, with and without a fault to detect.
 
 use rollgate_lab::{Fault, GatewayConfig, Lab, LabConfig, Load, LoadConfig, When, get, until};
 
@@ -116,7 +116,7 @@ fn silent_gateway_is_counted_without_piling_up_requests() {
     until("the first failures", LIMIT, || Ok((load.snapshot().failed > 0).then_some(()))).unwrap();
     let totals = load.stop();
     assert_eq!((totals.ok, totals.failed), (0, totals.sent), "{totals}");
-    // Half a second's requests wait; each that is given up makes room for another.
+    // Half a second's requests wait; each that times out makes room for another.
     assert!(totals.sent <= 2 * 150, "{totals}");
 }
 

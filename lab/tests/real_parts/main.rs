@@ -1,15 +1,15 @@
-//! Tests of the lab itself, on real parts: its faults, lags and instruments must be able to bite.
+//! Tests of the lab itself, on real parts: its faults, lags and instruments must have an effect.
 
 // Elections.
 mod consul;
-// What workers see, and when; the gateway's own check.
+// The lag of workers, and the gateway's own check.
 mod gateway;
-// The load generator and the auditor, with and without a fault to find.
+// The load generator and the auditor, with and without a fault to detect.
 mod instruments;
-// SSH, users, rights, disks, reboots, and that nothing is left behind.
+// SSH, users, rights, disks, reboots, and the end of all processes.
 mod node;
-// The demo service's ways to stop and to fail.
+// The demo service's stops and faults.
 mod service;
 mod support;
-// Wires that can be cut, and what commands leave behind.
+// Wires that can be cut, and leftover processes of commands.
 mod wires;

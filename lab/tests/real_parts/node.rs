@@ -1,4 +1,4 @@
-//! SSH, users, rights, disks, reboots, and that nothing is left behind.
+//! SSH, users, rights, disks, reboots, and the end of all processes.
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
@@ -130,7 +130,7 @@ fn a_killed_lab_leaves_no_process() {
         Ok((!parts.iter().any(|part| listens(*part))).then_some(()))
     })
     .unwrap();
-    // Nothing could remove its directory; the next lab in its place would.
+    // No process is left to remove its directory; the next lab in its place would.
     std::fs::remove_dir_all(told["directory"].as_str().unwrap()).unwrap();
 }
 

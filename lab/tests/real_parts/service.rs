@@ -1,4 +1,4 @@
-//! The demo service's ways to stop and to fail.
+//! The demo service's stops and faults.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ fn lab_with(fault: Fault) -> Lab {
     Lab::start(config).unwrap()
 }
 
-/// Puts a version in place of the current one, as a release does, without starting it.
+/// Replaces the current version, as a release does, without starting it.
 fn install(lab: &Lab, archive: &Path) {
     let release = lab.nodes[0].path("/srv/app/releases/next").unwrap();
     fs::create_dir(&release).unwrap();

@@ -1,4 +1,4 @@
-//! What several test files need.
+//! Helpers of several test files.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rollgate_lab::{Gateway, Lab, get, until};
 
-/// Longer than anything here may take.
+/// Longer than any wait here takes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 /// Runs a command on a node over SSH.
@@ -19,7 +19,7 @@ pub(crate) fn ssh(lab: &Lab, destination: &str, command: &str) -> Output {
         .unwrap()
 }
 
-/// Runs the control script on a node, past SSH.
+/// Runs the control script on a node, without SSH.
 pub(crate) fn ctl(lab: &Lab, node: usize, arguments: &str) -> Output {
     lab.nodes[node].exec(&format!("/srv/app/ctl {arguments}")).unwrap()
 }
@@ -34,7 +34,7 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).trim().to_owned()
 }
 
-/// Asks a gateway once and returns the answering worker and the address's line of upsync's list.
+/// Queries a gateway once and returns the answering worker and the address's line of upsync's list.
 pub(crate) fn line_of_one_worker(gateway: &Gateway, address: &str) -> (String, String) {
     let reply = get(&gateway.status_url()).unwrap();
     let line = reply.body.lines().find(|line| line.contains(address)).unwrap_or_default();

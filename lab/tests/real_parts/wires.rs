@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rollgate_lab::{GatewayConfig, Lab, LabConfig};
 
-/// Connects to a part by its wire.
+/// Connects to a part over its wire.
 fn connect(address: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
     let [_, _, slot, host] = address.octets();
     let stream = TcpStream::connect_timeout(
@@ -28,7 +28,7 @@ fn cut_wire_is_silent_and_delivers_pending_bytes_when_restored() {
     let mut reply = [0; 12];
     ask(&mut open).unwrap();
     assert!(open.read(&mut reply).is_err(), "nothing comes through");
-    // The kernel may still take one that came while the wire was being cut; no answer comes to any.
+    // The kernel may still accept a connection while the wire is being cut; it gets no answer.
     if let Ok(mut stream) = connect(gateway, 8000) {
         ask(&mut stream).unwrap();
         assert!(stream.read(&mut reply).is_err(), "nobody answers");

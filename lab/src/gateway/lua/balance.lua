@@ -1,4 +1,4 @@
--- Smooth weighted round robin over what this worker routes to; nothing is tried a second time.
+-- Smooth weighted round robin over this worker's routes; nothing is retried.
 
 local balancer = require "ngx.balancer"
 local follow = require "follow"
@@ -6,7 +6,7 @@ local peers = require "peers"
 
 local M = {}
 
--- Answers 502 at once when there is nobody to route to, as nginx does; a balancer could only say 500.
+-- Answers 502 at once when no peer is routed, as nginx does; a balancer could only answer 500.
 function M.require_peer()
   follow.refresh()
   if #peers.routed() == 0 then
@@ -27,14 +27,14 @@ function M.pick()
     return ngx.exit(ngx.ERROR)
   end
   best.current = best.current - total
-  -- Counted over all workers until the reply is through, see `settle`.
+  -- Counted over all workers until the reply is complete, see `settle`.
   ngx.ctx.counted = best.address
   ngx.shared.flights:incr(best.address, 1, 0)
   local host, port = best.address:match("^(.*):(%d+)$")
   balancer.set_current_peer(host, tonumber(port))
 end
 
--- The request is over, however it ended.
+-- The request has ended, in whatever way.
 function M.settle()
   if ngx.ctx.counted then
     ngx.shared.flights:incr(ngx.ctx.counted, -1, 0)

@@ -1,5 +1,5 @@
--- The gateway's own active check: one worker asks every peer for /ping; all workers obey the result.
--- A peer that was there at the start counts as up; one that appears later must earn it.
+-- The gateway's own active check: one worker requests /ping of every peer; all workers use the result.
+-- A peer of the initial list counts as up; a later one must pass its checks first.
 
 local peers = require "peers"
 local settings = require "settings"
@@ -80,7 +80,7 @@ function M.start()
   end
 end
 
--- Returns what the check knows of a peer.
+-- Returns the check's state of a peer.
 function M.state(address)
   return {
     status = dict:get("held:" .. address) and "down" or "up",

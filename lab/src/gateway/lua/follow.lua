@@ -10,7 +10,7 @@ local M = {}
 
 local shared = ngx.shared.kv
 
--- What upsync adds to its interval: 0 to 999 ms, drawn anew by every worker for every round.
+-- The addition of upsync to its interval: 0 to 999 ms, random for every worker and round.
 local function upsync_pause()
   return (settings.interval_ms + math.random(0, 999)) / 1000
 end
@@ -44,7 +44,7 @@ local function follow_immediately()
   end
 end
 
--- The one worker that reads puts the reply where the others find it.
+-- The one polling worker stores the reply where the others find it.
 local function poll()
   while true do
     local entries, index, problem = kv.fetch()
@@ -60,7 +60,7 @@ end
 
 local seen
 
--- Takes what the polling worker left, when it is new.
+-- Reads the polling worker's reply, when it is new.
 function M.refresh()
   if settings.follow ~= "poll" then
     return
@@ -74,7 +74,7 @@ end
 
 local loops = { upsync = follow_upsync, immediate = follow_immediately, poll = poll }
 
--- Runs the loop until the worker is told to exit: a query that waits must not keep it alive.
+-- Runs the loop until the worker must exit: a waiting query must not keep it alive.
 function M.start()
   if settings.follow == "poll" and ngx.worker.id() ~= 0 then
     return

@@ -1,4 +1,4 @@
--- Reads the pool from Consul over a cosocket, the way upsync asks: HTTP/1.0, no token. The pool is the keys below a
+-- Reads the pool from Consul over a cosocket, as upsync does: HTTP/1.0, no token. The pool is the keys below a
 -- prefix, the passing instances of a service, or their SRV records.
 
 local cjson = require "cjson.safe"
@@ -6,7 +6,7 @@ local settings = require "settings"
 
 local M = {}
 
--- The server that answered last; another one is tried after an error.
+-- The server that answered last; after an error the next one is used.
 local current = 1
 
 local function exchange(server, path, read_timeout)
@@ -34,7 +34,7 @@ local paths = {
   passing = "/v1/health/service/" .. settings.upstream .. "?passing",
 }
 
--- Makes what a list of instances tells look like keys.
+-- Converts a list of instances to the form of keys.
 local function as_entries(instances)
   local entries = {}
   for _, instance in ipairs(instances) do
@@ -47,8 +47,8 @@ local function as_entries(instances)
   return entries
 end
 
--- Asks Consul's DNS server over TCP, so that no answer is cut short: the port is in the SRV record, the address in the
--- A record of its target.
+-- Queries Consul's DNS server over TCP, so that no answer is truncated: the port is in the SRV record, the address in
+-- the A record of its target.
 local function fetch_records()
   local server = settings.consul[current]
   local resolver = require("nginx.dns.resolver")
@@ -80,7 +80,7 @@ local function fetch_records()
   return entries, tostring(ngx.now())
 end
 
--- Asks for the pool; with an index, Consul answers when something has changed since.
+-- Queries the pool; with an index, Consul answers when something has changed since.
 -- Returns the entries (nil when there are none) and the new index, or nil, nil and a problem.
 function M.fetch(index)
   if settings.source == "srv" then

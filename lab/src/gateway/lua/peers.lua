@@ -1,5 +1,5 @@
--- This worker's own table of peers: what the registry said when it last looked, which of them the
--- active check holds out, and so which it routes to. Every change of the latter is written to a file.
+-- This worker's own table of peers: the registry's last answer, the peers that the active check keeps out,
+-- and so the peers that it routes to. Every change of the latter is written to a file.
 
 local cjson = require "cjson.safe"
 local settings = require "settings"
@@ -34,7 +34,7 @@ local function is_down(value)
   return value == true or value == 1 or value == "1"
 end
 
--- Reads a value as upsync does: names in any case, and anything unreadable is up with defaults.
+-- Reads a value as upsync does: names in any case, and an unreadable value is up with defaults.
 local function parse_value(address, text)
   local peer = { address = address, weight = 1, max_fails = 2, fail_timeout = 10, down = false }
   local fields = cjson.decode(text or "")
@@ -96,7 +96,8 @@ local function adopt(table_of_peers)
   rebuild()
 end
 
--- Takes the entries of a reply. No keys at all change nothing, as in upsync; no instances are an empty list.
+-- Reads the entries of a reply. An answer without keys changes nothing, as in upsync; without instances the list is
+-- empty.
 function M.take(entries)
   local found, any = {}, false
   for _, entry in ipairs(entries or {}) do
@@ -113,7 +114,7 @@ function M.take(entries)
   end
 end
 
--- Writes the list that a new worker starts from, unless that list is a fixed one.
+-- Writes the list that a new worker starts from, unless that list is fixed.
 function M.dump()
   if settings.include_is_static then
     return
@@ -127,7 +128,7 @@ function M.dump()
   end
 end
 
--- Starts from the list that stands in the include file.
+-- Starts from the list in the include file.
 function M.load_include()
   local file = io.open(settings.include, "r")
   if file then

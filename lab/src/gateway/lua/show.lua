@@ -1,5 +1,5 @@
 -- The gateway's own locations: upsync's list, the check module's JSON, and a JSON table of peers.
--- Lists are those of the worker that happens to answer.
+-- The lists are those of the answering worker.
 
 local check = require "check"
 local follow = require "follow"

@@ -1,4 +1,4 @@
--- What a worker does from its start to its end.
+-- The life of a worker from its start to its end.
 
 local check = require "check"
 local follow = require "follow"
@@ -7,11 +7,11 @@ local settings = require "settings"
 
 local M = {}
 
--- How often a worker without requests looks whether its view has changed.
+-- How often a worker without requests checks whether its view has changed.
 local IDLE_LOOK = 0.05
 
 function M.start()
-  -- Workers of several gateways may share process ids and the second they start in.
+  -- Workers of several gateways may have the same process id and start in the same second.
   ngx.update_time()
   math.randomseed(ngx.crc32_short(settings.listen .. ngx.worker.pid() .. ngx.now()))
   peers.load_include()
@@ -19,7 +19,7 @@ function M.start()
   check.start()
   ngx.timer.every(IDLE_LOOK, function(premature)
     if premature then
-      -- An exiting worker takes no new requests.
+      -- An exiting worker accepts no new requests.
       peers.farewell()
     else
       follow.refresh()
