@@ -18,7 +18,7 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     text.lines()
         .map(|line| {
             serde_json::from_str(line)
-                .with_context(|| format!("{} has a line that is no record: {line}", path.display()))
+                .with_context(|| format!("{} has an invalid line: {line}", path.display()))
         })
         .collect()
 }

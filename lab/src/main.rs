@@ -36,7 +36,7 @@ enum Command {
     Up(up::UpOptions),
 }
 
-#[expect(clippy::print_stderr, reason = "this is the place where errors are told")]
+#[expect(clippy::print_stderr, reason = "errors are printed here")]
 fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(code) => code,

@@ -46,7 +46,7 @@ pub(crate) fn run(options: &MatrixOptions) -> Result<ExitCode> {
                     match try_cell(&rollgate, *cell) {
                         Ok(row) => {
                             say(&row.to_string());
-                            rows.lock().expect("nobody panics while adding").push(row);
+                            rows.lock().expect("no thread panics while adding").push(row);
                         }
                         Err(error) => {
                             say(&format!("{cell}: the lab failed: {error:#}"));
@@ -56,10 +56,10 @@ pub(crate) fn run(options: &MatrixOptions) -> Result<ExitCode> {
             });
         }
     });
-    let mut rows = rows.into_inner().expect("nobody panics while adding");
+    let mut rows = rows.into_inner().expect("no thread panics while adding");
     rows.sort_by_key(|row: &CellResult| cells.iter().position(|cell| *cell == row.cell));
     let good = rows.iter().filter(|row| row.is_good()).count();
-    say(&format!("{good} of {} cells are as they must be", cells.len()));
+    say(&format!("{good} of {} cells pass every check", cells.len()));
     if let Some(out) = &options.out {
         let before = fs::read_to_string(out).unwrap_or_default();
         fs::write(out, page(&cells, &rows, &before))
@@ -80,7 +80,7 @@ impl MatrixOptions {
                 steps.map(move |step| Cell { mishap, step })
             })
             .collect();
-        ensure!(!cells.is_empty(), "no fault or no step has such a name");
+        ensure!(!cells.is_empty(), "no fault or no step has this name");
         Ok(cells)
     }
 }

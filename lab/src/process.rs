@@ -166,11 +166,11 @@ impl Drop for Contained {
 /// the others continue and answer.
 pub(crate) fn halt(pid: Pid) -> Result<()> {
     kill_process(pid, Signal::STOP).with_context(|| format!("could not stop {pid}"))?;
-    until(&format!("{pid} to stand still"), STANDSTILL, || Ok(stands_still(pid)?.then_some(())))
+    until(&format!("{pid} to freeze"), STANDSTILL, || Ok(stands_still(pid)?.then_some(())))
 }
 
 fn thaw(pid: Pid) -> Result<()> {
-    kill_process(pid, Signal::CONT).with_context(|| format!("could not let {pid} go on"))
+    kill_process(pid, Signal::CONT).with_context(|| format!("could not continue {pid}"))
 }
 
 /// Returns whether every thread of a process is stopped.

@@ -17,7 +17,7 @@ pub(crate) fn rollgate(named: Option<&Path>) -> Result<PathBuf> {
 
 /// Returns the rollgate binary that was built together with this program.
 fn beside() -> Result<PathBuf> {
-    let own = env::current_exe().context("could not tell the running program's path")?;
+    let own = env::current_exe().context("could not read the running program's path")?;
     let rollgate = own.with_file_name("rollgate");
     rollgate.is_file().then_some(rollgate).with_context(|| {
         format!("no rollgate beside {}; build the workspace, or pass --rollgate", own.display())

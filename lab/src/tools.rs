@@ -58,7 +58,7 @@ pub(crate) fn lab_binary() -> Result<PathBuf> {
     if let Some(named) = env::var_os(LAB_BINARY_VARIABLE) {
         return Ok(PathBuf::from(named));
     }
-    let own = env::current_exe().context("could not tell the running program's path")?;
+    let own = env::current_exe().context("could not read the running program's path")?;
     own.ancestors()
         .skip(1)
         .take(2)

@@ -24,7 +24,7 @@ pub fn until<T>(
             return Ok(found);
         }
         if Instant::now() >= deadline {
-            bail!("waited {limit:?} in vain for {what}");
+            bail!("timed out after {limit:?}: waited for {what}");
         }
         thread::sleep(PAUSE);
     }

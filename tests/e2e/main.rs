@@ -1,6 +1,6 @@
 //! rollgate against real parts: Consul, sshd, nginx, a service under load. Every test has a lab of its own.
 
-#![expect(clippy::print_stdout, reason = "figures for whoever runs the tests by hand")]
+#![expect(clippy::print_stdout, reason = "figures for manual runs")]
 
 mod alone;
 mod artifacts;

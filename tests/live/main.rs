@@ -2,7 +2,7 @@
 //!
 //! It needs root, sshd and openssl; it fails where they are missing.
 
-#![expect(clippy::print_stdout, reason = "figures for whoever runs the tests by hand")]
+#![expect(clippy::print_stdout, reason = "figures for manual runs")]
 
 mod commands;
 mod connections;

@@ -60,7 +60,7 @@ pub(crate) enum Fault {
     NextRead(Fate),
     /// Another writer changes another field of a node's key.
     ForeignEdit(usize),
-    /// A node's key becomes a text that is no JSON.
+    /// A node's key becomes a text that is not JSON.
     Garbled(usize),
     /// Another writer changes another field of a node's key between rollgate's read and its next write.
     EditFirst(usize),

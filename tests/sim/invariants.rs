@@ -14,7 +14,7 @@ use crate::shape::Shape;
 use crate::store::Change;
 use crate::world::State;
 
-/// How long before a write a gateway may have shown what is no longer true.
+/// How old a gateway's reading may be at a write.
 const STALE: u64 = 1_000;
 
 /// The longest time from the last reading of the gateways before a stop until the stop takes effect.

@@ -5,21 +5,22 @@ use crate::schedule::Schedule;
 use crate::story::{SETTLES, run, scratch};
 use crate::{judge, show};
 
-/// The most reads of a second where workers tell their names, and where each proof takes a row of 64 connections.
+/// The most reads per second where replies name their worker, and where each confirmation needs a row of 64
+/// connections.
 const BOUND: u64 = 150;
 const ROWS_BOUND: u64 = 750;
 
-/// A plain release of `nodes` nodes in such batches.
+/// A plain release of `nodes` nodes in these batches.
 fn fleet(nodes: usize, batches: &str) -> Schedule {
     let mut schedule = Schedule::plain();
     let shape = &mut schedule.shape;
     (shape.nodes, shape.batches) = (nodes, format!("'{batches}'"));
-    // Clients are not what is counted.
+    // The requests of clients are not counted.
     shape.pause = 1_000;
     schedule
 }
 
-/// Runs it, prints the figures, and returns the most reads of a second at any gateway.
+/// Runs it, prints the figures, and returns the most reads per second at any gateway.
 fn most_reads(schedule: &Schedule, named: &str) -> u64 {
     let scratch = scratch();
     let ran = run(schedule, scratch.path(), false);
@@ -36,8 +37,8 @@ fn most_reads(schedule: &Schedule, named: &str) -> u64 {
     ran.reads.iter().flatten().copied().max().unwrap_or(0)
 }
 
-/// Each proof, each check of capacity and each watch over a node that is out needs looks that are begun after it was asked
-/// for; they share them.
+/// Each confirmation, each capacity check and each watchdog of a node that is out needs reads that begin after its
+/// request; they share these reads.
 #[test]
 fn reads_at_each_gateway_do_not_grow_with_the_nodes_that_are_out() {
     for (nodes, batches) in [(3, "1"), (40, "25%")] {

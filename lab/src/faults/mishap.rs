@@ -222,7 +222,7 @@ impl Mishap {
             }
             Self::DiskFull => {
                 let filled = lab.nodes[NODE].exec("cat /dev/zero >/srv/ballast")?;
-                ensure!(!filled.status.success(), "the disk is larger than it was made");
+                ensure!(!filled.status.success(), "the disk did not fill up");
                 Ok(())
             }
             Self::Killed(..) => signal(rollgate, Signal::KILL),

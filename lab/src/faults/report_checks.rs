@@ -99,11 +99,11 @@ pub(super) fn contradictions(
     let mut contradictions = Vec::new();
     for seen in seen {
         let Some(told) = told.iter().find(|told| told.name == seen.name) else {
-            contradictions.push(format!("nothing is told of {}", seen.name));
+            contradictions.push(format!("{} is missing in the report", seen.name));
             continue;
         };
         let mut differs = |what: String| {
-            contradictions.push(format!("{} is told to be {what}, and is {seen}", seen.name));
+            contradictions.push(format!("{}: reported {what}, observed {seen}", seen.name));
         };
         // A service that does not answer has the installed version.
         if told.healthy != Some(false) && told.version.is_some() && told.version != seen.version {

@@ -112,7 +112,7 @@ impl Trial {
             self.objections.push("nobody was told of it".to_owned());
         }
         if !mishap.allows(ended.code, step) {
-            self.objections.push(format!("{:?} is no exit code for this", ended.code));
+            self.objections.push(format!("unexpected exit code {:?}", ended.code));
         }
         let nodes =
             self.compare(lab, "the report", &report_checks::by_report(&ended.report), false)?;
@@ -228,7 +228,7 @@ impl Trial {
         all: bool,
     ) -> Result<Vec<ObservedNode>> {
         let mut contradictions = Vec::new();
-        let agreed = until("what is told to be seen", SETTLING, || {
+        let agreed = until("the report to agree with the lab", SETTLING, || {
             let seen = observed_node::look(lab)?;
             if !told.is_empty() || all {
                 contradictions = report_checks::contradictions(told, &seen, OLD, NEW);
@@ -237,7 +237,8 @@ impl Trial {
         });
         if all {
             let gaps = report_checks::gaps(told).into_iter();
-            self.objections.extend(gaps.map(|name| format!("{who}: {name} is not known")));
+            self.objections
+                .extend(gaps.map(|name| format!("{who}: the state of {name} is missing")));
         }
         let contradictions = contradictions.into_iter();
         self.objections.extend(contradictions.map(|problem| format!("{who}: {problem}")));
@@ -283,10 +284,11 @@ impl Trial {
         });
         if let Err(error) = &same {
             let nodes: Vec<_> = nodes.iter().map(ToString::to_string).collect();
-            self.objections.push(format!("in the end: {}; {error:#}", nodes.join(" | ")));
+            self.objections
+                .push(format!("unexpected final state: {}; {error:#}", nodes.join(" | ")));
         }
         let mut left = Vec::new();
-        let clear = until("nothing to be left", CLEARING, || {
+        let clear = until("all processes to end", CLEARING, || {
             left = lab.leftovers()?;
             Ok(left.is_empty().then_some(()))
         });

@@ -188,7 +188,7 @@ impl Haproxy {
     fn pid(&self) -> Result<String> {
         let info = self.says("show info")?;
         let pid = info.lines().find_map(|line| line.strip_prefix("Pid: "));
-        Ok(pid.context("`show info` tells no pid")?.to_owned())
+        Ok(pid.context("`show info` has no pid")?.to_owned())
     }
 
     /// Returns its name.
