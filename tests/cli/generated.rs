@@ -60,12 +60,12 @@ fn readme_documents_every_command_and_exit_code() {
     for name in
         commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help")
     {
-        assert!(readme.contains(&format!("`{name}")), "README.md does not tell of `{name}`");
+        assert!(readme.contains(&format!("`{name}")), "README.md does not document `{name}`");
     }
     for code in ["0", "1", "2", "3", "4", "6", "10", "20", "21", "22", "130, 143"] {
         assert!(
             readme.contains(&format!("| {code} |")),
-            "README.md does not tell of exit code {code}"
+            "README.md does not document exit code {code}"
         );
     }
 }

@@ -186,7 +186,7 @@ impl State {
 
 impl Replay {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no scenario goes on after a panic")
+        self.state.lock().expect("no scenario continues after a panic")
     }
 
     /// Answers, or fails to answer, within `timeout`.

@@ -55,14 +55,14 @@ pub(crate) async fn node_marked_down_is_confirmed_out_and_others_stay<W: World>(
         assert_eq!(marked, Ok(Some(true)), "{name}");
         // A step may run twice; the second time it has nothing to write.
         let writes = stage.hands.writes();
-        stage.turn(0, true).await.expect("turned");
+        stage.turn(0, true).await.expect("set");
         assert_eq!(stage.hands.writes(), writes, "{name}: written again");
     }
 }
 
 pub(crate) async fn node_marked_up_is_confirmed_in<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
-    stage.turn(0, true).await.expect("turned");
+    stage.turn(0, true).await.expect("set");
     stage.confirm(0, false).await.expect("out");
     stage.turn(0, false).await.unwrap_or_else(|error| panic!("{name}: {error}"));
     stage.confirm(0, true).await.unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -79,8 +79,8 @@ pub(crate) async fn requests_in_flight_are_counted_until_the_last<W: World>(stag
         return;
     }
     assert_eq!(stage.in_flight(0).await, Ok(2), "{name}");
-    stage.turn(0, true).await.expect("turned");
-    assert_eq!(stage.in_flight(0).await, Ok(2), "{name}: told to leave, and still busy");
+    stage.turn(0, true).await.expect("set");
+    assert_eq!(stage.in_flight(0).await, Ok(2), "{name}: marked down, and still busy");
     assert!(stage.hands.hold(0));
     assert_eq!(stage.in_flight(0).await, Ok(0), "{name}");
 }
@@ -100,7 +100,7 @@ pub(crate) async fn confirmation_waits_for_the_last_worker<W: World>(stage: &Sta
     let name = stage.hands.name();
     for down in [true, false] {
         let told = Instant::now();
-        stage.turn(0, down).await.expect("turned");
+        stage.turn(0, down).await.expect("set");
         stage.confirm_since(0, !down, told).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(told.elapsed() >= stage.hands.lag(), "{name}: after {:?}", told.elapsed());
     }
@@ -108,7 +108,7 @@ pub(crate) async fn confirmation_waits_for_the_last_worker<W: World>(stage: &Sta
 
 pub(crate) async fn restart_during_drain_is_detected_and_corrected<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
-    stage.turn(0, true).await.expect("turned");
+    stage.turn(0, true).await.expect("set");
     stage.confirm(0, false).await.expect("out");
     if stage.hands.restart() {
         match stage.observe().await {
@@ -118,7 +118,7 @@ pub(crate) async fn restart_during_drain_is_detected_and_corrected<W: World>(sta
         if let Some(marked) = stage.marked(0).await {
             assert_eq!(marked, Ok(Some(false)), "{name}");
         }
-        stage.turn(0, true).await.expect("turned again");
+        stage.turn(0, true).await.expect("set again");
     }
     stage.confirm(0, false).await.unwrap_or_else(|error| panic!("{name}: {error}"));
 }
@@ -131,7 +131,7 @@ pub(crate) async fn node_listed_at_another_address_is_not_out<W: World>(stage: &
         if stage.hands.respell()
             && let Some(Ok(absent)) = stage.absent(0).await
         {
-            let absent = absent.unwrap_or_else(|| panic!("{name}: taken for out"));
+            let absent = absent.unwrap_or_else(|| panic!("{name}: counts as out"));
             assert!(absent.contains("19009"), "{name}: {absent}");
         }
     }
@@ -141,7 +141,7 @@ pub(crate) async fn node_listed_at_another_address_is_not_out<W: World>(stage: &
 pub(crate) async fn last_routed_node_is_recognised<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
     for (node, left) in [(1, 2), (2, 1)] {
-        stage.turn(node, true).await.expect("turned");
+        stage.turn(node, true).await.expect("set");
         stage.confirm(node, false).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         let seen = stage.observe().await.expect("readable");
         assert_eq!(seen.serving(), left, "{name}: {seen:?}");
@@ -189,7 +189,7 @@ pub(crate) async fn garbage_confirms_nothing<W: World>(stage: &Stage<W>) {
 
 pub(crate) async fn truncated_answer_never_shows_another_state<W: World>(stage: &Stage<W>) {
     let name = stage.hands.name();
-    stage.turn(1, true).await.expect("turned");
+    stage.turn(1, true).await.expect("set");
     stage.confirm(1, false).await.expect("out");
     let whole = stage.observe().await.expect("readable");
     for length in (0..4000).step_by(13) {

@@ -70,7 +70,7 @@ fn reload_at(bench: &Bench, step: &str, remember: bool) -> Vec<Value> {
     assert!(out.is_ok(), "{out:?}");
     println!("out again {:.3} s after the reload", begun.elapsed().as_secs_f64());
     for other in others {
-        other.freeze(false).expect("it goes on");
+        other.freeze(false).expect("it continues");
     }
     let events = lines.map(|line| serde_json::from_str(&line.expect("a line")).expect("an event"));
     let events: Vec<Value> = events.collect();
@@ -181,7 +181,7 @@ fn release_waits_for_an_unreachable_haproxy_before_enable_and_reports_it() {
         bench.lab.haproxies[0].stop();
         let mut events = Vec::new();
         loop {
-            let line = lines.next().expect("it goes on").expect("a line");
+            let line = lines.next().expect("it continues").expect("a line");
             events.push(serde_json::from_str::<Value>(&line).expect("an event"));
             let last = events.last().expect("one");
             if last["type"] == "warning" && last["step"] == "enable" {

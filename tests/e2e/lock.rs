@@ -79,7 +79,7 @@ fn early_end_of_the_session_delays_the_release_but_does_not_end_it() {
     let session = held[0]["Session"].as_str().expect("a session");
     bench.lab.consul.insist("PUT", &format!("v1/session/destroy/{session}"), "").expect("Consul");
     let lines: Vec<String> = lines.map(|line| line.expect("a line")).collect();
-    assert!(lines.len() > 10, "it goes on: {lines:#?}");
+    assert!(lines.len() > 10, "it continues: {lines:#?}");
     Ran(first.wait_with_output().expect("ends")).exits(0);
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
 }

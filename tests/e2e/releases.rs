@@ -54,7 +54,7 @@ fn no_request_fails_with_keepalive_to_nodes_and_named_workers() {
     release_in_a_row(&bench, rounds(1));
     let journal = &journals(&bench.playbook)[0];
     let text = std::fs::read_to_string(journal).expect("a journal");
-    assert!(text.contains(r#""method":"workers""#), "proven by the workers' names");
+    assert!(text.contains(r#""method":"workers""#), "confirmed by the workers' names");
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn key_presses_leave_nothing_on_the_screen() {
     terminal.read_until("streak");
     keys.write_all(b"\x03").expect("Ctrl-C");
     terminal.read_until("STOPPED");
-    assert!(echoes(&terminal), "the terminal is as it was");
+    assert!(echoes(&terminal), "the terminal echoes again");
     let (text, code, _) = terminal.end();
     assert_eq!(code, 10, "{text}");
     assert!(!text.contains("deploy app 1 -> 2"), "the title was redrawn and is gone:\n{text}");

@@ -69,7 +69,10 @@ impl State {
             self.clients.lost_by_faults += 1;
             return;
         }
-        let text = format!("gw-{} worker {worker} routes to nobody; taken: {taken:?}", gateway + 1);
+        let text = format!(
+            "gw-{} worker {worker} routes to no node; removed by the release: {taken:?}",
+            gateway + 1
+        );
         self.violate(Rule::RequestLost, text);
     }
 

@@ -77,7 +77,7 @@ impl State {
             wrong.extend(others.map(|worker| format!("{} pid {}", own.name, worker.pid)));
         }
         if !wrong.is_empty() {
-            let text = format!("{name} routed={routed} was said to be proven, not so {wrong:?}");
+            let text = format!("{name} routed={routed} was reported confirmed, wrong at {wrong:?}");
             self.violate(Rule::ProofUntrue, text);
         }
     }
@@ -118,7 +118,7 @@ impl State {
                     let deeds = &node.deeds;
                     let left = !deeds.touched && !told.is_stopped() && !told.fell;
                     if deeds.taken && left && !registry[at] {
-                        untrue.push(format!("{name} was left out: {told:?}"));
+                        untrue.push(format!("{name} was skipped: {told:?}"));
                     }
                 }
                 _ => {}

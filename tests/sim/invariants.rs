@@ -301,7 +301,7 @@ impl State {
             let cut = self.nodes[at].deeds.cut;
             let told_cut = if may_cut { self.nodes[at].deeds.told_cut } else { 0 };
             if cut > told_cut {
-                let text = format!("{name}: {cut} requests were cut, {told_cut} told");
+                let text = format!("{name}: {cut} requests were cut, {told_cut} reported");
                 self.violate(Rule::CutUntold, text);
             }
         }
@@ -322,7 +322,7 @@ impl State {
             Standing::Unknown => true,
         };
         if !registry {
-            return Some(format!("told {standing:?}"));
+            return Some(format!("reported {standing:?}"));
         }
         if !told.is_stopped() && node.deeds.touched {
             return Some("told not to be stopped".into());
@@ -335,7 +335,7 @@ impl State {
                 Some(process.pid) != node.deeds.before && (back || self.is_right(&process.version))
             });
             if !right || !node.serves() {
-                return Some(format!("told to be {:?}", told.phase));
+                return Some(format!("reported as {:?}", told.phase));
             }
         }
         None

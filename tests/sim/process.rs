@@ -113,7 +113,7 @@ impl State {
         let clock = self.clock;
         let node = &mut self.nodes[at];
         if node.process.is_some() {
-            return self.note(|| format!("node-{}: the port is taken", at + 1));
+            return self.note(|| format!("node-{}: the port is in use", at + 1));
         }
         let bad = node.bad_version.filter(|_| version_of(&node.current) == "2");
         let start = match bad {

@@ -140,7 +140,7 @@ fn drain_is_judged_by_the_count_at_its_timeout() {
 /// Two of three must stay: the second node can leave only if the first, which was not marked down after all, counts
 /// again.
 #[test]
-fn a_node_that_was_allowed_to_leave_and_cannot_be_marked_down_counts_as_serving() {
+fn selected_node_that_cannot_be_marked_down_counts_as_serving() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     schedule.shape.max_failures = 1;
     let whole = run(&schedule, scratch.path(), true);

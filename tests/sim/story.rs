@@ -68,7 +68,7 @@ impl Ran {
             let seconds: u64 = seconds.parse().expect("seconds");
             seconds * 1_000 + millis.parse::<u64>().expect("millis")
         });
-        told.find(|moment| *moment >= from).expect("it is told")
+        told.find(|moment| *moment >= from).expect("the text is in the history")
     }
 }
 
