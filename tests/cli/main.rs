@@ -2,7 +2,6 @@
 //! files.
 
 mod agents;
-mod alone;
 mod artifacts;
 mod check;
 mod generated;
@@ -16,3 +15,4 @@ mod secrets;
 mod signals;
 mod support;
 mod usage;
+mod without_consul;

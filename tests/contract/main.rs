@@ -4,9 +4,9 @@
 //! each write ([`replay::Subject`]). The scenarios depend on neither kinds nor worlds: `tests/e2e/contract/` runs them
 //! on live gateways.
 
+mod ipv6; // Every kind with IPv6 nodes.
 mod replay; // A world of recorded replies.
 mod scenarios; // The contract itself.
-mod six; // Every kind with IPv6 nodes.
 mod stage; // A gateway, its controls and its faults.
 mod subjects; // The kinds.
 

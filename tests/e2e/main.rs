@@ -2,7 +2,6 @@
 
 #![expect(clippy::print_stdout, reason = "figures for manual runs")]
 
-mod alone;
 mod artifacts;
 mod caddy;
 mod commands;
@@ -30,3 +29,4 @@ mod signals;
 mod source_only;
 mod terminal;
 mod traefik;
+mod without_consul;

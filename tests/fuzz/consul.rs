@@ -11,8 +11,8 @@ use rollgate::journal::{history, replica};
 use rollgate::lock::look;
 use rollgate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, World};
 
-use crate::spoilt::{assert_printable, bytes, cases};
-use crate::written::{HOLDER, JOURNAL};
+use crate::damaged::{assert_printable, bytes, cases};
+use crate::own_files::{HOLDER, JOURNAL};
 
 const ANSWERS: [&str; 14] = [
     r#"[{"LockIndex":0,"Key":"rollgate/app/lock","Flags":0,"Value":"eyJkb3duIjoxfQ==","Session":"8b4e","CreateIndex":7,"ModifyIndex":9}]"#,

@@ -5,7 +5,7 @@ use rollgate::gateway::{Driver, Gateway, GatewaySpec, RotationControl, View, dri
 use rollgate::world::Reply;
 use serde_json::json;
 
-use crate::spoilt::{assert_printable, bytes, cases};
+use crate::damaged::{assert_printable, bytes, cases};
 
 /// Recorded status pages of real gateways of several kinds.
 const SHOWN: [&str; 13] = [

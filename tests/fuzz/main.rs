@@ -3,8 +3,8 @@
 //! The tests take some seconds in CI; `PROPTEST_CASES=100000 cargo test --release --test fuzz` searches longer.
 
 mod consul; // The answers of Consul, and the values that it keeps.
+mod damaged; // Corrupt transcripts.
 mod gateways; // The status pages of gateways.
 mod nodes; // The reports of nodes.
-mod spoilt; // Corrupt transcripts.
-mod urls; // Names as parts of URLs.
-mod written; // Journals and lock holders are read back.
+mod own_files;
+mod urls; // Names as parts of URLs. // Journals and lock holders are read back.

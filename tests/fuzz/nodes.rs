@@ -8,7 +8,7 @@ use rollgate::node::{Connection, Listener, Survey, in_flight};
 use rollgate::spec::IdentityPlace;
 use rollgate::world::Reply;
 
-use crate::spoilt::{assert_printable, bytes, cases, text};
+use crate::damaged::{assert_printable, bytes, cases, text};
 
 const TOLD: [&str; 4] = [
     "tool=ss\ntool=tar\ntool=gzip\ntool=sha256sum\nwritable=yes\nfree_kib=51474912\n\

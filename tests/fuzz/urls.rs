@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use rollgate::url::{key, nowhere, segment};
 
-use crate::spoilt::cases;
+use crate::damaged::cases;
 
 proptest! {
     #![proptest_config(cases(2000))]

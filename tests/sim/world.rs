@@ -17,11 +17,11 @@ use crate::consul::{Consul, Reaction};
 use crate::faults::{Fate, Fault, When};
 use crate::fence::Fence;
 use crate::gateway::Gateway;
+use crate::history_text::{is_lock, is_look, named, shown};
 use crate::invariants::Watch;
 use crate::node::Node;
 use crate::process::Cause;
 use crate::schedule::{PREFIX, Schedule};
-use crate::told::{is_lock, is_look, named, shown};
 
 /// How long a command's connection may be silent before ssh itself gives it up.
 pub(crate) const SSH_SILENCE: u64 = 18_000;

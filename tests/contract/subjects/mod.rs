@@ -14,8 +14,8 @@ mod ngx_dynamic_upstream;
 mod slardar;
 mod traefik;
 
+use super::ipv6::Ipv6;
 use super::replay::Subject;
-use super::six::Six;
 
 /// Every kind, and every way to it.
 pub(crate) fn subjects() -> Vec<&'static dyn Subject> {
@@ -44,5 +44,5 @@ pub(crate) fn subjects() -> Vec<&'static dyn Subject> {
 /// The same with IPv6 nodes; the playbook refuses nginx-upsync there.
 pub(crate) fn ipv6_subjects() -> Vec<&'static dyn Subject> {
     let others = subjects().into_iter().filter(|subject| subject.name() != "nginx-upsync");
-    others.map(|subject| Box::leak(Box::new(Six(subject))) as &dyn Subject).collect()
+    others.map(|subject| Box::leak(Box::new(Ipv6(subject))) as &dyn Subject).collect()
 }

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use crate::replay::{Answer, NODES, Question, Seen, Subject};
 
 /// A subject whose nodes have IPv6 addresses.
-pub(crate) struct Six(pub(crate) &'static dyn Subject);
+pub(crate) struct Ipv6(pub(crate) &'static dyn Subject);
 
-impl Six {
+impl Ipv6 {
     /// The host of a node in a field of its own. Slardar passes it to nginx, which requires brackets.
     fn host(&self) -> &'static str {
         if self.0.name() == "slardar" { "[::1]" } else { "::1" }
@@ -67,7 +67,7 @@ fn to_ipv4(text: &str) -> String {
     unquoted.replace("[::1]", "127.0.0.1").replace("::1", "127.0.0.1")
 }
 
-impl Subject for Six {
+impl Subject for Ipv6 {
     fn name(&self) -> &'static str {
         self.0.name()
     }

@@ -10,7 +10,7 @@ use rollgate::release::Release;
 use rollgate::release::{Drained, Event, Fact, Failure, Outcome, Step};
 use rollgate::spec::Spec;
 
-use crate::spoilt::{assert_printable, bytes, cases};
+use crate::damaged::{assert_printable, bytes, cases};
 
 /// A recorded journal of a whole release.
 pub(crate) const JOURNAL: &str = include_str!("../fixtures/journals/v1-deploy.jsonl");
