@@ -27,7 +27,7 @@ const LAYERS: &[&[&str]] = &[
     &["registry"],
     &["engine", "survey"],
     &["plan"],
-    &["doctor", "report"],
+    &["ops", "report"],
     &["cli"],
 ];
 
