@@ -6,5 +6,5 @@ mod consul; // The answers of Consul, and the values that it keeps.
 mod damaged; // Corrupt transcripts.
 mod gateways; // The status pages of gateways.
 mod nodes; // The reports of nodes.
-mod own_files;
-mod urls; // Names as parts of URLs. // Journals and lock holders are read back.
+mod own_files; // Journals and lock holders are read back.
+mod urls; // Names as parts of URLs.
