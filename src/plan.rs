@@ -198,7 +198,6 @@ impl Plan {
 
     /// Finds the lowest number of routed nodes on the way, and whether that is too low.
     fn weigh(&mut self, spec: &Spec, fleet: &Fleet) {
-        let floor = spec.floor();
         let mut lowest = usize::MAX;
         let mut now = usize::MAX;
         let updates: Vec<_> =
@@ -228,14 +227,16 @@ impl Plan {
                     let is_missed = seen.routes_somewhere_to(&row.address) && !row.is_unreachable;
                     routed.contains(row.address.as_str()) || is_missed
                 });
-                let left = routed
-                    .iter()
-                    .filter(|address| taken.iter().all(|row| row.address != **address))
-                    .count();
+                let leaving: BTreeSet<_> = taken.iter().map(|row| row.address.as_str()).collect();
+                let remaining = spec.remaining(
+                    |node| leaving.contains(node.address.as_str()),
+                    |node| routed.contains(node.address.as_str()),
+                );
+                let left = remaining.stay.len();
                 lowest = lowest.min(left);
-                if costs && left < floor && !refused {
+                if costs && remaining.is_short() && !refused {
                     refused = true;
-                    self.refusals.push(too_few(spec, name, seen, &dead, taken, left, floor));
+                    self.refusals.push(too_few(spec, name, seen, &dead, taken, left));
                 }
                 routed.extend(taken.iter().map(|row| row.address.as_str()));
                 (rest, batch) = (later, batch + 1);
@@ -387,7 +388,6 @@ fn too_few(
     dead: &BTreeSet<String>,
     taken: &[Row],
     left: usize,
-    floor: usize,
 ) -> String {
     let taken: Vec<_> = taken.iter().map(|row| row.planned.node.as_str()).collect();
     let others = spec.nodes.iter().filter(|node| !taken.contains(&node.name.as_str()));
@@ -397,10 +397,11 @@ fn too_few(
     let because =
         because(&[(names(&unrouted), "not routed there"), (names(&dead), "not listening")]);
     format!(
-        "without {}, gateway {gateway} would route to {} of {} only, fewer than {floor}{because}",
+        "without {}, gateway {gateway} would route to {} of {} only, fewer than {}{because}",
         taken.join(", "),
         left,
         count(spec.nodes.len(), "node"),
+        spec.floor(),
     )
 }
 

@@ -13,7 +13,7 @@ use super::worker::{Bound, Looked, NodeWorker};
 use crate::gateway::Observation;
 use crate::release::{Fact, Leaving, Step};
 use crate::spec::{Spec, names};
-use crate::text::{because, count};
+use crate::text::because;
 use crate::world::World;
 
 /// How long to wait for nodes that a gateway holds out for the moment.
@@ -49,19 +49,14 @@ pub(super) fn objection(
 ) -> Option<String> {
     let serves =
         |other: &str| seen.routes_to(other) && !leaving.contains(other) && !unwell.contains(other);
-    let others = spec.nodes.iter().filter(|node| node.address != address);
-    let (stay, gone): (Vec<_>, Vec<_>) = others.partition(|node| serves(&node.address));
-    let floor = spec.floor();
-    if stay.len() >= floor {
+    let remaining = spec.remaining(|node| node.address == address, |node| serves(&node.address));
+    if !remaining.is_short() {
         return None;
     }
     let (unwell, gone): (Vec<_>, Vec<_>) =
-        gone.into_iter().partition(|node| unwell.contains(&node.address));
+        remaining.idle.iter().partition(|node| unwell.contains(&node.address));
     let because = because(&[(names(&gone), "not routed there"), (names(&unwell), "not healthy")]);
-    Some(format!(
-        "{gateway} would route to {} only, fewer than {floor}{because}",
-        count(stay.len(), "node"),
-    ))
+    Some(format!("{gateway} would route to {}{because}", remaining.shortage()))
 }
 
 impl<W: World> NodeWorker<W> {

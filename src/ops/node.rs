@@ -11,9 +11,8 @@ use super::{Caller, Cause, Connections, Refusal, Session};
 use crate::engine::Mode;
 use crate::lock::Lock;
 use crate::release::{CommandKind, Planned, Started, Will};
-use crate::spec::Spec;
+use crate::spec::{NodeSpec, Spec};
 use crate::survey::Fleet;
-use crate::text::count;
 use crate::world::World;
 
 /// Where nodes are brought.
@@ -155,18 +154,13 @@ fn objection(direction: Direction, spec: &Spec, fleet: &Fleet, nodes: &[String])
 
 /// Whether a gateway would be left with too few nodes once all of these are out.
 fn too_few(spec: &Spec, fleet: &Fleet, nodes: &[String]) -> Option<String> {
-    let floor = spec.floor();
     fleet.gateways.iter().find_map(|(name, seen)| {
         let seen = seen.as_ref().ok()?;
-        let (leave, stay): (Vec<_>, Vec<_>) =
-            spec.nodes.iter().partition(|node| nodes.contains(&node.name));
-        let costs = leave.iter().any(|node| seen.routes_somewhere_to(&node.address));
-        let left = stay.iter().filter(|node| seen.routes_to(&node.address)).count();
-        (costs && left < floor).then(|| {
-            format!(
-                "gateway {name} would route to {} only, fewer than {floor}",
-                count(left, "node")
-            )
-        })
+        let leaves = |node: &NodeSpec| nodes.contains(&node.name);
+        let remaining = spec.remaining(leaves, |node| seen.routes_to(&node.address));
+        let mut leave = spec.nodes.iter().filter(|node| leaves(node));
+        let costs = leave.any(|node| seen.routes_somewhere_to(&node.address));
+        (costs && remaining.is_short())
+            .then(|| format!("gateway {name} would route to {}", remaining.shortage()))
     })
 }

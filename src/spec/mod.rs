@@ -2,6 +2,7 @@
 //!
 //! Pure and repeatable: the journal keeps the playbook and the variables, and this is made anew from them.
 
+mod capacity;
 mod fill;
 mod gateway;
 mod health;
@@ -12,6 +13,7 @@ mod restore;
 mod secrets;
 mod shell;
 
+pub use capacity::Remaining;
 pub use fill::SpecError;
 pub use gateway::RegistrySpec;
 pub use health::{CountSpec, HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, NumberPlace};

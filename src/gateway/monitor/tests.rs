@@ -248,3 +248,55 @@ async fn who_follows_a_list_is_given_its_time_from_when_the_list_has_changed() {
         assert!((15..16).contains(&proven.as_secs()), "{kind}: after {proven:?}");
     }
 }
+
+/// A gateway with two workers that tell their names, both of which route to all nodes.
+fn two_workers() -> (Arc<Shows>, GatewayMonitor<Shows>) {
+    let body = r#"["10.0.0.1:80","10.0.0.2:80"]"#.into();
+    let world = Arc::new(Shows { body, workers: 2, program: None, asked: AtomicU32::new(0) });
+    let settings = json!({
+        "type": "http-table", "url": "http://gw/peers", "sync_interval": "0s", "workers": 2
+    });
+    let settings = serde_json::from_value(settings).expect("settings");
+    let gateway = GatewaySpec { name: "gw".into(), settings, nodes: POOL.map(String::from).into() };
+    (world.clone(), GatewayMonitor::new(QueryClient::new(world, None), &gateway))
+}
+
+#[tokio::test(start_paused = true)]
+async fn proofs_and_observations_at_the_same_time_share_their_looks() {
+    let (world, monitor) = two_workers();
+    confirm(&monitor, true).await.expect("it is in");
+    let alone = world.asked.swap(0, Ordering::Relaxed);
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let (proves, observes) = (monitor.clone(), monitor.clone());
+        waiting.spawn(async move { confirm(&proves, true).await.map(|_| ()).expect("it is in") });
+        waiting.spawn(async move { observes.observe().await.map(|_| ()).expect("it answers") });
+    }
+    waiting.join_all().await;
+    let together = world.asked.load(Ordering::Relaxed);
+    assert!(together <= 4 * alone, "{together} looks for 40 proofs, {alone} for one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proof_that_is_given_up_takes_no_other_one_with_it() {
+    let (_, monitor) = two_workers();
+    let given_up = monitor.clone();
+    let first = tokio::spawn(async move { confirm(&given_up, true).await });
+    let other = monitor.clone();
+    let second = tokio::spawn(async move { confirm(&other, true).await });
+    tokio::task::yield_now().await;
+    first.abort();
+    second.await.expect("it goes on").expect("it is in");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_seen_before_it_was_asked_for_does_not_count() {
+    let (world, monitor) = two_workers();
+    let begun = Instant::now();
+    monitor.observe_since(begun).await.expect("it answers");
+    let looks = world.asked.load(Ordering::Relaxed);
+    monitor.observe_since(begun).await.expect("it answers");
+    assert_eq!(world.asked.load(Ordering::Relaxed), looks, "the same looks will do");
+    monitor.observe().await.expect("it answers");
+    assert!(world.asked.load(Ordering::Relaxed) > looks);
+}
