@@ -1,9 +1,9 @@
-//! The ssh processes of one run: their configuration, their sockets, and their certain end.
+//! The ssh processes of one run: their configuration, their sockets and how they are ended.
 //!
-//! Everything lives in one private folder. A guardian, a small shell process outside the terminal's
-//! foreground group, holds the other end of a pipe: when rollgate ends, by `close`, by a panic or by
-//! `kill -9`, it ends every ssh process of the folder and removes it. `ControlPersist` is the second
-//! net, for the case that the guardian is killed too.
+//! All files are in one private folder. A guardian, a small shell process outside the terminal's foreground
+//! group, reads from a pipe that rollgate keeps open. When rollgate ends, by `close`, by a panic or by `kill
+//! -9`, the pipe closes, and the guardian ends every ssh process of the folder and removes the folder.
+//! `ControlPersist` covers the case that the guardian is killed too.
 
 use std::fmt::Write as _;
 use std::io;
@@ -26,9 +26,9 @@ use crate::text;
 
 /// An idle master ends by itself after this many seconds.
 const IDLE: u32 = 60;
-/// A socket's path must be shorter than this, `ssh`'s temporary suffix included (macOS: 104).
+/// Limit of a socket path, `ssh`'s temporary suffix included (macOS allows 104).
 const FOLDER_LIMIT: usize = 60;
-/// For the guardian to end everything.
+/// Time limit for the guardian to end everything.
 const ENDING: Duration = Duration::from_secs(10);
 
 /// First the signals of a closing terminal are ignored, then the pipe is read to its end.
@@ -36,12 +36,12 @@ const GUARDIAN: &str = include_str!("guardian.sh");
 
 const CONNECT: &str = include_str!("connect.sh");
 
-/// What the configuration is made of; checked before anything is connected.
+/// The parts of the ssh configuration. They are checked before the first connection.
 #[derive(Debug)]
 pub(super) struct Configuration {
     text: String,
-    /// The user's own file, copied: an `Include` would refuse one that the group may write, which
-    /// `ssh -F` accepts and every checkout has.
+    /// A copy of the user's file: an `Include` would refuse a file that the group may write, which `ssh -F`
+    /// accepts and every checkout has.
     own: Option<String>,
     connect_timeout: Duration,
 }
@@ -59,8 +59,8 @@ fn read(path: &Path) -> anyhow::Result<String> {
         .map_err(|error| anyhow::anyhow!("could not read `{}`: {error}", path.display()))
 }
 
-/// Of several values ssh takes the first: what must hold comes before the user's file, what is only
-/// a default after it. `<folder>` is filled in later.
+/// ssh takes the first of several values: mandatory settings come before the user's file, defaults after it.
+/// `<folder>` is filled in later.
 fn configuration(settings: &LiveSettings) -> anyhow::Result<String> {
     let strict = if settings.accept_new { "accept-new" } else { "yes" };
     let seconds = settings.connect_timeout.as_secs().max(1);
@@ -89,7 +89,7 @@ fn configuration(settings: &LiveSettings) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// The folder with its guardian; dropping it ends everything, [`Control::close`] also waits.
+/// The folder with its guardian. Dropping it ends every process; [`Control::close`] also waits for that.
 #[derive(Debug)]
 pub(super) struct Control {
     folder: PathBuf,
@@ -99,7 +99,7 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// Makes the folder and starts its guardian. Needs a tokio runtime.
+    /// Creates the folder and starts its guardian. Needs a tokio runtime.
     pub(super) fn open(configuration: &Configuration) -> io::Result<Self> {
         let folder = folder()?;
         let mut guardian = super::child("sh")
@@ -133,7 +133,7 @@ impl Control {
         io::Write::write_all(&mut file, text.as_bytes())
     }
 
-    /// Connects; the error says in one line why not. Dropping the future ends the `ssh` under way.
+    /// Connects; the error gives the reason in one line. Dropping the future ends the running `ssh`.
     pub(super) async fn connect(
         &self,
         place: &str,
@@ -154,7 +154,7 @@ impl Control {
         }
         let said = || std::fs::read_to_string(&log).unwrap_or_default();
         if said().contains("UNKNOWN port 65535") {
-            // It failed at a jump host, whose words ssh keeps only without `ControlPersist`.
+            // The jump host failed. ssh logs its error only without `ControlPersist`.
             let arguments = [&destination.arguments()[..], &["true".into()]].concat();
             self.ssh(&files, Path::new("none"), &arguments).await?;
         }
@@ -165,7 +165,7 @@ impl Control {
         Err(explain(place, &said, self.connect_timeout))
     }
 
-    /// Runs `ssh` until it exits, and says whether it succeeded; what it says goes to the log.
+    /// Runs `ssh` until it exits and returns whether it succeeded; its output goes to the log.
     async fn ssh(&self, files: &Files, socket: &Path, words: &[String]) -> Result<bool, String> {
         let (config, log) = (self.folder.join("config"), files.with("log"));
         let child = super::child("sh")
@@ -181,8 +181,8 @@ impl Control {
             .spawn()
             .map_err(|error| format!("could not start `ssh`: {error}"))?;
         let mut connecting = Connecting { group: child.id(), child, files };
-        // `ssh` has the same limit for TCP and key exchange and words it better; the second more is
-        // for it to speak first. Name resolution and authentication have no limit but this one.
+        // `ssh` has the same limit for TCP and key exchange and a clearer message; the extra second lets
+        // `ssh` report first. Name resolution and authentication have only this limit.
         let limit = self.connect_timeout.max(Duration::from_secs(1)) + Duration::from_secs(1);
         match timeout(limit, connecting.child.wait()).await {
             Ok(Ok(status)) => {
@@ -196,7 +196,7 @@ impl Control {
         }
     }
 
-    /// Ends every ssh process, removes the folder, and waits until that is done.
+    /// Ends every ssh process, removes the folder and waits for both.
     pub(super) async fn close(&self) {
         let guardian = self.guardian.lock().ok().and_then(|mut guardian| guardian.take());
         if let Some((mut guardian, life)) = guardian {
@@ -206,7 +206,7 @@ impl Control {
     }
 }
 
-/// A connected master.
+/// A connected ssh master process.
 #[derive(Debug)]
 pub(super) struct Master {
     pub(super) session: Session,
@@ -214,7 +214,7 @@ pub(super) struct Master {
 }
 
 impl Master {
-    /// The last thing the master said, usually why it ended.
+    /// The last line that the master logged, usually the reason why it ended.
     pub(super) fn last_words(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let last = text::last_line(&log).unwrap_or("the ssh connection ended");
@@ -222,7 +222,7 @@ impl Master {
     }
 }
 
-/// The files of one connection: one path, several extensions.
+/// The files of one connection: one path with several extensions.
 #[derive(Debug)]
 struct Files(PathBuf);
 
@@ -232,7 +232,7 @@ impl Files {
     }
 }
 
-/// An `ssh` that is connecting, and a jump host's `ssh` below it: killed together unless it arrives.
+/// A connecting `ssh` and the `ssh` of its jump host; both are killed unless the connection succeeds.
 struct Connecting<'a> {
     group: Option<u32>,
     child: Child,
@@ -278,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_must_hold_comes_first_and_defaults_come_last() {
+    fn mandatory_settings_come_first_and_defaults_last() {
         let settings = LiveSettings {
             user: Some("deploy".into()),
             jump: Some("me@bastion:2222".into()),
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_cannot_smuggle_in_another_one() {
+    fn setting_value_cannot_inject_another_setting() {
         let evil = Some("a\nProxyCommand x".to_owned());
         let settings = LiveSettings { user: evil.clone(), ..LiveSettings::default() };
         assert!(configuration(&settings).is_err());

@@ -1,6 +1,6 @@
-//! Where ssh connects to, as written in a playbook: `[user@]host-or-alias[:port]`.
+//! The address of an ssh host as a playbook writes it: `[user@]host-or-alias[:port]`.
 //!
-//! Checked strictly, because what is written here becomes arguments and configuration of `ssh`.
+//! The check is strict because the text becomes arguments and configuration of `ssh`.
 
 /// A checked ssh destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Destination {
         Ok(Self { user: user.map(Into::into), host: host.into(), port })
     }
 
-    /// The arguments by which `ssh` knows it.
+    /// The `ssh` arguments for this destination.
     pub(super) fn arguments(&self) -> Vec<String> {
         let mut arguments = Vec::new();
         if let Some(user) = &self.user {
@@ -59,7 +59,7 @@ fn split_port(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Returns what makes a word unfit for `ssh`'s arguments and configuration.
+/// Returns why `ssh`'s arguments and configuration cannot contain the word.
 pub(super) fn problem(word: &str) -> Option<&'static str> {
     let bad = |character: char| {
         character.is_whitespace()
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_an_option_or_a_setting_is_refused() {
+    fn option_or_setting_as_destination_is_refused() {
         for text in
             ["-oProxyCommand=x", "me@-x", "", "a b", "a\nb", "a:99999", "a:b", "@a", "$(x)", "-l@a"]
         {

@@ -1,9 +1,9 @@
-//! One command's conversation over its three streams, the same for a local process and for ssh.
+//! Runs one command over its three streams, the same way for a local process and for ssh.
 //!
-//! Sends the script and waits until it is ready, asks for the command's permit, tells the script to go, feeds standard
-//! input and keeps the last part of both outputs. Where the command's output begins and where it ends is told by the
-//! script's own words: start files print before it, and a daemon left behind may hold the streams open for
-//! good. Does not start anything and does not judge a broken connection.
+//! Sends the script, waits until the script is ready, asks for the command's permit, sends the go-ahead,
+//! feeds standard input and keeps the last part of both outputs. The script's status lines mark where the
+//! command's output begins and ends: login start files print before it, and a daemon that the command leaves
+//! behind may keep the streams open. This file starts no process and does not interpret a broken connection.
 
 use std::io;
 use std::time::Duration;
@@ -12,44 +12,44 @@ use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::script::{GO, Script, Word, find_word};
+use super::script::{GO, Script, StatusLine, find_status_line};
 use super::{Command, OUTPUT_LIMIT, Output, RunError, Stdin};
 use crate::secret::{self, Cut};
 
-/// For the login shell to start the script: its start files may take their time.
-const GREETING: Duration = Duration::from_secs(20);
-/// How much longer than the command's own time its end is waited for: 5 s between `TERM` and
-/// `KILL`, a second for `KILL`, and time to look at every process, which takes seconds on a busy node, and for the word to
-/// come through.
+/// Time limit for the login shell to start the script; its start files may be slow.
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long to wait for the end after the command's time limit: 5 s between `TERM` and `KILL`, 1 s for
+/// `KILL`, and time to inspect every process, which takes seconds on a busy node, and to deliver the status
+/// line.
 const GRACE: Duration = Duration::from_secs(20);
-/// The script's own lines are shorter than this.
-const WORD_LIMIT: usize = 128;
-/// How much is kept of what the host printed before the command began.
+/// The script's status lines are shorter than this.
+const STATUS_LIMIT: usize = 128;
+/// How much of the host's output before the command is kept.
 const NOISE_LIMIT: usize = 2048;
 
-/// What the conversation showed.
+/// The result of the conversation.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
     /// The script was ready.
     pub(super) ready: bool,
-    /// The go-ahead was sent: before that, nothing can have happened.
+    /// The go-ahead was sent. Before that, nothing can have changed.
     pub(super) sent: bool,
     /// The command was started.
     pub(super) started: bool,
-    /// How it ended; `None` when the streams closed without a word.
-    pub(super) end: Option<Word>,
+    /// How the command ended; `None` when the streams closed without a status line.
+    pub(super) end: Option<StatusLine>,
     /// How many of its processes could not be ended.
     pub(super) left: usize,
-    /// What it printed; the status is not filled in.
+    /// The command's output; its status is not filled in.
     pub(super) output: Output,
-    /// What the host said on both outputs before the script was ready, in one line.
+    /// The host's output on both streams before the script was ready, as one line.
     pub(super) said: String,
 }
 
-/// What a command is to read.
+/// The source of a command's standard input.
 pub(super) type Input = Box<dyn AsyncRead + Send + Unpin>;
 
-/// Opens what a command is to read, before anything is started.
+/// Opens a command's standard input before anything is started.
 pub(super) async fn open(stdin: &Stdin) -> Result<Option<Input>, RunError> {
     match stdin {
         Stdin::Empty => Ok(None),
@@ -64,13 +64,14 @@ pub(super) async fn open(stdin: &Stdin) -> Result<Option<Input>, RunError> {
     }
 }
 
-/// Holds the conversation until the command has ended and its output is in.
+/// Runs the conversation until the command has ended and its output is complete.
 ///
 /// Dropping the future closes standard input, which ends the command.
 ///
 /// # Errors
 ///
-/// When the command may not begin, or its end does not come. A script that never gets ready is no error here.
+/// When the command is not permitted to begin, or it does not end in time. A script that never becomes ready is
+/// not an error here.
 pub(super) async fn converse(
     mut stdin: impl AsyncWrite + Unpin,
     (stdout, stderr): (impl AsyncRead + Unpin, impl AsyncRead + Unpin),
@@ -78,62 +79,62 @@ pub(super) async fn converse(
     input: Option<Input>,
     command: &Command,
 ) -> Result<Exchange, RunError> {
-    let mut talk = Talk {
+    let mut talk = Conversation {
         out: Stream::new(stdout, &script.mark),
         err: Stream::new(stderr, &script.mark),
         exchange: Exchange::default(),
     };
-    let greeting = timeout(GREETING, talk.greet(&mut stdin, script)).await;
-    if greeting.is_err() || !talk.is_ready() {
+    let waiting = timeout(READY_TIMEOUT, talk.wait_until_ready(&mut stdin, script)).await;
+    if waiting.is_err() || !talk.is_ready() {
         return Ok(talk.end());
     }
     talk.exchange.ready = true;
     command.permit.ask().await?;
-    // A reader that has gone away is no error: what it said tells why.
+    // A closed reader is not an error here: the host's output gives the reason.
     talk.exchange.sent = stdin.write_all(GO).await.is_ok() && stdin.flush().await.is_ok();
     let limit = command.timeout.saturating_add(GRACE);
     match timeout(limit, talk.listen(stdin, input)).await {
         Ok(Ok(())) => Ok(talk.end()),
         Ok(Err(error)) => Err(RunError::Lost(format!("could not read the file to send: {error}"))),
         Err(_) => Err(RunError::Lost(format!(
-            "no sign of its end {} after its time of {}",
+            "it did not end within {} after its time limit of {}",
             crate::text::duration(GRACE),
             crate::text::duration(command.timeout),
         ))),
     }
 }
 
-/// Both outputs, and what they have shown.
-struct Talk<O, E> {
+/// Both outputs and their content so far.
+struct Conversation<O, E> {
     out: Stream<O>,
     err: Stream<E>,
     exchange: Exchange,
 }
 
-impl<O: AsyncRead + Unpin, E: AsyncRead + Unpin> Talk<O, E> {
-    /// Sends the script and reads until it is ready on both outputs, or cannot be.
-    async fn greet(&mut self, stdin: &mut (impl AsyncWrite + Unpin), script: &Script) {
+impl<O: AsyncRead + Unpin, E: AsyncRead + Unpin> Conversation<O, E> {
+    /// Sends the script and reads until it is ready on both outputs or cannot become ready.
+    async fn wait_until_ready(&mut self, stdin: &mut (impl AsyncWrite + Unpin), script: &Script) {
         let sending = async {
             let _ = stdin.write_all(script.text.as_bytes()).await;
             let _ = stdin.flush().await;
         };
         let mut sending = std::pin::pin!(sending);
         let mut sent = false;
-        // A tool that is missing ends it, too.
+        // A missing tool also ends the script.
         while self.exchange.end.is_none() && self.is_open() {
             if sent && self.is_ready() {
                 return;
             }
             tokio::select! {
                 biased;
-                words = self.out.read() => self.hear(words),
-                words = self.err.read() => self.hear(words),
+                lines = self.out.read() => self.record(lines),
+                lines = self.err.read() => self.record(lines),
                 () = &mut sending, if !sent => sent = true,
             }
         }
     }
 
-    /// Feeds the command and reads until it is over on both outputs, or they are closed.
+    /// Feeds the command and reads until both outputs are complete or closed.
     async fn listen(
         &mut self,
         stdin: impl AsyncWrite + Unpin,
@@ -144,8 +145,8 @@ impl<O: AsyncRead + Unpin, E: AsyncRead + Unpin> Talk<O, E> {
         while !(self.out.is_over() && self.err.is_over()) {
             tokio::select! {
                 biased;
-                words = self.out.read() => self.hear(words),
-                words = self.err.read() => self.hear(words),
+                lines = self.out.read() => self.record(lines),
+                lines = self.err.read() => self.record(lines),
                 result = &mut feeding, if !fed => {
                     fed = true;
                     result?;
@@ -155,13 +156,16 @@ impl<O: AsyncRead + Unpin, E: AsyncRead + Unpin> Talk<O, E> {
         Ok(())
     }
 
-    fn hear(&mut self, words: Vec<Word>) {
-        for word in words {
-            match word {
-                Word::Ready | Word::Over => {}
-                Word::Started => self.exchange.started = true,
-                Word::Left(number) => self.exchange.left = number,
-                end @ (Word::Missing(_) | Word::Exited(_) | Word::TimedOut | Word::CutOff) => {
+    fn record(&mut self, lines: Vec<StatusLine>) {
+        for line in lines {
+            match line {
+                StatusLine::Ready | StatusLine::Over => {}
+                StatusLine::Started => self.exchange.started = true,
+                StatusLine::Left(number) => self.exchange.left = number,
+                end @ (StatusLine::Missing(_)
+                | StatusLine::Exited(_)
+                | StatusLine::TimedOut
+                | StatusLine::CutOff) => {
                     self.exchange.end = Some(end);
                 }
             }
@@ -189,15 +193,15 @@ impl<O: AsyncRead + Unpin, E: AsyncRead + Unpin> Talk<O, E> {
     }
 }
 
-/// One output: what the host prints before the command begins, then the command's.
+/// One output: first what the host prints before the command begins, then the command's output.
 struct Stream<R> {
-    /// Nothing once it is closed.
+    /// `None` once the output is closed.
     reader: Option<R>,
     mark: String,
     text: Vec<u8>,
-    /// The beginning of what stood before the command's own.
+    /// The start of the host's output before the command's output.
     noise: Vec<u8>,
-    /// The command's own is not whole: a part of a secret may be left at its front.
+    /// The start of the command's output was dropped, so the rest may begin with a part of a secret.
     cut: bool,
     begun: bool,
     over: bool,
@@ -216,8 +220,8 @@ impl<R: AsyncRead + Unpin> Stream<R> {
         }
     }
 
-    /// Reads what there is and returns the script's words in it; pending for ever once the stream is closed.
-    async fn read(&mut self) -> Vec<Word> {
+    /// Reads what is available and returns its status lines; pending forever once the stream is closed.
+    async fn read(&mut self) -> Vec<StatusLine> {
         let Some(reader) = &mut self.reader else {
             return std::future::pending().await;
         };
@@ -231,23 +235,28 @@ impl<R: AsyncRead + Unpin> Stream<R> {
         Vec::new()
     }
 
-    fn take(&mut self, count: usize) -> Vec<Word> {
+    fn take(&mut self, count: usize) -> Vec<StatusLine> {
         if self.over {
             self.text.truncate(self.text.len() - count);
             return Vec::new();
         }
         let mut words = Vec::new();
-        // Only the new part, and as much before it as the beginning of a line may need.
-        let mut from = self.text.len().saturating_sub(count + WORD_LIMIT);
-        while let Some((start, end, word)) = find_word(&self.text, from, &self.mark) {
+        // Searches only the new part, and before it the longest possible start of a status line.
+        let mut from = self.text.len().saturating_sub(count + STATUS_LIMIT);
+        while let Some((start, end, word)) = find_status_line(&self.text, from, &self.mark) {
             from = start;
             match word {
-                Some(Word::Ready) => {
+                Some(StatusLine::Ready) => {
                     let noise: Vec<_> = self.text.drain(..end).take(start).collect();
                     self.keep(&noise);
                     (self.begun, from) = (true, 0);
                 }
-                Some(Word::Over | Word::Exited(_) | Word::TimedOut | Word::CutOff) => {
+                Some(
+                    StatusLine::Over
+                    | StatusLine::Exited(_)
+                    | StatusLine::TimedOut
+                    | StatusLine::CutOff,
+                ) => {
                     self.text.truncate(start);
                     self.over = true;
                     words.extend(word);
@@ -263,18 +272,18 @@ impl<R: AsyncRead + Unpin> Stream<R> {
         words
     }
 
-    /// Drops what is too much.
+    /// Drops output beyond the limit.
     fn bound(&mut self) {
         if self.begun {
-            // Many commands run at once: little more is kept of each than counts in the end.
+            // Many commands run at once, so each keeps little more than the final limit.
             self.keep_end(OUTPUT_LIMIT + OUTPUT_LIMIT / 4);
         } else if self.text.len() > 2 * NOISE_LIMIT {
-            let noise: Vec<_> = self.text.drain(..self.text.len() - WORD_LIMIT).collect();
+            let noise: Vec<_> = self.text.drain(..self.text.len() - STATUS_LIMIT).collect();
             self.keep(&noise);
         }
     }
 
-    /// Keeps what counts in the end, if there is more than so much.
+    /// Keeps the last `most` bytes.
     fn keep_end(&mut self, most: usize) {
         if self.text.len() > most {
             self.text.drain(..self.text.len() - OUTPUT_LIMIT);
@@ -287,12 +296,12 @@ impl<R: AsyncRead + Unpin> Stream<R> {
         self.noise.extend_from_slice(&noise[..room]);
     }
 
-    /// Whether nothing of the command's comes any more.
+    /// Whether the command's output is complete.
     fn is_over(&self) -> bool {
         self.over || self.reader.is_none()
     }
 
-    /// Returns the command's own, and what stood before it.
+    /// Returns the command's output, and the host's output before it.
     fn end(mut self) -> (Vec<u8>, String) {
         if !self.begun {
             let rest = std::mem::take(&mut self.text);
@@ -303,16 +312,16 @@ impl<R: AsyncRead + Unpin> Stream<R> {
             secret::hide_front(&mut self.text);
         }
         let noise = String::from_utf8_lossy(&self.noise).into_owned();
-        // What is full was cut, or might have been.
+        // Noise of exactly the limit may have been cut.
         let is_full = self.noise.len() == NOISE_LIMIT;
         let noise = if is_full { secret::hide_cut(&noise, Cut::Back) } else { noise };
         (self.text, noise)
     }
 }
 
-/// Sends what is to be read; with nothing to read, holds the life line for ever.
+/// Sends the input. Without input it keeps the life line open forever.
 ///
-/// A reader that has gone away is no error: the command may have exited early.
+/// A closed reader is not an error: the command may have exited early.
 async fn feed(mut stdin: impl AsyncWrite + Unpin, input: Option<Input>) -> io::Result<()> {
     let Some(mut input) = input else {
         return std::future::pending().await;
@@ -336,8 +345,8 @@ mod tests {
     use crate::node::Operation;
     use crate::world::Permit;
 
-    /// A conversation with a host that says all this, whatever it is told.
-    fn hear(out: impl AsyncRead + Unpin, err: &[u8]) -> Exchange {
+    /// A conversation with a host that prints the given output, whatever it receives.
+    fn converse_with(out: impl AsyncRead + Unpin, err: &[u8]) -> Exchange {
         let operation = Operation::User { command: String::new() };
         let timeout = Duration::from_secs(5);
         let permit = Permit::default();
@@ -349,42 +358,42 @@ mod tests {
     }
 
     #[test]
-    fn output_is_what_stands_between_ready_and_end() {
+    fn output_is_the_text_between_ready_and_end() {
         let out = b"welcome\nnewsMARK ready\nanswerMARK end\nbye\n";
-        // What comes later comes in another piece.
+        // The rest arrives in another read.
         let out = out.chain(&b"see you\n"[..]);
         let err = b"dying shellMARK ready\nMARK started\nwarning\nMARK ended 3 143\nlogout\n";
-        let exchange = hear(out, err);
-        assert_eq!(exchange.end, Some(Word::Exited(Some(3))));
+        let exchange = converse_with(out, err);
+        assert_eq!(exchange.end, Some(StatusLine::Exited(Some(3))));
         assert_eq!(exchange.output.stdout_text(), "answer");
         assert_eq!(exchange.output.stderr_text(), "warning\n");
         assert_eq!(exchange.output.noise.as_deref(), Some("welcome news"));
     }
 
     #[test]
-    fn part_of_a_secret_is_left_at_no_cut() {
+    fn cut_output_contains_no_part_of_a_secret() {
         const TOKEN: &str = "cut-0ff-b1gs5ecr-7e57-4a4a";
         secret::remember([secret::Secret::new(TOKEN)], []);
-        // Cut while it comes, with nothing behind it; and at its end.
+        // Cut while the output arrives, and cut at its end.
         for length in [OUTPUT_LIMIT + OUTPUT_LIMIT / 4 + 1, OUTPUT_LIMIT + 100] {
             let cut = length - OUTPUT_LIMIT;
             let mut body = vec![b'.'; length];
             body[cut - 10..cut - 10 + TOKEN.len()].copy_from_slice(TOKEN.as_bytes());
             let out = (&b"MARK ready\n"[..]).chain(body.as_slice()).chain(&b"MARK end\n"[..]);
-            let exchange = hear(out, b"MARK ready\nMARK started\nMARK ended 0 143\n");
+            let exchange = converse_with(out, b"MARK ready\nMARK started\nMARK ended 0 143\n");
             let front = String::from_utf8_lossy(&exchange.output.stdout[..40]).into_owned();
             assert!(front.starts_with("***."), "{front}");
         }
         let blanks = vec![b'\n'; NOISE_LIMIT - 10];
         let noise = [&blanks[..], TOKEN.as_bytes(), b" and more"].concat();
-        let exchange = hear(noise.as_slice(), b"no shell");
+        let exchange = converse_with(noise.as_slice(), b"no shell");
         assert_eq!(exchange.said, "no shell ***");
     }
 
     #[test]
-    fn host_that_never_gets_ready_is_quoted() {
+    fn output_of_host_that_never_becomes_ready_is_quoted() {
         for out in [&b"fish: Unknown command\n"[..], &b"fish: Unknown command\nMARK rea"[..]] {
-            let exchange = hear(out, b"no shell");
+            let exchange = converse_with(out, b"no shell");
             assert!(!exchange.ready && !exchange.sent && exchange.end.is_none());
             assert!(exchange.said.starts_with("no shell fish: Unknown command"), "{exchange:?}");
             assert_eq!(exchange.output.stdout, b"");
@@ -394,8 +403,8 @@ mod tests {
     #[test]
     fn survivors_are_counted() {
         let err = b"MARK ready\nMARK started\nMARK left 2\nMARK ended 143 124\n";
-        let exchange = hear(&b"MARK ready\nMARK end\n"[..], err);
-        assert_eq!((exchange.end, exchange.left), (Some(Word::TimedOut), 2));
+        let exchange = converse_with(&b"MARK ready\nMARK end\n"[..], err);
+        assert_eq!((exchange.end, exchange.left), (Some(StatusLine::TimedOut), 2));
     }
 
     /// A daemon that keeps the streams open, or writes to them, does not delay the end.
@@ -417,7 +426,7 @@ mod tests {
             drop((out_end, err_end));
             exchange
         });
-        assert_eq!(exchange.end, Some(Word::Exited(Some(0))));
+        assert_eq!(exchange.end, Some(StatusLine::Exited(Some(0))));
         assert!(begun.elapsed() < Duration::from_secs(30));
     }
 
@@ -432,8 +441,8 @@ mod tests {
             let body = noise.repeat(times);
             let out = [&noise[..], b"MARK ready\n", &body, b"MARK end\nlater"].concat();
             let err = [b"MARK ready\n", &body[..], b"\nMARK ended 3 143\n"].concat();
-            let exchange = hear(out.as_slice(), &err);
-            prop_assert_eq!(exchange.end, Some(Word::Exited(Some(3))));
+            let exchange = converse_with(out.as_slice(), &err);
+            prop_assert_eq!(exchange.end, Some(StatusLine::Exited(Some(3))));
             prop_assert!(exchange.output.stdout.len() <= OUTPUT_LIMIT);
             prop_assert!(exchange.output.stderr.len() <= OUTPUT_LIMIT);
             prop_assert!(body.ends_with(&exchange.output.stdout));

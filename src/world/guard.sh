@@ -1,18 +1,18 @@
 # shellcheck shell=sh disable=SC2154,SC2034
-# Runs `script` in a session of its own, with a guard beside it. The shell has parsed all of this before it runs any of it.
+# Runs `script` in its own session, with a guard beside it. The shell has parsed all of this before it runs any of it.
 #
 # mark    begins every line that is for rollgate; no output contains it by chance
-# label   stands in the environment of the command and of what it starts
+# label   is in the environment of the command and of the processes that it starts
 # limit   seconds until the command is ended
 # input   `data`: the command reads standard input; `line`: standard input is the life line, its end ends the command
 
 for tool in setsid timeout; do
   command -v "$tool" >/dev/null || { printf '%s missing %s\n' "$mark" "$tool" >&2; exit 126; }
 done
-# What stands before these lines was printed by the login shell.
+# The login shell printed everything before these lines.
 printf '%s ready\n' "$mark"
 printf '%s ready\n' "$mark" >&2
-# A connection that breaks before this line has come has changed nothing.
+# A connection that breaks before this line arrives has changed nothing.
 IFS= read -r go || exit 125
 exec 3<&0 4>&2 </dev/null
 printf '%s started\n' "$mark" >&2
@@ -28,7 +28,7 @@ newline='
 known=' ' # pid:start of each process of the command's, also of those that have left its session and lost their parent
 pids=' '
 
-# Prints the processes whose environment has the label, as far as it may be read. A grep that ends at a NUL is no help.
+# Prints the processes whose readable environment has the label. A grep that stops at a NUL cannot be used.
 labelled() {
   if printf 'a\0b' | grep -qF b; then
     timeout 3 grep -lsF -e "ROLLGATE_COMMAND=$label" /proc/[0-9]*/environ | tr -cd '0-9\n' | tr '\n' ' '
@@ -42,7 +42,8 @@ labelled() {
   done
 }
 
-# Finds what is alive of the command: its session, what its processes started, what has the label.
+# Finds the living processes of the command: its session, the children of its processes, and every process with the
+# label.
 look() {
   alive=
   [ -r /proc/self/stat ] || { ! kill -0 "-$command" || alive=$command; return; }
@@ -56,7 +57,8 @@ look() {
     for line in $stats; do
       IFS=' '
       pid=${line%% *}
-      # After the name, which may contain anything: state, parent, group, session, and as the 20th the start.
+      # After the name, which may contain anything, come state, parent, group, session and, as the 20th field, the
+      # start time.
       # shellcheck disable=SC2086
       set -- ${line##*) }
       [ "$1" != Z ] || continue
@@ -95,7 +97,7 @@ finish() {
     signal KILL
     sleep 0.05
     look
-    # On a busy machine one look can use up the whole second: look once more.
+    # On a busy machine one inspection can use up the whole second, so one more is made.
     kill -0 "$patience" || { [ -z "$late" ] || break; late=yes; }
   done
   kill -KILL "$patience"

@@ -1,12 +1,14 @@
-//! One question over many connections that are open at the same time, so that every worker of a server answers.
+//! Sends one request over many connections that are open at the same time, so that every worker of a server
+//! answers.
 //!
-//! The kernel gives a new connection to a worker that waits for one, and nearly always to the same: nginx 1.11.3 to
-//! 1.21.5 was measured to give one of four idle workers 92 to 100 % of all connections, one after the other or all at
-//! once. A worker that is busy takes none. So the connections are opened in steps, and while new ones are opened, those
-//! that are held keep their workers busy with the same question: each step reaches workers that none of the earlier
-//! steps did. 64 connections reach each of four workers with nearly the same share.
+//! The kernel gives a new connection to a waiting worker, and nearly always to the same one: in a
+//! measurement, nginx 1.11.3 to 1.21.5 gave 92 to 100 % of all connections to one of four idle workers,
+//! whether they were opened one after the other or all at once. A busy worker accepts no connection.
+//! Therefore the connections are opened in steps. While new ones are opened, the held connections keep their
+//! workers busy with the same request, so each step reaches workers that the earlier steps did not reach. 64
+//! connections reach each of four workers with nearly the same share.
 //!
-//! HTTP/1.1 with pipelined requests, which no client library sends; used for this and nothing else.
+//! This is HTTP/1.1 with pipelined requests, which no client library sends. It is used only here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,28 +22,29 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::room::{Body, within};
-use super::tcp::in_words;
+use super::tcp::describe;
 use super::{Channel, HttpError, Reply, Request};
 
 /// How many connections are opened in one step.
 const STEP: usize = 4;
 
-/// How many requests at once keep a worker busy, where its answers are short: over one connection, and over all that are
-/// held, which share the work of keeping the workers busy between them.
+/// How many pipelined requests keep a worker busy when its answers are short: on one connection, and on all
+/// held connections together, which share this work.
 const DEPTH: usize = 8;
 const BUSY: usize = 128;
 
-/// An answer that is longer than this, in bytes, keeps its worker busy long enough by itself.
+/// An answer longer than this, in bytes, keeps its worker busy long enough by itself.
 const LONG: usize = 8 * 1024;
 
-/// How often a held connection asks again while new ones are opened: for longer than a packet needs there and back.
+/// How often a held connection repeats the request while new ones are opened: longer than a network round
+/// trip.
 const ROUNDS: usize = 4;
 
-/// The most lines that an answer's head may have, and the most bytes.
+/// The most lines and bytes of a response head.
 const HEADERS: usize = 64;
 const HEAD_LIMIT: usize = 64 * 1024;
 
-/// What is asked, and of which server.
+/// The request and its server.
 struct Question {
     host: String,
     port: u16,
@@ -52,9 +55,9 @@ struct Question {
     limit: usize,
 }
 
-/// Asks the same over `connections` connections that stay open until all have answered; every answer goes to `replies`,
-/// and when nothing takes answers any more, the rest is not asked. Returns `false`, and asks nothing, where the request
-/// is not plain HTTP.
+/// Sends the request over `connections` connections that stay open until all have answered. Every answer goes
+/// to `replies`; when `replies` is closed, the remaining requests are not sent. Returns `false` without
+/// sending anything when the request is not plain HTTP.
 pub(super) async fn ask(
     request: &Request,
     connections: usize,
@@ -66,8 +69,10 @@ pub(super) async fn ask(
     for begun in (0..connections).step_by(STEP) {
         let (opened, _) = watch::channel(false);
         let depth = BUSY.div_ceil(held.len().max(1)).min(most);
-        let mut busy: JoinSet<_> =
-            held.drain(..).map(|line: Line| line.keep_busy(depth, opened.subscribe())).collect();
+        let mut busy: JoinSet<_> = held
+            .drain(..)
+            .map(|line: HeldConnection| line.keep_busy(depth, opened.subscribe()))
+            .collect();
         let mut asking: JoinSet<_> = (begun..connections.min(begun + STEP))
             .map(|_| first_answer(Arc::clone(&question)))
             .collect();
@@ -89,11 +94,13 @@ pub(super) async fn ask(
     true
 }
 
-/// Opens a connection and asks; the connection comes back if it can be held.
-async fn first_answer(question: Arc<Question>) -> (Result<Reply, HttpError>, Option<Line>) {
+/// Opens a connection and sends the request; returns the connection if it can be held.
+async fn first_answer(
+    question: Arc<Question>,
+) -> (Result<Reply, HttpError>, Option<HeldConnection>) {
     let time = question.time;
     let answer = async {
-        let mut line = Line::open(question).await?;
+        let mut line = HeldConnection::open(question).await?;
         line.send(1).await?;
         let mut body = Body::of(Channel::Fresh);
         let (mut reply, is_kept) = line.receive(Some(&mut body)).await?;
@@ -129,23 +136,23 @@ impl Question {
     }
 }
 
-/// A connection that is held.
-struct Line {
+/// A held connection.
+struct HeldConnection {
     question: Arc<Question>,
     stream: TcpStream,
-    /// What was received and not read yet.
+    /// Received bytes that are not read yet.
     buffer: BytesMut,
 }
 
-/// The head of an answer.
+/// The head of a response.
 struct Head {
     reply: Reply,
     framing: Framing,
-    /// HTTP/1.0, in which a connection ends with its answer.
+    /// HTTP/1.0: the connection ends with its response.
     is_old: bool,
 }
 
-/// How the end of a body is told.
+/// How the end of a body is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Framing {
     Length(usize),
@@ -153,11 +160,11 @@ enum Framing {
     Closed,
 }
 
-impl Line {
+impl HeldConnection {
     async fn open(question: Arc<Question>) -> Result<Self, HttpError> {
         let address = (question.host.as_str(), question.port);
         let stream = TcpStream::connect(address).await;
-        let stream = stream.map_err(|error| HttpError::NotSent(in_words(&error)))?;
+        let stream = stream.map_err(|error| HttpError::NotSent(describe(&error)))?;
         let _ = stream.set_nodelay(true);
         Ok(Self { question, stream, buffer: BytesMut::new() })
     }
@@ -167,7 +174,7 @@ impl Line {
         self.stream.write_all(&requests).await.map_err(|error| broken(&error))
     }
 
-    /// Keeps its worker busy until the new connections are open, but not for long; gives the connection back.
+    /// Keeps its worker busy until the new connections are open, for a limited time; returns the connection.
     async fn keep_busy(mut self, depth: usize, opened: watch::Receiver<bool>) -> Option<Self> {
         let time = self.question.time;
         let work = async {
@@ -187,7 +194,8 @@ impl Line {
         Some(self)
     }
 
-    /// Reads one answer, and its body into `body` where that is wanted; tells whether the connection stays open after it.
+    /// Reads one answer, and its body into `body` if wanted; returns whether the connection stays open after
+    /// it.
     async fn receive(&mut self, body: Option<&mut Body>) -> Result<(Reply, bool), HttpError> {
         let Head { reply, framing, is_old } = loop {
             match head(&mut self.buffer)? {
@@ -217,7 +225,7 @@ impl Line {
         }
     }
 
-    /// Reads the line before a chunk.
+    /// Reads the size line before a chunk.
     async fn size(&mut self) -> Result<usize, HttpError> {
         let broken = || HttpError::Broken("a chunk without a size".into());
         loop {
@@ -244,7 +252,7 @@ impl Line {
         }
     }
 
-    /// Passes on so many bytes of a body, as they come.
+    /// Reads this many bytes of a body and passes them on as they arrive.
     async fn pass(
         &mut self,
         mut left: usize,
@@ -265,7 +273,7 @@ impl Line {
         }
     }
 
-    /// Takes a line without its end.
+    /// Returns the next line without its line end.
     async fn line(&mut self) -> Result<String, HttpError> {
         loop {
             if let Some(end) = self.buffer.windows(2).position(|two| two == b"\r\n") {
@@ -273,7 +281,7 @@ impl Line {
                 return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
             }
             if self.buffer.len() > HEAD_LIMIT {
-                return Err(HttpError::Broken("a line of the answer has no end".into()));
+                return Err(HttpError::Broken("a header line of the answer is too long".into()));
             }
             self.more().await?;
         }
@@ -292,7 +300,7 @@ impl Line {
     }
 }
 
-/// Takes an answer's head, if all of it is there.
+/// Removes the response head from the buffer if it is complete.
 fn head(buffer: &mut BytesMut) -> Result<Option<Head>, HttpError> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut parsed = httparse::Response::new(&mut headers);
@@ -300,7 +308,7 @@ fn head(buffer: &mut BytesMut) -> Result<Option<Head>, HttpError> {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) if buffer.len() <= HEAD_LIMIT => return Ok(None),
         Ok(httparse::Status::Partial) => {
-            return Err(HttpError::Broken("the answer's head has no end".into()));
+            return Err(HttpError::Broken("the answer's headers are too long".into()));
         }
         Err(error) => return Err(HttpError::Broken(format!("not HTTP: {error}"))),
     };
@@ -317,7 +325,7 @@ fn head(buffer: &mut BytesMut) -> Result<Option<Head>, HttpError> {
         _ if reply.status == 204 || reply.status == 304 => Framing::Length(0),
         _ if chunked => Framing::Chunked,
         Some(Ok(length)) => Framing::Length(length),
-        Some(Err(_)) => return Err(HttpError::Broken("a length that is no number".into())),
+        Some(Err(_)) => return Err(HttpError::Broken("the Content-Length is not a number".into())),
         None => Framing::Closed,
     };
     buffer.advance(length);
@@ -325,5 +333,5 @@ fn head(buffer: &mut BytesMut) -> Result<Option<Head>, HttpError> {
 }
 
 fn broken(error: &std::io::Error) -> HttpError {
-    HttpError::Broken(in_words(error))
+    HttpError::Broken(describe(error))
 }

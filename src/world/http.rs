@@ -1,7 +1,6 @@
-//! HTTP as gateways, services and Consul are asked: directly, once, and within a given time.
+//! HTTP requests to gateways, services and Consul: direct, sent once, and with a time limit.
 //!
-//! No proxy, no redirect followed, nothing decompressed, no request repeated: what the caller sees
-//! is what one server answered.
+//! No proxy, no redirects, no decompression, no retries: the caller sees the answer of exactly one server.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -19,13 +18,13 @@ use super::room::Body;
 use super::tls::{ConsulTls, Tls, distrust};
 use super::{Channel, HttpError, Method, Reply, Request};
 
-/// For connecting alone: a host that is switched off must not use up the time of those after it.
+/// Time limit for connecting alone: a host that is switched off must not use up the time of the next hosts.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// An unused connection is closed before most servers close it, lest a request meets the closing.
+/// An idle connection is closed before most servers close it, so that no request meets a closing connection.
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
-/// Where a client's connections go when the URL alone does not say it.
+/// Where a client connects when the URL alone does not decide it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Route {
     /// To the URL's host.
@@ -36,7 +35,7 @@ enum Route {
     Host(String),
 }
 
-/// The HTTP clients, made when first needed.
+/// The HTTP clients, created on first use.
 #[derive(Debug)]
 pub(super) struct Http {
     tls: Tls,
@@ -46,7 +45,7 @@ pub(super) struct Http {
 
 impl Http {
     pub(super) fn new(settings: ConsulTls) -> anyhow::Result<Self> {
-        // An error means that a provider is already installed, which is as good.
+        // An error means that a provider is already installed, which is equally good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = Self {
             tls: Tls::read(&settings)?,
@@ -203,7 +202,7 @@ fn failure(error: &reqwest::Error) -> HttpError {
     }
 }
 
-/// The innermost cause. Only the outer ones name the URL, which may hold a secret.
+/// The innermost cause. Only the outer causes name the URL, which may contain a secret.
 fn cause(error: &reqwest::Error) -> String {
     let Some(mut inner) = error.source() else {
         return "the request cannot be sent".into();

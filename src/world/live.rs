@@ -1,4 +1,4 @@
-//! The real world: HTTP by reqwest, commands by the user's own `ssh`, the real clock.
+//! The live [`World`]: HTTP by reqwest, commands by the user's own `ssh`, the real clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use super::settings::LiveSettings;
 use super::ssh::Ssh;
 use super::{Command, Host, HttpError, Output, Reply, Request, RunError, World, held, local, tcp};
 
-/// How many TLS connections are made at the same time to reach all workers of a server.
+/// How many TLS connections are opened at the same time to reach all workers of a server.
 const TOGETHER: usize = 32;
 
-/// The live [`World`]. Clones share everything; when the last one is gone, so is every connection.
+/// The live [`World`]. Clones share everything; dropping the last clone closes every connection.
 #[derive(Debug, Clone)]
 pub struct Live(Arc<Inner>);
 
@@ -26,18 +26,18 @@ struct Inner {
 }
 
 impl Live {
-    /// Reads what the settings name; connects to nothing yet.
+    /// Reads the files that the settings name; does not connect yet.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read or used, a user or a jump host that ssh would misread.
+    /// When a file cannot be read or used, or ssh would misread a user or a jump host.
     pub fn new(settings: LiveSettings) -> anyhow::Result<Self> {
         let ssh = Ssh::new(Configuration::new(&settings)?, settings.max_connections);
         let http = Http::new(settings.consul_tls)?;
         Ok(Self(Arc::new(Inner { http, ssh })))
     }
 
-    /// Ends every ssh connection, removes what was made for them, and waits until that is done.
+    /// Ends every ssh connection, removes its files, and waits for both.
     pub async fn close(&self) {
         self.0.ssh.close().await;
     }
@@ -57,7 +57,7 @@ impl World for Live {
         if held::ask(&request, connections, &replies).await {
             return;
         }
-        // These connections are not held, so no reply says that its connection stays open.
+        // These connections are not held, so no reply reports that its connection stays open.
         let mut left = connections;
         let mut asking = JoinSet::new();
         loop {
@@ -75,7 +75,7 @@ impl World for Live {
     }
 
     async fn run(&self, host: &Host, command: Command) -> Result<Output, RunError> {
-        // A conversation is large, and part of everything that asks for one.
+        // A conversation is large and would be part of every calling future.
         match host {
             Host::Local => Box::pin(local::run(command)).await,
             Host::Ssh(destination) => Box::pin(self.0.ssh.run(destination, command)).await,

@@ -1,7 +1,7 @@
 //! Commands on this machine (`ssh: local`), under the same guard as on a node.
 //!
-//! They get a process group of their own, so that Ctrl-C in the terminal reaches rollgate alone and
-//! rollgate decides what becomes of them.
+//! Each command gets its own process group, so that Ctrl-C in the terminal reaches only rollgate, which then
+//! decides whether to end the command.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use tokio::process::Child;
 use tokio::time::timeout;
 
 use super::exchange::{Exchange, converse, open};
-use super::script::{Script, Word, launcher};
+use super::script::{Script, StatusLine, launcher};
 use super::{Command, Output, RunError};
 
-/// What the host is called in messages.
+/// The name of the host in messages.
 const PLACE: &str = "this machine";
 
 /// Runs a command on this machine.
@@ -28,10 +28,10 @@ pub(super) async fn run(command: Command) -> Result<Output, RunError> {
     };
     let script = Script::new(&command);
     let mut exchange = converse(stdin, (stdout, stderr), &script, input, &command).await?;
-    // Nothing of this machine's prints into it but `sudo`.
+    // On this machine only `sudo` prints before the command.
     exchange.output.noise = None;
     if let Some(end) = exchange.end.clone() {
-        // The result is known; this only collects the process.
+        // The result is known; this only reaps the process.
         let _ = timeout(Duration::from_secs(1), child.wait()).await;
         return conclude(end, exchange, &command, PLACE);
     }
@@ -39,7 +39,7 @@ pub(super) async fn run(command: Command) -> Result<Output, RunError> {
     if !exchange.started {
         return Err(refused(PLACE, &exchange, status.and_then(|status| status.code())));
     }
-    // The guard itself was killed, and the command with it.
+    // The guard was killed, and the command with it.
     Ok(Output { status: None, ..exchange.output })
 }
 
@@ -53,39 +53,43 @@ fn spawn(words: &[&str]) -> std::io::Result<Child> {
         .spawn()
 }
 
-/// Turns the script's last word into the result.
+/// Turns the script's last status line into the result.
 pub(super) fn conclude(
-    end: Word,
+    end: StatusLine,
     exchange: Exchange,
     command: &Command,
     place: &str,
 ) -> Result<Output, RunError> {
     match end {
-        Word::Exited(status) => Ok(Output { status, ..exchange.output }),
-        Word::TimedOut => Err(RunError::TimedOut { after: command.timeout, left: exchange.left }),
-        Word::Missing(tool) => {
+        StatusLine::Exited(status) => Ok(Output { status, ..exchange.output }),
+        StatusLine::TimedOut => {
+            Err(RunError::TimedOut { after: command.timeout, left: exchange.left })
+        }
+        StatusLine::Missing(tool) => {
             let package = if tool == "setsid" { "util-linux" } else { "coreutils" };
             Err(RunError::NotStarted(format!(
                 "`{tool}` is not installed on {place}; rollgate needs it to end commands, install \
                  {package}"
             )))
         }
-        Word::CutOff | Word::Ready | Word::Started | Word::Left(_) | Word::Over => {
-            Err(RunError::Lost("the guard that rollgate put beside it was killed".into()))
-        }
+        StatusLine::CutOff
+        | StatusLine::Ready
+        | StatusLine::Started
+        | StatusLine::Left(_)
+        | StatusLine::Over => Err(RunError::Lost("its guard process was killed".into())),
     }
 }
 
-/// The error for a command that the other side would not start: `sudo` or the login shell refused.
+/// The error for a command that did not start because `sudo` or the login shell refused it.
 pub(super) fn refused(place: &str, exchange: &Exchange, status: Option<i32>) -> RunError {
     let said = [&exchange.said, &exchange.output.stderr_text(), &exchange.output.stdout_text()];
     let said = crate::text::line(&said.map(String::as_str).join(" "), 300);
     let what = if exchange.ready { "the command" } else { "/bin/sh" };
-    let who = if place == PLACE { "it" } else { "its login shell" };
+    let refuser = if place == PLACE { "it" } else { "its login shell" };
     let why = match (said.is_empty(), status) {
-        (false, _) => format!("{who} says: {said}"),
-        (true, Some(status)) => format!("{who} ended with status {status}"),
-        (true, None) => format!("{who} says nothing"),
+        (false, _) => format!("{refuser} says: {said}"),
+        (true, Some(status)) => format!("{refuser} ended with status {status}"),
+        (true, None) => format!("{refuser} printed nothing"),
     };
     RunError::NotStarted(format!("{place} did not start {what}; {why}"))
 }

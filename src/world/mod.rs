@@ -1,8 +1,7 @@
-//! The port to the world: everything a release does to, or learns from, the outside.
+//! The port to the outside world: every action on it and every observation of it.
 //!
-//! Four methods and nothing else. Whatever stands above (Consul client, gateway drivers, drain,
-//! health, engine) runs unchanged over a simulated world, because it can reach the outside only
-//! through [`World`]. The real one is [`Live`].
+//! The trait is small. Everything above it (Consul client, gateway drivers, drain, health, engine) reaches
+//! the outside only through [`World`], so it runs unchanged over a simulated world. The real one is [`Live`].
 
 mod control;
 mod destination;
@@ -40,15 +39,16 @@ pub use tls::ConsulTls;
 
 /// The outside world. Cheap to share; every method may be called concurrently.
 ///
-/// Dropping a returned future abandons the call: a request is closed, and a command is ended on its
-/// node together with everything it started.
+/// Dropping a returned future abandons the call: a request is closed, and a command is ended on its node with
+/// every process that it started.
 pub trait World: Send + Sync + 'static {
     /// Sends one HTTP request and reads the whole reply.
     fn http(&self, request: Request) -> impl Future<Output = Result<Reply, HttpError>> + Send;
 
-    /// Sends the same request over up to `connections` connections that are open at the same time, so that as many workers
-    /// of the server as possible answer. Each reply says whether its connection stays open. Every reply goes to `replies`,
-    /// in any order; once nothing takes replies any more, no further request is sent.
+    /// Sends the same request over up to `connections` connections that are open at the same time, so that as
+    /// many workers of the server as possible answer. Each reply has the flag whether its connection stays
+    /// open. Every reply goes to `replies`, in any order; when `replies` is closed, no further request is
+    /// sent.
     fn http_held(
         &self,
         request: Request,
@@ -71,8 +71,8 @@ pub trait World: Send + Sync + 'static {
         command: Command,
     ) -> impl Future<Output = Result<Output, RunError>> + Send;
 
-    /// Opens a TCP connection to `address` (`host:port`), says something, and returns what the other side answers
-    /// until it closes. With nothing to say the connection is closed as soon as it is open.
+    /// Opens a TCP connection to `address` (`host:port`), sends a text, and returns the answer of the other
+    /// side until it closes. Without a text the connection is closed as soon as it is open.
     fn exchange(
         &self,
         address: &str,
@@ -84,7 +84,7 @@ pub trait World: Send + Sync + 'static {
     fn now(&self) -> jiff::Timestamp;
 }
 
-/// A child process, which inherits everything of the environment but the secrets.
+/// A child process, which inherits the whole environment except the secrets.
 fn child(program: &str) -> Process {
     let mut child = Process::new(program);
     for variable in secret::variables() {
@@ -113,12 +113,12 @@ pub enum Method {
     Delete,
 }
 
-/// Which HTTP client settings a request is sent with.
+/// The HTTP client settings of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Channel {
     /// A kept-alive connection, never through a proxy: health checks, metrics.
     Direct,
-    /// A connection of its own for this one request: each may reach another worker of a gateway.
+    /// A connection for this one request only: each may reach another worker of a gateway.
     Fresh,
     /// Consul's TLS settings (CA, client certificate, server name); never through a proxy.
     Consul,
@@ -135,11 +135,11 @@ pub struct Request {
     pub headers: Vec<(&'static str, Secret)>,
     /// The body, if any.
     pub body: Option<Vec<u8>>,
-    /// For the whole exchange.
+    /// Time limit of the whole exchange.
     pub timeout: Duration,
     /// Connection settings.
     pub channel: Channel,
-    /// The largest body that is taken, in bytes; a reply with a larger one is an error.
+    /// The largest accepted body, in bytes; a reply with a larger one is an error.
     pub limit: usize,
 }
 
@@ -158,7 +158,7 @@ impl Request {
         }
     }
 
-    /// The same request, of whose reply at most so many bytes are taken.
+    /// The same request with a limit for the reply, in bytes.
     #[must_use]
     pub fn at_most(mut self, limit: usize) -> Self {
         self.limit = limit;
@@ -178,11 +178,11 @@ impl Request {
 pub struct Reply {
     /// The status code.
     pub status: u16,
-    /// Headers, names in lower case; of equal names the first counts.
+    /// Headers with names in lower case; of equal names the first counts.
     pub headers: BTreeMap<String, String>,
-    /// The body, whole.
+    /// The whole body.
     pub body: Vec<u8>,
-    /// The room that the body takes among all that are read.
+    /// The memory that the body reserves among all bodies.
     pub held: Held,
     /// Whether its connection stays open next to the others ([`World::http_held`]).
     pub stays_open: bool,
@@ -195,7 +195,7 @@ impl Reply {
         String::from_utf8_lossy(&self.body)
     }
 
-    /// The body as text for a pattern of the playbook's.
+    /// The body as text for a pattern of the playbook.
     ///
     /// # Errors
     ///
@@ -208,7 +208,7 @@ impl Reply {
         Ok(self.text())
     }
 
-    /// The body as text that lists servers line by line.
+    /// The body as text with one server per line.
     ///
     /// # Errors
     ///
@@ -228,11 +228,11 @@ impl Reply {
     }
 }
 
-/// The largest reply body that any request takes, in bytes; a longer one is an error.
+/// The largest accepted reply body of any request, in bytes; a longer one is an error.
 pub const BODY_LIMIT: usize = 16 * 1024 * 1024;
 
-/// The largest reply that is searched with a pattern, in bytes. Searching is a hundred times slower than reading, and
-/// nothing else goes on meanwhile.
+/// The largest reply that is searched with a pattern, in bytes. Searching is a hundred times slower than
+/// reading and blocks everything else.
 pub const PATTERN_LIMIT: usize = 1024 * 1024;
 
 /// Why there is no reply, over HTTP or plain TCP.
@@ -241,19 +241,20 @@ pub enum HttpError {
     /// The request did not reach the server: it had no effect.
     #[error("{0}")]
     NotSent(String),
-    /// One side does not accept the other's certificate: the request had no effect, and another try has none.
+    /// One side does not accept the other's certificate: the request had no effect, and a retry has none
+    /// either.
     #[error("{0}")]
     Untrusted(String),
-    /// No reply within the time given: the effect is unknown.
+    /// No reply within the given time: the effect is unknown.
     #[error("no answer within {}", crate::text::duration(*.0))]
     TimedOut(Duration),
-    /// The exchange broke off after the request may have been received: the effect is unknown.
+    /// The exchange broke after the request may have been received: the effect is unknown.
     #[error("{0}")]
     Broken(String),
 }
 
 impl HttpError {
-    /// Whether the other side refused the connection: nothing listens there.
+    /// Whether the other side refused the connection because nothing listens there.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::NotSent(problem) if problem.contains("connection refused"))
@@ -266,12 +267,12 @@ impl HttpError {
 pub enum Host {
     /// This machine (`ssh: local`).
     Local,
-    /// An ssh destination as the user's own ssh understands it: `[user@]host-or-alias[:port]`.
+    /// An ssh destination as the user's ssh understands it: `[user@]host-or-alias[:port]`.
     Ssh(String),
 }
 
 impl Host {
-    /// The host of an `ssh` key: `local`, or none at all, is this machine.
+    /// The host of an `ssh` key: `local` or a missing key is this machine.
     #[must_use]
     pub fn of(ssh: Option<&str>) -> Self {
         match ssh {
@@ -293,15 +294,15 @@ impl std::fmt::Display for Host {
 /// One command for a [`Host`].
 #[derive(Debug, Clone)]
 pub struct Command {
-    /// What is to be done; the live world runs its [`script`](crate::node::Operation::script).
+    /// What to do; the live world runs its [`script`](crate::node::Operation::script).
     pub operation: crate::node::Operation,
-    /// What the command reads.
+    /// The command's standard input.
     pub stdin: Stdin,
-    /// After this time the command and all it started are ended.
+    /// After this time the command and every process that it started are ended.
     pub timeout: Duration,
     /// Run as root through `sudo -n`.
     pub sudo: bool,
-    /// Asked when the host is ready to run it, right before it is told to.
+    /// Requested when the host is ready, right before the go-ahead.
     pub permit: Permit,
 }
 
@@ -312,13 +313,13 @@ impl Command {
         Self { operation, stdin: Stdin::Empty, timeout, sudo, permit: Permit::default() }
     }
 
-    /// The same with something to read.
+    /// The same command with standard input.
     #[must_use]
     pub fn reading(self, stdin: Stdin) -> Self {
         Self { stdin, ..self }
     }
 
-    /// The same, begun only with a permit.
+    /// The same command, which begins only with a permit.
     #[must_use]
     pub fn permitted(self, permit: Permit) -> Self {
         Self { permit, ..self }
@@ -332,11 +333,11 @@ pub enum Stdin {
     Empty,
     /// The bytes of a local file.
     File(PathBuf),
-    /// A text that must not be seen on a command line.
+    /// A text that must not appear on a command line.
     Text(Secret),
 }
 
-/// What a finished command left. Output beyond [`OUTPUT_LIMIT`] is dropped from the front.
+/// The result of a finished command. Output beyond [`OUTPUT_LIMIT`] is dropped from the front.
 #[derive(Debug, Clone, Default)]
 pub struct Output {
     /// The exit status, or `None` when a signal ended the command.
@@ -345,8 +346,8 @@ pub struct Output {
     pub stdout: Vec<u8>,
     /// The last part of standard error.
     pub stderr: Vec<u8>,
-    /// The start of what the host printed on standard output before the command began, in one line: the start files of its
-    /// login shell print.
+    /// The start of the host's standard output before the command began, as one line: the start files of a
+    /// login shell may print.
     pub noise: Option<String>,
 }
 
@@ -395,7 +396,7 @@ pub enum RunError {
     /// The command was not permitted to begin: nothing has changed on the node.
     #[error(transparent)]
     NotPermitted(#[from] NotPermitted),
-    /// The time ran out; the command and the processes that it started were ended, but for those that are `left`.
+    /// The time ran out; the command and its processes were ended, except `left` processes.
     #[error("not finished within {}{}", crate::text::duration(*.after), still_running(*.left))]
     TimedOut {
         /// The command's time.
@@ -403,7 +404,7 @@ pub enum RunError {
         /// How many of its processes could not be ended.
         left: usize,
     },
-    /// The connection was lost while the command ran: its effect is unknown, look before acting.
+    /// The connection was lost while the command ran: its effect is unknown, inspect the node before acting.
     #[error("connection lost while the command ran: {0}")]
     Lost(String),
 }

@@ -1,11 +1,11 @@
-//! What a command needs right before it begins: an answer that is asked for when its channel is open.
+//! A command's permit, requested right before the command begins, when its channel is open.
 
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// Permission to begin, asked for at the last moment: connecting to a host may take seconds, and whatever was known before
-/// that may no longer be true.
+/// Permission to begin, requested at the last moment: connecting to a host may take seconds, and earlier
+/// knowledge may be outdated by then.
 #[derive(Clone, Default)]
 pub struct Permit(Option<Arc<dyn Fn() -> Answer + Send + Sync>>);
 
@@ -17,12 +17,12 @@ type Answer = Pin<Box<dyn Future<Output = Result<(), NotPermitted>> + Send>>;
 pub struct NotPermitted {
     /// Why.
     pub reason: String,
-    /// Whether asking again has no point.
+    /// Whether a new request is pointless.
     pub is_final: bool,
 }
 
 impl Permit {
-    /// A permit that `ask` gives or refuses each time.
+    /// A permit that calls `ask` each time.
     pub fn new<F>(ask: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<(), NotPermitted>> + Send + 'static,
@@ -30,7 +30,7 @@ impl Permit {
         Self(Some(Arc::new(move || Box::pin(ask()))))
     }
 
-    /// Asks for it; the default permits everything.
+    /// Requests the permit; the default permits everything.
     ///
     /// # Errors
     ///

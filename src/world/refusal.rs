@@ -1,13 +1,13 @@
-//! Why ssh could not connect, in one clear line with what to do about it.
+//! Explains in one line why ssh could not connect and what to do about it.
 //!
-//! Reads what OpenSSH logged; anything it does not recognise is passed on, condensed. Pure.
+//! Reads OpenSSH's log; an unknown message is passed on in shortened form. Pure.
 
 use std::time::Duration;
 
 use crate::shell::quote;
 use crate::text::{duration, line};
 
-/// Says why `place` could not be connected to, from the log of `ssh`.
+/// Explains from the log of `ssh` why the connection to `place` failed.
 pub(super) fn explain(place: &str, log: &str, time: Duration) -> String {
     let quoted = |what: &str| {
         let found = log.lines().find(|line| line.contains(what)).unwrap_or(log);
@@ -50,12 +50,15 @@ pub(super) fn explain(place: &str, log: &str, time: Duration) -> String {
     }
     if log.contains("Connection refused") {
         return format!(
-            "{place}: {}; is sshd running there, is the port right?",
+            "{place}: {}; check that sshd runs there and that the port is right",
             quoted("Connection refused")
         );
     }
     if log.contains("timed out") {
-        return format!("{place}: {}; is it up and reachable from here?", quoted("timed out"));
+        return format!(
+            "{place}: {}; check that it is up and reachable from this machine",
+            quoted("timed out")
+        );
     }
     if log.contains("Bad owner or permissions") || log.contains("Bad configuration option") {
         return format!("ssh cannot use its configuration: {}", quoted("Bad "));
@@ -125,7 +128,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn whatever_a_host_says_is_explained_in_one_harmless_line(
+        fn any_host_output_is_explained_in_one_harmless_line(
             known in prop::sample::select(vec![
                 "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nOffending key in <>\nHost key for <> has changed\n",
                 "No <> host key is known for <> and you have requested\nHost key verification failed.\n",

@@ -1,8 +1,7 @@
-//! The room for everything that is being answered: bodies of replies are in memory as a whole, and what they hold
-//! together is bounded, whatever each of them sends.
+//! Bounds the memory of all reply bodies together; each body is in memory as a whole.
 //!
-//! The start of every body is free, so that a small answer never waits for a large one; and what gateways and nodes send
-//! takes no room from Consul.
+//! The start of every body is free, so a small answer never waits for a large one. Replies of gateways and
+//! nodes use no memory that is reserved for Consul.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,28 +11,28 @@ use tokio::time::timeout;
 
 use super::{Channel, HttpError};
 
-/// All bodies from Consul together, beyond their free start, in units of [`UNIT`].
+/// The limit of all bodies from Consul together, beyond their free start, in units of [`UNIT`].
 const OF_CONSUL: usize = 20 * 1024;
 
-/// All other bodies together.
+/// The limit of all other bodies together.
 const OF_OTHERS: usize = 24 * 1024;
 
-/// The unit in which room is given.
+/// The unit of memory, in bytes.
 const UNIT: usize = 1024;
 
-/// The start of a body that takes no room.
+/// The start of a body that is not counted.
 const FREE: usize = 64 * 1024;
 
 /// A body grows by at least this much.
 const STEP: usize = 64 * 1024;
 
-/// How long room is waited for.
+/// How long a body waits for memory.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 static LEFT_TO_CONSUL: Semaphore = Semaphore::const_new(OF_CONSUL);
 static LEFT_TO_OTHERS: Semaphore = Semaphore::const_new(OF_OTHERS);
 
-/// The room that a body takes; given back when the last copy of the reply is gone.
+/// The memory that a body reserves; released when the last copy of the reply is dropped.
 #[derive(Debug, Clone, Default)]
 pub struct Held {
     _permit: Option<Arc<SemaphorePermit<'static>>>,
@@ -49,7 +48,7 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// An empty one.
+    /// An empty body.
     pub(super) fn of(channel: Channel) -> Self {
         let left = match channel {
             Channel::Consul => &LEFT_TO_CONSUL,
@@ -58,17 +57,17 @@ impl Body {
         Self { left, bytes: Vec::new(), permit: None, taken: 0 }
     }
 
-    /// Appends bytes once there is room for them.
+    /// Appends bytes once there is memory for them.
     ///
     /// # Errors
     ///
-    /// When the body would be larger than `limit`, or all bodies together take too much.
+    /// When the body would exceed `limit`, or all bodies together take too much memory.
     pub(super) async fn append(&mut self, more: &[u8], limit: usize) -> Result<(), HttpError> {
         let size = self.bytes.len() + more.len();
         within(size, limit)?;
         let wanted = size.saturating_sub(FREE).div_ceil(UNIT);
         if wanted > self.taken {
-            // By steps, so that not every chunk has to ask.
+            // Grows by steps, so that not every chunk requests memory.
             let wanted = wanted.next_multiple_of(STEP / UNIT);
             self.take(wanted - self.taken).await?;
             self.taken = wanted;
@@ -81,7 +80,7 @@ impl Body {
     }
 
     async fn take(&mut self, units: usize) -> Result<(), HttpError> {
-        let full = || HttpError::Broken("too much is being read at once".to_owned());
+        let full = || HttpError::Broken("too many large replies are being read at once".to_owned());
         let units = u32::try_from(units).map_err(|_| full())?;
         let taken = timeout(PATIENCE, self.left.acquire_many(units)).await;
         let taken = taken.map_err(|_| full())?.map_err(|_| full())?;
@@ -92,13 +91,13 @@ impl Body {
         Ok(())
     }
 
-    /// The whole body with the room that it takes.
+    /// The whole body with its memory permit.
     pub(super) fn finish(self) -> (Vec<u8>, Held) {
         (self.bytes, Held { _permit: self.permit.map(Arc::new) })
     }
 }
 
-/// Refuses a body that is, or is told to be, larger than `limit`.
+/// Refuses a body whose actual or announced size exceeds `limit`.
 pub(super) fn within(size: usize, limit: usize) -> Result<(), HttpError> {
     if size <= limit {
         return Ok(());
@@ -111,7 +110,7 @@ pub(super) fn within(size: usize, limit: usize) -> Result<(), HttpError> {
 mod tests {
     use super::*;
 
-    /// The only test that takes the room of the process.
+    /// The only test that uses the process-wide limits.
     #[tokio::test(start_paused = true)]
     async fn all_bodies_together_are_bounded_and_small_ones_never_wait() {
         let chunk = vec![0; 1024 * 1024];
@@ -128,7 +127,7 @@ mod tests {
             }
             held.push(body.finish());
         }
-        assert_eq!(refused.as_deref(), Some("too much is being read at once"));
+        assert_eq!(refused.as_deref(), Some("too many large replies are being read at once"));
         let together: usize = held.iter().map(|(bytes, _)| bytes.capacity()).sum();
         assert!(together < 26 * chunk.len(), "{together}");
         let mut small = Body::of(Channel::Direct);

@@ -1,19 +1,20 @@
-//! The script that a host's shell is really given: the command, and a guard that ends it.
+//! The script that a host's shell runs: the command, and a guard that ends it.
 //!
-//! ssh is asked to run `/bin/sh` and nothing else, which every login shell and every wrapper around it reads alike. The
-//! script goes over standard input, as one compound command: the shell has parsed all of it before it runs any of it.
-//! On both outputs it says that it is ready; what stands before that was printed by the login shell. Only then is it told
-//! to go, and only then is data sent.
+//! ssh is asked to run `/bin/sh` and nothing else, which every login shell and every wrapper reads alike. The
+//! script goes over standard input as one compound command, so the shell has parsed all of it before it runs
+//! any of it. On both outputs the script reports that it is ready; the login shell printed everything before
+//! that. Only then rollgate sends the go-ahead, and after it the data.
 //!
-//! The command runs in a session of its own. Beside it a guard waits for the end of the time or,
-//! where standard input carries no data, for the end of standard input, which is the life line: it
-//! breaks when the caller gives up, when rollgate dies and when the connection does. Then everything that the command
-//! started gets `TERM`, and 5 s later `KILL`: its session, the children of its processes, and each process whose
-//! environment has the command's label. A command that ends by itself keeps what it started.
+//! The command runs in its own session. A guard beside it waits for the end of the time or, when standard
+//! input carries no data, for the end of standard input. Standard input is then the life line: it breaks when
+//! the caller gives up, when rollgate dies and when the connection breaks. The guard then sends `TERM`, and 5
+//! s later `KILL`, to everything that the command started: its session, the children of its processes, and
+//! each process whose environment has the command's label. A command that ends by itself keeps the processes
+//! that it started.
 //!
-//! The script reports in lines that begin with a random mark: the exit status of
-//! the connection tells neither whether the command was started nor why it ended, and a daemon that
-//! keeps the streams open would hide that it ended at all. Pure; knows neither ssh nor processes.
+//! The script reports in status lines that begin with a random mark. The exit status of the connection does
+//! not show whether the command was started or why it ended, and a daemon that keeps the streams open would
+//! hide the end. Pure; knows neither ssh nor processes.
 
 use std::time::Duration;
 
@@ -21,19 +22,19 @@ use crate::shell::assign;
 
 use super::{Command, Stdin};
 
-/// What the guard exits with when the time ran out.
+/// The guard's exit status when the time ran out.
 const TIMED_OUT: i32 = 124;
-/// What the guard exits with when the command ended first.
+/// The guard's exit status when the command ended first.
 const NOT_NEEDED: i32 = 143;
 
 /// The shell of every script.
 const SHELL: &str = "/bin/sh";
 
-/// Sent once the script is ready. The command is not started before it is read,
-/// so a connection that breaks before it is sent has certainly changed nothing.
+/// Sent once the script is ready. The script reads it before it starts the command, so a connection that
+/// breaks before it is sent has changed nothing.
 pub(super) const GO: &[u8] = b"go\n";
 
-/// A script with the mark by which its own lines are known.
+/// A script with the mark of its status lines.
 #[derive(Debug)]
 pub(super) struct Script {
     /// For the shell's standard input.
@@ -42,9 +43,9 @@ pub(super) struct Script {
     pub(super) mark: String,
 }
 
-/// The words that start the shell. There is nothing in them that a shell would read otherwise than another one.
+/// The words that start the shell. Every shell reads them the same way.
 pub(super) fn launcher(sudo: bool) -> &'static [&'static str] {
-    // `sudo` is outermost, because only root can end what root has started.
+    // `sudo` is outermost because only root can end what root has started.
     if sudo { &["sudo", "-n", "--", SHELL] } else { &[SHELL] }
 }
 
@@ -73,7 +74,7 @@ impl Script {
     }
 }
 
-/// Renders a time for `timeout` and `sleep`; never 0, which means forever to `timeout`.
+/// Renders a time for `timeout` and `sleep`; never 0, which `timeout` reads as forever.
 fn seconds(time: Duration) -> String {
     let millis = time.as_millis().max(1);
     if millis.is_multiple_of(1000) {
@@ -83,44 +84,44 @@ fn seconds(time: Duration) -> String {
     }
 }
 
-/// What the script said.
+/// A status line of the script.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Word {
-    /// It waits to be told to go; what comes next on this stream is the command's.
+pub(super) enum StatusLine {
+    /// The script waits for the go-ahead; the command's output follows on this stream.
     Ready,
     /// The command is being started.
     Started,
     /// The command cannot be started: this tool is not installed.
     Missing(String),
-    /// So many processes of the command's could not be ended.
+    /// This many processes of the command could not be ended.
     Left(usize),
-    /// The command has ended; what comes next on this stream is not the command's.
+    /// The command has ended; later output on this stream is not the command's.
     Over,
     /// The command exited by itself; `None` if a signal ended it.
     Exited(Option<i32>),
     /// The time ran out, and the command was ended.
     TimedOut,
-    /// The guard ended the command for another reason: it was itself killed, or the line broke.
+    /// The guard ended the command for another reason: the guard was killed, or the life line broke.
     CutOff,
 }
 
-/// Finds the first complete line of the script's own: where it begins, where it ends, and what it says if it is one that
-/// the script has.
-pub(super) fn find_word(
+/// Finds the first complete status line: where it begins, where it ends, and its meaning if the script has
+/// such a line.
+pub(super) fn find_status_line(
     text: &[u8],
     from: usize,
     mark: &str,
-) -> Option<(usize, usize, Option<Word>)> {
+) -> Option<(usize, usize, Option<StatusLine>)> {
     let start = from + find(text.get(from..)?, mark.as_bytes())?;
     let end = start + find(&text[start..], b"\n")? + 1;
     let line = String::from_utf8_lossy(&text[start + mark.len()..end]);
     let words: Vec<&str> = line.split_whitespace().collect();
     let word = match words.as_slice() {
-        ["ready"] => Some(Word::Ready),
-        ["started"] => Some(Word::Started),
-        ["missing", tool] => Some(Word::Missing((*tool).to_owned())),
-        ["left", number] => number.parse().ok().map(Word::Left),
-        ["end"] => Some(Word::Over),
+        ["ready"] => Some(StatusLine::Ready),
+        ["started"] => Some(StatusLine::Started),
+        ["missing", tool] => Some(StatusLine::Missing((*tool).to_owned())),
+        ["left", number] => number.parse().ok().map(StatusLine::Left),
+        ["end"] => Some(StatusLine::Over),
         ["ended", status, guard] => {
             status.parse().ok().zip(guard.parse().ok()).map(|(status, guard)| ended(status, guard))
         }
@@ -129,15 +130,15 @@ pub(super) fn find_word(
     Some((start, end, word))
 }
 
-fn ended(status: i32, guard: i32) -> Word {
+fn ended(status: i32, guard: i32) -> StatusLine {
     match guard {
-        NOT_NEEDED => Word::Exited(exit_status(status)),
-        TIMED_OUT => Word::TimedOut,
-        _ => Word::CutOff,
+        NOT_NEEDED => StatusLine::Exited(exit_status(status)),
+        TIMED_OUT => StatusLine::TimedOut,
+        _ => StatusLine::CutOff,
     }
 }
 
-/// A POSIX shell reports a signal as 128 plus its number; 31 is the last of the classic ones.
+/// A POSIX shell reports a signal as 128 plus its number; 31 is the highest standard signal.
 pub(super) fn exit_status(status: i32) -> Option<i32> {
     (!(129..=128 + 31).contains(&status)).then_some(status)
 }
@@ -193,14 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn launcher_has_nothing_for_a_shell_to_read_otherwise() {
+    fn launcher_has_no_word_that_shells_read_differently() {
         assert_eq!(launcher(false).join(" "), "/bin/sh");
         assert_eq!(launcher(true).join(" "), "sudo -n -- /bin/sh");
     }
 
-    /// RHEL's `sh` is bash, which has things to say about jobs that were killed; Alpine's is busybox.
+    /// RHEL's `sh` is bash, which reports killed jobs; Alpine's is busybox.
     #[test]
-    fn shells_agree_and_add_nothing_of_their_own() {
+    fn every_shell_gives_the_same_output() {
         let folder = tempfile::tempdir().expect("temp dir");
         for shell in ["dash", "bash", "busybox"] {
             let path = ["/bin", "/usr/bin"].map(|bin| Path::new(bin).join(shell));
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_never_forever() {
+    fn time_limit_is_never_forever() {
         assert_eq!(seconds(Duration::ZERO), "0.001");
         assert_eq!(seconds(Duration::from_millis(1500)), "1.500");
         assert_eq!(seconds(Duration::from_mins(1)), "60");
@@ -252,7 +253,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn words_among_any_output_are_found(
+        fn status_lines_are_found_in_any_output(
             parts in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..30), "M?( (started|ended|missing|ready|end|left)( -?[0-9]{0,25}){0,3}\n?)?"), 0..6),
             from in 0_usize..40,
         ) {
@@ -260,7 +261,7 @@ mod tests {
                 parts.into_iter().flat_map(|(noise, word)| [noise, word.into_bytes()].concat()).collect();
             let lines = text.split(|byte| *byte == b'\n').count();
             let mut words = 0;
-            while let Some((start, end, _)) = find_word(&text, from, "M") {
+            while let Some((start, end, _)) = find_status_line(&text, from, "M") {
                 text.drain(start..end);
                 words += 1;
             }
@@ -269,14 +270,14 @@ mod tests {
     }
 
     #[test]
-    fn words_are_found_in_the_middle_of_other_output() {
-        let word = |text: &[u8]| find_word(text, 0, "M");
+    fn status_lines_are_found_within_other_output() {
+        let word = |text: &[u8]| find_status_line(text, 0, "M");
         let found = word(b"abcM ended 3 143\ndef");
-        assert_eq!(found, Some((3, 17, Some(Word::Exited(Some(3))))));
+        assert_eq!(found, Some((3, 17, Some(StatusLine::Exited(Some(3))))));
         assert_eq!(word(b"M ended 137 14"), None, "an incomplete line waits for its rest");
-        assert_eq!(word(b"M ended 137 143\n"), Some((0, 16, Some(Word::Exited(None)))));
-        assert_eq!(word(b"M ended 143 124\n"), Some((0, 16, Some(Word::TimedOut))));
-        assert_eq!(word(b"M left 3\n"), Some((0, 9, Some(Word::Left(3)))));
+        assert_eq!(word(b"M ended 137 143\n"), Some((0, 16, Some(StatusLine::Exited(None)))));
+        assert_eq!(word(b"M ended 143 124\n"), Some((0, 16, Some(StatusLine::TimedOut))));
+        assert_eq!(word(b"M left 3\n"), Some((0, 9, Some(StatusLine::Left(3)))));
         assert_eq!(word(b"M something\n"), Some((0, 12, None)));
     }
 }

@@ -1,26 +1,26 @@
-//! How the real world is reached.
+//! Settings of the live world.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::tls::ConsulTls;
 
-/// How the real world is reached.
+/// Settings of the live world.
 #[derive(Debug, Clone)]
 pub struct LiveSettings {
     /// Read instead of `~/.ssh/config`.
     pub ssh_config: Option<PathBuf>,
-    /// The user where neither the destination nor the configuration names one.
+    /// The user when neither the destination nor the configuration names one.
     pub user: Option<String>,
-    /// Jump hosts for every connection, as `ssh -J` takes them.
+    /// Jump hosts for every connection, in the form of `ssh -J`.
     pub jump: Option<String>,
-    /// Accept and remember unknown host keys; changed ones are refused all the same.
+    /// Accept and remember unknown host keys; changed ones are still refused.
     pub accept_new: bool,
-    /// For an ssh connection to be up, authentication included.
+    /// Time limit for an ssh connection, authentication included.
     pub connect_timeout: Duration,
     /// For requests on [`Channel::Consul`](super::Channel::Consul).
     pub consul_tls: ConsulTls,
-    /// How many ssh connections may be in the making at once.
+    /// How many ssh connections may be opened at the same time.
     pub max_connections: usize,
 }
 

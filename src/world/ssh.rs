@@ -1,7 +1,7 @@
-//! Commands on nodes, over the user's own OpenSSH: one connection a host for the whole run.
+//! Commands on nodes over the user's own OpenSSH: one connection per host for the whole run.
 //!
-//! The first command connects, the others share; a connection found dead is replaced. A command is
-//! tried again only if it was certainly not started, which the go-ahead of the script decides.
+//! The first command connects and the others share its connection; a dead connection is replaced. A command
+//! is tried again only if it certainly did not start, which depends on the script's go-ahead.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -19,13 +19,13 @@ use super::local::{conclude, refused};
 use super::script::{Script, launcher};
 use super::{Command, Output, RunError};
 
-/// Channels at once on one connection; sshd's `MaxSessions` is 10 by default and often less.
+/// Channels on one connection at the same time; sshd's `MaxSessions` is 10 by default and often less.
 const CHANNELS: usize = 4;
-/// For a channel to open. A dead peer is noticed by keep-alives within 15 s.
+/// Time limit to open a channel. Keep-alives detect a dead peer within 15 s.
 const OPENING: Duration = Duration::from_secs(20);
-/// For the exit message, and for a check of the master, which is on this machine.
+/// Time limit for the exit message, and for a check of the master, which is on this machine.
 const ANSWERING: Duration = Duration::from_secs(2);
-/// Pause before a channel that the node refused is asked for again, and how often that is done.
+/// Pause before a refused channel is requested again, and how often that is done.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 const BUSY_LIMIT: u32 = 50;
 
@@ -50,17 +50,17 @@ struct Node {
 #[derive(Debug, Default)]
 struct Link {
     master: Option<Arc<Master>>,
-    /// The last failure to connect: it also answers those who were already waiting.
+    /// The last failure to connect. Waiting commands get it too.
     failure: Option<(Instant, String)>,
 }
 
-/// Why an attempt gave no result.
+/// Why an attempt has no result.
 enum Failure {
     /// Nothing was started, and the connection is dead.
     Dead(String),
-    /// Nothing was started: the node has no channel free.
+    /// Nothing was started: the node has no free channel.
     Busy(String),
-    /// Final.
+    /// The final error; no retry.
     Final(RunError),
 }
 
@@ -134,7 +134,7 @@ impl Ssh {
         Ok(node)
     }
 
-    /// Returns the node's connection, made now if there is none.
+    /// Returns the node's connection; connects first if there is none.
     async fn master(&self, node: &Node) -> Result<Arc<Master>, String> {
         let asked = Instant::now();
         let mut link = node.link.lock().await;
@@ -163,7 +163,7 @@ impl Ssh {
 }
 
 impl Node {
-    /// Lets the next command connect anew, unless another one already did.
+    /// Lets the next command reconnect, unless another command has done so already.
     async fn forget(&self, dead: &Arc<Master>) {
         let mut link = self.link.lock().await;
         if link.master.as_ref().is_some_and(|master| Arc::ptr_eq(master, dead)) {
@@ -183,7 +183,7 @@ async fn attempt(master: &Master, place: &str, command: &Command) -> Result<Outp
     let script = Script::new(command);
     let talk = converse(stdin, (stdout, stderr), &script, input, command);
     let exchange = talk.await.map_err(Failure::Final)?;
-    // Waiting also keeps the channel counted until the node has really ended it.
+    // Waiting also keeps the channel counted until the node has ended it.
     let status = timeout(ANSWERING, child.wait()).await.ok().and_then(|result| match result {
         Ok(status) => status.code(),
         Err(Error::Remote(_)) => Some(127),
@@ -206,7 +206,7 @@ async fn spawn<'a>(master: &'a Master, line: &str) -> Result<Child<&'a Session>,
     if alive(master).await { Err(Failure::Busy(text)) } else { Err(Failure::Dead(text)) }
 }
 
-/// Judges a conversation that ended without a word about the command.
+/// Judges a conversation that ended without a status line about the command.
 async fn silent(
     master: &Master,
     place: &str,
@@ -218,7 +218,7 @@ async fn silent(
         (false, false, _) => Failure::Dead(master.last_words()),
         (false, true, _) => Failure::Final(RunError::Lost(master.last_words())),
         (true, _, false) => Failure::Final(refused(place, &exchange, status)),
-        // The guard itself was ended, and its end of the line took the command along.
+        // The guard was ended, and its end of the life line ended the command too.
         (true, _, true) => {
             return Ok(Output { status: None, ..exchange.output });
         }

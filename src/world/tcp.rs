@@ -1,4 +1,4 @@
-//! Plain TCP: whether a port answers, and short exchanges that are not HTTP.
+//! Plain TCP: port checks and short exchanges that are not HTTP.
 
 use std::io;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::room::Body;
 use super::{BODY_LIMIT, Channel, HttpError};
 
-/// Connects, says something, and reads until the other side closes. Nothing to say: only connects.
+/// Connects, sends the text, and reads until the other side closes. Without a text it only connects.
 pub(super) async fn exchange(
     address: &str,
     say: &[u8],
@@ -19,13 +19,13 @@ pub(super) async fn exchange(
     let exchange = async {
         let mut stream = TcpStream::connect(address)
             .await
-            .map_err(|error| HttpError::NotSent(in_words(&error)))?;
+            .map_err(|error| HttpError::NotSent(describe(&error)))?;
         if say.is_empty() {
             return Ok(Vec::new());
         }
-        let broken = |error: io::Error| HttpError::Broken(in_words(&error));
+        let broken = |error: io::Error| HttpError::Broken(describe(&error));
         stream.write_all(say).await.map_err(broken)?;
-        // That there is no more to come makes the other side close when it has answered.
+        // The end of the input makes the other side close after its answer.
         stream.shutdown().await.map_err(broken)?;
         let mut answer = Body::of(Channel::Direct);
         let mut chunk = vec![0; 16 * 1024];
@@ -39,8 +39,8 @@ pub(super) async fn exchange(
     timeout(time, exchange).await.unwrap_or(Err(HttpError::TimedOut(time)))
 }
 
-/// Says what went wrong, without the system's number for it.
-pub(super) fn in_words(error: &io::Error) -> String {
+/// Describes an error without the system's error number.
+pub(super) fn describe(error: &io::Error) -> String {
     let text = error.to_string();
     text.split_once(" (os error").map_or(text.as_str(), |(text, _)| text).to_lowercase()
 }

@@ -1,4 +1,4 @@
-//! Consul's TLS settings, read from their files into the form that the HTTP client takes.
+//! Consul's TLS settings, read from their files for the HTTP client.
 
 use std::error::Error;
 use std::io;
@@ -8,10 +8,10 @@ use anyhow::Context as _;
 use reqwest::{Certificate, ClientBuilder, Identity};
 use rustls::AlertDescription;
 
-/// How Consul's certificate is checked, and who we are to it.
+/// How Consul's certificate is checked, and the client certificate for Consul.
 #[derive(Debug, Clone)]
 pub struct ConsulTls {
-    /// `CONSUL_CACERT`: a file of certificates that alone are trusted.
+    /// `CONSUL_CACERT`: a file with the only trusted certificates.
     pub ca: Option<PathBuf>,
     /// `CONSUL_CAPATH`: a folder of such files.
     pub ca_dir: Option<PathBuf>,
@@ -19,7 +19,7 @@ pub struct ConsulTls {
     pub client_cert: Option<PathBuf>,
     /// `CONSUL_CLIENT_KEY`.
     pub client_key: Option<PathBuf>,
-    /// `CONSUL_TLS_SERVER_NAME`: the name the certificate must have, if not the address's.
+    /// `CONSUL_TLS_SERVER_NAME`: the expected name in the certificate, if it differs from the address.
     pub server_name: Option<String>,
     /// `CONSUL_HTTP_SSL_VERIFY`: `false` accepts any certificate.
     pub verify: bool,
@@ -47,14 +47,14 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// Reads the files; an unusable one is an error now, not at the first request.
+    /// Reads the files, so that an unusable file is an error at the start and not at the first request.
     pub(super) fn read(settings: &ConsulTls) -> anyhow::Result<Self> {
         let mut trusted = None;
         let ca = settings.ca.iter().cloned();
         let folder = settings.ca_dir.as_deref().map(files).transpose()?.unwrap_or_default();
         for path in ca.chain(folder) {
             let found = Certificate::from_pem_bundle(&read(&path)?)
-                .with_context(|| format!("`{}` is no PEM certificate file", path.display()))?;
+                .with_context(|| format!("`{}` is not a PEM certificate file", path.display()))?;
             anyhow::ensure!(!found.is_empty(), "`{}` holds no certificate", path.display());
             trusted.get_or_insert_with(Vec::new).extend(found);
         }
@@ -65,7 +65,7 @@ impl Tls {
                 pem.extend(read(key)?);
                 Some(Identity::from_pem(&pem).with_context(|| {
                     format!(
-                        "`{}` and `{}` are no PEM certificate and key",
+                        "`{}` and `{}` are not a PEM certificate and key",
                         certificate.display(),
                         key.display()
                     )
@@ -77,12 +77,12 @@ impl Tls {
         Ok(Self { trusted, identity, verify: settings.verify })
     }
 
-    /// Returns whether nothing was set, so that there is nothing to be wrong about.
+    /// Returns whether no setting was given.
     pub(super) fn is_default(&self) -> bool {
         self.trusted.is_none() && self.identity.is_none()
     }
 
-    /// Applies them.
+    /// Applies the settings to a client.
     pub(super) fn apply(&self, mut builder: ClientBuilder) -> ClientBuilder {
         if let Some(trusted) = &self.trusted {
             builder = builder.tls_certs_only(trusted.iter().cloned());
@@ -94,9 +94,10 @@ impl Tls {
     }
 }
 
-/// Which side does not accept the other's certificate, if that is why there is no reply.
+/// Returns which side rejects the other's certificate, if that is why there is no reply.
 ///
-/// With TLS 1.3 a server refuses a client's certificate only after the handshake, but before it reads the request.
+/// With TLS 1.3 a server refuses a client certificate only after the handshake, but before it reads the
+/// request.
 pub(super) fn distrust(error: &reqwest::Error) -> Option<String> {
     match tls_error(error)? {
         rustls::Error::InvalidCertificate(why) => {
@@ -112,12 +113,12 @@ pub(super) fn distrust(error: &reqwest::Error) -> Option<String> {
             | AlertDescription::UnknownCA
             | AlertDescription::AccessDenied
             | AlertDescription::CertificateRequired),
-        ) => Some(format!("it does not accept our client certificate, or wants one: {alert:?}")),
+        ) => Some(format!("it rejects the client certificate, or requires one: {alert:?}")),
         _ => None,
     }
 }
 
-/// TLS's own error, which an I/O error holds without being caused by it.
+/// TLS's own error. An I/O error contains it without naming it as its source.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let inner = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(held) => held,

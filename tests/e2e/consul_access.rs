@@ -57,8 +57,8 @@ fn release_over_https_needs_the_ca_of_consul_and_a_client_certificate() {
         assert_eq!(ran.stderr().matches(&address).count(), 1, "said once:\n{}", ran.stderr());
         assert!(ran.stderr().contains("CONSUL_CLIENT_CERT"), "{}", ran.stderr());
     };
-    refused("it does not accept our client certificate, or wants one", &[at, ca]);
-    refused("it does not accept our client certificate", &[at, ca, stranger[0], stranger[1]]);
+    refused("it rejects the client certificate, or requires one", &[at, ca]);
+    refused("it rejects the client certificate", &[at, ca, stranger[0], stranger[1]]);
     let other_ca = ("CONSUL_CACERT", theirs.as_str());
     refused("its certificate is not trusted: UnknownIssuer", &[at, other_ca, client[0], client[1]]);
     let name = ("CONSUL_TLS_SERVER_NAME", "server.dc2.consul");
