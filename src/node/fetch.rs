@@ -1,12 +1,13 @@
-//! An HTTP request that is sent from the machine itself, for what listens there only.
+//! An HTTP request that the machine itself sends, for services that listen only there.
 //!
-//! `curl` reads its settings from standard input: headers may be secret, and command lines can be seen by everybody.
+//! `curl` reads its settings from standard input: headers may be secret, and every user can see command
+//! lines.
 
 use std::time::Duration;
 
 use crate::shell::assign;
 
-/// Exit status when the machine has no `curl`.
+/// Exit status when `curl` is not installed.
 pub const NO_CURL: i32 = 69;
 
 pub(super) fn script(method: &str, url: &str, timeout: Duration) -> String {

@@ -1,15 +1,16 @@
-//! A file as a whole: read, and replaced by another one under its name.
+//! Reads a file, and replaces a file as a whole.
 
 use super::layout::OWNER;
 use crate::shell::{assign, quote};
 
-/// Prints it.
+/// Prints the file.
 pub(super) fn read(path: &str) -> String {
     format!("cat {}", quote(path))
 }
 
-/// Replaces it by what is read from standard input, with one rename: a process that watches the folder never sees a part of it.
-/// Rights and owner stay. Root does so where no other user can change the path to the file; otherwise it is done as that user.
+/// Replaces the file with standard input by one rename, so a process that watches the folder never sees a
+/// part of it. Permissions and owner stay. root writes where no other user can change the path to the file;
+/// otherwise the work is done as that user.
 pub(super) fn replace(path: &str, before: &str, after: &str) -> String {
     let variables = assign(&[("file", path), ("before", before), ("after", after)]);
     let work = format!("{variables}{}", include_str!("scripts/replace.sh"));
@@ -37,7 +38,7 @@ mod tests {
             .spawn()
             .expect("sh runs");
         let mut stdin = child.stdin.take().expect("piped");
-        // A script that refuses does not read it.
+        // A script that refuses does not read its input.
         let _ = stdin.write_all(input.as_bytes());
         drop(stdin);
         child.wait_with_output().expect("ends")
@@ -47,13 +48,13 @@ mod tests {
         format!("{:x}", Sha256::digest(content))
     }
 
-    /// Replaces what is there.
+    /// Replaces the file's content.
     fn change(path: &Path, before: &str, content: &str) -> Output {
         run(&replace(&path.display().to_string(), &sum(before), &sum(content)), content)
     }
 
     #[test]
-    fn a_file_is_replaced_as_a_whole_and_only_by_whoever_has_read_it() {
+    fn file_is_replaced_as_a_whole_and_only_if_unchanged_since_read() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("it's an app.json");
         std::fs::write(&file, "one\n").expect("a file");
@@ -66,7 +67,7 @@ mod tests {
         assert!(output.status.success(), "{output:?}");
         assert!(std::fs::read_to_string(&file).expect("a file") == two, "it is another one");
         assert_eq!(file.metadata().expect("a file").permissions().mode() & 0o777, 0o640);
-        // Envoy notices nothing of what is written in place, and Traefik an empty file.
+        // Envoy does not notice a file that is written in place, and Traefik reads it while it is empty.
         assert_ne!(file.metadata().expect("a file").ino(), before, "written in place");
         let output = change(&file, "one\n", "three\n");
         assert!(!output.status.success(), "{output:?}");
@@ -74,7 +75,7 @@ mod tests {
             String::from_utf8_lossy(&output.stderr).contains("has changed since it was read"),
             "{output:?}"
         );
-        // What breaks off on its way has no effect.
+        // An interrupted transfer has no effect.
         let path = file.display().to_string();
         let output = run(&replace(&path, &sum(&two), &sum("three\n")), "thr");
         assert!(!output.status.success(), "{output:?}");
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_and_no_file_are_refused() {
+    fn symlink_and_missing_file_are_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let (file, link) = (folder.path().join("file"), folder.path().join("link"));
         std::fs::write(&file, "one\n").expect("a file");
@@ -98,9 +99,9 @@ mod tests {
         );
     }
 
-    /// Where the copy is to be, a link may lead to another file.
+    /// A symlink at the place of the copy may lead to another file.
     #[test]
-    fn link_in_place_of_the_copy_is_not_followed() {
+    fn symlink_in_place_of_the_copy_is_not_followed() {
         let folder = tempfile::tempdir().expect("a folder");
         let (file, victim) = (folder.path().join("app.json"), folder.path().join("victim"));
         std::fs::write(&file, "one\n").expect("a file");

@@ -1,6 +1,7 @@
-//! Where an artifact lives on a node, and how it gets there, becomes the running release and goes.
+//! Where an artifact lives on a node, and the operations that stage, activate and delete releases.
 //!
-//! The work itself is in `scripts/`: `owner.sh` decides as which user it is done, `release.sh` has what it has in common.
+//! The work itself is in `scripts/`: `owner.sh` selects the user that works in a folder, `release.sh` holds
+//! the shared functions.
 
 use std::path::Path;
 
@@ -33,7 +34,7 @@ impl Layout {
     }
 }
 
-/// How the names of gzipped tar archives end.
+/// File name endings of gzipped tar archives.
 pub const ARCHIVES: [&str; 2] = [".tar.gz", ".tgz"];
 
 /// How an artifact is packed.
@@ -42,12 +43,12 @@ pub const ARCHIVES: [&str; 2] = [".tar.gz", ".tgz"];
 pub enum Packing {
     /// A gzipped tar archive.
     TarGz,
-    /// One file, put into the release's folder under this name.
+    /// One file, which gets this name in the release's folder.
     File(String),
 }
 
 impl Packing {
-    /// How a file of this name is packed.
+    /// The packing of a file with this name.
     #[must_use]
     pub fn of(file: &Path) -> Self {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -56,17 +57,17 @@ impl Packing {
     }
 }
 
-/// Exit status of [`Operation::Upload`](super::Operation::Upload) and [`Operation::Unpack`](super::Operation::Unpack) for a
-/// wrong checksum.
+/// Exit status of [`Operation::Upload`](super::Operation::Upload) and
+/// [`Operation::Unpack`](super::Operation::Unpack) for a wrong checksum.
 pub const CHECKSUM_MISMATCH: i32 = 65;
 
-/// Decides as which user a folder is worked in.
+/// Selects the user that works in a folder.
 pub(super) const OWNER: &str = include_str!("scripts/owner.sh");
 
-/// What is common to the work in the folder of releases.
+/// Shared functions for the folder of releases.
 const RELEASE: &str = include_str!("scripts/release.sh");
 
-/// What the scripts know of the layout.
+/// The layout as shell variables.
 fn variables(layout: &Layout) -> String {
     let single = match &layout.packing {
         Packing::TarGz => "",
@@ -116,17 +117,17 @@ pub(super) fn activate(layout: &Layout) -> String {
     script(layout, &[("in_releases", &note), ("beside_current", &switch)], run)
 }
 
-/// Only what rollgate has put there is rollgate's to delete.
+/// rollgate deletes only what it has created.
 pub(super) fn prune(layout: &Layout, keep: Option<u32>, spare: &[String]) -> String {
     let keep = keep.map_or_else(String::new, |keep| keep.to_string());
     let extra = [("keep", keep.as_str()), ("spare", &spare.join("\n"))];
     work(layout, &extra, include_str!("scripts/prune.sh"))
 }
 
-/// What [`Operation::Prune`](super::Operation::Prune) did.
+/// The result of [`Operation::Prune`](super::Operation::Prune).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// Names of the releases that are gone.
+    /// Names of the deleted releases.
     pub deleted: Vec<String>,
     /// What could not be deleted, and why.
     pub left: Vec<String>,
@@ -144,7 +145,7 @@ impl Pruned {
     }
 }
 
-/// Tells how both folders stand.
+/// Reports the state of both folders.
 pub(super) fn look(layout: &Layout) -> String {
     let look = in_releases(layout, &[], include_str!("scripts/look.sh"));
     let extra =

@@ -1,4 +1,4 @@
-//! Who listens on a port, since when: the proof that the process that answers is a new one.
+//! The processes that listen on a port and their start times, which confirm that a new process answers.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,14 +6,14 @@ use crate::address;
 use crate::secret::{self, Cut};
 use crate::shell::assign;
 
-/// What a node tells about a port's listeners, read from [`Operation::Listener`](super::Operation).
+/// A node's report about the listeners of a port, read from [`Operation::Listener`](super::Operation).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
-    /// The node's clock when it looked.
+    /// The node's clock at the time of the inspection.
     pub mark: Mark,
-    /// Whether anything listens on the port.
+    /// Whether a process listens on the port.
     pub bound: bool,
-    /// The processes that hold the listening socket, as far as they can be seen.
+    /// The visible processes that hold the listening socket.
     pub owners: Vec<Process>,
 }
 
@@ -21,7 +21,7 @@ pub struct Listener {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Mark(pub u64);
 
-/// A process on a node. A pid alone may be reused; with its start it is unique until a reboot.
+/// A process on a node. A pid may be reused; pid and start time together are unique until a reboot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Process {
     /// The process id.
@@ -46,8 +46,8 @@ impl Listener {
         self.owners.iter().filter(move |process| process.started < mark)
     }
 
-    /// Reads the answer of [`script`], keeping the sockets that serve `address` (`ip` or a wildcard;
-    /// a host name matches any socket of the port).
+    /// Reads the answer of [`script`] and keeps the sockets that serve `address` (`ip` or a wildcard; a host
+    /// name matches any socket of the port).
     #[must_use]
     pub fn parse(text: &str, address: &str) -> Self {
         let host = address::host_of(address);
@@ -65,12 +65,12 @@ impl Listener {
                 let mut words = process.splitn(3, ' ');
                 let pid = words.next().and_then(|word| word.parse().ok());
                 let started = words.next().and_then(|word| word.parse().ok());
-                // Process 1 holds the sockets of socket-activated units; it serves none of them.
+                // Process 1 holds the sockets of socket-activated units, but serves none of them.
                 if let (Some(pid), Some(started)) = (pid, started)
                     && pid != 1
                     && pids.contains(&pid)
                 {
-                    // The node has cut it.
+                    // The node cut it.
                     let command = secret::hide_cut(words.next().unwrap_or(""), Cut::Back);
                     let command = crate::text::line(&command, 120);
                     listener.owners.push(Process { pid, started: Mark(started), command });
@@ -85,10 +85,10 @@ fn leading_number(text: &str) -> Option<u32> {
     text.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// `LISTEN 0 128 127.0.0.1:9000 0.0.0.0:* users:(…)`: does that socket answer for `host`?
+/// Whether a socket such as `LISTEN 0 128 127.0.0.1:9000 0.0.0.0:* users:(…)` answers for `host`.
 fn serves(socket: &str, host: &str) -> bool {
     let Some(local) = socket.split_whitespace().nth(3) else { return false };
-    // `127.0.0.53%lo:53`: the interface says nothing of the address.
+    // In `127.0.0.53%lo:53` the interface is not part of the address.
     let bound = address::host_of(local).split('%').next().unwrap_or_default();
     let wildcard = matches!(bound, "*" | "0.0.0.0" | "::");
     let named = host.parse::<std::net::IpAddr>().is_err();
@@ -131,7 +131,7 @@ process=24 1 other
     }
 
     #[test]
-    fn a_clock_beyond_all_bounds_makes_a_process_old_and_nothing_worse() {
+    fn impossible_start_time_only_makes_a_process_old() {
         let text = "mark=18446744073709551615\nlisten=LISTEN 0 1 *:1 *:* users:((\"a\",pid=2,fd=1))\n\
                     process=2 0 a\n";
         let listener = Listener::parse(text, "10.0.0.1:1");

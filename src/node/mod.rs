@@ -1,8 +1,9 @@
-//! What is asked of a node: each operation as data, as a shell script, and its answer read back.
+//! The operations on a node: each as data, as a shell script, and with a parser for its answer.
 //!
-//! Pure: nothing here awaits. The live world runs [`Operation::script`]; a simulated one looks at the
-//! operation itself. The longer scripts are files in `scripts/`. Scripts need a POSIX shell and what every Linux server has (coreutils, tar, gzip,
-//! procps-free `/proc`); `ss` (iproute2) only where sockets or listeners are looked at.
+//! Pure: nothing here awaits. The live world runs [`Operation::script`]; a simulated world interprets the
+//! operation. The longer scripts are files in `scripts/`. Scripts need a POSIX shell and the tools of every
+//! Linux server (coreutils, tar, gzip, and `/proc` without procps). Only operations on sockets and listeners
+//! need `ss` (iproute2).
 
 mod fetch;
 mod file;
@@ -23,15 +24,15 @@ pub use listener::{Listener, Mark, Process};
 pub use sockets::{Connection, in_flight};
 pub use survey::Survey;
 
-/// Something a node is asked to do or to tell.
+/// An operation on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
-    /// A command of the user's.
+    /// A command of the user.
     User {
-        /// As written in the playbook, names filled in.
+        /// As in the playbook, with names filled in.
         command: String,
     },
-    /// Tells what a release needs to know; changes nothing.
+    /// Reports what a release needs to know; changes nothing.
     Survey {
         /// Port of the service.
         port: u16,
@@ -40,29 +41,29 @@ pub enum Operation {
     },
     /// Receives the artifact on standard input and keeps it only if the checksum is right.
     Upload {
-        /// Where to.
+        /// The target folders.
         layout: Layout,
     },
     /// Unpacks the uploaded artifact and gives it its final name only when it is complete.
     Unpack {
-        /// Where to.
+        /// The target folders.
         layout: Layout,
     },
     /// Points the `current` link at the release, atomically.
     Activate {
-        /// What and where.
+        /// The release and its folders.
         layout: Layout,
     },
-    /// Notes that the node is healthy with the release, and deletes old ones that no node needs.
+    /// Notes that the node is healthy with the release, and deletes old releases that no node needs.
     Prune {
-        /// Where, and which release.
+        /// The release and its folders.
         layout: Layout,
-        /// How many stay; without a number nothing is deleted.
+        /// How many releases stay; without a number nothing is deleted.
         keep: Option<u32>,
         /// Names of releases that stay whatever their age.
         spare: Vec<String>,
     },
-    /// Tells who listens on a port, and the node's own clock.
+    /// Reports the processes that listen on a port, and the node's own clock.
     Listener {
         /// The port.
         port: u16,
@@ -72,48 +73,48 @@ pub enum Operation {
         /// The port.
         port: u16,
     },
-    /// Tells a file that an nginx was rendered with, and then how many workers it has told to leave, and how many work since
-    /// before the file was written.
+    /// Prints a file that an nginx was rendered with, then the number of workers that are shutting down, then
+    /// the number of workers that are older than the file.
     Rendered {
         /// The file.
         file: String,
         /// The file with the master's process id.
         pid_file: String,
     },
-    /// Says a line to a Unix socket and tells what the other side answers until it closes.
+    /// Sends a line to a Unix socket and prints the answer until the other side closes.
     UnixSocket {
         /// The socket's path.
         path: String,
-        /// What is said, without its line break.
+        /// The line, without its line break.
         say: String,
     },
-    /// Sends an HTTP request from there, and prints the whole answer; its headers are read as `curl` reads its settings.
+    /// Sends an HTTP request from the node and prints the whole answer; `curl` reads the headers as settings.
     Fetch {
         /// `GET`, `PUT`.
         method: &'static str,
-        /// Where to.
+        /// The address of the request.
         url: String,
-        /// For the whole exchange.
+        /// Time limit of the whole exchange.
         timeout: Duration,
     },
     /// Prints a file.
     File {
-        /// Which.
+        /// The file's path.
         path: String,
     },
-    /// Replaces a file by another one under its name; standard input has its content.
+    /// Replaces a file as a whole; standard input has the new content.
     Replace {
-        /// Which.
+        /// The file's path.
         path: String,
-        /// SHA-256 of what it must still be, in lower-case hex.
+        /// SHA-256 of the expected old content, in lower-case hex.
         before: String,
-        /// SHA-256 of what it becomes, in lower-case hex; the content itself is read from standard input.
+        /// SHA-256 of the new content, in lower-case hex; the content itself comes on standard input.
         after: String,
     },
 }
 
 impl Operation {
-    /// Returns the POSIX shell script that does it.
+    /// Returns the POSIX shell script of the operation.
     #[must_use]
     pub fn script(&self) -> String {
         match self {

@@ -1,4 +1,4 @@
-//! A file that an nginx was rendered with, and how far that nginx is with it.
+//! Reads a file that an nginx was rendered with, and whether the workers of that nginx have loaded it.
 
 use crate::shell::assign;
 
@@ -15,7 +15,7 @@ mod tests {
     use crate::node::tests::{SHELLS, Shell};
 
     #[test]
-    fn a_rendered_file_comes_with_the_number_of_workers_that_are_leaving() {
+    fn rendered_file_comes_with_the_number_of_workers_that_shut_down() {
         let root = tempfile::tempdir().expect("temp dir");
         let path = |name: &str| root.path().join(name).display().to_string();
         std::fs::write(path("app.conf"), "server 10.0.1.1:80;\n").expect("a file");
@@ -30,7 +30,7 @@ mod tests {
             first
         };
         let told = || String::from_utf8_lossy(&look().stdout).into_owned();
-        // A worker has what it does in its command line, and the master for its parent.
+        // A worker has its activity in its command line, and the master as its parent.
         let begin = |title: &str| {
             let command = ["-c", "read -r _"];
             let worker = Command::new("sh").arg0(title).args(command).stdin(Stdio::piped()).spawn();
@@ -49,12 +49,12 @@ mod tests {
             ["nginx: worker process is shutting down", "nginx: worker process"];
         assert_eq!(told_with(&[leaving, working]), "server 10.0.1.1:80;\n\nleaving=1 older=0\n");
         assert_eq!(told_with(&[working]), "server 10.0.1.1:80;\n\nleaving=0 older=0\n");
-        // Much later than the workers to come, however long it takes to start them.
+        // Much later than the start of the next workers, even if that start is slow.
         let later = std::time::SystemTime::now() + std::time::Duration::from_secs(3600);
         let file = std::fs::File::options().write(true).open(path("app.conf")).expect("a file");
         file.set_modified(later).expect("a time");
         assert_eq!(told_with(&[leaving, working]), "server 10.0.1.1:80;\n\nleaving=1 older=1\n");
-        // Another process that has got the id, or workers that cannot be seen: nobody tells what is loaded.
+        // Another process has reused the id, or the workers are not visible: the loaded state is unknown.
         let output = look();
         assert!(!output.status.success(), "{output:?}");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

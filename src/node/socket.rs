@@ -1,11 +1,11 @@
-//! A few words with a Unix socket, through whatever tool the machine has for it.
+//! Sends a line to a Unix socket with any suitable tool of the machine.
 //!
-//! The other side is to close when it has answered (HAProxy's runtime API does). No tool is asked to close its own half
-//! first: what is said ends with a line break, and that ends it.
+//! The other side must close after its answer (HAProxy's runtime API does). No tool is asked to close its own
+//! half first: the line break ends the request.
 
 use crate::shell::assign;
 
-/// Exit status when the machine has no tool that can do it.
+/// Exit status when the machine has no suitable tool.
 const NO_TOOL: i32 = 69;
 
 pub(super) fn script(path: &str, say: &str) -> String {
@@ -20,7 +20,7 @@ pub(super) fn script(path: &str, say: &str) -> String {
     variables + include_str!("scripts/socket.sh")
 }
 
-/// A path as one part of a socat address, in which quotes, colons and more have a meaning.
+/// A path as one part of a socat address, in which quotes, colons and other characters have a meaning.
 fn for_socat(path: &str) -> String {
     let is_plain = |character: char| character.is_alphanumeric() || "/._-".contains(character);
     path.chars().fold(String::new(), |mut escaped, character| {
@@ -40,7 +40,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers what it was told, twice as many bytes as a pipe holds, and closes.
+    /// Answers with its input, twice as many bytes as a pipe holds, and closes.
     fn listen(path: &Path) {
         let listener = UnixListener::bind(path).expect("bind");
         std::thread::spawn(move || {
@@ -54,7 +54,7 @@ mod tests {
         });
     }
 
-    /// The place of a tool, past what stands in for it (version managers).
+    /// The path of a tool, behind the shims of version managers.
     fn find(tool: &str) -> Option<PathBuf> {
         ["/usr/bin", "/bin"].iter().map(|bin| Path::new(bin).join(tool)).find(|path| path.exists())
     }
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn every_tool_says_the_same_and_brings_the_whole_answer() {
+    fn every_tool_sends_the_same_and_returns_the_whole_answer() {
         let folder = tempfile::tempdir().expect("temp dir");
         let socket = folder.path().join("it's a socket");
         listen(&socket);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said() {
+    fn missing_tool_or_socket_is_an_error() {
         let folder = tempfile::tempdir().expect("temp dir");
         let socket = folder.path().join("socket");
         for tool in ["perl", "python3", "socat", "nc"] {

@@ -1,17 +1,17 @@
-//! Requests in flight, told from a node's established connections.
+//! Requests in flight, derived from a node's established connections.
 //!
-//! A connection is not a request: gateways keep idle ones open. What the kernel knows of each tells
-//! them apart, without the service's help:
+//! A connection is not a request: gateways keep idle ones open. The kernel's data about each connection shows
+//! the difference, without help from the service:
 //!
 //! * received something, never sent anything: a request is being worked on;
 //! * received after it last sent: a request is being worked on;
 //! * sent or received within [`idle`](in_flight): the answer may still be on its way;
 //! * otherwise idle.
 //!
-//! The kernel's clock for this ticks every few milliseconds. When a request arrives in the very tick in
-//! which the answer before it left, the two cannot be told apart; such a connection counts as busy
-//! until `idle` has passed, and so does an answer that pauses on its way: `idle` should be longer than any
-//! usual request.
+//! The kernel's clock for this ticks every few milliseconds. When a request arrives in the same tick in which
+//! the previous answer left, the two cases cannot be distinguished. Such a connection counts as busy until
+//! `idle` has passed. The same is true for an answer that pauses: `idle` should be longer than any usual
+//! request.
 
 use std::time::Duration;
 
@@ -31,9 +31,9 @@ pub struct Connection {
     pub sent: u64,
     /// Bytes received.
     pub received: u64,
-    /// Since data was last sent.
+    /// Time since data was last sent.
     pub last_sent: Duration,
-    /// Since data was last received.
+    /// Time since data was last received.
     pub last_received: Duration,
 }
 
@@ -42,8 +42,8 @@ impl Connection {
     #[must_use]
     pub fn busy(&self, idle: Duration) -> bool {
         if self.received == 0 {
-            // Connected and silent: a request may be just about to arrive. Kernels before 4.1 count no bytes: then the times
-            // alone tell what was said last.
+            // A silent new connection: a request may be about to arrive. Kernels before 4.1 count no bytes;
+            // then only the times show which side sent last.
             let is_fresh = self.last_sent.min(self.last_received) < idle;
             return self.sent == 0 && (is_fresh || self.last_received < self.last_sent);
         }
@@ -54,13 +54,13 @@ impl Connection {
 
     /// Reads the answer of [`script`] and returns the connections that belong to `address`.
     ///
-    /// Where the service listens on that very address, only its connections count: another instance may share
-    /// the port. Where it listens on all, the address may be one that the node itself does not know (NAT), and
-    /// every connection of the port counts.
+    /// Where the service listens on exactly that address, only its connections count: another instance may
+    /// share the port. Where it listens on all addresses, the node may not know the address (NAT), and every
+    /// connection of the port counts.
     ///
     /// # Errors
     ///
-    /// Names the line that cannot be understood: what cannot be read is not "no request".
+    /// Names the line that cannot be read: an unreadable line does not mean "no request".
     pub fn parse(text: &str, address: &str) -> Result<Vec<Self>, String> {
         let own = address::host_of(address);
         let is_own = |local: &str| address::same_host(address::host_of(local), own);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_being_worked_on_is_busy_however_long_it_takes() {
+    fn connection_with_a_request_is_busy_however_long_it_takes() {
         assert!(connection(0, 80, 5000, 5000).busy(SECOND), "first request of a connection");
         assert!(connection(900, 160, 9000, 5000).busy(SECOND), "a later one");
         assert!(connection(0, 0, 9000, 5000).busy(SECOND), "where the kernel counts no bytes");
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(look(), 1);
         accepted.write_all(b"answer").expect("write");
         client.read_exact(&mut buffer[..6]).expect("read");
-        // The answer was sent in a later tick than the request came, or the quiet time passes.
+        // The answer was sent in a later tick than the request arrived, or the quiet time passes.
         let deadline = std::time::Instant::now() + SECOND;
         while look() != 0 {
             assert!(std::time::Instant::now() < deadline, "an answered request is not in flight");

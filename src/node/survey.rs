@@ -1,4 +1,4 @@
-//! One look at a node before anything is changed.
+//! The inspection of a node before anything is changed.
 
 use std::collections::BTreeSet;
 
@@ -7,30 +7,31 @@ use serde::{Deserialize, Serialize};
 use super::{Layout, Listener, listener};
 use crate::foreign::{Foreign, Unfit};
 
-/// What [`Operation::Survey`](super::Operation::Survey) found.
+/// The result of [`Operation::Survey`](super::Operation::Survey).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Survey {
-    /// Which of the tools that rollgate may need are there.
+    /// The installed tools among those that rollgate may need.
     pub tools: BTreeSet<String>,
-    /// Who listens on the service's port.
+    /// The processes that listen on the service's port.
     pub listener: Listener,
-    /// Where the `current` link points, if it is one.
+    /// The target of the `current` link, if it is a link.
     pub current: Option<Foreign>,
-    /// Seconds since the `current` link was made.
+    /// Seconds since the `current` link was created.
     pub current_age: Option<u64>,
-    /// There is something at `current` that is not a symlink.
+    /// Something other than a symlink is at `current`.
     pub current_is_no_link: bool,
-    /// Free space where releases go, in bytes.
+    /// Free space for releases, in bytes.
     pub free: Option<u64>,
-    /// Whether the releases folder and that of the link can be written or made.
+    /// Whether the releases folder and the folder of the link can be written or created.
     pub writable: bool,
-    /// Whether this very release is already staged, as a whole.
+    /// Whether this release is already staged completely.
     pub staged: bool,
-    /// What runs from this very release where nothing shows that it is complete: the `current` link, or other nodes.
+    /// What runs from this release although it has no mark of completeness: the `current` link, or other
+    /// nodes.
     pub incomplete: Option<String>,
     /// Why rollgate must not work in these folders.
     pub refused: Option<String>,
-    /// The login shell, or what is in its place.
+    /// The login shell or its replacement.
     pub shell: Option<String>,
     /// What the host prints before a command begins.
     pub noise: Option<String>,
@@ -80,7 +81,7 @@ impl Survey {
                     survey.refused = Some(crate::text::line(value, 300));
                 }
                 "shell" if survey.shell.is_none() => survey.shell = name_of(value),
-                // What still runs tells more than what the account has; sshd itself tells nothing.
+                // The running parent is more exact than the account's shell; sshd itself is not a shell.
                 "parent" if !value.starts_with("sshd") => survey.shell = name_of(value),
                 _ => {}
             }
@@ -89,7 +90,7 @@ impl Survey {
         survey
     }
 
-    /// What is unusual about the login, for people: its shell, and that its start files print.
+    /// What is unusual about the login, for messages: its shell, and output of its start files.
     #[must_use]
     pub fn login(&self) -> Option<String> {
         let shell = self.shell.as_deref().filter(|shell| !USUAL_SHELLS.contains(shell));
@@ -120,7 +121,7 @@ mod tests {
     use crate::node::Packing;
 
     #[test]
-    fn unusual_login_is_told() {
+    fn unusual_login_is_reported() {
         let login = |text: &str, noise: Option<&str>| {
             let noise = noise.map(str::to_owned);
             Survey { noise, ..Survey::parse(text, "10.0.0.1:80") }.login()

@@ -1,4 +1,4 @@
-//! The scripts with real shells on real folders.
+//! Runs the scripts with real shells on real folders.
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -15,7 +15,7 @@ struct Place {
     root: tempfile::TempDir,
     /// The shell of its scripts.
     shell: String,
-    /// Where its tools are, if not where they usually are.
+    /// The folder of its tools, if not the usual one.
     path: Option<PathBuf>,
 }
 
@@ -26,7 +26,7 @@ impl Place {
         Self { root, shell: "/bin/sh".into(), path: None }
     }
 
-    /// With the tools of busybox and nothing else, as on Alpine.
+    /// With only the tools of busybox, as on Alpine.
     fn with_busybox() -> Self {
         let busybox = ["/bin/busybox", "/usr/bin/busybox"].map(Path::new);
         let busybox = busybox.into_iter().find(|path| path.exists());
@@ -68,14 +68,14 @@ impl Place {
         command.args(["-c", &script]).stdin(stdin).output().expect("sh runs")
     }
 
-    /// Runs what must succeed, and returns what it prints.
+    /// Runs an operation that must succeed and returns its output.
     fn done(&self, operation: &Operation, stdin: Option<&Path>) -> String {
         let output = self.run(operation, stdin);
         assert!(output.status.success() && output.stderr.is_empty(), "{operation:?}: {output:?}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Runs what must fail, and returns why it does.
+    /// Runs an operation that must fail and returns its error.
     fn fails(&self, operation: &Operation) -> String {
         let output = self.run(operation, Some(&self.root.path().join("hello")));
         assert!(!output.status.success(), "{operation:?}: {output:?}");
@@ -90,7 +90,7 @@ impl Place {
         layout
     }
 
-    /// Stages a release, activates it, and finds it healthy, or not.
+    /// Stages and activates a release, and notes whether it is healthy.
     fn release(&self, name: &str, healthy: bool) -> Pruned {
         let layout = self.stage(name);
         self.done(&Operation::Activate { layout: layout.clone() }, None);
@@ -107,7 +107,7 @@ impl Place {
         Survey::parse(&self.done(&operation, None), "127.0.0.1:1")
     }
 
-    /// The names of what is there, but for rollgate's own.
+    /// The names in the folder, without rollgate's own.
     fn names(&self) -> Vec<String> {
         let mut names: Vec<_> = std::fs::read_dir(self.releases())
             .expect("read dir")
@@ -118,7 +118,7 @@ impl Place {
         names
     }
 
-    /// Makes a release older than it is, in the order of the ledger.
+    /// Makes a release look older than it is in the ledger.
     fn age(&self, name: &str, hours: u64) {
         let then = SystemTime::now() - Duration::from_secs(hours * 3600);
         for mark in [name.to_owned(), format!("healthy/{name}")] {
@@ -148,7 +148,7 @@ fn artifact_is_staged_activated_and_pruned() {
             place.prune(&layout, Some(2), &[]);
             place.age(&name, 10 - number);
         }
-        // A folder that looks like one of ours and is not.
+        // A folder that rollgate has not created.
         std::fs::create_dir(place.releases().join("backup-20240101")).expect("mkdir");
         let current = std::fs::read_to_string(place.root.path().join("it's current/hello"));
         assert_eq!(current.expect("read"), "hello\n");
@@ -174,9 +174,9 @@ fn damaged_upload_leaves_nothing_behind() {
     assert!(!Path::new(&layout.folder()).exists());
 }
 
-/// Half of it may have been deleted, by whatever.
+/// A part of it may have been deleted by another program.
 #[test]
-fn release_without_its_mark_is_staged_anew_unless_it_runs() {
+fn release_without_its_mark_is_staged_again_unless_it_runs() {
     let place = Place::new();
     let half = place.stage("app-1-00000001");
     let other = place.stage("app-2-00000002");
@@ -194,24 +194,24 @@ fn release_without_its_mark_is_staged_anew_unless_it_runs() {
     let file = place.root.path().join("hello");
     place.done(&Operation::Upload { layout: half.clone() }, Some(&file));
     let why = place.fails(&Operation::Unpack { layout: half.clone() });
-    assert!(why.contains("nothing shows that it is complete"), "{why}");
+    assert!(why.contains("which has no completion mark"), "{why}");
     assert!(Path::new(&half.folder()).join("hello").exists(), "what runs is left alone");
 
-    // The same of what another node of the host runs.
+    // The same for a release that another node of the host runs.
     let current = format!("{}-2", half.current);
     let neighbour = Layout { node: "10.0.0.2:80".into(), current, ..half.clone() };
     place.done(&Operation::Activate { layout: neighbour.clone() }, None);
     place.done(&Operation::Activate { layout: other }, None);
     let why = place.fails(&Operation::Unpack { layout: half });
-    assert!(why.contains("is what 10.0.0.2:80 runs, and nothing shows"), "{why}");
-    // Where the artifact of a release is not known, its folder is taken as it is.
+    assert!(why.contains("10.0.0.2:80 runs "), "{why}");
+    // Without a known artifact checksum the folder is used without a check.
     let unknown = Layout { sha256: String::new(), ..neighbour };
     let operation = Operation::Survey { port: 1, layout: Some(unknown) };
     assert!(Survey::parse(&place.done(&operation, None), "127.0.0.1:1").staged);
 }
 
 #[test]
-fn failed_releases_are_deleted_before_healthy_ones_and_never_what_ran_before() {
+fn failed_releases_are_deleted_before_healthy_ones_and_previous_one_stays() {
     let place = Place::new();
     for (hours, name) in [(40, "app-1-00000001"), (30, "app-2-00000002")] {
         place.release(name, true);
@@ -226,7 +226,7 @@ fn failed_releases_are_deleted_before_healthy_ones_and_never_what_ran_before() {
     assert_eq!(pruned.deleted.len(), 6, "{pruned:?}");
     assert_eq!(place.names(), ["app-2-00000002", "app-8-00000008"], "the one before can come back");
 
-    // What the journal says ran before stays, whatever the ledger knows.
+    // The version that ran before, as the journal has it, stays, whatever the ledger has.
     let place = Place::new();
     for name in ["app-1-00000001", "app-2-00000002"] {
         place.stage(name);
@@ -239,7 +239,7 @@ fn failed_releases_are_deleted_before_healthy_ones_and_never_what_ran_before() {
 }
 
 #[test]
-fn what_other_nodes_of_the_host_need_is_not_deleted() {
+fn releases_that_other_nodes_of_the_host_need_stay() {
     let place = Place::new();
     let of = |node: &str, name: &str| {
         let current = format!("{}-{node}", place.layout(name).current);
@@ -259,7 +259,7 @@ fn what_other_nodes_of_the_host_need_is_not_deleted() {
     assert_eq!(place.names(), expected, "two of each node");
 }
 
-/// A symlink in the place of one of rollgate's own folders or marks is refused.
+/// A symlink at the place of rollgate's own folders or marks is refused.
 #[test]
 fn symlinks_in_place_of_own_folders_are_refused() {
     for name in [".staging", ".rollgate", ".rollgate/nodes", ".rollgate/app-1-00000001"] {
@@ -291,9 +291,9 @@ fn symlinks_in_place_of_own_folders_are_refused() {
     }
 }
 
-/// What was put on the node by another hand than rollgate's is not better for it.
+/// A folder or file that another program created gives an archive no additional rights.
 #[test]
-fn archive_brings_no_rights_no_devices_and_nothing_outside_its_folder() {
+fn archive_adds_no_permissions_no_devices_and_no_files_outside_its_folder() {
     for place in [Place::new(), Place::with_busybox()] {
         let root = place.root.path();
         let sh = |script: &str| {
@@ -319,7 +319,7 @@ fn archive_brings_no_rights_no_devices_and_nothing_outside_its_folder() {
         assert!(String::from_utf8_lossy(&output.stderr).contains("/pipe"), "{output:?}");
         assert!(!Path::new(&folder).exists());
         sh("touch x && tar -C in --transform 's,run,../x,' -czPf outside run && rm x");
-        // Busybox puts it inside.
+        // Busybox unpacks it inside.
         let (output, folder) = staged("outside");
         assert!(!output.status.success() || place.path.is_some(), "{folder}: {output:?}");
         assert!(!root.join("rel eases/.staging/x").exists());
@@ -336,7 +336,7 @@ fn activate_refuses_to_point_at_nothing_or_to_replace_a_real_folder() {
     place.fails(&Operation::Activate { layout: layout.clone() });
     assert!(Path::new(&layout.current).is_dir());
     std::fs::remove_dir(&layout.current).expect("removed");
-    // A folder that rollgate has not put there can be activated: a rollback leads to it.
+    // A folder that rollgate has not created can be activated: a rollback needs it.
     place.done(&Operation::Activate { layout: layout.clone() }, None);
     assert_eq!(std::fs::read_link(&layout.current).expect("a link"), Path::new(&layout.folder()));
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2154
-# Tells how the folder of releases stands; changes nothing.
+# Reports the state of the folder of releases; changes nothing.
 
 [ ! -w "${base:-/}" ] || [ ! -x "${base:-/}" ] || echo writable=releases
 df -Pk "${base:-/}" 2>/dev/null | { read -r _; read -r _ _ _ room _; echo "free_kib=$room"; }

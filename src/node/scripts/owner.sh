@@ -1,8 +1,9 @@
 # shellcheck shell=sh disable=SC2154
-# Decides as which user a folder is worked in.
+# Selects the user that works in a folder.
 #
-# root works in a folder only where no other user can change the path to it. Where a part of the path belongs to another
-# user, the work is done as that user: symlinks and exchanged folders then gain it nothing. Everything else is refused.
+# root works in a folder only where no other user can change the path to it. Where a part of the path belongs to
+# another user, the work is done as that user, so symlinks and exchanged folders give that user no additional rights.
+# Everything else is refused.
 
 me=$(id -u)
 refused='' became=''
@@ -14,7 +15,7 @@ refuse() {
   return 1
 }
 
-# Sets `name` and `gid` of the user with the id $1, and prints what to call it.
+# Sets `name` and `gid` of the user with the id $1, and prints a name for it.
 user() {
   entry=$(getent passwd "$1" 2>/dev/null || grep "^[^:]*:[^:]*:$1:" /etc/passwd)
   entry=${entry%%"$line"*}
@@ -23,7 +24,7 @@ user() {
   echo "${name:-user $1}"
 }
 
-# Takes in the part $1 of a path: $2 is `link`, `folder`, or `end` for the folder at its end, $3 its owner, $4 its mode.
+# Checks the part $1 of a path: $2 is `link`, `folder`, or `end` for the last folder, $3 its owner, $4 its mode.
 weigh_part() {
   if [ "$3" != 0 ]; then
     [ -n "$owner" ] || { owner=$3 whose=$1; }
@@ -32,19 +33,19 @@ weigh_part() {
     return
   fi
   [ "$2" != link ] || return 0
-  # In a sticky folder each part belongs to its owner alone; what is to be made there is looked at when it is made.
+  # In a sticky folder each part belongs to its owner alone; new files there are checked when they are created.
   if [ "$2" = folder ] && [ $((0$4 & 01000)) -ne 0 ]; then
     return 0
   fi
   if [ $((0$4 & 0002)) -ne 0 ]; then
     refuse "$1 belongs to root and every user can write to it: run \`chmod o-w $1\`, or give it to the service's user"
   elif [ $((0$4 & 0020)) -ne 0 ]; then
-    # With an ACL these are the rights of its mask: any user may be in it, whatever the group is.
+    # With an ACL these are the permissions of its mask: the ACL may contain any user, whatever the group is.
     refuse "$1 belongs to root, and its group $(stat -c %G -- "$1") or a user in its ACL can write to it: run \`chmod g-w $1\`, or give it to the service's user"
   fi
 }
 
-# Takes in the parts of a path, of which `kinds` says what they are.
+# Checks the parts of a path; `kinds` lists the kind of each.
 weigh() {
   [ "$me" = 0 ] || return 0
   rights=$(stat -c '%u %a' -- "$@" 2>&1) || { refuse "$rights"; return; }
@@ -55,8 +56,8 @@ weigh() {
   done
 }
 
-# Goes to the folder $1, part by part. Sets `owner`, the user with folders on the way if there is one beside root, `whose`, the
-# first of these folders, `base`, the last folder that exists, and `missing`, the rest of the path with a slash at its end.
+# Walks to the folder $1, part by part. Sets `owner`, the non-root user with folders on the way, if any; `whose`, the
+# first of these folders; `base`, the last folder that exists; and `missing`, the rest of the path with a final slash.
 walk() {
   owner='' whose='' base='' missing='' links=0 path=$1 rest=${1%/} kinds=folder
   set -- /
@@ -92,12 +93,12 @@ walk() {
       break
     fi
   done
-  # Whatever the path ends with, `.` and `..` included: here files are made.
+  # This applies to every end of the path, `.` and `..` included: files are created here.
   [ -n "$missing" ] || { kinds="$kinds end" && set -- "$@" "${base:-/}"; }
   weigh "$@"
 }
 
-# Finds a program that runs commands as the user with the id $1 and with folders like $2.
+# Finds a program that runs commands as the user with the id $1, which owns folders like $2.
 become() {
   [ "$became" != "$1 $2" ] || return 0
   user "$1" >/dev/null
@@ -116,7 +117,7 @@ become() {
   became="$1 $2"
 }
 
-# Decides for the folders of `releases` and `current`; sets `refused` and fails where the work must not be done.
+# Decides for the folders of `releases` and `current`; sets `refused` and fails where rollgate must not work.
 decide() {
   walk "$releases" || return
   staged_by=$owner owned=$whose
@@ -128,7 +129,7 @@ decide() {
     refuse "$owned belongs to $(user "$staged_by") and $whose to $(user "$switched_by"): give both to the service's user"
 }
 
-# Runs the script $2 for the folder $1, as the user that it takes.
+# Runs the script $2 for the folder $1, as the user that the folder requires.
 work() {
   walk "$1" || { echo "$refused" >&2; return 77; }
   export base missing

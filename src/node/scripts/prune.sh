@@ -1,9 +1,9 @@
 # shellcheck shell=sh disable=SC2154
 # Notes that this node is healthy with the release, and deletes old ones until `keep` are left.
 #
-# Deleted is only what rollgate has put there and no node needs: not what runs or ran before on any node that is known here,
-# not what was last healthy, not what is in `spare`. Releases that were never healthy go first, then the one whose health
-# is longest ago.
+# Deletes only releases that rollgate has created and no node needs. It keeps every release that a node known on this
+# host runs or ran before, that was last healthy on such a node, or that is in `spare`. Releases that were never
+# healthy are deleted first, then the ones whose last health is longest ago.
 
 alone 20
 note healthy

@@ -1,11 +1,12 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# What is common to the work in the folder of releases: where things are, and when a release is complete.
+# Shared by the work in the folder of releases: the paths, and when a release is complete.
 #
 # releases/NAME               a release
-# releases/.staging           private: uploads, trees that are being unpacked, and in `trash` what is to be deleted
-# releases/.rollgate/NAME     the mark of a complete release, which rollgate has put there
+# releases/.staging           private: uploads, trees that are being unpacked, and in `trash` what will be deleted
+# releases/.rollgate/NAME     the mark of a complete release, created by rollgate
 # releases/.rollgate/healthy  one file for each release, touched when a node was healthy with it
-# releases/.rollgate/nodes    one file for each node: what it runs, was last healthy with, and ran before that
+# releases/.rollgate/nodes    one file for each node: the release that it runs, the last healthy one, and the one
+# before that
 
 set -e
 umask 022
@@ -18,7 +19,7 @@ fail() {
   exit "${2:-1}"
 }
 
-# Makes what is missing of the path to the folder of releases. In a sticky folder others may be faster.
+# Creates the missing parts of the path to the folder of releases. In a sticky folder another process may be faster.
 reach() {
   at=$base
   while [ -n "$missing" ]; do
@@ -33,7 +34,7 @@ is_own() {
   [ ! -L "$1" ] && [ -d "$1" ] && [ "$(stat -c %u -- "$1")" = "$(id -u)" ]
 }
 
-# Makes the folder $1 with the rights $2; one that is there must be of the same user, and no symlink.
+# Creates the folder $1 with the mode $2; an existing one must belong to the same user and not be a symlink.
 own() {
   [ ! -L "$1" ] || fail "$1 is a symlink: remove it"
   mkdir "$1" 2>/dev/null || [ -d "$1" ] || fail "$1 could not be made: $(mkdir "$1" 2>&1)"
@@ -46,8 +47,9 @@ is_complete() {
     [ "$(cat "$ledger/$name")" = "sha256=$sum" ]
 }
 
-# Lets one process at a time change what is there: several nodes may share a host and its folders. Waits $1 seconds, less
-# than the operation's own time. It locks a private folder: any user that can open a folder can lock it.
+# Lets one process at a time change the folder: several nodes may share a host and its folders. Waits $1 seconds, less
+# than the time limit of the operation. The lock is on a private folder, because any user that can open a folder can
+# lock it.
 alone() {
   command -v flock >/dev/null || return 0
   own "$staging" 700
@@ -55,14 +57,14 @@ alone() {
   flock -w "$1" 9 || fail "$releases: another operation does not end"
 }
 
-# Writes standard input to the file $1, which others see before or after, not in between.
+# Writes standard input to the file $1; others see the old or the new content, nothing in between.
 put() {
   [ ! -L "$1" ] || fail "$1 is a symlink: remove it"
   cat >"$1.$$.new"
   mv -f "$1.$$.new" "$1"
 }
 
-# Deletes $1, but for what is mounted in it.
+# Deletes $1, except file systems that are mounted in it.
 remove() {
   if rm -f --one-file-system "$trash/.none" 2>/dev/null; then
     rm -rf --one-file-system "$1"
@@ -72,7 +74,7 @@ remove() {
   fi
 }
 
-# Deletes what has been moved to the trash, and tells what cannot be deleted.
+# Deletes the content of the trash, and reports what cannot be deleted.
 empty() {
   for gone in "$trash"/*; do
     [ -e "$gone" ] || [ -L "$gone" ] || continue
@@ -84,7 +86,7 @@ empty() {
   rmdir "$trash" 2>/dev/null || :
 }
 
-# Sets what the note $1 of a node says.
+# Sets the variables from the note $1 of a node.
 recall() {
   running='' healthy='' before=''
   [ ! -L "$1" ] && [ -f "$1" ] || return 0
@@ -93,13 +95,13 @@ recall() {
   done <"$1"
 }
 
-# Notes that this node runs the release, and with $1 `healthy` that it does so well.
+# Notes that this node runs the release, and with $1 `healthy` that it is healthy.
 note() {
   own "$ledger" 755
   own "$ledger/nodes" 755
   own "$ledger/healthy" 755
   recall "$ledger/nodes/$node"
-  # What ran when rollgate first came to the node.
+  # The release that ran when rollgate first worked on the node.
   [ -n "$healthy$before" ] || [ -z "$linked" ] || [ "${linked##*/}" = "$name" ] || before=${linked##*/}
   running=$name
   if [ "$1" = healthy ]; then

@@ -1,11 +1,11 @@
 # shellcheck shell=sh disable=SC2154
-# Tells what is known of the machine, in lines that a login shell had to pass on as they are.
+# Reports facts about the machine, in lines that a login shell has to pass on unchanged.
 
 for tool in ss tar gzip sha256sum timeout setsid; do
   command -v "$tool" >/dev/null && echo "tool=$tool"
 done
 
-# The login shell: what started this shell where it still runs, or else what the account has.
+# The login shell: the parent of this shell if it still runs, otherwise the shell of the account.
 [ -z "$SUDO_USER" ] || SHELL=$(getent passwd "$SUDO_USER" 2>/dev/null | cut -d: -f7)
 echo "shell=$SHELL"
 child=$PPID

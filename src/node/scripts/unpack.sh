@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2154
-# Unpacks the uploaded artifact, gives the tree its name when it is whole, and then the mark of a complete release.
+# Unpacks the uploaded artifact, names the tree when it is complete, and then sets the mark of a complete release.
 
 own "$staging" 700
 own "$ledger" 755
@@ -16,8 +16,8 @@ trap 'rm -rf "$tree"' EXIT
 trap 'exit 143' HUP INT TERM
 mkdir "$tree"
 
-# Rights as any other user would get them: root would keep set-user-id bits and foreign owners. Without `-P` no name is
-# absolute. What was looked through before it was sent is looked at once more.
+# Unpacks with the rights of an ordinary user: root would keep set-user-id bits and foreign owners. Without `-P` no
+# name is absolute. The content was checked before it was sent and is checked again.
 place() {
   if [ -n "$single" ]; then
     cp "$file" "$tree/$single" && chmod a+rx "$tree/$single"
@@ -42,13 +42,13 @@ if is_complete; then
   exit 0
 fi
 if [ -L "$folder" ] || [ -e "$folder" ]; then
-  # It has this release's name and no mark: perhaps a part of it only.
+  # The folder has this release's name but no mark: it may be incomplete.
   [ "$(cd -P "$folder" 2>/dev/null && pwd)" != "$serving" ] ||
-    fail "$folder is what $current points at, and nothing shows that it is complete: release another version first"
+    fail "$current points at $folder, which has no completion mark: release another version first"
   for other in "$ledger"/nodes/*; do
     recall "$other"
     [ "$running" != "$name" ] ||
-      fail "$folder is what ${other##*/} runs, and nothing shows that it is complete: release another version first"
+      fail "${other##*/} runs $folder, which has no completion mark: release another version first"
   done
   own "$trash" 700
   mv -T "$folder" "$trash/$name.$$"
