@@ -1,4 +1,4 @@
-//! The artifact on this machine: its digest, its sizes, and whether it may be unpacked on a node.
+//! The artifact on this machine: its digest, its sizes, and whether a node may unpack it.
 
 mod archive;
 mod links;
@@ -16,11 +16,12 @@ use crate::text;
 
 pub use unfit::Unfit;
 
-/// Reads the artifact once, checks it against the playbook's checksum, and looks through an archive's entries.
+/// Reads the artifact once, compares it with the playbook's checksum, and checks an archive's entries.
 ///
 /// # Errors
 ///
-/// When it cannot be read, is another one than the playbook says, or would be unpacked beyond its release's folder.
+/// When it cannot be read, its checksum differs from the playbook's, or it would be unpacked outside its release's
+/// folder.
 pub fn read(artifact: &ArtifactSpec) -> Result<Digest, Unfit> {
     let path = artifact.file.display();
     let unfit =
@@ -33,7 +34,7 @@ pub fn read(artifact: &ArtifactSpec) -> Result<Digest, Unfit> {
     }
     let mut bytes = Hashing { file, hasher: Sha256::new(), size: 0 };
     let archive = match Packing::of(&artifact.file) {
-        Packing::TarGz => Some(archive::look_through(&mut bytes, status.len())),
+        Packing::TarGz => Some(archive::check(&mut bytes, status.len())),
         Packing::File(_) => None,
     };
     io::copy(&mut bytes, &mut io::sink()).map_err(trouble)?;
@@ -52,7 +53,7 @@ pub fn read(artifact: &ArtifactSpec) -> Result<Digest, Unfit> {
     Ok(Digest { sha256, size, unpacked })
 }
 
-/// A file that is hashed while it is read: what was looked through is what the node will accept.
+/// A file that is hashed while it is read, so the checked content is exactly what the node accepts.
 struct Hashing {
     file: File,
     hasher: Sha256,
@@ -84,14 +85,14 @@ mod tests {
     }
 
     #[test]
-    fn digest_and_sizes_are_told() {
+    fn digest_and_sizes_are_reported() {
         let hello = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
         let digest = artifact("", b"hello\n", Some(hello)).expect("readable");
         assert_eq!(digest, Digest { sha256: hello.into(), size: 6, unpacked: 6 });
     }
 
     #[test]
-    fn another_artifact_than_the_playbook_says_is_refused_whatever_is_in_it() {
+    fn artifact_with_another_checksum_is_refused_whatever_its_content() {
         for ending in ["", ".tar.gz"] {
             let error = artifact(ending, b"hello", Some(&"0".repeat(64))).expect_err("refused");
             assert!(error.problem.contains("the playbook wants 000000"), "{error}");
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_is_hashed_to_its_last_byte_and_looked_through() {
+    fn archive_is_hashed_to_its_last_byte_and_checked() {
         let folder = tempfile::tempdir().expect("temp dir");
         std::fs::write(folder.path().join("run"), [7; 5000]).expect("write");
         let pack = |arguments: &[&str]| {

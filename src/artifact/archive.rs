@@ -1,13 +1,12 @@
-//! Looking through a gzipped tar archive before it is sent anywhere: nothing in it may be put outside its release's
-//! folder.
+//! Checks a gzipped tar archive before it is sent: no entry may end up outside its release's folder.
 //!
-//! * Names are relative and without `..`; what a link stands for is within the folder, however it is reached.
-//! * Nothing is packed behind a link, and no place is both a link and something else.
-//! * There are files, folders and links, and nothing else.
+//! * Names are relative and without `..`; the target of a link is within the folder, also through other links.
+//! * No entry is behind a link, and no path is both a link and something else.
+//! * There are only files, folders and links.
 //!
-//! A node unpacks with a tar of its own. What two of them could read differently is refused: a size that is no plain
-//! number, a body where none belongs, entries after the end. That, and long names, for which it takes whatever memory
-//! the archive asks for, is why only the headers are read by the crate.
+//! A node unpacks with its own tar. Everything that two tars could read differently is refused: a size that
+//! is not a plain number, an unexpected body, entries after the end. The tar crate reads only the headers, for
+//! this reason and because it would allocate as much memory for long names as the archive asks for.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -21,44 +20,53 @@ use crate::text;
 /// Everything in an archive begins at a multiple of this.
 const BLOCK: u64 = 512;
 
-/// A file takes a multiple of this on a node's disk.
+/// A file occupies a multiple of this on a node's disk.
 const DISK_BLOCK: u64 = 4096;
 
-/// Names and attributes of one entry are not longer, by far.
+/// The limit for the names and attributes of one entry, far above usual ones.
 const EXTENSION_LIMIT: u64 = 1024 * 1024;
 
-/// More entries are not one release, and could use up a node's inodes.
+/// The limit of entries. More are not one release, and could use up a node's inodes.
 const MOST_ENTRIES: u64 = 1_000_000;
 
-/// An archive may always unpack to this much …
+/// An archive may always unpack to this size …
 const ALWAYS_FINE: u64 = 4 * 1024 * 1024 * 1024;
 
-/// … and to so many times its packed size. Programs and data shrink to a third, logs to a twentieth.
+/// … and to this many times its packed size. Programs and data shrink to a third, logs to a twentieth.
 const RATIO: u64 = 200;
 
 const MEND_NAMES: &str = "pack it from within its folder: `tar -C FOLDER -czf FILE .`";
 const MEND_LINKS: &str =
-    "pack what the link leads to (`tar -h`), or make the link on the node by a `run` step";
+    "pack what the link leads to (`tar -h`), or create the link on the node with a `run` step";
 const MEND_KINDS: &str = "leave it out; a release holds files, folders and links";
-const MEND_FORM: &str = "pack it anew with `tar -czf`";
+const MEND_FORM: &str = "pack it again with `tar -czf`";
 
-/// Looks through the archive and returns how much disk it takes when unpacked.
+/// Checks the archive and returns its size on a disk when unpacked.
 ///
 /// # Errors
 ///
-/// Names the first entry that is not fit to be unpacked, and says why.
-pub(super) fn look_through(packed: impl Read, size: u64) -> Result<u64, Unfit> {
+/// Names the first entry that must not be unpacked, and the reason.
+pub(super) fn check(packed: impl Read, size: u64) -> Result<u64, Unfit> {
     let most = ALWAYS_FINE.max(size.saturating_mul(RATIO));
     let bytes = BufReader::with_capacity(64 * 1024, MultiGzDecoder::new(packed));
-    Look { bytes, packed: size, most, read: 0, entries: 0, disk: 0, links: Links::default() }.all()
+    ArchiveCheck {
+        bytes,
+        packed: size,
+        most,
+        read: 0,
+        entries: 0,
+        disk: 0,
+        links: Links::default(),
+    }
+    .all()
 }
 
-/// An archive on its way.
-struct Look<R> {
+/// An archive that is being checked.
+struct ArchiveCheck<R> {
     bytes: R,
     /// Its own size.
     packed: u64,
-    /// How much it may unpack to.
+    /// The limit of its unpacked size.
     most: u64,
     read: u64,
     entries: u64,
@@ -66,13 +74,13 @@ struct Look<R> {
     links: Links,
 }
 
-/// What was said before an entry, of that entry.
+/// Attributes that precede an entry and apply to it.
 #[derive(Debug, Default)]
-struct Said {
+struct Attributes {
     name: Option<Vec<u8>>,
     target: Option<Vec<u8>>,
     size: Option<u64>,
-    /// By a header of pax, which may be said once.
+    /// Set by a pax header, which may occur once.
     pax: bool,
 }
 
@@ -92,9 +100,9 @@ fn torn(error: &io::Error) -> Unfit {
     unfit(format!("it is not a whole gzipped tar archive: {error}"), MEND_FORM)
 }
 
-impl<R: BufRead> Look<R> {
+impl<R: BufRead> ArchiveCheck<R> {
     fn all(mut self) -> Result<u64, Unfit> {
-        let mut said = Said::default();
+        let mut said = Attributes::default();
         while let Some(header) = self.header()? {
             let kind = header.entry_type();
             let size = size(&header)?;
@@ -108,7 +116,7 @@ impl<R: BufRead> Look<R> {
                 EntryType::XHeader => return Err(twice()),
                 EntryType::XGlobalHeader => {
                     let body = self.extension(size)?;
-                    let mut of_all = Said::default();
+                    let mut of_all = Attributes::default();
                     of_all.read_pax(&body)?;
                     if of_all.name.is_some() || of_all.target.is_some() || of_all.size.is_some() {
                         return Err(unfit("it gives all entries the same name or size", MEND_FORM));
@@ -118,7 +126,7 @@ impl<R: BufRead> Look<R> {
             }
         }
         if said.name.is_some() || said.target.is_some() || said.pax {
-            return Err(unfit("it ends before the entry that it has announced", MEND_FORM));
+            return Err(unfit("it ends before the entry that it announced", MEND_FORM));
         }
         if let Some((link, target)) = self.links.leading_out() {
             let problem = format!("leads out of the release's folder, to {}", shown(target));
@@ -127,7 +135,7 @@ impl<R: BufRead> Look<R> {
         Ok(self.disk)
     }
 
-    fn entry(&mut self, header: &Header, size: u64, said: Said) -> Result<(), Unfit> {
+    fn entry(&mut self, header: &Header, size: u64, said: Attributes) -> Result<(), Unfit> {
         self.entries += 1;
         if self.entries > MOST_ENTRIES {
             let problem = format!("it has more than {MOST_ENTRIES} entries");
@@ -138,37 +146,41 @@ impl<R: BufRead> Look<R> {
         let size = said.size.unwrap_or(size);
         for text in [&name, &target] {
             if text.contains(&0) {
-                return Err(of(&name, "has a name that ends twice", MEND_FORM));
+                return Err(of(&name, "has a NUL byte in its name", MEND_FORM));
             }
         }
         let at = self.placed(&name)?;
         let file = matches!(header.entry_type(), EntryType::Regular | EntryType::Continuous)
             && !name.ends_with(b"/");
         if size > 0 && !file {
-            return Err(of(&name, "has a body and is no file", MEND_FORM));
+            return Err(of(&name, "has a body but is not a file", MEND_FORM));
         }
         match header.entry_type() {
             EntryType::Regular | EntryType::Continuous | EntryType::Directory => {
                 let folder = header.entry_type() == EntryType::Directory || name.ends_with(b"/");
                 if at.is_empty() && !folder {
-                    return Err(of(&name, "takes the place of the release's folder", MEND_NAMES));
+                    return Err(of(&name, "replaces the release's folder", MEND_NAMES));
                 }
                 if self.links.at(&at).is_some() {
-                    return Err(of(&name, "is there twice, once as a link", MEND_FORM));
+                    return Err(of(&name, "occurs twice, once as a link", MEND_FORM));
                 }
             }
             EntryType::Symlink => self.link(&name, at, target)?,
             EntryType::Link => {
                 let Ok(original) = place(&target) else {
-                    let problem = format!("stands for {}, outside the archive", shown(&target));
+                    let problem =
+                        format!("is a hard link to {}, outside the archive", shown(&target));
                     return Err(of(&name, problem, MEND_LINKS));
                 };
                 if let Some(link) = self.links.above(&original) {
-                    let problem =
-                        format!("stands for {}, behind the link {}", shown(&target), shown(link));
+                    let problem = format!(
+                        "is a hard link to {}, behind the link {}",
+                        shown(&target),
+                        shown(link)
+                    );
                     return Err(of(&name, problem, MEND_LINKS));
                 }
-                // Another name of a link is a link, and from elsewhere it leads elsewhere.
+                // A hard link to a link is a link too, and from its other folder it has another target.
                 if let Some(target) = self.links.at(&original).map(<[u8]>::to_vec) {
                     self.link(&name, at, target)?;
                 }
@@ -187,7 +199,7 @@ impl<R: BufRead> Look<R> {
         self.skip(size)
     }
 
-    /// Where an entry is put.
+    /// The path of an entry within the folder.
     fn placed(&self, name: &[u8]) -> Result<Place, Unfit> {
         let at = place(name).map_err(|outside| {
             let problem = match outside {
@@ -204,18 +216,18 @@ impl<R: BufRead> Look<R> {
 
     fn link(&mut self, name: &[u8], at: Place, target: Vec<u8>) -> Result<(), Unfit> {
         if at.is_empty() {
-            return Err(of(name, "takes the place of the release's folder", MEND_NAMES));
+            return Err(of(name, "replaces the release's folder", MEND_NAMES));
         }
         if self.links.at(&at).is_some_and(|other| other != target) {
-            return Err(of(name, "is there twice, as links to different places", MEND_FORM));
+            return Err(of(name, "occurs twice, as links to different places", MEND_FORM));
         }
         if self.links.add(at, target) {
             return Ok(());
         }
-        Err(unfit("it has too many links to look through", "pack what the links lead to"))
+        Err(unfit("it has too many links to check", "pack what the links lead to"))
     }
 
-    /// The next header; at the end there is none, and nothing after it.
+    /// The next header; `None` at the end, with nothing after it.
     fn header(&mut self) -> Result<Option<Header>, Unfit> {
         let mut header = Header::new_old();
         if self.bytes.fill_buf().map_err(|error| torn(&error))?.is_empty() {
@@ -228,12 +240,12 @@ impl<R: BufRead> Look<R> {
             return self.end().map(|()| None);
         }
         if !is_sound(&header) {
-            return Err(unfit("it has a header that is not one of tar's", MEND_FORM));
+            return Err(unfit("it has a header that is not a tar header", MEND_FORM));
         }
         Ok(Some(header))
     }
 
-    /// Reads to the very end: some tars go on after it, others do not.
+    /// Reads to the last byte: some tars go on after the end marker, others do not.
     fn end(&mut self) -> Result<(), Unfit> {
         loop {
             let bytes = self.bytes.fill_buf().map_err(|error| torn(&error))?;
@@ -241,7 +253,7 @@ impl<R: BufRead> Look<R> {
                 return Ok(());
             }
             if bytes.iter().any(|byte| *byte != 0) {
-                return Err(unfit("it goes on after its end", MEND_FORM));
+                return Err(unfit("it has data after its end", MEND_FORM));
             }
             let count = bytes.len();
             self.bytes.consume(count);
@@ -268,7 +280,7 @@ impl<R: BufRead> Look<R> {
         Ok(until_nul(&self.extension(size)?).to_vec())
     }
 
-    /// Reads over an entry's body.
+    /// Skips an entry's body.
     fn skip(&mut self, size: u64) -> Result<(), Unfit> {
         if size > self.most {
             return self.count(size);
@@ -296,16 +308,17 @@ impl<R: BufRead> Look<R> {
             return Ok(());
         }
         let problem = format!(
-            "from {} it unpacks to more than {}: no release is like that",
+            "from {} it unpacks to more than {}: too large for a release",
             text::size(self.packed),
             text::size(self.most)
         );
-        Err(unfit(problem, "leave out what is empty, or fill it on the node by a `run` step"))
+        Err(unfit(problem, "leave out the empty data, or create it on the node with a `run` step"))
     }
 }
 
-impl Said {
-    /// Takes in records as pax writes them, `LENGTH NAME=VALUE` and a line break; a value may hold anything.
+impl Attributes {
+    /// Reads records in the format of pax, `LENGTH NAME=VALUE` and a line break; a value may contain
+    /// anything.
     fn read_pax(&mut self, mut records: &[u8]) -> Result<(), Unfit> {
         let odd = || unfit("it has attributes that cannot be read", MEND_FORM);
         self.pax = true;
@@ -335,11 +348,11 @@ impl Said {
 }
 
 fn sparse(name: &[u8]) -> Unfit {
-    of(name, "is a sparse file", "pack it without `--sparse` (of bsdtar: with `--no-read-sparse`)")
+    of(name, "is a sparse file", "pack it without `--sparse` (bsdtar: with `--no-read-sparse`)")
 }
 
 fn twice() -> Unfit {
-    unfit("it says twice what an entry is called, or how large it is", MEND_FORM)
+    unfit("it gives an entry's name or size twice", MEND_FORM)
 }
 
 fn once<T>(place: &mut Option<T>, value: T) -> Result<(), Unfit> {
@@ -349,10 +362,10 @@ fn once<T>(place: &mut Option<T>, value: T) -> Result<(), Unfit> {
     }
 }
 
-/// Whether a header has its right checksum, and one of the forms that every tar reads.
+/// Whether a header has the right checksum and a form that every tar reads.
 fn is_sound(header: &Header) -> bool {
     let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
-    // The checksum itself counts as blanks.
+    // The checksum field itself counts as blanks.
     let right = sum(header.as_bytes()) - sum(&header.as_old().cksum) + sum(&[b' '; 8]);
     let form = &header.as_bytes()[257..265];
     let known = header.as_ustar().is_some() || header.as_gnu().is_some() || form == [0; 8];
@@ -377,7 +390,7 @@ fn number(digits: &[u8], radix: u32) -> Option<u64> {
     plain.then(|| u64::from_str_radix(digits, radix).ok()).flatten()
 }
 
-/// The size that a header tells: octal digits between blanks, or, for large files, a number in binary.
+/// The size in a header: octal digits between blanks or, for large files, a binary number.
 fn size(header: &Header) -> Result<u64, Unfit> {
     let field = &header.as_old().size;
     let size = if let [0x80, 0, 0, 0, low @ ..] = field {
@@ -386,7 +399,7 @@ fn size(header: &Header) -> Result<u64, Unfit> {
         let end = field.iter().rposition(|byte| !matches!(byte, 0 | b' ')).map_or(0, |at| at + 1);
         number(field[..end].trim_ascii_start(), 8)
     };
-    size.ok_or_else(|| of(&name_of(header), "has a size that is no number", MEND_FORM))
+    size.ok_or_else(|| of(&name_of(header), "has a size that is not a number", MEND_FORM))
 }
 
 #[cfg(test)]

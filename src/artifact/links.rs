@@ -1,38 +1,38 @@
-//! The links of an archive, and whether one of them leads out of the folder that it is unpacked into.
+//! The links of an archive, and whether one of them leads out of the release's folder.
 //!
-//! Judged when all are known: where one leads may depend on another.
+//! They are judged when all are known: the target of one may depend on another.
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// How many links may follow one another; Linux itself gives up then.
+/// How many links may follow one another; Linux has the same limit.
 const DEPTH: usize = 40;
 
-/// What the links may take of this machine's memory, in bytes.
+/// The limit of the links' memory, in bytes.
 const MEMORY: usize = 64 * 1024 * 1024;
 
-/// What a link takes beyond its text.
+/// The memory of a link beyond its text.
 const OVERHEAD: usize = 128;
 
-/// A place within the folder: names with `/` between them; empty for the folder itself.
+/// A path within the folder: names with `/` between them; empty for the folder itself.
 pub(super) type Place = Vec<u8>;
 
-/// Links by their place.
+/// Links by their path.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     targets: BTreeMap<Place, Vec<u8>>,
     memory: usize,
 }
 
-/// Why a name is no place within the folder.
+/// Why a name is not a path within the folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outside {
     /// It begins with `/`.
     Absolute,
-    /// It goes up beyond where it began, or could.
+    /// It goes up beyond its start, or could.
     Up,
 }
 
-/// Reads the name of an entry, or of what a hard link stands for.
+/// Reads the name of an entry, or the target of a hard link.
 pub(super) fn place(name: &[u8]) -> Result<Place, Outside> {
     if name.starts_with(b"/") {
         return Err(Outside::Absolute);
@@ -58,7 +58,7 @@ fn push(place: &mut Place, part: &[u8]) {
     place.extend_from_slice(part);
 }
 
-/// The folder that a place is in; of the first folder there is none.
+/// The folder of a path; the top folder has none.
 fn parent(place: &[u8]) -> Option<&[u8]> {
     let slash = place.iter().rposition(|byte| *byte == b'/');
     match slash {
@@ -69,12 +69,12 @@ fn parent(place: &[u8]) -> Option<&[u8]> {
 }
 
 impl Links {
-    /// The target of the link at a place.
+    /// The target of the link at a path.
     pub(super) fn at(&self, place: &[u8]) -> Option<&[u8]> {
         self.targets.get(place).map(Vec::as_slice)
     }
 
-    /// The link that a place is behind.
+    /// The link that a path is behind.
     pub(super) fn above<'a>(&self, mut place: &'a [u8]) -> Option<&'a [u8]> {
         while let Some(folder) = parent(place) {
             if self.at(folder).is_some() {
@@ -85,7 +85,7 @@ impl Links {
         None
     }
 
-    /// Notes a link. Returns whether there is room for it.
+    /// Adds a link. Returns whether the memory limit allows it.
     pub(super) fn add(&mut self, place: Place, target: Vec<u8>) -> bool {
         self.memory += place.len() + target.len() + OVERHEAD;
         self.targets.insert(place, target);
@@ -98,7 +98,7 @@ impl Links {
         found.map(|(place, target)| (place.as_slice(), target.as_slice()))
     }
 
-    /// Follows a link as the system does.
+    /// Follows a link the way the kernel does.
     fn leads_out(&self, link: &[u8], target: &[u8]) -> bool {
         let mut at: Place = parent(link).unwrap_or_default().to_vec();
         let mut left: VecDeque<&[u8]> = parts(target).collect();
@@ -120,7 +120,7 @@ impl Links {
             }
             followed += 1;
             if followed > DEPTH {
-                // The system does not follow it either.
+                // The kernel does not follow it either.
                 return false;
             }
             at.truncate(folder);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_places_within_the_folder_or_refused() {
+    fn name_outside_the_folder_is_refused() {
         assert_eq!(place(b"./a//b/./c/"), Ok(b"a/b/c".to_vec()));
         assert_eq!(place(b"./"), Ok(Vec::new()));
         assert_eq!(place(b"..a/b.."), Ok(b"..a/b..".to_vec()));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_may_lead_anywhere_within_the_folder() {
+    fn link_to_any_path_within_the_folder_is_accepted() {
         let links = [
             ("current", "v2"),
             ("lib/a", "../shared/b"),
@@ -170,13 +170,13 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_leads_out_is_found_whatever_it_goes_through() {
+    fn link_that_leads_out_through_other_links_is_found() {
         for (links, link) in [
             (&[("a", "/etc")][..], "a"),
             (&[("a", "..")], "a"),
             (&[("a/b", "../../x")], "a/b"),
             (&[("a/b", "x/../../../y")], "a/b"),
-            // Read word by word it stays inside; followed, `up` is the folder itself.
+            // Read textually it stays inside; when followed, `up` is the folder itself.
             (&[("l", "x/y/up/.."), ("x/y/up", "../..")], "l"),
             (&[("l", "s/z"), ("s", "t"), ("t", "../u")], "l"),
         ] {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_behind_a_link_is_known() {
+    fn path_behind_a_link_is_found() {
         let mut links = Links::default();
         links.add(b"a/b".to_vec(), b"c".to_vec());
         assert_eq!(links.above(b"a/b/c/d"), Some(&b"a/b"[..]));

@@ -1,4 +1,4 @@
-//! Hostile archives and usual ones, built byte by byte.
+//! Checks hostile and usual archives, built byte by byte.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::*;
 
 fn header(kind: EntryType, name: &str, target: &str, size: u64) -> Header {
     let mut header = Header::new_ustar();
-    // Past the crate's own checks.
+    // Bypasses the crate's own checks.
     let old = header.as_old_mut();
     old.name[..name.len()].copy_from_slice(name.as_bytes());
     old.linkname[..target.len()].copy_from_slice(target.as_bytes());
@@ -67,7 +67,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 fn judge(parts: &[Vec<u8>]) -> Result<u64, Unfit> {
     let packed = gzip(&[parts.concat(), vec![0; 1024]].concat());
-    look_through(packed.as_slice(), packed.len() as u64)
+    check(packed.as_slice(), packed.len() as u64)
 }
 
 #[track_caller]
@@ -80,7 +80,7 @@ fn refused(why: &str, parts: &[Vec<u8>]) -> Unfit {
 }
 
 #[test]
-fn a_usual_archive_is_fit_and_its_room_on_a_disk_is_told() {
+fn usual_archive_is_accepted_with_its_size_on_disk() {
     let parts = [
         folder("./"),
         folder("./lib/"),
@@ -100,15 +100,15 @@ fn a_usual_archive_is_fit_and_its_room_on_a_disk_is_told() {
 }
 
 #[test]
-fn nothing_is_put_outside_the_folder_by_its_name() {
+fn entry_whose_name_leads_outside_the_folder_is_refused() {
     refused("its entry `/etc/cron.d/x` has an absolute name", &[file("a"), file("/etc/cron.d/x")]);
     for name in ["../x", "a/../../x", "a/.."] {
         refused(&format!("its entry `{name}` has `..` in its name"), &[file(name)]);
         refused("has `..`", &[pax("path", name), file("short")]);
         refused("has `..`", &[said(EntryType::GNULongName, name), file("short")]);
     }
-    refused("takes the place of the release's folder", &[link("./", "a")]);
-    refused("takes the place of the release's folder", &[file(".")]);
+    refused("replaces the release's folder", &[link("./", "a")]);
+    refused("replaces the release's folder", &[file(".")]);
     let mut split = header(EntryType::Regular, "x", "", 0);
     split.as_ustar_mut().expect("ustar").prefix[..2].copy_from_slice(b"..");
     split.set_cksum();
@@ -117,7 +117,7 @@ fn nothing_is_put_outside_the_folder_by_its_name() {
 }
 
 #[test]
-fn nothing_is_put_outside_the_folder_by_a_link() {
+fn link_that_leads_outside_the_folder_is_refused() {
     refused("its entry `a` leads out of the release's folder, to `/etc`", &[link("a", "/etc")]);
     refused("its entry `a/x` is behind the link `a`", &[link("a", "/etc"), file("a/x")]);
     refused("is behind the link `b/a`", &[link("b/a", "c"), folder("b/a/x/y")]);
@@ -125,13 +125,16 @@ fn nothing_is_put_outside_the_folder_by_a_link() {
     refused("its entry `l` leads out", &[link("l", "x/y/up/.."), link("x/y/up", "../..")]);
     refused("its entry `a` leads out", &[said(EntryType::GNULongLink, "../x"), link("a", "b")]);
     refused("its entry `a` leads out", &[pax("linkpath", "../x"), link("a", "b")]);
-    refused("`h` stands for `/etc/shadow`, outside", &[hard("h", "/etc/shadow")]);
-    refused("`h` stands for `../x`, outside", &[hard("h", "../x")]);
-    refused("`h` stands for `a/x`, behind the link `a`", &[link("a", "b"), hard("h", "a/x")]);
-    // From its own folder the link stays inside; by its other name it does not.
+    refused("`h` is a hard link to `/etc/shadow`, outside", &[hard("h", "/etc/shadow")]);
+    refused("`h` is a hard link to `../x`, outside", &[hard("h", "../x")]);
+    refused(
+        "`h` is a hard link to `a/x`, behind the link `a`",
+        &[link("a", "b"), hard("h", "a/x")],
+    );
+    // The link stays inside its own folder; under its other name it does not.
     refused("its entry `h` leads out", &[link("a/b/l", "../../x"), hard("h", "a/b/l")]);
-    refused("is there twice, once as a link", &[link("a", "b"), file("a")]);
-    refused("is there twice, as links to different", &[link("a", "b"), link("a", "c")]);
+    refused("occurs twice, once as a link", &[link("a", "b"), file("a")]);
+    refused("occurs twice, as links to different", &[link("a", "b"), link("a", "c")]);
 }
 
 #[test]
@@ -147,7 +150,7 @@ fn only_files_folders_and_links_are_taken() {
 }
 
 #[test]
-fn what_two_tars_could_read_differently_is_refused() {
+fn archive_that_two_tars_could_read_differently_is_refused() {
     let with = |change: &dyn Fn(&mut Header)| {
         let mut header = header(EntryType::Regular, "a", "", 0);
         change(&mut header);
@@ -159,19 +162,25 @@ fn what_two_tars_could_read_differently_is_refused() {
             header.as_old_mut().size = [0; 12];
             header.as_old_mut().size[..size.len()].copy_from_slice(size.as_bytes());
         };
-        refused("its entry `a` has a size that is no number", &[with(&field)]);
+        refused("its entry `a` has a size that is not a number", &[with(&field)]);
     }
-    refused("not one of tar's", &[with(&|header| header.as_mut_bytes()[263] = b'x')]);
-    refused("not one of tar's", &[vec![b'x'; 512]]);
+    refused("not a tar header", &[with(&|header| header.as_mut_bytes()[263] = b'x')]);
+    refused("not a tar header", &[vec![b'x'; 512]]);
     let linked = body(&header(EntryType::Link, "a", "b", 512), &file("/etc/x")[..512]);
-    refused("its entry `a` has a body and is no file", &[linked]);
-    refused("has a body and is no file", &[body(&header(EntryType::Regular, "a/", "", 3), b"abc")]);
-    refused("it goes on after its end", &[vec![0; 512], file("/etc/x")]);
-    refused("it says twice", &[pax("path", "a"), said(EntryType::GNULongName, "b"), file("c")]);
-    refused("it says twice", &[pax("mtime", "1"), pax("mtime", "2"), file("c")]);
+    refused("its entry `a` has a body but is not a file", &[linked]);
+    refused(
+        "has a body but is not a file",
+        &[body(&header(EntryType::Regular, "a/", "", 3), b"abc")],
+    );
+    refused("it has data after its end", &[vec![0; 512], file("/etc/x")]);
+    refused(
+        "name or size twice",
+        &[pax("path", "a"), said(EntryType::GNULongName, "b"), file("c")],
+    );
+    refused("name or size twice", &[pax("mtime", "1"), pax("mtime", "2"), file("c")]);
     let all = said(EntryType::XGlobalHeader, &record("path", "/etc/x"));
     refused("all entries the same name", &[all, file("a")]);
-    refused("has a name that ends twice", &[pax("path", "a\0/../b"), file("a")]);
+    refused("has a NUL byte in its name", &[pax("path", "a\0/../b"), file("a")]);
     for records in ["7 path=", "99 path=a\n", "9  path=a\n", " 9 path=a\n", "7 patha\n", "0 a=b\n"]
     {
         let records = said(EntryType::XHeader, records);
@@ -181,24 +190,24 @@ fn what_two_tars_could_read_differently_is_refused() {
 }
 
 #[test]
-fn what_is_torn_or_no_archive_is_refused() {
+fn incomplete_or_foreign_file_is_refused() {
     let packed = gzip(&[file("a"), vec![0; 1024]].concat());
     for cut in [0, 5, packed.len() / 2, packed.len() - 1] {
-        let unfit = look_through(&packed[..cut], cut as u64).expect_err("torn");
+        let unfit = check(&packed[..cut], cut as u64).expect_err("torn");
         assert!(unfit.problem.contains("not a whole gzipped tar archive"), "{cut}: {unfit}");
     }
-    let plain = look_through(&b"PK\x03\x04 not gzip"[..], 9).expect_err("another form");
+    let plain = check(&b"PK\x03\x04 not gzip"[..], 9).expect_err("another form");
     assert!(plain.problem.contains("not a whole gzipped tar"), "{plain}");
 }
 
 #[test]
-fn an_archive_that_unpacks_to_too_much_is_refused_without_unpacking_it() {
+fn too_large_archive_is_refused_without_unpacking_it() {
     let claim = header(EntryType::Regular, "zeros", "", 1 << 40).as_bytes().to_vec();
     refused("it unpacks to more than 4.0 GiB", &[claim]);
-    // In truth, and to a limit that takes no time.
+    // With real data, and with a limit that takes no time.
     let look = |parts: Vec<u8>| {
         let bytes = BufReader::new(io::Cursor::new(parts));
-        Look {
+        ArchiveCheck {
             bytes,
             packed: 9,
             most: 1 << 20,
@@ -228,7 +237,7 @@ fn unpacked_and_leading_out(packed: &[u8]) -> Vec<PathBuf> {
         .args(["-xzf", "../x", "--no-same-owner"])
         .current_dir(&release)
         .output();
-    // It may have its objections; what counts is what is there now.
+    // tar may report errors; only the unpacked files count.
     tar.expect("tar runs");
     let mut folders = vec![release.clone()];
     let mut leading_out = Vec::new();
@@ -266,9 +275,9 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
 
     #[test]
-    fn what_is_fit_stays_within_its_folder_with_a_real_tar(parts in prop::collection::vec(part(), 1..6)) {
+    fn accepted_archive_stays_within_its_folder_with_a_real_tar(parts in prop::collection::vec(part(), 1..6)) {
         let packed = gzip(&[parts.concat(), vec![0; 1024]].concat());
-        if look_through(packed.as_slice(), packed.len() as u64).is_ok() {
+        if check(packed.as_slice(), packed.len() as u64).is_ok() {
             prop_assert_eq!(unpacked_and_leading_out(&packed), Vec::<PathBuf>::new());
         }
     }
@@ -296,7 +305,7 @@ proptest! {
             }
         }
         let packed = gzip(&bytes);
-        let _ = look_through(packed.as_slice(), packed.len() as u64);
-        let _ = look_through(bytes.as_slice(), bytes.len() as u64);
+        let _ = check(packed.as_slice(), packed.len() as u64);
+        let _ = check(bytes.as_slice(), bytes.len() as u64);
     }
 }
