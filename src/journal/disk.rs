@@ -1,7 +1,7 @@
-//! The journal: a release's events on disk, one line of JSON each, written before anything is done.
+//! The journal: a release's events on disk, one line of JSON each, written before the action.
 //!
-//! `<state folder>/<release id>/journal.jsonl`. Each line is flushed to the disk before the engine goes on.
-//! A line that was torn by a crash is the last one and is dropped when the journal is read.
+//! The file is `<state folder>/<release id>/journal.jsonl`. Each line is flushed to the disk before the
+//! engine continues. A line that a crash has torn is the last one; it is dropped when the journal is read.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,13 +12,13 @@ use anyhow::{Context, Result, anyhow};
 use crate::release::{Event, Fact, Release};
 use crate::{file, text};
 
-/// The name of the file within a release's folder.
+/// The name of the file in a release's folder.
 const FILE: &str = "journal.jsonl";
 
-/// A line that is longer is not one of ours: the longest has a playbook in it, which has at most 1 MiB.
+/// The limit of a line. The longest one contains a playbook, which has at most 1 MiB.
 pub const LONGEST_LINE: u64 = 8 * 1024 * 1024;
 
-/// How much is kept of why a node failed where a journal is only looked through, in bytes.
+/// How much of a failure's reason is kept when a journal is only scanned, in bytes.
 const REASON: usize = 500;
 
 /// A journal that is being written.
@@ -31,7 +31,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Makes the folder of a new release and its empty journal.
+    /// Creates the folder of a new release and its empty journal.
     ///
     /// # Errors
     ///
@@ -39,26 +39,25 @@ impl Journal {
     pub fn create(state: &Path, release: &str) -> Result<Self> {
         let folder = state.join(release);
         private(state, &folder)
-            .with_context(|| format!("cannot make the state folder {}", folder.display()))?;
+            .with_context(|| format!("cannot create the state folder {}", folder.display()))?;
         let path = folder.join(FILE);
         let file = file::open_private(&path, OpenOptions::new().append(true).create_new(true))
-            .with_context(|| format!("cannot make the journal {}", path.display()))?;
+            .with_context(|| format!("cannot create the journal {}", path.display()))?;
         flush_names(&[&folder, state])?;
         Ok(Self { file, path, length: 0 })
     }
 
-    /// Takes over the journal of a release, with these bytes as all that was written so far; a torn line at their
-    /// end is cut off.
+    /// Replaces the journal of a release by these bytes; a torn line at their end is cut off.
     ///
     /// # Errors
     ///
-    /// When the disk refuses; what was there stays then.
+    /// When the disk refuses; the old content stays then.
     pub fn take_over(state: &Path, release: &str, so_far: &[u8]) -> Result<Self> {
         let folder = state.join(release);
         let path = folder.join(FILE);
         let trouble = || format!("cannot take over the journal {}", path.display());
         private(state, &folder).with_context(trouble)?;
-        // In one go: whoever reads it finds the old journal or the new one.
+        // One rename: a reader finds the old or the new journal.
         let mut file = tempfile::NamedTempFile::new_in(&folder).with_context(trouble)?;
         let whole = so_far.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         file.write_all(&so_far[..whole]).with_context(trouble)?;
@@ -86,20 +85,20 @@ impl Journal {
         written.with_context(|| format!("cannot write the journal {}", self.path.display()))
     }
 
-    /// Where it is.
+    /// The path of the journal.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// The folders of a journal, which others may not read: it tells every command of a release and what it printed.
+/// The folders of a journal are private: it contains every command of a release and its output.
 fn private(state: &Path, folder: &Path) -> std::io::Result<()> {
     file::private_folder(state)?;
     file::private_folder(folder)
 }
 
-/// The names of new files are data of their folder.
+/// The names of new files are data of their folder, so the folder is flushed too.
 fn flush_names(folders: &[&Path]) -> Result<()> {
     for folder in folders {
         File::open(folder)
@@ -123,7 +122,7 @@ pub fn read(path: &Path) -> Result<(Vec<Event>, Release)> {
 ///
 /// # Errors
 ///
-/// When it cannot be read, or is no regular file.
+/// When it cannot be read, or is not a regular file.
 pub fn bytes_of(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file::open_regular(path)
@@ -132,7 +131,7 @@ pub fn bytes_of(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Understands a journal's bytes; `name` is where they are from.
+/// Parses a journal's bytes; `name` is their origin for messages.
 ///
 /// # Errors
 ///
@@ -144,7 +143,7 @@ pub fn parse(bytes: &[u8], name: &str) -> Result<(Vec<Event>, Release)> {
     Ok((events, folding.finish()))
 }
 
-/// The same for the release alone, which takes little memory however long the journal is.
+/// The same for the release alone, which needs little memory for a journal of any length.
 ///
 /// # Errors
 ///
@@ -155,21 +154,21 @@ pub fn fold(bytes: &[u8], name: &str) -> Result<Release> {
     Ok(folding.finish())
 }
 
-/// A journal that is understood piece by piece, without ever being in memory as a whole.
+/// A journal that is parsed piece by piece and is never in memory as a whole.
 #[derive(Debug)]
 pub struct Folding {
     name: String,
     release: Release,
-    /// How many lines there were.
+    /// The number of lines so far.
     lines: usize,
-    /// The line that has not ended yet.
+    /// The line that is not complete yet.
     torn: Vec<u8>,
-    /// Whether why a node failed is left out.
+    /// Whether the reasons of failures are shortened.
     is_brief: bool,
 }
 
 impl Folding {
-    /// Nothing was read yet; `name` is where it is from.
+    /// A fold without any input yet; `name` is the origin for messages.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self {
@@ -181,21 +180,21 @@ impl Folding {
         }
     }
 
-    /// The same without what was seen when nodes failed, which may be most of a journal.
+    /// The same without the observations at failures, which may be most of a journal.
     #[must_use]
     pub fn without_details(self) -> Self {
         Self { is_brief: true, ..self }
     }
 
-    /// Takes in the next piece; `tell` hears every event.
+    /// Takes in the next piece; `tell` gets every event.
     ///
     /// # Errors
     ///
-    /// When a line is not an event that may follow, or longer than any.
+    /// When a line is not an event that may follow, or is too long.
     pub fn feed(&mut self, piece: &[u8], mut tell: impl FnMut(Event)) -> Result<()> {
         for part in piece.split_inclusive(|byte| *byte == b'\n') {
             if (self.torn.len() + part.len()) as u64 > LONGEST_LINE {
-                return Err(self.refused("a line that is longer than any of a journal"));
+                return Err(self.refused("a line that is too long for a journal"));
             }
             let Some(line) = part.strip_suffix(b"\n") else {
                 self.torn.extend_from_slice(part);
@@ -220,25 +219,25 @@ impl Folding {
         Ok(())
     }
 
-    /// What it amounts to; a torn last line does not count.
+    /// The release that the events amount to; a torn last line does not count.
     #[must_use]
     pub fn finish(self) -> Release {
         self.release
     }
 
-    /// What somebody else wrote is quoted in it.
+    /// The error may quote text from another program.
     fn refused(&self, why: &str) -> anyhow::Error {
         anyhow!("{}:{}: {}", self.name, self.lines + 1, text::line(why, 300))
     }
 }
 
-/// Finds the journal of the release that was begun last.
+/// Finds the journal of the release that began last.
 #[must_use]
 pub fn latest(state: &Path) -> Option<PathBuf> {
     recent(state, 1).pop()
 }
 
-/// Finds the journals of the releases that were begun last, at most so many, the newest first.
+/// Finds the journals of the last `most` releases, the newest first.
 #[must_use]
 pub fn recent(state: &Path, most: usize) -> Vec<PathBuf> {
     let mut journals: Vec<_> =
@@ -247,14 +246,14 @@ pub fn recent(state: &Path, most: usize) -> Vec<PathBuf> {
     journals.into_iter().rev().take(most).map(|(_, path)| path).collect()
 }
 
-/// Finds every journal: when its release was begun, the release, and the file.
+/// Finds every journal: when its release began, the release, and the file.
 #[must_use]
 pub fn all(state: &Path) -> Vec<(jiff::Timestamp, String, PathBuf)> {
     let entries = fs::read_dir(state).into_iter().flatten();
     entries
         .filter_map(|entry| {
             let folder = entry.ok()?;
-            // A release is what its folder is called, whatever a journal from elsewhere says.
+            // The folder's name is the release's id, whatever a copied journal contains.
             let release = folder.file_name().into_string().ok().filter(|name| is_id(name))?;
             let path = folder.path().join(FILE);
             Some((first(&path)?.at, release, path))
@@ -262,13 +261,13 @@ pub fn all(state: &Path) -> Vec<(jiff::Timestamp, String, PathBuf)> {
         .collect()
 }
 
-/// Returns whether a text may be a release's id: it becomes a part of paths and keys.
+/// Returns whether a text may be a release's id, which becomes a part of paths and keys.
 #[must_use]
 pub fn is_id(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// Reads how a release began.
+/// Reads the first event.
 #[must_use]
 pub fn first(path: &Path) -> Option<Event> {
     let mut line = String::new();
@@ -277,7 +276,7 @@ pub fn first(path: &Path) -> Option<Event> {
     Event::from_line(&line).ok()
 }
 
-/// Reads the event of a first line from the start of a journal, as far as it is there as a whole.
+/// Reads the event of the first line from the start of a journal, if the line is complete.
 #[must_use]
 pub fn first_of(start: &[u8]) -> Option<Event> {
     let end = start.iter().position(|byte| *byte == b'\n')?;
@@ -310,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_back_and_a_torn_line_is_dropped() {
+    fn written_events_are_read_back_and_a_torn_line_is_dropped() {
         let state = tempfile::tempdir().expect("temp dir");
         let mut journal = Journal::create(state.path(), "r1").expect("journal");
         let events = [started(1), warning(2, "first"), warning(3, "second")];
@@ -331,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_line_before_the_end_is_an_error_with_its_number() {
+    fn damaged_line_before_the_end_is_an_error_with_its_number() {
         let state = tempfile::tempdir().expect("temp dir");
         let mut journal = Journal::create(state.path(), "r1").expect("journal");
         journal.append(&(started(1).to_line() + "\n")).expect("append");
@@ -342,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn journals_are_found_the_newest_first() {
+    fn newest_journal_is_found_first() {
         let state = tempfile::tempdir().expect("temp dir");
         let mut paths = Vec::new();
         for (second, id) in [(30, "a"), (10, "b"), (20, "c")] {
@@ -359,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_is_for_its_user_alone_and_no_symlink() {
+    fn journal_is_private_and_not_a_symlink() {
         use std::os::unix::fs::{PermissionsExt as _, symlink};
         let root = tempfile::tempdir().expect("temp dir");
         let state = root.path().join("state");
@@ -379,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_is_never_written_over() {
+    fn existing_release_is_never_overwritten() {
         let state = tempfile::tempdir().expect("temp dir");
         Journal::create(state.path(), "r1").expect("journal");
         assert!(Journal::create(state.path(), "r1").is_err());

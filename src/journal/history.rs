@@ -1,4 +1,5 @@
-//! Journals of releases, on this machine and in Consul: of a release that is in both, the one that is true counts.
+//! Finds and reads journals of releases on this machine and in Consul. For a release with both, it selects
+//! the valid one.
 
 mod comparison;
 
@@ -19,13 +20,13 @@ use crate::release::{CommandKind, Event, Fact, NodeState, Outcome, Release, Stan
 use crate::text;
 use crate::world::World;
 
-/// How long all journals may take that are looked through together.
+/// Time limit to read several journals together.
 const TIME: Duration = Duration::from_secs(5);
 
-/// How long one journal may take that a command goes on with.
+/// Time limit to read the one journal that a command continues.
 const TIME_FOR_ONE: Duration = Duration::from_secs(60);
 
-/// The most text of variables with which a release is compared that was begun later, in bytes.
+/// The limit of the variables of a later release that is compared, in bytes.
 const LARGEST_INPUTS: usize = 256 * 1024;
 
 /// A release as its journal tells it.
@@ -37,11 +38,11 @@ pub struct Past {
     pub release: Release,
     /// The journal's bytes.
     pub bytes: Vec<u8>,
-    /// Where it is on this machine, if it is.
+    /// The local file, if there is one.
     pub path: Option<PathBuf>,
 }
 
-/// Where a release's journal is.
+/// The places of a release's journal.
 #[derive(Debug, Clone, Default)]
 struct Places {
     begun: String,
@@ -49,7 +50,8 @@ struct Places {
     kept: Option<Kept>,
 }
 
-/// Finds a release by its id or an unambiguous start of it; without one, the last one whose command is `wanted`.
+/// Finds a release by its id or an unambiguous start of it; without one, the last release whose command is
+/// `wanted`.
 ///
 /// # Errors
 ///
@@ -92,17 +94,17 @@ async fn find_one<W: World>(
         [(name, places)] => read(client, service, name, places, Keep::Bytes).await,
         several => {
             let several: Vec<_> = several.iter().map(|(name, _)| name.as_str()).collect();
-            bail!("`{id}` may be {}", several.join(", "))
+            bail!("`{id}` is ambiguous: {}", several.join(", "))
         }
     }
 }
 
-/// Returns the release that was begun last of those that were begun after `past`, whose command is `wanted`, and which did
-/// something to a node; with the names of these nodes.
+/// Returns the last release after `past` whose command is `wanted` and that changed a node, with the names of
+/// these nodes.
 ///
 /// # Errors
 ///
-/// When the journal of one that was begun later cannot be read.
+/// When the journal of a later release cannot be read.
 pub async fn later<W: World>(
     state: &Path,
     client: Option<&Client<W>>,
@@ -128,19 +130,19 @@ pub async fn later<W: World>(
     Ok(None)
 }
 
-/// The releases that were begun last, as far as their journals could be read.
+/// The last releases whose journals could be read.
 #[derive(Debug, Default)]
 pub struct Recent {
     /// The newest first, without their playbooks.
     pub releases: Vec<Release>,
-    /// What cannot be read.
+    /// Problems with unreadable journals.
     pub problems: Vec<String>,
-    /// Why Consul could not list others, or all of them.
+    /// Why Consul could not list some or all releases.
     pub unlisted: Option<String>,
 }
 
-/// Reads the releases that were begun last, at most so many, one after the other, within a time for all of them. Of all but
-/// the newest only what became of these `nodes` is kept.
+/// Reads the last `most` releases, one after the other, within one time limit for all of them. For all but
+/// the newest, only the states of these `nodes` are kept.
 pub async fn recent<W: World>(
     state: &Path,
     client: Option<&Client<W>>,
@@ -172,7 +174,7 @@ pub async fn recent<W: World>(
     recent
 }
 
-/// Playbooks are large, and only one of them is ever followed.
+/// Playbooks are large, and at most one of them is used.
 fn without_playbook(mut release: Release) -> Release {
     if let Some(started) = &mut release.started {
         started.playbook = Written::default();
@@ -180,7 +182,7 @@ fn without_playbook(mut release: Release) -> Release {
     release
 }
 
-/// What is told of an older release: its id, its command, and what became of nodes.
+/// The outline of an older release: its id, its command, and the states of nodes.
 fn outline(mut release: Release, nodes: &BTreeSet<&str>) -> Release {
     release.nodes.retain(|name, _| nodes.contains(name.as_str()));
     let started = release.started.map(|started| {
@@ -190,16 +192,17 @@ fn outline(mut release: Release, nodes: &BTreeSet<&str>) -> Release {
     Release { started, finished: None, stopping: None, ..release }
 }
 
-/// How the last releases began, as far as that could be read.
+/// The start events of the last releases that could be read.
 #[derive(Debug, Default)]
 pub struct Beginnings {
     /// The newest first, without their playbooks.
     pub started: Vec<Started>,
-    /// Why there may be others.
+    /// Why there may be more.
     pub missing: Option<String>,
 }
 
-/// Reads how the last releases began, at most so many, one after the other, within a time for all of them.
+/// Reads the start events of the last `most` releases, one after the other, within one time limit for all of
+/// them.
 pub async fn beginnings<W: World>(
     state: &Path,
     client: Option<&Client<W>>,
@@ -237,13 +240,13 @@ pub async fn beginnings<W: World>(
     found
 }
 
-/// How much is kept of how a release began, in bytes.
+/// How much of a start event is kept, in bytes.
 fn size(started: &Started) -> usize {
     let texts = [Some(&started.service), started.from.as_ref(), started.to.as_ref()];
     texts.into_iter().flatten().map(String::len).sum::<usize>() + started.inputs.size()
 }
 
-/// Every release that is known, the newest first.
+/// Every known release, the newest first.
 async fn newest<W: World>(
     state: &Path,
     client: Option<&Client<W>>,
@@ -301,12 +304,12 @@ async fn places<W: World>(
     Ok(places)
 }
 
-/// What is wanted of a journal.
+/// Which parts of a journal to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Keep {
-    /// The release alone, which takes little memory however long the journal is.
+    /// The release alone, which needs little memory for a journal of any length.
     Release,
-    /// The bytes as well, to go on with them.
+    /// The bytes too, to continue the journal.
     Bytes,
 }
 
@@ -318,25 +321,28 @@ async fn read<W: World>(
     keep: Keep,
 ) -> Result<Past> {
     let here = places.path.as_ref().map(|path| of(id, here(path, keep)?));
-    // The journal of a release that is done is whole; any other may have gone on elsewhere.
+    // The journal of a finished release is complete; another machine may have continued any other.
     let done = |release: &Release| {
         release.finished.as_ref().is_some_and(|finished| finished.result == Outcome::Done)
     };
     let whole = matches!(&here, Some(Ok(release)) if done(release));
-    let there = match &places.kept {
-        Some(kept) if !whole => {
-            let client = client.context("the playbook names no Consul")?;
-            let path = places.path.as_deref().filter(|_| matches!(here, Some(Ok(_))));
-            let there = there(client, service, kept, path, keep).await;
-            Some(there.and_then(|there| Ok(There { release: of(id, there.release)?, ..there })))
-        }
-        _ => None,
-    };
+    let there =
+        match &places.kept {
+            Some(kept) if !whole => {
+                let client = client.context("the playbook names no Consul")?;
+                let path = places.path.as_deref().filter(|_| matches!(here, Some(Ok(_))));
+                let there = there(client, service, kept, path, keep).await;
+                Some(there.and_then(|there| {
+                    Ok(ConsulJournal { release: of(id, there.release)?, ..there })
+                }))
+            }
+            _ => None,
+        };
     let path = places.path.clone();
     let past = |release, bytes| Past { id: id.to_owned(), release, bytes, path: path.clone() };
     match (here, there) {
-        // Otherwise somebody went on elsewhere, and Consul took only what the lock's holder wrote: whatever was
-        // written down here since leads nowhere.
+        // Otherwise another machine has continued the release. Consul accepted only writes of the lock's
+        // holder, so the lines written on this machine since then are invalid.
         (_, Some(Ok(there))) if !there.is_behind => Ok(past(there.release, there.bytes)),
         (Some(Ok(release)), _) => {
             let bytes = match (keep, &path) {
@@ -367,21 +373,21 @@ fn here(path: &Path, keep: Keep) -> Result<Release> {
 }
 
 /// A journal in Consul.
-struct There {
+struct ConsulJournal {
     release: Release,
     bytes: Vec<u8>,
-    /// The journal of this machine has all of it, and perhaps more: the copy may be behind.
+    /// The local journal has all of Consul's lines and perhaps more: the replica may be behind.
     is_behind: bool,
 }
 
-/// Folds a journal in Consul, and compares it with that of this machine.
+/// Folds a journal in Consul and compares it with the local one.
 async fn there<W: World>(
     client: &Client<W>,
     service: &str,
     kept: &Kept,
     path: Option<&Path>,
     keep: Keep,
-) -> Result<There> {
+) -> Result<ConsulJournal> {
     let mut folding = folding(&format!("Consul's journal of {}", kept.release), keep);
     let mut comparison = path.map(Comparison::open).transpose()?;
     let mut bytes = Vec::new();
@@ -397,13 +403,13 @@ async fn there<W: World>(
     })
     .await?;
     let is_behind = comparison.is_some_and(|comparison| comparison.is_behind());
-    Ok(There { release: folding.finish(), bytes, is_behind })
+    Ok(ConsulJournal { release: folding.finish(), bytes, is_behind })
 }
 
-/// Refuses a journal that tells of another release than its place says: the id becomes a part of paths and commands.
+/// Refuses a journal of another release than its path says: the id becomes a part of paths and commands.
 fn of(id: &str, release: Release) -> Result<Release> {
     let told = release.started.as_ref().map_or(id, |started| started.inputs.release());
-    ensure!(told == id, "the journal of {id} tells of another release, {}", text::line(told, 40));
+    ensure!(told == id, "the journal of {id} belongs to another release, {}", text::line(told, 40));
     Ok(release)
 }
 

@@ -1,7 +1,7 @@
-//! Journals: the events of releases on disk, their replicas in Consul, and how both are read back.
+//! Journals: the events of releases on disk, their replicas in Consul, and reading both.
 //!
-//! * [`disk`](self): a journal on this machine, written before anything is done;
-//! * [`replica`]: the same in Consul, for other machines; [`history`]: the journals of releases, from here and from Consul.
+//! * [`disk`](self): a journal on this machine, written before each action;
+//! * [`replica`]: its replica in Consul for other machines; [`history`]: the journals of releases from both places.
 
 mod disk;
 pub mod history;

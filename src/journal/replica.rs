@@ -1,9 +1,9 @@
-//! The journal's copy in Consul, from which another machine can go on.
+//! The journal's replica in Consul, from which another machine can continue.
 //!
-//! The same bytes as the local file, in pieces: `rollgate/<service>/journal/<time>-<release>/p000001`. Small ones,
-//! because the last piece is written anew with every event. When the release has ended they become few compressed
-//! ones (`z000001`). Every write checks that the lock is still held, and that no other was done since the one before: one
-//! whose answer was lost may be done late.
+//! It has the same bytes as the local file, in pieces: `rollgate/<service>/journal/<time>-<release>/p000001`.
+//! The pieces are small because the last one is rewritten with every event. After the end of the release they
+//! are replaced by a few compressed ones (`z000001`). Every write checks that the lock is still held and that
+//! no other write was done since the previous one: a write whose answer was lost may take effect late.
 
 mod id;
 
@@ -21,41 +21,41 @@ use crate::world::World;
 
 pub use id::{Kept, begins, list, read, stream};
 
-/// The size of a piece that still grows.
+/// The size of a growing piece.
 const PIECE: usize = 8 * 1024;
 
-/// The size of a compressed piece: with its encoding it stays below the 512 KiB that a transaction may have.
+/// The size of a compressed piece: encoded, it stays below the 512 KiB limit of a transaction.
 const COMPRESSED_PIECE: usize = 256 * 1024;
 
-/// How many pieces are written in one transaction.
+/// How many pieces one transaction writes.
 const PIECES_AT_ONCE: usize = 32;
 
-/// How long one write may take; the release goes on without the copy then.
+/// Time limit of one write; the release then continues without the replica.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// After another write came first: its index has to be asked for.
+/// Pause after another write came first: the new index must be read.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Before a copy that is behind is tried again.
+/// Pause before the next try when the replica is behind.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// How many releases of a service are kept.
 const RELEASES: usize = 20;
 
-/// A copy that is being written.
+/// A replica that is being written.
 #[derive(Debug)]
 pub struct Copy<W> {
     client: Client<W>,
     fence: Fence,
     service: String,
     folder: String,
-    /// The bytes from the first piece on that may still change.
+    /// The bytes from the first changeable piece on.
     tail: Vec<u8>,
     /// The number of that piece.
     first: usize,
-    /// Its index in Consul, 0 while it is not there; nothing when that has to be asked.
+    /// Its index in Consul, 0 while it does not exist; `None` when the index must be read.
     index: Option<u64>,
-    /// Since when Consul has not taken a write.
+    /// Since when Consul accepts no write.
     behind: Option<Instant>,
 }
 
@@ -69,7 +69,7 @@ fn folder(service: &str) -> String {
 }
 
 impl<W: World> Copy<W> {
-    /// A copy of a release's journal that has `so_far` in it already; written with the first append.
+    /// A replica that already contains `so_far`; it is written with the first append.
     #[must_use]
     pub fn new(
         client: &Client<W>,
@@ -93,12 +93,12 @@ impl<W: World> Copy<W> {
         }
     }
 
-    /// Appends lines and returns when Consul has them. A copy that is behind is caught up now and then only, so that a
-    /// Consul that cannot be reached holds nobody up; nor is it waited for once `hurry` is over.
+    /// Appends lines and returns when Consul has them. A replica that is behind is retried only at intervals,
+    /// so an unreachable Consul does not delay the release. After `hurry` the write is not awaited either.
     ///
     /// # Errors
     ///
-    /// Why Consul has not taken them; the next append tries again. Told once.
+    /// Why Consul has not accepted the lines, reported once; the next append tries again.
     pub async fn append(
         &mut self,
         lines: &[u8],
@@ -144,7 +144,7 @@ impl<W: World> Copy<W> {
                 .map(|(index, piece)| (format!("{}p{:06}", self.folder, self.first + index), piece))
                 .collect();
             let Some(((key, value), others)) = pieces.split_first() else { return Ok(()) };
-            // Nobody knows it again before this write is answered.
+            // The index is unknown until this write is answered.
             let modify_index = match self.index.take() {
                 Some(index) => index,
                 None => self.client.kv_get(key).await?.map_or(0, |entry| entry.modify_index),
@@ -159,7 +159,7 @@ impl<W: World> Copy<W> {
                     tokio::time::sleep(CONFLICT_PAUSE).await;
                     continue;
                 }
-                // The lock's own watch stops the release; nothing is to be added here.
+                // The lock's own monitor stops the release, so no error is needed here.
                 KvWrite::NotHeld => return Ok(()),
             };
             let all = pieces.len() * PIECE >= self.tail.len();
@@ -174,11 +174,11 @@ impl<W: World> Copy<W> {
         }
     }
 
-    /// Puts the finished journal in the place of its pieces, compressed, and deletes the oldest releases.
+    /// Replaces the pieces of the finished journal by compressed ones, and deletes the oldest releases.
     ///
     /// # Errors
     ///
-    /// When Consul cannot be asked, or refuses; what is there stays readable.
+    /// When Consul is unreachable or refuses; the existing pieces stay readable.
     pub async fn close(&mut self, whole: &[u8]) -> Result<()> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(whole)?;

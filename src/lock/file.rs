@@ -38,7 +38,7 @@ impl FileLock {
     /// When the folder or its file cannot be made or locked.
     pub fn take(state: &Path) -> Result<Result<Self, Option<Holder>>> {
         file::private_folder(state)
-            .with_context(|| format!("cannot make the state folder {}", state.display()))?;
+            .with_context(|| format!("cannot create the state folder {}", state.display()))?;
         let path = state.join(FILE);
         let trouble = || format!("cannot lock {}", path.display());
         let mut options = OpenOptions::new();

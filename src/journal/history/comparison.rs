@@ -1,4 +1,4 @@
-//! The journal of a release on this machine beside the one in Consul, piece by piece.
+//! Compares the journal of a release on this machine with the one in Consul, piece by piece.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,7 +11,7 @@ use crate::file;
 /// How much of a journal is read at once.
 const BUFFER: usize = 64 * 1024;
 
-/// A file, piece by piece.
+/// A file that is read piece by piece.
 pub(super) struct Pieces {
     file: File,
     buffer: Vec<u8>,
@@ -31,13 +31,13 @@ impl Pieces {
     }
 }
 
-/// Consul's journal beside that of this machine.
+/// Compares Consul's journal with the local one.
 pub(super) struct Comparison {
     here: Pieces,
-    /// How many bytes are the same, from the start on.
+    /// How many bytes at the start are the same.
     same: u64,
     differs: bool,
-    /// How many bytes Consul's has, and how many of them are whole lines.
+    /// How many bytes Consul's journal has, and how many of them are complete lines.
     all: u64,
     lines: u64,
 }
@@ -64,8 +64,8 @@ impl Comparison {
         Ok(())
     }
 
-    /// Returns whether the journal of this machine has all of Consul's lines, and perhaps more: the copy may be behind.
-    /// Otherwise the release has gone on elsewhere.
+    /// Returns whether the local journal has all of Consul's lines and perhaps more: the replica may be
+    /// behind. Otherwise the release was continued on another machine.
     pub(super) fn is_behind(&self) -> bool {
         self.same >= self.lines
     }
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_copy_may_be_behind_but_what_goes_on_elsewhere_counts() {
+    fn replica_may_be_behind_unless_another_machine_continued() {
         let folder = tempfile::tempdir().expect("temp dir");
         let path = folder.path().join("journal");
         for (here, there, expected) in [
@@ -85,7 +85,7 @@ mod tests {
             ("1\n2\n3\n", "1\n2\nto", true),
             ("1\n2\n", "1\n2\n3\n", false),
             ("1\n2\nto", "1\n2\n3\n", false),
-            // Who has lost the lock wrote more than whoever took it has so far.
+            // A holder that lost the lock wrote more lines than the next holder has written so far.
             ("1\n2\n3\n4\n5\n", "1\n2\nresumed\n", false),
         ] {
             std::fs::write(&path, here).expect("write");

@@ -1,4 +1,4 @@
-//! Journals of a Consul that takes its time, on a paused clock.
+//! Journals of a slow Consul, on a paused clock.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::consul::{Settings, base64};
 use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError};
 
-/// A Consul that lists six journals at once and takes so long for each of them.
+/// A Consul that lists six journals immediately and is this slow for each of them.
 struct Slow(Duration);
 
 impl World for Slow {
@@ -78,11 +78,11 @@ async fn all_journals_together_take_no_more_than_their_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_journal_that_tells_of_another_release_is_refused() {
+async fn journal_of_another_release_is_refused() {
     let client = client(Duration::ZERO);
     let kept = Kept { begun: "20991232T000000Z".into(), release: "a2".into() };
     let places = Places { begun: kept.begun.clone(), path: None, kept: Some(kept) };
     let past = read(Some(&client), "app", "a1", &places, Keep::Bytes).await;
     let error = past.map(|_| ()).expect_err("it is the journal of a2").to_string();
-    assert_eq!(error, "the journal of a1 tells of another release, a2");
+    assert_eq!(error, "the journal of a1 belongs to another release, a2");
 }

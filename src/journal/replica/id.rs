@@ -1,4 +1,4 @@
-//! Journals in Consul as they are found there: listed, and read piece by piece.
+//! Lists journals in Consul and reads them piece by piece.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -13,23 +13,23 @@ use crate::journal::disk::{LONGEST_LINE, first_of};
 use crate::release::Event;
 use crate::world::World;
 
-/// Pieces that grow are asked for by the thousand, which is what fits into one reply: by their numbers without so many
-/// digits.
+/// Growing pieces are requested by the thousand, which fits into one reply: the request leaves out this many
+/// digits of their number.
 const DIGITS_AT_ONCE: usize = 3;
 
-/// A journal that is larger is not one of ours: ten thousand nodes need all of it.
+/// The limit of a journal: ten thousand nodes need all of it.
 const LARGEST: usize = 64 * 1024 * 1024;
 
-/// The same while it is packed.
+/// The limit of its compressed form.
 const LARGEST_PACKED: usize = 16 * 1024 * 1024;
 
-/// How much is unpacked at once.
+/// How many bytes are unpacked at once.
 const BUFFER: usize = 64 * 1024;
 
-/// A release of which Consul has a copy.
+/// A release that has a replica in Consul.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Kept {
-    /// When it was begun, as text that sorts.
+    /// When it began, as text that sorts.
     pub begun: String,
     /// Its id.
     pub release: String,
@@ -41,11 +41,11 @@ impl Kept {
     }
 }
 
-/// Lists the releases of a service of which Consul has a copy, the oldest first.
+/// Lists the releases of a service that have a replica in Consul, the oldest first.
 ///
 /// # Errors
 ///
-/// When Consul cannot be asked.
+/// When Consul cannot be queried.
 pub async fn list<W: World>(
     client: &Client<W>,
     service: &str,
@@ -56,7 +56,7 @@ pub async fn list<W: World>(
     let mut kept: Vec<_> = names
         .filter_map(|name| {
             let (begun, release) = name.split_once('-')?;
-            // It names a folder on this machine, too.
+            // The text becomes the name of a local folder too.
             let plain = |text: &str| {
                 !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
             };
@@ -85,11 +85,11 @@ pub async fn read<W: World>(client: &Client<W>, service: &str, kept: &Kept) -> R
     Ok(bytes)
 }
 
-/// Hands over a release's journal piece by piece, in its order.
+/// Passes on a release's journal piece by piece, in order.
 ///
 /// # Errors
 ///
-/// When Consul cannot be asked, what it has is no journal, or `take` wants no more of it.
+/// When Consul cannot be queried, the content is not a journal, or `take` stops.
 pub async fn stream<W: World>(
     client: &Client<W>,
     service: &str,
@@ -109,13 +109,13 @@ pub async fn stream<W: World>(
         pieces.sort_by(|one, other| one.key.cmp(&other.key));
         for piece in pieces {
             size += piece.value.len();
-            ensure!(size <= LARGEST, "{} is larger than any journal", place());
+            ensure!(size <= LARGEST, "{} is too large for a journal", place());
             take(&piece.value)?;
-            // Signals and time limits are heard in between.
+            // Lets signals and time limits act in between.
             yield_now().await;
         }
     }
-    // Those that grow are there until all others are, and count as long as there are any.
+    // Growing pieces stay until all compressed ones are written, and count as long as there are any.
     if size > 0 {
         return Ok(());
     }
@@ -123,13 +123,13 @@ pub async fn stream<W: World>(
     for part in packed {
         for piece in client.kv_list(part).await? {
             compressed.extend_from_slice(&piece.value);
-            ensure!(compressed.len() <= LARGEST_PACKED, "{} is larger than any journal", place());
+            ensure!(compressed.len() <= LARGEST_PACKED, "{} is too large for a journal", place());
         }
     }
     unpack(&compressed, LARGEST, take).await.with_context(place)
 }
 
-/// Hands over what was packed, as long as it is no more than any journal has.
+/// Passes on the unpacked content up to the limit of a journal.
 async fn unpack(
     compressed: &[u8],
     largest: usize,
@@ -144,17 +144,17 @@ async fn unpack(
             return Ok(());
         }
         size += count;
-        ensure!(size <= largest, "larger than any journal");
+        ensure!(size <= largest, "too large for a journal");
         take(&buffer[..count])?;
         yield_now().await;
     }
 }
 
-/// Reads how a release began, and no more of its journal than that takes.
+/// Reads the start event, and no more of the journal than needed.
 ///
 /// # Errors
 ///
-/// When Consul cannot be asked, or what it has is no journal.
+/// When Consul cannot be queried, or the content is not a journal.
 pub async fn begins<W: World>(
     client: &Client<W>,
     service: &str,
@@ -162,7 +162,7 @@ pub async fn begins<W: World>(
 ) -> Result<Option<Event>> {
     let folder = kept.folder(service);
     let mut start = Vec::new();
-    // The first nine pieces are enough for all but large playbooks.
+    // The first nine pieces are enough except for large playbooks.
     for growing in [format!("{folder}p00000"), format!("{folder}p000")] {
         let mut pieces = client.kv_list(&growing).await?;
         pieces.sort_by(|one, other| one.key.cmp(&other.key));
@@ -181,12 +181,12 @@ pub async fn begins<W: World>(
         ensure!(!piece.contains(&b'\n'), "that is all that is needed");
         Ok(())
     });
-    // What follows may be packed into the next piece, or is not needed.
+    // The rest may be in the next piece, or is not needed.
     let _ = unpacking.await;
     Ok(first_of(&start))
 }
 
-/// What a piece is asked for by, together with others where they are small. Other keys are none of ours.
+/// The request that returns a piece, shared by several small pieces. Other keys are ignored.
 fn part<'a>(folder: &str, key: &'a str) -> Option<&'a str> {
     let name = key.strip_prefix(folder)?;
     let digits = name.strip_prefix(['p', 'z']).filter(|digits| digits.len() > DIGITS_AT_ONCE)?;
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_compressed_journal_that_would_become_too_large_is_an_error() {
+    async fn compressed_journal_over_the_limit_is_an_error() {
         let bomb = gzipped(&vec![0; 1 << 20]);
         assert!(bomb.len() < 1 << 14);
         let unpacked = async |largest| {
@@ -226,7 +226,7 @@ mod tests {
         };
         unpacked(1 << 20).await.expect("fits");
         let error = unpacked((1 << 20) - 1).await.expect_err("too large");
-        assert!(error.to_string().contains("larger than any journal"), "{error}");
+        assert!(error.to_string().contains("too large for a journal"), "{error}");
         assert!(unpack(b"garbage", LARGEST, |_| Ok(())).await.is_err());
         assert!(unpack(&gzipped(b"text")[..12], LARGEST, |_| Ok(())).await.is_err(), "torn");
     }

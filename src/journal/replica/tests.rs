@@ -1,4 +1,4 @@
-//! What a Consul has of journals, ours and others.
+//! Reads and writes journals in a simulated Consul, among keys of others.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use super::*;
 use crate::consul::{SessionFence, Settings, base64};
 use crate::world::{BODY_LIMIT, Command, Host, HttpError, Output, Reply, Request, RunError};
 
-/// As many small pieces as are ever in one reply.
+/// The largest number of small pieces in one reply.
 const AT_ONCE: usize = 1000;
 
 fn entry(key: &str, value: &[u8]) -> Entry {
@@ -24,7 +24,7 @@ fn gzipped(text: &[u8]) -> Vec<u8> {
     encoder.finish().expect("in memory")
 }
 
-/// A Consul that has some keys.
+/// A Consul with some keys.
 struct Keys(Vec<Entry>);
 
 impl World for Keys {
@@ -68,7 +68,7 @@ fn client(keys: Vec<Entry>) -> Client<Keys> {
 }
 
 #[tokio::test]
-async fn a_journal_longer_than_any_reply_is_read_in_its_order() {
+async fn journal_longer_than_one_reply_is_read_in_order() {
     const { assert!(AT_ONCE * (PIECE * 4 / 3 + 400) < BODY_LIMIT) };
     let kept = Kept { begun: "1".into(), release: "r".into() };
     let text: Vec<u8> = (0..2500_u32).flat_map(u32::to_be_bytes).collect();
@@ -82,7 +82,7 @@ async fn a_journal_longer_than_any_reply_is_read_in_its_order() {
 }
 
 #[tokio::test]
-async fn a_release_whose_name_is_no_name_of_ours_is_not_known() {
+async fn key_with_an_invalid_release_name_is_ignored() {
     let names = ["1-..", "1-a.b", "1-", "-a", "1-a b", "1-\u{1b}[2J", "x", "2-ok"];
     let keys = names.map(|name| entry(&format!("rollgate/app/journal/{name}/p000001"), b""));
     let ok = Kept { begun: "2".into(), release: "ok".into() };
@@ -108,7 +108,7 @@ async fn pieces_are_put_together_in_their_order_and_growing_ones_go_first() {
     assert!(read(&[("z000001", end)]).await.is_err());
 }
 
-/// A Consul that takes transactions, and loses one for a while when it is told to.
+/// A Consul that accepts transactions, and loses one for a while when a test says so.
 #[derive(Default)]
 struct Store(Mutex<Kv>);
 
@@ -186,7 +186,7 @@ impl World for Store {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_is_done_late_takes_nothing_back() {
+async fn late_write_does_not_overwrite_newer_lines() {
     let store = Arc::new(Store::default());
     let mut settings = Settings::from_environment(|_| None).expect("settings");
     settings.addresses = vec!["http://a".into()];
