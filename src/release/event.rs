@@ -1,5 +1,5 @@
-//! Events: what happened in a release. The journal is a list of them, `jsonl` output prints them, and the
-//! state of a release is their fold.
+//! Events: what happened in a release. The journal is a list of them, `jsonl` output prints them, and folding
+//! them gives the state of a release.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,13 +19,13 @@ use super::step::Step;
 pub struct Event {
     /// Counted from 1 within a release.
     pub seq: u64,
-    /// When, by this machine's clock; for people, never for decisions.
+    /// The time by this machine's clock; for people, never for decisions.
     pub at: jiff::Timestamp,
     /// The release's id.
     pub release: String,
-    /// The node it is about.
+    /// The node of the event.
     pub node: Option<String>,
-    /// The step it is about.
+    /// The step of the event.
     pub step: Option<Step>,
     /// What happened.
     pub fact: Fact,
@@ -35,88 +35,88 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
 pub enum Fact {
-    /// A release begins. From here on it has a journal.
+    /// A release begins. From now on it has a journal.
     #[serde(rename = "release.started")]
     ReleaseStarted(Box<Started>),
-    /// A release is taken up again where it ended or broke off.
+    /// A release that ended or was interrupted is resumed.
     #[serde(rename = "release.resumed")]
     ReleaseResumed(Resumed),
-    /// A batch is taken.
+    /// A batch begins.
     #[serde(rename = "batch.started")]
     BatchStarted {
         /// Counted from 1.
         number: usize,
         /// Its nodes.
         nodes: Vec<String>,
-        /// They are updated already, and go back to what they ran before.
+        /// These nodes are already updated, and return to the version before.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         back: bool,
     },
-    /// A step is about to be done.
+    /// A step is about to begin.
     #[serde(rename = "step.started")]
     StepStarted {},
-    /// Every gateway was looked at, and the node may be taken without leaving too few.
+    /// Every gateway was read, and the node may leave rotation without leaving too few.
     #[serde(rename = "capacity.seen")]
     CapacitySeen {
         /// How many nodes each gateway routes to, this one included.
         routed: BTreeMap<String, usize>,
     },
-    /// A registry write is about to be done.
+    /// A registry write is about to be sent.
     #[serde(rename = "registry.writing")]
     RegistryWriting {
         /// The key.
         key: String,
-        /// What the node becomes.
+        /// The new state of the node.
         down: bool,
-        /// The value before, as it was, if it is text.
+        /// The exact value before, if it is text.
         original: String,
         /// The index that the write depends on.
         modify_index: u64,
-        /// What gateways list besides the playbook's nodes, when one of these is about to be marked down: what they list
-        /// later and is not here may be this node, added by hand.
+        /// Entries of gateways that are not nodes of the playbook, recorded before a node is marked down: an
+        /// entry that appears later may be this node, added by hand.
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         strangers: BTreeSet<String>,
     },
-    /// A registry write was done, or found to be done.
+    /// A registry write was done, or was found done.
     #[serde(rename = "registry.written")]
     RegistryWritten {
         /// The key.
         key: String,
         /// What the node is now.
         down: bool,
-        /// The key's index now.
+        /// The key's new index.
         modify_index: u64,
     },
-    /// A registry write that was begun was not done: somebody else was first, or Consul said no.
+    /// A registry write did not take effect: another writer was first, or Consul refused it.
     #[serde(rename = "registry.refused")]
     RegistryRefused {},
-    /// Before the service is started: the node's clock, and who listens.
+    /// Recorded before the service is started: the node's clock and its listeners.
     #[serde(rename = "node.marked")]
     NodeMarked {
-        /// What was seen.
+        /// The clock and the listeners.
         listener: Listener,
     },
-    /// A gateway has shown the node out, or routed, by a method fit for it.
+    /// A gateway is confirmed to have the node out, or routed, by a suitable method.
     #[serde(rename = "gateway.proven")]
     GatewayProven {
-        /// Which gateway.
+        /// The gateway's name.
         gateway: String,
         /// Routed, or out.
         routed: bool,
         /// How many reads it took.
         reads: u32,
-        /// How many workers were told apart.
+        /// How many different workers answered.
         workers: usize,
         /// `workers`: each worker by its name; `samples`: enough fresh reads in a row, late enough.
         method: String,
-        /// How many nodes it routes to now.
+        /// How many nodes the gateway routes to now.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pool: Option<usize>,
     },
-    /// A step goes on. Never journalled.
+    /// Progress of a step. Never journaled.
     #[serde(rename = "step.progress")]
     StepProgress {
-        /// In words.
+        /// The progress as text.
         message: String,
         /// Requests in flight, while draining.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,22 +125,22 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         deadline_s: Option<u64>,
     },
-    /// A step was done.
+    /// A step has finished.
     #[serde(rename = "step.finished")]
     StepFinished {
         /// How long it took.
         elapsed_ms: u64,
-        /// What it found, in words.
+        /// The finding, as text.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         message: String,
-        /// Requests in flight at most, and at the end, of a drain.
+        /// Requests in flight of a drain: the maximum and the number at the end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         drained: Option<Drained>,
     },
-    /// Something that people should know and that stops nothing.
+    /// A problem that people should know and that stops nothing.
     #[serde(rename = "warning")]
     Warning {
-        /// What.
+        /// The problem.
         message: String,
     },
     /// A node has failed.
@@ -149,42 +149,42 @@ pub enum Fact {
     /// A node whose service was not touched was marked up again.
     #[serde(rename = "node.put_back")]
     NodePutBack {
-        /// Whether every gateway was seen to route to it again.
+        /// Whether every gateway is confirmed to route to it again.
         proven: bool,
     },
-    /// A node was left as it is because the release stops.
+    /// A node was left in its state because the release stops.
     #[serde(rename = "node.interrupted")]
     NodeInterrupted {},
-    /// A node that failed begins to go back to what it ran before.
+    /// A failed node begins to return to the version before.
     #[serde(rename = "node.rolling_back")]
     NodeRollingBack {
         /// The version.
         version: String,
     },
-    /// A node runs again what it ran before, and is back in rotation.
+    /// A node runs the version before again, and is back in rotation.
     #[serde(rename = "node.rolled_back")]
     NodeRolledBack {
-        /// Since it began to go back.
+        /// The time since the rollback began.
         elapsed_ms: u64,
     },
-    /// A node is on the new version and back in rotation.
+    /// A node runs the new version and is back in rotation.
     #[serde(rename = "node.done")]
     NodeDone {
-        /// Since it was taken.
+        /// The time since the node was selected.
         elapsed_ms: u64,
     },
-    /// The release will take no more nodes.
+    /// The release will select no further node.
     #[serde(rename = "release.stopping")]
     ReleaseStopping {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The end. Always the last event.
+    /// The end; always the last event.
     #[serde(rename = "release.finished")]
     ReleaseFinished(Finished),
 }
 
-/// The beginning of a release.
+/// The start of a release.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Started {
     /// The service.
@@ -197,35 +197,35 @@ pub struct Started {
     /// The version after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// Who.
+    /// The user that started it.
     pub actor: String,
     /// The playbook's file, as given.
     pub file: String,
-    /// Which nodes were meant, as arguments.
+    /// The selected nodes, as arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub selection: Vec<String>,
     /// Further arguments that a command needs to mean the same again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arguments: Vec<String>,
-    /// The playbook itself: what a release does comes from its journal.
+    /// The playbook itself: the steps of a release come from its journal.
     pub playbook: Written,
-    /// The rest of what it was made of.
+    /// The other inputs.
     pub inputs: Recorded<Inputs>,
-    /// The nodes in their order, and what becomes of each.
+    /// The nodes in their order, with the planned action of each.
     pub nodes: Vec<Planned>,
-    /// What nodes ran before, as far as it can be brought back.
+    /// What nodes ran before, as far as it can be restored.
     #[serde(default, skip_serializing_if = "Recorded::is_empty")]
     pub before: Recorded<Vec<Target>>,
-    /// What a rollback brings nodes back to.
+    /// What a rollback restores on the nodes.
     #[serde(default, skip_serializing_if = "Recorded::is_empty")]
     pub toward: Recorded<Vec<Target>>,
-    /// Who serves the users before anything is done.
+    /// The serving nodes before the release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<Pool>,
 }
 
 impl Started {
-    /// The same without what is needed only to resume this release.
+    /// The same without the parts that only a resume of this release needs.
     #[must_use]
     pub(crate) fn outline(self) -> Self {
         Self {
@@ -242,106 +242,107 @@ impl Started {
     }
 }
 
-/// How many nodes serve the users, and how many must.
+/// How many nodes serve, and how many must.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool {
     /// All nodes of the playbook.
     pub nodes: usize,
-    /// Those that the gateway with the fewest routes to.
+    /// The nodes that the gateway with the fewest routes to.
     pub routed: usize,
-    /// The least number of routed nodes.
+    /// The smallest allowed number of routed nodes.
     pub min: usize,
 }
 
-/// A release that is taken up again.
+/// A resumed release.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Resumed {
-    /// Who.
+    /// The user that resumed it.
     pub actor: String,
-    /// The nodes that did not come to their end, as they were found.
+    /// The unfinished nodes in the state in which they were found.
     pub nodes: Vec<Resumption>,
 }
 
-/// A node that is taken up again.
+/// A resumed node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resumption {
     /// The node.
     pub node: String,
-    /// Whether its key says down.
+    /// Whether its registry entry is down.
     pub down: bool,
-    /// The steps that need not be done again.
+    /// The steps that need not run again.
     pub done: Vec<Step>,
-    /// What it ran before is not seen to serve any more, whatever the journal knows of it: only a proof of health
-    /// brings it back.
+    /// The version before no longer serves, whatever the journal says: only a passed health check returns the
+    /// node to rotation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
 }
 
-/// What a release means to do with a node.
+/// The plan for a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
     /// The node.
     pub node: String,
-    /// What becomes of it.
+    /// The planned action.
     pub will: Will,
-    /// Why, where it is not plain.
+    /// The reason, if it is not obvious.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
-    /// The version it runs, as far as it can be told.
+    /// The running version, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runs: Option<String>,
     /// Whether it was out of rotation.
     #[serde(default)]
     pub was_out: bool,
-    /// Whether a journal says that rollgate took it out of rotation: a gateway that does not list it has it out.
+    /// Whether a journal says that rollgate took it out of rotation: a gateway that does not list it has it
+    /// out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub taken_out: bool,
-    /// What gateways listed then that is no node of the playbook.
+    /// Gateway entries at that time that are not nodes of the playbook.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub strangers: BTreeSet<String>,
 }
 
-/// What becomes of a node.
+/// The planned action for a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Will {
     /// It is updated.
     Update,
-    /// Nothing: it is as it should be.
+    /// No action: the node is up to date.
     Skip,
-    /// Nothing: the operator left it out.
+    /// No action: the operator left it out.
     LeftOut,
-    /// Nothing: it cannot be reached or used; it counts as failed.
+    /// No action: the node cannot be reached or used; it counts as failed.
     Blocked,
 }
 
-/// What a drain saw.
+/// The result of a drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drained {
-    /// Requests in flight at most.
+    /// The maximum of requests in flight.
     pub from: u64,
-    /// Requests in flight at its end; these are cut.
+    /// Requests in flight at the end; these are cut.
     pub cut: u64,
 }
 
-/// Why a node failed, and what was seen.
+/// Why a node failed, with the observations.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
-    /// In one line.
+    /// The reason in one line.
     pub reason: String,
-    /// What was seen, as label and text.
+    /// Observations, as label and text.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::json::few")]
     pub seen: Vec<(String, String)>,
     /// The last lines of the service's log.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::json::few")]
     pub log: Vec<String>,
-    /// Whether what the node runs is not known: the link was lost and it cannot be looked at.
+    /// Whether it is unknown what the node runs: the connection was lost and the node cannot be inspected.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unknown: bool,
-    /// Whether what the step does to the service was certainly never begun: the node could not be reached.
+    /// Whether the step's action on the service certainly did not begin: the node was unreachable.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub not_begun: bool,
-    /// Whether the node will be put back: its service was not touched.
+    /// Whether the node will be marked up again: its service was not touched.
     #[serde(default)]
     pub put_back: bool,
 }
@@ -349,23 +350,23 @@ pub struct Failure {
 /// The end of a release.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finished {
-    /// How it ended.
+    /// The result.
     pub result: Outcome,
     /// The exit code.
     pub exit_code: u8,
-    /// Why it is not done, in one line.
+    /// The reason in one line, unless the result is `done`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Nodes by what became of them.
+    /// The nodes by their final state.
     pub nodes: BTreeMap<String, Vec<String>>,
-    /// The commands that go on from here, with what each is for.
+    /// The next possible commands, each with its purpose.
     pub next: Vec<(String, String)>,
     /// How long it took.
     pub elapsed_ms: u64,
 }
 
 impl Finished {
-    /// The end of a command that never became a release.
+    /// The end of a command that did not become a release.
     #[must_use]
     pub fn unstarted(result: Outcome, exit_code: u8, reason: Option<String>) -> Self {
         let (nodes, next) = (BTreeMap::new(), Vec::new());
@@ -373,7 +374,7 @@ impl Finished {
     }
 }
 
-/// How a release ended.
+/// The result of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -387,7 +388,7 @@ pub enum Outcome {
     Stopped,
     /// A node failed; the others serve.
     Failed,
-    /// A node failed; what ran before serves everywhere.
+    /// A node failed; the version before serves everywhere.
     RolledBack,
     /// Another release has the lock.
     LockLost,
@@ -412,7 +413,7 @@ impl Outcome {
 }
 
 impl Event {
-    /// Returns whether it belongs into the journal.
+    /// Returns whether it belongs in the journal.
     #[must_use]
     pub fn is_durable(&self) -> bool {
         !matches!(self.fact, Fact::StepProgress { .. })

@@ -1,4 +1,4 @@
-//! The form of a line: the same around every event of a release and around what other commands tell programs.
+//! The format of a line: the same for every event of a release and for the output of other commands.
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -10,16 +10,17 @@ use super::event::{Event, Fact, Finished};
 use super::step::Step;
 use crate::{secret, text};
 
-/// The version of the form. Fields are only ever added to it.
+/// The version of the format. Later versions only add fields.
 const FORM: u32 = 1;
 
-/// The most values of a line. The beginning of a release has a playbook of at most 1 MiB in it.
+/// The limit of values in a line. The start of a release contains a playbook of at most 1 MiB.
 const MOST_VALUES: usize = 200_000;
 
-/// The most nodes of a release.
+/// The limit of nodes of a release.
 pub const MOST_NODES: usize = 20_000;
 
-/// A kind of event with its data, as [`Fact`] takes them: read from the line itself, without a copy in between.
+/// A kind of event with its data, in the form that [`Fact`] expects: parsed directly from the line, without a
+/// copy.
 struct Tagged<'a> {
     kind: Option<&'a str>,
     data: Option<&'a RawValue>,
@@ -57,22 +58,22 @@ impl<'de> MapAccess<'de> for Tagged<'de> {
     }
 }
 
-/// One line, before it is text.
+/// One line before rendering.
 #[derive(Debug, Clone)]
 pub struct Line<'a> {
-    /// Counted from 1 within a release, or a command.
+    /// Counted from 1 within a release or a command.
     pub seq: u64,
-    /// When.
+    /// The time.
     pub at: jiff::Timestamp,
-    /// What it tells: `step.finished`.
+    /// The type of the line: `step.finished`.
     pub kind: &'a str,
-    /// The release that it belongs to; empty where it belongs to none.
+    /// The release of the line; empty if there is none.
     pub release: &'a str,
-    /// The node it is about.
+    /// The node of the line.
     pub node: Option<&'a str>,
-    /// The step it is about.
+    /// The step of the line.
     pub step: Option<Step>,
-    /// The rest.
+    /// The other fields.
     pub data: Value,
 }
 
@@ -97,7 +98,7 @@ impl Line<'_> {
     }
 }
 
-/// The same JSON without a character that a terminal would obey; JSON itself lets many pass.
+/// The same JSON without control characters for a terminal; JSON itself allows many of them.
 fn plain(json: &str) -> String {
     let mut plain = String::with_capacity(json.len());
     for character in json.chars() {
@@ -115,7 +116,7 @@ impl Event {
     ///
     /// # Panics
     ///
-    /// Never: facts have only string keys, which is all that JSON asks for.
+    /// Never: facts have only string keys, which is all that JSON requires.
     #[must_use]
     pub fn to_line(&self) -> String {
         let mut fact = serde_json::to_value(&self.fact).expect("facts have only string keys");
@@ -136,7 +137,7 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// When it is not an event of this form.
+    /// When it is not an event of this format.
     pub fn from_line(line: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Read<'a> {
@@ -150,7 +151,7 @@ impl Event {
             #[serde(borrow)]
             data: &'a RawValue,
         }
-        // What is understood takes many times the room of its text.
+        // A parsed line needs many times the memory of its text.
         if line.bytes().filter(|byte| *byte == b',').count() > MOST_VALUES {
             return Err(format!("it has more than {MOST_VALUES} values"));
         }
@@ -177,7 +178,7 @@ impl Event {
     }
 }
 
-/// What a command that releases nothing tells a program: lines of its own, and the same last line as a release.
+/// The JSON lines of a command that is not a release: its own types, and the same last line as a release.
 #[derive(Debug)]
 pub struct Lines {
     at: jiff::Timestamp,
@@ -187,13 +188,13 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// No lines yet; all will be of the same time and without secrets.
+    /// No lines yet; all get the same time and contain no secrets.
     #[must_use]
     pub fn new(at: jiff::Timestamp) -> Self {
         Self { at, release: String::new(), seq: 0, text: String::new() }
     }
 
-    /// The same after the events of a release that ended without its last one.
+    /// The same after the events of a release that ended without its last event.
     #[must_use]
     pub fn after(mut self, release: &str, seq: u64) -> Self {
         (self.release, self.seq) = (release.to_owned(), seq);
@@ -210,7 +211,7 @@ impl Lines {
         self.text.push('\n');
     }
 
-    /// Adds the last line and returns all.
+    /// Adds the last line and returns all lines.
     #[must_use]
     pub fn finish(mut self, finished: Finished) -> String {
         let event = Event {
@@ -259,14 +260,14 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_another_form_is_refused() {
+    fn event_of_another_format_is_refused() {
         let line =
             r#"{"v":2,"seq":1,"ts":"2026-06-12T14:03:02.137Z","type":"x","release":"a","data":{}}"#;
         assert_eq!(Event::from_line(line), Err("events of form 2 need a newer rollgate".into()));
     }
 
     #[test]
-    fn other_commands_tell_lines_of_the_same_form_and_no_secrets() {
+    fn other_commands_print_lines_of_the_same_format_without_secrets() {
         let at = "2026-06-12T14:03:02.137Z".parse().expect("time");
         secret::remember([Secret::new("hun\"ter-of-l1nes")], []);
         let mut lines = Lines::new(at);
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_release_that_could_not_tell_it_goes_on_with_its_numbers() {
+    fn added_end_of_a_release_continues_its_numbers() {
         let lines = Lines::new(jiff::Timestamp::UNIX_EPOCH).after("7f3a", 7);
         let text = lines.finish(Finished::unstarted(Outcome::Degraded, 22, None));
         let end = Event::from_line(text.trim_end()).expect("an event");

@@ -1,4 +1,4 @@
-//! A release: what can happen in it, and the state that this amounts to. Pure: no clock, no I/O.
+//! A release: its events, and the state that they amount to. Pure: no clock, no I/O.
 //!
 //! * [`command`]: the commands that change something; [`event`]: what can happen; [`line`]: the form of an event as a line of JSON; [`redacted`]: events hold no secret;
 //! * [`inputs`], [`restore`]: what a release is made of, and what nodes ran before it;

@@ -1,4 +1,4 @@
-//! A node within a release: the fold of its events, and the rules that keep its users safe.
+//! A node within a release: the fold of its events, and the safety rules for it.
 
 use std::collections::BTreeSet;
 
@@ -15,11 +15,11 @@ use super::step::Step;
 /// A node within a release.
 #[derive(Debug, Clone, Default)]
 pub struct NodeState {
-    /// How far it is.
+    /// Its phase.
     pub phase: Phase,
-    /// The step that is being done.
+    /// The current step.
     pub step: Option<Step>,
-    /// The steps that were done, in order.
+    /// The finished steps, in order.
     pub done: Vec<Step>,
     /// The last thing written to the registry.
     pub marked: Mark,
@@ -29,33 +29,33 @@ pub struct NodeState {
     pub leaving: Leaving,
     /// What gateways listed besides the playbook's nodes when it was marked down, as a list in JSON.
     pub strangers: Written,
-    /// Whether the service was ended or changed.
+    /// Whether the service was stopped or changed.
     pub stopped: Stopped,
     /// Processes of this release are younger than this.
     pub mark: Option<node::Mark>,
     /// Gateways proven since the last confirming step began.
     pub proven: usize,
-    /// What the drain saw.
+    /// The result of the drain.
     pub drained: Option<Drained>,
     /// Why it failed.
     pub failure: Option<Failure>,
-    /// It failed although it had been done: while it served.
+    /// It failed after it was done, while it served.
     pub fell: bool,
-    /// How long it took, once it is done.
+    /// The duration, once it is done.
     pub elapsed_ms: u64,
-    /// Taken up again after it had been begun.
+    /// Resumed after it had begun.
     pub resumed: bool,
-    /// Where it is going, or has arrived.
+    /// Its direction.
     pub way: Way,
 }
 
-/// Whether a node's service was ended or changed.
+/// Whether a node's service was stopped or changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Stopped {
-    /// It is as it was before the release.
+    /// It is in its state from before the release.
     #[default]
     No,
-    /// By the step that is being done, or was when the node failed, unless that was never begun.
+    /// By the current step, or by the step of the failure, unless that did not begin.
     Perhaps,
     /// It was, or may have been.
     Yes,
@@ -77,51 +77,51 @@ pub enum Leaving {
 /// Where a node is going.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Way {
-    /// To what the release brings.
+    /// To the new version.
     #[default]
     Forward,
-    /// To what it ran before.
+    /// To the version before.
     Back,
 }
 
-/// How far a node is.
+/// The phase of a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// Its turn has not come.
+    /// It is not selected yet.
     #[default]
     Waiting,
-    /// Its steps are being done.
+    /// Its steps are running.
     Taken,
-    /// On the new version and back in.
+    /// It runs the new version and is back in rotation.
     Done,
-    /// As it should be from the start.
+    /// It was up to date from the start.
     Skipped,
     /// Left out by the operator.
     LeftOut,
-    /// Could not be used from the start; counts as failed.
+    /// It could not be used from the start; it counts as failed.
     Blocked,
     /// Failed.
     Failed,
-    /// Stopped where it was, on request.
+    /// Stopped in its state, on request.
     Interrupted,
-    /// Running again what it ran before, and back in.
+    /// It runs the version before again and is back in rotation.
     RolledBack,
 }
 
-/// Where a node stands with its users.
+/// The state of a node in rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// As before the release.
     Untouched,
-    /// In rotation again, or still, with what ran before.
+    /// In rotation, again or still, with the version before.
     PutBack,
     /// In rotation with the new version.
     Updated,
-    /// Marked up with the new version, not yet seen at every gateway.
+    /// Marked up with the new version, not yet confirmed at every gateway.
     Enabled,
     /// Out of rotation.
     Out,
-    /// A write was begun whose result is not known.
+    /// A write was begun and its result is unknown.
     Unknown,
 }
 
@@ -133,9 +133,9 @@ impl NodeState {
                 self.begin(step)
             }
             Fact::StepFinished { drained, .. } => {
-                ensure!(self.step.is_some() && self.step == step, "a step ends that was not begun");
+                ensure!(self.step.is_some() && self.step == step, "a step ends that did not begin");
                 if let Some(step @ (Step::ConfirmOut | Step::ConfirmIn)) = step {
-                    ensure!(self.proven > 0, "`{step}` ends without a proof");
+                    ensure!(self.proven > 0, "`{step}` ends without a confirmation");
                 }
                 if let Some(drained) = drained {
                     self.drained = Some(*drained);
@@ -168,7 +168,7 @@ impl NodeState {
             Fact::NodePutBack { .. } => {
                 ensure!(
                     self.stopped == Stopped::No,
-                    "a node is put back whose service was stopped"
+                    "a node whose service was stopped cannot be put back"
                 );
                 ensure!(self.marked == Mark::Up, "a node is put back that was not marked up");
                 Ok(())
@@ -176,27 +176,27 @@ impl NodeState {
             Fact::NodeInterrupted {} => {
                 ensure!(
                     matches!(self.phase, Phase::Taken),
-                    "a node is interrupted that is not under way"
+                    "a node that is not in progress cannot be interrupted"
                 );
                 self.phase = Phase::Interrupted;
                 self.stays_if_unmarked();
                 Ok(())
             }
             Fact::NodeRollingBack { .. } => {
-                ensure!(self.phase == Phase::Failed, "a node goes back that has not failed");
+                ensure!(self.phase == Phase::Failed, "a node not failed cannot be rolled back");
                 self.turn_back();
                 Ok(())
             }
             Fact::NodeRolledBack { elapsed_ms } => {
-                ensure!(self.phase == Phase::Taken, "a node is back that is not under way");
-                ensure!(self.goes_back(), "a node is back that never turned");
+                ensure!(self.phase == Phase::Taken, "only a node in progress can roll back");
+                ensure!(self.goes_back(), "a node not rolling back cannot finish a rollback");
                 self.phase = Phase::RolledBack;
                 self.elapsed_ms = *elapsed_ms;
                 Ok(())
             }
             Fact::NodeDone { elapsed_ms } => {
-                ensure!(self.phase == Phase::Taken, "a node is done that is not under way");
-                ensure!(!self.goes_back(), "a node is done that goes back");
+                ensure!(self.phase == Phase::Taken, "a node not in progress cannot be done");
+                ensure!(!self.goes_back(), "a node rolling back cannot be done");
                 self.phase = Phase::Done;
                 self.elapsed_ms = *elapsed_ms;
                 Ok(())
@@ -249,7 +249,7 @@ impl NodeState {
         self.way == Way::Back
     }
 
-    /// Returns whether the service was ended or changed, or may have been.
+    /// Returns whether the service was stopped or changed, or may have been.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stopped != Stopped::No
@@ -280,18 +280,18 @@ impl NodeState {
     }
 
     fn fail(&mut self, step: Option<Step>, failure: &Failure) -> Result<()> {
-        // One that serves may fail as well.
+        // A node that serves may fail as well.
         self.fell = matches!(self.phase, Phase::Done | Phase::Skipped | Phase::RolledBack);
         ensure!(
             self.fell || matches!(self.phase, Phase::Taken | Phase::Waiting),
-            "a node fails that is neither under way nor done"
+            "a node that is neither in progress nor done cannot fail"
         );
         if failure.not_begun {
             ensure!(
                 self.step.is_some() && self.step == step,
-                "a step was never begun that is not under way"
+                "a step that is not running cannot be reported as not begun"
             );
-            // One that is left out comes back by a proof of health only, whatever became of it.
+            // A node that stays out returns only after a passed health check, whatever happened to it.
             if failure.put_back && self.stopped == Stopped::Perhaps {
                 self.stopped = Stopped::No;
             }
@@ -338,13 +338,13 @@ impl NodeState {
     fn begin(&mut self, step: Step) -> Result<()> {
         let has = |wanted: Step| self.done.contains(&wanted);
         match step {
-            Step::Stage => ensure!(self.phase == Phase::Waiting, "staged after it was taken"),
+            Step::Stage => ensure!(self.phase == Phase::Waiting, "staged after its update began"),
             Step::Prune => ensure!(self.phase == Phase::Done, "pruned before it is done"),
             Step::Stop | Step::Restart => {
-                ensure!(has(Step::ConfirmOut), "stopped before it was proven out");
+                ensure!(has(Step::ConfirmOut), "stopped before it was confirmed out");
                 ensure!(has(Step::Drain), "stopped before it was drained");
             }
-            Step::Enable => ensure!(has(Step::Health), "enabled before it was proven healthy"),
+            Step::Enable => ensure!(has(Step::Health), "enabled before its health check passed"),
             Step::ConfirmIn => ensure!(has(Step::Enable), "confirmed before it was enabled"),
             Step::Disable
             | Step::ConfirmOut
@@ -355,16 +355,17 @@ impl NodeState {
             | Step::Health => {}
         }
         if !matches!(step, Step::Stage | Step::Prune) {
-            ensure!(self.phase == Phase::Taken, "`{step}` on a node that is not under way");
+            ensure!(self.phase == Phase::Taken, "`{step}` on a node that is not in progress");
         }
         ensure!(self.step.is_none(), "`{step}` begins within another step");
-        // Whatever was done to a node while it was out, only a proof of health brings it back.
+        // Whatever was done to a node while it was out, only a passed health check returns it to rotation.
         let touches =
             step.touches_service() && (!matches!(step, Step::Run(_)) || self.marked == Mark::Down);
         if touches && self.stopped == Stopped::No {
             self.stopped = Stopped::Perhaps;
         }
-        // Until it is marked anew, nothing tells what this start brings from what an earlier one brought.
+        // Until a new mark is set, the process of this start cannot be distinguished from that of an earlier
+        // one.
         if step.starts_service() {
             self.mark = None;
         }
@@ -373,8 +374,8 @@ impl NodeState {
         Ok(())
     }
 
-    /// If rollgate took it out of rotation, or may have, and did not bring it back, returns what gateways listed then besides
-    /// the playbook's nodes.
+    /// If rollgate took it out of rotation, or may have, and did not return it, this returns the gateway
+    /// entries at that time that were not nodes of the playbook.
     #[must_use]
     pub fn taken_out(&self) -> Option<BTreeSet<String>> {
         matches!(self.standing(), Standing::Out | Standing::Unknown)
@@ -387,7 +388,7 @@ impl NodeState {
         self.strangers.typed().ok()
     }
 
-    /// Where the node stands with its users.
+    /// The rotation state of the node.
     #[must_use]
     pub fn standing(&self) -> Standing {
         if self.writing.is_some() {

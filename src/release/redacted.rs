@@ -1,18 +1,18 @@
-//! Events without secrets: whatever an event tells, every text in it is searched before it is written anywhere.
+//! Events without secrets: every text of an event is searched for secrets before it is written anywhere.
 //!
-//! The search goes over the event as it is serialised, so that a new kind of event is covered without a word here. Only
-//! what a release goes by when it is taken up again stays as it is: names of nodes, the playbook, its variables. Before
-//! a release begins, the command line refuses a playbook or a variable that holds a secret.
+//! The search works on the serialized event, so it covers a new kind of event without a change here. Only the
+//! values that a resume relies on stay unchanged: names of nodes, the playbook, its variables. Before a
+//! release begins, the command line refuses a playbook or a variable that contains a secret.
 
 use serde_json::Value;
 
 use super::event::Fact;
 use crate::secret::{self, Redactor};
 
-/// Keys whose text a release goes by.
+/// Keys whose text a release relies on.
 const KEPT: [&str; 5] = ["node", "nodes", "will", "result", "done"];
 
-/// Keys of a release's beginning that a later command goes by, with all that is in them.
+/// Keys of the start event whose whole value a later command relies on.
 const KEPT_AT_THE_START: [&str; 8] =
     ["playbook", "inputs", "before", "toward", "service", "command", "selection", "arguments"];
 
@@ -21,7 +21,7 @@ impl Fact {
     ///
     /// # Panics
     ///
-    /// Never: what is replaced is free text, which every other text may stand for.
+    /// Never: the replaced values are free text.
     #[must_use]
     pub fn without_secrets(self) -> Self {
         self.redacted(&secret::known())
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
     use crate::secret::Secret;
 
-    /// Every event that a release may have, with this text wherever it has text of others.
+    /// Every event of a release, with this text in each place for foreign text.
     fn facts(text: &str) -> Vec<Fact> {
         let node =
             |name: &str| json!({ "node": name, "will": "update", "why": text, "runs": text });
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_release_goes_by_stays_though_a_secret_is_the_same_word() {
+    fn values_for_resume_stay_even_if_a_secret_is_the_same_word() {
         let words = ["node-1", "failed", "update", "deploy", "done", "type", "warning"];
         let redactor = Redactor::new(words.map(Secret::new));
         let nodes = vec!["node-1".to_owned()];

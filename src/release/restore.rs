@@ -16,12 +16,12 @@ pub struct Target {
     pub nodes: Vec<String>,
     /// The version, for people.
     pub version: String,
-    /// The name of the release's folder, where there is an artifact.
+    /// The name of the release's folder, if there is an artifact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
-    /// The variables that the playbook is filled in with.
+    /// The variables for the playbook's templates.
     pub variables: BTreeMap<String, String>,
-    /// The artifact, as far as a journal tells of it.
+    /// The artifact, as far as a journal knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Digest>,
 }

@@ -1,13 +1,13 @@
 //! The state of a release: the fold of its events.
 //!
-//! [`Release::apply`] is the only place where it changes, [`Release::next_batch`] says what may be taken
-//! next. Both are pure: no clock, no I/O. An event that cannot follow what happened is an error and never
-//! reaches the journal; so the rules that keep users safe are kept here once, whoever drives the engine:
+//! [`Release::apply`] is the only place where it changes; [`Release::next_batch`] returns the nodes that may
+//! be selected next. Both are pure: no clock, no I/O. An event that cannot follow the earlier ones is an
+//! error and never reaches the journal. So the safety rules are enforced here once, for every caller:
 //!
-//! * nothing is stopped before it was proven out and drained;
-//! * nothing is put back whose service was ended, or may have been;
-//! * nothing is enabled before its new process was proven healthy;
-//! * nothing is done that was not proven to be back in;
+//! * a service is stopped only after its node was confirmed out and drained;
+//! * a node is put back only if its service was certainly not stopped;
+//! * a node is enabled only after its new process passed the health check;
+//! * a node is done only after it was confirmed in;
 //! * nothing happens after the end.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,39 +19,39 @@ use super::node::{NodeState, Phase};
 use super::step::Step;
 use crate::mark::Mark;
 
-/// A release, as far as it has come.
+/// A release in its current state.
 #[derive(Debug, Clone, Default)]
 pub struct Release {
-    /// What it started with.
+    /// The start event.
     pub started: Option<Started>,
     /// Every node, by name.
     pub nodes: BTreeMap<String, NodeState>,
-    /// The batch that was taken last, counted from 1.
+    /// The number of the last batch, counted from 1.
     pub batch: usize,
-    /// Why no more nodes are taken.
+    /// Why no further node is selected.
     pub stopping: Option<String>,
-    /// How it ended.
+    /// The end.
     pub finished: Option<Finished>,
     /// The last event's number.
     pub seq: u64,
-    /// When it was begun, for people and for names.
+    /// The start time, for people and for names.
     pub begun: Option<jiff::Timestamp>,
 }
 
-/// What an event changes.
+/// The change by an event.
 #[derive(Debug)]
 pub enum Change {
-    /// It is only told.
+    /// None: the event only informs.
     Nothing,
     /// The release begins.
     Started(Box<Started>),
-    /// The release goes on.
+    /// The release is resumed.
     Resumed(Vec<Resumption>),
     /// A node's state.
     Node(String, Box<NodeState>),
-    /// These nodes are taken, to be updated or to go back.
+    /// These nodes begin, either their update or their rollback.
     Batch(usize, Vec<String>, bool),
-    /// No more nodes are taken.
+    /// No further node is selected.
     Stopping(String),
     /// The end.
     Finished(Box<Finished>),
@@ -71,26 +71,26 @@ impl Release {
         Ok(release)
     }
 
-    /// Takes in one event.
+    /// Applies one event.
     ///
     /// # Errors
     ///
-    /// When the event cannot follow what happened so far; the release is then as it was.
+    /// When the event cannot follow the earlier ones; the release is then unchanged.
     pub fn apply(&mut self, event: &Event) -> Result<()> {
         let change = self.change(event)?;
         self.commit(event, change);
         Ok(())
     }
 
-    /// Returns what an event changes, so that it can be written down before it counts.
+    /// Returns the change by an event, so that it can be journaled before it counts.
     ///
     /// # Errors
     ///
-    /// When the event cannot follow what happened so far.
+    /// When the event cannot follow the earlier ones.
     pub fn change(&self, event: &Event) -> Result<Change> {
         let goes_on = self.finished.is_none() || matches!(event.fact, Fact::ReleaseResumed(_));
         ensure!(goes_on, "event {} after the end of the release", event.seq);
-        // Progress has numbers too but is not journalled, so a journal has gaps.
+        // Progress events have numbers too but are not journaled, so a journal has gaps.
         ensure!(event.seq > self.seq, "event {} after event {}", event.seq, self.seq);
         let starts = matches!(event.fact, Fact::ReleaseStarted(_));
         ensure!(starts != self.started.is_some(), "event {}: a release starts once", event.seq);
@@ -110,7 +110,7 @@ impl Release {
                 let busy = self.nodes.iter().find(|(_, node)| node.phase == Phase::Taken);
                 ensure!(
                     busy.is_none(),
-                    "the release ends while `{}` is under way",
+                    "the release ends while `{}` is running",
                     busy.map_or("", |(name, _)| name)
                 );
                 Ok(Change::Finished(Box::new(finished.clone())))
@@ -140,7 +140,8 @@ impl Release {
         }
     }
 
-    /// Makes a change that [`change`](Self::change) has allowed; nothing may have happened in between.
+    /// Makes a change that [`change`](Self::change) has allowed; no other change may have happened in
+    /// between.
     pub fn commit(&mut self, event: &Event, change: Change) {
         self.begun.get_or_insert(event.at);
         match change {
@@ -152,7 +153,7 @@ impl Release {
             Change::Resumed(nodes) => {
                 self.finished = None;
                 self.stopping = None;
-                // What was being staged is staged anew.
+                // Interrupted staging starts again.
                 for node in self.nodes.values_mut().filter(|node| node.phase == Phase::Waiting) {
                     node.step = None;
                 }
@@ -166,7 +167,7 @@ impl Release {
             Change::Batch(number, nodes, back) => {
                 for name in nodes {
                     let node = self.nodes.entry(name).or_default();
-                    // One that is taken up again on its way back keeps what was done.
+                    // A node that is resumed during its rollback keeps its finished steps.
                     if back && !node.goes_back() {
                         node.turn_back();
                     }
@@ -183,13 +184,16 @@ impl Release {
     }
 
     fn may_take(&self, number: usize, nodes: &[String], back: bool) -> Result<()> {
-        ensure!(back || self.stopping.is_none(), "no node is taken while the release stops");
+        ensure!(back || self.stopping.is_none(), "no node may be selected while the release stops");
         ensure!(number == self.batch + 1, "batch {number} after batch {}", self.batch);
         for name in nodes {
             let Some(node) = self.nodes.get(name) else { bail!("there is no node `{name}`") };
             let waits = node.phase == Phase::Waiting || (back && node.phase == Phase::Done);
-            ensure!(waits, "node `{name}` is taken twice");
-            ensure!(back || !node.goes_back(), "node `{name}` goes back, not forward");
+            ensure!(waits, "node `{name}` is selected twice");
+            ensure!(
+                back || !node.goes_back(),
+                "node `{name}` is rolling back and cannot be updated"
+            );
         }
         Ok(())
     }
@@ -200,25 +204,21 @@ impl Release {
                 bail!("there is no node `{}`", found.node)
             };
             let again = node.phase == Phase::Done && found.done.is_empty();
-            ensure!(
-                again || node.is_unfinished(),
-                "node `{}` has nothing to be resumed",
-                found.node
-            );
-            // What is not done again must have been done.
+            ensure!(again || node.is_unfinished(), "node `{}` has nothing to resume", found.node);
+            // A step that is not repeated must have been done.
             let had = |step: &&Step| !node.done.contains(*step) && node.step != Some(**step);
             if let Some(step) = found.done.iter().find(had) {
-                bail!("node `{}` never came to `{step}`", found.node);
+                bail!("node `{}` did not reach `{step}`", found.node);
             }
         }
         let listed = |name: &str| nodes.iter().any(|found| found.node == name);
         let left =
             self.nodes.iter().find(|(name, node)| node.phase == Phase::Taken && !listed(name));
-        ensure!(left.is_none(), "node `{}` was under way", left.map_or("", |(name, _)| name));
+        ensure!(left.is_none(), "node `{}` was in progress", left.map_or("", |(name, _)| name));
         Ok(())
     }
 
-    /// The nodes whose turn comes next, at most `size`; none when the release stops or nothing is left.
+    /// The next nodes to select, at most `size`; none when the release stops or no node is left.
     #[must_use]
     pub fn next_batch(&self, size: usize, is_dead: impl Fn(&str) -> bool) -> Vec<String> {
         if self.stopping.is_some() {
@@ -230,25 +230,26 @@ impl Release {
         let waiting =
             |(_, node): &(&str, &NodeState)| node.phase == Phase::Waiting && !node.goes_back();
         let mut waiting: Vec<_> = self.in_order().filter(waiting).collect();
-        // Nothing new is begun before those that were begun are done. Others may wait for those that are out.
+        // Resumed nodes finish before new ones begin. New ones may depend on nodes that are out.
         if waiting.iter().any(|(_, node)| node.resumed) {
             let planned = self.planned().iter().filter(|planned| planned.was_out);
             let out: BTreeSet<_> = planned.map(|planned| planned.node.as_str()).collect();
             waiting.retain(|(name, node)| node.resumed || out.contains(name));
         }
-        // What is out or dead costs no capacity; then those that were begun already.
+        // Nodes that are out or dead cost no capacity, so they are first; then resumed ones.
         waiting.sort_by_key(|(name, node)| rank(name, node));
         waiting.into_iter().take(size).map(|(name, _)| name.to_owned()).collect()
     }
 
-    /// The nodes that go back next, at most `size`: those on their way first, then those that run what the release brings
-    /// but are not done, and of those that are done the last ones. `turns` says which of these go back, too.
+    /// The next nodes to roll back, at most `size`: first those that are rolling back, then those that run
+    /// the new version but are not done, then the last ones that are done. `turns` selects which of the done
+    /// ones roll back too.
     #[must_use]
     pub fn next_back(&self, size: usize, turns: impl Fn(&str, Phase) -> bool) -> Vec<String> {
         let waiting = || self.in_order().filter(|(_, node)| node.phase == Phase::Waiting);
         let on_their_way = waiting().filter(|(_, node)| node.goes_back());
-        // When a release is taken up again, what failed before stops it, and these are out. Where the old process may still
-        // run, the version that it tells would prove nothing.
+        // When a release is resumed, an earlier failure stops it, and these nodes are out. Where the old
+        // process may still run, its reported version would prove nothing.
         let runs_new = |node: &NodeState| node.done.iter().any(|step| step.starts_service());
         let begun = waiting().filter(|(name, node)| {
             node.resumed && runs_new(node) && !node.goes_back() && turns(name, node.phase)
@@ -272,19 +273,19 @@ impl Release {
         })
     }
 
-    /// What was planned for each node, in order.
+    /// The plan for each node, in order.
     #[must_use]
     pub fn planned(&self) -> &[Planned] {
         self.started.as_ref().map_or(&[], |started| &started.nodes)
     }
 
-    /// The folder of the release that a node ran before, where that is known.
+    /// The folder of the release that a node ran before, if known.
     #[must_use]
     pub fn ran_before(&self, name: &str) -> Option<String> {
         self.started.as_ref()?.before.folder_of(name)
     }
 
-    /// How many nodes have failed, those that could not be used from the start included.
+    /// How many nodes have failed, including those that could not be used from the start.
     #[must_use]
     pub fn failures(&self) -> usize {
         self.count(NodeState::has_failed)
@@ -295,7 +296,7 @@ impl Release {
         self.nodes.values().filter(|node| condition(node)).count()
     }
 
-    /// The place of a node among those that are updated, from 1, and their number.
+    /// The position of a node among the updated ones, from 1, and their number.
     #[must_use]
     pub fn turn(&self, name: &str) -> (usize, usize) {
         let updated = || self.planned().iter().filter(|planned| planned.will == Will::Update);

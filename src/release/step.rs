@@ -1,36 +1,36 @@
-//! The steps: things done to one node.
+//! The steps: actions on one node.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// One thing done to one node.
+/// One action on one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
-    /// The artifact is brought to the node, beside what runs there.
+    /// The artifact is staged on the node, beside the running release.
     Stage,
     /// The node is marked down.
     Disable,
-    /// Every gateway has let go.
+    /// Every gateway is confirmed to have stopped routing to it.
     ConfirmOut,
     /// No request is in flight.
     Drain,
-    /// The service is ended.
+    /// The service is stopped.
     Stop,
-    /// The new release is switched to.
+    /// The `current` link is switched to the new release.
     Activate,
-    /// A command of the user's, counted from 1.
+    /// A command of the user, counted from 1.
     Run(u32),
     /// The service is started.
     Start,
-    /// The service is ended and started in one.
+    /// The service is stopped and started in one step.
     Restart,
-    /// The new process is healthy.
+    /// The new process passes the health check.
     Health,
     /// The node is marked up.
     Enable,
-    /// Every gateway routes to it again.
+    /// Every gateway is confirmed to route to it again.
     ConfirmIn,
     /// Old releases are deleted.
     Prune,

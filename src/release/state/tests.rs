@@ -1,4 +1,4 @@
-//! What may follow what.
+//! Checks which event may follow which.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -131,7 +131,7 @@ fn nodes_are_taken_in_the_planned_order_and_skipped_ones_never() {
 }
 
 #[test]
-fn a_whole_node_passes_and_its_standing_follows() {
+fn complete_node_is_accepted_and_its_rotation_state_follows() {
     let mut story = Story::new();
     assert!(story.step(Step::Disable).is_err(), "not taken yet");
     story.batch(&["b"]).expect("taken");
@@ -172,7 +172,7 @@ fn leaving_out_any_proof_makes_the_next_dangerous_step_illegal() {
 }
 
 #[test]
-fn a_stopped_node_cannot_be_put_back_unproven() {
+fn stopped_node_cannot_be_put_back_without_health_check() {
     let mut story = Story::new();
     story.batch(&["b"]).expect("taken");
     story.step(Step::Disable).expect("disabled");
@@ -190,7 +190,7 @@ fn a_stopped_node_cannot_be_put_back_unproven() {
 }
 
 impl Story {
-    /// Node `b` is taken and goes as far as this step, which begins.
+    /// Node `b` is selected and runs up to this step, which begins.
     fn up_to(step: Step) -> Self {
         let mut story = Self::new();
         story.batch(&["b"]).expect("taken");
@@ -201,7 +201,7 @@ impl Story {
         story
     }
 
-    /// The step was never begun, and the node is to be put back, or left out.
+    /// The step did not begin, and the node is to be put back or left out.
     fn never_began(&mut self, step: Step, put_back: bool) -> Result<()> {
         let failure = Failure { not_begun: true, put_back, ..Failure::default() };
         self.tell(Some("b"), Some(step), Fact::NodeFailed(Box::new(failure)))
@@ -212,7 +212,7 @@ impl Story {
         self.tell(Some("b"), None, Fact::NodePutBack { proven: true })
     }
 
-    /// What was left is taken up again, from the first step on.
+    /// The unfinished node is resumed from its first step.
     fn resume(&mut self) {
         let found = Resumption { node: "b".into(), down: true, done: Vec::new(), gone: false };
         let resumed = Resumed { actor: "me".into(), nodes: vec![found] };
@@ -222,7 +222,7 @@ impl Story {
 }
 
 #[test]
-fn a_node_whose_stop_was_never_begun_is_put_back() {
+fn node_whose_stop_did_not_begin_is_put_back() {
     let mut story = Story::up_to(Step::Stop);
     assert!(story.release.nodes["b"].is_stopped(), "perhaps, until more is known");
     story.never_began(Step::Stop, true).expect("fails");
@@ -232,7 +232,7 @@ fn a_node_whose_stop_was_never_begun_is_put_back() {
 }
 
 #[test]
-fn a_node_that_may_have_been_stopped_before_is_not_put_back_because_a_later_step_was_never_begun() {
+fn possibly_stopped_node_is_not_put_back_when_a_later_step_did_not_begin() {
     for later in [Step::Activate, Step::Start] {
         let mut story = Story::up_to(later);
         story.never_began(later, true).expect("fails");
@@ -250,7 +250,7 @@ fn a_node_that_may_have_been_stopped_before_is_not_put_back_because_a_later_step
 }
 
 #[test]
-fn a_node_that_was_left_out_is_not_put_back_later_without_a_proof() {
+fn node_left_out_is_not_put_back_later_without_health_check() {
     let mut story = Story::up_to(Step::Stop);
     story.never_began(Step::Stop, false).expect("fails");
     story.resume();
@@ -259,7 +259,7 @@ fn a_node_that_was_left_out_is_not_put_back_later_without_a_proof() {
 }
 
 #[test]
-fn only_the_step_that_is_being_done_can_be_one_that_was_never_begun() {
+fn only_the_current_step_can_be_reported_as_not_begun() {
     let mut story = Story::up_to(Step::Stop);
     assert!(story.never_began(Step::Drain, true).is_err());
     let finished = Fact::StepFinished { elapsed_ms: 1, message: String::new(), drained: None };
@@ -268,7 +268,7 @@ fn only_the_step_that_is_being_done_can_be_one_that_was_never_begun() {
 }
 
 #[test]
-fn nothing_follows_the_end_and_the_end_waits_for_every_node() {
+fn no_event_follows_the_end_and_the_end_waits_for_every_node() {
     let mut story = Story::new();
     let finished = || {
         Fact::ReleaseFinished(Finished {
@@ -288,7 +288,7 @@ fn nothing_follows_the_end_and_the_end_waits_for_every_node() {
 }
 
 #[test]
-fn an_updated_node_goes_back_only_if_its_way_is_known() {
+fn updated_node_rolls_back_only_if_its_restore_point_is_known() {
     let mut story = Story::new();
     story.batch(&["b"]).expect("taken");
     for step in [
@@ -308,9 +308,9 @@ fn an_updated_node_goes_back_only_if_its_way_is_known() {
     assert!(story.release.next_back(5, |name, _| name != "b").is_empty());
 }
 
-/// Whoever goes on after a crash must not take the process of an earlier start for that of this one.
+/// A resume after a crash must not mistake the process of an earlier start for the new one.
 #[test]
-fn a_mark_is_for_one_start() {
+fn mark_is_valid_for_one_start_only() {
     let mut story = Story::new();
     story.batch(&["b"]).expect("taken");
     for step in [Step::Disable, Step::ConfirmOut, Step::Drain, Step::Stop] {
@@ -327,11 +327,11 @@ fn a_mark_is_for_one_start() {
 }
 
 #[test]
-fn a_node_whose_service_is_gone_is_not_put_back_by_whoever_takes_it_up() {
+fn resume_does_not_put_back_node_whose_service_is_gone() {
     for gone in [true, false] {
         let mut story = Story::new();
         story.batch(&["b"]).expect("taken");
-        // The copy of the journal ends before the stop.
+        // The journal's replica ends before the stop.
         story.step(Step::Disable).expect("follows");
         let nodes = vec![Resumption { node: "b".into(), down: true, done: Vec::new(), gone }];
         let resumed = crate::release::Resumed { actor: "me".into(), nodes };
@@ -342,7 +342,7 @@ fn a_node_whose_service_is_gone_is_not_put_back_by_whoever_takes_it_up() {
 }
 
 #[test]
-fn who_is_out_is_taken_up_first() {
+fn resumed_nodes_that_are_out_come_first() {
     let mut story = Story::new();
     story.batch(&["b", "a"]).expect("taken");
     let found =
@@ -354,9 +354,9 @@ fn who_is_out_is_taken_up_first() {
     assert_eq!(story.release.next_batch(5, |_| false), ["a", "b"]);
 }
 
-/// It was enabled already, and only what is left is proven again.
+/// The node is already enabled, so only the rest is confirmed again.
 #[test]
-fn who_is_in_with_the_new_version_when_taken_up_is_not_told_to_be_put_back() {
+fn resumed_node_in_rotation_with_the_new_version_is_not_put_back() {
     let mut story = Story::new();
     story.batch(&["b"]).expect("taken");
     for step in [Step::Disable, Step::ConfirmOut, Step::Drain, Step::Stop, Step::Start] {
