@@ -1,4 +1,4 @@
-//! Filling in the names of a playbook's parts.
+//! Fills in the names in the parts of a playbook.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use super::health::{CountSpec, HealthSpec, HttpCheck, IdentityPlace, IdentitySpe
 use super::node::{Action, ArtifactSpec, HookSpec, NodeSpec};
 use super::shell::Shell;
 
-/// A command's time when the playbook gives none.
+/// The time limit of a command when the playbook has none.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Where Consul has its HTTP API by default: on its own machine only.
+/// The default address of Consul's HTTP API, on its own machine only.
 const AGENT_ON_NODE: &str = "http://127.0.0.1:8500";
 
 /// A template that cannot be filled in, with its place in the playbook.
@@ -30,7 +30,7 @@ pub struct SpecError {
     pub error: TemplateError,
 }
 
-/// Fills templates and names the place of what cannot be filled.
+/// Fills in templates and reports the place of one that cannot be filled in.
 pub(super) struct Filler<'a> {
     pub(super) names: &'a Names,
 }
@@ -160,7 +160,7 @@ impl Filler<'_> {
         })
     }
 
-    /// The playbook's steps, with `disable` in front of `confirm_out` and each `run` numbered.
+    /// The playbook's steps, with `disable` before `confirm_out` and each `run` numbered.
     fn actions(&self, steps: &[StepSpec], sudo: bool) -> Result<Vec<Action>, SpecError> {
         let mut actions = Vec::new();
         let mut runs = 0;

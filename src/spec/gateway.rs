@@ -1,11 +1,11 @@
-//! Where nodes are marked, and who follows.
+//! The registry in which nodes are marked, and how gateways follow it.
 
 use crate::gateway::drivers::consul_passing::ConsulPassing;
 use crate::gateway::{Gateway, GatewaySpec};
 use crate::playbook::Extent;
 use crate::template::Template;
 
-/// Where nodes are marked.
+/// The registry in which nodes are marked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistrySpec {
     /// In Consul KV, below a prefix.
@@ -13,19 +13,19 @@ pub enum RegistrySpec {
         /// The folder of the keys.
         prefix: String,
     },
-    /// By the maintenance mode of their instances in Consul.
+    /// The maintenance mode of the nodes' instances in Consul.
     ConsulService {
         /// The service's name.
         service: String,
         /// What is put into maintenance.
         extent: Extent,
     },
-    /// At each gateway.
+    /// Each gateway itself.
     Gateway,
 }
 
 impl RegistrySpec {
-    /// What is written for the node at `address`, for people.
+    /// The written entry of the node at `address`, for messages.
     #[must_use]
     pub fn place(&self, address: &str) -> String {
         match self {
@@ -35,8 +35,8 @@ impl RegistrySpec {
         }
     }
 
-    /// What shows that a switch was turned, where no gateway of the playbook shows just that: Consul's list of passing
-    /// instances. Maintenance that ends is not yet an instance that passes.
+    /// Consul's list of passing instances, which confirms a registry write where no gateway of the playbook
+    /// shows exactly that list. An instance whose maintenance ends does not pass immediately.
     pub(super) fn witness(
         &self,
         gateways: &[GatewaySpec],

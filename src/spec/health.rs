@@ -1,10 +1,10 @@
-//! What is asked of a node: whether it is well, which version it runs, and how many requests it has in flight.
+//! Settings of a node's health check, of its version check, and of its count of requests in flight.
 
 use std::time::Duration;
 
 use super::shell::Shell;
 
-/// What proves a node's health.
+/// The health check of a node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HealthSpec {
     /// The HTTP check.
@@ -15,24 +15,24 @@ pub struct HealthSpec {
     pub run: Option<Shell>,
     /// The service's name in Consul.
     pub consul: Option<String>,
-    /// How the version is told.
+    /// How the reply identifies the version.
     pub identity: Option<IdentitySpec>,
-    /// Between two tries.
+    /// Time between two tries.
     pub interval: Duration,
-    /// For one try.
+    /// Time limit of one try.
     pub timeout: Duration,
-    /// Successes in a row.
+    /// Required successes in a row.
     pub rise: u32,
-    /// Failures in a row.
+    /// Required failures in a row.
     pub fall: u32,
-    /// How long to stay healthy, from the first success on.
+    /// How long it must stay healthy, from the first success on.
     pub min_healthy_time: Duration,
-    /// To become healthy.
+    /// Time limit to become healthy.
     pub deadline: Duration,
 }
 
 impl HealthSpec {
-    /// The longest time that the proof may take.
+    /// The longest duration of the health check.
     #[must_use]
     pub fn longest(&self) -> Duration {
         self.deadline + self.min_healthy_time
@@ -42,24 +42,24 @@ impl HealthSpec {
 /// An HTTP check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpCheck {
-    /// What is asked.
+    /// The URL.
     pub url: String,
-    /// The right statuses; empty means 2xx.
+    /// The expected statuses; empty means 2xx.
     pub expect: Vec<u16>,
     /// Text that the body must contain.
     pub body: Option<String>,
 }
 
-/// How the version is told by the HTTP check's reply.
+/// How the reply of the HTTP check identifies the version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentitySpec {
-    /// Where it stands.
+    /// The place of the version in the reply.
     pub place: IdentityPlace,
-    /// What it must be.
+    /// The expected value.
     pub equals: String,
 }
 
-/// Where a reply tells the version.
+/// Where a reply has the version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdentityPlace {
     /// In a header.
@@ -71,24 +71,24 @@ pub enum IdentityPlace {
 /// How requests in flight are counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CountSpec {
-    /// The service tells.
+    /// A number of the service itself.
     Metric {
-        /// Where.
+        /// The URL of the number.
         url: String,
-        /// How the number is found.
+        /// The place of the number in the reply.
         number: NumberPlace,
     },
-    /// The node's connections, idle after this long.
+    /// The node's connections; a connection is idle after this time.
     Sockets(Duration),
-    /// The gateways tell.
+    /// The gateways' counts.
     Gateways {
-        /// Where one of them turns out not to: the node's connections, idle after this long. Nothing where the playbook
-        /// asks for the gateways' counts.
+        /// The fallback where a gateway has no count: the node's connections, idle after this time. `None`
+        /// where the playbook requires the gateways' counts.
         or_sockets: Option<Duration>,
     },
 }
 
-/// Where a reply tells a number.
+/// Where a reply has a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NumberPlace {
     /// At a JSON pointer.

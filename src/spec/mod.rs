@@ -1,6 +1,6 @@
-//! The playbook with every name filled in: what one release does, node by node.
+//! The playbook with every name filled in: the actions of one release, node by node.
 //!
-//! Pure and repeatable: the journal keeps the playbook and the variables, and this is made anew from them.
+//! Pure and repeatable: the journal keeps the playbook and the variables, and the spec is rebuilt from them.
 
 mod capacity;
 mod fill;

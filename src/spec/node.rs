@@ -1,4 +1,4 @@
-//! What a release does to one node.
+//! The actions of a release on one node.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,34 +15,34 @@ use super::shell::Shell;
 /// One node.
 #[derive(Debug, Clone)]
 pub struct NodeSpec {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// Where its commands run.
+    /// The host of its commands.
     pub host: Host,
-    /// What gateways know it by.
+    /// The address that gateways know.
     pub address: String,
-    /// The Consul agent that owns its instance, where the playbook tells.
+    /// The Consul agent that owns its instance, if the playbook names one.
     pub agent: Option<String>,
-    /// Whether that agent is asked from the node itself.
+    /// Whether that agent is queried from the node itself.
     pub agent_on_node: bool,
     /// Free labels.
     pub tags: Vec<String>,
-    /// What is done to it, in order, `disable` included.
+    /// Its steps in order, `disable` included.
     pub steps: Vec<Action>,
-    /// Where the artifact goes.
+    /// The folders of the artifact.
     pub layout: Option<Layout>,
-    /// What proves its health.
+    /// Its health check.
     pub health: HealthSpec,
     /// How its requests in flight are counted.
     pub in_flight: CountSpec,
-    /// What tells more about a failure.
+    /// The hook that collects more information about a failure.
     pub on_failure: Option<HookSpec>,
 }
 
-/// A step of a node, with its command where it has one.
+/// A step of a node, with its command if it has one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Action {
-    /// Which step.
+    /// The step.
     pub step: Step,
     /// Its command.
     pub command: Option<Shell>,
@@ -53,7 +53,7 @@ pub struct Action {
 pub struct HookSpec {
     /// The command.
     pub command: Shell,
-    /// Where it runs.
+    /// Where the command runs.
     pub host: Host,
 }
 
@@ -62,27 +62,27 @@ pub struct HookSpec {
 pub struct ArtifactSpec {
     /// The local file.
     pub file: PathBuf,
-    /// The digest that the playbook demands.
+    /// The digest that the playbook requires.
     pub expected: Option<String>,
-    /// The digest of the file, once it was read.
+    /// The digest of the file, after it was read.
     pub digest: Option<Digest>,
     /// How many releases stay on a node.
     pub keep: u32,
 }
 
-/// How requests in flight are awaited.
+/// How to wait for requests in flight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DrainSpec {
     /// How long the count stays at 0.
     pub settle: Duration,
-    /// How long to wait.
+    /// The time limit.
     pub timeout: Duration,
-    /// And then.
+    /// What to do at the time limit.
     pub on_timeout: OnTimeout,
 }
 
 impl NodeSpec {
-    /// The longest time for which its service may be away on the way to its health.
+    /// The longest time for which its service may be unavailable before it is healthy.
     #[must_use]
     pub fn longest_absence(&self) -> Duration {
         let commands = self.steps.iter().filter(|action| action.step.touches_service());
@@ -96,7 +96,7 @@ impl NodeSpec {
         address::port_of(&self.address).unwrap_or(0)
     }
 
-    /// The version that it is brought to, as far as its identity or its release's folder tells.
+    /// Its target version, if its identity or its release's folder contains one.
     #[must_use]
     pub fn version(&self) -> Option<String> {
         let identity = self.health.identity.as_ref().map(|identity| identity.equals.clone());

@@ -1,4 +1,4 @@
-//! The inputs of a release as its journal has them, and what may be done with them.
+//! The inputs of a release from its journal, and how they may be used.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,21 @@ use crate::release::Inputs;
 use crate::text;
 
 impl Recorded<Inputs> {
-    /// What a command goes on with that follows the playbook of the same journal.
+    /// The inputs for a command that follows the playbook of the same journal.
     ///
     /// # Errors
     ///
-    /// Names a variable that the playbook does not have, or whose value is not as the playbook wants it.
+    /// Names a variable that the playbook does not have, or whose value the playbook does not allow.
     pub fn followed(&self, playbook: &Playbook) -> Result<Inputs, String> {
         let inputs = self.unchecked();
         followed(playbook, &inputs.variables)?;
         Ok(Inputs { artifact: self.digest().cloned(), ..inputs.clone() })
     }
 
-    /// The variables that bring back what this release brought, filled into a playbook that is the operator's own.
+    /// The variables that restore what this release deployed, for the operator's own playbook.
     ///
-    /// A value that was given for this run, or that is the playbook's default, is the operator's word; any other must
-    /// be a plain word that matches its pattern.
+    /// A value from the command line, or one that is the playbook's default, is the operator's own. Any other
+    /// value must be a plain word that matches its pattern.
     ///
     /// # Errors
     ///
@@ -36,7 +36,7 @@ impl Recorded<Inputs> {
         each.collect()
     }
 
-    /// The same for each variable on its own.
+    /// The same for each variable separately.
     pub fn each<'a>(
         &'a self,
         playbook: &'a Playbook,
@@ -53,11 +53,11 @@ impl Recorded<Inputs> {
     }
 }
 
-/// Returns a value of others if it may be filled in for a variable.
+/// Returns a recorded value if it may be filled in for a variable.
 ///
 /// # Errors
 ///
-/// Says which variable it is, and why it may not.
+/// Names the variable and why its value is not allowed.
 pub fn fillable(name: &str, variable: &Variable, value: &str) -> Result<String, String> {
     let checked = Foreign::new(value).checked(variable.pattern.as_deref());
     checked.map_err(|unfit| format!("variable `{}`: {unfit}", text::line(name, 60)))
@@ -67,7 +67,7 @@ pub fn fillable(name: &str, variable: &Variable, value: &str) -> Result<String, 
 ///
 /// # Errors
 ///
-/// Names one that the playbook does not have, or whose value is not as it wants it.
+/// Names one that the playbook does not have, or whose value it does not allow.
 pub(super) fn followed(
     playbook: &Playbook,
     variables: &BTreeMap<String, String>,

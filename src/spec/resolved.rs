@@ -17,11 +17,11 @@ use super::node::{ArtifactSpec, DrainSpec, NodeSpec};
 pub struct Spec {
     /// The service.
     pub service: String,
-    /// The version that the release brings, as far as the playbook tells one.
+    /// The version that the release deploys, if the playbook names one.
     pub version: Option<String>,
     /// The release's id.
     pub release: String,
-    /// Where nodes are marked.
+    /// The registry in which nodes are marked.
     pub registry: RegistrySpec,
     /// The gateways.
     pub gateways: Vec<GatewaySpec>,
@@ -31,25 +31,25 @@ pub struct Spec {
     pub artifact: Option<ArtifactSpec>,
     /// Batch sizes.
     pub batches: Batches,
-    /// Who goes first.
+    /// The order of the nodes.
     pub order: Order,
-    /// The least number of routed nodes.
+    /// The smallest allowed number of routed nodes.
     pub min_available: Amount,
-    /// Failures that do not stop the release.
+    /// How many failures do not stop the release.
     pub max_failures: u32,
-    /// How requests in flight are awaited.
+    /// How to wait for requests in flight.
     pub drain: DrainSpec,
-    /// Whether health is told by an identity rather than by the listening process.
+    /// Whether an identity confirms the new process, and not the listener.
     pub has_identity: bool,
     /// Whether commands run through `sudo -n`.
     pub sudo: bool,
-    /// The variables that were given.
+    /// The given variables.
     pub variables: BTreeMap<String, String>,
-    /// What happens when too many nodes have failed.
+    /// What to do when too many nodes have failed.
     pub on_failure: OnFailure,
-    /// How long a release may take between two steps that end.
+    /// The longest time without a finished step.
     pub progress_deadline: Duration,
-    /// What brings a node back to what it ran, where that is known.
+    /// How to restore what a node ran before, if known.
     pub back: BTreeMap<String, NodeSpec>,
 }
 
@@ -58,8 +58,8 @@ impl Spec {
     ///
     /// # Errors
     ///
-    /// The first name that stands for nothing; [`crate::playbook::load`] has refused those that can be
-    /// known without variables.
+    /// The first name that has no value; [`crate::playbook::load`] has refused those that can be detected
+    /// without variables.
     pub fn new(playbook: &Playbook, inputs: &Inputs) -> Result<Self, SpecError> {
         let names = release_names(playbook, inputs);
         let filler = Filler { names: &names };
@@ -108,7 +108,7 @@ impl Spec {
             let (host, port) = address::split(&node.address).unwrap_or((&node.address, ""));
             for (key, value) in &node.vars {
                 names.entry(key.clone()).or_insert_with(|| value.clone());
-                // A node's own value goes before a default, but not before what was given for this run.
+                // A node's own value overrides a default, but not a value given for this run.
                 if playbook.variables.contains_key(key) && !inputs.variables.contains_key(key) {
                     names.insert(key.clone(), value.clone());
                 }
@@ -136,26 +136,26 @@ impl Spec {
         Ok(spec)
     }
 
-    /// The node of that name.
+    /// The node with this name.
     #[must_use]
     pub fn node(&self, name: &str) -> Option<&NodeSpec> {
         self.nodes.iter().find(|node| node.name == name)
     }
 
-    /// The least number of nodes that must stay routed; at least 1.
+    /// The smallest number of nodes that must stay routed; at least 1.
     #[must_use]
     pub fn floor(&self) -> usize {
         self.min_available.of(self.nodes.len()).max(1)
     }
 
-    /// Returns whether so many failures stop the release.
+    /// Returns whether this many failures stop the release.
     #[must_use]
     pub fn stops_after(&self, failures: usize) -> bool {
         self.on_failure != OnFailure::Continue && failures > self.max_failures as usize
     }
 }
 
-/// The names that stand for something in the whole release: defaults, given variables, `release.*`.
+/// The names with a value in the whole release: defaults, given variables, `release.*`.
 #[must_use]
 pub fn release_names(playbook: &Playbook, inputs: &Inputs) -> Names {
     let mut names = Names::new();
@@ -167,7 +167,7 @@ pub fn release_names(playbook: &Playbook, inputs: &Inputs) -> Names {
     for (name, value) in &inputs.variables {
         names.insert(name.clone(), value.clone());
     }
-    // A default may use other variables; one round is enough for the depth people write.
+    // A default may use other variables; one round is enough for the nesting that people write.
     let given: BTreeSet<_> = inputs.variables.keys().cloned().collect();
     let plain = names.clone();
     for (name, value) in &mut names {

@@ -12,11 +12,11 @@ use super::recorded::followed;
 use super::resolved::Spec;
 
 impl Recorded<Vec<Target>> {
-    /// What a command goes on with that follows the playbook of the same journal.
+    /// The recorded versions for a command that follows the playbook of the same journal.
     ///
     /// # Errors
     ///
-    /// Says what must not be filled in.
+    /// Names the value that must not be filled in.
     pub fn followed(&self, playbook: &Playbook) -> Result<Vec<Target>, String> {
         let each = self.unchecked().iter().map(|target| {
             followed(playbook, &target.variables)?;
@@ -24,7 +24,7 @@ impl Recorded<Vec<Target>> {
             let folder = folder.and_then(|folder| folder.file_name()).transpose();
             let folder = folder.map_err(|unfit| format!("the folder of a release: {unfit}"))?;
             if folder != target.folder {
-                return Err("the folder of a release is no plain name".to_owned());
+                return Err("the folder of a release is not a plain name".to_owned());
             }
             let artifact = target.artifact.clone().filter(Digest::is_sound);
             Ok(Target { folder, artifact, ..target.clone() })
@@ -37,7 +37,7 @@ impl Recorded<Vec<Target>> {
 ///
 /// # Errors
 ///
-/// When the playbook does not go with the variables of that time.
+/// When the playbook does not match the variables of that time.
 pub fn restored_nodes(
     playbook: &Playbook,
     inputs: &Inputs,
@@ -61,11 +61,11 @@ pub fn restored_nodes(
     Ok(nodes)
 }
 
-/// The release that brings nodes back: the playbook as it was, filled in for what each of them ran.
+/// The release that rolls nodes back: the playbook of that time, filled in for what each of them ran.
 ///
 /// # Errors
 ///
-/// When the playbook does not go with the variables of that time.
+/// When the playbook does not match the variables of that time.
 fn rollback(playbook: &Playbook, inputs: &Inputs, targets: &[Target]) -> Result<Spec, SpecError> {
     let mut spec = Spec::new(playbook, inputs)?;
     let mut back = restored_nodes(playbook, inputs, targets)?;
@@ -81,12 +81,12 @@ fn rollback(playbook: &Playbook, inputs: &Inputs, targets: &[Target]) -> Result<
     Ok(spec)
 }
 
-/// Fills in the playbook of a release: for what each node ran, where it goes back there, and with what brings its
-/// nodes back, where it goes on.
+/// Fills in the playbook of a release: for nodes that roll back, with what each of them ran; for nodes that
+/// continue, with the release's inputs and what restores them.
 ///
 /// # Errors
 ///
-/// When the playbook does not go with the variables.
+/// When the playbook does not match the variables.
 pub fn spec_of_release(
     playbook: &Playbook,
     inputs: &Inputs,

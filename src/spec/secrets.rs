@@ -1,4 +1,4 @@
-//! The secrets that a playbook names.
+//! Reads the secrets that a playbook names.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,14 +7,14 @@ use crate::file;
 use crate::playbook::Playbook;
 use crate::secret::Secret;
 
-/// The largest file of a secret.
+/// The size limit of a secret's file.
 const LARGEST_SECRET: u64 = 64 * 1024;
 
-/// Returns what a secret of the playbook is, as far as it can be read.
+/// Reads every secret of the playbook.
 ///
 /// # Errors
 ///
-/// Says which secret cannot be read and why.
+/// Names the secret that cannot be read, and why.
 pub fn read_secrets(
     playbook: &Playbook,
     folder: &Path,
@@ -33,7 +33,7 @@ pub fn read_secrets(
             }
             (None, None) => return Err(format!("secret `{name}` has no source")),
         };
-        // Whether it comes from a file or was pasted into a variable, its last line break is none of it.
+        // In a file or in a pasted variable, the last line break is not part of the secret.
         secrets.insert(name.clone(), Secret::new(value.trim_end_matches(['\r', '\n'])));
     }
     Ok(secrets)

@@ -7,8 +7,8 @@ use std::time::Duration;
 pub struct Shell {
     /// What `sh` runs.
     pub run: String,
-    /// For all of it.
+    /// Time limit of the whole command.
     pub timeout: Duration,
-    /// Through `sudo -n`.
+    /// Whether it runs through `sudo -n`.
     pub sudo: bool,
 }
