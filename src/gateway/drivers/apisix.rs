@@ -2,9 +2,9 @@
 //!
 //! | gateway | `registry` | a playbook |
 //! |---|---|---|
-//! | APISIX, upstreams by its admin API | `gateway` | [apisix](../playbooks/apisix.yaml) |
+//! | APISIX, upstreams through its admin API | `gateway` | [apisix](../playbooks/apisix.yaml) |
 //!
-//! Apache APISIX with its upstreams in etcd. The upstream needs an `id`, and its `nodes` as an object:
+//! Apache APISIX with its upstreams in etcd. The upstream needs an `id`, and `nodes` as an object:
 //!
 //! ```sh
 //! curl http://10.0.0.5:9180/apisix/admin/upstreams/app -H "X-API-KEY: $KEY" -X PUT -d '
@@ -26,25 +26,41 @@
 //!     admin_key: ${{ secrets.apisix }}
 //!     control_url: http://10.0.0.11:9090
 //!     upstream: app
-//!     weights: { '10.0.1.13:9000': 5 }                          # all others have `weight`, 1 if it is missing
+//!     weights: { '10.0.1.13:9000': 5 }                          # all others have `weight` (default: 1)
 //! ```
 //!
-//! * **Not tried with a real APISIX**: the driver was written after the documentation and the source of APISIX 3, and its tests
-//!   replay replies in that form. Try it with one node first.
-//! * A node is out while its weight is 0. It comes back with `weight`, or with its own of `weights`; a node that has another
-//!   weight is not taken out, since that weight would be lost.
-//! * Only the node's own weight is written (`PATCH`); APISIX merges it into what it has at that moment. `nodes` as an array can
-//!   only be written as a whole, and a change that something else makes meanwhile would be lost: such an upstream is refused.
-//! * **Out** and **in** are proven at the control API, which shows the upstream as the worker that answers has it; the admin API
-//!   shows what is in etcd and proves nothing. Every APISIX that follows the same etcd is a gateway of the playbook, with its own
-//!   `control_url`. Each worker follows etcd by itself: see [above](#gateways-with-several-workers), with `sync_interval` (1 s) + 0.5 s.
-//! * The types `ewma` and `least_conn` are refused: `ewma` knows no weights, and `least_conn` sends a request to a node
-//!   without weight when all others have failed. An upstream with a single node is never out: APISIX does not look at its weight.
-//! * Active checks of APISIX's own are not seen: use `health` for that. Requests in flight are not told: use
-//!   `drain.in_flight` with `http` or `sockets`.
-//! * `admin_key` must be a secret of the playbook. It is sent to the admin API alone and is never printed or journalled.
-//! * What is written outlasts a restart. The control API has no password: let it listen where only you can reach it.
-//! * Not possible: upstreams that stand in a route or a service, and the standalone mode, which has no admin API to write to.
+//! **Not tested with a real APISIX:** the driver follows the documentation and the source of APISIX 3, and its tests
+//! replay replies in that form. Test it with one node first.
+//!
+//! **Writes:**
+//!
+//! - A node is out while its weight is 0. It returns with `weight`, or with its own entry in `weights`. A node with
+//!   another weight is not taken out, because that weight would be lost.
+//! - rollgate writes only the node's own weight (`PATCH`). APISIX merges it into its current upstream.
+//! - An upstream with `nodes` as an array is refused. It can only be written as a whole, and a change by another writer
+//!   at the same time would be lost.
+//! - `admin_key` must be a secret of the playbook. It is sent only to the admin API. It is never printed, and never in
+//!   a journal.
+//! - The change survives a restart.
+//!
+//! **Confirmation:**
+//!
+//! - The control API confirms **out** and **in**: it shows the upstream as the worker that answers has it. The admin
+//!   API shows the state in etcd, which confirms nothing.
+//! - Each APISIX that follows the same etcd is a gateway of the playbook, with its own `control_url`.
+//! - Each worker follows etcd by itself; see [Gateways with several workers](#gateways-with-several-workers). The lag
+//!   is `sync_interval` (default: 1 s) + 0.5 s.
+//! - APISIX's own active checks are not visible: use `health` for that.
+//! - Requests in flight are not reported: use `drain.in_flight` with `http` or `sockets`.
+//!
+//! **Limits:**
+//!
+//! - The types `ewma` and `least_conn` are refused. `ewma` ignores weights, and `least_conn` sends a request to a node
+//!   without weight if all other nodes failed.
+//! - An upstream with a single node is never out: APISIX ignores its weight.
+//! - The control API has no password: let it listen where only you can reach it.
+//! - Upstreams inside a route or a service are not supported. The standalone mode is not supported either, because it
+//!   has no admin API that could be written to.
 
 #[cfg(test)]
 mod tests;

@@ -2,10 +2,10 @@
 //!
 //! | gateway | `registry` | a playbook |
 //! |---|---|---|
-//! | Caddy, by its admin API | `gateway` | [caddy](../playbooks/caddy.yaml) |
+//! | Caddy, with its admin API | `gateway` | [caddy](../playbooks/caddy.yaml) |
 //!
-//! Caddy 2.6 or later, by its admin API. The `reverse_proxy` handler needs an `@id` (JSON configuration; a Caddyfile cannot
-//! give one, `caddy adapt` shows the JSON of yours):
+//! Caddy 2.6 or later, with its admin API. The `reverse_proxy` handler needs an `@id`. Only a JSON configuration can
+//! have it, not a Caddyfile; `caddy adapt` converts your Caddyfile to JSON.
 //!
 //! ```json
 //! { "admin": { "listen": "10.0.0.11:2019" },
@@ -21,31 +21,46 @@
 //! drain: { in_flight: gateways }
 //! ```
 //!
-//! * A node is the upstream whose `dial` is its address. It is taken out of the list, and put back at the list's end: with
-//!   the selection policy `first` that changes which one is first.
-//! * `max_requests` is what every upstream has, if they have it. One that has another one, or an `@id` of its own, is not
-//!   taken out, since it could not be put back as it was; the error shows the difference. All other upstreams keep their
-//!   very bytes, whether they are in the playbook or not. A node is found as `tcp/10.0.1.11:9000` too, and refused until it is
-//!   written as `10.0.1.11:9000`, as it would come back. One that is not in the list: see above.
-//! * The list is written only on top of the one that was read (`If-Match`): of two who write at the same time one is told
-//!   no, and looks again.
-//! * **Out** and **in** are proven by one look, 20 to 35 ms after the write: one process, and a change is in effect when it is answered. Passive checks
-//!   (`fail_duration`) that hold an upstream down are seen; active ones are not: use `health` for that.
-//! * Requests in flight are told until the last, also of a node that was taken out, from Caddy 2.11.2 on. Before, Caddy stops
-//!   counting them when the node is taken out: then `drain.in_flight: gateways` is refused, and without `drain.in_flight` the
-//!   node's connections are counted (`ss` on the node). The version is read from the profile of Caddy's goroutines
-//!   (`/debug/pprof/goroutine` of its admin API). A Caddy that was built without module versions, as distributions do, counts
-//!   as an old one. Several handlers with the same upstream are counted together; each is a gateway of the playbook.
-//! * **Users may notice.** Every change loads the whole configuration anew, and the server of the old one closes each HTTP/1.1
-//!   connection on which no request had arrived by then: idle ones, and those that were opened a moment before. (20 of 20
-//!   of either kind; as Go's server does, whatever `grace_period`, `shutdown_delay`, `Connection: close` or a socket that was
-//!   handed over say.) In a release of three nodes that was 0 to 8 of about 1,600 requests, hundreds on an overloaded
-//!   machine, whoever makes the change. A client must repeat such a request. Where it does not, let Caddy look at files or at
-//!   Consul's DNS (both below): nothing is loaded anew then.
-//! * Changes are forgotten at a restart, unless Caddy runs with `--resume`; a release notices, and takes the node out again.
-//! * The admin API has no password: let it listen where only you can reach it. With `enforce_origin`, or on a loopback address
-//!   other than 127.0.0.1, it answers 403 unless `origins` names the host and port of `admin_url`.
-//! * Not possible: `dynamic_upstreams`, see below.
+//! **Writes:**
+//!
+//! - A node is the upstream whose `dial` is its address. rollgate removes it from the list, and appends it to the
+//!   list's end when it returns. With the selection policy `first`, this changes which upstream is the first.
+//! - `max_requests` is the value of every upstream, if they have one. An upstream with another value, or with its own
+//!   `@id`, is not taken out, because it could not return as it was. The error shows the difference.
+//! - All other upstreams stay byte for byte, also those that are not in the playbook.
+//! - An upstream `tcp/10.0.1.11:9000` is also found as the node, but refused until it is written as `10.0.1.11:9000`,
+//!   because it would return in that form. For a node that is not in the list, see [the
+//!   rule](#nodes-that-a-gateway-does-not-list).
+//! - The list is written only if it is still the one that was read (`If-Match`). If two writers write at the same time,
+//!   one of them is refused and reads again.
+//!
+//! **Confirmation:** one read, 20 to 35 ms after the write. Caddy is one process, and a change is in effect when Caddy
+//! answers it. Passive checks (`fail_duration`) that keep an upstream down are visible. Active checks are not: use
+//! `health` for that.
+//!
+//! **Requests in flight:**
+//!
+//! - From Caddy 2.11.2, they are reported until the last one ends, also for a node that was taken out.
+//! - An older Caddy stops counting when the node is taken out. Then `drain.in_flight: gateways` is refused, and without
+//!   `drain.in_flight` the node's connections are counted (`ss` on the node).
+//! - rollgate reads the version from the profile of Caddy's goroutines (`/debug/pprof/goroutine` of the admin API). A
+//!   Caddy that was built without module versions, as distributions build it, counts as an old one.
+//! - Several handlers with the same upstream are counted together. Each handler is a gateway of the playbook.
+//!
+//! **Client impact is possible.** Every change reloads the whole configuration. The server of the old configuration
+//! then closes each HTTP/1.1 connection that has no request at that time: idle connections, and those that were opened
+//! immediately before (20 of 20 of either kind). Go's server does this, and `grace_period`, `shutdown_delay`,
+//! `Connection: close` or a socket that is handed over do not change it. In a release of three nodes, 0 to 8 of about
+//! 1,600 requests failed, and hundreds on an overloaded machine, no matter what makes the change. A client must repeat
+//! such a request. If your clients do not, use [files](#caddy-that-checks-files) or [Consul's
+//! DNS](#caddy-that-asks-consuls-dns): then nothing is reloaded.
+//!
+//! **Limits:**
+//!
+//! - A restart forgets changes, unless Caddy runs with `--resume`. A release notices this and takes the node out again.
+//! - The admin API has no password: let it listen where only you can reach it. With `enforce_origin`, or on a loopback
+//!   address other than 127.0.0.1, it answers 403 unless `origins` has the host and port of `admin_url`.
+//! - `dynamic_upstreams` is not supported; see [Consul's DNS](#caddy-that-asks-consuls-dns).
 
 #[cfg(test)]
 mod tests;

@@ -2,11 +2,11 @@
 //!
 //! | gateway | `registry` | a playbook |
 //! |---|---|---|
-//! | Caddy that looks at files: no client impact | `gateway` | [caddy-files](../playbooks/caddy-files.yaml) |
-//! | anything else | `gateway` | [command](../playbooks/command.yaml) |
+//! | Caddy that checks files: no client impact | `gateway` | [caddy-files](../playbooks/caddy-files.yaml) |
+//! | any other gateway | `gateway` | [command](../playbooks/command.yaml) |
 //!
-//! Any other gateway, by commands of your own. Here Linux's own load balancer, IPVS, where a weight of 0 means no new
-//! connections:
+//! Any other gateway, with your own commands. This example is Linux's own load balancer, IPVS, where a weight of 0
+//! means no new connections:
 //!
 //! ```yaml
 //! registry: { type: gateway }
@@ -22,17 +22,22 @@
 //!     in_flight: ipvsadm --list --numeric --tcp-service 10.0.0.12:80 | awk -v node="$1" '$2 == node { print $5 }'
 //! ```
 //!
-//! * Commands run in `sh`. The node's address is their first argument, `$1`: quote it as `"$1"`. Names such as `${{ version }}`
-//!   are filled in once for the release.
-//! * `list` prints the peers: JSON found by the pointers `peers`, `address` and `routed`, or text found by `pattern`, as with
-//!   `http-table`. A list of nobody is an error; whoever is not in it is out.
-//! * `out` and `in` come together, and with them the gateway obeys the registry `gateway`. After each, `list` has to agree.
-//!   Both may run twice. Without them the gateway only shows, under another registry.
-//! * `in_flight` prints one number, and with it the gateway's own count can end the drain.
-//! * An exit code other than 0 is an error, told with the last line of standard error; so is a command that takes longer than
-//!   `timeout` (10 s), which is ended with all it started.
-//! * **Out** and **in** are proven when `list` has said so for `sync_interval` (0 s: one look; 30 ms in all for a quick
-//!   command over ssh). It is yours to know that this is the whole truth: give `sync_interval` where the gateway follows what it lists with a delay.
+//! **Commands:**
+//!
+//! - Commands run in `sh`. Their first argument, `$1`, is the node's address: quote it as `"$1"`. Names such as
+//!   `${{ version }}` are filled in once for the release.
+//! - `list` prints the peers: JSON, with the pointers `peers`, `address` and `routed`, or text, with `pattern`, as for
+//!   [http-table](#http-table). An empty list is an error. A node that is not in the list is out.
+//! - `out` and `in` take a node out of rotation and return it. Give both or neither. With them, the gateway obeys the
+//!   registry `gateway`. After each command, `list` must show the change. rollgate may run both commands twice.
+//! - Without `out` and `in`, the gateway only shows its list, and needs another registry.
+//! - `in_flight` prints one number. With it, the gateway's own count can end the drain.
+//! - An exit code other than 0 is an error. The message shows the last line of standard error. A command that takes
+//!   longer than `timeout` (10 s) is also an error. It is ended, with all processes that it started.
+//!
+//! **Confirmation:** a change is confirmed when `list` has shown it for `sync_interval`. The default, 0 s, means one
+//! read: about 30 ms with a quick command over ssh. rollgate cannot check that `list` shows the whole truth. If the
+//! gateway follows its list with a delay, set `sync_interval`.
 
 #[cfg(test)]
 mod tests;

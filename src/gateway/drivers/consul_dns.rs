@@ -1,44 +1,53 @@
-//! ## consul-dns: DNS, and nothing to look at
+//! ## consul-dns
 //!
 //! | gateway | `registry` | a playbook |
 //! |---|---|---|
 //! | nginx with `resolve`, any client of Consul's DNS | `consul-service` | [nginx-resolve](../playbooks/nginx-resolve.yaml) |
 //! | Caddy on Consul's DNS: no client impact | `consul-service` | [caddy-dns](../playbooks/caddy-dns.yaml) |
 //!
-//! nginx (from 1.27.3, open source) with `resolve`, or any other client of Consul's DNS:
+//! nginx (from 1.27.3, open source) with `resolve`, or any other client of Consul's DNS. Such a client does not show
+//! its list.
 //!
 //! ```nginx
 //! resolver 10.0.0.5:8600 ipv6=off;
-//! resolver_timeout 1s;                                      # after no answer; default: 30s
+//! resolver_timeout 1s;                                      # wait after no answer; default: 30s
 //! upstream app {
 //!     zone app 64k;
 //!     server service.consul service=app resolve;                # _app._tcp.service.consul; or a name and a port, with A records
 //! }
 //! ```
 //!
-//! The same in `stream`, for any service over TCP.
+//! The same works in `stream`, for any service over TCP.
 //!
 //! ```yaml
 //! gateways:
 //!   - { type: consul-dns, server: '10.0.0.5:8600', record: app.service.consul }
 //! ```
 //!
-//! * nginx asks again one second after what it was told has run out, and Consul's records last for no time. `resolver … valid=1s`
-//!   makes that two seconds: give `ttl: 1s` then, or leave it out.
-//! * Without an answer nginx goes on with the list that it has, and asks again after `resolver_timeout`: 30 seconds, unless it is
-//!   told otherwise. A node that leaves meanwhile is out for Consul and for rollgate, and in for nginx: 27 s were seen after
-//!   Consul had been away for 32, 2.6 s after one second. With `resolver_timeout 1s` it was 0.9 s at most.
-//! * nginx asks by UDP, and of more than three instances Consul names any three, without a sign of it. A release loses no
-//!   request so, but only those three have users, others a second later. With `dns_config { enable_truncate = true }` Consul
-//!   says so, and nginx asks again over TCP.
-//! * rollgate asks over TCP for SRV records and the addresses of their targets; with `port`, for A records, and for AAAA
-//!   records where nodes have IPv6 addresses.
-//! * Proven when the answer has not had the node for `ttl` + `sync_interval` (2 s). Records that live longer than `ttl` are
-//!   refused.
-//! * What the client really does cannot be seen. Where it has a list at a URL, use that.
-//! * Over plain TCP use `health.tcp` and `drain.in_flight.sockets`. A connection stays at its node as long as its client keeps
-//!   it: one that is never silent for `idle` lets the drain run into its timeout, one that is gets cut when the service stops,
-//!   and its client connects anew.
+//! **Confirmation:**
+//!
+//! - rollgate asks over TCP for SRV records and the addresses of their targets. With `port`, it asks for A records, and
+//!   also for AAAA records if nodes have IPv6 addresses.
+//! - A node is confirmed out after the answer has not had it for `ttl` + `sync_interval` (2 s).
+//! - Records that live longer than `ttl` are refused.
+//! - rollgate cannot see what the client really does. If the client has a list at a URL, use that.
+//!
+//! **nginx:**
+//!
+//! - nginx asks again one second after the records expire. Consul's records expire at once. With `resolver … valid=1s`
+//!   nginx asks every two seconds: then set `ttl: 1s`, or remove `valid`.
+//! - Without an answer, nginx keeps its list and asks again after `resolver_timeout` (default: 30 s). If a node leaves
+//!   during that time, it is out for Consul and rollgate, but in for nginx. After Consul was away for 32 s, nginx was
+//!   27 s late; after one second, 2.6 s. With `resolver_timeout 1s` it was at most 0.9 s late.
+//! - nginx asks over UDP. If more than three instances exist, Consul answers with any three of them, and does not
+//!   indicate it. A release loses no request because of this. But only those three nodes get requests; a second later,
+//!   others do. With `dns_config { enable_truncate = true }`, Consul indicates it and nginx asks again over TCP.
+//!
+//! **Plain TCP:** use `health.tcp` and `drain.in_flight.sockets`. A connection stays at its node as long as its client
+//! keeps it:
+//!
+//! - A connection that is never silent for `idle` makes the drain run into its timeout.
+//! - A connection that is silent for `idle` is cut when the service stops. Its client connects again.
 
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,18 @@
-//! ## consul-passing: a gateway that follows the list and shows nothing
+//! ## consul-passing
 //!
 //! | gateway | `registry` | a playbook |
 //! |---|---|---|
-//! | anything that follows health and shows nothing | `consul-service` | [consul-service](../playbooks/consul-service.yaml) |
+//! | any gateway that follows health and does not show its list | `consul-service` | [consul-service](../playbooks/consul-service.yaml) |
+//!
+//! A gateway that follows Consul's list of passing instances, and does not show its own list.
 //!
 //! ```yaml
 //! gateways:
 //!   - { type: consul-passing, service: app, sync_interval: 5s }
 //! ```
 //!
-//! * Proven when Consul's list of passing instances has not had the node for `sync_interval`.
+//! A node is confirmed out after Consul's list of passing instances has not had it for `sync_interval`. It is confirmed
+//! in after the list has had it for that time.
 
 #[cfg(test)]
 mod tests;

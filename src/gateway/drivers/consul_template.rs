@@ -1,13 +1,15 @@
-//! ## consul-template: a rendered list and a reload
+//! ## consul-template
 //!
 //! | gateway | `registry` | a playbook |
 //! |---|---|---|
 //! | nginx with a list that consul-template renders | `consul-service` | [consul-template](../playbooks/consul-template.yaml) |
 //!
+//! nginx with a list of servers that consul-template renders, and a reload after each change.
+//!
 //! ```text
 //! upstream app {
 //! {{ range service "app" }}  server {{ .Address }}:{{ .Port }};
-//! {{ else }}  server 127.0.0.1:1 down;                          # nginx takes no empty list
+//! {{ else }}  server 127.0.0.1:1 down;                          # nginx refuses an empty list
 //! {{ end }}}
 //! ```
 //!
@@ -16,17 +18,23 @@
 //!   - { type: consul-template, ssh: ops@10.0.0.13, file: /etc/nginx/conf.d/app.conf, pid_file: /run/nginx.pid }
 //! ```
 //!
-//! * The file is read over ssh and searched for `server ADDRESS` (or your `pattern`, with a group `address`).
-//! * **Out** is proven when the file has not had the node for `sync_interval` (2 s), and no worker of
-//!   nginx's is shutting down any more: those of the list before work until their requests are done. Long-lived connections
-//!   (WebSockets) keep such workers; set nginx's `worker_shutdown_timeout`.
-//! * Workers that are older than the file, by more than a second, have not loaded it: nginx refuses to reload when anything in
-//!   its configuration is wrong, and goes on with the list before. Nothing is proven then, nor where no worker is at work below
-//!   the process of `pid_file`. So both files are the machine's own: no container's process id, no other machine's clock.
-//! * A reload cuts idle keep-alive connections of clients. That is nginx's doing; a client must repeat such a request. Of about
-//!   5,500 requests in a release of three nodes one was lost so, and none of clients that connect anew, nor with
-//!   `keepalive_min_timeout 1s` (nginx 1.27.4 or later).
-//! * Consul-template's own `wait` adds to the delay. `sync_interval` counts from when the file has changed and need not cover it.
+//! **Confirmation:**
+//!
+//! - rollgate reads the file over ssh and searches it for `server ADDRESS`, or for your `pattern` (with a group
+//!   `address`).
+//! - **Out:** the file has not had the node for `sync_interval` (2 s), and no nginx worker is shutting down. Workers
+//!   with the previous list work until their requests are done. Long connections (WebSockets) keep such workers: set
+//!   nginx's `worker_shutdown_timeout`.
+//! - No change is confirmed if a worker is more than one second older than the file, because it has not loaded the
+//!   file. nginx refuses to reload if anything in its configuration is wrong, and continues with the previous list.
+//! - No change is confirmed if the process of `pid_file` has no workers.
+//! - Both files must belong to the machine itself: not the process id of a container, not the clock of another machine.
+//! - `sync_interval` starts when the file has changed. It need not include consul-template's own `wait`, which adds to
+//!   the delay.
+//!
+//! **Client impact:** a reload cuts idle keep-alive connections of clients. nginx does this; a client must repeat such
+//! a request. One of about 5,500 requests was lost in a release of three nodes. None was lost with clients that open a
+//! new connection, and none with `keepalive_min_timeout 1s` (nginx 1.27.4 or later).
 
 #[cfg(test)]
 mod tests;

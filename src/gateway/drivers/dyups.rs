@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | dyups | `gateway` | [dyups](../playbooks/dyups.yaml) |
 //!
-//! nginx with [ngx_http_dyups_module](https://github.com/yzprofile/ngx_http_dyups_module), written to through its own API.
+//! nginx with [ngx_http_dyups_module](https://github.com/yzprofile/ngx_http_dyups_module). rollgate writes to the
+//! module's API.
 //!
 //! ```nginx
 //! server {
@@ -23,29 +24,39 @@
 //!     upstream: app
 //!     url: http://10.0.0.11:8081
 //!     server: weight=5 max_fails=3                              # of every node
-//!     servers: { '10.0.1.13:9000': weight=10 max_fails=3 }      # of this one
-//!     others: ['server 10.9.9.9:80 backup;']                    # servers that are no nodes
-//!     extras: keepalive 8;                                      # what else stands in the upstream
+//!     servers: { '10.0.1.13:9000': weight=10 max_fails=3 }      # of this node
+//!     others: ['server 10.9.9.9:80 backup;']                    # servers that are not nodes
+//!     extras: keepalive 8;                                      # other directives of the upstream
 //!     workers: 4
 //! ```
 //!
-//! * Every write is the whole list, and no `GET` shows all of it. So the list is written from the playbook. Nothing is
-//!   written, and a release does not begin, when the list at the gateway has a server that is neither a node nor among
-//!   `others`, or other parameters than the playbook would write; the message says what to add. `others` must be addresses:
-//!   dyups resolves names when they are posted, and shows what came of it.
-//! * Two nodes of a batch are written one after the other, each on top of what is shown then.
-//! * **Classic** (until 2020-03, with `GET /detail`). The worker that takes a write tells the others, which look every
-//!   `dyups_read_msg_timeout` (`sync_interval`, 1 s when it is missing). A worker that is asked for `/detail` looks first: so
-//!   when each of `workers` workers, told apart by `X-Worker`, has answered, each has followed. Without that header:
-//!   `sync_interval` + 0.5 s after the write.
-//! * **`mode: head`** (since 2020-04, without `/detail`). The list is in shared memory and `GET /list` shows it at once, but a
-//!   worker looks only when it evaluates a variable `$dyups_x`, which has what `$x` has: with another one in `proxy_pass` all
-//!   workers but one go on as before, and nothing shows it. Set `mode: head` only when it is so; without it such a gateway is
-//!   refused. Try the variable: with `$dyups_host` all went well, with `$dyups_server_name` or one of a `map` workers died.
-//! * A restart loses every list, with the classic one a reload too; then nothing is served until somebody posts it. While a
-//!   node is out, rollgate does, within 2 s, with everything as it was shown last. Between releases nobody does.
-//! * `others` are entries of no node: a node that the list lacks while it has such is refused, see above.
-//! * Requests in flight are not told by this gateway.
+//! **Writes:**
+//!
+//! - Every write contains the whole list, but no `GET` shows all of it. Therefore rollgate writes the list from the
+//!   playbook.
+//! - A release does not start, and nothing is written, if the gateway's list has a server that is not a node and not in
+//!   `others`, or other parameters than the playbook. The message says what to add.
+//! - `others` must be addresses: dyups resolves names when they are posted, and shows only the resolved addresses.
+//! - With `others`, a node that is not in the list is refused; see [the rule](#nodes-that-a-gateway-does-not-list).
+//! - Two nodes of a batch are written one after the other. Each write starts from the list at that time.
+//!
+//! **Classic mode** (until 2020-03, with `GET /detail`): the worker that receives a write informs the others. They
+//! check for it every `dyups_read_msg_timeout` (set it as `sync_interval`; default: 1 s). A worker also checks before
+//! it answers `/detail`. So a change is confirmed when each of `workers` workers, identified by `X-Worker`, has
+//! answered. Without that header, it is confirmed `sync_interval` + 0.5 s after the write.
+//!
+//! **`mode: head`** (since 2020-04, without `/detail`): the list is in shared memory, and `GET /list` shows it at once.
+//! But a worker reads it only when it evaluates a variable `$dyups_x`, which has the value of `$x`. With another
+//! variable in `proxy_pass`, all workers but one continue with the old list, and nothing shows it. Set `mode: head`
+//! only if `proxy_pass` uses such a variable; without it, such a gateway is refused. Test the variable: `$dyups_host`
+//! worked; with `$dyups_server_name` or a variable of a `map`, workers died.
+//!
+//! **Limits:**
+//!
+//! - A restart loses every list; in classic mode a reload does, too. Then nothing is served until the list is posted
+//!   again. While a node is out, rollgate posts it within 2 s, exactly as it was shown last. Between releases, rollgate
+//!   does not.
+//! - Requests in flight are not reported.
 
 mod list;
 #[cfg(test)]

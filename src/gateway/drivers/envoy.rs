@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | Envoy | `gateway` | [envoy](../playbooks/envoy.yaml) |
 //!
-//! Envoy with the endpoints of a cluster in a file of JSON that it watches (EDS). It needs a `node` with `id` and `cluster`.
+//! Envoy with the endpoints of a cluster in a JSON file that it watches (EDS). Envoy needs a `node` with `id` and
+//! `cluster`.
 //!
 //! ```yaml
 //! clusters:
@@ -29,19 +30,31 @@
 //! drain: { in_flight: gateways }
 //! ```
 //!
-//! * The node's `health_status` in the file becomes `DRAINING`, and `HEALTHY` again. Everything else in the file keeps its
-//!   value; the file is laid out anew. It is replaced under its name, since Envoy does not notice a write in place, and only
-//!   when it is still as it was read. A link in its place is refused, and a file of 1 MiB and more. It goes over standard input and is
-//!   on no command line; owner, group and rights stay.
-//! * **Out** and **in** are proven by `/clusters`, read once more 100 ms after it has shown the change (120 to 145 ms in all): Envoy's main
-//!   thread shows it some 20 ms after the write, and its workers may be busy for a moment.
-//! * A health check or outlier detection of Envoy's own that holds a node down keeps it from being proven in.
-//! * When fewer of the nodes that are not drained are healthy than `healthy_panic_threshold` (50 % in Envoy, and where the
-//!   playbook says nothing), or all are drained, Envoy sends requests to **all** nodes, drained ones too: nobody is proven out
-//!   then. Set it to 0, in both places; `doctor` refuses an Envoy that panics earlier than the playbook says.
-//! * Requests in flight are told of a drained node until the last. What the file says outlasts a restart.
-//! * The admin page has no password: let it listen where only you can reach it.
-//! * Not possible: endpoints from a management server (xDS over gRPC); tell that server instead, by a `command` of yours.
+//! **Writes:**
+//!
+//! - rollgate sets the node's `health_status` in the file to `DRAINING`, and later to `HEALTHY`. All other values in
+//!   the file stay; its formatting changes.
+//! - The file is replaced, because Envoy does not notice a write in place. It is replaced only if it is still as it was
+//!   read.
+//! - A symbolic link in its place is refused, and so is a file of 1 MiB or more.
+//! - The file is sent over standard input and is not on any command line. Its owner, group and mode stay.
+//! - The state in the file survives a restart.
+//!
+//! **Confirmation:** `/clusters` shows the change, and shows it again 100 ms later (120 to 145 ms in total). Envoy's
+//! main thread shows a change about 20 ms after the write, and its workers can be busy for a moment. A node that a
+//! health check or outlier detection of Envoy keeps down is not confirmed in.
+//!
+//! **Panic threshold:** if fewer of the nodes that are not drained are healthy than `healthy_panic_threshold` (50 % in
+//! Envoy and in the playbook by default), or if all are drained, Envoy sends requests to **all** nodes, also to drained
+//! ones. Then no node is confirmed out. Set it to 0 in both places. `doctor` refuses an Envoy that panics earlier than
+//! the playbook says.
+//!
+//! **Requests in flight** of a drained node are reported until the last one ends.
+//!
+//! **Limits:**
+//!
+//! - The admin page has no password: let it listen where only you can reach it.
+//! - Endpoints from a management server (xDS over gRPC) are not supported. Use `command` to change them at that server.
 
 mod file;
 mod info;

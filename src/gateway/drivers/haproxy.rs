@@ -5,13 +5,13 @@
 //! | HAProxy | `gateway` | [haproxy](../playbooks/haproxy.yaml) |
 //! | HAProxy, `server-template` on Consul's DNS | `consul-service` | [haproxy-consul](../playbooks/haproxy-consul.yaml) |
 //!
-//! HAProxy by its runtime API, or by its stats page.
+//! HAProxy, with its runtime API or its stats page.
 //!
 //! ```haproxy
 //! global
-//!     stats socket /run/haproxy/admin.sock mode 660 group haproxy level admin    # the runtime API; `admin` to change anything
-//!     stats socket ipv4@10.0.0.13:9999 level admin                               # the same over TCP: no password, so guard it
-//!     server-state-file /var/lib/haproxy/server-state                            # what a reload is to remember: see below
+//!     stats socket /run/haproxy/admin.sock mode 660 group haproxy level admin    # the runtime API; changes need `admin`
+//!     stats socket ipv4@10.0.0.13:9999 level admin                               # the same over TCP: no password, so protect it
+//!     server-state-file /var/lib/haproxy/server-state                            # keeps states over a reload: see Reloads
 //! defaults
 //!     load-server-state-from-file global
 //! backend app
@@ -33,25 +33,40 @@
 //!   - { type: haproxy, backend: app, stats_url: 'http://10.0.0.14:8404/stats' }
 //! ```
 //!
-//! * A node is the server with its address, whatever its name. None or several of them in the backend, and there is an
-//!   error that names what is there. Several backends with the same nodes are several gateways of the playbook.
-//! * **Out** and **in** are proven by one look: HAProxy is one process, and a change is in effect when it is answered. In is
-//!   proven only when HAProxy's own check passes and a slow start is over. From the write to the proof it takes about 20 ms
-//!   over TCP or by the stats page, 40 to 130 ms over ssh. Several processes (`nbproc`, before 2.5) are refused.
-//! * A node is out when its server is drained. Clients that stick to a server (`cookie`, `stick on`) still reach it then:
-//!   with such, set `state: maint`. A backend with a cookie is refused without it; stick tables cannot be seen. In `maint`
-//!   requests in flight go on as well, unless the server says `on-marked-down shutdown-sessions`.
-//! * By the stats page a node is always put into `maint`: there a drained server that fails its check is shown as `DOWN`, as
-//!   one that was never drained. A page with a password (`stats auth`) cannot be used.
-//! * **Requests in flight** are those at the server and those that wait for it (`scur` and `qcur`): use
-//!   `drain: { in_flight: gateways }`. After a reload the requests of the old process are not in that count.
-//! * **A reload or restart** forgets what is out, unless a state file is written before it (`ExecReload=/bin/sh -c "echo show
-//!   servers state | socat /run/haproxy/admin.sock - > /var/lib/haproxy/server-state"`). Without one rollgate sees it within
-//!   two seconds, takes the node out again, and proves that before it goes on; requests of those seconds can fail.
-//! * The Unix socket is talked to by `perl`, `python3`, `socat` or `nc -U` on its machine, whichever is there (every Debian
-//!   has the first); with `sudo: true` in `socket` through `sudo -n`.
-//! * Under another registry HAProxy only shows: `consul-service` with a `server-template` on a record of Consul's, or keys
-//!   that something else turns into its configuration. The same three ways serve, and a level below `admin` is enough. A server that gets its address from DNS is never written to.
+//! **Servers:** rollgate finds a node by its server's address, not by its name. If the backend has no server or several
+//! servers with the address, the error names the servers of the backend. If several backends have the same nodes, each
+//! one is a gateway of the playbook.
+//!
+//! **Confirmation:**
+//!
+//! - One read confirms **out** and **in**. HAProxy is one process, and a change is in effect when HAProxy answers it.
+//! - **In** also needs HAProxy's own check to pass and a slow start to be over.
+//! - From write to confirmation, TCP and the stats page need about 20 ms, ssh 40 to 130 ms.
+//! - Several processes (`nbproc`, before 2.5) are refused.
+//!
+//! **How a node is taken out:**
+//!
+//! - The server is drained. Clients that stick to a server (`cookie`, `stick on`) still reach a drained server: set
+//!   `state: maint` for them. A backend with a cookie is refused without it. rollgate cannot see stick tables.
+//! - In `maint`, requests in flight also continue, unless the server has `on-marked-down shutdown-sessions`.
+//! - The stats page always uses `maint`, because it shows a drained server that fails its check as `DOWN`, like one
+//!   that was never drained.
+//! - A stats page with a password (`stats auth`) cannot be used.
+//!
+//! **Requests in flight** are those at the server and those that wait for it (`scur` and `qcur`): use
+//! `drain: { in_flight: gateways }`. After a reload, the requests of the old process are not counted.
+//!
+//! **Reloads:** a reload or restart forgets which servers are out, unless a state file is written before it
+//! (`ExecReload=/bin/sh -c "echo show servers state | socat /run/haproxy/admin.sock - > /var/lib/haproxy/server-state"`).
+//! Without a state file, rollgate notices the reload within two seconds, takes the node out again, and confirms it
+//! before it continues. Requests in these seconds can fail.
+//!
+//! **Unix socket:** rollgate uses `perl`, `python3`, `socat` or `nc -U` on the socket's machine, whichever it finds
+//! (every Debian has `perl`). With `sudo: true` in `socket`, it uses `sudo -n`.
+//!
+//! **Other registries:** HAProxy then only shows its servers: `consul-service`, with a `server-template` on a record of
+//! Consul's DNS, or keys that something else writes to HAProxy's configuration. All three ways of access work, and a
+//! level below `admin` is enough. rollgate never changes a server that gets its address from DNS.
 
 mod name;
 mod page;

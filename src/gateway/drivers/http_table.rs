@@ -2,13 +2,13 @@
 //!
 //! | gateway | `registry` | a playbook |
 //! |---|---|---|
-//! | anything that follows keys and shows its peers | `consul-kv` | [http-table](../playbooks/http-table.yaml) |
-//! | OpenResty, `?passing` by a blocking query | `consul-service` | [openresty-blocking](../playbooks/openresty-blocking.yaml) |
+//! | any gateway that follows keys and shows its peers | `consul-kv` | [http-table](../playbooks/http-table.yaml) |
+//! | OpenResty, `?passing` with a blocking query | `consul-service` | [openresty-blocking](../playbooks/openresty-blocking.yaml) |
 //! | OpenResty, `?passing` every few seconds | `consul-service` | [openresty-poll](../playbooks/openresty-poll.yaml) |
-//! | OpenResty on Consul's DNS, TCP too, or by `consul-dns` | `consul-service` | [openresty-dns-tcp](../playbooks/openresty-dns-tcp.yaml) |
+//! | OpenResty on Consul's DNS, also for TCP; or with `consul-dns` | `consul-service` | [openresty-dns-tcp](../playbooks/openresty-dns-tcp.yaml) |
 //! | Traefik on Consul's catalog | `consul-service` | [traefik](../playbooks/traefik.yaml) |
 //!
-//! Any gateway that follows the same keys and lists its peers at a URL, as JSON or as text.
+//! Any gateway that follows the registry and lists its peers at a URL, as JSON or as text.
 //!
 //! ```yaml
 //! gateways:
@@ -16,19 +16,33 @@
 //!   - { type: http-table, url: 'http://10.0.0.22/list', pattern: 'server (?P<address>\S+) [^;]*?(?P<down>down)?;' }
 //! ```
 //!
-//! * `list`, `address`, `routed`, `down` and `in_flight` are JSON pointers; without `address` a peer is the string itself or the
-//!   object's key. `true`, numbers other than 0, and words such as `up`, `ok`, `healthy`, `passing` at `routed` mean routed;
-//!   `false`, 0, and words such as `down`, `draining`, `critical` do not. A word that is not known is an error of that peer: use
-//!   a `pattern` then. Where a gateway tells the contrary, `down` takes the place of `routed`: a peer of which it tells nothing is routed,
-//!   and `true` and numbers other than 0 mean that it is not. Without both a listed peer is routed, and `in_flight` is refused: a
-//!   node that is out is not listed.
-//! * `pattern` is matched once per peer: a group `address`, and a group `routed` or `down` that takes part only when the
-//!   peer is.
-//! * A reply that a `pattern` searches is at most 1 MiB; JSON may be 16 MiB.
-//! * [Proven](#gateways-with-several-workers) by `X-Worker` (or `worker_header`) where replies have it, else by samples and
-//!   `sync_interval` + 0.5 s. With `in_flight`, the gateway's own count can end the drain.
-//! * `workers: 1` is one list, and one look proves it. Where replies name their workers, say how many there are, though they may
-//!   share one list: more names than `workers` are refused.
+//! **JSON:** `list`, `address`, `routed`, `down` and `in_flight` are JSON pointers.
+//!
+//! - Without `address`, a peer is the string itself or the key of the object.
+//! - `routed`: `true`, numbers other than 0, and words such as `up`, `ok`, `healthy`, `passing` mean that the peer is
+//!   routed. `false`, 0, and words such as `down`, `draining`, `critical` mean that it is not. An unknown word is an
+//!   error of that peer: use a `pattern` then.
+//! - `down` replaces `routed` where the gateway shows the opposite. `true` and numbers other than 0 mean that the peer
+//!   is not routed. A peer without this value is routed.
+//! - Without both, a listed peer is routed. `in_flight` is then refused, because a node that is out is not listed.
+//!
+//! **Text:** `pattern` is matched once per peer. It has a group `address`, and a group `routed` or `down` that takes
+//! part in the match only if the peer is routed or down.
+//!
+//! **Size:** a reply that a `pattern` searches can be 1 MiB; JSON can be 16 MiB.
+//!
+//! **Confirmation:**
+//!
+//! - If replies have the header `X-Worker` (or `worker_header`), [each worker](#gateways-with-several-workers) must
+//!   agree. Otherwise, samples confirm a change, after `sync_interval` + 0.5 s.
+//! - With `workers: 1` the gateway has one list, and one read confirms a change.
+//! - If replies name their workers, set `workers`, even if the workers share one list. More names than `workers` are
+//!   refused.
+//! - With `in_flight`, the gateway's own count can end the drain.
+//!
+//! **OpenResty:** use `http-table` for OpenResty with ngx_dynamic_upstream or your own `balancer_by_lua` if it
+//! publishes its peers as JSON or text. It can follow `/v1/health/service/app?passing` with a blocking query or every
+//! few seconds, or SRV records. `sync_interval` is its polling interval.
 
 #[cfg(test)]
 mod tests;

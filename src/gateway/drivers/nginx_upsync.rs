@@ -5,14 +5,14 @@
 //! | nginx-upsync, on keys | `consul-kv` | [nginx-upsync](../playbooks/nginx-upsync.yaml) |
 //! | nginx-upsync, `upsync_type=consul_health` | `consul-service` | [nginx-upsync-health](../playbooks/nginx-upsync-health.yaml) |
 //!
-//! nginx with [nginx-upsync-module](https://github.com/weibocom/nginx-upsync-module), following Consul KV.
+//! nginx with [nginx-upsync-module](https://github.com/weibocom/nginx-upsync-module), which follows keys in Consul.
 //!
 //! ```nginx
 //! upstream app {
 //!     server 127.0.0.1:11111;                                   # replaced by the first answer
 //!     upsync 10.0.0.5:8500/v1/kv/upstreams/app/ upsync_timeout=6m upsync_interval=500ms upsync_type=consul;
 //!     upsync_dump_path /var/lib/nginx/app.conf;
-//!     include /var/lib/nginx/app.conf;                          # the dump, never a static list: see below
+//!     include /var/lib/nginx/app.conf;                          # the dump, not a static list: see Limits
 //! }
 //! server {
 //!     listen 8081;
@@ -26,32 +26,44 @@
 //! gateways:
 //!   - type: nginx-upsync
 //!     upstream: app
-//!     status_url: http://10.0.0.11:8081/upstream_list?app       # the bare name is the whole query
+//!     status_url: http://10.0.0.11:8081/upstream_list?app       # the upstream's name is the whole query
 //!     check_url: http://10.0.0.11:8081/upstream_status?format=json
 //!     workers: 4
 //!     sync_interval: 500ms                                      # its upsync_interval
 //! ```
 //!
-//! * **Out** is proven when each of `workers` workers, told apart by `X-Worker`, has shown the node `down`; without that header
-//!   by [connections in a row](#gateways-with-several-workers), the first of them `sync_interval` (5 s when it is missing, as
-//!   nginx-upsync) + 2 s after the write, since a worker sleeps its interval and up to a second more after every answer.
-//! * **In** is proven the same way; with `check_url` the check module must agree as well.
-//! * `check_url` may be any form of `check_status`, JSON, CSV or the page, without `status=`: what is filtered out would look
-//!   like a peer that the module does not know, and its JSON is invalid then.
-//! * `upsync_type: consul_health` (`upsync 10.0.0.5:8500/v1/health/service/app … upsync_type=consul_health;`) follows
-//!   `registry: { type: consul-service }`; `consul_services` reads the catalog, in which
-//!   neither maintenance mode nor a failing check has an effect, and is refused.
-//! * What the check module says never proves a node out: it can change its mind, and it does not know `down`.
-//! * Requests in flight are not told by this gateway: use `drain.in_flight`.
-//! * Keys must be `ip:port` directly below the prefix, values JSON objects of at most 1 KiB; the prefix ends in `/`, or
-//!   it would also match other services. A node with a second key is refused, in a folder further below (which would keep it
-//!   routed) or with zeros in front of a number (nginx-upsync then loses both).
-//! * With a static list as `include`, a reload routes to a node that is out for about a second. Include the dump file.
-//! * `zone` has no place in an upstream with `upsync`: workers crash.
-//! * A node that was killed without having been out gets no requests for some time after it is back (8–9 s were seen with
-//!   `max_fails=2 fail_timeout=10s`), whatever the list says; nothing shows it. A node that a release stops is out before.
-//! * When Consul begins anew with lower indexes (a rebuilt cluster), the module goes on waiting for the old ones: 310 s were
-//!   seen. Nothing is proven meanwhile; reload nginx.
+//! **Confirmation:**
+//!
+//! - **Out:** each of `workers` workers, identified by `X-Worker`, has shown the node as `down`.
+//! - Without that header, [connections in a row](#gateways-with-several-workers) confirm it. The first one is made
+//!   `sync_interval` (default: 5 s, as in nginx-upsync) + 2 s after the write. After every answer, a worker sleeps for
+//!   its interval and up to one second more.
+//! - **In:** the same. With `check_url`, the check module must agree.
+//! - The check module never confirms that a node is out. Its result can change, and it does not know `down`.
+//! - Requests in flight are not reported: use `drain.in_flight`.
+//!
+//! **Settings:**
+//!
+//! - `check_url` can show any form of `check_status`: JSON, CSV or the page. Do not use `status=`. A peer that the
+//!   filter leaves out would look like a peer that the module does not know. The module's JSON is also invalid then.
+//! - To follow health instead of keys, use `upsync_type=consul_health` with `registry: { type: consul-service }`:
+//!   `upsync 10.0.0.5:8500/v1/health/service/app … upsync_type=consul_health;`
+//! - `upsync_type=consul_services` is refused. It reads the catalog, where maintenance mode and failing checks have no
+//!   effect.
+//! - A key must be `ip:port`, directly below the prefix. Its value must be a JSON object of at most 1 KiB. The prefix
+//!   must end in `/`; otherwise it also matches other services.
+//! - A node with a second key is refused. A second key in a subfolder would keep the node routed. With a second key
+//!   that has leading zeros in a number, nginx-upsync loses both.
+//!
+//! **Limits:**
+//!
+//! - `include` the dump file. With a static list, each reload routes to a node that is out for about one second.
+//! - Do not use `zone` in an upstream with `upsync`: workers crash.
+//! - If a node is killed while it is in rotation, it gets no requests for some time after it is back (8–9 s were
+//!   measured with `max_fails=2 fail_timeout=10s`). The list does not show this, and nothing else does. A node that a
+//!   release stops is out of rotation before.
+//! - If Consul starts again with lower indexes (a rebuilt cluster), the module keeps waiting for the old indexes; 310 s
+//!   were measured. During this time no node is confirmed. Reload nginx.
 
 mod check;
 #[cfg(test)]

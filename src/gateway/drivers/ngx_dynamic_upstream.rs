@@ -5,7 +5,7 @@
 //! | `ngx_dynamic_upstream` | `gateway` | [ngx-dynamic-upstream](../playbooks/ngx-dynamic-upstream.yaml) |
 //!
 //! nginx with `ngx_dynamic_upstream`, [ZigzagAK's](https://github.com/ZigzagAK/ngx_dynamic_upstream) or
-//! [cubicdaiya's](https://github.com/cubicdaiya/ngx_dynamic_upstream), written to through its own API.
+//! [cubicdaiya's](https://github.com/cubicdaiya/ngx_dynamic_upstream). rollgate writes to the module's API.
 //!
 //! ```nginx
 //! upstream app {
@@ -26,12 +26,15 @@
 //!   - { type: ngx-dynamic-upstream, upstream: zone_for_app, url: 'http://10.0.0.12:8081/dynamic', variant: cubicdaiya }
 //! ```
 //!
-//! * The list is in shared memory: one look proves, at once.
-//! * A node's address must be what `server` says in the list, and stand there once: the module changes the first one only.
-//! * `ZigzagAK`'s counts the requests in flight, also those at a peer that is down: they end the drain. cubicdaiya's counts
-//!   nothing, and knows the pool by the name of its `zone`: set `variant: cubicdaiya`.
-//! * A reload forgets `down`, with `dynamic_state_file` too. While a node is out, rollgate marks it again within 2 s.
-//! * With a list of more than about a thousand servers the module cuts its answer off; such an answer is refused.
+//! - The list is in shared memory. One read confirms a change at once.
+//! - A node's address must be the same as in the list's `server`, and must be in the list once: the module changes only
+//!   the first entry.
+//! - ZigzagAK's module counts requests in flight, also at a peer that is down. These counts end the drain.
+//! - cubicdaiya's module does not count requests, and identifies the pool by the name of its `zone`: set
+//!   `variant: cubicdaiya`.
+//! - A reload forgets `down`, even with `dynamic_state_file`. While a node is out, rollgate marks it down again within
+//!   2 s.
+//! - If the list has more than about a thousand servers, the module cuts its answer off. Such an answer is refused.
 
 #[cfg(test)]
 mod tests;

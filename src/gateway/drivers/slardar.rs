@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | Slardar | `gateway` | [slardar](../playbooks/slardar.yaml) |
 //!
-//! [Slardar](https://github.com/upyun/slardar) (lua-resty-checkups), written to through its own API and in Consul.
+//! [Slardar](https://github.com/upyun/slardar) (lua-resty-checkups). rollgate writes to its API and to its key in
+//! Consul.
 //!
 //! ```lua
 //! _M.global = { checkup_shd_sync_enable = true, shd_config_timer_interval = 1, no_store = false, … }
@@ -19,23 +20,31 @@
 //! registry: { type: gateway }
 //! gateways:
 //!   - type: slardar
-//!     upstream: app.example                                     # the host that requests name
+//!     upstream: app.example                                     # the host name of the requests
 //!     url: http://10.0.0.11:1995
 //!     server: { weight: 1, max_fails: 6, fail_timeout: 30 }     # of every node
-//!     servers: { '10.0.1.13:9000': { weight: 5 } }              # of this one
+//!     servers: { '10.0.1.13:9000': { weight: 5 } }              # of this node
 //!     workers: 4
 //! ```
 //!
-//! * There is no `down`: a node that is out is not in the list. What it comes back with stands in the playbook; a node that
-//!   has something else in the list is refused beforehand. Other servers, and everything else, stay as they are.
-//! * Slardar reads `config/slardar/upstreams/<upstream>` (`prefix`) when it is started or reloaded, and what its API was told
-//!   is gone. So both are written, Consul's first, as one transaction with the release's lock: a reload in mid-drain
-//!   changes nothing. Without that key a release does not begin. The Consul token needs write rights to it.
-//! * **Out** and **in** are proven when each of `workers` workers, told apart by `X-Worker`, has shown it at `/status`; without
-//!   that header by samples, `sync_interval` (1 s when it is missing) + 1 s after the write. In also needs Slardar's own
-//!   heartbeats to say so. `/upstreams` shows what was posted, and is no proof.
-//! * It takes no empty list: the last server cannot be taken out.
-//! * Requests in flight are not told by this gateway.
+//! **Writes:**
+//!
+//! - Slardar has no `down`: a node that is out is not in the list. The playbook has the settings with which the node
+//!   returns. If a node has other settings in the list, it is refused before the release. Other servers, and everything
+//!   else, stay as they are.
+//! - At a start or reload, Slardar forgets the changes of its API and reads `config/slardar/upstreams/<upstream>` from
+//!   Consul (`config/slardar/` is the default of `prefix`). Therefore rollgate writes both, Consul first, in one
+//!   transaction with the release's lock. A reload during a drain changes nothing.
+//! - Without that key, a release does not start. The Consul token needs write permission for it.
+//! - Slardar refuses an empty list: the last server cannot be taken out.
+//!
+//! **Confirmation:**
+//!
+//! - **Out** and **in:** each of `workers` workers, identified by `X-Worker`, has shown the change at `/status`.
+//!   Without that header, samples confirm it, `sync_interval` (default: 1 s) + 1 s after the write.
+//! - **In** also needs Slardar's own heartbeats to agree.
+//! - `/upstreams` shows what was posted, and confirms nothing.
+//! - Requests in flight are not reported.
 
 mod list;
 #[cfg(test)]

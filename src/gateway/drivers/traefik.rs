@@ -4,13 +4,14 @@
 //! |---|---|---|
 //! | Traefik, servers in a file | `gateway` | [traefik-file](../playbooks/traefik-file.yaml) |
 //!
-//! Traefik 3 with the servers of a service in a file that it watches (its `file` provider), by `filename` or `directory`.
-//! Its name ends in `.yml` or `.yaml`, and what stands in it is JSON, which is YAML as well (`yq -o=json` makes it of yours):
+//! Traefik 3 with the servers of a service in a file that it watches (its `file` provider, with `filename` or
+//! `directory`). The file's name ends in `.yml` or `.yaml`. Its content must be JSON, which is also YAML (`yq -o=json`
+//! converts your file):
 //!
 //! ```yaml
 //! api: { insecure: true }                                       # or a router to api@internal
 //! providers:
-//!   providersThrottleDuration: 100ms                            # 2s in Traefik: how long it waits between two changes
+//!   providersThrottleDuration: 100ms                            # default: 2s; Traefik's wait between two changes
 //!   file: { filename: /etc/traefik/dynamic/app.yml, watch: true }
 //! ```
 //!
@@ -29,21 +30,33 @@
 //! drain: { in_flight: { http: { url: 'http://${{ node.address }}/metrics', pattern: 'in_flight (\d+)' } } }
 //! ```
 //!
-//! * A server whose weight is below one gets no new requests, and its requests in flight go on. So a node is out while its
-//!   `weight` in the file has a minus before it, and comes back with what it had; no weight is a weight of 1, 0 comes back as
-//!   1. Everything else in the file keeps its value; the file is laid out anew.
-//! * The file is replaced under its name, only when it is still as it was read. A link in its place is refused, and a file
-//!   of 1 MiB and more. It goes over standard input and is on no command line; owner, group and rights stay. (Written in place, it
-//!   is seen empty for a moment, which takes the whole service away.)
-//! * **Out** and **in** are proven by `/api/http/services`, read once more 100 ms after it has shown the change. In 14 changes by hand the last
-//!   request reached the node 3 to 666 ms **before** the API showed it out. A change soon after another one waits for
-//!   `providersThrottleDuration`.
-//! * `strategy: p2c` knows no weights: a node got requests as before. It is refused; `wrr` and `leasttime` were tried.
-//! * A check of Traefik's own that says `DOWN` keeps a node from being proven in. But with **every** change of the file Traefik
-//!   takes all servers for healthy, until its check (`interval`) has failed again.
-//! * From Traefik 3.0: those before know no weights, and are refused. Only the services of one file, by name; nothing of `weighted`, `tcp` or `udp`.
-//! * Requests in flight are not told: use `drain.in_flight` with `http` or `sockets`.
-//! * The API has no password: let it listen where only you can reach it.
+//! **Writes:**
+//!
+//! - A server with a weight below 1 gets no new requests, and its requests in flight continue. Therefore rollgate makes
+//!   the node's `weight` in the file negative to take it out, and positive again to return it. No weight means 1. A
+//!   weight of 0 returns as 1.
+//! - All other values in the file stay; its formatting changes.
+//! - The file is replaced, and only if it is still as it was read. (Traefik can see a file that is written in place as
+//!   empty for a moment, which removes the whole service.)
+//! - A symbolic link in its place is refused, and so is a file of 1 MiB or more.
+//! - The file is sent over standard input and is not on any command line. Its owner, group and mode stay.
+//!
+//! **Confirmation:**
+//!
+//! - `/api/http/services` shows the change, and shows it again 100 ms later. In 14 manual changes, the last request
+//!   reached the node 3 to 666 ms **before** the API showed it out.
+//! - A change soon after another one waits for `providersThrottleDuration`.
+//! - A node that Traefik's own check shows as `DOWN` is not confirmed in. But after **every** change of the file,
+//!   Traefik treats all servers as healthy until its check (`interval`) fails again.
+//! - Requests in flight are not reported: use `drain.in_flight` with `http` or `sockets`.
+//!
+//! **Limits:**
+//!
+//! - `strategy: p2c` is refused: it ignores weights, and a node got requests as before. `wrr` and `leasttime` were
+//!   tested.
+//! - Traefik before 3.0 is refused: it does not support weights.
+//! - Only services in one file are supported, by name, but not `weighted`, `tcp` or `udp`.
+//! - The API has no password: let it listen where only you can reach it.
 
 mod file;
 #[cfg(test)]
