@@ -1,5 +1,4 @@
-//! A gateway's file of JSON on some machine: read, and replaced by another one under its name, only on top of what was
-//! read.
+//! A gateway's JSON file on a machine: it is read, and replaced only if it is still as it was read.
 
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use crate::node::Operation;
 use crate::secret::Secret;
 use crate::world::{Command, Host, OUTPUT_LIMIT, Reply, Stdin};
 
-/// For one command on the file's machine, the connection to it included.
+/// The time limit for one command on the file's machine, including the connection.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The largest file that is written: a longer one could not be read back.
@@ -27,12 +26,12 @@ pub(super) struct JsonFile {
 }
 
 impl JsonFile {
-    /// Asks for what it says.
+    /// Reads its content.
     pub(super) fn ask(&self) -> Query {
         self.run(Operation::File { path: self.path.clone() }, Stdin::Empty)
     }
 
-    /// Asks to let it say something else than the reply says.
+    /// Replaces the content of the reply with another document.
     pub(super) fn replace(&self, reply: &Reply, document: &Value) -> Result<Query, String> {
         let content = format!("{document:#}\n");
         if content.len() > LIMIT {
@@ -42,7 +41,7 @@ impl JsonFile {
         let path = self.path.clone();
         let sum = |bytes: &[u8]| format!("{:x}", Sha256::digest(bytes));
         let (before, after) = (sum(&reply.body), sum(content.as_bytes()));
-        // It may be secret, and is far longer than a command line may be.
+        // The content can be secret, and is much longer than a command line can be.
         let stdin = Stdin::Text(Secret::new(content));
         Ok(self.run(Operation::Replace { path, before, after }, stdin))
     }
@@ -53,22 +52,22 @@ impl JsonFile {
     }
 }
 
-/// Takes nodes out of rotation and back by what such a file says of them.
+/// Takes nodes out of rotation and returns them, by changing such a file.
 pub(super) struct FileControl {
     pub(super) file: JsonFile,
-    /// What has the nodes in the file, by its name.
+    /// The name of the part of the file that has the nodes.
     pub(super) pool: String,
     /// What to do about a file that cannot be read.
     pub(super) hint: &'static str,
-    /// Finds what the file says of an address, in as many places as it does.
+    /// Finds all entries of an address in the file.
     pub(super) find: FindEntries,
     /// Returns whether an entry keeps requests away.
     pub(super) is_down: fn(&Value) -> Result<bool, String>,
-    /// Lets an entry keep requests away, or not.
+    /// Makes an entry keep requests away, or not.
     pub(super) mark: fn(&mut Value, bool) -> Result<(), String>,
 }
 
-/// Finds the entries of an address in the document, in the pool of a name.
+/// Finds the entries of an address in the pool with this name.
 type FindEntries =
     for<'a> fn(&'a mut Value, pool: &str, address: &str) -> Result<Vec<&'a mut Value>, String>;
 

@@ -1,4 +1,5 @@
-//! One look at a gateway: asked, answered, and read; alone, or over connections that are held open together.
+//! One look at a gateway: the queries, the replies and the view that they give; alone, or over connections that are
+//! held open together.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -12,37 +13,38 @@ use super::query::{Query, QueryClient};
 use super::view::View;
 use crate::world::{Reply, World};
 
-/// Looks at the same time, where no connections can be held.
+/// How many looks run at the same time, if connections cannot be held open.
 const AT_ONCE: usize = 4;
 
-/// Answers that wait to be read.
+/// How many answers wait to be read.
 const WAITING: usize = 2;
 
-/// Longer answers, in bytes, are read beside everything else: a hostile one could take seconds.
+/// Longer answers, in bytes, are read on another thread: a hostile one could take seconds.
 const LONG: usize = 16 * 1024;
 
-/// For reading one answer.
+/// The time limit for reading one answer.
 const READING_TIME: Duration = Duration::from_secs(3);
 
-/// Long answers of one gateway that are read at the same time; one that takes longer than its time is still being read.
+/// How many long answers of one gateway are read at the same time. An answer that exceeds its time limit still
+/// counts.
 const READ_AT_ONCE: usize = 2;
 
-/// Long answers of all gateways that are read at the same time: each takes memory.
+/// How many long answers of all gateways are read at the same time: each one needs memory.
 static READING: Semaphore = Semaphore::const_new(2);
 
 /// What one worker has shown.
 #[derive(Debug)]
 pub(super) struct Look {
-    /// Its name, if it says one.
+    /// Its name, if the reply has one.
     pub(super) worker: Option<String>,
-    /// What the gateway says it is.
+    /// The `Server` header.
     pub(super) server: Option<String>,
     /// Whether its connection stays open next to the others of a row.
     pub(super) stays_open: bool,
     pub(super) view: View,
 }
 
-/// Looks at one gateway. Cheap to clone.
+/// Reads one gateway. Cheap to clone.
 pub(super) struct Looker<W> {
     query_client: QueryClient<W>,
     driver: Arc<dyn Driver>,
@@ -79,26 +81,27 @@ impl<W: World> Looker<W> {
     ///
     /// # Errors
     ///
-    /// When it cannot be asked.
+    /// If it cannot be asked.
     pub(super) async fn probe(&self) -> Result<GatewayInfo, String> {
         let replies = self.query_client.ask_all(&self.driver.queries(Purpose::Probe)).await;
         Ok(self.driver.info(&replies.map_err(|error| error.to_string())?))
     }
 
-    /// Asks every question of the driver on a connection of its own, one after the other.
+    /// Sends every query of the driver, one after the other, each over its own connection.
     ///
     /// # Errors
     ///
-    /// When a question has no answer, or an answer cannot be read: says which.
+    /// If a query has no answer or an answer cannot be read. The error says which.
     pub(super) async fn one(&self) -> Result<Look, String> {
         let replies = self.query_client.ask_all(&self.driver.queries(Purpose::Look)).await;
         self.read(replies.map_err(|error| error.to_string())?).await
     }
 
-    /// Looks over `connections` connections that are held open together, until `take` breaks off. Returns whether all of
-    /// them were asked.
+    /// Looks over `connections` connections that are held open together, until `take` stops it. Returns whether all
+    /// of them were asked.
     ///
-    /// Only the first question of a driver is answered by one worker for itself; what the others tell is the same for all.
+    /// Only the first query of a driver is answered by one worker for itself. The other answers are the same for
+    /// all workers.
     pub(super) async fn row(
         &self,
         connections: usize,
@@ -128,7 +131,7 @@ impl<W: World> Looker<W> {
         true
     }
 
-    /// The same where a look is no HTTP request.
+    /// The same if a look is not an HTTP request.
     async fn several(
         &self,
         looks: usize,
@@ -168,7 +171,7 @@ impl<W: World> Looker<W> {
         let driver = self.driver.clone();
         let nodes = self.nodes.clone();
         let reading = async move {
-            // It is never closed.
+            // The semaphore is never closed.
             let turn = READING.acquire().await.map_err(|error| error.to_string())?;
             let reading = tokio::task::spawn_blocking(move || {
                 let _places = (place, turn);

@@ -1,7 +1,7 @@
-//! Gateways: what each kind shows of its peers, and what proves that a node is out of rotation or back in it.
+//! Gateways: what each kind shows of its peers, and what confirms that a node is out of rotation or back in it.
 //!
-//! A driver is one file in [`drivers`] and pure: what to ask, and how to read the reply. It never awaits. [`GatewayMonitor`]
-//! sends, reads again and again, and decides with [`Proof`] when enough was seen.
+//! A driver is one file in [`drivers`]. It is pure: it says what to ask and how to read the reply, and it never
+//! awaits. [`GatewayMonitor`] sends the queries and repeats them until [`Proof`] decides that it has seen enough.
 
 mod driver;
 pub mod drivers;
@@ -31,12 +31,12 @@ pub use rotation::{Mark, NotDone, RotationControl, Told};
 pub use settings::{Issue, RegistryKind, Settings, SettingsFacts};
 pub use view::{Peer, View};
 
-/// A gateway with its URLs filled in.
+/// A gateway with its values filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GatewaySpec {
-    /// What it is called.
+    /// Its name in messages.
     pub name: String,
-    /// The playbook's settings, names filled in.
+    /// The playbook's settings, with names filled in.
     pub settings: Gateway,
     /// The addresses of all nodes.
     pub nodes: Vec<String>,
@@ -48,18 +48,18 @@ pub fn driver(gateway: &GatewaySpec) -> Box<dyn Driver> {
     gateway.settings.driver(&gateway.nodes)
 }
 
-/// What a proof at a gateway rests on, for the plan.
+/// How a gateway's state is confirmed, for the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Following {
     /// Its `type`.
     pub kind: &'static str,
-    /// How many workers follow on their own, if it is known.
+    /// How many workers follow separately, if it is known.
     pub workers: Option<u32>,
-    /// How often it looks at the registry.
+    /// How often it reads the registry.
     pub interval: Duration,
     /// How long a write may take to reach every worker.
     pub lag: Duration,
-    /// How many connections leave no worker out, where none tells its name: at a gateway that may favour some of them.
+    /// How many connections reach every worker, if workers have no names and the gateway may favour some of them.
     pub reads: u32,
 }
 

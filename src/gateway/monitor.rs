@@ -1,4 +1,4 @@
-//! The monitor of one gateway: what proofs, checks of capacity and the watch over nodes that are out are answered by.
+//! The monitor of one gateway. It answers confirmations, checks of capacity and the watch over nodes that are out.
 
 mod attempt;
 mod counts;
@@ -27,13 +27,13 @@ use attempt::Attempt;
 use rounds::Rounds;
 use workers::{Reach, tell_workers};
 
-/// How many connections at once find out how many workers there are, how often that is tried, and how often without finding
-/// another one. Where there should be one only, the first row would find a second.
+/// How many connections at once find out how many workers there are; how often this is repeated; and how often
+/// without a new worker. If there should be only one, the first row would find a second.
 const ACQUAINTANCE: usize = 128;
 const MOST_ROWS: u32 = 12;
 const ROWS_WITHOUT_NEW: u32 = 3;
 
-/// A gateway under observation. Clones share what they learn of it.
+/// A monitored gateway. Clones share what they learn about it.
 pub struct GatewayMonitor<W> {
     name: String,
     /// The addresses of all nodes.
@@ -41,7 +41,7 @@ pub struct GatewayMonitor<W> {
     looker: Looker<W>,
     roster: Arc<Mutex<Roster>>,
     rounds: Arc<Rounds<W>>,
-    /// Why its counts of requests cannot be used; asked once.
+    /// Why its counts of requests cannot be used. Asked once.
     miscounts: Arc<OnceCell<Option<String>>>,
 }
 
@@ -58,30 +58,30 @@ impl<W> Clone for GatewayMonitor<W> {
     }
 }
 
-/// Why there is no proof.
+/// Why nothing was confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unproven {
-    /// What was seen last, in words.
+    /// What was seen last, as text.
     pub seen: String,
-    /// In the end it could not be read at all.
+    /// The last reads failed.
     pub unreadable: bool,
 }
 
-/// A proof that was found.
+/// A confirmed state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Confirmation {
-    /// How.
+    /// The method.
     pub method: Method,
     /// How many replies it took.
     pub reads: u32,
-    /// How many workers were told apart.
+    /// How many workers were distinguished.
     pub workers: usize,
-    /// How many of the pool's nodes the last reply routes to.
+    /// How many of the pool's nodes get requests according to the last reply.
     pub pool: usize,
 }
 
 impl<W: World> GatewayMonitor<W> {
-    /// Observes `gateway`.
+    /// Monitors `gateway`.
     #[must_use]
     pub fn new(query_client: QueryClient<W>, gateway: &GatewaySpec) -> Self {
         let nodes: Arc<[String]> = gateway.nodes.clone().into();
@@ -98,7 +98,7 @@ impl<W: World> GatewayMonitor<W> {
         }
     }
 
-    /// What the gateway is called.
+    /// The gateway's name in messages.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -118,15 +118,15 @@ impl<W: World> GatewayMonitor<W> {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that the gateway does what a proof had ruled out: later proofs of this release need more.
+    /// Notes that the gateway contradicts a confirmation: later confirmations in this release need more.
     pub fn contradict(&self) {
         self.roster().contradict();
     }
 
-    /// Waits until the gateway is proven to route to `address`, or to route no requests there.
+    /// Waits until it is confirmed that the gateway routes to `address`, or that it routes no requests there.
     ///
-    /// A reply that lists none of the other nodes shows nothing at all, and least of all that this one is out. `written` is
-    /// when the registry took the change; `tell` hears how it stands, in words.
+    /// A reply that lists none of the other nodes shows nothing, and especially not that this node is out.
+    /// `written` is when the registry accepted the change. `tell` receives the current state, as text.
     ///
     /// # Errors
     ///
@@ -165,16 +165,16 @@ impl<W: World> GatewayMonitor<W> {
         Ok(Confirmation { method, reads: proof.reads(), workers: proof.workers().0, pool: serving })
     }
 
-    /// Looks at every worker once, as far as they can be told apart or reached.
+    /// Reads every worker once, if workers can be distinguished or reached.
     ///
     /// # Errors
     ///
-    /// When a look fails or cannot be understood: says what.
+    /// If a look fails or cannot be understood. The error says what.
     pub async fn observe(&self) -> Result<Observation, String> {
         self.observe_since(Instant::now()).await.map(Arc::unwrap_or_clone)
     }
 
-    /// The same, or what was seen in looks that something else asked for and that began at `since` or later.
+    /// The same; also accepts looks for another caller, if they began at `since` or later.
     ///
     /// # Errors
     ///
@@ -183,7 +183,7 @@ impl<W: World> GatewayMonitor<W> {
         self.rounds.observe(since).await
     }
 
-    /// How connections reach its workers, by what is known of the program and whether connections stay open.
+    /// How connections reach its workers, given the known program and whether connections stay open.
     fn reach(&self, stays_open: bool) -> Reach {
         let roster = self.roster();
         match (roster.is_even(), roster.favours() && !stays_open) {
@@ -197,7 +197,7 @@ impl<W: World> GatewayMonitor<W> {
     ///
     /// # Errors
     ///
-    /// When it cannot be asked.
+    /// If it cannot be asked.
     pub async fn probe(&self) -> Result<GatewayInfo, String> {
         let mut info = self.looker.probe().await?;
         info.miscounts = self.miscounts.get_or_init(|| async { info.miscounts }).await.clone();

@@ -1,49 +1,52 @@
-//! What was seen of a gateway when nothing is being waited for.
+//! What a gateway shows, without waiting for a change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::look::Look;
 use super::view::NAMED;
 
-/// The most workers that are told apart.
+/// The most workers that are distinguished.
 const MOST_WORKERS: usize = 1024;
 
-/// What was seen of a gateway. Of a list, only the playbook's nodes are kept: others may list thousands.
+/// What a gateway shows. Only the playbook's nodes of a list are kept, because a list can have thousands of other
+/// entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observation {
     /// By address: whether every worker that answered routes there.
     pub routed: BTreeMap<String, bool>,
     /// By address: whether any worker that answered routes there.
     pub routed_somewhere: BTreeMap<String, bool>,
-    /// By address: whether every worker's list lets go.
+    /// By address: whether every worker's list has the node as out.
     pub out: BTreeMap<String, bool>,
-    /// By address: the most requests in flight that any worker told; `None` where one told none.
+    /// By address: the highest number of requests in flight that a worker reported. `None` if a worker reported
+    /// none.
     pub in_flight: BTreeMap<String, Option<u64>>,
     /// By address: why an entry cannot be read.
     pub unread: BTreeMap<String, String>,
-    /// Entries that belong to no node of the playbook and get requests: how many at most, and the first of them.
+    /// How many entries get requests and do not belong to a node of the playbook, at most.
     pub others: usize,
-    /// Some of these.
+    /// The names of some of them.
     pub other_names: BTreeSet<String>,
-    /// How many entries a reply had at most.
+    /// The most entries that a reply had.
     pub listed: usize,
-    /// Why requests go to everybody, whatever the list says of them.
+    /// Why requests go to all nodes, whatever the list says about them.
     pub overridden: Option<String>,
-    /// The workers that were told apart.
+    /// The workers that were distinguished.
     pub workers: BTreeSet<String>,
     /// How many replies were read.
     pub reads: u32,
 }
 
 impl Observation {
-    /// Takes in one look; `nodes` are the addresses of the playbook.
+    /// Adds one look. `nodes` are the addresses of the playbook.
     pub(super) fn take(&mut self, look: &Look, nodes: &[String]) {
         let Look { worker, view, .. } = look;
         self.reads += 1;
         let first = self.reads == 1;
         for address in nodes {
             let Some(peer) = view.peers.get(address) else {
-                // A peer that only some workers list is not routed by all, and the others tell nothing of its requests.
+                // Not all workers route to a peer that only some of them list. The others report nothing about its
+                // requests.
                 self.routed.entry(address.clone()).and_modify(|routed| *routed = false);
                 self.in_flight.entry(address.clone()).and_modify(|most| *most = None);
                 continue;
@@ -97,13 +100,13 @@ impl Observation {
         self.routed.values().filter(|routed| **routed).count()
     }
 
-    /// Returns whether any worker routes to `address`: then its users would miss it.
+    /// Returns whether any worker routes to `address`, so that its users would notice if it stops.
     #[must_use]
     pub fn routes_somewhere_to(&self, address: &str) -> bool {
         self.routed_somewhere.get(address).copied().unwrap_or(false)
     }
 
-    /// Returns whether every worker's list has let go of `address`.
+    /// Returns whether every worker's list has `address` as out.
     #[must_use]
     pub fn is_out(&self, address: &str) -> bool {
         self.out.get(address).copied().unwrap_or(true)

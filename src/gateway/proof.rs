@@ -1,24 +1,28 @@
-//! When enough was seen to say that every worker of a gateway agrees.
+//! Decides when enough was seen to say that every worker of a gateway agrees.
 //!
-//! One reply proves one worker. The rules:
+//! One reply shows one worker. The rules:
 //!
-//! * **workers**: where replies name their worker and the number of workers is known, that many different ones must have
-//!   answered, and the last answer of each must agree. Nothing takes the place of a worker that does not answer;
-//! * **samples**: elsewhere the gateway's lag must have passed since the write, and from then on so many connections must
-//!   agree, one after the other without an exception, that a single stale worker is missed with a probability below 0.001.
-//!   They are held open together ([`World::http_held`](crate::world::World::http_held)). Unless the gateway is known to share
-//!   connections evenly, up to four workers need 64 connections, more workers five times the number for an even gateway,
-//!   and an unknown number of workers twice that number. Measured with nginx 1.14.2 and 1.18.0: 64 connections reached each
-//!   of four workers three times or more in 200 of 200 rows; 256 reached each of eight workers in 100 of 100 rows, 128 in 95;
-//! * **closed connections** count for nothing at an nginx that may favour a worker: 64 of them reached all four workers of
-//!   nginx 1.18.0 in 23 of 60 rows (`keepalive_timeout 0`) and in 8 of 60 rows (TLS);
-//! * what a gateway shows before it does it counts once it has been shown for that long;
-//! * a worker that was met once must agree, or be seen to be [replaced](super::roster);
-//! * once one was late, three times as many in a row are needed: repeated tries find a row that leaves a stale worker out,
-//!   so a later try must be far less likely to succeed by chance than the first. This holds for the whole release;
-//! * once a proof was contradicted, names and a single list prove nothing by themselves: two gateways may be behind one
-//!   address. Samples are needed as well, in three times the number, for the whole release;
-//! * an answer that cannot be had or read proves nothing and starts the row anew.
+//! * **workers**: if replies name their worker and the number of workers is known, this many different workers must
+//!   have answered, and the last answer of each must agree. Other answers do not replace a worker that does not
+//!   answer;
+//! * **samples**: otherwise the gateway's lag must have passed since the write. After that, a number of connections
+//!   in a row must agree without an exception. The number is chosen so that a single stale worker is missed with a
+//!   probability below 0.001. The connections are held open together
+//!   ([`World::http_held`](crate::world::World::http_held)). Unless the gateway is known to share connections
+//!   evenly, up to four workers need 64 connections, more workers five times the number for an even gateway, and an
+//!   unknown number of workers twice that number. Measured with nginx 1.14.2 and 1.18.0: 64 connections reached
+//!   each of four workers three times or more in 200 of 200 rows; 256 reached each of eight workers in 100 of 100
+//!   rows, 128 in 95;
+//! * **closed connections** do not count at an nginx that may favour a worker: 64 of them reached all four workers
+//!   of nginx 1.18.0 in 23 of 60 rows (`keepalive_timeout 0`) and in 8 of 60 rows (TLS);
+//! * if a gateway shows a change before it acts on it, the change counts after it was shown for that time;
+//! * a worker that has answered once must agree, or be recognised as [replaced](super::roster);
+//! * after a worker was late, a row must be three times as long: repeated attempts find a row that misses a stale
+//!   worker, so a later attempt must be far less likely to succeed by chance than the first. This is valid for the
+//!   whole release;
+//! * after a confirmation was contradicted, names and a single list no longer suffice: two gateways can be behind
+//!   one address. Samples are needed in addition, three times as many, for the whole release;
+//! * an answer that is missing or cannot be read starts the row again.
 //!
 //! Pure: no clock, no I/O.
 
@@ -27,39 +31,39 @@ use std::time::Duration;
 use super::driver::Facts;
 use super::roster::{Roster, Workers};
 
-/// Workers that are assumed where the playbook gives no number.
+/// How many workers are assumed if the playbook gives no number.
 pub(super) const ASSUMED_WORKERS: u32 = 16;
 
-/// How many connections leave no worker out, at the least, where the gateway may favour some of its workers.
+/// How many connections reach every worker, if the gateway may favour some of its workers: the minimum.
 const UNEVEN: u32 = 64;
 
-/// Up to how many workers that is enough, and the factor for more workers.
+/// For up to this many workers that is enough. The factor for more workers.
 const UNEVEN_WORKERS: u32 = 4;
 const UNEVEN_MORE: u32 = 5;
 
-/// How much longer a row must be once a worker was late: 0.001 becomes 0.000000001, which all tries together
-/// cannot add up to 0.001.
+/// How much longer a row must be after a worker was late: 0.001 becomes 0.000000001, so all attempts together stay
+/// below 0.001.
 const DOUBT: u32 = 3;
 
-/// How many more connections than are needed on average are asked until each worker has told its name.
+/// Until each worker has told its name, this many times the average number of connections is used.
 const PATIENCE: u32 = 4;
 
-/// The most connections that are held at the same time: a worker of nginx has 512 by default, for its clients, too.
+/// The most connections that are held at the same time. A worker of nginx has 512 by default, also for its clients.
 const MOST_HELD: u32 = 256;
 
-/// What counts as enough.
+/// What is enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     /// How many workers there are, if it is known.
     pub workers: Option<u32>,
-    /// How long after the write the last worker may still be behind.
+    /// How long after the write the last worker can still be behind.
     pub lag: Duration,
-    /// How long the gateway may still do otherwise than it shows.
+    /// How long the gateway can still act otherwise than it shows.
     pub apply_delay: Duration,
 }
 
-/// How many connections reach each of `workers` workers with a probability above 0.999, when each is as likely as the
-/// others.
+/// How many connections reach each of `workers` workers with a probability above 0.999, if all workers are equally
+/// likely.
 #[must_use]
 pub fn reads_for(workers: u32) -> u32 {
     if workers <= 1 {
@@ -77,13 +81,14 @@ pub fn reads_for(workers: u32) -> u32 {
 }
 
 impl Rule {
-    /// The rule of a gateway that follows so.
+    /// The rule for a gateway with these facts.
     #[must_use]
     pub fn of(facts: &Facts) -> Self {
         Self { workers: facts.workers, lag: facts.lag, apply_delay: facts.apply_delay }
     }
 
-    /// How many connections leave no worker out, at a gateway that shares them evenly or may favour some workers.
+    /// How many connections reach every worker: `even` if the gateway shares them evenly, otherwise it may favour
+    /// some workers.
     #[must_use]
     pub fn reads(&self, even: bool) -> u32 {
         match (reads_for(self.workers.unwrap_or(ASSUMED_WORKERS)), self.workers) {
@@ -100,42 +105,42 @@ impl Rule {
 #[derive(Debug, Clone)]
 pub struct Proof {
     rule: Rule,
-    /// What was known before, and what this proof has added.
+    /// The state before, and what this proof has added.
     before: Roster,
     roster: Roster,
     workers: Workers,
     reads: u32,
     row: u32,
-    /// Of the row, what was read when the lag was over.
+    /// How many replies of the row were read after the lag.
     late_row: u32,
-    /// When the row began, counted from the write.
+    /// When the row began, as time since the write.
     begun: Option<Duration>,
-    /// Whether the next reply's connection shows nothing about the other workers.
+    /// The next reply's connection shows nothing about the other workers.
     is_alone: bool,
 }
 
-/// How a proof came about.
+/// How a state was confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// Every worker by its name.
+    /// Every worker, by name.
     Workers,
     /// Enough reads in a row, late enough.
     Samples,
 }
 
-/// Where a proof stands.
+/// The state of a proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Proven.
+    /// Confirmed.
     Proven(Method),
     /// Some worker disagrees.
     Disagrees,
-    /// All agree so far, not enough was seen.
+    /// All agree so far, but not enough was seen.
     Open,
 }
 
 impl Proof {
-    /// Nothing seen yet, but for what earlier proofs have shown of the gateway.
+    /// A proof without replies, with what earlier proofs have learned about the gateway.
     #[must_use]
     pub fn new(rule: Rule, roster: Roster) -> Self {
         let workers = Workers::of(&roster);
@@ -153,27 +158,28 @@ impl Proof {
         }
     }
 
-    /// Hands on what was learned of the gateway.
+    /// Passes on what was learned about the gateway.
     pub(super) fn teach(&self, roster: &mut Roster) {
         roster.absorb(&self.before, &self.workers, &self.roster);
     }
 
-    /// Takes in, before [`Self::see`], the `Server` header of the next reply, which tells how the gateway shares
-    /// connections, and whether the reply's connection stays open. A connection that closes shows nothing about the other
-    /// workers of a gateway that may favour one.
+    /// Reads the `Server` header of the next reply and whether its connection stays open; called before
+    /// [`Self::see`]. The header says how the gateway shares connections. If the gateway may favour a worker, a
+    /// connection that closes shows nothing about the other workers.
     pub fn learn(&mut self, server: Option<&str>, stays_open: bool) {
         self.roster.learn(server);
         self.is_alone = !stays_open && self.roster.favours();
     }
 
-    /// Returns whether more rows cannot help: many connections are needed, and those of the last row did not stay open.
+    /// Returns whether more rows cannot help: many connections are needed, and those of the last row did not stay
+    /// open.
     #[must_use]
     pub fn is_beyond_reach(&self) -> bool {
         self.is_alone && self.row > 0 && !self.counts_workers() && self.enough() > 1
     }
 
-    /// Takes in one reply, asked for so long `since` the write: which worker it came from, if it said so, and whether
-    /// it agrees.
+    /// Adds one reply that was requested at time `since` after the write: which worker sent it, if it says so, and
+    /// whether it agrees.
     pub fn see(&mut self, worker: Option<&str>, agrees: bool, since: Duration) {
         self.reads += 1;
         if agrees {
@@ -192,14 +198,15 @@ impl Proof {
         }
     }
 
-    /// Takes in a reply that shows it, asked for so long `since` the write, while the gateway still does otherwise.
+    /// Adds a reply that shows the change, requested at time `since` after the write, while the gateway still acts
+    /// otherwise.
     pub fn unsettle(&mut self, since: Duration) {
         let begun = self.begun.unwrap_or(since);
         self.fail();
         self.begun = Some(begun);
     }
 
-    /// Takes in a reply that could not be had or read.
+    /// Adds a reply that is missing or cannot be read.
     pub fn fail(&mut self) {
         self.reads += 1;
         self.begin_anew();
@@ -209,7 +216,7 @@ impl Proof {
         (self.row, self.late_row, self.begun) = (0, 0, None);
     }
 
-    /// Ends a row of connections that were held open together; `whole` if all of them were asked.
+    /// Ends a row of connections that were held open together. `whole`: all of them were asked.
     pub fn end_row(&mut self, whole: bool) {
         if whole {
             self.workers.end_row(self.rule.workers);
@@ -218,33 +225,34 @@ impl Proof {
         }
     }
 
-    /// Returns whether a reply that agrees, asked for so long `since` the write, counts for nothing yet.
+    /// Returns whether a reply that agrees, requested at time `since` after the write, does not count yet.
     #[must_use]
     pub fn is_early(&self, since: Duration) -> bool {
         let shown = self.begun.map_or(Duration::ZERO, |begun| begun + self.rule.apply_delay);
         since < self.rule.lag.max(shown)
     }
 
-    /// Returns whether the names of its workers prove it, so that no lag needs to be waited for.
+    /// Returns whether the names of its workers are sufficient, so that the lag need not pass.
     fn counts_workers(&self) -> bool {
         let named = self.workers.are_known() || self.roster.is_named();
         named && self.rule.workers.is_some() && !self.roster.is_contradicted()
     }
 
-    /// How many connections are to be held at once now, so long `since` the write; one where more would tell nothing yet.
+    /// How many connections must be held at once at time `since` after the write. One if more would show nothing
+    /// yet.
     #[must_use]
     pub fn connections(&self, since: Duration) -> usize {
-        // One that is behind shows as well alone.
+        // A single connection also shows a worker that is behind.
         let is_alone = self.row == 0 || (!self.counts_workers() && self.is_early(since));
         if is_alone { 1 } else { self.row_needed() }
     }
 
-    /// How many connections are to be held at once when more than one may tell something.
+    /// How many connections must be held at once when more than one can show something.
     pub(super) fn row_needed(&self) -> usize {
         let needed = match (self.counts_workers(), self.rule.workers) {
             (true, Some(1) | None) => 1,
             (true, Some(workers)) => reads_for(workers) * PATIENCE,
-            // Enough agree, but a known worker does not answer: whole rows show whether it was replaced.
+            // Enough agree, but a known worker does not answer. Whole rows show whether it was replaced.
             (false, _) => match self.enough().saturating_sub(self.late_row) {
                 0 => self.enough(),
                 left => left,
@@ -253,12 +261,12 @@ impl Proof {
         needed.min(MOST_HELD) as usize
     }
 
-    /// What counts as enough.
+    /// What is enough.
     pub(super) fn rule(&self) -> Rule {
         self.rule
     }
 
-    /// How many agreeing replies in a row are enough, where workers cannot all be told apart.
+    /// How many agreeing replies in a row are enough, if not all workers can be distinguished.
     #[must_use]
     pub fn enough(&self) -> u32 {
         let reads = if self.roster.is_contradicted() {
@@ -270,7 +278,7 @@ impl Proof {
         reads * if self.roster.is_doubted() { DOUBT } else { 1 }
     }
 
-    /// Decides.
+    /// The current verdict.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         if self.workers.disagree() || (self.reads > 0 && self.row == 0) {
@@ -291,7 +299,7 @@ impl Proof {
         Verdict::Open
     }
 
-    /// How many replies were asked for.
+    /// How many replies were requested.
     #[must_use]
     pub fn reads(&self) -> u32 {
         self.reads
@@ -303,13 +311,13 @@ impl Proof {
         self.row
     }
 
-    /// How many workers agree, and how many were told apart.
+    /// How many workers agree, and how many were distinguished.
     #[must_use]
     pub fn workers(&self) -> (usize, usize) {
         (self.workers.agreeing(), self.workers.count())
     }
 
-    /// The workers that were met in this release and have not agreed.
+    /// The workers that have answered in this release and have not agreed.
     #[must_use]
     pub fn missing(&self) -> Vec<&str> {
         self.workers.missing().collect()

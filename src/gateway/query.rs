@@ -1,4 +1,4 @@
-//! What is asked of a gateway, and who asks it.
+//! Queries to gateways, and the client that sends them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,29 +13,30 @@ use crate::world::{
     Command, Host, HttpError, NotPermitted, Output, Permit, Reply, Request, RunError, World,
 };
 
-/// For one read of a gateway.
+/// The time limit for one read of a gateway.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// For one question to Consul about a gateway.
+/// The time limit for one query to Consul about a gateway.
 const CONSUL_PATIENCE: Duration = Duration::from_secs(3);
 
-/// One question to a gateway, or about it.
+/// One query to a gateway, or about it.
 #[derive(Debug, Clone)]
 pub enum Query {
     /// A request.
     Http(Request),
     /// A command on the gateway's machine. Its output is the reply's body.
     Run(Host, Command),
-    /// Bytes over TCP (`host:port`); all that comes back until the other side closes is the reply's body.
+    /// Bytes over TCP (`host:port`). The reply's body is everything until the other side closes the connection.
     Exchange(String, Vec<u8>, Duration),
     /// A path of Consul's API with its query, read from any of its servers.
     Consul(String, Vec<(&'static str, String)>),
-    /// A key's new value in Consul, if it has not changed since it was read, and only while the lock is held.
+    /// A key's new value in Consul. It is written only if the key has not changed since it was read, and while the
+    /// lock is held.
     CompareAndSet(Entry, Vec<u8>),
 }
 
 impl Query {
-    /// Returns whether the other side ends its answer by closing the connection, and never answers with nothing.
+    /// Returns whether the other side ends its answer by closing the connection, and never sends an empty answer.
     pub(crate) fn is_conversation(&self) -> bool {
         match self {
             Self::Exchange(..) => true,
@@ -51,16 +52,16 @@ pub enum QueryError {
     /// It had no effect.
     #[error("{0}")]
     NotSent(String),
-    /// Whether it had an effect is unknown.
+    /// Its effect is unknown.
     #[error("{0}")]
     Unknown(String),
-    /// It had no effect, and another try would have none.
+    /// It had no effect, and a retry would have none.
     #[error("{0}")]
     Refused(String),
     /// The command ran and failed.
     #[error("{0}")]
     Failed(String),
-    /// A key in Consul was changed by somebody else; nothing was written.
+    /// Another writer changed a key in Consul; nothing was written.
     #[error("somebody else changed the key in Consul")]
     Conflict,
     /// The lock is not held; nothing was written.
@@ -74,14 +75,14 @@ impl From<NotPermitted> for QueryError {
     }
 }
 
-/// Asks gateways over a world, and Consul where there is one. Cheap to clone.
+/// Sends queries to gateways, and to Consul if the playbook uses it. Cheap to clone.
 #[derive(Debug)]
 pub struct QueryClient<W> {
     world: Arc<W>,
     consul: Option<Arc<Client<W>>>,
     /// What a write to Consul depends on.
     guard: Option<SessionFence>,
-    /// What every other change needs.
+    /// The permit that every other change needs.
     permit: Permit,
 }
 
@@ -93,35 +94,36 @@ impl<W> Clone for QueryClient<W> {
 }
 
 impl<W: World> QueryClient<W> {
-    /// Asks over `world`.
+    /// Sends queries over `world`.
     #[must_use]
     pub fn new(world: Arc<W>, consul: Option<&Client<W>>) -> Self {
         let consul = consul.map(|consul| Arc::new(consul.with_patience(CONSUL_PATIENCE)));
         Self { world, consul, guard: None, permit: Permit::default() }
     }
 
-    /// Asks the same; changes need this permit once it is [guarded](Self::guarded).
+    /// The same client; changes need this permit when it is [guarded](Self::guarded).
     #[must_use]
     pub fn permitted(self, permit: Permit) -> Self {
         Self { permit, ..self }
     }
 
-    /// Asks for changes: in Consul while the lock of `guard` is held, elsewhere with the permit, right before each.
+    /// The same client for changes: in Consul while the lock of `guard` is held, otherwise with the permit
+    /// immediately before each.
     #[must_use]
     pub fn guarded(&self, guard: &SessionFence) -> Self {
         Self { guard: Some(guard.clone()), ..self.clone() }
     }
 
-    /// What is needed right before something is asked: nothing for a look.
+    /// The permit that a query needs immediately before it is sent. A look needs none.
     fn permit(&self) -> Permit {
         self.guard.as_ref().map_or_else(Permit::default, |_| self.permit.clone())
     }
 
-    /// Asks one question.
+    /// Sends one query.
     ///
     /// # Errors
     ///
-    /// When there is no reply.
+    /// If there is no reply.
     pub async fn ask(&self, ask: &Query) -> Result<Reply, QueryError> {
         match ask {
             Query::Http(request) => {
@@ -155,7 +157,7 @@ impl<W: World> QueryClient<W> {
                 reply.map_err(|error| QueryError::NotSent(error.to_string()))
             }
             Query::CompareAndSet(entry, value) => {
-                // Without a lock nothing is written.
+                // Nothing is written without a lock.
                 let guard = Some(self.guard.as_ref().ok_or(QueryError::NotHeld)?);
                 match self.consul()?.kv_compare_and_set(guard, entry, value).await {
                     Ok(KvWrite::Done(_)) => Ok(Reply { status: 200, ..Reply::default() }),
@@ -170,7 +172,7 @@ impl<W: World> QueryClient<W> {
         }
     }
 
-    /// Sends one request over connections that are held open together; the answers, or why there are none, go to `replies`.
+    /// Sends one request over connections that are held open together. The answers or errors go to `replies`.
     pub async fn ask_held(
         &self,
         request: Request,
@@ -187,18 +189,18 @@ impl<W: World> QueryClient<W> {
                 }
             }
         };
-        // Nothing more is asked once nothing is passed on any more: the receiver is gone then.
+        // When the receiver is gone, no more requests are sent.
         tokio::select! {
             ((), ()) = async { tokio::join!(self.world.http_held(request, connections, sender), pass_on) } => {}
             () = replies.closed() => {}
         }
     }
 
-    /// Asks whether keys in Consul may be written; writes nothing.
+    /// Checks whether keys in Consul may be written; writes nothing.
     ///
     /// # Errors
     ///
-    /// When the token lacks the right, or Consul cannot be asked.
+    /// If the token lacks the permission, or Consul cannot be asked.
     pub async fn may_write(&self, keys: &[Entry]) -> Result<(), consul::Error> {
         match &self.consul {
             Some(consul) => consul.kv_may_write(&keys.iter().collect::<Vec<_>>()).await,
@@ -211,11 +213,11 @@ impl<W: World> QueryClient<W> {
         consul.ok_or_else(|| QueryError::Refused("the playbook names no Consul".into()))
     }
 
-    /// Asks one question after the other.
+    /// Sends one query after the other.
     ///
     /// # Errors
     ///
-    /// At the first that has no reply. When an earlier one had, whether all together had an effect is unknown.
+    /// At the first query without a reply. If an earlier one had a reply, the effect of all together is unknown.
     pub async fn ask_all(&self, asks: &[Query]) -> Result<Vec<Reply>, QueryError> {
         let mut replies = Vec::with_capacity(asks.len());
         for ask in asks {
@@ -229,7 +231,7 @@ impl<W: World> QueryClient<W> {
     }
 }
 
-/// What a command has printed, if it went well.
+/// The output of a command that succeeded.
 fn printed(output: Output) -> Result<Reply, String> {
     if output.success() && output.is_cut() {
         return Err("it printed more than 1 MiB, and only the end of it is known".into());
@@ -251,7 +253,7 @@ fn unanswered(place: &str, error: &HttpError) -> QueryError {
     }
 }
 
-/// A request on a connection of its own.
+/// A request on its own connection.
 pub(super) fn get(url: &str) -> Request {
     Request::get(url, READ_TIMEOUT).fresh()
 }
@@ -274,7 +276,7 @@ mod tests {
     use super::*;
     use crate::world::OUTPUT_LIMIT;
 
-    /// Of more than that only the end is kept: whoever stood at the beginning of a list would be out.
+    /// Only the end of a longer output is kept: a node at the beginning of the list would count as out.
     #[test]
     fn a_list_without_its_beginning_is_none() {
         let output =

@@ -1,19 +1,20 @@
-//! What is known of a gateway's workers, over all proofs of a release: which of them answered, and whether the gateway has
-//! ever shown something that a proof had ruled out.
+//! What is known about a gateway's workers, over all confirmations of a release: which of them answered, and
+//! whether the gateway has ever contradicted a confirmation.
 //!
-//! A worker that follows the registry no more still answers with its old list, and routes by it. So a worker that was once
-//! met counts until it agrees or was seen to be replaced:
+//! A worker that no longer follows the registry still answers with its old list, and routes by it. So a worker that
+//! has answered once counts until it agrees or is recognised as replaced:
 //!
-//! * where the playbook says how many workers there are, a worker is replaced once as many others have answered in each of
-//!   two rows without it;
-//! * elsewhere, once each of two rows without it has at least as many new workers as are missing, or new ones only: a reload
-//!   replaces all of them, a crash replaces one. A worker that is stopped by a signal has no replacement.
+//! * if the playbook gives the number of workers, a worker is replaced after this many others have answered in each
+//!   of two rows without it;
+//! * otherwise, after each of two rows without it has at least as many new workers as are missing, or only new
+//!   ones: a reload replaces all of them, a crash replaces one. A worker that is stopped by a signal has no
+//!   replacement.
 //!
 //! Pure: no clock, no I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A gateway that names more workers than this makes up names.
+/// A gateway that names more workers than this invents names.
 const MOST: usize = 1024;
 
 /// The longest name of a worker that is kept, in characters.
@@ -25,16 +26,17 @@ const ROWS_WITHOUT: u32 = 2;
 /// The first version of nginx whose workers share new connections evenly.
 const EVEN_SINCE: [u32; 3] = [1, 21, 6];
 
-/// What is known of a gateway between two proofs.
+/// What is known about a gateway between two confirmations.
 #[derive(Debug, Clone, Default)]
 pub struct Roster {
-    /// The workers that were met and not seen to be replaced.
+    /// The workers that have answered and were not replaced.
     names: BTreeSet<String>,
-    /// Some answer was of the time before, although the lag was over.
+    /// An answer had the old state, although the lag was over.
     late: bool,
-    /// What a proof had ruled out was seen all the same.
+    /// A confirmation was contradicted.
     contradicted: bool,
-    /// Whether the gateway shares new connections evenly among its workers, once it is known for nginx.
+    /// Whether the gateway shares new connections evenly among its workers. `None` while it is not known to be
+    /// nginx.
     even: Option<bool>,
 }
 
@@ -46,24 +48,24 @@ impl Roster {
         }
     }
 
-    /// Notes that an answer was of the time before, although the lag was over.
+    /// Notes that an answer had the old state, although the lag was over.
     pub(super) fn be_late(&mut self) {
         self.late = true;
     }
 
-    /// Notes that something was seen that a proof had ruled out: no later proof may rest on less than that one did.
+    /// Notes that a confirmation was contradicted: later ones must not rely on less than that one.
     pub(super) fn contradict(&mut self) {
         self.contradicted = true;
     }
 
-    /// Returns whether a proof was contradicted: one answer, or one name, tells nothing any more.
+    /// Returns whether a confirmation was contradicted: one answer or one name no longer shows anything.
     #[must_use]
     pub fn is_contradicted(&self) -> bool {
         self.contradicted
     }
 
-    /// Returns whether the gateway was late or contradicted a proof: a row must then be so much longer that trying again and
-    /// again finds none by chance.
+    /// Returns whether the gateway was late or contradicted a confirmation. Then a row must be so much longer that
+    /// repeated attempts do not succeed by chance.
     pub(super) fn is_doubted(&self) -> bool {
         self.late || self.contradicted
     }
@@ -73,7 +75,7 @@ impl Roster {
         self.even == Some(true)
     }
 
-    /// Returns whether the gateway may give nearly every connection that is made alone to the same worker.
+    /// Returns whether the gateway may give nearly every single connection to the same worker.
     pub(super) fn favours(&self) -> bool {
         self.even == Some(false)
     }
@@ -83,7 +85,7 @@ impl Roster {
         !self.names.is_empty()
     }
 
-    /// Takes in what a proof has learned that began with `before`; other proofs may have ended meanwhile.
+    /// Adds what a proof has learned that began with `before`. Other proofs may have ended in the meantime.
     pub(super) fn absorb(&mut self, before: &Self, workers: &Workers, after: &Self) {
         let replaced =
             |name: &String| before.names.contains(name) && !workers.all.contains_key(name);
@@ -95,41 +97,41 @@ impl Roster {
     }
 }
 
-/// The workers of a gateway within one proof.
+/// The workers of a gateway in one proof.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Workers {
     all: BTreeMap<String, Worker>,
     /// The number of the current row, from 1.
     row: u64,
-    /// The workers that answered in it.
+    /// The workers that answered in the current row.
     met: BTreeSet<String>,
 }
 
-/// A worker that was met.
+/// A worker that has answered.
 #[derive(Debug, Clone, Copy, Default)]
 struct Worker {
-    /// The row in which it answered first; 0 for one that an earlier proof has met.
+    /// The row in which it answered first. 0 if it answered in an earlier proof.
     since: u64,
-    /// Complete rows in a row without it, in which others had its place.
+    /// How many complete rows in succession did not have it, while others replaced it.
     without: u32,
-    /// Whether its last answer agreed; nothing before it has answered.
+    /// Whether its last answer agreed. `None` before it has answered.
     agrees: Option<bool>,
 }
 
 impl Workers {
-    /// Those that are known from earlier proofs; none has answered yet.
+    /// The workers that are known from earlier proofs. None of them has answered yet.
     pub(super) fn of(roster: &Roster) -> Self {
         let known = roster.names.iter().map(|name| (name.clone(), Worker::default()));
         Self { all: known.collect(), row: 1, met: BTreeSet::new() }
     }
 
-    /// Begins another row; the last one was not complete.
+    /// Begins another row. The last one was not complete.
     pub(super) fn next_row(&mut self) {
         self.row += 1;
         self.met.clear();
     }
 
-    /// Ends a row in which every connection was asked; `given` is how many workers the playbook says there are.
+    /// Ends a row in which every connection was asked. `given` is the number of workers in the playbook.
     pub(super) fn end_row(&mut self, given: Option<u32>) {
         let missing = self.all.keys().filter(|name| !self.met.contains(*name)).count();
         let since = |name: &String| self.all.get(name).map_or(0, |worker| worker.since);
@@ -149,7 +151,7 @@ impl Workers {
         self.next_row();
     }
 
-    /// Takes in the answer of a worker.
+    /// Adds the answer of a worker.
     pub(super) fn see(&mut self, name: &str, agrees: bool) {
         let name: String = name.chars().take(LONGEST).collect();
         if self.all.len() >= MOST && !self.all.contains_key(&name) {
@@ -161,7 +163,7 @@ impl Workers {
         (worker.without, worker.agrees) = (0, Some(agrees));
     }
 
-    /// Returns whether there are any.
+    /// Returns whether any worker is known.
     pub(super) fn are_known(&self) -> bool {
         !self.all.is_empty()
     }
@@ -171,30 +173,32 @@ impl Workers {
         self.all.values().filter(|worker| worker.agrees == Some(true)).count()
     }
 
-    /// How many there are, whether they have answered in this proof or not.
+    /// How many are known, whether they have answered in this proof or not.
     pub(super) fn count(&self) -> usize {
         self.all.len()
     }
 
-    /// Returns whether the last answer of one of them disagreed.
+    /// Returns whether the last answer of any of them disagreed.
     pub(super) fn disagree(&self) -> bool {
         self.all.values().any(|worker| worker.agrees == Some(false))
     }
 
-    /// Those that have not agreed.
+    /// The workers that have not agreed.
     pub(super) fn missing(&self) -> impl Iterator<Item = &str> {
         let missing = self.all.iter().filter(|(_, worker)| worker.agrees != Some(true));
         missing.map(|(name, _)| name.as_str())
     }
 }
 
-/// What is built on nginx and has version numbers of its own, which do not tell that of nginx.
+/// Programs that are built on nginx and have their own version numbers, from which nginx's version is not known.
 const BUILT_ON_NGINX: [&str; 3] = ["tengine", "kong", "apisix"];
 
-/// Whether a server that says this of itself shares connections evenly; nothing where it is not known to be built on nginx.
+/// Whether a server with this `Server` header shares connections evenly. `None` if it is not known to be built on
+/// nginx.
 ///
-/// nginx does since 1.21.6 (its change log: workers that use `EPOLLEXCLUSIVE`), and `OpenResty` by the version of nginx that its
-/// own begins with. One that tells no version (`server_tokens off`) may be an old one.
+/// nginx does so since 1.21.6 (its change log: workers that use `EPOLLEXCLUSIVE`), and `OpenResty` according to the
+/// version of nginx with which its own version begins. A server without a version (`server_tokens off`) can be an
+/// old one.
 fn shares_evenly(server: &str) -> Option<bool> {
     let (name, version) = server.split_once('/').unwrap_or((server, ""));
     if BUILT_ON_NGINX.iter().any(|other| name.eq_ignore_ascii_case(other)) {
@@ -224,7 +228,7 @@ mod tests {
         workers.all.keys().map(String::as_str).collect()
     }
 
-    /// What the next proof begins with.
+    /// The workers with which the next proof begins.
     fn next(workers: &Workers) -> Workers {
         let mut roster = Roster::default();
         roster.absorb(&Roster::default(), workers, &Roster::default());
@@ -294,7 +298,7 @@ mod tests {
         roster.absorb(&before, &other, &doubted);
         assert_eq!(roster.names.len(), 3);
         assert!(roster.is_doubted() && roster.is_even());
-        // A proof that has seen a worker replaced takes it off.
+        // A proof that has seen a replacement removes the worker.
         let before = roster.clone();
         let mut workers = Workers::of(&before);
         for _ in 0..2 {

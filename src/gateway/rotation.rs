@@ -1,34 +1,34 @@
-//! How a gateway's own API takes nodes out of rotation and back.
+//! How a gateway's own API takes nodes out of rotation and returns them.
 
 use super::query::Query;
 use crate::consul::Entry;
 use crate::text;
 use crate::world::Reply;
 
-/// What a gateway was told of a node last.
+/// How a gateway marks a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
     /// Its list has the node, and requests may go there.
     Up,
     /// Its list has the node as out.
     Down,
-    /// Its list does not have the node. It is out, unless the list has it under another name.
+    /// Its list does not have the node. The node is out, unless it is listed under another name.
     Absent,
 }
 
-/// What a gateway was told last: of one node, and of its list.
+/// The marks at a gateway: of one node, and of its list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
     /// How the node is marked.
     pub mark: Mark,
-    /// The places that the node is marked in contradict each other: a write was interrupted, or something else changed
-    /// one of them.
+    /// The places that mark the node contradict each other: a write was interrupted, or another writer changed one
+    /// of them.
     pub is_inconsistent: bool,
-    /// The entries of the list that are no node of the playbook, as they are written there: one of them may be a node
-    /// that is not listed under its own address.
+    /// The entries of the list that are not a node of the playbook, in the gateway's spelling. One of them can be a
+    /// node that is not listed under its own address.
     pub strangers: Vec<String>,
-    /// The gateway has lost its whole list, by a restart say. What [`RotationControl::set`] then builds on are the
-    /// replies from before, where there were any.
+    /// The gateway has lost its whole list, for example by a restart. [`RotationControl::set`] then uses earlier
+    /// replies, if there are any.
     pub is_lost: bool,
     /// The keys in Consul that a change writes.
     pub keys: Vec<Entry>,
@@ -47,42 +47,42 @@ impl From<Mark> for Told {
 }
 
 impl Told {
-    /// Returns whether the node is out, as far as that is told by its own address.
+    /// Returns whether the node is out, as far as its own address shows.
     #[must_use]
     pub fn is_down(&self) -> bool {
         self.mark != Mark::Up
     }
 }
 
-/// Why a change was not done, or may not have been.
+/// Why a change was not made, or may not have been made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotDone {
     /// The gateway refuses it, and would refuse it again.
     #[error("{0}")]
     Refused(String),
-    /// What it was made on top of has changed meanwhile.
+    /// The state on which the change is based has changed in the meantime.
     #[error("{0}")]
     Conflict(String),
-    /// The gateway turned it away for the moment; nothing was done.
+    /// The gateway rejected it for now; nothing was changed.
     #[error("{0}")]
     Later(String),
-    /// The answer does not tell.
+    /// The answer does not show it.
     #[error("{0}")]
     Unknown(String),
 }
 
-/// How a gateway's own API takes nodes out of rotation and back. What it reads are the replies to the queries of
+/// How a gateway's own API takes nodes out of rotation and returns them. It reads the replies to the queries of
 /// [`Purpose::Rotation`](super::Purpose::Rotation).
 pub trait RotationControl: Send + Sync {
-    /// Reads what the gateway was told last of the node at `address`.
+    /// Reads how the gateway marks the node at `address`.
     ///
     /// # Errors
     ///
-    /// When the replies cannot be understood, the gateway must have the node and does not, or the node must not be
+    /// If the replies cannot be understood, the gateway lacks a node that it must have, or the node must not be
     /// marked.
     fn told(&self, replies: &[Reply], address: &str) -> Result<Told, String>;
 
-    /// What takes the node at `address` out or back, on top of what the replies say.
+    /// The queries that take the node at `address` out or return it, based on the replies.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ pub trait RotationControl: Send + Sync {
     ///
     /// # Errors
     ///
-    /// What the gateway says against it.
+    /// The gateway's reason.
     fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone>;
 }
 
@@ -102,7 +102,7 @@ pub(crate) fn is_passing(status: u16) -> bool {
     status == 429 || status >= 500
 }
 
-/// Why a reply to a change, which is not the one for a change that was done, does not say so.
+/// Why a reply to a change does not confirm that the change was made.
 pub(super) fn not_done(reply: &Reply) -> NotDone {
     let said = text::line(&reply.text(), 80);
     let said = format!("it answered {} {said}", reply.status);

@@ -1,4 +1,4 @@
-//! What the playbook may say of a gateway, whatever its kind.
+//! What the playbook can say about a gateway of any kind.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use crate::secret::{self, Secret};
 use crate::template::Template;
 
-/// Where the playbook has nodes marked, by the `type` of its registry.
+/// Where the playbook marks nodes, by the `type` of its registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RegistryKind {
     /// Keys in Consul.
@@ -34,68 +34,68 @@ impl fmt::Display for RegistryKind {
 
 /// The keys of one kind of gateway.
 pub trait Settings {
-    /// What the playbook's rules need to know of these keys.
+    /// What the playbook's rules need to know about these keys.
     fn facts(&self) -> SettingsFacts<'_>;
 
-    /// Every value that may have names to fill in, by its key: [`templates!`] writes this method.
+    /// Every value that can have names to fill in, by its key. [`templates!`] writes this method.
     fn templates(&mut self) -> Vec<(&'static str, &mut Template)>;
 
-    /// What is wrong with the keys taken together. `known` tells whether a key's value is the file's own.
+    /// The problems of the keys in combination. `known` says whether a key's value is from the file.
     fn issues(&self, known: &dyn Fn(&str) -> bool) -> Vec<Issue> {
         let _ = known;
         Vec::new()
     }
 }
 
-/// What the playbook's rules need to know of a gateway's keys.
+/// What the playbook's rules need to know about a gateway's keys.
 #[derive(Debug, Clone, Default)]
 pub struct SettingsFacts<'a> {
     /// Its `name`.
     pub name: Option<&'a str>,
-    /// The key that tells where it is, and its value.
+    /// The key with the gateway's location, and its value.
     pub place: (&'static str, &'a str),
-    /// The key that tells on which machine it is reached by ssh, and its value.
+    /// The key with the ssh destination of its machine, and its value.
     pub ssh: Option<(&'static str, &'a str)>,
     /// Addresses that must be nodes of the playbook, each with its key.
     pub addresses: Vec<(&'static str, &'a str)>,
-    /// The registries under which it tells the requests in flight at a node, also when the node is out.
+    /// The registries under which it reports the requests in flight at a node, also if the node is out.
     pub counts_under: &'static [RegistryKind],
     /// Its servers cannot have IPv6 addresses.
     pub is_ipv4_only: bool,
-    /// Consul is asked about it.
+    /// rollgate asks Consul about it.
     pub asks_consul: bool,
-    /// Values that are each one secret of the playbook, by their keys. They are not filled in: a driver takes the secret
-    /// when it makes a request, by [`secret_of`].
+    /// Values that are each one secret of the playbook, by their keys. They are not filled in: a driver reads the
+    /// secret with [`secret_of`] when it makes a request.
     pub secrets: Vec<(&'static str, &'a Template)>,
     /// The registries that it cannot follow, each with the reason.
     pub incompatible_with: Vec<(RegistryKind, String)>,
 }
 
-/// Returns the registries that a gateway does not follow, where it follows `own` alone.
+/// Returns the registries that a gateway cannot follow, if it follows only `own`.
 pub(super) fn follows_only(own: RegistryKind, why: &str) -> Vec<(RegistryKind, String)> {
     let others = RegistryKind::ALL.into_iter().filter(|kind| *kind != own);
     others.map(|other| (other, format!("{why}, not `{other}`"))).collect()
 }
 
-/// The secret that a value of a playbook names.
+/// The secret that a playbook's value names.
 pub(super) fn secret_of(template: &Template) -> Option<Secret> {
     let (names, _) = template.names();
     let [(name, _)] = names.as_slice() else { return None };
     secret::named(name.strip_prefix("secrets.")?)
 }
 
-/// Something wrong with a key.
+/// A problem with a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issue {
     /// The key.
     pub key: &'static str,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
     /// What to do.
     pub helps: Vec<String>,
 }
 
-/// A value of a key that may hold templates.
+/// A value of a key that can contain templates.
 pub(super) trait Fillable {
     fn each(&mut self) -> Vec<&mut Template>;
 }
@@ -124,7 +124,7 @@ impl Fillable for BTreeMap<String, Template> {
     }
 }
 
-/// Writes [`Settings::templates`], from the fields that hold them; `field as "key"` where the names differ.
+/// Writes [`Settings::templates`] from the fields with templates. `field as "key"` if the names differ.
 macro_rules! templates {
     ($($field:ident $(as $key:literal)?),+ $(,)?) => {
         fn templates(&mut self) -> Vec<(&'static str, &mut $crate::template::Template)> {

@@ -1,4 +1,4 @@
-//! A list of peers in a text: JSON found by pointers, or anything found by a pattern.
+//! Reads a list of peers from a text: JSON with pointers, or any text with a pattern.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::json;
 use crate::pattern::Pattern;
 use crate::world::Reply;
 
-/// Where things are in JSON.
+/// The pointers into JSON.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Place<'a> {
     /// Pointer to the list.
@@ -17,7 +17,7 @@ pub(super) struct Place<'a> {
     pub(super) address: Option<&'a str>,
     /// From a peer to whether it is routed.
     pub(super) routed: Option<&'a str>,
-    /// From a peer to whether it is down; one that tells nothing of it is not.
+    /// From a peer to whether it is down. A peer without this value is not.
     pub(super) down: Option<&'a str>,
     /// From a peer to its requests in flight.
     pub(super) in_flight: Option<&'a str>,
@@ -51,7 +51,7 @@ impl Table {
 
     /// Reads the body of a reply.
     ///
-    /// A peer without an address is none; one whose state cannot be read is neither in nor out.
+    /// An entry without an address is not a peer. A peer whose state cannot be read is neither in nor out.
     pub(super) fn read(&self, reply: &Reply) -> Result<View, String> {
         let read = match &self.pattern {
             Some(pattern) => self.read_text(pattern, &reply.searchable()?),
@@ -60,7 +60,7 @@ impl Table {
         read.and_then(View::readable)
     }
 
-    /// The peers that are no node of the playbook, those without an address included.
+    /// The peers that are not nodes of the playbook, including those without an address.
     pub(super) fn strangers(&self, reply: &Reply) -> Vec<String> {
         let read = match &self.pattern {
             Some(pattern) => reply
@@ -88,7 +88,7 @@ impl Table {
         Ok(view)
     }
 
-    /// Reads the peers, and keeps those without an address as they are written.
+    /// Reads the peers. Those without an address are returned as they are written.
     fn read_json(&self, text: &str) -> Result<(View, Vec<String>), String> {
         let document =
             json::document(text.as_bytes()).map_err(|error| format!("not JSON: {error}"))?;
@@ -120,7 +120,7 @@ impl Table {
             "" => format!("its list: {why}"),
             pointer => format!("its list at `{pointer}`: {why}"),
         })?;
-        // What holds for every peer is a mistake in the playbook.
+        // A problem of every peer is a mistake in the playbook.
         if let (true, Some(first)) = (view.peers.is_empty(), unplaced.first()) {
             return Err(format!("a peer has no address: {first}"));
         }
@@ -170,7 +170,7 @@ const ROUTED: [&str; 12] = [
     "up", "ok", "true", "1", "yes", "on", "enabled", "healthy", "passing", "ready", "active", "in",
 ];
 
-/// Words for one that gets none.
+/// Words for a peer that gets no requests.
 const NOT_ROUTED: [&str; 19] = [
     "down",
     "false",
@@ -193,7 +193,7 @@ const NOT_ROUTED: [&str; 19] = [
     "out",
 ];
 
-/// Whether requests go to a peer; nothing where that is not known: it would be taken for out.
+/// Whether requests go to a peer. `None` if the value is unknown, because otherwise the peer would count as out.
 fn means_routed(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(routed) => Some(*routed),
@@ -207,7 +207,7 @@ fn means_routed(value: &Value) -> Option<bool> {
     }
 }
 
-/// Nothing for what is neither: whether that is down or not, it would prove something.
+/// `None` for any other value: both down and not down would confirm something.
 fn means_down(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(down) => Some(*down),
@@ -217,7 +217,7 @@ fn means_down(value: &Value) -> Option<bool> {
     }
 }
 
-/// What is wrong with how peers are found: by a pattern, or by pointers of which some are given.
+/// The problems of how peers are found: with a pattern, or with these pointers, of which some are given.
 pub(super) fn reading_issues(
     pattern: Option<&str>,
     pointers: &[(&'static str, bool)],
@@ -240,7 +240,7 @@ pub(super) fn reading_issues(
     wrong
 }
 
-/// What is wrong with the groups of a pattern that finds peers in text.
+/// The problems of a pattern's groups, for a pattern that finds peers in text.
 pub(super) fn pattern_issues(pattern: &str) -> Vec<Issue> {
     let Ok(pattern) = Pattern::new(pattern) else {
         return Vec::new();

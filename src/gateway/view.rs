@@ -1,14 +1,14 @@
-//! What one worker of a gateway shows, at one moment.
+//! What one worker of a gateway shows at one moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address;
 use crate::json::MOST_ENTRIES;
 
-/// How many entries of no node are kept by name.
+/// How many entries that are not nodes are kept by name.
 pub(super) const NAMED: usize = 8;
 
-/// The nodes of the playbook, by their addresses, however a gateway spells them.
+/// The nodes of the playbook by address, in any spelling that a gateway uses.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Nodes {
     /// In the playbook's order.
@@ -32,7 +32,7 @@ impl Nodes {
         self.find(address).unwrap_or(address).to_owned()
     }
 
-    /// Returns whether any of them has an IPv6 address, or any has another one.
+    /// Returns whether any node has an IPv6 address, and whether any has another address.
     pub(super) fn families(&self) -> (bool, bool) {
         let is_ipv6 = |node: &String| address::is_ipv6(address::host_of(&address::canonical(node)));
         (self.all.iter().any(is_ipv6), !self.all.iter().all(is_ipv6))
@@ -43,24 +43,24 @@ impl Nodes {
     }
 }
 
-/// What one worker of a gateway shows, at one moment.
+/// What one worker of a gateway shows at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
     /// Its peers, by address.
     pub peers: BTreeMap<String, Peer>,
     /// Why an entry cannot be read, by address. Such a peer is neither in nor out.
     pub unread: BTreeMap<String, String>,
-    /// Why somebody may still work with another list; then it proves nobody out.
+    /// Why a worker can still use another list. Then the view does not confirm that a node is out.
     pub unsettled: Option<String>,
-    /// Why requests go to everybody in it, whatever it says of them; then nobody is out.
+    /// Why requests go to all nodes in it, whatever it says about them. Then no node is out.
     pub overridden: Option<String>,
-    /// Peers of no node of the playbook that were counted and are not among `peers`.
+    /// Peers that are not nodes of the playbook: they were counted and are not in `peers`.
     pub others: Others,
     /// It has more peers than are kept, and shows nothing.
     pub(super) is_overfull: bool,
 }
 
-/// Peers that belong to no node of the playbook.
+/// Peers that are not nodes of the playbook.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Others {
     /// How many there are.
@@ -72,11 +72,11 @@ pub struct Others {
 /// A peer as a worker shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
-    /// Its list says that requests may go there.
+    /// Its list allows requests to it.
     pub up: bool,
-    /// An active check of the gateway's own keeps requests away.
+    /// An active check of the gateway keeps requests away.
     pub failing_check: bool,
-    /// Requests in flight there; `None` where the gateway does not count them, or it cannot be read.
+    /// Requests in flight there. `None` if the gateway does not count them, or the number cannot be read.
     pub in_flight: Option<u64>,
 }
 
@@ -89,8 +89,8 @@ impl Peer {
 }
 
 impl View {
-    /// Takes in an entry. A second one of the same address routes as long as one of them does; requests of which one
-    /// part is not counted are not counted.
+    /// Adds an entry. If an address has several entries, it is routed as long as one of them is. If one of them
+    /// does not count its requests, none are counted.
     pub(super) fn add(&mut self, address: String, peer: Peer) {
         let is_full = self.peers.len() >= MOST_ENTRIES;
         let Some(known) = self.peers.get_mut(&address) else {
@@ -110,7 +110,7 @@ impl View {
         };
     }
 
-    /// Takes in an entry that cannot be read: it proves the peer neither in nor out.
+    /// Adds an entry that cannot be read. It confirms the peer neither in nor out.
     pub(super) fn add_unread(&mut self, address: String, why: String) {
         self.add(address.clone(), Peer { up: true, failing_check: true, in_flight: None });
         if self.peers.contains_key(&address) {
@@ -118,7 +118,7 @@ impl View {
         }
     }
 
-    /// The same view, or an error where no entry of it can be read, or it has too many.
+    /// The same view, or an error if none of its entries can be read, or it has too many.
     pub(super) fn readable(self) -> Result<Self, String> {
         if self.is_overfull {
             return self.complete();
@@ -129,7 +129,7 @@ impl View {
         }
     }
 
-    /// The same view, or an error where it has more peers than are kept.
+    /// The same view, or an error if it has more peers than are kept.
     pub(super) fn complete(self) -> Result<Self, String> {
         if self.is_overfull {
             return Err(format!(
@@ -139,8 +139,8 @@ impl View {
         Ok(self)
     }
 
-    /// The same view, in which peers that are none of `nodes` are counted; only the first of them that get requests are
-    /// kept, to be named.
+    /// The same view, in which peers that are not in `nodes` are only counted. The first ones that get requests are
+    /// kept, for their names.
     pub(super) fn without_others(mut self, nodes: &[String]) -> Self {
         let nodes: BTreeSet<&String> = nodes.iter().collect();
         let mut named = 0;
@@ -168,20 +168,21 @@ impl View {
         self.peers.get(address).is_some_and(Peer::routed)
     }
 
-    /// Returns whether it lists any address of `pool` but this one.
+    /// Returns whether it lists any address of `pool` other than `but`.
     #[must_use]
     pub fn shows_any(&self, pool: &[String], but: &str) -> bool {
         pool.iter().any(|address| address != but && self.peers.contains_key(address))
     }
 
-    /// Returns whether the list lets go of `address`, whatever a check may say: a check can change its mind.
+    /// Returns whether the list has `address` as out. Checks are ignored, because their result can change.
     #[must_use]
     pub fn is_out(&self, address: &str) -> bool {
         self.peers.get(address).is_none_or(|peer| !peer.up)
     }
 }
 
-/// Takes in the entries of a list. One without an address is no node; it is an error only where none has an address.
+/// Adds up the entries of a list. An entry without an address is not a node. It is an error only if no entry has an
+/// address.
 pub(super) struct Entries<'a> {
     nodes: &'a Nodes,
     view: View,
@@ -193,7 +194,7 @@ impl<'a> Entries<'a> {
         Self { nodes, view: View::default(), unplaced: None }
     }
 
-    /// Takes in an entry: where it is, and how it is there.
+    /// Adds an entry: its address, and its state.
     pub(super) fn add(&mut self, address: Result<String, String>, peer: Result<Peer, String>) {
         match (address.map(|address| self.nodes.name(&address)), peer) {
             (Err(why), _) => {
@@ -242,7 +243,7 @@ mod tests {
         view.add_unread("a:1".into(), "odd".into());
         assert!(!view.routes_to("a:1") && !view.is_out("a:1"));
         assert_eq!(view.clone().readable(), Err("odd".into()));
-        // A second entry that can be read decides where it routes.
+        // A second, readable entry decides whether it is routed.
         view.add("a:1".into(), Peer { up: false, ..peer(Some(0)) });
         assert!(!view.routes_to("a:1") && !view.is_out("a:1"));
         view.add("a:1".into(), peer(Some(0)));

@@ -1,4 +1,4 @@
-//! A proof under way: what it takes of the looks of a round, and what stands against it.
+//! A running confirmation: which looks of a round it uses, and what is still missing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,28 +10,28 @@ use crate::gateway::proof::{Method, Proof, Verdict};
 use crate::gateway::view::View;
 use crate::text::{self, duration};
 
-/// The pause after a look that showed a worker behind; it grows up to [`LONGEST_PAUSE`].
+/// The pause after a look that showed a worker that is behind. It grows up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The longest pause between two looks while a proof is under way.
+/// The longest pause between two looks of a running confirmation.
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
-/// Why no row reaches every worker.
+/// Why a row does not reach every worker.
 pub(super) const ALONE: &str = "its connections do not stay open together (https, or `keepalive_timeout 0`), and an nginx before 1.21.6, \
      or one whose version of nginx is not known, may give all new ones to one worker";
 
-/// What an attempt takes of the looks of a round.
+/// Which looks of a round an attempt uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
-    /// No look, or no more.
+    /// None, or no more.
     None,
-    /// The first one: the row is too short to be one of its own.
+    /// The first one: the row is too short for this attempt.
     One,
     /// Every look, until it has seen enough.
     All,
 }
 
-/// A proof under way.
+/// A running confirmation.
 pub(super) struct Attempt {
     pub(super) proof: Proof,
     /// The gateway's name.
@@ -39,27 +39,27 @@ pub(super) struct Attempt {
     pub(super) address: String,
     pub(super) routed: bool,
     pub(super) nodes: Arc<[String]>,
-    /// When the registry took the write that is to be proven.
+    /// When the registry accepted the write that is to be confirmed.
     pub(super) written: Instant,
-    /// The last look gave nothing to read.
+    /// The last look could not be read.
     pub(super) unreadable: bool,
-    /// What stood against it last.
+    /// The last problem.
     pub(super) trouble: Option<String>,
-    /// How many nodes the last reply routes to.
+    /// How many nodes get requests according to the last reply.
     pub(super) serving: usize,
-    /// The proof that was found.
+    /// The method of the confirmation that was reached.
     pub(super) proven: Option<Method>,
-    /// How it stands, to be told.
+    /// The current state, to be reported.
     pub(super) news: Option<String>,
     /// When the next look is due.
     pub(super) due: Instant,
     pause: Duration,
     pub(super) part: Part,
-    /// How many connections it wanted when the round began; nothing where it takes no part.
+    /// How many connections it needed when the round began. `None` if it takes no part.
     joined: Option<usize>,
-    /// The round began so long after the write.
+    /// The time from the write to the beginning of the round.
     since: Duration,
-    /// For how long the gateway may follow, and how long its own delay is: for words.
+    /// How long the gateway may take to follow, or its own delay if that is longer: for messages.
     pub(super) delay: Duration,
 }
 
@@ -94,15 +94,15 @@ impl Attempt {
         }
     }
 
-    /// How many connections are to be held at once now.
+    /// How many connections must be held at once now.
     pub(super) fn wanted(&self, now: Instant) -> usize {
         self.proof.connections(now.duration_since(self.written))
     }
 
-    /// A round of so many connections begins.
+    /// A round with this many connections begins.
     pub(super) fn begin(&mut self, begun: Instant, connections: usize) {
         if self.joined.take().is_some() {
-            // The last round was broken off.
+            // The last round was interrupted.
             self.proof.end_row(false);
         }
         self.since = begun.duration_since(self.written);
@@ -119,7 +119,7 @@ impl Attempt {
         }
     }
 
-    /// Takes in a look.
+    /// Processes a look.
     pub(super) fn take(&mut self, look: &Result<Look, String>) {
         self.weigh_look(look);
         if self.part == Part::One || self.proof.verdict() != Verdict::Open {
@@ -127,11 +127,11 @@ impl Attempt {
         }
     }
 
-    /// The round has ended; `whole` if every connection was asked.
+    /// The round has ended. `whole`: every connection was asked.
     pub(super) fn end_round(&mut self, whole: bool) {
         let Some(joined) = self.joined.take() else { return };
         let is_row = joined > 1;
-        // What has seen enough before the end has not seen the whole row.
+        // An attempt that has seen enough before the end has not seen the whole row.
         self.proof.end_row(is_row && whole && self.part == Part::All);
         self.part = Part::None;
         if is_row && self.proof.is_beyond_reach() {
@@ -152,14 +152,14 @@ impl Attempt {
             }
             Verdict::Disagrees | Verdict::Open => self.news = Some(self.standing(trouble)),
         }
-        // While a worker is behind, or only time is missing, there is no use in asking at full speed.
+        // While a worker is behind, or only time is missing, fast polling does not help.
         self.due = now + self.pause;
-        // A row that did not complete the proof is not repeated at full speed either.
+        // A row that did not complete the confirmation is not repeated at full speed either.
         let in_vain = self.proof.row() == 0 || is_row;
         self.pause = if in_vain { (self.pause * 3 / 2).min(LONGEST_PAUSE) } else { PAUSE };
     }
 
-    /// Why there is no proof yet, in words.
+    /// Why nothing is confirmed yet, as text.
     pub(super) fn standing(&self, trouble: Option<&str>) -> String {
         let (proof, gateway) = (&self.proof, &self.gateway);
         let progress = match (proof.rule().workers, proof.workers()) {
@@ -206,12 +206,12 @@ impl Attempt {
         }
     }
 
-    /// A node that is shown to be in is in, though no other one may be left.
+    /// A node that is shown to be in is in, even if no other node is left.
     fn is_about_the_pool(&self, view: &View) -> bool {
         view.shows_any(&self.nodes, &self.address) || (self.routed && view.routes_to(&self.address))
     }
 
-    /// Takes into the proof what was shown; returns what stands against it.
+    /// Adds a view to the proof. Returns what prevents the confirmation.
     fn weigh(&mut self, worker: Option<&str>, view: &View) -> Option<String> {
         let shown = if self.routed {
             view.routes_to(&self.address)

@@ -1,4 +1,4 @@
-//! Requests in flight, as gateways count them. What is not counted is not none.
+//! Requests in flight, as gateways count them. Requests that are not counted are not zero.
 
 use tokio::time::Instant;
 
@@ -7,17 +7,17 @@ use crate::gateway::driver::Purpose;
 use crate::world::World;
 
 impl<W: World> GatewayMonitor<W> {
-    /// Returns whether there are requests at all that it could count.
+    /// Returns whether it handles requests that it could count.
     #[must_use]
     pub fn has_requests(&self) -> bool {
         self.looker.driver().facts().has_requests
     }
 
-    /// Counts the requests in flight at `address`, where the gateway tells: the most that any worker told.
+    /// Counts the requests in flight at `address`, if the gateway reports them: the highest number of any worker.
     ///
     /// # Errors
     ///
-    /// When it does not, or cannot be read.
+    /// If it does not report them, or cannot be read.
     pub async fn in_flight(&self, address: &str) -> Result<u64, String> {
         if let [query] = &self.looker.driver().queries(Purpose::Count(address))[..] {
             self.rounds.one_more().await;
@@ -38,11 +38,11 @@ impl<W: World> GatewayMonitor<W> {
         told.ok_or_else(|| format!("{} tells no requests in flight at {address}", self.name))
     }
 
-    /// Asks why its counts of requests in flight cannot be used; nothing where they can.
+    /// Asks why its counts of requests in flight cannot be used. `None` if they can.
     ///
     /// # Errors
     ///
-    /// When it cannot be asked.
+    /// If it cannot be asked.
     pub async fn miscounts(&self) -> Result<Option<String>, String> {
         if !self.looker.driver().facts().lists_busy {
             return Ok(None);

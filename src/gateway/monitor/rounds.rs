@@ -1,12 +1,13 @@
-//! Rounds of looks at one gateway. Each serves everything that waits for one: proofs, checks of capacity, and the watch over
-//! nodes that are out. So what a gateway is asked in a second does not grow with the number of nodes.
+//! Rounds of looks at one gateway. Each round serves every caller that waits: confirmations, checks of capacity,
+//! and the watch over nodes that are out. So the number of requests per second does not grow with the number of
+//! nodes.
 //!
-//! * A look counts only for what was asked before it began.
-//! * A round has one look, or a row of connections that are held open together, as many as anything that is due asks for. A
-//!   proof that asks for more takes no part: less shows it nothing.
-//! * Whatever waits and finds the seat free performs the next round. When it is dropped meanwhile, the round is lost, and the
-//!   next one that waits takes the seat.
-//! * [`Pace`] bounds the looks.
+//! * A look counts only for callers that asked before it began.
+//! * A round has one look, or a row of connections that are held open together. Its size is the largest that a due
+//!   caller needs. A confirmation that needs more takes no part, because fewer connections show it nothing.
+//! * A waiting caller that finds the seat free performs the next round. If it is dropped during the round, the
+//!   round is lost, and the next waiting caller takes the seat.
+//! * [`Pace`] limits the looks.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow::{Break, Continue};
@@ -23,16 +24,17 @@ use crate::gateway::proof::{ASSUMED_WORKERS, Method, Rule};
 use crate::gateway::roster::Roster;
 use crate::world::World;
 
-/// What one look costs of the time that a gateway is given: it is looked at so often at most, over a longer time.
+/// The share of a gateway's time that one look costs. Over a longer time, this is the shortest interval between
+/// looks.
 const COST: Duration = Duration::from_millis(2);
 
-/// How much of it may be used at once.
+/// How much of this time may be used at once.
 const BURST: Duration = Duration::from_millis(500);
 
-/// Between the beginnings of two rounds that something is observed in.
+/// The time between the starts of two rounds that observe.
 const OBSERVED_EVERY: Duration = Duration::from_millis(25);
 
-/// What was seen of a gateway, or why it could not be read.
+/// The observation of a gateway, or why it could not be read.
 type Seen = Result<Arc<Observation>, String>;
 
 /// The rounds of one gateway.
@@ -43,30 +45,30 @@ pub(super) struct Rounds<W> {
     roster: Arc<Mutex<Roster>>,
     waiting: Mutex<Waiting>,
     pace: Mutex<Pace>,
-    /// Had by what performs the next round.
+    /// Held by the caller that performs the next round.
     seat: tokio::sync::Mutex<()>,
-    /// Something more waits.
+    /// Another caller waits.
     arrived: Notify,
     /// How many rounds have ended.
     ended: watch::Sender<u64>,
 }
 
-/// What waits for looks.
+/// The callers that wait for looks.
 #[derive(Default)]
 struct Waiting {
     attempts: BTreeMap<u64, Attempt>,
     /// The number of the next attempt.
     next: u64,
-    /// How many wait for an observation.
+    /// How many callers wait for an observation.
     observers: usize,
-    /// What was seen last, and when that was begun.
+    /// The last observation, and when it began.
     latest: Option<(Instant, Seen)>,
 }
 
-/// How fast a gateway may be looked at.
+/// How fast a gateway may be read.
 #[derive(Default)]
 struct Pace {
-    /// Until when the looks so far have used up its time.
+    /// When the time that past looks have used is over.
     used_until: Option<Instant>,
 }
 
@@ -83,23 +85,23 @@ impl Pace {
     }
 }
 
-/// An observation that is being made.
+/// An observation in progress.
 struct Observing {
     observation: Observation,
     problem: Option<String>,
     server: Option<String>,
-    /// How many more looks it takes at most.
+    /// How many more looks it needs at most.
     left: usize,
 }
 
-/// An attempt that waits for looks, until this is dropped.
+/// A waiting attempt. Dropping this ends it.
 pub(super) struct Ticket<'a, W> {
     rounds: &'a Rounds<W>,
     number: u64,
 }
 
 impl<W> Ticket<'_, W> {
-    /// Takes the proof that was found, or how it stands if that is to be told.
+    /// Takes the method of the confirmation, or the current state if it should be reported.
     pub(super) fn news(&self) -> (Option<Method>, Option<String>) {
         let mut waiting = self.rounds.waiting();
         let attempt = waiting.attempts.get_mut(&self.number);
@@ -118,7 +120,7 @@ impl<W> Drop for Ticket<'_, W> {
     }
 }
 
-/// Something waits for an observation, until this is dropped.
+/// A caller that waits for an observation. Dropping this ends the wait.
 struct Observer<'a, W>(&'a Rounds<W>);
 
 impl<W> Drop for Observer<'_, W> {
@@ -167,12 +169,12 @@ impl<W: World> Rounds<W> {
         Ticket { rounds: self, number }
     }
 
-    /// Hears of the ends of rounds from now on.
+    /// Receives the ends of rounds from now on.
     pub(super) fn ends(&self) -> watch::Receiver<u64> {
         self.ended.subscribe()
     }
 
-    /// Waits for the next end of a round, and performs the round where nothing else does.
+    /// Waits for the next end of a round. Performs the round if no other caller does.
     pub(super) async fn next(&self, ends: &mut watch::Receiver<u64>) {
         tokio::select! {
             biased;
@@ -181,7 +183,7 @@ impl<W: World> Rounds<W> {
         }
     }
 
-    /// Returns what was seen in looks that began at `since` or later.
+    /// Returns the observation of looks that began at `since` or later.
     pub(super) async fn observe(&self, since: Instant) -> Seen {
         self.waiting().observers += 1;
         let _observer = Observer(self);
@@ -196,7 +198,7 @@ impl<W: World> Rounds<W> {
         }
     }
 
-    /// Waits until one more question may be asked that is no look.
+    /// Waits until the pace allows one more query that is not a look.
     pub(super) async fn one_more(&self) {
         loop {
             let next = self.pace().next();
@@ -207,7 +209,7 @@ impl<W: World> Rounds<W> {
         }
     }
 
-    /// Performs a round once something is due.
+    /// Performs a round when one is due.
     async fn perform(&self) {
         let (connections, observes) = loop {
             let now = Instant::now();
@@ -257,7 +259,7 @@ impl<W: World> Rounds<W> {
         self.ended.send_modify(|ended| *ended += 1);
     }
 
-    /// Gives a look to everything that takes part in the round. Returns whether anything needs another one.
+    /// Gives a look to every caller that takes part in the round. Returns whether any of them needs another look.
     fn hand_out(&self, look: &Result<Look, String>, observing: Option<&mut Observing>) -> bool {
         let mut goes_on = false;
         for attempt in self.waiting().attempts.values_mut() {
@@ -283,7 +285,7 @@ impl<W: World> Rounds<W> {
                 observing.server = look.server.clone().or(observing.server.take());
                 observing.observation.take(look, &self.nodes);
                 let met = observing.observation.workers.len();
-                // Each of a known number has answered; nothing more is to be seen.
+                // The number of workers is known and each one has answered, so more looks cannot show more.
                 if self.rule.workers.is_some_and(|all| all > 1 && met >= all as usize) {
                     observing.left = 0;
                 }
@@ -292,7 +294,8 @@ impl<W: World> Rounds<W> {
         }
     }
 
-    /// How many connections an observation takes: every worker once, as far as they can be told apart or reached.
+    /// How many connections an observation needs to read every worker once, if workers can be distinguished or
+    /// reached.
     fn observed_connections(&self) -> usize {
         let roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
         if self.rule.workers == Some(1) && !roster.is_contradicted() {
@@ -302,8 +305,8 @@ impl<W: World> Rounds<W> {
         Rule { workers: Some(all), ..self.rule }.reads(roster.is_even()) as usize
     }
 
-    /// When to look again whether something is due, and the round that is due now: how many connections it takes, and whether
-    /// something is observed.
+    /// When to check again whether a round is due, and the round that is due now: how many connections it needs,
+    /// and whether it observes.
     fn due(&self, now: Instant) -> (Instant, Option<(usize, bool)>) {
         let (waiting, every_worker) = (self.waiting(), self.observed_connections());
         let paced = self.pace().next().unwrap_or(now);
@@ -313,7 +316,7 @@ impl<W: World> Rounds<W> {
         let last = waiting.latest.as_ref().map(|(begun, _)| *begun + OBSERVED_EVERY);
         let observed_from = last.map_or(paced, |last| last.max(paced));
         let due = due.into_iter().chain(observes.then_some(observed_from)).min();
-        // Nothing waits only while what has the seat is about to end.
+        // No caller waits only while the one with the seat is about to end.
         let due = due.unwrap_or(now + BURST);
         if due > now {
             return (due, None);

@@ -1,4 +1,4 @@
-//! A gateway with workers that all show the same.
+//! A gateway whose workers all show the same.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,7 +11,7 @@ use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError};
 
 const POOL: [&str; 2] = ["10.0.0.1:80", "10.0.0.2:80"];
 
-/// Its answer, by so many workers in turn, each of which tells its name; or what program it is, and closes.
+/// Its answer, from this many named workers in turn; or from a program that names itself and closes the connection.
 struct Shows {
     body: String,
     workers: u32,
@@ -69,7 +69,7 @@ async fn confirm(watcher: &GatewayMonitor<Shows>, routed: bool) -> Result<Confir
     watcher.confirm(POOL[0], routed, now, now + Duration::from_secs(30), |_| {}).await
 }
 
-/// The other one has died: whoever brings this one back must not be told that it is not in.
+/// The other node has died. Returning this one must not fail with "it is not in".
 #[tokio::test(start_paused = true)]
 async fn the_only_node_that_is_left_is_proven_in() {
     let alone = table(&json!({ "workers": 2 }), 2, r#"["10.0.0.1:80"]"#);
@@ -115,7 +115,7 @@ async fn more_workers_than_the_playbook_knows_of_are_noticed() {
     {
         assert_eq!(blockers(more, there).await, "");
     }
-    // One list for all, whoever answers.
+    // One list for all workers.
     let shared = json!({ "type": "ngx-dynamic-upstream", "upstream": "app", "url": "http://gw/d" });
     let list = "server 10.0.0.2:80 addr=10.0.0.2:80 weight=1 conns=0;\n";
     let info = watcher(shared, 4, list).probe().await.expect("it answers");
@@ -152,7 +152,7 @@ async fn a_gateway_whose_workers_cannot_all_be_reached_is_refused() {
     }
 }
 
-/// As Envoy 1.40 shows it, but for the one that is healthy and in.
+/// As Envoy 1.40 shows it, except for the host that is healthy and in.
 #[tokio::test(start_paused = true)]
 async fn nobody_is_out_at_a_gateway_that_sends_requests_to_all() {
     let host = |number: u8, status: &str| {
@@ -177,7 +177,7 @@ async fn nobody_is_out_at_a_gateway_that_sends_requests_to_all() {
     assert!(!panics.routed[POOL[1]], "nobody is counted for it");
 }
 
-/// Shows the first node for ten seconds, in whichever way it is asked.
+/// Shows the first node for ten seconds, however it is asked.
 struct ShowsLate {
     since: Instant,
     before: &'static str,
@@ -210,7 +210,8 @@ impl World for ShowsLate {
     }
 }
 
-/// A list that is late, because an agent could not tell Consul or consul-template waited: who follows it begins then.
+/// A list can be late: an agent could not reach Consul, or consul-template waited. The gateway's own delay begins
+/// then.
 #[tokio::test(start_paused = true)]
 async fn who_follows_a_list_is_given_its_time_from_when_the_list_has_changed() {
     const PASSING: [&str; 2] = [

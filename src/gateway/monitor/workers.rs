@@ -1,4 +1,4 @@
-//! How many workers of a gateway were told apart, and what that means for a proof.
+//! How many workers of a gateway were distinguished, and what that means for a confirmation.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use crate::text;
 /// Which workers of a gateway many connections reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// Each of them, with the same share.
+    /// Each one, with the same share.
     Even,
-    /// Each of them; some may get few.
+    /// Each one; some may get few.
     Uneven,
-    /// Some of them may get none.
+    /// Some may get none.
     Some,
 }
 
-/// Says how many workers were told apart by their names, where the playbook says that there are `told` of them.
+/// Reports how many workers were distinguished by their names. The playbook says that there are `told` of them.
 pub(super) fn tell_workers(info: &mut GatewayInfo, seen: usize, told: Option<u32>, reach: Reach) {
     let count = |number: usize| text::count(number, "worker");
     match (seen, told) {

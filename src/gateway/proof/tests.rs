@@ -17,7 +17,7 @@ fn proof(workers: Option<u32>) -> Proof {
     Proof::new(rule(workers), even())
 }
 
-/// The next proof at the same gateway.
+/// The next confirmation at the same gateway.
 fn next(proof: &Proof) -> Proof {
     let mut roster = proof.before.clone();
     proof.teach(&mut roster);
@@ -35,7 +35,7 @@ fn reads_miss_one_stale_worker_less_than_once_in_a_thousand() {
     );
 }
 
-/// However late it is shown, what is shown before it is done counts from then on.
+/// The delay starts when the gateway shows the change, however late that is.
 #[test]
 fn what_is_shown_before_it_is_done_must_have_been_shown_for_a_while() {
     let at = Duration::from_millis;
@@ -59,7 +59,7 @@ fn what_is_shown_before_it_is_done_must_have_been_shown_for_a_while() {
     assert_eq!(proof.verdict(), Verdict::Proven(Method::Samples));
 }
 
-/// A gateway that still does otherwise has begun to follow all the same.
+/// A gateway that is not settled yet has begun to follow all the same.
 #[test]
 fn the_while_that_something_is_shown_goes_on_while_it_is_unsettled() {
     let rule = Rule { workers: Some(1), lag: Duration::ZERO, apply_delay: LAG };
@@ -142,7 +142,7 @@ fn connections_that_do_not_stay_open_prove_nothing_where_one_worker_may_be_favou
     }
 }
 
-/// One worker of four does not follow, and a minute is long enough for many rows.
+/// One worker of four does not follow, and a minute is enough for many rows.
 #[test]
 fn a_nameless_worker_that_is_stuck_is_not_overlooked_however_long_it_is_tried() {
     let mut chance = fastrand::Rng::with_seed(7);
@@ -187,7 +187,7 @@ fn a_worker_that_disagreed_must_agree_or_be_replaced() {
         proof.end_row(false);
         proof
     };
-    // However often the others answer, and in the next proof, too.
+    // No number of answers from the others replaces it; not in the next proof either.
     let mut silent = begin();
     for _ in 0..100 {
         assert_eq!(row(&mut silent, &["1", "2", "3"]), Verdict::Disagrees);
@@ -224,7 +224,7 @@ fn a_late_worker_makes_the_next_proof_need_more_as_well() {
     assert_eq!(second.verdict(), Verdict::Proven(Method::Samples));
 }
 
-/// Two gateways behind one address, each of which says that it has one worker.
+/// Two gateways behind one address. Each says that it has one worker.
 #[test]
 fn after_a_contradiction_one_answer_or_one_name_proves_nothing() {
     for name in [None, Some("1")] {
