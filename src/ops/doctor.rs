@@ -5,7 +5,7 @@ mod diagnosis;
 use std::sync::Arc;
 
 use super::caller::unless_stopped;
-use super::release::look;
+use super::look::look;
 use super::{Caller, Connections, Refusal, Session, locking, plan};
 use crate::consul::shared_prefix;
 use crate::lock;

@@ -15,6 +15,9 @@ use crate::world::World;
 /// What the reading of a release's journal is called while it is waited for.
 pub(super) const JOURNAL: &str = "reading the release's journal";
 
+/// What a look at past journals is called.
+pub(super) const JOURNALS: &str = "reading the journals of past releases";
+
 /// How many releases are looked at.
 const RELEASES: usize = 20;
 

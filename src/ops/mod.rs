@@ -6,7 +6,7 @@
 //!
 //! * [`session`]: the playbook with its inputs; [`connections`]: the world behind it; [`secrets`]: what is kept out of both;
 //! * [`caller`]: who asks; [`refusal`]: why a command ends before it has changed anything;
-//! * [`locking`]: one release at a time; [`history`]: past releases; [`release`]: how a release is run;
+//! * [`locking`]: one release at a time; [`look`]: one look at everything; [`history`]: past releases; [`release`]: how a release is run;
 //! * [`deploy`], [`resume`], [`rollback`], [`node`], [`status`], [`doctor`], [`plan`], [`lock`]: one file a command.
 
 pub mod caller;
@@ -16,6 +16,7 @@ pub mod doctor;
 pub mod history;
 pub mod lock;
 pub mod locking;
+mod look;
 pub mod node;
 pub mod plan;
 pub mod refusal;

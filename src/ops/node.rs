@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::locking::locked;
 use super::plan::{node_names, unfit_gateways};
-use super::release::{Ending, Job, look};
+use super::look::look;
+use super::release::{Ending, Job};
 use super::{Caller, Cause, Connections, Refusal, Session};
 use crate::engine::Mode;
 use crate::lock::Lock;

@@ -3,20 +3,15 @@
 use std::sync::Arc;
 
 use super::caller::unless_stopped;
-use super::release::look;
+use super::history::JOURNALS;
+use super::look::look;
 use super::{Caller, Cause, Connections, Refusal, Session, history};
 use crate::plan::{Plan, Selection, WayBack};
 use crate::spec::Spec;
 use crate::survey::{Fleet, meet, unfit};
 use crate::world::World;
 
-/// What a look at everything is called while it is waited for.
-pub(super) const LOOK: &str = "looking at nodes, registry and gateways";
-
-/// What a look at past journals is called.
-pub(super) const JOURNALS: &str = "reading the journals of past releases";
-
-/// What the first questions to gateways are called.
+/// What the first questions to gateways are called while they are waited for.
 pub(super) const GATEWAYS: &str = "asking the gateways what they are";
 
 /// A plan, and what it is made of.

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::caller::unless_stopped;
 use super::refusal::of_error;
-use super::{Caller, Connections, Refusal, Session, history, plan};
+use super::{Caller, Connections, Refusal, Session};
 use crate::engine::{Begin, Ended, Engine, Mode, Stop};
 use crate::journal::Journal;
 use crate::journal::history::Past;
@@ -17,7 +16,7 @@ use crate::lock::Lock;
 use crate::release::Release;
 use crate::release::{Outcome, Resumed, Started};
 use crate::spec::Spec;
-use crate::survey::{Fleet, PATIENCE, survey};
+use crate::survey::{Fleet, survey};
 use crate::world::World;
 
 /// For the look at everything after a release that did not go well.
@@ -147,19 +146,4 @@ async fn last_look<W: World>(
     let mut fleet = survey(&connections.world, &connections.consul, spec, time).await;
     fleet.take_for_out(|node| ended.release.nodes.get(node)?.taken_out());
     Some(fleet)
-}
-
-/// Looks at everything before anything is changed, unless the caller asks to stop.
-pub(super) async fn look<W: World, C: Caller>(
-    session: &Session,
-    connections: &Connections<W>,
-    caller: &C,
-    spec: &Arc<Spec>,
-) -> Result<Fleet, Refusal> {
-    let look = async {
-        let mut fleet = survey(&connections.world, &connections.consul, spec, PATIENCE).await;
-        history::take_for_out(session, connections, &mut fleet).await;
-        fleet
-    };
-    unless_stopped(caller, plan::LOOK, look).await
 }

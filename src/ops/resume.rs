@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::caller::{confirm, unless_stopped};
 use super::locking::locked;
-use super::release::{Ending, Job, look};
-use super::{Caller, Connections, Question, Refusal, Session, history, plan};
+use super::look::look;
+use super::release::{Ending, Job};
+use super::{Caller, Connections, Question, Refusal, Session, history};
 use crate::journal::history::{self as journals, Past};
 use crate::lock::Lock;
 use crate::plan::{objections, resumptions};
@@ -87,7 +88,7 @@ async fn go_on<W: World, C: Caller>(
     }
     let (client, service) = (connections.shared(), session.service());
     let later = journals::later(&session.state, client, service, &past, CommandKind::is_release);
-    let later = unless_stopped(caller, plan::JOURNALS, later).await?;
+    let later = unless_stopped(caller, history::JOURNALS, later).await?;
     if let Some((later, nodes)) = later.map_err(|error| super::refusal::of_error(&error))? {
         return Err(Refusal::refused(superseded(&past.id, &later, &nodes)));
     }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::caller::{confirm, unless_stopped};
 use super::locking::locked;
-use super::release::{Ending, Job, look};
+use super::look::look;
+use super::release::{Ending, Job};
 use super::resume::{find, tell_variables};
-use super::{Caller, Cause, Connections, Question, Refusal, Session, history, plan};
+use super::{Caller, Cause, Connections, Question, Refusal, Session, history};
 use crate::engine::Mode;
 use crate::foreign::Recorded;
 use crate::journal::history::Past;
@@ -123,7 +124,7 @@ async fn go_back<W: World, C: Caller>(
         confirm(caller, Question { prompt, plan: None }).await?;
     }
     let way = history::way_back(session, connections, &spec, &fleet);
-    let way = unless_stopped(caller, plan::JOURNALS, way).await?;
+    let way = unless_stopped(caller, history::JOURNALS, way).await?;
     let mut arguments = session.options();
     arguments.extend(request.yes.then(|| "--yes".to_owned()));
     let started = Started {

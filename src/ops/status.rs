@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::caller::unless_stopped;
 use super::history::History;
-use super::release::look;
-use super::{Caller, Connections, Refusal, Session, locking, plan};
+use super::look::look;
+use super::{Caller, Connections, Refusal, Session, history, locking};
 use crate::lock::{Holder, LockStatus};
 use crate::next;
 use crate::release::Release;
@@ -55,7 +55,7 @@ pub async fn status<W: World, C: Caller>(
     let fleet = look(session, connections, caller, spec).await?;
     let reachable = fleet.registry_problem.is_none();
     let history = History::read(session, connections, reachable);
-    let history = unless_stopped(caller, plan::JOURNALS, history).await?;
+    let history = unless_stopped(caller, history::JOURNALS, history).await?;
     let client = connections.shared_in_passing(LOCK_PATIENCE);
     let lock = locking::look(session, client.as_ref());
     let lock = match unless_stopped(caller, locking::LOOK, lock).await? {

@@ -1,0 +1,27 @@
+//! One look at everything before anything is changed.
+
+use std::sync::Arc;
+
+use super::caller::unless_stopped;
+use super::{Caller, Connections, Refusal, Session, history};
+use crate::spec::Spec;
+use crate::survey::{Fleet, PATIENCE, survey};
+use crate::world::World;
+
+/// What the look is called while it is waited for.
+const LOOK: &str = "looking at nodes, registry and gateways";
+
+/// Looks at everything before anything is changed, unless the caller asks to stop.
+pub(super) async fn look<W: World, C: Caller>(
+    session: &Session,
+    connections: &Connections<W>,
+    caller: &C,
+    spec: &Arc<Spec>,
+) -> Result<Fleet, Refusal> {
+    let look = async {
+        let mut fleet = survey(&connections.world, &connections.consul, spec, PATIENCE).await;
+        history::take_for_out(session, connections, &mut fleet).await;
+        fleet
+    };
+    unless_stopped(caller, LOOK, look).await
+}
