@@ -11,7 +11,7 @@ use crate::engine::Sink;
 use crate::ops::{Cause, Refusal};
 use crate::release::Release;
 use crate::release::{Event, Finished, Lines, Outcome};
-use crate::report::{Background, Json, Live, Plain, put, say};
+use crate::report::{Background, Json, Live, Plain, Reporter, put, say};
 use crate::{secret, text};
 
 /// Says why a command does not begin, and ends it. Programs hear of every problem of a playbook, and of the end.
@@ -121,11 +121,11 @@ impl Sink for View {
     }
 }
 
-/// Begins to tell of a release.
-pub(super) fn view(global: &Global) -> View {
+/// Begins to report a release that has come so far already.
+pub(super) fn view(global: &Global, so_far: &Release) -> View {
     let github = std::env::var_os("GITHUB_ACTIONS").is_some();
     let plain = || Plain::new(global.quiet, global.verbose, github);
-    let sinks: Vec<Box<dyn Sink>> = match form(global) {
+    let sinks: Vec<Box<dyn Reporter>> = match form(global) {
         Output::Tty if !global.quiet => {
             vec![Box::new(Live::new(ProgressDrawTarget::stderr(), colour(global)))]
         }
@@ -134,5 +134,5 @@ pub(super) fn view(global: &Global) -> View {
     };
     let live = form(global) == Output::Tty && !global.quiet;
     let silence = if live { Silence::begin() } else { None };
-    View { sinks: Background::new(sinks), _silence: silence }
+    View { sinks: Background::new(sinks, so_far.outline()), _silence: silence }
 }

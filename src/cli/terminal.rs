@@ -86,7 +86,7 @@ impl Caller for Terminal<'_> {
         }
     }
 
-    fn reporter(&mut self, _: &Release) -> Box<dyn Sink + '_> {
-        Box::new(output::view(self.global))
+    fn reporter(&mut self, so_far: &Release) -> Box<dyn Sink + '_> {
+        Box::new(output::view(self.global, so_far))
     }
 }

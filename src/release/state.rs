@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail, ensure};
 
+use crate::json::Written;
+
 use super::event::{Event, Fact, Finished, Planned, Resumption, Started, Will};
 use super::node::{NodeState, Phase};
 use super::step::Step;
@@ -58,6 +60,24 @@ pub enum Change {
 }
 
 impl Release {
+    /// The same for a reporter: without the playbook, and without what was seen when nodes failed.
+    #[must_use]
+    pub fn outline(&self) -> Self {
+        let started = self
+            .started
+            .as_ref()
+            .map(|started| Started { playbook: Written::default(), ..started.clone() });
+        let nodes = self.nodes.iter().map(|(name, node)| {
+            let mut node = node.clone();
+            if let Some(failure) = &mut node.failure {
+                (failure.seen, failure.log) = Default::default();
+            }
+            (name.clone(), node)
+        });
+        let (stopping, finished) = (self.stopping.clone(), self.finished.clone());
+        Self { started, nodes: nodes.collect(), stopping, finished, ..*self }
+    }
+
     /// Folds a list of events.
     ///
     /// # Errors

@@ -3,16 +3,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::Reporter;
 use crate::engine::Sink;
 use crate::release::Release;
 use crate::release::{Event, Fact};
 
 /// Progress is left out while so many events wait.
 const BACKLOG: usize = 256;
+
+/// How often reporters hear the clock.
+const TICK: Duration = Duration::from_secs(1);
 
 /// How long the last events may take to be told.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -25,16 +29,28 @@ pub struct Background {
 }
 
 impl Background {
-    /// Lets `sinks` hear of events from now on.
+    /// Lets `sinks` hear of the events of a release that has come so far already.
     #[must_use]
-    pub fn new(mut sinks: Vec<Box<dyn Sink>>) -> Self {
+    pub fn new(mut sinks: Vec<Box<dyn Reporter>>, mut release: Release) -> Self {
         let (events, received) = mpsc::channel::<Event>();
         let (finished, done) = mpsc::channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let counter = waiting.clone();
         thread::spawn(move || {
-            let mut release = Release::default();
-            for event in received {
+            let mut ticked = Instant::now();
+            loop {
+                if ticked.elapsed() >= TICK {
+                    ticked = Instant::now();
+                    let now = jiff::Timestamp::now();
+                    for sink in &mut sinks {
+                        sink.tick(now, &release);
+                    }
+                }
+                let event = match received.recv_timeout(TICK.saturating_sub(ticked.elapsed())) {
+                    Ok(event) => event,
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    Err(RecvTimeoutError::Disconnected) => break,
+                };
                 counter.fetch_sub(1, Ordering::Relaxed);
                 // What the engine has recorded can follow; a reporter has nobody to complain to.
                 let _ = release.apply(&event);
@@ -82,9 +98,9 @@ pub(crate) fn say_in_time(text: String) {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::time::Instant;
 
     use super::*;
+    use crate::release::Resumed;
 
     fn event(seq: u64, fact: Fact) -> Event {
         Event {
@@ -115,7 +131,8 @@ mod tests {
         let gate = Arc::new(Mutex::new(()));
         let closed = gate.lock().expect("lock");
         let (heard, told) = mpsc::channel();
-        let mut background = Background::new(vec![Box::new(Slow { gate: gate.clone(), heard })]);
+        let slow: Box<dyn Reporter> = Box::new(Slow { gate: gate.clone(), heard });
+        let mut background = Background::new(vec![slow], Release::default());
         let release = Release::default();
         for seq in 1..=2000 {
             let progress =
@@ -131,5 +148,36 @@ mod tests {
         let all: Vec<_> = told.iter().collect();
         assert_eq!(all.last(), Some(&2001));
         assert!(all.len() < 2000, "{} were queued", all.len());
+    }
+    impl Reporter for Slow {}
+
+    /// Tells the place of node `b` after each event.
+    struct Turns(mpsc::Sender<(usize, usize)>);
+
+    impl Sink for Turns {
+        fn event(&mut self, _: &Event, release: &Release) {
+            let _ = self.0.send(release.turn("b"));
+        }
+    }
+
+    impl Reporter for Turns {}
+
+    #[test]
+    fn a_resumed_release_is_reported_with_its_nodes() {
+        let nodes = ["a", "b"].map(|node| serde_json::json!({ "node": node, "will": "update" }));
+        let started = serde_json::json!({ "type": "release.started", "data": {
+            "service": "app", "command": "deploy", "actor": "me", "file": "app.yaml", "playbook": null,
+            "nodes": nodes,
+            "inputs": { "release": "r", "folder": "", "variables": {}, "artifact": null },
+        }});
+        let mut so_far = Release::default();
+        let started = serde_json::from_value(started).expect("a fact");
+        so_far.apply(&event(1, started)).expect("it begins");
+        let (told, turns) = mpsc::channel();
+        let mut background = Background::new(vec![Box::new(Turns(told))], so_far.outline());
+        let resumed = Resumed { actor: "me".into(), nodes: Vec::new() };
+        background.event(&event(2, Fact::ReleaseResumed(resumed)), &so_far);
+        drop(background);
+        assert_eq!(turns.iter().collect::<Vec<_>>(), [(2, 2)]);
     }
 }

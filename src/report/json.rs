@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Reporter;
 use crate::engine::Sink;
 use crate::release::Release;
 use crate::release::{Event, Fact};
@@ -16,6 +17,8 @@ pub struct Json {
     /// That nobody hears was said.
     unheard: bool,
 }
+
+impl Reporter for Json {}
 
 impl Sink for Json {
     fn event(&mut self, event: &Event, _: &Release) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::Reporter;
 use crate::engine::Sink;
 use crate::release::{CommandKind, Drained, Event, Fact, Planned, Pool, Will};
 use crate::release::{Phase, Release};
@@ -181,6 +182,8 @@ impl Live {
         format!("done  {version:<8}  {took:>6}  {drained:<18}  routed {proven}/{proven}")
     }
 }
+
+impl Reporter for Live {}
 
 impl Sink for Live {
     fn event(&mut self, event: &Event, release: &Release) {

@@ -10,6 +10,7 @@ mod plain;
 
 use std::io::Write;
 
+use crate::engine::Sink;
 use crate::release::{NodeState, Phase, Release, Standing};
 use crate::secret;
 
@@ -19,6 +20,12 @@ pub use end::{NodeView, Report};
 pub use json::Json;
 pub use live::Live;
 pub use plain::Plain;
+
+/// A reporter: it hears events, and the clock between them.
+pub trait Reporter: Sink {
+    /// Hears what time it is, about every second, and the release as it is.
+    fn tick(&mut self, _now: jiff::Timestamp, _release: &Release) {}
+}
 
 /// Writes to people, without any secret. A closed pipe or a full disk there is no reason to stop a release.
 pub(crate) fn say(text: &str) {

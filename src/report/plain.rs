@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Reporter;
 use crate::engine::Sink;
 use crate::release::Release;
 use crate::release::{CommandKind, Event, Fact, Step, Will};
@@ -9,6 +10,9 @@ use crate::text::{self, count};
 
 /// While a step waits, a line comes this often, in seconds.
 const HEARTBEAT: i64 = 15;
+
+/// A step that is done sooner has one line, at its end, in seconds.
+const SHORT: i64 = 3;
 
 /// Prints lines.
 pub struct Plain {
@@ -26,6 +30,8 @@ pub struct Plain {
 struct Wait {
     since: jiff::Timestamp,
     told: jiff::Timestamp,
+    /// A step that was begun and has no line yet.
+    untold: Option<Step>,
 }
 
 impl Plain {
@@ -40,11 +46,22 @@ impl Plain {
     }
 
     fn line(&mut self, event: &Event, release: &Release, word: &str, rest: &str) {
-        let time = event.at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S");
-        let (who, place) = match &event.node {
+        self.line_of(event.at, event.node.as_deref(), release, word, rest);
+    }
+
+    fn line_of(
+        &mut self,
+        at: jiff::Timestamp,
+        node: Option<&str>,
+        release: &Release,
+        word: &str,
+        rest: &str,
+    ) {
+        let time = at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S");
+        let (who, place) = match node {
             Some(node) => {
                 let (turn, all) = release.turn(node);
-                (node.as_str(), format!("{turn}/{all}"))
+                (node, format!("{turn}/{all}"))
             }
             None => ("release", String::new()),
         };
@@ -56,10 +73,14 @@ impl Plain {
 impl Sink for Plain {
     fn event(&mut self, event: &Event, release: &Release) {
         if let Some(node) = &event.node {
-            let beat = Wait { since: event.at, told: event.at };
+            let beat = Wait { since: event.at, told: event.at, untold: None };
             match &event.fact {
                 Fact::StepStarted {} => {
-                    self.waits.insert(node.clone(), beat);
+                    let untold = event.step.filter(|step| may_last(*step) && !self.verbose);
+                    self.waits.insert(node.clone(), Wait { untold, ..beat });
+                }
+                Fact::StepFinished { .. } | Fact::NodeFailed(_) => {
+                    self.waits.remove(node);
                 }
                 Fact::StepProgress { message, .. } => {
                     let wait = self.waits.entry(node.clone()).or_insert(beat);
@@ -89,6 +110,28 @@ impl Sink for Plain {
             (self.print)(&format!("::error::{}\n", text::harmless(&format!("{node}: {rest}"))));
         }
     }
+}
+
+impl Reporter for Plain {
+    fn tick(&mut self, now: jiff::Timestamp, release: &Release) {
+        let mut lasting = Vec::new();
+        for (node, wait) in &mut self.waits {
+            if now.as_second() - wait.since.as_second() >= SHORT {
+                lasting.extend(wait.untold.take().map(|step| (node.clone(), step)));
+            }
+        }
+        if self.quiet {
+            return;
+        }
+        for (node, step) in lasting {
+            self.line_of(now, Some(&node), release, &step.to_string(), "...");
+        }
+    }
+}
+
+/// Whether a step runs a command of the user's, which may take its time without a word.
+fn may_last(step: Step) -> bool {
+    matches!(step, Step::Stop | Step::Restart | Step::Start | Step::Run(_))
 }
 
 /// The word and the rest of an event's line, and whether it is printed even when quiet.
@@ -135,9 +178,7 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
         }
         Fact::StepStarted {} => {
             let step = event.step?;
-            let tells =
-                verbose || matches!(step, Step::Stop | Step::Restart | Step::Start | Step::Run(_));
-            (tells && !matches!(step, Step::Stage | Step::Prune))
+            (verbose && !matches!(step, Step::Stage | Step::Prune))
                 .then(|| (step.to_string(), "...".into(), false))
         }
         Fact::StepFinished { message, elapsed_ms, .. } => {
@@ -219,5 +260,33 @@ mod tests {
         }
         let told = told.lock().expect("lock");
         assert!(told.lines().count() > 10 && told.contains("\n::error::nx"), "{told}");
+    }
+    #[test]
+    fn a_step_has_a_line_at_its_end_and_another_one_only_if_it_lasts() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let heard = told.clone();
+        let print = move |line: &str| heard.lock().expect("lock").push(line.to_owned());
+        let mut plain = Plain::to(Box::new(print), false, false, false);
+        let release = Release::default();
+        let at = |second| jiff::Timestamp::from_second(second).expect("a time");
+        let mut event = |second, fact| {
+            let (node, step) = (Some("a".to_owned()), Some(Step::Stop));
+            let release_id = "r".to_owned();
+            let event = Event { seq: 1, at: at(second), release: release_id, node, step, fact };
+            plain.event(&event, &release);
+            plain.tick(at(second + 2), &release);
+            plain.tick(at(second + 3), &release);
+            plain.tick(at(second + 4), &release);
+        };
+        let done = || Fact::StepFinished { elapsed_ms: 39, message: String::new(), drained: None };
+        event(10, done());
+        event(20, Fact::StepStarted {});
+        event(30, done());
+        let told = told.lock().expect("lock");
+        let words: Vec<_> = told
+            .iter()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>()[3..].join(" "))
+            .collect();
+        assert_eq!(words, ["stop 39ms", "stop ...", "stop 39ms"]);
     }
 }
