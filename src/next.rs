@@ -1,7 +1,7 @@
 //! What to know and to type next: why a release ended as it did, and the exact commands that go on from there.
 
 use crate::journal::is_id;
-use crate::release::{CommandKind, NodeState, Outcome, Phase, Release, Standing, Started};
+use crate::release::{CommandKind, NodeState, Outcome, Phase, Release, Standing};
 use crate::shell::quote;
 
 /// What every command repeats to mean the same: a person types it as it stands.
@@ -13,18 +13,6 @@ pub struct Repeated {
     pub arguments: Vec<String>,
     /// Variables with their values.
     pub variables: Vec<(String, String)>,
-}
-
-impl Repeated {
-    /// What a release was started with by this very process.
-    #[must_use]
-    pub fn of(started: &Started) -> Self {
-        Self {
-            file: started.file.clone(),
-            arguments: started.arguments.clone(),
-            variables: started.inputs.shown().collect(),
-        }
-    }
 }
 
 /// Returns what each command is for, and the command.

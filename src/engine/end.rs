@@ -1,4 +1,4 @@
-//! How a release ended: its result, its exit code, and what to type next. Decided by what is written down.
+//! How a release ended: its result and its exit code. Decided by what is written down.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::context::Stop;
 use super::recorder::Recorder;
-use crate::next::{self, Repeated};
+use crate::next;
 use crate::release::{Finished, NodeState, Outcome, Phase, Standing};
 use crate::spec::Spec;
 use crate::world::World;
@@ -88,16 +88,5 @@ pub(super) fn conclude<W: World>(
         nodes.entry(word.into()).or_default().push(name.to_owned());
     }
     let reason = next::reason(release, result);
-    let next = release
-        .started
-        .as_ref()
-        .map(|started| next::commands(release, result, &Repeated::of(started)));
-    Finished {
-        result,
-        exit_code: result.exit_code(),
-        reason,
-        nodes,
-        next: next.unwrap_or_default(),
-        elapsed_ms,
-    }
+    Finished { reason, nodes, elapsed_ms, ..Finished::unstarted(result, result.exit_code(), None) }
 }

@@ -23,8 +23,9 @@ use crate::gateway::{GatewayMonitor, QueryClient};
 use crate::journal::Journal;
 use crate::journal::replica::Copy;
 use crate::lock::Lock;
+use crate::next::{self, Repeated};
 use crate::registry::Registry;
-use crate::release::{Fact, Release, Resumed, Started};
+use crate::release::{Fact, Finished, Release, Resumed, Started};
 use crate::spec::Spec;
 use crate::world::World;
 
@@ -51,6 +52,8 @@ pub struct Engine<W> {
     pub stop: watch::Receiver<Stop>,
     /// What keeps other releases away.
     pub lock: Arc<Lock<W>>,
+    /// What suggested commands repeat.
+    pub repeated: Repeated,
     /// The journal's copy for other machines.
     pub copy: Option<Copy<W>>,
 }
@@ -142,6 +145,8 @@ impl<W: World> Engine<W> {
         recorder.ask_for_the_lock().await;
         note_stop(&mut recorder, &stop);
         let finished = conclude(&recorder, &context.spec, staged, verified, &stop, millis(clock));
+        let next = next::commands(&recorder.release.read(), finished.result, &self.repeated);
+        let finished = Finished { next, ..finished };
         let _ = recorder.tell(Fact::ReleaseFinished(finished)).await;
         recorder.close().await;
         asked.abort();

@@ -82,18 +82,18 @@ async fn release<W: World, C: Caller>(
         let prompt = &format!("Release {} {version} to {nodes}?", spec.service);
         confirm(caller, Question { prompt, plan: Some((&plan, spec)) }).await?;
     }
-    let mut arguments = session.options();
-    arguments.extend(request.yes.then(|| "--yes".to_owned()));
     let started = Started {
         from: plan.from.clone(),
         to: spec.version.clone(),
-        arguments,
+        arguments: session.options(request.yes),
         selection: selection.arguments(),
         nodes: plan.planned(),
         before: Recorded::new(way.targets),
         ..session.started(caller.identity(), CommandKind::Deploy, fleet.pool(spec))
     };
-    Job { session, connections, lock, spec }.begin(caller, Mode::Deploy, started).await
+    Job { session, connections, lock, spec, yes: request.yes }
+        .begin(caller, Mode::Deploy, started)
+        .await
 }
 
 /// The same release, with what brings its nodes back.

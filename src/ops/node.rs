@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::locking::locked;
-use super::plan::{node_names, unfit_gateways};
 use super::look::look;
+use super::plan::{node_names, unfit_gateways};
 use super::release::{Ending, Job};
 use super::{Caller, Cause, Connections, Refusal, Session};
 use crate::engine::Mode;
@@ -106,11 +106,13 @@ async fn switch_locked<W: World, C: Caller>(
     let was_out = |name: &str| fleet.nodes.get(name).is_some_and(|facts| facts.down == Some(true));
     let taken_out = |name: &str| fleet.nodes.get(name)?.taken_out.clone();
     let started = Started {
-        arguments: session.options(),
+        arguments: session.options(false),
         nodes: only(spec, names, was_out, taken_out),
         ..session.started(caller.identity(), direction.command(), fleet.pool(spec))
     };
-    Job { session, connections, lock, spec }.begin(caller, direction.mode(), started).await
+    Job { session, connections, lock, spec, yes: false }
+        .begin(caller, direction.mode(), started)
+        .await
 }
 
 /// Every node as it is, but for those that are named.

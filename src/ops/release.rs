@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use super::refusal::of_error;
 use super::{Caller, Connections, Refusal, Session};
 use crate::engine::{Begin, Ended, Engine, Mode, Stop};
-use crate::journal::Journal;
 use crate::journal::history::Past;
 use crate::journal::replica::Copy;
+use crate::journal::{self, Journal};
 use crate::lock::Lock;
 use crate::release::Release;
 use crate::release::{Outcome, Resumed, Started};
@@ -55,6 +55,8 @@ pub(super) struct Job<'a, W> {
     pub(super) connections: &'a Connections<W>,
     pub(super) lock: &'a Arc<Lock<W>>,
     pub(super) spec: &'a Arc<Spec>,
+    /// The operator goes on without a question.
+    pub(super) yes: bool,
 }
 
 impl<W: World> Job<'_, W> {
@@ -92,7 +94,7 @@ impl<W: World> Job<'_, W> {
         journal: Journal,
         so_far: Vec<u8>,
     ) -> Result<Ending, Refusal> {
-        let Self { session, connections, lock, spec } = *self;
+        let Self { session, connections, lock, spec, yes } = *self;
         let id = &session.inputs.release;
         let path = journal.path().to_owned();
         let since = match &begin {
@@ -112,6 +114,7 @@ impl<W: World> Job<'_, W> {
             stop: stop.clone(),
             lock: lock.clone(),
             copy,
+            repeated: session.repeated(yes),
         };
         let ended = {
             // A live view leaves the terminal before anything else is printed.
@@ -122,6 +125,8 @@ impl<W: World> Job<'_, W> {
             Box::pin(engine.run(id, begin, journal, &mut *reporter)).await
         };
         let ended = ended.map_err(|error| of_error(&error))?;
+        // Under the lock: no other process writes journals here.
+        journal::prune(&session.state);
         // A cancelled job has little time left.
         let look = Box::pin(last_look(&ended, connections, spec, &stop));
         let ((), fleet) = tokio::join!(lock.release(), look);

@@ -110,7 +110,8 @@ async fn go_on<W: World, C: Caller>(
         confirm(caller, Question { prompt, plan: None }).await?;
     }
     let resumed = Resumed { actor: caller.identity().actor.clone(), nodes };
-    Job { session, connections, lock, spec: &spec }.resume(caller, past, resumed).await
+    let yes = request.yes;
+    Job { session, connections, lock, spec: &spec, yes }.resume(caller, past, resumed).await
 }
 
 /// Says which values a command takes from a journal: they are filled into commands.

@@ -125,16 +125,15 @@ async fn go_back<W: World, C: Caller>(
     }
     let way = history::way_back(session, connections, &spec, &fleet);
     let way = unless_stopped(caller, history::JOURNALS, way).await?;
-    let mut arguments = session.options();
-    arguments.extend(request.yes.then(|| "--yes".to_owned()));
     let started = Started {
         from: plan.from.clone(),
         to: spec.version.clone(),
-        arguments,
+        arguments: session.options(request.yes),
         nodes: plan.planned(),
         before: Recorded::new(way.targets),
         toward: Recorded::new(session.toward.clone()),
         ..session.started(caller.identity(), CommandKind::Rollback, fleet.pool(&spec))
     };
-    Job { session, connections, lock, spec: &spec }.begin(caller, Mode::Deploy, started).await
+    let yes = request.yes;
+    Job { session, connections, lock, spec: &spec, yes }.begin(caller, Mode::Deploy, started).await
 }

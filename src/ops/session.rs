@@ -15,6 +15,7 @@ use crate::next::Repeated;
 use crate::playbook::{Loaded, Misplaced, Playbook, misplaced};
 use crate::release::{CommandKind, Inputs, Pool, Started, Target};
 use crate::spec::{Spec, spec_of_release};
+use crate::text::harmless;
 
 /// Stands for a value that was not given and that nothing depends on.
 pub const OPEN: &str = "?";
@@ -81,23 +82,24 @@ impl Session {
     /// The command line that does `command` with the same playbook and variables.
     #[must_use]
     pub fn command(&self, command: &str) -> String {
-        self.repeated().command(command, [])
+        self.repeated(false).command(command, [])
     }
 
-    /// The options that a command to type next must repeat.
+    /// The options that a command to type next must repeat, where questions were answered beforehand or not.
     #[must_use]
-    pub fn options(&self) -> Vec<String> {
+    pub fn options(&self, yes: bool) -> Vec<String> {
         let folder = self.state_dir.iter();
-        folder.flat_map(|folder| ["--state-dir".into(), folder.display().to_string()]).collect()
+        let folder = folder.flat_map(|folder| ["--state-dir".into(), folder.display().to_string()]);
+        folder.chain(yes.then(|| "--yes".to_owned())).collect()
     }
 
     /// What suggested commands repeat.
     #[must_use]
-    pub fn repeated(&self) -> Repeated {
-        let variables = self.given().map(|(name, value)| (name.clone(), value.clone()));
+    pub fn repeated(&self, yes: bool) -> Repeated {
+        let variables = self.given().map(|(name, value)| (harmless(name), harmless(value)));
         Repeated {
             file: self.file.display().to_string(),
-            arguments: self.options(),
+            arguments: self.options(yes),
             variables: variables.collect(),
         }
     }

@@ -11,7 +11,6 @@ use crate::lock::{Holder, LockStatus};
 use crate::next;
 use crate::release::Release;
 use crate::release::Started;
-use crate::shell::quote;
 use crate::spec::Spec;
 use crate::survey::Fleet;
 use crate::world::World;
@@ -87,15 +86,18 @@ impl Status {
     /// What to type next, and what for. Made anew: a journal may be from elsewhere, and what stands here is typed.
     #[must_use]
     pub fn next(&self, session: &Session, spec: &Spec) -> Vec<(String, String)> {
-        let last = self.last();
+        let (last, repeated) = (self.last(), session.repeated(false));
         let finished = last.and_then(|(release, _)| Some((release, release.finished.as_ref()?)));
         let mut next = finished.map_or_else(Vec::new, |(release, finished)| {
-            next::commands(release, finished.result, &session.repeated())
+            next::commands(release, finished.result, &repeated)
         });
         for node in &spec.nodes {
             if self.fleet.nodes.get(&node.name).is_some_and(|facts| facts.down == Some(true)) {
-                let command = format!("{} {}", session.command("node in"), quote(&node.name));
-                next.push((format!("bring {} back as it is", node.name), command));
+                let command = repeated.command("node in", [node.name.as_str()]);
+                // The last release may suggest the same.
+                if next.iter().all(|(_, suggested)| *suggested != command) {
+                    next.push((format!("bring {} back as it is", node.name), command));
+                }
             }
         }
         if let Some((_, started)) = last.filter(|_| finished.is_none())
@@ -104,5 +106,63 @@ impl Status {
             next.push(("go on with it".into(), session.command("resume")));
         }
         next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::Secrets;
+    use crate::playbook::load_text;
+    use crate::release::{Inputs, NodeState, Outcome, Phase};
+    use crate::survey::NodeFacts;
+
+    const PLAYBOOK: &str = "service: app
+registry: { type: consul-kv, prefix: upstreams/app/ }
+gateways: [{ type: nginx-upsync, status_url: 'http://10.0.0.1/l?app', upstream: app }]
+nodes: [{ name: a, ssh: a, address: '10.0.1.1:80' }, { name: b, ssh: b, address: '10.0.1.2:80' }]
+restart: restart-it
+health: { tcp: '${{ node.address }}' }";
+
+    #[test]
+    fn bringing_a_node_back_is_suggested_once() {
+        let loaded = load_text("app.yaml", PLAYBOOK).unwrap_or_else(|invalid| panic!("{invalid}"));
+        let session = Session {
+            loaded,
+            file: "app.yaml".into(),
+            inputs: Inputs::default(),
+            state: "state".into(),
+            state_dir: None,
+            before: Vec::new(),
+            toward: Vec::new(),
+            secrets: Secrets::default(),
+        };
+        let started = serde_json::json!({
+            "service": "app", "command": "deploy", "actor": "me", "file": "app.yaml", "playbook": null,
+            "nodes": [{ "node": "a", "will": "update" }],
+            "inputs": { "release": "r1", "folder": "", "variables": {}, "artifact": null },
+        });
+        let failed = NodeState { phase: Phase::Failed, down: Some(true), ..NodeState::default() };
+        let finished = serde_json::json!({
+            "result": Outcome::Failed, "exit_code": 20, "nodes": {}, "next": [], "elapsed_ms": 1,
+        });
+        let release = Release {
+            started: Some(serde_json::from_value(started).expect("a start")),
+            nodes: [("a".to_owned(), failed)].into(),
+            finished: Some(serde_json::from_value(finished).expect("an end")),
+            ..Release::default()
+        };
+        let down = || NodeFacts { down: Some(true), ..NodeFacts::default() };
+        let nodes = ["a", "b"].map(|name| (name.to_owned(), down())).into();
+        let status = Status {
+            fleet: Fleet { nodes, ..Fleet::default() },
+            history: History { releases: vec![release], problems: Vec::new() },
+            lock: LockState::Free,
+        };
+        let spec = session.spec().unwrap_or_else(|refusal| panic!("{}", refusal.reason));
+        let next = status.next(&session, &spec);
+        let commands: Vec<_> = next.iter().map(|(_, command)| command.as_str()).collect();
+        let expected = ["resume app.yaml r1", "node in app.yaml a", "node in app.yaml b"];
+        assert_eq!(commands, expected.map(|command| format!("rollgate {command}")));
     }
 }

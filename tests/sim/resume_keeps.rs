@@ -29,6 +29,22 @@ fn resume_keeps_enabled_node_in_rotation() {
     assert_eq!(marked, None);
 }
 
+/// The playbook lies elsewhere on the machine where the release began.
+#[test]
+fn resume_suggests_commands_of_its_own_machine() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    schedule.bad = vec![(0, Start::Never)];
+    schedule.after = Some(After::soon(Task::Resume, 1, 1));
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    for (operator, machine) in [("0: ", "machine-0/app.yaml"), ("1: ", "machine-1/app.yaml")] {
+        let own = |line: &&String| line.contains(&format!(" {operator}EVENT  : ReleaseFinished"));
+        let end = ran.history.iter().find(own).expect("it ends");
+        assert_eq!(end.matches("app.yaml").count(), end.matches(machine).count(), "{end}");
+        assert!(end.contains(machine), "{end}");
+    }
+}
+
 /// A late write of the journal's replica arrives after a later one: another machine still reads the true state.
 #[test]
 fn late_write_does_not_set_back_the_journal_replica() {

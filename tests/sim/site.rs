@@ -63,7 +63,8 @@ pub(crate) fn session(schedule: &Schedule, release: &str, state: PathBuf) -> Ses
     let loaded = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
     Session {
         loaded,
-        file: PathBuf::from("app.yaml"),
+        // Each machine has the playbook elsewhere.
+        file: PathBuf::from(state.file_name().expect("a machine")).join("app.yaml"),
         inputs: inputs(schedule, release),
         state,
         state_dir: None,
