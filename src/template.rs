@@ -101,6 +101,16 @@ impl Template {
         (names.is_empty() && errors.is_empty()).then(|| self.as_str())
     }
 
+    /// The name, if it is a name to fill in and nothing else.
+    #[must_use]
+    pub fn only_name(&self) -> Option<&str> {
+        let (names, _) = self.names();
+        match names.as_slice() {
+            [(name, at)] if *at == (0..self.0.len()) => Some(name),
+            _ => None,
+        }
+    }
+
     /// Fills in the names.
     ///
     /// # Errors

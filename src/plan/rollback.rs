@@ -128,15 +128,14 @@ fn runs(
     let Some(old) = told else {
         return Err("no journal tells of what it runs, and it tells no version".to_owned());
     };
-    let mut variables = spec.variables.clone();
-    let new = spec.version.as_ref();
-    let Some((name, value)) = variables.iter_mut().find(|(_, value)| Some(&**value) == new) else {
+    let Some((name, variable)) = playbook.version_variable() else {
         return Err(format!("no journal tells of {}, and no variable is the version", old.shown()));
     };
-    let pattern = playbook.variables.get(name).and_then(|variable| variable.pattern.as_deref());
-    let old =
-        old.checked(pattern).map_err(|unfit| format!("the version that it tells: {unfit}"))?;
-    value.clone_from(&old);
+    let old = old
+        .checked(variable.pattern.as_deref())
+        .map_err(|unfit| format!("the version that it tells: {unfit}"))?;
+    let mut variables = spec.variables.clone();
+    variables.insert(name.to_owned(), old.clone());
     Ok(Target { nodes: Vec::new(), version: old, folder, variables, artifact: None })
 }
 

@@ -288,6 +288,13 @@ impl On {
 }
 
 impl Playbook {
+    /// The variable that the version comes from: the one that a node's identity must equal.
+    #[must_use]
+    pub fn version_variable(&self) -> Option<(&str, &Variable)> {
+        let name = self.health.identity.as_ref()?.equals.only_name()?;
+        self.variables.get_key_value(name).map(|(name, variable)| (name.as_str(), variable))
+    }
+
     /// Returns whether it has to do with Consul. Then what operators share is there too: the lock, the journals.
     #[must_use]
     pub fn names_consul(&self) -> bool {

@@ -92,6 +92,28 @@ fn without_a_journal_the_version_that_a_node_tells_takes_the_place_of_the_new_on
 }
 
 #[test]
+fn a_version_takes_the_place_of_its_own_variable_only() {
+    // Another variable happens to have the same value.
+    let text = PLAYBOOK.replace("variables: {", "variables: { replicas: { default: '1' },");
+    let playbook = |text: &str| load_text("app.yaml", text.to_owned()).expect("valid").playbook;
+    let told = || fleet(facts("app-1-aaaaaaaa", Some("1"), false), NodeFacts::default());
+    let mut inputs = inputs("3", "cccccccc33");
+    inputs.variables.insert("replicas".into(), "3".into());
+    let find = |text: &str| {
+        let playbook = playbook(text);
+        let spec = spec_of_release(&playbook, &inputs, &[], &[]).expect("complete");
+        WayBack::find(&spec, &playbook, &told(), &[])
+    };
+    let way = find(&text);
+    assert_eq!(way.targets[0].variables["version"], "1");
+    assert_eq!(way.targets[0].variables["replicas"], "3");
+    // The playbook does not say which part of the identity is the version.
+    let way = find(&text.replace("equals: '${{ version }}'", "equals: 'v${{ version }}'"));
+    assert!(way.targets.is_empty(), "{way:?}");
+    assert!(way.unknown[0].1.ends_with("and no variable is the version"), "{:?}", way.unknown);
+}
+
+#[test]
 fn a_node_that_is_out_goes_back_to_what_serves() {
     let one = started("1", "aaaaaaaa11");
     let broken = facts("app-2-bbbbbbbb", None, true);
