@@ -89,44 +89,44 @@ use crate::text::{line, quoted};
 use crate::url::part;
 use crate::world::{Method, Reply, Request};
 
-/// How long a worker may take to follow etcd when the playbook does not say.
+/// How long a worker may take to follow etcd, if the playbook does not say it.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A worker that has just lost its watch begins another one.
+/// The time in which a worker that has lost its watch begins a new one.
 const SLACK: Duration = Duration::from_millis(500);
 
-/// The balancers that send no request to a node whose weight is 0. `ewma` knows no weights, and `least_conn` comes to such a
-/// node when it has tried all others.
+/// The balancers that send no request to a node with weight 0. `ewma` ignores weights, and `least_conn` uses such a
+/// node after it has tried all others.
 const WEIGHTED: [&str; 2] = ["roundrobin", "chash"];
 
-/// Apache APISIX, through its admin API; its control API proves what its workers do.
+/// Apache APISIX, with its admin API. Its control API confirms what its workers do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Apisix {
-    /// What it is called in messages. Default: the host of its control API.
+    /// Its name in messages. Default: the host of its control API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Where its admin API is, without `/apisix/admin`: `http://10.0.0.5:9180`.
+    /// The URL of its admin API, without `/apisix/admin`: `http://10.0.0.5:9180`.
     pub admin_url: Template,
     /// The key of the admin API (`X-API-KEY`): one of the playbook's secrets, `${{ secrets.apisix }}`.
     pub admin_key: Template,
-    /// Where the control API of this APISIX is: `http://10.0.0.11:9090`. By default it listens on 127.0.0.1 only.
+    /// The URL of the control API of this APISIX: `http://10.0.0.11:9090`. By default it listens only on 127.0.0.1.
     pub control_url: Template,
-    /// The `id` of the upstream whose nodes are the playbook's.
+    /// The `id` of the upstream with the playbook's nodes.
     pub upstream: Template,
-    /// The weight of every node that is in rotation. A node that has another one is not taken out. Default: 1.
+    /// The weight of every node in rotation. A node with another weight is not taken out. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub weight: Option<u32>,
-    /// By a node's address: its weight in place of `weight`.
+    /// By a node's address: the weight that replaces `weight`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub weights: BTreeMap<String, u32>,
-    /// How many workers it runs, each of which follows etcd on its own. Default: up to 16.
+    /// How many workers it runs. Each follows etcd separately. Default: up to 16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<u32>,
-    /// The reply header of the control API that names the worker that answered. Used where it is found. Default:
-    /// `X-Worker`.
+    /// The reply header of the control API with the name of the worker that answered. Used if replies have it.
+    /// Default: `X-Worker`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_header: Option<String>,
     /// How long a worker may take to follow etcd. Default: 1s.
@@ -173,10 +173,10 @@ fn is_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(is_allowed)
 }
 
-/// Apache APISIX, by its admin API: a node whose weight is 0 gets no new requests.
+/// Apache APISIX, with its admin API: a node with weight 0 gets no new requests.
 ///
-/// The admin API shows and writes what is in etcd, and every worker follows etcd by itself. So the control API proves a
-/// change: the worker that answers shows its own copy of the upstream.
+/// The admin API shows and writes the state in etcd, and each worker follows etcd by itself. So the control API
+/// confirms a change: the worker that answers shows its own copy of the upstream.
 pub(super) struct ApisixDriver {
     facts: Facts,
     nodes: Nodes,
@@ -238,7 +238,7 @@ impl ApisixDriver {
         }
         let unreadable = |error: String| format!("its upstream `{id}` cannot be read: {error}");
         let document = json::document(&ok(reply)?.body).map_err(unreadable)?;
-        // Before version 3 it stood in a `node`.
+        // Before version 3 it was in a `node`.
         let mut nodes = None;
         for pointer in ["/value/nodes", "/node/value/nodes"] {
             nodes = nodes.or(json::at(document, pointer).map_err(unreadable)?);
@@ -284,7 +284,7 @@ impl ApisixDriver {
     }
 }
 
-/// A node as a worker shows it: where it is, and whether it gets requests.
+/// A node as a worker shows it: its address, and whether it gets requests.
 fn entry(node: &Value) -> (Result<String, String>, Result<Peer, String>) {
     let shown = || line(&node.to_string(), 100);
     let place = node["host"].as_str().zip(node["port"].as_u64());
@@ -372,7 +372,7 @@ impl RotationControl for ApisixDriver {
         Ok(if weight == 0 { Mark::Down } else { Mark::Up }.into())
     }
 
-    /// Only the node's own weight is written: APISIX merges it into what it has at that moment.
+    /// Only the node's own weight is written. APISIX merges it into its current upstream.
     fn set(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
         let (name, _) = self.own(replies, address)?;
         let weight = if down { 0 } else { self.intended(address) };

@@ -86,19 +86,19 @@ use crate::text::line;
 use crate::url::part;
 use crate::world::{Method, Reply, Request};
 
-/// Caddy, by its admin API.
+/// Caddy, with its admin API.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Caddy {
-    /// What it is called in messages. Default: the host of its URL.
+    /// Its name in messages. Default: the host of its URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Where its admin API is: `http://10.0.0.11:2019`.
+    /// The URL of its admin API: `http://10.0.0.11:2019`.
     pub admin_url: Template,
     /// The `@id` of the `reverse_proxy` handler whose `upstreams` are the nodes.
     pub handler: Template,
-    /// The `max_requests` of each upstream: a node that comes back gets it again. An upstream that has another one, or
-    /// anything else beside its `dial`, is not taken out, since that would be lost. Default: none.
+    /// The `max_requests` of each upstream: a node that returns gets it again. An upstream with another value, or
+    /// with anything else besides its `dial`, is not taken out, because that would be lost. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_requests: Option<u32>,
@@ -138,14 +138,14 @@ fn is_plain(letter: char) -> bool {
     letter.is_ascii_alphanumeric() || "-_.".contains(letter)
 }
 
-/// The first version that lists an upstream that was taken out until its last request.
+/// The first version that lists an upstream that was taken out until its last request ends.
 const BUSY_SINCE: [u32; 3] = [2, 11, 2];
 
-/// Caddy 2, by its admin API: the list of a `reverse_proxy` handler is what new requests are sent to.
+/// Caddy 2, with its admin API: new requests are sent to the list of a `reverse_proxy` handler.
 ///
-/// The whole list is written at once, only on top of the one that was read (`If-Match`), and every entry that stays
-/// keeps its very bytes. A change loads the whole configuration anew and is in effect when it is answered. An upstream
-/// that was taken out still counts its requests in flight, until the last.
+/// The whole list is written at once, and only if it is still the one that was read (`If-Match`). Every entry that
+/// stays is kept byte for byte. A change reloads the whole configuration, and is in effect when Caddy answers it.
+/// An upstream that was taken out still counts its requests in flight, until the last one ends.
 pub(super) struct CaddyDriver {
     facts: Facts,
     nodes: Nodes,
@@ -154,7 +154,7 @@ pub(super) struct CaddyDriver {
     max_requests: Option<u32>,
 }
 
-/// What matters of the handler.
+/// The fields of the handler that rollgate needs.
 #[derive(Deserialize)]
 struct Handler<'a> {
     #[serde(rename = "handler")]
@@ -170,14 +170,15 @@ struct HealthChecks {
     passive: Option<Passive>,
 }
 
-/// Failures for which no more requests are sent; Caddy's default is one, and none is counted without a time.
+/// The number of failures after which no more requests are sent. Caddy's default is one. Without a time, failures
+/// are not counted.
 #[derive(Deserialize)]
 struct Passive {
     fail_duration: Option<IgnoredAny>,
     max_fails: Option<u64>,
 }
 
-/// What Caddy counts of an upstream; nothing where that cannot be read.
+/// What Caddy counts for an upstream. `None` if it cannot be read.
 #[derive(Clone, Copy)]
 struct Counted {
     num_requests: Option<u64>,
@@ -211,7 +212,7 @@ impl CaddyDriver {
         self.ask(&format!("id/{}", part(&self.handler)))
     }
 
-    /// Reads the list, and how many failures hold an upstream down.
+    /// Reads the list, and how many failures keep an upstream down.
     fn list<'a>(&self, body: &'a [u8]) -> Result<(Vec<&'a RawValue>, Option<u64>), String> {
         let id = &self.handler;
         let unfit = |error: String| format!("`{id}` is no handler with upstreams: {error}");
@@ -230,7 +231,7 @@ impl CaddyDriver {
         Ok((list, passive.map(|passive| passive.max_fails.unwrap_or(1).max(1))))
     }
 
-    /// Refuses an entry that would come back as another one.
+    /// Refuses an entry that would return in another form.
     fn comes_back(&self, entry: &RawValue, address: &str) -> Result<(), String> {
         let ours = self.entry(address);
         if json::value(entry, json::SMALL).ok().as_ref() == Some(&ours) {
@@ -242,7 +243,7 @@ impl CaddyDriver {
         ))
     }
 
-    /// What a node has that comes back.
+    /// The entry of a node that returns.
     fn entry(&self, address: &str) -> Value {
         match self.max_requests {
             Some(most) => json!({ "dial": address, "max_requests": most }),
@@ -251,7 +252,7 @@ impl CaddyDriver {
     }
 }
 
-/// How an upstream is written; nothing of one without `dial`.
+/// The `dial` of an upstream as it is written. `None` without `dial`.
 fn dial(entry: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
     struct Upstream {
@@ -260,8 +261,8 @@ fn dial(entry: &RawValue) -> Option<String> {
     json::typed::<Upstream>(entry).ok().map(|upstream| upstream.dial)
 }
 
-/// Where an upstream is. `tcp/10.0.0.1:80` and `10.0.0.1:80-80` are other spellings of one address; what is behind a name
-/// or a placeholder is not known.
+/// The address of an upstream. `tcp/10.0.0.1:80` and `10.0.0.1:80-80` are other spellings of one address. The
+/// address behind a name or a placeholder is unknown.
 fn place(dial: &str) -> String {
     let networks = ["tcp/", "tcp4/", "tcp6/"];
     let plain = networks.iter().find_map(|network| dial.strip_prefix(network)).unwrap_or(dial);
@@ -273,22 +274,22 @@ fn place(dial: &str) -> String {
     }
 }
 
-/// The version of the module that Caddy was built from, as frames of its goroutines name their files. Nothing where it
-/// was built without.
+/// The version of the module that Caddy was built from, from the file names in the frames of its goroutines. `None`
+/// if it was built without versions.
 fn version(profile: &str) -> Option<&str> {
     let (_, rest) = profile.split_once("/caddyserver/caddy/v2@v")?;
     let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && !".-+".contains(letter));
     Some(&rest[..end.unwrap_or(rest.len())])
 }
 
-/// Whether a version lists an upstream that was taken out for as long as requests are in flight there.
+/// Whether a version lists an upstream that was taken out as long as requests are in flight there.
 fn lists_the_busy(version: &str) -> bool {
     let (numbers, is_release) = match version.split_once(['-', '+']) {
         Some((numbers, _)) => (numbers, false),
         None => (version, true),
     };
     let numbers: Option<Vec<u32>> = numbers.split('.').map(|part| part.parse().ok()).collect();
-    // What came before a release may lack what the release has.
+    // A prerelease can lack what the release has.
     numbers.is_some_and(|numbers| {
         let numbers = numbers.as_slice();
         numbers > &BUSY_SINCE[..] || (is_release && numbers == BUSY_SINCE)
@@ -306,9 +307,9 @@ impl Driver for CaddyDriver {
 
     fn queries(&self, purpose: Purpose<'_>) -> Vec<Query> {
         match purpose {
-            // The list first: requests that were sent by an older one are in the counts by then.
+            // The list first: by then, the counts include requests that were sent with an older list.
             Purpose::Look => vec![self.ask_handler(), self.ask("reverse_proxy/upstreams")],
-            // Goroutines are grouped by what they do, however many requests there are.
+            // Goroutines are grouped by their function, so the size does not depend on the number of requests.
             Purpose::Probe => {
                 vec![self.ask_handler(), self.ask("debug/pprof/goroutine?debug=1")]
             }
@@ -329,7 +330,7 @@ impl Driver for CaddyDriver {
             let number = |name: &str| count[name].as_u64();
             let more = Counted { num_requests: number("num_requests"), fails: number("fails") };
             let address = self.nodes.name(&place(address));
-            // Another spelling of the same address has a count of its own.
+            // Another spelling of the same address has its own count.
             counted.entry(address).and_modify(|known| known.add(more)).or_insert(more);
         }
         let mut view = View::default();

@@ -59,13 +59,13 @@ use crate::shell;
 use crate::template::Template;
 use crate::world::{Command, Host, Reply};
 
-/// Any gateway, by commands: one that lists its peers, and one each that takes a node out and back.
+/// Any gateway, with commands: one lists its peers, one takes a node out, and one returns it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CommandGateway {
-    /// What it is called in messages.
+    /// Its name in messages.
     pub name: String,
-    /// Prints the peers, as JSON or as text. As every command here it runs in `sh`; other than 0 as its exit code is
+    /// Prints the peers, as JSON or as text. Like every command here, it runs in `sh`. An exit code other than 0 is
     /// an error.
     pub list: Template,
     /// JSON: pointer to the list of peers, an array or an object. Default: the whole document.
@@ -76,36 +76,36 @@ pub struct CommandGateway {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "json-pointer"))]
     pub address: Option<String>,
-    /// JSON: pointer from a peer to whether it is routed (`true`, `1`, `"up"`, `"UP"` …). Default: a peer that is
-    /// listed is routed.
+    /// JSON: pointer from a peer to whether it is routed (`true`, `1`, `"up"`, `"UP"` …). Default: a listed peer is
+    /// routed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "json-pointer"))]
     pub routed: Option<String>,
-    /// Text instead of JSON: a regular expression matched once per peer, with a group `address`, and a group
-    /// `routed` or `down` that takes part in the match only when the peer is.
+    /// Text instead of JSON: a regular expression that is matched once per peer, with a group `address`, and a
+    /// group `routed` or `down` that takes part in the match only if the peer is routed or down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "regex"))]
     pub pattern: Option<String>,
-    /// Takes the node out whose address is `$1`. With `out` and `in` it obeys the registry `gateway`.
+    /// Takes the node at the address `$1` out. With `out` and `in`, the gateway obeys the registry `gateway`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out: Option<Template>,
-    /// Takes the node back whose address is `$1`.
+    /// Returns the node at the address `$1`.
     #[serde(default, rename = "in", skip_serializing_if = "Option::is_none")]
     pub back: Option<Template>,
-    /// Prints the number of requests in flight at the node whose address is `$1`, and nothing else.
+    /// Prints the number of requests in flight at the node with the address `$1`, and nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<Template>,
-    /// The machine that the commands run on: `[user@]host[:port]` or an alias of your ssh configuration. Default: this
-    /// machine.
+    /// The machine on which the commands run: `[user@]host[:port]` or an alias of your ssh configuration. Default:
+    /// this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh: Option<String>,
-    /// Through `sudo -n`. Default: false.
+    /// Use `sudo -n`. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sudo: bool,
-    /// After this time a command is ended, with all it started. Default: 10s.
+    /// The time limit of a command. It is then ended, with all processes that it started. Default: 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<DurationSetting>,
-    /// How long the gateway may still do otherwise than `list` says. Default: 0s.
+    /// How long the gateway can still act otherwise than `list` says. Default: 0s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_interval: Option<DurationSetting>,
 }
@@ -150,10 +150,10 @@ impl Settings for CommandGateway {
     }
 }
 
-/// For one command when the playbook does not say.
+/// The time limit of one command, if the playbook does not say it.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Any gateway by commands of the user's: one that lists its peers, and one each that takes a node out and back.
+/// Any gateway, with the user's commands: one lists its peers, one takes a node out, and one returns it.
 pub(super) struct CommandDriver {
     facts: Facts,
     settings: CommandGateway,
@@ -223,7 +223,7 @@ impl Driver for CommandDriver {
 }
 
 impl RotationControl for CommandDriver {
-    /// Some gateways take nodes off their list.
+    /// Some gateways remove nodes from their list.
     fn told(&self, replies: &[Reply], address: &str) -> Result<Told, String> {
         let view = self.read(replies)?;
         if let Some(why) = view.unread.get(address) {
@@ -245,7 +245,7 @@ impl RotationControl for CommandDriver {
         Ok(vec![self.run(command, &[address])])
     }
 
-    /// That it exits with 0 was asked for; what it prints is its own.
+    /// The query has checked that the exit code is 0. The output can be anything.
     fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {
         if replies.is_empty() { Err(NotDone::Unknown("no reply".into())) } else { Ok(()) }
     }

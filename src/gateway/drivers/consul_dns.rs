@@ -70,26 +70,27 @@ use crate::template::Template;
 use crate::text::{self, quoted};
 use crate::world::Reply;
 
-/// Consul's DNS, for gateways and other clients that follow it and show nothing of their own: nginx with `resolve`,
-/// say.
+/// Consul's DNS, for gateways and other clients that follow it and do not show their list: for example nginx with
+/// `resolve`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConsulDns {
-    /// What it is called in messages. Default: the record.
+    /// Its name in messages. Default: the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The `host:port` of a DNS server that knows the service, over TCP; Consul's own listens on 8600.
+    /// The `host:port` of a DNS server that knows the service, over TCP. Consul's own listens on 8600.
     pub server: Template,
-    /// What is asked for: `app.service.consul`.
+    /// The record: `app.service.consul`.
     pub record: Template,
-    /// The port of every node, where clients ask for addresses (A) only. Default: they ask for SRV records.
+    /// The port of every node, if clients ask only for addresses (A). Default: they ask for SRV records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub port: Option<u16>,
-    /// How long records live, if they do: `dns_config.service_ttl` of Consul. Default: 0s, as in Consul.
+    /// The time to live of records, if they have one: `dns_config.service_ttl` of Consul. Default: 0s, as in
+    /// Consul.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<DurationSetting>,
-    /// How long the gateway may take to ask again, beyond that. Default: 2s; nginx asks about once a second.
+    /// How long after `ttl` the gateway may take to ask again. Default: 2s; nginx asks about once a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_interval: Option<DurationSetting>,
 }
@@ -140,18 +141,18 @@ fn is_name(record: &str) -> bool {
     record.len() < 254 && record.trim_end_matches('.').split('.').all(is_label)
 }
 
-/// nginx asks about once a second for records that do not live; up to 0.92 s were seen.
+/// nginx asks about once a second for records without a time to live; up to 0.92 s were measured.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Any number will do: an answer comes over the connection of its question.
+/// Any number works: an answer uses the connection of its question.
 const ID: u16 = 0x524f;
 
-/// Consul's DNS, for a gateway that follows it and shows nothing of its own.
+/// Consul's DNS, for a gateway that follows it and does not show its list.
 ///
-/// Asked over TCP: with 8 instances, plain UDP without EDNS was seen to answer with 3 random ones and no sign of it
-/// (Consul 1.8.7). The port of an instance is in its SRV record, its address in the A record of the SRV's target.
-/// Instances in maintenance vanish from both. What the gateway still knows is over when the records' time to live and
-/// its own interval are.
+/// It is asked over TCP: with 8 instances, plain UDP without EDNS answered with 3 random ones and did not indicate
+/// it (Consul 1.8.7). The port of an instance is in its SRV record, its address in the A record of the SRV's
+/// target. Instances in maintenance disappear from both. The gateway's old answer expires after the records' time
+/// to live and the gateway's own interval.
 pub(super) struct ConsulDnsDriver {
     facts: Facts,
     nodes: Nodes,
@@ -177,7 +178,7 @@ impl ConsulDnsDriver {
         }
     }
 
-    /// What is asked for; nothing when the record is no name. Addresses alone are of two kinds.
+    /// The questions. None if the record is not a valid name. Addresses alone have two kinds.
     fn questions(&self) -> Vec<DnsQuery> {
         let name = Name::from_ascii(format!("{}.", self.record.trim_end_matches('.')));
         let Ok(name) = name else { return Vec::new() };
@@ -191,17 +192,17 @@ impl ConsulDnsDriver {
         kinds.into_iter().map(|kind| DnsQuery::query(name.clone(), kind)).collect()
     }
 
-    /// Reads one answer into the view.
+    /// Adds one answer to the view.
     fn add(&self, view: &mut View, query: &DnsQuery, reply: &Reply) -> Result<(), String> {
         let message = parse(&reply.body)?;
         let answers = message.id == ID && message.message_type == MessageType::Response;
-        // One that says nothing of the question is taken at its id.
+        // An answer that does not repeat the question is matched by its id.
         if !answers || message.queries.iter().any(|of| of != query) {
             return Err("an answer to another question".into());
         }
         match message.response_code {
             ResponseCode::NoError => {}
-            // No instance passes, or nobody has heard of the service.
+            // No instance passes, or the service is unknown.
             ResponseCode::NXDomain => return Ok(()),
             code => return Err(format!("the DNS server answers `{code}`")),
         }
@@ -231,7 +232,7 @@ impl ConsulDnsDriver {
                 (RData::AAAA(address), Some(port)) => (vec![address.to_string()], port),
                 (RData::SRV(service), None) => {
                     let hosts = addresses.get(&service.target).cloned();
-                    // An instance whose address is a name has no other here.
+                    // An instance whose address is a name has no other address here.
                     let name = service.target.to_utf8().trim_end_matches('.').to_owned();
                     if hosts.is_some() {
                         resolved = true;
@@ -247,7 +248,7 @@ impl ConsulDnsDriver {
                 view.peers.insert(self.nodes.name(&address::join(&host, port)), peer);
             }
         }
-        // A server that tells no addresses at all would hide every node behind a name.
+        // A server that returns no addresses at all would hide every node behind a name.
         match named.filter(|_| !resolved) {
             Some(name) => {
                 let name = text::line(&name, 80);
@@ -258,7 +259,7 @@ impl ConsulDnsDriver {
     }
 }
 
-/// A question, with its length in front as over TCP.
+/// A question, with the prefix for its length that TCP needs.
 fn question(query: DnsQuery) -> Option<Vec<u8>> {
     let mut message = Message::new(ID, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
@@ -302,7 +303,7 @@ impl Driver for ConsulDnsDriver {
 
 }
 
-/// Reads a message with its length in front.
+/// Reads a message with a prefix for its length.
 fn parse(bytes: &[u8]) -> Result<Message, String> {
     let short = || format!("an answer of {} bytes only", bytes.len());
     let (length, rest) = bytes.split_first_chunk::<2>().ok_or_else(short)?;

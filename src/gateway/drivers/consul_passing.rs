@@ -31,11 +31,11 @@ use crate::period::DurationSetting;
 use crate::template::Template;
 use crate::world::Reply;
 
-/// Consul's list of passing instances, for gateways that follow it and show nothing of their own.
+/// Consul's list of passing instances, for gateways that follow it and do not show their own list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConsulPassing {
-    /// What it is called in messages. Default: the service's name.
+    /// Its name in messages. Default: the service's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The service's name in Consul.
@@ -60,12 +60,12 @@ impl Settings for ConsulPassing {
 
 }
 
-/// Consul's own list of passing instances, for a gateway that follows it and shows nothing of its own; and what
-/// proves maintenance mode itself.
+/// Consul's own list of passing instances, for a gateway that follows it and does not show its own list. It also
+/// confirms maintenance mode itself.
 ///
-/// An instance in maintenance has a critical check more and leaves the list at once (seen on 1.8.7: 1 ms after the
-/// answer to the `PUT`). When maintenance ends, it is back only if its own checks pass: the list proves that, the
-/// answer to the `PUT` does not.
+/// An instance in maintenance has one more critical check and leaves the list at once (measured on 1.8.7: 1 ms
+/// after the answer to the `PUT`). When maintenance ends, it returns only if its own checks pass. The list confirms
+/// that, the answer to the `PUT` does not.
 pub(super) struct ConsulPassingDriver {
     facts: Facts,
     service: String,
@@ -77,7 +77,7 @@ impl ConsulPassingDriver {
         let interval = settings.sync_interval.map_or(Duration::ZERO, |period| period.0);
         let facts = Facts::following("Consul's list of passing instances", interval);
         Self {
-            // Consul is no gateway.
+            // Consul handles no requests for nodes.
             facts: Facts { has_requests: false, ..facts },
             service: settings.service.as_str().to_owned(),
             nodes,

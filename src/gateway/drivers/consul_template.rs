@@ -60,17 +60,17 @@ use crate::world::{Command, Host, Reply};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConsulTemplate {
-    /// What it is called in messages. Default: the host of its ssh destination.
+    /// Its name in messages. Default: the host of its ssh destination.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Where it runs: `[user@]host[:port]`, an alias of the user's ssh configuration, or `local`.
+    /// The machine on which it runs: `[user@]host[:port]`, an alias of the user's ssh configuration, or `local`.
     pub ssh: Template,
     /// The rendered file, an absolute path.
     pub file: Template,
-    /// The file with the process id of nginx's master. Workers that it has told to leave are waited for.
+    /// The file with the process id of nginx's master. rollgate waits for workers that the master is shutting down.
     pub pid_file: Template,
-    /// A regular expression that finds each server in the file, with a group `address`. Default: `server ADDRESS` as
-    /// nginx writes it, without those that are `down`.
+    /// A regular expression that finds each server in the file, with a group `address`. Default: `server ADDRESS`
+    /// as nginx writes it, except servers that are `down`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "regex"))]
     pub pattern: Option<String>,
@@ -111,18 +111,18 @@ impl Settings for ConsulTemplate {
     }
 }
 
-/// For the reload, after the file was rendered.
+/// The default time for the reload, after the file was rendered.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// A `server` of nginx's upstream block, of which a line may have several: what is overlooked would be out.
+/// A `server` of nginx's upstream block. A line can have several: a server that is missed would count as out.
 const SERVER: &str = r"(?m)(?:^|[;{])\s*server\s+(?<address>[^\s;{]+)(?:[^;#]*?\s(?<down>down)\b)?";
 
 /// nginx with a rendered list of servers, and a reload after each change.
 ///
-/// Nothing in open-source nginx tells which list is loaded. The file tells what will be. Workers that are older than the
-/// file have not read it, as when nginx refuses its configuration; else the reload follows at once: requests were seen
-/// to arrive at a removed server for 85–104 ms after its command had returned, 114–130 ms after the write. Workers of
-/// the list before leave when their requests are done: until then they are counted.
+/// Open-source nginx does not show which list is loaded. The file shows the next one. Workers that are older than
+/// the file have not read it, for example because nginx refuses its configuration. Otherwise the reload follows at
+/// once: requests arrived at a removed server for 85–104 ms after its command had returned, 114–130 ms after the
+/// write. Workers with the previous list end when their requests are done. They are counted until then.
 pub(super) struct ConsulTemplateDriver {
     facts: Facts,
     host: Host,
@@ -170,7 +170,7 @@ impl Driver for ConsulTemplateDriver {
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
         let [reply, ..] = replies else { return Err("no reply".into()) };
         let text = reply.searchable()?;
-        // What comes last tells that the file before it is whole.
+        // The last line shows that the file before it is complete.
         let (file, workers) = text.rsplit_once("\nleaving=").unwrap_or_default();
         let (leaving, older) = numbers(workers).ok_or("nginx's workers cannot be counted")?;
         if older > 0 {
@@ -191,7 +191,7 @@ impl Driver for ConsulTemplateDriver {
 
 }
 
-/// How many workers are leaving, and how many are older than the file.
+/// How many workers are shutting down, and how many are older than the file.
 fn numbers(workers: &str) -> Option<(usize, usize)> {
     let (leaving, older) = workers.strip_suffix('\n')?.split_once(" older=")?;
     Some((leaving.parse().ok()?, older.parse().ok()?))

@@ -82,53 +82,55 @@ use crate::world::Reply;
 
 use list::{List, Server, statements};
 
-/// nginx with `ngx_http_dyups_module`, through its own API. Every write is the whole list: the playbook says how it is.
+/// nginx with `ngx_http_dyups_module`, with its own API. Every write is the whole list, as the playbook describes
+/// it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dyups {
-    /// What it is called in messages. Default: the host of its URL.
+    /// Its name in messages. Default: the host of its URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The gateway's name for the pool.
     pub upstream: Template,
-    /// Where its API (`dyups_interface`) begins: `/detail` and `/upstream/…` are put behind it.
+    /// The URL of its API (`dyups_interface`), to which `/detail` and `/upstream/…` are added.
     pub url: Template,
-    /// Which dyups it is: `classic` until 2020-03, `head` since 2020-04. Say `head` only when `proxy_pass` names the
-    /// upstream by a `$dyups_` variable (`$dyups_host`): otherwise only one worker does what the API is told. Default: classic.
+    /// The version of dyups: `classic` until 2020-03, `head` since 2020-04. Use `head` only if `proxy_pass` names
+    /// the upstream with a `$dyups_` variable (`$dyups_host`). Otherwise only one worker follows the API. Default:
+    /// classic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<DyupsMode>,
-    /// What stands behind each node's address in the list: `weight=5 max_fails=3`. Default: nothing.
+    /// The text after each node's address in the list: `weight=5 max_fails=3`. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<Template>,
-    /// By a node's address: what stands behind it in place of `server`.
+    /// By a node's address: the text that replaces `server`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub servers: BTreeMap<String, Template>,
-    /// The servers of the list that are no nodes, each as nginx writes it: `server 10.9.9.9:80 backup;`.
+    /// The servers of the list that are not nodes, each as nginx writes it: `server 10.9.9.9:80 backup;`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<Template>,
-    /// What else stands in the upstream: `keepalive 8;`. The classic API never shows it.
+    /// Other directives of the upstream: `keepalive 8;`. The classic API never shows them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extras: Option<Template>,
-    /// How many workers it runs, each of which follows the API on its own. Default: up to 16.
+    /// How many workers it runs. Each follows the API separately. Default: up to 16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<u32>,
-    /// The reply header that names the worker that answered (nginx: `add_header X-Worker $pid`). Used where it is
-    /// found. Default: `X-Worker`.
+    /// The reply header with the name of the worker that answered (nginx: `add_header X-Worker $pid`). Used if
+    /// replies have it. Default: `X-Worker`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_header: Option<String>,
-    /// How long a worker may take to follow: `dyups_read_msg_timeout`. Default: 1s, as dyups.
+    /// How long a worker may take to follow: `dyups_read_msg_timeout`. Default: 1s, as in dyups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_interval: Option<DurationSetting>,
 }
 
-/// Which dyups it is.
+/// The version of dyups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DyupsMode {
     /// Until 2020-03: each worker reads messages, and `GET /detail` shows the list.
     Classic,
-    /// Since 2020-04: the list is in shared memory, and read when `$dyups_…` is used.
+    /// Since 2020-04: the list is in shared memory, and is read when `$dyups_…` is used.
     Head,
 }
 
@@ -179,7 +181,7 @@ impl Settings for Dyups {
     }
 }
 
-/// What is wrong with the parameters of a `server`.
+/// The problem of the parameters of a `server`.
 fn wrong_parameters(key: &'static str, parameters: &str) -> Option<Issue> {
     let message = if parameters.contains([';', '{', '}', '#', '\n']) {
         format!("`{}` is more than the parameters of one server", quoted(parameters))
@@ -211,20 +213,20 @@ fn is_extra(text: &str) -> bool {
 /// dyups' own default for `dyups_read_msg_timeout`.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A worker looks when its timer is due and it has nothing else to do.
+/// A worker checks when its timer is due and it has nothing else to do.
 const SLACK: Duration = Duration::from_millis(500);
 
-/// nginx with `ngx_http_dyups_module`, through its own API.
+/// nginx with `ngx_http_dyups_module`, with its own API.
 ///
-/// Every write is the whole list, and what is read does not tell all of it: so the playbook says how the list is, and
-/// nothing is written over a list that has something else. Two programs have this name:
+/// Every write is the whole list, but a read does not show all of it. So the playbook describes the list, and a
+/// list with anything else is not overwritten. Two programs have this name:
 ///
-/// * **classic**, until 2020-03. The worker that takes a `POST` tells the others, which look every
-///   `dyups_read_msg_timeout`; `GET /detail` shows the worker that answers, after it has looked. A reload or a restart
-///   loses every list.
-/// * **head**, since 2020-04. The list is in shared memory, and a worker looks when it evaluates a `$dyups_` variable:
-///   with a plain name in `proxy_pass` it never does. `GET /list` shows what was posted; there is no `/detail`. A
-///   restart loses every list.
+/// * **classic**, until 2020-03. The worker that receives a `POST` informs the others, which check every
+///   `dyups_read_msg_timeout`. `GET /detail` shows the list of the worker that answers, after it has checked. A
+///   reload or a restart loses every list.
+/// * **head**, since 2020-04. The list is in shared memory, and a worker reads it when it evaluates a `$dyups_`
+///   variable. With a plain name in `proxy_pass`, it never does. `GET /list` shows what was posted. `/detail` does
+///   not exist. A restart loses every list.
 pub(super) struct DyupsDriver {
     facts: Facts,
     upstream: String,
@@ -269,7 +271,7 @@ impl DyupsDriver {
         }
     }
 
-    /// Reads what the gateway shows: its list, or nothing if it has none of that name. Nodes have their own spelling.
+    /// Reads the gateway's list. `None` if it has no list with this name. Nodes have the playbook's spelling.
     fn list(&self, replies: &[Reply]) -> Result<Option<List>, String> {
         let mut list = self.shown(replies)?;
         for server in list.iter_mut().flat_map(|list| &mut list.servers) {
@@ -281,7 +283,7 @@ impl DyupsDriver {
     fn shown(&self, replies: &[Reply]) -> Result<Option<List>, String> {
         let [reply, ..] = replies else { return Err("no reply".into()) };
         match (self.mode, reply.status) {
-            // There is no list of any name.
+            // The gateway has no list at all.
             (_, 204) => Ok(None),
             (DyupsMode::Classic, 404) => Err(
                 "it has no /detail, as dyups since 2020-04: set `mode: head` if `proxy_pass` names the \
@@ -311,7 +313,7 @@ impl DyupsDriver {
         others.chain(nodes).map(|server| (server.address.clone(), server)).collect()
     }
 
-    /// Says why the list must not be replaced by what the playbook says of it.
+    /// Says why the list must not be replaced by the playbook's list.
     fn stranger(&self, list: &List) -> Option<String> {
         let known = self.known();
         let mut seen = BTreeSet::new();
@@ -347,13 +349,13 @@ impl DyupsDriver {
         }
     }
 
-    /// The whole list with one node turned.
+    /// The whole list with one node changed.
     fn body(&self, list: Option<&List>, address: &str, down: bool) -> String {
         let mut body = String::new();
         for (node, line) in &self.nodes {
             let is_down = match list {
                 _ if node.address == address => down,
-                // What is not in the list gets no requests, and stays so.
+                // A node that is not in the list gets no requests, and stays out.
                 Some(list) => is_down(list, &node.address),
                 None => false,
             };
@@ -413,7 +415,7 @@ impl Driver for DyupsDriver {
 
 impl RotationControl for DyupsDriver {
     fn told(&self, replies: &[Reply], address: &str) -> Result<Told, String> {
-        // Without a list no node is marked: whoever watches one that is out must write it back.
+        // Without a list no node has a mark. The watch over nodes that are out must write the list again.
         let Some(list) = self.list(replies)? else {
             return Ok(Told { is_lost: true, ..Mark::Up.into() });
         };
@@ -426,7 +428,7 @@ impl RotationControl for DyupsDriver {
             (true, true) => Mark::Down,
             (true, false) => Mark::Up,
         };
-        // Those among `others`: any of them may be a node that the playbook has another address of.
+        // Entries of `others`: any of them can be a node for which the playbook has another address.
         let addresses = list.servers.into_iter().map(|server| server.address);
         let strangers = addresses.filter(|address| self.names.find(address).is_none()).collect();
         Ok(Told { strangers, ..mark.into() })
@@ -445,7 +447,7 @@ impl RotationControl for DyupsDriver {
         let [reply, ..] = replies else { return Err(NotDone::Unknown("no reply".into())) };
         match (reply.status, reply.text().trim()) {
             (200, "success") => Ok(()),
-            // The list of before stays.
+            // The previous list stays.
             (500, "add server failed") => {
                 Err(NotDone::Refused("it answered 500 add server failed".into()))
             }

@@ -78,26 +78,26 @@ use crate::json;
 use crate::template::Template;
 use crate::world::{Host, Reply};
 
-/// Envoy with its endpoints in a file of JSON that it watches (EDS).
+/// Envoy with its endpoints in a JSON file that it watches (EDS).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Envoy {
-    /// What it is called in messages. Default: the host of its URL.
+    /// Its name in messages. Default: the host of its URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Where its admin page is: `http://10.0.0.11:9901`.
+    /// The URL of its admin page: `http://10.0.0.11:9901`.
     pub admin_url: Template,
     /// The cluster whose endpoints are the nodes.
     pub cluster: Template,
-    /// Where the file is: `[user@]host[:port]`, an alias of the user's ssh configuration, or `local`.
+    /// The machine with the file: `[user@]host[:port]`, an alias of the user's ssh configuration, or `local`.
     pub ssh: Template,
     /// The file with the endpoints, an absolute path, in the directory that Envoy watches.
     pub file: Template,
     /// Read and write the file as root, through `sudo -n`. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sudo: bool,
-    /// The cluster's `healthy_panic_threshold`, in percent: when fewer of the nodes that are not drained are healthy,
-    /// Envoy sends requests to all nodes, drained ones too. Default: 50, as in Envoy.
+    /// The cluster's `healthy_panic_threshold`, in percent: if fewer of the nodes that are not drained are healthy,
+    /// Envoy sends requests to all nodes, also to drained ones. Default: 50, as in Envoy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub panic_threshold: Option<u8>,
@@ -128,17 +128,17 @@ impl Settings for Envoy {
     }
 }
 
-/// From what the admin page shows to what every worker does.
+/// The time from when the admin page shows a change until every worker acts on it.
 const APPLY_DELAY: Duration = Duration::from_millis(100);
 
-/// How much of the names of other clusters is told.
+/// The length of the names of other clusters in a message.
 const NAMED: usize = 100;
 
-/// Envoy with its endpoints in a file (EDS): what the file says is written, what Envoy shows proves it.
+/// Envoy with its endpoints in a file (EDS): rollgate writes the file, and Envoy's admin page confirms the change.
 ///
-/// The file is replaced by another one under its name, which Envoy notices where it watches the directory, and only on
-/// top of what was read. The admin page tells what the main thread knows; it tells its workers at once, but they may be
-/// busy for a moment.
+/// The file is replaced, and only if it is still as it was read. Envoy notices this if it watches the directory.
+/// The admin page shows the state of the main thread. It informs its workers at once, but they can be busy for a
+/// moment.
 pub(super) struct EnvoyDriver {
     facts: Facts,
     nodes: Nodes,
@@ -180,7 +180,7 @@ impl Hosts {
 struct HostStatus<'a>(&'a Value);
 
 impl HostStatus<'_> {
-    /// What the file said.
+    /// The status from the file.
     fn told(&self) -> Option<&str> {
         self.0["health_status"]["eds_health_status"].as_str()
     }
@@ -196,13 +196,13 @@ impl HostStatus<'_> {
         };
         Ok(Peer {
             up: !self.told().is_some_and(file::keeps_away),
-            // A `true` for each check that keeps requests away.
+            // One `true` for each check that keeps requests away.
             failing_check: checks.is_some_and(|checks| checks.values().any(|value| value == true)),
             in_flight: self.in_flight(),
         })
     }
 
-    /// A number that is 0 is left out, but not its name.
+    /// A number that is 0 is omitted, but its name is not.
     fn in_flight(&self) -> Option<u64> {
         let mut stats = self.0["stats"].as_array()?.iter();
         match &stats.find(|stat| stat["name"] == "rq_active")?["value"] {
@@ -240,7 +240,7 @@ impl EnvoyDriver {
         }
     }
 
-    /// Finds the hosts of the cluster, or says that it is not there.
+    /// Finds the hosts of the cluster, or says that the cluster is missing.
     fn hosts<'a>(
         &self,
         document: &'a RawValue,
@@ -266,7 +266,7 @@ impl EnvoyDriver {
         }))
     }
 
-    /// Drained hosts are left out of the account, and get requests with all others when it is too bad.
+    /// Drained hosts are not counted. If too few of the others are healthy, they get requests like all others.
     fn panics(&self, hosts: &Hosts) -> Option<String> {
         let Hosts { all, healthy } = *hosts;
         let least = self.panic_threshold;
@@ -289,7 +289,7 @@ impl Driver for EnvoyDriver {
         let ask = |path: &str| Query::Http(get(&format!("{}/{path}", self.admin_url)));
         match purpose {
             Purpose::Look => vec![ask("clusters?format=json")],
-            // An older one does not know `resource`, and shows all that it has.
+            // An older Envoy does not know `resource`, and shows everything.
             Purpose::Probe => {
                 vec![ask("server_info"), ask("config_dump?resource=static_clusters")]
             }
@@ -310,7 +310,7 @@ impl Driver for EnvoyDriver {
                 let host = json::value(host, json::SMALL)?;
                 let status = HostStatus(&host);
                 counted.count(&status);
-                // A pipe, or an internal address, is no node. The same address may be in several localities.
+                // A pipe or an internal address is not a node. The same address can be in several localities.
                 entries.add(file::address(&host["address"]), status.peer());
                 Ok(())
             })

@@ -95,16 +95,16 @@ use servers::{Server, Servers};
 
 pub use name::HaproxyState;
 
-/// HAProxy: its runtime API by a Unix socket or over TCP, or its stats page.
+/// HAProxy, with its runtime API over a Unix socket or TCP, or its stats page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Haproxy {
-    /// What it is called in messages. Default: where it is reached.
+    /// Its name in messages. Default: the address at which it is reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The backend whose servers are the nodes.
     pub backend: Template,
-    /// Its runtime API by a Unix socket.
+    /// Its runtime API over a Unix socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket: Option<HaproxySocket>,
     /// Its runtime API over TCP: `host:port`.
@@ -113,9 +113,9 @@ pub struct Haproxy {
     /// Its stats page, with `stats admin` and `stats show-legends`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stats_url: Option<Template>,
-    /// The state of a server that is out. A drained one still gets the requests of clients that stick to it; one in
-    /// `maint` gets none. Default: `drain`; at the stats page `maint`, where a drained one cannot be told from one
-    /// that fails its check.
+    /// The state of a server that is out. A drained server still gets the requests of clients that stick to it; a
+    /// server in `maint` gets none. Default: `drain`. At the stats page the default is `maint`, because a drained
+    /// server looks like one that fails its check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<HaproxyState>,
 }
@@ -127,10 +127,11 @@ pub struct HaproxySocket {
     /// Its path.
     #[schemars(regex(pattern = r"^/"))]
     pub path: String,
-    /// The machine that it is on: `[user@]host[:port]` or an alias of your ssh configuration. Default: this machine.
+    /// The machine with the socket: `[user@]host[:port]` or an alias of your ssh configuration. Default: this
+    /// machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh: Option<String>,
-    /// Through `sudo -n`. Default: false.
+    /// Use `sudo -n`. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sudo: bool,
 }
@@ -150,8 +151,8 @@ impl Haproxy {
 impl Settings for Haproxy {
     templates!(backend, tcp, stats_url);
 
-    /// It follows what is written to it. Under another registry something else makes it follow (DNS, consul-template),
-    /// and it only shows.
+    /// It obeys its own API. With another registry, something else changes its servers (DNS, consul-template), and
+    /// it only shows them.
     fn facts(&self) -> SettingsFacts<'_> {
         let ssh = self.socket.as_ref().and_then(|socket| socket.ssh.as_deref());
         let ssh = ssh.map(|ssh| ("socket.ssh", ssh));
@@ -161,7 +162,8 @@ impl Settings for Haproxy {
             name: self.name.as_deref(),
             place: ssh.into_iter().chain(written).next().unwrap_or(("backend", self.backend.as_str())),
             ssh,
-            // A slot that follows DNS loses its address with the node that leaves, and with it whose requests it has.
+            // A slot that follows DNS loses its address with the node that leaves, so its requests can no longer
+            // be assigned to a node.
             counts_under: &[RegistryKind::ConsulKv, RegistryKind::Gateway],
             ..SettingsFacts::default()
         }
@@ -208,22 +210,22 @@ impl Settings for Haproxy {
     }
 }
 
-/// For one command on HAProxy's machine, the connection to it included.
+/// The time limit of one command on HAProxy's machine, including the connection.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How HAProxy is reached.
+/// How rollgate reaches HAProxy.
 enum Way {
     /// The runtime API.
     Runtime(Line),
-    /// The stats page, by its URL.
+    /// The stats page, with its URL.
     Page(String),
-    /// Not at all: what the playbook says of it makes no sense. Its check refuses that.
+    /// None: the playbook's settings are invalid, and its check refuses them.
     Nowhere,
 }
 
-/// What a line of the runtime API is said to.
+/// The connection for lines of the runtime API.
 enum Line {
-    /// A Unix socket on some machine.
+    /// A Unix socket on a machine.
     Socket { host: Host, path: String, sudo: bool },
     /// `host:port`.
     Tcp(String),
@@ -231,9 +233,10 @@ enum Line {
 
 /// HAProxy: its runtime API over a Unix socket or TCP, or its stats page.
 ///
-/// One process, one state: what a reply shows is true of every thread, and a change is in effect when it is answered.
-/// HAProxy before 2.5 could run several processes (`nbproc`), each with a state of its own: that is refused. So is
-/// whatever a change would not reach: clients that stick to a drained server, a server whose address DNS may change.
+/// One process, one state: a reply is valid for every thread, and a change is in effect when HAProxy answers it.
+/// HAProxy before 2.5 could run several processes (`nbproc`), each with its own state: that is refused. Everything
+/// that a change would not reach is also refused: clients that stick to a drained server, and a server whose
+/// address DNS can change.
 pub(super) struct HaproxyDriver {
     facts: Facts,
     nodes: Nodes,
@@ -246,7 +249,7 @@ impl HaproxyDriver {
     pub(super) fn new(settings: &Haproxy, nodes: Nodes) -> Self {
         let backend = settings.backend.as_str().to_owned();
         let way = match (&settings.socket, &settings.tcp, &settings.stats_url) {
-            // It becomes part of a line, in which a `;` would begin another command.
+            // The name becomes part of a line, in which a `;` would begin another command.
             _ if !is_name(&backend) => Way::Nowhere,
             (Some(socket), ..) => Way::Runtime(Line::Socket {
                 host: Host::of(socket.ssh.as_deref()),
@@ -279,7 +282,7 @@ impl HaproxyDriver {
         }
     }
 
-    /// The one server that is the node at `address`, if it may be written to.
+    /// The only server that is the node at `address`, if it may be changed.
     fn server<'a>(&self, servers: &'a Servers, address: &str) -> Result<&'a Server, String> {
         let server = servers.only(address, &self.backend)?;
         if let Some(record) = &server.record {
@@ -335,7 +338,7 @@ impl Driver for HaproxyDriver {
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
         let servers = self.servers(replies)?;
-        // What sticks to a drained server is known only of cookies; `maint` in the playbook says that something may.
+        // Only cookies show that clients stick to a drained server. `maint` in the playbook says that they can.
         let sticks = servers.is_sticky || self.out == HaproxyState::Maint;
         servers.view(sticks, &self.nodes)
     }

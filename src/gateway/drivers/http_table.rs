@@ -65,10 +65,10 @@ use crate::world::Reply;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpTable {
-    /// What it is called in messages. Default: the host of its URL.
+    /// Its name in messages. Default: the host of its URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Where the list is.
+    /// The URL of the list.
     pub url: Template,
     /// JSON: pointer to the list of peers, an array or an object. Default: the whole document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,32 +78,32 @@ pub struct HttpTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "json-pointer"))]
     pub address: Option<String>,
-    /// JSON: pointer from a peer to whether it is routed (`true`, `1`, `"up"`, `"UP"` …). Default: a peer that is
-    /// listed is routed.
+    /// JSON: pointer from a peer to whether it is routed (`true`, `1`, `"up"`, `"UP"` …). Default: a listed peer is
+    /// routed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "json-pointer"))]
     pub routed: Option<String>,
-    /// JSON: pointer from a peer to whether it is down (`true`, `1`), where that is what the gateway tells. A peer that
-    /// tells nothing of it is routed.
+    /// JSON: pointer from a peer to whether it is down (`true`, `1`), for a gateway that shows this instead. A peer
+    /// without this value is routed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "json-pointer"))]
     pub down: Option<String>,
-    /// JSON: pointer from a peer to its number of requests in flight. With `routed` or `down` only: otherwise a peer that
-    /// is out is not listed.
+    /// JSON: pointer from a peer to its number of requests in flight. Only with `routed` or `down`: otherwise a
+    /// peer that is out is not listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "json-pointer"))]
     pub in_flight: Option<String>,
-    /// Text instead of JSON: a regular expression matched once per peer, with a group `address`, and a group
-    /// `routed` or `down` that takes part in the match only when the peer is.
+    /// Text instead of JSON: a regular expression that is matched once per peer, with a group `address`, and a
+    /// group `routed` or `down` that takes part in the match only if the peer is routed or down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "regex"))]
     pub pattern: Option<String>,
-    /// How many workers it runs, each of which follows the registry on its own. Default: up to 16.
+    /// How many workers it runs. Each follows the registry separately. Default: up to 16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<u32>,
-    /// The reply header that names the worker that answered (nginx: `add_header X-Worker $pid`). Used where it is
-    /// found. Default: `X-Worker`.
+    /// The reply header with the name of the worker that answered (nginx: `add_header X-Worker $pid`). Used if
+    /// replies have it. Default: `X-Worker`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_header: Option<String>,
     /// How long it may take to follow a write: its polling interval. Default: 1s.
@@ -157,13 +157,13 @@ impl Settings for HttpTable {
     }
 }
 
-/// How long a write may take when the playbook does not say.
+/// How long a write may take, if the playbook does not say it.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Between the poll and what the gateway does with it.
+/// The time from the poll until the gateway acts on it.
 const SLACK: Duration = Duration::from_millis(500);
 
-/// Any gateway with a URL that lists its peers: JSON found by pointers, or text found by a pattern.
+/// Any gateway with a URL that lists its peers: JSON with pointers, or text with a pattern.
 pub(super) struct HttpTableDriver {
     facts: Facts,
     url: String,

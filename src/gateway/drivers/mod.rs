@@ -1,7 +1,8 @@
-//! The kinds of gateways: each is one file, and one line in the list below.
+//! The kinds of gateways. Each is one file, and one line in the list below.
 //!
-//! A file has all of a kind: its documentation (the comment at its top, which becomes a section of `docs/gateways.md`),
-//! its keys in a playbook, what it is asked, how replies are read, and how a node is taken out of rotation.
+//! A file contains everything of a kind: its documentation (the comment at the top, which becomes a section of
+//! `docs/gateways.md`), its keys in a playbook, its queries, how replies are read, and how a node is taken out of
+//! rotation.
 
 #[cfg(test)]
 mod readings;
@@ -15,7 +16,7 @@ use super::view::Nodes;
 use crate::template::Template;
 use crate::url::authority;
 
-/// Makes all that there is once for each kind, from the one list of them.
+/// Defines the types and functions that need every kind, from one list of kinds.
 macro_rules! kinds {
     ($($module:ident: $kind:literal, $settings:ident, $driver:ident, $doc:literal;)+) => {
         $(pub mod $module;)+
@@ -31,7 +32,7 @@ macro_rules! kinds {
             )+
         }
 
-        /// Every kind by its `type`, in the order of the documentation, and the module that it is in.
+        /// Every kind by its `type`, in the order of the documentation, with its module.
         pub const KINDS: &[(&str, &str)] = &[$(($kind, stringify!($module))),+];
 
         impl Gateway {
@@ -81,7 +82,7 @@ kinds! {
 }
 
 impl Gateway {
-    /// Every value that may have names to fill in, by its key.
+    /// Every value that can have names to fill in, by its key.
     #[must_use]
     pub fn templates(&self) -> Vec<(&'static str, Template)> {
         let mut own = self.clone();
@@ -89,20 +90,20 @@ impl Gateway {
         templates.map(|(key, template)| (key, template.clone())).collect()
     }
 
-    /// Returns whether it tells the requests in flight at a node that this registry has taken out.
+    /// Returns whether it reports the requests in flight at a node that this registry has taken out.
     #[must_use]
     pub fn counts_under(&self, registry: RegistryKind) -> bool {
         self.settings().facts().counts_under.contains(&registry)
     }
 
-    /// Returns what the gateway is called: its `name`, or the host and port of where it is.
+    /// Returns the gateway's name for messages: its `name`, or its host and port.
     #[must_use]
     pub fn display_name(&self) -> &str {
         let facts = self.settings().facts();
         facts.name.unwrap_or_else(|| {
             let (_, place) = facts.place;
             let authority = authority(place);
-            // A URL with a login is refused, and what refuses it names the gateway.
+            // A URL with a login is refused, and that message names the gateway.
             let host = authority.rsplit_once('@').filter(|_| place.contains("://"));
             host.map_or(authority, |(_, host)| host)
         })

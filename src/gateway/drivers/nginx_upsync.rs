@@ -83,33 +83,33 @@ use crate::template::Template;
 use crate::text::quoted;
 use crate::world::Reply;
 
-/// nginx with nginx-upsync-module, and `nginx_upstream_check_module` where it is used.
+/// nginx with nginx-upsync-module, and optionally `nginx_upstream_check_module`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NginxUpsync {
-    /// What it is called in messages. Default: the host of its URL.
+    /// Its name in messages. Default: the host of its URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The gateway's name for the pool.
     pub upstream: Template,
     /// The `upstream_show` location, with the upstream's name as the whole query: `…/upstream_list?app`.
     pub status_url: Template,
-    /// The `check_status` location, in any of its forms and without `status=`, where `nginx_upstream_check_module` is
-    /// used: a node is routed only when that module agrees.
+    /// The `check_status` location, in any of its forms and without `status=`, if `nginx_upstream_check_module` is
+    /// used: a node is routed only if that module agrees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check_url: Option<Template>,
     /// What it follows in Consul: its `upsync_type`. Default: consul.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upsync_type: Option<UpsyncType>,
-    /// How many workers it runs, each of which follows the registry on its own. Default: up to 16.
+    /// How many workers it runs. Each follows the registry separately. Default: up to 16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<u32>,
-    /// The reply header that names the worker that answered (nginx: `add_header X-Worker $pid`). Used where it is
-    /// found. Default: `X-Worker`.
+    /// The reply header with the name of the worker that answered (nginx: `add_header X-Worker $pid`). Used if
+    /// replies have it. Default: `X-Worker`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_header: Option<String>,
-    /// How long it may take to follow a write: its `upsync_interval`. Default: 5s, as nginx-upsync.
+    /// How long it may take to follow a write: its `upsync_interval`. Default: 5s, as in nginx-upsync.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_interval: Option<DurationSetting>,
 }
@@ -120,7 +120,7 @@ pub struct NginxUpsync {
 pub enum UpsyncType {
     /// The keys below a prefix.
     Consul,
-    /// The instances of a service in the catalog, healthy or not: it can be told nothing.
+    /// The instances of a service in the catalog, healthy or not: nothing can take them out.
     ConsulServices,
     /// The instances of a service whose checks pass.
     ConsulHealth,
@@ -187,14 +187,14 @@ impl NginxUpsync {
 /// nginx-upsync's own default for `upsync_interval`.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// After every answer a worker sleeps its interval and up to a second more; 6.5 s were seen with 5 s.
+/// After every answer a worker sleeps for its interval and up to one second more; 6.5 s were measured with 5 s.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// nginx-upsync-module, and `nginx_upstream_check_module` where it is used.
+/// nginx-upsync-module, and optionally `nginx_upstream_check_module`.
 ///
-/// `upstream_show` is the view of the worker that happens to answer. An unknown upstream is a 200 with a
-/// sentence. `check_status` is shared by all workers; it does not know `down`, and it forgets a peer that was
-/// down during a reload: a peer it does not list is not held down by it.
+/// `upstream_show` shows the view of the worker that answers. The answer for an unknown upstream is a 200 with a
+/// sentence. All workers share `check_status`. It does not know `down`, and it forgets a peer that was down during
+/// a reload: it does not hold down a peer that it does not list.
 pub(super) struct NginxUpsyncDriver {
     facts: Facts,
     nodes: Nodes,
@@ -242,7 +242,7 @@ impl Driver for NginxUpsyncDriver {
                 let address = self.nodes.name(&address);
                 let Some(peer) = view.peers.get_mut(&address) else { continue };
                 peer.failing_check |= *held.as_ref().unwrap_or(&true);
-                // What the list has down is out, whatever the module says.
+                // A peer that the list has as down is out, whatever the module says.
                 if let (true, Err(why)) = (peer.up, held) {
                     view.unread.insert(address, why);
                 }

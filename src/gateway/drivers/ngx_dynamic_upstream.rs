@@ -54,30 +54,30 @@ use crate::template::Template;
 use crate::text::{self, quoted};
 use crate::world::Reply;
 
-/// nginx with `ngx_dynamic_upstream`, through its own API.
+/// nginx with `ngx_dynamic_upstream`, with its own API.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NgxDynamicUpstream {
-    /// What it is called in messages. Default: the host of its URL.
+    /// Its name in messages. Default: the host of its URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The gateway's name for the pool: with cubicdaiya's module the name of its `zone`, with `ZigzagAK`'s that of
-    /// the `upstream`.
+    /// The gateway's name for the pool: with cubicdaiya's module the name of its `zone`, with `ZigzagAK`'s the name
+    /// of the `upstream`.
     pub upstream: Template,
     /// The `dynamic_upstream` location.
     pub url: Template,
-    /// Whose module it is. Default: zigzagak.
+    /// The author of the module. Default: zigzagak.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<DynamicUpstreamVariant>,
 }
 
-/// Whose `ngx_dynamic_upstream` it is.
+/// The author of the `ngx_dynamic_upstream` module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DynamicUpstreamVariant {
     /// `ZigzagAK`'s: it counts requests in flight, also at a peer that is down.
     Zigzagak,
-    /// cubicdaiya's, the first of that name: it counts nothing.
+    /// cubicdaiya's, the first module with this name: it does not count requests.
     Cubicdaiya,
 }
 
@@ -117,12 +117,12 @@ fn is_special(character: char) -> bool {
     !(character.is_ascii_alphanumeric() || "-_.:".contains(character))
 }
 
-/// nginx with `ngx_dynamic_upstream`, `ZigzagAK`'s or cubicdaiya's, through its own API.
+/// nginx with `ngx_dynamic_upstream`, `ZigzagAK`'s or cubicdaiya's, with its own API.
 ///
-/// The peers are in shared memory: what one worker shows all have. Everything is a `GET`, and some must never be sent:
-/// `down=` without `server=` kills a worker with the lock held, `add=` with a host name hangs every worker; then the
-/// list is still shown while no request is answered. Only two forms are sent here: the list, and one server's `down=` or
-/// `up=`. The modules do not decode a query: a colon must stay one.
+/// The peers are in shared memory: what one worker shows is valid for all. Every request is a `GET`, and some must
+/// never be sent: `down=` without `server=` kills a worker that holds the lock, and `add=` with a host name hangs
+/// every worker. The list is still shown then, but no request is answered. Only two forms are sent here: the list,
+/// and one server's `down=` or `up=`. The modules do not decode a query, so a colon must not be encoded.
 pub(super) struct NgxDynamicUpstreamDriver {
     facts: Facts,
     nodes: Nodes,
@@ -137,19 +137,19 @@ struct Line<'a> {
     state: Result<State, String>,
 }
 
-/// What a line says of its server.
+/// The state of a server in a line.
 struct State {
     down: bool,
     conns: Conns,
 }
 
-/// What a line says of the requests in flight.
+/// The requests in flight in a line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Conns {
     Number(u64),
-    /// What is no number.
+    /// Not a number.
     Odd,
-    /// Nothing.
+    /// None.
     Missing,
 }
 
@@ -174,7 +174,7 @@ impl NgxDynamicUpstreamDriver {
         vec![Query::Http(get(&format!("{}?upstream={}&{what}", self.url, self.upstream)))]
     }
 
-    /// Reads the list. A line that is whole and has odd words is an error of its own server alone.
+    /// Reads the list. A complete line with unknown words is an error of its own server only.
     fn list<'a>(&self, text: &'a str) -> Result<Vec<Line<'a>>, String> {
         let lines = text.split_inclusive('\n').map(line);
         let lines = lines.collect::<Result<Vec<_>, _>>()?;
@@ -196,7 +196,7 @@ impl NgxDynamicUpstreamDriver {
         }
     }
 
-    /// The text of a reply that is a list.
+    /// The text of a reply with a list.
     fn text<'a>(&self, replies: &'a [Reply]) -> Result<Cow<'a, str>, String> {
         let [reply, ..] = replies else { return Err("no reply".into()) };
         let upstream = &self.upstream;
@@ -218,7 +218,7 @@ impl NgxDynamicUpstreamDriver {
 
 fn line(line: &str) -> Result<Line<'_>, String> {
     let unreadable = || format!("cannot read this line of its list: {}", text::line(line, 100));
-    // What was cut off has lost its ` down`.
+    // A line that was cut off has lost its ` down`.
     let server = line.strip_prefix("server ").and_then(|line| line.strip_suffix(";\n"));
     let mut words = server.ok_or_else(unreadable)?.split(' ');
     let server = words.next().filter(|server| !server.is_empty()).ok_or_else(unreadable)?;
@@ -296,7 +296,8 @@ impl RotationControl for NgxDynamicUpstreamDriver {
     }
 
     fn set(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
-        // A server that is not there must not be asked for, and one that is, by its own spelling.
+        // A server that is missing must not be named in a request, and a server that exists must have its own
+        // spelling.
         self.told(replies, address)?;
         let text = self.text(replies)?;
         let list = self.list(&text)?;

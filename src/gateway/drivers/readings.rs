@@ -1,9 +1,9 @@
-//! What tests read of a rotation control, one thing at a time.
+//! What tests read from a rotation control, one value at a time.
 
 use crate::gateway::rotation::{Mark, RotationControl};
 use crate::world::Reply;
 
-/// The address of no node.
+/// An address that is not a node.
 const NOWHERE: &str = "192.0.2.1:1";
 
 pub(super) trait Readings: RotationControl {

@@ -75,35 +75,35 @@ use list::{Kept, Posted, Servers, intended};
 
 pub use list::SlardarServer;
 
-/// Slardar (lua-resty-checkups), through its own API and the keys in Consul that it reads when it is started or reloaded.
+/// Slardar (lua-resty-checkups), with its own API and the key in Consul that it reads at a start or reload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Slardar {
-    /// What it is called in messages. Default: the host of its URL.
+    /// Its name in messages. Default: the host of its URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The gateway's name for the pool: the host that requests name.
+    /// The gateway's name for the pool: the host name of the requests.
     pub upstream: Template,
-    /// Where its API begins: `/status`, `/upstreams` and `/upstream/…` are put behind it.
+    /// The URL of its API, to which `/status`, `/upstreams` and `/upstream/…` are added.
     pub url: Template,
-    /// Where its keys in Consul are: its `config_key_prefix`. Default: `config/slardar/`.
+    /// The prefix of its keys in Consul: its `config_key_prefix`. Default: `config/slardar/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<Template>,
-    /// What each node has in the list besides its host and port.
+    /// The fields of each node in the list besides its host and port.
     #[serde(default, skip_serializing_if = "SlardarServer::is_empty")]
     pub server: SlardarServer,
-    /// By a node's address: what it has in place of `server`.
+    /// By a node's address: the fields that replace `server`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub servers: BTreeMap<String, SlardarServer>,
-    /// How many workers it runs, each of which follows the API on its own. Default: up to 16.
+    /// How many workers it runs. Each follows the API separately. Default: up to 16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<u32>,
-    /// The reply header that names the worker that answered (nginx: `add_header X-Worker $pid`). Used where it is
-    /// found. Default: `X-Worker`.
+    /// The reply header with the name of the worker that answered (nginx: `add_header X-Worker $pid`). Used if
+    /// replies have it. Default: `X-Worker`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_header: Option<String>,
-    /// How long a worker may take to follow: `shd_config_timer_interval`. Default: 1s, as Slardar.
+    /// How long a worker may take to follow: `shd_config_timer_interval`. Default: 1s, as in Slardar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_interval: Option<DurationSetting>,
 }
@@ -145,18 +145,18 @@ fn is_special(character: char) -> bool {
 /// Slardar's own default for `shd_config_timer_interval`.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A worker that finds the list locked looks again after another interval.
+/// A worker that finds the list locked tries again after another interval.
 const SLACK: Duration = Duration::from_secs(1);
 
 /// Slardar's own default for `config_key_prefix`.
 const PREFIX: &str = "config/slardar/";
 
-/// Slardar, a gateway in Lua upon lua-resty-checkups (1.1.2).
+/// Slardar, a gateway in Lua with lua-resty-checkups (1.1.2).
 ///
-/// There is no `down`: a node is out when it is not in the list. `POST /upstream/<host>` replaces the list, `/upstreams`
-/// shows what was posted last, and each worker follows within `shd_config_timer_interval`; `/status` shows the list of
-/// the worker that answers. What is posted is in memory only: at its start, and at a reload, Slardar reads the list from
-/// Consul. So a node is taken out of both lists, the one in Consul first.
+/// It has no `down`: a node is out if it is not in the list. `POST /upstream/<host>` replaces the list,
+/// `/upstreams` shows what was posted last, and each worker follows within `shd_config_timer_interval`. `/status`
+/// shows the list of the worker that answers. A posted list is only in memory: at a start or reload, Slardar reads
+/// the list from Consul. So a node is taken out of both lists, first of the one in Consul.
 pub(super) struct SlardarDriver {
     facts: Facts,
     nodes: Nodes,
@@ -184,19 +184,19 @@ impl SlardarDriver {
         }
     }
 
-    /// A node as it stands in the lists when it is up.
+    /// The entry of a node in the lists when it is up.
     fn intended(&self, address: &str) -> Result<String, String> {
         let mut own = self.servers.iter();
         let own = own.find(|(server, _)| address::same(server, address)).map(|(_, own)| own);
         intended(address, own.unwrap_or(&self.server))
     }
 
-    /// What the API was told last.
+    /// The list that was posted last.
     fn posted<'a>(&self, text: &'a str) -> Result<Posted<'a>, String> {
         Posted::parse(text, &self.upstream).map_err(|problem| format!("/upstreams: {problem}"))
     }
 
-    /// What Consul keeps.
+    /// The entry in Consul.
     fn entry(&self, reply: &Reply) -> Result<Entry, String> {
         let key = &self.key;
         if reply.status == 404 {
@@ -209,7 +209,7 @@ impl SlardarDriver {
         entries.into_iter().next().ok_or_else(|| format!("Consul has no key {key}"))
     }
 
-    /// Whether the node stands in what the API was told, and in what Consul keeps.
+    /// Whether the node is in the posted list, and in the list in Consul.
     fn listed(&self, replies: &[Reply], address: &str) -> Result<(bool, bool), String> {
         let [posted, kept] = replies else { return Err("no reply".into()) };
         let posted = ok(posted)?.text();
@@ -328,12 +328,12 @@ impl RotationControl for SlardarDriver {
 
     fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {
         for reply in replies {
-            // A key that was written has nothing to say.
+            // A successful write to a key has no body.
             let said = json::document(&reply.body).ok();
             let said = said.and_then(|said| json::at(said, "/status").ok().flatten());
             let told: Option<u16> = said.and_then(|status| json::typed(status).ok());
             if reply.status != 200 || (!reply.body.is_empty() && told != Some(200)) {
-                // A refusal may come with 200, and tell its own status.
+                // A refusal can have the status 200, and its own status in the body.
                 let status = told.filter(|_| reply.status == 200).unwrap_or(reply.status);
                 return Err(not_done(&Reply { status, ..reply.clone() }));
             }

@@ -81,26 +81,26 @@ use crate::text::{line, quoted};
 use crate::url::part;
 use crate::world::{Host, Reply};
 
-/// How the names of the files end that Traefik reads as YAML, of which JSON is a part.
+/// The endings of files that Traefik reads as YAML, of which JSON is a part.
 const ENDINGS: [&str; 2] = [".yml", ".yaml"];
 
-/// What divides a name from its provider, and what would make another path of the API's URL.
+/// Characters that separate a name from its provider, or that would make another path of the API's URL.
 const NO_NAME: [char; 5] = ['@', '/', '?', '#', '%'];
 
 /// Traefik with its servers in a file that it watches (the `file` provider), written as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Traefik {
-    /// What it is called in messages. Default: the host of its URL.
+    /// Its name in messages. Default: the host of its URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Where its API is, without `/api`: `http://10.0.0.11:8080`.
+    /// The URL of its API, without `/api`: `http://10.0.0.11:8080`.
     pub api_url: Template,
-    /// The service whose servers are the nodes, as the file names it.
+    /// The service whose servers are the nodes, by its name in the file.
     pub service: Template,
-    /// Where the file is: `[user@]host[:port]`, an alias of the user's ssh configuration, or `local`.
+    /// The machine with the file: `[user@]host[:port]`, an alias of the user's ssh configuration, or `local`.
     pub ssh: Template,
-    /// The file, an absolute path that ends in `.yml` or `.yaml`. What stands in it must be JSON.
+    /// The file, an absolute path that ends in `.yml` or `.yaml`. Its content must be JSON.
     pub file: Template,
     /// Read and write the file as root, through `sudo -n`. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -149,17 +149,17 @@ impl Settings for Traefik {
     }
 }
 
-/// From what the API shows to what every entry point does.
+/// The time from when the API shows a change until every entry point acts on it.
 const APPLY_DELAY: Duration = Duration::from_millis(100);
 
-/// The strategy that knows no weights.
+/// The strategy that ignores weights.
 const WEIGHTLESS: &str = "p2c";
 
-/// Traefik with its servers in a file (the `file` provider): what the file says is written, what Traefik's API shows
-/// proves it.
+/// Traefik with its servers in a file (the `file` provider): rollgate writes the file, and Traefik's API confirms
+/// the change.
 ///
-/// A server whose weight is below one gets no new requests. So a node is taken out by the sign of its weight, and the
-/// file itself says what it comes back with.
+/// A server with a weight below one gets no new requests. So the sign of its weight takes a node out, and the file
+/// itself has the weight with which it returns.
 pub(super) struct TraefikDriver {
     facts: Facts,
     nodes: Nodes,
@@ -173,9 +173,9 @@ pub(super) struct TraefikDriver {
 struct Service<'a> {
     #[serde(borrow)]
     load_balancer: Option<LoadBalancer<'a>>,
-    /// Why it is not what the file says.
+    /// Why it does not match the file.
     error: Option<&'a RawValue>,
-    /// `UP` or `DOWN` by its URL, as checks of Traefik's own say.
+    /// `UP` or `DOWN` by URL, from Traefik's own checks.
     server_status: Option<&'a RawValue>,
 }
 
@@ -195,7 +195,7 @@ struct Version {
 
 impl TraefikDriver {
     pub(super) fn new(settings: &Traefik, nodes: Nodes) -> Self {
-        // One process.
+        // Traefik is one process.
         let facts = Facts::immediate("Traefik");
         Self {
             facts: Facts { apply_delay: APPLY_DELAY, ..facts },
@@ -217,7 +217,7 @@ impl TraefikDriver {
     }
 }
 
-/// Why a version could not do what is written.
+/// Why a version does not support negative weights.
 fn too_old(version: &str) -> Option<String> {
     let major: u32 = version.trim_start_matches('v').split('.').next()?.parse().ok()?;
     let why = "before 3.0 it knows no weight of a server, and takes no file that has one";

@@ -1,4 +1,4 @@
-//! Against replies as the documentation of APISIX 3 has them.
+//! Uses replies in the form of the documentation of APISIX 3.
 
 use super::*;
 use crate::gateway::drivers::readings::Readings as _;

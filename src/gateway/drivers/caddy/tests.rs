@@ -25,7 +25,7 @@ fn view(handler: &str, counts: &str) -> View {
     caddy("").read(&[reply(200, handler), reply(200, counts)]).expect("readable")
 }
 
-/// The one request that turns a node: its URL, `If-Match` and body.
+/// The only request that changes a node: its URL, `If-Match` and body.
 fn turn(more: &str, handler: &str, address: &str, down: bool) -> Result<String, String> {
     let asks = caddy(more).set(&[reply(200, handler)], address, down)?;
     let [Query::Http(request)] = &asks[..] else { panic!("{asks:?}") };
@@ -105,7 +105,7 @@ fn what_could_not_be_given_back_is_not_taken_out() {
         let error = turn(more, HANDLER, address, true).expect_err("refused");
         assert!(error.contains("would come back as"), "{error}");
     }
-    // `/id/u1` would be gone for whoever uses it.
+    // `/id/u1` would disappear for other clients that use it.
     let named = HANDLER.replacen("{\"dial\"", "{\"@id\":\"u1\",\"dial\"", 1);
     let error = turn("", &named, FIRST, true).expect_err("refused");
     assert!(error.contains(r#"{"@id":"u1","dial":"127.0.0.1:19001"} would come back"#), "{error}");
@@ -147,7 +147,7 @@ fn handler(dials: &[&str]) -> String {
     json!({ "handler": "reverse_proxy", "upstreams": upstreams }).to_string()
 }
 
-/// A name, a placeholder or another address may be the node that the list does not have.
+/// A name, a placeholder or another address can be the node that the list does not have.
 #[test]
 fn entries_of_no_node_are_told_as_they_are_written() {
     let caddy = with_nodes(&[FIRST, SECOND]);
@@ -208,7 +208,7 @@ fn what_is_not_counted_is_not_idle() {
     assert!(!view(&checks, "[]").routes_to(FIRST), "failures that are not known");
 }
 
-/// As 2.10.2 and 2.11.7 show a frame; what a distribution builds shows no version.
+/// As 2.10.2 and 2.11.7 show a frame. Builds of distributions show no version.
 #[test]
 fn counts_are_used_of_a_version_that_counts_until_the_last_request() {
     let frame = |version: &str| {

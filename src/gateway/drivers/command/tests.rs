@@ -12,7 +12,7 @@ fn reply(text: &str) -> Reply {
     Reply { status: 200, body: text.into(), ..Reply::default() }
 }
 
-/// What a command of the driver prints when it is really run.
+/// Really runs a command of the driver and returns its output.
 fn run(ask: &Query) -> String {
     let Query::Run(Host::Local, command) = ask else { panic!("{ask:?}") };
     let script = command.operation.script();

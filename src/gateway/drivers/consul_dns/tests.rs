@@ -1,6 +1,6 @@
-//! Answers of a real Consul 1.8.7, recorded: eight instances, asked for by SRV and by A; the same with the third of them in
-//! maintenance; a service that nobody has; an instance whose address is a name; one whose records live for five
-//! seconds; and what was cut short to fit into UDP (`enable_truncate`).
+//! Recorded answers of a real Consul 1.8.7: eight instances, as SRV and as A; the same with the third instance in
+//! maintenance; an unknown service; an instance whose address is a name; an instance whose records live for five
+//! seconds; and an answer that was truncated to fit into UDP (`enable_truncate`).
 
 use hickory_proto::rr::Record;
 use hickory_proto::rr::rdata::{A, AAAA, SRV};
@@ -15,7 +15,7 @@ const NAME: &[u8] = include_bytes!("../../../../tests/fixtures/gateway/consul-dn
 const LIVES: &[u8] = include_bytes!("../../../../tests/fixtures/gateway/consul-dns/lives.bin");
 const CUT: &[u8] = include_bytes!("../../../../tests/fixtures/gateway/consul-dns/cut.bin");
 
-/// Where, behind the length, a message has its id and its flags.
+/// The positions of the id and the flags in a message, after the length.
 const MESSAGE_ID: usize = 2;
 const FLAGS: usize = 4;
 const CODE: usize = 5;
@@ -38,7 +38,7 @@ fn spoilt(answer: &[u8], at: usize, byte: u8) -> Vec<u8> {
     answer
 }
 
-/// Of the eight addresses those that are routed to.
+/// Which of the eight addresses are routed.
 fn routed(view: &View) -> Vec<u8> {
     let address = |number| format!("10.0.1.{number}:9000");
     (1..=8).filter(|number| view.routes_to(&address(*number))).collect()
@@ -51,14 +51,14 @@ fn the_question_is_a_service_record_over_tcp() {
         ConsulDnsDriver::new(&serde_json::from_str(settings).expect("settings"), Nodes::default());
     let [Query::Exchange(server, question, _)] = &driver.queries(Purpose::Look)[..] else { panic!("one question") };
     assert_eq!(server, "10.0.0.5:8600");
-    // Consul repeats it; what follows are its flags and counts, and its answers behind it.
+    // Consul repeats the question. Its flags and counts are before it, and its answers after it.
     let name = b"\x03app\x07service\x06consul\x00\x00\x21\x00\x01";
     assert_eq!(question[..4], [0, 36, 0x52, 0x4f]);
     assert_eq!(question[14..], name[..]);
     assert_eq!(EIGHT[14..14 + name.len()], name[..]);
 }
 
-/// As a DNS server other than Consul's answers for a host that has addresses of both kinds.
+/// As a DNS server other than Consul's answers for a host with addresses of both kinds.
 #[test]
 fn a_target_with_several_addresses_is_routed_to_at_each() {
     let name = |name: &str| Name::from_ascii(name).expect("a name");
@@ -102,7 +102,7 @@ fn a_service_that_nobody_has_is_an_empty_list() {
 
 #[test]
 fn no_other_word_of_a_server_is_an_empty_list() {
-    // As NXDOMAIN is written: `SERVFAIL`, `NOTIMP`, `REFUSED`.
+    // In the place of NXDOMAIN: `SERVFAIL`, `NOTIMP`, `REFUSED`.
     for code in [2, 4, 5] {
         let error = read_as(r#""nosuch.service.consul""#, &spoilt(NOBODY, CODE, 0x80 | code));
         assert!(error.expect_err("no list").contains("the DNS server answers"));
@@ -121,7 +121,7 @@ fn a_target_without_an_address_is_no_list() {
     assert_eq!(error, "no SRV record has a target with an address: db.example.internal");
 }
 
-/// One SRV record for each target, and an A record for those that have an address.
+/// One SRV record for each target, and an A record for those with an address.
 fn answer(targets: &[(&str, Option<[u8; 4]>)]) -> Vec<u8> {
     let name = |name: &str| Name::from_ascii(name).expect("a name");
     let mut message = Message::new(ID, MessageType::Response, OpCode::Query);
@@ -138,7 +138,7 @@ fn answer(targets: &[(&str, Option<[u8; 4]>)]) -> Vec<u8> {
     [&length[..], &message].concat()
 }
 
-/// As Consul answers for an instance that was registered with a name for its address.
+/// As Consul answers for an instance that was registered with a name as its address.
 #[test]
 fn an_instance_that_is_known_by_a_name_hides_no_other() {
     let answer = answer(&[("one.addr.", Some([10, 0, 1, 1])), ("db.example.", None)]);
@@ -175,7 +175,7 @@ fn an_answer_to_another_question_is_no_list() {
     assert_eq!(read(&spoilt(EIGHT, MESSAGE_ID, 0)), other);
     assert_eq!(read_as(r#""other.service.consul""#, EIGHT), other);
     assert_eq!(read_as(r#""app.service.consul","port":9000"#, EIGHT), other);
-    // Our own question, sent back.
+    // The own question, sent back.
     let question = spoilt(NOBODY, FLAGS, 1);
     assert_eq!(read_as(r#""nosuch.service.consul""#, &spoilt(&question, CODE, 0)), other);
 }

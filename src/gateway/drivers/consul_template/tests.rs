@@ -54,7 +54,7 @@ fn a_server_without_a_port_is_at_port_80_as_for_nginx() {
     assert!(view.routes_to("10.0.1.1:80"), "one of the two entries is up");
 }
 
-/// Many looks at the same file over ssh took seconds.
+/// Many reads of the same file over ssh took seconds.
 #[test]
 fn one_look_at_the_file_proves() {
     assert_eq!(driver().facts().workers, Some(1));

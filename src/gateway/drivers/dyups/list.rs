@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::address::with_port;
 use crate::text;
 
-/// What a server has that does not say otherwise.
+/// The values of a server that does not set them.
 const DEFAULTS: [(&str, &str); 5] = [
     ("weight", "1"),
     ("max_conns", "0"),
@@ -14,7 +14,7 @@ const DEFAULTS: [(&str, &str); 5] = [
     ("backup", "0"),
 ];
 
-/// The longest list of one upstream that is read, in bytes: what it says takes many times its size.
+/// The longest list of one upstream that is read, in bytes. Its content takes many times its size in memory.
 const LARGEST: usize = 1024 * 1024;
 
 fn too_large() -> String {
@@ -28,7 +28,7 @@ pub(super) struct Server {
     pub(super) address: String,
     /// Whether it is marked down.
     pub(super) down: bool,
-    /// What else it has, as far as that is not the default.
+    /// Its other parameters, if they are not the default.
     pub(super) parameters: BTreeMap<String, String>,
 }
 
@@ -36,12 +36,12 @@ pub(super) struct Server {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct List {
     pub(super) servers: Vec<Server>,
-    /// What stands beside the servers, where the gateway shows it.
+    /// Other directives of the upstream, if the gateway shows them.
     pub(super) extras: Option<BTreeSet<String>>,
 }
 
 impl Server {
-    /// Reads what stands behind the word `server`.
+    /// Reads the text after the word `server`.
     pub(super) fn parse(words: &str) -> Option<Self> {
         let mut words = words.split_whitespace();
         let address = with_port(words.next()?);
@@ -64,7 +64,7 @@ impl Server {
         self.parameters.insert(name.to_owned(), value);
     }
 
-    /// What it has besides its address, for people.
+    /// Its parameters without its address, for people.
     pub(super) fn described(&self) -> String {
         let words = self.parameters.iter().map(|(name, value)| match name.as_str() {
             "backup" => name.clone(),
@@ -75,7 +75,7 @@ impl Server {
     }
 }
 
-/// nginx's time in seconds, where it is a plain one.
+/// nginx's time in seconds, if it is in a plain form.
 fn seconds(time: &str) -> String {
     let minutes = time.strip_suffix('m').and_then(|minutes| minutes.parse::<u32>().ok());
     match minutes.and_then(|minutes| minutes.checked_mul(60)) {
@@ -84,14 +84,14 @@ fn seconds(time: &str) -> String {
     }
 }
 
-/// Splits nginx's statements, each in one line with single blanks.
+/// Splits nginx's statements. Each becomes one line with single blanks.
 pub(super) fn statements(text: &str) -> impl Iterator<Item = String> + '_ {
     let inline = |statement: &str| statement.split_whitespace().collect::<Vec<_>>().join(" ");
     text.split(';').map(inline).filter(|statement| !statement.is_empty())
 }
 
 impl List {
-    /// Reads `GET /detail` of the classic one: the upstream of that name, or nothing if it is not there.
+    /// Reads `GET /detail` of the classic version: the upstream with this name, or `None` if it is missing.
     pub(super) fn parse_detail(text: &str, upstream: &str) -> Result<Option<Self>, String> {
         let mut found = None;
         let mut inside = None;
@@ -99,7 +99,7 @@ impl List {
         for line in text.split_inclusive('\n') {
             let unreadable =
                 || format!("cannot read this line of /detail: {}", text::line(line, 100));
-            // What was cut off says less than it did.
+            // A line that was cut off contains less than it did.
             let whole = line.strip_suffix('\n').ok_or_else(unreadable)?;
             match (inside.take(), whole.strip_prefix("server ")) {
                 (None, None) if whole.is_empty() => return Err(unreadable()),
@@ -123,12 +123,13 @@ impl List {
         }
         match inside {
             None if !text.is_empty() => Ok(found),
-            // Without any upstream it would answer 204.
+            // Without any upstream the answer would be 204.
             _ => Err("/detail was cut off".into()),
         }
     }
 
-    /// Reads `GET /list` since 2020-04: what was posted for the upstream of that name, or nothing if it is not there.
+    /// Reads `GET /list` since 2020-04: what was posted for the upstream with this name, or `None` if it is
+    /// missing.
     pub(super) fn parse_posted(text: &str, upstream: &str) -> Result<Option<Self>, String> {
         let mut rest = text;
         let mut found = None;

@@ -1,4 +1,4 @@
-//! Against what both programs were seen to answer.
+//! Uses recorded answers of both programs.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::gateway::drivers::readings::Readings as _;
 use crate::world::Method;
 
-/// `GET /detail` of the classic one; `app` is the one in question.
+/// `GET /detail` of the classic version; `app` is the upstream of the playbook.
 const DETAIL: &str = "host1
 server 127.0.0.1:19003 weight=1 max_conns=0 max_fails=1 fail_timeout=10 backup=0 down=0
 
@@ -77,7 +77,7 @@ fn each_is_asked_for_what_it_shows_and_both_read_the_same() {
     }
 }
 
-/// Whoever posts by hand writes one line, and that is what `GET /list` shows since 2020-04.
+/// A list that is posted by hand is often one line, and `GET /list` shows that line since 2020-04.
 #[test]
 fn what_was_posted_on_one_line_is_read_server_by_server() {
     let shown = "upstream app {\nserver 127.0.0.1:19001 weight=5 max_fails=3 fail_timeout=7s;server 127.0.0.1:19002 weight=2;\
@@ -108,7 +108,7 @@ fn the_whole_list_is_posted_with_one_node_turned() {
 
 #[test]
 fn a_list_that_was_lost_is_not_down_and_is_written_back_whole() {
-    // 204: no upstream at all, after a reload or a restart. The other: no upstream of that name.
+    // 204: no upstream at all, after a reload or a restart. The other answer: no upstream with this name.
     let without = DETAIL.split_once("app\n").expect("it is there").0;
     let posted = LIST.split_once("upstream host1").expect("it is there").1;
     let posted = format!("upstream host1{posted}");
@@ -175,7 +175,7 @@ fn a_node_that_is_not_in_the_list_stays_without_requests() {
     assert!(body.contains("server 127.0.0.1:19001 weight=5 max_fails=3 fail_timeout=7s down;"));
 }
 
-/// `others` may have been written after a message of ours, about a node with another address.
+/// `others` can have entries that our own message suggested, for a node with another address.
 #[test]
 fn others_are_entries_of_no_node() {
     let stranger = DETAIL.replace("127.0.0.1:19001", "10.9.9.9:19001");
@@ -194,7 +194,7 @@ fn the_other_program_is_told_by_its_detail() {
     let why = classic().read(&gone).expect_err("no /detail");
     assert!(why.contains("`mode: head`") && why.contains("$dyups_host"), "{why}");
     assert_eq!(classic().is_down(&gone, "127.0.0.1:19001"), Err(why));
-    // The classic one has names only.
+    // The classic version shows only names.
     let why = head().read(&[reply(200, "host1\napp\n")]).expect_err("names");
     assert!(why.contains("remove `mode: head`"), "{why}");
 }

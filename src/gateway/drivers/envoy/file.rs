@@ -1,13 +1,13 @@
-//! The file with the endpoints: a `DiscoveryResponse` in JSON, in which Envoy takes names in either of two forms.
+//! The file with the endpoints: a `DiscoveryResponse` in JSON, in which Envoy accepts names in two forms.
 
 use serde_json::Value;
 
 use crate::address;
 
-/// The health status of a node that was taken out.
+/// The health status of a node that is out.
 pub(super) const DRAINING: &str = "DRAINING";
 
-/// Health statuses for which no requests are sent: by name, and by number.
+/// Health statuses that keep requests away, by name and by number.
 const AWAY: [(&str, u64); 3] = [("UNHEALTHY", 2), (DRAINING, 3), ("TIMEOUT", 4)];
 
 /// A field by its name in the protocol, and the same in camel case.
@@ -44,7 +44,7 @@ pub(super) fn address(of: &Value) -> Result<String, String> {
     })
 }
 
-/// Finds the endpoints at an address, which may be in several localities.
+/// Finds the endpoints at an address. They can be in several localities.
 pub(super) fn endpoints<'a>(
     document: &'a mut Value,
     cluster: &str,
@@ -75,7 +75,7 @@ pub(super) fn is_down(endpoint: &Value) -> bool {
     }
 }
 
-/// Writes an endpoint's health status, under the name that is there.
+/// Writes an endpoint's health status, under the name that the file uses.
 pub(super) fn mark(endpoint: &mut Value, down: bool) {
     let [name, camel] = HEALTH_STATUS;
     let name = if endpoint.get(camel).is_some() { camel } else { name };

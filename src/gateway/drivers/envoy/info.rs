@@ -1,4 +1,4 @@
-//! What Envoy says of itself: its version, and how the cluster gets its endpoints and sheds them.
+//! What Envoy says about itself: its version, how the cluster gets its endpoints, and when it panics.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,20 +10,21 @@ use crate::json;
 use crate::text::line;
 use crate::world::Reply;
 
-/// Below so many percent of healthy hosts Envoy sends requests to all, unless it is told otherwise.
+/// Below this percentage of healthy hosts Envoy sends requests to all hosts, if its configuration does not change
+/// it.
 pub(super) const PANIC_THRESHOLD: u8 = 50;
 
-/// What it calls itself.
+/// The gateway's kind in messages.
 pub(super) const KIND: &str = "Envoy";
 
 #[derive(Deserialize)]
 struct ServerInfo {
-    /// Revision, version, and how it was built, between slashes.
+    /// Revision, version and build, with slashes between them.
     version: String,
     state: String,
 }
 
-/// A cluster of the configuration that Envoy was started with.
+/// A cluster of the configuration with which Envoy was started.
 #[derive(Deserialize)]
 struct Cluster {
     name: String,
@@ -46,18 +47,18 @@ pub(super) fn read(replies: &[Reply], cluster: &str, threshold: usize) -> Gatewa
             info.blockers.push(format!("it is {}, not LIVE", line(&server.state, 40)));
         }
     }
-    // A cluster that came from elsewhere is not among them, and then nothing is known.
+    // A cluster from another source is not in the dump. Then nothing is known about it.
     let found = answered(dump).and_then(|dump| find(dump, cluster).ok().flatten());
     info.blockers.extend(found.and_then(|found| found.blockers(threshold)));
     info
 }
 
 impl Cluster {
-    /// Why what is written would have no effect, or more than the playbook knows of.
+    /// Why a change would have no effect, or more effect than the playbook expects.
     fn blockers(&self, threshold: usize) -> Option<String> {
         let name = &self.name;
         let source = &self.eds_cluster_config["eds_config"];
-        // Before version 3 of its API the path stood there itself.
+        // Before version 3 of its API, the path was here directly.
         if self.r#type != "EDS"
             || (source["path_config_source"].is_null() && source["path"].is_null())
         {

@@ -49,7 +49,7 @@ fn a_check_of_envoys_own_holds_a_host_down() {
     assert!(!view.routes_to(SECOND) && !view.is_out(SECOND));
 }
 
-/// As seen: with one of the others unhealthy the drained host got nothing, with both a third of all requests.
+/// Measured: with one of the others unhealthy, the drained host got nothing; with both, a third of all requests.
 #[test]
 fn nobody_is_proven_out_while_envoy_sends_requests_to_all() {
     let unhealthy = |count| CLUSTERS.replacen("HEALTHY", "UNHEALTHY", count);
@@ -88,7 +88,7 @@ fn a_host_that_is_no_node_spoils_nothing_and_what_is_not_counted_is_unknown() {
     assert_eq!(in_flight(&CLUSTERS.replace("\"2\"", "\"x\"")), None);
     assert_eq!(in_flight(&CLUSTERS.replace("\"rq_active\"", "\"rq_other\"")), None);
     assert_eq!(in_flight(&CLUSTERS.replace("\"value\": \"2\",", "")), Some(0));
-    // A health that cannot be read is an error of that host alone.
+    // A health that cannot be read is an error of that host only.
     let odd = CLUSTERS.replacen("\"health_status\": {", "\"health_status\": 7, \"x\": {", 1);
     let odd = view(&odd);
     assert_eq!(odd.unread.len(), 1, "{odd:?}");
@@ -96,7 +96,7 @@ fn a_host_that_is_no_node_spoils_nothing_and_what_is_not_counted_is_unknown() {
     assert!(!odd.routes_to(unread) && !odd.is_out(unread));
 }
 
-/// The file as it is to become, when what was read is still there.
+/// The new content of the file, if it is still as it was read.
 fn turn(file: &str, address: &str, down: bool) -> Result<Value, String> {
     let asks = envoy("").control.set(&[reply(file)], address, down)?;
     let [Query::Run(Host::Ssh(_), command)] = &asks[..] else { panic!("{asks:?}") };
@@ -170,7 +170,7 @@ fn it_says_what_it_is_and_what_its_cluster_would_not_do() {
     let fit = |is: &str| GatewayInfo { is: is.into(), ..GatewayInfo::default() };
     let blockers =
         |more: &str, server: &str, dump: &str| info(more, server, dump).blockers.join("; ");
-    // Envoy panics later than the playbook fears.
+    // Envoy panics later than the playbook allows.
     assert_eq!(info("", INFO, STATIC), fit("Envoy 1.40.0"));
     let calm = STATIC.replace(r#"{"value":20}"#, "{}");
     assert_eq!(info(r#","panic_threshold":0"#, INFO, &calm), fit("Envoy 1.40.0"));
@@ -185,7 +185,7 @@ fn it_says_what_it_is_and_what_its_cluster_would_not_do() {
     assert!(blockers("", INFO, &managed).contains("does not take its endpoints from a file"));
     let leaving = blockers("", &INFO.replace("LIVE", "DRAINING"), STATIC);
     assert!(leaving.contains("it is DRAINING"), "{leaving}");
-    // Another cluster, one from elsewhere, and one that shows nothing.
+    // Another cluster, a cluster from another source, and an empty dump.
     let other = STATIC.replace(r#""name":"app""#, r#""name":"web""#).replace("EDS", "STATIC");
     assert_eq!(info("", INFO, &other), fit("Envoy 1.40.0"));
     assert_eq!(info("", INFO, "{}"), fit("Envoy 1.40.0"));

@@ -1,4 +1,4 @@
-//! How HAProxy calls things: its backends and servers, and the states of a server that is out.
+//! HAProxy's names: of backends and servers, and of the states of a server that is out.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ pub(super) fn is_name(text: &str) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HaproxyState {
-    /// No new requests, but those of clients that stick to it by a cookie or a stick table.
+    /// No new requests, except from clients that stick to it by a cookie or a stick table.
     Drain,
     /// No new requests at all.
     Maint,

@@ -8,7 +8,7 @@ use crate::secret::Secret;
 use crate::text;
 use crate::world::{Method, Reply, Request};
 
-/// The `type` of a server among frontends and backends.
+/// The `type` that distinguishes a server from frontends and backends.
 const SERVER: u64 = 2;
 
 /// The list.
@@ -16,7 +16,7 @@ pub(super) fn list(url: &str) -> Query {
     Query::Http(get(&format!("{url};csv")))
 }
 
-/// The page for people, which alone tells how many processes there are.
+/// The HTML page. Only this page says how many processes there are.
 pub(super) fn whole(url: &str) -> Query {
     Query::Http(get(url))
 }
@@ -61,14 +61,14 @@ pub(super) fn read(replies: &[Reply], backend: &str) -> Result<Servers, String> 
     Ok(servers)
 }
 
-/// Whether a row is a server's. Without a type its name tells.
+/// Whether a row is a server's row. If it has no type, the name decides.
 fn is_server(row: Row<'_>) -> Result<bool, String> {
     let name = row.text("svname")?;
     let own = !["FRONTEND", "BACKEND"].contains(&name);
     Ok(row.number("type")?.map_or(own, |kind| kind == SERVER))
 }
 
-/// A server whose place can be read; its state may be one that cannot.
+/// A server with a readable address. Its state may be unreadable.
 fn server(row: Row<'_>) -> Result<Server, String> {
     let (name, address) = (row.text("svname")?, row.text("addr")?);
     let addresses = Some(address.to_owned()).filter(|address| address.contains(':'));
@@ -92,7 +92,7 @@ fn state(name: &str, row: Row<'_>) -> Result<State, String> {
     let maint = (word == "MAINT").then_some(why);
     let drain = match word {
         "DRAIN" => Some(Why::Told),
-        // One in maintenance is out, whatever its weight.
+        // A server in maintenance is out, whatever its weight.
         "MAINT" => None,
         _ => (row.needed("weight")? == 0).then_some(Why::Follows),
     };
@@ -105,14 +105,14 @@ fn state(name: &str, row: Row<'_>) -> Result<State, String> {
     Ok(State { maint, drain, runs, in_flight: row.in_flight() })
 }
 
-/// Says if the page for people, the second reply, tells of several processes.
+/// Returns an error if the HTML page, the second reply, shows several processes.
 pub(super) fn is_one_process(replies: &[Reply]) -> Result<(), String> {
     let [_, page, ..] = replies else { return Err("no reply".into()) };
     let text = ok(page)?.text();
     let told = text.split_once("nbproc = ").map(|(_, rest)| rest);
     let number = told.and_then(|rest| rest.split(|letter: char| !letter.is_ascii_digit()).next());
     match number {
-        // Those that no longer tell it have one.
+        // Versions that no longer show the number have one process.
         None | Some("1") => Ok(()),
         Some(number) => Err(several_processes(&text::line(number, 20))),
     }
@@ -124,7 +124,7 @@ fn several_processes(number: &str) -> String {
     )
 }
 
-/// Reads what becomes of the form: always a redirection, to a place that tells how it went.
+/// Reads the result of the form. It is always a redirection, and its location has the result.
 pub(super) fn is_done(replies: &[Reply]) -> Result<(), NotDone> {
     let [reply, ..] = replies else { return Err(NotDone::Unknown("no reply".into())) };
     let place = reply.header("location").filter(|_| reply.status == 303);
@@ -135,7 +135,7 @@ pub(super) fn is_done(replies: &[Reply]) -> Result<(), NotDone> {
         });
     };
     match told.split([';', '&', '#']).next().unwrap_or_default() {
-        // Nothing to change: what is read next tells whether that is true.
+        // Nothing to change: the next read shows whether that is true.
         "DONE" | "NONE" => Ok(()),
         "DENY" => Err(NotDone::Refused(
             "the stats page does not allow changes: it needs `stats admin`".into(),

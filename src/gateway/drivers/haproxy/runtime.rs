@@ -1,4 +1,4 @@
-//! The runtime API: several commands on one line, each answered by a block that ends with an empty line.
+//! The runtime API: several commands on one line. Each answer is a block that ends with an empty line.
 
 use std::borrow::Cow;
 
@@ -10,8 +10,8 @@ use crate::gateway::rotation::NotDone;
 use crate::text;
 use crate::world::Reply;
 
-/// What is asked in one go, so that all of it is of one moment: who we are, how many processes there are, and the two
-/// lists that tell of each server what it was told, how it is, and what it does.
+/// All commands of one query, so that the answers are of the same moment: our own level, the number of processes,
+/// and the two lists with each server's administrative state, operational state and requests.
 pub(super) fn question(backend: &str) -> String {
     format!("show cli level;show info;show servers state {backend};show stat {backend} -1 -1")
 }
@@ -72,13 +72,13 @@ pub(super) fn read(replies: &[Reply], backend: &str) -> Result<Servers, String> 
     Ok(Servers { all, is_sticky })
 }
 
-/// A server whose place can be read; its state may be one that cannot.
+/// A server with a readable address. Its state may be unreadable.
 fn server(state: Row<'_>, stat: Option<Row<'_>>) -> Result<Server, String> {
     let name = state.text("srv_name")?;
     let given = |column| state.text(column).map(|text| Some(text).filter(|text| *text != "-"));
     let (ip, host, record) = (given("srv_addr")?, given("srv_fqdn")?, given("srvrecord")?);
     let port = state.number("srv_port").map(Option::unwrap_or_default);
-    // A Unix socket has no port, and no node has one.
+    // A Unix socket has no port, and is not a node.
     let port = port.unwrap_or_default();
     let known = [ip, host].into_iter().flatten().filter(|_| port != 0);
     Ok(Server {
@@ -102,12 +102,12 @@ fn state(name: &str, state: Row<'_>, stat: Option<Row<'_>>) -> Result<State, Str
     let admin = state.needed("srv_admin_state")?;
     let has = |bits: u64| admin & bits != 0;
     Ok(State {
-        // SRV_ADMF_FMAINT; IMAINT and RMAINT. CMAINT (0x04) says that it began so, HMAINT (0x40) that its name was given
-        // at run time, as DNS does: seen on servers that get requests.
+        // SRV_ADMF_FMAINT; IMAINT and RMAINT. CMAINT (0x04) says that the configuration began with it, HMAINT
+        // (0x40) that DNS gave its name at run time: servers with these flags do get requests.
         maint: why(has(0x01), has(0x02 | 0x20)),
         // SRV_ADMF_FDRAIN; IDRAIN.
         drain: why(has(0x08), has(0x10) || state.needed("srv_uweight")? == 0),
-        // SRV_ST_RUNNING; 0 is stopped, 1 is a slow start, 3 is asked by its check to go.
+        // SRV_ST_RUNNING; 0 is stopped, 1 is a slow start, 3 is stopping because of its check.
         runs: state.needed("srv_op_state")? == 2,
         in_flight: stat.in_flight(),
     })
@@ -117,7 +117,7 @@ fn why(is_told: bool, follows: bool) -> Option<Why> {
     if is_told { Some(Why::Told) } else { follows.then_some(Why::Follows) }
 }
 
-/// What it calls itself, and its version.
+/// Its name and version.
 pub(super) fn version(replies: &[Reply]) -> Option<String> {
     let text = body(replies).ok()?;
     let info = blocks(&text).ok()?.info;
@@ -125,7 +125,7 @@ pub(super) fn version(replies: &[Reply]) -> Option<String> {
     Some(text::line(&format!("{} {}", told("Name: ")?, told("Version: ")?), 60))
 }
 
-/// Says why nothing could be written, although everything can be read.
+/// Returns an error if changes are not allowed, although everything can be read.
 pub(super) fn may_write(replies: &[Reply]) -> Result<(), String> {
     let text = body(replies)?;
     match blocks(&text)?.level.trim() {
@@ -137,10 +137,10 @@ pub(super) fn may_write(replies: &[Reply]) -> Result<(), String> {
     }
 }
 
-/// Reads the answer to a change: nothing.
+/// Reads the answer to a change. A successful change has an empty answer.
 pub(super) fn is_done(replies: &[Reply]) -> Result<(), NotDone> {
     let text = body(replies).map_err(NotDone::Unknown)?;
-    // No line at all is no answer.
+    // An answer without any line is not an answer.
     match text.trim() {
         "" if text.ends_with('\n') => Ok(()),
         "" => Err(NotDone::Unknown("an empty answer".into())),

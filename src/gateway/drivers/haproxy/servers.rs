@@ -1,14 +1,14 @@
-//! The servers of a backend, wherever they were read.
+//! The servers of a backend, from the runtime API or the stats page.
 
 use crate::address;
 use super::name::HaproxyState;
 use crate::gateway::view::{Nodes, Peer, View};
 use crate::text;
 
-/// The most cells of the servers of one backend: each has about a hundred.
+/// The most cells of the servers of one backend. Each server has about a hundred.
 const MOST_CELLS: usize = 400_000;
 
-/// The most cells of one line; more are not looked at.
+/// The most cells of one line. The rest is ignored.
 const MOST_OF_A_LINE: usize = 1_000;
 
 /// How many servers an error names.
@@ -18,7 +18,7 @@ const NAMED: usize = 5;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Servers {
     pub(super) all: Vec<Server>,
-    /// A cookie brings clients back to their server, drained or not.
+    /// A cookie returns clients to their server, drained or not.
     pub(super) is_sticky: bool,
 }
 
@@ -26,40 +26,40 @@ pub(super) struct Servers {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Server {
     pub(super) name: String,
-    /// `ip:port`, and `host:port` where it has a name. None: it is nowhere at the moment.
+    /// `ip:port`, and `host:port` if it has a name. Empty: it has no address at the moment.
     pub(super) addresses: Vec<String>,
-    /// Nothing was told of its address, though it may have one.
+    /// The answer does not show its address, although it may have one.
     pub(super) is_hidden: bool,
-    /// The SRV record that gives it its address.
+    /// The SRV record from which it gets its address.
     pub(super) record: Option<String>,
-    /// How it is, or why that cannot be read.
+    /// Its state, or why it cannot be read.
     pub(super) state: Result<State, String>,
 }
 
-/// How a server is.
+/// The state of a server.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct State {
-    /// Why it is in maintenance, if it is: it gets no new requests at all.
+    /// Why it is in maintenance, if it is. It then gets no new requests at all.
     pub(super) maint: Option<Why>,
-    /// Why it is drained, if it is: it gets no new requests but of clients that stick to it.
+    /// Why it is drained, if it is. It then gets only new requests of clients that stick to it.
     pub(super) drain: Option<Why>,
-    /// It can serve: its check passes, or it has none.
+    /// It can serve: its check passes, or it has no check.
     pub(super) runs: bool,
-    /// Requests at it, and those that wait for it; nothing where HAProxy does not tell.
+    /// Requests at it and requests that wait for it. `None` if HAProxy does not report them.
     pub(super) in_flight: Option<u64>,
 }
 
 /// Why a server is out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
-    /// It was told so.
+    /// A command.
     Told,
     /// It follows another server, its name cannot be resolved, or its weight is 0.
     Follows,
 }
 
 impl Server {
-    /// How it is.
+    /// Its state.
     pub(super) fn state(&self) -> Result<&State, String> {
         let told = self.state.as_ref();
         told.map_err(|why| format!("server {}: {why}", text::line(&self.name, 80)))
@@ -71,7 +71,7 @@ impl Server {
 }
 
 impl State {
-    /// Returns whether it was told to be out, in a state that is `out` enough.
+    /// Returns whether a command put it out, in a state that satisfies `out`.
     pub(super) fn is_told(&self, out: HaproxyState) -> bool {
         match out {
             HaproxyState::Drain => [self.maint, self.drain].contains(&Some(Why::Told)),
@@ -79,7 +79,7 @@ impl State {
         }
     }
 
-    /// As a peer; `sticks` where clients may come back to a drained one. Such a one is neither out nor in.
+    /// The server as a peer. `sticks`: clients can return to a drained server. Such a server is neither out nor in.
     fn peer(&self, sticks: bool) -> Peer {
         let (in_maint, is_drained) = (self.maint.is_some(), self.drain.is_some());
         Peer {
@@ -102,7 +102,7 @@ impl Servers {
                 }
             }
         }
-        // A server that gets requests and shows no address may be any node that is not listed.
+        // A server that gets requests and shows no address can be any node that is not listed.
         let gets_some = |server: &&Server| {
             server.is_hidden && !server.state.as_ref().is_ok_and(|state| state.maint.is_some())
         };
@@ -138,7 +138,7 @@ impl Servers {
     }
 }
 
-/// The first of some names.
+/// The first of several names.
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.collect();
     let more = if names.len() > NAMED { " and others" } else { "" };
@@ -149,15 +149,15 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
-/// A table whose first line names its columns.
+/// A table. Its first line names its columns.
 pub(super) struct Table {
     columns: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// Reads lines that were cut into cells; the first one begins with `# `. Lines of other backends than `own`, where
-    /// the first cell tells it, may have any number of cells.
+    /// Reads lines that were cut into cells. The first one begins with `# `. Lines of backends other than `own` (by
+    /// their first cell) can have any number of cells.
     pub(super) fn new(
         what: &str,
         own: Option<&str>,
@@ -174,7 +174,7 @@ impl Table {
         let mut rows = Vec::new();
         let mut cells = 0;
         for row in lines {
-            // One that begins with another name than `own` is of another backend.
+            // A line with another first cell than `own` belongs to another backend.
             if own.is_some_and(|own| row.first().is_none_or(|first| first != own)) {
                 continue;
             }
@@ -195,7 +195,7 @@ impl Table {
         Ok(Self { columns, rows })
     }
 
-    /// Returns each row as a look-up by the name of a column.
+    /// Returns each row, for access by column name.
     pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         self.rows.iter().map(|cells| Row { columns: &self.columns, cells })
     }
@@ -216,7 +216,7 @@ impl<'a> Row<'a> {
         cell.map(String::as_str).ok_or_else(|| format!("there is no column `{column}`"))
     }
 
-    /// The number in a column; an empty cell tells none.
+    /// The number in a column. `None` if the cell is empty.
     pub(super) fn number(&self, column: &str) -> Result<Option<u64>, String> {
         let text = self.text(column)?;
         if text.is_empty() {
@@ -227,12 +227,12 @@ impl<'a> Row<'a> {
             .map_err(|_| format!("`{}` in column `{column}` is no number", text::line(text, 40)))
     }
 
-    /// The number in a column that must tell one: an empty cell is not 0.
+    /// The number in a column that must have one: an empty cell is not 0.
     pub(super) fn needed(&self, column: &str) -> Result<u64, String> {
         self.number(column)?.ok_or_else(|| format!("column `{column}` is empty"))
     }
 
-    /// Requests at a server and those that wait for it, where both are told.
+    /// Requests at a server and requests that wait for it, if both are reported.
     pub(super) fn in_flight(&self) -> Option<u64> {
         let told = |column| self.number(column).ok().flatten();
         Some(told("scur")?.saturating_add(told("qcur")?))
@@ -244,7 +244,7 @@ pub(super) fn cells<'a>(line: impl Iterator<Item = &'a str>) -> Vec<String> {
     line.take(MOST_OF_A_LINE + 1).map(str::to_owned).collect()
 }
 
-/// Cuts CSV as HAProxy writes it: a cell with a comma or a quote stands between quotes, in which quotes are doubled.
+/// Cuts CSV as HAProxy writes it: a cell with a comma or a quote is between quotes, and its own quotes are doubled.
 pub(super) fn csv(line: &str) -> Vec<String> {
     let mut cells = vec![String::new()];
     let mut is_quoted = false;

@@ -1,5 +1,5 @@
-//! Answers of a real HAProxy 2.6, recorded: three servers of which one is checked; one drained and one in maintenance,
-//! each with two requests; the same when all three services have ended.
+//! Recorded answers of a real HAProxy 2.6: three servers of which one is checked; one drained and one in
+//! maintenance, each with two requests; the same after all three services have ended.
 
 use super::*;
 use crate::gateway::drivers::readings::Readings as _;
@@ -111,7 +111,7 @@ fn a_check_of_haproxys_own_holds_a_server_down_and_proves_nothing() {
     }
 }
 
-/// Seen: a drained server that fails its check has the status `DOWN` in the list, as one that was never drained.
+/// Measured: the list shows a drained server that fails its check as `DOWN`, like one that was never drained.
 #[test]
 fn the_page_is_asked_for_maintenance_because_it_does_not_tell_a_drained_server() {
     let drained_and_dead = "3 s3 127.0.0.1 0 8 1 1";
@@ -145,7 +145,7 @@ fn a_slow_start_a_weight_of_zero_and_what_a_server_inherits_are_not_in() {
     }
 }
 
-/// Seen: 4 on a server that was `disabled` in the configuration and is ready since, 64 on one that DNS has named.
+/// Measured: 4 on a server that was `disabled` in the configuration and is now ready, 64 on one that DNS has named.
 #[test]
 fn where_a_server_comes_from_does_not_keep_it_out() {
     for state in [4, 64, 68] {
@@ -179,7 +179,7 @@ fn several_servers_at_one_address_are_one_peer_that_is_not_written_to() {
 fn a_node_that_the_backend_lacks_is_an_error_that_names_those_it_has() {
     let error = is_down(&runtime(), RUNTIME_UP, "10.0.0.9:80").expect_err("unknown");
     assert_eq!(error, format!("backend app has no server at 10.0.0.9:80; it has {S1}, {S2}, {S3}"));
-    // A name may hold what a terminal would obey.
+    // A name can contain control characters of a terminal.
     let text = RUNTIME_UP.replace("1 s1 127.0.0.1 2", "1 s1 \u{1b}[2J127.0.0.1 2");
     let error = is_down(&runtime(), &text, "10.0.0.9:80").expect_err("unknown");
     assert!(!error.contains('\u{1b}'), "{error:?}");
@@ -237,7 +237,7 @@ fn change_cell(text: &str, server: &str, column: &str, cell: &str) -> String {
     text.lines().map(change).collect()
 }
 
-/// HAProxy 2.3.0 to 2.3.2 leave cells empty now and then.
+/// HAProxy 2.3.0 to 2.3.2 sometimes leave cells empty.
 #[test]
 fn an_empty_cell_is_not_zero_and_spoils_its_own_server_alone() {
     for column in ["scur", "qcur"] {
@@ -259,7 +259,7 @@ fn an_empty_cell_is_not_zero_and_spoils_its_own_server_alone() {
         assert_eq!(is_down(&page(), &text, S1), Err(why.to_owned()));
         assert_eq!(is_down(&page(), &text, S2), Ok(false));
     }
-    // Of one in maintenance the weight says nothing.
+    // The weight of a server in maintenance has no meaning.
     let text = change_cell(&with_cell("s1", "weight", ""), "s1", "status", "MAINT");
     assert_eq!(is_down(&page(), &text, S1), Ok(true));
     for column in ["pid", "type"] {
@@ -268,7 +268,7 @@ fn an_empty_cell_is_not_zero_and_spoils_its_own_server_alone() {
     }
 }
 
-/// Which node it is cannot be told, so none that is not listed is out.
+/// It is unknown which node it is, so no node that is not listed is out.
 #[test]
 fn a_server_that_gets_requests_and_shows_no_address_may_be_any_node() {
     let settings = r#"{"backend":"app","stats_url":"http://10.0.0.1/stats"}"#;

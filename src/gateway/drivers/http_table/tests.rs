@@ -23,7 +23,8 @@ fn json_is_found_by_pointers() {
     assert_eq!(view.peers["b:1"].in_flight, Some(1));
 }
 
-/// lua-resty-checkups sends requests to a server that is `unstable`; somebody else's word may mean anything.
+/// lua-resty-checkups sends requests to a server that is `unstable`. An unknown word of another program can mean
+/// anything.
 #[test]
 fn a_word_that_is_not_known_takes_nobody_out() {
     let settings = r#"{"address":"/a","routed":"/s"}"#;
@@ -44,7 +45,7 @@ fn a_word_that_is_not_known_takes_nobody_out() {
     }
 }
 
-/// As the Lua binding's `get_primary_peers` tells them, which says `down` of such a peer only.
+/// As the Lua binding's `get_primary_peers` shows peers: it has `down` only for a peer that is down.
 #[test]
 fn the_peers_of_ngx_dynamic_upstreams_lua_binding_are_read_as_the_playbook_says() {
     let playbook = include_str!("../../../../playbooks/openresty-blocking.yaml");
@@ -93,7 +94,7 @@ fn what_one_peer_lacks_is_unknown_of_that_peer_alone() {
     assert_eq!((in_flight("b:1"), in_flight("d:1")), (None, None), "absent, and no number");
     assert!(view.routes_to("a:1") && view.routes_to("b:1"));
     assert!(!view.routes_to("c:1") && !view.is_out("c:1"), "neither in nor out");
-    // What no peer has is a mistake in the playbook.
+    // A value that every peer lacks is a mistake in the playbook.
     for (text, why) in [
         (r#"[{"s":"up","n":1}]"#, "no address"),
         (r#"[{"a":"a:1","s":"up"}]"#, "no number of requests in flight"),
@@ -121,7 +122,7 @@ fn text_is_found_by_a_pattern() {
     assert!(view.routes_to("a:1") && view.is_out("b:1"));
 }
 
-/// Traefik 3.7 shows a server that fails its check as down, and leaves one out that is in maintenance.
+/// Traefik 3.7 shows a server that fails its check as down, and omits one in maintenance.
 #[test]
 fn the_servers_of_traefik_are_found_by_the_pattern_of_the_documentation() {
     let pattern =

@@ -1,4 +1,5 @@
-//! What `nginx_upstream_check_module` holds down, in each of its three forms: JSON, CSV, and the page for people.
+//! The peers that `nginx_upstream_check_module` holds down, in each of its three forms: JSON, CSV, and the HTML
+//! page.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use crate::text;
 /// By address: whether the module holds it down, or why that cannot be read.
 pub(super) type Held = BTreeMap<String, Result<bool, String>>;
 
-/// Reads `check_status`, in whichever form, and returns which addresses of `upstream` it holds down.
+/// Reads `check_status` in any form, and returns which addresses of `upstream` it holds down.
 pub(super) fn parse(text: &str, upstream: &str) -> Result<Held, String> {
     match text.trim_start().chars().next() {
         Some('{') => parse_json(text, upstream),
@@ -18,7 +19,7 @@ pub(super) fn parse(text: &str, upstream: &str) -> Result<Held, String> {
     }
 }
 
-/// Takes in one peer of the upstream. Of two entries one that holds the peer down counts.
+/// Adds one peer of the upstream. If it has two entries, the one that holds it down counts.
 fn hold(held: &mut Held, name: &str, status: &str, shown: &str) -> Result<(), String> {
     if held.len() > json::MOST_ENTRIES {
         return Err(format!("check_status lists more than {} servers", json::MOST_ENTRIES));
@@ -59,7 +60,7 @@ fn parse_json(text: &str, upstream: &str) -> Result<Held, String> {
     Ok(held)
 }
 
-/// Whether a row is one of another upstream, whatever else stands in it.
+/// Whether a row belongs to another upstream, whatever else it contains.
 fn is_other(index: &str, own: &str, upstream: &str) -> bool {
     index.parse::<u32>().is_ok() && !own.eq_ignore_ascii_case(upstream)
 }
@@ -79,7 +80,7 @@ fn parse_csv(text: &str, upstream: &str) -> Result<Held, String> {
     Ok(held)
 }
 
-/// A table whose rows have the same fields, and above it how many there are.
+/// A table whose rows have the same fields, with the number of rows above it.
 fn parse_html(text: &str, upstream: &str) -> Result<Held, String> {
     let unreadable = || "check_status cannot be read as its page".to_owned();
     let (_, rest) = text.split_once("Check upstream server number: ").ok_or_else(unreadable)?;

@@ -50,7 +50,7 @@ fn an_odd_entry_of_another_server_spoils_nothing() {
     let view = upsync(true).read(&[reply(&show), reply(&check)]).expect("readable");
     assert!(view.routes_to("127.0.0.1:18001") && view.routes_to("127.0.0.1:18003"));
     assert!(view.is_out("127.0.0.1:18002"));
-    // A status that is not known is an error of that server alone.
+    // An unknown status is an error of that server only.
     let odd = CHECK.replacen("\"up\"", "null", 1);
     let view = upsync(true).read(&[reply(&show), reply(&odd)]).expect("readable");
     assert!(!view.routes_to("127.0.0.1:18001") && !view.is_out("127.0.0.1:18001"));

@@ -1,4 +1,4 @@
-//! Against what both modules were seen to answer.
+//! Uses recorded answers of both modules.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ fn the_list_is_read_with_its_requests_in_flight() {
     assert_eq!(view.peers["127.0.0.1:19001"].in_flight, None);
 }
 
-/// An encoded colon is a 400; `down=` without `server=` kills a worker with the lock held.
+/// An encoded colon is a 400; `down=` without `server=` kills a worker that holds the lock.
 #[test]
 fn one_server_is_named_with_its_colon_as_it_is() {
     let zigzagak = zigzagak();
@@ -126,7 +126,7 @@ fn an_odd_server_spoils_nothing_and_what_is_no_number_is_not_counted() {
     assert_eq!(zigzagak().mark(&reply(200, &odd), "127.0.0.1:19002"), Ok(Mark::Up));
 }
 
-/// It writes as much as fits into a buffer, and what is cut off has lost its ` down`.
+/// The module writes what fits into a buffer. An entry that is cut off has lost its ` down`.
 #[test]
 fn what_is_no_list_or_not_all_of_it_proves_nothing() {
     for text in [

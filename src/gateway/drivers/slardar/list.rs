@@ -1,5 +1,5 @@
-//! Slardar's lists: as its API shows them and as Consul keeps them. A list is changed in its bytes: what others have written
-//! stays as they wrote it.
+//! Slardar's lists: as its API shows them, and as Consul stores them. A list is changed in its bytes, so that
+//! entries of other writers stay as they are.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +12,17 @@ use crate::address;
 use crate::json;
 use crate::text;
 
-/// What a server has in Slardar's list besides its host and port.
+/// The fields of a server in Slardar's list besides its host and port.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SlardarServer {
     /// Its share of the requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
-    /// Failures after which it gets no requests for a while.
+    /// The number of failures after which it gets no requests for a while.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_fails: Option<u32>,
-    /// For how many seconds.
+    /// The length of that while, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fail_timeout: Option<u32>,
 }
@@ -33,7 +33,7 @@ impl SlardarServer {
     }
 }
 
-/// The servers of a list, each as it was written, and its address where it has one.
+/// The servers of a list, each as it was written, with its address if it has one.
 #[derive(Debug)]
 pub(super) struct Servers<'a> {
     servers: Vec<(Option<String>, &'a RawValue)>,
@@ -45,14 +45,14 @@ pub(super) struct Posted<'a> {
     pub(super) servers: Servers<'a>,
 }
 
-/// What a key in Consul has.
+/// The content of a key in Consul.
 #[derive(Debug)]
 pub(super) struct Kept<'a> {
     text: &'a str,
     pub(super) servers: Servers<'a>,
 }
 
-/// A node as it stands in a list when it is up. The port is a number: of a text `/status` would be no more.
+/// The entry of a node in a list when it is up. The port must be a number: with a text, `/status` no longer works.
 pub(super) fn intended(address: &str, server: &SlardarServer) -> Result<String, String> {
     let parts = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
     let (host, port): (_, u16) = parts.ok_or_else(|| format!("{address} is no `host:port`"))?;
@@ -86,7 +86,7 @@ fn place_of(server: &RawValue) -> Option<String> {
     }
 }
 
-/// A server's fields, numbers as numbers however they were written.
+/// A server's fields. Numbers are numbers in any notation.
 fn fields(server: &str) -> BTreeMap<String, String> {
     let server = json::document(server.as_bytes());
     let server = server.and_then(|server| json::value(server, json::SMALL)).unwrap_or_default();
@@ -103,7 +103,7 @@ impl<'a> Servers<'a> {
         Self { servers: servers.into_iter().map(|server| (place_of(server), server)).collect() }
     }
 
-    /// Where each server is; one without a place is told as it is written.
+    /// The address of each server. A server without an address is returned as it is written.
     pub(super) fn places(&self) -> Vec<String> {
         let place = |(place, server): &(Option<String>, &RawValue)| {
             place.clone().unwrap_or_else(|| server.get().to_owned())
@@ -117,7 +117,7 @@ impl<'a> Servers<'a> {
 
     /// Returns whether the node is in the list.
     ///
-    /// It must be there once, and as the playbook would put it there again.
+    /// It must be there once, and as the playbook would write it.
     pub(super) fn has(&self, node: &str, intended: &str) -> Result<bool, String> {
         let mut found =
             self.servers.iter().filter(|(place, _)| Self::is_node(place.as_deref(), node));
@@ -135,7 +135,7 @@ impl<'a> Servers<'a> {
         Ok(true)
     }
 
-    /// The servers with the node taken out, or put in.
+    /// The servers with the node removed or added.
     fn joined(&self, node: &str, intended: &str, down: bool) -> Result<String, String> {
         let kept = self.servers.iter().filter(|(place, _)| !Self::is_node(place.as_deref(), node));
         let mut servers: Vec<_> = kept.map(|(_, server)| server.get()).collect();
@@ -147,7 +147,7 @@ impl<'a> Servers<'a> {
         Ok(servers.join(","))
     }
 
-    /// The list with the node taken out, or put in.
+    /// The list with the node removed or added.
     pub(super) fn with(&self, node: &str, intended: &str, down: bool) -> Result<String, String> {
         Ok(format!("[{}]", self.joined(node, intended, down)?))
     }
@@ -199,7 +199,7 @@ impl<'a> Kept<'a> {
         Ok(Self { text, servers: Servers::new(servers) })
     }
 
-    /// The value with the node taken out, or put in; everything else as it was.
+    /// The value with the node removed or added. Everything else stays.
     pub(super) fn with(&self, node: &str, intended: &str, down: bool) -> Result<String, String> {
         let servers = self.servers.joined(node, intended, down)?;
         let ends = (self.servers.servers.first(), self.servers.servers.last());

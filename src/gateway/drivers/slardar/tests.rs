@@ -1,4 +1,4 @@
-//! Against what Slardar 1.1.2 was seen to answer.
+//! Uses recorded answers of Slardar 1.1.2.
 
 use super::*;
 use crate::gateway::drivers::readings::Readings as _;
@@ -37,7 +37,7 @@ fn both() -> [Reply; 2] {
     [reply(200, POSTED), kept(KEPT)]
 }
 
-/// The value that Consul is to keep, and what is posted.
+/// The new value in Consul, and the list that is posted.
 #[track_caller]
 fn written(asks: &[Query]) -> (Option<String>, Option<String>) {
     let mut written = (None, None);
@@ -89,13 +89,13 @@ fn a_node_is_taken_out_of_both_lists_and_nothing_else_changes() {
     let replies = [reply(200, &posted), kept(&value)];
     assert_eq!(slardar.is_down(&replies, NODE), Ok(true));
     let (value, body) = written(&slardar.set(&replies, NODE, false).expect("allowed"));
-    // Of a port that is no number /status would be a 500 for everybody.
+    // With a port that is not a number, /status would answer 500 to every client.
     let node = r#"{"host":"127.0.0.1","port":19001,"weight":1,"max_fails":6,"fail_timeout":30}"#;
     assert_eq!(body, Some(format!(r#"{{"servers":[{others},{node}]}}"#)));
     assert!(value.expect("written").contains(&format!(",{node}\n  ], \"keepalive\": 20 }}")));
 }
 
-/// What stands there stays in its bytes, whatever it is.
+/// The entry stays byte for byte, whatever it is.
 #[test]
 fn a_server_without_a_place_is_kept_and_is_no_node() {
     let slardar = slardar();
@@ -125,7 +125,7 @@ fn a_server_that_cannot_be_read_is_an_error_of_its_own() {
     assert!(view.routes_to("10.9.9.9:80"));
 }
 
-/// A write that broke off between the two, or a reload of what was only posted.
+/// A write that was interrupted between the two, or a reload after only the API was changed.
 #[test]
 fn what_only_one_list_says_is_half_done_and_brought_to_an_end() {
     let slardar = slardar();

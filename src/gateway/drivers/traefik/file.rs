@@ -1,11 +1,11 @@
-//! The file with the servers: Traefik's dynamic configuration, in JSON, in which it takes names in any case.
+//! The file with the servers: Traefik's dynamic configuration in JSON. Traefik accepts names in any case.
 
 use serde_json::Value;
 
 use crate::address;
 use crate::text::line;
 
-/// The path to the servers of a service, around its name.
+/// The path to the servers of a service, before its name.
 const BEFORE: [&str; 2] = ["http", "services"];
 const AFTER: [&str; 2] = ["loadBalancer", "servers"];
 const URL: &str = "url";
@@ -25,7 +25,7 @@ pub(super) fn address(url: &str) -> Result<String, String> {
     }
 }
 
-/// The name that a field has here.
+/// The spelling of a field's name in this file.
 fn name_of<'a>(value: &'a Value, field: &'a str) -> &'a str {
     let fields = value.as_object().into_iter().flatten();
     let found = fields.map(|(name, _)| name.as_str()).find(|name| name.eq_ignore_ascii_case(field));
@@ -61,7 +61,7 @@ pub(super) fn servers<'a>(
     Ok(found)
 }
 
-/// How much of the requests a server gets; none below one.
+/// A server's share of the requests. Below one it gets none.
 fn weight(server: &Value) -> Result<i64, String> {
     match &server[name_of(server, WEIGHT)] {
         Value::Null => Ok(1),
@@ -76,7 +76,7 @@ pub(super) fn is_down(server: &Value) -> Result<bool, String> {
     Ok(weight(server)? <= 0)
 }
 
-/// Takes a server out or back, with the weight that it had. With a weight of 0 it had none to come back to.
+/// Takes a server out or returns it, with its previous weight. With a weight of 0 it had no weight to return to.
 pub(super) fn mark(server: &mut Value, down: bool) -> Result<(), String> {
     let (name, had) = (name_of(server, WEIGHT).to_owned(), weight(server)?.saturating_abs().max(1));
     server[name] = if down { -had } else { had }.into();

@@ -10,7 +10,7 @@ const FIRST: &str = "127.0.0.1:19001";
 const SECOND: &str = "127.0.0.1:19002";
 const THIRD: &str = "127.0.0.1:19003";
 
-/// As Traefik 3.7 shows it: the first is taken out, and the third fails Traefik's own check.
+/// As Traefik 3.7 shows it: the first server is out, and the third fails Traefik's own check.
 const SERVICE: &str = include_str!("../../../../tests/fixtures/gateway/traefik/service.json");
 
 const FILE: &str = r#"{"http":{"routers":{"app":{"rule":"PathPrefix(`/`)","service":"app"}},"services":{"app":{"loadBalancer":{"healthCheck":{"path":"/"},"servers":[
@@ -55,7 +55,7 @@ fn an_odd_server_spoils_nothing() {
     let view = SERVICE.replacen(servers, &format!("{servers}{odd}"), 1);
     let view = traefik().read(&[reply(&view)]).expect("readable");
     assert!(view.is_out(FIRST) && view.routes_to(SECOND));
-    // A weight that is no number is an error of that server alone.
+    // A weight that is not a number is an error of that server only.
     let own = SERVICE.replacen(
         "{\"url\":\"http://127.0.0.1:19002\"}",
         "{\"url\":\"http://127.0.0.1:19002\",\"weight\":\"1\"}",
@@ -91,7 +91,7 @@ fn it_tells_its_version() {
     let of = |version: &str| traefik().info(&[reply(SERVICE), reply(version)]);
     assert_eq!(of(version), GatewayInfo { is: "Traefik 3.7.15".into(), ..GatewayInfo::default() });
     assert_eq!(of("<html>").is, "Traefik");
-    // It takes no file in which a server has a weight.
+    // It rejects a file in which a server has a weight.
     let old = of(r#"{"Version":"2.11.2","Codename":"mimolette"}"#);
     assert!(old.blockers[0].contains("before 3"), "{old:?}");
     let blockers = traefik().info(&[reply(&SERVICE.replace("\"wrr\"", "\"p2c\"")), reply(version)]);
@@ -104,7 +104,7 @@ fn it_tells_its_version() {
     assert!(urls.eq(wanted));
 }
 
-/// The file as it is to become, when what was read is still there.
+/// The new content of the file, if it is still as it was read.
 fn turn(file: &str, address: &str, down: bool) -> Result<Value, String> {
     let asks = traefik().control.set(&[reply(file)], address, down)?;
     let [Query::Run(Host::Ssh(_), command)] = &asks[..] else { panic!("{asks:?}") };
@@ -140,7 +140,7 @@ fn only_the_sign_of_the_nodes_weight_is_written() {
     assert_eq!([FIRST, SECOND, THIRD].map(is_down), [Ok(false), Ok(true), Ok(true)]);
 }
 
-/// As Traefik takes them.
+/// With the names that Traefik accepts.
 #[test]
 fn names_in_another_case_stay_so() {
     let other = FILE.replace("loadBalancer", "loadbalancer").replace("\"weight\"", "\"Weight\"");
