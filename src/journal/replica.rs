@@ -39,9 +39,6 @@ const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
 /// Pause before the next try when the replica is behind.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// How many releases of a service are kept.
-const RELEASES: usize = 20;
-
 /// A replica that is being written.
 #[derive(Debug)]
 pub struct Copy<W> {
@@ -192,7 +189,7 @@ impl<W: World> Copy<W> {
         let pieces = format!("{}p", self.folder);
         let mut gone = vec![pieces];
         let kept = list(&self.client, &self.service).await?;
-        for old in kept.iter().rev().skip(RELEASES) {
+        for old in kept.iter().rev().skip(super::KEPT) {
             gone.push(format!("{}{}-{}/", folder(&self.service), old.begun, old.release));
         }
         for prefixes in gone.chunks(PIECES_AT_ONCE) {

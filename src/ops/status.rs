@@ -112,6 +112,7 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mark::Mark;
     use crate::ops::Secrets;
     use crate::playbook::load_text;
     use crate::release::{Inputs, NodeState, Outcome, Phase};
@@ -142,7 +143,7 @@ health: { tcp: '${{ node.address }}' }";
             "nodes": [{ "node": "a", "will": "update" }],
             "inputs": { "release": "r1", "folder": "", "variables": {}, "artifact": null },
         });
-        let failed = NodeState { phase: Phase::Failed, down: Some(true), ..NodeState::default() };
+        let failed = NodeState { phase: Phase::Failed, marked: Mark::Down, ..NodeState::default() };
         let finished = serde_json::json!({
             "result": Outcome::Failed, "exit_code": 20, "nodes": {}, "next": [], "elapsed_ms": 1,
         });
