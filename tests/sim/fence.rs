@@ -1,4 +1,4 @@
-//! The lock as the world sees it: its holder, the last check of each operator, and who acts without it.
+//! The lock as the world sees it: its holder, the last check of each operator, and actions without it.
 
 use std::collections::BTreeMap;
 
