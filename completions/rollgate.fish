@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_rollgate_global_optspecs
-    string join \n output= color= q/quiet v/verbose state-dir= h/help V/version
+    string join \n output= color= q/quiet v/verbose trace= state-dir= h/help V/version
 end
 
 function __fish_rollgate_needs_command
@@ -31,6 +31,7 @@ jsonl\t'One JSON event a line on stdout'"
 complete -c rollgate -n "__fish_rollgate_needs_command" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_needs_command" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_needs_command" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_needs_command" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_needs_command" -s v -l verbose -d 'Every step'
@@ -55,6 +56,7 @@ jsonl\t'One JSON event a line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand check" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand check" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand check" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand check" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand check" -s v -l verbose -d 'Every step'
@@ -68,6 +70,7 @@ jsonl\t'One JSON event a line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -s v -l verbose -d 'Every step'
@@ -84,6 +87,7 @@ jsonl\t'One JSON event a line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l detailed-exitcode -d 'Exit with 6 when there is something to do'
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s q -l quiet -d 'Only warnings and failures'
@@ -102,6 +106,7 @@ jsonl\t'One JSON event a line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s y -l yes -d 'Do not ask'
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s q -l quiet -d 'Only warnings and failures'
@@ -115,6 +120,7 @@ jsonl\t'One JSON event a line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -s y -l yes -d 'Do not ask'
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -s q -l quiet -d 'Only warnings and failures'
@@ -129,6 +135,7 @@ jsonl\t'One JSON event a line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -s y -l yes -d 'Do not ask'
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -s q -l quiet -d 'Only warnings and failures'
@@ -143,6 +150,7 @@ jsonl\t'One JSON event a line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -s v -l verbose -d 'Every step'
@@ -154,6 +162,7 @@ jsonl\t'One JSON event a line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -s v -l verbose -d 'Every step'
@@ -171,6 +180,7 @@ jsonl\t'One JSON event a line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -s y -l yes -d 'Accepted for scripts; these commands never ask'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -s q -l quiet -d 'Only warnings and failures'
@@ -186,6 +196,7 @@ jsonl\t'One JSON event a line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -s y -l yes -d 'Accepted for scripts; these commands never ask'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -s q -l quiet -d 'Only warnings and failures'
@@ -201,6 +212,7 @@ jsonl\t'One JSON event a line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -s v -l verbose -d 'Every step'
@@ -217,6 +229,7 @@ jsonl\t'One JSON event a line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Every step'
@@ -230,6 +243,7 @@ jsonl\t'One JSON event a line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -s y -l yes -d 'Do not ask'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -s q -l quiet -d 'Only warnings and failures'
@@ -245,6 +259,7 @@ jsonl\t'One JSON event a line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -s v -l verbose -d 'Every step'
@@ -256,6 +271,7 @@ jsonl\t'One JSON event a line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s v -l verbose -d 'Every step'

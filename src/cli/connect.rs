@@ -1,6 +1,7 @@
 //! From a session to the real world and back: connections are opened, signals heard, and everything closed again.
 
 use std::env;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::ops::{Cause, Connections, Refusal, Session};
 use crate::playbook::{HostKeys, Template};
 use crate::secret;
 use crate::spec::release_names;
-use crate::world::{Live, LiveSettings};
+use crate::world::{Live, LiveSettings, Traced};
 
 /// How many nodes are connected to at the same time.
 const CONNECTIONS: usize = 32;
@@ -47,7 +48,7 @@ fn lock_wait(text: &str) -> Result<Duration, String> {
 pub(super) fn connected<T>(
     session: &Session,
     global: &Global,
-    work: impl AsyncFnOnce(&Connections<Live>, &mut Terminal<'_>) -> Result<T, Refusal>,
+    work: impl AsyncFnOnce(&Connections<Traced<Live>>, &mut Terminal<'_>) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -55,10 +56,10 @@ pub(super) fn connected<T>(
         .map_err(|error| Refusal::new(Cause::Internal, format!("no runtime: {error}")))?;
     let result = runtime.block_on(async {
         signals::outlive_file_limit();
-        let connections = open_connections(session)?;
+        let connections = open_connections(session, global)?;
         let mut terminal = Terminal::new(global, session.file.clone())?;
         let result = work(&connections, &mut terminal).await;
-        connections.world.close().await;
+        connections.world.inner().close().await;
         result
     });
     // A name that is still being resolved, or a terminal that takes no more, holds up nothing.
@@ -67,7 +68,10 @@ pub(super) fn connected<T>(
 }
 
 /// The world as the playbook and the environment say. Within a runtime.
-fn open_connections(session: &Session) -> Result<Connections<Live>, Refusal> {
+fn open_connections(
+    session: &Session,
+    global: &Global,
+) -> Result<Connections<Traced<Live>>, Refusal> {
     let invalid = |problem: String| Refusal::new(Cause::Invalid, problem);
     let environment = |name: &str| env::var(name).ok();
     let settings = consul_settings(session)?;
@@ -85,7 +89,11 @@ fn open_connections(session: &Session) -> Result<Connections<Live>, Refusal> {
     };
     let world = Live::new(settings_of_world)
         .map_err(|error| Refusal::new(Cause::Internal, format!("{error:#}")))?;
-    let world = Arc::new(world);
+    let traced = Traced::new(world, global.trace.as_deref()).map_err(|error| {
+        let path = global.trace.as_deref().unwrap_or(Path::new("")).display();
+        invalid(format!("cannot write the trace {path}: {error}")).hint("nothing was changed")
+    })?;
+    let world = Arc::new(traced);
     let consul = Arc::new(Client::new(world.clone(), settings));
     Ok(Connections::new(world, consul, &session.loaded.playbook))
 }

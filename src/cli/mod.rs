@@ -62,6 +62,9 @@ struct Global {
     /// Every step
     #[arg(short, long, global = true)]
     verbose: bool,
+    /// Append every request, command and answer to this file, without secrets: one JSON line each
+    #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    trace: Option<PathBuf>,
     /// Where journals are kept [default: `.rollgate` beside the playbook]
     #[arg(long, global = true, env = "ROLLGATE_STATE_DIR", value_name = "FOLDER")]
     state_dir: Option<PathBuf>,

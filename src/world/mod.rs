@@ -18,6 +18,7 @@ mod settings;
 mod ssh;
 mod tcp;
 mod tls;
+mod trace;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ pub use permit::{NotPermitted, Permit};
 pub use room::Held;
 pub use settings::LiveSettings;
 pub use tls::ConsulTls;
+pub use trace::Traced;
 
 /// The outside world. Cheap to share; every method may be called concurrently.
 ///

@@ -14,5 +14,6 @@ mod modules;
 mod secrets;
 mod signals;
 mod support;
+mod trace;
 mod usage;
 mod without_consul;
