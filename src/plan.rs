@@ -17,31 +17,31 @@ use crate::text::{self, because, count};
 pub use resumption::{objections, resumptions};
 pub use rollback::{NotUndone, WayBack, missing_releases, restore_points};
 
-/// Which nodes the operator means.
+/// The nodes that the operator selects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Only these, by name or tag; all when empty.
     pub only: Vec<String>,
-    /// Not these, by name or tag.
+    /// Without these, by name or tag.
     pub skip: Vec<String>,
-    /// At most so many updates.
+    /// The limit of updates.
     pub limit: Option<usize>,
 }
 
-/// What would happen.
+/// The planned actions.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The nodes in their order.
     pub rows: Vec<Row>,
     /// Why nothing may happen; empty when it may.
     pub refusals: Vec<String>,
-    /// The version before: the only one, or several.
+    /// The version before: one, or several.
     pub from: Option<String>,
-    /// The lowest number of routed nodes on the way.
+    /// The lowest number of routed nodes during the release.
     pub lowest: usize,
-    /// How many are routed now, at the gateway that has the fewest.
+    /// How many nodes are routed now, at the gateway with the fewest.
     pub routed_now: usize,
-    /// What a rollback would do, and what it could not.
+    /// What a rollback would restore, and what it could not.
     pub way_back: Vec<String>,
     /// Why each gateway could not be read, in the playbook's order; `None` for those that could.
     pub gateways: Vec<Option<String>>,
@@ -50,15 +50,15 @@ pub struct Plan {
 /// One node of the plan.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// What becomes of it.
+    /// The planned action.
     pub planned: Planned,
     /// Its address.
     pub address: String,
-    /// What its key says.
+    /// Whether its registry entry is down.
     pub down: Option<bool>,
     /// How many gateways route to it, if all could be read.
     pub routed: Option<usize>,
-    /// No connection reaches it: it costs no capacity.
+    /// No connection reaches it, so it costs no capacity.
     pub is_unreachable: bool,
 }
 
@@ -72,13 +72,13 @@ impl Selection {
         self.only.iter().chain(&self.skip).filter(|name| !known(name)).cloned().collect()
     }
 
-    /// Returns whether its names leave no node of all that there are.
+    /// Returns whether the selection leaves no node.
     #[must_use]
     pub fn is_empty(&self, spec: &Spec) -> bool {
         !spec.nodes.iter().any(|node| self.includes(node))
     }
 
-    /// The same as arguments, as they are given.
+    /// The same as arguments, in the given form.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
         let lists = [("--only", &self.only), ("--skip", &self.skip)];
@@ -100,7 +100,7 @@ impl Selection {
 }
 
 impl Plan {
-    /// Decides what would happen.
+    /// Makes the plan.
     #[must_use]
     pub fn new(spec: &Spec, fleet: &Fleet, selection: &Selection) -> Self {
         let mut plan = Self {
@@ -128,27 +128,27 @@ impl Plan {
         }
         plan.from = version_before(&plan.rows);
         plan.refuse(spec, fleet);
-        plan.weigh(spec, fleet);
+        plan.check_capacity(spec, fleet);
         plan
     }
 
-    /// Returns whether something would be done and nothing that was seen stands against it.
+    /// Returns whether there is an update and no known refusal.
     #[must_use]
     pub fn would_release(&self) -> bool {
         self.refusals.is_empty() && self.count(Will::Update) > 0
     }
 
-    /// How many nodes have that in store.
+    /// How many nodes have this planned action.
     #[must_use]
     pub fn count(&self, will: Will) -> usize {
         self.rows.iter().filter(|row| row.planned.will == will).count()
     }
 
-    /// Says of a plan without updates why there is nothing to do.
+    /// Describes a plan without updates.
     #[must_use]
     pub fn idle(&self) -> String {
         let parts =
-            [(self.count(Will::Skip), "as it should be"), (self.count(Will::LeftOut), "left out")];
+            [(self.count(Will::Skip), "up to date"), (self.count(Will::LeftOut), "left out")];
         let parts: Vec<_> = parts
             .iter()
             .filter(|(number, _)| *number > 0)
@@ -157,7 +157,7 @@ impl Plan {
         parts.join(", ")
     }
 
-    /// How many batches there are, if each node is taken once.
+    /// How many batches there are if each node is selected once.
     #[must_use]
     pub fn batches(&self, spec: &Spec) -> usize {
         let (mut left, mut batches) = (self.count(Will::Update), 0);
@@ -168,13 +168,13 @@ impl Plan {
         batches
     }
 
-    /// The nodes as the release takes them.
+    /// The nodes in the order of the release.
     #[must_use]
     pub fn planned(&self) -> Vec<Planned> {
         self.rows.iter().map(|row| row.planned.clone()).collect()
     }
 
-    /// Finds what stands against any change.
+    /// Finds the reasons to refuse any change.
     fn refuse(&mut self, spec: &Spec, fleet: &Fleet) {
         if let Some(problem) = &fleet.registry_problem {
             self.refusals.push(problem.clone());
@@ -196,8 +196,8 @@ impl Plan {
         }
     }
 
-    /// Finds the lowest number of routed nodes on the way, and whether that is too low.
-    fn weigh(&mut self, spec: &Spec, fleet: &Fleet) {
+    /// Finds the lowest number of routed nodes during the release, and whether it is too low.
+    fn check_capacity(&mut self, spec: &Spec, fleet: &Fleet) {
         let mut lowest = usize::MAX;
         let mut now = usize::MAX;
         let updates: Vec<_> =
@@ -307,7 +307,7 @@ fn row(spec: &Spec, fleet: &Fleet, selection: &Selection, node: &NodeSpec) -> Ro
     }
 }
 
-/// A gateway that does not do what the key says cannot be switched by it.
+/// A gateway that does not follow the registry entry cannot be switched by it.
 fn contradiction(fleet: &Fleet, node: &NodeSpec, facts: &NodeFacts) -> Option<String> {
     let unread = fleet.gateways.iter().find_map(|(name, seen)| {
         let why = seen.as_ref().ok()?.unread.get(&node.address)?;
@@ -338,7 +338,7 @@ fn contradiction(fleet: &Fleet, node: &NodeSpec, facts: &NodeFacts) -> Option<St
     })
 }
 
-/// Whether the node runs what the release would bring; never, where nothing tells.
+/// Whether the node runs the version of the release; never, if the version is unknown.
 fn is_on_target(spec: &Spec, facts: &NodeFacts, node: &NodeSpec) -> bool {
     let Some(survey) = &facts.survey else { return false };
     if node.layout.is_none() && !spec.has_identity {
@@ -347,7 +347,7 @@ fn is_on_target(spec: &Spec, facts: &NodeFacts, node: &NodeSpec) -> bool {
     let activated = node.layout.as_ref().is_none_or(|layout| {
         survey.current.as_ref().is_some_and(|current| current.leads_to(&layout.folder()))
     });
-    // Without an identity the process must at least be younger than the link that it was started through.
+    // Without an identity the process must at least be younger than the link through which it was started.
     let new_process = spec.has_identity || {
         let link =
             survey.current_age.map(|age| std::time::Duration::from_secs(age.saturating_add(1)));
@@ -361,7 +361,7 @@ fn is_on_target(spec: &Spec, facts: &NodeFacts, node: &NodeSpec) -> bool {
         && facts.health.wrong_version.is_none()
 }
 
-/// What the node runs: what it tells, or what its link points at.
+/// The node's version: the reported one, or the target of its link.
 pub(crate) fn version_of(facts: &NodeFacts) -> Option<String> {
     facts.version().map(|version| text::line(&version, 60))
 }

@@ -1,4 +1,4 @@
-//! The plan for programs: a line for each node, each gateway, each write and each refusal.
+//! The plan as JSON lines: a line for each node, each gateway, each write and each refusal.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::release::{Lines, Step, Will};
 use crate::spec::{NodeSpec, Spec};
 
 impl Plan {
-    /// Tells what would happen, and to what.
+    /// Adds the plan's lines.
     pub fn tell(&self, spec: &Spec, file: &str, lines: &mut Lines) {
         lines.tell("plan.started", None, None, self.head(spec, file));
         for (gateway, problem) in spec.gateways.iter().zip(&self.gateways) {
@@ -46,7 +46,7 @@ impl Plan {
         }
     }
 
-    /// The nodes by what becomes of them.
+    /// The nodes by their planned action.
     #[must_use]
     pub fn by_will(&self) -> BTreeMap<String, Vec<String>> {
         let mut nodes: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -72,7 +72,7 @@ impl Plan {
             })
         });
         let batches: Vec<_> = spec.batches.0.iter().map(ToString::to_string).collect();
-        // Of what no gateway shows nothing is known.
+        // If no gateway can be read, the number is unknown.
         let known = self.gateways.iter().all(Option::is_none);
         let (routed, lowest) = (known.then_some(self.routed_now), known.then_some(self.lowest));
         json!({
@@ -108,7 +108,7 @@ fn described(gateway: &GatewaySpec, problem: Option<&str>) -> Value {
     })
 }
 
-/// Everything that is written for a node, in order.
+/// All writes for a node, in order.
 fn writes(spec: &Spec, node: &NodeSpec, row: &Row) -> Vec<(Step, Value)> {
     let mut writes = Vec::new();
     if let Some(layout) = &node.layout {
@@ -116,7 +116,7 @@ fn writes(spec: &Spec, node: &NodeSpec, row: &Row) -> Vec<(Step, Value)> {
     }
     for action in &node.steps {
         let data = match (action.step, &action.command, &node.layout) {
-            // Its key says so already.
+            // Its registry entry is already down.
             (Step::Disable, _, _) if row.down == Some(true) => continue,
             (step @ (Step::Disable | Step::Enable), _, _) => {
                 json!({ "key": spec.registry.place(&node.address), "down": step == Step::Disable })

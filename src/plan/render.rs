@@ -1,4 +1,4 @@
-//! The plan as `rollgate plan` prints it, and as the operator confirms it.
+//! The plan as text, for `rollgate plan` and for the operator's confirmation.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::table::Table;
 use crate::text::{self, count};
 
 impl Plan {
-    /// Renders the plan as `rollgate plan` prints it.
+    /// Renders the plan for `rollgate plan`.
     #[must_use]
     pub fn render(&self, spec: &Spec, file: &str) -> String {
         text::page(&self.text(spec, file))
@@ -162,7 +162,7 @@ impl Plan {
     }
 }
 
-/// The gateways with what a proof at each rests on; those of the same kind together.
+/// The gateways with the method of their confirmation; those of the same kind together.
 fn gateways(spec: &Spec) -> String {
     let mut kinds: Vec<(Following, Vec<&str>)> = Vec::new();
     for gateway in &spec.gateways {

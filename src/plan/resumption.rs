@@ -1,4 +1,4 @@
-//! How a release is taken up again: from where it broke off, as each node is found now. Changes nothing.
+//! Decides where each unfinished node resumes, from the state in which it is found now. Changes nothing.
 
 use crate::node::Survey;
 use crate::release::{NodeState, Phase, Release, Resumption, Step};
@@ -7,7 +7,7 @@ use crate::survey::{Fleet, NodeFacts};
 
 use super::version_of;
 
-/// Returns what becomes of each node that did not come to its end.
+/// Returns the resume point of each unfinished node.
 #[must_use]
 pub fn resumptions(release: &Release, spec: &Spec, fleet: &Fleet) -> Vec<Resumption> {
     let unfinished = |(name, state): &(&str, &NodeState)| {
@@ -26,8 +26,8 @@ pub fn resumptions(release: &Release, spec: &Spec, fleet: &Fleet) -> Vec<Resumpt
         .collect()
 }
 
-/// Returns what stands against going on: what is unknown of the nodes that were begun, of the registry and of the
-/// gateways.
+/// Returns the reasons against a resume: everything that is unknown about the nodes that began, the registry
+/// and the gateways.
 #[must_use]
 pub fn objections(
     release: &Release,
@@ -53,7 +53,7 @@ pub fn objections(
             facts.zip(spec.node(name)).and_then(|(facts, node)| changed_version(state, node, facts))
         {
             problems.push(format!(
-                "{name} was done and runs {runs} now: somebody else has changed it; deploy anew"
+                "{name} was done and runs {runs} now: another program changed it; deploy again"
             ));
         }
         let problem =
@@ -71,22 +71,22 @@ pub fn objections(
     problems
 }
 
-/// Whether a node that was done is so no more: it is not well, or not in rotation.
+/// Whether a node that was done is no longer done: it is unhealthy or not in rotation.
 fn is_undone(state: &NodeState, facts: &NodeFacts) -> bool {
     let unwell = facts.health.problem.is_some() && !facts.health.is_unasked;
     state.phase == Phase::Done && (unwell || facts.down == Some(true))
 }
 
-/// Which version a node that was done runs now, if it is not the one that the release brought.
+/// The version that a done node runs now, if it is not the version of the release.
 fn changed_version(state: &NodeState, node: &NodeSpec, facts: &NodeFacts) -> Option<String> {
     let brought = node.health.identity.as_ref().map(|identity| identity.equals.as_str());
-    // Only a process tells what runs; one that has ended tells nothing.
+    // Only a running process has a version; a dead one proves nothing.
     let runs = facts.health.version.clone().filter(|_| state.phase == Phase::Done)?;
     brought.is_some_and(|brought| !runs.is(brought)).then(|| runs.shown())
 }
 
-/// A node goes on with its proof of health if the new process is seen to run, and from the start otherwise: nothing
-/// is taken as done only because it was done once.
+/// A node resumes at its health check if the new process runs, and otherwise at its first step: a step does
+/// not count as done only because it was done once.
 fn resumption(
     state: &NodeState,
     node: &NodeSpec,
@@ -95,12 +95,12 @@ fn resumption(
 ) -> Resumption {
     let runs = facts.survey.as_ref().is_some_and(|survey| runs_new(state, node, survey));
     let done = if runs { up_to_start(state, node) } else { Vec::new() };
-    // A journal that broke off, or a copy that is behind, need not know that the service was stopped.
+    // An incomplete journal, or a replica that is behind, may not contain that the service was stopped.
     let serves = facts.health.problem.is_none() && version_of(facts).as_deref() == ran;
     Resumption { node: node.name.clone(), down: facts.down == Some(true), done, gone: !serves }
 }
 
-/// Whether what listens was started by this release, from the release's own folder.
+/// Whether the listening process was started by this release, from the release's own folder.
 fn runs_new(state: &NodeState, node: &NodeSpec, survey: &Survey) -> bool {
     let Some(mark) = state.mark else { return false };
     let listener = &survey.listener;
@@ -109,11 +109,11 @@ fn runs_new(state: &NodeState, node: &NodeSpec, survey: &Survey) -> bool {
     let linked = node.layout.as_ref().is_none_or(|layout| {
         survey.linked_release().is_some_and(|name| name.as_ref() == Ok(&layout.name))
     });
-    // One that failed is begun anew, whatever runs there.
+    // A failed node begins again, whatever runs on it.
     state.phase != Phase::Failed && young && linked
 }
 
-/// The node's steps up to its start, if all of them were done, or begun and seen to be done.
+/// The node's steps up to its start, if all of them were done, or began and are found done.
 fn up_to_start(state: &NodeState, node: &NodeSpec) -> Vec<Step> {
     let Some(last) = node.steps.iter().position(|action| action.step.starts_service()) else {
         return Vec::new();
@@ -164,7 +164,7 @@ health: { tcp: '${{ node.address }}' }";
     }
 
     #[test]
-    fn a_new_process_is_not_started_again_and_everything_else_is_begun_anew() {
+    fn new_process_is_not_started_again_and_other_nodes_begin_again() {
         let done =
             |state: &NodeState, started| resumption(state, &node(), &facts(started), None).done;
         let all = [Step::Disable, Step::ConfirmOut, Step::Drain, Step::Stop, Step::Start];
@@ -185,7 +185,7 @@ health: { tcp: '${{ node.address }}' }";
     }
 
     #[test]
-    fn what_is_not_seen_to_serve_as_before_is_gone_whatever_the_journal_knows() {
+    fn node_that_no_longer_serves_as_before_is_gone_whatever_the_journal_says() {
         let gone = |version: &str, problem: Option<&str>| {
             let health = CheckResult {
                 version: Some(version.into()),

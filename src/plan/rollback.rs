@@ -1,4 +1,4 @@
-//! What nodes ran before a release, and how that is brought back. Pure.
+//! What nodes ran before a release, and how it is restored. Pure.
 
 use crate::node::Survey;
 use crate::playbook::Playbook;
@@ -9,20 +9,20 @@ use crate::text::{self, count};
 
 use super::Plan;
 
-/// What is known of the way back.
+/// What a rollback can restore.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WayBack {
-    /// What nodes run, as far as it can be brought back.
+    /// What nodes run, if it can be restored.
     pub targets: Vec<Target>,
-    /// Why a node cannot be brought back to what it runs.
+    /// Why the version that a node runs cannot be restored.
     pub unknown: Vec<(String, String)>,
 }
 
 impl WayBack {
-    /// Finds out what each node runs: from the release that its link points at and the journals of `past` releases,
-    /// the newest first, or else from the version that it tells.
+    /// Finds what each node runs: from the release that its link points at and the journals of `past`
+    /// releases, the newest first, or else from its reported version.
     ///
-    /// A node that is out of rotation goes back to what the others run: that is what serves.
+    /// A node that is out of rotation returns to the version of the others, which is the serving one.
     #[must_use]
     pub fn find(spec: &Spec, playbook: &Playbook, fleet: &Fleet, past: &[&Started]) -> Self {
         let mut way = Self::default();
@@ -59,7 +59,7 @@ impl WayBack {
 }
 
 impl Plan {
-    /// Takes in how the nodes could be brought back.
+    /// Adds what a rollback can restore.
     pub fn tell_way_back(&mut self, way: &WayBack) {
         let updated = |name: &String| {
             self.rows
@@ -126,10 +126,13 @@ fn runs(
         return Err(why);
     }
     let Some(old) = told else {
-        return Err("no journal tells of what it runs, and it tells no version".to_owned());
+        return Err("no journal has the release that it runs, and it reports no version".to_owned());
     };
     let Some((name, variable)) = playbook.version_variable() else {
-        return Err(format!("no journal tells of {}, and no variable is the version", old.shown()));
+        return Err(format!(
+            "no journal has version {}, and no variable holds the version",
+            old.shown()
+        ));
     };
     let old = old
         .checked(variable.pattern.as_deref())
@@ -139,20 +142,21 @@ fn runs(
     Ok(Target { nodes: Vec::new(), version: old, folder, variables, artifact: None })
 }
 
-/// Why a release cannot be undone.
+/// Why a release cannot be rolled back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotUndone {
-    /// It is not known what these nodes ran before.
+    /// It is unknown what these nodes ran before.
     Unknown(Vec<String>),
-    /// What they ran before must not be filled in.
+    /// The recorded values must not be filled in.
     Unfit(String),
 }
 
-/// What brings the nodes back that a release has changed, or those of them that are named; `playbook` is the release's.
+/// What restores the nodes that a release has changed, or the named ones of them; `playbook` is the
+/// release's.
 ///
 /// # Errors
 ///
-/// When it is not known, or must not be used, what they ran before.
+/// When it is unknown what they ran before, or it must not be used.
 pub fn restore_points(
     release: &Release,
     playbook: &Playbook,
@@ -187,7 +191,7 @@ pub fn restore_points(
     Ok(toward.filter(|target| !target.nodes.is_empty()).collect())
 }
 
-/// Says of which nodes the release that ran before was deleted meanwhile, so that it cannot be brought back.
+/// Lists the nodes whose previous release was deleted in the meantime, so that it cannot be restored.
 #[must_use]
 pub fn missing_releases(spec: &Spec, fleet: &Fleet, plan: &Plan) -> Vec<String> {
     let updated = plan.rows.iter().filter(|row| row.planned.will == Will::Update);
@@ -198,7 +202,7 @@ pub fn missing_releases(spec: &Spec, fleet: &Fleet, plan: &Plan) -> Vec<String> 
             let folder = layout.folder();
             (!survey.staged).then(|| {
                 format!(
-                    "{}: {folder} was deleted meanwhile; `deploy` that version",
+                    "{}: {folder} was deleted in the meantime; `deploy` that version",
                     row.planned.node
                 )
             })

@@ -1,4 +1,4 @@
-//! Plans over made-up fleets.
+//! Plans over example fleets.
 
 use super::*;
 use crate::health::{CheckResult, Unreached};
@@ -32,7 +32,7 @@ health:
     Spec::new(&loaded.playbook, &Inputs::default()).expect("complete")
 }
 
-/// Everything up, healthy, routed, on version 1.
+/// Every node is up, healthy, routed, and on version 1.
 fn fleet(spec: &Spec) -> Fleet {
     let mut seen = Observation::default();
     let mut fleet = Fleet::default();
@@ -54,7 +54,7 @@ fn fleet(spec: &Spec) -> Fleet {
     fleet
 }
 
-/// Takes a node out at some of the gateways; at both, its key says so too.
+/// Takes a node out at some of the gateways; `by_key` also sets its registry entry.
 fn take_out(fleet: &mut Fleet, spec: &Spec, name: &str, gateways: &[usize], by_key: bool) {
     let address = &spec.node(name).expect("known").address;
     for index in gateways {
@@ -87,7 +87,7 @@ fn nodes_that_are_out_go_first_and_cost_no_capacity() {
     assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
 }
 
-/// What a look at a node's health says when a connection to its address fails, too.
+/// The result of a health check when the connection to the address fails too.
 fn unreached(how: Unreached) -> CheckResult {
     let problem = Some("connection refused".into());
     CheckResult { problem, unreached: Some(how), ..CheckResult::default() }
@@ -117,7 +117,7 @@ fn node_that_no_connection_reaches_goes_first_and_does_not_count() {
     assert!(all.refusals.is_empty(), "no user is served as it is: {:?}", all.refusals);
 }
 
-/// Gateways may reach what this machine does not; ssh does not reach a machine that is gone either.
+/// Gateways may reach a node that this machine does not reach; a dead machine is not reachable by ssh either.
 #[test]
 fn node_that_does_not_answer_counts_unless_its_machine_is_gone() {
     let spec = spec("strategy: { max_failures: 1 }");
@@ -131,7 +131,7 @@ fn node_that_does_not_answer_counts_unless_its_machine_is_gone() {
 }
 
 #[test]
-fn a_node_whose_entry_cannot_be_read_is_blocked_with_the_reason() {
+fn node_with_an_unreadable_entry_is_blocked_with_the_reason() {
     let spec = spec("");
     let mut fleet = fleet(&spec);
     let address = spec.node("b").expect("known").address.clone();
@@ -142,7 +142,7 @@ fn a_node_whose_entry_cannot_be_read_is_blocked_with_the_reason() {
     assert_eq!(plan.refusals, ["b: its entry at gw-2 cannot be read: an odd weight"]);
 }
 
-/// One that is not listed may be listed under another name, unless rollgate took it out.
+/// A node that is not listed may be listed under another name, unless rollgate took it out.
 #[test]
 fn a_node_that_is_absent_among_other_entries_is_blocked_unless_it_was_taken_out() {
     let spec = spec("");
@@ -185,7 +185,7 @@ fn a_node_on_the_new_version_is_skipped_only_when_it_also_serves() {
 fn capacity_is_judged_at_the_gateway_that_has_the_fewest() {
     let spec = spec("strategy: { min_available: 2 }");
     let mut fleet = fleet(&spec);
-    // Held down by gw-2's own check: its key says up, and gw-1 routes to it.
+    // gw-2's own check holds it out; its registry entry is up, and gw-1 routes to it.
     take_out(&mut fleet, &spec, "b", &[1], false);
     let plan = plan(&spec, &fleet);
     assert_eq!(plan.refusals.len(), 1);
@@ -214,7 +214,7 @@ fn batches_are_weighed_as_a_whole() {
 }
 
 #[test]
-fn what_cannot_be_known_is_refused_and_never_taken_for_fine() {
+fn unknown_state_is_refused() {
     let spec = spec("");
     let mut blind = fleet(&spec);
     blind.gateways[1].1 = Err("connection refused".into());
@@ -295,7 +295,7 @@ fn programs_hear_of_every_node_gateway_and_write() {
 }
 
 #[test]
-fn the_plan_says_what_a_proof_at_each_gateway_rests_on() {
+fn plan_shows_the_confirmation_method_of_each_gateway() {
     let mut spec = spec("");
     let crate::gateway::Gateway::NginxUpsync(second) = &mut spec.gateways[1].settings else {
         panic!("another kind")

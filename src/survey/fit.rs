@@ -1,4 +1,4 @@
-//! What keeps a node or a gateway from doing its part in a release. Pure.
+//! What prevents a node or a gateway from taking part in a release. Pure.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use crate::node::Survey;
 use crate::spec::{CountSpec, NodeSpec, Spec};
 use crate::text;
 
-/// Says what keeps gateways from doing their part: one that cannot proves nothing. A node whose connections must be
-/// counted because a gateway does not count requests needs the tool for it.
+/// Lists what prevents gateways from taking part: an unusable gateway confirms nothing. A node whose
+/// connections must be counted because a gateway does not count requests needs `ss`.
 #[must_use]
 pub fn unfit(
     spec: &Spec,
@@ -26,7 +26,7 @@ pub fn unfit(
     problems
 }
 
-/// Says why requests could not be counted, where a gateway's own counts cannot be used.
+/// Returns why requests could not be counted, if a gateway's own counts cannot be used.
 #[must_use]
 pub fn uncounted(spec: &Spec, fleet: &Fleet, info: &GatewayInfo) -> Option<String> {
     let why = info.miscounts.as_ref()?;
@@ -47,12 +47,12 @@ pub fn uncounted(spec: &Spec, fleet: &Fleet, info: &GatewayInfo) -> Option<Strin
     })
 }
 
-/// Says why the connections of a node cannot be counted.
+/// Returns why the connections of a node cannot be counted.
 fn unseen_sockets(node: &NodeSpec, survey: &Survey, health: &CheckResult) -> Option<String> {
     if !survey.tools.contains("ss") {
         return Some("it lacks ss".to_owned());
     }
-    // It serves, so something listens.
+    // The node serves, so a process must be listening.
     (!survey.listener.bound && health.problem.is_none()).then(|| {
         format!(
             "it serves, but nothing on it listens on :{} (published by a container?), so its connections cannot be \
@@ -62,7 +62,7 @@ fn unseen_sockets(node: &NodeSpec, survey: &Survey, health: &CheckResult) -> Opt
     })
 }
 
-/// Says why a node that answers cannot be used all the same.
+/// Returns why a reachable node cannot be used.
 pub(super) fn unusable(
     spec: &Spec,
     node: &NodeSpec,
@@ -79,7 +79,7 @@ pub(super) fn unusable(
     }
     let missing: Vec<_> = needed.into_iter().filter(|tool| !survey.tools.contains(*tool)).collect();
     if !missing.is_empty() {
-        return Some(format!("it lacks {}", missing.join(", ")));
+        return Some(format!("not installed: {}", missing.join(", ")));
     }
     if let Some(problem) = counts_sockets.then(|| unseen_sockets(node, survey, health)).flatten() {
         return Some(problem);
@@ -94,7 +94,7 @@ pub(super) fn unusable(
     None
 }
 
-/// Says why the artifact could not be put on a node.
+/// Returns why the artifact could not be placed on a node.
 pub(super) fn unplaceable(
     spec: &Spec,
     node: &NodeSpec,
@@ -103,14 +103,14 @@ pub(super) fn unplaceable(
 ) -> Option<String> {
     let layout = node.layout.as_ref()?;
     if survey.current_is_no_link {
-        return Some(format!("{} is there and is not a symlink", layout.current));
+        return Some(format!("{} exists and is not a symlink", layout.current));
     }
     if let Some(refused) = &survey.refused {
         return Some(refused.clone());
     }
     if let Some(runs) = survey.incomplete.as_ref().filter(|_| health.problem.is_some()) {
         return Some(format!(
-            "{} is what {runs} runs, and nothing shows that it is complete: release another version first",
+            "{runs} runs {}, which has no completion mark: release another version first",
             layout.folder()
         ));
     }
@@ -164,9 +164,9 @@ health: {{ tcp: '${{{{ node.address }}}}' }}
         Fleet { nodes: nodes.collect(), ..Fleet::default() }
     }
 
-    /// A gateway that forgets a node's requests with the node.
+    /// A gateway that drops the count of a node together with the node.
     #[test]
-    fn counts_that_cannot_be_used_are_refused_where_they_are_asked_for_and_replaced_where_not() {
+    fn unusable_counts_are_refused_if_required_and_replaced_otherwise() {
         let why = GatewayInfo { miscounts: Some("it is old".into()), ..GatewayInfo::default() };
         let asked = spec("drain: { in_flight: gateways }");
         let full = |spec: &Spec| fleet(spec, &["ss"], true);
@@ -177,7 +177,7 @@ health: {{ tcp: '${{{{ node.address }}}}' }}
         assert_eq!(uncounted(&default, &full(&default), &why), None);
         let told = uncounted(&default, &fleet(&default, &[], true), &why).expect("no tool");
         assert_eq!(told, "it is old; and the connections of a: it lacks ss");
-        // A container publishes the port: its connections are not the node's.
+        // A container publishes the port: its connections are not visible on the node.
         let told = uncounted(&default, &fleet(&default, &["ss"], false), &why).expect("unseen");
         assert!(told.contains("published by a container?"), "{told}");
         let sockets = spec("drain: { in_flight: { sockets: {} } }");

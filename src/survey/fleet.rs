@@ -1,4 +1,4 @@
-//! What a look at everything has found.
+//! The result of an inspection of everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,19 +10,19 @@ use crate::registry::Look;
 use crate::release::Pool;
 use crate::spec::Spec;
 
-/// What was found.
+/// The result of an inspection.
 #[derive(Debug, Clone, Default)]
 pub struct Fleet {
     /// The nodes, by name.
     pub nodes: BTreeMap<String, NodeFacts>,
-    /// The gateways, in the playbook's order: what they show, or why that is not known.
+    /// The gateways in the playbook's order: their views, or why they are unknown.
     pub gateways: Vec<(String, Result<Observation, String>)>,
     /// Why the registry could not be read.
     pub registry_problem: Option<String>,
 }
 
 impl Fleet {
-    /// Who serves the users, as far as gateways could be read.
+    /// The number of serving nodes, from the gateways that could be read.
     #[must_use]
     pub fn pool(&self, spec: &Spec) -> Option<Pool> {
         let seen = self.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok());
@@ -30,14 +30,15 @@ impl Fleet {
         Some(Pool { nodes: spec.nodes.len(), routed, min: spec.floor() })
     }
 
-    /// Returns whether a gateway does not list a node that it may have under another name.
+    /// Returns whether a gateway does not list a node that it may list under another name.
     #[must_use]
     pub fn lacks_any(&self) -> bool {
         self.nodes.values().any(|facts| facts.absent.is_some())
     }
 
-    /// Takes nodes that a gateway does not list for out, where it is known that rollgate took them out: `taken` tells what
-    /// gateways listed then besides the playbook's nodes. What they list besides since then may be such a node, added by hand.
+    /// Counts a node that a gateway does not list as out if rollgate is known to have taken it out. `taken`
+    /// returns the gateway entries at that time that were not nodes of the playbook. A new such entry may be
+    /// this node, added by hand.
     pub fn take_for_out(&mut self, taken: impl Fn(&str) -> Option<BTreeSet<String>>) {
         for (name, facts) in &mut self.nodes {
             let is_out =
@@ -50,38 +51,39 @@ impl Fleet {
     }
 }
 
-/// What was found of a node.
+/// The facts about a node.
 #[derive(Debug, Clone, Default)]
 pub struct NodeFacts {
-    /// What the node told.
+    /// The node's report.
     pub survey: Option<Survey>,
-    /// Why it could not be asked, or cannot be used.
+    /// Why it could not be inspected, or cannot be used.
     pub problem: Option<String>,
-    /// What its health check says.
+    /// The result of its health check.
     pub health: CheckResult,
-    /// Whether its switch says down.
+    /// Whether its registry entry is down.
     pub down: Option<bool>,
-    /// Why its switch cannot be used.
+    /// Why its registry entry cannot be used.
     pub registry_problem: Option<String>,
-    /// A gateway does not list it and may have it under another name: how it is marked if rollgate took it out.
+    /// A gateway does not list it, but may list it under another name: its view if rollgate took it out.
     pub absent: Option<Look>,
-    /// A journal says that rollgate took it out: what gateways list besides the playbook's nodes.
+    /// A journal says that rollgate took it out; the gateway entries that are not nodes of the playbook.
     pub taken_out: Option<BTreeSet<String>>,
 }
 
 impl NodeFacts {
-    /// Whether no connection reaches it, so that it does not serve, whatever gateways route to it.
+    /// Whether no connection reaches it, so that it does not serve although gateways route to it.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         match self.health.unreached {
             Some(Unreached::Refused) => true,
-            // Gateways may reach what this machine does not, unless ssh does not reach the machine either.
+            // Gateways may reach a node that this machine does not reach, unless ssh does not reach the
+            // machine either.
             Some(Unreached::Silent) => self.survey.is_none(),
             None => false,
         }
     }
 
-    /// The version that the node runs, for people: what it tells, or else the release that its link points at.
+    /// The node's version for people: the reported one, or else the release that its link points at.
     #[must_use]
     pub fn version(&self) -> Option<String> {
         let linked = || match self.survey.as_ref()?.linked_release()? {

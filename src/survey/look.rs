@@ -1,4 +1,4 @@
-//! One look at everything before anything is changed: nodes, registry, gateways.
+//! Inspects nodes, registry and gateways before anything is changed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,20 +20,20 @@ use crate::world::{Command, Host, Output, RunError, World};
 use super::fit::{unplaceable, unusable};
 use super::fleet::{Fleet, NodeFacts};
 
-/// How many nodes are looked at together.
+/// How many nodes are inspected at the same time.
 const AT_ONCE: usize = 32;
 
-/// For one node's answer, beyond connecting to it.
+/// Time limit of one node's answer, without connecting.
 const NODE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long gateways that disagree with the registry are looked at again, beyond their own lag: a write may be on
-/// its way.
+/// How long gateways that disagree with the registry are read again, beyond their own lag: a write may still
+/// be in progress.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// How long each part may take before a release.
+/// Time limit of each part before a release.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Looks at everything; what does not answer within `patience` is unknown, the rest is not.
+/// Inspects everything; a part without an answer within `patience` is unknown, the others are not affected.
 pub async fn survey<W: World>(
     world: &Arc<W>,
     consul: &Arc<Client<W>>,
@@ -75,7 +75,7 @@ pub async fn survey<W: World>(
     fleet
 }
 
-/// Gateways that disagree with the registry are looked at again until they had the time to follow.
+/// Reads gateways that disagree with the registry again until they had the time to follow.
 async fn settle<W: World>(query_client: &QueryClient<W>, spec: &Arc<Spec>, fleet: &mut Fleet) {
     let watchers: Vec<_> = spec
         .gateways
@@ -110,7 +110,7 @@ async fn survey_gateways<W: World>(
     ask_each(query_client, spec, patience, |watcher| async move { watcher.observe().await }).await
 }
 
-/// Asks every gateway the same, all at once, and returns what they say in the playbook's order.
+/// Runs the same query at every gateway at the same time and returns the answers in the playbook's order.
 async fn ask_each<W: World, T, F>(
     query_client: &QueryClient<W>,
     spec: &Spec,
@@ -136,7 +136,7 @@ where
     said.into_iter().map(|(_, name, said)| (name, said)).collect()
 }
 
-/// Makes the acquaintance of every gateway, in the playbook's order.
+/// Probes every gateway, in the playbook's order.
 pub async fn meet<W: World>(
     world: &Arc<W>,
     consul: &Arc<Client<W>>,
@@ -215,7 +215,7 @@ async fn survey_node<W: World>(
     let mut survey = Survey::parse(&answer.stdout_text(), &node.address);
     survey.noise = answer.noise;
     if node.host == Host::Local {
-        // There is no login on this machine.
+        // This machine has no login shell in use.
         survey.shell = None;
     }
     Ok(survey)
@@ -249,7 +249,7 @@ mod tests {
     use crate::release::Inputs;
 
     #[test]
-    fn a_gateway_disagrees_while_one_of_its_workers_is_behind() {
+    fn gateway_disagrees_while_one_of_its_workers_is_behind() {
         let text = "service: app
 registry: { type: consul-kv, prefix: upstreams/app/ }
 gateways: [{ type: nginx-upsync, status_url: 'http://10.0.0.1/l?app', upstream: app }]
@@ -258,7 +258,7 @@ restart: restart-it
 health: { tcp: '${{ node.address }}' }";
         let loaded = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
         let spec = Spec::new(&loaded.playbook, &Inputs::default()).expect("complete");
-        // Whether the key says down, whether some and all workers route, whether all of them let go.
+        // Whether the key is down, whether some and all workers route, whether all of them stopped routing.
         for (down, some, all, gone, expected) in [
             (false, true, true, false, false),
             (true, false, false, true, false),
@@ -268,7 +268,7 @@ health: { tcp: '${{ node.address }}' }";
             // Marked down a moment ago.
             (true, true, true, false, true),
             (true, true, false, false, true),
-            // Its own check holds it down everywhere: that is no lag.
+            // Its own check holds it out everywhere: that is not a lag.
             (false, false, false, false, false),
         ] {
             let mut seen = Observation::default();

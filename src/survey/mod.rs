@@ -1,4 +1,4 @@
-//! One look at everything before anything is changed: nodes, registry, gateways.
+//! Inspects everything before anything is changed: nodes, registry, gateways.
 
 mod fit;
 mod fleet;

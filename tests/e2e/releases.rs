@@ -105,7 +105,7 @@ fn rerun_finds_nothing_to_do_and_keeps_the_previous_release() {
     bench.deploy("2").exits(0);
     let journals_before = journals(&bench.playbook).len();
     let keys = bench.keys();
-    bench.deploy("2").exits(0).says("Nothing to do: 2 nodes as it should be.");
+    bench.deploy("2").exits(0).says("Nothing to do: 2 nodes up to date.");
     assert_eq!(bench.keys(), keys);
     assert_eq!(journals(&bench.playbook).len(), journals_before);
     bench.deploy("3").exits(0);

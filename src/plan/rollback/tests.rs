@@ -59,7 +59,7 @@ fn find(fleet: &Fleet, past: &[&Started]) -> WayBack {
 }
 
 #[test]
-fn the_journal_of_the_release_that_a_link_points_at_tells_what_runs() {
+fn running_version_comes_from_the_journal_of_the_linked_release() {
     let (one, two) = (started("1", "aaaaaaaa11"), started("2", "bbbbbbbb22"));
     let fleet = fleet(facts("app-1-aaaaaaaa", None, false), facts("app-2-bbbbbbbb", None, false));
     let way = find(&fleet, &[&two, &one]);
@@ -81,13 +81,13 @@ fn the_journal_of_the_release_that_a_link_points_at_tells_what_runs() {
 }
 
 #[test]
-fn without_a_journal_the_version_that_a_node_tells_takes_the_place_of_the_new_one() {
+fn without_a_journal_the_reported_version_replaces_the_new_one() {
     let told = facts("app-1-aaaaaaaa", Some("1"), false);
     let way = find(&fleet(told.clone(), facts("app-1-aaaaaaaa", None, false)), &[]);
     assert_eq!(way.targets.len(), 1);
     assert_eq!(way.targets[0].variables["version"], "1");
     assert_eq!(way.targets[0].folder.as_deref(), Some("app-1-aaaaaaaa"));
-    let why = "no journal tells of what it runs, and it tells no version";
+    let why = "no journal has the release that it runs, and it reports no version";
     assert_eq!(way.unknown, [("b".to_owned(), why.to_owned())]);
 }
 
@@ -110,7 +110,7 @@ fn a_version_takes_the_place_of_its_own_variable_only() {
     // The playbook does not say which part of the identity is the version.
     let way = find(&text.replace("equals: '${{ version }}'", "equals: 'v${{ version }}'"));
     assert!(way.targets.is_empty(), "{way:?}");
-    assert!(way.unknown[0].1.ends_with("and no variable is the version"), "{:?}", way.unknown);
+    assert!(way.unknown[0].1.ends_with("and no variable holds the version"), "{:?}", way.unknown);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_node_that_is_out_goes_back_to_what_serves() {
 }
 
 #[test]
-fn a_link_that_leads_elsewhere_is_not_followed() {
+fn link_to_an_unexpected_name_is_not_followed() {
     for name in ["..", "a b", "$(reboot)", "-x"] {
         let way = find(&fleet(facts(name, Some("1"), false), NodeFacts::default()), &[]);
         assert!(way.targets.is_empty(), "{name}: {way:?}");
@@ -132,14 +132,14 @@ fn a_link_that_leads_elsewhere_is_not_followed() {
 }
 
 #[test]
-fn a_version_that_a_node_tells_is_filled_in_only_as_a_plain_word() {
+fn reported_version_is_filled_in_only_as_a_plain_word() {
     for evil in ["1;touch x", "$(id)", "1\n2", "1 2", "-rf", "..", "", "1/2", &"1".repeat(65)] {
         let told = facts("app-1-aaaaaaaa", Some(evil), false);
         let way = find(&fleet(told, NodeFacts::default()), &[]);
         assert!(way.targets.is_empty(), "{evil}: {way:?}");
-        assert!(way.unknown[0].1.starts_with("the version that it tells: "), "{:?}", way.unknown);
+        assert!(way.unknown[0].1.starts_with("its reported version: "), "{:?}", way.unknown);
     }
-    // The variable's own pattern counts as for a value that is given.
+    // The variable's own pattern applies as for a given value.
     let text = PLAYBOOK.replace("{ required: true }", "{ required: true, pattern: '^[0-9.]+$' }");
     let strict = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}")).playbook;
     let spec = Spec::new(&strict, &inputs("3", "cccccccc33")).expect("complete");
@@ -160,13 +160,13 @@ fn variables_of_a_journal_fill_commands_only_as_plain_words_or_as_the_operators_
     let way = find(&runs(), &[&forged]);
     assert!(way.targets.is_empty(), "{way:?}");
     assert!(
-        way.unknown[0].1.contains("variable `version`: `2; touch x` is no plain word"),
+        way.unknown[0].1.contains("variable `version`: `2; touch x` is not a plain word"),
         "{way:?}"
     );
-    // A journal that is forged does not keep the true one away.
+    // A forged journal does not hide the genuine one.
     let way = find(&runs(), &[&forged, &with("1")]);
     assert_eq!(way.targets[0].variables["version"], "1");
-    // What the operator gave for this very run is trusted, whatever it is.
+    // A value that the operator gave for this run is trusted.
     let playbook = playbook();
     let spec = Spec::new(&playbook, &inputs("a b", "cccccccc33")).expect("complete");
     let way = WayBack::find(&spec, &playbook, &runs(), &[&with("a b")]);
@@ -174,7 +174,7 @@ fn variables_of_a_journal_fill_commands_only_as_plain_words_or_as_the_operators_
 }
 
 #[test]
-fn a_digest_that_is_none_is_not_cut_and_brings_nothing_back() {
+fn invalid_digest_is_not_cut_and_restores_nothing() {
     for sha256 in ["€€€€€€€€", "aaaaaaaa", "A".repeat(64).as_str(), "", "aaaaaaaa; touch x"]
     {
         let mut started = started("1", "aaaaaaaa11");
@@ -192,7 +192,7 @@ fn a_digest_that_is_none_is_not_cut_and_brings_nothing_back() {
 }
 
 #[test]
-fn what_a_journal_restores_must_pass_the_patterns_of_its_own_playbook() {
+fn restored_values_must_match_the_patterns_of_the_journals_playbook() {
     let text = PLAYBOOK.replace("{ required: true }", "{ required: true, pattern: '^[0-9.]+$' }");
     let strict = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}")).playbook;
     let inputs = |version: &str| Recorded::new(inputs(version, "aaaaaaaa11"));
