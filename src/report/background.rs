@@ -1,5 +1,5 @@
-//! Reporters on a thread of their own: a terminal that takes no more, a reader that stalls, cannot hold up a
-//! release or its signals.
+//! Runs reporters on their own thread: a blocked terminal or a stalled reader must not delay a release or its
+//! signals.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,16 +12,16 @@ use crate::engine::Sink;
 use crate::release::Release;
 use crate::release::{Event, Fact};
 
-/// Progress is left out while so many events wait.
+/// Progress is dropped while this many events wait.
 const BACKLOG: usize = 256;
 
 /// How often reporters hear the clock.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How long the last events may take to be told.
+/// How long the last events may take.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// Reporters behind a queue. They fold the events themselves and so see the same state.
+/// Reporters behind a queue. They fold the events themselves, so they see the same state.
 pub struct Background {
     events: Option<mpsc::Sender<Event>>,
     waiting: Arc<AtomicUsize>,
@@ -52,7 +52,8 @@ impl Background {
                     Err(RecvTimeoutError::Disconnected) => break,
                 };
                 counter.fetch_sub(1, Ordering::Relaxed);
-                // What the engine has recorded can follow; a reporter has nobody to complain to.
+                // The engine has recorded the event, so it can follow; a reporter could not report an error
+                // anyway.
                 let _ = release.apply(&event);
                 for sink in &mut sinks {
                     sink.event(&event, &release);
@@ -85,7 +86,7 @@ impl Drop for Background {
     }
 }
 
-/// Says something, and goes on after a moment even if nobody takes it.
+/// Prints a text, but waits only a moment for a stalled reader.
 pub(crate) fn say_in_time(text: String) {
     let (finished, done) = mpsc::channel();
     thread::spawn(move || {
@@ -113,7 +114,7 @@ mod tests {
         }
     }
 
-    /// Hears everything, but only after somebody lets it.
+    /// A sink that takes an event only when the test allows it.
     struct Slow {
         gate: Arc<Mutex<()>>,
         heard: mpsc::Sender<u64>,
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stalled_reporter_holds_nobody_up_and_loses_only_progress() {
+    fn stalled_reporter_delays_nothing_and_loses_only_progress() {
         let gate = Arc::new(Mutex::new(()));
         let closed = gate.lock().expect("lock");
         let (heard, told) = mpsc::channel();

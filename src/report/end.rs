@@ -1,5 +1,5 @@
-//! The report at the end: how it ended, why, every node's state, and what to type next. The same text on a
-//! terminal and in a log.
+//! The final report: the result, the reason, every node's state, and the next commands. It is the same text
+//! on a terminal and in a log.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -14,36 +14,36 @@ use crate::survey::{Fleet, NodeFacts};
 use crate::table::Table;
 use crate::text::{self, count};
 
-/// The version of a node that tells none.
+/// The version of a node that reports none.
 const UNKNOWN: &str = "unknown";
 
-/// What is known of a node at the end, beyond the release's own state.
+/// Facts about a node at the end, besides the release's own state.
 #[derive(Debug, Clone, Default)]
 pub struct NodeView {
-    /// The version it tells.
+    /// The reported version.
     pub version: Option<String>,
-    /// Whether its check passes.
+    /// The result of its health check.
     pub process: &'static str,
-    /// What its key says.
+    /// Its registry entry.
     pub key: &'static str,
     /// `routed 2/2`.
     pub gateways: String,
-    /// What that amounts to.
+    /// Its place in rotation.
     pub place: Place,
 }
 
-/// Everything that the report is made of.
+/// The inputs of the report.
 pub struct Report<'a> {
     /// The release.
     pub release: &'a Release,
-    /// What was released.
+    /// The spec of the release.
     pub spec: &'a Spec,
-    /// The last look at everything; empty when there was none.
+    /// The last inspection; empty if there was none.
     pub fleet: Option<&'a Fleet>,
 }
 
 impl NodeView {
-    /// What a look at everything says of a node.
+    /// The facts about a node from an inspection.
     #[must_use]
     pub fn of(fleet: &Fleet, spec: &Spec, name: &str) -> Self {
         let Some((facts, node)) = fleet.nodes.get(name).zip(spec.node(name)) else {
@@ -80,7 +80,7 @@ impl NodeView {
 }
 
 impl Report<'_> {
-    /// Renders it.
+    /// Renders the report.
     #[must_use]
     pub fn render(&self) -> String {
         text::page(&self.text())
@@ -180,7 +180,7 @@ impl Report<'_> {
                 )
             }
             Outcome::RolledBack => format!(
-                "ROLLED BACK  release {id} after {took}: {failed} failed; what ran before serves everywhere\n"
+                "ROLLED BACK  release {id} after {took}: {failed} failed; the previous version serves everywhere\n"
             ),
             Outcome::LockLost => {
                 let reason = self.release.stopping.as_deref().unwrap_or("lost");
@@ -216,7 +216,7 @@ impl Report<'_> {
         table.render()
     }
 
-    /// Who serves the users now.
+    /// The nodes that serve now.
     fn serving(&self) -> String {
         let total = self.spec.nodes.len();
         let floor = self.spec.floor();
@@ -241,7 +241,7 @@ impl Report<'_> {
             let version = fleet.nodes.get(&node.name).and_then(NodeFacts::version);
             *versions.entry(version.unwrap_or_else(|| UNKNOWN.into())).or_default() += 1;
         }
-        // Of a service that tells no version there is nothing to say.
+        // A service without a version gets no version text.
         versions.retain(|version, count| version != UNKNOWN || *count < serving.len());
         let mut versions: Vec<_> = versions.into_iter().collect();
         versions.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -294,7 +294,7 @@ strategy: {{ min_available: 3 }}",
     }
 
     #[test]
-    fn nothing_hostile_gets_beyond_its_line() {
+    fn hostile_text_stays_within_its_line() {
         let events = hostile::release();
         let release = Release::replay(&events).expect("they may follow");
         let spec = spec();
@@ -319,7 +319,7 @@ strategy: {{ min_available: 3 }}",
     }
 
     #[test]
-    fn who_serves_is_told_by_version_and_a_node_that_is_out_does_not_count() {
+    fn serving_nodes_are_counted_by_version_without_nodes_that_are_out() {
         let spec = spec();
         let mut fleet = Fleet::default();
         let mut seen = Observation::default();

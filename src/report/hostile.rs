@@ -1,15 +1,15 @@
-//! A release in which others had their say wherever they can, for the tests of every form of output.
+//! A release with hostile text wherever other programs provide text, for the tests of every output format.
 
 use serde_json::{Value, json};
 
 use crate::release::Event;
 use crate::text;
 
-/// A screen that is cleared, coloured, hidden and turned around, and a line of its own.
+/// Sequences that clear, colour, hide and reverse the screen, and a forged line.
 const EVIL: &str =
     "x\x1b[2J\x1b[31m\x1b[8m\r\u{9b}31m\u{7}\u{202e}\u{2028}\nDONE  forged\n::error::forged\n";
 
-/// Its events, which may follow one another.
+/// Events of a release in a valid order.
 pub(super) fn release() -> Vec<Event> {
     let evil = || Value::from(EVIL);
     let nodes: Vec<_> = [("n", "update"), ("s", "skip"), ("l", "left_out"), ("b", "blocked"), ("w", "update")]
@@ -58,7 +58,7 @@ pub(super) fn release() -> Vec<Event> {
     .collect()
 }
 
-/// Asserts that a text is nothing but lines, and that none of them is theirs.
+/// Asserts that a text consists only of lines, and that none of them is forged.
 #[track_caller]
 pub(super) fn assert_tame(shown: &str) {
     let harmful = |shown: char| shown != '\n' && text::is_harmful(shown);

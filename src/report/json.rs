@@ -1,4 +1,4 @@
-//! One event a line on stdout, for programs. The form is a promise: fields are only ever added.
+//! Prints one event per line on stdout, for programs. The format is stable: later versions only add fields.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,15 @@ use crate::engine::Sink;
 use crate::release::Release;
 use crate::release::{Event, Fact};
 
-/// Progress of a step is told this often at most, in seconds.
+/// The shortest interval between progress lines of a step, in seconds.
 const EVERY: i64 = 1;
 
 /// Prints every event.
 #[derive(Debug, Default)]
 pub struct Json {
     told: BTreeMap<String, jiff::Timestamp>,
-    /// That nobody hears was said.
-    unheard: bool,
+    /// The closed output was already reported.
+    is_reported: bool,
 }
 
 impl Reporter for Json {}
@@ -30,10 +30,10 @@ impl Sink for Json {
             self.told.insert(node.clone(), event.at);
         }
         if let Err(error) = super::put(&format!("{}\n", event.to_line()))
-            && !self.unheard
+            && !self.is_reported
         {
-            // No reason to stop a release.
-            self.unheard = true;
+            // An unwritable output is not a reason to stop a release.
+            self.is_reported = true;
             super::say(&format!("warning: events cannot be written to stdout: {error}\n"));
         }
     }

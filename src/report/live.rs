@@ -1,4 +1,4 @@
-//! The live view on a terminal: finished nodes scroll up and stay, nodes under way are redrawn in place.
+//! The live view on a terminal: finished nodes scroll up and stay, nodes in progress are redrawn in place.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::text;
 /// How many waiting nodes are named.
 const WAITING_SHOWN: usize = 6;
 
-/// How often the spinners turn.
+/// How often the spinners move.
 const TICK: Duration = Duration::from_millis(120);
 
 /// Draws on a terminal.
@@ -24,16 +24,16 @@ pub struct Live {
     waiting: ProgressBar,
     pool: ProgressBar,
     hint: ProgressBar,
-    nodes: BTreeMap<String, Line>,
+    nodes: BTreeMap<String, NodeLine>,
     width: usize,
     colour: bool,
-    /// How many nodes each gateway was last seen to route to.
+    /// How many nodes each gateway routed to at its last read.
     routed: BTreeMap<String, usize>,
     begun: Option<jiff::Timestamp>,
 }
 
-/// A node under way.
-struct Line {
+/// A node in progress.
+struct NodeLine {
     bar: ProgressBar,
     drained: Option<Drained>,
     proven: usize,
@@ -44,7 +44,7 @@ impl Live {
     #[must_use]
     pub fn new(target: ProgressDrawTarget, colour: bool) -> Self {
         let screen = MultiProgress::with_draw_target(target);
-        // One line each, cut to the terminal's width.
+        // One line per node, cut to the terminal's width.
         let plain = ProgressStyle::with_template("{wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         let add = || screen.add(ProgressBar::new_spinner().with_style(plain.clone()));
@@ -63,7 +63,7 @@ impl Live {
         }
     }
 
-    /// Something that stays on the screen, above what is redrawn.
+    /// A line that stays on the screen, above the redrawn lines.
     fn print(&self, line: &str) {
         let _ = self.screen.println(line);
     }
@@ -92,7 +92,7 @@ impl Live {
                 .unwrap_or_else(|_| ProgressStyle::default_spinner());
             bar.set_style(style);
             bar.enable_steady_tick(TICK);
-            Line { bar, drained: None, proven: 0 }
+            NodeLine { bar, drained: None, proven: 0 }
         });
         match &event.fact {
             Fact::GatewayProven { .. } => line.proven += 1,
@@ -102,7 +102,7 @@ impl Live {
         line.bar.set_message(text::harmless(&message));
     }
 
-    /// How long the release has taken, and about how long the rest will.
+    /// The elapsed time of the release, and an estimate of the rest.
     fn times(&self, now: jiff::Timestamp, done: usize, all: usize) -> String {
         let Some(begun) = self.begun else { return String::new() };
         let elapsed = Duration::try_from(now.duration_since(begun)).unwrap_or_default();
@@ -159,7 +159,7 @@ impl Live {
             None => "  Ctrl-C stops and leaves the pool safe.".to_owned(),
         };
         self.waiting.set_message(text::harmless(&waiting));
-        // The gateway with the fewest is what counts.
+        // Only the gateway with the fewest nodes counts.
         let pool = started.pool.map(|Pool { nodes, routed, min }| {
             let routed = self.routed.values().min().copied().unwrap_or(routed);
             format!("  Pool  {routed} of {nodes} routed (min {min})")
@@ -216,7 +216,7 @@ impl Sink for Live {
                 if !done {
                     self.under_way(event, message);
                 } else if let Some(line) = self.nodes.remove(&node) {
-                    // Staged, or pruned: the node is not under way.
+                    // The node is staged or pruned, not in progress.
                     line.bar.finish_and_clear();
                 }
             }

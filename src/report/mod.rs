@@ -1,4 +1,5 @@
-//! Reporters: what people and programs see of a release. They hear events and see the state; nothing else.
+//! Reporters: the output of a release for people and programs. They get events and the state, and nothing
+//! else.
 
 mod background;
 mod end;
@@ -27,16 +28,17 @@ pub trait Reporter: Sink {
     fn tick(&mut self, _now: jiff::Timestamp, _release: &Release) {}
 }
 
-/// Writes to people, without any secret. A closed pipe or a full disk there is no reason to stop a release.
+/// Prints text for people, without any secret. A closed pipe or a full disk is not a reason to stop a
+/// release.
 pub(crate) fn say(text: &str) {
     let _ = std::io::stderr().lock().write_all(secret::hide(text).as_bytes());
 }
 
-/// Writes data. A reader that has seen enough is no error.
+/// Writes data. A reader that closes early is not an error.
 ///
 /// # Errors
 ///
-/// When it cannot be written for another reason, such as a full disk.
+/// When another write error, such as a full disk.
 pub(crate) fn put(text: &str) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -45,12 +47,12 @@ pub(crate) fn put(text: &str) -> std::io::Result<()> {
     }
 }
 
-/// In which state a node is, in a word or two, for the tables at the end.
+/// The state of a node in a few words, for the tables at the end.
 #[must_use]
 pub fn state_of(node: &NodeState) -> &'static str {
     match (node.phase, node.standing()) {
         (_, Standing::Unknown) => "UNKNOWN, needs you",
-        (Phase::Done, Standing::Out) => "out, as asked",
+        (Phase::Done, Standing::Out) => "out, as requested",
         (Phase::Done, _) => "done",
         (Phase::RolledBack, Standing::PutBack) => "rolled back",
         (Phase::RolledBack, _) => "rolled back, not yet proven",
@@ -66,23 +68,23 @@ pub fn state_of(node: &NodeState) -> &'static str {
         (Phase::Interrupted, Standing::PutBack) => "put back",
         (Phase::Interrupted, Standing::Updated | Standing::Enabled) => "marked up, not yet proven",
         (Phase::Waiting | Phase::Interrupted, _) => "not started",
-        (Phase::Taken, _) => "under way",
+        (Phase::Taken, _) => "in progress",
     }
 }
 
-/// Where a node is seen to be.
+/// The observed place of a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Place {
     /// Marked up, and every gateway routes to it.
     In,
     /// Marked down.
     Out,
-    /// Neither is seen.
+    /// Neither is confirmed.
     #[default]
     Unclear,
 }
 
-/// In which state a node is: what became of it, as far as that is not at odds with where it is seen now.
+/// The state of a node: from the journal, unless it contradicts the observed place.
 #[must_use]
 pub fn state_now(node: &NodeState, place: Place) -> String {
     let told = state_of(node);
@@ -99,7 +101,7 @@ pub fn state_now(node: &NodeState, place: Place) -> String {
     }
 }
 
-/// How many nodes are settled, and how many there are to settle.
+/// How many nodes are finished, and how many there are in total.
 #[must_use]
 pub fn progress(release: &Release) -> (usize, usize) {
     let done = release.count(|node| node.phase == Phase::Done);
@@ -144,7 +146,7 @@ mod tests {
         );
         assert_eq!(
             states(&node(Phase::Done, Mark::Down, None)),
-            ["was out, in rotation now", "out, as asked", "out, as asked"]
+            ["was out, in rotation now", "out, as requested", "out, as requested"]
         );
     }
 }

@@ -1,4 +1,5 @@
-//! One line a change, for CI and logs: no escape codes, no carriage returns, and a heartbeat while waiting.
+//! Prints one line per change, for CI and logs: no escape codes, no carriage returns, and a heartbeat while
+//! waiting.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use crate::release::Release;
 use crate::release::{CommandKind, Event, Fact, Step, Will};
 use crate::text::{self, count};
 
-/// While a step waits, a line comes this often, in seconds.
+/// The interval of lines while a step waits, in seconds.
 const HEARTBEAT: i64 = 15;
 
 /// A step that is done sooner has one line, at its end, in seconds.
@@ -19,9 +20,9 @@ pub struct Plain {
     quiet: bool,
     verbose: bool,
     width: usize,
-    /// Since when, and when the last line came, of each node's step.
+    /// For each node's step: when it began, and when its last line was printed.
     waits: BTreeMap<String, Wait>,
-    /// In GitHub's log, a failure is marked as such.
+    /// Failures are marked in GitHub's format.
     github: bool,
     print: Box<dyn FnMut(&str) + Send>,
 }
@@ -35,7 +36,8 @@ struct Wait {
 }
 
 impl Plain {
-    /// Prints to people; `quiet` leaves out all but warnings and failures, `verbose` tells of every step.
+    /// Prints for people; `quiet` leaves out everything but warnings and failures, `verbose` includes every
+    /// step.
     #[must_use]
     pub fn new(quiet: bool, verbose: bool, github: bool) -> Self {
         Self::to(Box::new(super::say), quiet, verbose, github)
@@ -134,7 +136,7 @@ fn may_last(step: Step) -> bool {
     matches!(step, Step::Stop | Step::Restart | Step::Start | Step::Run(_))
 }
 
-/// The word and the rest of an event's line, and whether it is printed even when quiet.
+/// The first word and the rest of an event's line, and whether it is printed even when quiet.
 fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, String, bool)> {
     let quietly = |word: &str, rest: String| Some((word.to_owned(), rest, false));
     match &event.fact {
@@ -194,9 +196,9 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
             }
         }
         Fact::GatewayProven { gateway, routed, reads, workers, method, .. } => verbose.then(|| {
-            let what = if *routed { "routes to it" } else { "let go" };
+            let what = if *routed { "routes to it" } else { "no longer routes to it" };
             (
-                "proven".into(),
+                "confirmed".into(),
                 format!("{gateway} {what}: {method}, {reads} reads, {workers} workers"),
                 false,
             )
@@ -244,7 +246,7 @@ mod tests {
     use crate::report::hostile;
 
     #[test]
-    fn nothing_hostile_gets_beyond_its_line() {
+    fn hostile_text_stays_within_its_line() {
         let told = Arc::new(Mutex::new(String::new()));
         let heard = told.clone();
         let print = move |line: &str| {

@@ -1,4 +1,4 @@
-//! What is seen on the screen.
+//! The content of the screen.
 
 use indicatif::InMemoryTerm;
 
@@ -28,7 +28,7 @@ fn foreign_text_and_colour_never_reach_the_screen_unasked() {
 }
 
 #[test]
-fn nothing_hostile_reaches_the_screen_from_anywhere_in_a_release() {
+fn hostile_text_of_a_release_never_reaches_the_screen() {
     let terminal = InMemoryTerm::new(60, 200);
     let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
     let (mut live, mut release) = (Live::new(target, false), Release::default());
@@ -37,14 +37,14 @@ fn nothing_hostile_reaches_the_screen_from_anywhere_in_a_release() {
         live.event(&event, &release);
         let screen = terminal.contents();
         hostile::assert_tame(&screen);
-        // What would have coloured, hidden or cleared it is to be seen as text.
+        // Codes that would colour, hide or clear text must appear as text.
         let drawn = String::from_utf8_lossy(&terminal.contents_formatted()).into_owned();
         assert!(!drawn.contains("\x1b[31m") && !drawn.contains("\x1b[8m"), "{drawn:?}");
     }
     assert!(terminal.contents().contains("[2J"), "{}", terminal.contents());
 }
 
-/// A release of nine nodes as it is drawn.
+/// A release of nine nodes as drawn.
 struct Scene {
     terminal: InMemoryTerm,
     live: Live,
@@ -94,7 +94,7 @@ impl Scene {
 }
 
 #[test]
-fn the_pool_is_what_the_gateway_with_the_fewest_was_last_seen_to_route() {
+fn pool_is_the_last_count_of_the_gateway_with_the_fewest_nodes() {
     let mut scene = Scene::new(100);
     assert_eq!(scene.line("Pool"), "Pool  8 of 9 routed (min 3)");
     let routed = [("gw-1".to_owned(), 9), ("gw-2".to_owned(), 7)].into();
@@ -115,7 +115,7 @@ fn the_pool_is_what_the_gateway_with_the_fewest_was_last_seen_to_route() {
 }
 
 #[test]
-fn on_a_narrow_terminal_what_is_redrawn_is_cut_and_never_wraps() {
+fn redrawn_lines_are_cut_and_never_wrap_on_a_narrow_terminal() {
     let mut scene = Scene::new(60);
     for _ in 0..3 {
         let message = "waits for capacity: gw-1 would route to 2 nodes only, fewer than 3".into();
@@ -124,7 +124,7 @@ fn on_a_narrow_terminal_what_is_redrawn_is_cut_and_never_wraps() {
     }
     scene.tell(Fact::ReleaseStopping { reason: "SIGINT".into() }, None);
     let screen = scene.terminal.contents();
-    // The spinner turns and its time passes.
+    // The spinner moves and its time passes.
     let still = |line: &str| match line.trim_start().strip_prefix(|sign| sign > '\u{27ff}') {
         Some(rest) => {
             format!("  *{}", rest.trim_end_matches(|end| " 0123456789s".contains(end)))
