@@ -85,13 +85,13 @@ fn variables(layout: &Layout) -> String {
     ])
 }
 
-/// Decides as which users the folders are worked in, and runs a script that finds these variables.
+/// Selects the users that work in the folders, and runs a script that gets these variables.
 fn script(layout: &Layout, extra: &[(&str, &str)], text: &str) -> String {
     let decide = include_str!("scripts/decide.sh");
     format!("{}{}{OWNER}\n{decide}\n{text}", variables(layout), assign(extra))
 }
 
-/// A script for the folder of releases, which runs in a shell of its own.
+/// A script for the folder of releases, which runs in its own shell.
 fn in_releases(layout: &Layout, extra: &[(&str, &str)], text: &str) -> String {
     format!("{}{}{RELEASE}\n{text}", variables(layout), assign(extra))
 }

@@ -95,11 +95,11 @@ fn serves(socket: &str, host: &str) -> bool {
     wildcard || named || address::same_host(bound, host)
 }
 
-/// Exit status of a script that needs `ss`, when the machine has none.
+/// Exit status of a script that needs `ss` when `ss` is not installed.
 pub(super) const NO_SS: i32 = 69;
 
-/// Clock ticks are hundredths of a second on every Linux that userland sees (`USER_HZ`). Without `ss` the script exits with
-/// `without_ss`.
+/// Clock ticks are hundredths of a second on every Linux that userland sees (`USER_HZ`). Without `ss` the script
+/// exits with `without_ss`.
 pub(super) fn script(port: u16, without_ss: i32) -> String {
     let variables = [("port", &*port.to_string()), ("without_ss", &without_ss.to_string())];
     assign(&variables) + include_str!("scripts/listener.sh")

@@ -47,7 +47,7 @@ fn name_of(path: &str) -> Option<String> {
 }
 
 impl Survey {
-    /// Returns the name of the release that the `current` link leads to.
+    /// Returns the name of the release that the `current` link points at.
     #[must_use]
     pub fn linked_release(&self) -> Option<Result<String, Unfit>> {
         self.current.as_ref()?.file_name()
@@ -111,7 +111,7 @@ pub(super) fn script(port: u16, layout: Option<&Layout>) -> String {
     if let Some(layout) = layout {
         script += &super::layout::look(layout);
     }
-    // A node without `ss` is told by its tools.
+    // A missing `ss` is visible in the node's list of tools.
     script + &listener::script(port, 0)
 }
 

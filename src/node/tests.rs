@@ -1,4 +1,4 @@
-//! Every script under each shell that a Linux server may have as `sh`.
+//! Runs every script under each shell that a Linux server may have as `sh`.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +15,7 @@ use super::*;
 /// Debian's, RHEL's and Alpine's.
 pub(super) const SHELLS: [&str; 3] = ["dash", "bash", "busybox"];
 
-/// A folder with a shell that is called `sh`, as shells are another one under another name.
+/// A folder with a shell named `sh`: some shells behave differently under another name.
 pub(super) struct Shell(tempfile::TempDir);
 
 impl Shell {
@@ -46,13 +46,13 @@ impl Shell {
             .spawn()
             .expect("the shell runs");
         let mut stdin = child.stdin.take().expect("piped");
-        // Most scripts do not read it.
+        // Most scripts do not read their input.
         let _ = stdin.write_all(input.as_bytes());
         drop(stdin);
         child.wait_with_output().expect("ends")
     }
 
-    /// Runs what must succeed without a word on standard error, and returns what it prints.
+    /// Runs a script that must succeed without output on standard error, and returns its output.
     fn done(&self, operation: &Operation, input: &str) -> String {
         let output = self.run(operation, input);
         assert!(output.status.success() && output.stderr.is_empty(), "{operation:?}: {output:?}");

@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2154
-# Finds out what runs, with the rights of the login, and decides as which users the folders are worked in.
+# Finds the running release with the rights of the login user, and selects the users that work in the folders.
 
 linked=$(readlink "$current")
 linked=${linked%/}

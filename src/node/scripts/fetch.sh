@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154
-# Sends an HTTP request and prints the whole answer; headers come on standard input, as curl reads its settings.
+# Sends an HTTP request and prints the whole answer; headers come on standard input as curl settings.
 #
-# An HTTP proxy of the machine is for others, and so is what its users have set for curl (`--disable`).
+# The machine's HTTP proxy and its users' curl settings do not apply (`--disable`).
 
 command -v curl >/dev/null || { echo 'curl is not installed' >&2; exit "$no_curl"; }
 exec curl --disable --config - --silent --show-error --include --http1.1 --globoff --noproxy '*' \

@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2154
-# Tells how the folder of releases and the link stand.
+# Reports the state of the folder of releases and of the link.
 
 if [ -n "$refused" ]; then
   echo "refused=$refused"

@@ -1,8 +1,8 @@
 # shellcheck shell=sh disable=SC2154
-# Tells which processes listen on `port`, and when each of them started.
+# Reports the processes that listen on `port`, and their start times.
 #
-# The mark is the start of this shell, by the very clock that tells the start of every other process; `/proc/uptime` may
-# be another one in a container.
+# The mark is the start time of this shell, from the same clock that gives the start of every other process;
+# `/proc/uptime` may differ in a container.
 
 command -v ss >/dev/null || {
   [ "$without_ss" = 0 ] || echo 'ss (iproute2) is not installed' >&2

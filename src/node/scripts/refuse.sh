@@ -1,4 +1,4 @@
 # shellcheck shell=sh disable=SC2154
-# Ends here where the folders must not be worked in.
+# Exits if rollgate must not work in the folders.
 
 [ -z "$refused" ] || { echo "$refused" >&2; exit 77; }

@@ -1,11 +1,11 @@
 # shellcheck shell=sh disable=SC2154
-# Prints `file`, and then how many workers of the nginx of `pid_file` are shutting down, and how many work since before
-# the file was written.
+# Prints `file`, then how many workers of the nginx of `pid_file` are shutting down, then how many are older than the
+# file.
 #
-# A worker that shuts down says so in its command line. A process without a worker at work is not nginx's master, or its
-# workers cannot be seen from here. A worker from before the file has not read it; both ages are whole seconds, so it must
-# be older by more than one. All are counted after the file was read: workers of the list before it may be told to leave
-# meanwhile.
+# A worker that is shutting down says so in its command line. A process without a working worker is not nginx's
+# master, or its workers are not visible. A worker that is older than the file has not read it. Both ages are whole
+# seconds, so the worker must be older by more than one second. The workers are counted after the file was read: a
+# worker may be told to shut down in between.
 
 set -e
 master=$(cat "$pid_file")

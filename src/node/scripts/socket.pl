@@ -1,4 +1,4 @@
-# Needs nothing but `perl-base`, which every Debian has.
+# Needs only `perl-base`, which every Debian has.
 use Socket;
 socket(S, PF_UNIX, SOCK_STREAM, 0) && connect(S, sockaddr_un($ARGV[0])) or die "$ARGV[0]: $!\n";
 syswrite(S, "$ARGV[1]\n") or die "$ARGV[0]: $!\n";

@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2154
-# Says the line `say` to the Unix socket `path` and prints the answer, with the first tool that the machine has.
+# Sends the line `say` to the Unix socket `path` and prints the answer, with the first suitable tool of the machine.
 
 if command -v perl >/dev/null; then exec perl -e "$perl" "$path" "$say"; fi
 if command -v python3 >/dev/null; then exec python3 -c "$python" "$path" "$say"; fi

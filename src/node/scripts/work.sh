@@ -1,4 +1,4 @@
 # shellcheck shell=sh disable=SC2154
-# Does the work in the folder of releases.
+# Runs the work in the folder of releases.
 
 work "$releases" "$in_releases"

@@ -1,4 +1,4 @@
 # shellcheck shell=sh disable=SC2154
-# Tells whether the link `current` can be made.
+# Reports whether the link `current` can be created.
 
 [ ! -w "${base:-/}" ] || [ ! -x "${base:-/}" ] || echo writable=current
