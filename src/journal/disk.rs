@@ -26,7 +26,7 @@ const REASON: usize = 500;
 pub struct Journal {
     file: File,
     path: PathBuf,
-    /// How long it is, up to the last line that is on the disk.
+    /// The length up to the last line that is on the disk.
     length: u64,
 }
 
@@ -67,7 +67,7 @@ impl Journal {
         Ok(Self { file, path, length: whole as u64 })
     }
 
-    /// Writes the lines of events, or nothing, and returns when they are on the disk.
+    /// Writes the lines of events completely or not at all, and returns when they are on the disk.
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ impl Journal {
         let written = self.file.write_all(lines.as_bytes()).and_then(|()| self.file.sync_data());
         match written {
             Ok(()) => self.length += lines.len() as u64,
-            // A torn line at its end would be cut off by the next reader as well.
+            // The next reader would cut off a torn line at its end too.
             Err(_) => drop(self.file.set_len(self.length)),
         }
         written.with_context(|| format!("cannot write the journal {}", self.path.display()))

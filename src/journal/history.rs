@@ -29,7 +29,7 @@ const TIME_FOR_ONE: Duration = Duration::from_secs(60);
 /// The limit of the variables of a later release that is compared, in bytes.
 const LARGEST_INPUTS: usize = 256 * 1024;
 
-/// A release as its journal tells it.
+/// A release from its journal.
 #[derive(Debug)]
 pub struct Past {
     /// Its id.

@@ -4,13 +4,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a release is, or what works on it.
+/// The command of a release, or the command that works on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum CommandKind {
     /// `deploy`
     Deploy,
-    /// `resume`, which goes on with a release of another kind.
+    /// `resume`, which continues a release of another command.
     Resume,
     /// `rollback`
     Rollback,
@@ -27,7 +27,7 @@ impl CommandKind {
     const KNOWN: [Self; 5] =
         [Self::Deploy, Self::Resume, Self::Rollback, Self::NodeOut, Self::NodeIn];
 
-    /// The command as it is typed.
+    /// The command as the operator types it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -40,13 +40,13 @@ impl CommandKind {
         }
     }
 
-    /// Whether it brings versions to nodes, so that it can be resumed or superseded.
+    /// Whether it deploys versions to nodes, so that it can be resumed or superseded.
     #[must_use]
     pub fn is_release(self) -> bool {
         matches!(self, Self::Deploy | Self::Rollback)
     }
 
-    /// Whether it takes nodes out of rotation, or back into it, by hand.
+    /// Whether it takes nodes out of rotation, or returns them, by hand.
     #[must_use]
     pub fn is_by_hand(self) -> bool {
         matches!(self, Self::NodeOut | Self::NodeIn)

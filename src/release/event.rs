@@ -189,9 +189,9 @@ pub enum Fact {
 pub struct Started {
     /// The service.
     pub service: String,
-    /// What is done.
+    /// The command.
     pub command: CommandKind,
-    /// The version before, where it is the same everywhere.
+    /// The version before, if all nodes had the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// The version after.
@@ -397,7 +397,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The exit code that tells it. The codes are a promise.
+    /// The exit code of the result. The codes are a stable contract.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {

@@ -1,8 +1,9 @@
 //! A release: its events, and the state that they amount to. Pure: no clock, no I/O.
 //!
-//! * [`command`]: the commands that change something; [`event`]: what can happen; [`line`]: the form of an event as a line of JSON; [`redacted`]: events hold no secret;
-//! * [`inputs`], [`restore`]: what a release is made of, and what nodes ran before it;
-//! * [`state`], [`node`]: the fold of the events, and the rules that keep users safe; [`step`]: the steps of a node.
+//! * [`command`]: the commands that change something; [`event`]: what can happen; [`line`]: an event as a line of JSON;
+//!   [`redacted`]: events contain no secret;
+//! * [`inputs`], [`restore`]: the inputs of a release, and what nodes ran before it;
+//! * [`state`], [`node`]: the fold of the events, and the safety rules; [`step`]: the steps of a node.
 
 mod command;
 mod event;

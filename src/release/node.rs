@@ -21,19 +21,19 @@ pub struct NodeState {
     pub step: Option<Step>,
     /// The finished steps, in order.
     pub done: Vec<Step>,
-    /// The last thing written to the registry.
+    /// The last mark written to the registry.
     pub marked: Mark,
-    /// What a registry write marks it as that was begun and whose result is not known.
+    /// The mark of a registry write that began and whose result is unknown.
     pub writing: Option<Mark>,
-    /// Whether others may still count on it.
+    /// Whether the release still counts it as serving.
     pub leaving: Leaving,
-    /// What gateways listed besides the playbook's nodes when it was marked down, as a list in JSON.
+    /// Entries of gateways that were not nodes of the playbook when it was marked down, as a list in JSON.
     pub strangers: Written,
     /// Whether the service was stopped or changed.
     pub stopped: Stopped,
     /// Processes of this release are younger than this.
     pub mark: Option<node::Mark>,
-    /// Gateways proven since the last confirming step began.
+    /// How many gateways have confirmed since the last confirming step began.
     pub proven: usize,
     /// The result of the drain.
     pub drained: Option<Drained>,
@@ -61,8 +61,8 @@ pub enum Stopped {
     Yes,
 }
 
-/// Whether a node leaves rotation, or has left it and was not seen back: then it does not count as one that stays, although
-/// a gateway may still show it.
+/// Whether a node leaves rotation, or has left it and is not confirmed back. Such a node does not count as
+/// staying, although a gateway may still show it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Leaving {
     /// It stays.
@@ -74,7 +74,7 @@ pub enum Leaving {
     Marked,
 }
 
-/// Where a node is going.
+/// The direction of a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Way {
     /// To the new version.
@@ -211,7 +211,7 @@ impl NodeState {
         }
     }
 
-    /// Takes in what becomes of its place in rotation.
+    /// Applies the effect of an event on its place in rotation.
     fn leave(&mut self, fact: &Fact) {
         match fact {
             Fact::CapacitySeen { .. } if self.leaving == Leaving::No => {
@@ -231,7 +231,7 @@ impl NodeState {
             }
             Fact::RegistryWritten { down, .. } => {
                 (self.writing, self.marked) = (None, Mark::of(*down));
-                // One that is enabled is back once that is confirmed.
+                // An enabled node is back once it is confirmed.
                 let enables = self.step == Some(Step::Enable) || self.done.contains(&Step::Enable);
                 self.leaving = match self.leaving {
                     Leaving::Allowed if *down => Leaving::Marked,
@@ -243,7 +243,7 @@ impl NodeState {
         }
     }
 
-    /// Returns whether it goes, or went, back to what it ran before.
+    /// Returns whether it is, or was, rolling back to the version before.
     #[must_use]
     pub fn goes_back(&self) -> bool {
         self.way == Way::Back
@@ -255,7 +255,7 @@ impl NodeState {
         self.stopped != Stopped::No
     }
 
-    /// Returns whether it is marked down, or perhaps.
+    /// Returns whether it is marked down, or may be.
     #[must_use]
     pub fn may_be_down(&self) -> bool {
         self.marked == Mark::Down || self.writing == Some(Mark::Down)
@@ -267,13 +267,14 @@ impl NodeState {
         matches!(self.phase, Phase::Failed | Phase::Blocked) || self.failure.is_some()
     }
 
-    /// Returns whether what is found of it may be half done: an earlier run of the release, or its way forward, came to no end.
+    /// Returns whether its state may be half done: an earlier run of the release, or its update, did not
+    /// finish.
     #[must_use]
     pub fn may_be_half_done(&self) -> bool {
         self.resumed || (self.goes_back() && self.failure.is_some())
     }
 
-    /// Returns whether it was begun, or could not be, and did not come to its end.
+    /// Returns whether it began, or could not begin, and did not finish.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
         matches!(self.phase, Phase::Taken | Phase::Interrupted | Phase::Failed | Phase::Blocked)
@@ -302,14 +303,14 @@ impl NodeState {
         Ok(())
     }
 
-    /// One that was allowed to leave and does not get so far counts again.
+    /// A node that was allowed to leave but was not marked down counts as staying again.
     fn stays_if_unmarked(&mut self) {
         if self.leaving == Leaving::Allowed && !self.may_be_down() {
             self.leaving = Leaving::No;
         }
     }
 
-    /// Begins to bring back what ran before, from the first step on.
+    /// Begins the rollback to the version before, with the first step.
     pub(super) fn turn_back(&mut self) {
         self.phase = Phase::Taken;
         self.way = Way::Back;
@@ -382,7 +383,8 @@ impl NodeState {
             .then(|| self.strangers_when_marked().unwrap_or_default())
     }
 
-    /// What gateways listed besides the playbook's nodes when it was marked down, or was about to be; nothing before that.
+    /// Gateway entries that were not nodes of the playbook when it was marked down, or was about to be;
+    /// `None` before that.
     #[must_use]
     pub fn strangers_when_marked(&self) -> Option<BTreeSet<String>> {
         self.strangers.typed().ok()

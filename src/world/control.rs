@@ -31,7 +31,7 @@ const FOLDER_LIMIT: usize = 60;
 /// Time limit for the guardian to end everything.
 const ENDING: Duration = Duration::from_secs(10);
 
-/// First the signals of a closing terminal are ignored, then the pipe is read to its end.
+/// It first ignores the signals of a closing terminal, then reads the pipe to its end.
 const GUARDIAN: &str = include_str!("guardian.sh");
 
 const CONNECT: &str = include_str!("connect.sh");

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Outlives rollgate: when standard input ends, every ssh process of the folder $1 is ended and the folder removed.
+# Outlives rollgate: when standard input ends, it ends every ssh process of the folder $1 and removes the folder.
 
 trap '' HUP INT QUIT TERM
 cd / || exit

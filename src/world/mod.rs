@@ -360,14 +360,14 @@ impl Output {
         self.status == Some(0)
     }
 
-    /// Says how the command ended: `exit 3`, or `ended by a signal`.
+    /// Describes how the command ended: `exit 3`, or `ended by a signal`.
     #[must_use]
     pub fn ending(&self) -> String {
         self.status
             .map_or_else(|| "ended by a signal".to_owned(), |status| format!("exit {status}"))
     }
 
-    /// Returns whether standard output may lack its beginning.
+    /// Returns whether the start of standard output may be missing.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.stdout.len() >= OUTPUT_LIMIT
