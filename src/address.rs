@@ -1,9 +1,9 @@
-//! Addresses as `host:port`: joined, taken apart and compared in one place. An IPv6 host stands in brackets. Pure.
+//! Joins, splits and compares addresses of the form `host:port`. An IPv6 host is in brackets. Pure.
 
 use std::fmt::Display;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Joins a host and a port. The host of an IPv6 address may come with brackets or without.
+/// Joins a host and a port. The host of an IPv6 address may have brackets or not.
 #[must_use]
 pub fn join(host: &str, port: impl Display) -> String {
     let host = bare(host);
@@ -17,7 +17,7 @@ pub fn split(address: &str) -> Option<(&str, &str)> {
     Some((bare(host), port))
 }
 
-/// Returns the host of an address, without brackets, or the whole of what has no port.
+/// Returns the host of an address without brackets, or the whole text if it has no port.
 #[must_use]
 pub fn host_of(address: &str) -> &str {
     split(address).map_or(address, |(host, _)| host)
@@ -29,13 +29,13 @@ pub fn port_of(address: &str) -> Option<u16> {
     split(address).and_then(|(_, port)| port.parse().ok())
 }
 
-/// Returns whether a host, with brackets or without, is an IPv6 address.
+/// Returns whether a host, with or without brackets, is an IPv6 address.
 #[must_use]
 pub fn is_ipv6(host: &str) -> bool {
     ipv6(bare(host)).is_some()
 }
 
-/// Says why a text is no address, or nothing.
+/// Returns why a text is not an address; `None` if it is one.
 #[must_use]
 pub fn wrong(address: &str) -> Option<String> {
     let Some((host, port)) = address.rsplit_once(':') else {
@@ -47,11 +47,11 @@ pub fn wrong(address: &str) -> Option<String> {
     }
     if host.starts_with('[') || host.ends_with(']') {
         let is_address = host != bare(host) && is_ipv6(host);
-        return (!is_address).then(|| "only an IPv6 address stands in brackets".into());
+        return (!is_address).then(|| "only an IPv6 address may be in brackets".into());
     }
     if host.contains(':') {
         return Some(if is_ipv6(host) {
-            format!("an IPv6 address stands in brackets: write `{}`", join(host, port))
+            format!("put an IPv6 address in brackets: write `{}`", join(host, port))
         } else {
             "write `host:port`, and an IPv6 address as `[::1]:8080`".into()
         });
@@ -61,19 +61,19 @@ pub fn wrong(address: &str) -> Option<String> {
         .then(|| "the host is missing or has characters that no host has".into())
 }
 
-/// Returns whether two addresses are the same one: IPv6 has many spellings, and names ignore case.
+/// Returns whether two addresses are the same: IPv6 has many spellings, and names ignore case.
 #[must_use]
 pub fn same(one: &str, other: &str) -> bool {
     one == other || canonical(one) == canonical(other)
 }
 
-/// Returns whether two hosts are the same one.
+/// Returns whether two hosts are the same.
 #[must_use]
 pub fn same_host(one: &str, other: &str) -> bool {
     canonical_host(one) == canonical_host(other)
 }
 
-/// Returns the one spelling of an address. What is no address stays as it is.
+/// Returns the canonical spelling of an address. A text that is not an address stays unchanged.
 #[must_use]
 pub fn canonical(address: &str) -> String {
     match split(address) {
@@ -91,13 +91,13 @@ fn canonical_host(host: &str) -> String {
         return ip.to_string();
     }
     match ipv6(host) {
-        // The socket of an IPv4 client at an IPv6 listener.
+        // An IPv4 client at an IPv6 listener has such an address.
         Some(ip) => ip.to_ipv4_mapped().map_or(ip.to_string(), |ip| ip.to_string()),
         None => host.to_ascii_lowercase(),
     }
 }
 
-/// An IPv6 address. One that is valid on one link only has the link's name behind a `%`.
+/// An IPv6 address. A link-local one has the link's name after a `%`.
 fn ipv6(host: &str) -> Option<Ipv6Addr> {
     host.split('%').next().and_then(|host| host.parse().ok())
 }
@@ -107,7 +107,7 @@ fn bare(host: &str) -> &str {
     inner.unwrap_or(host)
 }
 
-/// Returns an address with the port 80 where it has none, as nginx reads it.
+/// Returns an address with port 80 if it has no port, as nginx does.
 pub(crate) fn with_port(address: &str) -> String {
     let (_, end) = address.rsplit_once(']').unwrap_or(("", address));
     if end.contains(':') { address.to_owned() } else { format!("{address}:80") }

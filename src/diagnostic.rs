@@ -1,7 +1,7 @@
-//! Problems of a file and how they are shown: as rustc does, with the place, a snippet and advice.
+//! Renders problems of a file in the style of rustc: with the place, a snippet and advice.
 //!
-//! The file is foreign: its lines may be huge and full of control characters. Each snippet is therefore cut
-//! out and cleaned here before the renderer sees it.
+//! The file may come from anywhere: its lines may be huge and full of control characters. Each snippet is cut
+//! and cleaned here before the renderer gets it.
 
 mod excerpt;
 
@@ -18,86 +18,86 @@ use self::excerpt::{Lines, Window, window};
 use crate::secret::{self, literal};
 use crate::text;
 
-/// A file as it was read: its name as the user gave it, and its text.
+/// The file's name as the user gave it, and its text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Source {
-    /// How the user calls it.
+    /// The name that the user gave.
     pub name: String,
-    /// What it says; empty where it could not be read.
+    /// The content; empty if it could not be read.
     pub text: String,
-    /// Where secrets may stand: shown as stars.
+    /// Places that may contain secrets, shown as stars.
     pub hidden: Vec<Range<usize>>,
 }
 
-/// One thing that is wrong, where, and what to do about it.
+/// One problem, its place, and advice.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problem {
     /// What is wrong: lower case, no final period.
     pub message: String,
-    /// The key it is about: `nodes[1].address`.
+    /// The key of the problem: `nodes[1].address`.
     pub path: Option<String>,
-    /// Its bytes in the file.
+    /// The place in the file, in bytes.
     pub span: Option<Range<usize>>,
-    /// A few words under the place.
+    /// A short label under the place.
     pub label: Option<String>,
-    /// Other places that matter, and why.
+    /// Other relevant places, and why.
     pub related: Vec<(Range<usize>, String)>,
-    /// What to do.
+    /// Advice.
     pub help: Vec<String>,
-    /// A secret stands at its place, which is therefore shown as stars.
+    /// The place contains a secret and is shown as stars.
     pub is_secret: bool,
 }
 
 impl Problem {
-    /// Says what is wrong.
+    /// A problem with this message.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), ..Self::default() }
     }
 
-    /// Says where, in bytes of the file.
+    /// Sets the place, in bytes of the file.
     #[must_use]
     pub fn at(mut self, span: Range<usize>) -> Self {
         self.span = Some(span);
         self
     }
 
-    /// Shows its place as stars: a secret stands there.
+    /// Shows the place as stars because it contains a secret.
     #[must_use]
     pub fn secret(mut self) -> Self {
         self.is_secret = true;
         self
     }
 
-    /// Says which key it is about.
+    /// Sets the key.
     #[must_use]
     pub fn on(mut self, path: impl Into<String>) -> Self {
         self.path = Some(path.into()).filter(|path: &String| !path.is_empty());
         self
     }
 
-    /// Puts a few words under the place.
+    /// Sets the label under the place.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// Shows another place that matters.
+    /// Adds another relevant place.
     #[must_use]
     pub fn related(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
         self.related.push((span, label.into()));
         self
     }
 
-    /// Says what to do.
+    /// Adds advice.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help.push(help.into());
         self
     }
 
-    /// Says what to do, where there is something to say.
+    /// Adds advice, if there is any.
     #[must_use]
     pub fn helps(mut self, help: impl IntoIterator<Item = String>) -> Self {
         self.help.extend(help);
@@ -105,26 +105,26 @@ impl Problem {
     }
 }
 
-/// A file that cannot be used, with all that is wrong with it, in the file's order.
+/// An unusable file with all its problems, in the file's order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
     /// The file.
     pub source: Source,
-    /// What is wrong; never empty.
+    /// The problems; never empty.
     pub problems: Vec<Problem>,
-    /// How many more there are, beyond those kept.
+    /// How many further problems were dropped.
     pub more: usize,
 }
 
 impl Invalid {
-    /// Puts problems in the file's order; those without a place come first.
+    /// Sorts problems into the file's order; those without a place come first.
     #[must_use]
     pub fn new(source: Source, mut problems: Vec<Problem>, more: usize) -> Self {
         problems.sort_by_key(|problem| problem.span.as_ref().map(|span| (span.start, span.end)));
         Self { source, problems, more }
     }
 
-    /// Says how many problems there are, or the only one.
+    /// Returns the number of problems, or the only problem.
     #[must_use]
     pub fn summary(&self) -> String {
         let name = text::harmless(&self.source.name);
@@ -134,7 +134,7 @@ impl Invalid {
         }
     }
 
-    /// Describes each problem for a program, with its place counted from 1.
+    /// Returns each problem as JSON, with its place counted from 1.
     #[must_use]
     pub fn to_json(&self) -> Vec<Value> {
         let text = Lines::new(&self.source.text);
@@ -171,7 +171,7 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// Problems that are shown.
+/// How many problems are shown.
 const SHOWN: usize = 50;
 
 /// Renders all problems of a file, ending with their count.
@@ -194,7 +194,7 @@ pub fn render(invalid: &Invalid, colour: bool) -> String {
     out
 }
 
-/// The file's text as it may be shown: with every secret as stars, each place where it was.
+/// The file's text with every secret as stars, so that every place stays the same.
 fn shown(invalid: &Invalid) -> String {
     let text = &invalid.source.text;
     let known = secret::known();
@@ -211,7 +211,7 @@ fn group<'a>(problem: &'a Problem, name: &str, lines: &Lines<'_>) -> Group<'a> {
             let (line, column) = lines.position(span.start);
             let (snippet, cut) = snippet(problem, span, lines);
             if cut {
-                // The renderer would count columns from the cut.
+                // Otherwise the renderer would count columns from the cut.
                 let origin = Origin::path(name.to_owned()).line(line + 1).char_column(column + 1);
                 elements.extend([origin.into(), snippet.into()]);
             } else {
@@ -230,7 +230,8 @@ fn group<'a>(problem: &'a Problem, name: &str, lines: &Lines<'_>) -> Group<'a> {
     Level::ERROR.primary_title(text::harmless(&problem.message)).elements(elements)
 }
 
-/// Cuts out the lines from the first to the last place, cleaned and narrowed; says whether a line lost its start.
+/// Cuts the lines from the first to the last place, cleaned and narrowed; returns whether a line lost its
+/// start.
 fn snippet<'a>(
     problem: &Problem,
     span: Range<usize>,
@@ -241,7 +242,7 @@ fn snippet<'a>(
     for (span, label) in &problem.related {
         marks.push((AnnotationKind::Context, span.clone(), Some(text::harmless(label))));
     }
-    // Lines between places far apart are not needed, but keep the numbers of those that are right.
+    // Lines between distant places are left empty, so that the line numbers stay right.
     let numbers: Vec<usize> =
         marks.iter().map(|(_, span, _)| lines.position(span.start).0).collect();
     let first = numbers.iter().min().copied().unwrap_or_default().saturating_sub(1);
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_control_character_never_reaches_the_terminal() {
+    fn control_character_never_reaches_the_terminal() {
         let text = "a: \x1b[2J\u{202e}b\r\n";
         let problem = Problem::new("bad \x1b[1m").at(3..10).label("\x07").help("\x1b").on("a\x1b");
         let shown = render(&invalid(text, vec![problem]), false);
@@ -327,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn of_very_many_problems_the_first_are_shown_and_all_are_counted() {
+    fn first_of_many_problems_are_shown_and_all_are_counted() {
         let problems = (0..70).map(|number| Problem::new(format!("no {number}"))).collect();
         let shown = render(&invalid("", problems), false);
         assert_eq!(shown.matches("error:").count(), 50);

@@ -1,4 +1,4 @@
-//! Files of this machine: read within bounds, and written so that no other user can read or replace them.
+//! Files of this machine: bounded reads, and writes that other users can neither read nor replace.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read};
@@ -9,17 +9,17 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// Only this user may list a folder and open what is in it.
+/// Only this user may list the folder and open files in it.
 const PRIVATE_FOLDER: u32 = 0o700;
 
 /// Only this user may read or write a file.
 const PRIVATE_FILE: u32 = 0o600;
 
-/// Reads a text of at most so many bytes.
+/// Reads a text of at most `most` bytes.
 ///
 /// # Errors
 ///
-/// Says why it cannot be read, too large and not UTF-8 included.
+/// Names the reason, including too large and not UTF-8.
 pub fn read_text(path: &Path, most: u64) -> Result<String, String> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| error.to_string())?;
@@ -34,19 +34,20 @@ pub fn read_text(path: &Path, most: u64) -> Result<String, String> {
     })
 }
 
-/// Makes a folder, and those above it, for this user alone; one that is there is closed to others.
+/// Creates a folder and its parents for this user alone; an existing folder is closed to others.
 ///
 /// # Errors
 ///
-/// When the system refuses to make it, or a symlink on the way may be another user's. A folder of another user stays as it
-/// is.
+/// When the system refuses, or a symlink in the path may belong to another user. A folder of another user stays
+/// unchanged.
 pub fn private_folder(path: &Path) -> io::Result<()> {
     let path = std::path::absolute(path)?;
     for part in path.ancestors() {
         refuse_foreign_link(part)?;
     }
     DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(&path)?;
-    // What is closed is what was looked at, though its name may have been given to something else meanwhile.
+    // The permissions are set on the inspected folder, even if its name has been given to another one
+    // meanwhile.
     let is_link = fs::symlink_metadata(&path)?.is_symlink();
     if is_link {
         refuse_foreign_link(&path)?;
@@ -60,8 +61,8 @@ pub fn private_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A symlink may lead anywhere: only this user's own and root's are followed, and only where no other user can put one in
-/// their place.
+/// A symlink may lead anywhere: only links of this user and of root are followed, and only where no other
+/// user can replace them.
 fn refuse_foreign_link(path: &Path) -> io::Result<()> {
     let Ok(link) = fs::symlink_metadata(path) else { return Ok(()) };
     if !link.is_symlink() {
@@ -73,19 +74,23 @@ fn refuse_foreign_link(path: &Path) -> io::Result<()> {
     if is_own && !is_shared {
         return Ok(());
     }
-    let why =
-        if is_own { "lies in a folder that every user can write to" } else { "is another user's" };
+    let why = if is_own {
+        "lies in a folder that every user can write to"
+    } else {
+        "belongs to another user"
+    };
     Err(io::Error::other(format!(
         "{} is a symlink and {why}: choose another state folder with --state-dir",
         path.display()
     )))
 }
 
-/// Opens a file that this user alone may read; one that is there is closed to others.
+/// Opens a file that only this user may read; an existing one is closed to others.
 ///
 /// # Errors
 ///
-/// When the system refuses, or what is there is a symlink or no regular file. A file of another user stays as it is.
+/// When the system refuses, or the path is a symlink or not a regular file. A file of another user stays
+/// unchanged.
 pub fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let file = regular(options.mode(PRIVATE_FILE).custom_flags(no_follow()).open(path)?)?;
     if is_open_to_others(&file.metadata()?.permissions(), PRIVATE_FILE) {
@@ -94,16 +99,16 @@ pub fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> 
     Ok(file)
 }
 
-/// Opens a file to read it.
+/// Opens a file for reading.
 ///
 /// # Errors
 ///
-/// When the system refuses, or what is there is a symlink or no regular file.
+/// When the system refuses, or the path is a symlink or not a regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     regular(OpenOptions::new().read(true).custom_flags(no_follow()).open(path)?)
 }
 
-/// A pipe without a writer must not hold up the process that opens it.
+/// A pipe without a writer must not block the process that opens it.
 fn no_follow() -> i32 {
     (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
 }
@@ -112,7 +117,7 @@ fn regular(file: File) -> io::Result<File> {
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
     }
 }
 
@@ -131,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_private_and_what_was_open_is_closed() {
+    fn new_file_is_private_and_existing_one_is_closed_to_others() {
         let root = tempfile::tempdir().expect("temp dir");
         let folder = root.path().join("a/b");
         private_folder(&folder).expect("made");
@@ -147,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn symlink_that_others_can_exchange_is_not_followed_to_a_private_folder() {
+    fn symlink_that_others_can_replace_is_not_followed_to_a_private_folder() {
         let root = tempfile::tempdir().expect("temp dir");
         let path = |name: &str| root.path().join(name);
         for name in ["victim", "shared"] {
@@ -162,11 +167,11 @@ mod tests {
             assert_eq!(mode(&path("victim")), 0o755, "{place}");
             assert_eq!(fs::read_dir(path("victim")).expect("read dir").count(), 0, "{place}");
         };
-        // Any user can exchange it for another one.
+        // Any user can replace it.
         fs::set_permissions(path("shared"), Permissions::from_mode(0o777)).expect("chmod");
         refused("shared/app");
         refused("shared/app/below");
-        // What this user has made leads where this user wants.
+        // A link that this user has created is followed.
         private_folder(&path("own")).expect("followed");
         assert_eq!(mode(&path("victim")), 0o700);
         private_folder(&path("own/below")).expect("followed");
@@ -174,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_symlink_and_what_is_no_file_are_not_opened() {
+    fn symlink_and_irregular_file_are_not_opened() {
         let root = tempfile::tempdir().expect("temp dir");
         let victim = root.path().join("victim");
         fs::write(&victim, "precious").expect("write");

@@ -1,7 +1,7 @@
-//! What a node, a gateway, Consul or a journal said: data that is compared and shown, and becomes no part of a command, a
-//! path or a URL before it passes the rule for its kind.
+//! Values from nodes, gateways, Consul and journals. They are compared and shown, and become part of a
+//! command, a path or a URL only after they passed the check for their kind.
 //!
-//! Templates and names take text, and these types are none: the compiler refuses what was not checked.
+//! Templates and names require text, and these types are not text: the compiler refuses an unchecked value.
 //!
 //! ```compile_fail,E0277
 //! use rollgate::{foreign::Foreign, playbook::Names};
@@ -19,18 +19,18 @@ use crate::text;
 /// How much of a value is shown, in characters.
 const SHOWN: usize = 200;
 
-/// The longest value that is filled in, in bytes.
+/// The longest value that may be filled in, in bytes.
 const LONGEST: usize = 64;
 
-/// The longest name of a file.
+/// The longest file name.
 const LONGEST_NAME: usize = 255;
 
-/// A value of others.
+/// A value from another program.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Foreign(String);
 
-/// Why a value of others is not used.
+/// Why a value from another program is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unfit(String);
@@ -48,30 +48,30 @@ impl fmt::Debug for Foreign {
 }
 
 impl Foreign {
-    /// Takes in what was said.
+    /// Wraps a value.
     #[must_use]
     pub fn new(said: impl Into<String>) -> Self {
         Self(said.into())
     }
 
-    /// The value for people: one harmless line of bounded length, without secrets.
+    /// The value for display: one harmless line of bounded length, without secrets.
     #[must_use]
     pub fn shown(&self) -> String {
         text::line(&self.0, SHOWN)
     }
 
-    /// Returns whether it is this very text.
+    /// Returns whether it is exactly this text.
     #[must_use]
     pub fn is(&self, text: &str) -> bool {
         self.0 == text
     }
 
-    /// Returns the value if it may be filled into a command: a plain word of letters, digits, `.`, `_`, `+` and `-`
-    /// that also matches the pattern, where there is one.
+    /// Returns the value if it may be filled into a command: a plain word of letters, digits, `.`, `_`, `+`
+    /// and `-` that also matches the pattern, if there is one.
     ///
     /// # Errors
     ///
-    /// Says why it may not.
+    /// Gives the reason for the refusal.
     pub fn checked(&self, pattern: Option<&str>) -> Result<String, Unfit> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
         let is_word = self.0.len() <= LONGEST
@@ -80,7 +80,7 @@ impl Foreign {
             && !self.0.starts_with('-');
         if !is_word {
             return Err(Unfit(format!(
-                "`{}` is no plain word (letters, digits, `.`, `_`, `+`, `-`, at most {LONGEST})",
+                "`{}` is not a plain word (letters, digits, `.`, `_`, `+`, `-`, at most {LONGEST})",
                 text::line(&self.0, 80)
             )));
         }
@@ -88,11 +88,11 @@ impl Foreign {
         Ok(self.0.clone())
     }
 
-    /// Returns whether it matches a pattern, where there is one, as a value that was given does.
+    /// Returns whether it matches a pattern, if there is one, by the rule for given variables.
     ///
     /// # Errors
     ///
-    /// Says what it must match.
+    /// Names the pattern that it must match.
     pub fn matches(&self, pattern: Option<&str>) -> Result<(), Unfit> {
         let Some(pattern) = pattern else { return Ok(()) };
         let compiled = Pattern::new(pattern).map_err(Unfit)?;
@@ -103,7 +103,7 @@ impl Foreign {
         Err(Unfit(format!("`{shown}` does not match `{}`", text::line(pattern, 80))))
     }
 
-    /// The last part of a path, if it may become a part of another one.
+    /// The last part of a path, if it may become a part of another path.
     #[must_use]
     pub fn file_name(&self) -> Option<Result<String, Unfit>> {
         let name = self.0.rsplit('/').find(|part| !part.is_empty())?;
@@ -115,11 +115,11 @@ impl Foreign {
         Some(if is_name {
             Ok(name.to_owned())
         } else {
-            Err(Unfit(format!("`{}` is no plain name of a file", text::line(name, 80))))
+            Err(Unfit(format!("`{}` is not a plain file name", text::line(name, 80))))
         })
     }
 
-    /// Returns whether it is this path, or a relative one that ends with the path's last part.
+    /// Returns whether it is this path, or a relative path with the same last part.
     #[must_use]
     pub fn leads_to(&self, path: &str) -> bool {
         let name = path.rsplit('/').next().unwrap_or(path);
@@ -128,19 +128,19 @@ impl Foreign {
     }
 }
 
-/// What a journal has of a release: to be followed or restored only after it was checked against a playbook.
+/// Data of a release from its journal, to be used only after a check against a playbook.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Recorded<T>(T);
 
 impl<T> Recorded<T> {
-    /// Writes down what a release goes by.
+    /// Records data of a release.
     #[must_use]
     pub fn new(value: T) -> Self {
         Self(value)
     }
 
-    /// What is recorded, for those who check it.
+    /// The recorded data, for code that checks it.
     pub(crate) fn unchecked(&self) -> &T {
         &self.0
     }
@@ -184,12 +184,12 @@ mod tests {
         assert_eq!(checked("2", Some("^[0-9.]+$")).as_deref(), Ok("2"));
         let error = checked("beta", Some("^[0-9.]+$")).expect_err("no number").to_string();
         assert_eq!(error, "`beta` does not match `^[0-9.]+$`");
-        // A pattern that takes everything does not make a word of it.
+        // A pattern that matches everything does not make it a plain word.
         assert!(checked("1;touch x", Some("1")).is_err());
     }
 
     #[test]
-    fn the_end_of_a_link_is_a_plain_name_or_none() {
+    fn only_a_plain_name_at_the_end_of_a_link_is_used() {
         let name = |link: &str| Foreign::new(link).file_name();
         assert_eq!(name("/srv/releases/app-1-00000000/"), Some(Ok("app-1-00000000".into())));
         assert_eq!(name("/"), None);

@@ -1,9 +1,9 @@
-//! JSON that gateways, Consul, services and journals send: read piece by piece, so that it takes little more memory than
-//! its text.
+//! Reads JSON from gateways, Consul, services and journals piece by piece, so that it needs little more
+//! memory than its text.
 //!
-//! A body is bounded in bytes, but a parsed [`Value`] takes up to a hundred times the memory of its text. So a document
-//! is checked as a whole without being kept ([`document`]), then walked by members ([`fields`], [`at`]) and entries
-//! ([`each`]). Only small parts become a [`Value`] ([`value`]).
+//! A body is bounded in bytes, but a parsed [`Value`] needs up to a hundred times the memory of its text. So
+//! a document is checked as a whole without being stored ([`document`]), then walked by members ([`fields`],
+//! [`at`]) and entries ([`each`]). Only small parts become a [`Value`] ([`value`]).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,38 +16,39 @@ use serde_json::value::RawValue;
 
 use crate::text;
 
-/// The most entries of one list or object that is read entry by entry. Large installations have some ten thousand.
+/// The limit of entries of a list or object that is read entry by entry. Large installations have about ten
+/// thousand.
 pub const MOST_ENTRIES: usize = 100_000;
 
-/// The most memory that one entry of a list takes as a [`Value`].
+/// The memory limit of one entry of a list as a [`Value`].
 pub const SMALL: usize = 1024 * 1024;
 
-/// The most memory that a file takes as a [`Value`].
+/// The memory limit of a file as a [`Value`].
 pub const LARGE: usize = 24 * 1024 * 1024;
 
-/// Memory of an entry of a list or an object, with what its list reserves for more.
+/// Memory of an entry of a list or an object, including the capacity that its list reserves.
 const ENTRY: usize = 220;
 
 /// Memory of the first entries of a list.
 const LIST: usize = 300;
 
-/// Memory of the first members of an object, which remembers their order.
+/// Memory of the first members of an object, which keeps their order.
 const OBJECT: usize = 550;
 
-/// Checks that a body is JSON and returns it as it is written.
+/// Checks that a body is JSON and returns it unparsed.
 ///
 /// # Errors
 ///
-/// Says why it is not JSON.
+/// Names the reason why it is not JSON.
 pub fn document(body: &[u8]) -> Result<&RawValue, String> {
     serde_json::from_slice(body).map_err(|error| told(&error))
 }
 
-/// Reads a small part, or a file, of which at most `most` bytes of memory may come.
+/// Parses a small part or a file into a value of at most `most` bytes of memory.
 ///
 /// # Errors
 ///
-/// When it would take more memory, or cannot be read.
+/// When it would need more memory, or cannot be read.
 pub fn value(raw: &RawValue, most: usize) -> Result<Value, String> {
     let text = raw.get();
     if memory(text) > most {
@@ -59,11 +60,11 @@ pub fn value(raw: &RawValue, most: usize) -> Result<Value, String> {
     serde_json::from_str(text).map_err(|error| told(&error))
 }
 
-/// Reads a type that keeps no more than its text has.
+/// Reads a type that stores no more than its text.
 ///
 /// # Errors
 ///
-/// When it is something else.
+/// When the value has another type.
 pub fn typed<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T, String> {
     serde_json::from_str(raw.get()).map_err(|error| told(&error))
 }
@@ -72,18 +73,18 @@ pub fn typed<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T, String> {
 ///
 /// # Errors
 ///
-/// When it is something else.
+/// When the value is not a text.
 pub fn typed_text(raw: &RawValue) -> Result<Cow<'_, str>, String> {
     typed::<Text<'_>>(raw).map(|Text(text)| text)
 }
 
-/// Reads a text; nothing where it is something else.
+/// Reads a text; `None` if the value is not a text.
 #[must_use]
 pub fn string(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
     typed_text(raw?).ok()
 }
 
-/// Returns the members of these names; none where it is no object. Of equal names the last counts.
+/// Returns the members with these names; none if the value is not an object. Of equal names the last counts.
 ///
 /// # Errors
 ///
@@ -101,14 +102,14 @@ pub fn fields<'a, const N: usize>(
     Ok(found)
 }
 
-/// Returns what is at a JSON pointer.
+/// Returns the value at a JSON pointer.
 ///
 /// # Errors
 ///
-/// When a name on the way cannot be read.
+/// When a name in the path cannot be read.
 pub fn at<'a>(raw: &'a RawValue, pointer: &str) -> Result<Option<&'a RawValue>, String> {
     let mut tokens = pointer.split('/');
-    // What stands before the first slash.
+    // The text before the first slash.
     if tokens.next() != Some("") {
         return Ok(None);
     }
@@ -142,11 +143,11 @@ fn entry<'a>(list: &'a RawValue, token: &str) -> Result<Option<&'a RawValue>, St
     Ok(found)
 }
 
-/// Hands over the entries of a list, or of an object with their names, one after the other.
+/// Passes on the entries of a list, or of an object with their names, one after the other.
 ///
 /// # Errors
 ///
-/// When it is neither, has more than [`MOST_ENTRIES`], or `take` wants no more.
+/// When it is neither, has more than [`MOST_ENTRIES`], or `take` stops.
 pub fn each<'a>(
     raw: &'a RawValue,
     mut take: impl FnMut(Option<&str>, &'a RawValue) -> Result<(), String>,
@@ -182,7 +183,7 @@ pub fn list(raw: &RawValue) -> Result<Vec<&RawValue>, String> {
             entries.push(entry);
             Ok(())
         }
-        Some(_) => Err("it is no list".to_owned()),
+        Some(_) => Err("it is not a list".to_owned()),
     })?;
     Ok(entries)
 }
@@ -209,12 +210,12 @@ fn told(error: &serde_json::Error) -> String {
     text::line(&error.to_string(), 200)
 }
 
-/// The first characters, without going over all of a long text.
+/// The first characters, without a scan of a long text.
 fn start(text: &str) -> &str {
     text.char_indices().nth(64).map_or(text, |(end, _)| &text[..end])
 }
 
-/// The memory of a text as a [`Value`], at most.
+/// The largest possible memory of a text as a [`Value`].
 fn memory(text: &str) -> usize {
     let mut memory = text.len();
     let mut bytes = text.bytes();
@@ -240,11 +241,11 @@ fn memory(text: &str) -> usize {
 /// How many entries of a short list are read.
 pub const FEW: usize = 20;
 
-/// Reads the first entries of a list that is short where rollgate has written it.
+/// Reads the first entries of a list that is short if rollgate has written it.
 ///
 /// # Errors
 ///
-/// When it is no list, or an entry is something else.
+/// When it is not a list, or an entry has another type.
 pub fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
@@ -271,7 +272,7 @@ pub fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer.deserialize_seq(Few(PhantomData))
 }
 
-/// JSON that is kept as it is written.
+/// JSON that is kept as text.
 #[derive(Debug, Clone)]
 pub struct Written(String);
 
@@ -287,7 +288,7 @@ impl From<Value> for Written {
     }
 }
 
-/// However it is written.
+/// Equal JSON with different spelling is equal.
 impl PartialEq for Written {
     fn eq(&self, other: &Self) -> bool {
         self.0 == other.0
@@ -296,16 +297,16 @@ impl PartialEq for Written {
 }
 
 impl Written {
-    /// What it says, as a type that keeps no more than its text has.
+    /// The content as a type that stores no more than its text.
     ///
     /// # Errors
     ///
-    /// When it is something else.
+    /// When the content has another type.
     pub fn typed<T: DeserializeOwned>(&self) -> Result<T, String> {
         serde_json::from_str(&self.0).map_err(|error| told(&error))
     }
 
-    /// What it says, of which at most [`LARGE`] memory may come.
+    /// The content as a value of at most [`LARGE`] bytes of memory.
     ///
     /// # Errors
     ///
@@ -329,7 +330,7 @@ impl<'de> Deserialize<'de> for Written {
     }
 }
 
-/// A text that is copied only where it has escapes.
+/// A text that is copied only if it has escapes.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -392,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn pointer_finds_what_a_parsed_document_has_there() {
+    fn pointer_finds_the_same_as_in_a_parsed_document() {
         let text = r#" {"a":[1,{"b/c":"x","":[]}],"~":null,"a~1":2,"0":[[3]],"a":[4,{"b/c":"y"}],"l":[0,1,2,3,4,5,6,7,8,9,10]} "#;
         let parsed: Value = serde_json::from_str(text).expect("JSON");
         for pointer in [
@@ -437,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn list_with_more_entries_than_are_read_is_refused() {
+    fn list_with_too_many_entries_is_refused() {
         let of = |entries: usize| format!("[{}0]", "0,".repeat(entries - 1));
         assert_eq!(list(raw(&of(MOST_ENTRIES))).map(|list| list.len()), Ok(MOST_ENTRIES));
         let error = list(raw(&of(MOST_ENTRIES + 1))).expect_err("too many");
@@ -445,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_take_much_memory_as_a_value_is_refused() {
+    fn value_that_needs_too_much_memory_is_refused() {
         let chain = format!("{}0{}", "[".repeat(120), "]".repeat(120));
         let chains = format!("[{}0]", format!("{chain},").repeat(100));
         for (text, fits) in [
@@ -454,7 +455,7 @@ mod tests {
             (format!("[{}0]", "[],".repeat(3_000)), false),
             (format!("[{}0]", r#"{"":0},"#.repeat(1_500)), false),
             (chains, false),
-            // What stands in a text is none of it.
+            // The content of a text does not count.
             (format!(r#""{}\"{}""#, "[{,".repeat(10_000), "[{,".repeat(10_000)), true),
         ] {
             let read = value(raw(&text), SMALL);
@@ -469,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn written_json_is_the_same_however_it_is_spelt() {
+    fn written_json_is_equal_in_any_spelling() {
         let written = |text: &str| serde_json::from_str::<Written>(text).expect("JSON");
         assert_eq!(written(r#"{"a":"\u0062"}"#), written(r#"{ "a": "b" }"#));
         assert_ne!(written("1"), written("2"));

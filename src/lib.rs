@@ -1,25 +1,25 @@
-//! rollgate releases a service that runs on plain servers behind dynamic-upstream gateways, without dropping a
-//! request.
+//! rollgate releases a service that runs on plain servers behind dynamic-upstream gateways, without dropping
+//! a request.
 //!
 //! In reading order:
 //!
-//! * [`playbook`]: the file, every problem of it at once ([`diagnostic`] shows them);
-//! * [`spec`]: the playbook with every name filled in, node by node; [`artifact`] is what it brings;
-//! * [`release`]: what can happen in a release, and the state that this amounts to; [`journal`]: its events on disk and in
+//! * [`playbook`]: reads the file and reports every problem of it at once ([`diagnostic`] renders them);
+//! * [`spec`]: the playbook with every name filled in, node by node; [`artifact`]: checks the artifact;
+//! * [`release`]: the events of a release, and the state that they amount to; [`journal`]: its events on disk and in
 //!   Consul;
-//! * [`survey`]: one look at everything before anything is changed; [`plan`]: what would happen, why not, and what brings
-//!   nodes back;
-//! * [`engine`]: how a release comes about, event by event; [`next`]: what to type when it has ended;
-//! * [`gateway`], [`registry`], [`health`], [`node`]: the gateways' views, the nodes' keys, the new process, and
-//!   what a node is asked;
+//! * [`survey`]: inspects everything before anything is changed; [`plan`]: what would happen, why not, and how nodes
+//!   are restored;
+//! * [`engine`]: runs a release, event by event; [`next`]: which commands to type after its end;
+//! * [`gateway`], [`registry`], [`health`], [`node`]: the gateways' views, the nodes' registry entries, the new
+//!   process, and the operations on a node;
 //! * [`mark`]: how a node is marked in the registry;
-//! * [`lock`]: one release at a time; [`consul`]: a thin client; [`world`]: the one port to the outside;
-//! * [`ops`]: what each command does; [`report`]: what people and programs see; [`cli`]: the command line;
-//! * [`foreign`]: values from others, which are checked before they are filled in; [`json`]: their JSON, read in
-//!   bounded memory;
+//! * [`lock`]: allows one release at a time; [`consul`]: a thin client; [`world`]: the only port to the outside;
+//! * [`ops`]: what each command does; [`report`]: the output for people and programs; [`cli`]: the command line;
+//! * [`foreign`]: values from other programs, which are checked before they are filled in; [`json`]: their JSON, read
+//!   in bounded memory;
 //! * [`address`], [`secret`], [`file`], [`pattern`], [`period`], [`shell`], [`url`], [`table`], [`template`], [`text`]:
 //!   addresses, values that are never shown, private files, regular expressions, durations, quoting, parts of URLs,
-//!   tables, names to fill in, wording.
+//!   tables, templates, wording.
 
 pub mod address;
 pub mod artifact;

@@ -1,8 +1,8 @@
-//! Patterns of the playbook's, searched in texts of others.
+//! Searches texts of other programs with patterns of the playbook.
 //!
-//! One search is linear in the text, whatever the pattern. All matches of a text are not: where each is looked for to
-//! the text's end, a text that was made for it takes minutes. So matches are looked for within a time, and in a large
-//! text on another thread, where they hold up neither signals nor the lock.
+//! One search is linear in the text for every pattern, but finding all matches is not: if each search runs to
+//! the end of the text, a hostile text takes minutes. So matches have a time limit, and a large text is
+//! searched on another thread, where it delays neither signals nor the lock.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,19 +12,20 @@ use regex::{Captures, Regex, RegexBuilder};
 
 use crate::text;
 
-/// The memory that a pattern may take when it is compiled, and again while it is searched.
+/// The memory limit of a compiled pattern, and of its search state.
 const LARGEST: usize = 1024 * 1024;
 
-/// A text up to this size is searched where it is read, in a millisecond or so.
+/// A text up to this size is searched on the current thread, in about a millisecond.
 const SMALL: usize = 16 * 1024;
 
-/// For all matches in one text.
+/// Time limit for all matches in one text.
 const TIME: Duration = Duration::from_secs(1);
 
-/// How much later than its own time a search on another thread is given up: its last match may take a moment.
+/// How long after its time limit a search on another thread is abandoned: its last match may take a moment.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Compiling costs more than searching a short text, and the same few patterns are needed again and again.
+/// Compiled patterns are kept: compiling costs more than searching a short text, and the same few patterns
+/// are used again.
 static COMPILED: Mutex<BTreeMap<String, Pattern>> = Mutex::new(BTreeMap::new());
 
 /// How many patterns stay compiled.
@@ -39,7 +40,7 @@ impl Pattern {
     ///
     /// # Errors
     ///
-    /// Says in one line why it is none.
+    /// Gives the reason in one line.
     pub fn new(pattern: &str) -> Result<Self, String> {
         let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = compiled.get(pattern) {
@@ -58,7 +59,7 @@ impl Pattern {
         let built = builder.size_limit(LARGEST).dfa_size_limit(LARGEST).build();
         built.map(Self).map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
-            // The last line of several says what is wrong; those before show where.
+            // The last of several lines gives the reason; those before show the place.
             error => {
                 let error = error.to_string();
                 let last = error.lines().last().unwrap_or_default();
@@ -67,19 +68,19 @@ impl Pattern {
         })
     }
 
-    /// Returns whether it matches somewhere in a short text.
+    /// Returns whether it matches anywhere in a short text.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         self.0.is_match(text)
     }
 
-    /// The pattern as it was written.
+    /// The pattern as written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// How many groups it has, without the whole.
+    /// How many groups it has, without the whole match.
     #[must_use]
     pub fn groups(&self) -> usize {
         self.0.captures_len() - 1
@@ -91,11 +92,11 @@ impl Pattern {
         self.0.capture_names().flatten().any(|group| group == name)
     }
 
-    /// Hands over every match in a text.
+    /// Passes on every match in a text.
     ///
     /// # Errors
     ///
-    /// The first error of `found`, or that it takes too long.
+    /// The first error of `found`, or that the search takes too long.
     pub fn each<'t>(
         &self,
         text: &'t str,
@@ -112,11 +113,12 @@ impl Pattern {
     }
 }
 
-/// Does work that searches a text of `size`: here if it is small, else on a thread of its own within a limit.
+/// Runs a search of a text of `size`: on this thread if it is small, otherwise on its own thread with a time
+/// limit.
 ///
 /// # Errors
 ///
-/// When it takes too long, or crashes.
+/// When the search takes too long or crashes.
 pub async fn search<T: Send + 'static>(
     size: usize,
     work: impl FnOnce() -> T + Send + 'static,
@@ -150,7 +152,7 @@ mod tests {
         assert!(!pattern.has_group("routed"));
     }
 
-    /// Each match looks for `up` to the end of the text.
+    /// Each match searches for `up` to the end of the text.
     fn hostile() -> (Pattern, String) {
         let pattern = r#""addr":"(?<address>[^"]+)"(?:[^}]*"state":"(?<routed>up)")?"#;
         let text = "\"addr\":\"127.91.52.11:9000\",".repeat(1024 * 1024 / 27);
@@ -158,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn matches_are_looked_for_within_a_time() {
+    fn search_for_matches_has_a_time_limit() {
         let (pattern, text) = hostile();
         let error = pattern.each(&text, |_| Ok(())).expect_err("it takes minutes");
         assert!(error.contains("takes more than 1s"), "{error}");
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_large_search_holds_up_nothing_else() {
+    async fn large_search_delays_nothing_else() {
         let (pattern, text) = hostile();
         let search = search(text.len(), move || pattern.each(&text, |_| Ok(())));
         let ticks = async {

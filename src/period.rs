@@ -1,4 +1,4 @@
-//! A length of time as the playbook writes it, with its unit.
+//! A duration of the playbook, with its unit.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -13,19 +13,19 @@ pub struct DurationSetting(pub Duration);
 impl DurationSetting {
     const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
-    /// No time at all.
+    /// Zero.
     #[must_use]
     pub const fn zero() -> Self {
         Self(Duration::ZERO)
     }
 
-    /// So many seconds.
+    /// A number of seconds.
     #[must_use]
     pub const fn seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
 
-    /// Reads `30s`; the error says what is wrong and what would be right.
+    /// Reads `30s`; the error names the mistake and the correct form.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ impl DurationSetting {
         }
         let period = humantime::parse_duration(text)
             .map_err(|error| format!("`{text}` is not a duration like `30s`: {error}"))?;
-        // Longer ones are mistakes, and could not be added to a point in time everywhere.
+        // A longer one is a mistake, and could not be added to every point in time.
         if period > Self::LONGEST {
             Err(format!("`{text}` is longer than a year"))
         } else {

@@ -26,7 +26,7 @@ impl Secret {
         Self(value.into())
     }
 
-    /// The value itself, for the one place that sends it.
+    /// The value itself, only for the code that sends it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -43,16 +43,16 @@ impl fmt::Debug for Secret {
 #[derive(Debug, Clone, Default)]
 pub struct Redactor(Vec<Secret>);
 
-/// What a secret is replaced with.
+/// The replacement of a secret.
 const STARS: &str = "***";
 
 /// Shorter values are not replaced: they would turn ordinary text into stars.
 const SHORTEST: usize = 4;
 
-/// A part of a secret this long tells too much of it; a shorter one is ordinary text.
+/// A part of a secret of this length reveals too much; a shorter one is ordinary text.
 pub const TELLING: usize = 8;
 
-/// Which ends of a text were cut off, so that a part of a secret may stand there.
+/// Which ends of a text were cut off, where a part of a secret may remain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
     /// The text begins somewhere in the middle.
@@ -62,12 +62,12 @@ pub enum Cut {
 }
 
 impl Redactor {
-    /// Knows these values from now on, in every form in which rollgate itself may write them.
+    /// Finds these values in every form in which rollgate itself may write them.
     #[must_use]
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         let forms: BTreeSet<_> = secrets.into_iter().flat_map(|secret| forms(&secret.0)).collect();
         let mut secrets: Vec<_> = forms.into_iter().map(Secret).collect();
-        // The longest first, so that a secret containing another one goes as a whole.
+        // The longest first, so that a secret that contains another one is replaced as a whole.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.0.len()));
         Self(secrets)
     }
@@ -90,14 +90,14 @@ impl Redactor {
         text
     }
 
-    /// Returns where secrets stand in a text.
+    /// Returns the places of secrets in a text.
     pub fn places<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Range<usize>> {
         self.0.iter().flat_map(|Secret(secret)| {
             text.match_indices(secret.as_str()).map(|(at, _)| at..at + secret.len())
         })
     }
 
-    /// The same for a text that was cut: a part of a secret that is left at that end goes, too.
+    /// The same for a text that was cut: a part of a secret at that end is removed too.
     #[must_use]
     pub fn redact_cut(&self, text: &str, cut: Cut) -> String {
         let mut text = self.redact(text);
@@ -123,7 +123,7 @@ impl Redactor {
         })
     }
 
-    /// Does the same to every text within a JSON value; keys are names and stay.
+    /// Redacts every text within a JSON value; keys are names and stay.
     pub fn redact_value(&self, value: &mut Value) {
         match value {
             Value::String(text) => *text = self.redact(text),
@@ -135,7 +135,7 @@ impl Redactor {
 }
 
 impl Cut {
-    /// The length of the longest telling part of a secret that is left at this end of a text.
+    /// The length of the longest revealing part of a secret at this end of a text.
     fn left(self, text: &[u8], secret: &[u8]) -> Option<usize> {
         (TELLING..=secret.len()).rev().find(|length| match self {
             Self::Front => text.starts_with(&secret[secret.len() - length..]),
@@ -144,8 +144,8 @@ impl Cut {
     }
 }
 
-/// Every form in which rollgate itself may write a secret: as it is, line by line, with its white space joined, in a
-/// URL, in JSON.
+/// Every form in which rollgate itself may write a secret: unchanged, line by line, with joined white space,
+/// in a URL, in JSON.
 fn forms(secret: &str) -> Vec<String> {
     let trimmed = secret.trim();
     if trimmed.len() < SHORTEST {
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_secret_at_a_cut_end_is_not_shown() {
+    fn part_of_a_secret_at_a_cut_end_is_not_shown() {
         let redactor = Redactor::new([Secret::new(TOKEN)]);
         for length in 1..=TOKEN.len() {
             let telling = length >= TELLING;

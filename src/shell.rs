@@ -17,7 +17,7 @@ pub fn assign(variables: &[(&str, &str)]) -> String {
     lines.collect()
 }
 
-/// A command of the user's with arguments, which it finds as `$1`, `$2` and so on.
+/// A command of the user with arguments, which are its `$1`, `$2` and so on.
 #[must_use]
 pub fn with_arguments(command: &str, arguments: &[&str]) -> String {
     if arguments.is_empty() {

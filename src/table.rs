@@ -1,4 +1,4 @@
-//! Plain tables: columns as wide as they need, nothing else.
+//! Plain text tables with columns as wide as their content.
 
 /// A table that is being filled.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ impl Table {
         self
     }
 
-    /// Adds a row; foreign text in it is made harmless.
+    /// Adds a row; unsafe characters in it are replaced.
     pub fn row(&mut self, cells: &[&str]) {
         self.rows.push(cells.iter().map(|cell| crate::text::harmless(cell)).collect());
     }

@@ -1,4 +1,5 @@
-//! `${{ name }}`: the only templating there is. Names only, no expressions; an unknown name is an error.
+//! Fills in `${{ name }}`, the only templating. There are names but no expressions; an unknown name is an
+//! error.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use crate::address;
 #[serde(transparent)]
 pub struct Template(String);
 
-/// What names stand for.
+/// Names with their values.
 pub type Names = BTreeMap<String, String>;
 
 /// Why a template cannot be filled in.
@@ -23,29 +24,29 @@ pub enum TemplateError {
     /// `${{` without `}}`.
     #[error("`${{{{` is never closed by `}}}}`")]
     Unclosed {
-        /// Where, in bytes of the template.
+        /// The place, in bytes of the template.
         at: Range<usize>,
     },
-    /// What stands between the braces is not a name.
+    /// The text between the braces is not a name.
     #[error("`{text}` is not a name: only names are filled in, there are no expressions")]
     NotAName {
-        /// What stands there.
+        /// The text.
         text: String,
-        /// Where, in bytes of the template.
+        /// The place, in bytes of the template.
         at: Range<usize>,
     },
-    /// The name stands for nothing.
+    /// The name has no value.
     #[error("`{name}` is not known here")]
     Unknown {
         /// The name.
         name: String,
-        /// Where, in bytes of the template.
+        /// The place, in bytes of the template.
         at: Range<usize>,
     },
 }
 
 impl TemplateError {
-    /// Where in the template, in bytes.
+    /// The place in the template, in bytes.
     #[must_use]
     pub fn at(&self) -> Range<usize> {
         match self {
@@ -56,7 +57,7 @@ impl TemplateError {
     }
 }
 
-/// The name of a node's host, which is an IPv6 address at times.
+/// The name of a node's host, which may be an IPv6 address.
 const HOST: &str = "node.host";
 
 const OPEN: &str = "${{";
@@ -80,7 +81,7 @@ impl Template {
         &self.0
     }
 
-    /// Returns every name in it with its place, and every error of form.
+    /// Returns every name with its place, and every syntax error.
     #[must_use]
     pub fn names(&self) -> (Vec<(&str, Range<usize>)>, Vec<TemplateError>) {
         let (mut names, mut errors) = (Vec::new(), Vec::new());
@@ -94,7 +95,7 @@ impl Template {
         (names, errors)
     }
 
-    /// The text, if it has no names to fill in.
+    /// The text, if it contains no names.
     #[must_use]
     pub fn fixed(&self) -> Option<&str> {
         let (names, errors) = self.names();
@@ -115,7 +116,7 @@ impl Template {
     ///
     /// # Errors
     ///
-    /// The first name that is unknown, or is none.
+    /// The first unknown or invalid name.
     pub fn fill(&self, names: &Names) -> Result<String, TemplateError> {
         let mut filled = String::with_capacity(self.0.len());
         for part in self.parts() {
@@ -135,7 +136,7 @@ impl Template {
         Ok(filled)
     }
 
-    /// Returns whether a host stands in a URL, or before a port, where IPv6 needs brackets.
+    /// Returns whether the host is in a URL or before a port, where IPv6 needs brackets.
     fn needs_brackets(&self, host: &str, at: &Range<usize>) -> bool {
         let (before, behind) = (&self.0[..at.start], &self.0[at.end..]);
         address::is_ipv6(host)
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_known_name_is_an_error_with_its_place() {
+    fn unknown_or_invalid_name_is_an_error_with_its_place() {
         let unknown = Template::new("v${{ verison }}").fill(&names());
         assert_eq!(unknown, Err(TemplateError::Unknown { name: "verison".into(), at: 1..15 }));
         let (_, errors) = Template::new("${{ a + 1 }} ${{").names();

@@ -1,10 +1,10 @@
-//! Wording shared by everything that speaks to people: durations, plurals, sizes, harmless text.
+//! Formats text for people: durations, plurals, sizes, and safe display of foreign text.
 
 use std::time::Duration;
 
 use crate::secret::{self, Cut};
 
-/// Renders a duration as people say it: `350ms`, `4.2s`, `48s`, `1m31s`, `2h05m`.
+/// Renders a duration: `350ms`, `4.2s`, `48s`, `1m31s`, `2h05m`.
 #[must_use]
 pub fn duration(duration: Duration) -> String {
     let millis = duration.as_millis();
@@ -26,7 +26,7 @@ pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
-/// Says in brackets which have what problem; nothing, if none has one.
+/// Lists each problem and what has it in brackets; empty without problems.
 #[must_use]
 pub fn because(problems: &[(Vec<&str>, &str)]) -> String {
     let told = problems.iter().filter(|(names, _)| !names.is_empty());
@@ -60,8 +60,8 @@ pub fn ordinal(number: u64) -> String {
     format!("{number}{suffix}")
 }
 
-/// Whether a character does more than be seen, or takes no room: moves the cursor or changes the terminal, breaks a
-/// line, turns the direction of what follows. Any of them can make a line lie.
+/// Whether a character is invisible or has an effect: it moves the cursor or changes the terminal, breaks a
+/// line, or changes the text direction. Each of them can make a line misleading.
 #[must_use]
 pub fn is_harmful(character: char) -> bool {
     let invisible = matches!(
@@ -75,30 +75,31 @@ pub fn is_harmful(character: char) -> bool {
     character.is_control() || invisible
 }
 
-/// Makes foreign text safe to print: no secret is in it, and control characters, escape sequences included, become
-/// spaces.
+/// Makes foreign text safe to print: secrets are hidden, and control characters, including escape sequences,
+/// become spaces.
 #[must_use]
 pub fn harmless(text: &str) -> String {
     clean(&secret::hide(text))
 }
 
-/// Makes a page of our own, with foreign text in it, safe to print: only its line breaks stay.
+/// Makes a page of rollgate with foreign text in it safe to print: only its line breaks stay.
 #[must_use]
 pub fn page(text: &str) -> String {
     secret::hide(text).split('\n').map(clean).collect::<Vec<_>>().join("\n")
 }
 
-/// Of a longer text only the start is looked at when it becomes one line.
+/// How much of a text is read to make one line of it.
 const LOOKED_AT: usize = 64 * 1024;
 
-/// Returns the last line that is not blank: programs say there what went wrong.
+/// Returns the last line that is not blank, where programs usually report their error.
 #[must_use]
 pub fn last_line(text: &str) -> Option<&str> {
     text.lines().rev().find(|line| !line.trim().is_empty())
 }
 /// Makes foreign text one short harmless line of at most `limit` characters.
 ///
-/// Secrets go first: what is left of one after a cut, or with its white space joined, is no longer found.
+/// Secrets are hidden first: after a cut, or after white space is joined, the rest of a secret is no longer
+/// found.
 #[must_use]
 pub fn line(text: &str, limit: usize) -> String {
     let start = cut(text, LOOKED_AT);
@@ -111,7 +112,7 @@ pub fn line(text: &str, limit: usize) -> String {
     joined.chars().take(limit.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// Returns the start of a text, of at most so many bytes, without any secret, nor a part of one at its end.
+/// Returns the start of a text, of at most `bytes` bytes, without a secret or a part of one at its end.
 #[must_use]
 pub fn cut(text: &str, bytes: usize) -> String {
     if text.len() <= bytes {
@@ -140,14 +141,14 @@ pub fn did_you_mean<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// From 0 to 1. Short words with one slip are more alike than their few common letters tell.
+/// From 0 to 1. For short words with one typo it is higher than their few common letters suggest.
 fn likeness(name: &str, other: &str) -> f64 {
     let short = (3..=5).contains(&name.len()) && name.len().abs_diff(other.len()) <= 1;
     let slip = short && strsim::osa_distance(name, other) == 1;
     strsim::jaro_winkler(name, other).max(if slip { 0.85 } else { 0.0 })
 }
 
-/// Returns foreign text as it may stand in a message: one short line, nothing that moves a cursor.
+/// Returns foreign text for a message: one short line without characters that move a cursor.
 pub(crate) fn quoted(value: &str) -> String {
     line(&secret::literal::mask(value), 60)
 }

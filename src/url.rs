@@ -1,17 +1,17 @@
-//! Names as parts of a URL's path: whole, and never as a way to another path.
+//! Encodes names as parts of a URL's path, so that a name never leads to another path.
 //!
-//! A part that is `.`, `..` or nothing is taken out of a path by clients, proxies and servers alike, also when it is
-//! written as `%2e%2e`. Such a name is refused: what is asked would be something else.
+//! Clients, proxies and servers remove an empty part, `.` and `..` from a path, even if written as `%2e%2e`.
+//! Such a name is refused because the request would go to another path.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::text;
 
-/// What stays as it is in one part of a path.
+/// The characters that stay unchanged in one part of a path.
 const PART: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':');
 
-/// A name that no path can have.
+/// A name that a path cannot contain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` cannot be a part of a URL")]
 pub struct Unfit(String);
@@ -26,7 +26,7 @@ pub fn value(text: &str) -> String {
 ///
 /// # Errors
 ///
-/// When a part of it, between slashes, would lead elsewhere: many servers take `%2F` for a slash.
+/// When a part between slashes would lead to another path: many servers read `%2F` as a slash.
 pub fn segment(name: &str) -> Result<String, Unfit> {
     if name.split('/').any(leads_elsewhere) { Err(unfit(name)) } else { Ok(value(name)) }
 }
@@ -35,7 +35,7 @@ pub fn segment(name: &str) -> Result<String, Unfit> {
 ///
 /// # Errors
 ///
-/// When a part of it would lead elsewhere.
+/// When a part would lead to another path.
 pub fn key(key: &str) -> Result<String, Unfit> {
     let inner = key.strip_suffix('/').unwrap_or(key);
     if !key.is_empty() && inner.split('/').any(leads_elsewhere) {
@@ -44,13 +44,13 @@ pub fn key(key: &str) -> Result<String, Unfit> {
     Ok(key.split('/').map(value).collect::<Vec<_>>().join("/"))
 }
 
-/// Encodes a name that no path can have as one that leads nowhere: nothing is called so.
+/// Encodes a name that a path cannot contain as a name that does not exist.
 #[must_use]
 pub fn nowhere(name: &str) -> String {
     format!("%25{}", value(&value(name).replace('.', "%2e")))
 }
 
-/// Encodes a name as one part of a path, and one that no path can have as one that leads nowhere.
+/// Encodes a name as one part of a path, and one that a path cannot contain as a name that does not exist.
 #[must_use]
 pub fn part(name: &str) -> String {
     segment(name).unwrap_or_else(|_| nowhere(name))
@@ -64,11 +64,11 @@ fn unfit(name: &str) -> Unfit {
     Unfit(text::line(name, 120))
 }
 
-/// Returns the `user@host:port` of a URL, or the whole of what is none.
+/// Returns the `user@host:port` of a URL, or the whole text if it is not a URL.
 pub(crate) fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let mut end = 0;
-    // What stands in `${{ … }}` has no say in where the host ends.
+    // A slash within `${{ … }}` does not end the host.
     while let Some(next) = rest[end..].find(['/', '?', '#', '$']).map(|next| end + next) {
         match rest[next..].starts_with("${{").then(|| rest[next..].find("}}")).flatten() {
             Some(close) => end = next + close + 2,
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_keeps_its_slashes_and_leads_nowhere_else() {
+    fn key_keeps_its_slashes_and_leads_to_no_other_path() {
         assert_eq!(key("").as_deref(), Ok(""));
         assert_eq!(key("upstreams/app/").as_deref(), Ok("upstreams/app/"));
         assert_eq!(key("upstreams/app/[::1]:80").as_deref(), Ok("upstreams/app/%5B::1%5D:80"));

@@ -176,7 +176,7 @@ pub fn entries(body: &[u8]) -> Result<Vec<Entry>, String> {
     let listed = json::document(body)?;
     json::each(listed, |name, pair| {
         if name.is_some() {
-            return Err("it is no list of keys".to_owned());
+            return Err("it is not a list of keys".to_owned());
         }
         let Pair { key, value, flags, modify_index, session } = json::typed(pair)?;
         let unreadable = |why: String| format!("value of {}: {why}", text::line(&key, 120));

@@ -1,17 +1,18 @@
-//! Lines of a foreign file as they may be shown: found, cleaned of what moves a cursor, cut to a width.
+//! Prepares lines of a file for display: finds them, removes characters that move a cursor, and cuts them to
+//! a width.
 
 use crate::text;
 
-/// Characters of a line that are shown.
+/// How many characters of a line are shown.
 const WIDTH: usize = 120;
-/// Of those, how many before the place.
+/// How many of them come before the place.
 const BEFORE: usize = 40;
 
-/// A line as it is shown.
+/// A line as shown.
 #[derive(Default)]
 pub(super) struct Window {
     pub(super) text: String,
-    /// Byte of the line, byte of the shown text; ascending.
+    /// Pairs of a byte of the line and a byte of the shown text, ascending.
     map: Vec<(usize, usize)>,
 }
 
@@ -22,7 +23,7 @@ impl Window {
     }
 }
 
-/// Cleans a line, and cuts it around a byte where it is too long.
+/// Cleans a line and cuts a long one around a byte.
 pub(super) fn window(line: &str, focus: usize) -> Window {
     let mut skip = 0;
     if line.chars().nth(WIDTH).is_some() {

@@ -1,7 +1,7 @@
-//! The secrets of this process, in one place: every text that is cut, cleaned or printed is searched for them.
+//! The secrets of this process: every text that is cut, cleaned or printed is searched for them.
 //!
-//! The command line fills it once it has read the secrets, before anything is asked of the outside. Without that,
-//! every text stays as it is.
+//! The command line registers them after it has read the secrets and before the first request. Until then
+//! every text stays unchanged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
@@ -20,7 +20,7 @@ struct Known {
 
 static KNOWN: LazyLock<RwLock<Known>> = LazyLock::new(RwLock::default);
 
-/// Keeps these values out of every text from now on, and these environment variables from every child process.
+/// Hides these values in every text from now on, and these environment variables from every child process.
 pub fn remember(
     secrets: impl IntoIterator<Item = Secret>,
     variables: impl IntoIterator<Item = String>,
@@ -31,20 +31,20 @@ pub fn remember(
     known.variables.extend(variables);
 }
 
-/// Keeps the secrets of a playbook by their names: what uses one in a request takes it from here when it is sent, so that
-/// no playbook, journal or text has more than its name.
+/// Keeps the secrets of a playbook by name. A request gets the value from here when it is sent, so that
+/// playbooks, journals and texts contain only the name.
 pub fn remember_named(named: &BTreeMap<String, Secret>) {
     remember(named.values().cloned(), []);
     KNOWN.write().unwrap_or_else(PoisonError::into_inner).named.extend(named.clone());
 }
 
-/// The secret of this name.
+/// The secret with this name.
 #[must_use]
 pub fn named(name: &str) -> Option<Secret> {
     KNOWN.read().unwrap_or_else(PoisonError::into_inner).named.get(name).cloned()
 }
 
-/// What takes the secrets of this process out of text.
+/// The redactor with the secrets of this process.
 #[must_use]
 pub fn known() -> Arc<Redactor> {
     KNOWN.read().unwrap_or_else(PoisonError::into_inner).redactor.clone()
@@ -56,12 +56,12 @@ pub fn hide(text: &str) -> String {
     known().redact(text)
 }
 
-/// Does the same to every text within a JSON value.
+/// Hides secrets in every text within a JSON value.
 pub fn hide_value(value: &mut Value) {
     known().redact_value(value);
 }
 
-/// The same for a text of which an end was cut off.
+/// The same for a text with a cut end.
 #[must_use]
 pub fn hide_cut(text: &str, cut: Cut) -> String {
     known().redact_cut(text, cut)

@@ -1,21 +1,23 @@
-//! Secrets that a text holds literally: logins in URLs, values of keys that are called a token or a password.
+//! Finds secrets that a text contains literally: logins in URLs, and values of keys such as token or
+//! password.
 //!
-//! A file that holds one is refused, and the complaint must not print it. Each byte of it becomes a star, so that
-//! every place in the text stays where it was.
+//! A file with such a secret is refused, and the error must not print it. Each byte of it becomes a star, so
+//! every place in the text stays the same.
 
 use std::net::Ipv6Addr;
 use std::ops::Range;
 
-/// What keys of secrets are called.
+/// The names of keys of secrets.
 const KEYS: [&str; 4] = ["token", "password", "passwd", "secret"];
 
-/// What a URL ends at, besides white space.
+/// The characters that end a URL, besides white space.
 const BOUNDS: &str = "\"'`<>";
 
-/// Of more in one word, all that stands before the last is taken for one: each is looked for in the whole word.
+/// If one word has more, the whole word before the last one counts as a login: the search for each covers the
+/// whole word.
 const MOST_LOGINS: usize = 32;
 
-/// Returns whether a key is called after a secret.
+/// Returns whether a key's name is that of a secret.
 #[must_use]
 pub fn is_secret_key(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
@@ -45,9 +47,9 @@ pub fn mask_at(text: &str, places: impl IntoIterator<Item = Range<usize>>) -> St
     masked
 }
 
-/// Returns where logins stand in a text: the `user:password` of a URL, with or without its scheme.
+/// Returns the places of logins in a text: the `user:password` of a URL, with or without its scheme.
 ///
-/// What a shell or a template fills in is no secret of the text.
+/// A value that a shell or a template fills in is not a secret of the text.
 pub fn logins(text: &str) -> impl Iterator<Item = Range<usize>> {
     words(text).flat_map(|word| {
         let ends: Vec<_> =
@@ -61,7 +63,7 @@ pub fn logins(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Returns where the words of a text stand that may be URLs.
+/// Returns the places of words that may be URLs.
 fn words(text: &str) -> impl Iterator<Item = Range<usize>> {
     let ends_word = |next: char| next.is_whitespace() || BOUNDS.contains(next);
     text.split_inclusive(ends_word).scan(0, move |at, word| {
@@ -75,10 +77,10 @@ fn login(text: &str, end: usize) -> Option<Range<usize>> {
     Some(start..end)
 }
 
-/// Returns where the login begins that ends at an `@`, if the word before it has a scheme.
+/// Returns the start of the login that ends at an `@`, if the word before it has a scheme.
 ///
-/// A password may have any character. One that would end the host part, as in `http://me:a/b@host`, leaves a port that
-/// is no number, or a path with an address at its end.
+/// A password may contain any character. If one ends the host part, as in `http://me:a/b@host`, the rest is a
+/// port that is not a number, or a path that ends with an address.
 fn login_of_url(text: &str, end: usize) -> Option<usize> {
     let word = word_before(text, end, BOUNDS);
     let start = word + text[word..end].rfind("://")? + 3;
@@ -90,7 +92,7 @@ fn login_of_url(text: &str, end: usize) -> Option<usize> {
         }
         None => match login.split_once(':') {
             Some((_, password)) => !password.is_empty() && !password.starts_with('$'),
-            // `ssh://git@host` is no secret.
+            // `ssh://git@host` is not a secret.
             None => is_http(&text[word..start]) && !login.is_empty() && !login.starts_with('$'),
         },
     };
@@ -108,30 +110,30 @@ fn login_without_scheme(text: &str, end: usize) -> Option<usize> {
     let (_, password) = login.split_once(':')?;
     let in_path = login.contains(['/', '?', '#']);
     let is_told = !password.is_empty() && !password.starts_with('$') && !login.contains("::");
-    // Many a path has a colon and an `@`; an address behind it makes it a login.
+    // Many paths contain a colon and an `@`; only an address after it makes it a login.
     let is_login = !in_path || (!login.contains("://") && names_port(&text[end + 1..]));
     let has_host = in_path && !has_odd_port(login.split(['/', '?', '#']).next()?);
     (is_told && is_login && !has_host).then_some(start)
 }
 
-/// Returns where the word begins that ends there.
+/// Returns the start of the word that ends there.
 fn word_before(text: &str, end: usize, marks: &str) -> usize {
     let ends_word = |next: char| next.is_whitespace() || marks.contains(next);
     let before = text[..end].char_indices().rev().find(|(_, next)| ends_word(*next));
     before.map_or(0, |(at, next)| at + next.len_utf8())
 }
 
-/// Returns what stands in the place of a port: behind the first colon, or behind an IPv6 address in brackets.
+/// Returns the text at the place of a port: after the first colon, or after an IPv6 address in brackets.
 fn text_port(authority: &str) -> Option<&str> {
     match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((_, rest)) => rest.strip_prefix(':'),
-        // Without its brackets, an IPv6 address is no password either.
+        // An IPv6 address without brackets is not a password either.
         None if authority.parse::<Ipv6Addr>().is_ok() => None,
         None => authority.split_once(':').map(|(_, port)| port),
     }
 }
 
-/// A number, or what a shell or a template fills in.
+/// A number, or a value that a shell or a template fills in.
 fn is_port(text: &str) -> bool {
     text.is_empty() || text.starts_with('$') || text.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -144,13 +146,13 @@ fn names_port(text: &str) -> bool {
     port.is_some_and(|(_, port)| !port.is_empty() && is_port(port))
 }
 
-/// Returns whether the host part of a URL has something in place of a port that is no port: a part of a password.
+/// Returns whether the host part of a URL has an invalid port, which is a part of a password.
 #[must_use]
 pub fn has_odd_port(authority: &str) -> bool {
     text_port(authority).is_some_and(|port| !is_port(port))
 }
 
-/// Returns where URLs have something in place of a port that is no port.
+/// Returns the places of invalid ports in URLs.
 fn odd_ports(text: &str) -> impl Iterator<Item = Range<usize>> {
     text.match_indices("://").filter_map(|(at, scheme)| {
         let rest = &text[at + scheme.len()..];
@@ -166,7 +168,7 @@ fn odd_ports(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Returns where values of keys stand that are called after a secret.
+/// Returns the places of values whose key has the name of a secret.
 fn values(text: &str) -> impl Iterator<Item = Range<usize>> {
     let lines = text.split_inclusive('\n').scan(0, |start, line| {
         *start += line.len();
@@ -186,9 +188,10 @@ fn values(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Returns where words stand below the key `secrets` that are neither keys nor names of variables and files.
+/// Returns the places of words below the key `secrets` that are neither keys nor names of variables and
+/// files.
 ///
-/// It reads lines, not YAML: a file with a mistake in it may be no YAML at all.
+/// It reads lines, not YAML: a file with a mistake may not be valid YAML.
 fn sources(text: &str) -> Vec<Range<usize>> {
     let (mut places, mut start, mut below) = (Vec::new(), 0, false);
     for line in text.split_inclusive('\n') {
@@ -236,12 +239,12 @@ fn words_of_values(line: &str) -> impl Iterator<Item = Range<usize>> {
         })
 }
 
-/// Returns where a value stands behind a key that ends at `at`, unless it is a map, a list or filled in.
+/// Returns the place of the value after a key that ends at `at`, unless it is a map, a list or filled in.
 fn value_after(line: &str, at: usize) -> Option<Range<usize>> {
     let rest = &line[at..];
     let rest = rest.trim_start_matches(['"', '\'']);
     let value = rest.trim_start().strip_prefix(':')?;
-    // YAML has a blank behind a key's colon, JSON need not.
+    // YAML has a blank after a key's colon, JSON may have none.
     let value = value.trim_start();
     let start = line.len() - value.len();
     if value.is_empty() || value.starts_with(['{', '|', '>', '$', '&', '#']) {
@@ -276,7 +279,7 @@ mod tests {
     fn literal_secrets_become_stars_of_the_same_length() {
         for (text, shown) in [
             ("url: 'http://me:hunter22@10.0.0.1/x'", "url: 'http://***********@10.0.0.1/x'"),
-            // Of two, the last ends the login: better too many stars than too few.
+            // The last of two `@` ends the login: too many stars are better than too few.
             ("url: 'http://me:hun@ter/22@h/x'", "url: 'http://*************@h/x'"),
             ("- me:hunter22@127.0.0.1:8500", "- ***********@127.0.0.1:8500"),
             (
@@ -330,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_literal_secret_stays() {
+    fn text_without_a_literal_secret_stays() {
         for text in [
             "nodes: [{ ssh: 'deploy@10.0.1.11:22' }]",
             "stats: ipv4@10.0.0.13:9999",

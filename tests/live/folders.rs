@@ -410,7 +410,10 @@ fn symlink_of_another_user_in_place_of_the_state_folder_is_refused() {
     std::os::unix::fs::lchown(place.path("shared/app"), Some(NOBODY), None).expect("as root");
     for state in ["shared/app", "shared/app/below"] {
         let error = FileLock::take(&place.path(state)).expect_err("refused");
-        assert!(format!("{error:#}").contains("is a symlink and is another user's"), "{error:#}");
+        assert!(
+            format!("{error:#}").contains("is a symlink and belongs to another user"),
+            "{error:#}"
+        );
         let victim = std::fs::metadata(place.path("victim")).expect("it is there");
         assert_eq!(victim.permissions().mode() & 0o777, 0o755, "{state}");
         assert_eq!(std::fs::read_dir(place.path("victim")).expect("read dir").count(), 0);
