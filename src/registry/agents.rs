@@ -1,7 +1,7 @@
-//! Which Consul agents get the token: those that the playbook names, not every one that the catalog tells of.
+//! Which Consul agents get the token: those that the playbook names, not every agent in the catalog.
 //!
-//! The catalog is written by every service that may register itself. An address there must not be enough to be sent a
-//! token that may write keys.
+//! Every service that may register itself can write to the catalog. An address there must not suffice to receive a
+//! token that can write keys.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,17 +11,17 @@ use crate::spec::Spec;
 use crate::text;
 use crate::world::{Host, World};
 
-/// The hosts that the playbook names, and what is at stake.
+/// The hosts that the playbook names, and whether there is a secret to protect.
 #[derive(Debug, Clone)]
 pub(super) struct Named {
     hosts: BTreeSet<String>,
     has_credentials: bool,
-    /// Whether `https://` proves that a host is one of Consul's.
+    /// Whether `https://` shows that a host belongs to Consul.
     proves_agents: bool,
 }
 
 impl Named {
-    /// The hosts of the nodes, by their addresses and their ssh destinations, and those of Consul.
+    /// The hosts of the nodes, from their addresses and ssh destinations, and the hosts of Consul.
     pub(super) fn of<W: World>(spec: &Spec, client: &Client<W>) -> Self {
         let ssh = spec.nodes.iter().filter_map(|node| match &node.host {
             Host::Ssh(destination) => {
@@ -38,7 +38,7 @@ impl Named {
         }
     }
 
-    /// Says why an agent that only the catalog tells of does not get the token, if it does not.
+    /// Returns why an agent that is known only from the catalog does not get the token, if it does not.
     pub(super) fn refuses(&self, agent: &str) -> Option<String> {
         let is_proven = agent.starts_with("https://") && self.proves_agents;
         if !self.has_credentials || is_proven || self.hosts.contains(&host(agent)) {
@@ -52,7 +52,7 @@ impl Named {
     }
 }
 
-/// Returns whether an address of the catalog is a host and nothing more: it becomes a part of a URL.
+/// Returns whether an address of the catalog is only a host: it becomes a part of a URL.
 pub(super) fn is_host(address: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
     !address.is_empty() && address.bytes().all(plain)

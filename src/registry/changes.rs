@@ -1,4 +1,4 @@
-//! Hearing of changes to the registry, where it tells of them.
+//! Waits for changes to the registry, if the registry reports them.
 
 use std::pin::Pin;
 
@@ -6,10 +6,10 @@ use super::service::Service;
 use crate::consul::Index;
 use crate::world::World;
 
-/// Tells when a node's switch may have changed. A question to Consul stays open between two calls of [`Self::next`], also
-/// when a call was dropped before it returned.
+/// Reports when a node's switch may have changed. A query to Consul stays open between two calls of [`Self::next`],
+/// even if a call was dropped before it returned.
 pub struct Changes<W> {
-    /// Nothing where changes are not told.
+    /// `None` if changes are not reported.
     service: Option<Service<W>>,
     since: Index,
     question: Option<Pin<Box<dyn Future<Output = Index> + Send>>>,
@@ -20,7 +20,7 @@ impl<W: World> Changes<W> {
         Self { service, since: Index::default(), question: None }
     }
 
-    /// Returns when a switch may have changed since the last call, or never where that is not told.
+    /// Returns when a switch may have changed since the last call. Never returns if changes are not reported.
     pub async fn next(&mut self) {
         let Some(service) = &self.service else { return std::future::pending().await };
         let ask = || {
@@ -46,7 +46,7 @@ mod tests {
     use crate::spec::Spec;
     use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError};
 
-    /// A Consul in which nothing changes: a question for a change is answered when its time is over.
+    /// A Consul without changes: it answers a query for changes when its time is over.
     #[derive(Default)]
     struct Unchanging {
         asked: AtomicUsize,

@@ -1,8 +1,8 @@
-//! The gateways' own APIs: a node is marked at each of them, and read back there.
+//! The gateways' own APIs: a node is marked at each gateway, and read back there.
 //!
-//! Some gateways take whole lists only: a write is then a read, a change and a write, which two nodes' tasks must not do at
-//! the same time, and what such a gateway forgets is given back to it. So each gateway is turned by one task at a time, on
-//! top of what it shows at that moment, and the last list that it showed is remembered.
+//! Some gateways accept only whole lists. A write is then a read, a change and a write, and the tasks of two nodes
+//! must not do this at the same time. A list that such a gateway forgets is written again. So each gateway is
+//! changed by one task at a time, based on its current list, and the last list that it showed is remembered.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,23 +27,23 @@ struct GatewayHandle {
     name: String,
     driver: Arc<dyn Driver>,
     nodes: Vec<String>,
-    /// Held while it is turned.
+    /// Held during a change.
     turning: tokio::sync::Mutex<()>,
     memory: Mutex<Memory>,
 }
 
-/// What a gateway showed last.
+/// The last state that a gateway showed.
 #[derive(Default)]
 struct Memory {
-    /// How often it was turned: what was asked before that tells nothing new.
+    /// How often it was changed. Queries from before a change show nothing new.
     turns: u64,
-    /// Its replies, as long as it knew its list.
+    /// Its replies, as long as it had its list.
     list: Option<Vec<Reply>>,
 }
 
-/// What a gateway shows now.
+/// The current state of a gateway.
 struct Shown {
-    /// How the node is marked there; down is `None` where it contradicts itself.
+    /// The node's mark there. `down` is `None` if the gateway contradicts itself.
     look: Look,
     /// Its replies, or those from before it lost its list.
     replies: Vec<Reply>,
@@ -61,12 +61,12 @@ impl<W: World> Gateways<W> {
         Self { query_client, gateways: gateways.iter().map(GatewayHandle::new).collect() }
     }
 
-    /// The same; what is changed at a gateway needs this permit.
+    /// The same; changes at a gateway need this permit.
     pub(super) fn permitted(self, permit: Permit) -> Self {
         Self { query_client: self.query_client.permitted(permit), ..self }
     }
 
-    /// Looks at every node's switch; each gateway is asked once, however many nodes there are.
+    /// Reads every node's switch. Each gateway is asked once, regardless of the number of nodes.
     pub(super) async fn look(&self, spec: &Spec) -> States {
         let mut shown = Vec::new();
         for gateway in &self.gateways {
@@ -101,7 +101,7 @@ impl<W: World> Gateways<W> {
         Some(shown.map(|shown| self.switch(address, &[(at, shown.look)])))
     }
 
-    /// What gateways were found to say of a node.
+    /// Combines what the gateways say about a node.
     fn switch(&self, address: &str, found: &[(usize, Look)]) -> Switch {
         let name = |at: usize| self.gateways[at].name.as_str();
         let names: Vec<_> = found.iter().map(|(at, _)| name(*at)).collect();
@@ -126,11 +126,11 @@ impl<W: World> Gateways<W> {
         }
     }
 
-    /// Asks whether what the gateways keep in Consul may be written; writes nothing.
+    /// Checks whether the gateways' keys in Consul may be written; writes nothing.
     pub(super) async fn may_write(&self) -> Result<(), consul::Error> {
         let mut keys = Vec::new();
         for gateway in &self.gateways {
-            // One that does not answer now is found out when it is told something.
+            // A gateway that does not answer now is noticed when it is changed.
             let Ok(replies) = gateway.ask(&self.query_client).await else { continue };
             let told = |node: &String| gateway.told(&replies, node).ok();
             keys.extend(
@@ -140,8 +140,9 @@ impl<W: World> Gateways<W> {
         self.query_client.may_write(&keys).await
     }
 
-    /// Turns a node at each of these gateways that has it otherwise. One after the other: where the first says no, the
-    /// others are left alone. One that lacks the node among entries of no node has it otherwise, unless it `may_lack` it.
+    /// Marks a node at each of these gateways that has it otherwise, one after the other: if one refuses, the rest
+    /// are left alone. A gateway that lacks the node and has unknown entries counts as having it otherwise, unless
+    /// it `may_lack` the node.
     pub(super) async fn write(
         &self,
         guard: &SessionFence,
@@ -162,7 +163,7 @@ impl<W: World> Gateways<W> {
     }
 }
 
-/// What all of them say, if they do.
+/// The common state of all of them, if they agree.
 fn agreed(found: &[Look]) -> Look {
     let first = found.first().and_then(|look| look.down);
     Look {
@@ -172,9 +173,9 @@ fn agreed(found: &[Look]) -> Look {
     }
 }
 
-/// Why a gateway was not turned.
+/// Why a gateway was not changed.
 enum Refused {
-    /// Consul does not have the value any more that the change rests on; nothing was changed here.
+    /// Consul no longer has the value on which the change is based; nothing was changed here.
     Conflict,
     /// The lock is not held; nothing was changed here.
     NotHeld,
@@ -182,7 +183,7 @@ enum Refused {
 }
 
 impl Refused {
-    /// What was turned at another gateway meanwhile makes the whole uncertain.
+    /// If another gateway was changed in the meantime, the whole result is uncertain.
     fn told(self, begun: bool) -> Result<Written, Error> {
         match self {
             Self::Conflict if begun => Err(Error::NotShown(QueryError::Conflict.to_string())),
@@ -220,7 +221,7 @@ impl GatewayHandle {
         self.driver.rotation_control().ok_or_else(|| self.failed("nothing can be written to it"))
     }
 
-    /// Asks what it was told last. What cannot be had at the moment may be had later.
+    /// Reads its marks. A failure at the moment can be temporary.
     async fn ask<W: World>(&self, query_client: &QueryClient<W>) -> Result<Vec<Reply>, Error> {
         let away = |problem: &str| Error::Away(format!("{}: {problem}", self.name));
         self.control()?;
@@ -241,13 +242,13 @@ impl GatewayHandle {
         Ok(replies)
     }
 
-    /// What the gateway was told of a node, as its replies say.
+    /// The gateway's mark of a node, from its replies.
     fn told(&self, replies: &[Reply], address: &str) -> Result<Told, Error> {
         let told = self.control()?.told(replies, address);
         told.map_err(|problem| self.failed(&problem))
     }
 
-    /// How a node is marked there.
+    /// The node's mark there.
     fn judge(&self, address: &str, told: Told) -> Look {
         let Told { mark, is_inconsistent, strangers, .. } = told;
         let down = (!is_inconsistent).then_some(mark != Mark::Up);
@@ -273,7 +274,7 @@ impl GatewayHandle {
         Ok(Shown { look: self.judge(address, told), replies })
     }
 
-    /// Marks a node on top of what the gateway shows now; returns whether there was anything to do.
+    /// Marks a node, based on the gateway's current list. Returns whether there was anything to do.
     async fn set<W: World>(
         &self,
         query_client: &QueryClient<W>,
@@ -302,14 +303,14 @@ impl GatewayHandle {
         let replies = replies.map_err(|error| match error {
             QueryError::NotSent(problem) => told(Error::Away, &problem),
             QueryError::Refused(problem) => told(Error::Failed, &problem),
-            // What a command did before it failed is not known.
+            // The effect of a command before it failed is unknown.
             QueryError::Unknown(problem) | QueryError::Failed(problem) => {
                 told(Error::Unknown, &problem)
             }
             QueryError::Conflict => Refused::Conflict,
             QueryError::NotHeld => Refused::NotHeld,
         })?;
-        // Of several writes the first ones were done.
+        // If there are several writes, the first ones were made.
         let is_alone = replies.len() == 1;
         control.is_done(&replies).map_err(|error| match error {
             NotDone::Refused(problem) if is_alone => told(Error::Failed, &problem),
@@ -318,7 +319,7 @@ impl GatewayHandle {
             NotDone::Unknown(problem) => told(Error::Unknown, &problem),
             other => told(Error::NotShown, &other.to_string()),
         })?;
-        // What a gateway says it did is one thing, what it then shows another.
+        // A gateway can confirm a change and then show another state.
         match self.read(query_client, address).await {
             Ok(shown) if shown.look.down == Some(down) => Ok(true),
             Ok(_) => {
@@ -334,7 +335,7 @@ impl GatewayHandle {
 /// How many entries a message names.
 const NAMED: usize = 3;
 
-/// Says that a gateway does not list a node, and what it lists in its place.
+/// Says that a gateway does not list a node, and which entries it lists instead.
 fn absent_among(gateway: &str, address: &str, strangers: &[String]) -> String {
     let named = strangers.iter().take(NAMED).map(|entry| text::line(entry, 60));
     let named = named.collect::<Vec<_>>().join(", ");

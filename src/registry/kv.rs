@@ -1,7 +1,7 @@
 //! Consul KV, as nginx-upsync reads it: a node's key has a JSON value with `down`.
 //!
-//! A write changes one field. It is a compare-and-set on the value as it was read, so that whatever somebody
-//! else wrote meanwhile survives.
+//! A write changes one field. It is a compare-and-set on the value that was read, so changes by another writer in
+//! the meantime survive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -77,7 +77,7 @@ impl<W: World> Kv<W> {
         }
     }
 
-    /// Asks whether the keys of the nodes at `addresses` may be written; writes nothing.
+    /// Checks whether the keys of the nodes at `addresses` may be written; writes nothing.
     pub(super) async fn may_write(&self, addresses: &BTreeSet<&str>) -> Result<(), consul::Error> {
         let entries = self.client.kv_list(&self.prefix).await?;
         let address = |entry: &Entry| entry.key.strip_prefix(&self.prefix).map(ToOwned::to_owned);
@@ -88,7 +88,7 @@ impl<W: World> Kv<W> {
     }
 }
 
-/// What a key says, if it can be turned.
+/// The state in a key, if the key can be changed.
 fn switch(entry: &Entry) -> Result<Switch, String> {
     let down = is_down(&entry.value)
         .and_then(|down| with_down(&entry.value, !down).map(|_| down))
@@ -104,12 +104,12 @@ fn switch(entry: &Entry) -> Result<Switch, String> {
     })
 }
 
-/// The keys below a prefix, found by what gateways read of them: the part after the last slash.
+/// The keys below a prefix, found by the part that gateways read: the part after the last slash.
 struct Entries<'a> {
     keys: BTreeMap<&'a str, &'a Entry>,
     /// The keys that end with a text, in Consul's order.
     named: BTreeMap<&'a str, Vec<&'a str>>,
-    /// The keys that end with an address, however it is written.
+    /// The keys that end with an address, in any spelling.
     placed: BTreeMap<Place, Vec<&'a str>>,
 }
 
@@ -129,14 +129,14 @@ impl<'a> Entries<'a> {
         Self { keys, named, placed }
     }
 
-    /// The keys that gateways may take for the node at an address, each once.
+    /// The keys that gateways can take for the node at an address, each once.
     fn alike(&self, address: &str) -> BTreeSet<&'a str> {
         let named = self.named.get(address);
         let placed = place(address).and_then(|place| self.placed.get(&place));
         named.into_iter().chain(placed).flatten().copied().collect()
     }
 
-    /// Says what another key than its own does to the node at an address.
+    /// Says how a key other than its own affects the node at an address.
     fn double(&self, own: &str, address: &str) -> Option<String> {
         let key = self.alike(address).into_iter().find(|key| *key != own)?;
         let other = text::line(key, 120);
@@ -151,7 +151,7 @@ impl<'a> Entries<'a> {
 /// An IPv4 address as its numbers, and a port.
 type Place = (Vec<u16>, u16);
 
-/// Reads `IPv4:port` as nginx does, which takes zeros in front.
+/// Reads `IPv4:port` as nginx does, which accepts leading zeros.
 fn place(text: &str) -> Option<Place> {
     let number = |digits: &str| {
         let is_plain = digits.bytes().all(|digit| digit.is_ascii_digit());
@@ -179,7 +179,8 @@ mod tests {
         assert_eq!(compared, 2000);
     }
 
-    /// Seen: what stands further below was routed to while the node was down; of two with other zeros both vanished.
+    /// Measured: a key in a subfolder was routed to while the node was down; of two keys with different zeros, both
+    /// disappeared.
     #[test]
     fn every_key_that_gateways_take_for_the_same_node_is_found() {
         for (key, address, why) in [
@@ -189,7 +190,7 @@ mod tests {
             ("upstreams/app/127.00.0.001:18001", "127.0.0.1:18001", Some("would lose both")),
             ("upstreams/app/127.0.0.1:18002", "127.0.0.1:18001", None),
             ("upstreams/app/127.0.0.2:18001", "127.0.0.1:18001", None),
-            // What is no address is no server.
+            // A name that is not an address is not a server.
             ("upstreams/app/127.0.0.1:+18001", "127.0.0.1:18001", None),
             ("upstreams/app/127.0.0.1:18001/", "127.0.0.1:18001", None),
             ("upstreams/app/app-1:18001", "127.0.0.1:18001", None),

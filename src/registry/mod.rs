@@ -1,7 +1,7 @@
 //! The registry: where a node's availability is written, and read back.
 //!
 //! Each node has a switch: a key in Consul KV, the maintenance mode of its instance in Consul, or its mark at every
-//! gateway. Whatever it is, it is read, turned, and turned only from what was read.
+//! gateway. A switch is always read before it is set, and it is set based on that state.
 
 mod agents;
 mod changes;
@@ -56,29 +56,29 @@ impl<W: World> Registry<W> {
         })
     }
 
-    /// The same registry; what it has done on a machine, or at a gateway, needs this permit.
+    /// The same registry; its changes on a machine, or at a gateway, need this permit.
     #[must_use]
     pub fn permitted(self, permit: Permit) -> Self {
         Self(match self.0 {
-            // Consul refuses what may not be written.
+            // Consul itself refuses writes that are not permitted.
             Kind::Kv(kv) => Kind::Kv(kv),
             Kind::Service(service) => Kind::Service(service.permitted(permit)),
             Kind::Gateways(gateways) => Kind::Gateways(gateways.permitted(permit)),
         })
     }
 
-    /// Returns whether Consul itself refuses a write without the lock. Otherwise the lock has to be asked for right
-    /// before.
+    /// Returns whether Consul itself refuses a write without the lock. Otherwise the lock must be verified
+    /// immediately before the write.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
         matches!(self.0, Kind::Kv(_))
     }
 
-    /// Looks at every node's switch.
+    /// Reads every node's switch.
     ///
     /// # Errors
     ///
-    /// When none can be read.
+    /// If none can be read.
     pub async fn look(&self, spec: &Spec) -> Result<States, String> {
         match &self.0 {
             Kind::Kv(kv) => kv.look(spec).await,
@@ -91,7 +91,7 @@ impl<W: World> Registry<W> {
     ///
     /// # Errors
     ///
-    /// When it cannot be read, or must not be turned.
+    /// If it cannot be read, or must not be set.
     pub async fn read(&self, node: &NodeSpec) -> Result<Switch, Error> {
         match &self.0 {
             Kind::Kv(kv) => kv.read(&node.address).await,
@@ -100,12 +100,12 @@ impl<W: World> Registry<W> {
         }
     }
 
-    /// Reads what is a part's own of a node's switch: a gateway's, by its place in the playbook, where each is marked on its
-    /// own, or else the whole of it, which is no gateway's.
+    /// Reads one part of a node's switch: its mark at a gateway, by the gateway's place in the playbook, if each
+    /// gateway has its own mark. Otherwise the whole switch, which belongs to no gateway.
     ///
     /// # Errors
     ///
-    /// When it cannot be read, or must not be turned.
+    /// If it cannot be read, or must not be set.
     pub async fn read_part(
         &self,
         node: &NodeSpec,
@@ -118,11 +118,11 @@ impl<W: World> Registry<W> {
         }
     }
 
-    /// Turns a switch that was [read](Self::read).
+    /// Sets a switch that was [read](Self::read).
     ///
     /// # Errors
     ///
-    /// When that was not done, or it is not known.
+    /// If that was not done, or the result is unknown.
     pub async fn write(
         &self,
         guard: &SessionFence,
@@ -143,7 +143,7 @@ impl<W: World> Registry<W> {
         }
     }
 
-    /// Hears of changes to switches, where Consul tells of them.
+    /// Waits for changes to switches, if Consul reports them.
     #[must_use]
     pub fn changes(&self) -> Changes<W> {
         Changes::new(match &self.0 {
@@ -152,12 +152,12 @@ impl<W: World> Registry<W> {
         })
     }
 
-    /// Asks whether the switches of the nodes at `addresses` may be turned, as far as that can be asked without
-    /// turning them.
+    /// Checks whether the switches of the nodes at `addresses` may be set, as far as this can be checked without
+    /// setting them.
     ///
     /// # Errors
     ///
-    /// When the token lacks the right, or Consul cannot be asked.
+    /// If the token lacks permission, or Consul cannot be asked.
     pub async fn may_write(&self, addresses: &BTreeSet<&str>) -> Result<(), consul::Error> {
         match &self.0 {
             Kind::Kv(kv) => kv.may_write(addresses).await,

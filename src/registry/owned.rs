@@ -7,7 +7,7 @@ use crate::world::{Host, World};
 #[derive(Debug, Clone)]
 pub(super) struct OwnedInstance {
     pub(super) agent: String,
-    /// The machine that the agent is asked from, if not from here.
+    /// The machine from which the agent is asked, if it is not this one.
     pub(super) remote: Option<Host>,
     pub(super) id: String,
 }
@@ -17,7 +17,7 @@ impl OwnedInstance {
         client.at(&self.agent, self.remote.as_ref())
     }
 
-    /// Where the agent is, for people.
+    /// The agent's place, for people.
     pub(super) fn place(&self) -> String {
         match &self.remote {
             Some(host) => format!("{} on {host}", self.agent),

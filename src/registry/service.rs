@@ -1,7 +1,7 @@
 //! Consul's maintenance mode: a node's instance of a service, at the agent that owns it.
 //!
-//! Only the agent that owns an instance knows of its maintenance: it is found through the catalog, and asked itself
-//! each time. What somebody else has put into maintenance stays so.
+//! Only the agent that owns an instance knows its maintenance. The agent is found through the catalog, and asked
+//! each time. An instance that another operator has put into maintenance stays so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use crate::text;
 use crate::url::{self, segment};
 use crate::world::{Permit, World};
 
-/// How a reason of ours begins; what follows names the release.
+/// The start of rollgate's reasons. The release follows.
 const OURS: &str = "rollgate: release ";
 
-/// How long a question for changes waits for one.
+/// How long a query for changes waits for one.
 const WAIT: Duration = Duration::from_secs(60);
 
-/// Before Consul is asked for changes again when it did not answer.
+/// The pause before Consul is asked for changes again, after it did not answer.
 const WAIT_AGAIN: Duration = Duration::from_secs(5);
 
 /// How many agents are asked at once.
@@ -41,7 +41,7 @@ pub(super) struct Service<W> {
     extent: Extent,
     reason: String,
     named: Named,
-    /// What a write needs that a node sends to its own agent.
+    /// The permit for a write that a node sends to its own agent.
     permit: Permit,
 }
 
@@ -61,7 +61,7 @@ impl<W: World> Service<W> {
         Self { client, name, extent, reason, named, permit: Permit::default() }
     }
 
-    /// The same; what a node sends to its agent to change it needs this permit.
+    /// The same; a change that a node sends to its agent needs this permit.
     pub(super) fn permitted(self, permit: Permit) -> Self {
         Self { permit, ..self }
     }
@@ -93,7 +93,7 @@ impl<W: World> Service<W> {
         Ok(looks.join_all().await.into_iter().collect())
     }
 
-    /// Whether a node is in maintenance, if that would outlast its absence.
+    /// Whether a node is in maintenance, if that would last while the node is away.
     async fn lasting(
         &self,
         node: &NodeSpec,
@@ -115,7 +115,7 @@ impl<W: World> Service<W> {
     pub(super) async fn read(&self, node: &NodeSpec) -> Result<Switch, Error> {
         let instances = self.client.instances(&self.name).await;
         let mut instances = instances.map_err(|error| Error::of(&error, None))?;
-        // Many nodes may be read at once, and wait for their agents.
+        // Many nodes can be read at once, and wait for their agents.
         instances.retain(|instance| address::same(&instance.address, &node.address));
         instances.shrink_to_fit();
         self.found(node, &instances).await
@@ -150,8 +150,8 @@ impl<W: World> Service<W> {
         })
     }
 
-    /// Where the agent is that owns a node's instance: where the playbook says, or at the catalog's address of it, as far
-    /// as that may be asked.
+    /// The address of the agent that owns a node's instance: from the playbook, or from the catalog, if that agent
+    /// may be asked.
     fn agent(&self, node: &NodeSpec, instance: &Instance) -> Result<String, Error> {
         if let Some(agent) = &node.agent {
             return Ok(agent.clone());
@@ -179,7 +179,7 @@ impl<W: World> Service<W> {
         }
     }
 
-    /// Returns the index to go on from once a switch may have changed.
+    /// Returns the next index after a switch may have changed.
     pub(super) async fn changed(&self, since: Index) -> Index {
         let client = self.client.with_patience(Duration::from_secs(1));
         let mut index = since;
@@ -189,7 +189,7 @@ impl<W: World> Service<W> {
         index
     }
 
-    /// Whether a token may put instances into maintenance is told by doing so only.
+    /// Only a change shows whether a token may put instances into maintenance.
     pub(super) async fn may_write(&self) -> Result<(), consul::Error> {
         self.client.instances(&self.name).await.map(|_| ())
     }
@@ -215,10 +215,10 @@ fn only<'a>(
     }
 }
 
-/// The agent at a node of the catalog: by the scheme and port by which Consul itself is reached.
+/// The agent at a node of the catalog, with the scheme and port of Consul's own address.
 fn agent(consul: &str, node: &str) -> String {
     let (scheme, rest) = consul.split_once("://").unwrap_or(("http", consul));
-    // A unix socket says nothing of where other agents are.
+    // A unix socket does not show the address of other agents.
     let scheme = if scheme == "https" { "https" } else { "http" };
     let authority = rest.split('/').next().unwrap_or_default();
     let port = authority.rsplit_once(':').map(|(_, port)| port);
@@ -226,7 +226,8 @@ fn agent(consul: &str, node: &str) -> String {
     format!("{scheme}://{}", address::join(node, port))
 }
 
-/// Returns whether an instance is in maintenance by rollgate; what others have put there stays so.
+/// Returns whether rollgate has put an instance into maintenance. An instance that another operator has put there
+/// stays so.
 fn is_ours(extent: Extent, found: &Maintenance, id: &str) -> Result<bool, String> {
     let (own, other) = match extent {
         Extent::Instance => (&found.instance, &found.node),
@@ -239,7 +240,8 @@ fn is_ours(extent: Extent, found: &Maintenance, id: &str) -> Result<bool, String
             text::line(reason, 80)
         ));
     }
-    // What is ours already has to come back, with whoever came there meanwhile.
+    // An agent that rollgate has put into maintenance must return, together with services that were added in the
+    // meantime.
     if extent == Extent::Node && own.is_none() && found.others.count > 0 {
         let Others { count, named } = &found.others;
         let more = count.saturating_sub(named.len());
@@ -253,7 +255,7 @@ fn is_ours(extent: Extent, found: &Maintenance, id: &str) -> Result<bool, String
     Ok(own.is_some())
 }
 
-/// An instance that Consul removes for being critical too long loses its maintenance with its registration.
+/// An instance that Consul removes after it was critical for too long loses its maintenance with its registration.
 fn outlasts(removed_after: Duration, away: Duration) -> Result<(), String> {
     if removed_after > away {
         return Ok(());
@@ -283,7 +285,7 @@ mod tests {
         }
     }
 
-    /// Gateways take each of them for a peer: one stays when the other one is in maintenance.
+    /// Gateways treat each of them as a peer: one stays when the other one is in maintenance.
     #[test]
     fn an_address_with_two_instances_is_no_node() {
         let instance = |id: &str, address: &str| Instance {
@@ -325,7 +327,7 @@ mod tests {
             assert_eq!(instance(&reasons(ours, Some(foreign))), None, "{foreign}");
             assert_eq!(node(&reasons(Some(foreign), ours)), None, "{foreign}");
         }
-        // One that another playbook has put there would outlast ours.
+        // Maintenance by another playbook would last longer than ours.
         assert_eq!(instance(&reasons(ours, ours)), None);
     }
 

@@ -1,4 +1,4 @@
-//! A node's switch as it was found, and how a write to it ended.
+//! A node's switch as it was read, and the result of a write to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,21 +7,21 @@ use crate::consul::{self, Entry};
 
 use super::owned::OwnedInstance;
 
-/// How long Consul is asked to take a write before what the write rests on is looked at again.
+/// How long Consul may take for a write before the state on which the write is based is read again.
 pub(super) const WRITE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// By node: how it is marked, or why it cannot be marked.
 pub type States = BTreeMap<String, Result<Look, String>>;
 
-/// How a node was found to be marked.
+/// How a node is marked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Look {
-    /// Whether it is marked down; `None` where gateways differ.
+    /// Whether it is marked down. `None` if gateways differ.
     pub down: Option<bool>,
-    /// Why it counts as down only if rollgate took it out: a gateway does not list it, and lists entries that are no node
-    /// of the playbook.
+    /// Why it counts as down only if rollgate took it out: a gateway does not list it, but lists entries that are
+    /// not nodes of the playbook.
     pub absent: Option<String>,
-    /// What gateways list that is no node of the playbook.
+    /// Entries of gateways that are not nodes of the playbook.
     pub strangers: BTreeSet<String>,
 }
 
@@ -31,23 +31,23 @@ impl From<Option<bool>> for Look {
     }
 }
 
-/// How many entries of gateways that are no node of the playbook are written down.
+/// How many entries that are not nodes of the playbook are recorded.
 const STRANGERS_KEPT: usize = 1000;
 
-/// A node's switch as it was found, and what turning it rests on.
+/// A node's switch as it was read, and the state on which a change is based.
 #[derive(Debug, Clone)]
 pub struct Switch {
-    /// What it is: a key, an instance, gateways.
+    /// Its kind: a key, an instance, gateways.
     pub name: String,
-    /// Down or up; `None` when its parts differ.
+    /// Down or up. `None` if its parts differ.
     pub down: Option<bool>,
-    /// Why it counts as down only if rollgate took the node out, as [`Look::absent`].
+    /// Why it counts as down only if rollgate took the node out, as in [`Look::absent`].
     pub absent: Option<String>,
-    /// What gateways list that is no node of the playbook.
+    /// Entries of gateways that are not nodes of the playbook.
     pub strangers: BTreeSet<String>,
-    /// What was there, for the journal.
+    /// The original value, for the journal.
     pub original: String,
-    /// The number that the write depends on, where there is one.
+    /// The index on which the write depends, if there is one.
     pub modify_index: u64,
     pub(super) token: WriteToken,
 }
@@ -56,34 +56,34 @@ pub struct Switch {
 pub(super) enum WriteToken {
     Key(Entry),
     Instance(OwnedInstance),
-    /// The gateways that were read; each is read anew when it is turned.
+    /// The gateways that were read. Each is read again when it is changed.
     Gateways(Vec<usize>),
 }
 
-/// How a write ended.
+/// The result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
-    /// Done; Consul's number of the change, where there is one.
+    /// Done, with Consul's index of the change, if there is one.
     Done(u64),
-    /// Somebody else wrote in between; nothing was changed.
+    /// Another writer was faster; nothing was changed.
     Conflict,
     /// The lock is not held; nothing was changed.
     NotHeld,
 }
 
-/// Why a switch could not be read or turned.
+/// Why a switch could not be read or set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A write may or may not have been done.
+    /// The effect of a write is unknown.
     #[error("{0}")]
     Unknown(String),
-    /// It was answered, and is not seen to be done.
+    /// It was answered, but the change is not visible.
     #[error("{0}")]
     NotShown(String),
-    /// Nothing was done: the other side cannot be reached, or has no time, at the moment.
+    /// Nothing was done: the other side cannot be reached, or is busy, at the moment.
     #[error("{0}")]
     Away(String),
-    /// There is no such switch at the moment.
+    /// The switch does not exist at the moment.
     #[error("{0}")]
     Gone(String),
     /// Nothing was done.
@@ -92,8 +92,9 @@ pub enum Error {
 }
 
 impl Switch {
-    /// What is written down of what gateways list besides the playbook's nodes, before a node is marked `down`. Nothing is,
-    /// if there are too many: an entry that is listed later counts then as one that may be this node.
+    /// The entries that gateways list besides the playbook's nodes, to be recorded before a node is marked `down`.
+    /// If there are too many, none are recorded: an entry that is listed later then counts as one that can be this
+    /// node.
     pub(crate) fn strangers_kept(&self, down: bool) -> BTreeSet<String> {
         let is_kept = down && self.strangers.len() <= STRANGERS_KEPT;
         if is_kept { self.strangers.clone() } else { BTreeSet::new() }
@@ -101,7 +102,7 @@ impl Switch {
 }
 
 impl Error {
-    /// What Consul, or one agent at a place, said of a switch.
+    /// The error of a switch, from an answer of Consul, or of one agent at a place.
     pub(super) fn of(error: &consul::Error, agent: Option<&str>) -> Self {
         let told = match agent {
             Some(place) => format!("agent {place}: {error}"),

@@ -1,7 +1,7 @@
-//! The value of a node's key: JSON of which only `down` is ours.
+//! The value of a node's key: JSON in which rollgate changes only `down`.
 //!
-//! Read as nginx-upsync reads it: names ignore case, of two equal names the first counts, and only
-//! `1`, `1.0`, `true` and `"1"` are down. Changed in place, in the bytes: everything else stays as it was written.
+//! It is read as nginx-upsync reads it: names ignore case, the first of two equal names counts, and only `1`,
+//! `1.0`, `true` and `"1"` are down. It is changed in place, in the bytes: everything else stays as it was written.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 /// nginx-upsync writes past a buffer with larger values.
 pub const SIZE_LIMIT: usize = 1024;
 
-/// Why a value is not touched.
+/// Why a value is not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
-    /// The gateway takes it as up with defaults, but there is no field to change.
+    /// The gateway treats it as up with defaults, but it has no field to change.
     #[error("its value is not a JSON object: {0}")]
     NotAnObject(String),
     /// The gateway would write past a buffer.
@@ -69,21 +69,21 @@ fn means_down(value: &str) -> bool {
     }
 }
 
-/// Returns whether the gateway takes the node as down.
+/// Returns whether the gateway treats the node as down.
 ///
 /// # Errors
 ///
-/// When the value is not a JSON object.
+/// If the value is not a JSON object.
 pub fn is_down(value: &[u8]) -> Result<bool, ValueError> {
     let (_, members) = members(value)?;
     Ok(find(&members).is_some_and(|down| means_down(down.get())))
 }
 
-/// Returns the value with `down` set, everything else as it was, in the form in which `down` was written.
+/// Returns the value with `down` set, in the form in which `down` was written. Everything else stays.
 ///
 /// # Errors
 ///
-/// When the value is not a JSON object, or would be too large for the gateway.
+/// If the value is not a JSON object, or would be too large for the gateway.
 pub fn with_down(value: &[u8], down: bool) -> Result<String, ValueError> {
     let (text, members) = members(value)?;
     let changed = match find(&members) {
@@ -101,7 +101,7 @@ pub fn with_down(value: &[u8], down: bool) -> Result<String, ValueError> {
             let end = start + old.get().len();
             format!("{}{new}{}", &text[..start], &text[end..])
         }
-        // No field means up.
+        // Without the field, the node is up.
         None if !down => text.to_owned(),
         None => {
             let end = text.rfind('}').unwrap_or(text.len());

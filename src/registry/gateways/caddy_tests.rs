@@ -1,4 +1,4 @@
-//! Caddy, whose list has no node that is out: what is absent from it, and what its answers to a change mean.
+//! Caddy, whose list omits a node that is out: what is absent from it, and what its answers to a change mean.
 
 use std::collections::VecDeque;
 
@@ -51,7 +51,7 @@ fn answers(status: u16, body: &str) -> Result<Reply, HttpError> {
     Ok(Reply { status, body: body.into(), ..Reply::default() })
 }
 
-/// A list, with what a change of it depends on.
+/// A list, with the `Etag` on which a change depends.
 #[expect(clippy::unnecessary_wraps, reason = "an element of a list of results")]
 fn lists(dials: &[&str]) -> Result<Reply, HttpError> {
     let upstreams: Vec<_> = dials.iter().map(|dial| json!({ "dial": dial })).collect();
@@ -92,7 +92,7 @@ async fn a_node_that_is_listed_otherwise_since_it_was_read_is_not_taken_for_out(
     let respelled = || lists(&["app.local:80", NODES[1]]);
     let written = gateways(vec![respelled()]).write(&guard(), &[0], NODES[0], true, false).await;
     assert_eq!(written, Ok(Written::Conflict));
-    // It was so when it was read, and is known to be out.
+    // It was so when it was read, and the node is known to be out.
     let written = gateways(vec![respelled()]).write(&guard(), &[0], NODES[0], true, true).await;
     assert_eq!(written, Ok(Written::Done(0)));
 }
@@ -127,6 +127,6 @@ async fn a_change_that_is_refused_is_told_from_one_that_may_have_been_made() {
     assert!(matches!(write(answers(503, "")).await, Err(Error::Unknown(_))));
     assert!(matches!(write(answers(400, "bad")).await, Err(Error::Failed(_))));
     assert_eq!(write(answers(412, "stale")).await, Ok(Written::Conflict));
-    // It says that it did, and shows otherwise.
+    // It confirms the change, and shows another state.
     assert!(matches!(write(answers(200, "")).await, Err(Error::NotShown(_))));
 }

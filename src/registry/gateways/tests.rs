@@ -1,4 +1,4 @@
-//! Gateways that take whole lists, over a world that is one.
+//! Gateways that accept only whole lists, in a world that is one.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use crate::world::{Command, Host, HttpError, Method, Output, Request, RunError};
 
 const NODES: [&str; 3] = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"];
 
-/// A dyups that knows one upstream, `app`; every answer takes a moment.
+/// A dyups with one upstream, `app`. Every answer takes a moment.
 #[derive(Default)]
 struct Dyups {
     posted: Mutex<Option<String>>,
-    /// How much later than usual the next look is answered, after the list was looked up.
+    /// How much later than usual the next read is answered, after its list was built.
     late: Mutex<Duration>,
-    /// How often it was written to.
+    /// How many writes it received.
     writes: Mutex<u32>,
-    /// How often it was asked for its list.
+    /// How many reads it received.
     looks: Mutex<u32>,
 }
 
@@ -112,7 +112,7 @@ async fn two_nodes_that_are_turned_at_the_same_time_are_both_turned() {
     assert_eq!(is_down(&gateways).await, [Some(false), Some(true), Some(true)]);
 }
 
-/// Two nodes are out when it restarts: whoever sees it first must not let requests to the other one.
+/// Two nodes are out when it restarts: the first task that notices it must not let requests to the other node.
 #[tokio::test(start_paused = true)]
 async fn a_gateway_that_lost_its_list_gets_back_what_it_showed_last() {
     let (world, gateways) = gateways();
@@ -127,7 +127,7 @@ async fn a_gateway_that_lost_its_list_gets_back_what_it_showed_last() {
     assert!(world.posted().contains("10.0.0.2:80 down"), "{}", world.posted());
 }
 
-/// What was asked for before a write and arrives after it is not what the gateway showed last.
+/// A reply to a query from before a write, which arrives after the write, is not the gateway's last state.
 #[tokio::test(start_paused = true)]
 async fn a_late_look_does_not_bring_back_what_was_before_a_write() {
     let (world, gateways) = gateways();
@@ -155,7 +155,7 @@ async fn what_is_as_it_should_be_is_not_written() {
     assert_eq!(*world.writes.lock().expect("lock"), 1);
 }
 
-/// A release has thousands of nodes, and a minute for this.
+/// A release has thousands of nodes, and one minute for this.
 #[tokio::test(start_paused = true)]
 async fn a_gateway_is_asked_once_for_the_marks_of_all_nodes() {
     let (world, gateways) = gateways();
@@ -182,11 +182,11 @@ async fn a_gateway_is_asked_once_for_the_marks_of_all_nodes() {
     assert!(looks.values().all(Result::is_err), "{looks:?}");
 }
 
-/// A Slardar with two nodes, and the Consul that keeps its list.
+/// A Slardar with two nodes, and the Consul with its list.
 struct Slardar {
-    /// What Consul answers to a transaction.
+    /// Consul's answer to a transaction.
     transaction: Reply,
-    /// What was written, in its order.
+    /// The writes, in order.
     written: Mutex<Vec<String>>,
 }
 
@@ -248,7 +248,7 @@ async fn the_right_to_write_what_a_gateway_keeps_in_consul_is_asked_for_beforeha
     let error = gateways.may_write().await.expect_err("denied").to_string();
     assert!(error.contains("a write to k: 403"), "{error}");
     let asked = world.written.lock().expect("lock").concat();
-    // Of an index in the past nothing comes.
+    // A write with an index in the past has no effect.
     assert!(asked.starts_with("txn ") && asked.contains(r#""Index":6"#), "{asked}");
     let (_, gateways) = slardar(409, r#"{"Errors":[{"OpIndex":0,"What":"index is stale"}]}"#);
     assert!(gateways.may_write().await.is_ok());
@@ -264,7 +264,7 @@ async fn write_to_slardar(status: u16, answer: &str) -> (Result<Written, Error>,
 async fn what_a_gateway_keeps_in_consul_is_written_first_and_only_under_the_lock() {
     let (written, asked) =
         write_to_slardar(200, r#"{"Results":[{"KV":{"Key":"k","ModifyIndex":8}}]}"#).await;
-    // This one shows the same whatever it is told.
+    // This gateway shows the same after every change.
     let told = "gw: it took the change and still shows 10.0.0.1:80 up";
     assert_eq!(written, Err(Error::NotShown(told.into())));
     let [transaction, post] = asked.as_slice() else { panic!("{asked:?}") };
@@ -285,7 +285,7 @@ async fn what_a_gateway_keeps_in_consul_is_written_first_and_only_under_the_lock
     assert_eq!(asked.len(), 1, "{asked:?}");
 }
 
-/// Two dyups, `one` and `two`, of which the first may be away, and a Slardar.
+/// Two dyups, `one` and `two`, of which the first can be away, and a Slardar.
 struct Several {
     one: Option<Dyups>,
     two: Dyups,
@@ -347,7 +347,7 @@ fn dyups(name: &str) -> Value {
     json!({ "type": "dyups", "name": name, "upstream": "app", "url": format!("http://{name}:8081") })
 }
 
-/// What one gateway has forgotten is told it again, whatever has become of the other.
+/// A mark that one gateway has forgotten is written again, whatever happened to the other gateway.
 #[tokio::test(start_paused = true)]
 async fn a_node_that_is_out_is_looked_after_at_those_gateways_that_answer() {
     let (world, gateways) = several(false, &[dyups("one"), dyups("two")]);
@@ -365,7 +365,7 @@ async fn a_node_that_is_out_is_looked_after_at_those_gateways_that_answer() {
     assert_eq!(read(1).await.expect("two answers").down, Some(true));
 }
 
-/// The journal would say that the node is untouched.
+/// The journal would say that the node is unchanged.
 #[tokio::test(start_paused = true)]
 async fn a_lock_that_is_lost_at_the_second_gateway_leaves_the_write_unknown() {
     let slardar =
