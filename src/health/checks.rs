@@ -1,4 +1,4 @@
-//! One try of every check that a playbook has.
+//! One round of all checks in a playbook.
 
 use std::time::Duration;
 
@@ -14,23 +14,23 @@ use crate::world::{Command, Host, Reply, Request, RunError, World};
 /// The largest reply of a health check, in bytes.
 const LARGEST_BODY: usize = 1024 * 1024;
 
-/// How much of a reply, or of what a command printed, is kept for the report, in bytes.
+/// How much of a reply, or of a command's output, is kept for the report, in bytes.
 const KEPT: usize = 64 * 1024;
 
-/// What one try found.
+/// The result of one round of checks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CheckResult {
-    /// Why it is no success, whatever version answered.
+    /// Why it is not a success, whatever version answered.
     pub problem: Option<String>,
     /// Why the version that answered is the wrong one.
     pub wrong_version: Option<String>,
-    /// What the HTTP check's reply said, or the command printed, when it was wrong.
+    /// The reply of the HTTP check, or the command's output, if it was wrong.
     pub body: Option<String>,
-    /// The version that the HTTP check's reply told.
+    /// The version in the HTTP check's reply.
     pub version: Option<Foreign>,
-    /// The problem is that the node could not be asked, which proves nothing about it.
+    /// The problem is that the node could not be asked, which shows nothing about the node.
     pub is_unasked: bool,
-    /// What became of a connection to the node's own address, where one was tried and failed.
+    /// Why a connection to the node's own address failed, if one was tried.
     pub unreached: Option<Unreached>,
 }
 
@@ -39,7 +39,7 @@ pub struct CheckResult {
 pub enum Unreached {
     /// It was refused: nothing listens there.
     Refused,
-    /// There was no answer, or no way there. Gateways may have one.
+    /// No answer, or no route. Gateways may have one.
     Silent,
 }
 
@@ -54,12 +54,12 @@ impl CheckResult {
     }
 }
 
-/// The start of a text, without any secret that the cut would leave a part of.
+/// The start of a text, without a secret that the cut would leave in part.
 fn kept(text: &str) -> String {
     text::cut(text, KEPT)
 }
 
-/// Says in words what is checked.
+/// Describes the checks in words.
 pub(crate) fn describe(health: &HealthSpec) -> String {
     let mut checks = Vec::new();
     if let Some(http) = &health.http {
@@ -77,7 +77,7 @@ pub(crate) fn describe(health: &HealthSpec) -> String {
     checks.join(", ")
 }
 
-/// Returns the version that a reply tells.
+/// Returns the version in a reply.
 #[must_use]
 pub fn identity_of(place: &IdentityPlace, reply: &Reply) -> Option<Foreign> {
     match place {
@@ -94,8 +94,8 @@ pub fn identity_of(place: &IdentityPlace, reply: &Reply) -> Option<Foreign> {
 }
 
 impl<W: World> Gate<W> {
-    /// Asks every check once; when one fails, tries to connect to the node's own address, too. A node that no connection
-    /// reaches does not serve, whether the check is one that it ever passed or not.
+    /// Runs every check once. If one fails, tries to connect to the node's own address, too. A node that cannot be
+    /// reached by any connection does not serve, even if it never passed its checks.
     pub async fn look(&self, index: &mut Index) -> CheckResult {
         let found = self.attempt(index).await;
         if found.problem.is_none() {
@@ -109,7 +109,7 @@ impl<W: World> Gate<W> {
         CheckResult { unreached, ..found }
     }
 
-    /// Asks every check once, all at the same time; the first problem in the playbook's order counts.
+    /// Runs every check once, all at the same time. The first problem in the playbook's order counts.
     pub async fn attempt(&self, index: &mut Index) -> CheckResult {
         let health = &self.node.health;
         let http = async {
@@ -148,7 +148,7 @@ impl<W: World> Gate<W> {
         let body = http.body.clone();
         let mut wrong: Vec<_> = [http, tcp, run, consul].into();
         wrong.retain(|result| result.problem.is_some());
-        // What a check has seen outweighs that another one could not be made.
+        // The result of a check is worth more than another check that could not be made.
         wrong.sort_by_key(|result| result.is_unasked);
         let wrong = wrong.into_iter().next();
         CheckResult {
@@ -164,7 +164,7 @@ impl<W: World> Gate<W> {
         identity: Option<&IdentitySpec>,
         timeout: Duration,
     ) -> CheckResult {
-        // A connection of its own: a kept one could lead to a process that no longer listens.
+        // A connection of its own: a kept connection could lead to a process that no longer listens.
         let reply = match self
             .world
             .http(Request::get(&check.url, timeout).fresh().at_most(LARGEST_BODY))

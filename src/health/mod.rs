@@ -1,10 +1,10 @@
-//! Health: what proves that a node's *new* process can serve.
+//! Health: what shows that a node's *new* process can serve.
 //!
-//! Every try asks all checks at once. `rise` successes in a row make the node healthy, `fall` failures in a row
-//! unmake it, and it must stay healthy for `min_healthy_time` from the first of these successes on, served by the same
-//! process. A success counts only if the answer came from the process that this release started: told by `identity`
-//! where the playbook has one, else by the process that listens on the node's port, which must be younger than the
-//! mark taken before the start.
+//! Each attempt runs all checks at once. `rise` successes in a row make the node healthy, `fall` failures in a row
+//! make it unhealthy. It must stay healthy for `min_healthy_time` from the first of these successes, served by the
+//! same process. A success counts only if the answer is from the process that this release started. `identity`
+//! shows this if the playbook has it. Otherwise the process that listens on the node's port must be younger than
+//! the mark that was made before the start.
 
 mod checks;
 mod gate;

@@ -8,20 +8,20 @@ use crate::node::{Listener, Mark, Operation};
 use crate::text;
 use crate::world::{Command, World};
 
-/// For looking at a node's listener.
+/// The time limit for inspecting a node's listener.
 pub(super) const LISTENER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// By how much a process may be younger than the first success that was seen of it: clocks of processes are coarse.
+/// How much younger a process may be than its first observed success: clocks of processes are coarse.
 const COARSE: Duration = Duration::from_millis(500);
 
-/// Why the process that listens is not proven to be the new one.
+/// Why the listening process is not confirmed to be the new one.
 #[derive(Debug)]
 pub(super) struct Unproven {
-    /// The same at every try, so that tries can be counted by it.
+    /// The same text at every attempt, so that attempts with this cause can be counted.
     pub(super) cause: String,
-    /// With what passes, such as the process's age.
+    /// With changing details, such as the process's age.
     pub(super) seen: String,
-    /// It began after the first success: what answered then has ended.
+    /// The process began after the first success: the one that answered then has ended.
     pub(super) restarted: bool,
 }
 
@@ -32,8 +32,8 @@ impl From<String> for Unproven {
 }
 
 impl<W: World> Gate<W> {
-    /// Looks at the process that listens on the node's port, which has answered well for so long: words if it is new, the
-    /// problem if not.
+    /// Inspects the process that listens on the node's port, which has answered well for this time. Returns its
+    /// description if it is new, and the problem if it is not.
     pub(super) async fn process(&self, kept: Duration) -> Result<String, Unproven> {
         let listener = self.listener().await?;
         let port = self.node.port();
@@ -78,7 +78,7 @@ impl<W: World> Gate<W> {
         Ok(format!("pid {}, started {age} ago by this release, owns :{port}", process.pid))
     }
 
-    /// The processes that listen on the node's port, each with its start; `None` where they cannot be seen.
+    /// The processes that listen on the node's port, each with its start. `None` if they cannot be seen.
     pub async fn owners(&self) -> Option<BTreeSet<(u32, Mark)>> {
         let listener = self.listener().await.ok()?;
         let owners = listener.owners.iter().map(|process| (process.pid, process.started));

@@ -1,4 +1,4 @@
-//! The rise and fall of a node's health. Pure.
+//! Counts successes and failures in a row, and decides whether a node is healthy. Pure.
 
 /// Successes and failures in a row.
 #[derive(Debug, Clone)]
@@ -11,13 +11,13 @@ pub struct Streak {
 }
 
 impl Streak {
-    /// An unhealthy node that needs `rise` successes in a row; once healthy, `fall` failures in a row.
+    /// An unhealthy node. It needs `rise` successes in a row; once it is healthy, `fall` failures in a row.
     #[must_use]
     pub fn new(rise: u32, fall: u32) -> Self {
         Self { rise: rise.max(1), fall: fall.max(1), successes: 0, failures: 0, healthy: false }
     }
 
-    /// Takes in one result.
+    /// Adds one result.
     pub fn next(&mut self, success: bool) {
         if success {
             self.successes = self.successes.saturating_add(1);
@@ -36,7 +36,7 @@ impl Streak {
         self.healthy
     }
 
-    /// Returns whether one more success leaves, or makes, the node healthy.
+    /// Returns whether the node is healthy after one more success.
     #[must_use]
     pub fn would_be_healthy(&self) -> bool {
         self.healthy || self.successes + 1 >= self.rise

@@ -15,25 +15,25 @@ use crate::release::{Failure, Inputs};
 use crate::spec::Spec;
 use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, World};
 
-/// Answers health checks and looks at the listener from lists; the last entry repeats.
+/// Answers health checks and inspections of the listener from lists. The last entry repeats.
 struct Script {
     replies: Mutex<VecDeque<Result<u16, HttpError>>>,
     listeners: Mutex<VecDeque<String>>,
-    /// Requests under way, and the most there were.
+    /// Running requests, and the highest number so far.
     busy: Mutex<(u32, u32)>,
     ready: Instant,
 }
 
-/// Stands for an answer that never comes.
+/// A status that means an answer that never comes.
 const HANGS: u16 = 0;
 
-/// Stands for an answer that is held back until a second has passed, and then is 200.
+/// A status that means a 200 after one second.
 const HELD: u16 = 1;
 
-/// When a request that hangs is given up, as the playbook's default has it.
+/// The time limit of a request that hangs, with the playbook's default.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A request under way, also until it is dropped.
+/// A running request, until it is dropped.
 struct Busy<'a>(&'a Mutex<(u32, u32)>);
 
 impl<'a> Busy<'a> {
@@ -97,7 +97,7 @@ impl World for Script {
 
 const MARK: Mark = Mark(1000);
 
-/// What the node says when process 7, started at `started`, listens.
+/// The node's answer when process 7, started at `started`, listens.
 fn listener(started: u64) -> String {
     format!(
         "mark=2000\nlisten=LISTEN 0 1 10.0.1.1:80 *:* users:((\"x\",pid=7))\nprocess=7 {started} x\n"
@@ -157,7 +157,7 @@ async fn it_opens_at_the_very_try_that_completes_the_row() {
 
 #[tokio::test(start_paused = true)]
 async fn a_success_by_the_old_process_is_none() {
-    // It gets older from look to look, and is still one cause.
+    // The process gets older with each inspection, and this still counts as one cause.
     let older: Vec<_> = (2000..4000)
         .step_by(100)
         .map(|now| listener(900).replace("mark=2000", &format!("mark={now}")))
@@ -205,9 +205,9 @@ async fn the_deadline_is_for_becoming_healthy() {
 /// A service that ends and is started again by its supervisor answers most of the time.
 #[tokio::test(start_paused = true)]
 async fn a_process_that_was_started_again_meanwhile_begins_anew() {
-    // At the second look, and at every later one, the process is one second old.
+    // At the second inspection, and at every later one, the process is one second old.
     let young = [listener(1001), listener(1900)];
-    // A version that tells itself is looked at only once it has stayed healthy long enough.
+    // A version that is in the reply is inspected only after it has stayed healthy long enough.
     let identity = ", identity: { header: x-version, equals: '2' }";
     for (identity, listeners) in [("", &young[..]), (identity, &young[1..])] {
         let settings = format!("rise: 1, deadline: 4s, min_healthy_time: 2s{identity}");
@@ -261,7 +261,7 @@ async fn a_service_that_hangs_now_and_then_is_not_healthy() {
 #[tokio::test(start_paused = true)]
 async fn answers_that_all_come_at_the_same_moment_count_once() {
     let took = outcome(gate("rise: 5", &[Ok(HELD)], &[listener(1001)])).await.expect("healthy");
-    // Ten at 1 s are one, then comes one each interval; whether a try begins at that very moment is open.
+    // The ten checks at 1 s count as one. Then one follows in each interval; an attempt may begin at that moment.
     assert!((1300..=1400).contains(&took), "{took}");
 }
 

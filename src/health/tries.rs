@@ -1,9 +1,9 @@
-//! Tries of a node's checks, begun in time also while older ones hang: a service that is ready is noticed within one
-//! interval, whatever became of the questions that it was asked before.
+//! Attempts of a node's checks. They begin in time even while older ones hang: a service that becomes ready is
+//! noticed within one interval, whatever happens to earlier attempts.
 //!
-//! The first answer ends whatever else is under way: all of it was asked before that answer, and several answers of
-//! one moment prove no more than one. Once a service has answered well, a try that hangs is a failure like any other
-//! and is waited for: tries are then made one by one.
+//! The first answer ends all other running attempts: they were started before that answer, and several answers at
+//! one moment show no more than one. After a service has answered well, an attempt that hangs is a failure like any
+//! other, and rollgate waits for it: attempts are then made one by one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +16,14 @@ use super::gate::Gate;
 use crate::consul::Index;
 use crate::world::World;
 
-/// How many tries may be under way at the same time.
+/// The most attempts that run at the same time.
 pub(super) const AT_ONCE: u32 = 32;
 
-/// The tries of one gate.
+/// The attempts of one gate.
 pub(super) struct Tries<W> {
     gate: Arc<Gate<W>>,
     under_way: JoinSet<(Index, CheckResult)>,
-    /// How many may be under way.
+    /// The most that may run.
     most: u32,
     /// When the next one begins.
     next: Instant,
@@ -33,15 +33,15 @@ pub(super) struct Tries<W> {
 }
 
 impl<W: World> Tries<W> {
-    /// None yet; the first begins at once.
+    /// No attempts yet. The first one begins at once.
     pub(super) fn new(gate: Arc<Gate<W>>) -> Self {
-        // A command of the user's need not bear to run twice at the same time.
+        // A user's command may not support running twice at the same time.
         let most = if gate.node.health.run.is_some() { 1 } else { AT_ONCE };
         let (now, index) = (Instant::now(), Index::default());
         Self { under_way: JoinSet::new(), most, next: now, begun: now, index, gate }
     }
 
-    /// Returns the next answer; of tries made `one_by_one`, whatever it is.
+    /// Returns the next answer. With `one_by_one`, any answer is returned.
     pub(super) async fn next(&mut self, one_by_one: bool) -> CheckResult {
         let most = if one_by_one { 1 } else { self.most as usize };
         loop {
@@ -73,7 +73,7 @@ impl<W: World> Tries<W> {
         });
     }
 
-    /// Between two tries while none answers: so long that the oldest has run into its timeout before there are too many.
+    /// The time between two attempts while none answers: the oldest reaches its timeout before there are too many.
     fn pace(&self) -> Duration {
         let health = &self.gate.node.health;
         health.interval.max(health.timeout / self.most)

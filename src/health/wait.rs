@@ -1,4 +1,4 @@
-//! Waits until a node is healthy, and says what was seen when it is not.
+//! Waits until a node is healthy, and reports the observations if it is not.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,14 +20,14 @@ use crate::world::World;
 /// How much of a body is kept for the report, in characters.
 pub(crate) const BODY_SHOWN: usize = 1024;
 
-/// A node that is healthy.
+/// A healthy node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Healthy {
-    /// In words: how many tries, which process.
+    /// As text: how many attempts, which process.
     pub message: String,
 }
 
-/// What the tries have seen, for the report.
+/// The observations of the attempts, for the report.
 #[derive(Debug, Clone, Default)]
 struct Seen {
     tries: u32,
@@ -39,23 +39,23 @@ struct Seen {
 }
 
 impl<W: World> Gate<W> {
-    /// Waits until the node is healthy; `tell` hears how it stands after each try, in words.
+    /// Waits until the node is healthy. `tell` receives the current state after each attempt, as text.
     ///
     /// # Errors
     ///
-    /// At the deadline: what was seen.
+    /// At the deadline: the observations.
     pub async fn wait(self: Arc<Self>, tell: impl Fn(String)) -> Result<Healthy, Failure> {
         let health = &self.node.health;
         let begun = Instant::now();
         let mut streak = Streak::new(health.rise, health.fall);
         let mut seen = Seen::default();
         let mut tries = Tries::new(self.clone());
-        // The first success of the row that made it healthy, or may make it so.
+        // The first success of the row that made it healthy, or can make it so.
         let mut healthy_since: Option<Instant> = None;
         let told_by_process = health.identity.is_none() || self.any_version || self.same_version;
         loop {
             let answers = streak.is_healthy() || streak.successes() > 0;
-            // Once it is healthy in time, it has the time to stay so.
+            // A node that becomes healthy in time has the time to stay so.
             let stays_until = healthy_since
                 .filter(|_| streak.is_healthy())
                 .map(|since| since + health.min_healthy_time + health.interval + health.timeout);
@@ -105,7 +105,7 @@ impl<W: World> Gate<W> {
             let what = result.problem.as_deref().unwrap_or("ok");
             tell(format!("{what}, streak {streak}/{}, {left} left", health.rise));
         }
-        // Whoever still holds the port is part of the answer, also when the checks never got that far.
+        // The process that holds the port is part of the answer, even if no check succeeded.
         if seen.process.is_none()
             && let Ok(process) =
                 tokio::time::timeout(LISTENER_TIMEOUT, self.process(Duration::ZERO)).await
@@ -115,11 +115,11 @@ impl<W: World> Gate<W> {
         Err(seen.failure(&self.node, begun.elapsed()))
     }
 
-    /// Asks whether the node serves, whatever process answers: as many good tries in a row as make it healthy.
+    /// Checks whether the node serves, with any process: it needs as many successes in a row as make it healthy.
     ///
     /// # Errors
     ///
-    /// What the first try that is none has seen.
+    /// The result of the first failed attempt.
     pub async fn serves(&self) -> Result<(), String> {
         let mut index = Index::default();
         for turn in 0..self.node.health.rise {
@@ -141,7 +141,7 @@ impl Seen {
             None => self.successes += 1,
             Some(problem) => *self.reasons.entry(problem.clone()).or_default() += 1,
         }
-        // The last answer that explains something is worth more than a later refused connection.
+        // The last answer that explains the problem is worth more than a later refused connection.
         if result.body.is_some() || self.last.as_ref().is_none_or(|last| last.body.is_none()) {
             self.last = Some(result.clone());
         }
