@@ -1,4 +1,4 @@
-//! What Consul answers, read in bounded memory: lists entry by entry, everything else only as far as it is small.
+//! Reads Consul's answers in bounded memory: lists entry by entry, everything else only if it is small.
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -7,10 +7,10 @@ use super::error::Error;
 use crate::json;
 use crate::world::Reply;
 
-/// The most memory that an answer takes which is no list: a session, a transaction of 64 writes.
+/// The most memory for an answer that is not a list: a session, or a transaction of 64 writes.
 const SMALL: usize = json::SMALL;
 
-/// Reads an answer that is small.
+/// Reads a small answer.
 pub(super) fn decode<T: DeserializeOwned>(what: &str, reply: &Reply) -> Result<T, Error> {
     let value = json::document(&reply.body).and_then(|answer| json::value(answer, SMALL));
     let read = value.and_then(|value| T::deserialize(value).map_err(|error| error.to_string()));

@@ -1,10 +1,11 @@
-//! The client: which server is asked, how often, and what its answers mean.
+//! The client: which server it asks, how often, and what the answers mean.
 //!
-//! Several addresses are tried in turn: a refused connection, a 5xx, a rate limit (429) and `No cluster leader` go on to
-//! the next one, round after round, until the patience is over. `Retry-After` is honoured up to that end. A request that may have been received but was not
-//! answered is repeated only if it reads; a write is then *unknown* and the caller looks before it acts again. So is
-//! one that was answered with a 5xx other than `No cluster leader`: a leader that loses its place while it commits
-//! says 500 of a write that may be kept all the same.
+//! Several addresses are tried in turn: after a refused connection, a 5xx, a rate limit (429) or
+//! `No cluster leader`, the next one is asked, round after round, until the patience is over. `Retry-After` is
+//! honoured up to that end. A request that may have been received but was not answered is repeated only if it is a
+//! read. A write is then *unknown*, and the caller checks its effect before it acts again. The same is true of a
+//! write that was answered with a 5xx other than `No cluster leader`: a leader that loses its place while it
+//! commits answers 500 to a write that may take effect all the same.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,14 +26,14 @@ use crate::text;
 use crate::url;
 use crate::world::{BODY_LIMIT, Channel, Host, HttpError, Method, Permit, Reply, Request, World};
 
-/// For an answer by any of the servers: long enough for an election.
+/// The time limit for an answer from any of the servers: long enough for an election.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The pause after a round in which no server could answer; it doubles up to a second.
+/// The pause after a round in which no server could answer. It doubles up to one second.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// The least time between two questions of a loop: an index that does not move, or moves all the time, must not keep
-/// both sides busy.
+/// The shortest time between two queries of a loop: an index that does not move, or moves all the time, must not
+/// keep both sides busy.
 pub(super) const LEAST_PAUSE: Duration = Duration::from_millis(100);
 
 /// A client for one Consul datacenter.
@@ -40,9 +41,9 @@ pub(super) const LEAST_PAUSE: Duration = Duration::from_millis(100);
 pub struct Client<W> {
     world: Arc<W>,
     settings: Settings,
-    /// The machine that it is asked from, if not from here.
+    /// The machine from which it is asked, if it is not this one.
     remote: Option<Host>,
-    /// What a write from another machine needs.
+    /// The permit that a write from another machine needs.
     permit: Permit,
     /// The address that answered last.
     preferred: AtomicUsize,
@@ -72,30 +73,30 @@ impl<W: World> Client<W> {
         }
     }
 
-    /// The same client; what it writes from another machine needs this permit.
+    /// The same client. Its writes from another machine need this permit.
     #[must_use]
     pub fn permitted(self, permit: Permit) -> Self {
         Self { permit, ..self }
     }
 
-    /// The wall clock, for time stamps, and for the time that a suspended machine did not see.
+    /// The wall clock, for time stamps, and for time during which the machine was suspended.
     #[must_use]
     pub fn now(&self) -> jiff::Timestamp {
         self.world.now()
     }
 
-    /// The leader's address, or an empty text while there is none.
+    /// The leader's address. Empty if there is no leader.
     ///
     /// # Errors
     ///
-    /// When Consul cannot be asked.
+    /// If Consul cannot be asked.
     pub async fn leader(&self) -> Result<String, Error> {
         let reply = self.call(Method::Get, "/v1/status/leader", &[], None, REQUEST_TIMEOUT).await?;
         decode("/v1/status/leader", &reply)
     }
 
-    /// The same rights at one address only, that of the agent which owns an instance, as it is seen from here or from
-    /// another machine.
+    /// The same rights at one address only: that of the agent that owns an instance, as seen from this machine or
+    /// from another one.
     #[must_use]
     pub fn at(&self, address: &str, remote: Option<&Host>) -> Self {
         let settings = Settings { addresses: vec![address.to_owned()], ..self.settings.clone() };
@@ -103,34 +104,34 @@ impl<W: World> Client<W> {
         Self { remote: remote.cloned(), patience: self.patience, ..client }
     }
 
-    /// The addresses that are asked.
+    /// The addresses of the servers.
     #[must_use]
     pub fn addresses(&self) -> &[String] {
         &self.settings.addresses
     }
 
-    /// Whether requests have a token, or another secret, that tells who asks.
+    /// Whether requests have a token, or another secret that identifies the client.
     #[must_use]
     pub fn has_credentials(&self) -> bool {
         self.settings.token.is_some() || self.settings.basic_auth.is_some()
     }
 
-    /// Whether `https://` proves that a host is one of Consul's.
+    /// Whether `https://` shows that a host belongs to Consul.
     #[must_use]
     pub fn proves_agents(&self) -> bool {
         self.settings.proves_agents
     }
 
-    /// Reads a path, from whichever server answers.
+    /// Reads a path from any server that answers.
     ///
     /// # Errors
     ///
-    /// When Consul cannot be asked.
+    /// If Consul cannot be asked.
     pub async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Reply, Error> {
         self.call(Method::Get, path, query, None, REQUEST_TIMEOUT).await
     }
 
-    /// Asks for what has changed since an index, at most for so long; answers come one by one, with a pause between them.
+    /// Asks for changes since an index, for at most this time. Answers come one by one, with a pause between them.
     pub(super) async fn poll(
         &self,
         path: &str,
@@ -140,7 +141,7 @@ impl<W: World> Client<W> {
         let (query, timeout) = index.query(wait);
         let begun = Instant::now();
         let reply = self.call(Method::Get, path, &query, None, timeout).await?;
-        // The first question does not wait for a change.
+        // The first query does not wait for a change.
         if !query.is_empty() {
             tokio::time::sleep_until(begun + LEAST_PAUSE).await;
         }
@@ -163,7 +164,7 @@ impl<W: World> Client<W> {
         loop {
             let mut problems = Vec::new();
             let mut untrusted = 0;
-            // How long each server that could not answer asks to be left alone.
+            // How long each server that could not answer asks the client to wait.
             let mut waits = Vec::new();
             for turn in 0..addresses.len() {
                 let at = (self.preferred.load(Ordering::Relaxed) + turn) % addresses.len();
@@ -215,7 +216,8 @@ impl<W: World> Client<W> {
                 return Err(Error::Untrusted(problems.join("; ")));
             }
             let now = Instant::now();
-            // The next round begins when the first of them may be asked again, at the end of the patience at the latest.
+            // The next round begins when the first server may be asked again, at the latest at the end of the
+            // patience.
             let asked = waits.into_iter().min().unwrap_or_default();
             let next = if asked > pause { now.checked_add(asked) } else { Some(now + pause) };
             let next = match next {
@@ -270,7 +272,7 @@ impl<W: World> Client<W> {
     }
 }
 
-/// An answer that is none, for messages.
+/// An answer that cannot be used, for messages.
 fn said(reply: &Reply) -> String {
     format!("{} {}", reply.status, text::line(&reply.text(), 120))
 }

@@ -14,20 +14,20 @@ pub enum Error {
          CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY our own certificate)"
     )]
     Untrusted(String),
-    /// A write may or may not have been done.
+    /// The effect of a write is unknown.
     #[error("Consul did not answer a write, whether it was done is unknown: {0}")]
     Unknown(String),
-    /// Consul answered no.
+    /// Consul refused.
     #[error("Consul refuses {what}: {status} {message}{}", hint(*.status, message))]
     Refused {
         /// The request.
         what: String,
         /// The HTTP status.
         status: u16,
-        /// Its words.
+        /// Its message.
         message: String,
     },
-    /// What is asked for has a name that no URL can have; nothing was asked.
+    /// The name cannot be part of a URL; nothing was asked.
     #[error(transparent)]
     Unfit(#[from] url::Unfit),
     /// Consul's answer cannot be understood.

@@ -1,16 +1,16 @@
-//! Blocking queries: where a question stands in the sequence of changes.
+//! Blocking queries: the position of a query in the sequence of changes.
 
 use std::time::Duration;
 
 use crate::world::Reply;
 
-/// For one request.
+/// The time limit for one request.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The place of a blocking query in the sequence of changes.
+/// The position of a blocking query in the sequence of changes.
 ///
-/// Consul's rules: go on from the index of the last answer, begin anew when it goes backwards, and never ask
-/// with 0 in a loop, which would not block.
+/// Consul's rules: continue from the index of the last answer, begin again when it goes backwards, and never ask
+/// with 0 in a loop, because such a query does not block.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Index(pub(super) u64);
 
@@ -21,14 +21,14 @@ impl Index {
         if seen < self.0 { Self(0) } else { Self(seen.max(1)) }
     }
 
-    /// What asks for a change since then, at most for so long, and how long the answer may take.
+    /// The query for a change since then, which waits for at most this time, and the time limit of its answer.
     pub(super) fn query(self, wait: Duration) -> (Vec<(&'static str, String)>, Duration) {
         if self.0 == 0 {
             return (Vec::new(), REQUEST_TIMEOUT);
         }
         let wanted =
             vec![("index", self.0.to_string()), ("wait", format!("{}ms", wait.as_millis().max(1)))];
-        // The server itself adds up to a sixteenth, so that its clients do not all come back at once.
+        // The server itself adds up to a sixteenth, so that its clients do not all return at once.
         (wanted, wait + wait / 16 + Duration::from_secs(5))
     }
 

@@ -1,5 +1,5 @@
-//! Instances of a service as Consul lists them, read leniently: Consul takes registrations with any port and address,
-//! and one of them must not hide the others. What cannot be a node is no instance here.
+//! Instances of a service as Consul lists them, read leniently: Consul accepts registrations with any port and
+//! address, and one of them must not hide the others. An entry that cannot be a node is not an instance here.
 
 use serde_json::value::RawValue;
 
@@ -7,7 +7,7 @@ use crate::address;
 use crate::json;
 use crate::text;
 
-/// The name of the check that maintenance of an instance adds; its id follows.
+/// The name of the check that maintenance of an instance adds. The instance's id follows.
 pub(super) const INSTANCE_MAINTENANCE: &str = "_service_maintenance:";
 
 /// The name of the check that maintenance of an agent adds.
@@ -29,21 +29,21 @@ pub struct Instance {
     pub address: String,
 }
 
-/// What an entry of a list is.
+/// The kind of an entry in a list.
 enum Entry {
     Instance(Instance),
-    /// It has a place that no node can have.
+    /// It has an address that a node cannot have.
     NoNode,
-    /// It is no entry of such a list.
+    /// It is not an entry of such a list.
     Malformed,
 }
 
 impl Instance {
-    /// Reads what `/v1/health/service` answers.
+    /// Reads an answer of `/v1/health/service`.
     ///
     /// # Errors
     ///
-    /// When it is no such list.
+    /// If it is not such a list.
     pub fn of_health(body: &[u8]) -> Result<Vec<Self>, String> {
         let mut found = Vec::new();
         read(body, of_health, |instance, _| {
@@ -53,7 +53,7 @@ impl Instance {
         Ok(found)
     }
 
-    /// Reads what `/v1/catalog/service` answers.
+    /// Reads an answer of `/v1/catalog/service`.
     pub(super) fn of_catalog(body: &[u8]) -> Result<Vec<Self>, String> {
         let mut found = Vec::new();
         read(body, of_catalog, |instance, _| {
@@ -63,7 +63,7 @@ impl Instance {
         Ok(found)
     }
 
-    /// Reads from what `/v1/health/service` answers whether an instance at an address passes all its own checks.
+    /// Reads from an answer of `/v1/health/service` whether an instance at an address passes all its own checks.
     pub(super) fn passes(body: &[u8], address: &str) -> Result<bool, String> {
         let mut found = false;
         read(body, of_health, |instance, entry| {
@@ -74,7 +74,7 @@ impl Instance {
     }
 }
 
-/// Hands over each instance of a list with its entry, without keeping what else Consul knows of it.
+/// Passes on each instance of a list with its entry, without keeping Consul's other data about it.
 fn read<'a>(
     body: &'a [u8],
     entry_of: impl Fn(&'a RawValue) -> Result<Entry, String>,
@@ -90,7 +90,7 @@ fn read<'a>(
     let mut count = 0;
     json::each(listed, |_, entry| {
         first.get_or_insert(entry);
-        // Instances of others are kept while their agents are asked.
+        // Instances of other nodes are kept while their agents are asked.
         count += 1;
         if count > MOST {
             return Err(format!("it lists more than {MOST} instances"));
@@ -107,7 +107,7 @@ fn read<'a>(
             Entry::Malformed => Ok(()),
         }
     })?;
-    // A list of nothing else is another kind of answer.
+    // A list with only such entries is another kind of answer.
     match first {
         Some(first) if !is_list => Err(unreadable(first.get())),
         _ => Ok(()),
@@ -127,7 +127,7 @@ fn of_health(entry: &RawValue) -> Result<Entry, String> {
     Ok(instance(id, json::fields(node, ["Node", "Address"])?, own, port))
 }
 
-/// An instance without an address of its own has that of its node.
+/// An instance without its own address has that of its node.
 fn instance(
     id: Option<&RawValue>,
     [node, node_address]: [Option<&RawValue>; 2],
@@ -153,12 +153,12 @@ fn instance(
     }
 }
 
-/// The address of an instance, which is its node's where it has none of its own.
+/// The address of an instance. It is its node's address if the instance has none.
 pub(super) fn place(own: &str, node: &str, port: u16) -> String {
     address::join(if own.is_empty() { node } else { own }, port)
 }
 
-/// Whether all checks of an entry pass but those that are maintenance. An instance without checks passes.
+/// Whether all checks of an entry pass, except maintenance. An instance without checks passes.
 fn passes(entry: &RawValue) -> Result<bool, String> {
     let [checks] = json::fields(entry, ["Checks"])?;
     let Some(checks) = checks.filter(|checks| !json::is_null(checks)) else { return Ok(true) };
@@ -182,7 +182,7 @@ mod tests {
 
     const NODE: &str = r#"{"Node":{"Node":"n1","Address":"10.0.1.1"},"Service":{"ID":"app-1","Address":"","Port":80},"Checks":[{"CheckID":"c","Status":"passing"}]}"#;
 
-    /// As Consul 1.8.7 and later list what was registered so.
+    /// As Consul 1.8.7 and later list odd registrations.
     const ODD: [&str; 9] = [
         r#"{"Node":{"Node":"n2","Address":"10.0.1.2"},"Service":{"ID":"x","Address":"","Port":-1},"Checks":[]}"#,
         r#"{"Node":{"Node":"n2","Address":"10.0.1.2"},"Service":{"ID":"x","Address":"","Port":0},"Checks":null}"#,

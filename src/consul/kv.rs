@@ -1,4 +1,4 @@
-//! Consul's key-value store: read, list, and write by transaction.
+//! Consul's key-value store: reads, lists, and writes by transaction.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use super::error::Error;
 use crate::world::{Method, World};
 use crate::{json, text, url};
 
-/// For one request.
+/// The time limit for one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Consul takes no more operations in one transaction.
+/// Consul's limit for the operations in one transaction.
 const TRANSACTION_LIMIT: usize = 64;
 
-/// How often something harmless is asked whose answer was lost.
+/// How often a harmless request is repeated if its answer was lost.
 const ATTEMPTS: u32 = 3;
 
 pub(crate) fn base64(bytes: &[u8]) -> String {
@@ -35,7 +35,7 @@ pub struct Entry {
     pub key: String,
     /// The value's bytes.
     pub value: Vec<u8>,
-    /// The number that clients may keep with a key.
+    /// The number that clients can keep with a key.
     pub flags: u64,
     /// Changes with every write.
     pub modify_index: u64,
@@ -53,21 +53,21 @@ pub enum Write<'a> {
         /// Its new value.
         value: &'a [u8],
     },
-    /// A key's value, whatever it was.
+    /// A key's new value, whatever the old one was.
     Set {
         /// The key.
         key: &'a str,
         /// Its value.
         value: &'a [u8],
     },
-    /// A key, and all below it, goes.
+    /// Deletes a key and all keys below it.
     DeleteTree {
         /// The prefix.
         prefix: &'a str,
     },
 }
 
-/// A lock that must be held for a transaction to be done.
+/// A lock that must be held for a transaction to take effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionFence {
     /// The lock's key.
@@ -76,12 +76,12 @@ pub struct SessionFence {
     pub session: String,
 }
 
-/// How a transaction ended.
+/// The result of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KvWrite {
-    /// Done; the index of the last key that was written.
+    /// Done, with the index of the last key that was written.
     Done(u64),
-    /// Somebody else wrote in between; nothing was changed.
+    /// Another writer was faster; nothing was changed.
     Conflict,
     /// The fence's session does not hold the lock; nothing was changed.
     NotHeld,
@@ -124,7 +124,7 @@ impl Write<'_> {
     }
 }
 
-/// What a transaction answers.
+/// The answer to a transaction.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Answer {
@@ -152,12 +152,13 @@ struct Problem {
     what: String,
 }
 
-/// The path of a key, or of all below a prefix.
+/// The path of a key, or of all keys below a prefix.
 pub(super) fn path(key: &str) -> Result<String, Error> {
     Ok(format!("/v1/kv/{}", url::key(key)?))
 }
 
-/// What asks for one key, as the leader knows it now. One that no URL can have is asked for as a key that there is not.
+/// The query for one key, with the leader's current value. A key that cannot be part of a URL is asked for as a key
+/// that does not exist.
 #[must_use]
 pub fn key(key: &str) -> (String, Vec<(&'static str, String)>) {
     (
@@ -166,11 +167,11 @@ pub fn key(key: &str) -> (String, Vec<(&'static str, String)>) {
     )
 }
 
-/// Reads what Consul answers to such a question.
+/// Reads Consul's answer to such a query.
 ///
 /// # Errors
 ///
-/// Says what cannot be read.
+/// Why it cannot be read.
 pub fn entries(body: &[u8]) -> Result<Vec<Entry>, String> {
     let mut entries = Vec::new();
     let listed = json::document(body)?;
@@ -193,20 +194,20 @@ pub fn entries(body: &[u8]) -> Result<Vec<Entry>, String> {
 }
 
 impl<W: World> Client<W> {
-    /// Reads one key, as the leader knows it now.
+    /// Reads one key, with the leader's current value.
     ///
     /// # Errors
     ///
-    /// When Consul cannot be asked.
+    /// If Consul cannot be asked.
     pub async fn kv_get(&self, key: &str) -> Result<Option<Entry>, Error> {
         Ok(self.kv_read(key, "consistent").await?.into_iter().next())
     }
 
-    /// Reads all keys below a prefix, as the leader knows them now.
+    /// Reads all keys below a prefix, with the leader's current values.
     ///
     /// # Errors
     ///
-    /// When Consul cannot be asked.
+    /// If Consul cannot be asked.
     pub async fn kv_list(&self, prefix: &str) -> Result<Vec<Entry>, Error> {
         self.kv_read(prefix, "recurse").await
     }
@@ -228,7 +229,7 @@ impl<W: World> Client<W> {
     ///
     /// # Errors
     ///
-    /// When Consul cannot be asked.
+    /// If Consul cannot be asked.
     pub async fn kv_keys(&self, prefix: &str) -> Result<Vec<String>, Error> {
         let path = path(prefix)?;
         let query = [("consistent", String::new()), ("keys", String::new())];
@@ -243,11 +244,11 @@ impl<W: World> Client<W> {
         Ok(keys)
     }
 
-    /// Does all of it or nothing, and with a fence only while its session holds its lock.
+    /// Makes all writes or none; with a fence, only while its session holds its lock.
     ///
     /// # Errors
     ///
-    /// When Consul refuses, cannot be reached, or its answer was lost ([`Error::Unknown`]).
+    /// If Consul refuses or cannot be reached, or its answer was lost ([`Error::Unknown`]).
     pub async fn transact(
         &self,
         fence: Option<&SessionFence>,
@@ -262,7 +263,7 @@ impl<W: World> Client<W> {
         let body = Some(Value::from(operations).to_string().into_bytes());
         let reply = self.call(Method::Put, "/v1/txn", &[], body, TIMEOUT).await?;
         let answer: Answer = decode("/v1/txn", &reply)?;
-        // A missing right comes with the same status as a lost race.
+        // A missing permission has the same status as a lost race.
         let problems = answer.errors.unwrap_or_default();
         if let Some(denied) =
             problems.iter().find(|problem| problem.what.contains("ermission denied"))
@@ -305,11 +306,11 @@ impl<W: World> Client<W> {
         self.transact(fence, &[Write::CompareAndSet { entry, value }]).await
     }
 
-    /// Asks whether the keys may be written, by writes that cannot succeed: their indexes lie in the past.
+    /// Checks whether the keys may be written, with writes that cannot succeed: their indexes are in the past.
     ///
     /// # Errors
     ///
-    /// When the token lacks the right to one of them, or Consul cannot be asked.
+    /// If the token lacks permission for one of them, or Consul cannot be asked.
     pub async fn kv_may_write(&self, entries: &[&Entry]) -> Result<(), Error> {
         for entries in entries.chunks(TRANSACTION_LIMIT) {
             let past = |entry: &&Entry| Entry {
@@ -319,7 +320,7 @@ impl<W: World> Client<W> {
             let entries: Vec<_> = entries.iter().map(past).collect();
             let write = |entry| Write::CompareAndSet { entry, value: &entry.value };
             let writes: Vec<_> = entries.iter().map(write).collect();
-            // What cannot succeed may be asked again when its answer was lost.
+            // A write that cannot succeed may be repeated if its answer was lost.
             for attempt in 1.. {
                 match self.transact(None, &writes).await {
                     Err(Error::Unknown(_)) if attempt < ATTEMPTS => {}

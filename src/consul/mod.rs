@@ -1,4 +1,4 @@
-//! A thin Consul client over the port: what rollgate needs of the HTTP API and nothing more.
+//! A thin Consul client over the port: the parts of the HTTP API that rollgate needs.
 
 mod answer;
 mod client;

@@ -1,7 +1,7 @@
-//! Consul as it is seen from another machine: an agent that listens there only.
+//! Consul as another machine sees it: for an agent that listens only there.
 //!
-//! The request is sent there by `curl`, and its answer read back. It never goes through a file, and no header is seen on
-//! a command line.
+//! `curl` sends the request there, and prints the answer. The answer is never in a file, and no header is visible
+//! on a command line.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,14 +14,14 @@ use crate::world::{
     Command, Host, HttpError, Method, Output, Permit, Reply, Request, RunError, Stdin, World,
 };
 
-/// curl's own: there is no such host, or nobody listens.
+/// curl's code: the host does not exist, or nothing listens.
 const NO_HOST: i32 = 6;
 const NOBODY: i32 = 7;
 
-/// curl's own: its time ran out.
+/// curl's code: its time limit passed.
 const TIMED_OUT: i32 = 28;
 
-/// Sends a request from `host`; one that writes, only with a permit.
+/// Sends a request from `host`. A write needs a permit.
 pub(super) async fn http<W: World>(
     world: &W,
     host: &Host,
@@ -51,7 +51,7 @@ pub(super) async fn http<W: World>(
     }
 }
 
-/// Headers as curl reads its settings.
+/// Headers in the form of curl's settings.
 fn settings(headers: &[(&'static str, Secret)]) -> Secret {
     let mut lines = String::new();
     for (name, value) in headers {
@@ -63,7 +63,7 @@ fn settings(headers: &[(&'static str, Secret)]) -> Secret {
     Secret::new(lines)
 }
 
-/// Reads what curl has printed.
+/// Reads curl's output.
 fn answer(output: &Output, timeout: Duration) -> Result<Reply, HttpError> {
     let said = || text::line(&output.stderr_text(), 120);
     match output.status {
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(reply.text(), "Unknown service \"app-9\"\r\n\r\nend");
     }
 
-    /// A write that nobody heard may be repeated; one that somebody may have heard may not.
+    /// A write that was not sent may be repeated. A write that may have been received may not.
     #[test]
     fn what_was_not_sent_is_told_from_what_may_have_been() {
         let told = |status, printed| answer(&output(status, printed, "why"), Duration::default());

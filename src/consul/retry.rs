@@ -1,4 +1,4 @@
-//! Which of Consul's answers are worth another try, and when.
+//! Which of Consul's answers justify a retry, and when.
 
 use std::time::Duration;
 
@@ -7,28 +7,29 @@ use jiff::fmt::rfc2822::DateTimeParser;
 
 use crate::world::Reply;
 
-/// What an answer says of the request.
+/// What an answer says about the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It is an answer.
     Answered,
-    /// It was certainly not done; another server, or a later try, may do it. With the wait that was asked for.
+    /// It certainly had no effect, and another server or a later attempt may succeed. With the wait that the server
+    /// asked for.
     NotDone(Option<Duration>),
-    /// It may have been done.
+    /// It may have had an effect.
     Unknown,
 }
 
-/// Judges an answer.
+/// Classifies an answer.
 pub(super) fn verdict(reply: &Reply, now: Timestamp) -> Verdict {
     let text = reply.text();
     let wait = reply.header("retry-after").map(str::trim);
     match reply.status {
-        // Rate limits, of Consul's own and of proxies in front of it: the request was turned away.
+        // Rate limits, of Consul or of proxies in front of it: the request was rejected.
         429 => Verdict::NotDone(wait.and_then(|wait| duration(wait, now))),
         503 if wait.is_some() => Verdict::NotDone(wait.and_then(|wait| duration(wait, now))),
         // During an election nothing is even proposed.
         _ if text.contains("No cluster leader") => Verdict::NotDone(None),
-        // A session that has ended is an answer, though it comes as a failure.
+        // "Invalid session" is an answer, although its status is an error.
         500.. if !text.contains("invalid session") => Verdict::Unknown,
         _ => Verdict::Answered,
     }

@@ -1,7 +1,7 @@
 //! Services as Consul's catalog, its health lists and its agents know them.
 //!
-//! Maintenance mode is a matter of the agent that owns an instance: another one answers 404. It is a critical check
-//! more, `_service_maintenance:ID`, whose notes are the reason that was given first (seen on 1.8.7).
+//! The agent that owns an instance keeps its maintenance mode: another agent answers 404. Maintenance is one more
+//! critical check, `_service_maintenance:ID`. Its notes are the first reason that was given (measured on 1.8.7).
 
 use std::time::Duration;
 
@@ -18,18 +18,18 @@ use crate::text;
 use crate::url::{self, segment};
 use crate::world::{Method, World};
 
-/// What an agent knows of an instance that it owns.
+/// What an agent knows about an instance that it owns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Maintenance {
     /// Why the instance is in maintenance, if it is.
     pub instance: Option<String>,
-    /// Why everything at the agent is, if it is.
+    /// Why the whole agent is in maintenance, if it is.
     pub node: Option<String>,
-    /// What else the agent owns.
+    /// The other services of the agent.
     pub others: Others,
 }
 
-/// The other services of an agent, of which there may be very many.
+/// The other services of an agent. There can be very many.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Others {
     /// How many there are.
@@ -50,18 +50,18 @@ impl Others {
     }
 }
 
-/// What maintenance is turned on or off for.
+/// What is put into maintenance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent<'a> {
-    /// The instance with this id. It ends when the instance is deregistered, or registered anew with
+    /// The instance with this id. Maintenance ends when the instance is deregistered, or registered again with
     /// `replace-existing-checks`.
     Instance(&'a str),
     /// Everything that the agent owns. No registration ends it.
     Node,
 }
 
-/// The path and query that list the passing instances of a service. A name that no URL can have is asked for as that of a
-/// service that there is not.
+/// The path and query that list the passing instances of a service. A name that cannot be part of a URL is asked
+/// for as a service that does not exist.
 #[must_use]
 pub fn passing(service: &str) -> (String, Vec<(&'static str, String)>) {
     let path = format!("/v1/health/service/{}", url::part(service));
@@ -69,12 +69,12 @@ pub fn passing(service: &str) -> (String, Vec<(&'static str, String)>) {
 }
 
 impl<W: World> Client<W> {
-    /// Returns whether the instance of `service` at `address` passes all its own checks; maintenance is none of them.
-    /// With an index, the call waits up to `wait` for a change.
+    /// Returns whether the instance of `service` at `address` passes all its own checks. Maintenance is not one of
+    /// them. With an index, the call waits up to `wait` for a change.
     ///
     /// # Errors
     ///
-    /// When Consul cannot be asked.
+    /// If Consul cannot be asked.
     pub async fn is_passing(
         &self,
         service: &str,
@@ -92,7 +92,7 @@ impl<W: World> Client<W> {
     ///
     /// # Errors
     ///
-    /// When Consul cannot be asked.
+    /// If Consul cannot be asked.
     pub async fn instances(&self, service: &str) -> Result<Vec<Instance>, Error> {
         let path = format!("/v1/catalog/service/{}", segment(service)?);
         let reply = self.get(&path, &[("consistent", String::new())]).await?;
@@ -100,11 +100,11 @@ impl<W: World> Client<W> {
         instances.map_err(|message| Error::Unreadable { what: path, message })
     }
 
-    /// Returns when the checks of a service's instances have changed, or `wait` is over.
+    /// Returns after the checks of a service's instances have changed, or after `wait`.
     ///
     /// # Errors
     ///
-    /// When Consul cannot be asked.
+    /// If Consul cannot be asked.
     pub async fn wait_for_checks(
         &self,
         service: &str,
@@ -115,12 +115,13 @@ impl<W: World> Client<W> {
         self.poll(&path, index, wait).await.map(|_| ())
     }
 
-    /// Asks the agent that this client is [at](Self::at) for the maintenance of an instance; nothing when it does not
-    /// own it. Another agent may have an instance of the same id: its address tells, and its checks name their node.
+    /// Asks the agent that this client is [at](Self::at) for the maintenance of an instance. `None` if it does not
+    /// own the instance. Another agent can have an instance with the same id: its address differs, and its checks
+    /// name their node.
     ///
     /// # Errors
     ///
-    /// When the agent cannot be asked.
+    /// If the agent cannot be asked.
     pub async fn maintenance(&self, instance: &Instance) -> Result<Option<Maintenance>, Error> {
         let id = instance.id.as_str();
         let path = "/v1/agent/services";
@@ -134,7 +135,7 @@ impl<W: World> Client<W> {
             Ok(())
         })?;
         let Some([host, port]) = own else { return Ok(None) };
-        // Without an address of its own it is at its agent's.
+        // An instance without its own address is at its agent's address.
         let host = json::string(host).unwrap_or_default();
         let port: Option<u16> = port.and_then(|port| json::typed(port).ok());
         let own = place(&host, &instance.node_address, port.unwrap_or_default());
@@ -161,12 +162,12 @@ impl<W: World> Client<W> {
         Ok(Some(Maintenance { instance: own, node, others }))
     }
 
-    /// Turns maintenance mode on or off at the agent that this client is [at](Self::at). Turned on twice, it keeps
-    /// the first reason.
+    /// Turns maintenance mode on or off at the agent that this client is [at](Self::at). If it is turned on twice,
+    /// the first reason stays.
     ///
     /// # Errors
     ///
-    /// When the agent refuses, cannot be reached, or its answer was lost.
+    /// If the agent refuses or cannot be reached, or its answer was lost.
     pub async fn set_maintenance(
         &self,
         extent: Extent<'_>,
@@ -186,13 +187,14 @@ impl<W: World> Client<W> {
         Ok(())
     }
 
-    /// The shortest time after which the agent that this client is [at](Self::at) removes an instance that stays critical;
-    /// with it goes its maintenance. Known of what stands in the agent's own files: of what was registered by its API nobody
-    /// tells (seen on 1.8.7, whose `Definition` of such a check is empty), nor anything to a token without `agent:read`.
+    /// The shortest time after which the agent that this client is [at](Self::at) removes an instance that stays
+    /// critical, together with its maintenance. It is known only for instances in the agent's own files. For
+    /// instances that were registered through the API, the agent does not show it (1.8.7 has an empty `Definition`
+    /// for such a check). A token without `agent:read` sees nothing.
     ///
     /// # Errors
     ///
-    /// When the agent cannot be asked.
+    /// If the agent cannot be asked.
     pub async fn removal(&self, id: &str) -> Result<Option<Duration>, Error> {
         let path = "/v1/agent/self";
         let reply = match self.get(path, &[]).await {
@@ -203,7 +205,7 @@ impl<W: World> Client<W> {
     }
 }
 
-/// Reads from what an agent tells of itself the shortest time after which it removes an instance.
+/// Reads from an agent's own description the shortest time after which it removes an instance.
 fn shortest(body: &[u8], id: &str) -> Result<Option<Duration>, String> {
     let [files] = json::fields(json::document(body)?, ["DebugConfig"])?;
     let Some(files) = files else { return Ok(None) };
@@ -219,7 +221,7 @@ fn shortest(body: &[u8], id: &str) -> Result<Option<Duration>, String> {
     };
     for_each(services, |service| {
         let [own, name, check, checks] = json::fields(service, ["ID", "Name", "Check", "Checks"])?;
-        // Without an id its name is its id.
+        // A check without an id has its name as its id.
         let mut known = [own, name].into_iter().filter_map(json::string);
         if known.find(|known| !known.is_empty()).as_deref() != Some(id) {
             return Ok(());
@@ -231,12 +233,12 @@ fn shortest(body: &[u8], id: &str) -> Result<Option<Duration>, String> {
         let [service] = json::fields(check, ["ServiceID"])?;
         if json::string(service).as_deref() == Some(id) { take(check) } else { Ok(()) }
     })?;
-    // A minute, unless it is set otherwise.
+    // The default is one minute.
     let least = json::string(least).and_then(|least| period(&least));
     Ok(shortest.map(|after| after.max(least.unwrap_or_default())))
 }
 
-/// Hands over the entries of a list; what is none has none.
+/// Passes on the entries of a list. Another value has none.
 fn for_each<'a>(
     list: Option<&'a RawValue>,
     mut take: impl FnMut(&'a RawValue) -> Result<(), String>,
@@ -247,7 +249,7 @@ fn for_each<'a>(
     }
 }
 
-/// Reads a time as Go writes it, `1m30.5s`; what is below its last unit is left away.
+/// Reads a duration as Go writes it, `1m30.5s`. Units below the last one are omitted.
 fn period(text: &str) -> Option<Duration> {
     let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
     let unit = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! Where Consul is and who we are to it: the playbook's settings on top of Consul's own variables.
+//! Where Consul is, and how rollgate identifies itself: the playbook's settings override Consul's own variables.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::file;
 use crate::secret::{Secret, literal};
 use crate::world::ConsulTls;
 
-/// How Consul is asked.
+/// How Consul is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// `http://`, `https://` or `unix://`, tried in turn. Never empty.
@@ -24,19 +24,19 @@ pub struct Settings {
     pub namespace: Option<String>,
     /// The admin partition (Consul Enterprise).
     pub partition: Option<String>,
-    /// Whether `https://` proves that a host is one of Consul's: its certificate is checked by an authority or a name of
-    /// Consul's own. A certificate that the system's authorities accept proves only whose host it is.
+    /// Whether `https://` shows that a host belongs to Consul: Consul's own authority or name is used to check its
+    /// certificate. A certificate that the system's authorities accept shows only to which host it belongs.
     pub proves_agents: bool,
 }
 
-/// Why an address is not used. The address is not told: a part of it is a secret.
+/// Why an address is not used. The message does not have the address, because a part of it is a secret.
 const LOGIN_IN_ADDRESS: &str = "an address of Consul has a user or a password in it (an `@`, or a port that is no \
      number), and addresses are printed; give them by CONSUL_HTTP_AUTH=user:password";
 
-/// The largest file of a token.
+/// The largest file with a token.
 const LARGEST_TOKEN: u64 = 64 * 1024;
 
-/// Where an agent is when nobody says otherwise.
+/// The address of an agent if no other one is given.
 const DEFAULT_ADDRESS: &str = "http://127.0.0.1:8500";
 
 impl Settings {
@@ -47,7 +47,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// When `CONSUL_HTTP_TOKEN_FILE` cannot be read, or a token cannot be one.
+    /// If `CONSUL_HTTP_TOKEN_FILE` cannot be read, or a token is invalid.
     pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let tls = variable("CONSUL_HTTP_SSL").is_some_and(|value| is_true(&value));
@@ -75,28 +75,28 @@ impl Settings {
         })
     }
 
-    /// Refuses what would be shown though it is secret.
+    /// Refuses a secret that would be shown.
     ///
     /// # Errors
     ///
-    /// When an address has a login in it, or what may be one.
+    /// If an address contains a login, or something that can be one.
     pub fn check(&self) -> Result<(), String> {
         let login = |address: &String| {
             let rest = address.split_once("://").map_or(address.as_str(), |(_, rest)| rest);
             let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-            // A password may end the host part: whatever has an `@` may have one.
+            // A password can end the host part: any address with an `@` can have one.
             let is_told = address.contains('@') || literal::has_odd_port(authority);
             is_told && !address.starts_with("unix://")
         };
         if self.addresses.iter().any(login) { Err(LOGIN_IN_ADDRESS.into()) } else { Ok(()) }
     }
 
-    /// Everything of it that must never be shown.
+    /// All its values that must never be shown.
     #[must_use]
     pub fn secrets(&self) -> Vec<Secret> {
         let mut secrets: Vec<_> = self.token.iter().chain(&self.basic_auth).cloned().collect();
         if let Some(login) = &self.basic_auth {
-            // Alone, and as it is sent.
+            // The password alone, and as it is sent.
             let (_, password) = login.expose().split_once(':').unwrap_or_default();
             secrets.extend([
                 Secret::new(password),
@@ -107,11 +107,11 @@ impl Settings {
     }
 }
 
-/// Returns a token as it is sent: blanks and line breaks around it come from pasting.
+/// Returns a token as it is sent. Blanks and line breaks around it come from pasting and are removed.
 ///
 /// # Errors
 ///
-/// When there is a blank or a control character within it; `place` says where it comes from.
+/// If it contains a blank or a control character. `place` is the source of the token, for the message.
 pub fn token_of(place: &str, text: &str) -> Result<Secret, String> {
     let token = text.trim();
     if token.contains(|character: char| character.is_whitespace() || character.is_control()) {

@@ -1,7 +1,7 @@
 //! The keys that operators share.
 
-/// Returns the prefix of what is shared for one service: the lock and the journals. It is never below a prefix that a
-/// gateway reads.
+/// Returns the prefix of the shared keys of one service: the lock and the journals. It is never below a prefix that
+/// a gateway reads.
 #[must_use]
 pub fn shared_prefix(service: &str) -> String {
     format!("rollgate/{service}/")

@@ -12,7 +12,7 @@ use crate::node::Operation;
 use crate::secret::Secret;
 use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, Stdin, World};
 
-/// Answers requests from a list and remembers them.
+/// Answers requests from a list and records them.
 struct Script {
     replies: Mutex<VecDeque<Result<Reply, HttpError>>>,
     requests: Mutex<Vec<Request>>,
@@ -113,7 +113,7 @@ async fn the_next_address_is_tried_on_refusal_5xx_and_elections() {
             "unix:///run/consul.sock:/v1/kv/up%20stream/k?consistent&dc=dc1",
             "http://a:1/v1/kv/up%20stream/k?consistent&dc=dc1",
             "unix:///run/consul.sock:/v1/kv/up%20stream/k?consistent&dc=dc1",
-            // The address that answered is asked first from then on.
+            // The address that answered last is asked first.
             "unix:///run/consul.sock:/v1/kv/gone?consistent&dc=dc1",
         ]
     );
@@ -129,7 +129,7 @@ async fn an_unreachable_consul_is_given_up_in_bounded_time_and_names_every_addre
     assert!(urls(&world).len() > 10, "it was tried again and again");
 }
 
-/// It was certainly not done, so a write is repeated as well.
+/// The write certainly had no effect, so it is repeated as well.
 #[tokio::test(start_paused = true)]
 async fn a_rate_limit_is_no_answer_and_the_next_address_is_asked() {
     let done = r#"{"Results":[{"KV":{"Key":"k","Flags":0,"ModifyIndex":6}}]}"#;
@@ -138,7 +138,7 @@ async fn a_rate_limit_is_no_answer_and_the_next_address_is_asked() {
     let written = client.kv_compare_and_set(None, &entry(), b"{}").await.expect("written");
     assert_eq!((written, begun.elapsed()), (KvWrite::Done(6), Duration::ZERO));
     assert_eq!(urls(&world).len(), 2);
-    // An agent is alone, here or seen from its node, and locks are asked for the same way.
+    // One agent, asked directly or from its node. Locks use the same rule.
     let (_, client) = self::client(vec![reply(429, ""), reply(200, "")]);
     let agent = client.at("http://a:1", Some(&Host::Local));
     agent.set_maintenance(Extent::Node, true, "r").await.expect("written");
@@ -163,11 +163,11 @@ async fn a_server_is_left_alone_for_as_long_as_it_asks_up_to_the_patience() {
     };
     assert_eq!(took(vec![busy(503, "3"), reply(200, "")]).await, (true, 3, 2));
     assert_eq!(took(vec![busy(429, "3"), busy(429, "4"), reply(200, "")]).await, (true, 7, 3));
-    // Longer than the patience: one last time at its end.
+    // Longer than the patience: one last attempt at its end.
     assert_eq!(took(vec![busy(503, "3600"), reply(200, "")]).await, (true, 15, 2));
     let far = "18446744073709551615";
     assert_eq!(took(vec![busy(503, far), busy(503, far)]).await, (false, 15, 2));
-    // Another 503 may come from behind a write that was done.
+    // Another 503 can come after a write that took effect.
     assert_eq!(took(vec![reply(503, ""), reply(200, "")]).await, (false, 0, 1));
 }
 
@@ -291,18 +291,18 @@ async fn a_blocking_query_follows_the_index_rules() {
     }
     assert_eq!(seen, [false, true, true, false]);
     let url = |query: &str| format!("http://a:1/v1/health/service/app?{query}dc=dc1");
-    // It went backwards with the third answer: the fourth query begins anew.
+    // The index went backwards with the third answer: the fourth query begins again.
     assert_eq!(
         urls(&world),
         [url(""), url("index=20&wait=100ms&"), url("index=25&wait=100ms&"), url("")]
     );
     assert_eq!(Index::default().after(0), Index(1), "never 0 in a loop");
-    // The server adds up to a sixteenth of what it was asked to wait.
+    // The server adds up to a sixteenth to the requested wait.
     let wait = Duration::from_secs(600);
     assert!(Index(1).query(wait).1 > wait + wait / 16);
 }
 
-/// Neither an index that stands still nor one that moves all the time is asked for without a pause.
+/// An index that stands still is not queried without a pause, and neither is one that moves all the time.
 #[tokio::test(start_paused = true)]
 async fn two_questions_of_a_loop_have_a_pause_between_them() {
     let answer = |index: &str| {
@@ -330,7 +330,7 @@ async fn an_agent_is_asked_from_its_node_with_the_same_rights() {
     let agent = client.at("http://127.0.0.1:8500", Some(&node));
     let turn = |on| agent.set_maintenance(Extent::Instance("app-1"), on, "why");
     turn(true).await.expect("done");
-    // Whether it was done before the connection broke nobody knows.
+    // It is unknown whether the write took effect before the connection broke.
     assert!(matches!(turn(false).await, Err(Error::Unknown(_))));
     let error = turn(true).await.expect_err("nobody listens").to_string();
     assert!(error.contains("cannot be reached") && error.contains("refused"), "{error}");
@@ -343,7 +343,7 @@ async fn an_agent_is_asked_from_its_node_with_the_same_rights() {
     assert!(world.requests.lock().expect("lock").is_empty());
 }
 
-/// As Consul 1.8.7 says it: every agent but the owner answers so, whatever the catalog knows.
+/// As Consul 1.8.7 answers: every agent except the owner says so, whatever the catalog knows.
 #[tokio::test]
 async fn maintenance_that_another_agent_was_told_is_not_done() {
     let answer = r#"No service registered with ID "app-1""#;
@@ -374,7 +374,7 @@ async fn a_name_that_leads_to_another_path_is_not_asked_for() {
     assert_eq!(urls(&world), [asked]);
 }
 
-/// An id is unique at its agent only, and by default the name of the service.
+/// An id is unique at its agent only. By default it is the name of the service.
 #[tokio::test]
 async fn an_agent_with_an_instance_of_the_same_id_is_not_taken_for_its_owner() {
     let services = r#"{"app":{"ID":"app","Service":"app","Address":"","Port":9000}}"#;
@@ -382,7 +382,7 @@ async fn an_agent_with_an_instance_of_the_same_id_is_not_taken_for_its_owner() {
     for (node, address, checks, owns) in [
         ("agent-1", "10.0.1.1:9000", checks, true),
         ("agent-2", "10.0.1.1:9000", checks, false),
-        // Without any check nobody says which agent it is.
+        // Without a check, the answer does not say which agent it is from.
         ("agent-2", "10.0.1.1:9000", "{}", true),
         ("agent-2", "10.0.1.1:9001", "{}", false),
         ("agent-2", "10.0.1.2:9000", "{}", false),
@@ -399,7 +399,8 @@ async fn an_agent_with_an_instance_of_the_same_id_is_not_taken_for_its_owner() {
     }
 }
 
-/// As Consul 1.8.7 answers, shortened: a service and a check of its files. What its API has registered is not there.
+/// As Consul 1.8.7 answers, shortened: a service and a check from its files. Registrations through its API are not
+/// there.
 const SELF: &str = r#"{"Config":{"NodeName":"vm"},"DebugConfig":{"CheckDeregisterIntervalMin":"1m0s",
     "Checks":[{"DeregisterCriticalServiceAfter":"48h0m0s","ID":"extra","Interval":"10s","Name":"extra","ServiceID":"app-x","Token":"hidden"}],
     "Services":[
@@ -411,12 +412,12 @@ const SELF: &str = r#"{"Config":{"NodeName":"vm"},"DebugConfig":{"CheckDeregiste
         {"CheckID":"","DeregisterCriticalServiceAfter":"1m30.5s","TCP":"127.0.0.1:1","Interval":"10s"}],
      "ID":"app-x","Name":"app","Port":19008,"Token":"hidden"}]}}"#;
 
-/// Seen: with 5s an instance is gone after 74 s, and its maintenance with it.
+/// Measured: with 5s an instance is gone after 74 s, with its maintenance.
 #[tokio::test]
 async fn how_soon_an_instance_is_removed_stands_in_its_agents_own_files() {
     let none = SELF.replace("1m30.5s", "0s");
     for (answer, id, after) in [
-        // It says 5s, and a minute is the least.
+        // The file says 5s, and one minute is the minimum.
         (SELF, "app", Some(60)),
         (SELF, "app-x", Some(90)),
         (&none, "app-x", Some(48 * 3600)),
