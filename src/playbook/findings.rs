@@ -1,13 +1,13 @@
-//! The list that problems are collected in: bounded, so that a hostile file cannot make many long messages.
+//! The list of problems. It is bounded, so that a hostile file cannot cause many long messages.
 
 use crate::diagnostic::Problem;
 use crate::text;
 pub(super) use crate::text::quoted;
 
-/// More are counted, not written out.
+/// Further problems are counted, not written.
 const KEPT: usize = 100;
 
-/// What was found wrong so far.
+/// The problems found so far.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     problems: Vec<Problem>,
@@ -15,7 +15,7 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Adds a problem; its wording is made only if it is kept.
+    /// Adds a problem. Its text is made only if it is kept.
     pub(super) fn add(&mut self, problem: impl FnOnce() -> Problem) {
         if self.problems.len() < KEPT {
             self.problems.push(problem());
@@ -24,12 +24,12 @@ impl Findings {
         }
     }
 
-    /// Returns whether more would only be counted, so that looking for advice is wasted.
+    /// Returns whether further problems are only counted, so that advice for them is not needed.
     pub(super) fn is_full(&self) -> bool {
         self.problems.len() >= KEPT
     }
 
-    /// Returns what was kept, and how many there are besides.
+    /// Returns the problems that were kept, and how many there are in addition.
     pub(super) fn into_parts(self) -> (Vec<Problem>, usize) {
         (self.problems, self.more)
     }
@@ -38,7 +38,7 @@ impl Findings {
 /// How many names are listed or compared, at most.
 const LISTED: usize = 30;
 
-/// Returns what to say about a name that is none of the known ones: the likely one, and all of them.
+/// Returns the advice for an unknown name: the likely name, and all known names.
 pub(super) fn known<'a>(
     name: &str,
     what: &str,

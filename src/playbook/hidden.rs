@@ -1,4 +1,4 @@
-//! The places of a playbook where a secret may stand, whether or not it may stand there: no message quotes them.
+//! The places of a playbook where a secret can be, whether it is allowed there or not: no message quotes them.
 
 use std::ops::Range;
 
@@ -7,21 +7,21 @@ use super::tree::{Key, Kind, Tree};
 use crate::diagnostic::Problem;
 use crate::secret::{Redactor, Secret, TELLING, literal};
 
-/// What stands for a value that is not shown.
+/// Replaces a value that is not shown.
 pub(super) const NOT_SHOWN: &str = "text that is not shown, as it may be a secret";
 
-/// What a message must not quote.
+/// The text that a message must not quote.
 #[derive(Debug, Default)]
 pub(super) struct Hidden {
-    /// In bytes of the file.
+    /// As bytes of the file.
     places: Vec<Range<usize>>,
-    /// The texts that are long enough to be told from ordinary text: an alias repeats them elsewhere.
+    /// The texts that are long enough to differ from ordinary text. An alias repeats them elsewhere.
     texts: Vec<Secret>,
 }
 
 impl Hidden {
-    /// Collects everything below `secrets` but the names of variables and files, everything
-    /// in `consul` but addresses and the datacenter, and everything below a key that is called a token, a password or a secret.
+    /// Collects everything below `secrets` except the names of variables and files, everything in `consul` except
+    /// addresses and the datacenter, and everything below a key that is called a token, a password or a secret.
     pub(super) fn of(tree: &Tree, source: &str) -> Self {
         let mut hidden = Self::default();
         let Kind::Map(entries) = &*tree.kind else { return hidden };
@@ -61,7 +61,7 @@ impl Hidden {
         }
     }
 
-    /// Looks for keys that are called after a secret.
+    /// Finds keys that are named after a secret.
     fn called(&mut self, tree: &Tree, source: &str) {
         match &*tree.kind {
             Kind::Scalar { .. } => {}
@@ -80,7 +80,7 @@ impl Hidden {
 
     fn all(&mut self, tree: &Tree, source: &str) {
         match &*tree.kind {
-            // A name that is filled in is no secret.
+            // A name that is filled in is not a secret.
             Kind::Scalar { text, .. } if text.is_empty() || text.starts_with("${{") => {}
             Kind::Scalar { text, .. } => self.add(tree.span.clone(), text),
             Kind::List(items) => items.iter().for_each(|item| self.all(item, source)),
@@ -93,7 +93,7 @@ impl Hidden {
         }
     }
 
-    /// Collects texts that YAML takes for keys without a value, as `X` in `{ X }`.
+    /// Collects texts that YAML reads as keys without a value, like `X` in `{ X }`.
     fn bare_keys(&mut self, entries: &[(Key, Tree)], source: &str) {
         for (key, _) in entries {
             let after = source.get(key.span.end..).unwrap_or_default();
@@ -115,7 +115,7 @@ impl Hidden {
         self.places.iter().any(|place| place.start <= span.start && span.end <= place.end)
     }
 
-    /// Takes the value of a place out of a message that quotes it.
+    /// Removes the value of a place from a message that quotes it.
     pub(super) fn without_value(&self, message: String, value: &Tree) -> String {
         match &*value.kind {
             Kind::Scalar { text, .. } if self.covers(&value.span) => {
@@ -125,7 +125,7 @@ impl Hidden {
         }
     }
 
-    /// Takes what is left out of everything that problems say.
+    /// Removes the remaining values from all texts of the problems.
     pub(super) fn redact(&self, problems: &mut [Problem]) {
         if self.texts.is_empty() {
             return;
@@ -145,7 +145,7 @@ impl Hidden {
         }
     }
 
-    /// Returns the places to show as stars.
+    /// Returns the places that are shown as stars.
     pub(super) fn into_places(self, source: &str) -> Vec<Range<usize>> {
         let redactor = Redactor::new(self.texts);
         self.places.into_iter().chain(redactor.places(source).collect::<Vec<_>>()).collect()

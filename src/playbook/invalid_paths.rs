@@ -1,8 +1,8 @@
-//! Where a file's structure is wrong, so that no rule judges what is not there.
+//! The places where a file's structure is wrong, so that no rule checks a value that is missing.
 
 use std::collections::BTreeSet;
 
-/// The key paths whose values are not what the file means: wrong, missing, or under a misspelt name.
+/// The key paths whose values are not those that the file means: wrong, missing, or under a misspelt name.
 #[derive(Debug, Default, Clone)]
 pub(super) struct InvalidPaths(BTreeSet<String>);
 
@@ -11,13 +11,14 @@ impl InvalidPaths {
         self.0.insert(path.to_owned());
     }
 
-    /// Returns whether a value is wrong or missing itself, or lies in one that is. What lies in it may be.
+    /// Returns whether a value itself is wrong or missing, or is inside such a value. Values inside it can be
+    /// wrong.
     pub(super) fn holds(&self, path: &str) -> bool {
         let above = path.match_indices(['.', '[']).map(|(end, _)| &path[..end]);
         !self.0.is_empty() && above.chain(["", path]).any(|path| self.0.contains(path))
     }
 
-    /// Returns whether anything is wrong in a value, or with it.
+    /// Returns whether anything is wrong with a value, or inside it.
     pub(super) fn touches(&self, path: &str) -> bool {
         let within = |separator: char| {
             let start = format!("{path}{separator}");

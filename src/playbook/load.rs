@@ -1,4 +1,4 @@
-//! A file → a playbook, or everything that is wrong with it.
+//! Loads a file: returns a playbook, or all problems of the file.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,13 +17,13 @@ use crate::text;
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(schema);
 
-/// Files beyond this are not playbooks, and are not read.
+/// A larger file is not a playbook, and is not read.
 const MAX_SIZE: u64 = 1 << 20;
 
-/// A playbook that makes sense as a file, with the file for what is found out later.
+/// A playbook that is valid as a file, with the file for problems that are found later.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// What it says.
+    /// Its content.
     pub playbook: Playbook,
     /// The file.
     pub source: Source,
@@ -31,7 +31,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Returns a problem with the place of a key like `nodes[1].address`, or of what comes nearest to it.
+    /// Returns a problem at the place of a key like `nodes[1].address`, or at the nearest existing key.
     #[must_use]
     pub fn problem(&self, key_path: &str, message: impl Into<String>) -> Problem {
         let (_, span, _) = self.tree.locate(key_path);
@@ -49,7 +49,7 @@ impl Loaded {
 ///
 /// # Errors
 ///
-/// Everything that is wrong with the file, or why it cannot be read.
+/// All problems of the file, or why it cannot be read.
 pub fn load(path: &Path) -> Result<Loaded, Invalid> {
     let name = path.display().to_string();
     match read(path) {
@@ -61,11 +61,11 @@ pub fn load(path: &Path) -> Result<Loaded, Invalid> {
     }
 }
 
-/// Reads a playbook from a text that is known by a name.
+/// Reads a playbook from a text with a name.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with the text.
+/// All problems of the text.
 pub fn load_text(name: impl Into<String>, text: impl Into<String>) -> Result<Loaded, Invalid> {
     let mut text = text.into();
     if text.starts_with('\u{feff}') {
@@ -101,7 +101,7 @@ fn understand(
             Some((playbook, tree))
         }
         Err(error) => {
-            // The schema and the types disagree; this is better than a wrong playbook.
+            // The schema and the types disagree. An error is better than a wrong playbook.
             findings.add(|| Problem::new(format!("this is not a playbook: {error}")));
             None
         }
@@ -171,7 +171,7 @@ fn decode(bytes: Vec<u8>) -> Result<String, Unread> {
     })
 }
 
-/// Returns the JSON Schema of a playbook, for editors: it is what [`load`] itself goes by.
+/// Returns the JSON Schema of a playbook, for editors. [`load`] uses the same schema.
 #[must_use]
 pub fn schema() -> Value {
     let mut schema = Value::from(schemars::schema_for!(Playbook));
@@ -184,7 +184,7 @@ pub fn schema() -> Value {
     schema
 }
 
-/// A key without a value is an error in a playbook, so what may be left out is not therefore `null`.
+/// A key without a value is an error in a playbook, so an optional key does not allow `null`.
 fn without_null(schema: &mut Value) {
     match schema {
         Value::Array(items) => items.iter_mut().for_each(without_null),

@@ -1,8 +1,8 @@
-//! The playbook: the types are the reference, for serde, for the JSON Schema and for the reader.
+//! The playbook. Its types are the reference, for serde, for the JSON Schema and for the reader.
 //!
-//! A file goes through [`load`]: text → tree with positions (`yaml`) → every structural problem at once
-//! (`structure`, driven by the schema of these very types) → these types → every problem of meaning at
-//! once (`rules`). What is left is a [`Playbook`] that makes sense as a file.
+//! [`load`] reads a file in these steps: text → tree with positions (`yaml`) → all structural problems
+//! (`structure`, with the schema of these types) → these types → all problems of meaning (`rules`). The result is a
+//! [`Playbook`] that is valid as a file.
 
 mod findings;
 mod hidden;
@@ -44,13 +44,13 @@ pub struct Playbook {
     /// The service's name: lower-case letters, digits, `-`, `_`, `.`.
     #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"))]
     pub service: String,
-    /// Values that a release is started with, usable as `${{ name }}`.
+    /// Values for a release, usable as `${{ name }}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, Variable>,
-    /// Values that are never printed or journalled, usable as `${{ secrets.name }}` where a key says so.
+    /// Values that are never printed and never in a journal, usable as `${{ secrets.name }}` where a key allows it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, SecretSource>,
-    /// Where Consul is; by default what the `CONSUL_*` environment variables say.
+    /// Where Consul is. Default: the `CONSUL_*` environment variables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consul: Option<Consul>,
     /// Where a node's availability is written.
@@ -64,42 +64,42 @@ pub struct Playbook {
     /// The instances of the service.
     #[schemars(length(min = 1))]
     pub nodes: Vec<Node>,
-    /// What is put on the nodes; without it the playbook only restarts.
+    /// The files that are put on the nodes. Without it the playbook only restarts the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
     /// How many nodes at a time, in which order, and when to stop.
     #[serde(default)]
     pub strategy: Strategy,
-    /// How requests in flight are awaited.
+    /// How the release waits for requests in flight.
     #[serde(default)]
     pub drain: Drain,
-    /// Ends the service on a node.
+    /// Stops the service on a node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<CommandSpec>,
     /// Starts the service on a node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<CommandSpec>,
-    /// Ends and starts the service in one command, in place of `stop` and `start`.
+    /// Stops and starts the service in one command, instead of `stop` and `start`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<CommandSpec>,
-    /// What is done to each node, in order; by default all of it.
+    /// The steps for each node, in order. Default: all steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<Vec<StepSpec>>,
-    /// What proves that a node's new process can serve.
+    /// The checks that show that a node's new process can serve.
     pub health: Health,
     /// Commands around the release.
     #[serde(default)]
     pub hooks: Hooks,
 }
 
-/// A value that a release is started with.
+/// A value for a release.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Variable {
-    /// Refuse to start without a value, or with an empty one that no `pattern` admits.
+    /// Refuse to start without a value, or with an empty value that no `pattern` accepts.
     #[serde(default)]
     pub required: bool,
-    /// The value when none is given.
+    /// The value if none is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
     /// A regular expression that the value must match.
@@ -108,7 +108,7 @@ pub struct Variable {
     pub pattern: Option<String>,
 }
 
-/// Where a secret comes from: one of the two.
+/// The source of a secret: one of the two.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretSource {
@@ -120,23 +120,23 @@ pub struct SecretSource {
     pub file: Option<PathBuf>,
 }
 
-/// How the nodes are reached: on top of the user's own ssh configuration, which is always honoured.
+/// How the nodes are reached, in addition to the user's own ssh configuration, which is always used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ssh {
-    /// Another file than `~/.ssh/config`, as `ssh -F` takes it; relative to the playbook.
+    /// A file that replaces `~/.ssh/config`, as for `ssh -F`; relative to the playbook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<PathBuf>,
-    /// The user to log in as, where the destination and the configuration name none.
+    /// The user for the login, if the destination and the configuration name none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// A host to jump through, as `ssh -J` takes it.
+    /// A host to jump through, as for `ssh -J`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jump: Option<String>,
-    /// What to do with a host whose key is not known.
+    /// What to do with a host whose key is unknown.
     #[serde(default)]
     pub host_keys: HostKeys,
-    /// For connecting and logging in.
+    /// The time limit for connecting and logging in.
     #[serde(default = "Ssh::default_connect_timeout")]
     pub connect_timeout: DurationSetting,
     /// Run commands as root through `sudo -n`.
@@ -144,7 +144,7 @@ pub struct Ssh {
     pub sudo: bool,
 }
 
-/// What to do with a host whose key is not known. A changed key is always refused.
+/// What to do with a host whose key is unknown. A changed key is always refused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostKeys {
@@ -159,32 +159,32 @@ pub enum HostKeys {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Node {
-    /// What it is called in messages. Default: its ssh destination's host.
+    /// Its name in messages. Default: its ssh destination's host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"))]
     pub name: Option<String>,
     /// Where its commands run: `[user@]host[:port]`, an alias of the user's ssh configuration, or `local`.
     pub ssh: String,
-    /// The `host:port` by which gateways know it.
+    /// The `host:port` at which gateways know it.
     pub address: String,
-    /// The HTTP address of the Consul agent that owns its instance, in place of `registry.agent`.
+    /// The HTTP address of the Consul agent that owns its instance. Replaces `registry.agent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<Template>,
     /// Free labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Values of its own, usable as `${{ node.vars.name }}`; also the node's say in `${{ name }}`.
+    /// Its own values, usable as `${{ node.vars.name }}`; they also replace variables in `${{ name }}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub vars: BTreeMap<String, String>,
 }
 
-/// What is put on the nodes, before any of them leaves rotation.
+/// The files that are put on the nodes, before any node leaves rotation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Artifact {
     /// A `.tar.gz` or `.tgz` archive, or any other single file; relative to the playbook.
     pub source: Template,
-    /// Its SHA-256, when it is known beforehand.
+    /// Its SHA-256, if it is known in advance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Template>,
     /// The folder on the node with one folder per release; an absolute path, not inside `current`.
@@ -205,13 +205,13 @@ pub struct Strategy {
     pub batches: Batches,
     /// Which nodes go first.
     pub order: Order,
-    /// How many nodes stay routed at every gateway, whatever happens; never less than 1.
+    /// How many nodes stay routed at every gateway, in any case. Never less than 1.
     pub min_available: Amount,
-    /// How many nodes may fail over the whole release, unreachable ones included, before it stops.
+    /// How many nodes may fail in the whole release before it stops. Unreachable nodes count.
     pub max_failures: u32,
-    /// What happens when more than that have failed.
+    /// What happens when more nodes have failed.
     pub on_failure: OnFailure,
-    /// How long the release may take between two steps that end before it stops.
+    /// The release stops if no step ends for this time.
     pub progress_deadline: DurationSetting,
 }
 
@@ -219,11 +219,11 @@ pub struct Strategy {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// Nodes that are already out of rotation, then those at which nothing listens, for they cost no capacity; then as in the
-    /// playbook.
+    /// Nodes that are already out of rotation, then nodes on which nothing listens, because they cost no capacity;
+    /// then the order of the playbook.
     #[default]
     OutFirst,
-    /// As in the playbook.
+    /// The order of the playbook.
     Listed,
 }
 
@@ -231,14 +231,14 @@ pub enum Order {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
-    /// The failed node stays out, the others serve, a person decides.
+    /// The failed node stays out, the others serve, and a person decides.
     #[default]
     Stop,
-    /// The failed node goes back to what it ran before; the release stops.
+    /// The failed node returns to what it ran before, and the release stops.
     RollbackNode,
-    /// The failed node and every node that was updated go back to what they ran before.
+    /// The failed node and every updated node return to what they ran before.
     RollbackAll,
-    /// The failed node stays out, and the release goes on as long as enough nodes stay routed.
+    /// The failed node stays out, and the release continues while enough nodes stay routed.
     Continue,
 }
 
@@ -246,7 +246,7 @@ pub enum OnFailure {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Hooks {
-    /// Its output goes into the failure report: the last log lines of the service, say.
+    /// The failure report shows its output: for example the last log lines of the service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<Hook>,
 }
@@ -260,16 +260,16 @@ pub struct Hook {
     /// Where it runs.
     #[serde(default)]
     pub on: On,
-    /// After this time it is ended.
+    /// The command is ended after this time.
     #[serde(default = "Hook::default_timeout")]
     pub timeout: DurationSetting,
 }
 
-/// Where something is done.
+/// Where a command runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum On {
-    /// On the node that it is about.
+    /// On the node.
     #[default]
     Node,
     /// On this machine.
@@ -288,14 +288,14 @@ impl On {
 }
 
 impl Playbook {
-    /// The variable that the version comes from: the one that a node's identity must equal.
+    /// The variable with the version: the value that a node's identity must equal.
     #[must_use]
     pub fn version_variable(&self) -> Option<(&str, &Variable)> {
         let name = self.health.identity.as_ref()?.equals.only_name()?;
         self.variables.get_key_value(name).map(|(name, variable)| (name.as_str(), variable))
     }
 
-    /// Returns whether it has to do with Consul. Then what operators share is there too: the lock, the journals.
+    /// Returns whether it uses Consul. Then the shared data is in Consul, too: the lock and the journals.
     #[must_use]
     pub fn names_consul(&self) -> bool {
         self.consul.is_some()

@@ -1,4 +1,4 @@
-//! What must be proven about a node: that nothing is in flight before it stops, that it can serve before it
+//! What must be confirmed about a node: that nothing is in flight before it stops, and that it can serve before it
 //! returns.
 
 use schemars::JsonSchema;
@@ -6,18 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{CommandSpec, DurationSetting, HttpCheckSpec, TcpCheckSpec, Template};
 
-/// How requests in flight are awaited.
+/// How the release waits for requests in flight.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Drain {
-    /// How they are counted. Default: the gateways' own counts where all have one, else the node's sockets.
+    /// How they are counted. Default: the gateways' own counts if all gateways have one, otherwise the node's
+    /// sockets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<InFlight>,
     /// How long the count must stay at 0.
     pub settle: DurationSetting,
     /// How long to wait for 0.
     pub timeout: DurationSetting,
-    /// What to do when requests are still in flight by then.
+    /// What to do if requests are still in flight after that.
     pub on_timeout: OnTimeout,
 }
 
@@ -25,53 +26,54 @@ pub struct Drain {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum InFlight {
-    /// A number that the service tells.
+    /// A number that the service reports.
     Http(Metric),
-    /// The node's established connections without the idle ones (`ss` on the node).
+    /// The node's established connections except idle ones (`ss` on the node).
     Sockets(Sockets),
     /// The gateways' own counts.
     Gateways,
 }
 
-/// A number that the service tells at a URL.
+/// A number that the service reports at a URL.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Metric {
-    /// Where.
+    /// The URL.
     pub url: Template,
-    /// JSON: pointer to the number, or to an array or object of numbers, which add up.
+    /// JSON: pointer to the number, or to an array or object of numbers, which are added up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "json-pointer"))]
     pub pointer: Option<String>,
-    /// Text: a regular expression whose first group is the number. The numbers of several matches add up, as of several
-    /// series of a metric.
+    /// Text: a regular expression whose first group is the number. The numbers of several matches are added up, as
+    /// for several series of a metric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "regex"))]
     pub pattern: Option<String>,
 }
 
-/// How a node's connections are told from requests.
+/// How connections of a node are distinguished from requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sockets {
-    /// An answered connection is idle after this long without a byte; longer than any usual request. Default: 5s.
+    /// A connection with an answer is idle after this time without a byte. It must be longer than any usual
+    /// request. Default: 5s.
     pub idle: DurationSetting,
 }
 
-/// What to do when requests are still in flight at the end of the drain's time.
+/// What to do if requests are still in flight at the end of the drain's time limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnTimeout {
-    /// The node is put back and counts as failed.
+    /// Mark the node up again. It counts as failed.
     #[default]
     Fail,
-    /// Go on, and say how many requests were cut.
+    /// Continue, and report how many requests were cut.
     Proceed,
-    /// Keep waiting.
+    /// Wait longer.
     Wait,
 }
 
-/// What proves that a node's new process can serve. All checks given must pass together.
+/// The checks that show that a node's new process can serve. All given checks must pass together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Health {
@@ -87,13 +89,13 @@ pub struct Health {
     /// A service whose instance at the node's address passes all its checks in Consul.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consul: Option<ConsulCheck>,
-    /// How the new version is told by the HTTP check's reply.
+    /// How the HTTP check's reply shows the new version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
-    /// Between two tries.
+    /// The time between two attempts.
     #[serde(default = "Health::default_interval")]
     pub interval: DurationSetting,
-    /// For one try.
+    /// The time limit of one attempt.
     #[serde(default = "Health::default_timeout")]
     pub timeout: DurationSetting,
     /// Successes in a row that make a node healthy.
@@ -104,10 +106,10 @@ pub struct Health {
     #[serde(default = "Health::default_fall")]
     #[schemars(range(min = 1, max = 1000))]
     pub fall: u32,
-    /// How long a node must stay healthy, from the first success on, served by the same process.
+    /// How long a node must stay healthy, from the first success, served by the same process.
     #[serde(default = "Health::default_min_healthy_time")]
     pub min_healthy_time: DurationSetting,
-    /// For a node to become healthy, from the start of the service.
+    /// The time limit for a node to become healthy, from the start of the service.
     #[serde(default = "Health::default_deadline")]
     pub deadline: DurationSetting,
 }
@@ -120,18 +122,18 @@ pub struct ConsulCheck {
     pub service: Template,
 }
 
-/// How the new version is told by the HTTP check's reply.
+/// How the HTTP check's reply shows the new version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
-    /// The reply header that tells the version.
+    /// The reply header with the version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
-    /// JSON pointer to it in the reply's body.
+    /// JSON pointer to the version in the reply's body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "json-pointer"))]
     pub pointer: Option<String>,
-    /// What it must be.
+    /// The required version.
     pub equals: Template,
 }
 
@@ -169,7 +171,7 @@ impl Health {
         2
     }
 
-    /// Long enough to see a version end that ends soon after its start.
+    /// Long enough to notice a version that ends soon after its start.
     fn default_min_healthy_time() -> DurationSetting {
         DurationSetting::seconds(10)
     }

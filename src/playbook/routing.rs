@@ -1,4 +1,4 @@
-//! Where a node's availability is written: Consul, the registry.
+//! Where a node's availability is written: Consul and the registry.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ pub struct Consul {
     /// The ACL token; may name a secret. Default: `CONSUL_HTTP_TOKEN`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Template>,
-    /// The datacenter. Default: that of the agent.
+    /// The datacenter. Default: the agent's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub datacenter: Option<Template>,
 }
@@ -35,12 +35,12 @@ pub enum Registry {
     ConsulService {
         /// The service's name in Consul.
         service: Template,
-        /// The HTTP address of the agent that owns a node's instance; may differ from node to node. Default: the
+        /// The HTTP address of the agent that owns a node's instance. It can differ between nodes. Default: the
         /// address of the agent in Consul's catalog, with the scheme and port of `consul.addresses`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         agent: Option<Template>,
-        /// From where the agent is asked: `node` for one that listens on its own machine only, as Consul does by
-        /// default. Then `agent` is `http://127.0.0.1:8500` where nothing else is said, and the node needs `curl`.
+        /// From where the agent is asked: `node` for an agent that listens only on its own machine, which is
+        /// Consul's default. Then the default of `agent` is `http://127.0.0.1:8500`, and the node needs `curl`.
         #[serde(default = "On::local", skip_serializing_if = "On::is_local")]
         agent_on: On,
         /// What is put into maintenance.
@@ -56,10 +56,10 @@ pub enum Registry {
 #[serde(rename_all = "kebab-case")]
 pub enum Extent {
     /// The node's instance of the service. A service that deregisters itself, or registers itself with
-    /// `replace-existing-checks`, ends it: it is put back at once, but never before somebody may have noticed.
+    /// `replace-existing-checks`, ends it. It is put back at once, but gateways may have noticed.
     #[default]
     Instance,
-    /// Everything that the agent owns, which must be nothing but this instance. No registration ends it.
+    /// Everything that the agent owns, which must be only this instance. No registration ends it.
     Node,
 }
 

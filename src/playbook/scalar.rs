@@ -1,4 +1,4 @@
-//! One scalar of the file → one JSON value: what a text means where the schema wants this or that.
+//! Converts one scalar of the file to one JSON value, as the schema requires.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use crate::pattern::Pattern;
 pub(super) struct Issue {
     pub(super) message: String,
     pub(super) help: Vec<String>,
-    /// Which part of the text; all of it by default.
+    /// Which part of the text. Default: all of it.
     pub(super) at: Option<Range<usize>>,
 }
 
@@ -152,7 +152,7 @@ fn read_template(text: &str) -> Result<(), Issue> {
     }
 }
 
-/// Messages of others quote the value, which may be long.
+/// Messages of other libraries quote the value, which can be long.
 fn quoted_message(message: &str) -> String {
     crate::text::line(message, 160)
 }
@@ -162,7 +162,7 @@ fn is_pointer(text: &str) -> bool {
     (text.is_empty() || text.starts_with('/')) && escapes
 }
 
-/// Says what the alternatives want.
+/// Describes what the alternatives accept.
 pub(super) fn expected(choices: &[&Value]) -> String {
     let mut wanted: Vec<&str> = Vec::new();
     for choice in choices {

@@ -1,4 +1,4 @@
-//! The part of JSON Schema that our types produce: what a schema lets a value be.
+//! Reads the part of JSON Schema that our types produce: which values a schema accepts.
 
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ pub(super) fn choices<'a>(root: &'a Value, schema: &'a Value) -> Vec<&'a Value> 
     }
 }
 
-/// Returns the smallest value that a schema's first alternative takes, as far as types tell it.
+/// Returns the smallest value that a schema's first alternative accepts, as far as types show it.
 pub(super) fn smallest(root: &Value, schema: &Value) -> Value {
     let choices = choices(root, schema);
     let Some(first) = choices.first() else {
@@ -44,7 +44,7 @@ pub(super) fn smallest(root: &Value, schema: &Value) -> Value {
     }
 }
 
-/// Returns how a map chooses among the alternatives, if any is one.
+/// Returns how a map chooses among the alternatives, if there is a choice.
 pub(super) fn map_choice<'a>(choices: &[&'a Value]) -> Option<MapChoice<'a>> {
     let objects: Vec<&Value> =
         choices.iter().copied().filter(|choice| choice["type"] == "object").collect();

@@ -11,29 +11,29 @@ use super::CommandSpec;
 /// One entry of `steps`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StepSpec {
-    /// Prove that every gateway let go.
+    /// Confirm that every gateway stopped routing to the node.
     ConfirmOut,
     /// Wait for the requests in flight.
     Drain,
-    /// End the service, by the given command or the top level's `stop`.
+    /// Stop the service, with the given command or the top level's `stop`.
     Stop(Option<CommandSpec>),
     /// Switch to the new release.
     Activate,
-    /// Start the service, by the given command or the top level's `start`.
+    /// Start the service, with the given command or the top level's `start`.
     Start(Option<CommandSpec>),
-    /// End and start the service in one, by the given command or the top level's `restart`.
+    /// Stop and start the service in one, with the given command or the top level's `restart`.
     Restart(Option<CommandSpec>),
     /// Run a command.
     Run(CommandSpec),
-    /// Prove that the new process is healthy.
+    /// Check that the new process is healthy.
     Health,
     /// Mark the node up.
     Enable,
-    /// Prove that every gateway routes to it again.
+    /// Confirm that every gateway routes to it again.
     ConfirmIn,
 }
 
-/// The steps that stand alone, as words.
+/// The steps that are written as one word.
 pub(super) const STEP_WORDS: [&str; 9] = [
     "confirm_out",
     "drain",

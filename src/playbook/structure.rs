@@ -1,10 +1,11 @@
-//! Tree → JSON value, against the schema of the playbook's types: every problem of structure at once.
+//! Converts the tree to a JSON value with the schema of the playbook's types, and finds every problem of structure
+//! at once.
 //!
-//! What is wrong or missing becomes the smallest value that the schema takes, and its path is noted: so the
-//! types take whatever comes out, and all that is right can still be judged.
+//! A wrong or missing value becomes the smallest value that the schema accepts, and its path is recorded. So the
+//! types accept the result, and all correct values can still be checked.
 //!
-//! It knows nothing of playbooks, so a new key needs no line here. What YAML leaves open is settled by what the
-//! schema wants: a plain `1.20` where text is wanted stays the text `1.20`, and `no` is never a boolean.
+//! The module does not know playbooks, so a new key needs no line here. The schema decides what YAML leaves open: a
+//! plain `1.20` stays the text `1.20` if the schema wants text, and `no` is never a boolean.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -20,14 +21,14 @@ use super::schema::{MapChoice, choices, map_choice, properties, required, smalle
 use super::tree::{Key, Kind, MERGE_KEY, Tree, template_hint};
 use crate::diagnostic::Problem;
 
-/// What the help says of a value that may be a secret.
+/// The help for a value that can be a secret.
 const NAMED: &str = "a playbook only names secrets: write `secrets: { consul_token: { env: CONSUL_HTTP_TOKEN } }`, or `file`";
 
-/// What a walk leaves behind, besides its findings.
+/// The result of a walk, besides its findings.
 pub(super) struct Outcome {
-    /// The file's content, which the schema takes.
+    /// The file's content, in a form that the schema accepts.
     pub(super) value: Value,
-    /// Where it is not what the file says.
+    /// Where it differs from the file.
     pub(super) invalid: InvalidPaths,
 }
 
@@ -55,7 +56,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Returns the value, or the smallest one where it is wrong. `key` is where the value's name stands.
+    /// Returns the value, or the smallest one if it is wrong. `key` is the place of the value's name.
     fn value(&mut self, tree: &Tree, schema: &'a Value, key: &Range<usize>) -> Value {
         self.read(tree, schema, key).unwrap_or_else(|| {
             self.invalid.add(&self.path);
@@ -63,7 +64,7 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// Returns the value, or nothing where it is wrong.
+    /// Returns the value, or `None` if it is wrong.
     fn read(&mut self, tree: &Tree, schema: &'a Value, key: &Range<usize>) -> Option<Value> {
         let choices = choices(self.schema, schema);
         match &*tree.kind {
@@ -199,7 +200,7 @@ impl<'a> Walk<'a> {
         if let Some(schema) = schemas.iter().find(|schema| tag_of(schema) == Some(text)) {
             return self.object(entries, schema, choices, place, None);
         }
-        // Judged by what was found before: this problem may be the last that is kept.
+        // Decided by earlier findings: this problem can be the last one that is kept.
         let meant = self.meant(entries, tag, text, schemas);
         let length = self.push(tag);
         match given {
@@ -224,8 +225,8 @@ impl<'a> Walk<'a> {
         self.object(entries, meant?, choices, place, Some(tag))
     }
 
-    /// Returns the schema that a map without a right tag fits: the one whose tag was likely meant, or the only
-    /// one that would have nothing but the tag wrong.
+    /// Returns the schema that fits a map without a correct tag: the one whose tag was probably meant, or the only
+    /// one that would have no other problem than the tag.
     fn meant(
         &self,
         entries: &[(Key, Tree)],
@@ -256,7 +257,7 @@ impl<'a> Walk<'a> {
         by_tag.or(by_keys.flatten()).copied()
     }
 
-    /// Reads a map by the schema of its keys, except one that was complained of already.
+    /// Reads a map with the schema of its keys, except a map that was already reported.
     fn object(
         &mut self,
         entries: &[(Key, Tree)],
@@ -281,7 +282,7 @@ impl<'a> Walk<'a> {
             }
             self.push(&key.name);
             if key.name == MERGE_KEY {
-                // Reported where it was read; any key may be meant to come from there.
+                // Reported when it was read. Any key can come from there.
             } else if let Some(inner) = inner {
                 map.insert(key.name.clone(), self.value(tree, inner, &key.span));
             } else {
@@ -346,7 +347,7 @@ impl<'a> Walk<'a> {
         self.problem(key.span.clone(), advise, || format!("unknown key `{name}`"));
     }
 
-    /// Adds a key to the path and returns the length to go back to.
+    /// Adds a key to the path, and returns the length to which the path is cut later.
     fn push(&mut self, key: &str) -> usize {
         let length = self.path.len();
         if length > 0 {

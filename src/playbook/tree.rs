@@ -1,18 +1,18 @@
-//! What a file says, with the place of every value, so that a problem can point at it.
+//! The content of a file, with the place of every value, so that a problem can point at it.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::findings::quoted;
 
-/// Stands for what another map has; it is reported where it is read, and kept so that what it would have brought
-/// is not missed.
+/// The key that merges another map. It is reported when it is read, and kept so that the keys that it would have
+/// added do not count as missing.
 pub(super) const MERGE_KEY: &str = "<<";
 
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tree {
-    /// Its bytes in the text; for an alias, the alias.
+    /// Its bytes in the text. For an alias, the bytes of the alias.
     pub(super) span: Range<usize>,
     /// Shared with the aliases of the value.
     pub(super) kind: Arc<Kind>,
@@ -20,17 +20,17 @@ pub(super) struct Tree {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Kind {
-    /// Text; `plain` when it stands without quotes, so that it might be a number or a word like `true`.
+    /// Text. `plain` if it has no quotes, so that it can be a number or a word like `true`.
     Scalar {
         text: String,
         plain: bool,
     },
     List(Vec<Tree>),
-    /// In the file's order; no name comes twice, but for merge keys.
+    /// In the file's order. No name occurs twice, except merge keys.
     Map(Vec<(Key, Tree)>),
 }
 
-/// The name of a map's entry and its place.
+/// The name of a map's entry, and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Key {
     pub(super) name: String,
@@ -42,8 +42,8 @@ impl Tree {
         Self { span, kind: Arc::new(kind) }
     }
 
-    /// Returns the value at a path like `nodes[1].address`, or what comes nearest to it; the place to point
-    /// at, which is the value's, or its key's where the value is a list or a map; and the path so far.
+    /// Returns the value at a path like `nodes[1].address`, or the nearest existing value; the place to point at,
+    /// which is the value's place, or its key's place if the value is a list or a map; and the path so far.
     pub(super) fn locate<'a>(&self, path: &'a str) -> (&Self, Range<usize>, &'a str) {
         let (mut tree, mut span, mut rest) = (self, 0..0, path);
         while !rest.is_empty() {
@@ -60,7 +60,7 @@ impl Tree {
         (tree, span, &path[..path.len() - rest.len()])
     }
 
-    /// Returns the word that a value is, or that its first key is.
+    /// Returns the value's own word, or the word of its first key.
     pub(super) fn name(&self) -> Option<&str> {
         match &*self.kind {
             Kind::Scalar { text, .. } => Some(text),
@@ -69,7 +69,7 @@ impl Tree {
         }
     }
 
-    /// Returns the place of a part of a scalar's text: exact where the file has the text as it is, else the
+    /// Returns the place of a part of a scalar's text: exact if the file has the text unchanged, otherwise the
     /// whole value.
     pub(super) fn part(&self, source: &str, at: Range<usize>) -> Range<usize> {
         let Kind::Scalar { text, plain } = &*self.kind else {
@@ -100,15 +100,15 @@ fn item<'a, 'b>(items: &'a [Tree], rest: &'b str) -> Found<'a, 'b> {
     let (index, after) = rest.strip_prefix('[')?.split_once(']')?;
     let tree = items.get(index.parse::<usize>().ok()?)?;
     let span = match &*tree.kind {
-        // The first key says better which item it is than a whole block does.
+        // The first key identifies an item better than a whole block.
         Kind::Map(entries) if !entries.is_empty() => entries[0].0.span.clone(),
         _ => tree.span.clone(),
     };
     Some((tree, span, after))
 }
 
-/// Returns advice where the line of a mistake, or the one before, has a `${{` outside quotes: YAML takes its
-/// braces for a map.
+/// Returns advice if the line of a mistake, or the line before, has a `${{` outside quotes: YAML reads its braces
+/// as a map.
 pub(super) fn template_hint(source: &str, at: usize) -> Option<String> {
     let line = source[..at].rfind('\n').map_or(0, |line| line + 1);
     let before = source[..line.saturating_sub(1)].rfind('\n').map_or(0, |line| line + 1);

@@ -1,4 +1,4 @@
-//! The playbook's small value types: durations, amounts, commands, and what may be written in two ways.
+//! The playbook's small value types: durations, amounts, commands, and values that have a short and a long form.
 
 use std::borrow::Cow;
 
@@ -11,9 +11,9 @@ use crate::template::Template;
 /// A number of nodes: a count, or a percentage of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Amount {
-    /// So many.
+    /// This many.
     Count(u32),
-    /// So many of a hundred.
+    /// This many of a hundred.
     Percent(u8),
 }
 
@@ -22,7 +22,7 @@ impl Amount {
     ///
     /// # Errors
     ///
-    /// When it is neither a whole number nor a percentage from 0 to 100.
+    /// If it is neither a whole number nor a percentage from 0 to 100.
     pub fn parse(text: &str) -> Result<Self, String> {
         let percent = text.strip_suffix('%').and_then(|number| number.parse::<u8>().ok());
         match percent {
@@ -34,7 +34,7 @@ impl Amount {
         }
     }
 
-    /// How many of `total` that is; a percentage rounds up.
+    /// The number of nodes out of `total`. A percentage rounds up.
     #[must_use]
     pub fn of(self, total: usize) -> usize {
         match self {
@@ -154,12 +154,12 @@ impl JsonSchema for Batches {
     }
 }
 
-/// A command: its text alone, or with settings.
+/// A command: only its text, or with settings.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CommandSpec {
-    /// What the node's `sh` runs.
+    /// The command for the node's `sh`.
     pub run: Template,
-    /// After this time it is ended, with all it started. Default: 60s.
+    /// The command is ended after this time, with all processes that it started. Default: 60s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<DurationSetting>,
     /// Run as root through `sudo -n`. Default: `ssh.sudo`.
@@ -172,9 +172,9 @@ pub struct CommandSpec {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "CommandSettings")]
 struct CommandFields {
-    /// What the node's `sh` runs.
+    /// The command for the node's `sh`.
     run: Template,
-    /// After this time it is ended, with all it started. Default: 60s.
+    /// The command is ended after this time, with all processes that it started. Default: 60s.
     #[serde(default)]
     timeout: Option<DurationSetting>,
     /// Run as root through `sudo -n`. Default: `ssh.sudo`.
@@ -182,12 +182,12 @@ struct CommandFields {
     sudo: Option<bool>,
 }
 
-/// An HTTP check: its URL alone, or with settings.
+/// An HTTP check: only its URL, or with settings.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HttpCheckSpec {
-    /// What is asked with `GET`.
+    /// The URL for a `GET`.
     pub url: Template,
-    /// The statuses that are right. Default: 200 to 299.
+    /// The expected statuses. Default: 200 to 299.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub expect: Vec<u16>,
     /// Text that the body must contain.
@@ -200,9 +200,9 @@ pub struct HttpCheckSpec {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "HttpCheckSettings")]
 struct HttpCheckFields {
-    /// What is asked with `GET`.
+    /// The URL for a `GET`.
     url: Template,
-    /// The statuses that are right. Default: 200 to 299.
+    /// The expected statuses. Default: 200 to 299.
     #[serde(default)]
     #[schemars(inner(range(min = 100, max = 599)))]
     expect: Vec<u16>,
@@ -215,7 +215,7 @@ struct HttpCheckFields {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct TcpCheckSpec(
-    /// `host:port` that must accept a connection, as seen from here.
+    /// `host:port` that must accept a connection from this machine.
     pub Template,
 );
 

@@ -1,8 +1,8 @@
-//! Text → tree with the place of every value. It knows YAML and nothing of playbooks.
+//! Parses text to a tree with the place of every value. It knows YAML, not playbooks.
 //!
-//! An alias shares the value of its anchor, so the tree is never larger than the file. What aliases repeat is
-//! counted (depth, values, text), because everything that walks the tree visits it again. Duplicate keys, merge
-//! keys and tags are reported and skipped; text that is not YAML ends the reading.
+//! An alias shares the value of its anchor, so the tree is never larger than the file. Repetitions by aliases are
+//! counted (depth, values, text), because everything that walks the tree visits them again. Duplicate keys, merge
+//! keys and tags are reported and skipped. Text that is not YAML ends the reading.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -15,20 +15,20 @@ use super::findings::{Findings, quoted};
 use super::tree::{Key, Kind, MERGE_KEY, Tree, template_hint};
 use crate::diagnostic::Problem;
 
-/// Lists and maps inside each other.
+/// How many lists and maps may be inside each other.
 const MAX_DEPTH: usize = 64;
-/// Values, those that aliases repeat included.
+/// How many values, including repetitions by aliases.
 const MAX_NODES: usize = 50_000;
-/// Bytes of text, that which aliases repeat included.
+/// How many bytes of text, including repetitions by aliases.
 const MAX_TEXT: usize = 4 << 20;
 
-/// Inside brackets the parser looks ahead, and pays for each comma by the depth: before anything is parsed,
-/// this bounds what counting values cannot.
+/// Inside brackets the parser looks ahead, and each comma costs as much as its depth. This limit is checked before
+/// parsing, because a count of values cannot bound that.
 const MAX_COMMAS: usize = 100_000;
 
 const RIGHT_FILE: &str = "no playbook needs that: is this the right file?";
 
-/// Reads one document; what is wrong goes to the findings. Nothing comes back where no tree can be made.
+/// Reads one document. Problems are added to the findings. `None` if no tree can be made.
 pub(super) fn parse(source: &str, findings: &mut Findings) -> Option<Tree> {
     if source.trim().is_empty() {
         findings.add(|| Problem::new("the file is empty"));
@@ -54,7 +54,7 @@ fn is_forbidden(character: char) -> bool {
     character.is_control() && !matches!(character, '\t' | '\n' | '\r' | '\u{85}')
 }
 
-/// How much a value is, with everything in it and all that aliases repeat.
+/// The size of a value, with everything inside it and all repetitions by aliases.
 #[derive(Clone, Copy)]
 struct Size {
     depth: usize,
@@ -73,7 +73,7 @@ struct Open {
 
 struct Reader<'a> {
     source: &'a str,
-    /// The byte of each character, where that is not the character's number.
+    /// The byte of each character, if bytes and characters differ.
     offsets: Option<Vec<usize>>,
     findings: &'a mut Findings,
     open: Vec<Open>,
@@ -152,13 +152,13 @@ impl<'a> Reader<'a> {
 
     fn close(&mut self, kind: impl FnOnce(&mut Self, Vec<Tree>) -> Kind) {
         let Some(mut open) = self.open.pop() else { return };
-        // The parser tells where a block starts; it ends with its last value.
+        // The parser reports where a block starts. The block ends with its last value.
         let end = open.parts.last().map_or(open.span.end, |last| last.span.end.max(open.span.end));
         let kind = kind(self, mem::take(&mut open.parts));
         self.add(Tree::new(open.span.start..end, kind), open.size, open.anchor);
     }
 
-    /// Adds a value to the list or map that is open. Anchors count from 1; 0 is none.
+    /// Adds a value to the open list or map. Anchors count from 1; 0 is none.
     fn add(&mut self, tree: Tree, size: Size, anchor: usize) {
         if anchor > 0 {
             self.anchors.insert(anchor, (tree.clone(), size));
@@ -173,7 +173,7 @@ impl<'a> Reader<'a> {
         open.parts.push(tree);
     }
 
-    /// Returns the entries of a map, without those that have no place in a playbook.
+    /// Returns the entries of a map, without those that are not allowed in a playbook.
     fn entries(&mut self, parts: Vec<Tree>) -> Vec<(Key, Tree)> {
         let mut entries: Vec<(Key, Tree)> = Vec::new();
         let mut first: BTreeMap<String, Range<usize>> = BTreeMap::new();
@@ -231,7 +231,7 @@ impl<'a> Reader<'a> {
 
     fn refuse_tag(&mut self, tagged: bool, span: &Range<usize>) {
         if tagged {
-            // The event's own place may leave the tag out: it stands before the value.
+            // The event's own place can omit the tag, which is before the value.
             let line = self.source[..span.start].rfind('\n').map_or(0, |at| at + 1);
             let tag = self.source[line..span.start].rfind('!');
             let place = tag.map_or(span.clone(), |at| line + at..span.end);

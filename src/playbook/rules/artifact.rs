@@ -1,4 +1,4 @@
-//! The rules of the artifact: where releases and the symlink to the running one may lie on a node.
+//! The rules of the artifact: where releases and the symlink to the running one can be on a node.
 
 use super::Check;
 use crate::playbook::findings::quoted;
@@ -9,14 +9,14 @@ use crate::playbook::{Artifact, Template};
 pub struct Misplaced {
     /// Its key: `artifact.releases` or `artifact.current`.
     pub key: &'static str,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
     /// What to do.
     pub help: &'static str,
 }
 
-/// Returns what stands against keeping releases in one path and the symlink to the running one at the other. What
-/// a path starts with may still have to be filled in.
+/// Returns the problems of keeping releases in one path and the symlink to the running one at the other. The start
+/// of a path can still have names to fill in.
 #[must_use]
 pub fn misplaced(releases: &str, current: &str) -> Vec<Misplaced> {
     let paths = [("artifact.releases", releases), ("artifact.current", current)];

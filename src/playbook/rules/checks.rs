@@ -7,10 +7,10 @@ use crate::pattern::Pattern;
 use crate::playbook::findings::quoted;
 use crate::playbook::{Drain, Health, InFlight, OnTimeout, Template};
 
-/// Shorter pauses would only keep the machine busy.
+/// Shorter intervals would only keep the machine busy.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 
-/// First words of names that are filled in by rollgate itself.
+/// The first words of names that rollgate itself fills in.
 const RESERVED: [&str; 3] = ["node", "release", "secrets"];
 
 impl Check<'_> {
@@ -30,7 +30,7 @@ impl Check<'_> {
         self.drain(&self.playbook.drain);
     }
 
-    /// Returns whether not exactly one of two keys is there. One whose name had to be guessed is never too many.
+    /// Returns whether none or both of two keys are given. A key with a guessed name is never too many.
     fn is_not_one(&self, path: &str, keys: [(&str, bool); 2]) -> bool {
         match keys.map(|(_, present)| present) {
             [false, false] => true,
@@ -60,7 +60,7 @@ impl Check<'_> {
         for (name, variable) in &self.playbook.variables {
             let path = format!("variables.{name}");
             self.name(&path, name);
-            // As the walk has it, which cuts long names.
+            // The same key as in the walk, which cuts long names.
             let key = |key: &str| format!("variables.{}{key}", quoted(name));
             let Some(default) = &variable.default else {
                 if !variable.required && self.known(&key(".required")) {
@@ -94,7 +94,7 @@ impl Check<'_> {
         }
     }
 
-    /// Refuses a variable that nobody needs to give, unless each node has a value of its own.
+    /// Refuses a variable that needs no value, unless each node has its own value.
     fn without_value(&mut self, path: &str, name: &str) {
         let nodes = &self.playbook.nodes;
         let lacking = nodes.iter().position(|node| !node.vars.contains_key(name));

@@ -11,8 +11,8 @@ use crate::playbook::{Node, On, Registry, Template};
 use crate::text;
 
 impl Node {
-    /// Returns what the node is called: its `name`, or the host of its ssh destination; for `local`, that of
-    /// its address.
+    /// Returns the node's name: its `name`, or the host of its ssh destination; for `local`, the host of its
+    /// address.
     #[must_use]
     pub fn display_name(&self) -> &str {
         match &self.name {
@@ -26,7 +26,8 @@ impl Node {
     }
 }
 
-/// Returns a destination without its port. Of several colons, none begins a port: that is a bare IPv6 address.
+/// Returns a destination without its port. A destination with several colons has no port: it is a bare IPv6
+/// address.
 fn host(destination: &str) -> &str {
     if let Some((host, _)) = destination.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return host;
@@ -53,7 +54,7 @@ impl Check<'_> {
             self.destination(&format!("nodes[{index}].ssh"), &node.ssh);
             let path = |key: &str| format!("nodes[{index}].{key}");
             let key = if node.name.is_some() { "name" } else { "ssh" };
-            // What `local` is called is told by its address.
+            // The address names a `local` node.
             let is_named = self.known(&path(key))
                 && (key == "name" || node.ssh != "local" || self.known(&path("address")));
             let name = node.display_name();
@@ -195,7 +196,7 @@ impl Check<'_> {
     fn prefix(&mut self, prefix: &Template) {
         let text = prefix.as_str();
         let shown = quoted(text);
-        // What a template ends with is known only when it is filled in.
+        // The end of a template is known only after it is filled in.
         if !text.ends_with('/') && !text.ends_with("}}") {
             let message =
                 format!("the prefix `{shown}` leaks into other upstreams (rule `prefix-leaks`)");
@@ -212,7 +213,7 @@ impl Check<'_> {
                 |problem| problem.help("keys in Consul do not start with `/`: remove it"),
             );
         }
-        // A gateway takes every key below its prefix for a server of its own.
+        // A gateway treats every key below its prefix as one of its servers.
         let shared = shared_prefix(&self.playbook.service);
         if text.starts_with(&shared) || (text.ends_with('/') && shared.starts_with(text)) {
             self.wrong(

@@ -47,7 +47,7 @@ impl Check<'_> {
         let Some(InFlight::Gateways) = self.playbook.drain.in_flight else {
             return;
         };
-        // Which registry it is decides what they count.
+        // The type of the registry decides what they count.
         if !self.known("registry.type") {
             return;
         }
@@ -68,7 +68,7 @@ impl Check<'_> {
         }
     }
 
-    /// What is wrong with the keys of a gateway taken together, and with the gateway under this registry.
+    /// The problems of a gateway's keys in combination, and of the gateway with this registry.
     fn together(&mut self, path: &str, gateway: &Gateway) {
         let known = |key: &str| self.known(&format!("{path}.{key}"));
         for issue in gateway.settings().issues(&known) {
@@ -92,7 +92,7 @@ impl Check<'_> {
         }
         let kind = format!("{path}.type");
         let is_ipv6 = |node: &&Node| address::is_ipv6(address::host_of(&node.address));
-        // Keys are refused any other address on their own.
+        // The rules of keys refuse any other address separately.
         let follows_keys = matches!(self.playbook.registry, Registry::ConsulKv { .. });
         let takes_all = follows_keys || !facts.is_ipv4_only;
         let ipv6 = self.playbook.nodes.iter().find(is_ipv6).filter(|_| self.known("nodes"));
@@ -119,7 +119,7 @@ impl Check<'_> {
         }
     }
 
-    /// `host:port` of something that listens on TCP.
+    /// `host:port` of a program that listens on TCP.
     pub(super) fn socket_address(&mut self, path: &str, address: &Template) {
         let Some(address) = address.fixed() else { return };
         if let Some(why) = address::wrong(address) {
@@ -159,10 +159,10 @@ impl Check<'_> {
         }
     }
 
-    /// A URL with something before an `@`, which may be a password: neither is it quoted nor its place shown.
+    /// A URL with text before an `@`, which can be a password: the message neither quotes it nor shows its place.
     fn login(&mut self, path: &str, url: &str) {
         let is_known = literal::logins(url).any(|login| url[..login.start].ends_with("://"));
-        // What is surely a login is complained of wherever it stands.
+        // A certain login is reported in any place.
         if !is_known {
             self.wrong(path, LOGIN, |problem| {
                 problem

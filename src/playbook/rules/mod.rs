@@ -1,7 +1,7 @@
-//! Problems of meaning, all at once: what no schema can say. One file per part of the playbook.
+//! Problems of meaning, all at once: those that a schema cannot express. One file per part of the playbook.
 //!
-//! A rule is held back where a key that it reads is broken: the structure has been complained of, and what stands in
-//! for it would only cause complaints about what the user did write. A key under a misspelt name counts as given.
+//! A rule is not checked if a key that it reads is broken: the structure has been reported, and the replacement
+//! value would only cause wrong problems. A key under a misspelt name counts as given.
 
 mod artifact;
 mod checks;
@@ -20,7 +20,7 @@ use super::invalid_paths::InvalidPaths;
 use super::tree::Tree;
 use crate::diagnostic::Problem;
 
-/// Adds every problem of meaning to the findings, but for what is broken already.
+/// Adds every problem of meaning to the findings, except for values that are already broken.
 pub(super) fn check(
     playbook: &Playbook,
     tree: &Tree,
@@ -33,7 +33,7 @@ pub(super) fn check(
     if !check.known("") {
         return;
     }
-    // First: no other rule may quote a part of a URL that has a login in it.
+    // First: no other rule may quote a part of a URL that contains a login.
     check.literals();
     check.fleet();
     check.gateways();
@@ -52,12 +52,12 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// Returns whether everything at these paths, and in what is there, is as the file says.
+    /// Returns whether everything at these paths, and inside, is as the file says.
     fn sound(&self, paths: &[&str]) -> bool {
         !paths.iter().any(|path| self.invalid.touches(path))
     }
 
-    /// Returns whether the value of a path is the file's, whatever may be wrong with what lies in it.
+    /// Returns whether the value of a path is from the file, even if values inside it are wrong.
     fn known(&self, path: &str) -> bool {
         !self.invalid.holds(path)
     }
@@ -67,7 +67,7 @@ impl Check<'_> {
         self.tree.locate(path).2 == path
     }
 
-    /// Adds a problem of the value at a path, unless the value is broken already.
+    /// Adds a problem of the value at a path, unless the value is already broken.
     fn wrong(
         &mut self,
         path: &str,
@@ -79,7 +79,7 @@ impl Check<'_> {
         }
     }
 
-    /// Adds a problem of what is there and what is not, at the key of a path or at what comes nearest to it.
+    /// Adds a problem of given and missing keys, at the key of a path or at the nearest existing key.
     fn add(
         &mut self,
         path: &str,

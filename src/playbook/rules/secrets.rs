@@ -1,15 +1,15 @@
-//! The rules that keep secrets out of the playbook: it is shown, journalled and kept in Consul.
+//! The rules that keep secrets out of the playbook: it is shown, written to journals and kept in Consul.
 
 use super::Check;
 use crate::playbook::Template;
 use crate::playbook::tree::{Kind, Tree};
 use crate::secret::literal;
 
-/// What a URL with a login in it is told.
+/// The message for a URL with a login.
 pub(super) const LOGIN: &str = "a user or password in a URL";
 
 impl Check<'_> {
-    /// Refuses secrets that stand in the file, without showing them.
+    /// Refuses secrets in the file, without showing them.
     pub(super) fn literals(&mut self) {
         if let Some(token) = self.playbook.consul.as_ref().and_then(|consul| consul.token.as_ref())
         {
@@ -50,12 +50,12 @@ impl Check<'_> {
         }
     }
 
-    /// A value that is anything but one secret is shown wherever the playbook is.
+    /// A value that is not exactly one secret is shown wherever the playbook is.
     fn secret(&mut self, path: &str, value: &Template, message: &str, helps: &[&str]) {
         let (names, _) = value.names();
         let is_one_name = value.as_str().starts_with("${{") && value.as_str().ends_with("}}");
         let is_secret = match names.as_slice() {
-            // One that is not declared is complained of as such.
+            // A name that is not declared is reported separately.
             [(name, _)] if is_one_name => !self.playbook.variables.contains_key(*name),
             _ => false,
         };

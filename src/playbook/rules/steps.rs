@@ -1,4 +1,4 @@
-//! The rules of the steps: what each needs before it, and where its command comes from.
+//! The rules of the steps: what each step needs before it, and where its command is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use crate::playbook::findings::likely;
 use crate::playbook::step::STEP_WORDS;
 use crate::playbook::{CommandSpec, Playbook, StepSpec};
 
-/// What must come before what, why, and the rule's name.
+/// Which step must be before which other step, why, and the rule's name.
 const ORDER: [(&str, &str, &str, &str); 13] = [
     (
         "confirm_out",
@@ -39,7 +39,7 @@ const ORDER: [(&str, &str, &str, &str); 13] = [
     ("enable", "confirm_in", "confirm-in-after-enable", "nothing routes here before that"),
 ];
 
-/// Steps that no release is safe without, and why.
+/// The steps without which no release is safe, and why.
 const NEEDED: [(&str, &str); 5] = [
     ("confirm_out", "it proves that every gateway let go of the node"),
     ("drain", "it lets the requests in flight finish"),
@@ -51,7 +51,7 @@ const NEEDED: [(&str, &str); 5] = [
 const WITH_COMMAND: [&str; 3] = ["stop", "start", "restart"];
 
 impl Playbook {
-    /// Returns the steps of one node in order, each with its command: those given, or the default list.
+    /// Returns the steps of one node in order, each with its command: the given steps, or the default list.
     #[must_use]
     pub fn effective_steps(&self) -> Vec<StepSpec> {
         let Some(steps) = &self.steps else {
@@ -92,7 +92,7 @@ impl Playbook {
     }
 }
 
-/// Returns the command that stands in the step itself.
+/// Returns the command in the step itself.
 pub(super) fn inline(step: &StepSpec) -> Option<&CommandSpec> {
     match step {
         StepSpec::Stop(command) | StepSpec::Start(command) | StepSpec::Restart(command) => {
@@ -108,7 +108,7 @@ pub(super) fn inline(step: &StepSpec) -> Option<&CommandSpec> {
     }
 }
 
-/// What the given steps are. Those that are not understood may be meant for one.
+/// The given steps. A step that is not understood can mean any step.
 struct Steps<'a> {
     understood: Vec<bool>,
     first: BTreeMap<&'a str, usize>,
@@ -136,7 +136,7 @@ impl<'a> Steps<'a> {
         self.first.get(word).copied()
     }
 
-    /// Returns whether no step has this word, nor was likely meant to.
+    /// Returns whether no step has this word, or probably means it.
     fn lacks(&self, word: &str) -> bool {
         self.first(word).is_none() && !self.meant.contains(word)
     }

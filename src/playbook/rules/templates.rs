@@ -1,4 +1,4 @@
-//! The rules of `${{ name }}`: each name must be known where it stands.
+//! The rules of `${{ name }}`: each name must be known in its place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,14 +10,14 @@ use crate::playbook::{Gateway, InFlight, Node, Playbook, Registry, Template};
 const NODE: [&str; 5] = ["node.name", "node.address", "node.host", "node.port", "node.ssh"];
 const RELEASE: [&str; 2] = ["release.id", "release.service"];
 
-/// What a place lets one name, besides variables and the release.
+/// Which names a place allows, besides variables and the release.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scope {
-    /// The same for the whole release.
+    /// The same value for the whole release.
     Release,
     /// Filled in for each node.
     Node,
-    /// As the whole release, and secrets.
+    /// As for the whole release, and secrets.
     Secret,
 }
 
@@ -99,21 +99,21 @@ fn all<'a>(
     all
 }
 
-/// Why a name is wrong in its place, as the advice needs it.
+/// Why a name is wrong in its place, for the advice.
 enum Issue {
-    /// Secrets may not stand here.
+    /// Secrets are not allowed here.
     Secret,
-    /// It is known for each node, but this is not filled in for each node.
+    /// It is known for each node, but this place is not filled in for each node.
     PerNode,
-    /// Some nodes lack the var.
+    /// Some nodes do not have the var.
     Lacking,
     Unknown,
 }
 
-/// Names that may stand somewhere, and what advice on them needs.
+/// The names that a place allows, and the data for advice about them.
 struct Names<'a> {
     playbook: &'a Playbook,
-    /// Those whose vars are known.
+    /// The nodes whose vars are known.
     nodes: Vec<&'a Node>,
     /// How many of them have each var.
     vars: BTreeMap<&'a str, usize>,
@@ -134,7 +134,7 @@ impl Check<'_> {
                 if self.unsure(name, scope, &names) {
                     continue;
                 }
-                // A token may stand where the name of a secret belongs.
+                // A token can be in the place of a secret's name.
                 let is_shown = scope != Scope::Secret || name.starts_with("secrets.");
                 let message =
                     if is_shown { wrong.message(name) } else { "unknown name".to_owned() };
@@ -148,9 +148,9 @@ impl Check<'_> {
         }
     }
 
-    /// Returns whether a name that seems wrong may be right: part of what could give it is broken.
+    /// Returns whether a name that seems wrong can be right, because a part that could define it is broken.
     fn unsure(&self, name: &str, scope: Scope, names: &Names<'_>) -> bool {
-        // If some node's vars are known and lack it, or it differs from node to node, it is wrong in any case.
+        // If the known vars of a node lack it, or it differs between nodes, it is wrong in any case.
         let of_node = scope == Scope::Node && names.nodes.is_empty();
         match name.split_once('.') {
             None => of_node || !self.known("variables"),
@@ -187,7 +187,7 @@ impl<'a> Names<'a> {
             return Ok(());
         }
         if let Some(variable) = self.playbook.variables.get(name) {
-            // With neither, it has the value of each node's `vars` alone.
+            // With neither, only each node's `vars` give it a value.
             let open = !variable.required && variable.default.is_none();
             return match scope {
                 Scope::Release | Scope::Secret if open && self.vars.contains_key(name) => {
@@ -260,7 +260,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Returns the name of the var that a name may stand for.
+/// Returns the name of the var that a name can mean.
 fn var(name: &str) -> &str {
     name.strip_prefix("node.vars.").unwrap_or(name)
 }

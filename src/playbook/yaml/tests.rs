@@ -1,4 +1,4 @@
-//! Reading: hostile texts end quickly and clearly, and places are right.
+//! Reading: hostile texts end quickly and clearly, and places are correct.
 
 use std::fmt::Write as _;
 use std::sync::mpsc;
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::playbook::tree::Kind;
 
-/// What reading a text ends with; a guard against hanging, far above what it takes.
+/// How reading a text ends. The guard against hanging is far above the usual time.
 fn end_of_reading(text: String) -> String {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -66,7 +66,7 @@ fn hostile_files_end_with_a_clear_error() {
     }
 }
 
-/// Every scalar of a tree: what it says, and what the file says in its place.
+/// Every scalar of a tree: its text, and the file's text in its place.
 fn scalars<'a>(tree: &'a Tree, source: &'a str, found: &mut Vec<(&'a str, &'a str)>) {
     match &*tree.kind {
         Kind::Scalar { text, .. } => found.push((text, &source[tree.span.clone()])),
