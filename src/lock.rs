@@ -1,9 +1,9 @@
-//! One release at a time: a Consul session that holds a key, and that every registry write is fenced with.
+//! One release at a time: a Consul session holds a key, and every registry write is fenced with that session.
 //!
-//! The session is renewed while the release lives. When it is lost (this process slept too long, Consul was not
-//! reachable for longer than a session lives, an operator broke the lock), nothing is written any more: the registry
-//! refuses, because each write is a transaction that checks the session, and whatever is not Consul's is only done
-//! after [`Lock::verify`]; a command on a machine, with [`Lock::permit`].
+//! The session is renewed while the release runs. It can be lost: this process slept too long, Consul was
+//! unreachable for longer than a session lives, or an operator broke the lock. Then nothing more is written. The
+//! registry refuses, because each write is a transaction that checks the session. Everything outside Consul is done
+//! only after [`Lock::verify`], and a command on a machine only with [`Lock::permit`].
 
 mod attempt;
 mod dual_instant;
@@ -34,31 +34,32 @@ pub use file::FileLock;
 pub use holder::Holder;
 pub use status::{LockStatus, break_lock, look, may_share};
 
-/// The session ends when it was not renewed for so long, or up to twice that.
+/// The session ends if it is not renewed for this time, or for up to twice as long.
 pub const TTL: Duration = Duration::from_secs(15);
 
-/// How long Consul keeps the lock closed after its holder died: what the holder had under way ends meanwhile.
+/// How long Consul keeps the lock closed after its holder died. The holder's running work ends in this time.
 pub const LOCK_DELAY: Duration = Duration::from_secs(10);
 
-/// Between two renewals.
+/// The time between two renewals.
 const RENEWAL: Duration = Duration::from_secs(5);
 
-/// Between two attempts to get a lock that is held.
+/// The time between two attempts to get a lock that is held.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long Consul may take to confirm the lock right before a step, beyond the time in which it cannot have ended.
+/// How long Consul may take to confirm the lock immediately before a step, after the time in which it cannot have
+/// ended.
 const VERIFY_PATIENCE: Duration = Duration::from_secs(15);
 
-/// Between two looks at what becomes of the lock.
+/// The time between two checks of a lock whose state is unknown.
 const QUESTION_PAUSE: Duration = Duration::from_millis(200);
 
-/// For one question of a lock that is held: there is another chance soon.
+/// The time limit of one query about a held lock: the next one follows soon.
 const QUESTION_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The lock, while it is held.
 #[derive(Debug)]
 pub struct Lock<W> {
-    /// Nothing where operators share no Consul: then the file alone counts.
+    /// `None` if operators do not share a Consul: then only the file counts.
     client: Option<Client<W>>,
     service: String,
     fence: Fence,
@@ -66,28 +67,29 @@ pub struct Lock<W> {
     lost: watch::Sender<Option<String>>,
     /// Wakes the renewal before its time.
     hurry: Notify,
-    /// Ours as long as this is.
+    /// Held as long as this exists.
     file: Mutex<Option<FileLock>>,
 }
 
 #[derive(Debug)]
 struct State {
     holder: Holder,
-    /// The session lives at least for its TTL from here.
+    /// The session lives at least for its TTL from this instant.
     renewed: DualInstant,
     renewal: Option<JoinHandle<()>>,
     is_released: bool,
 }
 
 impl<W: World> Lock<W> {
-    /// Takes the lock of a service, waiting for it until `deadline`. `waiting` gets the reason now and then.
+    /// Acquires the lock of a service, waiting for it until `deadline`. `waiting` receives the reason from time to
+    /// time.
     ///
-    /// With a lock file, a holder that locked the same file and is gone is not waited for. A caller that
-    /// drops this [abandons](Attempt::abandon) `pending`.
+    /// With a lock file, a holder that locked the same file and has ended is not waited for. A caller that drops
+    /// this future must [abandon](Attempt::abandon) `pending`.
     ///
     /// # Errors
     ///
-    /// When another process holds it, or Consul cannot be reached.
+    /// If another process holds it, or Consul cannot be reached.
     pub async fn acquire(
         client: &Client<W>,
         service: &str,
@@ -132,7 +134,7 @@ impl<W: World> Lock<W> {
         Ok(lock)
     }
 
-    /// The lock of a service whose operators share no Consul: the file of this machine's state folder.
+    /// The lock of a service whose operators do not share a Consul: the file in this machine's state folder.
     #[must_use]
     pub fn local(service: &str, holder: Holder, file: FileLock) -> Arc<Self> {
         let fence = SessionFence { key: String::new(), session: String::new() };
@@ -147,7 +149,7 @@ impl<W: World> Lock<W> {
         mut file: Option<FileLock>,
     ) -> Arc<Self> {
         if let Some(file) = &mut file {
-            // Another process reads the holder there; without it, in Consul.
+            // Other processes read the holder there. If this fails, they read it in Consul.
             let _ = file.sign(&holder);
         }
         Arc::new(Self {
@@ -161,28 +163,28 @@ impl<W: World> Lock<W> {
         })
     }
 
-    /// What every registry write is done with.
+    /// The fence of every registry write.
     #[must_use]
     pub fn fence(&self) -> &Fence {
         &self.fence
     }
 
-    /// Turns to the reason when the lock is lost.
+    /// Receives the reason when the lock is lost.
     #[must_use]
     pub fn lost(&self) -> watch::Receiver<Option<String>> {
         self.lost.subscribe()
     }
 
-    /// Notes what is being done, for a process that waits. It is written with the next renewal.
+    /// Notes the current work, for a process that waits. It is written with the next renewal.
     pub fn doing(&self, what: String) {
         self.state().holder.doing = what;
     }
 
-    /// Waits for what becomes of the lock after Consul has refused a write with this fence.
+    /// Waits for the state of the lock after Consul has refused a write with this fence.
     ///
     /// # Errors
     ///
-    /// When the lock is lost; otherwise there is another fence, and the write may be tried again.
+    /// If the lock is lost. Otherwise there is another fence, and the write may be repeated.
     pub async fn refused(&self, fence: &SessionFence) -> Result<(), NotHeld> {
         let deadline = Instant::now() + LOCK_DELAY + VERIFY_PATIENCE;
         loop {
@@ -200,7 +202,7 @@ impl<W: World> Lock<W> {
         }
     }
 
-    /// Notes that this process does not hold the lock any more.
+    /// Notes that this process no longer holds the lock.
     pub fn lose(&self, reason: impl Into<String>) {
         let reason = reason.into();
         self.lost.send_if_modified(|lost| {
@@ -210,11 +212,11 @@ impl<W: World> Lock<W> {
         });
     }
 
-    /// Verifies that the lock is held, right before something that Consul cannot refuse.
+    /// Verifies that the lock is held, immediately before an action that Consul cannot refuse.
     ///
     /// # Errors
     ///
-    /// When it is lost, or cannot be verified any more.
+    /// If it is lost, or can no longer be verified.
     pub async fn verify(&self) -> Result<(), NotHeld> {
         let deadline = Instant::now() + LOCK_DELAY + VERIFY_PATIENCE;
         loop {
@@ -240,7 +242,7 @@ impl<W: World> Lock<W> {
         }
     }
 
-    /// Without Consul another process goes by the file: one that is removed or replaced keeps none away.
+    /// Without Consul, other processes use only the file. A file that was removed or replaced does not stop them.
     fn verify_file(&self) -> Result<(), NotHeld> {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if file.as_ref().is_some_and(FileLock::is_in_place) {
@@ -259,7 +261,7 @@ impl<W: World> Lock<W> {
         if let Some(renewal) = self.state().renewal.take() {
             renewal.abort();
         }
-        // Another process of this machine may have it once nothing is written any more.
+        // Another process of this machine may have it when nothing is written any more.
         let _given_back = self.file.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(client) = self.client.as_ref().filter(|_| self.lost.borrow().is_none()) else {
             return;
@@ -268,7 +270,7 @@ impl<W: World> Lock<W> {
         give_back(client, &self.fence.now(), holder).await;
     }
 
-    /// Renews the session and tells what is being done, until the lock is lost or given back.
+    /// Renews the session and writes the current work, until the lock is lost or released.
     async fn keep(self: Arc<Self>) {
         let Some(client) = &self.client else { return };
         let mut pause = RENEWAL;
@@ -301,8 +303,8 @@ impl<W: World> Lock<W> {
         }
     }
 
-    /// Takes the lock again after Consul has ended the session before its time: the server or agent that it was made
-    /// at is gone. A process that was late, or lost the lock to another one, does not get it back.
+    /// Acquires the lock again after Consul has ended the session early: the server or agent at which it was
+    /// created is gone. A process that was late, or that lost the lock to another process, does not get it back.
     async fn regain(&self, client: &Client<W>, asked: DualInstant) -> Result<(), String> {
         let old = self.fence.now();
         let (holder, renewed) = {
@@ -352,7 +354,7 @@ fn settings(service: &str, holder: &Holder) -> SessionSettings {
     }
 }
 
-/// Tries once.
+/// One attempt.
 async fn attempt<W: World>(
     client: &Client<W>,
     fence: &SessionFence,
@@ -360,7 +362,7 @@ async fn attempt<W: World>(
 ) -> Result<(), LockError> {
     match client.kv_acquire(&fence.key, &fence.session, &holder.to_bytes()).await {
         Ok(true) => return Ok(()),
-        // Whether it was done shows in the key.
+        // The key shows whether it was done.
         Ok(false) | Err(Error::Unknown(_)) => {}
         Err(error) => return Err(error.into()),
     }
@@ -375,7 +377,7 @@ async fn attempt<W: World>(
                 .as_ref()
                 .is_some_and(|other| other.file.is_some() && other.file == holder.file);
             if gone {
-                // It had the lock file that we have now, so its process has ended.
+                // It had the lock file that this process has now, so its process has ended.
                 client.kv_release(&fence.key, session, &entry.value).await?;
                 client.session_destroy(session).await?;
                 if client.kv_acquire(&fence.key, &fence.session, &holder.to_bytes()).await? {

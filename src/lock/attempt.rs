@@ -1,4 +1,4 @@
-//! A lock that is being taken: what is left of it in Consul when the process stops waiting for it.
+//! A lock that is being acquired, and how it is removed from Consul if the process stops waiting for it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -7,10 +7,10 @@ use super::holder::Holder;
 use crate::consul::{Client, SessionFence};
 use crate::world::World;
 
-/// How long giving a lock back may take; its session ends by itself otherwise.
+/// The time limit for releasing a lock. If it is not met, the session ends by itself.
 const TIME: Duration = Duration::from_secs(1);
 
-/// The session with which a lock is being taken.
+/// The session with which a lock is being acquired.
 #[derive(Debug, Default)]
 pub struct Attempt(Mutex<Option<(SessionFence, Holder)>>);
 
@@ -24,7 +24,7 @@ impl Attempt {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    /// Ends the session after the attempt was dropped, within a second. A request that was under way may have taken the
+    /// Ends the session after the attempt was dropped, within one second. A request in flight may have acquired the
     /// lock, which would stay closed until the session's TTL is over.
     pub async fn abandon<W: World>(&self, client: &Client<W>) {
         let begun = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -34,7 +34,7 @@ impl Attempt {
     }
 }
 
-/// Releases the key first: a session that ends with it keeps it closed for the lock delay.
+/// Releases the key first: if the session ends while it holds the key, the key stays closed for the lock delay.
 pub(super) async fn give_back<W: World>(client: &Client<W>, fence: &SessionFence, holder: Holder) {
     let seen = client.now();
     let bytes = Holder { released: true, seen, doing: String::new(), ..holder }.to_bytes();

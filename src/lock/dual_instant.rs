@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// When something was.
+/// An instant on both clocks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DualInstant {
-    /// On the clock that only goes on.
+    /// On the clock that cannot be set.
     steady: Instant,
     /// On the wall clock.
     wall: jiff::Timestamp,
@@ -18,7 +18,7 @@ impl DualInstant {
         Self { steady: Instant::now(), wall }
     }
 
-    /// How much later another moment is, by the clock that says more.
+    /// The time until a later instant, on the clock that shows more.
     pub(super) fn until(self, later: Self) -> Duration {
         let wall = later.wall.duration_since(self.wall).unsigned_abs();
         later.steady.duration_since(self.steady).max(wall)

@@ -12,18 +12,18 @@ pub enum LockError {
     /// Its holder died; Consul keeps it closed for the lock-delay.
     #[error("lock holder died; Consul frees the lock in at most 10 s")]
     Closed(Option<Box<Holder>>),
-    /// Consul cannot be asked, or says no.
+    /// Consul cannot be asked, or refuses.
     #[error(transparent)]
     Consul(#[from] Error),
 }
 
-/// This process does not hold the lock any more, or cannot verify it.
+/// This process no longer holds the lock, or cannot verify it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotHeld {
     /// It is lost.
     #[error("lock lost: {0}")]
     Lost(String),
-    /// Consul cannot be asked, and for so long that the session may have ended.
+    /// Consul could not be asked for so long that the session may have ended.
     #[error("cannot verify the lock: {0}")]
     Unsure(String),
 }

@@ -1,4 +1,4 @@
-//! The session that writes are fenced with, which a new one replaces when the lock is taken again.
+//! The session that fences writes. A new session replaces it when the lock is acquired again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,12 +9,12 @@ pub(super) fn key(service: &str) -> String {
     format!("{}lock", shared_prefix(service))
 }
 
-/// What writes are fenced with: the session that holds the lock now.
+/// The fence of writes: the session that holds the lock now.
 #[derive(Debug, Clone)]
 pub struct Fence(Arc<Mutex<SessionFence>>);
 
 impl Fence {
-    /// The fence for a write right now.
+    /// The fence for a write at this moment.
     #[must_use]
     pub fn now(&self) -> SessionFence {
         self.lock().clone()
@@ -24,7 +24,7 @@ impl Fence {
         Self(Arc::new(Mutex::new(fence)))
     }
 
-    /// Fences with another session from now on.
+    /// Replaces the session.
     pub(super) fn replace(&self, fence: SessionFence) {
         *self.lock() = fence;
     }

@@ -1,7 +1,7 @@
-//! The lock of one state folder: a locked file, which the system gives back when its process ends, however it ends.
+//! The lock of one state folder: a locked file. The system releases it when its process ends, however it ends.
 //!
-//! Without Consul it is the only lock of a service. Then the playbook itself is locked as well: a state folder that is
-//! removed or replaced while a release runs must not let a second one begin.
+//! Without Consul it is the only lock of a service. Then the playbook itself is locked as well: if a state folder
+//! is removed or replaced while a release runs, a second release must not begin.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -19,23 +19,23 @@ const FILE: &str = "lock";
 /// A holder's description is shorter than this.
 const LARGEST: u64 = 64 * 1024;
 
-/// A state folder that is ours until this is dropped.
+/// A state folder that this process holds until this is dropped.
 #[derive(Debug)]
 pub struct FileLock {
     file: File,
     path: PathBuf,
     identity: Option<String>,
-    /// The locked playbook, where there is no other lock than this file.
+    /// The locked playbook, if this file is the only lock.
     playbook: Option<File>,
 }
 
 impl FileLock {
-    /// Locks a state folder, or names its holder. A command that looks at the lock has it for a moment, so that it is
-    /// worth another try.
+    /// Locks a state folder, or returns its holder. A command that reads the lock holds it for a moment, so another
+    /// attempt is worthwhile.
     ///
     /// # Errors
     ///
-    /// When the folder or its file cannot be made or locked.
+    /// If the folder or its file cannot be created or locked.
     pub fn take(state: &Path) -> Result<Result<Self, Option<Holder>>> {
         file::private_folder(state)
             .with_context(|| format!("cannot create the state folder {}", state.display()))?;
@@ -54,28 +54,29 @@ impl FileLock {
         }
     }
 
-    /// Locks the playbook as well. Returns whether that was possible; a file that cannot be locked at all is not.
+    /// Locks the playbook as well. Returns whether that was possible: some files cannot be locked at all.
     ///
     /// # Errors
     ///
-    /// When the playbook cannot be opened.
+    /// If the playbook cannot be opened.
     pub fn guard_playbook(&mut self, playbook: &Path) -> Result<bool> {
         let trouble = || format!("cannot open {}", playbook.display());
         let file = File::open(playbook).with_context(trouble)?;
         match file.try_lock() {
             Ok(()) => self.playbook = Some(file),
             Err(TryLockError::WouldBlock) => return Ok(false),
-            // Some file systems have no locks for files that are only read.
+            // Some file systems do not lock files that are opened only for reading.
             Err(TryLockError::Error(_)) => {}
         }
         Ok(true)
     }
 
-    /// Names the holder of a state folder, or of the playbook, if there is one. Disturbs no process that takes the lock.
+    /// Returns the holder of a state folder, or of the playbook, if there is one. It does not disturb a process
+    /// that acquires the lock.
     ///
     /// # Errors
     ///
-    /// When a file cannot be read or locked.
+    /// If a file cannot be read or locked.
     pub fn look(state: &Path, playbook: &Path) -> Result<Option<Option<Holder>>> {
         let path = state.join(FILE);
         let trouble = || format!("cannot look at {}", path.display());
@@ -96,8 +97,8 @@ impl FileLock {
         Ok(is_held.then_some(None))
     }
 
-    /// Returns whether the file that is locked still is the one in the state folder. Another process that finds
-    /// another file there, or none, knows nothing of this lock.
+    /// Returns whether the locked file is still the one in the state folder. A process that finds another file
+    /// there, or none, does not see this lock.
     #[must_use]
     pub fn is_in_place(&self) -> bool {
         let place = |status: &fs::Metadata| (status.dev(), status.ino());
@@ -107,17 +108,17 @@ impl FileLock {
         }
     }
 
-    /// What tells this file from every other one, as long as the machine runs; nothing where that is not known.
+    /// Identifies this file among all files while the machine runs. `None` if that is unknown.
     #[must_use]
     pub fn identity(&self) -> Option<&str> {
         self.identity.as_deref()
     }
 
-    /// Writes down who has it, for others to read.
+    /// Writes the holder into the file, for other processes.
     ///
     /// # Errors
     ///
-    /// When the disk refuses.
+    /// If the disk refuses.
     pub fn sign(&mut self, holder: &Holder) -> std::io::Result<()> {
         self.file.set_len(0)?;
         self.file.rewind()?;
@@ -132,7 +133,7 @@ fn holder(file: &File) -> std::io::Result<Option<Holder>> {
     Ok(Holder::from_bytes(&bytes))
 }
 
-/// A device and a number are the same again after a reboot, and on other machines.
+/// A device and an inode number can repeat after a reboot, and on other machines.
 fn identity(file: &File) -> std::io::Result<Option<String>> {
     let status = file.metadata()?;
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();

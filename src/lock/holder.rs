@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{json, text};
 
-/// A longer description is cut: others have written what it is made of.
+/// A longer description is cut, because other programs have written its parts.
 const LONGEST: usize = 400;
 
-/// The holder of a lock, and what it does.
+/// The holder of a lock, and its current work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// The release.
@@ -24,29 +24,30 @@ pub struct Holder {
     /// The process there.
     #[serde(default)]
     pub pid: u32,
-    /// Since when.
+    /// The start time.
     pub since: jiff::Timestamp,
     /// The last sign of life.
     pub seen: jiff::Timestamp,
-    /// What is being done: `node-2 drain`.
+    /// The current work: `node-2 drain`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub doing: String,
-    /// The lock file that the holder has locked as well: a process that can lock the same file knows that the holder is gone.
+    /// The lock file that the holder has also locked. A process that can lock the same file knows that the holder
+    /// has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// Given back.
+    /// The lock was released.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub released: bool,
 }
 
 impl Holder {
-    /// Reads what a holder has written; foreign bytes are no holder.
+    /// Reads what a holder has written. Other bytes are not a holder.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         json::typed(json::document(bytes).ok()?).ok()
     }
 
-    /// Whether it is the same process: another one may go on with the same release.
+    /// Whether it is the same process: another process can continue the same release.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         let own = |holder: &Self| {
@@ -56,7 +57,7 @@ impl Holder {
         own(self) == own(other)
     }
 
-    /// What it writes.
+    /// The bytes that it writes.
     ///
     /// # Panics
     ///

@@ -1,4 +1,5 @@
-//! Permission for commands on machines: the lock is verified when a host is ready, right before its command begins.
+//! Permission for commands on machines: the lock is verified when a host is ready, immediately before its command
+//! begins.
 
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use crate::world::World;
 /// A session that never exists.
 const NO_SESSION: &str = "00000000-0000-0000-0000-000000000000";
 
-/// The lock of a service as Consul has it.
+/// The state of a service's lock in Consul.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockStatus {
     /// The session that holds it.
@@ -17,11 +17,11 @@ pub struct LockStatus {
     pub holder: Option<Holder>,
 }
 
-/// Reads the lock of a service; nothing when it was never taken.
+/// Reads the lock of a service. `None` if it was never acquired.
 ///
 /// # Errors
 ///
-/// When Consul cannot be asked.
+/// If Consul cannot be asked.
 pub async fn look<W: World>(
     client: &Client<W>,
     service: &str,
@@ -33,29 +33,30 @@ pub async fn look<W: World>(
     }))
 }
 
-/// Asks whether the lock and the journals of a service may be written, by a write that cannot succeed: it depends on a
-/// session that does not exist.
+/// Checks whether the lock and the journals of a service may be written, with a write that cannot succeed: it needs
+/// a session that does not exist.
 ///
 /// # Errors
 ///
-/// When the token lacks the right, or Consul cannot be asked.
+/// If the token lacks permission, or Consul cannot be asked.
 pub async fn may_share<W: World>(client: &Client<W>, service: &str) -> Result<(), Error> {
     let fence = SessionFence { key: key(service), session: NO_SESSION.to_owned() };
     let write = Write::Set { key: &fence.key, value: b"" };
     client.transact(Some(&fence), &[write]).await.map(|_| ())
 }
 
-/// Takes the lock away from its holder, which writes nothing from then on. Returns whether there was a holder.
+/// Takes the lock from its holder, which then stops writing. Returns whether there was a holder.
 ///
 /// # Errors
 ///
-/// When Consul cannot be asked, or refuses.
+/// If Consul cannot be asked, or refuses.
 pub async fn break_lock<W: World>(client: &Client<W>, service: &str) -> Result<bool, Error> {
     let key = key(service);
     let Some(entry) = client.kv_get(&key).await? else { return Ok(false) };
     let Some(session) = entry.session else { return Ok(false) };
-    // Released first, so that the lock-delay of a session that is ended does not close it for the next one; and as
-    // released by its holder, who must not take it for a lock that went by accident.
+    // The key is released first, so that the lock-delay of the ended session does not close it for the next
+    // process. It is marked as released by its holder, so that the holder does not acquire it again as a lock that
+    // was lost by accident.
     let holder = Holder::from_bytes(&entry.value);
     let value =
         holder.map_or_else(Vec::new, |holder| Holder { released: true, ..holder }.to_bytes());
