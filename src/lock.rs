@@ -338,7 +338,7 @@ impl<W: World> Lock<W> {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        Err("its session expired and it could not be taken again".to_owned())
+        Err("its session expired and the lock could not be acquired again".to_owned())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -43,9 +43,9 @@ pub enum Error {
 fn hint(status: u16, message: &str) -> &'static str {
     match status {
         403 if message.contains("ACL not found") => {
-            " (it does not know the token of `consul.token` or CONSUL_HTTP_TOKEN)"
+            " (Consul does not know the token of `consul.token` or CONSUL_HTTP_TOKEN)"
         }
-        401 | 403 => " (the token lacks a right; `consul.token` or CONSUL_HTTP_TOKEN names it)",
+        401 | 403 => " (the token of `consul.token` or CONSUL_HTTP_TOKEN lacks permission)",
         _ => "",
     }
 }

@@ -80,7 +80,7 @@ fn read<'a>(
     entry_of: impl Fn(&'a RawValue) -> Result<Entry, String>,
     mut take: impl FnMut(Instance, &'a RawValue) -> Result<(), String>,
 ) -> Result<(), String> {
-    let unreadable = |why: &str| format!("no list of instances: {}", text::line(why, 120));
+    let unreadable = |why: &str| format!("not a list of instances: {}", text::line(why, 120));
     let listed = json::document(body).map_err(|problem| unreadable(&problem))?;
     if !json::is_list(listed) {
         return Err(unreadable(listed.get()));

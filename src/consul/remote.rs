@@ -32,7 +32,7 @@ pub(super) async fn http<W: World>(
         Method::Get => "GET",
         Method::Put => "PUT",
         Method::Post | Method::Patch | Method::Delete => {
-            return Err(HttpError::NotSent("no such request is sent from a node".into()));
+            return Err(HttpError::NotSent("this request cannot be sent from a node".into()));
         }
     };
     let timeout = request.timeout;
@@ -75,7 +75,7 @@ fn answer(output: &Output, timeout: Duration) -> Result<Reply, HttpError> {
     if output.is_cut() {
         return Err(HttpError::Broken("the answer is longer than 1 MiB".into()));
     }
-    parse(&output.stdout).ok_or_else(|| HttpError::Broken("curl has printed no answer".into()))
+    parse(&output.stdout).ok_or_else(|| HttpError::Broken("curl printed no answer".into()))
 }
 
 fn parse(printed: &[u8]) -> Option<Reply> {

@@ -30,8 +30,8 @@ pub struct Settings {
 }
 
 /// Why an address is not used. The message does not have the address, because a part of it is a secret.
-const LOGIN_IN_ADDRESS: &str = "an address of Consul has a user or a password in it (an `@`, or a port that is no \
-     number), and addresses are printed; give them by CONSUL_HTTP_AUTH=user:password";
+const LOGIN_IN_ADDRESS: &str = "an address of Consul contains a user or a password (an `@`, or a port that is not \
+     a number), and addresses are printed; use CONSUL_HTTP_AUTH=user:password";
 
 /// The largest file with a token.
 const LARGEST_TOKEN: u64 = 64 * 1024;
@@ -115,7 +115,7 @@ impl Settings {
 pub fn token_of(place: &str, text: &str) -> Result<Secret, String> {
     let token = text.trim();
     if token.contains(|character: char| character.is_whitespace() || character.is_control()) {
-        return Err(format!("{place} has a blank or a line break within the token"));
+        return Err(format!("{place}: the token contains a blank or a line break"));
     }
     Ok(Secret::new(token))
 }
@@ -230,7 +230,7 @@ mod tests {
         }
         let broken = |name: &str| (name == "CONSUL_HTTP_TOKEN").then(|| "t0k\nen".to_owned());
         let error = Settings::from_environment(broken).expect_err("no token");
-        assert_eq!(error, "CONSUL_HTTP_TOKEN has a blank or a line break within the token");
+        assert_eq!(error, "CONSUL_HTTP_TOKEN: the token contains a blank or a line break");
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub trait Driver: Send + Sync {
     /// If the reply is not a number.
     fn read_count(&self, reply: &Reply) -> Result<u64, String> {
         let _ = reply;
-        Err("it tells no requests in flight".into())
+        Err("it does not report requests in flight".into())
     }
 
     /// Reads from the replies to the queries of [`Purpose::Probe`] what the gateway is.

@@ -210,7 +210,7 @@ impl<W: World> QueryClient<W> {
 
     fn consul(&self) -> Result<&Client<W>, QueryError> {
         let consul = self.consul.as_deref();
-        consul.ok_or_else(|| QueryError::Refused("the playbook names no Consul".into()))
+        consul.ok_or_else(|| QueryError::Refused("the playbook does not use Consul".into()))
     }
 
     /// Sends one query after the other.
@@ -240,7 +240,7 @@ fn printed(output: Output) -> Result<Reply, String> {
         return Ok(Reply { status: 200, body: output.stdout, ..Reply::default() });
     }
     let said = output.stderr_text();
-    let last = text::last_line(&said).unwrap_or("it says nothing on standard error");
+    let last = text::last_line(&said).unwrap_or("no message on standard error");
     Err(format!("{}: {}", output.ending(), text::line(last, 160)))
 }
 

@@ -94,9 +94,9 @@ impl Table {
             json::document(text.as_bytes()).map_err(|error| format!("not JSON: {error}"))?;
         let pointer = self.list.as_str();
         let list = json::at(document, pointer)?
-            .ok_or_else(|| format!("there is nothing at `{pointer}`"))?;
+            .ok_or_else(|| format!("the document has nothing at `{pointer}`"))?;
         if !json::is_list(list) && !json::is_object(list) {
-            return Err(format!("what is at `{pointer}` is neither an array nor an object"));
+            return Err(format!("the value at `{pointer}` is neither an array nor an object"));
         }
         let mut view = View::default();
         let mut unplaced = Vec::new();
@@ -148,7 +148,7 @@ impl Table {
                 let value = peer.pointer(pointer).ok_or_else(|| unreadable("routed"))?;
                 means_routed(value).ok_or_else(|| {
                     format!(
-                        "a peer's `routed` is {}, which is not known to mean routed or not: write a `pattern` that tells",
+                        "a peer has the unknown `routed` value {}: use a `pattern` instead",
                         crate::text::line(&value.to_string(), 60)
                     )
                 })?
@@ -156,7 +156,7 @@ impl Table {
             None => true,
         };
         let down = match self.down.as_ref().and_then(|pointer| peer.pointer(pointer)) {
-            Some(told) => means_down(told).ok_or_else(|| unreadable("down that is known"))?,
+            Some(told) => means_down(told).ok_or_else(|| unreadable("readable `down` value"))?,
             None => false,
         };
         let in_flight = self.in_flight.as_ref();
@@ -261,7 +261,7 @@ pub(super) fn pattern_issues(pattern: &str) -> Vec<Issue> {
     if has("routed") && has("down") {
         found.push(wrong(
             "the pattern has both groups `routed` and `down`",
-            "keep the one that takes part in the match only when the peer is so",
+            "keep one; it must take part in the match only if the peer is routed or down",
         ));
     }
     found

@@ -133,7 +133,7 @@ impl View {
     pub(super) fn complete(self) -> Result<Self, String> {
         if self.is_overfull {
             return Err(format!(
-                "it lists more than {MOST_ENTRIES} peers: let it list those of this service only"
+                "it lists more than {MOST_ENTRIES} peers: limit its list to this service"
             ));
         }
         Ok(self)

@@ -215,7 +215,7 @@ fn judge(check: &HttpCheck, identity: Option<&IdentitySpec>, reply: &Reply) -> C
             text::line(&version.shown(), 40),
             identity.equals
         )),
-        None => Some(format!("{} that tells no version", reply.status)),
+        None => Some(format!("{} without a version", reply.status)),
     };
     let body = wrong_version.is_some().then(|| kept(&reply.text()));
     CheckResult { wrong_version, body, version, ..CheckResult::default() }
@@ -279,6 +279,6 @@ mod tests {
         let body = IdentitySpec { place: IdentityPlace::Pointer("/v".into()), equals: "7".into() };
         assert_eq!(problem(&check, Some(&body), &reply(200, r#"{"v":7}"#)), None);
         let silent = problem(&check, Some(&body), &reply(200, "pong"));
-        assert_eq!(silent, Some("200 that tells no version".into()));
+        assert_eq!(silent, Some("200 without a version".into()));
     }
 }

@@ -172,7 +172,8 @@ impl Seen {
             .take(3)
             .map(|(reason, count)| format!("{reason} in {count} of {} tries", self.tries))
             .collect();
-        let reasons = if reasons.is_empty() { "no try ended".into() } else { reasons.join("; ") };
+        let reasons =
+            if reasons.is_empty() { "no check finished".into() } else { reasons.join("; ") };
         failure.seen.push((
             "check".into(),
             format!("{checks}: {reasons}; needed {} in a row, best {}", health.rise, self.best),

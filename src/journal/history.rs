@@ -329,7 +329,7 @@ async fn read<W: World>(
     let there =
         match &places.kept {
             Some(kept) if !whole => {
-                let client = client.context("the playbook names no Consul")?;
+                let client = client.context("the playbook does not use Consul")?;
                 let path = places.path.as_deref().filter(|_| matches!(here, Some(Ok(_))));
                 let there = there(client, service, kept, path, keep).await;
                 Some(there.and_then(|there| {

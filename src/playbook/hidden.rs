@@ -8,7 +8,7 @@ use crate::diagnostic::Problem;
 use crate::secret::{Redactor, Secret, TELLING, literal};
 
 /// Replaces a value that is not shown.
-pub(super) const NOT_SHOWN: &str = "text that is not shown, as it may be a secret";
+pub(super) const NOT_SHOWN: &str = "text that is not shown because it may be a secret";
 
 /// The text that a message must not quote.
 #[derive(Debug, Default)]

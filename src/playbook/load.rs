@@ -124,7 +124,7 @@ fn read(path: &Path) -> Result<String, Unread> {
         let problem = Problem::new(format!("could not read the playbook: {error}"));
         match error.kind() {
             io::ErrorKind::NotFound => {
-                Problem::new("no such file").help("the name is taken from the current folder")
+                Problem::new("no such file").help("the path is relative to the current folder")
             }
             io::ErrorKind::PermissionDenied => Problem::new("no permission to read this file"),
             io::ErrorKind::IsADirectory => Problem::new("this is a folder, not a file"),

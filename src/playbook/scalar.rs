@@ -58,7 +58,7 @@ pub(super) fn read(text: &str, plain: bool, choices: &[&Value]) -> Result<Value,
     let keys: Vec<&str> = maps.flat_map(|map| map.keys().map(String::as_str)).collect();
     if keys.contains(&text) {
         return Err(Issue::new(format!("`{shown}` needs a value"))
-            .help(format!("write `{shown}: …` with what belongs to it")));
+            .help(format!("write `{shown}: …` with its settings")));
     }
     names.extend(keys.iter().filter(|key| !words(choices).any(|word| word == **key)));
     Err(Issue {
@@ -123,8 +123,9 @@ fn read_text(text: &str, schema: &Value) -> Result<Value, Issue> {
             DurationSetting::parse(text).map_err(|message| Issue::new(quoted_message(&message)))?;
         }
         Some("rollgate-amount") => {
-            Amount::parse(text)
-                .map_err(|message| Issue::new(format!("`{shown}` is no amount")).help(message))?;
+            Amount::parse(text).map_err(|message| {
+                Issue::new(format!("`{shown}` is not an amount")).help(message)
+            })?;
         }
         Some("rollgate-template") => read_template(text)?,
         Some("regex") => {

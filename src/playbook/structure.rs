@@ -174,7 +174,7 @@ impl<'a> Walk<'a> {
                     || match entries.len() {
                         0 => "this map is empty; one key is needed".to_owned(),
                         1 => format!("unknown key `{}`", quoted(first)),
-                        _ => "more than one key where one is chosen".to_owned(),
+                        _ => "more than one key where only one is allowed".to_owned(),
                     },
                 );
                 None
@@ -306,7 +306,7 @@ impl<'a> Walk<'a> {
                 at,
                 |problem| problem.helps(valid),
                 || {
-                    if count < least { "this map is empty" } else { "only one key may stand here" }
+                    if count < least { "this map is empty" } else { "only one key is allowed here" }
                         .to_owned()
                 },
             );
@@ -335,7 +335,9 @@ impl<'a> Walk<'a> {
         let advise = |problem: Problem| {
             let stands_alone = words(choices).any(|word| word == key.name);
             problem.helps(match key.name.as_str() {
-                _ if stands_alone => vec![format!("`{name}` stands alone, without `:`")],
+                _ if stands_alone => {
+                    vec![format!("`{name}` has no settings: write it without `:`")]
+                }
                 "timeout" | "sudo" if schema["maxProperties"] == 1 => {
                     vec![format!(
                         "settings of a command go inside: `- run: {{ run: …, {name}: … }}`"

@@ -238,7 +238,7 @@ impl<'a> Reader<'a> {
             self.findings.add(|| {
                 Problem::new("tags like `!name` mean nothing in a playbook")
                     .at(place)
-                    .help("remove the tag; quote the value if it is to be text")
+                    .help("remove the tag; quote the value if it should be text")
             });
         }
     }
@@ -251,7 +251,7 @@ impl<'a> Reader<'a> {
             Problem::new("a tab where YAML wants spaces").help("indent with spaces")
         } else if info.contains("unknown anchor") {
             Problem::new("an alias (`*name`) without its anchor (`&name`)")
-                .help("quote the value if it is to be text that starts with `*`")
+                .help("quote the value if it should be text that starts with `*`")
         } else if info.contains("recursion limit") {
             Problem::new(format!("lists and maps nested more than {MAX_DEPTH} deep"))
         } else {

@@ -45,7 +45,8 @@ impl Named {
             return None;
         }
         Some(format!(
-            "the agent {} is named by Consul's catalog only, and is not sent the token: set `registry.agent`, or use \
+            "the agent {} is known only from Consul's catalog, so it does not get the token: set \
+             `registry.agent`, or use \
              https with CONSUL_CACERT, CONSUL_CAPATH or CONSUL_TLS_SERVER_NAME",
             text::line(agent, 100)
         ))

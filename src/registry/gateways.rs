@@ -218,7 +218,7 @@ impl GatewayHandle {
     }
 
     fn control(&self) -> Result<&dyn RotationControl, Error> {
-        self.driver.rotation_control().ok_or_else(|| self.failed("nothing can be written to it"))
+        self.driver.rotation_control().ok_or_else(|| self.failed("it has no API for changes"))
     }
 
     /// Reads its marks. A failure at the moment can be temporary.
@@ -324,7 +324,7 @@ impl GatewayHandle {
             Ok(shown) if shown.look.down == Some(down) => Ok(true),
             Ok(_) => {
                 let what = if down { "up" } else { "down" };
-                let problem = format!("it took the change and still shows {address} {what}");
+                let problem = format!("it confirmed the change but still shows {address} {what}");
                 Err(told(Error::NotShown, &problem))
             }
             Err(error) => Err(Refused::Error(Error::Unknown(error.to_string()))),
@@ -343,7 +343,7 @@ fn absent_among(gateway: &str, address: &str, strangers: &[String]) -> String {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let are = if strangers.len() == 1 { "which is no node" } else { "which are no nodes" };
+    let are = if strangers.len() == 1 { "which is not a node" } else { "which are not nodes" };
     format!(
         "{gateway} does not list {address} but lists {named}{more}, {are} of the playbook: one of them may be this node; \
          correct its address, or add it to {gateway} by hand"

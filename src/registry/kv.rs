@@ -143,7 +143,7 @@ impl<'a> Entries<'a> {
         Some(if key.rsplit('/').next() == Some(address) {
             format!("{other} is a second entry for the same address and would keep it routed")
         } else {
-            format!("{other} is the same address written otherwise: nginx-upsync would lose both")
+            format!("{other} is another spelling of the same address: nginx-upsync would lose both")
         })
     }
 }

@@ -139,7 +139,7 @@ impl<W: World> Registry<W> {
                 let may_lack = switch.absent.is_some();
                 gateways.write(guard, at, &node.address, down, may_lack).await
             }
-            _ => Err(Error::Failed(format!("{} is of another registry", switch.name))),
+            _ => Err(Error::Failed(format!("{} belongs to another registry", switch.name))),
         }
     }
 

@@ -72,7 +72,7 @@ impl<W: World> Service<W> {
         if instances.is_empty() {
             let service = &self.name;
             return Err(format!(
-                "Consul knows no instance of the service {service}, or the token may not read it"
+                "Consul has no instance of the service {service}, or the token may not read it"
             ));
         }
         let mut at: BTreeMap<String, Vec<Instance>> = BTreeMap::new();
@@ -158,7 +158,7 @@ impl<W: World> Service<W> {
         }
         if !is_host(&instance.node_address) {
             let told = text::line(&instance.node_address, 60);
-            let why = format!("Consul's catalog has no address of its agent, but `{told}`");
+            let why = format!("Consul's catalog has `{told}` instead of the address of its agent");
             return Err(Error::Failed(why));
         }
         let own = self.client.addresses().first().map_or("", String::as_str);
@@ -204,9 +204,7 @@ fn only<'a>(
     let mut at = instances.iter().filter(|instance| address::same(&instance.address, address));
     match (at.next(), at.next()) {
         (Some(instance), None) => Ok(instance),
-        (None, _) => {
-            Err(Error::Gone(format!("Consul knows no instance of {service} at {address}")))
-        }
+        (None, _) => Err(Error::Gone(format!("Consul has no instance of {service} at {address}"))),
         (Some(one), Some(other)) => Err(Error::Failed(format!(
             "{} and {} are both at {address}: the other one would keep it routed",
             text::line(&one.id, 60),
@@ -236,7 +234,7 @@ fn is_ours(extent: Extent, found: &Maintenance, id: &str) -> Result<bool, String
     let ours = |reason: &&String| reason.starts_with(OURS);
     if let Some(reason) = own.iter().find(|reason| !ours(reason)).or(other.as_ref()) {
         return Err(format!(
-            "{id}, or all of its agent, is in maintenance by somebody else ({}): it stays so",
+            "{id}, or all of its agent, is in maintenance for another reason ({}): rollgate does not change it",
             text::line(reason, 80)
         ));
     }
@@ -261,8 +259,8 @@ fn outlasts(removed_after: Duration, away: Duration) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "Consul removes its instance, and its maintenance with it, after {} critical, and it may be away for {}: set \
-         DeregisterCriticalServiceAfter higher, or `registry.maintenance: node`",
+        "Consul removes its instance, with its maintenance, after it was critical for {}, but it can be away for \
+         {}: set DeregisterCriticalServiceAfter higher, or `registry.maintenance: node`",
         text::duration(removed_after),
         text::duration(away)
     ))

@@ -16,7 +16,7 @@ pub enum ValueError {
     #[error("its value is not a JSON object: {0}")]
     NotAnObject(String),
     /// The gateway would write past a buffer.
-    #[error("its value would have {0} bytes; nginx-upsync cannot take more than {SIZE_LIMIT}")]
+    #[error("its value would have {0} bytes; nginx-upsync accepts at most {SIZE_LIMIT}")]
     TooLarge(usize),
 }
 

@@ -30,7 +30,7 @@ fn literal_secret_is_refused_with_its_position_and_not_shown() {
     let variable = "consul: { token: '${{ version }}', ";
     for token in [token.as_str(), &quoted, variable] {
         let case = case("consul: { ", token);
-        refused(&case, &["check", "app.yaml"], "a token that is no secret of the playbook");
+        refused(&case, &["check", "app.yaml"], "the token is not a secret of the playbook");
         refused(&case, &["check", "app.yaml"], "write `token: ${{ secrets.consul_token }}`");
         refused(&case, &["check", "app.yaml"], "app.yaml:15:18");
         refused(&case, &["deploy", "app.yaml", "--yes"], "a token that is no secret");
@@ -68,7 +68,7 @@ fn url_with_non_numeric_port_is_refused_and_not_shown() {
         ("http://${{ node.address }}/", format!("http://me:{TOKEN}/")),
     ] {
         let case = case(part, &other);
-        refused(&case, &["check", "app.yaml"], "the port of a URL is no number");
+        refused(&case, &["check", "app.yaml"], "the port of a URL is not a number");
     }
 }
 

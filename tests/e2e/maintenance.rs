@@ -168,7 +168,7 @@ fn foreign_maintenance_mode_is_kept() {
     agent.maintain(true, "disk-check-by-ann").expect("maintenance");
     let version = ["--var", "version=2", "--yes"];
     let ran = bench.run(&["deploy"], &version).exits(3);
-    ran.says("maintenance by somebody else (disk-check-by-ann): it stays so");
+    ran.says("maintenance for another reason (disk-check-by-ann): rollgate does not change it");
     assert_eq!(agent.maintenance().expect("an answer").as_deref(), Some("disk-check-by-ann"));
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));
     agent.maintain(false, "").expect("no maintenance");

@@ -36,7 +36,7 @@ fn gateway_with_an_api_of_its_own_rejects_other_registries() {
         for registry in ["consul-kv", "consul-service"] {
             let keys = if registry == "consul-kv" { "prefix: a/" } else { "service: app" };
             let message = format!(
-                "`{kind}` cannot follow the registry `{registry}`: it does what its own API is told, not \
+                "`{kind}` cannot follow the registry `{registry}`: it obeys its own API, not \
                  `{registry}` (rule `incompatible_with`)"
             );
             refused_for(&format!("{{ type: {registry}, {keys} }}"), &gateway, &message);
@@ -58,7 +58,7 @@ fn every_gateway_but_nginx_upsync_accepts_ipv6_nodes() {
     let shown = refused(&with_ipv6(&format!(
         "{{ type: nginx-upsync, status_url: http://g/l?app, {follows} }}"
     )));
-    let message = "`nginx-upsync` takes no IPv6 address such as `[fd00::11]:9000`";
+    let message = "`nginx-upsync` does not support an IPv6 address such as `[fd00::11]:9000`";
     assert_eq!(messages(&shown), [message], "{shown}");
     let twice = with_ipv6("{ type: consul-passing, service: app }")
         .replace("[fd00::12]:9000", "[FD00:0::11]:9000");
@@ -91,7 +91,7 @@ fn upsync_type_must_match_the_registry() {
         refused_for(registry, &of(kind), &message);
     }
     let filtered = UPSYNC.replace(" }", ", check_url: 'http://g/c?format=json&status=up' }");
-    refused_for(keys, &filtered, "`http://g/c?format=json&status=up` leaves peers out");
+    refused_for(keys, &filtered, "`http://g/c?format=json&status=up` hides peers");
 }
 
 const CATALOG: &str = "its `upsync_type` reads the catalog, in which maintenance mode and failing checks have no effect; \
@@ -103,21 +103,21 @@ fn dyups_list_must_be_valid_nginx_syntax() {
     accepted(GATEWAY, &with("server: weight=5, others: ['server 10.9.9.9:80 backup;']"));
     accepted(GATEWAY, &with("extras: 'keepalive 8; ip_hash;', servers: { '10.0.1.11:9000': '' }"));
     for (keys, message) in [
-        ("server: weight=5;", "`weight=5;` is more than the parameters of one server"),
-        ("server: weight=5 down", "`down` is what a release changes"),
+        ("server: weight=5;", "`weight=5;` contains more than the parameters of one server"),
+        ("server: weight=5 down", "a release sets `down`"),
         (
             "servers: { '10.0.1.11:9000': 'a=1 } b' }",
-            "`a=1 } b` is more than the parameters of one server",
+            "`a=1 } b` contains more than the parameters of one server",
         ),
-        ("servers: { '10.0.1.19:9000': '' }", "`10.0.1.19:9000` is no node's address"),
+        ("servers: { '10.0.1.19:9000': '' }", "`10.0.1.19:9000` is not the address of a node"),
         ("others: ['10.9.9.9:80']", "`10.9.9.9:80` is not one `server` of an upstream"),
         (
             "others: ['server a:1; server b:1;']",
             "`server a:1; server b:1;` is not one `server` of an upstream",
         ),
-        ("extras: keepalive 8", "`keepalive 8` is not what may stand beside servers"),
-        ("extras: 'server a:1;'", "`server a:1;` is not what may stand beside servers"),
-        ("extras: 'keepalive 8; }'", "`keepalive 8; }` is not what may stand beside servers"),
+        ("extras: keepalive 8", "`keepalive 8` is not allowed in `extras`"),
+        ("extras: 'server a:1;'", "`server a:1;` is not allowed in `extras`"),
+        ("extras: 'keepalive 8; }'", "`keepalive 8; }` is not allowed in `extras`"),
     ] {
         refused_for(GATEWAY, &with(keys), message);
     }
@@ -126,8 +126,8 @@ fn dyups_list_must_be_valid_nginx_syntax() {
 #[test]
 fn value_that_ngx_dynamic_upstream_cannot_decode_is_refused() {
     for (keys, message) in [
-        ("upstream: 'a&b', url: http://g/", "`a&b` cannot be said in the module's API"),
-        ("upstream: a b, url: http://g/", "`a b` cannot be said in the module's API"),
+        ("upstream: 'a&b', url: http://g/", "`a&b` cannot be used in the module's API"),
+        ("upstream: a b, url: http://g/", "`a b` cannot be used in the module's API"),
         ("upstream: a, url: 'http://g/d?x=1'", "`http://g/d?x=1` has a query"),
     ] {
         refused_for(GATEWAY, &format!("{{ type: ngx-dynamic-upstream, {keys} }}"), message);
@@ -144,9 +144,12 @@ fn slardar_settings_are_validated() {
         ),
     );
     for (keys, message) in [
-        ("upstream: a/b", "`a/b` cannot be said in Slardar's API"),
+        ("upstream: a/b", "`a/b` cannot be used in Slardar's API"),
         ("upstream: a, prefix: config", "the prefix `config` does not end in `/`"),
-        ("upstream: a, servers: { '10.0.1.19:9000': {} }", "`10.0.1.19:9000` is no node's address"),
+        (
+            "upstream: a, servers: { '10.0.1.19:9000': {} }",
+            "`10.0.1.19:9000` is not the address of a node",
+        ),
         ("upstream: a, server: { wieght: 5 }", "unknown key `wieght`"),
     ] {
         refused_for(GATEWAY, &with(keys), message);
@@ -178,7 +181,7 @@ fn agent_settings_need_a_consul_service_registry_and_a_valid_url() {
     for (registry, node, message) in [
         (service(", agent: 127.0.0.1"), "", "`127.0.0.1` is not a URL"),
         (service(""), "agent: 'unix:///run/consul',", "`unix:///run/consul` is not a URL"),
-        (service(", agent_on: node"), own, "an agent is asked from its node by `http://` only"),
+        (service(", agent_on: node"), own, "an agent that is asked from its node needs `http://`"),
         (service(", agent_on: here"), own, "unknown word `here`"),
     ] {
         let shown = refused(&with_agents(&registry, node));
@@ -186,7 +189,7 @@ fn agent_settings_need_a_consul_service_registry_and_a_valid_url() {
     }
     let first = "{ ssh: deploy@10.0.1.11,";
     let shown = refused(&SMALLEST.replace(first, &format!("{first} {own}")));
-    let message = "no agent is asked under the registry `consul-kv`";
+    let message = "`agent` has no effect with the registry `consul-kv`";
     assert_eq!(messages(&shown), [message], "{shown}");
 }
 
@@ -206,7 +209,7 @@ fn dns_server_and_record_must_be_valid() {
         refused_for(service, &of(server, "app.service.consul"), &message);
     }
     for record in ["a..b", "-", "app service"] {
-        let message = format!("`{record}` is no name of a record");
+        let message = format!("`{record}` is not the name of a record");
         refused_for(service, &of("10.0.0.5:8600", record), &message);
     }
 }

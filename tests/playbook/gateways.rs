@@ -42,10 +42,10 @@ fn haproxy_is_reached_in_exactly_one_way() {
             "`-oProxyCommand=x` is not an ssh destination",
         ),
         ("type: haproxy, backend: app, stats_url: h", "`h` is not a URL"),
-        ("type: haproxy, backend: a;b, tcp: 'h:1'", "`a;b` is no name of a backend"),
+        ("type: haproxy, backend: a;b, tcp: 'h:1'", "`a;b` is not the name of a backend"),
         (
             "type: haproxy, backend: app, stats_url: http://h/, state: drain",
-            "the stats page does not tell a drained server",
+            "the stats page does not show whether a server is drained",
         ),
     ]);
 }
@@ -65,12 +65,12 @@ fn traefik_file_and_service_must_be_readable_by_traefik() {
     let traefik = "type: traefik, api_url: http://h, service: app, ssh: h, file:";
     assert_refused(&[
         (&format!("{traefik} app.yml"), "`file` is not an absolute path"),
-        (&format!("{traefik} /app.json"), "Traefik reads no JSON from a file of this name"),
-        (&format!("{traefik} /app.toml"), "Traefik reads no JSON from a file of this name"),
+        (&format!("{traefik} /app.json"), "Traefik does not read JSON from a file with this name"),
+        (&format!("{traefik} /app.toml"), "Traefik does not read JSON from a file with this name"),
     ]);
     let of = "type: traefik, api_url: http://h, ssh: h, file: /app.yml, service:";
     for (service, shown) in [("''", "``"), ("app@file", "`app@file`"), ("a/../b?x", "`a/../b?x`")] {
-        let message = format!("{shown} is no name of a service in the file");
+        let message = format!("{shown} is not the name of a service in the file");
         assert_refused(&[(&format!("{of} {service}"), &message)]);
     }
     for name in ["app.yml", "app.yaml", "${{ release.service }}"] {
@@ -79,7 +79,7 @@ fn traefik_file_and_service_must_be_readable_by_traefik() {
     let registry = behind(&format!("{traefik} /app.yml"))
         .replace("{ type: gateway }", "{ type: consul-service, service: app }");
     let shown = refused(&registry);
-    assert!(shown.contains("it follows a file of its own"), "{shown}");
+    assert!(shown.contains("it follows its own file"), "{shown}");
 }
 
 #[test]

@@ -150,14 +150,14 @@ health: { http: 'http://${{ node.address }/' }
       = in: `gateways[0].workers`
       = help: remove the quotes
 
-    error: with 1 node and `min_available` 1 no node could ever leave
+    error: with 1 node and `min_available` 1 no node may leave rotation
      --> app.yaml:7:1
       |
     7 | nodes:
       | ^^^^^
       |
       = in: `nodes`
-      = help: at least one node must be spare, and one always stays: the last is never taken
+      = help: at least one node must be spare, and the last node never leaves rotation
 
     error: expected text, found a list
      --> app.yaml:8:40
@@ -211,7 +211,7 @@ health: { http: 'http://${{ node.address }/' }
        = in: `drain.settle`
        = help: expected a duration like `30s`
 
-    error: the number is told by exactly one of `pointer` and `pattern`
+    error: the number needs exactly one of `pointer` and `pattern`
       --> app.yaml:13:16
        |
     13 |   in_flight: { http: { url: http://x/, pointer: active, pattern: '(' } }
@@ -254,7 +254,7 @@ health: { http: 'http://${{ node.address }/' }
        |                              ^^^^^
        |
        = in: `steps[2].drain`
-       = help: `drain` stands alone, without `:`
+       = help: `drain` has no settings: write it without `:`
 
     error: `${{` is never closed by `}}`
       --> app.yaml:15:25

@@ -148,18 +148,18 @@ fn every_other_rule_refuses() {
             "`-oProxyCommand=x` is not an ssh destination",
         ),
         (node, "  - { ssh: a b, address: 10.0.1.12:9000 }\n", "`a b` is not an ssh destination"),
-        (node, "", "with 1 node and `min_available` 1 no node could ever leave"),
+        (node, "", "with 1 node and `min_available` 1 no node may leave rotation"),
         (
             "service: app",
             "service: app\nstrategy: { min_available: 2 }",
-            "with 2 nodes and `min_available` 2 no node could ever leave",
+            "with 2 nodes and `min_available` 2 no node may leave rotation",
         ),
         (
             "service: app",
             "service: app\nstrategy: { min_available: 51% }",
-            "with 2 nodes and `min_available` 51% no node could ever leave",
+            "with 2 nodes and `min_available` 51% no node may leave rotation",
         ),
-        ("service: app", "service: app\nstrategy: { batches: [1, 0%] }", "a batch of no nodes"),
+        ("service: app", "service: app\nstrategy: { batches: [1, 0%] }", "a batch without nodes"),
         (
             "upstreams/app/ ",
             "upstreams/app ",
@@ -223,10 +223,10 @@ fn every_other_rule_refuses() {
         (
             health,
             "health: { http: http://a/, identity: { equals: a } }",
-            "`identity` has exactly one of `header` and `pointer`",
+            "`identity` needs exactly one of `header` and `pointer`",
         ),
         (health, "health: { http: http://a/, interval: 5ms }", "the interval is too short"),
-        (health, "health: { http: http://a/, timeout: 0s }", "no reply comes in no time"),
+        (health, "health: { http: http://a/, timeout: 0s }", "no reply can arrive in 0 seconds"),
         (
             "service: app",
             "service: app\ndrain: { in_flight: gateways }",
@@ -235,7 +235,7 @@ fn every_other_rule_refuses() {
         (
             "service: app",
             "service: app\ndrain: { in_flight: { http: { url: http://a/ } } }",
-            "the number is told by exactly one of `pointer` and `pattern`",
+            "the number needs exactly one of `pointer` and `pattern`",
         ),
         (
             "service: app",
@@ -260,7 +260,7 @@ fn every_other_rule_refuses() {
         (
             "service: app",
             "service: app\nvariables: { node: { default: a } }",
-            "the name `node` is rollgate's own",
+            "the name `node` is reserved for rollgate",
         ),
         ("stop app", "stop ${{ secrets.x }}", "`secrets.x` may not be used here"),
         (
@@ -365,7 +365,7 @@ fn a_number_out_of_range_is_refused() {
             "artifact: { source: a, releases: /r, current: /c, keep: 1001 }",
             "`1001` is out of range",
         ),
-        ("strategy: { min_available: 101% }", "`101%` is no amount"),
+        ("strategy: { min_available: 101% }", "`101%` is not an amount"),
         ("drain: { timeout: 500d }", "`500d` is longer than a year"),
     ];
     for (part, message) in cases {

@@ -145,7 +145,7 @@ impl Settings for Apisix {
             secrets: vec![("admin_key", &self.admin_key)],
             incompatible_with: follows_only(
                 RegistryKind::Gateway,
-                "it follows its own admin API",
+                "it obeys its own admin API",
             ),
             ..SettingsFacts::default()
         }
@@ -162,7 +162,7 @@ impl Settings for Apisix {
         let zero = zero.filter(|_| known("weights")).map(|(address, _)| Issue {
             key: "weights",
             message: format!("the weight of `{}` is 0", quoted(address)),
-            helps: vec!["a node with a weight of 0 is out of rotation: give what it has when it is in".into()],
+            helps: vec!["a node with a weight of 0 is out of rotation: give its weight in rotation".into()],
         });
         upstream.into_iter().chain(zero).collect()
     }
@@ -246,8 +246,8 @@ impl ApisixDriver {
         let nodes = nodes.ok_or_else(|| format!("its upstream `{id}` has no `nodes`"))?;
         if !json::is_object(nodes) {
             return Err(format!(
-                "its upstream `{id}` has `nodes` as an array, which can only be written as a whole: a change that something \
-                 else makes meanwhile would be lost; write them as an object, `{{\"10.0.1.11:9000\": 1}}`"
+                "its upstream `{id}` has `nodes` as an array, which can only be written as a whole: a change by \
+                 another writer would be lost; write `nodes` as an object, `{{\"10.0.1.11:9000\": 1}}`"
             ));
         }
         let mut weights = Vec::new();
@@ -272,12 +272,12 @@ impl ApisixDriver {
         }
         let weight = json::value(weight, json::SMALL)?;
         let weight = weight.as_u64().ok_or_else(|| {
-            format!("the weight of {address} is no number: {}", line(&weight.to_string(), 40))
+            format!("the weight of {address} is not a number: {}", line(&weight.to_string(), 40))
         })?;
         let intended = self.intended(address);
         if weight != 0 && weight != u64::from(intended) {
             return Err(format!(
-                "{address} has the weight {weight}, and would come back with {intended}: change `weight` or `weights`"
+                "{address} has the weight {weight}, but would return with {intended}: change `weight` or `weights`"
             ));
         }
         Ok((name, weight))
@@ -347,8 +347,8 @@ impl Driver for ApisixDriver {
         .map_err(unreadable)?;
         let overridden = (all == 1 || weighted == 0).then(|| {
             format!(
-                "{weighted} of its {all} nodes have a weight: APISIX sends requests to an only node whatever its weight, and \
-                 what it does without any weight is not known"
+                "{weighted} of its {all} nodes have a weight: APISIX ignores the weight of a single node, and its \
+                 behaviour without any weight is unknown"
             )
         });
         Ok(View { overridden, ..entries.view()? })

@@ -112,7 +112,7 @@ impl Settings for Caddy {
             name: self.name.as_deref(),
             place: ("admin_url", self.admin_url.as_str()),
             counts_under: &RegistryKind::ALL,
-            incompatible_with: follows_only(RegistryKind::Gateway, "it follows its own admin API"),
+            incompatible_with: follows_only(RegistryKind::Gateway, "it obeys its own admin API"),
             ..SettingsFacts::default()
         }
     }
@@ -215,7 +215,7 @@ impl CaddyDriver {
     /// Reads the list, and how many failures keep an upstream down.
     fn list<'a>(&self, body: &'a [u8]) -> Result<(Vec<&'a RawValue>, Option<u64>), String> {
         let id = &self.handler;
-        let unfit = |error: String| format!("`{id}` is no handler with upstreams: {error}");
+        let unfit = |error: String| format!("`{id}` is not a handler with upstreams: {error}");
         let handler: Handler<'a> = json::document(body).and_then(json::typed).map_err(unfit)?;
         if handler.module != "reverse_proxy" {
             let is = line(&handler.module, 40);
@@ -238,7 +238,8 @@ impl CaddyDriver {
             return Ok(());
         }
         Err(format!(
-            "the upstream {} would come back as {ours}: write it so; only `max_requests` can be given in the playbook",
+            "the upstream {} would return as {ours}: write it in this form; the playbook supports only \
+             `max_requests`",
             line(entry.get(), 100)
         ))
     }
@@ -363,7 +364,7 @@ impl Driver for CaddyDriver {
                 line(version, 40)
             )),
             None => Some(format!(
-                "its version is not known, and before {least} Caddy stops counting the requests of an upstream that \
+                "its version is unknown, and before {least} Caddy stops counting the requests of an upstream that \
                  is taken out"
             )),
         };

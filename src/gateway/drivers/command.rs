@@ -143,7 +143,7 @@ impl Settings for CommandGateway {
             wrong.push(Issue {
                 key,
                 message: format!("`{key}` without `{other}`"),
-                helps: vec!["a node that is taken out has to come back: give both".into()],
+                helps: vec!["a node that is taken out must be able to return: give both".into()],
             });
         }
         wrong
@@ -213,7 +213,7 @@ impl Driver for CommandDriver {
         let text = ok(reply)?.text();
         text.trim()
             .parse()
-            .map_err(|_| format!("`in_flight` prints no number: {}", crate::text::line(&text, 80)))
+            .map_err(|_| format!("`in_flight` does not print a number: {}", crate::text::line(&text, 80)))
     }
 
 
@@ -241,7 +241,7 @@ impl RotationControl for CommandDriver {
     fn set(&self, _: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
         let (key, command) =
             if down { ("out", &self.settings.out) } else { ("in", &self.settings.back) };
-        let command = command.as_ref().ok_or_else(|| format!("there is no command `{key}`"))?;
+        let command = command.as_ref().ok_or_else(|| format!("the playbook has no command `{key}`"))?;
         Ok(vec![self.run(command, &[address])])
     }
 

@@ -113,13 +113,13 @@ impl Settings for ConsulDns {
             key: "server",
             message: format!("`{}` is not an address like `10.0.0.5:8600`", quoted(server)),
             helps: vec![
-                "Consul answers DNS on port 8600; no scheme stands before the address".into(),
+                "Consul answers DNS on port 8600; write the address without a scheme".into(),
             ],
         });
         let record = self.record.fixed().filter(|_| known("record"));
         let record = record.filter(|record| !is_name(record)).map(|record| Issue {
             key: "record",
-            message: format!("`{}` is no name of a record", quoted(record)),
+            message: format!("`{}` is not the name of a record", quoted(record)),
             helps: vec!["write it as Consul does: `app.service.consul`".into()],
         });
         server.into_iter().chain(record).collect()
@@ -198,7 +198,7 @@ impl ConsulDnsDriver {
         let answers = message.id == ID && message.message_type == MessageType::Response;
         // An answer that does not repeat the question is matched by its id.
         if !answers || message.queries.iter().any(|of| of != query) {
-            return Err("an answer to another question".into());
+            return Err("the answer is for another question".into());
         }
         match message.response_code {
             ResponseCode::NoError => {}
@@ -207,7 +207,7 @@ impl ConsulDnsDriver {
             code => return Err(format!("the DNS server answers `{code}`")),
         }
         if message.truncation {
-            return Err("the answer is cut short although it came over TCP".into());
+            return Err("the answer is truncated although it came over TCP".into());
         }
         let mut addresses: BTreeMap<&Name, Vec<String>> = BTreeMap::new();
         for record in message.answers.iter().chain(&message.additionals) {
@@ -223,7 +223,7 @@ impl ConsulDnsDriver {
             let lives = Duration::from_secs(u64::from(record.ttl));
             if lives > self.ttl {
                 return Err(format!(
-                    "its records live for {}: set `ttl` to that",
+                    "its records live for {}: set `ttl` to this value",
                     text::duration(lives)
                 ));
             }
@@ -289,7 +289,7 @@ impl Driver for ConsulDnsDriver {
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
         let queries = self.questions();
         if queries.is_empty() {
-            return Err(format!("`{}` is no name of a record", self.record));
+            return Err(format!("`{}` is not the name of a record", self.record));
         }
         if replies.len() < queries.len() {
             return Err("no reply".into());
@@ -305,7 +305,7 @@ impl Driver for ConsulDnsDriver {
 
 /// Reads a message with a prefix for its length.
 fn parse(bytes: &[u8]) -> Result<Message, String> {
-    let short = || format!("an answer of {} bytes only", bytes.len());
+    let short = || format!("the answer has only {} bytes", bytes.len());
     let (length, rest) = bytes.split_first_chunk::<2>().ok_or_else(short)?;
     let message = rest.get(..usize::from(u16::from_be_bytes(*length))).ok_or_else(short)?;
     Message::from_vec(message).map_err(|error| text::line(&error.to_string(), 120))

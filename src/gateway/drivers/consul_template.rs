@@ -101,7 +101,7 @@ impl Settings for ConsulTemplate {
             .map(|(key, _)| Issue {
                 key,
                 message: format!("`{key}` is not an absolute path"),
-                helps: vec!["write it from `/` on".into()],
+                helps: vec!["start it with `/`".into()],
             })
             .collect();
         if let Some(pattern) = self.pattern.as_ref().filter(|_| known("pattern")) {
@@ -175,7 +175,7 @@ impl Driver for ConsulTemplateDriver {
         let (leaving, older) = numbers(workers).ok_or("nginx's workers cannot be counted")?;
         if older > 0 {
             let workers = count(older, "worker");
-            return Err(format!("the file was written and not loaded: {workers} older than it"));
+            return Err(format!("the file was written but not loaded: {workers} older than the file"));
         }
         let mut view = View::default();
         let servers = self.servers.read(&Reply { body: file.into(), ..Reply::default() })?;
@@ -184,7 +184,7 @@ impl Driver for ConsulTemplateDriver {
         }
         if leaving > 0 {
             let workers = count(leaving, "worker");
-            view.unsettled = Some(format!("{workers} of the list before still at work"));
+            view.unsettled = Some(format!("{workers} with the previous list still at work"));
         }
         Ok(view)
     }

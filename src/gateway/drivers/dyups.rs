@@ -142,7 +142,7 @@ impl Settings for Dyups {
             name: self.name.as_deref(),
             place: ("url", self.url.as_str()),
             addresses: self.servers.keys().map(|address| ("servers", address.as_str())).collect(),
-            incompatible_with: follows_only(RegistryKind::Gateway, "it does what its own API is told"),
+            incompatible_with: follows_only(RegistryKind::Gateway, "it obeys its own API"),
             ..SettingsFacts::default()
         }
     }
@@ -170,10 +170,10 @@ impl Settings for Dyups {
         if let Some(extras) = extras.filter(|extras| !is_extra(extras)) {
             wrong.push(Issue {
                 key: "extras",
-                message: format!("`{}` is not what may stand beside servers", quoted(extras)),
+                message: format!("`{}` is not allowed in `extras`", quoted(extras)),
                 helps: vec![
                     "write it as nginx does, with its semicolons: `keepalive 8;`".into(),
-                    "servers that are no nodes belong under `others`".into(),
+                    "servers that are not nodes belong to `others`".into(),
                 ],
             });
         }
@@ -184,13 +184,13 @@ impl Settings for Dyups {
 /// The problem of the parameters of a `server`.
 fn wrong_parameters(key: &'static str, parameters: &str) -> Option<Issue> {
     let message = if parameters.contains([';', '{', '}', '#', '\n']) {
-        format!("`{}` is more than the parameters of one server", quoted(parameters))
+        format!("`{}` contains more than the parameters of one server", quoted(parameters))
     } else if parameters.split_whitespace().any(|word| word == "down") {
-        "`down` is what a release changes".to_owned()
+        "a release sets `down`".to_owned()
     } else {
         return None;
     };
-    let helps = vec!["write what stands behind the address: `weight=5 max_fails=3`".into()];
+    let helps = vec!["write only the parameters after the address: `weight=5 max_fails=3`".into()];
     Some(Issue { key, message, helps })
 }
 
@@ -321,8 +321,8 @@ impl DyupsDriver {
             let address = text::line(&server.address, 60);
             let Some(known) = known.get(&server.address) else {
                 return Some(format!(
-                    "its list has {address}, which is no node and not among `others`: writing the list would \
-                     remove it; if it is a node, correct the address in the playbook, else add `server {address};` \
+                    "its list has {address}, which is not a node and not in `others`: a write would remove it; if \
+                     it is a node, correct the address in the playbook, otherwise add `server {address};` \
                      with its parameters to `others`"
                 ));
             };
@@ -331,7 +331,7 @@ impl DyupsDriver {
             }
             if server.parameters != known.parameters {
                 return Some(format!(
-                    "it has {address} with {}, and writing the list would make that {}: change `server`, \
+                    "it has {address} with {}, but a write would change that to {}: change `server`, \
                      `servers` or `others`",
                     server.described(),
                     known.described()
@@ -341,7 +341,7 @@ impl DyupsDriver {
         let ours = || statements(&self.extras).collect();
         match &list.extras {
             Some(extras) if *extras != ours() => Some(format!(
-                "its list has `{}` beside the servers, and `extras` says `{}`",
+                "its list has `{}` besides the servers, but `extras` says `{}`",
                 text::line(&extras.iter().cloned().collect::<Vec<_>>().join("; "), 100),
                 text::line(&self.extras, 100)
             )),
@@ -451,7 +451,7 @@ impl RotationControl for DyupsDriver {
             (500, "add server failed") => {
                 Err(NotDone::Refused("it answered 500 add server failed".into()))
             }
-            (409, _) => Err(NotDone::Later("it answered 409: another change is under way".into())),
+            (409, _) => Err(NotDone::Later("it answered 409: another change is in progress".into())),
             _ => Err(not_done(reply)),
         }
     }

@@ -112,7 +112,7 @@ impl Settings for Envoy {
             place: ("admin_url", self.admin_url.as_str()),
             ssh: self.ssh.fixed().map(|ssh| ("ssh", ssh)),
             counts_under: &RegistryKind::ALL,
-            incompatible_with: follows_only(RegistryKind::Gateway, "it follows a file of its own"),
+            incompatible_with: follows_only(RegistryKind::Gateway, "it follows its own file"),
             ..SettingsFacts::default()
         }
     }
@@ -122,7 +122,7 @@ impl Settings for Envoy {
         let relative = (known("file") && is_relative).then(|| Issue {
             key: "file",
             message: "`file` is not an absolute path".into(),
-            helps: vec!["write it from `/` on".into()],
+            helps: vec!["start it with `/`".into()],
         });
         relative.into_iter().collect()
     }
@@ -274,7 +274,7 @@ impl EnvoyDriver {
         panics.then(|| {
             format!(
                 "only {healthy} of {all} hosts that are not drained are healthy: below {least} % Envoy sends requests \
-                 to all hosts, drained ones too (`healthy_panic_threshold`)"
+                 to all hosts, also to drained ones (`healthy_panic_threshold`)"
             )
         })
     }

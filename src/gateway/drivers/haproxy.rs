@@ -190,9 +190,9 @@ impl Settings for Haproxy {
         if self.stats_url.is_some() && self.state == Some(HaproxyState::Drain) {
             wrong.push(Issue {
                 key: "state",
-                message: "the stats page does not tell a drained server".into(),
+                message: "the stats page does not show whether a server is drained".into(),
                 helps: vec![
-                    "when its check fails it is shown as `DOWN`, as one that was never drained: write `maint`"
+                    "it shows a drained server that fails its check as `DOWN`: write `maint`"
                         .into(),
                 ],
             });
@@ -202,7 +202,7 @@ impl Settings for Haproxy {
         {
             wrong.push(Issue {
                 key: "backend",
-                message: format!("`{}` is no name of a backend", quoted(backend)),
+                message: format!("`{}` is not the name of a backend", quoted(backend)),
                 helps: vec!["HAProxy allows letters, digits, `-`, `_`, `.` and `:`".into()],
             });
         }
@@ -276,7 +276,7 @@ impl HaproxyDriver {
             Way::Runtime(_) => runtime::read(replies, &self.backend),
             Way::Page(_) => page::read(replies, &self.backend),
             Way::Nowhere => Err(format!(
-                "`{}` in no backend of an HAProxy that can be reached",
+                "`{}` is not a backend that the playbook's settings can reach",
                 crate::text::line(&self.backend, 80)
             )),
         }
@@ -287,7 +287,7 @@ impl HaproxyDriver {
         let server = servers.only(address, &self.backend)?;
         if let Some(record) = &server.record {
             return Err(format!(
-                "server {} of {} gets its address from DNS ({record}): what is written to it may reach another node; \
+                "server {} of {} gets its address from DNS ({record}): a change could affect another node; \
                  use the registry `consul-service`",
                 server.name, self.backend
             ));

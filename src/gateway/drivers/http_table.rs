@@ -119,7 +119,8 @@ impl Settings for HttpTable {
             name: self.name.as_deref(),
             place: ("url", self.url.as_str()),
             counts_under: if self.in_flight.is_some() { &RegistryKind::ALL } else { &[] },
-            incompatible_with: vec![(RegistryKind::Gateway,"it shows its peers, and nothing can be written to it".into())],
+            incompatible_with: vec![(RegistryKind::Gateway,"it shows its peers, and it has no API for \
+            changes".into())],
             ..SettingsFacts::default()
         }
     }

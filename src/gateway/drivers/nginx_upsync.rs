@@ -160,9 +160,9 @@ impl Settings for NginxUpsync {
             |url: &&str| url.split(['?', '&']).skip(1).any(|part| part.starts_with("status="));
         let filtered = check.filter(filtered).map(|url| Issue {
             key: "check_url",
-            message: format!("`{}` leaves peers out", quoted(url)),
+            message: format!("`{}` hides peers", quoted(url)),
             helps: vec![
-                "remove `status=`: a peer that is not shown is one that the module does not hold down".into(),
+                "remove `status=`: a hidden peer looks like one that the module does not hold down".into(),
             ],
         });
         query.flatten().into_iter().chain(filtered).collect()

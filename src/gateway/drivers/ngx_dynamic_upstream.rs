@@ -90,7 +90,7 @@ impl Settings for NgxDynamicUpstream {
             name: self.name.as_deref(),
             place: ("url", self.url.as_str()),
             counts_under: if counts { &RegistryKind::ALL } else { &[] },
-            incompatible_with: follows_only(RegistryKind::Gateway, "it does what its own API is told"),
+            incompatible_with: follows_only(RegistryKind::Gateway, "it obeys its own API"),
             ..SettingsFacts::default()
         }
     }
@@ -100,13 +100,13 @@ impl Settings for NgxDynamicUpstream {
         let query = self.url.fixed().filter(|url| known("url") && url.contains('?'));
         let name = name.filter(|name| name.contains(is_special)).map(|name| Issue {
             key: "upstream",
-            message: format!("`{}` cannot be said in the module's API", quoted(name)),
-            helps: vec!["it takes every character of a query as it is: rename the upstream".into()],
+            message: format!("`{}` cannot be used in the module's API", quoted(name)),
+            helps: vec!["the module does not decode queries: rename the upstream".into()],
         });
         let query = query.map(|url| Issue {
             key: "url",
             message: format!("`{}` has a query", quoted(url)),
-            helps: vec!["name the location alone; what is asked is put behind it".into()],
+            helps: vec!["give only the location; rollgate adds the query".into()],
         });
         name.into_iter().chain(query).collect()
     }
@@ -203,10 +203,10 @@ impl NgxDynamicUpstreamDriver {
         match (reply.status, self.variant) {
             (200, _) => reply.lines(),
             (404, DynamicUpstreamVariant::Zigzagak) => {
-                Err(format!("it has no upstream `{upstream}`, or the location is another one"))
+                Err(format!("it has no upstream `{upstream}`, or the URL is another location"))
             }
             (404, DynamicUpstreamVariant::Cubicdaiya) => {
-                Err(format!("it has no zone `{upstream}`, or the location is another one"))
+                Err(format!("it has no zone `{upstream}`, or the URL is another location"))
             }
             (501, _) => {
                 Err(format!("the upstream `{upstream}` has no `zone`, which its API needs"))

@@ -116,7 +116,7 @@ impl Settings for Slardar {
             name: self.name.as_deref(),
             place: ("url", self.url.as_str()),
             addresses: self.servers.keys().map(|address| ("servers", address.as_str())).collect(),
-            incompatible_with: follows_only(RegistryKind::Gateway, "it does what its own API is told"),
+            incompatible_with: follows_only(RegistryKind::Gateway, "it obeys its own API"),
             ..SettingsFacts::default()
         }
     }
@@ -125,7 +125,7 @@ impl Settings for Slardar {
         let upstream = self.upstream.fixed().filter(|_| known("upstream"));
         let upstream = upstream.filter(|name| name.contains(is_special)).map(|name| Issue {
             key: "upstream",
-            message: format!("`{}` cannot be said in Slardar's API", quoted(name)),
+            message: format!("`{}` cannot be used in Slardar's API", quoted(name)),
             helps: vec!["a host has letters, digits, `-`, `_` and `.`".into()],
         });
         let prefix = self.prefix.as_ref().and_then(Template::fixed).filter(|_| known("prefix"));

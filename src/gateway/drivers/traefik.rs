@@ -115,7 +115,7 @@ impl Settings for Traefik {
             name: self.name.as_deref(),
             place: ("api_url", self.api_url.as_str()),
             ssh: self.ssh.fixed().map(|ssh| ("ssh", ssh)),
-            incompatible_with: follows_only(RegistryKind::Gateway, "it follows a file of its own"),
+            incompatible_with: follows_only(RegistryKind::Gateway, "it follows its own file"),
             ..SettingsFacts::default()
         }
     }
@@ -126,8 +126,8 @@ impl Settings for Traefik {
         if let Some(service) = service.filter(|name| name.is_empty() || name.contains(NO_NAME)) {
             wrong.push(Issue {
                 key: "service",
-                message: format!("`{}` is no name of a service in the file", quoted(service)),
-                helps: vec!["write it as it stands below `http.services`, without `@file`".into()],
+                message: format!("`{}` is not the name of a service in the file", quoted(service)),
+                helps: vec!["write it as in `http.services`, without `@file`".into()],
             });
         }
         let Some(path) = self.file.fixed().filter(|_| known("file")) else { return wrong };
@@ -135,14 +135,14 @@ impl Settings for Traefik {
             wrong.push(Issue {
                 key: "file",
                 message: "`file` is not an absolute path".into(),
-                helps: vec!["write it from `/` on".into()],
+                helps: vec!["start it with `/`".into()],
             });
         }
         if !ENDINGS.iter().any(|ending| path.ends_with(ending)) {
             wrong.push(Issue {
                 key: "file",
-                message: "Traefik reads no JSON from a file of this name".into(),
-                helps: vec!["let its name end in `.yml`; every JSON is YAML as well".into()],
+                message: "Traefik does not read JSON from a file with this name".into(),
+                helps: vec!["use a name that ends in `.yml`; JSON is also YAML".into()],
             });
         }
         wrong
@@ -208,7 +208,7 @@ impl TraefikDriver {
                     sudo: settings.sudo,
                 },
                 pool: settings.service.as_str().to_owned(),
-                hint: "; Traefik takes JSON in a `.yml`: `yq -o=json` makes it of what is there",
+                hint: "; write it as JSON, which Traefik accepts in a `.yml`: `yq -o=json` converts it",
                 find: file::servers,
                 is_down: file::is_down,
                 mark: file::mark,

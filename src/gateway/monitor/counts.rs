@@ -35,7 +35,7 @@ impl<W: World> GatewayMonitor<W> {
                 None => Some(0),
             },
         };
-        told.ok_or_else(|| format!("{} tells no requests in flight at {address}", self.name))
+        told.ok_or_else(|| format!("{} does not report requests in flight at {address}", self.name))
     }
 
     /// Asks why its counts of requests in flight cannot be used. `None` if they can.

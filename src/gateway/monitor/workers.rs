@@ -24,34 +24,35 @@ pub(super) fn tell_workers(info: &mut GatewayInfo, seen: usize, told: Option<u32
     match (seen, told) {
         (0, Some(1)) => {}
         (0, _) if reach == Reach::Some => info.blockers.push(format!(
-            "{ALONE}: a proof needs names, `add_header X-Worker $pid always;` at that location and `workers: N` in the playbook"
+            "{ALONE}; confirmation needs names: `add_header X-Worker $pid always;` at that location and \
+             `workers: N` in the playbook"
         )),
         (0, _) => {
             let number = told.map_or("workers".into(), |told| count(told as usize));
             let connections = Rule { workers: told, lag: Duration::ZERO, apply_delay: Duration::ZERO };
             let connections = connections.reads(reach == Reach::Even);
             info.is += &format!(
-                ", {number} without names: a proof takes {connections} connections and the whole lag, and can miss a worker; \
-                 `add_header X-Worker $pid always;` at that location and `workers: N` in the playbook make it exact"
+                ", {number} without names: confirmation needs {connections} connections after the whole lag, and can \
+                 miss a worker; `add_header X-Worker $pid always;` at that location and `workers: N` in the \
+                 playbook make it exact"
             );
         }
         (seen, None) if seen > ASSUMED_WORKERS as usize => info.blockers.push(format!(
-            "{} answer, and without `workers` in the playbook {ASSUMED_WORKERS} are assumed: say how many",
+            "{} answer, but the playbook has no `workers`, so {ASSUMED_WORKERS} are assumed: set `workers`",
             count(seen)
         )),
         (seen, None) => info.is += &format!(", {} seen", count(seen)),
         (seen, Some(told)) if seen > told as usize => info.blockers.push(format!(
-            "{} answer, and the playbook says `workers: {told}`: {told} of them prove nothing about the others; say how many \
-             there are",
+            "{} answer, but the playbook says `workers: {told}`: set `workers` to the real number",
             count(seen)
         )),
         (seen, Some(told)) if seen < told as usize && reach == Reach::Some => info.blockers.push(format!(
-            "{} of {told} have answered: {ALONE}; let them stay open at that location",
+            "{} of {told} have answered: {ALONE}; allow keep-alive connections at that location",
             count(seen)
         )),
         (seen, Some(told)) if seen < told as usize => info.blockers.push(format!(
-            "{} answer, and the playbook says `workers: {told}`: no proof would be complete; set `workers: {seen}`, or see \
-             why the others do not answer",
+            "{} answer, but the playbook says `workers: {told}`: no confirmation can complete; set \
+             `workers: {seen}`, or find out why the others do not answer",
             count(seen)
         )),
         (seen, Some(told)) => info.is += &format!(", {seen} of {} seen", count(told as usize)),

@@ -34,7 +34,7 @@ fn unusable(key: &'static str, path: &str) -> Option<Misplaced> {
         (message, "start it with `/`: it is a path on the node")
     } else if names(path).is_empty() {
         let message = format!("`{}` is the root of the node's file system", quoted(path));
-        (message, "give it a place of its own, like `/srv/app/releases` and `/srv/app/current`")
+        (message, "give it its own folder, like `/srv/app/releases` and `/srv/app/current`")
     } else {
         return None;
     };

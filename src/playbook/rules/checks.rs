@@ -46,7 +46,7 @@ impl Check<'_> {
         let template = Template::new(format!("${{{{{name}}}}}"));
         let is_name = template.names().0.first().is_some_and(|(found, _)| *found == name);
         if RESERVED.contains(&name) {
-            self.add(path, format!("the name `{name}` is rollgate's own"), |problem| {
+            self.add(path, format!("the name `{name}` is reserved for rollgate"), |problem| {
                 problem.help("`node.…`, `release.…` and `secrets.…` are filled in by rollgate")
             });
         } else if !is_name || name.contains('.') {
@@ -163,13 +163,13 @@ impl Check<'_> {
         if let Some(identity) = &health.identity {
             if health.http.is_none() && self.given("health.identity") {
                 self.add("health.identity", "`identity` without `http`", |problem| {
-                    problem.help("the version is told by the reply of the `http` check: give one")
+                    problem.help("the version comes from the reply of the `http` check: add `http`")
                 });
             }
             let places =
                 [("header", identity.header.is_some()), ("pointer", identity.pointer.is_some())];
             if self.is_not_one("health.identity", places) {
-                let message = "`identity` has exactly one of `header` and `pointer`";
+                let message = "`identity` needs exactly one of `header` and `pointer`";
                 self.wrong("health.identity", message, |problem| problem);
             }
         }
@@ -179,7 +179,7 @@ impl Check<'_> {
             });
         }
         if health.timeout.0.is_zero() {
-            self.wrong("health.timeout", "no reply comes in no time", |problem| {
+            self.wrong("health.timeout", "no reply can arrive in 0 seconds", |problem| {
                 problem.help("as in `3s`")
             });
         }
@@ -192,7 +192,7 @@ impl Check<'_> {
             let readings =
                 [("pointer", metric.pointer.is_some()), ("pattern", metric.pattern.is_some())];
             if self.is_not_one(path, readings) {
-                let message = "the number is told by exactly one of `pointer` and `pattern`";
+                let message = "the number needs exactly one of `pointer` and `pattern`";
                 self.wrong(path, message, |problem| {
                     problem.help("`pointer` finds it in JSON, `pattern` in text")
                 });
@@ -211,7 +211,7 @@ impl Check<'_> {
             && drain.on_timeout != OnTimeout::Wait
         {
             self.wrong("drain.settle", "`settle` is not shorter than `timeout`", |problem| {
-                problem.help("the count must stay at 0 for that long before the time is over")
+                problem.help("the count must stay at 0 for `settle` within `timeout`")
             });
         }
     }

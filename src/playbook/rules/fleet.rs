@@ -104,7 +104,7 @@ impl Check<'_> {
         let why = if host.is_empty() {
             "no host is given"
         } else if destination.starts_with('-') || host.starts_with('-') {
-            "ssh would take it for an option"
+            "ssh would read it as an option"
         } else if destination
             .contains(|character: char| character.is_whitespace() || character.is_control())
         {
@@ -128,21 +128,23 @@ impl Check<'_> {
         let counted = self.known("nodes") && self.sound(&["strategy.min_available"]);
         if counted && strategy.min_available.of(total).max(1) >= total {
             let message = format!(
-                "with {} and `min_available` {} no node could ever leave",
+                "with {} and `min_available` {} no node may leave rotation",
                 text::count(total, "node"),
                 strategy.min_available
             );
             let path = "strategy.min_available";
             let path = if self.given(path) { path } else { "nodes" };
             self.add(path, message, |problem| {
-                problem.help("at least one node must be spare, and one always stays: the last is never taken")
+                problem.help(
+                    "at least one node must be spare, and the last node never leaves rotation",
+                )
             });
         }
         for (index, amount) in strategy.batches.0.iter().enumerate() {
             if amount.of(total.max(1)) == 0 {
                 self.wrong(
                     &format!("strategy.batches[{index}]"),
-                    "a batch of no nodes",
+                    "a batch without nodes",
                     |problem| problem.help("write a count from 1, or a percentage from `1%`"),
                 );
             }
@@ -175,7 +177,7 @@ impl Check<'_> {
             let Some(agent_on) = agent_on else {
                 let kind = playbook.registry.kind();
                 if self.known("registry") {
-                    self.wrong(&path, format!("no agent is asked under the registry `{kind}`"), |problem| {
+                    self.wrong(&path, format!("`agent` has no effect with the registry `{kind}`"), |problem| {
                         problem.help("remove it, or write `registry: { type: consul-service, service: … }`")
                     });
                 }
@@ -186,9 +188,15 @@ impl Check<'_> {
                 && agent.as_str().starts_with("https://")
                 && self.known("registry.agent_on")
             {
-                self.wrong(&path, "an agent is asked from its node by `http://` only", |problem| {
-                    problem.help("from here it may be `https://`: remove `agent_on: node`")
-                });
+                self.wrong(
+                    &path,
+                    "an agent that is asked from its node needs `http://`",
+                    |problem| {
+                        problem.help(
+                            "`https://` works only from this machine: remove `agent_on: node`",
+                        )
+                    },
+                );
             }
         }
     }
@@ -202,7 +210,7 @@ impl Check<'_> {
                 format!("the prefix `{shown}` leaks into other upstreams (rule `prefix-leaks`)");
             self.wrong("registry.prefix", message, |problem| {
                 problem.help(format!(
-                    "without a final `/` it also takes `{shown}2/…`: write `{shown}/`"
+                    "without a final `/` it also matches `{shown}2/…`: write `{shown}/`"
                 ))
             });
         }

@@ -82,7 +82,7 @@ impl Check<'_> {
             if !nodes.iter().any(|node| address::same(&node.address, address))
                 && self.known("nodes")
             {
-                let message = format!("`{}` is no node's address", quoted(address));
+                let message = format!("`{}` is not the address of a node", quoted(address));
                 let meant = nodes.iter().map(|node| node.address.as_str());
                 let meant = text::did_you_mean(address, meant).map(quoted);
                 self.wrong(&format!("{path}.{key}"), message, |problem| {
@@ -98,10 +98,12 @@ impl Check<'_> {
         let ipv6 = self.playbook.nodes.iter().find(is_ipv6).filter(|_| self.known("nodes"));
         if let Some(node) = ipv6.filter(|_| !takes_all && self.known(&kind)) {
             let address = quoted(&node.address);
-            let message = format!("`{}` takes no IPv6 address such as `{address}`", gateway.kind());
+            let message = format!(
+                "`{}` does not support an IPv6 address such as `{address}`",
+                gateway.kind()
+            );
             self.add(&kind, message, |problem| {
-                problem
-                    .help("nginx-upsync reads each server as `IPv4:port` and leaves all others out")
+                problem.help("nginx-upsync reads each server as `IPv4:port` and ignores all others")
             });
         }
         let registry = self.playbook.registry.kind();
@@ -136,10 +138,10 @@ impl Check<'_> {
             return;
         }
         if literal::has_odd_port(authority) {
-            self.wrong(path, "the port of a URL is no number", |problem| {
+            self.wrong(path, "the port of a URL is not a number", |problem| {
                 problem
                     .secret()
-                    .help("it may be a part of a password, and is not shown: remove the password")
+                    .help("it can be a part of a password, so it is not shown: remove the password")
             });
             self.invalid.add(path);
             return;
@@ -165,9 +167,9 @@ impl Check<'_> {
         // A certain login is reported in any place.
         if !is_known {
             self.wrong(path, LOGIN, |problem| {
-                problem
-                    .secret()
-                    .help("URLs are printed and journalled: remove what stands before the `@`")
+                problem.secret().help(
+                    "URLs are printed and written to journals: remove the text before the `@`",
+                )
             });
         }
         self.invalid.add(path);

@@ -14,18 +14,18 @@ impl Check<'_> {
         if let Some(token) = self.playbook.consul.as_ref().and_then(|consul| consul.token.as_ref())
         {
             let helps = [
-                "the playbook and its variables are shown and journalled: write `token: ${{ secrets.consul_token }}` \
-                 and `secrets: { consul_token: { env: CONSUL_HTTP_TOKEN } }`",
+                "the playbook and its variables are shown and written to journals: write \
+                 `token: ${{ secrets.consul_token }}` and `secrets: { consul_token: { env: CONSUL_HTTP_TOKEN } }`",
                 "without `token`, CONSUL_HTTP_TOKEN or CONSUL_HTTP_TOKEN_FILE is used",
             ];
-            self.secret("consul.token", token, "a token that is no secret of the playbook", &helps);
+            self.secret("consul.token", token, "the token is not a secret of the playbook", &helps);
         }
         for (index, gateway) in self.playbook.gateways.iter().enumerate() {
             for (key, secret) in gateway.settings().facts().secrets {
-                let message = format!("the value of `{key}` is no secret of the playbook");
+                let message = format!("the value of `{key}` is not a secret of the playbook");
                 let help = format!(
-                    "the playbook is shown and journalled: write `{key}: ${{{{ secrets.{key} }}}}` and `secrets: {{ {key}: \
-                     {{ env: VARIABLE }} }}`"
+                    "the playbook is shown and written to journals: write `{key}: ${{{{ secrets.{key} }}}}` and \
+                     `secrets: {{ {key}: {{ env: VARIABLE }} }}`"
                 );
                 self.secret(&format!("gateways[{index}].{key}"), secret, &message, &[&help]);
             }
@@ -42,8 +42,8 @@ impl Check<'_> {
         for (path, place) in found {
             self.wrong(&path, LOGIN, |problem| {
                 problem.at(place).secret().help(
-                    "the playbook is shown and journalled: remove what stands before the `@`; in a command, let a \
-                     variable of the node's own environment hold it",
+                    "the playbook is shown and written to journals: remove the text before the `@`; in a command, \
+                     use a variable of the node's own environment",
                 )
             });
             self.invalid.add(&path);

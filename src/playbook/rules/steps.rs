@@ -41,11 +41,11 @@ const ORDER: [(&str, &str, &str, &str); 13] = [
 
 /// The steps without which no release is safe, and why.
 const NEEDED: [(&str, &str); 5] = [
-    ("confirm_out", "it proves that every gateway let go of the node"),
+    ("confirm_out", "it confirms that every gateway stopped routing to the node"),
     ("drain", "it lets the requests in flight finish"),
-    ("health", "it proves that the new process can serve"),
+    ("health", "it checks that the new process can serve"),
     ("enable", "it marks the node up again"),
-    ("confirm_in", "it proves that every gateway routes to the node again"),
+    ("confirm_in", "it confirms that every gateway routes to the node again"),
 ];
 
 const WITH_COMMAND: [&str; 3] = ["stop", "start", "restart"];
@@ -148,9 +148,7 @@ impl Check<'_> {
             for word in ["stop", "start"] {
                 if self.given(word) {
                     self.add(word, format!("both `{word}` and `restart` are given"), |problem| {
-                        problem.help(
-                            "`restart` is in place of `stop` and `start`: keep one or the other",
-                        )
+                        problem.help("`restart` replaces `stop` and `start`: keep one or the other")
                     });
                 }
             }
@@ -218,7 +216,7 @@ impl Check<'_> {
                 self.add(
                     "steps",
                     format!("missing step `{word}` (rule `step-missing`)"),
-                    |problem| problem.help(format!("{why}; no playbook is safe without")),
+                    |problem| problem.help(format!("{why}; no playbook is safe without it")),
                 );
             }
         }
@@ -245,10 +243,9 @@ impl Check<'_> {
         if let (Some((at, word)), Some(_)) = (stops, list.first("restart")) {
             self.add(
                 &format!("steps[{at}]"),
-                format!("both `{word}` and `restart` among the steps"),
+                format!("both `{word}` and `restart` are in the steps"),
                 |problem| {
-                    problem
-                        .help("`restart` is in place of `stop` and `start`: keep one or the other")
+                    problem.help("`restart` replaces `stop` and `start`: keep one or the other")
                 },
             );
         } else if list.lacks("restart") {
@@ -256,12 +253,12 @@ impl Check<'_> {
                 (Some(at), None) if list.lacks("start") => self.add(
                     &format!("steps[{at}]"),
                     "`stop` without `start` (rule `stop-needs-start`)",
-                    |problem| problem.help("add `- start`, or use `- restart` in place of both"),
+                    |problem| problem.help("add `- start`, or replace both with `- restart`"),
                 ),
                 (None, Some(at)) if list.lacks("stop") => self.add(
                     &format!("steps[{at}]"),
                     "`start` without `stop` (rule `start-needs-stop`)",
-                    |problem| problem.help("add `- stop`, or use `- restart` in place of both"),
+                    |problem| problem.help("add `- stop`, or replace both with `- restart`"),
                 ),
                 (None, None) if list.lacks("stop") && list.lacks("start") => {
                     self.add("steps", "no step stops and starts the service", |problem| {

@@ -222,7 +222,8 @@ impl<'a> Names<'a> {
                 vec!["secrets may be used in `consul.token` and a gateway's `admin_key` only: elsewhere they would be shown".into()]
             }
             Issue::PerNode => vec![
-                "this is filled in once for the release; what differs may be used in commands, `health`, \
+                "this is filled in once for the release; names that differ between nodes may be used in commands, \
+                 `health`, \
                  `drain`, `hooks`, `artifact.releases` and `artifact.current`"
                     .into(),
             ],

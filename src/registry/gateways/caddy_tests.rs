@@ -81,7 +81,7 @@ async fn a_node_that_is_not_listed_is_out_for_certain_only_among_nodes() {
     let absent = hidden.absent.expect("it may be one of them");
     assert!(
         absent.starts_with(
-            "edge does not list 10.0.0.1:80 but lists app.local:80, {env.B}, x:1 and 1 more, which are no nodes"
+            "edge does not list 10.0.0.1:80 but lists app.local:80, {env.B}, x:1 and 1 more, which are not nodes"
         ),
         "{absent}"
     );

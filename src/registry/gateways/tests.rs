@@ -265,7 +265,7 @@ async fn what_a_gateway_keeps_in_consul_is_written_first_and_only_under_the_lock
     let (written, asked) =
         write_to_slardar(200, r#"{"Results":[{"KV":{"Key":"k","ModifyIndex":8}}]}"#).await;
     // This gateway shows the same after every change.
-    let told = "gw: it took the change and still shows 10.0.0.1:80 up";
+    let told = "gw: it confirmed the change but still shows 10.0.0.1:80 up";
     assert_eq!(written, Err(Error::NotShown(told.into())));
     let [transaction, post] = asked.as_slice() else { panic!("{asked:?}") };
     let held = r#""Verb":"check-session","Key":"rollgate/app/lock","Session":"s""#;

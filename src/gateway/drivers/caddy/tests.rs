@@ -103,12 +103,12 @@ fn what_could_not_be_given_back_is_not_taken_out() {
         [("", SECOND), (r#","max_requests":100"#, FIRST), (r#","max_requests":1"#, SECOND)]
     {
         let error = turn(more, HANDLER, address, true).expect_err("refused");
-        assert!(error.contains("would come back as"), "{error}");
+        assert!(error.contains("would return as"), "{error}");
     }
     // `/id/u1` would disappear for other clients that use it.
     let named = HANDLER.replacen("{\"dial\"", "{\"@id\":\"u1\",\"dial\"", 1);
     let error = turn("", &named, FIRST, true).expect_err("refused");
-    assert!(error.contains(r#"{"@id":"u1","dial":"127.0.0.1:19001"} would come back"#), "{error}");
+    assert!(error.contains(r#"{"@id":"u1","dial":"127.0.0.1:19001"} would return"#), "{error}");
     let others = turn("", &named, "127.0.0.1:19003", true).expect("it keeps its name");
     assert!(others.contains(r#"{"@id":"u1","dial":"127.0.0.1:19001"}"#), "{others}");
 }
@@ -184,7 +184,7 @@ fn another_spelling_of_a_nodes_address_is_found_and_not_taken_out_as_it_could_no
         assert_eq!(caddy.strangers(&replies), Vec::<String>::new());
         let refused = caddy.mark(&replies, node).expect_err(spelling);
         assert!(
-            refused.contains(&format!("would come back as {{\"dial\":\"{node}\"}}")),
+            refused.contains(&format!("would return as {{\"dial\":\"{node}\"}}")),
             "{refused}"
         );
         assert_eq!(caddy.set(&replies, node, true).map(|_| ()), Err(refused));

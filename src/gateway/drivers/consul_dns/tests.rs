@@ -112,7 +112,7 @@ fn no_other_word_of_a_server_is_an_empty_list() {
 #[test]
 fn what_was_cut_short_is_no_list() {
     let error = read(CUT).expect_err("three of eight");
-    assert_eq!(error, "the answer is cut short although it came over TCP");
+    assert_eq!(error, "the answer is truncated although it came over TCP");
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn records_that_live_longer_than_the_playbook_says_are_refused() {
 
 #[test]
 fn an_answer_to_another_question_is_no_list() {
-    let other = Err("an answer to another question".to_owned());
+    let other = Err("the answer is for another question".to_owned());
     assert_eq!(read(&spoilt(EIGHT, MESSAGE_ID, 0)), other);
     assert_eq!(read_as(r#""other.service.consul""#, EIGHT), other);
     assert_eq!(read_as(r#""app.service.consul","port":9000"#, EIGHT), other);

@@ -63,13 +63,13 @@ fn one_look_at_the_file_proves() {
 #[test]
 fn workers_that_were_told_to_leave_are_waited_for() {
     let view = view("server 10.0.1.2:80;\n\nleaving=2 older=0\n").expect("readable");
-    assert_eq!(view.unsettled.as_deref(), Some("2 workers of the list before still at work"));
+    assert_eq!(view.unsettled.as_deref(), Some("2 workers with the previous list still at work"));
 }
 
 #[test]
 fn a_reload_that_did_not_happen_is_no_proof() {
     let error = view("server 10.0.1.2:80;\n\nleaving=0 older=4\n").expect_err("not loaded");
-    assert_eq!(error, "the file was written and not loaded: 4 workers older than it");
+    assert_eq!(error, "the file was written but not loaded: 4 workers older than the file");
 }
 
 #[test]

@@ -134,7 +134,7 @@ impl List {
         let mut rest = text;
         let mut found = None;
         loop {
-            let unreadable = || format!("cannot read this of /list: {}", text::line(rest, 100));
+            let unreadable = || format!("cannot read this part of /list: {}", text::line(rest, 100));
             let block = rest.strip_prefix("upstream ").and_then(|block| block.split_once(" {\n"));
             let (name, block) = block.ok_or_else(unreadable)?;
             let (posted, after) = block.split_once("\n}\n").ok_or_else(unreadable)?;
@@ -153,7 +153,7 @@ impl List {
             return Err(too_large());
         }
         let unreadable =
-            |part: &str| format!("cannot read this of /list: {}", text::line(part, 100));
+            |part: &str| format!("cannot read this part of /list: {}", text::line(part, 100));
         if posted.contains(['{', '}', '#', '"', '\'']) || !posted.trim_end().ends_with(';') {
             return Err(unreadable(posted));
         }

@@ -142,10 +142,10 @@ fn what_the_playbook_does_not_say_is_not_overwritten() {
     );
     let posted = LIST.replace("keepalive 8;", "keepalive 8; ip_hash;");
     for (dyups, shown, why) in [
-        (classic(), stranger.as_str(), "10.9.9.9:80, which is no node and not among `others`"),
+        (classic(), stranger.as_str(), "10.9.9.9:80, which is not a node and not in `others`"),
         (classic(), &changed, "127.0.0.1:19001 with fail_timeout=7 max_fails=3 weight=7"),
         (classic(), &twice, "127.0.0.1:19003 twice"),
-        (head(), &posted, "`ip_hash; keepalive 8` beside the servers"),
+        (head(), &posted, "`ip_hash; keepalive 8` besides the servers"),
     ] {
         let replies = [reply(200, shown)];
         let refused = dyups.set(&replies, "127.0.0.1:19002", true).expect_err(why);

@@ -63,7 +63,7 @@ impl Cluster {
             || (source["path_config_source"].is_null() && source["path"].is_null())
         {
             return Some(format!(
-                "its cluster `{name}` does not take its endpoints from a file: it needs `type: EDS` and a \
+                "its cluster `{name}` does not read its endpoints from a file: it needs `type: EDS` and a \
                  `path_config_source`"
             ));
         }
@@ -75,8 +75,8 @@ impl Cluster {
         let known = f64::from(u32::try_from(threshold).unwrap_or(u32::MAX));
         (told > known).then(|| {
             format!(
-                "its cluster `{name}` has `healthy_panic_threshold` {told}, and the playbook says `panic_threshold: \
-                 {threshold}`: drained nodes would get requests unnoticed"
+                "its cluster `{name}` has `healthy_panic_threshold` {told}, but the playbook says \
+                 `panic_threshold: {threshold}`: drained nodes could get requests unnoticed"
             )
         })
     }

@@ -83,7 +83,7 @@ fn server(row: Row<'_>) -> Result<Server, String> {
 
 fn state(name: &str, row: Row<'_>) -> Result<State, String> {
     if !is_name(name) {
-        return Err(format!("`{}` is no name of a server", text::line(name, 80)));
+        return Err(format!("`{}` is not the name of a server", text::line(name, 80)));
     }
     let status = row.text("status")?;
     let word = status.split_whitespace().next().unwrap_or_default();
@@ -100,7 +100,7 @@ fn state(name: &str, row: Row<'_>) -> Result<State, String> {
         "UP" | "MAINT" | "DRAIN" => true,
         "no" if status == "no check" => true,
         "DOWN" | "NOLB" => false,
-        _ => return Err(format!("`{}` is no status that is known", text::line(status, 40))),
+        _ => return Err(format!("unknown status `{}`", text::line(status, 40))),
     };
     Ok(State { maint, drain, runs, in_flight: row.in_flight() })
 }
@@ -141,7 +141,7 @@ pub(super) fn is_done(replies: &[Reply]) -> Result<(), NotDone> {
             "the stats page does not allow changes: it needs `stats admin`".into(),
         )),
         "ERRP" => Err(NotDone::Refused(
-            "the stats page found the change wrong (ERRP) and did nothing".into(),
+            "the stats page rejected the change (ERRP); nothing was changed".into(),
         )),
         other => Err(NotDone::Unknown(format!("the stats page says {}", text::line(other, 20)))),
     }

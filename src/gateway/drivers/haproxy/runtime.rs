@@ -55,7 +55,7 @@ pub(super) fn read(replies: &[Reply], backend: &str) -> Result<Servers, String> 
         return Err(format!("there is no backend `{backend}`"));
     }
     let Some(("1", state)) = state.split_once('\n') else {
-        return Err(format!("not `show servers state` as it is known: {}", text::line(state, 100)));
+        return Err(format!("unknown form of `show servers state`: {}", text::line(state, 100)));
     };
     let words = |line: &str| cells(line.split_whitespace());
     let state = Table::new("`show servers state`", None, state.lines().map(words))?;
@@ -95,7 +95,7 @@ fn server(state: Row<'_>, stat: Option<Row<'_>>) -> Result<Server, String> {
 
 fn state(name: &str, state: Row<'_>, stat: Option<Row<'_>>) -> Result<State, String> {
     if !is_name(name) {
-        return Err(format!("`{}` is no name of a server", text::line(name, 80)));
+        return Err(format!("`{}` is not the name of a server", text::line(name, 80)));
     }
     let stat =
         stat.ok_or_else(|| format!("`show stat` does not list server {}", text::line(name, 80)))?;

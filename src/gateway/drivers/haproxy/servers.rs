@@ -131,7 +131,7 @@ impl Servers {
                 ))
             }
             several => Err(format!(
-                "backend {backend} has several servers at {address}: {}; which of them is the node is not known",
+                "backend {backend} has several servers at {address}: {}; it is unknown which of them is the node",
                 listed(several.iter().map(|server| server.name.as_str()))
             )),
         }
@@ -180,7 +180,7 @@ impl Table {
             }
             if row.len() != columns.len() {
                 return Err(format!(
-                    "a line of {what} has {} where {} are named: {}",
+                    "a line of {what} has {}, but the header names {}: {}",
                     crate::text::count(row.len(), "cell"),
                     columns.len(),
                     text::line(&row.join(" "), 80)
@@ -224,7 +224,7 @@ impl<'a> Row<'a> {
         }
         text.parse()
             .map(Some)
-            .map_err(|_| format!("`{}` in column `{column}` is no number", text::line(text, 40)))
+            .map_err(|_| format!("`{}` in column `{column}` is not a number", text::line(text, 40)))
     }
 
     /// The number in a column that must have one: an empty cell is not 0.

@@ -247,9 +247,9 @@ fn an_empty_cell_is_not_zero_and_spoils_its_own_server_alone() {
     }
     for (column, cell, why) in [
         ("weight", "", "server s1: column `weight` is empty"),
-        ("weight", "x", "server s1: `x` in column `weight` is no number"),
-        ("status", "", "server s1: `` is no status that is known"),
-        ("status", "GONE", "server s1: `GONE` is no status that is known"),
+        ("weight", "x", "server s1: `x` in column `weight` is not a number"),
+        ("status", "", "server s1: unknown status ``"),
+        ("status", "GONE", "server s1: unknown status `GONE`"),
     ] {
         let text = with_cell("s1", column, cell);
         let view = read(&page(), &text).expect("readable");

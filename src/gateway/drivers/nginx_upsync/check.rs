@@ -37,7 +37,7 @@ fn hold(held: &mut Held, name: &str, status: &str, shown: &str) -> Result<(), St
 }
 
 fn unreadable(shown: &str) -> String {
-    format!("cannot read this of check_status: {}", text::line(shown, 100))
+    format!("cannot read this part of check_status: {}", text::line(shown, 100))
 }
 
 fn parse_json(text: &str, upstream: &str) -> Result<Held, String> {

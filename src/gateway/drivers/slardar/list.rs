@@ -123,11 +123,11 @@ impl<'a> Servers<'a> {
             self.servers.iter().filter(|(place, _)| Self::is_node(place.as_deref(), node));
         let Some((_, server)) = found.next() else { return Ok(false) };
         if found.next().is_some() {
-            return Err(format!("{node} is there twice"));
+            return Err(format!("{node} is listed twice"));
         }
         if fields(server.get()) != fields(intended) {
             return Err(format!(
-                "{node} is there as {}, and would come back as {}: change `server` or `servers`",
+                "{node} is listed as {}, but would return as {}: change `server` or `servers`",
                 text::line(server.get(), 100),
                 text::line(intended, 100)
             ));
@@ -142,7 +142,7 @@ impl<'a> Servers<'a> {
         if !down {
             servers.push(intended);
         } else if servers.is_empty() {
-            return Err(format!("{node} is the only server, and Slardar takes no empty list"));
+            return Err(format!("{node} is the only server, and Slardar refuses an empty list"));
         }
         Ok(servers.join(","))
     }
@@ -168,7 +168,7 @@ impl<'a> Posted<'a> {
         let unreadable = |error: String| format!("cannot be read: {}", text::line(&error, 100));
         let upstreams = json::document(text.as_bytes()).map_err(unreadable)?;
         if !json::is_object(upstreams) {
-            return Err(unreadable("it is no object".into()));
+            return Err(unreadable("it is not an object".into()));
         }
         let [own] = json::fields(upstreams, [upstream]).map_err(unreadable)?;
         let own = own.ok_or_else(|| format!("there is no upstream `{upstream}`"))?;
@@ -179,7 +179,7 @@ impl<'a> Posted<'a> {
                 let Level { servers } = json::typed(level).map_err(unreadable)?;
                 Ok(Self { servers: Servers::new(json::list(servers).map_err(unreadable)?) })
             }
-            (_, more) => Err(format!("the upstream has {more} levels more or none, not one")),
+            _ => Err("the upstream does not have exactly one level".into()),
         }
     }
 }

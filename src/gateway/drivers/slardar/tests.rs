@@ -148,11 +148,11 @@ fn what_must_not_be_written_is_refused() {
     let levels = POSTED.replace("[{\"servers\":[", "[{\"servers\":[]},{\"servers\":[");
     let twice = POSTED.replace("19002", "19001");
     for (posted, value, why) in [
-        (only, kept(KEPT), "127.0.0.1:19001 is the only server, and Slardar takes no empty list"),
-        (&other, kept(KEPT), "/upstreams: 127.0.0.1:19001 is there as {"),
-        (&more, kept(KEPT), "/upstreams: 127.0.0.1:19001 is there as {"),
+        (only, kept(KEPT), "127.0.0.1:19001 is the only server, and Slardar refuses an empty list"),
+        (&other, kept(KEPT), "/upstreams: 127.0.0.1:19001 is listed as {"),
+        (&more, kept(KEPT), "/upstreams: 127.0.0.1:19001 is listed as {"),
         (&levels, kept(KEPT), "/upstreams: the upstream has 1 levels more or none, not one"),
-        (&twice, kept(KEPT), "/upstreams: 127.0.0.1:19001 is there twice"),
+        (&twice, kept(KEPT), "/upstreams: 127.0.0.1:19001 is listed twice"),
         (POSTED, reply(404, ""), "Consul has no key config/slardar/upstreams/node-dev.example"),
         (POSTED, reply(500, "x"), "answered 500 x"),
         (

@@ -66,7 +66,7 @@ fn weight(server: &Value) -> Result<i64, String> {
     match &server[name_of(server, WEIGHT)] {
         Value::Null => Ok(1),
         weight => weight.as_i64().ok_or_else(|| {
-            format!("a server's weight is no number: {}", line(&weight.to_string(), 40))
+            format!("a server's weight is not a number: {}", line(&weight.to_string(), 40))
         }),
     }
 }
