@@ -107,7 +107,7 @@ impl Repeated {
     pub fn command<'a>(&self, command: &str, words: impl IntoIterator<Item = &'a str>) -> String {
         let mut line = format!("rollgate {command} {}", quote(&self.file));
         for word in words {
-            line += &format!(" {}", quote(word));
+            line += &format!(" {}", quote_option(word));
         }
         // A release's journal has its own variables.
         if !matches!(command, "resume" | "rollback") {

@@ -51,7 +51,7 @@ async fn each_refusal_says_what_to_do() {
 
     sshd.stop();
     let text = refusal(sshd.settings(), &node()).await;
-    assert!(text.contains("Connection refused") && text.contains("is sshd running"), "{text}");
+    assert!(text.contains("Connection refused") && text.contains("check that sshd runs"), "{text}");
 
     // Accepts, and never sends anything.
     let silent = TcpListener::bind((sshd.address.as_str(), sshd.port)).expect("bind");

@@ -90,7 +90,7 @@ async fn invalid_answer_is_an_error_for_each_connection() {
     for (answer, told) in [
         ("SSH-2.0-OpenSSH_9.2p1\r\n\r\n", "not HTTP"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npong", "closed before"),
-        ("HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", "no number"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", "not a number"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", "larger than"),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffff\r\n", "larger than"),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "without a size"),

@@ -310,7 +310,7 @@ async fn consul_over_tls_with_its_own_ca_and_a_client_certificate() {
     let cases = [
         ("UnknownIssuer", ConsulTls { ca: None, ..full.clone() }),
         ("not valid for name", ConsulTls { server_name: None, ..full.clone() }),
-        ("or wants one", ConsulTls { client_cert: None, client_key: None, ..full.clone() }),
+        ("or requires one", ConsulTls { client_cert: None, client_key: None, ..full.clone() }),
     ];
     for (why, tls) in cases {
         let error = get(tls).await.expect_err(why);
