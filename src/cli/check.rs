@@ -2,8 +2,10 @@
 
 use clap::Args;
 
+use super::arguments::{Global, Output};
+use super::exit::Exit;
 use super::open::load;
-use super::{Exit, Global, Output, output};
+use super::output;
 use crate::ops::Refusal;
 use crate::release::{Finished, Outcome};
 use crate::text::count;

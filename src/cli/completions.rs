@@ -1,9 +1,10 @@
 //! `completions`: what a shell needs to complete rollgate's command line.
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{Cli, Exit, output};
+use super::exit::Exit;
+use super::output;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -12,14 +13,14 @@ pub(super) struct Arguments {
     shell: Shell,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Exit {
-    output::print(&generate(arguments.shell), Exit::DONE)
+pub(super) fn run(arguments: &Arguments, command: Command) -> Exit {
+    output::print(&generate(arguments.shell, command), Exit::DONE)
 }
 
 /// Returns the completions for a shell.
 #[must_use]
-pub fn generate(shell: Shell) -> String {
+pub(super) fn generate(shell: Shell, mut command: Command) -> String {
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "rollgate", &mut text);
+    clap_complete::generate(shell, &mut command, "rollgate", &mut text);
     String::from_utf8_lossy(&text).into_owned()
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::arguments::Global;
+use super::signals;
 use super::terminal::Terminal;
-use super::{Global, signals};
 use crate::consul::{Client, Settings, tls_from_environment, token_of};
 use crate::ops::{Cause, Connections, Refusal, Session};
 use crate::playbook::{HostKeys, Template};

@@ -2,9 +2,11 @@
 
 use clap::Args;
 
+use super::arguments::{Global, PlaybookArguments, SelectionArguments};
 use super::connect::{LockArguments, connected};
+use super::exit::Exit;
 use super::open::{Missing, open};
-use super::{Exit, Global, PlaybookArguments, SelectionArguments, report};
+use super::report;
 use crate::ops::Refusal;
 use crate::ops::deploy::{Request, deploy};
 use crate::ops::plan::check_selection;

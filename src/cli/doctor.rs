@@ -2,9 +2,11 @@
 
 use clap::Args;
 
+use super::arguments::{Global, Output, PlaybookArguments};
 use super::connect::connected;
+use super::exit::Exit;
 use super::open::{Missing, open};
-use super::{Exit, Global, Output, PlaybookArguments, output};
+use super::output;
 use crate::ops::Refusal;
 use crate::ops::doctor::doctor;
 use crate::release::{Finished, Outcome};

@@ -2,9 +2,11 @@
 
 use clap::{Args, Subcommand};
 
+use super::arguments::{Global, PlaybookArguments};
 use super::connect::connected;
+use super::exit::Exit;
 use super::open::{Missing, open};
-use super::{Exit, Global, PlaybookArguments, output};
+use super::output;
 use crate::ops::Refusal;
 use crate::ops::lock::{Broken, Found, break_lock, show};
 use crate::report::say;

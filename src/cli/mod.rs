@@ -1,5 +1,6 @@
 //! The command line: arguments, one file per command, exit codes.
 
+mod arguments;
 mod check;
 mod completions;
 mod connect;
@@ -7,6 +8,7 @@ mod deploy;
 mod doctor;
 mod echo;
 mod environment;
+mod exit;
 mod identity;
 mod lock;
 mod node;
@@ -22,15 +24,13 @@ mod status;
 mod terminal;
 mod variables;
 
-use std::path::PathBuf;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-
-pub use completions::generate as generate_completions;
+use arguments::Global;
+pub use exit::Exit;
 
 use crate::ops::Cause;
-use crate::plan::Selection;
-use crate::release::Outcome;
 use crate::report::say;
 
 /// Releases a service behind dynamic-upstream gateways without dropping a request.
@@ -45,51 +45,6 @@ pub struct Cli {
     command: Command,
     #[command(flatten)]
     global: Global,
-}
-
-/// What every command takes.
-#[derive(Debug, Clone, Args)]
-struct Global {
-    /// How to tell what happens: a live view, plain lines, or one JSON event a line on stdout
-    #[arg(long, global = true, value_enum, default_value_t = Output::Auto, value_name = "FORM")]
-    output: Output,
-    /// When to use colour; `NO_COLOR` is honoured
-    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
-    color: Colour,
-    /// Only warnings and failures
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    quiet: bool,
-    /// Every step
-    #[arg(short, long, global = true)]
-    verbose: bool,
-    /// Append every request, command and answer to this file, without secrets: one JSON line each
-    #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    trace: Option<PathBuf>,
-    /// Where journals are kept [default: `.rollgate` beside the playbook]
-    #[arg(long, global = true, env = "ROLLGATE_STATE_DIR", value_name = "FOLDER")]
-    state_dir: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// A live view on a terminal, plain lines elsewhere
-    Auto,
-    /// The live view
-    Tty,
-    /// One line a change
-    Plain,
-    /// One JSON event a line on stdout
-    Jsonl,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Colour {
-    /// On a terminal
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
 }
 
 #[derive(Debug, Subcommand)]
@@ -118,62 +73,6 @@ enum Command {
     Schema,
     /// Print the completions for a shell
     Completions(completions::Arguments),
-}
-
-/// The playbook and its variables.
-#[derive(Debug, Clone, Args)]
-struct PlaybookArguments {
-    /// The playbook
-    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    file: PathBuf,
-    /// A variable; goes before --var-file and `ROLLGATE_VAR_<name>`
-    #[arg(long = "var", value_name = "NAME=VALUE")]
-    variables: Vec<String>,
-    /// A file with a line `name=value` per variable
-    #[arg(long = "var-file", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    variable_files: Vec<PathBuf>,
-}
-
-impl PlaybookArguments {
-    /// A playbook without variables.
-    fn of(file: &std::path::Path) -> Self {
-        Self { file: file.to_owned(), variables: Vec::new(), variable_files: Vec::new() }
-    }
-}
-
-/// Which nodes are meant.
-#[derive(Debug, Clone, Args)]
-struct SelectionArguments {
-    /// Only these nodes, by name or tag
-    #[arg(long, value_name = "NODE", value_delimiter = ',')]
-    only: Vec<String>,
-    /// Not these nodes, by name or tag
-    #[arg(long, value_name = "NODE", value_delimiter = ',')]
-    skip: Vec<String>,
-    /// At most so many nodes
-    #[arg(long, value_name = "COUNT")]
-    limit: Option<usize>,
-}
-
-/// How a command ends. The codes are a promise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exit(pub u8);
-
-impl Exit {
-    /// Done, or nothing to do.
-    pub const DONE: Self = Self(0);
-    /// `plan --detailed-exitcode`: there are changes.
-    pub const CHANGES: Self = Self(6);
-
-    /// The code of a result.
-    fn of(result: Outcome) -> Self {
-        Self(result.exit_code())
-    }
-
-    /// The code of a command that was refused.
-    fn because(cause: Cause) -> Self {
-        Self(cause.exit_code())
-    }
 }
 
 /// Runs the command line and says how it ended.
@@ -214,7 +113,7 @@ pub fn run() -> Exit {
         Command::Node(arguments) => node::run(&arguments, global),
         Command::Lock(arguments) => lock::run(&arguments, global),
         Command::Schema => Ok(schema::run()),
-        Command::Completions(arguments) => Ok(completions::run(&arguments)),
+        Command::Completions(arguments) => Ok(completions::run(&arguments, Cli::command())),
     };
     ended.unwrap_or_else(|refusal| output::refuse(refusal, global))
 }
@@ -225,8 +124,8 @@ fn meant_for_programs(arguments: &[String]) -> bool {
     pairs || arguments.iter().any(|argument| argument == "--output=jsonl")
 }
 
-impl From<&SelectionArguments> for Selection {
-    fn from(arguments: &SelectionArguments) -> Self {
-        Self { only: arguments.only.clone(), skip: arguments.skip.clone(), limit: arguments.limit }
-    }
+/// Returns the completions for a shell.
+#[must_use]
+pub fn generate_completions(shell: Shell) -> String {
+    completions::generate(shell, Cli::command())
 }

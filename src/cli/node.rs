@@ -2,9 +2,11 @@
 
 use clap::{Args, Subcommand};
 
+use super::arguments::{Global, PlaybookArguments};
 use super::connect::{LockArguments, connected};
+use super::exit::Exit;
 use super::open::{Missing, open};
-use super::{Exit, Global, PlaybookArguments, report};
+use super::report;
 use crate::ops::Refusal;
 use crate::ops::node::{Direction, Request, check_names, switch};
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf, absolute};
 
-use super::{Global, PlaybookArguments, environment, variables};
+use super::arguments::{Global, PlaybookArguments};
+use super::{environment, variables};
 use crate::consul::Settings;
 use crate::journal;
 use crate::ops::session::OPEN;

@@ -4,8 +4,9 @@ use std::io::IsTerminal;
 
 use indicatif::ProgressDrawTarget;
 
+use super::arguments::{Colour, Global, Output};
 use super::echo::Silence;
-use super::{Colour, Exit, Global, Output};
+use super::exit::Exit;
 use crate::diagnostic::render;
 use crate::engine::Sink;
 use crate::ops::{Cause, Refusal};

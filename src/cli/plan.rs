@@ -2,9 +2,11 @@
 
 use clap::Args;
 
+use super::arguments::{Global, Output, PlaybookArguments, SelectionArguments};
 use super::connect::connected;
+use super::exit::Exit;
 use super::open::{Missing, open};
-use super::{Exit, Global, Output, PlaybookArguments, SelectionArguments, output};
+use super::output;
 use crate::ops::plan::{check_selection, plan};
 use crate::ops::{Refusal, Session};
 use crate::plan::{Plan, Selection};

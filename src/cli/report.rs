@@ -1,6 +1,8 @@
 //! The end of a command that was to change something, for people and for programs.
 
-use super::{Exit, Global, output};
+use super::arguments::Global;
+use super::exit::Exit;
+use super::output;
 use crate::ops::{Ending, Run};
 use crate::release::{Finished, Outcome};
 use crate::report::{Report, say, say_in_time};

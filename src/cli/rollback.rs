@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::arguments::{Global, PlaybookArguments};
 use super::connect::{LockArguments, connected};
+use super::exit::Exit;
 use super::open::{Missing, open};
-use super::{Exit, Global, PlaybookArguments, report};
+use super::report;
 use crate::ops::Refusal;
 use crate::ops::rollback::{Request, rollback};
 

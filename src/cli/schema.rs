@@ -1,6 +1,7 @@
 //! `schema`: the JSON Schema of playbooks.
 
-use super::{Exit, output};
+use super::exit::Exit;
+use super::output;
 
 pub(super) fn run() -> Exit {
     let schema = serde_json::to_string_pretty(&crate::playbook::schema()).unwrap_or_default();

@@ -6,9 +6,11 @@ use std::fmt::Write;
 use clap::Args;
 use serde_json::json;
 
+use super::arguments::{Global, Output, PlaybookArguments};
 use super::connect::connected;
+use super::exit::Exit;
 use super::open::{Missing, open};
-use super::{Exit, Global, Output, PlaybookArguments, output};
+use super::output;
 use crate::gateway::Observation;
 use crate::ops::Refusal;
 use crate::ops::locking::described;

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use dialoguer::Confirm;
 use tokio::sync::watch;
 
+use super::arguments::Global;
 use super::signals::Signals;
-use super::{Global, identity, output};
+use super::{identity, output};
 use crate::engine::{Sink, Stop};
 use crate::ops::{Caller, Cause, Identity, Question, Refusal};
 use crate::release::Release;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use super::{PlaybookArguments, environment};
+use super::arguments::PlaybookArguments;
+use super::environment;
 use crate::diagnostic::Problem;
 use crate::file;
 use crate::ops::{Cause, Refusal};

@@ -209,6 +209,16 @@ fn told(modules: &[Module]) -> String {
 }
 
 #[test]
+fn no_files_need_each_other() {
+    for source in ["src", "lab/src"] {
+        let edges = Modules::of(&root().join(source)).edges();
+        assert!(edges.len() > 20, "{source}: {} files", edges.len());
+        let cycle = cycle(&edges);
+        assert!(cycle.is_none(), "{source}: {}", told(&cycle.unwrap_or_default()));
+    }
+}
+
+#[test]
 fn modules_use_only_lower_layers() {
     let edges = Modules::of(&root().join("src")).edges();
     let layer = |module: &Module| {

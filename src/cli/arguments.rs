@@ -1,0 +1,93 @@
+//! Arguments that several commands take.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use crate::plan::Selection;
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Global {
+    /// How to tell what happens: a live view, plain lines, or one JSON event a line on stdout
+    #[arg(long, global = true, value_enum, default_value_t = Output::Auto, value_name = "FORM")]
+    pub(super) output: Output,
+    /// When to use colour; `NO_COLOR` is honoured
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    pub(super) color: Colour,
+    /// Only warnings and failures
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+    /// Every step
+    #[arg(short, long, global = true)]
+    pub(super) verbose: bool,
+    /// Append every request, command and answer to this file, without secrets: one JSON line each
+    #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(super) trace: Option<PathBuf>,
+    /// Where journals are kept [default: `.rollgate` beside the playbook]
+    #[arg(long, global = true, env = "ROLLGATE_STATE_DIR", value_name = "FOLDER")]
+    pub(super) state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// A live view on a terminal, plain lines elsewhere
+    Auto,
+    /// The live view
+    Tty,
+    /// One line a change
+    Plain,
+    /// One JSON event a line on stdout
+    Jsonl,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Colour {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The playbook and its variables.
+#[derive(Debug, Clone, Args)]
+pub(super) struct PlaybookArguments {
+    /// The playbook
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(super) file: PathBuf,
+    /// A variable; goes before --var-file and `ROLLGATE_VAR_<name>`
+    #[arg(long = "var", value_name = "NAME=VALUE")]
+    pub(super) variables: Vec<String>,
+    /// A file with a line `name=value` per variable
+    #[arg(long = "var-file", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(super) variable_files: Vec<PathBuf>,
+}
+
+impl PlaybookArguments {
+    /// A playbook without variables.
+    pub(super) fn of(file: &Path) -> Self {
+        Self { file: file.to_owned(), variables: Vec::new(), variable_files: Vec::new() }
+    }
+}
+
+/// Which nodes are meant.
+#[derive(Debug, Clone, Args)]
+pub(super) struct SelectionArguments {
+    /// Only these nodes, by name or tag
+    #[arg(long, value_name = "NODE", value_delimiter = ',')]
+    pub(super) only: Vec<String>,
+    /// Not these nodes, by name or tag
+    #[arg(long, value_name = "NODE", value_delimiter = ',')]
+    pub(super) skip: Vec<String>,
+    /// At most so many nodes
+    #[arg(long, value_name = "COUNT")]
+    pub(super) limit: Option<usize>,
+}
+
+impl From<&SelectionArguments> for Selection {
+    fn from(arguments: &SelectionArguments) -> Self {
+        Self { only: arguments.only.clone(), skip: arguments.skip.clone(), limit: arguments.limit }
+    }
+}
