@@ -196,7 +196,7 @@ mod tests {
     ];
 
     #[test]
-    fn an_entry_that_cannot_be_a_node_hides_no_other() {
+    fn entry_that_cannot_be_a_node_does_not_hide_others() {
         for odd in ODD {
             for body in [format!("[{odd},{NODE}]"), format!("[{NODE},{odd}]")] {
                 let found = Instance::of_health(body.as_bytes()).expect(odd);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_nothing_but_other_things_is_no_list() {
+    fn list_without_any_instance_entry_is_refused() {
         for body in ["", "{}", "null", "<html>", r#"[{"Node":{}}]"#, "[7,null]"] {
             assert!(Instance::of_health(body.as_bytes()).is_err(), "{body}");
         }

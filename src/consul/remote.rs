@@ -116,7 +116,7 @@ mod tests {
 
     /// A write that was not sent may be repeated. A write that may have been received may not.
     #[test]
-    fn what_was_not_sent_is_told_from_what_may_have_been() {
+    fn unsent_write_differs_from_write_of_unknown_effect() {
         let told = |status, printed| answer(&output(status, printed, "why"), Duration::default());
         for status in [NO_CURL, NO_HOST, NOBODY] {
             let error = told(status, "").expect_err("nobody heard it");

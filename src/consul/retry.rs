@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_limit_and_a_server_that_says_when_to_come_back_did_nothing() {
+    fn rate_limit_and_retry_after_mean_no_effect() {
         let seconds = |seconds| Verdict::NotDone(Some(Duration::from_secs(seconds)));
         assert_eq!(judged(429, None, "rate limit exceeded"), Verdict::NotDone(None));
         assert_eq!(judged(429, Some("7"), ""), seconds(7));
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn other_failures_of_a_server_may_have_done_it() {
+    fn other_5xx_answers_mean_unknown_effect() {
         for status in [500, 502, 503, 504] {
             assert_eq!(judged(status, None, ""), Verdict::Unknown, "{status}");
         }

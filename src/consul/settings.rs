@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_in_an_address_is_refused_without_telling_it() {
+    fn login_in_an_address_is_refused_without_quoting_it() {
         for address in [
             "http://me:hunter22@a:1",
             "me:hunter22@a:1",
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_may_stand_in_a_file() {
+    fn token_is_read_from_a_file() {
         let file = tempfile::NamedTempFile::new().expect("temp file");
         std::fs::write(file.path(), "from-file\n").expect("write");
         let path = file.path().display().to_string();
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_was_pasted_with_a_line_break_is_the_token_alone() {
+    fn line_breaks_around_a_pasted_token_are_removed() {
         for pasted in ["t0k-en\n", "t0k-en\r\n", " t0k-en "] {
             let found = settings(&[("CONSUL_HTTP_TOKEN", pasted)]);
             assert_eq!(found.token, Some(Secret::new("t0k-en")), "{pasted:?}");
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_authority_or_a_name_of_consuls_own_proves_an_agent() {
+    fn only_consuls_own_authority_or_name_identifies_an_agent() {
         let proves = |variables: &[(&str, &str)]| settings(variables).proves_agents;
         assert!(!proves(&[]), "the system's authorities accept the certificate of any host");
         for name in ["CONSUL_CACERT", "CONSUL_CAPATH", "CONSUL_TLS_SERVER_NAME"] {

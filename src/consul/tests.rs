@@ -120,7 +120,7 @@ async fn the_next_address_is_tried_on_refusal_5xx_and_elections() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unreachable_consul_is_given_up_in_bounded_time_and_names_every_address() {
+async fn unreachable_consul_fails_in_bounded_time_and_names_every_address() {
     let (world, client) = client(Vec::new());
     let begun = Instant::now();
     let error = client.kv_get("k").await.expect_err("nobody answers").to_string();
@@ -131,7 +131,7 @@ async fn an_unreachable_consul_is_given_up_in_bounded_time_and_names_every_addre
 
 /// The write certainly had no effect, so it is repeated as well.
 #[tokio::test(start_paused = true)]
-async fn a_rate_limit_is_no_answer_and_the_next_address_is_asked() {
+async fn next_address_is_asked_after_a_rate_limit() {
     let done = r#"{"Results":[{"KV":{"Key":"k","Flags":0,"ModifyIndex":6}}]}"#;
     let (world, client) = client(vec![reply(429, "too many connections"), reply(200, done)]);
     let begun = Instant::now();
@@ -149,7 +149,7 @@ async fn a_rate_limit_is_no_answer_and_the_next_address_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_is_left_alone_for_as_long_as_it_asks_up_to_the_patience() {
+async fn retry_after_is_honoured_up_to_the_patience() {
     let busy = |status, wait: &str| {
         let headers = [("retry-after".to_owned(), wait.to_owned())].into();
         Ok(Reply { status, headers, ..Reply::default() })
@@ -172,7 +172,7 @@ async fn a_server_is_left_alone_for_as_long_as_it_asks_up_to_the_patience() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_certificate_is_not_tried_again_where_no_other_address_may_do_better() {
+async fn certificate_error_is_not_retried_without_another_address() {
     let untrusted = || Err(HttpError::Untrusted("UnknownIssuer".into()));
     let (world, client) = client(vec![untrusted(), untrusted()]);
     let error = client.kv_get("k").await.expect_err("untrusted").to_string();
@@ -194,7 +194,7 @@ async fn a_write_without_an_answer_is_unknown_and_never_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_a_leader_lost_is_unknown_and_one_without_a_leader_is_repeated() {
+async fn write_lost_by_a_leader_is_unknown_and_write_without_leader_is_repeated() {
     let done = r#"{"Results":[{"KV":{"Key":"k","Flags":7,"ModifyIndex":6}}],"Errors":null}"#;
     let (world, client) = client(vec![
         reply(500, "No cluster leader"),
@@ -233,7 +233,7 @@ async fn a_write_is_one_transaction_that_depends_on_the_index() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_without_the_right_is_no_lost_race() {
+async fn write_without_permission_is_not_a_lost_race() {
     let denied = r#"{"Results":null,"Errors":[{"OpIndex":1,"What":"Permission denied"}]}"#;
     let (_, client) = client(vec![reply(409, denied)]);
     let other = Entry { key: "k/1.2.3.5:80".into(), ..entry() };
@@ -242,7 +242,7 @@ async fn a_write_without_the_right_is_no_lost_race() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rights_to_many_keys_are_asked_by_writes_that_cannot_succeed() {
+async fn permissions_for_many_keys_are_checked_with_impossible_writes() {
     let stale = r#"{"Results":null,"Errors":[{"OpIndex":0,"What":"index is stale"}]}"#;
     let (world, client) = client(vec![reply(409, stale), reply(409, stale)]);
     let entry = entry();
@@ -256,7 +256,7 @@ async fn rights_to_many_keys_are_asked_by_writes_that_cannot_succeed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_missing_right_is_said_at_once() {
+async fn missing_permission_fails_at_once() {
     let denied = [reply(403, "Permission denied"), reply(403, "ACL not found")];
     let (world, client) = client(denied.into());
     let error = client.kv_get("k").await.expect_err("refused").to_string();
@@ -304,7 +304,7 @@ async fn a_blocking_query_follows_the_index_rules() {
 
 /// An index that stands still is not queried without a pause, and neither is one that moves all the time.
 #[tokio::test(start_paused = true)]
-async fn two_questions_of_a_loop_have_a_pause_between_them() {
+async fn queries_of_a_loop_have_a_pause_between_them() {
     let answer = |index: &str| {
         let headers = [("x-consul-index".to_owned(), index.to_owned())].into();
         Ok(Reply { status: 200, headers, body: b"[]".into(), ..Reply::default() })
@@ -345,7 +345,7 @@ async fn an_agent_is_asked_from_its_node_with_the_same_rights() {
 
 /// As Consul 1.8.7 answers: every agent except the owner says so, whatever the catalog knows.
 #[tokio::test]
-async fn maintenance_that_another_agent_was_told_is_not_done() {
+async fn maintenance_at_another_agent_is_refused() {
     let answer = r#"No service registered with ID "app-1""#;
     let (_, client) = client(vec![reply(404, answer), reply(200, "")]);
     let turn = || client.set_maintenance(Extent::Instance("app-1"), true, "why");
@@ -376,7 +376,7 @@ async fn a_name_that_leads_to_another_path_is_not_asked_for() {
 
 /// An id is unique at its agent only. By default it is the name of the service.
 #[tokio::test]
-async fn an_agent_with_an_instance_of_the_same_id_is_not_taken_for_its_owner() {
+async fn agent_with_the_same_instance_id_is_not_the_owner() {
     let services = r#"{"app":{"ID":"app","Service":"app","Address":"","Port":9000}}"#;
     let checks = r#"{"service:app":{"Node":"agent-1","CheckID":"service:app","Notes":""}}"#;
     for (node, address, checks, owns) in [
@@ -414,7 +414,7 @@ const SELF: &str = r#"{"Config":{"NodeName":"vm"},"DebugConfig":{"CheckDeregiste
 
 /// Measured: with 5s an instance is gone after 74 s, with its maintenance.
 #[tokio::test]
-async fn how_soon_an_instance_is_removed_stands_in_its_agents_own_files() {
+async fn removal_time_is_read_from_the_agents_own_files() {
     let none = SELF.replace("1m30.5s", "0s");
     for (answer, id, after) in [
         // The file says 5s, and one minute is the minimum.

@@ -278,7 +278,7 @@ mod tests {
 
     /// Only the end of a longer output is kept: a node at the beginning of the list would count as out.
     #[test]
-    fn a_list_without_its_beginning_is_none() {
+    fn list_without_its_beginning_is_refused() {
         let output =
             |size| Output { status: Some(0), stdout: vec![b'x'; size], ..Output::default() };
         assert!(printed(output(OUTPUT_LIMIT - 1)).is_ok());

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_worker_is_not_taken_for_a_replaced_one() {
+    fn stopped_worker_does_not_count_as_replaced() {
         for given in [Some(4), None] {
             let mut workers = Workers::default();
             row(&mut workers, given, &["1", "2", "3", "4"]);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_is_forgotten_once_another_one_has_its_place() {
+    fn worker_is_forgotten_after_its_replacement_answers() {
         for given in [Some(4), None] {
             let mut workers = Workers::default();
             row(&mut workers, given, &["1", "2", "3", "4"]);
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn proofs_at_the_same_time_forget_no_worker_of_each_other() {
+    fn parallel_proofs_keep_each_others_workers() {
         let mut roster = Roster::default();
         let before = roster.clone();
         let [mut one, mut other] = [Workers::of(&before), Workers::of(&before)];
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_header_tells_how_connections_are_shared() {
+    fn server_header_shows_how_connections_are_shared() {
         for (server, even) in [
             ("nginx/1.14.2", Some(false)),
             ("nginx/1.21.5", Some(false)),

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_of_two_entries_add_up_and_are_unknown_where_one_is_not_counted() {
+    fn requests_of_two_entries_add_up_unless_one_is_not_counted() {
         for (one, other, sum) in [
             (Some(1), Some(2), Some(3)),
             (Some(u64::MAX), Some(1), Some(u64::MAX)),
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn peers_of_no_node_are_counted_and_the_first_that_get_requests_are_named() {
+    fn unknown_peers_are_counted_and_the_first_routed_ones_named() {
         let mut view = View::default();
         for number in 10..30 {
             view.add(format!("b:{number}"), Peer { up: number % 2 == 0, ..peer(None) });

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_body_only_its_start_is_kept() {
+    fn only_the_start_of_a_body_is_kept() {
         let long = "x".repeat(KEPT + 1);
         for body in [judge(&check(&[], None), None, &reply(500, &long)).body, {
             let identity =
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_must_be_told_and_be_the_new_one() {
+    fn reply_must_show_the_new_version() {
         let header = |equals: &str| IdentitySpec {
             place: IdentityPlace::Header("x-app-version".into()),
             equals: equals.into(),

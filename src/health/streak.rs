@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn it_rises_and_falls_by_results_in_a_row() {
+    fn health_changes_after_results_in_a_row() {
         assert_eq!(story(1, 1, "+-+"), "H.H");
         assert_eq!(story(3, 2, "++-+++-+--+++"), ".....HHHH...H");
     }

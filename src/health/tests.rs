@@ -149,14 +149,14 @@ async fn outcome(gate: Gate<Script>) -> Result<u128, Failure> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_opens_at_the_very_try_that_completes_the_row() {
+async fn node_is_healthy_at_the_attempt_that_completes_the_row() {
     let replies = [refused(), Ok(503), Ok(200), Ok(503), Ok(200), Ok(200)];
     let took = outcome(gate("rise: 2", &replies, &[listener(1001)])).await.expect("healthy");
     assert_eq!(took, 500, "six tries, the first at once");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_success_by_the_old_process_is_none() {
+async fn success_by_the_old_process_does_not_count() {
     // The process gets older with each inspection, and this still counts as one cause.
     let older: Vec<_> = (2000..4000)
         .step_by(100)
@@ -178,7 +178,7 @@ async fn a_success_by_the_old_process_is_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_must_stay_healthy_for_its_time() {
+async fn node_must_stay_healthy_for_min_healthy_time() {
     let flapping = [Ok(200), Ok(200), Ok(503), Ok(503), Ok(200)];
     let settings = "rise: 1, fall: 2, min_healthy_time: 300ms";
     let took = outcome(gate(settings, &flapping, &[listener(1001)])).await.expect("healthy");
@@ -192,7 +192,7 @@ async fn it_must_stay_healthy_for_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_is_for_becoming_healthy() {
+async fn deadline_limits_the_time_to_become_healthy() {
     let settings = "rise: 2, deadline: 1s, min_healthy_time: 5s";
     let late: Vec<_> = (0..20).map(|turn| Ok(if turn < 8 { 503 } else { 200 })).collect();
     let took = outcome(gate(settings, &late, &[listener(1001)])).await.expect("healthy in time");
@@ -204,7 +204,7 @@ async fn the_deadline_is_for_becoming_healthy() {
 
 /// A service that ends and is started again by its supervisor answers most of the time.
 #[tokio::test(start_paused = true)]
-async fn a_process_that_was_started_again_meanwhile_begins_anew() {
+async fn restarted_process_starts_the_healthy_time_again() {
     // At the second inspection, and at every later one, the process is one second old.
     let young = [listener(1001), listener(1900)];
     // A version that is in the reply is inspected only after it has stayed healthy long enough.
@@ -218,7 +218,7 @@ async fn a_process_that_was_started_again_meanwhile_begins_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_the_deadline_it_says_what_it_saw() {
+async fn failure_at_the_deadline_reports_the_observations() {
     let failure = outcome(gate("rise: 2, deadline: 1s", &[refused(), Ok(503)], &[listener(1001)]))
         .await
         .expect_err("never healthy");
@@ -233,14 +233,14 @@ async fn at_the_deadline_it_says_what_it_saw() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_try_that_hangs_delays_no_other_one() {
+async fn hanging_attempt_does_not_delay_others() {
     let replies = [Ok(HANGS), Ok(HANGS), Ok(200)];
     let took = outcome(gate("rise: 2", &replies, &[listener(1001)])).await.expect("healthy");
     assert_eq!(took, 300, "the third try and the fourth");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_younger_answer_ends_what_hangs() {
+async fn later_answer_ends_hanging_attempts() {
     let settings = "rise: 1, fall: 1, min_healthy_time: 5s";
     let gate = gate(settings, &[Ok(HANGS), Ok(200)], &[listener(1001)]);
     assert_eq!(
@@ -251,7 +251,7 @@ async fn a_younger_answer_ends_what_hangs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_hangs_now_and_then_is_not_healthy() {
+async fn service_that_sometimes_hangs_is_not_healthy() {
     let replies: Vec<_> = (0..40).map(|turn| Ok([200, HANGS][turn % 2])).collect();
     let failure = outcome(gate("rise: 2, deadline: 20s", &replies, &[listener(1001)])).await;
     let seen = failure.expect_err("never twice in a row").seen;
@@ -266,7 +266,7 @@ async fn answers_that_all_come_at_the_same_moment_count_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tries_that_hang_are_so_many_and_no_more() {
+async fn number_of_hanging_attempts_is_limited() {
     let mut gate = gate("deadline: 10s", &[Ok(HANGS)], &[listener(1001)]);
     Arc::make_mut(&mut gate.node).health.interval = Duration::from_millis(10);
     let world = gate.world.clone();
@@ -286,7 +286,7 @@ async fn a_command_never_runs_twice_at_the_same_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_serves_as_long_as_no_try_fails_whatever_process_it_is() {
+async fn service_serves_while_no_check_fails_with_any_process() {
     let begun = Instant::now();
     assert_eq!(gate("rise: 3", &[Ok(200)], &[listener(900)]).serves().await, Ok(()));
     assert_eq!(begun.elapsed().as_millis(), 200, "three tries, the first at once");

@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_clock_that_says_more_counts() {
+    async fn clock_that_shows_more_time_counts() {
         let wall = |second| jiff::Timestamp::from_second(second).expect("a time");
         let begun = DualInstant::now(wall(1_000));
         assert_eq!(

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_one_has_it_and_it_is_free_when_that_one_is_gone() {
+    fn only_one_process_holds_the_lock_until_it_ends() {
         let state = tempfile::tempdir().expect("temp dir");
         let mut first = FileLock::take(state.path()).expect("lockable").expect("free");
         let now = jiff::Timestamp::UNIX_EPOCH;
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_does_not_keep_another_look_or_a_later_lock_away() {
+    fn reading_the_holder_blocks_no_reader_and_no_later_lock() {
         let state = tempfile::tempdir().expect("temp dir");
         let playbook = state.path().join("app.yaml");
         fs::write(&playbook, "").expect("write");
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_folder_that_is_removed_lets_no_second_release_in() {
+    fn removed_state_folder_does_not_allow_a_second_release() {
         let root = tempfile::tempdir().expect("temp dir");
         let (state, playbook) = (root.path().join("state"), root.path().join("app.yaml"));
         fs::write(&playbook, "").expect("write");
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_file_is_private_and_no_symlink() {
+    fn lock_file_is_private_and_not_a_symlink() {
         use std::os::unix::fs::{PermissionsExt as _, symlink};
         let root = tempfile::tempdir().expect("temp dir");
         let (state, victim) = (root.path().join("state"), root.path().join("victim"));
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_boot_id_no_lock_is_the_same_as_another() {
+    fn lock_has_no_identity_without_a_boot_id() {
         assert_eq!(identity_of("", 1, 2), None);
         assert_eq!(identity_of("b", 1, 2).as_deref(), Some("b:1:2"));
     }

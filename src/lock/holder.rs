@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_holder_survives_its_bytes_and_is_told_in_one_line() {
+    fn holder_is_read_back_and_described_in_one_line() {
         let holder = Holder {
             release: "7f3a".into(),
             command: "deploy".into(),

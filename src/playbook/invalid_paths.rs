@@ -33,7 +33,7 @@ mod tests {
     use super::InvalidPaths;
 
     #[test]
-    fn a_wrong_value_taints_what_is_above_it_and_what_is_in_it_and_nothing_beside_it() {
+    fn wrong_value_invalidates_its_parents_and_its_content_only() {
         let mut invalid = InvalidPaths::default();
         assert!(!invalid.touches(""));
         invalid.add("nodes[1].ssh");

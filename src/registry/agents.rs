@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_agent_that_the_playbook_names_or_a_certificate_proves_gets_the_token() {
+    fn only_named_or_certified_agents_get_the_token() {
         let hosts: BTreeSet<_> = ["10.0.0.1:9000", "http://10.0.0.5:8500"].map(host).into();
         let named = Named { hosts, has_credentials: true, proves_agents: true };
         for agent in ["http://10.0.0.1:8500", "http://10.0.0.5:8500", "https://10.9.9.9:8501"] {
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_the_catalog_that_is_no_host_becomes_no_url() {
+    fn catalog_address_that_is_not_a_host_is_refused() {
         for address in ["10.0.0.1", "::1", "web-1.example.com", "host_1"] {
             assert!(is_host(address), "{address}");
         }

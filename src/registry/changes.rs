@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn question_stays_open_while_its_caller_does_something_else() {
+    async fn query_stays_open_between_two_calls() {
         let text = "service: app
 registry: { type: consul-service, service: app }
 gateways: [{ type: consul-passing, service: app }]

@@ -182,7 +182,7 @@ mod tests {
     /// Measured: a key in a subfolder was routed to while the node was down; of two keys with different zeros, both
     /// disappeared.
     #[test]
-    fn every_key_that_gateways_take_for_the_same_node_is_found() {
+    fn every_key_that_gateways_read_as_the_same_node_is_found() {
         for (key, address, why) in [
             ("upstreams/app/blue/1.2.3.4:80", "1.2.3.4:80", Some("would keep it routed")),
             ("upstreams/app/meta/1.2.3.4:80", "1.2.3.4:80", Some("would keep it routed")),

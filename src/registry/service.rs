@@ -285,7 +285,7 @@ mod tests {
 
     /// Gateways treat each of them as a peer: one stays when the other one is in maintenance.
     #[test]
-    fn an_address_with_two_instances_is_no_node() {
+    fn address_with_two_instances_is_refused() {
         let instance = |id: &str, address: &str| Instance {
             id: id.into(),
             node: "agent-1".into(),
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_rollgate_has_put_into_maintenance_is_its_own() {
+    fn only_rollgates_own_maintenance_is_changed() {
         let ours = Some("rollgate: release 1a2b");
         let by = |extent, found: &Maintenance| is_ours(extent, found, "app-1").ok();
         let instance = |found: &Maintenance| by(Extent::Instance, found);
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_with_other_services_is_not_taken_out_as_a_whole() {
+    fn agent_with_other_services_is_not_put_into_maintenance() {
         let found = Maintenance {
             others: Others { count: 1, named: vec!["redis".into()] },
             ..reasons(None, None)

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_gateway_would_misread_is_refused() {
+    fn values_that_the_gateway_would_misread_are_refused() {
         for value in ["", "[]", "1", "weight=1", "\u{feff}{}", "{\"a\":1"] {
             assert!(
                 matches!(is_down(value.as_bytes()), Err(ValueError::NotAnObject(_))),

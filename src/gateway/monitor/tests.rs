@@ -71,7 +71,7 @@ async fn confirm(watcher: &GatewayMonitor<Shows>, routed: bool) -> Result<Confir
 
 /// The other node has died. Returning this one must not fail with "it is not in".
 #[tokio::test(start_paused = true)]
-async fn the_only_node_that_is_left_is_proven_in() {
+async fn only_remaining_node_is_confirmed_in() {
     let alone = table(&json!({ "workers": 2 }), 2, r#"["10.0.0.1:80"]"#);
     let proof = confirm(&alone, true).await.expect("it is in");
     assert_eq!((proof.method, proof.workers, proof.pool), (Method::Workers, 2, 1));
@@ -85,7 +85,7 @@ async fn the_only_node_that_is_left_is_proven_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_worker_is_looked_for_with_one_row() {
+async fn one_row_searches_for_a_second_worker() {
     for (there, rows) in [(1, 1), (2, 1 + ROWS_WITHOUT_NEW)] {
         let begun = Instant::now();
         let one = table(&json!({ "workers": 1 }), there, r#"["10.0.0.2:80"]"#);
@@ -97,7 +97,7 @@ async fn a_second_worker_is_looked_for_with_one_row() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_workers_than_the_playbook_knows_of_are_noticed() {
+async fn more_workers_than_in_the_playbook_are_noticed() {
     let meet = |more: Value, workers| async move {
         table(&more, workers, r#"["10.0.0.2:80"]"#).probe().await.expect("it answers")
     };
@@ -154,7 +154,7 @@ async fn a_gateway_whose_workers_cannot_all_be_reached_is_refused() {
 
 /// As Envoy 1.40 shows it, except for the host that is healthy and in.
 #[tokio::test(start_paused = true)]
-async fn nobody_is_out_at_a_gateway_that_sends_requests_to_all() {
+async fn no_node_is_out_at_a_gateway_that_sends_requests_to_all() {
     let host = |number: u8, status: &str| {
         json!({
             "address": { "socket_address": { "address": format!("10.0.0.{number}"), "port_value": 80 } },
@@ -213,7 +213,7 @@ impl World for ShowsLate {
 /// A list can be late: an agent could not reach Consul, or consul-template waited. The gateway's own delay begins
 /// then.
 #[tokio::test(start_paused = true)]
-async fn who_follows_a_list_is_given_its_time_from_when_the_list_has_changed() {
+async fn gateways_own_delay_starts_when_its_list_changes() {
     const PASSING: [&str; 2] = [
         r#"[{"Node":{"Node":"n","Address":"10.0.0.1"},"Service":{"Address":"","Port":80}},
             {"Node":{"Node":"m","Address":"10.0.0.2"},"Service":{"Address":"","Port":80}}]"#,
@@ -279,7 +279,7 @@ async fn proofs_and_observations_at_the_same_time_share_their_looks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proof_that_is_given_up_takes_no_other_one_with_it() {
+async fn dropped_proof_does_not_end_others() {
     let (_, monitor) = two_workers();
     let given_up = monitor.clone();
     let first = tokio::spawn(async move { confirm(&given_up, true).await });
@@ -291,7 +291,7 @@ async fn a_proof_that_is_given_up_takes_no_other_one_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_seen_before_it_was_asked_for_does_not_count() {
+async fn earlier_looks_do_not_count_for_a_new_caller() {
     let (world, monitor) = two_workers();
     let begun = Instant::now();
     monitor.observe_since(begun).await.expect("it answers");

@@ -37,7 +37,7 @@ fn reads_miss_one_stale_worker_less_than_once_in_a_thousand() {
 
 /// The delay starts when the gateway shows the change, however late that is.
 #[test]
-fn what_is_shown_before_it_is_done_must_have_been_shown_for_a_while() {
+fn change_must_be_shown_for_the_apply_delay() {
     let at = Duration::from_millis;
     let rule = Rule { workers: Some(1), lag: Duration::ZERO, apply_delay: at(100) };
     let mut proof = Proof::new(rule, even());
@@ -61,7 +61,7 @@ fn what_is_shown_before_it_is_done_must_have_been_shown_for_a_while() {
 
 /// A gateway that is not settled yet has begun to follow all the same.
 #[test]
-fn the_while_that_something_is_shown_goes_on_while_it_is_unsettled() {
+fn apply_delay_continues_while_the_gateway_is_unsettled() {
     let rule = Rule { workers: Some(1), lag: Duration::ZERO, apply_delay: LAG };
     let mut proof = Proof::new(rule, even());
     proof.unsettle(LAG / 2);
@@ -74,7 +74,7 @@ fn the_while_that_something_is_shown_goes_on_while_it_is_unsettled() {
 }
 
 #[test]
-fn one_worker_that_agrees_proves_nothing_about_the_others() {
+fn one_agreeing_worker_says_nothing_about_the_others() {
     let mut proof = proof(Some(4));
     for _ in 0..24 {
         proof.see(Some("1"), true, Duration::ZERO);
@@ -124,7 +124,7 @@ fn a_gateway_that_may_favour_workers_needs_more_connections() {
 }
 
 #[test]
-fn connections_that_do_not_stay_open_prove_nothing_where_one_worker_may_be_favoured() {
+fn closed_connections_do_not_count_at_a_gateway_that_may_favour_a_worker() {
     for (server, workers, proves) in [
         (Some("nginx/1.18.0"), 4, false),
         (Some("nginx"), 4, false),
@@ -144,7 +144,7 @@ fn connections_that_do_not_stay_open_prove_nothing_where_one_worker_may_be_favou
 
 /// One worker of four does not follow, and a minute is enough for many rows.
 #[test]
-fn a_nameless_worker_that_is_stuck_is_not_overlooked_however_long_it_is_tried() {
+fn stuck_worker_without_a_name_is_never_missed() {
     let mut chance = fastrand::Rng::with_seed(7);
     let mut overlooked = 0;
     for _ in 0..1_000 {
@@ -204,7 +204,7 @@ fn a_worker_that_disagreed_must_agree_or_be_replaced() {
 }
 
 #[test]
-fn fewer_workers_than_the_playbook_says_prove_nothing() {
+fn fewer_workers_than_in_the_playbook_confirm_nothing() {
     let mut proof = proof(Some(4));
     for read in 0..10_000 {
         proof.see(Some(["1", "2"][read % 2]), true, LAG);
@@ -213,7 +213,7 @@ fn fewer_workers_than_the_playbook_says_prove_nothing() {
 }
 
 #[test]
-fn a_late_worker_makes_the_next_proof_need_more_as_well() {
+fn late_worker_makes_the_next_proof_longer_as_well() {
     let mut first = proof(Some(4));
     first.see(None, false, LAG);
     let mut second = next(&first);
@@ -226,7 +226,7 @@ fn a_late_worker_makes_the_next_proof_need_more_as_well() {
 
 /// Two gateways behind one address. Each says that it has one worker.
 #[test]
-fn after_a_contradiction_one_answer_or_one_name_proves_nothing() {
+fn one_answer_or_name_is_not_enough_after_a_contradiction() {
     for name in [None, Some("1")] {
         let mut first = proof(Some(1));
         first.see(name, true, LAG);
@@ -249,7 +249,7 @@ fn after_a_contradiction_one_answer_or_one_name_proves_nothing() {
 }
 
 #[test]
-fn connections_are_held_when_they_can_prove_something() {
+fn connections_are_held_only_when_more_than_one_helps() {
     let mut named = proof(Some(4));
     assert_eq!(named.connections(Duration::ZERO), 1, "one that is behind shows alone");
     named.see(Some("1"), true, Duration::ZERO);

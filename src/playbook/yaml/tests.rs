@@ -81,7 +81,7 @@ fn scalars<'a>(tree: &'a Tree, source: &'a str, found: &mut Vec<(&'a str, &'a st
 }
 
 #[test]
-fn places_are_bytes_of_the_file_whatever_stands_before() {
+fn places_are_bytes_of_the_file_after_any_text() {
     for line_end in ["\n", "\r\n"] {
         let source = ["# é ☃ 𝄞", "é: ☃", "b: [x, {c: ü}]", "d:", "  - y"].join(line_end);
         let tree = parse(&source, &mut Findings::default()).expect("it is a tree");
@@ -93,7 +93,7 @@ fn places_are_bytes_of_the_file_whatever_stands_before() {
 }
 
 #[test]
-fn an_alias_is_what_its_anchor_stands_for() {
+fn alias_has_the_value_of_its_anchor() {
     let source = "a: &x {b: [1, 2]}\nc: *x\nd: &y z\ne: *y";
     let tree = parse(source, &mut Findings::default()).expect("it is a tree");
     let (same, place, _) = tree.locate("c.b[1]");

@@ -69,7 +69,7 @@ fn guard() -> SessionFence {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_is_not_listed_is_out_for_certain_only_among_nodes() {
+async fn unlisted_node_is_certainly_out_only_if_all_entries_are_nodes() {
     let read =
         async |dials: &[&str]| gateways(vec![lists(dials)]).read(NODES[0]).await.expect("readable");
     let listed = read(&NODES).await;
@@ -88,7 +88,7 @@ async fn a_node_that_is_not_listed_is_out_for_certain_only_among_nodes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_is_listed_otherwise_since_it_was_read_is_not_taken_for_out() {
+async fn node_that_changed_its_spelling_does_not_count_as_out() {
     let respelled = || lists(&["app.local:80", NODES[1]]);
     let written = gateways(vec![respelled()]).write(&guard(), &[0], NODES[0], true, false).await;
     assert_eq!(written, Ok(Written::Conflict));
@@ -98,7 +98,7 @@ async fn a_node_that_is_listed_otherwise_since_it_was_read_is_not_taken_for_out(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_read_now_may_be_read_later_and_a_refusal_may_not() {
+async fn failed_read_is_retried_and_a_refusal_is_not() {
     let lost = || Err(HttpError::Broken("connection reset".into()));
     for away in [refused(), lost(), answers(503, ""), answers(429, ""), answers(502, "")] {
         let error = gateways(vec![away]).read(NODES[0]).await.expect_err("no list");
@@ -112,7 +112,7 @@ async fn what_cannot_be_read_now_may_be_read_later_and_a_refusal_may_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_that_is_refused_is_told_from_one_that_may_have_been_made() {
+async fn refused_change_differs_from_change_of_unknown_effect() {
     let write = async |answer| {
         let gateways = gateways(vec![lists(&NODES), answer, lists(&NODES)]);
         gateways.write(&guard(), &[0], NODES[0], true, false).await

@@ -95,7 +95,7 @@ async fn is_down(gateways: &Gateways<Dyups>) -> Vec<Option<bool>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_nodes_that_are_turned_at_the_same_time_are_both_turned() {
+async fn parallel_changes_of_two_nodes_both_take_effect() {
     let (_, gateways) = gateways();
     let guard = guard();
     let turned = tokio::join!(
@@ -114,7 +114,7 @@ async fn two_nodes_that_are_turned_at_the_same_time_are_both_turned() {
 
 /// Two nodes are out when it restarts: the first task that notices it must not let requests to the other node.
 #[tokio::test(start_paused = true)]
-async fn a_gateway_that_lost_its_list_gets_back_what_it_showed_last() {
+async fn lost_list_is_restored_as_it_was_shown_last() {
     let (world, gateways) = gateways();
     let guard = guard();
     for address in &NODES[..2] {
@@ -129,7 +129,7 @@ async fn a_gateway_that_lost_its_list_gets_back_what_it_showed_last() {
 
 /// A reply to a query from before a write, which arrives after the write, is not the gateway's last state.
 #[tokio::test(start_paused = true)]
-async fn a_late_look_does_not_bring_back_what_was_before_a_write() {
+async fn late_reply_does_not_restore_the_list_before_a_write() {
     let (world, gateways) = gateways();
     let guard = guard();
     gateways.write(&guard, &[0], NODES[0], true, false).await.expect("written");
@@ -147,7 +147,7 @@ async fn a_late_look_does_not_bring_back_what_was_before_a_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_as_it_should_be_is_not_written() {
+async fn correct_state_is_not_written_again() {
     let (world, gateways) = gateways();
     for _ in 0..2 {
         gateways.write(&guard(), &[0], NODES[0], true, false).await.expect("written");
@@ -242,7 +242,7 @@ fn slardar(status: u16, answer: &str) -> (Arc<Slardar>, Gateways<Slardar>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_right_to_write_what_a_gateway_keeps_in_consul_is_asked_for_beforehand() {
+async fn permission_for_a_gateways_keys_is_checked_first() {
     let denied = r#"{"Errors":[{"OpIndex":0,"What":"Permission denied"}]}"#;
     let (world, gateways) = slardar(409, denied);
     let error = gateways.may_write().await.expect_err("denied").to_string();
@@ -261,7 +261,7 @@ async fn write_to_slardar(status: u16, answer: &str) -> (Result<Written, Error>,
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_gateway_keeps_in_consul_is_written_first_and_only_under_the_lock() {
+async fn keys_in_consul_are_written_first_and_only_with_the_lock() {
     let (written, asked) =
         write_to_slardar(200, r#"{"Results":[{"KV":{"Key":"k","ModifyIndex":8}}]}"#).await;
     // This gateway shows the same after every change.
@@ -349,7 +349,7 @@ fn dyups(name: &str) -> Value {
 
 /// A mark that one gateway has forgotten is written again, whatever happened to the other gateway.
 #[tokio::test(start_paused = true)]
-async fn a_node_that_is_out_is_looked_after_at_those_gateways_that_answer() {
+async fn node_stays_out_at_every_gateway_that_answers() {
     let (world, gateways) = several(false, &[dyups("one"), dyups("two")]);
     gateways.read(NODES[0]).await.expect_err("one does not answer, and nothing is begun");
     let read = async |at| gateways.read_at(at, NODES[0]).await.expect("it is there");

@@ -49,7 +49,7 @@ fn balancer_that_ignores_weights_is_refused() {
 }
 
 #[test]
-fn weights_prove_nothing_where_apisix_does_not_use_them() {
+fn weights_confirm_nothing_if_apisix_ignores_them() {
     for weights in ["\"weight\":0", "\"weight\": 0"] {
         let all = CONTROL.replace("\"weight\":1", weights);
         let view = apisix("").read(&reply(200, &all)).expect("readable");
@@ -98,7 +98,7 @@ fn key_is_sent_to_the_admin_api_alone() {
 }
 
 #[test]
-fn what_would_come_back_otherwise_is_not_taken_out() {
+fn node_that_would_return_in_another_form_is_not_taken_out() {
     let is_down = |more: &str, address| apisix(more).is_down(&reply(200, ADMIN), address);
     assert_eq!((is_down("", FIRST), is_down("", SECOND)), (Ok(true), Ok(false)));
     let error = is_down(r#","weight":3"#, SECOND).expect_err("another weight");

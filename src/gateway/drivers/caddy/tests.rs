@@ -60,7 +60,7 @@ fn an_upstream_that_was_taken_out_stays_listed_while_requests_are_in_flight() {
 }
 
 #[test]
-fn failures_hold_an_upstream_down_where_they_are_counted() {
+fn counted_failures_hold_an_upstream_down() {
     let failed = COUNTS.replacen("\"fails\":0", "\"fails\":1", 1);
     let with = |passive: &str| {
         let checks = format!(r#"{{"health_checks":{{"passive":{passive}}},"@id""#);
@@ -73,7 +73,7 @@ fn failures_hold_an_upstream_down_where_they_are_counted() {
 }
 
 #[test]
-fn the_others_keep_their_very_bytes() {
+fn other_upstreams_stay_byte_for_byte() {
     let odd = HANDLER
         .replace("\"max_requests\":100", "\"max_requests\" : 1e2, \"x\":18446744073709551616");
     assert_eq!(
@@ -83,7 +83,7 @@ fn the_others_keep_their_very_bytes() {
 }
 
 #[test]
-fn a_node_comes_back_with_what_the_playbook_says_it_has() {
+fn node_returns_with_the_settings_of_the_playbook() {
     let more = r#","max_requests":100"#;
     let without = turn(more, HANDLER, SECOND, true).expect("turned");
     let handler = format!(r#"{{"handler":"reverse_proxy","upstreams":{without}}}"#);
@@ -98,7 +98,7 @@ fn a_node_comes_back_with_what_the_playbook_says_it_has() {
 }
 
 #[test]
-fn what_could_not_be_given_back_is_not_taken_out() {
+fn upstream_that_could_not_return_unchanged_is_not_taken_out() {
     for (more, address) in
         [("", SECOND), (r#","max_requests":100"#, FIRST), (r#","max_requests":1"#, SECOND)]
     {
@@ -114,7 +114,7 @@ fn what_could_not_be_given_back_is_not_taken_out() {
 }
 
 #[test]
-fn nothing_is_written_to_what_is_no_list_of_its_own() {
+fn handler_without_its_own_list_is_not_written() {
     for (handler, why) in [
         (r#"{"handler":"file_server"}"#, "not `reverse_proxy`"),
         (r#"{"handler":"reverse_proxy"}"#, "has no `upstreams`"),
@@ -149,7 +149,7 @@ fn handler(dials: &[&str]) -> String {
 
 /// A name, a placeholder or another address can be the node that the list does not have.
 #[test]
-fn entries_of_no_node_are_told_as_they_are_written() {
+fn unknown_entries_are_reported_as_written() {
     let caddy = with_nodes(&[FIRST, SECOND]);
     for stranger in ["app.local:19001", "{env.APP1}", "unix//run/app.sock", "10.9.9.9:80", "{a}:1"]
     {
@@ -166,7 +166,7 @@ fn entries_of_no_node_are_told_as_they_are_written() {
 }
 
 #[test]
-fn another_spelling_of_a_nodes_address_is_found_and_not_taken_out_as_it_could_not_come_back() {
+fn node_in_another_spelling_is_found_and_not_taken_out() {
     for (spelling, node) in [
         ("tcp/127.0.0.1:19001", FIRST),
         ("tcp4/127.0.0.1:19001", FIRST),
@@ -195,7 +195,7 @@ fn another_spelling_of_a_nodes_address_is_found_and_not_taken_out_as_it_could_no
 }
 
 #[test]
-fn what_is_not_counted_is_not_idle() {
+fn upstream_without_a_count_is_not_idle() {
     let odd = r#"[{"address":"127.0.0.1:19001","num_requests":null,"fails":0},{"fails":1},7,
         {"address":"127.0.0.1:19002","num_requests":-1,"fails":0}]"#;
     let shown = view(HANDLER, odd);
@@ -210,7 +210,7 @@ fn what_is_not_counted_is_not_idle() {
 
 /// As 2.10.2 and 2.11.7 show a frame. Builds of distributions show no version.
 #[test]
-fn counts_are_used_of_a_version_that_counts_until_the_last_request() {
+fn counts_are_used_only_from_versions_that_count_to_the_last_request() {
     let frame = |version: &str| {
         format!(
             "goroutine profile: total 11\n1 @ 0x1 0x2\n#\t0x1\tgithub.com/caddyserver/caddy/v2.adminHandler\

@@ -36,7 +36,7 @@ fn the_nodes_address_is_the_first_argument_whatever_it_is() {
 }
 
 #[test]
-fn peers_are_read_as_a_tables() {
+fn peers_are_read_like_those_of_a_table() {
     let json = commands(r#"{"peers":"/p","address":"/a","routed":"/up"}"#);
     let text = r#"{"p":[{"a":"a:1","up":true},{"a":"b:1","up":"draining"}]}"#;
     let view = json.read(&[reply(text)]).expect("readable");
@@ -49,7 +49,7 @@ fn peers_are_read_as_a_tables() {
 }
 
 #[test]
-fn peers_of_no_node_are_told_those_without_an_address_too() {
+fn unknown_peers_are_reported_with_and_without_an_address() {
     let settings = r#"{"name":"lb","list":"l","peers":"/p","address":"/a","routed":"/up"}"#;
     let settings = serde_json::from_str(settings).expect("settings");
     let commands = CommandDriver::new(&settings, Nodes::new(&["[::1]:80".into(), "b:1".into()]));
@@ -86,7 +86,7 @@ fn the_playbook_for_ipvs_reads_its_list() {
 }
 
 #[test]
-fn a_list_of_nobody_and_what_is_no_number_are_errors() {
+fn empty_list_and_non_numeric_count_are_errors() {
     let commands = commands(r#"{"pattern":"(?<address>\\S+):","in_flight":"x"}"#);
     for text in ["", "\n", "no such upstream"] {
         assert!(commands.is_down(&[reply(text)], "a:1").is_err(), "{text}");

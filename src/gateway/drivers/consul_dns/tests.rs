@@ -96,12 +96,12 @@ fn an_instance_in_maintenance_is_out() {
 }
 
 #[test]
-fn a_service_that_nobody_has_is_an_empty_list() {
+fn unknown_service_is_an_empty_list() {
     assert_eq!(read_as(r#""nosuch.service.consul""#, NOBODY), Ok(View::default()));
 }
 
 #[test]
-fn no_other_word_of_a_server_is_an_empty_list() {
+fn no_other_response_code_is_an_empty_list() {
     // In the place of NXDOMAIN: `SERVFAIL`, `NOTIMP`, `REFUSED`.
     for code in [2, 4, 5] {
         let error = read_as(r#""nosuch.service.consul""#, &spoilt(NOBODY, CODE, 0x80 | code));
@@ -110,13 +110,13 @@ fn no_other_word_of_a_server_is_an_empty_list() {
 }
 
 #[test]
-fn what_was_cut_short_is_no_list() {
+fn truncated_answer_is_refused() {
     let error = read(CUT).expect_err("three of eight");
     assert_eq!(error, "the answer is truncated although it came over TCP");
 }
 
 #[test]
-fn a_target_without_an_address_is_no_list() {
+fn target_without_an_address_is_refused() {
     let error = read_as(r#""named.service.consul""#, NAME).expect_err("a name only");
     assert_eq!(error, "no SRV record has a target with an address: db.example.internal");
 }
@@ -140,7 +140,7 @@ fn answer(targets: &[(&str, Option<[u8; 4]>)]) -> Vec<u8> {
 
 /// As Consul answers for an instance that was registered with a name as its address.
 #[test]
-fn an_instance_that_is_known_by_a_name_hides_no_other() {
+fn instance_with_a_name_as_address_does_not_hide_others() {
     let answer = answer(&[("one.addr.", Some([10, 0, 1, 1])), ("db.example.", None)]);
     let view = read(&answer).expect("readable");
     assert!(view.routes_to("10.0.1.1:9000") && view.routes_to("db.example:9000"), "{view:?}");
@@ -170,7 +170,7 @@ fn records_that_live_longer_than_the_playbook_says_are_refused() {
 }
 
 #[test]
-fn an_answer_to_another_question_is_no_list() {
+fn answer_to_another_question_is_refused() {
     let other = Err("the answer is for another question".to_owned());
     assert_eq!(read(&spoilt(EIGHT, MESSAGE_ID, 0)), other);
     assert_eq!(read_as(r#""other.service.consul""#, EIGHT), other);
@@ -181,7 +181,7 @@ fn an_answer_to_another_question_is_no_list() {
 }
 
 #[test]
-fn an_answer_that_ends_early_is_no_list() {
+fn answer_that_ends_early_is_refused() {
     for end in 0..EIGHT.len() {
         assert!(read(&EIGHT[..end]).is_err(), "{end} bytes");
     }

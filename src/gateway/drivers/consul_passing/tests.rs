@@ -21,7 +21,7 @@ fn an_instance_is_known_by_its_own_address_or_by_its_nodes() {
 }
 
 #[test]
-fn what_is_no_list_of_instances_proves_nothing() {
+fn answer_that_is_not_a_list_of_instances_is_refused() {
     for body in ["", "{}", "null", "<html>", r#"[{"Node": {}}]"#] {
         assert!(view(body).is_err(), "{body}");
     }

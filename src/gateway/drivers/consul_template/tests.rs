@@ -56,24 +56,24 @@ fn a_server_without_a_port_is_at_port_80_as_for_nginx() {
 
 /// Many reads of the same file over ssh took seconds.
 #[test]
-fn one_look_at_the_file_proves() {
+fn one_read_of_the_file_confirms() {
     assert_eq!(driver().facts().workers, Some(1));
 }
 
 #[test]
-fn workers_that_were_told_to_leave_are_waited_for() {
+fn confirmation_waits_for_workers_that_shut_down() {
     let view = view("server 10.0.1.2:80;\n\nleaving=2 older=0\n").expect("readable");
     assert_eq!(view.unsettled.as_deref(), Some("2 workers with the previous list still at work"));
 }
 
 #[test]
-fn a_reload_that_did_not_happen_is_no_proof() {
+fn missing_reload_confirms_nothing() {
     let error = view("server 10.0.1.2:80;\n\nleaving=0 older=4\n").expect_err("not loaded");
     assert_eq!(error, "the file was written but not loaded: 4 workers older than the file");
 }
 
 #[test]
-fn an_output_that_ends_before_the_numbers_of_workers_tells_nothing() {
+fn output_without_the_numbers_of_workers_is_refused() {
     for output in [
         "",
         "server 10.0.1.2:80;\n",

@@ -64,7 +64,7 @@ fn asked(asks: &[Query]) -> (Method, String, String) {
 }
 
 #[test]
-fn each_is_asked_for_what_it_shows_and_both_read_the_same() {
+fn both_versions_are_asked_their_own_query_and_read_the_same() {
     assert_eq!(asked(&classic().queries(Purpose::Look)).1, "http://gw:8081/detail");
     assert_eq!(asked(&head().queries(Purpose::Look)).1, "http://gw:8081/list");
     for (dyups, shown) in [(classic(), DETAIL), (head(), LIST)] {
@@ -92,7 +92,7 @@ fn what_was_posted_on_one_line_is_read_server_by_server() {
 
 /// `GET` does not round-trip: the parameters and `keepalive` come from the playbook.
 #[test]
-fn the_whole_list_is_posted_with_one_node_turned() {
+fn whole_list_is_posted_with_one_node_changed() {
     for (dyups, shown) in [(classic(), DETAIL), (head(), LIST)] {
         let asks = dyups.set(&[reply(200, shown)], "127.0.0.1:19002", true).expect("allowed");
         let body = "server 127.0.0.1:19001 weight=5 max_fails=3 fail_timeout=7s;\n\
@@ -132,7 +132,7 @@ fn a_list_that_was_lost_is_not_down_and_is_written_back_whole() {
 }
 
 #[test]
-fn what_the_playbook_does_not_say_is_not_overwritten() {
+fn list_that_differs_from_the_playbook_is_not_overwritten() {
     let stranger =
         DETAIL.replace("\napp\n", "\napp\nserver 10.9.9.9:80 weight=1 backup=1 down=0\n");
     let changed = DETAIL.replace("weight=5", "weight=7");
@@ -177,7 +177,7 @@ fn a_node_that_is_not_in_the_list_stays_without_requests() {
 
 /// `others` can have entries that our own message suggested, for a node with another address.
 #[test]
-fn others_are_entries_of_no_node() {
+fn entries_of_others_are_reported_as_unknown() {
     let stranger = DETAIL.replace("127.0.0.1:19001", "10.9.9.9:19001");
     let keys = format!(
         r#"{KEYS}, "others": ["server 10.9.9.9:19001 weight=5 max_fails=3 fail_timeout=7s;"]"#
@@ -189,7 +189,7 @@ fn others_are_entries_of_no_node() {
 }
 
 #[test]
-fn the_other_program_is_told_by_its_detail() {
+fn wrong_mode_is_recognised_by_detail() {
     let gone = [reply(404, "")];
     let why = classic().read(&gone).expect_err("no /detail");
     assert!(why.contains("`mode: head`") && why.contains("$dyups_host"), "{why}");
@@ -216,7 +216,7 @@ fn only_success_is_done() {
 }
 
 #[test]
-fn what_is_no_list_proves_nothing() {
+fn reply_that_is_not_a_list_is_refused() {
     for shown in [
         "",
         "<html>",
@@ -238,7 +238,7 @@ fn what_is_no_list_proves_nothing() {
 }
 
 #[test]
-fn other_workers_of_the_classic_one_follow_later_and_of_the_new_one_at_once() {
+fn workers_follow_later_in_classic_mode_and_at_once_in_head_mode() {
     assert_eq!(classic().facts().lag, Duration::from_millis(1500));
     assert_eq!((classic().facts().workers, head().facts().workers), (None, Some(1)));
     assert_eq!(head().facts().lag, Duration::ZERO);

@@ -51,7 +51,7 @@ fn a_check_of_envoys_own_holds_a_host_down() {
 
 /// Measured: with one of the others unhealthy, the drained host got nothing; with both, a third of all requests.
 #[test]
-fn nobody_is_proven_out_while_envoy_sends_requests_to_all() {
+fn no_node_is_confirmed_out_while_envoy_panics() {
     let unhealthy = |count| CLUSTERS.replacen("HEALTHY", "UNHEALTHY", count);
     assert_eq!(view(&unhealthy(1)).overridden, None);
     assert!(view(&unhealthy(2)).overridden.is_some_and(|why| why.contains("only 0 of 2")));
@@ -76,7 +76,7 @@ fn another_cluster_and_no_clusters_show_nothing() {
 }
 
 #[test]
-fn a_host_that_is_no_node_spoils_nothing_and_what_is_not_counted_is_unknown() {
+fn odd_host_affects_no_other_and_missing_count_is_unknown() {
     let pipe = r#"{"address":{"pipe":{"path":"/run/app.sock"}},"health_status":{"eds_health_status":"HEALTHY"}},
         {"address":{"envoy_internal_address":{"server_listener_name":"x"}}}, 7,"#;
     let begin = "\"host_statuses\": [";
@@ -129,7 +129,7 @@ fn only_the_health_status_of_the_node_is_written() {
 }
 
 #[test]
-fn a_file_in_camel_case_stays_so() {
+fn file_in_camel_case_keeps_its_names() {
     let camel = FILE
         .replace("cluster_name", "clusterName")
         .replace("lb_endpoints", "lbEndpoints")
@@ -145,7 +145,7 @@ fn a_file_in_camel_case_stays_so() {
 }
 
 #[test]
-fn what_the_file_does_not_have_is_not_written() {
+fn missing_entry_in_the_file_is_not_written() {
     for (file, why) in [
         (FILE.replace("\"app\"", "\"other\""), "no endpoint"),
         (FILE.replace("19001", "19009"), "no endpoint"),
@@ -164,7 +164,7 @@ const INFO: &str = r#"{"version":"9e5580933739775e8bce696a57a2e1bc99368f23/1.40.
 const STATIC: &str = r#"{"configs":[{"@type":"type.googleapis.com/envoy.admin.v3.ClustersConfigDump.StaticCluster","cluster":{"@type":"type.googleapis.com/envoy.config.cluster.v3.Cluster","name":"app","type":"EDS","eds_cluster_config":{"eds_config":{"path_config_source":{"path":"/etc/envoy/eds/app.json","watched_directory":{"path":"/etc/envoy/eds"}}}},"connect_timeout":"1s","common_lb_config":{"healthy_panic_threshold":{"value":20}}},"last_updated":"2026-11-21T20:35:42.801Z"}]}"#;
 
 #[test]
-fn it_says_what_it_is_and_what_its_cluster_would_not_do() {
+fn probe_reports_version_and_problems_of_the_cluster() {
     let info =
         |more: &str, server: &str, dump: &str| envoy(more).info(&[reply(server), reply(dump)]);
     let fit = |is: &str| GatewayInfo { is: is.into(), ..GatewayInfo::default() };

@@ -73,7 +73,7 @@ fn a_drained_server_and_one_in_maintenance_are_out_and_still_busy() {
 }
 
 #[test]
-fn where_clients_may_stick_only_maintenance_is_out() {
+fn sticky_backend_needs_maintenance_to_be_out() {
     for (haproxy, text) in [(maint(), RUNTIME_OUT), (page(), PAGE_OUT)] {
         let view = read(&haproxy, text).expect("readable");
         assert!(!view.is_out(S1) && !view.routes_to(S1), "drained: neither out nor in");
@@ -103,7 +103,7 @@ fn with_cookie(text: &str) -> String {
 }
 
 #[test]
-fn a_check_of_haproxys_own_holds_a_server_down_and_proves_nothing() {
+fn haproxys_own_check_holds_a_server_down_but_confirms_nothing() {
     for (haproxy, text) in [(runtime(), RUNTIME_DEAD), (page(), PAGE_DEAD)] {
         let view = read(&haproxy, text).expect("readable");
         assert!(!view.routes_to(S3) && !view.is_out(S3));
@@ -113,7 +113,7 @@ fn a_check_of_haproxys_own_holds_a_server_down_and_proves_nothing() {
 
 /// Measured: the list shows a drained server that fails its check as `DOWN`, like one that was never drained.
 #[test]
-fn the_page_is_asked_for_maintenance_because_it_does_not_tell_a_drained_server() {
+fn stats_page_uses_maintenance_because_it_hides_drained_servers() {
     let drained_and_dead = "3 s3 127.0.0.1 0 8 1 1";
     let text = RUNTIME_DEAD.replace("3 s3 127.0.0.1 0 0 1 1", drained_and_dead);
     assert_eq!(is_down(&runtime(), &text, S3), Ok(true));
@@ -147,7 +147,7 @@ fn a_slow_start_a_weight_of_zero_and_what_a_server_inherits_are_not_in() {
 
 /// Measured: 4 on a server that was `disabled` in the configuration and is now ready, 64 on one that DNS has named.
 #[test]
-fn where_a_server_comes_from_does_not_keep_it_out() {
+fn flags_about_a_servers_origin_do_not_keep_it_out() {
     for state in [4, 64, 68] {
         let text = RUNTIME_UP.replace("1 s1 127.0.0.1 2 0", &format!("1 s1 127.0.0.1 2 {state}"));
         assert!(read(&runtime(), &text).expect("readable").routes_to(S1), "{state}");
@@ -155,7 +155,7 @@ fn where_a_server_comes_from_does_not_keep_it_out() {
 }
 
 #[test]
-fn it_says_what_it_is() {
+fn probe_reports_the_version() {
     assert_eq!(runtime().info(&[reply(RUNTIME_UP)]).is, "HAProxy 2.6.12-1+deb12u4");
     assert_eq!(runtime().info(&[reply("<html>")]).is, "HAProxy");
 }
@@ -167,7 +167,7 @@ fn requests_that_wait_for_a_server_count() {
 }
 
 #[test]
-fn several_servers_at_one_address_are_one_peer_that_is_not_written_to() {
+fn several_servers_at_one_address_are_one_peer_and_not_changed() {
     let text = RUNTIME_OUT.replace(" 19003 ", " 19001 ");
     let view = read(&runtime(), &text).expect("readable");
     assert_eq!(view.peers[S1], peer(true, false, 4), "routed as long as one is");
@@ -176,7 +176,7 @@ fn several_servers_at_one_address_are_one_peer_that_is_not_written_to() {
 }
 
 #[test]
-fn a_node_that_the_backend_lacks_is_an_error_that_names_those_it_has() {
+fn missing_node_error_names_the_servers_of_the_backend() {
     let error = is_down(&runtime(), RUNTIME_UP, "10.0.0.9:80").expect_err("unknown");
     assert_eq!(error, format!("backend app has no server at 10.0.0.9:80; it has {S1}, {S2}, {S3}"));
     // A name can contain control characters of a terminal.
@@ -199,7 +199,7 @@ fn names_and_ipv6_are_addresses_and_a_slot_without_any_is_none() {
 }
 
 #[test]
-fn a_server_whose_address_dns_may_change_is_not_written_to() {
+fn server_with_an_address_from_dns_is_not_changed() {
     let text = RUNTIME_UP.replace(" - 19001 - 0", " - 19001 _app._tcp.service.consul 0");
     assert!(read(&runtime(), &text).expect("readable").routes_to(S1));
     let error = is_down(&runtime(), &text, S1).expect_err("it may be another node");
@@ -210,7 +210,7 @@ fn a_server_whose_address_dns_may_change_is_not_written_to() {
 }
 
 #[test]
-fn several_processes_prove_nothing() {
+fn several_processes_are_refused() {
     let error = read(&runtime(), &RUNTIME_UP.replace("Nbproc: 1", "Nbproc: 4")).expect_err("four");
     assert!(error.contains("runs 4 processes (nbproc)"), "{error}");
     let html = HTML.replace("nbproc = 1", "nbproc = 4");
@@ -239,7 +239,7 @@ fn change_cell(text: &str, server: &str, column: &str, cell: &str) -> String {
 
 /// HAProxy 2.3.0 to 2.3.2 sometimes leave cells empty.
 #[test]
-fn an_empty_cell_is_not_zero_and_spoils_its_own_server_alone() {
+fn empty_cell_is_not_zero_and_affects_only_its_own_server() {
     for column in ["scur", "qcur"] {
         let view = read(&page(), &with_cell("s1", column, "")).expect("readable");
         assert!(view.routes_to(S1), "{column}");
@@ -283,7 +283,7 @@ fn a_server_that_gets_requests_and_shows_no_address_may_be_any_node() {
 }
 
 #[test]
-fn odd_rows_of_other_backends_and_odd_servers_spoil_nothing() {
+fn odd_rows_of_other_backends_and_odd_servers_are_ignored() {
     let text = format!("{PAGE_UP}other,s1,0\nother,s2,x,y\n");
     assert!(read(&page(), &text).expect("readable").routes_to(S1));
     assert!(read(&page(), &format!("{PAGE_UP}app,s4,0\n")).is_err(), "it may be any node");
@@ -295,7 +295,7 @@ fn odd_rows_of_other_backends_and_odd_servers_spoil_nothing() {
 }
 
 #[test]
-fn an_unknown_backend_is_told() {
+fn unknown_backend_is_reported() {
     let info = RUNTIME_UP.split("\n\n").nth(1).expect("show info");
     let text = format!("admin\n\n{info}\n\nCan't find backend.\n\nNo such proxy.\n\n");
     assert_eq!(read(&runtime(), &text), Err("there is no backend `app`".into()));
@@ -304,7 +304,7 @@ fn an_unknown_backend_is_told() {
 }
 
 #[test]
-fn rights_that_are_missing_are_told_before_anything_is_written() {
+fn missing_permission_is_reported_before_a_write() {
     let operator = RUNTIME_UP.replacen("admin", "operator", 1);
     read(&runtime(), &operator).expect("enough to look");
     let error = is_down(&runtime(), &operator, S1).expect_err("not enough to write");
@@ -315,7 +315,7 @@ fn rights_that_are_missing_are_told_before_anything_is_written() {
 }
 
 #[test]
-fn what_haproxy_says_to_a_change_is_read() {
+fn answers_to_a_change_are_read() {
     let said = |text: &str| runtime().is_done(&[reply(text)]);
     assert_eq!(said("\n"), Ok(()));
     for text in [
@@ -340,7 +340,7 @@ fn what_haproxy_says_to_a_change_is_read() {
 }
 
 #[test]
-fn what_is_told_is_one_line_that_begins_no_other_command() {
+fn command_cannot_contain_another_command() {
     let lines = |down| {
         let asks = runtime().set(&[reply(RUNTIME_UP)], S2, down).expect("writable");
         let [Query::Exchange(_, bytes, _)] = &asks[..] else { panic!("{asks:?}") };

@@ -26,7 +26,7 @@ fn json_is_found_by_pointers() {
 /// lua-resty-checkups sends requests to a server that is `unstable`. An unknown word of another program can mean
 /// anything.
 #[test]
-fn a_word_that_is_not_known_takes_nobody_out() {
+fn unknown_word_takes_no_node_out() {
     let settings = r#"{"address":"/a","routed":"/s"}"#;
     for (state, routed) in
         [(r#""passing""#, true), (r#""DOWN""#, false), ("1", true), ("0.0", false)]
@@ -76,7 +76,7 @@ fn the_peers_of_ngx_dynamic_upstreams_lua_binding_are_read_as_the_playbook_says(
 }
 
 #[test]
-fn requests_in_flight_never_add_up_to_none() {
+fn missing_count_is_never_zero() {
     let settings = r#"{"address":"/a","in_flight":"/n"}"#;
     let text = r#"[{"a":"x:1","n":18446744073709551615},{"a":"x:1","n":1}]"#;
     let view = view(settings, text).expect("readable");
@@ -84,7 +84,7 @@ fn requests_in_flight_never_add_up_to_none() {
 }
 
 #[test]
-fn what_one_peer_lacks_is_unknown_of_that_peer_alone() {
+fn missing_value_is_unknown_only_for_its_own_peer() {
     let settings = r#"{"address":"/a","routed":"/s","in_flight":"/n"}"#;
     let text = r#"[{"a":"a:1","s":"up","n":0},{"a":"b:1","s":"up"},{"a":"c:1","s":"odd","n":0},
         {"a":"d:1","s":"up","n":"0"},{"s":"up","n":1},7]"#;
@@ -105,7 +105,7 @@ fn what_one_peer_lacks_is_unknown_of_that_peer_alone() {
 }
 
 #[test]
-fn an_object_or_bare_addresses_will_do() {
+fn object_and_bare_addresses_are_accepted() {
     let view_of = |settings, text| view(settings, text).expect("readable");
     assert!(view_of("{}", r#"["a:1"]"#).routes_to("a:1"));
     let by_key = view_of(r#"{"routed":""}"#, r#"{"a:1":true,"b:1":0}"#);
@@ -146,7 +146,7 @@ fn a_reply_that_would_take_long_to_search_is_an_error() {
 }
 
 #[test]
-fn what_cannot_be_understood_is_an_error() {
+fn unreadable_reply_is_an_error() {
     let settings = r#"{"list":"/peers","address":"/name","routed":"/state"}"#;
     for text in [
         "",

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_another_upstream_spoils_nothing_and_an_odd_status_its_own_server_alone() {
+    fn odd_rows_affect_only_their_own_server() {
         let odd = format!("{CSV}3,other,unix:/x,odd,0\n4,app,127.0.0.1:18004,UP,20,0,http,0\n");
         let held = parse(&odd, "app").expect("readable");
         assert_eq!(held["127.0.0.1:18001"], Ok(false));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_of_them_or_not_all_of_it_is_an_error() {
+    fn unknown_form_and_incomplete_reply_are_errors() {
         let html = html();
         let (half, _) = html.split_once("<td>1</td>").expect("it is there");
         let one_less = html.replace("number: 3", "number: 4");

@@ -39,7 +39,7 @@ fn peers_are_read_from_the_right_upstream_only() {
 }
 
 #[test]
-fn an_odd_entry_of_another_server_spoils_nothing() {
+fn odd_entry_of_another_server_is_ignored() {
     let show = SHOW.replace("server count: 3", "server count: 4").replace(
         "        server 127.0.0.1:18001",
         "        server unix:/run/app.sock weight=1;\n        keepalive 16;\n        server 127.0.0.1:18001",
@@ -59,7 +59,7 @@ fn an_odd_entry_of_another_server_spoils_nothing() {
 }
 
 #[test]
-fn the_check_module_can_hold_a_node_out_but_never_proves_it_out() {
+fn check_module_can_hold_a_node_out_but_never_confirms_it() {
     let down = CHECK.replacen("\"up\"", "\"down\"", 1);
     let view = upsync(true).read(&[reply(SHOW), reply(&down)]).expect("readable");
     assert!(!view.routes_to("127.0.0.1:18001"));

@@ -54,7 +54,7 @@ fn the_list_is_read_with_its_requests_in_flight() {
 
 /// An encoded colon is a 400; `down=` without `server=` kills a worker that holds the lock.
 #[test]
-fn one_server_is_named_with_its_colon_as_it_is() {
+fn colon_of_an_address_is_not_encoded() {
     let zigzagak = zigzagak();
     let shown = reply(200, ZIGZAGAK);
     let asks = zigzagak.set(&shown, "127.0.0.1:19002", true).expect("allowed");
@@ -68,7 +68,7 @@ fn one_server_is_named_with_its_colon_as_it_is() {
 }
 
 #[test]
-fn a_server_that_is_there_twice_cannot_be_turned() {
+fn server_that_is_listed_twice_cannot_be_changed() {
     let twice = ZIGZAGAK.replace("127.0.0.1:19003", "127.0.0.1:19001");
     let zigzagak = zigzagak();
     let refused = zigzagak.is_down(&reply(200, &twice), "127.0.0.1:19001");
@@ -79,14 +79,14 @@ fn a_server_that_is_there_twice_cannot_be_turned() {
 }
 
 #[test]
-fn the_other_module_is_told_by_what_it_does_not_count() {
+fn wrong_variant_is_recognised_by_missing_counts() {
     let why = zigzagak().read(&reply(200, CUBICDAIYA)).expect_err("no conns");
     assert!(why.contains("`variant: cubicdaiya`"), "{why}");
     assert!(cubicdaiya().read(&reply(200, ZIGZAGAK)).is_ok());
 }
 
 #[test]
-fn what_the_module_refuses_is_told() {
+fn refusals_of_the_module_are_reported() {
     const HTML: &str =
         "<html>\r\n<head><title>404 Not Found</title></head>\r\n<body>\r\n</html>\r\n";
     for (module, status, body, why) in [
@@ -111,7 +111,7 @@ fn what_the_module_refuses_is_told() {
 }
 
 #[test]
-fn an_odd_server_spoils_nothing_and_what_is_no_number_is_not_counted() {
+fn odd_server_affects_no_other_and_non_numeric_count_is_unknown() {
     let odd = "server unix:/run/app.sock addr=unix:/run/app.sock weight=1 odd conns=0;\n";
     let view = zigzagak().read(&reply(200, &format!("{odd}{ZIGZAGAK}"))).expect("readable");
     assert!(view.is_out("127.0.0.1:19001") && view.routes_to("127.0.0.1:19002"));
@@ -128,7 +128,7 @@ fn an_odd_server_spoils_nothing_and_what_is_no_number_is_not_counted() {
 
 /// The module writes what fits into a buffer. An entry that is cut off has lost its ` down`.
 #[test]
-fn what_is_no_list_or_not_all_of_it_proves_nothing() {
+fn incomplete_reply_and_other_text_are_refused() {
     for text in [
         "",
         "\n",

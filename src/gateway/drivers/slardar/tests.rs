@@ -97,7 +97,7 @@ fn a_node_is_taken_out_of_both_lists_and_nothing_else_changes() {
 
 /// The entry stays byte for byte, whatever it is.
 #[test]
-fn a_server_without_a_place_is_kept_and_is_no_node() {
+fn server_without_an_address_is_kept_and_is_not_a_node() {
     let slardar = slardar();
     let odd = r#"{"socket":"/run/app.sock","x":1.50},"#;
     let posted = POSTED.replacen(
@@ -117,7 +117,7 @@ fn a_server_without_a_place_is_kept_and_is_no_node() {
 }
 
 #[test]
-fn a_server_that_cannot_be_read_is_an_error_of_its_own() {
+fn unreadable_server_is_an_error_of_that_server_only() {
     let odd = STATUS.replace("\"status\":\"ok\"", "\"status\":null");
     let odd = odd.replacen("[[", r#"[[{"server":"app.sock"},7,"#, 1);
     let view = slardar().read(&[reply(200, &odd)]).expect("readable");
@@ -127,7 +127,7 @@ fn a_server_that_cannot_be_read_is_an_error_of_its_own() {
 
 /// A write that was interrupted between the two, or a reload after only the API was changed.
 #[test]
-fn what_only_one_list_says_is_half_done_and_brought_to_an_end() {
+fn change_in_only_one_list_is_inconsistent_and_completed() {
     let slardar = slardar();
     let replies = both();
     let (value, _) = written(&slardar.set(&replies, NODE, true).expect("allowed"));
@@ -140,7 +140,7 @@ fn what_only_one_list_says_is_half_done_and_brought_to_an_end() {
 }
 
 #[test]
-fn what_must_not_be_written_is_refused() {
+fn unsafe_writes_are_refused() {
     let slardar = slardar();
     let only = r#"{"node-dev.example":{"cluster":[{"servers":[{"host":"127.0.0.1","port":19001,"weight":1,"max_fails":6,"fail_timeout":30}]}]}}"#;
     let other = POSTED.replace("\"max_fails\":6", "\"max_fails\":2");
@@ -171,7 +171,7 @@ fn what_must_not_be_written_is_refused() {
 }
 
 #[test]
-fn an_answer_is_done_only_when_it_says_so_itself() {
+fn change_is_done_only_if_the_body_says_so() {
     let done = |status, said| slardar().is_done(&[reply(200, ""), reply(status, said)]);
     assert_eq!(done(200, r#"{"status":200}"#), Ok(()));
     for (status, said) in [
@@ -186,7 +186,7 @@ fn an_answer_is_done_only_when_it_says_so_itself() {
 }
 
 #[test]
-fn what_is_no_list_proves_nothing() {
+fn reply_that_is_not_a_list_is_refused() {
     for shown in [
         "",
         "null",

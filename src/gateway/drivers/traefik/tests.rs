@@ -48,7 +48,7 @@ fn the_same_address_twice_is_routed_as_long_as_one_is() {
 }
 
 #[test]
-fn an_odd_server_spoils_nothing() {
+fn odd_server_affects_no_other() {
     let servers = "\"servers\":[";
     assert!(SERVICE.contains(servers));
     let odd = r#"{"url":"x"},{"url":7,"weight":"no"},{"url":"http://10.9.9.9","weight":0.5},null,"#;
@@ -67,7 +67,7 @@ fn an_odd_server_spoils_nothing() {
 }
 
 #[test]
-fn what_is_no_such_service_shows_nothing() {
+fn reply_without_the_service_is_refused() {
     let weighted = r#"{"weighted":{"services":[{"name":"app","weight":1}]},"status":"enabled","usedBy":["w@file"],"name":"w@file","provider":"file","type":"weighted"}"#;
     let disabled = r#"{"loadBalancer":{"servers":[{"url":"http://127.0.0.1:19001"}],"strategy":"wrr","passHostHeader":true,"responseForwarding":{"flushInterval":"100ms"},"serversTransport":"none@file"},"error":["error building proxy for server URL http://127.0.0.1:19001: getting RoundTripper: servers transport not found none@file"],"status":"disabled","usedBy":["bad@file"],"name":"bad@file","provider":"file","type":"loadbalancer"}"#;
     for (service, why) in [
@@ -85,7 +85,7 @@ fn what_is_no_such_service_shows_nothing() {
 }
 
 #[test]
-fn it_tells_its_version() {
+fn probe_reports_the_version() {
     let version =
         r#"{"Version":"3.7.15","Codename":"langres","startDate":"2026-11-21T20:47:34.444659226Z"}"#;
     let of = |version: &str| traefik().info(&[reply(SERVICE), reply(version)]);
@@ -142,7 +142,7 @@ fn only_the_sign_of_the_nodes_weight_is_written() {
 
 /// With the names that Traefik accepts.
 #[test]
-fn names_in_another_case_stay_so() {
+fn names_keep_their_case() {
     let other = FILE.replace("loadBalancer", "loadbalancer").replace("\"weight\"", "\"Weight\"");
     let after = turn(&other, SECOND, false).expect("turned");
     let server = &after["http"]["services"]["app"]["loadbalancer"]["servers"][1];
@@ -150,7 +150,7 @@ fn names_in_another_case_stay_so() {
 }
 
 #[test]
-fn what_the_file_does_not_have_is_not_written() {
+fn missing_entry_in_the_file_is_not_written() {
     for (file, why) in [
         (FILE.replace("\"services\":{\"app\"", "\"services\":{\"other\""), "no `http.services.app"),
         (FILE.replace("19001", "19009"), "no server 127.0.0.1:19001"),
