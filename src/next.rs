@@ -35,7 +35,7 @@ pub fn commands(release: &Release, outcome: Outcome, repeated: &Repeated) -> Vec
         .map(|(name, _)| name)
         .collect();
     if matches!(outcome, Outcome::Degraded | Outcome::LockLost) {
-        commands.push(("look at every node".into(), repeated.command("status", [])));
+        commands.push(("show every node".into(), repeated.command("status", [])));
     }
     if started.command != CommandKind::Deploy {
         let names = release.in_order().map(|(name, _)| name);
@@ -47,22 +47,25 @@ pub fn commands(release: &Release, outcome: Outcome, repeated: &Repeated) -> Vec
     for name in &failed {
         if let Some(old) = known(name) {
             let back = repeated.command("rollback", [id, "--only", name]);
-            commands.push((format!("back to {old} on {name} only"), back));
+            commands.push((format!("return {name} to {old}"), back));
         }
     }
     let changed = release.in_order().any(|(_, node)| node.phase == Phase::Done);
     if changed && let Some(old) = release.in_order().find_map(|(name, _)| known(name)) {
-        commands.push((format!("back to {old} everywhere"), repeated.command("rollback", [id])));
+        commands.push((format!("return all nodes to {old}"), repeated.command("rollback", [id])));
     }
     let go_on = match failed.as_slice() {
         [] => "go on".to_owned(),
-        [name] => format!("fixed it: try {name}, go on"),
-        _ => "fixed it: try them, go on".to_owned(),
+        [name] => format!("after a fix: retry {name} and continue"),
+        _ => "after a fix: retry the failed nodes and continue".to_owned(),
     };
     commands.push((go_on, repeated.command("resume", [id])));
     let out = |node: &NodeState| node.standing() == Standing::Out;
     for (name, _) in release.in_order().filter(|(_, node)| out(node)) {
-        commands.push((format!("{name} is well as it is"), repeated.command("node in", [name])));
+        commands.push((
+            format!("return {name} to rotation unchanged"),
+            repeated.command("node in", [name]),
+        ));
     }
     commands
 }
@@ -83,7 +86,7 @@ pub fn reason(release: &Release, outcome: Outcome) -> Option<String> {
             (Some(failure), _, _) => Some(format!("{name}{step}: {}", failure.reason)),
             (None, Phase::Blocked, _) => Some(format!("{name}: {}", planned()?.why)),
             (None, _, Standing::Unknown) => {
-                Some(format!("{name}: whether its key was written is unknown"))
+                Some(format!("{name}: the result of its registry write is unknown"))
             }
             (None, _, _) => None,
         }
@@ -200,7 +203,7 @@ mod tests {
             ("e", NodeState::default()),
         ]);
         let told = "b, health: not healthy within 90s; a: no route; \
-                    c: whether its key was written is unknown; and 1 more";
+                    c: the result of its registry write is unknown; and 1 more";
         assert_eq!(reason(&release, Outcome::Failed).as_deref(), Some(told));
         release.stopping = Some("SIGTERM".into());
         let stopped = format!("stopped: SIGTERM; {told}");

@@ -9,7 +9,7 @@ use crate::plan::Selection;
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Global {
-    /// How to tell what happens: a live view, plain lines, or one JSON event a line on stdout
+    /// Output format
     #[arg(long, global = true, value_enum, default_value_t = Output::Auto, value_name = "FORM")]
     pub(super) output: Output,
     /// When to use colour; `NO_COLOR` is honoured
@@ -35,9 +35,9 @@ pub(super) enum Output {
     Auto,
     /// The live view
     Tty,
-    /// One line a change
+    /// One line per change
     Plain,
-    /// One JSON event a line on stdout
+    /// One JSON event per line on stdout
     Jsonl,
 }
 
@@ -57,10 +57,10 @@ pub(super) struct PlaybookArguments {
     /// The playbook
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(super) file: PathBuf,
-    /// A variable; goes before --var-file and `ROLLGATE_VAR_<name>`
+    /// Set a variable; overrides --var-file and `ROLLGATE_VAR_<name>`
     #[arg(long = "var", value_name = "NAME=VALUE")]
     pub(super) variables: Vec<String>,
-    /// A file with a line `name=value` per variable
+    /// Read variables from a file, one `name=value` per line
     #[arg(long = "var-file", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(super) variable_files: Vec<PathBuf>,
 }
@@ -78,10 +78,10 @@ pub(super) struct SelectionArguments {
     /// Only these nodes, by name or tag
     #[arg(long, value_name = "NODE", value_delimiter = ',')]
     pub(super) only: Vec<String>,
-    /// Not these nodes, by name or tag
+    /// Leave out these nodes, by name or tag
     #[arg(long, value_name = "NODE", value_delimiter = ',')]
     pub(super) skip: Vec<String>,
-    /// At most so many nodes
+    /// Update at most this many nodes
     #[arg(long, value_name = "COUNT")]
     pub(super) limit: Option<usize>,
 }

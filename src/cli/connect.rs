@@ -26,7 +26,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How the lock is waited for.
 #[derive(Debug, Clone, Args)]
 pub(super) struct LockArguments {
-    /// How long to wait while another release holds the lock, like 10m [default: not at all]
+    /// Wait this long while another release holds the lock, e.g. 10m [default: do not wait]
     #[arg(long, value_name = "TIME", value_parser = lock_wait)]
     lock_wait: Option<Duration>,
 }

@@ -20,7 +20,7 @@ pub(super) struct Arguments {
     selection: SelectionArguments,
     #[command(flatten)]
     lock: LockArguments,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
 }

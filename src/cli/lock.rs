@@ -13,9 +13,9 @@ use crate::report::say;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Arguments {
-    /// Say who holds the lock, since when, and what they do
+    /// Show which process holds the lock, since when, and at which step
     Show(Which),
-    /// Take the lock away from its holder, who then writes nothing any more
+    /// Take the lock from its holder, which then stops writing
     Break(Break),
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Which {
 pub(super) struct Break {
     #[command(flatten)]
     playbook: PlaybookArguments,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
 }

@@ -51,22 +51,22 @@ pub struct Cli {
 enum Command {
     /// Check a playbook alone: every problem at once
     Check(check::Arguments),
-    /// Say what stands against a release on the live systems; changes nothing
+    /// Check nodes, gateways and Consul before a release; changes nothing
     Doctor(doctor::Arguments),
-    /// Say what would happen to each node, and why; changes nothing
+    /// Show what a release would do to each node, and why; changes nothing
     Plan(plan::Arguments),
     /// Release
     Deploy(deploy::Arguments),
-    /// Go on with a release that was stopped, failed or broke off
+    /// Continue a release that was stopped, failed or interrupted
     Resume(resume::Arguments),
-    /// Bring nodes back to what they ran before a release
+    /// Return nodes to the version that they ran before a release
     Rollback(rollback::Arguments),
-    /// Tell each node's state: version, process, registry, gateways
+    /// Show each node's state: version, process, registry, gateways
     Status(status::Arguments),
-    /// Take a node out of rotation, or bring it back in, by hand, with the same proofs
+    /// Take nodes out of rotation by hand, or return them, with the checks of a release
     #[command(subcommand)]
     Node(node::Arguments),
-    /// See who holds the lock, or break it
+    /// Show or break a service's lock
     #[command(subcommand)]
     Lock(lock::Arguments),
     /// Print the JSON Schema of playbooks, for editors

@@ -12,9 +12,9 @@ use crate::ops::node::{Direction, Request, check_names, switch};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Arguments {
-    /// Take nodes out of rotation: marked down, proven out, drained; the service keeps running
+    /// Take nodes out of rotation: mark down, confirm, drain; the service keeps running
     Out(Nodes),
-    /// Bring nodes back into rotation: proven healthy, marked up, proven in
+    /// Return nodes to rotation: check health, mark up, confirm
     In(Nodes),
 }
 

@@ -86,7 +86,8 @@ fn folder_of(file: &Path) -> Result<PathBuf, Refusal> {
     if folder.to_str().is_none() {
         let problem =
             format!("the path of the playbook's folder is not UTF-8: {}", folder.display());
-        return Err(Refusal::new(Cause::Invalid, problem).hint("journals name it: move it"));
+        return Err(Refusal::new(Cause::Invalid, problem)
+            .hint("journals store this path: move the playbook"));
     }
     Ok(folder)
 }

@@ -19,7 +19,7 @@ pub(super) struct Arguments {
     playbook: PlaybookArguments,
     #[command(flatten)]
     selection: SelectionArguments,
-    /// Exit with 6 when there is something to do
+    /// Exit with 6 if there are changes
     #[arg(long)]
     detailed_exitcode: bool,
 }

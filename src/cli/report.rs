@@ -26,12 +26,12 @@ fn ran(run: Run, global: &Global) -> Exit {
     let Run { ended, spec, journal, fleet, status } = run;
     let Some(finished) = &ended.release.finished else {
         let why = ended.failed.map_or(String::new(), |error| format!(": {error:#}"));
-        let reason = harmless(&format!("the release broke off{why}"));
+        let reason = harmless(&format!("the release ended by an internal error{why}"));
         say(&format!("error: {reason}\nhint: `{status}` tells where each node stands\n"));
         let result = Outcome::Degraded;
         let finished = Finished::unstarted(result, result.exit_code(), Some(reason));
         let id = ended.release.started.map(|started| started.inputs.release().to_owned());
-        let next = vec![("look at every node".to_owned(), status)];
+        let next = vec![("show every node".to_owned(), status)];
         let lines = output::lines().after(&id.unwrap_or_default(), ended.release.seq);
         return output::end(Finished { next, ..finished }, lines, global);
     };
@@ -40,7 +40,11 @@ fn ran(run: Run, global: &Global) -> Exit {
         let report = Report { release: &ended.release, spec: &spec, fleet: fleet.as_ref() };
         let mut text = report.render();
         if finished.result != Outcome::Done {
-            let torn = if ended.unwritten.is_some() { " (its end is missing)" } else { "" };
+            let torn = if ended.unwritten.is_some() {
+                " (incomplete: its last events are missing)"
+            } else {
+                ""
+            };
             text += &format!("\njournal {}{torn}\nexit {}\n", journal.display(), exit.0);
         }
         say_in_time(text);

@@ -14,15 +14,15 @@ use crate::ops::resume::{Request, resume};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The playbook, which tells where to look; what is done comes from the release's journal
+    /// The playbook; it says where the release's journal is, the steps come from that journal
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     file: PathBuf,
-    /// The release, or an unambiguous start of its id [default: the last one]
+    /// The release's id or an unambiguous start of it [default: the last release]
     #[arg(value_name = "ID")]
     id: Option<String>,
     #[command(flatten)]
     lock: LockArguments,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
 }

@@ -14,10 +14,10 @@ use crate::ops::rollback::{Request, rollback};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The playbook, which tells where to look; what is done comes from the release's journal
+    /// The playbook; it says where the release's journal is, the steps come from that journal
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     file: PathBuf,
-    /// The release that is undone, or an unambiguous start of its id [default: the last `deploy`]
+    /// The id of the release to roll back, or an unambiguous start of it [default: the last `deploy`]
     #[arg(value_name = "ID")]
     id: Option<String>,
     /// Only these nodes
@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     only: Vec<String>,
     #[command(flatten)]
     lock: LockArguments,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
 }

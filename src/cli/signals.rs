@@ -33,7 +33,7 @@ impl Signals {
             let (name, code) = next(&mut interrupt, &mut terminate, &mut hangup).await;
             echo::restore();
             say(&format!(
-                "{name} again: ends at once; the journal is true, see `rollgate status`\n"
+                "{name} again: exiting now; the journal is complete, see `rollgate status`\n"
             ));
             // The ssh connections have a guard of their own that outlives this process.
             std::process::exit(code);

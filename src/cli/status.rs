@@ -86,7 +86,7 @@ impl View<'_> {
                         format!("{:?}, exit {}", finished.result, finished.exit_code).to_lowercase()
                     }
                     None if self.status.runs(started) => "under way".to_owned(),
-                    None => "not ended: it was cut off".to_owned(),
+                    None => "interrupted (rollgate was killed)".to_owned(),
                 };
                 let (id, command) = (started.inputs.release(), started.command);
                 let last = format!("{id}: {command}{versions} by {}: {how}", started.actor);

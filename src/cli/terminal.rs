@@ -49,9 +49,9 @@ impl Caller for Terminal<'_> {
         if !stdin().is_terminal() || !stderr().is_terminal() {
             return Err(Refusal::new(
                 Cause::Invalid,
-                "there is no terminal to ask on; nothing was changed",
+                "no terminal to ask for confirmation; nothing was changed",
             )
-            .hint("pass --yes to go on without being asked"));
+            .hint("pass --yes to confirm"));
         }
         if let Some((plan, spec)) = question.plan {
             say(&plan.render(spec, &self.file.display().to_string()));

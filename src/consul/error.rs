@@ -10,12 +10,11 @@ pub enum Error {
     Unreachable(String),
     /// One side does not accept the other's certificate; nothing was done.
     #[error(
-        "Consul cannot be trusted, or does not trust us: {0} (CONSUL_CACERT names the authority, \
-         CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY our own certificate)"
+        "TLS with Consul failed: {0} (CONSUL_CACERT names the authority, CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY the client certificate)"
     )]
     Untrusted(String),
     /// The effect of a write is unknown.
-    #[error("Consul did not answer a write, whether it was done is unknown: {0}")]
+    #[error("Consul did not answer a write; its effect is unknown: {0}")]
     Unknown(String),
     /// Consul refused.
     #[error("Consul refuses {what}: {status} {message}{}", hint(*.status, message))]

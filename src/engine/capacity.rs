@@ -84,10 +84,10 @@ impl<W: World> NodeWorker<W> {
             };
             looks = LOOKS_IN_DOUBT;
             if Instant::now() + PAUSE >= deadline {
-                return Err(StepError::from(format!("not taken: {problem}")));
+                return Err(StepError::from(format!("not removed from rotation: {problem}")));
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            self.tell(step, format!("waits for capacity: {problem}"), None, left);
+            self.tell(step, format!("waiting for capacity: {problem}"), None, left);
             tokio::time::sleep(PAUSE).await;
         }
     }

@@ -226,7 +226,7 @@ pub(super) struct Record {
     pub(super) written: Option<oneshot::Sender<()>>,
 }
 
-/// Returns once the release is to stop, and then some.
+/// Returns once the release is stopping, and then some.
 pub(super) async fn stopped_for(mut stop: watch::Receiver<Stop>, grace: Duration) {
     if stop.wait_for(|stop| *stop != Stop::No).await.is_err() {
         // Nothing is left that could ask.

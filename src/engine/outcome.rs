@@ -17,7 +17,7 @@ pub(super) enum StepError {
     Blind(String),
     /// Others have failed meanwhile: the node is not taken.
     NotTaken,
-    /// The journal cannot be written, or the lock is lost: nothing new may be begun.
+    /// The journal cannot be written, or the lock is lost: no new step may begin.
     Halt,
 }
 
@@ -29,8 +29,8 @@ impl StepError {
             Self::Failed(failure) => return failure,
             Self::Lost(problem) => format!("{problem}; whether it took effect is unknown"),
             Self::NotBegun(problem) | Self::Blind(problem) => problem,
-            Self::NotTaken => "too many others have failed".to_owned(),
-            Self::Halt => "nothing new may be begun".to_owned(),
+            Self::NotTaken => "too many other nodes failed".to_owned(),
+            Self::Halt => "no new step may begin".to_owned(),
         };
         Failure { reason, unknown, ..Failure::default() }
     }

@@ -351,7 +351,7 @@ impl Pool {
             member.has_fallen = true;
             let pid = |processes: &Processes| processes.first().map_or(0, |(pid, _)| *pid);
             let (before, now) = (pid(&before), pid(&now));
-            let what = format!("its process has ended: pid {now} listens instead of pid {before}");
+            let what = format!("its process ended: pid {now} listens instead of pid {before}");
             return Shown::Fallen(member.failure(&what));
         }
         let wrong_version = found.wrong_version.filter(|_| member.counts());
@@ -377,7 +377,7 @@ impl Pool {
             return Shown::Enough;
         }
         member.has_fallen = true;
-        let mut failure = member.failure(&format!("not healthy any more: {problem}"));
+        let mut failure = member.failure(&format!("no longer healthy: {problem}"));
         let (checks, times) = (health::describe(&node.health), member.failures);
         failure.seen.push(("check".into(), format!("{checks}: {problem}, {times} times in a row")));
         if let Some(body) = &found.body {
@@ -413,7 +413,7 @@ impl Pool {
                 continue;
             }
             member.has_fallen = true;
-            let failure = member.failure(&format!("{gateway} does not route to it any more"));
+            let failure = member.failure(&format!("{gateway} no longer routes to it"));
             fallen.push((node.name.clone(), member.part, failure));
         }
         (fallen, doubt)

@@ -14,7 +14,7 @@ use crate::lock::{Lock, NotHeld};
 use crate::release::{Change, Event, Fact, Step};
 use crate::world::World;
 
-/// How long a write of the copy may still take once the release is to stop.
+/// How long a write of the copy may still take once the release is stopping.
 const COPY_GRACE: Duration = Duration::from_millis(500);
 
 /// How long the copy of a finished journal may take to be put in order.
@@ -163,7 +163,7 @@ impl<W: World> Recorder<'_, W> {
         self.release.read().failures()
     }
 
-    /// Whether no more nodes are taken.
+    /// Whether no further node is updated.
     pub(super) fn is_stopping(&self) -> bool {
         self.release.read().stopping.is_some()
     }
@@ -201,7 +201,7 @@ impl<W: World> Recorder<'_, W> {
 
     /// Stops a release of which nothing has come to its end for so long.
     pub(super) fn stall(&self, patience: Duration) {
-        let reason = format!("nothing came to its end for {}", crate::text::duration(patience));
+        let reason = format!("no step finished for {}", crate::text::duration(patience));
         self.halt.send_replace(Stop::Stalled(reason));
     }
 
@@ -232,7 +232,7 @@ impl<W: World> Recorder<'_, W> {
             && !lines.is_empty()
             && let Err(error) = copy.append(lines.as_bytes(), stop).await
         {
-            let message = format!("the journal's copy in Consul is behind: {error}");
+            let message = format!("the journal's replica in Consul is behind: {error}");
             let _ = self.record(None, None, Fact::Warning { message });
         }
         for answer in self.waiting.drain(..) {

@@ -15,7 +15,7 @@ use crate::world::World;
 /// one of them could not be read in the end: most likely it cannot be read now.
 const BLIND_TIME: Duration = Duration::from_secs(5);
 
-/// How long a node that is put back may take to be proven in, once the release is to stop: the whole must fit
+/// How long a node that is put back may take to be proven in, once the release is stopping: the whole must fit
 /// into the five seconds that a cancelled CI job has.
 const PUT_BACK_GRACE: Duration = Duration::from_secs(2);
 
@@ -71,7 +71,7 @@ impl<W: World> NodeWorker<W> {
         let trouble = tokio::select! {
             biased;
             left = left => left.err(),
-            () = interrupted => Some(StepError::from("the release is to stop".to_owned())),
+            () = interrupted => Some(StepError::from("the release is stopping".to_owned())),
         };
         let Some(trouble) = trouble.filter(|trouble| !matches!(trouble, StepError::Halt)) else {
             return;
@@ -79,7 +79,7 @@ impl<W: World> NodeWorker<W> {
         let stays =
             if self.state(NodeState::may_be_down) { "is marked down" } else { "stays in rotation" };
         let reason = trouble.into_failure().reason;
-        let message = format!("{name} is not well and {stays}: {reason}");
+        let message = format!("{name} is unhealthy and {stays}: {reason}");
         let _ = self.record(None, Fact::Warning { message }).await;
     }
 
@@ -97,13 +97,18 @@ impl<W: World> NodeWorker<W> {
         }
         let health = &self.node.health;
         let longest = (health.timeout + health.interval) * health.rise;
-        self.tell(step, format!("{}; does it serve?", failure.reason), None, longest);
+        self.tell(
+            step,
+            format!("{}; checking whether it still serves", failure.reason),
+            None,
+            longest,
+        );
         let gate = self.gate();
         let interrupted = stopped_for(self.context.stop.clone(), Duration::ZERO);
         let serves = tokio::select! {
             biased;
             serves = gate.serves() => serves,
-            () = interrupted => Err("the release is to stop".to_owned()),
+            () = interrupted => Err("the release is stopping".to_owned()),
         };
         match serves {
             Ok(()) => failure.put_back = true,
@@ -151,12 +156,14 @@ impl<W: World> NodeWorker<W> {
             Ok(Err(StepError::Halt)) => return,
             Ok(Err(trouble)) => {
                 let reason = trouble.into_failure().reason;
-                let message = format!("{} could not be put back: {reason}", self.node.name);
+                let message =
+                    format!("{} could not be returned to rotation: {reason}", self.node.name);
                 let _ = self.record(None, Fact::Warning { message }).await;
                 return;
             }
             Err(_) => {
-                let message = format!("{} could not be put back in time", self.node.name);
+                let message =
+                    format!("{} could not be returned to rotation in time", self.node.name);
                 let _ = self.record(None, Fact::Warning { message }).await;
                 return;
             }

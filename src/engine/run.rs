@@ -48,7 +48,7 @@ pub struct Engine<W> {
     pub spec: Arc<Spec>,
     /// What is done to each node.
     pub mode: Mode,
-    /// Turns [`Stop::Requested`] when the release is to stop.
+    /// Turns [`Stop::Requested`] when the release is stopping.
     pub stop: watch::Receiver<Stop>,
     /// What keeps other releases away.
     pub lock: Arc<Lock<W>>,
@@ -217,7 +217,7 @@ impl<W: World> Floor<W> {
                         return false;
                     }
                     Err(problem) => {
-                        let reason = format!("not verified at the end: {problem}");
+                        let reason = format!("final verification failed: {problem}");
                         let _ = recorder.tell(Fact::ReleaseStopping { reason }).await;
                         return false;
                     }
@@ -335,7 +335,7 @@ impl<W: World> Floor<W> {
         if self.context.spec.stops_after(failures) && !recorder.is_stopping() {
             let failed = crate::text::count(failures, "node");
             let limit = self.context.spec.max_failures;
-            let reason = format!("{failed} failed, the limit is {limit}");
+            let reason = format!("{failed} failed (max_failures {limit})");
             let _ = recorder.tell(Fact::ReleaseStopping { reason }).await;
         }
         fell

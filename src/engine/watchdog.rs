@@ -128,7 +128,7 @@ impl<W: World> Watched<W> {
             }
             let unread = watch.unread.take();
             if let Some(problem) = &unread {
-                watch.tell(&format!("{problem}; the node is proven out again")).await;
+                watch.tell(&format!("{problem}; confirming again that the node is out")).await;
             }
             unread
         });
@@ -218,7 +218,7 @@ impl<W: World> Watch<W> {
         let written = registry.write(&fence, &self.watched.node, &switch, true).await;
         let told = text::line(&key, 120);
         let told = if registry.is_fenced() {
-            format!("somebody set {told} back to up")
+            format!("another writer set {told} back to up")
         } else {
             format!("{told} was up again")
         };
@@ -228,7 +228,7 @@ impl<W: World> Watch<W> {
                 return Some(format!("{told}; it was marked down again"));
             }
             Ok(Written::NotHeld) => "the lock is not held".to_owned(),
-            Ok(Written::Conflict) => "somebody else was faster".to_owned(),
+            Ok(Written::Conflict) => "lost a concurrent write".to_owned(),
             Err(error) => text::line(&error.to_string(), 200),
         };
         // The next look tells whether it was done, and the lock's own watch whether it is ours.
@@ -249,10 +249,9 @@ fn astray(seen: &Observation, address: &str) -> Option<String> {
     }
     let why = seen.overridden.as_ref().map_or(String::new(), |why| format!(": {why}"));
     Some(if seen.routes_somewhere_to(address) {
-        format!("routes to it again although it is down{why}")
+        format!("routes to it although it is marked down{why}")
     } else {
-        "lists it as up again although it is down, and only its own check keeps requests away"
-            .into()
+        "lists it as up; only its health check keeps traffic away".into()
     })
 }
 
@@ -270,7 +269,7 @@ mod tests {
             astray(&seen, "10.0.0.1:80").unwrap_or_default()
         };
         assert_eq!(told(true, false), "");
-        assert_eq!(told(false, true), "routes to it again although it is down");
+        assert_eq!(told(false, true), "routes to it although it is marked down");
         assert!(told(false, false).starts_with("lists it as up again"), "{}", told(false, false));
         assert_eq!(astray(&Observation::default(), "10.0.0.1:80"), None, "not listed at all");
     }

@@ -15,7 +15,7 @@ use crate::release::{Fact, Failure, NodeState, Planned, Step};
 use crate::spec::{Action, NodeSpec, Shell};
 use crate::world::World;
 
-/// How long a registry write that is under way may still take once the release is to stop.
+/// How long a registry write that is under way may still take once the release is stopping.
 const WRITE_GRACE: Duration = Duration::from_secs(1);
 
 /// How long the last log lines of a failed node, or the deletion of old releases, may still take then.
@@ -265,7 +265,7 @@ impl<W: World> NodeWorker<W> {
     pub(super) fn may_prove_again(&mut self, why: &str) -> Result<(), StepError> {
         let until = Instant::now() + self.confirm_time();
         if Instant::now() >= *self.again_until.get_or_insert(until) {
-            return Err(StepError::from(format!("it does not stay out: {why}")));
+            return Err(StepError::from(format!("it does not stay out of rotation: {why}")));
         }
         Ok(())
     }
@@ -380,7 +380,7 @@ async fn beat(records: mpsc::Sender<Record>, node: String, step: Step) {
     }
     loop {
         tokio::time::sleep(BEAT).await;
-        let message = "the command still runs".to_owned();
+        let message = "the command is still running".to_owned();
         let fact = Fact::StepProgress { message, in_flight: None, deadline_s: None };
         let (node, step, fact) = (Some(node.clone()), Some(step), Some(fact));
         let record = Record { node, step, fact, written: None };

@@ -62,7 +62,7 @@ pub enum QueryError {
     #[error("{0}")]
     Failed(String),
     /// Another writer changed a key in Consul; nothing was written.
-    #[error("somebody else changed the key in Consul")]
+    #[error("another writer changed the key in Consul")]
     Conflict,
     /// The lock is not held; nothing was written.
     #[error("the lock is not held")]
@@ -234,7 +234,7 @@ impl<W: World> QueryClient<W> {
 /// The output of a command that succeeded.
 fn printed(output: Output) -> Result<Reply, String> {
     if output.success() && output.is_cut() {
-        return Err("it printed more than 1 MiB, and only the end of it is known".into());
+        return Err("it printed more than 1 MiB; only the end was kept".into());
     }
     if output.success() {
         return Ok(Reply { status: 200, body: output.stdout, ..Reply::default() });
@@ -283,6 +283,6 @@ mod tests {
             |size| Output { status: Some(0), stdout: vec![b'x'; size], ..Output::default() };
         assert!(printed(output(OUTPUT_LIMIT - 1)).is_ok());
         let error = printed(output(OUTPUT_LIMIT)).expect_err("cut");
-        assert_eq!(error, "it printed more than 1 MiB, and only the end of it is known");
+        assert_eq!(error, "it printed more than 1 MiB; only the end was kept");
     }
 }

@@ -89,10 +89,10 @@ impl<W: World> Gate<W> {
         let operation = Operation::Listener { port: self.node.port() };
         let command = Command::new(operation, LISTENER_TIMEOUT, self.sudo);
         let output = self.world.run(&self.node.host, command).await;
-        let output = output.map_err(|error| format!("its process cannot be looked at: {error}"))?;
+        let output = output.map_err(|error| format!("its process cannot be inspected: {error}"))?;
         if !output.success() {
             let problem = text::line(&output.stderr_text(), 200);
-            return Err(format!("its process cannot be looked at: {problem}"));
+            return Err(format!("its process cannot be inspected: {problem}"));
         }
         Ok(Listener::parse(&output.stdout_text(), &self.node.address))
     }

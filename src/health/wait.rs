@@ -73,7 +73,7 @@ impl<W: World> Gate<W> {
                 && ((told_by_process && (becomes_healthy || kept_long_enough)) || stayed)
             {
                 let process = tokio::time::timeout_at(deadline, self.process(kept)).await;
-                let late = |_| Err(Unproven::from("its process could not be looked at".to_owned()));
+                let late = |_| Err(Unproven::from("its process could not be inspected".to_owned()));
                 match process.unwrap_or_else(late) {
                     Ok(process) => seen.process = Some(process),
                     Err(unproven) if told_by_process || unproven.restarted => {

@@ -20,7 +20,7 @@ use crate::text::{count, harmless};
 use crate::world::World;
 
 /// What a question to Consul's rights is called while it is waited for.
-const RIGHTS: &str = "asking Consul whether the registry may be written";
+const RIGHTS: &str = "checking write access to the registry";
 
 /// What the operator wants.
 #[derive(Debug, Clone, Default)]

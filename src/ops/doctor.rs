@@ -10,7 +10,7 @@ use super::{Caller, Connections, Refusal, Session, locking, plan};
 use crate::consul::shared_prefix;
 use crate::lock;
 use crate::registry::Registry;
-use crate::spec::Spec;
+use crate::spec::{RegistrySpec, Spec};
 use crate::survey::meet;
 use crate::world::World;
 
@@ -32,7 +32,7 @@ pub async fn doctor<W: World, C: Caller>(
     let infos = unless_stopped(caller, plan::GATEWAYS, meeting).await?;
     let mut diagnosis = Diagnosis::of(spec, &fleet, &infos);
     let shared = shared(session, connections, spec);
-    let shared = unless_stopped(caller, "asking Consul and for the lock", shared).await?;
+    let shared = unless_stopped(caller, "checking Consul and the lock", shared).await?;
     diagnosis.findings.extend(shared);
     Ok(diagnosis)
 }
@@ -62,7 +62,7 @@ async fn shared<W: World>(
     let journals = lock::may_share(consul, service).await.map_err(|error| error.to_string());
     vec![
         Finding::new("consul", &place, leader),
-        Finding::new("rights", "registry", registry.map(|()| spec.registry.place("<address>"))),
+        Finding::new("rights", "registry", registry.map(|()| may_write(spec))),
         Finding::new("rights", "lock", journals.map(|()| shared_prefix(service))),
         lock_of(session, connections).await,
     ]
@@ -80,4 +80,15 @@ async fn lock_of<W: World>(session: &Session, connections: &Connections<W>) -> F
         None => Ok(format!("free, a file in {}", session.state.display())),
     });
     Finding::new("lock", session.service(), lock)
+}
+
+/// What the caller may write, for people.
+fn may_write(spec: &Spec) -> String {
+    match &spec.registry {
+        RegistrySpec::Gateway => {
+            let names: Vec<_> = spec.gateways.iter().map(|gateway| gateway.name.as_str()).collect();
+            format!("may change servers at {}", names.join(", "))
+        }
+        registry => format!("may write {}", registry.place("<address>")),
+    }
 }

@@ -174,7 +174,7 @@ fn refusal<W: World>(
     match error {
         LockError::Held(_) | LockError::Closed(_) => {
             let other = if connections.shared().is_some() {
-                format!("if you know that it is gone: `{}`", session.command("lock break"))
+                format!("if that process is gone: `{}`", session.command("lock break"))
             } else {
                 "end its process".to_owned()
             };

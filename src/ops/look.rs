@@ -9,7 +9,7 @@ use crate::survey::{Fleet, PATIENCE, survey};
 use crate::world::World;
 
 /// What the look is called while it is waited for.
-const LOOK: &str = "looking at nodes, registry and gateways";
+const LOOK: &str = "inspecting nodes, registry and gateways";
 
 /// Looks at everything before anything is changed, unless the caller asks to stop.
 pub(super) async fn look<W: World, C: Caller>(

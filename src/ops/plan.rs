@@ -12,7 +12,7 @@ use crate::survey::{Fleet, meet, unfit};
 use crate::world::World;
 
 /// What the first questions to gateways are called while they are waited for.
-pub(super) const GATEWAYS: &str = "asking the gateways what they are";
+pub(super) const GATEWAYS: &str = "probing the gateways";
 
 /// A plan, and what it is made of.
 pub(super) struct Planned {

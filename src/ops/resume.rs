@@ -77,7 +77,7 @@ async fn go_on<W: World, C: Caller>(
     past: Past,
 ) -> Result<Ending, Refusal> {
     let Some(command) = past.release.started.as_ref().map(|started| started.command) else {
-        return Err(Refusal::refused(format!("release {} never began", past.id)));
+        return Err(Refusal::refused(format!("release {} did not start", past.id)));
     };
     if command.is_by_hand() {
         let problem = format!("release {} is a `{command}`: do that again", past.id);
@@ -106,7 +106,7 @@ async fn go_on<W: World, C: Caller>(
     }
     tell_variables(caller, &past.id, [&session.inputs.variables]);
     if !request.yes {
-        let prompt = &format!("Go on with release {}: {}?", past.id, summary(&past, &nodes));
+        let prompt = &format!("Resume release {}: {}?", past.id, summary(&past, &nodes));
         confirm(caller, Question { prompt, plan: None }).await?;
     }
     let resumed = Resumed { actor: caller.identity().actor.clone(), nodes };

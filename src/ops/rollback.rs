@@ -54,10 +54,10 @@ pub async fn rollback<W: World, C: Caller>(
 /// What undoes a release: its playbook, filled in for what its nodes ran before.
 fn rolling_back(request: &Request, session: &Session, past: &Past) -> Result<Session, Refusal> {
     let Some(started) = &past.release.started else {
-        return Err(Refusal::refused(format!("release {} never began", past.id)));
+        return Err(Refusal::refused(format!("release {} did not start", past.id)));
     };
     if started.command.is_by_hand() {
-        let hint = "name the release that is to be undone; `status` lists the last ones";
+        let hint = "name the release to roll back; `status` lists the last ones";
         let problem = format!("release {} is a `{}`", past.id, started.command);
         return Err(Refusal::new(Cause::Refused, problem).hint(hint));
     }
@@ -72,14 +72,14 @@ fn rolling_back(request: &Request, session: &Session, past: &Past) -> Result<Ses
     let toward = restore_points(&past.release, playbook, &request.only).map_err(|not| {
         let problem = match not {
             NotUndone::Unknown(nodes) => {
-                format!("what {} ran before release {} is not known", nodes.join(", "), past.id)
+                format!("it is unknown what {} ran before release {}", nodes.join(", "), past.id)
             }
             NotUndone::Unfit(why) => {
-                format!("what nodes ran before release {} is not restored: {why}", past.id)
+                format!("cannot restore what nodes ran before release {}: {why}", past.id)
             }
         };
         Refusal::new(Cause::Refused, problem)
-            .hint("nothing was changed; `deploy` the version that you want, or take the others with --only")
+            .hint("nothing was changed; `deploy` the version that you want, or roll back the other nodes with --only")
     })?;
     rollback.inputs.release.clone_from(&session.inputs.release);
     // What a later release finds of this one: the variables that it brings back.
@@ -120,7 +120,10 @@ async fn go_back<W: World, C: Caller>(
     if !request.yes {
         let nodes = count(plan.count(Will::Update), "node");
         let to = spec.version.clone().unwrap_or_default();
-        let prompt = &format!("Undo release {}: {} {nodes} to {to}?", past.id, spec.service);
+        let prompt = &format!(
+            "Roll back release {}: return {nodes} of {} to version {to}?",
+            past.id, spec.service
+        );
         confirm(caller, Question { prompt, plan: None }).await?;
     }
     let way = history::way_back(session, connections, &spec, &fleet);

@@ -154,7 +154,7 @@ impl Session {
             ))
         };
         let started = past.release.started.as_ref();
-        let started = started.ok_or_else(|| unreadable("it never began".into()))?;
+        let started = started.ok_or_else(|| unreadable("it did not start".into()))?;
         let recorded = started.playbook.value().map_err(unreadable)?;
         let playbook = Playbook::deserialize(&recorded);
         let inputs = serde_json::to_value(&started.inputs).unwrap_or_default();
@@ -169,7 +169,7 @@ impl Session {
         let folder = std::mem::take(&mut session.inputs.folder);
         let playbook = &session.loaded.playbook;
         let unfit = |why: String| {
-            Refusal::refused(format!("the journal of {} is not followed: {why}", past.id))
+            Refusal::refused(format!("the journal of {} cannot be used: {why}", past.id))
         };
         session.before = started.before.followed(playbook).map_err(unfit)?;
         session.toward = started.toward.followed(playbook).map_err(unfit)?;

@@ -96,7 +96,7 @@ impl Status {
                 let command = repeated.command("node in", [node.name.as_str()]);
                 // The last release may suggest the same.
                 if next.iter().all(|(_, suggested)| *suggested != command) {
-                    next.push((format!("bring {} back as it is", node.name), command));
+                    next.push((format!("return {} to rotation unchanged", node.name), command));
                 }
             }
         }

@@ -122,7 +122,7 @@ impl Plan {
         if !self.way_back.is_empty() {
             facts.push(("Rollback", self.way_back.join("; ")));
         }
-        facts.push(("Gateways", format!("{}; each must agree, out and in", gateways(spec))));
+        facts.push(("Gateways", gateways(spec)));
         let marks = spec.registry.place("<address>");
         let mut writes = vec![match spec.registry {
             RegistrySpec::ConsulKv { .. } => format!("consul {marks} down 0->1->0"),
@@ -173,18 +173,22 @@ fn gateways(spec: &Spec) -> String {
         }
     }
     let told = kinds.iter().map(|(following, names)| {
-        let reads = format!("{} in a row", count(following.reads as usize, "connection"));
-        let (workers, proof) = match following.workers {
-            Some(1) => ("1 worker".to_owned(), "1 read".to_owned()),
-            Some(number) => (
-                count(number as usize, "worker"),
-                format!("every worker by its name; without names, {reads}"),
-            ),
-            None => ("workers unknown".to_owned(), reads),
-        };
-        let interval = text::duration(following.interval);
         let (names, kind) = (names.join(", "), following.kind);
-        format!("{names} {kind}, {workers}, interval {interval}: {proof}")
+        let reads = count(following.reads as usize, "connection");
+        let confirmed = match following.workers {
+            Some(1) => "confirmed by one read".to_owned(),
+            Some(number) => format!(
+                "confirmed by {} by name; without names, by {reads} in a row",
+                count(number as usize, "worker")
+            ),
+            None => format!("confirmed by {reads} in a row"),
+        };
+        let waits = if following.interval.is_zero() {
+            String::new()
+        } else {
+            format!(", updated every {}", text::duration(following.interval))
+        };
+        format!("{names} ({kind}{waits}): {confirmed}")
     });
     told.collect::<Vec<_>>().join(" · ")
 }

@@ -71,11 +71,13 @@ impl Plan {
             .iter()
             .filter_map(|target| {
                 let nodes = target.nodes.iter().filter(|name| updated(name)).count();
-                (nodes > 0).then(|| format!("{} to {}", count(nodes, "node"), target.version))
+                (nodes > 0).then(|| {
+                    format!("{} can return to version {}", count(nodes, "node"), target.version)
+                })
             })
             .collect();
         let unknown = way.unknown.iter().filter(|(name, _)| updated(name));
-        told.extend(unknown.map(|(name, why)| format!("NOT {name}: {why}")));
+        told.extend(unknown.map(|(name, why)| format!("{name} cannot return: {why}")));
         self.way_back = told;
     }
 }

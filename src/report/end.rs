@@ -175,7 +175,7 @@ impl Report<'_> {
                     .map(|(name, _)| name)
                     .collect();
                 format!(
-                    "FAILED  release {id} at {}   ({failed} failed, limit {limit})\n",
+                    "FAILED  release {id} at {}   ({failed} failed, max_failures {limit})\n",
                     at.join(", ")
                 )
             }
@@ -185,7 +185,7 @@ impl Report<'_> {
             Outcome::LockLost => {
                 let reason = self.release.stopping.as_deref().unwrap_or("lost");
                 format!(
-                    "LOCK LOST  release {id} after {took}: {}; nothing was done from then on\n",
+                    "LOCK LOST  release {id} after {took}: {}; nothing was changed after that\n",
                     text::harmless(reason)
                 )
             }
@@ -231,7 +231,7 @@ impl Report<'_> {
             fleet.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok()).collect();
         if seen.is_empty() {
             return format!(
-                "No gateway can be read: who serves the users is unknown (min {floor})."
+                "No gateway can be read: it is unknown which nodes serve (min {floor})."
             );
         }
         let serves = |address: &str| seen.iter().all(|seen| seen.routes_to(address));
@@ -343,7 +343,7 @@ strategy: {{ min_available: 3 }}",
         fleet.gateways[0].1 = Err("connection refused".into());
         assert_eq!(
             told(&fleet),
-            "No gateway can be read: who serves the users is unknown (min 3)."
+            "No gateway can be read: it is unknown which nodes serve (min 3)."
         );
     }
 }

@@ -155,8 +155,8 @@ impl Live {
             }
         };
         let last = match &release.stopping {
-            Some(reason) => format!("  Stopping ({reason}): no more nodes are taken."),
-            None => "  Ctrl-C stops and leaves the pool safe.".to_owned(),
+            Some(reason) => format!("  Stopping ({reason}): no further node is updated."),
+            None => "  Ctrl-C stops the release at a safe point.".to_owned(),
         };
         self.waiting.set_message(text::harmless(&waiting));
         // Only the gateway with the fewest nodes counts.
@@ -192,7 +192,7 @@ impl Sink for Live {
             Fact::ReleaseResumed(resumed) => {
                 self.set_up(release.planned(), event.at);
                 let names: Vec<_> = resumed.nodes.iter().map(|found| found.node.as_str()).collect();
-                self.print(&text::harmless(&format!("  goes on with {}", names.join(", "))));
+                self.print(&text::harmless(&format!("  continues with {}", names.join(", "))));
             }
             Fact::ReleaseStarted(started) => {
                 self.set_up(&started.nodes, event.at);
@@ -229,11 +229,8 @@ impl Sink for Live {
                 self.settle(&node, "x", "31", &format!("FAILED  {step}{}", failure.reason));
             }
             Fact::NodePutBack { proven } => {
-                let proven = if *proven {
-                    "put back, in rotation again"
-                } else {
-                    "marked up, not proven yet"
-                };
+                let proven =
+                    if *proven { "back in rotation" } else { "marked up, not yet confirmed" };
                 self.settle(&node, "-", "33", proven);
             }
             Fact::NodeInterrupted {} => {
@@ -259,7 +256,7 @@ impl Sink for Live {
                 self.under_way(event, &format!("{gateway}: proven"));
             }
             Fact::NodeRollingBack { version } => {
-                self.under_way(event, &format!("goes back to {version}"));
+                self.under_way(event, &format!("rolling back to {version}"));
             }
             Fact::NodeRolledBack { elapsed_ms } => {
                 let took = text::duration(Duration::from_millis(*elapsed_ms));

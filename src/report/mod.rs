@@ -51,22 +51,26 @@ pub(crate) fn put(text: &str) -> std::io::Result<()> {
 #[must_use]
 pub fn state_of(node: &NodeState) -> &'static str {
     match (node.phase, node.standing()) {
-        (_, Standing::Unknown) => "UNKNOWN, needs you",
+        (_, Standing::Unknown) => "UNKNOWN, action required",
         (Phase::Done, Standing::Out) => "out, as requested",
         (Phase::Done, _) => "done",
         (Phase::RolledBack, Standing::PutBack) => "rolled back",
-        (Phase::RolledBack, _) => "rolled back, not yet proven",
+        (Phase::RolledBack, _) => "rolled back, not yet confirmed",
         (Phase::Skipped, _) => "skipped",
         (Phase::LeftOut, _) => "left out",
-        (Phase::Blocked, _) => "not usable, needs you",
+        (Phase::Blocked, _) => "not usable, action required",
         (Phase::Failed, Standing::Untouched) => "failed, untouched",
         (Phase::Failed, Standing::PutBack) => "failed, put back",
-        (Phase::Failed, Standing::Updated | Standing::Enabled) => "failed, marked up, needs you",
+        (Phase::Failed, Standing::Updated | Standing::Enabled) => {
+            "failed, marked up, action required"
+        }
         (Phase::Failed | Phase::Interrupted | Phase::Taken | Phase::Waiting, Standing::Out) => {
-            "OUT OF ROTATION, needs you"
+            "OUT OF ROTATION, action required"
         }
         (Phase::Interrupted, Standing::PutBack) => "put back",
-        (Phase::Interrupted, Standing::Updated | Standing::Enabled) => "marked up, not yet proven",
+        (Phase::Interrupted, Standing::Updated | Standing::Enabled) => {
+            "marked up, not yet confirmed"
+        }
         (Phase::Waiting | Phase::Interrupted, _) => "not started",
         (Phase::Taken, _) => "in progress",
     }
@@ -90,7 +94,7 @@ pub fn state_now(node: &NodeState, place: Place) -> String {
     let told = state_of(node);
     match (node.standing(), place) {
         (Standing::Unknown, Place::In) => "was unknown, in rotation now".into(),
-        (Standing::Unknown, Place::Out) => "was unknown, OUT OF ROTATION, needs you".into(),
+        (Standing::Unknown, Place::Out) => "was unknown, OUT OF ROTATION, action required".into(),
         (Standing::Out | Standing::Enabled, Place::In) => match node.phase {
             Phase::Failed => "failed, in rotation now".into(),
             Phase::Done => "was out, in rotation now".into(),
@@ -130,7 +134,11 @@ mod tests {
         };
         assert_eq!(
             states(&failed),
-            ["failed, in rotation now", "OUT OF ROTATION, needs you", "OUT OF ROTATION, needs you"]
+            [
+                "failed, in rotation now",
+                "OUT OF ROTATION, action required",
+                "OUT OF ROTATION, action required"
+            ]
         );
         assert_eq!(
             states(&node(Phase::Done, Mark::Up, None)),
@@ -140,8 +148,8 @@ mod tests {
             states(&node(Phase::Interrupted, Mark::Down, Some(Mark::Up))),
             [
                 "was unknown, in rotation now",
-                "was unknown, OUT OF ROTATION, needs you",
-                "UNKNOWN, needs you"
+                "was unknown, OUT OF ROTATION, action required",
+                "UNKNOWN, action required"
             ]
         );
         assert_eq!(

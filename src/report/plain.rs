@@ -160,11 +160,11 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
         }
         Fact::ReleaseResumed(resumed) => {
             let names: Vec<_> = resumed.nodes.iter().map(|found| found.node.as_str()).collect();
-            let rest = format!("goes on by {}: {}", resumed.actor, names.join(", "));
+            let rest = format!("resumed by {}: {}", resumed.actor, names.join(", "));
             quietly("resume", rest)
         }
         Fact::NodeRollingBack { version } => {
-            Some(("back".into(), format!("goes back to {version}"), true))
+            Some(("back".into(), format!("rolling back to {version}"), true))
         }
         Fact::NodeRolledBack { elapsed_ms } => {
             let took = text::duration(std::time::Duration::from_millis(*elapsed_ms));
@@ -214,8 +214,11 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
             Some(("FAILED".into(), format!("{step}{}", failure.reason), true))
         }
         Fact::NodePutBack { proven } => {
-            let rest =
-                if *proven { "in rotation again, proven" } else { "marked up, not proven yet" };
+            let rest = if *proven {
+                "back in rotation, confirmed"
+            } else {
+                "marked up, not yet confirmed"
+            };
             quietly("put back", rest.into())
         }
         Fact::NodeInterrupted {} => {
@@ -227,7 +230,7 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
             quietly("done", took)
         }
         Fact::ReleaseStopping { reason } => {
-            Some(("stopping".into(), format!("no more nodes are taken: {reason}"), true))
+            Some(("stopping".into(), format!("stopping: {reason}"), true))
         }
         Fact::RegistryWriting { .. }
         | Fact::RegistryWritten { .. }

@@ -50,7 +50,7 @@ pub fn uncounted(spec: &Spec, fleet: &Fleet, info: &GatewayInfo) -> Option<Strin
 /// Returns why the connections of a node cannot be counted.
 fn unseen_sockets(node: &NodeSpec, survey: &Survey, health: &CheckResult) -> Option<String> {
     if !survey.tools.contains("ss") {
-        return Some("it lacks ss".to_owned());
+        return Some("ss is not installed".to_owned());
     }
     // The node serves, so a process must be listening.
     (!survey.listener.bound && health.problem.is_none()).then(|| {
@@ -176,7 +176,7 @@ health: {{ tcp: '${{{{ node.address }}}}' }}
         let default = spec("");
         assert_eq!(uncounted(&default, &full(&default), &why), None);
         let told = uncounted(&default, &fleet(&default, &[], true), &why).expect("no tool");
-        assert_eq!(told, "it is old; and the connections of a: it lacks ss");
+        assert_eq!(told, "it is old; and the connections of a: ss is not installed");
         // A container publishes the port: its connections are not visible on the node.
         let told = uncounted(&default, &fleet(&default, &["ss"], false), &why).expect("unseen");
         assert!(told.contains("published by a container?"), "{told}");

@@ -232,13 +232,13 @@ async fn ask<W: World>(
         Ok(output) if output.success() => Ok(output),
         Ok(output) => {
             let said = text::line(&output.stderr_text(), 160);
-            Err(format!("it could not be looked at: {}: {said}", output.ending()))
+            Err(format!("inspection failed: {}: {said}", output.ending()))
         }
         Err(RunError::NotStarted(problem)) if sudo && problem.contains("sudo:") => {
             Err(format!("`sudo -n` is not permitted: {problem}"))
         }
         Err(RunError::NotStarted(problem)) => Err(problem),
-        Err(error) => Err(format!("it could not be looked at: {error}")),
+        Err(error) => Err(format!("inspection failed: {error}")),
     }
 }
 

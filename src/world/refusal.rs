@@ -43,7 +43,7 @@ pub(super) fn explain(place: &str, log: &str, time: Duration) -> String {
     }
     if log.contains("Permission denied (") {
         return format!(
-            "{place} does not let us in: {}; load the key into ssh-agent or name it by \
+            "{place} refused the SSH login: {}; load the key into ssh-agent or name it by \
              IdentityFile in ssh_config, and check the user",
             quoted("Permission denied (")
         );

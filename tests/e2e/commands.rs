@@ -49,7 +49,10 @@ fn plan_shows_the_changes_and_writes_nothing() {
 fn node_out_and_in_run_the_checks_of_a_release() {
     let bench = bench();
     let load = bench.load();
-    bench.run(&["node", "out"], &["node-2", "--var", "version=1"]).exits(0).says("proven: gw-1");
+    bench
+        .run(&["node", "out"], &["node-2", "--var", "version=1"])
+        .exits(0)
+        .says("confirmed by gw-1");
     assert!(bench.is_down(1) && bench.versions()[1].is_some(), "out, and still running");
     let status = bench.run(&["status"], &[]).exits(0).stdout();
     let line = status.lines().find(|line| line.contains("node-2")).unwrap_or("");

@@ -14,7 +14,7 @@ fn doctor(bench: &Bench) -> Ran {
 fn assert_refused(bench: &Bench, why: &str) {
     let keys = bench.keys();
     let page = assert_all_refused(bench, why);
-    assert!(page.contains("1 thing stands against a release. Nothing was changed."), "{page}");
+    assert!(page.contains("Not ready: 1 problem. Nothing was changed."), "{page}");
     assert_eq!(bench.keys(), keys);
 }
 
@@ -40,7 +40,7 @@ fn doctor_reports_healthy_systems_as_ready() {
         "led by ",
         "rollgate/app/",
         "free",
-        "Nothing stands against a release. Nothing was changed.",
+        "Ready to release. Nothing was changed.",
     ] {
         assert!(page.contains(seen), "`{seen}` is missing in:\n{page}");
     }

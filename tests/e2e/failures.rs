@@ -29,7 +29,7 @@ fn fails(bench: &Bench, fault: Fault) -> Ran {
     assert_eq!(totals.failed, 0, "{totals}\n{:?}", totals.failures);
     assert!(bench.is_down(0) && !bench.is_down(1) && !bench.is_down(2));
     assert_eq!(bench.versions()[1..], [Some("1".into()), Some("1".into())]);
-    let ran = ran.says("node-1").says("OUT OF ROTATION, needs you");
+    let ran = ran.says("node-1").says("OUT OF ROTATION, action required");
     ran.says("Users are served by 2 of 3 nodes (min 1): 1 on 2.")
 }
 
@@ -77,7 +77,7 @@ fn version_that_crashes_after_its_node_is_done_costs_only_that_node() {
     assert!(totals.failed_by.keys().all(|who| *who == one), "{:?}", totals.failed_by);
     assert_eq!(bench.versions()[1..], [Some("1".into()), Some("1".into())]);
     assert!(bench.is_down(0) && !bench.is_down(1) && !bench.is_down(2));
-    let ran = ran.says("node-1, not healthy any more: ").says("OUT OF ROTATION, needs you");
+    let ran = ran.says("node-1, not healthy any more: ").says("OUT OF ROTATION, action required");
     let ran = ran.says("Users are served by 2 of 3 nodes (min 1): 1 on 2.");
     // The suggested command returns the node to version 1.
     let next = ran.next("back to 1 on node-1 only");
@@ -173,7 +173,7 @@ fn status_shows_a_failure_until_the_node_is_back() {
     };
     let told = line();
     assert!(
-        told.contains("out 2/2") && told.contains("OUT OF ROTATION, needs you (deploy "),
+        told.contains("out 2/2") && told.contains("OUT OF ROTATION, action required (deploy "),
         "{told}"
     );
     // Another writer sets its key to up.

@@ -44,7 +44,7 @@ fn unreachable_or_untrusted_node_is_refused() {
         &["deploy"],
         &["--var", "version=2", "--yes"],
     );
-    ran.exits(20).says("not usable, needs you");
+    ran.exits(20).says("not usable, action required");
     let version = |index: usize| bench.versions()[index].clone();
     assert_eq!(
         [version(0), version(1), version(2)],

@@ -67,7 +67,7 @@ fn the_live_view_keeps_finished_nodes_and_cleans_up_after_itself() {
     }
     assert!(text.contains("DONE  release"), "{text}");
     assert!(!text.contains("Ctrl-C"), "what was redrawn is gone:\n{text}");
-    assert!(raw.contains("Ctrl-C stops and leaves the pool safe."), "it was there on the way");
+    assert!(raw.contains("Ctrl-C stops the release at a safe point."), "it was there on the way");
     assert!(raw.contains("of 3 done"), "so was the title");
     for pool in ["3 of 3", "2 of 3"] {
         assert!(raw.contains(&format!("Pool  {pool} routed (min 1)")), "{pool} were routed to");

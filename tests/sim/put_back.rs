@@ -69,7 +69,7 @@ fn unreadable_gateway_is_not_waited_for_twice() {
     let dead = Fault::Lies { gateway: 0, lie: Lie::Refuses, lasts: NEVER_ENDS };
     let ran = failed(vec![(begins("confirm_out"), dead)]);
     assert!(ran.events.contains(PUT_BACK), "{}", ran.events);
-    assert!(ran.events.contains("node-1 is marked up; not proven that it is back in: gw-1"));
+    assert!(ran.events.contains("node-1 is marked up; not confirmed in rotation: gw-1"));
     assert!((60_000..80_000).contains(&(ran.took - SETTLES)), "{} ms", ran.took);
 }
 

@@ -39,7 +39,7 @@ pub(crate) enum Happening {
     Arrives(u64),
     /// A gateway's worker asks the registry.
     Follows { gateway: usize, worker: usize, generation: u32 },
-    /// A gateway's own checks look at every node.
+    /// A gateway's own checks show every node.
     Checks { gateway: usize },
     /// A client sends a request through a worker.
     Asks { gateway: usize, worker: usize },

@@ -151,7 +151,7 @@ mod tests {
     const REPORT: &str = "\
 Nodes
         NODE    VERSION  PROCESS        KEY   GATEWAYS                STATE
-        node-1  ?        not listening  down  out 2/2                 OUT OF ROTATION, needs you
+        node-1  ?        not listening  down  out 2/2                 OUT OF ROTATION, action required
         node-2  1        healthy        up    routed 1/1, 1 unknown   not started
         Users are served by 1 of 2 nodes (min 1): 1 on 1.
 ";

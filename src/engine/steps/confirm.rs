@@ -1,4 +1,4 @@
-//! Proving that every gateway has let go of a node, or routes to it again.
+//! Confirming that every gateway has stopped routing to a node, or routes to it again.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::engine::outcome::{StepError, StepOutcome};
 use crate::engine::worker::NodeWorker;
 use crate::gateway::{GatewayMonitor, Method};
 use crate::release::{Fact, Step};
+use crate::text::count;
 use crate::world::World;
 
 /// For a gateway to follow, beyond twice its own lag: its active checks need their time.
@@ -27,7 +28,7 @@ impl<W: World> NodeWorker<W> {
         lags.max().unwrap_or_default()
     }
 
-    /// Waits until every gateway is proven to route to the node, or to have let go of it.
+    /// Waits until every gateway is confirmed to route to the node, or to have stopped routing to it.
     pub(in crate::engine) async fn confirm(
         &self,
         step: Step,
@@ -61,8 +62,12 @@ impl<W: World> NodeWorker<W> {
                             Method::Samples => "samples",
                         };
                         proven.push(match confirmation.method {
-                            Method::Workers => format!("{gateway} {} workers", confirmation.workers),
-                            Method::Samples => format!("{gateway} {} reads", confirmation.reads),
+                            Method::Workers => {
+                                format!("{gateway} ({})", count(confirmation.workers, "worker"))
+                            }
+                            Method::Samples => {
+                                format!("{gateway} ({})", count(confirmation.reads as usize, "read"))
+                            }
                         });
                         let fact = Fact::GatewayProven {
                             gateway,
@@ -75,8 +80,8 @@ impl<W: World> NodeWorker<W> {
                         self.record(Some(step), fact).await?;
                     }
                     Some(Ok((_, Err(unproven)))) => {
-                        let what = if routed { "is back in" } else { "is out" };
-                        let reason = format!("not proven that it {what}: {}", unproven.seen);
+                        let what = if routed { "in rotation" } else { "out of rotation" };
+                        let reason = format!("not confirmed {what}: {}", unproven.seen);
                         let blind = unproven.unreadable;
                         return Err(if blind { StepError::Blind(reason) } else { reason.into() });
                     }
@@ -89,6 +94,6 @@ impl<W: World> NodeWorker<W> {
             }
         }
         proven.sort();
-        Ok(StepOutcome::from(format!("proven: {}", proven.join(", "))))
+        Ok(StepOutcome::from(format!("confirmed by {}", proven.join(", "))))
     }
 }

@@ -142,7 +142,7 @@ impl<W: World> NodeWorker<W> {
         let output = self.context.world.run(&self.node.host, command).await;
         let output = output.map_err(|error| error.to_string())?;
         if output.is_cut() {
-            Err("it printed more than 1 MiB, and only the end of it is known".to_owned())
+            Err("it printed more than 1 MiB; only the end was kept".to_owned())
         } else if output.success() {
             Ok(output.stdout_text())
         } else {
@@ -206,7 +206,7 @@ fn requests(text: &str) -> Result<u64, String> {
             let whole = number.ceil() as u64;
             Ok(whole)
         }
-        _ => Err(format!("`{}` is no number of requests", text::line(text, 40))),
+        _ => Err(format!("`{}` is not a number of requests", text::line(text, 40))),
     }
 }
 

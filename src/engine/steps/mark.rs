@@ -139,7 +139,7 @@ impl<W: World> NodeWorker<W> {
         }
         Err(StepError::from(unanswered.unwrap_or_else(|| {
             let key = context.spec.registry.place(&self.node.address);
-            format!("{key} was changed by somebody else {ATTEMPTS} times in a row")
+            format!("{key} was changed by another writer {ATTEMPTS} times in a row")
         })))
     }
 
@@ -182,7 +182,12 @@ impl<W: World> NodeWorker<W> {
             match self.context.registry.read(&self.node).await {
                 Err(Error::Gone(problem)) if is_stopped && Instant::now() < deadline => {
                     let left = deadline.saturating_duration_since(Instant::now());
-                    self.tell(step, format!("waits for it to come back: {problem}"), None, left);
+                    self.tell(
+                        step,
+                        format!("waiting until Consul lists the instance: {problem}"),
+                        None,
+                        left,
+                    );
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
                 found => return found,

@@ -45,7 +45,8 @@ impl<W: World> NodeWorker<W> {
             Err(StepError::Halt) => return,
             Err(trouble) => {
                 let reason = trouble.into_failure().reason;
-                let message = format!("{}: old releases stay: {reason}", self.node.name);
+                let message =
+                    format!("{}: old releases were not deleted: {reason}", self.node.name);
                 let _ = self.record(Some(Step::Prune), Fact::Warning { message }).await;
                 String::new()
             }

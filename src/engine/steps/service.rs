@@ -32,7 +32,7 @@ impl<W: World> NodeWorker<W> {
         let lost = "the connection was lost";
         match self.look_again(step).await? {
             listener if !listener.bound => {
-                Ok(StepOutcome::from(format!("{lost}; the service is seen to be gone")))
+                Ok(StepOutcome::from(format!("{lost}; the service has stopped")))
             }
             _ => self.command(step, shell).await.map_err(StepError::of_second_try),
         }
@@ -56,7 +56,7 @@ impl<W: World> NodeWorker<W> {
             }
             Err(_) if self.context.spec.has_identity => {}
             Err(problem) => {
-                let reason = format!("the node's listener cannot be looked at: {problem}");
+                let reason = format!("the node's listener cannot be inspected: {problem}");
                 return Err(StepError::NotBegun(reason));
             }
         }
@@ -69,9 +69,7 @@ impl<W: World> NodeWorker<W> {
             !listener.owners.is_empty() && listener.older_than(mark).next().is_none()
         });
         if new {
-            return Ok(StepOutcome::from(
-                "the connection was lost; a new process is seen".to_owned(),
-            ));
+            return Ok(StepOutcome::from("the connection was lost; a new process runs".to_owned()));
         }
         self.command(step, shell).await.map_err(StepError::of_second_try)
     }
@@ -84,7 +82,7 @@ impl<W: World> NodeWorker<W> {
                 Ok(listener) => return Ok(listener),
                 Err(problem) if Instant::now() + LINK_PAUSE >= deadline => {
                     let reason = format!(
-                        "connection lost during `{step}`, and the node cannot be looked at: {problem}"
+                        "connection lost during `{step}`, and the node cannot be inspected: {problem}"
                     );
                     return Err(StepError::Lost(reason));
                 }
@@ -92,7 +90,7 @@ impl<W: World> NodeWorker<W> {
                     let left = deadline.saturating_duration_since(Instant::now());
                     self.tell(
                         step,
-                        format!("connection lost, looking again: {problem}"),
+                        format!("connection lost, reconnecting: {problem}"),
                         None,
                         left,
                     );
@@ -138,7 +136,12 @@ impl<W: World> NodeWorker<W> {
             other => other,
         };
         self.may_prove_again(&why).map_err(not_begun)?;
-        self.tell(step, format!("{why}; the node is proven out again"), None, self.confirm_time());
+        self.tell(
+            step,
+            format!("{why}; confirming again that the node is out"),
+            None,
+            self.confirm_time(),
+        );
         self.confirm(step, false, self.proven_out_until()).await.map_err(not_begun)?;
         self.drain(step).await.map_err(not_begun)?;
         Ok(())

@@ -32,7 +32,7 @@ impl<W: World> NodeWorker<W> {
             &self.node.address,
         );
         if survey.staged {
-            return Ok(StepOutcome::from(format!("{name} was there already")));
+            return Ok(StepOutcome::from(format!("{name} is there already")));
         }
         self.tell(step, format!("uploading {}", text::size(size)), None, TIMEOUT);
         let command = |operation| {
@@ -72,7 +72,7 @@ fn refusal(what: &str, output: &Output) -> String {
     let last = full.or_else(|| text::last_line(&said)).unwrap_or_default();
     let said = text::line(last, 200);
     match output.status {
-        Some(CHECKSUM_MISMATCH) => format!("the {what} arrived damaged: {said}"),
+        Some(CHECKSUM_MISMATCH) => format!("the {what} was corrupted in transit: {said}"),
         _ => format!("{what}: {}: {said}", output.ending()),
     }
 }

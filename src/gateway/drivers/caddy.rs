@@ -427,7 +427,7 @@ impl RotationControl for CaddyDriver {
         match reply.status {
             200 => Ok(()),
             412 => Err(NotDone::Conflict(
-                "its configuration was changed by somebody else in between".into(),
+                "its configuration was changed by another writer in the meantime".into(),
             )),
             _ => Err(not_done(reply)),
         }

@@ -220,7 +220,7 @@ impl TraefikDriver {
 /// Why a version does not support negative weights.
 fn too_old(version: &str) -> Option<String> {
     let major: u32 = version.trim_start_matches('v').split('.').next()?.parse().ok()?;
-    let why = "before 3.0 it knows no weight of a server, and takes no file that has one";
+    let why = "Traefik before 3.0 does not support server weights and rejects such a file";
     (major < 3).then(|| why.into())
 }
 
@@ -256,7 +256,7 @@ impl Driver for TraefikDriver {
             .ok_or_else(|| format!("`{name}` has no servers of its own (`loadBalancer`)"))?;
         if balancer.strategy == WEIGHTLESS {
             return Err(format!(
-                "`{name}` has the strategy `{WEIGHTLESS}`, which knows no weights: nobody could be taken out"
+                "`{name}` has the strategy `{WEIGHTLESS}`, which ignores weights: no node could be taken out"
             ));
         }
         let mut held = BTreeSet::new();

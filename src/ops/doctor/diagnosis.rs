@@ -1,4 +1,4 @@
-//! What stands against a release, looked for on the live systems: nodes, registry, gateways, Consul, the lock.
+//! Problems of the live systems that would stop a release: nodes, registry, gateways, Consul, the lock.
 //!
 //! Looks only. What is judged here was seen by [`survey`](crate::survey), by
 //! [`GatewayMonitor::probe`](crate::gateway::GatewayMonitor::probe) and by questions to Consul that change nothing.
@@ -21,7 +21,7 @@ pub struct Finding {
     pub what: &'static str,
     /// Which one.
     pub name: String,
-    /// What was seen, or what stands against a release.
+    /// What was seen, or the problem.
     pub result: Result<String, String>,
 }
 
@@ -69,9 +69,9 @@ impl Diagnosis {
             let result = match (seen, info) {
                 (Err(problem), _) | (_, Err(problem)) => Err(problem.clone()),
                 (Ok(_), Ok(info)) if !info.blockers.is_empty() => Err(info.blockers.join("; ")),
-                (Ok(seen), Ok(_)) if seen.listed == 0 => Err("it lists no peer at all".to_owned()),
+                (Ok(seen), Ok(_)) if seen.listed == 0 => Err("it lists no server".to_owned()),
                 (Ok(seen), Ok(_)) if seen.listed_nodes() == 0 => {
-                    Err("it lists none of the playbook's nodes: is it another upstream?".into())
+                    Err("it lists no node of the playbook: is the upstream's name right?".into())
                 }
                 (Ok(seen), Ok(info)) => {
                     if let Some(why) = uncounted(spec, fleet, info) {
@@ -88,7 +88,7 @@ impl Diagnosis {
         Self { findings }
     }
 
-    /// Returns everything that stands against a release.
+    /// Returns every problem.
     #[must_use]
     pub fn objections(&self) -> Vec<String> {
         let told = self.findings.iter().filter_map(|finding| {
@@ -111,11 +111,10 @@ impl Diagnosis {
         }
         let mut page = table.render();
         page += &match self.objections().len() {
-            0 => "\nNothing stands against a release. Nothing was changed.\n".to_owned(),
-            number => format!(
-                "\n{} against a release. Nothing was changed.\n",
-                count(number, "thing") + if number == 1 { " stands" } else { " stand" }
-            ),
+            0 => "\nReady to release. Nothing was changed.\n".to_owned(),
+            number => {
+                format!("\nNot ready: {}. Nothing was changed.\n", count(number, "problem"))
+            }
         };
         page
     }

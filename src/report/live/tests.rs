@@ -24,7 +24,7 @@ fn foreign_text_and_colour_never_reach_the_screen_unasked() {
     live.event(&event(Fact::NodePutBack { proven: true }), &release);
     let screen = terminal.contents();
     assert!(screen.contains("! evil  [2J text"), "{screen}");
-    assert!(screen.contains("app-1    put back, in rotation again"), "{screen}");
+    assert!(screen.contains("app-1    back in rotation"), "{screen}");
 }
 
 #[test]
@@ -137,6 +137,6 @@ fn redrawn_lines_are_cut_and_never_wrap_on_a_narrow_terminal() {
       * a-long-name-1  disable      waits for capacity: gw
       · a-long-name-2, a-long-name-3, a-long-name-4, a-long-name
       Pool  8 of 9 routed (min 3)
-      Stopping (SIGINT): no more nodes are taken.
+      Stopping (SIGINT): no further node is updated.
     "#);
 }

@@ -120,7 +120,7 @@ pub(super) fn is_one_process(replies: &[Reply]) -> Result<(), String> {
 
 fn several_processes(number: &str) -> String {
     format!(
-        "HAProxy runs {number} processes (nbproc), each with servers of its own: this is the word of one"
+        "HAProxy runs {number} processes (nbproc), each with servers of its own: the answer is that of one process"
     )
 }
 

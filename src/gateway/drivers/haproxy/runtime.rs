@@ -48,7 +48,7 @@ pub(super) fn read(replies: &[Reply], backend: &str) -> Result<Servers, String> 
     if let Some(processes) = processes.filter(|processes| processes.trim() != "1") {
         let processes = text::line(processes, 20);
         return Err(format!(
-            "HAProxy runs {processes} processes (nbproc), each with servers of its own: this is the word of one"
+            "HAProxy runs {processes} processes (nbproc), each with servers of its own: the answer is that of one process"
         ));
     }
     if [state, stat].iter().any(|said| ["Can't find backend.", "No such proxy."].contains(said)) {
