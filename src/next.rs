@@ -1,7 +1,7 @@
 //! What to know and to type next: why a release ended as it did, and the exact commands that go on from there.
 
 use crate::journal::is_id;
-use crate::release::{CommandKind, NodeState, Outcome, Phase, Release, Standing};
+use crate::release::{CommandKind, NodeState, Outcome, Phase, Release, RotationState};
 use crate::shell::quote;
 
 /// What every command repeats to mean the same: a person types it as it stands.
@@ -30,7 +30,8 @@ pub fn commands(release: &Release, outcome: Outcome, repeated: &Repeated) -> Vec
     let failed: Vec<_> = release
         .in_order()
         .filter(|(_, node)| {
-            node.phase == Phase::Failed && (node.fell || node.standing() == Standing::Out)
+            node.phase == Phase::Failed
+                && (node.fell || node.rotation_state() == RotationState::Out)
         })
         .map(|(name, _)| name)
         .collect();
@@ -60,7 +61,7 @@ pub fn commands(release: &Release, outcome: Outcome, repeated: &Repeated) -> Vec
         _ => "after a fix: retry the failed nodes and continue".to_owned(),
     };
     commands.push((go_on, repeated.command("resume", [id])));
-    let out = |node: &NodeState| node.standing() == Standing::Out;
+    let out = |node: &NodeState| node.rotation_state() == RotationState::Out;
     for (name, _) in release.in_order().filter(|(_, node)| out(node)) {
         commands.push((
             format!("return {name} to rotation unchanged"),
@@ -82,10 +83,10 @@ pub fn reason(release: &Release, outcome: Outcome) -> Option<String> {
     let told = |(name, node): (&str, &NodeState)| {
         let planned = || release.planned().iter().find(|planned| planned.node == name);
         let step = node.step.map_or(String::new(), |step| format!(", {step}"));
-        match (&node.failure, node.phase, node.standing()) {
+        match (&node.failure, node.phase, node.rotation_state()) {
             (Some(failure), _, _) => Some(format!("{name}{step}: {}", failure.reason)),
             (None, Phase::Blocked, _) => Some(format!("{name}: {}", planned()?.why)),
-            (None, _, Standing::Unknown) => {
+            (None, _, RotationState::Unknown) => {
                 Some(format!("{name}: the result of its registry write is unknown"))
             }
             (None, _, _) => None,

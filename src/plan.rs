@@ -2,20 +2,20 @@
 
 mod lines;
 mod render;
-mod resumption;
+mod resume_points;
 mod rollback;
 
 use std::collections::BTreeSet;
 
 use crate::gateway::Observation;
 use crate::playbook::Order;
-use crate::release::{Planned, Will};
+use crate::release::{Planned, PlannedAction};
 use crate::spec::{NodeSpec, Spec, names};
 use crate::survey::{Fleet, NodeFacts};
 use crate::text::{self, because, count};
 
-pub use resumption::{objections, resumptions};
-pub use rollback::{NotUndone, WayBack, missing_releases, restore_points};
+pub use resume_points::{objections, resume_points};
+pub use rollback::{NotUndone, RollbackPlan, missing_releases, restore_points};
 
 /// The nodes that the operator selects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -114,15 +114,16 @@ impl Plan {
         };
         if spec.order == Order::OutFirst {
             plan.rows.sort_by_key(|row| match (row.planned.will, row.routed) {
-                (Will::Update, Some(0)) => 0,
-                (Will::Update, _) if row.is_unreachable => 1,
+                (PlannedAction::Update, Some(0)) => 0,
+                (PlannedAction::Update, _) if row.is_unreachable => 1,
                 _ => 2,
             });
         }
         if let Some(limit) = selection.limit {
-            let updates = plan.rows.iter_mut().filter(|row| row.planned.will == Will::Update);
+            let updates =
+                plan.rows.iter_mut().filter(|row| row.planned.will == PlannedAction::Update);
             for row in updates.skip(limit) {
-                row.planned.will = Will::LeftOut;
+                row.planned.will = PlannedAction::LeftOut;
                 row.planned.why = "beyond --limit".into();
             }
         }
@@ -135,20 +136,22 @@ impl Plan {
     /// Returns whether there is an update and no known refusal.
     #[must_use]
     pub fn would_release(&self) -> bool {
-        self.refusals.is_empty() && self.count(Will::Update) > 0
+        self.refusals.is_empty() && self.count(PlannedAction::Update) > 0
     }
 
     /// How many nodes have this planned action.
     #[must_use]
-    pub fn count(&self, will: Will) -> usize {
+    pub fn count(&self, will: PlannedAction) -> usize {
         self.rows.iter().filter(|row| row.planned.will == will).count()
     }
 
     /// Describes a plan without updates.
     #[must_use]
     pub fn idle(&self) -> String {
-        let parts =
-            [(self.count(Will::Skip), "up to date"), (self.count(Will::LeftOut), "left out")];
+        let parts = [
+            (self.count(PlannedAction::Skip), "up to date"),
+            (self.count(PlannedAction::LeftOut), "left out"),
+        ];
         let parts: Vec<_> = parts
             .iter()
             .filter(|(number, _)| *number > 0)
@@ -160,7 +163,7 @@ impl Plan {
     /// How many batches there are if each node is selected once.
     #[must_use]
     pub fn batches(&self, spec: &Spec) -> usize {
-        let (mut left, mut batches) = (self.count(Will::Update), 0);
+        let (mut left, mut batches) = (self.count(PlannedAction::Update), 0);
         while left > 0 {
             left = left.saturating_sub(spec.batches.size(batches, spec.nodes.len()));
             batches += 1;
@@ -188,7 +191,7 @@ impl Plan {
             return;
         }
         let blocked: Vec<_> =
-            self.rows.iter().filter(|row| row.planned.will == Will::Blocked).collect();
+            self.rows.iter().filter(|row| row.planned.will == PlannedAction::Blocked).collect();
         if blocked.len() > spec.max_failures as usize {
             let problems =
                 blocked.iter().map(|row| format!("{}: {}", row.planned.node, row.planned.why));
@@ -200,8 +203,12 @@ impl Plan {
     fn check_capacity(&mut self, spec: &Spec, fleet: &Fleet) {
         let mut lowest = usize::MAX;
         let mut now = usize::MAX;
-        let updates: Vec<_> =
-            self.rows.iter().filter(|row| row.planned.will == Will::Update).cloned().collect();
+        let updates: Vec<_> = self
+            .rows
+            .iter()
+            .filter(|row| row.planned.will == PlannedAction::Update)
+            .cloned()
+            .collect();
         let dead: BTreeSet<_> = self
             .rows
             .iter()
@@ -268,27 +275,27 @@ fn row(spec: &Spec, fleet: &Fleet, selection: &Selection, node: &NodeSpec) -> Ro
     let all = Some(fleet.gateways.len());
     let was_out = facts.down == Some(true);
     let (will, why) = if !selection.includes(node) {
-        (Will::LeftOut, "not selected".to_owned())
+        (PlannedAction::LeftOut, "not selected".to_owned())
     } else if let Some(problem) = facts.problem.clone().or(facts.registry_problem.clone()) {
-        (Will::Blocked, problem)
+        (PlannedAction::Blocked, problem)
     } else if let Some(problem) = contradiction(fleet, node, facts) {
-        (Will::Blocked, problem)
+        (PlannedAction::Blocked, problem)
     } else if is_on_target(spec, facts, node) && !was_out && routed == all {
         let version = spec.version.as_deref().unwrap_or("the target");
-        (Will::Skip, format!("on {version}, healthy, routed"))
+        (PlannedAction::Skip, format!("on {version}, healthy, routed"))
     } else if routed == Some(0) {
-        (Will::Update, "first: already out of rotation".to_owned())
+        (PlannedAction::Update, "first: already out of rotation".to_owned())
     } else if routed.is_some() && routed < all {
         let seen = fleet
             .gateways
             .iter()
             .find(|(_, seen)| seen.as_ref().is_ok_and(|seen| !seen.routes_to(&node.address)));
         let name = seen.map_or("", |(name, _)| name.as_str());
-        (Will::Update, format!("held out by {name}"))
+        (PlannedAction::Update, format!("held out by {name}"))
     } else if facts.is_unreachable() {
-        (Will::Update, "first: nothing listens at its address".to_owned())
+        (PlannedAction::Update, "first: nothing listens at its address".to_owned())
     } else {
-        (Will::Update, String::new())
+        (PlannedAction::Update, String::new())
     };
     Row {
         planned: Planned {
@@ -369,7 +376,7 @@ pub(crate) fn version_of(facts: &NodeFacts) -> Option<String> {
 fn version_before(rows: &[Row]) -> Option<String> {
     let versions: BTreeSet<_> = rows
         .iter()
-        .filter(|row| row.planned.will == Will::Update)
+        .filter(|row| row.planned.will == PlannedAction::Update)
         .filter_map(|row| row.planned.runs.clone())
         .collect();
     let all = if versions.is_empty() {

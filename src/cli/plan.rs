@@ -10,7 +10,7 @@ use super::output;
 use crate::ops::plan::{check_selection, plan};
 use crate::ops::{Refusal, Session};
 use crate::plan::{Plan, Selection};
-use crate::release::{Finished, Outcome, Will};
+use crate::release::{Finished, Outcome, PlannedAction};
 use crate::spec::Spec;
 
 #[derive(Debug, Args)]
@@ -34,7 +34,9 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusa
     })?;
     let exit = match plan.refusals.is_empty() {
         false => Exit::of(Outcome::Refused),
-        true if arguments.detailed_exitcode && plan.count(Will::Update) > 0 => Exit::CHANGES,
+        true if arguments.detailed_exitcode && plan.count(PlannedAction::Update) > 0 => {
+            Exit::CHANGES
+        }
         true => Exit::DONE,
     };
     Ok(match output::form(global) {
@@ -53,7 +55,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusa
 fn lines(plan: &Plan, session: &Session, spec: &Spec, exit: Exit) -> String {
     let mut lines = output::lines();
     plan.tell(spec, &session.file.display().to_string(), &mut lines);
-    let (result, reason) = match (plan.refusals.as_slice(), plan.count(Will::Update)) {
+    let (result, reason) = match (plan.refusals.as_slice(), plan.count(PlannedAction::Update)) {
         ([], 0) => (Outcome::Nothing, Some(plan.idle())),
         ([], _) => (Outcome::Done, None),
         (refusals, _) => (Outcome::Refused, Some(refusals.join("; "))),

@@ -4,13 +4,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::echo;
-use crate::engine::Stop;
+use crate::engine::StopReason;
 use crate::ops::{Cause, Refusal};
 use crate::report::say;
 
 /// The signals that ask a command to stop.
 #[derive(Debug, Clone)]
-pub(super) struct Signals(watch::Receiver<Stop>);
+pub(super) struct Signals(watch::Receiver<StopReason>);
 
 impl Signals {
     /// Hears SIGINT, SIGTERM and SIGHUP from now on.
@@ -23,13 +23,13 @@ impl Signals {
             let heard = signal(kind);
             heard.map_err(|error| Refusal::new(Cause::Internal, format!("no signals: {error}")))
         };
-        let (sender, stop) = watch::channel(Stop::No);
+        let (sender, stop) = watch::channel(StopReason::No);
         let mut interrupt = hear(SignalKind::interrupt())?;
         let mut terminate = hear(SignalKind::terminate())?;
         let mut hangup = hear(SignalKind::hangup())?;
         tokio::spawn(async move {
             let (name, _) = next(&mut interrupt, &mut terminate, &mut hangup).await;
-            let _ = sender.send(Stop::Requested(name));
+            let _ = sender.send(StopReason::Requested(name));
             let (name, code) = next(&mut interrupt, &mut terminate, &mut hangup).await;
             echo::restore();
             say(&format!(
@@ -42,7 +42,7 @@ impl Signals {
     }
 
     /// What tells a release to stop.
-    pub(super) fn stop(&self) -> watch::Receiver<Stop> {
+    pub(super) fn stop(&self) -> watch::Receiver<StopReason> {
         self.0.clone()
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::arguments::Global;
 use super::signals::Signals;
 use super::{identity, output};
-use crate::engine::{Sink, Stop};
+use crate::engine::{Sink, StopReason};
 use crate::ops::{Caller, Cause, Identity, Question, Refusal};
 use crate::release::Release;
 use crate::report::say;
@@ -41,7 +41,7 @@ impl Caller for Terminal<'_> {
         &self.identity
     }
 
-    fn stop(&self) -> watch::Receiver<Stop> {
+    fn stop(&self) -> watch::Receiver<StopReason> {
         self.signals.stop()
     }
 

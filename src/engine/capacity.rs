@@ -11,7 +11,7 @@ use super::outcome::StepError;
 use super::pool::Part;
 use super::worker::{Bound, Looked, NodeWorker};
 use crate::gateway::Observation;
-use crate::release::{Fact, Leaving, Step};
+use crate::release::{EventKind, Leaving, Step};
 use crate::spec::{Spec, names};
 use crate::text::because;
 use crate::world::World;
@@ -109,7 +109,7 @@ impl<W: World> NodeWorker<W> {
             Ok(routed) => routed,
             Err(problem) => return Ok(Err(problem)),
         };
-        self.record(Some(step), Fact::CapacitySeen { routed }).await?;
+        self.record(Some(step), EventKind::CapacitySeen { routed }).await?;
         let is_dead = self.context.pool.is_dead(&self.node);
         self.looked = Some(Looked { at, is_dead });
         self.context.pool.leave(&self.node.name);
@@ -133,7 +133,7 @@ impl<W: World> NodeWorker<W> {
         if let Ok(routed) = found
             && is_counted
         {
-            self.record(Some(step), Fact::CapacitySeen { routed }).await?;
+            self.record(Some(step), EventKind::CapacitySeen { routed }).await?;
         }
         if leaves {
             self.looked = Some(Looked { at, ..looked });
@@ -163,7 +163,7 @@ impl<W: World> NodeWorker<W> {
         let message = format!(
             "{name} is enabled although {fallen} has failed with the same version: without it {objection}"
         );
-        self.record(None, Fact::Warning { message }).await
+        self.record(None, EventKind::Warning { message }).await
     }
 
     /// Why others are too few without this node, if they are.

@@ -12,12 +12,12 @@ use crate::consul::Client;
 use crate::gateway::GatewayMonitor;
 use crate::lock::Lock;
 use crate::registry::Registry;
-use crate::release::{Event, Fact, Leaving, NodeState, Planned, Release, Step};
+use crate::release::{Event, EventKind, Leaving, NodeState, Planned, Release, Step};
 use crate::spec::{NodeSpec, Spec};
 
 /// Why a release is to stop, once somebody or something asks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Stop {
+pub enum StopReason {
     /// Nobody asked.
     #[default]
     No,
@@ -31,7 +31,7 @@ pub enum Stop {
     LockLost(String),
 }
 
-impl Stop {
+impl StopReason {
     /// Returns why, if it is to stop.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
@@ -120,7 +120,7 @@ pub(super) struct Context<W> {
     pub(super) turn: Arc<Mutex<()>>,
     /// The nodes that serve.
     pub(super) pool: Pool,
-    pub(super) stop: watch::Receiver<Stop>,
+    pub(super) stop: watch::Receiver<StopReason>,
     pub(super) records: mpsc::Sender<Record>,
 }
 
@@ -175,7 +175,7 @@ impl<W> Context<W> {
         &self,
         node: &str,
         step: Option<Step>,
-        fact: Fact,
+        fact: EventKind,
     ) -> Result<(), NotRecorded> {
         let (written, answer) = oneshot::channel();
         let record =
@@ -185,7 +185,7 @@ impl<W> Context<W> {
     }
 
     /// Records a fact of a node without waiting for it.
-    pub(super) async fn note(&self, node: &str, fact: Fact) {
+    pub(super) async fn note(&self, node: &str, fact: EventKind) {
         let record =
             Record { node: Some(node.to_owned()), step: None, fact: Some(fact), written: None };
         let _ = self.records.send(record).await;
@@ -201,7 +201,7 @@ impl<W> Context<W> {
     }
 
     /// Tells how a step of a node goes on. Lost when nothing has time to listen.
-    pub(super) fn tell(&self, node: &str, step: Step, fact: Fact) {
+    pub(super) fn tell(&self, node: &str, step: Step, fact: EventKind) {
         let record = Record {
             node: Some(node.to_owned()),
             step: Some(step),
@@ -221,14 +221,14 @@ pub(super) struct Record {
     pub(super) node: Option<String>,
     pub(super) step: Option<Step>,
     /// Nothing where only what was asked before is waited for.
-    pub(super) fact: Option<Fact>,
+    pub(super) fact: Option<EventKind>,
     /// Answered when the event is on the disk; dropped when it cannot be.
     pub(super) written: Option<oneshot::Sender<()>>,
 }
 
 /// Returns once the release is stopping, and then some.
-pub(super) async fn stopped_for(mut stop: watch::Receiver<Stop>, grace: Duration) {
-    if stop.wait_for(|stop| *stop != Stop::No).await.is_err() {
+pub(super) async fn stopped_for(mut stop: watch::Receiver<StopReason>, grace: Duration) {
+    if stop.wait_for(|stop| *stop != StopReason::No).await.is_err() {
         // Nothing is left that could ask.
         std::future::pending::<()>().await;
     }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::watch;
 
-use super::context::Stop;
+use super::context::StopReason;
 use super::recorder::Recorder;
 use crate::next;
-use crate::release::{Finished, NodeState, Outcome, Phase, Standing};
+use crate::release::{Finished, NodeState, Outcome, Phase, RotationState};
 use crate::spec::Spec;
 use crate::world::World;
 
@@ -17,7 +17,7 @@ pub(super) fn conclude<W: World>(
     spec: &Spec,
     staged: bool,
     verified: bool,
-    stop: &watch::Receiver<Stop>,
+    stop: &watch::Receiver<StopReason>,
     elapsed_ms: u64,
 ) -> Finished {
     let release = &*recorder.release.read();
@@ -28,28 +28,32 @@ pub(super) fn conclude<W: World>(
     let serving = release
         .in_order()
         .filter(|(_, node)| !node.fell)
-        .filter(|(name, node)| match node.standing() {
-            Standing::Untouched => !out.contains(name),
-            Standing::PutBack | Standing::Updated | Standing::Enabled => true,
-            Standing::Out | Standing::Unknown => false,
+        .filter(|(name, node)| match node.rotation_state() {
+            RotationState::Untouched => !out.contains(name),
+            RotationState::PutBack | RotationState::Updated | RotationState::Enabled => true,
+            RotationState::Out | RotationState::Unknown => false,
         })
         .count()
         + others;
-    let stopped = matches!(*stop.borrow(), Stop::Requested(_));
-    let untouched = release.nodes.values().all(|node| node.standing() == Standing::Untouched);
+    let stopped = matches!(*stop.borrow(), StopReason::Requested(_));
+    let untouched =
+        release.nodes.values().all(|node| node.rotation_state() == RotationState::Untouched);
     let left = release.count(|node| matches!(node.phase, Phase::Waiting | Phase::Interrupted));
     let complete = release.failures() == 0 && left == 0 && recorder.unwritten.is_none() && verified;
     let unknown = release.count(|node| {
-        node.standing() == Standing::Unknown
+        node.rotation_state() == RotationState::Unknown
             || node.failure.as_ref().is_some_and(|failure| failure.unknown)
     });
-    let stalled = matches!(*stop.borrow(), Stop::Stalled(_));
+    let stalled = matches!(*stop.borrow(), StopReason::Stalled(_));
     let stuck = release.count(|node| node.goes_back() && node.phase == Phase::Failed);
     let turned = release.nodes.values().any(NodeState::goes_back);
-    let old = |standing| matches!(standing, Standing::Untouched | Standing::PutBack);
+    let old = |standing| matches!(standing, RotationState::Untouched | RotationState::PutBack);
     let old_everywhere = turned
-        && release.nodes.values().all(|node| old(node.standing()) && node.phase != Phase::Skipped);
-    let result = if let Stop::LockLost(_) = *stop.borrow() {
+        && release
+            .nodes
+            .values()
+            .all(|node| old(node.rotation_state()) && node.phase != Phase::Skipped);
+    let result = if let StopReason::LockLost(_) = *stop.borrow() {
         Outcome::LockLost
     } else if recorder.failed.is_some() || unknown > 0 {
         Outcome::Degraded

@@ -22,5 +22,5 @@ mod steps;
 mod watchdog;
 mod worker;
 
-pub use context::{Mode, Sink, Stop};
-pub use run::{Begin, Ended, Engine};
+pub use context::{Mode, Sink, StopReason};
+pub use run::{Engine, RunResult, Start};

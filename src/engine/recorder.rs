@@ -7,11 +7,11 @@ use anyhow::{Result, anyhow};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use super::context::{LiveRelease, Record, Sink, Stop, stopped_for};
+use super::context::{LiveRelease, Record, Sink, StopReason, stopped_for};
 use crate::journal::Journal;
-use crate::journal::replica::Copy;
+use crate::journal::replica::JournalReplica;
 use crate::lock::{Lock, NotHeld};
-use crate::release::{Change, Event, Fact, Step};
+use crate::release::{Change, Event, EventKind, Step};
 use crate::world::World;
 
 /// How long a write of the copy may still take once the release is stopping.
@@ -27,7 +27,7 @@ pub(super) struct Recorder<'a, W> {
     pub(super) release: LiveRelease,
     pub(super) journal: Journal,
     /// The journal's copy in Consul, and the lines that it does not have yet.
-    pub(super) copy: Option<Copy<W>>,
+    pub(super) copy: Option<JournalReplica<W>>,
     pub(super) lines: String,
     /// Events that are about to be written, all at once.
     pub(super) pending: Vec<Pending>,
@@ -39,7 +39,7 @@ pub(super) struct Recorder<'a, W> {
     /// Tells whoever waits what is being done.
     pub(super) lock: &'a Lock<W>,
     /// Tells everybody to stop.
-    pub(super) halt: Arc<watch::Sender<Stop>>,
+    pub(super) halt: Arc<watch::Sender<StopReason>>,
     /// Why the journal cannot be written any more. From then on nothing new begins; what leads back to a safe
     /// place is still done, and told.
     pub(super) unwritten: Option<anyhow::Error>,
@@ -64,9 +64,10 @@ impl Pending {
 
     /// Whether it is not done, rather than done without being written down.
     fn needs_the_journal(&self) -> bool {
-        let first = matches!(self.event.fact, Fact::ReleaseStarted(_) | Fact::ReleaseResumed(_));
+        let first =
+            matches!(self.event.fact, EventKind::ReleaseStarted(_) | EventKind::ReleaseResumed(_));
         // What takes a node further from its users is not done unless it is written down.
-        let leaves = matches!(self.event.fact, Fact::RegistryWriting { down: true, .. });
+        let leaves = matches!(self.event.fact, EventKind::RegistryWriting { down: true, .. });
         first || leaves || begins(&self.event.fact)
     }
 }
@@ -77,7 +78,7 @@ impl<W: World> Recorder<'_, W> {
         &mut self,
         node: Option<String>,
         step: Option<Step>,
-        fact: Fact,
+        fact: EventKind,
     ) -> Result<()> {
         // Whether these could be written is told to what waits for them.
         let _ = self.write();
@@ -88,7 +89,12 @@ impl<W: World> Recorder<'_, W> {
 
     /// Finds out what an event changes. Events that are pending do not change what it rests on: they are written first where
     /// they would.
-    fn prepare(&mut self, node: Option<String>, step: Option<Step>, fact: Fact) -> Result<Pending> {
+    fn prepare(
+        &mut self,
+        node: Option<String>,
+        step: Option<Step>,
+        fact: EventKind,
+    ) -> Result<Pending> {
         let rests_on = |pending: &Pending| node.as_ref().is_some_and(|node| pending.changes(node));
         if self.pending.iter().any(rests_on) {
             let _ = self.write();
@@ -149,7 +155,7 @@ impl<W: World> Recorder<'_, W> {
             self.moved = Instant::now();
         }
         self.release.update(|release| release.commit(&event, change));
-        if let (Some(node), Some(step), Fact::StepStarted {}) =
+        if let (Some(node), Some(step), EventKind::StepStarted {}) =
             (&event.node, event.step, &event.fact)
         {
             self.lock.doing(format!("{node} {step}"));
@@ -171,38 +177,38 @@ impl<W: World> Recorder<'_, W> {
     /// Whether an event brings the release nearer to its end: what is only done again does not.
     fn is_progress(&self, event: &Event) -> bool {
         match event.fact {
-            Fact::StepFinished { .. } => {
+            EventKind::StepFinished { .. } => {
                 let name = event.node.as_deref().unwrap_or_default();
                 let was_done = |step| self.release.node(name, |node| node.done.contains(&step));
                 !event.step.is_some_and(was_done)
             }
-            Fact::ReleaseStarted(_)
-            | Fact::ReleaseResumed(_)
-            | Fact::BatchStarted { .. }
-            | Fact::NodeFailed(_)
-            | Fact::NodePutBack { .. }
-            | Fact::NodeInterrupted {}
-            | Fact::NodeRollingBack { .. }
-            | Fact::NodeRolledBack { .. }
-            | Fact::NodeDone { .. }
-            | Fact::ReleaseStopping { .. }
-            | Fact::ReleaseFinished(_) => true,
-            Fact::StepStarted {}
-            | Fact::CapacitySeen { .. }
-            | Fact::RegistryWriting { .. }
-            | Fact::RegistryWritten { .. }
-            | Fact::RegistryRefused {}
-            | Fact::NodeMarked { .. }
-            | Fact::GatewayProven { .. }
-            | Fact::StepProgress { .. }
-            | Fact::Warning { .. } => false,
+            EventKind::ReleaseStarted(_)
+            | EventKind::ReleaseResumed(_)
+            | EventKind::BatchStarted { .. }
+            | EventKind::NodeFailed(_)
+            | EventKind::NodePutBack { .. }
+            | EventKind::NodeInterrupted {}
+            | EventKind::NodeRollingBack { .. }
+            | EventKind::NodeRolledBack { .. }
+            | EventKind::NodeDone { .. }
+            | EventKind::ReleaseStopping { .. }
+            | EventKind::ReleaseFinished(_) => true,
+            EventKind::StepStarted {}
+            | EventKind::CapacitySeen { .. }
+            | EventKind::RegistryWriting { .. }
+            | EventKind::RegistryWritten { .. }
+            | EventKind::RegistryRefused {}
+            | EventKind::NodeMarked { .. }
+            | EventKind::GatewayProven { .. }
+            | EventKind::StepProgress { .. }
+            | EventKind::Warning { .. } => false,
         }
     }
 
     /// Stops a release of which nothing has come to its end for so long.
     pub(super) fn stall(&self, patience: Duration) {
         let reason = format!("no step finished for {}", crate::text::duration(patience));
-        self.halt.send_replace(Stop::Stalled(reason));
+        self.halt.send_replace(StopReason::Stalled(reason));
     }
 
     /// Asks for the lock at the end: a release that has lost it since its last write must not say that it is done.
@@ -213,13 +219,13 @@ impl<W: World> Recorder<'_, W> {
             held = self.lock.verify() => held,
         };
         if let Err(NotHeld::Lost(reason)) = held {
-            self.halt.send_replace(Stop::LockLost(reason));
+            self.halt.send_replace(StopReason::LockLost(reason));
         }
     }
 
     fn stop_unwritten(&mut self, error: &anyhow::Error) {
         self.unwritten = Some(anyhow!("{error:#}"));
-        self.halt.send_replace(Stop::Unwritten(format!("{error:#}")));
+        self.halt.send_replace(StopReason::Unwritten(format!("{error:#}")));
     }
 
     /// Writes what is pending, here and to the copy, and lets those go on that wait for it.
@@ -233,7 +239,7 @@ impl<W: World> Recorder<'_, W> {
             && let Err(error) = copy.append(lines.as_bytes(), stop).await
         {
             let message = format!("the journal's replica in Consul is behind: {error}");
-            let _ = self.record(None, None, Fact::Warning { message });
+            let _ = self.record(None, None, EventKind::Warning { message });
         }
         for answer in self.waiting.drain(..) {
             // The task may have been stopped meanwhile.
@@ -242,7 +248,7 @@ impl<W: World> Recorder<'_, W> {
     }
 
     /// Records one fact of the release itself, and waits until it is written everywhere.
-    pub(super) async fn tell(&mut self, fact: Fact) -> Result<()> {
+    pub(super) async fn tell(&mut self, fact: EventKind) -> Result<()> {
         let result = self.record(None, None, fact);
         self.flush().await;
         result
@@ -275,8 +281,11 @@ impl<W: World> Recorder<'_, W> {
 }
 
 /// What begins something that only a journal can bring to its end.
-fn begins(fact: &Fact) -> bool {
-    matches!(fact, Fact::StepStarted {} | Fact::NodeMarked { .. } | Fact::BatchStarted { .. })
+fn begins(fact: &EventKind) -> bool {
+    matches!(
+        fact,
+        EventKind::StepStarted {} | EventKind::NodeMarked { .. } | EventKind::BatchStarted { .. }
+    )
 }
 
 #[cfg(test)]
@@ -323,7 +332,7 @@ mod tests {
         }
     }
 
-    fn started(nodes: &[String]) -> Fact {
+    fn started(nodes: &[String]) -> EventKind {
         let planned = |name: &String| serde_json::json!({ "node": name, "will": "update" });
         let started = serde_json::json!({ "type": "release.started", "data": {
             "service": "app", "command": "deploy", "actor": "me", "file": "app.yaml",
@@ -365,7 +374,7 @@ mod tests {
             sink: &mut sink,
             moved: Instant::now(),
             lock: &lock,
-            halt: Arc::new(watch::channel(Stop::No).0),
+            halt: Arc::new(watch::channel(StopReason::No).0),
             unwritten: None,
             failed: None,
         };
@@ -379,11 +388,15 @@ mod tests {
             answers.push(answer);
         };
         for node in &nodes {
-            ask(&mut recorder, node, Fact::StepStarted {});
+            ask(&mut recorder, node, EventKind::StepStarted {});
         }
         // It rests on what begins before it, which has to be written first.
         let message = "done".to_owned();
-        ask(&mut recorder, "node-1", Fact::StepFinished { elapsed_ms: 1, message, drained: None });
+        ask(
+            &mut recorder,
+            "node-1",
+            EventKind::StepFinished { elapsed_ms: 1, message, drained: None },
+        );
         assert!(answers.iter_mut().all(|answer| answer.try_recv().is_err()), "nothing settled yet");
         recorder.flush().await;
         assert!(answers.iter_mut().all(|answer| answer.try_recv().is_ok()));

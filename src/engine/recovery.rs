@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::context::{Stop, stopped_for};
+use super::context::{StopReason, stopped_for};
 use super::outcome::StepError;
 use super::pool::Part;
 use super::worker::{COURTESY_GRACE, NodeWorker};
-use crate::release::{Fact, Failure, NodeState, Step};
+use crate::release::{EventKind, Failure, NodeState, Step};
 use crate::world::World;
 
 /// How long a node that is put back may take to be proven in, beyond twice the gateways' lag, when the step failed because
@@ -55,7 +55,7 @@ impl<W: World> NodeWorker<W> {
                 () = interrupted => Vec::new(),
             };
         }
-        self.record(Some(step), Fact::NodeFailed(Box::new(failure))).await.is_ok()
+        self.record(Some(step), EventKind::NodeFailed(Box::new(failure))).await.is_ok()
     }
 
     /// Takes a node that is not well out of rotation, if enough others serve at every gateway.
@@ -80,7 +80,7 @@ impl<W: World> NodeWorker<W> {
             if self.state(NodeState::may_be_down) { "is marked down" } else { "stays in rotation" };
         let reason = trouble.into_failure().reason;
         let message = format!("{name} is unhealthy and {stays}: {reason}");
-        let _ = self.record(None, Fact::Warning { message }).await;
+        let _ = self.record(None, EventKind::Warning { message }).await;
     }
 
     /// What a step to the service was to do was certainly never begun. What served before then still does, unless the
@@ -127,13 +127,13 @@ impl<W: World> NodeWorker<W> {
         if self.may_be_put_back(false) {
             self.put_back(step, Instant::now() + PUT_BACK_GRACE, PUT_BACK_GRACE).await;
         }
-        let _ = self.record(Some(step), Fact::NodeInterrupted {}).await;
+        let _ = self.record(Some(step), EventKind::NodeInterrupted {}).await;
     }
 
     /// Only what served before and was not touched since goes back without a proof of health, and only by us. `serves` tells
     /// that what the step was to do was never begun.
     fn may_be_put_back(&self, serves: bool) -> bool {
-        let ours = !matches!(*self.context.stop.borrow(), Stop::LockLost(_));
+        let ours = !matches!(*self.context.stop.borrow(), StopReason::LockLost(_));
         let (down, stopped) = self.state(|state| (state.may_be_down(), state.is_stopped()));
         ours && down && (serves || !stopped) && !self.planned.was_out
     }
@@ -158,13 +158,13 @@ impl<W: World> NodeWorker<W> {
                 let reason = trouble.into_failure().reason;
                 let message =
                     format!("{} could not be returned to rotation: {reason}", self.node.name);
-                let _ = self.record(None, Fact::Warning { message }).await;
+                let _ = self.record(None, EventKind::Warning { message }).await;
                 return;
             }
             Err(_) => {
                 let message =
                     format!("{} could not be returned to rotation in time", self.node.name);
-                let _ = self.record(None, Fact::Warning { message }).await;
+                let _ = self.record(None, EventKind::Warning { message }).await;
                 return;
             }
         }
@@ -174,11 +174,11 @@ impl<W: World> NodeWorker<W> {
             Ok(_) => true,
             Err(StepError::Failed(Failure { reason, .. }) | StepError::Blind(reason)) => {
                 let message = format!("{} is marked up; {reason}", self.node.name);
-                let _ = self.record(None, Fact::Warning { message }).await;
+                let _ = self.record(None, EventKind::Warning { message }).await;
                 false
             }
             Err(_) => false,
         };
-        let _ = self.record(Some(step), Fact::NodePutBack { proven }).await;
+        let _ = self.record(Some(step), EventKind::NodePutBack { proven }).await;
     }
 }

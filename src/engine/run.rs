@@ -12,7 +12,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::context::{Context, Known, LiveRelease, Mode, Record, Sink, Stop, millis, stopped_for};
+use super::context::{
+    Context, Known, LiveRelease, Mode, Record, Sink, StopReason, millis, stopped_for,
+};
 use super::end::conclude;
 use super::pool::{Fallen, Pool};
 use super::recorder::Recorder;
@@ -21,17 +23,17 @@ use super::worker::NodeWorker;
 use crate::consul::Client;
 use crate::gateway::{GatewayMonitor, QueryClient};
 use crate::journal::Journal;
-use crate::journal::replica::Copy;
+use crate::journal::replica::JournalReplica;
 use crate::lock::Lock;
 use crate::next::{self, Repeated};
 use crate::registry::Registry;
-use crate::release::{Fact, Finished, Release, Resumed, Started};
+use crate::release::{EventKind, Finished, Release, Resumed, Started};
 use crate::spec::Spec;
 use crate::world::World;
 
 /// How a release begins.
 #[derive(Debug)]
-pub enum Begin {
+pub enum Start {
     /// Anew.
     Started(Box<Started>),
     /// Where an earlier run of it ended or broke off.
@@ -48,19 +50,19 @@ pub struct Engine<W> {
     pub spec: Arc<Spec>,
     /// What is done to each node.
     pub mode: Mode,
-    /// Turns [`Stop::Requested`] when the release is stopping.
-    pub stop: watch::Receiver<Stop>,
+    /// Turns [`StopReason::Requested`] when the release is stopping.
+    pub stop: watch::Receiver<StopReason>,
     /// What keeps other releases away.
     pub lock: Arc<Lock<W>>,
     /// What suggested commands repeat.
     pub repeated: Repeated,
     /// The journal's copy for other machines.
-    pub copy: Option<Copy<W>>,
+    pub copy: Option<JournalReplica<W>>,
 }
 
 /// A release that has ended.
 #[derive(Debug)]
-pub struct Ended {
+pub struct RunResult {
     /// Its state.
     pub release: Release,
     /// What went wrong within, if that is why it ended.
@@ -78,19 +80,19 @@ impl<W: World> Engine<W> {
     pub async fn run(
         self,
         id: &str,
-        begin: Begin,
+        begin: Start,
         journal: Journal,
         sink: &mut dyn Sink,
-    ) -> Result<Ended> {
+    ) -> Result<RunResult> {
         let clock = Instant::now();
         let (sender, records) = mpsc::channel(256);
         let (fell, fallen) = mpsc::unbounded_channel();
-        let (halt, stop) = watch::channel(Stop::No);
+        let (halt, stop) = watch::channel(StopReason::No);
         let halt = Arc::new(halt);
         let asked = tokio::spawn(pass_on(self.stop, self.lock.lost(), halt.clone()));
         let (release, first) = match begin {
-            Begin::Started(started) => (Release::default(), Fact::ReleaseStarted(started)),
-            Begin::Resumed(release, resumed) => (*release, Fact::ReleaseResumed(resumed)),
+            Start::Started(started) => (Release::default(), EventKind::ReleaseStarted(started)),
+            Start::Resumed(release, resumed) => (*release, EventKind::ReleaseResumed(resumed)),
         };
         let mut recorder = Recorder {
             world: self.world.as_ref(),
@@ -147,11 +149,11 @@ impl<W: World> Engine<W> {
         let finished = conclude(&recorder, &context.spec, staged, verified, &stop, millis(clock));
         let next = next::commands(&recorder.release.read(), finished.result, &self.repeated);
         let finished = Finished { next, ..finished };
-        let _ = recorder.tell(Fact::ReleaseFinished(finished)).await;
+        let _ = recorder.tell(EventKind::ReleaseFinished(finished)).await;
         recorder.close().await;
         asked.abort();
         let release = recorder.release.read().clone();
-        Ok(Ended { release, failed: recorder.failed, unwritten: recorder.unwritten })
+        Ok(RunResult { release, failed: recorder.failed, unwritten: recorder.unwritten })
     }
 }
 
@@ -171,7 +173,7 @@ struct Floor<W> {
     context: Arc<Context<W>>,
     records: mpsc::Receiver<Record>,
     fallen: mpsc::UnboundedReceiver<Fallen>,
-    stop: watch::Receiver<Stop>,
+    stop: watch::Receiver<StopReason>,
 }
 
 impl<W: World> Floor<W> {
@@ -205,7 +207,7 @@ impl<W: World> Floor<W> {
                 if self.context.mode != Mode::Deploy {
                     return true;
                 }
-                if *self.stop.borrow() != Stop::No {
+                if *self.stop.borrow() != StopReason::No {
                     return false;
                 }
                 match self.verify(recorder).await {
@@ -218,12 +220,12 @@ impl<W: World> Floor<W> {
                     }
                     Err(problem) => {
                         let reason = format!("final verification failed: {problem}");
-                        let _ = recorder.tell(Fact::ReleaseStopping { reason }).await;
+                        let _ = recorder.tell(EventKind::ReleaseStopping { reason }).await;
                         return false;
                     }
                 }
             };
-            let taken = Fact::BatchStarted { number, nodes: nodes.clone(), back };
+            let taken = EventKind::BatchStarted { number, nodes: nodes.clone(), back };
             if recorder.tell(taken).await.is_err() {
                 return true;
             }
@@ -245,7 +247,7 @@ impl<W: World> Floor<W> {
     }
 
     fn next(&self, recorder: &Recorder<'_, W>) -> NextAction {
-        let stops = *self.stop.borrow() != Stop::No;
+        let stops = *self.stop.borrow() != StopReason::No;
         let is_dead = |name: &str| {
             let known = self.context.nodes.get(name);
             known.is_some_and(|known| self.context.pool.is_dead(&known.node))
@@ -305,7 +307,7 @@ impl<W: World> Floor<W> {
                     listening = changed.is_ok();
                     note_stop(recorder, &self.stop);
                 }
-                () = tokio::time::sleep_until(stalled), if *self.stop.borrow() == Stop::No => {
+                () = tokio::time::sleep_until(stalled), if *self.stop.borrow() == StopReason::No => {
                     recorder.stall(patience);
                 }
                 Some((name, failure)) = self.fallen.recv() => {
@@ -336,32 +338,32 @@ impl<W: World> Floor<W> {
             let failed = crate::text::count(failures, "node");
             let limit = self.context.spec.max_failures;
             let reason = format!("{failed} failed (max_failures {limit})");
-            let _ = recorder.tell(Fact::ReleaseStopping { reason }).await;
+            let _ = recorder.tell(EventKind::ReleaseStopping { reason }).await;
         }
         fell
     }
 }
 
-fn note_stop<W: World>(recorder: &mut Recorder<'_, W>, stop: &watch::Receiver<Stop>) {
+fn note_stop<W: World>(recorder: &mut Recorder<'_, W>, stop: &watch::Receiver<StopReason>) {
     let reason = stop.borrow().reason().map(str::to_owned);
     if let Some(reason) = reason
         && !recorder.is_stopping()
     {
-        let _ = recorder.record(None, None, Fact::ReleaseStopping { reason });
+        let _ = recorder.record(None, None, EventKind::ReleaseStopping { reason });
     }
 }
 
 /// Passes on that somebody asks the release to stop, or that the lock is lost, which outweighs everything.
 async fn pass_on(
-    mut asked: watch::Receiver<Stop>,
+    mut asked: watch::Receiver<StopReason>,
     mut lost: watch::Receiver<Option<String>>,
-    halt: Arc<watch::Sender<Stop>>,
+    halt: Arc<watch::Sender<StopReason>>,
 ) {
     let asked_to = async {
-        match asked.wait_for(|stop| *stop != Stop::No).await.map(|stop| stop.clone()) {
+        match asked.wait_for(|stop| *stop != StopReason::No).await.map(|stop| stop.clone()) {
             Ok(reason) => {
                 halt.send_if_modified(|stop| {
-                    let first = *stop == Stop::No;
+                    let first = *stop == StopReason::No;
                     if first {
                         *stop = reason;
                     }
@@ -375,7 +377,7 @@ async fn pass_on(
     let dispossessed = async {
         match lost.wait_for(Option::is_some).await.map(|reason| reason.clone()) {
             Ok(reason) => {
-                halt.send_replace(Stop::LockLost(reason.unwrap_or_default()));
+                halt.send_replace(StopReason::LockLost(reason.unwrap_or_default()));
             }
             Err(_) => std::future::pending().await,
         }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::context::Context;
 use crate::gateway::Observation;
 use crate::registry::Written;
-use crate::release::Fact;
+use crate::release::EventKind;
 use crate::spec::NodeSpec;
 use crate::text;
 use crate::world::{NotPermitted, Permit, World};
@@ -166,7 +166,7 @@ impl<W: World> Watch<W> {
 
     async fn tell(&self, trouble: &str) {
         let message = format!("{}: {trouble}", self.watched.node.name);
-        let fact = Fact::Warning { message };
+        let fact = EventKind::Warning { message };
         self.watched.context.note(&self.watched.node.name, fact).await;
     }
 
@@ -206,7 +206,7 @@ impl<W: World> Watch<W> {
         let _writing = self.watched.writing.read().await;
         let original = switch.original.clone();
         let strangers = switch.strangers_kept(true);
-        let writing = Fact::RegistryWriting {
+        let writing = EventKind::RegistryWriting {
             key: key.clone(),
             down: true,
             original,
@@ -224,7 +224,7 @@ impl<W: World> Watch<W> {
         };
         let refused = match written {
             Ok(Written::Done(modify_index)) => {
-                self.record(Fact::RegistryWritten { key, down: true, modify_index }).await?;
+                self.record(EventKind::RegistryWritten { key, down: true, modify_index }).await?;
                 return Some(format!("{told}; it was marked down again"));
             }
             Ok(Written::NotHeld) => "the lock is not held".to_owned(),
@@ -232,12 +232,12 @@ impl<W: World> Watch<W> {
             Err(error) => text::line(&error.to_string(), 200),
         };
         // The next look tells whether it was done, and the lock's own watch whether it is ours.
-        self.record(Fact::RegistryRefused {}).await?;
+        self.record(EventKind::RegistryRefused {}).await?;
         Some(format!("{told}, and could not be marked down: {refused}"))
     }
 
     /// Records a fact and returns when it is written down; nothing when it cannot be.
-    async fn record(&self, fact: Fact) -> Option<()> {
+    async fn record(&self, fact: EventKind) -> Option<()> {
         self.watched.context.record(&self.watched.node.name, None, fact).await.ok()
     }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
-use super::context::{Context, Mode, Record, Stop, millis, stopped_for};
+use super::context::{Context, Mode, Record, StopReason, millis, stopped_for};
 use super::outcome::{NodeResult, StepError, StepResult};
 use super::pool::Part;
 use super::watchdog::Watchdog;
 use crate::playbook::OnFailure;
-use crate::release::{Fact, Failure, NodeState, Planned, Step};
+use crate::release::{EventKind, Failure, NodeState, Planned, Step};
 use crate::spec::{Action, NodeSpec, Shell};
 use crate::world::World;
 
@@ -143,7 +143,7 @@ impl<W: World> NodeWorker<W> {
         self.node = old;
         // The way back has its own time.
         self.again_until = None;
-        self.record(None, Fact::NodeRollingBack { version }).await.is_ok()
+        self.record(None, EventKind::NodeRollingBack { version }).await.is_ok()
     }
 
     async fn walk(&mut self) -> NodeResult {
@@ -178,9 +178,9 @@ impl<W: World> NodeWorker<W> {
         }
         let elapsed_ms = millis(begun);
         let arrived = if self.goes_back() {
-            Fact::NodeRolledBack { elapsed_ms }
+            EventKind::NodeRolledBack { elapsed_ms }
         } else {
-            Fact::NodeDone { elapsed_ms }
+            EventKind::NodeDone { elapsed_ms }
         };
         match self.record(None, arrived).await {
             Ok(()) => NodeResult::Done,
@@ -297,7 +297,7 @@ impl<W: World> NodeWorker<W> {
         match self.step(Step::Stage, None).await {
             StepResult::Done | StepResult::Interrupted | StepResult::Failed(StepError::Halt) => {}
             StepResult::Failed(trouble) => {
-                let failed = Fact::NodeFailed(Box::new(trouble.into_failure()));
+                let failed = EventKind::NodeFailed(Box::new(trouble.into_failure()));
                 let _ = self.record(Some(Step::Stage), failed).await;
             }
         }
@@ -305,7 +305,7 @@ impl<W: World> NodeWorker<W> {
 
     async fn step(&mut self, step: Step, command: Option<&Shell>) -> StepResult {
         let stopped_before = self.state(NodeState::is_stopped);
-        if self.record(Some(step), Fact::StepStarted {}).await.is_err() {
+        if self.record(Some(step), EventKind::StepStarted {}).await.is_err() {
             return StepResult::Failed(StepError::Halt);
         }
         let begun = Instant::now();
@@ -324,7 +324,7 @@ impl<W: World> NodeWorker<W> {
         };
         match result {
             Ok(found) => {
-                let finished = Fact::StepFinished {
+                let finished = EventKind::StepFinished {
                     elapsed_ms: millis(begun),
                     message: found.message,
                     drained: found.drained,
@@ -358,17 +358,21 @@ impl<W: World> NodeWorker<W> {
     }
 
     fn stop_requested(&self) -> bool {
-        *self.context.stop.borrow() != Stop::No
+        *self.context.stop.borrow() != StopReason::No
     }
 
     /// Records a fact and returns when it is on the disk.
-    pub(super) async fn record(&self, step: Option<Step>, fact: Fact) -> Result<(), StepError> {
+    pub(super) async fn record(
+        &self,
+        step: Option<Step>,
+        fact: EventKind,
+    ) -> Result<(), StepError> {
         Ok(self.context.record(&self.node.name, step, fact).await?)
     }
 
     /// Tells how a step goes on. Lost when nobody has time to listen.
     pub(super) fn tell(&self, step: Step, message: String, in_flight: Option<u64>, left: Duration) {
-        let fact = Fact::StepProgress { message, in_flight, deadline_s: Some(left.as_secs()) };
+        let fact = EventKind::StepProgress { message, in_flight, deadline_s: Some(left.as_secs()) };
         self.context.tell(&self.node.name, step, fact);
     }
 }
@@ -381,7 +385,7 @@ async fn beat(records: mpsc::Sender<Record>, node: String, step: Step) {
     loop {
         tokio::time::sleep(BEAT).await;
         let message = "the command is still running".to_owned();
-        let fact = Fact::StepProgress { message, in_flight: None, deadline_s: None };
+        let fact = EventKind::StepProgress { message, in_flight: None, deadline_s: None };
         let (node, step, fact) = (Some(node.clone()), Some(step), Some(fact));
         let record = Record { node, step, fact, written: None };
         let _ = records.try_send(record);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::release::{Event, Fact, Release};
+use crate::release::{Event, EventKind, Release};
 use crate::{file, text};
 
 /// The name of the file in a release's folder.
@@ -208,7 +208,7 @@ impl Folding {
             };
             let mut event =
                 whole.map_err(|error| self.refused(&format!("not an event: {error}")))?;
-            if let (true, Fact::NodeFailed(failure)) = (self.is_brief, &mut event.fact) {
+            if let (true, EventKind::NodeFailed(failure)) = (self.is_brief, &mut event.fact) {
                 (failure.seen, failure.log) = Default::default();
                 failure.reason = text::cut(&failure.reason, REASON);
             }
@@ -286,7 +286,7 @@ pub fn first_of(start: &[u8]) -> Option<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::release::Fact;
+    use crate::release::EventKind;
 
     fn warning(seq: u64, message: &str) -> Event {
         Event {
@@ -295,7 +295,7 @@ mod tests {
             release: "r1".into(),
             node: None,
             step: None,
-            fact: Fact::Warning { message: message.into() },
+            fact: EventKind::Warning { message: message.into() },
         }
     }
 

@@ -13,10 +13,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 use comparison::{Comparison, Pieces};
 
 use super::disk::{self, Folding};
-use super::replica::{self, Kept};
+use super::replica::{self, ReplicaId};
 use crate::consul::Client;
 use crate::json::Written;
-use crate::release::{CommandKind, Event, Fact, NodeState, Outcome, Release, Standing, Started};
+use crate::release::{
+    CommandKind, Event, EventKind, NodeState, Outcome, Release, RotationState, Started,
+};
 use crate::text;
 use crate::world::World;
 
@@ -31,7 +33,7 @@ const LARGEST_INPUTS: usize = 256 * 1024;
 
 /// A release from its journal.
 #[derive(Debug)]
-pub struct Past {
+pub struct JournaledRelease {
     /// Its id.
     pub id: String,
     /// The fold of its events.
@@ -47,7 +49,7 @@ pub struct Past {
 struct Places {
     begun: String,
     path: Option<PathBuf>,
-    kept: Option<Kept>,
+    kept: Option<ReplicaId>,
 }
 
 /// Finds a release by its id or an unambiguous start of it; without one, the last release whose command is
@@ -62,7 +64,7 @@ pub async fn find<W: World>(
     service: &str,
     id: Option<&str>,
     wanted: impl Fn(CommandKind) -> bool,
-) -> Result<Past> {
+) -> Result<JournaledRelease> {
     let found = timeout(TIME_FOR_ONE, find_one(state, client, service, id, wanted)).await;
     found.unwrap_or_else(|_| {
         bail!("the journal could not be read within {}", text::duration(TIME_FOR_ONE))
@@ -75,7 +77,7 @@ async fn find_one<W: World>(
     service: &str,
     id: Option<&str>,
     wanted: impl Fn(CommandKind) -> bool,
-) -> Result<Past> {
+) -> Result<JournaledRelease> {
     let mut places: Vec<_> = places(state, client, service).await?.into_iter().collect();
     places.sort_by(|one, other| other.1.begun.cmp(&one.1.begun));
     let place = state.display();
@@ -109,17 +111,18 @@ pub async fn later<W: World>(
     state: &Path,
     client: Option<&Client<W>>,
     service: &str,
-    past: &Past,
+    past: &JournaledRelease,
     wanted: impl Fn(CommandKind) -> bool,
-) -> Result<Option<(Past, Vec<String>)>> {
+) -> Result<Option<(JournaledRelease, Vec<String>)>> {
     let places = places(state, client, service).await?;
     let begun = places.get(&past.id).map(|place| place.begun.clone()).unwrap_or_default();
     let mut later: Vec<_> = places.into_iter().filter(|(_, place)| place.begun > begun).collect();
     later.sort_by(|one, other| other.1.begun.cmp(&one.1.begun));
     for (id, places) in later {
         let found = read(client, service, &id, &places, Keep::Release).await?;
-        let untouched =
-            |node: &NodeState| node.standing() == Standing::Untouched && !node.is_stopped();
+        let untouched = |node: &NodeState| {
+            node.rotation_state() == RotationState::Untouched && !node.is_stopped()
+        };
         let nodes = found.release.in_order().filter(|(_, node)| !untouched(node));
         let nodes: Vec<_> = nodes.map(|(name, _)| name.to_owned()).collect();
         let command = found.release.started.as_ref().map(|started| started.command);
@@ -225,7 +228,7 @@ pub async fn beginnings<W: World>(
             }
             (None, Some(_), None) | (None, None, _) => None,
         };
-        if let Some(Event { fact: Fact::ReleaseStarted(started), .. }) = first {
+        if let Some(Event { fact: EventKind::ReleaseStarted(started), .. }) = first {
             let started = started.outline();
             if size(&started) > LARGEST_INPUTS {
                 found.missing = Some(format!(
@@ -319,7 +322,7 @@ async fn read<W: World>(
     id: &str,
     places: &Places,
     keep: Keep,
-) -> Result<Past> {
+) -> Result<JournaledRelease> {
     let here = places.path.as_ref().map(|path| of(id, here(path, keep)?));
     // The journal of a finished release is complete; another machine may have continued any other.
     let done = |release: &Release| {
@@ -339,7 +342,8 @@ async fn read<W: World>(
             _ => None,
         };
     let path = places.path.clone();
-    let past = |release, bytes| Past { id: id.to_owned(), release, bytes, path: path.clone() };
+    let past =
+        |release, bytes| JournaledRelease { id: id.to_owned(), release, bytes, path: path.clone() };
     match (here, there) {
         // Otherwise another machine has continued the release. Consul accepted only writes of the lock's
         // holder, so the lines written on this machine since then are invalid.
@@ -384,7 +388,7 @@ struct ConsulJournal {
 async fn there<W: World>(
     client: &Client<W>,
     service: &str,
-    kept: &Kept,
+    kept: &ReplicaId,
     path: Option<&Path>,
     keep: Keep,
 ) -> Result<ConsulJournal> {

@@ -71,7 +71,7 @@ mod tests {
 
     use super::*;
     use crate::journal::Journal;
-    use crate::release::{Event, Fact, Finished};
+    use crate::release::{Event, EventKind, Finished};
 
     /// A release that was begun at this second, and how it ended.
     fn release(state: &Path, second: usize, command: &str, result: Option<Outcome>) -> String {
@@ -82,9 +82,9 @@ mod tests {
             "playbook": null, "nodes": [],
             "inputs": { "release": id, "folder": "", "variables": {}, "artifact": null },
         }});
-        let started: Fact = serde_json::from_value(started).expect("a fact");
+        let started: EventKind = serde_json::from_value(started).expect("a fact");
         let finished = result.map(|result| {
-            Fact::ReleaseFinished(Finished::unstarted(result, result.exit_code(), None))
+            EventKind::ReleaseFinished(Finished::unstarted(result, result.exit_code(), None))
         });
         for (seq, fact) in (1..).zip([started].into_iter().chain(finished)) {
             let second = i64::try_from(second).expect("a number of seconds");

@@ -19,7 +19,7 @@ use crate::consul::{Client, Entry, Error, KvWrite, Write, shared_prefix};
 use crate::lock::Fence;
 use crate::world::World;
 
-pub use id::{Kept, begins, list, read, stream};
+pub use id::{ReplicaId, begins, list, read, stream};
 
 /// The size of a growing piece.
 const PIECE: usize = 8 * 1024;
@@ -41,7 +41,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// A replica that is being written.
 #[derive(Debug)]
-pub struct Copy<W> {
+pub struct JournalReplica<W> {
     client: Client<W>,
     fence: Fence,
     service: String,
@@ -65,7 +65,7 @@ fn folder(service: &str) -> String {
     format!("{}journal/", shared_prefix(service))
 }
 
-impl<W: World> Copy<W> {
+impl<W: World> JournalReplica<W> {
     /// A replica that already contains `so_far`; it is written with the first append.
     #[must_use]
     pub fn new(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Refusal;
-use crate::engine::{Sink, Stop};
+use crate::engine::{Sink, StopReason};
 use crate::plan::Plan;
 use crate::release::Release;
 use crate::spec::Spec;
@@ -41,8 +41,8 @@ pub trait Caller {
     /// Names the caller.
     fn identity(&self) -> &Identity;
 
-    /// Turns [`Stop::Requested`] when the command is to stop.
-    fn stop(&self) -> watch::Receiver<Stop>;
+    /// Turns [`StopReason::Requested`] when the command is to stop.
+    fn stop(&self) -> watch::Receiver<StopReason>;
 
     /// Asks whether to go on.
     ///
@@ -104,7 +104,7 @@ async fn unless_stopped_silently<C: Caller, T>(
 ) -> Result<T, Refusal> {
     let mut stop = caller.stop();
     let asked = async {
-        if stop.wait_for(|stop| *stop != Stop::No).await.is_err() {
+        if stop.wait_for(|stop| *stop != StopReason::No).await.is_err() {
             // No sender is left that could ask.
             std::future::pending::<()>().await;
         }

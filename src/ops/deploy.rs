@@ -12,9 +12,9 @@ use crate::consul::Error;
 use crate::engine::Mode;
 use crate::foreign::Recorded;
 use crate::lock::Lock;
-use crate::plan::{Plan, Selection, WayBack};
+use crate::plan::{Plan, RollbackPlan, Selection};
 use crate::registry::Registry;
-use crate::release::{CommandKind, Started, Will};
+use crate::release::{CommandKind, PlannedAction, Started};
 use crate::spec::{RegistrySpec, Spec, restored_nodes};
 use crate::text::{count, harmless};
 use crate::world::World;
@@ -72,13 +72,13 @@ async fn release<W: World, C: Caller>(
         return Err(Refusal::told(Cause::Refused, reason, text)
             .hint_at("shows every node", session.command("plan")));
     }
-    if plan.count(Will::Update) == 0 {
+    if plan.count(PlannedAction::Update) == 0 {
         return Ok(Ending::Nothing(plan.idle()));
     }
     unless_stopped(caller, RIGHTS, may_write(connections, spec, &plan)).await??;
     if !request.yes {
         let version = spec.version.as_deref().unwrap_or("");
-        let nodes = count(plan.count(Will::Update), "node");
+        let nodes = count(plan.count(PlannedAction::Update), "node");
         let prompt = &format!("Release {} {version} to {nodes}?", spec.service);
         confirm(caller, Question { prompt, plan: Some((&plan, spec)) }).await?;
     }
@@ -97,7 +97,11 @@ async fn release<W: World, C: Caller>(
 }
 
 /// The same release, with what brings its nodes back.
-fn with_way_back(session: &Session, spec: &Arc<Spec>, way: &WayBack) -> Result<Arc<Spec>, Refusal> {
+fn with_way_back(
+    session: &Session,
+    spec: &Arc<Spec>,
+    way: &RollbackPlan,
+) -> Result<Arc<Spec>, Refusal> {
     let back = restored_nodes(&session.loaded.playbook, &session.inputs, &way.targets)
         .map_err(|error| Refusal::new(Cause::Invalid, error.to_string()))?;
     Ok(Arc::new(Spec { back, ..(**spec).clone() }))
@@ -110,7 +114,7 @@ async fn may_write<W: World>(
     plan: &Plan,
 ) -> Result<(), Refusal> {
     let registry = Registry::new(&connections.world, &connections.consul, spec);
-    let updates = plan.rows.iter().filter(|row| row.planned.will == Will::Update);
+    let updates = plan.rows.iter().filter(|row| row.planned.will == PlannedAction::Update);
     let addresses = updates.map(|row| row.address.as_str()).collect();
     registry.may_write(&addresses).await.map_err(|error| {
         let refusal = Refusal::new(Cause::Refused, error.to_string());

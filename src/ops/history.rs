@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::{Connections, Session};
 use crate::journal::history as journals;
-use crate::plan::WayBack;
+use crate::plan::RollbackPlan;
 use crate::playbook::Node;
-use crate::release::{NodeState, Phase, Release, Standing};
+use crate::release::{NodeState, Phase, Release, RotationState};
 use crate::spec::Spec;
 use crate::survey::Fleet;
 use crate::world::World;
@@ -57,7 +57,7 @@ impl History {
     #[must_use]
     pub fn took_out(&self, node: &str) -> Option<BTreeSet<String>> {
         let states = self.releases.iter().filter_map(|release| release.nodes.get(node));
-        let mut written = states.filter(|state| state.standing() != Standing::Untouched);
+        let mut written = states.filter(|state| state.rotation_state() != RotationState::Untouched);
         written.next().and_then(NodeState::taken_out)
     }
 
@@ -76,7 +76,10 @@ impl History {
         let before = parts()
             .find(|(_, state)| !left_out(state) && state.phase != Phase::Waiting)
             .filter(|(_, state)| {
-                matches!(state.standing(), Standing::Out | Standing::Enabled | Standing::Unknown)
+                matches!(
+                    state.rotation_state(),
+                    RotationState::Out | RotationState::Enabled | RotationState::Unknown
+                )
             });
         Some(before.unwrap_or(newest))
     }
@@ -100,12 +103,13 @@ pub async fn way_back<W: World>(
     connections: &Connections<W>,
     spec: &Spec,
     fleet: &Fleet,
-) -> WayBack {
+) -> RollbackPlan {
     let playbook = &session.loaded.playbook;
     let client = connections.shared_in_passing(PATIENCE);
     let past =
         journals::beginnings(&session.state, client.as_ref(), &playbook.service, RELEASES).await;
-    let mut way = WayBack::find(spec, playbook, fleet, &past.started.iter().collect::<Vec<_>>());
+    let mut way =
+        RollbackPlan::find(spec, playbook, fleet, &past.started.iter().collect::<Vec<_>>());
     if let Some(missing) = past.missing {
         way.unknown.iter_mut().for_each(|(_, why)| *why += &format!(" ({missing})"));
     }

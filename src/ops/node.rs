@@ -11,7 +11,7 @@ use super::release::{Ending, Job};
 use super::{Caller, Cause, Connections, Refusal, Session};
 use crate::engine::Mode;
 use crate::lock::Lock;
-use crate::release::{CommandKind, Planned, Started, Will};
+use crate::release::{CommandKind, Planned, PlannedAction, Started};
 use crate::spec::{NodeSpec, Spec};
 use crate::survey::Fleet;
 use crate::world::World;
@@ -124,7 +124,7 @@ fn only(
 ) -> Vec<Planned> {
     let planned = spec.nodes.iter().filter(|node| names.contains(&node.name)).map(|node| Planned {
         node: node.name.clone(),
-        will: Will::Update,
+        will: PlannedAction::Update,
         why: String::new(),
         runs: None,
         was_out: was_out(&node.name),

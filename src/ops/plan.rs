@@ -6,7 +6,7 @@ use super::caller::unless_stopped;
 use super::history::JOURNALS;
 use super::look::look;
 use super::{Caller, Cause, Connections, Refusal, Session, history};
-use crate::plan::{Plan, Selection, WayBack};
+use crate::plan::{Plan, RollbackPlan, Selection};
 use crate::spec::Spec;
 use crate::survey::{Fleet, meet, unfit};
 use crate::world::World;
@@ -18,7 +18,7 @@ pub(super) const GATEWAYS: &str = "probing the gateways";
 pub(super) struct Planned {
     pub(super) plan: Plan,
     pub(super) fleet: Fleet,
-    pub(super) way: WayBack,
+    pub(super) way: RollbackPlan,
 }
 
 /// Says what a release would do, by what is seen of everything.

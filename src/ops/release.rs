@@ -8,9 +8,9 @@ use tokio::sync::watch;
 
 use super::refusal::of_error;
 use super::{Caller, Connections, Refusal, Session};
-use crate::engine::{Begin, Ended, Engine, Mode, Stop};
-use crate::journal::history::Past;
-use crate::journal::replica::Copy;
+use crate::engine::{Engine, Mode, RunResult, Start, StopReason};
+use crate::journal::history::JournaledRelease;
+use crate::journal::replica::JournalReplica;
 use crate::journal::{self, Journal};
 use crate::lock::Lock;
 use crate::release::Release;
@@ -38,7 +38,7 @@ pub enum Ending {
 #[derive(Debug)]
 pub struct Run {
     /// How it ended.
-    pub ended: Ended,
+    pub ended: RunResult,
     /// What was released.
     pub spec: Arc<Spec>,
     /// Its journal on this machine.
@@ -69,7 +69,7 @@ impl<W: World> Job<'_, W> {
     ) -> Result<Ending, Refusal> {
         let journal = Journal::create(&self.session.state, &self.session.inputs.release);
         let journal = journal.map_err(|error| of_error(&error))?;
-        let begin = Begin::Started(Box::new(started));
+        let begin = Start::Started(Box::new(started));
         self.run(caller, mode, begin, journal, Vec::new()).await
     }
 
@@ -77,12 +77,12 @@ impl<W: World> Job<'_, W> {
     pub(super) async fn resume<C: Caller>(
         &self,
         caller: &mut C,
-        past: Past,
+        past: JournaledRelease,
         resumed: Resumed,
     ) -> Result<Ending, Refusal> {
         let journal = Journal::take_over(&self.session.state, &past.id, &past.bytes);
         let journal = journal.map_err(|error| of_error(&error))?;
-        let begin = Begin::Resumed(Box::new(past.release), resumed);
+        let begin = Start::Resumed(Box::new(past.release), resumed);
         self.run(caller, Mode::Deploy, begin, journal, past.bytes).await
     }
 
@@ -90,7 +90,7 @@ impl<W: World> Job<'_, W> {
         &self,
         caller: &mut C,
         mode: Mode,
-        begin: Begin,
+        begin: Start,
         journal: Journal,
         so_far: Vec<u8>,
     ) -> Result<Ending, Refusal> {
@@ -98,13 +98,13 @@ impl<W: World> Job<'_, W> {
         let id = &session.inputs.release;
         let path = journal.path().to_owned();
         let since = match &begin {
-            Begin::Resumed(release, _) => release.begun,
-            Begin::Started(_) => None,
+            Start::Resumed(release, _) => release.begun,
+            Start::Started(_) => None,
         };
         let since = since.unwrap_or_else(|| connections.world.now());
-        let copy = connections
-            .shared()
-            .map(|consul| Copy::new(consul, lock.fence(), &spec.service, id, since, so_far));
+        let copy = connections.shared().map(|consul| {
+            JournalReplica::new(consul, lock.fence(), &spec.service, id, since, so_far)
+        });
         let stop = caller.stop();
         let engine = Engine {
             world: connections.world.clone(),
@@ -119,8 +119,8 @@ impl<W: World> Job<'_, W> {
         let ended = {
             // A live view leaves the terminal before anything else is printed.
             let mut reporter = match &begin {
-                Begin::Resumed(release, _) => caller.reporter(release),
-                Begin::Started(_) => caller.reporter(&Release::default()),
+                Start::Resumed(release, _) => caller.reporter(release),
+                Start::Started(_) => caller.reporter(&Release::default()),
             };
             Box::pin(engine.run(id, begin, journal, &mut *reporter)).await
         };
@@ -137,16 +137,16 @@ impl<W: World> Job<'_, W> {
 
 /// Looks at everything once more, so that the report says what is, not what should be.
 async fn last_look<W: World>(
-    ended: &Ended,
+    ended: &RunResult,
     connections: &Connections<W>,
     spec: &Arc<Spec>,
-    stop: &watch::Receiver<Stop>,
+    stop: &watch::Receiver<StopReason>,
 ) -> Option<Fleet> {
     let finished = ended.release.finished.as_ref()?;
     if finished.result == Outcome::Done {
         return None;
     }
-    let hurried = matches!(*stop.borrow(), Stop::Requested(_));
+    let hurried = matches!(*stop.borrow(), StopReason::Requested(_));
     let time = if hurried { HURRIED_LOOK } else { LAST_LOOK };
     let mut fleet = survey(&connections.world, &connections.consul, spec, time).await;
     fleet.take_for_out(|node| ended.release.nodes.get(node)?.taken_out());

@@ -9,11 +9,11 @@ use super::locking::locked;
 use super::look::look;
 use super::release::{Ending, Job};
 use super::{Caller, Connections, Question, Refusal, Session, history};
-use crate::journal::history::{self as journals, Past};
+use crate::journal::history::{self as journals, JournaledRelease};
 use crate::lock::Lock;
-use crate::plan::{objections, resumptions};
+use crate::plan::{objections, resume_points};
 use crate::release::Phase;
-use crate::release::{CommandKind, Outcome, Resumed, Resumption};
+use crate::release::{CommandKind, Outcome, ResumePoint, Resumed};
 use crate::shell::quote;
 use crate::text::{count, harmless};
 use crate::world::World;
@@ -61,7 +61,7 @@ pub(super) async fn find<W: World, C: Caller>(
     caller: &C,
     id: Option<&str>,
     wanted: impl Fn(CommandKind) -> bool,
-) -> Result<Past, Refusal> {
+) -> Result<JournaledRelease, Refusal> {
     let past = journals::find(&session.state, connections.shared(), session.service(), id, wanted);
     let past = Box::pin(past);
     let past = unless_stopped(caller, history::JOURNAL, past).await?;
@@ -74,7 +74,7 @@ async fn go_on<W: World, C: Caller>(
     caller: &mut C,
     request: &Request,
     lock: &Arc<Lock<W>>,
-    past: Past,
+    past: JournaledRelease,
 ) -> Result<Ending, Refusal> {
     let Some(command) = past.release.started.as_ref().map(|started| started.command) else {
         return Err(Refusal::refused(format!("release {} did not start", past.id)));
@@ -99,7 +99,7 @@ async fn go_on<W: World, C: Caller>(
         let planned = past.release.planned().iter().find(|plan| plan.node == node && plan.was_out);
         planned.map(|planned| planned.strangers.clone())
     });
-    let nodes = resumptions(&past.release, &spec, &fleet);
+    let nodes = resume_points(&past.release, &spec, &fleet);
     let problems = objections(&past.release, &spec, &fleet, &nodes);
     if !problems.is_empty() {
         return Err(Refusal::refused(problems.join("; ")));
@@ -130,7 +130,7 @@ pub(super) fn tell_variables<'a>(
 }
 
 /// Says which release has taken the place of the one that was to go on.
-fn superseded(id: &str, later: &Past, nodes: &[String]) -> String {
+fn superseded(id: &str, later: &JournaledRelease, nodes: &[String]) -> String {
     let started = later.release.started.as_ref();
     let command = started.map_or(CommandKind::Deploy, |started| started.command);
     let to = started.and_then(|started| started.to.as_ref());
@@ -142,7 +142,7 @@ fn superseded(id: &str, later: &Past, nodes: &[String]) -> String {
     )
 }
 
-fn summary(past: &Past, nodes: &[Resumption]) -> String {
+fn summary(past: &JournaledRelease, nodes: &[ResumePoint]) -> String {
     let mut parts: Vec<_> = nodes
         .iter()
         .map(|found| {

@@ -11,10 +11,10 @@ use super::resume::{find, tell_variables};
 use super::{Caller, Cause, Connections, Question, Refusal, Session, history};
 use crate::engine::Mode;
 use crate::foreign::Recorded;
-use crate::journal::history::Past;
+use crate::journal::history::JournaledRelease;
 use crate::lock::Lock;
 use crate::plan::{NotUndone, Plan, Selection, missing_releases, restore_points};
-use crate::release::{CommandKind, Started, Will};
+use crate::release::{CommandKind, PlannedAction, Started};
 use crate::text::count;
 use crate::world::World;
 
@@ -52,7 +52,11 @@ pub async fn rollback<W: World, C: Caller>(
 }
 
 /// What undoes a release: its playbook, filled in for what its nodes ran before.
-fn rolling_back(request: &Request, session: &Session, past: &Past) -> Result<Session, Refusal> {
+fn rolling_back(
+    request: &Request,
+    session: &Session,
+    past: &JournaledRelease,
+) -> Result<Session, Refusal> {
     let Some(started) = &past.release.started else {
         return Err(Refusal::refused(format!("release {} did not start", past.id)));
     };
@@ -98,7 +102,7 @@ async fn go_back<W: World, C: Caller>(
     caller: &mut C,
     request: &Request,
     lock: &Arc<Lock<W>>,
-    past: &Past,
+    past: &JournaledRelease,
 ) -> Result<Ending, Refusal> {
     let nodes: Vec<_> =
         session.toward.iter().flat_map(|target| target.nodes.iter().cloned()).collect();
@@ -113,12 +117,12 @@ async fn go_back<W: World, C: Caller>(
     if !plan.refusals.is_empty() {
         return Err(Refusal::refused(plan.refusals.join("; ")));
     }
-    if plan.count(Will::Update) == 0 {
+    if plan.count(PlannedAction::Update) == 0 {
         return Ok(Ending::Nothing(plan.idle()));
     }
     tell_variables(caller, &past.id, session.toward.iter().map(|target| &target.variables));
     if !request.yes {
-        let nodes = count(plan.count(Will::Update), "node");
+        let nodes = count(plan.count(PlannedAction::Update), "node");
         let to = spec.version.clone().unwrap_or_default();
         let prompt = &format!(
             "Roll back release {}: return {nodes} of {} to version {to}?",

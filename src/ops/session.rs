@@ -9,11 +9,11 @@ use super::{Cause, Identity, Refusal, Secrets};
 use crate::artifact;
 use crate::diagnostic::Problem;
 use crate::foreign::Recorded;
-use crate::journal::history::Past;
+use crate::journal::history::JournaledRelease;
 use crate::json::Written;
 use crate::next::Repeated;
 use crate::playbook::{Loaded, Misplaced, Playbook, misplaced};
-use crate::release::{CommandKind, Inputs, Pool, Started, Target};
+use crate::release::{CommandKind, Inputs, Pool, RestorePoint, Started};
 use crate::spec::{Spec, spec_of_release};
 use crate::text::harmless;
 
@@ -34,9 +34,9 @@ pub struct Session {
     /// The state folder as it was asked for.
     pub state_dir: Option<PathBuf>,
     /// What nodes ran before the release.
-    pub before: Vec<Target>,
+    pub before: Vec<RestorePoint>,
     /// What a rollback brings nodes to.
-    pub toward: Vec<Target>,
+    pub toward: Vec<RestorePoint>,
     /// What must not be journalled.
     pub secrets: Secrets,
 }
@@ -146,7 +146,7 @@ impl Session {
     /// # Errors
     ///
     /// When what the journal tells must not be followed.
-    pub fn of_release(&self, past: &Past) -> Result<Self, Refusal> {
+    pub fn of_release(&self, past: &JournaledRelease) -> Result<Self, Refusal> {
         let unreadable = |error: String| {
             Refusal::refused(format!(
                 "the playbook in the journal of {} cannot be read: {error}",

@@ -23,7 +23,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 pub struct Status {
     /// What was seen of everything.
     pub fleet: Fleet,
-    /// Past releases.
+    /// JournaledRelease releases.
     pub history: History,
     /// The lock.
     pub lock: LockState,

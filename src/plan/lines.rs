@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Plan, Row};
 use crate::gateway::{GatewaySpec, following};
-use crate::release::{Lines, Step, Will};
+use crate::release::{Lines, PlannedAction, Step};
 use crate::spec::{NodeSpec, Spec};
 
 impl Plan {
@@ -19,7 +19,7 @@ impl Plan {
         }
         let mut turn = 0;
         for row in &self.rows {
-            let updated = row.planned.will == Will::Update;
+            let updated = row.planned.will == PlannedAction::Update;
             turn += usize::from(updated);
             let data = json!({
                 "will": row.planned.will,
@@ -35,7 +35,7 @@ impl Plan {
             });
             lines.tell("plan.node", Some(&row.planned.node), None, data);
         }
-        for row in self.rows.iter().filter(|row| row.planned.will == Will::Update) {
+        for row in self.rows.iter().filter(|row| row.planned.will == PlannedAction::Update) {
             let Some(node) = spec.node(&row.planned.node) else { continue };
             for (step, data) in writes(spec, node, row) {
                 lines.tell("plan.write", Some(&node.name), Some(step), data);
@@ -52,10 +52,10 @@ impl Plan {
         let mut nodes: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for row in &self.rows {
             let word = match row.planned.will {
-                Will::Update => "update",
-                Will::Skip => "skip",
-                Will::LeftOut => "left_out",
-                Will::Blocked => "blocked",
+                PlannedAction::Update => "update",
+                PlannedAction::Skip => "skip",
+                PlannedAction::LeftOut => "left_out",
+                PlannedAction::Blocked => "blocked",
             };
             nodes.entry(word.into()).or_default().push(row.planned.node.clone());
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Plan, routed};
 use crate::gateway::{Following, following};
-use crate::release::{Step, Will};
+use crate::release::{PlannedAction, Step};
 use crate::spec::{RegistrySpec, Spec};
 use crate::table::Table;
 use crate::text::{self, count};
@@ -38,10 +38,10 @@ impl Plan {
         let _ = writeln!(
             text,
             "Plan: {} to update, {} to skip, {} left out, {} blocked.",
-            self.count(Will::Update),
-            self.count(Will::Skip),
-            self.count(Will::LeftOut),
-            self.count(Will::Blocked)
+            self.count(PlannedAction::Update),
+            self.count(PlannedAction::Skip),
+            self.count(PlannedAction::LeftOut),
+            self.count(PlannedAction::Blocked)
         );
         for refusal in &self.refusals {
             let _ = writeln!(text, "Refused: {}", text::harmless(refusal));
@@ -55,12 +55,12 @@ impl Plan {
         let mut number = 0;
         for row in &self.rows {
             let will = match row.planned.will {
-                Will::Update => "update",
-                Will::Skip => "skip",
-                Will::LeftOut => "left out",
-                Will::Blocked => "BLOCKED",
+                PlannedAction::Update => "update",
+                PlannedAction::Skip => "skip",
+                PlannedAction::LeftOut => "left out",
+                PlannedAction::Blocked => "BLOCKED",
             };
-            let place = if row.planned.will == Will::Update {
+            let place = if row.planned.will == PlannedAction::Update {
                 number += 1;
                 number.to_string()
             } else {
@@ -148,7 +148,7 @@ impl Plan {
                 writes.push(format!("releases beyond {} deleted", artifact.keep));
             }
         }
-        let usable = self.rows.len() - self.count(Will::Blocked);
+        let usable = self.rows.len() - self.count(PlannedAction::Blocked);
         facts.push((
             "Checks",
             format!(

@@ -2,7 +2,7 @@
 
 use crate::node::Survey;
 use crate::playbook::Playbook;
-use crate::release::{Release, Standing, Started, Target, Will};
+use crate::release::{PlannedAction, Release, RestorePoint, RotationState, Started};
 use crate::spec::{NodeSpec, Spec};
 use crate::survey::{Fleet, NodeFacts};
 use crate::text::{self, count};
@@ -11,14 +11,14 @@ use super::Plan;
 
 /// What a rollback can restore.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct WayBack {
+pub struct RollbackPlan {
     /// What nodes run, if it can be restored.
-    pub targets: Vec<Target>,
+    pub targets: Vec<RestorePoint>,
     /// Why the version that a node runs cannot be restored.
     pub unknown: Vec<(String, String)>,
 }
 
-impl WayBack {
+impl RollbackPlan {
     /// Finds what each node runs: from the release that its link points at and the journals of `past`
     /// releases, the newest first, or else from its reported version.
     ///
@@ -38,7 +38,10 @@ impl WayBack {
         }
         let most = way.targets.iter().max_by_key(|target| target.nodes.len()).cloned();
         for (name, own) in waiting {
-            match most.clone().map_or(own, |target| Ok(Target { nodes: Vec::new(), ..target })) {
+            match most
+                .clone()
+                .map_or(own, |target| Ok(RestorePoint { nodes: Vec::new(), ..target }))
+            {
                 Ok(target) => way.add(name, target),
                 Err(why) => way.unknown.push((name.clone(), why)),
             }
@@ -46,25 +49,25 @@ impl WayBack {
         way
     }
 
-    fn add(&mut self, name: &str, target: Target) {
-        let same = |other: &&mut Target| {
+    fn add(&mut self, name: &str, target: RestorePoint) {
+        let same = |other: &&mut RestorePoint| {
             (&other.version, &other.folder, &other.variables)
                 == (&target.version, &target.folder, &target.variables)
         };
         match self.targets.iter_mut().find(same) {
             Some(other) => other.nodes.push(name.to_owned()),
-            None => self.targets.push(Target { nodes: vec![name.to_owned()], ..target }),
+            None => self.targets.push(RestorePoint { nodes: vec![name.to_owned()], ..target }),
         }
     }
 }
 
 impl Plan {
     /// Adds what a rollback can restore.
-    pub fn tell_way_back(&mut self, way: &WayBack) {
+    pub fn tell_way_back(&mut self, way: &RollbackPlan) {
         let updated = |name: &String| {
             self.rows
                 .iter()
-                .any(|row| row.planned.node == *name && row.planned.will == Will::Update)
+                .any(|row| row.planned.node == *name && row.planned.will == PlannedAction::Update)
         };
         let mut told: Vec<_> = way
             .targets
@@ -89,7 +92,7 @@ fn runs(
     node: &NodeSpec,
     facts: &NodeFacts,
     past: &[&Started],
-) -> Result<Target, String> {
+) -> Result<RestorePoint, String> {
     let survey = facts.survey.as_ref().filter(|_| node.layout.is_some());
     let folder = survey.and_then(Survey::linked_release);
     let folder = folder.transpose().map_err(|unfit| format!("its `current` link: {unfit}"))?;
@@ -110,7 +113,7 @@ fn runs(
         match started.inputs.restored(playbook, &spec.variables) {
             Ok(variables) => {
                 let to = started.to.as_deref().map(|to| text::line(to, 60));
-                return Ok(Target {
+                return Ok(RestorePoint {
                     nodes: Vec::new(),
                     version: to.or_else(|| folder.clone()).unwrap_or_default(),
                     folder,
@@ -141,7 +144,7 @@ fn runs(
         .map_err(|unfit| format!("the version that it tells: {unfit}"))?;
     let mut variables = spec.variables.clone();
     variables.insert(name.to_owned(), old.clone());
-    Ok(Target { nodes: Vec::new(), version: old, folder, variables, artifact: None })
+    Ok(RestorePoint { nodes: Vec::new(), version: old, folder, variables, artifact: None })
 }
 
 /// Why a release cannot be rolled back.
@@ -163,11 +166,12 @@ pub fn restore_points(
     release: &Release,
     playbook: &Playbook,
     only: &[String],
-) -> Result<Vec<Target>, NotUndone> {
+) -> Result<Vec<RestorePoint>, NotUndone> {
     let touched = |name: &&str| {
         let node = release.nodes.get(*name);
-        let changed =
-            node.is_some_and(|node| node.is_stopped() || node.standing() != Standing::Untouched);
+        let changed = node.is_some_and(|node| {
+            node.is_stopped() || node.rotation_state() != RotationState::Untouched
+        });
         changed && (only.is_empty() || only.iter().any(|only| only == name))
     };
     let wanted: Vec<_> = release.in_order().map(|(name, _)| name).filter(touched).collect();
@@ -181,7 +185,7 @@ pub fn restore_points(
         return Err(NotUndone::Unknown(unknown));
     }
     let before = before.map_or(Ok(Vec::new()), |before| before.followed(playbook));
-    let toward = before.map_err(NotUndone::Unfit)?.into_iter().map(|target| Target {
+    let toward = before.map_err(NotUndone::Unfit)?.into_iter().map(|target| RestorePoint {
         nodes: target
             .nodes
             .iter()
@@ -196,7 +200,7 @@ pub fn restore_points(
 /// Lists the nodes whose previous release was deleted in the meantime, so that it cannot be restored.
 #[must_use]
 pub fn missing_releases(spec: &Spec, fleet: &Fleet, plan: &Plan) -> Vec<String> {
-    let updated = plan.rows.iter().filter(|row| row.planned.will == Will::Update);
+    let updated = plan.rows.iter().filter(|row| row.planned.will == PlannedAction::Update);
     updated
         .filter_map(|row| {
             let layout = spec.node(&row.planned.node)?.layout.as_ref()?;

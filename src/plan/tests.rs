@@ -67,7 +67,7 @@ fn take_out(fleet: &mut Fleet, spec: &Spec, name: &str, gateways: &[usize], by_k
     }
 }
 
-fn order(plan: &Plan) -> Vec<(&str, Will)> {
+fn order(plan: &Plan) -> Vec<(&str, PlannedAction)> {
     plan.rows.iter().map(|row| (row.planned.node.as_str(), row.planned.will)).collect()
 }
 
@@ -81,7 +81,10 @@ fn nodes_that_are_out_go_first_and_cost_no_capacity() {
     let mut fleet = fleet(&spec);
     take_out(&mut fleet, &spec, "c", &[0, 1], true);
     let plan = plan(&spec, &fleet);
-    assert_eq!(order(&plan), [("c", Will::Update), ("a", Will::Update), ("b", Will::Update)]);
+    assert_eq!(
+        order(&plan),
+        [("c", PlannedAction::Update), ("a", PlannedAction::Update), ("b", PlannedAction::Update)]
+    );
     assert!(plan.rows[0].planned.was_out);
     assert_eq!((plan.routed_now, plan.lowest), (2, 2));
     assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
@@ -104,7 +107,10 @@ fn node_that_no_connection_reaches_goes_first_and_does_not_count() {
         plan(&spec, &fleet)
     };
     let one = with("strategy: { min_available: 1 }", &["c"]);
-    assert_eq!(order(&one), [("c", Will::Update), ("a", Will::Update), ("b", Will::Update)]);
+    assert_eq!(
+        order(&one),
+        [("c", PlannedAction::Update), ("a", PlannedAction::Update), ("b", PlannedAction::Update)]
+    );
     assert_eq!((one.routed_now, one.lowest), (2, 2));
     assert!(one.refusals.is_empty(), "{:?}", one.refusals);
 
@@ -177,7 +183,7 @@ fn a_node_on_the_new_version_is_skipped_only_when_it_also_serves() {
     take_out(&mut fleet, &spec, "b", &[0, 1], true);
     assert_eq!(
         order(&plan(&spec, &fleet)),
-        [("b", Will::Update), ("a", Will::Skip), ("c", Will::Update)]
+        [("b", PlannedAction::Update), ("a", PlannedAction::Skip), ("c", PlannedAction::Update)]
     );
 }
 
@@ -243,7 +249,7 @@ fn failures_that_are_allowed_leave_the_others_to_go_on() {
     let mut fleet = fleet(&spec);
     fleet.nodes.get_mut("b").expect("known").problem = Some("no route".into());
     let plan = plan(&spec, &fleet);
-    assert_eq!(order(&plan)[1], ("b", Will::Blocked));
+    assert_eq!(order(&plan)[1], ("b", PlannedAction::Blocked));
     assert!(plan.refusals.is_empty());
     assert!(plan.render(&spec, "app.yaml").contains("stops after the 2nd failed node"));
 }
@@ -252,13 +258,19 @@ fn failures_that_are_allowed_leave_the_others_to_go_on() {
 fn the_operator_chooses_by_name_by_tag_and_by_number() {
     let spec = spec("");
     let fleet = fleet(&spec);
-    let wills = |selection: &Selection| -> Vec<Will> {
+    let wills = |selection: &Selection| -> Vec<PlannedAction> {
         Plan::new(&spec, &fleet, selection).rows.iter().map(|row| row.planned.will).collect()
     };
     let only = Selection { only: vec!["canary".into()], ..Selection::default() };
-    assert_eq!(wills(&only), [Will::LeftOut, Will::Update, Will::LeftOut]);
+    assert_eq!(
+        wills(&only),
+        [PlannedAction::LeftOut, PlannedAction::Update, PlannedAction::LeftOut]
+    );
     let skip = Selection { skip: vec!["a".into()], limit: Some(1), ..Selection::default() };
-    assert_eq!(wills(&skip), [Will::LeftOut, Will::Update, Will::LeftOut]);
+    assert_eq!(
+        wills(&skip),
+        [PlannedAction::LeftOut, PlannedAction::Update, PlannedAction::LeftOut]
+    );
     let unknown = Selection { only: vec!["x".into(), "a".into()], ..Selection::default() };
     assert_eq!(unknown.unknown(&spec), ["x"]);
 }

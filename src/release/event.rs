@@ -11,7 +11,7 @@ use crate::node::Listener;
 
 use super::command::CommandKind;
 use super::inputs::Inputs;
-use super::restore::Target;
+use super::restore::RestorePoint;
 use super::step::Step;
 
 /// One event.
@@ -28,13 +28,13 @@ pub struct Event {
     /// The step of the event.
     pub step: Option<Step>,
     /// What happened.
-    pub fact: Fact,
+    pub fact: EventKind,
 }
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
-pub enum Fact {
+pub enum EventKind {
     /// A release begins. From now on it has a journal.
     #[serde(rename = "release.started")]
     ReleaseStarted(Box<Started>),
@@ -215,10 +215,10 @@ pub struct Started {
     pub nodes: Vec<Planned>,
     /// What nodes ran before, as far as it can be restored.
     #[serde(default, skip_serializing_if = "Recorded::is_empty")]
-    pub before: Recorded<Vec<Target>>,
+    pub before: Recorded<Vec<RestorePoint>>,
     /// What a rollback restores on the nodes.
     #[serde(default, skip_serializing_if = "Recorded::is_empty")]
-    pub toward: Recorded<Vec<Target>>,
+    pub toward: Recorded<Vec<RestorePoint>>,
     /// The serving nodes before the release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<Pool>,
@@ -259,12 +259,12 @@ pub struct Resumed {
     /// The user that resumed it.
     pub actor: String,
     /// The unfinished nodes in the state in which they were found.
-    pub nodes: Vec<Resumption>,
+    pub nodes: Vec<ResumePoint>,
 }
 
 /// A resumed node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resumption {
+pub struct ResumePoint {
     /// The node.
     pub node: String,
     /// Whether its registry entry is down.
@@ -283,7 +283,7 @@ pub struct Planned {
     /// The node.
     pub node: String,
     /// The planned action.
-    pub will: Will,
+    pub will: PlannedAction,
     /// The reason, if it is not obvious.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
@@ -305,7 +305,7 @@ pub struct Planned {
 /// The planned action for a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Will {
+pub enum PlannedAction {
     /// It is updated.
     Update,
     /// No action: the node is up to date.
@@ -416,6 +416,6 @@ impl Event {
     /// Returns whether it belongs in the journal.
     #[must_use]
     pub fn is_durable(&self) -> bool {
-        !matches!(self.fact, Fact::StepProgress { .. })
+        !matches!(self.fact, EventKind::StepProgress { .. })
     }
 }

@@ -6,7 +6,7 @@ use serde::de::{DeserializeSeed, IntoDeserializer, MapAccess};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::event::{Event, Fact, Finished};
+use super::event::{Event, EventKind, Finished};
 use super::step::Step;
 use crate::{secret, text};
 
@@ -19,7 +19,7 @@ const MOST_VALUES: usize = 200_000;
 /// The limit of nodes of a release.
 pub const MOST_NODES: usize = 20_000;
 
-/// A kind of event with its data, in the form that [`Fact`] expects: parsed directly from the line, without a
+/// A kind of event with its data, in the form that [`EventKind`] expects: parsed directly from the line, without a
 /// copy.
 struct Tagged<'a> {
     kind: Option<&'a str>,
@@ -160,9 +160,9 @@ impl Event {
             return Err(format!("events of form {} need a newer rollgate", line.v));
         }
         let tagged = Tagged { kind: Some(&line.r#type), data: Some(line.data) };
-        let fact = Fact::deserialize(MapAccessDeserializer::new(tagged));
+        let fact = EventKind::deserialize(MapAccessDeserializer::new(tagged));
         let fact = fact.map_err(|error| error.to_string())?;
-        if let Fact::ReleaseStarted(started) = &fact
+        if let EventKind::ReleaseStarted(started) = &fact
             && started.nodes.len() > MOST_NODES
         {
             return Err(format!("it has more than {MOST_NODES} nodes"));
@@ -220,7 +220,7 @@ impl Lines {
             release: self.release,
             node: None,
             step: None,
-            fact: Fact::ReleaseFinished(finished).without_secrets(),
+            fact: EventKind::ReleaseFinished(finished).without_secrets(),
         };
         self.text += &event.to_line();
         self.text.push('\n');
@@ -242,7 +242,7 @@ mod tests {
             release: "7f3a".into(),
             node: Some("app-1".into()),
             step: Some(Step::Run(2)),
-            fact: Fact::GatewayProven {
+            fact: EventKind::GatewayProven {
                 gateway: "gw-2".into(),
                 routed: false,
                 reads: 25,

@@ -17,12 +17,12 @@ mod step;
 
 pub use command::CommandKind;
 pub use event::{
-    Drained, Event, Fact, Failure, Finished, Outcome, Planned, Pool, Resumed, Resumption, Started,
-    Will,
+    Drained, Event, EventKind, Failure, Finished, Outcome, Planned, PlannedAction, Pool,
+    ResumePoint, Resumed, Started,
 };
 pub use inputs::{Digest, Inputs};
 pub use line::{Line, Lines, MOST_NODES};
-pub use node::{Leaving, NodeState, Phase, Standing, Stopped, Way};
-pub use restore::Target;
+pub use node::{Direction, Leaving, NodeState, Phase, RotationState, Stopped};
+pub use restore::RestorePoint;
 pub use state::{Change, Release};
 pub use step::Step;

@@ -9,7 +9,7 @@ use crate::json::Written;
 use crate::mark::Mark;
 use crate::node;
 
-use super::event::{Drained, Fact, Failure, Resumption};
+use super::event::{Drained, EventKind, Failure, ResumePoint};
 use super::step::Step;
 
 /// A node within a release.
@@ -46,7 +46,7 @@ pub struct NodeState {
     /// Resumed after it had begun.
     pub resumed: bool,
     /// Its direction.
-    pub way: Way,
+    pub way: Direction,
 }
 
 /// Whether a node's service was stopped or changed.
@@ -76,7 +76,7 @@ pub enum Leaving {
 
 /// The direction of a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     /// To the new version.
     #[default]
     Forward,
@@ -110,7 +110,7 @@ pub enum Phase {
 
 /// The state of a node in rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum RotationState {
     /// As before the release.
     Untouched,
     /// In rotation, again or still, with the version before.
@@ -126,13 +126,13 @@ pub enum Standing {
 }
 
 impl NodeState {
-    pub(super) fn apply(&mut self, step: Option<Step>, fact: &Fact) -> Result<()> {
+    pub(super) fn apply(&mut self, step: Option<Step>, fact: &EventKind) -> Result<()> {
         match fact {
-            Fact::StepStarted {} => {
+            EventKind::StepStarted {} => {
                 let Some(step) = step else { bail!("a step begins without a name") };
                 self.begin(step)
             }
-            Fact::StepFinished { drained, .. } => {
+            EventKind::StepFinished { drained, .. } => {
                 ensure!(self.step.is_some() && self.step == step, "a step ends that did not begin");
                 if let Some(step @ (Step::ConfirmOut | Step::ConfirmIn)) = step {
                     ensure!(self.proven > 0, "`{step}` ends without a confirmation");
@@ -149,23 +149,23 @@ impl NodeState {
                 }
                 Ok(())
             }
-            Fact::RegistryWriting { .. }
-            | Fact::RegistryRefused {}
-            | Fact::RegistryWritten { .. }
-            | Fact::CapacitySeen { .. } => {
+            EventKind::RegistryWriting { .. }
+            | EventKind::RegistryRefused {}
+            | EventKind::RegistryWritten { .. }
+            | EventKind::CapacitySeen { .. } => {
                 self.leave(fact);
                 Ok(())
             }
-            Fact::NodeMarked { listener } => {
+            EventKind::NodeMarked { listener } => {
                 self.mark = Some(listener.mark);
                 Ok(())
             }
-            Fact::GatewayProven { .. } => {
+            EventKind::GatewayProven { .. } => {
                 self.proven += 1;
                 Ok(())
             }
-            Fact::NodeFailed(failure) => self.fail(step, failure),
-            Fact::NodePutBack { .. } => {
+            EventKind::NodeFailed(failure) => self.fail(step, failure),
+            EventKind::NodePutBack { .. } => {
                 ensure!(
                     self.stopped == Stopped::No,
                     "a node whose service was stopped cannot be put back"
@@ -173,7 +173,7 @@ impl NodeState {
                 ensure!(self.marked == Mark::Up, "a node is put back that was not marked up");
                 Ok(())
             }
-            Fact::NodeInterrupted {} => {
+            EventKind::NodeInterrupted {} => {
                 ensure!(
                     matches!(self.phase, Phase::Taken),
                     "a node that is not in progress cannot be interrupted"
@@ -182,54 +182,54 @@ impl NodeState {
                 self.stays_if_unmarked();
                 Ok(())
             }
-            Fact::NodeRollingBack { .. } => {
+            EventKind::NodeRollingBack { .. } => {
                 ensure!(self.phase == Phase::Failed, "a node not failed cannot be rolled back");
                 self.turn_back();
                 Ok(())
             }
-            Fact::NodeRolledBack { elapsed_ms } => {
+            EventKind::NodeRolledBack { elapsed_ms } => {
                 ensure!(self.phase == Phase::Taken, "only a node in progress can roll back");
                 ensure!(self.goes_back(), "a node not rolling back cannot finish a rollback");
                 self.phase = Phase::RolledBack;
                 self.elapsed_ms = *elapsed_ms;
                 Ok(())
             }
-            Fact::NodeDone { elapsed_ms } => {
+            EventKind::NodeDone { elapsed_ms } => {
                 ensure!(self.phase == Phase::Taken, "a node not in progress cannot be done");
                 ensure!(!self.goes_back(), "a node rolling back cannot be done");
                 self.phase = Phase::Done;
                 self.elapsed_ms = *elapsed_ms;
                 Ok(())
             }
-            Fact::ReleaseStarted(_)
-            | Fact::ReleaseResumed(_)
-            | Fact::BatchStarted { .. }
-            | Fact::StepProgress { .. }
-            | Fact::Warning { .. }
-            | Fact::ReleaseStopping { .. }
-            | Fact::ReleaseFinished(_) => bail!("not an event of a node"),
+            EventKind::ReleaseStarted(_)
+            | EventKind::ReleaseResumed(_)
+            | EventKind::BatchStarted { .. }
+            | EventKind::StepProgress { .. }
+            | EventKind::Warning { .. }
+            | EventKind::ReleaseStopping { .. }
+            | EventKind::ReleaseFinished(_) => bail!("not an event of a node"),
         }
     }
 
     /// Applies the effect of an event on its place in rotation.
-    fn leave(&mut self, fact: &Fact) {
+    fn leave(&mut self, fact: &EventKind) {
         match fact {
-            Fact::CapacitySeen { .. } if self.leaving == Leaving::No => {
+            EventKind::CapacitySeen { .. } if self.leaving == Leaving::No => {
                 self.leaving = Leaving::Allowed;
             }
-            Fact::RegistryWriting { down, strangers, .. } => {
+            EventKind::RegistryWriting { down, strangers, .. } => {
                 self.writing = Some(Mark::of(*down));
                 if *down {
                     self.strangers = json!(strangers).into();
                 }
             }
-            Fact::RegistryRefused {} => {
+            EventKind::RegistryRefused {} => {
                 self.writing = None;
                 if !self.may_be_down() {
                     self.leaving = Leaving::No;
                 }
             }
-            Fact::RegistryWritten { down, .. } => {
+            EventKind::RegistryWritten { down, .. } => {
                 (self.writing, self.marked) = (None, Mark::of(*down));
                 // An enabled node is back once it is confirmed.
                 let enables = self.step == Some(Step::Enable) || self.done.contains(&Step::Enable);
@@ -246,7 +246,7 @@ impl NodeState {
     /// Returns whether it is, or was, rolling back to the version before.
     #[must_use]
     pub fn goes_back(&self) -> bool {
-        self.way == Way::Back
+        self.way == Direction::Back
     }
 
     /// Returns whether the service was stopped or changed, or may have been.
@@ -313,14 +313,14 @@ impl NodeState {
     /// Begins the rollback to the version before, with the first step.
     pub(super) fn turn_back(&mut self) {
         self.phase = Phase::Taken;
-        self.way = Way::Back;
+        self.way = Direction::Back;
         self.stopped = Stopped::Yes;
         self.step = None;
         self.fell = false;
         self.done.clear();
     }
 
-    pub(super) fn resume(&mut self, found: Resumption) {
+    pub(super) fn resume(&mut self, found: ResumePoint) {
         let written = self.writing.is_some() || self.marked != Mark::Unknown;
         *self = Self {
             phase: Phase::Waiting,
@@ -379,7 +379,7 @@ impl NodeState {
     /// entries at that time that were not nodes of the playbook.
     #[must_use]
     pub fn taken_out(&self) -> Option<BTreeSet<String>> {
-        matches!(self.standing(), Standing::Out | Standing::Unknown)
+        matches!(self.rotation_state(), RotationState::Out | RotationState::Unknown)
             .then(|| self.strangers_when_marked().unwrap_or_default())
     }
 
@@ -392,25 +392,25 @@ impl NodeState {
 
     /// The rotation state of the node.
     #[must_use]
-    pub fn standing(&self) -> Standing {
+    pub fn rotation_state(&self) -> RotationState {
         if self.writing.is_some() {
-            return Standing::Unknown;
+            return RotationState::Unknown;
         }
         match self.marked {
-            Mark::Unknown => Standing::Untouched,
-            Mark::Down => Standing::Out,
+            Mark::Unknown => RotationState::Untouched,
+            Mark::Down => RotationState::Out,
             Mark::Up
                 if !self.is_stopped()
                     && !self.done.contains(&Step::Enable)
                     && self.step != Some(Step::Enable) =>
             {
-                Standing::PutBack
+                RotationState::PutBack
             }
             Mark::Up if self.done.contains(&Step::ConfirmIn) && self.goes_back() => {
-                Standing::PutBack
+                RotationState::PutBack
             }
-            Mark::Up if self.done.contains(&Step::ConfirmIn) => Standing::Updated,
-            Mark::Up => Standing::Enabled,
+            Mark::Up if self.done.contains(&Step::ConfirmIn) => RotationState::Updated,
+            Mark::Up => RotationState::Enabled,
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::event::Fact;
+use super::event::EventKind;
 use crate::secret::{self, Redactor};
 
 /// Keys whose text a release relies on.
@@ -16,7 +16,7 @@ const KEPT: [&str; 5] = ["node", "nodes", "will", "result", "done"];
 const KEPT_AT_THE_START: [&str; 8] =
     ["playbook", "inputs", "before", "toward", "service", "command", "selection", "arguments"];
 
-impl Fact {
+impl EventKind {
     /// Returns the same fact without any secret of this process.
     ///
     /// # Panics
@@ -66,7 +66,7 @@ mod tests {
     use crate::secret::Secret;
 
     /// Every event of a release, with this text in each place for foreign text.
-    fn facts(text: &str) -> Vec<Fact> {
+    fn facts(text: &str) -> Vec<EventKind> {
         let node =
             |name: &str| json!({ "node": name, "will": "update", "why": text, "runs": text });
         [
@@ -114,7 +114,7 @@ mod tests {
         let words = ["node-1", "failed", "update", "deploy", "done", "type", "warning"];
         let redactor = Redactor::new(words.map(Secret::new));
         let nodes = vec!["node-1".to_owned()];
-        let taken = Fact::BatchStarted { number: 1, nodes, back: false };
+        let taken = EventKind::BatchStarted { number: 1, nodes, back: false };
         for fact in facts("x").into_iter().chain([taken]) {
             assert_eq!(fact.clone().redacted(&redactor), fact);
         }

@@ -11,7 +11,7 @@ use super::inputs::Digest;
 
 /// What some nodes ran.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Target {
+pub struct RestorePoint {
     /// The nodes.
     pub nodes: Vec<String>,
     /// The version, for people.
@@ -26,7 +26,7 @@ pub struct Target {
     pub artifact: Option<Digest>,
 }
 
-impl Recorded<Vec<Target>> {
+impl Recorded<Vec<RestorePoint>> {
     /// Returns whether nothing is recorded.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -36,7 +36,7 @@ impl Recorded<Vec<Target>> {
     /// The folder of the release that a node ran, as a name to keep.
     #[must_use]
     pub fn folder_of(&self, node: &str) -> Option<String> {
-        let named = |target: &&Target| target.nodes.iter().any(|name| name == node);
+        let named = |target: &&RestorePoint| target.nodes.iter().any(|name| name == node);
         let folder = self.unchecked().iter().find(named)?.folder.as_ref()?;
         Foreign::new(folder.as_str()).file_name()?.ok()
     }
@@ -44,7 +44,7 @@ impl Recorded<Vec<Target>> {
     /// What a node ran, for people.
     #[must_use]
     pub fn version_of(&self, node: &str) -> Option<String> {
-        let named = |target: &&Target| target.nodes.iter().any(|name| name == node);
+        let named = |target: &&RestorePoint| target.nodes.iter().any(|name| name == node);
         self.unchecked().iter().find(named).map(|target| text::line(&target.version, 60))
     }
 }

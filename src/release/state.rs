@@ -16,7 +16,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::json::Written;
 
-use super::event::{Event, Fact, Finished, Planned, Resumption, Started, Will};
+use super::event::{Event, EventKind, Finished, Planned, PlannedAction, ResumePoint, Started};
 use super::node::{NodeState, Phase};
 use super::step::Step;
 use crate::mark::Mark;
@@ -48,7 +48,7 @@ pub enum Change {
     /// The release begins.
     Started(Box<Started>),
     /// The release is resumed.
-    Resumed(Vec<Resumption>),
+    Resumed(Vec<ResumePoint>),
     /// A node's state.
     Node(String, Box<NodeState>),
     /// These nodes begin, either their update or their rollback.
@@ -108,25 +108,25 @@ impl Release {
     ///
     /// When the event cannot follow the earlier ones.
     pub fn change(&self, event: &Event) -> Result<Change> {
-        let goes_on = self.finished.is_none() || matches!(event.fact, Fact::ReleaseResumed(_));
+        let goes_on = self.finished.is_none() || matches!(event.fact, EventKind::ReleaseResumed(_));
         ensure!(goes_on, "event {} after the end of the release", event.seq);
         // Progress events have numbers too but are not journaled, so a journal has gaps.
         ensure!(event.seq > self.seq, "event {} after event {}", event.seq, self.seq);
-        let starts = matches!(event.fact, Fact::ReleaseStarted(_));
+        let starts = matches!(event.fact, EventKind::ReleaseStarted(_));
         ensure!(starts != self.started.is_some(), "event {}: a release starts once", event.seq);
         match &event.fact {
-            Fact::ReleaseStarted(started) => Ok(Change::Started(started.clone())),
-            Fact::ReleaseResumed(resumed) => {
+            EventKind::ReleaseStarted(started) => Ok(Change::Started(started.clone())),
+            EventKind::ReleaseResumed(resumed) => {
                 self.may_resume(&resumed.nodes)?;
                 Ok(Change::Resumed(resumed.nodes.clone()))
             }
-            Fact::StepProgress { .. } | Fact::Warning { .. } => Ok(Change::Nothing),
-            Fact::BatchStarted { number, nodes, back } => {
+            EventKind::StepProgress { .. } | EventKind::Warning { .. } => Ok(Change::Nothing),
+            EventKind::BatchStarted { number, nodes, back } => {
                 self.may_take(*number, nodes, *back)?;
                 Ok(Change::Batch(*number, nodes.clone(), *back))
             }
-            Fact::ReleaseStopping { reason } => Ok(Change::Stopping(reason.clone())),
-            Fact::ReleaseFinished(finished) => {
+            EventKind::ReleaseStopping { reason } => Ok(Change::Stopping(reason.clone())),
+            EventKind::ReleaseFinished(finished) => {
                 let busy = self.nodes.iter().find(|(_, node)| node.phase == Phase::Taken);
                 ensure!(
                     busy.is_none(),
@@ -135,20 +135,20 @@ impl Release {
                 );
                 Ok(Change::Finished(Box::new(finished.clone())))
             }
-            Fact::StepStarted {}
-            | Fact::CapacitySeen { .. }
-            | Fact::RegistryWriting { .. }
-            | Fact::RegistryWritten { .. }
-            | Fact::RegistryRefused {}
-            | Fact::NodeMarked { .. }
-            | Fact::GatewayProven { .. }
-            | Fact::StepFinished { .. }
-            | Fact::NodeFailed(_)
-            | Fact::NodePutBack { .. }
-            | Fact::NodeInterrupted {}
-            | Fact::NodeRollingBack { .. }
-            | Fact::NodeRolledBack { .. }
-            | Fact::NodeDone { .. } => {
+            EventKind::StepStarted {}
+            | EventKind::CapacitySeen { .. }
+            | EventKind::RegistryWriting { .. }
+            | EventKind::RegistryWritten { .. }
+            | EventKind::RegistryRefused {}
+            | EventKind::NodeMarked { .. }
+            | EventKind::GatewayProven { .. }
+            | EventKind::StepFinished { .. }
+            | EventKind::NodeFailed(_)
+            | EventKind::NodePutBack { .. }
+            | EventKind::NodeInterrupted {}
+            | EventKind::NodeRollingBack { .. }
+            | EventKind::NodeRolledBack { .. }
+            | EventKind::NodeDone { .. } => {
                 let Some(name) = &event.node else { bail!("event {} names no node", event.seq) };
                 let Some(node) = self.nodes.get(name) else { bail!("there is no node `{name}`") };
                 let mut after = node.clone();
@@ -218,7 +218,7 @@ impl Release {
         Ok(())
     }
 
-    fn may_resume(&self, nodes: &[Resumption]) -> Result<()> {
+    fn may_resume(&self, nodes: &[ResumePoint]) -> Result<()> {
         for found in nodes {
             let Some(node) = self.nodes.get(&found.node) else {
                 bail!("there is no node `{}`", found.node)
@@ -319,7 +319,8 @@ impl Release {
     /// The position of a node among the updated ones, from 1, and their number.
     #[must_use]
     pub fn turn(&self, name: &str) -> (usize, usize) {
-        let updated = || self.planned().iter().filter(|planned| planned.will == Will::Update);
+        let updated =
+            || self.planned().iter().filter(|planned| planned.will == PlannedAction::Update);
         let place = updated().position(|planned| planned.node == name).map_or(0, |at| at + 1);
         (place, updated().count())
     }
@@ -327,10 +328,10 @@ impl Release {
 
 fn initial(planned: &Planned) -> (String, NodeState) {
     let phase = match planned.will {
-        Will::Update => Phase::Waiting,
-        Will::Skip => Phase::Skipped,
-        Will::LeftOut => Phase::LeftOut,
-        Will::Blocked => Phase::Blocked,
+        PlannedAction::Update => Phase::Waiting,
+        PlannedAction::Skip => Phase::Skipped,
+        PlannedAction::LeftOut => Phase::LeftOut,
+        PlannedAction::Blocked => Phase::Blocked,
     };
     (planned.node.clone(), NodeState { phase, ..NodeState::default() })
 }

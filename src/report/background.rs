@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::Reporter;
 use crate::engine::Sink;
 use crate::release::Release;
-use crate::release::{Event, Fact};
+use crate::release::{Event, EventKind};
 
 /// Progress is dropped while this many events wait.
 const BACKLOG: usize = 256;
@@ -68,7 +68,7 @@ impl Background {
 
 impl Sink for Background {
     fn event(&mut self, event: &Event, _: &Release) {
-        let progress = matches!(event.fact, Fact::StepProgress { .. });
+        let progress = matches!(event.fact, EventKind::StepProgress { .. });
         if progress && self.waiting.load(Ordering::Relaxed) > BACKLOG {
             return;
         }
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use crate::release::Resumed;
 
-    fn event(seq: u64, fact: Fact) -> Event {
+    fn event(seq: u64, fact: EventKind) -> Event {
         Event {
             seq,
             at: jiff::Timestamp::UNIX_EPOCH,
@@ -136,11 +136,14 @@ mod tests {
         let mut background = Background::new(vec![slow], Release::default());
         let release = Release::default();
         for seq in 1..=2000 {
-            let progress =
-                Fact::StepProgress { message: String::new(), in_flight: None, deadline_s: None };
+            let progress = EventKind::StepProgress {
+                message: String::new(),
+                in_flight: None,
+                deadline_s: None,
+            };
             background.event(&event(seq, progress), &release);
         }
-        let warning = Fact::Warning { message: "last".into() };
+        let warning = EventKind::Warning { message: "last".into() };
         background.event(&event(2001, warning), &release);
         let begun = Instant::now();
         drop(background);
@@ -177,7 +180,7 @@ mod tests {
         let (told, turns) = mpsc::channel();
         let mut background = Background::new(vec![Box::new(Turns(told))], so_far.outline());
         let resumed = Resumed { actor: "me".into(), nodes: Vec::new() };
-        background.event(&event(2, Fact::ReleaseResumed(resumed)), &so_far);
+        background.event(&event(2, EventKind::ReleaseResumed(resumed)), &so_far);
         drop(background);
         assert_eq!(turns.iter().collect::<Vec<_>>(), [(2, 2)]);
     }

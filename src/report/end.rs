@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Place, state_now};
 use crate::plan::routed;
 use crate::release::{Drained, Finished, Outcome};
-use crate::release::{Phase, Release, Standing};
+use crate::release::{Phase, Release, RotationState};
 use crate::spec::Spec;
 use crate::survey::{Fleet, NodeFacts};
 use crate::table::Table;
@@ -221,7 +221,7 @@ impl Report<'_> {
         let total = self.spec.nodes.len();
         let floor = self.spec.floor();
         let Some(fleet) = self.fleet else {
-            let out = self.release.count(|node| node.standing() == Standing::Out);
+            let out = self.release.count(|node| node.rotation_state() == RotationState::Out);
             return format!(
                 "{} out of rotation (min available {floor} of {total}).",
                 count(out, "node")

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Reporter;
 use crate::engine::Sink;
 use crate::release::Release;
-use crate::release::{Event, Fact};
+use crate::release::{Event, EventKind};
 
 /// The shortest interval between progress lines of a step, in seconds.
 const EVERY: i64 = 1;
@@ -22,7 +22,7 @@ impl Reporter for Json {}
 
 impl Sink for Json {
     fn event(&mut self, event: &Event, _: &Release) {
-        if let (Fact::StepProgress { .. }, Some(node)) = (&event.fact, &event.node) {
+        if let (EventKind::StepProgress { .. }, Some(node)) = (&event.fact, &event.node) {
             let last = self.told.get(node);
             if last.is_some_and(|last| event.at.as_second() - last.as_second() < EVERY) {
                 return;

@@ -7,7 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Reporter;
 use crate::engine::Sink;
-use crate::release::{CommandKind, Drained, Event, Fact, Planned, Pool, Will};
+use crate::release::{CommandKind, Drained, Event, EventKind, Planned, PlannedAction, Pool};
 use crate::release::{Phase, Release};
 use crate::text;
 
@@ -95,8 +95,8 @@ impl Live {
             NodeLine { bar, drained: None, proven: 0 }
         });
         match &event.fact {
-            Fact::GatewayProven { .. } => line.proven += 1,
-            Fact::StepFinished { drained: Some(drained), .. } => line.drained = Some(*drained),
+            EventKind::GatewayProven { .. } => line.proven += 1,
+            EventKind::StepFinished { drained: Some(drained), .. } => line.drained = Some(*drained),
             _ => {}
         }
         line.bar.set_message(text::harmless(&message));
@@ -189,26 +189,26 @@ impl Sink for Live {
     fn event(&mut self, event: &Event, release: &Release) {
         let node = event.node.clone().unwrap_or_default();
         match &event.fact {
-            Fact::ReleaseResumed(resumed) => {
+            EventKind::ReleaseResumed(resumed) => {
                 self.set_up(release.planned(), event.at);
                 let names: Vec<_> = resumed.nodes.iter().map(|found| found.node.as_str()).collect();
                 self.print(&text::harmless(&format!("  continues with {}", names.join(", "))));
             }
-            Fact::ReleaseStarted(started) => {
+            EventKind::ReleaseStarted(started) => {
                 self.set_up(&started.nodes, event.at);
                 for planned in &started.nodes {
                     let (symbol, code, word) = match planned.will {
-                        Will::Update => continue,
-                        Will::Skip => ("-", "2", "skipped"),
-                        Will::LeftOut => ("-", "2", "left out"),
-                        Will::Blocked => ("x", "31", "not usable"),
+                        PlannedAction::Update => continue,
+                        PlannedAction::Skip => ("-", "2", "skipped"),
+                        PlannedAction::LeftOut => ("-", "2", "left out"),
+                        PlannedAction::Blocked => ("x", "31", "not usable"),
                     };
                     self.settle(&planned.node, symbol, code, &format!("{word}: {}", planned.why));
                 }
             }
-            Fact::StepStarted {} => self.under_way(event, ""),
-            Fact::StepProgress { message, .. } => self.under_way(event, message),
-            Fact::StepFinished { message, .. } => {
+            EventKind::StepStarted {} => self.under_way(event, ""),
+            EventKind::StepProgress { message, .. } => self.under_way(event, message),
+            EventKind::StepFinished { message, .. } => {
                 let done = release
                     .nodes
                     .get(&node)
@@ -220,28 +220,28 @@ impl Sink for Live {
                     line.bar.finish_and_clear();
                 }
             }
-            Fact::Warning { message } => {
+            EventKind::Warning { message } => {
                 let mark = self.paint("33", "!");
                 self.print(&format!("  {mark} {}", text::harmless(message)));
             }
-            Fact::NodeFailed(failure) => {
+            EventKind::NodeFailed(failure) => {
                 let step = event.step.map_or(String::new(), |step| format!("{step}: "));
                 self.settle(&node, "x", "31", &format!("FAILED  {step}{}", failure.reason));
             }
-            Fact::NodePutBack { proven } => {
+            EventKind::NodePutBack { proven } => {
                 let proven =
                     if *proven { "back in rotation" } else { "marked up, not yet confirmed" };
                 self.settle(&node, "-", "33", proven);
             }
-            Fact::NodeInterrupted {} => {
+            EventKind::NodeInterrupted {} => {
                 let state = release.nodes.get(&node).map_or("", super::state_of);
                 self.settle(&node, "-", "33", &format!("stopped: {state}"));
             }
-            Fact::NodeDone { elapsed_ms } => {
+            EventKind::NodeDone { elapsed_ms } => {
                 let rest = Self::summary(&node, release, *elapsed_ms);
                 self.settle(&node, "✓", "32", &rest);
             }
-            Fact::ReleaseFinished(_) => {
+            EventKind::ReleaseFinished(_) => {
                 for line in std::mem::take(&mut self.nodes).into_values() {
                     line.bar.finish_and_clear();
                 }
@@ -250,24 +250,24 @@ impl Sink for Live {
                 }
                 return;
             }
-            Fact::CapacitySeen { routed } => self.routed.extend(routed.clone()),
-            Fact::GatewayProven { gateway, pool, .. } => {
+            EventKind::CapacitySeen { routed } => self.routed.extend(routed.clone()),
+            EventKind::GatewayProven { gateway, pool, .. } => {
                 self.routed.extend(pool.map(|pool| (gateway.clone(), pool)));
                 self.under_way(event, &format!("{gateway}: proven"));
             }
-            Fact::NodeRollingBack { version } => {
+            EventKind::NodeRollingBack { version } => {
                 self.under_way(event, &format!("rolling back to {version}"));
             }
-            Fact::NodeRolledBack { elapsed_ms } => {
+            EventKind::NodeRolledBack { elapsed_ms } => {
                 let took = text::duration(Duration::from_millis(*elapsed_ms));
                 self.settle(&node, "<", "33", &format!("rolled back  {took:>6}"));
             }
-            Fact::BatchStarted { .. }
-            | Fact::RegistryWriting { .. }
-            | Fact::RegistryWritten { .. }
-            | Fact::RegistryRefused {}
-            | Fact::NodeMarked { .. }
-            | Fact::ReleaseStopping { .. } => {}
+            EventKind::BatchStarted { .. }
+            | EventKind::RegistryWriting { .. }
+            | EventKind::RegistryWritten { .. }
+            | EventKind::RegistryRefused {}
+            | EventKind::NodeMarked { .. }
+            | EventKind::ReleaseStopping { .. } => {}
         }
         self.refresh(release, event.at);
     }

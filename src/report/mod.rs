@@ -12,7 +12,7 @@ mod plain;
 use std::io::Write;
 
 use crate::engine::Sink;
-use crate::release::{NodeState, Phase, Release, Standing};
+use crate::release::{NodeState, Phase, Release, RotationState};
 use crate::secret;
 
 pub use background::Background;
@@ -50,25 +50,26 @@ pub(crate) fn put(text: &str) -> std::io::Result<()> {
 /// The state of a node in a few words, for the tables at the end.
 #[must_use]
 pub fn state_of(node: &NodeState) -> &'static str {
-    match (node.phase, node.standing()) {
-        (_, Standing::Unknown) => "UNKNOWN, action required",
-        (Phase::Done, Standing::Out) => "out, as requested",
+    match (node.phase, node.rotation_state()) {
+        (_, RotationState::Unknown) => "UNKNOWN, action required",
+        (Phase::Done, RotationState::Out) => "out, as requested",
         (Phase::Done, _) => "done",
-        (Phase::RolledBack, Standing::PutBack) => "rolled back",
+        (Phase::RolledBack, RotationState::PutBack) => "rolled back",
         (Phase::RolledBack, _) => "rolled back, not yet confirmed",
         (Phase::Skipped, _) => "skipped",
         (Phase::LeftOut, _) => "left out",
         (Phase::Blocked, _) => "not usable, action required",
-        (Phase::Failed, Standing::Untouched) => "failed, untouched",
-        (Phase::Failed, Standing::PutBack) => "failed, put back",
-        (Phase::Failed, Standing::Updated | Standing::Enabled) => {
+        (Phase::Failed, RotationState::Untouched) => "failed, untouched",
+        (Phase::Failed, RotationState::PutBack) => "failed, put back",
+        (Phase::Failed, RotationState::Updated | RotationState::Enabled) => {
             "failed, marked up, action required"
         }
-        (Phase::Failed | Phase::Interrupted | Phase::Taken | Phase::Waiting, Standing::Out) => {
-            "OUT OF ROTATION, action required"
-        }
-        (Phase::Interrupted, Standing::PutBack) => "put back",
-        (Phase::Interrupted, Standing::Updated | Standing::Enabled) => {
+        (
+            Phase::Failed | Phase::Interrupted | Phase::Taken | Phase::Waiting,
+            RotationState::Out,
+        ) => "OUT OF ROTATION, action required",
+        (Phase::Interrupted, RotationState::PutBack) => "put back",
+        (Phase::Interrupted, RotationState::Updated | RotationState::Enabled) => {
             "marked up, not yet confirmed"
         }
         (Phase::Waiting | Phase::Interrupted, _) => "not started",
@@ -92,15 +93,17 @@ pub enum Place {
 #[must_use]
 pub fn state_now(node: &NodeState, place: Place) -> String {
     let told = state_of(node);
-    match (node.standing(), place) {
-        (Standing::Unknown, Place::In) => "was unknown, in rotation now".into(),
-        (Standing::Unknown, Place::Out) => "was unknown, OUT OF ROTATION, action required".into(),
-        (Standing::Out | Standing::Enabled, Place::In) => match node.phase {
+    match (node.rotation_state(), place) {
+        (RotationState::Unknown, Place::In) => "was unknown, in rotation now".into(),
+        (RotationState::Unknown, Place::Out) => {
+            "was unknown, OUT OF ROTATION, action required".into()
+        }
+        (RotationState::Out | RotationState::Enabled, Place::In) => match node.phase {
             Phase::Failed => "failed, in rotation now".into(),
             Phase::Done => "was out, in rotation now".into(),
             _ => "was stopped, in rotation now".into(),
         },
-        (Standing::Out, Place::Out) | (_, Place::In | Place::Unclear) => told.into(),
+        (RotationState::Out, Place::Out) | (_, Place::In | Place::Unclear) => told.into(),
         (_, Place::Out) => format!("{told}, OUT OF ROTATION now"),
     }
 }

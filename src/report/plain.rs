@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::Reporter;
 use crate::engine::Sink;
 use crate::release::Release;
-use crate::release::{CommandKind, Event, Fact, Step, Will};
+use crate::release::{CommandKind, Event, EventKind, PlannedAction, Step};
 use crate::text::{self, count};
 
 /// The interval of lines while a step waits, in seconds.
@@ -77,14 +77,14 @@ impl Sink for Plain {
         if let Some(node) = &event.node {
             let beat = Wait { since: event.at, told: event.at, untold: None };
             match &event.fact {
-                Fact::StepStarted {} => {
+                EventKind::StepStarted {} => {
                     let untold = event.step.filter(|step| may_last(*step) && !self.verbose);
                     self.waits.insert(node.clone(), Wait { untold, ..beat });
                 }
-                Fact::StepFinished { .. } | Fact::NodeFailed(_) => {
+                EventKind::StepFinished { .. } | EventKind::NodeFailed(_) => {
                     self.waits.remove(node);
                 }
-                Fact::StepProgress { message, .. } => {
+                EventKind::StepProgress { message, .. } => {
                     let wait = self.waits.entry(node.clone()).or_insert(beat);
                     if event.at.as_second() - wait.told.as_second() < HEARTBEAT {
                         return;
@@ -102,12 +102,12 @@ impl Sink for Plain {
         if self.quiet && !loud {
             return;
         }
-        if let Fact::ReleaseStarted(_) | Fact::ReleaseResumed(_) = &event.fact {
+        if let EventKind::ReleaseStarted(_) | EventKind::ReleaseResumed(_) = &event.fact {
             let nodes = release.planned();
             self.width = nodes.iter().map(|planned| planned.node.len()).max().unwrap_or(0).max(7);
         }
         self.line(event, release, &word, &rest);
-        if self.github && matches!(event.fact, Fact::NodeFailed(_)) {
+        if self.github && matches!(event.fact, EventKind::NodeFailed(_)) {
             let node = event.node.as_deref().unwrap_or("");
             (self.print)(&format!("::error::{}\n", text::harmless(&format!("{node}: {rest}"))));
         }
@@ -140,14 +140,18 @@ fn may_last(step: Step) -> bool {
 fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, String, bool)> {
     let quietly = |word: &str, rest: String| Some((word.to_owned(), rest, false));
     match &event.fact {
-        Fact::ReleaseStarted(started) => {
+        EventKind::ReleaseStarted(started) => {
             let versions = match (&started.from, &started.to) {
                 (Some(from), Some(to)) if started.command == CommandKind::Deploy => {
                     format!(" {from} -> {to}")
                 }
                 _ => String::new(),
             };
-            let nodes = started.nodes.iter().filter(|planned| planned.will == Will::Update).count();
+            let nodes = started
+                .nodes
+                .iter()
+                .filter(|planned| planned.will == PlannedAction::Update)
+                .count();
             let rest = format!(
                 "{} {}{versions}, {}, release {} by {}",
                 started.command,
@@ -158,32 +162,32 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
             );
             quietly("start", rest)
         }
-        Fact::ReleaseResumed(resumed) => {
+        EventKind::ReleaseResumed(resumed) => {
             let names: Vec<_> = resumed.nodes.iter().map(|found| found.node.as_str()).collect();
             let rest = format!("resumed by {}: {}", resumed.actor, names.join(", "));
             quietly("resume", rest)
         }
-        Fact::NodeRollingBack { version } => {
+        EventKind::NodeRollingBack { version } => {
             Some(("back".into(), format!("rolling back to {version}"), true))
         }
-        Fact::NodeRolledBack { elapsed_ms } => {
+        EventKind::NodeRolledBack { elapsed_ms } => {
             let took = text::duration(std::time::Duration::from_millis(*elapsed_ms));
             quietly("rolled back", took)
         }
-        Fact::BatchStarted { number, nodes, back: true } => {
+        EventKind::BatchStarted { number, nodes, back: true } => {
             Some(("back".into(), format!("{number}: {}", nodes.join(", ")), true))
         }
-        Fact::BatchStarted { number, nodes, back: false } => {
+        EventKind::BatchStarted { number, nodes, back: false } => {
             let several = nodes.len() > 1;
             (several || verbose)
                 .then(|| ("batch".into(), format!("{number}: {}", nodes.join(", ")), false))
         }
-        Fact::StepStarted {} => {
+        EventKind::StepStarted {} => {
             let step = event.step?;
             (verbose && !matches!(step, Step::Stage | Step::Prune))
                 .then(|| (step.to_string(), "...".into(), false))
         }
-        Fact::StepFinished { message, elapsed_ms, .. } => {
+        EventKind::StepFinished { message, elapsed_ms, .. } => {
             let step = event.step?;
             let took = text::duration(std::time::Duration::from_millis(*elapsed_ms));
             let rest = if message.is_empty() { took } else { format!("{message} ({took})") };
@@ -195,25 +199,27 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
                 _ => quietly(&step.to_string(), rest),
             }
         }
-        Fact::GatewayProven { gateway, routed, reads, workers, method, .. } => verbose.then(|| {
-            let what = if *routed { "routes to it" } else { "no longer routes to it" };
-            (
-                "confirmed".into(),
-                format!("{gateway} {what}: {method}, {reads} reads, {workers} workers"),
-                false,
-            )
-        }),
-        Fact::CapacitySeen { routed } => verbose.then(|| {
+        EventKind::GatewayProven { gateway, routed, reads, workers, method, .. } => {
+            verbose.then(|| {
+                let what = if *routed { "routes to it" } else { "no longer routes to it" };
+                (
+                    "confirmed".into(),
+                    format!("{gateway} {what}: {method}, {reads} reads, {workers} workers"),
+                    false,
+                )
+            })
+        }
+        EventKind::CapacitySeen { routed } => verbose.then(|| {
             let routed: Vec<_> =
                 routed.iter().map(|(gateway, nodes)| format!("{gateway} {nodes}")).collect();
             ("capacity".into(), format!("nodes routed to: {}", routed.join(", ")), false)
         }),
-        Fact::Warning { message } => Some(("WARNING".into(), message.clone(), true)),
-        Fact::NodeFailed(failure) => {
+        EventKind::Warning { message } => Some(("WARNING".into(), message.clone(), true)),
+        EventKind::NodeFailed(failure) => {
             let step = event.step.map_or(String::new(), |step| format!("{step}: "));
             Some(("FAILED".into(), format!("{step}{}", failure.reason), true))
         }
-        Fact::NodePutBack { proven } => {
+        EventKind::NodePutBack { proven } => {
             let rest = if *proven {
                 "back in rotation, confirmed"
             } else {
@@ -221,23 +227,23 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
             };
             quietly("put back", rest.into())
         }
-        Fact::NodeInterrupted {} => {
+        EventKind::NodeInterrupted {} => {
             let state = release.nodes.get(event.node.as_deref()?).map(super::state_of)?;
             quietly("stopped", state.into())
         }
-        Fact::NodeDone { elapsed_ms } => {
+        EventKind::NodeDone { elapsed_ms } => {
             let took = text::duration(std::time::Duration::from_millis(*elapsed_ms));
             quietly("done", took)
         }
-        Fact::ReleaseStopping { reason } => {
+        EventKind::ReleaseStopping { reason } => {
             Some(("stopping".into(), format!("stopping: {reason}"), true))
         }
-        Fact::RegistryWriting { .. }
-        | Fact::RegistryWritten { .. }
-        | Fact::RegistryRefused {}
-        | Fact::NodeMarked { .. }
-        | Fact::StepProgress { .. }
-        | Fact::ReleaseFinished(_) => None,
+        EventKind::RegistryWriting { .. }
+        | EventKind::RegistryWritten { .. }
+        | EventKind::RegistryRefused {}
+        | EventKind::NodeMarked { .. }
+        | EventKind::StepProgress { .. }
+        | EventKind::ReleaseFinished(_) => None,
     }
 }
 
@@ -283,9 +289,10 @@ mod tests {
             plain.tick(at(second + 3), &release);
             plain.tick(at(second + 4), &release);
         };
-        let done = || Fact::StepFinished { elapsed_ms: 39, message: String::new(), drained: None };
+        let done =
+            || EventKind::StepFinished { elapsed_ms: 39, message: String::new(), drained: None };
         event(10, done());
-        event(20, Fact::StepStarted {});
+        event(20, EventKind::StepStarted {});
         event(30, done());
         let told = told.lock().expect("lock");
         let words: Vec<_> = told

@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 
 use crate::foreign::{Foreign, Recorded};
 use crate::playbook::{Order, Playbook};
-use crate::release::{Digest, Inputs, Target};
+use crate::release::{Digest, Inputs, RestorePoint};
 
 use super::fill::SpecError;
 use super::node::NodeSpec;
 use super::recorded::followed;
 use super::resolved::Spec;
 
-impl Recorded<Vec<Target>> {
+impl Recorded<Vec<RestorePoint>> {
     /// The recorded versions for a command that follows the playbook of the same journal.
     ///
     /// # Errors
     ///
     /// Names the value that must not be filled in.
-    pub fn followed(&self, playbook: &Playbook) -> Result<Vec<Target>, String> {
+    pub fn followed(&self, playbook: &Playbook) -> Result<Vec<RestorePoint>, String> {
         let each = self.unchecked().iter().map(|target| {
             followed(playbook, &target.variables)?;
             let folder = target.folder.as_ref().map(|folder| Foreign::new(folder.as_str()));
@@ -27,7 +27,7 @@ impl Recorded<Vec<Target>> {
                 return Err("the folder of a release is not a plain name".to_owned());
             }
             let artifact = target.artifact.clone().filter(Digest::is_sound);
-            Ok(Target { folder, artifact, ..target.clone() })
+            Ok(RestorePoint { folder, artifact, ..target.clone() })
         });
         each.collect()
     }
@@ -41,7 +41,7 @@ impl Recorded<Vec<Target>> {
 pub fn restored_nodes(
     playbook: &Playbook,
     inputs: &Inputs,
-    targets: &[Target],
+    targets: &[RestorePoint],
 ) -> Result<BTreeMap<String, NodeSpec>, SpecError> {
     let mut nodes = BTreeMap::new();
     for target in targets {
@@ -66,7 +66,11 @@ pub fn restored_nodes(
 /// # Errors
 ///
 /// When the playbook does not match the variables of that time.
-fn rollback(playbook: &Playbook, inputs: &Inputs, targets: &[Target]) -> Result<Spec, SpecError> {
+fn rollback(
+    playbook: &Playbook,
+    inputs: &Inputs,
+    targets: &[RestorePoint],
+) -> Result<Spec, SpecError> {
     let mut spec = Spec::new(playbook, inputs)?;
     let mut back = restored_nodes(playbook, inputs, targets)?;
     for node in &mut spec.nodes {
@@ -90,8 +94,8 @@ fn rollback(playbook: &Playbook, inputs: &Inputs, targets: &[Target]) -> Result<
 pub fn spec_of_release(
     playbook: &Playbook,
     inputs: &Inputs,
-    toward: &[Target],
-    before: &[Target],
+    toward: &[RestorePoint],
+    before: &[RestorePoint],
 ) -> Result<Spec, SpecError> {
     let spec = match toward {
         [] => Spec::new(playbook, inputs)?,

@@ -7,7 +7,7 @@ use rollgate::journal;
 use rollgate::lock::Holder;
 use rollgate::next::{Repeated, commands};
 use rollgate::release::Release;
-use rollgate::release::{Drained, Event, Fact, Failure, Outcome, Step};
+use rollgate::release::{Drained, Event, EventKind, Failure, Outcome, Step};
 use rollgate::spec::Spec;
 
 use crate::damaged::{assert_printable, bytes, cases};
@@ -38,19 +38,19 @@ fn time() -> impl Strategy<Value = jiff::Timestamp> {
         .prop_map(|millis| jiff::Timestamp::from_millisecond(millis).expect("a time"))
 }
 
-fn fact() -> impl Strategy<Value = Fact> {
+fn fact() -> impl Strategy<Value = EventKind> {
     let failure = (any_text(), prop::collection::vec((any_text(), any_text()), 0..3), any_text());
     prop_oneof![
-        any_text().prop_map(|message| Fact::Warning { message }),
-        any_text().prop_map(|reason| Fact::ReleaseStopping { reason }),
+        any_text().prop_map(|message| EventKind::Warning { message }),
+        any_text().prop_map(|reason| EventKind::ReleaseStopping { reason }),
         (any::<u64>(), any_text(), any::<Option<(u64, u64)>>()).prop_map(
             |(elapsed_ms, message, drained)| {
                 let drained = drained.map(|(from, cut)| Drained { from, cut });
-                Fact::StepFinished { elapsed_ms, message, drained }
+                EventKind::StepFinished { elapsed_ms, message, drained }
             }
         ),
         (any_text(), any::<bool>(), any_text(), any::<u64>(), any_text()).prop_map(
-            |(key, down, original, modify_index, stranger)| Fact::RegistryWriting {
+            |(key, down, original, modify_index, stranger)| EventKind::RegistryWriting {
                 key,
                 down,
                 original,
@@ -59,7 +59,7 @@ fn fact() -> impl Strategy<Value = Fact> {
             }
         ),
         failure.prop_map(|(reason, seen, log)| {
-            Fact::NodeFailed(Box::new(Failure {
+            EventKind::NodeFailed(Box::new(Failure {
                 reason,
                 seen,
                 log: vec![log],
@@ -150,7 +150,7 @@ proptest! {
             serde_json::json!({ "sha256": sha256, "size": u64::MAX, "unpacked": u64::MAX });
         let forged = Event::from_line(&line.to_string());
         for event in [first, forged].into_iter().flatten() {
-            let Fact::ReleaseStarted(started) = event.fact else { continue };
+            let EventKind::ReleaseStarted(started) = event.fact else { continue };
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
             match started.inputs.restored(&loaded.playbook, &BTreeMap::new()) {
                 Ok(variables) => {

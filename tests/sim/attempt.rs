@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use rollgate::engine::Ended;
+use rollgate::engine::RunResult;
 use rollgate::release::Outcome;
 
 use crate::ear::{Ear, until_killed};
@@ -95,7 +95,7 @@ impl Act {
 pub(crate) struct Attempt {
     pub(crate) act: Act,
     pub(crate) end: End,
-    pub(crate) ended: Option<Ended>,
+    pub(crate) ended: Option<RunResult>,
     pub(crate) events: String,
     pub(crate) durable: u64,
     pub(crate) ended_at: u64,
@@ -252,7 +252,7 @@ impl Place<'_> {
 }
 
 /// How it ended, as far as the release itself tells.
-pub(crate) fn finished(end: &End, ended: Option<&Ended>) -> End {
+pub(crate) fn finished(end: &End, ended: Option<&RunResult>) -> End {
     let finished = ended.and_then(|ended| ended.release.finished.as_ref());
     finished.map_or(end.clone(), |finished| End::Finished(finished.result, finished.exit_code))
 }

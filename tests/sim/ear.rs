@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use rollgate::engine::Sink;
 use rollgate::release::Release;
-use rollgate::release::{Event, Fact};
+use rollgate::release::{Event, EventKind};
 
 use crate::sim::Sim;
 
@@ -40,7 +40,7 @@ impl Sink for Ear {
             return;
         }
         self.durable += 1;
-        if let Fact::ReleaseStarted(started) = &event.fact {
+        if let EventKind::ReleaseStarted(started) = &event.fact {
             self.sim.look(|state| state.new_release(started.to.as_deref()));
         }
         let operator = self.sim.operator;
@@ -54,13 +54,13 @@ impl Sink for Ear {
             let woke = state.fence.just_woke(operator, state.clock);
             if let Some(node) = event.node.as_ref().filter(|_| !woke) {
                 match &event.fact {
-                    Fact::StepFinished { drained: Some(drained), .. } => {
+                    EventKind::StepFinished { drained: Some(drained), .. } => {
                         state.told_cut(node, drained.cut);
                     }
-                    Fact::GatewayProven { gateway, routed, method, .. } => {
+                    EventKind::GatewayProven { gateway, routed, method, .. } => {
                         state.check_proof(node, Some(gateway), *routed, method == "workers");
                     }
-                    Fact::NodePutBack { proven: true } => {
+                    EventKind::NodePutBack { proven: true } => {
                         state.check_proof(node, None, true, false);
                     }
                     _ => {}

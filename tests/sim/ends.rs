@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rollgate::engine::Ended;
+use rollgate::engine::RunResult;
 use rollgate::journal;
 use rollgate::mark::Mark;
 use rollgate::release::{Phase, Release};
@@ -225,7 +225,7 @@ pub(crate) fn judge(
     state: &mut State,
     schedule: &Schedule,
     end: &End,
-    ended: Option<&Ended>,
+    ended: Option<&RunResult>,
     path: Option<&Path>,
     ended_at: u64,
 ) -> End {

@@ -1,6 +1,6 @@
 //! The faults of a schedule: when they strike, and how they change calls.
 
-use rollgate::engine::Stop;
+use rollgate::engine::StopReason;
 use rollgate::world::{Method, Request};
 
 use crate::gateway::Lie;
@@ -158,7 +158,7 @@ impl State {
             Fault::Signal => {
                 self.signals.remove(&clock);
                 self.stopped_at.get_or_insert(clock);
-                let _ = self.stop.send(Stop::Requested("SIGTERM"));
+                let _ = self.stop.send(StopReason::Requested("SIGTERM"));
             }
         }
     }

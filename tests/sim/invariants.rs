@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use rollgate::journal;
-use rollgate::release::{NodeState, Phase, Release, Standing};
+use rollgate::release::{NodeState, Phase, Release, RotationState};
 
 use crate::gateway::says_down;
 use crate::node::Node;
@@ -293,7 +293,7 @@ impl State {
             if let Some(problem) = self.untrue(at, told, registry[at]) {
                 untrue.push(format!("{name}: {problem}, but {:?}", self.nodes[at]));
             }
-            let unknown = told.standing() == Standing::Unknown
+            let unknown = told.rotation_state() == RotationState::Unknown
                 || told.failure.as_ref().is_some_and(|failure| failure.unknown);
             if unknown && exit.is_some_and(|exit| !matches!(exit, 4 | 22)) {
                 untrue.push(format!("{name} is unknown, and the exit code is {exit:?}"));
@@ -313,13 +313,13 @@ impl State {
     /// Why a reported state is not true.
     fn untrue(&self, at: usize, told: &NodeState, up: bool) -> Option<String> {
         let node = &self.nodes[at];
-        let standing = told.standing();
+        let standing = told.rotation_state();
         let registry = match standing {
-            Standing::Untouched => node.deeds.writes == 0,
-            Standing::PutBack => up && (!node.deeds.touched || told.goes_back()),
-            Standing::Updated | Standing::Enabled => up,
-            Standing::Out => !up,
-            Standing::Unknown => true,
+            RotationState::Untouched => node.deeds.writes == 0,
+            RotationState::PutBack => up && (!node.deeds.touched || told.goes_back()),
+            RotationState::Updated | RotationState::Enabled => up,
+            RotationState::Out => !up,
+            RotationState::Unknown => true,
         };
         if !registry {
             return Some(format!("reported {standing:?}"));

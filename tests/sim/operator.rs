@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollgate::engine::{Ended, Sink, Stop};
+use rollgate::engine::{RunResult, Sink, StopReason};
 use rollgate::ops::lock::break_lock;
 use rollgate::ops::{
     Caller, Cause, Connections, Ending, Identity, Question, Refusal, Session, deploy, resume,
@@ -40,15 +40,15 @@ pub(crate) struct Operator {
     wait: Duration,
     /// Whether they break the lock first.
     breaks: bool,
-    stop: watch::Receiver<Stop>,
+    stop: watch::Receiver<StopReason>,
     /// Keeps `stop` open where nobody asks.
-    _nobody: Option<watch::Sender<Stop>>,
+    _nobody: Option<watch::Sender<StopReason>>,
 }
 
 /// The same person while a command runs.
 struct Person<'a> {
     identity: Identity,
-    stop: watch::Receiver<Stop>,
+    stop: watch::Receiver<StopReason>,
     ear: &'a mut Ear,
 }
 
@@ -57,7 +57,7 @@ impl Caller for Person<'_> {
         &self.identity
     }
 
-    fn stop(&self) -> watch::Receiver<Stop> {
+    fn stop(&self) -> watch::Receiver<StopReason> {
         self.stop.clone()
     }
 
@@ -96,12 +96,12 @@ impl Operator {
 
     /// Nobody asks this one to stop.
     pub(crate) fn undisturbed(self) -> Self {
-        let (nobody, stop) = watch::channel(Stop::No);
+        let (nobody, stop) = watch::channel(StopReason::No);
         Self { stop, _nobody: Some(nobody), ..self }
     }
 
     /// Runs a command from its beginning to its end.
-    pub(crate) async fn work(self, task: Task, ear: &mut Ear) -> Result<Ended, End> {
+    pub(crate) async fn work(self, task: Task, ear: &mut Ear) -> Result<RunResult, End> {
         match Box::pin(self.run(task, ear)).await {
             Ok(Ending::Ran(run)) => Ok(run.ended),
             Ok(Ending::Nothing(_)) => Err(End::Nothing),

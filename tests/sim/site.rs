@@ -11,7 +11,9 @@ use rollgate::json::Written;
 use rollgate::ops::{Connections, Secrets, Session};
 use rollgate::plan::Selection;
 use rollgate::playbook::load_text;
-use rollgate::release::{CommandKind, Digest, Event, Fact, Finished, Inputs, Outcome, Started};
+use rollgate::release::{
+    CommandKind, Digest, Event, EventKind, Finished, Inputs, Outcome, Started,
+};
 use rollgate::spec::ArtifactSpec;
 
 use crate::ends::COPIES;
@@ -130,7 +132,8 @@ pub(crate) fn past(schedule: &Schedule) -> (String, String) {
         toward: Recorded::default(),
     };
     let finished = Finished::unstarted(Outcome::Done, 0, None);
-    let facts = [Fact::ReleaseStarted(Box::new(started)), Fact::ReleaseFinished(finished)];
+    let facts =
+        [EventKind::ReleaseStarted(Box::new(started)), EventKind::ReleaseFinished(finished)];
     let lines = (1..).zip(facts).map(|(seq, fact)| {
         let at = BEGUN.parse().expect("a time");
         let (release, node, step) = (OLD_RELEASE.into(), None, None);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fastrand::Rng;
-use rollgate::engine::Stop;
+use rollgate::engine::StopReason;
 use rollgate::world::{Command, HttpError, Output, Reply, Request, RunError};
 use tokio::sync::{Notify, watch};
 
@@ -99,7 +99,7 @@ pub(crate) struct State {
     pub(crate) operators: usize,
     /// Nodes whose key somebody edits right before the next write to it.
     pub(crate) edits: Vec<usize>,
-    pub(crate) stop: watch::Sender<Stop>,
+    pub(crate) stop: watch::Sender<StopReason>,
     /// When it will be asked to stop.
     pub(crate) signals: BTreeSet<u64>,
     /// More signals will come than before.
@@ -121,7 +121,7 @@ pub(crate) struct State {
 impl State {
     /// The world as a schedule says.
     pub(crate) fn new(schedule: &Schedule, history: bool) -> Self {
-        let (stop, _) = watch::channel(Stop::No);
+        let (stop, _) = watch::channel(StopReason::No);
         let mut state = State {
             clock: 0,
             rng: Rng::with_seed(schedule.seed ^ 0x005e_ed0f_0cc0_ffee),
@@ -220,7 +220,7 @@ impl State {
 
     /// A new operator hears signals.
     pub(crate) fn listen(&mut self) {
-        self.stop = watch::channel(Stop::No).0;
+        self.stop = watch::channel(StopReason::No).0;
         self.stopped_at = None;
     }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::engine::outcome::{StepError, StepOutcome};
 use crate::engine::worker::NodeWorker;
 use crate::gateway::{GatewayMonitor, Method};
-use crate::release::{Fact, Step};
+use crate::release::{EventKind, Step};
 use crate::text::count;
 use crate::world::World;
 
@@ -69,7 +69,7 @@ impl<W: World> NodeWorker<W> {
                                 format!("{gateway} ({})", count(confirmation.reads as usize, "read"))
                             }
                         });
-                        let fact = Fact::GatewayProven {
+                        let fact = EventKind::GatewayProven {
                             gateway,
                             routed,
                             reads: confirmation.reads,

@@ -9,7 +9,7 @@ use super::Needs;
 use crate::engine::outcome::{StepError, StepOutcome};
 use crate::engine::worker::NodeWorker;
 use crate::registry::{Error, Switch, Written};
-use crate::release::{Fact, NodeState, Step};
+use crate::release::{EventKind, NodeState, Step};
 use crate::spec::RegistrySpec;
 use crate::text;
 use crate::world::World;
@@ -79,7 +79,7 @@ impl<W: World> NodeWorker<W> {
             let (key, modify_index) = (switch.name.clone(), switch.modify_index);
             if switch.down == Some(down) {
                 self.written = Instant::now();
-                let written = Fact::RegistryWritten { key: key.clone(), down, modify_index };
+                let written = EventKind::RegistryWritten { key: key.clone(), down, modify_index };
                 self.record(Some(step), written).await?;
                 return Ok(self.said(&key, down, modify_index));
             }
@@ -88,8 +88,13 @@ impl<W: World> NodeWorker<W> {
             }
             let original = switch.original.clone();
             let strangers = switch.strangers_kept(down);
-            let writing =
-                Fact::RegistryWriting { key: key.clone(), down, original, modify_index, strangers };
+            let writing = EventKind::RegistryWriting {
+                key: key.clone(),
+                down,
+                original,
+                modify_index,
+                strangers,
+            };
             self.record(Some(step), writing).await?;
             if down && !self.may_still_leave(step).await? {
                 self.not_written(step).await?;
@@ -100,7 +105,8 @@ impl<W: World> NodeWorker<W> {
             match registry.write(&guard, &self.node, &switch, down).await {
                 Ok(Written::Done(modify_index)) => {
                     self.written = Instant::now();
-                    let written = Fact::RegistryWritten { key: key.clone(), down, modify_index };
+                    let written =
+                        EventKind::RegistryWritten { key: key.clone(), down, modify_index };
                     self.record(Some(step), written).await?;
                     return Ok(self.said(&key, down, modify_index));
                 }
@@ -155,7 +161,7 @@ impl<W: World> NodeWorker<W> {
             let left = text::duration(patience.deadline.saturating_duration_since(Instant::now()));
             let message =
                 format!("{}: {problem}; `{step}` is retried for up to {left}", self.node.name);
-            self.record(Some(step), Fact::Warning { message }).await?;
+            self.record(Some(step), EventKind::Warning { message }).await?;
         }
         self.wait_quietly(step, patience, problem).await
     }
@@ -209,7 +215,7 @@ impl<W: World> NodeWorker<W> {
     }
 
     async fn not_written(&self, step: Step) -> Result<(), StepError> {
-        self.record(Some(step), Fact::RegistryRefused {}).await
+        self.record(Some(step), EventKind::RegistryRefused {}).await
     }
 }
 

@@ -7,7 +7,7 @@ use crate::engine::context::{Mode, millis};
 use crate::engine::outcome::StepError;
 use crate::engine::worker::NodeWorker;
 use crate::node::{Operation, Pruned};
-use crate::release::{Fact, Step};
+use crate::release::{EventKind, Step};
 use crate::world::World;
 
 impl<W: World> NodeWorker<W> {
@@ -26,7 +26,7 @@ impl<W: World> NodeWorker<W> {
         // While it is not known which one the node ran, any of them may be its way back.
         let keep = (is_told && !spare.is_empty()).then_some(artifact.keep);
         let operation = Operation::Prune { layout: layout.clone(), keep, spare };
-        if is_told && self.record(Some(Step::Prune), Fact::StepStarted {}).await.is_err() {
+        if is_told && self.record(Some(Step::Prune), EventKind::StepStarted {}).await.is_err() {
             return;
         }
         let begun = Instant::now();
@@ -35,7 +35,7 @@ impl<W: World> NodeWorker<W> {
                 let pruned = Pruned::parse(&output);
                 for left in &pruned.left {
                     let message = format!("{}: could not be deleted: {left}", self.node.name);
-                    let _ = self.record(Some(Step::Prune), Fact::Warning { message }).await;
+                    let _ = self.record(Some(Step::Prune), EventKind::Warning { message }).await;
                 }
                 match pruned.deleted.as_slice() {
                     [] => String::new(),
@@ -47,12 +47,13 @@ impl<W: World> NodeWorker<W> {
                 let reason = trouble.into_failure().reason;
                 let message =
                     format!("{}: old releases were not deleted: {reason}", self.node.name);
-                let _ = self.record(Some(Step::Prune), Fact::Warning { message }).await;
+                let _ = self.record(Some(Step::Prune), EventKind::Warning { message }).await;
                 String::new()
             }
         };
         if is_told {
-            let finished = Fact::StepFinished { elapsed_ms: millis(begun), message, drained: None };
+            let finished =
+                EventKind::StepFinished { elapsed_ms: millis(begun), message, drained: None };
             let _ = self.record(Some(Step::Prune), finished).await;
         }
     }

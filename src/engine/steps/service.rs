@@ -7,7 +7,7 @@ use crate::engine::outcome::{StepError, StepOutcome};
 use crate::engine::watchdog::Watchdog;
 use crate::engine::worker::NodeWorker;
 use crate::node::Listener;
-use crate::release::{Fact, Failure, NodeState, Step};
+use crate::release::{EventKind, Failure, NodeState, Step};
 use crate::spec::Shell;
 use crate::world::World;
 
@@ -52,7 +52,7 @@ impl<W: World> NodeWorker<W> {
         };
         match seen {
             Ok(listener) => {
-                self.record(Some(step), Fact::NodeMarked { listener }).await?;
+                self.record(Some(step), EventKind::NodeMarked { listener }).await?;
             }
             Err(_) if self.context.spec.has_identity => {}
             Err(problem) => {

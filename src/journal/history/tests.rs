@@ -80,7 +80,7 @@ async fn all_journals_together_take_no_more_than_their_time() {
 #[tokio::test(start_paused = true)]
 async fn journal_of_another_release_is_refused() {
     let client = client(Duration::ZERO);
-    let kept = Kept { begun: "20991232T000000Z".into(), release: "a2".into() };
+    let kept = ReplicaId { begun: "20991232T000000Z".into(), release: "a2".into() };
     let places = Places { begun: kept.begun.clone(), path: None, kept: Some(kept) };
     let past = read(Some(&client), "app", "a1", &places, Keep::Bytes).await;
     let error = past.map(|_| ()).expect_err("it is the journal of a2").to_string();

@@ -28,14 +28,14 @@ const BUFFER: usize = 64 * 1024;
 
 /// A release that has a replica in Consul.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Kept {
+pub struct ReplicaId {
     /// When it began, as text that sorts.
     pub begun: String,
     /// Its id.
     pub release: String,
 }
 
-impl Kept {
+impl ReplicaId {
     fn folder(&self, service: &str) -> String {
         format!("{}{}-{}/", folder(service), self.begun, self.release)
     }
@@ -49,7 +49,7 @@ impl Kept {
 pub async fn list<W: World>(
     client: &Client<W>,
     service: &str,
-) -> Result<Vec<Kept>, crate::consul::Error> {
+) -> Result<Vec<ReplicaId>, crate::consul::Error> {
     let folder = folder(service);
     let keys = client.kv_keys(&folder).await?;
     let names = keys.iter().filter_map(|key| key.strip_prefix(&folder)?.split('/').next());
@@ -61,7 +61,7 @@ pub async fn list<W: World>(
                 !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
             };
             (plain(begun) && plain(release))
-                .then(|| Kept { begun: begun.to_owned(), release: release.to_owned() })
+                .then(|| ReplicaId { begun: begun.to_owned(), release: release.to_owned() })
         })
         .collect();
     kept.sort();
@@ -74,7 +74,11 @@ pub async fn list<W: World>(
 /// # Errors
 ///
 /// As [`stream`].
-pub async fn read<W: World>(client: &Client<W>, service: &str, kept: &Kept) -> Result<Vec<u8>> {
+pub async fn read<W: World>(
+    client: &Client<W>,
+    service: &str,
+    kept: &ReplicaId,
+) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     stream(client, service, kept, |piece| {
         bytes.reserve_exact(piece.len());
@@ -93,7 +97,7 @@ pub async fn read<W: World>(client: &Client<W>, service: &str, kept: &Kept) -> R
 pub async fn stream<W: World>(
     client: &Client<W>,
     service: &str,
-    kept: &Kept,
+    kept: &ReplicaId,
     mut take: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
     let folder = kept.folder(service);
@@ -158,7 +162,7 @@ async fn unpack(
 pub async fn begins<W: World>(
     client: &Client<W>,
     service: &str,
-    kept: &Kept,
+    kept: &ReplicaId,
 ) -> Result<Option<Event>> {
     let folder = kept.folder(service);
     let mut start = Vec::new();

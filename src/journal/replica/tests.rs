@@ -70,7 +70,7 @@ fn client(keys: Vec<Entry>) -> Client<Keys> {
 #[tokio::test]
 async fn journal_longer_than_one_reply_is_read_in_order() {
     const { assert!(AT_ONCE * (PIECE * 4 / 3 + 400) < BODY_LIMIT) };
-    let kept = Kept { begun: "1".into(), release: "r".into() };
+    let kept = ReplicaId { begun: "1".into(), release: "r".into() };
     let text: Vec<u8> = (0..2500_u32).flat_map(u32::to_be_bytes).collect();
     for (letter, bytes) in [('p', text.clone()), ('z', gzipped(&text))] {
         let piece = |(index, piece): (usize, &[u8])| {
@@ -85,13 +85,13 @@ async fn journal_longer_than_one_reply_is_read_in_order() {
 async fn key_with_an_invalid_release_name_is_ignored() {
     let names = ["1-..", "1-a.b", "1-", "-a", "1-a b", "1-\u{1b}[2J", "x", "2-ok"];
     let keys = names.map(|name| entry(&format!("rollgate/app/journal/{name}/p000001"), b""));
-    let ok = Kept { begun: "2".into(), release: "ok".into() };
+    let ok = ReplicaId { begun: "2".into(), release: "ok".into() };
     assert_eq!(list(&client(keys.into()), "app").await.expect("readable"), [ok]);
 }
 
 #[tokio::test]
 async fn pieces_are_put_together_in_their_order_and_growing_ones_go_first() {
-    let kept = Kept { begun: "1".into(), release: "r".into() };
+    let kept = ReplicaId { begun: "1".into(), release: "r".into() };
     let read = async |pieces: &[(&str, &[u8])]| {
         let key = |name: &str| format!("rollgate/app/journal/1-r/{name}");
         let entries = pieces.iter().map(|(name, value)| entry(&key(name), value)).collect();
@@ -195,7 +195,7 @@ async fn late_write_does_not_overwrite_newer_lines() {
     let begun = jiff::Timestamp::UNIX_EPOCH;
     for (so_far, more) in [(0, 100), (0, PIECE), (PIECE - 50, PIECE * 3), (PIECE * 40, 7)] {
         let so_far = vec![b'a'; so_far];
-        let mut copy = Copy::new(&client, &fence, "app", "r", begun, so_far.clone());
+        let mut copy = JournalReplica::new(&client, &fence, "app", "r", begun, so_far.clone());
         let mut whole = so_far;
         for (number, loses) in [false, true, false].into_iter().enumerate() {
             let lines = vec![b'b' + u8::try_from(number).expect("few"); more];

@@ -49,7 +49,7 @@ impl Diagnosis {
         let plan = Plan::new(spec, fleet, &Selection::default());
         for row in &plan.rows {
             let planned = &row.planned;
-            let blocked = planned.will == crate::release::Will::Blocked;
+            let blocked = planned.will == crate::release::PlannedAction::Blocked;
             let result = if blocked {
                 Err(planned.why.clone())
             } else {

@@ -52,10 +52,10 @@ fn started(version: &str, sha256: &str) -> Started {
     serde_json::from_value(started).expect("a beginning")
 }
 
-fn find(fleet: &Fleet, past: &[&Started]) -> WayBack {
+fn find(fleet: &Fleet, past: &[&Started]) -> RollbackPlan {
     let playbook = playbook();
     let spec = Spec::new(&playbook, &inputs("3", "cccccccc33")).expect("complete");
-    WayBack::find(&spec, &playbook, fleet, past)
+    RollbackPlan::find(&spec, &playbook, fleet, past)
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_version_takes_the_place_of_its_own_variable_only() {
     let find = |text: &str| {
         let playbook = playbook(text);
         let spec = spec_of_release(&playbook, &inputs, &[], &[]).expect("complete");
-        WayBack::find(&spec, &playbook, &told(), &[])
+        RollbackPlan::find(&spec, &playbook, &told(), &[])
     };
     let way = find(&text);
     assert_eq!(way.targets[0].variables["version"], "1");
@@ -144,8 +144,8 @@ fn reported_version_is_filled_in_only_as_a_plain_word() {
     let strict = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}")).playbook;
     let spec = Spec::new(&strict, &inputs("3", "cccccccc33")).expect("complete");
     let told = |version| fleet(facts("app-1-aaaaaaaa", Some(version), false), NodeFacts::default());
-    assert!(WayBack::find(&spec, &strict, &told("beta"), &[]).targets.is_empty());
-    assert_eq!(WayBack::find(&spec, &strict, &told("2.7"), &[]).targets[0].version, "2.7");
+    assert!(RollbackPlan::find(&spec, &strict, &told("beta"), &[]).targets.is_empty());
+    assert_eq!(RollbackPlan::find(&spec, &strict, &told("2.7"), &[]).targets[0].version, "2.7");
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn variables_of_a_journal_fill_commands_only_as_plain_words_or_as_the_operators_
     // A value that the operator gave for this run is trusted.
     let playbook = playbook();
     let spec = Spec::new(&playbook, &inputs("a b", "cccccccc33")).expect("complete");
-    let way = WayBack::find(&spec, &playbook, &runs(), &[&with("a b")]);
+    let way = RollbackPlan::find(&spec, &playbook, &runs(), &[&with("a b")]);
     assert_eq!(way.targets[0].variables["version"], "a b");
 }
 
@@ -199,7 +199,7 @@ fn restored_values_must_match_the_patterns_of_the_journals_playbook() {
     assert!(inputs("2").followed(&strict).is_ok());
     let error = inputs("2; touch x").followed(&strict).expect_err("no version");
     assert_eq!(error, "variable `version`: `2; touch x` does not match `^[0-9.]+$`");
-    let target = |version: &str, folder: &str| Target {
+    let target = |version: &str, folder: &str| RestorePoint {
         nodes: vec!["a".into()],
         version: version.into(),
         folder: Some(folder.into()),

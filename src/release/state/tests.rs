@@ -6,7 +6,7 @@ use super::*;
 use crate::foreign::Recorded;
 use crate::json::Written;
 use crate::release::Leaving;
-use crate::release::Standing;
+use crate::release::RotationState;
 use crate::release::{CommandKind, Failure, Resumed};
 
 /// A release of nodes `a` and `b` and the numbering of its events.
@@ -39,19 +39,19 @@ impl Story {
             playbook: Written::default(),
             inputs: Recorded::default(),
             nodes: vec![
-                planned("b", Will::Update),
-                planned("a", Will::Update),
-                planned("c", Will::Skip),
+                planned("b", PlannedAction::Update),
+                planned("a", PlannedAction::Update),
+                planned("c", PlannedAction::Skip),
             ],
             pool: None,
             before: Recorded::default(),
             toward: Recorded::default(),
         };
-        story.tell(None, None, Fact::ReleaseStarted(Box::new(started))).expect("starts");
+        story.tell(None, None, EventKind::ReleaseStarted(Box::new(started))).expect("starts");
         story
     }
 
-    fn tell(&mut self, node: Option<&str>, step: Option<Step>, fact: Fact) -> Result<()> {
+    fn tell(&mut self, node: Option<&str>, step: Option<Step>, fact: EventKind) -> Result<()> {
         let event = Event {
             seq: self.release.seq + 1,
             at: jiff::Timestamp::UNIX_EPOCH,
@@ -66,13 +66,13 @@ impl Story {
     fn batch(&mut self, nodes: &[&str]) -> Result<()> {
         let number = self.release.batch + 1;
         let nodes = nodes.iter().map(ToString::to_string).collect();
-        self.tell(None, None, Fact::BatchStarted { number, nodes, back: false })
+        self.tell(None, None, EventKind::BatchStarted { number, nodes, back: false })
     }
 
     fn step(&mut self, step: Step) -> Result<()> {
-        self.tell(Some("b"), Some(step), Fact::StepStarted {})?;
+        self.tell(Some("b"), Some(step), EventKind::StepStarted {})?;
         if matches!(step, Step::ConfirmOut | Step::ConfirmIn) {
-            let proven = Fact::GatewayProven {
+            let proven = EventKind::GatewayProven {
                 gateway: "gw".into(),
                 routed: step == Step::ConfirmIn,
                 reads: 1,
@@ -85,13 +85,14 @@ impl Story {
         if matches!(step, Step::Disable | Step::Enable) {
             self.write(step == Step::Disable)?;
         }
-        let finished = Fact::StepFinished { elapsed_ms: 1, message: String::new(), drained: None };
+        let finished =
+            EventKind::StepFinished { elapsed_ms: 1, message: String::new(), drained: None };
         self.tell(Some("b"), Some(step), finished)
     }
 
     fn write(&mut self, down: bool) -> Result<()> {
         let key = || "upstreams/app/b".to_owned();
-        let writing = Fact::RegistryWriting {
+        let writing = EventKind::RegistryWriting {
             key: key(),
             down,
             original: "{}".into(),
@@ -99,8 +100,8 @@ impl Story {
             strangers: BTreeSet::new(),
         };
         self.tell(Some("b"), None, writing)?;
-        assert_eq!(self.release.nodes["b"].standing(), Standing::Unknown);
-        self.tell(Some("b"), None, Fact::RegistryWritten { key: key(), down, modify_index: 2 })
+        assert_eq!(self.release.nodes["b"].rotation_state(), RotationState::Unknown);
+        self.tell(Some("b"), None, EventKind::RegistryWritten { key: key(), down, modify_index: 2 })
     }
 }
 
@@ -124,7 +125,7 @@ fn nodes_are_taken_in_the_planned_order_and_skipped_ones_never() {
     story.batch(&["b"]).expect("taken");
     assert_eq!(story.release.next_batch(5, |_| false), ["a"]);
     assert!(story.batch(&["c"]).is_err(), "a skipped node is not taken");
-    let stopping = Fact::ReleaseStopping { reason: "SIGINT".into() };
+    let stopping = EventKind::ReleaseStopping { reason: "SIGINT".into() };
     story.tell(None, None, stopping).expect("stops");
     assert!(story.release.next_batch(5, |_| false).is_empty());
     assert!(story.batch(&["a"]).is_err(), "nothing is taken while it stops");
@@ -136,17 +137,21 @@ fn complete_node_is_accepted_and_its_rotation_state_follows() {
     assert!(story.step(Step::Disable).is_err(), "not taken yet");
     story.batch(&["b"]).expect("taken");
     for step in FULL {
-        let before = story.release.nodes["b"].standing();
+        let before = story.release.nodes["b"].rotation_state();
         story.step(step).unwrap_or_else(|error| panic!("{step}: {error:#}"));
-        let after = story.release.nodes["b"].standing();
+        let after = story.release.nodes["b"].rotation_state();
         match step {
-            Step::Disable => assert_eq!((before, after), (Standing::Untouched, Standing::Out)),
-            Step::Enable => assert_eq!((before, after), (Standing::Out, Standing::Enabled)),
-            Step::ConfirmIn => assert_eq!(after, Standing::Updated),
-            _ => assert_eq!((before, after), (Standing::Out, Standing::Out)),
+            Step::Disable => {
+                assert_eq!((before, after), (RotationState::Untouched, RotationState::Out))
+            }
+            Step::Enable => {
+                assert_eq!((before, after), (RotationState::Out, RotationState::Enabled))
+            }
+            Step::ConfirmIn => assert_eq!(after, RotationState::Updated),
+            _ => assert_eq!((before, after), (RotationState::Out, RotationState::Out)),
         }
     }
-    story.tell(Some("b"), None, Fact::NodeDone { elapsed_ms: 5 }).expect("done");
+    story.tell(Some("b"), None, EventKind::NodeDone { elapsed_ms: 5 }).expect("done");
     assert_eq!(story.release.nodes["b"].phase, Phase::Done);
 }
 
@@ -179,14 +184,14 @@ fn stopped_node_cannot_be_put_back_without_health_check() {
     let mut put_back = story.release.clone();
     std::mem::swap(&mut story.release, &mut put_back);
     story.write(false).expect("written");
-    story.tell(Some("b"), None, Fact::NodePutBack { proven: true }).expect("put back");
-    assert_eq!(story.release.nodes["b"].standing(), Standing::PutBack);
+    story.tell(Some("b"), None, EventKind::NodePutBack { proven: true }).expect("put back");
+    assert_eq!(story.release.nodes["b"].rotation_state(), RotationState::PutBack);
     std::mem::swap(&mut story.release, &mut put_back);
     for step in [Step::ConfirmOut, Step::Drain, Step::Stop] {
         story.step(step).expect("legal");
     }
     story.write(false).expect("written");
-    assert!(story.tell(Some("b"), None, Fact::NodePutBack { proven: true }).is_err());
+    assert!(story.tell(Some("b"), None, EventKind::NodePutBack { proven: true }).is_err());
 }
 
 impl Story {
@@ -197,26 +202,26 @@ impl Story {
         for before in FULL.into_iter().take_while(|before| *before != step) {
             story.step(before).expect("legal");
         }
-        story.tell(Some("b"), Some(step), Fact::StepStarted {}).expect("begins");
+        story.tell(Some("b"), Some(step), EventKind::StepStarted {}).expect("begins");
         story
     }
 
     /// The step did not begin, and the node is to be put back or left out.
     fn never_began(&mut self, step: Step, put_back: bool) -> Result<()> {
         let failure = Failure { not_begun: true, put_back, ..Failure::default() };
-        self.tell(Some("b"), Some(step), Fact::NodeFailed(Box::new(failure)))
+        self.tell(Some("b"), Some(step), EventKind::NodeFailed(Box::new(failure)))
     }
 
     fn put_back(&mut self) -> Result<()> {
         self.write(false)?;
-        self.tell(Some("b"), None, Fact::NodePutBack { proven: true })
+        self.tell(Some("b"), None, EventKind::NodePutBack { proven: true })
     }
 
     /// The unfinished node is resumed from its first step.
     fn resume(&mut self) {
-        let found = Resumption { node: "b".into(), down: true, done: Vec::new(), gone: false };
+        let found = ResumePoint { node: "b".into(), down: true, done: Vec::new(), gone: false };
         let resumed = Resumed { actor: "me".into(), nodes: vec![found] };
-        self.tell(None, None, Fact::ReleaseResumed(resumed)).expect("resumed");
+        self.tell(None, None, EventKind::ReleaseResumed(resumed)).expect("resumed");
         self.batch(&["b"]).expect("taken");
     }
 }
@@ -227,7 +232,7 @@ fn node_whose_stop_did_not_begin_is_put_back() {
     assert!(story.release.nodes["b"].is_stopped(), "perhaps, until more is known");
     story.never_began(Step::Stop, true).expect("fails");
     story.put_back().expect("put back");
-    assert_eq!(story.release.nodes["b"].standing(), Standing::PutBack);
+    assert_eq!(story.release.nodes["b"].rotation_state(), RotationState::PutBack);
     assert!(!story.release.nodes["b"].is_stopped());
 }
 
@@ -239,12 +244,12 @@ fn possibly_stopped_node_is_not_put_back_when_a_later_step_did_not_begin() {
         assert!(story.put_back().is_err(), "{later}");
     }
     let mut story = Story::up_to(Step::Stop);
-    story.tell(Some("b"), Some(Step::Stop), Fact::NodeInterrupted {}).expect("interrupted");
+    story.tell(Some("b"), Some(Step::Stop), EventKind::NodeInterrupted {}).expect("interrupted");
     story.resume();
     for step in [Step::Disable, Step::ConfirmOut, Step::Drain] {
         story.step(step).expect("legal");
     }
-    story.tell(Some("b"), Some(Step::Stop), Fact::StepStarted {}).expect("begins again");
+    story.tell(Some("b"), Some(Step::Stop), EventKind::StepStarted {}).expect("begins again");
     story.never_began(Step::Stop, true).expect("fails");
     assert!(story.put_back().is_err(), "the first try may have ended it");
 }
@@ -262,7 +267,7 @@ fn node_left_out_is_not_put_back_later_without_health_check() {
 fn only_the_current_step_can_be_reported_as_not_begun() {
     let mut story = Story::up_to(Step::Stop);
     assert!(story.never_began(Step::Drain, true).is_err());
-    let finished = Fact::StepFinished { elapsed_ms: 1, message: String::new(), drained: None };
+    let finished = EventKind::StepFinished { elapsed_ms: 1, message: String::new(), drained: None };
     story.tell(Some("b"), Some(Step::Stop), finished).expect("done");
     assert!(story.never_began(Step::Stop, true).is_err());
 }
@@ -271,7 +276,7 @@ fn only_the_current_step_can_be_reported_as_not_begun() {
 fn no_event_follows_the_end_and_the_end_waits_for_every_node() {
     let mut story = Story::new();
     let finished = || {
-        Fact::ReleaseFinished(Finished {
+        EventKind::ReleaseFinished(Finished {
             result: crate::release::Outcome::Done,
             exit_code: 0,
             reason: None,
@@ -282,7 +287,7 @@ fn no_event_follows_the_end_and_the_end_waits_for_every_node() {
     };
     story.batch(&["b"]).expect("taken");
     assert!(story.tell(None, None, finished()).is_err(), "b is under way");
-    story.tell(Some("b"), None, Fact::NodeInterrupted {}).expect("interrupted");
+    story.tell(Some("b"), None, EventKind::NodeInterrupted {}).expect("interrupted");
     story.tell(None, None, finished()).expect("ends");
     assert!(story.batch(&["a"]).is_err());
 }
@@ -303,7 +308,7 @@ fn updated_node_rolls_back_only_if_its_restore_point_is_known() {
     ] {
         story.step(step).expect("follows");
     }
-    story.tell(Some("b"), None, Fact::NodeDone { elapsed_ms: 1 }).expect("follows");
+    story.tell(Some("b"), None, EventKind::NodeDone { elapsed_ms: 1 }).expect("follows");
     assert_eq!(story.release.next_back(5, |_, _| true), ["b"]);
     assert!(story.release.next_back(5, |name, _| name != "b").is_empty());
 }
@@ -316,13 +321,13 @@ fn mark_is_valid_for_one_start_only() {
     for step in [Step::Disable, Step::ConfirmOut, Step::Drain, Step::Stop] {
         story.step(step).expect("follows");
     }
-    story.tell(Some("b"), Some(Step::Start), Fact::StepStarted {}).expect("follows");
+    story.tell(Some("b"), Some(Step::Start), EventKind::StepStarted {}).expect("follows");
     let listener = crate::node::Listener { mark: crate::node::Mark(7), ..Default::default() };
-    story.tell(Some("b"), Some(Step::Start), Fact::NodeMarked { listener }).expect("follows");
+    story.tell(Some("b"), Some(Step::Start), EventKind::NodeMarked { listener }).expect("follows");
     assert_eq!(story.release.nodes["b"].mark, Some(crate::node::Mark(7)));
-    let finished = Fact::StepFinished { elapsed_ms: 1, message: String::new(), drained: None };
+    let finished = EventKind::StepFinished { elapsed_ms: 1, message: String::new(), drained: None };
     story.tell(Some("b"), Some(Step::Start), finished).expect("follows");
-    story.tell(Some("b"), Some(Step::Restart), Fact::StepStarted {}).expect("follows");
+    story.tell(Some("b"), Some(Step::Restart), EventKind::StepStarted {}).expect("follows");
     assert_eq!(story.release.nodes["b"].mark, None);
 }
 
@@ -333,9 +338,9 @@ fn resume_does_not_put_back_node_whose_service_is_gone() {
         story.batch(&["b"]).expect("taken");
         // The journal's replica ends before the stop.
         story.step(Step::Disable).expect("follows");
-        let nodes = vec![Resumption { node: "b".into(), down: true, done: Vec::new(), gone }];
+        let nodes = vec![ResumePoint { node: "b".into(), down: true, done: Vec::new(), gone }];
         let resumed = crate::release::Resumed { actor: "me".into(), nodes };
-        story.tell(None, None, Fact::ReleaseResumed(resumed)).expect("goes on");
+        story.tell(None, None, EventKind::ReleaseResumed(resumed)).expect("goes on");
         story.batch(&["b"]).expect("taken");
         assert_eq!(story.put_back().is_err(), gone, "gone: {gone}");
     }
@@ -346,10 +351,10 @@ fn resumed_nodes_that_are_out_come_first() {
     let mut story = Story::new();
     story.batch(&["b", "a"]).expect("taken");
     let found =
-        |node: &str, down| Resumption { node: node.into(), down, done: Vec::new(), gone: false };
+        |node: &str, down| ResumePoint { node: node.into(), down, done: Vec::new(), gone: false };
     let nodes = vec![found("b", false), found("a", true)];
     let resumed = crate::release::Resumed { actor: "me".into(), nodes };
-    story.tell(None, None, Fact::ReleaseResumed(resumed)).expect("goes on");
+    story.tell(None, None, EventKind::ReleaseResumed(resumed)).expect("goes on");
     assert_eq!(story.release.next_batch(1, |_| false), ["a"]);
     assert_eq!(story.release.next_batch(5, |_| false), ["a", "b"]);
 }
@@ -363,10 +368,10 @@ fn resumed_node_in_rotation_with_the_new_version_is_not_put_back() {
         story.step(step).expect("follows");
     }
     let done = vec![Step::Disable, Step::ConfirmOut, Step::Drain, Step::Stop, Step::Start];
-    let nodes = vec![Resumption { node: "b".into(), down: false, done, gone: true }];
+    let nodes = vec![ResumePoint { node: "b".into(), down: false, done, gone: true }];
     let resumed = crate::release::Resumed { actor: "me".into(), nodes };
-    story.tell(None, None, Fact::ReleaseResumed(resumed)).expect("goes on");
-    assert_eq!(story.release.nodes["b"].standing(), Standing::Enabled);
+    story.tell(None, None, EventKind::ReleaseResumed(resumed)).expect("goes on");
+    assert_eq!(story.release.nodes["b"].rotation_state(), RotationState::Enabled);
 }
 
 #[test]
@@ -374,7 +379,7 @@ fn node_leaves_from_its_look_at_the_gateways_until_it_is_seen_back_or_stays_afte
     let mut story = Story::up_to(Step::Disable);
     let leaving = |story: &Story| story.release.nodes["b"].leaving;
     let allow = |story: &mut Story| {
-        let seen = Fact::CapacitySeen { routed: BTreeMap::new() };
+        let seen = EventKind::CapacitySeen { routed: BTreeMap::new() };
         story.tell(Some("b"), Some(Step::Disable), seen).expect("legal");
     };
     assert_eq!(leaving(&story), Leaving::No);
@@ -382,14 +387,14 @@ fn node_leaves_from_its_look_at_the_gateways_until_it_is_seen_back_or_stays_afte
     assert_eq!(leaving(&story), Leaving::Allowed);
     let mut failed = story.clone();
     let failure = Box::new(Failure { reason: "no such key".into(), ..Failure::default() });
-    failed.tell(Some("b"), Some(Step::Disable), Fact::NodeFailed(failure)).expect("fails");
+    failed.tell(Some("b"), Some(Step::Disable), EventKind::NodeFailed(failure)).expect("fails");
     assert_eq!(leaving(&failed), Leaving::No, "it was not marked down");
     story.write(true).expect("written");
     assert_eq!(leaving(&story), Leaving::Marked);
     let mut back = story.clone();
     back.write(false).expect("written");
     assert_eq!(leaving(&back), Leaving::No, "it is put back");
-    let finished = Fact::StepFinished { elapsed_ms: 1, message: String::new(), drained: None };
+    let finished = EventKind::StepFinished { elapsed_ms: 1, message: String::new(), drained: None };
     story.tell(Some("b"), Some(Step::Disable), finished).expect("legal");
     for step in &FULL[1..] {
         assert_eq!(leaving(&story), Leaving::Marked, "{step}");

@@ -20,8 +20,8 @@ fn foreign_text_and_colour_never_reach_the_screen_unasked() {
     };
     let release = Release::default();
     let message = "evil \x1b[2J text".to_owned();
-    live.event(&event(Fact::Warning { message }), &release);
-    live.event(&event(Fact::NodePutBack { proven: true }), &release);
+    live.event(&event(EventKind::Warning { message }), &release);
+    live.event(&event(EventKind::NodePutBack { proven: true }), &release);
     let screen = terminal.contents();
     assert!(screen.contains("! evil  [2J text"), "{screen}");
     assert!(screen.contains("app-1    back in rotation"), "{screen}");
@@ -68,12 +68,12 @@ impl Scene {
         }});
         scene.tell(serde_json::from_value(started).expect("a fact"), None);
         let nodes = vec!["a-long-name-1".into()];
-        scene.tell(Fact::BatchStarted { number: 1, nodes, back: false }, None);
-        scene.tell(Fact::StepStarted {}, Some(Step::Disable));
+        scene.tell(EventKind::BatchStarted { number: 1, nodes, back: false }, None);
+        scene.tell(EventKind::StepStarted {}, Some(Step::Disable));
         scene
     }
 
-    fn tell(&mut self, fact: Fact, step: Option<Step>) {
+    fn tell(&mut self, fact: EventKind, step: Option<Step>) {
         let event = Event {
             seq: self.release.seq + 1,
             at: jiff::Timestamp::UNIX_EPOCH,
@@ -98,10 +98,10 @@ fn pool_is_the_last_count_of_the_gateway_with_the_fewest_nodes() {
     let mut scene = Scene::new(100);
     assert_eq!(scene.line("Pool"), "Pool  8 of 9 routed (min 3)");
     let routed = [("gw-1".to_owned(), 9), ("gw-2".to_owned(), 7)].into();
-    scene.tell(Fact::CapacitySeen { routed }, Some(Step::Disable));
+    scene.tell(EventKind::CapacitySeen { routed }, Some(Step::Disable));
     assert_eq!(scene.line("Pool"), "Pool  7 of 9 routed (min 3)");
     for (gateway, pool, least) in [("gw-2", 8, 8), ("gw-1", 6, 6)] {
-        let proven = Fact::GatewayProven {
+        let proven = EventKind::GatewayProven {
             gateway: gateway.into(),
             routed: false,
             reads: 9,
@@ -119,10 +119,10 @@ fn redrawn_lines_are_cut_and_never_wrap_on_a_narrow_terminal() {
     let mut scene = Scene::new(60);
     for _ in 0..3 {
         let message = "waits for capacity: gw-1 would route to 2 nodes only, fewer than 3".into();
-        let progress = Fact::StepProgress { message, in_flight: None, deadline_s: None };
+        let progress = EventKind::StepProgress { message, in_flight: None, deadline_s: None };
         scene.tell(progress, Some(Step::Disable));
     }
-    scene.tell(Fact::ReleaseStopping { reason: "SIGINT".into() }, None);
+    scene.tell(EventKind::ReleaseStopping { reason: "SIGINT".into() }, None);
     let screen = scene.terminal.contents();
     // The spinner moves and its time passes.
     let still = |line: &str| match line.trim_start().strip_prefix(|sign| sign > '\u{27ff}') {

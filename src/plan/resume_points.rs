@@ -1,7 +1,7 @@
 //! Decides where each unfinished node resumes, from the state in which it is found now. Changes nothing.
 
 use crate::node::Survey;
-use crate::release::{NodeState, Phase, Release, Resumption, Step};
+use crate::release::{NodeState, Phase, Release, ResumePoint, Step};
 use crate::spec::{NodeSpec, Spec};
 use crate::survey::{Fleet, NodeFacts};
 
@@ -9,7 +9,7 @@ use super::version_of;
 
 /// Returns the resume point of each unfinished node.
 #[must_use]
-pub fn resumptions(release: &Release, spec: &Spec, fleet: &Fleet) -> Vec<Resumption> {
+pub fn resume_points(release: &Release, spec: &Spec, fleet: &Fleet) -> Vec<ResumePoint> {
     let unfinished = |(name, state): &(&str, &NodeState)| {
         state.is_unfinished() || fleet.nodes.get(*name).is_some_and(|facts| is_undone(state, facts))
     };
@@ -33,7 +33,7 @@ pub fn objections(
     release: &Release,
     spec: &Spec,
     fleet: &Fleet,
-    nodes: &[Resumption],
+    nodes: &[ResumePoint],
 ) -> Vec<String> {
     let mut problems: Vec<_> = fleet.registry_problem.iter().cloned().collect();
     for (name, seen) in &fleet.gateways {
@@ -92,12 +92,12 @@ fn resumption(
     node: &NodeSpec,
     facts: &NodeFacts,
     ran: Option<&str>,
-) -> Resumption {
+) -> ResumePoint {
     let runs = facts.survey.as_ref().is_some_and(|survey| runs_new(state, node, survey));
     let done = if runs { up_to_start(state, node) } else { Vec::new() };
     // An incomplete journal, or a replica that is behind, may not contain that the service was stopped.
     let serves = facts.health.problem.is_none() && version_of(facts).as_deref() == ran;
-    Resumption { node: node.name.clone(), down: facts.down == Some(true), done, gone: !serves }
+    ResumePoint { node: node.name.clone(), down: facts.down == Some(true), done, gone: !serves }
 }
 
 /// Whether the listening process was started by this release, from the release's own folder.
