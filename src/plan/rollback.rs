@@ -141,7 +141,7 @@ fn runs(
     };
     let old = old
         .checked(variable.pattern.as_deref())
-        .map_err(|unfit| format!("the version that it tells: {unfit}"))?;
+        .map_err(|unfit| format!("its reported version: {unfit}"))?;
     let mut variables = spec.variables.clone();
     variables.insert(name.to_owned(), old.clone());
     Ok(RestorePoint { nodes: Vec::new(), version: old, folder, variables, artifact: None })
