@@ -12,9 +12,9 @@ static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
 /// Nothing that is typed is shown while this lives.
 #[derive(Debug)]
-pub(super) struct Silence(());
+pub(super) struct EchoGuard(());
 
-impl Silence {
+impl EchoGuard {
     /// Turns the echo off where stderr is a terminal that is ours; elsewhere there is none, or it is not ours to turn.
     pub(super) fn begin() -> Option<Self> {
         let before = tcgetattr(stderr()).ok().filter(|_| in_foreground())?;
@@ -28,7 +28,7 @@ impl Silence {
     }
 }
 
-impl Drop for Silence {
+impl Drop for EchoGuard {
     fn drop(&mut self) {
         restore();
     }

@@ -9,7 +9,7 @@ use super::open::{Missing, open};
 use super::output;
 use crate::ops::Refusal;
 use crate::ops::lock::{Broken, Found, break_lock, show};
-use crate::report::say;
+use crate::report::print_stderr;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Arguments {
@@ -54,8 +54,8 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusa
                 break_lock(&session, connections, terminal, which.yes).await
             })?;
             match broken {
-                Broken::Free => say("The lock is free.\n"),
-                Broken::From(who) => say(&format!("The lock was taken from {who}.\n")),
+                Broken::Free => print_stderr("The lock is free.\n"),
+                Broken::From(who) => print_stderr(&format!("The lock was taken from {who}.\n")),
             }
             Ok(Exit::DONE)
         }

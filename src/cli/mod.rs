@@ -31,7 +31,7 @@ use arguments::Global;
 pub use exit::Exit;
 
 use crate::ops::Cause;
-use crate::report::say;
+use crate::report::print_stderr;
 
 /// Releases a service behind dynamic-upstream gateways without dropping a request.
 ///
@@ -82,7 +82,7 @@ pub fn run() -> Exit {
     let arguments = match environment::arguments() {
         Ok(arguments) => arguments,
         Err(problem) => {
-            say(&format!("error: {problem}\n"));
+            print_stderr(&format!("error: {problem}\n"));
             let lossy = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
             return output::misused(&problem, meant_for_programs(&lossy.collect::<Vec<_>>()));
         }

@@ -5,14 +5,14 @@ use std::io::IsTerminal;
 use indicatif::ProgressDrawTarget;
 
 use super::arguments::{Colour, Global, Output};
-use super::echo::Silence;
+use super::echo::EchoGuard;
 use super::exit::Exit;
 use crate::diagnostic::render;
 use crate::engine::Sink;
 use crate::ops::{Cause, Refusal};
 use crate::release::Release;
 use crate::release::{Event, Finished, Lines, Outcome};
-use crate::report::{Background, Json, Live, Plain, Reporter, put, say};
+use crate::report::{Background, Json, Live, Plain, Reporter, print_stderr, print_stdout};
 use crate::{secret, text};
 
 /// Says why a command does not begin, and ends it. Programs hear of every problem of a playbook, and of the end.
@@ -25,7 +25,7 @@ pub(super) fn refuse(refusal: Refusal, global: &Global) -> Exit {
         (None, None) => text::page(&format!("error: {}\n", refusal.reason)),
     };
     let hints = refusal.hints.iter().map(|hint| format!("hint: {hint}\n"));
-    say(&(text + &hints.collect::<String>()));
+    print_stderr(&(text + &hints.collect::<String>()));
     if form(global) != Output::Jsonl {
         return exit;
     }
@@ -70,10 +70,10 @@ pub(super) fn show(page: &str, exit: Exit) -> Exit {
 
 /// Prints what a command was run for, and ends it; what nobody could get was not done.
 pub(super) fn print(text: &str, exit: Exit) -> Exit {
-    match put(text) {
+    match print_stdout(text) {
         Ok(()) => exit,
         Err(error) => {
-            say(&format!("error: cannot write to stdout: {error}\n"));
+            print_stderr(&format!("error: cannot write to stdout: {error}\n"));
             Exit::because(Cause::Internal)
         }
     }
@@ -113,7 +113,7 @@ pub(super) fn colour(global: &Global) -> bool {
 /// Who hears of a release's events, and a terminal that shows nothing else meanwhile. Ends in this order.
 pub(super) struct View {
     sinks: Background,
-    _silence: Option<Silence>,
+    _echo: Option<EchoGuard>,
 }
 
 impl Sink for View {
@@ -134,6 +134,6 @@ pub(super) fn view(global: &Global, so_far: &Release) -> View {
         Output::Auto | Output::Tty | Output::Plain => vec![Box::new(plain())],
     };
     let live = form(global) == Output::Tty && !global.quiet;
-    let silence = if live { Silence::begin() } else { None };
-    View { sinks: Background::new(sinks, so_far.outline()), _silence: silence }
+    let echo = if live { EchoGuard::begin() } else { None };
+    View { sinks: Background::new(sinks, so_far.outline()), _echo: echo }
 }

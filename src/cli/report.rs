@@ -5,7 +5,7 @@ use super::exit::Exit;
 use super::output;
 use crate::ops::{Ending, Run};
 use crate::release::{Finished, Outcome};
-use crate::report::{Report, say, say_in_time};
+use crate::report::{Report, print_stderr, print_stderr_in_time};
 use crate::text::harmless;
 
 /// Tells how a command ended that was not refused.
@@ -13,7 +13,7 @@ pub(super) fn end(ending: Ending, global: &Global) -> Exit {
     match ending {
         Ending::Nothing(why) => {
             if !global.quiet {
-                say(&format!("Nothing to do: {}.\n", harmless(&why)));
+                print_stderr(&format!("Nothing to do: {}.\n", harmless(&why)));
             }
             let finished = Finished::unstarted(Outcome::Nothing, Exit::DONE.0, Some(why));
             output::end(finished, output::lines(), global)
@@ -27,7 +27,7 @@ fn ran(run: Run, global: &Global) -> Exit {
     let Some(finished) = &ended.release.finished else {
         let why = ended.failed.map_or(String::new(), |error| format!(": {error:#}"));
         let reason = harmless(&format!("the release ended by an internal error{why}"));
-        say(&format!("error: {reason}\nhint: `{status}` tells where each node stands\n"));
+        print_stderr(&format!("error: {reason}\nhint: `{status}` tells where each node stands\n"));
         let result = Outcome::Degraded;
         let finished = Finished::unstarted(result, result.exit_code(), Some(reason));
         let id = ended.release.started.map(|started| started.inputs.release().to_owned());
@@ -47,7 +47,7 @@ fn ran(run: Run, global: &Global) -> Exit {
             };
             text += &format!("\njournal {}{torn}\nexit {}\n", journal.display(), exit.0);
         }
-        say_in_time(text);
+        print_stderr_in_time(text);
     }
     exit
 }

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use super::echo;
 use crate::engine::StopReason;
 use crate::ops::{Cause, Refusal};
-use crate::report::say;
+use crate::report::print_stderr;
 
 /// The signals that ask a command to stop.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ impl Signals {
             let _ = sender.send(StopReason::Requested(name));
             let (name, code) = next(&mut interrupt, &mut terminate, &mut hangup).await;
             echo::restore();
-            say(&format!(
+            print_stderr(&format!(
                 "{name} again: exiting now; the journal is complete, see `rollgate status`\n"
             ));
             // The ssh connections have a guard of their own that outlives this process.

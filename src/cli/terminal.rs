@@ -12,7 +12,7 @@ use super::{identity, output};
 use crate::engine::{Sink, StopReason};
 use crate::ops::{Caller, Cause, Identity, Question, Refusal};
 use crate::release::Release;
-use crate::report::say;
+use crate::report::print_stderr;
 use crate::text::harmless;
 
 /// The terminal, or the log of a CI job.
@@ -54,7 +54,7 @@ impl Caller for Terminal<'_> {
             .hint("pass --yes to confirm"));
         }
         if let Some((plan, spec)) = question.plan {
-            say(&plan.render(spec, &self.file.display().to_string()));
+            print_stderr(&plan.render(spec, &self.file.display().to_string()));
         }
         let prompt = harmless(question.prompt);
         // Signals are heard meanwhile.
@@ -73,17 +73,17 @@ impl Caller for Terminal<'_> {
 
     fn waiting(&self, what: &str) {
         if !self.global.quiet {
-            say(&format!("waiting: {what}\n"));
+            print_stderr(&format!("waiting: {what}\n"));
         }
     }
 
     fn waiting_for_lock(&self, why: &str) {
-        say(&format!("waiting: {why}\n"));
+        print_stderr(&format!("waiting: {why}\n"));
     }
 
     fn notice(&self, text: &str) {
         if !self.global.quiet {
-            say(&format!("{text}\n"));
+            print_stderr(&format!("{text}\n"));
         }
     }
 

@@ -87,10 +87,10 @@ impl Drop for Background {
 }
 
 /// Prints a text, but waits only a moment for a stalled reader.
-pub(crate) fn say_in_time(text: String) {
+pub(crate) fn print_stderr_in_time(text: String) {
     let (finished, done) = mpsc::channel();
     thread::spawn(move || {
-        super::say(&text);
+        super::print_stderr(&text);
         let _ = finished.send(());
     });
     let _ = done.recv_timeout(FLUSH);

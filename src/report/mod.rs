@@ -16,7 +16,7 @@ use crate::release::{NodeState, Phase, Release, RotationState};
 use crate::secret;
 
 pub use background::Background;
-pub(crate) use background::say_in_time;
+pub(crate) use background::print_stderr_in_time;
 pub use end::{NodeView, Report};
 pub use json::Json;
 pub use live::Live;
@@ -30,7 +30,7 @@ pub trait Reporter: Sink {
 
 /// Prints text for people, without any secret. A closed pipe or a full disk is not a reason to stop a
 /// release.
-pub(crate) fn say(text: &str) {
+pub(crate) fn print_stderr(text: &str) {
     let _ = std::io::stderr().lock().write_all(secret::hide(text).as_bytes());
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn say(text: &str) {
 /// # Errors
 ///
 /// When another write error, such as a full disk.
-pub(crate) fn put(text: &str) -> std::io::Result<()> {
+pub(crate) fn print_stdout(text: &str) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

@@ -40,7 +40,7 @@ impl Plain {
     /// step.
     #[must_use]
     pub fn new(quiet: bool, verbose: bool, github: bool) -> Self {
-        Self::to(Box::new(super::say), quiet, verbose, github)
+        Self::to(Box::new(super::print_stderr), quiet, verbose, github)
     }
 
     fn to(print: Box<dyn FnMut(&str) + Send>, quiet: bool, verbose: bool, github: bool) -> Self {
