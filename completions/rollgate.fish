@@ -24,10 +24,10 @@ function __fish_rollgate_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c rollgate -n "__fish_rollgate_needs_command" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+complete -c rollgate -n "__fish_rollgate_needs_command" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
-plain\t'One line a change'
-jsonl\t'One JSON event a line on stdout'"
+plain\t'One line per change'
+jsonl\t'One JSON event per line on stdout'"
 complete -c rollgate -n "__fish_rollgate_needs_command" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -38,21 +38,21 @@ complete -c rollgate -n "__fish_rollgate_needs_command" -s v -l verbose -d 'Ever
 complete -c rollgate -n "__fish_rollgate_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_needs_command" -s V -l version -d 'Print version'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "check" -d 'Check a playbook alone: every problem at once'
-complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "doctor" -d 'Say what stands against a release on the live systems; changes nothing'
-complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "plan" -d 'Say what would happen to each node, and why; changes nothing'
+complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "doctor" -d 'Check nodes, gateways and Consul before a release; changes nothing'
+complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "plan" -d 'Show what a release would do to each node, and why; changes nothing'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "deploy" -d 'Release'
-complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "resume" -d 'Go on with a release that was stopped, failed or broke off'
-complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "rollback" -d 'Bring nodes back to what they ran before a release'
-complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "status" -d 'Tell each node\'s state: version, process, registry, gateways'
-complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "node" -d 'Take a node out of rotation, or bring it back in, by hand, with the same proofs'
-complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "lock" -d 'See who holds the lock, or break it'
+complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "resume" -d 'Continue a release that was stopped, failed or interrupted'
+complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "rollback" -d 'Return nodes to the version that they ran before a release'
+complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "status" -d 'Show each node\'s state: version, process, registry, gateways'
+complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "node" -d 'Take nodes out of rotation by hand, or return them, with the checks of a release'
+complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "lock" -d 'Show or break a service\'s lock'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "schema" -d 'Print the JSON Schema of playbooks, for editors'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c rollgate -n "__fish_rollgate_using_subcommand check" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+complete -c rollgate -n "__fish_rollgate_using_subcommand check" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
-plain\t'One line a change'
-jsonl\t'One JSON event a line on stdout'"
+plain\t'One line per change'
+jsonl\t'One JSON event per line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand check" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -61,12 +61,12 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand check" -l state-dir -d
 complete -c rollgate -n "__fish_rollgate_using_subcommand check" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand check" -s v -l verbose -d 'Every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l var -d 'A variable; goes before --var-file and `ROLLGATE_VAR_<name>`' -r
-complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l var-file -d 'A file with a line `name=value` per variable' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l var -d 'Set a variable; overrides --var-file and `ROLLGATE_VAR_<name>`' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l var-file -d 'Read variables from a file, one `name=value` per line' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
-plain\t'One line a change'
-jsonl\t'One JSON event a line on stdout'"
+plain\t'One line per change'
+jsonl\t'One JSON event per line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -75,78 +75,78 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l state-dir -
 complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -s v -l verbose -d 'Every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l var -d 'A variable; goes before --var-file and `ROLLGATE_VAR_<name>`' -r
-complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l var-file -d 'A file with a line `name=value` per variable' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l var -d 'Set a variable; overrides --var-file and `ROLLGATE_VAR_<name>`' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l var-file -d 'Read variables from a file, one `name=value` per line' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l only -d 'Only these nodes, by name or tag' -r
-complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l skip -d 'Not these nodes, by name or tag' -r
-complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l limit -d 'At most so many nodes' -r
-complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l skip -d 'Leave out these nodes, by name or tag' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l limit -d 'Update at most this many nodes' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
-plain\t'One line a change'
-jsonl\t'One JSON event a line on stdout'"
+plain\t'One line per change'
+jsonl\t'One JSON event per line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l detailed-exitcode -d 'Exit with 6 when there is something to do'
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l detailed-exitcode -d 'Exit with 6 if there are changes'
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s v -l verbose -d 'Every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l var -d 'A variable; goes before --var-file and `ROLLGATE_VAR_<name>`' -r
-complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l var-file -d 'A file with a line `name=value` per variable' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l var -d 'Set a variable; overrides --var-file and `ROLLGATE_VAR_<name>`' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l var-file -d 'Read variables from a file, one `name=value` per line' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l only -d 'Only these nodes, by name or tag' -r
-complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l skip -d 'Not these nodes, by name or tag' -r
-complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l limit -d 'At most so many nodes' -r
-complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l lock-wait -d 'How long to wait while another release holds the lock, like 10m [default: not at all]' -r
-complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l skip -d 'Leave out these nodes, by name or tag' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l limit -d 'Update at most this many nodes' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l lock-wait -d 'Wait this long while another release holds the lock, e.g. 10m [default: do not wait]' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
-plain\t'One line a change'
-jsonl\t'One JSON event a line on stdout'"
+plain\t'One line per change'
+jsonl\t'One JSON event per line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s y -l yes -d 'Do not ask'
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s y -l yes -d 'Do not ask for confirmation'
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s v -l verbose -d 'Every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l lock-wait -d 'How long to wait while another release holds the lock, like 10m [default: not at all]' -r
-complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l lock-wait -d 'Wait this long while another release holds the lock, e.g. 10m [default: do not wait]' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
-plain\t'One line a change'
-jsonl\t'One JSON event a line on stdout'"
+plain\t'One line per change'
+jsonl\t'One JSON event per line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -s y -l yes -d 'Do not ask'
+complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -s y -l yes -d 'Do not ask for confirmation'
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -s v -l verbose -d 'Every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l only -d 'Only these nodes' -r
-complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l lock-wait -d 'How long to wait while another release holds the lock, like 10m [default: not at all]' -r
-complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l lock-wait -d 'Wait this long while another release holds the lock, e.g. 10m [default: do not wait]' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
-plain\t'One line a change'
-jsonl\t'One JSON event a line on stdout'"
+plain\t'One line per change'
+jsonl\t'One JSON event per line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -s y -l yes -d 'Do not ask'
+complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -s y -l yes -d 'Do not ask for confirmation'
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -s v -l verbose -d 'Every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l var -d 'A variable; goes before --var-file and `ROLLGATE_VAR_<name>`' -r
-complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l var-file -d 'A file with a line `name=value` per variable' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l var -d 'Set a variable; overrides --var-file and `ROLLGATE_VAR_<name>`' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l var-file -d 'Read variables from a file, one `name=value` per line' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
-plain\t'One line a change'
-jsonl\t'One JSON event a line on stdout'"
+plain\t'One line per change'
+jsonl\t'One JSON event per line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -155,10 +155,10 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l state-dir -
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -s v -l verbose -d 'Every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
-plain\t'One line a change'
-jsonl\t'One JSON event a line on stdout'"
+plain\t'One line per change'
+jsonl\t'One JSON event per line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -167,16 +167,16 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_s
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -s v -l verbose -d 'Every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -f -a "out" -d 'Take nodes out of rotation: marked down, proven out, drained; the service keeps running'
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -f -a "in" -d 'Bring nodes back into rotation: proven healthy, marked up, proven in'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -f -a "out" -d 'Take nodes out of rotation: mark down, confirm, drain; the service keeps running'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -f -a "in" -d 'Return nodes to rotation: check health, mark up, confirm'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l var -d 'A variable; goes before --var-file and `ROLLGATE_VAR_<name>`' -r
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l var-file -d 'A file with a line `name=value` per variable' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l lock-wait -d 'How long to wait while another release holds the lock, like 10m [default: not at all]' -r
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l var -d 'Set a variable; overrides --var-file and `ROLLGATE_VAR_<name>`' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l var-file -d 'Read variables from a file, one `name=value` per line' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l lock-wait -d 'Wait this long while another release holds the lock, e.g. 10m [default: do not wait]' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
-plain\t'One line a change'
-jsonl\t'One JSON event a line on stdout'"
+plain\t'One line per change'
+jsonl\t'One JSON event per line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -186,13 +186,13 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -s v -l verbose -d 'Every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l var -d 'A variable; goes before --var-file and `ROLLGATE_VAR_<name>`' -r
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l var-file -d 'A file with a line `name=value` per variable' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l lock-wait -d 'How long to wait while another release holds the lock, like 10m [default: not at all]' -r
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l var -d 'Set a variable; overrides --var-file and `ROLLGATE_VAR_<name>`' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l var-file -d 'Read variables from a file, one `name=value` per line' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l lock-wait -d 'Wait this long while another release holds the lock, e.g. 10m [default: do not wait]' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
-plain\t'One line a change'
-jsonl\t'One JSON event a line on stdout'"
+plain\t'One line per change'
+jsonl\t'One JSON event per line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -202,13 +202,13 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -s v -l verbose -d 'Every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from help" -f -a "out" -d 'Take nodes out of rotation: marked down, proven out, drained; the service keeps running'
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from help" -f -a "in" -d 'Bring nodes back into rotation: proven healthy, marked up, proven in'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from help" -f -a "out" -d 'Take nodes out of rotation: mark down, confirm, drain; the service keeps running'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from help" -f -a "in" -d 'Return nodes to rotation: check health, mark up, confirm'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
-plain\t'One line a change'
-jsonl\t'One JSON event a line on stdout'"
+plain\t'One line per change'
+jsonl\t'One JSON event per line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -217,15 +217,15 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_s
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -s v -l verbose -d 'Every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -f -a "show" -d 'Say who holds the lock, since when, and what they do'
-complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -f -a "break" -d 'Take the lock away from its holder, who then writes nothing any more'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -f -a "show" -d 'Show which process holds the lock, since when, and at which step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -f -a "break" -d 'Take the lock from its holder, which then stops writing'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l var -d 'A variable; goes before --var-file and `ROLLGATE_VAR_<name>`' -r
-complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l var-file -d 'A file with a line `name=value` per variable' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l var -d 'Set a variable; overrides --var-file and `ROLLGATE_VAR_<name>`' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l var-file -d 'Read variables from a file, one `name=value` per line' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
-plain\t'One line a change'
-jsonl\t'One JSON event a line on stdout'"
+plain\t'One line per change'
+jsonl\t'One JSON event per line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -234,28 +234,28 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l var -d 'A variable; goes before --var-file and `ROLLGATE_VAR_<name>`' -r
-complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l var-file -d 'A file with a line `name=value` per variable' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l var -d 'Set a variable; overrides --var-file and `ROLLGATE_VAR_<name>`' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l var-file -d 'Read variables from a file, one `name=value` per line' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
-plain\t'One line a change'
-jsonl\t'One JSON event a line on stdout'"
+plain\t'One line per change'
+jsonl\t'One JSON event per line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -s y -l yes -d 'Do not ask'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -s y -l yes -d 'Do not ask for confirmation'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -s v -l verbose -d 'Every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from help" -f -a "show" -d 'Say who holds the lock, since when, and what they do'
-complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from help" -f -a "break" -d 'Take the lock away from its holder, who then writes nothing any more'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show which process holds the lock, since when, and at which step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from help" -f -a "break" -d 'Take the lock from its holder, which then stops writing'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
-plain\t'One line a change'
-jsonl\t'One JSON event a line on stdout'"
+plain\t'One line per change'
+jsonl\t'One JSON event per line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -264,10 +264,10 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -l state-dir -
 complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -s q -l quiet -d 'Only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -s v -l verbose -d 'Every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -l output -d 'How to tell what happens: a live view, plain lines, or one JSON event a line on stdout' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
-plain\t'One line a change'
-jsonl\t'One JSON event a line on stdout'"
+plain\t'One line per change'
+jsonl\t'One JSON event per line on stdout'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -277,18 +277,18 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s q -l q
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s v -l verbose -d 'Every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "check" -d 'Check a playbook alone: every problem at once'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "doctor" -d 'Say what stands against a release on the live systems; changes nothing'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "plan" -d 'Say what would happen to each node, and why; changes nothing'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "doctor" -d 'Check nodes, gateways and Consul before a release; changes nothing'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "plan" -d 'Show what a release would do to each node, and why; changes nothing'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "deploy" -d 'Release'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "resume" -d 'Go on with a release that was stopped, failed or broke off'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "rollback" -d 'Bring nodes back to what they ran before a release'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "status" -d 'Tell each node\'s state: version, process, registry, gateways'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "node" -d 'Take a node out of rotation, or bring it back in, by hand, with the same proofs'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "lock" -d 'See who holds the lock, or break it'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "resume" -d 'Continue a release that was stopped, failed or interrupted'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "rollback" -d 'Return nodes to the version that they ran before a release'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "status" -d 'Show each node\'s state: version, process, registry, gateways'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "node" -d 'Take nodes out of rotation by hand, or return them, with the checks of a release'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "lock" -d 'Show or break a service\'s lock'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "schema" -d 'Print the JSON Schema of playbooks, for editors'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "completions" -d 'Print the completions for a shell'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from node" -f -a "out" -d 'Take nodes out of rotation: marked down, proven out, drained; the service keeps running'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from node" -f -a "in" -d 'Bring nodes back into rotation: proven healthy, marked up, proven in'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from lock" -f -a "show" -d 'Say who holds the lock, since when, and what they do'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from lock" -f -a "break" -d 'Take the lock away from its holder, who then writes nothing any more'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from node" -f -a "out" -d 'Take nodes out of rotation: mark down, confirm, drain; the service keeps running'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from node" -f -a "in" -d 'Return nodes to rotation: check health, mark up, confirm'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from lock" -f -a "show" -d 'Show which process holds the lock, since when, and at which step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from lock" -f -a "break" -d 'Take the lock from its holder, which then stops writing'

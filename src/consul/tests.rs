@@ -266,7 +266,7 @@ async fn missing_permission_fails_at_once() {
     );
     assert_eq!(urls(&world).len(), 1);
     let error = client.kv_get("k").await.expect_err("refused").to_string();
-    assert!(error.contains("it does not know the token"), "{error}");
+    assert!(error.contains("Consul does not know the token"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -270,7 +270,7 @@ mod tests {
         };
         assert_eq!(told(true, false), "");
         assert_eq!(told(false, true), "routes to it although it is marked down");
-        assert!(told(false, false).starts_with("lists it as up again"), "{}", told(false, false));
+        assert!(told(false, false).starts_with("lists it as up;"), "{}", told(false, false));
         assert_eq!(astray(&Observation::default(), "10.0.0.1:80"), None, "not listed at all");
     }
 }

@@ -321,10 +321,9 @@ fn plan_shows_the_confirmation_method_of_each_gateway() {
         Some(crate::playbook::DurationSetting(std::time::Duration::from_millis(500)));
     assert_eq!(
         told(&spec),
-        "Gateways   gw-1 nginx-upsync, workers unknown, interval 5s: 216 connections in a row · \
-         gw-2 nginx-upsync, 4 workers, interval 500ms: every worker by its name; without names, 64 connections in a row; \
-         each must agree, out and in"
+        "Gateways   gw-1 (nginx-upsync, updated every 5s): confirmed by 216 connections in a row · \
+         gw-2 (nginx-upsync, updated every 500ms): confirmed by 4 workers by name; without names, by 64 connections in a row"
     );
     spec.gateways[0].settings = spec.gateways[1].settings.clone();
-    assert!(told(&spec).starts_with("Gateways   gw-1, gw-2 nginx-upsync, 4 workers, "));
+    assert!(told(&spec).starts_with("Gateways   gw-1, gw-2 (nginx-upsync, updated every 500ms): "));
 }

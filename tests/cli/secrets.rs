@@ -33,7 +33,7 @@ fn literal_secret_is_refused_with_its_position_and_not_shown() {
         refused(&case, &["check", "app.yaml"], "the token is not a secret of the playbook");
         refused(&case, &["check", "app.yaml"], "write `token: ${{ secrets.consul_token }}`");
         refused(&case, &["check", "app.yaml"], "app.yaml:15:18");
-        refused(&case, &["deploy", "app.yaml", "--yes"], "a token that is no secret");
+        refused(&case, &["deploy", "app.yaml", "--yes"], "the token is not a secret");
     }
     let login = format!("http://me:{TOKEN}@");
     for (part, other) in [

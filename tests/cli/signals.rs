@@ -17,9 +17,9 @@ fn signal_ends_every_command_that_waits_for_a_silent_consul() {
         .replace("http://127.0.0.1:1/", &format!("{address}/"));
     let version = ["--var", "version=2"];
     let commands = [
-        ("status", &[][..], "looking at nodes"),
-        ("doctor", &[][..], "looking at nodes"),
-        ("plan", &version[..], "looking at nodes"),
+        ("status", &[][..], "inspecting nodes"),
+        ("doctor", &[][..], "inspecting nodes"),
+        ("plan", &version[..], "inspecting nodes"),
         ("deploy", &["--yes", "--var", "version=2"], "taking the lock"),
         ("resume", &["--yes"], "reading the release's journal"),
         ("rollback", &["--yes"], "taking the lock"),

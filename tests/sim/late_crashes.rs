@@ -57,7 +57,7 @@ fn version_that_dies_before_the_next_stop_costs_one_node() {
         let ran = serves_for(done + (stop - done) * tenths / 10, |_| {});
         assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);
         assert_eq!(stopped(&ran), ["node-1"], "{tenths}");
-        let told = "not healthy any more: connection refused, ";
+        let told = "no longer healthy: connection refused, ";
         assert!(ran.events.contains(told), "{}", ran.events);
     }
 }
@@ -138,7 +138,7 @@ fn dead_skipped_node_prevents_done() {
     let ran = run(&schedule, scratch.path(), true);
     judge(&schedule, &ran, scratch.path());
     assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);
-    let told = "not verified at the end: node-3: connection refused";
+    let told = "final verification failed: node-3: connection refused";
     assert!(ran.events.contains(told), "{}", ran.events);
 }
 
@@ -160,7 +160,7 @@ fn version_restarted_by_a_supervisor_costs_one_node() {
     let ran = restarts_after(u64::midpoint(done, stop) - serves);
     assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);
     assert_eq!(stopped(&ran), ["node-1"]);
-    assert!(ran.events.contains("its process has ended: pid "), "{}", ran.events);
+    assert!(ran.events.contains("its process ended: pid "), "{}", ran.events);
 }
 
 /// A machine reboots, and the gateway's check keeps it out a while longer: of two nodes in one batch, one stays.

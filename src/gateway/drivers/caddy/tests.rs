@@ -122,8 +122,8 @@ fn handler_without_its_own_list_is_not_written() {
             r#"{"handler":"reverse_proxy","upstreams":[],"dynamic_upstreams":{"source":"srv"}}"#,
             "has no effect",
         ),
-        (r#"[{"dial":"127.0.0.1:19001"}]"#, "no handler"),
-        ("null", "no handler"),
+        (r#"[{"dial":"127.0.0.1:19001"}]"#, "not a handler"),
+        ("null", "not a handler"),
     ] {
         let error = turn("", handler, FIRST, true).expect_err(handler);
         assert!(error.contains(why), "{handler}: {error}");
@@ -239,7 +239,7 @@ fn only_200_is_done() {
     let done = |status, body| caddy("").is_done(&[reply(status, body)]);
     assert_eq!(done(200, ""), Ok(()));
     let stale = r#"{"error":"If-Match header did not match current config hash"}"#;
-    assert!(done(412, stale).expect_err("stale").to_string().contains("somebody else"));
+    assert!(done(412, stale).expect_err("stale").to_string().contains("another writer"));
     assert!(
         done(
             500,

@@ -61,7 +61,7 @@ fn unknown_peers_are_reported_with_and_without_an_address() {
     assert_eq!(commands.strangers(&said), ["app.local:1", r#"{"up":7}"#]);
     let said = [reply(r#"{"p":[{"a":"b:1","up":"odd"},{"a":"[::1]:80","up":true}]}"#)];
     let why = commands.mark(&said, "b:1").expect_err("neither up nor down");
-    assert!(why.contains("`routed` is \"odd\""), "{why}");
+    assert!(why.contains("`routed` value \"odd\""), "{why}");
     assert_eq!(commands.mark(&said, "[::1]:80"), Ok(Mark::Up));
 }
 

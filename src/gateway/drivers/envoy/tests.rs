@@ -180,9 +180,9 @@ fn probe_reports_version_and_problems_of_the_cluster() {
     let unsaid = blockers(r#","panic_threshold":49"#, INFO, &unsaid);
     assert!(unsaid.contains("`healthy_panic_threshold` 50"), "{unsaid}");
     let resolved = blockers("", INFO, &STATIC.replace("EDS", "STRICT_DNS"));
-    assert!(resolved.contains("does not take its endpoints from a file"), "{resolved}");
+    assert!(resolved.contains("does not read its endpoints from a file"), "{resolved}");
     let managed = STATIC.replace("path_config_source", "api_config_source");
-    assert!(blockers("", INFO, &managed).contains("does not take its endpoints from a file"));
+    assert!(blockers("", INFO, &managed).contains("does not read its endpoints from a file"));
     let leaving = blockers("", &INFO.replace("LIVE", "DRAINING"), STATIC);
     assert!(leaving.contains("it is DRAINING"), "{leaving}");
     // Another cluster, a cluster from another source, and an empty dump.

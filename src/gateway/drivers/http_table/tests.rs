@@ -41,7 +41,7 @@ fn unknown_word_takes_no_node_out() {
     for state in [r#""unstable""#, r#""up 1/3""#, r#""""#, "null", "[]", "{}"] {
         let error =
             view(settings, &format!(r#"[{{"a":"x:1","s":{state}}}]"#)).expect_err(state);
-        assert!(error.contains(state) && error.contains("not known"), "{error}");
+        assert!(error.contains(state) && error.contains("unknown `routed` value"), "{error}");
     }
 }
 

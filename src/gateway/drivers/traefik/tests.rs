@@ -73,7 +73,7 @@ fn reply_without_the_service_is_refused() {
     for (service, why) in [
         (weighted.to_owned(), "no servers of its own"),
         (disabled.to_owned(), "servers transport not found"),
-        (SERVICE.replace("\"wrr\"", "\"p2c\""), "knows no weights"),
+        (SERVICE.replace("\"wrr\"", "\"p2c\""), "ignores weights"),
         ("404 page not found\n".into(), "cannot be read"),
     ] {
         let error = traefik().read(&[reply(&service)]).expect_err(why);
@@ -154,7 +154,7 @@ fn missing_entry_in_the_file_is_not_written() {
     for (file, why) in [
         (FILE.replace("\"services\":{\"app\"", "\"services\":{\"other\""), "no `http.services.app"),
         (FILE.replace("19001", "19009"), "no server 127.0.0.1:19001"),
-        (FILE.replace("\"preservePath\":true", "\"weight\":\"5\""), "no number"),
+        (FILE.replace("\"preservePath\":true", "\"weight\":\"5\""), "not a number"),
         ("http:\n  services: {}\n".into(), "yq -o=json"),
         ("null".into(), "no `http.services.app"),
         (FILE.replace("\"/\"", &format!("\"/{}\"", "1".repeat(crate::gateway::json_file::LIMIT))), "bytes"),
