@@ -125,7 +125,7 @@ fn token_with_documented_rights_suffices_and_one_with_fewer_is_refused() {
     let second = bench.lab.registry_key(1).expect("a key");
     refused(&format!("a write to {second}: 403 Permission denied"), &partly).says(rule);
     refused("no key below upstreams/app/, or the token may not read it", &foreign);
-    refused("403 ACL not found (it does not know the token", unknown);
+    refused("403 ACL not found (Consul does not know the token", unknown);
 
     let ran = releases(&bench, &[at, ("CONSUL_HTTP_TOKEN", &writer)]);
     assert_eq!(journals(&bench.playbook).len(), 1);

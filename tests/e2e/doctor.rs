@@ -102,7 +102,7 @@ fn doctor_refuses_a_gateway_with_more_workers_than_the_playbook_says() {
             playbook["gateways"][0]["workers"] = workers.into();
         });
         edited.expect("a playbook");
-        let why = format!("4 workers answer, and the playbook says `workers: {workers}`");
+        let why = format!("4 workers answer, but the playbook says `workers: {workers}`");
         assert_refused(&bench, &why);
         bench.run(&["deploy"], &["--var", "version=2", "--yes"]).exits(3).says(&why);
     }
@@ -164,7 +164,7 @@ fn envoy_with_another_panic_threshold_than_the_playbook_is_refused() {
     let mut bench = Bench::with(config, |_| {});
     bench.lab.envoys[0].panic_threshold = 50;
     bench.lab.envoys[0].restart().expect("it starts again");
-    let why = "`healthy_panic_threshold` 50, and the playbook says `panic_threshold: 0`";
+    let why = "`healthy_panic_threshold` 50, but the playbook says `panic_threshold: 0`";
     assert_refused(&bench, why);
     // A release without the doctor is refused as well.
     let file = bench.lab.envoys[0].says().expect("a file");
