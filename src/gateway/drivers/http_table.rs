@@ -40,7 +40,7 @@
 //!   refused.
 //! - With `in_flight`, the gateway's own count can end the drain.
 //!
-//! **OpenResty:** use `http-table` for OpenResty with ngx_dynamic_upstream or your own `balancer_by_lua` if it
+//! **OpenResty:** use `http-table` for OpenResty with `ngx_dynamic_upstream` or your own `balancer_by_lua` if it
 //! publishes its peers as JSON or text. It can follow `/v1/health/service/app?passing` with a blocking query or every
 //! few seconds, or SRV records. `sync_interval` is its polling interval.
 
