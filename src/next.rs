@@ -56,7 +56,7 @@ pub fn commands(release: &Release, outcome: Outcome, repeated: &Repeated) -> Vec
         commands.push((format!("return all nodes to {old}"), repeated.command("rollback", [id])));
     }
     let go_on = match failed.as_slice() {
-        [] => "go on".to_owned(),
+        [] => "resume".to_owned(),
         [name] => format!("after a fix: retry {name} and continue"),
         _ => "after a fix: retry the failed nodes and continue".to_owned(),
     };
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(told("touch x; rollgate", "r1"), []);
         assert_eq!(told("deploy", "r1; touch x"), []);
         let resume = r"rollgate resume 'it'\''s.yaml' r1".to_owned();
-        assert_eq!(told("deploy", "r1"), [("go on".to_owned(), resume)]);
+        assert_eq!(told("deploy", "r1"), [("resume".to_owned(), resume)]);
     }
 
     #[test]

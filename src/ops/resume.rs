@@ -137,7 +137,7 @@ fn superseded(id: &str, later: &JournaledRelease, nodes: &[String]) -> String {
     let to = to.map_or(String::new(), |to| format!(" to {to}"));
     let (nodes, later) = (nodes.join(", "), &later.id);
     format!(
-        "release {id} is superseded: {later}, a {command}{to} that was begun after it, has changed {nodes}; go on with that one, \
+        "release {id} is superseded: {later} ({command}{to}) started later and changed {nodes}; resume {later}, \
          or deploy anew"
     )
 }

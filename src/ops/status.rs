@@ -23,7 +23,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 pub struct Status {
     /// What was seen of everything.
     pub fleet: Fleet,
-    /// JournaledRelease releases.
+    /// Past releases.
     pub history: History,
     /// The lock.
     pub lock: LockState,
@@ -103,7 +103,7 @@ impl Status {
         if let Some((_, started)) = last.filter(|_| finished.is_none())
             && !self.runs(started)
         {
-            next.push(("go on with it".into(), session.command("resume")));
+            next.push(("resume it".into(), session.command("resume")));
         }
         next
     }

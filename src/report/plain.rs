@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::Reporter;
 use crate::engine::Sink;
 use crate::release::Release;
-use crate::release::{CommandKind, Event, EventKind, PlannedAction, Step};
+use crate::release::{CommandKind, Event, EventKind, PlannedAction, Started, Step};
 use crate::text::{self, count};
 
 /// The interval of lines while a step waits, in seconds.
@@ -136,32 +136,31 @@ fn may_last(step: Step) -> bool {
     matches!(step, Step::Stop | Step::Restart | Step::Start | Step::Run(_))
 }
 
+/// What a release is about to do, for its first line.
+fn announced(release: &str, started: &Started) -> String {
+    let versions = match (&started.from, &started.to) {
+        (Some(from), Some(to)) if started.command == CommandKind::Deploy => {
+            format!(" {from} -> {to}")
+        }
+        _ => String::new(),
+    };
+    let nodes =
+        started.nodes.iter().filter(|planned| planned.will == PlannedAction::Update).count();
+    format!(
+        "{} {}{versions}, {}, release {} by {}",
+        started.command,
+        started.service,
+        count(nodes, "node"),
+        release,
+        started.actor
+    )
+}
+
 /// The first word and the rest of an event's line, and whether it is printed even when quiet.
 fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, String, bool)> {
     let quietly = |word: &str, rest: String| Some((word.to_owned(), rest, false));
     match &event.fact {
-        EventKind::ReleaseStarted(started) => {
-            let versions = match (&started.from, &started.to) {
-                (Some(from), Some(to)) if started.command == CommandKind::Deploy => {
-                    format!(" {from} -> {to}")
-                }
-                _ => String::new(),
-            };
-            let nodes = started
-                .nodes
-                .iter()
-                .filter(|planned| planned.will == PlannedAction::Update)
-                .count();
-            let rest = format!(
-                "{} {}{versions}, {}, release {} by {}",
-                started.command,
-                started.service,
-                count(nodes, "node"),
-                event.release,
-                started.actor
-            );
-            quietly("start", rest)
-        }
+        EventKind::ReleaseStarted(started) => quietly("start", announced(&event.release, started)),
         EventKind::ReleaseResumed(resumed) => {
             let names: Vec<_> = resumed.nodes.iter().map(|found| found.node.as_str()).collect();
             let rest = format!("resumed by {}: {}", resumed.actor, names.join(", "));
@@ -235,9 +234,7 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
             let took = text::duration(std::time::Duration::from_millis(*elapsed_ms));
             quietly("done", took)
         }
-        EventKind::ReleaseStopping { reason } => {
-            Some(("stopping".into(), format!("stopping: {reason}"), true))
-        }
+        EventKind::ReleaseStopping { reason } => Some(("stopping".into(), reason.clone(), true)),
         EventKind::RegistryWriting { .. }
         | EventKind::RegistryWritten { .. }
         | EventKind::RegistryRefused {}

@@ -42,7 +42,7 @@ fn version_that_is_never_ready_leaves_its_node_out_and_reports_the_last_check() 
         .says(r#"last body   {"status":"DOWN","db":"connect timeout 10.0.9.5:5432"}"#)
         .says("log         ")
         .says("ERROR");
-    let next = ran.next("back to 1 on node-1 only");
+    let next = ran.next("return node-1 to 1");
     let next: Vec<_> = next.iter().map(String::as_str).collect();
     let ran = Ran(bench.lab.run(&crate::harness::rollgate(), &next).expect("runs")).exits(0);
     assert!(ran.stderr().contains("DONE"));
@@ -77,10 +77,10 @@ fn version_that_crashes_after_its_node_is_done_costs_only_that_node() {
     assert!(totals.failed_by.keys().all(|who| *who == one), "{:?}", totals.failed_by);
     assert_eq!(bench.versions()[1..], [Some("1".into()), Some("1".into())]);
     assert!(bench.is_down(0) && !bench.is_down(1) && !bench.is_down(2));
-    let ran = ran.says("node-1, not healthy any more: ").says("OUT OF ROTATION, action required");
+    let ran = ran.says("node-1, no longer healthy: ").says("OUT OF ROTATION, action required");
     let ran = ran.says("Users are served by 2 of 3 nodes (min 1): 1 on 2.");
     // The suggested command returns the node to version 1.
-    let next = ran.next("back to 1 on node-1 only");
+    let next = ran.next("return node-1 to 1");
     let next: Vec<_> = next.iter().map(String::as_str).collect();
     Ran(bench.lab.run(&crate::harness::rollgate(), &next).expect("runs")).exits(0);
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));
@@ -212,7 +212,7 @@ fn unwritable_journal_stops_the_release_at_a_safe_point() {
     }
     let ran = Ran(child.wait_with_output().expect("rollgate ends"));
     let ran = ran.exits(20).says("No space left on device").says("put back");
-    ran.says("--state-dir").says("(its end is missing)");
+    ran.says("--state-dir").says("(incomplete: its last events are missing)");
     let last = events.last().expect("events");
     assert_eq!(last["type"], "release.finished");
     assert_eq!(last["data"]["result"], "failed", "{last}");
@@ -229,7 +229,7 @@ fn release_without_progress_stops_by_itself() {
         playbook["stop"] = serde_json::json!({ "run": "sleep 4244", "timeout": "600s" });
     });
     let begun = std::time::Instant::now();
-    let ran = bench.deploy("2").exits(20).says("nothing came to its end for 3s");
+    let ran = bench.deploy("2").exits(20).says("no step finished for 3s");
     assert!(begun.elapsed() < Duration::from_secs(300), "not at its timeout: {}", ran.stderr());
     assert!(bench.is_down(0), "what may have been stopped stays out");
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));

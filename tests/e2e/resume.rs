@@ -46,8 +46,8 @@ fn goes_on_after_a_kill(steps: &[&str]) {
         } else {
             bench.run(&["lock", "break"], &["--yes"]).exits(0);
             let status = bench.run(&["status"], &["--state-dir", elsewhere]).exits(0).stdout();
-            assert!(status.contains("it was cut off"), "{status}");
-            assert!(status.contains("Next  go on with it: rollgate resume "), "{status}");
+            assert!(status.contains("interrupted (rollgate was killed)"), "{status}");
+            assert!(status.contains("Next  resume it: rollgate resume "), "{status}");
             bench.run(&["resume"], &["--yes", "--state-dir", elsewhere]).exits(0).says("DONE");
         }
         let versions = bench.versions();
@@ -88,9 +88,7 @@ fn superseded_release_is_not_resumed() {
         ["--var", "version=3", "--yes", "--state-dir", elsewhere.to_str().expect("UTF-8")];
     bench.run(&["deploy"], &elsewhere).exits(0);
     let refused = bench.run(&["resume"], &[&id, "--yes"]).exits(3);
-    refused
-        .says("is superseded: ")
-        .says("a deploy to 3 that was begun after it, has changed node-");
+    refused.says("is superseded: ").says("(deploy to 3) started later and changed node-");
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("3")));
     // Without an id the command means the last release, and that is done.
     bench.run(&["resume"], &["--yes"]).exits(0).says("Nothing to do");
@@ -105,7 +103,7 @@ fn resume_repeats_a_done_node_that_was_changed_by_hand() {
     let by_hand = "cd /srv/app && ln -sfn releases/app-1-* current && ./ctl stop && ./ctl start";
     bench.lab.nodes[0].exec(by_hand).expect("runs");
     let refused = bench.run(&["resume"], &["--yes"]).exits(3);
-    refused.says("node-1 was done and runs 1 now: somebody else has changed it; deploy anew");
+    refused.says("node-1 was done and runs 1 now: another program changed it; deploy again");
     // A node whose service ended is updated again.
     let by_hand = "cd /srv/app && ln -sfn releases/app-2-* current && ./ctl stop";
     bench.lab.nodes[0].exec(by_hand).expect("runs");

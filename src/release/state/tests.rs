@@ -142,10 +142,10 @@ fn complete_node_is_accepted_and_its_rotation_state_follows() {
         let after = story.release.nodes["b"].rotation_state();
         match step {
             Step::Disable => {
-                assert_eq!((before, after), (RotationState::Untouched, RotationState::Out))
+                assert_eq!((before, after), (RotationState::Untouched, RotationState::Out));
             }
             Step::Enable => {
-                assert_eq!((before, after), (RotationState::Out, RotationState::Enabled))
+                assert_eq!((before, after), (RotationState::Out, RotationState::Enabled));
             }
             Step::ConfirmIn => assert_eq!(after, RotationState::Updated),
             _ => assert_eq!((before, after), (RotationState::Out, RotationState::Out)),
