@@ -85,7 +85,7 @@ impl View<'_> {
                     Some(finished) => {
                         format!("{:?}, exit {}", finished.result, finished.exit_code).to_lowercase()
                     }
-                    None if self.status.runs(started) => "under way".to_owned(),
+                    None if self.status.runs(started) => "in progress".to_owned(),
                     None => "interrupted (rollgate was killed)".to_owned(),
                 };
                 let (id, command) = (started.inputs.release(), started.command);
