@@ -282,7 +282,9 @@ mod tests {
             let release_id = "r".to_owned();
             let event = Event { seq: 1, at: at(second), release: release_id, node, step, fact };
             plain.event(&event, &release);
+            let lines = told.lock().expect("lock").len();
             plain.tick(at(second + 2), &release);
+            assert_eq!(told.lock().expect("lock").len(), lines, "too early");
             plain.tick(at(second + 3), &release);
             plain.tick(at(second + 4), &release);
         };
