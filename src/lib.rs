@@ -9,7 +9,7 @@
 //!   Consul;
 //! * [`survey`]: inspects everything before anything is changed; [`plan`]: what would happen, why not, and how nodes
 //!   are restored;
-//! * [`engine`]: runs a release, event by event; [`next`]: which commands to type after its end;
+//! * [`engine`]: runs a release, event by event; [`suggestions`]: which commands to type after its end;
 //! * [`gateway`], [`registry`], [`health`], [`node`]: the gateways' views, the nodes' registry entries, the new
 //!   process, and the operations on a node;
 //! * [`mark`]: how a node is marked in the registry;
@@ -35,7 +35,7 @@ pub mod journal;
 pub mod json;
 pub mod lock;
 pub mod mark;
-pub mod next;
+
 pub mod node;
 pub mod ops;
 pub mod pattern;
@@ -48,6 +48,7 @@ pub mod report;
 pub mod secret;
 pub mod shell;
 pub mod spec;
+pub mod suggestions;
 pub mod survey;
 pub mod table;
 pub mod template;

@@ -6,9 +6,9 @@ use tokio::sync::watch;
 
 use super::context::StopReason;
 use super::recorder::Recorder;
-use crate::next;
 use crate::release::{Finished, NodeState, Outcome, Phase, RotationState};
 use crate::spec::Spec;
+use crate::suggestions;
 use crate::world::World;
 
 /// Says how the release ended.
@@ -91,6 +91,6 @@ pub(super) fn conclude<W: World>(
         };
         nodes.entry(word.into()).or_default().push(name.to_owned());
     }
-    let reason = next::reason(release, result);
+    let reason = suggestions::reason(release, result);
     Finished { reason, nodes, elapsed_ms, ..Finished::unstarted(result, result.exit_code(), None) }
 }

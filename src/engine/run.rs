@@ -25,10 +25,10 @@ use crate::gateway::{GatewayMonitor, QueryClient};
 use crate::journal::Journal;
 use crate::journal::replica::JournalReplica;
 use crate::lock::Lock;
-use crate::next::{self, Repeated};
 use crate::registry::Registry;
 use crate::release::{EventKind, Finished, Release, Resumed, Started};
 use crate::spec::Spec;
+use crate::suggestions::{self, Repeated};
 use crate::world::World;
 
 /// How a release begins.
@@ -147,7 +147,7 @@ impl<W: World> Engine<W> {
         recorder.ask_for_the_lock().await;
         note_stop(&mut recorder, &stop);
         let finished = conclude(&recorder, &context.spec, staged, verified, &stop, millis(clock));
-        let next = next::commands(&recorder.release.read(), finished.result, &self.repeated);
+        let next = suggestions::commands(&recorder.release.read(), finished.result, &self.repeated);
         let finished = Finished { next, ..finished };
         let _ = recorder.tell(EventKind::ReleaseFinished(finished)).await;
         recorder.close().await;

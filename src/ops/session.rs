@@ -11,10 +11,10 @@ use crate::diagnostic::Problem;
 use crate::foreign::Recorded;
 use crate::journal::history::JournaledRelease;
 use crate::json::Written;
-use crate::next::Repeated;
 use crate::playbook::{Loaded, Misplaced, Playbook, misplaced};
 use crate::release::{CommandKind, Inputs, Pool, RestorePoint, Started};
 use crate::spec::{Spec, spec_of_release};
+use crate::suggestions::Repeated;
 use crate::text::harmless;
 
 /// Stands for a value that was not given and that nothing depends on.

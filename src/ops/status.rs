@@ -8,10 +8,10 @@ use super::history::History;
 use super::look::look;
 use super::{Caller, Connections, Refusal, Session, history, locking};
 use crate::lock::{Holder, LockStatus};
-use crate::next;
 use crate::release::Release;
 use crate::release::Started;
 use crate::spec::Spec;
+use crate::suggestions;
 use crate::survey::Fleet;
 use crate::world::World;
 
@@ -89,7 +89,7 @@ impl Status {
         let (last, repeated) = (self.last(), session.repeated(false));
         let finished = last.and_then(|(release, _)| Some((release, release.finished.as_ref()?)));
         let mut next = finished.map_or_else(Vec::new, |(release, finished)| {
-            next::commands(release, finished.result, &repeated)
+            suggestions::commands(release, finished.result, &repeated)
         });
         for node in &spec.nodes {
             if self.fleet.nodes.get(&node.name).is_some_and(|facts| facts.down == Some(true)) {

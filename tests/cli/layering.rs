@@ -63,7 +63,7 @@ fn pure_modules_use_no_clock_and_no_runtime() {
         "playbook",
         "plan.rs",
         "spec",
-        "next.rs",
+        "suggestions.rs",
         "node",
         "release",
         "gateway/proof.rs",

@@ -22,7 +22,7 @@ const LAYERS: &[&[&str]] = &[
     &["consul", "diagnostic"],
     &["gateway", "lock"],
     &["journal", "playbook"],
-    &["next", "spec"],
+    &["spec", "suggestions"],
     &["artifact", "health"],
     &["registry"],
     &["engine", "survey"],

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use rollgate::journal;
 use rollgate::lock::Holder;
-use rollgate::next::{Repeated, commands};
 use rollgate::release::Release;
 use rollgate::release::{Drained, Event, EventKind, Failure, Outcome, Step};
 use rollgate::spec::Spec;
+use rollgate::suggestions::{Repeated, commands};
 
 use crate::damaged::{assert_printable, bytes, cases};
 
