@@ -35,8 +35,8 @@ use crate::report::print_stderr;
 
 /// Releases a service behind dynamic-upstream gateways without dropping a request.
 ///
-/// Each node is marked down, proven out at every gateway, drained, replaced, restarted, proven healthy, marked up and
-/// proven in, before the next one leaves.
+/// For each node: mark it down, wait until every gateway has stopped routing to it, drain it, replace and restart the
+/// service, check the new process, mark the node up, and wait until every gateway routes to it again.
 #[derive(Debug, Parser)]
 #[command(name = "rollgate", version, max_term_width = 100)]
 pub struct Cli {

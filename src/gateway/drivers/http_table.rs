@@ -141,8 +141,8 @@ impl Settings for HttpTable {
                 key: "in_flight",
                 message: "`in_flight` without `routed` or `down`: a node that is out is not listed".into(),
                 helps: vec![
-                    "where whoever is listed is routed nothing tells the requests of one that is out; use `drain.in_flight` \
-                     with `http` or `sockets`"
+                    "the list does not have a node that is out, so its requests cannot be counted; use `drain.in_flight` with `http` or \
+                     `sockets`"
                         .into(),
                 ],
             });
