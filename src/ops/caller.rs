@@ -1,4 +1,4 @@
-//! The process on whose behalf a use-case runs: a terminal, a CI job, a simulated operator.
+//! The process that calls a use case: a terminal, a CI job, a simulated operator.
 
 use std::time::Duration;
 
@@ -10,71 +10,71 @@ use crate::plan::Plan;
 use crate::release::Release;
 use crate::spec::Spec;
 
-/// A wait that lasts longer is told of, so that a person knows what for.
+/// A wait longer than this is reported, with its reason.
 const SILENCE: Duration = Duration::from_millis(1500);
 
-/// Between two lines about the same wait.
+/// The interval between two lines about the same wait.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// Names a caller to others: in the lock, in the journal.
+/// Identifies a caller in the lock and in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The CI job, or the user and the machine.
     pub actor: String,
-    /// The machine.
+    /// The machine of the process.
     pub host: String,
-    /// The process there.
+    /// The process id on that machine.
     pub pid: u32,
 }
 
-/// A question before anything is changed.
+/// A question that is asked before anything is changed.
 #[derive(Clone, Copy)]
 pub struct Question<'a> {
-    /// In one line.
+    /// The question, in one line.
     pub prompt: &'a str,
-    /// The plan to show first, with what it is made of.
+    /// The plan to show first, with its spec.
     pub plan: Option<(&'a Plan, &'a Spec)>,
 }
 
-/// What a use-case needs of the process that calls it.
+/// What a use case needs from the process that calls it.
 pub trait Caller {
-    /// Names the caller.
+    /// Returns the identity of the caller.
     fn identity(&self) -> &Identity;
 
-    /// Turns [`StopReason::Requested`] when the command is to stop.
+    /// Changes to [`StopReason::Requested`] when the command must stop.
     fn stop(&self) -> watch::Receiver<StopReason>;
 
-    /// Asks whether to go on.
+    /// Asks for confirmation.
     ///
     /// # Errors
     ///
-    /// When the answer is no, or nothing can answer.
+    /// If the answer is no, or there is no terminal or process that can answer.
     fn confirm(&self, question: Question<'_>) -> impl Future<Output = Result<(), Refusal>>;
 
-    /// Hears what a command waits for, again and again as long as it waits.
+    /// Receives what a command waits for. It is called repeatedly during the wait.
     fn waiting(&self, what: &str);
 
-    /// Hears why the lock cannot be taken yet, while it is waited for.
+    /// Receives the reason why the lock cannot be acquired yet, during the wait for it.
     fn waiting_for_lock(&self, why: &str);
 
-    /// Hears what a command takes from elsewhere and what a person should see before it is used.
+    /// Receives values that a command reads from another source. A person should see them before they are used.
     fn notice(&self, text: &str);
 
-    /// Begins to report a release that has come so far already.
+    /// Starts to report a release. `so_far` is its state at the start.
     fn reporter(&mut self, so_far: &Release) -> Box<dyn Sink + '_>;
 }
 
-/// Does something that changes nothing, unless the caller asks to stop; tells what it waits for if that takes long.
+/// Runs work that changes nothing, until it ends or the caller asks to stop. Reports a long wait and its reason.
 ///
 /// # Errors
 ///
-/// When the caller asks to stop.
+/// If the caller asks to stop.
 pub(super) fn unless_stopped<'a, C: Caller, T: 'a>(
     caller: &'a C,
     what: &'a str,
     work: impl Future<Output = T> + 'a,
 ) -> impl Future<Output = Result<T, Refusal>> + 'a {
-    // Such work is large, and is part of every caller of the caller otherwise.
+    // The future is large. Without the box, it becomes part of every calling future.
     let mut work = Box::pin(work);
     let told = async move {
         let mut silence = SILENCE;
@@ -89,11 +89,11 @@ pub(super) fn unless_stopped<'a, C: Caller, T: 'a>(
     unless_stopped_silently(caller, told)
 }
 
-/// Asks the caller, unless it asks to stop meanwhile.
+/// Asks the caller for confirmation, unless it asks to stop meanwhile.
 ///
 /// # Errors
 ///
-/// When the answer is no, or the caller asks to stop.
+/// If the answer is no, or the caller asks to stop.
 pub(super) async fn confirm<C: Caller>(caller: &C, question: Question<'_>) -> Result<(), Refusal> {
     unless_stopped_silently(caller, caller.confirm(question)).await.flatten()
 }
@@ -105,7 +105,7 @@ async fn unless_stopped_silently<C: Caller, T>(
     let mut stop = caller.stop();
     let asked = async {
         if stop.wait_for(|stop| *stop != StopReason::No).await.is_err() {
-            // No sender is left that could ask.
+            // The sender is gone, so a stop can no longer be requested.
             std::future::pending::<()>().await;
         }
     };

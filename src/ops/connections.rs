@@ -1,4 +1,4 @@
-//! The world behind a playbook, and the Consul that operators share.
+//! The world of a playbook, and the Consul that operators share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::consul::Client;
 use crate::playbook::Playbook;
 use crate::world::World;
 
-/// What a use-case reaches.
+/// The connections of a use case.
 pub struct Connections<W> {
     /// The world.
     pub world: Arc<W>,
@@ -17,19 +17,19 @@ pub struct Connections<W> {
 }
 
 impl<W: World> Connections<W> {
-    /// The connections of a playbook.
+    /// Makes the connections of a playbook.
     #[must_use]
     pub fn new(world: Arc<W>, consul: Arc<Client<W>>, playbook: &Playbook) -> Self {
         Self { world, consul, is_shared: playbook.names_consul() }
     }
 
-    /// Consul, where the playbook has to do with it: what operators share is there.
+    /// Returns Consul if the playbook uses it. The data that operators share is there.
     #[must_use]
     pub fn shared(&self) -> Option<&Client<W>> {
         self.is_shared.then_some(self.consul.as_ref())
     }
 
-    /// The same for what is only asked in passing.
+    /// Returns the same client with a time limit, for queries that are not essential.
     #[must_use]
     pub fn shared_in_passing(&self, patience: Duration) -> Option<Client<W>> {
         self.shared().map(|consul| consul.with_patience(patience))

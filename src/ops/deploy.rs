@@ -1,4 +1,4 @@
-//! `deploy`: a new release.
+//! `deploy`: starts a new release.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,25 +19,25 @@ use crate::spec::{RegistrySpec, Spec, restored_nodes};
 use crate::text::{count, harmless};
 use crate::world::World;
 
-/// What a question to Consul's rights is called while it is waited for.
+/// The name of the wait while Consul checks write access.
 const RIGHTS: &str = "checking write access to the registry";
 
-/// What the operator wants.
+/// The request of the operator.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// Which nodes are meant.
+    /// The selected nodes.
     pub selection: Selection,
-    /// Go on without a question.
+    /// Do not ask for confirmation.
     pub yes: bool,
     /// How long to wait for the lock.
     pub lock_wait: Duration,
 }
 
-/// Releases. `spec` is that of the session, whose artifact was read.
+/// Runs a release. `spec` is the session's spec. Its artifact has been read.
 ///
 /// # Errors
 ///
-/// When the release does not begin: nothing was changed.
+/// If the release does not start. Nothing was changed.
 pub async fn deploy<W: World, C: Caller>(
     session: &Session,
     connections: &Connections<W>,
@@ -96,7 +96,7 @@ async fn release<W: World, C: Caller>(
         .await
 }
 
-/// The same release, with what brings its nodes back.
+/// Returns the spec of the same release, with the restore points for its nodes.
 fn with_way_back(
     session: &Session,
     spec: &Arc<Spec>,
@@ -107,7 +107,7 @@ fn with_way_back(
     Ok(Arc::new(Spec { back, ..(**spec).clone() }))
 }
 
-/// Refuses a token that may read and not write, before anything depends on it.
+/// Refuses a token without write access, before a later step needs it.
 async fn may_write<W: World>(
     connections: &Connections<W>,
     spec: &Spec,

@@ -1,4 +1,4 @@
-//! `doctor`: whether the live systems would let a release go through; changes nothing.
+//! `doctor`: checks whether the live systems are ready for a release. It changes nothing.
 
 mod diagnosis;
 
@@ -16,11 +16,11 @@ use crate::world::World;
 
 pub use diagnosis::{Diagnosis, Finding};
 
-/// Looks at everything that a release depends on.
+/// Inspects everything that a release depends on.
 ///
 /// # Errors
 ///
-/// When the caller asks to stop.
+/// If the caller asks to stop.
 pub async fn doctor<W: World, C: Caller>(
     session: &Session,
     connections: &Connections<W>,
@@ -37,7 +37,7 @@ pub async fn doctor<W: World, C: Caller>(
     Ok(diagnosis)
 }
 
-/// What operators share: Consul, its rights, the lock.
+/// Checks what operators share: Consul, the rights of its token, the lock.
 async fn shared<W: World>(
     session: &Session,
     connections: &Connections<W>,
@@ -68,7 +68,7 @@ async fn shared<W: World>(
     ]
 }
 
-/// Whether the lock is free.
+/// Checks whether the lock is free.
 async fn lock_of<W: World>(session: &Session, connections: &Connections<W>) -> Finding {
     let seen = locking::look(session, connections.shared()).await;
     let lock = seen.and_then(|seen| match seen.filter(|seen| seen.session.is_some()) {
@@ -82,7 +82,7 @@ async fn lock_of<W: World>(session: &Session, connections: &Connections<W>) -> F
     Finding::new("lock", session.service(), lock)
 }
 
-/// What the caller may write, for people.
+/// Describes the caller's write access, for people.
 fn may_write(spec: &Spec) -> String {
     match &spec.registry {
         RegistrySpec::Gateway => {

@@ -1,4 +1,4 @@
-//! A service's past releases, as far as `status` looks back.
+//! The last releases of a service, as `status` shows them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,31 +12,31 @@ use crate::spec::Spec;
 use crate::survey::Fleet;
 use crate::world::World;
 
-/// What the reading of a release's journal is called while it is waited for.
+/// The name of the wait while the journal of a release is read.
 pub(super) const JOURNAL: &str = "reading the release's journal";
 
-/// What a look at past journals is called.
+/// The name of the wait while past journals are read.
 pub(super) const JOURNALS: &str = "reading the journals of past releases";
 
-/// How many releases are looked at.
+/// The number of releases that are read.
 const RELEASES: usize = 20;
 
-/// How long Consul may take to tell of them.
+/// How long Consul may take to list them.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The last releases, `node out` and `node in` included.
 #[derive(Debug, Default)]
 pub struct History {
-    /// The newest first.
+    /// The releases, newest first.
     pub releases: Vec<Release>,
-    /// Why others cannot be read.
+    /// Why other releases cannot be read.
     pub problems: Vec<String>,
 }
 
 impl History {
     /// Reads the journals in a service's state folder and in Consul.
     ///
-    /// When Consul is known to be out of reach, that it cannot tell of releases either goes without saying.
+    /// If Consul is known to be unreachable, the failure to list releases is not reported again.
     pub async fn read<W: World>(
         session: &Session,
         connections: &Connections<W>,
@@ -52,7 +52,8 @@ impl History {
         Self { releases: recent.releases, problems }
     }
 
-    /// If the newest release that wrote anything of a node took it out of rotation, returns what gateways listed then besides
+    /// Finds the newest release that wrote any state of a node. If that release removed the node from rotation, returns
+    /// the servers outside the playbook that gateways listed then.
     /// the playbook's nodes.
     #[must_use]
     pub fn took_out(&self, node: &str) -> Option<BTreeSet<String>> {
@@ -61,9 +62,9 @@ impl History {
         written.next().and_then(NodeState::taken_out)
     }
 
-    /// The newest release that did something to a node, and what became of the node in it.
+    /// Returns the newest release that changed a node, and the node's state in it.
     ///
-    /// A release that never got as far as the node tells only if no trouble is left from before.
+    /// A release that did not reach the node counts only if no problem remains from an earlier release.
     #[must_use]
     pub fn of(&self, node: &str) -> Option<(&Release, &NodeState)> {
         let parts =
@@ -85,7 +86,8 @@ impl History {
     }
 }
 
-/// Asks the journals about nodes that a gateway does not list: those that rollgate took out are out.
+/// Consults the journals about nodes that a gateway does not list. A node that rollgate removed from rotation counts as
+/// out.
 pub async fn take_for_out<W: World>(
     session: &Session,
     connections: &Connections<W>,
@@ -97,7 +99,7 @@ pub async fn take_for_out<W: World>(
     }
 }
 
-/// Finds out what each node runs, and how it could be brought back to it.
+/// Finds which version each node runs, and how it can be restored.
 pub async fn way_back<W: World>(
     session: &Session,
     connections: &Connections<W>,
@@ -148,7 +150,7 @@ mod tests {
         assert_eq!(of("e"), None);
     }
 
-    /// A gateway that does not list a node has it out, or has it under another name.
+    /// A gateway does not list a node that is out. A gateway also does not list a node that has another name there.
     #[test]
     fn a_node_was_taken_out_if_the_newest_release_that_wrote_of_it_left_it_so() {
         let (out, up, none) = (Mark::Down, Mark::Up, Mark::Unknown);

@@ -6,31 +6,31 @@ use super::{Caller, Cause, Connections, Question, Refusal, Session};
 use crate::lock::{self, Holder, LockStatus};
 use crate::world::World;
 
-/// The lock as it was found.
+/// The state of the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// No process ever had it.
+    /// No process has ever held it.
     Unused,
-    /// It is free, and which process had it last.
+    /// It is free. The holder is the last process that held it.
     Free(String),
-    /// It is held, and by which process.
+    /// It is held by this process.
     Held(String),
 }
 
-/// What became of a lock that was to be broken.
+/// The result of `lock break`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Broken {
-    /// It was free.
+    /// The lock was free.
     Free,
-    /// It was taken from this process.
+    /// The lock was taken from this process.
     From(String),
 }
 
-/// Finds out which process holds the lock, since when, and what it does.
+/// Reads which process holds the lock, since when, and its current step.
 ///
 /// # Errors
 ///
-/// When the lock cannot be read, or the caller asks to stop.
+/// If the lock cannot be read, or the caller asks to stop.
 pub async fn show<W: World, C: Caller>(
     session: &Session,
     connections: &Connections<W>,
@@ -50,11 +50,11 @@ pub async fn show<W: World, C: Caller>(
     })
 }
 
-/// Takes the lock away from its holder; without `yes`, once that is confirmed.
+/// Takes the lock from its holder. Without `yes`, it asks for confirmation first.
 ///
 /// # Errors
 ///
-/// When it is not confirmed, cannot be done, or the caller asks to stop.
+/// If the answer is no, the lock cannot be broken, or the caller asks to stop.
 pub async fn break_lock<W: World, C: Caller>(
     session: &Session,
     connections: &Connections<W>,

@@ -1,4 +1,4 @@
-//! Taking the lock before anything is looked at, and giving it back.
+//! Acquires the lock before anything is inspected, and releases it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,23 +13,23 @@ use crate::release::CommandKind;
 use crate::text;
 use crate::world::World;
 
-/// Between two lines about a lock that is waited for.
+/// The interval between two lines about a wait for the lock.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// How long a lock file is tried for at least.
+/// The minimum time for attempts to lock a file.
 const LOOKED_AT: Duration = Duration::from_secs(1);
 
-/// Between two attempts to lock it.
+/// The pause between two attempts to lock it.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What a look at the lock is called while it is waited for.
+/// The name of the wait while the lock is read.
 pub(super) const LOOK: &str = "reading the lock";
 
-/// Takes the lock of the playbook's service, does something under it, and gives it back.
+/// Acquires the lock of the playbook's service, runs the work, and releases the lock.
 ///
 /// # Errors
 ///
-/// When the lock cannot be taken within `wait`, and those of the work.
+/// If the lock cannot be acquired within `wait`, or the work fails.
 pub(super) async fn locked<W, C, T>(
     session: &Session,
     connections: &Connections<W>,
@@ -42,7 +42,7 @@ where
     C: Caller,
 {
     let lock = take(session, connections, caller, command, wait).await?;
-    // What is done under a lock is large, and is part of every caller otherwise.
+    // The future is large. Without the box, it becomes part of every calling future.
     let result = Box::pin(work(&lock, caller)).await;
     lock.release().await;
     result
@@ -95,13 +95,13 @@ async fn take<W: World, C: Caller>(
     taken?
 }
 
-/// Locks the state folder on this machine, and the playbook where that is the only lock.
+/// Locks the state folder on this machine. Also locks the playbook if there is no lock in Consul.
 async fn take_file<W: World>(
     session: &Session,
     connections: &Connections<W>,
     deadline: Instant,
 ) -> Result<FileLock, Refusal> {
-    // A command that looks at the lock has it for a moment.
+    // A command that only reads the lock holds the file for a moment.
     let deadline = deadline.max(Instant::now() + LOOKED_AT);
     loop {
         let taken =
@@ -128,11 +128,11 @@ fn take_once<W: World>(
     if connections.shared().is_some() || file.guard_playbook(&session.file)? {
         return Ok(Ok(file));
     }
-    // The state folder is another one than that of the release which has the playbook.
+    // Another release holds the playbook with a different state folder.
     Ok(Err(None))
 }
 
-/// Looks at the lock of the playbook's service; nothing when it is free and no release ever had it.
+/// Reads the lock of the playbook's service. Returns `None` if it is free and no release has ever held it.
 pub(super) async fn look<W: World>(
     session: &Session,
     consul: Option<&Client<W>>,
@@ -141,7 +141,7 @@ pub(super) async fn look<W: World>(
         Some(consul) => {
             lock::look(consul, session.service()).await.map_err(|error| error.to_string())
         }
-        // A file that was left behind is no lock.
+        // A leftover file is not a lock.
         None => FileLock::look(&session.state, &session.file)
             .map(|held| held.map(|holder| LockStatus { session: Some(String::new()), holder }))
             .map_err(|error| format!("{error:#}")),

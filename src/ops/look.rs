@@ -1,4 +1,4 @@
-//! One look at everything before anything is changed.
+//! Inspects all systems before anything is changed.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use crate::spec::Spec;
 use crate::survey::{Fleet, PATIENCE, survey};
 use crate::world::World;
 
-/// What the look is called while it is waited for.
+/// The name of the wait during the inspection.
 const LOOK: &str = "inspecting nodes, registry and gateways";
 
-/// Looks at everything before anything is changed, unless the caller asks to stop.
+/// Inspects all systems before anything is changed, unless the caller asks to stop.
 pub(super) async fn look<W: World, C: Caller>(
     session: &Session,
     connections: &Connections<W>,

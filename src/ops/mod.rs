@@ -1,13 +1,15 @@
-//! The use-cases: what each command does, over any world.
+//! The use cases: the work of each command, over any world.
 //!
-//! The command line parses arguments, answers questions and prints what comes back; the simulator calls the same functions over
-//! its own world. Nothing here reads the environment, a terminal or a signal: what a use-case needs of its caller goes through
-//! [`Caller`].
+//! The command line parses arguments, asks for confirmation and prints the results. The simulator calls the same
+//! functions over its own world. No code here reads the environment, a terminal or a signal. A use case reaches its
+//! calling process only through [`Caller`].
 //!
-//! * [`session`]: the playbook with its inputs; [`connections`]: the world behind it; [`secrets`]: what is kept out of both;
-//! * [`caller`]: who asks; [`refusal`]: why a command ends before it has changed anything;
-//! * [`locking`]: one release at a time; [`look`]: one look at everything; [`history`]: past releases; [`release`]: how a release is run;
-//! * [`deploy`], [`resume`], [`rollback`], [`node`], [`status`], [`doctor`], [`plan`], [`lock`]: one file a command.
+//! * [`session`]: the playbook with its inputs; [`connections`]: its world; [`secrets`]: the values that both must not
+//!   contain;
+//! * [`caller`]: the calling process; [`refusal`]: why a command ends before it has changed anything;
+//! * [`locking`]: one release at a time; [`look`]: the inspection of all systems; [`history`]: past releases;
+//!   [`release`]: how a release runs;
+//! * [`deploy`], [`resume`], [`rollback`], [`node`], [`status`], [`doctor`], [`plan`], [`lock`]: one file per command.
 
 pub mod caller;
 pub mod connections;

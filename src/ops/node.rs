@@ -1,4 +1,4 @@
-//! `node out` and `node in`: the two halves of a release, by hand, with the same proofs.
+//! `node out` and `node in`: the two halves of a release, by hand, with the same confirmations.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::spec::{NodeSpec, Spec};
 use crate::survey::Fleet;
 use crate::world::World;
 
-/// Where nodes are brought.
+/// The direction of the change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// Out of rotation.
@@ -25,10 +25,10 @@ pub enum Direction {
     In,
 }
 
-/// What the operator wants.
+/// The request of the operator.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Where the nodes are brought.
+    /// The direction of the change.
     pub direction: Direction,
     /// The nodes.
     pub nodes: Vec<String>,
@@ -52,11 +52,11 @@ impl Direction {
     }
 }
 
-/// Checks that every named node is one of the playbook's.
+/// Checks that the playbook has every named node.
 ///
 /// # Errors
 ///
-/// Names those that are not.
+/// If the playbook does not have some of them. The error names them.
 pub fn check_names(nodes: &[String], spec: &Spec) -> Result<(), Refusal> {
     let unknown: Vec<_> =
         nodes.iter().filter(|name| spec.node(name).is_none()).map(String::as_str).collect();
@@ -67,11 +67,11 @@ pub fn check_names(nodes: &[String], spec: &Spec) -> Result<(), Refusal> {
     Err(Refusal::new(Cause::Invalid, message).hint(node_names(spec)))
 }
 
-/// Takes nodes out of rotation, or brings them back in.
+/// Removes nodes from rotation, or returns them to it.
 ///
 /// # Errors
 ///
-/// When that does not begin: nothing was changed.
+/// If the change does not start. Nothing was changed.
 pub async fn switch<W: World, C: Caller>(
     session: &Session,
     connections: &Connections<W>,
@@ -115,7 +115,7 @@ async fn switch_locked<W: World, C: Caller>(
         .await
 }
 
-/// Every node as it is, but for those that are named.
+/// Plans an update of the named nodes only.
 fn only(
     spec: &Spec,
     names: &[String],
@@ -134,7 +134,8 @@ fn only(
     planned.collect()
 }
 
-/// What stands against touching these nodes: only what is needed to switch them, not what a release needs.
+/// Returns the first problem that prevents the change for these nodes. It checks what the change needs, not what a
+/// release needs.
 fn objection(direction: Direction, spec: &Spec, fleet: &Fleet, nodes: &[String]) -> Option<String> {
     if let Some(problem) = &fleet.registry_problem {
         return Some(problem.clone());
@@ -155,7 +156,7 @@ fn objection(direction: Direction, spec: &Spec, fleet: &Fleet, nodes: &[String])
     })
 }
 
-/// Whether a gateway would be left with too few nodes once all of these are out.
+/// Returns the problem of a gateway that would route to too few nodes while all of these are out.
 fn too_few(spec: &Spec, fleet: &Fleet, nodes: &[String]) -> Option<String> {
     fleet.gateways.iter().find_map(|(name, seen)| {
         let seen = seen.as_ref().ok()?;

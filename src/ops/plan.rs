@@ -1,4 +1,4 @@
-//! `plan`: what a release would do; changes nothing.
+//! `plan`: shows what a release would do. It changes nothing.
 
 use std::sync::Arc;
 
@@ -11,21 +11,21 @@ use crate::spec::Spec;
 use crate::survey::{Fleet, meet, unfit};
 use crate::world::World;
 
-/// What the first questions to gateways are called while they are waited for.
+/// The name of the wait during the first queries to gateways.
 pub(super) const GATEWAYS: &str = "probing the gateways";
 
-/// A plan, and what it is made of.
+/// A plan, and its inputs.
 pub(super) struct Planned {
     pub(super) plan: Plan,
     pub(super) fleet: Fleet,
     pub(super) way: RollbackPlan,
 }
 
-/// Says what a release would do, by what is seen of everything.
+/// Plans a release from the state of all systems.
 ///
 /// # Errors
 ///
-/// When the caller asks to stop.
+/// If the caller asks to stop.
 pub async fn plan<W: World, C: Caller>(
     session: &Session,
     connections: &Connections<W>,
@@ -55,7 +55,7 @@ pub(super) async fn planned<W: World, C: Caller>(
     Ok(Planned { plan, fleet, way })
 }
 
-/// What keeps gateways from doing their part.
+/// Returns the problems that make gateways unusable for a release.
 pub(super) async fn unfit_gateways<W: World, C: Caller>(
     connections: &Connections<W>,
     caller: &C,
@@ -67,11 +67,11 @@ pub(super) async fn unfit_gateways<W: World, C: Caller>(
     Ok(unfit(spec, fleet, &infos))
 }
 
-/// Checks that every name of a selection means something and some node is left.
+/// Checks that every name of a selection exists and that at least one node remains.
 ///
 /// # Errors
 ///
-/// Says which name means nothing, or that no node is left.
+/// If a name does not exist, or no node remains. The error names it.
 pub fn check_selection(selection: &Selection, spec: &Spec) -> Result<(), Refusal> {
     let unknown = selection.unknown(spec);
     let message = if !unknown.is_empty() {
@@ -90,7 +90,7 @@ pub fn check_selection(selection: &Selection, spec: &Spec) -> Result<(), Refusal
     Err(Refusal::new(Cause::Invalid, message).hint(node_names(spec)))
 }
 
-/// Names the nodes, as a hint.
+/// Lists the nodes, as a hint.
 pub(super) fn node_names(spec: &Spec) -> String {
     let names: Vec<_> = spec.nodes.iter().map(|node| node.name.as_str()).collect();
     format!("the nodes are {}", names.join(", "))

@@ -4,17 +4,17 @@ use crate::diagnostic::Invalid;
 use crate::release::Outcome;
 use crate::text;
 
-/// What hints end with where nothing else is worth a hint.
+/// The last hint if there is no more specific one.
 const UNCHANGED: &str = "nothing was changed";
 
-/// What kind of reason it is.
+/// The kind of reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// Something went wrong within.
+    /// An internal error.
     Internal,
-    /// Usage, or an invalid playbook.
+    /// Wrong usage, or an invalid playbook.
     Invalid,
-    /// The live systems, or a journal, do not allow it.
+    /// The live systems or a journal do not permit it.
     Refused,
     /// Another release holds the lock.
     Locked,
@@ -23,7 +23,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The exit code that tells it. The codes are a promise.
+    /// The exit code of this cause. The codes are a contract.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
@@ -48,35 +48,35 @@ impl Cause {
 /// A command that ends before it has changed anything.
 #[derive(Debug, Clone)]
 pub struct Refusal {
-    /// What kind of reason it is.
+    /// The kind of reason.
     pub cause: Cause,
-    /// Why, in one line.
+    /// The reason, in one line.
     pub reason: String,
-    /// The text for people, where it is another one than an error with the reason.
+    /// The text for people, if it is not simply the error with its reason.
     pub text: Option<String>,
-    /// What to do about it.
+    /// What to do next.
     pub hints: Vec<String>,
-    /// What is wrong with the playbook, one by one.
+    /// All problems of the playbook.
     pub invalid: Option<Box<Invalid>>,
-    /// The command that tells more, and what it is for.
+    /// What the next command shows, and the command.
     pub next: Option<Box<(String, String)>>,
 }
 
 impl Refusal {
-    /// A refusal with its reason.
+    /// Makes a refusal with its reason.
     #[must_use]
     pub fn new(cause: Cause, reason: impl AsRef<str>) -> Self {
         let reason = text::harmless(reason.as_ref());
         Self { cause, reason, text: None, hints: Vec::new(), invalid: None, next: None }
     }
 
-    /// Refused before anything was changed, which the hint says.
+    /// Makes a refusal with a hint that nothing was changed.
     #[must_use]
     pub fn refused(reason: impl AsRef<str>) -> Self {
         Self::new(Cause::Refused, reason).hint(UNCHANGED)
     }
 
-    /// A refusal whose text for people has a form of its own.
+    /// Makes a refusal with a separate text for people.
     #[must_use]
     pub fn told(cause: Cause, reason: impl Into<String>, text: impl Into<String>) -> Self {
         let refusal = Self::new(cause, "");
@@ -90,20 +90,20 @@ impl Refusal {
         Self { reason: invalid.summary(), invalid: Some(Box::new(invalid)), ..refusal }
     }
 
-    /// The caller asked to stop before anything began.
+    /// The caller asked to stop before anything was changed.
     #[must_use]
     pub fn stopped() -> Self {
         Self::new(Cause::Stopped, "stopped on request; nothing was changed")
     }
 
-    /// The same with something to do about it.
+    /// Adds a hint about what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl AsRef<str>) -> Self {
         self.hints.push(text::harmless(hint.as_ref()));
         self
     }
 
-    /// The same with a command that tells more.
+    /// Adds a hint at a command that shows more.
     #[must_use]
     pub fn hint_at(mut self, what: &str, command: String) -> Self {
         self = self.hint(format!("`{command}` {what}"));
@@ -112,7 +112,7 @@ impl Refusal {
     }
 }
 
-/// Refuses because of an error within a journal, a state folder or the engine before its first event.
+/// Refuses because of an error in a journal, in a state folder, or in the engine before its first event.
 pub(super) fn of_error(error: &anyhow::Error) -> Refusal {
     Refusal::refused(format!("{error:#}"))
 }

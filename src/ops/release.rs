@@ -1,4 +1,4 @@
-//! How a release is run to its end, under a lock that is held.
+//! Runs a release to its end. The caller holds the lock.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use crate::spec::Spec;
 use crate::survey::{Fleet, survey};
 use crate::world::World;
 
-/// For the look at everything after a release that did not go well.
+/// How long the last inspection may take after a release that was not successful.
 const LAST_LOOK: Duration = Duration::from_secs(3);
 
-/// The same when the caller has asked to stop.
+/// The same limit after the caller has asked to stop.
 const HURRIED_LOOK: Duration = Duration::from_millis(500);
 
-/// How a command ended that was not refused.
+/// The result of a command that was not refused.
 #[derive(Debug)]
 pub enum Ending {
-    /// There was nothing to do, and why.
+    /// There was nothing to do. The text is the reason.
     Nothing(String),
     /// A release was run.
     Ran(Box<Run>),
@@ -37,25 +37,25 @@ pub enum Ending {
 /// A release that was run.
 #[derive(Debug)]
 pub struct Run {
-    /// How it ended.
+    /// The result of the run.
     pub ended: RunResult,
-    /// What was released.
+    /// The spec of the release.
     pub spec: Arc<Spec>,
     /// Its journal on this machine.
     pub journal: PathBuf,
-    /// What was seen of everything afterwards, where it did not go well.
+    /// The state of all systems after a release that was not successful.
     pub fleet: Option<Fleet>,
     /// The command line that shows every node.
     pub status: String,
 }
 
-/// What a release is run with.
+/// The inputs of a run.
 pub(super) struct Job<'a, W> {
     pub(super) session: &'a Session,
     pub(super) connections: &'a Connections<W>,
     pub(super) lock: &'a Arc<Lock<W>>,
     pub(super) spec: &'a Arc<Spec>,
-    /// The operator goes on without a question.
+    /// The operator does not want to be asked for confirmation.
     pub(super) yes: bool,
 }
 
@@ -73,7 +73,7 @@ impl<W: World> Job<'_, W> {
         self.run(caller, mode, begin, journal, Vec::new()).await
     }
 
-    /// Goes on with a release that ended or broke off before.
+    /// Resumes a release that ended or was interrupted.
     pub(super) async fn resume<C: Caller>(
         &self,
         caller: &mut C,
@@ -117,7 +117,7 @@ impl<W: World> Job<'_, W> {
             repeated: session.repeated(yes),
         };
         let ended = {
-            // A live view leaves the terminal before anything else is printed.
+            // A live view must leave the terminal before anything else is printed.
             let mut reporter = match &begin {
                 Start::Resumed(release, _) => caller.reporter(release),
                 Start::Started(_) => caller.reporter(&Release::default()),
@@ -125,9 +125,9 @@ impl<W: World> Job<'_, W> {
             Box::pin(engine.run(id, begin, journal, &mut *reporter)).await
         };
         let ended = ended.map_err(|error| of_error(&error))?;
-        // Under the lock: no other process writes journals here.
+        // This is safe only under the lock: no other process writes journals here.
         journal::prune(&session.state);
-        // A cancelled job has little time left.
+        // The lock is released during the inspection, because a cancelled job has little time left.
         let look = Box::pin(last_look(&ended, connections, spec, &stop));
         let ((), fleet) = tokio::join!(lock.release(), look);
         let (spec, status) = (spec.clone(), session.command("status"));
@@ -135,7 +135,7 @@ impl<W: World> Job<'_, W> {
     }
 }
 
-/// Looks at everything once more, so that the report says what is, not what should be.
+/// Inspects all systems once more, so that the report shows the actual state.
 async fn last_look<W: World>(
     ended: &RunResult,
     connections: &Connections<W>,

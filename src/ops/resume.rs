@@ -1,4 +1,4 @@
-//! `resume`: goes on with a release that was stopped, failed, or broke off, from any machine that reaches Consul.
+//! `resume`: resumes a release that was stopped, failed, or was interrupted. Any machine that reaches Consul can do it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,22 +18,22 @@ use crate::shell::quote;
 use crate::text::{count, harmless};
 use crate::world::World;
 
-/// What the operator wants.
+/// The request of the operator.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// The release, or an unambiguous start of its id; the last one otherwise.
+    /// The release's id, or an unambiguous start of it. By default, the last release.
     pub id: Option<String>,
-    /// Go on without a question.
+    /// Do not ask for confirmation.
     pub yes: bool,
     /// How long to wait for the lock.
     pub lock_wait: Duration,
 }
 
-/// Goes on with a release.
+/// Resumes a release.
 ///
 /// # Errors
 ///
-/// When the release does not go on: nothing was changed.
+/// If the release does not resume. Nothing was changed.
 pub async fn resume<W: World, C: Caller>(
     session: &Session,
     connections: &Connections<W>,
@@ -45,7 +45,7 @@ pub async fn resume<W: World, C: Caller>(
     let past = find(&session, connections, caller, wanted, CommandKind::is_release);
     session.inputs.release = past.await?.id;
     let work = async |lock: &Arc<Lock<W>>, caller: &mut C| {
-        // The previous holder of the lock may have gone on meanwhile: the journal counts as it is now.
+        // The previous holder of the lock may have continued the release, so the journal is read again.
         let id = Some(session.inputs.release.as_str());
         let past = find(&session, connections, caller, id, CommandKind::is_release).await?;
         let session = session.of_release(&past)?;
@@ -54,7 +54,7 @@ pub async fn resume<W: World, C: Caller>(
     locked(&session, connections, caller, (CommandKind::Resume, request.lock_wait), work).await
 }
 
-/// Reads the journal of a release; without an id, of the last one whose command is `wanted`.
+/// Reads the journal of a release. Without an id, it is the last release with a `wanted` command.
 pub(super) async fn find<W: World, C: Caller>(
     session: &Session,
     connections: &Connections<W>,
@@ -94,7 +94,7 @@ async fn go_on<W: World, C: Caller>(
     }
     let spec = session.spec()?;
     let mut fleet = look(session, connections, caller, &spec).await?;
-    // What the plan found out before anything was changed still counts.
+    // Nodes that were out at planning time, before anything was changed, still count as out.
     fleet.take_for_out(|node| {
         let planned = past.release.planned().iter().find(|plan| plan.node == node && plan.was_out);
         planned.map(|planned| planned.strangers.clone())
@@ -114,7 +114,7 @@ async fn go_on<W: World, C: Caller>(
     Job { session, connections, lock, spec: &spec, yes }.resume(caller, past, resumed).await
 }
 
-/// Says which values a command takes from a journal: they are filled into commands.
+/// Reports the values that a command takes from a journal, because they are inserted into commands.
 pub(super) fn tell_variables<'a>(
     caller: &impl Caller,
     release: &str,
@@ -129,7 +129,7 @@ pub(super) fn tell_variables<'a>(
     caller.notice(&format!("variables from the journal of {release}: {}", harmless(&pairs)));
 }
 
-/// Says which release has taken the place of the one that was to go on.
+/// Describes the later release that supersedes this one.
 fn superseded(id: &str, later: &JournaledRelease, nodes: &[String]) -> String {
     let started = later.release.started.as_ref();
     let command = started.map_or(CommandKind::Deploy, |started| started.command);

@@ -1,4 +1,4 @@
-//! `rollback`: brings nodes back to what they ran before a release, through the same engine and the same proofs.
+//! `rollback`: returns nodes to the version that they ran before a release, with the same engine and confirmations.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,24 +18,24 @@ use crate::release::{CommandKind, PlannedAction, Started};
 use crate::text::count;
 use crate::world::World;
 
-/// What the operator wants.
+/// The request of the operator.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// The release that is undone, or an unambiguous start of its id; the last `deploy` otherwise.
+    /// The id of the release to roll back, or an unambiguous start of it. By default, the last `deploy`.
     pub id: Option<String>,
-    /// Only these nodes, if any are named.
+    /// Roll back only these nodes. If it is empty, all nodes.
     pub only: Vec<String>,
-    /// Go on without a question.
+    /// Do not ask for confirmation.
     pub yes: bool,
     /// How long to wait for the lock.
     pub lock_wait: Duration,
 }
 
-/// Undoes a release.
+/// Rolls back a release.
 ///
 /// # Errors
 ///
-/// When the rollback does not begin: nothing was changed.
+/// If the rollback does not start. Nothing was changed.
 pub async fn rollback<W: World, C: Caller>(
     session: &Session,
     connections: &Connections<W>,
@@ -51,7 +51,7 @@ pub async fn rollback<W: World, C: Caller>(
     locked(session, connections, caller, (CommandKind::Rollback, request.lock_wait), work).await
 }
 
-/// What undoes a release: its playbook, filled in for what its nodes ran before.
+/// Makes the session that rolls back a release: its playbook, with the values from before the release.
 fn rolling_back(
     request: &Request,
     session: &Session,
@@ -86,7 +86,7 @@ fn rolling_back(
             .hint("nothing was changed; `deploy` the version that you want, or roll back the other nodes with --only")
     })?;
     rollback.inputs.release.clone_from(&session.inputs.release);
-    // What a later release finds of this one: the variables that it brings back.
+    // A later release finds the restored variables in the journal of this one.
     if let Some(most) = toward.iter().max_by_key(|target| target.nodes.len()) {
         rollback.inputs.variables.clone_from(&most.variables);
         rollback.inputs.artifact.clone_from(&most.artifact);

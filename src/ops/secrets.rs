@@ -1,4 +1,4 @@
-//! The secrets of a command, refused where they would be journalled.
+//! The secrets of a command. A command that would write one to a journal is refused.
 
 use std::collections::BTreeMap;
 
@@ -8,28 +8,28 @@ use crate::diagnostic::Problem;
 use crate::playbook::Loaded;
 use crate::secret::{Secret, TELLING};
 
-/// What the help says of a secret in the playbook.
+/// The help text for a secret in the playbook.
 const ELSEWHERE: &str = "the playbook and its variables are shown and journalled: name the secret under `secrets`, or \
      let a file or the environment on the node hold it";
 
-/// The secrets of a playbook, by their names, and Consul's own.
+/// The secrets of a playbook, by name, and those of Consul.
 #[derive(Debug, Clone, Default)]
 pub struct Secrets {
-    /// Those of the playbook.
+    /// The secrets of the playbook, by name.
     pub named: BTreeMap<String, Secret>,
-    /// Consul's, by what they are called.
+    /// The secrets of Consul, with a description of each.
     pub consul: Vec<(String, Secret)>,
 }
 
 impl Secrets {
-    /// Every secret that is long enough to be told from ordinary text, by what it is called.
+    /// Returns every secret that is long enough to be distinguished from ordinary text, with its description.
     fn telling(&self) -> impl Iterator<Item = (String, &Secret)> {
         let named = self.named.iter().map(|(name, secret)| (format!("`{name}`"), secret));
         let consul = self.consul.iter().map(|(name, secret)| (name.clone(), secret));
         named.chain(consul).filter(|(_, secret)| secret.expose().len() >= TELLING)
     }
 
-    /// Says where in a playbook, or in which variable, the value of a secret stands.
+    /// Reports each place in a playbook, and each variable, that contains the value of a secret.
     #[must_use]
     pub fn misplaced(&self, loaded: &Loaded, variables: &BTreeMap<String, String>) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -52,7 +52,7 @@ impl Secrets {
         problems
     }
 
-    /// Names a secret whose value stands in the playbook of a journal, or among its variables.
+    /// Returns the description of a secret if a journal's playbook or variables contain its value.
     #[must_use]
     pub fn in_journal(&self, recorded: &[Value]) -> Option<String> {
         let mut telling = self.telling();

@@ -1,4 +1,4 @@
-//! What a command works on: a playbook with everything that it is filled in with, and where its journals are.
+//! The input of a command: a playbook with all its values, and the place of its journals.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,27 +17,27 @@ use crate::spec::{Spec, spec_of_release};
 use crate::suggestions::Repeated;
 use crate::text::harmless;
 
-/// Stands for a value that was not given and that nothing depends on.
+/// The placeholder of a value that was not given. Nothing depends on such a value.
 pub const OPEN: &str = "?";
 
-/// A playbook with everything that it needs.
+/// A playbook with all its inputs.
 #[derive(Clone)]
 pub struct Session {
     /// The playbook.
     pub loaded: Loaded,
-    /// Its file.
+    /// The path of the playbook's file.
     pub file: PathBuf,
-    /// What it is filled in with.
+    /// The values for the playbook.
     pub inputs: Inputs,
-    /// Where this service's journals are.
+    /// The folder with this service's journals.
     pub state: PathBuf,
-    /// The state folder as it was asked for.
+    /// The state folder from the command line.
     pub state_dir: Option<PathBuf>,
     /// What nodes ran before the release.
     pub before: Vec<RestorePoint>,
-    /// What a rollback brings nodes to.
+    /// The restore points of a rollback.
     pub toward: Vec<RestorePoint>,
-    /// What must not be journalled.
+    /// The values that must not be written to a journal.
     pub secrets: Secrets,
 }
 
@@ -48,13 +48,13 @@ impl Session {
         &self.loaded.playbook.service
     }
 
-    /// The playbook for the journal.
+    /// Returns the playbook as the journal stores it.
     #[must_use]
     pub fn written(&self) -> Written {
         serde_json::to_value(&self.loaded.playbook).unwrap_or_default().into()
     }
 
-    /// The beginning of a release by `command`, without what each command adds.
+    /// Returns the first record of a release by `command`, without the fields that each command adds.
     pub(super) fn started(
         &self,
         identity: &Identity,
@@ -79,13 +79,13 @@ impl Session {
         }
     }
 
-    /// The command line that does `command` with the same playbook and variables.
+    /// Returns the command line that runs `command` with the same playbook and variables.
     #[must_use]
     pub fn command(&self, command: &str) -> String {
         self.repeated(false).command(command, [])
     }
 
-    /// The options that a command to type next must repeat, where questions were answered beforehand or not.
+    /// Returns the options that suggested commands must repeat. `yes`: the operator has confirmed in advance.
     #[must_use]
     pub fn options(&self, yes: bool) -> Vec<String> {
         let folder = self.state_dir.iter();
@@ -93,7 +93,7 @@ impl Session {
         folder.chain(yes.then(|| "--yes".to_owned())).collect()
     }
 
-    /// What suggested commands repeat.
+    /// Returns the parts that suggested commands repeat.
     #[must_use]
     pub fn repeated(&self, yes: bool) -> Repeated {
         let variables = self.given().map(|(name, value)| (harmless(name), harmless(value)));
@@ -104,27 +104,27 @@ impl Session {
         }
     }
 
-    /// The variables without those that were left open, which are for the operator to fill in.
+    /// Returns the variables that have a value. The operator must fill in the others.
     fn given(&self) -> impl Iterator<Item = (&String, &String)> {
         self.inputs.variables.iter().filter(|(_, value)| *value != OPEN)
     }
 
-    /// Fills in every name; in a rollback, for what each node ran before.
+    /// Replaces every name with its value. In a rollback, the values are those from before the release.
     ///
     /// # Errors
     ///
-    /// When a name stands for nothing.
+    /// If a name has no value.
     pub fn spec(&self) -> Result<Arc<Spec>, Refusal> {
         let (playbook, inputs) = (&self.loaded.playbook, &self.inputs);
         let spec = spec_of_release(playbook, inputs, &self.toward, &self.before);
         spec.map(Arc::new).map_err(|error| Refusal::new(Cause::Invalid, error.to_string()))
     }
 
-    /// Reads the artifact, then fills in every name.
+    /// Reads the artifact, then replaces every name with its value.
     ///
     /// # Errors
     ///
-    /// When a name stands for nothing, or the artifact cannot be used.
+    /// If a name has no value, or the artifact cannot be used.
     pub fn spec_with_artifact(&mut self) -> Result<Arc<Spec>, Refusal> {
         let spec = self.spec()?;
         let problems = wrong_places(&self.loaded, &spec);
@@ -141,11 +141,11 @@ impl Session {
         self.spec()
     }
 
-    /// The same file's place and secrets, with the playbook and the variables of a release's journal.
+    /// Returns a session with the playbook and the variables of a release's journal. The file and the secrets stay.
     ///
     /// # Errors
     ///
-    /// When what the journal tells must not be followed.
+    /// If the content of the journal is not safe to use.
     pub fn of_release(&self, past: &JournaledRelease) -> Result<Self, Refusal> {
         let unreadable = |error: String| {
             Refusal::refused(format!(
@@ -174,7 +174,7 @@ impl Session {
         session.before = started.before.followed(playbook).map_err(unfit)?;
         session.toward = started.toward.followed(playbook).map_err(unfit)?;
         session.inputs = started.inputs.followed(playbook).map_err(unfit)?;
-        // On another machine the playbook lies elsewhere.
+        // The playbook may have another path on another machine.
         if !session.inputs.folder.exists() {
             session.inputs.folder = folder;
         }
@@ -182,7 +182,8 @@ impl Session {
     }
 }
 
-/// What stands against where the artifact goes, now that every name is filled in: of the first node that has any.
+/// Returns the problems with the artifact's destination, with all names filled in. They are those of the first node
+/// that has any.
 fn wrong_places(loaded: &Loaded, spec: &Spec) -> Vec<Problem> {
     let on_nodes = spec.nodes.iter().filter_map(|node| Some((node, node.layout.as_ref()?)));
     let mut wrong = on_nodes.filter_map(|(node, layout)| {

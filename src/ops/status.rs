@@ -1,4 +1,6 @@
-//! `status`: each node as it is now, the last release, the lock, and what to type next. Changes nothing.
+//! `status`: shows the current state of each node, the last release, the lock, and the next command.
+//!
+//! It changes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +17,13 @@ use crate::suggestions;
 use crate::survey::Fleet;
 use crate::world::World;
 
-/// How long Consul may take to tell of the lock.
+/// How long Consul may take to read the lock.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
-/// What there is to tell.
+/// The content of `status`.
 #[derive(Debug)]
 pub struct Status {
-    /// What was seen of everything.
+    /// The state of all systems.
     pub fleet: Fleet,
     /// Past releases.
     pub history: History,
@@ -32,19 +34,19 @@ pub struct Status {
 /// The lock of the service.
 #[derive(Debug, Clone)]
 pub enum LockState {
-    /// No process holds it.
+    /// It is free.
     Free,
-    /// Held, by a process that may have left no word of itself.
+    /// A process holds it. The holder may be unknown.
     Held(Option<Holder>),
-    /// It cannot be looked at, and why.
+    /// It cannot be read. The text is the reason.
     Unknown(String),
 }
 
-/// Looks at everything there is to tell.
+/// Reads everything that `status` shows.
 ///
 /// # Errors
 ///
-/// When the caller asks to stop.
+/// If the caller asks to stop.
 pub async fn status<W: World, C: Caller>(
     session: &Session,
     connections: &Connections<W>,
@@ -66,14 +68,14 @@ pub async fn status<W: World, C: Caller>(
 }
 
 impl Status {
-    /// The last release, and what it started with.
+    /// Returns the last release, and its first record.
     #[must_use]
     pub fn last(&self) -> Option<(&Release, &Started)> {
         let release = self.history.releases.first()?;
         Some((release, release.started.as_ref()?))
     }
 
-    /// Whether a process works on this very release, or may do so.
+    /// Returns whether a process runs this release, or may run it.
     #[must_use]
     pub fn runs(&self, started: &Started) -> bool {
         match &self.lock {
@@ -83,7 +85,8 @@ impl Status {
         }
     }
 
-    /// What to type next, and what for. Made anew: a journal may be from elsewhere, and what stands here is typed.
+    /// Returns the next commands and their purposes. They are made anew and not read from the journal. A journal may
+    /// come from another machine, and an operator runs these commands.
     #[must_use]
     pub fn next(&self, session: &Session, spec: &Spec) -> Vec<(String, String)> {
         let (last, repeated) = (self.last(), session.repeated(false));
@@ -94,7 +97,7 @@ impl Status {
         for node in &spec.nodes {
             if self.fleet.nodes.get(&node.name).is_some_and(|facts| facts.down == Some(true)) {
                 let command = repeated.command("node in", [node.name.as_str()]);
-                // The last release may suggest the same.
+                // The last release may suggest the same command.
                 if next.iter().all(|(_, suggested)| *suggested != command) {
                     next.push((format!("return {} to rotation unchanged", node.name), command));
                 }

@@ -1,7 +1,7 @@
 //! Problems of the live systems that would stop a release: nodes, registry, gateways, Consul, the lock.
 //!
-//! Looks only. What is judged here was seen by [`survey`](crate::survey), by
-//! [`GatewayMonitor::probe`](crate::gateway::GatewayMonitor::probe) and by questions to Consul that change nothing.
+//! It only reads. Its input comes from [`survey`](crate::survey), from
+//! [`GatewayMonitor::probe`](crate::gateway::GatewayMonitor::probe), and from read-only queries to Consul.
 
 use serde_json::json;
 
@@ -14,38 +14,38 @@ use crate::survey::{Fleet, uncounted};
 use crate::table::Table;
 use crate::text::{self, count};
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What kind of thing: `node`, `gateway`, `consul`, `lock`.
+    /// The kind of object: `node`, `gateway`, `consul`, `lock`.
     pub what: &'static str,
-    /// Which one.
+    /// The name of the object.
     pub name: String,
-    /// What was seen, or the problem.
+    /// The state of the object, or its problem.
     pub result: Result<String, String>,
 }
 
 impl Finding {
-    /// A finding of something.
+    /// Makes a finding about an object.
     #[must_use]
     pub fn new(what: &'static str, name: &str, result: Result<String, String>) -> Self {
         Self { what, name: name.to_owned(), result }
     }
 }
 
-/// Everything that was found.
+/// All findings.
 #[derive(Debug, Clone, Default)]
 pub struct Diagnosis {
-    /// In the order in which a reader would go through it.
+    /// The findings, in reading order.
     pub findings: Vec<Finding>,
 }
 
 impl Diagnosis {
-    /// Judges what a survey and a closer look at each gateway have shown.
+    /// Evaluates a survey and the probe of each gateway.
     #[must_use]
     pub fn of(spec: &Spec, fleet: &Fleet, infos: &[(String, Result<GatewayInfo, String>)]) -> Self {
         let mut findings = Vec::new();
-        // A plan knows what keeps a node from being used, its gateways' contradictions included.
+        // A plan contains the reason why a node is blocked, including contradictions between gateways.
         let plan = Plan::new(spec, fleet, &Selection::default());
         for row in &plan.rows {
             let planned = &row.planned;
@@ -98,7 +98,7 @@ impl Diagnosis {
         told.collect()
     }
 
-    /// For people.
+    /// Returns the page for people.
     #[must_use]
     pub fn page(&self) -> String {
         let mut table = Table::new(&["", "WHAT", "NAME", "SEEN"]);
@@ -119,7 +119,7 @@ impl Diagnosis {
         page
     }
 
-    /// For programs.
+    /// Writes the JSON events for programs.
     pub fn tell(&self, lines: &mut Lines) {
         for finding in &self.findings {
             let (fit, seen) = match &finding.result {
@@ -133,7 +133,8 @@ impl Diagnosis {
     }
 }
 
-/// Whom else it routes to: backups, another service's nodes, or one of ours under a name that nobody would take for it.
+/// Describes the other servers that the gateway routes to. They are backups, nodes of another service, or nodes of this
+/// playbook under a different name.
 fn others(seen: &crate::gateway::Observation) -> String {
     match (seen.others, seen.other_names.first()) {
         (_, None) => String::new(),
