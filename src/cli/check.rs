@@ -1,4 +1,4 @@
-//! `check`: the file alone.
+//! `check`: checks only the playbook file.
 
 use clap::Args;
 

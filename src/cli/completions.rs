@@ -1,4 +1,4 @@
-//! `completions`: what a shell needs to complete rollgate's command line.
+//! `completions`: prints the shell completions for rollgate's command line.
 
 use clap::{Args, Command};
 use clap_complete::Shell;

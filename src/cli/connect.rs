@@ -1,4 +1,4 @@
-//! From a session to the real world and back: connections are opened, signals heard, and everything closed again.
+//! Connects a session to the real world: opens connections, handles signals, and closes everything at the end.
 
 use std::env;
 use std::path::Path;
@@ -17,10 +17,10 @@ use crate::secret;
 use crate::spec::release_names;
 use crate::world::{Live, LiveSettings, Traced};
 
-/// How many nodes are connected to at the same time.
+/// The largest number of nodes that are connected at the same time.
 const CONNECTIONS: usize = 32;
 
-/// The longest time for which the lock may be waited for.
+/// The longest permitted wait for the lock.
 const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How the lock is waited for.
@@ -45,7 +45,7 @@ fn lock_wait(text: &str) -> Result<Duration, String> {
     Ok(wait)
 }
 
-/// Does a command's work over the real world, on one thread: what is tested is what runs.
+/// Runs a command's work over the real world. It uses one thread, as the tests do.
 pub(super) fn connected<T>(
     session: &Session,
     global: &Global,
@@ -63,12 +63,12 @@ pub(super) fn connected<T>(
         connections.world.inner().close().await;
         result
     });
-    // A name that is still being resolved, or a terminal that takes no more, holds up nothing.
+    // A pending name resolution or a blocked terminal must not delay the end.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
 }
 
-/// The world as the playbook and the environment say. Within a runtime.
+/// Opens the connections from the playbook and the environment. It must run within a runtime.
 fn open_connections(
     session: &Session,
     global: &Global,
@@ -99,7 +99,7 @@ fn open_connections(
     Ok(Connections::new(world, consul, &session.loaded.playbook))
 }
 
-/// Where Consul is: what the playbook says goes before the environment.
+/// Returns the Consul settings. The playbook has priority over the environment.
 fn consul_settings(session: &Session) -> Result<Settings, Refusal> {
     let invalid = |problem: String| Refusal::new(Cause::Invalid, problem);
     let mut settings = Settings::from_environment(|name| env::var(name).ok()).map_err(invalid)?;

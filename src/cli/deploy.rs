@@ -1,4 +1,4 @@
-//! `deploy`: the release.
+//! `deploy`: starts a release.
 
 use clap::Args;
 

@@ -1,4 +1,4 @@
-//! `doctor`: whether the live systems would let a release go through; changes nothing.
+//! `doctor`: checks whether the live systems are ready for a release. It changes nothing.
 
 use clap::Args;
 

@@ -1,5 +1,5 @@
-//! The terminal's echo. While a view redraws itself, what is typed must not be shown: each `^C` or line break would
-//! move the cursor under the view, and its first line would stay behind.
+//! The terminal's echo. It is off while a view redraws itself. Otherwise, each typed `^C` or line break would move the
+//! cursor below the view, and the first line of the view would remain on the screen.
 
 use std::sync::Mutex;
 
@@ -7,15 +7,15 @@ use rustix::process::getpgrp;
 use rustix::stdio::stderr;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
-/// The terminal as it was, while its echo is off.
+/// The terminal's settings before the echo was turned off.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
-/// Nothing that is typed is shown while this lives.
+/// Typed text is not shown while this exists.
 #[derive(Debug)]
 pub(super) struct EchoGuard(());
 
 impl EchoGuard {
-    /// Turns the echo off where stderr is a terminal that is ours; elsewhere there is none, or it is not ours to turn.
+    /// Turns the echo off if stderr is a terminal and this process is in its foreground.
     pub(super) fn begin() -> Option<Self> {
         let before = tcgetattr(stderr()).ok().filter(|_| in_foreground())?;
         let mut silent = before.clone();
@@ -34,7 +34,7 @@ impl Drop for EchoGuard {
     }
 }
 
-/// Gives the terminal back as it was; also for whoever ends the process at once.
+/// Restores the terminal. An immediate exit calls this, too.
 pub(super) fn restore() {
     let before = BEFORE.lock().ok().and_then(|mut kept| kept.take());
     if let Some(before) = before.filter(|_| in_foreground()) {
@@ -42,7 +42,7 @@ pub(super) fn restore() {
     }
 }
 
-/// A job in the background that turns anything of its terminal is stopped by it.
+/// The terminal stops a background job that changes its settings.
 fn in_foreground() -> bool {
     tcgetpgrp(stderr()).is_ok_and(|group| group == getpgrp())
 }

@@ -1,4 +1,4 @@
-//! Arguments and environment variables as they must be: text that can be shown, journalled and repeated.
+//! Validates arguments and environment variables. They must be text that can be shown, journalled and repeated.
 
 use std::env;
 use std::ffi::OsString;
@@ -6,23 +6,23 @@ use std::ffi::OsString;
 use crate::secret;
 use crate::text;
 
-/// Consul's own variables, and that of the state folder; variables of the playbook are judged when they are read.
+/// The variables of Consul and of the state folder. Variables of the playbook are validated when they are read.
 const READ: [&str; 2] = ["CONSUL_", "ROLLGATE_STATE_DIR"];
 
-/// Variables of Consul that hold a secret, or where one is. No child process gets them.
+/// Consul's variables that contain a secret or the path of one. Child processes do not get them.
 const SECRET: [&str; 3] = ["CONSUL_HTTP_TOKEN", "CONSUL_HTTP_TOKEN_FILE", "CONSUL_HTTP_AUTH"];
 
-/// Keeps Consul's secrets out of every text and every child process from now on.
+/// From now on, removes Consul's secrets from every text and from every child process.
 pub(super) fn keep_secrets() {
     let values = [SECRET[0], SECRET[2]].into_iter().filter_map(|name| env::var(name).ok());
     secret::remember(values.map(secret::Secret::new), SECRET.map(str::to_owned));
 }
 
-/// Reads a variable of the environment, where there is one.
+/// Reads an environment variable, if it exists.
 ///
 /// # Errors
 ///
-/// When it is not UTF-8.
+/// If it is not UTF-8.
 pub(super) fn variable(name: &str) -> Result<Option<String>, String> {
     match env::var(name) {
         Ok(value) => Ok(Some(value)),
@@ -37,7 +37,7 @@ pub(super) fn variable(name: &str) -> Result<Option<String>, String> {
 ///
 /// # Errors
 ///
-/// Names the argument or the variable that is not UTF-8.
+/// If an argument or a variable is not UTF-8. The error names it.
 pub(super) fn arguments() -> Result<Vec<String>, String> {
     let is_read = |name: &str| READ.iter().any(|start| name.starts_with(start));
     for (name, value) in env::vars_os() {

@@ -3,7 +3,7 @@
 use crate::ops::Cause;
 use crate::release::Outcome;
 
-/// How a command ends. The codes are a promise.
+/// The exit code of a command. The codes are a contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit(pub u8);
 
@@ -13,12 +13,12 @@ impl Exit {
     /// `plan --detailed-exitcode`: there are changes.
     pub const CHANGES: Self = Self(6);
 
-    /// The code of a result.
+    /// Returns the exit code of a result.
     pub(super) fn of(result: Outcome) -> Self {
         Self(result.exit_code())
     }
 
-    /// The code of a command that was refused.
+    /// Returns the exit code of a refused command.
     pub(super) fn because(cause: Cause) -> Self {
         Self(cause.exit_code())
     }

@@ -1,4 +1,4 @@
-//! Who releases: the CI job, or the user on this machine. Others read it in the lock.
+//! The identity of the caller: the CI job, or the user on this machine. Other processes read it in the lock.
 
 use std::env;
 use std::fs;
@@ -7,12 +7,12 @@ use std::process;
 use crate::ops::Identity;
 use crate::secret;
 
-/// This process.
+/// Returns the identity of this process.
 pub(super) fn own() -> Identity {
     Identity { actor: secret::hide(&actor()), host: hostname(), pid: process::id() }
 }
 
-/// The name of this machine.
+/// Returns the name of this machine.
 fn hostname() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()

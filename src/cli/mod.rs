@@ -75,7 +75,7 @@ enum Command {
     Completions(completions::Arguments),
 }
 
-/// Runs the command line and says how it ended.
+/// Runs the command line and returns its exit code.
 #[must_use]
 pub fn run() -> Exit {
     environment::keep_secrets();
@@ -90,7 +90,7 @@ pub fn run() -> Exit {
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // `--help` and `--version` are no errors; clap knows which stream is right.
+            // `--help` and `--version` are not errors. clap selects the right stream.
             let printed = error.print();
             return match (error.use_stderr(), printed) {
                 (true, _) => output::misused(&error.to_string(), meant_for_programs(&arguments)),
@@ -118,7 +118,7 @@ pub fn run() -> Exit {
     ended.unwrap_or_else(|refusal| output::refuse(refusal, global))
 }
 
-/// Whether a command line that cannot be understood asks for `jsonl` all the same.
+/// Returns whether an invalid command line still asks for `jsonl`.
 fn meant_for_programs(arguments: &[String]) -> bool {
     let pairs = arguments.windows(2).any(|pair| pair == ["--output", "jsonl"]);
     pairs || arguments.iter().any(|argument| argument == "--output=jsonl")

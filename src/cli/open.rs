@@ -1,4 +1,4 @@
-//! From arguments and the environment to a session: the playbook, its variables, its secrets.
+//! Makes a session from arguments and the environment: the playbook, its variables, its secrets.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf, absolute};
@@ -17,20 +17,20 @@ use crate::spec::read_secrets;
 /// What to do when a required variable has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// Refuse.
+    /// Refuse the command.
     Refuse,
-    /// Take it from the last release, or refuse.
+    /// Use the value from the last release, or refuse.
     FromLast,
-    /// Take it from the last release, or leave it open: nothing is changed.
+    /// Use the value from the last release, or leave it open. The command changes nothing.
     Open,
 }
 
-/// Reads a playbook and says every problem of it.
+/// Reads a playbook. A refusal lists all its problems.
 pub(super) fn load(file: &Path) -> Result<Loaded, Refusal> {
     playbook::load(file).map_err(Refusal::invalid)
 }
 
-/// Reads a playbook and everything that it is filled in with.
+/// Reads a playbook and all its inputs.
 pub(super) fn open(
     arguments: &PlaybookArguments,
     global: &Global,
@@ -66,7 +66,7 @@ pub(super) fn open(
     if !problems.is_empty() {
         return Err(Refusal::invalid(loaded.invalid(problems)));
     }
-    // Eight hex digits: short enough to type, and unlike any other in a service's history.
+    // The id has eight hex digits. It is short enough to type, and unique in a service's history.
     let release = format!("{:08x}", fastrand::u32(..));
     Ok(Session {
         loaded,
@@ -92,7 +92,7 @@ fn folder_of(file: &Path) -> Result<PathBuf, Refusal> {
     Ok(folder)
 }
 
-/// Reads a playbook's secrets, and keeps them out of every text and every child process from now on.
+/// Reads a playbook's secrets. From now on, removes them from every text and from every child process.
 fn read(playbook: &Playbook, folder: &Path) -> Result<Secrets, Refusal> {
     let invalid = |problem: String| Refusal::new(Cause::Invalid, problem);
     let named = read_secrets(playbook, folder, environment::variable).map_err(invalid)?;
@@ -105,7 +105,7 @@ fn read(playbook: &Playbook, folder: &Path) -> Result<Secrets, Refusal> {
     Ok(Secrets { named, consul: consul.into_iter().map(called).collect() })
 }
 
-/// What a service's last release started with.
+/// Returns the first record of a service's last release.
 fn last_started(state: &Path) -> Option<Started> {
     let (_, release) = journal::read(&journal::latest(state)?).ok()?;
     release.started

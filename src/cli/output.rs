@@ -1,4 +1,4 @@
-//! Which form of output, which colours, and how errors are said.
+//! Selects the output format and the colours, and prints errors.
 
 use std::io::IsTerminal;
 
@@ -15,11 +15,11 @@ use crate::release::{Event, Finished, Lines, Outcome};
 use crate::report::{Background, Json, Live, Plain, Reporter, print_stderr, print_stdout};
 use crate::{secret, text};
 
-/// Says why a command does not begin, and ends it. Programs hear of every problem of a playbook, and of the end.
+/// Reports why a command does not start, and ends it. Programs get every problem of a playbook, and the end.
 pub(super) fn refuse(refusal: Refusal, global: &Global) -> Exit {
     let exit = Exit::because(refusal.cause);
     let text = match (&refusal.invalid, refusal.text) {
-        // Its colours stay.
+        // The rendered text keeps its colours.
         (Some(invalid), _) => render(invalid, colour(global)),
         (None, Some(text)) => text::page(&text),
         (None, None) => text::page(&format!("error: {}\n", refusal.reason)),
@@ -40,7 +40,7 @@ pub(super) fn refuse(refusal: Refusal, global: &Global) -> Exit {
     print(&lines.finish(Finished { next, ..finished }), exit)
 }
 
-/// Ends a command line that could not be understood; people were told why.
+/// Ends a command line that is not valid. People have already seen the reason.
 pub(super) fn misused(text: &str, lines_wanted: bool) -> Exit {
     let exit = Exit::because(Cause::Invalid);
     if !lines_wanted {
@@ -52,23 +52,23 @@ pub(super) fn misused(text: &str, lines_wanted: bool) -> Exit {
     print(&lines().finish(finished), exit)
 }
 
-/// Ends a command whose release has no last event of its own; a program hears of the end all the same.
+/// Ends a command without a last event from its release. A program still gets the end.
 pub(super) fn end(finished: Finished, lines: Lines, global: &Global) -> Exit {
     let exit = Exit(finished.exit_code);
     if form(global) == Output::Jsonl { print(&lines.finish(finished), exit) } else { exit }
 }
 
-/// Lines for a program, of now.
+/// Returns JSON lines for a program, with the current time.
 pub(super) fn lines() -> Lines {
     Lines::new(jiff::Timestamp::now())
 }
 
-/// Prints a page for people, without any secret, and ends the command.
+/// Prints a page for people, without secrets, and ends the command.
 pub(super) fn show(page: &str, exit: Exit) -> Exit {
     print(&secret::hide(page), exit)
 }
 
-/// Prints what a command was run for, and ends it; what nobody could get was not done.
+/// Prints the result of a command, and ends it. Output that cannot be written is a failure.
 pub(super) fn print(text: &str, exit: Exit) -> Exit {
     match print_stdout(text) {
         Ok(()) => exit,
@@ -79,7 +79,7 @@ pub(super) fn print(text: &str, exit: Exit) -> Exit {
     }
 }
 
-/// The form that is meant.
+/// Returns the output format. It resolves `auto`.
 pub(super) fn form(global: &Global) -> Output {
     match global.output {
         Output::Auto => {
@@ -91,13 +91,13 @@ pub(super) fn form(global: &Global) -> Output {
                 Output::Plain
             }
         }
-        // A view that redraws itself is of no use in a pipe.
+        // A view that redraws itself is useless in a pipe.
         Output::Tty if !std::io::stderr().is_terminal() => Output::Plain,
         form => form,
     }
 }
 
-/// Whether to colour what goes to stderr.
+/// Returns whether output on stderr has colours.
 pub(super) fn colour(global: &Global) -> bool {
     match global.color {
         Colour::Always => true,
@@ -110,7 +110,7 @@ pub(super) fn colour(global: &Global) -> bool {
     }
 }
 
-/// Who hears of a release's events, and a terminal that shows nothing else meanwhile. Ends in this order.
+/// The reporters of a release's events, and the terminal without its echo. They are dropped in this order.
 pub(super) struct View {
     sinks: Background,
     _echo: Option<EchoGuard>,
@@ -122,7 +122,7 @@ impl Sink for View {
     }
 }
 
-/// Begins to report a release that has come so far already.
+/// Starts to report a release. `so_far` is its state at the start.
 pub(super) fn view(global: &Global, so_far: &Release) -> View {
     let github = std::env::var_os("GITHUB_ACTIONS").is_some();
     let plain = || Plain::new(global.quiet, global.verbose, github);

@@ -1,4 +1,4 @@
-//! `plan`: what would happen; changes nothing anywhere.
+//! `plan`: shows what a release would do. It changes nothing.
 
 use clap::Args;
 

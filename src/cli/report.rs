@@ -1,4 +1,4 @@
-//! The end of a command that was to change something, for people and for programs.
+//! Reports the end of a command that can change something, for people and for programs.
 
 use super::arguments::Global;
 use super::exit::Exit;
@@ -8,7 +8,7 @@ use crate::release::{Finished, Outcome};
 use crate::report::{Report, print_stderr, print_stderr_in_time};
 use crate::text::harmless;
 
-/// Tells how a command ended that was not refused.
+/// Reports the result of a command that was not refused.
 pub(super) fn end(ending: Ending, global: &Global) -> Exit {
     match ending {
         Ending::Nothing(why) => {

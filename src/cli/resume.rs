@@ -1,4 +1,4 @@
-//! `resume`: goes on with a release that was stopped, failed, or broke off.
+//! `resume`: resumes a release that was stopped, failed, or was interrupted.
 
 use std::path::PathBuf;
 

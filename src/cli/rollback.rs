@@ -1,4 +1,4 @@
-//! `rollback`: brings nodes back to what they ran before a release.
+//! `rollback`: returns nodes to the version that they ran before a release.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `schema`: the JSON Schema of playbooks.
+//! `schema`: prints the JSON Schema of playbooks.
 
 use super::exit::Exit;
 use super::output;

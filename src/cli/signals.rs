@@ -1,4 +1,4 @@
-//! Signals: the first stops safely, the second ends at once.
+//! Signals: the first one stops safely, the second one exits immediately.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -13,11 +13,11 @@ use crate::report::print_stderr;
 pub(super) struct Signals(watch::Receiver<StopReason>);
 
 impl Signals {
-    /// Hears SIGINT, SIGTERM and SIGHUP from now on.
+    /// Handles SIGINT, SIGTERM and SIGHUP from now on.
     ///
     /// # Errors
     ///
-    /// When the system refuses.
+    /// If the system refuses.
     pub(super) fn listen() -> Result<Self, Refusal> {
         let hear = |kind| {
             let heard = signal(kind);
@@ -35,22 +35,22 @@ impl Signals {
             print_stderr(&format!(
                 "{name} again: exiting now; the journal is complete, see `rollgate status`\n"
             ));
-            // The ssh connections have a guard of their own that outlives this process.
+            // The ssh connections have their own guard, which outlives this process.
             std::process::exit(code);
         });
         Ok(Self(stop))
     }
 
-    /// What tells a release to stop.
+    /// Returns the receiver of stop requests.
     pub(super) fn stop(&self) -> watch::Receiver<StopReason> {
         self.0.clone()
     }
 }
 
-/// Makes a file that grows beyond the process's limit an error of the write, as on a full disk. By default the signal
-/// ends the process in the middle of a node. Within a runtime.
+/// Makes a write beyond the file size limit of the process fail, as on a full disk. By default, the signal ends the
+/// process in the middle of a node. It must run within a runtime.
 pub(super) fn outlive_file_limit() {
-    // The handler stays when the stream is gone.
+    // The handler stays in place after the stream is dropped.
     let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
 }
 

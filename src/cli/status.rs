@@ -1,4 +1,4 @@
-//! `status`: each node as it is now, the last release, and what to type next. Changes nothing.
+//! `status`: shows the current state of each node, the last release, and the next command. It changes nothing.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusa
     Ok(output::print(&text, Exit::DONE))
 }
 
-/// What there is to tell, for people and for programs.
+/// The content of `status`, for people and for programs.
 struct View<'a> {
     status: &'a Status,
     spec: &'a Spec,
@@ -110,7 +110,7 @@ impl View<'_> {
         text
     }
 
-    /// What became of a node, and in which release if that is not the last.
+    /// Describes the result of a node. It names the release if that is not the last one.
     fn state(&self, node: &str, place: Place) -> Option<String> {
         let (release, state) = self.status.history.of(node)?;
         let told = state_now(state, place);
@@ -142,7 +142,7 @@ impl View<'_> {
         problems
     }
 
-    /// The same for programs.
+    /// Writes the JSON events for programs.
     fn tell(&self, lines: &mut Lines) {
         let problem = &self.status.fleet.registry_problem;
         lines.tell("registry.status", None, None, json!({ "problem": problem }));

@@ -1,4 +1,4 @@
-//! The command line as the caller of a use-case: it asks a person, tells what is waited for, and shows a release.
+//! The command line as the caller of a use case. It asks for confirmation, reports waits, and shows a release.
 
 use std::io::{ErrorKind, IsTerminal, stderr, stdin};
 use std::path::PathBuf;
@@ -20,16 +20,16 @@ pub(super) struct Terminal<'a> {
     global: &'a Global,
     identity: Identity,
     signals: Signals,
-    /// The playbook, as plans name it.
+    /// The path of the playbook in plans.
     file: PathBuf,
 }
 
 impl<'a> Terminal<'a> {
-    /// Hears signals from now on. Within a runtime.
+    /// Handles signals from now on. It must run within a runtime.
     ///
     /// # Errors
     ///
-    /// When the system refuses.
+    /// If the system refuses.
     pub(super) fn new(global: &'a Global, file: PathBuf) -> Result<Self, Refusal> {
         let (identity, signals) = (identity::own(), Signals::listen()?);
         Ok(Self { global, identity, signals, file })
@@ -57,7 +57,7 @@ impl Caller for Terminal<'_> {
             print_stderr(&plan.render(spec, &self.file.display().to_string()));
         }
         let prompt = harmless(question.prompt);
-        // Signals are heard meanwhile.
+        // Signals are handled during the question.
         let ask = || Confirm::new().with_prompt(prompt).default(false).interact_opt();
         let answer = tokio::task::spawn_blocking(ask).await;
         let unconfirmed = |text: &str| Refusal::told(Cause::Stopped, "not confirmed", text);

@@ -1,5 +1,5 @@
-//! The values of a playbook's variables: from the environment, files and the command line, each judged before it is
-//! used.
+//! The values of a playbook's variables. They come from the environment, files and the command line. Each is validated
+//! before it is used.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -15,20 +15,20 @@ use crate::playbook::{Loaded, Playbook};
 use crate::secret::literal;
 use crate::text::did_you_mean;
 
-/// The environment's prefix for variables.
+/// The prefix of environment variables that set variables of a playbook.
 const VARIABLE_PREFIX: &str = "ROLLGATE_VAR_";
 
-/// The largest file of variables.
+/// The size limit of a file of variables, in bytes.
 const LARGEST_FILE: u64 = 1024 * 1024;
 
-/// Reads the given values, low to high: the environment, files, the command line. The playbook's defaults are below
-/// all of them.
+/// Reads the given values. Their priority, from low to high: the environment, files, the command line. The playbook's
+/// defaults have the lowest priority.
 pub(super) fn given(
     arguments: &PlaybookArguments,
     playbook: &Playbook,
 ) -> Result<BTreeMap<String, String>, Refusal> {
     let mut variables = BTreeMap::new();
-    // The environment may hold variables of other playbooks, too.
+    // The environment may contain variables of other playbooks.
     for name in playbook.variables.keys() {
         let variable = format!("{VARIABLE_PREFIX}{name}");
         let value = environment::variable(&variable);
@@ -75,8 +75,8 @@ fn assignment(text: &str) -> Option<(String, String)> {
     (!name.is_empty()).then(|| (name.to_owned(), value.trim().to_owned()))
 }
 
-/// Every variable that is unknown, missing, or not as the playbook wants it. With `open`, values may be missing; `unused`
-/// says why that of the last release does not take a missing one's place.
+/// Returns a problem for each variable that is unknown, missing, or not valid for the playbook. With `open`, values may
+/// be missing. `unused` explains why the value from the last release does not replace a missing one.
 pub(super) fn wrong(
     loaded: &Loaded,
     given: &BTreeMap<String, String>,
