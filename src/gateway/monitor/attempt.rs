@@ -1,4 +1,4 @@
-//! A running confirmation: which looks of a round it uses, and what is still missing.
+//! A running confirmation: the looks of a round that it uses, and its missing evidence.
 
 use std::sync::Arc;
 use std::time::Duration;

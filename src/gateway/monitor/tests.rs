@@ -1,4 +1,4 @@
-//! A gateway whose workers all show the same.
+//! Tests with a gateway. All its workers show the same state.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -250,7 +250,7 @@ async fn gateways_own_delay_starts_when_its_list_changes() {
     }
 }
 
-/// A gateway with two workers that tell their names, both of which route to all nodes.
+/// A gateway with two named workers. Both route to all nodes.
 fn two_workers() -> (Arc<Shows>, GatewayMonitor<Shows>) {
     let body = r#"["10.0.0.1:80","10.0.0.2:80"]"#.into();
     let world = Arc::new(Shows { body, workers: 2, program: None, asked: AtomicU32::new(0) });

@@ -1,4 +1,4 @@
-//! How many workers of a gateway were distinguished, and what that means for a confirmation.
+//! How many workers of a gateway were distinguished, and how that affects a confirmation.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) enum Reach {
     Some,
 }
 
-/// Reports how many workers were distinguished by their names. The playbook says that there are `told` of them.
+/// Reports how many workers were distinguished by their names. The playbook's number of workers is `told`.
 pub(super) fn tell_workers(info: &mut GatewayInfo, seen: usize, told: Option<u32>, reach: Reach) {
     let count = |number: usize| text::count(number, "worker");
     match (seen, told) {
