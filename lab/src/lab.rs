@@ -42,7 +42,7 @@ pub struct Lab {
     pub envoys: Vec<Envoy>,
     /// The nginx instances that resolve their servers.
     pub resolvers: Vec<Resolver>,
-    /// The nginx instances whose list is rendered.
+    /// The nginx instances with a rendered list.
     pub rendered: Vec<Rendered>,
     /// The Traefiks.
     pub traefiks: Vec<Traefik>,

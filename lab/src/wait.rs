@@ -12,7 +12,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 ///
-/// The probe's own error, or one that names `what` was waited for.
+/// If the probe fails, or the limit is over. The second error names `what` was waited for.
 pub fn until<T>(
     what: &str,
     limit: Duration,

@@ -21,7 +21,7 @@ const MOMENT: Duration = Duration::from_secs(3);
 /// How long rollgate is frozen: longer than the TTL of a lock that is not renewed.
 const SLEEP: Duration = Duration::from_secs(20);
 
-/// The disk size of a node whose disk fills up, in MiB.
+/// The disk size of a node with a disk that fills up, in MiB.
 const DISK: u32 = 64;
 
 /// A fault during a release. A bad version is a [`Fault`](crate::Fault).

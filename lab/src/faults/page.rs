@@ -207,7 +207,7 @@ mod tests {
         let good = [row(Mishap::NodeOff, Step::Drain, &[])];
         let mended = page(&cells[..1], &good, &whole);
         assert_eq!(mended, page(&cells, &[good[0].clone(), rows[1].clone(), rows[2].clone()], ""));
-        // A cell whose lab has failed has no row.
+        // A cell has no row if its lab has failed.
         assert_eq!(page(&cells[..1], &[], &whole), page(&cells, &rows[1..], ""));
     }
 }

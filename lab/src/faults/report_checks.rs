@@ -136,7 +136,7 @@ pub(super) fn contradictions(
     contradictions
 }
 
-/// Returns the nodes whose state is missing or unknown in the report.
+/// Returns the nodes with a missing or unknown state in the report.
 pub(super) fn gaps(told: &[ReportedNode]) -> Vec<String> {
     let open = |told: &&ReportedNode| {
         told.healthy.is_none() || told.down.is_none() || told.gateways.is_none()

@@ -28,7 +28,7 @@ pub enum Source {
     Records,
 }
 
-/// What a worker starts from before its first answer from Consul.
+/// The initial state of a worker, before its first answer from Consul.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Include {
     /// The last list of any worker.

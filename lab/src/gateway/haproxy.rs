@@ -171,7 +171,7 @@ impl Haproxy {
         say(&self.socket, line)
     }
 
-    /// Returns what keeps a node's server out, as HAProxy's bits: 0 is nothing.
+    /// Returns why a node's server is out, as HAProxy's bits. 0 means that it is not out.
     ///
     /// # Errors
     ///

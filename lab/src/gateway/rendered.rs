@@ -38,7 +38,7 @@ pub enum Renderer {
     Real(PathBuf),
 }
 
-/// A running nginx whose list is rendered.
+/// A running nginx with a rendered list.
 #[derive(Debug)]
 pub struct Rendered {
     name: String,

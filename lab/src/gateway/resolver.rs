@@ -28,7 +28,7 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// Starts one that queries this DNS server, and returns when it has found a server.
+    /// Starts a gateway that queries this DNS server, and returns when it has found a server.
     pub(crate) fn start(program: Program, dns: SocketAddr) -> Result<Self> {
         let settings = include_str!("resolver.conf")
             .replace("@DNS@", &dns.to_string())

@@ -19,7 +19,7 @@ pub(crate) struct View {
     pub(crate) event: Option<String>,
 }
 
-/// Returns the file of a gateway whose files are in `directory`.
+/// Returns the view file of a gateway that keeps its files in `directory`.
 pub(super) fn file(directory: &Path) -> PathBuf {
     directory.join("views.log")
 }
