@@ -1,4 +1,4 @@
-//! Capacity, as the gateways see it, looked at right before each removal.
+//! Capacity, read from the gateways right before each removal from rotation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,29 +16,29 @@ use crate::spec::{Spec, names};
 use crate::text::because;
 use crate::world::World;
 
-/// How long to wait for nodes that a gateway holds out for the moment.
+/// Maximum wait while gateways temporarily keep other nodes out of rotation.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Between two looks.
+/// Pause between two reads of the gateways.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// How old a look may be when the node is marked down; what is written meanwhile may have to wait for Consul.
+/// Maximum age of a gateway read when the node is marked down. The journal entry in between may wait for Consul.
 const FRESH: Duration = Duration::from_millis(500);
 
-/// How many looks in a row must find nothing once one of them did: a look may miss a worker, and trying again and
-/// again finds a look that does.
+/// Number of consecutive reads that must show no problem after one read showed a problem. A read may miss a worker;
+/// with a single read, repeated attempts would eventually pass because of such a miss.
 const LOOKS_IN_DOUBT: u32 = 3;
 
-/// What one gateway showed.
+/// The name of a gateway and its observation.
 type Sight = (String, Arc<Observation>);
 
-/// Whether the node at `address` would be missed: any worker still routes to it, and it is not on its way out already.
+/// Whether removing the node at `address` costs capacity: a worker still routes to it, and it is not leaving already.
 fn is_missed(seen: &Observation, leaving: &BTreeSet<String>, address: &str) -> bool {
     seen.routes_somewhere_to(address) && !leaving.contains(address)
 }
 
-/// Returns why the node at `address` may not be taken if it would be missed, judged by what one gateway shows: who stays
-/// must be well, and every worker must route to it.
+/// Returns why the node at `address` must stay, judged by the observation of one gateway. Every remaining node must be
+/// healthy, and every worker must route to it.
 pub(super) fn objection(
     spec: &Spec,
     gateway: &str,
@@ -60,8 +60,8 @@ pub(super) fn objection(
 }
 
 impl<W: World> NodeWorker<W> {
-    /// Verifies the nodes that are done, waits until this one may be taken without leaving too few at any gateway, and takes
-    /// it.
+    /// Verifies the finished nodes, waits until enough other nodes serve at every gateway, and reserves this node's
+    /// removal.
     pub(super) async fn take(&mut self, step: Step) -> Result<(), StepError> {
         if !self.goes_back() {
             self.context.verify_done().await;
@@ -69,8 +69,8 @@ impl<W: World> NodeWorker<W> {
         self.make_room(step).await
     }
 
-    /// Waits until the node may leave without leaving too few at any gateway. One that serves stays once too many others have
-    /// failed.
+    /// Waits until enough other nodes serve at every gateway. A node that serves stays in rotation once too many other
+    /// nodes have failed.
     pub(super) async fn make_room(&mut self, step: Step) -> Result<(), StepError> {
         let deadline = Instant::now() + PATIENCE;
         let mut looks = 1;
@@ -92,13 +92,13 @@ impl<W: World> NodeWorker<W> {
         }
     }
 
-    /// Looks at every gateway so many times and takes the node, or says what stands against it.
+    /// Reads every gateway `looks` times. Reserves the node's removal, or returns what prevents it.
     async fn try_to_take(
         &mut self,
         step: Step,
         looks: u32,
     ) -> Result<Result<(), String>, StepError> {
-        // Nodes that wait for each other look together.
+        // Read before taking the lock, so that nodes that wait for the lock read in parallel.
         let (mut seen, mut at) = (self.look_around(looks).await, Instant::now());
         let _turn = self.context.turn.clone().lock_owned().await;
         if at.elapsed() >= FRESH / 2 {
@@ -116,8 +116,8 @@ impl<W: World> NodeWorker<W> {
         Ok(Ok(()))
     }
 
-    /// Looks again if the last look is not fresh, or others count on the node again because a write was not done. Returns
-    /// whether the node may still leave; if not, it stays.
+    /// Reads the gateways again if the last read is too old, or if other nodes count on this node again because a write
+    /// was not done. Returns whether the node may still leave. Otherwise it stays in rotation.
     pub(super) async fn may_still_leave(&mut self, step: Step) -> Result<bool, StepError> {
         let Some(looked) = self.looked else { return Ok(true) };
         let is_counted = self.state(|state| state.leaving == Leaving::No);
@@ -143,8 +143,8 @@ impl<W: World> NodeWorker<W> {
         Ok(leaves)
     }
 
-    /// Whether the node may serve with a version that failed elsewhere after its proof of health: only if too few others
-    /// serve, and it cannot go back.
+    /// Checks whether the node may serve a version that failed on another node after its health check passed. It may
+    /// only if too few other nodes serve and it cannot roll back.
     pub(super) async fn may_enable(&self) -> Result<(), StepError> {
         if self.bound() != Bound::Forward || self.context.mode != Mode::Deploy {
             return Ok(());
@@ -166,7 +166,7 @@ impl<W: World> NodeWorker<W> {
         self.record(None, EventKind::Warning { message }).await
     }
 
-    /// Why others are too few without this node, if they are.
+    /// Returns why too few other nodes serve without this node, if that is the case.
     async fn missed_by(&self) -> Option<String> {
         let (spec, address) = (&self.context.spec, &self.node.address);
         let leaving = self.context.leaving();
@@ -184,7 +184,7 @@ impl<W: World> NodeWorker<W> {
         None
     }
 
-    /// Looks at every gateway so many times from now on.
+    /// Reads every gateway `looks` times. Every read begins after this call.
     async fn look_around(&self, looks: u32) -> Result<Vec<Sight>, String> {
         let mut seen = Vec::new();
         for gateway in (0..looks).flat_map(|_| &self.context.gateways) {
@@ -196,7 +196,7 @@ impl<W: World> NodeWorker<W> {
         Ok(seen)
     }
 
-    /// Returns how many nodes each gateway routes to, or what stands against taking this one.
+    /// Returns how many nodes each gateway routes to, or what prevents the removal of this node.
     fn find_room(
         &self,
         seen: &[Sight],
@@ -208,7 +208,8 @@ impl<W: World> NodeWorker<W> {
         let is_dead = was_dead || self.context.pool.is_dead(&self.node);
         let mut routed = BTreeMap::new();
         for (name, seen) in seen {
-            // One that leaves for good must not be the last one that could serve, whether it does or not.
+            // A failed node that leaves permanently must not be the last node that could serve, even if it does not
+            // serve now.
             let is_missed = !is_dead && is_missed(seen, leaving, address);
             if self.bound() == Bound::Out || is_missed {
                 let problem = objection(spec, name, seen, leaving, &unwell, address);
@@ -257,7 +258,7 @@ strategy: {{ min_available: {min_available} }}"
         };
         let objection = |seen: &Observation, leaving: &[&str]| with_unwell(seen, leaving, &[]);
         assert_eq!(objection(&seen, &[]), None);
-        // One that is not well serves nobody, and nobody misses it.
+        // An unhealthy node serves no requests: its removal costs no capacity.
         assert_eq!(with_unwell(&seen, &[], &["10.0.1.1:80"]), None);
         assert_eq!(
             with_unwell(&seen, &["10.0.1.2:80"], &["10.0.1.3:80"]).as_deref(),
@@ -265,7 +266,7 @@ strategy: {{ min_available: {min_available} }}"
                 "gw would route to 0 nodes only, fewer than 2 (b not routed there; c not healthy)"
             )
         );
-        // A gateway that has not noticed yet that `b` is leaving does not count it as staying.
+        // `b` does not count as remaining although the gateway still routes to it.
         assert_eq!(
             objection(&seen, &["10.0.1.2:80"]).as_deref(),
             Some("gw would route to 1 node only, fewer than 2 (b not routed there)")

@@ -1,4 +1,4 @@
-//! What everything in a running release shares: the world, the release as it stands, and the way to the recorder.
+//! The shared state of a running release: the world, the release's current state, and the channel to the recorder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -15,24 +15,24 @@ use crate::registry::Registry;
 use crate::release::{Event, EventKind, Leaving, NodeState, Planned, Release, Step};
 use crate::spec::{NodeSpec, Spec};
 
-/// Why a release is to stop, once somebody or something asks.
+/// Why a release must stop, once a stop is requested.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum StopReason {
-    /// Nobody asked.
+    /// No stop is requested.
     #[default]
     No,
-    /// Somebody did: the signal's name.
+    /// A signal requested it: the signal's name.
     Requested(&'static str),
-    /// Nothing can be written down any more: nothing new begins, and what was only marked down is put back.
+    /// The journal cannot be written: nothing new begins, and nodes that were only marked down return to rotation.
     Unwritten(String),
-    /// Nothing came to its end for too long.
+    /// Nothing finished for too long.
     Stalled(String),
-    /// The lock is not ours any more: nothing is done at all.
+    /// The lock is lost: no further action of any kind.
     LockLost(String),
 }
 
 impl StopReason {
-    /// Returns why, if it is to stop.
+    /// Returns the reason, if the release must stop.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match self {
@@ -45,19 +45,19 @@ impl StopReason {
     }
 }
 
-/// What is done to each node.
+/// The operation on each node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// All the playbook's steps.
     Deploy,
-    /// Out of rotation by hand.
+    /// Manual removal from rotation.
     Out,
-    /// Back into rotation by hand.
+    /// Manual return to rotation.
     In,
 }
 
 impl Mode {
-    /// Returns whether a step of the playbook belongs to it.
+    /// Returns whether the operation includes a step of the playbook.
     #[must_use]
     pub fn includes(self, step: Step) -> bool {
         match self {
@@ -68,9 +68,9 @@ impl Mode {
     }
 }
 
-/// Who hears of events. Cannot change a release, and its troubles cannot stop one.
+/// Receives events. It cannot change a release, and its errors cannot stop a release.
 pub trait Sink: Send {
-    /// An event that counts from now on, and the release after it.
+    /// Receives an event that counts from now on, and the release's state after it.
     fn event(&mut self, event: &Event, release: &Release);
 }
 
@@ -80,7 +80,7 @@ impl<S: Sink + ?Sized> Sink for &mut S {
     }
 }
 
-/// The release as it stands: everything reads it, the recorder alone changes it.
+/// The current state of the release. Everything reads it; only the recorder changes it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LiveRelease(Arc<RwLock<Release>>);
 
@@ -93,18 +93,18 @@ impl LiveRelease {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes it; for the recorder.
+    /// Changes the release. Only the recorder calls this.
     pub(super) fn update(&self, update: impl FnOnce(&mut Release)) {
         update(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Reads something of a node.
+    /// Reads a value from a node's state.
     pub(super) fn node<T: Default>(&self, name: &str, read: impl FnOnce(&NodeState) -> T) -> T {
         self.read().nodes.get(name).map(read).unwrap_or_default()
     }
 }
 
-/// What everything in a running release shares.
+/// The shared state of a running release.
 pub(super) struct Context<W> {
     pub(super) world: Arc<W>,
     pub(super) consul: Arc<Client<W>>,
@@ -116,7 +116,7 @@ pub(super) struct Context<W> {
     pub(super) mode: Mode,
     pub(super) lock: Arc<Lock<W>>,
     pub(super) release: LiveRelease,
-    /// Held while it is decided whether a node may leave: one at a time.
+    /// Held during the decision whether a node may leave rotation: one decision at a time.
     pub(super) turn: Arc<Mutex<()>>,
     /// The nodes that serve.
     pub(super) pool: Pool,
@@ -124,14 +124,14 @@ pub(super) struct Context<W> {
     pub(super) records: mpsc::Sender<Record>,
 }
 
-/// What is known of a node from the start.
+/// The facts about a node that are known from the start.
 #[derive(Debug)]
 pub(super) struct Known {
-    /// What it is brought to.
+    /// The specification of the target version.
     pub(super) node: Arc<NodeSpec>,
-    /// What brings it back to what it ran, where that is known.
+    /// The specification of the rollback, if the previous version is known.
     pub(super) back: Option<Arc<NodeSpec>>,
-    /// What was planned for it.
+    /// The plan for the node.
     pub(super) planned: Option<Arc<Planned>>,
 }
 
@@ -152,16 +152,16 @@ impl Known {
 }
 
 impl<W> Context<W> {
-    /// Returns whether so many have failed that no more nodes may be taken: those that could not be used from the start
-    /// included, and those whose failure is not written down yet.
+    /// Returns whether no more nodes may be removed from rotation because too many nodes have failed.
+    /// The count includes nodes that were unusable from the start and failures that are not in the journal yet.
     pub(super) fn too_many_failed(&self) -> bool {
         let release = self.release.read();
         let is_written = |name: &str| release.nodes.get(name).is_some_and(NodeState::has_failed);
         self.spec.stops_after(release.failures() + self.pool.failing(|name| !is_written(name)))
     }
 
-    /// The addresses of nodes that leave rotation, or have left it and were not seen back, although a gateway may still show
-    /// them.
+    /// Returns the addresses of nodes that are leaving rotation, or have left it and were not confirmed back in. A
+    /// gateway may still list them.
     pub(super) fn leaving(&self) -> BTreeSet<String> {
         let release = self.release.read();
         let leaves = |node: &&NodeSpec| {
@@ -170,7 +170,7 @@ impl<W> Context<W> {
         self.spec.nodes.iter().filter(leaves).map(|node| node.address.clone()).collect()
     }
 
-    /// Records a fact of a node and returns when it is on the disk, or that it cannot be.
+    /// Records a fact about a node. Returns when it is on disk, or an error when it cannot be written.
     pub(super) async fn record(
         &self,
         node: &str,
@@ -184,14 +184,14 @@ impl<W> Context<W> {
         answer.await.map_err(|_| NotRecorded)
     }
 
-    /// Records a fact of a node without waiting for it.
+    /// Records a fact about a node without waiting for the write.
     pub(super) async fn note(&self, node: &str, fact: EventKind) {
         let record =
             Record { node: Some(node.to_owned()), step: None, fact: Some(fact), written: None };
         let _ = self.records.send(record).await;
     }
 
-    /// Returns once everything that was to be recorded so far is.
+    /// Returns once everything sent to the recorder so far is recorded.
     pub(super) async fn catch_up(&self) {
         let (written, answer) = oneshot::channel();
         let nothing = Record { node: None, step: None, fact: None, written: Some(written) };
@@ -200,7 +200,7 @@ impl<W> Context<W> {
         }
     }
 
-    /// Tells how a step of a node goes on. Lost when nothing has time to listen.
+    /// Reports the progress of a node's step. The report is dropped when the recorder's queue is full.
     pub(super) fn tell(&self, node: &str, step: Step, fact: EventKind) {
         let record = Record {
             node: Some(node.to_owned()),
@@ -212,24 +212,24 @@ impl<W> Context<W> {
     }
 }
 
-/// A fact cannot be recorded any more: the journal cannot be written, or the lock is lost.
+/// A fact cannot be recorded: the journal cannot be written, or the lock is lost.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NotRecorded;
 
-/// A wish to record a fact.
+/// A request to record a fact.
 pub(super) struct Record {
     pub(super) node: Option<String>,
     pub(super) step: Option<Step>,
-    /// Nothing where only what was asked before is waited for.
+    /// `None` if the request only waits for earlier requests.
     pub(super) fact: Option<EventKind>,
-    /// Answered when the event is on the disk; dropped when it cannot be.
+    /// Answered when the event is on disk; dropped when it cannot be written.
     pub(super) written: Option<oneshot::Sender<()>>,
 }
 
-/// Returns once the release is stopping, and then some.
+/// Returns once the release is stopping and the grace period is over.
 pub(super) async fn stopped_for(mut stop: watch::Receiver<StopReason>, grace: Duration) {
     if stop.wait_for(|stop| *stop != StopReason::No).await.is_err() {
-        // Nothing is left that could ask.
+        // The sender is gone: no stop can be requested any more.
         std::future::pending::<()>().await;
     }
     tokio::time::sleep(grace).await;

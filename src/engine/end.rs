@@ -1,4 +1,4 @@
-//! How a release ended: its result and its exit code. Decided by what is written down.
+//! How a release ended: its result and its exit code. Both are derived from the recorded events.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::spec::Spec;
 use crate::suggestions;
 use crate::world::World;
 
-/// Says how the release ended.
+/// Determines how the release ended.
 pub(super) fn conclude<W: World>(
     recorder: &Recorder<'_, W>,
     spec: &Spec,
@@ -21,7 +21,7 @@ pub(super) fn conclude<W: World>(
     elapsed_ms: u64,
 ) -> Finished {
     let release = &*recorder.release.read();
-    // Nodes that the release has nothing to do with serve as before.
+    // Nodes outside the release serve as before.
     let others = spec.nodes.len().saturating_sub(release.nodes.len());
     let planned = release.planned().iter().filter(|planned| planned.was_out);
     let out: BTreeSet<_> = planned.map(|planned| planned.node.as_str()).collect();
@@ -64,7 +64,7 @@ pub(super) fn conclude<W: World>(
     } else if serving < spec.floor() && !untouched {
         Outcome::Degraded
     } else if stuck > 0 {
-        // What was to go back could not: nobody knows what it serves.
+        // A rollback failed: the version that the node serves is unknown.
         Outcome::Degraded
     } else if release.failures() > 0 && old_everywhere {
         Outcome::RolledBack

@@ -1,12 +1,12 @@
-//! The engine: how a release comes about, event by event.
+//! The engine: runs a release, event by event.
 //!
-//! * [`run`]: the loop that takes batches, and ends the release; [`scheduler`]: what is done next; [`end`]: how it ended.
-//! * [`context`]: what everything in a running release shares; [`recorder`]: an event is written before it counts.
-//! * [`worker`]: takes one node through its steps, to the end, a failure, or a stop on request; [`outcome`]: how these end.
-//! * [`recovery`]: what becomes of a node that does not get to its end.
-//! * [`steps`]: what each step does. Reads like the runbook.
-//! * [`watchdog`]: keeps a node out while it is out; [`pool`] and [`serving`]: watch those that serve.
-//! * [`capacity`]: how many must stay in rotation.
+//! * [`run`]: the loop that starts batches and ends the release; [`scheduler`]: the next action; [`end`]: the result.
+//! * [`context`]: the shared state of a running release; [`recorder`]: writes an event before it counts.
+//! * [`worker`]: runs the steps of one node until it finishes, fails, or stops on request; [`outcome`]: their results.
+//! * [`recovery`]: handles a node that does not finish.
+//! * [`steps`]: the action of each step, in the order of a runbook.
+//! * [`watchdog`]: keeps a removed node out of rotation; [`pool`] and [`serving`]: watch the nodes that serve.
+//! * [`capacity`]: how many nodes must stay in rotation.
 
 mod capacity;
 mod context;

@@ -1,28 +1,28 @@
-//! How steps end, and nodes.
+//! The results of steps and of nodes.
 
 use super::context::NotRecorded;
 use crate::release::{Drained, Failure};
 use crate::world::NotPermitted;
 
-/// Why a step did not end well.
+/// Why a step did not succeed.
 #[derive(Debug)]
 pub(super) enum StepError {
-    /// It failed.
+    /// The step failed.
     Failed(Failure),
-    /// The node could not be reached: what was to be done there was certainly never begun.
+    /// The node could not be reached: the action was certainly never begun.
     NotBegun(String),
-    /// The link to the node was lost while a command ran: its effect is unknown.
+    /// The connection to the node was lost while a command ran: the effect of the command is unknown.
     Lost(String),
-    /// A gateway could not be read in the end, however long it was asked.
+    /// A gateway was still unreadable at the deadline, after repeated attempts.
     Blind(String),
-    /// Others have failed meanwhile: the node is not taken.
+    /// Too many other nodes failed meanwhile: the node is not removed from rotation.
     NotTaken,
     /// The journal cannot be written, or the lock is lost: no new step may begin.
     Halt,
 }
 
 impl StepError {
-    /// The failure that it amounts to for the node.
+    /// Converts the error into the node's failure.
     pub(super) fn into_failure(self) -> Failure {
         let unknown = matches!(self, Self::Lost(_));
         let reason = match self {
@@ -35,7 +35,7 @@ impl StepError {
         Failure { reason, unknown, ..Failure::default() }
     }
 
-    /// The same of a second try: the first one may have begun it.
+    /// Converts the error of a second attempt: the first attempt may have begun the action.
     pub(super) fn of_second_try(self) -> Self {
         match self {
             Self::NotBegun(problem) => Self::from(problem),
@@ -62,7 +62,7 @@ impl From<String> for StepError {
     }
 }
 
-/// What a step found, in words, and what a drain saw.
+/// The result of a step as a message, and the counts of a drain.
 #[derive(Debug, Default)]
 pub(super) struct StepOutcome {
     pub(super) message: String,
@@ -75,7 +75,7 @@ impl From<String> for StepOutcome {
     }
 }
 
-/// How the steps ended for the node.
+/// The result of all steps of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NodeResult {
     Done,
@@ -83,7 +83,7 @@ pub(super) enum NodeResult {
     Interrupted,
 }
 
-/// How a step ended for the node.
+/// The result of one step of a node.
 pub(super) enum StepResult {
     Done,
     Failed(StepError),

@@ -1,14 +1,15 @@
-//! The nodes that serve while others are updated: they are watched until the release ends.
+//! The nodes that serve while other nodes are updated. They are watched until the release ends.
 //!
-//! A node that is done and fails afterwards has failed like any other: it stops the release, leaves rotation if enough others
-//! serve, and goes back where the playbook asks for it. It fails when its own check fails, when its process ends, even if a
-//! supervisor starts another one at once, or when a gateway no longer routes to it.
+//! A finished node that fails afterwards counts as failed like any other node. It stops the release, it leaves rotation
+//! if enough other nodes serve, and it rolls back if the playbook says so. It fails when its health check fails, when
+//! its process ends (even if a supervisor restarts it at once), or when a gateway no longer routes to it.
 //!
-//! A node that the release has not come to yet, or leaves alone, no longer counts as one that serves once it fails. The check
-//! of a node that never passed it is not judged, since what brings the new version may have changed the check as well; whether
-//! the node can be connected to is.
+//! A node that the release has not reached yet, or does not change, no longer counts as serving once it fails. A
+//! failing health check does not count for a node that never passed it: the change to the new version may have changed
+//! the check as well. A refused connection always counts.
 //!
-//! A node is asked less often the longer it is well, whatever the number of nodes; [`serving`](super::serving) asks.
+//! The interval between checks grows with the time that a node is healthy, whatever the number of nodes.
+//! [`serving`](super::serving) runs the checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -24,36 +25,36 @@ use crate::release::{Failure, Phase, Release};
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
 
-/// The least time between two checks of a node, and between two looks at a gateway.
+/// Minimum time between two checks of a node, and between two reads of a gateway.
 pub(super) const PERIOD: Duration = Duration::from_secs(1);
 
-/// A node is checked again after this part of the time since it joined.
+/// The interval between two checks is the time since the node joined, divided by this number.
 const PART_OF_AGE: u32 = 10;
 
-/// The longest time between two checks of a node.
+/// Maximum time between two checks of a node.
 const LONGEST_PERIOD: Duration = Duration::from_secs(60);
 
-/// How many checks begin in a second, at most.
+/// Maximum number of checks that begin in one second.
 const CHECKS_A_SECOND: u32 = 50;
 
-/// How many nodes are checked right before another one is taken or stopped: those that were done last. All others are
-/// checked in their turn.
+/// Maximum number of nodes to check right before another node is removed from rotation or stopped: the most recently
+/// finished ones. All other nodes are checked on their schedule.
 const CHECKED_FIRST: usize = 64;
 
-/// A node that is not well any more, and why.
+/// A node that is no longer healthy, and the failure.
 pub(super) type Fallen = (String, Failure);
 
 /// The nodes that serve.
 pub(super) struct Pool {
     members: Mutex<BTreeMap<String, Member>>,
     fallen: mpsc::UnboundedSender<Fallen>,
-    /// The first node that fell.
+    /// The first finished node that failed.
     first_fallen: OnceLock<String>,
-    /// Nodes whose failure is known, and may not be written down yet.
+    /// Nodes with a known failure. It may not be in the journal yet.
     failing: Mutex<BTreeSet<String>>,
 }
 
-/// Processes that listen on a node's port: each one's id and start.
+/// The processes that listen on a node's port: the id and start of each.
 pub(super) type Processes = BTreeSet<(u32, Mark)>;
 
 /// A node that serves.
@@ -61,40 +62,40 @@ pub(super) type Processes = BTreeSet<(u32, Mark)>;
 struct Member {
     part: Part,
     since: Instant,
-    /// When its last check began.
+    /// The start of its last check.
     checked: Option<Instant>,
-    /// Failures in a row.
+    /// Number of consecutive failures.
     failures: u32,
     has_passed: bool,
-    /// No connection reaches it.
+    /// Connections to it fail.
     is_unreachable: bool,
-    /// The processes that listened when they were last looked at, where they could be seen. That takes a command on the node:
-    /// it is done first when the node joins, and then whenever it must be known whether the node is well.
+    /// The listening processes at the last inspection, if they were visible. An inspection runs a command on the node.
+    /// It runs first when the node joins, and then whenever a decision depends on the node's health.
     processes: Option<Processes>,
-    /// What its last check found wrong.
+    /// The problem that its last check found.
     problem: Option<String>,
-    /// Since when a gateway shows it as not routed, by gateway.
+    /// By gateway, the time since which it shows the node as not routed.
     unrouted: BTreeMap<String, Instant>,
     has_fallen: bool,
 }
 
-/// What a node has to do with the release.
+/// The role of a node in the release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
-    /// It runs what the release brings, since it was done just now.
+    /// It runs the new version; this run updated it.
     Done,
-    /// It ran what the release brings when the release began or went on.
+    /// It already ran the new version when the release began or resumed.
     AsPlanned,
-    /// It runs again what it ran before.
+    /// It runs its previous version again.
     RolledBack,
-    /// The release has not come to it, or leaves it alone.
+    /// The release has not reached it yet, or does not change it.
     Other,
-    /// The release leaves it alone because it cannot be used, as when ssh does not reach its machine.
+    /// The release does not change it because it is unusable, for example because ssh does not reach its machine.
     Blocked,
 }
 
 impl Part {
-    /// When the node fails, that is a failure of the release.
+    /// Whether the node's failure is a failure of the release.
     pub(super) fn counts(self) -> bool {
         !matches!(self, Self::Other | Self::Blocked)
     }
@@ -120,7 +121,7 @@ impl Member {
         self.part.counts()
     }
 
-    /// What is found wrong with it shows that it does not serve.
+    /// Whether a problem of the node shows that it does not serve.
     fn is_judged(&self) -> bool {
         self.has_passed || self.is_unreachable || self.counts()
     }
@@ -129,21 +130,21 @@ impl Member {
         self.has_fallen || (self.failures >= fall && self.is_judged())
     }
 
-    /// Its checks have shown whether it serves, as far as they can.
+    /// Whether its checks have shown, as far as they can, that it serves or does not serve.
     fn is_settled(&self, fall: u32) -> bool {
         match self.problem {
             None => self.has_passed,
-            // Without a failure it could not be asked.
+            // Without a failure, the check could not ask the node.
             Some(_) => self.failures == 0 || !self.is_judged() || self.is_unwell(fall),
         }
     }
 
-    /// Without it no user is served less.
+    /// Whether its removal from rotation has no client impact.
     fn is_dead(&self, fall: u32) -> bool {
         self.is_unreachable && self.is_unwell(fall)
     }
 
-    /// How it failed, for the report.
+    /// Returns its failure for the report.
     fn failure(&self, what: &str) -> Failure {
         let since = text::duration(self.since.elapsed());
         let since = match self.part {
@@ -155,18 +156,18 @@ impl Member {
     }
 }
 
-/// What a check has shown of a node.
+/// The result of a check of a node.
 pub(super) enum Shown {
-    /// Nothing more is to be asked.
+    /// No further check is needed.
     Enough,
-    /// It failed, but not often enough to be sure.
+    /// The check failed, but not often enough to be sure.
     Doubt,
-    /// It is not well any more.
+    /// The node is no longer healthy.
     Fallen(Failure),
 }
 
 impl Pool {
-    /// The nodes that serve when a release begins or goes on. Those that are not well any more are sent to `fallen`.
+    /// Returns the nodes that serve when a release begins or resumes. Nodes that fail later are sent to `fallen`.
     pub(super) fn new(
         spec: &Spec,
         release: &Release,
@@ -200,7 +201,7 @@ impl Pool {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The first node that was done and is not well any more.
+    /// Returns the first finished node that is no longer healthy.
     pub(super) fn first_fallen(&self) -> Option<&str> {
         self.first_fallen.get().map(String::as_str)
     }
@@ -209,37 +210,38 @@ impl Pool {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A node fails, which counts before its failure is written down.
+    /// Notes that a node fails. The failure counts before it is in the journal.
     pub(super) fn fails(&self, name: &str) {
         self.failed().insert(name.to_owned());
     }
 
-    /// How many of the nodes whose failure is known fulfil a condition.
+    /// Counts the nodes with a known failure that match a condition.
     pub(super) fn failing(&self, condition: impl Fn(&str) -> bool) -> usize {
         self.failed().iter().filter(|name| condition(name)).count()
     }
 
-    /// A node has fallen: it counts from now on.
+    /// Notes that a serving node failed. The failure counts from now on.
     pub(super) fn fell(&self, name: String, part: Part, failure: Failure) {
         if part != Part::RolledBack {
             self.fails(&name);
             self.first_fallen.get_or_init(|| name.clone());
         }
-        // Nothing hears of it once the release has ended.
+        // The receiver is gone once the release has ended.
         let _ = self.fallen.send((name, failure));
     }
 
-    /// A node leaves rotation.
+    /// Notes that a node leaves rotation.
     pub(super) fn leave(&self, name: &str) {
         self.members().remove(name);
     }
 
-    /// A node is in rotation.
+    /// Notes that a node is in rotation.
     pub(super) fn join(&self, name: &str, part: Part) {
         self.members().insert(name.to_owned(), Member::new(part));
     }
 
-    /// The addresses of the nodes that are known to be unwell: they serve nobody, whatever a gateway does.
+    /// Returns the addresses of the nodes that are known to be unhealthy. They serve no requests, whatever a gateway
+    /// does.
     pub(super) fn unwell(&self, spec: &Spec) -> BTreeSet<String> {
         let members = self.members();
         let unwell = |node: &&NodeSpec| {
@@ -248,12 +250,12 @@ impl Pool {
         spec.nodes.iter().filter(unwell).map(|node| node.address.clone()).collect()
     }
 
-    /// Whether nothing listens at this node, so that without it no user is served less.
+    /// Whether nothing listens at this node, so that its removal from rotation has no client impact.
     pub(super) fn is_dead(&self, node: &NodeSpec) -> bool {
         self.members().get(&node.name).is_some_and(|member| member.is_dead(node.health.fall))
     }
 
-    /// The nodes of which it is not known whether they serve.
+    /// Returns the nodes for which it is unknown whether they serve.
     pub(super) fn unsettled(&self, spec: &Spec) -> Vec<String> {
         let members = self.members();
         let is_unsettled = |node: &&NodeSpec| {
@@ -263,14 +265,14 @@ impl Pool {
         spec.nodes.iter().filter(is_unsettled).map(|node| node.name.clone()).collect()
     }
 
-    /// Every node that serves, as far as it is known.
+    /// Returns every node that serves, as far as it is known.
     pub(super) fn names(&self) -> Vec<String> {
         let members = self.members();
         let well = members.iter().filter(|(_, member)| !member.has_fallen);
         well.map(|(name, _)| name.clone()).collect()
     }
 
-    /// The nodes whose turn it is, and when it is the next one's.
+    /// Returns the nodes that are due for a check, and the time when the next node is due.
     pub(super) fn due(
         &self,
         interval: impl Fn(&str) -> Option<Duration>,
@@ -297,7 +299,7 @@ impl Pool {
         (due, next)
     }
 
-    /// The nodes that are done, the last ones first.
+    /// Returns the finished nodes, the most recent ones first.
     pub(super) fn done_last(&self) -> Vec<String> {
         let members = self.members();
         let counts = |(_, member): &(&String, &Member)| member.counts() && !member.has_fallen;
@@ -306,7 +308,7 @@ impl Pool {
         done.into_iter().take(CHECKED_FIRST).map(|(name, _)| name.clone()).collect()
     }
 
-    /// What the last checks left open, or found wrong with a node that the release leaves alone.
+    /// Returns a problem that the last checks left open, or found on a node that the release does not change.
     pub(super) fn unverified(&self) -> Option<String> {
         let members = self.members();
         members.iter().find_map(|(name, member)| {
@@ -315,12 +317,12 @@ impl Pool {
         })
     }
 
-    /// Whether any node is done.
+    /// Whether any node is finished.
     pub(super) fn has_done(&self) -> bool {
         self.members().values().any(|member| member.counts() && !member.has_fallen)
     }
 
-    /// Notes that a node is being checked, if it still serves.
+    /// Notes that a check of a node begins, if the node still serves.
     pub(super) fn begin_check(&self, name: &str) -> Option<Part> {
         let mut members = self.members();
         let member = members.get_mut(name).filter(|member| !member.has_fallen)?;
@@ -328,12 +330,12 @@ impl Pool {
         Some(member.part)
     }
 
-    /// Whether a node's processes have been seen since it serves.
+    /// Whether a node's processes have been inspected since the node joined.
     pub(super) fn knows_processes(&self, name: &str) -> bool {
         self.members().get(name).is_some_and(|member| member.processes.is_some())
     }
 
-    /// Takes in what a check of `node`, in that part, found.
+    /// Applies the result of a check of `node` in that role.
     pub(super) fn note(
         &self,
         node: &NodeSpec,
@@ -358,7 +360,8 @@ impl Pool {
         member.problem = found.problem.or(wrong_version);
         member.is_unreachable = match found.unreached {
             Some(Unreached::Refused) => true,
-            // Gateways may reach what this machine does not, unless ssh does not reach the machine either.
+            // Gateways may reach a node that this machine does not reach, unless ssh does not reach the node's machine
+            // either.
             Some(Unreached::Silent) => member.part == Part::Blocked,
             None => false,
         };
@@ -386,8 +389,8 @@ impl Pool {
         Shown::Fallen(failure)
     }
 
-    /// Takes in what a gateway shows of the nodes that are done; returns those that it has not routed to for longer than
-    /// `patience`, and whether one is in doubt.
+    /// Applies an observation of a gateway to the finished nodes. Returns the nodes that the gateway has not routed to
+    /// for longer than `patience`, and whether a node is in doubt.
     pub(super) fn note_routes(
         &self,
         spec: &Spec,
@@ -402,7 +405,7 @@ impl Pool {
             if !member.counts() || member.has_fallen {
                 continue;
             }
-            // An entry that cannot be read is neither in nor out.
+            // An unreadable entry is neither in nor out.
             if seen.routes_to(&node.address) || seen.unread.contains_key(&node.address) {
                 member.unrouted.remove(gateway);
                 continue;

@@ -1,4 +1,4 @@
-//! The one place where a running release changes: an event is written before it counts.
+//! The only place that changes a running release: it writes an event before the event counts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,46 +14,46 @@ use crate::lock::{Lock, NotHeld};
 use crate::release::{Change, Event, EventKind, Step};
 use crate::world::World;
 
-/// How long a write of the copy may still take once the release is stopping.
+/// Maximum time for a write of the replica once the release is stopping.
 const COPY_GRACE: Duration = Duration::from_millis(500);
 
-/// How long the copy of a finished journal may take to be put in order.
+/// Maximum time to finalize the replica of a finished journal.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
 
-/// A running release with its journal and its audience.
+/// A running release with its journal and its event sink.
 pub(super) struct Recorder<'a, W> {
     pub(super) world: &'a W,
     pub(super) id: String,
     pub(super) release: LiveRelease,
     pub(super) journal: Journal,
-    /// The journal's copy in Consul, and the lines that it does not have yet.
+    /// The journal's replica in Consul, and the lines that it lacks.
     pub(super) copy: Option<JournalReplica<W>>,
     pub(super) lines: String,
-    /// Events that are about to be written, all at once.
+    /// Events for the next write; all of them are written at once.
     pub(super) pending: Vec<Pending>,
-    /// What waits until everything is written.
+    /// Requests that wait until everything is written.
     pub(super) waiting: Vec<oneshot::Sender<()>>,
     pub(super) sink: &'a mut dyn Sink,
-    /// When something came to its end last.
+    /// The time when something last finished.
     pub(super) moved: Instant,
-    /// Tells whoever waits what is being done.
+    /// The lock. Its record shows waiting releases the current step.
     pub(super) lock: &'a Lock<W>,
-    /// Tells everybody to stop.
+    /// Requests the stop of all tasks.
     pub(super) halt: Arc<watch::Sender<StopReason>>,
-    /// Why the journal cannot be written any more. From then on nothing new begins; what leads back to a safe
-    /// place is still done, and told.
+    /// Why the journal cannot be written. From then on nothing new begins. Actions that lead to a safe state are still
+    /// done and reported.
     pub(super) unwritten: Option<anyhow::Error>,
-    /// An error within: nothing can be recorded any more.
+    /// An internal error: nothing can be recorded any more.
     pub(super) failed: Option<anyhow::Error>,
 }
 
-/// An event that counts once it is on the disk.
+/// An event that counts once it is on disk.
 pub(super) struct Pending {
     event: Event,
     change: Change,
-    /// Empty where it is not journalled.
+    /// Empty if the event is not journalled.
     line: String,
-    /// Answered when it is written everywhere.
+    /// Answered when the event is in the journal and the replica.
     answer: Option<oneshot::Sender<()>>,
 }
 
@@ -62,33 +62,33 @@ impl Pending {
         matches!(&self.change, Change::Node(name, _) if name == node)
     }
 
-    /// Whether it is not done, rather than done without being written down.
+    /// Whether the event requires the journal. Without the journal, such an action is not done; any other action is
+    /// done unrecorded.
     fn needs_the_journal(&self) -> bool {
         let first =
             matches!(self.event.fact, EventKind::ReleaseStarted(_) | EventKind::ReleaseResumed(_));
-        // What takes a node further from its users is not done unless it is written down.
+        // An action that moves a node further out of service is done only if the journal records it.
         let leaves = matches!(self.event.fact, EventKind::RegistryWriting { down: true, .. });
         first || leaves || begins(&self.event.fact)
     }
 }
 
 impl<W: World> Recorder<'_, W> {
-    /// Write ahead: an event counts only once it is on the disk.
+    /// Write ahead: an event counts only once it is on disk.
     pub(super) fn record(
         &mut self,
         node: Option<String>,
         step: Option<Step>,
         fact: EventKind,
     ) -> Result<()> {
-        // Whether these could be written is told to what waits for them.
+        // The tasks that wait for these events receive the result.
         let _ = self.write();
         let pending = self.prepare(node, step, fact)?;
         self.pending.push(pending);
         self.write()
     }
 
-    /// Finds out what an event changes. Events that are pending do not change what it rests on: they are written first where
-    /// they would.
+    /// Computes the change of an event. Pending events do not affect the result: those that would are written first.
     fn prepare(
         &mut self,
         node: Option<String>,
@@ -119,11 +119,11 @@ impl<W: World> Recorder<'_, W> {
         Ok(Pending { event, change, line, answer: None })
     }
 
-    /// Writes what is pending in one go; then it counts.
+    /// Writes all pending events in one write; then they count.
     ///
     /// # Errors
     ///
-    /// When the last event could not be written, and does not count.
+    /// When the last event could not be written and does not count.
     fn write(&mut self) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
         let lines: String = pending.iter().map(|pending| pending.line.as_str()).collect();
@@ -147,7 +147,7 @@ impl<W: World> Recorder<'_, W> {
         result
     }
 
-    /// An event counts from now on.
+    /// Applies an event to the release.
     fn count(&mut self, pending: Pending) {
         let Pending { event, change, line, answer } = pending;
         self.lines += &line;
@@ -164,17 +164,16 @@ impl<W: World> Recorder<'_, W> {
         self.sink.event(&event, &self.release.read());
     }
 
-    /// How many nodes have failed.
     pub(super) fn failures(&self) -> usize {
         self.release.read().failures()
     }
 
-    /// Whether no further node is updated.
+    /// Whether the release updates no further nodes.
     pub(super) fn is_stopping(&self) -> bool {
         self.release.read().stopping.is_some()
     }
 
-    /// Whether an event brings the release nearer to its end: what is only done again does not.
+    /// Whether an event is progress towards the end of the release. A repeated step is not progress.
     fn is_progress(&self, event: &Event) -> bool {
         match event.fact {
             EventKind::StepFinished { .. } => {
@@ -205,13 +204,13 @@ impl<W: World> Recorder<'_, W> {
         }
     }
 
-    /// Stops a release of which nothing has come to its end for so long.
+    /// Stops a release in which nothing has finished for this long.
     pub(super) fn stall(&self, patience: Duration) {
         let reason = format!("no step finished for {}", crate::text::duration(patience));
         self.halt.send_replace(StopReason::Stalled(reason));
     }
 
-    /// Asks for the lock at the end: a release that has lost it since its last write must not say that it is done.
+    /// Verifies the lock at the end. A release that has lost the lock since its last write must not report success.
     pub(super) async fn ask_for_the_lock(&self) {
         let held = tokio::select! {
             biased;
@@ -228,9 +227,9 @@ impl<W: World> Recorder<'_, W> {
         self.halt.send_replace(StopReason::Unwritten(format!("{error:#}")));
     }
 
-    /// Writes what is pending, here and to the copy, and lets those go on that wait for it.
+    /// Writes pending events to the journal and the replica, and answers the tasks that wait for them.
     pub(super) async fn flush(&mut self) {
-        // Without an answer its task does not act.
+        // Without an answer, the task that waits for the event does not act.
         let _ = self.write();
         let lines = std::mem::take(&mut self.lines);
         let stop = stopped_for(self.halt.subscribe(), COPY_GRACE);
@@ -242,19 +241,19 @@ impl<W: World> Recorder<'_, W> {
             let _ = self.record(None, None, EventKind::Warning { message });
         }
         for answer in self.waiting.drain(..) {
-            // The task may have been stopped meanwhile.
+            // The task may have been stopped in the meantime.
             let _ = answer.send(());
         }
     }
 
-    /// Records one fact of the release itself, and waits until it is written everywhere.
+    /// Records one fact about the release itself, and waits until it is in the journal and the replica.
     pub(super) async fn tell(&mut self, fact: EventKind) -> Result<()> {
         let result = self.record(None, None, fact);
         self.flush().await;
         result
     }
 
-    /// Records what a node asks for; [`flush`](Self::flush) lets it go on.
+    /// Queues a request of a node; [`flush`](Self::flush) writes and answers it.
     pub(super) fn take(&mut self, record: Record) {
         // A fact that cannot be recorded leaves `written` unanswered, and its task does not act.
         let is_awaited = record.written.is_some();
@@ -268,19 +267,19 @@ impl<W: World> Recorder<'_, W> {
         }
     }
 
-    /// Leaves the finished journal where others find it, in the time that a cancelled job has left.
+    /// Finalizes the replica of the finished journal for other machines, within the time that a cancelled job has left.
     pub(super) async fn close(&mut self) {
         if let Some(copy) = &mut self.copy
             && self.unwritten.is_none()
             && let Ok(whole) = std::fs::read(self.journal.path())
         {
-            // As it is it can be read as well.
+            // The replica is readable without this step, too.
             let _ = tokio::time::timeout(CLOSING_TIME, copy.close(&whole)).await;
         }
     }
 }
 
-/// What begins something that only a journal can bring to its end.
+/// Whether a fact begins an action that can be completed only with the journal.
 fn begins(fact: &EventKind) -> bool {
     matches!(
         fact,
@@ -297,7 +296,7 @@ mod tests {
     use crate::release::Release;
     use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError};
 
-    /// A world in which nothing is asked.
+    /// A world that receives no requests.
     struct Quiet;
 
     impl World for Quiet {
@@ -318,7 +317,7 @@ mod tests {
         }
     }
 
-    /// Reads how many lines the journal has whenever an event counts.
+    /// Reads the number of journal lines whenever an event counts.
     #[derive(Default)]
     struct Lines {
         journal: PathBuf,
@@ -390,7 +389,7 @@ mod tests {
         for node in &nodes {
             ask(&mut recorder, node, EventKind::StepStarted {});
         }
-        // It rests on what begins before it, which has to be written first.
+        // This event depends on the step's start, so the start must be written first.
         let message = "done".to_owned();
         ask(
             &mut recorder,

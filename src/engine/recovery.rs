@@ -1,4 +1,5 @@
-//! When a node does not get to its end: what was only marked down is put back, everything else stays as it is.
+//! Handles a node that does not finish. A node that was only marked down returns to rotation; any other node stays as
+//! it is.
 
 use std::time::Duration;
 
@@ -11,16 +12,17 @@ use super::worker::{COURTESY_GRACE, NodeWorker};
 use crate::release::{EventKind, Failure, NodeState, Step};
 use crate::world::World;
 
-/// How long a node that is put back may take to be proven in, beyond twice the gateways' lag, when the step failed because
-/// one of them could not be read in the end: most likely it cannot be read now.
+/// Maximum time to confirm a returned node, beyond twice the gateways' lag, after a step that failed because a gateway
+/// could not be read. Most likely the gateway is still unreadable.
 const BLIND_TIME: Duration = Duration::from_secs(5);
 
-/// How long a node that is put back may take to be proven in, once the release is stopping: the whole must fit
-/// into the five seconds that a cancelled CI job has.
+/// Maximum time to confirm a returned node once the release is stopping. The whole stop must fit into the five seconds
+/// of a cancelled CI job.
 const PUT_BACK_GRACE: Duration = Duration::from_secs(2);
 
 impl<W: World> NodeWorker<W> {
-    /// The node has failed: what was only marked down is put back, everything else stays as it is.
+    /// Handles the failure of the node. If it was only marked down, it returns to rotation; otherwise it stays as it
+    /// is.
     pub(super) async fn fail(&mut self, step: Step, trouble: StepError) {
         self.end_watchdog().await;
         let patience = match trouble {
@@ -45,7 +47,8 @@ impl<W: World> NodeWorker<W> {
         }
     }
 
-    /// Records a failure, with what the service said last unless the node will be put back. Returns whether it is recorded.
+    /// Records a failure, with the last log lines of the service unless the node returns to rotation. Returns whether
+    /// the failure is recorded.
     pub(super) async fn tell_failure(&self, step: Step, mut failure: Failure) -> bool {
         if !failure.put_back {
             let interrupted = stopped_for(self.context.stop.clone(), COURTESY_GRACE);
@@ -58,7 +61,7 @@ impl<W: World> NodeWorker<W> {
         self.record(Some(step), EventKind::NodeFailed(Box::new(failure))).await.is_ok()
     }
 
-    /// Takes a node that is not well out of rotation, if enough others serve at every gateway.
+    /// Removes an unhealthy node from rotation, if enough other nodes serve at every gateway.
     pub(super) async fn withdraw(&mut self) {
         let step = Step::Disable;
         let name = self.node.name.clone();
@@ -83,8 +86,8 @@ impl<W: World> NodeWorker<W> {
         let _ = self.record(None, EventKind::Warning { message }).await;
     }
 
-    /// What a step to the service was to do was certainly never begun. What served before then still does, unless the
-    /// node cannot be reached because it is dead: only one that is seen to serve may be put back.
+    /// Handles a step on the service that was certainly never begun. The service from before still runs, unless the
+    /// node is unreachable because it is dead. So the node returns to rotation only if its health check passes.
     pub(super) async fn not_begun(
         &mut self,
         step: Step,
@@ -119,10 +122,10 @@ impl<W: World> NodeWorker<W> {
         failure
     }
 
-    /// The release is to stop: go where the pool is safe, at once.
+    /// The release must stop: brings the node to a safe state at once.
     pub(super) async fn interrupt(&mut self, step: Step) {
         self.end_watchdog().await;
-        // A write may have been begun that is not recorded yet.
+        // A write may have begun that is not recorded yet.
         self.context.catch_up().await;
         if self.may_be_put_back(false) {
             self.put_back(step, Instant::now() + PUT_BACK_GRACE, PUT_BACK_GRACE).await;
@@ -130,19 +133,19 @@ impl<W: World> NodeWorker<W> {
         let _ = self.record(Some(step), EventKind::NodeInterrupted {}).await;
     }
 
-    /// Only what served before and was not touched since goes back without a proof of health, and only by us. `serves` tells
-    /// that what the step was to do was never begun.
+    /// Without a health check, only a node that served before and was not changed since returns to rotation, and only
+    /// while this release holds the lock. `serves` reports that the action of the step was never begun.
     fn may_be_put_back(&self, serves: bool) -> bool {
         let ours = !matches!(*self.context.stop.borrow(), StopReason::LockLost(_));
         let (down, stopped) = self.state(|state| (state.may_be_down(), state.is_stopped()));
         ours && down && (serves || !stopped) && !self.planned.was_out
     }
 
-    /// Marks the node up until `deadline`, and waits so long for the proof that it is back in, but no longer than
-    /// `patience`.
+    /// Marks the node up, with retries until `deadline`, and waits until then for the confirmation that it is in
+    /// rotation, but no longer than `patience`.
     async fn put_back(&mut self, step: Step, deadline: Instant, patience: Duration) {
-        // A write without an answer may still be done after ours; one more of the same kind, which it then
-        // cannot follow, settles that.
+        // A write without an answer may still take effect after the next write. A further write of the same kind
+        // settles that: the unanswered write cannot take effect after it.
         self.looked = None;
         let settled = async {
             if self.state(|state| state.writing.is_some()) {

@@ -1,8 +1,8 @@
-//! The loop of a release: take a batch, let its nodes go through their steps, verify the pool at the end, write every event
+//! The loop of a release: start a batch, run the steps of its nodes, verify the pool at the end, write every event
 //! before it counts.
 //!
-//! Nodes of a batch go on at the same time. Each asks for its events to be recorded and goes on only when they
-//! are on the disk; so the order in the journal is the order in which things were allowed to happen.
+//! The nodes of a batch run in parallel. Each node requests the recording of its events and continues only when they
+//! are on disk. So the order in the journal is the order in which actions were permitted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,52 +31,52 @@ use crate::spec::Spec;
 use crate::suggestions::{self, Repeated};
 use crate::world::World;
 
-/// How a release begins.
+/// How a run begins.
 #[derive(Debug)]
 pub enum Start {
-    /// Anew.
+    /// As a new release.
     Started(Box<Started>),
-    /// Where an earlier run of it ended or broke off.
+    /// At the point where an earlier run of the release ended or was interrupted.
     Resumed(Box<Release>, Resumed),
 }
 
-/// Everything that a release works with.
+/// The dependencies of a release.
 pub struct Engine<W> {
     /// The world.
     pub world: Arc<W>,
     /// Consul.
     pub consul: Arc<Client<W>>,
-    /// What is released.
+    /// The specification of the release.
     pub spec: Arc<Spec>,
-    /// What is done to each node.
+    /// The operation on each node.
     pub mode: Mode,
-    /// Turns [`StopReason::Requested`] when the release is stopping.
+    /// Becomes [`StopReason::Requested`] when the release must stop.
     pub stop: watch::Receiver<StopReason>,
-    /// What keeps other releases away.
+    /// The lock that excludes other releases.
     pub lock: Arc<Lock<W>>,
-    /// What suggested commands repeat.
+    /// The arguments that suggested commands repeat.
     pub repeated: Repeated,
-    /// The journal's copy for other machines.
+    /// The journal's replica for other machines.
     pub copy: Option<JournalReplica<W>>,
 }
 
-/// A release that has ended.
+/// The result of a finished run.
 #[derive(Debug)]
 pub struct RunResult {
-    /// Its state.
+    /// The state of the release.
     pub release: Release,
-    /// What went wrong within, if that is why it ended.
+    /// The internal error, if the run ended because of one.
     pub failed: Option<anyhow::Error>,
-    /// Why its journal does not have all of it.
+    /// Why its journal is incomplete.
     pub unwritten: Option<anyhow::Error>,
 }
 
 impl<W: World> Engine<W> {
-    /// Runs a release to its end: done, failed, or stopped on request.
+    /// Runs a release until it is done, fails, or stops on request.
     ///
     /// # Errors
     ///
-    /// When the journal refuses its first event: nothing was done then.
+    /// When the journal refuses the first event; no action was done then.
     pub async fn run(
         self,
         id: &str,
@@ -157,18 +157,18 @@ impl<W: World> Engine<W> {
     }
 }
 
-/// How many nodes receive the artifact at the same time.
+/// Maximum number of nodes that receive the artifact in parallel.
 const STAGED_AT_ONCE: usize = 16;
 
-/// What came of verifying every node that serves.
+/// The result of the verification of every node that serves.
 enum Verified {
     Well,
     Fell,
-    /// The release was asked to stop before it was known.
+    /// A stop was requested before the result was known.
     Stopped,
 }
 
-/// Where nodes' tasks are at work: hears what they ask for, and of nodes that are not well any more.
+/// Runs the tasks of nodes. Receives their recording requests and the failures of serving nodes.
 struct Floor<W> {
     context: Arc<Context<W>>,
     records: mpsc::Receiver<Record>,
@@ -177,10 +177,10 @@ struct Floor<W> {
 }
 
 impl<W: World> Floor<W> {
-    /// Stages the artifact on every node before any of them leaves rotation. Returns whether the release may go on.
+    /// Stages the artifact on every node before any of them leaves rotation. Returns whether the release may continue.
     async fn stage(&mut self, recorder: &mut Recorder<'_, W>) -> bool {
         let spec = self.context.spec.clone();
-        // A release that has failed and is taken up again brings nothing new to any node.
+        // A failed release that is resumed does not bring the new version to further nodes.
         if spec.artifact.is_none() || spec.stops_after(recorder.failures()) {
             return true;
         }
@@ -196,11 +196,11 @@ impl<W: World> Floor<W> {
         !spec.stops_after(recorder.failures()) && recorder.failed.is_none()
     }
 
-    /// Takes batch after batch until nothing is left to do, and every node that serves is seen to be well. Returns whether
-    /// that could be verified.
+    /// Runs batches until no action is left and every node that serves is verified as healthy. Returns whether that
+    /// could be verified.
     async fn take_all(&mut self, recorder: &mut Recorder<'_, W>) -> bool {
         while recorder.failed.is_none() {
-            // Nodes may have fallen between two batches.
+            // Nodes may have failed between two batches.
             self.find_unwell(recorder).await;
             note_stop(recorder, &self.stop);
             let NextAction::Take { number, nodes, back } = self.next(recorder) else {
@@ -212,7 +212,7 @@ impl<W: World> Floor<W> {
                 }
                 match self.verify(recorder).await {
                     Ok(Verified::Well) => return true,
-                    // What fell may have to go back, or others with it.
+                    // The failed nodes may have to roll back, and others with them.
                     Ok(Verified::Fell) => continue,
                     Ok(Verified::Stopped) => {
                         note_stop(recorder, &self.stop);
@@ -240,7 +240,7 @@ impl<W: World> Floor<W> {
         true
     }
 
-    /// Finds out which nodes serve: those that do not are taken first.
+    /// Finds out which nodes serve. Nodes that do not serve are updated first.
     async fn find_unwell(&mut self, recorder: &mut Recorder<'_, W>) {
         let context = self.context.clone();
         self.unless_stopped(recorder, async move { context.find_unwell().await }).await;
@@ -255,7 +255,7 @@ impl<W: World> Floor<W> {
         next_action(&self.context.spec, &recorder.release.read(), stops, is_dead)
     }
 
-    /// Verifies every node that serves. Those that have fallen were treated as the playbook says.
+    /// Verifies every node that serves. Nodes that fail are handled as the playbook says.
     async fn verify(&mut self, recorder: &mut Recorder<'_, W>) -> Result<Verified, String> {
         let context = self.context.clone();
         let verify = async move { context.verify_all().await };
@@ -266,8 +266,8 @@ impl<W: World> Floor<W> {
         }
     }
 
-    /// Does some work until it ends or the release is asked to stop, and handles the nodes that fall meanwhile. Returns the
-    /// result, unless it was stopped, and how many nodes fell.
+    /// Runs `work` until it ends or a stop is requested, and handles the nodes that fail meanwhile. Returns the result,
+    /// unless it was stopped, and the number of nodes that failed.
     async fn unless_stopped<T: Send + 'static>(
         &mut self,
         recorder: &mut Recorder<'_, W>,
@@ -287,7 +287,8 @@ impl<W: World> Floor<W> {
         (answered.try_recv().ok(), fell)
     }
 
-    /// Lets tasks go on and records what they ask for, until all have ended. Returns how many nodes fell meanwhile.
+    /// Runs tasks and records their events until all tasks have ended. Returns the number of serving nodes that failed
+    /// meanwhile.
     async fn drive(&mut self, mut tasks: JoinSet<()>, recorder: &mut Recorder<'_, W>) -> usize {
         let patience = self.context.spec.progress_deadline;
         let (mut listening, mut fell) = (true, 0);
@@ -297,7 +298,7 @@ impl<W: World> Floor<W> {
                 biased;
                 Some(record) = self.records.recv() => {
                     recorder.take(record);
-                    // What came meanwhile is written in one go.
+                    // Requests that arrived meanwhile are written in the same write.
                     while let Ok(record) = self.records.try_recv() {
                         recorder.take(record);
                     }
@@ -325,7 +326,7 @@ impl<W: World> Floor<W> {
                 },
             }
             if recorder.failed.is_some() {
-                // Nobody may act on what cannot be written down.
+                // No task may act on a fact that cannot be recorded.
                 tasks.shutdown().await;
             }
         }
@@ -353,7 +354,7 @@ fn note_stop<W: World>(recorder: &mut Recorder<'_, W>, stop: &watch::Receiver<St
     }
 }
 
-/// Passes on that somebody asks the release to stop, or that the lock is lost, which outweighs everything.
+/// Forwards a requested stop, or the loss of the lock, which overrides every other reason.
 async fn pass_on(
     mut asked: watch::Receiver<StopReason>,
     mut lost: watch::Receiver<Option<String>>,
@@ -370,7 +371,7 @@ async fn pass_on(
                     first
                 });
             }
-            // Nobody is left who could ask.
+            // The sender is gone: no stop can be requested any more.
             Err(_) => std::future::pending().await,
         }
     };

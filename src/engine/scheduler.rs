@@ -1,26 +1,27 @@
-//! What a release does next, decided from its state alone. Pure: no clock, no I/O.
+//! Decides the next action of a release from its state alone. Pure: no clock, no I/O.
 
 use crate::playbook::OnFailure;
 use crate::release::{Phase, Release};
 use crate::spec::Spec;
 
-/// What a release does next.
+/// The next action of a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NextAction {
-    /// Takes a batch.
+    /// Start a batch.
     Take {
         /// Counted from 1.
         number: usize,
         /// Its nodes.
         nodes: Vec<String>,
-        /// They go back to what they ran before.
+        /// The nodes roll back to their previous version.
         back: bool,
     },
-    /// Nothing is left to do, or may be begun.
+    /// No action is left, or none may begin.
     Nothing,
 }
 
-/// Decides what a release does next. `stops` tells that it was asked to stop, `is_dead` that a node serves nothing.
+/// Decides the next action of a release. `stops` reports that a stop was requested, `is_dead` that a node serves no
+/// requests.
 pub(super) fn next_action(
     spec: &Spec,
     release: &Release,

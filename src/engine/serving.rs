@@ -1,4 +1,4 @@
-//! Watching the nodes that serve, and asking for them when something depends on it.
+//! Watches the nodes that serve, and checks them at once when a decision depends on them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,23 +13,23 @@ use crate::health::Gate;
 use crate::spec::NodeSpec;
 use crate::world::World;
 
-/// How many checks run at the same time.
+/// Maximum number of checks in parallel.
 const AT_ONCE: usize = 32;
 
-/// For how long a gateway may show a node that is done as not routed, beyond twice its lag: it may be reloading.
+/// How long a gateway may show a finished node as not routed, beyond twice its lag: it may be reloading.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a look at a node's processes may take. What is not seen in time proves nothing.
+/// Maximum time to inspect a node's processes. A timed-out inspection proves nothing.
 const PROCESS_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How old a look may be that something else asked for, while nothing is decided by it.
+/// Maximum age of a gateway read made for another purpose, while no decision depends on it.
 const LATELY: Duration = Duration::from_millis(500);
 
-/// Between two looks at a gateway that does not show what it should.
+/// Pause between two reads of a gateway that does not show the expected state.
 const PAUSE: Duration = Duration::from_millis(250);
 
 impl<W: World> Context<W> {
-    /// Watches the nodes that serve for as long as the release goes on.
+    /// Watches the nodes that serve until the release ends.
     pub(super) async fn watch_pool(self: Arc<Self>) {
         let checks = async {
             loop {
@@ -51,30 +51,30 @@ impl<W: World> Context<W> {
         tokio::join!(checks, routes);
     }
 
-    /// Asks the nodes of which it is not known whether they serve.
+    /// Checks the nodes for which it is unknown whether they serve.
     pub(super) async fn find_unwell(self: &Arc<Self>) {
         self.check(self.pool.unsettled(&self.spec), true).await;
     }
 
-    /// Asks the nodes that are done, and the gateways about them, until it is known whether each is well. What is not is
-    /// counted as failed when this returns.
+    /// Checks the finished nodes, and their entries at the gateways, until it is known whether each is healthy. When
+    /// this returns, an unhealthy node counts as failed.
     pub(super) async fn verify_done(self: &Arc<Self>) {
         let ((), _) =
             tokio::join!(self.check(self.pool.done_last(), true), self.check_routes(true));
     }
 
-    /// The same for every node that serves, when nothing more is to be done.
+    /// Checks every node that serves in the same way, when no action is left.
     ///
     /// # Errors
     ///
-    /// What could not be verified, or is not well although the release left it alone.
+    /// When a node could not be verified, or is unhealthy although the release did not change it.
     pub(super) async fn verify_all(self: &Arc<Self>) -> Result<(), String> {
         let checks = self.check(self.pool.names(), true);
         let ((), routes) = tokio::join!(checks, self.check_routes(true));
         routes.and_then(|()| self.pool.unverified().map_or(Ok(()), Err))
     }
 
-    /// Checks these nodes, once or until each is known to be well or not.
+    /// Checks these nodes: once, or until each is known to be healthy or unhealthy.
     async fn check(self: &Arc<Self>, names: Vec<String>, decide: bool) {
         let mut names = names.into_iter();
         let mut checks = JoinSet::new();
@@ -120,7 +120,7 @@ impl<W: World> Context<W> {
         }
     }
 
-    /// A node as it should be.
+    /// Returns the specification that a node should match.
     fn member(&self, name: &str, part: Part) -> Option<&Arc<NodeSpec>> {
         let known = self.nodes.get(name)?;
         match part {
@@ -129,7 +129,7 @@ impl<W: World> Context<W> {
         }
     }
 
-    /// Looks at every gateway, once or until each shows all nodes that are done, or has failed to for too long.
+    /// Reads every gateway: once, or until each routes to all finished nodes or has failed to for too long.
     async fn check_routes(self: &Arc<Self>, decide: bool) -> Result<(), String> {
         if !self.pool.has_done() {
             return Ok(());
@@ -145,7 +145,8 @@ impl<W: World> Context<W> {
         loop {
             let since = if decide { Instant::now() } else { Instant::now() - LATELY };
             let unread = match gateway.observe_since(since).await {
-                // That says something of the gateway and nothing of a node: it must take none from its users.
+                // A list without the playbook's nodes is a fault of the gateway, not of a node: it must not remove a
+                // node from rotation.
                 Ok(seen) if seen.listed_nodes() == 0 => {
                     Some(format!("{} lists no node of the playbook", gateway.name()))
                 }
@@ -159,7 +160,7 @@ impl<W: World> Context<W> {
                     }
                     None
                 }
-                // It proves nothing either way.
+                // A failed read proves nothing.
                 Err(problem) => Some(format!("{} cannot be read: {problem}", gateway.name())),
             };
             if !decide || (unread.is_some() && begun.elapsed() >= patience) {

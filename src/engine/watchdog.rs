@@ -1,8 +1,9 @@
-//! While a node is out: looks again and again whether it still is, and takes it out again when it is not.
+//! While a node is out of rotation, checks repeatedly that it stays out, and marks it down again if it does not.
 //!
-//! Somebody may edit the key, a gateway may be reloaded or restarted with an old list. The key is set right at once; a
-//! gateway that routes to the node although the key says down is told of, and nothing is stopped before it is proven
-//! out again. The key and each gateway are looked at on their own: one that does not answer delays no other.
+//! Another writer may edit the key. A gateway may reload or restart with an old list. The watchdog corrects the key at
+//! once. It reports a gateway that routes to the node although the key says down, and nothing is stopped before the
+//! node is confirmed out again. The key and each gateway are watched separately: one that does not answer does not
+//! delay the others.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,45 +20,45 @@ use crate::spec::NodeSpec;
 use crate::text;
 use crate::world::{NotPermitted, Permit, World};
 
-/// Between two looks.
+/// Pause between two checks.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How old a look may be that something else asked for.
+/// Maximum age of a gateway read made for another purpose.
 const LATELY: Duration = Duration::from_millis(500);
 
-/// How long a write that is under way may take before the watch is ended all the same.
+/// Maximum wait for a write in progress before the watch ends anyway.
 const WRITE_GRACE: Duration = Duration::from_secs(1);
 
 /// Watches one node.
 pub(super) struct Watchdog<W> {
-    /// They end with it.
+    /// The watch tasks; they end with the watchdog.
     _watches: JoinSet<()>,
     watched: Arc<Watched<W>>,
 }
 
-/// What the watch and the node's own way share.
+/// State shared by the watch tasks and the node's own steps.
 struct Watched<W> {
     context: Arc<Context<W>>,
     node: Arc<NodeSpec>,
-    /// Why the node may not have been out all the time: a gateway routes to it again, or the key was set back.
+    /// Why the node may have been in rotation meanwhile: a gateway routes to it again, or the key was set back to up.
     astray: Mutex<Option<String>>,
-    /// Read while a switch is turned, by whoever turns one.
+    /// Held for reading by a task that sets a switch.
     writing: RwLock<()>,
 }
 
-/// The watch of one part: the registry, or a gateway.
+/// The watch of one part: the registry or one gateway.
 struct Watch<W> {
     watched: Arc<Watched<W>>,
-    /// The gateway's place in the playbook.
+    /// The gateway's index in the playbook.
     gateway: Option<usize>,
-    /// The last trouble that was told.
+    /// The last problem that was reported.
     told: Option<String>,
-    /// Why the last look did not see the gateway.
+    /// Why the last check could not read the gateway.
     unread: Option<String>,
 }
 
 impl<W: World> Watchdog<W> {
-    /// Watches a node that was proven out.
+    /// Watches a node that was confirmed out.
     pub(super) fn new(context: &Arc<Context<W>>, node: &Arc<NodeSpec>) -> Self {
         let (context, node) = (context.clone(), node.clone());
         let (astray, writing) = (Mutex::default(), RwLock::default());
@@ -65,18 +66,19 @@ impl<W: World> Watchdog<W> {
         Self { _watches: watched.each().map(Watch::go).collect(), watched }
     }
 
-    /// Looks right now whether the node is out at every gateway, and was since this was asked last. A gateway that cannot be
-    /// read may be about to begin with an old list.
+    /// Checks at once whether the node is out at every gateway and has been since the previous call. A gateway that
+    /// cannot be read may be starting with an old list.
     ///
     /// # Errors
     ///
-    /// Why the node has to be proven out anew.
+    /// The reason why the node must be confirmed out again.
     pub(super) async fn stayed_out(&self) -> Result<(), String> {
         self.watched.stayed_out().await
     }
 
-    /// Permits a command while the lock is held and the node is seen to be out, at the moment when its host is ready to run
-    /// it: connecting may have taken seconds. Where it is refused for the node, [`strayed`](Self::strayed) says why.
+    /// Permits a command only while the lock is held and the node is confirmed out. It asks when the host is ready to
+    /// run the command, because connecting may take seconds. If the node is the reason for a refusal,
+    /// [`strayed`](Self::strayed) returns why.
     pub(super) fn permit(&self) -> Permit {
         let (watched, lock) = (self.watched.clone(), self.watched.context.lock.permit());
         Permit::new(move || {
@@ -86,7 +88,7 @@ impl<W: World> Watchdog<W> {
                     *watched.astray() = Some(why);
                 }
                 lock.ask().await?;
-                // The watch may have seen more while the lock was asked for.
+                // The watch may have seen another problem while the lock was verified.
                 match watched.astray().clone() {
                     Some(reason) => Err(NotPermitted { reason, is_final: false }),
                     None => Ok(()),
@@ -95,12 +97,12 @@ impl<W: World> Watchdog<W> {
         })
     }
 
-    /// Takes the reason why the node has to be proven out anew, if there is one.
+    /// Takes the reason why the node must be confirmed out again, if there is one.
     pub(super) fn strayed(&self) -> Option<String> {
         self.watched.astray().take()
     }
 
-    /// Ends the watch; a write that is under way gets a moment.
+    /// Ends the watch. A write in progress gets a short grace period.
     pub(super) async fn end(self) {
         let _written = tokio::time::timeout(WRITE_GRACE, self.watched.writing.write()).await;
     }
@@ -111,7 +113,7 @@ impl<W: World> Watched<W> {
         self.astray.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A watch of each part.
+    /// Returns a watch of each part.
     fn each(self: &Arc<Self>) -> impl Iterator<Item = Watch<W>> {
         let gateways = (0..self.context.gateways.len()).map(Some);
         gateways.chain([None]).map(|gateway| {
@@ -147,12 +149,12 @@ impl<W: World> Watch<W> {
                 () = changes.next(), if self.gateway.is_none() => {}
                 () = tokio::time::sleep(PAUSE) => {}
             }
-            // What others have seen lately will do.
+            // A recent read made for another purpose is enough.
             self.look_and_tell(Instant::now() - LATELY).await;
         }
     }
 
-    /// Looks at what was seen at `since` or later.
+    /// Checks a read made at `since` or later, and reports a new problem.
     async fn look_and_tell(&mut self, since: Instant) {
         let trouble = self.look(since).await;
         if let Some(trouble) = trouble.as_ref() {
@@ -170,7 +172,7 @@ impl<W: World> Watch<W> {
         self.watched.context.note(&self.watched.node.name, fact).await;
     }
 
-    /// Looks once; mends what can be mended and returns what was wrong.
+    /// Checks once, corrects the key if needed, and returns the problem.
     async fn look(&mut self, since: Instant) -> Option<String> {
         self.unread = None;
         if let Some(trouble) = self.set_right().await {
@@ -181,11 +183,12 @@ impl<W: World> Watch<W> {
         match gateway.observe_since(since).await {
             Ok(seen) => {
                 let astray = astray(&seen, &self.watched.node.address)?;
-                // The key says down and the node was proven out: a later proof must not rest on less.
+                // The key says down and the node was confirmed out. A later confirmation must not rest on weaker
+                // evidence.
                 gateway.contradict();
                 return Some(format!("{name} {astray}"));
             }
-            // It proves nothing either way.
+            // A failed read proves nothing.
             Err(problem) => self.unread = Some(format!("{name} cannot be read: {problem}")),
         }
         None
@@ -194,7 +197,7 @@ impl<W: World> Watch<W> {
     /// Marks the node down again if its switch says otherwise.
     async fn set_right(&self) -> Option<String> {
         let registry = &self.watched.context.registry;
-        // What cannot be read right now proves nothing either way; an instance that is gone is out.
+        // A failed read proves nothing. A deregistered instance is out.
         let switch = registry.read_part(&self.watched.node, self.gateway).await?.ok()?;
         if switch.down == Some(true) {
             return None;
@@ -231,18 +234,19 @@ impl<W: World> Watch<W> {
             Ok(Written::Conflict) => "lost a concurrent write".to_owned(),
             Err(error) => text::line(&error.to_string(), 200),
         };
-        // The next look tells whether it was done, and the lock's own watch whether it is ours.
+        // The next check shows whether the write took effect. The lock's own watch shows whether the lock is still
+        // held.
         self.record(EventKind::RegistryRefused {}).await?;
         Some(format!("{told}, and could not be marked down: {refused}"))
     }
 
-    /// Records a fact and returns when it is written down; nothing when it cannot be.
+    /// Records a fact and returns when it is in the journal, or `None` when it cannot be written.
     async fn record(&self, fact: EventKind) -> Option<()> {
         self.watched.context.record(&self.watched.node.name, None, fact).await.ok()
     }
 }
 
-/// What a gateway does with a node that is down, if it has not let go of it as it must to prove that.
+/// Returns the problem, if a gateway has not fully stopped routing to a node that is down.
 fn astray(seen: &Observation, address: &str) -> Option<String> {
     if seen.is_out(address) {
         return None;
@@ -259,7 +263,7 @@ fn astray(seen: &Observation, address: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// A check can change its mind when the service is started, before its health is proven.
+    /// A health check may pass once the service starts, before rollgate verifies its health.
     #[test]
     fn a_gateway_whose_check_alone_keeps_requests_away_has_not_let_go() {
         let told = |out: bool, routed: bool| {

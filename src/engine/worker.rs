@@ -1,4 +1,4 @@
-//! One node's way through its steps: to the end, into a failure, or to a safe place when the release stops.
+//! Runs one node through its steps until it finishes, fails, or reaches a safe state when the release stops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,51 +15,51 @@ use crate::release::{EventKind, Failure, NodeState, Planned, Step};
 use crate::spec::{Action, NodeSpec, Shell};
 use crate::world::World;
 
-/// How long a registry write that is under way may still take once the release is stopping.
+/// Maximum time for a registry write in progress once the release is stopping.
 const WRITE_GRACE: Duration = Duration::from_secs(1);
 
-/// How long the last log lines of a failed node, or the deletion of old releases, may still take then.
+/// Maximum time to fetch the last log lines of a failed node, or to delete old releases, once the release is stopping.
 pub(super) const COURTESY_GRACE: Duration = Duration::from_millis(500);
 
-/// Between two signs of life of a command.
+/// Pause between two progress reports of a command.
 const BEAT: Duration = Duration::from_secs(5);
 
-/// Takes one node through its steps.
+/// Runs one node through its steps.
 pub(super) struct NodeWorker<W> {
     pub(super) context: Arc<Context<W>>,
     pub(super) node: Arc<NodeSpec>,
-    /// What was planned for it.
+    /// The plan for the node.
     pub(super) planned: Arc<Planned>,
-    /// The folder of the release that it ran before, where that is known.
+    /// The folder of the release that the node ran before, if it is known.
     pub(super) ran: Option<String>,
-    /// When the registry took the last write.
+    /// The time of the last registry write.
     pub(super) written: Instant,
-    /// Keeps it out while it is out.
+    /// Keeps the node out of rotation after its removal.
     pub(super) watchdog: Option<Watchdog<W>>,
-    /// When the gateways were looked at last whether it may leave.
+    /// The last read of the gateways that decided whether the node may leave.
     pub(super) looked: Option<Looked>,
-    /// Until when the node may be proven out anew, once it had to be: all repeated proofs of one way together have that
-    /// time.
+    /// The deadline for repeated confirmations that the node is out, set by the first repetition. All repetitions in
+    /// one direction share this time.
     again_until: Option<Instant>,
 }
 
-/// A look at the gateways after which a node may leave.
+/// A read of the gateways that permits a node to leave.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Looked {
     pub(super) at: Instant,
-    /// Nothing listened at its address: without it no user is served less.
+    /// Nothing listened at the node's address: its removal has no client impact.
     pub(super) is_dead: bool,
 }
 
-/// Where a node is bound.
+/// The direction of a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Bound {
-    /// For what the release brings.
+    /// To the new version.
     #[default]
     Forward,
-    /// For what it ran before.
+    /// Back to the previous version.
     Back,
-    /// Out of rotation: it was done and is not well any more.
+    /// Out of rotation: it finished and is no longer healthy.
     Out,
 }
 
@@ -79,12 +79,12 @@ impl<W: World> NodeWorker<W> {
         })
     }
 
-    /// Reads something of the node's state.
+    /// Reads a value from the node's state.
     pub(super) fn state<T: Default>(&self, read: impl FnOnce(&NodeState) -> T) -> T {
         self.context.release.node(&self.node.name, read)
     }
 
-    /// Goes through every step, and back to what ran before if that is asked for and the way is known.
+    /// Runs every step. After a failure it rolls back, if the playbook says so and a restore point exists.
     pub(super) async fn go(mut self) {
         let mut arrived = self.walk().await;
         if arrived == NodeResult::Failed && self.turn_back().await {
@@ -104,14 +104,14 @@ impl<W: World> NodeWorker<W> {
         }
     }
 
-    /// The node was done and is not well any more: goes back to what ran before if that is asked for and the way is known, and
-    /// leaves rotation otherwise, if the release has changed it.
+    /// Handles the failure of a finished node. It rolls back if the playbook says so and a restore point exists.
+    /// Otherwise it leaves rotation, if the release has changed it.
     pub(super) async fn fall(mut self, failure: Failure) {
         if !self.tell_failure(Step::Health, failure).await {
             return;
         }
         if !self.turn_back().await {
-            // A node that no step has changed keeps its place.
+            // A node that no step has changed stays in rotation.
             if self.state(NodeState::is_stopped) {
                 self.withdraw().await;
             }
@@ -120,7 +120,7 @@ impl<W: World> NodeWorker<W> {
         }
     }
 
-    /// What it goes back to when it fails, if there is a way back, and somebody wants it.
+    /// Returns the rollback specification for a failure, if a restore point exists and the playbook wants a rollback.
     pub(super) fn way_back(&self) -> Option<&Arc<NodeSpec>> {
         let wanted = matches!(
             self.context.spec.on_failure,
@@ -129,7 +129,7 @@ impl<W: World> NodeWorker<W> {
         self.context.nodes.get(&self.node.name)?.back.as_ref().filter(|_| wanted)
     }
 
-    /// Turns a failed node around. Returns whether it goes back.
+    /// Starts the rollback of a failed node. Returns whether it rolls back.
     async fn turn_back(&mut self) -> bool {
         let Some(old) = self.way_back().cloned() else { return false };
         if self.goes_back()
@@ -141,7 +141,7 @@ impl<W: World> NodeWorker<W> {
         }
         let version = old.version().unwrap_or_default();
         self.node = old;
-        // The way back has its own time.
+        // The rollback has its own time limit.
         self.again_until = None;
         self.record(None, EventKind::NodeRollingBack { version }).await.is_ok()
     }
@@ -154,7 +154,7 @@ impl<W: World> NodeWorker<W> {
         let is_left = |action: &&Action| mode.includes(action.step) && !done.contains(&action.step);
         let proven_before = done.contains(&Step::ConfirmOut);
         let is_down = self.state(NodeState::may_be_down);
-        // Interrupted after `enable`: it is in rotation already, and only what is left is proven.
+        // Interrupted after `enable`: the node is already in rotation, and only the remaining steps run.
         if proven_before && is_down && mode == Mode::Deploy {
             self.watchdog = Some(Watchdog::new(&self.context, &self.node));
         }
@@ -188,7 +188,7 @@ impl<W: World> NodeWorker<W> {
         }
     }
 
-    /// Does a step; nothing is stopped while a gateway may route to the node again, or while another node may be failing.
+    /// Runs a step. It stops nothing while a gateway may route to the node again, or while another node may be failing.
     async fn step_watched(&mut self, action: &Action) -> StepResult {
         let command = action.command.as_ref();
         match action.step {
@@ -220,10 +220,11 @@ impl<W: World> NodeWorker<W> {
         ending
     }
 
-    /// Makes sure that the nodes that are done are well, and that this one is out still; proves it out again where it is not.
+    /// Makes sure that the finished nodes are healthy and that this node is still out. If it is not, confirms again
+    /// that it is out.
     async fn may_stop(&mut self) -> StepResult {
         loop {
-            // What brought others down is not brought to a node that still serves.
+            // A node that still serves must not receive a version that failed on other nodes.
             if !self.goes_back() && !self.state(NodeState::is_stopped) {
                 let stop = stopped_for(self.context.stop.clone(), Duration::ZERO);
                 tokio::select! {
@@ -261,7 +262,7 @@ impl<W: World> NodeWorker<W> {
         }
     }
 
-    /// Bounds how long a node is proven out again and again.
+    /// Limits the time for repeated confirmations that the node is out.
     pub(super) fn may_prove_again(&mut self, why: &str) -> Result<(), StepError> {
         let until = Instant::now() + self.confirm_time();
         if Instant::now() >= *self.again_until.get_or_insert(until) {
@@ -270,20 +271,20 @@ impl<W: World> NodeWorker<W> {
         Ok(())
     }
 
-    /// When a proof that the node is out has to be found.
+    /// Returns the deadline for the confirmation that the node is out.
     pub(super) fn proven_out_until(&self) -> Instant {
         let own = Instant::now() + self.confirm_time();
         self.again_until.map_or(own, |until| until.min(own))
     }
 
-    /// From here on whoever writes the key is this node's own way.
+    /// Ends the watchdog: from here on only the node's own steps write its key.
     pub(super) async fn end_watchdog(&mut self) {
         if let Some(watchdog) = self.watchdog.take() {
             watchdog.end().await;
         }
     }
 
-    /// Brings the artifact to the node, when there is a place.
+    /// Stages the artifact on the node once a slot is free.
     pub(super) async fn stage(mut self, places: Arc<Semaphore>) {
         let stop = stopped_for(self.context.stop.clone(), Duration::ZERO);
         let place = tokio::select! {
@@ -309,7 +310,7 @@ impl<W: World> NodeWorker<W> {
             return StepResult::Failed(StepError::Halt);
         }
         let begun = Instant::now();
-        // A write that is under way gets a moment: its result is worth more than the moment.
+        // A write in progress gets a short grace period: its result is worth the wait.
         let grace = match step {
             Step::Disable | Step::Enable => WRITE_GRACE,
             _ => Duration::ZERO,
@@ -343,7 +344,7 @@ impl<W: World> NodeWorker<W> {
         }
     }
 
-    /// Where it is bound.
+    /// Returns the node's direction.
     pub(super) fn bound(&self) -> Bound {
         self.state(|state| match state {
             NodeState { fell: true, .. } => Bound::Out,
@@ -352,7 +353,7 @@ impl<W: World> NodeWorker<W> {
         })
     }
 
-    /// Whether it is on its way back to what it ran before.
+    /// Whether the node is rolling back to its previous version.
     pub(super) fn goes_back(&self) -> bool {
         self.bound() == Bound::Back
     }
@@ -361,7 +362,7 @@ impl<W: World> NodeWorker<W> {
         *self.context.stop.borrow() != StopReason::No
     }
 
-    /// Records a fact and returns when it is on the disk.
+    /// Records a fact and returns when it is on disk.
     pub(super) async fn record(
         &self,
         step: Option<Step>,
@@ -370,14 +371,14 @@ impl<W: World> NodeWorker<W> {
         Ok(self.context.record(&self.node.name, step, fact).await?)
     }
 
-    /// Tells how a step goes on. Lost when nobody has time to listen.
+    /// Reports the progress of a step. The report is dropped when the recorder's queue is full.
     pub(super) fn tell(&self, step: Step, message: String, in_flight: Option<u64>, left: Duration) {
         let fact = EventKind::StepProgress { message, in_flight, deadline_s: Some(left.as_secs()) };
         self.context.tell(&self.node.name, step, fact);
     }
 }
 
-/// Tells now and then that a command still runs, for as long as it does; other steps tell more themselves.
+/// Reports periodically that a command still runs, until it ends. Other steps report their own progress.
 async fn beat(records: mpsc::Sender<Record>, node: String, step: Step) {
     if !step.touches_service() {
         std::future::pending::<()>().await;

@@ -1,4 +1,4 @@
-//! Confirming that every gateway has stopped routing to a node, or routes to it again.
+//! Confirms that every gateway has stopped routing to a node, or routes to it again.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use crate::release::{EventKind, Step};
 use crate::text::count;
 use crate::world::World;
 
-/// For a gateway to follow, beyond twice its own lag: its active checks need their time.
+/// Maximum time for a gateway to follow a change, beyond twice its own lag: its active checks need time.
 const CONFIRM_TIME: Duration = Duration::from_secs(60);
 
 impl<W: World> NodeWorker<W> {
-    /// How long the gateways may take to follow.
+    /// Maximum time for the gateways to follow a change.
     pub(in crate::engine) fn confirm_time(&self) -> Duration {
         CONFIRM_TIME + 2 * self.lag()
     }
 
-    /// How long a write may take to reach every worker of every gateway.
+    /// Maximum time for a write to reach every worker of every gateway.
     pub(in crate::engine) fn lag(&self) -> Duration {
         let lags = self.context.gateways.iter().map(GatewayMonitor::lag);
         lags.max().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Waiting for the requests in flight: an end told by requests, not by a sleep.
+//! Waits for the requests in flight. It ends when it counts zero requests, not after a fixed sleep.
 
 use std::time::Duration;
 
@@ -17,16 +17,16 @@ use crate::spec::{CountSpec, NumberPlace};
 use crate::text;
 use crate::world::{Command, HttpError, PATTERN_LIMIT, Reply, Request, World};
 
-/// Between two counts.
+/// Pause between two counts.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// No service has so many requests; what floats above it is not exact.
+/// Limit of a plausible number of requests. Floating-point numbers far above it are not exact.
 const LARGEST: f64 = 1e15;
 
-/// For one count.
+/// Timeout of one count.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// For one command that only looks.
+/// Timeout of one command that only reads.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl<W: World> NodeWorker<W> {
@@ -63,7 +63,7 @@ impl<W: World> NodeWorker<W> {
                 ),
                 Err(problem) => format!("requests in flight cannot be counted: {problem}"),
             };
-            // What was asked before the time was up may be old by now, as when rollgate was suspended meanwhile.
+            // A count asked for before the deadline may be outdated now, for example after rollgate was suspended.
             let is_over = asked >= deadline;
             if is_over && settings.on_timeout != OnTimeout::Wait {
                 let waited = text::duration(settings.timeout);
@@ -84,7 +84,7 @@ impl<W: World> NodeWorker<W> {
         }
     }
 
-    /// Counts the requests in flight, the way the playbook says.
+    /// Counts the requests in flight with the playbook's method.
     async fn count(&self) -> Result<u64, String> {
         match &self.node.in_flight {
             CountSpec::Metric { url, number } => {
@@ -99,7 +99,7 @@ impl<W: World> NodeWorker<W> {
                         let found = pattern::search(size, move || number_in(&reply, &number)).await;
                         found.flatten().map_err(|error| format!("{url}: {error}"))
                     }
-                    // Who does not listen has no requests; everything else is not known to be none.
+                    // Without a listener, zero requests are in flight. After any other error the number is unknown.
                     Err(HttpError::NotSent(problem)) => match self.listener().await {
                         Ok(listener) if !listener.bound => Ok(0),
                         Ok(_) | Err(_) => Err(format!("{url}: {problem}")),
@@ -130,13 +130,13 @@ impl<W: World> NodeWorker<W> {
         Ok(in_flight(&connections, idle) as u64)
     }
 
-    /// Looks at the node's listener.
+    /// Inspects the node's listener.
     pub(in crate::engine) async fn listener(&self) -> Result<Listener, String> {
         let output = self.ask(Operation::Listener { port: self.node.port() }).await?;
         Ok(Listener::parse(&output, &self.node.address))
     }
 
-    /// Asks the node something that changes nothing.
+    /// Runs a read-only operation on the node.
     async fn ask(&self, operation: Operation) -> Result<String, String> {
         let command = Command::new(operation, COMMAND_TIMEOUT, self.context.spec.sudo);
         let output = self.context.world.run(&self.node.host, command).await;
@@ -151,7 +151,7 @@ impl<W: World> NodeWorker<W> {
     }
 }
 
-/// Reads how many requests a service tells. What is found in several places, as of several workers, adds up.
+/// Reads the number of requests that a service reports. Several matches, such as one per worker, add up.
 fn number_in(reply: &Reply, place: &NumberPlace) -> Result<u64, String> {
     if reply.status != 200 {
         return Err(format!("answered {}", reply.status));
@@ -193,7 +193,7 @@ fn number_in(reply: &Reply, place: &NumberPlace) -> Result<u64, String> {
     Ok(numbers.into_iter().fold(0, u64::saturating_add))
 }
 
-/// A number of requests: a whole one, or one as metrics write it (`3.0`, `1e2`). A part of one counts as one.
+/// Parses a number of requests: an integer, or the float form of metrics (`3.0`, `1e2`). A fraction rounds up.
 fn requests(text: &str) -> Result<u64, String> {
     let text = text.trim();
     if let Ok(number) = text.parse() {
@@ -235,7 +235,7 @@ mod tests {
         assert!(number_in(&reply(r#"{"requests":{"active":-1}}"#), &pointer).is_err());
     }
 
-    /// `client_python` in several processes has a series for each of them.
+    /// `client_python` in several processes has one series per process.
     #[test]
     fn several_series_of_one_metric_add_up() {
         let pattern = NumberPlace::Pattern(r"inprogress\{[^}]*\} (\S+)".into());

@@ -1,4 +1,4 @@
-//! Proving that a node is healthy, and what its service said last where it is not.
+//! Verifies that a node is healthy, and fetches the last log lines of its service if it is not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,13 +43,13 @@ impl<W: World> NodeWorker<W> {
         }
     }
 
-    /// Whether the node ran the version before that the release brings.
+    /// Whether the node already ran the new version before the release.
     fn same_version(&self) -> bool {
         let brings = self.node.health.identity.as_ref().map(|identity| &identity.equals);
         brings.is_some() && brings == self.planned.runs.as_ref() && !self.goes_back()
     }
 
-    /// What the service said last, for the report.
+    /// Fetches the last log lines of the service for the report.
     pub(in crate::engine) async fn last_log_lines(&self, step: Step) -> Vec<String> {
         let (host, shell) = match (&self.node.on_failure, self.unit_log()) {
             (Some(hook), _) => (&hook.host, hook.command.clone()),
@@ -67,7 +67,7 @@ impl<W: World> NodeWorker<W> {
         lines[lines.len().saturating_sub(LOG_LINES)..].to_vec()
     }
 
-    /// The journal of the unit, where the service is started by `systemctl`.
+    /// Returns the command that reads the unit's journal, if `systemctl` starts the service.
     fn unit_log(&self) -> Option<Shell> {
         let start = self.node.action(Step::Start).or(self.node.action(Step::Restart))?;
         let command = start.command.as_ref()?;
@@ -80,7 +80,7 @@ impl<W: World> NodeWorker<W> {
     }
 }
 
-/// The unit that a `systemctl start` or `restart` is about.
+/// Returns the unit of a `systemctl start` or `restart` command.
 fn unit_of(command: &str) -> Option<&str> {
     let mut words =
         command.split_whitespace().skip_while(|word| !word.ends_with("systemctl")).skip(1);

@@ -1,4 +1,4 @@
-//! Marking a node down and up.
+//! Marks a node down and up.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,23 +14,23 @@ use crate::spec::RegistrySpec;
 use crate::text;
 use crate::world::World;
 
-/// How often a write is tried that was answered and is not seen to be done, or while others write the same key.
+/// Maximum number of attempts for a write that is answered but does not show, or that conflicts with other writers.
 const ATTEMPTS: u32 = 5;
 
-/// The pause before looking again at what could not be read or written; it doubles up to [`LONGEST_PAUSE`].
+/// The pause before the next attempt after a failed read or write; it doubles up to [`LONGEST_PAUSE`].
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// The longest pause between two looks.
+/// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// How long an instance may be unknown to Consul after its service was started.
+/// How long Consul may not list an instance after its service was started.
 const COMES_BACK: Duration = Duration::from_secs(30);
 
-/// Looks again and again at what cannot be read or written at the moment, until the step's deadline.
+/// Retries failed reads and writes until the step's deadline.
 struct Patience {
     deadline: Instant,
     pause: Duration,
-    /// The trouble was told as a warning.
+    /// The problem was reported as a warning.
     told: bool,
 }
 
@@ -39,7 +39,7 @@ impl Patience {
         Self { deadline, pause: LOOK_AGAIN, told: false }
     }
 
-    /// How long to wait now, or nothing once there is no time left.
+    /// Returns the next pause, or `None` once no time is left.
     fn next(&mut self, now: Instant) -> Option<Duration> {
         let pause = self.pause;
         self.pause = (pause * 2).min(LONGEST_PAUSE);
@@ -48,7 +48,7 @@ impl Patience {
 }
 
 impl<W: World> NodeWorker<W> {
-    /// Marks the node down or up: what was there is in the journal before it is changed.
+    /// Marks the node down or up. The previous value is in the journal before the change.
     pub(in crate::engine) async fn set_down(
         &mut self,
         step: Step,
@@ -57,8 +57,8 @@ impl<W: World> NodeWorker<W> {
         let context = self.context.clone();
         let registry = &context.registry;
         let mut patience = Patience::until(Instant::now() + self.confirm_time());
-        // What a gateway does not list is out only if rollgate took it out. To be left alone as one that is out, the gateway must
-        // not list anything that was added by hand since.
+        // A node that a gateway does not list counts as out only if rollgate removed it. To leave it unchanged as out,
+        // the gateway must also list no server that was added by hand since.
         let taken = self.state(|state| state.may_be_down() || state.may_be_half_done());
         let mut was_taken = taken || self.planned.was_out || self.planned.taken_out;
         let mut unanswered = None;
@@ -110,7 +110,7 @@ impl<W: World> NodeWorker<W> {
                     self.record(Some(step), written).await?;
                     return Ok(self.said(&key, down, modify_index));
                 }
-                // Somebody else changed the key meanwhile: their change stays, ours is made on top of it.
+                // Another writer changed the key meanwhile: its change stays, and this change is applied on top of it.
                 Ok(Written::Conflict) => {
                     unanswered = None;
                     attempts += 1;
@@ -123,7 +123,7 @@ impl<W: World> NodeWorker<W> {
                         return Err(StepError::Halt);
                     }
                 }
-                // It may or may not have been done: look.
+                // The write may or may not have taken effect: read again.
                 Err(Error::Unknown(problem)) => {
                     was_taken = true;
                     self.wait_quietly(step, &mut patience, problem).await?;
@@ -149,7 +149,7 @@ impl<W: World> NodeWorker<W> {
         })))
     }
 
-    /// Waits for what cannot be reached at the moment. That is told once, and then as progress.
+    /// Waits before a retry while the registry is unreachable. Reports it once as a warning, and then as progress.
     async fn wait_for(
         &self,
         step: Step,
@@ -180,7 +180,7 @@ impl<W: World> NodeWorker<W> {
         Ok(())
     }
 
-    /// Reads the node's switch. An instance that has deregistered itself while it restarts gets the time to come back.
+    /// Reads the node's switch. An instance that deregistered itself during a restart gets time to register again.
     async fn find_switch(&self, step: Step) -> Result<Switch, Error> {
         let is_stopped = self.state(NodeState::is_stopped);
         let deadline = Instant::now() + COMES_BACK;
@@ -208,7 +208,7 @@ impl<W: World> NodeWorker<W> {
         StepOutcome::from(format!("{consul}{key} down={}{index}", u8::from(down)))
     }
 
-    /// What gateways listed besides the playbook's nodes when rollgate took the node out.
+    /// The servers outside the playbook that gateways listed when rollgate removed the node from rotation.
     fn strangers(&self) -> BTreeSet<String> {
         self.state(NodeState::strangers_when_marked)
             .unwrap_or_else(|| self.planned.strangers.clone())

@@ -1,7 +1,7 @@
-//! What each step does to a node. Every step may run twice.
+//! The action of each step on a node. Every step may run twice.
 //!
-//! * [`stage`], [`prune`]: the artifact; [`mark`], [`confirm`], [`drain`]: out of rotation and back; [`service`], [`health`]: the
-//!   service itself.
+//! * [`stage`], [`prune`]: the artifact; [`mark`], [`confirm`], [`drain`]: out of rotation and back; [`service`],
+//!   [`health`]: the service itself.
 
 mod confirm;
 mod drain;
@@ -25,31 +25,31 @@ use crate::spec::Shell;
 use crate::text;
 use crate::world::{Command, Host, Output, Permit, RunError, World};
 
-/// For operations of our own on a node.
+/// Timeout of rollgate's own operations on a node.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a node may be out of reach before the step fails.
+/// How long a node may be unreachable before the step fails.
 const LINK_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Between two attempts to reach it.
+/// Pause between two connection attempts.
 const LINK_PAUSE: Duration = Duration::from_secs(1);
 
-/// How many of the last log lines go into the report.
+/// Number of last log lines in the report.
 const LOG_LINES: usize = json::FEW;
 
-/// What a command on a node needs, each time that it is about to begin.
+/// The condition for a command on a node, checked each time before it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Needs {
-    /// It changes something.
+    /// The command changes something: the lock must be held.
     Lock,
-    /// It ends what the node runs: the node has to be out, too.
+    /// The command ends the service: the lock must be held and the node must be out of rotation.
     Out,
-    /// It only looks.
+    /// The command only reads.
     Nothing,
 }
 
 impl<W: World> NodeWorker<W> {
-    /// Does one step.
+    /// Runs one step.
     pub(in crate::engine) async fn act(
         &mut self,
         step: Step,
@@ -86,7 +86,8 @@ impl<W: World> NodeWorker<W> {
         self.node.layout.clone().ok_or_else(|| StepError::from("there is no artifact".to_owned()))
     }
 
-    /// What is asked for right before something that Consul cannot refuse: for a command, when its host is ready to run it.
+    /// Returns the permit for an action that Consul cannot refuse. For a command, it is checked when the host is ready
+    /// to run it.
     pub(in crate::engine) fn permit(&self, needs: Needs) -> Permit {
         match needs {
             Needs::Lock => self.context.lock.permit(),
@@ -103,7 +104,7 @@ impl<W: World> NodeWorker<W> {
         self.reach(host, command.permitted(self.permit(needs))).await
     }
 
-    /// Runs an operation of our own that may be repeated.
+    /// Runs one of rollgate's own operations, which may be repeated.
     pub(in crate::engine) async fn operate(
         &self,
         operation: Operation,
@@ -123,7 +124,7 @@ impl<W: World> NodeWorker<W> {
         Err(StepError::Failed(command_failure(&output)))
     }
 
-    /// Runs a command; while it cannot be started, because the node is out of reach, tries again.
+    /// Runs a command. Retries while it cannot start because the node is unreachable.
     async fn reach(&self, host: &Host, command: Command) -> Result<Output, StepError> {
         let deadline = Instant::now() + LINK_PATIENCE;
         loop {

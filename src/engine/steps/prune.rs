@@ -1,4 +1,4 @@
-//! Deleting old releases on a node that is done.
+//! Deletes old releases on a finished node.
 
 use tokio::time::Instant;
 
@@ -11,8 +11,8 @@ use crate::release::{EventKind, Step};
 use crate::world::World;
 
 impl<W: World> NodeWorker<W> {
-    /// Notes that the node is healthy with what it runs now, and after an update deletes the releases that no node needs.
-    /// The node is done: trouble with it is worth a warning only.
+    /// Notes on the node that its current release is healthy. After an update, also deletes the releases that no node
+    /// needs. The node is already finished, so a problem here is only a warning.
     pub(in crate::engine) async fn prune(&mut self) {
         let (Some(layout), Some(artifact)) = (&self.node.layout, &self.context.spec.artifact)
         else {
@@ -23,7 +23,7 @@ impl<W: World> NodeWorker<W> {
         }
         let is_told = !self.goes_back();
         let spare: Vec<_> = self.ran.clone().into_iter().collect();
-        // While it is not known which one the node ran, any of them may be its way back.
+        // Without a known previous release, any release may be the restore point.
         let keep = (is_told && !spare.is_empty()).then_some(artifact.keep);
         let operation = Operation::Prune { layout: layout.clone(), keep, spare };
         if is_told && self.record(Some(Step::Prune), EventKind::StepStarted {}).await.is_err() {

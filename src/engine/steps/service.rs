@@ -1,4 +1,4 @@
-//! Ending and starting the service, and the commands of the user's.
+//! Stops and starts the service, and runs the user's commands.
 
 use tokio::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::spec::Shell;
 use crate::world::World;
 
 impl<W: World> NodeWorker<W> {
-    /// Ends the service. When the link is lost on the way, the node is looked at before anything else.
+    /// Stops the service. If the connection is lost meanwhile, inspects the node before any other action.
     pub(in crate::engine) async fn end_service(
         &mut self,
         step: Step,
@@ -38,15 +38,15 @@ impl<W: World> NodeWorker<W> {
         }
     }
 
-    /// Starts the service, or ends and starts it, after a mark that tells old processes from new ones.
+    /// Starts or restarts the service. Before that, records a mark that distinguishes old processes from new ones.
     pub(in crate::engine) async fn begin_service(
         &mut self,
         step: Step,
         shell: Option<&Shell>,
     ) -> Result<StepOutcome, StepError> {
-        // Without a look at its listener the new process can only be told by its identity.
+        // Without an inspection of the listener, only the identity distinguishes the new process.
         let seen = match self.listener().await {
-            // The service is stopped: one lost answer is no reason to leave it so.
+            // The service is stopped: one lost answer is not a reason to leave it stopped.
             Err(_) if !self.context.spec.has_identity => self.listener().await,
             seen => seen,
         };
@@ -74,7 +74,7 @@ impl<W: World> NodeWorker<W> {
         self.command(step, shell).await.map_err(StepError::of_second_try)
     }
 
-    /// After a lost link: reaches the node again and looks.
+    /// After a lost connection, reconnects to the node and inspects its listener.
     async fn look_again(&self, step: Step) -> Result<Listener, StepError> {
         let deadline = Instant::now() + LINK_PATIENCE;
         loop {
@@ -100,7 +100,7 @@ impl<W: World> NodeWorker<W> {
         }
     }
 
-    /// Runs a command of the user's. A node that is not out any more is first proven out again.
+    /// Runs a command of the user. If the node is no longer out of rotation, first confirms that it is out again.
     pub(in crate::engine) async fn command(
         &mut self,
         step: Step,
@@ -127,7 +127,7 @@ impl<W: World> NodeWorker<W> {
         Err(StepError::Failed(command_failure(&output)))
     }
 
-    /// Proves within a step that has not begun its command that the node is out.
+    /// Confirms again that the node is out, within a step that has not begun its command.
     async fn prove_out_again(&mut self, step: Step, why: String) -> Result<(), StepError> {
         let not_begun = |trouble| match trouble {
             StepError::Failed(Failure { reason, .. }) | StepError::Blind(reason) => {

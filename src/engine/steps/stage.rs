@@ -1,4 +1,4 @@
-//! Bringing the artifact to a node, beside what runs there, before any node leaves rotation.
+//! Stages the artifact on a node, beside the running release, before any node leaves rotation.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::release::Step;
 use crate::text;
 use crate::world::{Command, Output, RunError, Stdin, World};
 
-/// For uploading and for unpacking.
+/// Timeout of the upload, and of the unpacking.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How often a lost upload is begun anew.
+/// Maximum number of attempts for a lost upload.
 const ATTEMPTS: u32 = 3;
 
 impl<W: World> NodeWorker<W> {
-    /// Uploads and unpacks; a node that has this very release keeps it.
+    /// Uploads and unpacks the artifact. A node that already has this exact release keeps it.
     pub(in crate::engine) async fn put_artifact(
         &self,
         step: Step,
@@ -48,7 +48,7 @@ impl<W: World> NodeWorker<W> {
         Ok(StepOutcome::from(format!("{name}, {}", text::size(size))))
     }
 
-    /// Runs a part of the staging; what was lost on the way is done anew, it leaves nothing complete behind.
+    /// Runs one part of the staging. It repeats a lost part, because a lost part leaves nothing complete behind.
     async fn receive(&self, what: &str, command: Command) -> Result<(), StepError> {
         for attempt in 1.. {
             match self.context.world.run(&self.node.host, command.clone()).await {
@@ -67,7 +67,7 @@ impl<W: World> NodeWorker<W> {
 
 fn refusal(what: &str, output: &Output) -> String {
     let said = output.stderr_text();
-    // What filled the disk says so first and "exiting with failure status" last.
+    // A full disk is reported first; "exiting with failure status" comes last.
     let full = said.lines().find(|line| line.contains("No space left"));
     let last = full.or_else(|| text::last_line(&said)).unwrap_or_default();
     let said = text::line(last, 200);
