@@ -1,25 +1,25 @@
-//! How the registry marks a node.
+//! The mark of a node in the registry.
 
-/// How a node is marked.
+/// The mark of a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mark {
-    /// It gets requests.
+    /// The node receives requests.
     Up,
-    /// It is out of rotation.
+    /// The node is out of rotation.
     Down,
-    /// It is not known: nothing was written, or the places that it is marked in differ.
+    /// The mark is unknown: nothing was written, or the node's entries differ.
     #[default]
     Unknown,
 }
 
 impl Mark {
-    /// Returns the mark of a node that is down, or is not.
+    /// Returns the mark of a node that is down or up.
     #[must_use]
     pub fn of(down: bool) -> Self {
         if down { Self::Down } else { Self::Up }
     }
 
-    /// Returns whether the node is down, where that is known.
+    /// Returns whether the node is down, if that is known.
     #[must_use]
     pub fn is_down(self) -> Option<bool> {
         match self {

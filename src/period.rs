@@ -1,4 +1,4 @@
-//! A duration of the playbook, with its unit.
+//! A duration in the playbook, with its unit.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl DurationSetting {
         }
         let period = humantime::parse_duration(text)
             .map_err(|error| format!("`{text}` is not a duration like `30s`: {error}"))?;
-        // A longer one is a mistake, and could not be added to every point in time.
+        // A longer duration is a mistake, and adding it to a point in time could overflow.
         if period > Self::LONGEST {
             Err(format!("`{text}` is longer than a year"))
         } else {

@@ -1,10 +1,10 @@
-//! What to know and to type next: why a release ended as it did, and the exact commands that go on from there.
+//! Suggestions after a release: why it ended as it did, and the exact commands to continue.
 
 use crate::journal::is_id;
 use crate::release::{CommandKind, NodeState, Outcome, Phase, Release, RotationState};
 use crate::shell::quote;
 
-/// What every command repeats to mean the same: a person types it as it stands.
+/// The arguments that every suggested command repeats, so that a user can type the command unchanged.
 #[derive(Debug, Clone)]
 pub struct Repeated {
     /// The playbook's file.
@@ -15,7 +15,7 @@ pub struct Repeated {
     pub variables: Vec<(String, String)>,
 }
 
-/// Returns what each command is for, and the command.
+/// Returns each suggested command with its purpose.
 #[must_use]
 pub fn commands(release: &Release, outcome: Outcome, repeated: &Repeated) -> Vec<(String, String)> {
     let Some(started) = &release.started else { return Vec::new() };
@@ -71,7 +71,7 @@ pub fn commands(release: &Release, outcome: Outcome, repeated: &Repeated) -> Vec
     commands
 }
 
-/// How many failed nodes are told in one line.
+/// Maximum number of failed nodes named in one line.
 const NODES_TOLD: usize = 3;
 
 /// Returns why a release is not done, in one line.
@@ -106,14 +106,14 @@ pub fn reason(release: &Release, outcome: Outcome) -> Option<String> {
 }
 
 impl Repeated {
-    /// Returns the command line that does `command` with the same playbook, and these words after its file.
+    /// Returns the command line of `command` with the same playbook, and these words after the playbook's file.
     #[must_use]
     pub fn command<'a>(&self, command: &str, words: impl IntoIterator<Item = &'a str>) -> String {
         let mut line = format!("rollgate {command} {}", quote(&self.file));
         for word in words {
             line += &format!(" {}", quote_option(word));
         }
-        // A release's journal has its own variables.
+        // The release's journal contains the variables.
         if !matches!(command, "resume" | "rollback") {
             for (name, value) in &self.variables {
                 line += &format!(" --var {}", quote(&format!("{name}={value}")));
@@ -128,7 +128,7 @@ impl Repeated {
     }
 }
 
-/// Options of our own are plain; their values may not be.
+/// rollgate's own options need no quoting; their values may.
 fn quote_option(argument: &str) -> String {
     match argument.strip_prefix("--") {
         Some(option) if option.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') => {
