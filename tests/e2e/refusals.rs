@@ -156,7 +156,7 @@ fn dead_consul_missing_key_and_unwritable_value_are_refused() {
     is_refused(&bench, &file, "its value is not a JSON object");
     let large = format!(r#"{{"down":0,"note":"{}"}}"#, "x".repeat(1020));
     bench.lab.consul.put(&key, &large).expect("put");
-    is_refused(&bench, &file, "nginx-upsync cannot take more than 1024");
+    is_refused(&bench, &file, "nginx-upsync accepts at most 1024");
     bench.lab.consul.put(&key, &value).expect("put");
     let double = key.replace("upstreams/app/", "upstreams/app/blue/");
     bench.lab.consul.put(&double, &value).expect("put");
