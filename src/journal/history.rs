@@ -10,9 +10,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use comparison::{Comparison, Pieces};
+use comparison::Comparison;
 
 use super::disk::{self, Folding};
+use super::pieces;
 use super::replica::{self, ReplicaId};
 use crate::consul::Client;
 use crate::json::Written;
@@ -368,12 +369,7 @@ fn folding(name: &str, keep: Keep) -> Folding {
 
 /// Folds a journal of this machine.
 fn here(path: &Path, keep: Keep) -> Result<Release> {
-    let mut folding = folding(&path.display().to_string(), keep);
-    let mut pieces = Pieces::open(path)?;
-    while let Some(piece) = pieces.next()? {
-        folding.feed(piece, drop)?;
-    }
-    Ok(folding.finish())
+    pieces::fold(path, folding(&path.display().to_string(), keep))
 }
 
 /// A journal in Consul.

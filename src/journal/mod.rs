@@ -6,6 +6,7 @@
 
 mod disk;
 pub mod history;
+mod pieces;
 mod prune;
 pub mod replica;
 

@@ -2,18 +2,12 @@
 
 use std::cmp::Reverse;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-
-use anyhow::Result;
 
 use super::KEPT;
 use super::disk::{Folding, all};
-use crate::file;
-use crate::release::{CommandKind, Outcome, Release};
-
-/// How much of a journal is read at once.
-const PIECE: usize = 64 * 1024;
+use super::pieces;
+use crate::release::{CommandKind, Outcome};
 
 /// Deletes the oldest journals of finished releases, as in Consul. What can be resumed or rolled back by default stays.
 pub fn prune(state: &Path) {
@@ -28,7 +22,8 @@ pub fn prune(state: &Path) {
         if number < KEPT && is_undoable && is_settled {
             continue;
         }
-        let Ok(release) = fold_file(path) else { continue };
+        let folding = Folding::new(&path.display().to_string()).without_details();
+        let Ok(release) = pieces::fold(path, folding) else { continue };
         let Some(started) = &release.started else { continue };
         let result = release.finished.as_ref().map(|finished| finished.result);
         let is_done = result == Some(Outcome::Done);
@@ -47,21 +42,6 @@ fn delete(folder: &Path, journal: &Path) {
     if fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir()) {
         let _ = fs::remove_file(journal);
         let _ = fs::remove_dir(folder);
-    }
-}
-
-/// Folds a journal piece by piece.
-fn fold_file(path: &Path) -> Result<Release> {
-    let mut folding = Folding::new(&path.display().to_string()).without_details();
-    let mut file = BufReader::with_capacity(PIECE, file::open_regular(path)?);
-    loop {
-        let piece = file.fill_buf()?;
-        if piece.is_empty() {
-            return Ok(folding.finish());
-        }
-        let length = piece.len();
-        folding.feed(piece, drop)?;
-        file.consume(length);
     }
 }
 

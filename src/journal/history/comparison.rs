@@ -1,35 +1,11 @@
 //! Compares the journal of a release on this machine with the one in Consul, piece by piece.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::file;
-
-/// How much of a journal is read at once.
-const BUFFER: usize = 64 * 1024;
-
-/// A file that is read piece by piece.
-pub(super) struct Pieces {
-    file: File,
-    buffer: Vec<u8>,
-    place: String,
-}
-
-impl Pieces {
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let place = format!("cannot read the journal {}", path.display());
-        let file = file::open_regular(path).with_context(|| place.clone())?;
-        Ok(Self { file, buffer: vec![0; BUFFER], place })
-    }
-
-    pub(super) fn next(&mut self) -> Result<Option<&[u8]>> {
-        let count = self.file.read(&mut self.buffer).with_context(|| self.place.clone())?;
-        Ok((count > 0).then(|| &self.buffer[..count]))
-    }
-}
+use crate::journal::pieces::Pieces;
 
 /// Compares Consul's journal with the local one.
 pub(super) struct Comparison {
