@@ -61,25 +61,21 @@ pub async fn break_lock<W: World, C: Caller>(
     caller: &C,
     yes: bool,
 ) -> Result<Broken, Refusal> {
-    let service = session.service();
     let refused = |problem: String| Refusal::new(Cause::Refused, problem);
+    let seen = unless_stopped(caller, LOOK, look(session, connections.shared())).await?;
+    let seen = seen.map_err(refused)?;
+    let Some(seen) = seen.filter(|seen| seen.session.is_some()) else { return Ok(Broken::Free) };
+    let who = who(seen.holder.as_ref(), connections);
     let Some(consul) = connections.shared() else {
-        let seen = look(session, connections.shared()).await.map_err(refused)?;
-        let Some(seen) = seen else { return Ok(Broken::Free) };
-        let who = who(seen.holder.as_ref(), connections);
         return Err(refused(format!("the lock is a file of this machine: {who}"))
             .hint("it ends with the process that holds it"));
     };
-    let seen = unless_stopped(caller, LOOK, lock::look(consul, service)).await?;
-    let seen = seen.map_err(|error| refused(error.to_string()))?;
-    let Some(seen) = seen.filter(|seen| seen.session.is_some()) else { return Ok(Broken::Free) };
-    let who = who(seen.holder.as_ref(), connections);
     if !yes {
         let prompt = &format!("Held by {who}. Break the lock?");
         confirm(caller, Question { prompt, plan: None }).await?;
     }
     let breaking =
-        unless_stopped(caller, "taking the lock away", lock::break_lock(consul, service));
+        unless_stopped(caller, "taking the lock away", lock::break_lock(consul, session.service()));
     breaking.await?.map_err(|error| refused(error.to_string()))?;
     Ok(Broken::From(who))
 }
