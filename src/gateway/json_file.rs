@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::query::{Query, ok};
+use super::query::{Query, first, ok};
 use super::rotation::{Mark, NotDone, RotationControl, Told};
 use crate::json;
 use crate::node::Operation;
@@ -73,7 +73,7 @@ type FindEntries =
 
 impl FileControl {
     fn parse<'a>(&self, replies: &'a [Reply]) -> Result<(&'a Reply, Value), String> {
-        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let reply = first(replies)?;
         let hint = self.hint;
         let document = json::document(&ok(reply)?.body);
         let document = document.map_err(|error| format!("the file is not JSON: {error}{hint}"))?;

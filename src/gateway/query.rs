@@ -263,6 +263,11 @@ pub(super) fn post(url: &str, body: &str) -> Request {
     Request { method: Post, body: Some(body.as_bytes().to_vec()), ..get(url) }
 }
 
+/// Returns the first reply.
+pub(super) fn first(replies: &[Reply]) -> Result<&Reply, String> {
+    replies.first().ok_or_else(|| "no reply".into())
+}
+
 /// A reply that must be 200.
 pub(super) fn ok(reply: &Reply) -> Result<&Reply, String> {
     match reply.status {

@@ -95,6 +95,16 @@ pub struct Issue {
     pub helps: Vec<String>,
 }
 
+/// Returns the issue of a file's path that is known and not absolute.
+pub(super) fn not_absolute(key: &'static str, path: &Template) -> Option<Issue> {
+    let is_relative = path.fixed().is_some_and(|path| !path.starts_with('/'));
+    is_relative.then(|| Issue {
+        key,
+        message: format!("`{key}` is not an absolute path"),
+        helps: vec!["start it with `/`".into()],
+    })
+}
+
 /// A value of a key that can contain templates.
 pub(super) trait Fillable {
     fn each(&mut self) -> Vec<&mut Template>;

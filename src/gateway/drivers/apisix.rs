@@ -75,7 +75,7 @@ use serde_json::{Value, json};
 
 use crate::address;
 use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
-use crate::gateway::query::{Query, get, ok};
+use crate::gateway::query::{Query, get, ok, first};
 use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
 use crate::gateway::settings::{
     Issue, RegistryKind, Settings, SettingsFacts, follows_only, secret_of, templates,
@@ -261,7 +261,7 @@ impl ApisixDriver {
 
     /// The name and the weight of a node, as etcd has them.
     fn own(&self, replies: &[Reply], address: &str) -> Result<(String, u64), String> {
-        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let reply = first(replies)?;
         let weights = self.weights(reply)?;
         let mut own = weights.into_iter().filter(|(name, _)| address::same(name, address));
         let id = &self.upstream;
@@ -315,7 +315,7 @@ impl Driver for ApisixDriver {
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
-        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let reply = first(replies)?;
         let id = &self.upstream;
         if reply.status == 404 {
             return Err(format!("its control API shows no upstream `{id}`"));
@@ -383,7 +383,7 @@ impl RotationControl for ApisixDriver {
     }
 
     fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {
-        let [reply, ..] = replies else { return Err(NotDone::Unknown("no reply".into())) };
+        let reply = first(replies).map_err(NotDone::Unknown)?;
         if reply.status == 200 { Ok(()) } else { Err(not_done(reply)) }
     }
 }

@@ -75,7 +75,7 @@ use serde_json::{Value, json};
 
 use crate::address;
 use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
-use crate::gateway::query::{Query, READ_TIMEOUT, get, ok};
+use crate::gateway::query::{Query, READ_TIMEOUT, get, ok, first};
 use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
 use crate::gateway::view::{Nodes, Peer, View};
@@ -380,7 +380,7 @@ impl Driver for CaddyDriver {
 impl RotationControl for CaddyDriver {
     /// A node that is out is not in the list.
     fn told(&self, replies: &[Reply], address: &str) -> Result<Told, String> {
-        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let reply = first(replies)?;
         let (list, _) = self.list(&ok(reply)?.body)?;
         let mut found = list.iter().filter(|entry| is_at(entry, address));
         let mark = match (found.next(), found.next()) {
@@ -395,7 +395,7 @@ impl RotationControl for CaddyDriver {
     }
 
     fn set(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
-        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let reply = first(replies)?;
         let (list, _) = self.list(&ok(reply)?.body)?;
         let etag =
             reply.header("etag").ok_or("it sent no `Etag`: this needs Caddy 2.6 or later")?;
@@ -423,7 +423,7 @@ impl RotationControl for CaddyDriver {
     }
 
     fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {
-        let [reply, ..] = replies else { return Err(NotDone::Unknown("no reply".into())) };
+        let reply = first(replies).map_err(NotDone::Unknown)?;
         match reply.status {
             200 => Ok(()),
             412 => Err(NotDone::Conflict(

@@ -48,7 +48,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::driver::{Driver, Facts, Purpose};
-use crate::gateway::query::{Query, ok};
+use crate::gateway::query::{Query, ok, first};
 use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, templates};
 use crate::gateway::view::{Nodes, View};
@@ -201,7 +201,7 @@ impl Driver for CommandDriver {
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
-        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let reply = first(replies)?;
         let view = self.table.read(ok(reply)?)?;
         if view.peers.is_empty() {
             return Err("`list` prints no peers".into());

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::consul::{Instance, passing};
 use crate::gateway::driver::{Driver, Facts, Purpose};
-use crate::gateway::query::{Query, ok};
+use crate::gateway::query::{Query, ok, first};
 use crate::gateway::settings::{RegistryKind, Settings, SettingsFacts, follows_only, templates};
 use crate::gateway::view::{Nodes, Peer, View};
 use crate::period::DurationSetting;
@@ -101,7 +101,7 @@ impl Driver for ConsulPassingDriver {
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
-        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let reply = first(replies)?;
         let instances = Instance::of_health(&ok(reply)?.body)?;
         let peer = Peer { up: true, failing_check: false, in_flight: None };
         let named = |instance: Instance| (self.nodes.name(&instance.address), peer);

@@ -46,8 +46,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::with_port;
 use crate::gateway::driver::{Driver, Facts, Purpose};
-use crate::gateway::query::{Query, READ_TIMEOUT};
-use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
+use crate::gateway::query::{Query, READ_TIMEOUT, first};
+use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates, not_absolute};
 use crate::gateway::view::{Nodes, View};
 use crate::gateway::table::{Place, Table, pattern_issues};
 use crate::node::Operation;
@@ -94,16 +94,8 @@ impl Settings for ConsulTemplate {
 
     fn issues(&self, known: &dyn Fn(&str) -> bool) -> Vec<Issue> {
         let paths = [("file", &self.file), ("pid_file", &self.pid_file)];
-        let relative = paths.into_iter().filter(|(key, path)| {
-            known(key) && path.fixed().is_some_and(|path| !path.starts_with('/'))
-        });
-        let mut wrong: Vec<_> = relative
-            .map(|(key, _)| Issue {
-                key,
-                message: format!("`{key}` is not an absolute path"),
-                helps: vec!["start it with `/`".into()],
-            })
-            .collect();
+        let own = paths.into_iter().filter(|(key, _)| known(key));
+        let mut wrong: Vec<_> = own.filter_map(|(key, path)| not_absolute(key, path)).collect();
         if let Some(pattern) = self.pattern.as_ref().filter(|_| known("pattern")) {
             wrong.extend(pattern_issues(pattern));
         }
@@ -168,7 +160,7 @@ impl Driver for ConsulTemplateDriver {
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
-        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let reply = first(replies)?;
         let text = reply.searchable()?;
         // The last line shows that the file before it is complete.
         let (file, workers) = text.rsplit_once("\nleaving=").unwrap_or_default();

@@ -70,7 +70,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address;
 use crate::gateway::driver::{Driver, Facts, Purpose};
-use crate::gateway::query::{Query, get, ok, post};
+use crate::gateway::query::{Query, get, ok, post, first};
 use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
 use crate::gateway::view::{Nodes, Peer, View};
@@ -281,7 +281,7 @@ impl DyupsDriver {
     }
 
     fn shown(&self, replies: &[Reply]) -> Result<Option<List>, String> {
-        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let reply = first(replies)?;
         match (self.mode, reply.status) {
             // The gateway has no list at all.
             (_, 204) => Ok(None),
@@ -444,7 +444,7 @@ impl RotationControl for DyupsDriver {
     }
 
     fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {
-        let [reply, ..] = replies else { return Err(NotDone::Unknown("no reply".into())) };
+        let reply = first(replies).map_err(NotDone::Unknown)?;
         match (reply.status, reply.text().trim()) {
             (200, "success") => Ok(()),
             // The previous list stays.

@@ -69,9 +69,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
-use crate::gateway::query::{Query, get, ok};
+use crate::gateway::query::{Query, get, ok, first};
 use crate::gateway::rotation::{RotationControl};
-use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
+use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates, not_absolute};
 use crate::gateway::view::{Entries, Nodes, Peer, View};
 use crate::gateway::json_file::{FileControl, JsonFile};
 use crate::json;
@@ -118,12 +118,7 @@ impl Settings for Envoy {
     }
 
     fn issues(&self, known: &dyn Fn(&str) -> bool) -> Vec<Issue> {
-        let is_relative = self.file.fixed().is_some_and(|path| !path.starts_with('/'));
-        let relative = (known("file") && is_relative).then(|| Issue {
-            key: "file",
-            message: "`file` is not an absolute path".into(),
-            helps: vec!["start it with `/`".into()],
-        });
+        let relative = known("file").then(|| not_absolute("file", &self.file)).flatten();
         relative.into_iter().collect()
     }
 }
@@ -299,7 +294,7 @@ impl Driver for EnvoyDriver {
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
-        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let reply = first(replies)?;
         let unreadable = |error: String| format!("its clusters cannot be read: {error}");
         let document = json::document(&ok(reply)?.body).map_err(unreadable)?;
         let hosts = self.hosts(document).map_err(unreadable)??;

@@ -53,7 +53,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::driver::{Driver, Facts, Purpose};
-use crate::gateway::query::{Query, get, ok};
+use crate::gateway::query::{Query, get, ok, first};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, templates};
 use crate::gateway::view::{Nodes, View};
 use crate::gateway::table::{Place, Table, reading_issues};
@@ -203,7 +203,7 @@ impl Driver for HttpTableDriver {
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
-        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let reply = first(replies)?;
         self.table.read(ok(reply)?)
     }
 

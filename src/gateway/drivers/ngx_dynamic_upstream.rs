@@ -46,7 +46,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address;
 use crate::gateway::driver::{Driver, Facts, Purpose};
-use crate::gateway::query::{Query, get};
+use crate::gateway::query::{Query, get, first};
 use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
 use crate::gateway::view::{Nodes, Peer, View};
@@ -198,7 +198,7 @@ impl NgxDynamicUpstreamDriver {
 
     /// The text of a reply with a list.
     fn text<'a>(&self, replies: &'a [Reply]) -> Result<Cow<'a, str>, String> {
-        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let reply = first(replies)?;
         let upstream = &self.upstream;
         match (reply.status, self.variant) {
             (200, _) => reply.lines(),
@@ -308,7 +308,7 @@ impl RotationControl for NgxDynamicUpstreamDriver {
     }
 
     fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {
-        let [reply, ..] = replies else { return Err(NotDone::Unknown("no reply".into())) };
+        let reply = first(replies).map_err(NotDone::Unknown)?;
         if reply.status != 200 {
             let why = self.text(replies).err().unwrap_or_default();
             return Err(match not_done(reply) {

@@ -60,7 +60,7 @@ use serde_json::value::RawValue;
 use crate::address;
 use crate::consul::{Entry, entries, key};
 use crate::gateway::driver::{Driver, Facts, Purpose};
-use crate::gateway::query::{Query, get, ok, post};
+use crate::gateway::query::{Query, get, ok, post, first};
 use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
 use crate::gateway::view::{Entries, Nodes, Peer, View};
@@ -258,7 +258,7 @@ impl Driver for SlardarDriver {
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
-        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let reply = first(replies)?;
         let document = json::document(&ok(reply)?.body)
             .map_err(|error| format!("/status: not JSON: {error}"))?;
         let upstream = &self.upstream;

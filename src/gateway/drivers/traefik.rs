@@ -70,9 +70,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
-use crate::gateway::query::{Query, get, ok};
+use crate::gateway::query::{Query, get, ok, first};
 use crate::gateway::rotation::{RotationControl};
-use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
+use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates, not_absolute};
 use crate::gateway::view::{Entries, Nodes, Peer, View};
 use crate::gateway::json_file::{FileControl, JsonFile};
 use crate::json;
@@ -131,13 +131,7 @@ impl Settings for Traefik {
             });
         }
         let Some(path) = self.file.fixed().filter(|_| known("file")) else { return wrong };
-        if !path.starts_with('/') {
-            wrong.push(Issue {
-                key: "file",
-                message: "`file` is not an absolute path".into(),
-                helps: vec!["start it with `/`".into()],
-            });
-        }
+        wrong.extend(not_absolute("file", &self.file));
         if !ENDINGS.iter().any(|ending| path.ends_with(ending)) {
             wrong.push(Issue {
                 key: "file",
@@ -241,7 +235,7 @@ impl Driver for TraefikDriver {
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
-        let [reply, ..] = replies else { return Err("no reply".into()) };
+        let reply = first(replies)?;
         let name = &self.control.pool;
         let unreadable = |error: String| format!("its service cannot be read: {error}");
         let document = json::document(&ok(reply)?.body).map_err(unreadable)?;

@@ -2,7 +2,7 @@
 
 use super::name::is_name;
 use super::servers::{Row, Server, Servers, State, Table, Why, csv};
-use crate::gateway::query::{Query, get, ok};
+use crate::gateway::query::{Query, get, ok, first};
 use crate::gateway::rotation::{NotDone, not_done};
 use crate::secret::Secret;
 use crate::text;
@@ -34,7 +34,7 @@ pub(super) fn action(url: &str, backend: &str, server: &str, action: &str) -> Qu
 
 /// Reads the list.
 pub(super) fn read(replies: &[Reply], backend: &str) -> Result<Servers, String> {
-    let [reply, ..] = replies else { return Err("no reply".into()) };
+    let reply = first(replies)?;
     let text = ok(reply)?.text();
     let table = Table::new(
         "the list in CSV",
@@ -126,7 +126,7 @@ fn several_processes(number: &str) -> String {
 
 /// Reads the result of the form. It is always a redirection, and its location has the result.
 pub(super) fn is_done(replies: &[Reply]) -> Result<(), NotDone> {
-    let [reply, ..] = replies else { return Err(NotDone::Unknown("no reply".into())) };
+    let reply = first(replies).map_err(NotDone::Unknown)?;
     let place = reply.header("location").filter(|_| reply.status == 303);
     let Some((_, told)) = place.and_then(|place| place.split_once(";st=")) else {
         return Err(match not_done(reply) {

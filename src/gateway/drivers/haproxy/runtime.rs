@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::name::is_name;
 use super::servers::{Row, Server, Servers, State, Table, Why, cells, csv};
 use crate::address;
-use crate::gateway::query::ok;
+use crate::gateway::query::{ok, first};
 use crate::gateway::rotation::NotDone;
 use crate::text;
 use crate::world::Reply;
@@ -152,6 +152,6 @@ pub(super) fn is_done(replies: &[Reply]) -> Result<(), NotDone> {
 }
 
 fn body(replies: &[Reply]) -> Result<Cow<'_, str>, String> {
-    let [reply, ..] = replies else { return Err("no reply".into()) };
+    let reply = first(replies)?;
     Ok(ok(reply)?.text())
 }
