@@ -54,7 +54,6 @@ impl History {
 
     /// Finds the newest release that wrote any state of a node. If that release removed the node from rotation, returns
     /// the servers outside the playbook that gateways listed then.
-    /// the playbook's nodes.
     #[must_use]
     pub fn took_out(&self, node: &str) -> Option<BTreeSet<String>> {
         let states = self.releases.iter().filter_map(|release| release.nodes.get(node));

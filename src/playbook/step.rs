@@ -129,7 +129,7 @@ impl JsonSchema for StepSpec {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let command = generator.subschema_for::<CommandSpec>();
         json_schema!({
-            "description": "A step, by its word, or with a command of its own.",
+            "description": "A step: its name, or its name with a command.",
             "anyOf": [
                 { "type": "string", "enum": STEP_WORDS },
                 {

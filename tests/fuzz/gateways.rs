@@ -202,7 +202,7 @@ proptest! {
 /// one.
 const RECORDS: [&[u8]; 4] = [
     include_bytes!("../fixtures/gateway/consul-dns/eight.bin"),
-    include_bytes!("../fixtures/gateway/consul-dns/nobody.bin"),
+    include_bytes!("../fixtures/gateway/consul-dns/no-instance.bin"),
     include_bytes!("../fixtures/gateway/consul-dns/name.bin"),
     include_bytes!("../fixtures/gateway/consul-dns/cut.bin"),
 ];

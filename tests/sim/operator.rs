@@ -41,8 +41,8 @@ pub(crate) struct Operator {
     /// Whether they break the lock first.
     breaks: bool,
     stop: watch::Receiver<StopReason>,
-    /// Keeps `stop` open where nobody asks.
-    _nobody: Option<watch::Sender<StopReason>>,
+    /// Keeps `stop` open if no stop is ever requested.
+    _stopper: Option<watch::Sender<StopReason>>,
 }
 
 /// The same person while a command runs.
@@ -91,13 +91,13 @@ impl Operator {
             (site::selection(schedule), sim.look(|state| state.stop.subscribe()));
         let actor = format!("operator {}", sim.operator);
         let identity = Identity { actor, host: "here".into(), pid: 1 };
-        Self { session, connections, selection, identity, wait, breaks, stop, _nobody: None }
+        Self { session, connections, selection, identity, wait, breaks, stop, _stopper: None }
     }
 
     /// Nobody asks this one to stop.
     pub(crate) fn undisturbed(self) -> Self {
-        let (nobody, stop) = watch::channel(StopReason::No);
-        Self { stop, _nobody: Some(nobody), ..self }
+        let (stopper, stop) = watch::channel(StopReason::No);
+        Self { stop, _stopper: Some(stopper), ..self }
     }
 
     /// Runs a command from its beginning to its end.

@@ -287,7 +287,7 @@ async fn dropped_proof_does_not_end_others() {
     let second = tokio::spawn(async move { confirm(&other, true).await });
     tokio::task::yield_now().await;
     first.abort();
-    second.await.expect("it goes on").expect("it is in");
+    second.await.expect("the task ends").expect("confirmed");
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use super::*;
 const EIGHT: &[u8] = include_bytes!("../../../../tests/fixtures/gateway/consul-dns/eight.bin");
 const EIGHT_A: &[u8] = include_bytes!("../../../../tests/fixtures/gateway/consul-dns/eight-a.bin");
 const ONE_OUT: &[u8] = include_bytes!("../../../../tests/fixtures/gateway/consul-dns/one-out.bin");
-const NOBODY: &[u8] = include_bytes!("../../../../tests/fixtures/gateway/consul-dns/nobody.bin");
+const NO_INSTANCE: &[u8] = include_bytes!("../../../../tests/fixtures/gateway/consul-dns/no-instance.bin");
 const NAME: &[u8] = include_bytes!("../../../../tests/fixtures/gateway/consul-dns/name.bin");
 const LIVES: &[u8] = include_bytes!("../../../../tests/fixtures/gateway/consul-dns/lives.bin");
 const CUT: &[u8] = include_bytes!("../../../../tests/fixtures/gateway/consul-dns/cut.bin");
@@ -97,14 +97,14 @@ fn an_instance_in_maintenance_is_out() {
 
 #[test]
 fn unknown_service_is_an_empty_list() {
-    assert_eq!(read_as(r#""nosuch.service.consul""#, NOBODY), Ok(View::default()));
+    assert_eq!(read_as(r#""nosuch.service.consul""#, NO_INSTANCE), Ok(View::default()));
 }
 
 #[test]
 fn no_other_response_code_is_an_empty_list() {
     // In the place of NXDOMAIN: `SERVFAIL`, `NOTIMP`, `REFUSED`.
     for code in [2, 4, 5] {
-        let error = read_as(r#""nosuch.service.consul""#, &spoilt(NOBODY, CODE, 0x80 | code));
+        let error = read_as(r#""nosuch.service.consul""#, &spoilt(NO_INSTANCE, CODE, 0x80 | code));
         assert!(error.expect_err("no list").contains("the DNS server answers"));
     }
 }
@@ -176,7 +176,7 @@ fn answer_to_another_question_is_refused() {
     assert_eq!(read_as(r#""other.service.consul""#, EIGHT), other);
     assert_eq!(read_as(r#""app.service.consul","port":9000"#, EIGHT), other);
     // The own question, sent back.
-    let question = spoilt(NOBODY, FLAGS, 1);
+    let question = spoilt(NO_INSTANCE, FLAGS, 1);
     assert_eq!(read_as(r#""nosuch.service.consul""#, &spoilt(&question, CODE, 0)), other);
 }
 
