@@ -75,7 +75,7 @@ use serde_json::{Value, json};
 
 use crate::address;
 use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
-use crate::gateway::query::{Query, get, ok, first};
+use crate::gateway::query::{Query, first, get, ok};
 use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
 use crate::gateway::settings::{
     Issue, RegistryKind, Settings, SettingsFacts, follows_only, secret_of, templates,
@@ -143,10 +143,7 @@ impl Settings for Apisix {
             place: ("control_url", self.control_url.as_str()),
             addresses: self.weights.keys().map(|address| ("weights", address.as_str())).collect(),
             secrets: vec![("admin_key", &self.admin_key)],
-            incompatible_with: follows_only(
-                RegistryKind::Gateway,
-                "it obeys its own admin API",
-            ),
+            incompatible_with: follows_only(RegistryKind::Gateway, "it obeys its own admin API"),
             ..SettingsFacts::default()
         }
     }
@@ -162,7 +159,9 @@ impl Settings for Apisix {
         let zero = zero.filter(|_| known("weights")).map(|(address, _)| Issue {
             key: "weights",
             message: format!("the weight of `{}` is 0", quoted(address)),
-            helps: vec!["a node with a weight of 0 is out of rotation: give its weight in rotation".into()],
+            helps: vec![
+                "a node with a weight of 0 is out of rotation: give its weight in rotation".into(),
+            ],
         });
         upstream.into_iter().chain(zero).collect()
     }

@@ -68,16 +68,18 @@ mod tests;
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::address;
 use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
-use crate::gateway::query::{Query, READ_TIMEOUT, get, ok, first};
+use crate::gateway::query::{Query, READ_TIMEOUT, first, get, ok};
 use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
-use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
+use crate::gateway::settings::{
+    Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates,
+};
 use crate::gateway::view::{Nodes, Peer, View};
 use crate::json;
 use crate::secret::Secret;
@@ -370,7 +372,6 @@ impl Driver for CaddyDriver {
         };
         GatewayInfo { miscounts, ..info }
     }
-
 
     fn rotation_control(&self) -> Option<&dyn RotationControl> {
         Some(self)

@@ -48,11 +48,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::driver::{Driver, Facts, Purpose};
-use crate::gateway::query::{Query, ok, first};
+use crate::gateway::query::{Query, first, ok};
 use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, templates};
-use crate::gateway::view::{Nodes, View};
 use crate::gateway::table::{Place, Table, reading_issues};
+use crate::gateway::view::{Nodes, View};
 use crate::node::Operation;
 use crate::period::DurationSetting;
 use crate::shell;
@@ -211,11 +211,10 @@ impl Driver for CommandDriver {
 
     fn read_count(&self, reply: &Reply) -> Result<u64, String> {
         let text = ok(reply)?.text();
-        text.trim()
-            .parse()
-            .map_err(|_| format!("`in_flight` does not print a number: {}", crate::text::line(&text, 80)))
+        text.trim().parse().map_err(|_| {
+            format!("`in_flight` does not print a number: {}", crate::text::line(&text, 80))
+        })
     }
-
 
     fn rotation_control(&self) -> Option<&dyn RotationControl> {
         (self.settings.out.is_some() && self.settings.back.is_some()).then_some(self)
@@ -241,7 +240,8 @@ impl RotationControl for CommandDriver {
     fn set(&self, _: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
         let (key, command) =
             if down { ("out", &self.settings.out) } else { ("in", &self.settings.back) };
-        let command = command.as_ref().ok_or_else(|| format!("the playbook has no command `{key}`"))?;
+        let command =
+            command.as_ref().ok_or_else(|| format!("the playbook has no command `{key}`"))?;
         Ok(vec![self.run(command, &[address])])
     }
 

@@ -63,7 +63,9 @@ use serde::{Deserialize, Serialize};
 use crate::address;
 use crate::gateway::driver::{Driver, Facts, Purpose};
 use crate::gateway::query::{Query, READ_TIMEOUT};
-use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
+use crate::gateway::settings::{
+    Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates,
+};
 use crate::gateway::view::{Nodes, Peer, View};
 use crate::period::DurationSetting;
 use crate::template::Template;
@@ -102,7 +104,10 @@ impl Settings for ConsulDns {
         SettingsFacts {
             name: self.name.as_deref(),
             place: ("record", self.record.as_str()),
-            incompatible_with: follows_only(RegistryKind::ConsulService, "it follows the health of a service"),
+            incompatible_with: follows_only(
+                RegistryKind::ConsulService,
+                "it follows the health of a service",
+            ),
             ..SettingsFacts::default()
         }
     }
@@ -278,8 +283,7 @@ impl Driver for ConsulDnsDriver {
         match purpose {
             Purpose::Look | Purpose::Probe => {
                 let questions = self.questions().into_iter().filter_map(question);
-                let ask =
-                    |question| Query::Exchange(self.server.clone(), question, READ_TIMEOUT);
+                let ask = |question| Query::Exchange(self.server.clone(), question, READ_TIMEOUT);
                 questions.map(ask).collect()
             }
             Purpose::Rotation | Purpose::Count(_) => Vec::new(),
@@ -300,7 +304,6 @@ impl Driver for ConsulDnsDriver {
         }
         Ok(view)
     }
-
 }
 
 /// Reads a message with a prefix for its length.

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::consul::{Instance, passing};
 use crate::gateway::driver::{Driver, Facts, Purpose};
-use crate::gateway::query::{Query, ok, first};
+use crate::gateway::query::{Query, first, ok};
 use crate::gateway::settings::{RegistryKind, Settings, SettingsFacts, follows_only, templates};
 use crate::gateway::view::{Nodes, Peer, View};
 use crate::period::DurationSetting;
@@ -53,11 +53,13 @@ impl Settings for ConsulPassing {
             name: self.name.as_deref(),
             place: ("service", self.service.as_str()),
             asks_consul: true,
-            incompatible_with: follows_only(RegistryKind::ConsulService, "it follows the health of a service"),
+            incompatible_with: follows_only(
+                RegistryKind::ConsulService,
+                "it follows the health of a service",
+            ),
             ..SettingsFacts::default()
         }
     }
-
 }
 
 /// Consul's own list of passing instances, for a gateway that follows it and does not show its own list. It also
@@ -108,5 +110,4 @@ impl Driver for ConsulPassingDriver {
         let peers = instances.into_iter().map(named).collect();
         Ok(View { peers, ..View::default() })
     }
-
 }

@@ -47,9 +47,11 @@ use serde::{Deserialize, Serialize};
 use crate::address::with_port;
 use crate::gateway::driver::{Driver, Facts, Purpose};
 use crate::gateway::query::{Query, READ_TIMEOUT, first};
-use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates, not_absolute};
-use crate::gateway::view::{Nodes, View};
+use crate::gateway::settings::{
+    Issue, RegistryKind, Settings, SettingsFacts, follows_only, not_absolute, templates,
+};
 use crate::gateway::table::{Place, Table, pattern_issues};
+use crate::gateway::view::{Nodes, View};
 use crate::node::Operation;
 use crate::period::DurationSetting;
 use crate::template::Template;
@@ -87,7 +89,10 @@ impl Settings for ConsulTemplate {
             name: self.name.as_deref(),
             place: ("ssh", self.ssh.as_str()),
             ssh: self.ssh.fixed().map(|ssh| ("ssh", ssh)),
-            incompatible_with: follows_only(RegistryKind::ConsulService, "it follows the health of a service"),
+            incompatible_with: follows_only(
+                RegistryKind::ConsulService,
+                "it follows the health of a service",
+            ),
             ..SettingsFacts::default()
         }
     }
@@ -167,7 +172,9 @@ impl Driver for ConsulTemplateDriver {
         let (leaving, older) = numbers(workers).ok_or("nginx's workers cannot be counted")?;
         if older > 0 {
             let workers = count(older, "worker");
-            return Err(format!("the file was written but not loaded: {workers} older than the file"));
+            return Err(format!(
+                "the file was written but not loaded: {workers} older than the file"
+            ));
         }
         let mut view = View::default();
         let servers = self.servers.read(&Reply { body: file.into(), ..Reply::default() })?;
@@ -180,7 +187,6 @@ impl Driver for ConsulTemplateDriver {
         }
         Ok(view)
     }
-
 }
 
 /// How many workers are shutting down, and how many are older than the file.

@@ -70,9 +70,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::address;
 use crate::gateway::driver::{Driver, Facts, Purpose};
-use crate::gateway::query::{Query, get, ok, post, first};
+use crate::gateway::query::{Query, first, get, ok, post};
 use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
-use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
+use crate::gateway::settings::{
+    Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates,
+};
 use crate::gateway::view::{Nodes, Peer, View};
 use crate::period::DurationSetting;
 use crate::template::Template;
@@ -407,7 +409,6 @@ impl Driver for DyupsDriver {
         Ok(view)
     }
 
-
     fn rotation_control(&self) -> Option<&dyn RotationControl> {
         Some(self)
     }
@@ -451,7 +452,9 @@ impl RotationControl for DyupsDriver {
             (500, "add server failed") => {
                 Err(NotDone::Refused("it answered 500 add server failed".into()))
             }
-            (409, _) => Err(NotDone::Later("it answered 409: another change is in progress".into())),
+            (409, _) => {
+                Err(NotDone::Later("it answered 409: another change is in progress".into()))
+            }
             _ => Err(not_done(reply)),
         }
     }

@@ -69,11 +69,13 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
-use crate::gateway::query::{Query, get, ok, first};
-use crate::gateway::rotation::{RotationControl};
-use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates, not_absolute};
-use crate::gateway::view::{Entries, Nodes, Peer, View};
 use crate::gateway::json_file::{FileControl, JsonFile};
+use crate::gateway::query::{Query, first, get, ok};
+use crate::gateway::rotation::RotationControl;
+use crate::gateway::settings::{
+    Issue, RegistryKind, Settings, SettingsFacts, follows_only, not_absolute, templates,
+};
+use crate::gateway::view::{Entries, Nodes, Peer, View};
 use crate::json;
 use crate::template::Template;
 use crate::world::{Host, Reply};

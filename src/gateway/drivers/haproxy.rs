@@ -160,7 +160,11 @@ impl Settings for Haproxy {
         let written = written.into_iter().filter_map(|(key, place)| Some((key, place?.as_str())));
         SettingsFacts {
             name: self.name.as_deref(),
-            place: ssh.into_iter().chain(written).next().unwrap_or(("backend", self.backend.as_str())),
+            place: ssh
+                .into_iter()
+                .chain(written)
+                .next()
+                .unwrap_or(("backend", self.backend.as_str())),
             ssh,
             // A slot that follows DNS loses its address with the node that leaves, so its requests can no longer
             // be assigned to a node.
@@ -350,7 +354,6 @@ impl Driver for HaproxyDriver {
         };
         GatewayInfo { is: is.unwrap_or_else(|| self.facts.kind.clone()), ..GatewayInfo::default() }
     }
-
 
     fn rotation_control(&self) -> Option<&dyn RotationControl> {
         Some(self)

@@ -53,10 +53,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::driver::{Driver, Facts, Purpose};
-use crate::gateway::query::{Query, get, ok, first};
+use crate::gateway::query::{Query, first, get, ok};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, templates};
-use crate::gateway::view::{Nodes, View};
 use crate::gateway::table::{Place, Table, reading_issues};
+use crate::gateway::view::{Nodes, View};
 use crate::period::DurationSetting;
 use crate::template::Template;
 use crate::world::Reply;
@@ -119,8 +119,12 @@ impl Settings for HttpTable {
             name: self.name.as_deref(),
             place: ("url", self.url.as_str()),
             counts_under: if self.in_flight.is_some() { &RegistryKind::ALL } else { &[] },
-            incompatible_with: vec![(RegistryKind::Gateway,"it shows its peers, and it has no API for \
-            changes".into())],
+            incompatible_with: vec![(
+                RegistryKind::Gateway,
+                "it shows its peers, and it has no API for \
+            changes"
+                    .into(),
+            )],
             ..SettingsFacts::default()
         }
     }
@@ -206,5 +210,4 @@ impl Driver for HttpTableDriver {
         let reply = first(replies)?;
         self.table.read(ok(reply)?)
     }
-
 }

@@ -76,7 +76,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::gateway::driver::{Driver, Facts, Purpose};
 use crate::gateway::query::{Query, get, ok};
-use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
+use crate::gateway::settings::{
+    Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates,
+};
 use crate::gateway::view::{Nodes, Peer, View};
 use crate::period::DurationSetting;
 use crate::template::Template;
@@ -162,7 +164,8 @@ impl Settings for NginxUpsync {
             key: "check_url",
             message: format!("`{}` hides peers", quoted(url)),
             helps: vec![
-                "remove `status=`: a hidden peer looks like one that the module does not hold down".into(),
+                "remove `status=`: a hidden peer looks like one that the module does not hold down"
+                    .into(),
             ],
         });
         query.flatten().into_iter().chain(filtered).collect()
@@ -250,7 +253,6 @@ impl Driver for NginxUpsyncDriver {
         }
         Ok(view)
     }
-
 }
 
 /// Reads `upstream_show`'s text: one block per upstream.

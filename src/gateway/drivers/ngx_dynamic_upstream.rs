@@ -46,9 +46,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::address;
 use crate::gateway::driver::{Driver, Facts, Purpose};
-use crate::gateway::query::{Query, get, first};
+use crate::gateway::query::{Query, first, get};
 use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
-use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
+use crate::gateway::settings::{
+    Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates,
+};
 use crate::gateway::view::{Nodes, Peer, View};
 use crate::template::Template;
 use crate::text::{self, quoted};
@@ -272,7 +274,6 @@ impl Driver for NgxDynamicUpstreamDriver {
         }
         Ok(view)
     }
-
 
     fn rotation_control(&self) -> Option<&dyn RotationControl> {
         Some(self)

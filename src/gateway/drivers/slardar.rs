@@ -60,9 +60,11 @@ use serde_json::value::RawValue;
 use crate::address;
 use crate::consul::{Entry, entries, key};
 use crate::gateway::driver::{Driver, Facts, Purpose};
-use crate::gateway::query::{Query, get, ok, post, first};
+use crate::gateway::query::{Query, first, get, ok, post};
 use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
-use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates};
+use crate::gateway::settings::{
+    Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates,
+};
 use crate::gateway::view::{Entries, Nodes, Peer, View};
 use crate::json;
 use crate::period::DurationSetting;
@@ -285,7 +287,6 @@ impl Driver for SlardarDriver {
         }
         entries.view()
     }
-
 
     fn rotation_control(&self) -> Option<&dyn RotationControl> {
         Some(self)

@@ -183,10 +183,7 @@ fn node_in_another_spelling_is_found_and_not_taken_out() {
         assert_eq!(view.peers[node].in_flight, Some(2), "{spelling}");
         assert_eq!(caddy.strangers(&replies), Vec::<String>::new());
         let refused = caddy.mark(&replies, node).expect_err(spelling);
-        assert!(
-            refused.contains(&format!("would return as {{\"dial\":\"{node}\"}}")),
-            "{refused}"
-        );
+        assert!(refused.contains(&format!("would return as {{\"dial\":\"{node}\"}}")), "{refused}");
         assert_eq!(caddy.set(&replies, node, true).map(|_| ()), Err(refused));
     }
     let twice = [reply(200, &handler(&[FIRST, FIRST]))];

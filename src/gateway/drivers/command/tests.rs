@@ -22,7 +22,8 @@ fn run(ask: &Query) -> String {
 
 #[test]
 fn the_nodes_address_is_the_first_argument_whatever_it_is() {
-    let settings = r#"{"out":"printf 'out %s %s' \"$1\" $#","in":"echo in \"$1\"","in_flight":"echo ${#1}"}"#;
+    let settings =
+        r#"{"out":"printf 'out %s %s' \"$1\" $#","in":"echo in \"$1\"","in_flight":"echo ${#1}"}"#;
     assert!(commands(r#"{"out":"x"}"#).rotation_control().is_none());
     let commands = commands(settings);
     for address in ["10.0.0.1:80", "$(id):1", "it's; -n:1", "[::1]:80"] {
@@ -53,8 +54,7 @@ fn unknown_peers_are_reported_with_and_without_an_address() {
     let settings = r#"{"name":"lb","list":"l","peers":"/p","address":"/a","routed":"/up"}"#;
     let settings = serde_json::from_str(settings).expect("settings");
     let commands = CommandDriver::new(&settings, Nodes::new(&["[::1]:80".into(), "b:1".into()]));
-    let text =
-        r#"{"p":[{"a":"[0:0::1]:80","up":true},{"a":"app.local:1","up":"odd"},{"up":7}]}"#;
+    let text = r#"{"p":[{"a":"[0:0::1]:80","up":true},{"a":"app.local:1","up":"odd"},{"up":7}]}"#;
     let said = [reply(text)];
     assert_eq!(commands.mark(&said, "[::1]:80"), Ok(Mark::Up));
     assert_eq!(commands.mark(&said, "b:1"), Ok(Mark::Absent));

@@ -10,7 +10,8 @@ use super::*;
 const EIGHT: &[u8] = include_bytes!("../../../../tests/fixtures/gateway/consul-dns/eight.bin");
 const EIGHT_A: &[u8] = include_bytes!("../../../../tests/fixtures/gateway/consul-dns/eight-a.bin");
 const ONE_OUT: &[u8] = include_bytes!("../../../../tests/fixtures/gateway/consul-dns/one-out.bin");
-const NO_INSTANCE: &[u8] = include_bytes!("../../../../tests/fixtures/gateway/consul-dns/no-instance.bin");
+const NO_INSTANCE: &[u8] =
+    include_bytes!("../../../../tests/fixtures/gateway/consul-dns/no-instance.bin");
 const NAME: &[u8] = include_bytes!("../../../../tests/fixtures/gateway/consul-dns/name.bin");
 const LIVES: &[u8] = include_bytes!("../../../../tests/fixtures/gateway/consul-dns/lives.bin");
 const CUT: &[u8] = include_bytes!("../../../../tests/fixtures/gateway/consul-dns/cut.bin");
@@ -49,7 +50,9 @@ fn the_question_is_a_service_record_over_tcp() {
     let settings = r#"{"server":"10.0.0.5:8600","record":"app.service.consul"}"#;
     let driver =
         ConsulDnsDriver::new(&serde_json::from_str(settings).expect("settings"), Nodes::default());
-    let [Query::Exchange(server, question, _)] = &driver.queries(Purpose::Look)[..] else { panic!("one question") };
+    let [Query::Exchange(server, question, _)] = &driver.queries(Purpose::Look)[..] else {
+        panic!("one question")
+    };
     assert_eq!(server, "10.0.0.5:8600");
     // Consul repeats the question. Its flags and counts are before it, and its answers after it.
     let name = b"\x03app\x07service\x06consul\x00\x00\x21\x00\x01";

@@ -134,7 +134,8 @@ impl List {
         let mut rest = text;
         let mut found = None;
         loop {
-            let unreadable = || format!("cannot read this part of /list: {}", text::line(rest, 100));
+            let unreadable =
+                || format!("cannot read this part of /list: {}", text::line(rest, 100));
             let block = rest.strip_prefix("upstream ").and_then(|block| block.split_once(" {\n"));
             let (name, block) = block.ok_or_else(unreadable)?;
             let (posted, after) = block.split_once("\n}\n").ok_or_else(unreadable)?;

@@ -152,7 +152,10 @@ fn missing_entry_in_the_file_is_not_written() {
         (FILE.replace("]}]}]}\n", "]}"), "not JSON"),
         ("resources: []\n".into(), "not JSON"),
         ("null".into(), "no endpoint"),
-        (FILE.replace("\"1\"", &format!("\"{}\"", "1".repeat(crate::gateway::json_file::LIMIT))), "bytes"),
+        (
+            FILE.replace("\"1\"", &format!("\"{}\"", "1".repeat(crate::gateway::json_file::LIMIT))),
+            "bytes",
+        ),
     ] {
         let error = turn(&file, FIRST, true).expect_err(why);
         assert!(error.contains(why), "{error}");

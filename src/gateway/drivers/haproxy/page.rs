@@ -2,7 +2,7 @@
 
 use super::name::is_name;
 use super::servers::{Row, Server, Servers, State, Table, Why, csv};
-use crate::gateway::query::{Query, get, ok, first};
+use crate::gateway::query::{Query, first, get, ok};
 use crate::gateway::rotation::{NotDone, not_done};
 use crate::secret::Secret;
 use crate::text;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::name::is_name;
 use super::servers::{Row, Server, Servers, State, Table, Why, cells, csv};
 use crate::address;
-use crate::gateway::query::{ok, first};
+use crate::gateway::query::{first, ok};
 use crate::gateway::rotation::NotDone;
 use crate::text;
 use crate::world::Reply;

@@ -1,7 +1,7 @@
 //! The servers of a backend, from the runtime API or the stats page.
 
-use crate::address;
 use super::name::HaproxyState;
+use crate::address;
 use crate::gateway::view::{Nodes, Peer, View};
 use crate::text;
 

@@ -2,12 +2,14 @@
 //! maintenance, each with two requests; the same after all three services have ended.
 
 use super::*;
-use crate::gateway::drivers::readings::Readings as _;
 use crate::gateway::Peer;
+use crate::gateway::drivers::readings::Readings as _;
 
 const RUNTIME_UP: &str = include_str!("../../../../tests/fixtures/gateway/haproxy/runtime-up.txt");
-const RUNTIME_OUT: &str = include_str!("../../../../tests/fixtures/gateway/haproxy/runtime-out.txt");
-const RUNTIME_DEAD: &str = include_str!("../../../../tests/fixtures/gateway/haproxy/runtime-dead.txt");
+const RUNTIME_OUT: &str =
+    include_str!("../../../../tests/fixtures/gateway/haproxy/runtime-out.txt");
+const RUNTIME_DEAD: &str =
+    include_str!("../../../../tests/fixtures/gateway/haproxy/runtime-dead.txt");
 const PAGE_UP: &str = include_str!("../../../../tests/fixtures/gateway/haproxy/page-up.csv");
 const PAGE_OUT: &str = include_str!("../../../../tests/fixtures/gateway/haproxy/page-out.csv");
 const PAGE_DEAD: &str = include_str!("../../../../tests/fixtures/gateway/haproxy/page-dead.csv");

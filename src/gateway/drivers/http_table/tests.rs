@@ -15,8 +15,7 @@ fn view(settings: &str, text: &str) -> Result<View, String> {
 
 #[test]
 fn json_is_found_by_pointers() {
-    let settings =
-        r#"{"list":"/peers","address":"/name","routed":"/state","in_flight":"/conns"}"#;
+    let settings = r#"{"list":"/peers","address":"/name","routed":"/state","in_flight":"/conns"}"#;
     let text = r#"{"peers":[{"name":"a:1","state":"UP","conns":2},{"name":"b:1","state":"draining","conns":1}]}"#;
     let view = view(settings, text).expect("readable");
     assert!(view.routes_to("a:1") && view.is_out("b:1"));
@@ -32,15 +31,10 @@ fn unknown_word_takes_no_node_out() {
         [(r#""passing""#, true), (r#""DOWN""#, false), ("1", true), ("0.0", false)]
     {
         let text = format!(r#"[{{"a":"x:1","s":{state}}}]"#);
-        assert_eq!(
-            view(settings, &text).expect("readable").routes_to("x:1"),
-            routed,
-            "{state}"
-        );
+        assert_eq!(view(settings, &text).expect("readable").routes_to("x:1"), routed, "{state}");
     }
     for state in [r#""unstable""#, r#""up 1/3""#, r#""""#, "null", "[]", "{}"] {
-        let error =
-            view(settings, &format!(r#"[{{"a":"x:1","s":{state}}}]"#)).expect_err(state);
+        let error = view(settings, &format!(r#"[{{"a":"x:1","s":{state}}}]"#)).expect_err(state);
         assert!(error.contains(state) && error.contains("unknown `routed` value"), "{error}");
     }
 }
@@ -125,8 +119,7 @@ fn text_is_found_by_a_pattern() {
 /// Traefik 3.7 shows a server that fails its check as down, and omits one in maintenance.
 #[test]
 fn the_servers_of_traefik_are_found_by_the_pattern_of_the_documentation() {
-    let pattern =
-        r#"{"pattern":"\"https?://(?<address>[^\"/]+)\":\"(?:(?<routed>UP)|DOWN)\""}"#;
+    let pattern = r#"{"pattern":"\"https?://(?<address>[^\"/]+)\":\"(?:(?<routed>UP)|DOWN)\""}"#;
     let text = r#"{"loadBalancer":{"servers":[{"url":"http://127.0.0.1:19002"},{"url":"http://127.0.0.1:19003"}],"strategy":"wrr","passHostHeader":true,"responseForwarding":{"flushInterval":"100ms"}},"status":"enabled","usedBy":["app@file"],"name":"app@file","provider":"file","type":"loadbalancer","serverStatus":{"http://127.0.0.1:19002":"UP","http://127.0.0.1:19003":"DOWN"}}"#;
     let view = view(pattern, text).expect("readable");
     assert!(view.routes_to("127.0.0.1:19002"));

@@ -21,8 +21,7 @@ fn reply(text: &str) -> Reply {
 }
 
 fn upsync(check: bool) -> NginxUpsyncDriver {
-    let mut settings =
-        serde_json::json!({ "upstream": "App", "status_url": "http://gw/list?app" });
+    let mut settings = serde_json::json!({ "upstream": "App", "status_url": "http://gw/list?app" });
     if check {
         settings["check_url"] = "http://gw/check".into();
     }
@@ -44,8 +43,7 @@ fn odd_entry_of_another_server_is_ignored() {
         "        server 127.0.0.1:18001",
         "        server unix:/run/app.sock weight=1;\n        keepalive 16;\n        server 127.0.0.1:18001",
     );
-    let odd =
-        r#"{"upstream": "other"}, {"upstream": "app", "name": "10.9.9.9:80", "status": 7}, "#;
+    let odd = r#"{"upstream": "other"}, {"upstream": "app", "name": "10.9.9.9:80", "status": 7}, "#;
     let check = CHECK.replacen(r#"{"index": 0"#, &format!(r#"{odd}{{"index": 0"#), 1);
     let view = upsync(true).read(&[reply(&show), reply(&check)]).expect("readable");
     assert!(view.routes_to("127.0.0.1:18001") && view.routes_to("127.0.0.1:18003"));
@@ -65,10 +63,7 @@ fn check_module_can_hold_a_node_out_but_never_confirms_it() {
     assert!(!view.routes_to("127.0.0.1:18001"));
     assert!(!view.is_out("127.0.0.1:18001"));
     assert!(view.is_out("127.0.0.1:18002"), "its `up` says nothing about `down=1`");
-    assert!(
-        view.routes_to("127.0.0.1:18003"),
-        "forgotten by the check, or of another upstream"
-    );
+    assert!(view.routes_to("127.0.0.1:18003"), "forgotten by the check, or of another upstream");
 }
 
 #[test]

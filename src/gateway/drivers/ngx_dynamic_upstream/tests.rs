@@ -18,7 +18,10 @@ server 127.0.0.1:19002 weight=1 max_fails=1 fail_timeout=10;
 
 fn module(variant: &str) -> NgxDynamicUpstreamDriver {
     let settings = format!(r#"{{ "upstream": "app", "url": "http://gw/dynamic", {variant} }}"#);
-    NgxDynamicUpstreamDriver::new(&serde_json::from_str(&settings).expect("settings"), Nodes::default())
+    NgxDynamicUpstreamDriver::new(
+        &serde_json::from_str(&settings).expect("settings"),
+        Nodes::default(),
+    )
 }
 
 fn zigzagak() -> NgxDynamicUpstreamDriver {

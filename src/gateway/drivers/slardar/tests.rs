@@ -1,8 +1,8 @@
 //! Uses recorded answers of Slardar 1.1.2.
 
 use super::*;
-use crate::gateway::drivers::readings::Readings as _;
 use crate::consul::base64;
+use crate::gateway::drivers::readings::Readings as _;
 use crate::world::Method;
 
 const POSTED: &str = r#"{"other":{"enable":true,"cluster":[{"servers":[{"host":"127.0.0.1","port":19001}]}]},"node-dev.example":{"enable":true,"cluster":[{"servers":[{"host":"127.0.0.1","port":19001,"weight":1,"max_fails":6,"fail_timeout":30},{"host":"127.0.0.1","port":19002,"weight":1,"max_fails":6,"fail_timeout":30},{"host":"10.9.9.9","port":80,"x":1.50}]}],"keepalive":20}}"#;

@@ -157,7 +157,13 @@ fn missing_entry_in_the_file_is_not_written() {
         (FILE.replace("\"preservePath\":true", "\"weight\":\"5\""), "not a number"),
         ("http:\n  services: {}\n".into(), "yq -o=json"),
         ("null".into(), "no `http.services.app"),
-        (FILE.replace("\"/\"", &format!("\"/{}\"", "1".repeat(crate::gateway::json_file::LIMIT))), "bytes"),
+        (
+            FILE.replace(
+                "\"/\"",
+                &format!("\"/{}\"", "1".repeat(crate::gateway::json_file::LIMIT)),
+            ),
+            "bytes",
+        ),
     ] {
         let error = turn(&file, FIRST, true).expect_err(why);
         assert!(error.contains(why), "{error}");
