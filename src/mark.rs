@@ -19,6 +19,16 @@ impl Mark {
         if down { Self::Down } else { Self::Up }
     }
 
+    /// Returns its word in tables.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Unknown => "?",
+        }
+    }
+
     /// Returns whether the node is down, if that is known.
     #[must_use]
     pub fn is_down(self) -> Option<bool> {

@@ -8,6 +8,7 @@ mod rollback;
 use std::collections::BTreeSet;
 
 use crate::gateway::Observation;
+use crate::mark::Mark;
 use crate::playbook::Order;
 use crate::release::{Planned, PlannedAction};
 use crate::spec::{NodeSpec, Spec, names};
@@ -54,8 +55,8 @@ pub struct Row {
     pub planned: Planned,
     /// Its address.
     pub address: String,
-    /// Whether its registry entry is down.
-    pub down: Option<bool>,
+    /// How its registry entry is marked.
+    pub mark: Mark,
     /// How many gateways route to it, if all could be read.
     pub routed: Option<usize>,
     /// No connection reaches it, so it costs no capacity.
@@ -273,7 +274,7 @@ fn row(spec: &Spec, fleet: &Fleet, selection: &Selection, node: &NodeSpec) -> Ro
     let routed = gateways.iter().filter(|seen| seen.routes_to(&node.address)).count();
     let routed = (gateways.len() == fleet.gateways.len()).then_some(routed);
     let all = Some(fleet.gateways.len());
-    let was_out = facts.down == Some(true);
+    let was_out = facts.mark == Mark::Down;
     let (will, why) = if !selection.includes(node) {
         (PlannedAction::LeftOut, "not selected".to_owned())
     } else if let Some(problem) = facts.problem.clone().or(facts.registry_problem.clone()) {
@@ -308,7 +309,7 @@ fn row(spec: &Spec, fleet: &Fleet, selection: &Selection, node: &NodeSpec) -> Ro
             strangers: facts.taken_out.clone().unwrap_or_default(),
         },
         address: node.address.clone(),
-        down: facts.down,
+        mark: facts.mark,
         routed,
         is_unreachable: facts.is_unreachable(),
     }
@@ -323,7 +324,7 @@ fn contradiction(fleet: &Fleet, node: &NodeSpec, facts: &NodeFacts) -> Option<St
     if unread.is_some() {
         return unread;
     }
-    let down = facts.down?;
+    let down = facts.mark.is_down()?;
     fleet.gateways.iter().find_map(|(name, seen)| {
         let seen = seen.as_ref().ok()?;
         if let Some(why) = seen.overridden.as_ref().filter(|_| down) {

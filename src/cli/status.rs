@@ -171,7 +171,7 @@ impl View<'_> {
                 "address": node.address,
                 "version": view.version,
                 "process": view.process,
-                "down": facts.down,
+                "down": facts.mark.is_down(),
                 "routed": routed,
                 "problem": facts.problem,
                 "registry_problem": facts.registry_problem,

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::gateway::Observation;
 use crate::health::{self, BODY_SHOWN, CheckResult, Unreached};
-use crate::node::Mark;
+use crate::node::Ticks;
 use crate::release::{Failure, Phase, Release};
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
@@ -55,7 +55,7 @@ pub(super) struct Pool {
 }
 
 /// The processes that listen on a node's port: the id and start of each.
-pub(super) type Processes = BTreeSet<(u32, Mark)>;
+pub(super) type Processes = BTreeSet<(u32, Ticks)>;
 
 /// A node that serves.
 #[derive(Debug, Clone)]

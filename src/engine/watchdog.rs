@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::context::Context;
 use crate::gateway::Observation;
+use crate::mark::Mark;
 use crate::registry::Written;
 use crate::release::EventKind;
 use crate::spec::NodeSpec;
@@ -199,7 +200,7 @@ impl<W: World> Watch<W> {
         let registry = &self.watched.context.registry;
         // A failed read proves nothing. A deregistered instance is out.
         let switch = registry.read_part(&self.watched.node, self.gateway).await?.ok()?;
-        if switch.down == Some(true) {
+        if switch.mark == Mark::Down {
             return None;
         }
         if !registry.is_fenced() && self.watched.context.lock.verify().await.is_err() {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::query::{Query, first, ok};
-use super::rotation::{Mark, NotDone, RotationControl, Told};
+use super::rotation::{Listed, Listing, NotDone, RotationControl};
 use crate::json;
 use crate::node::Operation;
 use crate::secret::Secret;
@@ -84,12 +84,12 @@ impl FileControl {
 }
 
 impl RotationControl for FileControl {
-    fn told(&self, replies: &[Reply], address: &str) -> Result<Told, String> {
+    fn listing(&self, replies: &[Reply], address: &str) -> Result<Listing, String> {
         let (_, mut document) = self.parse(replies)?;
-        let mut mark = Mark::Down;
+        let mut mark = Listed::Down;
         for entry in (self.find)(&mut document, &self.pool, address)? {
             if !(self.is_down)(entry)? {
-                mark = Mark::Up;
+                mark = Listed::Up;
             }
         }
         Ok(mark.into())

@@ -27,7 +27,7 @@ pub use proof::{Method, Proof, Rule, Verdict, reads_for};
 pub use query::{Query, QueryClient, QueryError};
 pub use roster::Roster;
 pub(crate) use rotation::is_passing;
-pub use rotation::{Mark, NotDone, RotationControl, Told};
+pub use rotation::{Listed, Listing, NotDone, RotationControl};
 pub use settings::{Issue, RegistryKind, Settings, SettingsFacts};
 pub use view::{Peer, View};
 

@@ -5,9 +5,9 @@ use crate::consul::Entry;
 use crate::text;
 use crate::world::Reply;
 
-/// How a gateway marks a node.
+/// How a gateway lists a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mark {
+pub enum Listed {
     /// Its list has the node, and requests may go there.
     Up,
     /// Its list has the node as out.
@@ -16,11 +16,11 @@ pub enum Mark {
     Absent,
 }
 
-/// The marks at a gateway: of one node, and of its list.
+/// What a gateway's list says of one node, and of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
-    /// How the node is marked.
-    pub mark: Mark,
+pub struct Listing {
+    /// How the node is listed.
+    pub node: Listed,
     /// The places that mark the node contradict each other: a write was interrupted, or another writer changed one
     /// of them.
     pub is_inconsistent: bool,
@@ -34,10 +34,10 @@ pub struct Told {
     pub keys: Vec<Entry>,
 }
 
-impl From<Mark> for Told {
-    fn from(mark: Mark) -> Self {
+impl From<Listed> for Listing {
+    fn from(node: Listed) -> Self {
         Self {
-            mark,
+            node,
             is_inconsistent: false,
             strangers: Vec::new(),
             is_lost: false,
@@ -46,11 +46,11 @@ impl From<Mark> for Told {
     }
 }
 
-impl Told {
+impl Listing {
     /// Returns whether the node is out, as far as its own address shows.
     #[must_use]
     pub fn is_down(&self) -> bool {
-        self.mark != Mark::Up
+        self.node != Listed::Up
     }
 }
 
@@ -74,13 +74,13 @@ pub enum NotDone {
 /// How a gateway's own API takes nodes out of rotation and returns them. It reads the replies to the queries of
 /// [`Purpose::Rotation`](super::Purpose::Rotation).
 pub trait RotationControl: Send + Sync {
-    /// Reads how the gateway marks the node at `address`.
+    /// Reads how the gateway lists the node at `address`.
     ///
     /// # Errors
     ///
     /// If the replies cannot be understood, the gateway lacks a node that it must have, or the node must not be
     /// marked.
-    fn told(&self, replies: &[Reply], address: &str) -> Result<Told, String>;
+    fn listing(&self, replies: &[Reply], address: &str) -> Result<Listing, String>;
 
     /// The queries that take the node at `address` out or return it, based on the replies.
     ///

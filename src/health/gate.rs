@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::consul::Client;
-use crate::node::Mark;
+use crate::node::Ticks;
 use crate::spec::NodeSpec;
 
 /// Watches a node until it is healthy.
@@ -15,7 +15,7 @@ pub struct Gate<W> {
     /// The node.
     pub node: Arc<NodeSpec>,
     /// The process must be younger than this. `None` if rollgate started nothing (`node in`).
-    pub mark: Option<Mark>,
+    pub mark: Option<Ticks>,
     /// Commands run through `sudo -n`.
     pub sudo: bool,
     /// Any version is accepted (`node in`).

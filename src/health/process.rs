@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::gate::Gate;
-use crate::node::{Listener, Mark, Operation};
+use crate::node::{Listener, Operation, Ticks};
 use crate::text;
 use crate::world::{Command, World};
 
@@ -79,7 +79,7 @@ impl<W: World> Gate<W> {
     }
 
     /// The processes that listen on the node's port, each with its start. `None` if they cannot be seen.
-    pub async fn owners(&self) -> Option<BTreeSet<(u32, Mark)>> {
+    pub async fn owners(&self) -> Option<BTreeSet<(u32, Ticks)>> {
         let listener = self.listener().await.ok()?;
         let owners = listener.owners.iter().map(|process| (process.pid, process.started));
         Some(owners.collect()).filter(|owners: &BTreeSet<_>| !owners.is_empty())

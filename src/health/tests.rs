@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::gate::Gate;
 use super::*;
 use crate::consul::{Client, Settings};
-use crate::node::Mark;
+use crate::node::Ticks;
 use crate::playbook::load_text;
 use crate::release::{Failure, Inputs};
 use crate::spec::Spec;
@@ -95,7 +95,7 @@ impl World for Script {
     }
 }
 
-const MARK: Mark = Mark(1000);
+const MARK: Ticks = Ticks(1000);
 
 /// The node's answer when process 7, started at `started`, listens.
 fn listener(started: u64) -> String {

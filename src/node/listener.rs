@@ -10,7 +10,7 @@ use crate::shell::assign;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
     /// The node's clock at the time of the inspection.
-    pub mark: Mark,
+    pub mark: Ticks,
     /// Whether a process listens on the port.
     pub bound: bool,
     /// The visible processes that hold the listening socket.
@@ -19,7 +19,7 @@ pub struct Listener {
 
 /// A point in time on a node's own clock, in clock ticks (hundredths of a second) since it booted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Mark(pub u64);
+pub struct Ticks(pub u64);
 
 /// A process on a node. A pid may be reused; pid and start time together are unique until a reboot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub struct Process {
     /// The process id.
     pub pid: u32,
     /// When it started.
-    pub started: Mark,
+    pub started: Ticks,
     /// The start of its command line.
     pub command: String,
 }
@@ -35,14 +35,14 @@ pub struct Process {
 impl Process {
     /// Seconds between its start and `now`.
     #[must_use]
-    pub fn age(&self, now: Mark) -> std::time::Duration {
+    pub fn age(&self, now: Ticks) -> std::time::Duration {
         std::time::Duration::from_millis(now.0.saturating_sub(self.started.0).saturating_mul(10))
     }
 }
 
 impl Listener {
     /// Returns the owners that were running before `mark`.
-    pub fn older_than(&self, mark: Mark) -> impl Iterator<Item = &Process> {
+    pub fn older_than(&self, mark: Ticks) -> impl Iterator<Item = &Process> {
         self.owners.iter().filter(move |process| process.started < mark)
     }
 
@@ -55,7 +55,7 @@ impl Listener {
         let mut pids = Vec::new();
         for line in text.lines() {
             if let Some(ticks) = line.strip_prefix("mark=") {
-                listener.mark = Mark(ticks.trim().parse().unwrap_or(0));
+                listener.mark = Ticks(ticks.trim().parse().unwrap_or(0));
             } else if let Some(socket) = line.strip_prefix("listen=") {
                 if serves(socket, host) {
                     listener.bound = true;
@@ -73,7 +73,7 @@ impl Listener {
                     // The node cut it.
                     let command = secret::hide_cut(words.next().unwrap_or(""), Cut::Back);
                     let command = crate::text::line(&command, 120);
-                    listener.owners.push(Process { pid, started: Mark(started), command });
+                    listener.owners.push(Process { pid, started: Ticks(started), command });
                 }
             }
         }
@@ -123,9 +123,9 @@ process=24 1 other
     fn only_owners_of_the_nodes_own_address_count() {
         let listener = Listener::parse(ANSWER, "10.0.0.1:9000");
         assert!(listener.bound);
-        assert_eq!(listener.mark, Mark(500_025));
+        assert_eq!(listener.mark, Ticks(500_025));
         assert_eq!(listener.owners.iter().map(|owner| owner.pid).collect::<Vec<_>>(), [22, 23]);
-        let old: Vec<_> = listener.older_than(Mark(500_000)).map(|owner| owner.pid).collect();
+        let old: Vec<_> = listener.older_than(Ticks(500_000)).map(|owner| owner.pid).collect();
         assert_eq!(old, [22]);
         assert_eq!(listener.owners[0].age(listener.mark).as_millis(), 10_250);
     }

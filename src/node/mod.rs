@@ -20,7 +20,7 @@ use listener::NO_SS;
 
 pub use fetch::NO_CURL;
 pub use layout::{ARCHIVES, CHECKSUM_MISMATCH, Layout, Packing, Pruned};
-pub use listener::{Listener, Mark, Process};
+pub use listener::{Listener, Process, Ticks};
 pub use sockets::{Connection, in_flight};
 pub use survey::Survey;
 

@@ -11,6 +11,7 @@ use super::release::{Ending, Job};
 use super::{Caller, Cause, Connections, Refusal, Session};
 use crate::engine::Mode;
 use crate::lock::Lock;
+use crate::mark::Mark;
 use crate::release::{CommandKind, Planned, PlannedAction, Started};
 use crate::spec::{NodeSpec, Spec};
 use crate::survey::Fleet;
@@ -103,7 +104,7 @@ async fn switch_locked<W: World, C: Caller>(
     if let Some(problem) = problem {
         return Err(Refusal::refused(problem));
     }
-    let was_out = |name: &str| fleet.nodes.get(name).is_some_and(|facts| facts.down == Some(true));
+    let was_out = |name: &str| fleet.nodes.get(name).is_some_and(|facts| facts.mark == Mark::Down);
     let taken_out = |name: &str| fleet.nodes.get(name)?.taken_out.clone();
     let started = Started {
         arguments: session.options(false),

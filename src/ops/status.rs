@@ -10,6 +10,7 @@ use super::history::History;
 use super::look::look;
 use super::{Caller, Connections, Refusal, Session, history, locking};
 use crate::lock::{Holder, LockStatus};
+use crate::mark::Mark;
 use crate::release::Release;
 use crate::release::Started;
 use crate::spec::Spec;
@@ -95,7 +96,7 @@ impl Status {
             suggestions::commands(release, finished.result, &repeated)
         });
         for node in &spec.nodes {
-            if self.fleet.nodes.get(&node.name).is_some_and(|facts| facts.down == Some(true)) {
+            if self.fleet.nodes.get(&node.name).is_some_and(|facts| facts.mark == Mark::Down) {
                 let command = repeated.command("node in", [node.name.as_str()]);
                 // The last release may suggest the same command.
                 if next.iter().all(|(_, suggested)| *suggested != command) {
@@ -115,7 +116,6 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mark::Mark;
     use crate::ops::Secrets;
     use crate::playbook::load_text;
     use crate::release::{Inputs, NodeState, Outcome, Phase};
@@ -156,7 +156,7 @@ health: { tcp: '${{ node.address }}' }";
             finished: Some(serde_json::from_value(finished).expect("an end")),
             ..Release::default()
         };
-        let down = || NodeFacts { down: Some(true), ..NodeFacts::default() };
+        let down = || NodeFacts { mark: Mark::Down, ..NodeFacts::default() };
         let nodes = ["a", "b"].map(|name| (name.to_owned(), down())).into();
         let status = Status {
             fleet: Fleet { nodes, ..Fleet::default() },

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Plan, Row};
 use crate::gateway::{GatewaySpec, following};
+use crate::mark::Mark;
 use crate::release::{Lines, PlannedAction, Step};
 use crate::spec::{NodeSpec, Spec};
 
@@ -28,7 +29,7 @@ impl Plan {
                 "from": row.planned.runs,
                 "to": spec.version.as_ref().filter(|_| updated),
                 "address": row.address,
-                "down": row.down,
+                "down": row.mark.is_down(),
                 "was_out": row.planned.was_out,
                 "routed": row.routed,
                 "gateways": spec.gateways.len(),
@@ -117,7 +118,7 @@ fn writes(spec: &Spec, node: &NodeSpec, row: &Row) -> Vec<(Step, Value)> {
     for action in &node.steps {
         let data = match (action.step, &action.command, &node.layout) {
             // Its registry entry is already down.
-            (Step::Disable, _, _) if row.down == Some(true) => continue,
+            (Step::Disable, _, _) if row.mark == Mark::Down => continue,
             (step @ (Step::Disable | Step::Enable), _, _) => {
                 json!({ "key": spec.registry.place(&node.address), "down": step == Step::Disable })
             }

@@ -71,11 +71,7 @@ impl Plan {
                 &row.planned.node,
                 &row.address,
                 row.planned.runs.as_deref().unwrap_or("?"),
-                match row.down {
-                    Some(true) => "down",
-                    Some(false) => "up",
-                    None => "?",
-                },
+                row.mark.word(),
                 &routed(row.routed, spec.gateways.len()),
                 will,
                 &row.planned.why,

@@ -1,5 +1,6 @@
 //! Decides where each unfinished node resumes, from the state in which it is found now. Changes nothing.
 
+use crate::mark::Mark;
 use crate::node::Survey;
 use crate::release::{NodeState, Phase, Release, ResumePoint, Step};
 use crate::spec::{NodeSpec, Spec};
@@ -74,7 +75,7 @@ pub fn objections(
 /// Whether a node that was done is no longer done: it is unhealthy or not in rotation.
 fn is_undone(state: &NodeState, facts: &NodeFacts) -> bool {
     let unwell = facts.health.problem.is_some() && !facts.health.is_unasked;
-    state.phase == Phase::Done && (unwell || facts.down == Some(true))
+    state.phase == Phase::Done && (unwell || facts.mark == Mark::Down)
 }
 
 /// The version that a done node runs now, if it is not the version of the release.
@@ -97,7 +98,7 @@ fn resumption(
     let done = if runs { up_to_start(state, node) } else { Vec::new() };
     // An incomplete journal, or a replica that is behind, may not contain that the service was stopped.
     let serves = facts.health.problem.is_none() && version_of(facts).as_deref() == ran;
-    ResumePoint { node: node.name.clone(), down: facts.down == Some(true), done, gone: !serves }
+    ResumePoint { node: node.name.clone(), down: facts.mark == Mark::Down, done, gone: !serves }
 }
 
 /// Whether the listening process was started by this release, from the release's own folder.
@@ -129,7 +130,7 @@ fn up_to_start(state: &NodeState, node: &NodeSpec) -> Vec<Step> {
 mod tests {
     use super::*;
     use crate::health::CheckResult;
-    use crate::node::{Listener, Mark, Process};
+    use crate::node::{Listener, Process, Ticks};
     use crate::playbook::load_text;
     use crate::release::Failure;
     use crate::release::Inputs;
@@ -148,18 +149,18 @@ health: { tcp: '${{ node.address }}' }";
 
     fn facts(started: Option<u64>) -> NodeFacts {
         let owners: Vec<_> = started
-            .map(|ticks| Process { pid: 7, started: Mark(ticks), command: "app".into() })
+            .map(|ticks| Process { pid: 7, started: Ticks(ticks), command: "app".into() })
             .into_iter()
             .collect();
-        let listener = Listener { mark: Mark(500), bound: !owners.is_empty(), owners };
+        let listener = Listener { mark: Ticks(500), bound: !owners.is_empty(), owners };
         let survey = Some(Survey { listener, ..Survey::default() });
-        NodeFacts { survey, down: Some(true), ..NodeFacts::default() }
+        NodeFacts { survey, mark: Mark::Down, ..NodeFacts::default() }
     }
 
     fn broken_off_in(step: Step) -> NodeState {
         let order = [Step::Disable, Step::ConfirmOut, Step::Drain, Step::Stop, Step::Start];
         let done = order.into_iter().take_while(|done| *done != step).collect();
-        let mark = (step == Step::Start || step == Step::Health).then_some(Mark(100));
+        let mark = (step == Step::Start || step == Step::Health).then_some(Ticks(100));
         NodeState { phase: Phase::Taken, step: Some(step), done, mark, ..NodeState::default() }
     }
 

@@ -1,5 +1,6 @@
 //! What nodes ran before a release, and how it is restored. Pure.
 
+use crate::mark::Mark;
 use crate::node::Survey;
 use crate::playbook::Playbook;
 use crate::release::{PlannedAction, Release, RestorePoint, RotationState, Started};
@@ -30,8 +31,8 @@ impl RollbackPlan {
         for node in &spec.nodes {
             let Some(facts) = fleet.nodes.get(&node.name) else { continue };
             match runs(spec, playbook, node, facts, past) {
-                Ok(target) if facts.down == Some(true) => waiting.push((&node.name, Ok(target))),
-                Err(why) if facts.down == Some(true) => waiting.push((&node.name, Err(why))),
+                Ok(target) if facts.mark == Mark::Down => waiting.push((&node.name, Ok(target))),
+                Err(why) if facts.mark == Mark::Down => waiting.push((&node.name, Err(why))),
                 Ok(target) => way.add(&node.name, target),
                 Err(why) => way.unknown.push((node.name.clone(), why)),
             }

@@ -45,7 +45,7 @@ fn fleet(spec: &Spec) -> Fleet {
         let facts = NodeFacts {
             survey: Some(Survey::default()),
             health,
-            down: Some(false),
+            mark: Mark::Up,
             ..NodeFacts::default()
         };
         fleet.nodes.insert(node.name.clone(), facts);
@@ -63,7 +63,7 @@ fn take_out(fleet: &mut Fleet, spec: &Spec, name: &str, gateways: &[usize], by_k
         seen.out.insert(address.clone(), by_key);
     }
     if by_key {
-        fleet.nodes.get_mut(name).expect("known").down = Some(true);
+        fleet.nodes.get_mut(name).expect("known").mark = Mark::Down;
     }
 }
 
@@ -155,9 +155,9 @@ fn a_node_that_is_absent_among_other_entries_is_blocked_unless_it_was_taken_out(
     let mut fleet = fleet(&spec);
     take_out(&mut fleet, &spec, "c", &[0, 1], true);
     let absent = Some("gw-1 does not list c".into());
-    let look = Look { down: Some(true), absent, strangers: ["tcp/x:80".to_owned()].into() };
+    let look = Look { mark: Mark::Down, absent, strangers: ["tcp/x:80".to_owned()].into() };
     let facts = fleet.nodes.get_mut("c").expect("known");
-    (facts.down, facts.registry_problem) = (None, look.absent.clone());
+    (facts.mark, facts.registry_problem) = (Mark::Unknown, look.absent.clone());
     let known = look.strangers.clone();
     facts.absent = Some(look);
     let mut others = fleet.clone();
@@ -232,13 +232,13 @@ fn unknown_state_is_refused() {
     assert_eq!(plan(&spec, &lost).refusals, ["b: no route"]);
 
     let mut deaf = fleet(&spec);
-    deaf.nodes.get_mut("b").expect("known").down = Some(true);
+    deaf.nodes.get_mut("b").expect("known").mark = Mark::Down;
     let refusals = plan(&spec, &deaf).refusals;
     assert!(refusals[0].starts_with("b: gw-1 still routes to it although it is marked down"));
 
     let mut other = fleet(&spec);
     take_out(&mut other, &spec, "c", &[0], true);
-    other.nodes.get_mut("c").expect("known").down = Some(false);
+    other.nodes.get_mut("c").expect("known").mark = Mark::Up;
     let refusals = plan(&spec, &other).refusals;
     assert!(refusals[0].starts_with("c: gw-1 does not route to it although it is marked up"));
 }

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::switch::{Error, Look, States, Switch, WriteToken, Written};
 use crate::consul::{self, SessionFence};
 use crate::gateway::{
-    Driver, GatewaySpec, Mark, NotDone, Purpose, QueryClient, QueryError, RotationControl, Told,
-    driver, is_passing,
+    Driver, GatewaySpec, Listed, Listing, NotDone, Purpose, QueryClient, QueryError,
+    RotationControl, driver, is_passing,
 };
+use crate::mark::Mark;
 use crate::spec::Spec;
 use crate::text;
 use crate::world::{Permit, Reply, World};
@@ -75,7 +76,7 @@ impl<W: World> Gateways<W> {
         let look = |address: &str| {
             let found = shown.iter().map(|(gateway, replies)| {
                 let replies = replies.as_ref().map_err(Clone::clone)?;
-                Ok(gateway.judge(address, gateway.told(replies, address)?))
+                Ok(gateway.judge(address, gateway.listing(replies, address)?))
             });
             let found: Vec<_> = found.collect::<Result<_, Error>>()?;
             Ok(agreed(&found))
@@ -106,18 +107,17 @@ impl<W: World> Gateways<W> {
         let name = |at: usize| self.gateways[at].name.as_str();
         let names: Vec<_> = found.iter().map(|(at, _)| name(*at)).collect();
         let told = found.iter().map(|(at, look)| {
-            let word = match look.down {
-                Some(true) => "down",
-                Some(false) => "up",
-                None => "half down",
+            let word = match look.mark {
+                Mark::Unknown => "half down",
+                known => known.word(),
             };
             format!("{} {word}", name(*at))
         });
         let looks: Vec<_> = found.iter().map(|(_, look)| look.clone()).collect();
-        let Look { down, absent, strangers } = agreed(&looks);
+        let Look { mark, absent, strangers } = agreed(&looks);
         Switch {
             name: format!("{address} at {}", names.join(", ")),
-            down,
+            mark,
             absent,
             strangers,
             original: told.collect::<Vec<_>>().join(", "),
@@ -132,9 +132,14 @@ impl<W: World> Gateways<W> {
         for gateway in &self.gateways {
             // A gateway that does not answer now is noticed when it is changed.
             let Ok(replies) = gateway.ask(&self.query_client).await else { continue };
-            let told = |node: &String| gateway.told(&replies, node).ok();
+            let listing = |node: &String| gateway.listing(&replies, node).ok();
             keys.extend(
-                gateway.nodes.iter().find_map(told).map(|told| told.keys).unwrap_or_default(),
+                gateway
+                    .nodes
+                    .iter()
+                    .find_map(listing)
+                    .map(|listing| listing.keys)
+                    .unwrap_or_default(),
             );
         }
         self.query_client.may_write(&keys).await
@@ -165,9 +170,11 @@ impl<W: World> Gateways<W> {
 
 /// The common state of all of them, if they agree.
 fn agreed(found: &[Look]) -> Look {
-    let first = found.first().and_then(|look| look.down);
+    let first = found.first().map(|look| look.mark);
     Look {
-        down: first.filter(|_| found.iter().all(|look| look.down == first)),
+        mark: first
+            .filter(|first| found.iter().all(|look| look.mark == *first))
+            .unwrap_or_default(),
         absent: found.iter().find_map(|look| look.absent.clone()),
         strangers: found.iter().flat_map(|look| look.strangers.iter().cloned()).collect(),
     }
@@ -243,26 +250,26 @@ impl GatewayHandle {
     }
 
     /// The gateway's mark of a node, from its replies.
-    fn told(&self, replies: &[Reply], address: &str) -> Result<Told, Error> {
-        let told = self.control()?.told(replies, address);
-        told.map_err(|problem| self.failed(&problem))
+    fn listing(&self, replies: &[Reply], address: &str) -> Result<Listing, Error> {
+        let listing = self.control()?.listing(replies, address);
+        listing.map_err(|problem| self.failed(&problem))
     }
 
     /// The node's mark there.
-    fn judge(&self, address: &str, told: Told) -> Look {
-        let Told { mark, is_inconsistent, strangers, .. } = told;
-        let down = (!is_inconsistent).then_some(mark != Mark::Up);
-        let may_be_another = mark == Mark::Absent && !strangers.is_empty();
+    fn judge(&self, address: &str, listing: Listing) -> Look {
+        let Listing { node, is_inconsistent, strangers, .. } = listing;
+        let mark = if is_inconsistent { Mark::Unknown } else { Mark::of(node != Listed::Up) };
+        let may_be_another = node == Listed::Absent && !strangers.is_empty();
         let absent = may_be_another.then(|| absent_among(&self.name, address, &strangers));
-        Look { down, absent, strangers: strangers.into_iter().collect() }
+        Look { mark, absent, strangers: strangers.into_iter().collect() }
     }
 
     async fn read<W: World>(&self, client: &QueryClient<W>, address: &str) -> Result<Shown, Error> {
         let turns = self.memory().turns;
         let replies = self.ask(client).await?;
-        let told = self.told(&replies, address)?;
+        let listing = self.listing(&replies, address)?;
         let mut memory = self.memory();
-        let replies = if told.is_lost {
+        let replies = if listing.is_lost {
             memory.list.clone().unwrap_or(replies)
         } else {
             if memory.turns == turns {
@@ -271,7 +278,7 @@ impl GatewayHandle {
             replies
         };
         drop(memory);
-        Ok(Shown { look: self.judge(address, told), replies })
+        Ok(Shown { look: self.judge(address, listing), replies })
     }
 
     /// Marks a node, based on the gateway's current list. Returns whether there was anything to do.
@@ -289,7 +296,7 @@ impl GatewayHandle {
         if found.look.absent.is_some() && !may_lack {
             return Err(Refused::Conflict);
         }
-        if found.look.down == Some(down) {
+        if found.look.mark == Mark::of(down) {
             return Ok(false);
         }
         let told = |error: fn(String) -> Error, problem: &str| {
@@ -321,7 +328,7 @@ impl GatewayHandle {
         })?;
         // A gateway can confirm a change and then show another state.
         match self.read(query_client, address).await {
-            Ok(shown) if shown.look.down == Some(down) => Ok(true),
+            Ok(shown) if shown.look.mark == Mark::of(down) => Ok(true),
             Ok(_) => {
                 let what = if down { "up" } else { "down" };
                 let problem = format!("it confirmed the change but still shows {address} {what}");

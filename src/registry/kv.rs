@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::switch::{Error, States, Switch, WRITE_PATIENCE, WriteToken, Written};
 use crate::consul::{self, Client, Entry, KvWrite, SessionFence};
+use crate::mark::Mark;
 use crate::registry::{is_down, with_down};
 use crate::spec::Spec;
 use crate::text;
@@ -43,7 +44,7 @@ impl<W: World> Kv<W> {
                 None => Err(format!("Consul has no key {own}")),
                 Some(entry) => match entries.double(&own, &node.address) {
                     Some(problem) => Err(problem),
-                    None => switch(entry).map(|switch| switch.down.into()),
+                    None => switch(entry).map(|switch| switch.mark.into()),
                 },
             };
             (node.name.clone(), look)
@@ -95,7 +96,7 @@ fn switch(entry: &Entry) -> Result<Switch, String> {
         .map_err(|error| format!("{}: {error}", entry.key))?;
     Ok(Switch {
         name: entry.key.clone(),
-        down: Some(down),
+        mark: Mark::of(down),
         absent: None,
         strangers: BTreeSet::new(),
         original: String::from_utf8_lossy(&entry.value).into_owned(),

@@ -15,6 +15,7 @@ use super::owned::OwnedInstance;
 use super::switch::{Error, States, Switch, WRITE_PATIENCE, WriteToken, Written};
 use crate::address;
 use crate::consul::{self, Client, Index, Instance, Maintenance, Others};
+use crate::mark::Mark;
 use crate::playbook::Extent;
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
@@ -94,11 +95,7 @@ impl<W: World> Service<W> {
     }
 
     /// Whether a node is in maintenance, if that would last while the node is away.
-    async fn lasting(
-        &self,
-        node: &NodeSpec,
-        instances: &[Instance],
-    ) -> Result<Option<bool>, String> {
+    async fn lasting(&self, node: &NodeSpec, instances: &[Instance]) -> Result<Mark, String> {
         let switch = self.found(node, instances).await.map_err(|error| error.to_string())?;
         if let WriteToken::Instance(owned) = &switch.token
             && self.extent == Extent::Instance
@@ -109,7 +106,7 @@ impl<W: World> Service<W> {
                 outlasts(after, node.longest_absence())?;
             }
         }
-        Ok(switch.down)
+        Ok(switch.mark)
     }
 
     pub(super) async fn read(&self, node: &NodeSpec) -> Result<Switch, Error> {
@@ -141,7 +138,7 @@ impl<W: World> Service<W> {
         let down = is_ours(self.extent, &maintenance, &id).map_err(Error::Failed)?;
         Ok(Switch {
             name: format!("{service} {id} at {place}"),
-            down: Some(down),
+            mark: Mark::of(down),
             absent: None,
             strangers: BTreeSet::new(),
             original: if down { "maintenance" } else { "no maintenance" }.into(),

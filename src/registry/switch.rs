@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::consul::{self, Entry};
+use crate::mark::Mark;
 
 use super::owned::OwnedInstance;
 
@@ -16,8 +17,8 @@ pub type States = BTreeMap<String, Result<Look, String>>;
 /// How a node is marked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Look {
-    /// Whether it is marked down. `None` if gateways differ.
-    pub down: Option<bool>,
+    /// Its mark, unknown if gateways differ.
+    pub mark: Mark,
     /// Why it counts as down only if rollgate took it out: a gateway does not list it, but lists entries that are
     /// not nodes of the playbook.
     pub absent: Option<String>,
@@ -25,9 +26,9 @@ pub struct Look {
     pub strangers: BTreeSet<String>,
 }
 
-impl From<Option<bool>> for Look {
-    fn from(down: Option<bool>) -> Self {
-        Self { down, ..Self::default() }
+impl From<Mark> for Look {
+    fn from(mark: Mark) -> Self {
+        Self { mark, ..Self::default() }
     }
 }
 
@@ -39,8 +40,8 @@ const STRANGERS_KEPT: usize = 1000;
 pub struct Switch {
     /// Its kind: a key, an instance, gateways.
     pub name: String,
-    /// Down or up. `None` if its parts differ.
-    pub down: Option<bool>,
+    /// Its mark, unknown if its parts differ.
+    pub mark: Mark,
     /// Why it counts as down only if rollgate took the node out, as in [`Look::absent`].
     pub absent: Option<String>,
     /// Entries of gateways that are not nodes of the playbook.

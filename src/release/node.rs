@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::json::Written;
 use crate::mark::Mark;
-use crate::node;
+use crate::node::Ticks;
 
 use super::event::{Drained, EventKind, Failure, ResumePoint};
 use super::step::Step;
@@ -32,7 +32,7 @@ pub struct NodeState {
     /// Whether the service was stopped or changed.
     pub stopped: Stopped,
     /// Processes of this release are younger than this.
-    pub mark: Option<node::Mark>,
+    pub mark: Option<Ticks>,
     /// How many gateways have confirmed since the last confirming step began.
     pub proven: usize,
     /// The result of the drain.

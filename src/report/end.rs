@@ -6,6 +6,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::{Place, state_now};
+use crate::mark::Mark;
 use crate::plan::routed;
 use crate::release::{Drained, Finished, Outcome};
 use crate::release::{Phase, Release, RotationState};
@@ -61,19 +62,15 @@ impl NodeView {
                 (Some(_), Some(_)) => "unhealthy",
                 (Some(_), None) => "unknown",
             },
-            key: match facts.down {
-                Some(true) => "down",
-                Some(false) => "up",
-                None => "?",
-            },
+            key: facts.mark.word(),
             gateways: match fleet.gateways.len() - seen.len() {
                 0 => routed(Some(count), seen.len()),
                 unknown => format!("{}, {unknown} unknown", routed(Some(count), seen.len())),
             },
-            place: match facts.down {
-                Some(true) => Place::Out,
-                Some(false) if count == fleet.gateways.len() => Place::In,
-                Some(false) | None => Place::Unclear,
+            place: match facts.mark {
+                Mark::Down => Place::Out,
+                Mark::Up if count == fleet.gateways.len() => Place::In,
+                Mark::Up | Mark::Unknown => Place::Unclear,
             },
         }
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::foreign::Foreign;
 use crate::gateway::Observation;
 use crate::health::{CheckResult, Unreached};
+use crate::mark::Mark;
 use crate::node::Survey;
 use crate::registry::Look;
 use crate::release::Pool;
@@ -44,7 +45,7 @@ impl Fleet {
             let is_out =
                 |look: &Look| taken(name).is_some_and(|known| look.strangers.is_subset(&known));
             if let Some(look) = facts.absent.take_if(|look| is_out(look)) {
-                (facts.down, facts.registry_problem) = (look.down, None);
+                (facts.mark, facts.registry_problem) = (look.mark, None);
                 facts.taken_out = Some(look.strangers);
             }
         }
@@ -60,8 +61,8 @@ pub struct NodeFacts {
     pub problem: Option<String>,
     /// The result of its health check.
     pub health: CheckResult,
-    /// Whether its registry entry is down.
-    pub down: Option<bool>,
+    /// How its registry entry is marked.
+    pub mark: Mark,
     /// Why its registry entry cannot be used.
     pub registry_problem: Option<String>,
     /// A gateway does not list it, but may list it under another name: its view if rollgate took it out.

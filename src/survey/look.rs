@@ -63,7 +63,7 @@ pub async fn survey<W: World>(
                         facts.registry_problem.clone_from(&look.absent);
                         facts.absent = Some(look);
                     }
-                    Ok(look) => facts.down = look.down,
+                    Ok(look) => facts.mark = look.mark,
                     Err(problem) => facts.registry_problem = Some(problem),
                 }
             }
@@ -94,7 +94,7 @@ fn disagree(spec: &Spec, fleet: &Fleet) -> bool {
     fleet.gateways.iter().any(|(_, seen)| {
         let Ok(seen) = seen else { return false };
         spec.nodes.iter().any(|node| {
-            let down = fleet.nodes.get(&node.name).and_then(|facts| facts.down);
+            let down = fleet.nodes.get(&node.name).and_then(|facts| facts.mark.is_down());
             let behind = down.is_some_and(|down| seen.is_out(&node.address) != down);
             // Some of its workers have followed, others have not.
             behind || seen.routes_somewhere_to(&node.address) != seen.routes_to(&node.address)
@@ -245,6 +245,7 @@ async fn ask<W: World>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mark::Mark;
     use crate::playbook::load_text;
     use crate::release::Inputs;
 
@@ -278,8 +279,8 @@ health: { tcp: '${{ node.address }}' }";
                 seen.routed_somewhere.insert(node.address.clone(), other || some);
                 seen.routed.insert(node.address.clone(), other || all);
                 seen.out.insert(node.address.clone(), !other && gone);
-                let down = Some(!other && down);
-                fleet.nodes.insert(node.name.clone(), NodeFacts { down, ..NodeFacts::default() });
+                let mark = Mark::of(!other && down);
+                fleet.nodes.insert(node.name.clone(), NodeFacts { mark, ..NodeFacts::default() });
             }
             fleet.gateways = vec![("gw".into(), Ok(seen))];
             assert_eq!(disagree(&spec, &fleet), expected, "{down} {some} {all} {gone}");

@@ -1,5 +1,6 @@
 //! The contract that every kind of gateway must satisfy.
 
+use rollgate::mark::Mark;
 use rollgate::registry::Error;
 use rollgate::world::World;
 use tokio::time::Instant;
@@ -52,7 +53,7 @@ pub(crate) async fn node_marked_down_is_confirmed_out_and_others_stay<W: World>(
         assert!(seen.routes_to(stage.address(other)), "{name}: {seen:?}");
     }
     if let Some(marked) = stage.marked(0).await {
-        assert_eq!(marked, Ok(Some(true)), "{name}");
+        assert_eq!(marked, Ok(Mark::Down), "{name}");
         // A step may run twice; the second time it has nothing to write.
         let writes = stage.hands.writes();
         stage.turn(0, true).await.expect("set");
@@ -116,7 +117,7 @@ pub(crate) async fn restart_during_drain_is_detected_and_corrected<W: World>(sta
             Err(problem) => assert!(stage.hands.has_lost_its_list(), "{name}: {problem}"),
         }
         if let Some(marked) = stage.marked(0).await {
-            assert_eq!(marked, Ok(Some(false)), "{name}");
+            assert_eq!(marked, Ok(Mark::Up), "{name}");
         }
         stage.turn(0, true).await.expect("set again");
     }
@@ -203,7 +204,7 @@ pub(crate) async fn truncated_answer_never_shows_another_state<W: World>(stage: 
             assert_eq!(seen, whole, "{name}: cut after {length} bytes");
         }
         if let Some(Ok(marked)) = marked {
-            assert_eq!(marked, Some(false), "{name}: cut after {length} bytes");
+            assert_eq!(marked, Mark::Up, "{name}: cut after {length} bytes");
         }
         if all {
             return;

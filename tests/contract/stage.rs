@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rollgate::consul::{Client, SessionFence, Settings};
 use rollgate::gateway::{Confirmation, GatewayMonitor, Observation, QueryClient};
+use rollgate::mark::Mark;
 use rollgate::playbook::load_text;
 use rollgate::registry::{Error, Registry, Written};
 use rollgate::release::Inputs;
@@ -182,12 +183,12 @@ impl<W: World> Stage<W> {
     }
 
     /// Returns the mark of a node by the gateway's API; none where it has no such API.
-    pub(crate) async fn marked(&self, node: usize) -> Option<Result<Option<bool>, Error>> {
+    pub(crate) async fn marked(&self, node: usize) -> Option<Result<Mark, Error>> {
         if !self.is_switched() {
             return None;
         }
         let switch = self.registry.read(&self.spec.nodes[node]).await;
-        Some(switch.map(|switch| switch.down))
+        Some(switch.map(|switch| switch.mark))
     }
 
     /// Confirms a node out or in, counted from now.

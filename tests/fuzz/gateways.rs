@@ -144,7 +144,7 @@ fn is_down(
     replies: &[Reply],
     address: &str,
 ) -> Result<bool, String> {
-    control.told(replies, address).map(|told| told.is_down())
+    control.listing(replies, address).map(|listing| listing.is_down())
 }
 
 /// Reads a reply; an error must be printable.

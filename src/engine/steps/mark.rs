@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::Needs;
 use crate::engine::outcome::{StepError, StepOutcome};
 use crate::engine::worker::NodeWorker;
+use crate::mark::Mark;
 use crate::registry::{Error, Switch, Written};
 use crate::release::{EventKind, NodeState, Step};
 use crate::spec::RegistrySpec;
@@ -77,7 +78,7 @@ impl<W: World> NodeWorker<W> {
                 return Err(StepError::from(absent.clone()));
             }
             let (key, modify_index) = (switch.name.clone(), switch.modify_index);
-            if switch.down == Some(down) {
+            if switch.mark == Mark::of(down) {
                 self.written = Instant::now();
                 let written = EventKind::RegistryWritten { key: key.clone(), down, modify_index };
                 self.record(Some(step), written).await?;

@@ -76,7 +76,7 @@ use serde_json::{Value, json};
 use crate::address;
 use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
 use crate::gateway::query::{Query, first, get, ok};
-use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
+use crate::gateway::rotation::{Listed, NotDone, RotationControl, Listing, not_done};
 use crate::gateway::settings::{
     Issue, RegistryKind, Settings, SettingsFacts, follows_only, secret_of, templates,
 };
@@ -366,9 +366,9 @@ impl Driver for ApisixDriver {
 }
 
 impl RotationControl for ApisixDriver {
-    fn told(&self, replies: &[Reply], address: &str) -> Result<Told, String> {
+    fn listing(&self, replies: &[Reply], address: &str) -> Result<Listing, String> {
         let (_, weight) = self.own(replies, address)?;
-        Ok(if weight == 0 { Mark::Down } else { Mark::Up }.into())
+        Ok(if weight == 0 { Listed::Down } else { Listed::Up }.into())
     }
 
     /// Only the node's own weight is written. APISIX merges it into its current upstream.

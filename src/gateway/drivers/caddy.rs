@@ -76,7 +76,7 @@ use serde_json::{Value, json};
 use crate::address;
 use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
 use crate::gateway::query::{Query, READ_TIMEOUT, first, get, ok};
-use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
+use crate::gateway::rotation::{Listed, NotDone, RotationControl, Listing, not_done};
 use crate::gateway::settings::{
     Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates,
 };
@@ -380,19 +380,19 @@ impl Driver for CaddyDriver {
 
 impl RotationControl for CaddyDriver {
     /// A node that is out is not in the list.
-    fn told(&self, replies: &[Reply], address: &str) -> Result<Told, String> {
+    fn listing(&self, replies: &[Reply], address: &str) -> Result<Listing, String> {
         let reply = first(replies)?;
         let (list, _) = self.list(&ok(reply)?.body)?;
         let mut found = list.iter().filter(|entry| is_at(entry, address));
         let mark = match (found.next(), found.next()) {
-            (None, _) => Mark::Absent,
-            (Some(entry), None) => self.comes_back(entry, address).map(|()| Mark::Up)?,
+            (None, _) => Listed::Absent,
+            (Some(entry), None) => self.comes_back(entry, address).map(|()| Listed::Up)?,
             (Some(_), Some(_)) => return Err(format!("its list has {address} twice")),
         };
         let written = |entry: &RawValue| dial(entry).unwrap_or_else(|| entry.get().to_owned());
         let strangers = list.into_iter().map(written);
         let strangers = strangers.filter(|dial| self.nodes.find(&place(dial)).is_none()).collect();
-        Ok(Told { strangers, ..mark.into() })
+        Ok(Listing { strangers, ..mark.into() })
     }
 
     fn set(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {

@@ -49,7 +49,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::gateway::driver::{Driver, Facts, Purpose};
 use crate::gateway::query::{Query, first, ok};
-use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told};
+use crate::gateway::rotation::{Listed, NotDone, RotationControl, Listing};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, templates};
 use crate::gateway::table::{Place, Table, reading_issues};
 use crate::gateway::view::{Nodes, View};
@@ -223,18 +223,18 @@ impl Driver for CommandDriver {
 
 impl RotationControl for CommandDriver {
     /// Some gateways remove nodes from their list.
-    fn told(&self, replies: &[Reply], address: &str) -> Result<Told, String> {
+    fn listing(&self, replies: &[Reply], address: &str) -> Result<Listing, String> {
         let view = self.read(replies)?;
         if let Some(why) = view.unread.get(address) {
             return Err(why.clone());
         }
         let mark = match view.peers.get(address) {
-            None => Mark::Absent,
-            Some(peer) if peer.up => Mark::Up,
-            Some(_) => Mark::Down,
+            None => Listed::Absent,
+            Some(peer) if peer.up => Listed::Up,
+            Some(_) => Listed::Down,
         };
         let strangers = replies.first().map(|reply| self.table.strangers(reply));
-        Ok(Told { strangers: strangers.unwrap_or_default(), ..mark.into() })
+        Ok(Listing { strangers: strangers.unwrap_or_default(), ..mark.into() })
     }
 
     fn set(&self, _: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {

@@ -71,7 +71,7 @@ use serde::{Deserialize, Serialize};
 use crate::address;
 use crate::gateway::driver::{Driver, Facts, Purpose};
 use crate::gateway::query::{Query, first, get, ok, post};
-use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
+use crate::gateway::rotation::{Listed, NotDone, RotationControl, Listing, not_done};
 use crate::gateway::settings::{
     Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates,
 };
@@ -415,24 +415,24 @@ impl Driver for DyupsDriver {
 }
 
 impl RotationControl for DyupsDriver {
-    fn told(&self, replies: &[Reply], address: &str) -> Result<Told, String> {
+    fn listing(&self, replies: &[Reply], address: &str) -> Result<Listing, String> {
         // Without a list no node has a mark. The watch over nodes that are out must write the list again.
         let Some(list) = self.list(replies)? else {
-            return Ok(Told { is_lost: true, ..Mark::Up.into() });
+            return Ok(Listing { is_lost: true, ..Listed::Up.into() });
         };
         if let Some(why) = self.stranger(&list) {
             return Err(why);
         }
         let is_listed = list.servers.iter().any(|server| server.address == address);
         let mark = match (is_listed, is_down(&list, address)) {
-            (false, _) => Mark::Absent,
-            (true, true) => Mark::Down,
-            (true, false) => Mark::Up,
+            (false, _) => Listed::Absent,
+            (true, true) => Listed::Down,
+            (true, false) => Listed::Up,
         };
         // Entries of `others`: any of them can be a node for which the playbook has another address.
         let addresses = list.servers.into_iter().map(|server| server.address);
         let strangers = addresses.filter(|address| self.names.find(address).is_none()).collect();
-        Ok(Told { strangers, ..mark.into() })
+        Ok(Listing { strangers, ..mark.into() })
     }
 
     fn set(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {

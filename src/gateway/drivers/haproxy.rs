@@ -82,7 +82,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
 use crate::gateway::query::{Query, READ_TIMEOUT};
-use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told};
+use crate::gateway::rotation::{Listed, NotDone, RotationControl, Listing};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, templates};
 use crate::gateway::view::{Nodes, View};
 use crate::node::Operation;
@@ -361,7 +361,7 @@ impl Driver for HaproxyDriver {
 }
 
 impl RotationControl for HaproxyDriver {
-    fn told(&self, replies: &[Reply], address: &str) -> Result<Told, String> {
+    fn listing(&self, replies: &[Reply], address: &str) -> Result<Listing, String> {
         let servers = self.servers(replies)?;
         match &self.way {
             Way::Runtime(_) => runtime::may_write(replies)?,
@@ -370,7 +370,7 @@ impl RotationControl for HaproxyDriver {
         }
         let server = self.server(&servers, address)?;
         let is_down = server.state()?.is_told(self.out);
-        Ok(if is_down { Mark::Down } else { Mark::Up }.into())
+        Ok(if is_down { Listed::Down } else { Listed::Up }.into())
     }
 
     fn set(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {

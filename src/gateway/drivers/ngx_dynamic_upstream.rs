@@ -47,7 +47,7 @@ use serde::{Deserialize, Serialize};
 use crate::address;
 use crate::gateway::driver::{Driver, Facts, Purpose};
 use crate::gateway::query::{Query, first, get};
-use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
+use crate::gateway::rotation::{Listed, NotDone, RotationControl, Listing, not_done};
 use crate::gateway::settings::{
     Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates,
 };
@@ -281,14 +281,14 @@ impl Driver for NgxDynamicUpstreamDriver {
 }
 
 impl RotationControl for NgxDynamicUpstreamDriver {
-    fn told(&self, replies: &[Reply], address: &str) -> Result<Told, String> {
+    fn listing(&self, replies: &[Reply], address: &str) -> Result<Listing, String> {
         let text = self.text(replies)?;
         let list = self.list(&text)?;
         let mut lines = list.iter().filter(|line| address::same(line.server, address));
         match (lines.next(), lines.next()) {
             (Some(line), None) => {
                 let state = line.state.as_ref().map_err(Clone::clone)?;
-                Ok(if state.down { Mark::Down } else { Mark::Up }.into())
+                Ok(if state.down { Listed::Down } else { Listed::Up }.into())
             }
             // The module changes the first one only.
             (Some(_), Some(_)) => Err(format!("its list has {address} twice")),
@@ -299,7 +299,7 @@ impl RotationControl for NgxDynamicUpstreamDriver {
     fn set(&self, replies: &[Reply], address: &str, down: bool) -> Result<Vec<Query>, String> {
         // A server that is missing must not be named in a request, and a server that exists must have its own
         // spelling.
-        self.told(replies, address)?;
+        self.listing(replies, address)?;
         let text = self.text(replies)?;
         let list = self.list(&text)?;
         let own = list.iter().find(|line| address::same(line.server, address));

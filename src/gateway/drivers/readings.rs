@@ -1,30 +1,30 @@
 //! What tests read from a rotation control, one value at a time.
 
-use crate::gateway::rotation::{Mark, RotationControl};
+use crate::gateway::rotation::{Listed, RotationControl};
 use crate::world::Reply;
 
 /// An address that is not a node.
 const NOWHERE: &str = "192.0.2.1:1";
 
 pub(super) trait Readings: RotationControl {
-    fn mark(&self, replies: &[Reply], address: &str) -> Result<Mark, String> {
-        self.told(replies, address).map(|told| told.mark)
+    fn listed_as(&self, replies: &[Reply], address: &str) -> Result<Listed, String> {
+        self.listing(replies, address).map(|listing| listing.node)
     }
 
     fn is_down(&self, replies: &[Reply], address: &str) -> Result<bool, String> {
-        self.told(replies, address).map(|told| told.is_down())
+        self.listing(replies, address).map(|listing| listing.is_down())
     }
 
     fn is_inconsistent(&self, replies: &[Reply], address: &str) -> bool {
-        self.told(replies, address).is_ok_and(|told| told.is_inconsistent)
+        self.listing(replies, address).is_ok_and(|listing| listing.is_inconsistent)
     }
 
     fn strangers(&self, replies: &[Reply]) -> Vec<String> {
-        self.told(replies, NOWHERE).map(|told| told.strangers).unwrap_or_default()
+        self.listing(replies, NOWHERE).map(|listing| listing.strangers).unwrap_or_default()
     }
 
     fn is_lost(&self, replies: &[Reply]) -> bool {
-        self.told(replies, NOWHERE).is_ok_and(|told| told.is_lost)
+        self.listing(replies, NOWHERE).is_ok_and(|listing| listing.is_lost)
     }
 }
 

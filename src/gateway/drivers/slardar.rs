@@ -61,7 +61,7 @@ use crate::address;
 use crate::consul::{Entry, entries, key};
 use crate::gateway::driver::{Driver, Facts, Purpose};
 use crate::gateway::query::{Query, first, get, ok, post};
-use crate::gateway::rotation::{Mark, NotDone, RotationControl, Told, not_done};
+use crate::gateway::rotation::{Listed, NotDone, RotationControl, Listing, not_done};
 use crate::gateway::settings::{
     Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates,
 };
@@ -294,16 +294,16 @@ impl Driver for SlardarDriver {
 }
 
 impl RotationControl for SlardarDriver {
-    fn told(&self, replies: &[Reply], address: &str) -> Result<Told, String> {
+    fn listing(&self, replies: &[Reply], address: &str) -> Result<Listing, String> {
         let (is_posted, is_kept) = self.listed(replies, address)?;
         let [posted, kept] = replies else { return Err("no reply".into()) };
         let posted = posted.text();
         let listed = self.posted(&posted)?.servers.places().into_iter();
-        Ok(Told {
+        Ok(Listing {
             is_inconsistent: is_posted != is_kept,
             strangers: listed.filter(|server| self.nodes.find(server).is_none()).collect(),
             keys: vec![self.entry(kept)?],
-            ..if is_posted { Mark::Up } else { Mark::Absent }.into()
+            ..if is_posted { Listed::Up } else { Listed::Absent }.into()
         })
     }
 

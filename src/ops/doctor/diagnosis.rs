@@ -54,7 +54,7 @@ impl Diagnosis {
                 Err(planned.why.clone())
             } else {
                 let version = planned.runs.as_deref().unwrap_or("an unknown version");
-                let place = if row.down == Some(true) { "down" } else { "up" };
+                let place = row.mark.word();
                 let survey = fleet.nodes.get(&planned.node).and_then(|facts| facts.survey.as_ref());
                 let login = survey.and_then(Survey::login);
                 let login = login.map_or_else(String::new, |login| format!("; {login}"));

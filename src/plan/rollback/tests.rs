@@ -35,7 +35,7 @@ fn facts(folder: &str, version: Option<&str>, down: bool) -> NodeFacts {
     NodeFacts {
         survey: Some(Survey { current, ..Survey::default() }),
         health: CheckResult { version: version.map(Into::into), ..CheckResult::default() },
-        down: Some(down),
+        mark: Mark::of(down),
         ..NodeFacts::default()
     }
 }

@@ -73,11 +73,11 @@ async fn unlisted_node_is_certainly_out_only_if_all_entries_are_nodes() {
     let read =
         async |dials: &[&str]| gateways(vec![lists(dials)]).read(NODES[0]).await.expect("readable");
     let listed = read(&NODES).await;
-    assert_eq!((listed.down, listed.absent), (Some(false), None));
+    assert_eq!((listed.mark, listed.absent), (Mark::Up, None));
     let alone = read(&NODES[1..]).await;
-    assert_eq!((alone.down, alone.absent), (Some(true), None));
+    assert_eq!((alone.mark, alone.absent), (Mark::Down, None));
     let hidden = read(&["app.local:80", "{env.B}", "x:1", "y:1", "10.0.0.2:80"]).await;
-    assert_eq!(hidden.down, Some(true));
+    assert_eq!(hidden.mark, Mark::Down);
     let absent = hidden.absent.expect("it may be one of them");
     assert!(
         absent.starts_with(

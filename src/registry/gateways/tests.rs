@@ -86,10 +86,10 @@ fn guard() -> SessionFence {
     SessionFence { key: "rollgate/app/lock".into(), session: "s".into() }
 }
 
-async fn is_down(gateways: &Gateways<Dyups>) -> Vec<Option<bool>> {
+async fn marks(gateways: &Gateways<Dyups>) -> Vec<Mark> {
     let mut all = Vec::new();
     for address in NODES {
-        all.push(gateways.read(address).await.expect("readable").down);
+        all.push(gateways.read(address).await.expect("readable").mark);
     }
     all
 }
@@ -103,13 +103,13 @@ async fn parallel_changes_of_two_nodes_both_take_effect() {
         gateways.write(&guard, &[0], NODES[1], true, false),
     );
     assert_eq!(turned, (Ok(Written::Done(0)), Ok(Written::Done(0))));
-    assert_eq!(is_down(&gateways).await, [Some(true), Some(true), Some(false)]);
+    assert_eq!(marks(&gateways).await, [Mark::Down, Mark::Down, Mark::Up]);
     let turned = tokio::join!(
         gateways.write(&guard, &[0], NODES[0], false, false),
         gateways.write(&guard, &[0], NODES[2], true, false),
     );
     assert_eq!(turned, (Ok(Written::Done(0)), Ok(Written::Done(0))));
-    assert_eq!(is_down(&gateways).await, [Some(false), Some(true), Some(true)]);
+    assert_eq!(marks(&gateways).await, [Mark::Up, Mark::Down, Mark::Down]);
 }
 
 /// Two nodes are out when it restarts: the first task that notices it must not let requests to the other node.
@@ -121,9 +121,9 @@ async fn lost_list_is_restored_as_it_was_shown_last() {
         gateways.write(&guard, &[0], address, true, false).await.expect("written");
     }
     world.set(None);
-    assert_eq!(is_down(&gateways).await, [Some(false); 3], "nobody would write it back otherwise");
+    assert_eq!(marks(&gateways).await, [Mark::Up; 3], "nobody would write it back otherwise");
     gateways.write(&guard, &[0], NODES[0], true, false).await.expect("written");
-    assert_eq!(is_down(&gateways).await, [Some(true), Some(true), Some(false)]);
+    assert_eq!(marks(&gateways).await, [Mark::Down, Mark::Down, Mark::Up]);
     assert!(world.posted().contains("10.0.0.2:80 down"), "{}", world.posted());
 }
 
@@ -140,10 +140,10 @@ async fn late_reply_does_not_restore_the_list_before_a_write() {
     };
     let (late, written) = tokio::join!(late, gateways.write(&guard, &[0], NODES[1], true, false));
     written.expect("written");
-    assert_eq!(late.down, Some(false), "it shows what was before");
+    assert_eq!(late.mark, Mark::Up, "it shows what was before");
     world.set(None);
     gateways.write(&guard, &[0], NODES[2], true, false).await.expect("written");
-    assert_eq!(is_down(&gateways).await, [Some(true); 3]);
+    assert_eq!(marks(&gateways).await, [Mark::Down; 3]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,8 +174,8 @@ async fn a_gateway_is_asked_once_for_the_marks_of_all_nodes() {
     let loaded = loaded.unwrap_or_else(|invalid| panic!("{invalid}"));
     let spec = Spec::new(&loaded.playbook, &crate::release::Inputs::default()).expect("complete");
     let looks = gateways.look(&spec).await;
-    let found = NODES.map(|address| looks[&name(address)].clone().map(|look| look.down));
-    assert_eq!(found, [Ok(Some(false)), Ok(Some(true)), Ok(Some(false))]);
+    let found = NODES.map(|address| looks[&name(address)].clone().map(|look| look.mark));
+    assert_eq!(found, [Ok(Mark::Up), Ok(Mark::Down), Ok(Mark::Up)]);
     assert_eq!(*world.looks.lock().expect("lock"), 1);
     world.set(Some("server 10.0.0.1:80;server 10.9.9.9:80;"));
     let looks = gateways.look(&spec).await;
@@ -357,12 +357,12 @@ async fn node_stays_out_at_every_gateway_that_answers() {
     let begun = tokio::time::Instant::now();
     let switch = read(1).await.expect("two answers");
     assert!(begun.elapsed() < Duration::from_secs(1), "it waited {:?}", begun.elapsed());
-    assert_eq!((switch.down, switch.original.as_str()), (Some(false), "two up"));
+    assert_eq!((switch.mark, switch.original.as_str()), (Mark::Up, "two up"));
     let WriteToken::Gateways(at) = &switch.token else { panic!("{switch:?}") };
     let written = gateways.write(&guard(), at, NODES[0], true, false).await;
     assert_eq!(written, Ok(Written::Done(0)));
     assert!(world.two.posted().contains("10.0.0.1:80 down"), "{}", world.two.posted());
-    assert_eq!(read(1).await.expect("two answers").down, Some(true));
+    assert_eq!(read(1).await.expect("two answers").mark, Mark::Down);
 }
 
 /// The journal would say that the node is unchanged.

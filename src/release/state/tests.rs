@@ -322,9 +322,9 @@ fn mark_is_valid_for_one_start_only() {
         story.step(step).expect("follows");
     }
     story.tell(Some("b"), Some(Step::Start), EventKind::StepStarted {}).expect("follows");
-    let listener = crate::node::Listener { mark: crate::node::Mark(7), ..Default::default() };
+    let listener = crate::node::Listener { mark: crate::node::Ticks(7), ..Default::default() };
     story.tell(Some("b"), Some(Step::Start), EventKind::NodeMarked { listener }).expect("follows");
-    assert_eq!(story.release.nodes["b"].mark, Some(crate::node::Mark(7)));
+    assert_eq!(story.release.nodes["b"].mark, Some(crate::node::Ticks(7)));
     let finished = EventKind::StepFinished { elapsed_ms: 1, message: String::new(), drained: None };
     story.tell(Some("b"), Some(Step::Start), finished).expect("follows");
     story.tell(Some("b"), Some(Step::Restart), EventKind::StepStarted {}).expect("follows");

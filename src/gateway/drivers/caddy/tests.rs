@@ -154,8 +154,8 @@ fn unknown_entries_are_reported_as_written() {
     for stranger in ["app.local:19001", "{env.APP1}", "unix//run/app.sock", "10.9.9.9:80", "{a}:1"]
     {
         let listed = [reply(200, &handler(&[stranger, SECOND]))];
-        assert_eq!(caddy.mark(&listed, FIRST), Ok(Mark::Absent), "{stranger}");
-        assert_eq!(caddy.mark(&listed, SECOND), Ok(Mark::Up), "{stranger}");
+        assert_eq!(caddy.listed_as(&listed, FIRST), Ok(Listed::Absent), "{stranger}");
+        assert_eq!(caddy.listed_as(&listed, SECOND), Ok(Listed::Up), "{stranger}");
         assert_eq!(caddy.strangers(&listed), [stranger]);
     }
     let listed = [reply(200, r#"{"handler":"reverse_proxy","upstreams":[{},{"dial":7}]}"#)];
@@ -182,12 +182,12 @@ fn node_in_another_spelling_is_found_and_not_taken_out() {
         assert!(view.routes_to(node), "{spelling}: {view:?}");
         assert_eq!(view.peers[node].in_flight, Some(2), "{spelling}");
         assert_eq!(caddy.strangers(&replies), Vec::<String>::new());
-        let refused = caddy.mark(&replies, node).expect_err(spelling);
+        let refused = caddy.listed_as(&replies, node).expect_err(spelling);
         assert!(refused.contains(&format!("would return as {{\"dial\":\"{node}\"}}")), "{refused}");
         assert_eq!(caddy.set(&replies, node, true).map(|_| ()), Err(refused));
     }
     let twice = [reply(200, &handler(&[FIRST, FIRST]))];
-    let refused = with_nodes(&[FIRST]).mark(&twice, FIRST).expect_err("which one?");
+    let refused = with_nodes(&[FIRST]).listed_as(&twice, FIRST).expect_err("which one?");
     assert_eq!(refused, format!("its list has {FIRST} twice"));
 }
 

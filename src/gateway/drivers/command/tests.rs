@@ -56,13 +56,13 @@ fn unknown_peers_are_reported_with_and_without_an_address() {
     let commands = CommandDriver::new(&settings, Nodes::new(&["[::1]:80".into(), "b:1".into()]));
     let text = r#"{"p":[{"a":"[0:0::1]:80","up":true},{"a":"app.local:1","up":"odd"},{"up":7}]}"#;
     let said = [reply(text)];
-    assert_eq!(commands.mark(&said, "[::1]:80"), Ok(Mark::Up));
-    assert_eq!(commands.mark(&said, "b:1"), Ok(Mark::Absent));
+    assert_eq!(commands.listed_as(&said, "[::1]:80"), Ok(Listed::Up));
+    assert_eq!(commands.listed_as(&said, "b:1"), Ok(Listed::Absent));
     assert_eq!(commands.strangers(&said), ["app.local:1", r#"{"up":7}"#]);
     let said = [reply(r#"{"p":[{"a":"b:1","up":"odd"},{"a":"[::1]:80","up":true}]}"#)];
-    let why = commands.mark(&said, "b:1").expect_err("neither up nor down");
+    let why = commands.listed_as(&said, "b:1").expect_err("neither up nor down");
     assert!(why.contains("`routed` value \"odd\""), "{why}");
-    assert_eq!(commands.mark(&said, "[::1]:80"), Ok(Mark::Up));
+    assert_eq!(commands.listed_as(&said, "[::1]:80"), Ok(Listed::Up));
 }
 
 #[test]

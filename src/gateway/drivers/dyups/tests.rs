@@ -183,7 +183,7 @@ fn entries_of_others_are_reported_as_unknown() {
         r#"{KEYS}, "others": ["server 10.9.9.9:19001 weight=5 max_fails=3 fail_timeout=7s;"]"#
     );
     let replies = [reply(200, &stranger)];
-    assert_eq!(dyups_of(&keys).mark(&replies, "127.0.0.1:19001"), Ok(Mark::Absent));
+    assert_eq!(dyups_of(&keys).listed_as(&replies, "127.0.0.1:19001"), Ok(Listed::Absent));
     assert_eq!(dyups_of(&keys).strangers(&replies), ["10.9.9.9:19001"]);
     assert_eq!(classic().strangers(&[reply(200, DETAIL)]), Vec::<String>::new());
 }

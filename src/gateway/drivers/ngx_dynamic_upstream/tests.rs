@@ -125,8 +125,8 @@ fn odd_server_affects_no_other_and_non_numeric_count_is_unknown() {
     let odd = ZIGZAGAK.replacen("conns=2 down", "conns=2 dwn", 1);
     let view = zigzagak().read(&reply(200, &odd)).expect("readable");
     assert!(!view.is_out("127.0.0.1:19001") && !view.routes_to("127.0.0.1:19001"));
-    assert!(zigzagak().mark(&reply(200, &odd), "127.0.0.1:19001").is_err());
-    assert_eq!(zigzagak().mark(&reply(200, &odd), "127.0.0.1:19002"), Ok(Mark::Up));
+    assert!(zigzagak().listed_as(&reply(200, &odd), "127.0.0.1:19001").is_err());
+    assert_eq!(zigzagak().listed_as(&reply(200, &odd), "127.0.0.1:19002"), Ok(Listed::Up));
 }
 
 /// The module writes what fits into a buffer. An entry that is cut off has lost its ` down`.

@@ -107,7 +107,7 @@ fn server_without_an_address_is_kept_and_is_not_a_node() {
     );
     let value = KEPT.replacen("{\"host\"", &format!("{odd}{{\"host\""), 1);
     let replies = [reply(200, &posted), kept(&value)];
-    assert_eq!(slardar.mark(&replies, NODE), Ok(Mark::Up));
+    assert_eq!(slardar.listed_as(&replies, NODE), Ok(Listed::Up));
     let (value, body) = written(&slardar.set(&replies, NODE, true).expect("allowed"));
     let kept = odd.trim_end_matches(',');
     assert!(value.expect("written").contains(kept) && body.expect("posted").contains(kept));
