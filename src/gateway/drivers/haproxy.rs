@@ -72,6 +72,7 @@ mod name;
 mod page;
 mod runtime;
 mod servers;
+mod table;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,8 @@
 //! The stats page: a list in CSV, and a form that changes a server.
 
 use super::name::is_name;
-use super::servers::{Row, Server, Servers, State, Table, Why, csv};
+use super::servers::{Server, Servers, State, Why};
+use super::table::{Row, Table, csv};
 use crate::gateway::query::{Query, first, get, ok};
 use crate::gateway::rotation::{NotDone, not_done};
 use crate::secret::Secret;

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use super::name::is_name;
-use super::servers::{Row, Server, Servers, State, Table, Why, cells, csv};
+use super::servers::{Server, Servers, State, Why};
+use super::table::{Row, Table, cells, csv};
 use crate::address;
 use crate::gateway::query::{first, ok};
 use crate::gateway::rotation::NotDone;

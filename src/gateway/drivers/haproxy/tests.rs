@@ -360,5 +360,5 @@ fn command_cannot_contain_another_command() {
 
 #[test]
 fn cells_may_hold_commas_and_quotes() {
-    assert_eq!(servers::csv(r#"a,"b, ""c""",,d"#), ["a", r#"b, "c""#, "", "d"]);
+    assert_eq!(table::csv(r#"a,"b, ""c""",,d"#), ["a", r#"b, "c""#, "", "d"]);
 }
