@@ -4,11 +4,12 @@
 //! (`structure`, with the schema of these types) → these types → all problems of meaning (`rules`). The result is a
 //! [`Playbook`] that is valid as a file.
 
+mod drain;
 mod findings;
+mod health;
 mod hidden;
 mod invalid_paths;
 mod load;
-mod proof;
 mod routing;
 mod rules;
 mod scalar;
@@ -30,8 +31,9 @@ pub use crate::diagnostic::{Invalid, Problem, Source};
 pub use crate::gateway::Gateway;
 pub use crate::period::DurationSetting;
 pub use crate::template::{Names, Template, TemplateError};
+pub use drain::{Drain, InFlight, Metric, OnTimeout, Sockets};
+pub use health::{ConsulCheck, Health, Identity};
 pub use load::{Loaded, load, load_text, schema};
-pub use proof::{ConsulCheck, Drain, Health, Identity, InFlight, Metric, OnTimeout, Sockets};
 pub use routing::{Consul, Extent, Registry};
 pub use rules::{Misplaced, misplaced};
 pub use step::StepSpec;
