@@ -11,6 +11,7 @@ use crate::node::Listener;
 
 use super::command::CommandKind;
 use super::inputs::Inputs;
+use super::outcome::Finished;
 use super::restore::RestorePoint;
 use super::step::Step;
 
@@ -345,71 +346,6 @@ pub struct Failure {
     /// Whether the node will be marked up again: its service was not touched.
     #[serde(default)]
     pub put_back: bool,
-}
-
-/// The end of a release.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Finished {
-    /// The result.
-    pub result: Outcome,
-    /// The exit code.
-    pub exit_code: u8,
-    /// The reason in one line, unless the result is `done`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// The nodes by their final state.
-    pub nodes: BTreeMap<String, Vec<String>>,
-    /// The next possible commands, each with its purpose.
-    pub next: Vec<(String, String)>,
-    /// How long it took.
-    pub elapsed_ms: u64,
-}
-
-impl Finished {
-    /// The end of a command that did not become a release.
-    #[must_use]
-    pub fn unstarted(result: Outcome, exit_code: u8, reason: Option<String>) -> Self {
-        let (nodes, next) = (BTreeMap::new(), Vec::new());
-        Self { result, exit_code, reason, nodes, next, elapsed_ms: 0 }
-    }
-}
-
-/// The result of a release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// Every node is as planned.
-    Done,
-    /// There was nothing to do.
-    Nothing,
-    /// Refused before any node left rotation.
-    Refused,
-    /// Stopped on request.
-    Stopped,
-    /// A node failed; the others serve.
-    Failed,
-    /// A node failed; the version before serves everywhere.
-    RolledBack,
-    /// Another release has the lock.
-    LockLost,
-    /// Fewer nodes than allowed serve, or a state is unknown.
-    Degraded,
-}
-
-impl Outcome {
-    /// The exit code of the result. The codes are a stable contract.
-    #[must_use]
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Done | Self::Nothing => 0,
-            Self::Refused => 3,
-            Self::LockLost => 4,
-            Self::Stopped => 10,
-            Self::Failed => 20,
-            Self::RolledBack => 21,
-            Self::Degraded => 22,
-        }
-    }
 }
 
 impl Event {

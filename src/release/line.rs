@@ -6,7 +6,8 @@ use serde::de::{DeserializeSeed, IntoDeserializer, MapAccess};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::event::{Event, EventKind, Finished};
+use super::event::{Event, EventKind};
+use super::outcome::Finished;
 use super::step::Step;
 use crate::{secret, text};
 

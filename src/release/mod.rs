@@ -10,6 +10,7 @@ mod event;
 mod inputs;
 mod line;
 mod node;
+mod outcome;
 mod redacted;
 mod restore;
 mod state;
@@ -17,12 +18,12 @@ mod step;
 
 pub use command::CommandKind;
 pub use event::{
-    Drained, Event, EventKind, Failure, Finished, Outcome, Planned, PlannedAction, Pool,
-    ResumePoint, Resumed, Started,
+    Drained, Event, EventKind, Failure, Planned, PlannedAction, Pool, ResumePoint, Resumed, Started,
 };
 pub use inputs::{Digest, Inputs};
 pub use line::{Line, Lines, MOST_NODES};
 pub use node::{Direction, Leaving, NodeState, Phase, RotationState, Stopped};
+pub use outcome::{Finished, Outcome};
 pub use restore::RestorePoint;
 pub use state::{Change, Release};
 pub use step::Step;

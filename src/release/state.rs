@@ -16,8 +16,9 @@ use anyhow::{Result, bail, ensure};
 
 use crate::json::Written;
 
-use super::event::{Event, EventKind, Finished, Planned, PlannedAction, ResumePoint, Started};
+use super::event::{Event, EventKind, Planned, PlannedAction, ResumePoint, Started};
 use super::node::{NodeState, Phase};
+use super::outcome::Finished;
 use super::step::Step;
 use crate::mark::Mark;
 
