@@ -35,7 +35,7 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("***")
+        formatter.write_str(STARS)
     }
 }
 
@@ -44,7 +44,7 @@ impl fmt::Debug for Secret {
 pub struct Redactor(Vec<Secret>);
 
 /// The replacement of a secret.
-const STARS: &str = "***";
+pub(crate) const STARS: &str = "***";
 
 /// Shorter values are not replaced: they would turn ordinary text into stars.
 const SHORTEST: usize = 4;

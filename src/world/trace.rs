@@ -16,14 +16,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Command, Host, HttpError, Method, Output, Reply, Request, RunError, Stdin, World};
-use crate::secret::{self, literal};
+use crate::secret::{self, STARS, literal};
 use crate::{file, text};
 
 /// How much is written of a body and of an output, in bytes.
 const LONGEST: usize = 64 * 1024;
-
-/// What stands for a value that is never shown.
-const HIDDEN: &str = "***";
 
 /// Shorter texts are not looked into as base64.
 const SHORTEST_ENCODED: usize = 8;
@@ -171,7 +168,7 @@ impl<W: World> World for Traced<W> {
                 "stdin": match &command.stdin {
                     Stdin::Empty => Value::Null,
                     Stdin::File(path) => shown(&path.display().to_string()).into(),
-                    Stdin::Text(_) => HIDDEN.into(),
+                    Stdin::Text(_) => STARS.into(),
                 },
                 "timeout_ms": milliseconds(command.timeout),
             })
@@ -219,7 +216,7 @@ fn told(request: &Request) -> Value {
         Method::Delete => "DELETE",
     };
     // A header may hold what only its sender knows to be a secret.
-    let headers = request.headers.iter().map(|(name, _)| ((*name).to_owned(), HIDDEN.into()));
+    let headers = request.headers.iter().map(|(name, _)| ((*name).to_owned(), STARS.into()));
     json!({
         "method": method,
         "url": shown(&request.url),
@@ -244,7 +241,7 @@ fn shown(said: &str) -> String {
 fn body(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(said);
     let parts: Vec<_> =
-        said.split('"').map(|part| if holds_secret(part) { HIDDEN } else { part }).collect();
+        said.split('"').map(|part| if holds_secret(part) { STARS } else { part }).collect();
     shown(&parts.join("\""))
 }
 
