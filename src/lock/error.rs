@@ -7,7 +7,7 @@ use crate::consul::Error;
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process holds it.
-    #[error("the lock is held by {}", .0.as_ref().map_or("an unknown process", |_| "another release"))]
+    #[error("the lock is held")]
     Held(Option<Box<Holder>>),
     /// Its holder died; Consul keeps it closed for the lock-delay.
     #[error("lock holder died; Consul frees the lock in at most 10 s")]

@@ -158,7 +158,7 @@ fn who<W: World>(error: &LockError, connections: &Connections<W>) -> String {
     let now = connections.world.now();
     let described = |holder: &Option<Box<Holder>>| described(holder.as_deref(), now);
     match error {
-        LockError::Held(holder) => format!("the lock is held by {}", described(holder)),
+        LockError::Held(holder) => format!("{error} by {}", described(holder)),
         LockError::Closed(None) => error.to_string(),
         LockError::Closed(holder) => format!("{error} (holder: {})", described(holder)),
         LockError::Consul(error) => format!("the lock cannot be taken: {error}"),
