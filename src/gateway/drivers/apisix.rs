@@ -47,7 +47,7 @@
 //!
 //! - The control API confirms **out** and **in**: it shows the upstream as the worker that answers has it. The admin
 //!   API shows the state in etcd, which confirms nothing.
-//! - Each APISIX that follows the same etcd is a gateway of the playbook, with its own `control_url`.
+//! - List each APISIX that follows the same etcd as a gateway in the playbook, with its own `control_url`.
 //! - Each worker follows etcd by itself; see [Gateways with several workers](#gateways-with-several-workers). The lag
 //!   is `sync_interval` (default: 1 s) + 0.5 s.
 //! - APISIX's own active checks are not visible: use `health` for that.

@@ -45,7 +45,7 @@
 //!   `drain.in_flight` the node's connections are counted (`ss` on the node).
 //! - rollgate reads the version from the profile of Caddy's goroutines (`/debug/pprof/goroutine` of the admin API). A
 //!   Caddy that was built without module versions, as distributions build it, counts as an old one.
-//! - Several handlers with the same upstream are counted together. Each handler is a gateway of the playbook.
+//! - Several handlers with the same upstream are counted together. List each handler as a gateway in the playbook.
 //!
 //! **Client impact is possible.** Every change reloads the whole configuration. The server of the old configuration
 //! then closes each HTTP/1.1 connection that has no request at that time: idle connections, and those that were opened

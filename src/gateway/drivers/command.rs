@@ -28,15 +28,16 @@
 //!   `${{ version }}` are filled in once for the release.
 //! - `list` prints the peers: JSON, with the pointers `peers`, `address` and `routed`, or text, with `pattern`, as for
 //!   [http-table](#http-table). An empty list is an error. A node that is not in the list is out.
-//! - `out` and `in` take a node out of rotation and return it. Give both or neither. With them, the gateway obeys the
-//!   registry `gateway`. After each command, `list` must show the change. rollgate may run both commands twice.
+//! - `out` and `in` take a node out of rotation and return it. Give both or neither. With them, use
+//!   `registry: { type: gateway }`. After each command, `list` must show the change. rollgate may run both commands
+//!   twice.
 //! - Without `out` and `in`, the gateway only shows its list, and needs another registry.
 //! - `in_flight` prints one number. With it, the gateway's own count can end the drain.
 //! - An exit code other than 0 is an error. The message shows the last line of standard error. A command that takes
 //!   longer than `timeout` (10 s) is also an error. It is ended, with all processes that it started.
 //!
 //! **Confirmation:** a change is confirmed when `list` has shown it for `sync_interval`. The default, 0 s, means one
-//! read: about 30 ms with a quick command over ssh. rollgate cannot check that `list` shows the whole truth. If the
+//! read: about 30 ms with a quick command over ssh. rollgate cannot check whether `list` is correct. If the
 //! gateway follows its list with a delay, set `sync_interval`.
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! | gateway | `registry` | a playbook |
 //! |---|---|---|
 //! | nginx with `resolve`, any client of Consul's DNS | `consul-service` | [nginx-resolve](../playbooks/nginx-resolve.yaml) |
+//! | OpenResty on Consul's DNS, also for TCP | `consul-service` | [openresty-dns-tcp](../playbooks/openresty-dns-tcp.yaml) |
 //! | Caddy on Consul's DNS: no client impact | `consul-service` | [caddy-dns](../playbooks/caddy-dns.yaml) |
 //!
 //! nginx (from 1.27.3, open source) with `resolve`, or any other client of Consul's DNS. Such a client does not show
@@ -10,7 +11,7 @@
 //!
 //! ```nginx
 //! resolver 10.0.0.5:8600 ipv6=off;
-//! resolver_timeout 1s;                                      # wait after no answer; default: 30s
+//! resolver_timeout 1s;                                      # nginx asks again after this time; default: 30s
 //! upstream app {
 //!     zone app 64k;
 //!     server service.consul service=app resolve;                # _app._tcp.service.consul; or a name and a port, with A records
@@ -28,9 +29,11 @@
 //!
 //! - rollgate asks over TCP for SRV records and the addresses of their targets. With `port`, it asks for A records, and
 //!   also for AAAA records if nodes have IPv6 addresses.
-//! - A node is confirmed out after the answer has not had it for `ttl` + `sync_interval` (2 s).
+//! - A node is confirmed out after the answers have not had it for `ttl` (default: 0 s) + `sync_interval` (default:
+//!   2 s). It is confirmed in after the answers have had it for that time.
 //! - Records that live longer than `ttl` are refused.
-//! - rollgate cannot see what the client really does. If the client has a list at a URL, use that.
+//! - rollgate cannot see what the client really does. If the client shows its list at a URL, use
+//!   [http-table](#http-table) instead.
 //!
 //! **nginx:**
 //!

@@ -28,7 +28,8 @@
 //! - No change is confirmed if a worker is more than one second older than the file, because it has not loaded the
 //!   file. nginx refuses to reload if anything in its configuration is wrong, and continues with the previous list.
 //! - No change is confirmed if the process of `pid_file` has no workers.
-//! - Both files must belong to the machine itself: not the process id of a container, not the clock of another machine.
+//! - rollgate compares the time of `file` with the start of each worker, on the machine of `ssh`. Therefore `pid_file`
+//!   must not be from a container, and the time of `file` must not come from another machine (NFS).
 //! - `sync_interval` starts when the file has changed. It need not include consul-template's own `wait`, which adds to
 //!   the delay.
 //!

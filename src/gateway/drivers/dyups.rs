@@ -13,7 +13,7 @@
 //!     location / { dyups_interface; add_header X-Worker $pid; }
 //! }
 //! server {
-//!     location / { proxy_pass http://$dyups_host; }             # since 2020-04: the upstream that `$host` names
+//!     location / { proxy_pass http://$dyups_host; }             # `mode: head` needs a `$dyups_` variable
 //! }
 //! ```
 //!
@@ -41,8 +41,8 @@
 //! - Two nodes of a batch are written one after the other. Each write starts from the list at that time.
 //!
 //! **Classic mode** (until 2020-03, with `GET /detail`): the worker that receives a write informs the others. They
-//! check for it every `dyups_read_msg_timeout` (set it as `sync_interval`; default: 1 s). A worker also checks before
-//! it answers `/detail`. So a change is confirmed when each of `workers` workers, identified by `X-Worker`, has
+//! read this message every `dyups_read_msg_timeout` (set it as `sync_interval`; default: 1 s), and before they answer
+//! `/detail`. So a change is confirmed when each of `workers` workers, identified by `X-Worker`, has
 //! answered. Without that header, it is confirmed `sync_interval` + 0.5 s after the write.
 //!
 //! **`mode: head`** (since 2020-04, without `/detail`): the list is in shared memory, and `GET /list` shows it at once.

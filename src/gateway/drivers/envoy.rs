@@ -44,10 +44,14 @@
 //! main thread shows a change about 20 ms after the write, and its workers can be busy for a moment. A node that a
 //! health check or outlier detection of Envoy keeps down is not confirmed in.
 //!
-//! **Panic threshold:** if fewer of the nodes that are not drained are healthy than `healthy_panic_threshold` (50 % in
-//! Envoy and in the playbook by default), or if all are drained, Envoy sends requests to **all** nodes, also to drained
-//! ones. Then no node is confirmed out. Set it to 0 in both places. `doctor` refuses an Envoy that panics earlier than
-//! the playbook says.
+//! **Panic threshold:** in two cases Envoy sends requests to **all** nodes, also to drained ones. Then no node is
+//! confirmed out.
+//!
+//! - All nodes are drained.
+//! - Of the nodes that are not drained, a smaller part is healthy than `healthy_panic_threshold` says (default: 50 %).
+//!
+//! Set `healthy_panic_threshold` in Envoy and `panic_threshold` in the playbook (default: 50) to 0. `doctor` refuses an
+//! Envoy whose threshold is higher than the playbook's.
 //!
 //! **Requests in flight** of a drained node are reported until the last one ends.
 //!

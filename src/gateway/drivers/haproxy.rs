@@ -34,8 +34,8 @@
 //! ```
 //!
 //! **Servers:** rollgate finds a node by its server's address, not by its name. If the backend has no server or several
-//! servers with the address, the error names the servers of the backend. If several backends have the same nodes, each
-//! one is a gateway of the playbook.
+//! servers with the address, the error names the servers of the backend. If several backends have the same nodes, list
+//! each one as a gateway in the playbook.
 //!
 //! **Confirmation:**
 //!
@@ -64,9 +64,9 @@
 //! **Unix socket:** rollgate uses `perl`, `python3`, `socat` or `nc -U` on the socket's machine, whichever it finds
 //! (every Debian has `perl`). With `sudo: true` in `socket`, it uses `sudo -n`.
 //!
-//! **Other registries:** HAProxy then only shows its servers: `consul-service`, with a `server-template` on a record of
-//! Consul's DNS, or keys that something else writes to HAProxy's configuration. All three ways of access work, and a
-//! level below `admin` is enough. rollgate never changes a server that gets its address from DNS.
+//! **Other registries:** rollgate then only reads HAProxy's servers, so a level below `admin` is enough. Use
+//! `consul-service` for a `server-template` on a record of Consul's DNS. Use `consul-kv` if another program writes the
+//! keys to HAProxy's configuration. rollgate never changes a server that gets its address from DNS.
 
 mod name;
 mod page;

@@ -5,7 +5,6 @@
 //! | any gateway that follows keys and shows its peers | `consul-kv` | [http-table](../playbooks/http-table.yaml) |
 //! | OpenResty, `?passing` with a blocking query | `consul-service` | [openresty-blocking](../playbooks/openresty-blocking.yaml) |
 //! | OpenResty, `?passing` every few seconds | `consul-service` | [openresty-poll](../playbooks/openresty-poll.yaml) |
-//! | OpenResty on Consul's DNS, also for TCP; or with `consul-dns` | `consul-service` | [openresty-dns-tcp](../playbooks/openresty-dns-tcp.yaml) |
 //! | Traefik on Consul's catalog | `consul-service` | [traefik](../playbooks/traefik.yaml) |
 //!
 //! Any gateway that follows the registry and lists its peers at a URL, as JSON or as text.
@@ -24,7 +23,8 @@
 //!   error of that peer: use a `pattern` then.
 //! - `down` replaces `routed` where the gateway shows the opposite. `true` and numbers other than 0 mean that the peer
 //!   is not routed. A peer without this value is routed.
-//! - Without both, a listed peer is routed. `in_flight` is then refused, because a node that is out is not listed.
+//! - Without `routed` and `down`, a listed peer is routed. `in_flight` is then refused, because a node that is out is
+//!   not listed.
 //!
 //! **Text:** `pattern` is matched once per peer. It has a group `address`, and a group `routed` or `down` that takes
 //! part in the match only if the peer is routed or down.

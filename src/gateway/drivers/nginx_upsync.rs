@@ -35,9 +35,9 @@
 //! **Confirmation:**
 //!
 //! - **Out:** each of `workers` workers, identified by `X-Worker`, has shown the node as `down`.
-//! - Without that header, [connections in a row](#gateways-with-several-workers) confirm it. The first one is made
-//!   `sync_interval` (default: 5 s, as in nginx-upsync) + 2 s after the write. After every answer, a worker sleeps for
-//!   its interval and up to one second more.
+//! - Without that header, [samples](#gateways-with-several-workers) confirm it. They start `sync_interval` (default:
+//!   5 s, as in nginx-upsync) + 2 s after the write, because a worker waits for its interval and up to one second more
+//!   before it asks Consul again.
 //! - **In:** the same. With `check_url`, the check module must agree.
 //! - The check module never confirms that a node is out. Its result can change, and it does not know `down`.
 //! - Requests in flight are not reported: use `drain.in_flight`.
@@ -46,9 +46,9 @@
 //!
 //! - `check_url` can show any form of `check_status`: JSON, CSV or the page. Do not use `status=`. A peer that the
 //!   filter leaves out would look like a peer that the module does not know. The module's JSON is also invalid then.
-//! - To follow health instead of keys, use `upsync_type=consul_health` with `registry: { type: consul-service }`:
-//!   `upsync 10.0.0.5:8500/v1/health/service/app … upsync_type=consul_health;`
-//! - `upsync_type=consul_services` is refused. It reads the catalog, where maintenance mode and failing checks have no
+//! - To follow health instead of keys, set `upsync_type: consul_health` and `registry: { type: consul-service }` in the
+//!   playbook, and in nginx `upsync 10.0.0.5:8500/v1/health/service/app … upsync_type=consul_health;`.
+//! - `upsync_type: consul_services` is refused. It reads the catalog, where maintenance mode and failing checks have no
 //!   effect.
 //! - A key must be `ip:port`, directly below the prefix. Its value must be a JSON object of at most 1 KiB. The prefix
 //!   must end in `/`; otherwise it also matches other services.
@@ -57,11 +57,12 @@
 //!
 //! **Limits:**
 //!
-//! - `include` the dump file. With a static list, each reload routes to a node that is out for about one second.
+//! - `include` the dump file. With a static list, each reload makes nginx send requests to nodes that are out, for about
+//!   one second.
 //! - Do not use `zone` in an upstream with `upsync`: workers crash.
 //! - If a node is killed while it is in rotation, it gets no requests for some time after it is back (8–9 s were
-//!   measured with `max_fails=2 fail_timeout=10s`). The list does not show this, and nothing else does. A node that a
-//!   release stops is out of rotation before.
+//!   measured with `max_fails=2 fail_timeout=10s`). The list does not show this, and nothing else does. A release is
+//!   not affected: it takes a node out of rotation before it stops the service.
 //! - If Consul starts again with lower indexes (a rebuilt cluster), the module keeps waiting for the old indexes; 310 s
 //!   were measured. During this time no node is confirmed. Reload nginx.
 

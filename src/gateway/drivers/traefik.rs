@@ -55,7 +55,8 @@
 //! - `strategy: p2c` is refused: it ignores weights, and a node got requests as before. `wrr` and `leasttime` were
 //!   tested.
 //! - Traefik before 3.0 is refused: it does not support weights.
-//! - Only services in one file are supported, by name, but not `weighted`, `tcp` or `udp`.
+//! - The service must be an HTTP service with a `loadBalancer`, in one file. `weighted` services and services of `tcp`
+//!   and `udp` are not supported.
 //! - The API has no password: let it listen where only you can reach it.
 
 mod file;
