@@ -19,7 +19,7 @@ continues the release. For the faults whose name ends with `-back`, `rollback` u
 
 Every cell must pass these checks:
 
-- The fault allows the exit code of the release.
+- The release ends with an exit code that this fault may cause at this step. 0 is always allowed, except after SIGKILL.
 - No request fails, except requests to the part that the fault itself disabled.
 - No service is stopped while a worker still routes to it. No request is cut.
 - The report and `status` describe each node as the lab sees it.
