@@ -15,10 +15,10 @@ pub(super) struct Global {
     /// When to use colour; `NO_COLOR` is honoured
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     pub(super) color: Colour,
-    /// Only warnings and failures
+    /// Show only warnings and failures
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
-    /// Every step
+    /// Show every step
     #[arg(short, long, global = true)]
     pub(super) verbose: bool,
     /// Append every request, command and answer to this file, without secrets: one JSON line each
@@ -75,7 +75,7 @@ impl PlaybookArguments {
 /// Which nodes are meant.
 #[derive(Debug, Clone, Args)]
 pub(super) struct SelectionArguments {
-    /// Only these nodes, by name or tag
+    /// Take only these nodes, by name or tag
     #[arg(long, value_name = "NODE", value_delimiter = ',')]
     pub(super) only: Vec<String>,
     /// Leave out these nodes, by name or tag

@@ -49,13 +49,13 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Check a playbook alone: every problem at once
+    /// Check the playbook file alone and show every problem at once; changes nothing
     Check(check::Arguments),
     /// Check nodes, gateways and Consul before a release; changes nothing
     Doctor(doctor::Arguments),
     /// Show what a release would do to each node, and why; changes nothing
     Plan(plan::Arguments),
-    /// Release
+    /// Run a release: update the nodes, batch by batch
     Deploy(deploy::Arguments),
     /// Continue a release that was stopped, failed or interrupted
     Resume(resume::Arguments),

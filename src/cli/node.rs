@@ -22,7 +22,7 @@ pub(super) enum Arguments {
 pub(super) struct Nodes {
     #[command(flatten)]
     playbook: PlaybookArguments,
-    /// The nodes
+    /// The nodes, by name
     #[arg(value_name = "NODE", required = true)]
     names: Vec<String>,
     #[command(flatten)]

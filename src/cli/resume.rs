@@ -14,7 +14,7 @@ use crate::ops::resume::{Request, resume};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The playbook; it says where the release's journal is, the steps come from that journal
+    /// The playbook, to find the release's journal; the steps come from the journal
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     file: PathBuf,
     /// The release's id or an unambiguous start of it [default: the last release]

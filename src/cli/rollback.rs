@@ -14,13 +14,13 @@ use crate::ops::rollback::{Request, rollback};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The playbook; it says where the release's journal is, the steps come from that journal
+    /// The playbook, to find the release's journal; the steps come from the journal
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     file: PathBuf,
     /// The id of the release to roll back, or an unambiguous start of it [default: the last `deploy`]
     #[arg(value_name = "ID")]
     id: Option<String>,
-    /// Only these nodes
+    /// Roll back only these nodes, by name
     #[arg(long, value_name = "NODE", value_delimiter = ',')]
     only: Vec<String>,
     #[command(flatten)]
