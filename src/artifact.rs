@@ -43,7 +43,7 @@ pub fn read(artifact: &ArtifactSpec) -> Result<Digest, Unfit> {
         && *expected != sha256
     {
         return Err(unfit(format!(
-            "({}) has the SHA-256 {sha256}, the playbook wants {expected}",
+            "({}) has the SHA-256 {sha256}, but the playbook wants {expected}",
             text::size(size)
         )));
     }

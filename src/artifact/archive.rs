@@ -119,7 +119,10 @@ impl<R: BufRead> ArchiveCheck<R> {
                     let mut of_all = Attributes::default();
                     of_all.read_pax(&body)?;
                     if of_all.name.is_some() || of_all.target.is_some() || of_all.size.is_some() {
-                        return Err(unfit("it gives all entries the same name or size", MEND_FORM));
+                        return Err(unfit(
+                            "its global header gives all entries the same name or size",
+                            MEND_FORM,
+                        ));
                     }
                 }
                 _ => self.entry(&header, size, std::mem::take(&mut said))?,
@@ -139,7 +142,10 @@ impl<R: BufRead> ArchiveCheck<R> {
         self.entries += 1;
         if self.entries > MOST_ENTRIES {
             let problem = format!("it has more than {MOST_ENTRIES} entries");
-            return Err(unfit(problem, "pack them into archives of their own"));
+            return Err(unfit(
+                problem,
+                "pack some of them as an archive inside this one, and unpack it with a `run` step",
+            ));
         }
         let name = said.name.unwrap_or_else(|| name_of(header));
         let target = said.target.unwrap_or_else(|| until_nul(&header.as_old().linkname).to_vec());
@@ -308,7 +314,7 @@ impl<R: BufRead> ArchiveCheck<R> {
             return Ok(());
         }
         let problem = format!(
-            "from {} it unpacks to more than {}: too large for a release",
+            "it has {}, but unpacks to more than {}: too large for a release",
             text::size(self.packed),
             text::size(self.most)
         );

@@ -203,7 +203,7 @@ fn incomplete_or_foreign_file_is_refused() {
 #[test]
 fn too_large_archive_is_refused_without_unpacking_it() {
     let claim = header(EntryType::Regular, "zeros", "", 1 << 40).as_bytes().to_vec();
-    refused("it unpacks to more than 4.0 GiB", &[claim]);
+    refused("unpacks to more than 4.0 GiB", &[claim]);
     // With real data, and with a limit that takes no time.
     let look = |parts: Vec<u8>| {
         let bytes = BufReader::new(io::Cursor::new(parts));
