@@ -51,10 +51,10 @@ pub(super) fn connected<T>(
     global: &Global,
     work: impl AsyncFnOnce(&Connections<Traced<Live>>, &mut Terminal<'_>) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Refusal::new(Cause::Internal, format!("no runtime: {error}")))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+            Refusal::new(Cause::Internal, format!("cannot start the async runtime: {error}"))
+        })?;
     let result = runtime.block_on(async {
         signals::outlive_file_limit();
         let connections = open_connections(session, global)?;

@@ -87,7 +87,7 @@ fn folder_of(file: &Path) -> Result<PathBuf, Refusal> {
         let problem =
             format!("the path of the playbook's folder is not UTF-8: {}", folder.display());
         return Err(Refusal::new(Cause::Invalid, problem)
-            .hint("journals store this path: move the playbook"));
+            .hint("journals store this path: move the playbook to a folder whose path is UTF-8"));
     }
     Ok(folder)
 }

@@ -26,7 +26,7 @@ fn ran(run: Run, global: &Global) -> Exit {
     let Run { ended, spec, journal, fleet, status } = run;
     let Some(finished) = &ended.release.finished else {
         let why = ended.failed.map_or(String::new(), |error| format!(": {error:#}"));
-        let reason = harmless(&format!("the release ended by an internal error{why}"));
+        let reason = harmless(&format!("the release ended with an internal error{why}"));
         print_stderr(&format!("error: {reason}\nhint: `{status}` tells where each node stands\n"));
         let result = Outcome::Degraded;
         let finished = Finished::unstarted(result, result.exit_code(), Some(reason));

@@ -21,7 +21,9 @@ impl Signals {
     pub(super) fn listen() -> Result<Self, Refusal> {
         let hear = |kind| {
             let heard = signal(kind);
-            heard.map_err(|error| Refusal::new(Cause::Internal, format!("no signals: {error}")))
+            heard.map_err(|error| {
+                Refusal::new(Cause::Internal, format!("cannot listen for signals: {error}"))
+            })
         };
         let (sender, stop) = watch::channel(StopReason::No);
         let mut interrupt = hear(SignalKind::interrupt())?;

@@ -75,7 +75,7 @@ impl View<'_> {
             let _ = writeln!(text, "\n{name}: {}", text::line(&problem, 300));
         }
         match self.status.last() {
-            None => text += "\nNo release is known here.\n",
+            None => text += "\nNo release is recorded in the state folder or in Consul.\n",
             Some((release, started)) => {
                 let versions = match (&started.from, &started.to) {
                     (Some(from), Some(to)) => format!(" {from} -> {to}"),

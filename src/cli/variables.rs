@@ -100,7 +100,7 @@ pub(super) fn wrong(
                     .problem(&path, format!("variable `{name}` is required and has no value"))
                     .help(how_to_give(name))
                     .helps(unused.get(name).map(|why| {
-                        format!("that of the last release is not taken from its journal: {why}")
+                        format!("the value of the last release is not used: {why}")
                     })),
             ),
             Some(value) if literal::logins(value).next().is_some() => problems.push(
@@ -109,7 +109,7 @@ pub(super) fn wrong(
                         &path,
                         format!("the value of `{name}` has a user and a password in it"),
                     )
-                    .help("variables are shown and journalled: give them without"),
+                    .help("variables are shown and written to journals: remove the user and the password"),
             ),
             Some(value) if !open => {
                 let pattern = variable.pattern.as_deref();
@@ -129,7 +129,7 @@ pub(super) fn wrong(
                         format!("`{value}`")
                     };
                     let message =
-                        format!("{value} is no value for `{name}`: it must match {pattern}");
+                        format!("{value} is not a valid value for `{name}`: it must match {pattern}");
                     problems.push(loaded.problem(&path, message));
                 }
             }

@@ -9,7 +9,7 @@ use crate::playbook::Loaded;
 use crate::secret::{Secret, TELLING};
 
 /// The help text for a secret in the playbook.
-const ELSEWHERE: &str = "the playbook and its variables are shown and journalled: name the secret under `secrets`, or \
+const ELSEWHERE: &str = "the playbook and its variables are shown and written to journals: name the secret under `secrets`, or \
      let a file or the environment on the node hold it";
 
 /// The secrets of a playbook, by name, and those of Consul.
@@ -36,7 +36,7 @@ impl Secrets {
         let text = &loaded.source.text;
         for (called, secret) in self.telling() {
             let secret = secret.expose();
-            let message = format!("the value of the secret {called} stands in the playbook");
+            let message = format!("the value of the secret {called} is in the playbook");
             if let Some(at) = text.find(secret) {
                 let problem = Problem::new(message).at(at..at + secret.len());
                 problems.push(problem.secret().help(ELSEWHERE));

@@ -156,7 +156,7 @@ fn check_shows_harmless_values_beside_a_secret() {
 #[test]
 fn secret_in_a_journalled_value_is_refused_before_any_request() {
     let command = format!("stop: 'call --header X-Token={TOKEN}'");
-    let says = "the value of the secret `t` stands in the playbook";
+    let says = "the value of the secret `t` is in the playbook";
     refused(
         &case("stop: 'true'", &command),
         &["deploy", "app.yaml", "--yes", "--var", "version=2"],
@@ -169,7 +169,7 @@ fn secret_in_a_journalled_value_is_refused_before_any_request() {
         "the value of `v` has the secret `t` in it",
     );
     let own = case("stop: 'true'", &command).env("CONSUL_HTTP_TOKEN", TOKEN);
-    refused(&own, &["status", "app.yaml"], "stands in the playbook");
+    refused(&own, &["status", "app.yaml"], "is in the playbook");
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn all_variable_errors_are_reported_together_with_exit_2() {
     assert!(stderr.contains("variable `version` is required and has no value"), "{stderr}");
     assert!(stderr.contains("app.yaml:3:"), "{stderr}");
     let (_, stderr) = case().exits(2, &["plan", "app.yaml", "--var", "version=x"]);
-    assert!(stderr.contains("`x` is no value for `version`"), "{stderr}");
+    assert!(stderr.contains("`x` is not a valid value for `version`"), "{stderr}");
     let (_, stderr) = case().exits(2, &["plan", "app.yaml", "--var", "version"]);
     assert!(stderr.contains("expected NAME=VALUE"), "{stderr}");
     let (_, stderr) = case().exits(2, &["plan", "app.yaml", "--var-file", "app.yaml"]);
