@@ -157,11 +157,11 @@ impl<W: World> NodeWorker<W> {
         };
         let name = &self.node.name;
         let Some(objection) = self.missed_by().await.filter(|_| self.way_back().is_none()) else {
-            let reason = format!("not enabled: {fallen} failed with the same version");
+            let reason = format!("not marked up: {fallen} failed with the same version");
             return Err(StepError::from(reason));
         };
         let message = format!(
-            "{name} is enabled although {fallen} failed with the same version: without it, {objection}"
+            "{name} is marked up although {fallen} failed with the same version: without it, {objection}"
         );
         self.record(None, EventKind::Warning { message }).await
     }

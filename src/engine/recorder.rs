@@ -261,7 +261,7 @@ impl<W: World> Recorder<'_, W> {
         match self.prepare(record.node, record.step, fact) {
             Ok(pending) => self.pending.push(Pending { answer: record.written, ..pending }),
             Err(error) if is_awaited && self.failed.is_none() && self.unwritten.is_none() => {
-                self.failed = Some(error.context("an event that may not follow"));
+                self.failed = Some(error.context("an event that cannot follow the one before it"));
             }
             Err(_) => {}
         }

@@ -222,7 +222,7 @@ impl<W: World> Watch<W> {
         let written = registry.write(&fence, &self.watched.node, &switch, true).await;
         let told = text::line(&key, 120);
         let told = if registry.is_fenced() {
-            format!("another writer set {told} back to up")
+            format!("another writer marked {told} up")
         } else {
             format!("{told} was up again")
         };

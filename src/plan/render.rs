@@ -98,7 +98,7 @@ impl Plan {
             let all = text::duration(stays * u32::try_from(batches).unwrap_or(u32::MAX));
             let stays = text::duration(stays);
             let line =
-                format!("each node stays healthy for {stays} before it is enabled, {all} in all");
+                format!("each node stays healthy for {stays} before it is marked up, {all} in all");
             facts.push(("Health", line));
         }
         let unknown = self.rows.iter().any(|row| row.routed.is_none());

@@ -220,7 +220,7 @@ impl Report<'_> {
         let Some(fleet) = self.fleet else {
             let out = self.release.count(|node| node.rotation_state() == RotationState::Out);
             return format!(
-                "{} out of rotation (min available {floor} of {total}).",
+                "{} out of rotation (min_available {floor} of {total}).",
                 count(out, "node")
             );
         };
@@ -228,7 +228,7 @@ impl Report<'_> {
             fleet.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok()).collect();
         if seen.is_empty() {
             return format!(
-                "No gateway can be read: it is unknown which nodes serve (min {floor})."
+                "No gateway can be read: it is unknown which nodes serve (min_available {floor})."
             );
         }
         let serves = |address: &str| seen.iter().all(|seen| seen.routes_to(address));
@@ -250,7 +250,7 @@ impl Report<'_> {
         };
         let serving = serving.len();
         format!(
-            "Users are served by {serving} of {} (min {floor}){versions}.",
+            "Users are served by {serving} of {} (min_available {floor}){versions}.",
             count(total, "node")
         )
     }
@@ -336,7 +336,7 @@ strategy: {{ min_available: 3 }}",
         fleet.nodes.remove("app-4");
         assert!(told(&fleet).ends_with(": 2.7.1 on 3, unknown on 1."));
         fleet.nodes.clear();
-        assert!(told(&fleet).ends_with(" (min 3)."), "{}", told(&fleet));
+        assert!(told(&fleet).ends_with(" (min_available 3)."), "{}", told(&fleet));
         fleet.gateways[0].1 = Err("connection refused".into());
         assert_eq!(
             told(&fleet),

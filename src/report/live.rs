@@ -162,7 +162,7 @@ impl Live {
         // Only the gateway with the fewest nodes counts.
         let pool = started.pool.map(|Pool { nodes, routed, min }| {
             let routed = self.routed.values().min().copied().unwrap_or(routed);
-            format!("  Pool  {routed} of {nodes} routed (min {min})")
+            format!("  Pool  {routed} of {nodes} routed (min_available {min})")
         });
         self.pool.set_message(pool.unwrap_or_default());
         self.hint.set_message(text::harmless(&last));

@@ -211,7 +211,7 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
         EventKind::CapacitySeen { routed } => verbose.then(|| {
             let routed: Vec<_> =
                 routed.iter().map(|(gateway, nodes)| format!("{gateway} {nodes}")).collect();
-            ("capacity".into(), format!("nodes routed to: {}", routed.join(", ")), false)
+            ("capacity".into(), format!("nodes routed per gateway: {}", routed.join(", ")), false)
         }),
         EventKind::Warning { message } => Some(("WARNING".into(), message.clone(), true)),
         EventKind::NodeFailed(failure) => {
@@ -224,7 +224,7 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
             } else {
                 "marked up, not yet confirmed"
             };
-            quietly("put back", rest.into())
+            quietly("returned", rest.into())
         }
         EventKind::NodeInterrupted {} => {
             let state = release.nodes.get(event.node.as_deref()?).map(super::state_of)?;

@@ -30,7 +30,7 @@ fn fails(bench: &Bench, fault: Fault) -> Ran {
     assert!(bench.is_down(0) && !bench.is_down(1) && !bench.is_down(2));
     assert_eq!(bench.versions()[1..], [Some("1".into()), Some("1".into())]);
     let ran = ran.says("node-1").says("OUT OF ROTATION, action required");
-    ran.says("Users are served by 2 of 3 nodes (min 1): 1 on 2.")
+    ran.says("Users are served by 2 of 3 nodes (min_available 1): 1 on 2.")
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn version_that_crashes_after_its_node_is_done_costs_only_that_node() {
     assert_eq!(bench.versions()[1..], [Some("1".into()), Some("1".into())]);
     assert!(bench.is_down(0) && !bench.is_down(1) && !bench.is_down(2));
     let ran = ran.says("node-1, no longer healthy: ").says("OUT OF ROTATION, action required");
-    let ran = ran.says("Users are served by 2 of 3 nodes (min 1): 1 on 2.");
+    let ran = ran.says("Users are served by 2 of 3 nodes (min_available 1): 1 on 2.");
     // The suggested command returns the node to version 1.
     let next = ran.next("return node-1 to 1");
     let next: Vec<_> = next.iter().map(String::as_str).collect();
@@ -120,7 +120,7 @@ fn hanging_command_is_killed_with_its_child_processes() {
             "run": "trap '' TERM; sleep 4242 & sleep 4243", "timeout": "1s"
         });
     });
-    bench.deploy("2").exits(20).says("stop: not finished within 1s; it was ended");
+    bench.deploy("2").exits(20).says("stop: not finished within 1s; the command was ended");
     let gone = until("the command is gone", Duration::from_secs(8), || {
         let output = bench.lab.nodes[0].exec("ps -eo args")?;
         Ok((!String::from_utf8_lossy(&output.stdout).contains("sleep 424")).then_some(()))
@@ -139,7 +139,7 @@ fn drain_timeout_returns_the_node_or_cuts_requests_as_configured() {
         });
     });
     let load = bench.load();
-    bench.deploy("2").exits(20).says("not drained within 500ms").says("failed, put back");
+    bench.deploy("2").exits(20).says("not drained within 500ms").says("failed, returned unchanged");
     assert!(!bench.is_down(0), "only marked down: put back");
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));
     let proceed = bench.lab.playbook_named("proceed.yaml", |playbook| {
@@ -211,7 +211,7 @@ fn unwritable_journal_stops_the_release_at_a_safe_point() {
         events.push(event);
     }
     let ran = Ran(child.wait_with_output().expect("rollgate ends"));
-    let ran = ran.exits(20).says("No space left on device").says("put back");
+    let ran = ran.exits(20).says("No space left on device").says("returned unchanged");
     ran.says("--state-dir").says("(incomplete: its last events are missing)");
     let last = events.last().expect("events");
     assert_eq!(last["type"], "release.finished");

@@ -70,7 +70,10 @@ fn the_live_view_keeps_finished_nodes_and_cleans_up_after_itself() {
     assert!(raw.contains("Ctrl-C stops the release at a safe point."), "it was there on the way");
     assert!(raw.contains("of 3 done"), "so was the title");
     for pool in ["3 of 3", "2 of 3"] {
-        assert!(raw.contains(&format!("Pool  {pool} routed (min 1)")), "{pool} were routed to");
+        assert!(
+            raw.contains(&format!("Pool  {pool} routed (min_available 1)")),
+            "{pool} were routed to"
+        );
     }
 }
 

@@ -72,7 +72,7 @@ fn version_that_dies_later_stops_the_release_at_any_step() {
         let last = format!(r#""node":"node-{expected}""#);
         let up = |line: &&str| line.contains(&last) && line.contains(r#""down":false"#);
         assert_eq!(ran.events.lines().find(up), None);
-        assert!(ran.events.contains("not enabled: node-1 failed with the same version"));
+        assert!(ran.events.contains("not marked up: node-1 failed with the same version"));
     }
 }
 

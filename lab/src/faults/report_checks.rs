@@ -118,11 +118,11 @@ pub(super) fn contradictions(
         if told.gateways.is_some_and(|gateways| gateways != seen.gateways) {
             differs(format!("routed by {:?}", told.gateways));
         }
-        // `done` and `put back` assert the version, other states only the rotation.
+        // `done` and `returned unchanged` assert the version, other states only the rotation.
         let version = match told.state.split(", ").next().unwrap_or_default() {
             "done" => Some(new),
-            "put back" | "not started" => Some(old),
-            "failed" if told.state.contains("put back") || told.state.contains("untouched") => {
+            "returned unchanged" | "not started" => Some(old),
+            "failed" if told.state.contains("returned") || told.state.contains("untouched") => {
                 Some(old)
             }
             _ => None,
@@ -153,7 +153,7 @@ Nodes
         NODE    VERSION  PROCESS        KEY   GATEWAYS                STATE
         node-1  ?        not listening  down  out 2/2                 OUT OF ROTATION, action required
         node-2  1        healthy        up    routed 1/1, 1 unknown   not started
-        Users are served by 1 of 2 nodes (min 1): 1 on 1.
+        Users are served by 1 of 2 nodes (min_available 1): 1 on 1.
 ";
 
     fn seen(name: &str, version: Option<&str>, down: bool, routing: usize) -> ObservedNode {

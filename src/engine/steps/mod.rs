@@ -140,7 +140,7 @@ impl<W: World> NodeWorker<W> {
                 }
                 Err(RunError::NotPermitted(refused)) => return Err(refused.into()),
                 Err(error @ RunError::TimedOut { left: 0, .. }) => {
-                    return Err(StepError::from(format!("{error}; it was ended")));
+                    return Err(StepError::from(format!("{error}; the command was ended")));
                 }
                 Err(error @ RunError::TimedOut { .. }) => {
                     return Err(StepError::from(error.to_string()));

@@ -96,10 +96,10 @@ impl Scene {
 #[test]
 fn pool_is_the_last_count_of_the_gateway_with_the_fewest_nodes() {
     let mut scene = Scene::new(100);
-    assert_eq!(scene.line("Pool"), "Pool  8 of 9 routed (min 3)");
+    assert_eq!(scene.line("Pool"), "Pool  8 of 9 routed (min_available 3)");
     let routed = [("gw-1".to_owned(), 9), ("gw-2".to_owned(), 7)].into();
     scene.tell(EventKind::CapacitySeen { routed }, Some(Step::Disable));
-    assert_eq!(scene.line("Pool"), "Pool  7 of 9 routed (min 3)");
+    assert_eq!(scene.line("Pool"), "Pool  7 of 9 routed (min_available 3)");
     for (gateway, pool, least) in [("gw-2", 8, 8), ("gw-1", 6, 6)] {
         let proven = EventKind::GatewayProven {
             gateway: gateway.into(),
@@ -110,7 +110,7 @@ fn pool_is_the_last_count_of_the_gateway_with_the_fewest_nodes() {
             pool: Some(pool),
         };
         scene.tell(proven, Some(Step::Disable));
-        assert_eq!(scene.line("Pool"), format!("Pool  {least} of 9 routed (min 3)"));
+        assert_eq!(scene.line("Pool"), format!("Pool  {least} of 9 routed (min_available 3)"));
     }
 }
 
@@ -136,7 +136,7 @@ fn redrawn_lines_are_cut_and_never_wrap_on_a_narrow_terminal() {
     deploy order-api-of-the-shop 2.7.0 -> 2.7.1 · 0 of 9 done ·
       * a-long-name-1  disable      waits for capacity: gw
       · a-long-name-2, a-long-name-3, a-long-name-4, a-long-name
-      Pool  8 of 9 routed (min 3)
+      Pool  8 of 9 routed (min_available 3)
       Stopping (SIGINT): no further node is updated.
     "#);
 }
