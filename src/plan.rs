@@ -398,7 +398,9 @@ fn too_few(
     left: usize,
 ) -> String {
     let taken: Vec<_> = taken.iter().map(|row| row.planned.node.as_str()).collect();
-    let others = spec.nodes.iter().filter(|node| !taken.contains(&node.name.as_str()));
+    let leaving: BTreeSet<_> = taken.iter().copied().collect();
+    let others = spec.nodes.iter().map(AsRef::as_ref);
+    let others = others.filter(|node: &&NodeSpec| !leaving.contains(node.name.as_str()));
     let (routed, unrouted): (Vec<_>, Vec<_>) =
         others.partition(|node| seen.routes_to(&node.address));
     let dead: Vec<_> = routed.into_iter().filter(|node| dead.contains(&node.address)).collect();

@@ -141,9 +141,9 @@ impl Known {
         let planned = release.planned().iter();
         let mut planned: BTreeMap<_, _> =
             planned.map(|planned| (planned.node.as_str(), Arc::new(planned.clone()))).collect();
-        let known = |node: &NodeSpec| Self {
-            node: Arc::new(node.clone()),
-            back: spec.back.get(&node.name).cloned().map(Arc::new),
+        let known = |node: &Arc<NodeSpec>| Self {
+            node: node.clone(),
+            back: spec.back.get(&node.name).cloned(),
             planned: planned.remove(node.name.as_str()),
         };
         let names = spec.nodes.iter().map(|node| node.name.clone());
@@ -164,7 +164,7 @@ impl<W> Context<W> {
     /// gateway may still list them.
     pub(super) fn leaving(&self) -> BTreeSet<String> {
         let release = self.release.read();
-        let leaves = |node: &&NodeSpec| {
+        let leaves = |node: &&Arc<NodeSpec>| {
             release.nodes.get(&node.name).is_some_and(|state| state.leaving != Leaving::No)
         };
         self.spec.nodes.iter().filter(leaves).map(|node| node.address.clone()).collect()

@@ -12,7 +12,7 @@
 //! [`serving`](super::serving) runs the checks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -244,7 +244,7 @@ impl Pool {
     /// does.
     pub(super) fn unwell(&self, spec: &Spec) -> BTreeSet<String> {
         let members = self.members();
-        let unwell = |node: &&NodeSpec| {
+        let unwell = |node: &&Arc<NodeSpec>| {
             members.get(&node.name).is_some_and(|member| member.is_unwell(node.health.fall))
         };
         spec.nodes.iter().filter(unwell).map(|node| node.address.clone()).collect()
@@ -258,7 +258,7 @@ impl Pool {
     /// Returns the nodes for which it is unknown whether they serve.
     pub(super) fn unsettled(&self, spec: &Spec) -> Vec<String> {
         let members = self.members();
-        let is_unsettled = |node: &&NodeSpec| {
+        let is_unsettled = |node: &&Arc<NodeSpec>| {
             let member = members.get(&node.name).filter(|member| !member.counts());
             member.is_some_and(|member| !member.is_settled(node.health.fall))
         };

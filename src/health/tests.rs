@@ -12,7 +12,7 @@ use crate::consul::{Client, Settings};
 use crate::node::Ticks;
 use crate::playbook::load_text;
 use crate::release::{Failure, Inputs};
-use crate::spec::Spec;
+use crate::spec::{NodeSpec, Spec};
 use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, World};
 
 /// Answers health checks and inspections of the listener from lists. The last entry repeats.
@@ -116,7 +116,7 @@ health: {{ http: 'http://${{{{ node.address }}}}/ping', interval: 100ms, {health
     );
     let loaded = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
     let spec = Spec::new(&loaded.playbook, &Inputs::default()).expect("complete");
-    let mut node = spec.nodes[0].clone();
+    let mut node = NodeSpec::clone(&spec.nodes[0]);
     if !health.contains("min_healthy_time") {
         node.health.min_healthy_time = Duration::ZERO;
     }

@@ -18,7 +18,7 @@ pub fn resume_points(release: &Release, spec: &Spec, fleet: &Fleet) -> Vec<Resum
         .in_order()
         .filter(unfinished)
         .filter_map(|(name, state)| {
-            let node = if state.goes_back() { spec.back.get(name) } else { spec.node(name) };
+            let node = if state.goes_back() { spec.back.get(name) } else { spec.nodes.named(name) };
             let (node, facts) = (node?, fleet.nodes.get(name)?);
             let planned = release.planned().iter().find(|planned| planned.node == name);
             let ran = planned.and_then(|planned| planned.runs.as_deref());
@@ -144,7 +144,8 @@ stop: stop-it
 start: start-it
 health: { tcp: '${{ node.address }}' }";
         let loaded = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
-        Spec::new(&loaded.playbook, &Inputs::default()).expect("complete").nodes.remove(0)
+        let spec = Spec::new(&loaded.playbook, &Inputs::default()).expect("complete");
+        NodeSpec::clone(&spec.nodes[0])
     }
 
     fn facts(started: Option<u64>) -> NodeFacts {

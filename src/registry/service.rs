@@ -88,7 +88,7 @@ impl<W: World> Service<W> {
             looks.spawn(async move {
                 let _place = places.acquire().await;
                 let look = service.lasting(&node, &instances).await;
-                (node.name, look.map(Into::into))
+                (node.name.clone(), look.map(Into::into))
             });
         }
         Ok(looks.join_all().await.into_iter().collect())

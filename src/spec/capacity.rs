@@ -20,8 +20,8 @@ impl Spec {
         leaves: impl Fn(&NodeSpec) -> bool,
         serves: impl Fn(&NodeSpec) -> bool,
     ) -> Remaining<'_> {
-        let (stay, idle) =
-            self.nodes.iter().filter(|node| !leaves(node)).partition(|node| serves(node));
+        let nodes = self.nodes.iter().map(AsRef::as_ref).filter(|node| !leaves(node));
+        let (stay, idle) = nodes.partition(|node| serves(node));
         Remaining { stay, idle, floor: self.floor() }
     }
 }

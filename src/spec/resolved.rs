@@ -1,6 +1,7 @@
 //! The playbook with every name filled in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address;
@@ -11,6 +12,7 @@ use crate::release::Inputs;
 use super::fill::{Filler, SpecError};
 use super::gateway::RegistrySpec;
 use super::node::{ArtifactSpec, DrainSpec, NodeSpec};
+use super::nodes::Nodes;
 
 /// One release, node by node.
 #[derive(Debug, Clone)]
@@ -26,7 +28,7 @@ pub struct Spec {
     /// The gateways.
     pub gateways: Vec<GatewaySpec>,
     /// The nodes, as in the playbook.
-    pub nodes: Vec<NodeSpec>,
+    pub nodes: Nodes,
     /// The artifact.
     pub artifact: Option<ArtifactSpec>,
     /// Batch sizes.
@@ -50,7 +52,7 @@ pub struct Spec {
     /// The longest time without a finished step.
     pub progress_deadline: Duration,
     /// How to restore what a node ran before, if known.
-    pub back: BTreeMap<String, NodeSpec>,
+    pub back: BTreeMap<String, Arc<NodeSpec>>,
 }
 
 impl Spec {
@@ -84,7 +86,7 @@ impl Spec {
             release: inputs.release.clone(),
             registry,
             gateways,
-            nodes: Vec::new(),
+            nodes: Nodes::default(),
             artifact,
             batches: playbook.strategy.batches.clone(),
             order: playbook.strategy.order,
@@ -103,6 +105,7 @@ impl Spec {
             back: BTreeMap::new(),
         };
         let steps = playbook.effective_steps();
+        let mut nodes = Vec::new();
         for node in &playbook.nodes {
             let mut names = names.clone();
             let (host, port) = address::split(&node.address).unwrap_or((&node.address, ""));
@@ -124,8 +127,10 @@ impl Spec {
                 names.insert(format!("node.{key}"), value.to_owned());
             }
             let filler = Filler { names: &names };
-            spec.nodes.push(filler.node(playbook, node, &steps, spec.artifact.as_ref())?);
+            let node = filler.node(playbook, node, &steps, spec.artifact.as_ref())?;
+            nodes.push(Arc::new(node));
         }
+        spec.nodes = nodes.into_iter().collect();
         spec.version = spec
             .nodes
             .first()
@@ -139,7 +144,7 @@ impl Spec {
     /// The node with this name.
     #[must_use]
     pub fn node(&self, name: &str) -> Option<&NodeSpec> {
-        self.nodes.iter().find(|node| node.name == name)
+        self.nodes.named(name).map(AsRef::as_ref)
     }
 
     /// The smallest number of nodes that must stay routed; at least 1.

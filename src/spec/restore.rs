@@ -1,6 +1,7 @@
 //! The playbook filled in for what nodes ran before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::foreign::{Foreign, Recorded};
 use crate::playbook::{Order, Playbook};
@@ -42,7 +43,7 @@ pub fn restored_nodes(
     playbook: &Playbook,
     inputs: &Inputs,
     targets: &[RestorePoint],
-) -> Result<BTreeMap<String, NodeSpec>, SpecError> {
+) -> Result<BTreeMap<String, Arc<NodeSpec>>, SpecError> {
     let mut nodes = BTreeMap::new();
     for target in targets {
         let inputs = Inputs {
@@ -51,11 +52,12 @@ pub fn restored_nodes(
             ..inputs.clone()
         };
         let spec = Spec::new(playbook, &inputs)?;
-        for mut node in spec.nodes.into_iter().filter(|node| target.nodes.contains(&node.name)) {
+        for name in &target.nodes {
+            let Some(mut node) = spec.node(name).cloned() else { continue };
             if let (Some(layout), Some(folder)) = (&mut node.layout, &target.folder) {
                 layout.name.clone_from(folder);
             }
-            nodes.insert(node.name.clone(), node);
+            nodes.insert(name.clone(), Arc::new(node));
         }
     }
     Ok(nodes)
@@ -73,13 +75,10 @@ fn rollback(
 ) -> Result<Spec, SpecError> {
     let mut spec = Spec::new(playbook, inputs)?;
     let mut back = restored_nodes(playbook, inputs, targets)?;
-    for node in &mut spec.nodes {
-        if let Some(old) = back.remove(&node.name) {
-            *node = old;
-        }
-    }
-    let versions: std::collections::BTreeSet<_> =
-        targets.iter().map(|target| target.version.as_str()).collect();
+    let nodes = spec.nodes.iter();
+    let nodes = nodes.map(|node| back.remove(&node.name).unwrap_or_else(|| node.clone()));
+    spec.nodes = nodes.collect();
+    let versions: BTreeSet<_> = targets.iter().map(|target| target.version.as_str()).collect();
     spec.version = Some(versions.into_iter().collect::<Vec<_>>().join(", "));
     spec.order = Order::OutFirst;
     Ok(spec)

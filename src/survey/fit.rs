@@ -34,14 +34,13 @@ pub fn uncounted(spec: &Spec, fleet: &Fleet, info: &GatewayInfo) -> Option<Strin
         let facts = fleet.nodes.get(&node.name)?;
         unseen_sockets(node, facts.survey.as_ref()?, &facts.health)
     };
-    let asks =
-        |node: &&NodeSpec| matches!(node.in_flight, CountSpec::Gateways { or_sockets: None });
+    let asks = |node: &NodeSpec| matches!(node.in_flight, CountSpec::Gateways { or_sockets: None });
     let falls_back =
-        |node: &&NodeSpec| matches!(node.in_flight, CountSpec::Gateways { or_sockets: Some(_) });
-    if spec.nodes.iter().any(|node| asks(&node)) {
+        |node: &NodeSpec| matches!(node.in_flight, CountSpec::Gateways { or_sockets: Some(_) });
+    if spec.nodes.iter().any(|node| asks(node)) {
         return Some(format!("{why}; use `drain.in_flight` with `sockets` or `http`"));
     }
-    let mut nodes = spec.nodes.iter().filter(falls_back);
+    let mut nodes = spec.nodes.iter().filter(|node| falls_back(node));
     nodes.find_map(|node| {
         Some(format!("{why}; and the connections of {}: {}", node.name, without_sockets(node)?))
     })

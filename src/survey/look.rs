@@ -162,7 +162,7 @@ async fn survey_nodes<W: World>(
             let gate = Gate {
                 world,
                 consul,
-                node: Arc::new(node),
+                node,
                 mark: None,
                 sudo: spec.sudo,
                 any_version: true,
