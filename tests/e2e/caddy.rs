@@ -54,7 +54,7 @@ fn node_listed_by_caddy_under_another_name_is_not_out() {
     let caddy = &bench.lab.caddies[0];
     let node = bench.lab.nodes[0].address();
     for (first, why) in [
-        (format!("tcp/{node}"), "would return as"),
+        (format!("tcp/{node}"), "would return to rotation as"),
         ("app-1.invalid:9000".to_owned(), "lists app-1.invalid:9000, which is not a node"),
         ("{env.APP_1}:9000".to_owned(), "lists {env.APP_1}:9000, which is not a node"),
     ] {

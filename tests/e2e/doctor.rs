@@ -102,7 +102,7 @@ fn doctor_refuses_a_gateway_with_more_workers_than_the_playbook_says() {
             playbook["gateways"][0]["workers"] = workers.into();
         });
         edited.expect("a playbook");
-        let why = format!("4 workers answer, but the playbook says `workers: {workers}`");
+        let why = format!("4 workers seen, but the playbook says `workers: {workers}`");
         assert_refused(&bench, &why);
         bench.run(&["deploy"], &["--var", "version=2", "--yes"]).exits(3).says(&why);
     }

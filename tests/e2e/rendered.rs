@@ -51,7 +51,7 @@ fn doctor_refuses_a_list_that_nginx_cannot_load() {
     });
     let said = said.expect("it is seen").stdout();
     assert!(
-        said.contains("the file was written but not loaded: 4 workers older than the file"),
+        said.contains("nginx has not loaded the file: 4 workers started before it was written"),
         "{said}"
     );
 }

@@ -36,7 +36,7 @@ fn gateway_with_an_api_of_its_own_rejects_other_registries() {
         for registry in ["consul-kv", "consul-service"] {
             let keys = if registry == "consul-kv" { "prefix: a/" } else { "service: app" };
             let message = format!(
-                "`{kind}` cannot follow the registry `{registry}`: it obeys its own API, not \
+                "`{kind}` cannot follow the registry `{registry}`: only its own API changes its list, not \
                  `{registry}` (rule `incompatible_with`)"
             );
             refused_for(&format!("{{ type: {registry}, {keys} }}"), &gateway, &message);
@@ -78,7 +78,7 @@ fn upsync_type_must_match_the_registry() {
     accepted(keys, &of("consul"));
     accepted(service, &of("consul_health"));
     for (registry, kind, why) in [
-        (keys, "consul_health", "it follows the health of a service, not `consul-kv`"),
+        (keys, "consul_health", "it follows the health of a service in Consul, not `consul-kv`"),
         (service, "consul", "it follows keys in Consul, not `consul-service`"),
         (service, "consul_services", CATALOG),
         (keys, "consul_services", CATALOG),

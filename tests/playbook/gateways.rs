@@ -134,7 +134,7 @@ fn in_flight_of_a_table_needs_routed_or_down() {
         SMALLEST.replace(line, &gateway)
     };
     let shown = refused(&table("address: /a, in_flight: /n"));
-    let message = "`in_flight` without `routed` or `down`: a node that is out is not listed";
+    let message = "`in_flight` without `routed` or `down` cannot count a node that is out";
     assert_eq!(messages(&shown), [message], "{shown}");
     for told in ["routed: /up", "down: /down"] {
         let counted = table(&format!("address: /a, {told}, in_flight: /n"));

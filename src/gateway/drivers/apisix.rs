@@ -143,7 +143,10 @@ impl Settings for Apisix {
             place: ("control_url", self.control_url.as_str()),
             addresses: self.weights.keys().map(|address| ("weights", address.as_str())).collect(),
             secrets: vec![("admin_key", &self.admin_key)],
-            incompatible_with: follows_only(RegistryKind::Gateway, "it obeys its own admin API"),
+            incompatible_with: follows_only(
+                RegistryKind::Gateway,
+                "only its own admin API changes its list",
+            ),
             ..SettingsFacts::default()
         }
     }
@@ -160,7 +163,7 @@ impl Settings for Apisix {
             key: "weights",
             message: format!("the weight of `{}` is 0", quoted(address)),
             helps: vec![
-                "a node with a weight of 0 is out of rotation: give its weight in rotation".into(),
+                "a weight of 0 keeps the node out of rotation: write the weight that it has in rotation".into(),
             ],
         });
         upstream.into_iter().chain(zero).collect()
@@ -231,7 +234,7 @@ impl ApisixDriver {
     fn weights<'a>(&self, reply: &'a Reply) -> Result<Vec<(String, &'a RawValue)>, String> {
         let id = &self.upstream;
         match reply.status {
-            401 | 403 => return Err(format!("answered {}: is `admin_key` its key?", reply.status)),
+            401 | 403 => return Err(format!("answered {}: check `admin_key`", reply.status)),
             404 => return Err(format!("it has no upstream `{id}`")),
             _ => {}
         }
@@ -276,7 +279,7 @@ impl ApisixDriver {
         let intended = self.intended(address);
         if weight != 0 && weight != u64::from(intended) {
             return Err(format!(
-                "{address} has the weight {weight}, but would return with {intended}: change `weight` or `weights`"
+                "{address} has the weight {weight}, but would return to rotation with {intended}: change `weight` or `weights`"
             ));
         }
         Ok((name, weight))

@@ -114,7 +114,10 @@ impl Settings for Caddy {
             name: self.name.as_deref(),
             place: ("admin_url", self.admin_url.as_str()),
             counts_under: &RegistryKind::ALL,
-            incompatible_with: follows_only(RegistryKind::Gateway, "it obeys its own admin API"),
+            incompatible_with: follows_only(
+                RegistryKind::Gateway,
+                "only its own admin API changes its list",
+            ),
             ..SettingsFacts::default()
         }
     }
@@ -240,7 +243,7 @@ impl CaddyDriver {
             return Ok(());
         }
         Err(format!(
-            "the upstream {} would return as {ours}: write it in this form; the playbook supports only \
+            "the upstream {} would return to rotation as {ours}: write it in this form; rollgate writes only `dial` and \
              `max_requests`",
             line(entry.get(), 100)
         ))

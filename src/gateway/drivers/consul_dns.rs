@@ -109,7 +109,7 @@ impl Settings for ConsulDns {
             place: ("record", self.record.as_str()),
             incompatible_with: follows_only(
                 RegistryKind::ConsulService,
-                "it follows the health of a service",
+                "it follows the health of a service in Consul",
             ),
             ..SettingsFacts::default()
         }
@@ -231,7 +231,7 @@ impl ConsulDnsDriver {
             let lives = Duration::from_secs(u64::from(record.ttl));
             if lives > self.ttl {
                 return Err(format!(
-                    "its records live for {}: set `ttl` to this value",
+                    "the TTL of its records is {}: set `ttl` to this value",
                     text::duration(lives)
                 ));
             }

@@ -55,7 +55,7 @@ impl Settings for ConsulPassing {
             asks_consul: true,
             incompatible_with: follows_only(
                 RegistryKind::ConsulService,
-                "it follows the health of a service",
+                "it follows the health of a service in Consul",
             ),
             ..SettingsFacts::default()
         }

@@ -92,7 +92,7 @@ impl Settings for ConsulTemplate {
             ssh: self.ssh.fixed().map(|ssh| ("ssh", ssh)),
             incompatible_with: follows_only(
                 RegistryKind::ConsulService,
-                "it follows the health of a service",
+                "it follows the health of a service in Consul",
             ),
             ..SettingsFacts::default()
         }
@@ -174,7 +174,7 @@ impl Driver for ConsulTemplateDriver {
         if older > 0 {
             let workers = count(older, "worker");
             return Err(format!(
-                "the file was written but not loaded: {workers} older than the file"
+                "nginx has not loaded the file: {workers} started before it was written"
             ));
         }
         let mut view = View::default();
@@ -184,7 +184,7 @@ impl Driver for ConsulTemplateDriver {
         }
         if leaving > 0 {
             let workers = count(leaving, "worker");
-            view.unsettled = Some(format!("{workers} with the previous list still at work"));
+            view.unsettled = Some(format!("the previous list is still in use by {workers}"));
         }
         Ok(view)
     }

@@ -144,7 +144,10 @@ impl Settings for Dyups {
             name: self.name.as_deref(),
             place: ("url", self.url.as_str()),
             addresses: self.servers.keys().map(|address| ("servers", address.as_str())).collect(),
-            incompatible_with: follows_only(RegistryKind::Gateway, "it obeys its own API"),
+            incompatible_with: follows_only(
+                RegistryKind::Gateway,
+                "only its own API changes its list",
+            ),
             ..SettingsFacts::default()
         }
     }
@@ -288,9 +291,8 @@ impl DyupsDriver {
             // The gateway has no list at all.
             (_, 204) => Ok(None),
             (DyupsMode::Classic, 404) => Err(
-                "it has no /detail, as dyups since 2020-04: set `mode: head` if `proxy_pass` names the \
-                 upstream by a `$dyups_` variable, like `$dyups_host`; otherwise only one of its workers obeys \
-                 the API"
+                "it has no /detail, like dyups since 2020-04: set `mode: head`, and let `proxy_pass` name the \
+                 upstream by a `$dyups_` variable, like `$dyups_host`: without it, only one worker follows the API"
                     .into(),
             ),
             (DyupsMode::Classic, _) => List::parse_detail(&ok(reply)?.text(), &self.upstream),
@@ -298,7 +300,7 @@ impl DyupsDriver {
                 let text = ok(reply)?.text();
                 if text.lines().all(|line| !line.contains([' ', ';', '{', '<'])) {
                     return Err(
-                        "its /list has names only, as dyups until 2020-03: remove `mode: head`"
+                        "its /list has names only, like dyups until 2020-03: remove `mode: head`"
                             .into(),
                     );
                 }
@@ -398,7 +400,7 @@ impl Driver for DyupsDriver {
         let list = self.list(replies)?.ok_or_else(|| {
             let upstream = &self.upstream;
             format!(
-                "it has no upstream `{upstream}`: never posted, or lost by a reload or a restart"
+                "it has no upstream `{upstream}`: it was never posted, or a reload or restart lost it; post it again"
             )
         })?;
         let mut view = View::default();

@@ -263,7 +263,7 @@ impl EnvoyDriver {
         }
         Ok(found.ok_or_else(|| {
             let names = crate::text::line(&names, NAMED);
-            format!("it has no cluster `{}`, but: {names}", self.control.pool)
+            format!("it has no cluster `{}`; its clusters: {names}", self.control.pool)
         }))
     }
 

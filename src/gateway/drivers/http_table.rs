@@ -143,9 +143,10 @@ impl Settings for HttpTable {
         if self.in_flight.is_some() && !tells_who_is_out && known("in_flight") {
             wrong.push(Issue {
                 key: "in_flight",
-                message: "`in_flight` without `routed` or `down`: a node that is out is not listed".into(),
+                message: "`in_flight` without `routed` or `down` cannot count a node that is out"
+                    .into(),
                 helps: vec![
-                    "the list does not have a node that is out, so its requests cannot be counted; use `drain.in_flight` with `http` or \
+                    "such a list has only the routed nodes: use `drain.in_flight` with `http` or \
                      `sockets`"
                         .into(),
                 ],
@@ -155,7 +156,7 @@ impl Settings for HttpTable {
             wrong.push(Issue {
                 key: "down",
                 message: "both `routed` and `down` are given".into(),
-                helps: vec!["keep the one that the gateway tells of each peer".into()],
+                helps: vec!["keep the one that the gateway shows for each peer".into()],
             });
         }
         wrong

@@ -136,7 +136,7 @@ impl Settings for NginxUpsync {
         let incompatible_with = match self.upsync_type.unwrap_or(UpsyncType::Consul) {
             UpsyncType::Consul => follows_only(RegistryKind::ConsulKv, "it follows keys in Consul"),
             UpsyncType::ConsulHealth => {
-                follows_only(RegistryKind::ConsulService, "it follows the health of a service")
+                follows_only(RegistryKind::ConsulService, "it follows the health of a service in Consul")
             }
             UpsyncType::ConsulServices => RegistryKind::ALL
                 .map(|registry| {

@@ -92,7 +92,10 @@ impl Settings for NgxDynamicUpstream {
             name: self.name.as_deref(),
             place: ("url", self.url.as_str()),
             counts_under: if counts { &RegistryKind::ALL } else { &[] },
-            incompatible_with: follows_only(RegistryKind::Gateway, "it obeys its own API"),
+            incompatible_with: follows_only(
+                RegistryKind::Gateway,
+                "only its own API changes its list",
+            ),
             ..SettingsFacts::default()
         }
     }
@@ -190,7 +193,7 @@ impl NgxDynamicUpstreamDriver {
         match self.variant {
             _ if lines.is_empty() => Err("its list is empty".into()),
             DynamicUpstreamVariant::Zigzagak if !counts => Err(
-                "it counts no requests in flight, as cubicdaiya's module: set `variant: cubicdaiya`, and \
+                "it counts no requests in flight, like cubicdaiya's module: set `variant: cubicdaiya`, and \
                  `upstream` to the name of the zone"
                     .into(),
             ),

@@ -118,7 +118,10 @@ impl Settings for Slardar {
             name: self.name.as_deref(),
             place: ("url", self.url.as_str()),
             addresses: self.servers.keys().map(|address| ("servers", address.as_str())).collect(),
-            incompatible_with: follows_only(RegistryKind::Gateway, "it obeys its own API"),
+            incompatible_with: follows_only(
+                RegistryKind::Gateway,
+                "only its own API changes its list",
+            ),
             ..SettingsFacts::default()
         }
     }

@@ -17,8 +17,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// Why a row does not reach every worker.
-pub(super) const ALONE: &str = "its connections do not stay open together (https, or `keepalive_timeout 0`), and an nginx before 1.21.6, \
-     or of an unknown version, can give all new connections to one worker";
+pub(super) const ALONE: &str = "its connections do not stay open together (https, or `keepalive_timeout 0`): an nginx before 1.21.6, \
+     or of an unknown version, can then give all of them to one worker";
 
 /// Which looks of a round an attempt uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

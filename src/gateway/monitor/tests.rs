@@ -105,7 +105,7 @@ async fn more_workers_than_in_the_playbook_are_noticed() {
         |more: Value, workers| async move { meet(more, workers).await.blockers.join("; ") };
     for (workers, there) in [(1, 4), (2, 4)] {
         let why = blockers(json!({ "workers": workers }), there).await;
-        let told = format!("4 workers answer, but the playbook says `workers: {workers}`");
+        let told = format!("4 workers seen, but the playbook says `workers: {workers}`");
         assert!(why.starts_with(&told), "{why}");
     }
     let why = blockers(json!({}), 24).await;

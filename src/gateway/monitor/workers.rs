@@ -24,7 +24,7 @@ pub(super) fn tell_workers(info: &mut GatewayInfo, seen: usize, told: Option<u32
     match (seen, told) {
         (0, Some(1)) => {}
         (0, _) if reach == Reach::Some => info.blockers.push(format!(
-            "{ALONE}; confirmation needs names: `add_header X-Worker $pid always;` at that location and \
+            "{ALONE}; to name the workers, set `add_header X-Worker $pid always;` at that location and \
              `workers: N` in the playbook"
         )),
         (0, _) => {
@@ -33,17 +33,17 @@ pub(super) fn tell_workers(info: &mut GatewayInfo, seen: usize, told: Option<u32
             let connections = connections.reads(reach == Reach::Even);
             info.is += &format!(
                 ", {number} without names: confirmation needs {connections} connections after the whole lag, and can \
-                 miss a worker; `add_header X-Worker $pid always;` at that location and `workers: N` in the \
-                 playbook make it exact"
+                 miss a worker; to name the workers, set `add_header X-Worker $pid always;` at that location and \
+                 `workers: N` in the playbook"
             );
         }
         (seen, None) if seen > ASSUMED_WORKERS as usize => info.blockers.push(format!(
-            "{} answer, but the playbook has no `workers`, so {ASSUMED_WORKERS} are assumed: set `workers`",
+            "{} seen, but the playbook has no `workers`, so {ASSUMED_WORKERS} are assumed: set `workers`",
             count(seen)
         )),
         (seen, None) => info.is += &format!(", {} seen", count(seen)),
         (seen, Some(told)) if seen > told as usize => info.blockers.push(format!(
-            "{} answer, but the playbook says `workers: {told}`: set `workers` to the real number",
+            "{} seen, but the playbook says `workers: {told}`: set `workers` to the real number",
             count(seen)
         )),
         (seen, Some(told)) if seen < told as usize && reach == Reach::Some => info.blockers.push(format!(
@@ -51,7 +51,7 @@ pub(super) fn tell_workers(info: &mut GatewayInfo, seen: usize, told: Option<u32
             count(seen)
         )),
         (seen, Some(told)) if seen < told as usize => info.blockers.push(format!(
-            "{} answer, but the playbook says `workers: {told}`: no confirmation can complete; set \
+            "{} seen, but the playbook says `workers: {told}`: no confirmation can complete; set \
              `workers: {seen}`, or find out why the others do not answer",
             count(seen)
         )),

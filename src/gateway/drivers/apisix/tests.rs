@@ -102,7 +102,7 @@ fn node_that_would_return_in_another_form_is_not_taken_out() {
     let is_down = |more: &str, address| apisix(more).is_down(&reply(200, ADMIN), address);
     assert_eq!((is_down("", FIRST), is_down("", SECOND)), (Ok(true), Ok(false)));
     let error = is_down(r#","weight":3"#, SECOND).expect_err("another weight");
-    assert!(error.contains("would return with 3"), "{error}");
+    assert!(error.contains("would return to rotation with 3"), "{error}");
     assert!(is_down("", "127.0.0.1:1").expect_err("not listed").contains("has no node"));
     let older = format!(r#"{{"action":"get","node":{ADMIN}}}"#);
     assert_eq!(apisix("").is_down(&reply(200, &older), FIRST), Ok(true));

@@ -103,7 +103,7 @@ fn upstream_that_could_not_return_unchanged_is_not_taken_out() {
         [("", SECOND), (r#","max_requests":100"#, FIRST), (r#","max_requests":1"#, SECOND)]
     {
         let error = turn(more, HANDLER, address, true).expect_err("refused");
-        assert!(error.contains("would return as"), "{error}");
+        assert!(error.contains("would return to rotation as"), "{error}");
     }
     // `/id/u1` would disappear for other clients that use it.
     let named = HANDLER.replacen("{\"dial\"", "{\"@id\":\"u1\",\"dial\"", 1);
@@ -183,7 +183,10 @@ fn node_in_another_spelling_is_found_and_not_taken_out() {
         assert_eq!(view.peers[node].in_flight, Some(2), "{spelling}");
         assert_eq!(caddy.strangers(&replies), Vec::<String>::new());
         let refused = caddy.listed_as(&replies, node).expect_err(spelling);
-        assert!(refused.contains(&format!("would return as {{\"dial\":\"{node}\"}}")), "{refused}");
+        assert!(
+            refused.contains(&format!("would return to rotation as {{\"dial\":\"{node}\"}}")),
+            "{refused}"
+        );
         assert_eq!(caddy.set(&replies, node, true).map(|_| ()), Err(refused));
     }
     let twice = [reply(200, &handler(&[FIRST, FIRST]))];

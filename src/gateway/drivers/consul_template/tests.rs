@@ -63,13 +63,13 @@ fn one_read_of_the_file_confirms() {
 #[test]
 fn confirmation_waits_for_workers_that_shut_down() {
     let view = view("server 10.0.1.2:80;\n\nleaving=2 older=0\n").expect("readable");
-    assert_eq!(view.unsettled.as_deref(), Some("2 workers with the previous list still at work"));
+    assert_eq!(view.unsettled.as_deref(), Some("the previous list is still in use by 2 workers"));
 }
 
 #[test]
 fn missing_reload_confirms_nothing() {
     let error = view("server 10.0.1.2:80;\n\nleaving=0 older=4\n").expect_err("not loaded");
-    assert_eq!(error, "the file was written but not loaded: 4 workers older than the file");
+    assert_eq!(error, "nginx has not loaded the file: 4 workers started before it was written");
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn no_node_is_confirmed_out_while_envoy_panics() {
 #[test]
 fn another_cluster_and_no_clusters_show_nothing() {
     for (clusters, why) in [
-        (CLUSTERS.replace("\"app\"", "\"other\""), "no cluster `app`, but: other"),
+        (CLUSTERS.replace("\"app\"", "\"other\""), "no cluster `app`; its clusters: other"),
         ("{}".into(), "no cluster `app`"),
         ("app::default_priority::max_connections::1024\n".into(), "cannot be read"),
         (CLUSTERS.replace("\"port_value\"", "\"named_port\""), "no address and port"),

@@ -55,7 +55,7 @@ pub(super) struct Kept<'a> {
 /// The entry of a node in a list when it is up. The port must be a number: with a text, `/status` no longer works.
 pub(super) fn intended(address: &str, server: &SlardarServer) -> Result<String, String> {
     let parts = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
-    let (host, port): (_, u16) = parts.ok_or_else(|| format!("{address} is no `host:port`"))?;
+    let (host, port): (_, u16) = parts.ok_or_else(|| format!("{address} is not `host:port`"))?;
     let mut fields = Map::new();
     fields.insert("host".into(), host.into());
     fields.insert("port".into(), port.into());
@@ -127,7 +127,7 @@ impl<'a> Servers<'a> {
         }
         if fields(server.get()) != fields(intended) {
             return Err(format!(
-                "{node} is listed as {}, but would return as {}: change `server` or `servers`",
+                "{node} is listed as {}, but would return to rotation as {}: change `server` or `servers`",
                 text::line(server.get(), 100),
                 text::line(intended, 100)
             ));
