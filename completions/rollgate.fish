@@ -33,14 +33,14 @@ always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_needs_command" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_needs_command" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
-complete -c rollgate -n "__fish_rollgate_needs_command" -s q -l quiet -d 'Only warnings and failures'
-complete -c rollgate -n "__fish_rollgate_needs_command" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_needs_command" -s q -l quiet -d 'Show only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_needs_command" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_needs_command" -s V -l version -d 'Print version'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "check" -d 'Check the playbook file alone and show every problem at once; changes nothing'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "doctor" -d 'Check nodes, gateways and Consul before a release; changes nothing'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "plan" -d 'Show what a release would do to each node, and why; changes nothing'
-complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "deploy" -d 'Release'
+complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "deploy" -d 'Run a release: update the nodes, batch by batch'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "resume" -d 'Continue a release that was stopped, failed or interrupted'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "rollback" -d 'Return nodes to the version that they ran before a release'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "status" -d 'Show each node\'s state: version, process, registry, gateways'
@@ -58,8 +58,8 @@ always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand check" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand check" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand check" -s q -l quiet -d 'Only warnings and failures'
-complete -c rollgate -n "__fish_rollgate_using_subcommand check" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand check" -s q -l quiet -d 'Show only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand check" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l var -d 'Set a variable; overrides --var-file and `ROLLGATE_VAR_<name>`' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l var-file -d 'Read variables from a file, one `name=value` per line' -r -F
@@ -72,12 +72,12 @@ always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -s q -l quiet -d 'Only warnings and failures'
-complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -s q -l quiet -d 'Show only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l var -d 'Set a variable; overrides --var-file and `ROLLGATE_VAR_<name>`' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l var-file -d 'Read variables from a file, one `name=value` per line' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l only -d 'Only these nodes, by name or tag' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l only -d 'Take only these nodes, by name or tag' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l skip -d 'Leave out these nodes, by name or tag' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l limit -d 'Update at most this many nodes' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
@@ -90,12 +90,12 @@ never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l detailed-exitcode -d 'Exit with 6 if there are changes'
-complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s q -l quiet -d 'Only warnings and failures'
-complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s q -l quiet -d 'Show only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l var -d 'Set a variable; overrides --var-file and `ROLLGATE_VAR_<name>`' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l var-file -d 'Read variables from a file, one `name=value` per line' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l only -d 'Only these nodes, by name or tag' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l only -d 'Take only these nodes, by name or tag' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l skip -d 'Leave out these nodes, by name or tag' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l limit -d 'Update at most this many nodes' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l lock-wait -d 'Wait this long while another release holds the lock, e.g. 10m [default: do not wait]' -r
@@ -109,8 +109,8 @@ never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s y -l yes -d 'Do not ask for confirmation'
-complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s q -l quiet -d 'Only warnings and failures'
-complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s q -l quiet -d 'Show only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l lock-wait -d 'Wait this long while another release holds the lock, e.g. 10m [default: do not wait]' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
@@ -123,10 +123,10 @@ never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -s y -l yes -d 'Do not ask for confirmation'
-complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -s q -l quiet -d 'Only warnings and failures'
-complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -s q -l quiet -d 'Show only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l only -d 'Only these nodes' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l only -d 'Roll back only these nodes, by name' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l lock-wait -d 'Wait this long while another release holds the lock, e.g. 10m [default: do not wait]' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
@@ -138,8 +138,8 @@ never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -s y -l yes -d 'Do not ask for confirmation'
-complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -s q -l quiet -d 'Only warnings and failures'
-complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -s q -l quiet -d 'Show only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l var -d 'Set a variable; overrides --var-file and `ROLLGATE_VAR_<name>`' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l var-file -d 'Read variables from a file, one `name=value` per line' -r -F
@@ -152,8 +152,8 @@ always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand status" -s q -l quiet -d 'Only warnings and failures'
-complete -c rollgate -n "__fish_rollgate_using_subcommand status" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand status" -s q -l quiet -d 'Show only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand status" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
@@ -164,8 +164,8 @@ always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -s q -l quiet -d 'Only warnings and failures'
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -s q -l quiet -d 'Show only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -f -a "out" -d 'Take nodes out of rotation: mark down, confirm, drain; the service keeps running'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -f -a "in" -d 'Return nodes to rotation: check health, mark up, confirm'
@@ -183,8 +183,8 @@ never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -s y -l yes -d 'Accepted for scripts; these commands never ask'
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -s q -l quiet -d 'Only warnings and failures'
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -s q -l quiet -d 'Show only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l var -d 'Set a variable; overrides --var-file and `ROLLGATE_VAR_<name>`' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l var-file -d 'Read variables from a file, one `name=value` per line' -r -F
@@ -199,8 +199,8 @@ never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -s y -l yes -d 'Accepted for scripts; these commands never ask'
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -s q -l quiet -d 'Only warnings and failures'
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -s q -l quiet -d 'Show only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from help" -f -a "out" -d 'Take nodes out of rotation: mark down, confirm, drain; the service keeps running'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from help" -f -a "in" -d 'Return nodes to rotation: check health, mark up, confirm'
@@ -214,8 +214,8 @@ always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -s q -l quiet -d 'Only warnings and failures'
-complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -s q -l quiet -d 'Show only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -f -a "show" -d 'Show which process holds the lock, since when, and at which step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -f -a "break" -d 'Take the lock from its holder, which then stops writing'
@@ -231,8 +231,8 @@ always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Only warnings and failures'
-complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Show only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l var -d 'Set a variable; overrides --var-file and `ROLLGATE_VAR_<name>`' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l var-file -d 'Read variables from a file, one `name=value` per line' -r -F
@@ -246,8 +246,8 @@ never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -s y -l yes -d 'Do not ask for confirmation'
-complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -s q -l quiet -d 'Only warnings and failures'
-complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -s q -l quiet -d 'Show only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show which process holds the lock, since when, and at which step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from help" -f -a "break" -d 'Take the lock from its holder, which then stops writing'
@@ -261,8 +261,8 @@ always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -s q -l quiet -d 'Only warnings and failures'
-complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -s q -l quiet -d 'Show only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
@@ -273,13 +273,13 @@ always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s q -l quiet -d 'Only warnings and failures'
-complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s v -l verbose -d 'Every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s q -l quiet -d 'Show only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "check" -d 'Check the playbook file alone and show every problem at once; changes nothing'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "doctor" -d 'Check nodes, gateways and Consul before a release; changes nothing'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "plan" -d 'Show what a release would do to each node, and why; changes nothing'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "deploy" -d 'Release'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "deploy" -d 'Run a release: update the nodes, batch by batch'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "resume" -d 'Continue a release that was stopped, failed or interrupted'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "rollback" -d 'Return nodes to the version that they ran before a release'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "status" -d 'Show each node\'s state: version, process, registry, gateways'
