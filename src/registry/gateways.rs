@@ -108,7 +108,7 @@ impl<W: World> Gateways<W> {
         let names: Vec<_> = found.iter().map(|(at, _)| name(*at)).collect();
         let told = found.iter().map(|(at, look)| {
             let word = match look.mark {
-                Mark::Unknown => "half down",
+                Mark::Unknown => "partly down",
                 known => known.word(),
             };
             format!("{} {word}", name(*at))

@@ -142,9 +142,13 @@ impl<'a> Entries<'a> {
         let key = self.alike(address).into_iter().find(|key| *key != own)?;
         let other = text::line(key, 120);
         Some(if key.rsplit('/').next() == Some(address) {
-            format!("{other} is a second entry for the same address and would keep it routed")
+            format!(
+                "{other} is a second entry for the same address and would keep it routed; delete this key"
+            )
         } else {
-            format!("{other} is another spelling of the same address: nginx-upsync would lose both")
+            format!(
+                "{other} is another spelling of the same address, and nginx-upsync would lose both: delete this key"
+            )
         })
     }
 }

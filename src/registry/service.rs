@@ -155,7 +155,9 @@ impl<W: World> Service<W> {
         }
         if !is_host(&instance.node_address) {
             let told = text::line(&instance.node_address, 60);
-            let why = format!("Consul's catalog has `{told}` instead of the address of its agent");
+            let why = format!(
+                "Consul's catalog has the address `{told}` for its agent: set `registry.agent`"
+            );
             return Err(Error::Failed(why));
         }
         let own = self.client.addresses().first().map_or("", String::as_str);
@@ -203,7 +205,7 @@ fn only<'a>(
         (Some(instance), None) => Ok(instance),
         (None, _) => Err(Error::Gone(format!("Consul has no instance of {service} at {address}"))),
         (Some(one), Some(other)) => Err(Error::Failed(format!(
-            "{} and {} are both at {address}: the other one would keep it routed",
+            "{} and {} are both at {address}: each would keep the address in rotation; deregister one",
             text::line(&one.id, 60),
             text::line(&other.id, 60)
         ))),
@@ -256,7 +258,7 @@ fn outlasts(removed_after: Duration, away: Duration) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "Consul removes its instance, with its maintenance, after it was critical for {}, but it can be away for \
+        "Consul removes its instance, and the maintenance with it, after {} in critical state, but an update can take \
          {}: set DeregisterCriticalServiceAfter higher, or `registry.maintenance: node`",
         text::duration(removed_after),
         text::duration(away)

@@ -80,7 +80,10 @@ fn doctor_reports_each_blocker_with_its_reason() {
     let key = bench.lab.registry_key(1).expect("a key");
     let double = key.replace("upstreams/app/", "upstreams/app/blue/");
     bench.lab.consul.put(&double, r#"{"down":0}"#).expect("Consul answers");
-    assert_refused(&bench, "is a second entry for the same address and would keep it routed");
+    assert_refused(
+        &bench,
+        "is a second entry for the same address and would keep it routed; delete this key",
+    );
     bench.lab.consul.delete(&double).expect("Consul answers");
     edited(&|playbook| {
         playbook["nodes"][1]["ssh"] = "nobody.invalid".into();
