@@ -282,7 +282,7 @@ fn row(spec: &Spec, fleet: &Fleet, selection: &Selection, node: &NodeSpec) -> Ro
     } else if let Some(problem) = contradiction(fleet, node, facts) {
         (PlannedAction::Blocked, problem)
     } else if is_on_target(spec, facts, node) && !was_out && routed == all {
-        let version = spec.version.as_deref().unwrap_or("the target");
+        let version = spec.version.as_deref().unwrap_or("the target version");
         (PlannedAction::Skip, format!("on {version}, healthy, routed"))
     } else if routed == Some(0) {
         (PlannedAction::Update, "first: already out of rotation".to_owned())

@@ -79,7 +79,7 @@ impl FileLock {
     /// If a file cannot be read or locked.
     pub fn look(state: &Path, playbook: &Path) -> Result<Option<Option<Holder>>> {
         let path = state.join(FILE);
-        let trouble = || format!("cannot look at {}", path.display());
+        let trouble = || format!("cannot inspect {}", path.display());
         match file::open_regular(&path) {
             Ok(file) => match file.try_lock_shared() {
                 Ok(()) => {}

@@ -98,7 +98,7 @@ impl Survey {
         let noise = self.noise.as_ref();
         let noise = noise.map(|noise| {
             format!(
-                "its login prints `{noise}` before every command (start files?), which is ignored"
+                "its login shell prints `{noise}` before every command, which rollgate ignores: check its start files"
             )
         });
         let told: Vec<_> = shell.into_iter().chain(noise).collect();
@@ -137,7 +137,7 @@ mod tests {
         );
         assert_eq!(
             login("shell=\n", Some("hello")).expect("told"),
-            "its login prints `hello` before every command (start files?), which is ignored"
+            "its login shell prints `hello` before every command, which rollgate ignores: check its start files"
         );
     }
 

@@ -67,8 +67,10 @@ pub async fn break_lock<W: World, C: Caller>(
     let Some(seen) = seen.filter(|seen| seen.session.is_some()) else { return Ok(Broken::Free) };
     let who = who(seen.holder.as_ref(), connections);
     let Some(consul) = connections.shared() else {
-        return Err(refused(format!("the lock is a file of this machine: {who}"))
-            .hint("it ends with the process that holds it"));
+        return Err(refused(format!(
+            "the lock is a file on this machine and cannot be broken: {who}"
+        ))
+        .hint("end the process that holds it"));
     };
     if !yes {
         let prompt = &format!("Held by {who}. Break the lock?");

@@ -176,7 +176,7 @@ fn refusal<W: World>(
             let other = if connections.shared().is_some() {
                 format!("if that process is gone: `{}`", session.command("lock break"))
             } else {
-                "end its process".to_owned()
+                "end the process that holds it".to_owned()
             };
             let hint = format!("nothing was changed; wait with --lock-wait 10m, or {other}");
             Refusal::new(Cause::Locked, message).hint(hint)

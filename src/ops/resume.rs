@@ -80,7 +80,8 @@ async fn go_on<W: World, C: Caller>(
         return Err(Refusal::refused(format!("release {} did not start", past.id)));
     };
     if command.is_by_hand() {
-        let problem = format!("release {} is a `{command}`: do that again", past.id);
+        let problem =
+            format!("release {} is a `{command}`, which cannot be resumed: run it again", past.id);
         return Err(Refusal::refused(problem));
     }
     if past.release.finished.as_ref().is_some_and(|finished| finished.result == Outcome::Done) {
@@ -138,7 +139,7 @@ fn superseded(id: &str, later: &JournaledRelease, nodes: &[String]) -> String {
     let (nodes, later) = (nodes.join(", "), &later.id);
     format!(
         "release {id} is superseded: {later} ({command}{to}) started later and changed {nodes}; resume {later}, \
-         or deploy anew"
+         or deploy again"
     )
 }
 
@@ -146,7 +147,8 @@ fn summary(past: &JournaledRelease, nodes: &[ResumePoint]) -> String {
     let mut parts: Vec<_> = nodes
         .iter()
         .map(|found| {
-            let from = if found.done.is_empty() { "from its start" } else { "from its health" };
+            let from =
+                if found.done.is_empty() { "from its first step" } else { "from its health check" };
             format!("{} {from}", found.node)
         })
         .collect();

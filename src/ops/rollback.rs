@@ -62,7 +62,8 @@ fn rolling_back(
     };
     if started.command.is_by_hand() {
         let hint = "name the release to roll back; `status` lists the last ones";
-        let problem = format!("release {} is a `{}`", past.id, started.command);
+        let problem =
+            format!("release {} is a `{}`, which cannot be rolled back", past.id, started.command);
         return Err(Refusal::new(Cause::Refused, problem).hint(hint));
     }
     let names: Vec<_> = past.release.in_order().map(|(name, _)| name).collect();

@@ -132,11 +132,13 @@ fn runs(
         return Err(why);
     }
     let Some(old) = told else {
-        return Err("no journal has the release that it runs, and it reports no version".to_owned());
+        return Err(
+            "no journal records the release that it runs, and it reports no version".to_owned()
+        );
     };
     let Some((name, variable)) = playbook.version_variable() else {
         return Err(format!(
-            "no journal has version {}, and no variable holds the version",
+            "no journal records version {}, and no variable of the playbook holds the version",
             old.shown()
         ));
     };

@@ -158,7 +158,7 @@ impl Event {
         }
         let line: Read<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
         if line.v != FORM {
-            return Err(format!("events of form {} need a newer rollgate", line.v));
+            return Err(format!("events of version {} need a newer rollgate", line.v));
         }
         let tagged = Tagged { kind: Some(&line.r#type), data: Some(line.data) };
         let fact = EventKind::deserialize(MapAccessDeserializer::new(tagged));
@@ -264,7 +264,7 @@ mod tests {
     fn event_of_another_format_is_refused() {
         let line =
             r#"{"v":2,"seq":1,"ts":"2026-06-12T14:03:02.137Z","type":"x","release":"a","data":{}}"#;
-        assert_eq!(Event::from_line(line), Err("events of form 2 need a newer rollgate".into()));
+        assert_eq!(Event::from_line(line), Err("events of version 2 need a newer rollgate".into()));
     }
 
     #[test]

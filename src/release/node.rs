@@ -170,7 +170,10 @@ impl NodeState {
                     self.stopped == Stopped::No,
                     "a node whose service was stopped cannot be put back"
                 );
-                ensure!(self.marked == Mark::Up, "a node is put back that was not marked up");
+                ensure!(
+                    self.marked == Mark::Up,
+                    "a node that was not marked up cannot be put back"
+                );
                 Ok(())
             }
             EventKind::NodeInterrupted {} => {
@@ -183,20 +186,29 @@ impl NodeState {
                 Ok(())
             }
             EventKind::NodeRollingBack { .. } => {
-                ensure!(self.phase == Phase::Failed, "a node not failed cannot be rolled back");
+                ensure!(
+                    self.phase == Phase::Failed,
+                    "a node that has not failed cannot be rolled back"
+                );
                 self.turn_back();
                 Ok(())
             }
             EventKind::NodeRolledBack { elapsed_ms } => {
                 ensure!(self.phase == Phase::Taken, "only a node in progress can roll back");
-                ensure!(self.goes_back(), "a node not rolling back cannot finish a rollback");
+                ensure!(
+                    self.goes_back(),
+                    "a node that is not rolling back cannot finish a rollback"
+                );
                 self.phase = Phase::RolledBack;
                 self.elapsed_ms = *elapsed_ms;
                 Ok(())
             }
             EventKind::NodeDone { elapsed_ms } => {
-                ensure!(self.phase == Phase::Taken, "a node not in progress cannot be done");
-                ensure!(!self.goes_back(), "a node rolling back cannot be done");
+                ensure!(
+                    self.phase == Phase::Taken,
+                    "a node that is not in progress cannot be done"
+                );
+                ensure!(!self.goes_back(), "a node that is rolling back cannot be done");
                 self.phase = Phase::Done;
                 self.elapsed_ms = *elapsed_ms;
                 Ok(())

@@ -54,7 +54,7 @@ fn unseen_sockets(node: &NodeSpec, survey: &Survey, health: &CheckResult) -> Opt
     // The node serves, so a process must be listening.
     (!survey.listener.bound && health.problem.is_none()).then(|| {
         format!(
-            "it serves, but nothing on it listens on :{} (published by a container?), so its connections cannot be \
+            "it serves, but nothing on it listens on :{} (a container may publish the port), so its connections cannot be \
              counted; set `drain.in_flight: {{ http: … }}`",
             node.port()
         )
@@ -85,7 +85,7 @@ pub(super) fn unusable(
     }
     if survey.listener.bound && survey.listener.owners.is_empty() && !spec.has_identity {
         return Some(format!(
-            "the process that listens on :{} cannot be seen, so a new one could not be told from it; \
+            "the process that listens on :{} cannot be seen, so rollgate could not tell a new process from it; \
              set `health.identity` or `ssh.sudo`",
             node.port()
         ));
@@ -109,13 +109,13 @@ pub(super) fn unplaceable(
     }
     if let Some(runs) = survey.incomplete.as_ref().filter(|_| health.problem.is_some()) {
         return Some(format!(
-            "{runs} runs {}, which has no completion mark: release another version first",
+            "{runs} runs {}, which may be incomplete (it has no completion mark): release another version first",
             layout.folder()
         ));
     }
     if !survey.writable {
         return Some(format!(
-            "{} or the folder of {} cannot be written",
+            "cannot write to {} or to the folder of {}",
             layout.releases, layout.current
         ));
     }
@@ -178,7 +178,7 @@ health: {{ tcp: '${{{{ node.address }}}}' }}
         assert_eq!(told, "it is old; and the connections of a: ss is not installed");
         // A container publishes the port: its connections are not visible on the node.
         let told = uncounted(&default, &fleet(&default, &["ss"], false), &why).expect("unseen");
-        assert!(told.contains("published by a container?"), "{told}");
+        assert!(told.contains("a container may publish the port"), "{told}");
         let sockets = spec("drain: { in_flight: { sockets: {} } }");
         assert_eq!(uncounted(&sockets, &full(&sockets), &why), None);
     }

@@ -87,7 +87,7 @@ fn without_a_journal_the_reported_version_replaces_the_new_one() {
     assert_eq!(way.targets.len(), 1);
     assert_eq!(way.targets[0].variables["version"], "1");
     assert_eq!(way.targets[0].folder.as_deref(), Some("app-1-aaaaaaaa"));
-    let why = "no journal has the release that it runs, and it reports no version";
+    let why = "no journal records the release that it runs, and it reports no version";
     assert_eq!(way.unknown, [("b".to_owned(), why.to_owned())]);
 }
 
