@@ -116,7 +116,7 @@ impl<'de> Deserialize<'de> for StepSpec {
                     _ => Err(unknown(&word)),
                 }
             }
-            _ => Err(de::Error::custom("expected a step's word, or one step with its command")),
+            _ => Err(de::Error::custom("expected a step's name, or one step with its command")),
         }
     }
 }

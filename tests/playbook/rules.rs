@@ -226,7 +226,7 @@ fn every_other_rule_refuses() {
             "`identity` needs exactly one of `header` and `pointer`",
         ),
         (health, "health: { http: http://a/, interval: 5ms }", "the interval is too short"),
-        (health, "health: { http: http://a/, timeout: 0s }", "no reply can arrive in 0 seconds"),
+        (health, "health: { http: http://a/, timeout: 0s }", "no answer can arrive in 0 seconds"),
         (
             "service: app",
             "service: app\ndrain: { in_flight: gateways }",

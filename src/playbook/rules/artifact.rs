@@ -100,7 +100,7 @@ impl Check<'_> {
             self.wrong(
                 "artifact.sha256",
                 format!("`{}` is not a SHA-256 sum", quoted(sum)),
-                |problem| problem.help("64 hexadecimal digits, as `sha256sum` prints them"),
+                |problem| problem.help("write 64 hexadecimal digits, as `sha256sum` prints them"),
             );
         }
     }

@@ -51,7 +51,7 @@ impl Check<'_> {
             });
         } else if !is_name || name.contains('.') {
             self.add(path, format!("`{}` cannot be used as a name", quoted(name)), |problem| {
-                problem.help("letters, digits, `_` and `-`, starting with a letter or `_`")
+                problem.help("use letters, digits, `_` and `-`, and start with a letter or `_`")
             });
         }
     }
@@ -118,7 +118,7 @@ impl Check<'_> {
                 || template.names().0.first().is_none_or(|(found, _)| found != name)
             {
                 self.add(&path, wrong, |problem| {
-                    problem.help("letters, digits, `_` and `-`, starting with a letter or `_`")
+                    problem.help("use letters, digits, `_` and `-`, and start with a letter or `_`")
                 });
             }
             let sources = [("env", secret.env.is_some()), ("file", secret.file.is_some())];
@@ -163,7 +163,8 @@ impl Check<'_> {
         if let Some(identity) = &health.identity {
             if health.http.is_none() && self.given("health.identity") {
                 self.add("health.identity", "`identity` without `http`", |problem| {
-                    problem.help("the version comes from the reply of the `http` check: add `http`")
+                    problem
+                        .help("the version comes from the answer to the `http` check: add `http`")
                 });
             }
             let places =
@@ -175,12 +176,12 @@ impl Check<'_> {
         }
         if health.interval.0 < SHORTEST_INTERVAL {
             self.wrong("health.interval", "the interval is too short", |problem| {
-                problem.help("at least `10ms`")
+                problem.help("write at least `10ms`")
             });
         }
         if health.timeout.0.is_zero() {
-            self.wrong("health.timeout", "no reply can arrive in 0 seconds", |problem| {
-                problem.help("as in `3s`")
+            self.wrong("health.timeout", "no answer can arrive in 0 seconds", |problem| {
+                problem.help("write a longer time, like `3s`")
             });
         }
     }
