@@ -121,7 +121,7 @@ impl From<Problem> for Unread {
 
 fn read(path: &Path) -> Result<String, Unread> {
     let unreadable = |error: io::Error| {
-        let problem = Problem::new(format!("could not read the playbook: {error}"));
+        let problem = Problem::new(format!("cannot read the playbook: {error}"));
         match error.kind() {
             io::ErrorKind::NotFound => {
                 Problem::new("no such file").help("the path is relative to the current folder")

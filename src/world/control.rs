@@ -56,7 +56,7 @@ impl Configuration {
 
 fn read(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path)
-        .map_err(|error| anyhow::anyhow!("could not read `{}`: {error}", path.display()))
+        .map_err(|error| anyhow::anyhow!("cannot read `{}`: {error}", path.display()))
 }
 
 /// ssh takes the first of several values: mandatory settings come before the user's file, defaults after it.
@@ -140,7 +140,7 @@ impl Control {
         destination: &Destination,
     ) -> Result<Master, String> {
         if self.guardian.lock().is_ok_and(|guardian| guardian.is_none()) {
-            return Err(format!("{place}: rollgate is ending, no new connection is made"));
+            return Err(format!("{place}: rollgate is ending and makes no new connection"));
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let files = Files(self.folder.join(number.to_string()));
@@ -179,7 +179,7 @@ impl Control {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| format!("could not start `ssh`: {error}"))?;
+            .map_err(|error| format!("cannot start `ssh`: {error}"))?;
         let mut connecting = Connecting { group: child.id(), child, files };
         // `ssh` has the same limit for TCP and key exchange and a clearer message; the extra second lets
         // `ssh` report first. Name resolution and authentication have only this limit.
@@ -191,7 +191,7 @@ impl Control {
                 }
                 Ok(status.success())
             }
-            Ok(Err(error)) => Err(format!("could not wait for `ssh`: {error}")),
+            Ok(Err(error)) => Err(format!("cannot wait for `ssh`: {error}")),
             Err(_) => Ok(false),
         }
     }

@@ -58,7 +58,7 @@ pub(super) async fn open(stdin: &Stdin) -> Result<Option<Input>, RunError> {
             Ok(file) => Ok(Some(Box::new(file))),
             Err(error) => {
                 let place = path.display();
-                Err(RunError::NotStarted(format!("could not read `{place}`: {error}")))
+                Err(RunError::NotStarted(format!("cannot read `{place}`: {error}")))
             }
         },
     }
@@ -95,7 +95,7 @@ pub(super) async fn converse(
     let limit = command.timeout.saturating_add(GRACE);
     match timeout(limit, talk.listen(stdin, input)).await {
         Ok(Ok(())) => Ok(talk.end()),
-        Ok(Err(error)) => Err(RunError::Lost(format!("could not read the file to send: {error}"))),
+        Ok(Err(error)) => Err(RunError::Lost(format!("cannot read the file to send: {error}"))),
         Err(_) => Err(RunError::Lost(format!(
             "it did not end within {} after its time limit of {}",
             crate::text::duration(GRACE),

@@ -20,11 +20,11 @@ const PLACE: &str = "this machine";
 pub(super) async fn run(command: Command) -> Result<Output, RunError> {
     let input = open(&command.stdin).await?;
     let mut child = spawn(launcher(command.sudo))
-        .map_err(|error| RunError::NotStarted(format!("could not start a shell: {error}")))?;
+        .map_err(|error| RunError::NotStarted(format!("cannot start a shell: {error}")))?;
     let (Some(stdin), Some(stdout), Some(stderr)) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
-        return Err(RunError::NotStarted("could not open the streams of a shell".into()));
+        return Err(RunError::NotStarted("cannot open the streams of a shell".into()));
     };
     let script = Script::new(&command);
     let mut exchange = converse(stdin, (stdout, stderr), &script, input, &command).await?;
@@ -68,7 +68,7 @@ pub(super) fn conclude(
         StatusLine::Missing(tool) => {
             let package = if tool == "setsid" { "util-linux" } else { "coreutils" };
             Err(RunError::NotStarted(format!(
-                "`{tool}` is not installed on {place}; rollgate needs it to end commands, install \
+                "`{tool}` is not installed on {place}; rollgate needs it to end commands: install \
                  {package}"
             )))
         }

@@ -67,7 +67,7 @@ pub(super) fn explain(place: &str, log: &str, time: Duration) -> String {
     if log.is_empty() {
         return format!("{place} gave no ssh connection within {}", duration(time));
     }
-    format!("could not connect to {place}: {log}")
+    format!("cannot connect to {place}: {log}")
 }
 
 fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
@@ -113,7 +113,7 @@ mod tests {
             "{changed}"
         );
         let odd = explained("one\r\n\x1b[2Jtwo\r\n");
-        assert_eq!(odd, "could not connect to web-1: one [2Jtwo");
+        assert_eq!(odd, "cannot connect to web-1: one [2Jtwo");
         for text in [
             unknown,
             changed,

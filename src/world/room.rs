@@ -80,7 +80,7 @@ impl Body {
     }
 
     async fn take(&mut self, units: usize) -> Result<(), HttpError> {
-        let full = || HttpError::Broken("too many large replies are being read at once".to_owned());
+        let full = || HttpError::Broken("too many large answers are being read at once".to_owned());
         let units = u32::try_from(units).map_err(|_| full())?;
         let taken = timeout(PATIENCE, self.left.acquire_many(units)).await;
         let taken = taken.map_err(|_| full())?.map_err(|_| full())?;
@@ -103,7 +103,7 @@ pub(super) fn within(size: usize, limit: usize) -> Result<(), HttpError> {
         return Ok(());
     }
     let limit = crate::text::size(limit as u64);
-    Err(HttpError::Broken(format!("the reply is larger than {limit}")))
+    Err(HttpError::Broken(format!("the answer is larger than {limit}")))
 }
 
 #[cfg(test)]
@@ -127,7 +127,7 @@ mod tests {
             }
             held.push(body.finish());
         }
-        assert_eq!(refused.as_deref(), Some("too many large replies are being read at once"));
+        assert_eq!(refused.as_deref(), Some("too many large answers are being read at once"));
         let together: usize = held.iter().map(|(bytes, _)| bytes.capacity()).sum();
         assert!(together < 26 * chunk.len(), "{together}");
         let mut small = Body::of(Channel::Direct);
@@ -138,6 +138,6 @@ mod tests {
         let mut late = Body::of(Channel::Direct);
         late.append(&chunk, limit).await.expect("there is room again");
         let error = late.append(&chunk, chunk.len()).await.expect_err("its own limit");
-        assert_eq!(error.to_string(), "the reply is larger than 1.0 MiB");
+        assert_eq!(error.to_string(), "the answer is larger than 1.0 MiB");
     }
 }

@@ -151,7 +151,7 @@ impl Ssh {
             .control
             .get_or_try_init(|| async { Control::open(&self.configuration) })
             .await
-            .map_err(|error| format!("could not prepare a private folder for ssh: {error}"))?;
+            .map_err(|error| format!("cannot prepare a private folder for ssh: {error}"))?;
         match control.connect(&node.place, &node.destination).await {
             Ok(master) => Ok(Arc::clone(link.master.insert(Arc::new(master)))),
             Err(text) => {
@@ -201,7 +201,7 @@ async fn spawn<'a>(master: &'a Master, line: &str) -> Result<Child<&'a Session>,
     let text = match timeout(OPENING, process.spawn()).await {
         Ok(Ok(child)) => return Ok(child),
         Ok(Err(error)) => cause(&error),
-        Err(_) => return Err(Failure::Dead("no answer to a new ssh channel".into())),
+        Err(_) => return Err(Failure::Dead("ssh opened no new session in time".into())),
     };
     if alive(master).await { Err(Failure::Busy(text)) } else { Err(Failure::Dead(text)) }
 }

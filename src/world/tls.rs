@@ -128,11 +128,11 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("could not read `{}`", path.display()))
+    std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))
 }
 
 fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let context = || format!("could not read `{}`", folder.display());
+    let context = || format!("cannot read `{}`", folder.display());
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(context)? {
         let path = entry.with_context(context)?.path();

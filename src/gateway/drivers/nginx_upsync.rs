@@ -284,9 +284,9 @@ fn parse_show(text: &str, upstream: &str, nodes: &Nodes) -> Result<View, String>
         }
     }
     match expected {
-        None => Err(format!("the reply does not show an upstream `{upstream}`")),
+        None => Err(format!("its answer does not show an upstream `{upstream}`")),
         Some(0) => Ok(view),
-        Some(_) => Err(format!("the reply does not show all servers of `{upstream}`")),
+        Some(_) => Err(format!("its answer does not show all servers of `{upstream}`")),
     }
 }
 

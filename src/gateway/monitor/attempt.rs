@@ -200,7 +200,7 @@ impl Attempt {
                 } else {
                     self.proof.fail();
                     self.trouble =
-                        Some("the reply lists none of the playbook's other nodes".into());
+                        Some("its answer lists none of the playbook's other nodes".into());
                 }
             }
         }

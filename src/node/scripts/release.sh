@@ -26,7 +26,7 @@ reach() {
     part=${missing%%/*} missing=${missing#*/}
     [ -n "$part" ] || continue
     at=$at/$part
-    mkdir "$at" 2>/dev/null || is_own "$at" || fail "$at could not be made: $(mkdir "$at" 2>&1)"
+    mkdir "$at" 2>/dev/null || is_own "$at" || fail "$at cannot be created: $(mkdir "$at" 2>&1)"
   done
 }
 
@@ -37,7 +37,7 @@ is_own() {
 # Creates the folder $1 with the mode $2; an existing one must belong to the same user and not be a symlink.
 own() {
   [ ! -L "$1" ] || fail "$1 is a symlink: remove it"
-  mkdir "$1" 2>/dev/null || [ -d "$1" ] || fail "$1 could not be made: $(mkdir "$1" 2>&1)"
+  mkdir "$1" 2>/dev/null || [ -d "$1" ] || fail "$1 cannot be created: $(mkdir "$1" 2>&1)"
   is_own "$1" || fail "$1 belongs to $(stat -c %U -- "$1"), not to $(id -un): give it to $(id -un), or remove it"
   chmod "$2" "$1"
 }
