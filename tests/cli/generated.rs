@@ -123,3 +123,23 @@ fn page_of_the_gateways_is_as_their_drivers_document_them() {
     );
     assert_current(&path, &between(&page, begin, end, sections.trim_end()));
 }
+
+#[test]
+fn paths_in_the_pages_for_developers_exist() {
+    for page in ["docs/architecture.md", "CONTRIBUTING.md", "tests/README.md"] {
+        let text = std::fs::read_to_string(root().join(page)).expect(page);
+        let quoted = text.split('`').skip(1).step_by(2);
+        let paths: Vec<_> = quoted
+            .filter(|word| {
+                ["src/", "tests/", "lab/", "scripts/", "docs/"]
+                    .iter()
+                    .any(|top| word.starts_with(top))
+            })
+            .filter(|word| !word.contains("KIND") && !word.contains(' '))
+            .collect();
+        assert!(!paths.is_empty(), "{page} names no path");
+        for path in paths {
+            assert!(root().join(path).exists(), "{page} names `{path}`");
+        }
+    }
+}
