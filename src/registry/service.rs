@@ -348,6 +348,6 @@ mod tests {
         let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3600));
         assert_eq!(outlasts(hour, minute), Ok(()));
         let error = outlasts(minute, minute).expect_err("too short");
-        assert!(error.contains("critical for 1m"), "{error}");
+        assert!(error.contains("after 1m in critical state"), "{error}");
     }
 }

@@ -331,7 +331,7 @@ strategy: {{ min_available: 3 }}",
             |fleet: &Fleet| Report { release: &release, spec: &spec, fleet: Some(fleet) }.serving();
         assert_eq!(
             told(&fleet),
-            "Users are served by 4 of 5 nodes (min 3): 2.7.1 on 3, 2.7.0 on 1."
+            "Users are served by 4 of 5 nodes (min_available 3): 2.7.1 on 3, 2.7.0 on 1."
         );
         fleet.nodes.remove("app-4");
         assert!(told(&fleet).ends_with(": 2.7.1 on 3, unknown on 1."));
@@ -340,7 +340,7 @@ strategy: {{ min_available: 3 }}",
         fleet.gateways[0].1 = Err("connection refused".into());
         assert_eq!(
             told(&fleet),
-            "No gateway can be read: it is unknown which nodes serve (min 3)."
+            "No gateway can be read: it is unknown which nodes serve (min_available 3)."
         );
     }
 }

@@ -24,7 +24,7 @@ fn release_without_consul_locks_resumes_and_rolls_back_from_its_state_folder() {
     let held = bench.run(&["lock", "show"], &version).exits(0).stdout();
     assert!(held.starts_with("held by ") && held.contains("deploy"), "{held}");
     let other = bench.deploy("3").exits(4);
-    other.says("the lock is held by").says("end its process");
+    other.says("the lock is held by").says("end the process that holds it");
     signal(killed.id(), "-KILL");
     killed.wait().expect("ends");
     drop(events);

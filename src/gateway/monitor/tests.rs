@@ -109,7 +109,7 @@ async fn more_workers_than_in_the_playbook_are_noticed() {
         assert!(why.starts_with(&told), "{why}");
     }
     let why = blockers(json!({}), 24).await;
-    assert!(why.starts_with("24 workers answer"), "{why}");
+    assert!(why.starts_with("24 workers seen"), "{why}");
     for (more, there) in
         [(json!({ "workers": 1 }), 1), (json!({ "workers": 4 }), 4), (json!({}), 16)]
     {

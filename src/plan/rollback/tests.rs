@@ -110,7 +110,11 @@ fn a_version_takes_the_place_of_its_own_variable_only() {
     // The playbook does not say which part of the identity is the version.
     let way = find(&text.replace("equals: '${{ version }}'", "equals: 'v${{ version }}'"));
     assert!(way.targets.is_empty(), "{way:?}");
-    assert!(way.unknown[0].1.ends_with("and no variable holds the version"), "{:?}", way.unknown);
+    assert!(
+        way.unknown[0].1.ends_with("and no variable of the playbook holds the version"),
+        "{:?}",
+        way.unknown
+    );
 }
 
 #[test]

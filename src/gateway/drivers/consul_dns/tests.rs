@@ -167,7 +167,7 @@ fn addresses_alone_are_asked_for_in_the_families_of_the_nodes() {
 #[test]
 fn records_that_live_longer_than_the_playbook_says_are_refused() {
     let error = read_as(r#""lives.service.consul""#, LIVES).expect_err("five seconds");
-    assert_eq!(error, "its records live for 5s: set `ttl` to this value");
+    assert_eq!(error, "the TTL of its records is 5s: set `ttl` to this value");
     let view = read_as(r#""lives.service.consul","ttl":"5s""#, LIVES).expect("as it says");
     assert!(view.routes_to("10.0.2.1:9000"));
 }
