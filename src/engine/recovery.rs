@@ -116,7 +116,9 @@ impl<W: World> NodeWorker<W> {
         match serves {
             Ok(()) => failure.put_back = true,
             Err(problem) => {
-                failure.seen.push(("not returned".into(), format!("health check: {problem}")));
+                failure
+                    .seen
+                    .push(("not returned to rotation".into(), format!("health check: {problem}")));
             }
         }
         failure

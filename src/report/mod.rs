@@ -60,7 +60,7 @@ pub fn state_of(node: &NodeState) -> &'static str {
         (Phase::LeftOut, _) => "left out",
         (Phase::Blocked, _) => "not usable, action required",
         (Phase::Failed, RotationState::Untouched) => "failed, untouched",
-        (Phase::Failed, RotationState::PutBack) => "failed, returned unchanged",
+        (Phase::Failed, RotationState::PutBack) => "failed, back in rotation unchanged",
         (Phase::Failed, RotationState::Updated | RotationState::Enabled) => {
             "failed, marked up, action required"
         }
@@ -68,7 +68,7 @@ pub fn state_of(node: &NodeState) -> &'static str {
             Phase::Failed | Phase::Interrupted | Phase::Taken | Phase::Waiting,
             RotationState::Out,
         ) => "OUT OF ROTATION, action required",
-        (Phase::Interrupted, RotationState::PutBack) => "returned unchanged",
+        (Phase::Interrupted, RotationState::PutBack) => "back in rotation unchanged",
         (Phase::Interrupted, RotationState::Updated | RotationState::Enabled) => {
             "marked up, not yet confirmed"
         }

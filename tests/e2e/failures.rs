@@ -139,7 +139,11 @@ fn drain_timeout_returns_the_node_or_cuts_requests_as_configured() {
         });
     });
     let load = bench.load();
-    bench.deploy("2").exits(20).says("not drained within 500ms").says("failed, returned unchanged");
+    bench
+        .deploy("2")
+        .exits(20)
+        .says("not drained within 500ms")
+        .says("failed, back in rotation unchanged");
     assert!(!bench.is_down(0), "only marked down: put back");
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));
     let proceed = bench.lab.playbook_named("proceed.yaml", |playbook| {
@@ -211,7 +215,7 @@ fn unwritable_journal_stops_the_release_at_a_safe_point() {
         events.push(event);
     }
     let ran = Ran(child.wait_with_output().expect("rollgate ends"));
-    let ran = ran.exits(20).says("No space left on device").says("returned unchanged");
+    let ran = ran.exits(20).says("No space left on device").says("back in rotation unchanged");
     ran.says("--state-dir").says("(incomplete: its last events are missing)");
     let last = events.last().expect("events");
     assert_eq!(last["type"], "release.finished");

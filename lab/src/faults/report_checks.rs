@@ -118,11 +118,13 @@ pub(super) fn contradictions(
         if told.gateways.is_some_and(|gateways| gateways != seen.gateways) {
             differs(format!("routed by {:?}", told.gateways));
         }
-        // `done` and `returned unchanged` assert the version, other states only the rotation.
+        // `done` and `back in rotation unchanged` assert the version, other states only the rotation.
         let version = match told.state.split(", ").next().unwrap_or_default() {
             "done" => Some(new),
-            "returned unchanged" | "not started" => Some(old),
-            "failed" if told.state.contains("returned") || told.state.contains("untouched") => {
+            "back in rotation unchanged" | "not started" => Some(old),
+            "failed"
+                if told.state.contains("back in rotation") || told.state.contains("untouched") =>
+            {
                 Some(old)
             }
             _ => None,
