@@ -66,7 +66,10 @@ pub fn objections(
             && unstaged(name)
         {
             let file = artifact.file.display();
-            problems.push(format!("{name} does not have the artifact yet, and there is no {file}: restore the file, or deploy again"));
+            problems.push(format!(
+                "{name} does not have the artifact yet, and there is no {file}: restore the file, or deploy \
+                 again"
+            ));
         }
     }
     problems

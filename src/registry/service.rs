@@ -156,7 +156,8 @@ impl<W: World> Service<W> {
         if !is_host(&instance.node_address) {
             let told = text::line(&instance.node_address, 60);
             let why = format!(
-                "Consul's catalog has the address `{told}` for its agent: set `registry.agent`"
+                "Consul's catalog has `{told}` as the address of its agent, which is not a host: set \
+                 `registry.agent`"
             );
             return Err(Error::Failed(why));
         }

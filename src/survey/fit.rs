@@ -54,8 +54,8 @@ fn unseen_sockets(node: &NodeSpec, survey: &Survey, health: &CheckResult) -> Opt
     // The node serves, so a process must be listening.
     (!survey.listener.bound && health.problem.is_none()).then(|| {
         format!(
-            "it serves, but nothing on it listens on :{} (a container may publish the port), so its connections cannot be \
-             counted; set `drain.in_flight: {{ http: … }}`",
+            "it serves, but nothing on it listens on :{} (a container may publish the port), so its connections \
+             cannot be counted; set `drain.in_flight: {{ http: … }}`",
             node.port()
         )
     })

@@ -279,7 +279,8 @@ impl ApisixDriver {
         let intended = self.intended(address);
         if weight != 0 && weight != u64::from(intended) {
             return Err(format!(
-                "{address} has the weight {weight}, but would return to rotation with {intended}: change `weight` or `weights`"
+                "{address} has the weight {weight}, but would return to rotation with {intended}: change `weight` \
+                 or `weights`"
             ));
         }
         Ok((name, weight))

@@ -243,8 +243,8 @@ impl CaddyDriver {
             return Ok(());
         }
         Err(format!(
-            "the upstream {} would return to rotation as {ours}: write it in this form; rollgate writes only `dial` and \
-             `max_requests`",
+            "the upstream {} would return to rotation as {ours}: write it in this form; rollgate writes only \
+             `dial` and `max_requests`",
             line(entry.get(), 100)
         ))
     }
