@@ -126,8 +126,10 @@ fn is_sentence(text: &str) -> bool {
 
 #[test]
 fn messages_page_lists_every_text() {
-    let mut page =
-        String::from("Every text that rollgate can show. Written by tests/cli/messages.rs.\n");
+    let mut page = String::from(
+        "Every text of two words and more in the sources: what rollgate shows, and a few that it only sends or\n\
+         looks for. Written by tests/cli/messages.rs.\n",
+    );
     for command in COMMANDS {
         let arguments = [command, &["--help"]].concat();
         let (help, _) = Case::new(&[]).exits(0, &arguments);
