@@ -176,7 +176,7 @@ impl<W: World> Watch<W> {
     /// Checks once, corrects the key if needed, and returns the problem.
     async fn look(&mut self, since: Instant) -> Option<String> {
         self.unread = None;
-        if let Some(trouble) = self.set_right().await {
+        if let Some(trouble) = self.set_right(since).await {
             return Some(trouble);
         }
         let gateway = self.watched.context.gateways.get(self.gateway?)?;
@@ -196,10 +196,10 @@ impl<W: World> Watch<W> {
     }
 
     /// Marks the node down again if its switch says otherwise.
-    async fn set_right(&self) -> Option<String> {
+    async fn set_right(&self, since: Instant) -> Option<String> {
         let registry = &self.watched.context.registry;
         // A failed read proves nothing. A deregistered instance is out.
-        let switch = registry.read_part(&self.watched.node, self.gateway).await?.ok()?;
+        let switch = registry.read_part(&self.watched.node, self.gateway, since).await?.ok()?;
         if switch.mark == Mark::Down {
             return None;
         }

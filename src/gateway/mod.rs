@@ -14,6 +14,7 @@ mod query;
 mod roster;
 mod rotation;
 mod settings;
+mod shared_read;
 mod table;
 mod view;
 
@@ -29,6 +30,7 @@ pub use roster::Roster;
 pub(crate) use rotation::is_passing;
 pub use rotation::{Listed, Listing, NotDone, RotationControl};
 pub use settings::{Issue, RegistryKind, Settings, SettingsFacts};
+pub(crate) use shared_read::SharedRead;
 pub use view::{Peer, View};
 
 /// A gateway with its values filled in.

@@ -3,14 +3,19 @@
 //! Some gateways accept only whole lists. A write is then a read, a change and a write, and the tasks of two nodes
 //! must not do this at the same time. A list that such a gateway forgets is written again. So each gateway is
 //! changed by one task at a time, based on its current list, and the last list that it showed is remembered.
+//!
+//! One read of a gateway serves every node that waits for it, so the number of reads per second does not grow with
+//! the number of nodes that are out. A read from before a change serves no later question.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
 
 use super::switch::{Error, Look, States, Switch, WriteToken, Written};
 use crate::consul::{self, SessionFence};
 use crate::gateway::{
     Driver, GatewaySpec, Listed, Listing, NotDone, Purpose, QueryClient, QueryError,
-    RotationControl, driver, is_passing,
+    RotationControl, SharedRead, driver, is_passing,
 };
 use crate::mark::Mark;
 use crate::spec::Spec;
@@ -31,15 +36,19 @@ struct GatewayHandle {
     /// Held during a change.
     turning: tokio::sync::Mutex<()>,
     memory: Mutex<Memory>,
+    reads: SharedRead<Result<Replies, Error>>,
 }
+
+/// A gateway's replies about its marks.
+type Replies = Arc<Vec<Reply>>;
 
 /// The last state that a gateway showed.
 #[derive(Default)]
 struct Memory {
-    /// How often it was changed. Queries from before a change show nothing new.
-    turns: u64,
+    /// When it was changed last. Reads that began before a change show nothing new.
+    changed: Option<Instant>,
     /// Its replies, as long as it had its list.
-    list: Option<Vec<Reply>>,
+    list: Option<Replies>,
 }
 
 /// The current state of a gateway.
@@ -47,7 +56,7 @@ struct Shown {
     /// The node's mark there. `down` is `None` if the gateway contradicts itself.
     look: Look,
     /// Its replies, or those from before it lost its list.
-    replies: Vec<Reply>,
+    replies: Replies,
 }
 
 impl<W> std::fmt::Debug for Gateways<W> {
@@ -91,14 +100,20 @@ impl<W: World> Gateways<W> {
     pub(super) async fn read(&self, address: &str) -> Result<Switch, Error> {
         let mut found = Vec::new();
         for (at, gateway) in self.gateways.iter().enumerate() {
-            found.push((at, gateway.read(&self.query_client, address).await?.look));
+            let shown = gateway.read(&self.query_client, address, Instant::now()).await?;
+            found.push((at, shown.look));
         }
         Ok(self.switch(address, &found))
     }
 
-    /// Reads the mark at one gateway, by its place in the playbook.
-    pub(super) async fn read_at(&self, at: usize, address: &str) -> Option<Result<Switch, Error>> {
-        let shown = self.gateways.get(at)?.read(&self.query_client, address).await;
+    /// Reads the mark at one gateway, by its place in the playbook, from a read that began at `since` or later.
+    pub(super) async fn read_at(
+        &self,
+        at: usize,
+        address: &str,
+        since: Instant,
+    ) -> Option<Result<Switch, Error>> {
+        let shown = self.gateways.get(at)?.read(&self.query_client, address, since).await;
         Some(shown.map(|shown| self.switch(address, &[(at, shown.look)])))
     }
 
@@ -213,6 +228,7 @@ impl GatewayHandle {
             nodes: gateway.nodes.clone(),
             turning: tokio::sync::Mutex::default(),
             memory: Mutex::default(),
+            reads: SharedRead::default(),
         }
     }
 
@@ -264,15 +280,23 @@ impl GatewayHandle {
         Look { mark, absent, strangers: strangers.into_iter().collect() }
     }
 
-    async fn read<W: World>(&self, client: &QueryClient<W>, address: &str) -> Result<Shown, Error> {
-        let turns = self.memory().turns;
-        let replies = self.ask(client).await?;
+    /// Reads the node's mark there, or uses a read that began at `since` or later, and after the last change.
+    async fn read<W: World>(
+        &self,
+        client: &QueryClient<W>,
+        address: &str,
+        since: Instant,
+    ) -> Result<Shown, Error> {
+        let since = self.memory().changed.map_or(since, |changed| changed.max(since));
+        let read = async || self.ask(client).await.map(Arc::new);
+        let (begun, replies) = self.reads.since(since, read).await;
+        let replies = replies?;
         let listing = self.listing(&replies, address)?;
         let mut memory = self.memory();
         let replies = if listing.is_lost {
             memory.list.clone().unwrap_or(replies)
         } else {
-            if memory.turns == turns {
+            if memory.changed.is_none_or(|changed| begun >= changed) {
                 memory.list = Some(replies.clone());
             }
             replies
@@ -291,7 +315,8 @@ impl GatewayHandle {
         may_lack: bool,
     ) -> Result<bool, Refused> {
         let _turning = self.turning.lock().await;
-        let found = self.read(query_client, address).await.map_err(Refused::Error)?;
+        let found = self.read(query_client, address, Instant::now()).await;
+        let found = found.map_err(Refused::Error)?;
         // It had the node when it was read before.
         if found.look.absent.is_some() && !may_lack {
             return Err(Refused::Conflict);
@@ -306,7 +331,7 @@ impl GatewayHandle {
         let asks = control.set(&found.replies, address, down);
         let asks = asks.map_err(|problem| told(Error::Failed, &problem))?;
         let replies = writer.ask_all(&asks).await;
-        self.memory().turns += 1;
+        self.memory().changed = Some(Instant::now());
         let replies = replies.map_err(|error| match error {
             QueryError::NotSent(problem) => told(Error::Away, &problem),
             QueryError::Refused(problem) => told(Error::Failed, &problem),
@@ -327,7 +352,7 @@ impl GatewayHandle {
             other => told(Error::NotShown, &other.to_string()),
         })?;
         // A gateway can confirm a change and then show another state.
-        match self.read(query_client, address).await {
+        match self.read(query_client, address, Instant::now()).await {
             Ok(shown) if shown.look.mark == Mark::of(down) => Ok(true),
             Ok(_) => {
                 let what = if down { "up" } else { "down" };

@@ -15,6 +15,8 @@ mod value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::consul::{self, Client, SessionFence};
 use crate::gateway::QueryClient;
 use crate::spec::{NodeSpec, RegistrySpec, Spec};
@@ -101,7 +103,8 @@ impl<W: World> Registry<W> {
     }
 
     /// Reads one part of a node's switch: its mark at a gateway, by the gateway's place in the playbook, if each
-    /// gateway has its own mark. Otherwise the whole switch, which belongs to no gateway.
+    /// gateway has its own mark. Otherwise the whole switch, which belongs to no gateway. Accepts a read of the
+    /// gateway for another node, if it began at `since` or later.
     ///
     /// # Errors
     ///
@@ -110,9 +113,12 @@ impl<W: World> Registry<W> {
         &self,
         node: &NodeSpec,
         gateway: Option<usize>,
+        since: Instant,
     ) -> Option<Result<Switch, Error>> {
         match (&self.0, gateway) {
-            (Kind::Gateways(gateways), Some(at)) => gateways.read_at(at, &node.address).await,
+            (Kind::Gateways(gateways), Some(at)) => {
+                gateways.read_at(at, &node.address, since).await
+            }
             (Kind::Gateways(_), None) | (_, Some(_)) => None,
             (_, None) => Some(self.read(node).await),
         }

@@ -6,6 +6,7 @@
 use rollgate::world::Reply;
 use serde_json::Value;
 
+use crate::fence::LOCK;
 use crate::schedule::PREFIX;
 use crate::world::{Happening, State};
 
@@ -37,6 +38,8 @@ pub(crate) enum Kind {
     Upsync,
     /// A table in JSON, with a shared count of requests; polled at every interval.
     Table,
+    /// `ngx_dynamic_upstream`: its own API changes the list, which all workers share.
+    OwnApi,
 }
 
 /// One worker.
@@ -324,9 +327,31 @@ impl State {
         living[number].clone()
     }
 
+    /// Executes a change that the gateway's own API receives. The registry's keys stay the simulator's record of it, and
+    /// this API knows no lock.
+    fn change(&mut self, gateway: usize, path: &str) -> Option<()> {
+        let (address, mark) = path.split_once("&server=")?.1.split_once('&')?;
+        let node = self.nodes.iter().position(|node| node.address == address)?;
+        let up = mark == "up=";
+        let value = format!("{{\"weight\":1,\"max_fails\":2,\"down\":{}}}", u8::from(!up));
+        self.consul.store.set(&format!("{PREFIX}{address}"), value.as_bytes(), 0);
+        let session = self.consul.store.keys.get(LOCK).and_then(|pair| pair.session.clone());
+        for mut change in self.consul.take_changes() {
+            change.checked =
+                session.iter().map(|session| (LOCK.to_owned(), session.clone())).collect();
+            self.registry_written(&change);
+        }
+        for worker in &mut self.gateways[gateway].workers {
+            worker.up[node] = up;
+        }
+        Some(())
+    }
+
     /// What a gateway's status page shows.
     pub(crate) fn shows(&mut self, gateway: usize, path: &str, held: bool) -> Reply {
-        self.gateways[gateway].note_read(self.clock);
+        if self.change(gateway, path).is_none() {
+            self.gateways[gateway].note_read(self.clock);
+        }
         let lie = self.gateways[gateway].lie.filter(|(_, until)| self.clock < *until);
         let chosen = self.choose(gateway, held);
         let own = &self.gateways[gateway];
@@ -342,10 +367,12 @@ impl State {
                 Kind::Table => {
                     r#"{"peers":[{"name":"10.9.9.9:1","up":true,"conns":0}]}"#.to_owned()
                 }
+                Kind::OwnApi => "server 10.9.9.9:1 weight=1 conns=0;\n".to_owned(),
             },
             Some((Lie::NothingListed, _)) => match own.kind {
                 Kind::Upsync => "Upstream name: app; Backend server count: 0\n".to_owned(),
                 Kind::Table => r#"{"peers":{}}"#.to_owned(),
+                Kind::OwnApi => String::new(),
             },
             Some((Lie::Refuses | Lie::Silent, _)) | None if path.starts_with("/check") => {
                 self.check_status(gateway)
@@ -385,6 +412,15 @@ impl State {
                     format!("{{\"name\":\"{address}\",\"up\":{up},\"conns\":{conns}}}")
                 });
                 format!("{{\"peers\":[{}]}}", peers.collect::<Vec<_>>().join(","))
+            }
+            Kind::OwnApi => {
+                let peers = order.iter().map(|node| {
+                    let (down, own) =
+                        (if worker.up[*node] { "" } else { " down" }, &self.nodes[*node]);
+                    let (address, conns) = (&own.address, own.requests.len());
+                    format!("server {address} addr={address} weight=1 conns={conns}{down};\n")
+                });
+                peers.collect()
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What a release costs the gateways: reads a second at each of them, for few nodes and for many.
 
 use crate::attempt::End;
+use crate::gateway::Kind;
 use crate::schedule::Schedule;
 use crate::story::{SETTLES, run, scratch};
 use crate::{judge, show};
@@ -9,6 +10,9 @@ use crate::{judge, show};
 /// connections.
 const BOUND: u64 = 150;
 const ROWS_BOUND: u64 = 750;
+
+/// The most where the gateway's own list is the registry: its marks are read 40 times a second at most.
+const OWN_BOUND: u64 = 100;
 
 /// A plain release of `nodes` nodes in these batches.
 fn fleet(nodes: usize, batches: &str) -> Schedule {
@@ -35,6 +39,19 @@ fn most_reads(schedule: &Schedule, named: &str) -> u64 {
         ));
     }
     ran.reads.iter().flatten().copied().max().unwrap_or(0)
+}
+
+/// The watch over each node that is out, and each write, also read the marks there.
+#[test]
+fn reads_of_a_gateway_that_is_the_registry_do_not_grow_with_the_nodes_that_are_out() {
+    for (nodes, batches) in [(3, "1"), (20, "50%"), (80, "50%")] {
+        let mut schedule = fleet(nodes, batches);
+        schedule.shape.gateways.truncate(1);
+        schedule.shape.gateways[0].kind = Kind::OwnApi;
+        let named = format!("{nodes} nodes, {batches} at a time, own API");
+        let most = most_reads(&schedule, &named);
+        assert!(0 < most && most <= OWN_BOUND, "{named}: {most} reads in a second");
+    }
 }
 
 /// Each confirmation, each capacity check and each watchdog of a node that is out needs reads that begin after its

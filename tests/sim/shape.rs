@@ -192,8 +192,14 @@ impl Shape {
 
     /// The playbook of this fleet.
     pub(crate) fn playbook(&self) -> String {
-        let mut text =
-            format!("service: app\nregistry: {{ type: consul-kv, prefix: {PREFIX} }}\ngateways:\n");
+        let has_api = self.gateways.iter().any(|gateway| gateway.kind == Kind::OwnApi);
+        let registry = if has_api {
+            // The lock stays in Consul.
+            "{ type: gateway }\nconsul: {}".to_owned()
+        } else {
+            format!("{{ type: consul-kv, prefix: {PREFIX} }}")
+        };
+        let mut text = format!("service: app\nregistry: {registry}\ngateways:\n");
         for (number, gateway) in self.gateways.iter().enumerate() {
             let name = format!("gw-{}", number + 1);
             let (kind, place) = match gateway.kind {
@@ -208,9 +214,15 @@ impl Shape {
                          in_flight: /conns"
                     ),
                 ),
+                Kind::OwnApi => {
+                    ("ngx-dynamic-upstream", format!("upstream: app, url: 'http://{name}/dynamic'"))
+                }
             };
-            let mut more = format!(", sync_interval: {}ms", gateway.interval);
-            if gateway.counted {
+            let mut more = match gateway.kind {
+                Kind::OwnApi => String::new(),
+                Kind::Upsync | Kind::Table => format!(", sync_interval: {}ms", gateway.interval),
+            };
+            if gateway.counted && gateway.kind != Kind::OwnApi {
                 more += &format!(", workers: {}", gateway.workers);
             }
             if gateway.checks {

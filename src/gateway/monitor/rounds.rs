@@ -22,6 +22,7 @@ use crate::gateway::look::{Look, Looker};
 use crate::gateway::observation::Observation;
 use crate::gateway::proof::{ASSUMED_WORKERS, Method, Rule};
 use crate::gateway::roster::Roster;
+use crate::gateway::shared_read::READ_EVERY;
 use crate::world::World;
 
 /// The share of a gateway's time that one look costs. Over a longer time, this is the shortest interval between
@@ -30,9 +31,6 @@ const COST: Duration = Duration::from_millis(2);
 
 /// How much of this time may be used at once.
 const BURST: Duration = Duration::from_millis(500);
-
-/// The time between the starts of two rounds that observe.
-const OBSERVED_EVERY: Duration = Duration::from_millis(25);
 
 /// The observation of a gateway, or why it could not be read.
 type Seen = Result<Arc<Observation>, String>;
@@ -313,7 +311,7 @@ impl<W: World> Rounds<W> {
         let attempts = waiting.attempts.values().filter(|attempt| attempt.proven.is_none());
         let due = attempts.clone().map(|attempt| attempt.due.max(paced)).min();
         let observes = waiting.observers > 0;
-        let last = waiting.latest.as_ref().map(|(begun, _)| *begun + OBSERVED_EVERY);
+        let last = waiting.latest.as_ref().map(|(begun, _)| *begun + READ_EVERY);
         let observed_from = last.map_or(paced, |last| last.max(paced));
         let due = due.into_iter().chain(observes.then_some(observed_from)).min();
         // No caller waits only while the one with the seat is about to end.

@@ -16,6 +16,10 @@ struct Dyups {
     posted: Mutex<Option<String>>,
     /// How much later than usual the next read is answered, after its list was built.
     late: Mutex<Duration>,
+    /// How long the next write takes to arrive.
+    slow: Mutex<Duration>,
+    /// Whether the answer to the next write is lost.
+    loses_answer: Mutex<bool>,
     /// How many writes it received.
     writes: Mutex<u32>,
     /// How many reads it received.
@@ -35,6 +39,10 @@ impl Dyups {
 impl World for Dyups {
     async fn http(&self, request: Request) -> Result<Reply, HttpError> {
         tokio::time::sleep(Duration::from_millis(10)).await;
+        if request.method == Method::Post {
+            let slow = std::mem::take(&mut *self.slow.lock().expect("lock"));
+            tokio::time::sleep(slow).await;
+        }
         let reply = match (request.method, self.posted.lock().expect("lock").as_mut()) {
             (Method::Post, _) => None,
             (_, None) => Some(Reply { status: 204, ..Reply::default() }),
@@ -54,6 +62,9 @@ impl World for Dyups {
         }
         *self.writes.lock().expect("lock") += 1;
         self.set(Some(&String::from_utf8_lossy(&request.body.unwrap_or_default())));
+        if std::mem::take(&mut *self.loses_answer.lock().expect("lock")) {
+            return Err(HttpError::Broken("reset".into()));
+        }
         Ok(Reply { status: 200, body: "success".into(), ..Reply::default() })
     }
 
@@ -133,8 +144,10 @@ async fn late_reply_does_not_restore_the_list_before_a_write() {
     let (world, gateways) = gateways();
     let guard = guard();
     gateways.write(&guard, &[0], NODES[0], true, false).await.expect("written");
+    // The write is sent after its own read, and arrives after the late one.
+    *world.slow.lock().expect("lock") = Duration::from_millis(50);
     let late = async {
-        tokio::time::sleep(Duration::from_millis(15)).await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
         *world.late.lock().expect("lock") = Duration::from_millis(100);
         gateways.read(NODES[1]).await.expect("readable")
     };
@@ -144,6 +157,17 @@ async fn late_reply_does_not_restore_the_list_before_a_write() {
     world.set(None);
     gateways.write(&guard, &[0], NODES[2], true, false).await.expect("written");
     assert_eq!(marks(&gateways).await, [Mark::Down; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_from_before_an_unanswered_write_is_not_used_after_it() {
+    let (world, gateways) = gateways();
+    let begun = Instant::now();
+    *world.loses_answer.lock().expect("lock") = true;
+    let written = gateways.write(&guard(), &[0], NODES[0], true, false).await;
+    assert!(matches!(written, Err(Error::Unknown(_))), "{written:?}");
+    let switch = gateways.read_at(0, NODES[0], begun).await.expect("it is there");
+    assert_eq!(switch.expect("readable").mark, Mark::Down);
 }
 
 #[tokio::test(start_paused = true)]
@@ -352,7 +376,8 @@ fn dyups(name: &str) -> Value {
 async fn node_stays_out_at_every_gateway_that_answers() {
     let (world, gateways) = several(false, &[dyups("one"), dyups("two")]);
     gateways.read(NODES[0]).await.expect_err("one does not answer, and nothing is begun");
-    let read = async |at| gateways.read_at(at, NODES[0]).await.expect("it is there");
+    let read =
+        async |at| gateways.read_at(at, NODES[0], Instant::now()).await.expect("it is there");
     read(0).await.expect_err("one does not answer");
     let begun = tokio::time::Instant::now();
     let switch = read(1).await.expect("two answers");
