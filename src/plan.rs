@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use crate::gateway::Observation;
 use crate::mark::Mark;
 use crate::playbook::Order;
-use crate::release::{Planned, PlannedAction};
+use crate::release::{Planned, PlannedAction, PlannedNodes};
 use crate::spec::{NodeSpec, Spec, names};
 use crate::survey::{Fleet, NodeFacts};
 use crate::text::{self, because, count};
@@ -174,8 +174,8 @@ impl Plan {
 
     /// The nodes in the order of the release.
     #[must_use]
-    pub fn planned(&self) -> Vec<Planned> {
-        self.rows.iter().map(|row| row.planned.clone()).collect()
+    pub fn planned(&self) -> PlannedNodes {
+        self.rows.iter().map(|row| row.planned.clone()).collect::<Vec<_>>().into()
     }
 
     /// Finds the reasons to refuse any change.

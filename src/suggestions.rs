@@ -81,11 +81,10 @@ pub fn reason(release: &Release, outcome: Outcome) -> Option<String> {
         return None;
     }
     let told = |(name, node): (&str, &NodeState)| {
-        let planned = || release.planned().iter().find(|planned| planned.node == name);
         let step = node.step.map_or(String::new(), |step| format!(", {step}"));
         match (&node.failure, node.phase, node.rotation_state()) {
             (Some(failure), _, _) => Some(format!("{name}{step}: {}", failure.reason)),
-            (None, Phase::Blocked, _) => Some(format!("{name}: {}", planned()?.why)),
+            (None, Phase::Blocked, _) => Some(format!("{name}: {}", release.plan_of(name)?.why)),
             (None, _, RotationState::Unknown) => {
                 Some(format!("{name}: the result of its registry write is unknown"))
             }

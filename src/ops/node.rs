@@ -12,7 +12,7 @@ use super::{Caller, Cause, Connections, Refusal, Session};
 use crate::engine::Mode;
 use crate::lock::Lock;
 use crate::mark::Mark;
-use crate::release::{CommandKind, Planned, PlannedAction, Started};
+use crate::release::{CommandKind, Planned, PlannedAction, PlannedNodes, Started};
 use crate::spec::{NodeSpec, Spec};
 use crate::survey::Fleet;
 use crate::world::World;
@@ -122,7 +122,7 @@ fn only(
     names: &[String],
     was_out: impl Fn(&str) -> bool,
     taken_out: impl Fn(&str) -> Option<BTreeSet<String>>,
-) -> Vec<Planned> {
+) -> PlannedNodes {
     let planned = spec.nodes.iter().filter(|node| names.contains(&node.name)).map(|node| Planned {
         node: node.name.clone(),
         will: PlannedAction::Update,
@@ -132,7 +132,7 @@ fn only(
         taken_out: taken_out(&node.name).is_some(),
         strangers: taken_out(&node.name).unwrap_or_default(),
     });
-    planned.collect()
+    planned.collect::<Vec<_>>().into()
 }
 
 /// Returns the first problem that prevents the change for these nodes. It checks what the change needs, not what a

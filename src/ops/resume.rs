@@ -97,7 +97,7 @@ async fn go_on<W: World, C: Caller>(
     let mut fleet = look(session, connections, caller, &spec).await?;
     // Nodes that were out at planning time, before anything was changed, still count as out.
     fleet.take_for_out(|node| {
-        let planned = past.release.planned().iter().find(|plan| plan.node == node && plan.was_out);
+        let planned = past.release.plan_of(node).filter(|planned| planned.was_out);
         planned.map(|planned| planned.strangers.clone())
     });
     let nodes = resume_points(&past.release, &spec, &fleet);

@@ -12,7 +12,7 @@ use crate::foreign::Recorded;
 use crate::journal::history::JournaledRelease;
 use crate::json::Written;
 use crate::playbook::{Loaded, Misplaced, Playbook, misplaced};
-use crate::release::{CommandKind, Inputs, Pool, RestorePoint, Started};
+use crate::release::{CommandKind, Inputs, PlannedNodes, Pool, RestorePoint, Started};
 use crate::spec::{Spec, spec_of_release};
 use crate::suggestions::Repeated;
 use crate::text::harmless;
@@ -72,7 +72,7 @@ impl Session {
             arguments: Vec::new(),
             playbook: self.written(),
             inputs: Recorded::new(self.inputs.clone()),
-            nodes: Vec::new(),
+            nodes: PlannedNodes::default(),
             before: Recorded::default(),
             toward: Recorded::default(),
             pool,

@@ -20,8 +20,7 @@ pub fn resume_points(release: &Release, spec: &Spec, fleet: &Fleet) -> Vec<Resum
         .filter_map(|(name, state)| {
             let node = if state.goes_back() { spec.back.get(name) } else { spec.nodes.named(name) };
             let (node, facts) = (node?, fleet.nodes.get(name)?);
-            let planned = release.planned().iter().find(|planned| planned.node == name);
-            let ran = planned.and_then(|planned| planned.runs.as_deref());
+            let ran = release.plan_of(name).and_then(|planned| planned.runs.as_deref());
             Some(resumption(state, node, facts, ran))
         })
         .collect()

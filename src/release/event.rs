@@ -12,6 +12,7 @@ use crate::node::Listener;
 use super::command::CommandKind;
 use super::inputs::Inputs;
 use super::outcome::Finished;
+use super::planned::PlannedNodes;
 use super::restore::RestorePoint;
 use super::step::Step;
 
@@ -213,7 +214,7 @@ pub struct Started {
     /// The other inputs.
     pub inputs: Recorded<Inputs>,
     /// The nodes in their order, with the planned action of each.
-    pub nodes: Vec<Planned>,
+    pub nodes: PlannedNodes,
     /// What nodes ran before, as far as it can be restored.
     #[serde(default, skip_serializing_if = "Recorded::is_empty")]
     pub before: Recorded<Vec<RestorePoint>>,
@@ -235,7 +236,7 @@ impl Started {
             selection: Vec::new(),
             arguments: Vec::new(),
             playbook: Written::default(),
-            nodes: Vec::new(),
+            nodes: PlannedNodes::default(),
             before: Recorded::default(),
             toward: Recorded::default(),
             ..self
@@ -276,45 +277,6 @@ pub struct ResumePoint {
     /// node to rotation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
-}
-
-/// The plan for a node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Planned {
-    /// The node.
-    pub node: String,
-    /// The planned action.
-    pub will: PlannedAction,
-    /// The reason, if it is not obvious.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub why: String,
-    /// The running version, if known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub runs: Option<String>,
-    /// Whether it was out of rotation.
-    #[serde(default)]
-    pub was_out: bool,
-    /// Whether a journal says that rollgate took it out of rotation: a gateway that does not list it has it
-    /// out.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub taken_out: bool,
-    /// Gateway entries at that time that are not nodes of the playbook.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub strangers: BTreeSet<String>,
-}
-
-/// The planned action for a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PlannedAction {
-    /// It is updated.
-    Update,
-    /// No action: the node is up to date.
-    Skip,
-    /// No action: the operator left it out.
-    LeftOut,
-    /// No action: the node cannot be reached or used; it counts as failed.
-    Blocked,
 }
 
 /// The result of a drain.

@@ -2,7 +2,7 @@
 //!
 //! * [`command`]: the commands that change something; [`event`]: what can happen; [`line`]: an event as a line of JSON;
 //!   [`redacted`]: events contain no secret;
-//! * [`inputs`], [`restore`]: the inputs of a release, and what nodes ran before it;
+//! * [`inputs`], [`planned`], [`restore`]: the inputs of a release, the plan for each node, and what nodes ran before;
 //! * [`state`], [`node`]: the fold of the events, and the safety rules; [`step`]: the steps of a node.
 
 mod command;
@@ -11,19 +11,19 @@ mod inputs;
 mod line;
 mod node;
 mod outcome;
+mod planned;
 mod redacted;
 mod restore;
 mod state;
 mod step;
 
 pub use command::CommandKind;
-pub use event::{
-    Drained, Event, EventKind, Failure, Planned, PlannedAction, Pool, ResumePoint, Resumed, Started,
-};
+pub use event::{Drained, Event, EventKind, Failure, Pool, ResumePoint, Resumed, Started};
 pub use inputs::{Digest, Inputs};
 pub use line::{Line, Lines, MOST_NODES};
 pub use node::{Direction, Leaving, NodeState, Phase, RotationState, Stopped};
 pub use outcome::{Finished, Outcome};
+pub use planned::{Planned, PlannedAction, PlannedNodes};
 pub use restore::RestorePoint;
 pub use state::{Change, Release};
 pub use step::Step;

@@ -16,9 +16,10 @@ use anyhow::{Result, bail, ensure};
 
 use crate::json::Written;
 
-use super::event::{Event, EventKind, Planned, PlannedAction, ResumePoint, Started};
+use super::event::{Event, EventKind, ResumePoint, Started};
 use super::node::{NodeState, Phase};
 use super::outcome::Finished;
+use super::planned::{Planned, PlannedAction};
 use super::step::Step;
 use crate::mark::Mark;
 
@@ -300,6 +301,12 @@ impl Release {
         self.started.as_ref().map_or(&[], |started| &started.nodes)
     }
 
+    /// The plan for a node.
+    #[must_use]
+    pub fn plan_of(&self, name: &str) -> Option<&Planned> {
+        self.started.as_ref()?.nodes.named(name)
+    }
+
     /// The folder of the release that a node ran before, if known.
     #[must_use]
     pub fn ran_before(&self, name: &str) -> Option<String> {
@@ -320,10 +327,7 @@ impl Release {
     /// The position of a node among the updated ones, from 1, and their number.
     #[must_use]
     pub fn turn(&self, name: &str) -> (usize, usize) {
-        let updated =
-            || self.planned().iter().filter(|planned| planned.will == PlannedAction::Update);
-        let place = updated().position(|planned| planned.node == name).map_or(0, |at| at + 1);
-        (place, updated().count())
+        self.started.as_ref().map_or((0, 0), |started| started.nodes.turn(name))
     }
 }
 

@@ -196,7 +196,7 @@ impl Sink for Live {
             }
             EventKind::ReleaseStarted(started) => {
                 self.set_up(&started.nodes, event.at);
-                for planned in &started.nodes {
+                for planned in started.nodes.iter() {
                     let (symbol, code, word) = match planned.will {
                         PlannedAction::Update => continue,
                         PlannedAction::Skip => ("-", "2", "skipped"),

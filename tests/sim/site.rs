@@ -126,7 +126,7 @@ pub(crate) fn past(schedule: &Schedule) -> (String, String) {
             artifact: inputs.artifact.as_ref().map(|_| digest),
             ..inputs
         }),
-        nodes: Vec::new(),
+        nodes: Vec::new().into(),
         pool: None,
         before: Recorded::default(),
         toward: Recorded::default(),

@@ -42,7 +42,8 @@ impl Story {
                 planned("b", PlannedAction::Update),
                 planned("a", PlannedAction::Update),
                 planned("c", PlannedAction::Skip),
-            ],
+            ]
+            .into(),
             pool: None,
             before: Recorded::default(),
             toward: Recorded::default(),

@@ -1,0 +1,104 @@
+//! The plan for each node of a release.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+/// The plan for a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    /// The node.
+    pub node: String,
+    /// The planned action.
+    pub will: PlannedAction,
+    /// The reason, if it is not obvious.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// The running version, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<String>,
+    /// Whether it was out of rotation.
+    #[serde(default)]
+    pub was_out: bool,
+    /// Whether a journal says that rollgate took it out of rotation: a gateway that does not list it has it
+    /// out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub taken_out: bool,
+    /// Gateway entries at that time that are not nodes of the playbook.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub strangers: BTreeSet<String>,
+}
+
+/// The planned action for a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlannedAction {
+    /// It is updated.
+    Update,
+    /// No action: the node is up to date.
+    Skip,
+    /// No action: the operator left it out.
+    LeftOut,
+    /// No action: the node cannot be reached or used; it counts as failed.
+    Blocked,
+}
+
+/// The plan for each node, in the order of the release, with an index of the names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Vec<Planned>")]
+pub struct PlannedNodes {
+    list: Vec<Planned>,
+    places: BTreeMap<String, Place>,
+    updates: usize,
+}
+
+/// The place of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    /// The position in the list.
+    index: usize,
+    /// The number among the updated nodes, from 1; 0 if it is not updated.
+    turn: usize,
+}
+
+impl PlannedNodes {
+    /// The plan for the node with this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Planned> {
+        self.list.get(self.places.get(name)?.index)
+    }
+
+    /// The position of a node among the updated ones, from 1, and their number.
+    #[must_use]
+    pub fn turn(&self, name: &str) -> (usize, usize) {
+        (self.places.get(name).map_or(0, |place| place.turn), self.updates)
+    }
+}
+
+impl From<Vec<Planned>> for PlannedNodes {
+    fn from(list: Vec<Planned>) -> Self {
+        let (mut places, mut updates) = (BTreeMap::new(), 0);
+        for (index, planned) in list.iter().enumerate() {
+            let is_updated = planned.will == PlannedAction::Update;
+            updates += usize::from(is_updated);
+            let turn = if is_updated { updates } else { 0 };
+            places.entry(planned.node.clone()).or_insert(Place { index, turn });
+        }
+        Self { list, places, updates }
+    }
+}
+
+impl Serialize for PlannedNodes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.list.serialize(serializer)
+    }
+}
+
+impl Deref for PlannedNodes {
+    type Target = [Planned];
+
+    fn deref(&self) -> &Self::Target {
+        &self.list
+    }
+}
