@@ -1,12 +1,12 @@
 //! How a release ended: its result and its exit code. Both are derived from the recorded events.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tokio::sync::watch;
 
 use super::context::StopReason;
 use super::recorder::Recorder;
-use crate::release::{Finished, NodeState, Outcome, Phase, RotationState};
+use crate::release::{Finished, NodeState, Outcome, Phase, Release, RotationState};
 use crate::spec::Spec;
 use crate::suggestions;
 use crate::world::World;
@@ -21,20 +21,7 @@ pub(super) fn conclude<W: World>(
     elapsed_ms: u64,
 ) -> Finished {
     let release = &*recorder.release.read();
-    // Nodes outside the release serve as before.
-    let others = spec.nodes.len().saturating_sub(release.nodes.len());
-    let planned = release.planned().iter().filter(|planned| planned.was_out);
-    let out: BTreeSet<_> = planned.map(|planned| planned.node.as_str()).collect();
-    let serving = release
-        .in_order()
-        .filter(|(_, node)| !node.fell)
-        .filter(|(name, node)| match node.rotation_state() {
-            RotationState::Untouched => !out.contains(name),
-            RotationState::PutBack | RotationState::Updated | RotationState::Enabled => true,
-            RotationState::Out | RotationState::Unknown => false,
-        })
-        .count()
-        + others;
+    let remaining = spec.remaining(|_| false, |node| serves(release, &node.name));
     let stopped = matches!(*stop.borrow(), StopReason::Requested(_));
     let untouched =
         release.nodes.values().all(|node| node.rotation_state() == RotationState::Untouched);
@@ -61,7 +48,7 @@ pub(super) fn conclude<W: World>(
         Outcome::Done
     } else if !staged && untouched && !stopped {
         Outcome::Refused
-    } else if serving < spec.floor() && !untouched {
+    } else if remaining.is_short() && !untouched {
         Outcome::Degraded
     } else if stuck > 0 {
         // A rollback failed: the version that the node serves is unknown.
@@ -93,4 +80,15 @@ pub(super) fn conclude<W: World>(
     }
     let reason = suggestions::reason(release, result);
     Finished { reason, nodes, elapsed_ms, ..Finished::unstarted(result, result.exit_code(), None) }
+}
+
+/// Returns whether a node serves, judged by the recorded events. A node outside the release serves as before.
+fn serves(release: &Release, name: &str) -> bool {
+    let Some(node) = release.nodes.get(name) else { return true };
+    !node.fell
+        && match node.rotation_state() {
+            RotationState::Untouched => !release.plan_of(name).is_some_and(|plan| plan.was_out),
+            RotationState::PutBack | RotationState::Updated | RotationState::Enabled => true,
+            RotationState::Out | RotationState::Unknown => false,
+        }
 }
