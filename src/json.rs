@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -272,19 +273,19 @@ pub fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer.deserialize_seq(Few(PhantomData))
 }
 
-/// JSON that is kept as text.
+/// JSON that is kept as text, which copies share.
 #[derive(Debug, Clone)]
-pub struct Written(String);
+pub struct Written(Arc<str>);
 
 impl Default for Written {
     fn default() -> Self {
-        Self("null".to_owned())
+        Self("null".into())
     }
 }
 
 impl From<Value> for Written {
     fn from(value: Value) -> Self {
-        Self(value.to_string())
+        Self(value.to_string().into())
     }
 }
 
@@ -326,7 +327,7 @@ impl Serialize for Written {
 impl<'de> Deserialize<'de> for Written {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        Ok(Self(Box::<str>::from(raw).into_string()))
+        Ok(Self(Box::<str>::from(raw).into()))
     }
 }
 
