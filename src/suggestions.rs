@@ -44,15 +44,15 @@ pub fn commands(release: &Release, outcome: Outcome, repeated: &Repeated) -> Vec
         return commands;
     }
     let id = started.inputs.release();
-    let known = |name: &str| started.before.version_of(name);
+    let versions = started.before.versions();
     for name in &failed {
-        if let Some(old) = known(name) {
+        if let Some(old) = versions.get(name) {
             let back = repeated.command("rollback", [id, "--only", name]);
             commands.push((format!("return {name} to {old}"), back));
         }
     }
     let changed = release.in_order().any(|(_, node)| node.phase == Phase::Done);
-    if changed && let Some(old) = release.in_order().find_map(|(name, _)| known(name)) {
+    if changed && let Some(old) = release.in_order().find_map(|(name, _)| versions.get(name)) {
         commands.push((format!("return all nodes to {old}"), repeated.command("rollback", [id])));
     }
     let go_on = match failed.as_slice() {

@@ -133,18 +133,20 @@ pub(super) struct Known {
     pub(super) back: Option<Arc<NodeSpec>>,
     /// The plan for the node.
     pub(super) planned: Option<Arc<Planned>>,
+    /// The folder of the release that it ran before, if that is known.
+    pub(super) ran: Option<String>,
 }
 
 impl Known {
     /// Every node, by name.
     pub(super) fn all(spec: &Spec, release: &Release) -> BTreeMap<String, Self> {
-        let planned = release.planned().iter();
-        let mut planned: BTreeMap<_, _> =
-            planned.map(|planned| (planned.node.as_str(), Arc::new(planned.clone()))).collect();
+        let before = release.started.as_ref().map(|started| started.before.folders());
+        let mut ran = before.unwrap_or_default();
         let known = |node: &Arc<NodeSpec>| Self {
             node: node.clone(),
             back: spec.back.get(&node.name).cloned(),
-            planned: planned.remove(node.name.as_str()),
+            planned: release.plan_of(&node.name).cloned().map(Arc::new),
+            ran: ran.remove(node.name.as_str()),
         };
         let names = spec.nodes.iter().map(|node| node.name.clone());
         names.zip(spec.nodes.iter().map(known)).collect()

@@ -174,10 +174,8 @@ impl Pool {
         fallen: mpsc::UnboundedSender<Fallen>,
     ) -> Self {
         let mut members = BTreeMap::new();
-        let planned = release.planned().iter().filter(|planned| planned.was_out);
-        let out: BTreeSet<_> = planned.map(|planned| planned.node.as_str()).collect();
         for node in &spec.nodes {
-            let was_out = out.contains(node.name.as_str());
+            let was_out = release.plan_of(&node.name).is_some_and(|plan| plan.was_out);
             let state = release.nodes.get(&node.name);
             let is_out = state.map_or(was_out, |state| state.marked.is_down().unwrap_or(was_out));
             let part = match state.map(|state| state.phase) {

@@ -71,7 +71,7 @@ impl<W: World> NodeWorker<W> {
             context: context.clone(),
             node: if goes_back { known.back.clone()? } else { known.node.clone() },
             planned: known.planned.clone()?,
-            ran: context.release.read().ran_before(name),
+            ran: known.ran.clone(),
             written: Instant::now(),
             watchdog: None,
             looked: None,

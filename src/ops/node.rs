@@ -123,15 +123,17 @@ fn only(
     was_out: impl Fn(&str) -> bool,
     taken_out: impl Fn(&str) -> Option<BTreeSet<String>>,
 ) -> PlannedNodes {
-    let planned = spec.nodes.iter().filter(|node| names.contains(&node.name)).map(|node| Planned {
-        node: node.name.clone(),
-        will: PlannedAction::Update,
-        why: String::new(),
-        runs: None,
-        was_out: was_out(&node.name),
-        taken_out: taken_out(&node.name).is_some(),
-        strangers: taken_out(&node.name).unwrap_or_default(),
-    });
+    let names: BTreeSet<_> = names.iter().map(String::as_str).collect();
+    let planned =
+        spec.nodes.iter().filter(|node| names.contains(node.name.as_str())).map(|node| Planned {
+            node: node.name.clone(),
+            will: PlannedAction::Update,
+            why: String::new(),
+            runs: None,
+            was_out: was_out(&node.name),
+            taken_out: taken_out(&node.name).is_some(),
+            strangers: taken_out(&node.name).unwrap_or_default(),
+        });
     planned.collect::<Vec<_>>().into()
 }
 
@@ -159,9 +161,10 @@ fn objection(direction: Direction, spec: &Spec, fleet: &Fleet, nodes: &[String])
 
 /// Returns the problem of a gateway that would route to too few nodes while all of these are out.
 fn too_few(spec: &Spec, fleet: &Fleet, nodes: &[String]) -> Option<String> {
+    let nodes: BTreeSet<_> = nodes.iter().map(String::as_str).collect();
     fleet.gateways.iter().find_map(|(name, seen)| {
         let seen = seen.as_ref().ok()?;
-        let leaves = |node: &NodeSpec| nodes.contains(&node.name);
+        let leaves = |node: &NodeSpec| nodes.contains(node.name.as_str());
         let remaining = spec.remaining(leaves, |node| seen.routes_to(&node.address));
         let mut leave = spec.nodes.iter().filter(|node| leaves(node));
         let costs = leave.any(|node| seen.routes_somewhere_to(&node.address));

@@ -2,6 +2,7 @@
 //!
 //! It changes nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,11 +96,12 @@ impl Status {
         let mut next = finished.map_or_else(Vec::new, |(release, finished)| {
             suggestions::commands(release, finished.result, &repeated)
         });
+        // The last release may suggest the same command.
+        let suggested: BTreeSet<_> = next.iter().map(|(_, command)| command.clone()).collect();
         for node in &spec.nodes {
             if self.fleet.nodes.get(&node.name).is_some_and(|facts| facts.mark == Mark::Down) {
                 let command = repeated.command("node in", [node.name.as_str()]);
-                // The last release may suggest the same command.
-                if next.iter().all(|(_, suggested)| *suggested != command) {
+                if !suggested.contains(&command) {
                     next.push((format!("return {} to rotation unchanged", node.name), command));
                 }
             }

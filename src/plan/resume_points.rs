@@ -1,5 +1,7 @@
 //! Decides where each unfinished node resumes, from the state in which it is found now. Changes nothing.
 
+use std::collections::BTreeSet;
+
 use crate::mark::Mark;
 use crate::node::Survey;
 use crate::release::{NodeState, Phase, Release, ResumePoint, Step};
@@ -46,8 +48,9 @@ pub fn objections(
         survey.is_some_and(|survey| !survey.staged)
     };
     let absent = spec.artifact.as_ref().filter(|artifact| !artifact.file.exists());
+    let begun: BTreeSet<_> = nodes.iter().map(|found| found.node.as_str()).collect();
     for (name, state) in release.in_order() {
-        let begun = nodes.iter().any(|found| found.node == name);
+        let begun = begun.contains(name);
         let facts = fleet.nodes.get(name);
         if let Some(runs) =
             facts.zip(spec.node(name)).and_then(|(facts, node)| changed_version(state, node, facts))

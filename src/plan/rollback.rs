@@ -1,5 +1,7 @@
 //! What nodes ran before a release, and how it is restored. Pure.
 
+use std::collections::BTreeSet;
+
 use crate::mark::Mark;
 use crate::node::Survey;
 use crate::playbook::Playbook;
@@ -65,22 +67,20 @@ impl RollbackPlan {
 impl Plan {
     /// Adds what a rollback can restore.
     pub fn tell_way_back(&mut self, way: &RollbackPlan) {
-        let updated = |name: &String| {
-            self.rows
-                .iter()
-                .any(|row| row.planned.node == *name && row.planned.will == PlannedAction::Update)
-        };
+        let updates = self.rows.iter().filter(|row| row.planned.will == PlannedAction::Update);
+        let updates: BTreeSet<_> = updates.map(|row| row.planned.node.as_str()).collect();
         let mut told: Vec<_> = way
             .targets
             .iter()
             .filter_map(|target| {
-                let nodes = target.nodes.iter().filter(|name| updated(name)).count();
+                let nodes =
+                    target.nodes.iter().filter(|name| updates.contains(name.as_str())).count();
                 (nodes > 0).then(|| {
                     format!("{} can return to version {}", count(nodes, "node"), target.version)
                 })
             })
             .collect();
-        let unknown = way.unknown.iter().filter(|(name, _)| updated(name));
+        let unknown = way.unknown.iter().filter(|(name, _)| updates.contains(name.as_str()));
         told.extend(unknown.map(|(name, why)| format!("{name} cannot return: {why}")));
         self.way_back = told;
     }
@@ -170,31 +170,26 @@ pub fn restore_points(
     playbook: &Playbook,
     only: &[String],
 ) -> Result<Vec<RestorePoint>, NotUndone> {
+    let only: BTreeSet<_> = only.iter().map(String::as_str).collect();
     let touched = |name: &&str| {
         let node = release.nodes.get(*name);
         let changed = node.is_some_and(|node| {
             node.is_stopped() || node.rotation_state() != RotationState::Untouched
         });
-        changed && (only.is_empty() || only.iter().any(|only| only == name))
+        changed && (only.is_empty() || only.contains(name))
     };
     let wanted: Vec<_> = release.in_order().map(|(name, _)| name).filter(touched).collect();
     let before = release.started.as_ref().map(|started| &started.before);
-    let unknown = wanted
-        .iter()
-        .filter(|name| before.is_none_or(|before| before.version_of(name).is_none()))
-        .map(|name| (*name).to_owned());
-    let unknown: Vec<_> = unknown.collect();
+    let known = before.map(|before| before.versions()).unwrap_or_default();
+    let unknown = wanted.iter().filter(|name| !known.contains_key(**name));
+    let unknown: Vec<_> = unknown.map(|name| (*name).to_owned()).collect();
     if !unknown.is_empty() {
         return Err(NotUndone::Unknown(unknown));
     }
+    let wanted: BTreeSet<_> = wanted.into_iter().collect();
     let before = before.map_or(Ok(Vec::new()), |before| before.followed(playbook));
     let toward = before.map_err(NotUndone::Unfit)?.into_iter().map(|target| RestorePoint {
-        nodes: target
-            .nodes
-            .iter()
-            .filter(|name| wanted.contains(&name.as_str()))
-            .cloned()
-            .collect(),
+        nodes: target.nodes.iter().filter(|name| wanted.contains(name.as_str())).cloned().collect(),
         ..target
     });
     Ok(toward.filter(|target| !target.nodes.is_empty()).collect())

@@ -33,18 +33,29 @@ impl Recorded<Vec<RestorePoint>> {
         self.unchecked().is_empty()
     }
 
-    /// The folder of the release that a node ran, as a name to keep.
+    /// The folder of the release that each node ran, if known, as a name to keep.
     #[must_use]
-    pub fn folder_of(&self, node: &str) -> Option<String> {
-        let named = |target: &&RestorePoint| target.nodes.iter().any(|name| name == node);
-        let folder = self.unchecked().iter().find(named)?.folder.as_ref()?;
-        Foreign::new(folder.as_str()).file_name()?.ok()
+    pub fn folders(&self) -> BTreeMap<&str, String> {
+        let folder =
+            |target: &RestorePoint| Foreign::new(target.folder.as_deref()?).file_name()?.ok();
+        self.by_node(folder)
     }
 
-    /// What a node ran, for people.
+    /// What each node ran, for people.
     #[must_use]
-    pub fn version_of(&self, node: &str) -> Option<String> {
-        let named = |target: &&RestorePoint| target.nodes.iter().any(|name| name == node);
-        self.unchecked().iter().find(named).map(|target| text::line(&target.version, 60))
+    pub fn versions(&self) -> BTreeMap<&str, String> {
+        self.by_node(|target| Some(text::line(&target.version, 60)))
+    }
+
+    fn by_node(&self, read: impl Fn(&RestorePoint) -> Option<String>) -> BTreeMap<&str, String> {
+        // A node counts for the first point that names it.
+        let mut found = BTreeMap::new();
+        for target in self.unchecked() {
+            let value = read(target);
+            for name in &target.nodes {
+                found.entry(name.as_str()).or_insert_with(|| value.clone());
+            }
+        }
+        found.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 }

@@ -233,9 +233,9 @@ impl Release {
                 bail!("node `{}` did not reach `{step}`", found.node);
             }
         }
-        let listed = |name: &str| nodes.iter().any(|found| found.node == name);
-        let left =
-            self.nodes.iter().find(|(name, node)| node.phase == Phase::Taken && !listed(name));
+        let listed: BTreeSet<_> = nodes.iter().map(|found| found.node.as_str()).collect();
+        let mut taken = self.nodes.iter().filter(|(_, node)| node.phase == Phase::Taken);
+        let left = taken.find(|(name, _)| !listed.contains(name.as_str()));
         ensure!(left.is_none(), "node `{}` was in progress", left.map_or("", |(name, _)| name));
         Ok(())
     }
@@ -254,9 +254,8 @@ impl Release {
         let mut waiting: Vec<_> = self.in_order().filter(waiting).collect();
         // Resumed nodes finish before new ones begin. New ones may depend on nodes that are out.
         if waiting.iter().any(|(_, node)| node.resumed) {
-            let planned = self.planned().iter().filter(|planned| planned.was_out);
-            let out: BTreeSet<_> = planned.map(|planned| planned.node.as_str()).collect();
-            waiting.retain(|(name, node)| node.resumed || out.contains(name));
+            let was_out = |name: &str| self.plan_of(name).is_some_and(|plan| plan.was_out);
+            waiting.retain(|(name, node)| node.resumed || was_out(name));
         }
         // Nodes that are out or dead cost no capacity, so they are first; then resumed ones.
         waiting.sort_by_key(|(name, node)| rank(name, node));
@@ -305,12 +304,6 @@ impl Release {
     #[must_use]
     pub fn plan_of(&self, name: &str) -> Option<&Planned> {
         self.started.as_ref()?.nodes.named(name)
-    }
-
-    /// The folder of the release that a node ran before, if known.
-    #[must_use]
-    pub fn ran_before(&self, name: &str) -> Option<String> {
-        self.started.as_ref()?.before.folder_of(name)
     }
 
     /// How many nodes have failed, including those that could not be used from the start.
