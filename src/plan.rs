@@ -67,16 +67,15 @@ impl Selection {
     /// Returns the names that are neither a node nor a tag.
     #[must_use]
     pub fn unknown(&self, spec: &Spec) -> Vec<String> {
-        let known = |name: &&String| {
-            spec.nodes.iter().any(|node| node.name == **name || node.tags.contains(name))
-        };
-        self.only.iter().chain(&self.skip).filter(|name| !known(name)).cloned().collect()
+        let words = spec.nodes.iter().flat_map(|node| node.tags.iter().chain([&node.name]));
+        let known: BTreeSet<_> = words.collect();
+        self.only.iter().chain(&self.skip).filter(|name| !known.contains(name)).cloned().collect()
     }
 
     /// Returns whether the selection leaves no node.
     #[must_use]
     pub fn is_empty(&self, spec: &Spec) -> bool {
-        !spec.nodes.iter().any(|node| self.includes(node))
+        self.nodes(spec).is_empty()
     }
 
     /// The same as arguments, in the given form.
@@ -92,11 +91,17 @@ impl Selection {
         arguments
     }
 
-    fn includes(&self, node: &NodeSpec) -> bool {
-        let named = |list: &[String]| {
-            list.iter().any(|name| *name == node.name || node.tags.contains(name))
+    /// The names of the selected nodes.
+    fn nodes<'a>(&self, spec: &'a Spec) -> BTreeSet<&'a str> {
+        let (only, skip): (BTreeSet<_>, BTreeSet<_>) =
+            (self.only.iter().collect(), self.skip.iter().collect());
+        let named = |words: &BTreeSet<&String>, node: &NodeSpec| {
+            words.contains(&node.name) || node.tags.iter().any(|tag| words.contains(tag))
         };
-        (self.only.is_empty() || named(&self.only)) && !named(&self.skip)
+        let selected =
+            |node: &NodeSpec| (only.is_empty() || named(&only, node)) && !named(&skip, node);
+        let nodes = spec.nodes.iter().filter(|node| selected(node));
+        nodes.map(|node| node.name.as_str()).collect()
     }
 }
 
@@ -104,8 +109,9 @@ impl Plan {
     /// Makes the plan.
     #[must_use]
     pub fn new(spec: &Spec, fleet: &Fleet, selection: &Selection) -> Self {
+        let selected = selection.nodes(spec);
         let mut plan = Self {
-            rows: spec.nodes.iter().map(|node| row(spec, fleet, selection, node)).collect(),
+            rows: spec.nodes.iter().map(|node| row(spec, fleet, &selected, node)).collect(),
             refusals: Vec::new(),
             way_back: Vec::new(),
             from: None,
@@ -266,7 +272,7 @@ pub fn routed(routed: Option<usize>, gateways: usize) -> String {
     }
 }
 
-fn row(spec: &Spec, fleet: &Fleet, selection: &Selection, node: &NodeSpec) -> Row {
+fn row(spec: &Spec, fleet: &Fleet, selected: &BTreeSet<&str>, node: &NodeSpec) -> Row {
     let nothing = NodeFacts::default();
     let facts = fleet.nodes.get(&node.name).unwrap_or(&nothing);
     let gateways: Vec<&Observation> =
@@ -275,7 +281,7 @@ fn row(spec: &Spec, fleet: &Fleet, selection: &Selection, node: &NodeSpec) -> Ro
     let routed = (gateways.len() == fleet.gateways.len()).then_some(routed);
     let all = Some(fleet.gateways.len());
     let was_out = facts.mark == Mark::Down;
-    let (will, why) = if !selection.includes(node) {
+    let (will, why) = if !selected.contains(node.name.as_str()) {
         (PlannedAction::LeftOut, "not selected".to_owned())
     } else if let Some(problem) = facts.problem.clone().or(facts.registry_problem.clone()) {
         (PlannedAction::Blocked, problem)
