@@ -69,6 +69,18 @@ impl PlannedNodes {
         self.list.get(self.places.get(name)?.index)
     }
 
+    /// The position of a node in the order of the release, from 0.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.places.get(name).map(|place| place.index)
+    }
+
+    /// How many nodes are updated.
+    #[must_use]
+    pub fn updates(&self) -> usize {
+        self.updates
+    }
+
     /// The position of a node among the updated ones, from 1, and their number.
     #[must_use]
     pub fn turn(&self, name: &str) -> (usize, usize) {
@@ -100,5 +112,27 @@ impl Deref for PlannedNodes {
 
     fn deref(&self) -> &Self::Target {
         &self.list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_has_its_plan_and_its_turn_among_the_updated_ones() {
+        let json = r#"[{"node":"b","will":"update","was_out":false},{"node":"c","will":"skip","was_out":true},{"node":"a","will":"update","was_out":false}]"#;
+        let nodes: PlannedNodes = serde_json::from_str(json).expect("a plan");
+        assert_eq!(
+            ["b", "c", "a", "d"].map(|name| nodes.turn(name)),
+            [(1, 2), (0, 2), (2, 2), (0, 2)]
+        );
+        assert_eq!(
+            ["b", "c", "a", "d"].map(|name| nodes.place(name)),
+            [Some(0), Some(1), Some(2), None]
+        );
+        assert!(nodes.named("c").is_some_and(|planned| planned.was_out));
+        assert_eq!(nodes.named("d"), None);
+        assert_eq!(serde_json::to_string(&nodes).expect("text"), json);
     }
 }

@@ -306,6 +306,12 @@ impl Release {
         self.started.as_ref()?.nodes.named(name)
     }
 
+    /// The position of a node in the release's order, from 0.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.started.as_ref()?.nodes.place(name)
+    }
+
     /// How many nodes have failed, including those that could not be used from the start.
     #[must_use]
     pub fn failures(&self) -> usize {

@@ -1,5 +1,7 @@
 //! The live view on a terminal: finished nodes scroll up and stay, nodes in progress are redrawn in place.
 
+mod tally;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use crate::engine::Sink;
 use crate::release::{CommandKind, Drained, Event, EventKind, Planned, PlannedAction, Pool};
 use crate::release::{Phase, Release};
 use crate::text;
+
+use tally::Tally;
 
 /// How many waiting nodes are named.
 const WAITING_SHOWN: usize = 6;
@@ -30,6 +34,7 @@ pub struct Live {
     /// How many nodes each gateway routed to at its last read.
     routed: BTreeMap<String, usize>,
     begun: Option<jiff::Timestamp>,
+    tally: Tally,
 }
 
 /// A node in progress.
@@ -60,6 +65,7 @@ impl Live {
             colour,
             routed: BTreeMap::new(),
             begun: None,
+            tally: Tally::default(),
         }
     }
 
@@ -126,7 +132,7 @@ impl Live {
 
     fn refresh(&self, release: &Release, now: jiff::Timestamp) {
         let Some(started) = &release.started else { return };
-        let (done, all) = super::progress(release);
+        let (done, all) = (self.tally.done(), started.nodes.updates());
         let versions = match (&started.from, &started.to) {
             (Some(from), Some(to)) if started.command == CommandKind::Deploy => {
                 format!(" {from} -> {to}")
@@ -141,18 +147,13 @@ impl Live {
             started.inputs.release(),
         );
         self.title.set_message(text::harmless(&title));
-        let waiting: Vec<_> = release
-            .in_order()
-            .filter(|(_, node)| node.phase == Phase::Waiting)
-            .map(|(name, _)| name)
-            .collect();
-        let waiting = match waiting.as_slice() {
-            [] => String::new(),
-            names if names.len() <= WAITING_SHOWN => format!("  · {} waiting", names.join(", ")),
-            names => {
-                let more = names.len() - WAITING_SHOWN;
-                format!("  · {} and {more} more waiting", names[..WAITING_SHOWN].join(", "))
-            }
+        let waiting = self.tally.waiting();
+        let more = waiting.len().saturating_sub(WAITING_SHOWN);
+        let names = waiting.take(WAITING_SHOWN).collect::<Vec<_>>().join(", ");
+        let waiting = match more {
+            0 if names.is_empty() => String::new(),
+            0 => format!("  · {names} waiting"),
+            more => format!("  · {names} and {more} more waiting"),
         };
         let last = match &release.stopping {
             Some(reason) => format!("  Stopping ({reason}): no further node is updated."),
@@ -187,6 +188,7 @@ impl Reporter for Live {}
 
 impl Sink for Live {
     fn event(&mut self, event: &Event, release: &Release) {
+        self.tally.update(event, release);
         let node = event.node.clone().unwrap_or_default();
         match &event.fact {
             EventKind::ReleaseResumed(resumed) => {

@@ -108,14 +108,6 @@ pub fn state_now(node: &NodeState, place: Place) -> String {
     }
 }
 
-/// How many nodes are finished, and how many there are in total.
-#[must_use]
-pub fn progress(release: &Release) -> (usize, usize) {
-    let done = release.count(|node| node.phase == Phase::Done);
-    let (_, all) = release.turn("");
-    (done, all)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::Reporter;
 use crate::engine::Sink;
 use crate::release::Release;
-use crate::release::{CommandKind, Event, EventKind, PlannedAction, Started, Step};
+use crate::release::{CommandKind, Event, EventKind, Started, Step};
 use crate::text::{self, count};
 
 /// The interval of lines while a step waits, in seconds.
@@ -144,13 +144,11 @@ fn announced(release: &str, started: &Started) -> String {
         }
         _ => String::new(),
     };
-    let nodes =
-        started.nodes.iter().filter(|planned| planned.will == PlannedAction::Update).count();
     format!(
         "{} {}{versions}, {}, release {} by {}",
         started.command,
         started.service,
-        count(nodes, "node"),
+        count(started.nodes.updates(), "node"),
         release,
         started.actor
     )
