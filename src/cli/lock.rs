@@ -6,9 +6,9 @@ use super::arguments::{Global, PlaybookArguments};
 use super::connect::connected;
 use super::exit::Exit;
 use super::open::{Missing, open};
-use super::output;
+use super::{output, page};
 use crate::ops::Refusal;
-use crate::ops::lock::{Broken, Found, break_lock, show};
+use crate::ops::lock::{break_lock, show};
 use crate::report::print_stderr;
 
 #[derive(Debug, Subcommand)]
@@ -41,22 +41,14 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusa
             let found = connected(&session, global, async |connections, terminal| {
                 show(&session, connections, terminal).await
             })?;
-            let text = match found {
-                Found::Held(who) => format!("held by {who}\n"),
-                Found::Free(who) => format!("free; last held by {who}\n"),
-                Found::Unused => "free\n".to_owned(),
-            };
-            Ok(output::show(&text, Exit::DONE))
+            Ok(output::show(&page::lock(&found), Exit::DONE))
         }
         Arguments::Break(which) => {
             let session = open(&which.playbook, global, Missing::Open)?;
             let broken = connected(&session, global, async |connections, terminal| {
                 break_lock(&session, connections, terminal, which.yes).await
             })?;
-            match broken {
-                Broken::Free => print_stderr("The lock is free.\n"),
-                Broken::From(who) => print_stderr(&format!("The lock was taken from {who}.\n")),
-            }
+            print_stderr(&page::broken(&broken));
             Ok(Exit::DONE)
         }
     }

@@ -14,6 +14,7 @@ mod lock;
 mod node;
 mod open;
 mod output;
+pub mod page;
 mod plan;
 mod report;
 mod resume;

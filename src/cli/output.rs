@@ -7,25 +7,18 @@ use indicatif::ProgressDrawTarget;
 use super::arguments::{Colour, Global, Output};
 use super::echo::EchoGuard;
 use super::exit::Exit;
-use crate::diagnostic::render;
+use super::page;
 use crate::engine::Sink;
 use crate::ops::{Cause, Refusal};
 use crate::release::Release;
 use crate::release::{Event, Finished, Lines, Outcome};
 use crate::report::{Background, Json, Live, Plain, Reporter, print_stderr, print_stdout};
-use crate::{secret, text};
+use crate::secret;
 
 /// Reports why a command does not start, and ends it. Programs get every problem of a playbook, and the end.
 pub(super) fn refuse(refusal: Refusal, global: &Global) -> Exit {
     let exit = Exit::because(refusal.cause);
-    let text = match (&refusal.invalid, refusal.text) {
-        // The rendered text keeps its colours.
-        (Some(invalid), _) => render(invalid, colour(global)),
-        (None, Some(text)) => text::page(&text),
-        (None, None) => text::page(&format!("error: {}\n", refusal.reason)),
-    };
-    let hints = refusal.hints.iter().map(|hint| format!("hint: {hint}\n"));
-    print_stderr(&(text + &hints.collect::<String>()));
+    print_stderr(&page::refusal(&refusal, colour(global)));
     if form(global) != Output::Jsonl {
         return exit;
     }

@@ -6,7 +6,7 @@ use super::arguments::{Global, Output, PlaybookArguments, SelectionArguments};
 use super::connect::connected;
 use super::exit::Exit;
 use super::open::{Missing, open};
-use super::output;
+use super::{output, page};
 use crate::ops::plan::{check_selection, plan};
 use crate::ops::{Refusal, Session};
 use crate::plan::{Plan, Selection};
@@ -42,12 +42,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusa
     Ok(match output::form(global) {
         Output::Jsonl => output::print(&lines(&plan, &session, &spec, exit), exit),
         Output::Auto | Output::Tty | Output::Plain => {
-            let mut text = plan.render(&spec, &session.file.display().to_string());
-            if plan.refusals.is_empty() {
-                text += "Nothing was changed. ";
-                text += &format!("To release: {}\n", session.command("deploy"));
-            }
-            output::show(&text, exit)
+            output::show(&page::plan(&plan, &session, &spec), exit)
         }
     })
 }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::tz::TimeZone;
+
 use super::Reporter;
 use crate::engine::Sink;
 use crate::release::Release;
@@ -20,6 +22,7 @@ pub struct Plain {
     quiet: bool,
     verbose: bool,
     width: usize,
+    zone: TimeZone,
     /// For each node's step: when it began, and when its last line was printed.
     waits: BTreeMap<String, Wait>,
     /// Failures are marked in GitHub's format.
@@ -43,8 +46,22 @@ impl Plain {
         Self::to(Box::new(super::print_stderr), quiet, verbose, github)
     }
 
-    fn to(print: Box<dyn FnMut(&str) + Send>, quiet: bool, verbose: bool, github: bool) -> Self {
-        Self { quiet, verbose, width: 8, waits: BTreeMap::new(), github, print }
+    /// The same, with another printer.
+    #[must_use]
+    pub fn to(
+        print: Box<dyn FnMut(&str) + Send>,
+        quiet: bool,
+        verbose: bool,
+        github: bool,
+    ) -> Self {
+        let (waits, zone) = (BTreeMap::new(), TimeZone::system());
+        Self { quiet, verbose, width: 8, zone, waits, github, print }
+    }
+
+    /// Prints times in this zone instead of the system's.
+    #[must_use]
+    pub fn in_zone(self, zone: TimeZone) -> Self {
+        Self { zone, ..self }
     }
 
     fn line(&mut self, event: &Event, release: &Release, word: &str, rest: &str) {
@@ -59,7 +76,7 @@ impl Plain {
         word: &str,
         rest: &str,
     ) {
-        let time = at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S");
+        let time = at.to_zoned(self.zone.clone()).strftime("%H:%M:%S");
         let (who, place) = match node {
             Some(node) => {
                 let (turn, all) = release.turn(node);
