@@ -11,6 +11,7 @@ use rollgate::release::Outcome;
 use crate::ear::{Ear, until_killed};
 use crate::operator::{Operator, Task};
 use crate::schedule::{Kill, Meanwhile, Schedule};
+use crate::screen::Screen;
 use crate::sim::{Shared, Sim};
 
 /// Longer than any release of a schedule may take.
@@ -34,6 +35,8 @@ pub(crate) enum End {
     Locked,
     /// There was nothing to do.
     Nothing,
+    /// It has shown something and changed nothing.
+    Shown,
     /// With this result.
     Finished(Outcome, u8),
     /// The journal could not be written.
@@ -97,6 +100,8 @@ pub(crate) struct Attempt {
     pub(crate) end: End,
     pub(crate) ended: Option<RunResult>,
     pub(crate) events: String,
+    /// What its operator saw, where a history is kept.
+    pub(crate) screen: String,
     pub(crate) durable: u64,
     pub(crate) ended_at: u64,
     /// Those who did something at the same time.
@@ -158,7 +163,7 @@ impl Place<'_> {
         let work = tokio::time::timeout(FOREVER, operator.work(act.task, &mut ear));
         let work = async {
             let work = async { (work.await, sim.clock()) };
-            tokio::join!(work, self.rival(act))
+            tokio::join!(work, self.rival(act, history))
         };
         let ended = tokio::select! {
             biased;
@@ -181,7 +186,8 @@ impl Place<'_> {
             Some(Ok(Ok(ended))) => (End::Unfinished, Some(ended)),
         };
         let (durable, events) = (ear.durable, ear.events.take().unwrap_or_default());
-        Attempt { act, end, ended, events, durable, ended_at, others }
+        let screen = ear.screen.as_ref().map(Screen::text).unwrap_or_default();
+        Attempt { act, end, ended, events, screen, durable, ended_at, others }
     }
 
     fn operator(self, act: Act, since: u64) -> (Arc<Sim>, Operator) {
@@ -232,7 +238,7 @@ impl Place<'_> {
     }
 
     /// Somebody else runs a command at the same time.
-    async fn rival(self, act: Act) -> Option<Attempt> {
+    async fn rival(self, act: Act, history: bool) -> Option<Attempt> {
         let Some(Meanwhile::Rival { at, waits, task, machine, breaks }) = act.meanwhile else {
             return None;
         };
@@ -240,14 +246,15 @@ impl Place<'_> {
         let wait = if waits { FOREVER } else { Duration::ZERO };
         let rival = Act { wait, breaks, hears: false, ..Act::new(task, machine) };
         let (sim, operator) = self.operator(rival, at);
-        let mut ear = Ear::new(&sim, false, None);
+        let mut ear = Ear::new(&sim, history, None);
         let (end, ended) = match operator.work(task, &mut ear).await {
             Ok(ended) => (End::Unfinished, Some(ended)),
             Err(end) => (end, None),
         };
         let (durable, ended_at) = (ear.durable, sim.clock());
-        let events = String::new();
-        Some(Attempt { act: rival, end, ended, events, durable, ended_at, others: Vec::new() })
+        let screen = ear.screen.as_ref().map(Screen::text).unwrap_or_default();
+        let (events, others) = (String::new(), Vec::new());
+        Some(Attempt { act: rival, end, ended, events, screen, durable, ended_at, others })
     }
 }
 

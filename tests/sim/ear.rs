@@ -10,6 +10,7 @@ use rollgate::engine::Sink;
 use rollgate::release::Release;
 use rollgate::release::{Event, EventKind};
 
+use crate::screen::Screen;
 use crate::sim::Sim;
 
 /// Hears of events.
@@ -20,6 +21,8 @@ pub(crate) struct Ear {
     /// How many events were written down.
     pub(crate) durable: u64,
     kill_after: Option<u64>,
+    /// What the operator sees, where a history is kept.
+    pub(crate) screen: Option<Screen>,
 }
 
 /// The end of a killed release.
@@ -27,12 +30,23 @@ struct Killed;
 
 impl Ear {
     pub(crate) fn new(sim: &Arc<Sim>, history: bool, kill_after: Option<u64>) -> Self {
-        Self { sim: sim.clone(), events: history.then(String::new), durable: 0, kill_after }
+        let (events, screen) = (history.then(String::new), history.then(Screen::new));
+        Self { sim: sim.clone(), events, durable: 0, kill_after, screen }
+    }
+
+    /// Shows a text to the operator.
+    pub(crate) fn print(&self, text: &str) {
+        if let Some(screen) = &self.screen {
+            screen.print(text);
+        }
     }
 }
 
 impl Sink for Ear {
-    fn event(&mut self, event: &Event, _release: &Release) {
+    fn event(&mut self, event: &Event, release: &Release) {
+        if let Some(screen) = &mut self.screen {
+            screen.event(event, release);
+        }
         if let Some(events) = &mut self.events {
             let _ = writeln!(events, "{}", event.to_line());
         }

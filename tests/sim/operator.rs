@@ -2,18 +2,24 @@
 //!
 //! What the command does is rollgate's own, the functions that the command line calls.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rollgate::cli::page;
 use rollgate::engine::{RunResult, Sink, StopReason};
-use rollgate::ops::lock::break_lock;
+use rollgate::ops::doctor::doctor;
+use rollgate::ops::lock::{break_lock, show};
+use rollgate::ops::node::Direction;
+use rollgate::ops::plan::plan;
+use rollgate::ops::status::status;
 use rollgate::ops::{
-    Caller, Cause, Connections, Ending, Identity, Question, Refusal, Session, deploy, resume,
+    Caller, Cause, Connections, Ending, Identity, Question, Refusal, Session, deploy, node, resume,
     rollback,
 };
 use rollgate::plan::Selection;
 use rollgate::release::Release;
+use rollgate::world::World;
 use tokio::sync::watch;
 
 use crate::attempt::End;
@@ -28,6 +34,20 @@ pub(crate) enum Task {
     Deploy,
     Resume,
     Rollback,
+    /// For this node, counted from 0.
+    NodeOut(usize),
+    NodeIn(usize),
+    Plan,
+    Status,
+    Doctor,
+    ShowLock,
+    BreakLock,
+}
+
+/// The result of a command that was not refused.
+enum Shown {
+    Ended(Ending),
+    Page(String),
 }
 
 /// A person who runs a command.
@@ -48,6 +68,8 @@ pub(crate) struct Operator {
 /// The same person while a command runs.
 struct Person<'a> {
     identity: Identity,
+    /// The path of the playbook in plans.
+    file: &'a Path,
     stop: watch::Receiver<StopReason>,
     ear: &'a mut Ear,
 }
@@ -61,15 +83,25 @@ impl Caller for Person<'_> {
         self.stop.clone()
     }
 
-    async fn confirm(&self, _: Question<'_>) -> Result<(), Refusal> {
+    async fn confirm(&self, question: Question<'_>) -> Result<(), Refusal> {
+        if let Some((plan, spec)) = question.plan {
+            self.ear.print(&plan.render(spec, &self.file.display().to_string()));
+        }
+        self.ear.print(&format!("{} [y/N] y\n", question.prompt));
         Ok(())
     }
 
-    fn waiting(&self, _: &str) {}
+    fn waiting(&self, what: &str) {
+        self.ear.print(&format!("waiting: {what}\n"));
+    }
 
-    fn waiting_for_lock(&self, _: &str) {}
+    fn waiting_for_lock(&self, why: &str) {
+        self.waiting(why);
+    }
 
-    fn notice(&self, _: &str) {}
+    fn notice(&self, text: &str) {
+        self.ear.print(&format!("{text}\n"));
+    }
 
     fn reporter(&mut self, _: &Release) -> Box<dyn Sink + '_> {
         Box::new(&mut *self.ear)
@@ -89,7 +121,7 @@ impl Operator {
         let connections = site::connections(sim, schedule, &session);
         let (selection, stop) =
             (site::selection(schedule), sim.look(|state| state.stop.subscribe()));
-        let actor = format!("operator {}", sim.operator);
+        let actor = format!("operator-{}@here", sim.operator);
         let identity = Identity { actor, host: "here".into(), pid: 1 };
         Self { session, connections, selection, identity, wait, breaks, stop, _stopper: None }
     }
@@ -103,40 +135,94 @@ impl Operator {
     /// Runs a command from its beginning to its end.
     pub(crate) async fn work(self, task: Task, ear: &mut Ear) -> Result<RunResult, End> {
         match Box::pin(self.run(task, ear)).await {
-            Ok(Ending::Ran(run)) => Ok(run.ended),
-            Ok(Ending::Nothing(_)) => Err(End::Nothing),
-            Err(refusal) => match refusal.cause {
-                Cause::Locked => Err(End::Locked),
-                Cause::Refused | Cause::Stopped => Err(End::Refused(vec![refusal.reason])),
-                Cause::Internal | Cause::Invalid => panic!("{}", refusal.reason),
-            },
+            Ok(Shown::Page(text)) => {
+                ear.print(&text);
+                Err(End::Shown)
+            }
+            Ok(Shown::Ended(ending)) => {
+                ear.print(&page::ending(&ending));
+                match ending {
+                    Ending::Ran(run) => Ok(run.ended),
+                    Ending::Nothing(_) => Err(End::Nothing),
+                }
+            }
+            Err(refusal) => {
+                ear.print(&page::refusal(&refusal, false));
+                match refusal.cause {
+                    Cause::Locked => Err(End::Locked),
+                    Cause::Refused | Cause::Stopped => Err(End::Refused(vec![refusal.reason])),
+                    Cause::Internal | Cause::Invalid => panic!("{}", refusal.reason),
+                }
+            }
         }
     }
 
-    async fn run(self, task: Task, ear: &mut Ear) -> Result<Ending, Refusal> {
+    async fn run(self, task: Task, ear: &mut Ear) -> Result<Shown, Refusal> {
         let Self { session, connections, selection, identity, wait: lock_wait, .. } = &self;
         let (identity, stop) = (identity.clone(), self.stop.clone());
-        let mut person = Person { identity, stop, ear };
+        let mut person = Person { identity, file: &session.file, stop, ear };
         if self.breaks {
             let _ = break_lock(session, connections, &person, true).await;
         }
         // Confirmed as a person does it, not beforehand.
         let (yes, lock_wait) = (false, *lock_wait);
-        match task {
+        let ending = match task {
             Task::Deploy => {
                 let (spec, selection) = (session.spec()?, selection.clone());
                 let request = deploy::Request { selection, yes, lock_wait };
-                deploy::deploy(session, connections, &mut person, &spec, &request).await
+                deploy::deploy(session, connections, &mut person, &spec, &request).await?
             }
             Task::Resume => {
                 let request = resume::Request { id: None, yes, lock_wait };
-                resume::resume(session, connections, &mut person, &request).await
+                resume::resume(session, connections, &mut person, &request).await?
             }
             Task::Rollback => {
                 let only = Vec::new();
                 let request = rollback::Request { id: None, only, yes, lock_wait };
-                rollback::rollback(session, connections, &mut person, &request).await
+                rollback::rollback(session, connections, &mut person, &request).await?
             }
-        }
+            Task::NodeOut(node) | Task::NodeIn(node) => {
+                let direction = match task {
+                    Task::NodeOut(_) => Direction::Out,
+                    _ => Direction::In,
+                };
+                let nodes = vec![format!("node-{}", node + 1)];
+                let request = node::Request { direction, nodes, lock_wait };
+                let spec = session.spec()?;
+                node::switch(session, connections, &mut person, &spec, &request).await?
+            }
+            Task::Plan | Task::Status | Task::Doctor | Task::ShowLock | Task::BreakLock => {
+                return self.look(task, &person).await.map(Shown::Page);
+            }
+        };
+        Ok(Shown::Ended(ending))
+    }
+
+    /// Runs a command that changes nothing on nodes and gateways.
+    async fn look(&self, task: Task, person: &Person<'_>) -> Result<String, Refusal> {
+        let Self { session, connections, selection, .. } = self;
+        Ok(match task {
+            Task::Plan => {
+                let spec = session.spec()?;
+                let plan = plan(session, connections, person, &spec, selection).await?;
+                page::plan(&plan, session, &spec)
+            }
+            Task::ShowLock => page::lock(&show(session, connections, person).await?),
+            Task::BreakLock => {
+                page::broken(&break_lock(session, connections, person, false).await?)
+            }
+            Task::Doctor => {
+                let session = site::without_arguments(session);
+                let spec = session.spec()?;
+                doctor(&session, connections, person, &spec).await?.page()
+            }
+            _ => {
+                let session = site::without_arguments(session);
+                let spec = session.spec()?;
+                let status = status(&session, connections, person, &spec).await?;
+                let next = status.next(&session, &spec);
+                page::status(&status, &spec, &next, connections.world.now())
+            }
+        })
     }
 }

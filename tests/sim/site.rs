@@ -1,5 +1,6 @@
 //! What an operator works with: the playbook, the client, the artifact, and what was released before.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -7,7 +8,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use rollgate::consul::{Client, Settings};
 use rollgate::foreign::Recorded;
+use rollgate::journal;
 use rollgate::json::Written;
+use rollgate::ops::session::OPEN;
 use rollgate::ops::{Connections, Secrets, Session};
 use rollgate::plan::Selection;
 use rollgate::playbook::load_text;
@@ -74,6 +77,22 @@ pub(crate) fn session(schedule: &Schedule, release: &str, state: PathBuf) -> Ses
         toward: Vec::new(),
         secrets: Secrets::default(),
     }
+}
+
+/// The session of a command that is given no variables: it takes those of the last release.
+pub(crate) fn without_arguments(session: &Session) -> Session {
+    let last = journal::latest(&session.state).and_then(|path| journal::read(&path).ok());
+    let last = last.and_then(|(_, release)| release.started);
+    let version = last.and_then(|started| {
+        let none = BTreeMap::new();
+        let values = started.inputs.each(&session.loaded.playbook, &none);
+        values.into_iter().find_map(|(_, value)| value.ok())
+    });
+    let mut session = session.clone();
+    let version = version.unwrap_or_else(|| OPEN.to_owned());
+    session.inputs.variables = [("version".to_owned(), version)].into();
+    session.inputs.artifact = None;
+    session
 }
 
 fn inputs(schedule: &Schedule, release: &str) -> Inputs {
