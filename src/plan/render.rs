@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Plan, routed};
 use crate::gateway::{Following, following};
+use crate::playbook::OnFailure;
 use crate::release::{PlannedAction, Step};
 use crate::spec::{RegistrySpec, Spec};
 use crate::table::Table;
@@ -83,14 +84,16 @@ impl Plan {
     fn facts(&self, spec: &Spec) -> Vec<(&'static str, String)> {
         let total = spec.nodes.len();
         let sizes: Vec<_> = spec.batches.0.iter().map(ToString::to_string).collect();
+        let sizes = sizes.join(", ");
         let failures = u64::from(spec.max_failures) + 1;
         let mut facts = vec![(
             "Order",
-            format!(
-                "batches of {}; stops after the {} failed node",
-                sizes.join(", "),
-                text::ordinal(failures)
-            ),
+            if spec.on_failure == OnFailure::Continue {
+                format!("batches of {sizes}; continues after failed nodes")
+            } else {
+                let failed = text::ordinal(failures);
+                format!("batches of {sizes}; stops after the {failed} failed node")
+            },
         )];
         let stays = spec.nodes.first().map_or(Duration::ZERO, |node| node.health.min_healthy_time);
         let batches = self.batches(spec);

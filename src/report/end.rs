@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{Place, state_now};
 use crate::mark::Mark;
 use crate::plan::routed;
+use crate::playbook::OnFailure;
 use crate::release::{Drained, Finished, Outcome};
 use crate::release::{Phase, Release, RotationState};
 use crate::spec::Spec;
@@ -164,17 +165,13 @@ impl Report<'_> {
                 format!("FAILED  release {id} after {took}: {}\n", text::harmless(reason))
             }
             Outcome::Failed => {
-                let limit = self.spec.max_failures;
-                let at: Vec<_> = self
-                    .release
-                    .in_order()
-                    .filter(|(_, node)| matches!(node.phase, Phase::Failed | Phase::Blocked))
-                    .map(|(name, _)| name)
-                    .collect();
-                format!(
-                    "FAILED  release {id} at {}   ({failed} failed, max_failures {limit})\n",
-                    at.join(", ")
-                )
+                let limit = match self.spec.on_failure {
+                    OnFailure::Continue => "on_failure continue".to_owned(),
+                    _ => format!("max_failures {}", self.spec.max_failures),
+                };
+                let nodes = self.release.in_order().filter(|(_, node)| node.has_failed());
+                let at = nodes.map(|(name, _)| name).collect::<Vec<_>>().join(", ");
+                format!("FAILED  release {id} at {at}   ({failed} failed, {limit})\n")
             }
             Outcome::RolledBack => format!(
                 "ROLLED BACK  release {id} after {took}: {failed} failed; the previous version serves everywhere\n"
