@@ -10,8 +10,8 @@ use crate::ops::locking::described;
 use crate::ops::status::{LockState, Status};
 use crate::ops::{Ending, Refusal, Run, Session};
 use crate::plan::Plan;
-use crate::release::Outcome;
-use crate::report::{NodeView, Place, Report, state_now};
+use crate::release::{Outcome, Phase, PlannedAction};
+use crate::report::{NodeView, Place, Report, state_now, state_of};
 use crate::spec::Spec;
 use crate::table::Table;
 use crate::text::{self, harmless};
@@ -72,8 +72,10 @@ pub(super) fn internal_error(run: &Run) -> String {
 pub fn plan(plan: &Plan, session: &Session, spec: &Spec) -> String {
     let mut text = plan.render(spec, &session.file.display().to_string());
     if plan.refusals.is_empty() {
-        text += "Nothing was changed. ";
-        text += &format!("To release: {}\n", session.command("deploy"));
+        text += &match plan.count(PlannedAction::Update) {
+            0 => format!("Nothing to do: {}.\n", plan.idle()),
+            _ => format!("Nothing was changed. To release: {}\n", session.command("deploy")),
+        };
     }
     text
 }
@@ -100,6 +102,10 @@ pub fn status(status: &Status, spec: &Spec, next: &[(String, String)], now: Time
         let _ = writeln!(text, "\n{name}: {}", text::line(&problem, 300));
     }
     match status.last() {
+        None if matches!(status.lock, LockState::Unknown(_)) => {
+            text +=
+                "\nNo release is recorded in the state folder. The journals in Consul were not read.\n";
+        }
         None => text += "\nNo release is recorded in the state folder or in Consul.\n",
         Some((release, started)) => {
             let versions = match (&started.from, &started.to) {
@@ -108,9 +114,9 @@ pub fn status(status: &Status, spec: &Spec, next: &[(String, String)], now: Time
             };
             let how = match &release.finished {
                 Some(finished) => {
-                    format!("{:?}, exit {}", finished.result, finished.exit_code).to_lowercase()
+                    format!("{}, exit {}", finished.result.in_words(), finished.exit_code)
                 }
-                None if status.runs(started) => "in progress".to_owned(),
+                None if status.is_running(started) => "in progress".to_owned(),
                 None => "interrupted (rollgate was killed)".to_owned(),
             };
             let (id, command) = (started.inputs.release(), started.command);
@@ -138,10 +144,15 @@ pub fn status(status: &Status, spec: &Spec, next: &[(String, String)], now: Time
 /// Describes the result of a node. It names the release if that is not the last one.
 pub(super) fn state(status: &Status, node: &str, place: Place) -> Option<String> {
     let (release, state) = status.history.of(node)?;
-    let told = state_now(state, place);
     let started = release.started.as_ref()?;
     let id = started.inputs.release();
     let last = status.last().is_some_and(|(_, last)| last.inputs.release() == id);
+    // The journal is newer than the inspection.
+    let told = match (last && status.is_running(started), state.phase) {
+        (true, Phase::Taken) => "in progress".to_owned(),
+        (true, _) => state_of(state).to_owned(),
+        (false, _) => state_now(state, place),
+    };
     Some(if last { told } else { format!("{told} ({} {id})", started.command) })
 }
 

@@ -79,8 +79,10 @@ impl Status {
 
     /// Returns whether a process runs this release, or may run it.
     #[must_use]
-    pub fn runs(&self, started: &Started) -> bool {
+    pub fn is_running(&self, started: &Started) -> bool {
+        let has_ended = self.last().is_some_and(|(release, _)| release.finished.is_some());
         match &self.lock {
+            _ if has_ended => false,
             LockState::Free | LockState::Unknown(_) => false,
             LockState::Held(None) => true,
             LockState::Held(Some(holder)) => holder.release == started.inputs.release(),
@@ -92,10 +94,17 @@ impl Status {
     #[must_use]
     pub fn next(&self, session: &Session, spec: &Spec) -> Vec<(String, String)> {
         let (last, repeated) = (self.last(), session.repeated(false));
+        // A release changes the nodes now: another command would only wait for its lock.
+        if last.is_some_and(|(_, started)| self.is_running(started)) {
+            return Vec::new();
+        }
         let finished = last.and_then(|(release, _)| Some((release, release.finished.as_ref()?)));
         let mut next = finished.map_or_else(Vec::new, |(release, finished)| {
             suggestions::commands(release, finished.result, &repeated)
         });
+        if last.is_some() && finished.is_none() {
+            next.push(("resume".into(), session.command("resume")));
+        }
         // The last release may suggest the same command.
         let suggested: BTreeSet<_> = next.iter().map(|(_, command)| command.clone()).collect();
         for node in &spec.nodes {
@@ -105,11 +114,6 @@ impl Status {
                     next.push((format!("return {} to rotation unchanged", node.name), command));
                 }
             }
-        }
-        if let Some((_, started)) = last.filter(|_| finished.is_none())
-            && !self.runs(started)
-        {
-            next.push(("resume it".into(), session.command("resume")));
         }
         next
     }

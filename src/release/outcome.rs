@@ -54,6 +54,21 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The result in words, for people.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Nothing => "nothing to do",
+            Self::Refused => "refused",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+            Self::RolledBack => "rolled back",
+            Self::LockLost => "lock lost",
+            Self::Degraded => "degraded",
+        }
+    }
+
     /// The exit code of the result. The codes are a stable contract.
     #[must_use]
     pub fn exit_code(self) -> u8 {
