@@ -103,8 +103,7 @@ pub fn status(status: &Status, spec: &Spec, next: &[(String, String)], now: Time
     }
     match status.last() {
         None if matches!(status.lock, LockState::Unknown(_)) => {
-            text +=
-                "\nNo release is recorded in the state folder. The journals in Consul were not read.\n";
+            text += "\nNo release is recorded in the state folder. The journals in Consul were not read.\n";
         }
         None => text += "\nNo release is recorded in the state folder or in Consul.\n",
         Some((release, started)) => {
