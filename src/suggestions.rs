@@ -48,15 +48,19 @@ pub fn commands(release: &Release, outcome: Outcome, repeated: &Repeated) -> Vec
     for name in &failed {
         if let Some(old) = versions.get(name) {
             let back = repeated.command("rollback", [id, "--only", name]);
-            commands.push((format!("return {name} to {old}"), back));
+            commands.push((format!("return {name} to version {old}"), back));
         }
     }
     let changed = release.in_order().any(|(_, node)| node.phase == Phase::Done);
     if changed && let Some(old) = release.in_order().find_map(|(name, _)| versions.get(name)) {
-        commands.push((format!("return all nodes to {old}"), repeated.command("rollback", [id])));
+        commands.push((
+            format!("return all nodes to version {old}"),
+            repeated.command("rollback", [id]),
+        ));
     }
     let go_on = match failed.as_slice() {
-        [] => "resume".to_owned(),
+        [] if matches!(outcome, Outcome::Stopped | Outcome::LockLost) => "resume".to_owned(),
+        [] => "after a fix: resume".to_owned(),
         [name] => format!("after a fix: retry {name} and continue"),
         _ => "after a fix: retry the failed nodes and continue".to_owned(),
     };
@@ -182,7 +186,7 @@ mod tests {
         assert_eq!(told("touch x; rollgate", "r1"), []);
         assert_eq!(told("deploy", "r1; touch x"), []);
         let resume = r"rollgate resume 'it'\''s.yaml' r1".to_owned();
-        assert_eq!(told("deploy", "r1"), [("resume".to_owned(), resume)]);
+        assert_eq!(told("deploy", "r1"), [("after a fix: resume".to_owned(), resume)]);
     }
 
     #[test]

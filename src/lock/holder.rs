@@ -82,7 +82,7 @@ impl Holder {
         if !self.doing.is_empty() {
             parts.push(self.doing.clone());
         }
-        parts.push(format!("for {}", ago(self.since)));
+        parts.push(format!("acquired {} ago", ago(self.since)));
         parts.push(format!("last seen {} ago", ago(self.seen)));
         text::line(&parts.join(", "), LONGEST)
     }
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(
             holder.describe("2026-06-12T14:03:12Z".parse().expect("time")),
             "ci:https://ci.example/jobs/9, on runner-7, `deploy`, release 7f3a, node-2 drain [2J, \
-             for 3m12s, last seen 2s ago"
+             acquired 3m12s ago, last seen 2s ago"
         );
         assert_eq!(Holder::from_bytes(b"not ours"), None);
         let later = Holder { doing: "node-3 stop".into(), seen: holder.since, ..holder.clone() };

@@ -63,7 +63,11 @@ async fn shared<W: World>(
     vec![
         Finding::new("consul", &place, leader),
         Finding::new("rights", "registry", registry.map(|()| may_write(spec))),
-        Finding::new("rights", "lock", journals.map(|()| shared_prefix(service))),
+        Finding::new(
+            "rights",
+            "lock",
+            journals.map(|()| format!("may write {}", shared_prefix(service))),
+        ),
         lock_of(session, connections).await,
     ]
 }

@@ -239,8 +239,10 @@ impl Report<'_> {
         versions.retain(|version, count| version != UNKNOWN || *count < serving.len());
         let mut versions: Vec<_> = versions.into_iter().collect();
         versions.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        let versions: Vec<_> =
-            versions.iter().map(|(version, count)| format!("{version} on {count}")).collect();
+        let versions = versions
+            .iter()
+            .map(|(version, number)| format!("version {version} on {}", count(*number, "node")));
+        let versions: Vec<_> = versions.collect();
         let versions = match versions.join(", ") {
             none if none.is_empty() => none,
             versions => format!(": {}", text::harmless(&versions)),
@@ -328,10 +330,10 @@ strategy: {{ min_available: 3 }}",
             |fleet: &Fleet| Report { release: &release, spec: &spec, fleet: Some(fleet) }.serving();
         assert_eq!(
             told(&fleet),
-            "Users are served by 4 of 5 nodes (min_available 3): 2.7.1 on 3, 2.7.0 on 1."
+            "Users are served by 4 of 5 nodes (min_available 3): version 2.7.1 on 3 nodes, version 2.7.0 on 1 node."
         );
         fleet.nodes.remove("app-4");
-        assert!(told(&fleet).ends_with(": 2.7.1 on 3, unknown on 1."));
+        assert!(told(&fleet).ends_with(": version 2.7.1 on 3 nodes, version unknown on 1 node."));
         fleet.nodes.clear();
         assert!(told(&fleet).ends_with(" (min_available 3)."), "{}", told(&fleet));
         fleet.gateways[0].1 = Err("connection refused".into());

@@ -258,7 +258,7 @@ impl Sink for Live {
                 self.under_way(event, &format!("{gateway}: proven"));
             }
             EventKind::NodeRollingBack { version } => {
-                self.under_way(event, &format!("rolling back to {version}"));
+                self.under_way(event, &format!("rolling back to version {version}"));
             }
             EventKind::NodeRolledBack { elapsed_ms } => {
                 let took = text::duration(Duration::from_millis(*elapsed_ms));

@@ -182,14 +182,14 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
             quietly("resume", rest)
         }
         EventKind::NodeRollingBack { version } => {
-            Some(("back".into(), format!("rolling back to {version}"), true))
+            Some(("rollback".into(), format!("rolling back to version {version}"), true))
         }
         EventKind::NodeRolledBack { elapsed_ms } => {
             let took = text::duration(std::time::Duration::from_millis(*elapsed_ms));
             quietly("rolled back", took)
         }
         EventKind::BatchStarted { number, nodes, back: true } => {
-            Some(("back".into(), format!("{number}: {}", nodes.join(", ")), true))
+            Some(("rollback".into(), format!("batch {number}: {}", nodes.join(", ")), true))
         }
         EventKind::BatchStarted { number, nodes, back: false } => {
             let several = nodes.len() > 1;

@@ -30,7 +30,7 @@ fn fails(bench: &Bench, fault: Fault) -> Ran {
     assert!(bench.is_down(0) && !bench.is_down(1) && !bench.is_down(2));
     assert_eq!(bench.versions()[1..], [Some("1".into()), Some("1".into())]);
     let ran = ran.says("node-1").says("OUT OF ROTATION, action required");
-    ran.says("Users are served by 2 of 3 nodes (min_available 1): 1 on 2.")
+    ran.says("Users are served by 2 of 3 nodes (min_available 1): version 1 on 2 nodes.")
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn version_that_is_never_ready_leaves_its_node_out_and_reports_the_last_check() 
         .says(r#"last body   {"status":"DOWN","db":"connect timeout 10.0.9.5:5432"}"#)
         .says("log         ")
         .says("ERROR");
-    let next = ran.next("return node-1 to 1");
+    let next = ran.next("return node-1 to version 1");
     let next: Vec<_> = next.iter().map(String::as_str).collect();
     let ran = Ran(bench.lab.run(&crate::harness::rollgate(), &next).expect("runs")).exits(0);
     assert!(ran.stderr().contains("DONE"));
@@ -78,9 +78,9 @@ fn version_that_crashes_after_its_node_is_done_costs_only_that_node() {
     assert_eq!(bench.versions()[1..], [Some("1".into()), Some("1".into())]);
     assert!(bench.is_down(0) && !bench.is_down(1) && !bench.is_down(2));
     let ran = ran.says("node-1, no longer healthy: ").says("OUT OF ROTATION, action required");
-    let ran = ran.says("Users are served by 2 of 3 nodes (min_available 1): 1 on 2.");
+    let ran = ran.says("Users are served by 2 of 3 nodes (min_available 1): version 1 on 2 nodes.");
     // The suggested command returns the node to version 1.
-    let next = ran.next("return node-1 to 1");
+    let next = ran.next("return node-1 to version 1");
     let next: Vec<_> = next.iter().map(String::as_str).collect();
     Ran(bench.lab.run(&crate::harness::rollgate(), &next).expect("runs")).exits(0);
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));

@@ -41,7 +41,12 @@ fn failed_node_rolls_back_by_itself() {
     let bench = bench(|playbook| playbook["strategy"]["on_failure"] = "rollback_node".into());
     bench.lab.artifact("9", Fault::NeverReady).expect("an artifact");
     let load = bench.load();
-    bench.deploy("9").exits(21).says("rolling back to 1").says("ROLLED BACK").says("503 in ");
+    bench
+        .deploy("9")
+        .exits(21)
+        .says("rolling back to version 1")
+        .says("ROLLED BACK")
+        .says("503 in ");
     assert_versions(&bench, ["1", "1", "1"]);
     bench.assert_unnoticed(load);
     let plan = bench.run(&["plan"], &["--var", "version=9"]).exits(0).stdout();
@@ -95,7 +100,7 @@ fn on_failure_continue_updates_the_other_nodes() {
     assert_eq!(bench.versions()[2].as_deref(), Some("2"));
     assert!(bench.is_down(1));
     bench.assert_unnoticed(load);
-    let next = ran.next("return node-2 to 1");
+    let next = ran.next("return node-2 to version 1");
     let next: Vec<_> = next.iter().map(String::as_str).collect();
     bench.lab.run(&crate::harness::rollgate(), &next).expect("runs");
     assert_versions(&bench, ["2", "1", "2"]);

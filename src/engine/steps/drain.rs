@@ -47,9 +47,8 @@ impl<W: World> NodeWorker<W> {
             if let Ok(0) = counted {
                 let since = *quiet_since.get_or_insert(now);
                 if now.duration_since(since) >= settings.settle {
-                    let waited = text::duration(now.duration_since(begun));
                     let drained = Drained { from: most, cut: 0 };
-                    let message = format!("{most} -> 0 in {waited}, 0 cut");
+                    let message = format!("{most} -> 0 in flight, 0 cut");
                     return Ok(StepOutcome { message, drained: Some(drained) });
                 }
             } else {
@@ -57,10 +56,9 @@ impl<W: World> NodeWorker<W> {
             }
             let left = deadline.saturating_duration_since(now);
             let state = match &counted {
-                Ok(count) => format!(
-                    "{} in flight (at most {most})",
-                    text::count(to_usize(*count), "request")
-                ),
+                Ok(count) => {
+                    format!("{} in flight (peak {most})", text::count(to_usize(*count), "request"))
+                }
                 Err(problem) => format!("requests in flight cannot be counted: {problem}"),
             };
             // A count asked for before the deadline may be outdated now, for example after rollgate was suspended.
@@ -69,7 +67,9 @@ impl<W: World> NodeWorker<W> {
                 let waited = text::duration(settings.timeout);
                 return match (settings.on_timeout, counted) {
                     (OnTimeout::Proceed, Ok(cut)) => Ok(StepOutcome {
-                        message: format!("{most} -> {cut} in {waited}, {cut} cut"),
+                        message: format!(
+                            "timed out after {waited}: {most} -> {cut} in flight, {cut} cut"
+                        ),
                         drained: Some(Drained { from: most, cut }),
                     }),
                     (OnTimeout::Fail | OnTimeout::Wait, _) | (_, Err(_)) => Err(Failure {
