@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::node::{NO_CURL, Operation};
+use crate::node::{NO_CURL, NodeScript};
 use crate::secret::Secret;
 use crate::text;
 use crate::world::{
@@ -36,9 +36,9 @@ pub(super) async fn http<W: World>(
         }
     };
     let timeout = request.timeout;
-    let operation = Operation::Fetch { method, url: request.url, timeout };
+    let script = NodeScript::Fetch { method, url: request.url, timeout };
     let mut command =
-        Command::new(operation, timeout, false).reading(Stdin::Text(settings(&request.headers)));
+        Command::new(script, timeout, false).reading(Stdin::Text(settings(&request.headers)));
     if request.method != Method::Get {
         command.permit = permit.clone();
     }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::client::{LEAST_PAUSE, PATIENCE};
 use super::*;
-use crate::node::Operation;
+use crate::node::NodeScript;
 use crate::secret::Secret;
 use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, Stdin, World};
 
@@ -28,8 +28,8 @@ impl World for Script {
 
     /// As `curl` on a host would.
     async fn run(&self, host: &Host, command: Command) -> Result<Output, RunError> {
-        let (Operation::Fetch { method, url, .. }, Stdin::Text(settings)) =
-            (&command.operation, &command.stdin)
+        let (NodeScript::Fetch { method, url, .. }, Stdin::Text(settings)) =
+            (&command.script, &command.stdin)
         else {
             unreachable!("the client runs nothing else");
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::context::Mode;
+use super::context::Operation;
 use super::outcome::StepError;
 use super::pool::Part;
 use super::worker::{Bound, Looked, NodeWorker};
@@ -146,7 +146,7 @@ impl<W: World> NodeWorker<W> {
     /// Checks whether the node may serve a version that failed on another node after its health check passed. It may
     /// only if too few other nodes serve and it cannot roll back.
     pub(super) async fn may_enable(&self) -> Result<(), StepError> {
-        if self.bound() != Bound::Forward || self.context.mode != Mode::Deploy {
+        if self.bound() != Bound::Forward || self.context.operation != Operation::Deploy {
             return Ok(());
         }
         self.context.verify_done().await;

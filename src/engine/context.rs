@@ -47,7 +47,7 @@ impl StopReason {
 
 /// The operation on each node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum Operation {
     /// All the playbook's steps.
     Deploy,
     /// Manual removal from rotation.
@@ -56,7 +56,7 @@ pub enum Mode {
     In,
 }
 
-impl Mode {
+impl Operation {
     /// Returns whether the operation includes a step of the playbook.
     #[must_use]
     pub fn includes(self, step: Step) -> bool {
@@ -113,7 +113,7 @@ pub(super) struct Context<W> {
     pub(super) spec: Arc<Spec>,
     /// Every node, by name.
     pub(super) nodes: BTreeMap<String, Known>,
-    pub(super) mode: Mode,
+    pub(super) operation: Operation,
     pub(super) lock: Arc<Lock<W>>,
     pub(super) release: LiveRelease,
     /// Held during the decision whether a node may leave rotation: one decision at a time.

@@ -22,5 +22,5 @@ mod steps;
 mod watchdog;
 mod worker;
 
-pub use context::{Mode, Sink, StopReason};
+pub use context::{Operation, Sink, StopReason};
 pub use run::{Engine, RunResult, Start};

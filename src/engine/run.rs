@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::context::{
-    Context, Known, LiveRelease, Mode, Record, Sink, StopReason, millis, stopped_for,
+    Context, Known, LiveRelease, Operation, Record, Sink, StopReason, millis, stopped_for,
 };
 use super::end::conclude;
 use super::pool::{Fallen, Pool};
@@ -49,7 +49,7 @@ pub struct Engine<W> {
     /// The specification of the release.
     pub spec: Arc<Spec>,
     /// The operation on each node.
-    pub mode: Mode,
+    pub operation: Operation,
     /// Becomes [`StopReason::Requested`] when the release must stop.
     pub stop: watch::Receiver<StopReason>,
     /// The lock that excludes other releases.
@@ -129,7 +129,7 @@ impl<W: World> Engine<W> {
             world: self.world.clone(),
             consul: self.consul,
             spec: self.spec,
-            mode: self.mode,
+            operation: self.operation,
             lock: self.lock.clone(),
             release: live,
             turn: Arc::default(),
@@ -138,10 +138,10 @@ impl<W: World> Engine<W> {
         });
         let mut floor = Floor { context: context.clone(), records, fallen, stop: stop.clone() };
         let mut watch = JoinSet::new();
-        if self.mode == Mode::Deploy {
+        if self.operation == Operation::Deploy {
             watch.spawn(context.clone().watch_pool());
         }
-        let staged = self.mode != Mode::Deploy || floor.stage(&mut recorder).await;
+        let staged = self.operation != Operation::Deploy || floor.stage(&mut recorder).await;
         let verified = !staged || floor.take_all(&mut recorder).await;
         watch.shutdown().await;
         recorder.ask_for_the_lock().await;
@@ -204,7 +204,7 @@ impl<W: World> Floor<W> {
             self.find_unwell(recorder).await;
             note_stop(recorder, &self.stop);
             let NextAction::Take { number, nodes, back } = self.next(recorder) else {
-                if self.context.mode != Mode::Deploy {
+                if self.context.operation != Operation::Deploy {
                     return true;
                 }
                 if *self.stop.borrow() != StopReason::No {

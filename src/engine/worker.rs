@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
-use super::context::{Context, Mode, Record, StopReason, millis, stopped_for};
+use super::context::{Context, Operation, Record, StopReason, millis, stopped_for};
 use super::outcome::{NodeResult, StepError, StepResult};
 use super::pool::Part;
 use super::watchdog::Watchdog;
@@ -134,7 +134,7 @@ impl<W: World> NodeWorker<W> {
         let Some(old) = self.way_back().cloned() else { return false };
         if self.goes_back()
             || !self.state(NodeState::is_stopped)
-            || self.context.mode != Mode::Deploy
+            || self.context.operation != Operation::Deploy
             || self.stop_requested()
         {
             return false;
@@ -148,14 +148,15 @@ impl<W: World> NodeWorker<W> {
 
     async fn walk(&mut self) -> NodeResult {
         let begun = Instant::now();
-        let mode = self.context.mode;
+        let operation = self.context.operation;
         let steps = &self.node.clone().steps;
         let done = self.state(|state| state.done.clone());
-        let is_left = |action: &&Action| mode.includes(action.step) && !done.contains(&action.step);
+        let is_left =
+            |action: &&Action| operation.includes(action.step) && !done.contains(&action.step);
         let proven_before = done.contains(&Step::ConfirmOut);
         let is_down = self.state(NodeState::may_be_down);
         // Interrupted after `enable`: the node is already in rotation, and only the remaining steps run.
-        if proven_before && is_down && mode == Mode::Deploy {
+        if proven_before && is_down && operation == Operation::Deploy {
             self.watchdog = Some(Watchdog::new(&self.context, &self.node));
         }
         for action in steps.iter().filter(is_left) {
@@ -212,7 +213,7 @@ impl<W: World> NodeWorker<W> {
         }
         let ending = self.step(action.step, command).await;
         if action.step == Step::ConfirmOut
-            && self.context.mode == Mode::Deploy
+            && self.context.operation == Operation::Deploy
             && matches!(ending, StepResult::Done)
         {
             self.watchdog = Some(Watchdog::new(&self.context, &self.node));

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::query::{Query, first, ok};
 use super::rotation::{Listed, Listing, NotDone, RotationControl};
 use crate::json;
-use crate::node::Operation;
+use crate::node::NodeScript;
 use crate::secret::Secret;
 use crate::world::{Command, Host, OUTPUT_LIMIT, Reply, Stdin};
 
@@ -28,7 +28,7 @@ pub(super) struct JsonFile {
 impl JsonFile {
     /// Reads its content.
     pub(super) fn ask(&self) -> Query {
-        self.run(Operation::File { path: self.path.clone() }, Stdin::Empty)
+        self.run(NodeScript::File { path: self.path.clone() }, Stdin::Empty)
     }
 
     /// Replaces the content of the reply with another document.
@@ -43,11 +43,11 @@ impl JsonFile {
         let (before, after) = (sum(&reply.body), sum(content.as_bytes()));
         // The content can be secret, and is much longer than a command line can be.
         let stdin = Stdin::Text(Secret::new(content));
-        Ok(self.run(Operation::Replace { path, before, after }, stdin))
+        Ok(self.run(NodeScript::Replace { path, before, after }, stdin))
     }
 
-    fn run(&self, operation: Operation, stdin: Stdin) -> Query {
-        let command = Command::new(operation, COMMAND_TIMEOUT, self.sudo).reading(stdin);
+    fn run(&self, script: NodeScript, stdin: Stdin) -> Query {
+        let command = Command::new(script, COMMAND_TIMEOUT, self.sudo).reading(stdin);
         Query::Run(self.host.clone(), command)
     }
 }

@@ -43,7 +43,7 @@ const UNEVEN_MORE: u32 = 5;
 
 /// How much longer a row must be after a worker was late: 0.001 becomes 0.000000001, so all attempts together stay
 /// below 0.001.
-const DOUBT: u32 = 3;
+const RECHECK_FACTOR: u32 = 3;
 
 /// Until each worker has told its name, this many times the average number of connections is used.
 const PATIENCE: u32 = 4;
@@ -275,7 +275,7 @@ impl Proof {
         } else {
             self.rule.reads(self.roster.is_even())
         };
-        reads * if self.roster.is_doubted() { DOUBT } else { 1 }
+        reads * if self.roster.is_doubted() { RECHECK_FACTOR } else { 1 }
     }
 
     /// The current verdict.

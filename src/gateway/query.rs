@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::consul::{self, Client, Entry, KvWrite, SessionFence};
-use crate::node::Operation;
+use crate::node::NodeScript;
 use crate::text;
 use crate::world::Method::Post;
 use crate::world::{
@@ -40,7 +40,7 @@ impl Query {
     pub(crate) fn is_conversation(&self) -> bool {
         match self {
             Self::Exchange(..) => true,
-            Self::Run(_, command) => matches!(command.operation, Operation::UnixSocket { .. }),
+            Self::Run(_, command) => matches!(command.script, NodeScript::UnixSocket { .. }),
             Self::Http(_) | Self::Consul(..) | Self::CompareAndSet(..) => false,
         }
     }

@@ -6,7 +6,7 @@ use super::gate::Gate;
 use crate::consul::Index;
 use crate::foreign::Foreign;
 use crate::json;
-use crate::node::Operation;
+use crate::node::NodeScript;
 use crate::spec::{HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, Shell};
 use crate::text;
 use crate::world::{Command, Host, Reply, Request, RunError, World};
@@ -177,8 +177,8 @@ impl<W: World> Gate<W> {
     }
 
     async fn try_command(&self, host: &Host, shell: &Shell, timeout: Duration) -> CheckResult {
-        let operation = Operation::User { command: shell.run.clone() };
-        let command = Command::new(operation, timeout.min(shell.timeout), shell.sudo);
+        let script = NodeScript::User { command: shell.run.clone() };
+        let command = Command::new(script, timeout.min(shell.timeout), shell.sudo);
         match self.world.run(host, command).await {
             Ok(output) if output.success() => CheckResult::default(),
             Ok(output) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::gate::Gate;
-use crate::node::{Listener, Operation, Ticks};
+use crate::node::{Listener, NodeScript, Ticks};
 use crate::text;
 use crate::world::{Command, World};
 
@@ -86,8 +86,8 @@ impl<W: World> Gate<W> {
     }
 
     async fn listener(&self) -> Result<Listener, String> {
-        let operation = Operation::Listener { port: self.node.port() };
-        let command = Command::new(operation, LISTENER_TIMEOUT, self.sudo);
+        let script = NodeScript::Listener { port: self.node.port() };
+        let command = Command::new(script, LISTENER_TIMEOUT, self.sudo);
         let output = self.world.run(&self.node.host, command).await;
         let output = output.map_err(|error| format!("its process cannot be inspected: {error}"))?;
         if !output.success() {

@@ -1,4 +1,4 @@
-//! Where an artifact lives on a node, and the operations that stage, activate and delete releases.
+//! Where an artifact lives on a node, and the scripts that stage, activate and delete releases.
 //!
 //! The work itself is in `scripts/`: `owner.sh` selects the user that works in a folder, `release.sh` holds
 //! the shared functions.
@@ -57,8 +57,8 @@ impl Packing {
     }
 }
 
-/// Exit status of [`Operation::Upload`](super::Operation::Upload) and
-/// [`Operation::Unpack`](super::Operation::Unpack) for a wrong checksum.
+/// Exit status of [`NodeScript::Upload`](super::NodeScript::Upload) and
+/// [`NodeScript::Unpack`](super::NodeScript::Unpack) for a wrong checksum.
 pub const CHECKSUM_MISMATCH: i32 = 65;
 
 /// Selects the user that works in a folder.
@@ -124,7 +124,7 @@ pub(super) fn prune(layout: &Layout, keep: Option<u32>, spare: &[String]) -> Str
     work(layout, &extra, include_str!("scripts/prune.sh"))
 }
 
-/// The result of [`Operation::Prune`](super::Operation::Prune).
+/// The result of [`NodeScript::Prune`](super::NodeScript::Prune).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pruned {
     /// Names of the deleted releases.
@@ -134,7 +134,7 @@ pub struct Pruned {
 }
 
 impl Pruned {
-    /// Reads the operation's answer.
+    /// Reads the script's answer.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let told = |what: &str| {

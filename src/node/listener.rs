@@ -6,7 +6,7 @@ use crate::address;
 use crate::secret::{self, Cut};
 use crate::shell::assign;
 
-/// A node's report about the listeners of a port, read from [`Operation::Listener`](super::Operation).
+/// A node's report about the listeners of a port, read from [`NodeScript::Listener`](super::NodeScript).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
     /// The node's clock at the time of the inspection.

@@ -1,8 +1,8 @@
-//! The operations on a node: each as data, as a shell script, and with a parser for its answer.
+//! The scripts that run on a node: each as data, as shell text, and with a parser for its answer.
 //!
-//! Pure: nothing here awaits. The live world runs [`Operation::script`]; a simulated world interprets the
-//! operation. The longer scripts are files in `scripts/`. Scripts need a POSIX shell and the tools of every
-//! Linux server (coreutils, tar, gzip, and `/proc` without procps). Only operations on sockets and listeners
+//! Pure: nothing here awaits. The live world runs [`NodeScript::text`]; a simulated world interprets the
+//! script. The longer scripts are files in `scripts/`. Scripts need a POSIX shell and the tools of every
+//! Linux server (coreutils, tar, gzip, and `/proc` without procps). Only scripts for sockets and listeners
 //! need `ss` (iproute2).
 
 mod fetch;
@@ -24,9 +24,9 @@ pub use listener::{Listener, Process, Ticks};
 pub use sockets::{Connection, in_flight};
 pub use survey::Survey;
 
-/// An operation on a node.
+/// A script that rollgate runs on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Operation {
+pub enum NodeScript {
     /// A command of the user.
     User {
         /// As in the playbook, with names filled in.
@@ -113,10 +113,10 @@ pub enum Operation {
     },
 }
 
-impl Operation {
-    /// Returns the POSIX shell script of the operation.
+impl NodeScript {
+    /// Returns the POSIX shell script of the script.
     #[must_use]
-    pub fn script(&self) -> String {
+    pub fn text(&self) -> String {
         match self {
             Self::User { command } => command.clone(),
             Self::Survey { port, layout } => survey::script(*port, layout.as_ref()),

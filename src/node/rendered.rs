@@ -11,7 +11,7 @@ mod tests {
     use std::os::unix::process::CommandExt as _;
     use std::process::{Command, Stdio};
 
-    use crate::node::Operation;
+    use crate::node::NodeScript;
     use crate::node::tests::{SHELLS, Shell};
 
     #[test]
@@ -22,8 +22,8 @@ mod tests {
         std::fs::write(path("pid"), format!("{}\n", std::process::id())).expect("a file");
         let shells = SHELLS.map(Shell::new);
         let look = || {
-            let operation = Operation::Rendered { file: path("app.conf"), pid_file: path("pid") };
-            let [first, others @ ..] = shells.each_ref().map(|shell| shell.run(&operation, ""));
+            let script = NodeScript::Rendered { file: path("app.conf"), pid_file: path("pid") };
+            let [first, others @ ..] = shells.each_ref().map(|shell| shell.run(&script, ""));
             for other in others {
                 assert_eq!((other.status, &other.stdout), (first.status, &first.stdout));
             }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Layout, Listener, listener};
 use crate::foreign::{Foreign, Unfit};
 
-/// The result of [`Operation::Survey`](super::Operation::Survey).
+/// The result of [`NodeScript::Survey`](super::NodeScript::Survey).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Survey {
     /// The installed tools among those that rollgate may need.

@@ -36,8 +36,8 @@ impl Shell {
         self.path(name).display().to_string()
     }
 
-    pub(super) fn run(&self, operation: &Operation, input: &str) -> Output {
-        let script = operation.script().replace("/bin/sh", &self.text("sh"));
+    pub(super) fn run(&self, script: &NodeScript, input: &str) -> Output {
+        let script = script.text().replace("/bin/sh", &self.text("sh"));
         let mut child = Command::new(self.path("sh"))
             .args(["-c", &script])
             .stdin(Stdio::piped())
@@ -53,9 +53,9 @@ impl Shell {
     }
 
     /// Runs a script that must succeed without output on standard error, and returns its output.
-    fn done(&self, operation: &Operation, input: &str) -> String {
-        let output = self.run(operation, input);
-        assert!(output.status.success() && output.stderr.is_empty(), "{operation:?}: {output:?}");
+    fn done(&self, script: &NodeScript, input: &str) -> String {
+        let output = self.run(script, input);
+        assert!(output.status.success() && output.stderr.is_empty(), "{script:?}: {output:?}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -80,9 +80,9 @@ fn files_are_read_and_replaced_under_every_shell() {
     for shell in SHELLS.map(Shell::new) {
         let path = shell.text("it's a $(file)");
         std::fs::write(&path, "one\n").expect("a file");
-        assert_eq!(shell.done(&Operation::File { path: path.clone() }, ""), "one\n");
+        assert_eq!(shell.done(&NodeScript::File { path: path.clone() }, ""), "one\n");
         let (before, after) = (sum("one\n"), sum("two\n"));
-        let replace = Operation::Replace { path: path.clone(), before, after };
+        let replace = NodeScript::Replace { path: path.clone(), before, after };
         shell.done(&replace, "two\n");
         assert_eq!(std::fs::read_to_string(&path).expect("a file"), "two\n");
         let again = shell.run(&replace, "two\n");
@@ -97,10 +97,10 @@ fn listeners_and_connections_are_seen_under_every_shell() {
         let address = listener.local_addr().expect("an address");
         let _client = TcpStream::connect(address).expect("connected");
         let port = address.port();
-        let text = shell.done(&Operation::Listener { port }, "");
+        let text = shell.done(&NodeScript::Listener { port }, "");
         let found = Listener::parse(&text, &address.to_string());
         assert!(found.owners.iter().any(|owner| owner.pid == std::process::id()), "{text}");
-        let text = shell.done(&Operation::Sockets { port }, "");
+        let text = shell.done(&NodeScript::Sockets { port }, "");
         assert!(text.starts_with("listen=LISTEN"), "{text}");
         assert!(text.lines().any(|line| line.starts_with("0 ")), "no connection: {text}");
     }
@@ -118,8 +118,8 @@ fn sockets_and_urls_are_asked_under_every_shell() {
             stream.write_all(format!("heard {line}").as_bytes()).expect("written");
         });
         let say = r#"set server 'a' "$HOME" %s \n"#;
-        let operation = Operation::UnixSocket { path, say: say.into() };
-        assert_eq!(shell.done(&operation, ""), format!("heard {say}\n"));
+        let script = NodeScript::UnixSocket { path, say: say.into() };
+        assert_eq!(shell.done(&script, ""), format!("heard {say}\n"));
 
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = listener.local_addr().expect("an address");
@@ -131,8 +131,8 @@ fn sockets_and_urls_are_asked_under_every_shell() {
             String::from_utf8_lossy(&request[..length]).into_owned()
         });
         let url = format!("http://{address}/a?b='$c'");
-        let operation = Operation::Fetch { method: "PUT", url, timeout: Duration::from_secs(5) };
-        let answer = shell.done(&operation, "header = \"X-Token: secret\"\n");
+        let script = NodeScript::Fetch { method: "PUT", url, timeout: Duration::from_secs(5) };
+        let answer = shell.done(&script, "header = \"X-Token: secret\"\n");
         assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("ok"), "{answer}");
         let request = server.join().expect("served");
         assert!(
@@ -147,17 +147,17 @@ fn releases_are_staged_activated_and_pruned_under_every_shell() {
     for shell in SHELLS.map(Shell::new) {
         let layout = shell.layout();
         let survey = || {
-            let operation = Operation::Survey { port: 1, layout: Some(shell.layout()) };
-            Survey::parse(&shell.done(&operation, ""), "127.0.0.1:1")
+            let script = NodeScript::Survey { port: 1, layout: Some(shell.layout()) };
+            Survey::parse(&shell.done(&script, ""), "127.0.0.1:1")
         };
         assert!(survey().writable && !survey().staged);
-        shell.done(&Operation::Upload { layout: layout.clone() }, "hello\n");
-        shell.done(&Operation::Unpack { layout: layout.clone() }, "");
-        shell.done(&Operation::Activate { layout: layout.clone() }, "");
+        shell.done(&NodeScript::Upload { layout: layout.clone() }, "hello\n");
+        shell.done(&NodeScript::Unpack { layout: layout.clone() }, "");
+        shell.done(&NodeScript::Activate { layout: layout.clone() }, "");
         let found = survey();
         assert!(found.staged && found.tools.contains("tar"), "{found:?}");
         assert_eq!(found.linked_release(), Some(Ok("app-1".to_owned())));
-        let prune = Operation::Prune { layout, keep: Some(2), spare: Vec::new() };
+        let prune = NodeScript::Prune { layout, keep: Some(2), spare: Vec::new() };
         assert_eq!(Pruned::parse(&shell.done(&prune, "")), Pruned::default());
     }
 }

@@ -9,7 +9,7 @@ use super::plan::{Planned, planned};
 use super::release::{Ending, Job};
 use super::{Caller, Cause, Connections, Question, Refusal, Session};
 use crate::consul::Error;
-use crate::engine::Mode;
+use crate::engine::Operation;
 use crate::foreign::Recorded;
 use crate::lock::Lock;
 use crate::plan::{Plan, RollbackPlan, Selection};
@@ -92,7 +92,7 @@ async fn release<W: World, C: Caller>(
         ..session.started(caller.identity(), CommandKind::Deploy, fleet.pool(spec))
     };
     Job { session, connections, lock, spec, yes: request.yes }
-        .begin(caller, Mode::Deploy, started)
+        .begin(caller, Operation::Deploy, started)
         .await
 }
 

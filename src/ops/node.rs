@@ -9,7 +9,7 @@ use super::look::look;
 use super::plan::{node_names, unfit_gateways};
 use super::release::{Ending, Job};
 use super::{Caller, Cause, Connections, Refusal, Session};
-use crate::engine::Mode;
+use crate::engine::Operation;
 use crate::lock::Lock;
 use crate::mark::Mark;
 use crate::release::{CommandKind, Planned, PlannedAction, PlannedNodes, Started};
@@ -45,10 +45,10 @@ impl Direction {
         }
     }
 
-    fn mode(self) -> Mode {
+    fn operation(self) -> Operation {
         match self {
-            Self::Out => Mode::Out,
-            Self::In => Mode::In,
+            Self::Out => Operation::Out,
+            Self::In => Operation::In,
         }
     }
 }
@@ -112,7 +112,7 @@ async fn switch_locked<W: World, C: Caller>(
         ..session.started(caller.identity(), direction.command(), fleet.pool(spec))
     };
     Job { session, connections, lock, spec, yes: false }
-        .begin(caller, direction.mode(), started)
+        .begin(caller, direction.operation(), started)
         .await
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::refusal::of_error;
 use super::{Caller, Connections, Refusal, Session};
-use crate::engine::{Engine, Mode, RunResult, Start, StopReason};
+use crate::engine::{Engine, Operation, RunResult, Start, StopReason};
 use crate::journal::history::JournaledRelease;
 use crate::journal::replica::JournalReplica;
 use crate::journal::{self, Journal};
@@ -64,13 +64,13 @@ impl<W: World> Job<'_, W> {
     pub(super) async fn begin<C: Caller>(
         &self,
         caller: &mut C,
-        mode: Mode,
+        operation: Operation,
         started: Started,
     ) -> Result<Ending, Refusal> {
         let journal = Journal::create(&self.session.state, &self.session.inputs.release);
         let journal = journal.map_err(|error| of_error(&error))?;
         let begin = Start::Started(Box::new(started));
-        self.run(caller, mode, begin, journal, Vec::new()).await
+        self.run(caller, operation, begin, journal, Vec::new()).await
     }
 
     /// Resumes a release that ended or was interrupted.
@@ -83,13 +83,13 @@ impl<W: World> Job<'_, W> {
         let journal = Journal::take_over(&self.session.state, &past.id, &past.bytes);
         let journal = journal.map_err(|error| of_error(&error))?;
         let begin = Start::Resumed(Box::new(past.release), resumed);
-        self.run(caller, Mode::Deploy, begin, journal, past.bytes).await
+        self.run(caller, Operation::Deploy, begin, journal, past.bytes).await
     }
 
     async fn run<C: Caller>(
         &self,
         caller: &mut C,
-        mode: Mode,
+        operation: Operation,
         begin: Start,
         journal: Journal,
         so_far: Vec<u8>,
@@ -110,7 +110,7 @@ impl<W: World> Job<'_, W> {
             world: connections.world.clone(),
             consul: connections.consul.clone(),
             spec: spec.clone(),
-            mode,
+            operation,
             stop: stop.clone(),
             lock: lock.clone(),
             copy,

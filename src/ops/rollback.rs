@@ -9,7 +9,7 @@ use super::look::look;
 use super::release::{Ending, Job};
 use super::resume::{find, tell_variables};
 use super::{Caller, Cause, Connections, Question, Refusal, Session, history};
-use crate::engine::Mode;
+use crate::engine::Operation;
 use crate::foreign::Recorded;
 use crate::journal::history::JournaledRelease;
 use crate::lock::Lock;
@@ -143,5 +143,7 @@ async fn go_back<W: World, C: Caller>(
         ..session.started(caller.identity(), CommandKind::Rollback, fleet.pool(&spec))
     };
     let yes = request.yes;
-    Job { session, connections, lock, spec: &spec, yes }.begin(caller, Mode::Deploy, started).await
+    Job { session, connections, lock, spec: &spec, yes }
+        .begin(caller, Operation::Deploy, started)
+        .await
 }

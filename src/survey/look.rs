@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::consul::{Client, Index};
 use crate::gateway::{GatewayInfo, GatewayMonitor, Observation, QueryClient};
 use crate::health::{CheckResult, Gate};
-use crate::node::{Operation, Survey};
+use crate::node::{NodeScript, Survey};
 use crate::registry::Registry;
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
@@ -208,10 +208,10 @@ async fn survey_node<W: World>(
     let sudo_somewhere =
         node.steps.iter().filter_map(|action| action.command.as_ref()).any(|command| command.sudo);
     if sudo_somewhere && !spec.sudo {
-        ask(world, node, Operation::User { command: "true".into() }, true).await?;
+        ask(world, node, NodeScript::User { command: "true".into() }, true).await?;
     }
-    let operation = Operation::Survey { port: node.port(), layout: node.layout.clone() };
-    let answer = ask(world, node, operation, spec.sudo).await?;
+    let script = NodeScript::Survey { port: node.port(), layout: node.layout.clone() };
+    let answer = ask(world, node, script, spec.sudo).await?;
     let mut survey = Survey::parse(&answer.stdout_text(), &node.address);
     survey.noise = answer.noise;
     if node.host == Host::Local {
@@ -224,10 +224,10 @@ async fn survey_node<W: World>(
 async fn ask<W: World>(
     world: &Arc<W>,
     node: &NodeSpec,
-    operation: Operation,
+    script: NodeScript,
     sudo: bool,
 ) -> Result<Output, String> {
-    let command = Command::new(operation, NODE_TIMEOUT, sudo);
+    let command = Command::new(script, NODE_TIMEOUT, sudo);
     match world.run(&node.host, command).await {
         Ok(output) if output.success() => Ok(output),
         Ok(output) => {

@@ -342,15 +342,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::node::Operation;
+    use crate::node::NodeScript;
     use crate::world::Permit;
 
     /// A conversation with a host that prints the given output, whatever it receives.
     fn converse_with(out: impl AsyncRead + Unpin, err: &[u8]) -> Exchange {
-        let operation = Operation::User { command: String::new() };
+        let script = NodeScript::User { command: String::new() };
         let timeout = Duration::from_secs(5);
         let permit = Permit::default();
-        let command = Command { operation, stdin: Stdin::Empty, timeout, sudo: false, permit };
+        let command = Command { script, stdin: Stdin::Empty, timeout, sudo: false, permit };
         let script = Script { text: String::new(), mark: "MARK".into() };
         let talk = converse(tokio::io::sink(), (out, err), &script, None, &command);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -417,9 +417,9 @@ mod tests {
             let (err, mut err_end) = tokio::io::duplex(1024);
             out_end.write_all(b"MARK ready\nMARK end\n").await.expect("room");
             err_end.write_all(b"MARK ready\nMARK ended 0 143\n").await.expect("room");
-            let operation = Operation::User { command: String::new() };
+            let script = NodeScript::User { command: String::new() };
             let (timeout, permit) = (Duration::from_secs(60), Permit::default());
-            let command = Command { operation, stdin: Stdin::Empty, timeout, sudo: false, permit };
+            let command = Command { script, stdin: Stdin::Empty, timeout, sudo: false, permit };
             let script = Script { text: String::new(), mark: "MARK".into() };
             let talk = converse(tokio::io::sink(), (out, err), &script, None, &command);
             let exchange = talk.await.expect("no trouble");

@@ -296,8 +296,8 @@ impl std::fmt::Display for Host {
 /// One command for a [`Host`].
 #[derive(Debug, Clone)]
 pub struct Command {
-    /// What to do; the live world runs its [`script`](crate::node::Operation::script).
-    pub operation: crate::node::Operation,
+    /// What to do; the live world runs its [`script`](crate::node::NodeScript::script).
+    pub script: crate::node::NodeScript,
     /// The command's standard input.
     pub stdin: Stdin,
     /// After this time the command and every process that it started are ended.
@@ -311,8 +311,8 @@ pub struct Command {
 impl Command {
     /// A command that reads nothing and needs no permit.
     #[must_use]
-    pub fn new(operation: crate::node::Operation, timeout: Duration, sudo: bool) -> Self {
-        Self { operation, stdin: Stdin::Empty, timeout, sudo, permit: Permit::default() }
+    pub fn new(script: crate::node::NodeScript, timeout: Duration, sudo: bool) -> Self {
+        Self { script, stdin: Stdin::Empty, timeout, sudo, permit: Permit::default() }
     }
 
     /// The same command with standard input.

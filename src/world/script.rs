@@ -67,7 +67,7 @@ impl Script {
             ("limit", &seconds(command.timeout)),
             ("input", input),
             ("shell", shell),
-            ("script", &command.operation.script()),
+            ("script", &command.script.text()),
         ]);
         let text = format!("{{\n{variables}{}}}\n", include_str!("guard.sh"));
         Self { text, mark }
@@ -155,12 +155,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::node::Operation;
+    use crate::node::NodeScript;
     use crate::world::Permit;
 
     fn command(text: &str, seconds: u64) -> Command {
         Command {
-            operation: Operation::User { command: text.into() },
+            script: NodeScript::User { command: text.into() },
             stdin: Stdin::Empty,
             timeout: Duration::from_secs(seconds),
             sudo: false,

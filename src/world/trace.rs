@@ -163,7 +163,7 @@ impl<W: World> World for Traced<W> {
         let mut call = self.begin("command", || {
             json!({
                 "host": shown(&host.to_string()),
-                "operation": shown(&format!("{:?}", command.operation)),
+                "script": shown(&format!("{:?}", command.script)),
                 "sudo": command.sudo,
                 "stdin": match &command.stdin {
                     Stdin::Empty => Value::Null,
@@ -257,7 +257,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
-    use crate::node::Operation;
+    use crate::node::NodeScript;
     use crate::secret::Secret;
 
     const TOKEN: &str = "tr4ced-7e57-4a4a-s3cret";
@@ -314,8 +314,8 @@ mod tests {
             first
         });
         assert!(first.is_some_and(|reply| reply.is_ok()));
-        let operation = Operation::User { command: format!("run --token {TOKEN}") };
-        let command = Command::new(operation, second, false)
+        let script = NodeScript::User { command: format!("run --token {TOKEN}") };
+        let command = Command::new(script, second, false)
             .reading(Stdin::Text(Secret::new("typed-unknown-to-all")));
         world.run(&Host::Local, command).await.expect("an output");
         world.exchange("10.0.0.1:80", TOKEN.as_bytes(), second).await.expect_err("broken");

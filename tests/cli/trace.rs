@@ -28,7 +28,7 @@ fn a_trace_has_every_request_and_command_and_no_token() {
     asked("request", "url", "http://127.0.0.1:1/v1/kv/upstreams/app/");
     asked("request", "url", "http://127.0.0.1:1/upstream_list?app");
     asked("reply", "error", "connection refused");
-    asked("command", "operation", "Survey");
+    asked("command", "script", "Survey");
     asked("output", "stdout", "mark=");
 }
 

@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use hickory_proto::op::Message;
 use hickory_proto::rr::RData;
 use hickory_proto::rr::rdata::AAAA;
-use rollgate::node::Operation;
+use rollgate::node::NodeScript;
 use rollgate::world::Request;
 use serde_json::{Value, json};
 
@@ -125,12 +125,12 @@ impl Subject for Ipv6 {
                 let request = Request { url: to_ipv4(&request.url), body, ..(*request).clone() };
                 self.0.answer(&Question::Http(&request), seen)
             }
-            Question::Run(operation) => {
-                let operation = match operation {
-                    Operation::User { command } => Operation::User { command: to_ipv4(command) },
+            Question::Run(script) => {
+                let script = match script {
+                    NodeScript::User { command } => NodeScript::User { command: to_ipv4(command) },
                     other => (*other).clone(),
                 };
-                self.0.answer(&Question::Run(&operation), seen)
+                self.0.answer(&Question::Run(&script), seen)
             }
             Question::Write(content) => self.0.answer(&Question::Write(&to_ipv4(content)), seen),
             Question::Exchange(bytes) => self.0.answer(&Question::Exchange(bytes), seen),

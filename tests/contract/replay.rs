@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use rollgate::node::Operation;
+use rollgate::node::NodeScript;
 use rollgate::world::{
     Channel, Command, Host, HttpError, Output, Reply, Request, RunError, Stdin, World,
 };
@@ -22,7 +22,7 @@ const CONSUL: &str = "http://127.0.0.1:8500";
 #[derive(Debug)]
 pub(crate) enum Question<'a> {
     Http(&'a Request),
-    Run(&'a Operation),
+    Run(&'a NodeScript),
     /// A file's new content.
     Write(&'a str),
     Exchange(&'a [u8]),
@@ -33,7 +33,7 @@ impl Question<'_> {
     pub(crate) fn says(&self) -> String {
         match self {
             Self::Http(request) => format!("{:?} {}", request.method, request.url),
-            Self::Run(operation) => operation.script(),
+            Self::Run(script) => script.text(),
             Self::Write(content) => (*content).to_owned(),
             Self::Exchange(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         }
@@ -254,9 +254,9 @@ impl World for Replay {
     }
 
     async fn run(&self, _: &Host, command: Command) -> Result<Output, RunError> {
-        let question = match (&command.operation, &command.stdin) {
-            (Operation::Replace { .. }, Stdin::Text(content)) => Question::Write(content.expose()),
-            (operation, _) => Question::Run(operation),
+        let question = match (&command.script, &command.stdin) {
+            (NodeScript::Replace { .. }, Stdin::Text(content)) => Question::Write(content.expose()),
+            (script, _) => Question::Run(script),
         };
         let answer = self.ask(question, command.timeout).await;
         let answer = answer.map_err(|error| match error {

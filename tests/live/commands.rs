@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rollgate::node::Operation;
+use rollgate::node::NodeScript;
 use rollgate::secret::Secret;
 use rollgate::world::{Host, Live, OUTPUT_LIMIT, RunError, Stdin, World as _};
 
@@ -149,10 +149,10 @@ on_both!(a_file_is_streamed_and_an_early_exit_does_not_hang, |live, host, folder
     assert_eq!(output.stdout_text(), "done\n");
     assert!(std::fs::read(copy).expect("copy") == data, "the copy differs");
 
-    upload.operation = Operation::User { command: "head -c 3; exit 9".into() };
+    upload.script = NodeScript::User { command: "head -c 3; exit 9".into() };
     assert_eq!(live.run(host, upload.clone()).await.expect("runs").status, Some(9));
 
-    upload.operation = Operation::User { command: "sleep 60".into() };
+    upload.script = NodeScript::User { command: "sleep 60".into() };
     upload.timeout = Duration::from_secs(1);
     let error = live.run(host, upload.clone()).await.expect_err("time runs out");
     assert!(matches!(error, RunError::TimedOut { .. }), "{error}");
@@ -179,10 +179,10 @@ on_both!(
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").expect("said");
             String::from_utf8(request).expect("UTF-8")
         });
-        let operation = Operation::Fetch { method: "PUT", url, timeout: Duration::from_secs(10) };
-        assert!(!operation.script().contains("swordfish"));
+        let script = NodeScript::Fetch { method: "PUT", url, timeout: Duration::from_secs(10) };
+        assert!(!script.text().contains("swordfish"));
         let mut fetch = command("", 10);
-        fetch.operation = operation;
+        fetch.script = script;
         fetch.stdin = Stdin::Text(Secret::new("header = \"X-Consul-Token: swordfish\"\n"));
         let output = live.run(host, fetch.clone()).await.expect("runs");
         assert_eq!(output.stdout_text(), "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");

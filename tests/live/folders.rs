@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rollgate::lock::FileLock;
-use rollgate::node::{Layout, Operation, Packing, Pruned, Survey};
+use rollgate::node::{Layout, NodeScript, Packing, Pruned, Survey};
 use rollgate::secret::Secret;
 use rollgate::world::{Command, Host, Live, LiveSettings, Output, Stdin, World as _};
 use sha2::{Digest as _, Sha256};
@@ -60,30 +60,30 @@ impl Place {
         }
     }
 
-    async fn run(&self, operation: Operation, stdin: Stdin) -> Output {
-        let command = Command::new(operation, Duration::from_secs(30), false).reading(stdin);
+    async fn run(&self, script: NodeScript, stdin: Stdin) -> Output {
+        let command = Command::new(script, Duration::from_secs(30), false).reading(stdin);
         self.live.run(&Host::Local, command).await.expect("it runs")
     }
 
     async fn survey(&self) -> Survey {
-        let operation = Operation::Survey { port: 1, layout: Some(self.layout()) };
-        let output = self.run(operation, Stdin::Empty).await;
+        let script = NodeScript::Survey { port: 1, layout: Some(self.layout()) };
+        let output = self.run(script, Stdin::Empty).await;
         assert!(output.success(), "{}", output.stderr_text());
         Survey::parse(&output.stdout_text(), "10.0.0.1:80")
     }
 
-    /// Uploads, unpacks, activates and prunes; returns the message of the first operation that fails.
+    /// Uploads, unpacks, activates and prunes; returns the message of the first script that fails.
     async fn release(&self) -> Result<Pruned, String> {
         let layout = self.layout();
         let artifact = Stdin::File(self.path("artifact"));
         let mut pruned = Pruned::default();
-        for (operation, stdin) in [
-            (Operation::Upload { layout: layout.clone() }, artifact),
-            (Operation::Unpack { layout: layout.clone() }, Stdin::Empty),
-            (Operation::Activate { layout: layout.clone() }, Stdin::Empty),
-            (Operation::Prune { layout, keep: Some(1), spare: Vec::new() }, Stdin::Empty),
+        for (script, stdin) in [
+            (NodeScript::Upload { layout: layout.clone() }, artifact),
+            (NodeScript::Unpack { layout: layout.clone() }, Stdin::Empty),
+            (NodeScript::Activate { layout: layout.clone() }, Stdin::Empty),
+            (NodeScript::Prune { layout, keep: Some(1), spare: Vec::new() }, Stdin::Empty),
         ] {
-            let output = self.run(operation, stdin).await;
+            let output = self.run(script, stdin).await;
             if !output.success() {
                 return Err(output.stderr_text());
             }
@@ -226,7 +226,7 @@ async fn missing_folder_below_a_sticky_one_is_created_only_by_root() {
         ..place.layout()
     };
     let artifact = || Stdin::File(place.path("artifact"));
-    let upload = Operation::Upload { layout: layout.clone() };
+    let upload = NodeScript::Upload { layout: layout.clone() };
     let output = place.run(upload.clone(), artifact()).await;
     assert!(output.success(), "{}", output.stderr_text());
     assert_eq!(place.owner("shared/app"), 0);
@@ -255,15 +255,15 @@ async fn undeletable_release_is_reported_and_deleted_later() {
     std::fs::write(old.join("mount/data"), "of others\n").expect("write");
     let next = |name: &str| Layout { name: name.into(), ..place.layout() };
     let release = async |name: &str| {
-        for operation in [
-            Operation::Upload { layout: next(name) },
-            Operation::Unpack { layout: next(name) },
-            Operation::Activate { layout: next(name) },
+        for script in [
+            NodeScript::Upload { layout: next(name) },
+            NodeScript::Unpack { layout: next(name) },
+            NodeScript::Activate { layout: next(name) },
         ] {
-            let output = place.run(operation, Stdin::File(place.path("artifact"))).await;
+            let output = place.run(script, Stdin::File(place.path("artifact"))).await;
             assert!(output.success(), "{}", output.stderr_text());
         }
-        let prune = Operation::Prune { layout: next(name), keep: Some(1), spare: Vec::new() };
+        let prune = NodeScript::Prune { layout: next(name), keep: Some(1), spare: Vec::new() };
         Pruned::parse(&place.run(prune, Stdin::Empty).await.stdout_text())
     };
     assert_eq!(release("app-2-00000002").await, Pruned::default(), "it ran before");
@@ -288,8 +288,8 @@ async fn gateway_file_is_replaced_as_its_owner() {
     let replace = async |before: &str, after: &str| {
         let sum = |text: &str| format!("{:x}", Sha256::digest(text));
         let (before, path) = (sum(before), file.display().to_string());
-        let operation = Operation::Replace { path, before, after: sum(after) };
-        place.run(operation, Stdin::Text(Secret::new(after))).await
+        let script = NodeScript::Replace { path, before, after: sum(after) };
+        place.run(script, Stdin::Text(Secret::new(after))).await
     };
     let victim = place.path("victim");
     std::fs::write(&victim, "root's own\n").expect("write");
@@ -334,7 +334,7 @@ async fn activation_meets_its_deadline_while_another_operation_hangs() {
     let staging = std::fs::File::open(place.path("app/releases/.staging")).expect("it is there");
     staging.lock().expect("free");
     // The engine's limit for it is 30 s.
-    let output = place.run(Operation::Activate { layout: place.layout() }, Stdin::Empty).await;
+    let output = place.run(NodeScript::Activate { layout: place.layout() }, Stdin::Empty).await;
     assert!(output.success(), "{}", output.stderr_text());
     assert!(place.path("app/current/hello").exists());
 }
@@ -352,7 +352,7 @@ async fn sticky_folder_is_refused_however_its_path_is_written() {
         let releases = Layout { releases: path(end), ..place.layout() };
         let current = Layout { current: path(end) + "/current", ..place.layout() };
         for layout in [releases, current] {
-            let upload = Operation::Upload { layout };
+            let upload = NodeScript::Upload { layout };
             let output = place.run(upload, Stdin::File(place.path("artifact"))).await;
             let said = output.stderr_text();
             assert!(said.contains("every user can write to it"), "{end}: {said}");
@@ -360,12 +360,12 @@ async fn sticky_folder_is_refused_however_its_path_is_written() {
         assert!(!place.path("shared/.staging").exists(), "{end}");
     }
     let away = Layout { releases: path("app/none/../../shared"), ..place.layout() };
-    let upload = Operation::Upload { layout: away };
+    let upload = NodeScript::Upload { layout: away };
     let output = place.run(upload, Stdin::File(place.path("artifact"))).await;
     assert!(output.stderr_text().contains("write it without `..`"), "{output:?}");
     // A folder below it is accepted.
     let below = Layout { releases: path("shared/./own/."), ..place.layout() };
-    let upload = Operation::Upload { layout: below };
+    let upload = NodeScript::Upload { layout: below };
     let output = place.run(upload, Stdin::File(place.path("artifact"))).await;
     assert!(output.success(), "{}", output.stderr_text());
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command as Process, Stdio as Pipe};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use rollgate::node::Operation;
+use rollgate::node::NodeScript;
 use rollgate::world::{Command, Host, Live, LiveSettings, Output, RunError, World as _};
 
 /// One sshd with its keys, and the `ssh_config` that names it `node`.
@@ -129,8 +129,8 @@ pub(crate) fn node() -> Host {
 }
 
 pub(crate) fn command(script: &str, seconds: u64) -> Command {
-    let operation = Operation::User { command: script.into() };
-    Command::new(operation, Duration::from_secs(seconds), false)
+    let script = NodeScript::User { command: script.into() };
+    Command::new(script, Duration::from_secs(seconds), false)
 }
 
 pub(crate) async fn sh(live: &Live, host: &Host, script: &str) -> Result<Output, RunError> {

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rollgate::node::{Operation, Survey};
+use rollgate::node::{NodeScript, Survey};
 use rollgate::world::{Command, Live, LiveSettings, RunError, Stdin, World as _};
 
 use super::harness::{Sshd, command, node, pid, run, sh};
@@ -74,8 +74,8 @@ async fn command_runs_the_same_behind_every_login_shell() {
         let told = output.noise.as_deref().unwrap_or_default();
         assert!(noise.map_or(told.is_empty(), |noise| told.starts_with(noise)), "{name}: {told:?}");
 
-        let operation = Operation::Survey { port: 1, layout: None };
-        let survey = Command::new(operation, Duration::from_secs(30), false);
+        let script = NodeScript::Survey { port: 1, layout: None };
+        let survey = Command::new(script, Duration::from_secs(30), false);
         let output = live.run(&node(), survey).await.expect(name);
         let survey = Survey::parse(&output.stdout_text(), "10.0.0.1:1");
         assert!(survey.tools.contains("setsid"), "{name}: {survey:?}");

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use rollgate::mark::Mark;
-use rollgate::node::Operation;
+use rollgate::node::NodeScript;
 use rollgate::release::{NodeState, Outcome, Release, Stopped};
 use rollgate::world::{Channel, Command, Host, Method, Reply, Request, World};
 
@@ -41,8 +41,8 @@ async fn mark(sim: &Sim, node: usize, down: u8) {
 }
 
 async fn command(sim: &Sim, node: usize, text: &str) {
-    let operation = Operation::User { command: text.into() };
-    let command = Command::new(operation, Duration::from_secs(20), false);
+    let script = NodeScript::User { command: text.into() };
+    let command = Command::new(script, Duration::from_secs(20), false);
     let output = sim.run(&Host::Ssh(format!("node-{node}")), command).await;
     assert!(output.expect("it runs").success());
 }

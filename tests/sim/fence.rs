@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rollgate::node::Operation;
+use rollgate::node::NodeScript;
 
 use crate::consul::Reaction;
 use crate::faults::Fate;
@@ -67,14 +67,14 @@ impl Fence {
     }
 }
 
-/// Whether an operation changes what a node runs, or may run.
-fn touches(operation: &Operation) -> bool {
-    match operation {
-        Operation::User { command } => !matches!(command.trim(), "true" | "svc log"),
-        Operation::Upload { .. }
-        | Operation::Unpack { .. }
-        | Operation::Activate { .. }
-        | Operation::Prune { .. } => true,
+/// Whether an script changes what a node runs, or may run.
+fn touches(script: &NodeScript) -> bool {
+    match script {
+        NodeScript::User { command } => !matches!(command.trim(), "true" | "svc log"),
+        NodeScript::Upload { .. }
+        | NodeScript::Unpack { .. }
+        | NodeScript::Activate { .. }
+        | NodeScript::Prune { .. } => true,
         _ => false,
     }
 }
@@ -114,8 +114,8 @@ impl State {
                     self.fence.known.entry(operator).or_default().troubled = Some(clock);
                 }
             }
-            (What::Run(_, command), Fate::NotSent(_)) if touches(&command.operation) => {}
-            (What::Run(node, command), _) if touches(&command.operation) => {
+            (What::Run(_, command), Fate::NotSent(_)) if touches(&command.script) => {}
+            (What::Run(node, command), _) if touches(&command.script) => {
                 if self.watch.lock.is_none() {
                     return;
                 }
@@ -134,7 +134,7 @@ impl State {
                 }
                 let text = format!(
                     "operator {operator} begins {:?} on node-{}: {known:?}",
-                    command.operation,
+                    command.script,
                     node + 1
                 );
                 self.violate(Rule::ActedWithoutLock, text);

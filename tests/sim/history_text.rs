@@ -31,7 +31,7 @@ pub(crate) fn named(what: &What) -> String {
             format!("{method} {} {body}", request.url)
         }
         What::Connect(address) => format!("connect {address}"),
-        What::Run(node, command) => format!("on node-{}: {:?}", node + 1, command.operation),
+        What::Run(node, command) => format!("on node-{}: {:?}", node + 1, command.script),
     }
 }
 

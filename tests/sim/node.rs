@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use rollgate::node::Operation;
+use rollgate::node::NodeScript;
 use rollgate::world::{Command, HttpError, Output, Reply, RunError};
 
 use crate::consul::Reaction;
@@ -188,21 +188,21 @@ impl State {
     }
 
     /// How long a command takes before it has its effect.
-    pub(crate) fn command_takes(&mut self, operation: &Operation) -> u64 {
-        match operation {
-            Operation::Upload { .. } => self.rng.u64(50..=2_000),
-            Operation::Unpack { .. } => self.rng.u64(30..=800),
-            Operation::User { .. }
-            | Operation::Survey { .. }
-            | Operation::Activate { .. }
-            | Operation::Prune { .. }
-            | Operation::Listener { .. }
-            | Operation::Sockets { .. }
-            | Operation::Rendered { .. }
-            | Operation::UnixSocket { .. }
-            | Operation::Fetch { .. }
-            | Operation::File { .. }
-            | Operation::Replace { .. } => self.rng.u64(3..=25),
+    pub(crate) fn command_takes(&mut self, script: &NodeScript) -> u64 {
+        match script {
+            NodeScript::Upload { .. } => self.rng.u64(50..=2_000),
+            NodeScript::Unpack { .. } => self.rng.u64(30..=800),
+            NodeScript::User { .. }
+            | NodeScript::Survey { .. }
+            | NodeScript::Activate { .. }
+            | NodeScript::Prune { .. }
+            | NodeScript::Listener { .. }
+            | NodeScript::Sockets { .. }
+            | NodeScript::Rendered { .. }
+            | NodeScript::UnixSocket { .. }
+            | NodeScript::Fetch { .. }
+            | NodeScript::File { .. }
+            | NodeScript::Replace { .. } => self.rng.u64(3..=25),
         }
     }
 
@@ -214,13 +214,13 @@ impl State {
             let lost = RunError::Lost("Timeout, server not responding".into());
             return Reaction::Answer(SSH_SILENCE, Answer::Run(Err(lost)));
         }
-        match &command.operation {
-            Operation::User { command } => self.user(at, command.trim()),
-            Operation::Rendered { .. } | Operation::File { .. } | Operation::Replace { .. } => {
+        match &command.script {
+            NodeScript::User { command } => self.user(at, command.trim()),
+            NodeScript::Rendered { .. } | NodeScript::File { .. } | NodeScript::Replace { .. } => {
                 output(1, "", "nothing is rendered here")
             }
-            Operation::Fetch { .. } => output(7, "", "curl: (7) nobody listens"),
-            Operation::Survey { layout, .. } => {
+            NodeScript::Fetch { .. } => output(7, "", "curl: (7) nobody listens"),
+            NodeScript::Survey { layout, .. } => {
                 let node = &self.nodes[at];
                 let mut text = TOOLS.to_owned();
                 if let Some(layout) = layout {
@@ -236,7 +236,7 @@ impl State {
                 }
                 output(0, text + &node.listener(clock), "")
             }
-            Operation::Upload { layout } | Operation::Unpack { layout }
+            NodeScript::Upload { layout } | NodeScript::Unpack { layout }
                 if self.nodes[at].disk_full =>
             {
                 output(
@@ -245,11 +245,11 @@ impl State {
                     &format!("cat: write error at {}: No space left on device", layout.name),
                 )
             }
-            Operation::Upload { layout } => {
+            NodeScript::Upload { layout } => {
                 self.nodes[at].uploads.insert(layout.name.clone());
                 output(0, "", "")
             }
-            Operation::Unpack { layout } => {
+            NodeScript::Unpack { layout } => {
                 let node = &mut self.nodes[at];
                 if node.uploads.remove(&layout.name) {
                     node.releases.insert(layout.name.clone());
@@ -258,7 +258,7 @@ impl State {
                 }
                 output(0, "", "")
             }
-            Operation::Activate { layout } => {
+            NodeScript::Activate { layout } => {
                 self.touch(at);
                 let node = &mut self.nodes[at];
                 if !node.releases.contains(&layout.name) {
@@ -267,15 +267,15 @@ impl State {
                 node.current.clone_from(&layout.name);
                 output(0, "", "")
             }
-            Operation::Prune { layout, keep, spare } => {
+            NodeScript::Prune { layout, keep, spare } => {
                 let deleted = keep.map(|keep| self.prune(at, &layout.name, keep as usize, spare));
                 let told = deleted.iter().flatten().map(|name| format!("deleted={name}\n"));
                 output(0, told.collect::<String>(), "")
             }
-            Operation::Listener { .. } => output(0, self.nodes[at].listener(clock), ""),
-            Operation::Sockets { .. } => output(0, self.nodes[at].sockets(clock), ""),
+            NodeScript::Listener { .. } => output(0, self.nodes[at].listener(clock), ""),
+            NodeScript::Sockets { .. } => output(0, self.nodes[at].sockets(clock), ""),
             // The simulation has no gateway behind a machine.
-            Operation::UnixSocket { .. } => output(1, String::new(), "there is no such socket"),
+            NodeScript::UnixSocket { .. } => output(1, String::new(), "there is no such socket"),
         }
     }
 

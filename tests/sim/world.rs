@@ -293,7 +293,7 @@ impl State {
     fn takes(&mut self, what: &What) -> u64 {
         match what {
             What::Http(_) | What::Connect(_) => self.rng.u64(1..=4),
-            What::Run(_, command) => self.command_takes(&command.operation),
+            What::Run(_, command) => self.command_takes(&command.script),
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::engine::outcome::{StepError, StepOutcome};
 use crate::engine::worker::NodeWorker;
 use crate::json;
-use crate::node::{Connection, Listener, Operation, in_flight};
+use crate::node::{Connection, Listener, NodeScript, in_flight};
 use crate::pattern::{self, Pattern};
 use crate::playbook::OnTimeout;
 use crate::release::{Drained, Failure, Step};
@@ -125,20 +125,20 @@ impl<W: World> NodeWorker<W> {
     }
 
     async fn count_sockets(&self, idle: Duration) -> Result<u64, String> {
-        let output = self.ask(Operation::Sockets { port: self.node.port() }).await?;
+        let output = self.ask(NodeScript::Sockets { port: self.node.port() }).await?;
         let connections = Connection::parse(&output, &self.node.address)?;
         Ok(in_flight(&connections, idle) as u64)
     }
 
     /// Inspects the node's listener.
     pub(in crate::engine) async fn listener(&self) -> Result<Listener, String> {
-        let output = self.ask(Operation::Listener { port: self.node.port() }).await?;
+        let output = self.ask(NodeScript::Listener { port: self.node.port() }).await?;
         Ok(Listener::parse(&output, &self.node.address))
     }
 
-    /// Runs a read-only operation on the node.
-    async fn ask(&self, operation: Operation) -> Result<String, String> {
-        let command = Command::new(operation, COMMAND_TIMEOUT, self.context.spec.sudo);
+    /// Runs a read-only script on the node.
+    async fn ask(&self, script: NodeScript) -> Result<String, String> {
+        let command = Command::new(script, COMMAND_TIMEOUT, self.context.spec.sudo);
         let output = self.context.world.run(&self.node.host, command).await;
         let output = output.map_err(|error| error.to_string())?;
         if output.is_cut() {

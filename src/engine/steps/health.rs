@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{LOG_LINES, Needs};
-use crate::engine::context::Mode;
+use crate::engine::context::Operation;
 use crate::engine::outcome::{StepError, StepOutcome};
 use crate::engine::worker::NodeWorker;
 use crate::health::Gate;
@@ -38,7 +38,7 @@ impl<W: World> NodeWorker<W> {
             node: self.node.clone(),
             mark: self.state(|state| state.mark),
             sudo: self.context.spec.sudo,
-            any_version: self.context.mode == Mode::In,
+            any_version: self.context.operation == Operation::In,
             same_version: self.same_version(),
         }
     }

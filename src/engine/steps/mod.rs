@@ -19,7 +19,7 @@ use crate::engine::outcome::{StepError, StepOutcome};
 use crate::engine::watchdog::Watchdog;
 use crate::engine::worker::NodeWorker;
 use crate::json;
-use crate::node::Operation;
+use crate::node::NodeScript;
 use crate::release::{Failure, Step};
 use crate::spec::Shell;
 use crate::text;
@@ -67,7 +67,7 @@ impl<W: World> NodeWorker<W> {
             Step::Activate => {
                 let layout = self.layout()?;
                 let name = layout.name.clone();
-                self.operate(Operation::Activate { layout }, Needs::Lock).await?;
+                self.operate(NodeScript::Activate { layout }, Needs::Lock).await?;
                 Ok(StepOutcome::from(format!("current -> {name}")))
             }
             Step::Run(_) => self.command(step, shell).await,
@@ -99,18 +99,18 @@ impl<W: World> NodeWorker<W> {
     }
 
     async fn run(&self, host: &Host, shell: &Shell, needs: Needs) -> Result<Output, StepError> {
-        let operation = Operation::User { command: shell.run.clone() };
-        let command = Command::new(operation, shell.timeout, shell.sudo);
+        let script = NodeScript::User { command: shell.run.clone() };
+        let command = Command::new(script, shell.timeout, shell.sudo);
         self.reach(host, command.permitted(self.permit(needs))).await
     }
 
     /// Runs one of rollgate's own operations, which may be repeated.
     pub(in crate::engine) async fn operate(
         &self,
-        operation: Operation,
+        script: NodeScript,
         needs: Needs,
     ) -> Result<String, StepError> {
-        let command = Command::new(operation, OPERATION_TIMEOUT, self.context.spec.sudo);
+        let command = Command::new(script, OPERATION_TIMEOUT, self.context.spec.sudo);
         let command = command.permitted(self.permit(needs));
         let mut result = self.reach(&self.node.host, command.clone()).await;
         if matches!(&result, Err(StepError::Lost(_))) {

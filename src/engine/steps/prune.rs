@@ -3,10 +3,10 @@
 use tokio::time::Instant;
 
 use super::Needs;
-use crate::engine::context::{Mode, millis};
+use crate::engine::context::{Operation, millis};
 use crate::engine::outcome::StepError;
 use crate::engine::worker::NodeWorker;
-use crate::node::{Operation, Pruned};
+use crate::node::{NodeScript, Pruned};
 use crate::release::{EventKind, Step};
 use crate::world::World;
 
@@ -18,19 +18,19 @@ impl<W: World> NodeWorker<W> {
         else {
             return;
         };
-        if self.context.mode != Mode::Deploy {
+        if self.context.operation != Operation::Deploy {
             return;
         }
         let is_told = !self.goes_back();
         let spare: Vec<_> = self.ran.clone().into_iter().collect();
         // Without a known previous release, any release may be the restore point.
         let keep = (is_told && !spare.is_empty()).then_some(artifact.keep);
-        let operation = Operation::Prune { layout: layout.clone(), keep, spare };
+        let script = NodeScript::Prune { layout: layout.clone(), keep, spare };
         if is_told && self.record(Some(Step::Prune), EventKind::StepStarted {}).await.is_err() {
             return;
         }
         let begun = Instant::now();
-        let message = match self.operate(operation, Needs::Lock).await {
+        let message = match self.operate(script, Needs::Lock).await {
             Ok(output) => {
                 let pruned = Pruned::parse(&output);
                 for left in &pruned.left {

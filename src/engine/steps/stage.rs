@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Needs;
 use crate::engine::outcome::{StepError, StepOutcome};
 use crate::engine::worker::NodeWorker;
-use crate::node::{CHECKSUM_MISMATCH, Operation};
+use crate::node::{CHECKSUM_MISMATCH, NodeScript};
 use crate::release::Step;
 use crate::text;
 use crate::world::{Command, Output, RunError, Stdin, World};
@@ -26,7 +26,7 @@ impl<W: World> NodeWorker<W> {
         let name = layout.name.clone();
         let Some(artifact) = &self.context.spec.artifact else { return Ok(StepOutcome::default()) };
         let size = artifact.digest.as_ref().map_or(0, |digest| digest.size);
-        let survey = Operation::Survey { port: self.node.port(), layout: Some(layout.clone()) };
+        let survey = NodeScript::Survey { port: self.node.port(), layout: Some(layout.clone()) };
         let survey = crate::node::Survey::parse(
             &self.operate(survey, Needs::Nothing).await?,
             &self.node.address,
@@ -35,13 +35,13 @@ impl<W: World> NodeWorker<W> {
             return Ok(StepOutcome::from(format!("{name} is there already")));
         }
         self.tell(step, format!("uploading {}", text::size(size)), None, TIMEOUT);
-        let command = |operation| {
-            let command = Command::new(operation, TIMEOUT, self.context.spec.sudo);
+        let command = |script| {
+            let command = Command::new(script, TIMEOUT, self.context.spec.sudo);
             command.permitted(self.permit(Needs::Lock))
         };
-        let upload = command(Operation::Upload { layout: layout.clone() });
+        let upload = command(NodeScript::Upload { layout: layout.clone() });
         let upload = upload.reading(Stdin::File(artifact.file.clone()));
-        let unpack = command(Operation::Unpack { layout });
+        let unpack = command(NodeScript::Unpack { layout });
         self.receive("upload", upload).await?;
         self.tell(step, "unpacking".into(), None, TIMEOUT);
         self.receive("unpack", unpack).await?;

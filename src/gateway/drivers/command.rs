@@ -54,7 +54,7 @@ use crate::gateway::rotation::{Listed, NotDone, RotationControl, Listing};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, templates};
 use crate::gateway::table::{Place, Table, reading_issues};
 use crate::gateway::view::{Nodes, View};
-use crate::node::Operation;
+use crate::node::NodeScript;
 use crate::period::DurationSetting;
 use crate::shell;
 use crate::template::Template;
@@ -179,7 +179,7 @@ impl CommandDriver {
     fn run(&self, command: &Template, arguments: &[&str]) -> Query {
         let command = shell::with_arguments(command.as_str(), arguments);
         let timeout = self.settings.timeout.map_or(TIMEOUT, |period| period.0);
-        let command = Command::new(Operation::User { command }, timeout, self.settings.sudo);
+        let command = Command::new(NodeScript::User { command }, timeout, self.settings.sudo);
         Query::Run(Host::of(self.settings.ssh.as_deref()), command)
     }
 }

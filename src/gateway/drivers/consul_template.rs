@@ -53,7 +53,7 @@ use crate::gateway::settings::{
 };
 use crate::gateway::table::{Place, Table, pattern_issues};
 use crate::gateway::view::{Nodes, View};
-use crate::node::Operation;
+use crate::node::NodeScript;
 use crate::period::DurationSetting;
 use crate::template::Template;
 use crate::text::count;
@@ -124,7 +124,7 @@ const SERVER: &str = r"(?m)(?:^|[;{])\s*server\s+(?<address>[^\s;{]+)(?:[^;#]*?\
 pub(super) struct ConsulTemplateDriver {
     facts: Facts,
     host: Host,
-    operation: Operation,
+    script: NodeScript,
     servers: Table,
     nodes: Nodes,
 }
@@ -136,7 +136,7 @@ impl ConsulTemplateDriver {
         Self {
             facts: Facts::following(format!("a file at {host}"), interval),
             host,
-            operation: Operation::Rendered {
+            script: NodeScript::Rendered {
                 file: settings.file.as_str().to_owned(),
                 pid_file: settings.pid_file.as_str().to_owned(),
             },
@@ -158,7 +158,7 @@ impl Driver for ConsulTemplateDriver {
     fn queries(&self, purpose: Purpose<'_>) -> Vec<Query> {
         match purpose {
             Purpose::Look | Purpose::Probe => {
-                let command = Command::new(self.operation.clone(), READ_TIMEOUT, false);
+                let command = Command::new(self.script.clone(), READ_TIMEOUT, false);
                 vec![Query::Run(self.host.clone(), command)]
             }
             Purpose::Rotation | Purpose::Count(_) => Vec::new(),

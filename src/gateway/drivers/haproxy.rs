@@ -86,7 +86,7 @@ use crate::gateway::query::{Query, READ_TIMEOUT};
 use crate::gateway::rotation::{Listed, NotDone, RotationControl, Listing};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, templates};
 use crate::gateway::view::{Nodes, View};
-use crate::node::Operation;
+use crate::node::NodeScript;
 use crate::template::Template;
 use crate::text::quoted;
 use crate::world::{Command, Host, Reply};
@@ -312,8 +312,8 @@ impl Line {
     fn says(&self, text: &str) -> Query {
         match self {
             Self::Socket { host, path, sudo } => {
-                let operation = Operation::UnixSocket { path: path.clone(), say: text.into() };
-                Query::Run(host.clone(), Command::new(operation, COMMAND_TIMEOUT, *sudo))
+                let script = NodeScript::UnixSocket { path: path.clone(), say: text.into() };
+                Query::Run(host.clone(), Command::new(script, COMMAND_TIMEOUT, *sudo))
             }
             Self::Tcp(address) => {
                 Query::Exchange(address.clone(), format!("{text}\n").into_bytes(), READ_TIMEOUT)

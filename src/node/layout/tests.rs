@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::node::{Operation, Survey};
+use crate::node::{NodeScript, Survey};
 
 /// `echo hello`.
 const HELLO: &str = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
@@ -57,54 +57,54 @@ impl Place {
         self.root.path().join("rel eases")
     }
 
-    fn run(&self, operation: &Operation, stdin: Option<&Path>) -> Output {
+    fn run(&self, script: &NodeScript, stdin: Option<&Path>) -> Output {
         let stdin = stdin
             .map_or_else(Stdio::null, |path| std::fs::File::open(path).expect("file opens").into());
         let mut command = Command::new(&self.shell);
         if let Some(path) = &self.path {
             command.env("PATH", path);
         }
-        let script = operation.script().replace("/bin/sh", &self.shell);
+        let script = script.text().replace("/bin/sh", &self.shell);
         command.args(["-c", &script]).stdin(stdin).output().expect("sh runs")
     }
 
-    /// Runs an operation that must succeed and returns its output.
-    fn done(&self, operation: &Operation, stdin: Option<&Path>) -> String {
-        let output = self.run(operation, stdin);
-        assert!(output.status.success() && output.stderr.is_empty(), "{operation:?}: {output:?}");
+    /// Runs an script that must succeed and returns its output.
+    fn done(&self, script: &NodeScript, stdin: Option<&Path>) -> String {
+        let output = self.run(script, stdin);
+        assert!(output.status.success() && output.stderr.is_empty(), "{script:?}: {output:?}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Runs an operation that must fail and returns its error.
-    fn fails(&self, operation: &Operation) -> String {
-        let output = self.run(operation, Some(&self.root.path().join("hello")));
-        assert!(!output.status.success(), "{operation:?}: {output:?}");
+    /// Runs an script that must fail and returns its error.
+    fn fails(&self, script: &NodeScript) -> String {
+        let output = self.run(script, Some(&self.root.path().join("hello")));
+        assert!(!output.status.success(), "{script:?}: {output:?}");
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     fn stage(&self, name: &str) -> Layout {
         let layout = self.layout(name);
         let file = self.root.path().join("hello");
-        self.done(&Operation::Upload { layout: layout.clone() }, Some(&file));
-        self.done(&Operation::Unpack { layout: layout.clone() }, None);
+        self.done(&NodeScript::Upload { layout: layout.clone() }, Some(&file));
+        self.done(&NodeScript::Unpack { layout: layout.clone() }, None);
         layout
     }
 
     /// Stages and activates a release, and notes whether it is healthy.
     fn release(&self, name: &str, healthy: bool) -> Pruned {
         let layout = self.stage(name);
-        self.done(&Operation::Activate { layout: layout.clone() }, None);
+        self.done(&NodeScript::Activate { layout: layout.clone() }, None);
         if healthy { self.prune(&layout, Some(2), &[]) } else { Pruned::default() }
     }
 
     fn prune(&self, layout: &Layout, keep: Option<u32>, spare: &[&str]) -> Pruned {
         let (layout, spare) = (layout.clone(), spare.iter().map(ToString::to_string).collect());
-        Pruned::parse(&self.done(&Operation::Prune { layout, keep, spare }, None))
+        Pruned::parse(&self.done(&NodeScript::Prune { layout, keep, spare }, None))
     }
 
     fn survey(&self, name: &str) -> Survey {
-        let operation = Operation::Survey { port: 1, layout: Some(self.layout(name)) };
-        Survey::parse(&self.done(&operation, None), "127.0.0.1:1")
+        let script = NodeScript::Survey { port: 1, layout: Some(self.layout(name)) };
+        Survey::parse(&self.done(&script, None), "127.0.0.1:1")
     }
 
     /// The names in the folder, without rollgate's own.
@@ -139,12 +139,12 @@ fn artifact_is_staged_activated_and_pruned() {
             let name = format!("app-{number}-0000000{number}");
             let layout = place.layout(&name);
             let file = place.root.path().join("hello");
-            place.done(&Operation::Upload { layout: layout.clone() }, Some(&file));
+            place.done(&NodeScript::Upload { layout: layout.clone() }, Some(&file));
             assert!(!place.survey(&name).staged, "an upload is not a release yet");
-            place.done(&Operation::Unpack { layout: layout.clone() }, None);
-            place.done(&Operation::Unpack { layout: layout.clone() }, None);
+            place.done(&NodeScript::Unpack { layout: layout.clone() }, None);
+            place.done(&NodeScript::Unpack { layout: layout.clone() }, None);
             assert!(place.survey(&name).staged, "a step may run twice");
-            place.done(&Operation::Activate { layout: layout.clone() }, None);
+            place.done(&NodeScript::Activate { layout: layout.clone() }, None);
             place.prune(&layout, Some(2), &[]);
             place.age(&name, 10 - number);
         }
@@ -165,12 +165,12 @@ fn damaged_upload_leaves_nothing_behind() {
     let place = Place::new();
     std::fs::write(place.root.path().join("hello"), "hell").expect("write");
     let layout = place.layout("app-1-00000001");
-    let upload = Operation::Upload { layout: layout.clone() };
+    let upload = NodeScript::Upload { layout: layout.clone() };
     let output = place.run(&upload, Some(&place.root.path().join("hello")));
     assert_eq!(output.status.code(), Some(CHECKSUM_MISMATCH));
     let staging = place.releases().join(".staging");
     assert_eq!(std::fs::read_dir(staging).expect("read dir").count(), 0);
-    place.fails(&Operation::Unpack { layout: layout.clone() });
+    place.fails(&NodeScript::Unpack { layout: layout.clone() });
     assert!(!Path::new(&layout.folder()).exists());
 }
 
@@ -187,27 +187,27 @@ fn release_without_its_mark_is_staged_again_unless_it_runs() {
     assert!(place.survey("app-1-00000001").staged);
     assert!(Path::new(&half.folder()).join("hello").exists(), "it is whole");
 
-    place.done(&Operation::Activate { layout: half.clone() }, None);
+    place.done(&NodeScript::Activate { layout: half.clone() }, None);
     std::fs::write(place.releases().join(".rollgate/app-1-00000001"), "").expect("no mark");
     let survey = place.survey("app-1-00000001");
     assert!(!survey.staged && survey.incomplete.is_some(), "{survey:?}");
     let file = place.root.path().join("hello");
-    place.done(&Operation::Upload { layout: half.clone() }, Some(&file));
-    let why = place.fails(&Operation::Unpack { layout: half.clone() });
+    place.done(&NodeScript::Upload { layout: half.clone() }, Some(&file));
+    let why = place.fails(&NodeScript::Unpack { layout: half.clone() });
     assert!(why.contains("which may be incomplete (it has no completion mark)"), "{why}");
     assert!(Path::new(&half.folder()).join("hello").exists(), "what runs is left alone");
 
     // The same for a release that another node of the host runs.
     let current = format!("{}-2", half.current);
     let neighbour = Layout { node: "10.0.0.2:80".into(), current, ..half.clone() };
-    place.done(&Operation::Activate { layout: neighbour.clone() }, None);
-    place.done(&Operation::Activate { layout: other }, None);
-    let why = place.fails(&Operation::Unpack { layout: half });
+    place.done(&NodeScript::Activate { layout: neighbour.clone() }, None);
+    place.done(&NodeScript::Activate { layout: other }, None);
+    let why = place.fails(&NodeScript::Unpack { layout: half });
     assert!(why.contains("10.0.0.2:80 runs "), "{why}");
     // Without a known artifact checksum the folder is used without a check.
     let unknown = Layout { sha256: String::new(), ..neighbour };
-    let operation = Operation::Survey { port: 1, layout: Some(unknown) };
-    assert!(Survey::parse(&place.done(&operation, None), "127.0.0.1:1").staged);
+    let script = NodeScript::Survey { port: 1, layout: Some(unknown) };
+    assert!(Survey::parse(&place.done(&script, None), "127.0.0.1:1").staged);
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn failed_releases_are_deleted_before_healthy_ones_and_previous_one_stays() {
         place.stage(name);
     }
     let last = place.stage("app-3-00000003");
-    place.done(&Operation::Activate { layout: last.clone() }, None);
+    place.done(&NodeScript::Activate { layout: last.clone() }, None);
     let pruned = place.prune(&last, Some(1), &["app-1-00000001"]);
     assert_eq!(pruned.deleted, ["app-2-00000002"]);
     assert_eq!(place.prune(&last, None, &[]), Pruned::default(), "without a number all stay");
@@ -247,7 +247,7 @@ fn releases_that_other_nodes_of_the_host_need_stay() {
     };
     let run = |node: &str, name: &str| {
         place.stage(name);
-        place.done(&Operation::Activate { layout: of(node, name) }, None);
+        place.done(&NodeScript::Activate { layout: of(node, name) }, None);
         place.prune(&of(node, name), Some(1), &[])
     };
     run("10.0.0.2:80", "app-1-00000001");
@@ -273,12 +273,12 @@ fn symlinks_in_place_of_own_folders_are_refused() {
         std::os::unix::fs::symlink(&elsewhere, place.releases().join(name)).expect("symlink");
         let layout = place.layout("app-1-00000001");
         let file = place.root.path().join("hello");
-        let operations = [
-            Operation::Upload { layout: layout.clone() },
-            Operation::Unpack { layout: layout.clone() },
-            Operation::Prune { layout, keep: Some(1), spare: Vec::new() },
+        let scripts = [
+            NodeScript::Upload { layout: layout.clone() },
+            NodeScript::Unpack { layout: layout.clone() },
+            NodeScript::Prune { layout, keep: Some(1), spare: Vec::new() },
         ];
-        let outputs = operations.map(|operation| place.run(&operation, Some(&file)));
+        let outputs = scripts.map(|script| place.run(&script, Some(&file)));
         let refused = outputs.iter().filter(|output| !output.status.success());
         let said: Vec<_> =
             refused.map(|output| String::from_utf8_lossy(&output.stderr).into_owned()).collect();
@@ -306,8 +306,8 @@ fn archive_adds_no_permissions_no_devices_and_no_files_outside_its_folder() {
             let sum = sh(&format!("sha256sum {name} | cut -d' ' -f1"));
             let layout = place.layout(name);
             let layout = Layout { sha256: sum, packing: Packing::TarGz, ..layout };
-            place.done(&Operation::Upload { layout: layout.clone() }, Some(&root.join(name)));
-            (place.run(&Operation::Unpack { layout: layout.clone() }, None), layout.folder())
+            place.done(&NodeScript::Upload { layout: layout.clone() }, Some(&root.join(name)));
+            (place.run(&NodeScript::Unpack { layout: layout.clone() }, None), layout.folder())
         };
         sh("mkdir in && touch in/run && chmod 6777 in/run && tar -C in -czf rights .");
         let (output, folder) = staged("rights");
@@ -330,13 +330,13 @@ fn archive_adds_no_permissions_no_devices_and_no_files_outside_its_folder() {
 fn activate_refuses_to_point_at_nothing_or_to_replace_a_real_folder() {
     let place = Place::new();
     let layout = place.layout("app-1-00000001");
-    place.fails(&Operation::Activate { layout: layout.clone() });
+    place.fails(&NodeScript::Activate { layout: layout.clone() });
     std::fs::create_dir_all(layout.folder()).expect("mkdir");
     std::fs::create_dir(&layout.current).expect("mkdir");
-    place.fails(&Operation::Activate { layout: layout.clone() });
+    place.fails(&NodeScript::Activate { layout: layout.clone() });
     assert!(Path::new(&layout.current).is_dir());
     std::fs::remove_dir(&layout.current).expect("removed");
     // A folder that rollgate has not created can be activated: a rollback needs it.
-    place.done(&Operation::Activate { layout: layout.clone() }, None);
+    place.done(&NodeScript::Activate { layout: layout.clone() }, None);
     assert_eq!(std::fs::read_link(&layout.current).expect("a link"), Path::new(&layout.folder()));
 }

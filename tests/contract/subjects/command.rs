@@ -1,6 +1,6 @@
 //! A gateway of commands: JSON as its list, one command each to take a node out and back, one that counts.
 
-use rollgate::node::Operation;
+use rollgate::node::NodeScript;
 use serde_json::{Value, json};
 
 use crate::replay::{Answer, NODES, Question, Seen, Subject};
@@ -26,7 +26,7 @@ impl Subject for Command {
     }
 
     fn answer(&self, question: &Question<'_>, seen: &Seen) -> Answer {
-        let Question::Run(Operation::User { command }) = question else {
+        let Question::Run(NodeScript::User { command }) = question else {
             panic!("{}", question.says())
         };
         if !seen.knows {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollgate::node::Operation;
+use rollgate::node::NodeScript;
 use serde_json::{Value, json};
 
 use crate::replay::{Answer, NODES, Question, Seen, Subject};
@@ -34,7 +34,7 @@ impl Subject for ConsulTemplate {
     }
 
     fn answer(&self, question: &Question<'_>, seen: &Seen) -> Answer {
-        assert!(matches!(question, Question::Run(Operation::Rendered { .. })), "{question:?}");
+        assert!(matches!(question, Question::Run(NodeScript::Rendered { .. })), "{question:?}");
         if !seen.knows {
             let stderr = "cat: /etc/nginx/conf.d/app.conf: No such file or directory\n".to_owned();
             return Answer { exit: 1, stderr, ..Answer::ok("") };

@@ -1,6 +1,6 @@
 //! Envoy 1.40 with its endpoints in a file.
 
-use rollgate::node::Operation;
+use rollgate::node::NodeScript;
 use serde_json::{Value, json};
 
 use crate::replay::{Answer, NODES, Question, Seen, Subject};
@@ -32,7 +32,7 @@ impl Subject for Envoy {
     fn answer(&self, question: &Question<'_>, seen: &Seen) -> Answer {
         let cluster = if seen.knows { "app" } else { "other" };
         match question {
-            Question::Run(Operation::File { .. }) => Answer::ok(file(cluster, seen.down)),
+            Question::Run(NodeScript::File { .. }) => Answer::ok(file(cluster, seen.down)),
             Question::Write(content) => {
                 let file: Value = serde_json::from_str(content).expect("JSON");
                 let list = file.pointer("/resources/0/endpoints/0/lb_endpoints").expect("a list");

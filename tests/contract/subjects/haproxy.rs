@@ -1,6 +1,6 @@
 //! HAProxy 2.6, by its runtime API and by its stats page.
 
-use rollgate::node::Operation;
+use rollgate::node::NodeScript;
 use rollgate::world::{Method, Request};
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ impl Subject for Runtime {
     fn answer(&self, question: &Question<'_>, seen: &Seen) -> Answer {
         let line = match question {
             Question::Exchange(bytes) => String::from_utf8_lossy(bytes).trim_end().to_owned(),
-            Question::Run(Operation::UnixSocket { path, say }) => {
+            Question::Run(NodeScript::UnixSocket { path, say }) => {
                 assert_eq!(path, "/run/haproxy/admin.sock");
                 say.clone()
             }

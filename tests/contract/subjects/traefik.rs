@@ -1,6 +1,6 @@
 //! Traefik 3.7 with its servers in a file.
 
-use rollgate::node::Operation;
+use rollgate::node::NodeScript;
 use serde_json::{Value, json};
 
 use crate::replay::{Answer, NODES, Question, Seen, Subject};
@@ -27,7 +27,7 @@ impl Subject for Traefik {
 
     fn answer(&self, question: &Question<'_>, seen: &Seen) -> Answer {
         match question {
-            Question::Run(Operation::File { .. }) => {
+            Question::Run(NodeScript::File { .. }) => {
                 let service = if seen.knows { "app" } else { "other" };
                 let balancer = json!({ "servers": servers(seen.down) });
                 let services = json!({ service: { "loadBalancer": balancer } });

@@ -15,7 +15,7 @@ fn reply(text: &str) -> Reply {
 /// Really runs a command of the driver and returns its output.
 fn run(ask: &Query) -> String {
     let Query::Run(Host::Local, command) = ask else { panic!("{ask:?}") };
-    let script = command.operation.script();
+    let script = command.script.text();
     let output = std::process::Command::new("sh").args(["-c", &script]).output();
     String::from_utf8_lossy(&output.expect("sh runs").stdout).into_owned()
 }

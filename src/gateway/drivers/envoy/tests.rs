@@ -2,7 +2,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::gateway::drivers::readings::Readings as _;
-use crate::node::Operation;
+use crate::node::NodeScript;
 use crate::world::Stdin;
 
 const FIRST: &str = "127.0.0.1:19001";
@@ -100,13 +100,13 @@ fn odd_host_affects_no_other_and_missing_count_is_unknown() {
 fn turn(file: &str, address: &str, down: bool) -> Result<Value, String> {
     let asks = envoy("").control.set(&[reply(file)], address, down)?;
     let [Query::Run(Host::Ssh(_), command)] = &asks[..] else { panic!("{asks:?}") };
-    let (Operation::Replace { path, before, after }, Stdin::Text(content)) =
-        (&command.operation, &command.stdin)
+    let (NodeScript::Replace { path, before, after }, Stdin::Text(content)) =
+        (&command.script, &command.stdin)
     else {
         panic!("{command:?}")
     };
     let content = content.expose();
-    assert!(!command.operation.script().contains(content.trim()), "no command line has it");
+    assert!(!command.script.text().contains(content.trim()), "no command line has it");
     assert_eq!(*after, format!("{:x}", Sha256::digest(content)));
     assert_eq!(path, "/etc/envoy/eds/app.json");
     assert_eq!(*before, format!("{:x}", Sha256::digest(file)));
