@@ -76,7 +76,7 @@ use serde_json::{Value, json};
 use crate::address;
 use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
 use crate::gateway::query::{Query, READ_TIMEOUT, first, get, ok};
-use crate::gateway::rotation::{Listed, NotDone, RotationControl, Listing, not_done};
+use crate::gateway::rotation::{Listed, Listing, NotDone, RotationControl, not_done};
 use crate::gateway::settings::{
     Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates,
 };

@@ -50,7 +50,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::gateway::driver::{Driver, Facts, Purpose};
 use crate::gateway::query::{Query, first, ok};
-use crate::gateway::rotation::{Listed, NotDone, RotationControl, Listing};
+use crate::gateway::rotation::{Listed, Listing, NotDone, RotationControl};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, templates};
 use crate::gateway::table::{Place, Table, reading_issues};
 use crate::gateway::view::{Nodes, View};

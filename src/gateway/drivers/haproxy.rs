@@ -83,7 +83,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
 use crate::gateway::query::{Query, READ_TIMEOUT};
-use crate::gateway::rotation::{Listed, NotDone, RotationControl, Listing};
+use crate::gateway::rotation::{Listed, Listing, NotDone, RotationControl};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, templates};
 use crate::gateway::view::{Nodes, View};
 use crate::node::NodeScript;

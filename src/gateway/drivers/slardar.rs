@@ -61,7 +61,7 @@ use crate::address;
 use crate::consul::{Entry, entries, key};
 use crate::gateway::driver::{Driver, Facts, Purpose};
 use crate::gateway::query::{Query, first, get, ok, post};
-use crate::gateway::rotation::{Listed, NotDone, RotationControl, Listing, not_done};
+use crate::gateway::rotation::{Listed, Listing, NotDone, RotationControl, not_done};
 use crate::gateway::settings::{
     Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates,
 };

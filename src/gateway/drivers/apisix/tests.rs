@@ -115,7 +115,9 @@ fn node_that_would_return_in_another_form_is_not_taken_out() {
 fn replies_that_show_no_upstream_are_errors() {
     let wrong_key = r#"{"error_msg":"failed to check token","description":"wrong apikey"}"#;
     let apisix = apisix("");
-    assert!(apisix.listing(&reply(401, wrong_key), FIRST).expect_err("refused").contains("admin_key"));
+    assert!(
+        apisix.listing(&reply(401, wrong_key), FIRST).expect_err("refused").contains("admin_key")
+    );
     for (status, body) in [(404, "{}"), (503, "{}"), (200, ""), (200, "{}"), (200, "[]")] {
         assert!(apisix.read(&reply(status, body)).is_err(), "{status} {body}");
         assert!(apisix.listing(&reply(status, body), FIRST).is_err(), "{status} {body}");
