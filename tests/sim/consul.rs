@@ -20,6 +20,9 @@ const MOST_OPERATIONS: usize = 64;
 /// The longest value, and the longest body of a transaction.
 const LONGEST: usize = 512 * 1024;
 
+/// What Consul answers if the token lacks a right.
+const DENIED: &str = "Permission denied";
+
 /// How something reacts to a call.
 #[derive(Debug)]
 pub(crate) enum Reaction {
@@ -42,6 +45,8 @@ pub(crate) struct Consul {
     pub(crate) writes: VecDeque<Fate>,
     /// The fates of the next reads.
     pub(crate) reads: VecDeque<Fate>,
+    /// The keys that the token may not write, by their beginnings.
+    pub(crate) read_only: Vec<String>,
     service_index: u64,
     service_seen: Vec<(String, bool)>,
 }
@@ -105,6 +110,7 @@ impl Consul {
             election_until: 0,
             writes: VecDeque::new(),
             reads: VecDeque::new(),
+            read_only: Vec::new(),
             service_index: 10,
             service_seen: Vec::new(),
         }
@@ -147,6 +153,9 @@ impl Consul {
             return reply(500, "No cluster leader");
         }
         if let Some(key) = path.strip_prefix("/v1/kv/") {
+            if request.method != Method::Get && self.denies(&decoded(key)) {
+                return reply(403, DENIED);
+            }
             return match request.method {
                 Method::Get => self.get(clock, &decoded(key), &query, since),
                 Method::Put | Method::Post | Method::Patch => {
@@ -165,6 +174,10 @@ impl Consul {
             Some(service) => self.health(clock, service, &query, since, passing),
             None => reply(404, ""),
         }
+    }
+
+    fn denies(&self, key: &str) -> bool {
+        self.read_only.iter().any(|prefix| key.starts_with(prefix))
     }
 
     /// Whether a blocking query has to wait: nothing is newer than its index, and its time is not over.
@@ -302,6 +315,12 @@ impl Consul {
         self.store.index += 1;
         for (at, operation) in operations.iter().enumerate() {
             let kv = &operation["KV"];
+            let verb = kv["Verb"].as_str().unwrap_or("");
+            let reads = verb.starts_with("get") || verb.starts_with("check-");
+            if !reads && self.denies(kv["Key"].as_str().unwrap_or("")) {
+                errors.push(json!({ "OpIndex": at, "What": DENIED }));
+                continue;
+            }
             let value = BASE64_STANDARD.decode(kv["Value"].as_str().unwrap_or(""));
             match self.store.operate(clock, kv, &value.unwrap_or_default()) {
                 Ok(shown) => results.extend(shown.into_iter().map(|pair| json!({ "KV": pair }))),

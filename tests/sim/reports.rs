@@ -195,6 +195,20 @@ fn plans() -> Vec<String> {
             .then(Task::Doctor)
             .then(Task::Status)
             .end(),
+        Scene::new("The token may not write the keys of the upstreams.", plain(|_| {}))
+            .change("the token may only read upstreams/", |state| {
+                state.consul.read_only = vec!["upstreams/".into()];
+            })
+            .then(Task::Deploy)
+            .then(Task::Doctor)
+            .end(),
+        Scene::new("The token may not write the lock.", plain(|_| {}))
+            .change("the token may only read rollgate/", |state| {
+                state.consul.read_only = vec!["rollgate/".into()];
+            })
+            .then(Task::Deploy)
+            .then(Task::Doctor)
+            .end(),
         Scene::new("Consul has no leader.", plain(|schedule| {
             schedule.faults = vec![(When::At(0), Fault::Election(NEVER_ENDS))];
         }))
