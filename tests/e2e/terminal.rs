@@ -34,19 +34,29 @@ impl Terminal {
     }
 
     /// Reads until `text` has been shown, or until the end.
+    #[track_caller]
     fn read_until(&mut self, text: &str) {
-        let mut buffer = [0; 4096];
-        // After its last user has gone, the terminal reports an error instead of an end.
-        while !String::from_utf8_lossy(&self.bytes).contains(text)
-            && let Ok(read @ 1..) = self.reader.read(&mut buffer)
-        {
-            self.bytes.extend_from_slice(&buffer[..read]);
+        while !String::from_utf8_lossy(&self.bytes).contains(text) {
+            assert!(
+                self.read(),
+                "`{text}` was never shown: {}",
+                String::from_utf8_lossy(&self.bytes)
+            );
         }
+    }
+
+    /// Returns whether there was something to read. After its last user has gone, the terminal reports an error
+    /// instead of an end.
+    fn read(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        let Ok(read @ 1..) = self.reader.read(&mut buffer) else { return false };
+        self.bytes.extend_from_slice(&buffer[..read]);
+        true
     }
 
     /// Reads to the end and returns the final screen, and the exit code.
     fn end(mut self) -> (String, u32, String) {
-        self.read_until("\0never shown");
+        while self.read() {}
         let status = self.child.wait().expect("rollgate ends");
         let size = |size: u16| std::num::NonZero::new(size).expect("not zero");
         let mut screen = vt100::Parser::new(size(ROWS), size(self.columns), 200);
@@ -92,7 +102,7 @@ fn key_presses_leave_nothing_on_the_screen() {
     assert!(!echoes(&terminal));
     let mut keys = terminal.master.take_writer().expect("a writer");
     keys.write_all(b"\n\nxyzzy\n").expect("written");
-    terminal.read_until("streak");
+    terminal.read_until("in a row");
     keys.write_all(b"\x03").expect("Ctrl-C");
     terminal.read_until("STOPPED");
     assert!(echoes(&terminal), "the terminal echoes again");
