@@ -45,8 +45,8 @@
 //!
 //! **Confirmation:**
 //!
-//! - The control API confirms **out** and **in**: it shows the upstream as the worker that answers has it. The admin
-//!   API shows the state in etcd, which confirms nothing.
+//! - The control API confirms **out** and **in**: it shows the upstream of the worker that answers. The admin API shows
+//!   the state in etcd, which confirms nothing.
 //! - List each APISIX that follows the same etcd as a gateway in the playbook, with its own `control_url`.
 //! - Each worker follows etcd by itself; see [Gateways with several workers](#gateways-with-several-workers). The lag
 //!   is `sync_interval` (default: 1 s) + 0.5 s.
@@ -57,7 +57,7 @@
 //!
 //! - The types `ewma` and `least_conn` are refused. `ewma` ignores weights, and `least_conn` sends a request to a node
 //!   without weight if all other nodes failed.
-//! - An upstream with a single node is never out: APISIX ignores its weight.
+//! - The only node of an upstream is never out: APISIX ignores its weight.
 //! - The control API has no password: let it listen where only you can reach it.
 //! - Upstreams inside a route or a service are not supported. The standalone mode is not supported either, because it
 //!   has no admin API that could be written to.

@@ -34,7 +34,7 @@
 //! - The list is written only if it is still the one that was read (`If-Match`). If two writers write at the same time,
 //!   one of them is refused and reads again.
 //!
-//! **Confirmation:** one read, 20 to 35 ms after the write. Caddy is one process, and a change is in effect when Caddy
+//! **Confirmation:** one read, 10 to 35 ms after the write. Caddy is one process, and a change is in effect when Caddy
 //! answers it. Passive checks (`fail_duration`) that keep an upstream down are visible. Active checks are not: use
 //! `health` for that.
 //!

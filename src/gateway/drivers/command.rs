@@ -2,7 +2,7 @@
 //!
 //! | gateway | `registry` | a playbook |
 //! |---|---|---|
-//! | Caddy that checks files: no client impact | `gateway` | [caddy-files](../playbooks/caddy-files.yaml) |
+//! | Caddy that checks files (no reload) | `gateway` | [caddy-files](../playbooks/caddy-files.yaml) |
 //! | any other gateway | `gateway` | [command](../playbooks/command.yaml) |
 //!
 //! Any other gateway, with your own commands. This example is Linux's own load balancer, IPVS, where a weight of 0
@@ -27,7 +27,8 @@
 //! - Commands run in `sh`. Their first argument, `$1`, is the node's address: quote it as `"$1"`. Names such as
 //!   `${{ version }}` are filled in once for the release.
 //! - `list` prints the peers: JSON, with the pointers `peers`, `address` and `routed`, or text, with `pattern`, as for
-//!   [http-table](#http-table). An empty list is an error. A node that is not in the list is out.
+//!   [http-table](#http-table). An empty list is an error. A node that is not in the list is out; with `out`
+//!   and `in`, only by [the rule](#nodes-that-a-gateway-does-not-list).
 //! - `out` and `in` take a node out of rotation and return it. Give both or neither. With them, use
 //!   `registry: { type: gateway }`. After each command, `list` must show the change. rollgate may run both commands
 //!   twice.

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | nginx with `resolve`, any client of Consul's DNS | `consul-service` | [nginx-resolve](../playbooks/nginx-resolve.yaml) |
 //! | OpenResty on Consul's DNS, also for TCP | `consul-service` | [openresty-dns-tcp](../playbooks/openresty-dns-tcp.yaml) |
-//! | Caddy on Consul's DNS: no client impact | `consul-service` | [caddy-dns](../playbooks/caddy-dns.yaml) |
+//! | Caddy on Consul's DNS (no reload) | `consul-service` | [caddy-dns](../playbooks/caddy-dns.yaml) |
 //!
 //! nginx (from 1.27.3, open source) with `resolve`, or any other client of Consul's DNS. Such a client does not show
 //! its list.

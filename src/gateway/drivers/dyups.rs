@@ -10,7 +10,7 @@
 //! ```nginx
 //! server {
 //!     listen 8081;
-//!     location / { dyups_interface; add_header X-Worker $pid; }
+//!     location / { dyups_interface; add_header X-Worker $pid always; }
 //! }
 //! server {
 //!     location / { proxy_pass http://$dyups_host; }             # `mode: head` needs a `$dyups_` variable
@@ -54,8 +54,8 @@
 //! **Limits:**
 //!
 //! - A restart loses every list; in classic mode a reload does, too. Then nothing is served until the list is posted
-//!   again. While a node is out, rollgate posts it within 2 s, exactly as it was shown last. Between releases, rollgate
-//!   does not.
+//!   again. While a node is out, rollgate posts the list again within 2 s: the entries of the playbook, with the same
+//!   nodes down as before. Between releases, rollgate does not.
 //! - Requests in flight are not reported.
 
 mod list;
@@ -117,7 +117,7 @@ pub struct Dyups {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<u32>,
-    /// The reply header with the name of the worker that answered (nginx: `add_header X-Worker $pid`). Used if
+    /// The reply header with the name of the worker that answered (nginx: `add_header X-Worker $pid always`). Used if
     /// replies have it. Default: `X-Worker`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_header: Option<String>,

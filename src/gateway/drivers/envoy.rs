@@ -40,7 +40,7 @@
 //! - The file is sent over standard input and is not on any command line. Its owner, group and mode stay.
 //! - The state in the file survives a restart.
 //!
-//! **Confirmation:** `/clusters` shows the change, and shows it again 100 ms later (120 to 145 ms in total). Envoy's
+//! **Confirmation:** `/clusters` shows the change, and shows it again 100 ms later (104 to 145 ms in total). Envoy's
 //! main thread shows a change about 20 ms after the write, and its workers can be busy for a moment. A node that a
 //! health check or outlier detection of Envoy keeps down is not confirmed in.
 //!

@@ -27,7 +27,7 @@
 //!
 //! ```yaml
 //! registry: { type: gateway }
-//! gateways:
+//! gateways:                                                                      # three gateways, each reached in another way
 //!   - { type: haproxy, backend: app, socket: { path: /run/haproxy/admin.sock, ssh: ops@10.0.0.12 } }    # without `ssh`: this machine
 //!   - { type: haproxy, backend: app, tcp: '10.0.0.13:9999' }
 //!   - { type: haproxy, backend: app, stats_url: 'http://10.0.0.14:8404/stats' }

@@ -17,7 +17,7 @@
 //!
 //! **JSON:** `list`, `address`, `routed`, `down` and `in_flight` are JSON pointers.
 //!
-//! - Without `address`, a peer is the string itself or the key of the object.
+//! - Without `address`, the address is the entry itself: a string of the array, or a key of the object.
 //! - `routed`: `true`, numbers other than 0, and words such as `up`, `ok`, `healthy`, `passing` mean that the peer is
 //!   routed. `false`, 0, and words such as `down`, `draining`, `critical` mean that it is not. An unknown word is an
 //!   error of that peer: use a `pattern` then.
@@ -35,7 +35,8 @@
 //!
 //! - If replies have the header `X-Worker` (or `worker_header`), [each worker](#gateways-with-several-workers) must
 //!   agree. Otherwise, samples confirm a change, after `sync_interval` + 0.5 s.
-//! - With `workers: 1` the gateway has one list, and one read confirms a change.
+//! - With `workers: 1` the gateway has one list, and one read confirms a change: after the same wait, or without a wait
+//!   if replies have the header.
 //! - If replies name their workers, set `workers`, even if the workers share one list. More names than `workers` are
 //!   refused.
 //! - With `in_flight`, the gateway's own count can end the drain.
@@ -102,7 +103,7 @@ pub struct HttpTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<u32>,
-    /// The reply header with the name of the worker that answered (nginx: `add_header X-Worker $pid`). Used if
+    /// The reply header with the name of the worker that answered (nginx: `add_header X-Worker $pid always`). Used if
     /// replies have it. Default: `X-Worker`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_header: Option<String>,

@@ -36,8 +36,8 @@
 //!
 //! - **Out:** each of `workers` workers, identified by `X-Worker`, has shown the node as `down`.
 //! - Without that header, [samples](#gateways-with-several-workers) confirm it. They start `sync_interval` (default:
-//!   5 s, as in nginx-upsync) + 2 s after the write, because a worker waits for its interval and up to one second more
-//!   before it asks Consul again.
+//!   5 s, as in nginx-upsync) + 2 s after the write: a worker waits for its interval and up to one second more before
+//!   it asks Consul again, and one second is a margin.
 //! - **In:** the same. With `check_url`, the check module must agree.
 //! - The check module never confirms that a node is out. Its result can change, and it does not know `down`.
 //! - Requests in flight are not reported: use `drain.in_flight`.
@@ -108,7 +108,7 @@ pub struct NginxUpsync {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<u32>,
-    /// The reply header with the name of the worker that answered (nginx: `add_header X-Worker $pid`). Used if
+    /// The reply header with the name of the worker that answered (nginx: `add_header X-Worker $pid always`). Used if
     /// replies have it. Default: `X-Worker`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_header: Option<String>,

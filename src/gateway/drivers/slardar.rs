@@ -13,7 +13,7 @@
 //! ```
 //!
 //! ```nginx
-//! location ~ /(status|upstream|lua) { content_by_lua_file app/src/status.lua; add_header X-Worker $pid; }
+//! location ~ /(status|upstream|lua) { content_by_lua_file app/src/status.lua; add_header X-Worker $pid always; }
 //! ```
 //!
 //! ```yaml
@@ -23,7 +23,7 @@
 //!     upstream: app.example                                     # the host name of the requests
 //!     url: http://10.0.0.11:1995
 //!     server: { weight: 1, max_fails: 6, fail_timeout: 30 }     # of every node
-//!     servers: { '10.0.1.13:9000': { weight: 5 } }              # of this node
+//!     servers: { '10.0.1.13:9000': { weight: 5 } }              # of this node, in place of all of `server`
 //!     workers: 4
 //! ```
 //!
@@ -33,8 +33,8 @@
 //!   returns. If a node has other settings in the list, it is refused before the release. Other servers, and everything
 //!   else, stay as they are.
 //! - At a start or reload, Slardar forgets the changes of its API and reads `config/slardar/upstreams/<upstream>` from
-//!   Consul (`config/slardar/` is the default of `prefix`). Therefore rollgate writes both, Consul first, in one
-//!   transaction with the release's lock. A reload during a drain changes nothing.
+//!   Consul (`config/slardar/` is the default of `prefix`). Therefore rollgate writes both: first the key in Consul, in
+//!   one transaction that checks the release's lock, then the API. A reload during a drain changes nothing.
 //! - Without that key, a release does not start. The Consul token needs write permission for it.
 //! - Slardar refuses an empty list: the last server cannot be taken out.
 //!
@@ -101,7 +101,7 @@ pub struct Slardar {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<u32>,
-    /// The reply header with the name of the worker that answered (nginx: `add_header X-Worker $pid`). Used if
+    /// The reply header with the name of the worker that answered (nginx: `add_header X-Worker $pid always`). Used if
     /// replies have it. Default: `X-Worker`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_header: Option<String>,
