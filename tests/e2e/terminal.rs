@@ -33,7 +33,7 @@ impl Terminal {
         Self { master: pair.master, reader, child, columns, bytes: Vec::new() }
     }
 
-    /// Reads until `text` has been shown, or until the end.
+    /// Reads until `text` has been shown.
     #[track_caller]
     fn read_until(&mut self, text: &str) {
         while !String::from_utf8_lossy(&self.bytes).contains(text) {
