@@ -298,7 +298,7 @@ impl<W: World> Lock<W> {
             };
             let told = [Write::Set { key: &fence.key, value: &bytes }];
             if let Ok(KvWrite::NotHeld) = client.transact(Some(&fence), &told).await {
-                return self.lose("another process took it");
+                return self.lose("another process took the lock");
             }
         }
     }
@@ -312,7 +312,7 @@ impl<W: World> Lock<W> {
             (state.holder.clone(), state.renewed)
         };
         if renewed.until(asked) >= TTL {
-            return Err("its session expired".to_owned());
+            return Err("the lock's session expired".to_owned());
         }
         let deadline = Instant::now() + LOCK_DELAY + VERIFY_PATIENCE;
         let mut session: Option<(String, DualInstant)> = None;
@@ -321,7 +321,7 @@ impl<W: World> Lock<W> {
                 let last = entry.as_ref().and_then(|entry| Holder::from_bytes(&entry.value));
                 let ours = last.is_some_and(|last| last.is(&holder) && !last.released);
                 if !ours || entry.is_some_and(|entry| entry.session.is_some()) {
-                    return Err("another process took it".to_owned());
+                    return Err("another process took the lock".to_owned());
                 }
                 if session.is_none() {
                     let since = DualInstant::now(client.now());
@@ -338,7 +338,7 @@ impl<W: World> Lock<W> {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        Err("its session expired and the lock could not be acquired again".to_owned())
+        Err("the lock's session expired and the lock could not be acquired again".to_owned())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -10,9 +10,10 @@ use crate::ops::locking::described;
 use crate::ops::status::{LockState, Status};
 use crate::ops::{Ending, Refusal, Run, Session};
 use crate::plan::Plan;
-use crate::release::{Outcome, Phase, PlannedAction};
+use crate::release::{Outcome, Phase, PlannedAction, RotationState};
 use crate::report::{NodeView, Place, Report, state_now, state_of};
 use crate::spec::Spec;
+use crate::survey::NodeFacts;
 use crate::table::Table;
 use crate::text::{self, harmless};
 
@@ -149,10 +150,33 @@ pub(super) fn state(status: &Status, node: &str, place: Place) -> Option<String>
     // The journal is newer than the inspection.
     let told = match (last && status.is_running(started), state.phase) {
         (true, Phase::Taken) => "in progress".to_owned(),
+        (true, _) if is_outdated(status, node, place) => {
+            format!("{} (inspected before that)", state_of(state))
+        }
         (true, _) => state_of(state).to_owned(),
         (false, _) => state_now(state, place),
     };
     Some(if last { told } else { format!("{told} ({} {id})", started.command) })
+}
+
+/// Whether a running release has finished a node after its inspection.
+fn is_outdated(status: &Status, node: &str, place: Place) -> bool {
+    let Some((release, state)) = status.history.of(node) else { return false };
+    let Some((_, started)) = status.last().filter(|(last, _)| std::ptr::eq(*last, release)) else {
+        return false;
+    };
+    if !status.is_running(started) {
+        return false;
+    }
+    let runs = status.fleet.nodes.get(node).and_then(NodeFacts::version);
+    match (state.phase, state.rotation_state()) {
+        (Phase::Done, RotationState::Updated) => {
+            let other = started.to.is_some() && runs.is_some() && runs != started.to;
+            place != Place::In || other
+        }
+        (Phase::RolledBack, RotationState::PutBack) => place != Place::In,
+        _ => false,
+    }
 }
 
 fn problems(status: &Status, spec: &Spec) -> Vec<(String, String)> {
@@ -169,7 +193,10 @@ fn problems(status: &Status, spec: &Spec) -> Vec<(String, String)> {
     }
     for node in &spec.nodes {
         let Some(facts) = status.fleet.nodes.get(&node.name) else { continue };
-        let found = [&facts.problem, &facts.registry_problem, &facts.health.problem];
+        let place = NodeView::of(&status.fleet, spec, &node.name).place;
+        let is_outdated = is_outdated(status, &node.name, place);
+        let health = facts.health.problem.as_ref().filter(|_| !is_outdated);
+        let found = [facts.problem.as_ref(), facts.registry_problem.as_ref(), health];
         problems.extend(
             found.into_iter().flatten().map(|problem| (node.name.clone(), problem.clone())),
         );
@@ -192,6 +219,6 @@ pub fn lock(found: &Found) -> String {
 pub fn broken(broken: &Broken) -> String {
     match broken {
         Broken::Free => "The lock is free.\n".to_owned(),
-        Broken::From(who) => format!("The lock was taken from {who}.\n"),
+        Broken::From(who) => format!("The lock is free; it was taken from {who}.\n"),
     }
 }

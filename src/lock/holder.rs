@@ -67,7 +67,7 @@ impl Holder {
         serde_json::to_vec(self).expect("plain data")
     }
 
-    /// Describes it in one line: `deploy@ci-7, deploy, release 7f3a, node-2 drain, for 3m, seen 2s ago`.
+    /// Describes it in one line: `ci-7, `deploy`, release 7f3a, acquired 3m ago, last seen 2s ago at node-2 drain`.
     #[must_use]
     pub fn describe(&self, now: jiff::Timestamp) -> String {
         let ago = |then: jiff::Timestamp| {
@@ -79,11 +79,10 @@ impl Holder {
             parts.push(format!("on {}", self.host));
         }
         parts.extend([format!("`{}`", self.command), format!("release {}", self.release)]);
-        if !self.doing.is_empty() {
-            parts.push(self.doing.clone());
-        }
         parts.push(format!("acquired {} ago", ago(self.since)));
-        parts.push(format!("last seen {} ago", ago(self.seen)));
+        // The work is as old as the sign of life.
+        let at = if self.doing.is_empty() { String::new() } else { format!(" at {}", self.doing) };
+        parts.push(format!("last seen {} ago{at}", ago(self.seen)));
         text::line(&parts.join(", "), LONGEST)
     }
 }
@@ -109,8 +108,8 @@ mod tests {
         assert_eq!(Holder::from_bytes(&holder.to_bytes()), Some(holder.clone()));
         assert_eq!(
             holder.describe("2026-06-12T14:03:12Z".parse().expect("time")),
-            "ci:https://ci.example/jobs/9, on runner-7, `deploy`, release 7f3a, node-2 drain [2J, \
-             acquired 3m12s ago, last seen 2s ago"
+            "ci:https://ci.example/jobs/9, on runner-7, `deploy`, release 7f3a, acquired 3m12s ago, \
+             last seen 2s ago at node-2 drain [2J"
         );
         assert_eq!(Holder::from_bytes(b"not ours"), None);
         let later = Holder { doing: "node-3 stop".into(), seen: holder.since, ..holder.clone() };

@@ -73,7 +73,7 @@ pub async fn break_lock<W: World, C: Caller>(
         .hint("end the process that holds it"));
     };
     if !yes {
-        let prompt = &format!("Held by {who}. Break the lock?");
+        let prompt = &format!("Held by {who}. Break the lock? Its release stops where it is.");
         confirm(caller, Question { prompt, plan: None }).await?;
     }
     let breaking =

@@ -172,7 +172,9 @@ fn refusal<W: World>(
 ) -> Refusal {
     let message = who(error, connections);
     match error {
-        LockError::Held(_) | LockError::Closed(_) => {
+        LockError::Closed(_) => Refusal::new(Cause::Locked, message)
+            .hint("nothing was changed; run it again in 10 s, or with --lock-wait 1m"),
+        LockError::Held(_) => {
             let other = if connections.shared().is_some() {
                 format!("if that process is gone: `{}`", session.command("lock break"))
             } else {

@@ -108,7 +108,7 @@ fn foreign_text_cannot_leave_its_line_or_control_the_terminal() {
         (&["status"][..], 0, "Last release 0000aaaa: deploy x [2J"),
         (&["plan", "--var", "version=2"], 3, "Refused: "),
         (&["lock", "show"], 0, "held by x"),
-        (&["lock", "break", "--yes"], 0, "The lock was taken from x"),
+        (&["lock", "break", "--yes"], 0, "The lock is free; it was taken from x"),
         (&["deploy", "--yes", "--var", "version=2"], 3, "is a second entry for the same address"),
         (&["resume", "--yes"], 3, "gateway table cannot be read"),
         (&["rollback", "--yes"], 0, "Nothing to do: "),

@@ -42,7 +42,7 @@ fn suspended_lock_holder_writes_nothing_and_reports_the_loss() {
     let bench = lingering();
     let (first, lines) = bench.start_until("2", "drain");
     signal(first.id(), "-STOP");
-    bench.run(&["lock", "break"], &["--yes"]).exits(0).says("The lock was taken from ");
+    bench.run(&["lock", "break"], &["--yes"]).exits(0).says("The lock is free; it was taken from ");
     // The next release takes over from the first, while the first is still suspended.
     let elsewhere = bench.lab.directory().join("elsewhere");
     let elsewhere = elsewhere.to_str().expect("UTF-8");
