@@ -60,19 +60,24 @@ pub fn commands(release: &Release, outcome: Outcome, repeated: &Repeated) -> Vec
     }
     let go_on = match failed.as_slice() {
         [] if matches!(outcome, Outcome::Stopped | Outcome::LockLost) => "resume".to_owned(),
-        [] => "after a fix: resume".to_owned(),
-        [name] => format!("after a fix: retry {name} and continue"),
-        _ => "after a fix: retry the failed nodes and continue".to_owned(),
+        [] => "after a fix, resume".to_owned(),
+        [name] if release.count(|node| node.phase == Phase::Failed) == 1 => {
+            format!("after a fix, retry {name} and continue")
+        }
+        _ => "after a fix, retry the failed nodes and continue".to_owned(),
     };
     commands.push((go_on, repeated.command("resume", [id])));
     let out = |node: &NodeState| node.rotation_state() == RotationState::Out;
     for (name, _) in release.in_order().filter(|(_, node)| out(node)) {
-        commands.push((
-            format!("return {name} to rotation unchanged"),
-            repeated.command("node in", [name]),
-        ));
+        commands.push((return_as_it_is(name), repeated.command("node in", [name])));
     }
     commands
+}
+
+/// The purpose of the command that marks a node up with the version that it runs.
+#[must_use]
+pub fn return_as_it_is(node: &str) -> String {
+    format!("return {node} to rotation as it is now, if healthy")
 }
 
 /// Maximum number of failed nodes named in one line.
@@ -85,7 +90,7 @@ pub fn reason(release: &Release, outcome: Outcome) -> Option<String> {
         return None;
     }
     let told = |(name, node): (&str, &NodeState)| {
-        let step = node.step.map_or(String::new(), |step| format!(", {step}"));
+        let step = node.failed_at.map_or(String::new(), |step| format!(", {step}"));
         match (&node.failure, node.phase, node.rotation_state()) {
             (Some(failure), _, _) => Some(format!("{name}{step}: {}", failure.reason)),
             (None, Phase::Blocked, _) => Some(format!("{name}: {}", release.plan_of(name)?.why)),
@@ -166,8 +171,8 @@ mod tests {
 
     fn failed(step: Step, reason: &str) -> NodeState {
         let failure = Failure { reason: reason.into(), ..Failure::default() };
-        let (step, failure) = (Some(step), Some(failure));
-        NodeState { phase: Phase::Failed, step, failure, ..NodeState::default() }
+        let (failed_at, failure) = (Some(step), Some(failure));
+        NodeState { phase: Phase::Failed, failed_at, failure, ..NodeState::default() }
     }
 
     #[test]
@@ -186,7 +191,7 @@ mod tests {
         assert_eq!(told("touch x; rollgate", "r1"), []);
         assert_eq!(told("deploy", "r1; touch x"), []);
         let resume = r"rollgate resume 'it'\''s.yaml' r1".to_owned();
-        assert_eq!(told("deploy", "r1"), [("after a fix: resume".to_owned(), resume)]);
+        assert_eq!(told("deploy", "r1"), [("after a fix, resume".to_owned(), resume)]);
     }
 
     #[test]

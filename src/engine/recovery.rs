@@ -47,10 +47,11 @@ impl<W: World> NodeWorker<W> {
         }
     }
 
-    /// Records a failure, with the last log lines of the service unless the node returns to rotation. Returns whether
-    /// the failure is recorded.
+    /// Records a failure, with the last log lines of the service if they can explain it: the service was stopped or is
+    /// unhealthy. Returns whether the failure is recorded.
     pub(super) async fn tell_failure(&self, step: Step, mut failure: Failure) -> bool {
-        if !failure.put_back {
+        let concerns_service = step == Step::Health || self.state(NodeState::is_stopped);
+        if concerns_service && !failure.put_back {
             let interrupted = stopped_for(self.context.stop.clone(), COURTESY_GRACE);
             failure.log = tokio::select! {
                 biased;

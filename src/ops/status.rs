@@ -12,8 +12,7 @@ use super::look::look;
 use super::{Caller, Connections, Refusal, Session, history, locking};
 use crate::lock::{Holder, LockStatus};
 use crate::mark::Mark;
-use crate::release::Release;
-use crate::release::Started;
+use crate::release::{CommandKind, Outcome, Release, Started};
 use crate::spec::Spec;
 use crate::suggestions;
 use crate::survey::Fleet;
@@ -102,8 +101,20 @@ impl Status {
         let mut next = finished.map_or_else(Vec::new, |(release, finished)| {
             suggestions::commands(release, finished.result, &repeated)
         });
-        if last.is_some() && finished.is_none() {
-            next.push(("resume".into(), session.command("resume")));
+        // This is the command that already runs.
+        let status = repeated.command("status", []);
+        next.retain(|(_, command)| *command != status);
+        match last {
+            // It was interrupted: the same commands continue it as after a signal.
+            Some((release, started))
+                if finished.is_none() && started.command == CommandKind::Deploy =>
+            {
+                next.extend(suggestions::commands(release, Outcome::Stopped, &repeated));
+            }
+            Some(_) if finished.is_none() => {
+                next.push(("resume".into(), session.command("resume")));
+            }
+            _ => {}
         }
         // The last release may suggest the same command.
         let suggested: BTreeSet<_> = next.iter().map(|(_, command)| command.clone()).collect();
@@ -111,7 +122,7 @@ impl Status {
             if self.fleet.nodes.get(&node.name).is_some_and(|facts| facts.mark == Mark::Down) {
                 let command = repeated.command("node in", [node.name.as_str()]);
                 if !suggested.contains(&command) {
-                    next.push((format!("return {} to rotation unchanged", node.name), command));
+                    next.push((suggestions::return_as_it_is(&node.name), command));
                 }
             }
         }
@@ -124,7 +135,7 @@ mod tests {
     use super::*;
     use crate::ops::Secrets;
     use crate::playbook::load_text;
-    use crate::release::{Inputs, NodeState, Outcome, Phase};
+    use crate::release::{Inputs, NodeState, Phase};
     use crate::survey::NodeFacts;
 
     const PLAYBOOK: &str = "service: app

@@ -39,6 +39,8 @@ pub struct NodeState {
     pub drained: Option<Drained>,
     /// Why it failed.
     pub failure: Option<Failure>,
+    /// The step of the failure.
+    pub failed_at: Option<Step>,
     /// It failed after it was done, while it served.
     pub fell: bool,
     /// The duration, once it is done.
@@ -310,6 +312,7 @@ impl NodeState {
             }
         }
         self.failure = Some(failure.clone());
+        self.failed_at = step;
         self.phase = Phase::Failed;
         self.stays_if_unmarked();
         Ok(())
@@ -344,6 +347,7 @@ impl NodeState {
             resumed: true,
             way: self.way,
             failure: self.failure.take().filter(|_| self.goes_back()),
+            failed_at: self.failed_at.filter(|_| self.goes_back()),
             ..Self::default()
         };
     }

@@ -32,6 +32,8 @@ pub struct Release {
     pub nodes: BTreeMap<String, NodeState>,
     /// The number of the last batch, counted from 1.
     pub batch: usize,
+    /// How many nodes were done when it was last resumed.
+    pub done_before: usize,
     /// Why no further node is selected.
     pub stopping: Option<String>,
     /// The end.
@@ -182,6 +184,7 @@ impl Release {
                 for found in nodes {
                     self.nodes.entry(found.node.clone()).or_default().resume(found);
                 }
+                self.done_before = self.count(|node| node.phase == Phase::Done);
             }
             Change::Node(name, node) => {
                 self.nodes.insert(name, *node);

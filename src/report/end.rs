@@ -97,7 +97,7 @@ impl Report<'_> {
         }
         for (name, node) in self.release.in_order() {
             if let Some(failure) = &node.failure {
-                let step = node.step.map_or(String::new(), |step| format!("{step}: "));
+                let step = node.failed_at.map_or(String::new(), |step| format!("{step}: "));
                 section(&mut text, "Why", &format!("{name}, {step}{}", failure.reason));
                 for (label, line) in &failure.seen {
                     let (label, line) = (text::harmless(label), text::harmless(line));
@@ -147,7 +147,16 @@ impl Report<'_> {
                     .filter_map(|node| node.drained)
                     .fold(0, |sum, Drained { cut, .. }| sum.saturating_add(cut));
                 let cut = count(usize::try_from(cut).unwrap_or(usize::MAX), "request");
-                format!("DONE  release {id}: {} in {took}, {cut} cut\n", count(done, "node"))
+                let nodes = count(done, "node");
+                match self.release.done_before {
+                    0 => format!("DONE  release {id}: {nodes} in {took}, {cut} cut\n"),
+                    before => {
+                        let here = done.saturating_sub(before);
+                        format!(
+                            "DONE  release {id}: {nodes} ({here} in this run, in {took}), {cut} cut\n"
+                        )
+                    }
+                }
             }
             Outcome::Refused => format!(
                 "REFUSED  release {id}: {failed} could not be prepared; no node left rotation\n"
@@ -183,9 +192,22 @@ impl Report<'_> {
                     text::harmless(reason)
                 )
             }
-            Outcome::Degraded => format!(
-                "DEGRADED  release {id}: too few nodes serve, or a state is unknown; page someone\n"
-            ),
+            Outcome::Degraded => {
+                format!("DEGRADED  release {id}: {}; action required\n", self.degraded())
+            }
+        }
+    }
+
+    fn degraded(&self) -> String {
+        let unknown = self.release.count(|node| {
+            node.rotation_state() == RotationState::Unknown
+                || node.failure.as_ref().is_some_and(|failure| failure.unknown)
+        });
+        let stuck = self.release.count(|node| node.goes_back() && node.phase == Phase::Failed);
+        match (unknown, stuck) {
+            (0, 0) => "too few nodes serve".to_owned(),
+            (0, stuck) => format!("the rollback of {} failed", count(stuck, "node")),
+            (unknown, _) => format!("the state of {} is unknown", count(unknown, "node")),
         }
     }
 
