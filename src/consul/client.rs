@@ -164,6 +164,7 @@ impl<W: World> Client<W> {
         loop {
             let mut problems = Vec::new();
             let mut untrusted = 0;
+            let mut answered = false;
             // How long each server that could not answer asks the client to wait.
             let mut waits = Vec::new();
             for turn in 0..addresses.len() {
@@ -192,9 +193,12 @@ impl<W: World> Client<W> {
                             let problem = said(&reply);
                             return Err(Error::Unknown(format!("{}: {problem}", addresses[at])));
                         }
-                        Verdict::Unknown => said(&reply),
+                        Verdict::Unknown => {
+                            answered = true;
+                            said(&reply)
+                        }
                         Verdict::NotDone(asked) => {
-                            wait = asked;
+                            (wait, answered) = (asked, true);
                             said(&reply)
                         }
                     },
@@ -223,6 +227,7 @@ impl<W: World> Client<W> {
             let next = match next {
                 Some(next) if next < deadline => next,
                 _ if asked > pause && now < deadline => deadline,
+                _ if answered => return Err(Error::Unserved(problems.join("; "))),
                 _ => return Err(Error::Unreachable(problems.join("; "))),
             };
             tokio::time::sleep_until(next).await;

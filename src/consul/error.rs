@@ -8,6 +8,9 @@ pub enum Error {
     /// No server answered in time; nothing was done.
     #[error("Consul cannot be reached: {0}")]
     Unreachable(String),
+    /// Servers answered that they cannot do it now; nothing was done.
+    #[error("Consul cannot serve the request: {0}")]
+    Unserved(String),
     /// One side does not accept the other's certificate; nothing was done.
     #[error(
         "TLS with Consul failed: {0} (CONSUL_CACERT names the authority, CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY the client certificate)"
