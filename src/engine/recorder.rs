@@ -235,10 +235,15 @@ impl<W: World> Recorder<'_, W> {
         let stop = stopped_for(self.halt.subscribe(), COPY_GRACE);
         if let Some(copy) = &mut self.copy
             && !lines.is_empty()
-            && let Err(error) = copy.append(lines.as_bytes(), stop).await
         {
-            let message = format!("the journal's replica in Consul is behind: {error}");
-            let _ = self.record(None, None, EventKind::Warning { message });
+            let message = match copy.append(lines.as_bytes(), stop).await {
+                Ok(false) => None,
+                Ok(true) => Some("the journal's copy in Consul is complete again".to_owned()),
+                Err(error) => Some(format!("the journal's copy in Consul is late: {error}")),
+            };
+            if let Some(message) = message {
+                let _ = self.record(None, None, EventKind::Warning { message });
+            }
         }
         for answer in self.waiting.drain(..) {
             // The task may have been stopped in the meantime.

@@ -21,8 +21,11 @@ const WRITE_GRACE: Duration = Duration::from_secs(1);
 /// Maximum time to fetch the last log lines of a failed node, or to delete old releases, once the release is stopping.
 pub(super) const COURTESY_GRACE: Duration = Duration::from_millis(500);
 
-/// Pause between two progress reports of a command.
+/// Pause between two progress reports of a command or a check.
 const BEAT: Duration = Duration::from_secs(5);
+
+/// How long a check before a step lasts until it is reported: most of them are short.
+const FIRST_BEAT: Duration = Duration::from_secs(1);
 
 /// Runs one node through its steps.
 pub(super) struct NodeWorker<W> {
@@ -193,7 +196,7 @@ impl<W: World> NodeWorker<W> {
     async fn step_watched(&mut self, action: &Action) -> StepResult {
         let command = action.command.as_ref();
         match action.step {
-            Step::Stop | Step::Restart => match self.may_stop().await {
+            Step::Stop | Step::Restart => match self.may_stop(action.step).await {
                 StepResult::Done => {}
                 other => return other,
             },
@@ -223,7 +226,7 @@ impl<W: World> NodeWorker<W> {
 
     /// Makes sure that the finished nodes are healthy and that this node is still out. If it is not, confirms again
     /// that it is out.
-    async fn may_stop(&mut self) -> StepResult {
+    async fn may_stop(&mut self, next: Step) -> StepResult {
         loop {
             // A node that still serves must not receive a version that failed on other nodes.
             if !self.goes_back() && !self.state(NodeState::is_stopped) {
@@ -232,6 +235,7 @@ impl<W: World> NodeWorker<W> {
                     biased;
                     () = self.context.verify_done() => {}
                     () = stop => return StepResult::Interrupted,
+                    () = self.beat(next, FIRST_BEAT, "checking the finished nodes") => {}
                 }
                 if self.context.too_many_failed() {
                     return StepResult::Interrupted;
@@ -242,6 +246,9 @@ impl<W: World> NodeWorker<W> {
                 biased;
                 stayed = self.stayed_out() => stayed,
                 () = stop => return StepResult::Interrupted,
+                () = self.beat(next, FIRST_BEAT, "checking that the node is still out of rotation") => {
+                    return StepResult::Interrupted;
+                }
             };
             let Err(why) = stayed else { return StepResult::Done };
             if let Err(trouble) = self.may_prove_again(&why) {
@@ -254,6 +261,16 @@ impl<W: World> NodeWorker<W> {
                 }
             }
         }
+    }
+
+    /// Reports periodically what the node waits for.
+    fn beat(
+        &self,
+        step: Step,
+        first: Duration,
+        message: &'static str,
+    ) -> impl Future<Output = ()> + use<W> {
+        beat(self.context.records.clone(), self.node.name.clone(), step, first, message)
     }
 
     async fn stayed_out(&self) -> Result<(), String> {
@@ -317,7 +334,14 @@ impl<W: World> NodeWorker<W> {
             _ => Duration::ZERO,
         };
         let interrupted = stopped_for(self.context.stop.clone(), grace);
-        let beat = beat(self.context.records.clone(), self.node.name.clone(), step);
+        let beat = self.beat(step, BEAT, "the command is still running");
+        let beat = async {
+            // Other steps report their own progress.
+            if !step.touches_service() {
+                std::future::pending::<()>().await;
+            }
+            beat.await;
+        };
         let result = tokio::select! {
             biased;
             result = self.act(step, command) => result,
@@ -379,17 +403,22 @@ impl<W: World> NodeWorker<W> {
     }
 }
 
-/// Reports periodically that a command still runs, until it ends. Other steps report their own progress.
-async fn beat(records: mpsc::Sender<Record>, node: String, step: Step) {
-    if !step.touches_service() {
-        std::future::pending::<()>().await;
-    }
+/// Reports periodically what a node waits for. It never ends.
+async fn beat(
+    records: mpsc::Sender<Record>,
+    node: String,
+    step: Step,
+    first: Duration,
+    message: &'static str,
+) {
+    let mut pause = first;
     loop {
-        tokio::time::sleep(BEAT).await;
-        let message = "the command is still running".to_owned();
+        tokio::time::sleep(pause).await;
+        let message = message.to_owned();
         let fact = EventKind::StepProgress { message, in_flight: None, deadline_s: None };
         let (node, step, fact) = (Some(node.clone()), Some(step), Some(fact));
         let record = Record { node, step, fact, written: None };
         let _ = records.try_send(record);
+        pause = BEAT;
     }
 }

@@ -91,7 +91,8 @@ impl<W: World> JournalReplica<W> {
     }
 
     /// Appends lines and returns when Consul has them. A replica that is behind is retried only at intervals,
-    /// so an unreachable Consul does not delay the release. After `hurry` the write is not awaited either.
+    /// so an unreachable Consul does not delay the release. After `hurry` the write is not awaited either. Returns
+    /// whether a replica that was behind is complete again.
     ///
     /// # Errors
     ///
@@ -100,10 +101,10 @@ impl<W: World> JournalReplica<W> {
         &mut self,
         lines: &[u8],
         hurry: impl Future<Output = ()>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         self.tail.extend_from_slice(lines);
         if self.behind.is_some_and(|behind| behind.elapsed() < PAUSE) {
-            return Ok(());
+            return Ok(false);
         }
         let was_behind = self.behind.is_some();
         let written = async {
@@ -115,23 +116,24 @@ impl<W: World> JournalReplica<W> {
             }
         };
         match written.await {
-            Ok(Ok(())) => {
+            Ok(Ok(is_complete)) => {
                 self.behind = None;
-                Ok(())
+                Ok(was_behind && is_complete)
             }
             Ok(Err(error)) => {
                 self.behind = Some(Instant::now());
-                if was_behind { Ok(()) } else { Err(error) }
+                if was_behind { Ok(false) } else { Err(error) }
             }
             Err(()) => {
                 self.behind = Some(Instant::now());
                 let problem = "no answer in time".to_owned();
-                if was_behind { Ok(()) } else { Err(Error::Unreachable(problem)) }
+                if was_behind { Ok(false) } else { Err(Error::Unreachable(problem)) }
             }
         }
     }
 
-    async fn write(&mut self) -> Result<(), Error> {
+    /// Writes what is missing. Returns whether Consul has everything.
+    async fn write(&mut self) -> Result<bool, Error> {
         loop {
             let pieces: Vec<_> = self
                 .tail
@@ -140,7 +142,7 @@ impl<W: World> JournalReplica<W> {
                 .enumerate()
                 .map(|(index, piece)| (format!("{}p{:06}", self.folder, self.first + index), piece))
                 .collect();
-            let Some(((key, value), others)) = pieces.split_first() else { return Ok(()) };
+            let Some(((key, value), others)) = pieces.split_first() else { return Ok(true) };
             // The index is unknown until this write is answered.
             let modify_index = match self.index.take() {
                 Some(index) => index,
@@ -157,7 +159,7 @@ impl<W: World> JournalReplica<W> {
                     continue;
                 }
                 // The lock's own monitor stops the release, so no error is needed here.
-                KvWrite::NotHeld => return Ok(()),
+                KvWrite::NotHeld => return Ok(false),
             };
             let all = pieces.len() * PIECE >= self.tail.len();
             let full = pieces.iter().filter(|(_, piece)| piece.len() == PIECE).count();
@@ -166,7 +168,7 @@ impl<W: World> JournalReplica<W> {
             self.tail.drain(..full * PIECE);
             self.index = Some(if grows { index } else { 0 });
             if all {
-                return Ok(());
+                return Ok(true);
             }
         }
     }

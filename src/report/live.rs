@@ -201,7 +201,7 @@ impl Sink for Live {
                 for planned in started.nodes.iter() {
                     let (symbol, code, word) = match planned.will {
                         PlannedAction::Update => continue,
-                        PlannedAction::Skip => ("-", "2", "skipped"),
+                        PlannedAction::Skip => ("-", "2", "up to date"),
                         PlannedAction::LeftOut => ("-", "2", "left out"),
                         PlannedAction::Blocked => ("x", "31", "not usable"),
                     };
@@ -237,7 +237,7 @@ impl Sink for Live {
             }
             EventKind::NodeInterrupted {} => {
                 let state = release.nodes.get(&node).map_or("", super::state_of);
-                self.settle(&node, "-", "33", &format!("stopped: {state}"));
+                self.settle(&node, "-", "33", &format!("interrupted: {state}"));
             }
             EventKind::NodeDone { elapsed_ms } => {
                 let rest = Self::summary(&node, release, *elapsed_ms);

@@ -1,8 +1,9 @@
 //! Prints one line per change, for CI and logs: no escape codes, no carriage returns, and a heartbeat while
 //! waiting.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 
 use super::Reporter;
@@ -13,6 +14,9 @@ use crate::text::{self, count};
 
 /// The interval of lines while a step waits, in seconds.
 const HEARTBEAT: i64 = 15;
+
+/// How much earlier the first line comes if no step has begun.
+const EARLIER: SignedDuration = SignedDuration::from_secs(10);
 
 /// A step that is done sooner has one line, at its end, in seconds.
 const SHORT: i64 = 3;
@@ -102,7 +106,9 @@ impl Sink for Plain {
                     self.waits.remove(node);
                 }
                 EventKind::StepProgress { message, .. } => {
-                    let wait = self.waits.entry(node.clone()).or_insert(beat);
+                    // A check before a step has no first line, so it is reported earlier.
+                    let told = event.at.checked_sub(EARLIER).unwrap_or(event.at);
+                    let wait = self.waits.entry(node.clone()).or_insert(Wait { told, ..beat });
                     if event.at.as_second() - wait.told.as_second() < HEARTBEAT {
                         return;
                     }
@@ -171,6 +177,14 @@ fn announced(release: &str, started: &Started) -> String {
     )
 }
 
+/// The version that these nodes ran before the release, if they all ran the same.
+fn version_before(release: &Release, nodes: &[String]) -> Option<String> {
+    let versions = release.started.as_ref()?.before.versions();
+    let versions: BTreeSet<_> = nodes.iter().map(|node| versions.get(node.as_str())).collect();
+    let mut versions = versions.into_iter();
+    versions.next()?.filter(|_| versions.next().is_none()).cloned()
+}
+
 /// The first word and the rest of an event's line, and whether it is printed even when quiet.
 fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, String, bool)> {
     let quietly = |word: &str, rest: String| Some((word.to_owned(), rest, false));
@@ -188,8 +202,10 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
             let took = text::duration(std::time::Duration::from_millis(*elapsed_ms));
             quietly("rolled back", took)
         }
-        EventKind::BatchStarted { number, nodes, back: true } => {
-            Some(("rollback".into(), format!("batch {number}: {}", nodes.join(", ")), true))
+        EventKind::BatchStarted { nodes, back: true, .. } => {
+            let to = version_before(release, nodes);
+            let to = to.map_or(String::new(), |version| format!(" to version {version}"));
+            Some(("rollback".into(), format!("rolling back{to}: {}", nodes.join(", ")), true))
         }
         EventKind::BatchStarted { number, nodes, back: false } => {
             let several = nodes.len() > 1;
@@ -201,14 +217,16 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
             (verbose && !matches!(step, Step::Stage | Step::Prune))
                 .then(|| (step.to_string(), "...".into(), false))
         }
-        EventKind::StepFinished { message, elapsed_ms, .. } => {
+        EventKind::StepFinished { message, elapsed_ms, drained } => {
             let step = event.step?;
             let took = text::duration(std::time::Duration::from_millis(*elapsed_ms));
             let rest = if message.is_empty() { took } else { format!("{message} ({took})") };
             match step {
                 Step::Prune if message.is_empty() && !verbose => None,
                 Step::ConfirmOut => quietly("out", rest),
-                Step::Drain => quietly("drained", rest),
+                Step::Drain if drained.is_none_or(|drained| drained.cut == 0) => {
+                    quietly("drained", rest)
+                }
                 Step::ConfirmIn => quietly("in", rest),
                 _ => quietly(&step.to_string(), rest),
             }
@@ -243,7 +261,7 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
         }
         EventKind::NodeInterrupted {} => {
             let state = release.nodes.get(event.node.as_deref()?).map(super::state_of)?;
-            quietly("stopped", state.into())
+            quietly("interrupted", state.into())
         }
         EventKind::NodeDone { elapsed_ms } => {
             let took = text::duration(std::time::Duration::from_millis(*elapsed_ms));
