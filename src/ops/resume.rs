@@ -105,7 +105,8 @@ async fn go_on<W: World, C: Caller>(
     if !problems.is_empty() {
         return Err(Refusal::refused(problems.join("; ")));
     }
-    tell_variables(caller, &past.id, [&session.inputs.variables]);
+    let from = format!("from the journal of {}", past.id);
+    tell_variables(caller, &from, [&session.inputs.variables]);
     if !request.yes {
         let prompt = &format!("Resume release {}: {}?", past.id, summary(&past, &nodes));
         confirm(caller, Question { prompt, plan: None }).await?;
@@ -118,7 +119,7 @@ async fn go_on<W: World, C: Caller>(
 /// Reports the values that a command takes from a journal, because they are inserted into commands.
 pub(super) fn tell_variables<'a>(
     caller: &impl Caller,
-    release: &str,
+    from: &str,
     taken: impl IntoIterator<Item = &'a BTreeMap<String, String>>,
 ) {
     let pairs: BTreeSet<_> = taken.into_iter().flatten().collect();
@@ -127,7 +128,7 @@ pub(super) fn tell_variables<'a>(
     }
     let pairs = pairs.into_iter().map(|(name, value)| quote(&format!("{name}={value}")));
     let pairs = pairs.collect::<Vec<_>>().join(" ");
-    caller.notice(&format!("variables from the journal of {release}: {}", harmless(&pairs)));
+    caller.notice(&format!("variables {from}: {}", harmless(&pairs)));
 }
 
 /// Describes the later release that supersedes this one.
@@ -152,7 +153,11 @@ fn summary(past: &JournaledRelease, nodes: &[ResumePoint]) -> String {
             format!("{} {from}", found.node)
         })
         .collect();
-    let waiting = past.release.count(|node| node.phase == Phase::Waiting);
-    parts.push(format!("{} waiting", count(waiting, "node")));
+    match past.release.count(|node| node.phase == Phase::Waiting) {
+        0 => {}
+        waiting if parts.is_empty() => parts.push(count(waiting, "waiting node")),
+        1 => parts.push("then 1 more node".to_owned()),
+        waiting => parts.push(format!("then {waiting} more nodes")),
+    }
     parts.join(", ")
 }

@@ -61,7 +61,11 @@ fn rolling_back(
         return Err(Refusal::refused(format!("release {} did not start", past.id)));
     };
     if started.command.is_by_hand() {
-        let hint = "name the release to roll back; `status` lists the last ones";
+        let hint = format!(
+            "give the ID of the release to roll back: the folders in {} are named after the releases; without an ID, \
+             `rollback` takes the last deploy",
+            session.state.display()
+        );
         let problem =
             format!("release {} is a `{}`, which cannot be rolled back", past.id, started.command);
         return Err(Refusal::new(Cause::Refused, problem).hint(hint));
@@ -119,9 +123,12 @@ async fn go_back<W: World, C: Caller>(
         return Err(Refusal::refused(plan.refusals.join("; ")));
     }
     if plan.count(PlannedAction::Update) == 0 {
-        return Ok(Ending::Nothing(plan.idle()));
+        let nodes = count(plan.count(PlannedAction::Skip), "node");
+        let what = format!("{nodes} on the version from before release {}", past.id);
+        return Ok(Ending::Nothing(what));
     }
-    tell_variables(caller, &past.id, session.toward.iter().map(|target| &target.variables));
+    let from = format!("as before release {}", past.id);
+    tell_variables(caller, &from, session.toward.iter().map(|target| &target.variables));
     if !request.yes {
         let nodes = count(plan.count(PlannedAction::Update), "node");
         let to = spec.version.clone().unwrap_or_default();

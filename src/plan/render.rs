@@ -38,7 +38,7 @@ impl Plan {
         text.push('\n');
         let _ = writeln!(
             text,
-            "Plan: {} to update, {} to skip, {} left out, {} blocked.",
+            "Plan: {} to update, {} up to date, {} left out, {} blocked.",
             self.count(PlannedAction::Update),
             self.count(PlannedAction::Skip),
             self.count(PlannedAction::LeftOut),
@@ -57,7 +57,7 @@ impl Plan {
         for row in &self.rows {
             let will = match row.planned.will {
                 PlannedAction::Update => "update",
-                PlannedAction::Skip => "skip",
+                PlannedAction::Skip => "nothing",
                 PlannedAction::LeftOut => "left out",
                 PlannedAction::Blocked => "BLOCKED",
             };
@@ -100,15 +100,16 @@ impl Plan {
         if !stays.is_zero() && batches > 0 {
             let all = text::duration(stays * u32::try_from(batches).unwrap_or(u32::MAX));
             let stays = text::duration(stays);
-            let line =
-                format!("each node stays healthy for {stays} before it is marked up, {all} in all");
+            let line = format!(
+                "each node must stay healthy for {stays} before it is marked up; this takes {all} in all"
+            );
             facts.push(("Health", line));
         }
         let unknown = self.rows.iter().any(|row| row.routed.is_none());
         let capacity = (
             "Capacity",
             format!(
-                "{} of {total} routed now; never fewer than {} (min_available {}); lowest in this plan {}",
+                "{} of {total} routed now; at least {} must stay (min_available {}); lowest in this plan {}",
                 self.routed_now,
                 spec.floor(),
                 spec.min_available,
@@ -144,7 +145,7 @@ impl Plan {
                 }
             }
             if let Some(artifact) = &spec.artifact {
-                writes.push(format!("releases beyond {} deleted", artifact.keep));
+                writes.push(format!("old releases deleted (artifact.keep {})", artifact.keep));
             }
         }
         let usable = self.rows.len() - self.count(PlannedAction::Blocked);
@@ -156,7 +157,9 @@ impl Plan {
                 spec.gateways.len()
             ),
         ));
-        facts.push(("Writes", format!("per node: {}", writes.join(" · "))));
+        if self.count(PlannedAction::Update) > 0 {
+            facts.push(("Writes", format!("per node: {}", writes.join(" · "))));
+        }
         facts
     }
 }
@@ -173,21 +176,21 @@ fn gateways(spec: &Spec) -> String {
     }
     let told = kinds.iter().map(|(following, names)| {
         let (names, kind) = (names.join(", "), following.kind);
-        let reads = count(following.reads as usize, "connection");
+        let reads = count(following.reads as usize, "agreeing connection");
         let confirmed = match following.workers {
             Some(1) => "confirmed by one read".to_owned(),
             Some(number) => format!(
-                "confirmed by {} by name; without names, by {reads} in a row",
+                "confirmed by {} by name; without names, by {reads}",
                 count(number as usize, "worker")
             ),
-            None => format!("confirmed by {reads} in a row"),
+            None => format!("confirmed by {reads}"),
         };
-        let waits = if following.interval.is_zero() {
+        let follows = if following.lag.is_zero() {
             String::new()
         } else {
-            format!(", updated every {}", text::duration(following.interval))
+            format!(", follows a change within {}", text::duration(following.lag))
         };
-        format!("{names} ({kind}{waits}): {confirmed}")
+        format!("{names} ({kind}{follows}): {confirmed}")
     });
     told.collect::<Vec<_>>().join(" · ")
 }

@@ -56,7 +56,7 @@ pub fn objections(
             facts.zip(spec.node(name)).and_then(|(facts, node)| changed_version(state, node, facts))
         {
             problems.push(format!(
-                "{name} was done and runs {runs} now: another program changed it; deploy again"
+                "{name} was done and runs version {runs} now: another program changed it; deploy again"
             ));
         }
         let problem =

@@ -321,9 +321,13 @@ fn plan_shows_the_confirmation_method_of_each_gateway() {
         Some(crate::playbook::DurationSetting(std::time::Duration::from_millis(500)));
     assert_eq!(
         told(&spec),
-        "Gateways   gw-1 (nginx-upsync, updated every 5s): confirmed by 216 connections in a row · \
-         gw-2 (nginx-upsync, updated every 500ms): confirmed by 4 workers by name; without names, by 64 connections in a row"
+        "Gateways   gw-1 (nginx-upsync, follows a change within 7s): confirmed by 216 agreeing connections · \
+         gw-2 (nginx-upsync, follows a change within 2.5s): confirmed by 4 workers by name; without names, by 64 agreeing \
+         connections"
     );
     spec.gateways[0].settings = spec.gateways[1].settings.clone();
-    assert!(told(&spec).starts_with("Gateways   gw-1, gw-2 (nginx-upsync, updated every 500ms): "));
+    assert!(
+        told(&spec)
+            .starts_with("Gateways   gw-1, gw-2 (nginx-upsync, follows a change within 2.5s): ")
+    );
 }

@@ -56,7 +56,7 @@ pub fn state_of(node: &NodeState) -> &'static str {
         (Phase::Done, _) => "done",
         (Phase::RolledBack, RotationState::PutBack) => "rolled back",
         (Phase::RolledBack, _) => "rolled back, not yet confirmed",
-        (Phase::Skipped, _) => "skipped",
+        (Phase::Skipped, _) => "was up to date",
         (Phase::LeftOut, _) => "left out",
         (Phase::Blocked, _) => "not usable, action required",
         (Phase::Failed, RotationState::Untouched) => "failed, untouched",

@@ -31,10 +31,10 @@ fn plan_shows_the_changes_and_writes_nothing() {
         "sha256 ",
         " 1  node-1  ",
         "routed 2/2",
-        "never fewer than 1 (min_available 1); lowest in this plan 2",
+        "at least 1 must stay (min_available 1); lowest in this plan 2",
         "down 0->1->0",
         "stop: /srv/app/ctl stop",
-        "Plan: 3 to update, 0 to skip, 0 left out, 0 blocked.",
+        "Plan: 3 to update, 0 up to date, 0 left out, 0 blocked.",
         "Nothing was changed.",
     ] {
         assert!(plan.contains(expected), "`{expected}` is missing in:\n{plan}");

@@ -103,7 +103,8 @@ fn resume_repeats_a_done_node_that_was_changed_by_hand() {
     let by_hand = "cd /srv/app && ln -sfn releases/app-1-* current && ./ctl stop && ./ctl start";
     bench.lab.nodes[0].exec(by_hand).expect("runs");
     let refused = bench.run(&["resume"], &["--yes"]).exits(3);
-    refused.says("node-1 was done and runs 1 now: another program changed it; deploy again");
+    refused
+        .says("node-1 was done and runs version 1 now: another program changed it; deploy again");
     // A node whose service ended is updated again.
     let by_hand = "cd /srv/app && ln -sfn releases/app-2-* current && ./ctl stop";
     bench.lab.nodes[0].exec(by_hand).expect("runs");

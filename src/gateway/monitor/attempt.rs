@@ -163,7 +163,9 @@ impl Attempt {
     pub(super) fn standing(&self, trouble: Option<&str>) -> String {
         let (proof, gateway) = (&self.proof, &self.gateway);
         let progress = match (proof.rule().workers, proof.workers()) {
-            (Some(all), (agreeing, seen)) if seen > 0 => format!("{agreeing} of {all} workers"),
+            (Some(all), (agreeing, seen)) if seen > 0 => {
+                format!("{agreeing} of {all} workers confirmed")
+            }
             _ => {
                 format!("{} of {} reads in a row", proof.row().min(proof.enough()), proof.enough())
             }
@@ -178,7 +180,7 @@ impl Attempt {
             }
             None if proof.row() >= proof.enough() => {
                 let lag = duration(self.delay);
-                format!("{gateway}: {progress}, until its lag of {lag} is over")
+                format!("{gateway}: {progress}; it may follow a change up to {lag} late")
             }
             None => format!("{gateway}: {progress}"),
         }

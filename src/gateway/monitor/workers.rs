@@ -32,8 +32,8 @@ pub(super) fn tell_workers(info: &mut GatewayInfo, seen: usize, told: Option<u32
             let connections = Rule { workers: told, lag: Duration::ZERO, apply_delay: Duration::ZERO };
             let connections = connections.reads(reach == Reach::Even);
             info.is += &format!(
-                ", {number} without names: confirmation needs {connections} connections after the whole lag, and can \
-                 miss a worker; to name the workers, set `add_header X-Worker $pid always;` at that location and \
+                ", {number} without names: after the time to follow a change, confirmation needs {connections} agreeing \
+                 connections, and can miss a worker; to name the workers, set `add_header X-Worker $pid always;` at that location and \
                  `workers: N` in the playbook"
             );
         }
