@@ -43,7 +43,7 @@ pub fn wrong(address: &str) -> Option<String> {
     };
     let number: u16 = port.parse().unwrap_or(0);
     if number == 0 || number.to_string() != port {
-        return Some("the port is a number from 1 to 65535".into());
+        return Some("the port must be a number from 1 to 65535".into());
     }
     if host.starts_with('[') || host.ends_with(']') {
         let is_address = host != bare(host) && is_ipv6(host);

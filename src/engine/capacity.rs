@@ -87,7 +87,7 @@ impl<W: World> NodeWorker<W> {
                 return Err(StepError::from(format!("not removed from rotation: {problem}")));
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            self.tell(step, format!("waiting for capacity: {problem}"), None, left);
+            self.tell(step, format!("too little capacity: {problem}"), None, left);
             tokio::time::sleep(PAUSE).await;
         }
     }

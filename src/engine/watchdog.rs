@@ -238,7 +238,7 @@ impl<W: World> Watch<W> {
         // The next check shows whether the write took effect. The lock's own watch shows whether the lock is still
         // held.
         self.record(EventKind::RegistryRefused {}).await?;
-        Some(format!("{told}, and could not be marked down: {refused}"))
+        Some(format!("{told}; it could not be marked down again: {refused}"))
     }
 
     /// Records a fact and returns when it is in the journal, or `None` when it cannot be written.

@@ -95,8 +95,12 @@ impl<W: World> Gate<W> {
                 healthy_since.is_some_and(|since| since.elapsed() >= health.min_healthy_time);
             if streak.is_healthy() && result.problem.is_none() && kept {
                 let mut message = seen.success(health.rise);
-                if let Some(version) = &result.wrong_version {
-                    message += &format!(", {version}");
+                match (&result.wrong_version, &result.version) {
+                    (Some(_), Some(version)) => {
+                        message += &format!(", runs version {}", version.shown());
+                    }
+                    (Some(problem), None) => message += &format!(", {problem}"),
+                    (None, _) => {}
                 }
                 return Ok(Healthy { message });
             }

@@ -375,9 +375,12 @@ fn absent_among(gateway: &str, address: &str, strangers: &[String]) -> String {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let are = if strangers.len() == 1 { "which is not a node" } else { "which are not nodes" };
+    let (are, which) = match strangers.len() {
+        1 => ("which is not a node", "it"),
+        _ => ("which are not nodes", "one of them"),
+    };
     format!(
-        "{gateway} does not list {address} but lists {named}{more}, {are} of the playbook: one of them may be this node; \
+        "{gateway} does not list {address} but lists {named}{more}, {are} of the playbook: {which} may be this node; \
          correct its address, or add it to {gateway} by hand"
     )
 }

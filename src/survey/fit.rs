@@ -42,7 +42,11 @@ pub fn uncounted(spec: &Spec, fleet: &Fleet, info: &GatewayInfo) -> Option<Strin
     }
     let mut nodes = spec.nodes.iter().filter(|node| falls_back(node));
     nodes.find_map(|node| {
-        Some(format!("{why}; and the connections of {}: {}", node.name, without_sockets(node)?))
+        Some(format!(
+            "{why}; nor can the connections of {} be counted: {}",
+            node.name,
+            without_sockets(node)?
+        ))
     })
 }
 
@@ -109,7 +113,7 @@ pub(super) fn unplaceable(
     }
     if let Some(runs) = survey.incomplete.as_ref().filter(|_| health.problem.is_some()) {
         return Some(format!(
-            "{runs} runs {}, which may be incomplete (it has no completion mark): release another version first",
+            "{runs} runs {}, which may be incomplete (nothing says that its upload finished): release another version first",
             layout.folder()
         ));
     }
@@ -175,7 +179,7 @@ health: {{ tcp: '${{{{ node.address }}}}' }}
         let default = spec("");
         assert_eq!(uncounted(&default, &full(&default), &why), None);
         let told = uncounted(&default, &fleet(&default, &[], true), &why).expect("no tool");
-        assert_eq!(told, "it is old; and the connections of a: ss is not installed");
+        assert_eq!(told, "it is old; nor can the connections of a be counted: ss is not installed");
         // A container publishes the port: its connections are not visible on the node.
         let told = uncounted(&default, &fleet(&default, &["ss"], false), &why).expect("unseen");
         assert!(told.contains("a container may publish the port"), "{told}");

@@ -76,7 +76,9 @@ pub(super) fn conclude(
         | StatusLine::Ready
         | StatusLine::Started
         | StatusLine::Left(_)
-        | StatusLine::Over => Err(RunError::Lost("its guard process was killed".into())),
+        | StatusLine::Over => {
+            Err(RunError::Lost("the process that ends it when its time is up was killed".into()))
+        }
     }
 }
 

@@ -37,7 +37,7 @@ fn gateway_with_an_api_of_its_own_rejects_other_registries() {
             let keys = if registry == "consul-kv" { "prefix: a/" } else { "service: app" };
             let message = format!(
                 "`{kind}` cannot follow the registry `{registry}`: only its own API changes its list, not \
-                 `{registry}` (rule `incompatible_with`)"
+                 `{registry}` (rule `incompatible-with`)"
             );
             refused_for(&format!("{{ type: {registry}, {keys} }}"), &gateway, &message);
         }
@@ -86,7 +86,7 @@ fn upsync_type_must_match_the_registry() {
     ] {
         let kind_of = registry.split([' ', ',']).nth(2).expect("a kind");
         let message = format!(
-            "`nginx-upsync` cannot follow the registry `{kind_of}`: {why} (rule `incompatible_with`)"
+            "`nginx-upsync` cannot follow the registry `{kind_of}`: {why} (rule `incompatible-with`)"
         );
         refused_for(registry, &of(kind), &message);
     }

@@ -106,7 +106,7 @@ fn haproxy_name_defaults_to_its_address() {
 fn command_gateway_has_both_out_and_in_or_only_list() {
     let list = "type: command, name: lb, list: x";
     let incompatible_with = "`command` cannot follow the registry `gateway`: it lacks the commands `out` and `in` (rule \
-                    `incompatible_with`)";
+                    `incompatible-with`)";
     assert_refused(&[
         (list, incompatible_with),
         (&format!("{list}, out: x, in: x, ssh: a b"), "`a b` is not an ssh destination"),

@@ -165,7 +165,7 @@ impl Settings for NginxUpsync {
             key: "check_url",
             message: format!("`{}` hides peers", quoted(url)),
             helps: vec![
-                "remove `status=`: a hidden peer looks like one that the module does not hold down"
+                "remove `status=`: with it, a peer that is down can be missing from the answer"
                     .into(),
             ],
         });

@@ -194,7 +194,10 @@ fn release_without_its_mark_is_staged_again_unless_it_runs() {
     let file = place.root.path().join("hello");
     place.done(&NodeScript::Upload { layout: half.clone() }, Some(&file));
     let why = place.fails(&NodeScript::Unpack { layout: half.clone() });
-    assert!(why.contains("which may be incomplete (it has no completion mark)"), "{why}");
+    assert!(
+        why.contains("which may be incomplete (nothing says that its upload finished)"),
+        "{why}"
+    );
     assert!(Path::new(&half.folder()).join("hello").exists(), "what runs is left alone");
 
     // The same for a release that another node of the host runs.

@@ -44,11 +44,11 @@ fi
 if [ -L "$folder" ] || [ -e "$folder" ]; then
   # The folder has this release's name but no mark: it may be incomplete.
   [ "$(cd -P "$folder" 2>/dev/null && pwd)" != "$serving" ] ||
-    fail "$current points at $folder, which may be incomplete (it has no completion mark): release another version first"
+    fail "$current points at $folder, which may be incomplete (nothing says that its upload finished): release another version first"
   for other in "$ledger"/nodes/*; do
     recall "$other"
     [ "$running" != "$name" ] ||
-      fail "${other##*/} runs $folder, which may be incomplete (it has no completion mark): release another version first"
+      fail "${other##*/} runs $folder, which may be incomplete (nothing says that its upload finished): release another version first"
   done
   own "$trash" 700
   mv -T "$folder" "$trash/$name.$$"

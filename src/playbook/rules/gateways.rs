@@ -112,7 +112,7 @@ impl Check<'_> {
         if let Some((_, why)) = refused.filter(|_| self.known(&kind) && self.known("registry.type"))
         {
             let message = format!(
-                "`{}` cannot follow the registry `{}`: {why} (rule `incompatible_with`)",
+                "`{}` cannot follow the registry `{}`: {why} (rule `incompatible-with`)",
                 gateway.kind(),
                 registry
             );

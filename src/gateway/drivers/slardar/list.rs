@@ -179,7 +179,7 @@ impl<'a> Posted<'a> {
                 let Level { servers } = json::typed(level).map_err(unreadable)?;
                 Ok(Self { servers: Servers::new(json::list(servers).map_err(unreadable)?) })
             }
-            _ => Err("the upstream does not have exactly one level".into()),
+            _ => Err("the upstream must have exactly one level: one list of servers".into()),
         }
     }
 }

@@ -151,7 +151,7 @@ fn unsafe_writes_are_refused() {
         (only, kept(KEPT), "127.0.0.1:19001 is the only server, and Slardar refuses an empty list"),
         (&other, kept(KEPT), "/upstreams: 127.0.0.1:19001 is listed as {"),
         (&more, kept(KEPT), "/upstreams: 127.0.0.1:19001 is listed as {"),
-        (&levels, kept(KEPT), "/upstreams: the upstream does not have exactly one level"),
+        (&levels, kept(KEPT), "/upstreams: the upstream must have exactly one level"),
         (&twice, kept(KEPT), "/upstreams: 127.0.0.1:19001 is listed twice"),
         (POSTED, reply(404, ""), "Consul has no key config/slardar/upstreams/node-dev.example"),
         (POSTED, reply(500, "x"), "answered 500 x"),
