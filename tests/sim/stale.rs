@@ -31,6 +31,21 @@ fn stale_unnamed_worker_prevents_every_stop() {
     }
 }
 
+/// A named worker that is stopped by a signal answers nothing, follows nothing, and later goes on with its old list.
+#[test]
+fn frozen_named_worker_is_waited_for() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    let gateways = &mut schedule.shape.gateways;
+    gateways.truncate(1);
+    (gateways[0].workers, gateways[0].named, gateways[0].counted) = (4, true, true);
+    let frozen = Fault::Frozen { gateway: 0, worker: 3, lasts: 9_000 };
+    schedule.faults = vec![(When::Event(2), frozen)];
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    assert!(matches!(ran.end, End::Finished(_, 0)), "{:?}", ran.end);
+    assert!(ran.moment("node-1 stop: StepStarted") > 9_000, "{}", ran.events);
+}
+
 /// Runs a release whose gateway is reloaded with its old list while rollgate connects to the first node to stop it.
 fn reloaded_while_connecting(change: impl FnOnce(&mut Schedule)) -> Ran {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
