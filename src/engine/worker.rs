@@ -1,5 +1,6 @@
 //! Runs one node through its steps until it finishes, fails, or reaches a safe state when the release stops.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -235,7 +236,7 @@ impl<W: World> NodeWorker<W> {
                     biased;
                     () = self.context.verify_done() => {}
                     () = stop => return StepResult::Interrupted,
-                    () = self.beat(next, FIRST_BEAT, "checking the finished nodes") => {}
+                    never = self.beat(next, FIRST_BEAT, "checking the finished nodes") => match never {},
                 }
                 if self.context.too_many_failed() {
                     return StepResult::Interrupted;
@@ -246,9 +247,7 @@ impl<W: World> NodeWorker<W> {
                 biased;
                 stayed = self.stayed_out() => stayed,
                 () = stop => return StepResult::Interrupted,
-                () = self.beat(next, FIRST_BEAT, "checking that the node is still out of rotation") => {
-                    return StepResult::Interrupted;
-                }
+                never = self.beat(next, FIRST_BEAT, "checking that the node is still out of rotation") => match never {},
             };
             let Err(why) = stayed else { return StepResult::Done };
             if let Err(trouble) = self.may_prove_again(&why) {
@@ -269,7 +268,7 @@ impl<W: World> NodeWorker<W> {
         step: Step,
         first: Duration,
         message: &'static str,
-    ) -> impl Future<Output = ()> + use<W> {
+    ) -> impl Future<Output = Infallible> + use<W> {
         beat(self.context.records.clone(), self.node.name.clone(), step, first, message)
     }
 
@@ -340,13 +339,13 @@ impl<W: World> NodeWorker<W> {
             if !step.touches_service() {
                 std::future::pending::<()>().await;
             }
-            beat.await;
+            beat.await
         };
         let result = tokio::select! {
             biased;
             result = self.act(step, command) => result,
             () = interrupted => return StepResult::Interrupted,
-            () = beat => return StepResult::Interrupted,
+            never = beat => match never {},
         };
         match result {
             Ok(found) => {
@@ -410,7 +409,7 @@ async fn beat(
     step: Step,
     first: Duration,
     message: &'static str,
-) {
+) -> Infallible {
     let mut pause = first;
     loop {
         tokio::time::sleep(pause).await;

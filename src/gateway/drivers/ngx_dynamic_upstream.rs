@@ -29,7 +29,7 @@
 //! - The list is in shared memory. One read confirms a change at once.
 //! - A node's address must be the same as in the list's `server`, and must be in the list once: the module changes only
 //!   the first entry.
-//! - ZigzagAK's module counts requests in flight, also at a peer that is down. These counts end the drain.
+//! - `ZigzagAK`'s module counts requests in flight, also at a peer that is down. These counts end the drain.
 //! - cubicdaiya's module does not count requests, and identifies the pool by the name of its `zone`: set
 //!   `variant: cubicdaiya`.
 //! - A reload forgets `down`, even with `dynamic_state_file`. While a node is out, rollgate marks it down again within
