@@ -67,7 +67,7 @@ impl Fence {
     }
 }
 
-/// Whether an script changes what a node runs, or may run.
+/// Whether a script changes what a node runs, or may run.
 fn touches(script: &NodeScript) -> bool {
     match script {
         NodeScript::User { command } => !matches!(command.trim(), "true" | "svc log"),

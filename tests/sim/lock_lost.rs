@@ -81,8 +81,10 @@ fn retried_command_checks_the_lock_again() {
 fn release_that_loses_its_lock_during_stage_ends() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
     let (machine, breaks, kill) = (1, false, None);
+    let whole = run(&schedule, scratch.path(), true);
+    let at = whole.moment("node-1 stage: StepStarted") + 100;
     for suspends in [true, false] {
-        schedule.meanwhile = Some(Meanwhile::Pause { at: 1_000, suspends, machine, breaks, kill });
+        schedule.meanwhile = Some(Meanwhile::Pause { at, suspends, machine, breaks, kill });
         let ran = run(&schedule, scratch.path(), true);
         judge(&schedule, &ran, scratch.path());
         let lost = (Task::Deploy, End::Finished(Outcome::LockLost, 4));
