@@ -68,14 +68,14 @@ impl Place {
         command.args(["-c", &script]).stdin(stdin).output().expect("sh runs")
     }
 
-    /// Runs an script that must succeed and returns its output.
+    /// Runs a script that must succeed and returns its output.
     fn done(&self, script: &NodeScript, stdin: Option<&Path>) -> String {
         let output = self.run(script, stdin);
         assert!(output.status.success() && output.stderr.is_empty(), "{script:?}: {output:?}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Runs an script that must fail and returns its error.
+    /// Runs a script that must fail and returns its error.
     fn fails(&self, script: &NodeScript) -> String {
         let output = self.run(script, Some(&self.root.path().join("hello")));
         assert!(!output.status.success(), "{script:?}: {output:?}");
