@@ -111,8 +111,21 @@ impl Error {
         };
         match error {
             consul::Error::Unknown(_) => Self::Unknown(told),
-            consul::Error::Unreachable(_) => Self::Away(told),
+            consul::Error::Unreachable(_) | consul::Error::Unserved(_) => Self::Away(told),
             _ => Self::Failed(told),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consul_that_cannot_serve_now_is_waited_for() {
+        let problem = || "500 No cluster leader".to_owned();
+        for error in [consul::Error::Unreachable(problem()), consul::Error::Unserved(problem())] {
+            assert!(matches!(Error::of(&error, None), Error::Away(_)), "{error}");
         }
     }
 }
