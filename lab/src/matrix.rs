@@ -19,7 +19,7 @@ pub(crate) struct MatrixOptions {
     /// The rollgate to run; by default the one beside this program.
     #[arg(long, value_name = "PATH")]
     rollgate: Option<PathBuf>,
-    /// Only faults whose name begins so, like `killed,node-off`.
+    /// Only faults whose names begin with these, like `killed,node-off`.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     fault: Vec<String>,
     /// Only these steps, like `drain,stop`.

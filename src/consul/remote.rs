@@ -119,7 +119,7 @@ mod tests {
     fn unsent_write_differs_from_write_of_unknown_effect() {
         let told = |status, printed| answer(&output(status, printed, "why"), Duration::default());
         for status in [NO_CURL, NO_HOST, NOBODY] {
-            let error = told(status, "").expect_err("nobody heard it");
+            let error = told(status, "").expect_err("not sent");
             assert!(matches!(&error, HttpError::NotSent(why) if why == "why"), "{error:?}");
         }
         assert!(matches!(told(28, ""), Err(HttpError::TimedOut(_))));

@@ -123,7 +123,7 @@ async fn the_next_address_is_tried_on_refusal_5xx_and_elections() {
 async fn unreachable_consul_fails_in_bounded_time_and_names_every_address() {
     let (world, client) = client(Vec::new());
     let begun = Instant::now();
-    let error = client.kv_get("k").await.expect_err("nobody answers").to_string();
+    let error = client.kv_get("k").await.expect_err("no server answers").to_string();
     assert!(begun.elapsed() <= PATIENCE, "{:?}", begun.elapsed());
     assert!(error.contains("http://a:1: connection refused; unix://"), "{error}");
     assert!(urls(&world).len() > 10, "it was tried again and again");
@@ -332,7 +332,7 @@ async fn an_agent_is_asked_from_its_node_with_the_same_rights() {
     turn(true).await.expect("done");
     // It is unknown whether the write took effect before the connection broke.
     assert!(matches!(turn(false).await, Err(Error::Unknown(_))));
-    let error = turn(true).await.expect_err("nobody listens").to_string();
+    let error = turn(true).await.expect_err("no server listens").to_string();
     assert!(error.contains("cannot be reached") && error.contains("refused"), "{error}");
     let fetched = world.fetched.lock().expect("lock");
     assert_eq!(

@@ -276,6 +276,6 @@ strategy: {{ min_available: {min_available} }}"
         seen.routed.insert("10.0.1.1:80".into(), false);
         assert!(objection(&seen, &[]).is_some(), "some worker still routes to it");
         seen.routed_somewhere.insert("10.0.1.1:80".into(), false);
-        assert_eq!(objection(&seen, &[]), None, "who is out costs nothing");
+        assert_eq!(objection(&seen, &[]), None, "a node that is out costs nothing");
     }
 }

@@ -203,7 +203,7 @@ health: { tcp: '${{ node.address }}' }";
             resumption(&broken_off_in(Step::ConfirmOut), &node(), &facts, Some("1")).gone
         };
         assert!(!gone("1", None));
-        assert!(gone("2", None), "somebody started another version");
+        assert!(gone("2", None), "another version was started");
         assert!(gone("1", Some("connection refused")));
     }
 }

@@ -169,7 +169,7 @@ pub(crate) async fn unreachable_gateway_confirms_nothing<W: World>(stage: &Stage
     let name = stage.hands.name();
     if stage.is_switched() {
         let gone = || assert!(stage.hands.befall(Ailment::Unreachable), "{name}");
-        let error = stage.turn_after(0, true, gone).await.expect_err("nobody took it");
+        let error = stage.turn_after(0, true, gone).await.expect_err("the gateway is gone");
         // Where a write may have happened, the state is read again.
         assert!(!matches!(error, Error::Gone(_)), "{name}: {error:?}");
         assert_eq!(stage.hands.writes(), 0, "{name}");

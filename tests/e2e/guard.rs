@@ -23,7 +23,7 @@ fn set_back(bench: &Bench, step: &str) -> (Vec<Value>, Ran) {
         let message = event["data"]["message"].as_str().unwrap_or_default();
         event["type"] == "warning" && message.contains("it was marked down again")
     });
-    assert!(told, "nobody was told:\n{events:#?}");
+    assert!(told, "it was not reported:\n{events:#?}");
     (events, ran)
 }
 

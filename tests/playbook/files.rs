@@ -55,9 +55,9 @@ fn scalars_keep_their_written_form() {
 #[test]
 fn later_problem_is_shown_at_its_position() {
     let loaded = load_text("app.yaml", SMALLEST).unwrap_or_else(|invalid| panic!("{invalid}"));
-    let problem = loaded.problem("nodes[1].address", "nobody listens there");
+    let problem = loaded.problem("nodes[1].address", "nothing listens there");
     insta::assert_snapshot!(loaded.invalid(vec![problem]), @r#"
-    error: nobody listens there
+    error: nothing listens there
      --> app.yaml:7:39
       |
     7 |   - { ssh: deploy@10.0.1.12, address: 10.0.1.12:9000 }

@@ -20,7 +20,7 @@ pub(crate) const FOREVER: Duration = Duration::from_secs(6 * 3600);
 /// A time that does not come.
 const NEVER: u64 = 1 << 32;
 
-/// How long somebody waits for the lock of one who is gone: a session, a lock-delay, elections.
+/// How long a command waits for the lock of a dead holder: a session, a lock-delay, elections.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How long a paused operator does nothing, at least.
@@ -67,7 +67,7 @@ impl fmt::Display for End {
     }
 }
 
-/// A command that somebody runs.
+/// A command of an operator.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Act {
     pub(crate) task: Task,
@@ -140,7 +140,7 @@ impl Place<'_> {
                 Some(Kill::AfterEvent(_)) | None => std::future::pending().await,
             }
         };
-        // Whoever sleeps hears a signal all the same: somebody must look at the world when it comes.
+        // A signal reaches a sleeping task, too: a task must read the world when it comes.
         let changed = sim.look(|state| state.signals_changed.clone());
         let signals = async {
             loop {

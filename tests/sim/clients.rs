@@ -40,7 +40,7 @@ impl State {
         let turn = own.workers[worker].turn;
         own.workers[worker].turn = turn.wrapping_add(1);
         let Some(node) = routed.get(turn % routed.len().max(1)).copied() else {
-            return self.nobody(gateway, worker, astray);
+            return self.fail_unrouted(gateway, worker, astray);
         };
         let Some(process) = self.nodes[node].process.as_ref().filter(|_| self.nodes[node].serves())
         else {
@@ -56,7 +56,7 @@ impl State {
     }
 
     /// No node is in the worker's list.
-    fn nobody(&mut self, gateway: usize, worker: usize, astray: bool) {
+    fn fail_unrouted(&mut self, gateway: usize, worker: usize, astray: bool) {
         let clock = self.clock;
         let recent = |at: Option<u64>| at.is_some_and(|at| clock - at < AFTERMATH);
         let by_fault = self

@@ -82,7 +82,7 @@ impl Sink for Ear {
             }
         });
         if self.kill_after == Some(self.durable) {
-            // As kill -9 would: nobody hears that the event is on the disk, and nothing else happens.
+            // As kill -9 would: no task learns that the event is on the disk, and nothing else happens.
             resume_unwind(Box::new(Killed));
         }
     }

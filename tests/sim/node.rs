@@ -219,7 +219,7 @@ impl State {
             NodeScript::Rendered { .. } | NodeScript::File { .. } | NodeScript::Replace { .. } => {
                 output(1, "", "nothing is rendered here")
             }
-            NodeScript::Fetch { .. } => output(7, "", "curl: (7) nobody listens"),
+            NodeScript::Fetch { .. } => output(7, "", "curl: (7) connection refused"),
             NodeScript::Survey { layout, .. } => {
                 let node = &self.nodes[at];
                 let mut text = TOOLS.to_owned();

@@ -1,6 +1,6 @@
 //! The simulated world: one clock, one queue of what is going to happen, one seeded chance.
 //!
-//! Everything happens through the queue, in the order of virtual time; whoever looks first lets it happen. A call
+//! Everything happens through the queue, in the order of virtual time; the first task that reads the world lets it happen. A call
 //! puts its effect into the queue and sleeps until its answer is there. A caller that gives up meanwhile takes
 //! nothing back: what was sent may still arrive.
 
@@ -97,7 +97,7 @@ pub(crate) struct State {
     pub(crate) fence: Fence,
     /// How many operators there were.
     pub(crate) operators: usize,
-    /// Nodes whose key somebody edits right before the next write to it.
+    /// Nodes whose key another writer changes right before the next write to it.
     pub(crate) edits: Vec<usize>,
     pub(crate) stop: watch::Sender<StopReason>,
     /// When it will be asked to stop.
@@ -166,7 +166,7 @@ impl State {
         self.queue.insert((self.clock + delay, self.queued), happening);
     }
 
-    /// Writes a line of history, if anybody wants to read it.
+    /// Writes a line of history, if it is wanted.
     pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
         if let Some(history) = &mut self.history {
             let (seconds, millis) = (self.clock / 1000, self.clock % 1000);
@@ -174,7 +174,7 @@ impl State {
         }
     }
 
-    /// What happened so far, if anybody wants to read it.
+    /// What happened so far, if the history is wanted.
     pub(crate) fn history(&self) -> Vec<String> {
         self.history.clone().unwrap_or_default()
     }

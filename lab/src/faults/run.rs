@@ -109,7 +109,7 @@ impl Trial {
 
         let ended = self.deploy(lab)?;
         if mishap.calls_for_a_warning(step) && !ended.warned && ended.code == Some(0) {
-            self.objections.push("nobody was told of it".to_owned());
+            self.objections.push("it was not reported".to_owned());
         }
         if !mishap.allows(ended.code, step) {
             self.objections.push(format!("unexpected exit code {:?}", ended.code));

@@ -75,10 +75,10 @@ async fn only_remaining_node_is_confirmed_in() {
     let alone = table(&json!({ "workers": 2 }), 2, r#"["10.0.0.1:80"]"#);
     let proof = confirm(&alone, true).await.expect("it is in");
     assert_eq!((proof.method, proof.workers, proof.pool), (Method::Workers, 2, 1));
-    for nobody in ["[]", r#"["10.9.9.9:80"]"#] {
-        let nobody = table(&json!({ "workers": 2 }), 2, nobody);
+    for unrouted in ["[]", r#"["10.9.9.9:80"]"#] {
+        let unrouted = table(&json!({ "workers": 2 }), 2, unrouted);
         for routed in [true, false] {
-            let unproven = confirm(&nobody, routed).await.expect_err("nothing is shown");
+            let unproven = confirm(&unrouted, routed).await.expect_err("nothing is shown");
             assert!(unproven.seen.contains("none of the playbook's other nodes"), "{unproven:?}");
         }
     }
@@ -174,7 +174,7 @@ async fn no_node_is_out_at_a_gateway_that_sends_requests_to_all() {
     let panics = envoy("UNHEALTHY").observe().await.expect("it answers");
     assert!(!panics.is_out(POOL[0]) && panics.routes_somewhere_to(POOL[0]), "{panics:?}");
     assert!(panics.overridden.is_some_and(|why| why.contains("sends requests to all hosts")));
-    assert!(!panics.routed[POOL[1]], "nobody is counted for it");
+    assert!(!panics.routed[POOL[1]], "it counts as unrouted");
 }
 
 /// Shows the first node for ten seconds, however it is asked.

@@ -132,7 +132,7 @@ async fn lost_list_is_restored_as_it_was_shown_last() {
         gateways.write(&guard, &[0], address, true, false).await.expect("written");
     }
     world.set(None);
-    assert_eq!(marks(&gateways).await, [Mark::Up; 3], "nobody would write it back otherwise");
+    assert_eq!(marks(&gateways).await, [Mark::Up; 3], "nothing else would write it back");
     gateways.write(&guard, &[0], NODES[0], true, false).await.expect("written");
     assert_eq!(marks(&gateways).await, [Mark::Down, Mark::Down, Mark::Up]);
     assert!(world.posted().contains("10.0.0.2:80 down"), "{}", world.posted());

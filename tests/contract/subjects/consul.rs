@@ -91,9 +91,9 @@ impl Subject for Dns {
         let mut answer = message(RECORDS);
         assert_eq!(message(bytes).queries, answer.queries);
         if !seen.knows || seen.told == [true; 3] {
-            let mut nobody = message(NO_SUCH_NAME);
-            nobody.queries = answer.queries;
-            return framed(&nobody);
+            let mut unknown = message(NO_SUCH_NAME);
+            unknown.queries = answer.queries;
+            return framed(&unknown);
         }
         answer.answers.retain(|record| match &record.data {
             RData::SRV(service) => is_up(seen, &service.port.into()),

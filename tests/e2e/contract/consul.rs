@@ -93,7 +93,7 @@ impl Hands for Consul {
         match ailment {
             Ailment::Unknown => {
                 let gone = lab.agents.iter().try_for_each(Agent::deregister);
-                gone.expect("nobody is in it");
+                gone.expect("no connection is left");
             }
             Ailment::Unreachable => lab.consul.stop(0),
             Ailment::Silent => lab.consul.freeze(0, true).expect("it stands still"),

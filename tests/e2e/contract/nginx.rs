@@ -57,7 +57,7 @@ impl Nginx {
 
 /// Returns whether no worker shows a node, not even a new one with the list of the previous worker: this many
 /// connections reach each of them.
-fn nobody(url: &str) -> anyhow::Result<bool> {
+fn is_unused(url: &str) -> anyhow::Result<bool> {
     for _ in 0..40 {
         if get(url)?.body.trim() != r#"{"peers":[]}"# {
             return Ok(false);
@@ -103,13 +103,10 @@ impl Hands for Nginx {
                 gateway.restart().expect("it starts again");
                 if self.shows == Shows::Instances {
                     let url = gateway.peers_url();
-                    let gone =
-                        until(
-                            "every list to be empty",
-                            RENEWAL,
-                            || Ok(nobody(&url)?.then_some(())),
-                        );
-                    gone.expect("nobody is in it");
+                    let gone = until("every list to be empty", RENEWAL, || {
+                        Ok(is_unused(&url)?.then_some(()))
+                    });
+                    gone.expect("no connection is left");
                 }
             }
             Ailment::Unreachable => gateway.stop().expect("a note"),

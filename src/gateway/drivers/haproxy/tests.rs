@@ -143,7 +143,7 @@ fn a_slow_start_a_weight_of_zero_and_what_a_server_inherits_are_not_in() {
         let view = read(&runtime(), &text).expect("readable");
         assert!(!view.routes_to(S1), "{state}");
         assert_eq!(view.is_out(S1), out, "{state}");
-        assert_eq!(is_down(&runtime(), &text, S1), Ok(false), "{state}: nobody told it so");
+        assert_eq!(is_down(&runtime(), &text, S1), Ok(false), "{state}: no operator set that");
     }
 }
 
