@@ -63,7 +63,8 @@ impl State {
             .nodes
             .iter()
             .any(|node| node.down_by == Some(Cause::Fault) || recent(node.struck_at));
-        let taken = self.nodes.iter().filter(|node| node.deeds.taken);
+        // A node that was dead before the release costs no request, also while it is started again.
+        let taken = self.nodes.iter().filter(|node| node.deeds.taken_serving);
         let taken: Vec<_> = taken.map(|node| node.name.clone()).collect();
         if astray || by_fault || taken.is_empty() {
             self.clients.lost_by_faults += 1;

@@ -181,7 +181,10 @@ impl State {
         self.nodes[node].deeds.writes += 1;
         match (down(&change.before), down(&change.after)) {
             (false, true) => {
-                self.nodes[node].deeds.taken = true;
+                let serves = self.nodes[node].serves();
+                let deeds = &mut self.nodes[node].deeds;
+                deeds.taken = true;
+                deeds.taken_serving |= serves;
                 self.check_floor(node);
             }
             (true, false) => self.check_enabled(node),

@@ -30,6 +30,8 @@ pub(crate) struct Deeds {
     pub(crate) writes: u32,
     /// It was up before and was marked down.
     pub(crate) taken: bool,
+    /// It served when it was marked down.
+    pub(crate) taken_serving: bool,
     /// A command touched the service, or the version that it runs.
     pub(crate) touched: bool,
     /// The process that ran before.
