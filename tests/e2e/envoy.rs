@@ -3,7 +3,7 @@
 use rollgate_lab::LabConfig;
 use serde_json::json;
 
-use crate::harness::{Bench, assert_counted};
+use crate::harness::Bench;
 
 #[test]
 fn no_request_fails_behind_envoy() {
@@ -12,7 +12,7 @@ fn no_request_fails_behind_envoy() {
         // Its own request count ends the drain.
         playbook["drain"] = json!({ "in_flight": "gateways", "timeout": "30s" });
     });
-    assert_counted(&bench.release(), 3);
+    bench.release_counted();
     let file = bench.lab.envoys[0].says().expect("a file");
     assert!(!file.contains("DRAINING") && file.matches("\"HEALTHY\"").count() == 3, "{file}");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rollgate_lab::{HaproxyConfig, LabConfig, Reach, Servers, until};
 use serde_json::{Value, json};
 
-use crate::harness::{Bench, Ran, assert_counted};
+use crate::harness::{Bench, Ran};
 
 fn bench(haproxies: Vec<HaproxyConfig>, edit: impl FnOnce(&mut Value)) -> Bench {
     let config = LabConfig { haproxies, ..LabConfig::new(3, Vec::new()) };
@@ -19,7 +19,7 @@ fn bench(haproxies: Vec<HaproxyConfig>, edit: impl FnOnce(&mut Value)) -> Bench 
 /// Releases version 2 under load; prints the duration of each confirmation.
 #[track_caller]
 fn release(bench: &Bench) {
-    assert_counted(&bench.release(), 3);
+    bench.release_counted();
     for (haproxy, node) in bench
         .lab
         .haproxies
