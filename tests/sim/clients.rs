@@ -1,7 +1,7 @@
 //! Virtual clients: a steady stream of requests through every worker of every gateway, some of them slow.
 
 use crate::invariants::Rule;
-use crate::node::InFlight;
+use crate::node::{InFlight, Taken};
 use crate::process::Cause;
 use crate::world::{Happening, State};
 
@@ -64,7 +64,7 @@ impl State {
             .iter()
             .any(|node| node.down_by == Some(Cause::Fault) || recent(node.struck_at));
         // A node that was dead before the release costs no request, also while it is started again.
-        let taken = self.nodes.iter().filter(|node| node.deeds.taken_serving);
+        let taken = self.nodes.iter().filter(|node| node.deeds.taken == Taken::Serving);
         let taken: Vec<_> = taken.map(|node| node.name.clone()).collect();
         if astray || by_fault || taken.is_empty() {
             self.clients.lost_by_faults += 1;

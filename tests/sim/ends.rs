@@ -9,7 +9,7 @@ use rollgate::release::{Phase, Release};
 
 use crate::attempt::{End, FOREVER, finished};
 use crate::invariants::{NOTICED, Rule};
-use crate::node::Deeds;
+use crate::node::{Deeds, Taken};
 use crate::process::{Cause, Phase::Starting, Process};
 use crate::schedule::Schedule;
 use crate::site::is_past;
@@ -117,7 +117,7 @@ impl State {
                 10 | 20 if consul_is_well => {
                     let deeds = &node.deeds;
                     let left = !deeds.touched && !told.is_stopped() && !told.fell;
-                    if deeds.taken && left && !registry[at] {
+                    if deeds.taken != Taken::No && left && !registry[at] {
                         untrue.push(format!("{name} was skipped: {told:?}"));
                     }
                 }

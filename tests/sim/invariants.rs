@@ -7,7 +7,7 @@ use rollgate::journal;
 use rollgate::release::{NodeState, Phase, Release, RotationState};
 
 use crate::gateway::says_down;
-use crate::node::Node;
+use crate::node::{Node, Taken};
 use crate::process::Cause;
 use crate::schedule::PREFIX;
 use crate::shape::Shape;
@@ -182,9 +182,10 @@ impl State {
         match (down(&change.before), down(&change.after)) {
             (false, true) => {
                 let serves = self.nodes[node].serves();
-                let deeds = &mut self.nodes[node].deeds;
-                deeds.taken = true;
-                deeds.taken_serving |= serves;
+                let taken = &mut self.nodes[node].deeds.taken;
+                if serves || *taken == Taken::No {
+                    *taken = if serves { Taken::Serving } else { Taken::Dead };
+                }
                 self.check_floor(node);
             }
             (true, false) => self.check_enabled(node),

@@ -23,15 +23,23 @@ const KEPT_OPEN: u64 = 60_000;
 /// Clock ticks that a node was up before the world began.
 const UP_BEFORE: u64 = 5_000_000;
 
+/// Whether a node that was up was marked down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Taken {
+    #[default]
+    No,
+    /// It did not serve then.
+    Dead,
+    Serving,
+}
+
 /// What the release did to a node, as the world saw it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Deeds {
     /// Registry writes that changed its key.
     pub(crate) writes: u32,
-    /// It was up before and was marked down.
-    pub(crate) taken: bool,
-    /// It served when it was marked down.
-    pub(crate) taken_serving: bool,
+    /// Whether it was up before and was marked down.
+    pub(crate) taken: Taken,
     /// A command touched the service, or the version that it runs.
     pub(crate) touched: bool,
     /// The process that ran before.
