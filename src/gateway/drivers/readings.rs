@@ -1,7 +1,12 @@
-//! What tests read from a rotation control, one value at a time.
+//! What tests read from a rotation control.
 
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::gateway::query::Query;
 use crate::gateway::rotation::{Listed, RotationControl};
-use crate::world::Reply;
+use crate::node::NodeScript;
+use crate::world::{Host, Reply, Stdin};
 
 /// An address that is not a node.
 const NOWHERE: &str = "192.0.2.1:1";
@@ -25,6 +30,30 @@ pub(super) trait Readings: RotationControl {
 
     fn is_lost(&self, replies: &[Reply]) -> bool {
         self.listing(replies, NOWHERE).is_ok_and(|listing| listing.is_lost)
+    }
+
+    /// The new JSON content of the file at `place`, which is written only if the file is still as it was read.
+    fn replaced(
+        &self,
+        place: &str,
+        file: &str,
+        address: &str,
+        down: bool,
+    ) -> Result<Value, String> {
+        let read = Reply { status: 200, body: file.into(), ..Reply::default() };
+        let asks = self.set(&[read], address, down)?;
+        let [Query::Run(Host::Ssh(_), command)] = &asks[..] else { panic!("{asks:?}") };
+        let (NodeScript::Replace { path, before, after }, Stdin::Text(content)) =
+            (&command.script, &command.stdin)
+        else {
+            panic!("{command:?}")
+        };
+        let content = content.expose();
+        assert!(!command.script.text().contains(content.trim()), "no command line has it");
+        assert_eq!(*after, format!("{:x}", Sha256::digest(content)));
+        assert_eq!(path, place);
+        assert_eq!(*before, format!("{:x}", Sha256::digest(file)));
+        Ok(serde_json::from_str(content).expect("JSON"))
     }
 }
 

@@ -1,10 +1,7 @@
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::gateway::drivers::readings::Readings as _;
-use crate::node::NodeScript;
-use crate::world::Stdin;
 
 const FIRST: &str = "127.0.0.1:19001";
 const SECOND: &str = "127.0.0.1:19002";
@@ -106,19 +103,7 @@ fn probe_reports_the_version() {
 
 /// The new content of the file, if it is still as it was read.
 fn turn(file: &str, address: &str, down: bool) -> Result<Value, String> {
-    let asks = traefik().control.set(&[reply(file)], address, down)?;
-    let [Query::Run(Host::Ssh(_), command)] = &asks[..] else { panic!("{asks:?}") };
-    let (NodeScript::Replace { path, before, after }, Stdin::Text(content)) =
-        (&command.script, &command.stdin)
-    else {
-        panic!("{command:?}")
-    };
-    let content = content.expose();
-    assert!(!command.script.text().contains(content.trim()), "no command line has it");
-    assert_eq!(*after, format!("{:x}", Sha256::digest(content)));
-    assert_eq!(path, "/etc/traefik/app.yml");
-    assert_eq!(*before, format!("{:x}", Sha256::digest(file)));
-    Ok(serde_json::from_str(content).expect("JSON"))
+    traefik().control.replaced("/etc/traefik/app.yml", file, address, down)
 }
 
 #[test]
