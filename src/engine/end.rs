@@ -27,12 +27,9 @@ pub(super) fn conclude<W: World>(
         release.nodes.values().all(|node| node.rotation_state() == RotationState::Untouched);
     let left = release.count(|node| matches!(node.phase, Phase::Waiting | Phase::Interrupted));
     let complete = release.failures() == 0 && left == 0 && recorder.unwritten.is_none() && verified;
-    let unknown = release.count(|node| {
-        node.rotation_state() == RotationState::Unknown
-            || node.failure.as_ref().is_some_and(|failure| failure.unknown)
-    });
+    let unknown = release.count(NodeState::is_unknown);
     let stalled = matches!(*stop.borrow(), StopReason::Stalled(_));
-    let stuck = release.count(|node| node.goes_back() && node.phase == Phase::Failed);
+    let stuck = release.count(NodeState::is_rollback_failed);
     let turned = release.nodes.values().any(NodeState::goes_back);
     let old = |standing| matches!(standing, RotationState::Untouched | RotationState::PutBack);
     let old_everywhere = turned

@@ -263,6 +263,19 @@ impl NodeState {
         self.way == Direction::Back
     }
 
+    /// Returns whether the result of a registry write or of a step on the node is unknown.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.rotation_state() == RotationState::Unknown
+            || self.failure.as_ref().is_some_and(|failure| failure.unknown)
+    }
+
+    /// Returns whether the node's rollback failed.
+    #[must_use]
+    pub fn is_rollback_failed(&self) -> bool {
+        self.goes_back() && self.phase == Phase::Failed
+    }
+
     /// Returns whether the service was stopped or changed, or may have been.
     #[must_use]
     pub fn is_stopped(&self) -> bool {

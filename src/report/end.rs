@@ -9,8 +9,7 @@ use super::{Place, state_now};
 use crate::mark::Mark;
 use crate::plan::routed;
 use crate::playbook::OnFailure;
-use crate::release::{Drained, Finished, Outcome};
-use crate::release::{Phase, Release, RotationState};
+use crate::release::{Drained, Finished, NodeState, Outcome, Phase, Release, RotationState};
 use crate::spec::Spec;
 use crate::survey::{Fleet, NodeFacts};
 use crate::table::Table;
@@ -199,11 +198,8 @@ impl Report<'_> {
     }
 
     fn degraded(&self) -> String {
-        let unknown = self.release.count(|node| {
-            node.rotation_state() == RotationState::Unknown
-                || node.failure.as_ref().is_some_and(|failure| failure.unknown)
-        });
-        let stuck = self.release.count(|node| node.goes_back() && node.phase == Phase::Failed);
+        let unknown = self.release.count(NodeState::is_unknown);
+        let stuck = self.release.count(NodeState::is_rollback_failed);
         match (unknown, stuck) {
             (0, 0) => "too few nodes serve".to_owned(),
             (0, stuck) => format!("the rollback of {} failed", count(stuck, "node")),
