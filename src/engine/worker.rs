@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::context::{Context, Operation, Record, StopReason, millis, stopped_for};
+use super::context::{Context, Operation, StopReason, millis, stopped_for};
 use super::outcome::{NodeResult, StepError, StepResult};
 use super::pool::Part;
 use super::watchdog::Watchdog;
@@ -262,14 +262,24 @@ impl<W: World> NodeWorker<W> {
         }
     }
 
-    /// Reports periodically what the node waits for.
+    /// Reports periodically what the node waits for, and never ends.
     fn beat(
         &self,
         step: Step,
         first: Duration,
         message: &'static str,
     ) -> impl Future<Output = Infallible> + use<W> {
-        beat(self.context.records.clone(), self.node.name.clone(), step, first, message)
+        let (context, name) = (self.context.clone(), self.node.name.clone());
+        async move {
+            let mut pause = first;
+            loop {
+                tokio::time::sleep(pause).await;
+                let message = message.to_owned();
+                let fact = EventKind::StepProgress { message, in_flight: None, deadline_s: None };
+                context.tell(&name, step, fact);
+                pause = BEAT;
+            }
+        }
     }
 
     async fn stayed_out(&self) -> Result<(), String> {
@@ -399,25 +409,5 @@ impl<W: World> NodeWorker<W> {
     pub(super) fn tell(&self, step: Step, message: String, in_flight: Option<u64>, left: Duration) {
         let fact = EventKind::StepProgress { message, in_flight, deadline_s: Some(left.as_secs()) };
         self.context.tell(&self.node.name, step, fact);
-    }
-}
-
-/// Reports periodically what a node waits for. It never ends.
-async fn beat(
-    records: mpsc::Sender<Record>,
-    node: String,
-    step: Step,
-    first: Duration,
-    message: &'static str,
-) -> Infallible {
-    let mut pause = first;
-    loop {
-        tokio::time::sleep(pause).await;
-        let message = message.to_owned();
-        let fact = EventKind::StepProgress { message, in_flight: None, deadline_s: None };
-        let (node, step, fact) = (Some(node.clone()), Some(step), Some(fact));
-        let record = Record { node, step, fact, written: None };
-        let _ = records.try_send(record);
-        pause = BEAT;
     }
 }
