@@ -86,8 +86,9 @@ pub fn plan(plan: &Plan, session: &Session, spec: &Spec) -> String {
 pub fn status(status: &Status, spec: &Spec, next: &[(String, String)], now: Timestamp) -> String {
     let headings = ["NODE", "ADDRESS", "VERSION", "PROCESS", "KEY", "GATEWAYS", "STATE"];
     let mut table = Table::new(&headings);
-    for node in &spec.nodes {
-        let view = NodeView::of(&status.fleet, spec, &node.name);
+    let view = |node| NodeView::of(&status.fleet, spec, node);
+    let views: Vec<_> = spec.nodes.iter().map(|node| view(&node.name)).collect();
+    for (node, view) in spec.nodes.iter().zip(&views) {
         table.row(&[
             &node.name,
             &node.address,
@@ -99,7 +100,7 @@ pub fn status(status: &Status, spec: &Spec, next: &[(String, String)], now: Time
         ]);
     }
     let mut text = table.render();
-    for (name, problem) in problems(status, spec) {
+    for (name, problem) in problems(status, spec, &views) {
         let _ = writeln!(text, "\n{name}: {}", text::line(&problem, 300));
     }
     match status.last() {
@@ -116,7 +117,7 @@ pub fn status(status: &Status, spec: &Spec, next: &[(String, String)], now: Time
                 Some(finished) => {
                     format!("{}, exit {}", finished.result.in_words(), finished.exit_code)
                 }
-                None if status.is_running(started) => "in progress".to_owned(),
+                None if status.running().is_some() => "in progress".to_owned(),
                 None => "interrupted (rollgate was killed)".to_owned(),
             };
             let (id, command) = (started.inputs.release(), started.command);
@@ -148,7 +149,7 @@ pub(super) fn state(status: &Status, node: &str, place: Place) -> Option<String>
     let id = started.inputs.release();
     let last = status.last().is_some_and(|(_, last)| last.inputs.release() == id);
     // The journal is newer than the inspection.
-    let told = match (last && status.is_running(started), state.phase) {
+    let told = match (last && status.running().is_some(), state.phase) {
         (true, Phase::Taken) => "in progress".to_owned(),
         (true, _) if is_outdated(status, node, place) => {
             format!("{} (inspected before that)", state_of(state))
@@ -162,12 +163,11 @@ pub(super) fn state(status: &Status, node: &str, place: Place) -> Option<String>
 /// Whether a running release has finished a node after its inspection.
 fn is_outdated(status: &Status, node: &str, place: Place) -> bool {
     let Some((release, state)) = status.history.of(node) else { return false };
-    let Some((_, started)) = status.last().filter(|(last, _)| std::ptr::eq(*last, release)) else {
+    let Some((_, started)) =
+        status.running().filter(|(running, _)| std::ptr::eq(*running, release))
+    else {
         return false;
     };
-    if !status.is_running(started) {
-        return false;
-    }
     let runs = status.fleet.nodes.get(node).and_then(NodeFacts::version);
     match (state.phase, state.rotation_state()) {
         (Phase::Done, RotationState::Updated) => {
@@ -179,7 +179,7 @@ fn is_outdated(status: &Status, node: &str, place: Place) -> bool {
     }
 }
 
-fn problems(status: &Status, spec: &Spec) -> Vec<(String, String)> {
+fn problems(status: &Status, spec: &Spec, views: &[NodeView]) -> Vec<(String, String)> {
     let unread = status.history.problems.iter();
     let mut problems: Vec<_> =
         unread.map(|problem| ("a past release".to_owned(), problem.clone())).collect();
@@ -191,10 +191,9 @@ fn problems(status: &Status, spec: &Spec) -> Vec<(String, String)> {
             problems.push((name.clone(), problem.clone()));
         }
     }
-    for node in &spec.nodes {
+    for (node, view) in spec.nodes.iter().zip(views) {
         let Some(facts) = status.fleet.nodes.get(&node.name) else { continue };
-        let place = NodeView::of(&status.fleet, spec, &node.name).place;
-        let is_outdated = is_outdated(status, &node.name, place);
+        let is_outdated = is_outdated(status, &node.name, view.place);
         let health = facts.health.problem.as_ref().filter(|_| !is_outdated);
         let found = [facts.problem.as_ref(), facts.registry_problem.as_ref(), health];
         problems.extend(

@@ -76,16 +76,15 @@ impl Status {
         Some((release, release.started.as_ref()?))
     }
 
-    /// Returns whether a process runs this release, or may run it.
+    /// Returns the last release and its first record if a process runs it, or may run it.
     #[must_use]
-    pub fn is_running(&self, started: &Started) -> bool {
-        let has_ended = self.last().is_some_and(|(release, _)| release.finished.is_some());
-        match &self.lock {
-            _ if has_ended => false,
+    pub fn running(&self) -> Option<(&Release, &Started)> {
+        self.last().filter(|(release, started)| match &self.lock {
+            _ if release.finished.is_some() => false,
             LockState::Free | LockState::Unknown(_) => false,
             LockState::Held(None) => true,
             LockState::Held(Some(holder)) => holder.release == started.inputs.release(),
-        }
+        })
     }
 
     /// Returns the next commands and their purposes. They are made anew and not read from the journal. A journal may
@@ -94,7 +93,7 @@ impl Status {
     pub fn next(&self, session: &Session, spec: &Spec) -> Vec<(String, String)> {
         let (last, repeated) = (self.last(), session.repeated(false));
         // A release changes the nodes now: another command would only wait for its lock.
-        if last.is_some_and(|(_, started)| self.is_running(started)) {
+        if self.running().is_some() {
             return Vec::new();
         }
         let finished = last.and_then(|(release, _)| Some((release, release.finished.as_ref()?)));
