@@ -19,7 +19,7 @@ impl Mark {
         if down { Self::Down } else { Self::Up }
     }
 
-    /// Returns its word in tables.
+    /// Returns the word that tables show for the mark.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

@@ -31,7 +31,8 @@ fn stale_unnamed_worker_prevents_every_stop() {
     }
 }
 
-/// A named worker that is stopped by a signal answers nothing, follows nothing, and later goes on with its old list.
+/// A signal stops a named worker for nine seconds: it does not answer and does not update its list. Then it continues with
+/// the old list.
 #[test]
 fn frozen_named_worker_is_waited_for() {
     let (mut schedule, scratch) = (Schedule::plain(), scratch());
