@@ -263,11 +263,13 @@ impl NodeState {
         self.way == Direction::Back
     }
 
-    /// Returns whether the result of a registry write or of a step on the node is unknown.
+    /// Returns whether the result of a registry write or of a step on the node is unknown. A node that was rolled
+    /// back has passed its health check since.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
+        let failure = self.failure.as_ref().filter(|_| self.phase != Phase::RolledBack);
         self.rotation_state() == RotationState::Unknown
-            || self.failure.as_ref().is_some_and(|failure| failure.unknown)
+            || failure.is_some_and(|failure| failure.unknown)
     }
 
     /// Returns whether the node's rollback failed.

@@ -297,8 +297,9 @@ impl State {
             if let Some(problem) = self.untrue(at, told, registry[at]) {
                 untrue.push(format!("{name}: {problem}, but {:?}", self.nodes[at]));
             }
+            let step_is_unknown = told.failure.as_ref().is_some_and(|failure| failure.unknown);
             let unknown = told.rotation_state() == RotationState::Unknown
-                || told.failure.as_ref().is_some_and(|failure| failure.unknown);
+                || (step_is_unknown && told.phase != Phase::RolledBack);
             if unknown && exit.is_some_and(|exit| !matches!(exit, 4 | 22)) {
                 untrue.push(format!("{name} is unknown, and the exit code is {exit:?}"));
             }

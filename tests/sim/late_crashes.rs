@@ -3,7 +3,7 @@
 use rollgate::release::Outcome;
 
 use crate::attempt::End;
-use crate::faults::{Fault, When};
+use crate::faults::{Fate, Fault, When};
 use crate::gateway::Lie;
 use crate::judge;
 use crate::operator::Task;
@@ -194,4 +194,24 @@ fn gateway_with_an_empty_list_sends_no_node_back() {
         assert!(!ran.events.contains("node.rolling_back"), "{}", ran.events);
         assert!(matches!(ran.end, End::Finished(_, code) if code == expected), "{:?}", ran.end);
     }
+}
+
+/// A machine reboots during its stop: whether the stop took effect is unknown until the node is rolled back and
+/// healthy.
+#[test]
+fn node_rolled_back_after_an_unknown_stop_is_known_again() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    (schedule.shape.nodes, schedule.shape.on_failure) = (4, "rollback_node");
+    let whole = run(&schedule, scratch.path(), true);
+    let stop = When::Event(whole.events_until("node-2 stop: StepStarted"));
+    let reboot = When::At(whole.moment("node-2 stop: StepStarted") + 5_000);
+    schedule.faults = vec![
+        (stop, Fault::NextCommand { node: 1, fate: Fate::AnswerSilent }),
+        (reboot, Fault::Reboot { node: 1, lasts: 65_000 }),
+    ];
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    assert!(ran.events.contains("whether it took effect is unknown"), "{}", ran.events);
+    assert!(ran.events.contains("node.rolled_back"), "{}", ran.events);
+    assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);
 }
