@@ -141,7 +141,7 @@ impl<W: World> GatewayMonitor<W> {
     ) -> Result<Confirmation, Unproven> {
         let proof = Proof::new(self.rule(), self.roster().clone());
         let nodes = self.nodes.clone();
-        let mut ends = self.rounds.ends();
+        let mut ended = self.rounds.ended();
         let ticket =
             self.rounds.join(Attempt::new(proof, &self.name, address, routed, nodes, written));
         let trying = async {
@@ -151,7 +151,7 @@ impl<W: World> GatewayMonitor<W> {
                     (None, Some(news)) => tell(news),
                     (None, None) => {}
                 }
-                self.rounds.next(&mut ends).await;
+                self.rounds.next(&mut ended).await;
             }
         };
         let proven = tokio::time::timeout_at(deadline, trying).await;

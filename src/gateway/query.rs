@@ -191,6 +191,7 @@ impl<W: World> QueryClient<W> {
         };
         // When the receiver is gone, no more requests are sent.
         tokio::select! {
+            biased;
             ((), ()) = async { tokio::join!(self.world.http_held(request, connections, sender), pass_on) } => {}
             () = replies.closed() => {}
         }

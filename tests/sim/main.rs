@@ -109,6 +109,21 @@ fn the_same_seed_gives_the_same_events() {
     }
 }
 
+/// Three nodes of a batch wait for the same looks at the gateways.
+#[test]
+fn the_same_seed_gives_the_same_events_of_a_batch() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    (schedule.shape.nodes, schedule.shape.batches) = (6, "3".into());
+    let history = || {
+        let history = run(&schedule, scratch.path(), true).history;
+        history.into_iter().filter(|line| line.contains("EVENT ")).collect::<Vec<_>>()
+    };
+    let first = history();
+    for _ in 0..4 {
+        assert_eq!(history(), first);
+    }
+}
+
 /// The journal and its replica report the true state at that moment, and each way from there completes: on the same
 /// machine, and on another one that has only what Consul keeps.
 #[test]

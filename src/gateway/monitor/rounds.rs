@@ -11,10 +11,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow::{Break, Continue};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::attempt::{Attempt, Part};
@@ -48,7 +50,9 @@ pub(super) struct Rounds<W> {
     /// Another caller waits.
     arrived: Notify,
     /// How many rounds have ended.
-    ended: watch::Sender<u64>,
+    ended: AtomicU64,
+    /// Wakes the callers at the end of a round, in the order in which they began to wait.
+    end: Notify,
 }
 
 /// The callers that wait for looks.
@@ -153,7 +157,8 @@ impl<W: World> Rounds<W> {
             pace: Mutex::default(),
             seat: tokio::sync::Mutex::default(),
             arrived: Notify::new(),
-            ended: watch::Sender::new(0),
+            ended: AtomicU64::new(0),
+            end: Notify::new(),
         }
     }
 
@@ -167,18 +172,23 @@ impl<W: World> Rounds<W> {
         Ticket { rounds: self, number }
     }
 
-    /// Receives the ends of rounds from now on.
-    pub(super) fn ends(&self) -> watch::Receiver<u64> {
-        self.ended.subscribe()
+    /// How many rounds have ended so far.
+    pub(super) fn ended(&self) -> u64 {
+        self.ended.load(Ordering::SeqCst)
     }
 
-    /// Waits for the next end of a round. Performs the round if no other caller does.
-    pub(super) async fn next(&self, ends: &mut watch::Receiver<u64>) {
-        tokio::select! {
-            biased;
-            _ = ends.changed() => {}
-            _seat = self.seat.lock() => self.perform().await,
+    /// Waits until more rounds than `ended` have ended, and counts them. Performs the round if no other caller does.
+    pub(super) async fn next(&self, ended: &mut u64) {
+        let mut end = pin!(self.end.notified());
+        end.as_mut().enable();
+        if self.ended() == *ended {
+            tokio::select! {
+                biased;
+                () = end => {}
+                _seat = self.seat.lock() => self.perform().await,
+            }
         }
+        *ended = self.ended();
     }
 
     /// Returns the observation of looks that began at `since` or later.
@@ -186,13 +196,13 @@ impl<W: World> Rounds<W> {
         self.waiting().observers += 1;
         let _observer = Observer(self);
         self.arrived.notify_one();
-        let mut ends = self.ends();
+        let mut ended = self.ended();
         loop {
             let latest = self.waiting().latest.clone();
             if let Some((_, seen)) = latest.filter(|(begun, _)| *begun >= since) {
                 return seen;
             }
-            self.next(&mut ends).await;
+            self.next(&mut ended).await;
         }
     }
 
@@ -254,7 +264,8 @@ impl<W: World> Rounds<W> {
             waiting.latest = Some((begun, problem.map_or(Ok(Arc::new(observation)), Err)));
         }
         drop(waiting);
-        self.ended.send_modify(|ended| *ended += 1);
+        self.ended.fetch_add(1, Ordering::SeqCst);
+        self.end.notify_waiters();
     }
 
     /// Gives a look to every caller that takes part in the round. Returns whether any of them needs another look.
