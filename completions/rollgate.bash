@@ -1289,7 +1289,7 @@ _rollgate() {
             return 0
             ;;
         rollgate__subcmd__status)
-            opts="-q -v -h --var --var-file --output --color --quiet --verbose --trace --state-dir --help"
+            opts="-q -v -h --var --var-file --exit-code --output --color --quiet --verbose --trace --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

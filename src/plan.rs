@@ -1,6 +1,7 @@
 //! The plan: what would happen to each node, and why; or why nothing may happen. Pure.
 
 mod lines;
+mod next;
 mod render;
 mod resume_points;
 mod rollback;
@@ -15,6 +16,7 @@ use crate::spec::{NodeSpec, Spec, names};
 use crate::survey::{Fleet, NodeFacts};
 use crate::text::{self, because, count};
 
+pub use next::LastLook;
 pub use resume_points::{objections, resume_points};
 pub use rollback::{NotUndone, RollbackPlan, missing_releases, restore_points};
 
@@ -109,32 +111,37 @@ impl Plan {
     /// Makes the plan.
     #[must_use]
     pub fn new(spec: &Spec, fleet: &Fleet, selection: &Selection) -> Self {
-        let selected = selection.nodes(spec);
-        let mut plan = Self {
-            rows: spec.nodes.iter().map(|node| row(spec, fleet, &selected, node)).collect(),
-            refusals: Vec::new(),
-            way_back: Vec::new(),
-            from: None,
-            lowest: 0,
-            routed_now: 0,
-            gateways: fleet.gateways.iter().map(|(_, seen)| seen.clone().err()).collect(),
-        };
-        if spec.order == Order::OutFirst {
-            plan.rows.sort_by_key(|row| match (row.planned.will, row.routed) {
-                (PlannedAction::Update, Some(0)) => 0,
-                (PlannedAction::Update, _) if row.is_unreachable => 1,
-                _ => 2,
-            });
-        }
+        let mut rows = rows(spec, fleet, &selection.nodes(spec));
         if let Some(limit) = selection.limit {
-            let updates =
-                plan.rows.iter_mut().filter(|row| row.planned.will == PlannedAction::Update);
+            let updates = rows.iter_mut().filter(|row| row.planned.will == PlannedAction::Update);
             for row in updates.skip(limit) {
                 row.planned.will = PlannedAction::LeftOut;
                 row.planned.why = "beyond --limit".into();
             }
         }
-        plan.from = version_before(&plan.rows);
+        Self::of_rows(spec, fleet, rows)
+    }
+
+    /// Makes the plan that updates these nodes, whatever they run.
+    #[must_use]
+    pub fn of_nodes(spec: &Spec, fleet: &Fleet, nodes: &BTreeSet<&str>) -> Self {
+        let mut rows = rows(spec, fleet, nodes);
+        for row in rows.iter_mut().filter(|row| row.planned.will == PlannedAction::Skip) {
+            row.planned.will = PlannedAction::Update;
+        }
+        Self::of_rows(spec, fleet, rows)
+    }
+
+    fn of_rows(spec: &Spec, fleet: &Fleet, rows: Vec<Row>) -> Self {
+        let mut plan = Self {
+            from: version_before(&rows),
+            rows,
+            refusals: Vec::new(),
+            way_back: Vec::new(),
+            lowest: 0,
+            routed_now: 0,
+            gateways: fleet.gateways.iter().map(|(_, seen)| seen.clone().err()).collect(),
+        };
         plan.refuse(spec, fleet);
         plan.check_capacity(spec, fleet);
         plan
@@ -270,6 +277,20 @@ pub fn routed(routed: Option<usize>, gateways: usize) -> String {
         Some(0) => format!("out {gateways}/{gateways}"),
         Some(some) => format!("routed {some}/{gateways}"),
     }
+}
+
+/// The nodes in their order.
+fn rows(spec: &Spec, fleet: &Fleet, selected: &BTreeSet<&str>) -> Vec<Row> {
+    let rows = spec.nodes.iter().map(|node| row(spec, fleet, selected, node));
+    let mut rows: Vec<_> = rows.collect();
+    if spec.order == Order::OutFirst {
+        rows.sort_by_key(|row| match (row.planned.will, row.routed) {
+            (PlannedAction::Update, Some(0)) => 0,
+            (PlannedAction::Update, _) if row.is_unreachable => 1,
+            _ => 2,
+        });
+    }
+    rows
 }
 
 fn row(spec: &Spec, fleet: &Fleet, selected: &BTreeSet<&str>, node: &NodeSpec) -> Row {

@@ -1,8 +1,13 @@
 //! Suggestions after a release: why it ended as it did, and the exact commands to continue.
 
+use std::collections::BTreeSet;
+
 use crate::journal::is_id;
-use crate::release::{CommandKind, NodeState, Outcome, Phase, Release, RotationState};
+use crate::release::{
+    CommandKind, NodeState, Outcome, Phase, Release, RotationState, Started, Step,
+};
 use crate::shell::quote;
+use crate::text::{count, few};
 
 /// The arguments that every suggested command repeats, so that a user can type the command unchanged.
 #[derive(Debug, Clone)]
@@ -15,72 +20,219 @@ pub struct Repeated {
     pub variables: Vec<(String, String)>,
 }
 
-/// Returns each suggested command with its purpose.
-#[must_use]
-pub fn commands(release: &Release, outcome: Outcome, repeated: &Repeated) -> Vec<(String, String)> {
-    let Some(started) = &release.started else { return Vec::new() };
-    let is_typed = started.command.is_release() || started.command.is_by_hand();
-    if !is_typed || !is_id(started.inputs.release()) {
-        return Vec::new();
-    }
-    if matches!(outcome, Outcome::Done | Outcome::Nothing) {
-        return Vec::new();
-    }
-    let mut commands = Vec::new();
-    let failed: Vec<_> = release
-        .in_order()
-        .filter(|(_, node)| {
-            node.phase == Phase::Failed
-                && (node.fell || node.rotation_state() == RotationState::Out)
-        })
-        .map(|(name, _)| name)
-        .collect();
-    if matches!(outcome, Outcome::Degraded | Outcome::LockLost) {
-        commands.push(("show every node".into(), repeated.command("status", [])));
-    }
-    if started.command != CommandKind::Deploy {
-        let names = release.in_order().map(|(name, _)| name);
-        commands.push(("try again".into(), repeated.command(started.command.as_str(), names)));
-        return commands;
-    }
-    let id = started.inputs.release();
-    let versions = started.before.versions();
-    for name in &failed {
-        if let Some(old) = versions.get(name) {
-            let back = repeated.command("rollback", [id, "--only", name]);
-            commands.push((format!("return {name} to version {old}"), back));
-        }
-    }
-    let changed = release.in_order().any(|(_, node)| node.phase == Phase::Done);
-    if changed && let Some(old) = release.in_order().find_map(|(name, _)| versions.get(name)) {
-        commands.push((
-            format!("return all nodes to version {old}"),
-            repeated.command("rollback", [id]),
-        ));
-    }
-    let go_on = match failed.as_slice() {
-        [] if matches!(outcome, Outcome::Stopped | Outcome::LockLost) => "resume".to_owned(),
-        [] => "after a fix, resume".to_owned(),
-        [name] if release.count(|node| node.phase == Phase::Failed) == 1 => {
-            format!("after a fix, retry {name} and continue")
-        }
-        _ => "after a fix, retry the failed nodes and continue".to_owned(),
-    };
-    commands.push((go_on, repeated.command("resume", [id])));
-    let out = |node: &NodeState| node.rotation_state() == RotationState::Out;
-    for (name, _) in release.in_order().filter(|(_, node)| out(node)) {
-        commands.push((return_as_it_is(name), repeated.command("node in", [name])));
-    }
-    commands
+/// What was seen after a release, as far as it decides what to do next.
+pub trait Inspection {
+    /// Returns whether the registry and every gateway could be read.
+    fn is_complete(&self) -> bool;
+
+    /// Returns those of these nodes that can be updated now; none if together they would leave too few in rotation.
+    fn updatable<'a>(&self, nodes: Vec<&'a str>) -> Vec<&'a str>;
+
+    /// Returns whether a node is marked down.
+    fn is_down(&self, node: &str) -> bool;
+
+    /// Returns whether a node passes its health check.
+    fn is_healthy(&self, node: &str) -> bool;
+
+    /// Returns whether a release can be resumed now.
+    fn can_resume(&self, release: &Release) -> bool;
 }
 
-/// The purpose of the command that marks a node up with the version that it runs.
-#[must_use]
-pub fn return_as_it_is(node: &str) -> String {
-    format!("return {node} to rotation as it is now, if healthy")
+/// The state that commands are suggested for.
+pub struct Situation<'a> {
+    /// The release.
+    pub release: &'a Release,
+    /// How it ended. A release that was interrupted counts as stopped.
+    pub outcome: Outcome,
+    /// Whether a later release has changed some of its nodes. Such a release cannot be resumed.
+    pub is_superseded: bool,
+    /// What was seen after it, if there was an inspection.
+    pub seen: Option<&'a dyn Inspection>,
+    /// Nodes that are out of rotation for other reasons, and serve.
+    pub also_out: &'a [&'a str],
+    /// The arguments of every command.
+    pub repeated: &'a Repeated,
 }
 
-/// Maximum number of failed nodes named in one line.
+impl<'a> Situation<'a> {
+    /// The situation after the end of a release, before anything was inspected.
+    #[must_use]
+    pub fn new(release: &'a Release, outcome: Outcome, repeated: &'a Repeated) -> Self {
+        Self { release, outcome, is_superseded: false, seen: None, also_out: &[], repeated }
+    }
+
+    /// Returns each suggested command with its purpose, at most [`MOST`].
+    #[must_use]
+    pub fn commands(&self) -> Vec<(String, String)> {
+        let Some(started) = &self.release.started else { return Vec::new() };
+        let is_typed = started.command.is_release() || started.command.is_by_hand();
+        if !is_typed || !is_id(started.inputs.release()) {
+            return Vec::new();
+        }
+        let status = ("show every node".to_owned(), self.repeated.command("status", []));
+        let mut commands = match self.outcome {
+            Outcome::Done | Outcome::Nothing => Vec::new(),
+            // The commands depend on what the next holder of the lock does.
+            Outcome::LockLost => return vec![status],
+            _ if started.command == CommandKind::Deploy => self.after_deploy(started),
+            _ if started.command == CommandKind::Rollback => {
+                let what = if self.outcome == Outcome::Stopped && self.can_resume() {
+                    "resume the rollback"
+                } else {
+                    "after a fix, finish the rollback"
+                };
+                vec![(what.to_owned(), self.resume(started))]
+            }
+            _ => {
+                let names = self.release.in_order().map(|(name, _)| name);
+                let command = self.repeated.command(started.command.as_str(), names);
+                return vec![("try again".to_owned(), command)];
+            }
+        };
+        commands.extend(self.node_in());
+        if self.outcome == Outcome::Degraded {
+            commands.push(status);
+        }
+        commands.truncate(MOST);
+        commands
+    }
+
+    fn after_deploy(&self, started: &Started) -> Vec<(String, String)> {
+        let done = |node: &NodeState| node.phase == Phase::Done;
+        let stuck = self.nodes(|name, node| self.is_stuck(name, node));
+        let changed = self.nodes(|name, node| done(node) || self.is_stuck(name, node));
+        let mut commands = Vec::new();
+        if self.outcome == Outcome::Stopped {
+            commands.push(self.go_on(started));
+        }
+        if stuck.len() < changed.len() {
+            commands.extend(self.rollback(started, stuck));
+        }
+        commands.extend(self.rollback(started, changed));
+        if self.outcome != Outcome::Stopped {
+            commands.push(self.go_on(started));
+        }
+        commands.dedup();
+        commands
+    }
+
+    /// Goes on with the release.
+    fn go_on(&self, started: &Started) -> (String, String) {
+        let release = self.release;
+        let turning = |node: &NodeState| node.goes_back() && node.phase != Phase::RolledBack;
+        if !self.is_superseded && release.nodes.values().any(turning) {
+            return ("after a fix, finish the rollback".to_owned(), self.resume(started));
+        }
+        // `resume` does not update a node that it has rolled back.
+        if self.is_superseded || release.nodes.values().any(NodeState::goes_back) {
+            let words = started.selection.iter().map(String::as_str);
+            let to = started.to.as_ref().map_or(String::new(), |to| format!(" {to}"));
+            return (
+                format!("after a fix, release{to} again"),
+                self.repeated.command("deploy", words),
+            );
+        }
+        let failed = self.nodes(|_, node| node.phase == Phase::Failed);
+        let what = match (self.outcome, failed.as_slice()) {
+            (Outcome::Stopped, []) if self.can_resume() => "resume".to_owned(),
+            (_, []) => "after a fix, resume".to_owned(),
+            (_, [name]) => format!("after a fix, retry {name} and continue"),
+            (_, _) => "after a fix, retry the failed nodes and continue".to_owned(),
+        };
+        (what, self.resume(started))
+    }
+
+    fn resume(&self, started: &Started) -> String {
+        self.repeated.command("resume", [started.inputs.release()])
+    }
+
+    fn can_resume(&self) -> bool {
+        self.seen.is_none_or(|seen| seen.can_resume(self.release))
+    }
+
+    /// Returns the nodes that this is true for, in the release's order.
+    fn nodes(&self, is: impl Fn(&str, &NodeState) -> bool) -> Vec<&str> {
+        let nodes = self.release.in_order().filter(|(name, node)| is(name, node));
+        nodes.map(|(name, _)| name).collect()
+    }
+
+    /// Returns whether a node is out of rotation, or serves no longer.
+    fn is_stuck(&self, name: &str, node: &NodeState) -> bool {
+        let is_out = self.seen.is_none_or(|seen| seen.is_down(name));
+        let out = node.rotation_state() == RotationState::Out && is_out;
+        !node.goes_back() && (out || (node.phase == Phase::Failed && node.fell))
+    }
+
+    /// Returns nodes to what they ran before, as far as that is known and possible now.
+    fn rollback(&self, started: &Started, wanted: Vec<&str>) -> Option<(String, String)> {
+        let versions = started.before.versions();
+        let is_known = |name: &&str| versions.contains_key(name);
+        let mut nodes: Vec<_> = wanted.into_iter().filter(is_known).collect();
+        let seen = self.seen.filter(|seen| seen.is_complete());
+        if let Some(seen) = seen {
+            nodes = seen.updatable(nodes);
+        }
+        let first = versions.get(nodes.first()?)?;
+        let to = if nodes.iter().all(|name| versions.get(name) == Some(first)) {
+            format!("version {first}")
+        } else {
+            "what they ran before".to_owned()
+        };
+        // Without names, the command takes every node that the release has changed.
+        let others = self.nodes(|name, node| is_changed(node) && !nodes.contains(&name));
+        let is_back = |name: &&str| {
+            let node = self.release.nodes.get(*name);
+            node.is_some_and(|node| node.rotation_state() == RotationState::PutBack)
+        };
+        let is_whole = others.iter().all(|name| is_known(name) && is_back(name));
+        let id = started.inputs.release();
+        let only = nodes.join(",");
+        let words = if is_whole { vec![id] } else { vec![id, "--only", &only] };
+        let command = self.repeated.command("rollback", words);
+        let is_done = |_: &str, node: &NodeState| node.phase == Phase::Done;
+        let is_all = is_whole && !self.nodes(is_done).is_empty();
+        let who = if is_all { "all nodes".to_owned() } else { named(&nodes) };
+        let fixed = if self.seen.is_some() && seen.is_none() { "after a fix, " } else { "" };
+        Some((format!("{fixed}return {who} to {to}"), command))
+    }
+
+    /// Marks nodes up that are out although they serve.
+    fn node_in(&self) -> Option<(String, String)> {
+        let serves = |name: &str, node: &NodeState| match self.seen {
+            Some(seen) => seen.is_down(name) && seen.is_healthy(name),
+            None => !node.is_stopped() || node.done.contains(&Step::Health),
+        };
+        let is_out = |node: &NodeState| node.rotation_state() == RotationState::Out;
+        let mut nodes = self.nodes(|name, node| is_out(node) && serves(name, node));
+        let known: BTreeSet<_> = nodes.iter().copied().collect();
+        nodes.extend(self.also_out.iter().filter(|name| !known.contains(*name)));
+        node_in(&nodes, self.repeated)
+    }
+}
+
+/// Marks nodes up with the version that they run.
+#[must_use]
+pub fn node_in(nodes: &[&str], repeated: &Repeated) -> Option<(String, String)> {
+    let what = format!("return {} to rotation as it is now, if healthy", named(nodes));
+    let what = if nodes.len() > 1 { what.replace("it is", "they are") } else { what };
+    let command = repeated.command("node in", nodes.iter().copied());
+    (!nodes.is_empty()).then_some((what, command))
+}
+
+/// Returns whether a release has changed a node.
+fn is_changed(node: &NodeState) -> bool {
+    node.is_stopped() || node.rotation_state() != RotationState::Untouched
+}
+
+/// Names a few nodes, and counts many.
+fn named(nodes: &[&str]) -> String {
+    if nodes.len() > NODES_TOLD { count(nodes.len(), "node") } else { nodes.join(", ") }
+}
+
+/// The largest number of suggested commands.
+pub const MOST: usize = 4;
+
+/// Maximum number of nodes named in one line.
 const NODES_TOLD: usize = 3;
 
 /// Returns why a release is not done, in one line.
@@ -100,12 +252,7 @@ pub fn reason(release: &Release, outcome: Outcome) -> Option<String> {
             (None, _, _) => None,
         }
     };
-    let mut problems: Vec<_> = release.in_order().filter_map(told).collect();
-    let more = problems.len().saturating_sub(NODES_TOLD);
-    problems.truncate(NODES_TOLD);
-    if more > 0 {
-        problems.push(format!("and {more} more"));
-    }
+    let mut problems = few(release.in_order().filter_map(told), NODES_TOLD);
     if outcome == Outcome::Stopped || problems.is_empty() {
         let stopping = release.stopping.as_deref().unwrap_or("on request");
         problems.insert(0, format!("stopped: {stopping}"));
@@ -186,12 +333,16 @@ mod tests {
             started["file"] = "/tmp/evil.yaml".into();
             started["inputs"]["release"] = id.into();
             release.started = Some(serde_json::from_value(started).expect("a start"));
-            commands(&release, Outcome::Failed, &repeated)
+            let outcome = Outcome::Failed;
+            Situation::new(&release, outcome, &repeated).commands()
         };
         assert_eq!(told("touch x; rollgate", "r1"), []);
         assert_eq!(told("deploy", "r1; touch x"), []);
         let resume = r"rollgate resume 'it'\''s.yaml' r1".to_owned();
-        assert_eq!(told("deploy", "r1"), [("after a fix, resume".to_owned(), resume)]);
+        assert_eq!(
+            told("deploy", "r1"),
+            [("after a fix, retry a and continue".to_owned(), resume)]
+        );
     }
 
     #[test]

@@ -26,6 +26,16 @@ pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// Keeps at most `most` items and counts the others: `and 4 more`.
+#[must_use]
+pub fn few(items: impl IntoIterator<Item = String>, most: usize) -> Vec<String> {
+    let mut items: Vec<_> = items.into_iter().collect();
+    let more = items.len().saturating_sub(most);
+    items.truncate(most);
+    items.extend((more > 0).then(|| format!("and {more} more")));
+    items
+}
+
 /// Lists each problem and what has it in brackets; empty without problems.
 #[must_use]
 pub fn because(problems: &[(Vec<&str>, &str)]) -> String {

@@ -1,6 +1,7 @@
 //! The results of commands as text for people.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -9,13 +10,16 @@ use crate::ops::lock::{Broken, Found};
 use crate::ops::locking::described;
 use crate::ops::status::{LockState, Status};
 use crate::ops::{Ending, Refusal, Run, Session};
-use crate::plan::Plan;
-use crate::release::{Outcome, Phase, PlannedAction, RotationState};
-use crate::report::{NodeView, Place, Report, state_now, state_of};
+use crate::plan::{Plan, Selection};
+use crate::release::{NodeState, Outcome, Phase, PlannedAction, Release, RotationState, Started};
+use crate::report::{NodeView, Place, Report, serving, state_now, state_of};
 use crate::spec::Spec;
 use crate::survey::NodeFacts;
 use crate::table::Table;
-use crate::text::{self, harmless};
+use crate::text::{self, count, few, harmless};
+
+/// The largest number of nodes whose steps are shown in the line of a release.
+const NODES_AT_WORK: usize = 3;
 
 /// Why a command does not start, and what to do next.
 #[must_use]
@@ -42,14 +46,16 @@ pub fn ending(ending: &Ending) -> String {
 }
 
 fn ran(run: &Run) -> String {
-    let Run { ended, spec, journal, fleet, status } = run;
+    let Run { ended, spec, journal, fleet, repeated } = run;
     let Some(finished) = &ended.release.finished else {
+        let status = repeated.command("status", []);
         return format!(
             "error: {}\nhint: `{status}` tells where each node stands\n",
             internal_error(run)
         );
     };
-    let report = Report { release: &ended.release, spec, fleet: fleet.as_ref() };
+    let next = run.next();
+    let report = Report { release: &ended.release, spec, fleet: fleet.as_ref(), next: &next };
     let mut text = report.render();
     if finished.result != Outcome::Done {
         let torn = match ended.unwritten {
@@ -70,12 +76,14 @@ pub(super) fn internal_error(run: &Run) -> String {
 
 /// The plan of a release.
 #[must_use]
-pub fn plan(plan: &Plan, session: &Session, spec: &Spec) -> String {
+pub fn plan(plan: &Plan, session: &Session, spec: &Spec, selection: &Selection) -> String {
     let mut text = plan.render(spec, &session.file.display().to_string());
     if plan.refusals.is_empty() {
-        text += &match plan.count(PlannedAction::Update) {
-            0 => format!("Nothing to do: {}.\n", plan.idle()),
-            _ => format!("Nothing was changed. To release: {}\n", session.command("deploy")),
+        text += &if plan.count(PlannedAction::Update) == 0 {
+            format!("Nothing to do: {}.\n", plan.idle())
+        } else {
+            let deploy = session.command_for("deploy", selection);
+            format!("Nothing was changed. To release: {deploy}\n")
         };
     }
     text
@@ -99,47 +107,107 @@ pub fn status(status: &Status, spec: &Spec, next: &[(String, String)], now: Time
             &state(status, &node.name, view.place).unwrap_or_else(|| "-".into()),
         ]);
     }
-    let mut text = table.render();
-    for (name, problem) in problems(status, spec, &views) {
-        let _ = writeln!(text, "\n{name}: {}", text::line(&problem, 300));
+    let mut text = format!("{}: {}\n", spec.service, serving(spec, &status.fleet));
+    for (heading, told) in releases(status, now) {
+        let _ = writeln!(text, "{heading} {}", text::line(&told, 400));
     }
-    match status.last() {
-        None if matches!(status.lock, LockState::Unknown(_)) => {
-            text += "\nNo release is recorded in the state folder. The journals in Consul were not read.\n";
-        }
-        None => text += "\nNo release is recorded in the state folder or in Consul.\n",
-        Some((release, started)) => {
-            let versions = match (&started.from, &started.to) {
-                (Some(from), Some(to)) => format!(" {from} -> {to}"),
-                _ => String::new(),
-            };
-            let how = match &release.finished {
-                Some(finished) => {
-                    format!("{}, exit {}", finished.result.in_words(), finished.exit_code)
-                }
-                None if status.running().is_some() => "in progress".to_owned(),
-                None => "interrupted (rollgate was killed)".to_owned(),
-            };
-            let (id, command) = (started.inputs.release(), started.command);
-            let last = format!("{id}: {command}{versions} by {}: {how}", started.actor);
-            let _ = writeln!(text, "\nLast release {}", text::line(&last, 400));
-        }
+    text += "\n";
+    text += &table.render();
+    for (names, problem) in problems(status, spec, &views) {
+        let _ = writeln!(text, "\n{}: {}", names.join(", "), text::line(&problem, 300));
     }
-    match &status.lock {
-        LockState::Free => {}
-        LockState::Held(holder) => {
-            let who = described(holder.as_ref(), now);
-            let _ = writeln!(text, "Lock  held by {who}");
-        }
-        LockState::Unknown(problem) => {
-            let _ = writeln!(text, "Lock  unknown: {}", text::line(problem, 300));
-        }
+    if !next.is_empty() {
+        text += "\n";
     }
     for (what, command) in next {
         let next = harmless(&format!("{what}: {command}"));
         let _ = writeln!(text, "Next  {next}");
     }
     text::page(&text)
+}
+
+/// Describes the last release, an unfinished one before it, and the lock.
+fn releases(status: &Status, now: Timestamp) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    match status.last() {
+        None if matches!(status.lock, LockState::Unknown(_)) => {
+            let nothing = "none in the state folder; the journals in Consul were not read";
+            lines.push(("Last release", nothing.to_owned()));
+        }
+        None => lines.push(("Last release", "none in the state folder or in Consul".to_owned())),
+        Some((release, started)) => {
+            let how = match status.running() {
+                Some(_) => progress(release, now),
+                None => how_it_ended(release, now),
+            };
+            let actor = &started.actor;
+            lines.push(("Last release", format!("{} by {actor}: {how}", identified(started))));
+        }
+    }
+    if let Some((release, started)) = status.unfinished() {
+        let told = format!("{}: {}", identified(started), how_it_ended(release, now));
+        lines.push(("Unfinished release", told));
+    }
+    match &status.lock {
+        LockState::Free => {}
+        LockState::Held(holder) => {
+            lines.push(("Lock held by", described(holder.as_ref(), now)));
+        }
+        LockState::Left(holder) => {
+            let who = described(Some(holder), now);
+            lines.push(("Lock left by", format!("{who}; that process has ended")));
+        }
+        LockState::Unknown(problem) => lines.push(("Lock unknown:", problem.clone())),
+    }
+    lines
+}
+
+/// `r1: deploy 1 -> 2`.
+fn identified(started: &Started) -> String {
+    let versions = match (&started.from, &started.to) {
+        (Some(from), Some(to)) => format!(" {from} -> {to}"),
+        _ => String::new(),
+    };
+    format!("{}: {}{versions}", started.inputs.release(), started.command)
+}
+
+/// How far a release has come.
+fn progress(release: &Release, now: Timestamp) -> String {
+    let updated = release.planned().iter();
+    let updated = updated.filter(|planned| planned.will == PlannedAction::Update).count();
+    let done = release.count(|node| node.phase == Phase::Done);
+    let (time, at) = (since(release.begun, now), steps(release, Some(now)));
+    format!("in progress for {time}, {done} of {} done{at}", count(updated, "node"))
+}
+
+/// How a release ended, and when.
+fn how_it_ended(release: &Release, now: Timestamp) -> String {
+    let ago = since(release.latest, now);
+    match &release.finished {
+        Some(finished) => {
+            format!("{} {ago} ago, exit {}", finished.result.in_words(), finished.exit_code)
+        }
+        None => format!("interrupted {ago} ago (rollgate was killed){}", steps(release, None)),
+    }
+}
+
+/// The steps of the nodes in progress, and since when.
+fn steps(release: &Release, now: Option<Timestamp>) -> String {
+    let taken = release.in_order().filter(|(_, node)| node.phase == Phase::Taken);
+    let at = taken.map(|(name, node)| match node.step {
+        Some(step) => {
+            let time = now.map(|now| format!(" for {}", since(node.since, now)));
+            format!("{name} at {step}{}", time.unwrap_or_default())
+        }
+        None => format!("{name} between two steps"),
+    });
+    let at = few(at, NODES_AT_WORK);
+    if at.is_empty() { String::new() } else { format!("; {}", at.join(", ")) }
+}
+
+fn since(then: Option<Timestamp>, now: Timestamp) -> String {
+    let seconds = then.map_or(0, |then| (now.as_second() - then.as_second()).max(0));
+    text::duration(Duration::from_secs(seconds.unsigned_abs()))
 }
 
 /// Describes the result of a node. It names the release if that is not the last one.
@@ -151,6 +219,10 @@ pub(super) fn state(status: &Status, node: &str, place: Place) -> Option<String>
     // The journal is newer than the inspection.
     let told = match (last && status.running().is_some(), state.phase) {
         (true, Phase::Taken) => "in progress".to_owned(),
+        (false, Phase::Taken) => {
+            let interrupted = NodeState { phase: Phase::Interrupted, ..state.clone() };
+            state_now(&interrupted, place)
+        }
         (true, _) if is_outdated(status, node, place) => {
             format!("{} (inspected before that)", state_of(state))
         }
@@ -179,7 +251,19 @@ fn is_outdated(status: &Status, node: &str, place: Place) -> bool {
     }
 }
 
-fn problems(status: &Status, spec: &Spec, views: &[NodeView]) -> Vec<(String, String)> {
+/// The problems, each with what has it. Equal problems are one.
+fn problems(status: &Status, spec: &Spec, views: &[NodeView]) -> Vec<(Vec<String>, String)> {
+    let mut grouped: Vec<(Vec<String>, String)> = Vec::new();
+    for (name, problem) in each_problem(status, spec, views) {
+        match grouped.iter_mut().find(|(_, other)| *other == problem) {
+            Some((names, _)) => names.push(name),
+            None => grouped.push((vec![name], problem)),
+        }
+    }
+    grouped
+}
+
+fn each_problem(status: &Status, spec: &Spec, views: &[NodeView]) -> Vec<(String, String)> {
     let unread = status.history.problems.iter();
     let mut problems: Vec<_> =
         unread.map(|problem| ("a past release".to_owned(), problem.clone())).collect();

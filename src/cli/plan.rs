@@ -40,14 +40,14 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusa
         true => Exit::DONE,
     };
     Ok(match output::form(global) {
-        Output::Jsonl => output::print(&lines(&plan, &session, &spec, exit), exit),
+        Output::Jsonl => output::print(&lines(&plan, &session, &spec, &selection, exit), exit),
         Output::Auto | Output::Tty | Output::Plain => {
-            output::show(&page::plan(&plan, &session, &spec), exit)
+            output::show(&page::plan(&plan, &session, &spec, &selection), exit)
         }
     })
 }
 
-fn lines(plan: &Plan, session: &Session, spec: &Spec, exit: Exit) -> String {
+fn lines(plan: &Plan, session: &Session, spec: &Spec, selection: &Selection, exit: Exit) -> String {
     let mut lines = output::lines();
     plan.tell(spec, &session.file.display().to_string(), &mut lines);
     let (result, reason) = match (plan.refusals.as_slice(), plan.count(PlannedAction::Update)) {
@@ -56,7 +56,7 @@ fn lines(plan: &Plan, session: &Session, spec: &Spec, exit: Exit) -> String {
         (refusals, _) => (Outcome::Refused, Some(refusals.join("; "))),
     };
     let next = match result {
-        Outcome::Done => vec![("release".to_owned(), session.command("deploy"))],
+        Outcome::Done => vec![("release".to_owned(), session.command_for("deploy", selection))],
         _ => Vec::new(),
     };
     let finished = Finished::unstarted(result, exit.0, reason);

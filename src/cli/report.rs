@@ -26,11 +26,11 @@ fn ran(run: Run, text: String, global: &Global) -> Exit {
     let Some(finished) = &run.ended.release.finished else {
         print_stderr(&text);
         let reason = page::internal_error(&run);
-        let Run { ended, status, .. } = run;
+        let next = run.next();
+        let ended = run.ended;
         let result = Outcome::Degraded;
         let finished = Finished::unstarted(result, result.exit_code(), Some(reason));
         let id = ended.release.started.map(|started| started.inputs.release().to_owned());
-        let next = vec![("show every node".to_owned(), status)];
         let lines = output::lines().after(&id.unwrap_or_default(), ended.release.seq);
         return output::end(Finished { next, ..finished }, lines, global);
     };

@@ -22,6 +22,10 @@ use crate::survey::NodeFacts;
 pub(super) struct Arguments {
     #[command(flatten)]
     playbook: PlaybookArguments,
+    /// For monitoring: exit with 0 if all is well, 1 if a node is out, unhealthy or on another version, 2 while a
+    /// release runs, 3 if something cannot be read
+    #[arg(long)]
+    exit_code: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
@@ -31,18 +35,19 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusa
         status(&session, connections, terminal, &spec).await
     })?;
     let next = status.next(&session, &spec);
+    let exit = if arguments.exit_code { Exit::at(status.level(&spec)) } else { Exit::DONE };
     let text = match output::form(global) {
         Output::Jsonl => {
             let mut lines = output::lines();
             tell(&status, &spec, &mut lines);
-            let finished = Finished::unstarted(Outcome::Done, Exit::DONE.0, None);
+            let finished = Finished::unstarted(Outcome::Done, exit.0, None);
             lines.finish(Finished { next, ..finished })
         }
         Output::Auto | Output::Tty | Output::Plain => {
             page::status(&status, &spec, &next, jiff::Timestamp::now())
         }
     };
-    Ok(output::print(&text, Exit::DONE))
+    Ok(output::print(&text, exit))
 }
 
 /// Writes the JSON events for programs.
@@ -91,6 +96,11 @@ fn tell(status: &Status, spec: &Spec, lines: &mut Lines) {
     let lock = match &status.lock {
         LockState::Free => None,
         LockState::Held(Some(holder)) => Some(serde_json::to_value(holder).unwrap_or_default()),
+        LockState::Left(holder) => {
+            let mut left = serde_json::to_value(holder).unwrap_or_default();
+            left["ended"] = true.into();
+            Some(left)
+        }
         LockState::Held(None) => Some(json!({ "problem": "held by an unknown process" })),
         LockState::Unknown(problem) => Some(json!({ "problem": problem })),
     };

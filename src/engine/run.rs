@@ -28,7 +28,7 @@ use crate::lock::Lock;
 use crate::registry::Registry;
 use crate::release::{EventKind, Finished, Release, Resumed, Started};
 use crate::spec::Spec;
-use crate::suggestions::{self, Repeated};
+use crate::suggestions::{Repeated, Situation};
 use crate::world::World;
 
 /// How a run begins.
@@ -147,7 +147,10 @@ impl<W: World> Engine<W> {
         recorder.ask_for_the_lock().await;
         note_stop(&mut recorder, &stop);
         let finished = conclude(&recorder, &context.spec, staged, verified, &stop, millis(clock));
-        let next = suggestions::commands(&recorder.release.read(), finished.result, &self.repeated);
+        let next = {
+            let release = &*recorder.release.read();
+            Situation::new(release, finished.result, &self.repeated).commands()
+        };
         let finished = Finished { next, ..finished };
         let _ = recorder.tell(EventKind::ReleaseFinished(finished)).await;
         recorder.close().await;

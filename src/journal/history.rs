@@ -145,8 +145,8 @@ pub struct Recent {
     pub unlisted: Option<String>,
 }
 
-/// Reads the last `most` releases, one after the other, within one time limit for all of them. For all but
-/// the newest, only the states of these `nodes` are kept.
+/// Reads the last `most` releases, one after the other, within one time limit for all of them. Only the states of
+/// these `nodes` are kept, except for the newest release, the newest `deploy` or `rollback`, and the newest `deploy`.
 pub async fn recent<W: World>(
     state: &Path,
     client: Option<&Client<W>>,
@@ -161,8 +161,15 @@ pub async fn recent<W: World>(
         let read = timeout_at(deadline, read(client, service, &name, &places, Keep::Release));
         match read.await {
             Ok(Ok(past)) => {
-                let is_newest = recent.releases.is_empty();
-                recent.releases.push(if is_newest {
+                let command = past.release.started.as_ref().map(|started| started.command);
+                let is_new = |is: &dyn Fn(CommandKind) -> bool| {
+                    let before = recent.releases.iter().filter_map(|old| old.started.as_ref());
+                    command.is_some_and(is) && !before.map(|old| old.command).any(is)
+                };
+                let whole = recent.releases.is_empty()
+                    || is_new(&CommandKind::is_release)
+                    || is_new(&|command| command == CommandKind::Deploy);
+                recent.releases.push(if whole {
                     without_playbook(past.release)
                 } else {
                     outline(past.release, nodes)
@@ -178,7 +185,7 @@ pub async fn recent<W: World>(
     recent
 }
 
-/// Playbooks are large, and at most one of them is used.
+/// Playbooks are large, and none of them is used.
 fn without_playbook(mut release: Release) -> Release {
     if let Some(started) = &mut release.started {
         started.playbook = Written::default();

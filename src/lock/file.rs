@@ -97,6 +97,16 @@ impl FileLock {
         Ok(is_held.then_some(None))
     }
 
+    /// Returns whether a holder locked the file of this state folder and has ended. Its lock in Consul may exist for
+    /// a while longer.
+    #[must_use]
+    pub fn has_ended(state: &Path, holder: &Holder) -> bool {
+        let Ok(file) = file::open_regular(&state.join(FILE)) else { return false };
+        let is_same =
+            matches!(identity(&file), Ok(Some(same)) if Some(&same) == holder.file.as_ref());
+        is_same && file.try_lock_shared().is_ok()
+    }
+
     /// Returns whether the locked file is still the one in the state folder. A process that finds another file
     /// there, or none, does not see this lock.
     #[must_use]
@@ -167,11 +177,16 @@ mod tests {
         };
         first.sign(&holder).expect("written");
         let second = FileLock::take(state.path()).expect("lockable");
-        assert_eq!(second.map(|_| ()).expect_err("held"), Some(holder));
+        assert_eq!(second.map(|_| ()).expect_err("held"), Some(holder.clone()));
         let identity = first.identity().map(str::to_owned);
         assert!(identity.is_some());
         drop(first);
+        let holder = Holder { file: identity.clone(), ..holder };
+        assert!(FileLock::has_ended(state.path(), &holder));
+        let other = Holder { file: Some("another file".into()), ..holder.clone() };
+        assert!(!FileLock::has_ended(state.path(), &other));
         let third = FileLock::take(state.path()).expect("lockable").expect("free again");
+        assert!(!FileLock::has_ended(state.path(), &holder));
         assert_eq!(third.identity(), identity.as_deref());
     }
 

@@ -70,7 +70,7 @@ async fn release<W: World, C: Caller>(
             plan.refusals.iter().map(|refusal| format!("  {}\n", harmless(refusal))).collect();
         let text = format!("error: refused, nothing was changed:\n{}", refusals.concat());
         return Err(Refusal::told(Cause::Refused, reason, text)
-            .hint_at("shows every node", session.command("plan")));
+            .hint_at("shows every node", session.command_for("plan", selection)));
     }
     if plan.count(PlannedAction::Update) == 0 {
         return Ok(Ending::Nothing(plan.idle()));

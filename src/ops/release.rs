@@ -13,9 +13,11 @@ use crate::journal::history::JournaledRelease;
 use crate::journal::replica::JournalReplica;
 use crate::journal::{self, Journal};
 use crate::lock::Lock;
+use crate::plan::LastLook;
 use crate::release::Release;
 use crate::release::{Outcome, Resumed, Started};
 use crate::spec::Spec;
+use crate::suggestions::{Inspection, Repeated, Situation};
 use crate::survey::{Fleet, survey};
 use crate::world::World;
 
@@ -45,8 +47,23 @@ pub struct Run {
     pub journal: PathBuf,
     /// The state of all systems after a release that was not successful.
     pub fleet: Option<Fleet>,
-    /// The command line that shows every node.
-    pub status: String,
+    /// The arguments of suggested commands.
+    pub repeated: Repeated,
+}
+
+impl Run {
+    /// Returns the next commands and their purposes.
+    #[must_use]
+    pub fn next(&self) -> Vec<(String, String)> {
+        let release = &self.ended.release;
+        let Some(finished) = &release.finished else {
+            return vec![("show every node".to_owned(), self.repeated.command("status", []))];
+        };
+        let seen = self.fleet.as_ref().map(|fleet| LastLook { spec: &self.spec, fleet });
+        let seen = seen.as_ref().map(|seen| -> &dyn Inspection { seen });
+        let situation = Situation::new(release, finished.result, &self.repeated);
+        Situation { seen, ..situation }.commands()
+    }
 }
 
 /// The inputs of a run.
@@ -130,8 +147,8 @@ impl<W: World> Job<'_, W> {
         // The lock is released during the inspection, because a cancelled job has little time left.
         let look = Box::pin(last_look(&ended, connections, spec, &stop));
         let ((), fleet) = tokio::join!(lock.release(), look);
-        let (spec, status) = (spec.clone(), session.command("status"));
-        Ok(Ending::Ran(Box::new(Run { ended, spec, journal: path, fleet, status })))
+        let (spec, repeated) = (spec.clone(), session.repeated(yes));
+        Ok(Ending::Ran(Box::new(Run { ended, spec, journal: path, fleet, repeated })))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The input of a command: a playbook with all its values, and the place of its journals.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use crate::diagnostic::Problem;
 use crate::foreign::Recorded;
 use crate::journal::history::JournaledRelease;
 use crate::json::Written;
+use crate::plan::Selection;
 use crate::playbook::{Loaded, Misplaced, Playbook, misplaced};
 use crate::release::{CommandKind, Inputs, PlannedNodes, Pool, RestorePoint, Started};
 use crate::spec::{Spec, spec_of_release};
@@ -85,6 +87,13 @@ impl Session {
         self.repeated(false).command(command, [])
     }
 
+    /// The same for the selected nodes.
+    #[must_use]
+    pub fn command_for(&self, command: &str, selection: &Selection) -> String {
+        let words = selection.arguments();
+        self.repeated(false).command(command, words.iter().map(String::as_str))
+    }
+
     /// Returns the options that suggested commands must repeat. `yes`: the operator has confirmed in advance.
     #[must_use]
     pub fn options(&self, yes: bool) -> Vec<String> {
@@ -102,6 +111,16 @@ impl Session {
             arguments: self.options(yes),
             variables: variables.collect(),
         }
+    }
+
+    /// The same with the variables of a release, as far as the playbook accepts them.
+    #[must_use]
+    pub fn repeated_of(&self, started: &Started) -> Repeated {
+        let given = self.given().map(|(name, value)| (name.clone(), value.clone()));
+        let mut variables: BTreeMap<_, _> = given.collect();
+        let values = started.inputs.each(&self.loaded.playbook, &self.inputs.variables);
+        variables.extend(values.filter_map(|(name, value)| Some((name.to_owned(), value.ok()?))));
+        Repeated { variables: variables.into_iter().collect(), ..self.repeated(false) }
     }
 
     /// Returns the variables that have a value. The operator must fill in the others.

@@ -10,12 +10,12 @@ use super::caller::unless_stopped;
 use super::history::History;
 use super::look::look;
 use super::{Caller, Connections, Refusal, Session, history, locking};
-use crate::lock::{Holder, LockStatus};
-use crate::mark::Mark;
-use crate::release::{CommandKind, Outcome, Release, Started};
-use crate::spec::Spec;
-use crate::suggestions;
-use crate::survey::Fleet;
+use crate::lock::{FileLock, Holder, LockStatus};
+use crate::plan::LastLook;
+use crate::release::{CommandKind, NodeState, Outcome, Phase, Release, Started};
+use crate::spec::{NodeSpec, Spec};
+use crate::suggestions::{self, Inspection, Situation};
+use crate::survey::{Fleet, NodeFacts};
 use crate::world::World;
 
 /// How long Consul may take to read the lock.
@@ -32,6 +32,19 @@ pub struct Status {
     pub lock: LockState,
 }
 
+/// What a monitoring system needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Every node is healthy and in rotation, with one version.
+    AsItShouldBe,
+    /// A node is out of rotation or unhealthy, nodes run different versions, or a release was interrupted.
+    Deviates,
+    /// A release runs.
+    UnderWay,
+    /// The registry, a gateway or the lock cannot be read.
+    Unknown,
+}
+
 /// The lock of the service.
 #[derive(Debug, Clone)]
 pub enum LockState {
@@ -39,6 +52,8 @@ pub enum LockState {
     Free,
     /// A process holds it. The holder may be unknown.
     Held(Option<Holder>),
+    /// A process of this machine held it and has ended. The next command on this machine takes it at once.
+    Left(Holder),
     /// It cannot be read. The text is the reason.
     Unknown(String),
 }
@@ -61,6 +76,11 @@ pub async fn status<W: World, C: Caller>(
     let client = connections.shared_in_passing(LOCK_PATIENCE);
     let lock = locking::look(session, client.as_ref());
     let lock = match unless_stopped(caller, locking::LOOK, lock).await? {
+        Ok(Some(LockStatus { session: Some(_), holder: Some(holder) }))
+            if FileLock::has_ended(&session.state, &holder) =>
+        {
+            LockState::Left(holder)
+        }
         Ok(Some(LockStatus { session: Some(_), holder })) => LockState::Held(holder),
         Ok(_) => LockState::Free,
         Err(problem) => LockState::Unknown(problem),
@@ -81,50 +101,100 @@ impl Status {
     pub fn running(&self) -> Option<(&Release, &Started)> {
         self.last().filter(|(release, started)| match &self.lock {
             _ if release.finished.is_some() => false,
-            LockState::Free | LockState::Unknown(_) => false,
+            LockState::Free | LockState::Left(_) | LockState::Unknown(_) => false,
             LockState::Held(None) => true,
             LockState::Held(Some(holder)) => holder.release == started.inputs.release(),
         })
+    }
+
+    /// Returns the newest release by a command of this kind, and its first record.
+    fn newest(&self, is: impl Fn(CommandKind) -> bool) -> Option<(&Release, &Started)> {
+        let releases = self.history.releases.iter();
+        let mut started = releases.filter_map(|old| Some((old, old.started.as_ref()?)));
+        started.find(|(_, started)| is(started.command))
+    }
+
+    /// Returns the newest `deploy` if it is not done, a later `rollback` has returned some of its nodes, and others
+    /// are still as the `deploy` has left them.
+    #[must_use]
+    pub fn unfinished(&self) -> Option<(&Release, &Started)> {
+        let (later, _) = self.newest(CommandKind::is_release)?;
+        let (deploy, started) = self.newest(|command| command == CommandKind::Deploy)?;
+        let is_whole = |release: &Release| {
+            release.finished.as_ref().is_some_and(|finished| finished.result == Outcome::Done)
+        };
+        let changed = |node: &NodeState| {
+            matches!(node.phase, Phase::Done | Phase::Failed | Phase::Interrupted | Phase::Taken)
+        };
+        let is_last = |name: &str| {
+            self.history.of(name).is_some_and(|(newest, _)| std::ptr::eq(newest, deploy))
+        };
+        let mut left = deploy.nodes.iter().filter(|(name, node)| changed(node) && is_last(name));
+        let is_left = !std::ptr::eq(later, deploy) && is_whole(later) && left.next().is_some();
+        (is_left && !is_whole(deploy)).then_some((deploy, started))
+    }
+
+    /// Returns the state as a monitoring system sees it.
+    #[must_use]
+    pub fn level(&self, spec: &Spec) -> Level {
+        let look = LastLook { spec, fleet: &self.fleet };
+        if !look.is_complete() || matches!(self.lock, LockState::Unknown(_)) {
+            return Level::Unknown;
+        }
+        if self.running().is_some() {
+            return Level::UnderWay;
+        }
+        let serves = |node: &NodeSpec| {
+            let mut gateways =
+                self.fleet.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok());
+            let name = &node.name;
+            let routed = gateways.all(|seen| seen.routes_to(&node.address));
+            routed && look.is_healthy(name) && !look.is_down(name)
+        };
+        let versions: BTreeSet<_> = self.fleet.nodes.values().map(NodeFacts::version).collect();
+        let is_interrupted = self.last().is_some_and(|(release, _)| release.finished.is_none());
+        let all_serve = spec.nodes.iter().all(|node| serves(node));
+        if all_serve && versions.len() <= 1 && !is_interrupted {
+            Level::AsItShouldBe
+        } else {
+            Level::Deviates
+        }
     }
 
     /// Returns the next commands and their purposes. They are made anew and not read from the journal. A journal may
     /// come from another machine, and an operator runs these commands.
     #[must_use]
     pub fn next(&self, session: &Session, spec: &Spec) -> Vec<(String, String)> {
-        let (last, repeated) = (self.last(), session.repeated(false));
         // A release changes the nodes now: another command would only wait for its lock.
         if self.running().is_some() {
             return Vec::new();
         }
-        let finished = last.and_then(|(release, _)| Some((release, release.finished.as_ref()?)));
-        let mut next = finished.map_or_else(Vec::new, |(release, finished)| {
-            suggestions::commands(release, finished.result, &repeated)
-        });
+        let look = LastLook { spec, fleet: &self.fleet };
+        let nodes = spec.nodes.iter().map(|node| node.name.as_str());
+        let serves = |name: &&str| look.is_down(name) && look.is_healthy(name);
+        let also_out: Vec<_> = nodes.filter(serves).collect();
+        let commands = |(release, started): (&Release, &Started), is_superseded| {
+            let outcome = match release.finished.as_ref().map(|finished| finished.result) {
+                // No release holds the lock now.
+                None | Some(Outcome::LockLost) => Outcome::Stopped,
+                Some(outcome) => outcome,
+            };
+            let repeated = session.repeated_of(started);
+            let situation = Situation::new(release, outcome, &repeated);
+            let (seen, also_out): (Option<&dyn Inspection>, _) = (Some(&look), &also_out[..]);
+            Situation { is_superseded, seen, also_out, ..situation }.commands()
+        };
+        let by_hand = self.last().filter(|(_, started)| started.command.is_by_hand());
+        let mut next = by_hand.map_or_else(Vec::new, |last| commands(last, false));
+        let unfinished = self.unfinished();
+        let release = unfinished.or_else(|| self.newest(CommandKind::is_release));
+        next.extend(release.map_or_else(Vec::new, |it| commands(it, unfinished.is_some())));
+        next.extend(suggestions::node_in(&also_out, &session.repeated(false)));
         // This is the command that already runs.
-        let status = repeated.command("status", []);
-        next.retain(|(_, command)| *command != status);
-        match last {
-            // It was interrupted: the same commands continue it as after a signal.
-            Some((release, started))
-                if finished.is_none() && started.command == CommandKind::Deploy =>
-            {
-                next.extend(suggestions::commands(release, Outcome::Stopped, &repeated));
-            }
-            Some(_) if finished.is_none() => {
-                next.push(("resume".into(), session.command("resume")));
-            }
-            _ => {}
-        }
-        // The last release may suggest the same command.
-        let suggested: BTreeSet<_> = next.iter().map(|(_, command)| command.clone()).collect();
-        for node in &spec.nodes {
-            if self.fleet.nodes.get(&node.name).is_some_and(|facts| facts.mark == Mark::Down) {
-                let command = repeated.command("node in", [node.name.as_str()]);
-                if !suggested.contains(&command) {
-                    next.push((suggestions::return_as_it_is(&node.name), command));
-                }
-            }
-        }
+        let status = session.command("status");
+        let mut known = BTreeSet::from([status]);
+        next.retain(|(_, command)| known.insert(command.clone()));
+        next.truncate(suggestions::MOST);
         next
     }
 }
@@ -132,10 +202,10 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mark::Mark;
     use crate::ops::Secrets;
     use crate::playbook::load_text;
     use crate::release::{Inputs, NodeState, Phase};
-    use crate::survey::NodeFacts;
 
     const PLAYBOOK: &str = "service: app
 registry: { type: consul-kv, prefix: upstreams/app/ }
@@ -145,7 +215,7 @@ restart: restart-it
 health: { tcp: '${{ node.address }}' }";
 
     #[test]
-    fn bringing_a_node_back_is_suggested_once() {
+    fn every_node_that_is_out_and_healthy_is_in_one_suggestion() {
         let loaded = load_text("app.yaml", PLAYBOOK).unwrap_or_else(|invalid| panic!("{invalid}"));
         let session = Session {
             loaded,
@@ -182,7 +252,7 @@ health: { tcp: '${{ node.address }}' }";
         let spec = session.spec().unwrap_or_else(|refusal| panic!("{}", refusal.reason));
         let next = status.next(&session, &spec);
         let commands: Vec<_> = next.iter().map(|(_, command)| command.as_str()).collect();
-        let expected = ["resume app.yaml r1", "node in app.yaml a", "node in app.yaml b"];
+        let expected = ["resume app.yaml r1", "node in app.yaml a b"];
         assert_eq!(commands, expected.map(|command| format!("rollgate {command}")));
     }
 }

@@ -19,6 +19,8 @@ pub struct NodeState {
     pub phase: Phase,
     /// The current step.
     pub step: Option<Step>,
+    /// When its last step began, for people.
+    pub since: Option<jiff::Timestamp>,
     /// The finished steps, in order.
     pub done: Vec<Step>,
     /// The last mark written to the registry.

@@ -42,6 +42,8 @@ pub struct Release {
     pub seq: u64,
     /// The start time, for people and for names.
     pub begun: Option<jiff::Timestamp>,
+    /// The time of the last event, for people.
+    pub latest: Option<jiff::Timestamp>,
 }
 
 /// The change by an event.
@@ -168,6 +170,7 @@ impl Release {
     /// between.
     pub fn commit(&mut self, event: &Event, change: Change) {
         self.begun.get_or_insert(event.at);
+        self.latest = Some(event.at);
         match change {
             Change::Nothing => {}
             Change::Started(started) => {
@@ -186,7 +189,10 @@ impl Release {
                 }
                 self.done_before = self.count(|node| node.phase == Phase::Done);
             }
-            Change::Node(name, node) => {
+            Change::Node(name, mut node) => {
+                if matches!(event.fact, EventKind::StepStarted {}) {
+                    node.since = Some(event.at);
+                }
                 self.nodes.insert(name, *node);
             }
             Change::Batch(number, nodes, back) => {

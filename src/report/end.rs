@@ -9,7 +9,9 @@ use super::{Place, state_now};
 use crate::mark::Mark;
 use crate::plan::routed;
 use crate::playbook::OnFailure;
-use crate::release::{Drained, Finished, NodeState, Outcome, Phase, Release, RotationState};
+use crate::release::{
+    Drained, Failure, Finished, NodeState, Outcome, Phase, Release, RotationState, Step,
+};
 use crate::spec::Spec;
 use crate::survey::{Fleet, NodeFacts};
 use crate::table::Table;
@@ -41,6 +43,8 @@ pub struct Report<'a> {
     pub spec: &'a Spec,
     /// The last inspection; empty if there was none.
     pub fleet: Option<&'a Fleet>,
+    /// The next commands and their purposes.
+    pub next: &'a [(String, String)],
 }
 
 impl NodeView {
@@ -94,17 +98,18 @@ impl Report<'_> {
         if finished.result == Outcome::Done {
             return text;
         }
-        for (name, node) in self.release.in_order() {
-            if let Some(failure) = &node.failure {
-                let step = node.failed_at.map_or(String::new(), |step| format!("{step}: "));
-                section(&mut text, "Why", &format!("{name}, {step}{}", failure.reason));
-                for (label, line) in &failure.seen {
-                    let (label, line) = (text::harmless(label), text::harmless(line));
-                    let _ = writeln!(text, "        {label:<11} {line}");
-                }
-                for line in &failure.log {
-                    let _ = writeln!(text, "        log         {}", text::harmless(line));
-                }
+        for (names, failure, step) in self.failures() {
+            let step = step.map_or(String::new(), |step| format!("{step}: "));
+            section(&mut text, "Why", &format!("{}, {step}{}", names.join(", "), failure.reason));
+            for (label, line) in &failure.seen {
+                let (label, line) = (text::harmless(label), text::harmless(line));
+                let _ = writeln!(text, "        {label:<11} {line}");
+            }
+            for line in &failure.log {
+                let _ = writeln!(text, "        log         {}", text::harmless(line));
+            }
+            if names.len() > 1 && !(failure.seen.is_empty() && failure.log.is_empty()) {
+                let _ = writeln!(text, "        (as seen at {})", names[0]);
             }
         }
         for planned in self.release.planned() {
@@ -120,16 +125,29 @@ impl Report<'_> {
         section(&mut text, "Nodes", "");
         text += &self.table();
         let _ = writeln!(text, "        {}", self.serving());
-        if !finished.next.is_empty() {
-            let widest =
-                finished.next.iter().map(|(what, _)| what.chars().count()).max().unwrap_or(0);
-            for (index, (what, command)) in finished.next.iter().enumerate() {
-                let label = if index == 0 { "\nNext   " } else { "       " };
-                let (what, command) = (text::harmless(what), text::harmless(command));
-                let _ = writeln!(text, "{label} {what:<widest$}  {command}");
-            }
+        let widest = self.next.iter().map(|(what, _)| what.chars().count()).max().unwrap_or(0);
+        for (index, (what, command)) in self.next.iter().enumerate() {
+            let label = if index == 0 { "\nNext   " } else { "       " };
+            let (what, command) = (text::harmless(what), text::harmless(command));
+            let _ = writeln!(text, "{label} {what:<widest$}  {command}");
         }
         text
+    }
+
+    /// The failures, each with the nodes that have it. Equal failures are one.
+    fn failures(&self) -> Vec<(Vec<&str>, &Failure, Option<Step>)> {
+        let mut failures: Vec<(Vec<&str>, &Failure, Option<Step>)> = Vec::new();
+        for (name, node) in self.release.in_order() {
+            let Some(failure) = &node.failure else { continue };
+            let is_same = |other: &&mut (Vec<&str>, &Failure, Option<Step>)| {
+                (&other.1.reason, other.2) == (&failure.reason, node.failed_at)
+            };
+            match failures.iter_mut().find(is_same) {
+                Some((names, _, _)) => names.push(name),
+                None => failures.push((vec![name], failure, node.failed_at)),
+            }
+        }
+        failures
     }
 
     fn headline(&self, finished: &Finished, id: &str) -> String {
@@ -230,47 +248,46 @@ impl Report<'_> {
 
     /// The nodes that serve now.
     fn serving(&self) -> String {
-        let total = self.spec.nodes.len();
-        let floor = self.spec.floor();
-        let Some(fleet) = self.fleet else {
-            let out = self.release.count(|node| node.rotation_state() == RotationState::Out);
-            return format!(
-                "{} out of rotation (min_available {floor} of {total}).",
-                count(out, "node")
-            );
-        };
-        let seen: Vec<_> =
-            fleet.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok()).collect();
-        if seen.is_empty() {
-            return format!(
-                "No gateway can be read: it is unknown which nodes serve (min_available {floor})."
-            );
+        if let Some(fleet) = self.fleet {
+            return serving(self.spec, fleet);
         }
-        let serves = |address: &str| seen.iter().all(|seen| seen.routes_to(address));
-        let serving: Vec<_> = self.spec.nodes.iter().filter(|node| serves(&node.address)).collect();
-        let mut versions: BTreeMap<String, usize> = BTreeMap::new();
-        for node in &serving {
-            let version = fleet.nodes.get(&node.name).and_then(NodeFacts::version);
-            *versions.entry(version.unwrap_or_else(|| UNKNOWN.into())).or_default() += 1;
-        }
-        // A service without a version gets no version text.
-        versions.retain(|version, count| version != UNKNOWN || *count < serving.len());
-        let mut versions: Vec<_> = versions.into_iter().collect();
-        versions.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        let versions = versions
-            .iter()
-            .map(|(version, number)| format!("version {version} on {}", count(*number, "node")));
-        let versions: Vec<_> = versions.collect();
-        let versions = match versions.join(", ") {
-            none if none.is_empty() => none,
-            versions => format!(": {}", text::harmless(&versions)),
-        };
-        let serving = serving.len();
-        format!(
-            "Users are served by {serving} of {} (min_available {floor}){versions}.",
-            count(total, "node")
-        )
+        let out = self.release.count(|node| node.rotation_state() == RotationState::Out);
+        let (total, floor) = (self.spec.nodes.len(), self.spec.floor());
+        format!("{} out of rotation (min_available {floor} of {total}).", count(out, "node"))
     }
+}
+
+/// Returns how many nodes serve, and which versions.
+#[must_use]
+pub fn serving(spec: &Spec, fleet: &Fleet) -> String {
+    let floor = spec.floor();
+    let seen: Vec<_> = fleet.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok()).collect();
+    if seen.is_empty() {
+        return format!(
+            "No gateway can be read: it is unknown which nodes serve (min_available {floor})."
+        );
+    }
+    let serves = |address: &str| seen.iter().all(|seen| seen.routes_to(address));
+    let serving: Vec<_> = spec.nodes.iter().filter(|node| serves(&node.address)).collect();
+    let mut versions: BTreeMap<String, usize> = BTreeMap::new();
+    for node in &serving {
+        let version = fleet.nodes.get(&node.name).and_then(NodeFacts::version);
+        *versions.entry(version.unwrap_or_else(|| UNKNOWN.into())).or_default() += 1;
+    }
+    // A service without a version gets no version text.
+    versions.retain(|version, count| version != UNKNOWN || *count < serving.len());
+    let mut versions: Vec<_> = versions.into_iter().collect();
+    versions.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let versions = versions
+        .iter()
+        .map(|(version, number)| format!("version {version} on {}", count(*number, "node")));
+    let versions: Vec<_> = versions.collect();
+    let versions = match versions.join(", ") {
+        none if none.is_empty() => none,
+        versions => format!(": {}", text::harmless(&versions)),
+    };
+    let (serving, total) = (serving.len(), count(spec.nodes.len(), "node"));
+    format!("{serving} of {total} serve (min_available {floor}){versions}.")
 }
 
 fn section(text: &mut String, label: &str, rest: &str) {
@@ -321,7 +338,8 @@ strategy: {{ min_available: 3 }}",
             fleet.nodes.insert(node.name.clone(), NodeFacts { health, ..NodeFacts::default() });
         }
         for fleet in [None, Some(&fleet)] {
-            let text = Report { release: &release, spec: &spec, fleet }.render();
+            let next = release.finished.as_ref().map_or(&[][..], |finished| &finished.next);
+            let text = Report { release: &release, spec: &spec, fleet, next }.render();
             hostile::assert_tame(&text);
             assert!(text.contains("[2J") && text.contains("Next"), "{text}");
         }
@@ -344,11 +362,12 @@ strategy: {{ min_available: 3 }}",
         }
         fleet.gateways = vec![("gw".into(), Ok(seen))];
         let release = Release::default();
-        let told =
-            |fleet: &Fleet| Report { release: &release, spec: &spec, fleet: Some(fleet) }.serving();
+        let told = |fleet: &Fleet| {
+            Report { release: &release, spec: &spec, fleet: Some(fleet), next: &[] }.serving()
+        };
         assert_eq!(
             told(&fleet),
-            "Users are served by 4 of 5 nodes (min_available 3): version 2.7.1 on 3 nodes, version 2.7.0 on 1 node."
+            "4 of 5 nodes serve (min_available 3): version 2.7.1 on 3 nodes, version 2.7.0 on 1 node."
         );
         fleet.nodes.remove("app-4");
         assert!(told(&fleet).ends_with(": version 2.7.1 on 3 nodes, version unknown on 1 node."));

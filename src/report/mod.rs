@@ -17,7 +17,7 @@ use crate::secret;
 
 pub use background::Background;
 pub(crate) use background::print_stderr_in_time;
-pub use end::{NodeView, Report};
+pub use end::{NodeView, Report, serving};
 pub use json::Json;
 pub use live::Live;
 pub use plain::Plain;

@@ -13,6 +13,8 @@ mod messages;
 mod modules;
 mod secrets;
 mod signals;
+#[path = "../sim/suggested.rs"]
+mod suggested;
 mod support;
 mod trace;
 mod usage;

@@ -116,7 +116,7 @@ fn removed_state_folder_does_not_admit_a_second_release() {
     let (held, _) = case.exits(0, &["lock", "show", "app.yaml"]);
     assert_eq!(held, "held by an unknown process\n");
     let (status, _) = case.exits(0, &["status", "app.yaml"]);
-    assert!(status.contains("Lock  held by an unknown process"), "{status}");
+    assert!(status.contains("Lock held by an unknown process"), "{status}");
     fs::write(case.folder().join("go"), "").expect("a file");
     first.wait().expect("ends");
     assert!(case.folder().join("gw/127.0.0.2:9000").exists(), "the second did nothing");

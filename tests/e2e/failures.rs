@@ -30,7 +30,7 @@ fn fails(bench: &Bench, fault: Fault) -> Ran {
     assert!(bench.is_down(0) && !bench.is_down(1) && !bench.is_down(2));
     assert_eq!(bench.versions()[1..], [Some("1".into()), Some("1".into())]);
     let ran = ran.says("node-1").says("OUT OF ROTATION, action required");
-    ran.says("Users are served by 2 of 3 nodes (min_available 1): version 1 on 2 nodes.")
+    ran.says("2 of 3 nodes serve (min_available 1): version 1 on 2 nodes.")
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn version_that_crashes_after_its_node_is_done_costs_only_that_node() {
     assert!(bench.is_down(0) && !bench.is_down(1) && !bench.is_down(2));
     let ran =
         ran.says("node-1, health: no longer healthy: ").says("OUT OF ROTATION, action required");
-    let ran = ran.says("Users are served by 2 of 3 nodes (min_available 1): version 1 on 2 nodes.");
+    let ran = ran.says("2 of 3 nodes serve (min_available 1): version 1 on 2 nodes.");
     // The suggested command returns the node to version 1.
     let next = ran.next("return node-1 to version 1");
     let next: Vec<_> = next.iter().map(String::as_str).collect();

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use rollgate_lab::{Fault, GatewayConfig, Lab, LabConfig, Load, LoadConfig, Totals};
 use serde_json::Value;
 
+use crate::suggested::assert_accepted;
+
 /// The binary under test.
 pub(crate) fn rollgate() -> PathBuf {
     env!("CARGO_BIN_EXE_rollgate").into()
@@ -255,6 +257,7 @@ impl Ran {
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code(), Some(code), "{}\n{}", self.stdout(), self.stderr());
+        assert_accepted(&format!("{}\n{}", self.stdout(), self.stderr()));
         self
     }
 

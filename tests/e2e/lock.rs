@@ -27,7 +27,7 @@ fn second_release_reports_the_lock_holder_and_can_wait() {
     let shown = bench.run(&["lock", "show"], &[]).exits(0).stdout();
     assert!(shown.starts_with("held by ") && shown.contains("release "), "{shown}");
     let status = bench.run(&["status"], &[]).exits(0).stdout();
-    assert!(status.contains("in progress") && status.contains("Lock  held by "), "{status}");
+    assert!(status.contains("in progress") && status.contains("Lock held by "), "{status}");
     let waiting = [&version[..], &["--lock-wait", "1m"]].concat();
     bench.run(&["deploy"], &waiting).exits(0).says("waiting: the lock is held by ");
     drop(lines);

@@ -27,6 +27,8 @@ mod resume;
 mod rollback;
 mod signals;
 mod source_only;
+#[path = "../sim/suggested.rs"]
+mod suggested;
 mod terminal;
 mod traefik;
 mod without_consul;

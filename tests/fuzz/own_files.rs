@@ -8,7 +8,7 @@ use rollgate::lock::Holder;
 use rollgate::release::Release;
 use rollgate::release::{Drained, Event, EventKind, Failure, Outcome, Step};
 use rollgate::spec::Spec;
-use rollgate::suggestions::{Repeated, commands};
+use rollgate::suggestions::{Repeated, Situation};
 
 use crate::damaged::{assert_printable, bytes, cases};
 
@@ -168,7 +168,7 @@ proptest! {
             let release = Release { started: Some(*started), ..Release::default() };
             let repeated =
                 Repeated { file: "app.yaml".into(), arguments: Vec::new(), variables: Vec::new() };
-            for (_, command) in commands(&release, Outcome::Failed, &repeated) {
+            for (_, command) in Situation::new(&release, Outcome::Failed, &repeated).commands() {
                 prop_assert!(command.starts_with("rollgate "));
                 prop_assert!(!command.contains([';', '$', '`', '|', '&', '\n']), "{command}");
             }

@@ -13,6 +13,7 @@ use crate::operator::{Operator, Task};
 use crate::schedule::{Kill, Meanwhile, Schedule};
 use crate::screen::Screen;
 use crate::sim::{Shared, Sim};
+use crate::typed::Typed;
 
 /// Longer than any release of a schedule may take.
 pub(crate) const FOREVER: Duration = Duration::from_secs(6 * 3600);
@@ -78,6 +79,8 @@ pub(crate) struct Act {
     /// Whether it hears the schedule's signals.
     pub(crate) hears: bool,
     pub(crate) meanwhile: Option<Meanwhile>,
+    /// The command line that is typed in place of the task alone.
+    pub(crate) line: Option<&'static str>,
 }
 
 impl Act {
@@ -90,7 +93,13 @@ impl Act {
             breaks: false,
             hears: true,
             meanwhile: None,
+            line: None,
         }
+    }
+
+    /// The command that is typed.
+    fn typed(&self) -> Typed {
+        self.line.map_or_else(|| self.task.into(), Typed::read)
     }
 }
 
@@ -160,7 +169,7 @@ impl Place<'_> {
             }
             std::future::pending::<()>().await;
         };
-        let work = tokio::time::timeout(FOREVER, operator.work(act.task, &mut ear));
+        let work = tokio::time::timeout(FOREVER, operator.work(act.typed(), &mut ear));
         let work = async {
             let work = async { (work.await, sim.clock()) };
             tokio::join!(work, self.rival(act, history))
@@ -247,7 +256,7 @@ impl Place<'_> {
         let rival = Act { wait, breaks, hears: false, ..Act::new(task, machine) };
         let (sim, operator) = self.operator(rival, at);
         let mut ear = Ear::new(&sim, history, None);
-        let (end, ended) = match operator.work(task, &mut ear).await {
+        let (end, ended) = match operator.work(task.into(), &mut ear).await {
             Ok(ended) => (End::Unfinished, Some(ended)),
             Err(end) => (end, None),
         };

@@ -37,6 +37,9 @@ mod site;
 mod stale;
 mod store;
 mod story;
+#[expect(dead_code, reason = "other test crates use the rest")]
+mod suggested;
+mod typed;
 mod world;
 
 use std::collections::BTreeMap;

@@ -27,10 +27,12 @@ use crate::ear::Ear;
 use crate::schedule::Schedule;
 use crate::sim::Sim;
 use crate::site;
+use crate::typed::Typed;
 
 /// A command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Task {
+    #[default]
     Deploy,
     Resume,
     Rollback,
@@ -133,8 +135,8 @@ impl Operator {
     }
 
     /// Runs a command from its beginning to its end.
-    pub(crate) async fn work(self, task: Task, ear: &mut Ear) -> Result<RunResult, End> {
-        match Box::pin(self.run(task, ear)).await {
+    pub(crate) async fn work(self, typed: Typed, ear: &mut Ear) -> Result<RunResult, End> {
+        match Box::pin(self.run(typed, ear)).await {
             Ok(Shown::Page(text)) => {
                 ear.print(&text);
                 Err(End::Shown)
@@ -157,7 +159,12 @@ impl Operator {
         }
     }
 
-    async fn run(self, task: Task, ear: &mut Ear) -> Result<Shown, Refusal> {
+    async fn run(mut self, typed: Typed, ear: &mut Ear) -> Result<Shown, Refusal> {
+        let Typed { task, id, nodes, selection, version } = typed;
+        self.selection = selection.unwrap_or(self.selection);
+        if let Some(version) = version {
+            self.session.inputs.variables = [("version".to_owned(), version)].into();
+        }
         let Self { session, connections, selection, identity, wait: lock_wait, .. } = &self;
         let (identity, stop) = (identity.clone(), self.stop.clone());
         let mut person = Person { identity, file: &session.file, stop, ear };
@@ -173,20 +180,18 @@ impl Operator {
                 deploy::deploy(session, connections, &mut person, &spec, &request).await?
             }
             Task::Resume => {
-                let request = resume::Request { id: None, yes, lock_wait };
+                let request = resume::Request { id, yes, lock_wait };
                 resume::resume(session, connections, &mut person, &request).await?
             }
             Task::Rollback => {
-                let only = Vec::new();
-                let request = rollback::Request { id: None, only, yes, lock_wait };
+                let request = rollback::Request { id, only: nodes, yes, lock_wait };
                 rollback::rollback(session, connections, &mut person, &request).await?
             }
-            Task::NodeOut(node) | Task::NodeIn(node) => {
+            Task::NodeOut(_) | Task::NodeIn(_) => {
                 let direction = match task {
                     Task::NodeOut(_) => Direction::Out,
                     _ => Direction::In,
                 };
-                let nodes = vec![format!("node-{}", node + 1)];
                 let request = node::Request { direction, nodes, lock_wait };
                 let spec = session.spec()?;
                 node::switch(session, connections, &mut person, &spec, &request).await?
@@ -205,7 +210,7 @@ impl Operator {
             Task::Plan => {
                 let spec = session.spec()?;
                 let plan = plan(session, connections, person, &spec, selection).await?;
-                page::plan(&plan, session, &spec)
+                page::plan(&plan, session, &spec, selection)
             }
             Task::ShowLock => page::lock(&show(session, connections, person).await?),
             Task::BreakLock => {

@@ -2,11 +2,14 @@
 //!
 //! rollgate's own commands run in the simulated world and print by its own reporters. `UPDATE=1` writes the page.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::attempt::{Act, Attempt, Place};
+use rollgate::release::Outcome;
+
+use crate::attempt::{Act, Attempt, End, Place, finished};
 use crate::faults::{Fault, When};
 use crate::gateway::Lie;
 use crate::operator::Task;
@@ -14,17 +17,37 @@ use crate::process::Start;
 use crate::schedule::{Kill, Meanwhile, Schedule};
 use crate::sim::Shared;
 use crate::story::{NEVER_ENDS, run, scratch};
+use crate::suggested::{Suggested, suggested};
+use crate::typed::Typed;
 use crate::world::State;
 
 /// The time between two commands.
 const PAUSE: u64 = 60_000;
 
+/// A change of the world between two commands.
+type Change = fn(&mut State);
+
+/// A part of a situation.
+#[derive(Clone, Copy)]
+enum Part {
+    Act(Act),
+    Change(Change),
+}
+
 /// A situation: commands in one world, and what they print.
 struct Scene {
     schedule: Schedule,
+    /// What has happened so far.
+    parts: Vec<Part>,
+    /// Whether each suggested command is typed in a copy of this world.
+    types: bool,
+    /// What was tried since the last command that can change something.
+    tried: BTreeSet<String>,
     root: tempfile::TempDir,
     shared: Shared,
     clock: u64,
+    /// The time between two commands.
+    pause: u64,
     /// Whether the plan before the question is shown, and what the first operator sees meanwhile.
     is_whole: bool,
     text: String,
@@ -36,9 +59,17 @@ impl Scene {
         fastrand::seed(schedule.seed);
         let shared = Arc::new(Mutex::new(State::new(&schedule, true)));
         let text = format!("\n== {heading}\n");
-        let scene = Self { schedule, root: scratch(), shared, clock: 0, is_whole: false, text };
+        let (parts, types, tried) = (Vec::new(), true, BTreeSet::new());
+        let (root, clock, pause, is_whole) = (scratch(), 0, PAUSE, false);
+        let scene =
+            Self { schedule, parts, types, tried, root, shared, clock, pause, is_whole, text };
         scene.look(|state| state.watch.lock = Some(|key| key == crate::fence::LOCK));
         scene
+    }
+
+    /// The next command follows after a second.
+    fn soon(self) -> Self {
+        Self { pause: 1_000, ..self }
     }
 
     /// Shows every line.
@@ -56,10 +87,15 @@ impl Scene {
     }
 
     fn act(mut self, act: Act) -> Self {
-        self.look(State::listen);
-        let place =
-            Place { schedule: &self.schedule, root: self.root.path(), shared: &self.shared };
-        let attempt = place.attempt(act, self.clock, true);
+        let attempt = self.run(act);
+        if self.types {
+            if attempt.end != End::Shown {
+                self.tried.clear();
+            }
+            for attempt in [&attempt].into_iter().chain(&attempt.others) {
+                self.type_suggestions(attempt);
+            }
+        }
         if attempt.others.is_empty() || self.is_whole {
             self.show(&attempt);
         }
@@ -67,14 +103,91 @@ impl Scene {
             self.text += "\n(meanwhile, on another machine)\n";
             self.show(other);
         }
-        let others = attempt.others.iter().map(|other| other.ended_at);
-        self.clock = others.fold(attempt.ended_at, u64::max) + PAUSE;
-        self.look(|state| state.advance(self.clock));
         self
     }
 
+    /// Runs a command, and waits for a minute.
+    fn run(&mut self, act: Act) -> Attempt {
+        self.parts.push(Part::Act(act));
+        self.look(State::listen);
+        let place =
+            Place { schedule: &self.schedule, root: self.root.path(), shared: &self.shared };
+        let attempt = place.attempt(act, self.clock, true);
+        let others = attempt.others.iter().map(|other| other.ended_at);
+        self.clock = others.fold(attempt.ended_at, u64::max) + self.pause;
+        self.look(|state| state.advance(self.clock));
+        attempt
+    }
+
+    /// Types each command that was suggested, each in a world in which the same has happened so far.
+    fn type_suggestions(&mut self, attempt: &Attempt) {
+        for suggested in suggested(&attempt.screen) {
+            if !self.tried.insert(suggested.command.clone()) {
+                continue;
+            }
+            let pause = self.pause;
+            let mut copy = Self { types: false, pause, ..Self::new("", self.schedule.clone()) };
+            for part in &self.parts {
+                match part {
+                    Part::Act(act) => drop(copy.run(*act)),
+                    Part::Change(with) => copy.look(with),
+                }
+            }
+            if suggested.label.contains("after a fix") {
+                copy.look(State::heal);
+                copy.clock += PAUSE;
+                copy.look(|state| state.advance(copy.clock));
+            }
+            let line = suggested.command.clone().leak();
+            let task = Typed::read(line).task;
+            let act = Act { line: Some(line), ..Act::new(task, attempt.act.machine) };
+            let typed = copy.run(act);
+            copy.judge(&suggested, &typed);
+        }
+    }
+
+    /// Checks that a suggested command did what its label says.
+    fn judge(&self, suggested: &Suggested, attempt: &Attempt) {
+        let end = finished(&attempt.end, attempt.ended.as_ref());
+        let Suggested { label, command } = suggested;
+        let told = format!("{}\n{label}: {command}\n{end:?}\n{}", self.text, attempt.screen);
+        let expected = match attempt.act.task {
+            Task::Deploy | Task::NodeOut(_) | Task::NodeIn(_) | Task::Rollback => {
+                matches!(end, End::Finished(Outcome::Done, 0))
+            }
+            Task::Resume if label.contains("rollback") => {
+                matches!(
+                    end,
+                    End::Finished(Outcome::Done | Outcome::Failed | Outcome::RolledBack, _)
+                )
+            }
+            Task::Resume => matches!(end, End::Finished(Outcome::Done, 0)),
+            Task::Plan | Task::Status | Task::Doctor | Task::ShowLock | Task::BreakLock => {
+                end == End::Shown
+            }
+        };
+        assert!(expected, "{told}");
+        let Some((_, version)) = label.split_once(" to version ") else { return };
+        let nodes = self.look(|state| {
+            let registry = state.registry();
+            let nodes = state.nodes.iter().zip(registry);
+            let seen = nodes.map(|(node, up)| {
+                let runs = node.process.as_ref().map(|process| process.version.clone());
+                (node.name.clone(), runs, up)
+            });
+            seen.collect::<Vec<_>>()
+        });
+        for (name, runs, up) in nodes {
+            if label.contains("all nodes") || label.contains(&name) {
+                assert_eq!((runs.as_deref(), up), (Some(version), true), "{name}\n{told}");
+            }
+        }
+    }
+
     fn show(&mut self, attempt: &Attempt) {
+        let typed = attempt.act.line.map(|line| line.trim_start_matches("rollgate "));
         let command = match attempt.act.task {
+            _ if typed.is_some() => typed.unwrap_or_default(),
             Task::Deploy => "deploy app.yaml --var version=2",
             Task::Plan => "plan app.yaml --var version=2",
             Task::Resume => "resume app.yaml",
@@ -99,8 +212,9 @@ impl Scene {
     }
 
     /// Changes the world between two commands.
-    fn change(mut self, what: &str, with: impl FnOnce(&mut State)) -> Self {
+    fn change(mut self, what: &str, with: Change) -> Self {
         self.text += &format!("\n({what})\n");
+        self.parts.push(Part::Change(with));
         self.look(with);
         self
     }
@@ -365,10 +479,77 @@ fn interruptions() -> Vec<String> {
     ]
 }
 
+/// Situations in which the next command is not obvious.
+fn what_next() -> Vec<String> {
+    let typed =
+        |line: &'static str| Act { line: Some(line), ..Act::new(Typed::read(line).task, 0) };
+    let many = plain(|schedule| {
+        let shape = &mut schedule.shape;
+        (shape.nodes, shape.batches, shape.min_available) = (10, "3".into(), 3);
+        (shape.on_failure, shape.max_failures) = ("continue", 10);
+        bad(schedule, &[2, 3, 4, 5, 6, 7]);
+    });
+    let fails = || plain(|schedule| bad(schedule, &[1]));
+    let stuck = plain(|schedule| {
+        schedule.shape.on_failure = "rollback_node";
+        bad(schedule, &[1]);
+    });
+    let back = "node-2 : NodeRollingBack";
+    let stuck = with(stuck, back, Fault::NextStart { node: 1, start: Start::Fails });
+    let away = with(
+        fails(),
+        "node-2 health: NodeFailed",
+        Fault::Unreachable { node: 1, lasts: NEVER_ENDS },
+    );
+    let whole = run(&plain(|_| {}), scratch().path(), true);
+    let stops = whole.events_until("node-2 stop: StepStarted");
+    let done = whole.events_until("node-2 : NodeDone");
+    let partly = "rollgate rollback app.yaml r1 --only node-2";
+    vec![
+        Scene::new("Six of ten nodes fail.", many).then(Task::Deploy).then(Task::Status).end(),
+        Scene::new("A rollback fails, too: the old version does not start.", fails())
+            .then(Task::Deploy)
+            .change("the service of node-1 does not start the next time", |state| {
+                state.nodes[0].next_start = Some(Start::Fails);
+            })
+            .then(Task::Rollback)
+            .then(Task::Status)
+            .end(),
+        Scene::new("The rollback of a failed node fails.", stuck)
+            .then(Task::Deploy)
+            .then(Task::Status)
+            .end(),
+        Scene::new("A node fails, and then its machine cannot be reached.", away)
+            .then(Task::Deploy)
+            .then(Task::Status)
+            .end(),
+        Scene::new("Only the failed node is rolled back.", fails())
+            .then(Task::Deploy)
+            .act(typed(partly))
+            .then(Task::Status)
+            .end(),
+        Scene::new("A node that was taken out by hand ends.", plain(|_| {}))
+            .then(Task::NodeOut(0))
+            .change("the process of node-1 ends", |state| state.strike(&Fault::Crash(0)))
+            .then(Task::Status)
+            .end(),
+        Scene::new("rollgate is killed at node-2, and status is typed at once.", plain(|_| {}))
+            .soon()
+            .act(killed(stops))
+            .then(Task::Status)
+            .end(),
+        Scene::new("rollgate is killed between two nodes; a node is out by hand.", plain(|_| {}))
+            .then(Task::NodeOut(2))
+            .act(killed(done))
+            .then(Task::Status)
+            .end(),
+    ]
+}
+
 #[test]
 fn reports_page_shows_every_situation() {
     let mut page = String::from("What an operator sees. Written by tests/sim/reports.rs.\n");
-    page += &[plans(), releases(), interruptions()].concat().concat();
+    page += &[plans(), releases(), interruptions(), what_next()].concat().concat();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/reports.txt");
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, &page).expect("written");

@@ -155,7 +155,7 @@ Nodes
         NODE    VERSION  PROCESS        KEY   GATEWAYS                STATE
         node-1  ?        not listening  down  out 2/2                 OUT OF ROTATION, action required
         node-2  1        healthy        up    routed 1/1, 1 unknown   not started
-        Users are served by 1 of 2 nodes (min_available 1): version 1 on 1 node.
+        1 of 2 nodes serve (min_available 1): version 1 on 1 node.
 ";
 
     fn seen(name: &str, version: Option<&str>, down: bool, routing: usize) -> ObservedNode {

@@ -1,0 +1,57 @@
+//! What an inspection says about the commands that are suggested next.
+
+use std::collections::BTreeSet;
+
+use super::Plan;
+use crate::mark::Mark;
+use crate::release::{PlannedAction, Release};
+use crate::spec::Spec;
+use crate::suggestions::Inspection;
+use crate::survey::{Fleet, NodeFacts};
+
+/// The last inspection of all systems.
+pub struct LastLook<'a> {
+    /// The playbook's spec.
+    pub spec: &'a Spec,
+    /// What was seen.
+    pub fleet: &'a Fleet,
+}
+
+impl LastLook<'_> {
+    fn facts(&self, node: &str) -> Option<&NodeFacts> {
+        self.fleet.nodes.get(node)
+    }
+}
+
+impl Inspection for LastLook<'_> {
+    fn is_complete(&self) -> bool {
+        let gateways = self.fleet.gateways.iter().all(|(_, seen)| seen.is_ok());
+        gateways && self.fleet.registry_problem.is_none()
+    }
+
+    fn updatable<'a>(&self, mut nodes: Vec<&'a str>) -> Vec<&'a str> {
+        let plan = |nodes: &[&str]| {
+            Plan::of_nodes(self.spec, self.fleet, &nodes.iter().copied().collect())
+        };
+        let rows = plan(&nodes).rows;
+        let blocked = rows.iter().filter(|row| row.planned.will == PlannedAction::Blocked);
+        let blocked: BTreeSet<_> = blocked.map(|row| row.planned.node.as_str()).collect();
+        nodes.retain(|node| !blocked.contains(node));
+        if plan(&nodes).refusals.is_empty() { nodes } else { Vec::new() }
+    }
+
+    fn is_down(&self, node: &str) -> bool {
+        self.facts(node).is_some_and(|facts| facts.mark == Mark::Down)
+    }
+
+    fn is_healthy(&self, node: &str) -> bool {
+        self.facts(node).is_some_and(|facts| facts.health.problem.is_none())
+    }
+
+    fn can_resume(&self, release: &Release) -> bool {
+        let mut unfinished = release.nodes.iter().filter(|(_, node)| node.is_unfinished());
+        let is_usable =
+            |facts: &NodeFacts| facts.problem.is_none() && facts.registry_problem.is_none();
+        self.is_complete() && unfinished.all(|(name, _)| self.facts(name).is_none_or(is_usable))
+    }
+}
