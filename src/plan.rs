@@ -174,15 +174,20 @@ impl Plan {
         parts.join(", ")
     }
 
+    /// The numbers of the batches in which the updated nodes are, in their order, counted from 1. Each node is
+    /// selected once.
+    fn batch_numbers(&self, spec: &Spec) -> impl Iterator<Item = usize> {
+        let batch = |batch| {
+            let size = spec.batches.size(batch, spec.nodes.len());
+            std::iter::repeat_n(batch + 1, size)
+        };
+        (0..).flat_map(batch).take(self.count(PlannedAction::Update))
+    }
+
     /// How many batches there are if each node is selected once.
     #[must_use]
     pub fn batches(&self, spec: &Spec) -> usize {
-        let (mut left, mut batches) = (self.count(PlannedAction::Update), 0);
-        while left > 0 {
-            left = left.saturating_sub(spec.batches.size(batches, spec.nodes.len()));
-            batches += 1;
-        }
-        batches
+        self.batch_numbers(spec).last().unwrap_or(0)
     }
 
     /// The nodes in the order of the release.

@@ -28,6 +28,26 @@ fn actor() -> String {
     {
         return format!("ci:{server}/{repository}/actions/runs/{run}");
     }
-    let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".into());
-    format!("{user}@{}", hostname())
+    let links =
+        ["BUILDKITE_BUILD_URL", "CIRCLE_BUILD_URL", "DRONE_BUILD_LINK", "TRAVIS_BUILD_WEB_URL"];
+    if let Some(url) = links.into_iter().find_map(variable) {
+        return format!("ci:{url}");
+    }
+    let user = variable("USER").or_else(|| variable("LOGNAME"));
+    let user = user.unwrap_or_else(|| name_of(rustix::process::getuid().as_raw()));
+    // `sudo` keeps the name of the person.
+    let person = variable("SUDO_USER").filter(|person| *person != user);
+    match person {
+        Some(person) => format!("{person}@{} as {user}", hostname()),
+        None => format!("{user}@{}", hostname()),
+    }
+}
+
+/// The name of a user of this machine, or the number if it has none.
+fn name_of(number: u32) -> String {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut users = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let number = number.to_string();
+    let user = users.find(|fields| fields.get(2) == Some(&number.as_str()));
+    user.map_or_else(|| format!("uid {number}"), |fields| fields[0].to_owned())
 }

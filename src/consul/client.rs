@@ -27,7 +27,7 @@ use crate::url;
 use crate::world::{BODY_LIMIT, Channel, Host, HttpError, Method, Permit, Reply, Request, World};
 
 /// The time limit for an answer from any of the servers: long enough for an election.
-pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The pause after a round in which no server could answer. It doubles up to one second.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

@@ -13,7 +13,7 @@ mod session;
 mod settings;
 mod shared;
 
-pub use client::Client;
+pub use client::{Client, PATIENCE};
 pub use error::Error;
 pub use index::Index;
 pub use instance::Instance;

@@ -107,7 +107,10 @@ impl<W: World> Gate<W> {
             let left = text::duration(deadline.saturating_duration_since(Instant::now()));
             let streak = streak.successes().min(health.rise);
             let what = result.problem.as_deref().unwrap_or("ok");
-            tell(format!("{what}, {streak} of {} passes in a row, {left} left", health.rise));
+            tell(format!(
+                "{what}, {streak} of {} passes in a row, times out in {left}",
+                health.rise
+            ));
         }
         // The process that holds the port is part of the answer, even if no check succeeded.
         if seen.process.is_none()

@@ -24,10 +24,10 @@ use crate::text;
 use crate::world::World;
 
 /// Time limit to read several journals together.
-const TIME: Duration = Duration::from_secs(5);
+pub const TIME: Duration = Duration::from_secs(5);
 
 /// Time limit to read the one journal that a command continues.
-const TIME_FOR_ONE: Duration = Duration::from_secs(60);
+pub const TIME_FOR_ONE: Duration = Duration::from_secs(60);
 
 /// The limit of the variables of a later release that is compared, in bytes.
 const LARGEST_INPUTS: usize = 256 * 1024;

@@ -3,18 +3,29 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Refusal;
 use crate::engine::{Sink, StopReason};
 use crate::plan::Plan;
 use crate::release::Release;
 use crate::spec::Spec;
+use crate::text;
 
 /// A wait longer than this is reported, with its reason.
-const SILENCE: Duration = Duration::from_millis(1500);
+const SILENCE: Duration = Duration::from_millis(900);
 
 /// The interval between two lines about the same wait.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// A wait, as the caller reports it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wait<'a> {
+    /// What the command waits for.
+    pub(super) what: &'a str,
+    /// How long the wait can take.
+    pub(super) at_most: Duration,
+}
 
 /// Identifies a caller in the lock and in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,18 +82,23 @@ pub trait Caller {
 /// If the caller asks to stop.
 pub(super) fn unless_stopped<'a, C: Caller, T: 'a>(
     caller: &'a C,
-    what: &'a str,
+    wait: Wait<'a>,
     work: impl Future<Output = T> + 'a,
 ) -> impl Future<Output = Result<T, Refusal>> + 'a {
     // The future is large. Without the box, it becomes part of every calling future.
     let mut work = Box::pin(work);
     let told = async move {
+        let (begun, limit) = (Instant::now(), text::duration(wait.at_most));
         let mut silence = SILENCE;
         loop {
-            match tokio::time::timeout(silence, &mut work).await {
-                Ok(result) => break result,
-                Err(_) => caller.waiting(what),
+            if let Ok(result) = tokio::time::timeout(silence, &mut work).await {
+                break result;
             }
+            let waited = match silence {
+                SILENCE => String::new(),
+                _ => format!("{} of ", text::duration(begun.elapsed())),
+            };
+            caller.waiting(&format!("{} ({waited}at most {limit})", wait.what));
             silence = HEARTBEAT;
         }
     };

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::caller::{confirm, unless_stopped};
+use super::caller::{Wait, confirm, unless_stopped};
 use super::locking::locked;
 use super::plan::{Planned, planned};
 use super::release::{Ending, Job};
 use super::{Caller, Cause, Connections, Question, Refusal, Session};
-use crate::consul::Error;
+use crate::consul::{self, Error};
 use crate::engine::Operation;
 use crate::foreign::Recorded;
 use crate::lock::Lock;
@@ -20,7 +20,8 @@ use crate::text::{count, harmless};
 use crate::world::World;
 
 /// The name of the wait while Consul checks write access.
-const RIGHTS: &str = "checking write access to the registry";
+const RIGHTS: Wait<'_> =
+    Wait { what: "checking write access to the registry", at_most: consul::PATIENCE };
 
 /// The request of the operator.
 #[derive(Debug, Clone, Default)]

@@ -4,10 +4,10 @@ mod diagnosis;
 
 use std::sync::Arc;
 
-use super::caller::unless_stopped;
+use super::caller::{Wait, unless_stopped};
 use super::look::look;
 use super::{Caller, Connections, Refusal, Session, locking, plan};
-use crate::consul::shared_prefix;
+use crate::consul::{self, shared_prefix};
 use crate::lock;
 use crate::registry::Registry;
 use crate::spec::{RegistrySpec, Spec};
@@ -15,6 +15,10 @@ use crate::survey::meet;
 use crate::world::World;
 
 pub use diagnosis::{Diagnosis, Finding};
+
+/// The name of the wait for what operators share: four requests, one after the other.
+const SHARED: Wait<'_> =
+    Wait { what: "checking Consul and the lock", at_most: consul::PATIENCE.saturating_mul(4) };
 
 /// Inspects everything that a release depends on.
 ///
@@ -32,7 +36,7 @@ pub async fn doctor<W: World, C: Caller>(
     let infos = unless_stopped(caller, plan::GATEWAYS, meeting).await?;
     let mut diagnosis = Diagnosis::of(spec, &fleet, &infos);
     let shared = shared(session, connections, spec);
-    let shared = unless_stopped(caller, "checking Consul and the lock", shared).await?;
+    let shared = unless_stopped(caller, SHARED, shared).await?;
     diagnosis.findings.extend(shared);
     Ok(diagnosis)
 }

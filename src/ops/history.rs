@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::caller::Wait;
 use super::{Connections, Session};
 use crate::journal::history as journals;
 use crate::plan::RollbackPlan;
@@ -13,10 +14,12 @@ use crate::survey::Fleet;
 use crate::world::World;
 
 /// The name of the wait while the journal of a release is read.
-pub(super) const JOURNAL: &str = "reading the release's journal";
+pub(super) const JOURNAL: Wait<'_> =
+    Wait { what: "reading the release's journal", at_most: journals::TIME_FOR_ONE };
 
 /// The name of the wait while past journals are read.
-pub(super) const JOURNALS: &str = "reading the journals of past releases";
+pub(super) const JOURNALS: Wait<'_> =
+    Wait { what: "reading the journals of past releases", at_most: journals::TIME };
 
 /// The number of releases that are read.
 const RELEASES: usize = 20;

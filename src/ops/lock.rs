@@ -1,10 +1,15 @@
 //! `lock show` and `lock break`.
 
-use super::caller::{confirm, unless_stopped};
+use super::caller::{Wait, confirm, unless_stopped};
 use super::locking::{LOOK, described, look};
 use super::{Caller, Cause, Connections, Question, Refusal, Session};
+use crate::consul;
 use crate::lock::{self, Holder, LockStatus};
 use crate::world::World;
+
+/// The name of the wait while the lock is broken: two requests, one after the other.
+const BREAK: Wait<'_> =
+    Wait { what: "taking the lock away", at_most: consul::PATIENCE.saturating_mul(2) };
 
 /// The state of the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,8 +81,7 @@ pub async fn break_lock<W: World, C: Caller>(
         let prompt = &format!("Held by {who}. Break the lock? Its release stops where it is.");
         confirm(caller, Question { prompt, plan: None }).await?;
     }
-    let breaking =
-        unless_stopped(caller, "taking the lock away", lock::break_lock(consul, session.service()));
+    let breaking = unless_stopped(caller, BREAK, lock::break_lock(consul, session.service()));
     breaking.await?.map_err(|error| refused(error.to_string()))?;
     Ok(Broken::From(who))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::caller::unless_stopped;
+use super::caller::{Wait, unless_stopped};
 use super::{Caller, Cause, Connections, Refusal, Session};
 use crate::consul::{self, Client};
 use crate::lock::{self, Attempt, FileLock, Holder, Lock, LockError, LockStatus};
@@ -19,11 +19,14 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The minimum time for attempts to lock a file.
 const LOOKED_AT: Duration = Duration::from_secs(1);
 
+/// A wait for a locked file that lasts longer is reported, with the holder.
+const TOLD_AFTER: Duration = Duration::from_millis(500);
+
 /// The pause between two attempts to lock it.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The name of the wait while the lock is read.
-pub(super) const LOOK: &str = "reading the lock";
+pub(super) const LOOK: Wait<'_> = Wait { what: "reading the lock", at_most: consul::PATIENCE };
 
 /// Acquires the lock of the playbook's service, runs the work, and releases the lock.
 ///
@@ -58,7 +61,14 @@ async fn take<W: World, C: Caller>(
     let deadline = Instant::now() + wait;
     let pending = Attempt::default();
     let work = async {
-        let file = take_file(session, connections, deadline).await?;
+        let mut told: Option<Instant> = None;
+        let mut waiting = |error: &LockError| {
+            if told.is_none_or(|told| told.elapsed() >= HEARTBEAT) {
+                told = Some(Instant::now());
+                caller.waiting_for_lock(&text::harmless(&who(error, connections)));
+            }
+        };
+        let file = take_file(session, connections, deadline, &mut waiting).await?;
         let now = connections.world.now();
         let identity = caller.identity();
         let holder = Holder {
@@ -73,13 +83,6 @@ async fn take<W: World, C: Caller>(
             file: None,
             released: false,
         };
-        let mut told: Option<Instant> = None;
-        let waiting = |error: &LockError| {
-            if told.is_none_or(|told| told.elapsed() >= HEARTBEAT) {
-                told = Some(Instant::now());
-                caller.waiting_for_lock(&text::harmless(&who(error, connections)));
-            }
-        };
         let service = session.service();
         let Some(consul) = connections.shared() else {
             return Ok(Lock::local(service, holder, file));
@@ -88,7 +91,8 @@ async fn take<W: World, C: Caller>(
             .await
             .map_err(|error| refusal(&error, session, connections))
     };
-    let taken = unless_stopped(caller, "taking the lock", work).await;
+    let wait = Wait { what: "taking the lock", at_most: wait + consul::PATIENCE };
+    let taken = unless_stopped(caller, wait, work).await;
     if let (Err(_), Some(consul)) = (&taken, connections.shared()) {
         pending.abandon(consul).await;
     }
@@ -100,9 +104,11 @@ async fn take_file<W: World>(
     session: &Session,
     connections: &Connections<W>,
     deadline: Instant,
+    waiting: &mut impl FnMut(&LockError),
 ) -> Result<FileLock, Refusal> {
+    let begun = Instant::now();
     // A command that only reads the lock holds the file for a moment.
-    let deadline = deadline.max(Instant::now() + LOOKED_AT);
+    let deadline = deadline.max(begun + LOOKED_AT);
     loop {
         let taken =
             take_once(session, connections).map_err(|error| super::refusal::of_error(&error));
@@ -110,8 +116,12 @@ async fn take_file<W: World>(
             Ok(file) => return Ok(file),
             Err(holder) => holder,
         };
+        let held = LockError::Held(holder.map(Box::new));
         if Instant::now() >= deadline {
-            return Err(refusal(&LockError::Held(holder.map(Box::new)), session, connections));
+            return Err(refusal(&held, session, connections));
+        }
+        if begun.elapsed() >= TOLD_AFTER {
+            waiting(&held);
         }
         tokio::time::sleep(PAUSE).await;
     }

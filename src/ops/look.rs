@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::caller::unless_stopped;
+use super::caller::{Wait, unless_stopped};
 use super::{Caller, Connections, Refusal, Session, history};
 use crate::spec::Spec;
 use crate::survey::{Fleet, PATIENCE, survey};
 use crate::world::World;
 
 /// The name of the wait during the inspection.
-const LOOK: &str = "inspecting nodes, registry and gateways";
+const LOOK: Wait<'_> = Wait { what: "inspecting nodes, registry and gateways", at_most: PATIENCE };
 
 /// Inspects all systems before anything is changed, unless the caller asks to stop.
 pub(super) async fn look<W: World, C: Caller>(

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::caller::unless_stopped;
+use super::caller::{Wait, unless_stopped};
 use super::history::JOURNALS;
 use super::look::look;
 use super::{Caller, Cause, Connections, Refusal, Session, history};
 use crate::plan::{Plan, RollbackPlan, Selection};
 use crate::spec::Spec;
-use crate::survey::{Fleet, meet, unfit};
+use crate::survey::{Fleet, PATIENCE, meet, unfit};
 use crate::world::World;
 
 /// The name of the wait during the first queries to gateways.
-pub(super) const GATEWAYS: &str = "probing the gateways";
+pub(super) const GATEWAYS: Wait<'_> = Wait { what: "probing the gateways", at_most: PATIENCE };
 
 /// A plan, and its inputs.
 pub(super) struct Planned {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::caller::unless_stopped;
+use super::caller::{Wait, unless_stopped};
 use super::history::History;
 use super::look::look;
 use super::{Caller, Connections, Refusal, Session, history, locking};
@@ -75,7 +75,8 @@ pub async fn status<W: World, C: Caller>(
     let history = unless_stopped(caller, history::JOURNALS, history).await?;
     let client = connections.shared_in_passing(LOCK_PATIENCE);
     let lock = locking::look(session, client.as_ref());
-    let lock = match unless_stopped(caller, locking::LOOK, lock).await? {
+    let wait = Wait { at_most: LOCK_PATIENCE, ..locking::LOOK };
+    let lock = match unless_stopped(caller, wait, lock).await? {
         Ok(Some(LockStatus { session: Some(_), holder: Some(holder) }))
             if FileLock::has_ended(&session.state, &holder) =>
         {

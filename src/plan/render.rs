@@ -52,8 +52,8 @@ impl Plan {
 
     fn table(&self, spec: &Spec) -> String {
         let mut table =
-            Table::new(&["#", "NODE", "ADDRESS", "RUNS", "KEY", "GATEWAYS", "WILL", "WHY"]);
-        let mut number = 0;
+            Table::new(&["BATCH", "NODE", "ADDRESS", "RUNS", "KEY", "GATEWAYS", "WILL", "WHY"]);
+        let mut batches = self.batch_numbers(spec);
         for row in &self.rows {
             let will = match row.planned.will {
                 PlannedAction::Update => "update",
@@ -61,14 +61,12 @@ impl Plan {
                 PlannedAction::LeftOut => "left out",
                 PlannedAction::Blocked => "BLOCKED",
             };
-            let place = if row.planned.will == PlannedAction::Update {
-                number += 1;
-                number.to_string()
-            } else {
-                "-".to_owned()
+            let batch = match row.planned.will {
+                PlannedAction::Update => batches.next().map(|batch| batch.to_string()),
+                PlannedAction::Skip | PlannedAction::LeftOut | PlannedAction::Blocked => None,
             };
             table.row(&[
-                &place,
+                batch.as_deref().unwrap_or("-"),
                 &row.planned.node,
                 &row.address,
                 row.planned.runs.as_deref().unwrap_or("?"),

@@ -38,6 +38,8 @@ pub struct Release {
     pub stopping: Option<String>,
     /// The end.
     pub finished: Option<Finished>,
+    /// How many warnings there were.
+    pub warnings: usize,
     /// The last event's number.
     pub seq: u64,
     /// The start time, for people and for names.
@@ -171,6 +173,9 @@ impl Release {
     pub fn commit(&mut self, event: &Event, change: Change) {
         self.begun.get_or_insert(event.at);
         self.latest = Some(event.at);
+        if let EventKind::Warning { .. } = event.fact {
+            self.warnings += 1;
+        }
         match change {
             Change::Nothing => {}
             Change::Started(started) => {

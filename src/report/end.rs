@@ -17,6 +17,9 @@ use crate::survey::{Fleet, NodeFacts};
 use crate::table::Table;
 use crate::text::{self, count};
 
+/// The largest number of nodes named in the first line.
+const NODES_TOLD: usize = 8;
+
 /// The version of a node that reports none.
 const UNKNOWN: &str = "unknown";
 
@@ -93,7 +96,15 @@ impl Report<'_> {
         else {
             return String::new();
         };
-        let headline = self.headline(finished, started.inputs.release());
+        let id = started.inputs.release();
+        // `node out` and `node in` are no releases to an operator.
+        let what = if started.command.is_by_hand() {
+            let nodes = self.release.in_order().map(|(name, _)| name.to_owned());
+            format!("{} {}", started.command, text::few(nodes, NODES_TOLD).join(", "))
+        } else {
+            format!("release {id}")
+        };
+        let headline = self.headline(finished, &what);
         let mut text = format!("{}\n", text::harmless(headline.trim_end()));
         if finished.result == Outcome::Done {
             return text;
@@ -150,7 +161,7 @@ impl Report<'_> {
         failures
     }
 
-    fn headline(&self, finished: &Finished, id: &str) -> String {
+    fn headline(&self, finished: &Finished, what: &str) -> String {
         let took = text::duration(Duration::from_millis(finished.elapsed_ms));
         let done = self.release.count(|node| node.phase == Phase::Done);
         let failed = count(self.release.failures(), "node");
@@ -165,30 +176,30 @@ impl Report<'_> {
                     .fold(0, |sum, Drained { cut, .. }| sum.saturating_add(cut));
                 let cut = count(usize::try_from(cut).unwrap_or(usize::MAX), "request");
                 let nodes = count(done, "node");
-                match self.release.done_before {
-                    0 => format!("DONE  release {id}: {nodes} in {took}, {cut} cut\n"),
-                    before => {
-                        let here = done.saturating_sub(before);
-                        format!(
-                            "DONE  release {id}: {nodes} ({here} in this run, in {took}), {cut} cut\n"
-                        )
-                    }
-                }
+                let time = match self.release.done_before {
+                    0 => format!("in {took}"),
+                    before => format!("({} in this run, in {took})", done.saturating_sub(before)),
+                };
+                let warnings = match self.release.warnings {
+                    0 => String::new(),
+                    warnings => format!(", {}", count(warnings, "warning")),
+                };
+                format!("DONE  {what}: {nodes} {time}, {cut} cut{warnings}\n")
             }
-            Outcome::Refused => format!(
-                "REFUSED  release {id}: {failed} could not be prepared; no node left rotation\n"
-            ),
+            Outcome::Refused => {
+                format!("REFUSED  {what}: {failed} could not be prepared; no node left rotation\n")
+            }
             Outcome::Stopped => {
                 let reason = self.release.stopping.as_deref().unwrap_or("on request");
                 format!(
-                    "STOPPED  release {id} after {took}: {}; {} done\n",
+                    "STOPPED  {what} after {took}: {}; {} done\n",
                     text::harmless(reason),
                     count(done, "node")
                 )
             }
             Outcome::Failed if self.release.failures() == 0 => {
                 let reason = self.release.stopping.as_deref().unwrap_or("stopped");
-                format!("FAILED  release {id} after {took}: {}\n", text::harmless(reason))
+                format!("FAILED  {what} after {took}: {}\n", text::harmless(reason))
             }
             Outcome::Failed => {
                 let limit = match self.spec.on_failure {
@@ -196,21 +207,22 @@ impl Report<'_> {
                     _ => format!("max_failures {}", self.spec.max_failures),
                 };
                 let nodes = self.release.in_order().filter(|(_, node)| node.has_failed());
-                let at = nodes.map(|(name, _)| name).collect::<Vec<_>>().join(", ");
-                format!("FAILED  release {id} at {at}   ({failed} failed, {limit})\n")
+                let at = text::few(nodes.map(|(name, _)| name.to_owned()), NODES_TOLD).join(", ");
+                let at = if what.ends_with(&at) { String::new() } else { format!(" at {at}") };
+                format!("FAILED  {what}{at}   ({failed} failed, {limit})\n")
             }
             Outcome::RolledBack => format!(
-                "ROLLED BACK  release {id} after {took}: {failed} failed; the previous version serves everywhere\n"
+                "ROLLED BACK  {what} after {took}: {failed} failed; the previous version serves everywhere\n"
             ),
             Outcome::LockLost => {
                 let reason = self.release.stopping.as_deref().unwrap_or("lost");
                 format!(
-                    "LOCK LOST  release {id} after {took}: {}; nothing was changed after that\n",
+                    "LOCK LOST  {what} after {took}: {}; nothing was changed after that\n",
                     text::harmless(reason)
                 )
             }
             Outcome::Degraded => {
-                format!("DEGRADED  release {id}: {}; action required\n", self.degraded())
+                format!("DEGRADED  {what}: {}; action required\n", self.degraded())
             }
         }
     }

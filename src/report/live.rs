@@ -1,5 +1,6 @@
 //! The live view on a terminal: finished nodes scroll up and stay, nodes in progress are redrawn in place.
 
+mod estimate;
 mod tally;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use crate::release::{CommandKind, Drained, Event, EventKind, Planned, PlannedAct
 use crate::release::{Phase, Release};
 use crate::text;
 
+use estimate::Estimate;
 use tally::Tally;
 
 /// How many waiting nodes are named.
@@ -35,6 +37,7 @@ pub struct Live {
     routed: BTreeMap<String, usize>,
     begun: Option<jiff::Timestamp>,
     tally: Tally,
+    estimate: Estimate,
 }
 
 /// A node in progress.
@@ -66,6 +69,7 @@ impl Live {
             routed: BTreeMap::new(),
             begun: None,
             tally: Tally::default(),
+            estimate: Estimate::default(),
         }
     }
 
@@ -109,19 +113,14 @@ impl Live {
     }
 
     /// The elapsed time of the release, and an estimate of the rest.
-    fn times(&self, now: jiff::Timestamp, done: usize, all: usize) -> String {
+    fn times(&self, now: jiff::Timestamp) -> String {
         let Some(begun) = self.begun else { return String::new() };
         let elapsed = Duration::try_from(now.duration_since(begun)).unwrap_or_default();
-        let mut times = format!(" · {}", text::duration(Duration::from_secs(elapsed.as_secs())));
-        let (Ok(done), Ok(left)) = (u32::try_from(done), u32::try_from(all.saturating_sub(done)))
-        else {
-            return times;
-        };
-        if done > 0 && left > 0 {
-            let rest = Duration::from_secs((elapsed / done * left).as_secs());
-            times += &format!(" · about {} left", text::duration(rest));
+        let elapsed = text::duration(Duration::from_secs(elapsed.as_secs()));
+        match self.estimate.left(now) {
+            Some(left) => format!(" · {elapsed} · about {} left", text::duration(left)),
+            None => format!(" · {elapsed}"),
         }
-        times
     }
 
     fn set_up(&mut self, nodes: &[Planned], at: jiff::Timestamp) {
@@ -143,7 +142,7 @@ impl Live {
             "{} {}{versions} · {done} of {all} done{} · release {}",
             started.command,
             started.service,
-            self.times(now, done, all),
+            self.times(now),
             started.inputs.release(),
         );
         self.title.set_message(text::harmless(&title));
@@ -189,6 +188,8 @@ impl Reporter for Live {}
 impl Sink for Live {
     fn event(&mut self, event: &Event, release: &Release) {
         self.tally.update(event, release);
+        let all = release.started.as_ref().map_or(0, |started| started.nodes.updates());
+        self.estimate.update(event, release, all.saturating_sub(self.tally.done()));
         let node = event.node.clone().unwrap_or_default();
         match &event.fact {
             EventKind::ReleaseResumed(resumed) => {

@@ -41,7 +41,10 @@ impl Tally {
         self.waiting.remove(&place);
         self.done.remove(name);
         match node.phase {
-            Phase::Waiting => drop(self.waiting.insert(place, name.to_owned())),
+            // A node that is being staged has a line of its own.
+            Phase::Waiting if node.step.is_none() => {
+                self.waiting.insert(place, name.to_owned());
+            }
             Phase::Done => drop(self.done.insert(name.to_owned())),
             _ => {}
         }
