@@ -187,7 +187,7 @@ impl<W: World> Floor<W> {
         if spec.artifact.is_none() || spec.stops_after(recorder.failures()) {
             return true;
         }
-        let waiting = recorder.release.read().next_batch(usize::MAX, |_| false);
+        let waiting = recorder.release.read().to_update();
         let mut tasks = JoinSet::new();
         let places = Arc::new(tokio::sync::Semaphore::new(STAGED_AT_ONCE));
         for name in waiting {

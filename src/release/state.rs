@@ -254,6 +254,13 @@ impl Release {
         Ok(())
     }
 
+    /// The nodes that are still to be updated, in order; none when the release stops.
+    #[must_use]
+    pub fn to_update(&self) -> Vec<String> {
+        let waits = |(_, node): &(&str, &NodeState)| self.stopping.is_none() && waits(node);
+        self.in_order().filter(waits).map(|(name, _)| name.to_owned()).collect()
+    }
+
     /// The next nodes to select, at most `size`; none when the release stops or no node is left.
     #[must_use]
     pub fn next_batch(&self, size: usize, is_dead: impl Fn(&str) -> bool) -> Vec<String> {
@@ -263,9 +270,7 @@ impl Release {
         let rank = |name: &str, node: &NodeState| {
             (node.marked != Mark::Down && !is_dead(name), !node.resumed)
         };
-        let waiting =
-            |(_, node): &(&str, &NodeState)| node.phase == Phase::Waiting && !node.goes_back();
-        let mut waiting: Vec<_> = self.in_order().filter(waiting).collect();
+        let mut waiting: Vec<_> = self.in_order().filter(|(_, node)| waits(node)).collect();
         // Resumed nodes finish before new ones begin. New ones may depend on nodes that are out.
         if waiting.iter().any(|(_, node)| node.resumed) {
             let was_out = |name: &str| self.plan_of(name).is_some_and(|plan| plan.was_out);
@@ -342,6 +347,11 @@ impl Release {
     pub fn turn(&self, name: &str) -> (usize, usize) {
         self.started.as_ref().map_or((0, 0), |started| started.nodes.turn(name))
     }
+}
+
+/// Returns whether a node waits for its update.
+fn waits(node: &NodeState) -> bool {
+    node.phase == Phase::Waiting && !node.goes_back()
 }
 
 fn initial(planned: &Planned) -> (String, NodeState) {

@@ -107,3 +107,17 @@ fn restore_point_is_kept_when_only_the_version_is_known() {
     assert!(matches!(ran.ends[1], (Task::Rollback, End::Finished(_, 20))), "{:?}", ran.ends);
     assert!(matches!(ran.ends[2], (Task::Resume, End::Finished(_, 0))), "{:?}", ran.ends);
 }
+
+/// A release is killed before it has staged any node, and one node was not usable from the start: the resume stages every
+/// node before it takes the first one.
+#[test]
+fn resume_stages_every_node_that_waits() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    schedule.shape.max_failures = 1;
+    schedule.faults = vec![(When::At(0), Fault::Unreachable { node: 0, lasts: 20_000 })];
+    schedule.kill = Some(Kill::AfterEvent(1));
+    schedule.after = Some(After { delay: 30_000, ..After::soon(Task::Resume, 0, 0) });
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    assert_eq!(ran.ends[1], (Task::Resume, End::Finished(Outcome::Done, 0)));
+}
