@@ -17,6 +17,7 @@ use crate::survey::{Fleet, NodeFacts};
 use crate::text::{self, because, count};
 
 pub use next::LastLook;
+pub use render::resume_plan;
 pub use resume_points::{objections, resume_points};
 pub use rollback::{NotUndone, RollbackPlan, missing_releases, restore_points};
 

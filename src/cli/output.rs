@@ -12,13 +12,19 @@ use crate::engine::Sink;
 use crate::ops::{Cause, Refusal};
 use crate::release::Release;
 use crate::release::{Event, Finished, Lines, Outcome};
-use crate::report::{Background, Json, Live, Plain, Reporter, print_stderr, print_stdout};
+use crate::report::{Background, Json, Live, Plain, Reporter};
+use crate::report::{for_stdout, print_page, print_stderr, print_stdout};
 use crate::secret;
 
 /// Reports why a command does not start, and ends it. Programs get every problem of a playbook, and the end.
 pub(super) fn refuse(refusal: Refusal, global: &Global) -> Exit {
     let exit = Exit::because(refusal.cause);
-    print_stderr(&page::refusal(&refusal, colour(global)));
+    let text = page::refusal(&refusal, colour(global));
+    match refusal.invalid {
+        // An excerpt of a file is not broken.
+        Some(_) => print_stderr(&text),
+        None => print_page(&text),
+    }
     if form(global) != Output::Jsonl {
         return exit;
     }
@@ -58,7 +64,7 @@ pub(super) fn lines() -> Lines {
 
 /// Prints a page for people, without secrets, and ends the command.
 pub(super) fn show(page: &str, exit: Exit) -> Exit {
-    print(&secret::hide(page), exit)
+    print(&secret::hide(&for_stdout(page)), exit)
 }
 
 /// Prints the result of a command, and ends it. Output that cannot be written is a failure.

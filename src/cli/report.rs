@@ -5,7 +5,7 @@ use super::exit::Exit;
 use super::{output, page};
 use crate::ops::{Ending, Run};
 use crate::release::{Finished, Outcome};
-use crate::report::{print_stderr, print_stderr_in_time};
+use crate::report::{print_page, print_stderr_in_time};
 
 /// Reports the result of a command that was not refused.
 pub(super) fn end(ending: Ending, global: &Global) -> Exit {
@@ -13,7 +13,7 @@ pub(super) fn end(ending: Ending, global: &Global) -> Exit {
     match ending {
         Ending::Nothing(why) => {
             if !global.quiet {
-                print_stderr(&text);
+                print_page(&text);
             }
             let finished = Finished::unstarted(Outcome::Nothing, Exit::DONE.0, Some(why));
             output::end(finished, output::lines(), global)
@@ -24,7 +24,7 @@ pub(super) fn end(ending: Ending, global: &Global) -> Exit {
 
 fn ran(run: Run, text: String, global: &Global) -> Exit {
     let Some(finished) = &run.ended.release.finished else {
-        print_stderr(&text);
+        print_page(&text);
         let reason = page::internal_error(&run);
         let next = run.next();
         let ended = run.ended;

@@ -36,18 +36,17 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusa
     })?;
     let next = status.next(&session, &spec);
     let exit = if arguments.exit_code { Exit::at(status.level(&spec)) } else { Exit::DONE };
-    let text = match output::form(global) {
+    Ok(match output::form(global) {
         Output::Jsonl => {
             let mut lines = output::lines();
             tell(&status, &spec, &mut lines);
             let finished = Finished::unstarted(Outcome::Done, exit.0, None);
-            lines.finish(Finished { next, ..finished })
+            output::print(&lines.finish(Finished { next, ..finished }), exit)
         }
         Output::Auto | Output::Tty | Output::Plain => {
-            page::status(&status, &spec, &next, jiff::Timestamp::now())
+            output::show(&page::status(&status, &spec, &next, jiff::Timestamp::now()), exit)
         }
-    };
-    Ok(output::print(&text, exit))
+    })
 }
 
 /// Writes the JSON events for programs.

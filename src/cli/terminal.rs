@@ -1,7 +1,6 @@
 //! The command line as the caller of a use case. It asks for confirmation, reports waits, and shows a release.
 
 use std::io::{ErrorKind, IsTerminal, stderr, stdin};
-use std::path::PathBuf;
 
 use dialoguer::Confirm;
 use tokio::sync::watch;
@@ -12,7 +11,7 @@ use super::{identity, output};
 use crate::engine::{Sink, StopReason};
 use crate::ops::{Caller, Cause, Identity, Question, Refusal};
 use crate::release::Release;
-use crate::report::print_stderr;
+use crate::report::print_page;
 use crate::text::harmless;
 
 /// The terminal, or the log of a CI job.
@@ -20,8 +19,6 @@ pub(super) struct Terminal<'a> {
     global: &'a Global,
     identity: Identity,
     signals: Signals,
-    /// The path of the playbook in plans.
-    file: PathBuf,
 }
 
 impl<'a> Terminal<'a> {
@@ -30,9 +27,9 @@ impl<'a> Terminal<'a> {
     /// # Errors
     ///
     /// If the system refuses.
-    pub(super) fn new(global: &'a Global, file: PathBuf) -> Result<Self, Refusal> {
+    pub(super) fn new(global: &'a Global) -> Result<Self, Refusal> {
         let (identity, signals) = (identity::own(), Signals::listen()?);
-        Ok(Self { global, identity, signals, file })
+        Ok(Self { global, identity, signals })
     }
 }
 
@@ -53,8 +50,8 @@ impl Caller for Terminal<'_> {
             )
             .hint("pass --yes to confirm"));
         }
-        if let Some((plan, spec)) = question.plan {
-            print_stderr(&plan.render(spec, &self.file.display().to_string()));
+        if let Some(plan) = question.plan {
+            print_page(plan);
         }
         let prompt = harmless(question.prompt);
         // Signals are handled during the question.
@@ -73,17 +70,17 @@ impl Caller for Terminal<'_> {
 
     fn waiting(&self, what: &str) {
         if !self.global.quiet {
-            print_stderr(&format!("waiting: {what}\n"));
+            print_page(&format!("waiting: {what}\n"));
         }
     }
 
     fn waiting_for_lock(&self, why: &str) {
-        print_stderr(&format!("waiting: {why}\n"));
+        print_page(&format!("waiting: {why}\n"));
     }
 
     fn notice(&self, text: &str) {
         if !self.global.quiet {
-            print_stderr(&format!("{text}\n"));
+            print_page(&format!("{text}\n"));
         }
     }
 

@@ -7,9 +7,7 @@ use tokio::time::Instant;
 
 use super::Refusal;
 use crate::engine::{Sink, StopReason};
-use crate::plan::Plan;
 use crate::release::Release;
-use crate::spec::Spec;
 use crate::text;
 
 /// A wait longer than this is reported, with its reason.
@@ -43,8 +41,8 @@ pub struct Identity {
 pub struct Question<'a> {
     /// The question, in one line.
     pub prompt: &'a str,
-    /// The plan to show first, with its spec.
-    pub plan: Option<(&'a Plan, &'a Spec)>,
+    /// The plan to show first.
+    pub plan: Option<&'a str>,
 }
 
 /// What a use case needs from the process that calls it.

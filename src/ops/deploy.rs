@@ -81,7 +81,8 @@ async fn release<W: World, C: Caller>(
         let version = spec.version.as_deref().unwrap_or("");
         let nodes = count(plan.count(PlannedAction::Update), "node");
         let prompt = &format!("Release {} {version} to {nodes}?", spec.service);
-        confirm(caller, Question { prompt, plan: Some((&plan, spec)) }).await?;
+        let plan = plan.render(spec, &session.file.display().to_string());
+        confirm(caller, Question { prompt, plan: Some(&plan) }).await?;
     }
     let started = Started {
         from: plan.from.clone(),

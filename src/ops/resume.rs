@@ -11,7 +11,7 @@ use super::release::{Ending, Job};
 use super::{Caller, Connections, Question, Refusal, Session, history};
 use crate::journal::history::{self as journals, JournaledRelease};
 use crate::lock::Lock;
-use crate::plan::{objections, resume_points};
+use crate::plan::{objections, resume_plan, resume_points};
 use crate::release::Phase;
 use crate::release::{CommandKind, Outcome, ResumePoint, Resumed};
 use crate::shell::quote;
@@ -109,7 +109,8 @@ async fn go_on<W: World, C: Caller>(
     tell_variables(caller, &from, [&session.inputs.variables]);
     if !request.yes {
         let prompt = &format!("Resume release {}: {}?", past.id, summary(&past, &nodes));
-        confirm(caller, Question { prompt, plan: None }).await?;
+        let plan = resume_plan(&past.release, &spec, &fleet, &nodes);
+        confirm(caller, Question { prompt, plan: Some(&plan) }).await?;
     }
     let resumed = Resumed { actor: caller.identity().actor.clone(), nodes };
     let yes = request.yes;

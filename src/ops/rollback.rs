@@ -136,7 +136,8 @@ async fn go_back<W: World, C: Caller>(
             "Roll back release {}: return {nodes} of {} to version {to}?",
             past.id, spec.service
         );
-        confirm(caller, Question { prompt, plan: None }).await?;
+        let plan = plan.render(&spec, &session.file.display().to_string());
+        confirm(caller, Question { prompt, plan: Some(&plan) }).await?;
     }
     let way = history::way_back(session, connections, &spec, &fleet);
     let way = unless_stopped(caller, history::JOURNALS, way).await?;

@@ -1,13 +1,15 @@
 //! The plan as text, for `rollgate plan` and for the operator's confirmation.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{Plan, routed};
+use super::{Plan, routed, rows};
 use crate::gateway::{Following, following};
 use crate::playbook::OnFailure;
-use crate::release::{PlannedAction, Step};
+use crate::release::{Phase, PlannedAction, Release, ResumePoint, Step};
 use crate::spec::{RegistrySpec, Spec};
+use crate::survey::Fleet;
 use crate::table::Table;
 use crate::text::{self, count};
 
@@ -160,6 +162,47 @@ impl Plan {
         }
         facts
     }
+}
+
+/// Renders what a resume does to each node.
+#[must_use]
+pub fn resume_plan(
+    release: &Release,
+    spec: &Spec,
+    fleet: &Fleet,
+    resumed: &[ResumePoint],
+) -> String {
+    let started = release.started.as_ref();
+    let from = started.and_then(|started| started.from.as_deref()).unwrap_or("?");
+    let to = spec.version.as_deref().unwrap_or("?");
+    let id = started.map_or("?", |started| started.inputs.release());
+    let all = spec.nodes.iter().map(|node| node.name.as_str()).collect();
+    let found: BTreeMap<_, _> = resumed.iter().map(|found| (found.node.as_str(), found)).collect();
+    let mut table = Table::new(&["NODE", "ADDRESS", "RUNS", "KEY", "GATEWAYS", "WILL"]);
+    for row in rows(spec, fleet, &all) {
+        let Some(node) = release.nodes.get(&row.planned.node) else { continue };
+        let will = match (found.get(row.planned.node.as_str()), node.phase) {
+            (Some(_), _) if node.goes_back() => "roll back",
+            (Some(found), _) if found.done.is_empty() => "update, from its first step",
+            (Some(_), _) => "update, from its health check",
+            (None, Phase::Waiting) => "update",
+            (None, Phase::LeftOut) => "left out",
+            (None, _) => "nothing",
+        };
+        table.row(&[
+            &row.planned.node,
+            &row.address,
+            row.planned.runs.as_deref().unwrap_or("?"),
+            row.mark.word(),
+            &routed(row.routed, spec.gateways.len()),
+            will,
+        ]);
+    }
+    text::page(&format!(
+        "{}  {from} -> {to}   (release {id})\n\n{}\n",
+        spec.service,
+        table.render()
+    ))
 }
 
 /// The gateways with the method of their confirmation; those of the same kind together.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::Reporter;
+use super::{Reporter, width_of, wrapped};
 use crate::engine::Sink;
 use crate::release::{CommandKind, Drained, Event, EventKind, Planned, PlannedAction, Pool};
 use crate::release::{Phase, Release};
@@ -75,7 +75,7 @@ impl Live {
 
     /// A line that stays on the screen, above the redrawn lines.
     fn print(&self, line: &str) {
-        let _ = self.screen.println(line);
+        let _ = self.screen.println(wrapped(line, width_of(std::io::stderr())));
     }
 
     fn paint(&self, code: &str, symbol: &str) -> String {

@@ -8,6 +8,7 @@ mod hostile;
 mod json;
 mod live;
 mod plain;
+mod wrap;
 
 use std::io::Write;
 
@@ -21,6 +22,7 @@ pub use end::{NodeView, Report, serving};
 pub use json::Json;
 pub use live::Live;
 pub use plain::Plain;
+use wrap::{width_of, wrapped};
 
 /// A reporter: it hears events, and the clock between them.
 pub trait Reporter: Sink {
@@ -32,6 +34,16 @@ pub trait Reporter: Sink {
 /// release.
 pub(crate) fn print_stderr(text: &str) {
     let _ = std::io::stderr().lock().write_all(secret::hide(text).as_bytes());
+}
+
+/// The same for a page: on a terminal, long lines are broken between words.
+pub(crate) fn print_page(text: &str) {
+    print_stderr(&wrapped(text, width_of(std::io::stderr())));
+}
+
+/// The form of a page for stdout: on a terminal, long lines are broken between words.
+pub(crate) fn for_stdout(page: &str) -> String {
+    wrapped(page, width_of(std::io::stdout()))
 }
 
 /// Writes data. A reader that closes early is not an error.

@@ -2,7 +2,7 @@
 //!
 //! What the command does is rollgate's own, the functions that the command line calls.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,8 +70,6 @@ pub(crate) struct Operator {
 /// The same person while a command runs.
 struct Person<'a> {
     identity: Identity,
-    /// The path of the playbook in plans.
-    file: &'a Path,
     stop: watch::Receiver<StopReason>,
     ear: &'a mut Ear,
 }
@@ -86,8 +84,8 @@ impl Caller for Person<'_> {
     }
 
     async fn confirm(&self, question: Question<'_>) -> Result<(), Refusal> {
-        if let Some((plan, spec)) = question.plan {
-            self.ear.print(&plan.render(spec, &self.file.display().to_string()));
+        if let Some(plan) = question.plan {
+            self.ear.print(plan);
         }
         self.ear.print(&format!("{} [y/N] y\n", question.prompt));
         Ok(())
@@ -167,7 +165,7 @@ impl Operator {
         }
         let Self { session, connections, selection, identity, wait: lock_wait, .. } = &self;
         let (identity, stop) = (identity.clone(), self.stop.clone());
-        let mut person = Person { identity, file: &session.file, stop, ear };
+        let mut person = Person { identity, stop, ear };
         if self.breaks {
             let _ = break_lock(session, connections, &person, true).await;
         }

@@ -1,0 +1,90 @@
+//! Breaks long lines for a terminal: between words, and with an indent below the text that they continue.
+
+use std::os::fd::AsFd;
+
+use textwrap::{Options, WordSeparator, WordSplitter};
+
+/// A command that an operator may copy is not broken.
+const COMMAND: &str = "rollgate ";
+
+/// The narrowest terminal for which lines are broken.
+const NARROWEST: usize = 40;
+
+/// The indent of the rest of a line that has no columns.
+const INDENT: usize = 4;
+
+/// Returns the width of a stream if it is a terminal.
+pub(crate) fn width_of(stream: impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some(usize::from(size.ws_col)).filter(|width| *width >= NARROWEST)
+}
+
+/// Breaks the lines of a text that are longer than `width`.
+#[must_use]
+pub(crate) fn wrapped(text: &str, width: Option<usize>) -> String {
+    let Some(width) = width else { return text.to_owned() };
+    let lines = text.split('\n').map(|line| match line.chars().count() {
+        length if length <= width => line.to_owned(),
+        _ => broken(line, width),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn broken(line: &str, width: usize) -> String {
+    if let Some((label, command)) = label_and_command(line) {
+        let indent = " ".repeat(INDENT);
+        return format!("{}\n{indent}{command}", label.trim_end());
+    }
+    let rest = " ".repeat(last_column(line, width));
+    let options = Options::new(width)
+        .subsequent_indent(&rest)
+        .break_words(false)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation);
+    textwrap::fill(line, options)
+}
+
+/// Splits a line that ends in a command after its purpose.
+fn label_and_command(line: &str) -> Option<(&str, &str)> {
+    let at = line.find(COMMAND)?;
+    let (label, command) = line.split_at(at);
+    let is_label = label.ends_with("  ") || label.ends_with(": ");
+    (is_label && !label.trim().is_empty()).then_some((label, command))
+}
+
+/// Returns where the last column of a line begins. Columns are separated by two spaces. A column that begins too far
+/// to the right leaves no room for its text.
+fn last_column(line: &str, width: usize) -> usize {
+    let start = line.chars().take_while(|letter| *letter == ' ').count();
+    let letters: Vec<_> = line.chars().collect();
+    let ends_gap = |at: &usize| letters[at - 2..*at] == [' ', ' '] && letters[*at] != ' ';
+    let mut columns = (start.max(2)..letters.len().min(width * 2 / 3)).filter(ends_gap);
+    columns.next_back().unwrap_or(start + INDENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_continue_below_their_text_and_commands_stay_whole() {
+        let told = |line: &str| wrapped(line, Some(40));
+        assert_eq!(told("short"), "short");
+        assert_eq!(
+            told("Capacity   3 of 3 routed now; at least 2 must stay (min_available 2)"),
+            "Capacity   3 of 3 routed now; at least 2\n           must stay (min_available 2)"
+        );
+        assert_eq!(
+            told("error: the lock is held by alice@vm, `deploy`, acquired 3m ago"),
+            "error: the lock is held by alice@vm,\n    `deploy`, acquired 3m ago"
+        );
+        let command = "rollgate rollback app.yaml r1 --only node-3,node-4,node-5,node-6";
+        assert_eq!(
+            told(&format!("Next    return 4 nodes to version 1  {command}")),
+            format!("Next    return 4 nodes to version 1\n    {command}")
+        );
+        let word = "x".repeat(50);
+        assert_eq!(told(&format!("a {word} b")), format!("a\n    {word}\n    b"));
+        assert_eq!(wrapped(&word, None), word);
+    }
+}
