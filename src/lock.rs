@@ -298,7 +298,8 @@ impl<W: World> Lock<W> {
             };
             let told = [Write::Set { key: &fence.key, value: &bytes }];
             if let Ok(KvWrite::NotHeld) = client.transact(Some(&fence), &told).await {
-                return self.lose("another process took the lock");
+                let entry = client.kv_get(&fence.key).await;
+                return self.lose(taken(!matches!(entry, Ok(None))));
             }
         }
     }
@@ -318,10 +319,11 @@ impl<W: World> Lock<W> {
         let mut session: Option<(String, DualInstant)> = None;
         while Instant::now() < deadline {
             if let Ok(entry) = client.kv_get(&old.key).await {
+                let is_there = entry.is_some();
                 let last = entry.as_ref().and_then(|entry| Holder::from_bytes(&entry.value));
                 let ours = last.is_some_and(|last| last.is(&holder) && !last.released);
                 if !ours || entry.is_some_and(|entry| entry.session.is_some()) {
-                    return Err("another process took the lock".to_owned());
+                    return Err(taken(is_there).to_owned());
                 }
                 if session.is_none() {
                     let since = DualInstant::now(client.now());
@@ -343,6 +345,15 @@ impl<W: World> Lock<W> {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a lock that was not released is lost, from whether its key still exists.
+fn taken(is_there: bool) -> &'static str {
+    if is_there {
+        "another process took the lock"
+    } else {
+        "Consul no longer has the lock: its data was deleted or restored from a backup"
     }
 }
 

@@ -11,9 +11,11 @@ use crate::ops::locking::described;
 use crate::ops::status::{LockState, Status};
 use crate::ops::{Ending, Refusal, Run, Session};
 use crate::plan::{Plan, Selection};
+use crate::registry::no_key;
 use crate::release::{NodeState, Outcome, Phase, PlannedAction, Release, RotationState, Started};
 use crate::report::{NodeView, Place, Report, serving, state_now, state_of};
-use crate::spec::Spec;
+use crate::shell::quote;
+use crate::spec::{NodeSpec, Spec};
 use crate::survey::NodeFacts;
 use crate::table::Table;
 use crate::text::{self, count, few, harmless};
@@ -114,7 +116,7 @@ pub fn status(status: &Status, spec: &Spec, next: &[(String, String)], now: Time
     text += "\n";
     text += &table.render();
     for (names, problem) in problems(status, spec, &views) {
-        let _ = writeln!(text, "\n{}: {}", names.join(", "), text::line(&problem, 300));
+        let _ = writeln!(text, "\n{}: {}", names.join(", "), text::line(&problem, 600));
     }
     if !next.is_empty() {
         text += "\n";
@@ -283,8 +285,22 @@ fn each_problem(status: &Status, spec: &Spec, views: &[NodeView]) -> Vec<(String
         problems.extend(
             found.into_iter().flatten().map(|problem| (node.name.clone(), problem.clone())),
         );
+        let restore = lost_key(status, spec, node, facts);
+        problems.extend(restore.map(|command| (node.name.clone(), command)));
     }
     problems
+}
+
+/// The command that restores the key of a node from the journal, if Consul no longer has the key.
+fn lost_key(status: &Status, spec: &Spec, node: &NodeSpec, facts: &NodeFacts) -> Option<String> {
+    let key = spec.registry.place(&node.address);
+    facts.registry_problem.as_ref().filter(|problem| **problem == no_key(&key))?;
+    let releases = status.history.releases.iter();
+    let mut values =
+        releases.filter_map(|release| release.nodes.get(&node.name)?.original.as_deref());
+    let value = values.next()?;
+    let command = format!("consul kv put {} {}", quote(&key), quote(value));
+    Some(format!("the value before the last release is in its journal; restore it: {command}"))
 }
 
 /// The state of the lock.

@@ -21,6 +21,12 @@ pub(super) struct Kv<W> {
     prefix: String,
 }
 
+/// Says that a node has no key.
+#[must_use]
+pub fn no_key(key: &str) -> String {
+    format!("Consul has no key {key}")
+}
+
 impl<W: World> Kv<W> {
     /// The keys below `prefix`.
     pub(super) fn new(client: Arc<Client<W>>, prefix: impl Into<String>) -> Self {
@@ -41,7 +47,7 @@ impl<W: World> Kv<W> {
         let looks = spec.nodes.iter().map(|node| {
             let own = self.key(&node.address);
             let look = match entries.keys.get(own.as_str()) {
-                None => Err(format!("Consul has no key {own}")),
+                None => Err(no_key(&own)),
                 Some(entry) => match entries.double(&own, &node.address) {
                     Some(problem) => Err(problem),
                     None => switch(entry).map(|switch| switch.mark.into()),

@@ -28,6 +28,7 @@ use service::Service;
 use switch::WriteToken;
 
 pub use changes::Changes;
+pub use kv::no_key;
 pub use switch::{Error, Look, States, Switch, Written};
 pub use value::{SIZE_LIMIT, ValueError, is_down, with_down};
 

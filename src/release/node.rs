@@ -1,6 +1,7 @@
 //! A node within a release: the fold of its events, and the safety rules for it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 use serde_json::json;
@@ -11,6 +12,9 @@ use crate::node::Ticks;
 
 use super::event::{Drained, EventKind, Failure, ResumePoint};
 use super::step::Step;
+
+/// The longest value of a key that is kept, in bytes.
+const LONGEST_ORIGINAL: usize = 200;
 
 /// A node within a release.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +31,8 @@ pub struct NodeState {
     pub marked: Mark,
     /// The mark of a registry write that began and whose result is unknown.
     pub writing: Option<Mark>,
+    /// The value of its key before it was marked down, if that is short.
+    pub original: Option<Arc<str>>,
     /// Whether the release still counts it as serving.
     pub leaving: Leaving,
     /// Entries of gateways that were not nodes of the playbook when it was marked down, as a list in JSON.
@@ -233,9 +239,12 @@ impl NodeState {
             EventKind::CapacitySeen { .. } if self.leaving == Leaving::No => {
                 self.leaving = Leaving::Allowed;
             }
-            EventKind::RegistryWriting { down, strangers, .. } => {
+            EventKind::RegistryWriting { down, strangers, original, .. } => {
                 self.writing = Some(Mark::of(*down));
                 if *down {
+                    if self.original.is_none() && original.len() <= LONGEST_ORIGINAL {
+                        self.original = Some(original.as_str().into());
+                    }
                     self.strangers = json!(strangers).into();
                 }
             }
@@ -361,6 +370,7 @@ impl NodeState {
             stopped: if self.is_stopped() || found.gone { Stopped::Yes } else { Stopped::No },
             mark: self.mark,
             drained: self.drained,
+            original: self.original.take(),
             resumed: true,
             way: self.way,
             failure: self.failure.take().filter(|_| self.goes_back()),

@@ -72,6 +72,7 @@ impl NodeView {
             key: facts.mark.word(),
             gateways: match fleet.gateways.len() - seen.len() {
                 0 => routed(Some(count), seen.len()),
+                _ if seen.is_empty() => "unknown".to_owned(),
                 unknown => format!("{}, {unknown} unknown", routed(Some(count), seen.len())),
             },
             place: match facts.mark {

@@ -66,6 +66,8 @@ pub(crate) enum Fault {
     EditFirst(usize),
     /// Every session ends, as when their Consul node is lost.
     SessionsLost,
+    /// Consul loses all its data, as when its only server gets an empty disk.
+    Wiped,
     /// A worker does not follow the registry for this long.
     Stuck { gateway: usize, worker: usize, lasts: u64 },
     /// A signal stops a worker for this long: it follows nothing, answers nothing and sends no requests.
@@ -117,6 +119,10 @@ impl State {
             Fault::ForeignEdit(node) => self.foreign_edit(*node),
             Fault::Garbled(node) => self.garble(*node),
             Fault::EditFirst(node) => self.edits.push(*node),
+            Fault::Wiped => {
+                self.strike(&Fault::SessionsLost);
+                self.consul.store.keys.clear();
+            }
             Fault::SessionsLost => {
                 let sessions: Vec<_> = self.consul.store.sessions.keys().cloned().collect();
                 for session in sessions {

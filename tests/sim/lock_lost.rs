@@ -107,3 +107,15 @@ fn suspended_time_counts_for_the_lock() {
         judge(&schedule, &ran, scratch.path());
     }
 }
+
+/// Consul's data is gone during the drain of node-2: no other process is blamed.
+#[test]
+fn release_whose_lock_is_gone_from_consul_says_so() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    let drain = run(&schedule, scratch.path(), true).events_until("node-2 drain: StepStarted");
+    schedule.faults = vec![(When::Event(drain), Fault::Wiped)];
+    let ran = run(&schedule, scratch.path(), true);
+    assert_eq!(ran.end, End::Finished(Outcome::LockLost, 4));
+    assert!(ran.events.contains("Consul no longer has the lock"), "{}", ran.events);
+    assert!(!ran.events.contains("another process"), "{}", ran.events);
+}

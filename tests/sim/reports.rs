@@ -528,6 +528,14 @@ fn what_next() -> Vec<String> {
             .act(typed(partly))
             .then(Task::Status)
             .end(),
+        Scene::new("The key of node-1 is deleted by hand after a failed release.", fails())
+            .then(Task::Deploy)
+            .change("the key of node-1 is deleted", |state| {
+                state.consul.store.keys.remove("upstreams/app/10.0.1.1:9000");
+            })
+            .then(Task::Plan)
+            .then(Task::Status)
+            .end(),
         Scene::new("A node that was taken out by hand ends.", plain(|_| {}))
             .then(Task::NodeOut(0))
             .change("the process of node-1 ends", |state| state.strike(&Fault::Crash(0)))

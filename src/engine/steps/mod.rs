@@ -134,9 +134,7 @@ impl<W: World> NodeWorker<W> {
                     tokio::time::sleep(LINK_PAUSE).await;
                 }
                 Err(RunError::NotStarted(problem)) => {
-                    return Err(StepError::NotBegun(format!(
-                        "{host} cannot be reached: {problem}"
-                    )));
+                    return Err(StepError::NotBegun(format!("cannot be reached: {problem}")));
                 }
                 Err(RunError::NotPermitted(refused)) => return Err(refused.into()),
                 Err(error @ RunError::TimedOut { left: 0, .. }) => {
