@@ -181,11 +181,9 @@ impl State {
         self.nodes[node].deeds.writes += 1;
         match (down(&change.before), down(&change.after)) {
             (false, true) => {
+                // A node that died after its update costs no request when it is taken once more.
                 let serves = self.nodes[node].serves();
-                let taken = &mut self.nodes[node].deeds.taken;
-                if serves || *taken == Taken::No {
-                    *taken = if serves { Taken::Serving } else { Taken::Dead };
-                }
+                self.nodes[node].deeds.taken = if serves { Taken::Serving } else { Taken::Dead };
                 self.check_floor(node);
             }
             (true, false) => self.check_enabled(node),
