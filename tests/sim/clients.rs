@@ -59,11 +59,11 @@ impl State {
     fn fail_unrouted(&mut self, gateway: usize, worker: usize, astray: bool) {
         let clock = self.clock;
         let recent = |at: Option<u64>| at.is_some_and(|at| clock - at < AFTERMATH);
-        let by_fault = self
-            .nodes
-            .iter()
-            .any(|node| node.down_by == Some(Cause::Fault) || recent(node.struck_at));
-        // A node that was dead before the release costs no request, also while it is started again.
+        // Without the fault, a node that was dead when it was last taken would be in the list.
+        let by_fault = self.nodes.iter().any(|node| {
+            let is_dead = node.deeds.taken == Taken::Dead || node.down_by == Some(Cause::Fault);
+            is_dead || recent(node.struck_at)
+        });
         let taken = self.nodes.iter().filter(|node| node.deeds.taken == Taken::Serving);
         let taken: Vec<_> = taken.map(|node| node.name.clone()).collect();
         if astray || by_fault || taken.is_empty() {
