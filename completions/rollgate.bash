@@ -1154,7 +1154,7 @@ _rollgate() {
             return 0
             ;;
         rollgate__subcmd__resume)
-            opts="-y -q -v -h --lock-wait --yes --output --color --quiet --verbose --trace --state-dir --help"
+            opts="-y -q -v -h --use-current --lock-wait --yes --output --color --quiet --verbose --trace --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1199,7 +1199,7 @@ _rollgate() {
             return 0
             ;;
         rollgate__subcmd__rollback)
-            opts="-y -q -v -h --only --lock-wait --yes --output --color --quiet --verbose --trace --state-dir --help"
+            opts="-y -q -v -h --only --use-current --lock-wait --yes --output --color --quiet --verbose --trace --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

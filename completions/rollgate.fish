@@ -122,6 +122,7 @@ always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l use-current -d 'Use the playbook\'s file as it is now, not the playbook in the journal'
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -s y -l yes -d 'Do not ask for confirmation'
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -s v -l verbose -d 'Show every step'
@@ -137,6 +138,7 @@ always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l use-current -d 'Use the playbook\'s file as it is now, not the playbook in the journal'
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -s y -l yes -d 'Do not ask for confirmation'
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -s v -l verbose -d 'Show every step'

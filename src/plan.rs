@@ -18,7 +18,7 @@ use crate::text::{self, because, count};
 
 pub use next::LastLook;
 pub use render::resume_plan;
-pub use resume_points::{objections, resume_points};
+pub use resume_points::{begin_again, objections, resume_points};
 pub use rollback::{NotUndone, RollbackPlan, missing_releases, restore_points};
 
 /// The nodes that the operator selects.

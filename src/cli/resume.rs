@@ -20,6 +20,9 @@ pub(super) struct Arguments {
     /// The release's id or an unambiguous start of it [default: the last release]
     #[arg(value_name = "ID")]
     id: Option<String>,
+    /// Use the playbook's file as it is now, not the playbook in the journal
+    #[arg(long)]
+    use_current: bool,
     #[command(flatten)]
     lock: LockArguments,
     /// Do not ask for confirmation
@@ -29,8 +32,9 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let session = open(&PlaybookArguments::of(&arguments.file), global, Missing::Open)?;
+    let Arguments { use_current, yes, .. } = *arguments;
     let (id, lock_wait) = (arguments.id.clone(), arguments.lock.wait());
-    let request = Request { id, yes: arguments.yes, lock_wait };
+    let request = Request { id, use_current, yes, lock_wait };
     let ending = connected(&session, global, async |connections, terminal| {
         resume(&session, connections, terminal, &request).await
     })?;

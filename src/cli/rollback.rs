@@ -23,6 +23,9 @@ pub(super) struct Arguments {
     /// Roll back only these nodes, by name
     #[arg(long, value_name = "NODE", value_delimiter = ',')]
     only: Vec<String>,
+    /// Use the playbook's file as it is now, not the playbook in the journal
+    #[arg(long)]
+    use_current: bool,
     #[command(flatten)]
     lock: LockArguments,
     /// Do not ask for confirmation
@@ -33,7 +36,8 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let session = open(&PlaybookArguments::of(&arguments.file), global, Missing::Open)?;
     let (id, only) = (arguments.id.clone(), arguments.only.clone());
-    let request = Request { id, only, yes: arguments.yes, lock_wait: arguments.lock.wait() };
+    let Arguments { use_current, yes, .. } = *arguments;
+    let request = Request { id, only, use_current, yes, lock_wait: arguments.lock.wait() };
     let ending = connected(&session, global, async |connections, terminal| {
         rollback(&session, connections, terminal, &request).await
     })?;

@@ -8,11 +8,12 @@
 //!   contain;
 //! * [`caller`]: the calling process; [`refusal`]: why a command ends before it has changed anything;
 //! * [`locking`]: one release at a time; [`look`]: the inspection of all systems; [`history`]: past releases;
-//!   [`release`]: how a release runs;
+//!   [`current`]: the playbook of a past release, or the file; [`release`]: how a release runs;
 //! * [`deploy`], [`resume`], [`rollback`], [`node`], [`status`], [`doctor`], [`plan`], [`lock`]: one file per command.
 
 pub mod caller;
 pub mod connections;
+mod current;
 pub mod deploy;
 pub mod doctor;
 pub mod history;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::caller::{confirm, unless_stopped};
+use super::current::{Chosen, choose};
 use super::locking::locked;
 use super::look::look;
 use super::release::{Ending, Job};
 use super::{Caller, Connections, Question, Refusal, Session, history};
 use crate::journal::history::{self as journals, JournaledRelease};
 use crate::lock::Lock;
-use crate::plan::{objections, resume_plan, resume_points};
+use crate::plan::{begin_again, objections, resume_plan, resume_points};
 use crate::release::Phase;
 use crate::release::{CommandKind, Outcome, ResumePoint, Resumed};
 use crate::shell::quote;
@@ -23,6 +24,8 @@ use crate::world::World;
 pub struct Request {
     /// The release's id, or an unambiguous start of it. By default, the last release.
     pub id: Option<String>,
+    /// Follow the playbook's file as it is now, not the playbook in the journal.
+    pub use_current: bool,
     /// Do not ask for confirmation.
     pub yes: bool,
     /// How long to wait for the lock.
@@ -48,8 +51,8 @@ pub async fn resume<W: World, C: Caller>(
         // The previous holder of the lock may have continued the release, so the journal is read again.
         let id = Some(session.inputs.release.as_str());
         let past = find(&session, connections, caller, id, CommandKind::is_release).await?;
-        let session = session.of_release(&past)?;
-        Box::pin(go_on(&session, connections, caller, request, lock, past)).await
+        let chosen = choose(&session, &past, "resume", request.use_current)?;
+        Box::pin(go_on(&chosen, connections, caller, request, lock, past)).await
     };
     locked(&session, connections, caller, (CommandKind::Resume, request.lock_wait), work).await
 }
@@ -69,13 +72,14 @@ pub(super) async fn find<W: World, C: Caller>(
 }
 
 async fn go_on<W: World, C: Caller>(
-    session: &Session,
+    chosen: &Chosen,
     connections: &Connections<W>,
     caller: &mut C,
     request: &Request,
     lock: &Arc<Lock<W>>,
     past: JournaledRelease,
 ) -> Result<Ending, Refusal> {
+    let session = &chosen.session;
     let Some(command) = past.release.started.as_ref().map(|started| started.command) else {
         return Err(Refusal::refused(format!("release {} did not start", past.id)));
     };
@@ -93,6 +97,9 @@ async fn go_on<W: World, C: Caller>(
     if let Some((later, nodes)) = later.map_err(|error| super::refusal::of_error(&error))? {
         return Err(Refusal::refused(superseded(&past.id, &later, &nodes)));
     }
+    if let Some(notice) = &chosen.notice {
+        caller.notice(notice);
+    }
     let spec = session.spec()?;
     let mut fleet = look(session, connections, caller, &spec).await?;
     // Nodes that were out at planning time, before anything was changed, still count as out.
@@ -100,7 +107,10 @@ async fn go_on<W: World, C: Caller>(
         let planned = past.release.plan_of(node).filter(|planned| planned.was_out);
         planned.map(|planned| planned.strangers.clone())
     });
-    let nodes = resume_points(&past.release, &spec, &fleet);
+    let mut nodes = resume_points(&past.release, &spec, &fleet);
+    if let Some(before) = &chosen.replaced {
+        begin_again(&mut nodes, &past.release, &*before.spec()?, &spec);
+    }
     let problems = objections(&past.release, &spec, &fleet, &nodes);
     if !problems.is_empty() {
         return Err(Refusal::refused(problems.join("; ")));
@@ -112,7 +122,8 @@ async fn go_on<W: World, C: Caller>(
         let plan = resume_plan(&past.release, &spec, &fleet, &nodes);
         confirm(caller, Question { prompt, plan: Some(&plan) }).await?;
     }
-    let resumed = Resumed { actor: caller.identity().actor.clone(), nodes };
+    let playbook = chosen.replaced.as_ref().map(|_| session.written());
+    let resumed = Resumed { actor: caller.identity().actor.clone(), nodes, playbook };
     let yes = request.yes;
     Job { session, connections, lock, spec: &spec, yes }.resume(caller, past, resumed).await
 }

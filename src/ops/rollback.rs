@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::caller::{confirm, unless_stopped};
+use super::current::{Chosen, choose};
 use super::locking::locked;
 use super::look::look;
 use super::release::{Ending, Job};
@@ -25,6 +26,8 @@ pub struct Request {
     pub id: Option<String>,
     /// Roll back only these nodes. If it is empty, all nodes.
     pub only: Vec<String>,
+    /// Follow the playbook's file as it is now, not the playbook in the journal.
+    pub use_current: bool,
     /// Do not ask for confirmation.
     pub yes: bool,
     /// How long to wait for the lock.
@@ -45,8 +48,8 @@ pub async fn rollback<W: World, C: Caller>(
     let work = async |lock: &Arc<Lock<W>>, caller: &mut C| {
         let (id, wanted) = (request.id.as_deref(), |kind| kind == CommandKind::Deploy);
         let past = find(session, connections, caller, id, wanted).await?;
-        let session = rolling_back(request, session, &past)?;
-        Box::pin(go_back(&session, connections, caller, request, lock, &past)).await
+        let chosen = rolling_back(request, session, &past)?;
+        Box::pin(go_back(&chosen, connections, caller, request, lock, &past)).await
     };
     locked(session, connections, caller, (CommandKind::Rollback, request.lock_wait), work).await
 }
@@ -56,7 +59,7 @@ fn rolling_back(
     request: &Request,
     session: &Session,
     past: &JournaledRelease,
-) -> Result<Session, Refusal> {
+) -> Result<Chosen, Refusal> {
     let Some(started) = &past.release.started else {
         return Err(Refusal::refused(format!("release {} did not start", past.id)));
     };
@@ -76,7 +79,8 @@ fn rolling_back(
         return Err(Refusal::new(Cause::Invalid, problem)
             .hint(format!("its nodes are {}", names.join(", "))));
     }
-    let mut rollback = session.of_release(past)?;
+    let mut chosen = choose(session, past, "rollback", request.use_current)?;
+    let rollback = &mut chosen.session;
     let playbook = &rollback.loaded.playbook;
     let toward = restore_points(&past.release, playbook, &request.only).map_err(|not| {
         let problem = match not {
@@ -98,21 +102,25 @@ fn rolling_back(
     }
     rollback.toward = toward;
     rollback.before = Vec::new();
-    Ok(rollback)
+    Ok(chosen)
 }
 
 async fn go_back<W: World, C: Caller>(
-    session: &Session,
+    chosen: &Chosen,
     connections: &Connections<W>,
     caller: &mut C,
     request: &Request,
     lock: &Arc<Lock<W>>,
     past: &JournaledRelease,
 ) -> Result<Ending, Refusal> {
+    let session = &chosen.session;
     let nodes: Vec<_> =
         session.toward.iter().flat_map(|target| target.nodes.iter().cloned()).collect();
     if nodes.is_empty() {
         return Ok(Ending::Nothing(format!("release {} has changed nothing", past.id)));
+    }
+    if let Some(notice) = &chosen.notice {
+        caller.notice(notice);
     }
     let spec = session.spec()?;
     let fleet = look(session, connections, caller, &spec).await?;

@@ -183,19 +183,26 @@ impl Session {
             return Err(Refusal::new(Cause::Refused, problem)
                 .hint("nothing was changed; `deploy` with a playbook that names the secret"));
         }
-        let mut session = self.clone();
-        session.loaded.playbook = playbook.map_err(|error| unreadable(error.to_string()))?;
-        let folder = std::mem::take(&mut session.inputs.folder);
-        let playbook = &session.loaded.playbook;
-        let unfit = |why: String| {
+        let playbook = playbook.map_err(|error| unreadable(error.to_string()))?;
+        self.following(playbook, started).map_err(|why| {
             Refusal::refused(format!("the journal of {} cannot be used: {why}", past.id))
-        };
-        session.before = started.before.followed(playbook).map_err(unfit)?;
-        session.toward = started.toward.followed(playbook).map_err(unfit)?;
-        session.inputs = started.inputs.followed(playbook).map_err(unfit)?;
+        })
+    }
+
+    /// Returns a session with this playbook and the variables of a release.
+    ///
+    /// # Errors
+    ///
+    /// If the playbook does not allow a value of the release.
+    pub(super) fn following(&self, playbook: Playbook, started: &Started) -> Result<Self, String> {
+        let mut session = self.clone();
+        session.before = started.before.followed(&playbook)?;
+        session.toward = started.toward.followed(&playbook)?;
+        session.inputs = started.inputs.followed(&playbook)?;
+        session.loaded.playbook = playbook;
         // The playbook may have another path on another machine.
         if !session.inputs.folder.exists() {
-            session.inputs.folder = folder;
+            session.inputs.folder.clone_from(&self.inputs.folder);
         }
         Ok(session)
     }

@@ -28,6 +28,21 @@ pub fn resume_points(release: &Release, spec: &Spec, fleet: &Fleet) -> Vec<Resum
         .collect()
 }
 
+/// Lets each node begin again at its first step if its steps have changed: the new process was started by the
+/// old ones.
+pub fn begin_again(nodes: &mut [ResumePoint], release: &Release, before: &Spec, spec: &Spec) {
+    let steps = |spec: &Spec, name: &str| {
+        let goes_back = release.nodes.get(name).is_some_and(NodeState::goes_back);
+        let node = if goes_back { spec.back.get(name) } else { spec.nodes.named(name) };
+        node.map(|node| node.steps.clone())
+    };
+    for found in nodes {
+        if steps(before, &found.node) != steps(spec, &found.node) {
+            found.done.clear();
+        }
+    }
+}
+
 /// Returns the reasons against a resume: everything that is unknown about the nodes that began, the registry
 /// and the gateways.
 #[must_use]

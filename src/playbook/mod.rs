@@ -4,6 +4,7 @@
 //! (`structure`, with the schema of these types) → these types → all problems of meaning (`rules`). The result is a
 //! [`Playbook`] that is valid as a file.
 
+mod difference;
 mod drain;
 mod findings;
 mod health;
@@ -31,6 +32,7 @@ pub use crate::diagnostic::{Invalid, Problem, Source};
 pub use crate::gateway::Gateway;
 pub use crate::period::DurationSetting;
 pub use crate::template::{Names, Template, TemplateError};
+pub use difference::{Difference, differences};
 pub use drain::{Drain, InFlight, Metric, OnTimeout, Sockets};
 pub use health::{ConsulCheck, Health, Identity};
 pub use load::{Loaded, load, load_text, schema};

@@ -209,7 +209,7 @@ pub struct Started {
     /// Further arguments that a command needs to mean the same again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arguments: Vec<String>,
-    /// The playbook itself: the steps of a release come from its journal.
+    /// The playbook itself: the steps of a release come from its journal. A resume can replace it.
     pub playbook: Written,
     /// The other inputs.
     pub inputs: Recorded<Inputs>,
@@ -256,12 +256,15 @@ pub struct Pool {
 }
 
 /// A resumed release.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Resumed {
     /// The user that resumed it.
     pub actor: String,
     /// The unfinished nodes in the state in which they were found.
     pub nodes: Vec<ResumePoint>,
+    /// The playbook from now on, if it is not the release's playbook so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub playbook: Option<Written>,
 }
 
 /// A resumed node.

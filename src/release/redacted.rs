@@ -16,6 +16,9 @@ const KEPT: [&str; 5] = ["node", "nodes", "will", "result", "done"];
 const KEPT_AT_THE_START: [&str; 8] =
     ["playbook", "inputs", "before", "toward", "service", "command", "selection", "arguments"];
 
+/// The same of the event of a resume.
+const KEPT_AT_A_RESUME: [&str; 1] = ["playbook"];
+
 impl EventKind {
     /// Returns the same fact without any secret of this process.
     ///
@@ -32,11 +35,15 @@ impl EventKind {
             return self;
         }
         let whole = serde_json::to_value(&self).expect("facts have only string keys");
-        let starts = matches!(self, Self::ReleaseStarted(_));
+        let kept: &[_] = match self {
+            Self::ReleaseStarted(_) => &KEPT_AT_THE_START,
+            Self::ReleaseResumed(_) => &KEPT_AT_A_RESUME,
+            _ => &[],
+        };
         let mut clean = whole.clone();
         if let Some(data) = clean.get_mut("data").and_then(Value::as_object_mut) {
             for (key, value) in data {
-                if !(starts && KEPT_AT_THE_START.contains(&key.as_str())) {
+                if !kept.contains(&key.as_str()) {
                     hide(redactor, key, value);
                 }
             }
@@ -72,8 +79,11 @@ mod tests {
         [
             json!({ "type": "release.started", "data": {
                 "service": "app", "command": "deploy", "from": text, "to": text, "actor": text, "file": text,
-                "playbook": { "service": "app" }, "nodes": [node("n")],
+                "playbook": { "service": "checkout" }, "nodes": [node("n")],
                 "inputs": { "release": "r", "folder": "", "variables": {}, "artifact": null },
+            }}),
+            json!({ "type": "release.resumed", "data": {
+                "actor": text, "nodes": [], "playbook": { "service": "checkout" },
             }}),
             json!({ "type": "step.progress", "data": { "message": text } }),
             json!({ "type": "step.finished", "data": { "elapsed_ms": 1, "message": text } }),
@@ -111,7 +121,7 @@ mod tests {
 
     #[test]
     fn values_for_resume_stay_even_if_a_secret_is_the_same_word() {
-        let words = ["node-1", "failed", "update", "deploy", "done", "type", "warning"];
+        let words = ["node-1", "failed", "update", "deploy", "done", "type", "warning", "checkout"];
         let redactor = Redactor::new(words.map(Secret::new));
         let nodes = vec!["node-1".to_owned()];
         let taken = EventKind::BatchStarted { number: 1, nodes, back: false };

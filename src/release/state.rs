@@ -16,7 +16,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::json::Written;
 
-use super::event::{Event, EventKind, ResumePoint, Started};
+use super::event::{Event, EventKind, ResumePoint, Resumed, Started};
 use super::node::{NodeState, Phase};
 use super::outcome::Finished;
 use super::planned::{Planned, PlannedAction};
@@ -56,7 +56,7 @@ pub enum Change {
     /// The release begins.
     Started(Box<Started>),
     /// The release is resumed.
-    Resumed(Vec<ResumePoint>),
+    Resumed(Box<Resumed>),
     /// A node's state.
     Node(String, Box<NodeState>),
     /// These nodes begin, either their update or their rollback.
@@ -126,7 +126,7 @@ impl Release {
             EventKind::ReleaseStarted(started) => Ok(Change::Started(started.clone())),
             EventKind::ReleaseResumed(resumed) => {
                 self.may_resume(&resumed.nodes)?;
-                Ok(Change::Resumed(resumed.nodes.clone()))
+                Ok(Change::Resumed(Box::new(resumed.clone())))
             }
             EventKind::StepProgress { .. } | EventKind::Warning { .. } => Ok(Change::Nothing),
             EventKind::BatchStarted { number, nodes, back } => {
@@ -182,14 +182,17 @@ impl Release {
                 self.nodes = started.nodes.iter().map(initial).collect();
                 self.started = Some(*started);
             }
-            Change::Resumed(nodes) => {
+            Change::Resumed(resumed) => {
                 self.finished = None;
                 self.stopping = None;
+                if let (Some(started), Some(playbook)) = (&mut self.started, resumed.playbook) {
+                    started.playbook = playbook;
+                }
                 // Interrupted staging starts again.
                 for node in self.nodes.values_mut().filter(|node| node.phase == Phase::Waiting) {
                     node.step = None;
                 }
-                for found in nodes {
+                for found in resumed.nodes {
                     self.nodes.entry(found.node.clone()).or_default().resume(found);
                 }
                 self.done_before = self.count(|node| node.phase == Phase::Done);

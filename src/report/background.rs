@@ -179,7 +179,7 @@ mod tests {
         so_far.apply(&event(1, started)).expect("it begins");
         let (told, turns) = mpsc::channel();
         let mut background = Background::new(vec![Box::new(Turns(told))], so_far.outline());
-        let resumed = Resumed { actor: "me".into(), nodes: Vec::new() };
+        let resumed = Resumed { actor: "me".into(), ..Resumed::default() };
         background.event(&event(2, EventKind::ReleaseResumed(resumed)), &so_far);
         drop(background);
         assert_eq!(turns.iter().collect::<Vec<_>>(), [(2, 2)]);

@@ -158,7 +158,7 @@ impl Operator {
     }
 
     async fn run(mut self, typed: Typed, ear: &mut Ear) -> Result<Shown, Refusal> {
-        let Typed { task, id, nodes, selection, version } = typed;
+        let Typed { task, id, nodes, selection, version, use_current } = typed;
         self.selection = selection.unwrap_or(self.selection);
         if let Some(version) = version {
             self.session.inputs.variables = [("version".to_owned(), version)].into();
@@ -178,11 +178,12 @@ impl Operator {
                 deploy::deploy(session, connections, &mut person, &spec, &request).await?
             }
             Task::Resume => {
-                let request = resume::Request { id, yes, lock_wait };
+                let request = resume::Request { id, use_current, yes, lock_wait };
                 resume::resume(session, connections, &mut person, &request).await?
             }
             Task::Rollback => {
-                let request = rollback::Request { id, only: nodes, yes, lock_wait };
+                let only = nodes;
+                let request = rollback::Request { id, only, use_current, yes, lock_wait };
                 rollback::rollback(session, connections, &mut person, &request).await?
             }
             Task::NodeOut(_) | Task::NodeIn(_) => {

@@ -2,242 +2,20 @@
 //!
 //! rollgate's own commands run in the simulated world and print by its own reporters. `UPDATE=1` writes the page.
 
-use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rollgate::release::Outcome;
-
-use crate::attempt::{Act, Attempt, End, Place, finished};
+use crate::attempt::Act;
 use crate::faults::{Fault, When};
 use crate::gateway::Lie;
 use crate::operator::Task;
 use crate::process::Start;
+use crate::scene::{Scene, typed};
 use crate::schedule::{Kill, Meanwhile, Schedule};
-use crate::sim::Shared;
 use crate::story::{NEVER_ENDS, run, scratch};
-use crate::suggested::{Suggested, suggested};
-use crate::typed::Typed;
-use crate::world::State;
-
-/// The time between two commands.
-const PAUSE: u64 = 60_000;
-
-/// A change of the world between two commands.
-type Change = fn(&mut State);
-
-/// A part of a situation.
-#[derive(Clone, Copy)]
-enum Part {
-    Act(Act),
-    Change(Change),
-}
-
-/// A situation: commands in one world, and what they print.
-struct Scene {
-    schedule: Schedule,
-    /// What has happened so far.
-    parts: Vec<Part>,
-    /// Whether each suggested command is typed in a copy of this world.
-    types: bool,
-    /// What was tried since the last command that can change something.
-    tried: BTreeSet<String>,
-    root: tempfile::TempDir,
-    shared: Shared,
-    clock: u64,
-    /// The time between two commands.
-    pause: u64,
-    /// Whether the plan before the question is shown, and what the first operator sees meanwhile.
-    is_whole: bool,
-    text: String,
-}
-
-impl Scene {
-    fn new(heading: &str, schedule: Schedule) -> Self {
-        // rollgate's own randomness is a part of the schedule.
-        fastrand::seed(schedule.seed);
-        let shared = Arc::new(Mutex::new(State::new(&schedule, true)));
-        let text = format!("\n== {heading}\n");
-        let (parts, types, tried) = (Vec::new(), true, BTreeSet::new());
-        let (root, clock, pause, is_whole) = (scratch(), 0, PAUSE, false);
-        let scene =
-            Self { schedule, parts, types, tried, root, shared, clock, pause, is_whole, text };
-        scene.look(|state| state.watch.lock = Some(|key| key == crate::fence::LOCK));
-        scene
-    }
-
-    /// The next command follows after a second.
-    fn soon(self) -> Self {
-        Self { pause: 1_000, ..self }
-    }
-
-    /// Shows every line.
-    fn whole(self) -> Self {
-        Self { is_whole: true, ..self }
-    }
-
-    fn look<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
-        with(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Runs a command a minute later, on the first machine.
-    fn then(self, task: Task) -> Self {
-        self.act(Act::new(task, 0))
-    }
-
-    fn act(mut self, act: Act) -> Self {
-        let attempt = self.run(act);
-        if self.types {
-            if attempt.end != End::Shown {
-                self.tried.clear();
-            }
-            for attempt in [&attempt].into_iter().chain(&attempt.others) {
-                self.type_suggestions(attempt);
-            }
-        }
-        if attempt.others.is_empty() || self.is_whole {
-            self.show(&attempt);
-        }
-        for other in &attempt.others {
-            self.text += "\n(meanwhile, on another machine)\n";
-            self.show(other);
-        }
-        self
-    }
-
-    /// Runs a command, and waits for a minute.
-    fn run(&mut self, act: Act) -> Attempt {
-        self.parts.push(Part::Act(act));
-        self.look(State::listen);
-        let place =
-            Place { schedule: &self.schedule, root: self.root.path(), shared: &self.shared };
-        let attempt = place.attempt(act, self.clock, true);
-        let others = attempt.others.iter().map(|other| other.ended_at);
-        self.clock = others.fold(attempt.ended_at, u64::max) + self.pause;
-        self.look(|state| state.advance(self.clock));
-        attempt
-    }
-
-    /// Types each command that was suggested, each in a world in which the same has happened so far.
-    fn type_suggestions(&mut self, attempt: &Attempt) {
-        for suggested in suggested(&attempt.screen) {
-            if !self.tried.insert(suggested.command.clone()) {
-                continue;
-            }
-            let pause = self.pause;
-            let mut copy = Self { types: false, pause, ..Self::new("", self.schedule.clone()) };
-            for part in &self.parts {
-                match part {
-                    Part::Act(act) => drop(copy.run(*act)),
-                    Part::Change(with) => copy.look(with),
-                }
-            }
-            if suggested.label.contains("after a fix") {
-                copy.look(State::heal);
-                copy.clock += PAUSE;
-                copy.look(|state| state.advance(copy.clock));
-            }
-            let line = suggested.command.clone().leak();
-            let task = Typed::read(line).task;
-            let act = Act { line: Some(line), ..Act::new(task, attempt.act.machine) };
-            let typed = copy.run(act);
-            copy.judge(&suggested, &typed);
-        }
-    }
-
-    /// Checks that a suggested command did what its label says.
-    fn judge(&self, suggested: &Suggested, attempt: &Attempt) {
-        let end = finished(&attempt.end, attempt.ended.as_ref());
-        let Suggested { label, command } = suggested;
-        let told = format!("{}\n{label}: {command}\n{end:?}\n{}", self.text, attempt.screen);
-        let expected = match attempt.act.task {
-            Task::Deploy | Task::NodeOut(_) | Task::NodeIn(_) | Task::Rollback => {
-                matches!(end, End::Finished(Outcome::Done, 0))
-            }
-            Task::Resume if label.contains("rollback") => {
-                matches!(
-                    end,
-                    End::Finished(Outcome::Done | Outcome::Failed | Outcome::RolledBack, _)
-                )
-            }
-            Task::Resume => matches!(end, End::Finished(Outcome::Done, 0)),
-            Task::Plan | Task::Status | Task::Doctor | Task::ShowLock | Task::BreakLock => {
-                end == End::Shown
-            }
-        };
-        assert!(expected, "{told}");
-        let Some((_, version)) = label.split_once(" to version ") else { return };
-        let nodes = self.look(|state| {
-            let registry = state.registry();
-            let nodes = state.nodes.iter().zip(registry);
-            let seen = nodes.map(|(node, up)| {
-                let runs = node.process.as_ref().map(|process| process.version.clone());
-                (node.name.clone(), runs, up)
-            });
-            seen.collect::<Vec<_>>()
-        });
-        for (name, runs, up) in nodes {
-            if label.contains("all nodes") || label.contains(&name) {
-                assert_eq!((runs.as_deref(), up), (Some(version), true), "{name}\n{told}");
-            }
-        }
-    }
-
-    fn show(&mut self, attempt: &Attempt) {
-        let typed = attempt.act.line.map(|line| line.trim_start_matches("rollgate "));
-        let command = match attempt.act.task {
-            _ if typed.is_some() => typed.unwrap_or_default(),
-            Task::Deploy => "deploy app.yaml --var version=2",
-            Task::Plan => "plan app.yaml --var version=2",
-            Task::Resume => "resume app.yaml",
-            Task::Rollback => "rollback app.yaml",
-            Task::NodeOut(_) => "node out app.yaml node-1",
-            Task::NodeIn(_) => "node in app.yaml node-1",
-            Task::Status => "status app.yaml",
-            Task::Doctor => "doctor app.yaml",
-            Task::ShowLock => "lock show app.yaml",
-            Task::BreakLock => "lock break app.yaml",
-        };
-        let mut screen = attempt.screen.clone();
-        for machine in ["machine-0", "machine-1"] {
-            let folder = self.root.path().join(machine).display().to_string();
-            screen = screen.replace(&folder, ".rollgate/app");
-            screen = screen.replace(&format!("{machine}/app.yaml"), "app.yaml");
-        }
-        if attempt.act.task == Task::Deploy && !self.is_whole {
-            screen = without_plan(&screen);
-        }
-        self.text += &format!("\n$ rollgate {command}\n{screen}");
-    }
-
-    /// Changes the world between two commands.
-    fn change(mut self, what: &str, with: Change) -> Self {
-        self.text += &format!("\n({what})\n");
-        self.parts.push(Part::Change(with));
-        self.look(with);
-        self
-    }
-
-    fn end(self) -> String {
-        let violations = self.look(|state| std::mem::take(&mut state.watch.violations));
-        let violations: Vec<_> = violations.iter().map(ToString::to_string).collect();
-        assert!(violations.is_empty(), "{}\n{}", self.text, violations.join("\n"));
-        self.text
-    }
-}
-
-/// A screen from the question on: most plans are equal.
-fn without_plan(screen: &str) -> String {
-    let Some((plan, rest)) = screen.split_once("\nPlan: ") else { return screen.to_owned() };
-    let (_, rest) = rest.split_once('\n').expect("a line");
-    let before = plan.lines().take_while(|line| line.starts_with("waiting: "));
-    let before: String = before.flat_map(|line| [line, "\n"]).collect();
-    format!("{before}(the plan)\n{rest}")
-}
 
 /// Makes a schedule from the plain one.
-fn plain(change: impl FnOnce(&mut Schedule)) -> Schedule {
+pub(crate) fn plain(change: impl FnOnce(&mut Schedule)) -> Schedule {
     let mut schedule = Schedule::plain();
     change(&mut schedule);
     schedule
@@ -470,6 +248,16 @@ fn interruptions() -> Vec<String> {
             .then(Task::Deploy)
             .end(),
         Scene::new("The disk of node-2 is full.", full).then(Task::Deploy).end(),
+        Scene::new(
+            "The playbook's `stop` is wrong. It is corrected in the file, and the release resumes twice.",
+            plain(|schedule| schedule.shape.stop = "svc stpo"),
+        )
+        .untyped()
+        .then(Task::Deploy)
+        .edit("`stop` is corrected in app.yaml", |shape| shape.stop = "svc stop")
+        .then(Task::Resume)
+        .act(typed("rollgate resume app.yaml --use-current"))
+        .end(),
         Scene::new("A node is taken out of rotation by hand, and returned.", plain(|_| {}))
             .then(Task::NodeOut(0))
             .then(Task::Status)
@@ -481,8 +269,6 @@ fn interruptions() -> Vec<String> {
 
 /// Situations in which the next command is not obvious.
 fn what_next() -> Vec<String> {
-    let typed =
-        |line: &'static str| Act { line: Some(line), ..Act::new(Typed::read(line).task, 0) };
     let many = plain(|schedule| {
         let shape = &mut schedule.shape;
         (shape.nodes, shape.batches, shape.min_available) = (10, "3".into(), 3);

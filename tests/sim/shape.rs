@@ -47,6 +47,8 @@ pub(crate) struct Shape {
     pub(crate) artifact: bool,
     pub(crate) identity: bool,
     again: Again,
+    /// The command that stops the service, unless one command restarts it.
+    pub(crate) stop: &'static str,
     pub(crate) batches: String,
     pub(crate) min_available: usize,
     pub(crate) max_failures: usize,
@@ -56,7 +58,7 @@ pub(crate) struct Shape {
     pub(crate) on_failure: &'static str,
     /// The check in Consul is required, too.
     consul_check: bool,
-    rise: u32,
+    pub(crate) rise: u32,
     pub(crate) min_healthy: u64,
     health_interval: u64,
     pub(crate) health_deadline: u64,
@@ -96,6 +98,7 @@ impl Shape {
             artifact: true,
             identity: true,
             again: Again::StopStart,
+            stop: "svc stop",
             batches: "1".into(),
             min_available: 2,
             max_failures: 0,
@@ -161,6 +164,7 @@ impl Shape {
                 rng,
                 &[Again::StopStart, Again::StopStart, Again::StopStart, Again::Restart],
             ),
+            stop: "svc stop",
             batches,
             min_available,
             max_failures: one(rng, &[0, 0, 1, 2]),
@@ -270,11 +274,12 @@ impl Shape {
             text += "  consul: { service: app }\n";
         }
         text += "hooks: { on_failure: { run: svc log } }\n";
-        text += match self.again {
-            Again::Restart => "restart: { run: svc restart, timeout: 20s }\n",
-            Again::StopStart => {
-                "stop: { run: svc stop, timeout: 20s }\nstart: { run: svc start, timeout: 20s }\n"
-            }
+        text += &match self.again {
+            Again::Restart => "restart: { run: svc restart, timeout: 20s }\n".to_owned(),
+            Again::StopStart => format!(
+                "stop: {{ run: {}, timeout: 20s }}\nstart: {{ run: svc start, timeout: 20s }}\n",
+                self.stop
+            ),
         };
         text
     }

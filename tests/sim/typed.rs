@@ -18,6 +18,8 @@ pub(crate) struct Typed {
     pub(crate) selection: Option<Selection>,
     /// The version that it asks for.
     pub(crate) version: Option<String>,
+    /// It follows the playbook's file, not the journal.
+    pub(crate) use_current: bool,
 }
 
 impl From<Task> for Typed {
@@ -68,8 +70,13 @@ impl Typed {
         });
         let id = arguments.try_get_one::<String>("id").ok().flatten().cloned();
         let nodes = if only.is_empty() { list("names") } else { only };
-        Self { task, id, nodes, selection, version }
+        let use_current = has(arguments, "use_current");
+        Self { task, id, nodes, selection, version, use_current }
     }
+}
+
+fn has(arguments: &ArgMatches, flag: &str) -> bool {
+    arguments.try_get_one::<bool>(flag).ok().flatten().is_some_and(|given| *given)
 }
 
 fn limit(arguments: &ArgMatches) -> Option<usize> {

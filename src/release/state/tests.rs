@@ -221,7 +221,7 @@ impl Story {
     /// The unfinished node is resumed from its first step.
     fn resume(&mut self) {
         let found = ResumePoint { node: "b".into(), down: true, done: Vec::new(), gone: false };
-        let resumed = Resumed { actor: "me".into(), nodes: vec![found] };
+        let resumed = Resumed { actor: "me".into(), nodes: vec![found], ..Default::default() };
         self.tell(None, None, EventKind::ReleaseResumed(resumed)).expect("resumed");
         self.batch(&["b"]).expect("taken");
     }
@@ -340,7 +340,7 @@ fn resume_does_not_put_back_node_whose_service_is_gone() {
         // The journal's replica ends before the stop.
         story.step(Step::Disable).expect("follows");
         let nodes = vec![ResumePoint { node: "b".into(), down: true, done: Vec::new(), gone }];
-        let resumed = crate::release::Resumed { actor: "me".into(), nodes };
+        let resumed = crate::release::Resumed { actor: "me".into(), nodes, ..Default::default() };
         story.tell(None, None, EventKind::ReleaseResumed(resumed)).expect("resumes");
         story.batch(&["b"]).expect("taken");
         assert_eq!(story.put_back().is_err(), gone, "gone: {gone}");
@@ -354,7 +354,7 @@ fn resumed_nodes_that_are_out_come_first() {
     let found =
         |node: &str, down| ResumePoint { node: node.into(), down, done: Vec::new(), gone: false };
     let nodes = vec![found("b", false), found("a", true)];
-    let resumed = crate::release::Resumed { actor: "me".into(), nodes };
+    let resumed = crate::release::Resumed { actor: "me".into(), nodes, ..Default::default() };
     story.tell(None, None, EventKind::ReleaseResumed(resumed)).expect("resumes");
     assert_eq!(story.release.next_batch(1, |_| false), ["a"]);
     assert_eq!(story.release.next_batch(5, |_| false), ["a", "b"]);
@@ -370,7 +370,7 @@ fn resumed_node_in_rotation_with_the_new_version_is_not_put_back() {
     }
     let done = vec![Step::Disable, Step::ConfirmOut, Step::Drain, Step::Stop, Step::Start];
     let nodes = vec![ResumePoint { node: "b".into(), down: false, done, gone: true }];
-    let resumed = crate::release::Resumed { actor: "me".into(), nodes };
+    let resumed = crate::release::Resumed { actor: "me".into(), nodes, ..Default::default() };
     story.tell(None, None, EventKind::ReleaseResumed(resumed)).expect("resumes");
     assert_eq!(story.release.nodes["b"].rotation_state(), RotationState::Enabled);
 }
