@@ -266,7 +266,7 @@ _rollgate() {
             return 0
             ;;
         rollgate__subcmd__deploy)
-            opts="-y -q -v -h --var --var-file --only --skip --limit --lock-wait --yes --output --color --quiet --verbose --trace --state-dir --help"
+            opts="-y -q -v -h --var --var-file --only --skip --limit --include-held --lock-wait --yes --output --color --quiet --verbose --trace --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1018,7 +1018,7 @@ _rollgate() {
             return 0
             ;;
         rollgate__subcmd__node__subcmd__out)
-            opts="-y -q -v -h --var --var-file --lock-wait --yes --output --color --quiet --verbose --trace --state-dir --help"
+            opts="-y -q -v -h --var --var-file --lock-wait --yes --reason --output --color --quiet --verbose --trace --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1044,6 +1044,10 @@ _rollgate() {
                     return 0
                     ;;
                 --lock-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reason)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1082,7 +1086,7 @@ _rollgate() {
             return 0
             ;;
         rollgate__subcmd__plan)
-            opts="-q -v -h --var --var-file --only --skip --limit --detailed-exitcode --output --color --quiet --verbose --trace --state-dir --help"
+            opts="-q -v -h --var --var-file --only --skip --limit --include-held --detailed-exitcode --output --color --quiet --verbose --trace --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -89,6 +89,7 @@ always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l include-held -d 'Update held nodes, too; the hold of a node ends once it is back in rotation'
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l detailed-exitcode -d 'Exit with 6 if there are changes'
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s v -l verbose -d 'Show every step'
@@ -108,6 +109,7 @@ always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l include-held -d 'Update held nodes, too; the hold of a node ends once it is back in rotation'
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s y -l yes -d 'Do not ask for confirmation'
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s v -l verbose -d 'Show every step'
@@ -170,12 +172,13 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_s
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -f -a "out" -d 'Take nodes out of rotation: mark down, confirm, drain; the service keeps running'
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -f -a "in" -d 'Return nodes to rotation: check health, mark up, confirm'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -f -a "out" -d 'Take nodes out of rotation and hold them there: mark down, confirm, drain; the service keeps running'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -f -a "in" -d 'Return nodes to rotation and end their hold: check health, mark up, confirm'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l var -d 'Set a variable; overrides --var-file and `ROLLGATE_VAR_<name>`' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l var-file -d 'Read variables from a file, one `name=value` per line' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l lock-wait -d 'Wait this long while another release holds the lock, e.g. 10m [default: do not wait]' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l reason -d 'Why, for others: releases leave the nodes out until `node in`, and show this' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
 plain\t'One line per change'
@@ -205,8 +208,8 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from help" -f -a "out" -d 'Take nodes out of rotation: mark down, confirm, drain; the service keeps running'
-complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from help" -f -a "in" -d 'Return nodes to rotation: check health, mark up, confirm'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from help" -f -a "out" -d 'Take nodes out of rotation and hold them there: mark down, confirm, drain; the service keeps running'
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from help" -f -a "in" -d 'Return nodes to rotation and end their hold: check health, mark up, confirm'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
@@ -291,7 +294,7 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_s
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "schema" -d 'Print the JSON Schema of playbooks, for editors'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "completions" -d 'Print the completions for a shell'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from node" -f -a "out" -d 'Take nodes out of rotation: mark down, confirm, drain; the service keeps running'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from node" -f -a "in" -d 'Return nodes to rotation: check health, mark up, confirm'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from node" -f -a "out" -d 'Take nodes out of rotation and hold them there: mark down, confirm, drain; the service keeps running'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from node" -f -a "in" -d 'Return nodes to rotation and end their hold: check health, mark up, confirm'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from lock" -f -a "show" -d 'Show which process holds the lock, since when, and at which step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from lock" -f -a "break" -d 'Take the lock from its holder, which then stops writing'

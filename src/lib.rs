@@ -13,7 +13,8 @@
 //! * [`gateway`], [`registry`], [`health`], [`node`]: the gateways' views, the nodes' registry entries, the new
 //!   process, and the operations on a node;
 //! * [`mark`]: how a node is marked in the registry;
-//! * [`lock`]: allows one release at a time; [`consul`]: a thin client; [`world`]: the only port to the outside;
+//! * [`lock`]: allows one release at a time; [`holds`]: which nodes stay out of rotation; [`consul`]: a thin client;
+//!   [`world`]: the only port to the outside;
 //! * [`ops`]: what each command does; [`report`]: the output for people and programs; [`cli`]: the command line;
 //! * [`foreign`]: values from other programs, which are checked before they are filled in; [`json`]: their JSON, read
 //!   in bounded memory;
@@ -31,6 +32,7 @@ pub mod file;
 pub mod foreign;
 pub mod gateway;
 pub mod health;
+pub mod holds;
 pub mod journal;
 pub mod json;
 pub mod lock;

@@ -18,7 +18,7 @@ use crate::text::{self, because, count};
 
 pub use next::LastLook;
 pub use render::resume_plan;
-pub use resume_points::{begin_again, objections, resume_points};
+pub use resume_points::{begin_again, held_nodes, objections, resume_points};
 pub use rollback::{NotUndone, RollbackPlan, missing_releases, restore_points};
 
 /// The nodes that the operator selects.
@@ -30,6 +30,8 @@ pub struct Selection {
     pub skip: Vec<String>,
     /// The limit of updates.
     pub limit: Option<usize>,
+    /// Held nodes too.
+    pub include_held: bool,
 }
 
 /// The planned actions.
@@ -64,6 +66,8 @@ pub struct Row {
     pub routed: Option<usize>,
     /// No connection reaches it, so it costs no capacity.
     pub is_unreachable: bool,
+    /// It is left out because it is held.
+    pub is_held: bool,
 }
 
 impl Selection {
@@ -91,6 +95,7 @@ impl Selection {
         if let Some(limit) = self.limit {
             arguments.extend(["--limit".to_owned(), limit.to_string()]);
         }
+        arguments.extend(self.include_held.then(|| "--include-held".to_owned()));
         arguments
     }
 
@@ -112,7 +117,7 @@ impl Plan {
     /// Makes the plan.
     #[must_use]
     pub fn new(spec: &Spec, fleet: &Fleet, selection: &Selection) -> Self {
-        let mut rows = rows(spec, fleet, &selection.nodes(spec));
+        let mut rows = rows(spec, fleet, &selection.nodes(spec), selection.include_held);
         if let Some(limit) = selection.limit {
             let updates = rows.iter_mut().filter(|row| row.planned.will == PlannedAction::Update);
             for row in updates.skip(limit) {
@@ -126,7 +131,7 @@ impl Plan {
     /// Makes the plan that updates these nodes, whatever they run.
     #[must_use]
     pub fn of_nodes(spec: &Spec, fleet: &Fleet, nodes: &BTreeSet<&str>) -> Self {
-        let mut rows = rows(spec, fleet, nodes);
+        let mut rows = rows(spec, fleet, nodes, false);
         for row in rows.iter_mut().filter(|row| row.planned.will == PlannedAction::Skip) {
             row.planned.will = PlannedAction::Update;
         }
@@ -146,6 +151,12 @@ impl Plan {
         plan.refuse(spec, fleet);
         plan.check_capacity(spec, fleet);
         plan
+    }
+
+    /// The nodes that are left out because they are held.
+    pub fn held(&self) -> impl Iterator<Item = &str> {
+        let held = self.rows.iter().filter(|row| row.is_held);
+        held.map(|row| row.planned.node.as_str())
     }
 
     /// Returns whether there is an update and no known refusal.
@@ -235,9 +246,15 @@ impl Plan {
             .filter(|row| row.is_unreachable)
             .map(|row| row.address.clone())
             .collect();
+        let stays_out =
+            |row: &&Row| row.planned.held.is_some() && row.planned.will != PlannedAction::Update;
+        let held = self.rows.iter().filter(stays_out).map(|row| row.address.clone());
+        let held: BTreeSet<_> = held.collect();
         for (name, seen) in &fleet.gateways {
             let Ok(seen) = seen else { continue };
-            let serves = |address: &String| seen.routes_to(address) && !dead.contains(address);
+            let serves = |address: &String| {
+                seen.routes_to(address) && !dead.contains(address) && !held.contains(address)
+            };
             let mut routed: BTreeSet<_> = spec
                 .nodes
                 .iter()
@@ -263,7 +280,7 @@ impl Plan {
                 lowest = lowest.min(left);
                 if costs && remaining.is_short() && !refused {
                     refused = true;
-                    self.refusals.push(too_few(spec, name, seen, &dead, taken, left));
+                    self.refusals.push(too_few(spec, name, seen, (&dead, &held), taken, left));
                 }
                 routed.extend(taken.iter().map(|row| row.address.as_str()));
                 (rest, batch) = (later, batch + 1);
@@ -286,8 +303,8 @@ pub fn routed(routed: Option<usize>, gateways: usize) -> String {
 }
 
 /// The nodes in their order.
-fn rows(spec: &Spec, fleet: &Fleet, selected: &BTreeSet<&str>) -> Vec<Row> {
-    let rows = spec.nodes.iter().map(|node| row(spec, fleet, selected, node));
+fn rows(spec: &Spec, fleet: &Fleet, selected: &BTreeSet<&str>, include_held: bool) -> Vec<Row> {
+    let rows = spec.nodes.iter().map(|node| row(spec, fleet, selected, include_held, node));
     let mut rows: Vec<_> = rows.collect();
     if spec.order == Order::OutFirst {
         rows.sort_by_key(|row| match (row.planned.will, row.routed) {
@@ -299,7 +316,13 @@ fn rows(spec: &Spec, fleet: &Fleet, selected: &BTreeSet<&str>) -> Vec<Row> {
     rows
 }
 
-fn row(spec: &Spec, fleet: &Fleet, selected: &BTreeSet<&str>, node: &NodeSpec) -> Row {
+fn row(
+    spec: &Spec,
+    fleet: &Fleet,
+    selected: &BTreeSet<&str>,
+    include_held: bool,
+    node: &NodeSpec,
+) -> Row {
     let nothing = NodeFacts::default();
     let facts = fleet.nodes.get(&node.name).unwrap_or(&nothing);
     let gateways: Vec<&Observation> =
@@ -308,12 +331,20 @@ fn row(spec: &Spec, fleet: &Fleet, selected: &BTreeSet<&str>, node: &NodeSpec) -
     let routed = (gateways.len() == fleet.gateways.len()).then_some(routed);
     let all = Some(fleet.gateways.len());
     let was_out = facts.mark == Mark::Down;
-    let (will, why) = if !selected.contains(node.name.as_str()) {
+    let is_selected = selected.contains(node.name.as_str());
+    let held = facts.held();
+    let is_held = is_selected && held.is_some() && !include_held;
+    let (will, why) = if !is_selected {
         (PlannedAction::LeftOut, "not selected".to_owned())
+    } else if let Some(held) = held.clone().filter(|_| is_held) {
+        (PlannedAction::LeftOut, held)
     } else if let Some(problem) = facts.problem.clone().or(facts.registry_problem.clone()) {
         (PlannedAction::Blocked, problem)
     } else if let Some(problem) = contradiction(fleet, node, facts) {
         (PlannedAction::Blocked, problem)
+    } else if let Some(held) = held {
+        // The hold ends once the node is confirmed in rotation.
+        (PlannedAction::Update, format!("included: {held}"))
     } else if is_on_target(spec, facts, node) && !was_out && routed == all {
         let version = spec.version.as_deref().unwrap_or("the target version");
         (PlannedAction::Skip, format!("on {version}, healthy, routed"))
@@ -340,11 +371,13 @@ fn row(spec: &Spec, fleet: &Fleet, selected: &BTreeSet<&str>, node: &NodeSpec) -
             was_out,
             taken_out: facts.taken_out.is_some(),
             strangers: facts.taken_out.clone().unwrap_or_default(),
+            held: facts.held.as_ref().map(|held| held.hold.clone()),
         },
         address: node.address.clone(),
         mark: facts.mark,
         routed,
         is_unreachable: facts.is_unreachable(),
+        is_held,
     }
 }
 
@@ -426,7 +459,7 @@ fn too_few(
     spec: &Spec,
     gateway: &str,
     seen: &Observation,
-    dead: &BTreeSet<String>,
+    (dead, held): (&BTreeSet<String>, &BTreeSet<String>),
     taken: &[Row],
     left: usize,
 ) -> String {
@@ -434,11 +467,15 @@ fn too_few(
     let leaving: BTreeSet<_> = taken.iter().copied().collect();
     let others = spec.nodes.iter().map(AsRef::as_ref);
     let others = others.filter(|node: &&NodeSpec| !leaving.contains(node.name.as_str()));
+    let (held, others): (Vec<_>, Vec<_>) = others.partition(|node| held.contains(&node.address));
     let (routed, unrouted): (Vec<_>, Vec<_>) =
-        others.partition(|node| seen.routes_to(&node.address));
+        others.into_iter().partition(|node| seen.routes_to(&node.address));
     let dead: Vec<_> = routed.into_iter().filter(|node| dead.contains(&node.address)).collect();
-    let because =
-        because(&[(names(&unrouted), "not routed there"), (names(&dead), "not listening")]);
+    let because = because(&[
+        (names(&held), "held"),
+        (names(&unrouted), "not routed there"),
+        (names(&dead), "not listening"),
+    ]);
     format!(
         "without {}, gateway {gateway} would route to {} of {} only, fewer than {}{because}",
         taken.join(", "),

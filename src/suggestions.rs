@@ -28,7 +28,7 @@ pub trait Inspection {
     /// Returns those of these nodes that can be updated now; none if together they would leave too few in rotation.
     fn updatable<'a>(&self, nodes: Vec<&'a str>) -> Vec<&'a str>;
 
-    /// Returns whether a node is marked down.
+    /// Returns whether a node is marked down, and no operator holds it.
     fn is_down(&self, node: &str) -> bool;
 
     /// Returns whether a node passes its health check.
@@ -160,7 +160,7 @@ impl<'a> Situation<'a> {
     fn is_stuck(&self, name: &str, node: &NodeState) -> bool {
         let is_out = self.seen.is_none_or(|seen| seen.is_down(name));
         let out = node.rotation_state() == RotationState::Out && is_out;
-        !node.goes_back() && (out || (node.phase == Phase::Failed && node.fell))
+        !node.goes_back() && !node.is_held() && (out || (node.phase == Phase::Failed && node.fell))
     }
 
     /// Returns nodes to what they ran before, as far as that is known and possible now.
@@ -202,7 +202,8 @@ impl<'a> Situation<'a> {
             Some(seen) => seen.is_down(name) && seen.is_healthy(name),
             None => !node.is_stopped() || node.done.contains(&Step::Health),
         };
-        let is_out = |node: &NodeState| node.rotation_state() == RotationState::Out;
+        let is_out =
+            |node: &NodeState| node.rotation_state() == RotationState::Out && !node.is_held();
         let mut nodes = self.nodes(|name, node| is_out(node) && serves(name, node));
         let known: BTreeSet<_> = nodes.iter().copied().collect();
         nodes.extend(self.also_out.iter().filter(|name| !known.contains(*name)));

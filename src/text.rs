@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::secret::{self, Cut};
 
-/// Renders a duration: `350ms`, `4.2s`, `48s`, `1m31s`, `2h05m`.
+/// Renders a duration: `350ms`, `4.2s`, `48s`, `1m31s`, `2h05m`, `3d04h`.
 #[must_use]
 pub fn duration(duration: Duration) -> String {
     let millis = duration.as_millis();
@@ -16,7 +16,8 @@ pub fn duration(duration: Duration) -> String {
         _ if seconds < 60 => format!("{seconds}s"),
         _ if seconds < 3600 && seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
         _ if seconds < 3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+        _ if seconds < 2 * 86_400 => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{}d{:02}h", seconds / 86_400, seconds % 86_400 / 3600),
     }
 }
 
@@ -179,6 +180,7 @@ mod tests {
             (60_000, "1m"),
             (91_000, "1m31s"),
             (7_500_000, "2h05m"),
+            (176_400_000, "2d01h"),
         ];
         for (millis, expected) in cases {
             assert_eq!(duration(Duration::from_millis(millis)), expected);

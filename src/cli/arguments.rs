@@ -84,10 +84,14 @@ pub(super) struct SelectionArguments {
     /// Update at most this many nodes
     #[arg(long, value_name = "COUNT")]
     pub(super) limit: Option<usize>,
+    /// Update held nodes, too; the hold of a node ends once it is back in rotation
+    #[arg(long)]
+    pub(super) include_held: bool,
 }
 
 impl From<&SelectionArguments> for Selection {
     fn from(arguments: &SelectionArguments) -> Self {
-        Self { only: arguments.only.clone(), skip: arguments.skip.clone(), limit: arguments.limit }
+        let SelectionArguments { limit, include_held, .. } = *arguments;
+        Self { only: arguments.only.clone(), skip: arguments.skip.clone(), limit, include_held }
     }
 }

@@ -10,12 +10,24 @@ use super::report;
 use crate::ops::Refusal;
 use crate::ops::node::{Direction, Request, check_names, switch};
 
+/// The longest reason of a hold, in characters.
+const LONGEST_REASON: usize = 200;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Arguments {
-    /// Take nodes out of rotation: mark down, confirm, drain; the service keeps running
-    Out(Nodes),
-    /// Return nodes to rotation: check health, mark up, confirm
+    /// Take nodes out of rotation and hold them there: mark down, confirm, drain; the service keeps running
+    Out(Out),
+    /// Return nodes to rotation and end their hold: check health, mark up, confirm
     In(Nodes),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Out {
+    #[command(flatten)]
+    nodes: Nodes,
+    /// Why, for others: releases leave the nodes out until `node in`, and show this
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    reason: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -32,16 +44,23 @@ pub(super) struct Nodes {
     yes: bool,
 }
 
+fn reason(text: &str) -> Result<String, String> {
+    if text.chars().count() > LONGEST_REASON {
+        return Err(format!("longer than {LONGEST_REASON} characters"));
+    }
+    Ok(text.trim().to_owned())
+}
+
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
-    let (direction, arguments) = match arguments {
-        Arguments::Out(nodes) => (Direction::Out, nodes),
-        Arguments::In(nodes) => (Direction::In, nodes),
+    let (direction, arguments, reason) = match arguments {
+        Arguments::Out(out) => (Direction::Out, &out.nodes, out.reason.clone()),
+        Arguments::In(nodes) => (Direction::In, nodes, None),
     };
     let session = open(&arguments.playbook, global, Missing::FromLast)?;
     let spec = session.spec()?;
     check_names(&arguments.names, &spec)?;
     let nodes = arguments.names.clone();
-    let request = Request { direction, nodes, lock_wait: arguments.lock.wait() };
+    let request = Request { direction, nodes, reason, lock_wait: arguments.lock.wait() };
     let ending = connected(&session, global, async |connections, terminal| {
         switch(&session, connections, terminal, &spec, &request).await
     })?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::diagnostic::render;
+use crate::mark::Mark;
 use crate::ops::lock::{Broken, Found};
 use crate::ops::locking::described;
 use crate::ops::status::{LockState, Status};
@@ -115,6 +116,7 @@ pub fn status(status: &Status, spec: &Spec, next: &[(String, String)], now: Time
     }
     text += "\n";
     text += &table.render();
+    text += &held(status, spec);
     for (names, problem) in problems(status, spec, &views) {
         let _ = writeln!(text, "\n{}: {}", names.join(", "), text::line(&problem, 600));
     }
@@ -126,6 +128,21 @@ pub fn status(status: &Status, spec: &Spec, next: &[(String, String)], now: Time
         let _ = writeln!(text, "Next  {next}");
     }
     text::page(&text)
+}
+
+/// The nodes that operators hold out of rotation, one per line.
+fn held(status: &Status, spec: &Spec) -> String {
+    let lines = spec.nodes.iter().filter_map(|node| {
+        let facts = status.fleet.nodes.get(&node.name)?;
+        let told = &facts.held.as_ref()?.told;
+        let but = match facts.mark {
+            Mark::Up => " (but it is marked up: `node out` takes it out, `node in` ends the hold)",
+            Mark::Down | Mark::Unknown => "",
+        };
+        Some(format!("Held  {} {told}{but}\n", node.name))
+    });
+    let lines: String = lines.collect();
+    if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
 
 /// Describes the last release, an unfinished one before it, and the lock.

@@ -83,6 +83,7 @@ fn tell(status: &Status, spec: &Spec, lines: &mut Lines) {
             "problem": facts.problem,
             "registry_problem": facts.registry_problem,
             "health_problem": facts.health.problem,
+            "held": facts.held.as_ref().map(|held| &held.hold),
             "last_release": page::state(status, &node.name, view.place),
             "last_release_id": part.and_then(|(release, _)| release.started.as_ref())
                 .map(|started| started.inputs.release()),

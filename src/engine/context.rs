@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::pool::Pool;
 use crate::consul::Client;
 use crate::gateway::GatewayMonitor;
+use crate::holds::Holds;
 use crate::lock::Lock;
 use crate::registry::Registry;
 use crate::release::{Event, EventKind, Leaving, NodeState, Planned, Release, Step};
@@ -115,6 +116,8 @@ pub(super) struct Context<W> {
     pub(super) nodes: BTreeMap<String, Known>,
     pub(super) operation: Operation,
     pub(super) lock: Arc<Lock<W>>,
+    /// The nodes that operators hold.
+    pub(super) holds: Holds<W>,
     pub(super) release: LiveRelease,
     /// Held during the decision whether a node may leave rotation: one decision at a time.
     pub(super) turn: Arc<Mutex<()>>,
@@ -162,12 +165,13 @@ impl<W> Context<W> {
         self.spec.stops_after(release.failures() + self.pool.failing(|name| !is_written(name)))
     }
 
-    /// Returns the addresses of nodes that are leaving rotation, or have left it and were not confirmed back in. A
-    /// gateway may still list them.
+    /// Returns the addresses of nodes that are leaving rotation, have left it and were not confirmed back in, or are
+    /// held. A gateway may still list them.
     pub(super) fn leaving(&self) -> BTreeSet<String> {
         let release = self.release.read();
         let leaves = |node: &&Arc<NodeSpec>| {
-            release.nodes.get(&node.name).is_some_and(|state| state.leaving != Leaving::No)
+            let state = release.nodes.get(&node.name);
+            state.is_some_and(|state| state.leaving != Leaving::No || state.is_held())
         };
         self.spec.nodes.iter().filter(leaves).map(|node| node.address.clone()).collect()
     }

@@ -36,6 +36,7 @@ pub(super) fn conclude<W: World>(
         && release
             .nodes
             .values()
+            .filter(|node| !node.is_held())
             .all(|node| old(node.rotation_state()) && node.phase != Phase::Skipped);
     let result = if let StopReason::LockLost(_) = *stop.borrow() {
         Outcome::LockLost
@@ -83,6 +84,7 @@ pub(super) fn conclude<W: World>(
 fn serves(release: &Release, name: &str) -> bool {
     let Some(node) = release.nodes.get(name) else { return true };
     !node.fell
+        && !node.is_held()
         && match node.rotation_state() {
             RotationState::Untouched => !release.plan_of(name).is_some_and(|plan| plan.was_out),
             RotationState::PutBack | RotationState::Updated | RotationState::Enabled => true,

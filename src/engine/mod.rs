@@ -11,6 +11,7 @@
 mod capacity;
 mod context;
 mod end;
+mod hold;
 mod outcome;
 mod pool;
 mod recorder;

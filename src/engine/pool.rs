@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::gateway::Observation;
 use crate::health::{self, BODY_SHOWN, CheckResult, Unreached};
 use crate::node::Ticks;
-use crate::release::{Failure, Phase, Release};
+use crate::release::{Failure, NodeState, Phase, Release};
 use crate::spec::{NodeSpec, Spec};
 use crate::text;
 
@@ -177,6 +177,9 @@ impl Pool {
         for node in &spec.nodes {
             let was_out = release.plan_of(&node.name).is_some_and(|plan| plan.was_out);
             let state = release.nodes.get(&node.name);
+            if state.is_some_and(NodeState::is_held) {
+                continue;
+            }
             let is_out = state.map_or(was_out, |state| state.marked.is_down().unwrap_or(was_out));
             let part = match state.map(|state| state.phase) {
                 Some(Phase::Done | Phase::Skipped) => Part::AsPlanned,

@@ -22,6 +22,7 @@ use super::scheduler::{NextAction, next_action};
 use super::worker::NodeWorker;
 use crate::consul::Client;
 use crate::gateway::{GatewayMonitor, QueryClient};
+use crate::holds::Holds;
 use crate::journal::Journal;
 use crate::journal::replica::JournalReplica;
 use crate::lock::Lock;
@@ -58,6 +59,8 @@ pub struct Engine<W> {
     pub repeated: Repeated,
     /// The journal's replica for other machines.
     pub copy: Option<JournalReplica<W>>,
+    /// The nodes that operators hold.
+    pub holds: Holds<W>,
 }
 
 /// The result of a finished run.
@@ -131,6 +134,7 @@ impl<W: World> Engine<W> {
             spec: self.spec,
             operation: self.operation,
             lock: self.lock.clone(),
+            holds: self.holds,
             release: live,
             turn: Arc::default(),
             stop: stop.clone(),

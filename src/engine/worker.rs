@@ -94,6 +94,9 @@ impl<W: World> NodeWorker<W> {
         if arrived == NodeResult::Failed && self.turn_back().await {
             arrived = self.walk().await;
         }
+        if arrived != NodeResult::Done {
+            self.withdraw_hold().await;
+        }
         if arrived == NodeResult::Done {
             let interrupted = stopped_for(self.context.stop.clone(), COURTESY_GRACE);
             tokio::select! {

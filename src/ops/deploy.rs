@@ -7,7 +7,7 @@ use super::caller::{Wait, confirm, unless_stopped};
 use super::locking::locked;
 use super::plan::{Planned, planned};
 use super::release::{Ending, Job};
-use super::{Caller, Cause, Connections, Question, Refusal, Session};
+use super::{Caller, Cause, Connections, Question, Refusal, Session, held};
 use crate::consul::{self, Error};
 use crate::engine::Operation;
 use crate::foreign::Recorded;
@@ -73,6 +73,7 @@ async fn release<W: World, C: Caller>(
         return Err(Refusal::told(Cause::Refused, reason, text)
             .hint_at("shows every node", session.command_for("plan", selection)));
     }
+    held::tell(caller, session, &fleet, plan.held(), Some("--include-held"));
     if plan.count(PlannedAction::Update) == 0 {
         return Ok(Ending::Nothing(plan.idle()));
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::caller::{Wait, unless_stopped};
-use super::{Caller, Connections, Refusal, Session, history};
+use super::{Caller, Connections, Refusal, Session, held, history};
 use crate::spec::Spec;
 use crate::survey::{Fleet, PATIENCE, survey};
 use crate::world::World;
@@ -19,8 +19,11 @@ pub(super) async fn look<W: World, C: Caller>(
     spec: &Arc<Spec>,
 ) -> Result<Fleet, Refusal> {
     let look = async {
-        let mut fleet = survey(&connections.world, &connections.consul, spec, PATIENCE).await;
+        let survey = survey(&connections.world, &connections.consul, spec, PATIENCE);
+        let holds = held::holds(session, connections);
+        let (mut fleet, held) = tokio::join!(survey, holds.read());
         history::take_for_out(session, connections, &mut fleet).await;
+        held::add(&mut fleet, held, connections.world.now());
         fleet
     };
     unless_stopped(caller, LOOK, look).await

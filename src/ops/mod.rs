@@ -8,6 +8,7 @@
 //!   contain;
 //! * [`caller`]: the calling process; [`refusal`]: why a command ends before it has changed anything;
 //! * [`locking`]: one release at a time; [`look`]: the inspection of all systems; [`history`]: past releases;
+//!   [`held`]: nodes that operators hold;
 //!   [`current`]: the playbook of a past release, or the file; [`release`]: how a release runs;
 //! * [`deploy`], [`resume`], [`rollback`], [`node`], [`status`], [`doctor`], [`plan`], [`lock`]: one file per command.
 
@@ -16,6 +17,7 @@ pub mod connections;
 mod current;
 pub mod deploy;
 pub mod doctor;
+mod held;
 pub mod history;
 pub mod lock;
 pub mod locking;

@@ -4,15 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::locking::locked;
 use super::look::look;
 use super::plan::{node_names, unfit_gateways};
 use super::release::{Ending, Job};
-use super::{Caller, Cause, Connections, Refusal, Session};
+use super::{Caller, Cause, Connections, Identity, Refusal, Session};
 use crate::engine::Operation;
 use crate::lock::Lock;
 use crate::mark::Mark;
-use crate::release::{CommandKind, Planned, PlannedAction, PlannedNodes, Started};
+use crate::release::{CommandKind, Hold, Planned, PlannedAction, PlannedNodes, Started};
+use crate::secret;
 use crate::spec::{NodeSpec, Spec};
 use crate::survey::Fleet;
 use crate::world::World;
@@ -33,6 +36,8 @@ pub struct Request {
     pub direction: Direction,
     /// The nodes.
     pub nodes: Vec<String>,
+    /// Why the nodes leave, in the operator's words.
+    pub reason: Option<String>,
     /// How long to wait for the lock.
     pub lock_wait: Duration,
 }
@@ -106,14 +111,37 @@ async fn switch_locked<W: World, C: Caller>(
     }
     let was_out = |name: &str| fleet.nodes.get(name).is_some_and(|facts| facts.mark == Mark::Down);
     let taken_out = |name: &str| fleet.nodes.get(name)?.taken_out.clone();
+    let now = connections.world.now();
+    let held = |name: &str| match direction {
+        Direction::Out => Some(hold_of(&fleet, name, request, caller.identity(), now)),
+        Direction::In => held_now(&fleet, name),
+    };
     let started = Started {
         arguments: session.options(false),
-        nodes: only(spec, names, was_out, taken_out),
+        nodes: only(spec, names, was_out, taken_out, held),
         ..session.started(caller.identity(), direction.command(), fleet.pool(spec))
     };
     Job { session, connections, lock, spec, yes: false }
         .begin(caller, direction.operation(), started)
         .await
+}
+
+fn held_now(fleet: &Fleet, name: &str) -> Option<Hold> {
+    fleet.nodes.get(name)?.held.as_ref().map(|held| held.hold.clone())
+}
+
+/// The hold of a node that leaves by hand. A node that is held already keeps its hold, unless there is a new reason.
+fn hold_of(
+    fleet: &Fleet,
+    name: &str,
+    request: &Request,
+    identity: &Identity,
+    now: Timestamp,
+) -> Hold {
+    let known = held_now(fleet, name).filter(|_| request.reason.is_none());
+    let reason = || secret::hide(request.reason.as_deref().unwrap_or_default());
+    let new = || Hold { by: identity.actor.clone(), since: now, reason: reason() };
+    known.unwrap_or_else(new)
 }
 
 /// Plans an update of the named nodes only.
@@ -122,6 +150,7 @@ fn only(
     names: &[String],
     was_out: impl Fn(&str) -> bool,
     taken_out: impl Fn(&str) -> Option<BTreeSet<String>>,
+    held: impl Fn(&str) -> Option<Hold>,
 ) -> PlannedNodes {
     let names: BTreeSet<_> = names.iter().map(String::as_str).collect();
     let planned =
@@ -133,6 +162,7 @@ fn only(
             was_out: was_out(&node.name),
             taken_out: taken_out(&node.name).is_some(),
             strangers: taken_out(&node.name).unwrap_or_default(),
+            held: held(&node.name),
         });
     planned.collect::<Vec<_>>().into()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::refusal::of_error;
-use super::{Caller, Connections, Refusal, Session};
+use super::{Caller, Connections, Refusal, Session, held};
 use crate::engine::{Engine, Operation, RunResult, Start, StopReason};
 use crate::journal::history::JournaledRelease;
 use crate::journal::replica::JournalReplica;
@@ -130,6 +130,7 @@ impl<W: World> Job<'_, W> {
             operation,
             stop: stop.clone(),
             lock: lock.clone(),
+            holds: held::holds(session, connections),
             copy,
             repeated: session.repeated(yes),
         };

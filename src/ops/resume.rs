@@ -9,12 +9,12 @@ use super::current::{Chosen, choose};
 use super::locking::locked;
 use super::look::look;
 use super::release::{Ending, Job};
-use super::{Caller, Connections, Question, Refusal, Session, history};
+use super::{Caller, Connections, Question, Refusal, Session, held, history};
 use crate::journal::history::{self as journals, JournaledRelease};
 use crate::lock::Lock;
-use crate::plan::{begin_again, objections, resume_plan, resume_points};
+use crate::plan::{begin_again, held_nodes, objections, resume_plan, resume_points};
 use crate::release::Phase;
-use crate::release::{CommandKind, Outcome, ResumePoint, Resumed};
+use crate::release::{CommandKind, HeldNode, Outcome, ResumePoint, Resumed};
 use crate::shell::quote;
 use crate::text::{count, harmless};
 use crate::world::World;
@@ -111,19 +111,22 @@ async fn go_on<W: World, C: Caller>(
     if let Some(before) = &chosen.replaced {
         begin_again(&mut nodes, &past.release, &*before.spec()?, &spec);
     }
+    let held = held_nodes(&past.release, &fleet);
     let problems = objections(&past.release, &spec, &fleet, &nodes);
     if !problems.is_empty() {
         return Err(Refusal::refused(problems.join("; ")));
     }
+    let left_out = held.iter().map(|found| found.node.as_str());
+    held::tell(caller, session, &fleet, left_out, None);
     let from = format!("from the journal of {}", past.id);
     tell_variables(caller, &from, [&session.inputs.variables]);
     if !request.yes {
-        let prompt = &format!("Resume release {}: {}?", past.id, summary(&past, &nodes));
+        let prompt = &format!("Resume release {}: {}?", past.id, summary(&past, &nodes, &held));
         let plan = resume_plan(&past.release, &spec, &fleet, &nodes);
         confirm(caller, Question { prompt, plan: Some(&plan) }).await?;
     }
     let playbook = chosen.replaced.as_ref().map(|_| session.written());
-    let resumed = Resumed { actor: caller.identity().actor.clone(), nodes, playbook };
+    let resumed = Resumed { actor: caller.identity().actor.clone(), nodes, playbook, held };
     let yes = request.yes;
     Job { session, connections, lock, spec: &spec, yes }.resume(caller, past, resumed).await
 }
@@ -156,7 +159,7 @@ fn superseded(id: &str, later: &JournaledRelease, nodes: &[String]) -> String {
     )
 }
 
-fn summary(past: &JournaledRelease, nodes: &[ResumePoint]) -> String {
+fn summary(past: &JournaledRelease, nodes: &[ResumePoint], held: &[HeldNode]) -> String {
     let mut parts: Vec<_> = nodes
         .iter()
         .map(|found| {
@@ -165,7 +168,13 @@ fn summary(past: &JournaledRelease, nodes: &[ResumePoint]) -> String {
             format!("{} {from}", found.node)
         })
         .collect();
-    match past.release.count(|node| node.phase == Phase::Waiting) {
+    let is_held = |name: &str| held.iter().any(|found| found.node == name);
+    let waiting = past
+        .release
+        .in_order()
+        .filter(|(name, node)| node.phase == Phase::Waiting && !is_held(name));
+    match waiting.count() {
+        0 if parts.is_empty() => parts.push("no node is left to update".to_owned()),
         0 => {}
         waiting if parts.is_empty() => parts.push(count(waiting, "waiting node")),
         1 => parts.push("then 1 more node".to_owned()),

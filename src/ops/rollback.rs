@@ -9,7 +9,7 @@ use super::locking::locked;
 use super::look::look;
 use super::release::{Ending, Job};
 use super::resume::{find, tell_variables};
-use super::{Caller, Cause, Connections, Question, Refusal, Session, history};
+use super::{Caller, Cause, Connections, Question, Refusal, Session, held, history};
 use crate::engine::Operation;
 use crate::foreign::Recorded;
 use crate::journal::history::JournaledRelease;
@@ -129,6 +129,10 @@ async fn go_back<W: World, C: Caller>(
     plan.refusals.extend(missing_releases(&spec, &fleet, &plan));
     if !plan.refusals.is_empty() {
         return Err(Refusal::refused(plan.refusals.join("; ")));
+    }
+    held::tell(caller, session, &fleet, plan.held(), None);
+    if plan.count(PlannedAction::Update) == 0 && plan.held().next().is_some() {
+        return Ok(Ending::Nothing(plan.idle()));
     }
     if plan.count(PlannedAction::Update) == 0 {
         let nodes = count(plan.count(PlannedAction::Skip), "node");

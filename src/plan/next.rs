@@ -41,7 +41,7 @@ impl Inspection for LastLook<'_> {
     }
 
     fn is_down(&self, node: &str) -> bool {
-        self.facts(node).is_some_and(|facts| facts.mark == Mark::Down)
+        self.facts(node).is_some_and(|facts| facts.mark == Mark::Down && facts.held.is_none())
     }
 
     fn is_healthy(&self, node: &str) -> bool {

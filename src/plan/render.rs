@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::resume_points::stays_out;
 use super::{Plan, routed, rows};
 use crate::gateway::{Following, following};
 use crate::playbook::OnFailure;
@@ -179,9 +180,13 @@ pub fn resume_plan(
     let all = spec.nodes.iter().map(|node| node.name.as_str()).collect();
     let found: BTreeMap<_, _> = resumed.iter().map(|found| (found.node.as_str(), found)).collect();
     let mut table = Table::new(&["NODE", "ADDRESS", "RUNS", "KEY", "GATEWAYS", "WILL"]);
-    for row in rows(spec, fleet, &all) {
-        let Some(node) = release.nodes.get(&row.planned.node) else { continue };
-        let will = match (found.get(row.planned.node.as_str()), node.phase) {
+    for row in rows(spec, fleet, &all, false) {
+        let name = row.planned.node.as_str();
+        let Some(node) = release.nodes.get(name) else { continue };
+        let facts = fleet.nodes.get(name);
+        let is_held = facts.is_some_and(|facts| stays_out(release, name, facts));
+        let will = match (found.get(name), node.phase) {
+            _ if is_held => "left out, held",
             (Some(_), _) if node.goes_back() => "roll back",
             (Some(found), _) if found.done.is_empty() => "update, from its first step",
             (Some(_), _) => "update, from its health check",

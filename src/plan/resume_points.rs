@@ -4,17 +4,39 @@ use std::collections::BTreeSet;
 
 use crate::mark::Mark;
 use crate::node::Survey;
-use crate::release::{NodeState, Phase, Release, ResumePoint, Step};
+use crate::release::{HeldNode, NodeState, Phase, PlannedAction, Release, ResumePoint, Step};
 use crate::spec::{NodeSpec, Spec};
 use crate::survey::{Fleet, NodeFacts};
 
 use super::version_of;
 
+/// Returns the nodes that are held now, and that the release does not include with their hold.
+#[must_use]
+pub fn held_nodes(release: &Release, fleet: &Fleet) -> Vec<HeldNode> {
+    let held = release.in_order().filter_map(|(name, _)| {
+        let facts = fleet.nodes.get(name).filter(|facts| stays_out(release, name, facts))?;
+        let (node, down) = (name.to_owned(), facts.mark == Mark::Down);
+        Some(HeldNode { node, down, hold: facts.held.as_ref()?.hold.clone() })
+    });
+    held.collect()
+}
+
+/// Whether a node is held, unless the release began with this hold and ends it itself.
+pub(super) fn stays_out(release: &Release, name: &str, facts: &NodeFacts) -> bool {
+    let Some(held) = &facts.held else { return false };
+    let planned = release.plan_of(name).filter(|plan| plan.will == PlannedAction::Update);
+    let included = planned.and_then(|plan| plan.held.as_ref());
+    included.is_none_or(|included| included.since != held.hold.since)
+}
+
 /// Returns the resume point of each unfinished node.
 #[must_use]
 pub fn resume_points(release: &Release, spec: &Spec, fleet: &Fleet) -> Vec<ResumePoint> {
     let unfinished = |(name, state): &(&str, &NodeState)| {
-        state.is_unfinished() || fleet.nodes.get(*name).is_some_and(|facts| is_undone(state, facts))
+        let facts = fleet.nodes.get(*name);
+        let is_held = facts.is_some_and(|facts| stays_out(release, name, facts));
+        let is_open = state.is_unfinished() || facts.is_some_and(|facts| is_undone(state, facts));
+        is_open && !is_held
     };
     release
         .in_order()
@@ -67,6 +89,9 @@ pub fn objections(
     for (name, state) in release.in_order() {
         let begun = begun.contains(name);
         let facts = fleet.nodes.get(name);
+        if facts.is_some_and(|facts| stays_out(release, name, facts)) {
+            continue;
+        }
         if let Some(runs) =
             facts.zip(spec.node(name)).and_then(|(facts, node)| changed_version(state, node, facts))
         {

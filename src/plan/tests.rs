@@ -5,8 +5,9 @@ use crate::health::{CheckResult, Unreached};
 use crate::node::Survey;
 use crate::playbook::load_text;
 use crate::registry::Look;
-use crate::release::Inputs;
 use crate::release::{Finished, Lines, Outcome};
+use crate::release::{Hold, Inputs};
+use crate::survey::HeldFacts;
 use std::collections::BTreeSet;
 
 /// A playbook of three nodes `a`, `b`, `c` behind two gateways.
@@ -292,9 +293,9 @@ fn programs_hear_of_every_node_gateway_and_write() {
     "plan.started","data":{"service":"app","file":"app.yaml","from":"1","to":"2","artifact":null,"batches":["1"],"number_of_batches":2,"min_healthy_time_ms":10000,"max_failures":0,"pool":{"nodes":3,"routed":2,"min":1},"lowest":2}}
     "plan.gateway","data":{"gateway":"gw-1","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":216,"problem":null}}
     "plan.gateway","data":{"gateway":"gw-2","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":216,"problem":null}}
-    "plan.node","node":"c","data":{"will":"update","turn":1,"why":"first: already out of rotation","from":"1","to":"2","address":"10.0.1.3:80","down":true,"was_out":true,"routed":0,"gateways":2}}
-    "plan.node","node":"a","data":{"will":"update","turn":2,"why":"","from":"1","to":"2","address":"10.0.1.1:80","down":false,"was_out":false,"routed":2,"gateways":2}}
-    "plan.node","node":"b","data":{"will":"left_out","turn":null,"why":"not selected","from":"1","to":null,"address":"10.0.1.2:80","down":false,"was_out":false,"routed":2,"gateways":2}}
+    "plan.node","node":"c","data":{"will":"update","turn":1,"why":"first: already out of rotation","from":"1","to":"2","address":"10.0.1.3:80","down":true,"was_out":true,"held":null,"routed":0,"gateways":2}}
+    "plan.node","node":"a","data":{"will":"update","turn":2,"why":"","from":"1","to":"2","address":"10.0.1.1:80","down":false,"was_out":false,"held":null,"routed":2,"gateways":2}}
+    "plan.node","node":"b","data":{"will":"left_out","turn":null,"why":"not selected","from":"1","to":null,"address":"10.0.1.2:80","down":false,"was_out":false,"held":null,"routed":2,"gateways":2}}
     "plan.write","node":"c","step":"stop","data":{"command":"stop-it","sudo":false}}
     "plan.write","node":"c","step":"start","data":{"command":"start-it","sudo":false}}
     "plan.write","node":"c","step":"enable","data":{"key":"upstreams/app/10.0.1.3:80","down":false}}
@@ -330,4 +331,43 @@ fn plan_shows_the_confirmation_method_of_each_gateway() {
         told(&spec)
             .starts_with("Gateways   gw-1, gw-2 (nginx-upsync, follows a change within 2.5s): ")
     );
+}
+
+#[test]
+fn held_node_is_left_out_whatever_its_state_and_does_not_count_as_serving() {
+    let spec = spec("strategy: { min_available: 2 }");
+    let mut fleet = fleet(&spec);
+    let hold = Hold { by: "me".into(), since: jiff::Timestamp::UNIX_EPOCH, reason: String::new() };
+    let known = Some(HeldFacts { hold: hold.clone(), told: "by me for 2h00m".into() });
+    let facts = fleet.nodes.get_mut("c").expect("known");
+    // Its machine is being repaired.
+    (facts.held, facts.problem) = (known, Some("no route".into()));
+    take_out(&mut fleet, &spec, "c", &[0, 1], true);
+    let plan = Plan::new(&spec, &fleet, &Selection::default());
+    let row = plan.rows.iter().find(|row| row.planned.node == "c").expect("its row");
+    assert_eq!(
+        (row.planned.will, &*row.planned.why),
+        (PlannedAction::LeftOut, "held by me for 2h00m")
+    );
+    assert_eq!(row.planned.held, Some(hold));
+    assert_eq!(plan.held().collect::<Vec<_>>(), ["c"]);
+    let short = "without a, gateway gw-1 would route to 1 of 3 nodes only, fewer than 2 (c held)";
+    assert_eq!(plan.refusals[0], short);
+    // A gateway that still routes to it changes nothing.
+    let facts = fleet.nodes.get_mut("c").expect("known");
+    (facts.mark, facts.problem) = (Mark::Up, None);
+    for (_, seen) in &mut fleet.gateways {
+        let seen = seen.as_mut().expect("readable");
+        seen.routed.insert("10.0.1.3:80".into(), true);
+        seen.out.insert("10.0.1.3:80".into(), false);
+    }
+    let plan = Plan::new(&spec, &fleet, &Selection::default());
+    assert_eq!(plan.refusals[0], short);
+    let told = "marked up although it is held by me for 2h00m";
+    assert!(plan.rows.iter().any(|row| row.planned.why == told), "{:?}", plan.rows);
+    let included = Selection { include_held: true, ..Selection::default() };
+    assert_eq!(included.arguments(), ["--include-held"]);
+    let plan = Plan::new(&spec, &fleet, &included);
+    assert_eq!((plan.count(PlannedAction::Update), plan.held().count()), (3, 0));
+    assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
 }

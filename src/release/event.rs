@@ -10,6 +10,7 @@ use crate::json::Written;
 use crate::node::Listener;
 
 use super::command::CommandKind;
+use super::hold::HeldNode;
 use super::inputs::Inputs;
 use super::outcome::Finished;
 use super::planned::PlannedNodes;
@@ -265,6 +266,9 @@ pub struct Resumed {
     /// The playbook from now on, if it is not the release's playbook so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub playbook: Option<Written>,
+    /// The nodes that an operator holds now: they are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<HeldNode>,
 }
 
 /// A resumed node.

@@ -3,10 +3,12 @@
 //! * [`command`]: the commands that change something; [`event`]: what can happen; [`line`]: an event as a line of JSON;
 //!   [`redacted`]: events contain no secret;
 //! * [`inputs`], [`planned`], [`restore`]: the inputs of a release, the plan for each node, and what nodes ran before;
+//!   [`hold`]: why a node stays out of rotation;
 //! * [`state`], [`node`]: the fold of the events, and the safety rules; [`step`]: the steps of a node.
 
 mod command;
 mod event;
+mod hold;
 mod inputs;
 mod line;
 mod node;
@@ -19,6 +21,7 @@ mod step;
 
 pub use command::CommandKind;
 pub use event::{Drained, Event, EventKind, Failure, Pool, ResumePoint, Resumed, Started};
+pub use hold::{HeldNode, Hold};
 pub use inputs::{Digest, Inputs};
 pub use line::{Line, Lines, MOST_NODES};
 pub use node::{Direction, Leaving, NodeState, Phase, RotationState, Stopped};

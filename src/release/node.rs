@@ -11,6 +11,7 @@ use crate::mark::Mark;
 use crate::node::Ticks;
 
 use super::event::{Drained, EventKind, Failure, ResumePoint};
+use super::hold::{HeldNode, Hold};
 use super::step::Step;
 
 /// The longest value of a key that is kept, in bytes.
@@ -57,6 +58,8 @@ pub struct NodeState {
     pub resumed: bool,
     /// Its direction.
     pub way: Direction,
+    /// The hold for which it is left out.
+    pub held: Option<Hold>,
 }
 
 /// Whether a node's service was stopped or changed.
@@ -106,7 +109,7 @@ pub enum Phase {
     Done,
     /// It was up to date from the start.
     Skipped,
-    /// Left out by the operator.
+    /// Left out by the operator, or held.
     LeftOut,
     /// It could not be used from the start; it counts as failed.
     Blocked,
@@ -295,6 +298,12 @@ impl NodeState {
         self.stopped != Stopped::No
     }
 
+    /// Returns whether it is left out because it is held.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// Returns whether it is marked down, or may be.
     #[must_use]
     pub fn may_be_down(&self) -> bool {
@@ -377,6 +386,17 @@ impl NodeState {
             failed_at: self.failed_at.filter(|_| self.goes_back()),
             ..Self::default()
         };
+    }
+
+    /// Leaves it out from now on, as it is found.
+    pub(super) fn leave_out(&mut self, found: HeldNode) {
+        let written = self.writing.is_some() || self.marked != Mark::Unknown;
+        (self.phase, self.held) = (Phase::LeftOut, Some(found.hold));
+        (self.step, self.writing, self.leaving) = (None, None, Leaving::No);
+        (self.failure, self.failed_at, self.fell) = (None, None, false);
+        if written {
+            self.marked = Mark::of(found.down);
+        }
     }
 
     fn begin(&mut self, step: Step) -> Result<()> {

@@ -5,6 +5,8 @@ use std::ops::Deref;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::hold::Hold;
+
 /// The plan for a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
@@ -28,6 +30,9 @@ pub struct Planned {
     /// Gateway entries at that time that are not nodes of the playbook.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub strangers: BTreeSet<String>,
+    /// The hold that keeps it out of rotation: `node out` begins it, `node in` and `--include-held` end it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Hold>,
 }
 
 /// The planned action for a node.
@@ -38,7 +43,7 @@ pub enum PlannedAction {
     Update,
     /// No action: the node is up to date.
     Skip,
-    /// No action: the operator left it out.
+    /// No action: the operator left it out, or holds it.
     LeftOut,
     /// No action: the node cannot be reached or used; it counts as failed.
     Blocked,

@@ -10,7 +10,7 @@ use super::event::EventKind;
 use crate::secret::{self, Redactor};
 
 /// Keys whose text a release relies on.
-const KEPT: [&str; 5] = ["node", "nodes", "will", "result", "done"];
+const KEPT: [&str; 6] = ["node", "nodes", "will", "result", "done", "since"];
 
 /// Keys of the start event whose whole value a later command relies on.
 const KEPT_AT_THE_START: [&str; 8] =

@@ -16,7 +16,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::json::Written;
 
-use super::event::{Event, EventKind, ResumePoint, Resumed, Started};
+use super::event::{Event, EventKind, Resumed, Started};
 use super::node::{NodeState, Phase};
 use super::outcome::Finished;
 use super::planned::{Planned, PlannedAction};
@@ -125,7 +125,7 @@ impl Release {
         match &event.fact {
             EventKind::ReleaseStarted(started) => Ok(Change::Started(started.clone())),
             EventKind::ReleaseResumed(resumed) => {
-                self.may_resume(&resumed.nodes)?;
+                self.may_resume(resumed)?;
                 Ok(Change::Resumed(Box::new(resumed.clone())))
             }
             EventKind::StepProgress { .. } | EventKind::Warning { .. } => Ok(Change::Nothing),
@@ -195,6 +195,9 @@ impl Release {
                 for found in resumed.nodes {
                     self.nodes.entry(found.node.clone()).or_default().resume(found);
                 }
+                for found in resumed.held {
+                    self.nodes.entry(found.node.clone()).or_default().leave_out(found);
+                }
                 self.done_before = self.count(|node| node.phase == Phase::Done);
             }
             Change::Node(name, mut node) => {
@@ -237,8 +240,8 @@ impl Release {
         Ok(())
     }
 
-    fn may_resume(&self, nodes: &[ResumePoint]) -> Result<()> {
-        for found in nodes {
+    fn may_resume(&self, resumed: &Resumed) -> Result<()> {
+        for found in &resumed.nodes {
             let Some(node) = self.nodes.get(&found.node) else {
                 bail!("there is no node `{}`", found.node)
             };
@@ -250,7 +253,12 @@ impl Release {
                 bail!("node `{}` did not reach `{step}`", found.node);
             }
         }
-        let listed: BTreeSet<_> = nodes.iter().map(|found| found.node.as_str()).collect();
+        let held = resumed.held.iter().map(|found| found.node.as_str());
+        if let Some(unknown) = held.clone().find(|name| !self.nodes.contains_key(*name)) {
+            bail!("there is no node `{unknown}`");
+        }
+        let listed = resumed.nodes.iter().map(|found| found.node.as_str());
+        let listed: BTreeSet<_> = listed.chain(held).collect();
         let mut taken = self.nodes.iter().filter(|(_, node)| node.phase == Phase::Taken);
         let left = taken.find(|(name, _)| !listed.contains(name.as_str()));
         ensure!(left.is_none(), "node `{}` was in progress", left.map_or("", |(name, _)| name));
@@ -364,7 +372,8 @@ fn initial(planned: &Planned) -> (String, NodeState) {
         PlannedAction::LeftOut => Phase::LeftOut,
         PlannedAction::Blocked => Phase::Blocked,
     };
-    (planned.node.clone(), NodeState { phase, ..NodeState::default() })
+    let held = planned.held.clone().filter(|_| planned.will != PlannedAction::Update);
+    (planned.node.clone(), NodeState { phase, held, ..NodeState::default() })
 }
 
 #[cfg(test)]

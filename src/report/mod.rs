@@ -69,6 +69,7 @@ pub fn state_of(node: &NodeState) -> &'static str {
         (Phase::RolledBack, RotationState::PutBack) => "rolled back",
         (Phase::RolledBack, _) => "rolled back, not yet confirmed",
         (Phase::Skipped, _) => "was up to date",
+        (Phase::LeftOut, _) if node.is_held() => "held, left out",
         (Phase::LeftOut, _) => "left out",
         (Phase::Blocked, _) => "not usable, action required",
         (Phase::Failed, RotationState::Untouched) => "failed, untouched",

@@ -8,7 +8,7 @@ use crate::health::{CheckResult, Unreached};
 use crate::mark::Mark;
 use crate::node::Survey;
 use crate::registry::Look;
-use crate::release::Pool;
+use crate::release::{Hold, Pool};
 use crate::spec::Spec;
 
 /// The result of an inspection.
@@ -69,6 +69,17 @@ pub struct NodeFacts {
     pub absent: Option<Look>,
     /// A journal says that rollgate took it out; the gateway entries that are not nodes of the playbook.
     pub taken_out: Option<BTreeSet<String>>,
+    /// An operator holds it out of rotation.
+    pub held: Option<HeldFacts>,
+}
+
+/// A hold, and its description.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldFacts {
+    /// The hold.
+    pub hold: Hold,
+    /// `by alice@host for 2h05m: disk is replaced`.
+    pub told: String,
 }
 
 impl NodeFacts {
@@ -82,6 +93,17 @@ impl NodeFacts {
             Some(Unreached::Silent) => self.survey.is_none(),
             None => false,
         }
+    }
+
+    /// Describes its hold: `held by alice@host for 2h05m: disk is replaced`.
+    #[must_use]
+    pub fn held(&self) -> Option<String> {
+        let told = &self.held.as_ref()?.told;
+        Some(match self.mark {
+            // A `node out` was interrupted, or another program marked it up.
+            Mark::Up => format!("marked up although it is held {told}"),
+            Mark::Down | Mark::Unknown => format!("held {told}"),
+        })
     }
 
     /// The node's version for people: the reported one, or else the release that its link points at.

@@ -5,5 +5,5 @@ mod fleet;
 mod look;
 
 pub use fit::{uncounted, unfit};
-pub use fleet::{Fleet, NodeFacts};
+pub use fleet::{Fleet, HeldFacts, NodeFacts};
 pub use look::{PATIENCE, meet, survey};

@@ -33,6 +33,11 @@ fn reply(path: &str, query: &str, own: &str) -> (u16, String) {
             (200, "true".to_owned())
         }
         ("/v1/kv/rollgate/app/lock", _) => (200, entries(&[("rollgate/app/lock", &holder())])),
+        ("/v1/kv/rollgate/app/holds", _) => {
+            let hold = json!({ "by": EVIL, "since": "2026-01-01T00:00:00Z", "reason": EVIL });
+            let holds = json!({ "app-2": hold, EVIL: hold }).to_string();
+            (200, entries(&[("rollgate/app/holds", &holds)]))
+        }
         (path, query)
             if path.starts_with("/v1/kv/rollgate/app/journal/") && query.contains("keys") =>
         {
@@ -106,6 +111,7 @@ fn foreign_text_cannot_leave_its_line_or_control_the_terminal() {
     let playbook = playbook(&address);
     for (command, code, says) in [
         (&["status"][..], 0, "Last release 0000aaaa: deploy x [2J"),
+        (&["status"], 0, "Held  app-2 by x [2J"),
         (&["plan", "--var", "version=2"], 3, "Refused: "),
         (&["lock", "show"], 0, "held by x"),
         (&["lock", "break", "--yes"], 0, "The lock is free; it was taken from x"),

@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &["release", "world"],
     &["consul", "diagnostic"],
     &["gateway", "lock"],
-    &["journal", "playbook"],
+    &["holds", "journal", "playbook"],
     &["spec", "suggestions"],
     &["artifact", "health"],
     &["registry"],

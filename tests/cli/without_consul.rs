@@ -164,3 +164,31 @@ fn overlong_lock_wait_is_a_usage_error() {
     }
     case.exits(0, &["node", "out", "app.yaml", "app-1", "--lock-wait=30d"]);
 }
+
+/// Without Consul, the holds are a file of the state folder.
+#[test]
+fn held_node_is_left_out() {
+    let case = case();
+    case.exits(0, &["node", "out", "app.yaml", "app-1", "--reason", "disk is replaced"]);
+    let holds = state(&case).join("holds.json");
+    assert_eq!(fs::metadata(&holds).expect("there").permissions().mode() & 0o777, 0o600);
+    let (status, _) = case.exits(0, &["status", "app.yaml"]);
+    let held = status.lines().find(|line| line.starts_with("Held  app-1 by ")).unwrap_or("");
+    assert!(held.ends_with(": disk is replaced") && !status.contains("Next"), "{status}");
+    let (plan, _) = case.exits(0, &["plan", "app.yaml"]);
+    assert!(plan.contains("left out  held by "), "{plan}");
+    let deploy = ["deploy", "app.yaml", "--yes", "--only", "app-1"];
+    let (_, stderr) = case.exits(0, &deploy);
+    assert!(stderr.contains("app-1 is held out of rotation by "), "{stderr}");
+    assert!(stderr.contains("Nothing to do: 3 nodes left out."), "{stderr}");
+    assert!(!case.folder().join("gw/127.0.0.1:9000").exists(), "it stays out");
+    // Another reason replaces the hold; without one it stays.
+    case.exits(0, &["node", "out", "app.yaml", "app-1", "--reason", "fan is replaced"]);
+    case.exits(0, &["node", "out", "app.yaml", "app-1"]);
+    let (status, _) = case.exits(0, &["status", "app.yaml", "--output", "jsonl"]);
+    assert!(status.contains(r#""reason":"fan is replaced""#), "{status}");
+    fs::write(&holds, "[]").expect("written");
+    let (_, stderr) = case.exits(3, &deploy);
+    assert!(stderr.contains("holds.json cannot be read ("), "{stderr}");
+    case.exits(2, &["node", "out", "app.yaml", "app-1", "--reason", &"x".repeat(201)]);
+}

@@ -156,3 +156,28 @@ fn registry_write_changes_only_down_and_keeps_concurrent_edits() {
     let original = serde_json::to_string(odd).expect("JSON");
     assert!(texts.iter().any(|text| text.contains(&original)), "the original is in the journal");
 }
+
+#[test]
+fn held_node_is_left_out_until_it_is_included() {
+    let bench = bench();
+    let out = ["node-3", "--reason", "disk is replaced", "--var", "version=1"];
+    bench.run(&["node", "out"], &out).exits(0);
+    let elsewhere = bench.lab.directory().join("elsewhere");
+    let elsewhere = ["--state-dir", elsewhere.to_str().expect("UTF-8"), "--var", "version=2"];
+    let plan = bench.run(&["plan"], &elsewhere).exits(0).stdout();
+    assert!(plan.contains("left out  held by ") && plan.contains("disk is replaced"), "{plan}");
+    let yes = [&elsewhere[..], &["--yes"]].concat();
+    bench.run(&["deploy"], &yes).exits(0).says("node-3 is held out of rotation by ").says("DONE");
+    let versions = |bench: &Bench| bench.versions().into_iter().map(Option::unwrap_or_default);
+    assert_eq!(versions(&bench).collect::<Vec<_>>(), ["2", "2", "1"]);
+    assert!(bench.is_down(2));
+    let status = bench.run(&["status"], &elsewhere).exits(0).stdout();
+    assert!(status.contains("\nHeld  node-3 by ") && !status.contains("Next"), "{status}");
+    bench.run(&["doctor"], &elsewhere).exits(0);
+    let included = [&yes[..], &["--include-held"]].concat();
+    bench.run(&["deploy"], &included).exits(0).says("DONE");
+    assert!(versions(&bench).all(|version| version == "2") && !bench.is_down(2));
+    let holds = bench.lab.consul.get("rollgate/app/holds").expect("Consul answers");
+    assert_eq!(holds.as_deref(), Some("{}"));
+    bench.run(&["node", "in"], &["node-3"]).exits(0);
+}

@@ -35,6 +35,13 @@ fn release_without_consul_locks_resumes_and_rolls_back_from_its_state_folder() {
     bench.run(&["rollback"], &["--yes"]).exits(0).says("DONE");
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));
     assert_eq!(bench.run(&["lock", "show"], &version).exits(0).stdout(), "free\n");
+    // The holds are in the state folder, too.
+    bench.run(&["node", "out"], &["node-1", "--var", "version=1"]).exits(0);
+    bench.deploy("2").exits(0).says("node-1 is held out of rotation by ");
+    let versions: Vec<_> = bench.versions().into_iter().flatten().collect();
+    assert_eq!(versions, ["1", "2", "2"]);
+    bench.run(&["node", "in"], &["node-1"]).exits(0);
+    bench.deploy("2").exits(0).says("1 node in ");
     bench.assert_unnoticed(load);
     bench.assert_nothing_left();
 }

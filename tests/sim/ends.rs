@@ -131,10 +131,19 @@ impl State {
 
     /// Without faults and running operators, the end must be that of an undisturbed release. Where some nodes were
     /// rolled back, both versions may serve.
-    pub(crate) fn check_settled(&mut self, mixed: bool) {
-        let registry = self.registry();
+    ///
+    /// `held` are the nodes that an operator held before: they are still held, and unchanged.
+    pub(crate) fn check_settled(&mut self, mixed: bool, held: &[usize]) {
+        let (registry, holds) = (self.registry(), self.held());
         let mut wrong = Vec::new();
         for (at, node) in self.nodes.iter().enumerate() {
+            if held.contains(&at) {
+                let is_changed = registry[at] || node.deeds.writes > 0 || node.deeds.touched;
+                if is_changed || !holds.contains_key(&node.name) {
+                    wrong.push(format!("{node:?} is held"));
+                }
+                continue;
+            }
             let process = node.process.as_ref().filter(|_| node.serves());
             // A rollback does not change a node that ran the new version before the release.
             let kept = self.watch.undoes && !node.deeds.touched;

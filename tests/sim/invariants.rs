@@ -173,6 +173,9 @@ impl State {
     /// rollgate has changed a key.
     pub(crate) fn registry_written(&mut self, change: &Change) {
         self.registry_changed(&change.key);
+        if change.key == crate::held::KEY {
+            self.check_lock(change);
+        }
         let Some(address) = change.key.strip_prefix(PREFIX) else { return };
         let Some(node) = self.nodes.iter().position(|node| node.address == address) else { return };
         self.check_lock(change);

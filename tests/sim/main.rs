@@ -18,6 +18,7 @@ mod ends;
 mod faults;
 mod fence;
 mod gateway;
+mod held;
 mod history_text;
 mod invariants;
 mod late_crashes;

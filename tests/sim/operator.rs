@@ -158,7 +158,7 @@ impl Operator {
     }
 
     async fn run(mut self, typed: Typed, ear: &mut Ear) -> Result<Shown, Refusal> {
-        let Typed { task, id, nodes, selection, version, use_current } = typed;
+        let Typed { task, id, nodes, selection, version, use_current, reason } = typed;
         self.selection = selection.unwrap_or(self.selection);
         if let Some(version) = version {
             self.session.inputs.variables = [("version".to_owned(), version)].into();
@@ -191,7 +191,7 @@ impl Operator {
                     Task::NodeOut(_) => Direction::Out,
                     _ => Direction::In,
                 };
-                let request = node::Request { direction, nodes, lock_wait };
+                let request = node::Request { direction, nodes, reason, lock_wait };
                 let spec = session.spec()?;
                 node::switch(session, connections, &mut person, &spec, &request).await?
             }

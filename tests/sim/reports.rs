@@ -264,6 +264,19 @@ fn interruptions() -> Vec<String> {
             .then(Task::NodeIn(0))
             .then(Task::Status)
             .end(),
+        Scene::new(
+            "A release leaves a held node out. A second one includes it.",
+            plain(|schedule| schedule.shape.min_available = 1),
+        )
+        .act(typed("rollgate node out app.yaml node-3 --reason 'disk is replaced'"))
+        .then(Task::Plan)
+        .then(Task::Doctor)
+        .then(Task::Deploy)
+        .then(Task::Status)
+        .act(typed("rollgate plan app.yaml --var version=2 --include-held"))
+        .act(typed("rollgate deploy app.yaml --var version=2 --include-held"))
+        .then(Task::Status)
+        .end(),
     ]
 }
 
@@ -332,11 +345,14 @@ fn what_next() -> Vec<String> {
             .act(killed(stops))
             .then(Task::Status)
             .end(),
-        Scene::new("rollgate is killed between two nodes; a node is out by hand.", plain(|_| {}))
-            .then(Task::NodeOut(2))
-            .act(killed(done))
-            .then(Task::Status)
-            .end(),
+        Scene::new(
+            "rollgate is killed between two nodes; a node is out by hand.",
+            plain(|schedule| schedule.shape.min_available = 1),
+        )
+        .then(Task::NodeOut(2))
+        .act(killed(done))
+        .then(Task::Status)
+        .end(),
     ]
 }
 

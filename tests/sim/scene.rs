@@ -188,8 +188,10 @@ impl Scene {
         assert!(expected, "{told}");
         let Some((_, version)) = label.split_once(" to version ") else { return };
         let nodes = self.look(|state| {
-            let registry = state.registry();
+            let (registry, held) = (state.registry(), state.held());
+            // A held node stays out.
             let nodes = state.nodes.iter().zip(registry);
+            let nodes = nodes.filter(|(node, _)| !held.contains_key(&node.name));
             let seen = nodes.map(|(node, up)| {
                 let runs = node.process.as_ref().map(|process| process.version.clone());
                 (node.name.clone(), runs, up)
@@ -211,8 +213,8 @@ impl Scene {
             Task::Plan => "plan app.yaml --var version=2",
             Task::Resume => "resume app.yaml",
             Task::Rollback => "rollback app.yaml",
-            Task::NodeOut(_) => "node out app.yaml node-1",
-            Task::NodeIn(_) => "node in app.yaml node-1",
+            Task::NodeOut(node) => &format!("node out app.yaml node-{}", node + 1),
+            Task::NodeIn(node) => &format!("node in app.yaml node-{}", node + 1),
             Task::Status => "status app.yaml",
             Task::Doctor => "doctor app.yaml",
             Task::ShowLock => "lock show app.yaml",
@@ -243,6 +245,12 @@ impl Scene {
         self.text += &format!("\n({what})\n");
         self.parts.push(Part::Edit(with));
         with(&mut self.schedule.shape);
+        self
+    }
+
+    /// Looks at the world between two commands.
+    pub(crate) fn check(self, with: impl FnOnce(&State)) -> Self {
+        self.look(|state| with(state));
         self
     }
 

@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use fastrand::Rng;
+use serde_json::{Value, json};
 
 use crate::faults::{Fate, Fault, When};
 use crate::gateway::{Gateway, Lie};
+use crate::held::KEY;
 use crate::node::Node;
 use crate::operator::Task;
 use crate::process::{Start, StopWay};
@@ -149,6 +151,8 @@ impl Schedule {
         let kill = kill.filter(|_| meanwhile.is_none());
         let after = Some(after(&mut rng, &shape, span));
         let bad = bad(&mut rng, &shape);
+        let mut shape = shape;
+        shape.held = shape.out.iter().copied().filter(|_| rng.bool()).collect();
         Self { seed, shape, faults, kill, after, meanwhile, bad }
     }
 
@@ -195,6 +199,12 @@ impl Schedule {
         }
         let (journal, lines) = crate::site::past(self);
         state.consul.store.set(&journal, lines.as_bytes(), 0);
+        if !shape.held.is_empty() {
+            let by = json!({ "by": "operator@there", "since": "2025-06-14T12:00:00Z" });
+            let held = shape.held.iter().map(|node| (format!("node-{}", node + 1), by.clone()));
+            let value = Value::Object(held.collect()).to_string();
+            state.consul.store.set(KEY, value.as_bytes(), 0);
+        }
         state.consul.store.changes.clear();
         for (number, gateway) in shape.gateways.iter().enumerate() {
             let name = format!("gw-{}", number + 1);

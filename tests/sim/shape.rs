@@ -66,6 +66,8 @@ pub(crate) struct Shape {
     pub(crate) out: Vec<usize>,
     /// Nodes that the operator leaves out.
     pub(crate) left_out: Vec<usize>,
+    /// Those of them that an operator holds.
+    pub(crate) held: Vec<usize>,
     /// Nodes that run the new version already.
     pub(crate) done: Vec<usize>,
     /// The longest time between two requests through a worker.
@@ -112,6 +114,7 @@ impl Shape {
             health_interval: 500,
             health_deadline: 30_000,
             out: Vec::new(),
+            held: Vec::new(),
             left_out: Vec::new(),
             done: Vec::new(),
             pause: 100,
@@ -181,6 +184,7 @@ impl Shape {
             health_interval: one(rng, &[200, 500, 1_000]),
             health_deadline: 30_000,
             out,
+            held: Vec::new(),
             left_out: Vec::new(),
             done: if artifact { done } else { Vec::new() },
             pause: one(rng, &[60, 120, 300]),

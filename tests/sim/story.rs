@@ -258,7 +258,8 @@ impl Story<'_> {
             let text = format!("when everything was well again: {:?}", self.ends);
             return self.look(|state| state.violate(Rule::NotResumed, text));
         }
-        self.look(|state| state.check_settled(turned));
+        let held = &self.schedule.shape.held;
+        self.look(|state| state.check_settled(turned, held));
         if turned {
             return;
         }

@@ -20,6 +20,8 @@ pub(crate) struct Typed {
     pub(crate) version: Option<String>,
     /// It follows the playbook's file, not the journal.
     pub(crate) use_current: bool,
+    /// Why nodes leave rotation.
+    pub(crate) reason: Option<String>,
 }
 
 impl From<Task> for Typed {
@@ -67,11 +69,13 @@ impl Typed {
             only: only.clone(),
             skip: list("skip"),
             limit: limit(arguments),
+            include_held: has(arguments, "include_held"),
         });
         let id = arguments.try_get_one::<String>("id").ok().flatten().cloned();
         let nodes = if only.is_empty() { list("names") } else { only };
         let use_current = has(arguments, "use_current");
-        Self { task, id, nodes, selection, version, use_current }
+        let reason = arguments.try_get_one::<String>("reason").ok().flatten().cloned();
+        Self { task, id, nodes, selection, version, use_current, reason }
     }
 }
 

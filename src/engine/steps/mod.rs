@@ -58,6 +58,7 @@ impl<W: World> NodeWorker<W> {
         match step {
             Step::Stage => self.put_artifact(step).await,
             Step::Disable => {
+                self.hold().await?;
                 self.take(step).await?;
                 self.set_down(step, true).await
             }
@@ -76,7 +77,9 @@ impl<W: World> NodeWorker<W> {
             Step::Enable => self.set_down(step, false).await,
             Step::ConfirmIn => {
                 let deadline = Instant::now() + self.confirm_time();
-                self.confirm(step, true, deadline).await
+                let confirmed = self.confirm(step, true, deadline).await?;
+                self.end_hold().await?;
+                Ok(confirmed)
             }
             Step::Prune => Ok(StepOutcome::default()),
         }

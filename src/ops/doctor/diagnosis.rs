@@ -10,7 +10,7 @@ use crate::node::Survey;
 use crate::plan::{Plan, Selection};
 use crate::release::Lines;
 use crate::spec::Spec;
-use crate::survey::{Fleet, uncounted};
+use crate::survey::{Fleet, NodeFacts, uncounted};
 use crate::table::Table;
 use crate::text::{self, count};
 
@@ -58,7 +58,10 @@ impl Diagnosis {
                 let survey = fleet.nodes.get(&planned.node).and_then(|facts| facts.survey.as_ref());
                 let login = survey.and_then(Survey::login);
                 let login = login.map_or_else(String::new, |login| format!("; {login}"));
-                Ok(format!("{}, runs {version}, marked {place}{login}", row.address))
+                let held = fleet.nodes.get(&planned.node).and_then(NodeFacts::held);
+                let held = held
+                    .map_or_else(String::new, |held| format!("; releases leave it out: {held}"));
+                Ok(format!("{}, runs {version}, marked {place}{login}{held}", row.address))
             };
             findings.push(Finding::new("node", &planned.node, result));
         }

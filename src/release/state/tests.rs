@@ -7,7 +7,7 @@ use crate::foreign::Recorded;
 use crate::json::Written;
 use crate::release::Leaving;
 use crate::release::RotationState;
-use crate::release::{CommandKind, Failure, Resumed};
+use crate::release::{CommandKind, Failure, ResumePoint, Resumed};
 
 /// A release of nodes `a` and `b` and the numbering of its events.
 #[derive(Clone)]
@@ -25,6 +25,7 @@ impl Story {
             was_out: false,
             taken_out: false,
             strangers: BTreeSet::new(),
+            held: None,
         };
         let mut story = Self { release: Release::default() };
         let started = Started {
