@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::address;
+use crate::secret::{self, Secret};
 
 /// Text with names to be filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +63,28 @@ const HOST: &str = "node.host";
 
 const OPEN: &str = "${{";
 const CLOSE: &str = "}}";
+
+/// A text whose secrets are inserted only when it is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed(Vec<Piece>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Secret(String),
+}
+
+impl Sealed {
+    /// The text with its secrets; `None` if one of them was not read.
+    #[must_use]
+    pub fn open(&self) -> Option<Secret> {
+        let open = |piece: &Piece| match piece {
+            Piece::Text(text) => Some(text.clone()),
+            Piece::Secret(name) => secret::named(name).map(|secret| secret.expose().to_owned()),
+        };
+        self.0.iter().map(open).collect::<Option<String>>().map(Secret::new)
+    }
+}
 
 enum Part<'a> {
     Text(&'a str),
@@ -134,6 +157,24 @@ impl Template {
             }
         }
         Ok(filled)
+    }
+
+    /// Fills in the names, except those of secrets.
+    ///
+    /// # Errors
+    ///
+    /// The first unknown or invalid name.
+    pub fn seal(&self, names: &Names) -> Result<Sealed, TemplateError> {
+        let piece = |part| match part {
+            Ok(Part::Name(name, at)) => match (name.strip_prefix("secrets."), names.get(name)) {
+                (Some(secret), _) => Ok(Piece::Secret(secret.into())),
+                (None, Some(value)) => Ok(Piece::Text(value.clone())),
+                (None, None) => Err(TemplateError::Unknown { name: name.into(), at }),
+            },
+            Ok(Part::Text(text)) => Ok(Piece::Text(text.into())),
+            Err(error) => Err(error),
+        };
+        self.parts().into_iter().map(piece).collect::<Result<_, _>>().map(Sealed)
     }
 
     /// Returns whether the host is in a URL or before a port, where IPv6 needs brackets.

@@ -15,7 +15,7 @@ use crate::ops::{Cause, Connections, Refusal, Session};
 use crate::playbook::{HostKeys, Template};
 use crate::secret;
 use crate::spec::release_names;
-use crate::world::{Live, LiveSettings, Traced};
+use crate::world::{Live, LiveSettings, Traced, check_authorities};
 
 /// The largest number of nodes that are connected at the same time.
 const CONNECTIONS: usize = 32;
@@ -78,14 +78,23 @@ fn open_connections(
     let settings = consul_settings(session)?;
     settings.check().map_err(invalid)?;
     secret::remember(settings.secrets(), []);
-    let ssh = &session.loaded.playbook.ssh;
+    let playbook = &session.loaded.playbook;
+    for (key, file) in playbook.authorities() {
+        check_authorities(&session.inputs.folder.join(file))
+            .map_err(|error| invalid(format!("{key}: {error:#}")).hint("nothing was changed"))?;
+    }
+    let mut consul_tls = tls_from_environment(environment);
+    if let Some(ca) = playbook.consul.as_ref().and_then(|consul| consul.ca.as_ref()) {
+        consul_tls = consul_tls.trusting_only(session.inputs.folder.join(ca));
+    }
+    let ssh = &playbook.ssh;
     let settings_of_world = LiveSettings {
         ssh_config: ssh.config.as_ref().map(|config| session.inputs.folder.join(config)),
         user: ssh.user.clone(),
         jump: ssh.jump.clone(),
         accept_new: ssh.host_keys == HostKeys::AcceptNew,
         connect_timeout: ssh.connect_timeout.0.max(Duration::from_secs(1)),
-        consul_tls: tls_from_environment(environment),
+        consul_tls,
         max_connections: CONNECTIONS,
     };
     let world = Live::new(settings_of_world)
@@ -104,6 +113,8 @@ fn consul_settings(session: &Session) -> Result<Settings, Refusal> {
     let invalid = |problem: String| Refusal::new(Cause::Invalid, problem);
     let mut settings = Settings::from_environment(|name| env::var(name).ok()).map_err(invalid)?;
     let Some(consul) = &session.loaded.playbook.consul else { return Ok(settings) };
+    let verifies = tls_from_environment(|name| env::var(name).ok()).verify;
+    settings.proves_agents |= consul.ca.is_some() && verifies;
     let mut names = release_names(&session.loaded.playbook, &session.inputs);
     let fill = |template: &Template, names: &_| {
         template.fill(names).map_err(|error| invalid(format!("consul: {error}")))

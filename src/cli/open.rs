@@ -11,6 +11,7 @@ use crate::ops::session::OPEN;
 use crate::ops::{Cause, Refusal, Secrets, Session};
 use crate::playbook::{self, Loaded, Playbook};
 use crate::release::{Inputs, Started};
+use crate::report::print_stderr;
 use crate::secret;
 use crate::spec::read_secrets;
 
@@ -25,9 +26,13 @@ pub(super) enum Missing {
     Open,
 }
 
-/// Reads a playbook. A refusal lists all its problems.
+/// Reads a playbook, and prints its warnings. A refusal lists all its problems.
 pub(super) fn load(file: &Path) -> Result<Loaded, Refusal> {
-    playbook::load(file).map_err(Refusal::invalid)
+    let loaded = playbook::load(file).map_err(Refusal::invalid)?;
+    for warning in loaded.playbook.warnings() {
+        print_stderr(&format!("warning: {warning}\n"));
+    }
+    Ok(loaded)
 }
 
 /// Reads a playbook and all its inputs.

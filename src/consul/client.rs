@@ -266,14 +266,15 @@ impl<W: World> Client<W> {
         }
         let mut headers = Vec::new();
         if let Some(token) = &self.settings.token {
-            headers.push(("X-Consul-Token", token.clone()));
+            headers.push(("X-Consul-Token".into(), token.clone()));
         }
         if let Some(login) = &self.settings.basic_auth {
             let login = BASE64_STANDARD.encode(login.expose());
-            headers.push(("Authorization", Secret::new(format!("Basic {login}"))));
+            headers.push(("Authorization".into(), Secret::new(format!("Basic {login}"))));
         }
         let limit = BODY_LIMIT;
-        Request { method, url, headers, body, timeout, channel: Channel::Consul, limit }
+        let channel = Channel::Consul;
+        Request { method, headers, body, channel, limit, ..Request::get(url, timeout) }
     }
 }
 

@@ -3,6 +3,7 @@
 //! `curl` sends the request there, and prints the answer. The answer is never in a file, and no header is visible
 //! on a command line.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -31,7 +32,7 @@ pub(super) async fn http<W: World>(
     let method = match request.method {
         Method::Get => "GET",
         Method::Put => "PUT",
-        Method::Post | Method::Patch | Method::Delete => {
+        Method::Head | Method::Options | Method::Post | Method::Patch | Method::Delete => {
             return Err(HttpError::NotSent("this request cannot be sent from a node".into()));
         }
     };
@@ -52,7 +53,7 @@ pub(super) async fn http<W: World>(
 }
 
 /// Headers in the form of curl's settings.
-fn settings(headers: &[(&'static str, Secret)]) -> Secret {
+fn settings(headers: &[(Cow<'static, str>, Secret)]) -> Secret {
     let mut lines = String::new();
     for (name, value) in headers {
         let value = value.expose().replace('\\', r"\\").replace('"', "\\\"");
@@ -134,7 +135,7 @@ mod tests {
     #[test]
     fn no_header_breaks_out_of_its_setting() {
         let token = Secret::new("a\"\n\\url = \"http://elsewhere");
-        let settings = settings(&[("X-Consul-Token", token)]);
+        let settings = settings(&[("X-Consul-Token".into(), token)]);
         let expected = "header = \"X-Consul-Token: a\\\"\\\\url = \\\"http://elsewhere\"\n";
         assert_eq!(settings.expose(), expected);
     }

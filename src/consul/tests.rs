@@ -228,7 +228,7 @@ async fn a_write_is_one_transaction_that_depends_on_the_index() {
         body[0]["KV"],
         serde_json::json!({ "Verb": "cas", "Key": "k/1.2.3.4:80", "Value": "eA==", "Flags": 7, "Index": 5 })
     );
-    assert_eq!(requests[0].headers, [("X-Consul-Token", Secret::new("token-1"))]);
+    assert_eq!(requests[0].headers, [("X-Consul-Token".into(), Secret::new("token-1"))]);
     assert!(!requests[0].url.contains("token"));
 }
 

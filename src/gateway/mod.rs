@@ -20,6 +20,8 @@ mod view;
 
 use std::time::Duration;
 
+use crate::world::Trust;
+
 pub use driver::{Driver, Facts, GatewayInfo, Purpose};
 pub use drivers::{Gateway, KINDS};
 pub use monitor::{Confirmation, GatewayMonitor, Unproven};
@@ -40,6 +42,8 @@ pub struct GatewaySpec {
     pub name: String,
     /// The playbook's settings, with names filled in.
     pub settings: Gateway,
+    /// Which certificates are accepted.
+    pub trust: Trust,
     /// The addresses of all nodes.
     pub nodes: Vec<String>,
 }

@@ -85,6 +85,7 @@ impl<W: World> GatewayMonitor<W> {
     #[must_use]
     pub fn new(query_client: QueryClient<W>, gateway: &GatewaySpec) -> Self {
         let nodes: Arc<[String]> = gateway.nodes.clone().into();
+        let query_client = query_client.trusting(&gateway.trust);
         let looker = Looker::new(query_client, driver(gateway).into(), nodes.clone());
         let (rule, roster) = (Rule::of(looker.driver().facts()), Arc::default());
         let rounds = Rounds::new(looker.clone(), nodes.clone(), rule, Arc::clone(&roster));

@@ -10,7 +10,7 @@ use crate::node::NodeScript;
 use crate::text;
 use crate::world::Method::Post;
 use crate::world::{
-    Command, Host, HttpError, NotPermitted, Output, Permit, Reply, Request, RunError, World,
+    Command, Host, HttpError, NotPermitted, Output, Permit, Reply, Request, RunError, Trust, World,
 };
 
 /// The time limit for one read of a gateway.
@@ -84,12 +84,15 @@ pub struct QueryClient<W> {
     guard: Option<SessionFence>,
     /// The permit that every other change needs.
     permit: Permit,
+    /// Which certificates are accepted.
+    trust: Trust,
 }
 
 impl<W> Clone for QueryClient<W> {
     fn clone(&self) -> Self {
         let (world, consul) = (self.world.clone(), self.consul.clone());
-        Self { world, consul, guard: self.guard.clone(), permit: self.permit.clone() }
+        let (guard, permit, trust) = (self.guard.clone(), self.permit.clone(), self.trust.clone());
+        Self { world, consul, guard, permit, trust }
     }
 }
 
@@ -98,7 +101,13 @@ impl<W: World> QueryClient<W> {
     #[must_use]
     pub fn new(world: Arc<W>, consul: Option<&Client<W>>) -> Self {
         let consul = consul.map(|consul| Arc::new(consul.with_patience(CONSUL_PATIENCE)));
-        Self { world, consul, guard: None, permit: Permit::default() }
+        Self { world, consul, guard: None, permit: Permit::default(), trust: Trust::default() }
+    }
+
+    /// The same client for one gateway, with the certificates that it may have.
+    #[must_use]
+    pub fn trusting(self, trust: &Trust) -> Self {
+        Self { trust: trust.clone(), ..self }
     }
 
     /// The same client; changes need this permit when it is [guarded](Self::guarded).
@@ -129,7 +138,8 @@ impl<W: World> QueryClient<W> {
             Query::Http(request) => {
                 self.permit().ask().await?;
                 let url = &request.url;
-                self.world.http(request.clone()).await.map_err(|error| unanswered(url, &error))
+                let request = Request { trust: self.trust.clone(), ..request.clone() };
+                self.world.http(request).await.map_err(|error| unanswered(url, &error))
             }
             Query::Run(host, command) => {
                 let command = command.clone().permitted(self.permit());
@@ -180,6 +190,7 @@ impl<W: World> QueryClient<W> {
         replies: mpsc::Sender<Result<Reply, String>>,
     ) {
         let url = request.url.clone();
+        let request = Request { trust: self.trust.clone(), ..request };
         let (sender, mut answers) = mpsc::channel::<Result<Reply, HttpError>>(1);
         let pass_on = async {
             while let Some(answer) = answers.recv().await {
@@ -273,6 +284,7 @@ pub(super) fn first(replies: &[Reply]) -> Result<&Reply, String> {
 pub(super) fn ok(reply: &Reply) -> Result<&Reply, String> {
     match reply.status {
         200 => Ok(reply),
+        _ if reply.is_redirect() => Err(format!("answered {}", reply.ending())),
         status => Err(format!("answered {status} {}", text::line(&reply.text(), 80))),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use crate::secret::{self, Secret};
 use crate::template::Template;
@@ -62,6 +63,8 @@ pub struct SettingsFacts<'a> {
     pub counts_under: &'static [RegistryKind],
     /// Its servers cannot have IPv6 addresses.
     pub is_ipv4_only: bool,
+    /// The file with the authorities for its certificate.
+    pub ca: Option<&'a Path>,
     /// rollgate asks Consul about it.
     pub asks_consul: bool,
     /// Values that are each one secret of the playbook, by their keys. They are not filled in: a driver reads the

@@ -1,18 +1,26 @@
 //! One round of all checks in a playbook.
 
+use std::borrow::Cow;
 use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 
 use super::gate::Gate;
 use crate::consul::Index;
 use crate::foreign::Foreign;
 use crate::json;
 use crate::node::NodeScript;
+use crate::secret::{self, Secret};
 use crate::spec::{HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, Shell};
 use crate::text;
 use crate::world::{Command, Host, Reply, Request, RunError, World};
 
 /// The largest reply of a health check, in bytes.
 const LARGEST_BODY: usize = 1024 * 1024;
+
+/// How many redirects are followed where the playbook asks for it.
+const MOST_REDIRECTS: u8 = 5;
 
 /// How much of a reply, or of a command's output, is kept for the report, in bytes.
 const KEPT: usize = 64 * 1024;
@@ -63,7 +71,7 @@ fn kept(text: &str) -> String {
 pub(crate) fn describe(health: &HealthSpec) -> String {
     let mut checks = Vec::new();
     if let Some(http) = &health.http {
-        checks.push(format!("GET {}", http.url));
+        checks.push(format!("{} {}", http.method.name(), http.url));
     }
     if let Some(address) = &health.tcp {
         checks.push(format!("tcp {address}"));
@@ -164,12 +172,11 @@ impl<W: World> Gate<W> {
         identity: Option<&IdentitySpec>,
         timeout: Duration,
     ) -> CheckResult {
-        // A connection of its own: a kept connection could lead to a process that no longer listens.
-        let reply = match self
-            .world
-            .http(Request::get(&check.url, timeout).fresh().at_most(LARGEST_BODY))
-            .await
-        {
+        let request = match request(check, timeout) {
+            Ok(request) => request,
+            Err(problem) => return CheckResult::unasked(&problem),
+        };
+        let reply = match self.world.http(request).await {
             Ok(reply) => reply,
             Err(error) => return CheckResult::wrong(error.to_string(), None),
         };
@@ -191,14 +198,58 @@ impl<W: World> Gate<W> {
     }
 }
 
+/// The request of a check.
+///
+/// # Errors
+///
+/// If a secret was not read.
+fn request(check: &HttpCheck, timeout: Duration) -> Result<Request, String> {
+    let missing = |name: &str| format!("the secret in `{name}` is not known");
+    let mut headers = Vec::new();
+    for (name, value) in &check.headers {
+        headers.push((Cow::from(name.clone()), value.open().ok_or_else(|| missing(name))?));
+    }
+    if let Some((user, password)) = &check.login {
+        let password = password.open().ok_or_else(|| missing("basic_auth.password"))?;
+        let login = BASE64_STANDARD.encode(format!("{user}:{}", password.expose()));
+        // A server can print the header that it received.
+        if !secret::is_known(&login) {
+            secret::remember([Secret::new(&login)], []);
+        }
+        headers.push(("Authorization".into(), Secret::new(format!("Basic {login}"))));
+    }
+    Ok(Request {
+        method: check.method,
+        headers,
+        host: check.host.clone(),
+        trust: check.trust.clone(),
+        redirects: if check.follow_redirects { MOST_REDIRECTS } else { 0 },
+        // A connection of its own: a kept connection could lead to a process that no longer listens.
+        ..Request::get(&check.url, timeout).fresh().at_most(LARGEST_BODY)
+    })
+}
+
+/// The status of an unexpected reply, and what to do about a redirect.
+fn unexpected(check: &HttpCheck, reply: &Reply) -> String {
+    let said = reply.ending();
+    if reply.is_redirect() && reply.header("location").is_some() {
+        return if check.follow_redirects {
+            format!("{said}, not followed")
+        } else {
+            format!("{said} (change `url`, or set `follow_redirects: true`)")
+        };
+    }
+    let has_login = check.login.is_some() || !check.headers.is_empty();
+    match reply.status {
+        401 if !has_login => format!("{said} (a login is required: set `basic_auth`)"),
+        _ => said,
+    }
+}
+
 fn judge(check: &HttpCheck, identity: Option<&IdentitySpec>, reply: &Reply) -> CheckResult {
     let wrong = |problem: String| CheckResult::wrong(problem, Some(&reply.text()));
-    let expected = match check.expect.as_slice() {
-        [] => (200..300).contains(&reply.status),
-        list => list.contains(&reply.status),
-    };
-    if !expected {
-        return wrong(reply.status.to_string());
+    if !check.expect.has(reply.status) {
+        return wrong(unexpected(check, reply));
     }
     if let Some(body) = &check.body
         && !reply.text().contains(body)
@@ -224,6 +275,7 @@ fn judge(check: &HttpCheck, identity: Option<&IdentitySpec>, reply: &Reply) -> C
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::world::{Method, Trust};
 
     fn reply(status: u16, body: &str) -> Reply {
         let headers = [("x-app-version".to_owned(), "2".to_owned())].into();
@@ -231,8 +283,17 @@ mod tests {
     }
 
     fn check(expect: &[u16], body: Option<&str>) -> HttpCheck {
-        let body = body.map(Into::into);
-        HttpCheck { url: "http://a/ping".into(), expect: expect.to_vec(), body }
+        HttpCheck {
+            method: Method::Get,
+            url: "http://a/ping".into(),
+            headers: Vec::new(),
+            host: None,
+            login: None,
+            trust: Trust::default(),
+            follow_redirects: false,
+            expect: serde_json::from_value(expect.into()).expect("statuses"),
+            body: body.map(Into::into),
+        }
     }
 
     fn problem(

@@ -1,5 +1,7 @@
 //! How a release waits for requests in flight before it stops a node, with the defaults.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +41,10 @@ pub enum InFlight {
 pub struct Metric {
     /// The URL.
     pub url: Template,
+    /// A PEM file with the only authorities that may have signed the service's certificate; relative to the playbook. Default:
+    /// those of the system, or of `SSL_CERT_FILE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// JSON: pointer to the number, or to an array or object of numbers, which are added up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "json-pointer"))]

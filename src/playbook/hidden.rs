@@ -21,7 +21,7 @@ pub(super) struct Hidden {
 
 impl Hidden {
     /// Collects everything below `secrets` except the names of variables and files, everything in `consul` except
-    /// addresses and the datacenter, and everything below a key that is called a token, a password or a secret.
+    /// addresses, the datacenter and the authorities' file, and everything below a key that is called a token, a password or a secret.
     pub(super) fn of(tree: &Tree, source: &str) -> Self {
         let mut hidden = Self::default();
         let Kind::Map(entries) = &*tree.kind else { return hidden };
@@ -33,7 +33,8 @@ impl Hidden {
                 }
                 ("consul", Kind::Map(settings)) => {
                     hidden.bare_keys(settings, source);
-                    let shown = |key: &Key| matches!(key.name.as_str(), "addresses" | "datacenter");
+                    let shown =
+                        |key: &Key| matches!(key.name.as_str(), "addresses" | "datacenter" | "ca");
                     let others = settings.iter().filter(|(key, _)| !shown(key));
                     others.for_each(|(_, value)| hidden.all(value, source));
                 }

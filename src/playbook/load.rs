@@ -179,7 +179,8 @@ pub fn schema() -> Value {
     schema["title"] = json!("rollgate playbook");
     schema["$comment"] = json!(
         "formats: rollgate-duration is a number with its unit (30s, 2m, 500ms); rollgate-amount is a count or a \
-         percentage (2, 25%); rollgate-template is text with ${{ name }}; regex is the syntax of Rust's regex crate"
+         percentage (2, 25%); rollgate-statuses is a status of HTTP or a range (204, 200-299); \
+         rollgate-template is text with ${{ name }}; regex is the syntax of Rust's regex crate"
     );
     schema
 }

@@ -9,6 +9,7 @@ mod drain;
 mod findings;
 mod health;
 mod hidden;
+mod http_check;
 mod invalid_paths;
 mod load;
 mod routing;
@@ -22,7 +23,7 @@ mod values;
 mod yaml;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -35,11 +36,12 @@ pub use crate::template::{Names, Template, TemplateError};
 pub use difference::{Difference, differences};
 pub use drain::{Drain, InFlight, Metric, OnTimeout, Sockets};
 pub use health::{ConsulCheck, Health, Identity};
+pub use http_check::{BasicAuth, HttpCheckSettings, HttpCheckSpec, HttpMethod, Statuses};
 pub use load::{Loaded, load, load_text, schema};
 pub use routing::{Consul, Extent, Registry};
 pub use rules::{Misplaced, misplaced};
 pub use step::StepSpec;
-pub use values::{Amount, Batches, CommandSpec, HttpCheckSpec, TcpCheckSpec};
+pub use values::{Amount, Batches, CommandSpec, TcpCheckSpec};
 
 /// How one service is released.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -297,6 +299,33 @@ impl Playbook {
     pub fn version_variable(&self) -> Option<(&str, &Variable)> {
         let name = self.health.identity.as_ref()?.equals.only_name()?;
         self.variables.get_key_value(name).map(|(name, variable)| (name.as_str(), variable))
+    }
+
+    /// The files with authorities for certificates, each with its key.
+    pub fn authorities(&self) -> impl Iterator<Item = (String, &Path)> {
+        let consul = self.consul.iter().filter_map(|consul| consul.ca.as_deref());
+        let health = self.health.http.iter().filter_map(|http| http.0.ca.as_deref());
+        let drain = match &self.drain.in_flight {
+            Some(InFlight::Http(metric)) => metric.ca.as_deref(),
+            Some(InFlight::Sockets(_) | InFlight::Gateways) | None => None,
+        };
+        let gateways = self.gateways.iter().enumerate().filter_map(|(index, gateway)| {
+            Some((format!("gateways[{index}].ca"), gateway.settings().facts().ca?))
+        });
+        consul
+            .map(|ca| ("consul.ca".to_owned(), ca))
+            .chain(health.map(|ca| ("health.http.ca".to_owned(), ca)))
+            .chain(drain.map(|ca| ("drain.in_flight.http.ca".to_owned(), ca)))
+            .chain(gateways)
+    }
+
+    /// Returns what an operator must know about the playbook, at each command.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let is_insecure = self.health.http.as_ref().is_some_and(|http| http.0.insecure);
+        let warning = "`health.http.insecure` is set: the certificate of the service is not checked, so any server \
+                       can answer its health check";
+        is_insecure.then(|| warning.to_owned()).into_iter().collect()
     }
 
     /// Returns whether it uses Consul. Then the shared data is in Consul, too: the lock and the journals.

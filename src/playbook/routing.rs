@@ -1,5 +1,7 @@
 //! Where a node's availability is written: Consul and the registry.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,10 @@ pub struct Consul {
     /// `http://`, `https://` or `unix://`; tried in turn. Default: `CONSUL_HTTP_ADDR`, or this machine.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<Template>,
+    /// A PEM file with the only authorities that may have signed Consul's certificate; relative to the
+    /// playbook. Default: `CONSUL_CACERT`, `CONSUL_CAPATH`, or those of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// The ACL token; may name a secret. Default: `CONSUL_HTTP_TOKEN`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Template>,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::findings::{known, quoted};
 use super::schema::words;
-use super::{Amount, DurationSetting, Template};
+use super::{Amount, DurationSetting, Statuses, Template};
 use crate::pattern::Pattern;
 
 /// Why a scalar is wrong.
@@ -127,6 +127,11 @@ fn read_text(text: &str, schema: &Value) -> Result<Value, Issue> {
                 Issue::new(format!("`{shown}` is not an amount")).help(message)
             })?;
         }
+        Some("rollgate-statuses") => {
+            Statuses::parse(text).map_err(|message| {
+                Issue::new(format!("`{shown}` is not a status")).help(message)
+            })?;
+        }
         Some("rollgate-template") => read_template(text)?,
         Some("regex") => {
             Pattern::new(text).map_err(|error| {
@@ -175,6 +180,7 @@ pub(super) fn expected(choices: &[&Value]) -> String {
             ("boolean", _) => "`true` or `false`",
             (_, "rollgate-duration") => "a duration like `30s`",
             (_, "rollgate-amount") => "a percentage like `25%`",
+            (_, "rollgate-statuses") => "a range like `200-299`",
             (_, "regex") => "a regular expression",
             (_, "json-pointer") => "a JSON pointer",
             _ if choice.get("const").is_some() || choice.get("enum").is_some() => "a word",

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::http_check::{HttpCheckSettings, HttpCheckSpec};
 use crate::period::DurationSetting;
 use crate::template::Template;
 
@@ -182,35 +183,6 @@ struct CommandFields {
     sudo: Option<bool>,
 }
 
-/// An HTTP check: only its URL, or with settings.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct HttpCheckSpec {
-    /// The URL for a `GET`.
-    pub url: Template,
-    /// The expected statuses. Default: 200 to 299.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub expect: Vec<u16>,
-    /// Text that the body must contain.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub body: Option<Template>,
-}
-
-/// The long form of [`HttpCheckSpec`].
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "HttpCheckSettings")]
-struct HttpCheckFields {
-    /// The URL for a `GET`.
-    url: Template,
-    /// The expected statuses. Default: 200 to 299.
-    #[serde(default)]
-    #[schemars(inner(range(min = 100, max = 599)))]
-    expect: Vec<u16>,
-    /// Text that the body must contain.
-    #[serde(default)]
-    body: Option<Template>,
-}
-
 /// A TCP check: the address.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
@@ -263,12 +235,8 @@ short_or_long!(
 short_or_long!(
     HttpCheckSpec,
     "HttpCheck",
-    HttpCheckFields,
-    "An HTTP check: the URL, or `{ url, expect, body }`.",
-    |url| HttpCheckSpec { url, expect: Vec::new(), body: None },
-    |fields: HttpCheckFields| HttpCheckSpec {
-        url: fields.url,
-        expect: fields.expect,
-        body: fields.body
-    }
+    HttpCheckSettings,
+    "An HTTP check: the URL, or a map of settings.",
+    HttpCheckSpec::short,
+    HttpCheckSpec
 );

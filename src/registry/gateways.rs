@@ -20,7 +20,7 @@ use crate::gateway::{
 use crate::mark::Mark;
 use crate::spec::Spec;
 use crate::text;
-use crate::world::{Permit, Reply, World};
+use crate::world::{Permit, Reply, Trust, World};
 
 /// Every gateway of a release.
 pub(super) struct Gateways<W> {
@@ -33,6 +33,7 @@ struct GatewayHandle {
     name: String,
     driver: Arc<dyn Driver>,
     nodes: Vec<String>,
+    trust: Trust,
     /// Held during a change.
     turning: tokio::sync::Mutex<()>,
     memory: Mutex<Memory>,
@@ -226,6 +227,7 @@ impl GatewayHandle {
             name: gateway.name.clone(),
             driver: driver(gateway).into(),
             nodes: gateway.nodes.clone(),
+            trust: gateway.trust.clone(),
             turning: tokio::sync::Mutex::default(),
             memory: Mutex::default(),
             reads: SharedRead::default(),
@@ -249,7 +251,8 @@ impl GatewayHandle {
         let away = |problem: &str| Error::Away(format!("{}: {problem}", self.name));
         self.control()?;
         let asks = self.driver.queries(Purpose::Rotation);
-        let replies = query_client.ask_all(&asks).await.map_err(|error| match error {
+        let client = query_client.clone().trusting(&self.trust);
+        let replies = client.ask_all(&asks).await.map_err(|error| match error {
             QueryError::Refused(problem) => self.failed(&problem),
             other => away(&other.to_string()),
         })?;
@@ -330,7 +333,7 @@ impl GatewayHandle {
         let control = self.control().map_err(Refused::Error)?;
         let asks = control.set(&found.replies, address, down);
         let asks = asks.map_err(|problem| told(Error::Failed, &problem))?;
-        let replies = writer.ask_all(&asks).await;
+        let replies = writer.clone().trusting(&self.trust).ask_all(&asks).await;
         self.memory().changed = Some(Instant::now());
         let replies = replies.map_err(|error| match error {
             QueryError::NotSent(problem) => told(Error::Away, &problem),

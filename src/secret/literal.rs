@@ -8,7 +8,8 @@ use std::net::Ipv6Addr;
 use std::ops::Range;
 
 /// The names of keys of secrets.
-const KEYS: [&str; 4] = ["token", "password", "passwd", "secret"];
+const KEYS: [&str; 7] =
+    ["token", "password", "passwd", "secret", "authorization", "cookie", "api-key"];
 
 /// The characters that end a URL, besides white space.
 const BOUNDS: &str = "\"'`<>";

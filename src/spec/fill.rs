@@ -1,14 +1,17 @@
 //! Fills in the names in the parts of a playbook.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::gateway::GatewaySpec;
 use crate::node::{ARCHIVES, Layout, Packing};
 use crate::playbook::{
-    CommandSpec, InFlight, Names, On, Playbook, Registry, StepSpec, Template, TemplateError,
+    CommandSpec, HttpCheckSettings, HttpMethod, InFlight, Names, On, Playbook, Registry, StepSpec,
+    Template, TemplateError,
 };
 use crate::release::{Inputs, Step};
-use crate::world::Host;
+use crate::template::Sealed;
+use crate::world::{Host, Method, Trust};
 
 use super::health::{CountSpec, HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, NumberPlace};
 use super::node::{Action, ArtifactSpec, HookSpec, NodeSpec};
@@ -33,11 +36,17 @@ pub struct SpecError {
 /// Fills in templates and reports the place of one that cannot be filled in.
 pub(super) struct Filler<'a> {
     pub(super) names: &'a Names,
+    /// Where relative paths begin.
+    pub(super) folder: &'a Path,
 }
 
 impl Filler<'_> {
     pub(super) fn fill(&self, path: &str, template: &Template) -> Result<String, SpecError> {
         template.fill(self.names).map_err(|error| SpecError { path: path.into(), error })
+    }
+
+    fn seal(&self, path: &str, template: &Template) -> Result<Sealed, SpecError> {
+        template.seal(self.names).map_err(|error| SpecError { path: path.into(), error })
     }
 
     fn template(&self, path: &str, template: &Template) -> Result<Template, SpecError> {
@@ -61,7 +70,8 @@ impl Filler<'_> {
                     *template = self.template(&format!("{path}.{key}"), template)?;
                 }
                 let name = gateway.display_name().to_owned();
-                Ok(GatewaySpec { name, settings, nodes: nodes.clone() })
+                let ca = gateway.settings().facts().ca.map(|ca| self.folder.join(ca));
+                Ok(GatewaySpec { name, settings, trust: Trust::of(ca), nodes: nodes.clone() })
             })
             .collect()
     }
@@ -195,13 +205,7 @@ impl Filler<'_> {
         health: &crate::playbook::Health,
         sudo: bool,
     ) -> Result<HealthSpec, SpecError> {
-        let http = health.http.as_ref().map(|check| {
-            Ok(HttpCheck {
-                url: self.fill("health.http", &check.url)?,
-                expect: check.expect.clone(),
-                body: self.option("health.http.body", check.body.as_ref())?,
-            })
-        });
+        let http = health.http.as_ref().map(|check| self.http_check(&check.0));
         let identity = health.identity.as_ref().map(|identity| {
             let place = match (&identity.header, &identity.pointer) {
                 (Some(header), _) => IdentityPlace::Header(header.to_ascii_lowercase()),
@@ -229,11 +233,46 @@ impl Filler<'_> {
         })
     }
 
+    fn http_check(&self, check: &HttpCheckSettings) -> Result<HttpCheck, SpecError> {
+        let is_host = |name: &str| name.eq_ignore_ascii_case("host");
+        let named = check.headers.iter().find(|(name, _)| is_host(name)).map(|(_, host)| host);
+        let host = check.host.as_ref().or(named);
+        let headers = check.headers.iter().filter(|(name, _)| !is_host(name));
+        let headers = headers.map(|(name, value)| {
+            Ok((name.clone(), self.seal(&format!("health.http.headers.{name}"), value)?))
+        });
+        let login = check.basic_auth.as_ref().map(|login| {
+            let user = self.fill("health.http.basic_auth.user", &login.user)?;
+            Ok((user, self.seal("health.http.basic_auth.password", &login.password)?))
+        });
+        Ok(HttpCheck {
+            method: match check.method {
+                HttpMethod::Get => Method::Get,
+                HttpMethod::Head => Method::Head,
+                HttpMethod::Options => Method::Options,
+                HttpMethod::Post => Method::Post,
+                HttpMethod::Put => Method::Put,
+            },
+            url: self.fill("health.http", &check.url)?,
+            headers: headers.collect::<Result<_, _>>()?,
+            host: self.option("health.http.host", host)?,
+            login: login.transpose()?,
+            trust: Trust {
+                ca: check.ca.as_ref().map(|ca| self.folder.join(ca)),
+                insecure: check.insecure,
+            },
+            follow_redirects: check.follow_redirects,
+            expect: check.expect.clone(),
+            body: self.option("health.http.body", check.body.as_ref())?,
+        })
+    }
+
     fn count(&self, playbook: &Playbook) -> Result<CountSpec, SpecError> {
         let idle = crate::playbook::Sockets::default().idle.0;
         Ok(match &playbook.drain.in_flight {
             Some(InFlight::Http(metric)) => CountSpec::Metric {
                 url: self.fill("drain.in_flight.http.url", &metric.url)?,
+                trust: Trust::of(metric.ca.as_ref().map(|ca| self.folder.join(ca))),
                 number: match (&metric.pointer, &metric.pattern) {
                     (Some(pointer), _) => NumberPlace::Pointer(pointer.clone()),
                     (None, pattern) => NumberPlace::Pattern(pattern.clone().unwrap_or_default()),

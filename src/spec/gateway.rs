@@ -4,6 +4,7 @@ use crate::gateway::drivers::consul_passing::ConsulPassing;
 use crate::gateway::{Gateway, GatewaySpec};
 use crate::playbook::Extent;
 use crate::template::Template;
+use crate::world::Trust;
 
 /// The registry in which nodes are marked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,7 @@ impl RegistrySpec {
                 service: Template::new(service.clone()),
                 sync_interval: None,
             }),
+            trust: Trust::default(),
             nodes,
         })
     }

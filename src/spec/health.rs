@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use super::shell::Shell;
+use crate::playbook::Statuses;
+use crate::template::Sealed;
+use crate::world::{Method, Trust};
 
 /// The health check of a node.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,10 +45,22 @@ impl HealthSpec {
 /// An HTTP check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpCheck {
+    /// The method of the request.
+    pub method: Method,
     /// The URL.
     pub url: String,
-    /// The expected statuses; empty means 2xx.
-    pub expect: Vec<u16>,
+    /// Headers of the request.
+    pub headers: Vec<(String, Sealed)>,
+    /// The `Host` header, if it differs from the URL's host.
+    pub host: Option<String>,
+    /// The user and the password of basic authentication.
+    pub login: Option<(String, Sealed)>,
+    /// Which certificates are accepted.
+    pub trust: Trust,
+    /// Whether redirects are followed.
+    pub follow_redirects: bool,
+    /// The expected statuses.
+    pub expect: Statuses,
     /// Text that the body must contain.
     pub body: Option<String>,
 }
@@ -75,6 +90,8 @@ pub enum CountSpec {
     Metric {
         /// The URL of the number.
         url: String,
+        /// Which certificates are accepted.
+        trust: Trust,
         /// The place of the number in the reply.
         number: NumberPlace,
     },

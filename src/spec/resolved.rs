@@ -64,7 +64,7 @@ impl Spec {
     /// without variables.
     pub fn new(playbook: &Playbook, inputs: &Inputs) -> Result<Self, SpecError> {
         let names = release_names(playbook, inputs);
-        let filler = Filler { names: &names };
+        let filler = Filler { names: &names, folder: &inputs.folder };
         let artifact = playbook.artifact.as_ref();
         let artifact = artifact.map(|settings| filler.artifact(settings, inputs)).transpose()?;
         let registry = match &playbook.registry {
@@ -126,7 +126,7 @@ impl Spec {
             ] {
                 names.insert(format!("node.{key}"), value.to_owned());
             }
-            let filler = Filler { names: &names };
+            let filler = Filler { names: &names, folder: &inputs.folder };
             let node = filler.node(playbook, node, &steps, spec.artifact.as_ref())?;
             nodes.push(Arc::new(node));
         }

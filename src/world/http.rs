@@ -1,6 +1,7 @@
 //! HTTP requests to gateways, services and Consul: direct, sent once, and with a time limit.
 //!
-//! No proxy, no redirects, no decompression, no retries: the caller sees the answer of exactly one server.
+//! No proxy, no decompression, no retries, and no redirects unless the request asks for them: the caller sees the
+//! answer of exactly one server.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -9,14 +10,17 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{CONNECTION, HeaderMap, HeaderValue};
-use reqwest::{Client, ClientBuilder, Url, redirect, retry};
+use reqwest::header::{CONNECTION, HOST, HeaderMap, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder, Url, retry};
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
+use super::redirect;
 use super::room::Body;
 use super::tls::{ConsulTls, Tls, distrust};
-use super::{Channel, HttpError, Method, Reply, Request};
+use super::{Channel, HttpError, Method, Reply, Request, Trust};
+use crate::address;
 
 /// Time limit for connecting alone: a host that is switched off must not use up the time of the next hosts.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,7 +44,7 @@ enum Route {
 pub(super) struct Http {
     tls: Tls,
     server_name: Option<String>,
-    clients: Mutex<BTreeMap<(Channel, Route), Client>>,
+    clients: Mutex<BTreeMap<(Channel, Route, Trust), Client>>,
 }
 
 impl Http {
@@ -61,17 +65,31 @@ impl Http {
     /// Sends one request and reads the whole reply.
     pub(super) async fn send(&self, request: Request) -> Result<Reply, HttpError> {
         let time = request.timeout;
-        match timeout(time, self.exchange(request)).await {
+        match timeout(time, self.follow(request)).await {
             Ok(result) => result,
             Err(_) => Err(HttpError::TimedOut(time)),
         }
     }
 
+    /// Sends a request, and follows as many redirects as it allows.
+    async fn follow(&self, mut request: Request) -> Result<Reply, HttpError> {
+        loop {
+            let next = redirect::after(&request);
+            let reply = self.exchange(request).await?;
+            match next.and_then(|next| next.to(&reply)) {
+                Some(followed) => request = followed,
+                None => return Ok(reply),
+            }
+        }
+    }
+
     async fn exchange(&self, request: Request) -> Result<Reply, HttpError> {
-        let (route, url) = self.route(request.channel, &request.url)?;
-        let client = self.client(request.channel, route)?;
+        let (route, url) = self.route(&request)?;
+        let client = self.client(request.channel, route, &request.trust)?;
         let method = match request.method {
             Method::Get => reqwest::Method::GET,
+            Method::Head => reqwest::Method::HEAD,
+            Method::Options => reqwest::Method::OPTIONS,
             Method::Put => reqwest::Method::PUT,
             Method::Post => reqwest::Method::POST,
             Method::Patch => reqwest::Method::PATCH,
@@ -81,11 +99,12 @@ impl Http {
         if let Some(body) = request.body {
             sending = sending.body(body);
         }
-        let reply = sending.send().await.map_err(|error| failure(&error))?;
+        let reply = sending.send().await.map_err(|error| failure(&error, request.channel))?;
         read(reply, request.channel, request.limit).await
     }
 
-    fn route(&self, channel: Channel, url: &str) -> Result<(Route, Url), HttpError> {
+    fn route(&self, request: &Request) -> Result<(Route, Url), HttpError> {
+        let url = request.url.as_str();
         let bad = |why: &str| HttpError::NotSent(format!("not a usable URL: {why}"));
         let parse = |url: &str| Url::parse(url).map_err(|error| bad(&error.to_string()));
         if let Some(rest) = url.strip_prefix("unix://") {
@@ -95,9 +114,13 @@ impl Http {
             return Ok((Route::Socket(socket.into()), url));
         }
         let mut url = parse(url)?;
-        if channel == Channel::Consul
-            && url.scheme() == "https"
-            && let (Some(name), Some(host)) = (&self.server_name, url.host_str())
+        let name = match request.channel {
+            Channel::Consul => self.server_name.as_deref(),
+            // The port of a `Host` header is not in a certificate.
+            Channel::Direct | Channel::Fresh => request.host.as_deref().map(address::host_of),
+        };
+        if url.scheme() == "https"
+            && let (Some(name), Some(host)) = (name, url.host_str())
         {
             let host = host.trim_matches(['[', ']']).to_owned();
             url.set_host(Some(name)).map_err(|error| bad(&error.to_string()))?;
@@ -106,18 +129,25 @@ impl Http {
         Ok((Route::Url, url))
     }
 
-    fn client(&self, channel: Channel, route: Route) -> Result<Client, HttpError> {
+    fn client(&self, channel: Channel, route: Route, trust: &Trust) -> Result<Client, HttpError> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&(channel, route.clone())) {
+        let key = (channel, route, trust.clone());
+        if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        let build = || configure(channel, &self.tls, &route);
+        let tls = match channel {
+            Channel::Consul => self.tls.clone(),
+            Channel::Direct | Channel::Fresh => {
+                Tls::trusting(trust).map_err(|error| HttpError::NotSent(format!("{error:#}")))?
+            }
+        };
+        let build = || configure(channel, &tls, &key.1);
         let client = build()
             .build()
             // A machine without any CA certificate can still speak plain HTTP.
             .or_else(|_| build().tls_certs_only([]).build())
             .map_err(|error| HttpError::NotSent(cause(&error)))?;
-        clients.insert((channel, route), client.clone());
+        clients.insert(key, client.clone());
         Ok(client)
     }
 }
@@ -125,16 +155,15 @@ impl Http {
 fn configure(channel: Channel, tls: &Tls, route: &Route) -> ClientBuilder {
     let mut builder = Client::builder()
         .no_proxy()
-        .redirect(redirect::Policy::none())
+        .redirect(Policy::none())
         .retry(retry::never())
         .pool_idle_timeout(POOL_IDLE)
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true);
-    match channel {
-        Channel::Direct => {}
-        Channel::Fresh => builder = builder.pool_max_idle_per_host(0),
-        Channel::Consul => builder = tls.apply(builder),
+    if channel == Channel::Fresh {
+        builder = builder.pool_max_idle_per_host(0);
     }
+    let builder = tls.apply(builder);
     match route {
         Route::Url => builder,
         Route::Socket(path) => builder.unix_socket(path.as_str()),
@@ -166,6 +195,11 @@ fn headers(request: &Request) -> Result<HeaderMap, HttpError> {
             .map_err(|error| HttpError::NotSent(format!("header `{name}`: {error}")))?;
         headers.append(name, value);
     }
+    if let Some(host) = &request.host {
+        let host = HeaderValue::from_str(host);
+        let host = host.map_err(|error| HttpError::NotSent(format!("header `Host`: {error}")))?;
+        headers.insert(HOST, host);
+    }
     if request.channel == Channel::Fresh {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -192,8 +226,8 @@ async fn read(
     Ok(Reply { status, headers, body, held, ..Reply::default() })
 }
 
-fn failure(error: &reqwest::Error) -> HttpError {
-    if let Some(problem) = distrust(error) {
+fn failure(error: &reqwest::Error, channel: Channel) -> HttpError {
+    if let Some(problem) = distrust(error, channel) {
         HttpError::Untrusted(problem)
     } else if error.is_connect() || error.is_builder() {
         HttpError::NotSent(cause(error))

@@ -11,6 +11,7 @@ mod http;
 mod live;
 mod local;
 mod permit;
+mod redirect;
 mod refusal;
 mod room;
 mod script;
@@ -19,6 +20,7 @@ mod ssh;
 mod tcp;
 mod tls;
 mod trace;
+mod trust;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -36,8 +38,9 @@ pub use live::Live;
 pub use permit::{NotPermitted, Permit};
 pub use room::Held;
 pub use settings::LiveSettings;
-pub use tls::ConsulTls;
+pub use tls::{ConsulTls, check_authorities};
 pub use trace::Traced;
+pub use trust::Trust;
 
 /// The outside world. Cheap to share; every method may be called concurrently.
 ///
@@ -105,6 +108,10 @@ fn child(program: &str) -> Process {
 pub enum Method {
     /// `GET`
     Get,
+    /// `HEAD`
+    Head,
+    /// `OPTIONS`
+    Options,
     /// `PUT`
     Put,
     /// `POST`
@@ -113,6 +120,22 @@ pub enum Method {
     Patch,
     /// `DELETE`
     Delete,
+}
+
+impl Method {
+    /// Its name in a request.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Options => "OPTIONS",
+            Self::Put => "PUT",
+            Self::Post => "POST",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
 }
 
 /// The HTTP client settings of a request.
@@ -134,13 +157,19 @@ pub struct Request {
     /// `http://`, `https://`, or `unix:///path/to/socket` followed by `:/path?query`.
     pub url: String,
     /// Header values may be secret and are never shown.
-    pub headers: Vec<(&'static str, Secret)>,
+    pub headers: Vec<(Cow<'static, str>, Secret)>,
+    /// The `Host` header if it differs from the URL's host. A certificate must be for this name.
+    pub host: Option<String>,
     /// The body, if any.
     pub body: Option<Vec<u8>>,
     /// Time limit of the whole exchange.
     pub timeout: Duration,
     /// Connection settings.
     pub channel: Channel,
+    /// Which certificates are accepted on any other channel than [`Channel::Consul`].
+    pub trust: Trust,
+    /// How many redirects are followed.
+    pub redirects: u8,
     /// The largest accepted body, in bytes; a reply with a larger one is an error.
     pub limit: usize,
 }
@@ -153,9 +182,12 @@ impl Request {
             method: Method::Get,
             url: url.into(),
             headers: Vec::new(),
+            host: None,
             body: None,
             timeout,
             channel: Channel::Direct,
+            trust: Trust::default(),
+            redirects: 0,
             limit: BODY_LIMIT,
         }
     }
@@ -221,6 +253,24 @@ impl Reply {
             return Err(format!("answered {size}, too much for a list of servers"));
         }
         Ok(self.text())
+    }
+
+    /// The status, and where a redirect leads, in words.
+    #[must_use]
+    pub fn ending(&self) -> String {
+        match self.header("location").filter(|_| self.is_redirect()) {
+            Some(place) => {
+                let place = crate::text::line(place, 160);
+                format!("{}, a redirect to {place}", self.status)
+            }
+            None => self.status.to_string(),
+        }
+    }
+
+    /// Whether it sends the client to another URL.
+    #[must_use]
+    pub fn is_redirect(&self) -> bool {
+        matches!(self.status, 301 | 302 | 303 | 307 | 308)
     }
 
     /// A header's value; `name` in lower case.

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use reqwest::{Certificate, ClientBuilder, Identity};
-use rustls::AlertDescription;
+use rustls::{AlertDescription, CertificateError};
+
+use super::{Channel, Trust};
 
 /// How Consul's certificate is checked, and the client certificate for Consul.
 #[derive(Debug, Clone)]
@@ -38,6 +40,14 @@ impl Default for ConsulTls {
     }
 }
 
+impl ConsulTls {
+    /// The same settings with these authorities in place of all others.
+    #[must_use]
+    pub fn trusting_only(self, ca: PathBuf) -> Self {
+        Self { ca: Some(ca), ca_dir: None, ..self }
+    }
+}
+
 /// The contents of the files.
 #[derive(Debug, Clone)]
 pub(super) struct Tls {
@@ -53,10 +63,7 @@ impl Tls {
         let ca = settings.ca.iter().cloned();
         let folder = settings.ca_dir.as_deref().map(files).transpose()?.unwrap_or_default();
         for path in ca.chain(folder) {
-            let found = Certificate::from_pem_bundle(&read(&path)?)
-                .with_context(|| format!("`{}` is not a PEM certificate file", path.display()))?;
-            anyhow::ensure!(!found.is_empty(), "`{}` holds no certificate", path.display());
-            trusted.get_or_insert_with(Vec::new).extend(found);
+            trusted.get_or_insert_with(Vec::new).extend(certificates(&path)?);
         }
         let identity = match (&settings.client_cert, &settings.client_key) {
             (Some(certificate), Some(key)) => {
@@ -77,6 +84,12 @@ impl Tls {
         Ok(Self { trusted, identity, verify: settings.verify })
     }
 
+    /// The settings of one URL.
+    pub(super) fn trusting(trust: &Trust) -> anyhow::Result<Self> {
+        let trusted = trust.ca.as_deref().map(certificates).transpose()?;
+        Ok(Self { trusted, identity: None, verify: !trust.insecure })
+    }
+
     /// Returns whether no setting was given.
     pub(super) fn is_default(&self) -> bool {
         self.trusted.is_none() && self.identity.is_none()
@@ -94,15 +107,30 @@ impl Tls {
     }
 }
 
+/// Checks that a file has certificates.
+///
+/// # Errors
+///
+/// If it cannot be read, or has none.
+pub fn check_authorities(file: &Path) -> anyhow::Result<()> {
+    certificates(file).map(drop)
+}
+
+/// Reads the certificates in a PEM file.
+pub(super) fn certificates(path: &Path) -> anyhow::Result<Vec<Certificate>> {
+    let found = Certificate::from_pem_bundle(&read(path)?)
+        .with_context(|| format!("`{}` is not a PEM certificate file", path.display()))?;
+    anyhow::ensure!(!found.is_empty(), "`{}` holds no certificate", path.display());
+    Ok(found)
+}
+
 /// Returns which side rejects the other's certificate, if that is why there is no reply.
 ///
 /// With TLS 1.3 a server refuses a client certificate only after the handshake, but before it reads the
 /// request.
-pub(super) fn distrust(error: &reqwest::Error) -> Option<String> {
+pub(super) fn distrust(error: &reqwest::Error, channel: Channel) -> Option<String> {
     match tls_error(error)? {
-        rustls::Error::InvalidCertificate(why) => {
-            Some(format!("its certificate is not trusted: {why}"))
-        }
+        rustls::Error::InvalidCertificate(why) => Some(untrusted(why, channel)),
         rustls::Error::AlertReceived(
             alert @ (AlertDescription::NoCertificate
             | AlertDescription::BadCertificate
@@ -115,6 +143,24 @@ pub(super) fn distrust(error: &reqwest::Error) -> Option<String> {
             | AlertDescription::CertificateRequired),
         ) => Some(format!("it rejects the client certificate, or requires one: {alert:?}")),
         _ => None,
+    }
+}
+
+/// Why a certificate is not trusted, and which setting helps.
+fn untrusted(why: &CertificateError, channel: Channel) -> String {
+    let setting = match channel {
+        Channel::Consul => "`consul.ca` or CONSUL_CACERT",
+        Channel::Direct | Channel::Fresh => "`ca` or SSL_CERT_FILE",
+    };
+    match why {
+        CertificateError::UnknownIssuer => {
+            format!("its certificate is signed by an unknown authority (set {setting})")
+        }
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "its certificate is that of an authority, not of a server (make one with `basicConstraints=CA:FALSE`)"
+                .to_owned()
+        }
+        other => format!("its certificate is not trusted: {other}"),
     }
 }
 

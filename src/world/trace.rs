@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Command, Host, HttpError, Method, Output, Reply, Request, RunError, Stdin, World};
+use super::{Command, Host, HttpError, Output, Reply, Request, RunError, Stdin, World};
 use crate::secret::{self, STARS, literal};
 use crate::{file, text};
 
@@ -208,17 +208,10 @@ impl<W: World> World for Traced<W> {
 }
 
 fn told(request: &Request) -> Value {
-    let method = match request.method {
-        Method::Get => "GET",
-        Method::Put => "PUT",
-        Method::Post => "POST",
-        Method::Patch => "PATCH",
-        Method::Delete => "DELETE",
-    };
     // A header may hold what only its sender knows to be a secret.
-    let headers = request.headers.iter().map(|(name, _)| ((*name).to_owned(), STARS.into()));
+    let headers = request.headers.iter().map(|(name, _)| (name.clone().into_owned(), STARS.into()));
     json!({
-        "method": method,
+        "method": request.method.name(),
         "url": shown(&request.url),
         "headers": headers.collect::<Map<_, _>>(),
         "body": request.body.as_deref().map(body),
@@ -259,6 +252,7 @@ mod tests {
     use super::*;
     use crate::node::NodeScript;
     use crate::secret::Secret;
+    use crate::world::Method;
 
     const TOKEN: &str = "tr4ced-7e57-4a4a-s3cret";
 
@@ -292,7 +286,7 @@ mod tests {
         let url = format!("http://me:pa55word@10.0.0.1/v1?token={TOKEN}");
         Request {
             method: Method::Put,
-            headers: vec![("x-consul-token", Secret::new("unknown-to-all"))],
+            headers: vec![("x-consul-token".into(), Secret::new("unknown-to-all"))],
             body: Some(format!("b={TOKEN}").into_bytes()),
             ..Request::get(url, Duration::from_secs(1))
         }

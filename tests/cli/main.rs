@@ -5,6 +5,7 @@ mod agents;
 mod artifacts;
 mod check;
 mod generated;
+mod health;
 mod hostile;
 mod layering;
 mod lines;

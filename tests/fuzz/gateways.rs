@@ -45,7 +45,12 @@ const TRAEFIK_FILE: &str = r#"{"http":{"routers":{"app":{"rule":"PathPrefix(`/`)
 
 fn read_by(settings: serde_json::Value) -> Box<dyn Driver> {
     let settings: Gateway = serde_json::from_value(settings).expect("settings");
-    driver(&GatewaySpec { name: "gw".into(), settings, nodes: nodes() })
+    driver(&GatewaySpec {
+        name: "gw".into(),
+        settings,
+        trust: rollgate::world::Trust::default(),
+        nodes: nodes(),
+    })
 }
 
 fn nodes() -> Vec<String> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rollgate::secret::Secret;
 use rollgate::world::{
-    Channel, ConsulTls, HttpError, Live, LiveSettings, Method, Request, World as _,
+    Channel, ConsulTls, HttpError, Live, LiveSettings, Method, Request, Trust, World as _,
 };
 
 use super::harness::{run, until};
@@ -109,7 +109,7 @@ async fn token_is_sent_to_the_requested_host_only() {
     });
     let live = live();
     for method in [Method::Get, Method::Put] {
-        let headers = vec![("X-Consul-Token", Secret::new("token-1"))];
+        let headers = vec![("X-Consul-Token".into(), Secret::new("token-1"))];
         let request = Request::get(format!("{url}/v1/kv/a"), TIME);
         let request = Request { method, headers, channel: Channel::Consul, ..request };
         assert!(!format!("{request:?}").contains("token-1"));
@@ -272,6 +272,80 @@ fn certificates(folder: &Path) {
     }
 }
 
+/// A server of a private authority, for as long as the value lives.
+fn tls_server(folder: &Path) -> (Server, u16) {
+    let at = |name: &str| folder.join(name);
+    let port =
+        TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address").port();
+    let server = Process::new("openssl")
+        .args(["s_server", "-www", "-quiet", "-accept", &format!("127.0.0.1:{port}")])
+        .args(["-cert".as_ref(), at("server.pem").as_os_str()])
+        .args(["-key".as_ref(), at("server.key").as_os_str()])
+        .stdin(Pipe::null())
+        .stdout(Pipe::null())
+        .stderr(Pipe::null())
+        .spawn()
+        .expect("openssl starts");
+    until("server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    (Server(server), port)
+}
+
+#[tokio::test]
+async fn request_trusts_the_authorities_of_its_own_file() {
+    let folder = tempfile::tempdir().expect("temp dir");
+    certificates(folder.path());
+    let (_server, port) = tls_server(folder.path());
+    let live = live();
+    let get = async |trust: Trust, host: Option<&str>| {
+        let request = Request::get(format!("https://127.0.0.1:{port}/"), TIME);
+        live.http(Request { trust, host: host.map(Into::into), ..request }).await
+    };
+    let own = || Trust::of(Some(folder.path().join("ca.pem")));
+    assert_eq!(get(own(), Some("consul.test:8443")).await.expect("reply").status, 200);
+    let any = Trust { insecure: true, ..Trust::default() };
+    assert_eq!(get(any, None).await.expect("reply").status, 200);
+    for (trust, host, why) in [
+        (Trust::default(), None, "signed by an unknown authority (set `ca` or SSL_CERT_FILE)"),
+        (own(), None, "not valid for name"),
+    ] {
+        let error = get(trust, host).await.expect_err(why);
+        assert!(
+            matches!(&error, HttpError::Untrusted(text) if text.contains(why)),
+            "{why}: {error:?}"
+        );
+    }
+    let missing = get(Trust::of(Some(folder.path().join("none.pem"))), None).await;
+    let missing = missing.expect_err("no file").to_string();
+    assert!(missing.contains("cannot read `") && missing.contains("none.pem"), "{missing}");
+}
+
+#[tokio::test]
+async fn redirects_are_followed_only_if_the_request_asks() {
+    let (url, _) = serve(|head, stream| {
+        let place = match head.split(' ').nth(1) {
+            Some("/1") => "/2",
+            Some("/2") => "/3",
+            Some("/loop") => "/loop",
+            _ => {
+                return stream
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood")
+                    .is_ok();
+            }
+        };
+        let reply = format!("HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(reply.as_bytes()).is_ok()
+    });
+    let live = live();
+    let get = async |path: &str, redirects: u8| {
+        let request = Request { redirects, ..Request::get(format!("{url}{path}"), TIME) };
+        live.http(request).await.expect("a reply")
+    };
+    assert_eq!(get("/1", 0).await.status, 302);
+    assert_eq!(get("/1", 1).await.header("location"), Some("/3"));
+    assert_eq!(get("/1", 5).await.text(), "good");
+    assert_eq!(get("/loop", 5).await.status, 302, "it ends");
+}
+
 #[tokio::test]
 async fn consul_over_tls_with_its_own_ca_and_a_client_certificate() {
     let folder = tempfile::tempdir().expect("temp dir");
@@ -308,7 +382,10 @@ async fn consul_over_tls_with_its_own_ca_and_a_client_certificate() {
     };
     assert_eq!(get(full.clone()).await.expect("reply").status, 200);
     let cases = [
-        ("UnknownIssuer", ConsulTls { ca: None, ..full.clone() }),
+        (
+            "signed by an unknown authority (set `consul.ca` or CONSUL_CACERT)",
+            ConsulTls { ca: None, ..full.clone() },
+        ),
         ("not valid for name", ConsulTls { server_name: None, ..full.clone() }),
         ("or requires one", ConsulTls { client_cert: None, client_key: None, ..full.clone() }),
     ];

@@ -7,6 +7,7 @@ mod apis; // What is refused for gateways of nginx and Lua.
 mod files; // Files that cannot be read, and the schema.
 mod gateways; // What each kind of gateway requires of its keys.
 mod generated; // Corrupt and arbitrary files.
+mod http_check; // The HTTP check of `health`.
 mod pairs; // Any two mistakes are reported together.
 mod rules; // Each rule refuses its mistake.
 

@@ -157,7 +157,9 @@ impl Consul {
                 return reply(403, DENIED);
             }
             return match request.method {
-                Method::Get => self.get(clock, &decoded(key), &query, since),
+                Method::Get | Method::Head | Method::Options => {
+                    self.get(clock, &decoded(key), &query, since)
+                }
                 Method::Put | Method::Post | Method::Patch => {
                     self.put(clock, &decoded(key), &query, body)
                 }

@@ -234,7 +234,7 @@ impl State {
                         return refused();
                     }
                     let fates = match request.method {
-                        Method::Get => &mut self.consul.reads,
+                        Method::Get | Method::Head | Method::Options => &mut self.consul.reads,
                         Method::Put | Method::Post | Method::Patch | Method::Delete => {
                             &mut self.consul.writes
                         }

@@ -1,6 +1,6 @@
 //! How a history names calls and answers.
 
-use rollgate::world::{Method, Request};
+use rollgate::world::Request;
 
 use crate::world::{Answer, What};
 
@@ -19,13 +19,7 @@ pub(crate) fn is_lock(request: &Request) -> bool {
 pub(crate) fn named(what: &What) -> String {
     match what {
         What::Http(request) => {
-            let method = match request.method {
-                Method::Get => "GET",
-                Method::Put => "PUT",
-                Method::Post => "POST",
-                Method::Patch => "PATCH",
-                Method::Delete => "DELETE",
-            };
+            let method = request.method.name();
             let body = request.body.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
             let body = if is_lock(request) { "(the lock's holder)".into() } else { body };
             format!("{method} {} {body}", request.url)

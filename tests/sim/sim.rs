@@ -111,7 +111,7 @@ impl World for Sim {
         connections: usize,
         replies: mpsc::Sender<Result<Reply, HttpError>>,
     ) {
-        request.headers.push((HELD, Secret::new("")));
+        request.headers.push((HELD.into(), Secret::new("")));
         let ask = || self.http(request.clone());
         for _ in (0..connections).step_by(4) {
             let (one, two, three, four) = tokio::join!(ask(), ask(), ask(), ask());

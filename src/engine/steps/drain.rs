@@ -87,12 +87,10 @@ impl<W: World> NodeWorker<W> {
     /// Counts the requests in flight with the playbook's method.
     async fn count(&self) -> Result<u64, String> {
         match &self.node.in_flight {
-            CountSpec::Metric { url, number } => {
-                let reply = self
-                    .context
-                    .world
-                    .http(Request::get(url, COUNT_TIMEOUT).at_most(PATTERN_LIMIT))
-                    .await;
+            CountSpec::Metric { url, trust, number } => {
+                let request = Request::get(url, COUNT_TIMEOUT).at_most(PATTERN_LIMIT);
+                let request = Request { trust: trust.clone(), ..request };
+                let reply = self.context.world.http(request).await;
                 match reply {
                     Ok(reply) => {
                         let (size, number) = (reply.body.len(), number.clone());

@@ -66,6 +66,7 @@
 mod tests;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -112,6 +113,10 @@ pub struct Apisix {
     pub admin_key: Template,
     /// The URL of the control API of this APISIX: `http://10.0.0.11:9090`. By default it listens only on 127.0.0.1.
     pub control_url: Template,
+    /// A PEM file with the only authorities that may have signed its certificate; relative to the playbook. Default:
+    /// those of the system, or of `SSL_CERT_FILE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// The `id` of the upstream with the playbook's nodes.
     pub upstream: Template,
     /// The weight of every node in rotation. A node with another weight is not taken out. Default: 1.
@@ -139,6 +144,7 @@ impl Settings for Apisix {
 
     fn facts(&self) -> SettingsFacts<'_> {
         SettingsFacts {
+            ca: self.ca.as_deref(),
             name: self.name.as_deref(),
             place: ("control_url", self.control_url.as_str()),
             addresses: self.weights.keys().map(|address| ("weights", address.as_str())).collect(),
@@ -219,7 +225,7 @@ impl ApisixDriver {
 
     /// A request to the admin API.
     fn admin(&self) -> Request {
-        let key = self.key.iter().map(|key| ("x-api-key", key.clone()));
+        let key = self.key.iter().map(|key| ("x-api-key".into(), key.clone()));
         Request { headers: key.collect(), ..get(&self.admin) }
     }
 
@@ -381,7 +387,7 @@ impl RotationControl for ApisixDriver {
         let weight = if down { 0 } else { self.intended(address) };
         let body = json!({ "nodes": { name: weight } }).to_string().into_bytes();
         let mut request = Request { method: Method::Patch, body: Some(body), ..self.admin() };
-        request.headers.push(("content-type", Secret::new("application/json")));
+        request.headers.push(("content-type".into(), Secret::new("application/json")));
         Ok(vec![Query::Http(request)])
     }
 

@@ -66,6 +66,7 @@
 mod tests;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::de::IgnoredAny;
@@ -97,6 +98,10 @@ pub struct Caddy {
     pub name: Option<String>,
     /// The URL of its admin API: `http://10.0.0.11:2019`.
     pub admin_url: Template,
+    /// A PEM file with the only authorities that may have signed its certificate; relative to the playbook. Default:
+    /// those of the system, or of `SSL_CERT_FILE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// The `@id` of the `reverse_proxy` handler whose `upstreams` are the nodes.
     pub handler: Template,
     /// The `max_requests` of each upstream: a node that returns gets it again. An upstream with another value, or
@@ -111,6 +116,7 @@ impl Settings for Caddy {
 
     fn facts(&self) -> SettingsFacts<'_> {
         SettingsFacts {
+            ca: self.ca.as_deref(),
             name: self.name.as_deref(),
             place: ("admin_url", self.admin_url.as_str()),
             counts_under: &RegistryKind::ALL,
@@ -418,8 +424,8 @@ impl RotationControl for CaddyDriver {
             method: Method::Patch,
             url: format!("{}/id/{}/upstreams", self.admin_url, part(&self.handler)),
             headers: vec![
-                ("content-type", Secret::new("application/json")),
-                ("if-match", Secret::new(etag)),
+                ("content-type".into(), Secret::new("application/json")),
+                ("if-match".into(), Secret::new(etag)),
             ],
             body: Some(format!("[{}]", entries.join(",")).into_bytes()),
             ..Request::get("", READ_TIMEOUT).fresh()

@@ -63,6 +63,7 @@ mod list;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -96,6 +97,10 @@ pub struct Dyups {
     pub upstream: Template,
     /// The URL of its API (`dyups_interface`), to which `/detail` and `/upstream/…` are added.
     pub url: Template,
+    /// A PEM file with the only authorities that may have signed its certificate; relative to the playbook. Default:
+    /// those of the system, or of `SSL_CERT_FILE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// The version of dyups: `classic` until 2020-03, `head` since 2020-04. Use `head` only if `proxy_pass` names
     /// the upstream with a `$dyups_` variable (`$dyups_host`). Otherwise only one worker follows the API. Default:
     /// classic.
@@ -141,6 +146,7 @@ impl Settings for Dyups {
 
     fn facts(&self) -> SettingsFacts<'_> {
         SettingsFacts {
+            ca: self.ca.as_deref(),
             name: self.name.as_deref(),
             place: ("url", self.url.as_str()),
             addresses: self.servers.keys().map(|address| ("servers", address.as_str())).collect(),

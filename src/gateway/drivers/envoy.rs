@@ -65,6 +65,7 @@ mod info;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -93,6 +94,10 @@ pub struct Envoy {
     pub name: Option<String>,
     /// The URL of its admin page: `http://10.0.0.11:9901`.
     pub admin_url: Template,
+    /// A PEM file with the only authorities that may have signed its certificate; relative to the playbook. Default:
+    /// those of the system, or of `SSL_CERT_FILE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// The cluster whose endpoints are the nodes.
     pub cluster: Template,
     /// The machine with the file: `[user@]host[:port]`, an alias of the user's ssh configuration, or `local`.
@@ -114,6 +119,7 @@ impl Settings for Envoy {
 
     fn facts(&self) -> SettingsFacts<'_> {
         SettingsFacts {
+            ca: self.ca.as_deref(),
             name: self.name.as_deref(),
             place: ("admin_url", self.admin_url.as_str()),
             ssh: self.ssh.fixed().map(|ssh| ("ssh", ssh)),

@@ -76,6 +76,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -114,6 +115,10 @@ pub struct Haproxy {
     /// Its stats page, with `stats admin` and `stats show-legends`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stats_url: Option<Template>,
+    /// A PEM file with the only authorities that may have signed its certificate; relative to the playbook. Default:
+    /// those of the system, or of `SSL_CERT_FILE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// The state of a server that is out. A drained server still gets the requests of clients that stick to it; a
     /// server in `maint` gets none. Default: `drain`. At the stats page the default is `maint`, because a drained
     /// server looks like one that fails its check.
@@ -160,6 +165,7 @@ impl Settings for Haproxy {
         let written = [("tcp", self.tcp.as_ref()), ("stats_url", self.stats_url.as_ref())];
         let written = written.into_iter().filter_map(|(key, place)| Some((key, place?.as_str())));
         SettingsFacts {
+            ca: self.ca.as_deref(),
             name: self.name.as_deref(),
             place: ssh
                 .into_iter()

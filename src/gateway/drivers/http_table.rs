@@ -48,6 +48,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -71,6 +72,10 @@ pub struct HttpTable {
     pub name: Option<String>,
     /// The URL of the list.
     pub url: Template,
+    /// A PEM file with the only authorities that may have signed its certificate; relative to the playbook. Default:
+    /// those of the system, or of `SSL_CERT_FILE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// JSON: pointer to the list of peers, an array or an object. Default: the whole document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "json-pointer"))]
@@ -117,6 +122,7 @@ impl Settings for HttpTable {
 
     fn facts(&self) -> SettingsFacts<'_> {
         SettingsFacts {
+            ca: self.ca.as_deref(),
             name: self.name.as_deref(),
             place: ("url", self.url.as_str()),
             counts_under: if self.in_flight.is_some() { &RegistryKind::ALL } else { &[] },

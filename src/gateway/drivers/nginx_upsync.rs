@@ -70,6 +70,7 @@ mod check;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -101,6 +102,10 @@ pub struct NginxUpsync {
     /// used: a node is routed only if that module agrees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check_url: Option<Template>,
+    /// A PEM file with the only authorities that may have signed its certificate; relative to the playbook. Default:
+    /// those of the system, or of `SSL_CERT_FILE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// What it follows in Consul: its `upsync_type`. Default: consul.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upsync_type: Option<UpsyncType>,
@@ -147,6 +152,7 @@ impl Settings for NginxUpsync {
                 .into(),
         };
         SettingsFacts {
+            ca: self.ca.as_deref(),
             name: self.name.as_deref(),
             place: ("status_url", self.status_url.as_str()),
             is_ipv4_only: true,

@@ -40,6 +40,7 @@
 mod tests;
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,10 @@ pub struct NgxDynamicUpstream {
     pub upstream: Template,
     /// The `dynamic_upstream` location.
     pub url: Template,
+    /// A PEM file with the only authorities that may have signed its certificate; relative to the playbook. Default:
+    /// those of the system, or of `SSL_CERT_FILE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// The author of the module. Default: zigzagak.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<DynamicUpstreamVariant>,
@@ -89,6 +94,7 @@ impl Settings for NgxDynamicUpstream {
     fn facts(&self) -> SettingsFacts<'_> {
         let counts = self.variant != Some(DynamicUpstreamVariant::Cubicdaiya);
         SettingsFacts {
+            ca: self.ca.as_deref(),
             name: self.name.as_deref(),
             place: ("url", self.url.as_str()),
             counts_under: if counts { &RegistryKind::ALL } else { &[] },

@@ -51,6 +51,7 @@ mod list;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -88,6 +89,10 @@ pub struct Slardar {
     pub upstream: Template,
     /// The URL of its API, to which `/status`, `/upstreams` and `/upstream/…` are added.
     pub url: Template,
+    /// A PEM file with the only authorities that may have signed its certificate; relative to the playbook. Default:
+    /// those of the system, or of `SSL_CERT_FILE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// The prefix of its keys in Consul: its `config_key_prefix`. Default: `config/slardar/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<Template>,
@@ -115,6 +120,7 @@ impl Settings for Slardar {
 
     fn facts(&self) -> SettingsFacts<'_> {
         SettingsFacts {
+            ca: self.ca.as_deref(),
             name: self.name.as_deref(),
             place: ("url", self.url.as_str()),
             addresses: self.servers.keys().map(|address| ("servers", address.as_str())).collect(),

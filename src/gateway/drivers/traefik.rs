@@ -64,6 +64,7 @@ mod file;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -99,6 +100,10 @@ pub struct Traefik {
     pub name: Option<String>,
     /// The URL of its API, without `/api`: `http://10.0.0.11:8080`.
     pub api_url: Template,
+    /// A PEM file with the only authorities that may have signed its certificate; relative to the playbook. Default:
+    /// those of the system, or of `SSL_CERT_FILE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// The service whose servers are the nodes, by its name in the file.
     pub service: Template,
     /// The machine with the file: `[user@]host[:port]`, an alias of the user's ssh configuration, or `local`.
@@ -115,6 +120,7 @@ impl Settings for Traefik {
 
     fn facts(&self) -> SettingsFacts<'_> {
         SettingsFacts {
+            ca: self.ca.as_deref(),
             name: self.name.as_deref(),
             place: ("api_url", self.api_url.as_str()),
             ssh: self.ssh.fixed().map(|ssh| ("ssh", ssh)),

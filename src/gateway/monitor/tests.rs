@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::consul::{Client, Settings};
-use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError};
+use crate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, Trust};
 
 const POOL: [&str; 2] = ["10.0.0.1:80", "10.0.0.2:80"];
 
@@ -51,7 +51,12 @@ fn watcher(settings: Value, workers: u32, body: &str) -> GatewayMonitor<Shows> {
 
 fn watcher_in(world: Shows, settings: Value) -> GatewayMonitor<Shows> {
     let settings = serde_json::from_value(settings).expect("settings");
-    let gateway = GatewaySpec { name: "gw".into(), settings, nodes: POOL.map(String::from).into() };
+    let gateway = GatewaySpec {
+        name: "gw".into(),
+        settings,
+        trust: Trust::default(),
+        nodes: POOL.map(String::from).into(),
+    };
     GatewayMonitor::new(QueryClient::new(Arc::new(world), None), &gateway)
 }
 
@@ -239,8 +244,12 @@ async fn gateways_own_delay_starts_when_its_list_changes() {
         let consul =
             Client::new(world.clone(), Settings::from_environment(|_| None).expect("settings"));
         let settings = serde_json::from_value(settings).expect("settings");
-        let gateway =
-            GatewaySpec { name: "gw".into(), settings, nodes: POOL.map(String::from).into() };
+        let gateway = GatewaySpec {
+            name: "gw".into(),
+            settings,
+            trust: Trust::default(),
+            nodes: POOL.map(String::from).into(),
+        };
         let watcher = GatewayMonitor::new(QueryClient::new(world, Some(&consul)), &gateway);
         let now = Instant::now();
         let deadline = now + Duration::from_secs(30);
@@ -258,7 +267,12 @@ fn two_workers() -> (Arc<Shows>, GatewayMonitor<Shows>) {
         "type": "http-table", "url": "http://gw/peers", "sync_interval": "0s", "workers": 2
     });
     let settings = serde_json::from_value(settings).expect("settings");
-    let gateway = GatewaySpec { name: "gw".into(), settings, nodes: POOL.map(String::from).into() };
+    let gateway = GatewaySpec {
+        name: "gw".into(),
+        settings,
+        trust: Trust::default(),
+        nodes: POOL.map(String::from).into(),
+    };
     (world.clone(), GatewayMonitor::new(QueryClient::new(world, None), &gateway))
 }
 

@@ -154,9 +154,7 @@ impl Check<'_> {
                 problem.help("give at least one of `http`, `tcp`, `run`, `consul`")
             });
         }
-        if let Some(http) = &health.http {
-            self.url("health.http.url", &http.url);
-        }
+        self.http_check(health);
         if let Some(tcp) = &health.tcp {
             self.socket_address("health.tcp", &tcp.0);
         }

@@ -7,6 +7,7 @@ mod artifact;
 mod checks;
 mod fleet;
 mod gateways;
+mod http_check;
 mod secrets;
 mod steps;
 mod templates;

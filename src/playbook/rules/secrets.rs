@@ -30,6 +30,13 @@ impl Check<'_> {
                 self.secret(&format!("gateways[{index}].{key}"), secret, &message, &[&help]);
             }
         }
+        let http = self.playbook.health.http.as_ref();
+        if let Some(login) = http.and_then(|http| http.0.basic_auth.as_ref()) {
+            let message = "the password is not a secret of the playbook";
+            let help = "the playbook is shown and written to journals: write `password: ${{ secrets.password }}` and \
+                        `secrets: { password: { env: VARIABLE } }`";
+            self.secret("health.http.basic_auth.password", &login.password, message, &[help]);
+        }
         let mut found = Vec::new();
         walk(self.tree, "", &mut |path, tree, text| {
             let in_url = |login: &std::ops::Range<usize>| text[..login.start].ends_with("://");
@@ -40,12 +47,14 @@ impl Check<'_> {
             );
         });
         for (path, place) in found {
-            self.wrong(&path, LOGIN, |problem| {
-                problem.at(place).secret().help(
-                    "the playbook is shown and written to journals: remove the text before the `@`; in a command, \
-                     use a variable of the node's own environment",
-                )
-            });
+            let help = if path.starts_with("health.http") {
+                "the playbook is shown and written to journals: remove the text before the `@`, and write \
+                 `basic_auth: { user: …, password: '${{ secrets.NAME }}' }` beside `url`"
+            } else {
+                "the playbook is shown and written to journals: remove the text before the `@`; in a command, \
+                 use a variable of the node's own environment"
+            };
+            self.wrong(&path, LOGIN, |problem| problem.at(place).secret().help(help));
             self.invalid.add(&path);
         }
     }

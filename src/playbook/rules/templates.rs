@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Check;
 use super::steps::inline;
 use crate::playbook::findings::{known, quoted};
-use crate::playbook::{Gateway, InFlight, Node, Playbook, Registry, Template};
+use crate::playbook::{BasicAuth, Gateway, InFlight, Node, Playbook, Registry, Template};
 
 const NODE: [&str; 5] = ["node.name", "node.address", "node.host", "node.port", "node.ssh"];
 const RELEASE: [&str; 2] = ["release.id", "release.service"];
@@ -19,6 +19,18 @@ enum Scope {
     Node,
     /// As for the whole release, and secrets.
     Secret,
+    /// As for each node, and secrets.
+    NodeAndSecrets,
+}
+
+impl Scope {
+    fn is_per_node(self) -> bool {
+        matches!(self, Self::Node | Self::NodeAndSecrets)
+    }
+
+    fn has_secrets(self) -> bool {
+        matches!(self, Self::Secret | Self::NodeAndSecrets)
+    }
 }
 
 /// Returns every template of a playbook with its key path and scope; `gateways` are those of its gateways.
@@ -79,7 +91,17 @@ fn all<'a>(
     }
     let health = &playbook.health;
     if let Some(http) = &health.http {
+        let http = &http.0;
         all.push(("health.http.url".into(), &http.url, Scope::Node));
+        all.extend(http.host.iter().map(|host| ("health.http.host".into(), host, Scope::Node)));
+        let headers = http.headers.iter();
+        all.extend(headers.map(|(name, value)| {
+            (format!("health.http.headers.{name}"), value, Scope::NodeAndSecrets)
+        }));
+        if let Some(BasicAuth { user, password }) = &http.basic_auth {
+            all.push(("health.http.basic_auth.user".into(), user, Scope::Node));
+            all.push(("health.http.basic_auth.password".into(), password, Scope::Secret));
+        }
         all.extend(http.body.iter().map(|body| ("health.http.body".into(), body, Scope::Node)));
     }
     all.extend(health.tcp.iter().map(|tcp| ("health.tcp".into(), &tcp.0, Scope::Node)));
@@ -151,10 +173,10 @@ impl Check<'_> {
     /// Returns whether a name that seems wrong can be right, because a part that could define it is broken.
     fn unsure(&self, name: &str, scope: Scope, names: &Names<'_>) -> bool {
         // If the known vars of a node lack it, or it differs between nodes, it is wrong in any case.
-        let of_node = scope == Scope::Node && names.nodes.is_empty();
+        let of_node = scope.is_per_node() && names.nodes.is_empty();
         match name.split_once('.') {
             None => of_node || !self.known("variables"),
-            Some(("secrets", _)) => scope == Scope::Secret && !self.known("secrets"),
+            Some(("secrets", _)) => scope.has_secrets() && !self.known("secrets"),
             Some(("node", rest)) => of_node && rest.starts_with("vars."),
             Some(_) => false,
         }
@@ -189,23 +211,19 @@ impl<'a> Names<'a> {
         if let Some(variable) = self.playbook.variables.get(name) {
             // With neither, only each node's `vars` give it a value.
             let open = !variable.required && variable.default.is_none();
-            return match scope {
-                Scope::Release | Scope::Secret if open && self.vars.contains_key(name) => {
-                    Err(Issue::PerNode)
-                }
-                Scope::Release | Scope::Secret | Scope::Node => Ok(()),
-            };
+            let differs = !scope.is_per_node() && open && self.vars.contains_key(name);
+            return if differs { Err(Issue::PerNode) } else { Ok(()) };
         }
         if let Some(secret) = name.strip_prefix("secrets.") {
-            return match scope {
-                Scope::Secret if self.playbook.secrets.contains_key(secret) => Ok(()),
-                Scope::Secret => Err(Issue::Unknown),
-                Scope::Release | Scope::Node => Err(Issue::Secret),
+            return match (scope.has_secrets(), self.playbook.secrets.contains_key(secret)) {
+                (true, true) => Ok(()),
+                (true, false) => Err(Issue::Unknown),
+                (false, _) => Err(Issue::Secret),
             };
         }
         let count = self.vars.get(var(name)).copied();
         let builtin = NODE.contains(&name);
-        if scope != Scope::Node && (builtin || count.is_some()) {
+        if !scope.is_per_node() && (builtin || count.is_some()) {
             return Err(Issue::PerNode);
         }
         match count {
@@ -219,7 +237,11 @@ impl<'a> Names<'a> {
     fn advice(&self, name: &str, scope: Scope, wrong: &Issue) -> Vec<String> {
         match wrong {
             Issue::Secret => {
-                vec!["secrets may be used in `consul.token` and a gateway's `admin_key` only: elsewhere they would be shown".into()]
+                vec![
+                    "secrets may be used only in `consul.token`, a gateway's `admin_key`, and `headers` and \
+                     `basic_auth.password` of `health.http`: elsewhere they would be shown"
+                        .into(),
+                ]
             }
             Issue::PerNode => vec![
                 "this is filled in once for the release; names that differ between nodes may be used in commands, \
@@ -247,15 +269,12 @@ impl<'a> Names<'a> {
     fn listed(&self, scope: Scope) -> BTreeSet<String> {
         let mut names: BTreeSet<String> = self.playbook.variables.keys().cloned().collect();
         names.extend(RELEASE.map(str::to_owned));
-        match scope {
-            Scope::Release => {}
-            Scope::Node => {
-                names.extend(NODE.map(str::to_owned));
-                names.extend(self.vars.keys().map(|name| format!("node.vars.{name}")));
-            }
-            Scope::Secret => {
-                names.extend(self.playbook.secrets.keys().map(|name| format!("secrets.{name}")));
-            }
+        if scope.is_per_node() {
+            names.extend(NODE.map(str::to_owned));
+            names.extend(self.vars.keys().map(|name| format!("node.vars.{name}")));
+        }
+        if scope.has_secrets() {
+            names.extend(self.playbook.secrets.keys().map(|name| format!("secrets.{name}")));
         }
         names
     }

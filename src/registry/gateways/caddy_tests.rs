@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde_json::json;
 
 use super::*;
-use crate::world::{Command, Host, HttpError, Output, Request, RunError};
+use crate::world::{Command, Host, HttpError, Output, Request, RunError, Trust};
 
 const NODES: [&str; 2] = ["10.0.0.1:80", "10.0.0.2:80"];
 
@@ -39,6 +39,7 @@ fn gateways(replies: Vec<Result<Reply, HttpError>>) -> Gateways<Script> {
     let settings = json!({ "type": "caddy", "admin_url": "http://gw:2019", "handler": "app" });
     let gateway = GatewaySpec {
         name: "edge".into(),
+        trust: Trust::default(),
         settings: serde_json::from_value(settings).expect("settings"),
         nodes: NODES.map(String::from).to_vec(),
     };

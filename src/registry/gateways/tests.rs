@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::consul::{Client, Settings, base64};
-use crate::world::{Command, Host, HttpError, Method, Output, Request, RunError};
+use crate::world::{Command, Host, HttpError, Method, Output, Request, RunError, Trust};
 
 const NODES: [&str; 3] = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"];
 
@@ -87,6 +87,7 @@ fn gateways() -> (Arc<Dyups>, Gateways<Dyups>) {
     let settings = json!({ "type": "dyups", "upstream": "app", "url": "http://gw:8081" });
     let gateway = GatewaySpec {
         name: "gw".into(),
+        trust: Trust::default(),
         settings: serde_json::from_value(settings).expect("settings"),
         nodes: NODES.map(String::from).to_vec(),
     };
@@ -257,6 +258,7 @@ fn slardar(status: u16, answer: &str) -> (Arc<Slardar>, Gateways<Slardar>) {
     let settings = json!({ "type": "slardar", "upstream": "app", "url": "http://gw:1995" });
     let gateway = GatewaySpec {
         name: "gw".into(),
+        trust: Trust::default(),
         settings: serde_json::from_value(settings).expect("settings"),
         nodes: NODES.map(String::from).to_vec(),
     };
@@ -358,6 +360,7 @@ fn several(is_there: bool, gateways: &[Value]) -> (Arc<Several>, Gateways<Severa
         .iter()
         .map(|settings| GatewaySpec {
             name: settings["name"].as_str().expect("a name").into(),
+            trust: Trust::default(),
             settings: serde_json::from_value(settings.clone()).expect("settings"),
             nodes: NODES.map(String::from).to_vec(),
         })

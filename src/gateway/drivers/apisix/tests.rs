@@ -78,7 +78,7 @@ fn only_the_weight_of_the_node_is_written() {
         assert_eq!(request.method, Method::Patch);
         assert_eq!(request.url, "http://gw:9180/apisix/admin/upstreams/app");
         let headers: Vec<_> =
-            request.headers.iter().map(|(name, value)| (*name, value.expose())).collect();
+            request.headers.iter().map(|(name, value)| (name.as_ref(), value.expose())).collect();
         assert_eq!(
             headers,
             [("x-api-key", "k3y-of-the-admin-api"), ("content-type", "application/json")]

@@ -32,7 +32,7 @@ fn turn(more: &str, handler: &str, address: &str, down: bool) -> Result<String, 
     assert_eq!(request.method, Method::Patch);
     assert_eq!(request.url, "http://gw:2019/id/app/upstreams");
     let headers: Vec<_> =
-        request.headers.iter().map(|(name, value)| (*name, value.expose())).collect();
+        request.headers.iter().map(|(name, value)| (name.as_ref(), value.expose())).collect();
     assert_eq!(headers, [("content-type", "application/json"), ("if-match", ETAG)]);
     Ok(String::from_utf8(request.body.clone().expect("a body")).expect("text"))
 }

@@ -27,7 +27,7 @@ pub(super) fn action(url: &str, backend: &str, server: &str, action: &str) -> Qu
     let form = Secret::new("application/x-www-form-urlencoded");
     Query::Http(Request {
         method: Method::Post,
-        headers: vec![("content-type", form)],
+        headers: vec![("content-type".into(), form)],
         body: Some(format!("s={server}&action={action}&b={backend}").into_bytes()),
         ..get(url)
     })
