@@ -3,6 +3,8 @@
 mod archive;
 mod links;
 mod unfit;
+mod unpack;
+mod zip;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -33,12 +35,13 @@ pub fn read(artifact: &ArtifactSpec) -> Result<Digest, Unfit> {
         return Err(unfit("is not a file".to_owned()));
     }
     let mut bytes = Hashing { file, hasher: Sha256::new(), size: 0 };
-    let archive = match Packing::of(&artifact.file) {
-        Packing::TarGz => Some(archive::check(&mut bytes, status.len())),
-        Packing::File(_) => None,
+    let packing = &artifact.packing;
+    let archive = match packing {
+        Packing::Zip | Packing::File(_) => None,
+        _ => Some(archive::check(unpack::tar(packing, &mut bytes), status.len(), packing)),
     };
     io::copy(&mut bytes, &mut io::sink()).map_err(trouble)?;
-    let (size, sha256) = (bytes.size, format!("{:x}", bytes.hasher.finalize()));
+    let (size, sha256) = (bytes.size, text::hex(&bytes.hasher.finalize()));
     if let Some(expected) = &artifact.expected
         && *expected != sha256
     {
@@ -47,6 +50,10 @@ pub fn read(artifact: &ArtifactSpec) -> Result<Digest, Unfit> {
             text::size(size)
         )));
     }
+    let archive = match packing {
+        Packing::Zip => Some(zip::check(&bytes.file, size)),
+        _ => archive,
+    };
     let refused =
         |Unfit { problem, mend }| Unfit { mend, ..unfit(format!("is refused: {problem}")) };
     let unpacked = archive.transpose().map_err(refused)?.unwrap_or(size);
@@ -80,6 +87,7 @@ mod tests {
             file: file.path().to_owned(),
             expected: expected.map(Into::into),
             digest: None,
+            packing: Packing::of(file.path(), true),
             keep: 5,
         })
     }
@@ -111,7 +119,7 @@ mod tests {
             output.stdout
         };
         let bytes = pack(&["-czf", "-", "."]);
-        let sha256 = format!("{:x}", Sha256::digest(&bytes));
+        let sha256 = text::hex(&Sha256::digest(&bytes));
         let digest = artifact(".tgz", &bytes, Some(&sha256)).expect("fit");
         let size = bytes.len() as u64;
         assert_eq!(digest, Digest { sha256, size, unpacked: 3 * 4096 });
@@ -121,5 +129,17 @@ mod tests {
         assert!(error.problem.contains("is refused: its entry `../run` has `..`"), "{error}");
         assert!(error.mend.is_some_and(|mend| mend.contains("tar -C FOLDER")), "{error:?}");
         artifact(".gz", &outside, None).expect("a single file is not unpacked");
+        for (option, ending) in
+            [("-cJf", ".tar.xz"), ("-cjf", ".tbz2"), ("-cf", ".tar"), ("--zstd", ".tar.zst")]
+        {
+            let how = if option == "--zstd" { vec![option, "-cf", "-"] } else { vec![option, "-"] };
+            let good = pack(&[how.clone(), vec!["."]].concat());
+            assert_eq!(artifact(ending, &good, None).expect(ending).unpacked, 3 * 4096);
+            let outside = pack(&[how, vec!["--transform", "s,run,../run,", "run"]].concat());
+            let error = artifact(ending, &outside, None).expect_err("refused");
+            assert!(error.problem.contains("its entry `../run` has `..`"), "{ending}: {error}");
+            let error = artifact(ending, b"hello", None).expect_err("refused");
+            assert!(error.problem.contains("it is not a whole tar archive"), "{ending}: {error}");
+        }
     }
 }

@@ -164,6 +164,12 @@ pub(crate) fn quoted(value: &str) -> String {
     line(&secret::literal::mask(value), 60)
 }
 
+/// Bytes as hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! Releases of the demo service: their behaviour, and the archive that is sent to a node.
 
 use std::fmt;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -128,11 +128,9 @@ impl Release {
 
 /// Returns the name of the release directory that an archive is extracted to.
 pub(crate) fn directory_name(archive: &Path) -> Result<String> {
-    let mut hasher = Sha256::new();
-    let mut file =
-        File::open(archive).with_context(|| format!("could not open {}", archive.display()))?;
-    std::io::copy(&mut file, &mut hasher)?;
-    let digest = hasher.finalize();
+    let content =
+        fs::read(archive).with_context(|| format!("could not open {}", archive.display()))?;
+    let digest = Sha256::digest(content);
     let stem = archive
         .file_name()
         .and_then(|name| name.to_str())

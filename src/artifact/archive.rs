@@ -1,4 +1,4 @@
-//! Checks a gzipped tar archive before it is sent: no entry may end up outside its release's folder.
+//! Checks a tar archive before it is sent: no entry may end up outside its release's folder.
 //!
 //! * Names are relative and without `..`; the target of a link is within the folder, also through other links.
 //! * No entry is behind a link, and no path is both a link and something else.
@@ -10,18 +10,18 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use flate2::read::MultiGzDecoder;
 use tar::{EntryType, Header};
 
 use super::links::{Links, Outside, Place, place};
 use super::unfit::Unfit;
+use crate::node::Packing;
 use crate::text;
 
 /// Everything in an archive begins at a multiple of this.
 const BLOCK: u64 = 512;
 
 /// A file occupies a multiple of this on a node's disk.
-const DISK_BLOCK: u64 = 4096;
+pub(super) const DISK_BLOCK: u64 = 4096;
 
 /// The limit for the names and attributes of one entry, far above usual ones.
 const EXTENSION_LIMIT: u64 = 1024 * 1024;
@@ -35,24 +35,28 @@ const ALWAYS_FINE: u64 = 4 * 1024 * 1024 * 1024;
 /// … and to this many times its packed size. Programs and data shrink to a third, logs to a twentieth.
 const RATIO: u64 = 200;
 
-const MEND_NAMES: &str = "pack it from within its folder: `tar -C FOLDER -czf FILE .`";
-const MEND_LINKS: &str =
+pub(super) const MEND_NAMES: &str = "pack it from within its folder: `tar -C FOLDER -czf FILE .`";
+pub(super) const MEND_LINKS: &str =
     "pack what the link leads to (`tar -h`), or create the link on the node with a `run` step";
-const MEND_KINDS: &str = "leave it out; a release holds files, folders and links";
+pub(super) const MEND_KINDS: &str = "leave it out; a release holds files, folders and links";
 const MEND_FORM: &str = "pack it again with `tar -czf`";
 
-/// Checks the archive and returns its size on a disk when unpacked.
+/// The limit of the unpacked size of an archive.
+pub(super) fn most_unpacked(size: u64) -> u64 {
+    ALWAYS_FINE.max(size.saturating_mul(RATIO))
+}
+
+/// Checks the archive in `bytes` and returns its size on a disk when unpacked.
 ///
 /// # Errors
 ///
 /// Names the first entry that must not be unpacked, and the reason.
-pub(super) fn check(packed: impl Read, size: u64) -> Result<u64, Unfit> {
-    let most = ALWAYS_FINE.max(size.saturating_mul(RATIO));
-    let bytes = BufReader::with_capacity(64 * 1024, MultiGzDecoder::new(packed));
+pub(super) fn check(bytes: impl Read, size: u64, packing: &Packing) -> Result<u64, Unfit> {
     ArchiveCheck {
-        bytes,
+        bytes: BufReader::with_capacity(64 * 1024, bytes),
+        packed_by: packing.tool(),
         packed: size,
-        most,
+        most: most_unpacked(size),
         read: 0,
         entries: 0,
         disk: 0,
@@ -64,6 +68,8 @@ pub(super) fn check(packed: impl Read, size: u64) -> Result<u64, Unfit> {
 /// An archive that is being checked.
 struct ArchiveCheck<R> {
     bytes: R,
+    /// The tool that unpacks it, if it is packed.
+    packed_by: Option<&'static str>,
     /// Its own size.
     packed: u64,
     /// The limit of its unpacked size.
@@ -84,11 +90,11 @@ struct Attributes {
     pax: bool,
 }
 
-fn unfit(problem: impl Into<String>, mend: &'static str) -> Unfit {
+pub(super) fn unfit(problem: impl Into<String>, mend: &'static str) -> Unfit {
     Unfit { problem: problem.into(), mend: Some(mend) }
 }
 
-fn of(name: &[u8], problem: impl std::fmt::Display, mend: &'static str) -> Unfit {
+pub(super) fn of(name: &[u8], problem: impl std::fmt::Display, mend: &'static str) -> Unfit {
     unfit(format!("its entry {} {problem}", shown(name)), mend)
 }
 
@@ -96,8 +102,9 @@ fn shown(name: &[u8]) -> String {
     format!("`{}`", text::line(&String::from_utf8_lossy(name), 120))
 }
 
-fn torn(error: &io::Error) -> Unfit {
-    unfit(format!("it is not a whole gzipped tar archive: {error}"), MEND_FORM)
+fn torn(packed_by: Option<&str>, error: &io::Error) -> Unfit {
+    let packed = packed_by.map_or(String::new(), |tool| format!(", packed by {tool}"));
+    unfit(format!("it is not a whole tar archive{packed}: {error}"), MEND_FORM)
 }
 
 impl<R: BufRead> ArchiveCheck<R> {
@@ -155,7 +162,7 @@ impl<R: BufRead> ArchiveCheck<R> {
                 return Err(of(&name, "has a NUL byte in its name", MEND_FORM));
             }
         }
-        let at = self.placed(&name)?;
+        let at = placed(&self.links, &name)?;
         let file = matches!(header.entry_type(), EntryType::Regular | EntryType::Continuous)
             && !name.ends_with(b"/");
         if size > 0 && !file {
@@ -205,21 +212,6 @@ impl<R: BufRead> ArchiveCheck<R> {
         self.skip(size)
     }
 
-    /// The path of an entry within the folder.
-    fn placed(&self, name: &[u8]) -> Result<Place, Unfit> {
-        let at = place(name).map_err(|outside| {
-            let problem = match outside {
-                Outside::Absolute => "has an absolute name",
-                Outside::Up => "has `..` in its name, which leads out of the release's folder",
-            };
-            of(name, problem, MEND_NAMES)
-        })?;
-        match self.links.above(&at) {
-            None => Ok(at),
-            Some(link) => Err(of(name, format!("is behind the link {}", shown(link)), MEND_LINKS)),
-        }
-    }
-
     fn link(&mut self, name: &[u8], at: Place, target: Vec<u8>) -> Result<(), Unfit> {
         if at.is_empty() {
             return Err(of(name, "replaces the release's folder", MEND_NAMES));
@@ -236,10 +228,12 @@ impl<R: BufRead> ArchiveCheck<R> {
     /// The next header; `None` at the end, with nothing after it.
     fn header(&mut self) -> Result<Option<Header>, Unfit> {
         let mut header = Header::new_old();
-        if self.bytes.fill_buf().map_err(|error| torn(&error))?.is_empty() {
+        if self.bytes.fill_buf().map_err(|error| torn(self.packed_by, &error))?.is_empty() {
             return Ok(None);
         }
-        self.bytes.read_exact(header.as_mut_bytes()).map_err(|error| torn(&error))?;
+        self.bytes
+            .read_exact(header.as_mut_bytes())
+            .map_err(|error| torn(self.packed_by, &error))?;
         self.count(BLOCK)?;
         let bytes = header.as_bytes();
         if bytes.iter().all(|byte| *byte == 0) {
@@ -254,7 +248,7 @@ impl<R: BufRead> ArchiveCheck<R> {
     /// Reads to the last byte: some tars go on after the end marker, others do not.
     fn end(&mut self) -> Result<(), Unfit> {
         loop {
-            let bytes = self.bytes.fill_buf().map_err(|error| torn(&error))?;
+            let bytes = self.bytes.fill_buf().map_err(|error| torn(self.packed_by, &error))?;
             if bytes.is_empty() {
                 return Ok(());
             }
@@ -273,10 +267,14 @@ impl<R: BufRead> ArchiveCheck<R> {
             return Err(unfit(format!("it has an entry whose name takes {size}"), MEND_FORM));
         }
         let mut body = Vec::new();
-        self.bytes.by_ref().take(size).read_to_end(&mut body).map_err(|error| torn(&error))?;
+        self.bytes
+            .by_ref()
+            .take(size)
+            .read_to_end(&mut body)
+            .map_err(|error| torn(self.packed_by, &error))?;
         self.count(size)?;
         if (body.len() as u64) < size {
-            return Err(torn(&io::ErrorKind::UnexpectedEof.into()));
+            return Err(torn(self.packed_by, &io::ErrorKind::UnexpectedEof.into()));
         }
         self.skip_bytes(size.next_multiple_of(BLOCK) - size)?;
         Ok(body)
@@ -296,9 +294,10 @@ impl<R: BufRead> ArchiveCheck<R> {
 
     fn skip_bytes(&mut self, mut left: u64) -> Result<(), Unfit> {
         while left > 0 {
-            let here = self.bytes.fill_buf().map_err(|error| torn(&error))?.len() as u64;
+            let here =
+                self.bytes.fill_buf().map_err(|error| torn(self.packed_by, &error))?.len() as u64;
             if here == 0 {
-                return Err(torn(&io::ErrorKind::UnexpectedEof.into()));
+                return Err(torn(self.packed_by, &io::ErrorKind::UnexpectedEof.into()));
             }
             let count = here.min(left);
             self.bytes.consume(usize::try_from(count).unwrap_or(usize::MAX));
@@ -319,6 +318,21 @@ impl<R: BufRead> ArchiveCheck<R> {
             text::size(self.most)
         );
         Err(unfit(problem, "leave out the empty data, or create it on the node with a `run` step"))
+    }
+}
+
+/// The path of an entry within the folder.
+pub(super) fn placed(links: &Links, name: &[u8]) -> Result<Place, Unfit> {
+    let at = place(name).map_err(|outside| {
+        let problem = match outside {
+            Outside::Absolute => "has an absolute name",
+            Outside::Up => "has `..` in its name, which leads out of the release's folder",
+        };
+        of(name, problem, MEND_NAMES)
+    })?;
+    match links.above(&at) {
+        None => Ok(at),
+        Some(link) => Err(of(name, format!("is behind the link {}", shown(link)), MEND_LINKS)),
     }
 }
 

@@ -39,7 +39,7 @@ impl JsonFile {
             return Err(format!("{path} would have {size} bytes, more than {LIMIT}"));
         }
         let path = self.path.clone();
-        let sum = |bytes: &[u8]| format!("{:x}", Sha256::digest(bytes));
+        let sum = |bytes: &[u8]| crate::text::hex(&Sha256::digest(bytes));
         let (before, after) = (sum(&reply.body), sum(content.as_bytes()));
         // The content can be secret, and is much longer than a command line can be.
         let stdin = Stdin::Text(Secret::new(content));

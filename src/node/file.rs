@@ -45,7 +45,7 @@ mod tests {
     }
 
     fn sum(content: impl AsRef<[u8]>) -> String {
-        format!("{:x}", Sha256::digest(content))
+        crate::text::hex(&Sha256::digest(content))
     }
 
     /// Replaces the file's content.

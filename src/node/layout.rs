@@ -34,26 +34,82 @@ impl Layout {
     }
 }
 
-/// File name endings of gzipped tar archives.
-pub const ARCHIVES: [&str; 2] = [".tar.gz", ".tgz"];
+/// The file name endings of archives.
+pub const ARCHIVES: [(&str, Packing); 11] = [
+    (".tar.gz", Packing::TarGz),
+    (".tgz", Packing::TarGz),
+    (".tar.xz", Packing::TarXz),
+    (".txz", Packing::TarXz),
+    (".tar.bz2", Packing::TarBz2),
+    (".tbz2", Packing::TarBz2),
+    (".tbz", Packing::TarBz2),
+    (".tar.zst", Packing::TarZst),
+    (".tzst", Packing::TarZst),
+    (".tar", Packing::Tar),
+    (".zip", Packing::Zip),
+];
 
 /// How an artifact is packed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Packing {
-    /// A gzipped tar archive.
+    /// A tar archive, packed by gzip.
     TarGz,
+    /// The same, by xz.
+    TarXz,
+    /// The same, by bzip2.
+    TarBz2,
+    /// The same, by zstd.
+    TarZst,
+    /// A tar archive.
+    Tar,
+    /// A zip archive.
+    Zip,
     /// One file, which gets this name in the release's folder.
     File(String),
 }
 
 impl Packing {
-    /// The packing of a file with this name.
+    /// The packing of a file with this name; `unpack`: archives are unpacked.
     #[must_use]
-    pub fn of(file: &Path) -> Self {
+    pub fn of(file: &Path, unpack: bool) -> Self {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let archive = ARCHIVES.iter().any(|ending| name.ends_with(ending));
-        if archive { Self::TarGz } else { Self::File(name) }
+        let archive = ARCHIVES.into_iter().find(|(ending, _)| unpack && name.ends_with(ending));
+        archive.map_or(Self::File(name), |(_, packing)| packing)
+    }
+
+    /// The name of the form, as the script that unpacks it knows it.
+    #[must_use]
+    pub fn form(&self) -> &'static str {
+        match self {
+            Self::TarGz => "tar.gz",
+            Self::TarXz => "tar.xz",
+            Self::TarBz2 => "tar.bz2",
+            Self::TarZst => "tar.zst",
+            Self::Tar => "tar",
+            Self::Zip => "zip",
+            Self::File(_) => "file",
+        }
+    }
+
+    /// The tool that unpacks it, besides `tar`.
+    #[must_use]
+    pub fn tool(&self) -> Option<&'static str> {
+        match self {
+            Self::TarGz => Some("gzip"),
+            Self::TarXz => Some("xz"),
+            Self::TarBz2 => Some("bzip2"),
+            Self::TarZst => Some("zstd"),
+            Self::Zip => Some("unzip"),
+            Self::Tar | Self::File(_) => None,
+        }
+    }
+
+    /// The tools that a node needs to stage it.
+    #[must_use]
+    pub fn tools(&self) -> Vec<&'static str> {
+        let tar = !matches!(self, Self::Zip | Self::File(_));
+        ["sha256sum"].into_iter().chain(tar.then_some("tar")).chain(self.tool()).collect()
     }
 }
 
@@ -70,8 +126,8 @@ const RELEASE: &str = include_str!("scripts/release.sh");
 /// The layout as shell variables.
 fn variables(layout: &Layout) -> String {
     let single = match &layout.packing {
-        Packing::TarGz => "",
         Packing::File(name) => name,
+        _ => "",
     };
     let node = layout.node.replace('/', "_");
     assign(&[
@@ -80,6 +136,7 @@ fn variables(layout: &Layout) -> String {
         ("name", &layout.name),
         ("sum", &layout.sha256),
         ("single", single),
+        ("form", layout.packing.form()),
         ("node", &node),
         ("mismatch", &CHECKSUM_MISMATCH.to_string()),
     ])

@@ -72,7 +72,7 @@ impl Shell {
 }
 
 fn sum(content: &str) -> String {
-    format!("{:x}", Sha256::digest(content))
+    crate::text::hex(&Sha256::digest(content))
 }
 
 #[test]

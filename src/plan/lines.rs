@@ -71,6 +71,7 @@ impl Plan {
                 "file": artifact.file.display().to_string(),
                 "sha256": digest.map(|digest| &digest.sha256),
                 "size": digest.map(|digest| digest.size),
+                "form": artifact.packing.form(),
             })
         });
         let batches: Vec<_> = spec.batches.0.iter().map(ToString::to_string).collect();

@@ -7,12 +7,23 @@ use std::time::Duration;
 use super::resume_points::stays_out;
 use super::{Plan, routed, rows};
 use crate::gateway::{Following, following};
+use crate::node::Packing;
 use crate::playbook::OnFailure;
 use crate::release::{Phase, PlannedAction, Release, ResumePoint, Step};
 use crate::spec::{RegistrySpec, Spec};
 use crate::survey::Fleet;
 use crate::table::Table;
 use crate::text::{self, count};
+
+/// What happens to the artifact on the nodes.
+fn unpacking(spec: &Spec) -> String {
+    let Some(artifact) = &spec.artifact else { return String::new() };
+    match (&artifact.packing, artifact.packing.tool()) {
+        (Packing::File(_), _) => ", a single file, not unpacked".to_owned(),
+        (_, Some(tool)) => format!(", unpacked with {tool}"),
+        (_, None) => ", unpacked with tar".to_owned(),
+    }
+}
 
 impl Plan {
     /// Renders the plan for `rollgate plan`.
@@ -31,6 +42,7 @@ impl Plan {
             let name = name.unwrap_or_default().to_string_lossy();
             let sha256 = digest.sha256.get(..8).unwrap_or_default();
             let _ = write!(text, ", artifact {name} {} sha256 {sha256}", text::size(digest.size));
+            text += &unpacking(spec);
         }
         text += ")\n\n";
         text += &self.table(spec);

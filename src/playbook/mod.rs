@@ -188,8 +188,12 @@ pub struct Node {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Artifact {
-    /// A `.tar.gz` or `.tgz` archive, or any other single file; relative to the playbook.
+    /// An archive (`.tar.gz`, `.tar.xz`, `.tar.bz2`, `.tar.zst`, `.tar`, `.zip`), or any other single file; relative to
+    /// the playbook.
     pub source: Template,
+    /// Whether an archive is unpacked on the node. Otherwise it is put into the release's folder as a single file.
+    #[serde(default = "Artifact::default_unpack", skip_serializing_if = "Clone::clone")]
+    pub unpack: bool,
     /// Its SHA-256, if it is known in advance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Template>,
@@ -371,6 +375,10 @@ impl Ssh {
 }
 
 impl Artifact {
+    fn default_unpack() -> bool {
+        true
+    }
+
     fn default_keep() -> u32 {
         5
     }

@@ -81,8 +81,10 @@ impl Filler<'_> {
         settings: &crate::playbook::Artifact,
         inputs: &Inputs,
     ) -> Result<ArtifactSpec, SpecError> {
+        let file = inputs.folder.join(self.fill("artifact.source", &settings.source)?);
         Ok(ArtifactSpec {
-            file: inputs.folder.join(self.fill("artifact.source", &settings.source)?),
+            packing: Packing::of(&file, settings.unpack),
+            file,
             expected: self
                 .option("artifact.sha256", settings.sha256.as_ref())?
                 .map(|sha256| sha256.to_ascii_lowercase()),
@@ -157,7 +159,9 @@ impl Filler<'_> {
         node: &str,
     ) -> Result<Layout, SpecError> {
         let file = artifact.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let archive = ARCHIVES.iter().find_map(|ending| file.strip_suffix(ending));
+        let is_archive = !matches!(artifact.packing, Packing::File(_));
+        let archive = ARCHIVES.iter().find_map(|(ending, _)| file.strip_suffix(ending));
+        let archive = archive.filter(|_| is_archive);
         let sha256 = artifact.digest.as_ref().map_or("", |digest| digest.sha256.as_str());
         let stem = archive.unwrap_or(&file);
         Ok(Layout {
@@ -165,7 +169,7 @@ impl Filler<'_> {
             current: self.fill("artifact.current", &settings.current)?,
             name: format!("{stem}-{}", sha256.get(..8).unwrap_or_default()),
             sha256: sha256.to_owned(),
-            packing: Packing::of(&artifact.file),
+            packing: artifact.packing.clone(),
             node: node.to_owned(),
         })
     }

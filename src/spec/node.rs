@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::address;
-use crate::node::Layout;
+use crate::node::{Layout, Packing};
 use crate::playbook::OnTimeout;
 use crate::release::{Digest, Step};
 use crate::world::Host;
@@ -66,6 +66,8 @@ pub struct ArtifactSpec {
     pub expected: Option<String>,
     /// The digest of the file, after it was read.
     pub digest: Option<Digest>,
+    /// How it is unpacked.
+    pub packing: Packing,
     /// How many releases stay on a node.
     pub keep: u32,
 }

@@ -73,8 +73,8 @@ pub(super) fn unusable(
     health: &CheckResult,
 ) -> Option<String> {
     let mut needed = BTreeSet::new();
-    if node.layout.is_some() {
-        needed.extend(["sha256sum", "tar", "gzip"]);
+    if let Some(layout) = &node.layout {
+        needed.extend(layout.packing.tools());
     }
     let counts_sockets = matches!(node.in_flight, CountSpec::Sockets(_));
     if !spec.has_identity || counts_sockets {

@@ -19,7 +19,11 @@ fn archive_with_paths_outside_its_folder_is_refused_with_exit_3() {
             "its entry `a` leads out of the release's folder, to `/etc`",
             "hint: pack what the link leads to (`tar -h`), or",
         ),
-        ("tar -cf app.tar.gz app.yaml", "it is not a whole gzipped tar archive", "hint: pack it"),
+        (
+            "tar -cf app.tar.gz app.yaml",
+            "it is not a whole tar archive, packed by gzip",
+            "hint: pack it",
+        ),
     ] {
         let case = Case::new(&[("app.yaml", playbook.as_bytes())]);
         let status = Command::new("sh").args(["-c", pack]).current_dir(case.folder()).status();

@@ -54,7 +54,7 @@ impl Place {
             releases: self.path("app/releases").display().to_string(),
             current: self.path("app/current").display().to_string(),
             name: "app-1-5891b5b5".into(),
-            sha256: format!("{:x}", Sha256::digest("hello\n")),
+            sha256: rollgate::text::hex(&Sha256::digest("hello\n")),
             packing: Packing::File("hello".into()),
             node: "10.0.0.1:80".into(),
         }
@@ -286,7 +286,7 @@ async fn gateway_file_is_replaced_as_its_owner() {
     let place = Place::new();
     let file = place.path("app/traefik.json");
     let replace = async |before: &str, after: &str| {
-        let sum = |text: &str| format!("{:x}", Sha256::digest(text));
+        let sum = |text: &str| rollgate::text::hex(&Sha256::digest(text));
         let (before, path) = (sum(before), file.display().to_string());
         let script = NodeScript::Replace { path, before, after: sum(after) };
         place.run(script, Stdin::Text(Secret::new(after))).await

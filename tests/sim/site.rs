@@ -10,6 +10,7 @@ use rollgate::consul::{Client, Settings};
 use rollgate::foreign::Recorded;
 use rollgate::journal;
 use rollgate::json::Written;
+use rollgate::node::Packing;
 use rollgate::ops::session::OPEN;
 use rollgate::ops::{Connections, Secrets, Session};
 use rollgate::plan::Selection;
@@ -46,7 +47,13 @@ fn artifact() -> &'static (tempfile::TempDir, Digest) {
         header.set_mode(0o644);
         archive.append_data(&mut header, "app", &b"version 2"[..]).expect("in it");
         archive.into_inner().and_then(GzEncoder::finish).expect("its end");
-        let settings = ArtifactSpec { file, expected: None, digest: None, keep: 2 };
+        let settings = ArtifactSpec {
+            packing: Packing::of(&file, true),
+            file,
+            expected: None,
+            digest: None,
+            keep: 2,
+        };
         let digest = rollgate::artifact::read(&settings).expect("a digest");
         (folder, digest)
     })

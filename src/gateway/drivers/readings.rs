@@ -50,9 +50,9 @@ pub(super) trait Readings: RotationControl {
         };
         let content = content.expose();
         assert!(!command.script.text().contains(content.trim()), "no command line has it");
-        assert_eq!(*after, format!("{:x}", Sha256::digest(content)));
+        assert_eq!(*after, crate::text::hex(&Sha256::digest(content)));
         assert_eq!(path, place);
-        assert_eq!(*before, format!("{:x}", Sha256::digest(file)));
+        assert_eq!(*before, crate::text::hex(&Sha256::digest(file)));
         Ok(serde_json::from_str(content).expect("JSON"))
     }
 }

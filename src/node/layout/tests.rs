@@ -294,6 +294,46 @@ fn symlinks_in_place_of_own_folders_are_refused() {
     }
 }
 
+/// Every form of archive is unpacked by the tools of a usual server, and by those of busybox where it has them.
+#[test]
+fn archive_of_every_form_is_unpacked() {
+    let packs = [
+        ("x.tar.gz", "tar -C in -czf x.tar.gz ."),
+        ("x.tar.xz", "tar -C in -cJf x.tar.xz ."),
+        ("x.tar.bz2", "tar -C in -cjf x.tar.bz2 ."),
+        ("x.tar.zst", "tar -C in -cf - . | zstd -qc >x.tar.zst"),
+        ("x.tar", "tar -C in -cf x.tar ."),
+        ("x.zip", "(cd in && zip -qry ../x.zip .)"),
+    ];
+    for place in [Place::new(), Place::with_busybox()] {
+        let root = place.root.path();
+        let sh = |script: &str| {
+            let output = Command::new("sh").args(["-c", script]).current_dir(root).output();
+            let output = output.expect("sh runs");
+            assert!(output.status.success(), "{script}: {output:?}");
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        };
+        sh(
+            "mkdir -p in/bin && echo hi >in/bin/run && chmod 777 in/bin/run && ln -s bin/run in/link",
+        );
+        for (name, pack) in packs {
+            sh(pack);
+            let packing = Packing::of(Path::new(name), true);
+            let has_tool = |tool| place.path.as_ref().is_none_or(|bin| bin.join(tool).exists());
+            if !packing.tool().is_none_or(has_tool) {
+                continue;
+            }
+            let sha256 = sh(&format!("sha256sum {name} | cut -d' ' -f1"));
+            let layout = Layout { sha256, packing, ..place.layout(name) };
+            place.done(&NodeScript::Upload { layout: layout.clone() }, Some(&root.join(name)));
+            place.done(&NodeScript::Unpack { layout: layout.clone() }, None);
+            let folder = layout.folder();
+            assert_eq!(sh(&format!("cat '{folder}/link'")), "hi", "{name}");
+            assert_eq!(sh(&format!("stat -c %a '{folder}/bin/run'")), "755", "{name}");
+        }
+    }
+}
+
 /// A folder or file that another program created gives an archive no additional rights.
 #[test]
 fn archive_adds_no_permissions_no_devices_and_no_files_outside_its_folder() {

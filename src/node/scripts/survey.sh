@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154
 # Reports facts about the machine, in lines that a login shell has to pass on unchanged.
 
-for tool in ss tar gzip sha256sum timeout setsid; do
+for tool in ss tar gzip xz bzip2 zstd unzip sha256sum timeout setsid; do
   command -v "$tool" >/dev/null && echo "tool=$tool"
 done
 

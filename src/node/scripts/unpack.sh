@@ -18,14 +18,25 @@ mkdir "$tree"
 
 # Unpacks with the rights of an ordinary user: root would keep set-user-id bits and foreign owners. Without `-P` no
 # name is absolute. The content was checked before it was sent and is checked again.
+from() {
+  tar "$2" "$1" -C "$tree" --no-same-owner --no-same-permissions
+}
+
 place() {
-  if [ -n "$single" ]; then
-    cp "$file" "$tree/$single" && chmod a+rx "$tree/$single"
-  else
-    tar -xzf "$file" -C "$tree" --no-same-owner --no-same-permissions &&
-      find "$tree" -type f \( -perm -4000 -o -perm -2000 \) -exec chmod u-s,g-s {} + &&
-      ! find "$tree" ! -type f ! -type d ! -type l -print | head -n 1 | grep . >&2
-  fi
+  case $form in
+    file) cp "$file" "$tree/$single" && chmod a+rx "$tree/$single"; return ;;
+    # It keeps modes that others may write to.
+    zip) unzip -qq -o "$file" -d "$tree" </dev/null && find "$tree" ! -type l -exec chmod go-w {} + ;;
+    tar) from "$file" -xf ;;
+    tar.gz) from "$file" -xzf ;;
+    tar.xz) from "$file" -xJf ;;
+    tar.bz2) from "$file" -xjf ;;
+    # Few tars know zstd. What it cuts off, tar misses.
+    tar.zst) zstd -dcq <"$file" | from - -xf ;;
+    *) false ;;
+  esac &&
+    find "$tree" -type f \( -perm -4000 -o -perm -2000 \) -exec chmod u-s,g-s {} + &&
+    ! find "$tree" ! -type f ! -type d ! -type l -print | head -n 1 | grep . >&2
 }
 place || {
   error=$?
