@@ -15,7 +15,25 @@ const PRIVATE_FOLDER: u32 = 0o700;
 /// Only this user may read or write a file.
 const PRIVATE_FILE: u32 = 0o600;
 
-/// Reads a text of at most `most` bytes.
+/// The mark at the start of a file by which some editors show its encoding.
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// Returns whether a file begins as UTF-16 does in some editors and shells.
+#[must_use]
+pub fn is_utf16(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF])
+}
+
+/// Removes the mark of UTF-8 at the start of a text.
+#[must_use]
+pub fn without_mark(text: String) -> String {
+    match text.strip_prefix(BYTE_ORDER_MARK) {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    }
+}
+
+/// Reads a text of at most `most` bytes, without the mark of UTF-8 at its start.
 ///
 /// # Errors
 ///
@@ -27,7 +45,10 @@ pub fn read_text(path: &Path, most: u64) -> Result<String, String> {
     if bytes.len() as u64 > most {
         return Err(format!("it has more than {}", crate::text::size(most)));
     }
-    String::from_utf8(bytes).map_err(|error| {
+    if is_utf16(&bytes) {
+        return Err("it is UTF-16, not UTF-8".to_owned());
+    }
+    String::from_utf8(bytes).map(without_mark).map_err(|error| {
         let whole = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = whole.split(|byte| *byte == b'\n').count();
         format!("line {line} is not UTF-8")

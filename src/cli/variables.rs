@@ -33,6 +33,8 @@ pub(super) fn given(
         let variable = format!("{VARIABLE_PREFIX}{name}");
         let value = environment::variable(&variable);
         let value = value.map_err(|problem| Refusal::new(Cause::Invalid, problem))?;
+        // A line break at the end comes from the file that set the variable.
+        let value = value.map(|value| value.trim_end_matches(['\r', '\n']).to_owned());
         variables.extend(value.map(|value| (name.clone(), value)));
     }
     for file in &arguments.variable_files {

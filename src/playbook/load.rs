@@ -13,7 +13,7 @@ use super::hidden::Hidden;
 use super::tree::Tree;
 use super::{Playbook, rules, structure, yaml};
 use crate::diagnostic::{Invalid, Problem, Source};
-use crate::text;
+use crate::{file, text};
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(schema);
 
@@ -67,10 +67,7 @@ pub fn load(path: &Path) -> Result<Loaded, Invalid> {
 ///
 /// All problems of the text.
 pub fn load_text(name: impl Into<String>, text: impl Into<String>) -> Result<Loaded, Invalid> {
-    let mut text = text.into();
-    if text.starts_with('\u{feff}') {
-        text.remove(0);
-    }
+    let text = file::without_mark(text.into());
     let mut findings = Findings::default();
     let mut hidden = Hidden::default();
     let found = understand(&text, &mut hidden, &mut findings);
@@ -140,8 +137,8 @@ fn read(path: &Path) -> Result<String, Unread> {
         return Err(too_large(kind.len()).into());
     }
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    let opened = File::open(path).map_err(unreadable)?;
+    opened.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_SIZE {
         return Err(Problem::new("larger than 1.0 MiB, the most a playbook may have").into());
     }
@@ -155,6 +152,11 @@ fn too_large(size: u64) -> Problem {
 }
 
 fn decode(bytes: Vec<u8>) -> Result<String, Unread> {
+    if file::is_utf16(&bytes) {
+        return Err(Problem::new("this file is UTF-16, not UTF-8")
+            .help("save the file as UTF-8")
+            .into());
+    }
     if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
         return Err(Problem::new(format!("this is a binary file: byte {at} is 0"))
             .help("a playbook is a YAML file in UTF-8")

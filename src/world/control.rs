@@ -251,20 +251,52 @@ impl Drop for Connecting<'_> {
 
 /// Makes a private folder whose path is short enough for sockets.
 fn folder() -> io::Result<PathBuf> {
+    let told = |name: &str| std::env::var_os(name).map(|value| (format!("{name}: "), value.into()));
+    let told = ["XDG_RUNTIME_DIR", "TMPDIR"].into_iter().filter_map(told);
+    let usual = ["/tmp", "/var/tmp", "/dev/shm"].map(|path| (String::new(), path.into()));
+    folder_in(told.chain(usual))
+}
+
+/// Makes the folder in the first of these places that takes it. The error names every place.
+fn folder_in(places: impl Iterator<Item = (String, PathBuf)>) -> io::Result<PathBuf> {
     let mut builder = tempfile::Builder::new();
     let builder = builder.prefix("rollgate-");
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let short = |path: &PathBuf| {
-        path.is_absolute()
-            && path.as_os_str().len() < FOLDER_LIMIT
-            && path.to_str().is_some_and(|path| !path.contains(|c: char| " \"'%\\".contains(c)))
-    };
-    if let Some(runtime) = runtime.filter(short)
-        && let Ok(folder) = make(builder, &runtime)
-    {
-        return Ok(folder);
+    let mut problems = Vec::new();
+    for (name, place) in places {
+        let made = match unusable(&place) {
+            Some(why) => Err(why.to_owned()),
+            None => make(builder, &place).map_err(|error| reason(&error)),
+        };
+        match made {
+            Ok(folder) => return Ok(folder),
+            Err(why) => problems.push(format!("{name}{}: {why}", place.display())),
+        }
     }
-    make(builder, Path::new("/tmp"))
+    let problems = problems.join("; ");
+    Err(io::Error::other(format!(
+        "{problems}; set TMPDIR or XDG_RUNTIME_DIR to a folder with a short path that this user can write to"
+    )))
+}
+
+/// Why a folder cannot have sockets of ssh.
+fn unusable(path: &Path) -> Option<&'static str> {
+    let is_plain = |path: &str| !path.contains(|c: char| " \"'%\\".contains(c));
+    if !path.is_absolute() {
+        Some("it is not an absolute path")
+    } else if path.as_os_str().len() >= FOLDER_LIMIT {
+        Some("its path is too long for a socket")
+    } else if !path.to_str().is_some_and(is_plain) {
+        Some("its path has a character that ssh does not accept")
+    } else {
+        None
+    }
+}
+
+/// An error of the system without the path, which is named beside it.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" at path").next().unwrap_or(&text);
+    text.split(" (os error").next().unwrap_or(text).to_lowercase()
 }
 
 fn make(builder: &tempfile::Builder<'_, '_>, parent: &Path) -> io::Result<PathBuf> {
@@ -276,6 +308,27 @@ fn make(builder: &tempfile::Builder<'_, '_>, parent: &Path) -> io::Result<PathBu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folder_is_made_in_the_first_place_that_takes_it() {
+        let root = tempfile::Builder::new().prefix("r").tempdir_in("/tmp").expect("a folder");
+        let place = |name: &str| (String::new(), root.path().join(name));
+        std::fs::create_dir(root.path().join("b")).expect("a folder");
+        let long = ("TMPDIR: ".to_owned(), root.path().join("x".repeat(FOLDER_LIMIT)));
+        let found = folder_in([long.clone(), place("missing"), place("b")].into_iter());
+        assert!(found.expect("a place").starts_with(root.path().join("b")));
+        let blank = ("XDG_RUNTIME_DIR: ".to_owned(), root.path().join("a b"));
+        let error = folder_in([long, blank, place("missing")].into_iter()).expect_err("no place");
+        let error = error.to_string();
+        for part in [
+            "TMPDIR: /tmp/r",
+            "x: its path is too long for a socket; XDG_RUNTIME_DIR: /tmp/r",
+            "/a b: its path has a character that ssh does not accept; /tmp/r",
+            "/missing: no such file or directory; set TMPDIR or XDG_RUNTIME_DIR to a folder",
+        ] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    }
 
     #[test]
     fn mandatory_settings_come_first_and_defaults_last() {

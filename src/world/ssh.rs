@@ -151,7 +151,9 @@ impl Ssh {
             .control
             .get_or_try_init(|| async { Control::open(&self.configuration) })
             .await
-            .map_err(|error| format!("cannot prepare a private folder for ssh: {error}"))?;
+            .map_err(|error| {
+                format!("cannot make a private folder for the sockets of ssh: {error}")
+            })?;
         match control.connect(&node.place, &node.destination).await {
             Ok(master) => Ok(Arc::clone(link.master.insert(Arc::new(master)))),
             Err(text) => {

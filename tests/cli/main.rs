@@ -4,6 +4,7 @@
 mod agents;
 mod artifacts;
 mod check;
+mod encodings;
 mod generated;
 mod health;
 mod hostile;
