@@ -10,7 +10,7 @@ use clap::Args;
 use super::arguments::Global;
 use super::signals;
 use super::terminal::Terminal;
-use crate::consul::{Client, Settings, tls_from_environment, token_of};
+use crate::consul::{Client, Settings, is_ssl, tls_from_environment, token_of, with_scheme};
 use crate::ops::{Cause, Connections, Refusal, Session};
 use crate::playbook::{HostKeys, Template};
 use crate::secret;
@@ -120,7 +120,9 @@ fn consul_settings(session: &Session) -> Result<Settings, Refusal> {
         template.fill(names).map_err(|error| invalid(format!("consul: {error}")))
     };
     if !consul.addresses.is_empty() {
+        let is_tls = is_ssl(|name| env::var(name).ok());
         let addresses = consul.addresses.iter().map(|address| fill(address, &names));
+        let addresses = addresses.map(|address| Ok(with_scheme(&address?, is_tls)));
         settings.addresses = addresses.collect::<Result<_, _>>()?;
     }
     if let Some(datacenter) = &consul.datacenter {

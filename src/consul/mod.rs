@@ -22,7 +22,7 @@ pub(crate) use kv::base64;
 pub use kv::{Entry, KvWrite, SessionFence, Write, entries, key};
 pub use service::{Extent, Maintenance, Others, passing};
 pub use session::SessionSettings;
-pub use settings::{Settings, tls_from_environment, token_of};
+pub use settings::{Settings, is_ssl, tls_from_environment, token_of, with_scheme};
 pub use shared::shared_prefix;
 
 #[cfg(test)]

@@ -50,10 +50,10 @@ impl Settings {
     /// If `CONSUL_HTTP_TOKEN_FILE` cannot be read, or a token is invalid.
     pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let tls = variable("CONSUL_HTTP_SSL").is_some_and(|value| is_true(&value));
+        let tls = is_ssl(variable);
         let address = variable("CONSUL_HTTP_ADDR");
-        let address =
-            address.map_or_else(|| DEFAULT_ADDRESS.to_owned(), |address| full(&address, tls));
+        let address = address
+            .map_or_else(|| DEFAULT_ADDRESS.to_owned(), |address| with_scheme(&address, tls));
         let token = match (variable("CONSUL_HTTP_TOKEN"), variable("CONSUL_HTTP_TOKEN_FILE")) {
             (Some(token), _) => Some(token_of("CONSUL_HTTP_TOKEN", &token)?),
             (None, Some(file)) => {
@@ -139,6 +139,11 @@ fn proves_agents(tls: &ConsulTls) -> bool {
     tls.verify && (tls.ca.is_some() || tls.ca_dir.is_some() || tls.server_name.is_some())
 }
 
+/// Returns whether an address without a scheme is `https://`.
+pub fn is_ssl(variable: impl Fn(&str) -> Option<String>) -> bool {
+    variable("CONSUL_HTTP_SSL").is_some_and(|value| is_true(&value))
+}
+
 fn verifies(variable: &impl Fn(&str) -> Option<String>) -> bool {
     variable("CONSUL_HTTP_SSL_VERIFY").is_none_or(|value| is_true(&value))
 }
@@ -147,8 +152,9 @@ fn is_true(value: &str) -> bool {
     matches!(value.to_ascii_lowercase().as_str(), "1" | "t" | "true")
 }
 
-/// Consul allows `host:port` without a scheme.
-fn full(address: &str, tls: bool) -> String {
+/// Returns an address with its scheme: Consul's tools take `host:port`, too.
+#[must_use]
+pub fn with_scheme(address: &str, tls: bool) -> String {
     match address.split_once("://") {
         Some(_) => address.to_owned(),
         None if tls => format!("https://{address}"),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::findings::Findings;
 use super::hidden::Hidden;
@@ -15,10 +15,10 @@ use super::{Playbook, rules, structure, yaml};
 use crate::diagnostic::{Invalid, Problem, Source};
 use crate::{file, text};
 
-static SCHEMA: LazyLock<Value> = LazyLock::new(schema);
+static SCHEMA: LazyLock<Value> = LazyLock::new(structure);
 
 /// A larger file is not a playbook, and is not read.
-const MAX_SIZE: u64 = 1 << 20;
+const MAX_SIZE: u64 = 8 << 20;
 
 /// A playbook that is valid as a file, with the file for problems that are found later.
 #[derive(Debug, Clone)]
@@ -140,7 +140,7 @@ fn read(path: &Path) -> Result<String, Unread> {
     let opened = File::open(path).map_err(unreadable)?;
     opened.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_SIZE {
-        return Err(Problem::new("larger than 1.0 MiB, the most a playbook may have").into());
+        return Err(Problem::new("larger than 8.0 MiB, the most a playbook may have").into());
     }
     decode(bytes)
 }
@@ -173,9 +173,41 @@ fn decode(bytes: Vec<u8>) -> Result<String, Unread> {
     })
 }
 
-/// Returns the JSON Schema of a playbook, for editors. [`load`] uses the same schema.
+/// Returns the JSON Schema of a playbook, for editors. [`load`] uses the same, and takes a single value for each list.
 #[must_use]
 pub fn schema() -> Value {
+    let mut schema = structure();
+    with_single_values(&mut schema);
+    schema
+}
+
+/// Lets each list of a schema be its only entry, too, unless it already has other forms.
+fn with_single_values(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(with_single_values),
+        Value::Object(map) => {
+            for (key, value) in map.iter_mut() {
+                // Its entries are alternatives.
+                if key != "anyOf" && key != "oneOf" {
+                    with_single_values(value);
+                }
+            }
+            if let (Some("array"), Some(items)) =
+                (map.get("type").and_then(Value::as_str), map.get("items").cloned())
+            {
+                let mut list = Map::new();
+                for key in ["type", "items", "minItems"] {
+                    list.extend(map.remove(key).map(|value| (key.to_owned(), value)));
+                }
+                map.insert("anyOf".to_owned(), json!([list, items]));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The schema of the playbook's types.
+fn structure() -> Value {
     let mut schema = Value::from(schemars::schema_for!(Playbook));
     without_null(&mut schema);
     schema["title"] = json!("rollgate playbook");

@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::slice;
 
 use serde_json::{Map, Value};
 
@@ -67,7 +68,13 @@ impl<'a> Walk<'a> {
     /// Returns the value, or `None` if it is wrong.
     fn read(&mut self, tree: &Tree, schema: &'a Value, key: &Range<usize>) -> Option<Value> {
         let choices = choices(self.schema, schema);
+        let lists_only = choices.iter().all(|choice| choice["type"] == "array");
         match &*tree.kind {
+            // A single value stands for a list of one.
+            Kind::Map(_) if lists_only => self.list(slice::from_ref(tree), choices.first()?, key),
+            Kind::Scalar { text, plain } if lists_only && !(*plain && is_null(text)) => {
+                self.list(slice::from_ref(tree), choices.first()?, key)
+            }
             Kind::Map(entries) => match map_choice(&choices) {
                 Some(choice) => self.map(entries, &choice, &choices, key),
                 None => self.wrong_type(tree, &choices, key),
@@ -77,7 +84,7 @@ impl<'a> Walk<'a> {
                 None => self.wrong_type(tree, &choices, key),
             },
             Kind::Scalar { text, plain } => {
-                if *plain && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL") {
+                if *plain && is_null(text) {
                     let place = if text.is_empty() { key.clone() } else { tree.span.clone() };
                     let expected = scalar::expected(&choices);
                     self.problem(
@@ -368,6 +375,11 @@ impl<'a> Walk<'a> {
         let path = &self.path;
         self.findings.add(|| finish(Problem::new(message()).at(span).on(path.clone())));
     }
+}
+
+/// Returns whether YAML reads a plain text as no value.
+fn is_null(text: &str) -> bool {
+    matches!(text, "" | "~" | "null" | "Null" | "NULL")
 }
 
 fn has_merge_key(entries: &[(Key, Tree)]) -> bool {

@@ -9,6 +9,9 @@ use super::findings::quoted;
 /// added do not count as missing.
 pub(super) const MERGE_KEY: &str = "<<";
 
+/// The place of a single value where a list is meant.
+const ONLY_ITEM: &str = "[0]";
+
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tree {
@@ -48,6 +51,10 @@ impl Tree {
         let (mut tree, mut span, mut rest) = (self, 0..0, path);
         while !rest.is_empty() {
             let next = match &*tree.kind {
+                // A single value stands for a list of one.
+                Kind::Map(_) | Kind::Scalar { .. } if rest.starts_with(ONLY_ITEM) => {
+                    Some((tree, span.clone(), &rest[ONLY_ITEM.len()..]))
+                }
                 Kind::Map(entries) => entry(entries, rest),
                 Kind::List(items) => item(items, rest),
                 Kind::Scalar { .. } => None,

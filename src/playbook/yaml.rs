@@ -18,13 +18,13 @@ use crate::diagnostic::Problem;
 /// How many lists and maps may be inside each other.
 const MAX_DEPTH: usize = 64;
 /// How many values, including repetitions by aliases.
-const MAX_NODES: usize = 50_000;
+const MAX_NODES: usize = 500_000;
 /// How many bytes of text, including repetitions by aliases.
-const MAX_TEXT: usize = 4 << 20;
+const MAX_TEXT: usize = 16 << 20;
 
 /// Inside brackets the parser looks ahead, and each comma costs as much as its depth. This limit is checked before
 /// parsing, because a count of values cannot bound that.
-const MAX_COMMAS: usize = 100_000;
+const MAX_COMMAS: usize = 300_000;
 
 const RIGHT_FILE: &str = "no playbook needs that: is this the right file?";
 

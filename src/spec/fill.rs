@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::consul::with_scheme;
 use crate::gateway::GatewaySpec;
 use crate::node::{ARCHIVES, Layout, Packing};
 use crate::playbook::{
@@ -133,6 +134,7 @@ impl Filler<'_> {
                     None => self.option("registry.agent", agent.as_ref())?,
                 };
                 let is_on_node = *agent_on == On::Node;
+                let told = told.map(|agent| with_scheme(&agent, false));
                 (told.or_else(|| is_on_node.then(|| AGENT_ON_NODE.to_owned())), is_on_node)
             }
             Registry::ConsulKv { .. } | Registry::Gateway {} => (None, false),

@@ -37,7 +37,7 @@ fn schema_matches_the_types() {
     assert_current(&root().join("docs/playbook.schema.json"), &stdout);
     let schema: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
     assert_eq!(schema["additionalProperties"], false);
-    assert_eq!(schema["properties"]["nodes"]["minItems"], 1);
+    assert_eq!(schema["properties"]["nodes"]["anyOf"][0]["minItems"], 1);
 }
 
 #[test]

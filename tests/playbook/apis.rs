@@ -179,7 +179,7 @@ fn agent_settings_need_a_consul_service_registry_and_a_valid_url() {
     }
     let own = "agent: 'https://127.0.0.1:8501',";
     for (registry, node, message) in [
-        (service(", agent: 127.0.0.1"), "", "`127.0.0.1` is not a URL"),
+        (service(", agent: 127.0.0.1"), "", "`127.0.0.1` is not an address like `10.0.1.11:8080`"),
         (service(""), "agent: 'unix:///run/consul',", "`unix:///run/consul` is not a URL"),
         (service(", agent_on: node"), own, "an agent that is asked from its node needs `http://`"),
         (service(", agent_on: here"), own, "unknown word `here`"),

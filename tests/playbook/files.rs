@@ -31,7 +31,7 @@ fn files_that_cannot_be_read_say_why() {
     }
     let file = std::fs::File::create(&path).expect("the file can be made");
     file.set_len(100 << 20).expect("the file can grow");
-    assert_eq!(message(), "this file has 100.0 MiB; a playbook may have 1.0 MiB");
+    assert_eq!(message(), "this file has 100.0 MiB; a playbook may have 8.0 MiB");
     let invalid = load(folder.path()).expect_err("a folder is no playbook");
     assert_eq!(invalid.problems[0].message, "this is a folder, not a file");
 }

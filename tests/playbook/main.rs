@@ -5,6 +5,7 @@ use rollgate::playbook::{StepSpec, load_text};
 
 mod apis; // What is refused for gateways of nginx and Lua.
 mod files; // Files that cannot be read, and the schema.
+mod forms; // Short forms, addresses without a scheme, large files.
 mod gateways; // What each kind of gateway requires of its keys.
 mod generated; // Corrupt and arbitrary files.
 mod http_check; // The HTTP check of `health`.

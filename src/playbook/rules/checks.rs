@@ -135,9 +135,8 @@ impl Check<'_> {
         let addresses = self.playbook.consul.iter().flat_map(|consul| &consul.addresses);
         for (index, address) in addresses.enumerate() {
             let path = format!("consul.addresses[{index}]");
-            match address.as_str() {
-                unix if unix.starts_with("unix://") => {}
-                _ => self.url(&path, address),
+            if !address.as_str().starts_with("unix://") {
+                self.consul_address(&path, address);
             }
         }
     }

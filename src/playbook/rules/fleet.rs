@@ -183,7 +183,7 @@ impl Check<'_> {
                 }
                 continue;
             };
-            self.url(&path, agent);
+            self.consul_address(&path, agent);
             if agent_on == On::Node
                 && agent.as_str().starts_with("https://")
                 && self.known("registry.agent_on")

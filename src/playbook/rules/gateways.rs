@@ -130,6 +130,17 @@ impl Check<'_> {
         }
     }
 
+    /// A URL, or `host:port` as Consul's own tools take it.
+    pub(super) fn consul_address(&mut self, path: &str, address: &Template) {
+        let text = address.as_str();
+        let has_scheme = text.contains("://") || text.starts_with("${{");
+        if has_scheme || text.contains('@') || literal::has_odd_port(authority(text)) {
+            self.url(path, address);
+        } else {
+            self.socket_address(path, address);
+        }
+    }
+
     pub(super) fn url(&mut self, path: &str, url: &Template) {
         let text = url.as_str();
         let authority = authority(text);

@@ -164,7 +164,11 @@ impl Check<'_> {
                     let (value, _, _) = tree.locate(&path);
                     let problem = problem.at(value.part(source, at));
                     let problem = if is_shown { problem } else { problem.secret() };
-                    problem.helps(names.advice(name, scope, &wrong))
+                    let argument = names.as_argument(&path, name, &wrong).map(ToOwned::to_owned);
+                    problem.helps(argument.map_or_else(
+                        || names.advice(name, scope, &wrong),
+                        |argument| vec![argument],
+                    ))
                 });
             }
         }
@@ -231,6 +235,31 @@ impl<'a> Names<'a> {
             Some(count) if count == self.nodes.len() => Ok(()),
             Some(_) => Err(Issue::Lacking),
             None => Err(Issue::Unknown),
+        }
+    }
+
+    /// How a command of a gateway gets a name that differs between nodes.
+    fn as_argument(&self, path: &str, name: &str, wrong: &Issue) -> Option<&'static str> {
+        let (index, key) = path.strip_prefix("gateways[")?.split_once("].")?;
+        let gateway = self.playbook.gateways.get(index.parse::<usize>().ok()?)?;
+        let is_command = matches!(gateway, Gateway::CommandGateway(_));
+        if !is_command
+            || !matches!(wrong, Issue::PerNode)
+            || !["out", "in", "in_flight"].contains(&key)
+        {
+            return None;
+        }
+        match name {
+            "node.address" => {
+                Some("the command gets the node's address as its first argument: write `\"$1\"`")
+            }
+            "node.host" => Some(
+                "the command gets the node's address as its first argument: write `\"${1%:*}\"`",
+            ),
+            "node.port" => Some(
+                "the command gets the node's address as its first argument: write `\"${1##*:}\"`",
+            ),
+            _ => None,
         }
     }
 
