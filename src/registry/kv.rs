@@ -10,6 +10,7 @@ use super::switch::{Error, States, Switch, WRITE_PATIENCE, WriteToken, Written};
 use crate::consul::{self, Client, Entry, KvWrite, SessionFence};
 use crate::mark::Mark;
 use crate::registry::{is_down, with_down};
+use crate::shell;
 use crate::spec::Spec;
 use crate::text;
 use crate::world::World;
@@ -24,7 +25,7 @@ pub(super) struct Kv<W> {
 /// Says that a node has no key.
 #[must_use]
 pub fn no_key(key: &str) -> String {
-    format!("Consul has no key {key}")
+    format!("Consul has no key {key}; create it: {}", creation(key))
 }
 
 impl<W: World> Kv<W> {
@@ -40,8 +41,12 @@ impl<W: World> Kv<W> {
     pub(super) async fn look(&self, spec: &Spec) -> Result<States, String> {
         let entries = self.client.kv_list(&self.prefix).await.map_err(|error| error.to_string())?;
         if entries.is_empty() {
-            let prefix = &self.prefix;
-            return Err(format!("Consul has no key below {prefix}, or the token may not read it"));
+            let first = spec.nodes.first().map_or("", |node| node.address.as_str());
+            return Err(format!(
+                "Consul has no key below {}, or the token may not read it; create each node's key: {}",
+                self.prefix,
+                creation(&self.key(first))
+            ));
         }
         let entries = Entries::of(&entries);
         let looks = spec.nodes.iter().map(|node| {
@@ -93,6 +98,14 @@ impl<W: World> Kv<W> {
         let entries: Vec<_> = entries.iter().filter(wanted).collect();
         self.client.kv_may_write(&entries).await
     }
+}
+
+/// The value of a new key: what nginx-upsync reads, and out of rotation until a release marks it up.
+const NEW: &str = r#"{"weight":1,"max_fails":2,"fail_timeout":10,"down":1}"#;
+
+/// How to create the key of a node.
+fn creation(key: &str) -> String {
+    format!("consul kv put {} {}", shell::quote(key), shell::quote(NEW))
 }
 
 /// The state in a key, if the key can be changed.

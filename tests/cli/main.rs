@@ -8,6 +8,7 @@ mod encodings;
 mod generated;
 mod health;
 mod hostile;
+mod keys;
 mod layering;
 mod lines;
 mod memory;
