@@ -4,6 +4,7 @@
 mod agents;
 mod artifacts;
 mod check;
+mod dependencies;
 mod encodings;
 mod generated;
 mod health;
