@@ -83,8 +83,8 @@ fn tables() -> Vec<Box<dyn Driver>> {
 }
 
 const HAPROXY: [&str; 3] = [
-    include_str!("../fixtures/gateway/haproxy/runtime-out.txt"),
-    include_str!("../fixtures/gateway/haproxy/page-out.csv"),
+    include_str!("../fixtures/gateway/haproxy/2.6.12/runtime-out.txt"),
+    include_str!("../fixtures/gateway/haproxy/2.6.12/page-out.csv"),
     "app,s1,\"a, \"\"b\"\"\",DOWN 1/2,\"\n",
 ];
 

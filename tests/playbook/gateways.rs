@@ -47,6 +47,10 @@ fn haproxy_is_reached_in_exactly_one_way() {
             "type: haproxy, backend: app, stats_url: http://h/, state: drain",
             "the stats page does not show whether a server is drained",
         ),
+        (
+            "type: haproxy, backend: app, stats_url: http://h/, master: true",
+            "the master process has no stats page",
+        ),
     ]);
 }
 

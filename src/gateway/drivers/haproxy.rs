@@ -5,7 +5,7 @@
 //! | HAProxy | `gateway` | [haproxy](../playbooks/haproxy.yaml) |
 //! | HAProxy, `server-template` on Consul's DNS | `consul-service` | [haproxy-consul](../playbooks/haproxy-consul.yaml) |
 //!
-//! HAProxy, with its runtime API or its stats page.
+//! HAProxy 1.8 or newer, with its runtime API or its stats page.
 //!
 //! ```haproxy
 //! global
@@ -43,6 +43,7 @@
 //! - **In** also needs HAProxy's own check to pass and a slow start to be over.
 //! - From write to confirmation, TCP and the stats page need about 20 ms, ssh 40 to 130 ms.
 //! - Several processes (`nbproc`, before 2.5) are refused.
+//! - HAProxy 1.8 does not show the level of its socket: without `level admin` it rejects the first change.
 //!
 //! **How a node is taken out:**
 //!
@@ -52,6 +53,7 @@
 //! - The stats page always uses `maint`, because it shows a drained server that fails its check as `DOWN`, like one
 //!   that was never drained.
 //! - A stats page with a password (`stats auth`) cannot be used.
+//!
 //!
 //! **Requests in flight** are those at the server and those that wait for it (`scur` and `qcur`): use
 //! `drain: { in_flight: gateways }`. After a reload, the requests of the old process are not counted.
@@ -64,6 +66,10 @@
 //! **Unix socket:** rollgate uses `perl`, `python3`, `socat` or `nc -U` on the socket's machine, whichever it finds
 //! (every Debian has `perl`). With `sudo: true` in `socket`, it uses `sudo -n`.
 //!
+//! **Master process:** prefer a `stats socket` of the worker. If only the socket of the master process can be reached
+//! (`haproxy -W -S /run/haproxy-master.sock`, HAProxy 1.9 or newer), set `master: true`: rollgate then addresses the
+//! current worker with `@1`.
+//!
 //! **Other registries:** rollgate then only reads HAProxy's servers, so a level below `admin` is enough. Use
 //! `consul-service` for a `server-template` on a record of Consul's DNS. Use `consul-kv` if another program writes the
 //! keys to HAProxy's configuration. rollgate never changes a server that gets its address from DNS.
@@ -75,25 +81,25 @@ mod servers;
 mod table;
 #[cfg(test)]
 mod tests;
+mod way;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
-use crate::gateway::query::{Query, READ_TIMEOUT};
+use crate::gateway::query::Query;
 use crate::gateway::rotation::{Listed, Listing, NotDone, RotationControl};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, templates};
 use crate::gateway::view::{Nodes, View};
-use crate::node::NodeScript;
 use crate::template::Template;
 use crate::text::quoted;
-use crate::world::{Command, Host, Reply};
+use crate::world::{Host, Reply};
 
 use name::is_name;
 use servers::{Server, Servers};
+use way::{Line, Way};
 
 pub use name::HaproxyState;
 
@@ -112,6 +118,10 @@ pub struct Haproxy {
     /// Its runtime API over TCP: `host:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<Template>,
+    /// `socket` or `tcp` is the address of the master process (`haproxy -W -S …`), not a `stats socket`. Default:
+    /// false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub master: bool,
     /// Its stats page, with `stats admin` and `stats show-legends`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stats_url: Option<Template>,
@@ -198,6 +208,13 @@ impl Settings for Haproxy {
                 ],
             });
         }
+        if self.stats_url.is_some() && self.master {
+            wrong.push(Issue {
+                key: "master",
+                message: "the master process has no stats page".into(),
+                helps: vec!["remove `master`".into()],
+            });
+        }
         if self.stats_url.is_some() && self.state == Some(HaproxyState::Drain) {
             wrong.push(Issue {
                 key: "state",
@@ -221,27 +238,6 @@ impl Settings for Haproxy {
     }
 }
 
-/// The time limit of one command on HAProxy's machine, including the connection.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How rollgate reaches HAProxy.
-enum Way {
-    /// The runtime API.
-    Runtime(Line),
-    /// The stats page, with its URL.
-    Page(String),
-    /// None: the playbook's settings are invalid, and its check refuses them.
-    Nowhere,
-}
-
-/// The connection for lines of the runtime API.
-enum Line {
-    /// A Unix socket on a machine.
-    Socket { host: Host, path: String, sudo: bool },
-    /// `host:port`.
-    Tcp(String),
-}
-
 /// HAProxy: its runtime API over a Unix socket or TCP, or its stats page.
 ///
 /// One process, one state: a reply is valid for every thread, and a change is in effect when HAProxy answers it.
@@ -253,6 +249,8 @@ pub(super) struct HaproxyDriver {
     nodes: Nodes,
     backend: String,
     way: Way,
+    /// It is reached through its master process.
+    is_master: bool,
     out: HaproxyState,
 }
 
@@ -271,15 +269,21 @@ impl HaproxyDriver {
             (None, None, Some(url)) => Way::Page(url.as_str().to_owned()),
             (None, None, None) => Way::Nowhere,
         };
-        Self { facts: Facts::immediate("HAProxy"), nodes, backend, way, out: settings.out() }
+        let (facts, is_master) = (Facts::immediate("HAProxy"), settings.master);
+        Self { facts, nodes, backend, way, is_master, out: settings.out() }
     }
 
     fn list(&self) -> Vec<Query> {
         match &self.way {
-            Way::Runtime(line) => vec![line.says(&runtime::question(&self.backend))],
+            Way::Runtime(line) => vec![self.says(line, &runtime::question(&self.backend))],
             Way::Page(url) => vec![page::list(url)],
             Way::Nowhere => Vec::new(),
         }
+    }
+
+    /// Commands for the worker.
+    fn says(&self, line: &Line, commands: &[String]) -> Query {
+        line.says(&runtime::line(commands, self.is_master))
     }
 
     fn servers(&self, replies: &[Reply]) -> Result<Servers, String> {
@@ -311,20 +315,6 @@ impl HaproxyDriver {
             ));
         }
         Ok(server)
-    }
-}
-
-impl Line {
-    fn says(&self, text: &str) -> Query {
-        match self {
-            Self::Socket { host, path, sudo } => {
-                let script = NodeScript::UnixSocket { path: path.clone(), say: text.into() };
-                Query::Run(host.clone(), Command::new(script, COMMAND_TIMEOUT, *sudo))
-            }
-            Self::Tcp(address) => {
-                Query::Exchange(address.clone(), format!("{text}\n").into_bytes(), READ_TIMEOUT)
-            }
-        }
     }
 }
 
@@ -391,7 +381,7 @@ impl RotationControl for HaproxyDriver {
         Ok(match &self.way {
             Way::Runtime(line) => {
                 let server = format!("{}/{}", self.backend, server.name);
-                vec![line.says(&format!("set server {server} state {state}"))]
+                vec![self.says(line, &[format!("set server {server} state {state}")])]
             }
             Way::Page(url) => vec![page::action(url, &self.backend, &server.name, state)],
             Way::Nowhere => Vec::new(),

@@ -1,4 +1,4 @@
-//! HAProxy 2.6, by its runtime API and by its stats page.
+//! HAProxy 1.8 to 3.4, by its runtime API and by its stats page.
 
 use rollgate::node::NodeScript;
 use rollgate::world::{Method, Request};
@@ -6,28 +6,75 @@ use serde_json::{Value, json};
 
 use crate::replay::{Answer, Question, Seen, Subject};
 
-const RUNTIME: &str = include_str!("../../fixtures/gateway/haproxy/runtime-up.txt");
-const PAGE: &str = include_str!("../../fixtures/gateway/haproxy/page-up.csv");
-
-/// The runtime API over TCP, or by a Unix socket on another machine.
-pub(crate) enum Runtime {
-    Tcp,
-    Socket,
+/// The runtime API of a version.
+pub(crate) struct Runtime {
+    name: &'static str,
+    way: Way,
+    /// Every server is up.
+    up: &'static str,
 }
+
+/// How the runtime API is reached.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Tcp,
+    /// A Unix socket on another machine.
+    Socket,
+    /// The same, of the master process.
+    Master,
+}
+
+macro_rules! runtime {
+    ($version:literal, $way:ident, $by:literal) => {
+        &Runtime {
+            name: concat!("haproxy ", $version, " by ", $by),
+            way: Way::$way,
+            up: include_str!(concat!(
+                "../../fixtures/gateway/haproxy/",
+                $version,
+                "/runtime-up.txt"
+            )),
+        }
+    };
+}
+
+macro_rules! page {
+    ($version:literal) => {
+        &Page {
+            name: concat!("haproxy ", $version, " by its stats page"),
+            up: include_str!(concat!("../../fixtures/gateway/haproxy/", $version, "/page-up.csv")),
+        }
+    };
+}
+
+/// Every version, and every way to it.
+pub(crate) const SUBJECTS: [&dyn Subject; 14] = [
+    runtime!("1.8.0", Tcp, "TCP"),
+    runtime!("2.2.9", Tcp, "TCP"),
+    runtime!("2.2.9", Master, "its master"),
+    runtime!("2.6.12", Tcp, "TCP"),
+    runtime!("2.6.12", Socket, "a Unix socket"),
+    runtime!("3.0.11", Tcp, "TCP"),
+    runtime!("3.2.26", Tcp, "TCP"),
+    runtime!("3.4.7", Tcp, "TCP"),
+    runtime!("3.4.7", Master, "its master"),
+    page!("1.8.0"),
+    page!("2.6.12"),
+    page!("3.0.11"),
+    page!("3.2.26"),
+    page!("3.4.7"),
+];
 
 impl Subject for Runtime {
     fn name(&self) -> &'static str {
-        match self {
-            Self::Tcp => "haproxy by TCP",
-            Self::Socket => "haproxy by a Unix socket",
-        }
+        self.name
     }
 
     fn gateway(&self) -> Value {
-        match self {
-            Self::Tcp => json!({ "type": "haproxy", "backend": "app", "tcp": "10.0.0.12:9999" }),
-            Self::Socket => json!({
-                "type": "haproxy", "backend": "app",
+        match self.way {
+            Way::Tcp => json!({ "type": "haproxy", "backend": "app", "tcp": "10.0.0.12:9999" }),
+            Way::Socket | Way::Master => json!({
+                "type": "haproxy", "backend": "app", "master": self.way == Way::Master,
                 "socket": { "path": "/run/haproxy/admin.sock", "ssh": "ops@10.0.0.12" },
             }),
         }
@@ -46,17 +93,26 @@ impl Subject for Runtime {
             }
             other => panic!("{}", other.says()),
         };
-        if let Some(change) = line.strip_prefix("set server ") {
-            return self::change(change, seen);
+        let is_change = self.way != Way::Master && line.starts_with("set ");
+        let commands = if is_change { &line } else { line.strip_suffix(";quit").expect("the end") };
+        let commands = commands.split(';');
+        let to_worker = if self.way == Way::Master { "@1 " } else { "" };
+        let commands = commands.map(|command| command.strip_prefix(to_worker).expect("a worker's"));
+        let commands: Vec<_> = commands.collect();
+        if let [command] = commands[..] {
+            return change(command.strip_prefix("set server ").expect("a change"), seen);
         }
-        assert_eq!(line, "show cli level;show info;show servers state app;show stat app -1 -1");
+        let asked =
+            ["show cli level", "show info", "show servers state app", "show stat app -1 -1"];
+        assert_eq!(commands, asked);
         if !seen.knows {
-            let info = RUNTIME.split("\n\n").nth(1).expect("show info");
+            let known: Vec<_> = self.up.split("\n\n").take(2).collect();
             return Answer::ok(format!(
-                "admin\n\n{info}\n\nCan't find backend.\n\nNo such proxy.\n\n"
+                "{}\n\nCan't find backend.\n\nNo such proxy.\n\n",
+                known.join("\n\n")
             ));
         }
-        let mut text = RUNTIME.to_owned();
+        let mut text = self.up.to_owned();
         for (server, down) in (1..).zip(seen.down) {
             let state = format!(" {server} s{server} 127.0.0.1 2 ");
             let admin = if down { 8 } else { 0 };
@@ -93,12 +149,16 @@ fn busy(text: &str, seen: &Seen) -> String {
     text.replace("app,s1,0,0,0,", &format!("app,s1,0,0,{},", seen.in_flight))
 }
 
-/// The stats page.
-pub(crate) struct Page;
+/// The stats page of a version.
+pub(crate) struct Page {
+    name: &'static str,
+    /// Every server is up.
+    up: &'static str,
+}
 
 impl Subject for Page {
     fn name(&self) -> &'static str {
-        "haproxy by its stats page"
+        self.name
     }
 
     fn gateway(&self) -> Value {
@@ -129,7 +189,7 @@ impl Subject for Page {
             }
             question => {
                 assert_eq!(question.says(), "Get http://10.0.0.12:8404/stats;csv");
-                let mut text = PAGE.to_owned();
+                let mut text = self.up.to_owned();
                 for (server, down) in (1..).zip(seen.down).filter(|(_, down)| *down) {
                     assert!(down);
                     let row = format!("app,s{server},");

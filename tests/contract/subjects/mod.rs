@@ -19,7 +19,7 @@ use super::replay::Subject;
 
 /// Every kind, and every way to it.
 pub(crate) fn subjects() -> Vec<&'static dyn Subject> {
-    vec![
+    let mut all: Vec<&'static dyn Subject> = vec![
         &apisix::Apisix,
         &caddy::Caddy,
         &command::Command,
@@ -27,9 +27,6 @@ pub(crate) fn subjects() -> Vec<&'static dyn Subject> {
         &consul::Passing,
         &consul_template::ConsulTemplate,
         &envoy::Envoy,
-        &haproxy::Page,
-        &haproxy::Runtime::Socket,
-        &haproxy::Runtime::Tcp,
         &http_table::HttpTable,
         &nginx_upsync::Upsync,
         &dyups::Classic,
@@ -38,7 +35,9 @@ pub(crate) fn subjects() -> Vec<&'static dyn Subject> {
         &ngx_dynamic_upstream::Cubicdaiya,
         &slardar::Slardar,
         &traefik::Traefik,
-    ]
+    ];
+    all.extend(haproxy::SUBJECTS);
+    all
 }
 
 /// The same with IPv6 nodes; the playbook refuses nginx-upsync there.

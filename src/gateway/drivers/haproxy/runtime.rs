@@ -13,8 +13,31 @@ use crate::world::Reply;
 
 /// All commands of one query, so that the answers are of the same moment: our own level, the number of processes,
 /// and the two lists with each server's administrative state, operational state and requests.
-pub(super) fn question(backend: &str) -> String {
-    format!("show cli level;show info;show servers state {backend};show stat {backend} -1 -1")
+///
+/// `quit` closes the connection to a master process, which otherwise waits for more: its answer then says what it is.
+pub(super) fn question(backend: &str) -> [String; 5] {
+    [
+        "show cli level".into(),
+        "show info".into(),
+        format!("show servers state {backend}"),
+        format!("show stat {backend} -1 -1"),
+        QUIT.into(),
+    ]
+}
+
+const QUIT: &str = "quit";
+
+/// Commands as one line. A master process passes them to its worker one by one.
+pub(super) fn line(commands: &[String], is_master: bool) -> String {
+    if !is_master {
+        return commands.join(";");
+    }
+    let to_worker = |command: &String| match command.as_str() {
+        QUIT => None,
+        command => Some(format!("@1 {command}")),
+    };
+    let commands: Vec<_> = commands.iter().filter_map(to_worker).collect();
+    format!("{};{QUIT}", commands.join(";"))
 }
 
 /// The blocks of an answer to [`question`].
@@ -34,7 +57,26 @@ fn blocks(text: &str) -> Result<Blocks<'_>, String> {
     let blocks: Vec<&str> = blocks.split("\n\n").collect();
     match blocks[..] {
         [level, info, state, stat] => Ok(Blocks { level, info, state, stat }),
+        // A program that only speaks like HAProxy may not know `quit`.
+        [level, info, state, stat, quit] if is_unknown_command(quit) => {
+            Ok(Blocks { level, info, state, stat })
+        }
         _ => Err(incomplete()),
+    }
+}
+
+fn is_unknown_command(said: &str) -> bool {
+    said.starts_with("Unknown command")
+}
+
+/// Why a socket does not know `show info`, by the list of commands in its answer.
+fn other_socket(answer: &str) -> &'static str {
+    // Only a master knows `show proc`.
+    if answer.contains("  show proc") {
+        "this is the socket of HAProxy's master process, which has no servers: set `master: true`, or use a \
+         `stats socket` of the worker"
+    } else {
+        "this is not the socket of HAProxy's master process: remove `master: true`"
     }
 }
 
@@ -43,6 +85,9 @@ pub(super) fn read(replies: &[Reply], backend: &str) -> Result<Servers, String> 
     let text = body(replies)?;
     let Blocks { info, state, stat, .. } = blocks(&text)?;
     let processes = info.lines().find_map(|line| line.strip_prefix("Nbproc: "));
+    if is_unknown_command(info) {
+        return Err(other_socket(&text).into());
+    }
     if !info.starts_with("Name: ") {
         return Err(format!("not HAProxy's `show info`: {}", text::line(info, 100)));
     }
@@ -60,6 +105,12 @@ pub(super) fn read(replies: &[Reply], backend: &str) -> Result<Servers, String> 
     };
     let words = |line: &str| cells(line.split_whitespace());
     let state = Table::new("`show servers state`", None, state.lines().map(words))?;
+    if !state.has("srv_port") {
+        let version = version(replies).unwrap_or_else(|| "this HAProxy".into());
+        return Err(format!(
+            "{version} does not show the ports of its servers: rollgate needs HAProxy 1.8 or newer"
+        ));
+    }
     let stat = Table::new("`show stat`", Some(backend), stat.lines().map(csv))?;
     let named = |name: &str| {
         let mut rows = stat.rows();
@@ -77,7 +128,7 @@ pub(super) fn read(replies: &[Reply], backend: &str) -> Result<Servers, String> 
 fn server(state: Row<'_>, stat: Option<Row<'_>>) -> Result<Server, String> {
     let name = state.text("srv_name")?;
     let given = |column| state.text(column).map(|text| Some(text).filter(|text| *text != "-"));
-    let (ip, host, record) = (given("srv_addr")?, given("srv_fqdn")?, given("srvrecord")?);
+    let (ip, host) = (given("srv_addr")?, given("srv_fqdn")?);
     let port = state.number("srv_port").map(Option::unwrap_or_default);
     // A Unix socket has no port, and is not a node.
     let port = port.unwrap_or_default();
@@ -89,9 +140,18 @@ fn server(state: Row<'_>, stat: Option<Row<'_>>) -> Result<Server, String> {
             .map(|host| address::join(host, port))
             .collect(),
         is_hidden: false,
-        record: record.map(|record| text::line(record, 120)),
+        record: record(state, host).map(|record| text::line(record, 120)),
         state: self::state(name, state, stat),
     })
+}
+
+/// The SRV record from which a server gets its address. HAProxy 1.8 only shows that the name of the server has
+/// changed since the start (`SRV_ADMF_HMAINT`): DNS does that, or a command.
+fn record<'a>(state: Row<'a>, host: Option<&'a str>) -> Option<&'a str> {
+    match state.newer("srvrecord") {
+        Some(record) => Some(record).filter(|record| *record != "-"),
+        None => host.filter(|_| state.needed("srv_admin_state").is_ok_and(|bits| bits & 0x40 != 0)),
+    }
 }
 
 fn state(name: &str, state: Row<'_>, stat: Option<Row<'_>>) -> Result<State, String> {
@@ -131,6 +191,8 @@ pub(super) fn may_write(replies: &[Reply]) -> Result<(), String> {
     let text = body(replies)?;
     match blocks(&text)?.level.trim() {
         "admin" => Ok(()),
+        // HAProxy 1.8 does not show the level; it rejects a change without the permission.
+        level if is_unknown_command(level) => Ok(()),
         level => Err(format!(
             "the socket has the level `{}`, and only `admin` may change a server: `stats socket … level admin`",
             text::line(level, 40)

@@ -54,6 +54,11 @@ impl Table {
         Ok(Self { columns, rows })
     }
 
+    /// Returns whether it has a column of this name.
+    pub(super) fn has(&self, column: &str) -> bool {
+        self.columns.iter().any(|name| name == column)
+    }
+
     /// Returns each row, for access by column name.
     pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         self.rows.iter().map(|cells| Row { columns: &self.columns, cells })
@@ -73,6 +78,11 @@ impl<'a> Row<'a> {
         let place = self.columns.iter().position(|name| name == column);
         let cell = place.and_then(|place| self.cells.get(place));
         cell.map(String::as_str).ok_or_else(|| format!("there is no column `{column}`"))
+    }
+
+    /// The text in a column that older versions lack.
+    pub(super) fn newer(&self, column: &str) -> Option<&'a str> {
+        self.text(column).ok()
     }
 
     /// The number in a column. `None` if the cell is empty.

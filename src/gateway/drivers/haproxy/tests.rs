@@ -1,18 +1,44 @@
-//! Recorded answers of a real HAProxy 2.6: three servers of which one is checked; one drained and one in
-//! maintenance, each with two requests; the same after all three services have ended.
+//! Recorded answers of several versions: three servers of which one is checked; one drained and one in maintenance, each
+//! with two requests; of 2.6 also the same after all three services have ended. `master` is what the socket of a master
+//! process answers.
 
 use super::*;
 use crate::gateway::Peer;
 use crate::gateway::drivers::readings::Readings as _;
 
-const RUNTIME_UP: &str = include_str!("../../../../tests/fixtures/gateway/haproxy/runtime-up.txt");
-const RUNTIME_OUT: &str =
-    include_str!("../../../../tests/fixtures/gateway/haproxy/runtime-out.txt");
-const RUNTIME_DEAD: &str =
-    include_str!("../../../../tests/fixtures/gateway/haproxy/runtime-dead.txt");
-const PAGE_UP: &str = include_str!("../../../../tests/fixtures/gateway/haproxy/page-up.csv");
-const PAGE_OUT: &str = include_str!("../../../../tests/fixtures/gateway/haproxy/page-out.csv");
-const PAGE_DEAD: &str = include_str!("../../../../tests/fixtures/gateway/haproxy/page-dead.csv");
+/// A recorded file of a version.
+macro_rules! file {
+    ($version:literal, $file:literal) => {
+        include_str!(concat!("../../../../tests/fixtures/gateway/haproxy/", $version, "/", $file))
+    };
+}
+
+/// The version, and its answers with every server up and with two out, by the runtime API and by the stats page.
+macro_rules! recorded {
+    ($version:literal) => {
+        (
+            $version,
+            [file!($version, "runtime-up.txt"), file!($version, "runtime-out.txt")],
+            [file!($version, "page-up.csv"), file!($version, "page-out.csv")],
+        )
+    };
+}
+
+const VERSIONS: [(&str, [&str; 2], [&str; 2]); 6] = [
+    recorded!("1.8.0"),
+    recorded!("2.2.9"),
+    recorded!("2.6.12"),
+    recorded!("3.0.11"),
+    recorded!("3.2.26"),
+    recorded!("3.4.7"),
+];
+
+const RUNTIME_UP: &str = file!("2.6.12", "runtime-up.txt");
+const RUNTIME_OUT: &str = file!("2.6.12", "runtime-out.txt");
+const RUNTIME_DEAD: &str = file!("2.6.12", "runtime-dead.txt");
+const PAGE_UP: &str = file!("2.6.12", "page-up.csv");
+const PAGE_OUT: &str = file!("2.6.12", "page-out.csv");
+const PAGE_DEAD: &str = file!("2.6.12", "page-dead.csv");
 const HTML: &str = "<b>pid = </b> 25314 (process #1, nbproc = 1, nbthread = 2)<br>";
 
 const S1: &str = "127.0.0.1:19001";
@@ -49,6 +75,86 @@ fn is_down(haproxy: &HaproxyDriver, text: &str, address: &str) -> Result<bool, S
 
 fn peer(up: bool, failing_check: bool, in_flight: u64) -> Peer {
     Peer { up, failing_check, in_flight: Some(in_flight) }
+}
+
+#[test]
+fn every_version_from_1_8_shows_who_is_out_and_who_is_busy() {
+    for (version, [runtime_up, runtime_out], [page_up, page_out]) in VERSIONS {
+        for (haproxy, up, out) in [(maint(), runtime_up, runtime_out), (page(), page_up, page_out)]
+        {
+            let view = read(&haproxy, up).unwrap_or_else(|error| panic!("{version}: {error}"));
+            let peers = [S1, S2, S3].map(|server| view.peers[server]);
+            assert_eq!(peers, [peer(true, false, 0); 3], "{version}");
+            let view = read(&haproxy, out).unwrap_or_else(|error| panic!("{version}: {error}"));
+            let peers = [S1, S2, S3].map(|server| view.peers[server]);
+            let drained = peer(true, true, 2);
+            assert_eq!(peers, [drained, peer(false, false, 2), peer(true, false, 2)], "{version}");
+            assert_eq!(is_down(&haproxy, up, S2), Ok(false), "{version}");
+            assert_eq!(is_down(&haproxy, out, S2), Ok(true), "{version}");
+        }
+        let view = read(&runtime(), runtime_out).expect("readable");
+        assert_eq!([S1, S2, S3].map(|server| view.is_out(server)), [true, true, false]);
+        let is = runtime().info(&[reply(runtime_up)]).is;
+        assert!(is.starts_with(&format!("HAProxy {version}")), "{is}");
+    }
+}
+
+/// HAProxy 1.8 has no column `srvrecord`; DNS that has given a server its name shows as a flag.
+#[test]
+fn server_of_1_8_with_a_name_from_dns_is_not_changed() {
+    let [up, _] = VERSIONS[0].1;
+    let named = up.replace(" - 19001\n", " app-1.internal 19001\n");
+    assert_eq!(is_down(&runtime(), &named, S1), Ok(false), "the configuration has the name");
+    let text = named.replace("1 s1 127.0.0.1 2 0", "1 s1 127.0.0.1 2 64");
+    let error = is_down(&runtime(), &text, S1).expect_err("it may be another node");
+    assert!(error.contains("from DNS (app-1.internal)"), "{error}");
+}
+
+#[test]
+fn version_that_shows_no_ports_is_refused_by_its_name() {
+    let [up, _] = VERSIONS[0].1;
+    let text = up.replace(" srv_fqdn srv_port", "").replace("Version: 1.8.0", "Version: 1.7.14");
+    let text = text.replace(" - 19001\n", "\n").replace(" - 19002\n", "\n");
+    let error = read(&runtime(), &text.replace(" - 19003\n", "\n")).expect_err("no ports");
+    assert_eq!(
+        error,
+        "HAProxy 1.7.14 does not show the ports of its servers: rollgate needs HAProxy 1.8 or newer"
+    );
+}
+
+#[test]
+fn master_process_is_asked_for_its_worker() {
+    let master = haproxy(r#"{"backend":"app","tcp":"10.0.0.1:9999","master":true}"#);
+    let line = |asks: Vec<Query>| {
+        let [Query::Exchange(_, bytes, _)] = &asks[..] else { panic!("{asks:?}") };
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    assert_eq!(
+        line(master.queries(Purpose::Look)),
+        "@1 show cli level;@1 show info;@1 show servers state app;@1 show stat app -1 -1;quit\n"
+    );
+    let question = "show cli level;show info;show servers state app;show stat app -1 -1;quit\n";
+    assert_eq!(line(runtime().queries(Purpose::Look)), question);
+    let asks = master.set(&[reply(RUNTIME_UP)], S2, true).expect("writable");
+    assert_eq!(line(asks), "@1 set server app/s2 state drain;quit\n");
+}
+
+#[test]
+fn socket_of_the_master_process_is_told_from_that_of_a_worker() {
+    for said in
+        [file!("2.2.9", "master.txt"), file!("2.6.12", "master.txt"), file!("3.4.7", "master.txt")]
+    {
+        let error = read(&runtime(), said).expect_err("it has no servers");
+        assert!(
+            error.contains("master process") && error.contains("set `master: true`"),
+            "{error}"
+        );
+    }
+    // A worker does not know `@1`.
+    let unknown = "Unknown command: '@1', but maybe one of the following ones is a better match:\n  \
+                   help [<command>]                        : list matching or all commands\n";
+    let error = read(&runtime(), &format!("{unknown}\n").repeat(4)).expect_err("no servers");
+    assert!(error.contains("remove `master: true`"), "{error}");
 }
 
 #[test]
