@@ -402,6 +402,9 @@ fn contradiction(fleet: &Fleet, node: &NodeSpec, facts: &NodeFacts) -> Option<St
                                  does {name} follow this registry?"
             ));
         }
+        if let Some(why) = seen.withheld.get(&node.address).filter(|_| !down) {
+            return Some(format!("{name} does not route to it although it is marked up: {why}"));
+        }
         if !down && seen.is_out(&node.address) {
             return Some(format!(
                 "{name} does not route to it although it is marked up: \

@@ -23,6 +23,8 @@ pub struct Observation {
     pub in_flight: BTreeMap<String, Option<u64>>,
     /// By address: why an entry cannot be read.
     pub unread: BTreeMap<String, String>,
+    /// By address: why an entry gets no requests although it is not marked down.
+    pub withheld: BTreeMap<String, String>,
     /// How many entries get requests and do not belong to a node of the playbook, at most.
     pub others: usize,
     /// The names of some of them.
@@ -62,6 +64,9 @@ impl Observation {
             *most = most.zip(peer.in_flight).map(|(most, told)| most.max(told));
             if let Some(why) = unread {
                 self.unread.insert(address.clone(), why.clone());
+            }
+            if let Some(why) = view.withheld.get(address) {
+                self.withheld.insert(address.clone(), why.clone());
             }
         }
         let own: BTreeSet<&String> = nodes.iter().collect();

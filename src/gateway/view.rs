@@ -50,6 +50,8 @@ pub struct View {
     pub peers: BTreeMap<String, Peer>,
     /// Why an entry cannot be read, by address. Such a peer is neither in nor out.
     pub unread: BTreeMap<String, String>,
+    /// Why an entry gets no requests although no mark of rollgate's kind is on it, by address.
+    pub withheld: BTreeMap<String, String>,
     /// Why a worker can still use another list. Then the view does not confirm that a node is out.
     pub unsettled: Option<String>,
     /// Why requests go to all nodes in it, whatever it says about them. Then no node is out.
@@ -158,6 +160,7 @@ impl View {
             false
         });
         self.unread.retain(|address, _| self.peers.contains_key(address));
+        self.withheld.retain(|address, _| self.peers.contains_key(address));
         self.others = others;
         self
     }

@@ -242,6 +242,13 @@ fn unknown_state_is_refused() {
     other.nodes.get_mut("c").expect("known").mark = Mark::Up;
     let refusals = plan(&spec, &other).refusals;
     assert!(refusals[0].starts_with("c: gw-1 does not route to it although it is marked up"));
+
+    let seen = other.gateways[0].1.as_mut().expect("readable");
+    let c = spec.nodes[2].address.clone();
+    seen.withheld.insert(c, "server s3 has weight 0".into());
+    let refusals = plan(&spec, &other).refusals;
+    let why = "c: gw-1 does not route to it although it is marked up: server s3 has weight 0";
+    assert_eq!(refusals[0], why);
 }
 
 #[test]

@@ -54,6 +54,8 @@
 //!   that was never drained.
 //! - A stats page with a password (`stats auth`) cannot be used.
 //!
+//! - A server with weight 0 gets no requests. rollgate does not change weights, so it refuses to update such a node and
+//!   names the reason: give the server a weight, or leave the node out (`--skip`).
 //!
 //! **Requests in flight** are those at the server and those that wait for it (`scur` and `qcur`): use
 //! `drain: { in_flight: gateways }`. After a reload, the requests of the old process are not counted.

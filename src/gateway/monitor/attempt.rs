@@ -236,6 +236,9 @@ fn disagreement(address: &str, routed: bool, view: &View, worker: Option<&str>) 
     if let Some(why) = view.unread.get(address) {
         return format!("its entry of {address} cannot be read: {why}");
     }
+    if let (true, Some(why)) = (routed, view.withheld.get(address)) {
+        return why.clone();
+    }
     let worker =
         worker.map_or("a worker".into(), |worker| format!("worker {}", text::line(worker, 20)));
     match (routed, view.peers.get(address)) {

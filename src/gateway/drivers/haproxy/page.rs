@@ -1,7 +1,7 @@
 //! The stats page: a list in CSV, and a form that changes a server.
 
 use super::name::is_name;
-use super::servers::{Server, Servers, State, Why};
+use super::servers::{Server, Servers, State, Why, Withheld};
 use super::table::{Row, Table, csv};
 use crate::gateway::query::{Query, first, get, ok};
 use crate::gateway::rotation::{NotDone, not_done};
@@ -103,7 +103,13 @@ fn state(name: &str, row: Row<'_>) -> Result<State, String> {
         "DOWN" | "NOLB" => false,
         _ => return Err(format!("unknown status `{}`", text::line(status, 40))),
     };
-    Ok(State { maint, drain, runs, in_flight: row.in_flight() })
+    let withheld = match status {
+        _ if row.number("weight").is_ok_and(|weight| weight == Some(0)) => Some(Withheld::Weight),
+        "MAINT (resolution)" => Some(Withheld::Unresolved),
+        via if via.starts_with("MAINT (via ") => Some(Withheld::Tracks),
+        _ => None,
+    };
+    Ok(State { maint, drain, runs, withheld, in_flight: row.in_flight() })
 }
 
 /// Returns an error if the HTML page, the second reply, shows several processes.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::name::is_name;
-use super::servers::{Server, Servers, State, Why};
+use super::servers::{Server, Servers, State, Why, Withheld};
 use super::table::{Row, Table, cells, csv};
 use crate::address;
 use crate::gateway::query::{first, ok};
@@ -162,14 +162,21 @@ fn state(name: &str, state: Row<'_>, stat: Option<Row<'_>>) -> Result<State, Str
         stat.ok_or_else(|| format!("`show stat` does not list server {}", text::line(name, 80)))?;
     let admin = state.needed("srv_admin_state")?;
     let has = |bits: u64| admin & bits != 0;
+    let is_weightless = state.needed("srv_uweight")? == 0;
+    let withheld = [
+        (is_weightless, Withheld::Weight),
+        (has(0x02 | 0x10), Withheld::Tracks),
+        (has(0x20), Withheld::Unresolved),
+    ];
     Ok(State {
         // SRV_ADMF_FMAINT; IMAINT and RMAINT. CMAINT (0x04) says that the configuration began with it, HMAINT
         // (0x40) that DNS gave its name at run time: servers with these flags do get requests.
         maint: why(has(0x01), has(0x02 | 0x20)),
         // SRV_ADMF_FDRAIN; IDRAIN.
-        drain: why(has(0x08), has(0x10) || state.needed("srv_uweight")? == 0),
+        drain: why(has(0x08), has(0x10) || is_weightless),
         // SRV_ST_RUNNING; 0 is stopped, 1 is a slow start, 3 is stopping because of its check.
         runs: state.needed("srv_op_state")? == 2,
+        withheld: withheld.into_iter().find_map(|(is_so, why)| is_so.then_some(why)),
         in_flight: stat.in_flight(),
     })
 }

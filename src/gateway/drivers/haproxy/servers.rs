@@ -39,6 +39,8 @@ pub(super) struct State {
     pub(super) drain: Option<Why>,
     /// It can serve: its check passes, or it has no check.
     pub(super) runs: bool,
+    /// Why it gets no requests, whatever a command says.
+    pub(super) withheld: Option<Withheld>,
     /// Requests at it and requests that wait for it. `None` if HAProxy does not report them.
     pub(super) in_flight: Option<u64>,
 }
@@ -50,6 +52,29 @@ pub(super) enum Why {
     Told,
     /// It follows another server, its name cannot be resolved, or its weight is 0.
     Follows,
+}
+
+/// What keeps requests from a server, apart from a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Withheld {
+    /// Its weight is 0: a standby, or a server that an operator drained by its weight.
+    Weight,
+    /// It follows another server (`track`), and that one is out.
+    Tracks,
+    /// DNS does not resolve its name.
+    Unresolved,
+}
+
+impl Withheld {
+    fn says(self, server: &str) -> String {
+        match self {
+            Self::Weight => {
+                format!("server {server} has weight 0; give it a weight, or skip the node")
+            }
+            Self::Tracks => format!("server {server} follows another server that is out (`track`)"),
+            Self::Unresolved => format!("DNS does not resolve the name of server {server}"),
+        }
+    }
 }
 
 impl Server {
@@ -91,7 +116,13 @@ impl Servers {
             for address in &server.addresses {
                 let address = nodes.name(address);
                 match server.state() {
-                    Ok(state) => view.add(address, state.peer(sticks)),
+                    Ok(state) => {
+                        if let Some(withheld) = state.withheld {
+                            let why = withheld.says(&text::line(&server.name, 80));
+                            view.withheld.insert(address.clone(), why);
+                        }
+                        view.add(address, state.peer(sticks));
+                    }
                     Err(why) => view.add_unread(address, why),
                 }
             }

@@ -253,6 +253,31 @@ fn a_slow_start_a_weight_of_zero_and_what_a_server_inherits_are_not_in() {
     }
 }
 
+#[test]
+fn view_says_why_a_server_gets_no_requests_without_a_command() {
+    let runtime_with = |state: &str| {
+        let text = RUNTIME_UP.replace("1 s1 127.0.0.1 2 0 1 1", &format!("1 s1 127.0.0.1 {state}"));
+        read(&runtime(), &text).expect("readable").withheld
+    };
+    let page_with = |status: &str, weight: &str| {
+        let text = change_cell(&with_cell("s1", "weight", weight), "s1", "status", status);
+        read(&page(), &text).expect("readable").withheld
+    };
+    for (runtime, page, why) in [
+        ("2 0 0 0", ("UP", "0"), "server s1 has weight 0; give it a weight, or skip the node"),
+        ("2 8 0 0", ("DRAIN", "0"), "server s1 has weight 0; give it a weight, or skip the node"),
+        ("0 2 1 1", ("MAINT (via app/s2)", "1"), "server s1 follows another server that is out"),
+        ("0 32 1 1", ("MAINT (resolution)", "1"), "DNS does not resolve the name of server s1"),
+    ] {
+        for withheld in [runtime_with(runtime), page_with(page.0, page.1)] {
+            assert!(withheld[S1].starts_with(why) && withheld.len() == 1, "{withheld:?}");
+        }
+    }
+    for (runtime, page) in [("2 0 1 1", ("UP", "1")), ("0 1 1 1", ("MAINT", ""))] {
+        assert!(runtime_with(runtime).is_empty() && page_with(page.0, page.1).is_empty());
+    }
+}
+
 /// Measured: 4 on a server that was `disabled` in the configuration and is now ready, 64 on one that DNS has named.
 #[test]
 fn flags_about_a_servers_origin_do_not_keep_it_out() {
