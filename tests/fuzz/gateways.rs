@@ -77,7 +77,7 @@ fn tables() -> Vec<Box<dyn Driver>> {
         ),
         table(json!({ "list": "/peers/0", "address": "/server", "routed": "/status" })),
         table(json!({ "routed": "/enable" })),
-        table(json!({ "pattern": r"server (?P<address>\S+) [^;]*?(?P<down>down)?;" })),
+        table(json!({ "pattern": r"server (?P<address>[^\s;]+:\d+)[^;]*?(?P<down>\sdown)?;" })),
         table(json!({ "pattern": r"(?m)^server (?P<address>\S+) .*down=(?:(?P<routed>0)|1)$" })),
     ]
 }

@@ -12,7 +12,7 @@
 //! ```yaml
 //! gateways:
 //!   - { type: http-table, url: 'http://10.0.0.21/peers', list: /peers, address: /address, routed: /routed, workers: 4, sync_interval: 5s }
-//!   - { type: http-table, url: 'http://10.0.0.22/list', pattern: 'server (?P<address>\S+) [^;]*?(?P<down>down)?;' }
+//!   - { type: http-table, url: 'http://10.0.0.22/list', pattern: 'server (?P<address>[^\s;]+:\d+)[^;]*?(?P<down>\sdown)?;' }
 //! ```
 //!
 //! **JSON:** `list`, `address`, `routed`, `down` and `in_flight` are JSON pointers.

@@ -108,6 +108,86 @@ fn object_and_bare_addresses_are_accepted() {
     assert!(view_of(r#"{"list":"/p"}"#, r#"{"p":{}}"#).peers.is_empty());
 }
 
+/// A reply, and the peers that it shows: routed, and out.
+type Shown = (&'static str, &'static [&'static str], &'static [&'static str]);
+
+macro_rules! fixture {
+    ($file:literal) => {
+        include_str!(concat!("../../../../tests/fixtures/gateway/", $file))
+    };
+}
+
+/// What gateways reply, by the beginning of the documented pattern that reads it.
+const SHOWN: [(&str, &[Shown]); 4] = [
+    (
+        "server (?P<address>",
+        &[
+            (
+                fixture!("text/upstream_show.txt"),
+                &["127.0.0.1:80", "127.0.0.1:18001", "127.0.0.1:18003"],
+                &["127.0.0.1:18002"],
+            ),
+            (
+                fixture!("text/dynamic_upstream.txt"),
+                &["127.0.0.1:19002", "127.0.0.1:19003"],
+                &["127.0.0.1:19001"],
+            ),
+            (
+                "server a:1;server [::1]:2 weight=1 down;server b:1 down;",
+                &["a:1"],
+                &["[::1]:2", "b:1"],
+            ),
+        ],
+    ),
+    (r"(?m)^\s+->", &[(fixture!("text/ipvsadm.txt"), &["10.0.1.12:9000"], &["10.0.1.11:9000"])]),
+    (
+        r"(?m)^(?<address>",
+        &[("10.0.1.11:9000\n10.0.1.12:9000\n", &["10.0.1.11:9000", "10.0.1.12:9000"], &[])],
+    ),
+    (
+        r#""https?://"#,
+        &[(
+            fixture!("traefik/service.json"),
+            &["127.0.0.1:19001", "127.0.0.1:19002"],
+            &["127.0.0.1:19003"],
+        )],
+    ),
+];
+
+/// The patterns with an address in the documentation and in the playbooks.
+fn documented() -> Vec<String> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let playbooks = std::fs::read_dir(root.join("playbooks")).expect("playbooks");
+    let mut files: Vec<_> = playbooks.map(|file| file.expect("a playbook").path()).collect();
+    files.push(root.join("docs/gateways.md"));
+    let text: String =
+        files.iter().map(|file| std::fs::read_to_string(file).expect("a text")).collect();
+    let quoted = regex::Regex::new("pattern: '([^']*<address>[^']*)'").expect("a pattern");
+    quoted.captures_iter(&text).map(|found| found[1].to_owned()).collect()
+}
+
+#[test]
+fn documented_patterns_find_every_peer_of_real_replies() {
+    let documented = documented();
+    assert!(documented.len() >= 2 * SHOWN.len(), "{documented:?}");
+    for pattern in documented {
+        let shown = SHOWN.iter().find(|(start, _)| pattern.starts_with(start));
+        let (_, shown) = shown.unwrap_or_else(|| panic!("no recorded reply for {pattern}"));
+        let settings = serde_json::json!({ "pattern": pattern }).to_string();
+        for (text, routed, out) in *shown {
+            let view = view(&settings, text).expect("readable");
+            let with = |routed: bool| {
+                let peers = view.peers.iter().filter(move |(_, peer)| peer.routed() == routed);
+                peers
+                    .map(|(address, _)| address.as_str())
+                    .collect::<std::collections::BTreeSet<_>>()
+            };
+            assert_eq!(with(true), routed.iter().copied().collect(), "{pattern}: {text}");
+            assert_eq!(with(false), out.iter().copied().collect(), "{pattern}: {text}");
+        }
+    }
+}
+
 #[test]
 fn text_is_found_by_a_pattern() {
     let settings = r#"{"pattern":"server (?P<address>\\S+) [^;]*?(?P<down>down)?;"}"#;

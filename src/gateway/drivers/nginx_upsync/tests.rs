@@ -2,14 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const SHOW: &str = "Upstream name: 127.0.0.1; Backend server count: 1
-        server 127.0.0.1:80 weight=1 max_fails=1 fail_timeout=10s;
-
-Upstream name: app; Backend server count: 3
-        server 127.0.0.1:18001 weight=1 max_fails=2 fail_timeout=10s;
-        server 127.0.0.1:18002 weight=1 max_fails=2 fail_timeout=10s down;
-        server 127.0.0.1:18003 weight=1 max_fails=2 fail_timeout=10s;
-";
+const SHOW: &str = include_str!("../../../../tests/fixtures/gateway/text/upstream_show.txt");
 
 const CHECK: &str = r#"{"servers": {"total": 3, "generation": 1, "server": [
     {"index": 0, "upstream": "app", "name": "127.0.0.1:18001", "status": "up", "rise": 20, "fall": 0, "type": "http", "port": 0},
