@@ -2,12 +2,18 @@
 //!
 //! It is read as nginx-upsync reads it: names ignore case, the first of two equal names counts, and only `1`,
 //! `1.0`, `true` and `"1"` are down. It is changed in place, in the bytes: everything else stays as it was written.
+//!
+//! An empty value is nginx-upsync's own form for a server with the default parameters.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// nginx-upsync writes past a buffer with larger values.
 pub const SIZE_LIMIT: usize = 1024;
+
+/// What an empty value becomes while its node is down. nginx-upsync fills in the same defaults, and ignores the name
+/// that lets the value become empty again.
+const EMPTY_AND_DOWN: &str = r#"{"down":1,"rollgate":"the value was empty"}"#;
 
 /// Why a value is not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +81,9 @@ fn means_down(value: &str) -> bool {
 ///
 /// If the value is not a JSON object.
 pub fn is_down(value: &[u8]) -> Result<bool, ValueError> {
+    if value.is_empty() {
+        return Ok(false);
+    }
     let (_, members) = members(value)?;
     Ok(find(&members).is_some_and(|down| means_down(down.get())))
 }
@@ -85,6 +94,9 @@ pub fn is_down(value: &[u8]) -> Result<bool, ValueError> {
 ///
 /// If the value is not a JSON object, or would be too large for the gateway.
 pub fn with_down(value: &[u8], down: bool) -> Result<String, ValueError> {
+    if value.is_empty() || value == EMPTY_AND_DOWN.as_bytes() {
+        return Ok(if down { EMPTY_AND_DOWN } else { "" }.to_owned());
+    }
     let (text, members) = members(value)?;
     let changed = match find(&members) {
         Some(old) if means_down(old.get()) == down => text.to_owned(),
@@ -162,8 +174,23 @@ mod tests {
     }
 
     #[test]
+    fn empty_value_is_up_and_becomes_empty_again() {
+        assert_eq!(is_down(b""), Ok(false));
+        let down = with_down(b"", true).expect("defaults");
+        assert_eq!(is_down(down.as_bytes()), Ok(true), "{down}");
+        let fields: serde_json::Value = serde_json::from_str(&down).expect("an object");
+        let others = ["weight", "max_fails", "fail_timeout", "backup"].map(|name| &fields[name]);
+        assert!(others.iter().all(|field| field.is_null()), "nginx-upsync's defaults stay: {down}");
+        assert_eq!(with_down(down.as_bytes(), true).as_deref(), Ok(&*down));
+        assert_eq!(with_down(down.as_bytes(), false).as_deref(), Ok(""));
+        assert_eq!(with_down(b"", false).as_deref(), Ok(""));
+        // A value of another writer is not emptied.
+        assert_eq!(with_down(br#"{"down":1}"#, false).as_deref(), Ok(r#"{"down":0}"#));
+    }
+
+    #[test]
     fn values_that_the_gateway_would_misread_are_refused() {
-        for value in ["", "[]", "1", "weight=1", "\u{feff}{}", "{\"a\":1"] {
+        for value in [" ", "[]", "1", "weight=1", "\u{feff}{}", "{\"a\":1"] {
             assert!(
                 matches!(is_down(value.as_bytes()), Err(ValueError::NotAnObject(_))),
                 "{value}"

@@ -57,6 +57,8 @@
 //!
 //! **Limits:**
 //!
+//! - A key can have an empty value: the server has the module's default parameters. While its node is out, the key has
+//!   `{"down":1,"rollgate":"the value was empty"}`; then it is empty again.
 //! - `include` the dump file. With a static list, each reload makes nginx send requests to nodes that are out, for about
 //!   one second.
 //! - Do not use `zone` in an upstream with `upsync`: workers crash.
