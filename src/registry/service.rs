@@ -206,11 +206,17 @@ fn only<'a>(
         (Some(instance), None) => Ok(instance),
         (None, _) => Err(Error::Gone(format!("Consul has no instance of {service} at {address}"))),
         (Some(one), Some(other)) => Err(Error::Failed(format!(
-            "{} and {} are both at {address}: each would keep the address in rotation; deregister one",
-            text::line(&one.id, 60),
-            text::line(&other.id, 60)
+            "{} and {} are both at {address}: each would keep the address in rotation; deregister one at its agent, \
+             or with /v1/catalog/deregister if that agent is gone",
+            named(one),
+            named(other)
         ))),
     }
+}
+
+/// An instance with its agent: two agents can have the same id, after a registration through a load balancer.
+fn named(instance: &Instance) -> String {
+    format!("{} at agent {}", text::line(&instance.id, 60), text::line(&instance.node, 60))
 }
 
 /// The agent at a node of the catalog, with the scheme and port of Consul's own address.
@@ -286,21 +292,27 @@ mod tests {
     /// Gateways treat each of them as a peer: one stays when the other one is in maintenance.
     #[test]
     fn address_with_two_instances_is_refused() {
-        let instance = |id: &str, address: &str| Instance {
+        let at_agent = |id: &str, address: &str, agent: &str| Instance {
             id: id.into(),
-            node: "agent-1".into(),
+            node: agent.into(),
             node_address: "10.0.1.1".into(),
             address: address.into(),
         };
+        let instance = |id: &str, address: &str| at_agent(id, address, "agent-1");
         let instances = [
             instance("app-1", "10.0.1.1:80"),
             instance("app-2", "10.0.1.2:80"),
             instance("app-2-old", "10.0.1.2:80"),
+            instance("app-4", "10.0.1.4:80"),
+            at_agent("app-4", "10.0.1.4:80", "agent-old"),
         ];
         let only = |address| only(&instances, "app", address);
         assert_eq!(only("10.0.1.1:80"), Ok(&instances[0]));
         let Err(Error::Failed(why)) = only("10.0.1.2:80") else { panic!("two of them") };
-        assert!(why.starts_with("app-2 and app-2-old are both at 10.0.1.2:80"), "{why}");
+        let both = "app-2 at agent agent-1 and app-2-old at agent agent-1 are both at 10.0.1.2:80";
+        assert!(why.starts_with(both), "{why}");
+        let Err(Error::Failed(why)) = only("10.0.1.4:80") else { panic!("two of them") };
+        assert!(why.starts_with("app-4 at agent agent-1 and app-4 at agent agent-old "), "{why}");
         assert!(matches!(only("10.0.1.3:80"), Err(Error::Gone(_))));
         let six = [instance("app-6", "[::1]:80")];
         assert_eq!(super::only(&six, "app", "[0:0::1]:80"), Ok(&six[0]));
