@@ -117,6 +117,9 @@ pub fn token_of(place: &str, text: &str) -> Result<Secret, String> {
     if token.contains(|character: char| character.is_whitespace() || character.is_control()) {
         return Err(format!("{place}: the token contains a blank or a line break"));
     }
+    if !token.is_ascii() {
+        return Err(format!("{place}: the token contains a character that is not ASCII"));
+    }
     Ok(Secret::new(token))
 }
 
@@ -237,6 +240,9 @@ mod tests {
         let broken = |name: &str| (name == "CONSUL_HTTP_TOKEN").then(|| "t0k\nen".to_owned());
         let error = Settings::from_environment(broken).expect_err("no token");
         assert_eq!(error, "CONSUL_HTTP_TOKEN: the token contains a blank or a line break");
+        // No header can have it: every server would seem to be unreachable.
+        let error = token_of("consul.token", "t\u{f6}ken").expect_err("no token");
+        assert_eq!(error, "consul.token: the token contains a character that is not ASCII");
     }
 
     #[test]
