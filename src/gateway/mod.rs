@@ -5,7 +5,7 @@
 
 mod driver;
 pub mod drivers;
-mod json_file;
+mod file;
 mod look;
 mod monitor;
 mod observation;

@@ -69,8 +69,8 @@ fn traefik_file_and_service_must_be_readable_by_traefik() {
     let traefik = "type: traefik, api_url: http://h, service: app, ssh: h, file:";
     assert_refused(&[
         (&format!("{traefik} app.yml"), "`file` is not an absolute path"),
-        (&format!("{traefik} /app.json"), "Traefik does not read JSON from a file with this name"),
-        (&format!("{traefik} /app.toml"), "Traefik does not read JSON from a file with this name"),
+        (&format!("{traefik} /app.json"), "Traefik does not read YAML from a file with this name"),
+        (&format!("{traefik} /app.toml"), "Traefik does not read YAML from a file with this name"),
     ]);
     let of = "type: traefik, api_url: http://h, ssh: h, file: /app.yml, service:";
     for (service, shown) in [("''", "``"), ("app@file", "`app@file`"), ("a/../b?x", "`a/../b?x`")] {

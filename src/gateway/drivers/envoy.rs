@@ -4,8 +4,8 @@
 //! |---|---|---|
 //! | Envoy | `gateway` | [envoy](../playbooks/envoy.yaml) |
 //!
-//! Envoy with the endpoints of a cluster in a JSON file that it watches (EDS). Envoy needs a `node` with `id` and
-//! `cluster`.
+//! Envoy with the endpoints of a cluster in a JSON or YAML file that it watches (EDS). Envoy needs a `node` with `id`
+//! and `cluster`.
 //!
 //! ```yaml
 //! clusters:
@@ -32,8 +32,11 @@
 //!
 //! **Writes:**
 //!
-//! - rollgate sets the node's `health_status` in the file to `DRAINING`, and later to `HEALTHY`. All other values in
-//!   the file stay; its formatting changes.
+//! - rollgate sets the node's `health_status` in the file to `DRAINING`, and later to `HEALTHY`. Every other byte of the
+//!   file stays as it is, with comments and formatting.
+//! - The file is YAML if its name ends in `.yaml` or `.yml`, else JSON. An endpoint that the file repeats by an anchor
+//!   or a merge key, and a key that occurs twice on the way to it, are refused.
+//! - If the cluster's `eds_cluster_config` has a `service_name`, the file uses that name: set `service_name` to it.
 //! - The file is replaced, because Envoy does not notice a write in place. It is replaced only if it is still as it was
 //!   read.
 //! - A symbolic link in its place is refused, and so is a file of 1 MiB or more.
@@ -74,7 +77,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
-use crate::gateway::json_file::{FileControl, JsonFile};
+use crate::gateway::file::{FileControl, GatewayFile};
 use crate::gateway::query::{Query, first, get, ok};
 use crate::gateway::rotation::RotationControl;
 use crate::gateway::settings::{
@@ -85,7 +88,7 @@ use crate::json;
 use crate::template::Template;
 use crate::world::{Host, Reply};
 
-/// Envoy with its endpoints in a JSON file that it watches (EDS).
+/// Envoy with its endpoints in a JSON or YAML file that it watches (EDS).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Envoy {
@@ -100,9 +103,14 @@ pub struct Envoy {
     pub ca: Option<PathBuf>,
     /// The cluster whose endpoints are the nodes.
     pub cluster: Template,
+    /// The name of the cluster in the file, if the cluster has a `service_name` in its `eds_cluster_config`. Default:
+    /// the cluster's own name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_name: Option<Template>,
     /// The machine with the file: `[user@]host[:port]`, an alias of the user's ssh configuration, or `local`.
     pub ssh: Template,
-    /// The file with the endpoints, an absolute path, in the directory that Envoy watches.
+    /// The file with the endpoints, an absolute path, in the directory that Envoy watches. YAML if its name ends in
+    /// `.yaml` or `.yml`, else JSON.
     pub file: Template,
     /// Read and write the file as root, through `sudo -n`. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -115,7 +123,7 @@ pub struct Envoy {
 }
 
 impl Settings for Envoy {
-    templates!(admin_url, cluster, ssh, file);
+    templates!(admin_url, cluster, service_name, ssh, file);
 
     fn facts(&self) -> SettingsFacts<'_> {
         SettingsFacts {
@@ -151,6 +159,8 @@ pub(super) struct EnvoyDriver {
     nodes: Nodes,
     admin_url: String,
     control: FileControl,
+    /// The cluster on the admin page.
+    cluster: String,
     panic_threshold: usize,
 }
 
@@ -229,20 +239,17 @@ impl EnvoyDriver {
             nodes,
             admin_url: settings.admin_url.as_str().trim_end_matches('/').to_owned(),
             control: FileControl {
-                file: JsonFile {
+                file: GatewayFile {
                     host: Host::of(Some(settings.ssh.as_str())),
                     path: settings.file.as_str().to_owned(),
                     sudo: settings.sudo,
                 },
-                pool: settings.cluster.as_str().to_owned(),
-                hint: "",
+                pool: settings.service_name.as_ref().unwrap_or(&settings.cluster).as_str().into(),
                 find: file::endpoints,
-                is_down: |endpoint| Ok(file::is_down(endpoint)),
-                mark: |endpoint, down| {
-                    file::mark(endpoint, down);
-                    Ok(())
-                },
+                is_down: file::is_down,
+                mark: file::mark,
             },
+            cluster: settings.cluster.as_str().to_owned(),
             panic_threshold: settings.panic_threshold.unwrap_or(info::PANIC_THRESHOLD).into(),
         }
     }
@@ -258,7 +265,7 @@ impl EnvoyDriver {
         if let Some(clusters) = cluster_statuses {
             json::each(clusters, |_, cluster| {
                 let Cluster { name, host_statuses } = json::typed(cluster)?;
-                if name == self.control.pool {
+                if name == self.cluster {
                     found = found.or(Some(host_statuses));
                 } else if names.len() < NAMED {
                     names += if names.is_empty() { "" } else { ", " };
@@ -269,7 +276,7 @@ impl EnvoyDriver {
         }
         Ok(found.ok_or_else(|| {
             let names = crate::text::line(&names, NAMED);
-            format!("it has no cluster `{}`; its clusters: {names}", self.control.pool)
+            format!("it has no cluster `{}`; its clusters: {names}", self.cluster)
         }))
     }
 
@@ -327,7 +334,7 @@ impl Driver for EnvoyDriver {
     }
 
     fn info(&self, replies: &[Reply]) -> GatewayInfo {
-        info::read(replies, &self.control.pool, self.panic_threshold)
+        info::read(replies, &self.cluster, &self.control.pool, self.panic_threshold)
     }
 
     fn rotation_control(&self) -> Option<&dyn RotationControl> {

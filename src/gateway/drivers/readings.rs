@@ -32,7 +32,7 @@ pub(super) trait Readings: RotationControl {
         self.listing(replies, NOWHERE).is_ok_and(|listing| listing.is_lost)
     }
 
-    /// The new JSON content of the file at `place`, which is written only if the file is still as it was read.
+    /// The new JSON content of the file at `place`.
     fn replaced(
         &self,
         place: &str,
@@ -40,6 +40,18 @@ pub(super) trait Readings: RotationControl {
         address: &str,
         down: bool,
     ) -> Result<Value, String> {
+        let text = self.replaced_text(place, file, address, down)?;
+        Ok(serde_json::from_str(&text).expect("JSON"))
+    }
+
+    /// The new content of the file at `place`, which is written only if the file is still as it was read.
+    fn replaced_text(
+        &self,
+        place: &str,
+        file: &str,
+        address: &str,
+        down: bool,
+    ) -> Result<String, String> {
         let read = Reply { status: 200, body: file.into(), ..Reply::default() };
         let asks = self.set(&[read], address, down)?;
         let [Query::Run(Host::Ssh(_), command)] = &asks[..] else { panic!("{asks:?}") };
@@ -53,7 +65,7 @@ pub(super) trait Readings: RotationControl {
         assert_eq!(*after, crate::text::hex(&Sha256::digest(content)));
         assert_eq!(path, place);
         assert_eq!(*before, crate::text::hex(&Sha256::digest(file)));
-        Ok(serde_json::from_str(content).expect("JSON"))
+        Ok(content.to_owned())
     }
 }
 

@@ -5,8 +5,7 @@
 //! | Traefik, servers in a file | `gateway` | [traefik-file](../playbooks/traefik-file.yaml) |
 //!
 //! Traefik 3 with the servers of a service in a file that it watches (its `file` provider, with `filename` or
-//! `directory`). The file's name ends in `.yml` or `.yaml`. Its content must be JSON, which is also YAML (`yq -o=json`
-//! converts your file):
+//! `directory`). The file's name ends in `.yml` or `.yaml`. JSON is also YAML; TOML is not supported.
 //!
 //! ```yaml
 //! api: { insecure: true }                                       # or a router to api@internal
@@ -15,12 +14,16 @@
 //!   file: { filename: /etc/traefik/dynamic/app.yml, watch: true }
 //! ```
 //!
-//! ```json
-//! { "http": {
-//!     "routers": { "app": { "rule": "PathPrefix(`/`)", "service": "app" } },
-//!     "services": { "app": { "loadBalancer": { "servers": [
-//!       { "url": "http://10.0.1.11:9000" },
-//!       { "url": "http://10.0.1.12:9000", "weight": 2 } ] } } } } }
+//! ```yaml
+//! http:
+//!   routers: { app: { rule: PathPrefix(`/`), service: app } }
+//!   services:
+//!     app:
+//!       loadBalancer:
+//!         servers:
+//!           - url: http://10.0.1.11:9000
+//!           - url: http://10.0.1.12:9000
+//!             weight: 2
 //! ```
 //!
 //! ```yaml
@@ -35,7 +38,8 @@
 //! - A server with a weight below 1 gets no new requests, and its requests in flight continue. Therefore rollgate makes
 //!   the node's `weight` in the file negative to take it out, and positive again to return it. No weight means 1. A
 //!   weight of 0 returns as 1.
-//! - All other values in the file stay; its formatting changes.
+//! - Every other byte of the file stays as it is, with comments and formatting. A server that the file repeats by an
+//!   anchor or a merge key, and a key that occurs twice on the way to it, are refused.
 //! - The file is replaced, and only if it is still as it was read. (Traefik can see a file that is written in place as
 //!   empty for a moment, which removes the whole service.)
 //! - A symbolic link in its place is refused, and so is a file of 1 MiB or more.
@@ -72,7 +76,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
-use crate::gateway::json_file::{FileControl, JsonFile};
+use crate::gateway::file::{FileControl, GatewayFile, YAML_ENDINGS};
 use crate::gateway::query::{Query, first, get, ok};
 use crate::gateway::rotation::RotationControl;
 use crate::gateway::settings::{
@@ -85,13 +89,10 @@ use crate::text::{line, quoted};
 use crate::url::part;
 use crate::world::{Host, Reply};
 
-/// The endings of files that Traefik reads as YAML, of which JSON is a part.
-const ENDINGS: [&str; 2] = [".yml", ".yaml"];
-
 /// Characters that separate a name from its provider, or that would make another path of the API's URL.
 const NO_NAME: [char; 5] = ['@', '/', '?', '#', '%'];
 
-/// Traefik with its servers in a file that it watches (the `file` provider), written as JSON.
+/// Traefik with its servers in a YAML file that it watches (the `file` provider).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Traefik {
@@ -108,7 +109,7 @@ pub struct Traefik {
     pub service: Template,
     /// The machine with the file: `[user@]host[:port]`, an alias of the user's ssh configuration, or `local`.
     pub ssh: Template,
-    /// The file, an absolute path that ends in `.yml` or `.yaml`. Its content must be JSON.
+    /// The file, an absolute path that ends in `.yml` or `.yaml`. Its content is YAML, or JSON, which is also YAML.
     pub file: Template,
     /// Read and write the file as root, through `sudo -n`. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -141,11 +142,11 @@ impl Settings for Traefik {
         }
         let Some(path) = self.file.fixed().filter(|_| known("file")) else { return wrong };
         wrong.extend(not_absolute("file", &self.file));
-        if !ENDINGS.iter().any(|ending| path.ends_with(ending)) {
+        if !YAML_ENDINGS.iter().any(|ending| path.ends_with(ending)) {
             wrong.push(Issue {
                 key: "file",
-                message: "Traefik does not read JSON from a file with this name".into(),
-                helps: vec!["use a name that ends in `.yml`; JSON is also YAML".into()],
+                message: "Traefik does not read YAML from a file with this name".into(),
+                helps: vec!["use a name that ends in `.yml`; TOML is not supported".into()],
             });
         }
         wrong
@@ -205,13 +206,12 @@ impl TraefikDriver {
             nodes,
             api_url: settings.api_url.as_str().trim_end_matches('/').to_owned(),
             control: FileControl {
-                file: JsonFile {
+                file: GatewayFile {
                     host: Host::of(Some(settings.ssh.as_str())),
                     path: settings.file.as_str().to_owned(),
                     sudo: settings.sudo,
                 },
                 pool: settings.service.as_str().to_owned(),
-                hint: "; write it as JSON, which Traefik accepts in a `.yml`: `yq -o=json` converts it",
                 find: file::servers,
                 is_down: file::is_down,
                 mark: file::mark,
@@ -277,7 +277,7 @@ impl Driver for TraefikDriver {
             json::each(servers, |_, server| {
                 let server = json::value(server, json::SMALL)?;
                 let url = server["url"].as_str().unwrap_or_default();
-                let peer = file::is_down(&server).map(|down| {
+                let peer = file::is_shown_down(&server).map(|down| {
                     let failing_check = !down && held.contains(url);
                     Peer { up: !down, failing_check, in_flight: None }
                 });

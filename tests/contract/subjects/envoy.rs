@@ -1,4 +1,4 @@
-//! Envoy 1.40 with its endpoints in a file.
+//! Envoy 1.40 with its endpoints in a file, in JSON or in YAML.
 
 use rollgate::node::NodeScript;
 use serde_json::{Value, json};
@@ -7,17 +7,27 @@ use crate::replay::{Answer, NODES, Question, Seen, Subject};
 
 const CLUSTERS: &str = include_str!("../../fixtures/gateway/envoy/clusters.json");
 
-pub(crate) struct Envoy;
+pub(crate) enum Envoy {
+    Json,
+    Yaml,
+}
 
 impl Subject for Envoy {
     fn name(&self) -> &'static str {
-        "envoy"
+        match self {
+            Self::Json => "envoy",
+            Self::Yaml => "envoy with YAML",
+        }
     }
 
     fn gateway(&self) -> Value {
+        let file = match self {
+            Self::Json => "/etc/envoy/eds/app.json",
+            Self::Yaml => "/etc/envoy/eds/app.yaml",
+        };
         json!({
             "type": "envoy", "admin_url": "http://gw:9901", "cluster": "app", "ssh": "gw",
-            "file": "/etc/envoy/eds/app.json",
+            "file": file,
         })
     }
 
@@ -32,7 +42,13 @@ impl Subject for Envoy {
     fn answer(&self, question: &Question<'_>, seen: &Seen) -> Answer {
         let cluster = if seen.knows { "app" } else { "other" };
         match question {
-            Question::Run(NodeScript::File { .. }) => Answer::ok(file(cluster, seen.down)),
+            Question::Run(NodeScript::File { .. }) => Answer::ok(match self {
+                Self::Json => file(cluster, seen.down),
+                Self::Yaml => yaml(cluster, seen.down),
+            }),
+            Question::Write(content) if *content == yaml(cluster, written(content)) => {
+                Answer { effect: Some(written(content)), ..Answer::ok("") }
+            }
             Question::Write(content) => {
                 let file: Value = serde_json::from_str(content).expect("JSON");
                 let list = file.pointer("/resources/0/endpoints/0/lb_endpoints").expect("a list");
@@ -63,6 +79,30 @@ fn file(cluster: &str, down: [bool; 3]) -> String {
         "endpoints": [{ "lb_endpoints": endpoints }],
     });
     json!({ "resources": [assignment] }).to_string()
+}
+
+/// The same in YAML, with comments.
+fn yaml(cluster: &str, down: [bool; 3]) -> String {
+    let endpoints = NODES.iter().zip(down).map(|(node, down)| {
+        let (ip, port) = node.split_once(':').expect("a port");
+        let status = if down { "DRAINING" } else { "HEALTHY" };
+        format!(
+            "    - endpoint: {{ address: {{ socket_address: {{ address: '{ip}', port_value: {port} }} }} }}\n      \
+             health_status: {status} # kept by hand\n"
+        )
+    });
+    format!(
+        "resources:\n- '@type': type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment\n  \
+         cluster_name: {cluster}\n  endpoints:\n  - lb_endpoints:\n{}",
+        endpoints.collect::<String>()
+    )
+}
+
+/// Which nodes a written file in YAML has down.
+fn written(content: &str) -> [bool; 3] {
+    let lines = content.lines().filter(|line| line.contains("health_status"));
+    let down: Vec<_> = lines.map(|line| line.contains("DRAINING")).collect();
+    down.try_into().unwrap_or_default()
 }
 
 fn clusters(cluster: &str, seen: &Seen) -> String {

@@ -1,8 +1,13 @@
-//! The file with the endpoints: a `DiscoveryResponse` in JSON, in which Envoy accepts names in two forms.
+//! The file with the endpoints: a `DiscoveryResponse` in JSON or YAML, in which Envoy accepts names in two forms.
 
 use serde_json::Value;
 
 use crate::address;
+use crate::gateway::file::{Entry, Tree, Written};
+use crate::text;
+
+/// The length of the names of other clusters in a message.
+const NAMED: usize = 100;
 
 /// The health status of a node that is out.
 pub(super) const DRAINING: &str = "DRAINING";
@@ -15,6 +20,8 @@ const RESOURCES: [&str; 2] = ["resources", "resources"];
 const CLUSTER_NAME: [&str; 2] = ["cluster_name", "clusterName"];
 const ENDPOINTS: [&str; 2] = ["endpoints", "endpoints"];
 const LB_ENDPOINTS: [&str; 2] = ["lb_endpoints", "lbEndpoints"];
+const ENDPOINT: [&str; 2] = ["endpoint", "endpoint"];
+const ADDRESS: [&str; 2] = ["address", "address"];
 const SOCKET_ADDRESS: [&str; 2] = ["socket_address", "socketAddress"];
 const PORT_VALUE: [&str; 2] = ["port_value", "portValue"];
 const HEALTH_STATUS: [&str; 2] = ["health_status", "healthStatus"];
@@ -24,60 +31,82 @@ pub(super) fn keeps_away(status: &str) -> bool {
     AWAY.iter().any(|(name, _)| *name == status)
 }
 
-fn field<'a>(value: &'a Value, names: [&str; 2]) -> &'a Value {
-    names.iter().find_map(|name| value.get(name)).unwrap_or(&Value::Null)
-}
-
-fn list<'a>(value: &'a mut Value, names: [&str; 2]) -> impl Iterator<Item = &'a mut Value> {
-    let name = if value.get(names[0]).is_some() { names[0] } else { names[1] };
-    value.get_mut(name).and_then(Value::as_array_mut).into_iter().flatten()
-}
-
-/// Reads an address as `host:port`.
+/// Reads an address of the admin page as `host:port`.
 pub(super) fn address(of: &Value) -> Result<String, String> {
-    let socket = field(of, SOCKET_ADDRESS);
-    let (host, port) = (socket["address"].as_str(), field(socket, PORT_VALUE).as_u64());
-    let place = host.zip(port).map(|(host, port)| address::join(host, port));
-    place.ok_or_else(|| {
-        let shown = crate::text::line(&of.to_string(), 100);
+    let field =
+        |value: &'_ Value, names: [&str; 2]| names.iter().find_map(|name| value.get(name)).cloned();
+    let socket = field(of, SOCKET_ADDRESS).unwrap_or_default();
+    let (host, port) = (socket["address"].as_str(), field(&socket, PORT_VALUE));
+    let place = host.zip(port.and_then(|port| port.as_u64()));
+    place.map(|(host, port)| address::join(host, port)).ok_or_else(|| {
+        let shown = text::line(&of.to_string(), 100);
         format!("a host has no address and port: {shown}")
     })
 }
 
+fn field<'a>(tree: &'a Tree, names: [&str; 2]) -> Result<Option<&'a Tree>, String> {
+    Ok(tree.entry(|name| names.contains(&name))?.map(|(_, value)| value))
+}
+
+fn list<'a>(tree: &'a Tree, names: [&str; 2]) -> Result<&'a [Tree], String> {
+    field(tree, names)?.map_or(Ok(&[]), Tree::items)
+}
+
+/// The address of an endpoint as `host:port`; none if it is a pipe or has another form.
+fn place(endpoint: &Tree) -> Result<Option<String>, String> {
+    let path = [ENDPOINT, ADDRESS, SOCKET_ADDRESS];
+    let mut at = Some(endpoint);
+    for names in path {
+        at = at.map(|tree| field(tree, names)).transpose()?.flatten();
+    }
+    let Some(socket) = at else { return Ok(None) };
+    let (host, port) = (field(socket, ADDRESS)?, field(socket, PORT_VALUE)?);
+    let port = port.and_then(Tree::text).and_then(|port| port.parse::<u64>().ok());
+    Ok(host.and_then(Tree::text).zip(port).map(|(host, port)| address::join(host, port)))
+}
+
 /// Finds the endpoints at an address. They can be in several localities.
 pub(super) fn endpoints<'a>(
-    document: &'a mut Value,
+    document: &'a Tree,
     cluster: &str,
     wanted: &str,
-) -> Result<Vec<&'a mut Value>, String> {
-    let assignments = list(document, RESOURCES);
-    let assignments =
-        assignments.filter(|assignment| field(assignment, CLUSTER_NAME).as_str() == Some(cluster));
-    let found: Vec<_> = assignments
-        .flat_map(|assignment| list(assignment, ENDPOINTS))
-        .flat_map(|locality| list(locality, LB_ENDPOINTS))
-        .filter(|endpoint| {
-            address(&endpoint["endpoint"]["address"])
-                .is_ok_and(|found| address::same(&found, wanted))
-        })
-        .collect();
+) -> Result<Vec<&'a Tree>, String> {
+    let (mut found, mut names) = (Vec::new(), Vec::new());
+    for assignment in list(document, RESOURCES)? {
+        let name = field(assignment, CLUSTER_NAME)?.and_then(Tree::text).unwrap_or_default();
+        if name != cluster {
+            names.push(name);
+            continue;
+        }
+        for locality in list(assignment, ENDPOINTS)? {
+            for endpoint in list(locality, LB_ENDPOINTS)? {
+                if place(endpoint)?.is_some_and(|place| address::same(&place, wanted)) {
+                    found.push(endpoint);
+                }
+            }
+        }
+    }
     if found.is_empty() {
-        return Err(format!("the file has no endpoint {wanted} in the cluster `{cluster}`"));
+        let others = match names.join(", ") {
+            none if none.is_empty() => String::new(),
+            names => format!("; its other clusters: {}", text::line(&names, NAMED)),
+        };
+        return Err(format!(
+            "the file has no endpoint {wanted} in the cluster `{cluster}`{others}"
+        ));
     }
     Ok(found)
 }
 
 /// Returns whether an endpoint's health status keeps requests away.
-pub(super) fn is_down(endpoint: &Value) -> bool {
-    match field(endpoint, HEALTH_STATUS) {
-        Value::String(name) => keeps_away(name),
-        number => AWAY.iter().any(|(_, away)| number.as_u64() == Some(*away)),
-    }
+pub(super) fn is_down(endpoint: &Tree) -> Result<bool, String> {
+    let status = field(endpoint, HEALTH_STATUS)?.and_then(Tree::text).unwrap_or_default();
+    Ok(AWAY.iter().any(|(name, number)| *name == status || number.to_string() == status))
 }
 
-/// Writes an endpoint's health status, under the name that the file uses.
-pub(super) fn mark(endpoint: &mut Value, down: bool) {
-    let [name, camel] = HEALTH_STATUS;
-    let name = if endpoint.get(camel).is_some() { camel } else { name };
-    endpoint[name] = if down { DRAINING } else { "HEALTHY" }.into();
+/// The health status of an endpoint that is out or in, under the name that the file uses.
+pub(super) fn mark(endpoint: &Tree, down: bool) -> Result<Entry, String> {
+    let found = endpoint.entry(|name| HEALTH_STATUS.contains(&name))?;
+    let name = found.map_or(HEALTH_STATUS[0], |(name, _)| name);
+    Ok((name.to_owned(), Written::Word(if down { DRAINING } else { "HEALTHY" })))
 }

@@ -37,7 +37,12 @@ struct Cluster {
 }
 
 /// Reads `/server_info`, and `/config_dump` of the static clusters.
-pub(super) fn read(replies: &[Reply], cluster: &str, threshold: usize) -> GatewayInfo {
+pub(super) fn read(
+    replies: &[Reply],
+    cluster: &str,
+    in_file: &str,
+    threshold: usize,
+) -> GatewayInfo {
     let mut info = GatewayInfo { is: KIND.into(), ..GatewayInfo::default() };
     let [server, dump] = replies else { return info };
     if let Some(server) = answered(server).and_then(|info| json::typed::<ServerInfo>(info).ok()) {
@@ -49,13 +54,13 @@ pub(super) fn read(replies: &[Reply], cluster: &str, threshold: usize) -> Gatewa
     }
     // A cluster from another source is not in the dump. Then nothing is known about it.
     let found = answered(dump).and_then(|dump| find(dump, cluster).ok().flatten());
-    info.blockers.extend(found.and_then(|found| found.blockers(threshold)));
+    info.blockers.extend(found.and_then(|found| found.blockers(in_file, threshold)));
     info
 }
 
 impl Cluster {
     /// Why a change would have no effect, or more effect than the playbook expects.
-    fn blockers(&self, threshold: usize) -> Option<String> {
+    fn blockers(&self, in_file: &str, threshold: usize) -> Option<String> {
         let name = &self.name;
         let source = &self.eds_cluster_config["eds_config"];
         // Before version 3 of its API, the path was here directly.
@@ -65,6 +70,15 @@ impl Cluster {
             return Some(format!(
                 "its cluster `{name}` does not read its endpoints from a file: it needs `type: EDS` and a \
                  `path_config_source`"
+            ));
+        }
+        let service = self.eds_cluster_config["service_name"].as_str().unwrap_or_default();
+        let read = if service.is_empty() { name } else { service };
+        if read != in_file {
+            return Some(format!(
+                "its cluster `{name}` reads the endpoints of `{}`, but the playbook those of `{}`: set `service_name`",
+                line(read, 60),
+                line(in_file, 60)
             ));
         }
         let told = match &self.common_lb_config["healthy_panic_threshold"] {

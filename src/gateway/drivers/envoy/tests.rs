@@ -112,6 +112,55 @@ fn only_the_health_status_of_the_node_is_written() {
     );
 }
 
+/// Of the form in which nearly every file is written.
+const YAML: &str = "# endpoints of app, kept by hand
+resources:
+- \"@type\": type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment
+  cluster_name: app
+  endpoints:
+  - lb_endpoints:
+    - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: 19001 } } }
+    - endpoint:
+        address:
+          socket_address:
+            address: 127.0.0.1
+            port_value: 19002
+      health_status: DRAINING # since Monday
+";
+
+#[test]
+fn yaml_file_keeps_every_other_byte() {
+    let settings = r#"{"admin_url":"http://gw:9901","cluster":"web","service_name":"app","ssh":"gw","file":"/eds/app.yaml"}"#;
+    let settings = serde_json::from_str(settings).expect("settings");
+    let envoy = EnvoyDriver::new(&settings, Nodes::default());
+    let turn = |address, down| envoy.control.replaced_text("/eds/app.yaml", YAML, address, down);
+    let first = "    - endpoint: { address";
+    let drained = "    - health_status: DRAINING\n      endpoint: { address";
+    assert_eq!(turn(FIRST, true), Ok(YAML.replacen(first, drained, 1)));
+    let back = YAML.replace("DRAINING # since", "HEALTHY # since");
+    assert_eq!(turn(SECOND, false), Ok(back));
+    let is_down = |address| envoy.control.is_down(&[reply(YAML)], address);
+    assert_eq!([FIRST, SECOND].map(is_down), [Ok(false), Ok(true)]);
+    let error = turn("127.0.0.1:19003", true).expect_err("missing");
+    assert_eq!(error, "the file has no endpoint 127.0.0.1:19003 in the cluster `app`");
+    let other = YAML.replace("cluster_name: app", "cluster_name: app-v2");
+    let error = envoy.control.replaced_text("/eds/app.yaml", &other, FIRST, true);
+    assert!(error.is_err_and(|error| error.ends_with("; its other clusters: app-v2")));
+}
+
+#[test]
+fn service_name_of_the_cluster_must_be_that_of_the_playbook() {
+    let named = STATIC.replace(r#""eds_config""#, r#""service_name":"app-v2","eds_config""#);
+    let info =
+        |more: &str, dump: &str| envoy(more).info(&[reply(INFO), reply(dump)]).blockers.join("; ");
+    assert!(
+        info("", &named)
+            .contains("reads the endpoints of `app-v2`, but the playbook those of `app`")
+    );
+    assert_eq!(info(r#","service_name":"app-v2""#, &named), "");
+    assert!(info(r#","service_name":"app-v2""#, STATIC).contains("reads the endpoints of `app`"));
+}
+
 #[test]
 fn file_in_camel_case_keeps_its_names() {
     let camel = FILE
@@ -134,10 +183,10 @@ fn missing_entry_in_the_file_is_not_written() {
         (FILE.replace("\"app\"", "\"other\""), "no endpoint"),
         (FILE.replace("19001", "19009"), "no endpoint"),
         (FILE.replace("]}]}]}\n", "]}"), "not JSON"),
-        ("resources: []\n".into(), "not JSON"),
+        ("resources: []\n".into(), "a YAML file is named `.yaml`"),
         ("null".into(), "no endpoint"),
         (
-            FILE.replace("\"1\"", &format!("\"{}\"", "1".repeat(crate::gateway::json_file::LIMIT))),
+            FILE.replace("\"1\"", &format!("\"{}\"", "1".repeat(crate::gateway::file::LIMIT))),
             "bytes",
         ),
     ] {

@@ -125,6 +125,21 @@ fn only_the_sign_of_the_nodes_weight_is_written() {
     assert_eq!([FIRST, SECOND, THIRD].map(is_down), [Ok(false), Ok(true), Ok(true)]);
 }
 
+#[test]
+fn yaml_file_keeps_every_other_byte() {
+    let yaml = "http:\n  services:\n    app:\n      loadBalancer:\n        servers:\n          \
+                - url: http://127.0.0.1:19001 # one\n          - url: \"http://127.0.0.1:19002\"\n            weight: 2\n";
+    let turn = |file: &str, address, down| {
+        traefik().control.replaced_text("/etc/traefik/app.yml", file, address, down)
+    };
+    let out = turn(yaml, SECOND, true).expect("turned");
+    assert_eq!(out, yaml.replace("weight: 2", "weight: -2"));
+    assert_eq!(turn(&out, SECOND, false).as_deref(), Ok(yaml));
+    let out = turn(yaml, FIRST, true).expect("turned");
+    let first = "- url: http://127.0.0.1:19001";
+    assert_eq!(out, yaml.replace(first, "- weight: -1\n            url: http://127.0.0.1:19001"));
+}
+
 /// With the names that Traefik accepts.
 #[test]
 fn names_keep_their_case() {
@@ -139,14 +154,11 @@ fn missing_entry_in_the_file_is_not_written() {
     for (file, why) in [
         (FILE.replace("\"services\":{\"app\"", "\"services\":{\"other\""), "no `http.services.app"),
         (FILE.replace("19001", "19009"), "no server 127.0.0.1:19001"),
-        (FILE.replace("\"preservePath\":true", "\"weight\":\"5\""), "not a number"),
-        ("http:\n  services: {}\n".into(), "yq -o=json"),
+        (FILE.replace("\"preservePath\":true", "\"weight\":\"5\""), "not a whole number"),
+        ("http:\n  services: {}\n".into(), "no `http.services.app"),
         ("null".into(), "no `http.services.app"),
         (
-            FILE.replace(
-                "\"/\"",
-                &format!("\"/{}\"", "1".repeat(crate::gateway::json_file::LIMIT)),
-            ),
+            FILE.replace("\"/\"", &format!("\"/{}\"", "1".repeat(crate::gateway::file::LIMIT))),
             "bytes",
         ),
     ] {
