@@ -1,11 +1,11 @@
 //! Reads a file, and replaces a file as a whole.
 
 use super::layout::OWNER;
-use crate::shell::{assign, quote};
+use crate::shell::assign;
 
-/// Prints the file.
+/// Prints the file, unless it is mounted alone.
 pub(super) fn read(path: &str) -> String {
-    format!("cat {}", quote(path))
+    format!("{}{}", assign(&[("file", path)]), include_str!("scripts/read.sh"))
 }
 
 /// Replaces the file with standard input by one rename, so a process that watches the folder never sees a
@@ -96,6 +96,60 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&file).expect("a file"), "one\n");
         assert!(
             !run(&read(&folder.path().join("none").display().to_string()), "").status.success()
+        );
+    }
+
+    /// A container with the file alone keeps the old one, and a rename over a mounted file fails.
+    #[test]
+    fn file_that_is_mounted_alone_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        for name in ["app.yml", "other", "my app.yml"] {
+            std::fs::write(path(name), "one\n").expect("a file");
+        }
+        let within = |mount: &str, file: &str| {
+            let script = format!("{mount} || exit 99\n{}", read(&path(file)));
+            Command::new("unshare")
+                .args(["-m", "sh", "-c", &script])
+                .output()
+                .expect("unshare runs")
+        };
+        let bind = |from: &str, to: &str| format!("mount --bind '{}' '{}'", path(from), path(to));
+        if within(&bind("app.yml", "other"), "app.yml").status.code() == Some(99) {
+            return; // Only root can mount.
+        }
+        for (from, to, file) in [
+            ("app.yml", "app.yml", "app.yml"), // Seen from inside the container.
+            ("app.yml", "other", "app.yml"),
+            ("other", "app.yml", "app.yml"),
+            ("my app.yml", "other", "my app.yml"),
+        ] {
+            let output = within(&bind(from, to), file);
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert!(error.contains("mounted alone, at"), "{from} at {to}: {output:?}");
+            assert!(output.stdout.is_empty(), "{output:?}");
+        }
+        // Another file, and the whole folder.
+        for mount in [bind("app.yml", "other"), bind("", "")] {
+            let output = within(&mount, "my app.yml");
+            assert_eq!(output.stdout, b"one\n", "{output:?}");
+        }
+        // A container is another process.
+        let script = format!("{} && echo && exec sleep 60", bind("app.yml", "other"));
+        let mut container = Command::new("unshare")
+            .args(["-m", "sh", "-c", &script])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare runs");
+        let mut line = String::new();
+        let said = std::io::BufReader::new(container.stdout.take().expect("piped"));
+        std::io::BufRead::read_line(&mut { said }, &mut line).expect("mounted");
+        let output = run(&read(&path("app.yml")), "");
+        container.kill().expect("ends");
+        container.wait().expect("ended");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("mounted alone, at"),
+            "{output:?}"
         );
     }
 

@@ -39,6 +39,9 @@
 //! - If the cluster's `eds_cluster_config` has a `service_name`, the file uses that name: set `service_name` to it.
 //! - The file is replaced, because Envoy does not notice a write in place. It is replaced only if it is still as it was
 //!   read.
+//! - A file that is mounted alone into a container (`-v /srv/app.yaml:…`) is refused, as far as rollgate can see it: the
+//!   container keeps the old file when rollgate replaces it. Mount its folder. Only root sees the containers of other
+//!   users (`sudo: true`). rollgate never writes such a file in place: the gateway could read a part of it.
 //! - A symbolic link in its place is refused, and so is a file of 1 MiB or more.
 //! - The file is sent over standard input and is not on any command line. Its owner, group and mode stay.
 //! - The state in the file survives a restart.

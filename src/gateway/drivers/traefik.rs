@@ -42,6 +42,9 @@
 //!   anchor or a merge key, and a key that occurs twice on the way to it, are refused.
 //! - The file is replaced, and only if it is still as it was read. (Traefik can see a file that is written in place as
 //!   empty for a moment, which removes the whole service.)
+//! - A file that is mounted alone into a container (`-v /srv/app.yml:…`) is refused, as far as rollgate can see it: the
+//!   container keeps the old file when rollgate replaces it. Mount its folder. Only root sees the containers of other
+//!   users (`sudo: true`). rollgate never writes such a file in place: the gateway could read a part of it.
 //! - A symbolic link in its place is refused, and so is a file of 1 MiB or more.
 //! - The file is sent over standard input and is not on any command line. Its owner, group and mode stay.
 //!
