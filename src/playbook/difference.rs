@@ -201,7 +201,7 @@ strategy: { max_failures: 1 }";
             .replace("stop: stop-it\nstart: start-it", "restart: restart-it");
         let mut journal = playbook(TEXT);
         let at = "http://me:t0p-s3cret@x/".to_owned();
-        journal.health.http.as_mut().expect("a check").url = crate::template::Template::new(at);
+        journal.health.http.as_mut().expect("a check").0.url = crate::template::Template::new(at);
         let found = differences(&journal, &playbook(&file));
         let said = format!("{found:?}");
         assert!(!said.contains("one-long-word") && !said.contains("t0p-s3cret"), "{said}");
