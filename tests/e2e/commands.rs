@@ -29,7 +29,7 @@ fn plan_shows_the_changes_and_writes_nothing() {
     for expected in [
         "app  1 -> 2   (",
         "sha256 ",
-        " 1  node-1  ",
+        " 1      node-1  ",
         "routed 2/2",
         "at least 1 must stay (min_available 1); lowest in this plan 2",
         "down 0->1->0",
