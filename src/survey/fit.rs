@@ -158,6 +158,27 @@ health: {{ tcp: '${{{{ node.address }}}}' }}
         Spec::new(&loaded.playbook, &Inputs::default()).expect("complete")
     }
 
+    #[test]
+    fn node_without_the_tool_of_the_archive_is_refused() {
+        for (name, missing) in [
+            ("a.tar.gz", Some("not installed: gzip, tar")),
+            ("a.tar.xz", Some("not installed: tar, xz")),
+            ("a.tar.zst", Some("not installed: tar, zstd")),
+            ("a.tar", Some("not installed: tar")),
+            ("a.zip", Some("not installed: unzip")),
+            ("a.jar", None),
+        ] {
+            let artifact =
+                format!("artifact: {{ source: {name}, releases: /srv/r, current: /srv/c }}");
+            let spec = spec(&artifact);
+            let node = spec.nodes.iter().next().expect("a node");
+            let tools = ["ss", "sha256sum"].map(str::to_owned).into();
+            let survey = Survey { tools, ..Survey::default() };
+            let seen = unusable(&spec, node, &survey, &CheckResult::default());
+            assert_eq!(seen.as_deref(), missing, "{name}");
+        }
+    }
+
     fn fleet(spec: &Spec, tools: &[&str], bound: bool) -> Fleet {
         let listener = Listener { bound, ..Listener::default() };
         let tools = tools.iter().map(|tool| (*tool).to_owned()).collect();
