@@ -78,6 +78,15 @@ struct State {
     renewed: DualInstant,
     renewal: Option<JoinHandle<()>>,
     is_released: bool,
+    /// Consul has said that the session no longer exists, and there is no other one yet.
+    is_without_session: bool,
+}
+
+impl State {
+    /// Returns whether Consul cannot have ended the session.
+    fn is_certain(&self, now: DualInstant) -> bool {
+        !self.is_without_session && self.renewed.until(now) < TTL
+    }
 }
 
 impl<W: World> Lock<W> {
@@ -156,7 +165,13 @@ impl<W: World> Lock<W> {
             client,
             service: service.to_owned(),
             fence: Fence::new(fence),
-            state: Mutex::new(State { holder, renewed, renewal: None, is_released: false }),
+            state: Mutex::new(State {
+                holder,
+                renewed,
+                renewal: None,
+                is_released: false,
+                is_without_session: false,
+            }),
             lost: watch::Sender::new(None),
             hurry: Notify::new(),
             file: Mutex::new(file),
@@ -231,7 +246,7 @@ impl<W: World> Lock<W> {
                 }
                 Ok(_) => self.refused(&fence).await?,
                 // Consul does not end a session before its TTL is over.
-                Err(_) if self.state().renewed.until(DualInstant::now(client.now())) < TTL => {
+                Err(_) if self.state().is_certain(DualInstant::now(client.now())) => {
                     return Ok(());
                 }
                 Err(error) if Instant::now() >= deadline => {
@@ -280,10 +295,13 @@ impl<W: World> Lock<W> {
             let fence = self.fence.now();
             match client.session_renew(&fence.session).await {
                 Ok(true) => self.state().renewed = asked,
-                Ok(false) => match self.regain(client, asked).await {
-                    Ok(()) => continue,
-                    Err(reason) => return self.lose(reason),
-                },
+                Ok(false) => {
+                    self.state().is_without_session = true;
+                    match self.regain(client, asked).await {
+                        Ok(()) => continue,
+                        Err(reason) => return self.lose(reason),
+                    }
+                }
                 // Asked again soon: the session does not wait.
                 Err(_) => {
                     pause = PAUSE;
@@ -333,7 +351,9 @@ impl<W: World> Lock<W> {
                 if let Some((made, since)) = &session
                     && let Ok(true) = client.kv_acquire(&old.key, made, &holder.to_bytes()).await
                 {
-                    self.state().renewed = *since;
+                    let mut state = self.state();
+                    (state.renewed, state.is_without_session) = (*since, false);
+                    drop(state);
                     self.fence.replace(SessionFence { key: old.key, session: made.clone() });
                     return Ok(());
                 }
