@@ -9,6 +9,7 @@ mod fetch;
 mod file;
 mod layout;
 mod listener;
+mod programs;
 mod rendered;
 mod socket;
 mod sockets;
@@ -21,6 +22,7 @@ use listener::NO_SS;
 pub use fetch::NO_CURL;
 pub use layout::{ARCHIVES, CHECKSUM_MISMATCH, Layout, Packing, Pruned};
 pub use listener::{Listener, Process, Ticks};
+pub use programs::{Program, program_of};
 pub use sockets::{Connection, in_flight};
 pub use survey::Survey;
 
@@ -38,6 +40,13 @@ pub enum NodeScript {
         port: u16,
         /// Where releases are kept, if there is an artifact.
         layout: Option<Layout>,
+        /// The programs that commands with the same rights begin with.
+        programs: Vec<String>,
+    },
+    /// Names the programs that are not found; changes nothing.
+    Programs {
+        /// Their names or paths.
+        names: Vec<String>,
     },
     /// Receives the artifact on standard input and keeps it only if the checksum is right.
     Upload {
@@ -119,7 +128,10 @@ impl NodeScript {
     pub fn text(&self) -> String {
         match self {
             Self::User { command } => command.clone(),
-            Self::Survey { port, layout } => survey::script(*port, layout.as_ref()),
+            Self::Survey { port, layout, programs } => {
+                survey::script(*port, layout.as_ref(), programs)
+            }
+            Self::Programs { names } => programs::script(names),
             Self::Upload { layout } => layout::upload(layout),
             Self::Unpack { layout } => layout::unpack(layout),
             Self::Activate { layout } => layout::activate(layout),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Layout, Listener, listener};
+use super::{Layout, Listener, Program, listener, programs};
 use crate::foreign::{Foreign, Unfit};
 
 /// The result of [`NodeScript::Survey`](super::NodeScript::Survey).
@@ -12,6 +12,8 @@ use crate::foreign::{Foreign, Unfit};
 pub struct Survey {
     /// The installed tools among those that rollgate may need.
     pub tools: BTreeSet<String>,
+    /// The programs that commands begin with and that are not found.
+    pub missing: BTreeSet<Program>,
     /// The processes that listen on the service's port.
     pub listener: Listener,
     /// The target of the `current` link, if it is a link.
@@ -51,6 +53,12 @@ impl Survey {
     #[must_use]
     pub fn linked_release(&self) -> Option<Result<String, Unfit>> {
         self.current.as_ref()?.file_name()
+    }
+
+    /// Adds the programs that an answer names as missing, for commands with these rights.
+    pub fn miss(&mut self, text: &str, sudo: bool) {
+        let names = programs::missing(text).map(|name| crate::text::line(name, 200));
+        self.missing.extend(names.map(|name| Program { name, sudo }));
     }
 
     /// Reads the answer of [`script`]; `address` is the node's own.
@@ -106,8 +114,9 @@ impl Survey {
     }
 }
 
-pub(super) fn script(port: u16, layout: Option<&Layout>) -> String {
+pub(super) fn script(port: u16, layout: Option<&Layout>, programs: &[String]) -> String {
     let mut script = include_str!("scripts/survey.sh").to_owned();
+    script += &programs::script(programs);
     if let Some(layout) = layout {
         script += &super::layout::look(layout);
     }
@@ -154,14 +163,19 @@ mod tests {
         };
         let look = || {
             let output = std::process::Command::new("sh")
-                .args(["-c", &script(1, Some(&layout))])
+                .args(["-c", &script(1, Some(&layout), &["tar".into(), "no-such-program".into()])])
                 .output()
                 .expect("sh runs");
-            Survey::parse(&String::from_utf8_lossy(&output.stdout), "127.0.0.1:1")
+            let text = String::from_utf8_lossy(&output.stdout);
+            let mut survey = Survey::parse(&text, "127.0.0.1:1");
+            survey.miss(&text, false);
+            survey
         };
         let empty = look();
         assert!(empty.writable && !empty.staged && empty.current.is_none());
         assert!(empty.tools.contains("tar") && empty.free > Some(0));
+        let missing: Vec<_> = empty.missing.iter().map(|program| program.name.as_str()).collect();
+        assert_eq!(missing, ["no-such-program"]);
         assert!(!empty.listener.bound);
         std::fs::create_dir_all(layout.folder()).expect("mkdir");
         std::os::unix::fs::symlink(layout.folder(), &layout.current).expect("symlink");

@@ -147,7 +147,8 @@ fn releases_are_staged_activated_and_pruned_under_every_shell() {
     for shell in SHELLS.map(Shell::new) {
         let layout = shell.layout();
         let survey = || {
-            let script = NodeScript::Survey { port: 1, layout: Some(shell.layout()) };
+            let script =
+                NodeScript::Survey { port: 1, layout: Some(shell.layout()), programs: Vec::new() };
             Survey::parse(&shell.done(&script, ""), "127.0.0.1:1")
         };
         assert!(survey().writable && !survey().staged);

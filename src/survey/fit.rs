@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::fleet::Fleet;
+use super::programs;
 use crate::gateway::GatewayInfo;
 use crate::health::CheckResult;
 use crate::node::Survey;
@@ -85,6 +86,9 @@ pub(super) fn unusable(
         return Some(format!("not installed: {}", missing.join(", ")));
     }
     if let Some(problem) = counts_sockets.then(|| unseen_sockets(node, survey, health)).flatten() {
+        return Some(problem);
+    }
+    if let Some(problem) = programs::missing(node, survey).problem {
         return Some(problem);
     }
     if survey.listener.bound && survey.listener.owners.is_empty() && !spec.has_identity {

@@ -59,6 +59,8 @@ pub struct NodeFacts {
     pub survey: Option<Survey>,
     /// Why it could not be inspected, or cannot be used.
     pub problem: Option<String>,
+    /// Why a command may fail on it.
+    pub warning: Option<String>,
     /// The result of its health check.
     pub health: CheckResult,
     /// How its registry entry is marked.

@@ -19,6 +19,7 @@ use crate::world::{Command, Host, Output, RunError, World};
 
 use super::fit::{unplaceable, unusable};
 use super::fleet::{Fleet, NodeFacts};
+use super::programs;
 
 /// How many nodes are inspected at the same time.
 const AT_ONCE: usize = 32;
@@ -186,6 +187,7 @@ async fn survey_nodes<W: World>(
                 Ok(survey) => {
                     facts.problem = unusable(&spec, &gate.node, &survey, &facts.health)
                         .or_else(|| unplaceable(&spec, &gate.node, &survey, &facts.health));
+                    facts.warning = programs::missing(&gate.node, &survey).warning;
                     facts.survey = Some(survey);
                 }
                 Err(problem) => facts.problem = Some(problem),
@@ -205,14 +207,29 @@ async fn survey_node<W: World>(
     spec: &Spec,
     node: &NodeSpec,
 ) -> Result<Survey, String> {
-    let sudo_somewhere =
-        node.steps.iter().filter_map(|action| action.command.as_ref()).any(|command| command.sudo);
-    if sudo_somewhere && !spec.sudo {
-        ask(world, node, NodeScript::User { command: "true".into() }, true).await?;
-    }
-    let script = NodeScript::Survey { port: node.port(), layout: node.layout.clone() };
+    let steps = node.steps.iter().filter_map(|action| action.command.as_ref());
+    let sudo_somewhere = steps.chain(&node.health.run).any(|command| command.sudo);
+    let needed = programs::needed(node);
+    let names = |sudo: bool| -> Vec<String> {
+        let names = needed.iter().filter(|program| program.sudo == sudo);
+        names.map(|program| program.name.clone()).collect()
+    };
+    // Commands with other rights than the inspection may find other programs.
+    let (other, names_of_other) = (!spec.sudo, names(!spec.sudo));
+    let other_answer = if (sudo_somewhere && other) || !names_of_other.is_empty() {
+        let script = NodeScript::Programs { names: names_of_other };
+        Some(ask(world, node, script, other).await?)
+    } else {
+        None
+    };
+    let (port, layout) = (node.port(), node.layout.clone());
+    let script = NodeScript::Survey { port, layout, programs: names(spec.sudo) };
     let answer = ask(world, node, script, spec.sudo).await?;
     let mut survey = Survey::parse(&answer.stdout_text(), &node.address);
+    survey.miss(&answer.stdout_text(), spec.sudo);
+    if let Some(answer) = other_answer {
+        survey.miss(&answer.stdout_text(), other);
+    }
     survey.noise = answer.noise;
     if node.host == Host::Local {
         // This machine has no login shell in use.

@@ -3,6 +3,7 @@
 mod fit;
 mod fleet;
 mod look;
+mod programs;
 
 pub use fit::{uncounted, unfit};
 pub use fleet::{Fleet, HeldFacts, NodeFacts};

@@ -66,7 +66,8 @@ impl Place {
     }
 
     async fn survey(&self) -> Survey {
-        let script = NodeScript::Survey { port: 1, layout: Some(self.layout()) };
+        let script =
+            NodeScript::Survey { port: 1, layout: Some(self.layout()), programs: Vec::new() };
         let output = self.run(script, Stdin::Empty).await;
         assert!(output.success(), "{}", output.stderr_text());
         Survey::parse(&output.stdout_text(), "10.0.0.1:80")

@@ -74,7 +74,7 @@ async fn command_runs_the_same_behind_every_login_shell() {
         let told = output.noise.as_deref().unwrap_or_default();
         assert!(noise.map_or(told.is_empty(), |noise| told.starts_with(noise)), "{name}: {told:?}");
 
-        let script = NodeScript::Survey { port: 1, layout: None };
+        let script = NodeScript::Survey { port: 1, layout: None, programs: Vec::new() };
         let survey = Command::new(script, Duration::from_secs(30), false);
         let output = live.run(&node(), survey).await.expect(name);
         let survey = Survey::parse(&output.stdout_text(), "10.0.0.1:1");

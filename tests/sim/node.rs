@@ -84,6 +84,14 @@ pub(crate) struct Node {
     /// How a bad new version starts here, always.
     pub(crate) bad_version: Option<Start>,
     pub(crate) disk_full: bool,
+    /// Its free space in KiB, in place of the usual.
+    pub(crate) free: Option<u64>,
+    /// Programs that are not installed.
+    pub(crate) lacks: Vec<&'static str>,
+    /// The status of its health check until the service starts again, in place of the process's.
+    pub(crate) ping: Option<u16>,
+    /// Its replies do not have the version.
+    pub(crate) names_no_version: bool,
     /// Out of rotation before the first release.
     pub(crate) was_out: bool,
     /// Why no process serves.
@@ -146,6 +154,12 @@ impl Node {
         text
     }
 
+    /// Names the programs that it lacks.
+    fn missing(&self, names: &[String]) -> String {
+        let missing = names.iter().filter(|name| self.lacks.contains(&name.as_str()));
+        missing.flat_map(|name| ["missing=", name, "\n"]).collect()
+    }
+
     fn sockets(&self, clock: u64) -> String {
         let mut text = format!("listen=LISTEN 0 511 {} 0.0.0.0:*\n", self.address);
         let mut connection = |port: usize, sent: u64, last_sent: u64, last_received: u64| {
@@ -204,6 +218,7 @@ impl State {
             NodeScript::Unpack { .. } => self.rng.u64(30..=800),
             NodeScript::User { .. }
             | NodeScript::Survey { .. }
+            | NodeScript::Programs { .. }
             | NodeScript::Activate { .. }
             | NodeScript::Prune { .. }
             | NodeScript::Listener { .. }
@@ -230,11 +245,13 @@ impl State {
                 output(1, "", "nothing is rendered here")
             }
             NodeScript::Fetch { .. } => output(7, "", "curl: (7) connection refused"),
-            NodeScript::Survey { layout, .. } => {
+            NodeScript::Programs { names } => output(0, self.nodes[at].missing(names), ""),
+            NodeScript::Survey { layout, programs, .. } => {
                 let node = &self.nodes[at];
-                let mut text = TOOLS.to_owned();
+                let mut text = TOOLS.to_owned() + &node.missing(programs);
                 if let Some(layout) = layout {
-                    let free = if node.disk_full { 10 } else { 10_000_000 };
+                    let usual = if node.disk_full { 10 } else { 10_000_000 };
+                    let free = node.free.unwrap_or(usual);
                     text += &format!(
                         "writable=releases\nwritable=current\nfree_kib={free}\n\
                          current={RELEASES}/{}\ncurrent_age=86400\n",
@@ -306,6 +323,10 @@ impl State {
     }
 
     fn user(&mut self, at: usize, command: &str) -> Reaction {
+        let program = command.split(' ').next().unwrap_or_default();
+        if self.nodes[at].lacks.contains(&program) {
+            return output(127, "", &format!("sh: {program}: not found"));
+        }
         match command {
             "true" => output(0, "", ""),
             "svc log" => output(0, "app: starting\napp: no database\n", ""),
@@ -341,8 +362,12 @@ impl State {
         let Some(process) = &node.process else {
             return Err(HttpError::NotSent("connection refused".into()));
         };
-        let headers = [("x-app-version".to_owned(), process.version.clone())].into();
+        let mut headers = BTreeMap::from([("x-app-version".to_owned(), process.version.clone())]);
+        headers.retain(|_, _| !node.names_no_version);
         let (status, body) = match (path, process.phase) {
+            ("/ping", _) if node.ping.is_some() => {
+                (node.ping.unwrap_or_default(), "not found".to_owned())
+            }
             ("/metrics", _) => (200, format!("{{\"in_flight\":{}}}", node.requests.len())),
             (_, Phase::Ready) => (200, "pong".to_owned()),
             (_, Phase::Starting | Phase::Ending) => (503, "not ready".to_owned()),

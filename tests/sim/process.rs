@@ -121,6 +121,7 @@ impl State {
             None if ours => node.next_start.take().unwrap_or(quick),
             None => quick,
         };
+        node.ping = None;
         node.next_pid += 1;
         let pid = node.next_pid;
         node.process = Some(Process {

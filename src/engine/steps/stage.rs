@@ -26,7 +26,11 @@ impl<W: World> NodeWorker<W> {
         let name = layout.name.clone();
         let Some(artifact) = &self.context.spec.artifact else { return Ok(StepOutcome::default()) };
         let size = artifact.digest.as_ref().map_or(0, |digest| digest.size);
-        let survey = NodeScript::Survey { port: self.node.port(), layout: Some(layout.clone()) };
+        let survey = NodeScript::Survey {
+            port: self.node.port(),
+            layout: Some(layout.clone()),
+            programs: Vec::new(),
+        };
         let survey = crate::node::Survey::parse(
             &self.operate(survey, Needs::Nothing).await?,
             &self.node.address,

@@ -103,7 +103,8 @@ impl Place {
     }
 
     fn survey(&self, name: &str) -> Survey {
-        let script = NodeScript::Survey { port: 1, layout: Some(self.layout(name)) };
+        let script =
+            NodeScript::Survey { port: 1, layout: Some(self.layout(name)), programs: Vec::new() };
         Survey::parse(&self.done(&script, None), "127.0.0.1:1")
     }
 
@@ -209,7 +210,7 @@ fn release_without_its_mark_is_staged_again_unless_it_runs() {
     assert!(why.contains("10.0.0.2:80 runs "), "{why}");
     // Without a known artifact checksum the folder is used without a check.
     let unknown = Layout { sha256: String::new(), ..neighbour };
-    let script = NodeScript::Survey { port: 1, layout: Some(unknown) };
+    let script = NodeScript::Survey { port: 1, layout: Some(unknown), programs: Vec::new() };
     assert!(Survey::parse(&place.done(&script, None), "127.0.0.1:1").staged);
 }
 
