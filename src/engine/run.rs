@@ -21,14 +21,14 @@ use super::recorder::Recorder;
 use super::scheduler::{NextAction, next_action};
 use super::worker::NodeWorker;
 use crate::consul::Client;
-use crate::gateway::{GatewayMonitor, QueryClient};
+use crate::gateway::{GatewayMonitor, GatewaySpec, QueryClient};
 use crate::holds::Holds;
 use crate::journal::Journal;
 use crate::journal::replica::JournalReplica;
 use crate::lock::Lock;
 use crate::registry::Registry;
 use crate::release::{EventKind, Finished, Release, Resumed, Started};
-use crate::spec::Spec;
+use crate::spec::{RegistrySpec, Spec};
 use crate::suggestions::{Repeated, Situation};
 use crate::world::World;
 
@@ -124,9 +124,7 @@ impl<W: World> Engine<W> {
         let context = Arc::new(Context {
             registry: Registry::new(&self.world, &self.consul, &self.spec)
                 .permitted(self.lock.permit()),
-            gateways: gateways
-                .map(|gateway| GatewayMonitor::new(questions.clone(), gateway))
-                .collect(),
+            gateways: gateways.map(|gateway| monitor(&questions, &self.spec, gateway)).collect(),
             pool,
             nodes,
             world: self.world.clone(),
@@ -391,4 +389,20 @@ async fn pass_on(
         }
     };
     tokio::join!(asked_to, dispossessed);
+}
+
+/// Monitors a gateway. One without an API of its own should follow the registry.
+fn monitor<W: World>(
+    questions: &QueryClient<W>,
+    spec: &Spec,
+    gateway: &GatewaySpec,
+) -> GatewayMonitor<W> {
+    let monitor = GatewayMonitor::new(questions.clone(), gateway);
+    match &spec.registry {
+        RegistrySpec::ConsulKv { prefix } => monitor.following(prefix),
+        RegistrySpec::ConsulService { service, .. } => {
+            monitor.following(&format!("the service {service} in Consul"))
+        }
+        RegistrySpec::Gateway => monitor,
+    }
 }

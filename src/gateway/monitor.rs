@@ -36,6 +36,8 @@ const ROWS_WITHOUT_NEW: u32 = 3;
 /// A monitored gateway. Clones share what they learn about it.
 pub struct GatewayMonitor<W> {
     name: String,
+    /// What it should follow, for messages.
+    registry: Option<Arc<str>>,
     /// The addresses of all nodes.
     nodes: Arc<[String]>,
     looker: Looker<W>,
@@ -49,6 +51,7 @@ impl<W> Clone for GatewayMonitor<W> {
     fn clone(&self) -> Self {
         Self {
             name: self.name.clone(),
+            registry: self.registry.clone(),
             nodes: self.nodes.clone(),
             looker: self.looker.clone(),
             roster: self.roster.clone(),
@@ -91,12 +94,19 @@ impl<W: World> GatewayMonitor<W> {
         let rounds = Rounds::new(looker.clone(), nodes.clone(), rule, Arc::clone(&roster));
         Self {
             name: gateway.name.clone(),
+            registry: None,
             nodes,
             looker,
             roster,
             rounds: Arc::new(rounds),
             miscounts: Arc::default(),
         }
+    }
+
+    /// The same monitor of a gateway that should follow `registry`.
+    #[must_use]
+    pub fn following(self, registry: &str) -> Self {
+        Self { registry: Some(registry.into()), ..self }
     }
 
     /// The gateway's name in messages.
@@ -143,8 +153,9 @@ impl<W: World> GatewayMonitor<W> {
         let proof = Proof::new(self.rule(), self.roster().clone());
         let nodes = self.nodes.clone();
         let mut ended = self.rounds.ended();
-        let ticket =
-            self.rounds.join(Attempt::new(proof, &self.name, address, routed, nodes, written));
+        let mut attempt = Attempt::new(proof, &self.name, address, routed, nodes, written);
+        attempt.follows.clone_from(&self.registry);
+        let ticket = self.rounds.join(attempt);
         let trying = async {
             loop {
                 match ticket.news() {

@@ -38,6 +38,10 @@ pub(super) struct Attempt {
     pub(super) gateway: String,
     pub(super) address: String,
     pub(super) routed: bool,
+    /// What the gateway should follow, for messages.
+    pub(super) follows: Option<Arc<str>>,
+    /// A worker has shown the change.
+    has_followed: bool,
     pub(super) nodes: Arc<[String]>,
     /// When the registry accepted the write that is to be confirmed.
     pub(super) written: Instant,
@@ -79,6 +83,8 @@ impl Attempt {
             gateway: gateway.to_owned(),
             address: address.to_owned(),
             routed,
+            follows: None,
+            has_followed: false,
             nodes,
             written,
             unreadable: true,
@@ -161,6 +167,22 @@ impl Attempt {
 
     /// Why nothing is confirmed yet, as text.
     pub(super) fn standing(&self, trouble: Option<&str>) -> String {
+        self.progress(trouble) + &self.doubt().unwrap_or_default()
+    }
+
+    /// Why the gateway may not follow the registry at all: it had the time to follow, and shows no change.
+    fn doubt(&self) -> Option<String> {
+        let registry = self.follows.as_ref()?;
+        let is_due = self.since > self.delay && !self.unreadable;
+        (is_due && !self.routed && !self.has_followed).then(|| {
+            let gateway = &self.gateway;
+            format!(
+                "; {gateway} has not changed in any way since the write: does it follow {registry}?"
+            )
+        })
+    }
+
+    fn progress(&self, trouble: Option<&str>) -> String {
         let (proof, gateway) = (&self.proof, &self.gateway);
         let progress = match (proof.rule().workers, proof.workers()) {
             (Some(all), (agreeing, seen)) if seen > 0 => {
@@ -220,6 +242,7 @@ impl Attempt {
         } else {
             view.is_out(&self.address) && view.overridden.is_none()
         };
+        self.has_followed |= shown;
         if let Some(why) = view.unsettled.as_ref().filter(|_| shown && !self.routed) {
             self.proof.unsettle(self.since);
             return Some(why.clone());

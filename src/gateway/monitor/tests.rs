@@ -90,6 +90,25 @@ async fn only_remaining_node_is_confirmed_in() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn gateway_without_any_change_is_doubted_after_its_lag() {
+    let both = r#"["10.0.0.1:80","10.0.0.2:80"]"#;
+    let more = json!({ "workers": 2, "sync_interval": "3s" });
+    let deaf = || table(&more, 2, both).following("upstreams/app/");
+    let doubt = "; gw has not changed in any way since the write: does it follow upstreams/app/?";
+    let (now, told) = (Instant::now(), Mutex::new(Vec::new()));
+    let tell = |news: String| told.lock().expect("lock").push((now.elapsed(), news));
+    let deadline = now + Duration::from_secs(30);
+    let unproven = deaf().confirm(POOL[0], false, now, deadline, tell).await.expect_err("deaf");
+    assert!(unproven.seen.ends_with(doubt), "{unproven:?}");
+    let told = told.into_inner().expect("lock");
+    let (first, _) = told.iter().find(|(_, news)| news.ends_with(doubt)).expect("told");
+    assert!((3..6).contains(&first.as_secs()), "{first:?}");
+    // A change of the gateway's own list is not read from a registry.
+    let unproven = confirm(&table(&more, 2, both), false).await.expect_err("deaf");
+    assert!(!unproven.seen.contains("in any way"), "{unproven:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_row_searches_for_a_second_worker() {
     for (there, rows) in [(1, 1), (2, 1 + ROWS_WITHOUT_NEW)] {
         let begun = Instant::now();
