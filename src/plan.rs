@@ -393,6 +393,12 @@ fn contradiction(fleet: &Fleet, node: &NodeSpec, facts: &NodeFacts) -> Option<St
     let down = facts.mark.is_down()?;
     fleet.gateways.iter().find_map(|(name, seen)| {
         let seen = seen.as_ref().ok()?;
+        if let Some((parameter, shown, own)) = seen.other_than(&node.address, &facts.parameters) {
+            return Some(format!(
+                "{name} shows {parameter}={shown} for it, but its key has {parameter} {own}: \
+                                 does {name} follow this registry?"
+            ));
+        }
         if let Some(why) = seen.overridden.as_ref().filter(|_| down) {
             return Some(format!("{name} routes to it although it is marked down: {why}"));
         }

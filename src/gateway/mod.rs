@@ -33,7 +33,8 @@ pub(crate) use rotation::is_passing;
 pub use rotation::{Listed, Listing, NotDone, RotationControl};
 pub use settings::{Issue, RegistryKind, Settings, SettingsFacts};
 pub(crate) use shared_read::SharedRead;
-pub use view::{Peer, View};
+pub(crate) use view::KEY_PARAMETERS;
+pub use view::{Parameters, Peer, View};
 
 /// A gateway with its values filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +53,14 @@ pub struct GatewaySpec {
 #[must_use]
 pub fn driver(gateway: &GatewaySpec) -> Box<dyn Driver> {
     gateway.settings.driver(&gateway.nodes)
+}
+
+/// The names of the keys in Consul that a change of a gateway's own list writes.
+#[must_use]
+pub fn keys(gateway: &GatewaySpec) -> Vec<String> {
+    let driver = driver(gateway);
+    let keys = driver.rotation_control().map(RotationControl::keys).unwrap_or_default();
+    keys.into_iter().map(str::to_owned).collect()
 }
 
 /// How a gateway's state is confirmed, for the plan.

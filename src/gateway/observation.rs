@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::look::Look;
-use super::view::NAMED;
+use super::view::{NAMED, Parameters};
 
 /// The most workers that are distinguished.
 const MOST_WORKERS: usize = 1024;
@@ -21,6 +21,8 @@ pub struct Observation {
     /// By address: the highest number of requests in flight that a worker reported. `None` if a worker reported
     /// none.
     pub in_flight: BTreeMap<String, Option<u64>>,
+    /// By address: the parameters that every worker shows alike.
+    pub parameters: BTreeMap<String, Parameters>,
     /// By address: why an entry cannot be read.
     pub unread: BTreeMap<String, String>,
     /// By address: why an entry gets no requests although it is not marked down.
@@ -62,6 +64,10 @@ impl Observation {
             *out &= !peer.up && view.overridden.is_none();
             let most = self.in_flight.entry(address.clone()).or_insert(first.then_some(0));
             *most = most.zip(peer.in_flight).map(|(most, told)| most.max(told));
+            if let Some(shown) = view.parameters.get(address) {
+                let known = self.parameters.entry(address.clone()).or_insert_with(|| shown.clone());
+                known.retain(|name, value| shown.get(name) == Some(value));
+            }
             if let Some(why) = unread {
                 self.unread.insert(address.clone(), why.clone());
             }
@@ -91,6 +97,21 @@ impl Observation {
     #[must_use]
     pub fn routes_to(&self, address: &str) -> bool {
         self.routed.get(address).copied().unwrap_or(false)
+    }
+
+    /// Returns the first parameter that it shows otherwise than the registry has it: its name, the shown value, and
+    /// the registry's.
+    #[must_use]
+    pub fn other_than<'a>(
+        &self,
+        address: &str,
+        registry: &'a Parameters,
+    ) -> Option<(&'a str, u64, u64)> {
+        let shown = self.parameters.get(address)?;
+        registry.iter().find_map(|(name, own)| {
+            let shown = shown.get(name).filter(|shown| *shown != own)?;
+            Some((name.as_str(), *shown, *own))
+        })
     }
 
     /// Returns how many nodes of the playbook it lists, routed or not.

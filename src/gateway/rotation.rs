@@ -95,6 +95,11 @@ pub trait RotationControl: Send + Sync {
     ///
     /// The gateway's reason.
     fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone>;
+
+    /// The names of the keys in Consul that a change writes, besides the gateway itself.
+    fn keys(&self) -> Vec<&str> {
+        Vec::new()
+    }
 }
 
 /// Returns whether a status says that the gateway, or a proxy in front of it, cannot answer at the moment.

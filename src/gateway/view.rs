@@ -43,11 +43,19 @@ impl Nodes {
     }
 }
 
+/// The parameters that a key in Consul KV can have besides `down`.
+pub(crate) const KEY_PARAMETERS: [&str; 3] = ["weight", "max_fails", "fail_timeout"];
+
+/// The parameters of a server by name, such as `weight`.
+pub type Parameters = BTreeMap<String, u64>;
+
 /// What one worker of a gateway shows at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
     /// Its peers, by address.
     pub peers: BTreeMap<String, Peer>,
+    /// The parameters of nodes, by address, where the gateway copies them from the registry.
+    pub parameters: BTreeMap<String, Parameters>,
     /// Why an entry cannot be read, by address. Such a peer is neither in nor out.
     pub unread: BTreeMap<String, String>,
     /// Why an entry gets no requests although no mark of rollgate's kind is on it, by address.

@@ -13,7 +13,7 @@ use crate::engine::Operation;
 use crate::foreign::Recorded;
 use crate::lock::Lock;
 use crate::plan::{Plan, RollbackPlan, Selection};
-use crate::registry::Registry;
+use crate::registry::{Registry, Rights};
 use crate::release::{CommandKind, PlannedAction, Started};
 use crate::spec::{RegistrySpec, Spec, restored_nodes};
 use crate::text::{count, harmless};
@@ -119,15 +119,19 @@ async fn may_write<W: World>(
     let registry = Registry::new(&connections.world, &connections.consul, spec);
     let updates = plan.rows.iter().filter(|row| row.planned.will == PlannedAction::Update);
     let addresses = updates.map(|row| row.address.as_str()).collect();
-    registry.may_write(&addresses).await.map_err(|error| {
-        let refusal = Refusal::new(Cause::Refused, error.to_string());
-        let refusal = match (error, &spec.registry) {
-            (Error::Refused { status: 403, .. }, RegistrySpec::ConsulKv { prefix }) => refusal
-                .hint(format!(
-                    "the token needs the rule key_prefix \"{prefix}\" {{ policy = \"write\" }}"
-                )),
-            _ => refusal,
-        };
-        refusal.hint("nothing was changed")
-    })
+    let error = match registry.may_write(&addresses).await {
+        Ok(Rights::Keys(_) | Rights::Untested(_)) => return Ok(()),
+        Ok(Rights::Unread(why)) => {
+            return Err(Refusal::new(Cause::Refused, why).hint("nothing was changed"));
+        }
+        Err(error) => error,
+    };
+    let refusal = Refusal::new(Cause::Refused, error.to_string());
+    let refusal = match (error, &spec.registry) {
+        (Error::Refused { status: 403, .. }, RegistrySpec::ConsulKv { prefix }) => refusal.hint(
+            format!("the token needs the rule key_prefix \"{prefix}\" {{ policy = \"write\" }}"),
+        ),
+        _ => refusal,
+    };
+    Err(refusal.hint("nothing was changed"))
 }

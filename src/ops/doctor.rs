@@ -66,7 +66,7 @@ async fn shared<W: World>(
     let journals = lock::may_share(consul, service).await.map_err(|error| error.to_string());
     vec![
         Finding::new("consul", &place, leader),
-        Finding::new("rights", "registry", registry.map(|()| may_write(spec))),
+        Finding::new("rights", "registry", registry.map(|_| may_write(spec))),
         Finding::new(
             "rights",
             "lock",

@@ -1,12 +1,12 @@
 //! The plan as JSON lines: a line for each node, each gateway, each write and each refusal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{Plan, Row};
-use crate::gateway::{GatewaySpec, following};
+use crate::gateway::{GatewaySpec, following, keys};
 use crate::mark::Mark;
 use crate::release::{Lines, PlannedAction, Step};
 use crate::spec::{NodeSpec, Spec};
@@ -122,7 +122,13 @@ fn writes(spec: &Spec, node: &NodeSpec, row: &Row) -> Vec<(Step, Value)> {
             // Its registry entry is already down.
             (Step::Disable, _, _) if row.mark == Mark::Down => continue,
             (step @ (Step::Disable | Step::Enable), _, _) => {
-                json!({ "key": spec.registry.place(&node.address), "down": step == Step::Disable })
+                let place = spec.registry.place(&node.address);
+                let mut data = json!({ "key": place, "down": step == Step::Disable });
+                let keys: BTreeSet<_> = spec.gateways.iter().flat_map(keys).collect();
+                if !keys.is_empty() {
+                    data["keys"] = json!(keys);
+                }
+                data
             }
             (Step::Activate, None, Some(layout)) => {
                 json!({ "link": layout.current, "to": layout.folder() })

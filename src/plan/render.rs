@@ -1,12 +1,12 @@
 //! The plan as text, for `rollgate plan` and for the operator's confirmation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
 use super::resume_points::stays_out;
 use super::{Plan, routed, rows};
-use crate::gateway::{Following, following};
+use crate::gateway::{Following, following, keys};
 use crate::node::Packing;
 use crate::playbook::OnFailure;
 use crate::release::{Phase, PlannedAction, Release, ResumePoint, Step};
@@ -142,6 +142,8 @@ impl Plan {
             RegistrySpec::ConsulService { .. } => format!("consul maintenance of {marks} on, off"),
             RegistrySpec::Gateway => format!("{marks} down, up"),
         }];
+        let keys: BTreeSet<_> = spec.gateways.iter().flat_map(keys).collect();
+        writes.extend(keys.iter().map(|key| format!("consul {key}")));
         if let Some(node) = spec.nodes.first() {
             if let Some(layout) = &node.layout {
                 writes.push(format!("upload to {}", layout.folder()));

@@ -156,7 +156,12 @@ fn a_node_that_is_absent_among_other_entries_is_blocked_unless_it_was_taken_out(
     let mut fleet = fleet(&spec);
     take_out(&mut fleet, &spec, "c", &[0, 1], true);
     let absent = Some("gw-1 does not list c".into());
-    let look = Look { mark: Mark::Down, absent, strangers: ["tcp/x:80".to_owned()].into() };
+    let look = Look {
+        mark: Mark::Down,
+        absent,
+        strangers: ["tcp/x:80".to_owned()].into(),
+        ..Look::default()
+    };
     let facts = fleet.nodes.get_mut("c").expect("known");
     (facts.mark, facts.registry_problem) = (Mark::Unknown, look.absent.clone());
     let known = look.strangers.clone();

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use super::switch::{Error, Look, States, Switch, WriteToken, Written};
-use crate::consul::{self, SessionFence};
+use super::switch::{Error, Look, Rights, States, Switch, WriteToken, Written};
+use crate::consul::{self, Entry, SessionFence};
 use crate::gateway::{
     Driver, GatewaySpec, Listed, Listing, NotDone, Purpose, QueryClient, QueryError,
     RotationControl, SharedRead, driver, is_passing,
@@ -130,7 +130,7 @@ impl<W: World> Gateways<W> {
             format!("{} {word}", name(*at))
         });
         let looks: Vec<_> = found.iter().map(|(_, look)| look.clone()).collect();
-        let Look { mark, absent, strangers } = agreed(&looks);
+        let Look { mark, absent, strangers, .. } = agreed(&looks);
         Switch {
             name: format!("{address} at {}", names.join(", ")),
             mark,
@@ -143,22 +143,27 @@ impl<W: World> Gateways<W> {
     }
 
     /// Checks whether the gateways' keys in Consul may be written; writes nothing.
-    pub(super) async fn may_write(&self) -> Result<(), consul::Error> {
-        let mut keys = Vec::new();
+    pub(super) async fn may_write(&self) -> Result<Rights, consul::Error> {
+        let (mut entries, mut unread) = (Vec::new(), Vec::new());
         for gateway in &self.gateways {
-            // A gateway that does not answer now is noticed when it is changed.
-            let Ok(replies) = gateway.ask(&self.query_client).await else { continue };
-            let listing = |node: &String| gateway.listing(&replies, node).ok();
-            keys.extend(
-                gateway
-                    .nodes
-                    .iter()
-                    .find_map(listing)
-                    .map(|listing| listing.keys)
-                    .unwrap_or_default(),
-            );
+            let keys = gateway.control().map(RotationControl::keys).unwrap_or_default();
+            if keys.is_empty() {
+                continue;
+            }
+            match gateway.entries(&self.query_client).await {
+                Ok(own) => entries.extend(own),
+                Err(why) => unread.push(format!(
+                    "whether the token may write {} is unknown: {why}",
+                    keys.join(", ")
+                )),
+            }
         }
-        self.query_client.may_write(&keys).await
+        self.query_client.may_write(&entries).await?;
+        Ok(if unread.is_empty() {
+            Rights::Keys(entries.into_iter().map(|entry| entry.key).collect())
+        } else {
+            Rights::Unread(unread.join("; "))
+        })
     }
 
     /// Marks a node at each of these gateways that has it otherwise, one after the other: if one refuses, the rest
@@ -193,6 +198,7 @@ fn agreed(found: &[Look]) -> Look {
             .unwrap_or_default(),
         absent: found.iter().find_map(|look| look.absent.clone()),
         strangers: found.iter().flat_map(|look| look.strangers.iter().cloned()).collect(),
+        ..Look::default()
     }
 }
 
@@ -274,13 +280,27 @@ impl GatewayHandle {
         listing.map_err(|problem| self.failed(&problem))
     }
 
+    /// The keys in Consul that a change of any node writes.
+    async fn entries<W: World>(&self, client: &QueryClient<W>) -> Result<Vec<Entry>, Error> {
+        let replies = self.ask(client).await?;
+        let mut problem = self.failed("it has no node");
+        for node in &self.nodes {
+            match self.listing(&replies, node) {
+                Ok(listing) => return Ok(listing.keys),
+                Err(error) => problem = error,
+            }
+        }
+        Err(problem)
+    }
+
     /// The node's mark there.
     fn judge(&self, address: &str, listing: Listing) -> Look {
         let Listing { node, is_inconsistent, strangers, .. } = listing;
         let mark = if is_inconsistent { Mark::Unknown } else { Mark::of(node != Listed::Up) };
         let may_be_another = node == Listed::Absent && !strangers.is_empty();
         let absent = may_be_another.then(|| absent_among(&self.name, address, &strangers));
-        Look { mark, absent, strangers: strangers.into_iter().collect() }
+        let strangers = strangers.into_iter().collect();
+        Look { absent, strangers, ..mark.into() }
     }
 
     /// Reads the node's mark there, or uses a read that began at `since` or later, and after the last change.

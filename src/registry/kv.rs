@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::switch::{Error, States, Switch, WRITE_PATIENCE, WriteToken, Written};
+use super::switch::{Error, Look, Rights, States, Switch, WRITE_PATIENCE, WriteToken, Written};
 use crate::consul::{self, Client, Entry, KvWrite, SessionFence};
 use crate::mark::Mark;
+use crate::registry::value::parameters;
 use crate::registry::{is_down, with_down};
 use crate::shell;
 use crate::spec::Spec;
@@ -55,7 +56,10 @@ impl<W: World> Kv<W> {
                 None => Err(no_key(&own)),
                 Some(entry) => match entries.double(&own, &node.address) {
                     Some(problem) => Err(problem),
-                    None => switch(entry).map(|switch| switch.mark.into()),
+                    None => switch(entry).map(|switch| {
+                        let parameters = parameters(&entry.value);
+                        Look { parameters, ..switch.mark.into() }
+                    }),
                 },
             };
             (node.name.clone(), look)
@@ -90,13 +94,24 @@ impl<W: World> Kv<W> {
     }
 
     /// Checks whether the keys of the nodes at `addresses` may be written; writes nothing.
-    pub(super) async fn may_write(&self, addresses: &BTreeSet<&str>) -> Result<(), consul::Error> {
+    pub(super) async fn may_write(
+        &self,
+        addresses: &BTreeSet<&str>,
+    ) -> Result<Rights, consul::Error> {
         let entries = self.client.kv_list(&self.prefix).await?;
-        let address = |entry: &Entry| entry.key.strip_prefix(&self.prefix).map(ToOwned::to_owned);
-        let wanted =
-            |entry: &&Entry| address(entry).is_some_and(|address| addresses.contains(&*address));
-        let entries: Vec<_> = entries.iter().filter(wanted).collect();
-        self.client.kv_may_write(&entries).await
+        let keys: BTreeSet<_> = addresses.iter().map(|address| self.key(address)).collect();
+        let entries: Vec<_> = entries.iter().filter(|entry| keys.contains(&entry.key)).collect();
+        self.client.kv_may_write(&entries).await?;
+        let read: BTreeSet<_> = entries.iter().map(|entry| &entry.key).collect();
+        let unread: Vec<_> = keys.iter().filter(|key| !read.contains(key)).cloned().collect();
+        Ok(if unread.is_empty() {
+            Rights::Keys(vec![self.key("<address>")])
+        } else {
+            Rights::Unread(format!(
+                "whether the token may write {} is unknown: Consul does not have it, or the token may not read it",
+                unread.join(", ")
+            ))
+        })
     }
 }
 

@@ -29,7 +29,7 @@ use switch::WriteToken;
 
 pub use changes::Changes;
 pub use kv::no_key;
-pub use switch::{Error, Look, States, Switch, Written};
+pub use switch::{Error, Look, Rights, States, Switch, Written};
 pub use value::{SIZE_LIMIT, ValueError, is_down, with_down};
 
 /// Where the nodes of one service are marked.
@@ -165,7 +165,7 @@ impl<W: World> Registry<W> {
     /// # Errors
     ///
     /// If the token lacks permission, or Consul cannot be asked.
-    pub async fn may_write(&self, addresses: &BTreeSet<&str>) -> Result<(), consul::Error> {
+    pub async fn may_write(&self, addresses: &BTreeSet<&str>) -> Result<Rights, consul::Error> {
         match &self.0 {
             Kind::Kv(kv) => kv.may_write(addresses).await,
             Kind::Service(service) => service.may_write().await,

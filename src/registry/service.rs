@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::agents::{Named, is_host};
 use super::owned::OwnedInstance;
-use super::switch::{Error, States, Switch, WRITE_PATIENCE, WriteToken, Written};
+use super::switch::{Error, Rights, States, Switch, WRITE_PATIENCE, WriteToken, Written};
 use crate::address;
 use crate::consul::{self, Client, Index, Instance, Maintenance, Others};
 use crate::mark::Mark;
@@ -190,8 +190,13 @@ impl<W: World> Service<W> {
     }
 
     /// Only a change shows whether a token may put instances into maintenance.
-    pub(super) async fn may_write(&self) -> Result<(), consul::Error> {
-        self.client.instances(&self.name).await.map(|_| ())
+    pub(super) async fn may_write(&self) -> Result<Rights, consul::Error> {
+        self.client.instances(&self.name).await?;
+        Ok(Rights::Untested(format!(
+            "only a change shows whether the token may put {} into maintenance (it needs `service:write`, or \
+             `node:write` with `registry.maintenance: node`)",
+            self.name
+        )))
     }
 }
 

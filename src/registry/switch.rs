@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::consul::{self, Entry};
+use crate::gateway::Parameters;
 use crate::mark::Mark;
 
 use super::owned::OwnedInstance;
@@ -24,6 +25,8 @@ pub struct Look {
     pub absent: Option<String>,
     /// Entries of gateways that are not nodes of the playbook.
     pub strangers: BTreeSet<String>,
+    /// The parameters in its key that gateways may show.
+    pub parameters: Parameters,
 }
 
 impl From<Mark> for Look {
@@ -59,6 +62,17 @@ pub(super) enum WriteToken {
     Instance(OwnedInstance),
     /// The gateways that were read. Each is read again when it is changed.
     Gateways(Vec<usize>),
+}
+
+/// Whether switches may be set, as far as it is known without setting them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rights {
+    /// These keys in Consul may be written. Other changes are not checked.
+    Keys(Vec<String>),
+    /// It is unknown for keys that must be written: they cannot be read.
+    Unread(String),
+    /// Only a change shows it.
+    Untested(String),
 }
 
 /// The result of a write.

@@ -8,6 +8,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::gateway::{KEY_PARAMETERS, Parameters};
+
 /// nginx-upsync writes past a buffer with larger values.
 pub const SIZE_LIMIT: usize = 1024;
 
@@ -88,6 +90,17 @@ pub fn is_down(value: &[u8]) -> Result<bool, ValueError> {
     Ok(find(&members).is_some_and(|down| means_down(down.get())))
 }
 
+/// Returns the parameters in a value, as far as gateways read each of them as a number.
+pub(super) fn parameters(value: &[u8]) -> Parameters {
+    let Ok((_, members)) = members(value) else { return Parameters::new() };
+    let known = KEY_PARAMETERS.iter().filter_map(|name| {
+        let mut own = members.iter().filter(|(member, _)| member.eq_ignore_ascii_case(name));
+        let number = own.next()?.1.get().trim_matches('"').parse().ok();
+        Some(((*name).to_owned(), number.filter(|number| *number > 0)?))
+    });
+    known.collect()
+}
+
 /// Returns the value with `down` set, in the form in which `down` was written. Everything else stays.
 ///
 /// # Errors
@@ -150,6 +163,14 @@ mod tests {
         ] {
             assert_eq!(is_down(value.as_bytes()), Ok(down), "{value}");
         }
+    }
+
+    #[test]
+    fn parameters_are_numbers_of_the_first_member_with_the_name() {
+        let value =
+            br#"{"Weight":"5","weight":6,"max_fails":0,"fail_timeout":"10s","down":1,"x":7}"#;
+        assert_eq!(parameters(value), [("weight".to_owned(), 5)].into());
+        assert!(parameters(b"weight=1").is_empty());
     }
 
     #[test]

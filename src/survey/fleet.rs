@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::foreign::Foreign;
-use crate::gateway::Observation;
+use crate::gateway::{Observation, Parameters};
 use crate::health::{CheckResult, Unreached};
 use crate::mark::Mark;
 use crate::node::Survey;
@@ -65,6 +65,8 @@ pub struct NodeFacts {
     pub health: CheckResult,
     /// How its registry entry is marked.
     pub mark: Mark,
+    /// The parameters in its registry entry that gateways may show.
+    pub parameters: Parameters,
     /// Why its registry entry cannot be used.
     pub registry_problem: Option<String>,
     /// A gateway does not list it, but may list it under another name: its view if rollgate took it out.

@@ -64,7 +64,7 @@ pub async fn survey<W: World>(
                         facts.registry_problem.clone_from(&look.absent);
                         facts.absent = Some(look);
                     }
-                    Ok(look) => facts.mark = look.mark,
+                    Ok(look) => (facts.mark, facts.parameters) = (look.mark, look.parameters),
                     Err(problem) => facts.registry_problem = Some(problem),
                 }
             }
@@ -97,8 +97,12 @@ fn disagree(spec: &Spec, fleet: &Fleet) -> bool {
         spec.nodes.iter().any(|node| {
             let down = fleet.nodes.get(&node.name).and_then(|facts| facts.mark.is_down());
             let behind = down.is_some_and(|down| seen.is_out(&node.address) != down);
+            let facts = fleet.nodes.get(&node.name);
+            let other = facts.and_then(|facts| seen.other_than(&node.address, &facts.parameters));
             // Some of its workers have followed, others have not.
-            behind || seen.routes_somewhere_to(&node.address) != seen.routes_to(&node.address)
+            behind
+                || other.is_some()
+                || seen.routes_somewhere_to(&node.address) != seen.routes_to(&node.address)
         })
     })
 }

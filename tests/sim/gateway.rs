@@ -89,6 +89,8 @@ pub(crate) struct Gateway {
     /// The list of its configuration.
     configured: Vec<bool>,
     next_pid: u32,
+    /// The weight that its list shows for each node.
+    pub(crate) weight: u32,
     /// When it was read last.
     pub(crate) read_at: u64,
     /// How often it was read, by second.
@@ -119,6 +121,7 @@ impl Gateway {
             lie: None,
             configured: vec![true; up.len()],
             next_pid: 100,
+            weight: 1,
             read_at: 0,
             reads: Vec::new(),
             shrank_at: None,
@@ -395,11 +398,12 @@ impl State {
         match self.gateways[gateway].kind {
             Kind::Upsync => {
                 let count = order.len();
+                let weight = self.gateways[gateway].weight;
                 let servers = order.iter().map(|node| {
                     let address = &self.nodes[*node].address;
                     let down = if worker.up[*node] { "" } else { " down" };
                     format!(
-                        "        server {address} weight=1 max_fails=2 fail_timeout=10s{down};\n"
+                        "        server {address} weight={weight} max_fails=2 fail_timeout=10s{down};\n"
                     )
                 });
                 let servers: String = servers.collect();

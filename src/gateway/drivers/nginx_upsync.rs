@@ -83,7 +83,7 @@ use crate::gateway::query::{Query, get, ok};
 use crate::gateway::settings::{
     Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates,
 };
-use crate::gateway::view::{Nodes, Peer, View};
+use crate::gateway::view::{KEY_PARAMETERS, Nodes, Parameters, Peer, View};
 use crate::period::DurationSetting;
 use crate::template::Template;
 use crate::text::quoted;
@@ -284,8 +284,13 @@ fn parse_show(text: &str, upstream: &str, nodes: &Nodes) -> Result<View, String>
             let server = server.strip_suffix(';').ok_or_else(|| unreadable(line))?;
             let mut words = server.split_whitespace();
             let address = words.next().ok_or_else(|| unreadable(line))?;
-            let up = !words.any(|word| word == "down");
-            view.add(nodes.name(address), Peer { up, failing_check: false, in_flight: None });
+            let words: Vec<_> = words.collect();
+            let up = !words.contains(&"down");
+            let address = nodes.name(address);
+            if nodes.find(&address).is_some() {
+                view.parameters.insert(address.clone(), parameters(&words));
+            }
+            view.add(address, Peer { up, failing_check: false, in_flight: None });
             expected = expected.map(|count| count.wrapping_sub(1));
         } else if inside && !line.trim().is_empty() && !line.ends_with(';') {
             return Err(unreadable(line));
@@ -296,6 +301,16 @@ fn parse_show(text: &str, upstream: &str, nodes: &Nodes) -> Result<View, String>
         Some(0) => Ok(view),
         Some(_) => Err(format!("its answer does not show all servers of `{upstream}`")),
     }
+}
+
+/// The parameters of a server that the module takes from its key.
+fn parameters(words: &[&str]) -> Parameters {
+    let known = words.iter().filter_map(|word| {
+        let (name, value) = word.split_once('=')?;
+        let value = value.strip_suffix('s').unwrap_or(value).parse().ok()?;
+        KEY_PARAMETERS.contains(&name).then(|| (name.to_owned(), value))
+    });
+    known.collect()
 }
 
 fn unreadable(line: &str) -> String {

@@ -350,4 +350,8 @@ impl RotationControl for SlardarDriver {
         }
         Ok(())
     }
+
+    fn keys(&self) -> Vec<&str> {
+        vec![&self.key]
+    }
 }

@@ -213,6 +213,8 @@ struct Slardar {
     transaction: Reply,
     /// The writes, in order.
     written: Mutex<Vec<String>>,
+    /// Consul shows no key.
+    hides_key: bool,
 }
 
 impl World for Slardar {
@@ -223,6 +225,7 @@ impl World for Slardar {
             (Method::Get, "upstreams") => {
                 ok(format!(r#"{{"app":{{"cluster":[{{"servers":{servers}}}]}}}}"#))
             }
+            (Method::Get, _) if self.hides_key => Ok(Reply { status: 404, ..Reply::default() }),
             (Method::Get, _) => {
                 let value = base64(format!(r#"{{"servers":{servers}}}"#).as_bytes());
                 ok(format!(r#"[{{"Key":"k","Value":"{value}","ModifyIndex":7}}]"#))
@@ -253,8 +256,12 @@ impl World for Slardar {
 }
 
 fn slardar(status: u16, answer: &str) -> (Arc<Slardar>, Gateways<Slardar>) {
+    slardar_with(status, answer, false)
+}
+
+fn slardar_with(status: u16, answer: &str, hides_key: bool) -> (Arc<Slardar>, Gateways<Slardar>) {
     let transaction = Reply { status, body: answer.into(), ..Reply::default() };
-    let world = Arc::new(Slardar { transaction, written: Mutex::default() });
+    let world = Arc::new(Slardar { transaction, written: Mutex::default(), hides_key });
     let settings = json!({ "type": "slardar", "upstream": "app", "url": "http://gw:1995" });
     let gateway = GatewaySpec {
         name: "gw".into(),
@@ -277,7 +284,14 @@ async fn permission_for_a_gateways_keys_is_checked_first() {
     // A write with an index in the past has no effect.
     assert!(asked.starts_with("txn ") && asked.contains(r#""Index":6"#), "{asked}");
     let (_, gateways) = slardar(409, r#"{"Errors":[{"OpIndex":0,"What":"index is stale"}]}"#);
-    assert!(gateways.may_write().await.is_ok());
+    assert_eq!(gateways.may_write().await.expect("allowed"), Rights::Keys(vec!["k".into()]));
+    let (world, gateways) = slardar_with(200, "", true);
+    let Ok(Rights::Unread(why)) = gateways.may_write().await else { panic!("not read") };
+    assert!(
+        why.contains("config/slardar/upstreams/app is unknown: gw: Consul has no key"),
+        "{why}"
+    );
+    assert!(world.written.lock().expect("lock").is_empty());
 }
 
 async fn write_to_slardar(status: u16, answer: &str) -> (Result<Written, Error>, Vec<String>) {
@@ -354,7 +368,7 @@ fn several(is_there: bool, gateways: &[Value]) -> (Arc<Several>, Gateways<Severa
     };
     let not_held = br#"{"Errors":[{"OpIndex":0,"What":"session"}]}"#.to_vec();
     let transaction = Reply { status: 409, body: not_held, ..Reply::default() };
-    let slardar = Slardar { transaction, written: Mutex::default() };
+    let slardar = Slardar { transaction, written: Mutex::default(), hides_key: false };
     let world = Arc::new(Several { one: is_there.then(full), two: full(), slardar });
     let specs: Vec<_> = gateways
         .iter()

@@ -31,6 +31,17 @@ fn peers_are_read_from_the_right_upstream_only() {
 }
 
 #[test]
+fn parameters_of_nodes_are_read() {
+    let settings = serde_json::json!({ "upstream": "app", "status_url": "http://gw/list?app" });
+    let settings = serde_json::from_value(settings).expect("settings");
+    let driver = NginxUpsyncDriver::new(&settings, Nodes::new(&["127.0.0.1:18002".into()]));
+    let view = driver.read(&[reply(SHOW)]).expect("readable");
+    let own = [("weight", 1), ("max_fails", 2), ("fail_timeout", 10)];
+    let own = own.map(|(name, value)| (name.to_owned(), value)).into();
+    assert_eq!(view.parameters, [("127.0.0.1:18002".to_owned(), own)].into());
+}
+
+#[test]
 fn odd_entry_of_another_server_is_ignored() {
     let show = SHOW.replace("server count: 3", "server count: 4").replace(
         "        server 127.0.0.1:18001",
