@@ -90,6 +90,7 @@ never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l include-held -d 'Update held nodes, too; the hold of a node ends once it is back in rotation'
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l allow-unhealthy -d 'Release even if no node passes the health check now, because the new version will'
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l detailed-exitcode -d 'Exit with 6 if there are changes'
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s v -l verbose -d 'Show every step'
@@ -110,6 +111,7 @@ never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l include-held -d 'Update held nodes, too; the hold of a node ends once it is back in rotation'
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l allow-unhealthy -d 'Release even if no node passes the health check now, because the new version will'
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s y -l yes -d 'Do not ask for confirmation'
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s v -l verbose -d 'Show every step'

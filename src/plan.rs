@@ -13,7 +13,7 @@ use crate::mark::Mark;
 use crate::playbook::Order;
 use crate::release::{Planned, PlannedAction, PlannedNodes};
 use crate::spec::{NodeSpec, Spec, names};
-use crate::survey::{Fleet, NodeFacts};
+use crate::survey::{Fleet, NodeFacts, failed_check, unhealthy_everywhere};
 use crate::text::{self, because, count};
 
 pub use next::LastLook;
@@ -32,6 +32,8 @@ pub struct Selection {
     pub limit: Option<usize>,
     /// Held nodes too.
     pub include_held: bool,
+    /// A release is wanted even if no node passes the health check now.
+    pub allow_unhealthy: bool,
 }
 
 /// The planned actions.
@@ -41,6 +43,10 @@ pub struct Plan {
     pub rows: Vec<Row>,
     /// Why nothing may happen; empty when it may.
     pub refusals: Vec<String>,
+    /// The refusals because too few nodes would stay routed.
+    pub shortages: Vec<String>,
+    /// What may make the release fail.
+    pub warnings: Vec<String>,
     /// The version before: one, or several.
     pub from: Option<String>,
     /// The lowest number of routed nodes during the release.
@@ -68,6 +74,8 @@ pub struct Row {
     pub is_unreachable: bool,
     /// It is left out because it is held.
     pub is_held: bool,
+    /// Why the release may fail on it.
+    pub warning: Option<String>,
 }
 
 impl Selection {
@@ -96,6 +104,7 @@ impl Selection {
             arguments.extend(["--limit".to_owned(), limit.to_string()]);
         }
         arguments.extend(self.include_held.then(|| "--include-held".to_owned()));
+        arguments.extend(self.allow_unhealthy.then(|| "--allow-unhealthy".to_owned()));
         arguments
     }
 
@@ -125,7 +134,9 @@ impl Plan {
                 row.planned.why = "beyond --limit".into();
             }
         }
-        Self::of_rows(spec, fleet, rows)
+        let mut plan = Self::of_rows(spec, fleet, rows);
+        plan.check_health(spec, fleet, selection);
+        plan
     }
 
     /// Makes the plan that updates these nodes, whatever they run.
@@ -143,6 +154,8 @@ impl Plan {
             from: version_before(&rows),
             rows,
             refusals: Vec::new(),
+            shortages: Vec::new(),
+            warnings: Vec::new(),
             way_back: Vec::new(),
             lowest: 0,
             routed_now: 0,
@@ -150,6 +163,7 @@ impl Plan {
         };
         plan.refuse(spec, fleet);
         plan.check_capacity(spec, fleet);
+        plan.refusals.extend(plan.shortages.iter().cloned());
         plan
     }
 
@@ -230,6 +244,30 @@ impl Plan {
         }
     }
 
+    /// Refuses a health check that passes on no node, and collects the warnings of the updated nodes.
+    fn check_health(&mut self, spec: &Spec, fleet: &Fleet, selection: &Selection) {
+        let everywhere = unhealthy_everywhere(spec, fleet);
+        if everywhere.is_none() {
+            for row in &mut self.rows {
+                let node = spec.node(&row.planned.node);
+                let unhealthy = node.and_then(|node| failed_check(fleet, node));
+                row.warning = unhealthy.or(row.warning.take());
+            }
+        }
+        let updates = self.rows.iter().filter(|row| row.planned.will == PlannedAction::Update);
+        let mut updates = updates.peekable();
+        if updates.peek().is_none() {
+            return;
+        }
+        match everywhere {
+            Some(why) if selection.allow_unhealthy => self.warnings.push(why),
+            Some(why) => self.refusals.push(why),
+            None => {}
+        }
+        let told = updates.filter_map(|row| Some((&row.planned.node, row.warning.as_ref()?)));
+        self.warnings.extend(told.map(|(node, why)| format!("{node}: {why}")));
+    }
+
     /// Finds the lowest number of routed nodes during the release, and whether it is too low.
     fn check_capacity(&mut self, spec: &Spec, fleet: &Fleet) {
         let mut lowest = usize::MAX;
@@ -280,7 +318,8 @@ impl Plan {
                 lowest = lowest.min(left);
                 if costs && remaining.is_short() && !refused {
                     refused = true;
-                    self.refusals.push(too_few(spec, name, seen, (&dead, &held), taken, left));
+                    let out = (&dead, &held);
+                    self.shortages.push(too_few(spec, name, seen, out, taken, left));
                 }
                 routed.extend(taken.iter().map(|row| row.address.as_str()));
                 (rest, batch) = (later, batch + 1);
@@ -378,6 +417,7 @@ fn row(
         routed,
         is_unreachable: facts.is_unreachable(),
         is_held,
+        warning: facts.warning.clone(),
     }
 }
 

@@ -87,11 +87,15 @@ pub(super) struct SelectionArguments {
     /// Update held nodes, too; the hold of a node ends once it is back in rotation
     #[arg(long)]
     pub(super) include_held: bool,
+    /// Release even if no node passes the health check now, because the new version will
+    #[arg(long)]
+    pub(super) allow_unhealthy: bool,
 }
 
 impl From<&SelectionArguments> for Selection {
     fn from(arguments: &SelectionArguments) -> Self {
-        let SelectionArguments { limit, include_held, .. } = *arguments;
-        Self { only: arguments.only.clone(), skip: arguments.skip.clone(), limit, include_held }
+        let SelectionArguments { limit, include_held, allow_unhealthy, .. } = *arguments;
+        let (only, skip) = (arguments.only.clone(), arguments.skip.clone());
+        Self { only, skip, limit, include_held, allow_unhealthy }
     }
 }

@@ -78,7 +78,12 @@ async fn release<W: World, C: Caller>(
         return Ok(Ending::Nothing(plan.idle()));
     }
     unless_stopped(caller, RIGHTS, may_write(connections, spec, &plan)).await??;
-    if !request.yes {
+    if request.yes {
+        // Without a question, the plan is not shown.
+        for warning in &plan.warnings {
+            caller.notice(&format!("warning: {}", harmless(warning)));
+        }
+    } else {
         let version = spec.version.as_deref().unwrap_or("");
         let nodes = count(plan.count(PlannedAction::Update), "node");
         let prompt = &format!("Release {} {version} to {nodes}?", spec.service);

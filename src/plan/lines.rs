@@ -46,6 +46,9 @@ impl Plan {
         for refusal in &self.refusals {
             lines.tell("plan.refused", None, None, json!({ "reason": refusal }));
         }
+        for warning in &self.warnings {
+            lines.tell("plan.warning", None, None, json!({ "reason": warning }));
+        }
     }
 
     /// The nodes by their planned action.

@@ -62,6 +62,9 @@ impl Plan {
         for refusal in &self.refusals {
             let _ = writeln!(text, "Refused: {}", text::harmless(refusal));
         }
+        for warning in &self.warnings {
+            let _ = writeln!(text, "Warning: {}", text::harmless(warning));
+        }
         text
     }
 

@@ -257,6 +257,80 @@ fn unknown_state_is_refused() {
 }
 
 #[test]
+fn gateway_with_other_parameters_than_the_key_is_refused() {
+    let spec = spec("");
+    let mut other = fleet(&spec);
+    other.nodes.get_mut("b").expect("known").parameters = [("weight".to_owned(), 5)].into();
+    assert!(plan(&spec, &other).refusals.is_empty(), "a gateway that shows none");
+    let address = spec.node("b").expect("known").address.clone();
+    let seen = other.gateways[1].1.as_mut().expect("readable");
+    seen.parameters.insert(address.clone(), [("weight".to_owned(), 1)].into());
+    let refusals = plan(&spec, &other).refusals;
+    assert_eq!(
+        refusals,
+        [
+            "b: gw-2 shows weight=1 for it, but its key has weight 5: does gw-2 follow this registry?"
+        ]
+    );
+}
+
+/// Sets the result of a node's check, at gateways that show where they route.
+fn checked(spec: &Spec, fleet: &mut Fleet, name: &str, health: CheckResult) {
+    for (_, seen) in &mut fleet.gateways {
+        let seen = seen.as_mut().expect("readable");
+        seen.routed_somewhere = seen.routed.clone();
+    }
+    assert!(spec.node(name).is_some());
+    fleet.nodes.get_mut(name).expect("known").health = health;
+}
+
+#[test]
+fn health_check_that_passes_nowhere_is_refused_unless_it_is_allowed() {
+    let spec = spec("");
+    let problem = |text: &str| CheckResult { problem: Some(text.into()), ..CheckResult::default() };
+    let silent = CheckResult {
+        wrong_version: Some("200 without a version".into()),
+        ..CheckResult::default()
+    };
+    for health in [problem("404"), silent] {
+        let why = health.problem.clone().or(health.wrong_version.clone()).expect("one");
+        let mut fleet = fleet(&spec);
+        checked(&spec, &mut fleet, "a", health.clone());
+        let one = plan(&spec, &fleet);
+        assert!(one.refusals.is_empty(), "{:?}", one.refusals);
+        let told = format!(
+            "a: it is in rotation, but fails its health check (GET http://10.0.1.1:80/ping): {why}"
+        );
+        assert_eq!(one.warnings, [told]);
+        for name in ["b", "c"] {
+            checked(&spec, &mut fleet, name, health.clone());
+        }
+        let refused = plan(&spec, &fleet);
+        let [refusal] = refused.refusals.as_slice() else { panic!("{:?}", refused.refusals) };
+        assert!(refusal.contains(&format!(
+            "passes on none of the nodes that serve now (GET http://10.0.1.1:80/ping): {why}; "
+        )));
+        assert_eq!(refused.warnings, [""; 0]);
+        let selection = Selection { allow_unhealthy: true, ..Selection::default() };
+        let allowed = Plan::new(&spec, &fleet, &selection);
+        assert!(allowed.refusals.is_empty() && allowed.warnings == [refusal.as_str()]);
+        assert_eq!(selection.arguments(), ["--allow-unhealthy"]);
+        // A check that was not made, and a node without requests, show nothing.
+        checked(&spec, &mut fleet, "c", CheckResult { is_unasked: true, ..problem("no answer") });
+        assert!(plan(&spec, &fleet).refusals.is_empty());
+        checked(
+            &spec,
+            &mut fleet,
+            "c",
+            CheckResult { version: Some("1".into()), ..CheckResult::default() },
+        );
+        take_out(&mut fleet, &spec, "c", &[0, 1], true);
+        checked(&spec, &mut fleet, "b", health.clone());
+        assert_eq!(plan(&spec, &fleet).refusals.len(), 1, "the others fail");
+    }
+}
+
+#[test]
 fn failures_that_are_allowed_leave_the_others_to_go_on() {
     let spec = spec("strategy: { max_failures: 1 }");
     let mut fleet = fleet(&spec);

@@ -4,7 +4,9 @@ mod fit;
 mod fleet;
 mod look;
 mod programs;
+mod serving;
 
 pub use fit::{uncounted, unfit};
 pub use fleet::{Fleet, HeldFacts, NodeFacts};
 pub use look::{PATIENCE, meet, survey};
+pub use serving::{failed_check, unhealthy_everywhere};

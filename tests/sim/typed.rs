@@ -70,6 +70,7 @@ impl Typed {
             skip: list("skip"),
             limit: limit(arguments),
             include_held: has(arguments, "include_held"),
+            allow_unhealthy: has(arguments, "allow_unhealthy"),
         });
         let id = arguments.try_get_one::<String>("id").ok().flatten().cloned();
         let nodes = if only.is_empty() { list("names") } else { only };
