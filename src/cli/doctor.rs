@@ -19,9 +19,8 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let session = open(&arguments.playbook, global, Missing::Open)?;
-    let spec = session.spec()?;
     let diagnosis = connected(&session, global, async |connections, terminal| {
-        doctor(&session, connections, terminal, &spec).await
+        doctor(&session, connections, terminal).await
     })?;
     let (result, reason) = match diagnosis.objections().as_slice() {
         [] => (Outcome::Done, None),

@@ -2,19 +2,23 @@
 
 mod diagnosis;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::caller::{Wait, unless_stopped};
 use super::look::look;
-use super::{Caller, Connections, Refusal, Session, locking, plan};
+use super::session::OPEN;
+use super::{Caller, Cause, Connections, Refusal, Session, locking, plan};
 use crate::consul::{self, shared_prefix};
 use crate::lock;
-use crate::registry::Registry;
+use crate::registry::{Registry, Rights};
 use crate::spec::{RegistrySpec, Spec};
 use crate::survey::meet;
+use crate::template::Template;
+use crate::text;
 use crate::world::World;
 
-pub use diagnosis::{Diagnosis, Finding};
+pub use diagnosis::{Diagnosis, Finding, Seen};
 
 /// The name of the wait for what operators share: four requests, one after the other.
 const SHARED: Wait<'_> =
@@ -24,21 +28,64 @@ const SHARED: Wait<'_> =
 ///
 /// # Errors
 ///
-/// If the caller asks to stop.
+/// If the playbook cannot be used with its values, or the caller asks to stop.
 pub async fn doctor<W: World, C: Caller>(
     session: &Session,
     connections: &Connections<W>,
     caller: &C,
-    spec: &Arc<Spec>,
 ) -> Result<Diagnosis, Refusal> {
-    let fleet = look(session, connections, caller, spec).await?;
-    let meeting = meet(&connections.world, &connections.consul, spec);
+    let (spec, artifact) = with_artifact(session)?;
+    let fleet = look(session, connections, caller, &spec).await?;
+    let meeting = meet(&connections.world, &connections.consul, &spec);
     let infos = unless_stopped(caller, plan::GATEWAYS, meeting).await?;
-    let mut diagnosis = Diagnosis::of(spec, &fleet, &infos);
-    let shared = shared(session, connections, spec);
+    let mut diagnosis = Diagnosis { findings: artifact.into_iter().collect() };
+    diagnosis.examine(&spec, &fleet, &infos);
+    let shared = shared(session, connections, &spec);
     let shared = unless_stopped(caller, SHARED, shared).await?;
     diagnosis.findings.extend(shared);
     Ok(diagnosis)
+}
+
+/// Reads the artifact, unless its name or checksum depends on a variable without a value.
+fn with_artifact(session: &Session) -> Result<(Arc<Spec>, Option<Finding>), Refusal> {
+    let spec = session.spec()?;
+    let Some(artifact) = &spec.artifact else { return Ok((spec, None)) };
+    let name = artifact.file.file_name().unwrap_or_default().to_string_lossy();
+    let name = text::line(&name, 120);
+    let finding = |seen| Some(Finding::new("artifact", &name, seen));
+    let open = open_variables(session);
+    if let Some(variable) = open.first() {
+        let why = format!(
+            "not read, and the room for it not checked: the variable `{variable}` has no value; give it with `--var {variable}=…`"
+        );
+        return Ok((spec, finding(Seen::Unknown(why))));
+    }
+    match session.clone().spec_with_artifact() {
+        Ok(read) => {
+            let digest = read.artifact.as_ref().and_then(|artifact| artifact.digest.as_ref());
+            let seen = digest.map_or_else(String::new, |digest| {
+                let sha256 = digest.sha256.get(..8).unwrap_or_default();
+                format!("{}, sha256 {sha256}", text::size(digest.size))
+            });
+            Ok((read, finding(Seen::Ready(seen))))
+        }
+        Err(refusal) if refusal.cause == Cause::Refused => {
+            Ok((spec, finding(Seen::Problem(refusal.reason))))
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// The variables without a value from which the artifact's name, checksum or place is made.
+fn open_variables(session: &Session) -> Vec<String> {
+    let Some(artifact) = &session.loaded.playbook.artifact else { return Vec::new() };
+    let templates = [&artifact.source, &artifact.releases, &artifact.current];
+    let templates = templates.into_iter().chain(&artifact.sha256);
+    let names = templates.flat_map(|template: &Template| template.names().0);
+    let used: BTreeSet<_> = names.map(|(name, _)| name).collect();
+    let variables = session.inputs.variables.iter();
+    let open = variables.filter(|(name, value)| *value == OPEN && used.contains(name.as_str()));
+    open.map(|(name, _)| name.clone()).collect()
 }
 
 /// Checks what operators share: Consul, the rights of its token, the lock.
@@ -60,13 +107,10 @@ async fn shared<W: World>(
     if leader.is_err() {
         return vec![Finding::new("consul", &place, leader)];
     }
-    let addresses = spec.nodes.iter().map(|node| node.address.as_str()).collect();
-    let registry = Registry::new(&connections.world, &connections.consul, spec);
-    let registry = registry.may_write(&addresses).await.map_err(|error| error.to_string());
     let journals = lock::may_share(consul, service).await.map_err(|error| error.to_string());
     vec![
         Finding::new("consul", &place, leader),
-        Finding::new("rights", "registry", registry.map(|_| may_write(spec))),
+        Finding::new("rights", "registry", rights(connections, spec).await),
         Finding::new(
             "rights",
             "lock",
@@ -90,13 +134,20 @@ async fn lock_of<W: World>(session: &Session, connections: &Connections<W>) -> F
     Finding::new("lock", session.service(), lock)
 }
 
-/// Describes the caller's write access, for people.
-fn may_write(spec: &Spec) -> String {
-    match &spec.registry {
-        RegistrySpec::Gateway => {
-            let names: Vec<_> = spec.gateways.iter().map(|gateway| gateway.name.as_str()).collect();
-            format!("may change servers at {}", names.join(", "))
+/// Checks the caller's write access to every switch.
+async fn rights<W: World>(connections: &Connections<W>, spec: &Spec) -> Seen {
+    let addresses = spec.nodes.iter().map(|node| node.address.as_str()).collect();
+    let registry = Registry::new(&connections.world, &connections.consul, spec);
+    match registry.may_write(&addresses).await {
+        Ok(Rights::Keys(keys)) => {
+            let keys = (!keys.is_empty()).then(|| format!("may write {}", keys.join(", ")));
+            let gateways = (spec.registry == RegistrySpec::Gateway).then(|| {
+                let names = spec.gateways.iter().map(|gateway| gateway.name.as_str());
+                format!("may change servers at {}", names.collect::<Vec<_>>().join(", "))
+            });
+            Seen::Ready(keys.into_iter().chain(gateways).collect::<Vec<_>>().join("; "))
         }
-        registry => format!("may write {}", registry.place("<address>")),
+        Ok(Rights::Unread(why) | Rights::Untested(why)) => Seen::Unknown(why),
+        Err(error) => Seen::Problem(error.to_string()),
     }
 }

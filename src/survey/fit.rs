@@ -21,15 +21,20 @@ pub fn unfit(
     let mut problems = Vec::new();
     for (name, info) in infos {
         let Ok(info) = info else { continue };
-        problems.extend(info.blockers.iter().map(|why| format!("gateway {name}: {why}")));
-        problems.extend(uncounted(spec, fleet, info).map(|why| format!("gateway {name}: {why}")));
+        let own = blockers(spec, fleet, info);
+        problems.extend(own.iter().map(|why| format!("gateway {name}: {why}")));
     }
     problems
 }
 
-/// Returns why requests could not be counted, if a gateway's own counts cannot be used.
+/// Lists what prevents one gateway from taking part.
 #[must_use]
-pub fn uncounted(spec: &Spec, fleet: &Fleet, info: &GatewayInfo) -> Option<String> {
+pub fn blockers(spec: &Spec, fleet: &Fleet, info: &GatewayInfo) -> Vec<String> {
+    info.blockers.iter().cloned().chain(uncounted(spec, fleet, info)).collect()
+}
+
+/// Returns why requests could not be counted, if a gateway's own counts cannot be used.
+fn uncounted(spec: &Spec, fleet: &Fleet, info: &GatewayInfo) -> Option<String> {
     let why = info.miscounts.as_ref()?;
     let without_sockets = |node: &NodeSpec| {
         let facts = fleet.nodes.get(&node.name)?;

@@ -6,7 +6,7 @@ mod look;
 mod programs;
 mod serving;
 
-pub use fit::{uncounted, unfit};
+pub use fit::{blockers, unfit};
 pub use fleet::{Fleet, HeldFacts, NodeFacts};
 pub use look::{PATIENCE, meet, survey};
 pub use serving::{failed_check, unhealthy_everywhere};

@@ -97,6 +97,44 @@ fn doctor_reports_each_blocker_with_its_reason() {
     assert_refused(&bench, "connection refused");
 }
 
+/// What only the new version's playbook has wrong, and no system.
+#[test]
+fn wrong_commands_checks_and_artifacts_are_found_before_a_release() {
+    let bench = Bench::new(2, vec![quick(2)]);
+    let refused = |edit: &dyn Fn(&mut serde_json::Value), why: &str, problems: &str| {
+        bench.lab.playbook(|playbook| edit(playbook)).expect("a playbook");
+        let keys = bench.keys();
+        let page = assert_all_refused(&bench, why);
+        assert!(page.contains(&format!("Not ready: {problems}. Nothing was changed.")), "{page}");
+        bench.run(&["deploy"], &["--var", "version=2", "--yes"]).exits(3).says(why);
+        assert_eq!(bench.keys(), keys);
+    };
+    refused(
+        &|playbook| playbook["stop"] = "no-such-program stop".into(),
+        "`no-such-program`, the command of stop, is not found: install it",
+        "2 problems",
+    );
+    refused(
+        &|playbook| playbook["health"]["identity"]["header"] = "X-Wrong".into(),
+        "the health check passes on none of the nodes that serve now",
+        "1 problem",
+    );
+    refused(
+        &|playbook| playbook["artifact"]["source"] = "dist/none-${{ version }}.tar.gz".into(),
+        "none-2.tar.gz cannot be read",
+        "1 problem",
+    );
+    let edited = bench.lab.playbook(|playbook| {
+        playbook["health"]["http"] = "http://${{ node.address }}/nowhere".into();
+        playbook["health"].as_object_mut().expect("keys").remove("identity");
+    });
+    edited.expect("a playbook");
+    let arguments = ["--var", "version=2", "--allow-unhealthy"];
+    let plan = bench.run(&["plan"], &arguments).exits(0).stdout();
+    assert!(plan.contains("Warning: the health check passes on none of"), "{plan}");
+    assert!(bench.versions().iter().all(|version| version.as_deref() == Some("1")));
+}
+
 #[test]
 fn doctor_refuses_a_gateway_with_more_workers_than_the_playbook_says() {
     let bench = Bench::new(2, vec![quick(4)]);
@@ -117,7 +155,7 @@ fn doctor_refuses_a_gateway_that_does_not_follow_the_registry() {
     // It follows the keys, and the playbook writes maintenance mode.
     let config = LabConfig {
         agents: true,
-        ..LabConfig::new(2, vec![quick(2), GatewayConfig::immediate(2).naming_workers()])
+        ..LabConfig::new(3, vec![quick(2), GatewayConfig::immediate(2).naming_workers()])
     };
     let bench = Bench::with(config, |playbook| {
         for gateway in playbook["gateways"].as_array_mut().expect("gateways") {
@@ -130,7 +168,8 @@ fn doctor_refuses_a_gateway_that_does_not_follow_the_registry() {
         }
     });
     bench.lab.agents[0].maintain(true, "rollgate:%20release%20x").expect("maintenance");
-    assert_refused(&bench, "still routes to it although it is marked down");
+    let page = assert_all_refused(&bench, "still routes to it although it is marked down");
+    assert!(page.contains("only a change shows whether the token may put app"), "{page}");
     assert_eq!(bench.lab.gateways[0].config().source, Source::Keys);
 }
 

@@ -89,7 +89,7 @@ fn no_request_fails_with_any_kind_of_consul_check() {
     // The configuration of the last agent says when it removes its instance.
     let patient = bench.lab.playbook(|playbook| playbook["health"]["deadline"] = "2h".into());
     patient.expect("a playbook");
-    let page = bench.run(&["doctor"], &["--var", "version=3"]).exits(3).stdout();
+    let page = bench.run(&["doctor"], &["--var", "version=2"]).exits(3).stdout();
     let refused = |line: &&str| line.contains("after 1h00m in critical state");
     let line = page.lines().find(refused).unwrap_or_else(|| panic!("{page}"));
     assert!(line.contains("node-4") && page.contains("Not ready: 1 problem"), "{page}");

@@ -61,7 +61,7 @@ fn release_leaves_a_held_node_out_and_is_done() {
         has(2, "Held  node-3");
         assert!(!printed[2].contains("Next"), "{}", printed[2]);
         has(3, "; releases leave it out: held");
-        assert!(printed[3].contains("Ready to release."), "{}", printed[3]);
+        assert!(printed[3].contains("Ready to release"), "{}", printed[3]);
         has(4, "node-3 is held out of rotation");
         let (notice, asked) = (printed[4].find("is held out of"), printed[4].find("[y/N]"));
         assert!(notice < asked && printed[4].contains("DONE"), "{}", printed[4]);

@@ -60,6 +60,8 @@ pub(crate) struct Operator {
     identity: Identity,
     /// How long they wait for the lock.
     wait: Duration,
+    /// They name the version.
+    is_named: bool,
     /// Whether they break the lock first.
     breaks: bool,
     stop: watch::Receiver<StopReason>,
@@ -123,7 +125,18 @@ impl Operator {
             (site::selection(schedule), sim.look(|state| state.stop.subscribe()));
         let actor = format!("operator-{}@here", sim.operator);
         let identity = Identity { actor, host: "here".into(), pid: 1 };
-        Self { session, connections, selection, identity, wait, breaks, stop, _stopper: None }
+        let (is_named, stopper) = (false, None);
+        Self {
+            session,
+            connections,
+            selection,
+            identity,
+            wait,
+            is_named,
+            breaks,
+            stop,
+            _stopper: stopper,
+        }
     }
 
     /// Nobody asks this one to stop.
@@ -160,6 +173,7 @@ impl Operator {
     async fn run(mut self, typed: Typed, ear: &mut Ear) -> Result<Shown, Refusal> {
         let Typed { task, id, nodes, selection, version, use_current, reason } = typed;
         self.selection = selection.unwrap_or(self.selection);
+        self.is_named = version.is_some();
         if let Some(version) = version {
             self.session.inputs.variables = [("version".to_owned(), version)].into();
         }
@@ -216,9 +230,9 @@ impl Operator {
                 page::broken(&break_lock(session, connections, person, false).await?)
             }
             Task::Doctor => {
-                let session = site::without_arguments(session);
-                let spec = session.spec()?;
-                doctor(&session, connections, person, &spec).await?.page()
+                let unnamed = site::without_arguments(session);
+                let session = if self.is_named { session } else { &unnamed };
+                doctor(session, connections, person).await?.page()
             }
             _ => {
                 let session = site::without_arguments(session);

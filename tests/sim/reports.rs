@@ -2,6 +2,8 @@
 //!
 //! rollgate's own commands run in the simulated world and print by its own reporters. `UPDATE=1` writes the page.
 
+mod beforehand;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -73,6 +75,7 @@ fn plans() -> Vec<String> {
         Scene::new("The release would leave too few nodes in rotation.", capacity)
             .then(Task::Plan)
             .then(Task::Deploy)
+            .then(Task::Doctor)
             .end(),
         Scene::new("A gateway refuses connections.", unreadable)
             .then(Task::Plan)
@@ -359,7 +362,9 @@ fn what_next() -> Vec<String> {
 #[test]
 fn reports_page_shows_every_situation() {
     let mut page = String::from("What an operator sees. Written by tests/sim/reports.rs.\n");
-    page += &[plans(), releases(), interruptions(), what_next()].concat().concat();
+    page += &[plans(), beforehand::scenes(), releases(), interruptions(), what_next()]
+        .concat()
+        .concat();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/reports.txt");
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, &page).expect("written");

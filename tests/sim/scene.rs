@@ -19,7 +19,7 @@ use crate::world::State;
 const PAUSE: u64 = 60_000;
 
 /// A change of the world between two commands.
-type Change = fn(&mut State);
+pub(crate) type Change = fn(&mut State);
 
 /// A change of the playbook's file between two commands.
 type Edit = fn(&mut Shape);

@@ -5,12 +5,11 @@
 
 use serde_json::json;
 
-use crate::gateway::GatewayInfo;
-use crate::node::Survey;
-use crate::plan::{Plan, Selection};
-use crate::release::Lines;
+use crate::gateway::{GatewayInfo, Observation};
+use crate::plan::{Plan, Row, Selection};
+use crate::release::{Lines, PlannedAction};
 use crate::spec::Spec;
-use crate::survey::{Fleet, NodeFacts, uncounted};
+use crate::survey::{Fleet, NodeFacts, blockers, unhealthy_everywhere};
 use crate::table::Table;
 use crate::text::{self, count};
 
@@ -21,15 +20,40 @@ pub struct Finding {
     pub what: &'static str,
     /// The name of the object.
     pub name: String,
-    /// The state of the object, or its problem.
-    pub result: Result<String, String>,
+    /// What was seen.
+    pub seen: Seen,
+}
+
+/// What was seen of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// It is ready; its state.
+    Ready(String),
+    /// Why it is unknown whether it is ready.
+    Unknown(String),
+    /// Its problem.
+    Problem(String),
+}
+
+impl From<Result<String, String>> for Seen {
+    fn from(result: Result<String, String>) -> Self {
+        result.map_or_else(Self::Problem, Self::Ready)
+    }
+}
+
+impl Seen {
+    fn text(&self) -> &str {
+        match self {
+            Self::Ready(text) | Self::Unknown(text) | Self::Problem(text) => text,
+        }
+    }
 }
 
 impl Finding {
     /// Makes a finding about an object.
     #[must_use]
-    pub fn new(what: &'static str, name: &str, result: Result<String, String>) -> Self {
-        Self { what, name: name.to_owned(), result }
+    pub fn new(what: &'static str, name: &str, seen: impl Into<Seen>) -> Self {
+        Self { what, name: name.to_owned(), seen: seen.into() }
     }
 }
 
@@ -41,62 +65,47 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
-    /// Evaluates a survey and the probe of each gateway.
-    #[must_use]
-    pub fn of(spec: &Spec, fleet: &Fleet, infos: &[(String, Result<GatewayInfo, String>)]) -> Self {
-        let mut findings = Vec::new();
+    /// Adds what a survey and the probe of each gateway show. Plans and releases refuse for the same reasons.
+    pub fn examine(
+        &mut self,
+        spec: &Spec,
+        fleet: &Fleet,
+        infos: &[(String, Result<GatewayInfo, String>)],
+    ) {
         // A plan contains the reason why a node is blocked, including contradictions between gateways.
         let plan = Plan::new(spec, fleet, &Selection::default());
         for row in &plan.rows {
-            let planned = &row.planned;
-            let blocked = planned.will == crate::release::PlannedAction::Blocked;
-            let result = if blocked {
-                Err(planned.why.clone())
-            } else {
-                let version = planned.runs.as_deref().unwrap_or("an unknown version");
-                let place = row.mark.word();
-                let survey = fleet.nodes.get(&planned.node).and_then(|facts| facts.survey.as_ref());
-                let login = survey.and_then(Survey::login);
-                let login = login.map_or_else(String::new, |login| format!("; {login}"));
-                let held = fleet.nodes.get(&planned.node).and_then(NodeFacts::held);
-                let held = held
-                    .map_or_else(String::new, |held| format!("; releases leave it out: {held}"));
-                Ok(format!("{}, runs {version}, marked {place}{login}{held}", row.address))
-            };
-            findings.push(Finding::new("node", &planned.node, result));
+            self.add("node", &row.planned.node, node(row, fleet));
         }
         if let Some(problem) = &fleet.registry_problem {
-            findings.push(Finding::new("registry", "", Err(problem.clone())));
+            self.add("registry", "", Err(problem.clone()));
         }
         for ((name, seen), (_, info)) in fleet.gateways.iter().zip(infos) {
-            let result = match (seen, info) {
-                (Err(problem), _) | (_, Err(problem)) => Err(problem.clone()),
-                (Ok(_), Ok(info)) if !info.blockers.is_empty() => Err(info.blockers.join("; ")),
-                (Ok(seen), Ok(_)) if seen.listed == 0 => Err("it lists no server".to_owned()),
-                (Ok(seen), Ok(_)) if seen.listed_nodes() == 0 => {
-                    Err("it lists no node of the playbook: is the upstream's name right?".into())
-                }
-                (Ok(seen), Ok(info)) => {
-                    if let Some(why) = uncounted(spec, fleet, info) {
-                        findings.push(Finding::new("gateway", name, Err(why)));
-                        continue;
-                    }
-                    let (serving, all) = (seen.serving(), spec.nodes.len());
-                    let nodes = count(all, "node");
-                    Ok(format!("{}, routes to {serving} of {nodes}{}", info.is, others(seen)))
-                }
-            };
-            findings.push(Finding::new("gateway", name, result));
+            self.add("gateway", name, gateway(spec, fleet, seen, info));
         }
-        Self { findings }
+        for problem in &plan.shortages {
+            self.add("capacity", &spec.service, Err(problem.clone()));
+        }
+        if plan.shortages.is_empty() && plan.gateways.iter().all(Option::is_none) {
+            let (lowest, floor) = (plan.lowest, spec.floor());
+            let told = format!("at least {lowest} stay routed during a release, {floor} must");
+            self.add("capacity", &spec.service, Ok(told));
+        }
+        if let Some(why) = unhealthy_everywhere(spec, fleet) {
+            self.add("health", &spec.service, Err(why));
+        }
+    }
+
+    fn add(&mut self, what: &'static str, name: &str, seen: Result<String, String>) {
+        self.findings.push(Finding::new(what, name, seen));
     }
 
     /// Returns every problem.
     #[must_use]
     pub fn objections(&self) -> Vec<String> {
-        let told = self.findings.iter().filter_map(|finding| {
-            let problem = finding.result.as_ref().err()?;
-            Some(format!("{} {}: {problem}", finding.what, finding.name))
+        let told = self.findings.iter().filter_map(|finding| match &finding.seen {
+            Seen::Problem(problem) => Some(format!("{} {}: {problem}", finding.what, finding.name)),
+            Seen::Ready(_) | Seen::Unknown(_) => None,
         });
         told.collect()
     }
@@ -106,17 +115,24 @@ impl Diagnosis {
     pub fn page(&self) -> String {
         let mut table = Table::new(&["", "WHAT", "NAME", "SEEN"]);
         for finding in &self.findings {
-            let (mark, seen) = match &finding.result {
-                Ok(seen) => ("ok", seen),
-                Err(problem) => ("NO", problem),
+            let mark = match &finding.seen {
+                Seen::Ready(_) => "ok",
+                Seen::Unknown(_) => "?",
+                Seen::Problem(_) => "NO",
             };
-            table.row(&[mark, finding.what, &finding.name, &text::line(seen, 300)]);
+            let seen = text::line(finding.seen.text(), 400);
+            table.row(&[mark, finding.what, &finding.name, &seen]);
         }
+        let is_unknown = |finding: &&Finding| matches!(finding.seen, Seen::Unknown(_));
+        let unknown = self.findings.iter().filter(is_unknown).count();
+        let unknown = (unknown > 0).then(|| format!(", {} unknown", count(unknown, "check")));
+        let unknown = unknown.unwrap_or_default();
         let mut page = table.render();
         page += &match self.objections().len() {
-            0 => "\nReady to release. Nothing was changed.\n".to_owned(),
+            0 => format!("\nReady to release{unknown}. Nothing was changed.\n"),
             number => {
-                format!("\nNot ready: {}. Nothing was changed.\n", count(number, "problem"))
+                let problems = count(number, "problem");
+                format!("\nNot ready: {problems}{unknown}. Nothing was changed.\n")
             }
         };
         page
@@ -125,10 +141,12 @@ impl Diagnosis {
     /// Writes the JSON events for programs.
     pub fn tell(&self, lines: &mut Lines) {
         for finding in &self.findings {
-            let (fit, seen) = match &finding.result {
-                Ok(seen) => (true, seen),
-                Err(problem) => (false, problem),
+            let fit = match &finding.seen {
+                Seen::Ready(_) => Some(true),
+                Seen::Unknown(_) => None,
+                Seen::Problem(_) => Some(false),
             };
+            let seen = finding.seen.text();
             let data =
                 json!({ "what": finding.what, "name": finding.name, "fit": fit, "seen": seen });
             lines.tell("doctor.finding", None, None, data);
@@ -136,9 +154,51 @@ impl Diagnosis {
     }
 }
 
+/// Evaluates a node.
+fn node(row: &Row, fleet: &Fleet) -> Result<String, String> {
+    let planned = &row.planned;
+    let facts = fleet.nodes.get(&planned.node);
+    let problem = match planned.will {
+        PlannedAction::Blocked => Some(planned.why.clone()),
+        _ => row.warning.clone(),
+    };
+    if let Some(problem) = problem {
+        return Err(problem);
+    }
+    let version = planned.runs.as_deref().unwrap_or("an unknown version");
+    let place = row.mark.word();
+    let login = facts.and_then(|facts| facts.survey.as_ref()?.login());
+    let login = login.map_or_else(String::new, |login| format!("; {login}"));
+    let held = facts.and_then(NodeFacts::held);
+    let held = held.map_or_else(String::new, |held| format!("; releases leave it out: {held}"));
+    Ok(format!("{}, runs {version}, marked {place}{login}{held}", row.address))
+}
+
+/// Evaluates a gateway.
+fn gateway(
+    spec: &Spec,
+    fleet: &Fleet,
+    seen: &Result<Observation, String>,
+    info: &Result<GatewayInfo, String>,
+) -> Result<String, String> {
+    let (seen, info) = (seen.as_ref().map_err(Clone::clone)?, info.as_ref().map_err(Clone::clone)?);
+    let blockers = blockers(spec, fleet, info);
+    if !blockers.is_empty() {
+        return Err(blockers.join("; "));
+    }
+    if seen.listed == 0 {
+        return Err("it lists no server".to_owned());
+    }
+    if seen.listed_nodes() == 0 {
+        return Err("it lists no node of the playbook: is the upstream's name right?".into());
+    }
+    let (serving, nodes) = (seen.serving(), count(spec.nodes.len(), "node"));
+    Ok(format!("{}, routes to {serving} of {nodes}{}", info.is, others(seen)))
+}
+
 /// Describes the other servers that the gateway routes to. They are backups, nodes of another service, or nodes of this
 /// playbook under a different name.
-fn others(seen: &crate::gateway::Observation) -> String {
+fn others(seen: &Observation) -> String {
     match (seen.others, seen.other_names.first()) {
         (_, None) => String::new(),
         (1, Some(first)) => format!(", and to {first}"),
