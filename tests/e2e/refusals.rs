@@ -204,9 +204,9 @@ fn node_out_of_rotation_goes_first_and_updated_node_is_skipped() {
     let plan = ran.stdout();
     let line =
         |start: &str| plan.lines().find(|line| line.starts_with(start)).unwrap_or("").to_owned();
-    assert!(line(" 1  node-3").contains("already out of rotation"), "{plan}");
-    assert!(line(" 2  node-2").contains("update"), "{plan}");
-    assert!(line(" -  node-1").contains("nothing"), "{plan}");
+    assert!(line(" 1      node-3").contains("already out of rotation"), "{plan}");
+    assert!(line(" 2      node-2").contains("update"), "{plan}");
+    assert!(line(" -      node-1").contains("nothing"), "{plan}");
     assert_eq!(bench.keys(), before, "planning only reads");
     let load = bench.load();
     bench.deploy("2").exits(0);

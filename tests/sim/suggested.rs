@@ -26,10 +26,16 @@ pub(crate) fn parsed(line: &str) -> ArgMatches {
 pub(crate) fn suggested(screen: &str) -> Vec<Suggested> {
     let commands = screen.lines().flat_map(|line| {
         let starts = line.match_indices("rollgate ").map(|(at, _)| at);
-        // A command follows its label, or is quoted. A line about usage has placeholders.
+        // A command follows its label, or is quoted. Other lines are sentences, or about usage.
         let is_command = |before: &str| ["  ", ": ", "`"].iter().any(|end| before.ends_with(end));
+        let is_known = |rest: &str| {
+            let word = rest.split_whitespace().nth(1).unwrap_or_default();
+            Cli::command().get_subcommands().any(|command| command.get_name() == word)
+        };
         let starts = starts.filter(move |at| {
-            is_command(&line[..*at]) && !line.contains("[OPTIONS]") && !line.contains("<FILE>")
+            let (before, rest) = line.split_at(*at);
+            let known = before.ends_with('`') || is_known(rest);
+            is_command(before) && known && !line.contains("<FILE>")
         });
         starts.map(move |at| {
             let (before, rest) = line.split_at(at);
