@@ -65,6 +65,11 @@ async fn release<W: World, C: Caller>(
     let Planned { plan, fleet, way } =
         planned(session, connections, caller, spec, selection).await?;
     let spec = &with_way_back(session, spec, &way)?;
+    // Without its rights, a token may see nothing of what the plan needs.
+    let may_release = plan.count(PlannedAction::Update) > 0 && fleet.registry_problem.is_none();
+    if may_release {
+        unless_stopped(caller, RIGHTS, may_write(connections, spec, &plan)).await??;
+    }
     if !plan.refusals.is_empty() {
         let reason = plan.refusals.join("; ");
         let refusals: Vec<_> =
@@ -77,7 +82,6 @@ async fn release<W: World, C: Caller>(
     if plan.count(PlannedAction::Update) == 0 {
         return Ok(Ending::Nothing(plan.idle()));
     }
-    unless_stopped(caller, RIGHTS, may_write(connections, spec, &plan)).await??;
     if request.yes {
         // Without a question, the plan is not shown.
         for warning in &plan.warnings {
