@@ -83,9 +83,10 @@ fn node_removed_by_rollgate_is_out_whatever_else_caddy_lists() {
     let name = std::iter::once("node-1.invalid:9000".to_owned());
     let by_hand: Vec<_> = with_spare[1..].iter().cloned().chain(name).collect();
     caddy.write(&by_hand).expect("a list");
-    bench.deploy("2").exits(3).says("does not list");
+    let held = ["--var", "version=2", "--yes", "--include-held"];
+    bench.run(&["deploy"], &held).exits(3).says("does not list");
     caddy.write(&with_spare[1..]).expect("a list");
-    bench.deploy("2").exits(0);
+    bench.run(&["deploy"], &held).exits(0);
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
     // A change by hand that no journal has.
     caddy.write(&with_spare[1..]).expect("a list");

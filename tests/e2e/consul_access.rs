@@ -60,7 +60,10 @@ fn release_over_https_needs_the_ca_of_consul_and_a_client_certificate() {
     refused("it rejects the client certificate, or requires one", &[at, ca]);
     refused("it rejects the client certificate", &[at, ca, stranger[0], stranger[1]]);
     let other_ca = ("CONSUL_CACERT", theirs.as_str());
-    refused("its certificate is not trusted: UnknownIssuer", &[at, other_ca, client[0], client[1]]);
+    refused(
+        "its certificate is signed by an unknown authority",
+        &[at, other_ca, client[0], client[1]],
+    );
     let name = ("CONSUL_TLS_SERVER_NAME", "server.dc2.consul");
     refused("not valid for name \"server.dc2.consul\"", &[at, ca, client[0], client[1], name]);
     let name = ("CONSUL_TLS_SERVER_NAME", "server.dc1.consul");

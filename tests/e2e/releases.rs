@@ -1,5 +1,7 @@
 //! Successful releases under load, behind gateways that lag and disagree.
 
+use std::time::Duration;
+
 use rollgate_lab::GatewayConfig;
 
 use crate::harness::{Bench, journals, quick};
@@ -152,6 +154,13 @@ fn node_returns_only_after_every_kind_of_check_passes() {
         let reply = rollgate_lab::request("PUT", &url, &registration.to_string());
         assert_eq!(reply.expect("Consul answers").status, 200);
     }
+    let passing = format!("{consul}/v1/health/service/app?passing");
+    let both_pass = || {
+        let reply = rollgate_lab::request("GET", &passing, "")?;
+        Ok((reply.body.matches("\"Service\":{").count() == 2).then_some(()))
+    };
+    rollgate_lab::until("both instances to pass", Duration::from_secs(10), both_pass)
+        .expect("pass");
     release_in_a_row(&bench, rounds(1));
     // An instance that is not registered in Consul can never pass.
     let url = format!("{consul}/v1/agent/service/deregister/node-2");

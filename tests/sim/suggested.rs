@@ -35,7 +35,7 @@ pub(crate) fn suggested(screen: &str) -> Vec<Suggested> {
         let starts = starts.filter(move |at| {
             let (before, rest) = line.split_at(*at);
             let known = before.ends_with('`') || is_known(rest);
-            is_command(before) && known && !line.contains("<FILE>")
+            is_command(before) && known && !before.ends_with("Usage: ")
         });
         starts.map(move |at| {
             let (before, rest) = line.split_at(at);
