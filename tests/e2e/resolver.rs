@@ -32,14 +32,14 @@ fn no_tcp_connection_fails_behind_an_nginx_that_resolves() {
         playbook["health"] =
             json!({ "tcp": "${{ node.address }}", "interval": "100ms", "deadline": "15s" });
         playbook["drain"] =
-            json!({ "in_flight": { "sockets": { "idle": "500ms" } }, "timeout": "30s" });
+            json!({ "in_flight": { "sockets": { "idle": "9s" } }, "timeout": "30s" });
     });
     let load = bench.load_with(|config| {
         config.targets = vec![bench.lab.resolvers[0].stream_url()];
         // nginx keeps a connection at its node.
         config.keepalive = false;
         config.rate = 100;
-        // Longer than the confirmation takes on a busy machine.
+        // Longer than the confirmation takes on a busy machine, and shorter than `idle`.
         config.slow = Duration::from_secs(8);
     });
     assert_counted(&bench.release_under(load, bench.file()), 2);
