@@ -13,8 +13,8 @@ pub struct Program {
     pub sudo: bool,
 }
 
-/// Returns the program that a command begins with. `None` if its first word is not a plain name or path: shell
-/// syntax, a variable, an assignment.
+/// Returns the program that a command begins with. `None` if its first word is not a plain name or path (shell
+/// syntax, a variable, an assignment), or if another command runs in its place when it fails.
 #[must_use]
 pub fn program_of(command: &str) -> Option<&str> {
     let mut lines = command.lines().map(str::trim);
@@ -23,7 +23,10 @@ pub fn program_of(command: &str) -> Option<&str> {
     let (word, rest) = line.split_at(end);
     let is_whole = rest.is_empty() || rest.starts_with([' ', '\t', ';', '&', '|', '<', '>']);
     let is_function = rest.trim_start().starts_with('(');
-    (is_whole && !is_function && !word.is_empty() && !word.starts_with('-')).then_some(word)
+    // `stop-app || true` allows that the program fails, also because there is none.
+    let may_fail = line.contains("||");
+    (is_whole && !is_function && !may_fail && !word.is_empty() && !word.starts_with('-'))
+        .then_some(word)
 }
 
 fn is_plain(letter: char) -> bool {
@@ -63,6 +66,7 @@ mod tests {
             ("stop() { svc stop; }; stop", None),
             ("stop () { svc stop; }; stop", None),
             ("sv* stop", None),
+            ("svc stop || true", None),
             ("~/bin/stop", None),
             ("", None),
         ] {
