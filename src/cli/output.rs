@@ -14,7 +14,6 @@ use crate::release::Release;
 use crate::release::{Event, Finished, Lines, Outcome};
 use crate::report::{Background, Json, Live, Plain, Reporter};
 use crate::report::{for_stdout, print_page, print_stderr, print_stdout};
-use crate::secret;
 
 /// Reports why a command does not start, and ends it. Programs get every problem of a playbook, and the end.
 pub(super) fn refuse(refusal: Refusal, global: &Global) -> Exit {
@@ -64,7 +63,7 @@ pub(super) fn lines() -> Lines {
 
 /// Prints a page for people, without secrets, and ends the command.
 pub(super) fn show(page: &str, exit: Exit) -> Exit {
-    print(&secret::hide(&for_stdout(page)), exit)
+    print(&for_stdout(page), exit)
 }
 
 /// Prints the result of a command, and ends it. Output that cannot be written is a failure.

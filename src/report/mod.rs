@@ -38,12 +38,17 @@ pub(crate) fn print_stderr(text: &str) {
 
 /// The same for a page: on a terminal, long lines are broken between words.
 pub(crate) fn print_page(text: &str) {
-    print_stderr(&wrapped(text, width_of(std::io::stderr())));
+    print_stderr(&broken(text, width_of(std::io::stderr())));
 }
 
-/// The form of a page for stdout: on a terminal, long lines are broken between words.
+/// The form of a page for stdout, without secrets: on a terminal, long lines are broken between words.
 pub(crate) fn for_stdout(page: &str) -> String {
-    wrapped(page, width_of(std::io::stdout()))
+    broken(page, width_of(std::io::stdout()))
+}
+
+/// Breaks the lines of a page. Secrets are hidden first: a broken one would no longer be found.
+fn broken(page: &str, width: Option<usize>) -> String {
+    wrapped(&secret::hide(page), width)
 }
 
 /// Writes data. A reader that closes early is not an error.
@@ -126,6 +131,15 @@ mod tests {
     use super::*;
     use crate::mark::Mark;
     use crate::release::Step;
+    use crate::secret::{Secret, remember};
+
+    #[test]
+    fn secret_with_a_blank_is_hidden_before_lines_are_broken() {
+        remember([Secret::new("open sesame of this test".to_owned())], []);
+        let told =
+            broken("error: the password was not accepted: open sesame of this test", Some(50));
+        assert!(!told.contains("sesame"), "{told}");
+    }
 
     #[test]
     fn what_is_seen_now_wins_over_what_the_journal_says() {
