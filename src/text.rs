@@ -21,6 +21,13 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
+/// Renders the time from one moment to another, in whole seconds. Clocks differ: it is never negative.
+#[must_use]
+pub fn elapsed(since: jiff::Timestamp, now: jiff::Timestamp) -> String {
+    let seconds = (now.as_second() - since.as_second()).max(0);
+    duration(Duration::from_secs(seconds.unsigned_abs()))
+}
+
 /// Renders a count with its noun: `1 node`, `3 nodes`.
 #[must_use]
 pub fn count(number: usize, noun: &str) -> String {

@@ -1,7 +1,6 @@
 //! The results of commands as text for people.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -192,8 +191,7 @@ fn identified(started: &Started) -> String {
 
 /// How far a release has come.
 fn progress(release: &Release, now: Timestamp) -> String {
-    let updated = release.planned().iter();
-    let updated = updated.filter(|planned| planned.will == PlannedAction::Update).count();
+    let updated = release.started.as_ref().map_or(0, |started| started.nodes.updates());
     let done = release.count(|node| node.phase == Phase::Done);
     let (time, at) = (since(release.begun, now), steps(release, Some(now)));
     format!("in progress for {time}, {done} of {} done{at}", count(updated, "node"))
@@ -225,8 +223,7 @@ fn steps(release: &Release, now: Option<Timestamp>) -> String {
 }
 
 fn since(then: Option<Timestamp>, now: Timestamp) -> String {
-    let seconds = then.map_or(0, |then| (now.as_second() - then.as_second()).max(0));
-    text::duration(Duration::from_secs(seconds.unsigned_abs()))
+    text::elapsed(then.unwrap_or(now), now)
 }
 
 /// Describes the result of a node. It names the release if that is not the last one.

@@ -1,7 +1,5 @@
 //! The holder of a lock, as other processes read it.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use crate::{json, text};
@@ -70,10 +68,7 @@ impl Holder {
     /// Describes it in one line: `ci-7, `deploy`, release 7f3a, acquired 3m ago, last seen 2s ago at node-2 drain`.
     #[must_use]
     pub fn describe(&self, now: jiff::Timestamp) -> String {
-        let ago = |then: jiff::Timestamp| {
-            let seconds = (now.as_second() - then.as_second()).max(0);
-            text::duration(Duration::from_secs(seconds.unsigned_abs()))
-        };
+        let ago = |then| text::elapsed(then, now);
         let mut parts = vec![self.by.clone()];
         if !self.by.contains(&self.host) {
             parts.push(format!("on {}", self.host));

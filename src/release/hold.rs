@@ -1,7 +1,5 @@
 //! A hold: an operator keeps a node out of rotation until `node in`.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -37,8 +35,7 @@ impl Hold {
     /// Describes it in one line: `by alice@host for 2h05m: disk is replaced`.
     #[must_use]
     pub fn describe(&self, now: Timestamp) -> String {
-        let seconds = (now.as_second() - self.since.as_second()).max(0).unsigned_abs();
-        let time = text::duration(Duration::from_secs(seconds));
+        let time = text::elapsed(self.since, now);
         let reason =
             if self.reason.is_empty() { String::new() } else { format!(": {}", self.reason) };
         text::line(&format!("by {} for {time}{reason}", self.by), LONGEST)
