@@ -8,7 +8,7 @@ mod rollback;
 
 use std::collections::BTreeSet;
 
-use crate::gateway::Observation;
+use crate::gateway::{Observation, keys};
 use crate::mark::Mark;
 use crate::playbook::Order;
 use crate::release::{Planned, PlannedAction, PlannedNodes};
@@ -329,6 +329,11 @@ impl Plan {
             (self.lowest, self.routed_now) = (lowest, now);
         }
     }
+}
+
+/// The keys in Consul that changes of the gateways' own lists write.
+fn gateway_keys(spec: &Spec) -> BTreeSet<String> {
+    spec.gateways.iter().flat_map(keys).collect()
 }
 
 /// `routed 2/2`, `out 2/2`, `routed 1/2`, or `?`.

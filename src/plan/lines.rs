@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Plan, Row};
-use crate::gateway::{GatewaySpec, following, keys};
+use super::{Plan, Row, gateway_keys};
+use crate::gateway::{GatewaySpec, following};
 use crate::mark::Mark;
 use crate::release::{Lines, PlannedAction, Step};
 use crate::spec::{NodeSpec, Spec};
@@ -37,9 +37,10 @@ impl Plan {
             });
             lines.tell("plan.node", Some(&row.planned.node), None, data);
         }
+        let keys = gateway_keys(spec);
         for row in self.rows.iter().filter(|row| row.planned.will == PlannedAction::Update) {
             let Some(node) = spec.node(&row.planned.node) else { continue };
-            for (step, data) in writes(spec, node, row) {
+            for (step, data) in writes(spec, &keys, node, row) {
                 lines.tell("plan.write", Some(&node.name), Some(step), data);
             }
         }
@@ -115,7 +116,7 @@ fn described(gateway: &GatewaySpec, problem: Option<&str>) -> Value {
 }
 
 /// All writes for a node, in order.
-fn writes(spec: &Spec, node: &NodeSpec, row: &Row) -> Vec<(Step, Value)> {
+fn writes(spec: &Spec, keys: &BTreeSet<String>, node: &NodeSpec, row: &Row) -> Vec<(Step, Value)> {
     let mut writes = Vec::new();
     if let Some(layout) = &node.layout {
         writes.push((Step::Stage, json!({ "folder": layout.folder() })));
@@ -127,7 +128,6 @@ fn writes(spec: &Spec, node: &NodeSpec, row: &Row) -> Vec<(Step, Value)> {
             (step @ (Step::Disable | Step::Enable), _, _) => {
                 let place = spec.registry.place(&node.address);
                 let mut data = json!({ "key": place, "down": step == Step::Disable });
-                let keys: BTreeSet<_> = spec.gateways.iter().flat_map(keys).collect();
                 if !keys.is_empty() {
                     data["keys"] = json!(keys);
                 }

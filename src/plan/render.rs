@@ -1,12 +1,12 @@
 //! The plan as text, for `rollgate plan` and for the operator's confirmation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
 use super::resume_points::stays_out;
-use super::{Plan, routed, rows};
-use crate::gateway::{Following, following, keys};
+use super::{Plan, Row, gateway_keys, routed, rows};
+use crate::gateway::{Following, following};
 use crate::node::Packing;
 use crate::playbook::OnFailure;
 use crate::release::{Phase, PlannedAction, Release, ResumePoint, Step};
@@ -83,16 +83,9 @@ impl Plan {
                 PlannedAction::Update => batches.next().map(|batch| batch.to_string()),
                 PlannedAction::Skip | PlannedAction::LeftOut | PlannedAction::Blocked => None,
             };
-            table.row(&[
-                batch.as_deref().unwrap_or("-"),
-                &row.planned.node,
-                &row.address,
-                row.planned.runs.as_deref().unwrap_or("?"),
-                row.mark.word(),
-                &routed(row.routed, spec.gateways.len()),
-                will,
-                &row.planned.why,
-            ]);
+            let [node, address, runs, key, gateways] = &place(row, spec);
+            let batch = batch.as_deref().unwrap_or("-");
+            table.row(&[batch, node, address, runs, key, gateways, will, &row.planned.why]);
         }
         table.render()
     }
@@ -145,8 +138,7 @@ impl Plan {
             RegistrySpec::ConsulService { .. } => format!("consul maintenance of {marks} on, off"),
             RegistrySpec::Gateway => format!("{marks} down, up"),
         }];
-        let keys: BTreeSet<_> = spec.gateways.iter().flat_map(keys).collect();
-        writes.extend(keys.iter().map(|key| format!("consul {key}")));
+        writes.extend(gateway_keys(spec).iter().map(|key| format!("consul {key}")));
         if let Some(node) = spec.nodes.first() {
             if let Some(layout) = &node.layout {
                 writes.push(format!("upload to {}", layout.folder()));
@@ -182,6 +174,17 @@ impl Plan {
     }
 }
 
+/// A node, its address, what it runs, how its key is marked, and how many gateways route to it.
+fn place(row: &Row, spec: &Spec) -> [String; 5] {
+    [
+        row.planned.node.clone(),
+        row.address.clone(),
+        row.planned.runs.clone().unwrap_or_else(|| "?".to_owned()),
+        row.mark.word().to_owned(),
+        routed(row.routed, spec.gateways.len()),
+    ]
+}
+
 /// Renders what a resume does to each node.
 #[must_use]
 pub fn resume_plan(
@@ -211,14 +214,8 @@ pub fn resume_plan(
             (None, Phase::LeftOut) => "left out",
             (None, _) => "nothing",
         };
-        table.row(&[
-            &row.planned.node,
-            &row.address,
-            row.planned.runs.as_deref().unwrap_or("?"),
-            row.mark.word(),
-            &routed(row.routed, spec.gateways.len()),
-            will,
-        ]);
+        let [node, address, runs, key, gateways] = &place(&row, spec);
+        table.row(&[node, address, runs, key, gateways, will]);
     }
     text::page(&format!(
         "{}  {from} -> {to}   (release {id})\n\n{}\n",
