@@ -146,11 +146,8 @@ impl Status {
             return Level::UnderWay;
         }
         let serves = |node: &NodeSpec| {
-            let mut gateways =
-                self.fleet.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok());
-            let name = &node.name;
-            let routed = gateways.all(|seen| seen.routes_to(&node.address));
-            routed && look.is_healthy(name) && !look.is_down(name)
+            let routed = self.fleet.is_routed(&node.address);
+            routed && look.is_healthy(&node.name) && !look.is_down(&node.name)
         };
         let versions: BTreeSet<_> = self.fleet.nodes.values().map(NodeFacts::version).collect();
         let is_interrupted = self.last().is_some_and(|(release, _)| release.finished.is_none());

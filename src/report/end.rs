@@ -274,14 +274,12 @@ impl Report<'_> {
 #[must_use]
 pub fn serving(spec: &Spec, fleet: &Fleet) -> String {
     let floor = spec.floor();
-    let seen: Vec<_> = fleet.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok()).collect();
-    if seen.is_empty() {
+    if fleet.gateways.iter().all(|(_, seen)| seen.is_err()) {
         return format!(
             "No gateway can be read: it is unknown which nodes serve (min_available {floor})."
         );
     }
-    let serves = |address: &str| seen.iter().all(|seen| seen.routes_to(address));
-    let serving: Vec<_> = spec.nodes.iter().filter(|node| serves(&node.address)).collect();
+    let serving: Vec<_> = spec.nodes.iter().filter(|node| fleet.is_routed(&node.address)).collect();
     let mut versions: BTreeMap<String, usize> = BTreeMap::new();
     for node in &serving {
         let version = fleet.nodes.get(&node.name).and_then(NodeFacts::version);

@@ -31,6 +31,13 @@ impl Fleet {
         Some(Pool { nodes: spec.nodes.len(), routed, min: spec.floor() })
     }
 
+    /// Returns whether every gateway that could be read routes to an address.
+    #[must_use]
+    pub fn is_routed(&self, address: &str) -> bool {
+        let mut seen = self.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok());
+        seen.all(|seen| seen.routes_to(address))
+    }
+
     /// Returns whether a gateway does not list a node that it may list under another name.
     #[must_use]
     pub fn lacks_any(&self) -> bool {
