@@ -1,5 +1,6 @@
 //! HTTP against small servers that send exactly the answer of each test.
 
+use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -273,7 +274,7 @@ fn certificates(folder: &Path) {
 }
 
 /// A server of a private authority, for as long as the value lives.
-fn tls_server(folder: &Path) -> (Server, u16) {
+fn tls_server(folder: &Path, demands: &[&OsStr]) -> (Server, u16) {
     let at = |name: &str| folder.join(name);
     let port =
         TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address").port();
@@ -281,6 +282,7 @@ fn tls_server(folder: &Path) -> (Server, u16) {
         .args(["s_server", "-www", "-quiet", "-accept", &format!("127.0.0.1:{port}")])
         .args(["-cert".as_ref(), at("server.pem").as_os_str()])
         .args(["-key".as_ref(), at("server.key").as_os_str()])
+        .args(demands)
         .stdin(Pipe::null())
         .stdout(Pipe::null())
         .stderr(Pipe::null())
@@ -294,7 +296,7 @@ fn tls_server(folder: &Path) -> (Server, u16) {
 async fn request_trusts_the_authorities_of_its_own_file() {
     let folder = tempfile::tempdir().expect("temp dir");
     certificates(folder.path());
-    let (_server, port) = tls_server(folder.path());
+    let (_server, port) = tls_server(folder.path(), &[]);
     let live = live();
     let get = async |trust: Trust, host: Option<&str>| {
         let request = Request::get(format!("https://127.0.0.1:{port}/"), TIME);
@@ -351,22 +353,10 @@ async fn consul_over_tls_with_its_own_ca_and_a_client_certificate() {
     let folder = tempfile::tempdir().expect("temp dir");
     certificates(folder.path());
     let at = |name: &str| folder.path().join(name);
-    let port =
-        TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address").port();
-    let _server = Server(
-        Process::new("openssl")
-            .args(["s_server", "-www", "-quiet", "-Verify", "1", "-verify_return_error"])
-            .args(["-accept", &format!("127.0.0.1:{port}")])
-            .args(["-CAfile".as_ref(), at("ca.pem").as_os_str()])
-            .args(["-cert".as_ref(), at("server.pem").as_os_str()])
-            .args(["-key".as_ref(), at("server.key").as_os_str()])
-            .stdin(Pipe::null())
-            .stdout(Pipe::null())
-            .stderr(Pipe::null())
-            .spawn()
-            .expect("openssl starts"),
-    );
-    until("server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let client = ["-Verify", "1", "-verify_return_error", "-CAfile"].map(OsStr::new);
+    let ca = at("ca.pem");
+    let demands: Vec<_> = client.into_iter().chain([ca.as_os_str()]).collect();
+    let (_server, port) = tls_server(folder.path(), &demands);
     let get = async |tls: ConsulTls| {
         let live = Live::new(LiveSettings { consul_tls: tls, ..LiveSettings::default() });
         let mut request = Request::get(format!("https://127.0.0.1:{port}/"), TIME);
