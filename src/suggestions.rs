@@ -103,21 +103,21 @@ impl<'a> Situation<'a> {
         let changed = self.nodes(|name, node| done(node) || self.is_stuck(name, node));
         let mut commands = Vec::new();
         if self.outcome == Outcome::Stopped {
-            commands.push(self.go_on(started));
+            commands.push(self.continuation(started));
         }
         if stuck.len() < changed.len() {
             commands.extend(self.rollback(started, stuck));
         }
         commands.extend(self.rollback(started, changed));
         if self.outcome != Outcome::Stopped {
-            commands.push(self.go_on(started));
+            commands.push(self.continuation(started));
         }
         commands.dedup();
         commands
     }
 
-    /// Goes on with the release.
-    fn go_on(&self, started: &Started) -> (String, String) {
+    /// Returns the command that continues the release, or finishes its rollback.
+    fn continuation(&self, started: &Started) -> (String, String) {
         let release = self.release;
         let turning = |node: &NodeState| node.goes_back() && node.phase != Phase::RolledBack;
         if !self.is_superseded && release.nodes.values().any(turning) {

@@ -131,10 +131,10 @@ async fn go_back<W: World, C: Caller>(
         return Err(Refusal::refused(plan.refusals.join("; ")));
     }
     held::tell(caller, session, &fleet, plan.held(), None);
-    if plan.count(PlannedAction::Update) == 0 && plan.held().next().is_some() {
-        return Ok(Ending::Nothing(plan.idle()));
-    }
     if plan.count(PlannedAction::Update) == 0 {
+        if plan.held().next().is_some() {
+            return Ok(Ending::Nothing(plan.idle()));
+        }
         let nodes = count(plan.count(PlannedAction::Skip), "node");
         let what = format!("{nodes} on the version from before release {}", past.id);
         return Ok(Ending::Nothing(what));
