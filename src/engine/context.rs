@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::pool::Pool;
+use super::stop::Stop;
 use crate::consul::Client;
 use crate::gateway::GatewayMonitor;
 use crate::holds::Holds;
@@ -15,36 +15,6 @@ use crate::lock::Lock;
 use crate::registry::Registry;
 use crate::release::{Event, EventKind, Leaving, NodeState, Planned, Release, Step};
 use crate::spec::{NodeSpec, Spec};
-
-/// Why a release must stop, once a stop is requested.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum StopReason {
-    /// No stop is requested.
-    #[default]
-    No,
-    /// A signal requested it: the signal's name.
-    Requested(&'static str),
-    /// The journal cannot be written: nothing new begins, and nodes that were only marked down return to rotation.
-    Unwritten(String),
-    /// Nothing finished for too long.
-    Stalled(String),
-    /// The lock is lost: no further action of any kind.
-    LockLost(String),
-}
-
-impl StopReason {
-    /// Returns the reason, if the release must stop.
-    #[must_use]
-    pub fn reason(&self) -> Option<&str> {
-        match self {
-            Self::No => None,
-            Self::Requested(signal) => Some(signal),
-            Self::Unwritten(reason) | Self::Stalled(reason) | Self::LockLost(reason) => {
-                Some(reason)
-            }
-        }
-    }
-}
 
 /// The operation on each node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +93,7 @@ pub(super) struct Context<W> {
     pub(super) turn: Arc<Mutex<()>>,
     /// The nodes that serve.
     pub(super) pool: Pool,
-    pub(super) stop: watch::Receiver<StopReason>,
+    pub(super) stop: Stop,
     pub(super) records: mpsc::Sender<Record>,
 }
 
@@ -230,15 +200,6 @@ pub(super) struct Record {
     pub(super) fact: Option<EventKind>,
     /// Answered when the event is on disk; dropped when it cannot be written.
     pub(super) written: Option<oneshot::Sender<()>>,
-}
-
-/// Returns once the release is stopping and the grace period is over.
-pub(super) async fn stopped_for(mut stop: watch::Receiver<StopReason>, grace: Duration) {
-    if stop.wait_for(|stop| *stop != StopReason::No).await.is_err() {
-        // The sender is gone: no stop can be requested any more.
-        std::future::pending::<()>().await;
-    }
-    tokio::time::sleep(grace).await;
 }
 
 pub(super) fn millis(begun: Instant) -> u64 {

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use tokio::sync::watch;
-
-use super::context::StopReason;
 use super::recorder::Recorder;
+use super::stop::{Stop, StopReason};
 use crate::release::{Finished, NodeState, Outcome, Phase, Release, RotationState};
 use crate::spec::Spec;
 use crate::suggestions;
@@ -17,18 +15,18 @@ pub(super) fn conclude<W: World>(
     spec: &Spec,
     staged: bool,
     verified: bool,
-    stop: &watch::Receiver<StopReason>,
+    stop: &Stop,
     elapsed_ms: u64,
 ) -> Finished {
     let release = &*recorder.release.read();
     let remaining = spec.remaining(|_| false, |node| serves(release, &node.name));
-    let stopped = matches!(*stop.borrow(), StopReason::Requested(_));
+    let stopped = matches!(stop.reason(), StopReason::Requested(_));
     let untouched =
         release.nodes.values().all(|node| node.rotation_state() == RotationState::Untouched);
     let left = release.count(|node| matches!(node.phase, Phase::Waiting | Phase::Interrupted));
     let complete = release.failures() == 0 && left == 0 && recorder.unwritten.is_none() && verified;
     let unknown = release.count(NodeState::is_unknown);
-    let stalled = matches!(*stop.borrow(), StopReason::Stalled(_));
+    let stalled = matches!(stop.reason(), StopReason::Stalled(_));
     let stuck = release.count(NodeState::is_rollback_failed);
     let turned = release.nodes.values().any(NodeState::goes_back);
     let old = |standing| matches!(standing, RotationState::Untouched | RotationState::PutBack);
@@ -38,7 +36,7 @@ pub(super) fn conclude<W: World>(
             .values()
             .filter(|node| !node.is_held())
             .all(|node| old(node.rotation_state()) && node.phase != Phase::Skipped);
-    let result = if let StopReason::LockLost(_) = *stop.borrow() {
+    let result = if let StopReason::LockLost(_) = stop.reason() {
         Outcome::LockLost
     } else if recorder.failed.is_some() || unknown > 0 {
         Outcome::Degraded

@@ -1,19 +1,14 @@
 //! The hold of a node that an operator takes out of rotation, or returns.
 
-use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
-use tokio::time::{Instant, timeout};
-
-use super::context::{Operation, StopReason};
+use super::context::Operation;
 use super::outcome::StepError;
+use super::stop::HOLD_TIME;
 use super::worker::NodeWorker;
 use crate::holds::NotChanged;
 use crate::release::{EventKind, NodeState};
 use crate::world::World;
-
-/// Maximum time to end a hold once the release is stopping. The whole stop must fit into the five seconds of a
-/// cancelled CI job.
-const WITHDRAWAL_GRACE: Duration = Duration::from_secs(1);
 
 impl<W: World> NodeWorker<W> {
     /// Records the hold of a node that leaves rotation by hand, before it is marked down. A release that finds it out
@@ -41,17 +36,15 @@ impl<W: World> NodeWorker<W> {
     /// Ends the hold of a node that stays in rotation, because it could not be taken out.
     pub(super) async fn withdraw_hold(&self) {
         let is_up = !self.planned.was_out && !self.state(NodeState::may_be_down);
-        let is_ours = !matches!(*self.context.stop.borrow(), StopReason::LockLost(_));
+        let is_ours = !self.context.stop.is_lock_lost();
         if self.context.operation != Operation::Out || !is_up || !is_ours {
             return;
         }
-        let patience = if *self.context.stop.borrow() == StopReason::No {
-            self.confirm_time()
-        } else {
-            WITHDRAWAL_GRACE
-        };
+        let stop = &self.context.stop;
+        let time = if stop.is_requested() { HOLD_TIME } else { self.confirm_time() };
+        let until = stop.until(time);
         let late = |_| Err(StepError::from("no answer in time".to_owned()));
-        let ended = timeout(patience, self.unhold(Instant::now() + patience)).await;
+        let ended = timeout_at(until, self.unhold(until)).await;
         if let Err(trouble) = ended.unwrap_or_else(late) {
             let (name, why) = (&self.node.name, trouble.into_failure().reason);
             let message =

@@ -6,6 +6,7 @@
 //! * [`recovery`]: handles a node that does not finish.
 //! * [`steps`]: the action of each step, in the order of a runbook.
 //! * [`watchdog`]: keeps a removed node out of rotation; [`pool`] and [`serving`]: watch the nodes that serve.
+//! * [`stop`]: why and since when a release stops.
 //! * [`capacity`]: how many nodes must stay in rotation.
 
 mod capacity;
@@ -20,8 +21,10 @@ mod run;
 mod scheduler;
 mod serving;
 mod steps;
+mod stop;
 mod watchdog;
 mod worker;
 
-pub use context::{Operation, Sink, StopReason};
+pub use context::{Operation, Sink};
 pub use run::{Engine, RunResult, Start};
+pub use stop::StopReason;

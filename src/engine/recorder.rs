@@ -1,13 +1,13 @@
 //! The only place that changes a running release: it writes an event before the event counts.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::context::{LiveRelease, Record, Sink, StopReason, stopped_for};
+use super::context::{LiveRelease, Record, Sink};
+use super::stop::{StopReason, Stopper};
 use crate::journal::Journal;
 use crate::journal::replica::JournalReplica;
 use crate::lock::{Lock, NotHeld};
@@ -39,7 +39,7 @@ pub(super) struct Recorder<'a, W> {
     /// The lock. Its record shows waiting releases the current step.
     pub(super) lock: &'a Lock<W>,
     /// Requests the stop of all tasks.
-    pub(super) halt: Arc<watch::Sender<StopReason>>,
+    pub(super) halt: Stopper,
     /// Why the journal cannot be written. From then on nothing new begins. Actions that lead to a safe state are still
     /// done and reported.
     pub(super) unwritten: Option<anyhow::Error>,
@@ -207,24 +207,24 @@ impl<W: World> Recorder<'_, W> {
     /// Stops a release in which nothing has finished for this long.
     pub(super) fn stall(&self, patience: Duration) {
         let reason = format!("no step finished for {}", crate::text::duration(patience));
-        self.halt.send_replace(StopReason::Stalled(reason));
+        self.halt.stop(StopReason::Stalled(reason));
     }
 
     /// Verifies the lock at the end. A release that has lost the lock since its last write must not report success.
     pub(super) async fn ask_for_the_lock(&self) {
         let held = tokio::select! {
             biased;
-            () = stopped_for(self.halt.subscribe(), Duration::ZERO) => return,
+            () = self.halt.watch().requested() => return,
             held = self.lock.verify() => held,
         };
         if let Err(NotHeld::Lost(reason)) = held {
-            self.halt.send_replace(StopReason::LockLost(reason));
+            self.halt.stop(StopReason::LockLost(reason));
         }
     }
 
     fn stop_unwritten(&mut self, error: &anyhow::Error) {
         self.unwritten = Some(anyhow!("{error:#}"));
-        self.halt.send_replace(StopReason::Unwritten(format!("{error:#}")));
+        self.halt.stop(StopReason::Unwritten(format!("{error:#}")));
     }
 
     /// Writes pending events to the journal and the replica, and answers the tasks that wait for them.
@@ -232,7 +232,11 @@ impl<W: World> Recorder<'_, W> {
         // Without an answer, the task that waits for the event does not act.
         let _ = self.write();
         let lines = std::mem::take(&mut self.lines);
-        let stop = stopped_for(self.halt.subscribe(), COPY_GRACE);
+        let requested = self.halt.watch().requested();
+        let stop = async {
+            requested.await;
+            tokio::time::sleep(COPY_GRACE).await;
+        };
         if let Some(copy) = &mut self.copy
             && !lines.is_empty()
         {
@@ -378,7 +382,7 @@ mod tests {
             sink: &mut sink,
             moved: Instant::now(),
             lock: &lock,
-            halt: Arc::new(watch::channel(StopReason::No).0),
+            halt: Stopper::new(),
             unwritten: None,
             failed: None,
         };

@@ -5,20 +5,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::context::{StopReason, stopped_for};
 use super::outcome::StepError;
 use super::pool::Part;
-use super::worker::{COURTESY_GRACE, NodeWorker};
+use super::stop::{COURTESY_TIME, PUT_BACK_TIME};
+use super::worker::NodeWorker;
 use crate::release::{EventKind, Failure, NodeState, Step};
 use crate::world::World;
 
 /// Maximum time to confirm a returned node, beyond twice the gateways' lag, after a step that failed because a gateway
 /// could not be read. Most likely the gateway is still unreadable.
 const BLIND_TIME: Duration = Duration::from_secs(5);
-
-/// Maximum time to confirm a returned node once the release is stopping. The whole stop must fit into the five seconds
-/// of a cancelled CI job.
-const PUT_BACK_GRACE: Duration = Duration::from_secs(2);
 
 impl<W: World> NodeWorker<W> {
     /// Handles the failure of the node. If it was only marked down, it returns to rotation; otherwise it stays as it
@@ -39,7 +35,7 @@ impl<W: World> NodeWorker<W> {
             return;
         }
         let deadline = Instant::now() + self.confirm_time();
-        let interrupted = stopped_for(self.context.stop.clone(), PUT_BACK_GRACE);
+        let interrupted = self.context.stop.passed(PUT_BACK_TIME);
         tokio::select! {
             biased;
             () = self.put_back(step, deadline, patience) => {}
@@ -52,7 +48,7 @@ impl<W: World> NodeWorker<W> {
     pub(super) async fn tell_failure(&self, step: Step, mut failure: Failure) -> bool {
         let concerns_service = step == Step::Health || self.state(NodeState::is_stopped);
         if concerns_service && !failure.put_back {
-            let interrupted = stopped_for(self.context.stop.clone(), COURTESY_GRACE);
+            let interrupted = self.context.stop.passed(COURTESY_TIME);
             failure.log = tokio::select! {
                 biased;
                 log = self.last_log_lines(step) => log,
@@ -66,7 +62,7 @@ impl<W: World> NodeWorker<W> {
     pub(super) async fn withdraw(&mut self) {
         let step = Step::Disable;
         let name = self.node.name.clone();
-        let interrupted = stopped_for(self.context.stop.clone(), PUT_BACK_GRACE);
+        let interrupted = self.context.stop.passed(PUT_BACK_TIME);
         let left = async {
             self.make_room(step).await?;
             self.set_down(step, true).await?;
@@ -108,7 +104,7 @@ impl<W: World> NodeWorker<W> {
             longest,
         );
         let gate = self.gate();
-        let interrupted = stopped_for(self.context.stop.clone(), Duration::ZERO);
+        let interrupted = self.context.stop.requested();
         let serves = tokio::select! {
             biased;
             serves = gate.serves() => serves,
@@ -131,7 +127,7 @@ impl<W: World> NodeWorker<W> {
         // A write may have begun that is not recorded yet.
         self.context.catch_up().await;
         if self.may_be_put_back(false) {
-            self.put_back(step, Instant::now() + PUT_BACK_GRACE, PUT_BACK_GRACE).await;
+            self.put_back(step, self.context.stop.until(PUT_BACK_TIME), PUT_BACK_TIME).await;
         }
         let _ = self.record(Some(step), EventKind::NodeInterrupted {}).await;
     }
@@ -139,7 +135,7 @@ impl<W: World> NodeWorker<W> {
     /// Without a health check, only a node that served before and was not changed since returns to rotation, and only
     /// while this release holds the lock. `serves` reports that the action of the step was never begun.
     fn may_be_put_back(&self, serves: bool) -> bool {
-        let ours = !matches!(*self.context.stop.borrow(), StopReason::LockLost(_));
+        let ours = !self.context.stop.is_lock_lost();
         let (down, stopped) = self.state(|state| (state.may_be_down(), state.is_stopped()));
         ours && down && (serves || !stopped) && !self.planned.was_out
     }

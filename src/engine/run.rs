@@ -5,20 +5,18 @@
 //! are on disk. So the order in the journal is the order in which actions were permitted.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::context::{
-    Context, Known, LiveRelease, Operation, Record, Sink, StopReason, millis, stopped_for,
-};
+use super::context::{Context, Known, LiveRelease, Operation, Record, Sink, millis};
 use super::end::conclude;
 use super::pool::{Fallen, Pool};
 use super::recorder::Recorder;
 use super::scheduler::{NextAction, next_action};
+use super::stop::{Stop, StopReason, Stopper};
 use super::worker::NodeWorker;
 use crate::consul::Client;
 use crate::gateway::{GatewayMonitor, GatewaySpec, QueryClient};
@@ -90,8 +88,8 @@ impl<W: World> Engine<W> {
         let clock = Instant::now();
         let (sender, records) = mpsc::channel(256);
         let (fell, fallen) = mpsc::unbounded_channel();
-        let (halt, stop) = watch::channel(StopReason::No);
-        let halt = Arc::new(halt);
+        let halt = Stopper::new();
+        let stop = halt.watch();
         let asked = tokio::spawn(pass_on(self.stop, self.lock.lost(), halt.clone()));
         let (release, first) = match begin {
             Start::Started(started) => (Release::default(), EventKind::ReleaseStarted(started)),
@@ -178,7 +176,7 @@ struct Floor<W> {
     context: Arc<Context<W>>,
     records: mpsc::Receiver<Record>,
     fallen: mpsc::UnboundedReceiver<Fallen>,
-    stop: watch::Receiver<StopReason>,
+    stop: Stop,
 }
 
 impl<W: World> Floor<W> {
@@ -212,7 +210,7 @@ impl<W: World> Floor<W> {
                 if self.context.operation != Operation::Deploy {
                     return true;
                 }
-                if *self.stop.borrow() != StopReason::No {
+                if self.stop.is_requested() {
                     return false;
                 }
                 match self.verify(recorder).await {
@@ -252,7 +250,7 @@ impl<W: World> Floor<W> {
     }
 
     fn next(&self, recorder: &Recorder<'_, W>) -> NextAction {
-        let stops = *self.stop.borrow() != StopReason::No;
+        let stops = self.stop.is_requested();
         let is_dead = |name: &str| {
             let known = self.context.nodes.get(name);
             known.is_some_and(|known| self.context.pool.is_dead(&known.node))
@@ -279,13 +277,13 @@ impl<W: World> Floor<W> {
         work: impl Future<Output = T> + Send + 'static,
     ) -> (Option<T>, usize) {
         let (answer, mut answered) = oneshot::channel();
-        let stop = self.stop.clone();
+        let stop = self.stop.requested();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             tokio::select! {
                 biased;
                 result = work => { let _ = answer.send(result); }
-                () = stopped_for(stop, Duration::ZERO) => {}
+                () = stop => {}
             }
         });
         let fell = self.drive(tasks, recorder).await;
@@ -310,10 +308,10 @@ impl<W: World> Floor<W> {
                     recorder.flush().await;
                 }
                 changed = self.stop.changed(), if listening => {
-                    listening = changed.is_ok();
+                    listening = changed;
                     note_stop(recorder, &self.stop);
                 }
-                () = tokio::time::sleep_until(stalled), if *self.stop.borrow() == StopReason::No => {
+                () = tokio::time::sleep_until(stalled), if !self.stop.is_requested() => {
                     recorder.stall(patience);
                 }
                 Some((name, failure)) = self.fallen.recv() => {
@@ -350,8 +348,8 @@ impl<W: World> Floor<W> {
     }
 }
 
-fn note_stop<W: World>(recorder: &mut Recorder<'_, W>, stop: &watch::Receiver<StopReason>) {
-    let reason = stop.borrow().reason().map(str::to_owned);
+fn note_stop<W: World>(recorder: &mut Recorder<'_, W>, stop: &Stop) {
+    let reason = stop.reason().reason().map(str::to_owned);
     if let Some(reason) = reason
         && !recorder.is_stopping()
     {
@@ -363,19 +361,11 @@ fn note_stop<W: World>(recorder: &mut Recorder<'_, W>, stop: &watch::Receiver<St
 async fn pass_on(
     mut asked: watch::Receiver<StopReason>,
     mut lost: watch::Receiver<Option<String>>,
-    halt: Arc<watch::Sender<StopReason>>,
+    halt: Stopper,
 ) {
     let asked_to = async {
         match asked.wait_for(|stop| *stop != StopReason::No).await.map(|stop| stop.clone()) {
-            Ok(reason) => {
-                halt.send_if_modified(|stop| {
-                    let first = *stop == StopReason::No;
-                    if first {
-                        *stop = reason;
-                    }
-                    first
-                });
-            }
+            Ok(reason) => halt.stop_first(reason),
             // The sender is gone: no stop can be requested any more.
             Err(_) => std::future::pending().await,
         }
@@ -383,7 +373,7 @@ async fn pass_on(
     let dispossessed = async {
         match lost.wait_for(Option::is_some).await.map(|reason| reason.clone()) {
             Ok(reason) => {
-                halt.send_replace(StopReason::LockLost(reason.unwrap_or_default()));
+                halt.stop(StopReason::LockLost(reason.unwrap_or_default()));
             }
             Err(_) => std::future::pending().await,
         }

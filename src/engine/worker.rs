@@ -7,20 +7,15 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::context::{Context, Operation, StopReason, millis, stopped_for};
+use super::context::{Context, Operation, millis};
 use super::outcome::{NodeResult, StepError, StepResult};
 use super::pool::Part;
+use super::stop::{COURTESY_TIME, WRITE_TIME};
 use super::watchdog::Watchdog;
 use crate::playbook::OnFailure;
 use crate::release::{EventKind, Failure, NodeState, Planned, Step};
 use crate::spec::{Action, NodeSpec, Shell};
 use crate::world::World;
-
-/// Maximum time for a registry write in progress once the release is stopping.
-const WRITE_GRACE: Duration = Duration::from_secs(1);
-
-/// Maximum time to fetch the last log lines of a failed node, or to delete old releases, once the release is stopping.
-pub(super) const COURTESY_GRACE: Duration = Duration::from_millis(500);
 
 /// Pause between two progress reports of a command or a check.
 const BEAT: Duration = Duration::from_secs(5);
@@ -98,7 +93,7 @@ impl<W: World> NodeWorker<W> {
             self.withdraw_hold().await;
         }
         if arrived == NodeResult::Done {
-            let interrupted = stopped_for(self.context.stop.clone(), COURTESY_GRACE);
+            let interrupted = self.context.stop.passed(COURTESY_TIME);
             tokio::select! {
                 biased;
                 () = self.prune() => {}
@@ -205,7 +200,7 @@ impl<W: World> NodeWorker<W> {
                 other => return other,
             },
             Step::Enable => {
-                let stop = stopped_for(self.context.stop.clone(), Duration::ZERO);
+                let stop = self.context.stop.requested();
                 let may = tokio::select! {
                     biased;
                     may = self.may_enable() => may,
@@ -234,7 +229,7 @@ impl<W: World> NodeWorker<W> {
         loop {
             // A node that still serves must not receive a version that failed on other nodes.
             if !self.goes_back() && !self.state(NodeState::is_stopped) {
-                let stop = stopped_for(self.context.stop.clone(), Duration::ZERO);
+                let stop = self.context.stop.requested();
                 tokio::select! {
                     biased;
                     () = self.context.verify_done() => {}
@@ -245,7 +240,7 @@ impl<W: World> NodeWorker<W> {
                     return StepResult::Interrupted;
                 }
             }
-            let stop = stopped_for(self.context.stop.clone(), Duration::ZERO);
+            let stop = self.context.stop.requested();
             let stayed = tokio::select! {
                 biased;
                 stayed = self.stayed_out() => stayed,
@@ -316,7 +311,7 @@ impl<W: World> NodeWorker<W> {
 
     /// Stages the artifact on the node once a slot is free.
     pub(super) async fn stage(mut self, places: Arc<Semaphore>) {
-        let stop = stopped_for(self.context.stop.clone(), Duration::ZERO);
+        let stop = self.context.stop.requested();
         let place = tokio::select! {
             biased;
             place = places.acquire() => place,
@@ -340,12 +335,12 @@ impl<W: World> NodeWorker<W> {
             return StepResult::Failed(StepError::Halt);
         }
         let begun = Instant::now();
-        // A write in progress gets a short grace period: its result is worth the wait.
-        let grace = match step {
-            Step::Disable | Step::Enable => WRITE_GRACE,
+        // A write in progress gets a short time: its result is worth the wait.
+        let time = match step {
+            Step::Disable | Step::Enable => WRITE_TIME,
             _ => Duration::ZERO,
         };
-        let interrupted = stopped_for(self.context.stop.clone(), grace);
+        let interrupted = self.context.stop.passed(time);
         let beat = self.beat(step, BEAT, "the command is still running");
         let beat = async {
             // Other steps report their own progress.
@@ -396,7 +391,7 @@ impl<W: World> NodeWorker<W> {
     }
 
     fn stop_requested(&self) -> bool {
-        *self.context.stop.borrow() != StopReason::No
+        self.context.stop.is_requested()
     }
 
     /// Records a fact and returns when it is on disk.

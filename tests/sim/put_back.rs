@@ -121,6 +121,29 @@ fn node_is_not_marked_down_on_an_old_reading_of_the_gateways() {
     assert!(ran.events.contains("gw-1 would route to 1 node only, fewer than 2"), "{}", ran.events);
 }
 
+/// The write that marks a node down stays without an answer, the release is stopped, Consul loses its leader, and a
+/// finished node dies. What is done about the one node and about the other does not add up.
+#[test]
+fn stop_ends_in_time_although_a_finished_node_dies_meanwhile() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    let whole = run(&schedule, scratch.path(), true);
+    let writing = "EVENT node-2 disable: RegistryWriting";
+    let (event, begun) = (When::Event(whole.events_until(writing)), whole.moment(writing));
+    for dies in [600, 1_000, 1_400] {
+        schedule.faults = vec![
+            (event, Fault::NextWrite(Fate::Plain)),
+            (event, Fault::NextWrite(Fate::Vanishes)),
+            (event, Fault::SignalSoon(10)),
+            (When::At(begun + 500), Fault::Election(40_000)),
+            (When::At(begun + dies), Fault::Crash(0)),
+        ];
+        let ran = run(&schedule, scratch.path(), true);
+        judge(&schedule, &ran, scratch.path());
+        assert!(ran.events.contains("node-2 could not be returned to rotation in time"));
+        assert!(ran.events.contains("node-1 is unhealthy and stays in rotation"));
+    }
+}
+
 /// The last query before the timeout gets no answer; a moment later the drain would be complete.
 #[test]
 fn drain_is_judged_by_the_count_at_its_timeout() {
