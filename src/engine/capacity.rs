@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::context::Operation;
 use super::outcome::StepError;
 use super::pool::Part;
+use super::serving::no_node_listed;
 use super::worker::{Bound, Looked, NodeWorker};
 use crate::gateway::Observation;
 use crate::release::{EventKind, Leaving, Step};
@@ -206,8 +207,13 @@ impl<W: World> NodeWorker<W> {
         let unwell = self.context.pool.unwell(spec);
         let was_dead = self.looked.is_some_and(|looked| looked.is_dead);
         let is_dead = was_dead || self.context.pool.is_dead(&self.node);
+        let serves = self.context.pool.is_known_to_serve(&self.node);
         let mut routed = BTreeMap::new();
         for (name, seen) in seen {
+            // The gateway has lost its list, or its answer is wrong. It does not show what the removal costs.
+            if serves && seen.listed_nodes() == 0 {
+                return Err(no_node_listed(name));
+            }
             // A failed node that leaves permanently must not be the last node that could serve, even if it does not
             // serve now.
             let is_missed = !is_dead && is_missed(seen, leaving, address);

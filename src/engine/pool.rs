@@ -256,6 +256,14 @@ impl Pool {
         self.members().get(&node.name).is_some_and(|member| member.is_dead(node.health.fall))
     }
 
+    /// Whether this node is in rotation as far as is known, and a check during the release has shown that it serves.
+    pub(super) fn is_known_to_serve(&self, node: &NodeSpec) -> bool {
+        let members = self.members();
+        members
+            .get(&node.name)
+            .is_some_and(|member| member.has_passed && !member.is_unwell(node.health.fall))
+    }
+
     /// Returns the nodes for which it is unknown whether they serve.
     pub(super) fn unsettled(&self, spec: &Spec) -> Vec<String> {
         let members = self.members();

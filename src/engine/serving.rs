@@ -28,6 +28,11 @@ const LATELY: Duration = Duration::from_millis(500);
 /// Pause between two reads of a gateway that does not show the expected state.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// What is said about a gateway whose list has none of the nodes.
+pub(super) fn no_node_listed(gateway: &str) -> String {
+    format!("{gateway} lists no node of the playbook")
+}
+
 impl<W: World> Context<W> {
     /// Watches the nodes that serve until the release ends.
     pub(super) async fn watch_pool(self: Arc<Self>) {
@@ -147,9 +152,7 @@ impl<W: World> Context<W> {
             let unread = match gateway.observe_since(since).await {
                 // A list without the playbook's nodes is a fault of the gateway, not of a node: it must not remove a
                 // node from rotation.
-                Ok(seen) if seen.listed_nodes() == 0 => {
-                    Some(format!("{} lists no node of the playbook", gateway.name()))
-                }
+                Ok(seen) if seen.listed_nodes() == 0 => Some(no_node_listed(gateway.name())),
                 Ok(seen) => {
                     let noted = self.pool.note_routes(&self.spec, gateway.name(), &seen, patience);
                     for (name, part, failure) in noted.0 {

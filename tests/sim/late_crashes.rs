@@ -196,6 +196,27 @@ fn gateway_with_an_empty_list_sends_no_node_back() {
     }
 }
 
+/// A gateway lists no node although all serve: what the removal of a node costs cannot be judged, so it stays.
+#[test]
+fn no_node_is_removed_while_a_gateway_lists_no_node() {
+    for (lasts, expected) in [(10_000, 0), (70_000, 20)] {
+        let (mut schedule, scratch) = (Schedule::plain(), scratch());
+        let whole = run(&schedule, scratch.path(), true);
+        let (begins, writes) = ("node-2 disable: StepStarted", "node-2 disable: RegistryWriting");
+        let begun = When::Event(whole.events_until(begins) - 1);
+        let lie = Fault::Lies { gateway: 0, lie: Lie::NothingListed, lasts };
+        schedule.faults = vec![(begun, lie)];
+        let ran = run(&schedule, scratch.path(), true);
+        judge(&schedule, &ran, scratch.path());
+        assert!(matches!(ran.end, End::Finished(_, code) if code == expected), "{:?}", ran.end);
+        let is_written = ran.history.iter().any(|line| line.contains(writes));
+        assert_eq!(is_written, expected == 0, "{}", ran.events);
+        if is_written {
+            assert!(ran.moment(writes) > ran.moment("FAULT Lies") + lasts, "{}", ran.events);
+        }
+    }
+}
+
 /// A machine reboots during its stop: whether the stop took effect is unknown until the node is rolled back and
 /// healthy.
 #[test]
