@@ -32,6 +32,13 @@ pub(super) fn unreadable(what: &str, message: &str) -> Error {
     Error::Unreadable { what: what.into(), message: crate::text::line(message, 200) }
 }
 
+/// Consul's answer about a key that does not exist.
+#[cfg(test)]
+pub(crate) fn no_key() -> Reply {
+    let headers = [("x-consul-index".to_owned(), "1".to_owned())].into();
+    Reply { status: 404, headers, ..Reply::default() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -178,6 +178,10 @@ impl<W: World> Client<W> {
                 let mut wait = None;
                 let problem = match answer {
                     Ok(reply) => match verdict(&reply, self.world.now()) {
+                        Verdict::Answered if is_foreign(path, &reply) => {
+                            let (address, what) = (addresses[at].clone(), path.to_owned());
+                            return Err(Error::Foreign { address, what });
+                        }
                         Verdict::Answered if matches!(reply.status, 200 | 404 | 409) => {
                             self.preferred.store(at, Ordering::Relaxed);
                             return Ok(reply);
@@ -281,4 +285,13 @@ impl<W: World> Client<W> {
 /// An answer that cannot be used, for messages.
 fn said(reply: &Reply) -> String {
     format!("{} {}", reply.status, text::line(&reply.text(), 120))
+}
+
+/// Whether the answer is from another server than Consul. Consul knows these paths, and its 404 for a key has
+/// headers of its own (seen on Consul 1.8.7: `X-Consul-Index` and others). Without this check, a wrong address would look like a Consul without keys.
+fn is_foreign(path: &str, reply: &Reply) -> bool {
+    let known = ["/v1/kv/", "/v1/txn", "/v1/session/create", "/v1/status/"];
+    reply.status == 404
+        && known.iter().any(|known| path.starts_with(known))
+        && !reply.headers.keys().any(|name| name.starts_with("x-consul-"))
 }

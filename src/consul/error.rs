@@ -29,6 +29,16 @@ pub enum Error {
         /// Its message.
         message: String,
     },
+    /// Another server listens at the address; nothing was done.
+    #[error(
+        "{address} is not Consul: it answers 404 to {what} (check `consul.addresses` or CONSUL_HTTP_ADDR, and a proxy in front of it)"
+    )]
+    Foreign {
+        /// The address that was asked.
+        address: String,
+        /// The request.
+        what: String,
+    },
     /// The name cannot be part of a URL; nothing was asked.
     #[error(transparent)]
     Unfit(#[from] url::Unfit),

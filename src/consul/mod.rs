@@ -13,6 +13,8 @@ mod session;
 mod settings;
 mod shared;
 
+#[cfg(test)]
+pub(crate) use answer::no_key;
 pub use client::{Client, PATIENCE};
 pub use error::Error;
 pub use index::Index;

@@ -101,7 +101,7 @@ async fn the_next_address_is_tried_on_refusal_5xx_and_elections() {
         reply(500, "No cluster leader"),
         reply(503, ""),
         reply(200, value),
-        reply(404, ""),
+        Ok(no_key()),
     ]);
     let entry = client.kv_get("up stream/k").await.expect("read").expect("found");
     assert_eq!((entry.value.as_slice(), entry.modify_index), (b"{}".as_slice(), 9));
@@ -117,6 +117,16 @@ async fn the_next_address_is_tried_on_refusal_5xx_and_elections() {
             "unix:///run/consul.sock:/v1/kv/gone?consistent&dc=dc1",
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn server_that_is_not_consul_is_not_a_consul_without_keys() {
+    let (_, client) = client(vec![reply(404, "<html>404 Not Found</html>"), reply(404, "")]);
+    let told = "http://a:1 is not Consul: it answers 404 to /v1/kv/k (check `consul.addresses` or CONSUL_HTTP_ADDR, \
+                and a proxy in front of it)";
+    assert_eq!(client.kv_get("k").await.expect_err("no answer of Consul").to_string(), told);
+    let error = client.kv_keys("upstreams/").await.expect_err("no answer of Consul").to_string();
+    assert!(error.contains("is not Consul: it answers 404 to /v1/kv/upstreams/"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,7 +190,7 @@ async fn certificate_error_is_not_retried_without_another_address() {
     assert!(error.contains("CONSUL_CACERT"), "{error}");
     assert_eq!(urls(&world).len(), 2);
     let (world, client) =
-        self::client(vec![untrusted(), reply(500, ""), untrusted(), reply(404, "")]);
+        self::client(vec![untrusted(), reply(500, ""), untrusted(), Ok(no_key())]);
     assert_eq!(client.kv_get("k").await.expect("read"), None);
     assert_eq!(urls(&world).len(), 4);
 }

@@ -124,8 +124,11 @@ fn reply(mut stream: TcpStream, answer: impl Fn(&str, &str) -> (u16, Body)) {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let (status, body) = answer(path, query);
     let length = body.len();
-    let head =
-        format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    // rollgate knows Consul's 404 by this header.
+    let consul = if path.starts_with("/v1/kv/") { "X-Consul-Index: 1\r\n" } else { "" };
+    let head = format!(
+        "HTTP/1.1 {status} x\r\n{consul}Content-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
 }
 

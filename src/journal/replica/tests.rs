@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::consul::{SessionFence, Settings, base64};
+use crate::consul::{SessionFence, Settings, base64, no_key};
 use crate::world::{BODY_LIMIT, Command, Host, HttpError, Output, Reply, Request, RunError};
 
 /// The largest number of small pieces in one reply.
@@ -33,7 +33,7 @@ impl World for Keys {
         let (prefix, query) = path.split_once('?').expect("a query");
         let found: Vec<_> = self.0.iter().filter(|entry| entry.key.starts_with(prefix)).collect();
         if found.is_empty() {
-            return Ok(Reply { status: 404, ..Reply::default() });
+            return Ok(no_key());
         }
         let names = query.contains("keys");
         assert!(names || found.len() <= AT_ONCE, "{} pieces in a reply", found.len());
@@ -133,7 +133,7 @@ impl Kv {
         }
         let (_, key) = request.url.split_once("/v1/kv/").expect("a key");
         let Some((value, index)) = self.pairs.get(key.split('?').next().unwrap_or_default()) else {
-            return Some(Reply { status: 404, ..Reply::default() });
+            return Some(no_key());
         };
         let pair = json!([{ "Key": "", "Value": base64(value), "ModifyIndex": index }]);
         let body = pair.to_string().into_bytes();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::consul::{Client, Settings, base64};
+use crate::consul::{Client, Settings, base64, no_key};
 use crate::world::{Command, Host, HttpError, Method, Output, Request, RunError, Trust};
 
 const NODES: [&str; 3] = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"];
@@ -225,7 +225,7 @@ impl World for Slardar {
             (Method::Get, "upstreams") => {
                 ok(format!(r#"{{"app":{{"cluster":[{{"servers":{servers}}}]}}}}"#))
             }
-            (Method::Get, _) if self.hides_key => Ok(Reply { status: 404, ..Reply::default() }),
+            (Method::Get, _) if self.hides_key => Ok(no_key()),
             (Method::Get, _) => {
                 let value = base64(format!(r#"{{"servers":{servers}}}"#).as_bytes());
                 ok(format!(r#"[{{"Key":"k","Value":"{value}","ModifyIndex":7}}]"#))
