@@ -292,13 +292,14 @@ impl Release {
         waiting.into_iter().take(size).map(|(name, _)| name.to_owned()).collect()
     }
 
-    /// The next nodes to roll back, at most `size`: first those that are rolling back, then those that run
-    /// the new version but are not done, then the last ones that are done. `turns` selects which of the done
-    /// ones roll back too.
+    /// The next nodes to roll back, at most `size`: first those that are rolling back, the ones that are out before
+    /// the others because they cost no capacity; then those that run the new version but are not done, then the last
+    /// ones that are done. `turns` selects which of the done ones roll back too.
     #[must_use]
     pub fn next_back(&self, size: usize, turns: impl Fn(&str, Phase) -> bool) -> Vec<String> {
         let waiting = || self.in_order().filter(|(_, node)| node.phase == Phase::Waiting);
-        let on_their_way = waiting().filter(|(_, node)| node.goes_back());
+        let mut on_their_way: Vec<_> = waiting().filter(|(_, node)| node.goes_back()).collect();
+        on_their_way.sort_by_key(|(_, node)| node.marked != Mark::Down);
         // When a release is resumed, an earlier failure stops it, and these nodes are out. Where the old
         // process may still run, its reported version would prove nothing.
         let runs_new = |node: &NodeState| node.done.iter().any(|step| step.starts_service());
@@ -310,6 +311,7 @@ impl Release {
             .filter(|(name, node)| node.phase == Phase::Done && turns(name, node.phase));
         let done: Vec<_> = done.collect();
         on_their_way
+            .into_iter()
             .chain(begun)
             .chain(done.into_iter().rev())
             .take(size)

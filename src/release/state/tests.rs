@@ -361,6 +361,28 @@ fn resumed_nodes_that_are_out_come_first() {
     assert_eq!(story.release.next_batch(5, |_| false), ["a", "b"]);
 }
 
+/// The node in rotation may have to wait for the other one's capacity.
+#[test]
+fn nodes_that_are_out_roll_back_first_after_a_resume() {
+    let mut story = Story::new();
+    story.batch(&["b", "a"]).expect("taken");
+    for node in ["b", "a"] {
+        let rolling = EventKind::NodeRollingBack { version: "1".into() };
+        for fact in
+            [EventKind::NodeFailed(Box::default()), rolling, EventKind::NodeFailed(Box::default())]
+        {
+            story.tell(Some(node), Some(Step::Disable), fact).expect("follows");
+        }
+    }
+    let found =
+        |node: &str, down| ResumePoint { node: node.into(), down, done: Vec::new(), gone: true };
+    let nodes = vec![found("b", false), found("a", true)];
+    let resumed = crate::release::Resumed { actor: "me".into(), nodes, ..Default::default() };
+    story.tell(None, None, EventKind::ReleaseResumed(resumed)).expect("resumes");
+    assert_eq!(story.release.next_back(1, |_, _| true), ["a"]);
+    assert_eq!(story.release.next_back(5, |_, _| true), ["a", "b"]);
+}
+
 /// The node is already enabled, so only the rest is confirmed again.
 #[test]
 fn resumed_node_in_rotation_with_the_new_version_is_not_put_back() {
