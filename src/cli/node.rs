@@ -7,8 +7,8 @@ use super::connect::{LockArguments, connected};
 use super::exit::Exit;
 use super::open::{Missing, open};
 use super::report;
-use crate::ops::Refusal;
 use crate::ops::node::{Direction, Request, check_names, switch};
+use crate::ops::{Cause, Refusal};
 
 /// The longest reason of a hold, in characters.
 const LONGEST_REASON: usize = 200;
@@ -26,7 +26,7 @@ pub(super) struct Out {
     #[command(flatten)]
     nodes: Nodes,
     /// Why, for others: releases leave the nodes out until `node in`, and show this
-    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 
@@ -44,16 +44,21 @@ pub(super) struct Nodes {
     yes: bool,
 }
 
-fn reason(text: &str) -> Result<String, String> {
-    if text.chars().count() > LONGEST_REASON {
-        return Err(format!("longer than {LONGEST_REASON} characters"));
+/// Checks the reason of a hold. clap would repeat the whole text in its message.
+fn reason(text: &str) -> Result<String, Refusal> {
+    let length = text.chars().count();
+    if length > LONGEST_REASON {
+        let problem = format!("--reason has {length} characters: it can have {LONGEST_REASON}");
+        return Err(Refusal::new(Cause::Invalid, problem));
     }
     Ok(text.trim().to_owned())
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let (direction, arguments, reason) = match arguments {
-        Arguments::Out(out) => (Direction::Out, &out.nodes, out.reason.clone()),
+        Arguments::Out(out) => {
+            (Direction::Out, &out.nodes, out.reason.as_deref().map(reason).transpose()?)
+        }
         Arguments::In(nodes) => (Direction::In, nodes, None),
     };
     let session = open(&arguments.playbook, global, Missing::FromLast)?;

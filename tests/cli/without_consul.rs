@@ -182,6 +182,12 @@ fn held_node_is_left_out() {
     assert!(stderr.contains("app-1 is held out of rotation by "), "{stderr}");
     assert!(stderr.contains("Nothing to do: 3 nodes left out."), "{stderr}");
     assert!(!case.folder().join("gw/127.0.0.1:9000").exists(), "it stays out");
+    let long = "x".repeat(10_000);
+    let (_, stderr) = case.exits(2, &["node", "out", "app.yaml", "app-1", "--reason", &long]);
+    assert_eq!(
+        stderr.lines().next(),
+        Some("error: --reason has 10000 characters: it can have 200")
+    );
     // Another reason replaces the hold; without one it stays.
     case.exits(0, &["node", "out", "app.yaml", "app-1", "--reason", "fan is replaced"]);
     case.exits(0, &["node", "out", "app.yaml", "app-1"]);
