@@ -293,18 +293,17 @@ impl Release {
     }
 
     /// The next nodes to roll back, at most `size`: first those that are rolling back, the ones that are out before
-    /// the others because they cost no capacity; then those that run the new version but are not done, then the last
-    /// ones that are done. `turns` selects which of the done ones roll back too.
+    /// the others because they cost no capacity; then those that were stopped but are not done, then the last ones that
+    /// are done. `turns` selects which of the done ones roll back too.
     #[must_use]
     pub fn next_back(&self, size: usize, turns: impl Fn(&str, Phase) -> bool) -> Vec<String> {
         let waiting = || self.in_order().filter(|(_, node)| node.phase == Phase::Waiting);
         let mut on_their_way: Vec<_> = waiting().filter(|(_, node)| node.goes_back()).collect();
         on_their_way.sort_by_key(|(_, node)| node.marked != Mark::Down);
-        // When a release is resumed, an earlier failure stops it, and these nodes are out. Where the old
-        // process may still run, its reported version would prove nothing.
-        let runs_new = |node: &NodeState| node.done.iter().any(|step| step.starts_service());
+        // When a release is resumed, an earlier failure stops it, and these nodes are out and do not serve the old
+        // version.
         let begun = waiting().filter(|(name, node)| {
-            node.resumed && runs_new(node) && !node.goes_back() && turns(name, node.phase)
+            node.resumed && node.is_stopped() && !node.goes_back() && turns(name, node.phase)
         });
         let done = self
             .in_order()

@@ -219,12 +219,17 @@ impl Story {
         self.tell(Some("b"), None, EventKind::NodePutBack { proven: true })
     }
 
-    /// The unfinished node is resumed from its first step.
+    /// The unfinished node is taken again, from its first step.
     fn resume(&mut self) {
+        self.wait_again();
+        self.batch(&["b"]).expect("taken");
+    }
+
+    /// The release is resumed, and the unfinished node waits for its turn.
+    fn wait_again(&mut self) {
         let found = ResumePoint { node: "b".into(), down: true, done: Vec::new(), gone: false };
         let resumed = Resumed { actor: "me".into(), nodes: vec![found], ..Default::default() };
         self.tell(None, None, EventKind::ReleaseResumed(resumed)).expect("resumed");
-        self.batch(&["b"]).expect("taken");
     }
 }
 
@@ -381,6 +386,24 @@ fn nodes_that_are_out_roll_back_first_after_a_resume() {
     story.tell(None, None, EventKind::ReleaseResumed(resumed)).expect("resumes");
     assert_eq!(story.release.next_back(1, |_, _| true), ["a"]);
     assert_eq!(story.release.next_back(5, |_, _| true), ["a", "b"]);
+}
+
+/// A release that has failed elsewhere: the node does not stay out without a service.
+#[test]
+fn stopped_node_rolls_back_after_a_resume_although_the_new_version_was_not_started() {
+    let mut story = Story::new();
+    story.batch(&["b"]).expect("taken");
+    for step in [Step::Disable, Step::ConfirmOut, Step::Drain, Step::Stop] {
+        story.step(step).expect("follows");
+    }
+    story.wait_again();
+    assert_eq!(story.release.next_back(5, |_, _| true), ["b"]);
+    // A node that was only marked down returns to rotation as it is.
+    let mut story = Story::new();
+    story.batch(&["b"]).expect("taken");
+    story.step(Step::Disable).expect("follows");
+    story.wait_again();
+    assert!(story.release.next_back(5, |_, _| true).is_empty());
 }
 
 /// The node is already enabled, so only the rest is confirmed again.
