@@ -156,7 +156,12 @@ impl World for Sim {
     }
 
     fn now(&self) -> jiff::Timestamp {
-        let begin = jiff::Timestamp::from_second(1_750_000_000).expect("a time");
-        begin + Duration::from_millis(self.clock())
+        time_of_day(self.clock())
     }
+}
+
+/// The time of day at a moment, in milliseconds from the beginning.
+pub(crate) fn time_of_day(clock: u64) -> jiff::Timestamp {
+    let begin = jiff::Timestamp::from_second(1_750_000_000).expect("a time");
+    begin + Duration::from_millis(clock)
 }

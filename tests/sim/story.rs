@@ -13,7 +13,7 @@ use crate::ends::judge;
 use crate::invariants::{Rule, Violation};
 use crate::operator::Task;
 use crate::schedule::{After, Meanwhile, Schedule};
-use crate::sim::Shared;
+use crate::sim::{Shared, time_of_day};
 use crate::world::State;
 
 /// How long effects of a release can still arrive after its end.
@@ -182,7 +182,16 @@ impl Story<'_> {
             other.end = finished(&other.end, other.ended.as_ref());
             self.ends.push((other.act.task, other.end.clone()));
         }
-        let paused = matches!(attempt.act.meanwhile, Some(Meanwhile::Pause { .. }));
+        let paused = match attempt.act.meanwhile {
+            // A release that has ended needs its lock no longer, although its process still looks around.
+            Some(Meanwhile::Pause { at, .. }) => {
+                let release = attempt.ended.as_ref().map(|ended| &ended.release);
+                let over = release.filter(|release| release.finished.is_some());
+                let last = over.and_then(|release| release.latest);
+                last.is_none_or(|last| last > time_of_day(at))
+            }
+            _ => false,
+        };
         let taken = attempt.others.iter().any(|other| other.durable > 0);
         let lost = matches!(
             attempt.end,
