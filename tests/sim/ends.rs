@@ -109,7 +109,8 @@ impl State {
                 21 => {
                     let was_out = told.marked == Mark::Unknown && !registry[at];
                     let old = process.is_some_and(|own| own.version == OLD);
-                    if !by_fault && !(old && (registry[at] || was_out)) {
+                    // A held node keeps the version that it has.
+                    if !told.is_held() && !by_fault && !(old && (registry[at] || was_out)) {
                         untrue.push(format!("{name}: {node:?}"));
                     }
                 }
