@@ -6,6 +6,7 @@ use crate::attempt::End;
 use crate::faults::{Fate, Fault, When};
 use crate::gateway::Lie;
 use crate::judge;
+use crate::process::StopWay;
 use crate::schedule::Schedule;
 use crate::story::{NEVER_ENDS, Ran, SETTLES, run, scratch};
 
@@ -142,6 +143,21 @@ fn stop_ends_in_time_although_a_finished_node_dies_meanwhile() {
         assert!(ran.events.contains("node-2 could not be returned to rotation in time"));
         assert!(ran.events.contains("node-1 is unhealthy and stays in rotation"));
     }
+}
+
+/// The stop command reports success, but the old process stays and answers the health check. Nothing but its age
+/// shows that it is not the new one.
+#[test]
+fn old_process_that_outlives_its_stop_is_not_enabled() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    schedule.shape.identity = false;
+    let whole = run(&schedule, scratch.path(), true);
+    let stops = When::Event(whole.events_until("EVENT node-1 stop: StepStarted"));
+    schedule.faults = vec![(stops, Fault::NextStop { node: 0, stop: StopWay::KeepsPort })];
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    assert!(matches!(ran.end, End::Finished(_, 20)), "{:?}", ran.end);
+    assert!(ran.events.contains("started before this release, still owns :9000"), "{}", ran.events);
 }
 
 /// The last query before the timeout gets no answer; a moment later the drain would be complete.
