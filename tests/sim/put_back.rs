@@ -122,6 +122,22 @@ fn node_is_not_marked_down_on_an_old_reading_of_the_gateways() {
     assert!(ran.events.contains("gw-1 would route to 1 node only, fewer than 2"), "{}", ran.events);
 }
 
+/// The journal's copy delays the write by more than a second: the gateways are read once more before it.
+#[test]
+fn node_is_not_marked_down_on_a_reading_from_before_a_delay() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    let whole = run(&schedule, scratch.path(), true);
+    let writing = "EVENT node-1 disable: RegistryWriting";
+    let event = When::Event(whole.events_until(writing));
+    schedule.faults = vec![(event, Fault::Election(1_400))];
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    let delayed = ran.moment(writing) + 1_000;
+    let read = ran.moment_after(delayed, "GET http://gw-1/");
+    let written = ran.moment_after(delayed, r#""Verb":"cas","Key":"upstreams/app/10.0.1.1:9000""#);
+    assert!(read < written, "read at {read}, written at {written}");
+}
+
 /// The write that marks a node down stays without an answer, the release is stopped, Consul loses its leader, and a
 /// finished node dies. What is done about the one node and about the other does not add up.
 #[test]
