@@ -111,9 +111,16 @@ fn haproxies() -> [Box<dyn Driver>; 2] {
         read_by(settings)
     })
 }
+
 /// The other forms of `check_status`.
-const CSV: &str = "0,app,127.0.0.1:18001,up,20,0,http,0\n1,app,127.0.0.1:18002,down,0,9,http,0\n";
-const HTML: &str = "<html>\n<h2>Check upstream server number: 1, generation: 1</h2>\n<table>\n  <tr>\n    <th>Index</th>\n  </tr>\n  <tr>\n    <td>0</td>\n    <td>app</td>\n    <td>127.0.0.1:18001</td>\n    <td>down</td>\n    <td>0</td>\n    <td>9</td>\n    <td>http</td>\n    <td>0</td>\n  </tr>\n</table>\n</html>\n";
+const CHECKED: [&str; 6] = [
+    include_str!("../fixtures/gateway/check_status/check-0.2.0.html"),
+    include_str!("../fixtures/gateway/check_status/tengine-2.3.3.csv"),
+    include_str!("../fixtures/gateway/check_status/tengine-2.3.3.prometheus"),
+    include_str!("../fixtures/gateway/check_status/healthcheck.csv"),
+    include_str!("../fixtures/gateway/check_status/healthcheck.html"),
+    include_str!("../fixtures/gateway/check_status/healthcheck.json"),
+];
 
 /// The value that Consul keeps for Slardar: `{"servers":[{"host":"127.0.0.1","port":19001}]}`.
 const KEY: &str = r#"[{"Key":"config/slardar/upstreams/app","Value":"eyJzZXJ2ZXJzIjpbeyJob3N0IjoiMTI3LjAuMC4xIiwicG9ydCI6MTkwMDF9XX0=","ModifyIndex":7}]"#;
@@ -260,7 +267,7 @@ proptest! {
     #[test]
     fn any_reply_of_nginx_upsync_is_read_or_refused(
         shown in bytes(&[SHOWN[0]]),
-        checked in bytes(&[SHOWN[2], CSV, HTML]),
+        checked in bytes(&CHECKED),
         status in 0_u16..700,
     ) {
         let (show, check) = (|| reply(200, SHOWN[0].as_bytes()), || reply(200, SHOWN[2].as_bytes()));

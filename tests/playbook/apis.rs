@@ -90,8 +90,11 @@ fn upsync_type_must_match_the_registry() {
         );
         refused_for(registry, &of(kind), &message);
     }
-    let filtered = UPSYNC.replace(" }", ", check_url: 'http://g/c?format=json&status=up' }");
-    refused_for(keys, &filtered, "`http://g/c?format=json&status=up` hides peers");
+    for name in ["status", "STATUS"] {
+        let url = format!("http://g/c?format=json&{name}=up");
+        let filtered = UPSYNC.replace(" }", &format!(", check_url: '{url}' }}"));
+        refused_for(keys, &filtered, &format!("`{url}` hides peers"));
+    }
 }
 
 const CATALOG: &str = "its `upsync_type` reads the catalog, in which maintenance mode and failing checks have no effect; \

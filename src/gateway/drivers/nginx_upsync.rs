@@ -44,8 +44,12 @@
 //!
 //! **Settings:**
 //!
-//! - `check_url` can show any form of `check_status`: JSON, CSV or the page. Do not use `status=`. A peer that the
-//!   filter leaves out would look like a peer that the module does not know. The module's JSON is also invalid then.
+//! - `check_url` can be `check_status` of `nginx_upstream_check_module` or of Tengine, or `healthcheck_status` of
+//!   [ngx_healthcheck_module](https://github.com/zhouchangxun/ngx_healthcheck_module), in any of their forms: JSON, CSV,
+//!   Prometheus' or the page (since 2011, with a column `Upstream`). If a pool of `stream` has the upstream's name,
+//!   its checks count, too.
+//! - Do not use `status=` in `check_url`. A peer that the filter leaves out would look like a peer that the module does
+//!   not know.
 //! - To follow health instead of keys, set `upsync_type: consul_health` and `registry: { type: consul-service }` in the
 //!   playbook, and in nginx `upsync 10.0.0.5:8500/v1/health/service/app … upsync_type=consul_health;`.
 //! - `upsync_type: consul_services` is refused. It reads the catalog, where maintenance mode and failing checks have no
@@ -100,8 +104,8 @@ pub struct NginxUpsync {
     pub upstream: Template,
     /// The `upstream_show` location, with the upstream's name as the whole query: `…/upstream_list?app`.
     pub status_url: Template,
-    /// The `check_status` location, in any of its forms and without `status=`, if `nginx_upstream_check_module` is
-    /// used: a node is routed only if that module agrees.
+    /// The `check_status` or `healthcheck_status` location, in any of its forms and without `status=`, if a check
+    /// module is used: a node is routed only if that module agrees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check_url: Option<Template>,
     /// A PEM file with the only authorities that may have signed its certificate; relative to the playbook. Default:
@@ -167,8 +171,9 @@ impl Settings for NginxUpsync {
         let query = (known("upstream") && known("status_url")).then(|| self.wrong_query());
         let check =
             self.check_url.as_ref().and_then(Template::fixed).filter(|_| known("check_url"));
-        let filtered =
-            |url: &&str| url.split(['?', '&']).skip(1).any(|part| part.starts_with("status="));
+        // nginx ignores the case of an argument's name.
+        let is_filter = |part: &str| part.to_ascii_lowercase().starts_with("status=");
+        let filtered = |url: &&str| url.split(['?', '&']).skip(1).any(is_filter);
         let filtered = check.filter(filtered).map(|url| Issue {
             key: "check_url",
             message: format!("`{}` hides peers", quoted(url)),
