@@ -40,7 +40,7 @@
 //! - With `others`, a node that is not in the list is refused; see [the rule](#nodes-that-a-gateway-does-not-list).
 //! - Two nodes of a batch are written one after the other. Each write starts from the list at that time.
 //!
-//! **Classic mode** (until 2020-03, with `GET /detail`): the worker that receives a write informs the others. They
+//! **Classic mode** (until 2020-03, and Tengine of any version; with `GET /detail`): the worker that receives a write informs the others. They
 //! read this message every `dyups_read_msg_timeout` (set it as `sync_interval`; default: 1 s), and before they answer
 //! `/detail`. So a change is confirmed when each of `workers` workers, identified by `X-Worker`, has
 //! answered. Without that header, it is confirmed `sync_interval` + 0.5 s after the write.
@@ -53,9 +53,13 @@
 //!
 //! **Limits:**
 //!
-//! - A restart loses every list; in classic mode a reload does, too. Then nothing is served until the list is posted
-//!   again. While a node is out, rollgate posts the list again within 2 s: the entries of the playbook, with the same
-//!   nodes down as before. Between releases, rollgate does not.
+//! - A restart loses every list; in classic mode a reload does, too. Then nginx uses the `upstream` of its configuration
+//!   that has the same name, or answers 502, until the list is posted again. While a node is out, rollgate posts the list
+//!   again within 2 s: the entries of the playbook, with the same nodes down as before. Between releases, rollgate does
+//!   not: `doctor`, `plan` and `status` say that the list is lost. dyups of 2016 shows the list of the configuration
+//!   then.
+//! - `/detail` must show parameters. dyups does so since 2016-03-23, and Tengine since 2.3.1. Older ones show addresses
+//!   only and are refused, because nothing shows which servers are down.
 //! - Requests in flight are not reported.
 
 mod list;
@@ -224,6 +228,9 @@ fn is_extra(text: &str) -> bool {
 /// dyups' own default for `dyups_read_msg_timeout`.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// How many other upstreams a message names.
+const NAMED: usize = 3;
+
 /// A worker checks when its timer is due and it has nothing else to do.
 const SLACK: Duration = Duration::from_millis(500);
 
@@ -325,6 +332,20 @@ impl DyupsDriver {
 
     /// Says why the list must not be replaced by the playbook's list.
     fn stranger(&self, list: &List) -> Option<String> {
+        let why = self.difference(list)?;
+        Some(match self.mode {
+            // Older versions list the upstreams of the configuration, too.
+            DyupsMode::Classic => format!(
+                "{why}; if a reload or restart of nginx brought back its configuration's list, post the list to {} \
+                 again",
+                self.post_url()
+            ),
+            DyupsMode::Head => why,
+        })
+    }
+
+    /// Says how the list differs from the playbook's.
+    fn difference(&self, list: &List) -> Option<String> {
         let known = self.known();
         let mut seen = BTreeSet::new();
         for server in &list.servers {
@@ -357,6 +378,29 @@ impl DyupsDriver {
             )),
             _ => None,
         }
+    }
+
+    /// Says that the gateway has no list of the upstream, why, and what to do.
+    fn lost(&self, replies: &[Reply]) -> String {
+        let upstream = &self.upstream;
+        let shown = replies.first().map(Reply::text).unwrap_or_default();
+        let others = text::few(list::names(&shown).map(|name| text::line(name, 60)), NAMED);
+        let only = if others.is_empty() { "" } else { ", only " };
+        let (others, url) = (others.join(", "), self.post_url());
+        let cause = match self.mode {
+            DyupsMode::Classic => "a reload or restart",
+            DyupsMode::Head => "a restart",
+        };
+        format!(
+            "it has no upstream `{upstream}`{only}{others}: it was never posted, or {cause} of nginx lost it; post the \
+             list to {url}, with `down` at each node that must stay out (until then nginx uses its configuration's \
+             `upstream`, or answers 502)"
+        )
+    }
+
+    /// Where the list is posted.
+    fn post_url(&self) -> String {
+        format!("{}/upstream/{}", self.url, part(&self.upstream))
     }
 
     /// The whole list with one node changed.
@@ -403,12 +447,7 @@ impl Driver for DyupsDriver {
     }
 
     fn read(&self, replies: &[Reply]) -> Result<View, String> {
-        let list = self.list(replies)?.ok_or_else(|| {
-            let upstream = &self.upstream;
-            format!(
-                "it has no upstream `{upstream}`: it was never posted, or a reload or restart lost it; post it again"
-            )
-        })?;
+        let list = self.list(replies)?.ok_or_else(|| self.lost(replies))?;
         let mut view = View::default();
         for server in list.servers {
             let none = Peer { up: false, failing_check: false, in_flight: None };
@@ -448,8 +487,7 @@ impl RotationControl for DyupsDriver {
         if let Some(why) = list.as_ref().and_then(|list| self.stranger(list)) {
             return Err(why);
         }
-        let url = format!("{}/upstream/{}", self.url, part(&self.upstream));
-        Ok(vec![Query::Http(post(&url, &self.body(list.as_ref(), address, down)))])
+        Ok(vec![Query::Http(post(&self.post_url(), &self.body(list.as_ref(), address, down)))])
     }
 
     fn is_done(&self, replies: &[Reply]) -> Result<(), NotDone> {

@@ -17,6 +17,10 @@ const DEFAULTS: [(&str, &str); 5] = [
 /// The longest list of one upstream that is read, in bytes. Its content takes many times its size in memory.
 const LARGEST: usize = 1024 * 1024;
 
+/// What a list without parameters means.
+const BARE: &str = "its /detail shows addresses only, like dyups before 2016-03-23 and Tengine before 2.3.1, so it \
+                    cannot be seen which servers are down: update the module";
+
 fn too_large() -> String {
     format!("the list of the upstream is longer than {}", text::size(LARGEST as u64))
 }
@@ -90,6 +94,13 @@ pub(super) fn statements(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split(';').map(inline).filter(|statement| !statement.is_empty())
 }
 
+/// The names of the upstreams in an answer of either version.
+pub(super) fn names(shown: &str) -> impl Iterator<Item = &str> {
+    let lines = shown.lines().filter(|line| !line.is_empty() && !line.contains(';'));
+    let lines = lines.filter(|line| !line.starts_with("server ") && *line != "}");
+    lines.map(|line| line.strip_prefix("upstream ").unwrap_or(line).trim_end_matches(" {"))
+}
+
 impl List {
     /// Reads `GET /detail` of the classic version: the upstream with this name, or `None` if it is missing.
     pub(super) fn parse_detail(text: &str, upstream: &str) -> Result<Option<Self>, String> {
@@ -112,6 +123,9 @@ impl List {
                     size += words.len();
                     if size > LARGEST {
                         return Err(too_large());
+                    }
+                    if !words.contains(' ') {
+                        return Err(BARE.into());
                     }
                     let shows_down =
                         words.split(' ').any(|word| word == "down=0" || word == "down=1");

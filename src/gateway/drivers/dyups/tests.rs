@@ -121,7 +121,10 @@ fn a_list_that_was_lost_is_not_down_and_is_written_back_whole() {
         let lost = [lost];
         assert_eq!(dyups.is_down(&lost, "127.0.0.1:19003"), Ok(false));
         assert!(dyups.is_lost(&lost));
-        assert!(dyups.read(&lost).is_err(), "it proves nothing");
+        let why = dyups.read(&lost).expect_err("it proves nothing");
+        let only = if lost[0].status == 204 { "" } else { ", only host1" };
+        assert!(why.starts_with(&format!("it has no upstream `app`{only}: it was never")), "{why}");
+        assert!(why.contains("restart of nginx lost it; post the list to http://gw:8081/upstream/app, with `down`"), "{why}");
         let body = asked(&dyups.set(&lost, "127.0.0.1:19003", true).expect("allowed")).2;
         assert_eq!(body.matches("server ").count(), 3, "{body}");
         assert_eq!(body.matches(" down;").count(), 1, "{body}");
@@ -150,6 +153,10 @@ fn list_that_differs_from_the_playbook_is_not_overwritten() {
         let replies = [reply(200, shown)];
         let refused = dyups.set(&replies, "127.0.0.1:19002", true).expect_err(why);
         assert!(refused.contains(why), "{refused}");
+        let is_old = dyups.mode == DyupsMode::Classic;
+        let from_file =
+            "if a reload or restart of nginx brought back its configuration's list, post";
+        assert_eq!(refused.contains(from_file), is_old, "{refused}");
         assert_eq!(dyups.is_down(&replies, "127.0.0.1:19002"), Err(refused), "told beforehand");
     }
     let others = r#", "others": ["server 10.9.9.9 backup;"]"#;
@@ -186,6 +193,44 @@ fn entries_of_others_are_reported_as_unknown() {
     assert_eq!(dyups_of(&keys).listed_as(&replies, "127.0.0.1:19001"), Ok(Listed::Absent));
     assert_eq!(dyups_of(&keys).strangers(&replies), ["10.9.9.9:19001"]);
     assert_eq!(classic().strangers(&[reply(200, DETAIL)]), Vec::<String>::new());
+}
+
+macro_rules! recorded {
+    ($file:literal) => {
+        include_str!(concat!("../../../../tests/fixtures/gateway/dyups/", $file))
+    };
+}
+
+/// `dyn` was posted, with 18003 down. 0.2.9 of 2016-04 shows upstreams of the configuration, too; `max_conns` came
+/// 2018-06.
+#[test]
+fn detail_is_read_in_every_version_with_parameters() {
+    let settings = r#"{ "upstream": "dyn", "url": "http://gw:8081", "servers": {
+        "127.0.0.1:18001": "weight=5 max_fails=3 fail_timeout=7s" } }"#;
+    let settings = serde_json::from_str(settings).expect("settings");
+    let nodes = ["127.0.0.1:18001", "127.0.0.1:18002", "127.0.0.1:18003"].map(String::from);
+    let dyups = DyupsDriver::new(&settings, Nodes::new(&nodes));
+    for shown in [recorded!("0.2.9.txt"), recorded!("tengine-2.3.3.txt")] {
+        let replies = [reply(200, shown)];
+        let view = dyups.read(&replies).expect("readable");
+        let routed = nodes.each_ref().map(|node| view.routes_to(node));
+        assert_eq!(routed, [true, true, false], "{shown}");
+        let asks = dyups.set(&replies, "127.0.0.1:18002", true).expect("all of it is known");
+        assert_eq!(asked(&asks).2.matches(" down;").count(), 2);
+    }
+}
+
+#[test]
+fn detail_without_parameters_is_refused_with_the_reason() {
+    for shown in [recorded!("0.2.8.txt"), recorded!("tengine-2.2.0.txt")] {
+        let dyups = dyups_of(r#""extras": """#);
+        let replies = [reply(200, shown)];
+        let why = dyups.read(&replies).expect_err("cannot be read");
+        assert!(why.contains("shows addresses only, like dyups before 2016-03-23"), "{why}");
+        assert_eq!(dyups.is_down(&replies, "127.0.0.1:18003"), Err(why.clone()));
+        assert_eq!(dyups.set(&replies, "127.0.0.1:18003", true).expect_err("not written"), why);
+        assert!(!dyups.is_lost(&replies));
+    }
 }
 
 #[test]
