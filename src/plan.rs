@@ -456,6 +456,13 @@ fn contradiction(fleet: &Fleet, node: &NodeSpec, facts: &NodeFacts) -> Option<St
         if let Some(why) = seen.withheld.get(&node.address).filter(|_| !down) {
             return Some(format!("{name} does not route to it although it is marked up: {why}"));
         }
+        let is_listed = seen.routed.contains_key(&node.address);
+        if let Some(others) = seen.strangers().filter(|_| !down && !is_listed) {
+            let address = &node.address;
+            return Some(format!(
+                "{name} lists {others}, but not {address}, which is marked up: does {name} follow this registry?"
+            ));
+        }
         if !down && seen.is_out(&node.address) {
             return Some(format!(
                 "{name} does not route to it although it is marked up: \

@@ -44,6 +44,19 @@ pub fn few(items: impl IntoIterator<Item = String>, most: usize) -> Vec<String> 
     items
 }
 
+/// How many of many names a sentence has.
+const NAMED: usize = 3;
+
+/// Names the first of `all` things: `a, b, c and 4 more`.
+#[must_use]
+pub fn first_of<'a>(names: impl IntoIterator<Item = &'a str>, all: usize) -> String {
+    let names: Vec<_> = names.into_iter().take(NAMED).map(|name| line(name, 60)).collect();
+    match all.saturating_sub(names.len()) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
+    }
+}
+
 /// Lists each problem and what has it in brackets; empty without problems.
 #[must_use]
 pub fn because(problems: &[(Vec<&str>, &str)]) -> String {

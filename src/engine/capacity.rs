@@ -212,7 +212,7 @@ impl<W: World> NodeWorker<W> {
         for (name, seen) in seen {
             // The gateway has lost its list, or its answer is wrong. It does not show what the removal costs.
             if serves && seen.listed_nodes() == 0 {
-                return Err(no_node_listed(name));
+                return Err(no_node_listed(name, seen));
             }
             // A failed node that leaves permanently must not be the last node that could serve, even if it does not
             // serve now.

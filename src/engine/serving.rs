@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::context::Context;
 use super::pool::{PERIOD, Part, Shown};
 use crate::consul::Index;
+use crate::gateway::Observation;
 use crate::health::Gate;
 use crate::spec::NodeSpec;
 use crate::world::World;
@@ -29,8 +30,9 @@ const LATELY: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// What is said about a gateway whose list has none of the nodes.
-pub(super) fn no_node_listed(gateway: &str) -> String {
-    format!("{gateway} lists no node of the playbook")
+pub(super) fn no_node_listed(gateway: &str, seen: &Observation) -> String {
+    let only = seen.strangers().map_or(String::new(), |others| format!(", only {others}"));
+    format!("{gateway} lists no node of the playbook{only}")
 }
 
 impl<W: World> Context<W> {
@@ -152,7 +154,7 @@ impl<W: World> Context<W> {
             let unread = match gateway.observe_since(since).await {
                 // A list without the playbook's nodes is a fault of the gateway, not of a node: it must not remove a
                 // node from rotation.
-                Ok(seen) if seen.listed_nodes() == 0 => Some(no_node_listed(gateway.name())),
+                Ok(seen) if seen.listed_nodes() == 0 => Some(no_node_listed(gateway.name(), &seen)),
                 Ok(seen) => {
                     let noted = self.pool.note_routes(&self.spec, gateway.name(), &seen, patience);
                     for (name, part, failure) in noted.0 {

@@ -120,6 +120,13 @@ impl Observation {
         self.routed.len()
     }
 
+    /// Names the servers that it routes to and that are not nodes; `None` without any.
+    #[must_use]
+    pub fn strangers(&self) -> Option<String> {
+        let names = self.other_names.iter().map(String::as_str);
+        (self.others > 0).then(|| crate::text::first_of(names, self.others))
+    }
+
     /// Returns how many nodes of the playbook every worker routes to.
     #[must_use]
     pub fn serving(&self) -> usize {

@@ -149,6 +149,21 @@ fn node_with_an_unreadable_entry_is_blocked_with_the_reason() {
     assert_eq!(plan.refusals, ["b: its entry at gw-2 cannot be read: an odd weight"]);
 }
 
+#[test]
+fn gateway_that_lists_other_servers_is_refused_with_their_names_and_the_nodes_address() {
+    let spec = spec("strategy: { min_available: 0, max_failures: 0 }");
+    let mut fleet = fleet(&spec);
+    let other_names = (1..=8).map(|last| format!("10.9.9.{last}:1")).collect();
+    fleet.gateways[1].1 =
+        Ok(Observation { other_names, others: 40, listed: 40, ..Observation::default() });
+    let told = "a: gw-2 lists 10.9.9.1:1, 10.9.9.2:1, 10.9.9.3:1 and 37 more, but not 10.0.1.1:80, which is marked \
+                up: does gw-2 follow this registry?";
+    assert_eq!(plan(&spec, &fleet).refusals[0], told);
+    // A node that is marked down may be missing.
+    take_out(&mut fleet, &spec, "a", &[0], true);
+    assert!(plan(&spec, &fleet).refusals[0].starts_with("b: "));
+}
+
 /// A node that is not listed may be listed under another name, unless rollgate took it out.
 #[test]
 fn a_node_that_is_absent_among_other_entries_is_blocked_unless_it_was_taken_out() {

@@ -387,23 +387,15 @@ impl GatewayHandle {
     }
 }
 
-/// How many entries a message names.
-const NAMED: usize = 3;
-
 /// Says that a gateway does not list a node, and which entries it lists instead.
 fn absent_among(gateway: &str, address: &str, strangers: &[String]) -> String {
-    let named = strangers.iter().take(NAMED).map(|entry| text::line(entry, 60));
-    let named = named.collect::<Vec<_>>().join(", ");
-    let more = match strangers.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    let named = text::first_of(strangers.iter().map(String::as_str), strangers.len());
     let (are, which) = match strangers.len() {
         1 => ("which is not a node", "it"),
         _ => ("which are not nodes", "one of them"),
     };
     format!(
-        "{gateway} does not list {address} but lists {named}{more}, {are} of the playbook: {which} may be this node; \
+        "{gateway} does not list {address} but lists {named}, {are} of the playbook: {which} may be this node; \
          correct its address, or add it to {gateway} by hand"
     )
 }

@@ -368,7 +368,9 @@ impl State {
                      Please double-check the name"
                     .to_owned(),
                 Kind::Table => {
-                    r#"{"peers":[{"name":"10.9.9.9:1","up":true,"conns":0}]}"#.to_owned()
+                    let peer =
+                        |last| format!(r#"{{"name":"10.9.9.{last}:1","up":true,"conns":0}}"#);
+                    format!(r#"{{"peers":[{}]}}"#, [5, 6, 7, 8, 9].map(peer).join(","))
                 }
                 Kind::OwnApi => "server 10.9.9.9:1 weight=1 conns=0;\n".to_owned(),
             },

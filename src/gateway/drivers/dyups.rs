@@ -228,9 +228,6 @@ fn is_extra(text: &str) -> bool {
 /// dyups' own default for `dyups_read_msg_timeout`.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many other upstreams a message names.
-const NAMED: usize = 3;
-
 /// A worker checks when its timer is due and it has nothing else to do.
 const SLACK: Duration = Duration::from_millis(500);
 
@@ -384,9 +381,9 @@ impl DyupsDriver {
     fn lost(&self, replies: &[Reply]) -> String {
         let upstream = &self.upstream;
         let shown = replies.first().map(Reply::text).unwrap_or_default();
-        let others = text::few(list::names(&shown).map(|name| text::line(name, 60)), NAMED);
+        let others = text::first_of(list::names(&shown), list::names(&shown).count());
         let only = if others.is_empty() { "" } else { ", only " };
-        let (others, url) = (others.join(", "), self.post_url());
+        let url = self.post_url();
         let cause = match self.mode {
             DyupsMode::Classic => "a reload or restart",
             DyupsMode::Head => "a restart",

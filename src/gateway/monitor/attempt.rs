@@ -223,11 +223,20 @@ impl Attempt {
                     self.serving = self.nodes.iter().filter(|node| view.routes_to(node)).count();
                 } else {
                     self.proof.fail();
-                    self.trouble =
-                        Some("its answer lists none of the playbook's other nodes".into());
+                    self.trouble = Some(self.foreign(view));
                 }
             }
         }
+    }
+
+    /// Says that a list has no other node, and what it has instead.
+    fn foreign(&self, view: &View) -> String {
+        let is_other = |address: &&str| !self.nodes.iter().any(|node| node == address);
+        let strangers = view.peers.keys().map(String::as_str).filter(is_other);
+        let all = strangers.clone().count() + view.others.all;
+        let only = if all == 0 { "" } else { ", only " };
+        let strangers = text::first_of(strangers, all);
+        format!("its answer lists none of the playbook's other nodes{only}{strangers}")
     }
 
     /// A node that is shown to be in is in, even if no other node is left.

@@ -190,7 +190,12 @@ fn gateway(
         return Err("it lists no server".to_owned());
     }
     if seen.listed_nodes() == 0 {
-        return Err("it lists no node of the playbook: is the upstream's name right?".into());
+        let nodes = spec.nodes.iter().map(|node| node.address.as_str());
+        let nodes = text::first_of(nodes, spec.nodes.len());
+        let listed = seen.strangers().unwrap_or_else(|| count(seen.listed, "server"));
+        return Err(format!(
+            "it lists {listed}, but no node of the playbook ({nodes}): is the upstream's name right?"
+        ));
     }
     let (serving, nodes) = (seen.serving(), count(spec.nodes.len(), "node"));
     Ok(format!("{}, routes to {serving} of {nodes}{}", info.is, others(seen)))

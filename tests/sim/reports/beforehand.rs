@@ -1,5 +1,6 @@
 //! What `doctor`, `plan` and `deploy` find before a release, although every system answers.
 
+use crate::gateway::Lie;
 use crate::operator::Task;
 use crate::scene::{Change, Scene, typed};
 use crate::schedule::PREFIX;
@@ -58,6 +59,9 @@ pub(super) fn scenes() -> Vec<String> {
         }),
         found("A gateway follows other keys.", "gw-1 shows the weights of other keys", |state| {
             state.gateways[0].weight = 5;
+        }),
+        found("A gateway lists other servers.", "gw-2 lists another pool", |state| {
+            state.gateways[1].lie = Some((Lie::OtherUpstream, NEVER_ENDS));
         }),
     ]
 }
