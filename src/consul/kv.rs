@@ -324,6 +324,7 @@ impl<W: World> Client<W> {
             for attempt in 1.. {
                 match self.transact(None, &writes).await {
                     Err(Error::Unknown(_)) if attempt < ATTEMPTS => {}
+                    Err(Error::Unknown(why)) => return Err(Error::Unreachable(why)),
                     result => {
                         result?;
                         break;

@@ -265,6 +265,15 @@ async fn permissions_for_many_keys_are_checked_with_impossible_writes() {
     assert!(asked.concat().iter().all(|write| write["KV"]["Index"] == 4), "{asked:?}");
 }
 
+/// The writes cannot succeed, so that their effect is known without an answer.
+#[tokio::test(start_paused = true)]
+async fn unanswered_check_of_permissions_has_no_unknown_effect() {
+    let broken = || Err(HttpError::Broken("reset".into()));
+    let (_, client) = client(vec![broken(), broken(), broken()]);
+    let error = client.kv_may_write(&[&entry()]).await.expect_err("no answer");
+    assert!(matches!(error, Error::Unreachable(_)), "{error}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn missing_permission_fails_at_once() {
     let denied = [reply(403, "Permission denied"), reply(403, "ACL not found")];

@@ -81,8 +81,16 @@ pub async fn break_lock<W: World, C: Caller>(
         let prompt = &format!("Held by {who}. Break the lock? Its release stops where it is.");
         confirm(caller, Question { prompt, plan: None }).await?;
     }
+    let look_again = |refusal: Refusal| {
+        let command = session.command("lock show");
+        refusal.hint_at("shows whether the lock is held", command)
+    };
     let breaking = unless_stopped(caller, BREAK, lock::break_lock(consul, session.service()));
-    breaking.await?.map_err(|error| refused(error.to_string()))?;
+    let broken = breaking.await.map_err(|stopped| {
+        let reason = "stopped on request; whether the lock was broken is unknown";
+        look_again(Refusal::new(stopped.cause, reason))
+    })?;
+    broken.map_err(|error| look_again(refused(error.to_string())))?;
     Ok(Broken::From(who))
 }
 

@@ -201,6 +201,13 @@ fn refusal<W: World>(
             );
             Refusal::new(Cause::Refused, message).hint(hint)
         }
+        LockError::Consul(consul::Error::Unknown(_)) => {
+            let ends = text::duration(lock::TTL + lock::LOCK_DELAY);
+            let hint = format!(
+                "no node was touched; if the lock was taken, Consul frees it within {ends}"
+            );
+            Refusal::new(Cause::Refused, message).hint(hint)
+        }
         LockError::Consul(_) => Refusal::refused(message),
     }
 }

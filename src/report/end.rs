@@ -217,8 +217,12 @@ impl Report<'_> {
             ),
             Outcome::LockLost => {
                 let reason = self.release.stopping.as_deref().unwrap_or("lost");
+                let unknown = match self.release.count(NodeState::is_unknown) {
+                    0 => String::new(),
+                    unknown => format!("; the state of {} is unknown", count(unknown, "node")),
+                };
                 format!(
-                    "LOCK LOST  {what} after {took}: {}; nothing was changed after that\n",
+                    "LOCK LOST  {what} after {took}: {}; no change began after that{unknown}\n",
                     text::harmless(reason)
                 )
             }
@@ -359,6 +363,22 @@ strategy: {{ min_available: 3 }}",
             hostile::assert_tame(&line);
             assert_eq!(Event::from_line(&line), Ok(event));
         }
+    }
+
+    #[test]
+    fn lost_lock_is_reported_with_the_nodes_whose_state_is_unknown() {
+        let spec = spec();
+        let events = hostile::release();
+        let told = |events: &[Event]| {
+            let release = Release::replay(events).expect("they may follow");
+            let report = Report { release: &release, spec: &spec, fleet: None, next: &[] };
+            report.headline(&Finished::unstarted(Outcome::LockLost, 4, None), "release r")
+        };
+        let lost = "LOCK LOST  release r after 0ms: lost; no change began after that";
+        assert_eq!(told(&events[..5]), format!("{lost}\n"));
+        let is_writing = events[5].to_line().contains("registry.writing");
+        assert!(is_writing);
+        assert_eq!(told(&events[..6]), format!("{lost}; the state of 1 node is unknown\n"));
     }
 
     #[test]
