@@ -5,7 +5,8 @@
 //! | HAProxy | `gateway` | [haproxy](../playbooks/haproxy.yaml) |
 //! | HAProxy, `server-template` on Consul's DNS | `consul-service` | [haproxy-consul](../playbooks/haproxy-consul.yaml) |
 //!
-//! HAProxy 1.8 or newer, with its runtime API or its stats page.
+//! HAProxy 1.8 or newer, with its runtime API or its stats page. The tests have the answers of 1.8, 2.2 and every
+//! version from 2.6 to 3.4.
 //!
 //! ```haproxy
 //! global

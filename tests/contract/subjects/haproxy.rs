@@ -48,20 +48,32 @@ macro_rules! page {
 }
 
 /// Every version, and every way to it.
-pub(crate) const SUBJECTS: [&dyn Subject; 14] = [
+pub(crate) const SUBJECTS: [&dyn Subject; 26] = [
     runtime!("1.8.0", Tcp, "TCP"),
     runtime!("2.2.9", Tcp, "TCP"),
     runtime!("2.2.9", Master, "its master"),
     runtime!("2.6.12", Tcp, "TCP"),
     runtime!("2.6.12", Socket, "a Unix socket"),
+    runtime!("2.7.0", Tcp, "TCP"),
+    runtime!("2.8.25", Tcp, "TCP"),
+    runtime!("2.9.0", Tcp, "TCP"),
     runtime!("3.0.11", Tcp, "TCP"),
+    runtime!("3.0.11", Master, "its master"),
+    runtime!("3.1.0", Tcp, "TCP"),
     runtime!("3.2.26", Tcp, "TCP"),
+    runtime!("3.2.26", Master, "its master"),
+    runtime!("3.3.0", Tcp, "TCP"),
     runtime!("3.4.7", Tcp, "TCP"),
     runtime!("3.4.7", Master, "its master"),
     page!("1.8.0"),
     page!("2.6.12"),
+    page!("2.7.0"),
+    page!("2.8.25"),
+    page!("2.9.0"),
     page!("3.0.11"),
+    page!("3.1.0"),
     page!("3.2.26"),
+    page!("3.3.0"),
     page!("3.4.7"),
 ];
 
