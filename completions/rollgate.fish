@@ -158,7 +158,7 @@ always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
-complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l exit-code -d 'For monitoring: exit with 0 if all is well, 1 if a node is out, unhealthy or on another version, 2 while a release runs, 3 if something cannot be read'
+complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l exit-code -d 'For monitoring: exit with 0 if all is well, 1 if a node is out (also one that `node out` holds), unhealthy or on another version, 2 while a release runs, 3 if something cannot be read'
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -22,8 +22,8 @@ use crate::survey::NodeFacts;
 pub(super) struct Arguments {
     #[command(flatten)]
     playbook: PlaybookArguments,
-    /// For monitoring: exit with 0 if all is well, 1 if a node is out, unhealthy or on another version, 2 while a
-    /// release runs, 3 if something cannot be read
+    /// For monitoring: exit with 0 if all is well, 1 if a node is out (also one that `node out` holds), unhealthy or on
+    /// another version, 2 while a release runs, 3 if something cannot be read
     #[arg(long)]
     exit_code: bool,
 }

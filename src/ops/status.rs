@@ -35,9 +35,9 @@ pub struct Status {
 /// What a monitoring system needs to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// Every node is healthy and in rotation, with one version.
+    /// Every node is healthy and in rotation, none is held, and all run one version.
     AsItShouldBe,
-    /// A node is out of rotation or unhealthy, nodes run different versions, or a release was interrupted.
+    /// A node is out of rotation, held or unhealthy, nodes run different versions, or a release was interrupted.
     Deviates,
     /// A release runs.
     UnderWay,
@@ -147,7 +147,10 @@ impl Status {
         }
         let serves = |node: &NodeSpec| {
             let routed = self.fleet.is_routed(&node.address);
-            routed && look.is_healthy(&node.name) && !look.is_down(&node.name)
+            // Releases leave a held node out, also if another program marked it up.
+            let is_held =
+                self.fleet.nodes.get(&node.name).is_some_and(|facts| facts.held.is_some());
+            !is_held && routed && look.is_healthy(&node.name) && !look.is_down(&node.name)
         };
         let versions: BTreeSet<_> = self.fleet.nodes.values().map(NodeFacts::version).collect();
         let is_interrupted = self.last().is_some_and(|(release, _)| release.finished.is_none());
@@ -200,10 +203,12 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::Observation;
     use crate::mark::Mark;
     use crate::ops::Secrets;
     use crate::playbook::load_text;
-    use crate::release::{Inputs, NodeState, Phase};
+    use crate::release::{Hold, Inputs, NodeState, Phase};
+    use crate::survey::HeldFacts;
 
     const PLAYBOOK: &str = "service: app
 registry: { type: consul-kv, prefix: upstreams/app/ }
@@ -211,6 +216,31 @@ gateways: [{ type: nginx-upsync, status_url: 'http://10.0.0.1/l?app', upstream: 
 nodes: [{ name: a, ssh: a, address: '10.0.1.1:80' }, { name: b, ssh: b, address: '10.0.1.2:80' }]
 restart: restart-it
 health: { tcp: '${{ node.address }}' }";
+
+    #[test]
+    fn held_node_deviates_wherever_it_is_marked() {
+        let loaded = load_text("app.yaml", PLAYBOOK).unwrap_or_else(|invalid| panic!("{invalid}"));
+        let spec = Spec::new(&loaded.playbook, &Inputs::default()).expect("complete");
+        let mut view = Observation::default();
+        view.routed.extend(spec.nodes.iter().map(|node| (node.address.clone(), true)));
+        let up = NodeFacts { mark: Mark::Up, ..NodeFacts::default() };
+        let nodes = ["a", "b"].map(|name| (name.to_owned(), up.clone())).into();
+        let gateways = vec![("edge".to_owned(), Ok(view))];
+        let mut status = Status {
+            fleet: Fleet { nodes, gateways, ..Fleet::default() },
+            history: History { releases: Vec::new(), problems: Vec::new() },
+            lock: LockState::Free,
+        };
+        assert_eq!(status.level(&spec), Level::AsItShouldBe);
+        let by_hand =
+            Hold { by: "me".into(), since: jiff::Timestamp::UNIX_EPOCH, reason: String::new() };
+        let facts_held = HeldFacts { hold: by_hand, told: "by me for 1h".into() };
+        for mark in [Mark::Up, Mark::Down] {
+            let facts = NodeFacts { mark, held: Some(facts_held.clone()), ..NodeFacts::default() };
+            status.fleet.nodes.insert("b".into(), facts);
+            assert_eq!(status.level(&spec), Level::Deviates, "{mark:?}");
+        }
+    }
 
     #[test]
     fn every_node_that_is_out_and_healthy_is_in_one_suggestion() {

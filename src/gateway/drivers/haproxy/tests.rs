@@ -146,20 +146,18 @@ fn master_process_is_asked_for_its_worker() {
 
 #[test]
 fn socket_of_the_master_process_is_told_from_that_of_a_worker() {
-    for said in
-        [
-            file!("2.2.9", "master.txt"),
-            file!("2.6.12", "master.txt"),
-            file!("2.7.0", "master.txt"),
-            file!("2.8.25", "master.txt"),
-            file!("2.9.0", "master.txt"),
-            file!("3.0.11", "master.txt"),
-            file!("3.1.0", "master.txt"),
-            file!("3.2.26", "master.txt"),
-            file!("3.3.0", "master.txt"),
-            file!("3.4.7", "master.txt"),
-        ]
-    {
+    for said in [
+        file!("2.2.9", "master.txt"),
+        file!("2.6.12", "master.txt"),
+        file!("2.7.0", "master.txt"),
+        file!("2.8.25", "master.txt"),
+        file!("2.9.0", "master.txt"),
+        file!("3.0.11", "master.txt"),
+        file!("3.1.0", "master.txt"),
+        file!("3.2.26", "master.txt"),
+        file!("3.3.0", "master.txt"),
+        file!("3.4.7", "master.txt"),
+    ] {
         let error = read(&runtime(), said).expect_err("it has no servers");
         assert!(
             error.contains("master process") && error.contains("set `master: true`"),
