@@ -81,6 +81,8 @@ pub struct Facts {
     pub lists_busy: bool,
     /// It handles requests that it could count.
     pub has_requests: bool,
+    /// When a change is confirmed, in words, if something else than the gateway's own answers shows it.
+    pub confirmed_when: Option<String>,
 }
 
 impl Facts {
@@ -95,6 +97,7 @@ impl Facts {
             worker_header: None,
             lists_busy: false,
             has_requests: true,
+            confirmed_when: None,
         }
     }
 

@@ -76,6 +76,8 @@ pub struct Following {
     pub lag: Duration,
     /// How many connections reach every worker, if workers have no names and the gateway may favour some of them.
     pub reads: u32,
+    /// When a change is confirmed, in words, if something else than the gateway's own answers shows it.
+    pub confirmed_when: Option<String>,
 }
 
 /// Says how a gateway follows the registry.
@@ -89,5 +91,6 @@ pub fn following(gateway: &GatewaySpec) -> Following {
         interval: facts.interval,
         lag: facts.lag,
         reads: Rule::of(facts).reads(false),
+        confirmed_when: facts.confirmed_when.clone(),
     }
 }

@@ -111,6 +111,7 @@ fn described(gateway: &GatewaySpec, problem: Option<&str>) -> Value {
         "sync_interval_ms": millis(following.interval),
         "lag_ms": millis(following.lag),
         "reads": following.reads,
+        "confirmed_when": following.confirmed_when,
         "problem": problem,
     })
 }

@@ -238,6 +238,12 @@ fn gateways(spec: &Spec) -> String {
         let (names, kind) = (names.join(", "), following.kind);
         let reads = count(following.reads as usize, "agreeing connection");
         let confirmed = match following.workers {
+            _ if following.confirmed_when.is_some() => {
+                format!(
+                    "confirmed when {}",
+                    following.confirmed_when.as_deref().unwrap_or_default()
+                )
+            }
             Some(1) => "confirmed by one read".to_owned(),
             Some(number) => format!(
                 "confirmed by {} by name; without names, by {reads}",

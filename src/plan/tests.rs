@@ -8,6 +8,7 @@ use crate::registry::Look;
 use crate::release::{Finished, Lines, Outcome};
 use crate::release::{Hold, Inputs};
 use crate::survey::HeldFacts;
+use serde_json::json;
 use std::collections::BTreeSet;
 
 /// A playbook of three nodes `a`, `b`, `c` behind two gateways.
@@ -392,8 +393,8 @@ fn programs_hear_of_every_node_gateway_and_write() {
     let data: Vec<_> = data.map(|(_, data)| data.replace(r#","release":"""#, "")).collect();
     insta::assert_snapshot!(data.join("\n"), @r#"
     "plan.started","data":{"service":"app","file":"app.yaml","from":"1","to":"2","artifact":null,"batches":["1"],"number_of_batches":2,"min_healthy_time_ms":10000,"max_failures":0,"pool":{"nodes":3,"routed":2,"min":1},"lowest":2}}
-    "plan.gateway","data":{"gateway":"gw-1","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":216,"problem":null}}
-    "plan.gateway","data":{"gateway":"gw-2","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":216,"problem":null}}
+    "plan.gateway","data":{"gateway":"gw-1","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":216,"confirmed_when":null,"problem":null}}
+    "plan.gateway","data":{"gateway":"gw-2","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":216,"confirmed_when":null,"problem":null}}
     "plan.node","node":"c","data":{"will":"update","turn":1,"why":"first: already out of rotation","from":"1","to":"2","address":"10.0.1.3:80","down":true,"was_out":true,"held":null,"routed":0,"gateways":2}}
     "plan.node","node":"a","data":{"will":"update","turn":2,"why":"","from":"1","to":"2","address":"10.0.1.1:80","down":false,"was_out":false,"held":null,"routed":2,"gateways":2}}
     "plan.node","node":"b","data":{"will":"left_out","turn":null,"why":"not selected","from":"1","to":null,"address":"10.0.1.2:80","down":false,"was_out":false,"held":null,"routed":2,"gateways":2}}
@@ -432,6 +433,26 @@ fn plan_shows_the_confirmation_method_of_each_gateway() {
         told(&spec)
             .starts_with("Gateways   gw-1, gw-2 (nginx-upsync, follows a change within 2.5s): ")
     );
+    for (settings, words) in [
+        (
+            json!({ "type": "consul-passing", "service": "app", "sync_interval": "5s" }),
+            "gw-1 (consul-passing, follows a change within 5s): confirmed when Consul's list of passing instances has \
+             not had the node (out) or has had it (in) for 5s; to which nodes the gateway routes is not visible",
+        ),
+        (
+            json!({ "type": "consul-passing", "service": "app" }),
+            "gw-1 (consul-passing): confirmed by one read",
+        ),
+        (
+            json!({ "type": "consul-template", "ssh": "ops@gw", "file": "/etc/app.conf", "pid_file": "/run/nginx.pid" }),
+            "gw-1 (consul-template, follows a change within 2s): confirmed when /etc/app.conf at ops@gw has not had the \
+             node (out) or has had it (in) for 2s, every nginx worker has loaded it, and for out, no worker with the \
+             previous list is left",
+        ),
+    ] {
+        spec.gateways[0].settings = serde_json::from_value(settings).expect("settings");
+        assert!(told(&spec).contains(words), "{}", told(&spec));
+    }
 }
 
 #[test]

@@ -29,6 +29,7 @@ use crate::gateway::settings::{RegistryKind, Settings, SettingsFacts, follows_on
 use crate::gateway::view::{Nodes, Peer, View};
 use crate::period::DurationSetting;
 use crate::template::Template;
+use crate::text;
 use crate::world::Reply;
 
 /// Consul's list of passing instances, for gateways that follow it and do not show their own list.
@@ -80,11 +81,22 @@ impl ConsulPassingDriver {
         let facts = Facts::following("Consul's list of passing instances", interval);
         Self {
             // Consul handles no requests for nodes.
-            facts: Facts { has_requests: false, ..facts },
+            facts: Facts { has_requests: false, confirmed_when: confirmed_when(interval), ..facts },
             service: settings.service.as_str().to_owned(),
             nodes,
         }
     }
+}
+
+/// A gateway that follows the list later does not show its own.
+fn confirmed_when(interval: Duration) -> Option<String> {
+    let list = "Consul's list of passing instances";
+    (!interval.is_zero()).then(|| {
+        format!(
+            "{list} has not had the node (out) or has had it (in) for {}; to which nodes the gateway routes is not visible",
+            text::duration(interval)
+        )
+    })
 }
 
 impl Driver for ConsulPassingDriver {

@@ -56,7 +56,7 @@ use crate::gateway::view::{Nodes, View};
 use crate::node::NodeScript;
 use crate::period::DurationSetting;
 use crate::template::Template;
-use crate::text::count;
+use crate::text::{count, duration};
 use crate::world::{Command, Host, Reply};
 
 /// nginx with a list of servers that consul-template renders, and a reload after each change.
@@ -134,7 +134,15 @@ impl ConsulTemplateDriver {
         let host = Host::of(Some(settings.ssh.as_str()));
         let interval = settings.sync_interval.map_or(INTERVAL, |period| period.0);
         Self {
-            facts: Facts::following(format!("a file at {host}"), interval),
+            facts: Facts {
+                confirmed_when: Some(format!(
+                    "{} at {host} has not had the node (out) or has had it (in) for {}, every nginx worker has loaded \
+                     it, and for out, no worker with the previous list is left",
+                    settings.file.as_str(),
+                    duration(interval)
+                )),
+                ..Facts::following(format!("a file at {host}"), interval)
+            },
             host,
             script: NodeScript::Rendered {
                 file: settings.file.as_str().to_owned(),
