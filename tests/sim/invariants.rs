@@ -237,7 +237,8 @@ impl State {
             if !gateway.workers.iter().any(|worker| worker.up[node] && !gateway.held(node)) {
                 continue;
             }
-            for worker in &gateway.workers {
+            // A frozen worker cannot be read and sends no requests. Once it goes on, it follows every change so far at once.
+            for worker in gateway.workers.iter().filter(|worker| clock >= worker.frozen_until) {
                 let stays = |other: &usize| {
                     *other != node
                         && worker.up[*other]
