@@ -18,6 +18,9 @@ pub struct Survey {
     pub listener: Listener,
     /// The target of the `current` link, if it is a link.
     pub current: Option<Foreign>,
+    /// The folder that the link points at, if it is not one of the releases.
+    #[serde(default)]
+    pub elsewhere: Option<String>,
     /// Seconds since the `current` link was created.
     pub current_age: Option<u64>,
     /// Something other than a symlink is at `current`.
@@ -52,6 +55,12 @@ impl Survey {
     /// Returns the name of the release that the `current` link points at.
     #[must_use]
     pub fn linked_release(&self) -> Option<Result<String, Unfit>> {
+        self.linked_folder().filter(|_| self.elsewhere.is_none())
+    }
+
+    /// Returns the name of the folder that the `current` link points at, a release or not.
+    #[must_use]
+    pub fn linked_folder(&self) -> Option<Result<String, Unfit>> {
         self.current.as_ref()?.file_name()
     }
 
@@ -75,6 +84,7 @@ impl Survey {
                 "current" if !value.is_empty() => {
                     survey.current = Some(Foreign::new(value));
                 }
+                "elsewhere" => survey.elsewhere = Some(crate::text::line(value, 200)),
                 "current_age" => survey.current_age = value.parse().ok(),
                 "current_is_no_link" => survey.current_is_no_link = true,
                 "free_kib" => {
@@ -182,6 +192,15 @@ mod tests {
         let staged = look();
         assert!(staged.staged);
         assert_eq!(staged.current, Some(Foreign::new(layout.folder())));
+        assert_eq!(staged.linked_release(), Some(Ok("app-1-00000000".to_owned())));
+        // A folder of the same name that is not one of the releases.
+        let other = root.path().canonicalize().expect("a folder").join("app-1-00000000");
+        std::fs::create_dir(&other).expect("mkdir");
+        std::fs::remove_file(&layout.current).expect("remove");
+        std::os::unix::fs::symlink("app-1-00000000", &layout.current).expect("symlink");
+        let elsewhere = look();
+        assert_eq!(elsewhere.elsewhere, Some(other.display().to_string()));
+        assert_eq!(elsewhere.linked_release(), None);
         std::fs::remove_file(&layout.current).expect("remove");
         std::fs::create_dir(&layout.current).expect("mkdir");
         assert!(look().current_is_no_link);

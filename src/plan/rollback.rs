@@ -95,6 +95,15 @@ fn runs(
     past: &[&Started],
 ) -> Result<RestorePoint, String> {
     let survey = facts.survey.as_ref().filter(|_| node.layout.is_some());
+    if let (Some(folder), Some(layout)) =
+        (survey.and_then(|own| own.elsewhere.as_ref()), &node.layout)
+    {
+        let (link, releases) = (&layout.current, &layout.releases);
+        return Err(format!(
+            "{link} points at {folder}, which is not in {releases}: move the folder there and correct the link, if a \
+             rollback must be possible"
+        ));
+    }
     let folder = survey.and_then(Survey::linked_release);
     let folder = folder.transpose().map_err(|unfit| format!("its `current` link: {unfit}"))?;
     if node.layout.is_some() && folder.is_none() {

@@ -117,10 +117,10 @@ impl NodeFacts {
         })
     }
 
-    /// The node's version for people: the reported one, or else the release that its link points at.
+    /// The node's version for people: the reported one, or else the folder that its link points at.
     #[must_use]
     pub fn version(&self) -> Option<String> {
-        let linked = || match self.survey.as_ref()?.linked_release()? {
+        let linked = || match self.survey.as_ref()?.linked_folder()? {
             Ok(name) => Some(name),
             Err(unfit) => Some(unfit.to_string()),
         };

@@ -9,6 +9,8 @@ else
 fi
 if [ -L "$current" ]; then
   echo "current=$linked"
+  inside=$(cd -P "$releases" 2>/dev/null && pwd)
+  [ -z "$serving" ] || [ "${serving%/*}" = "$inside" ] || echo "elsewhere=$serving"
   echo "current_age=$(($(date +%s) - $(stat -c %Y "$current")))"
 elif [ -e "$current" ]; then
   echo current_is_no_link=yes

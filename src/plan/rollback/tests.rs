@@ -80,6 +80,18 @@ fn running_version_comes_from_the_journal_of_the_linked_release() {
     assert_eq!(start.map(|command| command.run.as_str()), Some("start-it 1"));
 }
 
+/// The link was there before rollgate: activating a release of this name would fail.
+#[test]
+fn folder_outside_of_the_releases_cannot_be_returned_to() {
+    let mut own = facts("v1", Some("1"), false);
+    own.survey.as_mut().expect("inspected").elsewhere = Some("/srv/app/v1".to_owned());
+    let way = find(&fleet(own, facts("app-1-aaaaaaaa", Some("1"), false)), &[]);
+    let why = "/srv/app/current points at /srv/app/v1, which is not in /srv/app/releases: move the folder there and \
+               correct the link, if a rollback must be possible";
+    assert_eq!(way.unknown, [("a".to_owned(), why.to_owned())]);
+    assert_eq!(way.targets.len(), 1);
+}
+
 #[test]
 fn without_a_journal_the_reported_version_replaces_the_new_one() {
     let told = facts("app-1-aaaaaaaa", Some("1"), false);
