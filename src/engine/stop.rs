@@ -14,11 +14,11 @@ pub(super) const WRITE_TIME: Duration = Duration::from_secs(1);
 pub(super) const COURTESY_TIME: Duration = Duration::from_secs(1);
 
 /// Maximum time from the beginning of the stop until nodes are back in rotation or out of it. The whole stop must fit
-/// into the five seconds of a cancelled CI job.
-pub(super) const PUT_BACK_TIME: Duration = Duration::from_millis(2500);
+/// into the five seconds of a cancelled CI job; after this, the journal's copy and the lock's release take up to 2.5 s.
+pub(super) const PUT_BACK_TIME: Duration = Duration::from_secs(2);
 
 /// Maximum time from the beginning of the stop until the hold of a node that returned to rotation is ended.
-pub(super) const HOLD_TIME: Duration = Duration::from_secs(3);
+pub(super) const HOLD_TIME: Duration = Duration::from_millis(2250);
 
 /// Why a release must stop, once a stop is requested.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

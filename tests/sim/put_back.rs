@@ -146,7 +146,7 @@ fn stop_ends_in_time_although_a_finished_node_dies_meanwhile() {
     let whole = run(&schedule, scratch.path(), true);
     let writing = "EVENT node-2 disable: RegistryWriting";
     let (event, begun) = (When::Event(whole.events_until(writing)), whole.moment(writing));
-    for dies in [600, 1_000, 1_400] {
+    for dies in [200, 400, 600] {
         schedule.faults = vec![
             (event, Fault::NextWrite(Fate::Plain)),
             (event, Fault::NextWrite(Fate::Vanishes)),
