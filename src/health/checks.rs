@@ -266,7 +266,7 @@ fn judge(check: &HttpCheck, identity: Option<&IdentitySpec>, reply: &Reply) -> C
             text::line(&version.shown(), 40),
             identity.equals
         )),
-        None => Some(format!("{} without a version", reply.status)),
+        None => Some(format!("{} without the version in {}", reply.status, identity.place)),
     };
     let body = wrong_version.is_some().then(|| kept(&reply.text()));
     CheckResult { wrong_version, body, version, ..CheckResult::default() }
@@ -340,6 +340,6 @@ mod tests {
         let body = IdentitySpec { place: IdentityPlace::Pointer("/v".into()), equals: "7".into() };
         assert_eq!(problem(&check, Some(&body), &reply(200, r#"{"v":7}"#)), None);
         let silent = problem(&check, Some(&body), &reply(200, "pong"));
-        assert_eq!(silent, Some("200 without a version".into()));
+        assert_eq!(silent, Some("200 without the version in `/v` of its JSON body".into()));
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Kv<W> {
 /// Says that a node has no key.
 #[must_use]
 pub fn no_key(key: &str) -> String {
-    format!("Consul has no key {key}; create it: {}", creation(key))
+    format!("Consul has no key {key}; create it ({SERVES}): {}", creation(key))
 }
 
 impl<W: World> Kv<W> {
@@ -44,7 +44,7 @@ impl<W: World> Kv<W> {
         if entries.is_empty() {
             let first = spec.nodes.first().map_or("", |node| node.address.as_str());
             return Err(format!(
-                "Consul has no key below {}, or the token may not read it; create each node's key: {}",
+                "Consul has no key below {}, or the token may not read it; create each node's key ({SERVES}): {}",
                 self.prefix,
                 creation(&self.key(first))
             ));
@@ -117,6 +117,9 @@ impl<W: World> Kv<W> {
 
 /// The value of a new key: what nginx-upsync reads, and out of rotation until a release marks it up.
 const NEW: &str = r#"{"weight":1,"max_fails":2,"fail_timeout":10,"down":1}"#;
+
+/// What the command must have instead for a node in rotation.
+const SERVES: &str = r#"with "down":0 if the node serves already"#;
 
 /// How to create the key of a node.
 fn creation(key: &str) -> String {

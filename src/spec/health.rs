@@ -1,5 +1,6 @@
 //! Settings of a node's health check, of its version check, and of its count of requests in flight.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::shell::Shell;
@@ -81,6 +82,15 @@ pub enum IdentityPlace {
     Header(String),
     /// In the JSON body, at this pointer.
     Pointer(String),
+}
+
+impl fmt::Display for IdentityPlace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(formatter, "the header `{name}`"),
+            Self::Pointer(pointer) => write!(formatter, "`{pointer}` of its JSON body"),
+        }
+    }
 }
 
 /// How requests in flight are counted.

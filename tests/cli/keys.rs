@@ -24,7 +24,8 @@ fn doctor(keys: &'static str) -> String {
 fn missing_keys_are_reported_with_the_command_that_creates_them() {
     let stdout = doctor("");
     let says = format!(
-        "Consul has no key below upstreams/app/, or the token may not read it; create each node's key: \
+        "Consul has no key below upstreams/app/, or the token may not read it; create each node's key \
+         (with \"down\":0 if the node serves already): \
          consul kv put upstreams/app/127.0.0.1:9000 {VALUE}"
     );
     assert!(stdout.contains(&says), "{stdout}");
@@ -37,7 +38,7 @@ fn missing_key_of_one_node_is_reported_with_its_command() {
         r#"[{ "Key": "upstreams/app/127.0.0.1:9000", "Value": "e30=", "Flags": 0, "LockIndex": 0, "CreateIndex": 1, "ModifyIndex": 1 }]"#,
     );
     let says = format!(
-        "Consul has no key upstreams/app/127.0.0.2:9000; create it: consul kv put upstreams/app/127.0.0.2:9000 {VALUE}"
+        "Consul has no key upstreams/app/127.0.0.2:9000; create it (with \"down\":0 if the node serves already): consul kv put upstreams/app/127.0.0.2:9000 {VALUE}"
     );
     assert!(stdout.contains(&says), "{stdout}");
 }

@@ -88,7 +88,13 @@ impl Diagnosis {
         }
         if plan.shortages.is_empty() && plan.gateways.iter().all(Option::is_none) {
             let (lowest, floor) = (plan.lowest, spec.floor());
-            let told = format!("at least {lowest} stay routed during a release, {floor} must");
+            let told = if lowest < floor {
+                format!(
+                    "fewer nodes than the {floor} that must stay routed serve now: a release returns others first"
+                )
+            } else {
+                format!("at least {lowest} stay routed during a release, {floor} must")
+            };
             self.add("capacity", &spec.service, Ok(told));
         }
         if let Some(why) = unhealthy_everywhere(spec, fleet) {
