@@ -264,7 +264,8 @@ impl State {
         let own = &mut self.gateways[gateway];
         let list = if old_list { own.configured.clone() } else { own.workers[worker].up.clone() };
         let mut fresh = own.worker(&list);
-        fresh.astray = old_list.then_some(clock);
+        // A successor that begins with the current list inherits the error of a worker that is astray.
+        fresh.astray = if old_list { Some(clock) } else { own.workers[worker].astray };
         let generation = fresh.generation;
         own.workers[worker] = fresh;
         // The module reads the registry when a worker begins, and again after its interval.
