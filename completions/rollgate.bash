@@ -266,7 +266,7 @@ _rollgate() {
             return 0
             ;;
         rollgate__subcmd__deploy)
-            opts="-y -q -v -h --var --var-file --only --skip --limit --include-held --allow-unhealthy --lock-wait --yes --output --color --quiet --verbose --trace --state-dir --help"
+            opts="-y -q -v -h --var --var-file --only --skip --limit --include-held --allow-unhealthy --restart --lock-wait --yes --output --color --quiet --verbose --trace --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1086,7 +1086,7 @@ _rollgate() {
             return 0
             ;;
         rollgate__subcmd__plan)
-            opts="-q -v -h --var --var-file --only --skip --limit --include-held --allow-unhealthy --detailed-exitcode --output --color --quiet --verbose --trace --state-dir --help"
+            opts="-q -v -h --var --var-file --only --skip --limit --include-held --allow-unhealthy --restart --detailed-exitcode --output --color --quiet --verbose --trace --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

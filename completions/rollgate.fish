@@ -91,6 +91,7 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l trace -d 'App
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l include-held -d 'Update held nodes, too; the hold of a node ends once it is back in rotation'
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l allow-unhealthy -d 'Release even if no node passes the health check now, because the new version will'
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l restart -d 'Restart the nodes with the version that each of them runs; deploy nothing'
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l detailed-exitcode -d 'Exit with 6 if there are changes'
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s v -l verbose -d 'Show every step'
@@ -112,6 +113,7 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l trace -d 'A
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l include-held -d 'Update held nodes, too; the hold of a node ends once it is back in rotation'
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l allow-unhealthy -d 'Release even if no node passes the health check now, because the new version will'
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l restart -d 'Restart the nodes with the version that each of them runs; deploy nothing'
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s y -l yes -d 'Do not ask for confirmation'
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -s v -l verbose -d 'Show every step'

@@ -7,9 +7,11 @@ mod resume_points;
 mod rollback;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::gateway::{Observation, keys};
 use crate::mark::Mark;
+use crate::node::Survey;
 use crate::playbook::Order;
 use crate::release::{Planned, PlannedAction, PlannedNodes};
 use crate::spec::{NodeSpec, Spec, names};
@@ -19,7 +21,7 @@ use crate::text::{self, because, count};
 pub use next::LastLook;
 pub use render::resume_plan;
 pub use resume_points::{begin_again, held_nodes, objections, resume_points};
-pub use rollback::{NotUndone, RollbackPlan, missing_releases, restore_points};
+pub use rollback::{NotUndone, RollbackPlan, missing_releases, restore_points, runs};
 
 /// The nodes that the operator selects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub struct Selection {
     pub include_held: bool,
     /// A release is wanted even if no node passes the health check now.
     pub allow_unhealthy: bool,
+    /// Nodes restart with the version that they run.
+    pub restart: bool,
 }
 
 /// The planned actions.
@@ -103,6 +107,7 @@ impl Selection {
         if let Some(limit) = self.limit {
             arguments.extend(["--limit".to_owned(), limit.to_string()]);
         }
+        arguments.extend(self.restart.then(|| "--restart".to_owned()));
         arguments.extend(self.include_held.then(|| "--include-held".to_owned()));
         arguments.extend(self.allow_unhealthy.then(|| "--allow-unhealthy".to_owned()));
         arguments
@@ -475,7 +480,7 @@ fn contradiction(fleet: &Fleet, node: &NodeSpec, facts: &NodeFacts) -> Option<St
 
 /// Whether the node runs the version of the release; never, if the version is unknown.
 fn is_on_target(spec: &Spec, facts: &NodeFacts, node: &NodeSpec) -> bool {
-    let Some(survey) = &facts.survey else { return false };
+    let Some(survey) = facts.survey.as_ref().filter(|_| !spec.is_restart) else { return false };
     if node.layout.is_none() && !spec.has_identity {
         return false;
     }
@@ -483,17 +488,43 @@ fn is_on_target(spec: &Spec, facts: &NodeFacts, node: &NodeSpec) -> bool {
         survey.current.as_ref().is_some_and(|current| current.leads_to(&layout.folder()))
     });
     // Without an identity the process must at least be younger than the link through which it was started.
-    let new_process = spec.has_identity || {
-        let link =
-            survey.current_age.map(|age| std::time::Duration::from_secs(age.saturating_add(1)));
-        let owners = &survey.listener.owners;
-        !owners.is_empty()
-            && owners.iter().all(|owner| Some(owner.age(survey.listener.mark)) <= link)
-    };
+    let owners = &survey.listener.owners;
+    let new_process = spec.has_identity || (!owners.is_empty() && !is_older_than_link(survey));
     activated
         && new_process
         && facts.health.problem.is_none()
         && facts.health.wrong_version.is_none()
+}
+
+/// Whether a process on the node's port began before the link was switched.
+fn is_older_than_link(survey: &Survey) -> bool {
+    let link = survey.current_age.map(|age| Duration::from_secs(age.saturating_add(1)));
+    let mut owners = survey.listener.owners.iter();
+    owners.any(|owner| Some(owner.age(survey.listener.mark)) > link)
+}
+
+/// Returns why a restart would start another release than the one that runs, on a node that reports no version.
+#[must_use]
+pub fn started_before_link(node: &NodeSpec, facts: &NodeFacts) -> Option<String> {
+    let survey = facts.survey.as_ref().filter(|_| node.layout.is_some())?;
+    let folder = survey.linked_release()?.ok()?;
+    let is_older = facts.health.version.is_none() && is_older_than_link(survey);
+    is_older.then(|| {
+        format!(
+            "its process began before its `current` link was switched to {folder}, which a restart would start: deploy \
+             the version that you want"
+        )
+    })
+}
+
+/// Whether nothing was ever installed on a node, and nothing runs there.
+#[must_use]
+pub fn never_installed(node: &NodeSpec, facts: &NodeFacts) -> bool {
+    let is_empty = |survey: &Survey| {
+        survey.current.is_none() && !survey.current_is_no_link && !survey.listener.bound
+    };
+    let is_silent = facts.health.problem.is_some() && facts.health.version.is_none();
+    node.layout.is_some() && is_silent && facts.survey.as_ref().is_some_and(is_empty)
 }
 
 /// The node's version: the reported one, or the target of its link.

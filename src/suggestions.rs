@@ -74,7 +74,9 @@ impl<'a> Situation<'a> {
             Outcome::Done | Outcome::Nothing => Vec::new(),
             // The commands depend on what the next holder of the lock does.
             Outcome::LockLost => return vec![status],
-            _ if started.command == CommandKind::Deploy => self.after_deploy(started),
+            _ if matches!(started.command, CommandKind::Deploy | CommandKind::Restart) => {
+                self.after_deploy(started)
+            }
             _ if started.command == CommandKind::Rollback => {
                 let what = if self.outcome == Outcome::Stopped && self.can_resume() {
                     "resume the rollback"
@@ -127,10 +129,11 @@ impl<'a> Situation<'a> {
         if self.is_superseded || release.nodes.values().any(NodeState::goes_back) {
             let words = started.selection.iter().map(String::as_str);
             let to = started.to.as_ref().map_or(String::new(), |to| format!(" {to}"));
-            return (
-                format!("after a fix, release{to} again"),
-                self.repeated.command("deploy", words),
-            );
+            let again = match started.command {
+                CommandKind::Restart => "restart".to_owned(),
+                _ => format!("release{to}"),
+            };
+            return (format!("after a fix, {again} again"), self.repeated.command("deploy", words));
         }
         let failed = self.nodes(|_, node| node.phase == Phase::Failed);
         let what = match (self.outcome, failed.as_slice()) {

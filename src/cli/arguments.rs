@@ -90,12 +90,15 @@ pub(super) struct SelectionArguments {
     /// Release even if no node passes the health check now, because the new version will
     #[arg(long)]
     pub(super) allow_unhealthy: bool,
+    /// Restart the nodes with the version that each of them runs; deploy nothing
+    #[arg(long)]
+    pub(super) restart: bool,
 }
 
 impl From<&SelectionArguments> for Selection {
     fn from(arguments: &SelectionArguments) -> Self {
-        let SelectionArguments { limit, include_held, allow_unhealthy, .. } = *arguments;
+        let SelectionArguments { limit, include_held, allow_unhealthy, restart, .. } = *arguments;
         let (only, skip) = (arguments.only.clone(), arguments.skip.clone());
-        Self { only, skip, limit, include_held, allow_unhealthy }
+        Self { only, skip, limit, include_held, allow_unhealthy, restart }
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
-    let mut session = open(&arguments.playbook, global, Missing::Refuse)?;
+    let mut session = open(&arguments.playbook, global, Missing::from(&arguments.selection))?;
     let selection = Selection::from(&arguments.selection);
     check_selection(&selection, &*session.spec()?)?;
     let spec = session.spec_with_artifact()?;

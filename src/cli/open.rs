@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf, absolute};
 
-use super::arguments::{Global, PlaybookArguments};
+use super::arguments::{Global, PlaybookArguments, SelectionArguments};
 use super::{environment, variables};
 use crate::consul::Settings;
 use crate::journal;
@@ -24,6 +24,14 @@ pub(super) enum Missing {
     FromLast,
     /// Use the value from the last release, or leave it open. The command changes nothing.
     Open,
+    /// Leave it open. The nodes restart with what they run.
+    Kept,
+}
+
+impl From<&SelectionArguments> for Missing {
+    fn from(selection: &SelectionArguments) -> Self {
+        if selection.restart { Self::Kept } else { Self::Refuse }
+    }
 }
 
 /// Reads a playbook, and prints its warnings. A refusal lists all its problems.
@@ -48,7 +56,7 @@ pub(super) fn open(
     let state = state.join(&loaded.playbook.service);
     let mut variables = variables::given(arguments, &loaded.playbook)?;
     let mut unused = BTreeMap::new();
-    if missing != Missing::Refuse
+    if matches!(missing, Missing::FromLast | Missing::Open)
         && let Some(last) = last_started(&state)
     {
         for (name, value) in last.inputs.each(&loaded.playbook, &BTreeMap::new()) {
@@ -58,18 +66,24 @@ pub(super) fn open(
             }
         }
     }
-    if missing == Missing::Open {
+    if missing == Missing::Kept {
+        refuse_version(&loaded.playbook, &variables)?;
+    }
+    let is_open = matches!(missing, Missing::Open | Missing::Kept);
+    if is_open {
         for (name, variable) in &loaded.playbook.variables {
             if variable.required {
                 variables.entry(name.clone()).or_insert_with(|| OPEN.into());
             }
         }
     }
-    let is_open = missing == Missing::Open;
     let mut problems = variables::wrong(&loaded, &variables, &unused, is_open);
     problems.extend(secrets.misplaced(&loaded, &variables));
     if !problems.is_empty() {
         return Err(Refusal::invalid(loaded.invalid(problems)));
+    }
+    if missing == Missing::Kept {
+        variables.retain(|_, value| value != OPEN);
     }
     // The id has eight hex digits. It is short enough to type, and unique in a service's history.
     let release = format!("{:08x}", fastrand::u32(..));
@@ -81,8 +95,22 @@ pub(super) fn open(
         state_dir: global.state_dir.clone(),
         before: Vec::new(),
         toward: Vec::new(),
+        restart: missing == Missing::Kept,
         secrets,
     })
+}
+
+/// Refuses a value that says what to deploy: a restart deploys nothing.
+fn refuse_version(playbook: &Playbook, given: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    let names = playbook.release_variables();
+    let Some(name) = given.keys().find(|name| names.contains(name.as_str())) else { return Ok(()) };
+    let problem = format!(
+        "`--restart` keeps the version of each node, but the variable `{name}` says what to deploy"
+    );
+    let hint = format!(
+        "leave out `--restart` to deploy, or leave out `{name}` (--var, --var-file, ROLLGATE_VAR_{name}) to restart"
+    );
+    Err(Refusal::new(Cause::Invalid, problem).hint(hint))
 }
 
 fn folder_of(file: &Path) -> Result<PathBuf, Refusal> {

@@ -85,7 +85,8 @@ pub fn plan(plan: &Plan, session: &Session, spec: &Spec, selection: &Selection) 
             format!("Nothing to do: {}.\n", plan.idle())
         } else {
             let deploy = session.command_for("deploy", selection);
-            format!("Nothing was changed. To release: {deploy}\n")
+            let what = if spec.is_restart { "restart" } else { "release" };
+            format!("Nothing was changed. To {what}: {deploy}\n")
         };
     }
     text
@@ -182,10 +183,7 @@ fn releases(status: &Status, now: Timestamp) -> Vec<(&'static str, String)> {
 
 /// `r1: deploy 1 -> 2`.
 fn identified(started: &Started) -> String {
-    let versions = match (&started.from, &started.to) {
-        (Some(from), Some(to)) => format!(" {from} -> {to}"),
-        _ => String::new(),
-    };
+    let versions = started.versions();
     format!("{}: {}{versions}", started.inputs.release(), started.command)
 }
 

@@ -25,11 +25,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
-    let mut session = open(&arguments.playbook, global, Missing::Refuse)?;
+    let mut session = open(&arguments.playbook, global, Missing::from(&arguments.selection))?;
     let selection = Selection::from(&arguments.selection);
     check_selection(&selection, &*session.spec()?)?;
     let spec = session.spec_with_artifact()?;
-    let plan = connected(&session, global, async |connections, terminal| {
+    let (plan, spec) = connected(&session, global, async |connections, terminal| {
         plan(&session, connections, terminal, &spec, &selection).await
     })?;
     let exit = match plan.refusals.is_empty() {
@@ -56,7 +56,10 @@ fn lines(plan: &Plan, session: &Session, spec: &Spec, selection: &Selection, exi
         (refusals, _) => (Outcome::Refused, Some(refusals.join("; "))),
     };
     let next = match result {
-        Outcome::Done => vec![("release".to_owned(), session.command_for("deploy", selection))],
+        Outcome::Done => vec![(
+            if spec.is_restart { "restart" } else { "release" }.to_owned(),
+            session.command_for("deploy", selection),
+        )],
         _ => Vec::new(),
     };
     let finished = Finished::unstarted(result, exit.0, reason);

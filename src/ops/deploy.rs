@@ -7,7 +7,7 @@ use super::caller::{Wait, confirm, unless_stopped};
 use super::locking::locked;
 use super::plan::{Planned, planned};
 use super::release::{Ending, Job};
-use super::{Caller, Cause, Connections, Question, Refusal, Session, held};
+use super::{Caller, Cause, Connections, Question, Refusal, Session, held, restart};
 use crate::consul::{self, Error};
 use crate::engine::Operation;
 use crate::foreign::Recorded;
@@ -46,11 +46,16 @@ pub async fn deploy<W: World, C: Caller>(
     spec: &Arc<Spec>,
     request: &Request,
 ) -> Result<Ending, Refusal> {
-    let held = (CommandKind::Deploy, request.lock_wait);
+    let held = (command(session), request.lock_wait);
     let work = async |lock: &Arc<Lock<W>>, caller: &mut C| {
         release(session, connections, caller, spec, request, lock).await
     };
     locked(session, connections, caller, held, work).await
+}
+
+/// The command that the operator typed.
+fn command(session: &Session) -> CommandKind {
+    if session.restart { CommandKind::Restart } else { CommandKind::Deploy }
 }
 
 async fn release<W: World, C: Caller>(
@@ -62,9 +67,9 @@ async fn release<W: World, C: Caller>(
     lock: &Arc<Lock<W>>,
 ) -> Result<Ending, Refusal> {
     let selection = &request.selection;
-    let Planned { plan, fleet, way } =
+    let Planned { plan, fleet, way, spec, kept } =
         planned(session, connections, caller, spec, selection).await?;
-    let spec = &with_way_back(session, spec, &way)?;
+    let spec = &with_way_back(session, &spec, &way)?;
     // Without its rights, a token may see nothing of what the plan needs.
     let may_release = plan.count(PlannedAction::Update) > 0 && fleet.registry_problem.is_none();
     if may_release {
@@ -90,10 +95,16 @@ async fn release<W: World, C: Caller>(
     } else {
         let version = spec.version.as_deref().unwrap_or("");
         let nodes = count(plan.count(PlannedAction::Update), "node");
-        let prompt = &format!("Release {} {version} to {nodes}?", spec.service);
+        let prompt = &if session.restart {
+            format!("Restart {nodes} of {}, each with the version that it runs?", spec.service)
+        } else {
+            format!("Release {} {version} to {nodes}?", spec.service)
+        };
         let plan = plan.render(spec, &session.file.display().to_string());
         confirm(caller, Question { prompt, plan: Some(&plan) }).await?;
     }
+    let inputs =
+        if session.restart { restart::inputs(session, &kept) } else { session.inputs.clone() };
     let started = Started {
         from: plan.from.clone(),
         to: spec.version.clone(),
@@ -101,7 +112,9 @@ async fn release<W: World, C: Caller>(
         selection: selection.arguments(),
         nodes: plan.planned(),
         before: Recorded::new(way.targets),
-        ..session.started(caller.identity(), CommandKind::Deploy, fleet.pool(spec))
+        inputs: Recorded::new(inputs),
+        toward: Recorded::new(kept),
+        ..session.started(caller.identity(), command(session), fleet.pool(spec))
     };
     Job { session, connections, lock, spec, yes: request.yes }
         .begin(caller, Operation::Deploy, started)

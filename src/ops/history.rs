@@ -101,6 +101,15 @@ pub async fn take_for_out<W: World>(
     }
 }
 
+/// Reads how the last releases began.
+pub(super) async fn past<W: World>(
+    session: &Session,
+    connections: &Connections<W>,
+) -> journals::Beginnings {
+    let client = connections.shared_in_passing(PATIENCE);
+    journals::beginnings(&session.state, client.as_ref(), session.service(), RELEASES).await
+}
+
 /// Finds which version each node runs, and how it can be restored.
 pub async fn way_back<W: World>(
     session: &Session,
@@ -109,9 +118,7 @@ pub async fn way_back<W: World>(
     fleet: &Fleet,
 ) -> RollbackPlan {
     let playbook = &session.loaded.playbook;
-    let client = connections.shared_in_passing(PATIENCE);
-    let past =
-        journals::beginnings(&session.state, client.as_ref(), &playbook.service, RELEASES).await;
+    let past = past(session, connections).await;
     let mut way =
         RollbackPlan::find(spec, playbook, fleet, &past.started.iter().collect::<Vec<_>>());
     if let Some(missing) = past.missing {

@@ -26,6 +26,7 @@ pub mod node;
 pub mod plan;
 pub mod refusal;
 pub mod release;
+mod restart;
 pub mod resume;
 pub mod rollback;
 pub mod secrets;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::caller::{Wait, unless_stopped};
 use super::history::JOURNALS;
 use super::look::look;
-use super::{Caller, Cause, Connections, Refusal, Session, history};
+use super::{Caller, Cause, Connections, Refusal, Session, history, restart};
 use crate::plan::{Plan, RollbackPlan, Selection};
+use crate::release::RestorePoint;
 use crate::spec::Spec;
 use crate::survey::{Fleet, PATIENCE, meet, unfit};
 use crate::world::World;
@@ -19,9 +20,31 @@ pub(super) struct Planned {
     pub(super) plan: Plan,
     pub(super) fleet: Fleet,
     pub(super) way: RollbackPlan,
+    pub(super) spec: Arc<Spec>,
+    /// What the restarted nodes run.
+    pub(super) kept: Vec<RestorePoint>,
 }
 
-/// Plans a release from the state of all systems.
+impl Planned {
+    /// Plans a restart: each node keeps what it runs.
+    async fn restart<W: World, C: Caller>(
+        session: &Session,
+        connections: &Connections<W>,
+        caller: &C,
+        (spec, mut fleet): (&Arc<Spec>, Fleet),
+        selection: &Selection,
+    ) -> Result<Self, Refusal> {
+        let past = unless_stopped(caller, JOURNALS, history::past(session, connections)).await?;
+        let started: Vec<_> = past.started.iter().collect();
+        let (spec, kept) =
+            restart::keep(session, spec, &mut fleet, &started, past.missing.as_deref())?;
+        let plan = Plan::new(&spec, &fleet, selection);
+        let kept = restart::restarted(kept, &plan);
+        Ok(Self { plan, fleet, way: RollbackPlan::default(), spec, kept })
+    }
+}
+
+/// Plans a release from the state of all systems. Returns the plan, and the spec of the release.
 ///
 /// # Errors
 ///
@@ -32,9 +55,9 @@ pub async fn plan<W: World, C: Caller>(
     caller: &C,
     spec: &Arc<Spec>,
     selection: &Selection,
-) -> Result<Plan, Refusal> {
+) -> Result<(Plan, Arc<Spec>), Refusal> {
     let planned = planned(session, connections, caller, spec, selection).await?;
-    Ok(planned.plan)
+    Ok((planned.plan, planned.spec))
 }
 
 pub(super) async fn planned<W: World, C: Caller>(
@@ -45,14 +68,20 @@ pub(super) async fn planned<W: World, C: Caller>(
     selection: &Selection,
 ) -> Result<Planned, Refusal> {
     let fleet = look(session, connections, caller, spec).await?;
-    let mut plan = Plan::new(spec, &fleet, selection);
-    let way = history::way_back(session, connections, spec, &fleet);
-    let way = unless_stopped(caller, JOURNALS, way).await?;
-    plan.tell_way_back(&way);
-    if plan.would_release() {
-        plan.refusals.extend(unfit_gateways(connections, caller, spec, &fleet).await?);
+    let mut planned = if session.restart {
+        Planned::restart(session, connections, caller, (spec, fleet), selection).await?
+    } else {
+        let mut plan = Plan::new(spec, &fleet, selection);
+        let way = history::way_back(session, connections, spec, &fleet);
+        let way = unless_stopped(caller, JOURNALS, way).await?;
+        plan.tell_way_back(&way);
+        Planned { plan, fleet, way, spec: spec.clone(), kept: Vec::new() }
+    };
+    if planned.plan.would_release() {
+        let unfit = unfit_gateways(connections, caller, &planned.spec, &planned.fleet).await?;
+        planned.plan.refusals.extend(unfit);
     }
-    Ok(Planned { plan, fleet, way })
+    Ok(planned)
 }
 
 /// Returns the problems that make gateways unusable for a release.

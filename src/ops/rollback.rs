@@ -73,6 +73,15 @@ fn rolling_back(
             format!("release {} is a `{}`, which cannot be rolled back", past.id, started.command);
         return Err(Refusal::new(Cause::Refused, problem).hint(hint));
     }
+    if started.command == CommandKind::Restart {
+        let problem = format!(
+            "release {} is a restart: each node kept its version, so there is nothing to roll back",
+            past.id
+        );
+        return Err(Refusal::new(Cause::Refused, problem).hint(
+            "nothing was changed; `resume` finishes a restart; `rollback` without an ID rolls back the last deploy",
+        ));
+    }
     let names: Vec<_> = past.release.in_order().map(|(name, _)| name).collect();
     if let Some(unknown) = request.only.iter().find(|only| !names.contains(&only.as_str())) {
         let problem = format!("release {} has no node `{unknown}`", past.id);

@@ -15,12 +15,11 @@ use crate::json::Written;
 use crate::plan::Selection;
 use crate::playbook::{Loaded, Misplaced, Playbook, misplaced};
 use crate::release::{CommandKind, Inputs, PlannedNodes, Pool, RestorePoint, Started};
-use crate::spec::{Spec, spec_of_release};
+use crate::spec::{Spec, before_restart, restart_of_release, spec_of_release};
 use crate::suggestions::Repeated;
 use crate::text::harmless;
 
-/// The placeholder of a value that was not given. Nothing depends on such a value.
-pub const OPEN: &str = "?";
+pub use crate::spec::OPEN;
 
 /// A playbook with all its inputs.
 #[derive(Clone)]
@@ -37,8 +36,10 @@ pub struct Session {
     pub state_dir: Option<PathBuf>,
     /// What nodes ran before the release.
     pub before: Vec<RestorePoint>,
-    /// The restore points of a rollback.
+    /// The restore points of a rollback, or what nodes run before and after a restart.
     pub toward: Vec<RestorePoint>,
+    /// Nodes restart what they run. Nothing is deployed.
+    pub restart: bool,
     /// The values that must not be written to a journal.
     pub secrets: Secrets,
 }
@@ -120,6 +121,10 @@ impl Session {
         let mut variables: BTreeMap<_, _> = given.collect();
         let values = started.inputs.each(&self.loaded.playbook, &self.inputs.variables);
         variables.extend(values.filter_map(|(name, value)| Some((name.to_owned(), value.ok()?))));
+        if started.command == CommandKind::Restart {
+            let fixed = self.loaded.playbook.release_variables();
+            variables.retain(|name, _| !fixed.contains(name.as_str()));
+        }
         Repeated { variables: variables.into_iter().collect(), ..self.repeated(false) }
     }
 
@@ -135,16 +140,26 @@ impl Session {
     /// If a name has no value.
     pub fn spec(&self) -> Result<Arc<Spec>, Refusal> {
         let (playbook, inputs) = (&self.loaded.playbook, &self.inputs);
-        let spec = spec_of_release(playbook, inputs, &self.toward, &self.before);
+        let spec = if self.restart {
+            restart_of_release(playbook, inputs, &self.toward)
+        } else {
+            spec_of_release(playbook, inputs, &self.toward, &self.before)
+        };
         spec.map(Arc::new).map_err(|error| Refusal::new(Cause::Invalid, error.to_string()))
     }
 
-    /// Reads the artifact, then replaces every name with its value.
+    /// Reads the artifact, then replaces every name with its value. A restart needs no artifact.
     ///
     /// # Errors
     ///
     /// If a name has no value, or the artifact cannot be used.
     pub fn spec_with_artifact(&mut self) -> Result<Arc<Spec>, Refusal> {
+        if self.restart {
+            let spec = before_restart(&self.loaded.playbook, &self.inputs);
+            return spec
+                .map(Arc::new)
+                .map_err(|error| Refusal::new(Cause::Invalid, error.to_string()));
+        }
         let spec = self.spec()?;
         let problems = wrong_places(&self.loaded, &spec);
         if !problems.is_empty() {
@@ -198,6 +213,7 @@ impl Session {
         let mut session = self.clone();
         session.before = started.before.followed(&playbook)?;
         session.toward = started.toward.followed(&playbook)?;
+        session.restart = started.command == CommandKind::Restart;
         session.inputs = started.inputs.followed(&playbook)?;
         session.loaded.playbook = playbook;
         // The playbook may have another path on another machine.

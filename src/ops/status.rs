@@ -253,6 +253,7 @@ health: { tcp: '${{ node.address }}' }";
             state_dir: None,
             before: Vec::new(),
             toward: Vec::new(),
+            restart: false,
             secrets: Secrets::default(),
         };
         let started = serde_json::json!({

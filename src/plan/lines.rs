@@ -27,7 +27,7 @@ impl Plan {
                 "turn": updated.then_some(turn),
                 "why": row.planned.why,
                 "from": row.planned.runs,
-                "to": spec.version.as_ref().filter(|_| updated),
+                "to": if spec.is_restart { row.planned.runs.as_ref() } else { spec.version.as_ref() }.filter(|_| updated),
                 "address": row.address,
                 "down": row.mark.is_down(),
                 "was_out": row.planned.was_out,
@@ -87,6 +87,7 @@ impl Plan {
             "file": file,
             "from": self.from,
             "to": spec.version,
+            "restart": spec.is_restart,
             "artifact": artifact,
             "batches": batches,
             "number_of_batches": self.batches(spec),
@@ -119,7 +120,7 @@ fn described(gateway: &GatewaySpec, problem: Option<&str>) -> Value {
 /// All writes for a node, in order.
 fn writes(spec: &Spec, keys: &BTreeSet<String>, node: &NodeSpec, row: &Row) -> Vec<(Step, Value)> {
     let mut writes = Vec::new();
-    if let Some(layout) = &node.layout {
+    if let Some(layout) = node.layout.as_ref().filter(|_| !spec.is_restart) {
         writes.push((Step::Stage, json!({ "folder": layout.folder() })));
     }
     for action in &node.steps {

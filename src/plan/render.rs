@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::resume_points::stays_out;
@@ -10,7 +11,7 @@ use crate::gateway::{Following, following};
 use crate::node::Packing;
 use crate::playbook::OnFailure;
 use crate::release::{Phase, PlannedAction, Release, ResumePoint, Step};
-use crate::spec::{RegistrySpec, Spec};
+use crate::spec::{NodeSpec, RegistrySpec, Spec};
 use crate::survey::Fleet;
 use crate::table::Table;
 use crate::text::{self, count};
@@ -25,6 +26,14 @@ fn unpacking(spec: &Spec) -> String {
     }
 }
 
+/// `1 -> 2`, or `restart of 1`.
+fn versions(spec: &Spec, from: &str) -> String {
+    if spec.is_restart {
+        return format!("restart of {from}, every node keeps its version");
+    }
+    format!("{from} -> {}", spec.version.as_deref().unwrap_or("?"))
+}
+
 impl Plan {
     /// Renders the plan for `rollgate plan`.
     #[must_use]
@@ -35,8 +44,7 @@ impl Plan {
     fn text(&self, spec: &Spec, file: &str) -> String {
         let mut text = String::new();
         let from = self.from.as_deref().unwrap_or("?");
-        let to = spec.version.as_deref().unwrap_or("?");
-        let _ = write!(text, "{}  {from} -> {to}   ({file}", spec.service);
+        let _ = write!(text, "{}  {}   ({file}", spec.service, versions(spec, from));
         if let Some(digest) = spec.artifact.as_ref().and_then(|artifact| artifact.digest.as_ref()) {
             let name = spec.artifact.as_ref().and_then(|artifact| artifact.file.file_name());
             let name = name.unwrap_or_default().to_string_lossy();
@@ -53,8 +61,9 @@ impl Plan {
         text.push('\n');
         let _ = writeln!(
             text,
-            "Plan: {} to update, {} up to date, {} left out, {} blocked.",
+            "Plan: {} to {}, {} up to date, {} left out, {} blocked.",
             self.count(PlannedAction::Update),
+            if spec.is_restart { "restart" } else { "update" },
             self.count(PlannedAction::Skip),
             self.count(PlannedAction::LeftOut),
             self.count(PlannedAction::Blocked)
@@ -74,6 +83,7 @@ impl Plan {
         let mut batches = self.batch_numbers(spec);
         for row in &self.rows {
             let will = match row.planned.will {
+                PlannedAction::Update if spec.is_restart => "restart",
                 PlannedAction::Update => "update",
                 PlannedAction::Skip => "nothing",
                 PlannedAction::LeftOut => "left out",
@@ -128,6 +138,10 @@ impl Plan {
         if !unknown {
             facts.push(capacity);
         }
+        if spec.is_restart {
+            let line = "nothing to roll back; a node that fails stays out of rotation";
+            facts.push(("Rollback", line.to_owned()));
+        }
         if !self.way_back.is_empty() {
             facts.push(("Rollback", self.way_back.join("; ")));
         }
@@ -139,8 +153,9 @@ impl Plan {
             RegistrySpec::Gateway => format!("{marks} down, up"),
         }];
         writes.extend(gateway_keys(spec).iter().map(|key| format!("consul {key}")));
-        if let Some(node) = spec.nodes.first() {
-            if let Some(layout) = &node.layout {
+        let restarted = |node: &&Arc<NodeSpec>| !spec.is_restart || !node.steps.is_empty();
+        if let Some(node) = spec.nodes.iter().find(restarted) {
+            if let Some(layout) = node.layout.as_ref().filter(|_| !spec.is_restart) {
                 writes.push(format!("upload to {}", layout.folder()));
             }
             for action in &node.steps {
@@ -195,7 +210,6 @@ pub fn resume_plan(
 ) -> String {
     let started = release.started.as_ref();
     let from = started.and_then(|started| started.from.as_deref()).unwrap_or("?");
-    let to = spec.version.as_deref().unwrap_or("?");
     let id = started.map_or("?", |started| started.inputs.release());
     let all = spec.nodes.iter().map(|node| node.name.as_str()).collect();
     let found: BTreeMap<_, _> = resumed.iter().map(|found| (found.node.as_str(), found)).collect();
@@ -208,8 +222,13 @@ pub fn resume_plan(
         let will = match (found.get(name), node.phase) {
             _ if is_held => "left out, held",
             (Some(_), _) if node.goes_back() => "roll back",
+            (Some(found), _) if found.done.is_empty() && spec.is_restart => {
+                "restart, from its first step"
+            }
             (Some(found), _) if found.done.is_empty() => "update, from its first step",
+            (Some(_), _) if spec.is_restart => "restart, from its health check",
             (Some(_), _) => "update, from its health check",
+            (None, Phase::Waiting) if spec.is_restart => "restart",
             (None, Phase::Waiting) => "update",
             (None, Phase::LeftOut) => "left out",
             (None, _) => "nothing",
@@ -218,8 +237,9 @@ pub fn resume_plan(
         table.row(&[node, address, runs, key, gateways, will]);
     }
     text::page(&format!(
-        "{}  {from} -> {to}   (release {id})\n\n{}\n",
+        "{}  {}   (release {id})\n\n{}\n",
         spec.service,
+        versions(spec, from),
         table.render()
     ))
 }

@@ -86,8 +86,12 @@ impl Plan {
     }
 }
 
-/// What one node runs.
-fn runs(
+/// What one node runs, and how that is started again.
+///
+/// # Errors
+///
+/// When it is not known.
+pub fn runs(
     spec: &Spec,
     playbook: &Playbook,
     node: &NodeSpec,

@@ -392,7 +392,7 @@ fn programs_hear_of_every_node_gateway_and_write() {
     let data = text.lines().filter_map(|line| line.strip_prefix(form)?.split_once("\"type\":"));
     let data: Vec<_> = data.map(|(_, data)| data.replace(r#","release":"""#, "")).collect();
     insta::assert_snapshot!(data.join("\n"), @r#"
-    "plan.started","data":{"service":"app","file":"app.yaml","from":"1","to":"2","artifact":null,"batches":["1"],"number_of_batches":2,"min_healthy_time_ms":10000,"max_failures":0,"pool":{"nodes":3,"routed":2,"min":1},"lowest":2}}
+    "plan.started","data":{"service":"app","file":"app.yaml","from":"1","to":"2","restart":false,"artifact":null,"batches":["1"],"number_of_batches":2,"min_healthy_time_ms":10000,"max_failures":0,"pool":{"nodes":3,"routed":2,"min":1},"lowest":2}}
     "plan.gateway","data":{"gateway":"gw-1","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":216,"confirmed_when":null,"problem":null}}
     "plan.gateway","data":{"gateway":"gw-2","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":216,"confirmed_when":null,"problem":null}}
     "plan.node","node":"c","data":{"will":"update","turn":1,"why":"first: already out of rotation","from":"1","to":"2","address":"10.0.1.3:80","down":true,"was_out":true,"held":null,"routed":0,"gateways":2}}

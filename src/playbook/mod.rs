@@ -12,6 +12,7 @@ mod hidden;
 mod http_check;
 mod invalid_paths;
 mod load;
+mod restart;
 mod routing;
 mod rules;
 mod scalar;

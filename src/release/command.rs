@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum CommandKind {
     /// `deploy`
     Deploy,
+    /// `deploy --restart`, which keeps the version of each node.
+    Restart,
     /// `resume`, which continues a release of another command.
     Resume,
     /// `rollback`
@@ -24,14 +26,15 @@ pub enum CommandKind {
 
 impl CommandKind {
     /// Every command that this version knows.
-    const KNOWN: [Self; 5] =
-        [Self::Deploy, Self::Resume, Self::Rollback, Self::NodeOut, Self::NodeIn];
+    const KNOWN: [Self; 6] =
+        [Self::Deploy, Self::Restart, Self::Resume, Self::Rollback, Self::NodeOut, Self::NodeIn];
 
     /// The command as the operator types it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Deploy => "deploy",
+            Self::Restart => "deploy --restart",
             Self::Resume => "resume",
             Self::Rollback => "rollback",
             Self::NodeOut => "node out",
@@ -40,10 +43,10 @@ impl CommandKind {
         }
     }
 
-    /// Whether it deploys versions to nodes, so that it can be resumed or superseded.
+    /// Whether it runs all steps on nodes, so that it can be resumed or superseded.
     #[must_use]
     pub fn is_release(self) -> bool {
-        matches!(self, Self::Deploy | Self::Rollback)
+        matches!(self, Self::Deploy | Self::Restart | Self::Rollback)
     }
 
     /// Whether it takes nodes out of rotation, or returns them, by hand.

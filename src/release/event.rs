@@ -228,6 +228,19 @@ pub struct Started {
 }
 
 impl Started {
+    /// What happens to the versions: ` 1 -> 2`, or `, version 1 kept`; empty if it is not known.
+    #[must_use]
+    pub fn versions(&self) -> String {
+        match (self.command, &self.from, &self.to) {
+            (CommandKind::Restart, Some(from), _) if from.contains(", ") => {
+                format!(", versions {from} kept")
+            }
+            (CommandKind::Restart, Some(from), _) => format!(", version {from} kept"),
+            (_, Some(from), Some(to)) => format!(" {from} -> {to}"),
+            _ => String::new(),
+        }
+    }
+
     /// The same without the parts that only a resume of this release needs.
     #[must_use]
     pub(crate) fn outline(self) -> Self {

@@ -132,10 +132,8 @@ impl Live {
     fn refresh(&self, release: &Release, now: jiff::Timestamp) {
         let Some(started) = &release.started else { return };
         let (done, all) = (self.tally.done(), started.nodes.updates());
-        let versions = match (&started.from, &started.to) {
-            (Some(from), Some(to)) if started.command == CommandKind::Deploy => {
-                format!(" {from} -> {to}")
-            }
+        let versions = match started.command {
+            CommandKind::Deploy | CommandKind::Restart => started.versions(),
             _ => String::new(),
         };
         let title = format!(
@@ -169,8 +167,12 @@ impl Live {
     }
 
     fn summary(node: &str, release: &Release, elapsed_ms: u64) -> String {
-        let version =
-            release.started.as_ref().and_then(|started| started.to.clone()).unwrap_or_default();
+        let started = release.started.as_ref();
+        let version = started.and_then(|started| match started.command {
+            CommandKind::Restart => started.nodes.named(node)?.runs.clone(),
+            _ => started.to.clone(),
+        });
+        let version = version.unwrap_or_default();
         let took = text::duration(Duration::from_millis(elapsed_ms));
         let state = release.nodes.get(node);
         let drained = match state.and_then(|state| state.drained) {

@@ -161,10 +161,8 @@ fn may_last(step: Step) -> bool {
 
 /// What a release is about to do, for its first line.
 fn announced(release: &str, started: &Started) -> String {
-    let versions = match (&started.from, &started.to) {
-        (Some(from), Some(to)) if started.command == CommandKind::Deploy => {
-            format!(" {from} -> {to}")
-        }
+    let versions = match started.command {
+        CommandKind::Deploy | CommandKind::Restart => started.versions(),
         _ => String::new(),
     };
     format!(

@@ -29,6 +29,8 @@ pub struct Spec {
     pub gateways: Vec<GatewaySpec>,
     /// The nodes, as in the playbook.
     pub nodes: Nodes,
+    /// Whether it restarts what each node runs, and deploys nothing.
+    pub is_restart: bool,
     /// The artifact.
     pub artifact: Option<ArtifactSpec>,
     /// Batch sizes.
@@ -87,6 +89,7 @@ impl Spec {
             registry,
             gateways,
             nodes: Nodes::default(),
+            is_restart: false,
             artifact,
             batches: playbook.strategy.batches.clone(),
             order: playbook.strategy.order,

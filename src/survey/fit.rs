@@ -79,7 +79,7 @@ pub(super) fn unusable(
     health: &CheckResult,
 ) -> Option<String> {
     let mut needed = BTreeSet::new();
-    if let Some(layout) = &node.layout {
+    if let Some(layout) = node.layout.as_ref().filter(|_| !spec.is_restart) {
         needed.extend(layout.packing.tools());
     }
     let counts_sockets = matches!(node.in_flight, CountSpec::Sockets(_));
@@ -97,9 +97,11 @@ pub(super) fn unusable(
         return Some(problem);
     }
     if survey.listener.bound && survey.listener.owners.is_empty() && !spec.has_identity {
+        // A restart does not change what the identity reports.
+        let how = if spec.is_restart { "" } else { "`health.identity` or " };
         return Some(format!(
             "the process that listens on :{} cannot be seen, so rollgate could not tell a new process from it; \
-             set `health.identity` or `ssh.sudo`",
+             set {how}`ssh.sudo`",
             node.port()
         ));
     }
@@ -113,7 +115,7 @@ pub(super) fn unplaceable(
     survey: &Survey,
     health: &CheckResult,
 ) -> Option<String> {
-    let layout = node.layout.as_ref()?;
+    let layout = node.layout.as_ref().filter(|_| !spec.is_restart)?;
     if survey.current_is_no_link {
         return Some(format!("{} exists and is not a symlink", layout.current));
     }

@@ -39,6 +39,19 @@ fn command_line_variables_override_files_and_files_override_environment() {
 }
 
 #[test]
+fn restart_takes_no_version_and_needs_none() {
+    for command in ["plan", "deploy"] {
+        let given = [command, "app.yaml", "--restart", "--var", "version=2"];
+        let (_, stderr) = case().exits(2, &given);
+        assert!(stderr.contains("`--restart` keeps the version of each node"), "{stderr}");
+        assert!(stderr.contains("leave out `version`"), "{stderr}");
+        case().exits(2, &[command, "app.yaml", "--restart", "--var-file", "vars"]);
+    }
+    let (stdout, _) = case().exits(3, &["plan", "app.yaml", "--restart"]);
+    assert!(stdout.contains("every node keeps its version"), "{stdout}");
+}
+
+#[test]
 fn unreachable_part_is_named_and_nothing_is_written() {
     let (stdout, _) = case().exits(3, &["plan", "app.yaml", "--var", "version=2"]);
     assert!(stdout.contains("Refused: Consul cannot be reached: http://127.0.0.1:1: "), "{stdout}");

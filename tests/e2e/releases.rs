@@ -176,3 +176,24 @@ fn node_returns_only_after_every_kind_of_check_passes() {
     let versions = bench.versions();
     assert_eq!(versions[0].as_deref(), Some("3"), "Consul knows node-1");
 }
+
+#[test]
+fn rolling_restart_keeps_the_version_of_each_node_without_a_failed_request() {
+    let bench = Bench::new(3, vec![quick(2), quick(1)]);
+    bench.run(&["deploy"], &["--var", "version=2", "--only", "node-2", "--yes"]).exits(0);
+    let releases: Vec<_> = (0..3).map(|node| bench.releases(node)).collect();
+    let load = bench.load();
+    let plan = bench.run(&["plan"], &["--restart"]).exits(0).stdout();
+    assert!(plan.contains("Plan: 3 to restart"), "{plan}");
+    bench.run(&["deploy"], &["--restart", "--yes"]).exits(0).says("versions 1, 2 kept, 3 nodes");
+    bench.assert_unnoticed(load);
+    let versions: Vec<_> = bench.versions().into_iter().flatten().collect();
+    assert_eq!(versions, ["1", "2", "1"]);
+    assert_eq!((0..3).map(|node| bench.releases(node)).collect::<Vec<_>>(), releases);
+    let status = bench.run(&["status"], &[]).exits(0).stdout();
+    assert!(status.contains("deploy --restart, versions 1, 2 kept"), "{status}");
+    // The last deploy is that of version 2.
+    bench.run(&["rollback"], &["--yes"]).exits(0).says("node-2");
+    bench.run(&["node", "out"], &["node-1"]).exits(0);
+    bench.assert_nothing_left();
+}

@@ -146,6 +146,9 @@ impl State {
                 continue;
             }
             let process = node.process.as_ref().filter(|_| node.serves());
+            if node.keeps.as_ref().is_some_and(|kept| *kept != node.current) {
+                wrong.push(format!("{node:?} runs another release"));
+            }
             // A rollback does not change a node that ran the new version before the release.
             let kept = self.watch.undoes && !node.deeds.touched;
             let right =

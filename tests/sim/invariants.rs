@@ -52,6 +52,8 @@ pub(crate) enum Rule {
     ActedWithoutLock,
     /// A release does not delete the release that a node ran before.
     WayBackLost,
+    /// A restart keeps the release and the version of each node.
+    VersionChanged,
     /// A process that was paused while another took the lock reports the loss.
     LossUnnoticed,
     /// A registry write changes one field.
@@ -111,11 +113,12 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn new(shape: &Shape) -> Self {
-        let target = shape.artifact.then(|| "2".to_owned());
+        let versioned = shape.artifact && !shape.restarts;
+        let target = versioned.then(|| "2".to_owned());
         Self {
             floor: shape.floor(),
             target,
-            versioned: shape.artifact,
+            versioned,
             undoes: false,
             turns_back: shape.on_failure.starts_with("rollback"),
             max_failures: (shape.on_failure != "continue").then_some(shape.max_failures),

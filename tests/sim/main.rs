@@ -29,6 +29,7 @@ mod process;
 mod put_back;
 mod reads;
 mod reports;
+mod restarted;
 mod resume_keeps;
 mod scene;
 mod schedule;

@@ -75,6 +75,8 @@ pub(crate) struct Node {
     pub(crate) releases: BTreeSet<String>,
     uploads: BTreeSet<String>,
     pub(crate) current: String,
+    /// The release that every command must keep.
+    pub(crate) keeps: Option<String>,
     pub(crate) booted: Option<u64>,
     pub(crate) next_pid: u32,
     pub(crate) unreachable_until: u64,
@@ -231,6 +233,15 @@ impl State {
         }
     }
 
+    /// A restart brings no release, and starts the one that ran.
+    pub(crate) fn check_kept(&mut self, at: usize, what: &str) {
+        let node = &self.nodes[at];
+        if node.keeps.is_some() {
+            let text = format!("{} runs {}, {what}", node.name, node.current);
+            self.violate(Rule::VersionChanged, text);
+        }
+    }
+
     /// A command takes effect on a node.
     pub(crate) fn command(&mut self, at: usize, command: &Command) -> Reaction {
         let clock = self.clock;
@@ -238,6 +249,11 @@ impl State {
             // The connection was lost while the command was under way: ssh notices by itself.
             let lost = RunError::Lost("Timeout, server not responding".into());
             return Reaction::Answer(SSH_SILENCE, Answer::Run(Err(lost)));
+        }
+        if let NodeScript::Upload { .. } | NodeScript::Unpack { .. } | NodeScript::Activate { .. } =
+            &command.script
+        {
+            self.check_kept(at, "and a restart brings another release");
         }
         match &command.script {
             NodeScript::User { command } => self.user(at, command.trim()),

@@ -2,6 +2,7 @@
 //!
 //! What the command does is rollgate's own, the functions that the command line calls.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use rollgate::ops::{
 };
 use rollgate::plan::Selection;
 use rollgate::release::Release;
+use rollgate::spec::Spec;
 use rollgate::world::World;
 use tokio::sync::watch;
 
@@ -174,6 +176,10 @@ impl Operator {
         let Typed { task, id, nodes, selection, version, use_current, reason } = typed;
         self.selection = selection.unwrap_or(self.selection);
         self.is_named = version.is_some();
+        self.session.restart = self.selection.restart && matches!(task, Task::Deploy | Task::Plan);
+        if self.session.restart {
+            (self.session.inputs.variables, self.session.inputs.artifact) = (BTreeMap::new(), None);
+        }
         if let Some(version) = version {
             self.session.inputs.variables = [("version".to_owned(), version)].into();
         }
@@ -187,7 +193,7 @@ impl Operator {
         let (yes, lock_wait) = (false, *lock_wait);
         let ending = match task {
             Task::Deploy => {
-                let (spec, selection) = (session.spec()?, selection.clone());
+                let (spec, selection) = (self.spec()?, selection.clone());
                 let request = deploy::Request { selection, yes, lock_wait };
                 deploy::deploy(session, connections, &mut person, &spec, &request).await?
             }
@@ -206,6 +212,9 @@ impl Operator {
                     _ => Direction::In,
                 };
                 let request = node::Request { direction, nodes, reason, lock_wait };
+                let unnamed = site::without_arguments(session);
+                let is_named = session.inputs.variables.contains_key("version");
+                let session = if is_named { session } else { &unnamed };
                 let spec = session.spec()?;
                 node::switch(session, connections, &mut person, &spec, &request).await?
             }
@@ -216,13 +225,19 @@ impl Operator {
         Ok(Shown::Ended(ending))
     }
 
+    /// The spec before the systems are inspected. The artifact has been read.
+    fn spec(&self) -> Result<Arc<Spec>, Refusal> {
+        let session = &self.session;
+        if session.restart { session.clone().spec_with_artifact() } else { session.spec() }
+    }
+
     /// Runs a command that changes nothing on nodes and gateways.
     async fn look(&self, task: Task, person: &Person<'_>) -> Result<String, Refusal> {
         let Self { session, connections, selection, .. } = self;
         Ok(match task {
             Task::Plan => {
-                let spec = session.spec()?;
-                let plan = plan(session, connections, person, &spec, selection).await?;
+                let spec = self.spec()?;
+                let (plan, spec) = plan(session, connections, person, &spec, selection).await?;
                 page::plan(&plan, session, &spec, selection)
             }
             Task::ShowLock => page::lock(&show(session, connections, person).await?),

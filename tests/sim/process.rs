@@ -111,6 +111,10 @@ impl State {
     pub(crate) fn spawn(&mut self, at: usize, ours: bool) {
         let quick = Start::After(self.rng.u64(20..=1_500));
         let clock = self.clock;
+        let node = &self.nodes[at];
+        if ours && node.keeps.as_ref().is_some_and(|kept| *kept != node.current) {
+            self.check_kept(at, "and a restart starts that");
+        }
         let node = &mut self.nodes[at];
         if node.process.is_some() {
             return self.note(|| format!("node-{}: the port is in use", at + 1));

@@ -149,11 +149,16 @@ impl Schedule {
         let meanwhile = meanwhile(&mut rng, span);
         // A process that is killed has no other disturbance.
         let kill = kill.filter(|_| meanwhile.is_none());
-        let after = Some(after(&mut rng, &shape, span));
+        let mut after = after(&mut rng, &shape, span);
         let bad = bad(&mut rng, &shape);
         let mut shape = shape;
         shape.held = shape.out.iter().copied().filter(|_| rng.bool()).collect();
-        Self { seed, shape, faults, kill, after, meanwhile, bad }
+        shape.restarts = rng.u8(0..8) == 0;
+        if shape.restarts {
+            // There is nothing to roll back.
+            after.task = Task::Resume;
+        }
+        Self { seed, shape, faults, kill, after: Some(after), meanwhile, bad }
     }
 
     /// Whether no fault strikes Consul or a request to it.
@@ -189,6 +194,7 @@ impl Schedule {
             let release = if shape.done.contains(&number) { &new } else { &old };
             let mut node = Node::new(number, release);
             node.was_out = !up;
+            node.keeps = shape.restarts.then(|| node.current.clone());
             // A node with the new release also has the old one.
             node.releases.insert(old);
             let bad = self.bad.iter().find(|(node, _)| *node == number);

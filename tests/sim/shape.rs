@@ -39,6 +39,7 @@ enum Again {
 
 /// A fleet and its way of release.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a dimension of its own")]
 pub(crate) struct Shape {
     pub(crate) nodes: usize,
     pub(crate) gateways: Vec<GatewayShape>,
@@ -74,6 +75,8 @@ pub(crate) struct Shape {
     pub(crate) pause: u64,
     pub(crate) slow_of: u64,
     pub(crate) slowest: u64,
+    /// The release restarts what the nodes run.
+    pub(crate) restarts: bool,
 }
 
 /// Returns one of several values, each with the same probability.
@@ -120,6 +123,7 @@ impl Shape {
             pause: 100,
             slow_of: 20,
             slowest: 2_000,
+            restarts: false,
         }
     }
 
@@ -190,6 +194,7 @@ impl Shape {
             pause: one(rng, &[60, 120, 300]),
             slow_of: one(rng, &[0, 10, 30]),
             slowest: one(rng, &[800, 3_000, 12_000]),
+            restarts: false,
         }
     }
 

@@ -82,6 +82,7 @@ pub(crate) fn session(schedule: &Schedule, release: &str, state: PathBuf) -> Ses
         state_dir: None,
         before: Vec::new(),
         toward: Vec::new(),
+        restart: schedule.shape.restarts,
         secrets: Secrets::default(),
     }
 }
@@ -99,16 +100,19 @@ pub(crate) fn without_arguments(session: &Session) -> Session {
     let version = version.unwrap_or_else(|| OPEN.to_owned());
     session.inputs.variables = [("version".to_owned(), version)].into();
     session.inputs.artifact = None;
+    session.restart = false;
     session
 }
 
 fn inputs(schedule: &Schedule, release: &str) -> Inputs {
     let (artifact_folder, digest) = artifact();
+    let named = !schedule.shape.restarts;
+    let version = named.then(|| ("version".to_owned(), "2".to_owned()));
     Inputs {
         release: release.into(),
         folder: PathBuf::from(artifact_folder.path()),
-        variables: [("version".to_owned(), "2".to_owned())].into(),
-        artifact: schedule.shape.artifact.then(|| digest.clone()),
+        variables: version.into_iter().collect(),
+        artifact: (schedule.shape.artifact && named).then(|| digest.clone()),
     }
 }
 
@@ -130,7 +134,8 @@ pub(crate) fn connections(
 /// Which nodes an operator means.
 pub(crate) fn selection(schedule: &Schedule) -> Selection {
     let skip = schedule.shape.left_out.iter().map(|node| format!("node-{}", node + 1));
-    Selection { skip: skip.collect(), ..Selection::default() }
+    let restart = schedule.shape.restarts;
+    Selection { skip: skip.collect(), restart, ..Selection::default() }
 }
 
 /// The journal, in Consul, of the release that brought what runs when a schedule begins: its key and its value.
@@ -149,7 +154,7 @@ pub(crate) fn past(schedule: &Schedule) -> (String, String) {
         playbook: Written::default(),
         inputs: Recorded::new(Inputs {
             variables: [("version".to_owned(), "1".to_owned())].into(),
-            artifact: inputs.artifact.as_ref().map(|_| digest),
+            artifact: schedule.shape.artifact.then_some(digest),
             ..inputs
         }),
         nodes: Vec::new().into(),

@@ -71,6 +71,7 @@ impl Typed {
             limit: limit(arguments),
             include_held: has(arguments, "include_held"),
             allow_unhealthy: has(arguments, "allow_unhealthy"),
+            restart: has(arguments, "restart"),
         });
         let id = arguments.try_get_one::<String>("id").ok().flatten().cloned();
         let nodes = if only.is_empty() { list("names") } else { only };

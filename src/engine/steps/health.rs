@@ -46,7 +46,8 @@ impl<W: World> NodeWorker<W> {
     /// Whether the node already ran the new version before the release.
     fn same_version(&self) -> bool {
         let brings = self.node.health.identity.as_ref().map(|identity| &identity.equals);
-        brings.is_some() && brings == self.planned.runs.as_ref() && !self.goes_back()
+        let kept = brings == self.planned.runs.as_ref() && !self.goes_back();
+        brings.is_some() && (kept || self.context.spec.is_restart)
     }
 
     /// Fetches the last log lines of the service for the report.
