@@ -394,6 +394,12 @@ fn row(
     } else if let Some(held) = held {
         // The hold ends once the node is confirmed in rotation.
         (PlannedAction::Update, format!("included: {held}"))
+    } else if node.stays_out() && was_out && !facts.listens() {
+        (PlannedAction::Skip, "stopped and out of rotation".to_owned())
+    } else if node.stays_out() {
+        (PlannedAction::Update, "it was a first install: it is stopped and stays out".to_owned())
+    } else if facts.never_installed(node) && !spec.is_restart {
+        (PlannedAction::Update, "first install: nothing runs there".to_owned())
     } else if is_on_target(spec, facts, node) && !was_out && routed == all {
         let version = spec.version.as_deref().unwrap_or("the target version");
         (PlannedAction::Skip, format!("on {version}, healthy, routed"))
@@ -418,6 +424,7 @@ fn row(
             why: text::line(&why, 300),
             runs: version_of(facts),
             was_out,
+            first_install: will == PlannedAction::Update && facts.never_installed(node),
             taken_out: facts.taken_out.is_some(),
             strangers: facts.taken_out.clone().unwrap_or_default(),
             held: facts.held.as_ref().map(|held| held.hold.clone()),
@@ -480,7 +487,8 @@ fn contradiction(fleet: &Fleet, node: &NodeSpec, facts: &NodeFacts) -> Option<St
 
 /// Whether the node runs the version of the release; never, if the version is unknown.
 fn is_on_target(spec: &Spec, facts: &NodeFacts, node: &NodeSpec) -> bool {
-    let Some(survey) = facts.survey.as_ref().filter(|_| !spec.is_restart) else { return false };
+    let fixed = spec.is_restart || node.stays_out();
+    let Some(survey) = facts.survey.as_ref().filter(|_| !fixed) else { return false };
     if node.layout.is_none() && !spec.has_identity {
         return false;
     }
@@ -515,16 +523,6 @@ pub fn started_before_link(node: &NodeSpec, facts: &NodeFacts) -> Option<String>
              the version that you want"
         )
     })
-}
-
-/// Whether nothing was ever installed on a node, and nothing runs there.
-#[must_use]
-pub fn never_installed(node: &NodeSpec, facts: &NodeFacts) -> bool {
-    let is_empty = |survey: &Survey| {
-        survey.current.is_none() && !survey.current_is_no_link && !survey.listener.bound
-    };
-    let is_silent = facts.health.problem.is_some() && facts.health.version.is_none();
-    node.layout.is_some() && is_silent && facts.survey.as_ref().is_some_and(is_empty)
 }
 
 /// The node's version: the reported one, or the target of its link.

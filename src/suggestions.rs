@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::journal::is_id;
 use crate::release::{
-    CommandKind, NodeState, Outcome, Phase, Release, RotationState, Started, Step,
+    CommandKind, NodeState, Outcome, Phase, Release, RestorePoint, RotationState, Started, Step,
 };
 use crate::shell::quote;
 use crate::text::{count, few};
@@ -176,7 +176,11 @@ impl<'a> Situation<'a> {
             nodes = seen.updatable(nodes);
         }
         let first = versions.get(nodes.first()?)?;
-        let to = if nodes.iter().all(|name| versions.get(name) == Some(first)) {
+        let is_first =
+            |name: &&str| versions.get(name).is_some_and(|it| it == RestorePoint::NO_VERSION);
+        let to = if nodes.iter().all(is_first) {
+            "no version: stopped and out of rotation, as before".to_owned()
+        } else if nodes.iter().all(|name| versions.get(name) == Some(first)) {
             format!("version {first}")
         } else {
             "what they ran before".to_owned()

@@ -191,7 +191,9 @@ impl<W: World> Floor<W> {
         let mut tasks = JoinSet::new();
         let places = Arc::new(tokio::sync::Semaphore::new(STAGED_AT_ONCE));
         for name in waiting {
-            if let Some(run) = NodeWorker::new(&self.context, &name) {
+            // A node that only stops needs no artifact.
+            let run = NodeWorker::new(&self.context, &name).filter(|run| !run.node.stays_out());
+            if let Some(run) = run {
                 tasks.spawn(run.stage(places.clone()));
             }
         }

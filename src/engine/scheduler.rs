@@ -1,8 +1,10 @@
 //! Decides the next action of a release from its state alone. Pure: no clock, no I/O.
 
+use std::sync::Arc;
+
 use crate::playbook::OnFailure;
 use crate::release::{Phase, Release};
-use crate::spec::Spec;
+use crate::spec::{NodeSpec, Spec};
 
 /// The next action of a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +39,11 @@ pub(super) fn next_action(
             OnFailure::RollbackNode => failed && phase != Phase::Done,
             OnFailure::Stop | OnFailure::Continue => false,
         };
+        // A finished first install stops only where other nodes return to their version.
+        let returns = || spec.back.values().any(|back| !back.stays_out());
+        let can = |back: &Arc<NodeSpec>| phase != Phase::Done || !back.stays_out() || returns();
         // Skip nodes without a restore point.
-        wanted && spec.back.contains_key(name)
+        wanted && spec.back.get(name).is_some_and(can)
     };
     let back = if stops { Vec::new() } else { release.next_back(size, turns) };
     let (nodes, back) = if back.is_empty() && !failed {

@@ -13,7 +13,7 @@ use super::pool::Part;
 use super::stop::{COURTESY_TIME, WRITE_TIME};
 use super::watchdog::Watchdog;
 use crate::playbook::OnFailure;
-use crate::release::{EventKind, Failure, NodeState, Planned, Step};
+use crate::release::{EventKind, Failure, NodeState, Planned, RestorePoint, Step};
 use crate::spec::{Action, NodeSpec, Shell};
 use crate::world::World;
 
@@ -100,7 +100,7 @@ impl<W: World> NodeWorker<W> {
                 () = interrupted => {}
             }
         }
-        if arrived == NodeResult::Done {
+        if arrived == NodeResult::Done && !self.node.stays_out() {
             let part = if self.goes_back() { Part::RolledBack } else { Part::Done };
             self.context.pool.join(&self.node.name, part);
         }
@@ -117,7 +117,7 @@ impl<W: World> NodeWorker<W> {
             if self.state(NodeState::is_stopped) {
                 self.withdraw().await;
             }
-        } else if self.walk().await == NodeResult::Done {
+        } else if self.walk().await == NodeResult::Done && !self.node.stays_out() {
             self.context.pool.join(&self.node.name, Part::RolledBack);
         }
     }
@@ -141,7 +141,9 @@ impl<W: World> NodeWorker<W> {
         {
             return false;
         }
-        let version = old.version().unwrap_or_default();
+        let no_version = || RestorePoint::NO_VERSION.to_owned();
+        let version =
+            if old.stays_out() { no_version() } else { old.version().unwrap_or_default() };
         self.node = old;
         // The rollback has its own time limit.
         self.again_until = None;

@@ -155,6 +155,7 @@ fn only(
     let names: BTreeSet<_> = names.iter().map(String::as_str).collect();
     let planned =
         spec.nodes.iter().filter(|node| names.contains(node.name.as_str())).map(|node| Planned {
+            first_install: false,
             node: node.name.clone(),
             will: PlannedAction::Update,
             why: String::new(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::foreign::Foreign;
-use crate::plan::{never_installed, runs, started_before_link};
+use crate::plan::{runs, started_before_link};
 use crate::playbook::Playbook;
 use crate::release::{Inputs, PlannedAction, RestorePoint, Started};
 use crate::spec::{NodeSpec, OPEN, Spec, restart_of_nodes, restart_of_release, restored_nodes};
@@ -79,7 +79,7 @@ fn kept(
     facts: &NodeFacts,
     past: &[&Started],
 ) -> Result<RestorePoint, String> {
-    if never_installed(node, facts) {
+    if facts.never_installed(node) {
         return Err(
             "nothing is installed on it, so it cannot be restarted: deploy a version".into()
         );

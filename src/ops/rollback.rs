@@ -15,7 +15,7 @@ use crate::foreign::Recorded;
 use crate::journal::history::JournaledRelease;
 use crate::lock::Lock;
 use crate::plan::{NotUndone, Plan, Selection, missing_releases, restore_points};
-use crate::release::{CommandKind, PlannedAction, Started};
+use crate::release::{CommandKind, PlannedAction, RestorePoint, Started};
 use crate::text::count;
 use crate::world::World;
 
@@ -153,10 +153,9 @@ async fn go_back<W: World, C: Caller>(
     if !request.yes {
         let nodes = count(plan.count(PlannedAction::Update), "node");
         let to = spec.version.clone().unwrap_or_default();
-        let prompt = &format!(
-            "Roll back release {}: return {nodes} of {} to version {to}?",
-            past.id, spec.service
-        );
+        let to = if to == RestorePoint::NO_VERSION { to } else { format!("version {to}") };
+        let prompt =
+            &format!("Roll back release {}: return {nodes} of {} to {to}?", past.id, spec.service);
         let plan = plan.render(&spec, &session.file.display().to_string());
         confirm(caller, Question { prompt, plan: Some(&plan) }).await?;
     }

@@ -31,6 +31,7 @@ impl Plan {
                 "address": row.address,
                 "down": row.mark.is_down(),
                 "was_out": row.planned.was_out,
+                "first_install": row.planned.first_install,
                 "held": row.planned.held,
                 "routed": row.routed,
                 "gateways": spec.gateways.len(),

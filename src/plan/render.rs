@@ -16,6 +16,9 @@ use crate::survey::Fleet;
 use crate::table::Table;
 use crate::text::{self, count};
 
+/// How many nodes without a release are named.
+const FIRST_INSTALLS: usize = 8;
+
 /// What happens to the artifact on the nodes.
 fn unpacking(spec: &Spec) -> String {
     let Some(artifact) = &spec.artifact else { return String::new() };
@@ -123,6 +126,13 @@ impl Plan {
                 "each node must stay healthy for {stays} before it is marked up; this takes {all} in all"
             );
             facts.push(("Health", line));
+        }
+        let empty = self.rows.iter().filter(|row| row.planned.first_install);
+        let empty: Vec<_> = empty.map(|row| row.planned.node.as_str()).collect();
+        if !empty.is_empty() {
+            let names = text::few(empty.into_iter().map(str::to_owned), FIRST_INSTALLS);
+            let line = format!("first install on {}: nothing runs there", names.join(", "));
+            facts.push(("Install", line));
         }
         let unknown = self.rows.iter().any(|row| row.routed.is_none());
         let capacity = (

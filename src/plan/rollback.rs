@@ -32,6 +32,10 @@ impl RollbackPlan {
         let mut waiting = Vec::new();
         for node in &spec.nodes {
             let Some(facts) = fleet.nodes.get(&node.name) else { continue };
+            if facts.never_installed(node) {
+                way.add(&node.name, nothing(spec));
+                continue;
+            }
             match runs(spec, playbook, node, facts, past) {
                 Ok(target) if facts.mark == Mark::Down => waiting.push((&node.name, Ok(target))),
                 Err(why) if facts.mark == Mark::Down => waiting.push((&node.name, Err(why))),
@@ -39,7 +43,8 @@ impl RollbackPlan {
                 Err(why) => way.unknown.push((node.name.clone(), why)),
             }
         }
-        let most = way.targets.iter().max_by_key(|target| target.nodes.len()).cloned();
+        let installed = way.targets.iter().filter(|target| !target.nothing);
+        let most = installed.max_by_key(|target| target.nodes.len()).cloned();
         for (name, own) in waiting {
             match most
                 .clone()
@@ -75,6 +80,12 @@ impl Plan {
             .filter_map(|target| {
                 let nodes =
                     target.nodes.iter().filter(|name| updates.contains(name.as_str())).count();
+                if target.nothing {
+                    return (nodes > 0).then(|| {
+                        let whose = count(nodes, "first install");
+                        format!("{whose} without a version before: a rollback stops the service and leaves it out")
+                    });
+                }
                 (nodes > 0).then(|| {
                     format!("{} can return to version {}", count(nodes, "node"), target.version)
                 })
@@ -83,6 +94,16 @@ impl Plan {
         let unknown = way.unknown.iter().filter(|(name, _)| updates.contains(name.as_str()));
         told.extend(unknown.map(|(name, why)| format!("{name} cannot return: {why}")));
         self.way_back = told;
+    }
+}
+
+/// The restore point of nodes on which nothing is installed. The variables are needed to stop the service.
+fn nothing(spec: &Spec) -> RestorePoint {
+    RestorePoint {
+        version: RestorePoint::NO_VERSION.to_owned(),
+        variables: spec.variables.clone(),
+        nothing: true,
+        ..RestorePoint::default()
     }
 }
 
@@ -133,6 +154,7 @@ pub fn runs(
                     folder,
                     variables,
                     artifact: started.inputs.digest().cloned(),
+                    nothing: false,
                 });
             }
             Err(why) => {
@@ -160,7 +182,14 @@ pub fn runs(
         .map_err(|unfit| format!("its reported version: {unfit}"))?;
     let mut variables = spec.variables.clone();
     variables.insert(name.to_owned(), old.clone());
-    Ok(RestorePoint { nodes: Vec::new(), version: old, folder, variables, artifact: None })
+    Ok(RestorePoint {
+        nodes: Vec::new(),
+        version: old,
+        folder,
+        variables,
+        artifact: None,
+        nothing: false,
+    })
 }
 
 /// Why a release cannot be rolled back.

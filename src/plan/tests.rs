@@ -395,9 +395,9 @@ fn programs_hear_of_every_node_gateway_and_write() {
     "plan.started","data":{"service":"app","file":"app.yaml","from":"1","to":"2","restart":false,"artifact":null,"batches":["1"],"number_of_batches":2,"min_healthy_time_ms":10000,"max_failures":0,"pool":{"nodes":3,"routed":2,"min":1},"lowest":2}}
     "plan.gateway","data":{"gateway":"gw-1","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":216,"confirmed_when":null,"problem":null}}
     "plan.gateway","data":{"gateway":"gw-2","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":216,"confirmed_when":null,"problem":null}}
-    "plan.node","node":"c","data":{"will":"update","turn":1,"why":"first: already out of rotation","from":"1","to":"2","address":"10.0.1.3:80","down":true,"was_out":true,"held":null,"routed":0,"gateways":2}}
-    "plan.node","node":"a","data":{"will":"update","turn":2,"why":"","from":"1","to":"2","address":"10.0.1.1:80","down":false,"was_out":false,"held":null,"routed":2,"gateways":2}}
-    "plan.node","node":"b","data":{"will":"left_out","turn":null,"why":"not selected","from":"1","to":null,"address":"10.0.1.2:80","down":false,"was_out":false,"held":null,"routed":2,"gateways":2}}
+    "plan.node","node":"c","data":{"will":"update","turn":1,"why":"first: already out of rotation","from":"1","to":"2","address":"10.0.1.3:80","down":true,"was_out":true,"first_install":false,"held":null,"routed":0,"gateways":2}}
+    "plan.node","node":"a","data":{"will":"update","turn":2,"why":"","from":"1","to":"2","address":"10.0.1.1:80","down":false,"was_out":false,"first_install":false,"held":null,"routed":2,"gateways":2}}
+    "plan.node","node":"b","data":{"will":"left_out","turn":null,"why":"not selected","from":"1","to":null,"address":"10.0.1.2:80","down":false,"was_out":false,"first_install":false,"held":null,"routed":2,"gateways":2}}
     "plan.write","node":"c","step":"stop","data":{"command":"stop-it","sudo":false}}
     "plan.write","node":"c","step":"start","data":{"command":"start-it","sudo":false}}
     "plan.write","node":"c","step":"enable","data":{"key":"upstreams/app/10.0.1.3:80","down":false}}

@@ -23,6 +23,9 @@ pub struct Planned {
     /// Whether it was out of rotation.
     #[serde(default)]
     pub was_out: bool,
+    /// Whether nothing was ever installed on it, and nothing runs there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub first_install: bool,
     /// Whether a journal says that rollgate took it out of rotation: a gateway that does not list it has it
     /// out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

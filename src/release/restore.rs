@@ -24,6 +24,14 @@ pub struct RestorePoint {
     /// The artifact, as far as a journal knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Digest>,
+    /// Nothing was installed and nothing ran: a rollback stops the service and leaves the nodes out of rotation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nothing: bool,
+}
+
+impl RestorePoint {
+    /// The version of nodes on which nothing was installed, for people.
+    pub const NO_VERSION: &str = "no version (first install)";
 }
 
 impl Recorded<Vec<RestorePoint>> {

@@ -261,7 +261,7 @@ impl Sink for Live {
                 self.under_way(event, &format!("{gateway}: proven"));
             }
             EventKind::NodeRollingBack { version } => {
-                self.under_way(event, &format!("rolling back to version {version}"));
+                self.under_way(event, &super::rolling_back(version));
             }
             EventKind::NodeRolledBack { elapsed_ms } => {
                 let took = text::duration(Duration::from_millis(*elapsed_ms));

@@ -13,7 +13,7 @@ mod wrap;
 use std::io::Write;
 
 use crate::engine::Sink;
-use crate::release::{NodeState, Phase, Release, RotationState};
+use crate::release::{NodeState, Phase, Release, RestorePoint, RotationState};
 use crate::secret;
 
 pub use background::Background;
@@ -72,6 +72,7 @@ pub fn state_of(node: &NodeState) -> &'static str {
         (Phase::Done, RotationState::Out) => "out, as requested",
         (Phase::Done, _) => "done",
         (Phase::RolledBack, RotationState::PutBack) => "rolled back",
+        (Phase::RolledBack, RotationState::Out) => "stopped and out, was a first install",
         (Phase::RolledBack, _) => "rolled back, not yet confirmed",
         (Phase::Skipped, _) => "was up to date",
         (Phase::LeftOut, _) if node.is_held() => "held, left out",
@@ -93,6 +94,14 @@ pub fn state_of(node: &NodeState) -> &'static str {
         (Phase::Waiting | Phase::Interrupted, _) => "not started",
         (Phase::Taken, _) => "in progress",
     }
+}
+
+/// What a node returns to.
+fn rolling_back(version: &str) -> String {
+    if version == RestorePoint::NO_VERSION {
+        return "stopping: it was a first install, there is no version before".to_owned();
+    }
+    format!("rolling back to version {version}")
 }
 
 /// The observed place of a node.

@@ -194,7 +194,7 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
             quietly("resume", rest)
         }
         EventKind::NodeRollingBack { version } => {
-            Some(("rollback".into(), format!("rolling back to version {version}"), true))
+            Some(("rollback".into(), super::rolling_back(version), true))
         }
         EventKind::NodeRolledBack { elapsed_ms } => {
             let took = text::duration(std::time::Duration::from_millis(*elapsed_ms));

@@ -105,6 +105,20 @@ impl NodeSpec {
         identity.or_else(|| self.layout.as_ref().map(|layout| layout.name.clone()))
     }
 
+    /// Ends the steps with the stop of the service: nothing was installed before.
+    pub(super) fn only_stop(&mut self) {
+        let leaves =
+            |step| matches!(step, Step::Disable | Step::ConfirmOut | Step::Drain | Step::Stop);
+        self.steps.retain(|action| leaves(action.step));
+        self.layout = None;
+    }
+
+    /// Whether its steps leave it out of rotation.
+    #[must_use]
+    pub fn stays_out(&self) -> bool {
+        self.action(Step::Enable).is_none()
+    }
+
     /// The step's action.
     #[must_use]
     pub fn action(&self, step: Step) -> Option<&Action> {

@@ -125,6 +125,7 @@ health: { http: 'http://${{ node.address }}/ping', identity: { header: x-version
             folder: Some(format!("app-{version}-00000000")),
             variables: [("version".to_owned(), version.to_owned())].into(),
             artifact: None,
+            nothing: false,
         }
     }
 

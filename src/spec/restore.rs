@@ -54,6 +54,9 @@ pub fn restored_nodes(
         let spec = Spec::new(playbook, &inputs)?;
         for name in &target.nodes {
             let Some(mut node) = spec.node(name).cloned() else { continue };
+            if target.nothing {
+                node.only_stop();
+            }
             if let (Some(layout), Some(folder)) = (&mut node.layout, &target.folder) {
                 layout.name.clone_from(folder);
             }

@@ -9,7 +9,7 @@ use crate::mark::Mark;
 use crate::node::Survey;
 use crate::registry::Look;
 use crate::release::{Hold, Pool};
-use crate::spec::Spec;
+use crate::spec::{NodeSpec, Spec};
 
 /// The result of an inspection.
 #[derive(Debug, Clone, Default)]
@@ -104,6 +104,21 @@ impl NodeFacts {
             Some(Unreached::Silent) => self.survey.is_none(),
             None => false,
         }
+    }
+
+    /// Whether nothing was ever installed on it, and nothing runs there.
+    #[must_use]
+    pub fn never_installed(&self, node: &NodeSpec) -> bool {
+        let is_empty = |survey: &Survey| survey.current.is_none() && !survey.current_is_no_link;
+        let is_silent = self.health.problem.is_some() && self.health.version.is_none();
+        let is_empty = self.survey.as_ref().is_some_and(is_empty);
+        node.layout.is_some() && is_silent && is_empty && !self.listens()
+    }
+
+    /// Whether a process listens on its port.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        self.survey.as_ref().is_some_and(|survey| survey.listener.bound)
     }
 
     /// Describes its hold: `held by alice@host for 2h05m: disk is replaced`.

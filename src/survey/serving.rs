@@ -47,7 +47,9 @@ pub fn unhealthy_everywhere(spec: &Spec, fleet: &Fleet) -> Option<String> {
 /// Whether a node gets requests and accepts connections.
 fn serves(fleet: &Fleet, node: &NodeSpec, facts: &NodeFacts) -> bool {
     let mut gateways = fleet.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok());
-    gateways.any(|seen| seen.routes_somewhere_to(&node.address)) && !facts.is_unreachable()
+    gateways.any(|seen| seen.routes_somewhere_to(&node.address))
+        && !facts.is_unreachable()
+        && !facts.never_installed(node)
 }
 
 /// Why a check failed, if it was made. Its reply must have a version if the playbook has an `identity`.

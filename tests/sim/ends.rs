@@ -226,7 +226,8 @@ impl State {
                 self.after(100, Happening::Ready { node: at, pid });
             }
             let node = &self.nodes[at];
-            if node.process.is_none() && node.down_by == Some(Cause::Fault) {
+            let is_installed = !node.current.is_empty();
+            if is_installed && node.process.is_none() && node.down_by == Some(Cause::Fault) {
                 self.spawn(at, false);
             }
         }

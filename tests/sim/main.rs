@@ -17,6 +17,7 @@ mod ear;
 mod ends;
 mod faults;
 mod fence;
+mod first_install;
 mod gateway;
 mod held;
 mod history_text;

@@ -131,6 +131,15 @@ impl Node {
         }
     }
 
+    /// Nothing was ever installed on it.
+    pub(crate) fn empty(&mut self) {
+        (self.process, self.deeds) = (None, Deeds::default());
+        self.current.clear();
+        self.releases.clear();
+        // Requests to it are lost like those to a node that has crashed.
+        (self.down_by, self.died_at) = (Some(Cause::Fault), Some(0));
+    }
+
     pub(crate) fn serves(&self) -> bool {
         self.process.as_ref().is_some_and(|process| process.phase == Phase::Ready)
     }
@@ -268,11 +277,11 @@ impl State {
                 if let Some(layout) = layout {
                     let usual = if node.disk_full { 10 } else { 10_000_000 };
                     let free = node.free.unwrap_or(usual);
-                    text += &format!(
-                        "writable=releases\nwritable=current\nfree_kib={free}\n\
-                         current={RELEASES}/{}\ncurrent_age=86400\n",
-                        node.current
-                    );
+                    text += &format!("writable=releases\nwritable=current\nfree_kib={free}\n");
+                    if !node.current.is_empty() {
+                        let current = &node.current;
+                        text += &format!("current={RELEASES}/{current}\ncurrent_age=86400\n");
+                    }
                     if node.releases.contains(&layout.name) {
                         text += "staged=yes\n";
                     }
@@ -349,6 +358,9 @@ impl State {
             "svc note" => {
                 self.touch(at);
                 output(0, "", "")
+            }
+            "svc stop" if self.nodes[at].current.is_empty() => {
+                output(5, "", "Failed to stop app.service: Unit app.service not loaded.")
             }
             "svc stop" => self.end(at, false),
             "svc restart" => self.end(at, true),

@@ -197,6 +197,9 @@ impl Schedule {
             node.keeps = shape.restarts.then(|| node.current.clone());
             // A node with the new release also has the old one.
             node.releases.insert(old);
+            if shape.empty.contains(&number) {
+                node.empty();
+            }
             let bad = self.bad.iter().find(|(node, _)| *node == number);
             node.bad_version = bad.map(|(_, start)| *start);
             let value = format!("{{\"weight\":1,\"max_fails\":2,\"down\":{}}}", u8::from(!*up));

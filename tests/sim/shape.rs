@@ -65,6 +65,8 @@ pub(crate) struct Shape {
     pub(crate) health_deadline: u64,
     /// Nodes that are out from the start.
     pub(crate) out: Vec<usize>,
+    /// Nodes on which nothing was ever installed.
+    pub(crate) empty: Vec<usize>,
     /// Nodes that the operator leaves out.
     pub(crate) left_out: Vec<usize>,
     /// Those of them that an operator holds.
@@ -118,6 +120,7 @@ impl Shape {
             health_deadline: 30_000,
             out: Vec::new(),
             held: Vec::new(),
+            empty: Vec::new(),
             left_out: Vec::new(),
             done: Vec::new(),
             pause: 100,
@@ -189,6 +192,7 @@ impl Shape {
             health_deadline: 30_000,
             out,
             held: Vec::new(),
+            empty: Vec::new(),
             left_out: Vec::new(),
             done: if artifact { done } else { Vec::new() },
             pause: one(rng, &[60, 120, 300]),

@@ -18,9 +18,12 @@ impl<W: World> NodeWorker<W> {
         step: Step,
         shell: Option<&Shell>,
     ) -> Result<StepOutcome, StepError> {
-        // On a node that was out already, the service may have ended before.
-        let ended = (self.state(NodeState::may_be_half_done) || self.planned.was_out)
-            && self.listener().await.is_ok_and(|listener| !listener.bound);
+        // On a node that was out or that did not accept connections, the service may have ended before, or not exist.
+        let is_dead =
+            self.planned.first_install || self.looked.is_some_and(|looked| looked.is_dead);
+        let may_have_ended =
+            is_dead || self.planned.was_out || self.state(NodeState::may_be_half_done);
+        let ended = may_have_ended && self.listener().await.is_ok_and(|listener| !listener.bound);
         match self.command(step, shell).await {
             Err(StepError::Lost(_)) => {}
             Err(StepError::Failed(failure)) if ended => {

@@ -171,7 +171,11 @@ fn node(row: &Row, fleet: &Fleet) -> Result<String, String> {
     if let Some(problem) = problem {
         return Err(problem);
     }
-    let version = planned.runs.as_deref().unwrap_or("an unknown version");
+    let version = match &planned.runs {
+        _ if planned.first_install => "nothing yet (first install)",
+        Some(version) => version,
+        None => "an unknown version",
+    };
     let place = row.mark.word();
     let login = facts.and_then(|facts| facts.survey.as_ref()?.login());
     let login = login.map_or_else(String::new, |login| format!("; {login}"));

@@ -216,6 +216,7 @@ fn restored_values_must_match_the_patterns_of_the_journals_playbook() {
     let error = inputs("2; touch x").followed(&strict).expect_err("no version");
     assert_eq!(error, "variable `version`: `2; touch x` does not match `^[0-9.]+$`");
     let target = |version: &str, folder: &str| RestorePoint {
+        nothing: false,
         nodes: vec!["a".into()],
         version: version.into(),
         folder: Some(folder.into()),

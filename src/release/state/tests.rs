@@ -18,6 +18,7 @@ struct Story {
 impl Story {
     fn new() -> Self {
         let planned = |node: &str, will| Planned {
+            first_install: false,
             node: node.into(),
             will,
             why: String::new(),

@@ -1,0 +1,101 @@
+//! Nodes on which nothing was ever installed.
+
+use crate::attempt::{Act, End};
+use crate::judge;
+use crate::operator::Task;
+use crate::process::Start;
+use crate::scene::Scene;
+use crate::schedule::{After, Kill, Schedule};
+use crate::story::{run, scratch};
+use crate::world::State;
+
+/// The third of three nodes is empty, and marked down.
+fn with_a_new_node() -> Schedule {
+    let mut schedule = Schedule::plain();
+    (schedule.shape.empty, schedule.shape.out) = (vec![2], vec![2]);
+    schedule.shape.min_available = 1;
+    schedule
+}
+
+fn is_up(state: &State, at: usize) -> bool {
+    state.registry()[at]
+}
+
+#[test]
+fn empty_node_gets_its_first_release() {
+    let (schedule, scratch) = (with_a_new_node(), scratch());
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    assert!(matches!(ran.end, End::Finished(_, 0)), "{:?}", ran.end);
+    assert!(ran.history.iter().any(|line| line.contains("nothing was running (exit 5")));
+}
+
+#[test]
+fn killed_first_install_is_resumed() {
+    let (mut schedule, scratch) = (with_a_new_node(), scratch());
+    for (turn, event) in (3..45).step_by(7).enumerate() {
+        schedule.kill = Some(Kill::AfterEvent(event));
+        let machine = turn % 2;
+        schedule.after = Some(After::soon(Task::Resume, machine, 1 - machine));
+        let ran = run(&schedule, scratch.path(), false);
+        judge(&schedule, &ran, scratch.path());
+    }
+}
+
+/// Nothing listens there although gateways route to them, and no node serves.
+#[test]
+fn service_that_was_never_installed_is_released_to_all_nodes() {
+    let mut schedule = Schedule::plain();
+    schedule.shape.empty = vec![0, 1, 2];
+    let scene = Scene::new("new", schedule).then(Task::Plan).then(Task::Doctor).then(Task::Deploy);
+    let text = scene
+        .check(|state| {
+            assert!((0..3).all(|at| is_up(state, at) && state.nodes[at].serves()));
+        })
+        .end();
+    for told in [
+        "first install on node-1, node-2, node-3: nothing runs there",
+        "runs nothing yet (first install), marked up",
+        "nothing was running (exit 5: Failed to stop app.service: Unit app.service not loaded.)",
+        "DONE  release r",
+    ] {
+        assert!(text.contains(told), "`{told}` is missing in:\n{text}");
+    }
+}
+
+#[test]
+fn rollback_of_a_first_install_leaves_it_stopped_and_out() {
+    let rollback = Act { line: Some("rollgate rollback app.yaml"), ..Act::new(Task::Rollback, 0) };
+    let scene = Scene::new("undone", with_a_new_node()).then(Task::Deploy).act(rollback);
+    let text = scene
+        .check(|state| {
+            assert!(!is_up(state, 2) && state.nodes[2].process.is_none(), "stopped and out");
+            assert!((0..2).all(|at| is_up(state, at) && state.nodes[at].serves()));
+        })
+        .act(rollback)
+        .then(Task::Status)
+        .end();
+    for told in ["it was a first install: it is stopped and stays out", "DONE  release r"] {
+        assert!(text.contains(told), "`{told}` is missing in:\n{text}");
+    }
+}
+
+#[test]
+fn failed_first_install_is_stopped_and_stays_out() {
+    let mut schedule = with_a_new_node();
+    schedule.shape.on_failure = "rollback_all";
+    schedule.bad = vec![(2, Start::Never)];
+    let text = Scene::new("failed", schedule)
+        .then(Task::Deploy)
+        .check(|state| {
+            assert!(!is_up(state, 2) && state.nodes[2].process.is_none(), "stopped and out");
+            assert!((0..2).all(|at| is_up(state, at) && state.nodes[at].serves()));
+        })
+        .end();
+    for told in [
+        "stopping: it was a first install, there is no version before",
+        "stopped and out, was a first install",
+    ] {
+        assert!(text.contains(told), "`{told}` is missing in:\n{text}");
+    }
+}
