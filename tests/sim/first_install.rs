@@ -1,13 +1,13 @@
 //! Nodes on which nothing was ever installed.
 
 use crate::attempt::{Act, End};
-use crate::judge;
 use crate::operator::Task;
 use crate::process::Start;
 use crate::scene::Scene;
-use crate::schedule::{After, Kill, Schedule};
+use crate::schedule::Schedule;
 use crate::story::{run, scratch};
 use crate::world::State;
+use crate::{judge, resumed_after_kills};
 
 /// The third of three nodes is empty, and marked down.
 fn with_a_new_node() -> Schedule {
@@ -32,14 +32,7 @@ fn empty_node_gets_its_first_release() {
 
 #[test]
 fn killed_first_install_is_resumed() {
-    let (mut schedule, scratch) = (with_a_new_node(), scratch());
-    for (turn, event) in (3..45).step_by(7).enumerate() {
-        schedule.kill = Some(Kill::AfterEvent(event));
-        let machine = turn % 2;
-        schedule.after = Some(After::soon(Task::Resume, machine, 1 - machine));
-        let ran = run(&schedule, scratch.path(), false);
-        judge(&schedule, &ran, scratch.path());
-    }
+    resumed_after_kills(with_a_new_node(), (3..45).step_by(7));
 }
 
 /// Nothing listens there although gateways route to them, and no node serves.

@@ -240,7 +240,7 @@ impl State {
             if !gateway.workers.iter().any(|worker| worker.up[node] && !gateway.held(node)) {
                 continue;
             }
-            // A frozen worker cannot be read and sends no requests. Once it goes on, it follows every change so far at once.
+            // A frozen worker cannot be read and sends no requests. When it runs again, it reads all changes at once.
             for worker in gateway.workers.iter().filter(|worker| clock >= worker.frozen_until) {
                 let stays = |other: &usize| {
                     *other != node

@@ -75,6 +75,19 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|error| panic!("{variable}={text}: {error}")))
 }
 
+/// Kills a release after each of these events and resumes it, on the same machine and on another one in turn.
+#[track_caller]
+fn resumed_after_kills(mut schedule: Schedule, events: impl Iterator<Item = u64>) {
+    let scratch = scratch();
+    for (turn, event) in events.enumerate() {
+        schedule.kill = Some(Kill::AfterEvent(event));
+        let machine = turn % 2;
+        schedule.after = Some(After::soon(Task::Resume, machine, 1 - machine));
+        let ran = run(&schedule, scratch.path(), false);
+        judge(&schedule, &ran, scratch.path());
+    }
+}
+
 /// Fails with everything that helps to find the cause.
 #[track_caller]
 fn judge(schedule: &Schedule, ran: &Ran, scratch: &Path) {

@@ -1,11 +1,11 @@
 //! A rolling restart: each node keeps its version, whatever interrupts it.
 
 use crate::attempt::End;
-use crate::judge;
 use crate::operator::Task;
 use crate::scene::Scene;
-use crate::schedule::{After, Kill, Schedule};
+use crate::schedule::Schedule;
 use crate::story::{run, scratch};
+use crate::{judge, resumed_after_kills};
 
 /// A restart of three nodes, of which the second runs another version.
 fn mixed() -> Schedule {
@@ -30,14 +30,7 @@ fn restart_starts_a_new_process_of_the_same_version_everywhere() {
 /// Events at regular distances, each with another way to continue; the distance is prime.
 #[test]
 fn killed_restart_is_resumed_with_the_same_versions() {
-    let (mut schedule, scratch) = (mixed(), scratch());
-    for (turn, event) in (2..70).step_by(11).enumerate() {
-        schedule.kill = Some(Kill::AfterEvent(event));
-        let machine = turn % 2;
-        schedule.after = Some(After::soon(Task::Resume, machine, 1 - machine));
-        let ran = run(&schedule, scratch.path(), false);
-        judge(&schedule, &ran, scratch.path());
-    }
+    resumed_after_kills(mixed(), (2..70).step_by(11));
 }
 
 /// Seeds with faults, in which operators restart.
