@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::foreign::Foreign;
 use crate::plan::{runs, started_before_link};
 use crate::playbook::Playbook;
-use crate::release::{Inputs, PlannedAction, RestorePoint, Started};
+use crate::release::{Inputs, RestorePoint, Started};
 use crate::spec::{NodeSpec, OPEN, Spec, restart_of_nodes, restart_of_release, restored_nodes};
 use crate::survey::{Fleet, NodeFacts};
 
@@ -25,7 +25,7 @@ pub(super) fn keep(
     for node in &looked.nodes {
         let Some(facts) = fleet.nodes.get_mut(&node.name) else { continue };
         match kept(playbook, inputs, looked, node, facts, past) {
-            Ok(point) => add(&mut points, point),
+            Ok(point) => RestorePoint::gather(&mut points, &node.name, point),
             Err(why) => {
                 let missing = missing.map_or(String::new(), |missing| format!(" ({missing})"));
                 facts.problem.get_or_insert(why + &missing);
@@ -39,16 +39,12 @@ pub(super) fn keep(
 
 /// The points of the nodes that the plan restarts.
 pub(super) fn restarted(points: Vec<RestorePoint>, plan: &Plan) -> Vec<RestorePoint> {
-    let is_updated = |name: &String| {
-        plan.rows
-            .iter()
-            .any(|row| row.planned.node == *name && row.planned.will == PlannedAction::Update)
-    };
-    let updated = points.into_iter().map(|point| RestorePoint {
-        nodes: point.nodes.iter().filter(|name| is_updated(name)).cloned().collect(),
+    let updates = plan.updated();
+    let kept = points.into_iter().map(|point| RestorePoint {
+        nodes: point.nodes.iter().filter(|name| updates.contains(name.as_str())).cloned().collect(),
         ..point
     });
-    updated.filter(|point| !point.nodes.is_empty()).collect()
+    kept.filter(|point| !point.nodes.is_empty()).collect()
 }
 
 /// The inputs as the journal has them: later commands take the values of most nodes.
@@ -57,17 +53,6 @@ pub(super) fn inputs(session: &Session, kept: &[RestorePoint]) -> Inputs {
     let variables = most.map(|point| point.variables.clone());
     let variables = variables.unwrap_or_else(|| session.inputs.variables.clone());
     Inputs { variables, ..session.inputs.clone() }
-}
-
-fn add(points: &mut Vec<RestorePoint>, point: RestorePoint) {
-    let same = |other: &&mut RestorePoint| {
-        RestorePoint { nodes: Vec::new(), ..(**other).clone() }
-            == RestorePoint { nodes: Vec::new(), ..point.clone() }
-    };
-    match points.iter_mut().find(same) {
-        Some(other) => other.nodes.extend(point.nodes),
-        None => points.push(point),
-    }
 }
 
 /// What one node runs, if a restart starts just that again.

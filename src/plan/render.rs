@@ -267,19 +267,14 @@ fn gateways(spec: &Spec) -> String {
     let told = kinds.iter().map(|(following, names)| {
         let (names, kind) = (names.join(", "), following.kind);
         let reads = count(following.reads as usize, "agreeing connection");
-        let confirmed = match following.workers {
-            _ if following.confirmed_when.is_some() => {
-                format!(
-                    "confirmed when {}",
-                    following.confirmed_when.as_deref().unwrap_or_default()
-                )
-            }
-            Some(1) => "confirmed by one read".to_owned(),
-            Some(number) => format!(
+        let confirmed = match (&following.confirmed_when, following.workers) {
+            (Some(when), _) => format!("confirmed when {when}"),
+            (None, Some(1)) => "confirmed by one read".to_owned(),
+            (None, Some(number)) => format!(
                 "confirmed by {} by name; without names, by {reads}",
                 count(number as usize, "worker")
             ),
-            None => format!("confirmed by {reads}"),
+            (None, None) => format!("confirmed by {reads}"),
         };
         let follows = if following.lag.is_zero() {
             String::new()

@@ -33,13 +33,13 @@ impl RollbackPlan {
         for node in &spec.nodes {
             let Some(facts) = fleet.nodes.get(&node.name) else { continue };
             if facts.never_installed(node) {
-                way.add(&node.name, nothing(spec));
+                RestorePoint::gather(&mut way.targets, &node.name, nothing(spec));
                 continue;
             }
             match runs(spec, playbook, node, facts, past) {
                 Ok(target) if facts.mark == Mark::Down => waiting.push((&node.name, Ok(target))),
                 Err(why) if facts.mark == Mark::Down => waiting.push((&node.name, Err(why))),
-                Ok(target) => way.add(&node.name, target),
+                Ok(target) => RestorePoint::gather(&mut way.targets, &node.name, target),
                 Err(why) => way.unknown.push((node.name.clone(), why)),
             }
         }
@@ -50,30 +50,25 @@ impl RollbackPlan {
                 .clone()
                 .map_or(own, |target| Ok(RestorePoint { nodes: Vec::new(), ..target }))
             {
-                Ok(target) => way.add(name, target),
+                Ok(target) => RestorePoint::gather(&mut way.targets, name, target),
                 Err(why) => way.unknown.push((name.clone(), why)),
             }
         }
         way
     }
-
-    fn add(&mut self, name: &str, target: RestorePoint) {
-        let same = |other: &&mut RestorePoint| {
-            (&other.version, &other.folder, &other.variables)
-                == (&target.version, &target.folder, &target.variables)
-        };
-        match self.targets.iter_mut().find(same) {
-            Some(other) => other.nodes.push(name.to_owned()),
-            None => self.targets.push(RestorePoint { nodes: vec![name.to_owned()], ..target }),
-        }
-    }
 }
 
 impl Plan {
+    /// The names of the nodes that are updated.
+    #[must_use]
+    pub fn updated(&self) -> BTreeSet<&str> {
+        let updates = self.rows.iter().filter(|row| row.planned.will == PlannedAction::Update);
+        updates.map(|row| row.planned.node.as_str()).collect()
+    }
+
     /// Adds what a rollback can restore.
     pub fn tell_way_back(&mut self, way: &RollbackPlan) {
-        let updates = self.rows.iter().filter(|row| row.planned.will == PlannedAction::Update);
-        let updates: BTreeSet<_> = updates.map(|row| row.planned.node.as_str()).collect();
+        let updates = self.updated();
         let mut told: Vec<_> = way
             .targets
             .iter()

@@ -32,6 +32,18 @@ pub struct RestorePoint {
 impl RestorePoint {
     /// The version of nodes on which nothing was installed, for people.
     pub const NO_VERSION: &str = "no version (first install)";
+
+    /// Adds what a node runs. Nodes that run the same have one restore point.
+    pub fn gather(points: &mut Vec<Self>, node: &str, point: Self) {
+        let same = |other: &&mut Self| {
+            (&other.version, &other.folder, &other.variables)
+                == (&point.version, &point.folder, &point.variables)
+        };
+        match points.iter_mut().find(same) {
+            Some(other) => other.nodes.push(node.to_owned()),
+            None => points.push(Self { nodes: vec![node.to_owned()], ..point }),
+        }
+    }
 }
 
 impl Recorded<Vec<RestorePoint>> {
