@@ -12,7 +12,7 @@ use super::pool::Part;
 use super::serving::no_node_listed;
 use super::worker::{Bound, Looked, NodeWorker};
 use crate::gateway::Observation;
-use crate::release::{EventKind, Leaving, Step};
+use crate::release::{EventKind, Leaving, NodeState, Step};
 use crate::spec::{Spec, names};
 use crate::text::because;
 use crate::world::World;
@@ -105,7 +105,12 @@ impl<W: World> NodeWorker<W> {
         if at.elapsed() >= FRESH / 2 {
             (seen, at) = (self.look_around(looks).await, Instant::now());
         }
-        let room = seen.and_then(|seen| self.find_room(&seen, &self.context.leaving()));
+        let mut leaving = self.context.leaving();
+        if !self.state(NodeState::may_be_down) {
+            // A node that is marked up receives requests, even if it is not confirmed yet.
+            leaving.remove(&self.node.address);
+        }
+        let room = seen.and_then(|seen| self.find_room(&seen, &leaving));
         let routed = match room {
             Ok(routed) => routed,
             Err(problem) => return Ok(Err(problem)),

@@ -235,3 +235,32 @@ fn node_rolled_back_after_an_unknown_stop_is_known_again() {
     assert!(ran.events.contains("node.rolled_back"), "{}", ran.events);
     assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);
 }
+
+/// A node is marked up, but one worker never routes to it, so its confirmation fails; other workers send it requests.
+/// Meanwhile another node dies. The rollback waits for enough other nodes like any removal from rotation.
+#[test]
+fn node_that_is_partly_in_rotation_is_not_rolled_back_while_too_few_serve() {
+    let rolls_back = |change: &dyn Fn(&mut Schedule)| {
+        let (mut schedule, scratch) = (Schedule::plain(), scratch());
+        schedule.shape.gateways[0].checks = true;
+        schedule.shape.on_failure = "rollback_node";
+        let whole = run(&schedule, scratch.path(), true);
+        let before = When::Event(whole.events_until("node-1 enable: RegistryWriting") - 1);
+        let stuck = Fault::Stuck { gateway: 0, worker: 1, lasts: 65_000 };
+        schedule.faults = vec![(before, stuck)];
+        change(&mut schedule);
+        let ran = run(&schedule, scratch.path(), true);
+        judge(&schedule, &ran, scratch.path());
+        assert!(ran.events.contains("node.rolling_back"), "{}", ran.events);
+        ran
+    };
+    let ran = rolls_back(&|_| {});
+    assert!(matches!(ran.end, End::Finished(Outcome::RolledBack, 21)), "{:?}", ran.end);
+    let ran = rolls_back(&|schedule| {
+        let (before, _) = schedule.faults[0];
+        schedule.faults.push((before, Fault::Crash(2)));
+    });
+    assert!(matches!(ran.end, End::Finished(Outcome::Degraded, 22)), "{:?}", ran.end);
+    assert!(ran.events.contains("not removed from rotation: gw-1"), "{}", ran.events);
+    assert_eq!(stopped(&ran).len(), 1, "{}", ran.events);
+}
