@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::mark::Mark;
 use crate::playbook::OnFailure;
 use crate::release::{Phase, Release};
 use crate::spec::{NodeSpec, Spec};
@@ -46,11 +47,16 @@ pub(super) fn next_action(
         wanted && spec.back.get(name).is_some_and(can)
     };
     let back = if stops { Vec::new() } else { release.next_back(size, turns) };
-    let (nodes, back) = if back.is_empty() && !failed {
-        (release.next_batch(size, is_dead), false)
-    } else {
-        (back, true)
-    };
+    let mut update = if failed { Vec::new() } else { release.next_batch(size, &is_dead) };
+    let state = |name: &str| release.nodes.get(name);
+    let is_out = |name: &String| state(name).is_some_and(|node| node.marked == Mark::Down);
+    let serves = |name: &String| !is_out(name) && !is_dead(name);
+    // A node that serves may have to wait for the capacity of the nodes that are out.
+    let out_first = back.iter().all(serves) && update.iter().any(is_out);
+    if out_first && !back.is_empty() {
+        update.retain(is_out);
+    }
+    let (nodes, back) = if back.is_empty() || out_first { (update, false) } else { (back, true) };
     if nodes.is_empty() {
         return NextAction::Nothing;
     }

@@ -121,3 +121,29 @@ fn resume_stages_every_node_that_waits() {
     judge(&schedule, &ran, scratch.path());
     assert_eq!(ran.ends[1], (Task::Resume, End::Finished(Outcome::Done, 0)));
 }
+
+/// A release is killed while node-2 is out and node-1, which was done and fell, is about to roll back. If node-1 serves
+/// again, it can leave only after node-2 is in rotation; if it does not, it rolls back first.
+#[test]
+fn resume_updates_the_node_that_is_out_before_a_serving_node_rolls_back() {
+    for (serves_again, first) in [(false, "node-1"), (true, "node-2")] {
+        let (mut schedule, scratch) = (Schedule::plain(), scratch());
+        (schedule.shape.on_failure, schedule.shape.max_failures) = ("rollback_node", 1);
+        let whole = run(&schedule, scratch.path(), true);
+        let drains = When::Event(whole.events_until("EVENT node-2 drain: StepStarted"));
+        schedule.faults = vec![(drains, Fault::Crash(0))];
+        let before = run(&schedule, scratch.path(), true);
+        let rolls_back = "EVENT node-1 : NodeRollingBack";
+        schedule.kill = Some(Kill::AfterEvent(before.events_until(rolls_back)));
+        if serves_again {
+            let after = When::At(before.moment(rolls_back) + 1_000);
+            schedule.faults.push((after, Fault::Reboot { node: 0, lasts: 5_000 }));
+        }
+        schedule.after = Some(After { delay: 30_000, ..After::soon(Task::Resume, 0, 0) });
+        let ran = run(&schedule, scratch.path(), true);
+        judge(&schedule, &ran, scratch.path());
+        assert_eq!(ran.ends[1].1, End::Finished(Outcome::Failed, 20), "{:?}", ran.ends);
+        let taken = ran.history.iter().find(|line| line.contains("1: EVENT  : BatchStarted"));
+        assert!(taken.is_some_and(|line| line.contains(first)), "{first}: {taken:?}");
+    }
+}
