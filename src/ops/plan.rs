@@ -35,9 +35,7 @@ impl Planned {
         selection: &Selection,
     ) -> Result<Self, Refusal> {
         let past = unless_stopped(caller, JOURNALS, history::past(session, connections)).await?;
-        let started: Vec<_> = past.started.iter().collect();
-        let (spec, kept) =
-            restart::keep(session, spec, &mut fleet, &started, past.missing.as_deref())?;
+        let (spec, kept) = restart::keep(session, spec, &mut fleet, &past)?;
         let plan = Plan::new(&spec, &fleet, selection);
         let kept = restart::restarted(kept, &plan);
         Ok(Self { plan, fleet, way: RollbackPlan::default(), spec, kept })

@@ -1,30 +1,75 @@
 //! `deploy --restart`: what each node runs, so that it is started again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::caller::unless_stopped;
+use super::history::{self, JOURNALS};
+use super::{Caller, Cause, Connections, Refusal, Session};
 use crate::foreign::Foreign;
-use crate::plan::{runs, started_before_link};
+use crate::journal::history::Beginnings;
+use crate::plan::{Plan, runs, started_before_link};
 use crate::playbook::Playbook;
 use crate::release::{Inputs, RestorePoint, Started};
 use crate::spec::{NodeSpec, OPEN, Spec, restart_of_nodes, restart_of_release, restored_nodes};
 use crate::survey::{Fleet, NodeFacts};
-
-use super::{Cause, Refusal, Session};
-use crate::plan::Plan;
+use crate::world::World;
 
 /// Finds what each node runs and fills in the playbook with it. A node on which that is not possible gets a problem.
 pub(super) fn keep(
     session: &Session,
     looked: &Spec,
     fleet: &mut Fleet,
-    past: &[&Started],
-    missing: Option<&str>,
+    past: &Beginnings,
 ) -> Result<(Arc<Spec>, Vec<RestorePoint>), Refusal> {
+    let points = points(session, looked, fleet, past, |_| true);
+    let spec = restart_of_release(&session.loaded.playbook, &session.inputs, &points);
+    let spec = spec.map_err(|error| Refusal::new(Cause::Invalid, error.to_string()))?;
+    Ok((Arc::new(spec), points))
+}
+
+/// Finds what the `unknown` nodes of a restart run, which could not be inspected before. Returns the session that
+/// restarts them as well.
+pub(super) async fn keep_more<W: World, C: Caller>(
+    session: &Session,
+    connections: &Connections<W>,
+    caller: &C,
+    looked: &Spec,
+    fleet: &mut Fleet,
+    unknown: &BTreeSet<&str>,
+) -> Result<Session, Refusal> {
+    let past = unless_stopped(caller, JOURNALS, history::past(session, connections)).await?;
+    // These nodes may run with other values than those in the journal, which are of the other nodes.
+    let mut given = session.clone();
+    let declared = &session.loaded.playbook.variables;
+    given
+        .inputs
+        .variables
+        .retain(|name, _| declared.get(name).is_none_or(|variable| !variable.required));
+    let found = points(&given, looked, fleet, &past, |name| unknown.contains(name));
+    let mut known = session.clone();
+    for point in found {
+        for name in &point.nodes {
+            RestorePoint::gather(&mut known.toward, name, point.clone());
+        }
+    }
+    Ok(known)
+}
+
+/// The restore points of the `wanted` nodes. Nodes that run the same share one.
+fn points(
+    session: &Session,
+    looked: &Spec,
+    fleet: &mut Fleet,
+    past: &Beginnings,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<RestorePoint> {
     let (playbook, inputs) = (&session.loaded.playbook, &session.inputs);
+    let (started, missing) = (past.started.iter().collect::<Vec<_>>(), past.missing.as_deref());
     let mut points: Vec<RestorePoint> = Vec::new();
-    for node in &looked.nodes {
+    for node in looked.nodes.iter().filter(|node| wanted(&node.name)) {
         let Some(facts) = fleet.nodes.get_mut(&node.name) else { continue };
-        match kept(playbook, inputs, looked, node, facts, past) {
+        match kept(playbook, inputs, looked, node, facts, &started) {
             Ok(point) => RestorePoint::gather(&mut points, &node.name, point),
             Err(why) => {
                 let missing = missing.map_or(String::new(), |missing| format!(" ({missing})"));
@@ -32,9 +77,7 @@ pub(super) fn keep(
             }
         }
     }
-    let spec = restart_of_release(playbook, inputs, &points);
-    let spec = spec.map_err(|error| Refusal::new(Cause::Invalid, error.to_string()))?;
-    Ok((Arc::new(spec), points))
+    points
 }
 
 /// The points of the nodes that the plan restarts.

@@ -9,13 +9,15 @@ use super::current::{Chosen, choose};
 use super::locking::locked;
 use super::look::look;
 use super::release::{Ending, Job};
-use super::{Caller, Connections, Question, Refusal, Session, held, history};
+use super::{Caller, Connections, Question, Refusal, Session, held, history, restart};
+use crate::foreign::Recorded;
 use crate::journal::history::{self as journals, JournaledRelease};
 use crate::lock::Lock;
 use crate::plan::{begin_again, held_nodes, objections, resume_plan, resume_points};
 use crate::release::Phase;
-use crate::release::{CommandKind, HeldNode, Outcome, ResumePoint, Resumed};
+use crate::release::{CommandKind, HeldNode, Outcome, Release, ResumePoint, Resumed};
 use crate::shell::quote;
+use crate::spec::Spec;
 use crate::text::{count, harmless};
 use crate::world::World;
 
@@ -79,7 +81,7 @@ async fn go_on<W: World, C: Caller>(
     lock: &Arc<Lock<W>>,
     past: JournaledRelease,
 ) -> Result<Ending, Refusal> {
-    let session = &chosen.session;
+    let mut session = &chosen.session;
     let Some(command) = past.release.started.as_ref().map(|started| started.command) else {
         return Err(Refusal::refused(format!("release {} did not start", past.id)));
     };
@@ -100,13 +102,21 @@ async fn go_on<W: World, C: Caller>(
     if let Some(notice) = &chosen.notice {
         caller.notice(notice);
     }
-    let spec = session.spec()?;
+    let mut spec = session.spec()?;
     let mut fleet = look(session, connections, caller, &spec).await?;
     // Nodes that were out at planning time, before anything was changed, still count as out.
     fleet.take_for_out(|node| {
         let planned = past.release.plan_of(node).filter(|planned| planned.was_out);
         planned.map(|planned| planned.strangers.clone())
     });
+    let unknown =
+        if session.restart { without_steps(&past.release, &spec) } else { BTreeSet::new() };
+    let known;
+    if !unknown.is_empty() {
+        known =
+            restart::keep_more(session, connections, caller, &spec, &mut fleet, &unknown).await?;
+        (session, spec) = (&known, known.spec()?);
+    }
     let mut nodes = resume_points(&past.release, &spec, &fleet);
     if let Some(before) = &chosen.replaced {
         begin_again(&mut nodes, &past.release, &*before.spec()?, &spec);
@@ -126,9 +136,17 @@ async fn go_on<W: World, C: Caller>(
         confirm(caller, Question { prompt, plan: Some(&plan) }).await?;
     }
     let playbook = chosen.replaced.as_ref().map(|_| session.written());
-    let resumed = Resumed { actor: caller.identity().actor.clone(), nodes, playbook, held };
+    let toward = (!unknown.is_empty()).then(|| Recorded::new(session.toward.clone()));
+    let resumed = Resumed { actor: caller.identity().actor.clone(), nodes, playbook, held, toward };
     let yes = request.yes;
     Job { session, connections, lock, spec: &spec, yes }.resume(caller, past, resumed).await
+}
+
+/// The unfinished nodes without steps. A restart could not inspect them, so what they run was not known.
+fn without_steps<'a>(release: &'a Release, spec: &Spec) -> BTreeSet<&'a str> {
+    let unfinished = release.in_order().filter(|(_, state)| state.is_unfinished());
+    let names = unfinished.map(|(name, _)| name);
+    names.filter(|name| spec.node(name).is_some_and(|node| node.steps.is_empty())).collect()
 }
 
 /// Reports the values that a command takes from a journal, because they are inserted into commands.

@@ -282,6 +282,9 @@ pub struct Resumed {
     /// The nodes that an operator holds now: they are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<HeldNode>,
+    /// What each node of a restart runs, if that is known of more nodes than before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub toward: Option<Recorded<Vec<RestorePoint>>>,
 }
 
 /// A resumed node.

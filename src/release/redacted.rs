@@ -17,7 +17,7 @@ const KEPT_AT_THE_START: [&str; 8] =
     ["playbook", "inputs", "before", "toward", "service", "command", "selection", "arguments"];
 
 /// The same of the event of a resume.
-const KEPT_AT_A_RESUME: [&str; 1] = ["playbook"];
+const KEPT_AT_A_RESUME: [&str; 2] = ["playbook", "toward"];
 
 impl EventKind {
     /// Returns the same fact without any secret of this process.

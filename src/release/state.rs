@@ -185,8 +185,10 @@ impl Release {
             Change::Resumed(resumed) => {
                 self.finished = None;
                 self.stopping = None;
-                if let (Some(started), Some(playbook)) = (&mut self.started, resumed.playbook) {
-                    started.playbook = playbook;
+                if let Some(started) = &mut self.started {
+                    started.playbook =
+                        resumed.playbook.unwrap_or(std::mem::take(&mut started.playbook));
+                    started.toward = resumed.toward.unwrap_or(std::mem::take(&mut started.toward));
                 }
                 // Interrupted staging starts again.
                 for node in self.nodes.values_mut().filter(|node| node.phase == Phase::Waiting) {

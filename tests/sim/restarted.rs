@@ -1,9 +1,13 @@
 //! A rolling restart: each node keeps its version, whatever interrupts it.
 
+use rollgate::release::Outcome;
+
 use crate::attempt::End;
+use crate::faults::{Fault, When};
 use crate::operator::Task;
+use crate::process::Start;
 use crate::scene::Scene;
-use crate::schedule::Schedule;
+use crate::schedule::{After, Kill, Schedule};
 use crate::story::{run, scratch};
 use crate::{judge, resumed_after_kills};
 
@@ -33,6 +37,29 @@ fn killed_restart_is_resumed_with_the_same_versions() {
     resumed_after_kills(mixed(), (2..70).step_by(11));
 }
 
+/// The plan could not inspect two nodes, which run different versions; a resume that is killed can, and then another one.
+#[test]
+fn resume_restarts_nodes_that_the_plan_could_not_inspect() {
+    let (mut schedule, scratch) = (mixed(), scratch());
+    schedule.shape.max_failures = 2;
+    for node in [1, 2] {
+        schedule.faults.push((When::At(0), Fault::Unreachable { node, lasts: 20_000 }));
+    }
+    let first = run(&schedule, scratch.path(), true);
+    assert!(matches!(first.end, End::Finished(Outcome::Failed, 20)), "{:?}", first.end);
+    for kill in [None, Some(Kill::AfterEvent(3)), Some(Kill::AfterEvent(14))] {
+        schedule.after = Some(After { delay: 60_000, kill, ..After::soon(Task::Resume, 1, 0) });
+        let ran = run(&schedule, scratch.path(), true);
+        judge(&schedule, &ran, scratch.path());
+        let (_, last) = ran.ends.iter().rfind(|(_, end)| *end != End::Nothing).expect("it ends");
+        assert!(matches!(last, End::Finished(Outcome::Done, 0)), "{:?}", ran.ends);
+        for node in ["node-2", "node-3"] {
+            let new = format!("{node}: pid 1001 serves");
+            assert!(ran.history.iter().any(|line| line.contains(&new)), "{:?}", ran.ends);
+        }
+    }
+}
+
 /// Seeds with faults, in which operators restart.
 #[test]
 fn random_faults_change_no_version() {
@@ -48,10 +75,7 @@ fn random_faults_change_no_version() {
 fn restart_cannot_be_rolled_back_and_tells_what_can_be_done() {
     let mut failing = mixed();
     failing.shape.on_failure = "rollback_all";
-    failing.faults.push((
-        crate::faults::When::Event(40),
-        crate::faults::Fault::NextStart { node: 1, start: crate::process::Start::Fails },
-    ));
+    failing.faults.push((When::Event(40), Fault::NextStart { node: 1, start: Start::Fails }));
     let scene = Scene::new("restart", failing).then(Task::Deploy).then(Task::Status);
     let rollback = crate::attempt::Act {
         line: Some("rollgate rollback app.yaml r1"),
