@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusa
         Arguments::In(nodes) => (Direction::In, nodes, None),
     };
     let session = open(&arguments.playbook, global, Missing::FromLast)?;
-    let spec = session.spec()?;
+    let spec = session.spec_by_hand()?;
     check_names(&arguments.names, &spec)?;
     let nodes = arguments.names.clone();
     let request = Request { direction, nodes, reason, lock_wait: arguments.lock.wait() };

@@ -13,14 +13,14 @@ use crate::playbook::{self, Loaded, Playbook};
 use crate::release::{Inputs, Started};
 use crate::report::print_stderr;
 use crate::secret;
-use crate::spec::read_secrets;
+use crate::spec::{by_hand, read_secrets};
 
 /// What to do when a required variable has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
     /// Refuse the command.
     Refuse,
-    /// Use the value from the last release, or refuse.
+    /// Use the value from the last release, or leave it open if the change of a node does not need it, or refuse.
     FromLast,
     /// Use the value from the last release, or leave it open. The command changes nothing.
     Open,
@@ -77,20 +77,22 @@ pub(super) fn open(
             }
         }
     }
-    let mut problems = variables::wrong(&loaded, &variables, &unused, is_open);
-    problems.extend(secrets.misplaced(&loaded, &variables));
+    // The id has eight hex digits. It is short enough to type, and unique in a service's history.
+    let release = format!("{:08x}", fastrand::u32(..));
+    let mut inputs = Inputs { release, folder, variables, artifact: None };
+    let may_miss = missing == Missing::FromLast && by_hand(&loaded.playbook, &inputs).is_ok();
+    let mut problems = variables::wrong(&loaded, &inputs.variables, &unused, is_open, may_miss);
+    problems.extend(secrets.misplaced(&loaded, &inputs.variables));
     if !problems.is_empty() {
         return Err(Refusal::invalid(loaded.invalid(problems)));
     }
     if missing == Missing::Kept {
-        variables.retain(|_, value| value != OPEN);
+        inputs.variables.retain(|_, value| value != OPEN);
     }
-    // The id has eight hex digits. It is short enough to type, and unique in a service's history.
-    let release = format!("{:08x}", fastrand::u32(..));
     Ok(Session {
         loaded,
         file: arguments.file.clone(),
-        inputs: Inputs { release, folder, variables, artifact: None },
+        inputs,
         state,
         state_dir: global.state_dir.clone(),
         before: Vec::new(),

@@ -78,12 +78,14 @@ fn assignment(text: &str) -> Option<(String, String)> {
 }
 
 /// Returns a problem for each variable that is unknown, missing, or not valid for the playbook. With `open`, values may
-/// be missing. `unused` explains why the value from the last release does not replace a missing one.
+/// be missing or invalid; with `may_miss`, they may be missing. `unused` explains why the value from the last release does
+/// not replace a missing one.
 pub(super) fn wrong(
     loaded: &Loaded,
     given: &BTreeMap<String, String>,
     unused: &BTreeMap<String, String>,
     open: bool,
+    may_miss: bool,
 ) -> Vec<Problem> {
     let declared = &loaded.playbook.variables;
     let mut problems = Vec::new();
@@ -97,7 +99,7 @@ pub(super) fn wrong(
     for (name, variable) in declared {
         let path = format!("variables.{name}");
         match given.get(name) {
-            None if variable.required => problems.push(
+            None if variable.required && !may_miss => problems.push(
                 loaded
                     .problem(&path, format!("variable `{name}` is required and has no value"))
                     .help(how_to_give(name))

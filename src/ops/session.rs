@@ -15,7 +15,7 @@ use crate::json::Written;
 use crate::plan::Selection;
 use crate::playbook::{Loaded, Misplaced, Playbook, misplaced};
 use crate::release::{CommandKind, Inputs, PlannedNodes, Pool, RestorePoint, Started};
-use crate::spec::{Spec, before_restart, restart_of_release, spec_of_release};
+use crate::spec::{Spec, before_restart, by_hand, restart_of_release, spec_of_release};
 use crate::suggestions::Repeated;
 use crate::text::harmless;
 
@@ -145,6 +145,16 @@ impl Session {
         } else {
             spec_of_release(playbook, inputs, &self.toward, &self.before)
         };
+        spec.map(Arc::new).map_err(|error| Refusal::new(Cause::Invalid, error.to_string()))
+    }
+
+    /// Replaces every name with its value for a change by hand, for which the version may be unknown.
+    ///
+    /// # Errors
+    ///
+    /// If a name that the change needs has no value.
+    pub fn spec_by_hand(&self) -> Result<Arc<Spec>, Refusal> {
+        let spec = by_hand(&self.loaded.playbook, &self.inputs);
         spec.map(Arc::new).map_err(|error| Refusal::new(Cause::Invalid, error.to_string()))
     }
 

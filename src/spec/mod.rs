@@ -2,6 +2,7 @@
 //!
 //! Pure and repeatable: the journal keeps the playbook and the variables, and the spec is rebuilt from them.
 
+mod by_hand;
 mod capacity;
 mod fill;
 mod gateway;
@@ -15,6 +16,7 @@ mod restore;
 mod secrets;
 mod shell;
 
+pub use by_hand::by_hand;
 pub use capacity::Remaining;
 pub use fill::SpecError;
 pub use gateway::RegistrySpec;

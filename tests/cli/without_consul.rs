@@ -1,6 +1,7 @@
 //! Commands without Consul: the lock and the journal are files of the state folder.
 
 use std::fs::{self, File};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -197,4 +198,35 @@ fn held_node_is_left_out() {
     let (_, stderr) = case.exits(3, &deploy);
     assert!(stderr.contains("holds.json cannot be read ("), "{stderr}");
     case.exits(2, &["node", "out", "app.yaml", "app-1", "--reason", &"x".repeat(201)]);
+}
+
+/// Before the first release, no version is known: `node in` does not need one.
+#[test]
+fn node_leaves_and_returns_without_the_variables_of_a_release() {
+    let case = case();
+    let playbook = PLAYBOOK.replace(
+        "variables: { padding: { default: PADDING } }",
+        "variables: { version: { required: true, pattern: '[0-9]+' } }",
+    );
+    let service = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = service.local_addr().expect("bound").to_string();
+    let playbook = playbook.replace("127.0.0.1:9000", &address);
+    let starts = playbook.replace("start: 'true'", "start: 'begin ${{ version }}'");
+    fs::write(case.folder().join("app.yaml"), &starts).expect("written");
+    fs::remove_file(case.folder().join("gw/127.0.0.1:9000")).expect("it was there");
+    let (status, _) = case.exits(0, &["status", "app.yaml"]);
+    let next = status.lines().find(|line| line.contains("rollgate node in"));
+    let next = next.unwrap_or_else(|| panic!("{status}"));
+    let typed = next.split("rollgate ").nth(1).expect("a command");
+    case.exits(0, &typed.split_whitespace().collect::<Vec<_>>());
+    assert!(case.folder().join("gw").join(&address).exists());
+    case.exits(0, &["node", "out", "app.yaml", "app-2"]);
+    let (status, _) = case.exits(0, &["status", "app.yaml"]);
+    assert!(!status.contains("version=?"), "{status}");
+    // A given value is checked, and so is one that the change needs.
+    case.exits(2, &["node", "in", "app.yaml", "app-2", "--var", "version=x"]);
+    let checks = starts.replace("run: 'true'", "run: 'check ${{ version }}'");
+    fs::write(case.folder().join("app.yaml"), checks).expect("written");
+    let (_, stderr) = case.exits(2, &["node", "in", "app.yaml", "app-2"]);
+    assert!(stderr.contains("variable `version` is required and has no value"), "{stderr}");
 }
