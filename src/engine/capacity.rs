@@ -110,13 +110,13 @@ impl<W: World> NodeWorker<W> {
             // A node that is marked up receives requests, even if it is not confirmed yet.
             leaving.remove(&self.node.address);
         }
-        let room = seen.and_then(|seen| self.find_room(&seen, &leaving));
+        let is_dead = self.is_still_dead(self.context.pool.is_dead(&self.node)).await;
+        let room = seen.and_then(|seen| self.find_room(&seen, &leaving, is_dead));
         let routed = match room {
             Ok(routed) => routed,
             Err(problem) => return Ok(Err(problem)),
         };
         self.record(Some(step), EventKind::CapacitySeen { routed }).await?;
-        let is_dead = self.context.pool.is_dead(&self.node);
         self.looked = Some(Looked { at, is_dead });
         self.context.pool.leave(&self.node.name);
         Ok(Ok(()))
@@ -134,7 +134,9 @@ impl<W: World> NodeWorker<W> {
         let (seen, at) = (self.look_around(1).await, Instant::now());
         let mut leaving = self.context.leaving();
         leaving.remove(&self.node.address);
-        let found = seen.and_then(|seen| self.find_room(&seen, &leaving));
+        let was_dead = looked.is_dead || self.context.pool.is_dead(&self.node);
+        let is_dead = self.is_still_dead(was_dead).await;
+        let found = seen.and_then(|seen| self.find_room(&seen, &leaving, is_dead));
         let leaves = found.is_ok();
         if let Ok(routed) = found
             && is_counted
@@ -142,7 +144,7 @@ impl<W: World> NodeWorker<W> {
             self.record(Some(step), EventKind::CapacitySeen { routed }).await?;
         }
         if leaves {
-            self.looked = Some(Looked { at, ..looked });
+            self.looked = Some(Looked { at, is_dead });
         } else if self.bound() != Bound::Out {
             self.context.pool.join(&self.node.name, Part::Other);
         }
@@ -202,16 +204,21 @@ impl<W: World> NodeWorker<W> {
         Ok(seen)
     }
 
+    /// Whether still nothing listens at this node. A process may have begun since the last check.
+    async fn is_still_dead(&self, was_dead: bool) -> bool {
+        let (address, timeout) = (&self.node.address, self.node.health.timeout);
+        was_dead && self.context.world.exchange(address, &[], timeout).await.is_err()
+    }
+
     /// Returns how many nodes each gateway routes to, or what prevents the removal of this node.
     fn find_room(
         &self,
         seen: &[Sight],
         leaving: &BTreeSet<String>,
+        is_dead: bool,
     ) -> Result<BTreeMap<String, usize>, String> {
         let (spec, address) = (&self.context.spec, &self.node.address);
         let unwell = self.context.pool.unwell(spec);
-        let was_dead = self.looked.is_some_and(|looked| looked.is_dead);
-        let is_dead = was_dead || self.context.pool.is_dead(&self.node);
         let serves = self.context.pool.is_known_to_serve(&self.node);
         let mut routed = BTreeMap::new();
         for (name, seen) in seen {

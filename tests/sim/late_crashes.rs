@@ -264,3 +264,26 @@ fn node_that_is_partly_in_rotation_is_not_rolled_back_while_too_few_serve() {
     assert!(ran.events.contains("not removed from rotation: gw-1"), "{}", ran.events);
     assert_eq!(stopped(&ran).len(), 1, "{}", ran.events);
 }
+
+/// The process of a finished node ends, and begins again while the node's rollback reads the gateways. Another node is
+/// out: the first one counts like any node that serves.
+#[test]
+fn node_that_serves_again_is_not_rolled_back_while_too_few_serve() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    schedule.shape.on_failure = "rollback_node";
+    // An old nginx: a look at its workers takes many reads.
+    schedule.shape.gateways.truncate(1);
+    let gateway = &mut schedule.shape.gateways[0];
+    (gateway.server, gateway.counted, gateway.workers) = (Some("nginx/1.18.0"), false, 4);
+    let whole = run(&schedule, scratch.path(), true);
+    let starts = When::Event(whole.events_until("EVENT node-2 start: StepStarted"));
+    schedule.faults = vec![(starts, Fault::Crash(0))];
+    let dead = run(&schedule, scratch.path(), true);
+    let falls = dead.moment("EVENT node-1 : NodeRollingBack");
+    for later in (0..3_000).step_by(500) {
+        let again = (When::At(falls + later), Fault::Reboot { node: 0, lasts: 1 });
+        schedule.faults = vec![(starts, Fault::Crash(0)), again];
+        let ran = run(&schedule, scratch.path(), true);
+        judge(&schedule, &ran, scratch.path());
+    }
+}
