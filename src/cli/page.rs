@@ -320,6 +320,11 @@ fn lost_key(status: &Status, spec: &Spec, node: &NodeSpec, facts: &NodeFacts) ->
 pub fn lock(found: &Found) -> String {
     match found {
         Found::Held(who) => format!("held by {who}\n"),
+        Found::Left(who) => {
+            format!(
+                "held by {who}; its process has ended, so the next command on this machine takes the lock\n"
+            )
+        }
         Found::Free(who) => format!("free; last held by {who}\n"),
         Found::Unused => "free\n".to_owned(),
     }

@@ -9,6 +9,8 @@ use crate::world::NotPermitted;
 pub(super) enum StepError {
     /// The step failed.
     Failed(Failure),
+    /// A command did not end within its time limit.
+    Overdue(String),
     /// The node could not be reached: the action was certainly never begun.
     NotBegun(String),
     /// The connection to the node was lost while a command ran: the effect of the command is unknown.
@@ -28,7 +30,7 @@ impl StepError {
         let reason = match self {
             Self::Failed(failure) => return failure,
             Self::Lost(problem) => format!("{problem}; whether it took effect is unknown"),
-            Self::NotBegun(problem) | Self::Blind(problem) => problem,
+            Self::NotBegun(problem) | Self::Blind(problem) | Self::Overdue(problem) => problem,
             Self::NotTaken => "too many other nodes failed".to_owned(),
             Self::Halt => "no new step may begin".to_owned(),
         };

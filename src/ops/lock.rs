@@ -4,7 +4,7 @@ use super::caller::{Wait, confirm, unless_stopped};
 use super::locking::{LOOK, described, look};
 use super::{Caller, Cause, Connections, Question, Refusal, Session};
 use crate::consul;
-use crate::lock::{self, Holder, LockStatus};
+use crate::lock::{self, FileLock, Holder, LockStatus};
 use crate::world::World;
 
 /// The name of the wait while the lock is broken: two requests, one after the other.
@@ -20,6 +20,8 @@ pub enum Found {
     Free(String),
     /// It is held by this process.
     Held(String),
+    /// This process of this machine held it and has ended. The next command on this machine takes it at once.
+    Left(String),
 }
 
 /// The result of `lock break`.
@@ -45,6 +47,11 @@ pub async fn show<W: World, C: Caller>(
     let seen = unless_stopped(caller, LOOK, seen).await?;
     let seen = seen.map_err(|problem| Refusal::new(Cause::Refused, problem))?;
     Ok(match seen {
+        Some(LockStatus { session: Some(_), holder: Some(holder) })
+            if FileLock::has_ended(&session.state, &holder) =>
+        {
+            Found::Left(who(Some(&holder), connections))
+        }
         Some(LockStatus { session: Some(_), holder }) => {
             Found::Held(who(holder.as_ref(), connections))
         }

@@ -91,7 +91,7 @@ pub fn state_of(node: &NodeState) -> &'static str {
         (Phase::Interrupted, RotationState::Updated | RotationState::Enabled) => {
             "marked up, not yet confirmed"
         }
-        (Phase::Waiting | Phase::Interrupted, _) => "not started",
+        (Phase::Waiting | Phase::Interrupted, _) => "not reached",
         (Phase::Taken, _) => "in progress",
     }
 }

@@ -230,3 +230,19 @@ fn node_leaves_and_returns_without_the_variables_of_a_release() {
     let (_, stderr) = case.exits(2, &["node", "in", "app.yaml", "app-2"]);
     assert!(stderr.contains("variable `version` is required and has no value"), "{stderr}");
 }
+
+/// A service that stays in the foreground looks like a command that hangs.
+#[test]
+fn start_command_that_does_not_end_is_explained() {
+    let case = case();
+    let start = "start: { run: 'sleep 60', timeout: 1s }";
+    let playbook = PLAYBOOK.replace("start: 'true'", start);
+    fs::write(case.folder().join("app.yaml"), playbook).expect("written");
+    let (_, stderr) = case.exits(20, &["deploy", "app.yaml", "--yes", "--only", "app-1"]);
+    for told in [
+        "start: not finished within 1s; the command was ended. The command must end while the service runs on",
+        "log         (no log: the playbook can have a command that prints it, `hooks.on_failure`)",
+    ] {
+        assert!(stderr.contains(told), "{stderr}");
+    }
+}

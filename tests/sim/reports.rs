@@ -347,6 +347,7 @@ fn what_next() -> Vec<String> {
             .soon()
             .act(killed(stops))
             .then(Task::Status)
+            .then(Task::ShowLock)
             .end(),
         Scene::new(
             "rollgate is killed between two nodes; a node is out by hand.",

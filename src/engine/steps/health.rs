@@ -16,6 +16,9 @@ use crate::spec::Shell;
 use crate::text;
 use crate::world::World;
 
+/// What stands in place of the service's log if there is no command that prints it.
+const NO_LOG: &str = "(no log: the playbook can have a command that prints it, `hooks.on_failure`)";
+
 impl<W: World> NodeWorker<W> {
     pub(in crate::engine) async fn prove_healthy(
         &self,
@@ -55,7 +58,7 @@ impl<W: World> NodeWorker<W> {
         let (host, shell) = match (&self.node.on_failure, self.unit_log()) {
             (Some(hook), _) => (&hook.host, hook.command.clone()),
             (None, Some(shell)) => (&self.node.host, shell),
-            (None, None) => return Vec::new(),
+            (None, None) => return vec![NO_LOG.to_owned()],
         };
         self.tell(step, "fetching the last log lines".into(), None, shell.timeout);
         let output =

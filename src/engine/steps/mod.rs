@@ -141,10 +141,10 @@ impl<W: World> NodeWorker<W> {
                 }
                 Err(RunError::NotPermitted(refused)) => return Err(refused.into()),
                 Err(error @ RunError::TimedOut { left: 0, .. }) => {
-                    return Err(StepError::from(format!("{error}; the command was ended")));
+                    return Err(StepError::Overdue(format!("{error}; the command was ended")));
                 }
                 Err(error @ RunError::TimedOut { .. }) => {
-                    return Err(StepError::from(error.to_string()));
+                    return Err(StepError::Overdue(error.to_string()));
                 }
                 Err(error @ RunError::Lost(_)) => {
                     return Err(StepError::Lost(error.to_string()));

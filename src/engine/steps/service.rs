@@ -11,6 +11,10 @@ use crate::release::{EventKind, Failure, NodeState, Step};
 use crate::spec::Shell;
 use crate::world::World;
 
+/// What a command that starts a service and does not end should do.
+const IN_BACKGROUND: &str = "The command must end while the service runs on: start it with a service manager, or in the \
+                             background (`setsid … >log 2>&1 &`)";
+
 impl<W: World> NodeWorker<W> {
     /// Stops the service. If the connection is lost meanwhile, inspects the node before any other action.
     pub(in crate::engine) async fn end_service(
@@ -26,8 +30,9 @@ impl<W: World> NodeWorker<W> {
         let ended = may_have_ended && self.listener().await.is_ok_and(|listener| !listener.bound);
         match self.command(step, shell).await {
             Err(StepError::Lost(_)) => {}
-            Err(StepError::Failed(failure)) if ended => {
-                let reason = failure.reason;
+            Err(StepError::Failed(Failure { reason, .. }) | StepError::Overdue(reason))
+                if ended =>
+            {
                 return Ok(StepOutcome::from(format!("nothing was running ({reason})")));
             }
             result => return result,
@@ -65,6 +70,9 @@ impl<W: World> NodeWorker<W> {
         }
         match self.command(step, shell).await {
             Err(StepError::Lost(_)) => {}
+            Err(StepError::Overdue(reason)) => {
+                return Err(StepError::Overdue(format!("{reason}. {IN_BACKGROUND}")));
+            }
             result => return result,
         }
         let listener = self.look_again(step).await?;
