@@ -147,7 +147,7 @@ impl<W: World> NodeWorker<W> {
         // settles that: the unanswered write cannot take effect after it.
         self.looked = None;
         let settled = async {
-            if self.state(|state| state.writing.is_some()) {
+            if !self.is_answered && self.state(|state| state.writing.is_some()) {
                 self.set_down(step, true).await?;
             }
             self.set_down(step, false).await

@@ -33,6 +33,8 @@ pub(super) struct NodeWorker<W> {
     pub(super) ran: Option<String>,
     /// The time of the last registry write.
     pub(super) written: Instant,
+    /// The last registry write was done only in part, and nothing of it can still take effect.
+    pub(super) is_answered: bool,
     /// Keeps the node out of rotation after its removal.
     pub(super) watchdog: Option<Watchdog<W>>,
     /// The last read of the gateways that decided whether the node may leave.
@@ -72,6 +74,7 @@ impl<W: World> NodeWorker<W> {
             planned: known.planned.clone()?,
             ran: known.ran.clone(),
             written: Instant::now(),
+            is_answered: false,
             watchdog: None,
             looked: None,
             again_until: None,

@@ -219,9 +219,8 @@ impl Refused {
             Self::NotHeld if begun => Err(Error::NotShown(QueryError::NotHeld.to_string())),
             Self::Conflict => Ok(Written::Conflict),
             Self::NotHeld => Ok(Written::NotHeld),
-            Self::Error(Error::Failed(problem) | Error::Away(problem)) if begun => {
-                Err(Error::NotShown(problem))
-            }
+            Self::Error(Error::Failed(problem)) if begun => Err(Error::HalfDone(problem)),
+            Self::Error(Error::Away(problem)) if begun => Err(Error::Unknown(problem)),
             Self::Error(error) => Err(error),
         }
     }

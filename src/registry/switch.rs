@@ -95,6 +95,9 @@ pub enum Error {
     /// It was answered, but the change is not visible.
     #[error("{0}")]
     NotShown(String),
+    /// One place refused it after another place was changed.
+    #[error("{0}")]
+    HalfDone(String),
     /// Nothing was done: the other side cannot be reached, or is busy, at the moment.
     #[error("{0}")]
     Away(String),

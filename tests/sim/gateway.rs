@@ -25,6 +25,8 @@ const FALL: i32 = 3;
 pub(crate) enum Lie {
     Refuses,
     Silent,
+    /// Its API accepts no change.
+    RefusesChanges,
     Status500,
     Garbage,
     OtherUpstream,
@@ -183,7 +185,8 @@ impl State {
     /// A worker queries the registry.
     pub(crate) fn follow(&mut self, gateway: usize, worker: usize, generation: u32) {
         let Some(asker) = self.gateways[gateway].workers.get(worker) else { return };
-        if asker.generation != generation {
+        // An API changes the list itself.
+        if asker.generation != generation || self.gateways[gateway].kind == Kind::OwnApi {
             return;
         }
         let again = Happening::Follows { gateway, worker, generation };
@@ -353,10 +356,13 @@ impl State {
 
     /// What a gateway's status page shows.
     pub(crate) fn shows(&mut self, gateway: usize, path: &str, held: bool) -> Reply {
+        let lie = self.gateways[gateway].lie.filter(|(_, until)| self.clock < *until);
+        if path.contains("&server=") && matches!(lie, Some((Lie::RefusesChanges, _))) {
+            return Reply { status: 403, body: "denied".into(), ..Reply::default() };
+        }
         if self.change(gateway, path).is_none() {
             self.gateways[gateway].note_read(self.clock);
         }
-        let lie = self.gateways[gateway].lie.filter(|(_, until)| self.clock < *until);
         let chosen = self.choose(gateway, held);
         let own = &self.gateways[gateway];
         let text = match lie {
@@ -380,10 +386,14 @@ impl State {
                 Kind::Table => r#"{"peers":{}}"#.to_owned(),
                 Kind::OwnApi => String::new(),
             },
-            Some((Lie::Refuses | Lie::Silent, _)) | None if path.starts_with("/check") => {
+            Some((Lie::Refuses | Lie::Silent | Lie::RefusesChanges, _)) | None
+                if path.starts_with("/check") =>
+            {
                 self.check_status(gateway)
             }
-            Some((Lie::Refuses | Lie::Silent, _)) | None => self.list(gateway, &chosen),
+            Some((Lie::Refuses | Lie::Silent | Lie::RefusesChanges, _)) | None => {
+                self.list(gateway, &chosen)
+            }
         };
         let mut reply = Reply { status: 200, body: text.into_bytes(), ..Reply::default() };
         if self.gateways[gateway].named {

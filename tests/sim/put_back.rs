@@ -4,7 +4,7 @@ use rollgate::release::Outcome;
 
 use crate::attempt::End;
 use crate::faults::{Fate, Fault, When};
-use crate::gateway::Lie;
+use crate::gateway::{Kind, Lie};
 use crate::judge;
 use crate::process::StopWay;
 use crate::schedule::Schedule;
@@ -208,4 +208,46 @@ fn selected_node_that_cannot_be_marked_down_counts_as_serving() {
     };
     assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}\n{}", ran.end, ran.events);
     assert!(done("node-2") && done("node-3"), "{}", ran.events);
+}
+
+/// A plain release behind two gateways with an API each.
+fn behind_two_apis() -> Schedule {
+    let mut schedule = Schedule::plain();
+    for gateway in &mut schedule.shape.gateways {
+        (gateway.kind, gateway.checks) = (Kind::OwnApi, false);
+    }
+    schedule
+}
+
+/// The second gateway refuses a change after the first one has marked the node down.
+#[test]
+fn node_that_one_gateway_marks_down_and_another_refuses_returns_to_rotation() {
+    let (mut schedule, scratch) = (behind_two_apis(), scratch());
+    let refuses = Fault::Lies { gateway: 1, lie: Lie::RefusesChanges, lasts: NEVER_ENDS };
+    schedule.faults = vec![(When::At(0), refuses)];
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);
+    assert!(!ran.events.contains("registry.refused"), "{}", ran.events);
+    assert!(ran.events.contains(PUT_BACK), "{}", ran.events);
+    assert!(ran.events.contains("gw-2: answered 403"), "{}", ran.events);
+}
+
+/// The same, but first the second gateway does not answer the change, which can still take effect.
+#[test]
+fn write_that_one_gateway_took_is_not_recorded_as_refused_by_a_later_attempt() {
+    let (mut schedule, scratch) = (behind_two_apis(), scratch());
+    let whole = run(&schedule, scratch.path(), true);
+    let writing = "EVENT node-1 disable: RegistryWriting";
+    let lies = |lie| Fault::Lies { gateway: 1, lie, lasts: NEVER_ENDS };
+    let later = whole.moment(writing) + 12_000;
+    schedule.faults = vec![
+        (When::Event(whole.events_until(writing)), lies(Lie::Silent)),
+        (When::At(later), lies(Lie::RefusesChanges)),
+    ];
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    assert!(!ran.events.contains("registry.refused"), "{}", ran.events);
+    assert!(ran.events.contains("gw-2: answered 403"), "{}", ran.events);
+    assert!(matches!(ran.end, End::Finished(Outcome::Degraded, 22)), "{:?}", ran.end);
 }

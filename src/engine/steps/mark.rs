@@ -61,6 +61,9 @@ impl<W: World> NodeWorker<W> {
         // A node that a gateway does not list counts as out only if rollgate removed it. To leave it unchanged as out,
         // the gateway must also list no server that was added by hand since.
         let taken = self.state(|state| state.may_be_down() || state.may_be_half_done());
+        // A write whose effect is unknown, or only a part of one, may have changed something.
+        let mut may_be_changed = self.state(|state| state.writing.is_some());
+        self.is_answered = false;
         let mut was_taken = taken || self.planned.was_out || self.planned.taken_out;
         let mut unanswered = None;
         let mut attempts = 0;
@@ -98,7 +101,7 @@ impl<W: World> NodeWorker<W> {
             };
             self.record(Some(step), writing).await?;
             if down && !self.may_still_leave(step).await? {
-                self.not_written(step).await?;
+                self.not_written(step, may_be_changed).await?;
                 self.make_room(step).await?;
                 continue;
             }
@@ -115,31 +118,36 @@ impl<W: World> NodeWorker<W> {
                 Ok(Written::Conflict) => {
                     unanswered = None;
                     attempts += 1;
-                    self.not_written(step).await?;
+                    self.not_written(step, may_be_changed).await?;
                 }
                 Ok(Written::NotHeld) => {
                     attempts += 1;
-                    self.not_written(step).await?;
+                    self.not_written(step, may_be_changed).await?;
                     if context.lock.refused(&guard).await.is_err() {
                         return Err(StepError::Halt);
                     }
                 }
                 // The write may or may not have taken effect: read again.
                 Err(Error::Unknown(problem)) => {
-                    was_taken = true;
+                    (was_taken, may_be_changed) = (true, true);
                     self.wait_quietly(step, &mut patience, problem).await?;
                 }
                 Err(Error::NotShown(problem)) => {
-                    (was_taken, unanswered) = (true, Some(problem));
+                    (was_taken, may_be_changed) = (true, true);
+                    unanswered = Some(problem);
                     attempts += 1;
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
+                Err(Error::HalfDone(problem)) => {
+                    self.is_answered = !may_be_changed;
+                    return Err(StepError::from(problem));
+                }
                 Err(Error::Away(problem)) => {
-                    self.not_written(step).await?;
+                    self.not_written(step, may_be_changed).await?;
                     self.wait_for(step, &mut patience, problem).await?;
                 }
                 Err(Error::Gone(problem) | Error::Failed(problem)) => {
-                    self.not_written(step).await?;
+                    self.not_written(step, may_be_changed).await?;
                     return Err(StepError::from(problem));
                 }
             }
@@ -215,7 +223,11 @@ impl<W: World> NodeWorker<W> {
             .unwrap_or_else(|| self.planned.strangers.clone())
     }
 
-    async fn not_written(&self, step: Step) -> Result<(), StepError> {
+    /// Records that nothing was changed, unless an earlier write may have changed something.
+    async fn not_written(&self, step: Step, may_be_changed: bool) -> Result<(), StepError> {
+        if may_be_changed {
+            return Ok(());
+        }
         self.record(Some(step), EventKind::RegistryRefused {}).await
     }
 }
