@@ -143,7 +143,13 @@ fn resumption(
     let done = if runs { up_to_start(state, node) } else { Vec::new() };
     // An incomplete journal, or a replica that is behind, may not contain that the service was stopped.
     let serves = facts.health.problem.is_none() && version_of(facts).as_deref() == ran;
-    ResumePoint { node: node.name.clone(), down: facts.mark == Mark::Down, done, gone: !serves }
+    ResumePoint {
+        node: node.name.clone(),
+        down: facts.mark == Mark::Down,
+        partly: facts.mark.is_down().is_none(),
+        done,
+        gone: !serves,
+    }
 }
 
 /// Whether the listening process was started by this release, from the release's own folder.

@@ -288,12 +288,15 @@ pub struct Resumed {
 }
 
 /// A resumed node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResumePoint {
     /// The node.
     pub node: String,
     /// Whether its registry entry is down.
     pub down: bool,
+    /// Its registry entry is down only in part, e.g. at one of several gateways.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partly: bool,
     /// The steps that need not run again.
     pub done: Vec<Step>,
     /// The version before no longer serves, whatever the journal says: only a passed health check returns the

@@ -376,6 +376,7 @@ impl NodeState {
             phase: Phase::Waiting,
             done: found.done,
             marked: if written || found.down { Mark::of(found.down) } else { Mark::Unknown },
+            writing: Some(Mark::Down).filter(|_| written && found.partly),
             stopped: if self.is_stopped() || found.gone { Stopped::Yes } else { Stopped::No },
             mark: self.mark,
             drained: self.drained,

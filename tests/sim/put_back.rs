@@ -6,8 +6,9 @@ use crate::attempt::End;
 use crate::faults::{Fate, Fault, When};
 use crate::gateway::{Kind, Lie};
 use crate::judge;
+use crate::operator::Task;
 use crate::process::StopWay;
-use crate::schedule::Schedule;
+use crate::schedule::{After, Kill, Schedule};
 use crate::story::{NEVER_ENDS, Ran, SETTLES, run, scratch};
 
 const PUT_BACK: &str = r#""type":"node.put_back""#;
@@ -233,7 +234,25 @@ fn node_that_one_gateway_marks_down_and_another_refuses_returns_to_rotation() {
     assert!(ran.events.contains("gw-2: answered 403"), "{}", ran.events);
 }
 
-/// The same, but first the second gateway does not answer the change, which can still take effect.
+/// The release is killed between the two writes, and the second gateway refuses that of `resume`.
+#[test]
+fn resumed_node_that_only_one_gateway_marks_down_is_not_reported_as_unchanged() {
+    let (mut schedule, scratch) = (behind_two_apis(), scratch());
+    let whole = run(&schedule, scratch.path(), true);
+    let between = whole.moment("http://gw-2/dynamic?upstream=app&server=10.0.1.1:9000&down=") - 1;
+    let refuses = Fault::Lies { gateway: 1, lie: Lie::RefusesChanges, lasts: NEVER_ENDS };
+    schedule.faults = vec![(When::At(between), refuses)];
+    schedule.kill = Some(Kill::At(between));
+    schedule.after = Some(After::soon(Task::Resume, 1, 0));
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    let resumed = ran.history.iter().skip_while(|line| !line.contains("ReleaseResumed"));
+    let told: Vec<_> = resumed.filter(|line| line.contains("EVENT node-1 disable")).collect();
+    let has = |kind: &str| told.iter().any(|line| line.contains(kind));
+    assert!(has("NodeFailed") && !has("RegistryRefused"), "{told:#?}");
+}
+
+/// The second gateway first does not answer a change, which can still take effect, and then refuses it.
 #[test]
 fn write_that_one_gateway_took_is_not_recorded_as_refused_by_a_later_attempt() {
     let (mut schedule, scratch) = (behind_two_apis(), scratch());

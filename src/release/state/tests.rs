@@ -228,7 +228,7 @@ impl Story {
 
     /// The release is resumed, and the unfinished node waits for its turn.
     fn wait_again(&mut self) {
-        let found = ResumePoint { node: "b".into(), down: true, done: Vec::new(), gone: false };
+        let found = ResumePoint { node: "b".into(), down: true, ..ResumePoint::default() };
         let resumed = Resumed { actor: "me".into(), nodes: vec![found], ..Default::default() };
         self.tell(None, None, EventKind::ReleaseResumed(resumed)).expect("resumed");
     }
@@ -346,7 +346,8 @@ fn resume_does_not_put_back_node_whose_service_is_gone() {
         story.batch(&["b"]).expect("taken");
         // The journal's replica ends before the stop.
         story.step(Step::Disable).expect("follows");
-        let nodes = vec![ResumePoint { node: "b".into(), down: true, done: Vec::new(), gone }];
+        let nodes =
+            vec![ResumePoint { node: "b".into(), down: true, gone, ..ResumePoint::default() }];
         let resumed = crate::release::Resumed { actor: "me".into(), nodes, ..Default::default() };
         story.tell(None, None, EventKind::ReleaseResumed(resumed)).expect("resumes");
         story.batch(&["b"]).expect("taken");
@@ -359,7 +360,7 @@ fn resumed_nodes_that_are_out_come_first() {
     let mut story = Story::new();
     story.batch(&["b", "a"]).expect("taken");
     let found =
-        |node: &str, down| ResumePoint { node: node.into(), down, done: Vec::new(), gone: false };
+        |node: &str, down| ResumePoint { node: node.into(), down, ..ResumePoint::default() };
     let nodes = vec![found("b", false), found("a", true)];
     let resumed = crate::release::Resumed { actor: "me".into(), nodes, ..Default::default() };
     story.tell(None, None, EventKind::ReleaseResumed(resumed)).expect("resumes");
@@ -380,8 +381,12 @@ fn nodes_that_are_out_roll_back_first_after_a_resume() {
             story.tell(Some(node), Some(Step::Disable), fact).expect("follows");
         }
     }
-    let found =
-        |node: &str, down| ResumePoint { node: node.into(), down, done: Vec::new(), gone: true };
+    let found = |node: &str, down| ResumePoint {
+        node: node.into(),
+        down,
+        gone: true,
+        ..ResumePoint::default()
+    };
     let nodes = vec![found("b", false), found("a", true)];
     let resumed = crate::release::Resumed { actor: "me".into(), nodes, ..Default::default() };
     story.tell(None, None, EventKind::ReleaseResumed(resumed)).expect("resumes");
@@ -416,7 +421,7 @@ fn resumed_node_in_rotation_with_the_new_version_is_not_put_back() {
         story.step(step).expect("follows");
     }
     let done = vec![Step::Disable, Step::ConfirmOut, Step::Drain, Step::Stop, Step::Start];
-    let nodes = vec![ResumePoint { node: "b".into(), down: false, done, gone: true }];
+    let nodes = vec![ResumePoint { node: "b".into(), done, gone: true, ..ResumePoint::default() }];
     let resumed = crate::release::Resumed { actor: "me".into(), nodes, ..Default::default() };
     story.tell(None, None, EventKind::ReleaseResumed(resumed)).expect("resumes");
     assert_eq!(story.release.nodes["b"].rotation_state(), RotationState::Enabled);
