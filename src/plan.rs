@@ -9,6 +9,8 @@ mod rollback;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::gateway::{Observation, keys};
 use crate::mark::Mark;
 use crate::node::Survey;
@@ -72,6 +74,8 @@ pub struct Row {
     pub address: String,
     /// How its registry entry is marked.
     pub mark: Mark,
+    /// Its entry in each of several registries, as lines for programs have them.
+    pub entries: Vec<Value>,
     /// How many gateways route to it, if all could be read.
     pub routed: Option<usize>,
     /// No connection reaches it, so it costs no capacity.
@@ -389,7 +393,7 @@ fn row(
         (PlannedAction::LeftOut, held)
     } else if let Some(problem) = facts.problem.clone().or(facts.registry_problem.clone()) {
         (PlannedAction::Blocked, problem)
-    } else if let Some(problem) = contradiction(fleet, node, facts) {
+    } else if let Some(problem) = contradiction(spec, fleet, node, facts) {
         (PlannedAction::Blocked, problem)
     } else if let Some(held) = held {
         // The hold ends once the node is confirmed in rotation.
@@ -400,6 +404,8 @@ fn row(
         (PlannedAction::Update, "it was a first install: it is stopped and stays out".to_owned())
     } else if facts.never_installed(node) && !spec.is_restart {
         (PlannedAction::Update, "first install: nothing runs there".to_owned())
+    } else if let Some(mixed) = facts.mixed() {
+        (PlannedAction::Update, mixed)
     } else if is_on_target(spec, facts, node) && !was_out && routed == all {
         let version = spec.version.as_deref().unwrap_or("the target version");
         (PlannedAction::Skip, format!("on {version}, healthy, routed"))
@@ -431,6 +437,7 @@ fn row(
         },
         address: node.address.clone(),
         mark: facts.mark,
+        entries: facts.entries(spec.places(&node.address)),
         routed,
         is_unreachable: facts.is_unreachable(),
         is_held,
@@ -439,7 +446,7 @@ fn row(
 }
 
 /// A gateway that does not follow the registry entry cannot be switched by it.
-fn contradiction(fleet: &Fleet, node: &NodeSpec, facts: &NodeFacts) -> Option<String> {
+fn contradiction(spec: &Spec, fleet: &Fleet, node: &NodeSpec, facts: &NodeFacts) -> Option<String> {
     let unread = fleet.gateways.iter().find_map(|(name, seen)| {
         let why = seen.as_ref().ok()?.unread.get(&node.address)?;
         Some(format!("its entry at {name} cannot be read: {why}"))
@@ -447,10 +454,12 @@ fn contradiction(fleet: &Fleet, node: &NodeSpec, facts: &NodeFacts) -> Option<St
     if unread.is_some() {
         return unread;
     }
-    let down = facts.mark.is_down()?;
-    fleet.gateways.iter().find_map(|(name, seen)| {
+    fleet.gateways.iter().enumerate().find_map(|(gateway, (name, seen))| {
+        let registry = spec.registry_at(gateway);
+        let down = facts.mark_in(registry).is_down()?;
         let seen = seen.as_ref().ok()?;
-        if let Some((parameter, shown, own)) = seen.other_than(&node.address, &facts.parameters) {
+        let parameters = facts.parameters_in(registry);
+        if let Some((parameter, shown, own)) = seen.other_than(&node.address, parameters) {
             return Some(format!(
                 "{name} shows {parameter}={shown} for it, but its key has {parameter} {own}: \
                                  does {name} follow this registry?"

@@ -28,7 +28,7 @@ pub trait Inspection {
     /// Returns those of these nodes that can be updated now; none if together they would leave too few in rotation.
     fn updatable<'a>(&self, nodes: Vec<&'a str>) -> Vec<&'a str>;
 
-    /// Returns whether a node is marked down, and no operator holds it.
+    /// Returns whether a node is marked down in any registry, and no operator holds it.
     fn is_down(&self, node: &str) -> bool;
 
     /// Returns whether a node passes its health check.

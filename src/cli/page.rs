@@ -137,6 +137,7 @@ fn held(status: &Status, spec: &Spec) -> String {
         let told = &facts.held.as_ref()?.told;
         let but = match facts.mark {
             Mark::Up => " (but it is marked up: `node out` takes it out, `node in` ends the hold)",
+            Mark::Mixed => " (but one of its registries marks it up: `node out` takes it out, `node in` ends the hold)",
             Mark::Down | Mark::Unknown => "",
         };
         Some(format!("Held  {} {told}{but}\n", node.name))
@@ -293,7 +294,11 @@ fn each_problem(status: &Status, spec: &Spec, views: &[NodeView]) -> Vec<(String
         let Some(facts) = status.fleet.nodes.get(&node.name) else { continue };
         let is_outdated = is_outdated(status, &node.name, view.place);
         let health = facts.health.problem.as_ref().filter(|_| !is_outdated);
-        let found = [facts.problem.as_ref(), facts.registry_problem.as_ref(), health];
+        let mixed = facts.mixed().map(|mixed| {
+            format!("{mixed}; a release or `node in` marks it up in all of them, `node out` down")
+        });
+        let registry = facts.registry_problem.as_ref().or(mixed.as_ref());
+        let found = [facts.problem.as_ref(), registry, health];
         problems.extend(
             found.into_iter().flatten().map(|problem| (node.name.clone(), problem.clone())),
         );
@@ -305,11 +310,11 @@ fn each_problem(status: &Status, spec: &Spec, views: &[NodeView]) -> Vec<(String
 
 /// The command that restores the key of a node from the journal, if Consul no longer has the key.
 fn lost_key(status: &Status, spec: &Spec, node: &NodeSpec, facts: &NodeFacts) -> Option<String> {
-    let key = spec.registry.place(&node.address);
-    facts.registry_problem.as_ref().filter(|problem| **problem == no_key(&key))?;
+    let problem = facts.registry_problem.as_ref()?;
+    let key = spec.places(&node.address).into_iter().find(|key| *problem == no_key(key))?;
     let releases = status.history.releases.iter();
     let mut values =
-        releases.filter_map(|release| release.nodes.get(&node.name)?.original.as_deref());
+        releases.filter_map(|release| release.nodes.get(&node.name)?.original_of(&key));
     let value = values.next()?;
     let command = format!("consul kv put {} {}", quote(&key), quote(value));
     Some(format!("the value before the last release is in its journal; restore it: {command}"))

@@ -74,7 +74,7 @@ fn tell(status: &Status, spec: &Spec, lines: &mut Lines) {
         let gateways = status.fleet.gateways.iter();
         let routed: BTreeMap<_, _> =
             gateways.map(|(name, seen)| (name, seen.as_ref().ok().map(seen_by))).collect();
-        let data = json!({
+        let mut data = json!({
             "address": node.address,
             "version": view.version,
             "process": view.process,
@@ -88,6 +88,10 @@ fn tell(status: &Status, spec: &Spec, lines: &mut Lines) {
             "last_release_id": part.and_then(|(release, _)| release.started.as_ref())
                 .map(|started| started.inputs.release()),
         });
+        let entries = facts.entries(spec.places(&node.address));
+        if !entries.is_empty() {
+            data["entries"] = json!(entries);
+        }
         lines.tell("node.status", Some(&node.name), None, data);
     }
     for problem in &status.history.problems {

@@ -121,7 +121,7 @@ impl<W: World> Engine<W> {
         };
         let context = Arc::new(Context {
             registry: Registry::new(&self.world, &self.consul, &self.spec)
-                .permitted(self.lock.permit()),
+                .permitted(&self.lock.permit()),
             gateways: gateways.map(|gateway| monitor(&questions, &self.spec, gateway)).collect(),
             pool,
             nodes,
@@ -390,11 +390,11 @@ fn monitor<W: World>(
     gateway: &GatewaySpec,
 ) -> GatewayMonitor<W> {
     let monitor = GatewayMonitor::new(questions.clone(), gateway);
-    match &spec.registry {
-        RegistrySpec::ConsulKv { prefix } => monitor.following(prefix),
-        RegistrySpec::ConsulService { service, .. } => {
+    match spec.registry_of(gateway) {
+        Some(RegistrySpec::ConsulKv { prefix }) => monitor.following(prefix),
+        Some(RegistrySpec::ConsulService { service, .. }) => {
             monitor.following(&format!("the service {service} in Consul"))
         }
-        RegistrySpec::Gateway => monitor,
+        Some(RegistrySpec::Gateway) | None => monitor,
     }
 }

@@ -203,25 +203,16 @@ impl<W: World> Watch<W> {
         if switch.mark == Mark::Down {
             return None;
         }
-        if !registry.is_fenced() && self.watched.context.lock.verify().await.is_err() {
+        if !switch.is_fenced() && self.watched.context.lock.verify().await.is_err() {
             return None;
         }
-        let (key, modify_index) = (switch.name.clone(), switch.modify_index);
+        let key = switch.name.clone();
         let _writing = self.watched.writing.read().await;
-        let original = switch.original.clone();
-        let strangers = switch.strangers_kept(true);
-        let writing = EventKind::RegistryWriting {
-            key: key.clone(),
-            down: true,
-            original,
-            modify_index,
-            strangers,
-        };
-        self.record(writing).await?;
+        self.record(switch.writing(true)).await?;
         let fence = self.watched.context.lock.fence().now();
         let written = registry.write(&fence, &self.watched.node, &switch, true).await;
         let told = text::line(&key, 120);
-        let told = if registry.is_fenced() {
+        let told = if switch.is_fenced() {
             format!("another writer marked {told} up")
         } else {
             format!("{told} was up again")

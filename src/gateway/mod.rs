@@ -47,6 +47,8 @@ pub struct GatewaySpec {
     pub trust: Trust,
     /// The addresses of all nodes.
     pub nodes: Vec<String>,
+    /// The place of its registry among those of the release.
+    pub registry: usize,
 }
 
 /// The driver of a gateway.

@@ -141,19 +141,24 @@ async fn may_write<W: World>(
     let registry = Registry::new(&connections.world, &connections.consul, spec);
     let updates = plan.rows.iter().filter(|row| row.planned.will == PlannedAction::Update);
     let addresses = updates.map(|row| row.address.as_str()).collect();
-    let error = match registry.may_write(&addresses).await {
-        Ok(Rights::Keys(_) | Rights::Untested(_)) => return Ok(()),
-        Ok(Rights::Unread(why)) => {
-            return Err(Refusal::new(Cause::Refused, why).hint("nothing was changed"));
-        }
-        Err(error) => error,
-    };
-    let refusal = Refusal::new(Cause::Refused, error.to_string());
-    let refusal = match (error, &spec.registry) {
-        (Error::Refused { status: 403, .. }, RegistrySpec::ConsulKv { prefix }) => refusal.hint(
-            format!("the token needs the rule key_prefix \"{prefix}\" {{ policy = \"write\" }}"),
-        ),
-        _ => refusal,
-    };
-    Err(refusal.hint("nothing was changed"))
+    let rights = registry.may_write(&addresses).await;
+    for (registry, rights) in spec.registries.iter().zip(rights) {
+        let error = match rights {
+            Ok(Rights::Keys(_) | Rights::Untested(_)) => continue,
+            Ok(Rights::Unread(why)) => {
+                return Err(Refusal::new(Cause::Refused, why).hint("nothing was changed"));
+            }
+            Err(error) => error,
+        };
+        let refusal = Refusal::new(Cause::Refused, error.to_string());
+        let refusal = match (error, registry) {
+            (Error::Refused { status: 403, .. }, RegistrySpec::ConsulKv { prefix }) => refusal
+                .hint(format!(
+                    "the token needs the rule key_prefix \"{prefix}\" {{ policy = \"write\" }}"
+                )),
+            _ => refusal,
+        };
+        return Err(refusal.hint("nothing was changed"));
+    }
+    Ok(())
 }

@@ -108,16 +108,15 @@ async fn shared<W: World>(
         return vec![Finding::new("consul", &place, leader)];
     }
     let journals = lock::may_share(consul, service).await.map_err(|error| error.to_string());
-    vec![
-        Finding::new("consul", &place, leader),
-        Finding::new("rights", "registry", rights(connections, spec).await),
-        Finding::new(
-            "rights",
-            "lock",
-            journals.map(|()| format!("may write {}", shared_prefix(service))),
-        ),
-        lock_of(session, connections).await,
-    ]
+    let mut findings = vec![Finding::new("consul", &place, leader)];
+    findings.extend(rights(connections, spec).await);
+    findings.push(Finding::new(
+        "rights",
+        "lock",
+        journals.map(|()| format!("may write {}", shared_prefix(service))),
+    ));
+    findings.push(lock_of(session, connections).await);
+    findings
 }
 
 /// Checks whether the lock is free.
@@ -134,17 +133,30 @@ async fn lock_of<W: World>(session: &Session, connections: &Connections<W>) -> F
     Finding::new("lock", session.service(), lock)
 }
 
-/// Checks the caller's write access to every switch.
-async fn rights<W: World>(connections: &Connections<W>, spec: &Spec) -> Seen {
+/// Checks the caller's write access to every switch, in each registry.
+async fn rights<W: World>(connections: &Connections<W>, spec: &Spec) -> Vec<Finding> {
     let addresses = spec.nodes.iter().map(|node| node.address.as_str()).collect();
     let registry = Registry::new(&connections.world, &connections.consul, spec);
-    match registry.may_write(&addresses).await {
+    let all = registry.may_write(&addresses).await.into_iter().enumerate();
+    let places = spec.places("<address>");
+    let finding = |(at, rights)| {
+        let name = match places.as_slice() {
+            [_] => "registry",
+            places => places.get(at).map_or("registry", String::as_str),
+        };
+        Finding::new("rights", name, rights_in(spec, at, rights))
+    };
+    all.map(finding).collect()
+}
+
+/// What is known about the write access to the switches in one registry.
+fn rights_in(spec: &Spec, registry: usize, rights: Result<Rights, consul::Error>) -> Seen {
+    match rights {
         Ok(Rights::Keys(keys)) => {
             let keys = (!keys.is_empty()).then(|| format!("may write {}", keys.join(", ")));
-            let gateways = (spec.registry == RegistrySpec::Gateway).then(|| {
-                let names = spec.gateways.iter().map(|gateway| gateway.name.as_str());
-                format!("may change servers at {}", names.collect::<Vec<_>>().join(", "))
-            });
+            let is_gateways = spec.registries.get(registry) == Some(&RegistrySpec::Gateway);
+            let gateways = is_gateways
+                .then(|| format!("may change servers at {}", spec.followers(registry).join(", ")));
             Seen::Ready(keys.into_iter().chain(gateways).collect::<Vec<_>>().join("; "))
         }
         Ok(Rights::Unread(why) | Rights::Untested(why)) => Seen::Unknown(why),

@@ -22,7 +22,7 @@ impl Plan {
         for row in &self.rows {
             let updated = row.planned.will == PlannedAction::Update;
             turn += usize::from(updated);
-            let data = json!({
+            let mut data = json!({
                 "will": row.planned.will,
                 "turn": updated.then_some(turn),
                 "why": row.planned.why,
@@ -36,6 +36,9 @@ impl Plan {
                 "routed": row.routed,
                 "gateways": spec.gateways.len(),
             });
+            if !row.entries.is_empty() {
+                data["entries"] = json!(row.entries);
+            }
             lines.tell("plan.node", Some(&row.planned.node), None, data);
         }
         let keys = gateway_keys(spec);
@@ -129,8 +132,11 @@ fn writes(spec: &Spec, keys: &BTreeSet<String>, node: &NodeSpec, row: &Row) -> V
             // Its registry entry is already down.
             (Step::Disable, _, _) if row.mark == Mark::Down => continue,
             (step @ (Step::Disable | Step::Enable), _, _) => {
-                let place = spec.registry.place(&node.address);
-                let mut data = json!({ "key": place, "down": step == Step::Disable });
+                let places = spec.places(&node.address);
+                let mut data = json!({ "key": places.join(", "), "down": step == Step::Disable });
+                if places.len() > 1 {
+                    data["entries"] = json!(places);
+                }
                 if !keys.is_empty() {
                     data["keys"] = json!(keys);
                 }

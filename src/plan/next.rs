@@ -41,7 +41,8 @@ impl Inspection for LastLook<'_> {
     }
 
     fn is_down(&self, node: &str) -> bool {
-        self.facts(node).is_some_and(|facts| facts.mark == Mark::Down && facts.held.is_none())
+        let is_down = |facts: &NodeFacts| matches!(facts.mark, Mark::Down | Mark::Mixed);
+        self.facts(node).is_some_and(|facts| is_down(facts) && facts.held.is_none())
     }
 
     fn is_healthy(&self, node: &str) -> bool {

@@ -156,12 +156,13 @@ impl Plan {
             facts.push(("Rollback", self.way_back.join("; ")));
         }
         facts.push(("Gateways", gateways(spec)));
-        let marks = spec.registry.place("<address>");
-        let mut writes = vec![match spec.registry {
+        let places = spec.places("<address>").into_iter();
+        let writes = places.zip(&spec.registries).map(|(marks, registry)| match registry {
             RegistrySpec::ConsulKv { .. } => format!("consul {marks} down 0->1->0"),
             RegistrySpec::ConsulService { .. } => format!("consul maintenance of {marks} on, off"),
             RegistrySpec::Gateway => format!("{marks} down, up"),
-        }];
+        });
+        let mut writes: Vec<_> = writes.collect();
         writes.extend(gateway_keys(spec).iter().map(|key| format!("consul {key}")));
         let restarted = |node: &&Arc<NodeSpec>| !spec.is_restart || !node.steps.is_empty();
         if let Some(node) = spec.nodes.iter().find(restarted) {

@@ -120,7 +120,7 @@ pub fn objections(
 /// Whether a node that was done is no longer done: it is unhealthy or not in rotation.
 fn is_undone(state: &NodeState, facts: &NodeFacts) -> bool {
     let unwell = facts.health.problem.is_some() && !facts.health.is_unasked;
-    state.phase == Phase::Done && (unwell || facts.mark == Mark::Down)
+    state.phase == Phase::Done && (unwell || matches!(facts.mark, Mark::Down | Mark::Mixed))
 }
 
 /// The version that a done node runs now, if it is not the version of the release.

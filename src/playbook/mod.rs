@@ -17,6 +17,7 @@ mod routing;
 mod rules;
 mod scalar;
 mod schema;
+mod setup;
 mod step;
 mod structure;
 mod tree;
@@ -41,6 +42,7 @@ pub use http_check::{BasicAuth, HttpCheckSettings, HttpCheckSpec, HttpMethod, St
 pub use load::{Loaded, load, load_text, schema};
 pub use routing::{Consul, Extent, Registry};
 pub use rules::{Misplaced, misplaced};
+pub use setup::GatewaySetup;
 pub use step::StepSpec;
 pub use values::{Amount, Batches, CommandSpec, TcpCheckSpec};
 
@@ -60,11 +62,12 @@ pub struct Playbook {
     /// Where Consul is. Default: the `CONSUL_*` environment variables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consul: Option<Consul>,
-    /// Where a node's availability is written.
-    pub registry: Registry,
+    /// Where a node's availability is written. Not needed if every gateway has its own `registry`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<Registry>,
     /// The proxies that route to the nodes.
     #[schemars(length(min = 1))]
-    pub gateways: Vec<Gateway>,
+    pub gateways: Vec<GatewaySetup>,
     /// How the nodes are reached.
     #[serde(default)]
     pub ssh: Ssh,
@@ -315,7 +318,8 @@ impl Playbook {
             Some(InFlight::Sockets(_) | InFlight::Gateways) | None => None,
         };
         let gateways = self.gateways.iter().enumerate().filter_map(|(index, gateway)| {
-            Some((format!("gateways[{index}].ca"), gateway.settings().facts().ca?))
+            let ca = gateway.gateway.settings().facts().ca?;
+            Some((format!("gateways[{index}].ca"), ca))
         });
         consul
             .map(|ca| ("consul.ca".to_owned(), ca))
@@ -337,9 +341,9 @@ impl Playbook {
     #[must_use]
     pub fn names_consul(&self) -> bool {
         self.consul.is_some()
-            || !matches!(self.registry, Registry::Gateway {})
+            || self.registries().any(|(_, registry)| !matches!(registry, Registry::Gateway {}))
             || self.health.consul.is_some()
-            || self.gateways.iter().any(|gateway| gateway.settings().facts().asks_consul)
+            || self.gateways.iter().any(|setup| setup.gateway.settings().facts().asks_consul)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Waits for changes to the registry, if the registry reports them.
 
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use super::service::Service;
 use crate::consul::Index;
@@ -8,27 +10,44 @@ use crate::world::World;
 
 /// Reports when a node's switch may have changed. A query to Consul stays open between two calls of [`Self::next`],
 /// even if a call was dropped before it returned.
-pub struct Changes<W> {
-    /// `None` if changes are not reported.
-    service: Option<Service<W>>,
+pub struct Changes<W>(Vec<Watched<W>>);
+
+/// The instances of one service, and the open query for their changes.
+struct Watched<W> {
+    service: Service<W>,
     since: Index,
     question: Option<Pin<Box<dyn Future<Output = Index> + Send>>>,
 }
 
 impl<W: World> Changes<W> {
-    pub(super) fn new(service: Option<Service<W>>) -> Self {
-        Self { service, since: Index::default(), question: None }
+    pub(super) fn new(services: impl Iterator<Item = Service<W>>) -> Self {
+        let watched = |service| Watched { service, since: Index::default(), question: None };
+        Self(services.map(watched).collect())
     }
 
     /// Returns when a switch may have changed since the last call. Never returns if changes are not reported.
     pub async fn next(&mut self) {
-        let Some(service) = &self.service else { return std::future::pending().await };
+        poll_fn(|context| {
+            let is_changed = |watched: &mut Watched<W>| watched.poll(context).is_ready();
+            // Each is polled, so that each wakes this task.
+            let changed = self.0.iter_mut().map(is_changed).filter(|changed| *changed).count();
+            if changed > 0 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+impl<W: World> Watched<W> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let ask = || {
-            let (service, since) = (service.clone(), self.since);
+            let (service, since) = (self.service.clone(), self.since);
             Box::pin(async move { service.changed(since).await }) as Pin<Box<_>>
         };
-        self.since = self.question.get_or_insert_with(ask).as_mut().await;
-        self.question = None;
+        let question = self.question.get_or_insert_with(ask);
+        question.as_mut().poll(context).map(|since| {
+            self.since = since;
+            self.question = None;
+        })
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Gateways<W> {
 /// One gateway.
 struct GatewayHandle {
     name: String,
+    /// Its place in the playbook.
+    place: usize,
     driver: Arc<dyn Driver>,
     nodes: Vec<String>,
     trust: Trust,
@@ -68,8 +70,14 @@ impl<W> std::fmt::Debug for Gateways<W> {
 }
 
 impl<W: World> Gateways<W> {
-    pub(super) fn new(query_client: QueryClient<W>, gateways: &[GatewaySpec]) -> Self {
-        Self { query_client, gateways: gateways.iter().map(GatewayHandle::new).collect() }
+    /// The gateways of this registry among all gateways.
+    pub(super) fn new(
+        query_client: QueryClient<W>,
+        gateways: &[GatewaySpec],
+        registry: usize,
+    ) -> Self {
+        let own = gateways.iter().enumerate().filter(|(_, gateway)| gateway.registry == registry);
+        Self { query_client, gateways: own.map(GatewayHandle::new).collect() }
     }
 
     /// The same; changes at a gateway need this permit.
@@ -110,10 +118,11 @@ impl<W: World> Gateways<W> {
     /// Reads the mark at one gateway, by its place in the playbook, from a read that began at `since` or later.
     pub(super) async fn read_at(
         &self,
-        at: usize,
+        place: usize,
         address: &str,
         since: Instant,
     ) -> Option<Result<Switch, Error>> {
+        let at = self.gateways.iter().position(|gateway| gateway.place == place)?;
         let shown = self.gateways.get(at)?.read(&self.query_client, address, since).await;
         Some(shown.map(|shown| self.switch(address, &[(at, shown.look)])))
     }
@@ -212,24 +221,22 @@ enum Refused {
 }
 
 impl Refused {
-    /// If another gateway was changed in the meantime, the whole result is uncertain.
+    /// The result of the whole write. `begun` says whether another gateway was changed before.
     fn told(self, begun: bool) -> Result<Written, Error> {
-        match self {
-            Self::Conflict if begun => Err(Error::NotShown(QueryError::Conflict.to_string())),
-            Self::NotHeld if begun => Err(Error::NotShown(QueryError::NotHeld.to_string())),
+        let told = match self {
             Self::Conflict => Ok(Written::Conflict),
             Self::NotHeld => Ok(Written::NotHeld),
-            Self::Error(Error::Failed(problem)) if begun => Err(Error::HalfDone(problem)),
-            Self::Error(Error::Away(problem)) if begun => Err(Error::Unknown(problem)),
             Self::Error(error) => Err(error),
-        }
+        };
+        if begun { Err(Error::of_the_rest(told)) } else { told }
     }
 }
 
 impl GatewayHandle {
-    fn new(gateway: &GatewaySpec) -> Self {
+    fn new((place, gateway): (usize, &GatewaySpec)) -> Self {
         Self {
             name: gateway.name.clone(),
+            place,
             driver: driver(gateway).into(),
             nodes: gateway.nodes.clone(),
             trust: gateway.trust.clone(),

@@ -75,6 +75,13 @@ pub enum EventKind {
         original: String,
         /// The index that the write depends on.
         modify_index: u64,
+        /// The entry in each registry before the write, if there are several; `original` is empty then.
+        #[serde(
+            default,
+            skip_serializing_if = "Vec::is_empty",
+            deserialize_with = "crate::json::few"
+        )]
+        entries: Vec<EntryBefore>,
         /// Entries of gateways that are not nodes of the playbook, recorded before a node is marked down: an
         /// entry that appears later may be this node, added by hand.
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -185,6 +192,17 @@ pub enum EventKind {
     /// The end; always the last event.
     #[serde(rename = "release.finished")]
     ReleaseFinished(Finished),
+}
+
+/// An entry of a node in one of several registries, before a write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryBefore {
+    /// The key.
+    pub key: String,
+    /// The exact value, if it is text.
+    pub original: String,
+    /// The index that the write depends on.
+    pub modify_index: u64,
 }
 
 /// The start of a release.

@@ -20,7 +20,9 @@ mod state;
 mod step;
 
 pub use command::CommandKind;
-pub use event::{Drained, Event, EventKind, Failure, Pool, ResumePoint, Resumed, Started};
+pub use event::{
+    Drained, EntryBefore, Event, EventKind, Failure, Pool, ResumePoint, Resumed, Started,
+};
 pub use hold::{HeldNode, Hold};
 pub use inputs::{Digest, Inputs};
 pub use line::{Line, Lines, MOST_NODES};

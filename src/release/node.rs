@@ -10,7 +10,7 @@ use crate::json::Written;
 use crate::mark::Mark;
 use crate::node::Ticks;
 
-use super::event::{Drained, EventKind, Failure, ResumePoint};
+use super::event::{Drained, EntryBefore, EventKind, Failure, ResumePoint};
 use super::hold::{HeldNode, Hold};
 use super::step::Step;
 
@@ -34,6 +34,8 @@ pub struct NodeState {
     pub writing: Option<Mark>,
     /// The value of its key before it was marked down, if that is short.
     pub original: Option<Arc<str>>,
+    /// The same for its entries in several registries.
+    pub entries: Vec<EntryBefore>,
     /// Whether the release still counts it as serving.
     pub leaving: Leaving,
     /// Entries of gateways that were not nodes of the playbook when it was marked down, as a list in JSON.
@@ -242,12 +244,10 @@ impl NodeState {
             EventKind::CapacitySeen { .. } if self.leaving == Leaving::No => {
                 self.leaving = Leaving::Allowed;
             }
-            EventKind::RegistryWriting { down, strangers, original, .. } => {
+            EventKind::RegistryWriting { down, strangers, original, entries, .. } => {
                 self.writing = Some(Mark::of(*down));
                 if *down {
-                    if self.original.is_none() && original.len() <= LONGEST_ORIGINAL {
-                        self.original = Some(original.as_str().into());
-                    }
+                    self.keep(original, entries);
                     self.strangers = json!(strangers).into();
                 }
             }
@@ -269,6 +269,29 @@ impl NodeState {
             }
             _ => {}
         }
+    }
+
+    /// Keeps the values before its first write.
+    fn keep(&mut self, original: &str, entries: &[EntryBefore]) {
+        let is_short = |original: &str| original.len() <= LONGEST_ORIGINAL;
+        if entries.is_empty() {
+            if self.original.is_none() && is_short(original) {
+                self.original = Some(original.into());
+            }
+        } else if self.entries.is_empty() {
+            let short = entries.iter().filter(|entry| is_short(&entry.original));
+            self.entries = short.cloned().collect();
+        }
+    }
+
+    /// The value of a key of it before it was marked down, if that is known.
+    #[must_use]
+    pub fn original_of(&self, key: &str) -> Option<&str> {
+        if self.entries.is_empty() {
+            return self.original.as_deref();
+        }
+        let entry = self.entries.iter().find(|entry| entry.key == key);
+        entry.map(|entry| entry.original.as_str())
     }
 
     /// Returns whether it is, or was, rolling back to the version before.
@@ -381,6 +404,7 @@ impl NodeState {
             mark: self.mark,
             drained: self.drained,
             original: self.original.take(),
+            entries: std::mem::take(&mut self.entries),
             resumed: true,
             way: self.way,
             failure: self.failure.take().filter(|_| self.goes_back()),
@@ -461,7 +485,8 @@ impl NodeState {
             return RotationState::Unknown;
         }
         match self.marked {
-            Mark::Unknown => RotationState::Untouched,
+            // A write marks it in all of its registries.
+            Mark::Unknown | Mark::Mixed => RotationState::Untouched,
             Mark::Down => RotationState::Out,
             Mark::Up
                 if !self.is_stopped()

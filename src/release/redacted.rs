@@ -89,6 +89,7 @@ mod tests {
             json!({ "type": "step.finished", "data": { "elapsed_ms": 1, "message": text } }),
             json!({ "type": "registry.writing", "data": {
                 "key": text, "down": true, "original": text, "modify_index": 1,
+                "entries": [{ "key": text, "original": text, "modify_index": 1 }],
             }}),
             json!({ "type": "registry.written", "data": { "key": text, "down": true, "modify_index": 2 } }),
             json!({ "type": "node.marked", "data": { "listener": {

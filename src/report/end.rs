@@ -78,7 +78,7 @@ impl NodeView {
             place: match facts.mark {
                 Mark::Down => Place::Out,
                 Mark::Up if count == fleet.gateways.len() => Place::In,
-                Mark::Up | Mark::Unknown => Place::Unclear,
+                Mark::Up | Mark::Unknown | Mark::Mixed => Place::Unclear,
             },
         }
     }

@@ -7,13 +7,14 @@ use crate::consul::with_scheme;
 use crate::gateway::GatewaySpec;
 use crate::node::{ARCHIVES, Layout, Packing};
 use crate::playbook::{
-    CommandSpec, HttpCheckSettings, HttpMethod, InFlight, Names, On, Playbook, Registry, StepSpec,
-    Template, TemplateError,
+    CommandSpec, GatewaySetup, HttpCheckSettings, HttpMethod, InFlight, Names, On, Playbook,
+    Registry, StepSpec, Template, TemplateError,
 };
 use crate::release::{Inputs, Step};
 use crate::template::Sealed;
 use crate::world::{Host, Method, Trust};
 
+use super::gateway::RegistrySpec;
 use super::health::{CountSpec, HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, NumberPlace};
 use super::node::{Action, ArtifactSpec, HookSpec, NodeSpec};
 use super::shell::Shell;
@@ -58,23 +59,45 @@ impl Filler<'_> {
         template.map(|template| self.fill(path, template)).transpose()
     }
 
-    pub(super) fn gateways(&self, playbook: &Playbook) -> Result<Vec<GatewaySpec>, SpecError> {
+    /// The gateways, and the registries that they follow, each once.
+    pub(super) fn gateways(
+        &self,
+        playbook: &Playbook,
+    ) -> Result<(Vec<RegistrySpec>, Vec<GatewaySpec>), SpecError> {
         let nodes: Vec<_> = playbook.nodes.iter().map(|node| node.address.clone()).collect();
-        playbook
-            .gateways
-            .iter()
-            .enumerate()
-            .map(|(index, gateway)| {
-                let path = format!("gateways[{index}]");
-                let mut settings = gateway.clone();
-                for (key, template) in settings.settings_mut().templates() {
-                    *template = self.template(&format!("{path}.{key}"), template)?;
-                }
-                let name = gateway.display_name().to_owned();
-                let ca = gateway.settings().facts().ca.map(|ca| self.folder.join(ca));
-                Ok(GatewaySpec { name, settings, trust: Trust::of(ca), nodes: nodes.clone() })
-            })
-            .collect()
+        let (mut registries, mut gateways) = (Vec::new(), Vec::new());
+        for (index, GatewaySetup { gateway, .. }) in playbook.gateways.iter().enumerate() {
+            let (path, registry) = playbook.registry_of(index).ok_or_else(no_registry)?;
+            let own = self.registry(&path, registry)?;
+            let path = format!("gateways[{index}]");
+            let mut settings = gateway.clone();
+            for (key, template) in settings.settings_mut().templates() {
+                *template = self.template(&format!("{path}.{key}"), template)?;
+            }
+            let name = gateway.display_name().to_owned();
+            let ca = gateway.settings().facts().ca.map(|ca| self.folder.join(ca));
+            let registry = registries.iter().position(|other| *other == own);
+            let registry = registry.unwrap_or_else(|| {
+                registries.push(own);
+                registries.len() - 1
+            });
+            let (trust, nodes) = (Trust::of(ca), nodes.clone());
+            gateways.push(GatewaySpec { name, settings, trust, nodes, registry });
+        }
+        Ok((registries, gateways))
+    }
+
+    fn registry(&self, path: &str, registry: &Registry) -> Result<RegistrySpec, SpecError> {
+        Ok(match registry {
+            Registry::ConsulKv { prefix } => {
+                RegistrySpec::ConsulKv { prefix: self.fill(&format!("{path}.prefix"), prefix)? }
+            }
+            Registry::ConsulService { service, maintenance, .. } => RegistrySpec::ConsulService {
+                service: self.fill(&format!("{path}.service"), service)?,
+                extent: *maintenance,
+            },
+            Registry::Gateway {} => RegistrySpec::Gateway,
+        })
     }
 
     pub(super) fn artifact(
@@ -125,20 +148,7 @@ impl Filler<'_> {
             let run = self.fill("hooks.on_failure.run", &hook.run)?;
             Ok(HookSpec { command: Shell { run, timeout: hook.timeout.0, sudo }, host })
         });
-        let (agent, agent_on_node) = match &playbook.registry {
-            Registry::ConsulService { agent, agent_on, .. } => {
-                let own =
-                    self.option(&format!("{}.agent", node.display_name()), node.agent.as_ref())?;
-                let told = match own {
-                    Some(own) => Some(own),
-                    None => self.option("registry.agent", agent.as_ref())?,
-                };
-                let is_on_node = *agent_on == On::Node;
-                let told = told.map(|agent| with_scheme(&agent, false));
-                (told.or_else(|| is_on_node.then(|| AGENT_ON_NODE.to_owned())), is_on_node)
-            }
-            Registry::ConsulKv { .. } | Registry::Gateway {} => (None, false),
-        };
+        let (agent, agent_on_node) = self.agent(playbook, node)?;
         Ok(NodeSpec {
             name: node.display_name().to_owned(),
             address: node.address.clone(),
@@ -152,6 +162,28 @@ impl Filler<'_> {
             on_failure: on_failure.transpose()?,
             host,
         })
+    }
+
+    /// The Consul agent that owns a node's instances, if it is named, and whether the node itself asks it.
+    fn agent(
+        &self,
+        playbook: &Playbook,
+        node: &crate::playbook::Node,
+    ) -> Result<(Option<String>, bool), SpecError> {
+        // Several registries of this kind have the same agents.
+        let found = playbook.registries().find_map(|(path, registry)| match registry {
+            Registry::ConsulService { agent, agent_on, .. } => Some((path, agent, *agent_on)),
+            Registry::ConsulKv { .. } | Registry::Gateway {} => None,
+        });
+        let Some((path, agent, agent_on)) = found else { return Ok((None, false)) };
+        let own = self.option(&format!("{}.agent", node.display_name()), node.agent.as_ref())?;
+        let told = match own {
+            Some(own) => Some(own),
+            None => self.option(&format!("{path}.agent"), agent.as_ref())?,
+        };
+        let is_on_node = agent_on == On::Node;
+        let told = told.map(|agent| with_scheme(&agent, false));
+        Ok((told.or_else(|| is_on_node.then(|| AGENT_ON_NODE.to_owned())), is_on_node))
     }
 
     fn layout(
@@ -286,14 +318,14 @@ impl Filler<'_> {
             },
             Some(InFlight::Sockets(sockets)) => CountSpec::Sockets(sockets.idle.0),
             Some(InFlight::Gateways) => CountSpec::Gateways { or_sockets: None },
-            None if playbook
-                .gateways
-                .iter()
-                .all(|gateway| gateway.counts_under(playbook.registry.kind())) =>
-            {
-                CountSpec::Gateways { or_sockets: Some(idle) }
-            }
+            None if playbook.all_count() => CountSpec::Gateways { or_sockets: Some(idle) },
             None => CountSpec::Sockets(idle),
         })
     }
+}
+
+/// A gateway has no registry. The rules of playbooks refuse this.
+fn no_registry() -> SpecError {
+    let path = "registry".to_owned();
+    SpecError { error: TemplateError::Unknown { name: path.clone(), at: 0..0 }, path }
 }

@@ -10,6 +10,7 @@ mod health;
 mod node;
 mod nodes;
 mod recorded;
+mod registries;
 mod resolved;
 mod restart;
 mod restore;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::address;
 use crate::gateway::GatewaySpec;
-use crate::playbook::{Amount, Batches, Names, OnFailure, Order, Playbook, Registry, Template};
+use crate::playbook::{Amount, Batches, Names, OnFailure, Order, Playbook, Template};
 use crate::release::Inputs;
 
 use super::fill::{Filler, SpecError};
-use super::gateway::RegistrySpec;
+use super::gateway::{RegistrySpec, add_witnesses};
 use super::node::{ArtifactSpec, DrainSpec, NodeSpec};
 use super::nodes::Nodes;
 
@@ -23,8 +23,8 @@ pub struct Spec {
     pub version: Option<String>,
     /// The release's id.
     pub release: String,
-    /// The registry in which nodes are marked.
-    pub registry: RegistrySpec,
+    /// The registries in which nodes are marked, each once. A node is marked in all of them.
+    pub registries: Vec<RegistrySpec>,
     /// The gateways.
     pub gateways: Vec<GatewaySpec>,
     /// The nodes, as in the playbook.
@@ -69,24 +69,13 @@ impl Spec {
         let filler = Filler { names: &names, folder: &inputs.folder };
         let artifact = playbook.artifact.as_ref();
         let artifact = artifact.map(|settings| filler.artifact(settings, inputs)).transpose()?;
-        let registry = match &playbook.registry {
-            Registry::ConsulKv { prefix } => {
-                RegistrySpec::ConsulKv { prefix: filler.fill("registry.prefix", prefix)? }
-            }
-            Registry::ConsulService { service, maintenance, .. } => RegistrySpec::ConsulService {
-                service: filler.fill("registry.service", service)?,
-                extent: *maintenance,
-            },
-            Registry::Gateway {} => RegistrySpec::Gateway,
-        };
-        let mut gateways = filler.gateways(playbook)?;
-        let addresses = playbook.nodes.iter().map(|node| node.address.clone()).collect();
-        gateways.extend(registry.witness(&gateways, addresses));
+        let (registries, mut gateways) = filler.gateways(playbook)?;
+        add_witnesses(&registries, &mut gateways);
         let mut spec = Self {
             service: playbook.service.clone(),
             version: None,
             release: inputs.release.clone(),
-            registry,
+            registries,
             gateways,
             nodes: Nodes::default(),
             is_restart: false,

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::{Value, json};
+
 use crate::foreign::Foreign;
 use crate::gateway::{Observation, Parameters};
 use crate::health::{CheckResult, Unreached};
 use crate::mark::Mark;
 use crate::node::Survey;
-use crate::registry::Look;
+use crate::registry::{Look, PartLook};
 use crate::release::{Hold, Pool};
 use crate::spec::{NodeSpec, Spec};
 
@@ -74,6 +76,10 @@ pub struct NodeFacts {
     pub mark: Mark,
     /// The parameters in its registry entry that gateways may show.
     pub parameters: Parameters,
+    /// The view of each registry, if there are several.
+    pub parts: Vec<PartLook>,
+    /// The mark in each registry, if they differ: `upstreams/app/10.0.1.1:80 up, 10.0.1.1:80 at edge down`.
+    pub mixed: Option<String>,
     /// Why its registry entry cannot be used.
     pub registry_problem: Option<String>,
     /// A gateway does not list it, but may list it under another name: its view if rollgate took it out.
@@ -94,6 +100,45 @@ pub struct HeldFacts {
 }
 
 impl NodeFacts {
+    /// How one registry marks it.
+    #[must_use]
+    pub fn mark_in(&self, registry: usize) -> Mark {
+        self.parts.get(registry).map_or(self.mark, |part| part.mark)
+    }
+
+    /// The parameters in its entry in one registry.
+    #[must_use]
+    pub fn parameters_in(&self, registry: usize) -> &Parameters {
+        self.parts.get(registry).map_or(&self.parameters, |part| &part.parameters)
+    }
+
+    /// Its entry in each registry and whether that is down, as lines for programs have them; empty for one registry.
+    #[must_use]
+    pub fn entries(&self, places: Vec<String>) -> Vec<Value> {
+        let entries = places.into_iter().zip(&self.parts);
+        entries.map(|(key, part)| json!({ "key": key, "down": part.mark.is_down() })).collect()
+    }
+
+    /// Says how its registries differ, if they do.
+    #[must_use]
+    pub fn mixed(&self) -> Option<String> {
+        Some(format!("its registries differ: {}", self.mixed.as_ref()?))
+    }
+
+    /// Includes what the registries say. `places` are the names of its entries, in their order.
+    pub(super) fn include(&mut self, look: Look, places: &[String]) {
+        if look.mark == Mark::Mixed {
+            self.mixed = Some(differ(&look.parts, places));
+        }
+        self.parts.clone_from(&look.parts);
+        if look.absent.is_some() {
+            self.registry_problem.clone_from(&look.absent);
+            self.absent = Some(look);
+        } else {
+            (self.mark, self.parameters) = (look.mark, look.parameters);
+        }
+    }
+
     /// Whether no connection reaches it, so that it does not serve although gateways route to it.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
@@ -128,6 +173,7 @@ impl NodeFacts {
         Some(match self.mark {
             // A `node out` was interrupted, or another program marked it up.
             Mark::Up => format!("marked up although it is held {told}"),
+            Mark::Mixed => format!("marked up in one of its registries although it is held {told}"),
             Mark::Down | Mark::Unknown => format!("held {told}"),
         })
     }
@@ -141,4 +187,13 @@ impl NodeFacts {
         };
         self.health.version.as_ref().map(Foreign::shown).or_else(linked)
     }
+}
+
+/// The mark in each registry.
+fn differ(parts: &[PartLook], places: &[String]) -> String {
+    let told = places.iter().zip(parts).map(|(place, part)| match part.mark {
+        Mark::Unknown | Mark::Mixed => format!("{place} partly down"),
+        known => format!("{place} {}", known.word()),
+    });
+    told.collect::<Vec<_>>().join(", ")
 }

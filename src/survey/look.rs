@@ -58,13 +58,10 @@ pub async fn survey<W: World>(
         Err(problem) => fleet.registry_problem = Some(problem),
         Ok(looks) => {
             for (name, look) in looks {
-                let facts = fleet.nodes.entry(name).or_default();
+                let facts = fleet.nodes.entry(name.clone()).or_default();
+                let address = spec.node(&name).map_or("", |node| node.address.as_str());
                 match look {
-                    Ok(look) if look.absent.is_some() => {
-                        facts.registry_problem.clone_from(&look.absent);
-                        facts.absent = Some(look);
-                    }
-                    Ok(look) => (facts.mark, facts.parameters) = (look.mark, look.parameters),
+                    Ok(look) => facts.include(look, &spec.places(address)),
                     Err(problem) => facts.registry_problem = Some(problem),
                 }
             }
@@ -92,13 +89,15 @@ async fn settle<W: World>(query_client: &QueryClient<W>, spec: &Arc<Spec>, fleet
 }
 
 fn disagree(spec: &Spec, fleet: &Fleet) -> bool {
-    fleet.gateways.iter().any(|(_, seen)| {
+    fleet.gateways.iter().enumerate().any(|(gateway, (_, seen))| {
         let Ok(seen) = seen else { return false };
+        let registry = spec.registry_at(gateway);
         spec.nodes.iter().any(|node| {
-            let down = fleet.nodes.get(&node.name).and_then(|facts| facts.mark.is_down());
-            let behind = down.is_some_and(|down| seen.is_out(&node.address) != down);
             let facts = fleet.nodes.get(&node.name);
-            let other = facts.and_then(|facts| seen.other_than(&node.address, &facts.parameters));
+            let down = facts.and_then(|facts| facts.mark_in(registry).is_down());
+            let behind = down.is_some_and(|down| seen.is_out(&node.address) != down);
+            let other = facts
+                .and_then(|facts| seen.other_than(&node.address, facts.parameters_in(registry)));
             // Some of its workers have followed, others have not.
             behind
                 || other.is_some()

@@ -145,7 +145,7 @@ impl<W: World> Stage<W> {
 
     /// Returns whether the gateway has an API of its own that marks nodes.
     pub(crate) fn is_switched(&self) -> bool {
-        self.spec.registry == RegistrySpec::Gateway
+        self.spec.registries == [RegistrySpec::Gateway]
     }
 
     /// Marks a node the way a release does.

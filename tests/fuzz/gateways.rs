@@ -50,6 +50,7 @@ fn read_by(settings: serde_json::Value) -> Box<dyn Driver> {
         settings,
         trust: rollgate::world::Trust::default(),
         nodes: nodes(),
+        registry: 0,
     })
 }
 

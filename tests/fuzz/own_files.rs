@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use rollgate::journal;
 use rollgate::lock::Holder;
 use rollgate::release::Release;
-use rollgate::release::{Drained, Event, EventKind, Failure, Outcome, Step};
+use rollgate::release::{Drained, EntryBefore, Event, EventKind, Failure, Outcome, Step};
 use rollgate::spec::Spec;
 use rollgate::suggestions::{Repeated, Situation};
 
@@ -51,6 +51,11 @@ fn fact() -> impl Strategy<Value = EventKind> {
         ),
         (any_text(), any::<bool>(), any_text(), any::<u64>(), any_text()).prop_map(
             |(key, down, original, modify_index, stranger)| EventKind::RegistryWriting {
+                entries: vec![EntryBefore {
+                    key: key.clone(),
+                    original: original.clone(),
+                    modify_index
+                }],
                 key,
                 down,
                 original,

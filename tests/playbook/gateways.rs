@@ -25,7 +25,7 @@ fn assert_refused(cases: &[(&str, &str)]) {
 #[track_caller]
 fn name_of(gateway: &str) -> String {
     let loaded = load_text("app.yaml", behind(gateway)).unwrap_or_else(|error| panic!("{error}"));
-    loaded.playbook.gateways[0].display_name().to_owned()
+    loaded.playbook.gateways[0].gateway.display_name().to_owned()
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod gateways; // What each kind of gateway requires of its keys.
 mod generated; // Corrupt and arbitrary files.
 mod http_check; // The HTTP check of `health`.
 mod pairs; // Any two mistakes are reported together.
+mod registries; // A registry for each gateway.
 mod rules; // Each rule refuses its mistake.
 
 /// The smallest useful file, as in the documentation.
@@ -55,7 +56,7 @@ fn the_smallest_useful_file_is_valid() {
     let words: Vec<_> = loaded.playbook.effective_steps().iter().map(StepSpec::word).collect();
     assert_eq!(words, ["confirm_out", "drain", "stop", "start", "health", "enable", "confirm_in"]);
     assert_eq!(loaded.playbook.nodes[1].display_name(), "10.0.1.12");
-    assert_eq!(loaded.playbook.gateways[0].display_name(), "10.0.0.11");
+    assert_eq!(loaded.playbook.gateways[0].gateway.display_name(), "10.0.0.11");
 }
 
 #[test]

@@ -11,7 +11,6 @@ use crate::engine::worker::NodeWorker;
 use crate::mark::Mark;
 use crate::registry::{Error, Switch, Written};
 use crate::release::{EventKind, NodeState, Step};
-use crate::spec::RegistrySpec;
 use crate::text;
 use crate::world::World;
 
@@ -80,26 +79,18 @@ impl<W: World> NodeWorker<W> {
             if let Some(absent) = switch.absent.as_ref().filter(|_| !is_out) {
                 return Err(StepError::from(absent.clone()));
             }
-            let (key, modify_index) = (switch.name.clone(), switch.modify_index);
+            let key = switch.name.clone();
             if switch.mark == Mark::of(down) {
                 self.written = Instant::now();
-                let written = EventKind::RegistryWritten { key: key.clone(), down, modify_index };
+                let modify_index = switch.modify_index;
+                let written = EventKind::RegistryWritten { key, down, modify_index };
                 self.record(Some(step), written).await?;
-                return Ok(self.said(&key, down, modify_index));
+                return Ok(said(&switch, down, modify_index));
             }
-            if !registry.is_fenced() {
+            if !switch.is_fenced() {
                 self.permit(Needs::Lock).ask().await?;
             }
-            let original = switch.original.clone();
-            let strangers = switch.strangers_kept(down);
-            let writing = EventKind::RegistryWriting {
-                key: key.clone(),
-                down,
-                original,
-                modify_index,
-                strangers,
-            };
-            self.record(Some(step), writing).await?;
+            self.record(Some(step), switch.writing(down)).await?;
             if down && !self.may_still_leave(step).await? {
                 self.not_written(step, may_be_changed).await?;
                 self.make_room(step).await?;
@@ -109,10 +100,9 @@ impl<W: World> NodeWorker<W> {
             match registry.write(&guard, &self.node, &switch, down).await {
                 Ok(Written::Done(modify_index)) => {
                     self.written = Instant::now();
-                    let written =
-                        EventKind::RegistryWritten { key: key.clone(), down, modify_index };
+                    let written = EventKind::RegistryWritten { key, down, modify_index };
                     self.record(Some(step), written).await?;
-                    return Ok(self.said(&key, down, modify_index));
+                    return Ok(said(&switch, down, modify_index));
                 }
                 // Another writer changed the key meanwhile: its change stays, and this change is applied on top of it.
                 Ok(Written::Conflict) => {
@@ -153,7 +143,7 @@ impl<W: World> NodeWorker<W> {
             }
         }
         Err(StepError::from(unanswered.unwrap_or_else(|| {
-            let key = context.spec.registry.place(&self.node.address);
+            let key = context.spec.place(&self.node.address);
             format!("{key} was changed by another writer {ATTEMPTS} times in a row")
         })))
     }
@@ -210,13 +200,6 @@ impl<W: World> NodeWorker<W> {
         }
     }
 
-    fn said(&self, key: &str, down: bool, index: u64) -> StepOutcome {
-        let consul =
-            if self.context.spec.registry == RegistrySpec::Gateway { "" } else { "consul " };
-        let index = if index == 0 { String::new() } else { format!(" (index {index})") };
-        StepOutcome::from(format!("{consul}{key} down={}{index}", u8::from(down)))
-    }
-
     /// The servers outside the playbook that gateways listed when rollgate removed the node from rotation.
     fn strangers(&self) -> BTreeSet<String> {
         self.state(NodeState::strangers_when_marked)
@@ -230,6 +213,12 @@ impl<W: World> NodeWorker<W> {
         }
         self.record(Some(step), EventKind::RegistryRefused {}).await
     }
+}
+
+fn said(switch: &Switch, down: bool, index: u64) -> StepOutcome {
+    let (consul, key) = (if switch.is_in_consul() { "consul " } else { "" }, &switch.name);
+    let index = if index == 0 { String::new() } else { format!(" (index {index})") };
+    StepOutcome::from(format!("{consul}{key} down={}{index}", u8::from(down)))
 }
 
 #[cfg(test)]

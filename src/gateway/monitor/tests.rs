@@ -56,6 +56,7 @@ fn watcher_in(world: Shows, settings: Value) -> GatewayMonitor<Shows> {
         settings,
         trust: Trust::default(),
         nodes: POOL.map(String::from).into(),
+        registry: 0,
     };
     GatewayMonitor::new(QueryClient::new(Arc::new(world), None), &gateway)
 }
@@ -272,6 +273,7 @@ async fn gateways_own_delay_starts_when_its_list_changes() {
             settings,
             trust: Trust::default(),
             nodes: POOL.map(String::from).into(),
+            registry: 0,
         };
         let watcher = GatewayMonitor::new(QueryClient::new(world, Some(&consul)), &gateway);
         let now = Instant::now();
@@ -295,6 +297,7 @@ fn two_workers() -> (Arc<Shows>, GatewayMonitor<Shows>) {
         settings,
         trust: Trust::default(),
         nodes: POOL.map(String::from).into(),
+        registry: 0,
     };
     (world.clone(), GatewayMonitor::new(QueryClient::new(world, None), &gateway))
 }

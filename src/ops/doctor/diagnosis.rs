@@ -176,7 +176,9 @@ fn node(row: &Row, fleet: &Fleet) -> Result<String, String> {
         Some(version) => version,
         None => "an unknown version",
     };
-    let place = row.mark.word();
+    let mixed = facts.and_then(|facts| facts.mixed.as_ref());
+    let mixed = mixed.map_or_else(String::new, |mixed| format!(" ({mixed})"));
+    let place = format!("{}{mixed}", row.mark.word());
     let login = facts.and_then(|facts| facts.survey.as_ref()?.login());
     let login = login.map_or_else(String::new, |login| format!("; {login}"));
     let held = facts.and_then(NodeFacts::held);

@@ -1,13 +1,12 @@
-//! The rules of the nodes, of the registry, and of how many nodes may be out.
+//! The rules of the nodes, and of how many nodes may be out.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use super::Check;
 use crate::address;
-use crate::consul::shared_prefix;
 use crate::playbook::findings::quoted;
-use crate::playbook::{Node, On, Registry, Template};
+use crate::playbook::{Node, Registry};
 use crate::text;
 
 impl Node {
@@ -42,7 +41,7 @@ impl Check<'_> {
     pub(super) fn fleet(&mut self) {
         self.nodes();
         self.capacity();
-        self.registry();
+        self.registries();
     }
 
     fn nodes(&mut self) {
@@ -87,10 +86,12 @@ impl Check<'_> {
             );
             return;
         }
-        let follows_keys = matches!(self.playbook.registry, Registry::ConsulKv { .. });
+        let follows_keys = self.playbook.registries().any(|(path, registry)| {
+            matches!(registry, Registry::ConsulKv { .. }) && self.known(&format!("{path}.type"))
+        });
         let host = address::host_of(&node.address);
         let is_named = host.parse::<Ipv4Addr>().is_err();
-        if follows_keys && is_named && self.known("registry.type") {
+        if follows_keys && is_named {
             let has = if address::is_ipv6(host) { "an IPv6 address" } else { "a name" };
             let message = format!("`{shown}` has {has} where the registry needs an IPv4 address");
             self.wrong(&path, message, |problem| {
@@ -148,87 +149,6 @@ impl Check<'_> {
                     |problem| problem.help("write a count from 1, or a percentage from `1%`"),
                 );
             }
-        }
-    }
-
-    fn registry(&mut self) {
-        let playbook = self.playbook;
-        match &playbook.registry {
-            Registry::ConsulKv { prefix } => self.prefix(prefix),
-            Registry::ConsulService { .. } | Registry::Gateway {} => {}
-        }
-        self.agents();
-    }
-
-    /// The Consul agents that own the nodes' instances.
-    fn agents(&mut self) {
-        let playbook = self.playbook;
-        let (common, agent_on) = match &playbook.registry {
-            Registry::ConsulService { agent, agent_on, .. } => (agent.as_ref(), Some(*agent_on)),
-            Registry::ConsulKv { .. } | Registry::Gateway {} => (None, None),
-        };
-        let own = playbook.nodes.iter().enumerate();
-        let own = own.filter_map(|(index, node)| {
-            Some((format!("nodes[{index}].agent"), node.agent.as_ref()?))
-        });
-        for (path, agent) in
-            common.map(|agent| ("registry.agent".to_owned(), agent)).into_iter().chain(own)
-        {
-            let Some(agent_on) = agent_on else {
-                let kind = playbook.registry.kind();
-                if self.known("registry") {
-                    self.wrong(&path, format!("`agent` has no effect with the registry `{kind}`"), |problem| {
-                        problem.help("remove it, or write `registry: { type: consul-service, service: … }`")
-                    });
-                }
-                continue;
-            };
-            self.consul_address(&path, agent);
-            if agent_on == On::Node
-                && agent.as_str().starts_with("https://")
-                && self.known("registry.agent_on")
-            {
-                self.wrong(
-                    &path,
-                    "an agent that is asked from its node needs `http://`",
-                    |problem| {
-                        problem.help(
-                            "`https://` works only from this machine: remove `agent_on: node`",
-                        )
-                    },
-                );
-            }
-        }
-    }
-
-    fn prefix(&mut self, prefix: &Template) {
-        let text = prefix.as_str();
-        let shown = quoted(text);
-        // The end of a template is known only after it is filled in.
-        if !text.ends_with('/') && !text.ends_with("}}") {
-            let message =
-                format!("the prefix `{shown}` leaks into other upstreams (rule `prefix-leaks`)");
-            self.wrong("registry.prefix", message, |problem| {
-                problem.help(format!(
-                    "without a final `/` it also matches `{shown}2/…`: write `{shown}/`"
-                ))
-            });
-        }
-        if text.starts_with('/') {
-            self.wrong(
-                "registry.prefix",
-                format!("the prefix `{shown}` starts with `/`"),
-                |problem| problem.help("keys in Consul do not start with `/`: remove it"),
-            );
-        }
-        // A gateway treats every key below its prefix as one of its servers.
-        let shared = shared_prefix(&self.playbook.service);
-        if text.starts_with(&shared) || (text.ends_with('/') && shared.starts_with(text)) {
-            self.wrong(
-                "registry.prefix",
-                format!("`{shared}` is where rollgate keeps its lock and its journals"),
-                |problem| problem.help("write the nodes' keys below another prefix"),
-            );
         }
     }
 }

@@ -6,7 +6,7 @@ use super::Check;
 use super::secrets::LOGIN;
 use crate::address;
 use crate::playbook::findings::quoted;
-use crate::playbook::{Gateway, InFlight, Node, Registry, Template};
+use crate::playbook::{Gateway, GatewaySetup, InFlight, Node, Registry, Template};
 use crate::secret::literal;
 use crate::text;
 use crate::url::authority;
@@ -16,7 +16,7 @@ impl Check<'_> {
         let (tree, gateways) = (self.tree, &self.playbook.gateways);
         let mut names = BTreeMap::new();
         let other = |first: usize| tree.locate(&format!("gateways[{first}]")).1;
-        for (index, gateway) in gateways.iter().enumerate() {
+        for (index, GatewaySetup { gateway, .. }) in gateways.iter().enumerate() {
             let path = format!("gateways[{index}]");
             let name = gateway.display_name();
             let facts = gateway.settings().facts();
@@ -38,26 +38,24 @@ impl Check<'_> {
             if let Some((key, destination)) = facts.ssh {
                 self.destination(&format!("{path}.{key}"), destination);
             }
-            self.together(&path, gateway);
+            self.together(index, gateway);
         }
         self.counts(gateways);
     }
 
-    fn counts(&mut self, gateways: &[Gateway]) {
+    fn counts(&mut self, gateways: &[GatewaySetup]) {
         let Some(InFlight::Gateways) = self.playbook.drain.in_flight else {
             return;
         };
         // The type of the registry decides what they count.
-        if !self.known("registry.type") {
-            return;
-        }
-        let silent = gateways.iter().enumerate().find(|(index, gateway)| {
-            !gateway.counts_under(self.playbook.registry.kind())
+        let silent = gateways.iter().enumerate().find(|(index, _)| {
+            !self.playbook.counts(*index)
+                && self.followed(*index).is_some()
                 && self.known(&format!("gateways[{index}].type"))
         });
-        if let Some((index, gateway)) = silent {
+        if let Some((index, setup)) = silent {
             let tree = self.tree;
-            let name = quoted(gateway.display_name());
+            let name = quoted(setup.gateway.display_name());
             let message = format!("gateway `{name}` does not count requests in flight");
             self.wrong("drain.in_flight", message, |problem| {
                 let (_, place, _) = tree.locate(&format!("gateways[{index}]"));
@@ -69,7 +67,8 @@ impl Check<'_> {
     }
 
     /// The problems of a gateway's keys in combination, and of the gateway with this registry.
-    fn together(&mut self, path: &str, gateway: &Gateway) {
+    fn together(&mut self, index: usize, gateway: &Gateway) {
+        let path = &format!("gateways[{index}]");
         let known = |key: &str| self.known(&format!("{path}.{key}"));
         for issue in gateway.settings().issues(&known) {
             self.wrong(&format!("{path}.{}", issue.key), issue.message, |problem| {
@@ -93,7 +92,9 @@ impl Check<'_> {
         let kind = format!("{path}.type");
         let is_ipv6 = |node: &&Node| address::is_ipv6(address::host_of(&node.address));
         // The rules of keys refuse any other address separately.
-        let follows_keys = matches!(self.playbook.registry, Registry::ConsulKv { .. });
+        let registries = &mut self.playbook.registries();
+        let follows_keys =
+            registries.any(|(_, registry)| matches!(registry, Registry::ConsulKv { .. }));
         let takes_all = follows_keys || !facts.is_ipv4_only;
         let ipv6 = self.playbook.nodes.iter().find(is_ipv6).filter(|_| self.known("nodes"));
         if let Some(node) = ipv6.filter(|_| !takes_all && self.known(&kind)) {
@@ -106,17 +107,16 @@ impl Check<'_> {
                 problem.help("nginx-upsync reads each server as `IPv4:port` and ignores all others")
             });
         }
-        let registry = self.playbook.registry.kind();
+        let Some((place, registry)) = self.followed(index) else { return };
         let mut refused = facts.incompatible_with.into_iter();
-        let refused = refused.find(|(refused, _)| *refused == registry);
-        if let Some((_, why)) = refused.filter(|_| self.known(&kind) && self.known("registry.type"))
-        {
+        let refused = refused.find(|(refused, _)| *refused == registry.kind());
+        if let Some((_, why)) = refused.filter(|_| self.known(&kind)) {
             let message = format!(
                 "`{}` cannot follow the registry `{}`: {why} (rule `incompatible-with`)",
                 gateway.kind(),
-                registry
+                registry.kind()
             );
-            let (_, registry, _) = self.tree.locate("registry");
+            let (_, registry, _) = self.tree.locate(&place);
             self.add(&kind, message, |problem| problem.related(registry, "the registry"));
         }
     }

@@ -8,6 +8,7 @@ mod checks;
 mod fleet;
 mod gateways;
 mod http_check;
+mod registries;
 mod secrets;
 mod steps;
 mod templates;

@@ -1,8 +1,8 @@
 //! The rules that keep secrets out of the playbook: it is shown, written to journals and kept in Consul.
 
 use super::Check;
-use crate::playbook::Template;
 use crate::playbook::tree::{Kind, Tree};
+use crate::playbook::{GatewaySetup, Template};
 use crate::secret::literal;
 
 /// The message for a URL with a login.
@@ -20,7 +20,7 @@ impl Check<'_> {
             ];
             self.secret("consul.token", token, "the token is not a secret of the playbook", &helps);
         }
-        for (index, gateway) in self.playbook.gateways.iter().enumerate() {
+        for (index, GatewaySetup { gateway, .. }) in self.playbook.gateways.iter().enumerate() {
             for (key, secret) in gateway.settings().facts().secrets {
                 let message = format!("the value of `{key}` is not a secret of the playbook");
                 let help = format!(

@@ -50,15 +50,17 @@ fn all<'a>(
             consul.datacenter.iter().map(|name| ("consul.datacenter".into(), name, Scope::Release)),
         );
     }
-    match &playbook.registry {
-        Registry::ConsulKv { prefix } => {
-            all.push(("registry.prefix".into(), prefix, Scope::Release));
+    for (path, registry) in playbook.registries() {
+        match registry {
+            Registry::ConsulKv { prefix } => {
+                all.push((format!("{path}.prefix"), prefix, Scope::Release));
+            }
+            Registry::ConsulService { service, agent, .. } => {
+                all.push((format!("{path}.service"), service, Scope::Release));
+                all.extend(agent.iter().map(|agent| (format!("{path}.agent"), agent, Scope::Node)));
+            }
+            Registry::Gateway {} => {}
         }
-        Registry::ConsulService { service, agent, .. } => {
-            all.push(("registry.service".into(), service, Scope::Release));
-            all.extend(agent.iter().map(|agent| ("registry.agent".into(), agent, Scope::Node)));
-        }
-        Registry::Gateway {} => {}
     }
     for (index, node) in playbook.nodes.iter().enumerate() {
         let agent = node.agent.as_ref();
@@ -67,7 +69,7 @@ fn all<'a>(
     for (index, templates) in gateways.iter().enumerate() {
         let path = |key| format!("gateways[{index}].{key}");
         all.extend(templates.iter().map(|(key, template)| (path(key), template, Scope::Release)));
-        let secrets = playbook.gateways[index].settings().facts().secrets;
+        let secrets = playbook.gateways[index].gateway.settings().facts().secrets;
         all.extend(secrets.iter().map(|(key, template)| (path(key), *template, Scope::Secret)));
     }
     if let Some(artifact) = &playbook.artifact {
@@ -147,7 +149,8 @@ impl Check<'_> {
         let nodes = nodes.filter(|(index, _)| self.known(&format!("nodes[{index}].vars")));
         let names = Names::new(self.playbook, nodes.map(|(_, node)| node).collect());
         let (tree, source) = (self.tree, self.source);
-        let gateways: Vec<_> = self.playbook.gateways.iter().map(Gateway::templates).collect();
+        let gateways = self.playbook.gateways.iter();
+        let gateways: Vec<_> = gateways.map(|setup| setup.gateway.templates()).collect();
         for (path, template, scope) in all(self.playbook, &gateways) {
             for (name, at) in template.names().0 {
                 let Err(wrong) = names.judge(name, scope) else {
@@ -242,7 +245,7 @@ impl<'a> Names<'a> {
     fn as_argument(&self, path: &str, name: &str, wrong: &Issue) -> Option<&'static str> {
         let (index, key) = path.strip_prefix("gateways[")?.split_once("].")?;
         let gateway = self.playbook.gateways.get(index.parse::<usize>().ok()?)?;
-        let is_command = matches!(gateway, Gateway::CommandGateway(_));
+        let is_command = matches!(gateway.gateway, Gateway::CommandGateway(_));
         if !is_command
             || !matches!(wrong, Issue::PerNode)
             || !["out", "in", "in_flight"].contains(&key)

@@ -42,9 +42,10 @@ fn gateways(replies: Vec<Result<Reply, HttpError>>) -> Gateways<Script> {
         trust: Trust::default(),
         settings: serde_json::from_value(settings).expect("settings"),
         nodes: NODES.map(String::from).to_vec(),
+        registry: 0,
     };
     let world = Arc::new(Script(Mutex::new(replies.into())));
-    Gateways::new(QueryClient::new(world, None), &[gateway])
+    Gateways::new(QueryClient::new(world, None), &[gateway], 0)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "an element of a list of results")]

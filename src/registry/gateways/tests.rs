@@ -90,8 +90,9 @@ fn gateways() -> (Arc<Dyups>, Gateways<Dyups>) {
         trust: Trust::default(),
         settings: serde_json::from_value(settings).expect("settings"),
         nodes: NODES.map(String::from).to_vec(),
+        registry: 0,
     };
-    (world.clone(), Gateways::new(QueryClient::new(world, None), &[gateway]))
+    (world.clone(), Gateways::new(QueryClient::new(world, None), &[gateway], 0))
 }
 
 fn guard() -> SessionFence {
@@ -268,10 +269,11 @@ fn slardar_with(status: u16, answer: &str, hides_key: bool) -> (Arc<Slardar>, Ga
         trust: Trust::default(),
         settings: serde_json::from_value(settings).expect("settings"),
         nodes: NODES.map(String::from).to_vec(),
+        registry: 0,
     };
     let consul =
         Client::new(world.clone(), Settings::from_environment(|_| None).expect("settings"));
-    (world.clone(), Gateways::new(QueryClient::new(world, Some(&consul)), &[gateway]))
+    (world.clone(), Gateways::new(QueryClient::new(world, Some(&consul)), &[gateway], 0))
 }
 
 #[tokio::test(start_paused = true)]
@@ -377,11 +379,12 @@ fn several(is_there: bool, gateways: &[Value]) -> (Arc<Several>, Gateways<Severa
             trust: Trust::default(),
             settings: serde_json::from_value(settings.clone()).expect("settings"),
             nodes: NODES.map(String::from).to_vec(),
+            registry: 0,
         })
         .collect();
     let consul =
         Client::new(world.clone(), Settings::from_environment(|_| None).expect("settings"));
-    (world.clone(), Gateways::new(QueryClient::new(world, Some(&consul)), &specs))
+    (world.clone(), Gateways::new(QueryClient::new(world, Some(&consul)), &specs, 0))
 }
 
 fn dyups(name: &str) -> Value {

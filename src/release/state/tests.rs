@@ -99,6 +99,7 @@ impl Story {
             key: key(),
             down,
             original: "{}".into(),
+            entries: Vec::new(),
             modify_index: 1,
             strangers: BTreeSet::new(),
         };

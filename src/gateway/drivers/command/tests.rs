@@ -70,7 +70,8 @@ fn the_playbook_for_ipvs_reads_its_list() {
     let playbook = include_str!("../../../../playbooks/command.yaml");
     let loaded = crate::playbook::load_text("command.yaml", playbook);
     let loaded = loaded.unwrap_or_else(|invalid| panic!("{invalid}"));
-    let crate::playbook::Gateway::CommandGateway(settings) = &loaded.playbook.gateways[0] else {
+    let crate::playbook::Gateway::CommandGateway(settings) = &loaded.playbook.gateways[0].gateway
+    else {
         panic!("{:?}", loaded.playbook.gateways)
     };
     let said = "IP Virtual Server version 1.2.1 (size=4096)\n\

@@ -45,7 +45,7 @@ fn the_peers_of_ngx_dynamic_upstreams_lua_binding_are_read_as_the_playbook_says(
     let playbook = include_str!("../../../../playbooks/openresty-blocking.yaml");
     let loaded = crate::playbook::load_text("openresty-blocking.yaml", playbook);
     let loaded = loaded.unwrap_or_else(|invalid| panic!("{invalid}"));
-    let crate::playbook::Gateway::HttpTable(settings) = &loaded.playbook.gateways[0] else {
+    let crate::playbook::Gateway::HttpTable(settings) = &loaded.playbook.gateways[0].gateway else {
         panic!("{:?}", loaded.playbook.gateways)
     };
     let read = |text: &str| {
