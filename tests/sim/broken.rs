@@ -12,7 +12,7 @@ use crate::attempt::End;
 use crate::ends::judge;
 use crate::faults::Fault;
 use crate::invariants::Rule;
-use crate::schedule::{PREFIX, Schedule};
+use crate::schedule::{OWN_PREFIX, PREFIX, Schedule};
 use crate::sim::Sim;
 
 /// Runs something over the plain world.
@@ -70,7 +70,8 @@ fn rule_detects_stop_of_a_routed_node_and_its_lost_requests() {
         assert_eq!(broken(&sim), []);
         command(&sim, 1, "svc stop").await;
         pass(2).await;
-        assert_eq!(broken(&sim), [Rule::StoppedWhileRouted, Rule::RequestLost]);
+        let rules = [Rule::StoppedWhileRouted, Rule::StoppedWhileUp, Rule::RequestLost];
+        assert_eq!(broken(&sim), rules);
     });
 }
 
@@ -90,6 +91,27 @@ fn rule_allows_stop_only_when_no_worker_routes_to_the_node() {
         command(&sim, 1, "svc stop").await;
         pass(5).await;
         assert_eq!(broken(&sim), []);
+    });
+}
+
+#[test]
+fn rule_detects_stop_of_a_node_that_one_registry_marks_up() {
+    drive(async |sim| {
+        sim.look(|state| {
+            state.gateways[1].prefix = OWN_PREFIX;
+            // Its workers do not follow that mark.
+            for worker in 0..2 {
+                state.strike(&Fault::Stuck { gateway: 1, worker, lasts: 60_000 });
+                state.gateways[1].workers[worker].up[0] = false;
+            }
+            for node in 1..=3 {
+                state.consul.store.set(&format!("{OWN_PREFIX}10.0.1.{node}:9000"), b"{}", 0);
+            }
+        });
+        mark(&sim, 1, 1).await;
+        pass(20).await;
+        command(&sim, 1, "svc stop").await;
+        assert_eq!(broken(&sim), [Rule::StoppedWhileUp]);
     });
 }
 

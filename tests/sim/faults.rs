@@ -196,6 +196,7 @@ impl State {
     fn garble(&mut self, node: usize) {
         let key = format!("{PREFIX}{}", self.nodes[node].address);
         self.consul.store.set(&key, b"weight=1", 0);
+        self.nodes[node].edited_at = Some(self.clock);
         self.consul.store.changes.clear();
         self.registry_changed(&key);
     }

@@ -3,6 +3,8 @@
 //! As nginx-upsync does: a worker with an open query learns of a change at once; after every answer it sleeps its
 //! interval and up to a second more. A polling gateway queries at every interval.
 
+use std::collections::BTreeMap;
+
 use rollgate::world::Reply;
 use serde_json::Value;
 
@@ -75,6 +77,8 @@ impl Worker {
 pub(crate) struct Gateway {
     pub(crate) name: String,
     pub(crate) kind: Kind,
+    /// The beginning of the keys with the marks that it follows.
+    pub(crate) prefix: &'static str,
     pub(crate) interval: u64,
     /// Whether replies name their worker.
     pub(crate) named: bool,
@@ -112,6 +116,7 @@ impl Gateway {
         let mut gateway = Self {
             name,
             kind,
+            prefix: PREFIX,
             interval,
             named: true,
             server: None,
@@ -173,10 +178,28 @@ pub(crate) fn says_down(value: &[u8]) -> bool {
 }
 
 impl State {
-    /// The marks in the registry, by node.
+    /// By node: whether it is up in every registry.
     pub(crate) fn registry(&self) -> Vec<bool> {
+        let all = self.registries();
+        (0..self.nodes.len()).map(|node| all.values().all(|up| up[node])).collect()
+    }
+
+    /// The registries that mark a node up, by the beginning of their keys.
+    pub(crate) fn marked_up(&self, node: usize) -> Vec<&'static str> {
+        let all = self.registries().into_iter();
+        all.filter(|(_, up)| up[node]).map(|(prefix, _)| prefix).collect()
+    }
+
+    /// The marks in each registry, by node.
+    fn registries(&self) -> BTreeMap<&'static str, Vec<bool>> {
+        let prefixes = self.gateways.iter().map(|gateway| gateway.prefix);
+        prefixes.map(|prefix| (prefix, self.marks(prefix))).collect()
+    }
+
+    /// The marks in one registry, by node.
+    fn marks(&self, prefix: &str) -> Vec<bool> {
         let up = |address: &String| {
-            let pair = self.consul.store.keys.get(&format!("{PREFIX}{address}"));
+            let pair = self.consul.store.keys.get(&format!("{prefix}{address}"));
             pair.is_some_and(|pair| !says_down(&pair.value))
         };
         self.nodes.iter().map(|node| up(&node.address)).collect()
@@ -197,9 +220,10 @@ impl State {
             let pause = self.rng.u64(200..=700);
             return self.after(pause, again);
         }
-        let index = self.consul.store.index_of(PREFIX, true);
+        let prefix = self.gateways[gateway].prefix;
+        let index = self.consul.store.index_of(prefix, true);
         let kind = self.gateways[gateway].kind;
-        let up = self.registry();
+        let up = self.marks(prefix);
         let asker = &mut self.gateways[gateway].workers[worker];
         if kind == Kind::Upsync && index <= asker.seen {
             asker.waits = true;
@@ -265,6 +289,8 @@ impl State {
     fn replace(&mut self, gateway: usize, worker: usize, old_list: bool) {
         let clock = self.clock;
         let own = &mut self.gateways[gateway];
+        // An API changes a list that all workers share, and that outlasts them.
+        let old_list = old_list && own.kind != Kind::OwnApi;
         let list = if old_list { own.configured.clone() } else { own.workers[worker].up.clone() };
         let mut fresh = own.worker(&list);
         // A successor that begins with the current list inherits the error of a worker that is astray.
@@ -341,7 +367,8 @@ impl State {
         let node = self.nodes.iter().position(|node| node.address == address)?;
         let up = mark == "up=";
         let value = format!("{{\"weight\":1,\"max_fails\":2,\"down\":{}}}", u8::from(!up));
-        self.consul.store.set(&format!("{PREFIX}{address}"), value.as_bytes(), 0);
+        let prefix = self.gateways[gateway].prefix;
+        self.consul.store.set(&format!("{prefix}{address}"), value.as_bytes(), 0);
         let session = self.consul.store.keys.get(LOCK).and_then(|pair| pair.session.clone());
         for mut change in self.consul.take_changes() {
             change.checked =

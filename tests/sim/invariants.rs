@@ -9,7 +9,7 @@ use rollgate::release::{NodeState, Phase, Release, RotationState};
 use crate::gateway::says_down;
 use crate::node::{Node, Taken};
 use crate::process::Cause;
-use crate::schedule::PREFIX;
+use crate::schedule::{OWN_PREFIX, PREFIX};
 use crate::shape::Shape;
 use crate::store::Change;
 use crate::world::State;
@@ -32,6 +32,8 @@ const NOTICED_LATER: u64 = 70_000;
 pub(crate) enum Rule {
     /// No service is stopped while any worker of any gateway routes to it.
     StoppedWhileRouted,
+    /// No service is stopped while any registry marks its node up.
+    StoppedWhileUp,
     /// A release never leaves fewer than `min_available` nodes routed.
     TooFewRouted,
     /// No node is enabled before its new process was healthy for the required time.
@@ -152,6 +154,12 @@ impl State {
             let text = format!("{} is stopped, routed by {routing:?}", self.nodes[node].name);
             self.violate(Rule::StoppedWhileRouted, text);
         }
+        let up = self.marked_up(node);
+        // What another writer does to a key right before cannot be seen.
+        if !up.is_empty() && self.nodes[node].edited_at.is_none_or(|at| at < looked) {
+            let text = format!("{} is stopped, marked up below {up:?}", self.nodes[node].name);
+            self.violate(Rule::StoppedWhileUp, text);
+        }
     }
 
     /// A command is about to end the service on a node. Once enough other nodes have died after they were done, a node
@@ -179,7 +187,9 @@ impl State {
         if change.key == crate::held::KEY {
             self.check_lock(change);
         }
-        let Some(address) = change.key.strip_prefix(PREFIX) else { return };
+        let key = change.key.as_str();
+        let address = key.strip_prefix(PREFIX).or_else(|| key.strip_prefix(OWN_PREFIX));
+        let Some(address) = address else { return };
         let Some(node) = self.nodes.iter().position(|node| node.address == address) else { return };
         self.check_lock(change);
         self.check_change(change);
@@ -299,7 +309,8 @@ impl State {
         let mut untrue = Vec::new();
         for (name, told) in &release.nodes {
             let Some(at) = self.nodes.iter().position(|node| node.name == *name) else { continue };
-            if let Some(problem) = self.untrue(at, told, registry[at]) {
+            let out = self.marked_up(at).is_empty();
+            if let Some(problem) = self.untrue(at, told, registry[at], out) {
                 untrue.push(format!("{name}: {problem}, but {:?}", self.nodes[at]));
             }
             let step_is_unknown = told.failure.as_ref().is_some_and(|failure| failure.unknown);
@@ -321,14 +332,14 @@ impl State {
     }
 
     /// Why a reported state is not true.
-    fn untrue(&self, at: usize, told: &NodeState, up: bool) -> Option<String> {
+    fn untrue(&self, at: usize, told: &NodeState, up: bool, out: bool) -> Option<String> {
         let node = &self.nodes[at];
         let standing = told.rotation_state();
         let registry = match standing {
             RotationState::Untouched => node.deeds.writes == 0,
             RotationState::PutBack => up && (!node.deeds.touched || told.goes_back()),
             RotationState::Updated | RotationState::Enabled => up,
-            RotationState::Out => !up,
+            RotationState::Out => out,
             RotationState::Unknown => true,
         };
         if !registry {

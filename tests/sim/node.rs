@@ -96,6 +96,8 @@ pub(crate) struct Node {
     pub(crate) names_no_version: bool,
     /// Out of rotation before the first release.
     pub(crate) was_out: bool,
+    /// When another writer last marked it up.
+    pub(crate) edited_at: Option<u64>,
     /// Why no process serves.
     pub(crate) down_by: Option<Cause>,
     /// When a fault last ended the serving process.

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 use crate::faults::{Fate, Fault, When};
-use crate::gateway::{Gateway, Lie};
+use crate::gateway::{Gateway, Kind, Lie};
 use crate::held::KEY;
 use crate::node::Node;
 use crate::operator::Task;
@@ -16,6 +16,9 @@ use crate::world::{Happening, State};
 
 /// The prefix of the nodes' keys.
 pub(crate) const PREFIX: &str = "upstreams/app/";
+
+/// The prefix of the marks of gateways with an API of their own, where others follow the nodes' keys.
+pub(crate) const OWN_PREFIX: &str = "own/app/";
 
 /// When rollgate is killed.
 #[derive(Debug, Clone, Copy)]
@@ -158,6 +161,15 @@ impl Schedule {
             // There is nothing to roll back.
             after.task = Task::Resume;
         }
+        if rng.u8(0..6) == 0 {
+            shape.mix();
+            if shape.is_mixed() && rng.u8(0..4) == 0 {
+                let gateway = shape.gateways.len() - 1;
+                let lasts = one(&mut rng, &[3_000, 20_000, 3_600_000]);
+                let refuses = Fault::Lies { gateway, lie: Lie::RefusesChanges, lasts };
+                faults.push((When::At(rng.u64(0..span)), refuses));
+            }
+        }
         Self { seed, shape, faults, kill, after: Some(after), meanwhile, bad }
     }
 
@@ -203,7 +215,10 @@ impl Schedule {
             let bad = self.bad.iter().find(|(node, _)| *node == number);
             node.bad_version = bad.map(|(_, start)| *start);
             let value = format!("{{\"weight\":1,\"max_fails\":2,\"down\":{}}}", u8::from(!*up));
-            state.consul.store.set(&format!("{PREFIX}{}", node.address), value.as_bytes(), 0);
+            let own = shape.is_mixed().then_some(OWN_PREFIX);
+            for prefix in own.into_iter().chain([PREFIX]) {
+                state.consul.store.set(&format!("{prefix}{}", node.address), value.as_bytes(), 0);
+            }
             state.nodes.push(node);
         }
         let (journal, lines) = crate::site::past(self);
@@ -219,6 +234,9 @@ impl Schedule {
             let name = format!("gw-{}", number + 1);
             let mut own = Gateway::new(name, gateway.kind, gateway.interval, gateway.workers, &up);
             own.named = gateway.named;
+            if shape.is_mixed() && gateway.kind == Kind::OwnApi {
+                own.prefix = OWN_PREFIX;
+            }
             (own.server, own.uneven) = (gateway.server, gateway.is_uneven());
             if gateway.checks {
                 own.checks = Some(vec![(0, false); shape.nodes]);

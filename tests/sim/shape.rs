@@ -202,6 +202,21 @@ impl Shape {
         }
     }
 
+    /// Whether some gateways follow the nodes' keys, and others have an API of their own.
+    pub(crate) fn is_mixed(&self) -> bool {
+        let own = |gateway: &GatewayShape| gateway.kind == Kind::OwnApi;
+        self.gateways.iter().any(own) && !self.gateways.iter().all(own)
+    }
+
+    /// Gives the last of several gateways an API of its own, beside the nodes' keys that the others follow.
+    pub(crate) fn mix(&mut self) {
+        if let [_, .., last] = self.gateways.as_mut_slice()
+            && self.drain != "gateways"
+        {
+            (last.kind, last.checks) = (Kind::OwnApi, false);
+        }
+    }
+
     /// How many nodes must stay routed.
     pub(crate) fn floor(&self) -> usize {
         self.min_available.max(1)
@@ -210,7 +225,8 @@ impl Shape {
     /// The playbook of this fleet.
     pub(crate) fn playbook(&self) -> String {
         let has_api = self.gateways.iter().any(|gateway| gateway.kind == Kind::OwnApi);
-        let registry = if has_api {
+        let is_mixed = self.is_mixed();
+        let registry = if has_api && !is_mixed {
             // The lock stays in Consul.
             "{ type: gateway }\nconsul: {}".to_owned()
         } else {
@@ -236,6 +252,7 @@ impl Shape {
                 }
             };
             let mut more = match gateway.kind {
+                Kind::OwnApi if is_mixed => ", registry: { type: gateway }".to_owned(),
                 Kind::OwnApi => String::new(),
                 Kind::Upsync | Kind::Table => format!(", sync_interval: {}ms", gateway.interval),
             };
