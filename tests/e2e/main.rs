@@ -31,4 +31,5 @@ mod source_only;
 mod suggested;
 mod terminal;
 mod traefik;
+mod two_registries;
 mod without_consul;
