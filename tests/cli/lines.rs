@@ -62,7 +62,7 @@ fn refusal_states_its_reason() {
     let unset = "app.yaml: variable `version` is required and has no value";
     assert_eq!(reason(&["plan", "app.yaml"]), unset);
     assert_eq!(reason(&["deploy", "app.yaml", "--yes"]), unset);
-    assert_eq!(reason(&["node", "out", "app.yaml", "app-1"]), unset);
+    assert_eq!(reason(&["deploy", "app.yaml", "--yes", "--only", "app-1"]), unset);
     assert_eq!(reason(&["deploy", "--bogus"]), "unexpected argument '--bogus' found");
 }
 
