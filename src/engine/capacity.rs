@@ -12,7 +12,8 @@ use super::pool::Part;
 use super::serving::no_node_listed;
 use super::worker::{Bound, Looked, NodeWorker};
 use crate::gateway::Observation;
-use crate::release::{EventKind, Leaving, NodeState, Step};
+use crate::mark::Mark;
+use crate::release::{EventKind, Leaving, Step};
 use crate::spec::{Spec, names};
 use crate::text::because;
 use crate::world::World;
@@ -106,8 +107,9 @@ impl<W: World> NodeWorker<W> {
             (seen, at) = (self.look_around(looks).await, Instant::now());
         }
         let mut leaving = self.context.leaving();
-        if !self.state(NodeState::may_be_down) {
-            // A node that is marked up receives requests, even if it is not confirmed yet.
+        if self.state(|state| state.marked != Mark::Down) {
+            // A node that is marked up receives requests, even if it is not confirmed yet, and so does a node whose
+            // removal had no effect.
             leaving.remove(&self.node.address);
         }
         let is_dead = self.is_still_dead(self.context.pool.is_dead(&self.node)).await;
