@@ -95,8 +95,8 @@ pub(crate) struct Gateway {
     /// The list of its configuration.
     configured: Vec<bool>,
     next_pid: u32,
-    /// The weight that its list shows for each node.
-    pub(crate) weight: u32,
+    /// The weight that its list shows for each node, if it does not follow the keys of the nodes.
+    pub(crate) weight: Option<u32>,
     /// When it was read last.
     pub(crate) read_at: u64,
     /// How often it was read, by second.
@@ -128,7 +128,7 @@ impl Gateway {
             lie: None,
             configured: vec![true; up.len()],
             next_pid: 100,
-            weight: 1,
+            weight: None,
             read_at: 0,
             reads: Vec::new(),
             shrank_at: None,
@@ -432,15 +432,26 @@ impl State {
         reply
     }
 
+    /// The weight in a node's key, or the default.
+    fn weight(&self, key: &str) -> u32 {
+        let pair = self.consul.store.keys.get(key);
+        let value =
+            pair.and_then(|pair| serde_json::from_slice::<serde_json::Value>(&pair.value).ok());
+        let weight = value.and_then(|value| value["weight"].as_u64());
+        weight.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1)
+    }
+
     fn list(&mut self, gateway: usize, worker: &Worker) -> String {
         let mut order: Vec<_> = (0..self.nodes.len()).collect();
         self.rng.shuffle(&mut order);
         match self.gateways[gateway].kind {
             Kind::Upsync => {
                 let count = order.len();
-                let weight = self.gateways[gateway].weight;
+                let (other, prefix) =
+                    (self.gateways[gateway].weight, self.gateways[gateway].prefix);
                 let servers = order.iter().map(|node| {
                     let address = &self.nodes[*node].address;
+                    let weight = other.unwrap_or_else(|| self.weight(&format!("{prefix}{address}")));
                     let down = if worker.up[*node] { "" } else { " down" };
                     format!(
                         "        server {address} weight={weight} max_fails=2 fail_timeout=10s{down};\n"

@@ -58,7 +58,7 @@ pub(super) fn scenes() -> Vec<String> {
             state.nodes[1].ping = Some(503);
         }),
         found("A gateway follows other keys.", "gw-1 shows the weights of other keys", |state| {
-            state.gateways[0].weight = 5;
+            state.gateways[0].weight = Some(5);
         }),
         found("A gateway lists other servers.", "gw-2 lists another pool", |state| {
             state.gateways[1].lie = Some((Lie::OtherUpstream, NEVER_ENDS));
