@@ -21,7 +21,6 @@ use super::node::{NodeState, Phase};
 use super::outcome::Finished;
 use super::planned::{Planned, PlannedAction};
 use super::step::Step;
-use crate::mark::Mark;
 
 /// A release in its current state.
 #[derive(Debug, Clone, Default)]
@@ -280,9 +279,8 @@ impl Release {
         if self.stopping.is_some() {
             return Vec::new();
         }
-        let rank = |name: &str, node: &NodeState| {
-            (node.marked != Mark::Down && !is_dead(name), !node.resumed)
-        };
+        let rank =
+            |name: &str, node: &NodeState| (!node.may_be_down() && !is_dead(name), !node.resumed);
         let mut waiting: Vec<_> = self.in_order().filter(|(_, node)| waits(node)).collect();
         // Resumed nodes finish before new ones begin. New ones may depend on nodes that are out.
         if waiting.iter().any(|(_, node)| node.resumed) {
@@ -301,7 +299,7 @@ impl Release {
     pub fn next_back(&self, size: usize, turns: impl Fn(&str, Phase) -> bool) -> Vec<String> {
         let waiting = || self.in_order().filter(|(_, node)| node.phase == Phase::Waiting);
         let mut on_their_way: Vec<_> = waiting().filter(|(_, node)| node.goes_back()).collect();
-        on_their_way.sort_by_key(|(_, node)| node.marked != Mark::Down);
+        on_their_way.sort_by_key(|(_, node)| !node.may_be_down());
         // When a release is resumed, an earlier failure stops it, and these nodes are out and do not serve the old
         // version.
         let begun = waiting().filter(|(name, node)| {

@@ -369,30 +369,30 @@ fn resumed_nodes_that_are_out_come_first() {
     assert_eq!(story.release.next_batch(5, |_| false), ["a", "b"]);
 }
 
-/// The node in rotation may have to wait for the other one's capacity.
+/// The node in rotation may have to wait for the other one's capacity, also if that one is only partly down.
 #[test]
 fn nodes_that_are_out_roll_back_first_after_a_resume() {
-    let mut story = Story::new();
-    story.batch(&["b", "a"]).expect("taken");
-    for node in ["b", "a"] {
-        let rolling = EventKind::NodeRollingBack { version: "1".into() };
-        for fact in
-            [EventKind::NodeFailed(Box::default()), rolling, EventKind::NodeFailed(Box::default())]
-        {
-            story.tell(Some(node), Some(Step::Disable), fact).expect("follows");
+    for partly in [false, true] {
+        let mut story = Story::new();
+        story.batch(&["b", "a"]).expect("taken");
+        story.tell(Some("a"), Some(Step::Disable), EventKind::StepStarted {}).expect("follows");
+        let written = EventKind::RegistryWritten { key: "a".into(), down: true, modify_index: 1 };
+        story.tell(Some("a"), Some(Step::Disable), written).expect("follows");
+        for node in ["b", "a"] {
+            let rolling = EventKind::NodeRollingBack { version: "1".into() };
+            let failed = || EventKind::NodeFailed(Box::default());
+            for fact in [failed(), rolling, failed()] {
+                story.tell(Some(node), Some(Step::Disable), fact).expect("follows");
+            }
         }
+        let point = |node: &str| ResumePoint { node: node.into(), ..ResumePoint::default() };
+        let out = ResumePoint { down: !partly, partly, ..point("a") };
+        let nodes = vec![ResumePoint { gone: true, ..point("b") }, out];
+        let resumed = crate::release::Resumed { actor: "me".into(), nodes, ..Default::default() };
+        story.tell(None, None, EventKind::ReleaseResumed(resumed)).expect("resumes");
+        assert_eq!(story.release.next_back(1, |_, _| true), ["a"], "partly: {partly}");
+        assert_eq!(story.release.next_back(5, |_, _| true), ["a", "b"], "partly: {partly}");
     }
-    let found = |node: &str, down| ResumePoint {
-        node: node.into(),
-        down,
-        gone: true,
-        ..ResumePoint::default()
-    };
-    let nodes = vec![found("b", false), found("a", true)];
-    let resumed = crate::release::Resumed { actor: "me".into(), nodes, ..Default::default() };
-    story.tell(None, None, EventKind::ReleaseResumed(resumed)).expect("resumes");
-    assert_eq!(story.release.next_back(1, |_, _| true), ["a"]);
-    assert_eq!(story.release.next_back(5, |_, _| true), ["a", "b"]);
 }
 
 /// A release that has failed elsewhere: the node does not stay out without a service.
