@@ -57,6 +57,20 @@ pub(super) fn map_choice<'a>(choices: &[&'a Value]) -> Option<MapChoice<'a>> {
     }
 }
 
+/// Returns what the map needs at least, for people, where nothing but a map can stand.
+pub(super) fn keys_of_map(choices: &[&Value]) -> Option<String> {
+    if choices.iter().any(|choice| choice["type"] != "object") {
+        return None;
+    }
+    let keys: Vec<_> = match map_choice(choices)? {
+        MapChoice::Tagged(tag, _) => vec![tag],
+        MapChoice::Object(schema) => required(schema).collect(),
+        MapChoice::OneKey(_) => Vec::new(),
+    };
+    let keys: Vec<_> = keys.into_iter().map(|key| format!("{key}: …")).collect();
+    (!keys.is_empty()).then(|| format!("write `{{ {} }}`", keys.join(", ")))
+}
+
 pub(super) fn required(schema: &Value) -> impl Iterator<Item = &str> {
     schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str)
 }

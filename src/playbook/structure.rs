@@ -18,7 +18,9 @@ use super::findings::{Findings, known, likely, quoted};
 use super::hidden::{Hidden, NOT_SHOWN};
 use super::invalid_paths::InvalidPaths;
 use super::scalar;
-use super::schema::{MapChoice, choices, map_choice, properties, required, smallest, words};
+use super::schema::{
+    MapChoice, choices, keys_of_map, map_choice, properties, required, smallest, words,
+};
 use super::tree::{Key, Kind, MERGE_KEY, Tree, template_hint};
 use crate::diagnostic::Problem;
 
@@ -106,7 +108,9 @@ impl<'a> Walk<'a> {
                     Err(wrong) => {
                         let span =
                             wrong.at.map_or(tree.span.clone(), |at| tree.part(self.source, at));
-                        self.problem(span, |problem| problem.helps(wrong.help), || wrong.message);
+                        let map = keys_of_map(&choices).filter(|_| wrong.help.is_empty());
+                        let help = wrong.help.into_iter().chain(map);
+                        self.problem(span, |problem| problem.helps(help), || wrong.message);
                         None
                     }
                 }
@@ -120,6 +124,7 @@ impl<'a> Walk<'a> {
         let is_template = source[..tree.span.start].ends_with('$')
             || source.get(tree.span.clone()).is_some_and(|text| text.starts_with("{{"));
         let hint = is_template.then(|| template_hint(source, tree.span.start)).flatten();
+        let hint = hint.or_else(|| keys_of_map(choices));
         let place = if key.is_empty() { tree.span.clone() } else { key.clone() };
         self.problem(
             place,
@@ -339,11 +344,15 @@ impl<'a> Walk<'a> {
 
     fn unknown_key(&mut self, key: &Key, schema: &Value, choices: &[&Value]) {
         let name = quoted(&key.name);
+        let is_port_of_ssh = self.path == "ssh.port";
         let advise = |problem: Problem| {
             let stands_alone = words(choices).any(|word| word == key.name);
             problem.helps(match key.name.as_str() {
                 _ if stands_alone => {
                     vec![format!("`{name}` has no settings: write it without `:`")]
+                }
+                "port" if is_port_of_ssh => {
+                    vec!["a port is a part of each destination: `ssh: app-1:2222`".to_owned()]
                 }
                 "timeout" | "sudo" if schema["maxProperties"] == 1 => {
                     vec![format!(

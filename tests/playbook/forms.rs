@@ -43,9 +43,14 @@ fn mistake_in_a_single_value_is_shown_at_its_place() {
     assert_eq!(messages(&shown), expected, "{shown}");
     let (place, key) = ("app.yaml:3:45", "in: `gateways[0].status_url`");
     assert!(shown.contains(place) && shown.contains(key), "{shown}");
-    assert_eq!(
-        messages(&with("  - { ssh: deploy@10.0.1.12, address: 10.0.1.12:9000 }\n", "  - 5\n")),
-        ["expected a map, found `5`"]
+    let shown = with("  - { ssh: deploy@10.0.1.12, address: 10.0.1.12:9000 }\n", "  - 5\n");
+    assert_eq!(messages(&shown), ["expected a map, found `5`"]);
+    assert!(shown.contains("help: write `{ ssh: …, address: … }`"), "{shown}");
+    let shown = with("stop: ", "ssh: { port: 2222 }\nstop: ");
+    assert_eq!(messages(&shown), ["unknown key `port`"]);
+    assert!(
+        shown.contains("help: a port is a part of each destination: `ssh: app-1:2222`"),
+        "{shown}"
     );
 }
 
