@@ -240,7 +240,8 @@ impl<W: World> Lock<W> {
             }
             let Some(client) = &self.client else { return self.verify_file() };
             let fence = self.fence.now();
-            match client.kv_get(&fence.key).await {
+            // An answer that comes late says nothing about the lock now.
+            match client.kv_get_within(&fence.key, QUESTION_PATIENCE).await {
                 Ok(Some(entry)) if entry.session.as_deref() == Some(fence.session.as_str()) => {
                     return Ok(());
                 }

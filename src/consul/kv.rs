@@ -200,7 +200,20 @@ impl<W: World> Client<W> {
     ///
     /// If Consul cannot be asked.
     pub async fn kv_get(&self, key: &str) -> Result<Option<Entry>, Error> {
-        Ok(self.kv_read(key, "consistent").await?.into_iter().next())
+        self.kv_get_within(key, TIMEOUT).await
+    }
+
+    /// The same. Each server has this long to answer.
+    ///
+    /// # Errors
+    ///
+    /// If Consul cannot be asked.
+    pub async fn kv_get_within(
+        &self,
+        key: &str,
+        timeout: Duration,
+    ) -> Result<Option<Entry>, Error> {
+        Ok(self.kv_read(key, "consistent", timeout).await?.into_iter().next())
     }
 
     /// Reads all keys below a prefix, with the leader's current values.
@@ -209,16 +222,21 @@ impl<W: World> Client<W> {
     ///
     /// If Consul cannot be asked.
     pub async fn kv_list(&self, prefix: &str) -> Result<Vec<Entry>, Error> {
-        self.kv_read(prefix, "recurse").await
+        self.kv_read(prefix, "recurse", TIMEOUT).await
     }
 
-    async fn kv_read(&self, name: &str, how: &'static str) -> Result<Vec<Entry>, Error> {
+    async fn kv_read(
+        &self,
+        name: &str,
+        how: &'static str,
+        timeout: Duration,
+    ) -> Result<Vec<Entry>, Error> {
         let path = path(name)?;
         let mut query = vec![("consistent", String::new())];
         if how == "recurse" {
             query.push(("recurse", String::new()));
         }
-        let reply = self.call(Method::Get, &path, &query, None, TIMEOUT).await?;
+        let reply = self.call(Method::Get, &path, &query, None, timeout).await?;
         if reply.status == 404 {
             return Ok(Vec::new());
         }
