@@ -2,12 +2,14 @@
 
 use super::*;
 use crate::health::{CheckResult, Unreached};
+use crate::mark::Mark;
 use crate::node::Survey;
 use crate::playbook::load_text;
 use crate::registry::Look;
 use crate::release::{Finished, Lines, Outcome};
 use crate::release::{Hold, Inputs};
 use crate::survey::HeldFacts;
+use crate::survey::NodeFacts;
 use serde_json::json;
 use std::collections::BTreeSet;
 
