@@ -179,7 +179,7 @@ impl<'a> Situation<'a> {
         let is_first =
             |name: &&str| versions.get(name).is_some_and(|it| it == RestorePoint::NO_VERSION);
         let to = if nodes.iter().all(is_first) {
-            "no version: stopped and out of rotation, as before".to_owned()
+            "no version: out of rotation, as before".to_owned()
         } else if nodes.iter().all(|name| versions.get(name) == Some(first)) {
             format!("version {first}")
         } else {

@@ -72,7 +72,7 @@ pub(super) async fn planned<W: World, C: Caller>(
         let mut plan = Plan::new(spec, &fleet, selection);
         let way = history::way_back(session, connections, spec, &fleet);
         let way = unless_stopped(caller, JOURNALS, way).await?;
-        plan.tell_way_back(&way);
+        plan.tell_way_back(spec, &way);
         Planned { plan, fleet, way, spec: spec.clone(), kept: Vec::new() }
     };
     if planned.plan.would_release() {

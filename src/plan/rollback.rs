@@ -67,8 +67,14 @@ impl Plan {
     }
 
     /// Adds what a rollback can restore.
-    pub fn tell_way_back(&mut self, way: &RollbackPlan) {
+    pub fn tell_way_back(&mut self, spec: &Spec, way: &RollbackPlan) {
         let updates = self.updated();
+        let has_stop = spec.nodes.iter().all(|node| node.has_stop());
+        let undone = if has_stop {
+            "stops the service and leaves it out"
+        } else {
+            "cannot stop the service"
+        };
         let mut told: Vec<_> = way
             .targets
             .iter()
@@ -78,7 +84,7 @@ impl Plan {
                 if target.nothing {
                     return (nodes > 0).then(|| {
                         let whose = count(nodes, "first install");
-                        format!("{whose} without a version before: a rollback stops the service and leaves it out")
+                        format!("{whose} without a version before: a rollback {undone}")
                     });
                 }
                 (nodes > 0).then(|| {

@@ -14,6 +14,10 @@ use crate::spec::{NodeSpec, Spec};
 use crate::survey::{Fleet, NodeFacts};
 use crate::text;
 
+/// What happens to a first install that is rolled back with a playbook that cannot stop it.
+pub(super) const NOT_STOPPED: &str =
+    "it stays out, and its service runs on: the playbook has no `stop`";
+
 /// One node of the plan.
 #[derive(Debug, Clone)]
 pub struct Row {
@@ -83,10 +87,12 @@ fn row(
     } else if let Some(held) = held {
         // The hold ends once the node is confirmed in rotation.
         (PlannedAction::Update, format!("included: {held}"))
-    } else if node.stays_out() && was_out && !facts.listens() {
-        (PlannedAction::Skip, "stopped and out of rotation".to_owned())
+    } else if node.stays_out() && was_out && !(node.has_stop() && facts.listens()) {
+        let what = if node.has_stop() { "stopped and out of rotation" } else { "out of rotation" };
+        (PlannedAction::Skip, what.to_owned())
     } else if node.stays_out() {
-        (PlannedAction::Update, "it was a first install: it is stopped and stays out".to_owned())
+        let what = if node.has_stop() { "it is stopped and stays out" } else { NOT_STOPPED };
+        (PlannedAction::Update, format!("it was a first install: {what}"))
     } else if facts.never_installed(node) && !spec.is_restart {
         (PlannedAction::Update, "first install: nothing runs there".to_owned())
     } else if let Some(mixed) = facts.mixed() {

@@ -13,7 +13,7 @@ mod wrap;
 use std::io::Write;
 
 use crate::engine::Sink;
-use crate::release::{NodeState, Phase, Release, RestorePoint, RotationState};
+use crate::release::{NodeState, Phase, Release, RestorePoint, RotationState, Step};
 use crate::secret;
 
 pub use background::Background;
@@ -72,7 +72,10 @@ pub fn state_of(node: &NodeState) -> &'static str {
         (Phase::Done, RotationState::Out) => "out, as requested",
         (Phase::Done, _) => "done",
         (Phase::RolledBack, RotationState::PutBack) => "rolled back",
-        (Phase::RolledBack, RotationState::Out) => "stopped and out, was a first install",
+        (Phase::RolledBack, RotationState::Out) if node.done.contains(&Step::Stop) => {
+            "stopped and out, was a first install"
+        }
+        (Phase::RolledBack, RotationState::Out) => "out but not stopped, was a first install",
         (Phase::RolledBack, _) => "rolled back, not yet confirmed",
         (Phase::Skipped, _) => "was up to date",
         (Phase::LeftOut, _) if node.is_held() => "held, left out",
@@ -99,7 +102,7 @@ pub fn state_of(node: &NodeState) -> &'static str {
 /// What a node returns to.
 fn rolling_back(version: &str) -> String {
     if version == RestorePoint::NO_VERSION {
-        return "stopping: it was a first install, there is no version before".to_owned();
+        return "leaving rotation: it was a first install, there is no version before".to_owned();
     }
     format!("rolling back to version {version}")
 }
@@ -139,7 +142,6 @@ pub fn state_now(node: &NodeState, place: Place) -> String {
 mod tests {
     use super::*;
     use crate::mark::Mark;
-    use crate::release::Step;
     use crate::secret::{Secret, remember};
 
     #[test]

@@ -119,6 +119,12 @@ impl NodeSpec {
         self.action(Step::Enable).is_none()
     }
 
+    /// Whether its steps stop the service. A playbook can have only a `restart`.
+    #[must_use]
+    pub fn has_stop(&self) -> bool {
+        self.action(Step::Stop).is_some()
+    }
+
     /// The step's action.
     #[must_use]
     pub fn action(&self, step: Step) -> Option<&Action> {

@@ -86,9 +86,38 @@ fn failed_first_install_is_stopped_and_stays_out() {
         })
         .end();
     for told in [
-        "stopping: it was a first install, there is no version before",
+        "leaving rotation: it was a first install, there is no version before",
         "stopped and out, was a first install",
     ] {
         assert!(text.contains(told), "`{told}` is missing in:\n{text}");
     }
+}
+
+/// The playbook has a `restart` and no `stop`.
+#[test]
+fn first_install_that_cannot_be_stopped_is_taken_out_and_says_so() {
+    let mut schedule = with_a_new_node();
+    schedule.shape.only_restarts();
+    let rollback = Act { line: Some("rollgate rollback app.yaml"), ..Act::new(Task::Rollback, 0) };
+    let scene = Scene::new("undone", schedule).then(Task::Plan).then(Task::Deploy).act(rollback);
+    let text = scene
+        .check(|state| {
+            assert!(!is_up(state, 2) && state.nodes[2].process.is_some(), "out, and it runs");
+        })
+        .act(rollback)
+        .then(Task::Status)
+        .end();
+    for told in [
+        "1 first install without a version before: a rollback cannot stop the service",
+        "it was a first install: it stays out, and its service runs on: the playbook has no `stop`",
+        "out, as requested",
+    ] {
+        assert!(text.contains(told), "`{told}` is missing in:\n{text}");
+    }
+    assert!(!text.contains("stopped and out"), "{text}");
+    let mut fails = with_a_new_node();
+    fails.shape.only_restarts();
+    (fails.shape.on_failure, fails.bad) = ("rollback_all", vec![(2, Start::Never)]);
+    let text = Scene::new("failed", fails).then(Task::Deploy).end();
+    assert!(text.contains("out but not stopped, was a first install"), "{text}");
 }

@@ -87,6 +87,11 @@ pub(crate) fn one<T: Clone>(rng: &mut Rng, choices: &[T]) -> T {
 }
 
 impl Shape {
+    /// The playbook has only a command that restarts the service.
+    pub(crate) fn only_restarts(&mut self) {
+        self.again = Again::Restart;
+    }
+
     /// Three nodes behind two gateways, updated one after the other.
     pub(crate) fn plain() -> Self {
         let gateway = |kind| GatewayShape {
