@@ -341,7 +341,15 @@ impl<W: World> Lock<W> {
                 let is_there = entry.is_some();
                 let last = entry.as_ref().and_then(|entry| Holder::from_bytes(&entry.value));
                 let ours = last.is_some_and(|last| last.is(&holder) && !last.released);
-                if !ours || entry.is_some_and(|entry| entry.session.is_some()) {
+                let held_by = entry.and_then(|entry| entry.session);
+                if ours && held_by.as_ref() == Some(&old.session) {
+                    // A leader that was just elected may not know the session for a moment.
+                    tokio::time::sleep(PAUSE).await;
+                    self.state().is_without_session = false;
+                    self.hurry.notify_one();
+                    return Ok(());
+                }
+                if !ours || held_by.is_some() {
                     return Err(taken(is_there).to_owned());
                 }
                 if session.is_none() {

@@ -34,6 +34,9 @@ pub(crate) enum Reaction {
     Never,
 }
 
+/// How long after its election a leader may not know a session, in milliseconds. Consul 1.8.7 was seen to.
+const NEW_LEADER: u64 = 300;
+
 /// Consul's servers and what they keep.
 pub(crate) struct Consul {
     pub(crate) store: Store,
@@ -255,6 +258,10 @@ impl Consul {
         let (verb, id) = rest.split_once('/').unwrap_or((rest, ""));
         match verb {
             "create" => self.create(clock, rng, body),
+            // A new leader answers before it has applied what was decided under the last one.
+            "renew" if self.election_until > 0 && clock < self.election_until + NEW_LEADER => {
+                reply(404, format!("Session id '{id}' not found"))
+            }
             "renew" => match self.store.renew(clock, rng, id) {
                 Some(shown) => reply(200, json!([shown]).to_string()),
                 None => reply(404, format!("Session id '{id}' not found")),

@@ -137,3 +137,23 @@ fn command_does_not_begin_while_the_lost_session_is_replaced() {
         judge(&schedule, &ran, scratch.path());
     }
 }
+
+/// For a moment after its election, a leader does not know the session, although the key of the lock still has it.
+#[test]
+fn lock_is_kept_when_a_new_leader_does_not_know_the_session_at_once() {
+    let schedule = |lasts| {
+        let mut schedule = Schedule::plain();
+        schedule.shape.servers = 1;
+        schedule.faults = vec![(When::At(3_000), Fault::Election(lasts))];
+        schedule
+    };
+    let mut unknown = 0;
+    for lasts in (2_000..5_000).step_by(300) {
+        let (schedule, scratch) = (schedule(lasts), scratch());
+        let ran = run(&schedule, scratch.path(), true);
+        judge(&schedule, &ran, scratch.path());
+        assert!(matches!(ran.end, End::Finished(Outcome::Done, 0)), "{:?}", ran.end);
+        unknown += usize::from(ran.history.iter().any(|line| line.contains("Session id")));
+    }
+    assert!(unknown > 0, "a renewal comes right after an election");
+}
