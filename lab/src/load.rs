@@ -25,7 +25,7 @@ pub use totals::{Failure, Totals};
 use totals::{Lost, Outcome, Tally};
 
 /// How long a request may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How many independent clients there are for each target, so that every worker gets its share.
 const CLIENTS_PER_TARGET: usize = 8;

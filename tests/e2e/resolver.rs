@@ -32,7 +32,7 @@ fn no_tcp_connection_fails_behind_an_nginx_that_resolves() {
         playbook["health"] =
             json!({ "tcp": "${{ node.address }}", "interval": "100ms", "deadline": "15s" });
         playbook["drain"] =
-            json!({ "in_flight": { "sockets": { "idle": "9s" } }, "timeout": "30s" });
+            json!({ "in_flight": { "sockets": { "idle": "16s" } }, "timeout": "45s" });
     });
     let load = bench.load_with(|config| {
         config.targets = vec![bench.lab.resolvers[0].stream_url()];
@@ -40,7 +40,7 @@ fn no_tcp_connection_fails_behind_an_nginx_that_resolves() {
         config.keepalive = false;
         config.rate = 100;
         // Longer than the confirmation takes on a busy machine, and shorter than `idle`.
-        config.slow = Duration::from_secs(8);
+        config.slow = Duration::from_secs(15);
     });
     assert_counted(&bench.release_under(load, bench.file()), 2);
 }
