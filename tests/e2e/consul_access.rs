@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rollgate_lab::{Access, Authority, Fault, Identity, LabConfig};
+use rollgate_lab::{Access, Authority, Fault, Identity, LabConfig, until};
 
 use crate::harness::{Bench, Ran, journals, quick};
 
@@ -102,6 +102,12 @@ fn token_with_documented_rights_suffices_and_one_with_fewer_is_refused() {
             bench.lab.consul.insist("PUT", "v1/agent/service/register", &registration.to_string());
         assert_eq!(reply.expect("Consul answers").status, 200);
     }
+    let passing = until("the checks pass", Duration::from_secs(30), || {
+        let reply = bench.lab.consul.insist("GET", "v1/health/service/app?passing", "")?;
+        let services: Vec<serde_json::Value> = serde_json::from_str(&reply.body)?;
+        Ok((services.len() == bench.lab.nodes.len()).then_some(()))
+    });
+    passing.expect("both pass");
     let token = |policy: &str, rules: &str| bench.lab.consul.token(policy, rules).expect("a token");
     let writer = token("releases", &documented_policies().concat());
     let lock = documented_policies()[1];
