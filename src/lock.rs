@@ -331,9 +331,7 @@ impl<W: World> Lock<W> {
             let state = self.state();
             (state.holder.clone(), state.renewed)
         };
-        if renewed.until(asked) >= TTL {
-            return Err("the lock's session expired".to_owned());
-        }
+        let is_late = renewed.until(asked) >= TTL;
         let deadline = Instant::now() + LOCK_DELAY + VERIFY_PATIENCE;
         let mut session: Option<(String, DualInstant)> = None;
         while Instant::now() < deadline {
@@ -351,6 +349,9 @@ impl<W: World> Lock<W> {
                 }
                 if !ours || held_by.is_some() {
                     return Err(taken(is_there).to_owned());
+                }
+                if is_late {
+                    return Err("the lock's session expired".to_owned());
                 }
                 if session.is_none() {
                     let since = DualInstant::now(client.now());
