@@ -13,7 +13,7 @@ use crate::playbook::{self, Loaded, Playbook};
 use crate::release::{Inputs, Started};
 use crate::report::print_stderr;
 use crate::secret;
-use crate::spec::{by_hand, read_secrets};
+use crate::spec::{by_hand, read_secrets, with_open};
 
 /// What to do when a required variable has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,16 +70,12 @@ pub(super) fn open(
         refuse_version(&loaded.playbook, &variables)?;
     }
     let is_open = matches!(missing, Missing::Open | Missing::Kept);
-    if is_open {
-        for (name, variable) in &loaded.playbook.variables {
-            if variable.required {
-                variables.entry(name.clone()).or_insert_with(|| OPEN.into());
-            }
-        }
-    }
     // The id has eight hex digits. It is short enough to type, and unique in a service's history.
     let release = format!("{:08x}", fastrand::u32(..));
     let mut inputs = Inputs { release, folder, variables, artifact: None };
+    if is_open {
+        inputs = with_open(&loaded.playbook, &inputs);
+    }
     let may_miss = missing == Missing::FromLast && by_hand(&loaded.playbook, &inputs).is_ok();
     let mut problems = variables::wrong(&loaded, &inputs.variables, &unused, is_open, may_miss);
     problems.extend(secrets.misplaced(&loaded, &inputs.variables));

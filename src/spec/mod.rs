@@ -27,7 +27,7 @@ pub use node::{Action, ArtifactSpec, DrainSpec, HookSpec, NodeSpec};
 pub use nodes::Nodes;
 pub use recorded::fillable;
 pub use resolved::{Spec, release_names};
-pub use restart::{OPEN, before_restart, restart_of_nodes, restart_of_release};
+pub use restart::{OPEN, before_restart, restart_of_nodes, restart_of_release, with_open};
 pub use restore::{restored_nodes, spec_of_release};
 pub use secrets::read_secrets;
 pub use shell::Shell;

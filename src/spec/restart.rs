@@ -14,7 +14,8 @@ use super::resolved::Spec;
 pub const OPEN: &str = "?";
 
 /// The same inputs, with a placeholder for each required variable without a value.
-pub(super) fn with_open(playbook: &Playbook, inputs: &Inputs) -> Inputs {
+#[must_use]
+pub fn with_open(playbook: &Playbook, inputs: &Inputs) -> Inputs {
     let mut inputs = inputs.clone();
     for (name, _) in playbook.variables.iter().filter(|(_, variable)| variable.required) {
         inputs.variables.entry(name.clone()).or_insert_with(|| OPEN.to_owned());
