@@ -15,8 +15,7 @@ use crate::survey::{Fleet, NodeFacts};
 use crate::text;
 
 /// What happens to a first install that is rolled back with a playbook that cannot stop it.
-pub(super) const NOT_STOPPED: &str =
-    "it stays out, and its service runs on: the playbook has no `stop`";
+const NOT_STOPPED: &str = "it stays out, and its service runs on: the playbook has no `stop`";
 
 /// One node of the plan.
 #[derive(Debug, Clone)]

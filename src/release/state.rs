@@ -185,9 +185,12 @@ impl Release {
                 self.finished = None;
                 self.stopping = None;
                 if let Some(started) = &mut self.started {
-                    started.playbook =
-                        resumed.playbook.unwrap_or(std::mem::take(&mut started.playbook));
-                    started.toward = resumed.toward.unwrap_or(std::mem::take(&mut started.toward));
+                    if let Some(playbook) = resumed.playbook {
+                        started.playbook = playbook;
+                    }
+                    if let Some(toward) = resumed.toward {
+                        started.toward = toward;
+                    }
                 }
                 // Interrupted staging starts again.
                 for node in self.nodes.values_mut().filter(|node| node.phase == Phase::Waiting) {
