@@ -5,9 +5,8 @@ use crate::operator::Task;
 use crate::process::Start;
 use crate::scene::Scene;
 use crate::schedule::Schedule;
-use crate::story::{run, scratch};
 use crate::world::State;
-use crate::{judge, resumed_after_kills};
+use crate::{judged, resumed_after_kills};
 
 /// The third of three nodes is empty, and marked down.
 fn with_a_new_node() -> Schedule {
@@ -23,9 +22,7 @@ fn is_up(state: &State, at: usize) -> bool {
 
 #[test]
 fn empty_node_gets_its_first_release() {
-    let (schedule, scratch) = (with_a_new_node(), scratch());
-    let ran = run(&schedule, scratch.path(), true);
-    judge(&schedule, &ran, scratch.path());
+    let ran = judged(&with_a_new_node());
     assert!(matches!(ran.end, End::Finished(_, 0)), "{:?}", ran.end);
     assert!(ran.history.iter().any(|line| line.contains("nothing was running (exit 5")));
 }

@@ -2,10 +2,10 @@
 
 use crate::attempt::{End, PAUSED};
 use crate::faults::{Fate, Fault, When};
-use crate::judge;
 use crate::operator::Task;
 use crate::schedule::{Kill, Meanwhile, Schedule};
 use crate::story::{Ran, run, scratch};
+use crate::{judge, judged};
 use rollgate::release::Outcome;
 
 /// Another operator breaks the lock and releases while the first release connects to the node that it is about to stop.
@@ -149,9 +149,7 @@ fn lock_is_kept_when_a_new_leader_does_not_know_the_session_at_once() {
     };
     let mut unknown = 0;
     for lasts in (2_000..5_000).step_by(300).chain([20_000]) {
-        let (schedule, scratch) = (schedule(lasts), scratch());
-        let ran = run(&schedule, scratch.path(), true);
-        judge(&schedule, &ran, scratch.path());
+        let ran = judged(&schedule(lasts));
         assert!(matches!(ran.end, End::Finished(Outcome::Done, 0)), "{:?}", ran.end);
         unknown += usize::from(ran.history.iter().any(|line| line.contains("Session id")));
     }

@@ -89,6 +89,15 @@ fn resumed_after_kills(mut schedule: Schedule, events: impl Iterator<Item = u64>
     }
 }
 
+/// Runs a schedule that must break no rule.
+#[track_caller]
+fn judged(schedule: &Schedule) -> Ran {
+    let scratch = scratch();
+    let ran = run(schedule, scratch.path(), true);
+    judge(schedule, &ran, scratch.path());
+    ran
+}
+
 /// Fails with everything that helps to find the cause.
 #[track_caller]
 fn judge(schedule: &Schedule, ran: &Ran, scratch: &Path) {

@@ -9,7 +9,7 @@ use crate::process::Start;
 use crate::scene::Scene;
 use crate::schedule::{After, Kill, Schedule};
 use crate::story::{run, scratch};
-use crate::{judge, resumed_after_kills};
+use crate::{judge, judged, resumed_after_kills};
 
 /// A restart of three nodes, of which the second runs another version.
 fn mixed() -> Schedule {
@@ -20,9 +20,7 @@ fn mixed() -> Schedule {
 
 #[test]
 fn restart_starts_a_new_process_of_the_same_version_everywhere() {
-    let (schedule, scratch) = (mixed(), scratch());
-    let ran = run(&schedule, scratch.path(), true);
-    judge(&schedule, &ran, scratch.path());
+    let ran = judged(&mixed());
     assert!(matches!(ran.end, End::Finished(_, 0)), "{:?}", ran.end);
     let told = |text: &str| ran.history.iter().filter(|line| line.contains(text)).count();
     assert_eq!(told("NodeDone"), 3);
@@ -40,17 +38,16 @@ fn killed_restart_is_resumed_with_the_same_versions() {
 /// The plan could not inspect two nodes, which run different versions; a resume that is killed can, and then another one.
 #[test]
 fn resume_restarts_nodes_that_the_plan_could_not_inspect() {
-    let (mut schedule, scratch) = (mixed(), scratch());
+    let mut schedule = mixed();
     schedule.shape.max_failures = 2;
     for node in [1, 2] {
         schedule.faults.push((When::At(0), Fault::Unreachable { node, lasts: 20_000 }));
     }
-    let first = run(&schedule, scratch.path(), true);
+    let first = judged(&schedule);
     assert!(matches!(first.end, End::Finished(Outcome::Failed, 20)), "{:?}", first.end);
     for kill in [None, Some(Kill::AfterEvent(3)), Some(Kill::AfterEvent(14))] {
         schedule.after = Some(After { delay: 60_000, kill, ..After::soon(Task::Resume, 1, 0) });
-        let ran = run(&schedule, scratch.path(), true);
-        judge(&schedule, &ran, scratch.path());
+        let ran = judged(&schedule);
         let (_, last) = ran.ends.iter().rfind(|(_, end)| *end != End::Nothing).expect("it ends");
         assert!(matches!(last, End::Finished(Outcome::Done, 0)), "{:?}", ran.ends);
         for node in ["node-2", "node-3"] {

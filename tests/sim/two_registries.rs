@@ -8,8 +8,8 @@ use crate::gateway::Lie;
 use crate::operator::Task;
 use crate::scene::{Scene, printed};
 use crate::schedule::{After, Kill, Schedule};
-use crate::story::{NEVER_ENDS, Ran, run, scratch};
-use crate::{judge, resumed_after_kills};
+use crate::story::{NEVER_ENDS, Ran};
+use crate::{judged, resumed_after_kills};
 
 /// Three nodes behind two gateways; the second one has an API of its own.
 fn mixed() -> Schedule {
@@ -19,17 +19,9 @@ fn mixed() -> Schedule {
     schedule
 }
 
-#[track_caller]
-fn ran(schedule: &Schedule) -> Ran {
-    let scratch = scratch();
-    let ran = run(schedule, scratch.path(), true);
-    judge(schedule, &ran, scratch.path());
-    ran
-}
-
 /// When node-1 is marked in Consul, and not yet at the gateway.
 fn between(step: &str) -> u64 {
-    let whole = ran(&mixed());
+    let whole = judged(&mixed());
     let begun = whole.moment(&format!("EVENT node-1 {step}: RegistryWriting"));
     let mark = if step == "disable" { "9000&down=" } else { "9000&up=" };
     assert!(whole.moment_after(begun, "v1/txn") < whole.moment_after(begun, mark));
@@ -44,7 +36,7 @@ fn told<'a>(ran: &'a Ran, kind: &str) -> Vec<&'a str> {
 
 #[test]
 fn release_marks_each_node_in_both_registries_and_keeps_both_originals() {
-    let ran = ran(&mixed());
+    let ran = judged(&mixed());
     assert!(matches!(ran.end, End::Finished(Outcome::Done, 0)), "{:?}", ran.end);
     let writing = told(&ran, "registry.writing");
     assert_eq!(writing.len(), 2, "{writing:#?}");
@@ -61,7 +53,7 @@ fn crash_between_the_two_writes_is_finished_or_undone() {
     for step in ["disable", "enable"] {
         for task in [Task::Resume, Task::Rollback] {
             let kill = Some(Kill::At(between(step)));
-            let ran = ran(&Schedule { kill, after: Some(After::soon(task, 1, 0)), ..mixed() });
+            let ran = judged(&Schedule { kill, after: Some(After::soon(task, 1, 0)), ..mixed() });
             assert!(matches!(ran.end, End::Killed), "{:?}", ran.end);
             assert!(
                 ran.ends
@@ -103,12 +95,12 @@ fn commands_say_which_registry_differs_after_a_crash_between_the_two_writes() {
 /// The gateway does not answer when its turn comes: the release waits, and never tells that nothing was changed.
 #[test]
 fn gateway_that_is_away_after_the_write_to_consul_is_waited_for() {
-    let writing = ran(&mixed()).events_until("EVENT node-1 disable: RegistryWriting");
+    let writing = judged(&mixed()).events_until("EVENT node-1 disable: RegistryWriting");
     for (lasts, is_done) in [(5_000, true), (NEVER_ENDS, false)] {
         let away = Fault::Lies { gateway: 1, lie: Lie::Refuses, lasts };
         let faults = vec![(When::Event(writing), away)];
         let after = Some(After::soon(Task::Resume, 0, 0));
-        let ran = ran(&Schedule { faults, after, ..mixed() });
+        let ran = judged(&Schedule { faults, after, ..mixed() });
         assert_eq!(matches!(ran.end, End::Finished(Outcome::Done, 0)), is_done, "{:?}", ran.end);
         assert_eq!(told(&ran, "registry.refused"), Vec::<&str>::new());
     }
@@ -118,7 +110,7 @@ fn gateway_that_is_away_after_the_write_to_consul_is_waited_for() {
 #[test]
 fn node_that_the_gateway_refuses_to_mark_down_returns_to_rotation_in_both() {
     let refuses = Fault::Lies { gateway: 1, lie: Lie::RefusesChanges, lasts: NEVER_ENDS };
-    let ran = ran(&Schedule { faults: vec![(When::At(0), refuses)], ..mixed() });
+    let ran = judged(&Schedule { faults: vec![(When::At(0), refuses)], ..mixed() });
     assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);
     assert_eq!(told(&ran, "registry.refused"), Vec::<&str>::new());
     let original = r#"{\"weight\":1,\"max_fails\":2,\"down\":1}"#;
