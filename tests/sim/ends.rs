@@ -87,7 +87,7 @@ impl State {
         &mut self,
         release: &Release,
         exit: u8,
-        consul_is_well: bool,
+        registries_are_well: bool,
         ended_at: u64,
     ) {
         let registry = self.registry();
@@ -115,7 +115,7 @@ impl State {
                     }
                 }
                 // A node that was only marked down is returned to rotation.
-                10 | 20 if consul_is_well => {
+                10 | 20 if registries_are_well => {
                     let deeds = &node.deeds;
                     let left = !deeds.touched && !told.is_stopped() && !told.fell;
                     if deeds.taken != Taken::No && left && !registry[at] {
@@ -252,7 +252,7 @@ pub(crate) fn judge(
         let finished = ended.release.finished.as_ref();
         let exit = finished.map_or(22, |finished| finished.exit_code);
         state.check_told(&ended.release, Some(exit), may_cut);
-        state.check_exit(&ended.release, exit, schedule.consul_is_well(), ended_at);
+        state.check_exit(&ended.release, exit, schedule.registries_are_well(), ended_at);
     } else if let Some(path) = path
         && end == End::Killed
     {

@@ -190,6 +190,16 @@ impl Schedule {
         self.faults.iter().all(|(_, fault)| quiet(fault)) && self.meanwhile.is_none()
     }
 
+    /// Whether no fault strikes a place where nodes are marked: Consul, or a gateway with an API of its own.
+    pub(crate) fn registries_are_well(&self) -> bool {
+        let marks = |gateway: &usize| self.shape.gateways[*gateway].kind == Kind::OwnApi;
+        let quiet = |fault: &Fault| match fault {
+            Fault::Lies { gateway, .. } | Fault::Frozen { gateway, .. } => !marks(gateway),
+            _ => true,
+        };
+        self.consul_is_well() && self.faults.iter().all(|(_, fault)| quiet(fault))
+    }
+
     /// Whether a request to Consul can stay without an answer.
     pub(crate) fn loses_answers(&self) -> bool {
         let loses = |fault: &Fault| matches!(fault, Fault::NextWrite(_) | Fault::NextRead(_));
