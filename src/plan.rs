@@ -322,13 +322,20 @@ fn gateway_keys(spec: &Spec) -> BTreeSet<String> {
     spec.gateways.iter().flat_map(keys).collect()
 }
 
-/// `routed 2/2`, `out 2/2`, `routed 1/2`, or `?`.
+/// How many gateways route to an address: `routed 2/2`, `out 2/2`, `routed 1/2`, `routed 1/1, 1 unknown`, or `unknown`.
 #[must_use]
-pub fn routed(routed: Option<usize>, gateways: usize) -> String {
-    match routed {
-        None => "?".into(),
-        Some(0) => format!("out {gateways}/{gateways}"),
-        Some(some) => format!("routed {some}/{gateways}"),
+pub fn routed(fleet: &Fleet, address: &str) -> String {
+    let readable: Vec<_> =
+        fleet.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok()).collect();
+    let told =
+        match (readable.iter().filter(|seen| seen.routes_to(address)).count(), readable.len()) {
+            (_, 0) => return "unknown".to_owned(),
+            (0, all) => format!("out {all}/{all}"),
+            (some, all) => format!("routed {some}/{all}"),
+        };
+    match fleet.gateways.len() - readable.len() {
+        0 => told,
+        unknown => format!("{told}, {unknown} unknown"),
     }
 }
 

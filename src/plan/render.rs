@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::resume_points::stays_out;
-use super::{Plan, Row, gateway_keys, routed, rows};
+use super::{Plan, Row, gateway_keys, rows};
 use crate::gateway::{Following, following};
 use crate::node::Packing;
 use crate::playbook::OnFailure;
@@ -18,6 +19,12 @@ use crate::text::{self, count};
 
 /// How many nodes without a release are named.
 const FIRST_INSTALLS: usize = 8;
+
+/// Between the items of a line.
+const SEPARATOR: &str = " · ";
+
+/// The longest line of items, in characters.
+const LINE: usize = 100;
 
 /// What happens to the artifact on the nodes.
 fn unpacking(spec: &Spec) -> String {
@@ -58,8 +65,10 @@ impl Plan {
         text += ")\n\n";
         text += &self.table(spec);
         text.push('\n');
-        for (label, line) in self.facts(spec) {
-            let _ = writeln!(text, "{label:<10} {line}");
+        for (label, told) in self.facts(spec) {
+            for (line, label) in told.lines().zip(iter::once(label).chain(iter::repeat(""))) {
+                let _ = writeln!(text, "{label:<10} {line}");
+            }
         }
         text.push('\n');
         let _ = writeln!(
@@ -96,7 +105,7 @@ impl Plan {
                 PlannedAction::Update => batches.next().map(|batch| batch.to_string()),
                 PlannedAction::Skip | PlannedAction::LeftOut | PlannedAction::Blocked => None,
             };
-            let [node, address, runs, key, gateways] = &place(row, spec);
+            let [node, address, runs, key, gateways] = &place(row);
             let batch = batch.as_deref().unwrap_or("-");
             table.row(&[batch, node, address, runs, key, gateways, will, &row.planned.why]);
         }
@@ -194,20 +203,20 @@ impl Plan {
             ),
         ));
         if self.count(PlannedAction::Update) > 0 {
-            facts.push(("Writes", format!("per node: {}", writes.join(" · "))));
+            facts.push(("Writes", folded("per node: ", &writes)));
         }
         facts
     }
 }
 
 /// A node, its address, what it runs, how its key is marked, and how many gateways route to it.
-fn place(row: &Row, spec: &Spec) -> [String; 5] {
+fn place(row: &Row) -> [String; 5] {
     [
         row.planned.node.clone(),
         row.address.clone(),
         row.planned.runs.clone().unwrap_or_else(|| "?".to_owned()),
         row.mark.word().to_owned(),
-        routed(row.routed, spec.gateways.len()),
+        row.gateways.clone(),
     ]
 }
 
@@ -244,7 +253,7 @@ pub fn resume_plan(
             (None, Phase::LeftOut) => "left out",
             (None, _) => "nothing",
         };
-        let [node, address, runs, key, gateways] = &place(&row, spec);
+        let [node, address, runs, key, gateways] = &place(&row);
         table.row(&[node, address, runs, key, gateways, will]);
     }
     text::page(&format!(
@@ -284,5 +293,37 @@ fn gateways(spec: &Spec) -> String {
         };
         format!("{names} ({kind}{follows}): {confirmed}")
     });
-    told.collect::<Vec<_>>().join(" · ")
+    told.collect::<Vec<_>>().join("\n")
+}
+
+/// Joins a label and items to lines of at most [`LINE`] characters. An item is not broken.
+fn folded(label: &str, items: &[String]) -> String {
+    let mut text = label.to_owned();
+    let mut length = label.chars().count();
+    for (number, item) in items.iter().enumerate() {
+        let more = item.chars().count() + SEPARATOR.chars().count();
+        if number > 0 && length + more > LINE {
+            text.push('\n');
+            length = 0;
+        } else if number > 0 {
+            text += SEPARATOR;
+        }
+        text += item;
+        length += more;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_are_folded_and_long_items_stay_whole() {
+        let items = ["a".repeat(60), "b".repeat(35), "c".to_owned(), "d".repeat(120)];
+        let told = folded("per node: ", &items);
+        let lines: Vec<_> = told.lines().map(|line| line.chars().count()).collect();
+        assert_eq!(lines, [70, 39, 120], "{told}");
+        assert!(told.contains("b · c\nd"), "{told}");
+    }
 }

@@ -30,6 +30,8 @@ pub struct Row {
     pub entries: Vec<Value>,
     /// How many gateways route to it, if all could be read.
     pub routed: Option<usize>,
+    /// The same for people, of the gateways that could be read.
+    pub gateways: String,
     /// No connection reaches it, so it costs no capacity.
     pub is_unreachable: bool,
     /// It is left out because it is held.
@@ -129,6 +131,7 @@ fn row(
         mark: facts.mark,
         entries: facts.entries(spec.places(&node.address)),
         routed,
+        gateways: super::routed(fleet, &node.address),
         is_unreachable: facts.is_unreachable(),
         is_held,
         warning: facts.warning.clone(),

@@ -419,14 +419,17 @@ fn plan_shows_the_confirmation_method_of_each_gateway() {
     };
     let told = |spec: &Spec| {
         let text = plan(spec, &fleet(spec)).render(spec, "app.yaml");
-        text.lines().find(|line| line.starts_with("Gateways")).expect("the fact").to_owned()
+        let rest = text.lines().skip_while(|line| !line.starts_with("Gateways"));
+        let (first, rest) = (rest.clone().take(1), rest.skip(1));
+        let lines = first.chain(rest.take_while(|line| line.starts_with(' ')));
+        lines.collect::<Vec<_>>().join("\n")
     };
     second.workers = Some(4);
     second.sync_interval =
         Some(crate::playbook::DurationSetting(std::time::Duration::from_millis(500)));
     assert_eq!(
         told(&spec),
-        "Gateways   gw-1 (nginx-upsync, follows a change within 7s): confirmed by 216 agreeing connections · \
+        "Gateways   gw-1 (nginx-upsync, follows a change within 7s): confirmed by 216 agreeing connections\n           \
          gw-2 (nginx-upsync, follows a change within 2.5s): confirmed by 4 workers by name; without names, by 64 agreeing \
          connections"
     );

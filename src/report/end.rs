@@ -70,13 +70,10 @@ impl NodeView {
                 (Some(_), None) => "unknown",
             },
             key: facts.mark.word(),
-            gateways: match fleet.gateways.len() - seen.len() {
-                0 => routed(Some(count), seen.len()),
-                _ if seen.is_empty() => "unknown".to_owned(),
-                unknown => format!("{}, {unknown} unknown", routed(Some(count), seen.len())),
-            },
+            gateways: routed(fleet, &node.address),
             place: match facts.mark {
-                Mark::Down => Place::Out,
+                Mark::Down if count == 0 && seen.len() == fleet.gateways.len() => Place::Out,
+                Mark::Down => Place::MarkedDown,
                 Mark::Up if count == fleet.gateways.len() => Place::In,
                 Mark::Up | Mark::Unknown | Mark::Mixed => Place::Unclear,
             },
@@ -379,6 +376,30 @@ strategy: {{ min_available: 3 }}",
         let is_writing = events[5].to_line().contains("registry.writing");
         assert!(is_writing);
         assert_eq!(told(&events[..6]), format!("{lost}; the state of 1 node is unknown\n"));
+    }
+
+    #[test]
+    fn node_is_out_once_every_gateway_was_read_and_none_routes_to_it() {
+        let spec = spec();
+        let (name, address) = (&spec.nodes[0].name, &spec.nodes[0].address);
+        let facts = NodeFacts { mark: Mark::Down, ..NodeFacts::default() };
+        let mut fleet = Fleet { nodes: [(name.clone(), facts)].into(), ..Fleet::default() };
+        let mut place = |gateways: &[Option<bool>]| {
+            let seen = gateways.iter().map(|routed| {
+                let Some(routed) = *routed else { return Err("connection refused".to_owned()) };
+                let mut seen = Observation::default();
+                seen.routed.insert(address.clone(), routed);
+                Ok(seen)
+            });
+            fleet.gateways = seen.map(|seen| ("gw".to_owned(), seen)).collect();
+            let view = NodeView::of(&fleet, &spec, name);
+            (view.gateways, view.place)
+        };
+        let told = |gateways: &str, place| (gateways.to_owned(), place);
+        assert_eq!(place(&[Some(false), Some(false)]), told("out 2/2", Place::Out));
+        assert_eq!(place(&[Some(false), Some(true)]), told("routed 1/2", Place::MarkedDown));
+        assert_eq!(place(&[Some(false), None]), told("out 1/1, 1 unknown", Place::MarkedDown));
+        assert_eq!(place(&[None, None]), told("unknown", Place::MarkedDown));
     }
 
     #[test]

@@ -107,13 +107,19 @@ fn rolling_back(version: &str) -> String {
     format!("rolling back to version {version}")
 }
 
+const OUT: &str = "OUT OF ROTATION";
+
+const MARKED_DOWN: &str = "MARKED DOWN, not confirmed out of rotation";
+
 /// The observed place of a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Place {
     /// Marked up, and every gateway routes to it.
     In,
-    /// Marked down.
+    /// Marked down, and no gateway routes to it.
     Out,
+    /// Marked down, but a gateway routes to it or cannot be read.
+    MarkedDown,
     /// Neither is confirmed.
     #[default]
     Unclear,
@@ -133,7 +139,16 @@ pub fn state_now(node: &NodeState, place: Place) -> String {
             Phase::Done => "was out, in rotation now".into(),
             _ => "was stopped, in rotation now".into(),
         },
-        (RotationState::Out, Place::Out) | (_, Place::In | Place::Unclear) => told.into(),
+        (RotationState::Out, Place::MarkedDown) if told.starts_with(OUT) => {
+            format!("{MARKED_DOWN}, action required")
+        }
+        (RotationState::Unknown, Place::MarkedDown) => {
+            format!("was unknown, {MARKED_DOWN}, action required")
+        }
+        (RotationState::Out, Place::Out | Place::MarkedDown) | (_, Place::In | Place::Unclear) => {
+            told.into()
+        }
+        (_, Place::MarkedDown) => format!("{told}, {MARKED_DOWN}"),
         (_, Place::Out) => format!("{told}, OUT OF ROTATION now"),
     }
 }
@@ -163,31 +178,44 @@ mod tests {
         };
         let failed = node(Phase::Failed, Mark::Down, None);
         let states = |node: &NodeState| {
-            [Place::In, Place::Out, Place::Unclear].map(|place| state_now(node, place))
+            [Place::In, Place::Out, Place::MarkedDown, Place::Unclear]
+                .map(|place| state_now(node, place))
         };
         assert_eq!(
             states(&failed),
             [
                 "failed, in rotation now",
                 "OUT OF ROTATION, action required",
+                "MARKED DOWN, not confirmed out of rotation, action required",
                 "OUT OF ROTATION, action required"
             ]
         );
         assert_eq!(
             states(&node(Phase::Done, Mark::Up, None)),
-            ["done", "done, OUT OF ROTATION now", "done"]
+            [
+                "done",
+                "done, OUT OF ROTATION now",
+                "done, MARKED DOWN, not confirmed out of rotation",
+                "done"
+            ]
         );
         assert_eq!(
             states(&node(Phase::Interrupted, Mark::Down, Some(Mark::Up))),
             [
                 "was unknown, in rotation now",
                 "was unknown, OUT OF ROTATION, action required",
+                "was unknown, MARKED DOWN, not confirmed out of rotation, action required",
                 "UNKNOWN, action required"
             ]
         );
         assert_eq!(
             states(&node(Phase::Done, Mark::Down, None)),
-            ["was out, in rotation now", "out, as requested", "out, as requested"]
+            [
+                "was out, in rotation now",
+                "out, as requested",
+                "out, as requested",
+                "out, as requested"
+            ]
         );
     }
 }
